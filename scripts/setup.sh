@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Installs the system packages that hyperexport needs. The only place that does so.
+#
+#   scripts/setup.sh build   what compiling needs (a C compiler, pkg-config, libvirt headers)
+#   scripts/setup.sh run     … and what running needs (libvirtd, QEMU, qemu-img, libguestfs, hyper2kvm)
+#   scripts/setup.sh test    … and what the demo and the tests need (default)
+#
+# Run it again at will: it installs what is missing and nothing else.
+set -euo pipefail
+
+readonly HYPER2KVM_VERSION=0.2.1
+# Where the private Python environment of hyper2kvm goes; cargo's target/ stays free of it.
+readonly VENV=${HYPEREXPORT_VENV:-$(cd "$(dirname "$0")/.." && pwd)/.cache/hyper2kvm-venv}
+goal=${1:-test}
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+
+case $goal in build | run | test) ;; *) die "unknown goal '$goal': build, run or test" ;; esac
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else die "'$*' needs root"; fi
+}
+
+# --- Debian and Ubuntu ---------------------------------------------------------------------
+
+deb_build=(gcc libc6-dev pkg-config libvirt-dev make)
+deb_run=(libvirt-daemon-system libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils ovmf
+  swtpm swtpm-tools dnsmasq-base iptables python3-guestfs libguestfs-tools python3-venv
+  xfsprogs)
+deb_test=(libvirt-clients libxml2-utils golang-go golang-github-vmware-govmomi-dev
+  openssh-server openssh-client openssl mmdebstrap fdisk mtools dosfstools e2fsprogs curl)
+
+deb_kernel() { # the kernel of the libguestfs appliance
+  if [ "$ID" = ubuntu ]; then echo linux-image-virtual; else echo linux-image-cloud-amd64; fi
+}
+
+deb_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# A machine whose qemu-utils came from backports cannot take QEMU from the release itself
+# (the packages conflict), so everything then comes from backports.
+deb_target=()
+deb_choose_release() {
+  case $(dpkg-query -W -f='${Version}' qemu-utils 2>/dev/null) in *bpo*) ;; *) return 0 ;; esac
+  deb_target=(-t "$VERSION_CODENAME-backports")
+  apt-cache policy | grep -q "n=$VERSION_CODENAME-backports" && return 0
+  say "qemu-utils comes from backports: adding that suite to the package sources"
+  local uri
+  uri=$(awk -v c="$VERSION_CODENAME" '
+    /^URIs:/ {u=$2} /^Suites:/ {for (i=2;i<=NF;i++) if ($i==c) {print u; exit}}
+    /^deb / {for (i=2;i<NF;i++) if ($(i+1)==c) {print $i; exit}}' \
+    /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.list 2>/dev/null | head -n 1)
+  [ -n "$uri" ] || die "no package source for $VERSION_CODENAME found: add $VERSION_CODENAME-backports yourself"
+  printf 'Types: deb\nURIs: %s\nSuites: %s-backports\nComponents: main\n' "$uri" "$VERSION_CODENAME" |
+    as_root tee /etc/apt/sources.list.d/hyperexport-backports.sources >/dev/null
+}
+
+install_debian() {
+  local want=("${deb_build[@]}") missing=()
+  [ "$goal" = build ] || want+=("${deb_run[@]}" "$(deb_kernel)")
+  [ "$goal" != test ] || want+=("${deb_test[@]}")
+  for p in "${want[@]}"; do deb_installed "$p" || missing+=("$p"); done
+  if [ ${#missing[@]} = 0 ]; then say "all ${#want[@]} packages are there"; return 0; fi
+  deb_choose_release
+  say "installing: ${missing[*]}"
+  # A third party's broken package source must not stop the set-up; a missing package will.
+  as_root apt-get -q update || say "some package sources did not answer; going on"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+    "${deb_target[@]}" install "${missing[@]}"
+}
+
+# --- Fedora and RHEL -----------------------------------------------------------------------
+
+rpm_build=(gcc pkgconf-pkg-config libvirt-devel make)
+rpm_run=(libvirt-daemon-kvm qemu-kvm qemu-img edk2-ovmf swtpm swtpm-tools python3-libguestfs
+  guestfs-tools xfsprogs)
+rpm_test=(libvirt-client libxml2 golang openssh-server openssh-clients openssl util-linux
+  mtools dosfstools e2fsprogs curl)
+
+install_fedora() {
+  local want=("${rpm_build[@]}") missing=()
+  [ "$goal" = build ] || want+=("${rpm_run[@]}")
+  [ "$goal" != test ] || want+=("${rpm_test[@]}")
+  for p in "${want[@]}"; do rpm -q "$p" >/dev/null 2>&1 || missing+=("$p"); done
+  if [ ${#missing[@]} = 0 ]; then say "all ${#want[@]} packages are there"; return 0; fi
+  say "installing: ${missing[*]}"
+  as_root dnf -y install "${missing[@]}"
+  [ "$goal" != test ] || say "the simulator and the demo guest need govmomi's and mmdebstrap's Debian packages: run the tests on Debian or Ubuntu"
+}
+
+# --- hyper2kvm -----------------------------------------------------------------------------
+
+# Its wheel forgets to name rich and requests; libguestfs' Python binding is the system's.
+install_hyper2kvm() {
+  local version
+  version=$("$VENV/bin/python" -c 'import importlib.metadata as m, guestfs, hyper2kvm; print(m.version("hyper2kvm"))' 2>/dev/null || true)
+  if [ "$version" = "$HYPER2KVM_VERSION" ]; then say "hyper2kvm $version is there: $VENV/bin/hyper2kvm"; return 0; fi
+  say "installing hyper2kvm $HYPER2KVM_VERSION into $VENV"
+  rm -rf "$VENV"
+  mkdir -p "$(dirname "$VENV")"
+  /usr/bin/python3 -m venv --system-site-packages "$VENV"
+  "$VENV/bin/pip" install --quiet "hyper2kvm==$HYPER2KVM_VERSION" rich requests
+}
+
+[ -r /etc/os-release ] || die "no /etc/os-release: this is no system that this script knows"
+. /etc/os-release
+case " $ID ${ID_LIKE:-} " in
+  *" debian "* | *" ubuntu "*) install_debian ;;
+  *" fedora "* | *" rhel "* | *" centos "*) install_fedora ;;
+  *) die "unknown system '$ID': Debian, Ubuntu, Fedora and RHEL are known; the lists in this script say what is needed" ;;
+esac
+[ "$goal" = build ] || install_hyper2kvm
+say "ready ($goal)"

@@ -1,0 +1,355 @@
+//! The only place that starts processes.
+//!
+//! A child gets a session and process group of its own (`setsid`), no standard input, and both
+//! outputs read line by line. It is never left behind: when its time is up or the run is cancelled
+//! the whole group gets TERM, and KILL after a grace period; when hyperexport itself is killed the
+//! kernel ends it (`PR_SET_PDEATHSIG`).
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Time between TERM and KILL.
+const GRACE: Duration = Duration::from_secs(5);
+/// Longest line kept, in bytes; the rest of a longer one is dropped.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// Why a child did not come to its own end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be started.
+    #[error("start {program}")]
+    Start {
+        /// The program.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Waiting for it failed.
+    #[error("wait for {program}")]
+    Wait {
+        /// The program.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Its time was up; its process group has been ended.
+    #[error("{program} did not end within {}", humantime::format_duration(*after))]
+    TimedOut {
+        /// The program.
+        program: String,
+        /// The limit.
+        after: Duration,
+    },
+    /// The run was cancelled; its process group has been ended.
+    #[error("{program} was interrupted")]
+    Cancelled {
+        /// The program.
+        program: String,
+    },
+}
+
+/// Which output a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Something the child does to itself between `fork` and `exec`; must be async-signal-safe.
+type BeforeExec = Box<dyn FnMut() -> io::Result<()> + Send + Sync>;
+
+/// A program to run, with its arguments and surroundings.
+pub struct Program {
+    path: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    clear_env: bool,
+    dir: Option<PathBuf>,
+    before_exec: Option<BeforeExec>,
+}
+
+impl Program {
+    /// A program by its path, or by its name to be found in `PATH`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            clear_env: false,
+            dir: None,
+            before_exec: None,
+        }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(|a| a.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Gives it only the variables set with [`Program::env`].
+    pub fn clear_env(mut self) -> Self {
+        self.clear_env = true;
+        self
+    }
+
+    /// Runs it in `dir`.
+    pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Calls `act` in the child between `fork` and `exec`. It must be async-signal-safe: system
+    /// calls only, no allocation.
+    pub fn before_exec(
+        mut self,
+        act: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.before_exec = Some(Box::new(act));
+        self
+    }
+
+    /// Name for messages.
+    fn name(&self) -> String {
+        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    fn command(self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&self.args);
+        if self.clear_env {
+            command.env_clear();
+        }
+        command.envs(self.env);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut before_exec = self.before_exec;
+        // SAFETY: setsid and prctl are async-signal-safe; `before_exec` promises the same.
+        unsafe {
+            command.pre_exec(move || {
+                nix::unistd::setsid()?;
+                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+                before_exec.as_mut().map_or(Ok(()), |act| act())
+            });
+        }
+        command
+    }
+}
+
+/// Limits of a child's life.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest time it may take, if there is a limit.
+    pub timeout: Option<Duration>,
+    /// Ends it when cancelled.
+    pub cancel: CancellationToken,
+}
+
+/// Runs `program` to its end and hands every line of its output to `on_line`. A carriage return
+/// ends a line too, as progress bars use it. Bytes that are not UTF-8 are replaced.
+///
+/// # Errors
+/// [`Error`] when it could not be started, took too long or was cancelled. An exit status other
+/// than 0 is no error here: the caller knows what it means.
+pub async fn run(
+    program: Program,
+    limits: &Limits,
+    mut on_line: impl FnMut(Output, &str),
+) -> Result<ExitStatus, Error> {
+    let name = program.name();
+    let mut child = program
+        .command()
+        .spawn()
+        .map_err(|source| Error::Start { program: name.clone(), source })?;
+    let group = child.id().map(|id| Pid::from_raw(id.cast_signed()));
+    let (lines, mut received) = mpsc::channel(64);
+    if let Some(out) = child.stdout.take() {
+        tokio::spawn(read_lines(out, Output::Stdout, lines.clone()));
+    }
+    if let Some(err) = child.stderr.take() {
+        tokio::spawn(read_lines(err, Output::Stderr, lines.clone()));
+    }
+    drop(lines);
+
+    let end = {
+        let wait = async {
+            while let Some((output, line)) = received.recv().await {
+                on_line(output, &line);
+            }
+            child.wait().await
+        };
+        let too_late = async {
+            match limits.timeout {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            status = wait => Ok(status),
+            () = limits.cancel.cancelled() => Err(Error::Cancelled { program: name.clone() }),
+            () = too_late => Err(Error::TimedOut {
+                program: name.clone(),
+                after: limits.timeout.unwrap_or_default(),
+            }),
+        }
+    };
+    // Also after a good end: what the child itself left running must not outlive it.
+    if let Some(group) = group {
+        end_group(group, &mut child, end.is_ok()).await;
+    }
+    end?.map_err(|source| Error::Wait { program: name, source })
+}
+
+/// Ends a whole process group: TERM, then KILL. `leader_gone` when the leader has been waited for.
+async fn end_group(group: Pid, child: &mut tokio::process::Child, leader_gone: bool) {
+    if killpg(group, Signal::SIGTERM) == Err(Errno::ESRCH) {
+        return;
+    }
+    let deadline = tokio::time::Instant::now() + GRACE;
+    let mut reaped = leader_gone;
+    while tokio::time::Instant::now() < deadline {
+        if !reaped && matches!(child.try_wait(), Ok(Some(_))) {
+            reaped = true;
+        }
+        if reaped && killpg(group, None) == Err(Errno::ESRCH) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    if let Err(error) = killpg(group, Signal::SIGKILL) {
+        tracing::debug!(%group, %error, "kill process group");
+    }
+    if !reaped && let Err(error) = child.wait().await {
+        tracing::debug!(%group, %error, "wait for killed child");
+    }
+}
+
+/// Sends lines until the stream ends or nobody listens any more.
+async fn read_lines(
+    mut stream: impl AsyncRead + Unpin,
+    output: Output,
+    lines: mpsc::Sender<(Output, String)>,
+) {
+    let mut buffer = [0; 8192];
+    let mut line = Vec::new();
+    loop {
+        let read = match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(read) => read,
+        };
+        for &byte in &buffer[..read] {
+            if byte == b'\n' || byte == b'\r' {
+                if !line.is_empty() && send_line(&mut line, output, &lines).await.is_err() {
+                    return;
+                }
+            } else if line.len() < LONGEST_LINE {
+                line.push(byte);
+            }
+        }
+    }
+    if !line.is_empty() && send_line(&mut line, output, &lines).await.is_err() {
+        tracing::debug!("last line of a child came too late");
+    }
+}
+
+async fn send_line(
+    line: &mut Vec<u8>,
+    output: Output,
+    lines: &mpsc::Sender<(Output, String)>,
+) -> Result<(), mpsc::error::SendError<(Output, String)>> {
+    let text = String::from_utf8_lossy(line).into_owned();
+    line.clear();
+    lines.send((output, text)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(timeout: Option<Duration>) -> Limits {
+        Limits { timeout, cancel: CancellationToken::new() }
+    }
+
+    fn shell(script: &str) -> Program {
+        Program::new("/bin/sh").arg("-c").arg(script)
+    }
+
+    #[tokio::test]
+    async fn lines_of_both_outputs_arrive_and_the_status_comes_back() {
+        let mut seen = Vec::new();
+        let status = run(
+            shell(r"printf 'a\r50%%\n'; echo err >&2; printf last; exit 7"),
+            &limits(None),
+            |output, line| seen.push((output, line.to_owned())),
+        )
+        .await
+        .expect("runs");
+        assert_eq!(status.code(), Some(7));
+        let out: Vec<_> =
+            seen.iter().filter(|(o, _)| *o == Output::Stdout).map(|(_, l)| l.as_str()).collect();
+        assert_eq!(out, ["a", "50%", "last"]);
+        assert!(seen.contains(&(Output::Stderr, "err".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn a_timeout_ends_the_grandchildren_too() {
+        let mut grandchild = 0;
+        let error = run(
+            shell("sleep 60 & echo $!; wait"),
+            &limits(Some(Duration::from_millis(500))),
+            |_, line| grandchild = line.parse().expect("a pid"),
+        )
+        .await
+        .expect_err("too slow");
+        assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+        assert!(grandchild > 0);
+        let gone = nix::sys::signal::kill(Pid::from_raw(grandchild), None);
+        assert_eq!(gone, Err(Errno::ESRCH), "the grandchild lives on");
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_child_that_ignores_term_is_killed() {
+        let cancel = CancellationToken::new();
+        let limits = Limits { timeout: None, cancel: cancel.clone() };
+        let error =
+            run(shell("trap '' TERM; echo ready; while :; do sleep 0.1; done"), &limits, |_, _| {
+                cancel.cancel()
+            })
+            .await
+            .expect_err("cancelled");
+        assert!(matches!(error, Error::Cancelled { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named() {
+        let error = run(Program::new("/no/such/tool"), &limits(None), |_, _| {}).await;
+        assert_eq!(error.expect_err("missing").to_string(), "start tool");
+    }
+}

@@ -1,0 +1,6 @@
+//! hyperexport takes a virtual machine out of VMware vSphere, converts its disks for KVM and hands
+//! the result to libvirt. ARCHITECTURE.md says how the rooms hang together.
+
+pub mod child;
+pub mod model;
+pub mod progress;

@@ -1,0 +1,28 @@
+//! What a conversion leaves behind.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ByteSize, DiskFormat, DiskId};
+
+/// The disks of one VM, ready for KVM: one for every disk of the manifest, boot disk first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConvertedDisks(pub Vec<ConvertedDisk>);
+
+/// One converted disk image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConvertedDisk {
+    /// Which disk of the manifest.
+    pub id: DiskId,
+    /// Absolute path of the image.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: DiskFormat,
+    /// Size that the guest sees.
+    pub capacity: ByteSize,
+    /// Bytes that the file occupies, holes not counted.
+    pub allocated: ByteSize,
+    /// 0 is the boot disk, the others follow.
+    pub boot_order: u32,
+}

@@ -1,0 +1,56 @@
+//! What an export leaves behind.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ByteSize, DiskFormat, DiskId, Sha256Digest, SourceVm, Warning};
+
+/// A VM whose disks all lie in the output directory, complete and checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportedVm {
+    /// The VM as it was when the export began.
+    pub vm: SourceVm,
+    /// How the disks were fetched.
+    pub method: ExportMethod,
+    /// When the export was complete.
+    pub exported_at: jiff::Timestamp,
+    /// One for every disk of [`SourceVm::disks`], in the same order.
+    pub disks: Vec<ExportedDisk>,
+    /// What went less than well.
+    pub warnings: Vec<Warning>,
+}
+
+/// How disks left their source (Artifact Manifest v1.0, `source.export_method`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportMethod {
+    /// vSphere, an NFC lease on the VM itself.
+    NfcLease,
+}
+
+impl ExportMethod {
+    /// The manifest's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NfcLease => "nfc-lease",
+        }
+    }
+}
+
+/// One exported disk image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportedDisk {
+    /// Which disk of the VM.
+    pub id: DiskId,
+    /// Absolute path of the image.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: DiskFormat,
+    /// Size of the file.
+    pub file_size: ByteSize,
+    /// Size that the guest sees.
+    pub capacity: ByteSize,
+    /// Sum of the file.
+    pub sha256: Sha256Digest,
+}

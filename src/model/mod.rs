@@ -1,0 +1,23 @@
+//! The plain data that flows between the rooms: what a source VM is, what was exported, what was
+//! converted. It knows no outside system and decides nothing.
+
+mod converted;
+mod disk_format;
+mod exported;
+mod names;
+mod secret;
+mod source_vm;
+mod units;
+mod warning;
+
+pub use converted::{ConvertedDisk, ConvertedDisks};
+pub use disk_format::DiskFormat;
+pub use exported::{ExportMethod, ExportedDisk, ExportedVm};
+pub use names::file_name;
+pub use secret::Secret;
+pub use source_vm::{
+    Bus, Controller, CpuTopology, Firmware, GuestOs, NicModel, OsFamily, PowerState, SourceDisk,
+    SourceNic, SourceVm,
+};
+pub use units::{ByteSize, DiskId, InvalidValue, MacAddress, Sha256Digest};
+pub use warning::{Stage, Warning};

@@ -1,0 +1,196 @@
+//! What a VM is at its source, in terms that do not depend on the source.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ByteSize, DiskId, MacAddress};
+
+/// A virtual machine as its source describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceVm {
+    /// `vsphere`, `local`, … (Artifact Manifest v1.0, `source.provider`).
+    pub provider: String,
+    /// The source's own id: a moref such as `vm-42` for vSphere.
+    pub id: String,
+    /// Display name, decoded, exactly as the source shows it.
+    pub name: String,
+    /// `config.instanceUuid`, where the source has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_uuid: Option<String>,
+    /// Inventory path such as `/DC0/vm/Prod/web01`, where the source has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory_path: Option<String>,
+    /// Name of the datacenter, where the source has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datacenter: Option<String>,
+    /// Whether it runs.
+    pub power: PowerState,
+    /// Virtual CPUs.
+    pub cpu: CpuTopology,
+    /// Memory in MiB, exact.
+    pub memory_mib: u64,
+    /// How it boots.
+    pub firmware: Firmware,
+    /// Whether the firmware enforces signatures.
+    pub secure_boot: bool,
+    /// The guest operating system.
+    pub guest: GuestOs,
+    /// Disks in the order of controller bus and unit; the boot disk has `boot_order` 0.
+    pub disks: Vec<SourceDisk>,
+    /// Network interfaces in the order of the source.
+    pub nics: Vec<SourceNic>,
+}
+
+/// Whether a VM runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PowerState {
+    /// Not running, nothing in memory.
+    Off,
+    /// Running.
+    On,
+    /// Stopped with its memory kept.
+    Suspended,
+    /// The source does not say.
+    Unknown,
+}
+
+/// Virtual CPUs and how the guest sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuTopology {
+    /// All virtual CPUs, at least 1.
+    pub vcpus: u32,
+    /// Cores of one socket, at least 1; `vcpus` when the source does not divide them evenly.
+    pub cores_per_socket: u32,
+}
+
+impl CpuTopology {
+    /// A topology whose sockets come out whole: a `cores_per_socket` that is 0 or does not divide
+    /// `vcpus` counts as one core a socket, the source's own default.
+    pub fn new(vcpus: u32, cores_per_socket: u32) -> Self {
+        let vcpus = vcpus.max(1);
+        let whole = cores_per_socket > 0 && vcpus.is_multiple_of(cores_per_socket);
+        Self { vcpus, cores_per_socket: if whole { cores_per_socket } else { 1 } }
+    }
+
+    /// Number of sockets.
+    pub fn sockets(self) -> u32 {
+        (self.vcpus / self.cores_per_socket.max(1)).max(1)
+    }
+}
+
+/// Firmware of a VM. The manifest writes `uefi` for [`Firmware::Efi`], libvirt `efi`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firmware {
+    /// PC BIOS.
+    Bios,
+    /// UEFI.
+    Efi,
+}
+
+/// The guest operating system as the source knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestOs {
+    /// The source's id: `ubuntu64Guest`; empty when unknown.
+    pub id: String,
+    /// For people: `Ubuntu Linux (64-bit)`; empty when unknown.
+    pub full_name: String,
+    /// The family that decisions go by.
+    pub family: OsFamily,
+}
+
+/// Operating system family (Artifact Manifest v1.0, `vm.os_hint`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OsFamily {
+    /// Any Linux.
+    Linux,
+    /// Any Windows.
+    Windows,
+    /// Something else, or nothing is known.
+    Unknown,
+}
+
+/// A disk of a source VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceDisk {
+    /// Our name for it, `disk-N` in controller order.
+    pub id: DiskId,
+    /// The source's device key (vSphere: 2000 and up).
+    pub key: i32,
+    /// For people: `Hard disk 1`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub label: String,
+    /// What it hangs on.
+    pub controller: Controller,
+    /// Unit number on the controller.
+    pub unit: u32,
+    /// Size that the guest sees.
+    pub capacity: ByteSize,
+    /// 0 is the boot disk, the others follow.
+    pub boot_order: u32,
+    /// The source's name of the backing file, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backing: Option<String>,
+}
+
+/// A disk controller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Controller {
+    /// The kind of bus.
+    pub bus: Bus,
+    /// The source's own type name: `ParaVirtualSCSIController`.
+    pub model: String,
+    /// Bus number among controllers of its kind.
+    pub number: u32,
+}
+
+/// The kind of bus that a disk hangs on. The order is that of a PC's firmware looking for a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bus {
+    /// Parallel ATA.
+    Ide,
+    /// SCSI, LSI Logic, BusLogic or paravirtual.
+    Scsi,
+    /// AHCI.
+    Sata,
+    /// NVM Express.
+    Nvme,
+    /// Something else.
+    Other,
+}
+
+/// A network interface of a source VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceNic {
+    /// Our name for it: `nic-0`, …
+    pub id: String,
+    /// Its MAC address, unless the source has not made one yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddress>,
+    /// Its model.
+    pub model: NicModel,
+    /// Name of the network or distributed port group; empty when it has none.
+    pub network: String,
+    /// Whether it is connected when the VM starts.
+    pub connected: bool,
+}
+
+/// Model of a network interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NicModel {
+    /// VMware's paravirtual, any generation.
+    Vmxnet,
+    /// Intel 82545EM.
+    E1000,
+    /// Intel 82574L.
+    E1000e,
+    /// AMD PCnet.
+    Pcnet,
+    /// Passed-through virtual function.
+    Sriov,
+    /// Something else.
+    Other,
+}

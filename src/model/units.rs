@@ -1,0 +1,192 @@
+//! Values with a unit or a shape: sizes, digests, MAC addresses, disk ids.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A text that does not have the shape its type demands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{value}' is not {expected}")]
+pub struct InvalidValue {
+    /// What was given.
+    pub value: String,
+    /// What would have been right, as a noun phrase.
+    pub expected: &'static str,
+}
+
+impl InvalidValue {
+    fn new(value: &str, expected: &'static str) -> Self {
+        Self { value: value.chars().take(80).collect(), expected }
+    }
+}
+
+/// A number of bytes. Displayed with a binary unit: `1.5 GiB`.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct ByteSize(pub u64);
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+        if self.0 < 1024 {
+            return write!(f, "{} B", self.0);
+        }
+        let mut value = self.0 as f64 / 1024.0;
+        let mut unit = 0;
+        while value >= 1024.0 && unit + 1 < UNITS.len() {
+            value /= 1024.0;
+            unit += 1;
+        }
+        write!(f, "{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// A SHA-256 sum. Written as 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256Digest(pub [u8; 32]);
+
+impl fmt::Display for Sha256Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Sha256Digest {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let wrong = || InvalidValue::new(text, "a SHA-256 sum of 64 lower-case hexadecimal digits");
+        let digits = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if text.len() != 64 || !digits {
+            return Err(wrong());
+        }
+        let mut sum = [0; 32];
+        for (i, byte) in sum.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(sum))
+    }
+}
+
+/// A 48-bit MAC address. Written in lower case with colons, as libvirt does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl FromStr for MacAddress {
+    type Err = InvalidValue;
+
+    /// Takes `XX:XX:XX:XX:XX:XX` and the same with `-`, in either case.
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let wrong = || InvalidValue::new(text, "a MAC address such as 00:50:56:aa:bb:01");
+        let mut address = [0; 6];
+        let mut parts = text.split([':', '-']);
+        for byte in &mut address {
+            let part = parts.next().filter(|p| p.len() == 2).ok_or_else(wrong)?;
+            *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
+        }
+        if parts.next().is_some() { Err(wrong()) } else { Ok(Self(address)) }
+    }
+}
+
+/// The name of a disk within one export: `disk-0`, `disk-1`, …
+///
+/// Always matches `^[a-zA-Z0-9_-]{1,64}$` (Artifact Manifest v1.0, `disks[].id`), so it is safe as
+/// part of a file name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DiskId(String);
+
+impl DiskId {
+    /// The id of the disk at `index`, counted from 0.
+    pub fn from_index(index: usize) -> Self {
+        Self(format!("disk-{index}"))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DiskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for DiskId {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let fits = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if fits && (1..=64).contains(&text.len()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidValue::new(text, "a disk id of 1 to 64 letters, digits, '_' and '-'"))
+        }
+    }
+}
+
+/// (De)serializes a type through its `Display` and `FromStr`.
+macro_rules! serde_as_text {
+    ($($name:ty),+) => {$(
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
+}
+serde_as_text!(Sha256Digest, MacAddress, DiskId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_shown_with_binary_units() {
+        assert_eq!(ByteSize(1023).to_string(), "1023 B");
+        assert_eq!(ByteSize(1536 * 1024 * 1024).to_string(), "1.5 GiB");
+    }
+
+    #[test]
+    fn mac_addresses_are_normalised_and_checked() {
+        let mac: MacAddress = "00-50-56-AA-bb-01".parse().expect("valid");
+        assert_eq!(mac.to_string(), "00:50:56:aa:bb:01");
+        for wrong in
+            ["", "00:50:56:aa:bb", "00:50:56:aa:bb:01:02", "0:50:56:aa:bb:01", "zz:50:56:aa:bb:01"]
+        {
+            assert!(wrong.parse::<MacAddress>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn disk_ids_cannot_leave_their_folder() {
+        for wrong in ["", "..", "a/b", "disk 0", "dísk"] {
+            assert!(wrong.parse::<DiskId>().is_err(), "{wrong}");
+        }
+        assert_eq!("disk_0-A".parse::<DiskId>().expect("valid").as_str(), "disk_0-A");
+    }
+
+    #[test]
+    fn digests_are_lower_case_hex_of_full_length() {
+        let text = "0f".repeat(32);
+        assert_eq!(text.parse::<Sha256Digest>().expect("valid").to_string(), text);
+        assert!(text.to_uppercase().parse::<Sha256Digest>().is_err());
+        assert!(text[2..].parse::<Sha256Digest>().is_err());
+    }
+}

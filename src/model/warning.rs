@@ -1,0 +1,58 @@
+//! What went less than well without stopping the run.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The stages of a run, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Everything that can be refused before anything changes.
+    Preflight,
+    /// Disks leave the source.
+    Export,
+    /// `manifest.json` is written.
+    Manifest,
+    /// Disks are fixed and converted for KVM.
+    Pipeline,
+    /// Volumes and domain appear in libvirt.
+    Libvirt,
+}
+
+impl Stage {
+    /// The name in `result.json` and in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::Export => "export",
+            Self::Manifest => "manifest",
+            Self::Pipeline => "pipeline",
+            Self::Libvirt => "libvirt",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A warning with a code that scripts can match.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Where it arose.
+    pub stage: Stage,
+    /// Stable and short, in kebab case: `hyper2kvm-untried-version`.
+    pub code: String,
+    /// For a person, with the object and, where there is one, the remedy.
+    pub message: String,
+}
+
+impl Warning {
+    /// A warning of `stage` with `code`.
+    pub fn new(stage: Stage, code: &str, message: impl Into<String>) -> Self {
+        Self { stage, code: code.to_owned(), message: message.into() }
+    }
+}
