@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Time between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(5);
+/// Longest wait for another line once the group is gone.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Longest line kept, in bytes; the rest of a longer one is dropped.
 const LONGEST_LINE: usize = 64 * 1024;
 
@@ -112,6 +114,14 @@ impl Program {
         self
     }
 
+    /// Sets environment variables.
+    pub fn envs<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        variables.into_iter().fold(self, |program, (key, value)| program.env(key, value))
+    }
+
     /// Gives it only the variables set with [`Program::env`].
     pub fn clear_env(mut self) -> Self {
         self.clear_env = true;
@@ -198,33 +208,62 @@ pub async fn run(
     }
     drop(lines);
 
-    let end = {
-        let wait = async {
-            while let Some((output, line)) = received.recv().await {
-                on_line(output, &line);
-            }
-            child.wait().await
-        };
-        let too_late = async {
-            match limits.timeout {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            status = wait => Ok(status),
-            () = limits.cancel.cancelled() => Err(Error::Cancelled { program: name.clone() }),
-            () = too_late => Err(Error::TimedOut {
-                program: name.clone(),
-                after: limits.timeout.unwrap_or_default(),
-            }),
-        }
-    };
+    let mut guard = KillOnDrop(group);
+    let end = watch(&name, &mut child, &mut received, limits, &mut on_line).await;
     // Also after a good end: what the child itself left running must not outlive it.
     if let Some(group) = group {
         end_group(group, &mut child, end.is_ok()).await;
     }
-    end?.map_err(|source| Error::Wait { program: name, source })
+    guard.0 = None;
+    // Its last words; a process that moved to another group may hold the other end for ever.
+    while let Ok(Some((output, line))) = tokio::time::timeout(LAST_WORDS, received.recv()).await {
+        on_line(output, &line);
+    }
+    end
+}
+
+/// Hands lines on until the child ends, its time is up or the run is cancelled.
+async fn watch(
+    name: &str,
+    child: &mut tokio::process::Child,
+    received: &mut mpsc::Receiver<(Output, String)>,
+    limits: &Limits,
+    on_line: &mut impl FnMut(Output, &str),
+) -> Result<ExitStatus, Error> {
+    let program = || name.to_owned();
+    let too_late = async {
+        match limits.timeout {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(too_late);
+    loop {
+        tokio::select! {
+            Some((output, line)) = received.recv() => on_line(output, &line),
+            status = child.wait() => {
+                return status.map_err(|source| Error::Wait { program: program(), source });
+            }
+            () = limits.cancel.cancelled() => return Err(Error::Cancelled { program: program() }),
+            () = &mut too_late => {
+                let after = limits.timeout.unwrap_or_default();
+                return Err(Error::TimedOut { program: program(), after });
+            }
+        }
+    }
+}
+
+/// Kills a process group whose run was dropped before its end.
+struct KillOnDrop(Option<Pid>);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(group) = self.0
+            && let Err(error) = killpg(group, Signal::SIGKILL)
+        {
+            tracing::debug!(%group, %error, "kill process group");
+        }
+    }
 }
 
 /// Ends a whole process group: TERM, then KILL. `leader_gone` when the leader has been waited for.
@@ -345,6 +384,41 @@ mod tests {
             .await
             .expect_err("cancelled");
         assert!(matches!(error, Error::Cancelled { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_a_child_leaves_running_does_not_hold_its_end_up() {
+        let mut left = 0;
+        let begin = std::time::Instant::now();
+        let status = run(shell("sleep 60 & echo $!"), &limits(None), |_, line| {
+            left = line.parse().expect("a pid");
+        })
+        .await
+        .expect("runs");
+        assert!(status.success() && begin.elapsed() < Duration::from_secs(30));
+        assert_eq!(nix::sys::signal::kill(Pid::from_raw(left), None), Err(Errno::ESRCH));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_run_ends_its_group() {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let running = tokio::spawn(async move {
+            let limits = limits(None);
+            run(shell("sleep 60 & echo $!; wait"), &limits, |_, line| {
+                tell.send(line.parse::<i32>().expect("a pid")).expect("listening");
+            })
+            .await
+        });
+        let grandchild = Pid::from_raw(told.recv().await.expect("a pid"));
+        running.abort();
+        assert!(running.await.expect_err("aborted").is_cancelled());
+        for _ in 0..200 {
+            if nix::sys::signal::kill(grandchild, None) == Err(Errno::ESRCH) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the grandchild lives on");
     }
 
     #[tokio::test]

@@ -2,5 +2,6 @@
 //! the result to libvirt. ARCHITECTURE.md says how the rooms hang together.
 
 pub mod child;
+pub mod manifest;
 pub mod model;
 pub mod progress;

@@ -54,6 +54,18 @@ pub enum PowerState {
     Unknown,
 }
 
+impl PowerState {
+    /// The name in lists and results.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Suspended => "suspended",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Virtual CPUs and how the guest sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuTopology {

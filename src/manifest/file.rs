@@ -1,0 +1,76 @@
+//! The manifest's file: read with a limit and checked, written whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Error;
+use super::rules::{Violation, check, check_value};
+use super::types::Manifest;
+
+/// Largest manifest read, in bytes: some ten thousand disks.
+const LARGEST: u64 = 16 << 20;
+
+/// Whether an existing file may be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Leave it and report [`Error::Exists`].
+    No,
+    /// Replace it, in one step.
+    Yes,
+}
+
+/// Reads a manifest and holds it to the contract. Blocks for a small read.
+///
+/// # Errors
+/// [`Error`] when the file cannot be read, is too large, holds no JSON or breaks a rule; all broken
+/// rules are named.
+pub fn read(path: &Path) -> Result<Manifest, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mut text = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() as u64 > LARGEST {
+        return Err(Error::TooLarge { path: path.to_owned(), limit: LARGEST });
+    }
+    let value: Value = serde_json::from_slice(&text)
+        .map_err(|source| Error::NotJson { path: path.to_owned(), source })?;
+    check_value(&value).map_err(|violations| Error::Invalid { violations })?;
+    // The rules cover every typed field, so this does not fail; if it should, it is reported too.
+    Manifest::deserialize(value).map_err(|error| Error::Invalid {
+        violations: vec![Violation { path: "$".to_owned(), rule: error.to_string() }],
+    })
+}
+
+/// Holds a manifest to the contract and writes it: to a file of another name first, which is
+/// synced and then renamed. Blocks for a small write.
+///
+/// # Errors
+/// [`Error`] when it breaks a rule, the file exists and may not be replaced, or writing fails; the
+/// file is then as it was.
+pub fn write(manifest: &Manifest, path: &Path, overwrite: Overwrite) -> Result<(), Error> {
+    check(manifest).map_err(|violations| Error::Invalid { violations })?;
+    let failed = |source: io::Error| Error::Write { path: path.to_owned(), source };
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".manifest-")
+        .permissions(fs::Permissions::from_mode(0o644))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    serde_json::to_writer_pretty(&mut file, manifest).map_err(|e| failed(e.into()))?;
+    file.write_all(b"\n").map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    let renamed = match overwrite {
+        Overwrite::Yes => file.persist(path),
+        Overwrite::No => file.persist_noclobber(path),
+    };
+    renamed.map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
+        _ => failed(error.error),
+    })?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}

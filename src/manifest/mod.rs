@@ -1,0 +1,118 @@
+//! The Artifact Manifest v1.0: the contract between an exporter and a converter.
+//!
+//! `build` makes one from an export, `check` holds one to the contract's rules, `read` and `write`
+//! move it from and to its file. Fields of others survive a read and a write. The contract is that
+//! of HyperSDK (which writes it) and hyper2kvm (which reads it); every rule is a line of `rules.rs`.
+
+mod build;
+mod file;
+mod node;
+mod rules;
+mod source;
+mod sums;
+mod types;
+
+pub use build::{BuildOptions, GENERATOR, PipelineFlags, build};
+pub use file::{Overwrite, read, write};
+pub use rules::{Violation, check};
+pub use sums::{check_files, verify_sums};
+pub use types::{
+    ConvertStage, Disk, DiskType, Exact, FixStage, InspectStage, Manifest, ManifestFirmware,
+    Metadata, Nic, OutputTarget, Pipeline, RecordedWarning, Source, ValidateStage, Vm,
+};
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::model::{DiskId, Sha256Digest};
+
+/// Name of the manifest's file in an output directory.
+pub const FILE_NAME: &str = "manifest.json";
+
+/// Why a manifest, or a file that it names, is not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file could not be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// The manifest or a disk image.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is larger than any manifest.
+    #[error("{} is larger than a manifest can be ({limit} bytes)", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The file holds no JSON.
+    #[error("{} is not JSON", path.display())]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        /// Where it goes wrong.
+        source: serde_json::Error,
+    },
+    /// Rules of the contract are broken.
+    #[error("manifest breaks the contract: {}", list(violations))]
+    Invalid {
+        /// Every broken rule.
+        violations: Vec<Violation>,
+    },
+    /// The file could not be written.
+    #[error("write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file of that name exists, and overwriting was not asked for.
+    #[error("{} exists", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A disk image is not the one that was exported.
+    #[error("{disk}: {} has the SHA-256 sum {found}, not {expected}", path.display())]
+    SumDiffers {
+        /// The disk.
+        disk: DiskId,
+        /// Its image.
+        path: PathBuf,
+        /// The manifest's sum.
+        expected: Sha256Digest,
+        /// The sum of the file.
+        found: Sha256Digest,
+    },
+    /// The run was cancelled.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl Error {
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
+                "give the manifest's path with --manifest FILE; an export writes manifest.json"
+                    .to_owned(),
+            ),
+            Self::NotJson { .. } | Self::TooLarge { .. } => {
+                Some("is this an Artifact Manifest v1.0?".to_owned())
+            }
+            Self::Exists { path } => {
+                Some(format!("move {} away, or use another --output", path.display()))
+            }
+            Self::SumDiffers { .. } => Some("the image changed: export the VM again".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+fn list(violations: &[Violation]) -> String {
+    violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,103 @@
+//! From a manifest back to the VM it describes.
+
+use crate::model::{
+    Bus, ByteSize, Controller, CpuTopology, DiskFormat, Firmware, GuestOs, NicModel, OsFamily,
+    PowerState, SourceDisk, SourceNic, SourceVm,
+};
+
+use super::types::{Disk, Manifest, ManifestFirmware, Nic};
+
+/// Memory of a VM whose manifest names none, in GiB.
+const DEFAULT_MEM_GB: u64 = 2;
+
+impl Manifest {
+    /// The VM that the manifest describes: exactly, when hyperexport wrote it, else as well as the
+    /// contract's fields tell (memory in whole GiB, no controllers, no NIC models).
+    pub fn source_vm(&self) -> SourceVm {
+        match self.metadata.as_ref().and_then(|m| m.hyperexport.as_ref()) {
+            Some(exact) => exact.source_vm.clone(),
+            None => self.derived_vm(),
+        }
+    }
+
+    /// Size that the guest sees of a disk, where the manifest says it: from the exact facts, or
+    /// the file's size for a raw image. `None` else: the image itself knows.
+    pub fn capacity(&self, disk: &Disk) -> Option<ByteSize> {
+        let exact = self.metadata.as_ref().and_then(|m| m.hyperexport.as_ref());
+        exact
+            .and_then(|e| e.capacities.get(&disk.id).copied())
+            .or((disk.source_format == DiskFormat::Raw).then_some(ByteSize(disk.bytes)))
+    }
+
+    /// The disks in boot order, the boot disk first. Equal hints keep the manifest's order, as the
+    /// consumer does.
+    pub fn disks_in_boot_order(&self) -> Vec<&Disk> {
+        let mut disks: Vec<_> = self.disks.iter().collect();
+        disks.sort_by_key(|disk| disk.boot_order());
+        disks
+    }
+
+    /// Display name of the VM; `vm` when the manifest names none.
+    pub fn vm_name(&self) -> &str {
+        let name = self.source.as_ref().and_then(|s| s.vm_name.as_deref());
+        name.filter(|name| !name.trim().is_empty()).unwrap_or("vm")
+    }
+
+    fn derived_vm(&self) -> SourceVm {
+        let source = self.source.clone().unwrap_or_default();
+        let vm = self.vm.clone().unwrap_or_default();
+        let order = self.disks_in_boot_order();
+        let disks = self.disks.iter().enumerate().map(|(i, disk)| {
+            let rank = order.iter().position(|d| d.id == disk.id).unwrap_or(i);
+            derived_disk(disk, i, rank, self.capacity(disk))
+        });
+        SourceVm {
+            provider: source.provider.unwrap_or_else(|| "unknown".to_owned()),
+            id: source.vm_id.unwrap_or_default(),
+            name: self.vm_name().to_owned(),
+            instance_uuid: None,
+            inventory_path: None,
+            datacenter: source.datacenter,
+            power: PowerState::Unknown,
+            cpu: CpuTopology::new(vm.cpu.unwrap_or(1), 1),
+            memory_mib: vm.mem_gb.unwrap_or(DEFAULT_MEM_GB) * 1024,
+            firmware: match vm.firmware {
+                Some(ManifestFirmware::Uefi) => Firmware::Efi,
+                _ => Firmware::Bios,
+            },
+            secure_boot: vm.secureboot.unwrap_or(false),
+            guest: GuestOs {
+                id: String::new(),
+                full_name: vm.os_version.unwrap_or_default(),
+                family: vm.os_hint.unwrap_or(OsFamily::Unknown),
+            },
+            disks: disks.collect(),
+            nics: self.nics.iter().enumerate().map(|(i, nic)| derived_nic(nic, i)).collect(),
+        }
+    }
+}
+
+/// A disk whose controller is not known. Its capacity is 0 when nothing says it.
+fn derived_disk(disk: &Disk, index: usize, rank: usize, capacity: Option<ByteSize>) -> SourceDisk {
+    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    SourceDisk {
+        id: disk.id.clone(),
+        key: i32::try_from(index).unwrap_or(i32::MAX),
+        label: disk.label.clone().unwrap_or_default(),
+        controller: Controller { bus: Bus::Other, model: String::new(), number: 0 },
+        unit: small(index),
+        capacity: capacity.unwrap_or_default(),
+        boot_order: small(rank),
+        backing: None,
+    }
+}
+
+fn derived_nic(nic: &Nic, index: usize) -> SourceNic {
+    SourceNic {
+        id: nic.id.clone().unwrap_or_else(|| format!("nic-{index}")),
+        mac: nic.mac,
+        model: NicModel::Other,
+        network: nic.network.clone().unwrap_or_default(),
+        connected: true,
+    }
+}

@@ -1,0 +1,93 @@
+//! The files that a manifest names: are they there, and are they the exported ones?
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Sha256Digest, Stage, Warning};
+use crate::progress::{Progress, Task, Unit};
+
+use super::types::{Disk, Manifest};
+use super::{Error, Violation};
+
+/// Checks that every disk's file exists and has the size that the manifest says.
+///
+/// # Errors
+/// [`Error::Invalid`] that names every missing file, and every wrong size if hyperexport wrote the
+/// manifest. In others' manifests `bytes` may be the size that the guest sees: a wrong size is a
+/// warning there, as it is for the consumer.
+pub fn check_files(manifest: &Manifest) -> Result<Vec<Warning>, Error> {
+    let ours = manifest.metadata.as_ref().is_some_and(|m| m.hyperexport.is_some());
+    let mut violations = Vec::new();
+    let mut warnings = Vec::new();
+    for (i, disk) in manifest.disks.iter().enumerate() {
+        let path = disk.local_path.display();
+        let found = fs::metadata(&disk.local_path).ok().filter(fs::Metadata::is_file);
+        match found.map(|m| m.len()) {
+            None => violations.push(Violation {
+                path: format!("disks[{i}].local_path"),
+                rule: format!("must name a file: {path} is none"),
+            }),
+            Some(size) if size != disk.bytes && ours => violations.push(Violation {
+                path: format!("disks[{i}].bytes"),
+                rule: format!("must be the size of {path}, which is {size}, not {}", disk.bytes),
+            }),
+            Some(size) if size != disk.bytes => warnings.push(Warning::new(
+                Stage::Manifest,
+                "manifest-size-differs",
+                format!("{}: {path} has {size} bytes, the manifest says {}", disk.id, disk.bytes),
+            )),
+            Some(_) => {}
+        }
+    }
+    if violations.is_empty() { Ok(warnings) } else { Err(Error::Invalid { violations }) }
+}
+
+/// Reads every disk's file and compares its SHA-256 sum; a disk without a sum is passed over.
+///
+/// # Errors
+/// [`Error::SumDiffers`], [`Error::Read`] or [`Error::Cancelled`].
+pub async fn verify_sums(
+    manifest: &Manifest,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<(), Error> {
+    for disk in &manifest.disks {
+        let Some(expected) = disk.checksum else { continue };
+        let Disk { id, local_path, .. } = disk.clone();
+        let task = progress.task(format!("verify {id}"), Some(disk.bytes), Unit::Bytes);
+        let cancel = cancel.clone();
+        let path = local_path.clone();
+        let found = tokio::task::spawn_blocking(move || sum(&path, &task, &cancel))
+            .await
+            .map_err(|join| Error::Read { path: local_path.clone(), source: join.into() })??;
+        if found != expected {
+            return Err(Error::SumDiffers { disk: id, path: local_path, expected, found });
+        }
+    }
+    Ok(())
+}
+
+/// The SHA-256 sum of a file.
+fn sum(path: &Path, task: &Task, cancel: &CancellationToken) -> Result<Sha256Digest, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut buffer = vec![0; 1 << 20];
+    let (mut hash, mut position) = (Sha256::new(), 0);
+    loop {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(Sha256Digest(hash.finalize().into())),
+            read => {
+                hash.update(&buffer[..read]);
+                position += read as u64;
+                task.at(position);
+            }
+        }
+    }
+}
