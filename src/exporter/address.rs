@@ -1,0 +1,117 @@
+//! The address of a vCenter or ESXi host as people and `GOVC_URL` write it.
+
+use url::Url;
+
+use super::Error;
+use crate::model::Secret;
+
+/// An address taken apart: where to connect, and who it says to log in as.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// `https://HOST[:PORT]/sdk`, without user and password.
+    pub url: Url,
+    /// The user name in front of the host, if there was one.
+    pub username: Option<String>,
+    /// The password after the user name, if there was one. Only an environment variable may hold
+    /// one; [`sdk_url`] refuses it.
+    pub password: Option<Secret>,
+}
+
+impl Address {
+    /// Takes `vc.example.com`, `https://vc`, `https://vc/sdk` and `https://user:password@vc/sdk`.
+    /// The path defaults to `/sdk`.
+    ///
+    /// # Errors
+    /// [`Error::Address`] when it is no address of an HTTPS server. The message never shows the
+    /// text, which may hold a password.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let text = text.trim();
+        let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+        let mut url = Url::parse(&whole).map_err(|_| Error::Address { fault: "is not a URL" })?;
+        if url.scheme() != "https" {
+            return Err(Error::Address { fault: "does not begin with https://" });
+        }
+        if url.host_str().is_none_or(|host| host.is_empty() || host == "*") {
+            return Err(Error::Address { fault: "names no host" });
+        }
+        let username = Some(percent_decode(url.username())).filter(|name| !name.is_empty());
+        let password = url.password().map(|text| Secret::new(percent_decode(text)));
+        let cleared = url.set_username("").is_ok() && url.set_password(None).is_ok();
+        debug_assert!(cleared, "an https URL with a host takes a user name");
+        if url.path() == "/" {
+            url.set_path("/sdk");
+        }
+        url.set_query(None);
+        url.set_fragment(None);
+        Ok(Self { url, username, password })
+    }
+}
+
+/// The SDK's address from what a person typed: `vc.example.com`, `https://vc/` and
+/// `https://vc/sdk` all become `https://…/sdk`.
+///
+/// # Errors
+/// [`Error::Address`] when it is no address of an HTTPS server, or holds a password: that would
+/// stand in the process list for all to read.
+pub fn sdk_url(text: &str) -> Result<Url, Error> {
+    let address = Address::parse(text)?;
+    if address.password.is_some() {
+        return Err(Error::Address { fault: "holds a password" });
+    }
+    Ok(address.url)
+}
+
+/// Replaces `%XX` by the byte it stands for; what is not UTF-8 afterwards is replaced.
+fn percent_decode(text: &str) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let byte = tail.get(..2).filter(|_| first == b'%').and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        decoded.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_forms_become_the_sdk_address() {
+        for (text, url) in [
+            ("vc.example.com", "https://vc.example.com/sdk"),
+            (" vc:8443 ", "https://vc:8443/sdk"),
+            ("https://vc/", "https://vc/sdk"),
+            ("https://[fd00::1]/sdk", "https://[fd00::1]/sdk"),
+            ("https://vc/proxy/sdk?x#y", "https://vc/proxy/sdk"),
+        ] {
+            assert_eq!(sdk_url(text).expect("valid").as_str(), url);
+        }
+    }
+
+    #[test]
+    fn what_is_no_https_address_is_refused() {
+        for text in ["", "http://vc/sdk", "https://", "https://*/sdk", "esx://h", "a b"] {
+            assert!(sdk_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn user_and_password_are_split_off() {
+        let address = Address::parse("administrator@vsphere.local:p%40s+s%2f&@vc/sdk");
+        let address = address.expect("valid");
+        assert_eq!(address.url.as_str(), "https://vc/sdk");
+        assert_eq!(address.username.as_deref(), Some("administrator@vsphere.local"));
+        assert_eq!(address.password.expect("one").reveal(), "p@s+s/&");
+    }
+
+    #[test]
+    fn a_password_in_an_argument_is_refused_and_not_repeated() {
+        let error = sdk_url("https://root:geheim@vc/sdk").expect_err("holds a password");
+        assert!(!format!("{error} {error:?} {:?}", error.hint()).contains("geheim"));
+    }
+}

@@ -1,0 +1,245 @@
+//! Why something could not be had from the source, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::transfer::Broken;
+use super::vsphere::Obstacle;
+use crate::model::DiskId;
+
+/// A fault that the server answered with. It is told apart by [`Fault::kind`]; the text is in the
+/// server's language and only for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the server says '{text}' ({kind})")]
+pub struct Fault {
+    /// Type name in vim25: `InvalidLogin`.
+    pub kind: String,
+    /// The server's own words.
+    pub text: String,
+}
+
+/// What can go wrong between here and the source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server's address cannot be used.
+    #[error("the server's address {fault}")]
+    Address {
+        /// What is wrong with it, as a verb phrase.
+        fault: &'static str,
+    },
+    /// A thumbprint does not have the shape of one.
+    #[error("'{text}' is not a SHA-1 or SHA-256 thumbprint")]
+    Thumbprint {
+        /// What was given.
+        text: String,
+    },
+    /// A file of certificates cannot be read.
+    #[error("read certificates from {}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the parser said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no certificate to trust.
+    #[error("find a trusted certificate {place}")]
+    NoRoots {
+        /// Where there is none: `in FILE`, `on this system`.
+        place: String,
+    },
+    /// The TLS client could not be set up.
+    #[error("set up TLS")]
+    Tls(#[source] rustls::Error),
+    /// The HTTP client could not be set up.
+    #[error("set up the HTTP client")]
+    HttpClient(#[source] reqwest::Error),
+    /// The server's certificate is not the pinned one.
+    #[error("{host} shows a certificate with thumbprint {seen}, expected {expected}")]
+    WrongThumbprint {
+        /// Host and port.
+        host: String,
+        /// The pin.
+        expected: String,
+        /// The thumbprint of the certificate shown, by the same algorithm.
+        seen: String,
+    },
+    /// The server's certificate is not trusted.
+    #[error("trust the certificate of {host}")]
+    Untrusted {
+        /// Host and port.
+        host: String,
+        /// SHA-256 thumbprint of the certificate shown.
+        seen: String,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+    /// The server could not be reached, or broke the connection.
+    #[error("call {method} on {host}")]
+    Call {
+        /// The SOAP method.
+        method: &'static str,
+        /// Host and port.
+        host: String,
+        /// What the HTTP client said.
+        source: reqwest::Error,
+    },
+    /// The server answered with an HTTP status and without SOAP.
+    #[error("call {method} on {host}: it answered HTTP {status}")]
+    Status {
+        /// The SOAP method.
+        method: &'static str,
+        /// Host and port.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// An answer that is no SOAP, or lacks what it must have.
+    #[error("understand the answer to {method}: {reason}")]
+    Reply {
+        /// The SOAP method.
+        method: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server refused a call.
+    #[error("call {method}")]
+    Refused {
+        /// The SOAP method.
+        method: &'static str,
+        /// The server's fault.
+        source: Fault,
+    },
+    /// Login refused.
+    #[error("log in as {username}")]
+    Login {
+        /// Who.
+        username: String,
+        /// The server's fault.
+        source: Fault,
+    },
+    /// The session ended on the server's side.
+    #[error("call {method}: the session has ended")]
+    SessionEnded {
+        /// The SOAP method.
+        method: &'static str,
+    },
+    /// No VM by that name, path or moref.
+    #[error("find a VM '{selector}'")]
+    NotFound {
+        /// What was asked for.
+        selector: String,
+        /// Inventory paths of VMs with similar names.
+        near: Vec<String>,
+    },
+    /// Several VMs by that name.
+    #[error("'{selector}' names {} VMs: {}", paths.len(), paths.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        selector: String,
+        /// Inventory path and moref of each.
+        paths: Vec<String>,
+    },
+    /// The VM cannot be exported as it is.
+    #[error("{vm} cannot be exported: {obstacle}")]
+    Obstacle {
+        /// Name of the VM.
+        vm: String,
+        /// Why.
+        obstacle: Obstacle,
+    },
+    /// A task of the server ended badly.
+    #[error("{action}")]
+    Task {
+        /// What it was to do: `power off web01`.
+        action: String,
+        /// The server's fault.
+        source: Fault,
+    },
+    /// Something did not happen in time.
+    #[error("{action}: not done within {}", humantime::format_duration(*after))]
+    TimedOut {
+        /// What was to happen.
+        action: String,
+        /// The limit.
+        after: Duration,
+    },
+    /// The export lease was not granted, or taken back.
+    #[error("hold the export lease")]
+    Lease(#[source] Fault),
+    /// The lease's keeper stopped because nothing moved any more.
+    #[error("hold the export lease: nothing arrived for {}", humantime::format_duration(*after))]
+    Stalled {
+        /// How long.
+        after: Duration,
+    },
+    /// The lease offers no address for a disk of the VM.
+    #[error("export {disk} ({device}): the server offers no download of it")]
+    NoUrl {
+        /// Our id of it.
+        disk: DiskId,
+        /// Controller and unit.
+        device: String,
+    },
+    /// A download address that is not one.
+    #[error("use the download address of {disk}: it {fault}")]
+    DeviceUrl {
+        /// The disk.
+        disk: DiskId,
+        /// What is wrong with it, as a verb phrase.
+        fault: &'static str,
+    },
+    /// A file of that name lies there already.
+    #[error("{} exists already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another run writes the same file.
+    #[error("{} is being written by another run", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something with a file.
+    #[error("{action} {}", path.display())]
+    File {
+        /// What was to be done: `create`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A disk did not arrive whole.
+    #[error("download {disk}")]
+    Download {
+        /// The disk.
+        disk: DiskId,
+        /// What happened to it.
+        source: Broken,
+    },
+    /// The run was cancelled.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl Error {
+    /// Whether the same call may well succeed a moment later. One that took too long has tried
+    /// patience enough.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Call { source, .. } => !source.is_timeout(),
+            Self::Status { status, .. } => matches!(status, 502 | 503),
+            _ => false,
+        }
+    }
+}
+
+impl Fault {
+    /// Whether it is of the type `kind`.
+    pub(super) fn is(&self, kind: &str) -> bool {
+        self.kind == kind
+    }
+}

@@ -1,0 +1,79 @@
+//! What to type or do next after an error, apart from the errors themselves: they say what is so,
+//! this says what helps.
+
+use super::{Error, Fault};
+
+impl Error {
+    /// What to type or do next, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Address { fault: "holds a password" } => {
+                "leave the password out of --url; use --password-file or GOVC_PASSWORD".into()
+            }
+            Self::Address { .. } => "write it like https://vc.example.com/sdk".into(),
+            Self::Thumbprint { .. } => "write 20 or 32 pairs of hexadecimal digits, as \
+                 `openssl x509 -noout -fingerprint -sha256` prints them"
+                .into(),
+            Self::WrongThumbprint { seen, .. } => format!(
+                "somebody may be in between; if the certificate was renewed on purpose, use \
+                 --thumbprint {seen}"
+            ),
+            Self::Untrusted { seen, .. } => format!(
+                "if the server's certificate really has SHA-256 thumbprint {seen}, use \
+                 --thumbprint with it, or --ca-file with the authority that signed it"
+            ),
+            Self::Call { source, .. } if source.is_connect() => {
+                "check the address, and that port 443 is reachable from here".into()
+            }
+            Self::Status { status: 404, .. } => "the address should end in /sdk".into(),
+            Self::Status { status: 502..=504, .. } => {
+                "the server is starting or overloaded; try again in a few minutes".into()
+            }
+            Self::Login { .. } => "check the user name, with its domain \
+                 (administrator@vsphere.local), and the password"
+                .into(),
+            Self::NotFound { near, .. } if near.is_empty() => {
+                "`hyperexport list` shows all VMs that this user may see".into()
+            }
+            Self::NotFound { near, .. } => format!("is it {}?", near.join(" or ")),
+            Self::Ambiguous { .. } => {
+                "use the inventory path or the moref instead of the name".into()
+            }
+            Self::Obstacle { obstacle, .. } => return Some(obstacle.remedy()),
+            Self::Exists { .. } => "choose another --output, or move that file away".into(),
+            Self::Busy { .. } => "wait for the other run, or choose another --output".into(),
+            Self::SessionEnded { .. } => "run it again to log in anew".into(),
+            Self::NoUrl { .. } => "the disk may be independent or a raw device; make it a \
+                 dependent virtual disk, or remove it from the VM"
+                .into(),
+            Self::TimedOut { .. } => "look at the VM's recent tasks in the vSphere client".into(),
+            Self::Refused { source, .. } | Self::Task { source, .. } | Self::Lease(source) => {
+                return source.hint();
+            }
+            Self::Download { source, .. } => return source.hint(),
+            _ => return None,
+        };
+        Some(hint)
+    }
+}
+
+impl Fault {
+    fn hint(&self) -> Option<String> {
+        let hint = match self.kind.as_str() {
+            "NoPermission" => {
+                "the user needs the privilege VApp.Export on the VM, and \
+                 VirtualMachine.Interact.PowerOff for --power-off"
+            }
+            "InvalidPowerState" => "power the VM off first, or let --power-off do it",
+            "TaskInProgress" => {
+                "the VM is busy; an export that was cut off frees it after five minutes"
+            }
+            "FileLocked" | "FileFault" => "something else uses the VM's files: a backup, a clone?",
+            "RestrictedVersion" => "the free ESXi licence does not allow this call",
+            "HostCommunication" | "HostNotConnected" => "reconnect the VM's host in vCenter",
+            "Timedout" => "the link to the host may be too slow or cut; run it again",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

@@ -1,0 +1,69 @@
+//! Where VMs come from. `vsphere` speaks SOAP to a vCenter or an ESXi host and knows inventory and
+//! export leases; `transfer` brings a disk from an HTTPS address into a checked file; `tls` decides
+//! whom to trust. Nothing here knows what happens to a VM afterwards.
+
+mod address;
+mod error;
+mod hint;
+mod thumbprint;
+mod tls;
+mod transfer;
+mod vsphere;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::model::Secret;
+
+pub use address::{Address, sdk_url};
+pub use error::{Error, Fault};
+pub use thumbprint::Thumbprint;
+pub use tls::Trust;
+pub use transfer::{Broken, InvalidStream};
+pub use vsphere::{Inspected, Obstacle, VSphere, VmSummary};
+
+/// Whom to talk to, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The SDK's address as [`sdk_url`] forms it: `https://vc.example.com/sdk`.
+    pub url: Url,
+    /// Login name, such as `administrator@vsphere.local`.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+    /// How the server proves who it is.
+    pub trust: Trust,
+    /// Most disks of one VM that are downloaded at a time; 0 counts as 1.
+    pub parallel: usize,
+    /// Longest silence of the server while it sends something.
+    pub read_timeout: Duration,
+}
+
+impl Settings {
+    /// Disks downloaded at a time unless told otherwise. A host caps each stream at some 30 MB/s,
+    /// but its NFC service has little memory for many of them.
+    pub const PARALLEL: usize = 3;
+    /// Longest silence unless told otherwise.
+    pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// Settings with the usual limits and the system's certificates.
+    pub fn new(url: Url, username: impl Into<String>, password: Secret) -> Self {
+        Self {
+            url,
+            username: username.into(),
+            password,
+            trust: Trust::System,
+            parallel: Self::PARALLEL,
+            read_timeout: Self::READ_TIMEOUT,
+        }
+    }
+}
+
+/// Where an export goes.
+#[derive(Debug, Clone)]
+pub struct ExportRequest {
+    /// An existing folder; each disk becomes `<disk-id>.vmdk` in it.
+    pub directory: PathBuf,
+}

@@ -1,0 +1,95 @@
+//! Reads one answer of an NFC host into a sink. There is no limit on the whole, only on silence:
+//! a disk may take hours, but some of it must always be on its way.
+
+use std::fs::File;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::sink::{Sink, Written};
+use super::{Broken, Meter};
+use crate::exporter::tls::Client;
+
+/// Where a disk's stream is to be had.
+#[derive(Debug, Clone)]
+pub(in crate::exporter) struct Source {
+    /// A client that trusts this host.
+    pub(in crate::exporter) client: Client,
+    /// The address. It holds the ticket that stands for a login, so it is not shown.
+    pub(in crate::exporter) url: Url,
+    /// Longest silence.
+    pub(in crate::exporter) read_timeout: Duration,
+}
+
+/// Downloads the disk of `capacity` bytes into the empty `file`.
+///
+/// # Errors
+/// [`Broken`], after which the file holds rubbish and nothing writes to it any more.
+pub(in crate::exporter) async fn fetch(
+    source: &Source,
+    file: File,
+    capacity: u64,
+    meter: &Arc<Meter>,
+    cancel: &CancellationToken,
+) -> Result<Written, Broken> {
+    let waiting = Waiting { source, cancel };
+    let request = source.client.http().get(source.url.clone()).send();
+    let mut response = waiting.wait(request, 0, None).await?;
+    let status = response.status().as_u16();
+    if status != 200 {
+        return Err(Broken::Status(status));
+    }
+    let expected = response.content_length();
+    let sink = Sink::new(file, capacity, meter.clone());
+    let mut received = 0;
+    let broken = loop {
+        match waiting.wait(response.chunk(), received, expected).await {
+            Ok(Some(chunk)) => {
+                received += chunk.len() as u64;
+                if sink.push(chunk).await.is_err() {
+                    break None;
+                }
+            }
+            Ok(None) => break None,
+            Err(broken) => break Some(broken),
+        }
+    };
+    // The thread must be done with the file in any case.
+    let written = sink.finish().await;
+    broken.map_or(written, Err)
+}
+
+/// How long and how to wait for the host.
+struct Waiting<'a> {
+    source: &'a Source,
+    cancel: &'a CancellationToken,
+}
+
+impl Waiting<'_> {
+    async fn wait<T>(
+        &self,
+        work: impl Future<Output = Result<T, reqwest::Error>>,
+        received: u64,
+        expected: Option<u64>,
+    ) -> Result<T, Broken> {
+        let after = self.source.read_timeout;
+        let result = tokio::select! {
+            () = self.cancel.cancelled() => return Err(Broken::Cancelled),
+            result = tokio::time::timeout(after, work) => result,
+        };
+        let error = match result {
+            Err(_) => return Err(Broken::Silent { after, received }),
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error,
+        };
+        let host = self.source.url.host_str().unwrap_or_default();
+        Err(match (self.source.client.refusal(host), expected) {
+            (Some(refusal), _) if error.is_connect() => Broken::Refused(Box::new(refusal)),
+            (_, Some(expected)) => Broken::Short { received, expected },
+            _ => Broken::Connection { received, source: error.without_url() },
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! One disk from an HTTPS address into a checked file.
+//!
+//! `fetch` reads the answer under a limit of silence, `sink` writes, hashes and checks on a thread
+//! of its own, `vmdk` knows what a whole stream looks like, `part` keeps the file unusable until it
+//! is proven. Memory stays flat: a few chunks are under way at a time.
+
+mod fetch;
+mod part;
+mod sink;
+mod vmdk;
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Error;
+use crate::model::ByteSize;
+
+pub use vmdk::InvalidStream;
+
+pub(super) use fetch::{Source, fetch};
+pub(super) use part::{Part, sync_directory};
+pub(super) use sink::Written;
+
+/// Why a disk did not arrive whole.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Broken {
+    /// The host's certificate was refused.
+    #[error(transparent)]
+    Refused(Box<Error>),
+    /// The host answered with something else than the disk.
+    #[error("the host answered HTTP {0}")]
+    Status(u16),
+    /// The host could not be reached, or broke the connection.
+    #[error("the connection broke after {received} bytes")]
+    Connection {
+        /// Bytes that had arrived.
+        received: u64,
+        /// What the HTTP client said.
+        source: reqwest::Error,
+    },
+    /// The connection ended before the length it had announced.
+    #[error("{received} of {expected} bytes arrived")]
+    Short {
+        /// Bytes that arrived.
+        received: u64,
+        /// Bytes announced.
+        expected: u64,
+    },
+    /// Nothing arrived for too long.
+    #[error("nothing arrived for {} after {received} bytes", humantime::format_duration(*after))]
+    Silent {
+        /// The limit.
+        after: Duration,
+        /// Bytes that had arrived.
+        received: u64,
+    },
+    /// The answer ended well, but the disk in it did not.
+    #[error("the stream ended after {received} bytes, at {reached} of {capacity} of the disk")]
+    Incomplete {
+        /// Bytes that arrived.
+        received: u64,
+        /// How far into the disk they reach.
+        reached: ByteSize,
+        /// The disk's size.
+        capacity: ByteSize,
+    },
+    /// What arrived is no such disk.
+    #[error("check what arrived")]
+    Stream(#[source] InvalidStream),
+    /// The server counted another number of bytes.
+    #[error("{received} bytes arrived, the server sent {sent}")]
+    Size {
+        /// Bytes here.
+        received: u64,
+        /// Bytes by the server's manifest.
+        sent: u64,
+    },
+    /// The server computed another sum.
+    #[error("its sum is {received}, the server sent {sent}")]
+    Sum {
+        /// The sum here.
+        received: String,
+        /// The sum in the server's manifest.
+        sent: String,
+    },
+    /// The file could not be written.
+    #[error("{action} its file")]
+    File {
+        /// What was to be done: `write`.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The run was cancelled.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl Broken {
+    /// The stream of a disk of `capacity` bytes ended early.
+    fn early(received: u64, reached: u64, capacity: u64) -> Self {
+        Self::Incomplete { received, reached: ByteSize(reached), capacity: ByteSize(capacity) }
+    }
+
+    /// Whether the same download may well succeed when begun anew.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Status(status) => *status >= 500,
+            Self::Connection { .. }
+            | Self::Short { .. }
+            | Self::Silent { .. }
+            | Self::Incomplete { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// What to do next, where that is known.
+    pub(super) fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Refused(error) => return error.hint(),
+            Self::Connection { source, .. } if source.is_connect() => {
+                "disks come from the ESXi host itself: its name must resolve here and its port 443 \
+                 be reachable"
+                    .to_owned()
+            }
+            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                "free some space, or choose another --output".to_owned()
+            }
+            Self::Size { .. } | Self::Sum { .. } | Self::Stream(_) => {
+                "run it again; if it stays so, look at the host's storage and network".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// How far one disk is. Written by its sink, read by whoever reports.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    moved: AtomicU64,
+    position: AtomicU64,
+}
+
+impl Meter {
+    /// All bytes received so far, those of broken attempts included.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// How far into the disk the current attempt reaches, in bytes.
+    pub(super) fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+
+    /// The disk is there.
+    pub(super) fn finish(&self, capacity: u64) {
+        self.advance(0, capacity);
+    }
+
+    fn advance(&self, received: u64, position: u64) {
+        self.moved.fetch_add(received, Ordering::Relaxed);
+        self.position.store(position, Ordering::Relaxed);
+    }
+}

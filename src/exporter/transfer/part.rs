@@ -1,0 +1,194 @@
+//! A file that is unusable until it is proven: written as `NAME.part`, renamed at the end.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Seek};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags};
+
+use crate::exporter::Error;
+
+/// A file being written. It is locked, so that two runs cannot write the same one.
+#[derive(Debug)]
+pub(in crate::exporter) struct Part {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    committed: AtomicBool,
+}
+
+impl Part {
+    /// Begins the file `target`. What an earlier run left half-written is replaced. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when `target` is there, or its `.part` is no ordinary file;
+    /// [`Error::Busy`] when another run writes it.
+    pub(in crate::exporter) fn create(target: PathBuf) -> Result<Self, Error> {
+        // The link itself counts, not where it may point.
+        if target.symlink_metadata().is_ok() {
+            return Err(Error::Exists { path: target });
+        }
+        let mut name = target.clone().into_os_string();
+        name.push(".part");
+        let path = PathBuf::from(name);
+        remove_stale(&path)?;
+        let failed = |source| Error::File { action: "create", path: path.clone(), source };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&path)
+            .map_err(failed)?;
+        lock(&file, &path)?;
+        Ok(Self { file, path, target, committed: AtomicBool::new(false) })
+    }
+
+    /// Another handle to the file, emptied, to write it from the beginning. Blocks.
+    pub(in crate::exporter) fn restart(&self) -> io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        file.set_len(0)?;
+        file.rewind()?;
+        Ok(file)
+    }
+
+    /// Where it will be.
+    pub(in crate::exporter) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Gives the file its name, unless that is taken by now. Blocks.
+    pub(in crate::exporter) fn commit(&self) -> Result<(), Error> {
+        let rename = nix::fcntl::renameat2(
+            AT_FDCWD,
+            &self.path,
+            AT_FDCWD,
+            &self.target,
+            RenameFlags::RENAME_NOREPLACE,
+        );
+        let result = match rename {
+            // NFS and others cannot do it in one step.
+            Err(Errno::EINVAL | Errno::ENOSYS) if self.target.symlink_metadata().is_err() => {
+                std::fs::rename(&self.path, &self.target)
+            }
+            other => other.map_err(io::Error::from),
+        };
+        self.committed.store(result.is_ok(), Ordering::Release);
+        result.map_err(|source| match source.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::InvalidInput => {
+                Error::Exists { path: self.target.clone() }
+            }
+            _ => Error::File { action: "rename", path: self.path.clone(), source },
+        })
+    }
+
+    /// Removes the file, under whichever name it has. Blocks.
+    pub(in crate::exporter) fn discard(&self) -> Result<(), Error> {
+        let committed = self.committed.load(Ordering::Acquire);
+        let path = if committed { &self.target } else { &self.path };
+        match std::fs::remove_file(path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(Error::File { action: "remove", path: path.clone(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes the renames in `directory` last. Blocks.
+pub(in crate::exporter) fn sync_directory(directory: &Path) -> Result<(), Error> {
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|source| Error::File {
+        action: "sync",
+        path: directory.to_owned(),
+        source,
+    })
+}
+
+fn remove_stale(path: &Path) -> Result<(), Error> {
+    let failed = |action, source| Error::File { action, path: path.to_owned(), source };
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(failed("look at", source)),
+        Ok(found) if !found.is_file() => return Err(Error::Exists { path: path.to_owned() }),
+        Ok(_) => {}
+    }
+    let stale = OpenOptions::new()
+        .write(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(path)
+        .map_err(|source| failed("open", source))?;
+    lock(&stale, path)?;
+    std::fs::remove_file(path).map_err(|source| failed("remove", source))
+}
+
+/// Locks, where the file system can: elsewhere two runs at a time are up to the user.
+fn lock(file: &File, path: &Path) -> Result<(), Error> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => {
+            tracing::debug!(path = %path.display(), %error, "lock");
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn target() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let target = dir.path().join("disk-0.vmdk");
+        (dir, target)
+    }
+
+    #[test]
+    fn the_name_appears_at_the_end() {
+        let (_dir, target) = target();
+        let part = Part::create(target.clone()).expect("created");
+        part.restart().expect("a handle").write_all(b"first, longer").expect("written");
+        part.restart().expect("a handle").write_all(b"second").expect("written");
+        assert!(!target.exists());
+        part.commit().expect("renamed");
+        assert_eq!(std::fs::read(&target).expect("there"), b"second");
+    }
+
+    #[test]
+    fn what_is_there_is_never_replaced() {
+        let (_dir, target) = target();
+        let part = Part::create(target.clone()).expect("created");
+        std::fs::write(&target, "mine").expect("written");
+        assert!(matches!(part.commit(), Err(Error::Exists { .. })));
+        assert!(matches!(Part::create(target.clone()), Err(Error::Exists { .. })));
+        assert_eq!(std::fs::read(&target).expect("there"), b"mine");
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let (dir, target) = target();
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "mine").expect("written");
+        std::os::unix::fs::symlink(&victim, dir.path().join("disk-0.vmdk.part")).expect("linked");
+        assert!(matches!(Part::create(target.clone()), Err(Error::Exists { .. })));
+        std::os::unix::fs::symlink("/nowhere", &target).expect("linked");
+        assert!(matches!(Part::create(target), Err(Error::Exists { .. })));
+        assert_eq!(std::fs::read(&victim).expect("there"), b"mine");
+    }
+
+    #[test]
+    fn a_stale_part_is_replaced_but_one_in_use_is_not() {
+        let (_dir, target) = target();
+        let first = Part::create(target.clone()).expect("created");
+        assert!(matches!(Part::create(target.clone()), Err(Error::Busy { .. })));
+        drop(first);
+        let second = Part::create(target).expect("replaced");
+        second.discard().expect("removed");
+        assert!(!second.path.exists());
+    }
+}

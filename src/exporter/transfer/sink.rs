@@ -1,0 +1,92 @@
+//! Writes, hashes and checks what arrives, on a thread of its own, in one pass.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use sha1::Digest;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::bytes::Bytes;
+
+use super::vmdk::{End, StreamCheck};
+use super::{Broken, Meter};
+use crate::model::Sha256Digest;
+
+/// Chunks under way between the network and the thread. Each is at most some 100 KiB.
+const UNDER_WAY: usize = 16;
+/// Bytes written at a time.
+const BLOCK: usize = 1 << 20;
+
+/// A stream that was written whole, and made lasting.
+#[derive(Debug, Clone)]
+pub(in crate::exporter) struct Written {
+    /// Length of the file.
+    pub(in crate::exporter) bytes: u64,
+    /// Its sum for the manifest.
+    pub(in crate::exporter) sha256: Sha256Digest,
+    /// Its sum as vSphere computes it, in lower-case hexadecimal.
+    pub(in crate::exporter) sha1: String,
+}
+
+/// Where chunks go.
+pub(super) struct Sink {
+    chunks: mpsc::Sender<Bytes>,
+    thread: JoinHandle<Result<Written, Broken>>,
+}
+
+/// The thread stopped early; [`Sink::finish`] says why.
+pub(super) struct Stopped;
+
+impl Sink {
+    /// A sink into `file`, which is empty, for the stream of a disk of `capacity` bytes.
+    pub(super) fn new(file: File, capacity: u64, meter: Arc<Meter>) -> Self {
+        let (chunks, received) = mpsc::channel(UNDER_WAY);
+        let thread = tokio::task::spawn_blocking(move || write(file, capacity, &meter, received));
+        Self { chunks, thread }
+    }
+
+    /// Hands a chunk over; waits while the thread is behind.
+    pub(super) async fn push(&self, chunk: Bytes) -> Result<(), Stopped> {
+        self.chunks.send(chunk).await.map_err(|_| Stopped)
+    }
+
+    /// Waits until all is written, or what arrived is found wanting.
+    pub(super) async fn finish(self) -> Result<Written, Broken> {
+        drop(self.chunks);
+        self.thread.await.unwrap_or_else(|error| {
+            Err(Broken::File { action: "write", source: std::io::Error::other(error) })
+        })
+    }
+}
+
+fn write(
+    file: File,
+    capacity: u64,
+    meter: &Meter,
+    mut chunks: mpsc::Receiver<Bytes>,
+) -> Result<Written, Broken> {
+    let failed = |action| move |source| Broken::File { action, source };
+    let mut check = StreamCheck::new(capacity);
+    let (mut sha256, mut sha1) = (sha2::Sha256::new(), sha1::Sha1::new());
+    let mut out = BufWriter::with_capacity(BLOCK, file);
+    let mut bytes = 0;
+    while let Some(chunk) = chunks.blocking_recv() {
+        check.push(&chunk).map_err(Broken::Stream)?;
+        sha256.update(&chunk);
+        sha1.update(&chunk);
+        out.write_all(&chunk).map_err(failed("write"))?;
+        bytes += chunk.len() as u64;
+        meter.advance(chunk.len() as u64, check.reached());
+    }
+    let file = out.into_inner().map_err(|error| failed("write")(error.into_error()))?;
+    let reached = check.reached();
+    let end = check.finish(|buffer, offset| file.read_exact_at(buffer, offset));
+    if end.map_err(Broken::Stream)? == End::Early {
+        return Err(Broken::early(bytes, reached, capacity));
+    }
+    file.sync_all().map_err(failed("sync"))?;
+    let sha1 = sha1.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Written { bytes, sha256: Sha256Digest(sha256.finalize().into()), sha1 })
+}

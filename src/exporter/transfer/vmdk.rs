@@ -1,0 +1,275 @@
+//! Whether a stream is a whole streamOptimized VMDK ("Virtual Disk Format 5.0", VMware 2011).
+//!
+//! ```text
+//! ESXi:      header  descriptor … | grain grain … GT marker+table … GD marker+directory  footer  EOS
+//! qemu-img:  header  descriptor, directory, tables … | grain grain …            (no end marker)
+//! ```
+//!
+//! Every grain begins at a sector with its place on the disk (LBA, 64 bit), the length of its
+//! compressed data (32 bit), and the data. A length of 0 makes it another kind of marker. HTTP
+//! cannot tell a stream that was cut off from one that ended, so the end is looked for here: the
+//! end-of-stream marker after a footer, or else as many grains as the tables in front name.
+
+mod header;
+
+use std::io;
+
+use header::{DIRECTORY_AT_END, Header, SECTOR, u32_at, u64_at};
+
+/// Bytes of a marker that tell what it is.
+const MARKER: usize = 16;
+
+/// What is wrong with a stream.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidStream {
+    /// Its header is that of something else.
+    #[error("it is no streamOptimized VMDK: {0}")]
+    Header(&'static str),
+    /// It holds a disk of another size.
+    #[error("it holds a disk of {found} bytes instead of {expected}")]
+    Capacity {
+        /// Size of the VM's disk.
+        expected: u64,
+        /// Size in the header.
+        found: u64,
+    },
+    /// Something in its middle makes no sense.
+    #[error("it breaks at byte {offset}: {fault}")]
+    Marker {
+        /// Where.
+        offset: u64,
+        /// What is there.
+        fault: &'static str,
+    },
+    /// It holds other grains than its tables name.
+    #[error("it holds {found} grains, its tables name {named}")]
+    Grains {
+        /// Grains in the stream.
+        found: u64,
+        /// Entries in the tables.
+        named: u64,
+    },
+    /// The file could not be read again.
+    #[error("read its tables")]
+    Tables(#[source] io::Error),
+}
+
+/// How a stream that made sense ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is whole.
+    Whole,
+    /// Something is still to come.
+    Early,
+}
+
+/// What the next bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Header,
+    Marker,
+    Footer,
+    /// Bytes to pass over, and what comes then.
+    Skip(u64, After),
+    /// Past the end-of-stream marker.
+    Nothing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Marker,
+    Footer,
+    Nothing,
+}
+
+/// Follows a stream as it arrives, whatever the pieces.
+#[derive(Debug)]
+pub(super) struct StreamCheck {
+    capacity: u64,
+    header: Option<Header>,
+    next: Next,
+    piece: Vec<u8>,
+    offset: u64,
+    grains: u64,
+    reached: u64,
+    footer: bool,
+}
+
+impl StreamCheck {
+    /// A check of the stream of a disk of `capacity` bytes.
+    pub(super) fn new(capacity: u64) -> Self {
+        Self {
+            capacity,
+            header: None,
+            next: Next::Header,
+            piece: Vec::with_capacity(SECTOR as usize),
+            offset: 0,
+            grains: 0,
+            reached: 0,
+            footer: false,
+        }
+    }
+
+    /// How far into the disk the stream has come, in bytes. Grains that are all zero are left out
+    /// of it, so this jumps.
+    pub(super) fn reached(&self) -> u64 {
+        (self.reached * SECTOR).min(self.capacity)
+    }
+
+    /// Looks at the next bytes.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), InvalidStream> {
+        while !bytes.is_empty() {
+            let used = match self.next {
+                Next::Skip(left, after) => {
+                    let used = left.min(bytes.len() as u64);
+                    self.skip(left - used, after);
+                    used as usize
+                }
+                Next::Nothing => {
+                    if bytes.iter().any(|byte| *byte != 0) {
+                        return Err(self.marker("there is more after its end"));
+                    }
+                    bytes.len()
+                }
+                Next::Header | Next::Footer => self.collect(bytes, SECTOR as usize)?,
+                Next::Marker => self.collect(bytes, MARKER)?,
+            };
+            self.offset += used as u64;
+            bytes = &bytes[used..];
+        }
+        Ok(())
+    }
+
+    /// Says whether the stream may end here. `read_at` reads what has been pushed so far again.
+    pub(super) fn finish(
+        self,
+        read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
+    ) -> Result<End, InvalidStream> {
+        let Some(header) = self.header else { return Ok(End::Early) };
+        let at_end = self.next == Next::Nothing;
+        if header.directory == DIRECTORY_AT_END {
+            return Ok(if at_end && self.footer { End::Whole } else { End::Early });
+        }
+        let between = self.next == Next::Marker && self.piece.is_empty();
+        if !(between || at_end) {
+            return Ok(End::Early);
+        }
+        let named = named_grains(&header, read_at).map_err(InvalidStream::Tables)?;
+        match self.grains.cmp(&named) {
+            std::cmp::Ordering::Less => Ok(End::Early),
+            std::cmp::Ordering::Equal => Ok(End::Whole),
+            std::cmp::Ordering::Greater => Err(InvalidStream::Grains { found: self.grains, named }),
+        }
+    }
+
+    /// Gathers up to `wanted` bytes, and takes a step when they are there.
+    fn collect(&mut self, bytes: &[u8], wanted: usize) -> Result<usize, InvalidStream> {
+        let used = (wanted - self.piece.len()).min(bytes.len());
+        self.piece.extend_from_slice(&bytes[..used]);
+        if self.piece.len() == wanted {
+            let piece = std::mem::take(&mut self.piece);
+            match self.next {
+                Next::Header => self.header(&piece)?,
+                Next::Footer => self.footer(&piece)?,
+                _ => self.marker_read(&piece)?,
+            }
+            self.piece = piece;
+            self.piece.clear();
+        }
+        Ok(used)
+    }
+
+    fn skip(&mut self, left: u64, after: After) {
+        self.next = match (left, after) {
+            (0, After::Marker) => Next::Marker,
+            (0, After::Footer) => Next::Footer,
+            (0, After::Nothing) => Next::Nothing,
+            _ => Next::Skip(left, after),
+        };
+    }
+
+    fn header(&mut self, sector: &[u8]) -> Result<(), InvalidStream> {
+        let header = Header::read(sector).map_err(InvalidStream::Header)?;
+        let (found, expected) = (header.capacity.saturating_mul(SECTOR), self.capacity);
+        if header.capacity != expected.div_ceil(SECTOR) {
+            return Err(InvalidStream::Capacity { expected, found });
+        }
+        self.header = Some(header);
+        self.skip((header.overhead - 1) * SECTOR, After::Marker);
+        Ok(())
+    }
+
+    /// The footer repeats the header, with the directory's place filled in.
+    fn footer(&mut self, sector: &[u8]) -> Result<(), InvalidStream> {
+        let footer = Header::read(sector).map_err(|fault| self.marker(fault))?;
+        let same = self.header.is_some_and(|header| header.capacity == footer.capacity);
+        if !same || footer.directory == DIRECTORY_AT_END {
+            return Err(self.marker("its footer does not fit its header"));
+        }
+        self.footer = true;
+        self.next = Next::Marker;
+        Ok(())
+    }
+
+    fn marker_read(&mut self, marker: &[u8]) -> Result<(), InvalidStream> {
+        let Some(header) = self.header else { return Err(self.marker("a marker before a header")) };
+        let (value, size, kind) = (u64_at(marker, 0), u32_at(marker, 8), u32_at(marker, 12));
+        let rest = SECTOR - MARKER as u64;
+        if size > 0 {
+            if !value.is_multiple_of(header.grain) || value >= header.capacity {
+                return Err(self.marker("a grain outside of the disk"));
+            }
+            if u64::from(size) > header.grain * SECTOR * 2 {
+                return Err(self.marker("a grain that is too long"));
+            }
+            self.grains += 1;
+            self.reached = self.reached.max((value + header.grain).min(header.capacity));
+            let whole = (12 + u64::from(size)).next_multiple_of(SECTOR);
+            self.skip(whole - MARKER as u64, After::Marker);
+            return Ok(());
+        }
+        let directory = header.tables().div_ceil(SECTOR / 4);
+        let table = u64::from(header.table_entries).div_ceil(SECTOR / 4);
+        match kind {
+            0 if value == 0 => self.skip(rest, After::Nothing),
+            1 if value == table => self.skip(rest + value * SECTOR, After::Marker),
+            2 if value == directory => self.skip(rest + value * SECTOR, After::Marker),
+            3 if value == 1 => self.skip(rest, After::Footer),
+            _ => return Err(self.marker("an unknown marker")),
+        }
+        if kind == 0 {
+            self.reached = header.capacity;
+        }
+        Ok(())
+    }
+
+    fn marker(&self, fault: &'static str) -> InvalidStream {
+        InvalidStream::Marker { offset: self.offset, fault }
+    }
+}
+
+/// Counts the grains that the tables name. An entry is the sector of a grain; 0 and 1 stand for
+/// grains that are not there.
+fn named_grains(
+    header: &Header,
+    read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
+) -> io::Result<u64> {
+    let mut table = vec![0; header.table_entries as usize * 4];
+    let mut entry = [0; 4];
+    let mut named = 0;
+    for index in 0..header.tables() {
+        let place = header.directory.saturating_mul(SECTOR).saturating_add(index * 4);
+        read_at(&mut entry, place)?;
+        let sector = u64::from(u32::from_le_bytes(entry));
+        if sector == 0 {
+            continue;
+        }
+        read_at(&mut table, sector * SECTOR)?;
+        named += table.chunks(4).filter(|entry| u32_at(entry, 0) > 1).count() as u64;
+    }
+    Ok(named)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! All facts about one VM that the later stages go by.
+
+use super::hardware;
+use super::names::decode_name;
+use super::node::Node;
+use super::obstacle::{self, Obstacle, obstacles};
+use super::properties::Object;
+use super::session::VSphere;
+use crate::exporter::Error;
+use crate::model::{CpuTopology, Firmware, GuestOs, SourceVm};
+
+/// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
+/// know.
+const PROPERTIES: [&str; 10] = [
+    "name",
+    "config.instanceUuid",
+    "config.firmware",
+    "config.bootOptions",
+    "config.guestId",
+    "config.guestFullName",
+    "guest.guestId",
+    "guest.guestFamily",
+    "guest.guestFullName",
+    "guest.toolsRunningStatus",
+];
+
+/// A VM and what is in the way of its export.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    /// Its facts. Without a configuration that can be read, mostly empty.
+    pub vm: SourceVm,
+    /// What is in the way, the gravest first; nothing when it can be exported at once.
+    pub obstacles: Vec<Obstacle>,
+}
+
+impl Inspected {
+    /// Whether the VM can be exported, or could be after [`VSphere::power_off`] if `power_off`.
+    ///
+    /// # Errors
+    /// [`Error::Obstacle`] with the gravest; its hint is the remedy.
+    pub fn exportable(&self, power_off: bool) -> Result<(), Error> {
+        let counts = |obstacle: &&Obstacle| !(power_off && **obstacle == Obstacle::PoweredOn);
+        match self.obstacles.iter().find(counts) {
+            None => Ok(()),
+            Some(obstacle) => {
+                Err(Error::Obstacle { vm: self.vm.name.clone(), obstacle: obstacle.clone() })
+            }
+        }
+    }
+}
+
+impl VSphere {
+    /// Everything about the VM that `selector` names: by its name, inventory path or moref.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] with similar names in its hint, [`Error::Ambiguous`] with all paths.
+    pub async fn inspect(&self, selector: &str) -> Result<Inspected, Error> {
+        let found = self.find(selector).await?;
+        let paths = [&PROPERTIES[..], &obstacle::PROPERTIES[..]].concat();
+        let object = self.properties(&found.moref, &paths).await?;
+        let mut vm = facts(&object);
+        vm.inventory_path = found.place.path;
+        vm.datacenter = found.place.datacenter;
+        if let Some(hardware) = object.get("config.hardware") {
+            for nic in hardware::nics(hardware) {
+                vm.nics.push(self.with_network(nic).await?);
+            }
+        }
+        Ok(Inspected { vm, obstacles: obstacles(&object) })
+    }
+
+    /// Looks the name of a distributed port group up: the device holds its key only. One that may
+    /// not be read keeps its key as its name.
+    async fn with_network(&self, nic: hardware::Nic) -> Result<crate::model::SourceNic, Error> {
+        let hardware::Nic { mut nic, port_group } = nic;
+        let Some(port_group) = port_group else { return Ok(nic) };
+        match self.properties(&port_group, &["name"]).await {
+            Ok(object) if object.get("name").is_some() => {
+                nic.network = decode_name(object.text("name"));
+            }
+            Ok(_) | Err(Error::Refused { .. }) => {
+                tracing::warn!(nic = nic.id, key = port_group.id, "port group without a name");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(nic)
+    }
+}
+
+fn facts(object: &Object) -> SourceVm {
+    let hardware = object.get("config.hardware");
+    let boot_options = object.get("config.bootOptions");
+    let instance_uuid = Some(object.text("config.instanceUuid")).filter(|uuid| !uuid.is_empty());
+    SourceVm {
+        provider: "vsphere".to_owned(),
+        id: object.moref.id.clone(),
+        name: decode_name(object.text("name")),
+        instance_uuid: instance_uuid.map(str::to_owned),
+        inventory_path: None,
+        datacenter: None,
+        power: hardware::power_state(object.text("runtime.powerState")),
+        cpu: hardware.map_or_else(|| CpuTopology::new(1, 1), hardware::cpu),
+        memory_mib: hardware.and_then(|hardware| hardware.number("memoryMB")).unwrap_or(0),
+        firmware: match object.text("config.firmware") {
+            "efi" => Firmware::Efi,
+            _ => Firmware::Bios,
+        },
+        secure_boot: boot_options.is_some_and(|options| options.flag("efiSecureBootEnabled")),
+        guest: guest(object),
+        disks: hardware.map(|hardware| hardware::disks(hardware, boot_options)).unwrap_or_default(),
+        nics: Vec::new(),
+    }
+}
+
+/// What Tools say in the running guest is truer than what was once configured.
+fn guest(object: &Object) -> GuestOs {
+    let told = |in_guest: &str, configured: &str| {
+        let text = |path| object.get(path).map(|node: &Node| node.text.trim().to_owned());
+        let in_guest = text(in_guest).filter(|text| !text.is_empty());
+        in_guest.or_else(|| text(configured)).unwrap_or_default()
+    };
+    let id = told("guest.guestId", "config.guestId");
+    GuestOs {
+        family: hardware::os_family(object.text("guest.guestFamily"), &id),
+        full_name: told("guest.guestFullName", "config.guestFullName"),
+        id,
+    }
+}

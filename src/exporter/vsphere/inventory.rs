@@ -1,0 +1,217 @@
+//! Which VMs there are, and where they lie in the tree.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::args::Moref;
+use super::hardware;
+use super::names::decode_name;
+use super::properties::Object;
+use super::select::{Candidate, select};
+use super::session::VSphere;
+use crate::exporter::Error;
+use crate::model::PowerState;
+
+/// Deepest inventory followed: a guard against folders that contain each other.
+const DEEPEST: usize = 100;
+
+/// The kinds of object that a path goes through, with the properties that lead upwards.
+const ANCESTORS: [(&str, &[&str]); 3] = [
+    ("Folder", &["name", "parent"]),
+    ("Datacenter", &["name", "parent"]),
+    ("VirtualApp", &["name", "parent", "parentFolder"]),
+];
+
+/// One line of `hyperexport list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VmSummary {
+    /// Display name, decoded.
+    pub name: String,
+    /// Inventory path such as `/DC0/vm/Prod/web01`; absent when a folder above may not be seen.
+    pub path: Option<String>,
+    /// `vm-42`.
+    pub moref: String,
+    /// Whether it runs.
+    pub power: PowerState,
+    /// Virtual CPUs; absent, as what follows, when the VM's configuration cannot be read.
+    pub cpu: Option<u32>,
+    /// Memory in MiB.
+    pub memory_mib: Option<u64>,
+    /// Guest operating system for people: `Ubuntu Linux (64-bit)`.
+    pub guest: Option<String>,
+    /// Number of disks.
+    pub disks: Option<usize>,
+    /// Sum of the disks' capacities in bytes, as the guest sees them.
+    pub size: Option<u64>,
+}
+
+/// Where a VM lies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Inventory path with names as vSphere writes them, a `/` inside a name being `%2f`.
+    pub(super) path: Option<String>,
+    /// Name of the datacenter.
+    pub(super) datacenter: Option<String>,
+}
+
+/// A VM found by its selector.
+pub(super) struct Found {
+    pub(super) moref: Moref,
+    pub(super) place: Place,
+}
+
+impl VSphere {
+    /// All VMs of all datacenters, ordered by path.
+    ///
+    /// # Errors
+    /// What happened on the way to the server.
+    pub async fn list(&self) -> Result<Vec<VmSummary>, Error> {
+        let paths: &[&str] = &[
+            "name",
+            "parent",
+            "parentVApp",
+            "runtime.powerState",
+            "config.guestFullName",
+            "config.hardware",
+        ];
+        let (tree, vms) = self.tree(paths).await?;
+        let mut list: Vec<_> = vms.iter().map(|vm| summary(vm, tree.place(vm))).collect();
+        list.sort_by(|a, b| (&a.path, &a.name, &a.moref).cmp(&(&b.path, &b.name, &b.moref)));
+        Ok(list)
+    }
+
+    /// The one VM that `selector` names: its name, inventory path or moref.
+    pub(super) async fn find(&self, selector: &str) -> Result<Found, Error> {
+        let (tree, vms) = self.tree(&["name", "parent", "parentVApp"]).await?;
+        let candidates: Vec<Candidate> = vms
+            .into_iter()
+            .map(|vm| Candidate {
+                place: tree.place(&vm),
+                raw_name: vm.text("name").to_owned(),
+                moref: vm.moref,
+            })
+            .collect();
+        let index = select(selector, &candidates)?;
+        let Candidate { moref, place, .. } = candidates
+            .into_iter()
+            .nth(index)
+            .ok_or_else(|| Error::NotFound { selector: selector.to_owned(), near: Vec::new() })?;
+        Ok(Found { moref, place })
+    }
+
+    async fn tree(&self, vm_paths: &[&str]) -> Result<(Tree, Vec<Object>), Error> {
+        let [folder, datacenter, vapp] = ANCESTORS;
+        let wanted = [("VirtualMachine", vm_paths), folder, datacenter, vapp];
+        let objects = self.all_properties(&wanted).await?;
+        let (vms, ancestors): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(|object| object.moref.kind == "VirtualMachine");
+        let entities = ancestors.into_iter().map(|object| {
+            let parent = object.moref("parentFolder").or_else(|| object.moref("parent"));
+            (object.moref.clone(), Entity { name: object.text("name").to_owned(), parent })
+        });
+        Ok((Tree { root: self.root_folder.clone(), entities: entities.collect() }, vms))
+    }
+}
+
+struct Entity {
+    name: String,
+    parent: Option<Moref>,
+}
+
+struct Tree {
+    root: Moref,
+    entities: HashMap<Moref, Entity>,
+}
+
+impl Tree {
+    /// Walks upwards. A VM inside a vApp has no `parent`, only a `parentVApp`.
+    fn place(&self, vm: &Object) -> Place {
+        let mut names = vec![vm.text("name")];
+        let mut datacenter = None;
+        let mut above = vm.moref("parent").or_else(|| vm.moref("parentVApp"));
+        while let Some(moref) = above.take().filter(|_| names.len() < DEEPEST) {
+            if moref == self.root {
+                names.reverse();
+                return Place { path: Some(format!("/{}", names.join("/"))), datacenter };
+            }
+            let Some(entity) = self.entities.get(&moref) else { break };
+            if moref.kind == "Datacenter" {
+                datacenter = Some(decode_name(&entity.name));
+            }
+            names.push(&entity.name);
+            above.clone_from(&entity.parent);
+        }
+        Place { path: None, datacenter }
+    }
+}
+
+fn summary(vm: &Object, place: Place) -> VmSummary {
+    let hardware = vm.get("config.hardware");
+    let capacities: Option<Vec<u64>> = hardware.map(|hardware| {
+        hardware.all("device").filter(|d| d.is("VirtualDisk")).map(hardware::capacity).collect()
+    });
+    VmSummary {
+        name: decode_name(vm.text("name")),
+        path: place.path,
+        moref: vm.moref.id.clone(),
+        power: hardware::power_state(vm.text("runtime.powerState")),
+        cpu: hardware.and_then(|hardware| hardware.number("numCPU")),
+        memory_mib: hardware.and_then(|hardware| hardware.number("memoryMB")),
+        guest: vm.get("config.guestFullName").map(|node| node.text.clone()),
+        disks: capacities.as_ref().map(Vec::len),
+        size: capacities.map(|all| all.iter().sum()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exporter::vsphere::node::Node;
+
+    type Listed<'a> = (&'a str, &'a str, &'a str, Option<(&'a str, &'a str)>);
+
+    fn tree(entities: &[Listed<'_>]) -> Tree {
+        let entity = |(kind, id, name, parent): &Listed<'_>| {
+            let parent = parent.map(|(kind, id)| Moref::new(kind, id));
+            (Moref::new(kind, id), Entity { name: (*name).to_owned(), parent })
+        };
+        Tree { root: Moref::new("Folder", "root"), entities: entities.iter().map(entity).collect() }
+    }
+
+    fn vm(parent: &str, kind: &str, id: &str) -> Object {
+        let xml = format!(
+            "<objects><obj type=\"VirtualMachine\">vm-1</obj>\
+             <propSet><name>name</name><val>web01</val></propSet>\
+             <propSet><name>{parent}</name><val type=\"{kind}\">{id}</val></propSet></objects>"
+        );
+        Object::read(&Node::parse(&xml).expect("well-formed")).expect("an object")
+    }
+
+    #[test]
+    fn a_vm_in_a_vapp_has_a_path() {
+        let tree = tree(&[
+            ("Datacenter", "dc", "Main%2fOld", Some(("Folder", "root"))),
+            ("Folder", "vms", "vm", Some(("Datacenter", "dc"))),
+            ("VirtualApp", "app", "Shop", Some(("Folder", "vms"))),
+        ]);
+        let place = tree.place(&vm("parentVApp", "VirtualApp", "app"));
+        assert_eq!(place.path.as_deref(), Some("/Main%2fOld/vm/Shop/web01"));
+        assert_eq!(place.datacenter.as_deref(), Some("Main/Old"));
+    }
+
+    #[test]
+    fn a_folder_that_may_not_be_seen_leaves_no_path() {
+        let place = tree(&[]).place(&vm("parent", "Folder", "hidden"));
+        assert_eq!(place, Place::default());
+    }
+
+    #[test]
+    fn folders_inside_each_other_end() {
+        let tree = tree(&[
+            ("Folder", "a", "a", Some(("Folder", "b"))),
+            ("Folder", "b", "b", Some(("Folder", "a"))),
+        ]);
+        assert_eq!(tree.place(&vm("parent", "Folder", "a")).path, None);
+    }
+}

@@ -1,0 +1,30 @@
+//! A vCenter or an ESXi host: one session, its inventory, and exports by lease.
+//!
+//! Needs vSphere 6.5 or newer. One [`VSphere`] is one login; whoever made it calls
+//! [`VSphere::close`] on every path, since sessions are limited and live for half an hour. Calls
+//! that take a cancellation token give everything back before they return; all others change
+//! nothing on the server, so their futures may simply be dropped.
+
+mod args;
+mod device_url;
+mod download;
+mod export;
+mod files;
+mod hardware;
+mod inspect;
+mod inventory;
+mod keeper;
+mod lease;
+mod names;
+mod node;
+mod obstacle;
+mod power;
+mod properties;
+mod select;
+mod session;
+mod soap;
+
+pub use inspect::Inspected;
+pub use inventory::VmSummary;
+pub use obstacle::Obstacle;
+pub use session::VSphere;

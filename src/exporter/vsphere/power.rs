@@ -1,0 +1,124 @@
+//! Powering a VM off, the only change ever made to a source VM, and only on request.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{Args, Moref};
+use super::hardware::power_state;
+use super::node::Node;
+use super::session::{VSphere, lacks};
+use super::soap::localized_fault;
+use crate::exporter::Error;
+use crate::model::{PowerState, SourceVm};
+use crate::progress::Progress;
+
+/// Time between two looks at a state.
+const POLL: Duration = Duration::from_secs(1);
+/// Longest time that powering off may take; it needs no guest.
+const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(120);
+
+impl VSphere {
+    /// Shuts the guest of `vm` down if VMware Tools run in it, waits up to `shutdown_timeout` for
+    /// that, and then powers the VM off if it is still on. A VM that is off stays so.
+    ///
+    /// # Errors
+    /// [`Error::Task`] when the server refuses or fails to, [`Error::Cancelled`].
+    pub async fn power_off(
+        &self,
+        vm: &SourceVm,
+        shutdown_timeout: Duration,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<(), Error> {
+        let moref = Moref::new("VirtualMachine", &vm.id);
+        if self.power_of(&moref).await? != PowerState::On {
+            return Ok(());
+        }
+        if self.shut_down(&moref, &vm.name, progress).await? {
+            let deadline = Instant::now() + shutdown_timeout;
+            while Instant::now() < deadline {
+                if self.power_of(&moref).await? == PowerState::Off {
+                    return Ok(());
+                }
+                pause(cancel).await?;
+            }
+            let limit = humantime::format_duration(shutdown_timeout);
+            progress.note(format!("{} did not shut down within {limit}", vm.name));
+        }
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        progress.note(format!("power {} off", vm.name));
+        self.cut_power(&moref, &vm.name, cancel).await
+    }
+
+    /// Asks the guest to shut down; false when no VMware Tools run that could.
+    async fn shut_down(
+        &self,
+        moref: &Moref,
+        name: &str,
+        progress: &Progress,
+    ) -> Result<bool, Error> {
+        progress.note(format!("shut the guest of {name} down"));
+        match self.soap.call("ShutdownGuest", moref, Args::default()).await {
+            Ok(_) => Ok(true),
+            // It went down by itself in between: the wait sees that.
+            Err(Error::Refused { source, .. }) if source.is("InvalidPowerState") => Ok(true),
+            Err(Error::Refused { source, .. }) if source.is("ToolsUnavailable") => {
+                progress.note(format!("no VMware Tools run in {name}"));
+                Ok(false)
+            }
+            Err(Error::Refused { source, .. }) => {
+                Err(Error::Task { action: format!("shut the guest of {name} down"), source })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn cut_power(
+        &self,
+        moref: &Moref,
+        name: &str,
+        cancel: &CancellationToken,
+    ) -> Result<(), Error> {
+        const METHOD: &str = "PowerOffVM_Task";
+        let action = format!("power off {name}");
+        let reply = match self.soap.call(METHOD, moref, Args::default()).await {
+            Err(Error::Refused { source, .. }) if source.is("InvalidPowerState") => return Ok(()),
+            Err(Error::Refused { source, .. }) => return Err(Error::Task { action, source }),
+            reply => reply?,
+        };
+        let task = reply.child("returnval").and_then(Node::moref);
+        let task = task.ok_or_else(|| lacks(METHOD, "returnval"))?;
+        let deadline = Instant::now() + POWER_OFF_TIMEOUT;
+        while Instant::now() < deadline {
+            let object = self.properties(&task, &["info.state", "info.error"]).await?;
+            match object.text("info.state") {
+                "success" => return Ok(()),
+                "error" => {
+                    let source =
+                        localized_fault(object.get("info.error").unwrap_or(&Node::default()));
+                    // Somebody else was faster.
+                    let off = source.is("InvalidPowerState");
+                    return if off { Ok(()) } else { Err(Error::Task { action, source }) };
+                }
+                _ => pause(cancel).await?,
+            }
+        }
+        Err(Error::TimedOut { action, after: POWER_OFF_TIMEOUT })
+    }
+
+    async fn power_of(&self, moref: &Moref) -> Result<PowerState, Error> {
+        let object = self.properties(moref, &["runtime.powerState"]).await?;
+        Ok(power_state(object.text("runtime.powerState")))
+    }
+}
+
+async fn pause(cancel: &CancellationToken) -> Result<(), Error> {
+    tokio::select! {
+        () = cancel.cancelled() => Err(Error::Cancelled),
+        () = tokio::time::sleep(POLL) => Ok(()),
+    }
+}

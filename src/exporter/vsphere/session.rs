@@ -1,0 +1,81 @@
+//! Login and logout, and the handful of objects everything else starts from.
+
+use super::args::{Args, Moref};
+use super::node::Node;
+use super::soap::Soap;
+use crate::exporter::tls::Client;
+use crate::exporter::{Error, Settings};
+
+/// A session on one server.
+#[derive(Debug)]
+pub struct VSphere {
+    pub(super) soap: Soap,
+    pub(super) settings: Settings,
+    pub(super) root_folder: Moref,
+    pub(super) property_collector: Moref,
+    pub(super) view_manager: Moref,
+    session_manager: Moref,
+}
+
+impl VSphere {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    /// [`Error::WrongThumbprint`] and [`Error::Untrusted`] for the certificate, [`Error::Login`]
+    /// for a wrong name or password, [`Error::Call`] when nobody answers.
+    pub async fn connect(settings: Settings) -> Result<Self, Error> {
+        const METHOD: &str = "RetrieveServiceContent";
+        let client = Client::new(&settings.trust)?;
+        let mut soap = Soap::new(client, settings.url.clone());
+        let instance = Moref::new("ServiceInstance", "ServiceInstance");
+        let reply = soap.read(METHOD, &instance, Args::default()).await?;
+        let content = reply.child("returnval").ok_or_else(|| lacks(METHOD, "returnval"))?;
+        let object = |name: &'static str| {
+            content.child(name).and_then(Node::moref).ok_or_else(|| lacks(METHOD, name))
+        };
+        let version = content.at(&["about", "apiVersion"]).map_or("", |node| &node.text);
+        soap.speak(version);
+        let server = content.at(&["about", "fullName"]).map_or("", |node| &node.text);
+        tracing::info!(host = soap.host(), server, version, "connected");
+        let vsphere = Self {
+            root_folder: object("rootFolder")?,
+            property_collector: object("propertyCollector")?,
+            view_manager: object("viewManager")?,
+            session_manager: object("sessionManager")?,
+            soap,
+            settings,
+        };
+        vsphere.log_in().await?;
+        Ok(vsphere)
+    }
+
+    async fn log_in(&self) -> Result<(), Error> {
+        let username = &self.settings.username;
+        let args = Args::default()
+            .text("userName", username)
+            .text("password", self.settings.password.reveal());
+        match self.soap.call("Login", &self.session_manager, args).await {
+            Ok(_) => Ok(()),
+            Err(Error::Refused { source, .. }) => {
+                Err(Error::Login { username: username.clone(), source })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Logs out. Leases that are still held end with the session.
+    ///
+    /// # Errors
+    /// What happened on the way; a session that has ended already is none.
+    pub async fn close(self) -> Result<(), Error> {
+        match self.soap.read("Logout", &self.session_manager, Args::default()).await {
+            Ok(_) | Err(Error::SessionEnded { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The reply to `method` lacks `element`.
+pub(super) fn lacks(method: &'static str, element: &str) -> Error {
+    Error::Reply { method, reason: format!("it has no {element}") }
+}

@@ -1,0 +1,5 @@
+//! What several test files share.
+#![allow(dead_code, reason = "no test file uses all of it")]
+#![allow(clippy::print_stdout, reason = "a skipped test says why")]
+
+pub mod vcsim;
