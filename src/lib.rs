@@ -2,7 +2,9 @@
 //! the result to libvirt. ARCHITECTURE.md says how the rooms hang together.
 
 pub mod child;
+pub mod domain;
 pub mod exporter;
+pub mod libvirt;
 pub mod manifest;
 pub mod model;
 pub mod progress;

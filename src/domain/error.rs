@@ -1,0 +1,128 @@
+//! Why no domain can be planned: one variant for each broken rule.
+
+use crate::model::DiskFormat;
+
+use super::host::{Chipset, DomainType};
+
+/// Why no domain can be planned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The host does not offer the domain type asked for, or none at all.
+    #[error("the host offers no {domain_type} guests of architecture {arch}")]
+    DomainType {
+        /// What was wanted.
+        domain_type: DomainType,
+        /// Of which architecture.
+        arch: String,
+    },
+    /// The host's emulator lacks the chipset.
+    #[error("the host offers no {chipset} machine for {domain_type} guests")]
+    Machine {
+        /// What was wanted.
+        chipset: Chipset,
+        /// For which domain type.
+        domain_type: DomainType,
+    },
+    /// More virtual CPUs than the machine takes.
+    #[error("{vcpus} virtual CPUs are more than the {max} of machine {machine}")]
+    TooManyVcpus {
+        /// What the VM has.
+        vcpus: u32,
+        /// What the machine takes.
+        max: u32,
+        /// Canonical name of the machine.
+        machine: String,
+    },
+    /// The VM has no memory.
+    #[error("the VM has 0 MiB of memory")]
+    NoMemory,
+    /// An EFI guest on a host without EFI firmware.
+    #[error("the host has no EFI firmware for {machine} guests")]
+    NoEfi {
+        /// Canonical name of the machine.
+        machine: String,
+    },
+    /// A secure-boot guest on a host whose firmware cannot.
+    #[error("the host has no EFI firmware with secure boot for {machine} guests")]
+    NoSecureBoot {
+        /// Canonical name of the machine.
+        machine: String,
+    },
+    /// Secure boot without EFI.
+    #[error("secure boot is on, but the VM boots by BIOS")]
+    SecureBootOnBios,
+    /// No bridge of that name.
+    #[error("bridge '{bridge}' does not exist on the host")]
+    NoBridge {
+        /// What was asked for.
+        bridge: String,
+        /// What there is.
+        existing: Vec<String>,
+    },
+    /// A MAC address that no network interface may have.
+    #[error("MAC address {mac} of {nic} is a multicast address")]
+    MulticastMac {
+        /// The address.
+        mac: String,
+        /// The interface.
+        nic: String,
+    },
+    /// A VM without disks.
+    #[error("there is no disk to boot from")]
+    NoDisks,
+    /// A disk that is not in a format for KVM.
+    #[error("{disk} is {format}, not qcow2 or raw")]
+    DiskFormat {
+        /// The disk.
+        disk: String,
+        /// Its format.
+        format: DiskFormat,
+    },
+    /// A path that XML would change.
+    #[error("the path of {disk} contains a control character")]
+    DiskPath {
+        /// The disk.
+        disk: String,
+    },
+    /// A name that libvirt or the host's file systems do not take.
+    #[error("'{name}' cannot be the name of a domain: {problem}")]
+    Name {
+        /// What was asked for.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::DomainType { domain_type: DomainType::Kvm, .. } => {
+                "enable virtualization in the host's firmware and load the module kvm_intel or \
+                 kvm_amd, or emulate with --libvirt-domain-type qemu"
+                    .to_owned()
+            }
+            Self::DomainType { .. } | Self::Machine { .. } => {
+                "install QEMU for x86: qemu-system-x86 on Debian and Ubuntu, qemu-kvm on Fedora \
+                 and RHEL"
+                    .to_owned()
+            }
+            Self::NoEfi { .. } | Self::NoSecureBoot { .. } => {
+                "install the firmware on the host: ovmf on Debian and Ubuntu, edk2-ovmf on Fedora \
+                 and RHEL"
+                    .to_owned()
+            }
+            Self::NoBridge { existing, .. } if existing.is_empty() => {
+                "the host has no bridge: start libvirt's own with 'virsh net-start default'"
+                    .to_owned()
+            }
+            Self::NoBridge { existing, .. } => {
+                format!("use --libvirt-bridge with one of: {}", existing.join(", "))
+            }
+            Self::Name { .. } => "give another name with --libvirt-name".to_owned(),
+            _ => return None,
+        };
+        Some(hint)
+    }
+}

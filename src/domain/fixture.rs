@@ -1,0 +1,102 @@
+//! A host and a VM for the tests of this room.
+
+use crate::model::{
+    CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, NicModel, OsFamily, PowerState, SourceNic,
+    SourceVm,
+};
+
+use super::{
+    Chipset, DomainType, Family, HostBridge, HostCapabilities, PlanOptions, PlannedDisk, Platform,
+    Profile,
+};
+
+pub(super) fn host() -> HostCapabilities {
+    let mut platforms = Vec::new();
+    for domain_type in [DomainType::Kvm, DomainType::Qemu] {
+        for (chipset, machine, max_vcpus) in
+            [(Chipset::Pc, "pc-i440fx-10.0", 255), (Chipset::Q35, "pc-q35-10.0", 4096)]
+        {
+            platforms.push(Platform {
+                domain_type,
+                chipset,
+                machine: machine.to_owned(),
+                emulator: "/usr/bin/qemu-system-x86_64".to_owned(),
+                max_vcpus,
+                efi: true,
+                secure_boot: chipset == Chipset::Q35,
+                cpu_modes: vec!["host-passthrough".to_owned(), "maximum".to_owned()],
+                video: vec!["vga".to_owned(), "virtio".to_owned()],
+                hyperv: Vec::new(),
+            });
+        }
+    }
+    let bridge = |name: &str, network: Option<&str>| HostBridge {
+        name: name.to_owned(),
+        network: network.map(str::to_owned),
+        active: true,
+    };
+    HostCapabilities {
+        arch: "x86_64".to_owned(),
+        platforms,
+        kvm_runs: true,
+        bridges: vec![bridge("virbr0", Some("default")), bridge("br0", None)],
+    }
+}
+
+pub(super) fn platform(
+    host: &HostCapabilities,
+    domain_type: DomainType,
+    chipset: Chipset,
+) -> &Platform {
+    host.platform(domain_type, chipset).expect("the fixture has all four")
+}
+
+pub(super) fn nic(index: u8) -> SourceNic {
+    SourceNic {
+        id: format!("nic-{index}"),
+        mac: Some(crate::model::MacAddress([0x00, 0x50, 0x56, 0, 0, index])),
+        model: NicModel::Vmxnet,
+        network: "VM Network".to_owned(),
+        connected: true,
+    }
+}
+
+pub(super) fn vm() -> SourceVm {
+    SourceVm {
+        provider: "vsphere".to_owned(),
+        id: "vm-42".to_owned(),
+        name: "Ubuntu-Server".to_owned(),
+        instance_uuid: None,
+        inventory_path: Some("/DC0/vm/Ubuntu-Server".to_owned()),
+        datacenter: None,
+        power: PowerState::Off,
+        cpu: CpuTopology::new(4, 2),
+        memory_mib: 2049,
+        firmware: Firmware::Bios,
+        secure_boot: false,
+        guest: GuestOs {
+            id: "ubuntu64Guest".to_owned(),
+            full_name: "Ubuntu Linux (64-bit)".to_owned(),
+            family: OsFamily::Linux,
+        },
+        disks: Vec::new(),
+        nics: vec![nic(0), nic(1)],
+    }
+}
+
+pub(super) fn disk(index: usize) -> PlannedDisk {
+    PlannedDisk {
+        id: DiskId::from_index(index),
+        path: format!("/var/lib/libvirt/images/d{index}.qcow2"),
+        format: DiskFormat::Qcow2,
+        boot_order: u32::try_from(index).expect("few disks"),
+    }
+}
+
+pub(super) fn linux_profile() -> Profile {
+    Profile { family: Family::Linux, video: Some("virtio".to_owned()), hyperv: Vec::new() }
+}
+
+pub(super) fn options() -> PlanOptions {
+    PlanOptions { name: None, domain_type: None, bridge: "virbr0".to_owned() }
+}

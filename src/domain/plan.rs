@@ -1,0 +1,145 @@
+//! The plan: all rules applied to one VM.
+
+use crate::model::{OsFamily, SourceVm};
+
+use super::disks::PlannedDisk;
+use super::host::{DomainType, HostCapabilities};
+use super::name::{check_name, domain_name};
+use super::profile::{Family, Profile};
+use super::spec::{Decisions, DomainSpec};
+use super::{Error, cpu, disks, firmware, machine, network, profile, text};
+
+/// What the user decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Name of the domain; made from the display name when there is none.
+    pub name: Option<String>,
+    /// Domain type; kvm where it runs guests, else qemu, when there is none.
+    pub domain_type: Option<DomainType>,
+    /// The bridge that all network interfaces are plugged into.
+    pub bridge: String,
+}
+
+impl PlanOptions {
+    /// The name that the domain will have.
+    pub fn domain_name(&self, vm: &SourceVm) -> String {
+        self.name.clone().unwrap_or_else(|| domain_name(&vm.name))
+    }
+
+    /// The hardware profile that the domain will have.
+    pub fn family(&self, vm: &SourceVm) -> Family {
+        Family::of(vm.guest.family)
+    }
+}
+
+/// Decides what the domain for `vm` will be.
+///
+/// # Errors
+/// The first broken rule. Nothing is decided that the host does not list.
+pub fn plan(
+    vm: &SourceVm,
+    disks: &[PlannedDisk],
+    profile: Profile,
+    host: &HostCapabilities,
+    options: &PlanOptions,
+) -> Result<DomainSpec, Error> {
+    let name = options.domain_name(vm);
+    check_name(&name)?;
+    if vm.memory_mib == 0 {
+        return Err(Error::NoMemory);
+    }
+    let platform = machine::choose(host, options.domain_type, vm.firmware)?;
+    let topology = cpu::topology(vm.cpu, platform)?;
+    Ok(DomainSpec::new(Decisions {
+        name,
+        title: text::one_line(&vm.name),
+        description: description(vm),
+        domain_type: platform.domain_type,
+        arch: host.arch.clone(),
+        machine: platform.machine.clone(),
+        emulator: platform.emulator.clone(),
+        memory_mib: vm.memory_mib,
+        vcpus: topology.vcpus,
+        sockets: topology.sockets(),
+        cores: topology.cores_per_socket,
+        cpu: cpu::mode(platform),
+        firmware: firmware::choose(vm.firmware, vm.secure_boot, platform)?,
+        video: profile::video(profile.video.as_deref(), platform),
+        hyperv: profile::hyperv(&profile.hyperv, platform),
+        hyperv_clock: profile::hyperv_clock(platform),
+        profile,
+        disks: disks::arrange(disks)?,
+        nics: network::plug(&vm.nics, &options.bridge, &host.bridges)?,
+    }))
+}
+
+/// Where the VM came from, for a person who finds the domain a year later.
+fn description(vm: &SourceVm) -> String {
+    let mut text = format!("Imported from {} {}", vm.provider, vm.id);
+    if let Some(path) = &vm.inventory_path {
+        text.push_str(&format!(", {path}"));
+    }
+    if vm.guest.family != OsFamily::Unknown && !vm.guest.full_name.is_empty() {
+        text.push_str(&format!(" ({})", vm.guest.full_name));
+    }
+    text::one_line(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::FirmwareSpec;
+    use crate::domain::fixture::{disk, host, linux_profile, options, vm};
+    use crate::model::Firmware;
+
+    #[test]
+    fn the_facts_of_the_source_arrive() {
+        let spec = plan(&vm(), &[disk(0)], linux_profile(), &host(), &options()).expect("valid");
+        assert_eq!(spec.name, "ubuntu-server");
+        assert_eq!(spec.title, "Ubuntu-Server");
+        assert_eq!((spec.memory_mib, spec.vcpus, spec.sockets, spec.cores), (2049, 4, 2, 2));
+        assert_eq!(spec.firmware, FirmwareSpec::Bios);
+        assert_eq!(spec.nics.len(), 2);
+        assert_eq!(
+            spec.description,
+            "Imported from vsphere vm-42, /DC0/vm/Ubuntu-Server (Ubuntu Linux (64-bit))"
+        );
+    }
+
+    #[test]
+    fn every_broken_rule_is_its_own_error() {
+        let try_with = |change: fn(&mut SourceVm, &mut PlanOptions, &mut HostCapabilities)| {
+            let (mut vm, mut options, mut host) = (vm(), options(), host());
+            change(&mut vm, &mut options, &mut host);
+            plan(&vm, &[disk(0)], linux_profile(), &host, &options).expect_err("broken")
+        };
+        assert_eq!(try_with(|vm, _, _| vm.memory_mib = 0), Error::NoMemory);
+        assert_eq!(try_with(|vm, _, _| vm.secure_boot = true), Error::SecureBootOnBios);
+        assert!(matches!(
+            try_with(|_, options, _| options.name = Some("a/b".to_owned())),
+            Error::Name { .. }
+        ));
+        assert!(matches!(try_with(|vm, _, _| vm.cpu.vcpus = 300), Error::TooManyVcpus { .. }));
+        assert!(matches!(
+            try_with(|_, options, _| options.bridge = "br9".to_owned()),
+            Error::NoBridge { .. }
+        ));
+        assert!(matches!(
+            try_with(|vm, _, host| {
+                vm.firmware = Firmware::Efi;
+                host.platforms.iter_mut().for_each(|p| p.efi = false);
+            }),
+            Error::NoEfi { .. }
+        ));
+        assert!(matches!(try_with(|_, _, host| host.platforms.clear()), Error::DomainType { .. }));
+    }
+
+    #[test]
+    fn hostile_display_names_give_a_plain_name_and_a_title_on_one_line() {
+        let mut vm = vm();
+        vm.name = "<b>&\"' \n\u{1}\u{1f980}".to_owned();
+        let spec = plan(&vm, &[disk(0)], linux_profile(), &host(), &options()).expect("valid");
+        assert_eq!(spec.name, "b");
+        assert_eq!(spec.title, "<b>&\"' \u{1f980}");
+    }
+}

@@ -1,0 +1,122 @@
+//! What the host can do: libvirt's answers, turned into [`HostCapabilities`].
+
+use virt::connect::Connect;
+
+use crate::domain::{Chipset, DomainType, HostCapabilities, Platform};
+
+use super::xml::capabilities::{Capabilities, DomainCapabilities, values};
+use super::{Error, Target, bridges, kvm, xml};
+
+/// All that vSphere's guests are.
+const ARCH: &str = "x86_64";
+
+impl Target {
+    /// Asks libvirt what the host can do, and proves KVM where the daemon is on this machine:
+    /// libvirt lists KVM when `/dev/kvm` opens, even where it runs no guest. A remote host is
+    /// believed.
+    ///
+    /// # Errors
+    /// [`Error::Call`] or [`Error::Xml`] when libvirt does not answer properly.
+    pub async fn capabilities(&self) -> Result<HostCapabilities, Error> {
+        let local = self.is_local();
+        let (platforms, bridges) = self
+            .call(move |connect| Ok((platforms(connect)?, bridges::list(connect, local)?)))
+            .await?;
+        let kvm_runs = match platforms.iter().find(|p| p.domain_type == DomainType::Kvm) {
+            None => false,
+            Some(platform) if local => kvm::runs(platform).await,
+            Some(_) => true,
+        };
+        Ok(HostCapabilities { arch: ARCH.to_owned(), platforms, kvm_runs, bridges })
+    }
+}
+
+fn platforms(connect: &Connect) -> Result<Vec<Platform>, Error> {
+    let text = connect.capabilities().map_err(Error::call("ask for capabilities"))?;
+    let listed = domain_types(&read("capabilities", &text)?);
+    let mut platforms = Vec::new();
+    for domain_type in listed {
+        for chipset in [Chipset::Pc, Chipset::Q35] {
+            let answer = connect.domain_capabilities(
+                None,
+                Some(ARCH),
+                Some(chipset.as_str()),
+                Some(domain_type.as_str()),
+                0,
+            );
+            match answer {
+                Ok(text) => platforms.push(platform(domain_type, chipset, &text)?),
+                // No error yet: a machine that nobody needs may be missing.
+                Err(error) => tracing::debug!(%domain_type, %chipset, %error, "not offered"),
+            }
+        }
+    }
+    Ok(platforms)
+}
+
+fn domain_types(capabilities: &Capabilities) -> Vec<DomainType> {
+    let guests = capabilities.guest.iter();
+    let arch = guests.filter(|guest| guest.os_type == "hvm").map(|guest| &guest.arch);
+    let names = arch.filter(|arch| arch.name == ARCH).flat_map(|arch| &arch.domain);
+    names.filter_map(|domain| domain.kind.parse().ok()).collect()
+}
+
+fn platform(domain_type: DomainType, chipset: Chipset, text: &str) -> Result<Platform, Error> {
+    let answer: DomainCapabilities = read("domainCapabilities", text)?;
+    let offers = |list: Vec<String>, value: &str| list.iter().any(|known| known == value);
+    let loader = |name| answer.os.loader.as_ref().map_or_else(Vec::new, |l| l.values(name));
+    let modes = answer.cpu.as_ref().map_or(&[][..], |cpu| &cpu.mode);
+    let hyperv = answer.features.as_ref().and_then(|features| features.hyperv.as_ref());
+    Ok(Platform {
+        domain_type,
+        chipset,
+        efi: offers(values(&answer.os.enums, "firmware"), "efi"),
+        secure_boot: offers(loader("secure"), "yes"),
+        max_vcpus: answer.vcpu.as_ref().map_or(1, |vcpu| vcpu.max),
+        cpu_modes: modes
+            .iter()
+            .filter(|mode| mode.supported == "yes")
+            .map(|mode| mode.name.clone())
+            .collect(),
+        video: answer.devices.video.as_ref().map_or_else(Vec::new, |v| v.values("modelType")),
+        hyperv: hyperv.map_or_else(Vec::new, |h| h.values("features")),
+        machine: answer.machine,
+        emulator: answer.path,
+    })
+}
+
+fn read<T: serde::de::DeserializeOwned>(root: &'static str, text: &str) -> Result<T, Error> {
+    xml::read(root, text).map_err(|source| Error::Xml { what: root.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_hardware_guests_of_the_right_architecture_count() {
+        let text = "<capabilities><host/>\
+            <guest><os_type>hvm</os_type><arch name='i686'><emulator>/q</emulator>\
+              <domain type='qemu'/></arch></guest>\
+            <guest><os_type>hvm</os_type><arch name='x86_64'><emulator>/q</emulator>\
+              <domain type='kvm'/><domain type='vz'/><domain type='qemu'/></arch></guest>\
+            <guest><os_type>xen</os_type><arch name='x86_64'><domain type='xen'/></arch></guest>\
+            </capabilities>";
+        let read: Capabilities = read("capabilities", text).expect("reads");
+        assert_eq!(domain_types(&read), [DomainType::Kvm, DomainType::Qemu]);
+    }
+
+    #[test]
+    fn an_answer_of_an_old_libvirt_lacks_lists_not_meaning() {
+        let text = "<domainCapabilities><path>/q</path><domain>kvm</domain>\
+            <machine>pc-q35-6.2</machine><arch>x86_64</arch>\
+            <os supported='yes'><loader supported='yes'><value>/x</value>\
+              <enum name='secure'><value>no</value></enum></loader></os>\
+            <devices><video supported='no'><enum name='modelType'><value>vga</value></enum>\
+              </video></devices></domainCapabilities>";
+        let platform = platform(DomainType::Kvm, Chipset::Q35, text).expect("reads");
+        assert!(!platform.efi && !platform.secure_boot);
+        assert!(platform.video.is_empty() && platform.hyperv.is_empty());
+        assert_eq!((platform.machine.as_str(), platform.max_vcpus), ("pc-q35-6.2", 1));
+    }
+}

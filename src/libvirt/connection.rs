@@ -1,0 +1,117 @@
+//! One connection to a libvirt daemon.
+
+use std::sync::Arc;
+
+use virt::connect::Connect;
+use virt::error::ErrorNumber;
+
+use super::{Error, uri};
+
+/// Where libvirt is and how to use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Connection URI: `qemu:///system`.
+    pub uri: String,
+    /// How disks get into a pool.
+    pub transfer: Transfer,
+}
+
+/// How disks get into a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transfer {
+    /// Copied into the pool's folder where that is on this machine and can be written, else sent.
+    #[default]
+    Auto,
+    /// Sent through libvirt, even to this machine.
+    Stream,
+}
+
+/// A libvirt daemon that VMs can be given to.
+#[derive(Clone)]
+pub struct Target {
+    connect: Arc<Connect>,
+    settings: Settings,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target").field("uri", &self.settings.uri).finish_non_exhaustive()
+    }
+}
+
+impl Target {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`Error::Uri`], [`Error::Unreachable`] or [`Error::PermissionDenied`], each with a hint.
+    pub async fn connect(settings: &Settings) -> Result<Self, Error> {
+        uri::check(&settings.uri)?;
+        // Else libvirt prints every error to standard error by itself.
+        virt::error::clear_error_callback();
+        let uri = settings.uri.clone();
+        let opened = tokio::task::spawn_blocking(move || Connect::open(Some(&uri)))
+            .await
+            .map_err(Error::Task)?;
+        let connect = opened.map_err(|error| refused(settings.uri.clone(), error))?;
+        Ok(Self { connect: Arc::new(connect), settings: settings.clone() })
+    }
+
+    /// Runs `act` where it may block.
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let connect = Arc::clone(&self.connect);
+        tokio::task::spawn_blocking(move || act(&connect)).await.map_err(Error::Task)?
+    }
+
+    /// Whether the daemon runs on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        uri::is_local(&self.settings.uri)
+    }
+
+    /// Whether disks may be copied into a folder that the daemon names.
+    pub(super) fn may_copy(&self) -> bool {
+        self.is_local() && self.settings.transfer == Transfer::Auto
+    }
+}
+
+fn refused(uri: String, error: virt::error::Error) -> Error {
+    let by_code = error.code().is_any(vec![
+        ErrorNumber::AuthFailed,
+        ErrorNumber::AuthCancelled,
+        ErrorNumber::AuthUnavailable,
+        ErrorNumber::AccessDenied,
+    ]);
+    if by_code || (uri::is_local(&uri) && sounds_denied(error.message())) {
+        Error::PermissionDenied { uri, source: error.into() }
+    } else {
+        Error::Unreachable { uri, source: error.into() }
+    }
+}
+
+/// Refusals of a local daemon that have no error code of their own: a socket that may not be
+/// opened, and a daemon that asks polkit, which it cannot reach. Over ssh the same words are about
+/// the login there, which is a matter of reaching the host.
+fn sounds_denied(message: &str) -> bool {
+    message.contains("Permission denied") || message.contains("system bus connection")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sounds_denied;
+
+    #[test]
+    fn libvirts_words_for_a_refusal_are_known() {
+        for denied in [
+            "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied",
+            "internal error: Unable to get system bus connection: Could not connect: No such file \
+             or directory",
+        ] {
+            assert!(sounds_denied(denied), "{denied}");
+        }
+        assert!(!sounds_denied(
+            "Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory"
+        ));
+    }
+}

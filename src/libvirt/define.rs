@@ -1,0 +1,77 @@
+//! Domains: defined, read back, and refused where the name is taken.
+
+use std::fs;
+
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::ErrorNumber;
+use virt::sys;
+
+use super::Error;
+use super::unwind::{Undo, Unwind};
+
+/// The kernel's source of random UUIDs (`random(4)`).
+const UUIDS: &str = "/proc/sys/kernel/random/uuid";
+
+/// A domain to be defined.
+pub(super) struct Definition {
+    /// Its name.
+    pub name: String,
+    /// Its identity, which nothing else has.
+    pub uuid: String,
+    /// Its XML, with that identity.
+    pub xml: String,
+    /// Whether it starts with its host.
+    pub autostart: bool,
+}
+
+/// A UUID that nothing else has.
+pub(super) fn fresh_uuid() -> Result<String, Error> {
+    let text = fs::read_to_string(UUIDS).map_err(Error::file("read", UUIDS))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Refuses when a domain of that name exists.
+pub(super) fn check_free(connect: &Connect, name: &str) -> Result<(), Error> {
+    match connect.lookup_domain_by_name(name) {
+        Ok(_) => Err(Error::DomainExists { name: name.to_owned() }),
+        Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(()),
+        Err(error) => Err(Error::call(format!("look up domain '{name}'"))(error)),
+    }
+}
+
+/// Defines a domain and returns its XML as libvirt completed it.
+///
+/// Since its UUID is fresh, libvirt itself refuses a name that somebody took in between; with the
+/// UUID of the other domain it would redefine it.
+pub(super) fn define(
+    connect: &Connect,
+    definition: &Definition,
+    unwind: &Unwind,
+) -> Result<String, Error> {
+    let Definition { name, uuid, xml, autostart } = definition;
+    check_free(connect, name)?;
+    unwind.push(Undo::Undefine { name: name.clone(), uuid: uuid.clone() });
+    let call = |verb: &str| Error::call(format!("{verb} domain '{name}'"));
+    let domain = connect
+        .define_domain_xml_flags(xml, sys::VIR_DOMAIN_DEFINE_VALIDATE)
+        .map_err(call("define"))?;
+    if *autostart {
+        domain.set_autostart(true).map_err(call("set autostart of"))?;
+    }
+    domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call("read"))
+}
+
+/// Takes a domain out of libvirt again, by its identity; one that is not there is fine.
+pub(super) fn undefine(connect: &Connect, uuid: &str) -> Result<(), virt::error::Error> {
+    match connect.lookup_domain_by_uuid_string(uuid) {
+        Ok(domain) => undefine_with_nvram(&domain),
+        Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Without the flag libvirt refuses a domain that has variables of its firmware stored.
+fn undefine_with_nvram(domain: &Domain) -> Result<(), virt::error::Error> {
+    domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_NVRAM)
+}

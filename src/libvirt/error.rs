@@ -1,0 +1,245 @@
+//! What can go wrong with libvirt, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use virt::error::ErrorNumber;
+
+use crate::domain;
+use crate::model::ByteSize;
+
+use super::{XmlError, uri};
+
+/// What libvirt said.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message())]
+pub struct Cause(virt::error::Error);
+
+impl From<virt::error::Error> for Cause {
+    fn from(error: virt::error::Error) -> Self {
+        Self(error)
+    }
+}
+
+/// Why libvirt did not take the VM.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URI cannot name a daemon that runs QEMU guests.
+    #[error("'{uri}' is no libvirt URI for QEMU: {problem}")]
+    Uri {
+        /// What was given.
+        uri: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Nobody answers.
+    #[error("connect to {uri}")]
+    Unreachable {
+        /// Where.
+        uri: String,
+        /// What libvirt said.
+        source: Cause,
+    },
+    /// The daemon answers, but not to this user.
+    #[error("get access to {uri}")]
+    PermissionDenied {
+        /// Where.
+        uri: String,
+        /// What libvirt said.
+        source: Cause,
+    },
+    /// Any other call that libvirt refused.
+    #[error("{act}")]
+    Call {
+        /// Verb and object.
+        act: String,
+        /// What libvirt said.
+        source: Cause,
+    },
+    /// The thread that called libvirt broke.
+    #[error("finish a call of libvirt")]
+    Task(#[source] tokio::task::JoinError),
+    /// XML that cannot be written or read.
+    #[error("handle the XML of {what}")]
+    Xml {
+        /// Of which object.
+        what: String,
+        /// What is wrong.
+        source: XmlError,
+    },
+    /// The plan breaks a rule.
+    #[error("plan the domain")]
+    Plan(#[source] domain::Error),
+    /// The name is taken.
+    #[error("domain '{name}' exists already")]
+    DomainExists {
+        /// The name.
+        name: String,
+    },
+    /// No such pool, and no path to make it at.
+    #[error("storage pool '{name}' does not exist")]
+    NoPool {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        existing: Vec<String>,
+    },
+    /// The pool exists, at another path than asked for.
+    #[error("storage pool '{name}' exists already at {path}")]
+    PoolElsewhere {
+        /// The pool.
+        name: String,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// Another pool owns the path.
+    #[error("{path} belongs to storage pool '{name}'")]
+    PathTaken {
+        /// The path asked for.
+        path: PathBuf,
+        /// Its pool.
+        name: String,
+    },
+    /// A pool whose volumes are no files.
+    #[error("storage pool '{name}' of type {kind} does not hold image files")]
+    PoolKind {
+        /// The pool.
+        name: String,
+        /// Its type.
+        kind: String,
+    },
+    /// The name of a volume is taken.
+    #[error("volume '{name}' exists already in storage pool '{pool}'")]
+    VolumeExists {
+        /// The volume.
+        name: String,
+        /// Its pool.
+        pool: String,
+    },
+    /// A volume came out other than it should.
+    #[error("check volume '{name}': {problem}")]
+    VolumeDiffers {
+        /// The volume.
+        name: String,
+        /// What differs.
+        problem: String,
+    },
+    /// The pool is too full.
+    #[error("storage pool '{pool}' has {available} free, {needed} are needed")]
+    NoSpace {
+        /// The pool.
+        pool: String,
+        /// What is needed, margin included.
+        needed: ByteSize,
+        /// What it has.
+        available: ByteSize,
+    },
+    /// A file could not be read or written.
+    #[error("{act} {path}")]
+    File {
+        /// The verb.
+        act: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The run was cancelled.
+    #[error("the import was interrupted")]
+    Cancelled,
+    /// Something failed, and what had been made could not all be taken back.
+    #[error("leave behind {}", .left.join(", "))]
+    NotUndone {
+        /// What is left, each with the reason.
+        left: Vec<String>,
+        /// What failed first.
+        source: Box<Error>,
+    },
+}
+
+impl Error {
+    /// Wraps a refused call: `map_err(Error::call("look up pool 'x'"))`.
+    pub(super) fn call(act: impl Into<String>) -> impl FnOnce(virt::error::Error) -> Self {
+        move |error| Self::Call { act: act.into(), source: Cause(error) }
+    }
+
+    /// Wraps a refused file operation.
+    pub(super) fn file(
+        act: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::File { act, path: path.into(), source }
+    }
+
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Uri { .. } => {
+                "use qemu:///system, qemu:///session or qemu+ssh://USER@HOST/system".to_owned()
+            }
+            Self::Unreachable { source, .. } if source.0.code().is(ErrorNumber::NoConnect) => {
+                "install libvirt's QEMU driver on the host: libvirt-daemon-system on Debian and \
+                 Ubuntu, libvirt-daemon-kvm on Fedora and RHEL"
+                    .to_owned()
+            }
+            Self::Unreachable { uri, .. } => unreachable_hint(uri),
+            Self::PermissionDenied { uri, .. } => denied_hint(uri),
+            Self::Plan(error) => return error.hint(),
+            Self::DomainExists { .. } => "give another name with --libvirt-name, or remove the \
+                domain yourself"
+                .to_owned(),
+            Self::NoPool { name, existing } => no_pool_hint(name, existing),
+            Self::PoolElsewhere { .. } => {
+                "leave --libvirt-pool-path out, or name another pool with --libvirt-pool".to_owned()
+            }
+            Self::PathTaken { name, .. } => format!("use --libvirt-pool {name}"),
+            Self::PoolKind { .. } => {
+                "name a pool of type dir, fs or netfs with --libvirt-pool".to_owned()
+            }
+            Self::VolumeExists { name, pool } => format!(
+                "give another name with --libvirt-name, or, if nothing needs the volume (a run \
+                 that was killed leaves one), remove it: 'virsh vol-delete --pool {pool} {name}'"
+            ),
+            Self::NoSpace { .. } => {
+                "free some space, or name another pool with --libvirt-pool".to_owned()
+            }
+            Self::NotUndone { source, .. } => return source.hint(),
+            _ => return None,
+        };
+        Some(hint)
+    }
+}
+
+fn unreachable_hint(uri: &str) -> String {
+    if uri::is_local(uri) {
+        "start the daemon: 'sudo systemctl start libvirtd' (or virtqemud.socket, where libvirt is \
+         modular)"
+            .to_owned()
+    } else {
+        format!(
+            "try 'virsh -c {uri} version'; over ssh the login must need no password, and the host \
+             key must be known"
+        )
+    }
+}
+
+fn denied_hint(uri: &str) -> String {
+    if uri.ends_with("/session") {
+        "your own daemon needs a home folder that you can write to: look at HOME and \
+         XDG_RUNTIME_DIR"
+            .to_owned()
+    } else {
+        "add yourself to the group libvirt ('sudo usermod -aG libvirt $USER', then log in again), \
+         or use your own daemon with --libvirt-uri qemu:///session"
+            .to_owned()
+    }
+}
+
+fn no_pool_hint(name: &str, existing: &[String]) -> String {
+    let make = format!("make it with --libvirt-pool-path DIR (storage pool '{name}' in DIR)");
+    if existing.is_empty() {
+        format!("{make}; the host has no other")
+    } else {
+        format!("{make}, or name one that exists with --libvirt-pool: {}", existing.join(", "))
+    }
+}

@@ -1,0 +1,51 @@
+//! The target: libvirt, through the `virt` crate, which no other room names.
+//!
+//! [`Target`] is one connection. [`Target::preflight`] refuses what cannot work before a byte
+//! moves; [`Target::import`] makes volumes of the converted disks and a domain of the plan, or
+//! nothing at all. Every call of libvirt blocks, so all of them run off the runtime.
+
+mod bridges;
+mod capabilities;
+mod connection;
+mod copy;
+mod define;
+mod error;
+mod extents;
+mod import;
+mod kvm;
+mod pool;
+mod preflight;
+mod request;
+mod space;
+mod unwind;
+mod upload;
+mod uri;
+mod volume;
+mod xml;
+
+pub use connection::{Settings, Target, Transfer};
+pub use error::{Cause, Error};
+pub use import::{DefinedDomain, RegisteredVolume};
+pub use request::{ImportRequest, PoolChoice};
+pub use xml::XmlError;
+
+use crate::domain::{Family, Profile};
+
+/// The hardware profile of a family, as planning needs it.
+///
+/// # Errors
+/// [`Error::Xml`] when the embedded profile cannot be read, which the tests rule out.
+pub fn profile(family: Family) -> Result<Profile, Error> {
+    let xml = xml::profile::ProfileXml::load(family)
+        .map_err(|source| Error::Xml { what: "hardware profile".to_owned(), source })?;
+    Ok(xml.wishes(family))
+}
+
+/// The domain XML of a plan, with the identity `uuid`.
+///
+/// # Errors
+/// [`Error::Xml`] when a value cannot be written in XML.
+pub fn domain_xml(spec: &crate::domain::DomainSpec, uuid: &str) -> Result<String, Error> {
+    xml::from_spec::domain_xml(spec, uuid)
+        .map_err(|source| Error::Xml { what: format!("domain '{}'", spec.name), source })
+}

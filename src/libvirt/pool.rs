@@ -1,0 +1,213 @@
+//! Storage pools: found, started or made. Only pools of files are used, since an image is a file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use virt::connect::Connect;
+use virt::error::ErrorNumber;
+use virt::storage_pool::StoragePool;
+
+use super::request::PoolChoice;
+use super::unwind::{Undo, Unwind};
+use super::xml::storage::{Pool, PoolTarget};
+use super::{Error, define, xml};
+
+/// Types of pools whose volumes are files in a folder.
+const OF_FILES: [&str; 3] = ["dir", "fs", "netfs"];
+/// While a volume is being made or filled in it, a pool cannot be refreshed.
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
+/// How often that is waited for: five minutes in all.
+const BUSY_TRIES: u32 = 1200;
+
+/// A pool of files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Name of the pool.
+    pub pool: String,
+    /// Its folder on the daemon's machine.
+    pub dir: PathBuf,
+    /// Whether it is started.
+    pub active: bool,
+}
+
+impl Place {
+    /// Whether `image`, a file of this machine, is a volume of this pool by where it lies.
+    pub fn holds(&self, image: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        image.parent().is_some_and(|parent| real(parent) == real(&self.dir))
+    }
+}
+
+/// Looks for the pool: `None` where it does not exist and may be made.
+pub(super) fn find(connect: &Connect, choice: &PoolChoice) -> Result<Option<Place>, Error> {
+    if let Some(pool) = look_up(connect, &choice.name)? {
+        let place = describe(&pool, &choice.name)?;
+        return match &choice.path {
+            Some(path) if !place.holds(&path.join("volume")) => {
+                Err(Error::PoolElsewhere { name: place.pool, path: place.dir })
+            }
+            _ => Ok(Some(place)),
+        };
+    }
+    let pools = all(connect)?;
+    let Some(path) = &choice.path else {
+        let existing = pools.into_iter().map(|(name, _)| name).collect();
+        return Err(Error::NoPool { name: choice.name.clone(), existing });
+    };
+    match pools.into_iter().find(|(_, dir)| dir.as_deref() == Some(path)) {
+        Some((name, _)) => Err(Error::PathTaken { path: path.clone(), name }),
+        None => Ok(None),
+    }
+}
+
+/// Looks for the pool and starts or makes it where needed.
+pub(super) fn ensure(
+    connect: &Connect,
+    choice: &PoolChoice,
+    unwind: &Unwind,
+) -> Result<Place, Error> {
+    match (find(connect, choice)?, &choice.path) {
+        (Some(place), _) if place.active => {}
+        (Some(place), _) => {
+            unwind.push(Undo::StopPool { name: place.pool.clone() });
+            open(connect, &place.pool)?
+                .create(0)
+                .map_err(Error::call(format!("start storage pool '{}'", place.pool)))?;
+        }
+        (None, Some(path)) => make(connect, &choice.name, path, unwind)?,
+        (None, None) => {
+            return Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() });
+        }
+    }
+    let pool = open(connect, &choice.name)?;
+    refresh(&pool, &choice.name)?;
+    describe(&pool, &choice.name)
+}
+
+/// Makes, builds and starts a pool of type `dir`, and lets it start with its host.
+fn make(connect: &Connect, name: &str, path: &Path, unwind: &Unwind) -> Result<(), Error> {
+    let uuid = define::fresh_uuid()?;
+    let definition = Pool {
+        kind: "dir".to_owned(),
+        name: name.to_owned(),
+        uuid: Some(uuid.clone()),
+        target: Some(PoolTarget { path: path.to_string_lossy().into_owned() }),
+    };
+    let text = xml::write("pool", &definition)
+        .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })?;
+    let step = |verb: &str| Error::call(format!("{verb} storage pool '{name}'"));
+    // On another machine this says that the folder is new although it may not be; libvirt removes
+    // none that is not empty.
+    let new_folder = !path.exists();
+    unwind.push(Undo::RemovePool { name: name.to_owned(), uuid, folder: new_folder });
+    let pool = connect.define_storage_pool_xml(&text, 0).map_err(step("define"))?;
+    pool.build(0).map_err(step("build"))?;
+    pool.create(0).map_err(step("start"))?;
+    pool.set_autostart(true).map_err(step("set autostart of"))
+}
+
+/// The pool of that name, which exists.
+pub(super) fn open(connect: &Connect, name: &str) -> Result<StoragePool, Error> {
+    connect
+        .lookup_storage_pool_by_name(name)
+        .map_err(Error::call(format!("look up storage pool '{name}'")))
+}
+
+/// The pool of that name, if it exists.
+fn look_up(connect: &Connect, name: &str) -> Result<Option<StoragePool>, Error> {
+    match connect.lookup_storage_pool_by_name(name) {
+        Ok(pool) => Ok(Some(pool)),
+        Err(error) if error.code().is(ErrorNumber::NoStoragePool) => Ok(None),
+        Err(error) => Err(Error::call(format!("look up storage pool '{name}'"))(error)),
+    }
+}
+
+/// Has libvirt look at the folder again.
+pub(super) fn refresh(pool: &StoragePool, name: &str) -> Result<(), Error> {
+    let mut tries = 0;
+    loop {
+        match pool.refresh(0) {
+            Err(error) if is_busy(&error) && tries < BUSY_TRIES => {
+                tries += 1;
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            end => return end.map_err(Error::call(format!("refresh storage pool '{name}'"))),
+        }
+    }
+}
+
+/// libvirt has no code of its own for it (`storagePoolRefresh` in `storage_driver.c`).
+fn is_busy(error: &virt::error::Error) -> bool {
+    error.message().contains("asynchronous jobs running")
+}
+
+fn describe(pool: &StoragePool, name: &str) -> Result<Place, Error> {
+    let active = pool.is_active().map_err(Error::call(format!("look at storage pool '{name}'")))?;
+    let description = read(pool, name)?;
+    place(description, active)
+}
+
+fn place(description: Pool, active: bool) -> Result<Place, Error> {
+    let Pool { kind, name, target, .. } = description;
+    if !OF_FILES.contains(&kind.as_str()) {
+        return Err(Error::PoolKind { name, kind });
+    }
+    let dir = PathBuf::from(target.map(|target| target.path).unwrap_or_default());
+    Ok(Place { pool: name, dir, active })
+}
+
+fn read(pool: &StoragePool, name: &str) -> Result<Pool, Error> {
+    let text = pool.xml_desc(0).map_err(Error::call(format!("describe storage pool '{name}'")))?;
+    xml::read("pool", &text)
+        .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })
+}
+
+/// Names and folders of all pools.
+fn all(connect: &Connect) -> Result<Vec<(String, Option<PathBuf>)>, Error> {
+    let pools = connect.list_all_storage_pools(0).map_err(Error::call("list storage pools"))?;
+    let mut found = Vec::new();
+    for pool in pools {
+        let name = pool.name().map_err(Error::call("read the name of a storage pool"))?;
+        match read(&pool, &name) {
+            Ok(pool) => found.push((name, pool.target.map(|target| PathBuf::from(target.path)))),
+            // Somebody removed it since it was listed.
+            Err(error) => tracing::debug!(name, %error, "passed over"),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(kind: &str, dir: &str) -> Pool {
+        Pool {
+            kind: kind.to_owned(),
+            name: "p".to_owned(),
+            uuid: None,
+            target: Some(PoolTarget { path: dir.to_owned() }),
+        }
+    }
+
+    #[test]
+    fn only_pools_of_files_are_used() {
+        assert_eq!(place(pool("netfs", "/srv"), true).expect("files").dir, Path::new("/srv"));
+        let error = place(pool("logical", "/dev/vg"), true).expect_err("no files");
+        assert_eq!(error.to_string(), "storage pool 'p' of type logical does not hold image files");
+        assert!(error.hint().expect("a hint").contains("dir, fs or netfs"));
+    }
+
+    #[test]
+    fn an_image_belongs_to_the_pool_whose_folder_it_lies_in() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let real = dir.path().join("real");
+        std::fs::create_dir_all(real.join("sub")).expect("made");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).expect("linked");
+        let place = place(pool("dir", link.to_str().expect("UTF-8")), true).expect("files");
+        assert!(place.holds(&real.join("a.qcow2")) && place.holds(&link.join("a.qcow2")));
+        assert!(!place.holds(&real.join("sub/a.qcow2")), "libvirt does not look into folders");
+        assert!(!place.holds(&dir.path().join("a.qcow2")));
+    }
+}

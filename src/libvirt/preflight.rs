@@ -1,0 +1,119 @@
+//! Everything about the target that can be refused before a byte moves.
+
+use virt::connect::Connect;
+
+use crate::domain::{DomainType, HostCapabilities, PlanOptions};
+use crate::model::{Stage, Warning};
+
+use super::pool::Place;
+use super::request::{ImportRequest, PoolChoice, WantedVolume};
+use super::{Error, Target, define, pool, space, volume};
+
+impl Target {
+    /// Refuses what cannot work, and changes nothing: the plan (firmware, machine, bridge, name),
+    /// a name that is taken, a pool that is missing or too full, a volume that exists. The images
+    /// need not exist yet.
+    ///
+    /// Returns what works less well than it might.
+    ///
+    /// # Errors
+    /// The first refusal, with a hint.
+    pub async fn preflight(&self, request: &ImportRequest<'_>) -> Result<Vec<Warning>, Error> {
+        let volumes = request.volumes();
+        let expected = |volume: &WantedVolume| volume.planned(format!("/{}", volume.name));
+        request.plan(&volumes.iter().map(expected).collect::<Vec<_>>())?;
+        let (name, choice, local) = (request.domain_name(), request.pool.clone(), self.is_local());
+        self.call(move |connect| {
+            define::check_free(connect, &name)?;
+            storage(connect, &choice, &volumes, local)
+        })
+        .await?;
+        Ok(warnings(request.host, request.options))
+    }
+}
+
+fn storage(
+    connect: &Connect,
+    choice: &PoolChoice,
+    volumes: &[WantedVolume],
+    local: bool,
+) -> Result<(), Error> {
+    let place = pool::find(connect, choice)?;
+    let to_make = |place: Option<&Place>| {
+        let place = place.cloned();
+        volumes.iter().filter(move |volume| {
+            !(local && place.as_ref().is_some_and(|place| place.holds(&volume.image)))
+        })
+    };
+    let dir = place.as_ref().map(|place| &place.dir).or(choice.path.as_ref());
+    let available = match &place {
+        Some(place) if place.active => Some(space::of_pool(connect, place)?),
+        // Not started or not made yet: libvirt cannot tell, but this machine can about itself.
+        _ if local => dir.and_then(|dir| space::of_folder(dir)),
+        _ => None,
+    };
+    if let Some(available) = available {
+        space::check(&choice.name, available, to_make(place.as_ref()))?;
+    }
+    if let Some(place) = place.as_ref().filter(|place| place.active) {
+        for volume in to_make(Some(place)) {
+            volume::check_free(connect, place, &volume.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn warnings(host: &HostCapabilities, options: &PlanOptions) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut warn = |code: &str, message: String| {
+        warnings.push(Warning::new(Stage::Libvirt, code, message));
+    };
+    if options.domain_type.is_none() && !host.kvm_runs {
+        let why = if host.lists(DomainType::Kvm) {
+            "libvirt lists KVM, but no guest runs on it"
+        } else {
+            "the host has no KVM"
+        };
+        warn("kvm-unusable", format!("{why}: the domain will be emulated, which is slow"));
+    }
+    let inactive = host.bridges.iter().find(|b| b.name == options.bridge && !b.active);
+    if let Some(network) = inactive.and_then(|bridge| bridge.network.as_ref()) {
+        warn(
+            "network-inactive",
+            format!(
+                "network '{network}' is not started and the domain cannot start without it: \
+                 'virsh net-start {network}'"
+            ),
+        );
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::HostBridge;
+
+    #[test]
+    fn emulation_and_a_stopped_network_are_worth_a_warning() {
+        let mut host = HostCapabilities {
+            arch: "x86_64".to_owned(),
+            platforms: Vec::new(),
+            kvm_runs: false,
+            bridges: vec![HostBridge {
+                name: "virbr0".to_owned(),
+                network: Some("default".to_owned()),
+                active: false,
+            }],
+        };
+        let mut options =
+            PlanOptions { name: None, domain_type: None, bridge: "virbr0".to_owned() };
+        let codes = |host: &HostCapabilities, options: &PlanOptions| -> Vec<String> {
+            warnings(host, options).into_iter().map(|warning| warning.code).collect()
+        };
+        assert_eq!(codes(&host, &options), ["kvm-unusable", "network-inactive"]);
+        options.domain_type = Some(DomainType::Qemu);
+        host.bridges[0].active = true;
+        assert!(codes(&host, &options).is_empty());
+    }
+}

@@ -1,0 +1,99 @@
+//! What is asked of a target, and what follows from it without asking the target.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use crate::domain::{DomainSpec, HostCapabilities, PlanOptions, PlannedDisk, plan, volume_name};
+use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, SourceVm};
+
+use super::{Error, extents, profile};
+
+/// A VM to be taken in. The same value serves [`Target::preflight`](super::Target::preflight),
+/// when the images are still expected, and [`Target::import`](super::Target::import).
+#[derive(Debug, Clone, Copy)]
+pub struct ImportRequest<'a> {
+    /// The VM.
+    pub vm: &'a SourceVm,
+    /// Its disks: for a preflight with the paths and allocations that they are expected to have.
+    pub disks: &'a ConvertedDisks,
+    /// What the host can do.
+    pub host: &'a HostCapabilities,
+    /// What the user decides.
+    pub options: &'a PlanOptions,
+    /// Where the disks go.
+    pub pool: &'a PoolChoice,
+    /// Whether the domain starts with its host.
+    pub autostart: bool,
+}
+
+/// The storage pool that the disks go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolChoice {
+    /// Its name.
+    pub name: String,
+    /// Where it is made, as a pool of type `dir`, if it does not exist.
+    pub path: Option<PathBuf>,
+}
+
+/// A volume that there shall be.
+#[derive(Debug, Clone)]
+pub(super) struct WantedVolume {
+    /// Which disk of the VM.
+    pub id: DiskId,
+    /// Name of the volume, unless the image lies in the pool already.
+    pub name: String,
+    /// The image.
+    pub image: PathBuf,
+    /// Its format.
+    pub format: DiskFormat,
+    /// Size that the guest sees.
+    pub capacity: ByteSize,
+    /// Bytes that it occupies.
+    pub allocated: ByteSize,
+    /// 0 is the boot disk.
+    pub boot_order: u32,
+}
+
+impl ImportRequest<'_> {
+    /// The name that the domain will have.
+    pub(super) fn domain_name(&self) -> String {
+        self.options.domain_name(self.vm)
+    }
+
+    /// The volumes, in the order of the disks.
+    pub(super) fn volumes(&self) -> Vec<WantedVolume> {
+        let domain = self.domain_name();
+        let first = self.disks.0.iter().map(|disk| disk.boot_order).min();
+        let wanted = |disk: &ConvertedDisk| WantedVolume {
+            id: disk.id.clone(),
+            name: volume_name(&domain, &disk.id, disk.format, Some(disk.boot_order) == first),
+            image: disk.path.clone(),
+            format: disk.format,
+            capacity: disk.capacity,
+            allocated: disk.allocated,
+            boot_order: disk.boot_order,
+        };
+        self.disks.0.iter().map(wanted).collect()
+    }
+
+    /// The plan, with disks at the given paths.
+    pub(super) fn plan(&self, disks: &[PlannedDisk]) -> Result<DomainSpec, Error> {
+        let profile = profile(self.options.family(self.vm))?;
+        plan(self.vm, disks, profile, self.host, self.options).map_err(Error::Plan)
+    }
+}
+
+impl WantedVolume {
+    /// The same with the bytes of data that its image, which exists, really has: what will be
+    /// written. Blocks on disk would not do, since a file system may compress them.
+    pub(super) fn measured(&self) -> Result<Self, Error> {
+        let file = File::open(&self.image).map_err(Error::file("open", &self.image))?;
+        let data = extents::data_bytes(&file).map_err(Error::file("read", &self.image))?;
+        Ok(Self { allocated: ByteSize(data), ..self.clone() })
+    }
+
+    /// The disk for the plan, once it is known where it lies.
+    pub(super) fn planned(&self, path: String) -> PlannedDisk {
+        PlannedDisk { id: self.id.clone(), path, format: self.format, boot_order: self.boot_order }
+    }
+}

@@ -1,0 +1,142 @@
+//! Volumes: one for each image, either found where it lies or made and filled.
+
+use std::io;
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+use virt::connect::Connect;
+use virt::error::ErrorNumber;
+use virt::storage_vol::StorageVol;
+use virt::sys;
+
+use crate::progress::{Progress, Task, Unit};
+
+use super::pool::Place;
+use super::request::WantedVolume;
+use super::unwind::{Undo, Unwind};
+use super::xml::storage::Volume;
+use super::{Error, copy, pool, upload, xml};
+
+/// The tools and rules for filling a volume.
+#[derive(Clone)]
+pub(super) struct Filling {
+    /// Whether the image may be copied into the pool's folder.
+    pub may_copy: bool,
+    /// What has to be taken back if something fails.
+    pub unwind: Unwind,
+    /// Who wants to know.
+    pub progress: Progress,
+    /// Ends it early.
+    pub cancel: CancellationToken,
+}
+
+/// Refuses when the pool has a volume of that name.
+pub(super) fn check_free(connect: &Connect, place: &Place, name: &str) -> Result<(), Error> {
+    match look_up(connect, place, name)? {
+        Some(_) => Err(Error::VolumeExists { name: name.to_owned(), pool: place.pool.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn look_up(connect: &Connect, place: &Place, name: &str) -> Result<Option<StorageVol>, Error> {
+    match pool::open(connect, &place.pool)?.lookup_storage_vol_by_name(name) {
+        Ok(volume) => Ok(Some(volume)),
+        Err(error) if error.code().is(ErrorNumber::NoStorageVolume) => Ok(None),
+        Err(error) => Err(Error::call(format!("look up volume '{name}'"))(error)),
+    }
+}
+
+/// Makes a volume and fills it with the image.
+pub(super) fn fill(
+    connect: &Connect,
+    place: &Place,
+    wanted: &WantedVolume,
+    filling: &Filling,
+) -> Result<(), Error> {
+    check_free(connect, place, &wanted.name)?;
+    let data = wanted.measured()?.allocated.0;
+    let task = filling.progress.task(format!("import {}", wanted.id), Some(data), Unit::Bytes);
+    let target = if filling.may_copy { copy::open(&place.dir)? } else { None };
+    match target {
+        Some(part) => {
+            let copied = part.fill(&wanted.image, &wanted.name, &task, &filling.cancel);
+            let path = copied.map_err(|error| taken(error, wanted, place))?;
+            filling.unwind.push(Undo::RemoveFile { path, pool: place.pool.clone() });
+        }
+        None => send(connect, place, wanted, &task, filling)?,
+    }
+    task.at(data);
+    Ok(())
+}
+
+/// A file that appeared meanwhile is a volume like any other.
+fn taken(error: Error, wanted: &WantedVolume, place: &Place) -> Error {
+    match error {
+        Error::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+            Error::VolumeExists { name: wanted.name.clone(), pool: place.pool.clone() }
+        }
+        other => other,
+    }
+}
+
+fn send(
+    connect: &Connect,
+    place: &Place,
+    wanted: &WantedVolume,
+    task: &Task,
+    filling: &Filling,
+) -> Result<(), Error> {
+    let (name, pool) = (wanted.name.clone(), place.pool.clone());
+    let handle = pool::open(connect, &pool)?;
+    // Raw whatever the format: the bytes of the image are its content, and an empty file proves
+    // by its size afterwards that all of them arrived.
+    let text = xml::write("volume", &Volume::raw(&name, 0))
+        .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
+    let volume = match StorageVol::create_xml(&handle, &text, 0) {
+        Ok(volume) => volume,
+        Err(error) if error.code().is(ErrorNumber::StorageVolExist) => {
+            return Err(Error::VolumeExists { name, pool });
+        }
+        Err(error) => return Err(Error::call(format!("create volume '{name}'"))(error)),
+    };
+    // Only now: a volume that exists already is not ours to delete.
+    filling.unwind.push(Undo::DeleteVolume { name, pool });
+    upload::send(connect, &volume, &wanted.image, task, &filling.cancel)
+}
+
+/// The path of a volume on the daemon's machine, once libvirt sees in it what the image is.
+pub(super) fn register(
+    connect: &Connect,
+    place: &Place,
+    name: &str,
+    wanted: &WantedVolume,
+) -> Result<String, Error> {
+    let differs = |problem: String| Error::VolumeDiffers { name: name.to_owned(), problem };
+    let call = |verb: &str| Error::call(format!("{verb} volume '{name}'"));
+    let volume = look_up(connect, place, name)?
+        .ok_or_else(|| differs(format!("libvirt does not see it in {}", place.dir.display())))?;
+    let text = volume.xml_desc(0).map_err(call("describe"))?;
+    let seen: Volume = xml::read("volume", &text)
+        .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
+    let format = seen.format().unwrap_or("raw");
+    if format != wanted.format.as_str() {
+        return Err(differs(format!("it is {format}, not {}", wanted.format)));
+    }
+    if seen.capacity.value != wanted.capacity.0 {
+        let (is, should) = (seen.capacity.value, wanted.capacity.0);
+        return Err(differs(format!("the guest would see {is} bytes, not {should}")));
+    }
+    if let Some(backing) = seen.backing_store.filter(|backing| !backing.path.is_empty()) {
+        return Err(differs(format!("it depends on {}", backing.path)));
+    }
+    let len = file_size(&wanted.image)?;
+    let info = volume.info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL).map_err(call("measure"))?;
+    if info.allocation != len {
+        return Err(differs(format!("{} of {len} bytes arrived", info.allocation)));
+    }
+    volume.path().map_err(call("find"))
+}
+
+fn file_size(image: &Path) -> Result<u64, Error> {
+    Ok(image.metadata().map_err(Error::file("open", image))?.len())
+}

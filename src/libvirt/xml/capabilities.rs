@@ -1,0 +1,150 @@
+//! `<capabilities>` and `<domainCapabilities>`, as far as decisions need them
+//! (<https://libvirt.org/formatcaps.html>, <https://libvirt.org/formatdomaincaps.html>).
+
+use serde::Deserialize;
+
+/// `<capabilities>`.
+#[derive(Debug, Deserialize)]
+pub struct Capabilities {
+    /// What guests there can be.
+    #[serde(default)]
+    pub guest: Vec<Guest>,
+}
+
+/// `<guest>`.
+#[derive(Debug, Deserialize)]
+pub struct Guest {
+    /// `hvm`.
+    pub os_type: String,
+    /// Of which architecture.
+    pub arch: Arch,
+}
+
+/// `<arch>`.
+#[derive(Debug, Deserialize)]
+pub struct Arch {
+    /// `x86_64`.
+    #[serde(rename = "@name")]
+    pub name: String,
+    /// Domain types.
+    #[serde(default)]
+    pub domain: Vec<GuestDomain>,
+}
+
+/// `<domain>` of an architecture.
+#[derive(Debug, Deserialize)]
+pub struct GuestDomain {
+    /// `kvm`, `qemu`, …
+    #[serde(rename = "@type")]
+    pub kind: String,
+}
+
+/// `<domainCapabilities>`.
+#[derive(Debug, Deserialize)]
+pub struct DomainCapabilities {
+    /// The emulator.
+    pub path: String,
+    /// Canonical name of the machine.
+    pub machine: String,
+    /// Virtual CPUs.
+    #[serde(default)]
+    pub vcpu: Option<Vcpu>,
+    /// Firmware.
+    pub os: OsCapabilities,
+    /// CPU models.
+    #[serde(default)]
+    pub cpu: Option<CpuCapabilities>,
+    /// Devices.
+    pub devices: DeviceCapabilities,
+    /// Features.
+    #[serde(default)]
+    pub features: Option<FeatureCapabilities>,
+}
+
+/// `<vcpu>`.
+#[derive(Debug, Deserialize)]
+pub struct Vcpu {
+    /// The most.
+    #[serde(rename = "@max")]
+    pub max: u32,
+}
+
+/// `<os>`.
+#[derive(Debug, Deserialize)]
+pub struct OsCapabilities {
+    /// `firmware`: what can be selected automatically.
+    #[serde(default, rename = "enum")]
+    pub enums: Vec<Enumeration>,
+    /// What a loader may be.
+    #[serde(default)]
+    pub loader: Option<Supported>,
+}
+
+/// `<cpu>`.
+#[derive(Debug, Deserialize)]
+pub struct CpuCapabilities {
+    /// CPU modes.
+    #[serde(default)]
+    pub mode: Vec<CpuMode>,
+}
+
+/// `<mode>`.
+#[derive(Debug, Deserialize)]
+pub struct CpuMode {
+    /// `host-passthrough`, …
+    #[serde(rename = "@name")]
+    pub name: String,
+    /// `yes` or `no`.
+    #[serde(rename = "@supported")]
+    pub supported: String,
+}
+
+/// `<devices>`.
+#[derive(Debug, Deserialize)]
+pub struct DeviceCapabilities {
+    /// `modelType`: the models.
+    #[serde(default)]
+    pub video: Option<Supported>,
+}
+
+/// `<features>`.
+#[derive(Debug, Deserialize)]
+pub struct FeatureCapabilities {
+    /// `features`: the enlightenments.
+    #[serde(default)]
+    pub hyperv: Option<Supported>,
+}
+
+/// Anything with `supported` and lists of values.
+#[derive(Debug, Deserialize)]
+pub struct Supported {
+    /// `yes` or `no`.
+    #[serde(rename = "@supported")]
+    pub supported: String,
+    /// The lists.
+    #[serde(default, rename = "enum")]
+    pub enums: Vec<Enumeration>,
+}
+
+impl Supported {
+    /// The values of a list; none when the whole is not supported.
+    pub fn values(&self, name: &str) -> Vec<String> {
+        if self.supported == "yes" { values(&self.enums, name) } else { Vec::new() }
+    }
+}
+
+/// `<enum>`.
+#[derive(Debug, Deserialize)]
+pub struct Enumeration {
+    /// What is listed.
+    #[serde(rename = "@name")]
+    pub name: String,
+    /// The list.
+    #[serde(default)]
+    pub value: Vec<String>,
+}
+
+/// The values of the list of that name.
+pub fn values(enums: &[Enumeration], name: &str) -> Vec<String> {
+    enums.iter().filter(|list| list.name == name).flat_map(|list| list.value.clone()).collect()
+}

@@ -1,0 +1,267 @@
+//! `<devices>` (<https://libvirt.org/formatdomain.html#devices>), as far as profiles and plans
+//! use them.
+
+use serde::{Deserialize, Serialize};
+
+use super::features::YesNo;
+
+/// `<devices>`: a list, because devices of different kinds may stand in any order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Devices {
+    /// The devices.
+    #[serde(rename = "$value", default)]
+    pub list: Vec<Device>,
+}
+
+/// One device, named like libvirt's element.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    Emulator(String),
+    Disk(Box<Disk>),
+    Interface(Box<Interface>),
+    Input(Input),
+    Graphics(Graphics),
+    Video(Video),
+    Serial(Character),
+    Console(Character),
+    Channel(Character),
+    Rng(Rng),
+    Memballoon(Model),
+}
+
+/// `<disk>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// `file`.
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// `disk`.
+    #[serde(rename = "@device")]
+    pub device: String,
+    /// How QEMU opens it.
+    pub driver: DiskDriver,
+    /// Where it lies.
+    pub source: DiskSource,
+    /// Where the guest sees it.
+    pub target: DiskTarget,
+    /// Serial number, at most 20 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Place in the boot order.
+    pub boot: Boot,
+}
+
+/// `<driver>` of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskDriver {
+    /// `qemu`.
+    #[serde(rename = "@name")]
+    pub name: String,
+    /// The image format, never probed.
+    #[serde(rename = "@type")]
+    pub format: String,
+    /// Cache mode.
+    #[serde(rename = "@cache")]
+    pub cache: String,
+    /// What becomes of blocks that the guest discards.
+    #[serde(rename = "@discard")]
+    pub discard: String,
+}
+
+/// `<source>` of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskSource {
+    /// Absolute path of the image.
+    #[serde(rename = "@file")]
+    pub file: String,
+}
+
+/// `<target>` of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskTarget {
+    /// `vda`, …
+    #[serde(rename = "@dev")]
+    pub dev: String,
+    /// `virtio`.
+    #[serde(rename = "@bus")]
+    pub bus: String,
+}
+
+/// `<boot order='…'>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boot {
+    /// From 1.
+    #[serde(rename = "@order")]
+    pub order: u32,
+}
+
+/// `<interface>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// `network` or `bridge`.
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// Its address; libvirt makes one when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// What it is plugged into.
+    pub source: InterfaceSource,
+    /// `virtio`.
+    pub model: InterfaceModel,
+    /// Whether the cable is plugged in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
+}
+
+/// `<mac>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mac {
+    /// `00:50:56:aa:bb:01`.
+    #[serde(rename = "@address")]
+    pub address: String,
+}
+
+/// `<source>` of an interface: one of the two.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterfaceSource {
+    /// A libvirt network.
+    #[serde(rename = "@network", skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// A bridge of the host.
+    #[serde(rename = "@bridge", skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+}
+
+/// `<model>` of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterfaceModel {
+    /// `virtio`.
+    #[serde(rename = "@type")]
+    pub kind: String,
+}
+
+/// `<link>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// `up` or `down`.
+    #[serde(rename = "@state")]
+    pub state: String,
+}
+
+/// `<input>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// `tablet`.
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// `usb`.
+    #[serde(rename = "@bus")]
+    pub bus: String,
+}
+
+/// `<graphics>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Graphics {
+    /// `vnc`.
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// -1 for any.
+    #[serde(rename = "@port")]
+    pub port: i32,
+    /// Whether libvirt chooses the port.
+    #[serde(rename = "@autoport")]
+    pub autoport: YesNo,
+    /// Address to listen on.
+    #[serde(rename = "@listen")]
+    pub listen: String,
+}
+
+/// `<video>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Video {
+    /// The graphics card.
+    pub model: VideoModel,
+}
+
+/// `<model>` of a video device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VideoModel {
+    /// `virtio`, `vga`, …
+    #[serde(rename = "@type")]
+    pub kind: String,
+}
+
+/// `<serial>`, `<console>` and `<channel>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Character {
+    /// `pty` or `unix`.
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// Where the guest sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<CharacterTarget>,
+}
+
+/// `<target>` of a character device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CharacterTarget {
+    /// `serial` or `virtio`.
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// Port number.
+    #[serde(rename = "@port", skip_serializing_if = "Option::is_none")]
+    pub port: Option<u32>,
+    /// Name of the channel: `org.qemu.guest_agent.0`.
+    #[serde(rename = "@name", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// `<rng>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rng {
+    /// `virtio`.
+    #[serde(rename = "@model")]
+    pub model: String,
+    /// Where randomness comes from.
+    pub backend: RngBackend,
+}
+
+/// `<backend>` of a random number generator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RngBackend {
+    /// `random`.
+    #[serde(rename = "@model")]
+    pub model: String,
+    /// A device of the host.
+    #[serde(rename = "$text")]
+    pub device: String,
+}
+
+/// A device that is no more than its model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// The model.
+    #[serde(rename = "@model")]
+    pub model: String,
+}

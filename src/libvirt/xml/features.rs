@@ -1,0 +1,147 @@
+//! `<features>`, `<clock>` and `<pm>` (<https://libvirt.org/formatdomain.html>).
+
+use serde::{Deserialize, Serialize};
+
+/// An element without content.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// `yes` or `no`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum YesNo {
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+}
+
+/// `state='on|off'`, with what some elements add.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// `on` or `off`.
+    #[serde(rename = "@state")]
+    pub state: String,
+    /// Of `<spinlocks>`: attempts before the hypervisor is told, at least 4095.
+    #[serde(rename = "@retries", default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+}
+
+impl Switch {
+    /// Switched on.
+    pub fn on() -> Self {
+        Self { state: "on".to_owned(), retries: None }
+    }
+}
+
+/// `<features>`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Features {
+    /// Power management.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acpi: Option<Empty>,
+    /// Interrupt controller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apic: Option<Empty>,
+    /// Hyper-V enlightenments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hyperv: Option<Hyperv>,
+    /// System management mode, which secure boot is kept by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smm: Option<Switch>,
+}
+
+/// `<hyperv>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hyperv {
+    /// `custom`.
+    #[serde(rename = "@mode")]
+    pub mode: String,
+    /// The enlightenments.
+    #[serde(rename = "$value", default)]
+    pub list: Vec<Enlightenment>,
+}
+
+/// One enlightenment, named like libvirt's element.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enlightenment {
+    Relaxed(Switch),
+    Vapic(Switch),
+    Spinlocks(Switch),
+    Vpindex(Switch),
+    Runtime(Switch),
+    Synic(Switch),
+    Stimer(Switch),
+    Frequencies(Switch),
+    Tlbflush(Switch),
+    Ipi(Switch),
+}
+
+impl Enlightenment {
+    /// Its name, as domain capabilities list it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Relaxed(_) => "relaxed",
+            Self::Vapic(_) => "vapic",
+            Self::Spinlocks(_) => "spinlocks",
+            Self::Vpindex(_) => "vpindex",
+            Self::Runtime(_) => "runtime",
+            Self::Synic(_) => "synic",
+            Self::Stimer(_) => "stimer",
+            Self::Frequencies(_) => "frequencies",
+            Self::Tlbflush(_) => "tlbflush",
+            Self::Ipi(_) => "ipi",
+        }
+    }
+}
+
+/// `<clock>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {
+    /// `utc` or `localtime`.
+    #[serde(rename = "@offset")]
+    pub offset: String,
+    /// Timers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timer: Vec<Timer>,
+}
+
+/// `<timer>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timer {
+    /// `rtc`, `pit`, `hpet`, `hypervclock`.
+    #[serde(rename = "@name")]
+    pub name: String,
+    /// What happens to ticks that the guest missed.
+    #[serde(rename = "@tickpolicy", skip_serializing_if = "Option::is_none")]
+    pub tickpolicy: Option<String>,
+    /// Whether the guest has it.
+    #[serde(rename = "@present", skip_serializing_if = "Option::is_none")]
+    pub present: Option<YesNo>,
+}
+
+/// `<pm>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Pm {
+    /// ACPI S3.
+    pub suspend_to_mem: Enabled,
+    /// ACPI S4.
+    pub suspend_to_disk: Enabled,
+}
+
+/// `enabled='yes|no'`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enabled {
+    /// Whether it is.
+    #[serde(rename = "@enabled")]
+    pub enabled: YesNo,
+}

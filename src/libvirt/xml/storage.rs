@@ -1,0 +1,98 @@
+//! `<pool>` and `<volume>` (<https://libvirt.org/formatstorage.html>).
+
+use serde::{Deserialize, Serialize};
+
+/// `<pool>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// `dir`, `fs`, `logical`, …
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// Where its volumes appear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<PoolTarget>,
+}
+
+/// `<target>` of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolTarget {
+    /// Absolute path on the host.
+    #[serde(default)]
+    pub path: String,
+}
+
+/// `<volume>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its name: for a pool of files the file name.
+    pub name: String,
+    /// Size that a guest sees.
+    pub capacity: Bytes,
+    /// Space that it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<Bytes>,
+    /// What it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<VolumeTarget>,
+    /// The image that it depends on.
+    #[serde(default, rename = "backingStore", skip_serializing_if = "Option::is_none")]
+    pub backing_store: Option<BackingStore>,
+}
+
+impl Volume {
+    /// A new volume of `size` bytes that takes bytes as they come.
+    pub fn raw(name: &str, size: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            capacity: Bytes { unit: "bytes".to_owned(), value: size },
+            allocation: Some(Bytes { unit: "bytes".to_owned(), value: 0 }),
+            target: Some(VolumeTarget { format: Some(Format { kind: "raw".to_owned() }) }),
+            backing_store: None,
+        }
+    }
+
+    /// The image format that libvirt found, if the pool has formats.
+    pub fn format(&self) -> Option<&str> {
+        self.target.as_ref()?.format.as_ref().map(|format| format.kind.as_str())
+    }
+}
+
+/// A size. libvirt always answers in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bytes {
+    /// `bytes`.
+    #[serde(rename = "@unit")]
+    pub unit: String,
+    /// In that unit.
+    #[serde(rename = "$text")]
+    pub value: u64,
+}
+
+/// `<target>` of a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeTarget {
+    /// Image format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+}
+
+/// `<backingStore>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackingStore {
+    /// Absolute path of that image.
+    #[serde(default)]
+    pub path: String,
+}
+
+/// `<format>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Format {
+    /// `qcow2`, `raw`, …
+    #[serde(rename = "@type")]
+    pub kind: String,
+}

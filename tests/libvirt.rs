@@ -1,0 +1,282 @@
+//! Domains on a real libvirt with the QEMU driver.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use hyperexport::domain::{Chipset, DomainType};
+use hyperexport::libvirt::{Error, Settings, Target, Transfer};
+use hyperexport::model::{DiskFormat, Firmware, OsFamily};
+use hyperexport::progress::{Event, Progress};
+use support::import::{Setup, assert_same, chain};
+use support::libvirtd;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test]
+async fn a_bios_guest_is_defined_as_it_was_at_its_source() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.autostart = true;
+    let warnings = setup.target.preflight(&setup.request()).await.expect("nothing to refuse");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let defined = setup.import().await.expect("imports");
+    assert_eq!(Some(&defined.name), setup.options.name.as_ref());
+    libvirtd::validate(&defined.xml);
+    for part in [
+        "<title>Ubuntu-Server</title>",
+        "<memory unit='KiB'>2098176</memory>",
+        "<vcpu placement='static'>4</vcpu>",
+        "<topology sockets='2' dies='1' clusters='1' cores='2' threads='1'/>",
+        "<mac address='00:50:56:aa:bb:01'/>",
+        "<source network='default'/>",
+        "<link state='down'/>",
+        "discard='unmap'",
+        "cache='writeback'",
+        "<serial>disk-0</serial>",
+        "listen='127.0.0.1'",
+        "org.qemu.guest_agent.0",
+        "<boot order='1'/>",
+    ] {
+        // libvirt 9 has no clusters yet.
+        let older = part.replace("clusters='1' ", "");
+        assert!(
+            defined.xml.contains(part) || defined.xml.contains(&older),
+            "no {part} in {}",
+            defined.xml
+        );
+    }
+    let connect = libvirtd::connect();
+    let domain = connect.lookup_domain_by_uuid_string(&defined.uuid).expect("it is there");
+    assert!(domain.autostart().expect("known"));
+    assert!(!domain.is_active().expect("known"));
+    let pool = connect.lookup_storage_pool_by_name(&defined.pool).expect("the pool was made");
+    assert!(pool.autostart().expect("known") && pool.is_active().expect("known"));
+}
+
+#[tokio::test]
+async fn efi_guests_with_and_without_secure_boot_get_their_firmware() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.vm.firmware = Firmware::Efi;
+    let q35 = setup.host.platform(DomainType::Qemu, Chipset::Q35).expect("QEMU has it").clone();
+    if !q35.secure_boot {
+        return libvirtd::skip("no EFI firmware with secure boot (package ovmf or edk2-ovmf)");
+    }
+    let defined = setup.import().await.expect("imports");
+    libvirtd::validate(&defined.xml);
+    assert!(defined.xml.contains("<feature enabled='no' name='secure-boot'/>"), "{}", defined.xml);
+    assert!(defined.xml.contains("machine='pc-q35"), "{}", defined.xml);
+
+    setup.vm.secure_boot = true;
+    setup.vm.guest.family = OsFamily::Windows;
+    setup.options.name = Some(setup.names.name("secure"));
+    let defined = setup.import().await.expect("imports");
+    libvirtd::validate(&defined.xml);
+    for part in ["<smm state='on'/>", "offset='localtime'", "secure='yes'"] {
+        assert!(defined.xml.contains(part), "no {part} in {}", defined.xml);
+    }
+}
+
+#[tokio::test]
+async fn thirty_disks_of_both_formats_keep_their_order() {
+    let Some(mut setup) = Setup::new().await else { return };
+    for index in 1..30 {
+        setup.add_disk(if index % 2 == 0 { DiskFormat::Qcow2 } else { DiskFormat::Raw });
+    }
+    // The boot disk is not the first one.
+    setup.disks.0[0].boot_order = 2;
+    setup.disks.0[2].boot_order = 0;
+    let defined = setup.import().await.expect("imports");
+    libvirtd::validate(&defined.xml);
+    assert!(defined.xml.contains("<target dev='vdad' bus='virtio'/>"), "{}", defined.xml);
+    let name = setup.options.name.as_deref().expect("given");
+    let names: Vec<_> = defined.volumes.iter().map(|volume| volume.name.as_str()).collect();
+    assert_eq!(names[2], format!("{name}.qcow2"));
+    assert_eq!(names[0], format!("{name}-disk-0.qcow2"));
+    assert_eq!(names[29], format!("{name}-disk-29.raw"));
+    let boot = defined.xml.find(&format!("{name}.qcow2")).expect("the boot disk");
+    assert!(defined.xml[boot..].find("vda").expect("a name") < 200, "{}", defined.xml);
+}
+
+#[tokio::test]
+async fn odd_names_are_kept_and_cannot_break_out() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.vm.name = "<b>&\"' \u{1f980}\n\u{1}</title>".to_owned();
+    let odd = setup.names.name("<b>&\"' \u{1f980}");
+    setup.options.name = Some(odd.clone());
+    let defined = setup.import().await.expect("imports");
+    libvirtd::validate(&defined.xml);
+    assert_eq!(setup.names.domains(), std::slice::from_ref(&odd));
+    assert_eq!(defined.volumes[0].name, format!("{odd}.qcow2"));
+    assert!(defined.xml.contains("&lt;b&gt;&amp;"), "{}", defined.xml);
+}
+
+#[tokio::test]
+async fn a_taken_name_is_refused_and_the_other_domain_stays() {
+    let Some(setup) = Setup::new().await else { return };
+    let first = setup.import().await.expect("imports");
+    let error = setup.target.preflight(&setup.request()).await.expect_err("taken");
+    assert!(matches!(error, Error::DomainExists { .. }), "{}", chain(&error));
+    assert!(error.hint().expect("a hint").contains("--libvirt-name"));
+    let error = setup.import().await.expect_err("taken");
+    assert!(matches!(error, Error::DomainExists { .. }), "{}", chain(&error));
+    let connect = libvirtd::connect();
+    let still = connect.lookup_domain_by_name(&first.name).expect("it is there");
+    assert_eq!(still.uuid_string().expect("known"), first.uuid);
+    assert!(std::path::Path::new(&first.volumes[0].path).exists());
+}
+
+#[tokio::test]
+async fn an_unknown_bridge_is_refused_with_those_that_exist() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.options.bridge = "hxt-no-bridge".to_owned();
+    let error = setup.target.preflight(&setup.request()).await.expect_err("unknown");
+    assert!(chain(&error).contains("'hxt-no-bridge' does not exist"), "{}", chain(&error));
+    assert!(error.hint().expect("a hint").contains("virbr0"));
+    setup.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn what_libvirt_refuses_at_the_end_leaves_nothing() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.add_disk(DiskFormat::Raw);
+    for platform in &mut setup.host.platforms {
+        platform.machine = "pc-no-such-machine".to_owned();
+    }
+    let error = setup.import().await.expect_err("no such machine");
+    assert!(chain(&error).starts_with("define domain '"), "{}", chain(&error));
+    setup.assert_nothing_left();
+
+    // And the next try succeeds.
+    setup.host = setup.target.capabilities().await.expect("known");
+    setup.import().await.expect("imports");
+}
+
+#[tokio::test]
+async fn a_cancelled_import_leaves_nothing() {
+    for transfer in [Transfer::Auto, Transfer::Stream] {
+        let Some(setup) = Setup::with(transfer).await else { return };
+        let cancel = CancellationToken::new();
+        let at_first_bytes = cancel.clone();
+        let progress = Progress::new(move |event| {
+            if matches!(event, Event::TaskAdvanced { .. }) {
+                at_first_bytes.cancel();
+            }
+        });
+        let end = setup.target.import(&setup.request(), &progress, &cancel).await;
+        let error = end.expect_err("cancelled");
+        assert!(matches!(error, Error::Cancelled), "{}", chain(&error));
+        setup.assert_nothing_left();
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_back_is_said_with_what_failed_first() {
+    let Some(setup) = Setup::new().await else { return };
+    let volume = setup.pool_dir().join(format!("{}.qcow2", setup.names.name("vm")));
+    let in_the_way = volume.clone();
+    let progress = Progress::new(move |event| {
+        if matches!(event, Event::TaskFinished { .. }) {
+            // A folder in the place of the volume: neither a volume nor a file to remove.
+            std::fs::remove_file(&in_the_way).expect("it was copied");
+            std::fs::create_dir(&in_the_way).expect("made");
+        }
+    });
+    let end = setup.target.import(&setup.request(), &progress, &CancellationToken::new()).await;
+    let error = end.expect_err("no volume");
+    let text = chain(&error);
+    assert!(matches!(error, Error::NotUndone { .. }), "{text}");
+    assert!(text.starts_with(&format!("leave behind {}", volume.display())), "{text}");
+    assert!(text.contains(": check volume '"), "{text}");
+    assert!(setup.names.domains().is_empty() && setup.names.pools().is_empty());
+}
+
+#[tokio::test]
+async fn an_image_that_is_missing_leaves_nothing() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.add_disk(DiskFormat::Raw);
+    std::fs::remove_file(&setup.disks.0[1].path).expect("removed");
+    setup.target.preflight(&setup.request()).await.expect("images may still be expected");
+    let error = setup.import().await.expect_err("missing");
+    assert!(matches!(error, Error::File { act: "open", .. }), "{}", chain(&error));
+    setup.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn of_two_imports_of_one_name_one_wins_whole() {
+    for transfer in [Transfer::Auto, Transfer::Stream] {
+        let Some(setup) = Setup::with(transfer).await else { return };
+        setup.make_pool().create(0).expect("started");
+        let (a, b) = tokio::join!(setup.import(), setup.import());
+        let (won, lost) = match (a, b) {
+            (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
+            (a, b) => panic!("not one winner: {a:?} {b:?}"),
+        };
+        let taken = matches!(lost, Error::VolumeExists { .. } | Error::DomainExists { .. });
+        assert!(taken, "{}", chain(&lost));
+        assert_eq!(setup.names.domains(), [won.name]);
+        let image = &setup.disks.0[0];
+        assert_same(&image.path, Path::new(&won.volumes[0].path), image.format);
+        assert_eq!(std::fs::read_dir(setup.pool_dir()).expect("reads").count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn two_imports_share_a_pool_at_once() {
+    let Some(one) = Setup::with(Transfer::Stream).await else { return };
+    let Some(mut two) = Setup::with(Transfer::Stream).await else { return };
+    one.make_pool().create(0).expect("started");
+    two.pool = one.pool.clone();
+    let (a, b) = tokio::join!(one.import(), two.import());
+    a.expect("imports");
+    b.expect("imports");
+}
+
+#[tokio::test]
+async fn defined_guests_start() {
+    let Some(mut setup) = Setup::new().await else { return };
+    // QEMU runs as another user, who must get at the disk.
+    let open = std::fs::Permissions::from_mode(0o711);
+    std::fs::set_permissions(setup.dir.path(), open).expect("set");
+    for firmware in [Firmware::Bios, Firmware::Efi] {
+        setup.vm.firmware = firmware;
+        setup.vm.memory_mib = 256;
+        setup.options.name = Some(setup.names.name(&format!("{firmware:?}")));
+        let defined = setup.import().await.expect("imports");
+        let connect = libvirtd::connect();
+        let domain = connect.lookup_domain_by_name(&defined.name).expect("it is there");
+        let started = domain.create();
+        let active = domain.is_active();
+        if started.is_ok() {
+            domain.destroy().expect("stopped");
+        }
+        started.expect("starts");
+        assert!(active.expect("known"));
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_not_there_is_named_with_the_remedy() {
+    let settings = |uri: &str| Settings { uri: uri.to_owned(), transfer: Transfer::Auto };
+    let uri = "qemu+unix:///system?socket=/nonexistent";
+    let error = Target::connect(&settings(uri)).await.expect_err("nobody there");
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert!(chain(&error).contains("/nonexistent"), "{}", chain(&error));
+    assert!(error.hint().expect("a hint").contains("libvirtd"));
+
+    let error = Target::connect(&settings("qemu://")).await.expect_err("no URI");
+    assert!(matches!(error, Error::Uri { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_capabilities_of_this_host_are_understood() {
+    let Some(setup) = Setup::new().await else { return };
+    let host = &setup.host;
+    assert_eq!(host.arch, "x86_64");
+    let q35 = host.platform(DomainType::Qemu, Chipset::Q35).expect("QEMU has it");
+    assert!(q35.machine.starts_with("pc-q35-"), "{q35:?}");
+    assert!(q35.max_vcpus >= 255 && q35.cpu_modes.iter().any(|mode| mode == "maximum"), "{q35:?}");
+    assert!(q35.video.iter().any(|model| model == "vga"), "{q35:?}");
+    let bridge = host.bridges.iter().find(|bridge| bridge.name == "virbr0").expect("it is there");
+    assert_eq!(bridge.network.as_deref(), Some("default"));
+    assert!(bridge.active);
+}

@@ -1,0 +1,222 @@
+//! Pools and volumes on a real libvirt.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use hyperexport::libvirt::{Error, PoolChoice, Transfer};
+use hyperexport::model::{ByteSize, DiskFormat};
+use hyperexport::progress::{Event, Progress};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use support::import::{Setup, allocated, assert_same, chain};
+use support::libvirtd;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test]
+async fn copied_volumes_hold_the_same_bytes_and_the_same_holes() {
+    copied(Transfer::Auto).await;
+}
+
+#[tokio::test]
+async fn sent_volumes_hold_the_same_bytes_and_the_same_holes() {
+    copied(Transfer::Stream).await;
+}
+
+async fn copied(transfer: Transfer) {
+    let Some(mut setup) = Setup::with(transfer).await else { return };
+    setup.add_disk(DiskFormat::Raw);
+    let sums = [0, 1].map(|i| fs::read(&setup.disks.0[i].path).expect("reads"));
+    let defined = setup.import().await.expect("imports");
+    for (disk, volume) in setup.disks.0.iter().zip(&defined.volumes) {
+        let copy = Path::new(&volume.path);
+        assert_eq!(copy.parent(), Some(setup.pool_dir().as_path()));
+        assert!(volume.created);
+        assert_same(&disk.path, copy, disk.format);
+        let (is, was) = (allocated(copy), allocated(&disk.path));
+        assert!(is <= was + (1 << 20), "{}: {is} bytes allocated, not {was}", volume.name);
+    }
+    let after = [0, 1].map(|i| fs::read(&setup.disks.0[i].path).expect("reads"));
+    assert!(sums == after, "the images were changed");
+    let names: Vec<_> = fs::read_dir(setup.pool_dir()).expect("reads").collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[tokio::test]
+async fn a_remote_daemon_is_sent_its_volumes() {
+    // libvirt takes the host for a remote one; its "ssh" runs the command here.
+    let dir = tempfile::tempdir().expect("a folder");
+    let ssh = dir.path().join("ssh");
+    fs::write(&ssh, "#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n").expect("written");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("set");
+    let uri = format!("qemu+ssh://elsewhere/system?command={}", ssh.display());
+    let Some(mut setup) = Setup::at(&uri, Transfer::Auto).await else { return };
+    setup.add_disk(DiskFormat::Raw);
+    // An image where the remote pool would be is not one of its volumes.
+    setup.make_pool().create(0).expect("started");
+    let there = setup.pool_dir().join("image.qcow2");
+    fs::copy(&setup.disks.0[0].path, &there).expect("copied");
+    setup.disks.0[0].path = there;
+    setup.target.preflight(&setup.request()).await.expect("nothing to refuse");
+    let defined = setup.import().await.expect("imports");
+    for (disk, volume) in setup.disks.0.iter().zip(&defined.volumes) {
+        assert!(volume.created);
+        assert_ne!(disk.path, Path::new(&volume.path));
+        assert_same(&disk.path, Path::new(&volume.path), disk.format);
+    }
+}
+
+#[tokio::test]
+async fn progress_counts_the_bytes_of_each_disk() {
+    let Some(setup) = Setup::new().await else { return };
+    let (send, events) = std::sync::mpsc::channel();
+    let progress = Progress::new(move |event| send.send(event).expect("the test listens"));
+    let request = setup.request();
+    setup.target.import(&request, &progress, &CancellationToken::new()).await.expect("imports");
+    let mut total = None;
+    let mut last = 0;
+    for event in events.try_iter() {
+        match event {
+            Event::TaskStarted { task, total: length, .. } => {
+                assert_eq!(task, "import disk-0");
+                total = length;
+            }
+            Event::TaskAdvanced { position, .. } => {
+                assert!(position >= last);
+                last = position;
+            }
+            _ => {}
+        }
+    }
+    assert!(last > 3 << 20 && Some(last) == total, "{last} of {total:?}");
+}
+
+#[tokio::test]
+async fn an_image_inside_the_pool_is_used_where_it_lies_and_survives_a_failure() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.make_pool();
+    let inside = setup.pool_dir().join("Web 01.qcow2");
+    fs::rename(&setup.disks.0[0].path, &inside).expect("moved");
+    setup.disks.0[0].path = inside.clone();
+
+    let good = setup.host.clone();
+    for platform in &mut setup.host.platforms {
+        platform.machine = "pc-no-such-machine".to_owned();
+    }
+    setup.import().await.expect_err("no such machine");
+    assert!(inside.exists(), "an image of the user's was deleted");
+    let pool = libvirtd::connect().lookup_storage_pool_by_name(&setup.pool.name).expect("stays");
+    assert!(!pool.is_active().expect("known"), "the pool was stopped before");
+
+    setup.host = good;
+    let defined = setup.import().await.expect("imports");
+    assert_eq!(defined.volumes[0].path, inside.to_str().expect("UTF-8"));
+    assert_eq!(
+        (defined.volumes[0].created, defined.volumes[0].name.as_str()),
+        (false, "Web 01.qcow2")
+    );
+    assert!(pool.is_active().expect("known"), "a stopped pool is started");
+}
+
+#[tokio::test]
+async fn a_missing_pool_is_refused_with_both_ways_out() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.make_pool();
+    setup.pool = PoolChoice { name: setup.names.name("other"), path: None };
+    let error = setup.target.preflight(&setup.request()).await.expect_err("missing");
+    assert!(matches!(error, Error::NoPool { .. }), "{}", chain(&error));
+    let hint = error.hint().expect("a hint");
+    for part in ["--libvirt-pool-path DIR", "--libvirt-pool:", &setup.names.name("pool")] {
+        assert!(hint.contains(part), "no {part} in {hint}");
+    }
+    assert_eq!(setup.names.pools(), [setup.names.name("pool")]);
+}
+
+#[tokio::test]
+async fn a_path_that_contradicts_the_pools_is_refused() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.make_pool();
+    setup.pool.path = Some(setup.dir.path().join("elsewhere"));
+    let error = setup.target.preflight(&setup.request()).await.expect_err("elsewhere");
+    assert!(matches!(error, Error::PoolElsewhere { .. }), "{}", chain(&error));
+
+    setup.pool = PoolChoice { name: setup.names.name("other"), path: Some(setup.pool_dir()) };
+    let error = setup.target.preflight(&setup.request()).await.expect_err("another pool's");
+    assert!(matches!(error, Error::PathTaken { .. }), "{}", chain(&error));
+    assert_eq!(error.hint(), Some(format!("use --libvirt-pool {}", setup.names.name("pool"))));
+}
+
+#[tokio::test]
+async fn a_volume_that_exists_is_refused_and_untouched() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.add_disk(DiskFormat::Raw);
+    setup.make_pool().create(0).expect("started");
+    let name = setup.options.name.clone().expect("given");
+    let theirs = setup.pool_dir().join(format!("{name}-disk-1.raw"));
+    fs::write(&theirs, "mine").expect("written");
+    let error = setup.target.preflight(&setup.request()).await.expect_err("taken");
+    assert!(matches!(error, Error::VolumeExists { .. }), "{}", chain(&error));
+    let error = setup.import().await.expect_err("taken");
+    assert!(matches!(error, Error::VolumeExists { .. }), "{}", chain(&error));
+    assert_eq!(fs::read_to_string(&theirs).expect("reads"), "mine");
+    assert_eq!(fs::read_dir(setup.pool_dir()).expect("reads").count(), 1);
+    assert!(setup.names.domains().is_empty());
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_what_it_is_said_to_be_is_refused() {
+    let Some(mut setup) = Setup::new().await else { return };
+    // A raw disk whose first bytes look like a qcow2 header is how a guest would get at files of
+    // the host.
+    setup.disks.0[0].format = DiskFormat::Raw;
+    let error = setup.import().await.expect_err("it is qcow2");
+    assert!(chain(&error).contains("it is qcow2, not raw"), "{}", chain(&error));
+    setup.assert_nothing_left();
+
+    setup.disks.0[0].format = DiskFormat::Qcow2;
+    setup.disks.0[0].capacity = ByteSize(1 << 30);
+    let error = setup.import().await.expect_err("it is smaller");
+    assert!(chain(&error).contains("67108864 bytes, not 1073741824"), "{}", chain(&error));
+    setup.assert_nothing_left();
+}
+
+/// A small file system, unmounted when it goes.
+struct Small<'a>(&'a Path);
+
+impl<'a> Small<'a> {
+    fn mount(dir: &'a Path) -> Option<Self> {
+        fs::create_dir_all(dir).expect("made");
+        let options = Some("size=8m");
+        match mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), options) {
+            Ok(()) => Some(Self(dir)),
+            Err(error) => {
+                libvirtd::skip(&format!("a small file system cannot be mounted: {error}"));
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Small<'_> {
+    fn drop(&mut self) {
+        umount2(self.0, MntFlags::MNT_DETACH).expect("unmounts");
+    }
+}
+
+#[tokio::test]
+async fn a_full_pool_is_refused_before_a_byte_moves() {
+    let Some(setup) = Setup::new().await else { return };
+    let dir = setup.pool_dir();
+    let Some(_small) = Small::mount(&dir) else { return };
+    let pool = setup.make_pool();
+    for started in [false, true] {
+        if started {
+            pool.create(0).expect("started");
+        }
+        let error = setup.target.preflight(&setup.request()).await.expect_err("full");
+        assert!(matches!(error, Error::NoSpace { .. }), "{}", chain(&error));
+        assert!(error.hint().expect("a hint").contains("--libvirt-pool"));
+    }
+    pool.destroy().expect("stopped");
+}

@@ -1,0 +1,199 @@
+//! A VM with images, ready to be imported into a real libvirt.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hyperexport::domain::{DomainType, HostCapabilities, PlanOptions};
+use hyperexport::libvirt::{
+    DefinedDomain, Error, ImportRequest, PoolChoice, Settings, Target, Transfer,
+};
+use hyperexport::model::{
+    ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
+    MacAddress, NicModel, OsFamily, PowerState, SourceNic, SourceVm,
+};
+use hyperexport::progress::Progress;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use virt::storage_pool::StoragePool;
+
+use super::libvirtd::{self, Names};
+
+/// Size of the test disks, as the guest sees it.
+pub const CAPACITY: u64 = 64 << 20;
+
+/// A BIOS Linux VM of that display name with two network interfaces.
+pub fn vm(name: &str) -> SourceVm {
+    let nic = |index: u8, connected| SourceNic {
+        id: format!("nic-{index}"),
+        mac: Some(MacAddress([0x00, 0x50, 0x56, 0xaa, 0xbb, index])),
+        model: NicModel::Vmxnet,
+        network: "VM Network".to_owned(),
+        connected,
+    };
+    SourceVm {
+        provider: "vsphere".to_owned(),
+        id: "vm-42".to_owned(),
+        name: name.to_owned(),
+        instance_uuid: None,
+        inventory_path: Some(format!("/DC0/vm/{name}")),
+        datacenter: Some("DC0".to_owned()),
+        power: PowerState::Off,
+        cpu: CpuTopology::new(4, 2),
+        memory_mib: 2049,
+        firmware: Firmware::Bios,
+        secure_boot: false,
+        guest: GuestOs {
+            id: "ubuntu64Guest".to_owned(),
+            full_name: "Ubuntu Linux (64-bit)".to_owned(),
+            family: OsFamily::Linux,
+        },
+        disks: Vec::new(),
+        nics: vec![nic(1, true), nic(2, false)],
+    }
+}
+
+/// Makes an image with 3 MiB of data in the middle of holes.
+pub fn image(path: &Path, format: DiskFormat, seed: u8) {
+    let path = path.to_str().expect("UTF-8");
+    run("qemu-img", &["create", "-q", "-f", format.as_str(), path, &CAPACITY.to_string()]);
+    let write = format!("write -q -P {} 20M 3M", seed.max(1));
+    run("qemu-io", &["-f", format.as_str(), "-c", &write, path]);
+}
+
+/// Asserts that two images hold the same disk.
+pub fn assert_same(a: &Path, b: &Path, format: DiskFormat) {
+    let format = format.as_str();
+    let paths = [a, b].map(|path| path.to_str().expect("UTF-8"));
+    run("qemu-img", &["compare", "-q", "-s", "-f", format, "-F", format, paths[0], paths[1]]);
+}
+
+pub fn run(program: &str, args: &[&str]) {
+    let output = Command::new(program).args(args).output().expect("qemu-utils is installed");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {args:?}: {said}");
+}
+
+/// Bytes that a file really takes.
+pub fn allocated(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    path.metadata().expect("the file exists").blocks() * 512
+}
+
+/// Everything that one import needs; names, pools and files are its own and go with it.
+pub struct Setup {
+    pub names: Names,
+    pub dir: TempDir,
+    pub target: Target,
+    pub host: HostCapabilities,
+    pub vm: SourceVm,
+    pub disks: ConvertedDisks,
+    pub options: PlanOptions,
+    pub pool: PoolChoice,
+    pub autostart: bool,
+}
+
+impl Setup {
+    /// `None` where there is no libvirt. The pool does not exist yet and has a path.
+    pub async fn new() -> Option<Self> {
+        Self::with(Transfer::Auto).await
+    }
+
+    pub async fn with(transfer: Transfer) -> Option<Self> {
+        Self::at(libvirtd::URI, transfer).await
+    }
+
+    /// By way of another URI of the same daemon.
+    pub async fn at(uri: &str, transfer: Transfer) -> Option<Self> {
+        if !tokio::task::spawn_blocking(libvirtd::available).await.expect("no panic") {
+            return None;
+        }
+        let settings = Settings { uri: uri.to_owned(), transfer };
+        let target = Target::connect(&settings).await.expect("the daemon answers");
+        let host = target.capabilities().await.expect("the daemon knows");
+        let names = Names::new();
+        let dir = tempfile::tempdir().expect("a folder");
+        let options = PlanOptions {
+            name: Some(names.name("vm")),
+            // What every machine can, this one's KVM or not.
+            domain_type: Some(DomainType::Qemu),
+            bridge: "virbr0".to_owned(),
+        };
+        let pool = PoolChoice { name: names.name("pool"), path: Some(dir.path().join("pool")) };
+        let mut setup = Self {
+            vm: vm("Ubuntu-Server"),
+            disks: ConvertedDisks(Vec::new()),
+            autostart: false,
+            names,
+            dir,
+            target,
+            host,
+            options,
+            pool,
+        };
+        setup.add_disk(DiskFormat::Qcow2);
+        Some(setup)
+    }
+
+    /// Adds a disk whose image lies outside the pool.
+    pub fn add_disk(&mut self, format: DiskFormat) {
+        let index = self.disks.0.len();
+        let path = self.dir.path().join(format!("image {index}.{format}"));
+        image(&path, format, u8::try_from(index + 1).expect("few disks"));
+        self.disks.0.push(ConvertedDisk {
+            id: DiskId::from_index(index),
+            format,
+            capacity: ByteSize(CAPACITY),
+            allocated: ByteSize(allocated(&path)),
+            boot_order: u32::try_from(index).expect("few disks"),
+            path,
+        });
+    }
+
+    pub fn request(&self) -> ImportRequest<'_> {
+        ImportRequest {
+            vm: &self.vm,
+            disks: &self.disks,
+            host: &self.host,
+            options: &self.options,
+            pool: &self.pool,
+            autostart: self.autostart,
+        }
+    }
+
+    pub async fn import(&self) -> Result<DefinedDomain, Error> {
+        self.target.import(&self.request(), &Progress::none(), &CancellationToken::new()).await
+    }
+
+    pub fn pool_dir(&self) -> PathBuf {
+        self.dir.path().join("pool")
+    }
+
+    /// Makes the pool beforehand, not started.
+    pub fn make_pool(&self) -> StoragePool {
+        std::fs::create_dir_all(self.pool_dir()).expect("made");
+        let (name, dir) = (&self.pool.name, self.pool_dir());
+        let xml = format!(
+            "<pool type='dir'><name>{name}</name><target><path>{}</path></target></pool>",
+            dir.display()
+        );
+        libvirtd::connect().define_storage_pool_xml(&xml, 0).expect("a pool")
+    }
+
+    /// Asserts that libvirt and the pool's folder have nothing of this.
+    pub fn assert_nothing_left(&self) {
+        assert_eq!(self.names.domains(), [""; 0]);
+        assert_eq!(self.names.pools(), [""; 0]);
+        assert!(!self.pool_dir().exists(), "the pool's folder is left");
+    }
+}
+
+/// The whole chain of an error, as a person reads it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}

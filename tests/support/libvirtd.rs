@@ -1,0 +1,158 @@
+//! A real libvirt daemon for the tests: the one that runs, else one that is started here, without
+//! systemd, and left running: several test binaries share it, and the last one cannot be known.
+#![allow(clippy::print_stdout, reason = "the reason of a skip, and what was started")]
+
+use std::fs::File;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use virt::connect::Connect;
+use virt::sys;
+
+/// Where the daemon is.
+pub const URI: &str = "qemu:///system";
+
+/// libvirt's own network as distributions ship it.
+const DEFAULT_NETWORK: &str = "<network><name>default</name><forward mode='nat'/>\
+    <bridge name='virbr0' stp='on' delay='0'/>\
+    <ip address='192.168.122.1' netmask='255.255.255.0'>\
+    <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>";
+
+/// Whether there is a daemon with a started default network. When there is none and none can be
+/// made, the test fails in CI and is skipped with a printed reason elsewhere.
+pub fn available() -> bool {
+    static END: OnceLock<Result<(), String>> = OnceLock::new();
+    match END.get_or_init(provide) {
+        Ok(()) => true,
+        Err(reason) => {
+            skip(reason);
+            false
+        }
+    }
+}
+
+/// Says why a test does nothing; fails in CI.
+pub fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "this test must run in CI: {reason}");
+    println!("skipped: {reason}");
+}
+
+fn provide() -> Result<(), String> {
+    virt::error::clear_error_callback();
+    // One process at a time: test binaries start at once.
+    let lock = std::env::temp_dir().join("hyperexport-test-libvirtd.lock");
+    let lock = File::create(lock).map_err(|e| format!("make a lock file: {e}"))?;
+    lock.lock().map_err(|e| format!("lock: {e}"))?;
+    if Connect::open(Some(URI)).is_err() {
+        for daemon in ["virtlogd", "libvirtd"] {
+            let status = Command::new(daemon)
+                .arg("-d")
+                .status()
+                .map_err(|e| format!("{URI} does not answer and {daemon} does not start: {e}"))?;
+            // It may run already, then this one refuses; whether libvirt answers is what counts.
+            println!("started {daemon}: {status}");
+        }
+    }
+    let end = Instant::now() + Duration::from_secs(30);
+    let connect = loop {
+        match Connect::open(Some(URI)) {
+            Ok(connect) => break connect,
+            Err(e) if Instant::now() > end => return Err(format!("{URI}: {}", e.message())),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    };
+    start_network(&connect).map_err(|e| format!("start network default: {}", e.message()))
+}
+
+fn start_network(connect: &Connect) -> Result<(), virt::error::Error> {
+    let network = connect
+        .lookup_network_by_name("default")
+        .or_else(|_| connect.define_network_xml(DEFAULT_NETWORK))?;
+    if network.is_active()? {
+        return Ok(());
+    }
+    match network.create() {
+        // Somebody else was faster.
+        Err(_) if network.is_active()? => Ok(()),
+        end => end,
+    }
+}
+
+/// A connection of the test's own, to look at what the product did.
+pub fn connect() -> Connect {
+    Connect::open(Some(URI)).expect("the daemon answers")
+}
+
+/// A prefix for names that no other test and no other process uses; whatever carries it is removed
+/// from libvirt when this goes.
+pub struct Names {
+    prefix: String,
+}
+
+impl Names {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { prefix: format!("hxt-{}-{number}", std::process::id()) }
+    }
+
+    /// A name with the prefix.
+    pub fn name(&self, label: &str) -> String {
+        format!("{}-{label}", self.prefix)
+    }
+
+    /// Names of the domains with the prefix.
+    pub fn domains(&self) -> Vec<String> {
+        let domains = connect().list_all_domains(0).expect("lists");
+        let names = domains.iter().map(|domain| domain.name().expect("has a name"));
+        names.filter(|name| name.starts_with(&self.prefix)).collect()
+    }
+
+    /// Names of the pools with the prefix.
+    pub fn pools(&self) -> Vec<String> {
+        let pools = connect().list_all_storage_pools(0).expect("lists");
+        let names = pools.iter().map(|pool| pool.name().expect("has a name"));
+        names.filter(|name| name.starts_with(&self.prefix)).collect()
+    }
+
+    fn clean(&self) -> Result<(), virt::error::Error> {
+        let connect = Connect::open(Some(URI))?;
+        for domain in connect.list_all_domains(0)? {
+            if domain.name()?.starts_with(&self.prefix) {
+                domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_NVRAM)?;
+            }
+        }
+        for pool in connect.list_all_storage_pools(0)? {
+            if pool.name()?.starts_with(&self.prefix) {
+                if pool.is_active()? {
+                    pool.destroy()?;
+                }
+                pool.undefine()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        if let Err(error) = self.clean() {
+            println!("clean up {}: {error}", self.prefix);
+        }
+    }
+}
+
+/// Checks domain XML against libvirt's own schema.
+pub fn validate(xml: &str) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("domain.xml");
+    std::fs::write(&file, xml).expect("written");
+    let run = Command::new("virt-xml-validate").arg(&file).arg("domain").output();
+    let Ok(output) = run else {
+        return skip("virt-xml-validate (package libvirt-clients) is missing");
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "invalid XML: {said}\n{xml}");
+}
