@@ -2,6 +2,7 @@
 //! the result to libvirt. ARCHITECTURE.md says how the rooms hang together.
 
 pub mod child;
+pub mod convert;
 pub mod domain;
 pub mod exporter;
 pub mod libvirt;

@@ -1,0 +1,187 @@
+//! Why disks were not converted, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::child;
+use crate::manifest;
+use crate::model::{ByteSize, DiskId};
+
+use super::find::INSTALL;
+
+/// Why disks were not converted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no hyper2kvm to run.
+    #[error("find hyper2kvm: none in {} places", searched.len())]
+    NotFound {
+        /// Every path looked at.
+        searched: Vec<PathBuf>,
+    },
+    /// The path given by the user names no program.
+    #[error("find hyper2kvm: {} is not an executable file", path.display())]
+    NoSuchProgram {
+        /// The path given.
+        path: PathBuf,
+    },
+    /// Others could have put something else in its place.
+    #[error("trust {}: {why}", path.display())]
+    Unsafe {
+        /// The path given.
+        path: PathBuf,
+        /// Who could write what.
+        why: String,
+    },
+    /// hyper2kvm is there but cannot be imported.
+    #[error("import hyper2kvm from {}: {what}", path.display())]
+    NotImportable {
+        /// The program.
+        path: PathBuf,
+        /// Python's words.
+        what: String,
+    },
+    /// FIX needs libguestfs' Python binding.
+    #[error("import guestfs from {}", path.display())]
+    NoGuestfs {
+        /// The program.
+        path: PathBuf,
+    },
+    /// The manifest, or a file that it names, is not usable.
+    #[error("use the manifest")]
+    Manifest(#[from] manifest::Error),
+    /// An image is not what its manifest says, or points at other files.
+    #[error("trust {disk}: {why}")]
+    Untrusted {
+        /// The disk.
+        disk: DiskId,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A result's file exists.
+    #[error("{} exists", path.display())]
+    ResultExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no converted disk.
+    #[error("find the converted {disk}: there is no {}", path.display())]
+    NoResult {
+        /// Which disk.
+        disk: DiskId,
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// The disks cannot fit.
+    #[error("find space in {}: {needed} needed, {free} free", dir.display())]
+    NoSpace {
+        /// The output directory.
+        dir: PathBuf,
+        /// The least that is needed.
+        needed: ByteSize,
+        /// What there is.
+        free: ByteSize,
+    },
+    /// A file operation of ours.
+    #[error("{doing}")]
+    Io {
+        /// Verb and object.
+        doing: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A program could not be run to its end.
+    #[error("{doing}")]
+    Child {
+        /// Verb and object.
+        doing: String,
+        /// Why not.
+        source: child::Error,
+    },
+    /// qemu-img refused.
+    #[error("{doing}: {message}")]
+    QemuImg {
+        /// Verb and object.
+        doing: String,
+        /// Its last words.
+        message: String,
+    },
+    /// hyper2kvm says that it did not succeed.
+    #[error("run hyper2kvm: {stage}{message}")]
+    Hyper2kvm {
+        /// The stage with a colon and a space, or nothing.
+        stage: String,
+        /// Its last words.
+        message: String,
+        /// Where all of them are.
+        log: PathBuf,
+    },
+    /// hyper2kvm says that it succeeded, and did not.
+    #[error("believe hyper2kvm: {problem}")]
+    NotDone {
+        /// What is wrong.
+        problem: String,
+        /// Where its output is.
+        log: PathBuf,
+    },
+    /// The run was cancelled.
+    #[error("interrupted")]
+    Cancelled,
+    /// The time for the whole conversion is up.
+    #[error("convert within {}", humantime::format_duration(*after))]
+    TimedOut {
+        /// The limit.
+        after: Duration,
+    },
+}
+
+impl Error {
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        let read = |log: &Path| format!("its whole output is in {}", log.display());
+        match self {
+            Self::NotFound { .. } | Self::NotImportable { .. } => Some(INSTALL.to_owned()),
+            Self::NoSuchProgram { .. } => {
+                Some("give --hyper2kvm-path the program itself, such as venv/bin/hyper2kvm".into())
+            }
+            Self::Unsafe { path, .. } => Some(format!(
+                "make {} and its folders writable by their owner alone, and that root or you",
+                path.display()
+            )),
+            Self::NoGuestfs { .. } => Some(
+                "install python3-guestfs, and hyper2kvm in a venv made with --system-site-packages"
+                    .to_owned(),
+            ),
+            Self::Manifest(error) => error.hint(),
+            Self::Untrusted { .. } => Some("export the VM again".to_owned()),
+            Self::ResultExists { path } => {
+                Some(format!("move {} away, or use another --output", path.display()))
+            }
+            Self::NoResult { .. } => {
+                Some("convert the export first: hyperexport convert --manifest FILE".to_owned())
+            }
+            Self::NoSpace { .. } => Some("free some space, or use another --output".to_owned()),
+            Self::Child { source: child::Error::Start { source, program }, .. }
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Some(format!("install {program} (Debian: qemu-utils, Fedora: qemu-img)"))
+            }
+            Self::Hyper2kvm { log, message, .. } if message.contains("guestfs_launch") => {
+                Some(format!(
+                    "libguestfs cannot start its appliance: try libguestfs-test-tool, and \
+                     LIBGUESTFS_BACKEND_SETTINGS=force_tcg where KVM cannot run guests; {}",
+                    read(log)
+                ))
+            }
+            Self::Hyper2kvm { log, .. } | Self::NotDone { log, .. } => Some(read(log)),
+            Self::TimedOut { .. } => Some("give it longer: --pipeline-timeout 2h".to_owned()),
+            Self::Io { .. } | Self::Child { .. } | Self::QemuImg { .. } | Self::Cancelled => None,
+        }
+    }
+
+    /// Turns a file operation's failure into an error.
+    pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+}

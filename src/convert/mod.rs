@@ -1,0 +1,246 @@
+//! A manifest in, disks that boot on KVM out: the safe way to run hyper2kvm.
+//!
+//! ```text
+//! disk-0.vmdk ──qemu-img──▶ work/images/disk-0.qcow2 ◀─fix in place─ hyper2kvm ◀── work/job.json
+//!  (never written)                                                      │
+//! <vm>.qcow2 ◀── rename ── checks ◀── qemu-img -c ◀── work/out/disk-0.qcow2
+//! ```
+//!
+//! hyper2kvm 0.2.1 works in place, opens what the guest's fstab names on the *host* unless told
+//! otherwise, and reports success when nothing was written. So it gets private copies to work on
+//! (`work`), a manifest of our own (`job`), an environment and a `/dev` without the host's disks
+//! (`environment`, `isolate`), and afterwards its exit code, report, log, images and the guest's
+//! bytes must all agree (`report`, `log`, `outcome`). Whatever happens the work folder goes; only
+//! `hyper2kvm.log` stays.
+
+mod environment;
+mod error;
+mod find;
+mod hyper2kvm;
+mod isolate;
+mod job;
+mod leftovers;
+mod log;
+mod outcome;
+mod preflight;
+mod probe;
+mod qemu_img;
+mod report;
+mod results;
+mod settings;
+mod untrusted;
+mod work;
+
+pub use error::Error;
+pub use find::{Found, find};
+pub use preflight::{Needs, Plan, Ready, preflight};
+pub use results::{existing, result_paths};
+pub use settings::{Settings, Stages};
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::manifest::{Manifest, Overwrite, check, check_files, write};
+use crate::model::{ByteSize, ConvertedDisks, DiskFormat, OsFamily, Stage, Warning};
+use crate::progress::Progress;
+
+use self::hyper2kvm::Hyper2kvm;
+use self::outcome::Made;
+use self::qemu_img::{Image, Tools};
+use self::work::WorkDir;
+
+/// Name of the file in the output directory that keeps hyper2kvm's output.
+pub const LOG: &str = "hyper2kvm.log";
+
+/// What a conversion gave.
+#[derive(Debug, Clone)]
+pub struct Conversion {
+    /// The converted disks; none in a dry run, or when [`Stages::convert`] is off.
+    pub disks: Option<ConvertedDisks>,
+    /// What would have been done, in a dry run.
+    pub plan: Option<Plan>,
+    /// What went less than well.
+    pub warnings: Vec<Warning>,
+    /// Name and version of the converter.
+    pub converter: String,
+    /// hyper2kvm's own report; null in a dry run.
+    pub report: Value,
+    /// How long each step took, in order: `prepare`, hyper2kvm's stages, `finish`.
+    pub durations: Vec<(String, Duration)>,
+}
+
+/// Converts the disks of a manifest into `output_dir`, which is made if it is not there.
+///
+/// A dry run writes nothing and does not run hyper2kvm.
+///
+/// # Errors
+/// [`Error`]; there are no results then, and nothing is left but the log.
+pub async fn convert(
+    manifest: &Manifest,
+    output_dir: &Path,
+    settings: &Settings,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Conversion, Error> {
+    let tools = Tools::new(settings.path.clone(), settings.timeout, cancel.clone());
+    check(manifest).map_err(|violations| crate::manifest::Error::Invalid { violations })?;
+    let mut warnings = check_files(manifest)?;
+    warnings.extend(job::left_out(manifest));
+    let doing = format!("make {}", output_dir.display());
+    let output = std::path::absolute(output_dir).map_err(Error::io(&doing))?;
+    let ready = preflight::prepare(&manifest.into(), &output, settings, &tools).await?;
+    if settings.dry_run {
+        return Ok(dry_run(manifest, ready, settings, warnings, progress));
+    }
+    fs::create_dir_all(&output).map_err(Error::io(&doing))?;
+    // Links resolved: the work folder is compared with the kernel's list of mounts.
+    let output = fs::canonicalize(&output).map_err(Error::io(&doing))?;
+    warnings.extend(ready.warnings.clone());
+    warnings.extend(settings.warnings());
+    let work = make_work(output.clone()).await?;
+    let run = Run { manifest, settings, progress, tools: &tools, work: &work, output: &output };
+    let converted = run.convert(&ready).await;
+    let removed = remove(work).await;
+    let mut conversion = converted?;
+    warnings.append(&mut conversion.warnings);
+    warnings.extend(removed.err().map(|error| {
+        Warning::new(
+            Stage::Pipeline,
+            "work-folder-left",
+            format!("remove the work folder: {error}"),
+        )
+    }));
+    Ok(Conversion { warnings, ..conversion })
+}
+
+fn dry_run(
+    manifest: &Manifest,
+    ready: Ready,
+    settings: &Settings,
+    mut warnings: Vec<Warning>,
+    progress: &Progress,
+) -> Conversion {
+    let plan = preflight::plan(manifest, &ready, settings);
+    plan.steps.iter().for_each(|step| progress.note(format!("would run: {step}")));
+    warnings.extend(ready.warnings);
+    warnings.extend(settings.warnings());
+    Conversion {
+        disks: None,
+        plan: Some(plan),
+        warnings,
+        converter: ready.converter,
+        report: Value::Null,
+        durations: Vec::new(),
+    }
+}
+
+/// Makes the work folder; old ones that go may be large.
+async fn make_work(output: PathBuf) -> Result<WorkDir, Error> {
+    let doing = format!("make a work folder in {}", output.display());
+    let made = tokio::task::spawn_blocking(move || WorkDir::new(&output)).await;
+    made.map_err(|join| Error::io(doing)(join.into()))?
+}
+
+/// Removes the work folder, whose images may be large.
+async fn remove(work: WorkDir) -> std::io::Result<()> {
+    tokio::task::spawn_blocking(move || work.remove()).await?
+}
+
+/// One conversion in its work folder.
+struct Run<'a> {
+    manifest: &'a Manifest,
+    settings: &'a Settings,
+    progress: &'a Progress,
+    tools: &'a Tools,
+    work: &'a WorkDir,
+    output: &'a Path,
+}
+
+impl Run<'_> {
+    async fn convert(&self, ready: &Ready) -> Result<Conversion, Error> {
+        let mut durations = Vec::new();
+        let begin = Instant::now();
+        let capacities = self.prepare().await?;
+        durations.push(("prepare".to_owned(), begin.elapsed()));
+
+        let outcome = Hyper2kvm {
+            program: &ready.program,
+            settings: self.settings,
+            tools: self.tools,
+            work: self.work,
+            output: self.output,
+            progress: self.progress,
+            initramfs: self.initramfs(),
+        }
+        .run()
+        .await?;
+        durations.extend(outcome.durations());
+
+        let begin = Instant::now();
+        let made = Made { run: self, outcome: &outcome, capacities: &capacities };
+        let disks = made.finish(&ready.results).await?;
+        durations.push(("finish".to_owned(), begin.elapsed()));
+        Ok(Conversion {
+            disks,
+            plan: None,
+            warnings: outcome.warnings,
+            converter: ready.converter.clone(),
+            report: outcome.json,
+            durations,
+        })
+    }
+
+    /// Whether FIX is to rebuild an initramfs: Windows has none.
+    fn initramfs(&self) -> bool {
+        let windows =
+            self.manifest.vm.as_ref().and_then(|vm| vm.os_hint) == Some(OsFamily::Windows);
+        let fix = self.manifest.pipeline.as_ref().and_then(|pipeline| pipeline.fix.as_ref());
+        self.settings.stages.fix && !windows && fix.is_none_or(|fix| fix.regen_initramfs)
+    }
+
+    /// Makes the work images and the job; returns the sizes that the guest sees, in the order of
+    /// the manifest's disks.
+    async fn prepare(&self) -> Result<Vec<ByteSize>, Error> {
+        let (mut capacities, mut bytes) = (Vec::new(), Vec::new());
+        for (i, disk) in self.manifest.disks.iter().enumerate() {
+            capacities.push(self.capacity(i).await?);
+            let image = self.work.image(&disk.id);
+            let source = Image { path: &disk.local_path, format: disk.source_format };
+            let task = format!("prepare {}", disk.id);
+            self.tools.to_qcow2(source, &image, None, (self.progress, &task)).await?;
+            let read = Error::io(format!("look at {}", image.display()));
+            bytes.push(fs::metadata(&image).map_err(read)?.len());
+        }
+        let job = job::job(self.manifest, self.work, &bytes, self.settings.stages);
+        write(&job, &self.work.job(), Overwrite::No)?;
+        Ok(capacities)
+    }
+
+    /// The size that the guest sees of an exported image, which must be that of the manifest. The
+    /// image has been looked at by `untrusted` before qemu-img opens it.
+    async fn capacity(&self, index: usize) -> Result<ByteSize, Error> {
+        let disk = &self.manifest.disks[index];
+        let path = disk.local_path.clone();
+        let format = disk.source_format;
+        let looked = tokio::task::spawn_blocking(move || untrusted::inspect(&path, format)).await;
+        let read = format!("read {}", disk.local_path.display());
+        let judged =
+            looked.map_err(|join| Error::io(&read)(join.into()))?.map_err(Error::io(&read));
+        judged?.map_err(|why| Error::Untrusted { disk: disk.id.clone(), why })?;
+        let found = ByteSize(self.tools.info(&disk.local_path, format).await?.virtual_size);
+        match self.manifest.capacity(disk) {
+            // qemu-img rounds a raw file up to whole sectors.
+            Some(expected) if format != DiskFormat::Raw && expected != found => {
+                Err(Error::Untrusted {
+                    disk: disk.id.clone(),
+                    why: format!("it is {} bytes for the guest, not {}", found.0, expected.0),
+                })
+            }
+            _ => Ok(found),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What can be refused before a byte is converted, and the plan that a dry run prints.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::statvfs;
+use tokio_util::sync::CancellationToken;
+
+use crate::manifest::Manifest;
+use crate::model::{ByteSize, DiskFormat, DiskId, SourceVm, Warning};
+
+use super::find::find;
+use super::qemu_img::{Compression, Tools};
+use super::results::free_paths;
+use super::{Error, Settings, probe};
+
+/// What a conversion is going to be about, known before there is a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    /// Display name of the VM.
+    pub vm_name: String,
+    /// Its disks, the boot disk first.
+    pub disks: Vec<DiskId>,
+    /// Bytes of the images to convert, as far as they are known.
+    pub data: ByteSize,
+}
+
+impl From<&Manifest> for Needs {
+    fn from(manifest: &Manifest) -> Self {
+        let order = manifest.disks_in_boot_order();
+        Self {
+            vm_name: manifest.vm_name().to_owned(),
+            disks: order.iter().map(|disk| disk.id.clone()).collect(),
+            data: ByteSize(manifest.disks.iter().map(|disk| disk.bytes).sum()),
+        }
+    }
+}
+
+impl From<&SourceVm> for Needs {
+    fn from(vm: &SourceVm) -> Self {
+        let mut disks: Vec<_> = vm.disks.iter().collect();
+        disks.sort_by_key(|disk| disk.boot_order);
+        Self {
+            vm_name: vm.name.clone(),
+            disks: disks.iter().map(|disk| disk.id.clone()).collect(),
+            // How much of its capacity a disk uses is not known before it is exported.
+            data: ByteSize(0),
+        }
+    }
+}
+
+/// A conversion that may begin.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// The hyper2kvm to run.
+    pub program: PathBuf,
+    /// Its name and version; only the name in a dry run, which does not run it.
+    pub converter: String,
+    /// Where the results go, boot disk first; none when CONVERT is off.
+    pub results: Vec<PathBuf>,
+    /// What is less than well.
+    pub warnings: Vec<Warning>,
+}
+
+/// Checks that qemu-img and hyper2kvm are there and work, that no result exists and that there is
+/// space. Writes nothing.
+///
+/// # Errors
+/// The first thing that is missing or in the way.
+pub async fn preflight(
+    needs: &Needs,
+    dir: &Path,
+    settings: &Settings,
+    cancel: &CancellationToken,
+) -> Result<Ready, Error> {
+    let tools = Tools::new(settings.path.clone(), settings.timeout, cancel.clone());
+    prepare(needs, dir, settings, &tools).await
+}
+
+/// [`preflight`] with the tools of a conversion.
+pub(super) async fn prepare(
+    needs: &Needs,
+    dir: &Path,
+    settings: &Settings,
+    tools: &Tools,
+) -> Result<Ready, Error> {
+    let paths = if settings.stages.convert { free_paths(needs, dir)? } else { Vec::new() };
+    space(dir, needs.data)?;
+    tools.qemu_img_is_there().await?;
+    let found = find(settings)?;
+    let mut ready = Ready {
+        program: found.path,
+        converter: "hyper2kvm".to_owned(),
+        results: paths,
+        warnings: found.warnings,
+    };
+    if !settings.dry_run {
+        let installed = probe::ask(&ready.program, settings, tools).await?;
+        ready.converter = installed.name;
+        ready.warnings.extend(installed.warnings);
+    }
+    Ok(ready)
+}
+
+/// At least the work image and the converted one are there together, each no smaller than the
+/// compressed image it is made from.
+fn space(dir: &Path, data: ByteSize) -> Result<(), Error> {
+    let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    let found = statvfs(existing).map_err(|error| {
+        Error::io(format!("find the free space of {}", dir.display()))(error.into())
+    })?;
+    // The types of statvfs' fields differ between machines.
+    #[allow(clippy::useless_conversion)]
+    let free = u64::from(found.blocks_available()).saturating_mul(u64::from(found.fragment_size()));
+    let needed = data.0.saturating_mul(2);
+    if needed > free {
+        return Err(Error::NoSpace {
+            dir: dir.to_owned(),
+            needed: ByteSize(needed),
+            free: ByteSize(free),
+        });
+    }
+    Ok(())
+}
+
+/// What a conversion would do, for a dry run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What would be run, one step a line.
+    pub steps: Vec<String>,
+    /// What would be there afterwards.
+    pub results: Vec<PathBuf>,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
+    }
+}
+
+/// The plan of a conversion.
+pub(super) fn plan(manifest: &Manifest, ready: &Ready, settings: &Settings) -> Plan {
+    let mut steps = Vec::new();
+    for disk in manifest.disks_in_boot_order() {
+        let (format, id) = (disk.source_format.qemu_driver(), &disk.id);
+        let path = disk.local_path.display();
+        steps.push(format!("qemu-img convert -f {format} -O qcow2 {path} WORK/images/{id}.qcow2"));
+    }
+    let stages = settings.stages;
+    let named = [
+        ("inspect", stages.inspect),
+        ("fix", stages.fix),
+        ("convert", stages.convert),
+        ("validate", stages.validate),
+    ];
+    let on: Vec<_> = named.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+    let program = ready.program.display();
+    steps.push(format!("{program} -v --manifest WORK/job.json ({})", on.join(", ")));
+    for path in &ready.results {
+        let path = path.display();
+        steps.push(match settings.compression.map(Compression::for_level) {
+            Some((kind, _)) => {
+                let (driver, option) = (DiskFormat::Qcow2.qemu_driver(), kind.option());
+                format!("qemu-img convert -f {driver} -O {driver} -c -o {option} to {path}")
+            }
+            None => format!("move to {path}"),
+        });
+    }
+    Plan { steps, results: ready.results.clone() }
+}

@@ -1,0 +1,166 @@
+//! hyper2kvm's `report.json`, read without trusting its shape or its success.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::DiskId;
+
+/// Largest report read, in bytes.
+const LARGEST: u64 = 16 << 20;
+
+/// What `report.json` says.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Report {
+    pub(super) pipeline: PipelineReport,
+    pub(super) artifacts: Vec<Artifact>,
+    pub(super) warnings: Vec<Remark>,
+    pub(super) errors: Vec<Remark>,
+}
+
+/// How the stages went.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PipelineReport {
+    pub(super) success: bool,
+    pub(super) stages: HashMap<String, StageReport>,
+}
+
+/// How one stage went.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StageReport {
+    pub(super) success: bool,
+    /// Seconds.
+    pub(super) duration: f64,
+}
+
+/// A file that was made.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Artifact {
+    pub(super) disk_id: String,
+    pub(super) path: PathBuf,
+    pub(super) format: String,
+}
+
+/// A warning or an error.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Remark {
+    pub(super) stage: Option<String>,
+    pub(super) message: String,
+}
+
+impl Report {
+    /// Reads the first report found in `places`, and as plain JSON too. The message says why there
+    /// is none.
+    pub(super) fn read(places: &[PathBuf]) -> Result<(Self, Value), String> {
+        let there = places.iter().find(|place| place.exists());
+        let path = there.ok_or("it wrote no report.json")?;
+        let size = fs::metadata(path).map(|m| m.len()).unwrap_or(u64::MAX);
+        if size > LARGEST {
+            return Err("its report.json is too large".to_owned());
+        }
+        let text = fs::read(path).map_err(|error| format!("its report.json: {error}"))?;
+        let value: Value = serde_json::from_slice(&text)
+            .map_err(|error| format!("its report.json is not JSON: {error}"))?;
+        let report = Self::deserialize(&value)
+            .map_err(|error| format!("its report.json is not understood: {error}"))?;
+        Ok((report, value))
+    }
+
+    /// The first error, as `stage: ` or nothing, and the message.
+    pub(super) fn first_error(&self) -> Option<(String, String)> {
+        let error = self.errors.first()?;
+        let stage = error.stage.as_ref().map(|stage| format!("{stage}: ")).unwrap_or_default();
+        Some((stage, error.message.clone()))
+    }
+
+    /// The image made of a disk. The path must lie in `folder`, really and not by a link.
+    pub(super) fn artifact(&self, disk: &DiskId, folder: &Path) -> Result<PathBuf, String> {
+        let artifact = self.artifacts.iter().find(|a| a.disk_id == disk.as_str());
+        let Some(artifact) = artifact else {
+            return Err(format!("its report names no image of {disk}"));
+        };
+        if artifact.format != "qcow2" {
+            return Err(format!("its image of {disk} is {}, not qcow2", artifact.format));
+        }
+        let path = fs::canonicalize(&artifact.path)
+            .map_err(|_| format!("its image of {disk} is not there"))?;
+        let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        if path.starts_with(&folder) && path.is_file() {
+            Ok(path)
+        } else {
+            Err(format!("its image of {disk} is {}, outside its folder", path.display()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Report, String> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("report.json");
+        fs::write(&path, text).expect("written");
+        Report::read(&[dir.path().join("elsewhere.json"), path]).map(|(report, _)| report)
+    }
+
+    #[test]
+    fn a_failure_is_read_with_its_stage() {
+        let report = read(
+            r#"{"version": "1.0", "pipeline": {"success": false, "stages":
+                {"fix": {"success": false, "duration": 0.7, "error": "x"}}},
+                "artifacts": [], "errors": [{"stage": "fix", "message": "guestfs_launch failed."}],
+                "input_manifest": {"path": null}}"#,
+        )
+        .expect("a report");
+        assert!(!report.pipeline.success && !report.pipeline.stages["fix"].success);
+        assert_eq!(
+            report.first_error(),
+            Some(("fix: ".to_owned(), "guestfs_launch failed.".to_owned()))
+        );
+    }
+
+    #[test]
+    fn nonsense_is_no_success() {
+        assert!(!read("{}").expect("a report").pipeline.success);
+        assert!(read("[").expect_err("not JSON").contains("not JSON"));
+        assert!(read(r#"{"artifacts": 7}"#).expect_err("odd").contains("not understood"));
+        assert!(Report::read(&[]).expect_err("none").contains("no report.json"));
+    }
+
+    #[test]
+    fn images_outside_the_folder_are_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let image = dir.path().join("disk-0.qcow2");
+        fs::write(&image, "x").expect("written");
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("disk-1.qcow2")).expect("link");
+        let artifact = |id: &str, format: &str| Artifact {
+            disk_id: id.to_owned(),
+            path: dir.path().join(format!("{id}.qcow2")),
+            format: format.to_owned(),
+        };
+        let report = Report {
+            artifacts: vec![
+                artifact("disk-0", "qcow2"),
+                artifact("disk-1", "qcow2"),
+                artifact("disk-2", "raw"),
+                artifact("disk-3", "qcow2"),
+            ],
+            ..Report::default()
+        };
+        let of = |i| report.artifact(&DiskId::from_index(i), dir.path());
+        assert!(of(0).expect("there").ends_with("disk-0.qcow2"));
+        assert!(of(1).expect_err("a link").contains("outside its folder"));
+        assert!(of(2).expect_err("raw").contains("not qcow2"));
+        assert!(of(3).expect_err("missing").contains("not there"));
+        assert!(of(4).expect_err("unnamed").contains("names no image"));
+    }
+}

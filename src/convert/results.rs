@@ -1,0 +1,187 @@
+//! The result files: their names, and how they get them. A result appears under its name when it
+//! is complete and synced, and never in the place of another file.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempPath;
+use tokio_util::sync::CancellationToken;
+
+use crate::manifest::Manifest;
+use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, file_name};
+
+use super::qemu_img::Tools;
+use super::{Error, Needs, Settings, untrusted};
+
+/// Bytes of a block as stat(2) counts them, whatever the file system's are.
+const BLOCK: u64 = 512;
+
+/// The paths of the results: `DIR/<vm-name>.qcow2` of the boot disk, which comes first in the
+/// disks, and `DIR/<vm-name>-<disk-id>.qcow2` of the others.
+pub fn result_paths(needs: &Needs, dir: &Path) -> Vec<PathBuf> {
+    let name = file_name(&needs.vm_name);
+    let paths = needs.disks.iter().enumerate().map(|(i, disk)| {
+        dir.join(if i == 0 { format!("{name}.qcow2") } else { format!("{name}-{disk}.qcow2") })
+    });
+    paths.collect()
+}
+
+/// The paths of the results, none of which may be there.
+///
+/// # Errors
+/// [`Error::ResultExists`] when one of them is.
+pub(super) fn free_paths(needs: &Needs, dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let paths = result_paths(needs, dir);
+    match paths.iter().find(|path| fs::symlink_metadata(path).is_ok()) {
+        Some(path) => Err(Error::ResultExists { path: path.clone() }),
+        None => Ok(paths),
+    }
+}
+
+/// The results of an earlier conversion, for a definition alone: each looked at before qemu-img
+/// opens it.
+///
+/// # Errors
+/// [`Error::NoResult`] naming the first that is not there; [`Error::Untrusted`] when one names
+/// other files.
+pub async fn existing(
+    manifest: &Manifest,
+    dir: &Path,
+    settings: &Settings,
+    cancel: &CancellationToken,
+) -> Result<ConvertedDisks, Error> {
+    let tools = Tools::new(settings.path.clone(), settings.timeout, cancel.clone());
+    let needs = Needs::from(manifest);
+    let mut disks = Vec::new();
+    for (boot_order, (id, path)) in (0..).zip(needs.disks.iter().zip(result_paths(&needs, dir))) {
+        let read = || Error::io(format!("read {}", path.display()));
+        let file = match fs::metadata(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NoResult { disk: id.clone(), path });
+            }
+            Err(error) => return Err(read()(error)),
+        };
+        untrusted::inspect(&path, DiskFormat::Qcow2)
+            .map_err(read())?
+            .map_err(|why| Error::Untrusted { disk: id.clone(), why })?;
+        let info = tools.info(&path, DiskFormat::Qcow2).await?;
+        disks.push(ConvertedDisk {
+            id: id.clone(),
+            path,
+            format: DiskFormat::Qcow2,
+            capacity: ByteSize(info.virtual_size),
+            allocated: ByteSize(file.blocks() * BLOCK),
+            boot_order,
+        });
+    }
+    Ok(ConvertedDisks(disks))
+}
+
+/// A finished image in the work folder.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) id: DiskId,
+    pub(super) image: PathBuf,
+    pub(super) capacity: ByteSize,
+}
+
+/// Moves finished images, boot disk first, to their results. When one cannot be moved the others
+/// are taken away again.
+pub(super) fn publish(finished: &[Finished], paths: &[PathBuf]) -> Result<ConvertedDisks, Error> {
+    let mut disks = Vec::new();
+    for (order, (disk, path)) in (0..).zip(finished.iter().zip(paths)) {
+        match move_in(disk, path, order) {
+            Ok(disk) => disks.push(disk),
+            Err(error) => {
+                for ConvertedDisk { path, .. } in &disks {
+                    fs::remove_file(path)
+                        .map_err(Error::io(format!("remove {} after: {error}", path.display())))?;
+                }
+                return Err(error);
+            }
+        }
+    }
+    if let Some(dir) = paths.first().and_then(|path| path.parent()) {
+        let synced = File::open(dir).and_then(|dir| dir.sync_all());
+        synced.map_err(Error::io(format!("sync {}", dir.display())))?;
+    }
+    Ok(ConvertedDisks(disks))
+}
+
+/// Syncs one image and renames it. It holds a whole machine's files, password hashes and keys
+/// included, so nobody but its owner may read it.
+fn move_in(disk: &Finished, path: &Path, boot_order: u32) -> Result<ConvertedDisk, Error> {
+    let failed = || Error::io(format!("write {}", path.display()));
+    let file = File::open(&disk.image).map_err(failed())?;
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(failed())?;
+    file.sync_all().map_err(failed())?;
+    let blocks = file.metadata().map_err(failed())?.blocks();
+    let image = TempPath::try_from_path(&disk.image).map_err(failed())?;
+    image.persist_noclobber(path).map_err(|error| {
+        if error.error.kind() == std::io::ErrorKind::AlreadyExists {
+            Error::ResultExists { path: path.to_owned() }
+        } else {
+            failed()(error.error)
+        }
+    })?;
+    Ok(ConvertedDisk {
+        id: disk.id.clone(),
+        path: path.to_owned(),
+        format: DiskFormat::Qcow2,
+        capacity: disk.capacity,
+        allocated: ByteSize(blocks * BLOCK),
+        boot_order,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(dir: &Path, index: usize) -> Finished {
+        let image = dir.join(format!("work-{index}"));
+        fs::write(&image, format!("image {index}")).expect("written");
+        Finished { id: DiskId::from_index(index), image, capacity: ByteSize(512) }
+    }
+
+    #[test]
+    fn results_are_named_after_the_vm() {
+        let needs = Needs {
+            vm_name: "Web/01".to_owned(),
+            disks: vec![DiskId::from_index(0), DiskId::from_index(1)],
+            data: ByteSize(0),
+        };
+        let paths = free_paths(&needs, Path::new("/no/such")).expect("free");
+        assert_eq!(
+            paths,
+            [Path::new("/no/such/Web_01.qcow2"), Path::new("/no/such/Web_01-disk-1.qcow2")]
+        );
+    }
+
+    #[test]
+    fn a_result_in_the_way_undoes_the_others_and_stays() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disks = [finished(dir.path(), 0), finished(dir.path(), 1)];
+        let paths = [dir.path().join("a.qcow2"), dir.path().join("b.qcow2")];
+        fs::write(&paths[1], "the user's").expect("written");
+        let error = publish(&disks, &paths).expect_err("in the way");
+        assert!(matches!(error, Error::ResultExists { .. }), "{error}");
+        assert!(!paths[0].exists());
+        assert_eq!(fs::read_to_string(&paths[1]).expect("there"), "the user's");
+    }
+
+    #[test]
+    fn results_are_private_and_in_boot_order() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disks = [finished(dir.path(), 3), finished(dir.path(), 0)];
+        let paths = [dir.path().join("a.qcow2"), dir.path().join("b.qcow2")];
+        let ConvertedDisks(done) = publish(&disks, &paths).expect("published");
+        assert_eq!((done[0].boot_order, done[0].id.as_str()), (0, "disk-3"));
+        assert_eq!((done[1].boot_order, done[1].id.as_str()), (1, "disk-0"));
+        assert_eq!(fs::metadata(&paths[0]).expect("there").mode() & 0o777, 0o600);
+        assert!(done[0].allocated.0 >= 512);
+    }
+}

@@ -1,0 +1,220 @@
+//! A look at an image before qemu-img opens it. An image format can name other files (a backing
+//! file, a parent, extents), and qemu-img, run as root, would read them: an image made by somebody
+//! else must not turn into a copy of /etc/shadow.
+//!
+//! Layouts: "VMware Virtual Disk Format 1.1" and QEMU's `docs/interop/qcow2.rst`.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::model::DiskFormat;
+
+/// Where QEMU's driver looks for a sparse VMDK's descriptor, in bytes, and how much it reads.
+const DESCRIPTOR_AT: u64 = 512;
+const DESCRIPTOR_SIZE: usize = 20 * 512;
+/// Longest text file taken for a VMDK descriptor, in bytes.
+const LONGEST_TEXT: u64 = 64 * 1024;
+
+/// Whether an image of `format` stands for itself alone. The inner result says what is wrong with
+/// the image.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn inspect(path: &Path, format: DiskFormat) -> io::Result<Result<(), String>> {
+    let file = File::open(path)?;
+    match format {
+        DiskFormat::Vmdk => vmdk(&file, path),
+        DiskFormat::Qcow2 => qcow2(&file),
+        // Raw has no header. QEMU supports no parents for the others and checks their magic.
+        DiskFormat::Raw | DiskFormat::Vhd | DiskFormat::Vhdx | DiskFormat::Vdi => Ok(Ok(())),
+    }
+}
+
+fn vmdk(file: &File, path: &Path) -> io::Result<Result<(), String>> {
+    let start = bytes_at(file, 0, 4)?;
+    match start.as_slice() {
+        b"KDMV" => sparse_vmdk(file),
+        b"# Di" => vmdk_descriptor(file, path),
+        _ => Ok(Err("it is no VMDK: neither a sparse header nor a descriptor".to_owned())),
+    }
+}
+
+/// A sparse extent. With a capacity of 0 QEMU would take its embedded descriptor for the image,
+/// extents and all; with a `parentFileNameHint` there it would open that parent.
+fn sparse_vmdk(file: &File) -> io::Result<Result<(), String>> {
+    let capacity = bytes_at(file, 12, 8)?;
+    if capacity.iter().all(|byte| *byte == 0) {
+        return Ok(Err("its VMDK header has no capacity".to_owned()));
+    }
+    let descriptor = bytes_at(file, DESCRIPTOR_AT, DESCRIPTOR_SIZE)?;
+    Ok(if contains(&descriptor, b"parentFileNameHint") {
+        Err("it names a parent image".to_owned())
+    } else {
+        Ok(())
+    })
+}
+
+/// A text descriptor: its extents must be plain files beside it.
+fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), String>> {
+    let mut text = Vec::new();
+    file.take(LONGEST_TEXT + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LONGEST_TEXT {
+        return Ok(Err("its VMDK descriptor is too long".to_owned()));
+    }
+    if contains(&text, b"parentFileNameHint") {
+        return Ok(Err("it names a parent image".to_owned()));
+    }
+    let text = String::from_utf8_lossy(&text);
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut extents = 0;
+    for line in text.split(['\n', '\r']).map(str::trim) {
+        if !["RW ", "RDONLY ", "NOACCESS "].iter().any(|access| line.starts_with(access)) {
+            continue;
+        }
+        extents += 1;
+        if let Err(why) = vmdk_extent(line, folder)? {
+            return Ok(Err(why));
+        }
+    }
+    Ok(if extents == 0 { Err("its VMDK descriptor has no extents".to_owned()) } else { Ok(()) })
+}
+
+/// One line such as `RW 4194304 FLAT "disk-flat.vmdk" 0`.
+fn vmdk_extent(line: &str, folder: &Path) -> io::Result<Result<(), String>> {
+    let kind = line.split_whitespace().nth(2).unwrap_or_default();
+    if kind == "ZERO" {
+        return Ok(Ok(()));
+    }
+    let name = line.split('"').nth(1).unwrap_or_default();
+    let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':']);
+    if !plain {
+        return Ok(Err(format!("it names '{name}', which is no file beside it")));
+    }
+    let extent = folder.join(name);
+    if !fs::symlink_metadata(&extent).is_ok_and(|found| found.is_file()) {
+        return Ok(Err(format!("its extent '{name}' is no file beside it")));
+    }
+    match kind {
+        "FLAT" | "VMFS" => Ok(Ok(())),
+        "SPARSE" => {
+            let file = File::open(extent)?;
+            if bytes_at(&file, 0, 4)? == b"KDMV" {
+                sparse_vmdk(&file)
+            } else {
+                Ok(Err(format!("its extent '{name}' is not sparse")))
+            }
+        }
+        _ => Ok(Err(format!("it has an extent of the kind '{kind}'"))),
+    }
+}
+
+/// Bytes 0-3 magic, 4-7 version, 8-15 offset of the backing file's name, 32-35 encryption, 72-79
+/// incompatible features from version 3 on, of which bit 2 is an external data file.
+fn qcow2(file: &File) -> io::Result<Result<(), String>> {
+    let header = bytes_at(file, 0, 80)?;
+    if header.len() < 72 || !header.starts_with(b"QFI\xfb") {
+        return Ok(Err("it is no qcow2".to_owned()));
+    }
+    let set = |range: std::ops::Range<usize>| header[range].iter().any(|byte| *byte != 0);
+    let version = header[7];
+    Ok(if set(8..16) {
+        Err("it names a backing file".to_owned())
+    } else if set(32..36) {
+        Err("it is encrypted".to_owned())
+    } else if version >= 3 && header.get(79).is_some_and(|low| low & 0b100 != 0) {
+        Err("it names an external data file".to_owned())
+    } else {
+        Ok(())
+    })
+}
+
+/// Up to `length` bytes at `offset`; fewer at the end of the file.
+fn bytes_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+fn contains(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with an image of these bytes, if anything.
+    fn judge(format: DiskFormat, bytes: &[u8]) -> Option<String> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("image");
+        fs::write(&path, bytes).expect("written");
+        fs::write(dir.path().join("disk-flat.vmdk"), "x").expect("written");
+        std::os::unix::fs::symlink("/etc/shadow", dir.path().join("link.vmdk")).expect("link");
+        inspect(&path, format).expect("readable").err()
+    }
+
+    fn sparse(capacity: u8, descriptor: &str) -> Vec<u8> {
+        let mut bytes = vec![0; 512];
+        bytes[..4].copy_from_slice(b"KDMV");
+        bytes[12] = capacity;
+        bytes.extend(descriptor.as_bytes());
+        bytes
+    }
+
+    fn qcow(version: u8, at: usize, byte: u8) -> Vec<u8> {
+        let mut bytes = vec![0; 104];
+        bytes[..4].copy_from_slice(b"QFI\xfb");
+        bytes[7] = version;
+        bytes[at] = byte;
+        bytes
+    }
+
+    #[test]
+    fn images_that_stand_for_themselves_pass() {
+        assert_eq!(judge(DiskFormat::Raw, b"anything"), None);
+        assert_eq!(judge(DiskFormat::Vmdk, &sparse(1, "createType=\"streamOptimized\"")), None);
+        assert_eq!(judge(DiskFormat::Qcow2, &qcow(3, 7, 3)), None);
+        let flat = "# Disk DescriptorFile\nRW 8 VMFS \"disk-flat.vmdk\"\nRW 8 ZERO\n";
+        assert_eq!(judge(DiskFormat::Vmdk, flat.as_bytes()), None);
+    }
+
+    #[test]
+    fn vmdks_that_name_other_files_do_not() {
+        for extent in [
+            "RW 8 FLAT \"/etc/shadow\" 0",
+            "RW 8 FLAT \"../shadow\" 0",
+            "RW 8 FLAT \"link.vmdk\" 0",
+            "RW 8 FLAT \"nbd:host:1\" 0",
+            "RW 8 FLAT \"missing.vmdk\" 0",
+            "RW 8 VMFSRDM \"disk-flat.vmdk\" 0",
+            "RW 8 SPARSE \"disk-flat.vmdk\"",
+            "RW 8 VMFS \"disk-flat.vmdk\"\nparentFileNameHint=\"/etc/shadow\"",
+            "",
+        ] {
+            let text = format!("# Disk DescriptorFile\n{extent}\n");
+            assert!(judge(DiskFormat::Vmdk, text.as_bytes()).is_some(), "{extent}");
+        }
+        let parent = sparse(1, "parentFileNameHint=\"/etc/shadow\"");
+        assert!(judge(DiskFormat::Vmdk, &parent).is_some());
+        assert!(judge(DiskFormat::Vmdk, &sparse(0, "RW 8 FLAT \"/etc/shadow\" 0")).is_some());
+        assert!(judge(DiskFormat::Vmdk, b"\x00\x01\x02\x03").is_some());
+    }
+
+    #[test]
+    fn qcow2s_that_name_other_files_do_not() {
+        let why = |at, byte| judge(DiskFormat::Qcow2, &qcow(3, at, byte)).unwrap_or_default();
+        assert_eq!(why(15, 104), "it names a backing file");
+        assert_eq!(why(79, 4), "it names an external data file");
+        assert_eq!(why(35, 2), "it is encrypted");
+        assert_eq!(judge(DiskFormat::Qcow2, b"raw").unwrap_or_default(), "it is no qcow2");
+    }
+}
