@@ -2,10 +2,13 @@
 //! the result to libvirt. ARCHITECTURE.md says how the rooms hang together.
 
 pub mod child;
+pub mod cli;
 pub mod convert;
 pub mod domain;
 pub mod exporter;
 pub mod libvirt;
 pub mod manifest;
 pub mod model;
+pub mod pipeline;
 pub mod progress;
+pub mod settings;

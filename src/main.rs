@@ -1,1 +1,5 @@
-fn main() {}
+//! The command `hyperexport`: parse, run, exit.
+
+fn main() -> std::process::ExitCode {
+    hyperexport::cli::main()
+}

@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "no test file uses all of it")]
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
+pub mod guest;
 pub mod hyper2kvm;
 pub mod import;
+pub mod job;
 pub mod libvirtd;
 pub mod vcsim;

@@ -1,0 +1,168 @@
+//! The command line: what can be typed. What the flags of a room mean stands in `settings`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+
+use crate::settings::{LibvirtArgs, PipelineArgs, StageArgs, VsphereArgs};
+
+const EXAMPLE: &str = "\
+Example:
+  hyperexport --url vc.example.com --username admin@vsphere.local \\
+    --password-file pw --vm web01 --output ./web01 \\
+    --pipeline --libvirt --libvirt-autostart
+
+Exit codes:
+  0 done    1 failed    2 usage    3 exported, but a later stage failed
+  (--strict)    4 refused before anything changed    130 interrupted";
+
+/// Take a virtual machine out of VMware vSphere and give it to libvirt
+#[derive(Debug, Parser)]
+#[command(name = "hyperexport", version, term_width = 80, max_term_width = 80)]
+#[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
+#[command(after_help = EXAMPLE, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Something else than an export.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The export.
+    #[command(flatten)]
+    pub export: ExportArgs,
+}
+
+/// What stands beside the export itself.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the VMs of a vCenter or ESXi host
+    List(ListArgs),
+    /// Convert the disks of an export that is already there
+    Convert(ConvertArgs),
+    /// Define a domain from an export that is already converted
+    Define(DefineArgs),
+}
+
+/// `hyperexport --vm NAME …`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// VM to export: its name, inventory path or moref
+    #[arg(long, value_name = "NAME", help_heading = "Export")]
+    pub vm: Option<String>,
+    /// Folder for the disks and what is known of them
+    /// [default: ./export-<vm>]
+    #[arg(long, value_name = "DIR", help_heading = "Export")]
+    pub output: Option<PathBuf>,
+    /// Write the Artifact Manifest v1.0 (--pipeline does so in any case)
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true, help_heading = "Export")]
+    pub manifest: bool,
+    /// Shut the guest down, or else power the VM off, before exporting
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true, help_heading = "Export")]
+    pub power_off: bool,
+    /// Source flags.
+    #[command(flatten)]
+    pub vsphere: VsphereArgs,
+    /// Conversion flags.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Define the converted VM in libvirt
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true, help_heading = "Target (libvirt)")]
+    pub libvirt: bool,
+    /// Target flags.
+    #[command(flatten)]
+    pub target: LibvirtArgs,
+    /// Run flags.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `hyperexport list …`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Source flags.
+    #[command(flatten)]
+    pub vsphere: VsphereArgs,
+    /// Output flags.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `hyperexport convert …`
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// The manifest of the export
+    #[arg(long, value_name = "FILE", help_heading = "Export")]
+    pub manifest: PathBuf,
+    /// Conversion flags.
+    #[command(flatten)]
+    pub stages: StageArgs,
+    /// Run flags.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `hyperexport define …`
+#[derive(Debug, Args)]
+pub struct DefineArgs {
+    /// The manifest of the export
+    #[arg(long, value_name = "FILE", help_heading = "Export")]
+    pub manifest: PathBuf,
+    /// Target flags.
+    #[command(flatten)]
+    pub target: LibvirtArgs,
+    /// Run flags.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Flags of a run as a whole.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Run")]
+pub struct RunArgs {
+    /// Print the plan of the whole run and change nothing
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub dry_run: bool,
+    /// Exit with 3 when the export is whole but a later stage failed
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub strict: bool,
+    /// Output flags.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags about what is printed.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Print one JSON object with the whole result on standard output
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub json: bool,
+    /// Say more (-v what is done, -vv every call)
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but warnings and errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// The whole command line. One rule for every switch: `--flag`, `--flag=true` and `--flag=false`.
+pub fn command() -> clap::Command {
+    let switches = |command: clap::Command| {
+        command.mut_args(|arg| {
+            let is_switch = arg.get_value_names().is_some_and(|names| names == ["BOOL"]);
+            if is_switch {
+                arg.num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true")
+                    .hide_possible_values(true)
+            } else {
+                arg
+            }
+        })
+    };
+    switches(Cli::command()).mut_subcommands(switches)
+}

@@ -1,0 +1,19 @@
+//! `hyperexport define --manifest FILE`: the domain alone, from the files of an export.
+
+use super::args::DefineArgs;
+use super::{Exit, block_on, tell_report};
+use crate::pipeline;
+
+/// Runs the command.
+///
+/// # Errors
+/// A command line that cannot be meant, or a result that cannot be printed.
+pub fn run(args: &DefineArgs) -> anyhow::Result<Exit> {
+    let target = args.target.resolve();
+    block_on(&args.run.output, |renderer, cancel| async move {
+        let progress = renderer.progress();
+        let report =
+            pipeline::define(&args.manifest, &target, args.run.dry_run, &progress, &cancel).await;
+        tell_report(&report, &args.run.output, true)
+    })
+}

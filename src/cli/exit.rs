@@ -1,0 +1,55 @@
+//! Exit codes: what a script may rely on.
+
+use crate::pipeline::Outcome;
+
+/// How the command ended, as its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done; a later stage may have warned, unless `--strict`.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// The command line cannot be meant.
+    Usage = 2,
+    /// Exported, but a later stage failed (`--strict`).
+    LaterStage = 3,
+    /// Refused before anything changed.
+    Refused = 4,
+    /// Interrupted by the user (128 + SIGINT).
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The exit code of a run.
+    pub fn of(outcome: Outcome, strict: bool) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::Partial if strict => Self::LaterStage,
+            Outcome::Partial => Self::Done,
+            Outcome::Failed => Self::Failed,
+            Outcome::Refused => Self::Refused,
+            Outcome::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_later_stage_matters_only_to_the_strict() {
+        assert_eq!(Exit::of(Outcome::Partial, false), Exit::Done);
+        assert_eq!(Exit::of(Outcome::Partial, true), Exit::LaterStage);
+        assert_eq!(Exit::of(Outcome::Refused, true), Exit::Refused);
+        assert_eq!(Exit::of(Outcome::Done, true) as u8, 0);
+        assert_eq!(Exit::of(Outcome::Interrupted, false) as u8, 130);
+    }
+}

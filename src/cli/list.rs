@@ -1,0 +1,83 @@
+//! `hyperexport list`: the VMs of a vCenter or ESXi host.
+
+use anyhow::Context;
+use comfy_table::{CellAlignment, Table, presets};
+use tokio_util::sync::CancellationToken;
+
+use super::args::ListArgs;
+use super::render::print_line;
+use super::{Exit, block_on, tell};
+use crate::exporter::{self, VSphere, VmSummary};
+use crate::model::ByteSize;
+use crate::pipeline::chain;
+use crate::settings::Environment;
+
+/// Runs the command.
+///
+/// # Errors
+/// A command line that cannot be meant, or a list that cannot be printed.
+pub fn run(args: &ListArgs, environment: &Environment) -> anyhow::Result<Exit> {
+    let settings = args.vsphere.resolve(environment)?;
+    block_on(&args.output, |_, cancel| async move {
+        match list(settings, &cancel).await {
+            Ok(Some(vms)) => print(&vms, args.output.json),
+            Ok(None) => Ok(Exit::Interrupted),
+            Err(error) => {
+                tell(&chain(&error), error.hint().as_deref());
+                Ok(Exit::Failed)
+            }
+        }
+    })
+}
+
+/// The VMs; none when the user interrupted. The session is closed on every path.
+async fn list(
+    settings: exporter::Settings,
+    cancel: &CancellationToken,
+) -> Result<Option<Vec<VmSummary>>, exporter::Error> {
+    let Some(source) = cancel.run_until_cancelled(VSphere::connect(settings)).await else {
+        return Ok(None);
+    };
+    let source = source?;
+    let listed = cancel.run_until_cancelled(source.list()).await;
+    let closed = source.close().await;
+    let vms = listed.transpose()?;
+    closed?;
+    Ok(vms)
+}
+
+fn print(vms: &[VmSummary], json: bool) -> anyhow::Result<Exit> {
+    let text = if json { serde_json::to_string_pretty(vms)? } else { table(vms).trim_fmt() };
+    print_line(&text).context("print the list")?;
+    Ok(Exit::Done)
+}
+
+/// A fact that the source may not tell.
+fn shown(fact: Option<impl ToString>) -> String {
+    fact.map_or_else(|| "-".to_owned(), |fact| fact.to_string())
+}
+
+fn table(vms: &[VmSummary]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["NAME", "MOREF", "POWER", "CPU", "MEMORY", "DISKS", "SIZE", "GUEST", "PATH"]);
+    for vm in vms {
+        table.add_row([
+            vm.name.clone(),
+            vm.moref.clone(),
+            vm.power.as_str().to_owned(),
+            shown(vm.cpu),
+            shown(vm.memory_mib.map(|mib| ByteSize(mib << 20))),
+            shown(vm.disks),
+            shown(vm.size.map(ByteSize)),
+            shown(vm.guest.clone()),
+            shown(vm.path.clone()),
+        ]);
+    }
+    for column in 3..=6 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}

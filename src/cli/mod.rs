@@ -1,0 +1,146 @@
+//! The command line: parses, prints and exits. The only room that prints, and the only one that
+//! listens to signals.
+
+mod args;
+mod convert;
+mod define;
+mod exit;
+mod export;
+mod list;
+mod render;
+
+pub use args::command;
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::FromArgMatches;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::pipeline::{RunReport, chain};
+use crate::settings::{self, Environment};
+use args::{Cli, Command, OutputArgs};
+use exit::Exit;
+use render::{Loudness, Renderer, eprint_line, print_line};
+
+/// Parses the command line, does what it says, and returns the exit code.
+pub fn main() -> ExitCode {
+    let parsed = command().try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => return usage_or_help(&error),
+    };
+    let environment = Environment::read();
+    let exit = match cli.command {
+        None => export::run(&cli.export, &environment),
+        Some(Command::List(args)) => list::run(&args, &environment),
+        Some(Command::Convert(args)) => convert::run(&args, &environment),
+        Some(Command::Define(args)) => define::run(&args),
+    };
+    exit.unwrap_or_else(|error| tell_error(&error)).into()
+}
+
+/// `--help` and `--version` are no errors, but clap returns them as such.
+fn usage_or_help(error: &clap::Error) -> ExitCode {
+    if let Err(failed) = error.print() {
+        tracing::trace!(%failed, "print usage");
+    }
+    if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
+}
+
+/// An error that is not part of a run's report: a command line that parses but cannot be meant, or
+/// a result that cannot be printed.
+fn tell_error(error: &anyhow::Error) -> Exit {
+    let usage = error.downcast_ref::<settings::Error>();
+    tell(&chain(error.as_ref()), usage.and_then(settings::Error::hint).as_deref());
+    if usage.is_some() { Exit::Usage } else { Exit::Failed }
+}
+
+/// An error and what to type next.
+fn tell(message: &str, hint: Option<&str>) {
+    eprint_line(&format!("error: {message}"));
+    if let Some(hint) = hint {
+        eprint_line(&format!("hint: {hint}"));
+    }
+}
+
+/// Runs `work` on a runtime, with a renderer for its progress and a token that the first Ctrl-C
+/// or TERM cancels. The second one exits at once.
+fn block_on<T, F>(
+    output: &OutputArgs,
+    work: impl FnOnce(Arc<Renderer>, CancellationToken) -> F,
+) -> T
+where
+    F: Future<Output = T>,
+{
+    listen_to_tracing(output);
+    let loudness = if output.quiet { Loudness::Quiet } else { Loudness::Normal };
+    let renderer = Arc::new(Renderer::new(loudness));
+    let cancel = CancellationToken::new();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the system has threads for a runtime");
+    runtime.block_on(async {
+        tokio::spawn(listen_to_signals(cancel.clone()));
+        work(renderer, cancel).await
+    })
+}
+
+async fn listen_to_signals(cancel: CancellationToken) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return tracing::warn!("signals cannot be listened to");
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if cancel.is_cancelled() {
+            eprint_line("interrupted twice: leaving at once; the next run tidies up");
+            std::process::exit(i32::from(Exit::Interrupted as u8));
+        }
+        eprint_line("interrupted: undoing what was begun (once more to leave at once)");
+        cancel.cancel();
+    }
+}
+
+fn listen_to_tracing(output: &OutputArgs) {
+    let level = match (output.quiet, output.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "hyperexport=info,warn",
+        (false, 2) => "hyperexport=debug,info",
+        (false, _) => "hyperexport=trace,debug",
+    };
+    let set = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
+    if let Err(error) = set {
+        eprint_line(&format!("warning: {error}"));
+    }
+}
+
+/// Prints the result of a run: one JSON object, or its errors and a summary for a person.
+fn tell_report(report: &RunReport, output: &OutputArgs, strict: bool) -> anyhow::Result<Exit> {
+    for error in &report.errors {
+        let message = format!("{} {}: {}", error.stage, report.vm, error.message);
+        tell(&message, error.hint.as_deref());
+    }
+    if output.json {
+        print_line(&serde_json::to_string_pretty(report)?)
+    } else if output.quiet {
+        Ok(())
+    } else {
+        report.summary().iter().try_for_each(|line| print_line(line))
+    }
+    .context("print the result")?;
+    Ok(Exit::of(report.outcome, strict))
+}

@@ -1,0 +1,71 @@
+//! What one run is asked to do.
+
+use std::path::{Path, PathBuf};
+
+use crate::domain::DomainType;
+use crate::{convert, domain, exporter, libvirt, model};
+
+/// The export of one VM and what is to follow it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Where the VM is.
+    pub source: exporter::Settings,
+    /// Its name, inventory path or moref.
+    pub vm: String,
+    /// The output directory; `./export-<vm>` when none is named.
+    pub output: Option<PathBuf>,
+    /// Whether the manifest is written even without a conversion.
+    pub manifest: bool,
+    /// Whether a running VM may be shut down.
+    pub power_off: bool,
+    /// The conversion, if there is to be one.
+    pub conversion: Option<convert::Settings>,
+    /// The libvirt that gets the result, if any; needs a conversion.
+    pub target: Option<Target>,
+    /// Say what would happen and change nothing.
+    pub dry_run: bool,
+}
+
+impl Job {
+    /// The output directory for a VM of this name.
+    pub fn output_for(&self, vm_name: &str) -> PathBuf {
+        let default = || PathBuf::from(format!("export-{}", model::file_name(vm_name)));
+        self.output.clone().unwrap_or_else(default)
+    }
+
+    /// Whether `manifest.json` is to be written.
+    pub fn writes_manifest(&self) -> bool {
+        self.manifest || self.conversion.is_some()
+    }
+}
+
+/// A libvirt host and what the domain there shall be.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// How to connect.
+    pub settings: libvirt::Settings,
+    /// Name of the domain, if it is not to be formed from the VM's.
+    pub name: Option<String>,
+    /// Whether the domain starts with its host.
+    pub autostart: bool,
+    /// Bridge that its network interfaces join.
+    pub bridge: String,
+    /// Storage pool that gets its disks.
+    pub pool: String,
+    /// Folder over which a missing pool is made.
+    pub pool_path: Option<PathBuf>,
+    /// The domain type that the user insists on.
+    pub domain_type: Option<DomainType>,
+}
+
+impl Target {
+    /// Name of the domain for a VM of this display name.
+    pub fn domain_name(&self, vm_name: &str) -> String {
+        self.name.clone().unwrap_or_else(|| domain::domain_name(vm_name))
+    }
+}
+
+/// An absolute form of `path` that does not resolve links: the directory may not exist yet.
+pub fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+    std::path::absolute(path)
+}

@@ -1,0 +1,238 @@
+//! The stages after the export: from the manifest to converted disks, from those to a domain.
+//!
+//! They need nothing but the files of the export, so that `convert` and `define` run them alone.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::claim::Claim;
+use super::earlier;
+use super::job::{Target, absolute};
+use super::report::{Outcome, RunReport};
+use super::stages::{Ledger, Stopped};
+use super::{DOMAIN_XML, target};
+use crate::convert as converter;
+use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
+use crate::model::{ConvertedDisks, Stage, Warning};
+use crate::progress::Progress;
+
+/// What the manifest says about the conversion to come.
+pub fn build_options(conversion: Option<&converter::Settings>, output: &Path) -> BuildOptions {
+    let stages = conversion.map(|settings| settings.stages);
+    let created_at = jiff::Timestamp::now();
+    let on = |pick: fn(&converter::Stages) -> bool| stages.as_ref().is_some_and(pick);
+    BuildOptions {
+        pipeline: PipelineFlags {
+            inspect: on(|s| s.inspect),
+            fix: on(|s| s.fix),
+            convert: on(|s| s.convert),
+            validate: on(|s| s.validate),
+            compress_level: conversion.and_then(|settings| settings.compression),
+        },
+        output_dir: output.to_owned(),
+        job_id: format!("{}-{}", created_at.as_second(), std::process::id()),
+        created_at,
+        tags: BTreeMap::new(),
+    }
+}
+
+/// Converts, unless an earlier run did. None when it failed or when no disks are to come of it.
+pub async fn conversion(
+    ledger: &mut Ledger<'_>,
+    manifest: &Manifest,
+    output: &Path,
+    settings: &converter::Settings,
+) -> Option<ConvertedDisks> {
+    let (progress, cancel) = (ledger.progress, ledger.cancel);
+    let work = async {
+        converter::convert(manifest, output, settings, progress, cancel)
+            .await
+            .map_err(|error| Stopped::new(Stage::Pipeline, &error, error.hint()))
+    };
+    let converted = ledger.stage(Stage::Pipeline, work).await?;
+    ledger.warn_all(converted.warnings);
+    ledger.report.plan.extend(converted.plan.into_iter().flat_map(|plan| plan.steps));
+    ledger.report.converter = Some(converted.converter);
+    ledger.report.converted.clone_from(&converted.disks);
+    converted.disks
+}
+
+/// Volumes and domain. What libvirt made of the domain is kept as `domain.xml`.
+pub async fn definition(
+    ledger: &mut Ledger<'_>,
+    manifest: &Manifest,
+    output: &Path,
+    disks: &ConvertedDisks,
+    target: &Target,
+) -> bool {
+    let (progress, cancel) = (ledger.progress, ledger.cancel);
+    let work = async {
+        let domain = target::import(target, &manifest.source_vm(), disks, progress, cancel)
+            .await
+            .map_err(|error| Stopped::new(Stage::Libvirt, &error, error.hint()))?;
+        let saved = save(&output.join(DOMAIN_XML), domain.xml.as_bytes());
+        Ok((domain, saved))
+    };
+    let Some((domain, saved)) = ledger.stage(Stage::Libvirt, work).await else { return false };
+    if let Err(error) = saved {
+        let text = format!("{}: {error}; the domain itself is defined", DOMAIN_XML);
+        ledger.warn(Warning::new(Stage::Libvirt, "xml-not-saved", text));
+    }
+    ledger.report.domain = Some(domain);
+    true
+}
+
+/// `hyperexport convert`: the conversion alone.
+pub async fn convert(
+    manifest_path: &Path,
+    settings: &converter::Settings,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> RunReport {
+    let (mut ledger, opened) = open(manifest_path, progress, cancel);
+    let Some((manifest, output)) = opened else {
+        return ledger.report.finish(Outcome::Refused);
+    };
+    let needs = converter::Needs::from(&manifest);
+    let ready = async {
+        converter::preflight(&needs, &output, settings, cancel)
+            .await
+            .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))
+    };
+    if ledger.stage(Stage::Preflight, ready).await.is_none() {
+        let outcome = ledger.ended(Outcome::Refused);
+        return ledger.report.finish(outcome);
+    }
+    let claim = if settings.dry_run {
+        None
+    } else {
+        let makes = names(&converter::result_paths(&needs, &output));
+        match claim(&mut ledger, &output, makes) {
+            Some(claim) => Some(claim),
+            None => return ledger.report.finish(Outcome::Refused),
+        }
+    };
+    conversion(&mut ledger, &manifest, &output, settings).await;
+    end(ledger, claim)
+}
+
+/// `hyperexport define`: the domain alone.
+pub async fn define(
+    manifest_path: &Path,
+    target: &Target,
+    dry_run: bool,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> RunReport {
+    let (mut ledger, opened) = open(manifest_path, progress, cancel);
+    let Some((manifest, output)) = opened else {
+        return ledger.report.finish(Outcome::Refused);
+    };
+    let checked = ledger.stage(Stage::Preflight, check(&manifest, &output, target, cancel)).await;
+    let Some((disks, warnings)) = checked else {
+        return ledger.report.finish(Outcome::Refused);
+    };
+    ledger.warn_all(warnings);
+    ledger.report.converted = Some(disks.clone());
+    if dry_run {
+        ledger.report.plan = super::plan::definition(&manifest.source_vm(), target);
+        return ledger.report.finish(Outcome::Done);
+    }
+    let Some(claim) = claim(&mut ledger, &output, vec![DOMAIN_XML.to_owned()]) else {
+        return ledger.report.finish(Outcome::Refused);
+    };
+    definition(&mut ledger, &manifest, &output, &disks, target).await;
+    end(ledger, Some(claim))
+}
+
+/// Reads the manifest and begins a report about it.
+fn open<'a>(
+    path: &Path,
+    progress: &'a Progress,
+    cancel: &'a CancellationToken,
+) -> (Ledger<'a>, Option<(Manifest, PathBuf)>) {
+    let read = absolute(path)
+        .map_err(|error| {
+            Stopped::because(Stage::Manifest, format!("--manifest: {error}"), "give its path")
+        })
+        .and_then(|path| {
+            let stopped = |e: manifest::Error| Stopped::new(Stage::Manifest, &e, e.hint());
+            Ok((manifest::read(&path).map_err(stopped)?, path))
+        });
+    let place = path.parent().unwrap_or(path);
+    let mut ledger = Ledger::new(RunReport::begin("", place), progress, cancel);
+    match read {
+        Ok((manifest, path)) => {
+            let output = path.parent().unwrap_or(Path::new("/")).to_owned();
+            let report = &mut ledger.report;
+            report.vm = manifest.vm_name().to_owned();
+            report.vm_id = manifest.source.as_ref().and_then(|source| source.vm_id.clone());
+            report.output.clone_from(&output);
+            report.disks = earlier::exported_disks(&manifest).unwrap_or_default();
+            report.manifest = Some(path);
+            (ledger, Some((manifest, output)))
+        }
+        Err(stopped) => {
+            ledger.report.errors.push(stopped.failure);
+            (ledger, None)
+        }
+    }
+}
+
+/// What `define` needs: converted disks that are there, and a host that will take them.
+async fn check(
+    manifest: &Manifest,
+    output: &Path,
+    target: &Target,
+    cancel: &CancellationToken,
+) -> Result<(ConvertedDisks, Vec<Warning>), Stopped> {
+    let disks = converter::existing(manifest, output, &converter::Settings::default(), cancel)
+        .await
+        .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
+    let warnings = target::preflight(target, &manifest.source_vm(), &disks)
+        .await
+        .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
+    Ok((disks, warnings))
+}
+
+fn claim(ledger: &mut Ledger<'_>, output: &Path, makes: Vec<String>) -> Option<Claim> {
+    match Claim::take(output).and_then(|mut claim| claim.will_make(makes).map(|()| claim)) {
+        Ok(claim) => Some(claim),
+        Err(error) => {
+            let stopped = Stopped::new(Stage::Preflight, &error, error.hint());
+            ledger.report.errors.push(stopped.failure);
+            None
+        }
+    }
+}
+
+/// Ends a run of later stages alone.
+fn end(ledger: Ledger<'_>, claim: Option<Claim>) -> RunReport {
+    let outcome = match ledger.report.errors.is_empty() {
+        true => Outcome::Done,
+        false => ledger.ended(Outcome::Failed),
+    };
+    let keep = claim.is_some() && outcome == Outcome::Done;
+    ledger.close(outcome, claim, keep)
+}
+
+fn names(paths: &[PathBuf]) -> Vec<String> {
+    let names = paths.iter().filter_map(|path| path.file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+/// Writes a file whole or not at all; one of an earlier run is replaced.
+pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".hyperexport-tmp-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,32 @@
+//! The order of a migration: the only room that knows which stage follows which.
+//!
+//! ```text
+//!   preflight ──▶ export ──▶ manifest ──▶ conversion ──▶ libvirt
+//!       │            │           │             │             │
+//!    refused      failed      failed      partial: the export stands, the error
+//!  (exit code 4)       (exit code 1)      is in the report (exit code 0, or 3 if strict)
+//! ```
+//!
+//! Until `preflight` is through nothing has changed anywhere. A failed export leaves no disk
+//! behind; a failed conversion leaves no result; a failed libvirt stage leaves no volume and no
+//! domain.
+
+mod claim;
+mod earlier;
+mod job;
+mod later;
+mod plan;
+mod preflight;
+mod report;
+mod run;
+mod stages;
+mod summary;
+mod target;
+
+pub use job::{Job, Target};
+pub use later::{convert, define};
+pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus, chain};
+pub use run::run;
+
+/// File name of the domain's XML, as libvirt returned it, in the output directory.
+const DOMAIN_XML: &str = "domain.xml";

@@ -1,0 +1,91 @@
+//! What a run would do, line by line, for `--dry-run`.
+
+use std::path::Path;
+
+use super::earlier::Earlier;
+use super::job::{Job, Target};
+use super::preflight::Ready;
+use crate::model::{ByteSize, PowerState, SourceVm};
+use crate::{convert, manifest};
+
+/// The plan of a whole run.
+pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
+    let vm = &ready.vm;
+    let mut lines = vec![describe(vm)];
+    match &ready.earlier {
+        Earlier::Export(kept) => lines.push(format!("keep the export of {}", kept.taken_at)),
+        Earlier::Nothing => lines.extend(export(job, ready)),
+    }
+    if let Some(settings) = &job.conversion {
+        lines.extend(conversion(vm, &ready.output, settings));
+    }
+    if let Some(target) = &job.target {
+        lines.extend(definition(vm, target));
+    }
+    lines
+}
+
+/// The plan of the libvirt stage.
+pub fn definition(vm: &SourceVm, target: &Target) -> Vec<String> {
+    let name = target.domain_name(&vm.name);
+    let mut lines = vec![
+        format!("connect to {}", target.settings.uri),
+        format!("add {} volumes to the storage pool {}", vm.disks.len(), target.pool),
+        format!("define the domain {name}, {} on {}", nics(vm), target.bridge),
+    ];
+    if target.autostart {
+        lines.push(format!("set {name} to start with its host"));
+    }
+    lines
+}
+
+fn conversion(vm: &SourceVm, output: &Path, settings: &convert::Settings) -> Vec<String> {
+    let stages = settings.stages;
+    let named = [
+        ("inspect", stages.inspect),
+        ("fix", stages.fix),
+        ("convert", stages.convert),
+        ("validate", stages.validate),
+    ];
+    let on: Vec<_> = named.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+    let mut lines = vec![format!("run hyper2kvm on copies of the disks: {}", on.join(", "))];
+    if stages.convert && !settings.dry_run {
+        let paths = convert::result_paths(&vm.into(), output);
+        lines.extend(paths.iter().map(|path| format!("write {}", path.display())));
+    }
+    lines
+}
+
+fn describe(vm: &SourceVm) -> String {
+    let path = vm.inventory_path.as_deref().unwrap_or(&vm.name);
+    format!(
+        "{} ({}): {} CPUs, {}, {}, {} disks, {}",
+        path,
+        vm.id,
+        vm.cpu.vcpus,
+        ByteSize(vm.memory_mib << 20),
+        vm.guest.full_name,
+        vm.disks.len(),
+        nics(vm)
+    )
+}
+
+fn nics(vm: &SourceVm) -> String {
+    format!("{} network interfaces", vm.nics.len())
+}
+
+fn export(job: &Job, ready: &Ready) -> Vec<String> {
+    let vm = &ready.vm;
+    let mut lines = Vec::new();
+    if vm.power == PowerState::On && job.power_off {
+        lines.push(format!("shut {} down, or else power it off", vm.name));
+    }
+    for disk in &vm.disks {
+        let path = ready.output.join(format!("{}.vmdk", disk.id));
+        lines.push(format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display()));
+    }
+    if job.writes_manifest() {
+        lines.push(format!("write {}", ready.output.join(manifest::FILE_NAME).display()));
+    }
+    lines
+}

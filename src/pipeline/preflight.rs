@@ -1,0 +1,152 @@
+//! Every refusal that costs seconds, before anything changes anywhere.
+//!
+//! A vCenter that cannot be reached, a VM that cannot be exported, an output directory in use, a
+//! libvirt host that says no: all of these stop the run here. A converter or a libvirt host that
+//! is missing does not: the export is worth having without them, so they become warnings.
+
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::earlier::{self, Earlier};
+use super::job::{Job, Target, absolute};
+use super::report::{self, chain};
+use super::stages::Stopped;
+use super::{DOMAIN_XML, target};
+use crate::exporter::{self, VSphere};
+use crate::model::{ByteSize, SourceVm, Stage, Warning};
+use crate::{convert, manifest};
+
+/// A run that may begin, but for its source.
+pub struct Ready {
+    /// The VM as it is now.
+    pub vm: SourceVm,
+    /// Absolute path of the output directory.
+    pub output: PathBuf,
+    /// Names of the files that the run will make there.
+    pub makes: Vec<String>,
+    /// What there is to build on.
+    pub earlier: Earlier,
+    /// What is less than well.
+    pub warnings: Vec<Warning>,
+}
+
+/// Logs in.
+///
+/// # Errors
+/// [`Stopped`] when the source cannot be reached or says no.
+pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<VSphere, Stopped> {
+    tokio::select! {
+        source = VSphere::connect(job.source.clone()) => source.map_err(refused),
+        () = cancel.cancelled() => Err(interrupted()),
+    }
+}
+
+/// Checks all that can be checked without changing anything.
+///
+/// # Errors
+/// [`Stopped`] with the first reason to refuse.
+pub async fn check(
+    source: &VSphere,
+    job: &Job,
+    cancel: &CancellationToken,
+) -> Result<Ready, Stopped> {
+    let inspected = source.inspect(&job.vm).await.map_err(refused)?;
+    inspected.exportable(job.power_off).map_err(refused)?;
+    let vm = inspected.vm;
+    let output = absolute(&job.output_for(&vm.name)).map_err(|error| {
+        Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
+    })?;
+    let makes = files(job, &vm);
+    let earlier = earlier::look(&output, &vm, &makes)?;
+    let mut warnings: Vec<_> = space(&output, &vm).into_iter().collect();
+    if let Some(settings) = &job.conversion {
+        warnings.extend(converter(settings, &vm, cancel).await);
+    }
+    if let Some(target) = &job.target {
+        warnings.extend(host(target, &vm, &output).await?);
+    }
+    if cancel.is_cancelled() {
+        Err(interrupted())
+    } else {
+        Ok(Ready { vm, output, makes, earlier, warnings })
+    }
+}
+
+fn refused(error: exporter::Error) -> Stopped {
+    Stopped::new(Stage::Preflight, &error, error.hint())
+}
+
+fn interrupted() -> Stopped {
+    Stopped::because(Stage::Preflight, "interrupted", "run it again")
+}
+
+/// Names of all files that a run makes in its output directory.
+fn files(job: &Job, vm: &SourceVm) -> Vec<String> {
+    let mut names: Vec<_> = vm.disks.iter().map(|disk| format!("{}.vmdk", disk.id)).collect();
+    if job.writes_manifest() {
+        names.push(manifest::FILE_NAME.to_owned());
+    }
+    if job.conversion.is_some() {
+        let results = convert::result_paths(&vm.into(), Path::new(""));
+        names.extend(results.iter().map(|path| path.to_string_lossy().into_owned()));
+        names.push(convert::LOG.to_owned());
+    }
+    if job.target.is_some() {
+        names.push(DOMAIN_XML.to_owned());
+    }
+    names.push(report::FILE_NAME.to_owned());
+    names
+}
+
+/// Whether the disks will fit in the worst case. A thin disk may well be far smaller than what its
+/// guest sees, and only the transfer tells: so this is a warning.
+fn space(output: &Path, vm: &SourceVm) -> Option<Warning> {
+    let there = output.ancestors().find(|path| path.exists())?;
+    let free = nix::sys::statvfs::statvfs(there).ok()?;
+    let free = ByteSize(free.blocks_available() * free.fragment_size());
+    let most = ByteSize(vm.disks.iter().map(|disk| disk.capacity.0).sum());
+    (free < most).then(|| {
+        let text = format!(
+            "{} has {free} free; the disks of {} may need up to {most}",
+            there.display(),
+            vm.name
+        );
+        Warning::new(Stage::Preflight, "space-may-run-out", text)
+    })
+}
+
+/// A missing converter leaves a good export, so it only warns.
+async fn converter(
+    settings: &convert::Settings,
+    vm: &SourceVm,
+    cancel: &CancellationToken,
+) -> Vec<Warning> {
+    // Results in the way are the business of `earlier`, so a folder that cannot exist is given.
+    match convert::preflight(&vm.into(), Path::new("/nonexistent"), settings, cancel).await {
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            let text = with_hint(&error, error.hint());
+            vec![Warning::new(Stage::Preflight, "converter-unusable", text)]
+        }
+    }
+}
+
+/// A libvirt host that cannot be reached now may be there later; one that answers and says no
+/// will say no later, too.
+async fn host(target: &Target, vm: &SourceVm, output: &Path) -> Result<Vec<Warning>, Stopped> {
+    let disks = target::expected_disks(vm, &convert::result_paths(&vm.into(), output));
+    match target::preflight(target, vm, &disks).await {
+        Ok(warnings) => Ok(warnings),
+        Err(error) if target::is_unreachable(&error) => {
+            let text = with_hint(&error, error.hint());
+            Ok(vec![Warning::new(Stage::Preflight, "libvirt-unreachable", text)])
+        }
+        Err(error) => Err(Stopped::new(Stage::Preflight, &error, error.hint())),
+    }
+}
+
+fn with_hint(error: &dyn std::error::Error, hint: Option<String>) -> String {
+    let text = chain(error);
+    hint.map_or_else(|| text.clone(), |hint| format!("{text} ({hint})"))
+}

@@ -1,0 +1,171 @@
+//! What a run did, as `result.json` and `--json` tell it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::libvirt::DefinedDomain;
+use crate::model::{ConvertedDisks, ExportedDisk, Stage, Warning};
+
+/// File name of a run's report in its output directory.
+pub const FILE_NAME: &str = "result.json";
+
+/// The whole result of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Version of hyperexport that wrote it.
+    pub hyperexport_version: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Display name of the VM, or what was asked for if it was not found.
+    pub vm: String,
+    /// The source's id of the VM (vSphere: its moref), once it was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm_id: Option<String>,
+    /// Absolute path of the output directory.
+    pub output: PathBuf,
+    /// When it began.
+    pub started_at: jiff::Timestamp,
+    /// When it ended.
+    pub finished_at: jiff::Timestamp,
+    /// The stages that ran or were to run, in their order.
+    pub stages: Vec<StageReport>,
+    /// The exported disks.
+    #[serde(default)]
+    pub disks: Vec<ExportedDisk>,
+    /// The manifest, if it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<PathBuf>,
+    /// The converted disks, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converted: Option<ConvertedDisks>,
+    /// Which converter made them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converter: Option<String>,
+    /// The domain, if it was defined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DefinedDomain>,
+    /// What went less than well.
+    pub warnings: Vec<Warning>,
+    /// What failed; a failed later stage stands here although the run goes on.
+    pub errors: Vec<Failure>,
+    /// What a dry run would have done, line by line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything asked for was done.
+    Done,
+    /// The export is whole, a later stage failed.
+    Partial,
+    /// The run failed; nothing that looks finished is left.
+    Failed,
+    /// The run was refused before anything changed.
+    Refused,
+    /// The user interrupted it.
+    Interrupted,
+}
+
+/// One stage of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StageReport {
+    /// Which.
+    pub stage: Stage,
+    /// How it ended.
+    pub status: StageStatus,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// How a stage ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StageStatus {
+    /// Well.
+    Done,
+    /// Its result of an earlier run was found whole and kept.
+    Kept,
+    /// Not well.
+    Failed,
+    /// It was not reached, or its input was missing.
+    Skipped,
+}
+
+/// A failure with its causes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Where.
+    pub stage: Stage,
+    /// The error and its causes, `: ` between them.
+    pub message: String,
+    /// What to type next, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// The whole chain of `error` in one line.
+    pub fn new(stage: Stage, error: &dyn std::error::Error, hint: Option<String>) -> Self {
+        Self { stage, message: chain(error), hint }
+    }
+}
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some libraries repeat their cause's text in their own.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl RunReport {
+    /// The report of a run that has done nothing yet.
+    pub fn begin(vm: &str, output: &Path) -> Self {
+        let now = jiff::Timestamp::now();
+        Self {
+            hyperexport_version: env!("CARGO_PKG_VERSION").to_owned(),
+            outcome: Outcome::Failed,
+            vm: vm.to_owned(),
+            vm_id: None,
+            output: output.to_owned(),
+            started_at: now,
+            finished_at: now,
+            stages: Vec::new(),
+            disks: Vec::new(),
+            manifest: None,
+            converted: None,
+            converter: None,
+            domain: None,
+            warnings: Vec::new(),
+            errors: Vec::new(),
+            plan: Vec::new(),
+        }
+    }
+
+    /// Notes how a stage ended.
+    pub fn stage(&mut self, stage: Stage, status: StageStatus, took: Duration) {
+        // Milliseconds are enough for a person and stable for a diff.
+        let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
+        self.stages.push(StageReport { stage, status, seconds });
+    }
+
+    /// Ends the report.
+    pub fn finish(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self.finished_at = jiff::Timestamp::now();
+        self
+    }
+}

@@ -1,0 +1,215 @@
+//! One VM through all its stages.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::claim::Claim;
+use super::earlier::{Earlier, Kept};
+use super::job::Job;
+use super::preflight::{self, Ready};
+use super::report::{Outcome, RunReport, StageStatus};
+use super::stages::{Ledger, Stopped};
+use super::{later, plan, report};
+use crate::exporter::{ExportRequest, VSphere};
+use crate::manifest::{self, Manifest};
+use crate::model::{ExportedDisk, ExportedVm, PowerState, SourceVm, Stage, Warning};
+use crate::progress::Progress;
+
+/// How long a guest may take to shut down before its VM is powered off.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Does what `job` asks for, and tells how it went. Errors stand in the report.
+pub async fn run(job: Job, progress: &Progress, cancel: &CancellationToken) -> RunReport {
+    let report = RunReport::begin(&job.vm, &job.output_for(&job.vm));
+    let mut ledger = Ledger::new(report, progress, cancel);
+    let (outcome, claim) = whole(&job, &mut ledger).await;
+    // A failed export leaves nothing, so there is nothing that a report could lie beside.
+    let keep = claim.is_some() && !ledger.report.disks.is_empty();
+    ledger.close(outcome, claim, keep)
+}
+
+/// All stages; returns how the run ended, and the output directory if it came to claim it.
+async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
+    let Some((source, ready)) = ledger.stage(Stage::Preflight, open(job, ledger.cancel)).await
+    else {
+        return (ledger.ended(Outcome::Refused), None);
+    };
+    ledger.report.vm.clone_from(&ready.vm.name);
+    ledger.report.vm_id = Some(ready.vm.id.clone());
+    ledger.report.output.clone_from(&ready.output);
+    ledger.warn_all(ready.warnings.iter().cloned());
+    if job.dry_run {
+        ledger.report.plan = plan::whole(job, &ready);
+        close(source, ledger).await;
+        return (Outcome::Done, None);
+    }
+    let claim = match take(&ready) {
+        Ok(claim) => claim,
+        Err(stopped) => {
+            ledger.report.errors.push(stopped.failure);
+            close(source, ledger).await;
+            return (Outcome::Refused, None);
+        }
+    };
+    let fetched = fetch(job, &source, &ready, ledger).await;
+    close(source, ledger).await;
+    let outcome = match fetched {
+        None => ledger.ended(Outcome::Failed),
+        Some(fetched) => finish(job, fetched, &ready.output, ledger).await,
+    };
+    (outcome, Some(claim))
+}
+
+/// Logs in and checks; logs out again when the run is refused.
+async fn open(job: &Job, cancel: &CancellationToken) -> Result<(VSphere, Ready), Stopped> {
+    let source = preflight::connect(job, cancel).await?;
+    match preflight::check(&source, job, cancel).await {
+        Ok(ready) => Ok((source, ready)),
+        Err(stopped) => {
+            if let Err(error) = source.close().await {
+                tracing::warn!(error = report::chain(&error), "log out");
+            }
+            Err(stopped)
+        }
+    }
+}
+
+/// What follows the export.
+async fn finish(job: &Job, fetched: Fetched, output: &Path, ledger: &mut Ledger<'_>) -> Outcome {
+    let (Some(settings), Some(manifest)) = (&job.conversion, &fetched.manifest) else {
+        return Outcome::Done;
+    };
+    let converted = match fetched.converted {
+        Some(disks) => {
+            ledger.without(Stage::Pipeline, StageStatus::Kept);
+            ledger.report.converted = Some(disks.clone());
+            Some(disks)
+        }
+        None => later::conversion(ledger, manifest, output, settings).await,
+    };
+    if let Some(target) = &job.target {
+        match &converted {
+            Some(disks) => {
+                later::definition(ledger, manifest, output, disks, target).await;
+            }
+            None => ledger.without(Stage::Libvirt, StageStatus::Skipped),
+        }
+    }
+    if ledger.report.errors.is_empty() { Outcome::Done } else { ledger.ended(Outcome::Partial) }
+}
+
+/// What the later stages work from.
+struct Fetched {
+    manifest: Option<Manifest>,
+    converted: Option<crate::model::ConvertedDisks>,
+}
+
+/// Claims the output directory and removes what a dead run left there.
+fn take(ready: &Ready) -> Result<Claim, Stopped> {
+    let stopped = |error: &super::claim::Error| Stopped::new(Stage::Preflight, error, error.hint());
+    let mut claim = Claim::take(&ready.output).map_err(|e| stopped(&e))?;
+    let kept = ready.earlier.kept_names();
+    claim.remove_leftovers(&kept).map_err(|e| stopped(&e))?;
+    let makes = ready.makes.iter().filter(|name| !kept.contains(name)).cloned().collect();
+    claim.will_make(makes).map_err(|e| stopped(&e))?;
+    Ok(claim)
+}
+
+/// Export and manifest, or what an earlier run left of them.
+async fn fetch(
+    job: &Job,
+    source: &VSphere,
+    ready: &Ready,
+    ledger: &mut Ledger<'_>,
+) -> Option<Fetched> {
+    if let Earlier::Export(kept) = &ready.earlier {
+        return keep(kept, ledger).await;
+    }
+    let exported =
+        ledger.stage(Stage::Export, export(job, source, ready, ledger.progress, ledger.cancel));
+    let exported = exported.await?;
+    ledger.warn_all(exported.warnings.iter().cloned());
+    ledger.report.disks.clone_from(&exported.disks);
+    if !job.writes_manifest() {
+        return Some(Fetched { manifest: None, converted: None });
+    }
+    let written = ledger.stage(Stage::Manifest, write_manifest(job, &exported, &ready.output));
+    let manifest = written.await;
+    if manifest.is_none() {
+        remove_disks(&exported.disks, ledger);
+        ledger.report.disks.clear();
+    }
+    let manifest = manifest?;
+    ledger.report.manifest = Some(ready.output.join(manifest::FILE_NAME));
+    Some(Fetched { manifest: Some(manifest), converted: None })
+}
+
+/// An export that an earlier run made, if every file still has its sum.
+async fn keep(kept: &Kept, ledger: &mut Ledger<'_>) -> Option<Fetched> {
+    ledger.progress.note(format!("the export of {} is there: checking its sums", kept.taken_at));
+    let check = kept.check_sums(ledger.progress, ledger.cancel);
+    ledger.stage_as(Stage::Export, StageStatus::Kept, check).await?;
+    ledger.without(Stage::Manifest, StageStatus::Kept);
+    ledger.report.disks.clone_from(&kept.disks);
+    ledger.report.manifest = Some(kept.manifest_path.clone());
+    Some(Fetched { manifest: Some(kept.manifest.clone()), converted: kept.converted.clone() })
+}
+
+/// Shuts the VM down if that was asked for, and fetches its disks.
+async fn export(
+    job: &Job,
+    source: &VSphere,
+    ready: &Ready,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<ExportedVm, Stopped> {
+    let stopped = |error: crate::exporter::Error| Stopped::new(Stage::Export, &error, error.hint());
+    let vm = &ready.vm;
+    if vm.power == PowerState::On && job.power_off {
+        power_off(source, vm, progress, cancel).await.map_err(stopped)?;
+    }
+    let request = ExportRequest { directory: ready.output.clone() };
+    source.export(vm, &request, progress, cancel).await.map_err(stopped)
+}
+
+async fn power_off(
+    source: &VSphere,
+    vm: &SourceVm,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<(), crate::exporter::Error> {
+    progress.note(format!("shutting down {}", vm.name));
+    source.power_off(vm, SHUTDOWN_TIMEOUT, progress, cancel).await
+}
+
+async fn write_manifest(
+    job: &Job,
+    exported: &ExportedVm,
+    output: &Path,
+) -> Result<Manifest, Stopped> {
+    let stopped = |error: manifest::Error| Stopped::new(Stage::Manifest, &error, error.hint());
+    let options = later::build_options(job.conversion.as_ref(), output);
+    let manifest = manifest::build(exported, &options);
+    let path = output.join(manifest::FILE_NAME);
+    manifest::write(&manifest, &path, manifest::Overwrite::No).map_err(stopped)?;
+    Ok(manifest)
+}
+
+/// A failed run leaves no disk behind that looks like an export.
+fn remove_disks(disks: &[ExportedDisk], ledger: &mut Ledger<'_>) {
+    for disk in disks {
+        if let Err(error) = std::fs::remove_file(&disk.path) {
+            let text = format!("remove {}: {error}", disk.path.display());
+            ledger.warn(Warning::new(Stage::Export, "leftover", text));
+        }
+    }
+}
+
+async fn close(source: VSphere, ledger: &mut Ledger<'_>) {
+    if let Err(error) = source.close().await {
+        let text = format!("log out: {}", report::chain(&error));
+        ledger.warn(Warning::new(Stage::Export, "session-left", text));
+    }
+}

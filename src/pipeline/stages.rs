@@ -1,0 +1,124 @@
+//! Bookkeeping around a stage: its events, its time, its end in the report.
+
+use std::future::Future;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use super::claim::Claim;
+use super::later;
+use super::report::{self, Failure, Outcome, RunReport, StageStatus};
+use crate::model::{Stage, Warning};
+use crate::progress::{Event, Progress};
+
+/// A failed stage, in words.
+pub struct Stopped {
+    /// The error and its causes.
+    pub failure: Failure,
+}
+
+impl Stopped {
+    /// What `error` says, with what to type next.
+    pub fn new(stage: Stage, error: &dyn std::error::Error, hint: Option<String>) -> Self {
+        Self { failure: Failure::new(stage, error, hint) }
+    }
+
+    /// A refusal of our own.
+    pub fn because(stage: Stage, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let failure = Failure { stage, message: message.into(), hint: Some(hint.into()) };
+        Self { failure }
+    }
+}
+
+/// What every stage of a run needs.
+pub struct Ledger<'a> {
+    /// What is known so far.
+    pub report: RunReport,
+    /// Where events go.
+    pub progress: &'a Progress,
+    /// Cancelled when the user wants to stop.
+    pub cancel: &'a CancellationToken,
+}
+
+impl<'a> Ledger<'a> {
+    /// An empty ledger.
+    pub fn new(report: RunReport, progress: &'a Progress, cancel: &'a CancellationToken) -> Self {
+        Self { report, progress, cancel }
+    }
+
+    /// Runs `work` as `stage`, and notes how long it took and how it ended.
+    pub async fn stage<T>(
+        &mut self,
+        stage: Stage,
+        work: impl Future<Output = Result<T, Stopped>>,
+    ) -> Option<T> {
+        self.stage_as(stage, StageStatus::Done, work).await
+    }
+
+    /// The same for work whose good end has a name of its own.
+    pub async fn stage_as<T>(
+        &mut self,
+        stage: Stage,
+        good: StageStatus,
+        work: impl Future<Output = Result<T, Stopped>>,
+    ) -> Option<T> {
+        self.progress.send(Event::StageStarted(stage));
+        let begun = Instant::now();
+        let done = work.await;
+        let took = begun.elapsed();
+        self.progress.send(Event::StageFinished(stage, took));
+        match done {
+            Ok(value) => {
+                self.report.stage(stage, good, took);
+                Some(value)
+            }
+            Err(stopped) => {
+                self.report.stage(stage, StageStatus::Failed, took);
+                self.report.errors.push(stopped.failure);
+                None
+            }
+        }
+    }
+
+    /// Notes a stage that did not run.
+    pub fn without(&mut self, stage: Stage, status: StageStatus) {
+        self.report.stage(stage, status, std::time::Duration::ZERO);
+    }
+
+    /// Tells and keeps a warning.
+    pub fn warn(&mut self, warning: Warning) {
+        self.progress.send(Event::Warned(warning.clone()));
+        self.report.warnings.push(warning);
+    }
+
+    /// Tells and keeps warnings.
+    pub fn warn_all(&mut self, warnings: impl IntoIterator<Item = Warning>) {
+        warnings.into_iter().for_each(|warning| self.warn(warning));
+    }
+
+    /// How a run ended that did not come to its good end.
+    pub fn ended(&self, outcome: Outcome) -> Outcome {
+        if self.cancel.is_cancelled() { Outcome::Interrupted } else { outcome }
+    }
+
+    /// Ends the run: `result.json` is written if it is to be kept, then the output directory is
+    /// given free. In this order: a kill in between leaves a marker and a result, never neither.
+    pub fn close(mut self, outcome: Outcome, claim: Option<Claim>, keep: bool) -> RunReport {
+        self.report = self.report.finish(outcome);
+        if keep && let Err(error) = save_result(&self.report) {
+            let text = format!("write {}: {error}", report::FILE_NAME);
+            self.warn(Warning::new(Stage::Export, "result-not-saved", text));
+        }
+        if let Some(claim) = claim
+            && let Err(error) = claim.release()
+        {
+            self.warn(Warning::new(Stage::Export, "marker-stays", report::chain(&error)));
+        }
+        self.report
+    }
+}
+
+fn save_result(report: &RunReport) -> std::io::Result<()> {
+    let text = serde_json::to_vec_pretty(report)?;
+    later::save(&report.output.join(report::FILE_NAME), &text)
+}

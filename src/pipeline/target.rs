@@ -1,0 +1,98 @@
+//! From the pipeline's words to the libvirt room's: one target, one VM.
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use super::job::Target;
+use crate::domain::{HostCapabilities, PlanOptions};
+use crate::libvirt::{self, DefinedDomain, Error, ImportRequest, PoolChoice};
+use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, SourceVm, Warning};
+use crate::progress::Progress;
+
+/// Asks the target whether it will take the VM. Changes nothing there.
+///
+/// # Errors
+/// The first refusal.
+pub async fn preflight(
+    target: &Target,
+    vm: &SourceVm,
+    disks: &ConvertedDisks,
+) -> Result<Vec<Warning>, Error> {
+    let host = Host::connect(target).await?;
+    host.connection.preflight(&host.request(target, vm, disks)).await
+}
+
+/// Gives the VM to the target.
+///
+/// # Errors
+/// What failed; everything that was made there is taken back.
+pub async fn import(
+    target: &Target,
+    vm: &SourceVm,
+    disks: &ConvertedDisks,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<DefinedDomain, Error> {
+    let host = Host::connect(target).await?;
+    host.connection.import(&host.request(target, vm, disks), progress, cancel).await
+}
+
+/// Whether the daemon may just not be running now.
+pub fn is_unreachable(error: &Error) -> bool {
+    matches!(error, Error::Unreachable { .. } | Error::PermissionDenied { .. })
+}
+
+/// The disks as a conversion will leave them at `paths`, boot disk first: for a preflight before
+/// there is one. How much of its capacity each will occupy is not known then.
+pub fn expected_disks(vm: &SourceVm, paths: &[PathBuf]) -> ConvertedDisks {
+    let mut disks: Vec<_> = vm.disks.iter().collect();
+    disks.sort_by_key(|disk| disk.boot_order);
+    let expected = disks.iter().zip(paths).map(|(disk, path)| ConvertedDisk {
+        id: disk.id.clone(),
+        path: path.clone(),
+        format: DiskFormat::Qcow2,
+        capacity: disk.capacity,
+        allocated: ByteSize(0),
+        boot_order: disk.boot_order,
+    });
+    ConvertedDisks(expected.collect())
+}
+
+/// A connected target and what was asked of it.
+struct Host {
+    connection: libvirt::Target,
+    capabilities: HostCapabilities,
+    options: PlanOptions,
+    pool: PoolChoice,
+}
+
+impl Host {
+    async fn connect(target: &Target) -> Result<Self, Error> {
+        let connection = libvirt::Target::connect(&target.settings).await?;
+        let capabilities = connection.capabilities().await?;
+        let options = PlanOptions {
+            name: target.name.clone(),
+            domain_type: target.domain_type,
+            bridge: target.bridge.clone(),
+        };
+        let pool = PoolChoice { name: target.pool.clone(), path: target.pool_path.clone() };
+        Ok(Self { connection, capabilities, options, pool })
+    }
+
+    fn request<'a>(
+        &'a self,
+        target: &Target,
+        vm: &'a SourceVm,
+        disks: &'a ConvertedDisks,
+    ) -> ImportRequest<'a> {
+        ImportRequest {
+            vm,
+            disks,
+            host: &self.capabilities,
+            options: &self.options,
+            pool: &self.pool,
+            autostart: target.autostart,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The environment variables that mean something to hyperexport, read once.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::model::Secret;
+
+/// What the environment says. The `GOVC_*` names are govc's own, so that one set-up serves both.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `GOVC_URL`: address of the vCenter, perhaps with a user and a password.
+    pub govc_url: Option<String>,
+    /// `GOVC_USERNAME`.
+    pub govc_username: Option<String>,
+    /// `GOVC_PASSWORD`.
+    pub govc_password: Option<Secret>,
+    /// `GOVC_INSECURE`: `1` or `true` switches certificate checks off.
+    pub govc_insecure: bool,
+    /// `GOVC_TLS_CA_CERTS`: PEM files of trusted authorities, `:` between them.
+    pub govc_ca_files: Vec<PathBuf>,
+    /// `PATH`.
+    pub path: OsString,
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `LIBGUESTFS_BACKEND_SETTINGS`: handed to the converter's appliance.
+    pub libguestfs_backend_settings: Option<String>,
+}
+
+impl Environment {
+    /// Reads the environment of this process. An empty variable counts as unset.
+    pub fn read() -> Self {
+        let text = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            govc_url: text("GOVC_URL"),
+            govc_username: text("GOVC_USERNAME"),
+            govc_password: text("GOVC_PASSWORD").map(Secret::new),
+            govc_insecure: text("GOVC_INSECURE").is_some_and(|v| v == "1" || v == "true"),
+            govc_ca_files: text("GOVC_TLS_CA_CERTS")
+                .map(|paths| env::split_paths(&paths).collect())
+                .unwrap_or_default(),
+            path: env::var_os("PATH").unwrap_or_default(),
+            home: env::var_os("HOME").map(PathBuf::from),
+            libguestfs_backend_settings: text("LIBGUESTFS_BACKEND_SETTINGS"),
+        }
+    }
+}

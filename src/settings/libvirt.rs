@@ -1,0 +1,76 @@
+//! Which libvirt gets the result, and how the domain there is to be.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::domain::DomainType;
+use crate::libvirt;
+use crate::pipeline::Target;
+
+const HEADING: &str = "Target (libvirt)";
+
+/// Flags about the domain; `define --manifest` has them too.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = HEADING)]
+pub struct LibvirtArgs {
+    /// Which libvirt
+    #[arg(long, value_name = "URI", default_value = "qemu:///system")]
+    pub libvirt_uri: String,
+    /// Name of the domain [default: the VM's, in lower case with dashes]
+    #[arg(long, value_name = "NAME")]
+    pub libvirt_name: Option<String>,
+    /// Start the domain whenever the host starts
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
+    pub libvirt_autostart: bool,
+    /// Bridge that the network interfaces join
+    #[arg(long, value_name = "BRIDGE", default_value = "virbr0")]
+    pub libvirt_bridge: String,
+    /// Storage pool that gets the disks
+    #[arg(long, value_name = "POOL", default_value = "default")]
+    pub libvirt_pool: String,
+    /// Make the pool over this folder if there is none of that name
+    #[arg(long, value_name = "DIR")]
+    pub libvirt_pool_path: Option<PathBuf>,
+    /// Run the domain on KVM or on emulation (auto: what the host can do)
+    #[arg(long, value_name = "TYPE", default_value = "auto")]
+    pub libvirt_domain_type: DomainTypeArg,
+}
+
+/// libvirt wants whole paths; a relative one can only be meant from here.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Choice of the domain type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DomainTypeArg {
+    /// KVM when it really runs, else emulation.
+    Auto,
+    /// Hardware virtualization.
+    Kvm,
+    /// Emulation (TCG).
+    Qemu,
+}
+
+impl LibvirtArgs {
+    /// The target of a run.
+    pub fn resolve(&self) -> Target {
+        Target {
+            settings: libvirt::Settings {
+                uri: self.libvirt_uri.clone(),
+                transfer: libvirt::Transfer::Auto,
+            },
+            name: self.libvirt_name.clone(),
+            autostart: self.libvirt_autostart,
+            bridge: self.libvirt_bridge.clone(),
+            pool: self.libvirt_pool.clone(),
+            pool_path: self.libvirt_pool_path.as_deref().map(absolute),
+            domain_type: match self.libvirt_domain_type {
+                DomainTypeArg::Auto => None,
+                DomainTypeArg::Kvm => Some(DomainType::Kvm),
+                DomainTypeArg::Qemu => Some(DomainType::Qemu),
+            },
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Flags and environment, resolved once into the settings of each room.
+//!
+//! The groups of flags live here, so that a flag and what it means stand in one file; `cli` puts
+//! the groups together. This is the only room that reads the environment.
+
+mod environment;
+mod libvirt;
+mod pipeline;
+mod vsphere;
+
+pub use environment::Environment;
+pub use libvirt::LibvirtArgs;
+pub use pipeline::{PipelineArgs, StageArgs};
+pub use vsphere::VsphereArgs;
+
+use std::io;
+use std::path::PathBuf;
+
+/// A command line or environment that cannot be meant: exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something needed was not given.
+    #[error("{what} is missing")]
+    Missing {
+        /// What.
+        what: &'static str,
+        /// How to give it.
+        hint: &'static str,
+    },
+    /// Something does not fit.
+    #[error("{0}")]
+    Invalid(String),
+    /// A password in the command line can be read by every user of the machine.
+    #[error("the URL contains a password")]
+    PasswordInUrl,
+    /// The password file cannot be read.
+    #[error("read the password from {}", path.display())]
+    PasswordFile {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The vCenter's address or trust cannot be used.
+    #[error(transparent)]
+    Vsphere(#[from] crate::exporter::Error),
+}
+
+impl Error {
+    /// What to type next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { hint, .. } => Some((*hint).to_owned()),
+            Self::PasswordInUrl => Some(
+                "give the password by --password-file FILE, --password-file - or GOVC_PASSWORD"
+                    .to_owned(),
+            ),
+            Self::Vsphere(error) => error.hint(),
+            Self::Invalid(_) | Self::PasswordFile { .. } => None,
+        }
+    }
+}

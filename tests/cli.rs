@@ -1,0 +1,122 @@
+//! The command line as a user meets it: help, docs, usage errors, exit codes.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn hyperexport(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hyperexport"))
+        .args(args)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .output()
+        .expect("hyperexport runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+#[test]
+fn help_fits_eighty_columns_and_groups_flags() {
+    for args in
+        [&["--help"][..], &["list", "--help"], &["convert", "--help"], &["define", "--help"]]
+    {
+        let output = hyperexport(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        let help = stdout(&output);
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{args:?}: too long: {line}");
+        }
+        assert!(help.contains("Output:"), "{args:?}: {help}");
+    }
+    let help = stdout(&hyperexport(&["--help"]));
+    for heading in
+        ["Export:", "Source (vSphere):", "Conversion (hyper2kvm):", "Target (libvirt):", "Run:"]
+    {
+        assert!(help.contains(heading), "{heading} is missing:\n{help}");
+    }
+}
+
+#[test]
+fn switches_take_a_value_or_none() {
+    for switch in ["--pipeline-fix", "--pipeline-fix=true", "--pipeline-fix=false", "--insecure"] {
+        let output = hyperexport(&[switch, "--vm", "x"]);
+        // Parsed: the complaint is about what is missing, not about the switch.
+        assert!(stderr(&output).contains("the address of the vCenter is missing"), "{switch}");
+        assert_eq!(output.status.code(), Some(2), "{switch}");
+    }
+    let output = hyperexport(&["--pipeline-fix=maybe", "--vm", "x"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("maybe"), "{}", stderr(&output));
+}
+
+#[test]
+fn usage_errors_exit_with_2_and_say_what_to_type() {
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "the VM is missing"),
+        (&["--no-such-flag"], "--no-such-flag"),
+        (&["--vm", "x", "--compress-level", "10"], "10"),
+        (&["--vm", "x", "--pipeline-timeout", "soon"], "90s, 30m or 1h"),
+        (&["--vm", "x", "--libvirt"], "--libvirt needs --pipeline"),
+        (&["--vm", "x", "--url", "https://u:hunter2@vc/sdk"], "the URL contains a password"),
+        (&["list"], "the address of the vCenter is missing"),
+        (&["convert"], "--manifest"),
+    ];
+    for (args, expected) in cases {
+        let output = hyperexport(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{args:?}: {}", stderr(&output));
+        assert!(!stderr(&output).contains("hunter2"), "a password is repeated");
+    }
+}
+
+#[test]
+fn durations_are_read_as_people_write_them() {
+    for duration in ["90s", "30m", "1h"] {
+        let output = hyperexport(&["--vm", "x", "--pipeline-timeout", duration]);
+        assert!(stderr(&output).contains("the address of the vCenter"), "{duration}");
+    }
+}
+
+#[test]
+fn a_missing_manifest_is_refused_with_its_path() {
+    let output = hyperexport(&["define", "--manifest", "/no/such/manifest.json"]);
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    assert!(stderr(&output).contains("/no/such/manifest.json"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_reference_in_docs_is_that_of_the_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+    let reference = reference();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &reference).expect("docs/cli.md is written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == reference, "docs/cli.md is old: UPDATE_GOLDEN=1 cargo test --test cli");
+}
+
+/// `docs/cli.md`: the help of every command.
+fn reference() -> String {
+    let mut text = String::from(
+        "# Command line\n\nMade from the program's own help by `UPDATE_GOLDEN=1 cargo test --test cli`.\n",
+    );
+    let mut command = hyperexport::cli::command();
+    command.build();
+    let mut add = |title: &str, command: &mut clap::Command| {
+        let help = command.render_long_help();
+        write!(text, "\n## {title}\n\n```text\n{help}```\n").expect("a string takes it");
+    };
+    add("hyperexport", &mut command.clone());
+    for sub in command.get_subcommands_mut() {
+        let title = format!("hyperexport {}", sub.get_name());
+        add(&title, sub);
+    }
+    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,157 @@
+//! The export when the source says no, the user stops it, or it is killed.
+
+mod support;
+
+use std::io::Read;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+use support::job::{Ended, Job, assert_same_disk};
+use support::vcsim::raw_disk;
+
+/// A VM with one disk of incompressible data, so that a slow link takes its time.
+fn job() -> Option<Job> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = dir.path().join("0.raw");
+    raw_disk(&disk, 16, 7);
+    let inventory =
+        json!({"vms": [{"name": "web01", "firmware": "bios", "disks": [{"file": disk}]}]});
+    Job::new(dir, &inventory, &[])
+}
+
+fn assert_exported(job: &Job) {
+    let source = &job.sim.vm("web01").disks.as_ref().expect("disks")[0].raw;
+    assert_same_disk((source, "raw"), (&job.file("disk-0.vmdk"), "vmdk"));
+}
+
+/// Waits until bytes of the first disk have arrived.
+fn wait_for_bytes(job: &Job, child: &mut Child) {
+    let part = job.file("disk-0.vmdk.part");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !part.metadata().is_ok_and(|file| file.len() > 0) {
+        assert!(Instant::now() < deadline, "no byte arrives: {:?}", job.files());
+        assert!(child.try_wait().expect("a child").is_none(), "it ended: {}", said(child));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn said(child: &mut Child) -> String {
+    let mut text = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut text).expect("UTF-8");
+    text
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("it lives");
+}
+
+#[test]
+fn ctrl_c_gives_the_lease_back_and_leaves_nothing() {
+    let Some(job) = job() else { return };
+    job.faults(&json!({"nfc_rate": 400_000}));
+    let mut child = job.start("web01", &["--manifest"]);
+    wait_for_bytes(&job, &mut child);
+    signal(&child, Signal::SIGINT);
+    let ended = Ended::from(child.wait_with_output().expect("it ends")).expect(130);
+    assert_eq!(ended.json["outcome"], "interrupted", "{}", ended.stdout);
+    assert!(job.files().is_empty(), "{:?}", job.files());
+    job.assert_source_is_free();
+    let state = job.state();
+    assert_eq!(state["leases"][0]["State"], "error", "the lease was not aborted: {state}");
+
+    job.faults(&json!({}));
+    job.run("web01", &["--manifest"]).expect(0);
+    assert_exported(&job);
+}
+
+#[test]
+fn after_a_kill_the_same_command_succeeds() {
+    let Some(job) = job() else { return };
+    job.faults(&json!({"nfc_rate": 400_000}));
+    let mut child = job.start("web01", &["--manifest"]);
+    wait_for_bytes(&job, &mut child);
+    signal(&child, Signal::SIGKILL);
+    child.wait().expect("it is dead");
+    assert!(!job.file("disk-0.vmdk").exists(), "half a disk carries its final name");
+
+    // The dead run's lease holds the VM until its session is gone.
+    job.faults(&json!({}));
+    job.expire();
+    job.run("web01", &["--manifest"]).expect(0);
+    assert_exported(&job);
+    assert_eq!(job.files(), ["disk-0.vmdk", "manifest.json", "result.json"]);
+}
+
+#[test]
+fn a_second_run_into_the_same_folder_is_refused() {
+    let Some(job) = job() else { return };
+    job.faults(&json!({"nfc_rate": 400_000}));
+    let mut child = job.start("web01", &[]);
+    wait_for_bytes(&job, &mut child);
+    job.run("web01", &[]).expect(4).said("another run works in");
+    signal(&child, Signal::SIGINT);
+    child.wait().expect("it ends");
+}
+
+#[test]
+fn a_running_vm_is_refused_unless_it_may_be_powered_off() {
+    let Some(job) = job() else { return };
+    job.power("web01", true);
+    let ended = job.run("web01", &[]).expect(4);
+    ended.said("--power-off");
+    assert_eq!((job.leases(), job.output().exists()), (0, false));
+
+    job.run("web01", &["--power-off"]).expect(0);
+    assert_exported(&job);
+    job.assert_source_is_free();
+}
+
+#[test]
+fn a_wrong_password_is_refused_and_not_repeated() {
+    let Some(job) = job() else { return };
+    std::fs::write(job.dir.path().join("password"), "hunter2").expect("written");
+    let ended = job.run("web01", &[]).expect(4);
+    ended.said("incorrect user name or password");
+    assert!(!ended.stderr.contains("hunter2") && !ended.stdout.contains("hunter2"));
+    assert!(!job.output().exists());
+}
+
+#[test]
+fn a_wrong_thumbprint_is_refused_with_both_thumbprints() {
+    let Some(job) = job() else { return };
+    let wrong = "AA:".repeat(31) + "AA";
+    let mut command = job.bare(&["--vm", "web01", "--url", &job.sim.url, "--thumbprint", &wrong]);
+    command.args(["--username", &job.sim.user, "--password-file"]);
+    command.arg(job.dir.path().join("password"));
+    let ended = Ended::from(command.output().expect("hyperexport runs")).expect(4);
+    ended.said(&wrong);
+    ended.said(&job.sim.sha256);
+    job.assert_source_is_free();
+}
+
+#[test]
+fn a_file_of_the_user_is_never_touched() {
+    let Some(job) = job() else { return };
+    std::fs::create_dir(job.output()).expect("made");
+    std::fs::write(job.file("disk-0.vmdk"), "the user's").expect("written");
+    job.run("web01", &[]).expect(4).said("disk-0.vmdk is in the way");
+    assert_eq!(std::fs::read_to_string(job.file("disk-0.vmdk")).expect("there"), "the user's");
+    assert_eq!(job.files(), ["disk-0.vmdk"]);
+    assert_eq!(job.leases(), 0);
+}
+
+#[test]
+fn a_broken_stream_fails_and_leaves_nothing() {
+    let Some(job) = job() else { return };
+    job.faults(&json!({"nfc_truncate_after": 300_000, "nfc_truncate_count": 100}));
+    let ended = job.run("web01", &["--manifest"]).expect(1);
+    ended.said("disk-0");
+    assert!(job.files().is_empty(), "{:?}", job.files());
+    job.assert_source_is_free();
+    job.faults(&json!({}));
+    job.run("web01", &["--manifest"]).expect(0);
+    assert_exported(&job);
+}

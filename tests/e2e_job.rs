@@ -1,0 +1,304 @@
+//! The main job with small disks: what a user meets when all goes well, and when something is
+//! wrong with the libvirt host or hyper2kvm.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::hyper2kvm;
+use support::job::{Ended, Job, assert_same_disk, assert_valid_domain, read_json};
+use support::libvirtd::{self, Names};
+use support::vcsim::raw_disk;
+
+/// A VM with two small disks that hold no operating system.
+fn job() -> Option<Job> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let disks: Vec<_> = (0..2)
+        .map(|n| {
+            let path = dir.path().join(format!("{n}.raw"));
+            raw_disk(&path, 24 - 8 * n, n + 1);
+            json!({"file": path})
+        })
+        .collect();
+    let inventory = json!({"vms": [{
+        "name": "web01", "cpu": 2, "memory_mb": 512, "firmware": "bios",
+        "guest_id": "ubuntu64Guest", "disks": disks, "nics": [{"mac": "00:50:56:aa:bb:01"}],
+    }]});
+    Job::new(dir, &inventory, &[])
+}
+
+/// The real hyper2kvm.
+fn real() -> Option<PathBuf> {
+    hyper2kvm::real()
+}
+
+/// Flags for a conversion that needs no operating system on the disk.
+fn convert(hyper2kvm: &Path) -> Vec<String> {
+    let path = hyper2kvm.to_str().expect("UTF-8");
+    ["--pipeline", "--pipeline-fix=false", "--hyper2kvm-path", path].map(String::from).to_vec()
+}
+
+/// Flags for a pool and a domain of this test alone.
+fn define(job: &Job, names: &Names) -> Vec<String> {
+    let pool = job.dir.path().join("pool");
+    [
+        "--libvirt-name",
+        &names.name("vm"),
+        "--libvirt-pool",
+        &names.name("pool"),
+        "--libvirt-pool-path",
+        pool.to_str().expect("UTF-8"),
+    ]
+    .map(String::from)
+    .to_vec()
+}
+
+fn run(job: &Job, flags: &[Vec<String>]) -> Ended {
+    let flags: Vec<_> = flags.iter().flatten().map(String::as_str).collect();
+    job.run("web01", &flags)
+}
+
+fn flags(list: &[&str]) -> Vec<String> {
+    list.iter().map(|flag| (*flag).to_owned()).collect()
+}
+
+/// The raw content of a disk of the VM.
+fn source(job: &Job, disk: usize) -> &Path {
+    &job.sim.vm("web01").disks.as_ref().expect("disks")[disk].raw
+}
+
+#[test]
+fn every_byte_of_every_disk_arrives_in_the_pool() {
+    let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
+    let Some(job) = job() else { return };
+    let names = Names::new();
+    let all = [convert(&hyper2kvm), flags(&["--libvirt"]), define(&job, &names)];
+    let ended = run(&job, &all).expect(0);
+    assert_eq!(ended.json["outcome"], "done", "{}", ended.stdout);
+    assert_eq!(
+        job.files(),
+        [
+            "disk-0.vmdk",
+            "disk-1.vmdk",
+            "domain.xml",
+            "hyper2kvm.log",
+            "manifest.json",
+            "result.json",
+            "web01-disk-1.qcow2",
+            "web01.qcow2"
+        ]
+    );
+    for (disk, result) in [(0, "web01.qcow2"), (1, "web01-disk-1.qcow2")] {
+        assert_same_disk((source(&job, disk), "raw"), (&job.file(result), "qcow2"));
+        let volume = &ended.json["domain"]["volumes"][disk]["path"];
+        let volume = Path::new(volume.as_str().expect("a path"));
+        assert_same_disk((source(&job, disk), "raw"), (volume, "qcow2"));
+    }
+    assert_valid_domain(&job.file("domain.xml"));
+    assert_eq!(job.result(), ended.json, "result.json and --json differ");
+    job.assert_source_is_free();
+
+    let again = run(&job, &all).expect(4);
+    again.said("holds a finished export");
+    assert_eq!(job.leases(), 1, "a refused run took a lease");
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
+    let Some(job) = job() else { return };
+    let names = Names::new();
+    let all = [convert(&hyper2kvm), flags(&["--libvirt", "--dry-run"]), define(&job, &names)];
+    let ended = run(&job, &all).expect(0);
+    let plan = ended.json["plan"].to_string();
+    for step in ["disk-1.vmdk", "manifest.json", "hyper2kvm", "web01.qcow2", "define the domain"] {
+        assert!(plan.contains(step), "{step} is missing: {plan}");
+    }
+    assert!(!job.output().exists(), "{:?}", job.files());
+    assert_eq!((job.leases(), names.domains().len(), names.pools().len()), (0, 0, 0));
+    job.assert_source_is_free();
+}
+
+#[test]
+fn a_pipeline_dry_run_exports_and_converts_nothing() {
+    let Some(hyper2kvm) = real() else { return };
+    let Some(job) = job() else { return };
+    let ended = run(&job, &[convert(&hyper2kvm), flags(&["--pipeline-dry-run"])]).expect(0);
+    assert!(ended.json["plan"].to_string().contains("--manifest"), "{}", ended.stdout);
+    assert_eq!(job.files(), ["disk-0.vmdk", "disk-1.vmdk", "manifest.json", "result.json"]);
+}
+
+#[test]
+fn without_hyper2kvm_the_export_stands() {
+    let Some(job) = job() else { return };
+    let all = flags(&["--pipeline", "--hyper2kvm-path", "/no/such/hyper2kvm"]);
+    let ended = run(&job, std::slice::from_ref(&all)).expect(0);
+    assert_eq!(ended.json["outcome"], "partial");
+    assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("done", "failed"));
+    assert!(job.result()["errors"][0]["hint"].is_string(), "{}", ended.stdout);
+    ended.said("/no/such/hyper2kvm");
+    assert_same_disk((source(&job, 0), "raw"), (&job.file("disk-0.vmdk"), "vmdk"));
+
+    let strict = run(&job, &[all, flags(&["--strict"])]).expect(3);
+    assert_eq!(strict.stage("export"), "kept", "the export was taken again");
+    assert_eq!(job.leases(), 1);
+}
+
+#[test]
+fn a_failed_fix_leaves_the_export_and_the_next_run_goes_on_from_it() {
+    let Some(hyper2kvm) = real() else { return };
+    let Some(job) = job() else { return };
+    let path = hyper2kvm.to_str().expect("UTF-8");
+    let ended = run(&job, &[flags(&["--pipeline", "--hyper2kvm-path", path])]).expect(0);
+    assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("done", "failed"));
+    assert_eq!(
+        job.files(),
+        ["disk-0.vmdk", "disk-1.vmdk", "hyper2kvm.log", "manifest.json", "result.json"]
+    );
+
+    let ended = run(&job, &[convert(&hyper2kvm)]).expect(0);
+    assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("kept", "done"));
+    assert_same_disk((source(&job, 1), "raw"), (&job.file("web01-disk-1.qcow2"), "qcow2"));
+}
+
+#[test]
+fn a_conversion_that_takes_too_long_leaves_no_process_and_no_work_folder() {
+    let Some(hyper2kvm) = real() else { return };
+    let Some(job) = job() else { return };
+    let path = hyper2kvm.to_str().expect("UTF-8");
+    let late = flags(&["--pipeline", "--hyper2kvm-path", path, "--pipeline-timeout", "4s"]);
+    let ended = run(&job, &[late]).expect(0);
+    assert_eq!(ended.stage("pipeline"), "failed");
+    ended.said("4s");
+    assert!(!job.files().iter().any(|name| name.contains("work")), "{:?}", job.files());
+    let left = processes_naming(&job.output());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Command lines and environments of live processes that name a path.
+fn processes_naming(path: &Path) -> Vec<String> {
+    let path = path.to_str().expect("UTF-8");
+    let read = |pid: &Path, file: &str| {
+        String::from_utf8_lossy(&std::fs::read(pid.join(file)).unwrap_or_default()).into_owned()
+    };
+    std::fs::read_dir("/proc")
+        .expect("procfs")
+        .flatten()
+        .map(|entry| entry.path())
+        .map(|pid| read(&pid, "cmdline") + &read(&pid, "environ"))
+        .filter(|text| text.contains(path))
+        .collect()
+}
+
+#[test]
+fn an_unreachable_libvirt_leaves_everything_else_and_the_next_run_defines() {
+    let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
+    let Some(job) = job() else { return };
+    let names = Names::new();
+    let gone = flags(&["--libvirt", "--libvirt-uri", "qemu+unix:///system?socket=/no/such/socket"]);
+    let ended = run(&job, &[convert(&hyper2kvm), gone, define(&job, &names), flags(&["--strict"])])
+        .expect(3);
+    assert_eq!((ended.stage("pipeline"), ended.stage("libvirt")), ("done", "failed"));
+    ended.said("/no/such/socket");
+    ended.said("hint:");
+
+    let here = [convert(&hyper2kvm), flags(&["--libvirt"]), define(&job, &names)];
+    let ended = run(&job, &here).expect(0);
+    assert_eq!(
+        (ended.stage("export"), ended.stage("pipeline"), ended.stage("libvirt")),
+        ("kept", "kept", "done")
+    );
+    assert_eq!(names.domains().len(), 1);
+}
+
+#[test]
+fn a_taken_name_is_refused_before_anything_happens() {
+    let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
+    let Some(job) = job() else { return };
+    let names = Names::new();
+    let taken = names.name("vm");
+    let xml = format!(
+        "<domain type='qemu'><name>{taken}</name><memory unit='MiB'>64</memory>\
+         <os><type>hvm</type></os></domain>"
+    );
+    libvirtd::connect().define_domain_xml(&xml).expect("the user's domain");
+    let ended =
+        run(&job, &[convert(&hyper2kvm), flags(&["--libvirt"]), define(&job, &names)]).expect(4);
+    ended.said(&taken);
+    assert_eq!((job.leases(), job.output().exists()), (0, false));
+    assert_eq!(names.domains(), [taken], "the user's domain is gone");
+    assert!(names.pools().is_empty());
+}
+
+#[test]
+fn a_missing_pool_is_refused_with_both_ways_out() {
+    let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
+    let Some(job) = job() else { return };
+    let pool = flags(&["--libvirt", "--libvirt-pool", "hxt-no-such-pool"]);
+    let ended = run(&job, &[convert(&hyper2kvm), pool]).expect(4);
+    ended.said("hxt-no-such-pool");
+    ended.said("--libvirt-pool-path");
+    assert_eq!((job.leases(), job.output().exists()), (0, false));
+}
+
+#[test]
+fn convert_and_define_go_on_from_the_files() {
+    let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
+    let Some(job) = job() else { return };
+    let names = Names::new();
+    run(&job, &[flags(&["--manifest"])]).expect(0);
+    assert_eq!(job.files(), ["disk-0.vmdk", "disk-1.vmdk", "manifest.json", "result.json"]);
+    let manifest = job.file("manifest.json");
+    let later = |name: &str, more: Vec<String>| {
+        let mut command = job.bare(&[name, "--json", "--manifest"]);
+        command.arg(&manifest).args(more);
+        Ended::from(command.output().expect("hyperexport runs"))
+    };
+    later("define", define(&job, &names)).expect(4).said("hyperexport convert --manifest");
+
+    let stages = convert(&hyper2kvm).into_iter().skip(1).collect::<Vec<_>>();
+    let ended = later("convert", stages.clone()).expect(0);
+    assert_eq!(ended.json["converted"][0]["format"], "qcow2", "{}", ended.stdout);
+    later("convert", stages).expect(4).said("web01.qcow2");
+
+    let dry = [define(&job, &names), flags(&["--dry-run"])].concat();
+    later("define", dry).expect(0);
+    assert!(names.domains().is_empty(), "a dry run defined a domain");
+    let ended = later("define", define(&job, &names)).expect(0);
+    assert_eq!(ended.json["domain"]["volumes"].as_array().map(Vec::len), Some(2));
+    assert_valid_domain(&job.file("domain.xml"));
+}
+
+#[test]
+fn the_list_is_for_people_and_for_programs() {
+    let Some(job) = job() else { return };
+    let password = job.dir.path().join("password");
+    let list = |more: &[&str]| {
+        let mut command = job.bare(&["list", "--url", &job.sim.url, "--username", &job.sim.user]);
+        command
+            .args(["--thumbprint", &job.sim.sha256, "--password-file"])
+            .arg(&password)
+            .args(more);
+        Ended::from(command.output().expect("hyperexport runs")).expect(0)
+    };
+    let table = list(&[]).stdout;
+    assert!(table.contains("NAME") && table.contains("web01") && table.contains("/DC0/vm/web01"));
+    let vms: Value = list(&["--json"]).json;
+    assert_eq!(vms[0]["name"], "web01");
+    assert_eq!((&vms[0]["memory_mib"], &vms[0]["disks"]), (&json!(512), &json!(2)));
+    job.assert_source_is_free();
+}
+
+#[test]
+fn nothing_secret_is_written_or_shown() {
+    let Some(job) = job() else { return };
+    let ended = run(&job, &[flags(&["--manifest", "-vvv"])]).expect(0);
+    let password = &job.sim.password;
+    assert!(!ended.stderr.contains(password) && !ended.stdout.contains(password));
+    assert!(!ended.stderr.contains("vmware_soap_session"), "a session cookie is logged");
+    let grep = Command::new("grep").args(["-rlF", password]).arg(job.output()).output();
+    assert!(grep.expect("grep runs").stdout.is_empty(), "the password is in a file");
+    assert_eq!(read_json(&job.file("result.json"))["outcome"], "done");
+}

@@ -1,0 +1,232 @@
+//! A real small Debian guest (`tests/guest/`), and two ways to see that a disk boots: QEMU alone on
+//! an image, and a libvirt domain through its serial console. Both are emulated, so that they work
+//! on every machine, and both wait for the login prompt.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::stream::Stream;
+use virt::sys;
+
+use super::libvirtd;
+
+/// What the guest's getty says when all went well.
+const PROMPT: &str = "login:";
+/// What says that the prompt will never come.
+const DEAD_ENDS: [&str; 4] = ["(initramfs)", "Kernel panic", "grub rescue>", "No bootable device"];
+/// Emulated and on a busy machine, a boot takes 40 to 100 s.
+const PATIENCE: Duration = Duration::from_secs(240);
+const POLL: Duration = Duration::from_millis(250);
+/// Both with edk2's 4 MiB layout, as Debian's `ovmf` has them.
+const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// The disk of a Debian that thinks it lives on VMware: 2 GiB, `/dev/sda` in its fstab and on its
+/// kernel's command line, the first serial port as its console.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// The disk itself.
+    pub raw: PathBuf,
+    /// The same as a streamOptimized VMDK.
+    pub vmdk: PathBuf,
+}
+
+/// The guest for that firmware, `bios` or `uefi`, built by `tests/guest/build.sh` or kept from an
+/// earlier run. `None` where it cannot be built, which is a failure where `CI` is set.
+pub fn guest(firmware: &str) -> Option<Guest> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let out = root.join(".cache/guest");
+    let build = Command::new(root.join("tests/guest/build.sh")).arg(firmware).arg(&out).output();
+    let build = build.expect("bash runs");
+    if !build.status.success() {
+        libvirtd::skip(&format!("the guest: {}", String::from_utf8_lossy(&build.stderr)));
+        return None;
+    }
+    let image = |extension| out.join(format!("debian-{firmware}.{extension}"));
+    Some(Guest { raw: image("raw"), vmdk: image("vmdk") })
+}
+
+/// What came of a boot.
+#[derive(Debug)]
+pub enum Boot {
+    /// The login prompt came after this long.
+    Login(Duration),
+    /// It did not; the end of what the guest said, with the reason in front.
+    Stuck(String),
+}
+
+impl Boot {
+    /// Asserts that the prompt came.
+    pub fn expect_login(self) -> Duration {
+        match self {
+            Self::Login(after) => after,
+            Self::Stuck(why) => panic!("no login prompt: {why}"),
+        }
+    }
+
+    /// What the console holds so far decides, or `None` when it decides nothing yet.
+    fn judge(console: &[u8], began: Instant) -> Option<Self> {
+        let text = String::from_utf8_lossy(console);
+        if text.contains(PROMPT) {
+            return Some(Self::Login(began.elapsed()));
+        }
+        let end = DEAD_ENDS.iter().find(|end| text.contains(**end))?;
+        Some(Self::stuck(end, console))
+    }
+
+    fn stuck(why: &str, console: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(console);
+        let lines: Vec<_> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(20)..].join("\n");
+        Self::Stuck(format!("{why}; the console's end:\n{last}"))
+    }
+}
+
+/// A machine of QEMU alone that has one disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine<'a> {
+    /// The disk; it stays as it is.
+    pub image: &'a Path,
+    /// Its format by QEMU's name.
+    pub format: &'a str,
+    /// `ide` or `virtio`.
+    pub bus: &'a str,
+    /// `bios` or `uefi`.
+    pub firmware: &'a str,
+}
+
+/// Boots an image in QEMU alone.
+pub fn boot_image(machine: Machine<'_>) -> Boot {
+    let dir = tempfile::tempdir().expect("a folder");
+    let console = dir.path().join("console");
+    let errors = File::create(dir.path().join("errors")).expect("created");
+    let began = Instant::now();
+    let child = Command::new("qemu-system-x86_64")
+        .args(["-accel", "tcg,thread=multi", "-m", "768", "-smp", "2", "-net", "none"])
+        .args(["-display", "none", "-monitor", "none", "-no-reboot"])
+        .args(["-serial", &format!("file:{}", console.display())])
+        .args(drive(machine))
+        .args(firmware(machine.firmware, dir.path()))
+        .stdin(Stdio::null())
+        .stderr(errors)
+        .spawn()
+        .expect("qemu-system-x86 is installed");
+    let mut qemu = Qemu(child);
+    loop {
+        thread::sleep(POLL);
+        let said = fs::read(&console).unwrap_or_default();
+        if let Some(end) = Boot::judge(&said, began) {
+            return end;
+        }
+        if began.elapsed() > PATIENCE {
+            return Boot::stuck("its time was up", &said);
+        }
+        if let Some(status) = qemu.0.try_wait().expect("waited for") {
+            let errors = fs::read_to_string(dir.path().join("errors")).unwrap_or_default();
+            return Boot::stuck(&format!("QEMU ended, {status}: {errors}"), &said);
+        }
+    }
+}
+
+fn drive(machine: Machine<'_>) -> [String; 2] {
+    let Machine { image, format, bus, .. } = machine;
+    let image = image.display();
+    ["-drive".to_owned(), format!("file={image},format={format},if={bus},snapshot=on")]
+}
+
+fn firmware(firmware: &str, dir: &Path) -> Vec<String> {
+    if firmware == "bios" {
+        return Vec::new();
+    }
+    let vars = dir.join("vars.fd");
+    fs::copy(OVMF_VARS, &vars).expect("ovmf is installed");
+    let flash = "if=pflash,format=raw,unit";
+    vec![
+        "-drive".to_owned(),
+        format!("{flash}=0,readonly=on,file={OVMF_CODE}"),
+        "-drive".to_owned(),
+        format!("{flash}=1,file={}", vars.display()),
+    ]
+}
+
+/// A running QEMU, which must not outlive its test.
+struct Qemu(Child);
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        self.0.wait().expect("waited for");
+    }
+}
+
+/// Starts the domain of that name, reads its serial console until the login prompt, and switches it
+/// off again, whatever came of it.
+pub fn assert_boots(domain: &str) {
+    let connect = libvirtd::connect();
+    let domain = connect.lookup_domain_by_name(domain).expect("the domain is there");
+    boot_domain(&connect, &domain).expect_login();
+}
+
+fn boot_domain(connect: &Connect, domain: &Domain) -> Boot {
+    let began = Instant::now();
+    domain.create().expect("the domain starts");
+    let running = Running(domain);
+    let (send, received) = mpsc::channel();
+    let console = open_console(connect, domain);
+    // Reading blocks for as long as the guest is silent; the end of the domain ends it.
+    let reader = thread::spawn(move || read_console(console, &send));
+    let mut said = Vec::new();
+    let end = loop {
+        if let Some(end) = Boot::judge(&said, began) {
+            break end;
+        }
+        match received.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+            Ok(bytes) => said.extend(bytes),
+            Err(RecvTimeoutError::Timeout) => break Boot::stuck("its time was up", &said),
+            Err(RecvTimeoutError::Disconnected) => break Boot::stuck("the domain ended", &said),
+        }
+    };
+    drop(running);
+    reader.join().expect("no panic");
+    end
+}
+
+/// The domain's first serial console.
+fn open_console(connect: &Connect, domain: &Domain) -> Stream {
+    let stream = Stream::new(connect, 0).expect("a stream");
+    let force = sys::VIR_DOMAIN_CONSOLE_FORCE;
+    // SAFETY: both pointers live for the whole call; no device name means the first console.
+    let opened = unsafe {
+        sys::virDomainOpenConsole(domain.as_ptr(), std::ptr::null(), stream.as_ptr(), force)
+    };
+    assert_eq!(opened, 0, "open the console: {}", virt::error::Error::last_error());
+    stream
+}
+
+fn read_console(console: Stream, to: &mpsc::Sender<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = console.recv(&mut buffer) {
+        let read = usize::try_from(read).expect("positive");
+        // The reader goes on until the domain ends: it must not leave the stream open.
+        drop(to.send(buffer[..read].to_vec()));
+    }
+    // The domain is gone, so is the stream; there is nothing to lose.
+    drop(console.abort());
+}
+
+/// A running domain, which must not outlive its test.
+struct Running<'a>(&'a Domain);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.destroy());
+    }
+}

@@ -1,0 +1,190 @@
+//! The program itself, run as a user runs it against the simulator.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::vcsim::Vcsim;
+
+/// A simulator, an output directory and a command line.
+pub struct Job {
+    pub sim: Vcsim,
+    /// Everything of this test lies below it.
+    pub dir: TempDir,
+}
+
+/// How a run ended.
+pub struct Ended {
+    pub code: Option<i32>,
+    /// What `--json` printed; null when it printed nothing.
+    pub json: Value,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Job {
+    /// A job in `dir`, which may hold its disks, on a simulator with this inventory; none where
+    /// there is no simulator.
+    pub fn new(dir: TempDir, config: &Value, args: &[&str]) -> Option<Self> {
+        let sim = Vcsim::start(config, args)?;
+        std::fs::write(dir.path().join("password"), &sim.password).expect("written");
+        Some(Self { sim, dir })
+    }
+
+    /// Where the export goes.
+    pub fn output(&self) -> PathBuf {
+        self.dir.path().join("export")
+    }
+
+    /// A file of the export.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.output().join(name)
+    }
+
+    /// `hyperexport --vm VM --output … --json ARGS`, logging in with the right password.
+    pub fn command(&self, vm: &str, args: &[&str]) -> Command {
+        let mut command = self.bare(args);
+        command.args(["--url", &self.sim.url, "--username", &self.sim.user]);
+        command.arg("--password-file").arg(self.dir.path().join("password"));
+        command.args(["--thumbprint", &self.sim.sha256, "--vm", vm, "--json"]);
+        command.arg("--output").arg(self.output());
+        command
+    }
+
+    /// `hyperexport ARGS`, in an environment that says nothing but where programs are.
+    pub fn bare(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hyperexport"));
+        command.args(args).env_clear().current_dir(self.dir.path());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.dir.path());
+        // The appliance of libguestfs: KVM is tried in a test of its own.
+        command.env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs to the end.
+    pub fn run(&self, vm: &str, args: &[&str]) -> Ended {
+        Ended::from(self.command(vm, args).output().expect("hyperexport runs"))
+    }
+
+    /// Starts and does not wait.
+    pub fn start(&self, vm: &str, args: &[&str]) -> Child {
+        let mut command = self.command(vm, args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hyperexport runs")
+    }
+
+    /// The manifest, read as JSON.
+    pub fn manifest(&self) -> Value {
+        read_json(&self.file("manifest.json"))
+    }
+
+    /// The report, read as JSON.
+    pub fn result(&self) -> Value {
+        read_json(&self.file("result.json"))
+    }
+
+    /// Names of the files in the output directory, sorted; none when there is no such directory.
+    pub fn files(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.output()) else { return Vec::new() };
+        let name = |e: std::io::Result<std::fs::DirEntry>| e.expect("an entry").file_name();
+        let mut names: Vec<_> = entries.map(|e| name(e).into_string().expect("UTF-8")).collect();
+        names.sort();
+        names
+    }
+
+    /// Asserts that the simulator has neither a session nor a lease of ours.
+    pub fn assert_source_is_free(&self) {
+        let state = self.state();
+        assert_eq!(state["live_sessions"], 0, "{state}");
+        let leases = state["leases"].as_array().cloned().unwrap_or_default();
+        assert!(leases.iter().all(|lease| lease["Live"] == false), "{state}");
+    }
+
+    /// How many leases there ever were.
+    pub fn leases(&self) -> usize {
+        self.state()["leases"].as_array().map_or(0, Vec::len)
+    }
+
+    /// The simulator's state.
+    pub fn state(&self) -> Value {
+        self.wait(self.sim.state())
+    }
+
+    /// Replaces the simulator's faults.
+    pub fn faults(&self, faults: &Value) {
+        self.wait(self.sim.faults(faults));
+    }
+
+    /// Ends all sessions of the simulator.
+    pub fn expire(&self) {
+        self.wait(self.sim.expire());
+    }
+
+    /// Switches a VM on or off.
+    pub fn power(&self, vm: &str, on: bool) {
+        self.wait(self.sim.power(vm, on));
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(work)
+    }
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+        Self {
+            code: output.status.code(),
+            json: serde_json::from_str(&stdout).unwrap_or(Value::Null),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+            stdout,
+        }
+    }
+}
+
+impl Ended {
+    /// Asserts the exit code.
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Asserts that the person read this.
+    pub fn said(&self, text: &str) {
+        assert!(self.stderr.contains(text), "'{text}' is missing:\n{}", self.stderr);
+    }
+
+    /// The status of a stage in the report.
+    pub fn stage(&self, name: &str) -> &str {
+        let stages = self.json["stages"].as_array().expect("stages");
+        let stage = stages.iter().find(|stage| stage["stage"] == name);
+        stage.and_then(|stage| stage["status"].as_str()).unwrap_or("absent")
+    }
+}
+
+pub fn read_json(path: &Path) -> Value {
+    let text = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+/// Asserts that two images hold the same disk.
+pub fn assert_same_disk(a: (&Path, &str), b: (&Path, &str)) {
+    let output = Command::new("qemu-img")
+        .args(["compare", "-f", a.1, "-F", b.1])
+        .args([a.0, b.0])
+        .output()
+        .expect("qemu-img runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{} and {}: {said}", a.0.display(), b.0.display());
+}
+
+/// Asserts that libvirt's schema takes the XML.
+pub fn assert_valid_domain(path: &Path) {
+    let output = Command::new("virt-xml-validate").arg(path).arg("domain").output();
+    let output = output.expect("virt-xml-validate runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
