@@ -1,0 +1,57 @@
+# hyperexport: each of these does all that it needs on a fresh machine.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO ?= cargo
+BINARY := target/release/hyperexport
+
+.PHONY: help setup build demo test lint check bench install audit clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install the system packages and hyper2kvm (root or sudo)
+	scripts/setup.sh test
+
+build: ## Build the release binary
+	scripts/setup.sh build
+	$(CARGO) build --release --locked
+
+demo: ## Take a real VM from a simulated vCenter to its login prompt in libvirt (root)
+	scripts/demo.sh
+
+test: setup lint check ## Run all checks and tests (root, for the guests and libvirt)
+
+lint: ## Check form and clippy's advice
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+# Guests and libvirt first, where one can see what is built and started. cargo-nextest ends what
+# hangs and knows which tests must not run side by side; without it, one after the other.
+check: ## Run the tests alone
+	if [ "$$(id -u)" = 0 ]; \
+	then tests/guest/build.sh bios && tests/guest/build.sh uefi && scripts/libvirtd.sh start; \
+	else echo "not root: tests of what is missing are skipped, or fail in CI"; fi
+	if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then $(CARGO) nextest run --locked; \
+	else $(CARGO) test --locked -- --test-threads=1; fi
+
+bench: ## Measure an export against curl and sha256sum in the same run
+	scripts/setup.sh test
+	$(CARGO) build --release --locked
+	scripts/bench.sh
+
+# No rebuild: as root, who may have no Rust, `make install` only copies.
+install: $(BINARY) ## Install to $(PREFIX)/bin, below $(DESTDIR) if that is set
+	install -D -m 0755 $(BINARY) '$(DESTDIR)$(PREFIX)/bin/hyperexport'
+
+$(BINARY):
+	$(MAKE) build
+
+audit: ## Check licences, versions and sources of all dependencies
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check --hide-inclusion-graph licenses bans sources
+
+clean: ## Remove what was built, the guests and hyper2kvm's environment
+	$(CARGO) clean
+	rm -rf .cache

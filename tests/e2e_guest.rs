@@ -1,0 +1,84 @@
+//! The main job on real guests: vCenter, manifest, hyper2kvm with FIX, libvirt, login prompt.
+
+mod support;
+
+use serde_json::json;
+use support::job::{Job, assert_same_disk, assert_valid_domain};
+use support::libvirtd::{self, Names};
+use support::{guest, hyper2kvm};
+
+/// Takes a guest from the simulator to its login prompt on virtio.
+fn migrate(firmware: &str, vm: &str) {
+    let Some(hyper2kvm) = hyper2kvm::real() else { return };
+    if !libvirtd::available() {
+        return;
+    }
+    let Some(disk) = guest::guest(firmware).map(|guest| guest.vmdk) else { return };
+    let firmware_name = if firmware == "uefi" { "efi" } else { "bios" };
+    let inventory = json!({"vms": [{
+        "name": vm, "cpu": 1, "memory_mb": 1536, "firmware": firmware_name,
+        "guest_id": "debian12_64Guest",
+        "disks": [{"file": disk}, {"capacity_mb": 8}],
+        "nics": [{"mac": "00:50:56:aa:bb:01"}, {"mac": "00:50:56:aa:bb:02", "network": "DC0_DVPG0"}],
+    }]});
+    let dir = tempfile::tempdir().expect("a folder");
+    let Some(job) = Job::new(dir, &inventory, &["-nfc-listen", "127.0.0.1:0"]) else { return };
+    let names = Names::new();
+    let (domain, pool) = (names.name("guest"), names.name("pool"));
+    let pool_path = job.dir.path().join("pool");
+    let ended = job
+        .run(
+            vm,
+            &[
+                "--pipeline",
+                "--hyper2kvm-path",
+                hyper2kvm.to_str().expect("UTF-8"),
+                "--libvirt",
+                "--libvirt-autostart",
+                "--libvirt-name",
+                &domain,
+                "--libvirt-pool",
+                &pool,
+                "--libvirt-pool-path",
+                pool_path.to_str().expect("UTF-8"),
+            ],
+        )
+        .expect(0);
+    assert_eq!(ended.json["outcome"], "done", "{}", ended.stdout);
+    job.assert_source_is_free();
+
+    let source = &job.sim.vm(vm).disks.as_ref().expect("disks")[0].raw;
+    assert_same_disk((source, "raw"), (&job.file("disk-0.vmdk"), "vmdk"));
+    let manifest = job.manifest();
+    assert_eq!(manifest["vm"]["firmware"], if firmware == "uefi" { "uefi" } else { "bios" });
+    assert_eq!(manifest["vm"]["mem_gb"], 2);
+    assert_eq!(manifest["disks"][0]["boot_order_hint"], 0);
+    assert_eq!(manifest["nics"][1]["network"], "DC0_DVPG0");
+
+    let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
+    assert_valid_domain(&job.file("domain.xml"));
+    assert_eq!(xml.matches("bus='virtio'").count(), 2, "{xml}");
+    for part in [
+        "<memory unit='KiB'>1572864</memory>",
+        "00:50:56:aa:bb:01",
+        "00:50:56:aa:bb:02",
+        "listen='127.0.0.1'",
+        "org.qemu.guest_agent.0",
+    ] {
+        assert!(xml.contains(part), "{part} is missing: {xml}");
+    }
+    let connect = libvirtd::connect();
+    let defined = connect.lookup_domain_by_name(&domain).expect("the domain is there");
+    assert!(defined.autostart().expect("its autostart"), "it does not start with its host");
+    guest::assert_boots(&domain);
+}
+
+#[test]
+fn a_bios_guest_reaches_its_login_prompt() {
+    migrate("bios", "Debian-Server");
+}
+
+#[test]
+fn a_uefi_guest_reaches_its_login_prompt() {
+    migrate("uefi", "Debian \u{1f980} <EFI> & 'Söhne'");
+}

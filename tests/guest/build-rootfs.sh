@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# build-rootfs.sh DIR HOSTNAME FSTAB GRUB_PACKAGE: fills DIR, an empty file system, with Debian 12
+# as an installer on VMware would have left it: /dev/sda in fstab, ens192 as its network card,
+# open-vm-tools. Its console is the first serial port, root's password is "guest".
+set -euo pipefail
+
+readonly SUITE=bookworm
+dir=$1 hostname=$2 fstab=$3 grub=$4
+
+# Packages come from where this machine's own do; else mmdebstrap knows where Debian lives.
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 'Component: main' | head -n 1)
+
+packages=systemd-sysv,udev,dbus,kmod,iproute2,ifupdown,isc-dhcp-client,e2fsprogs,login,passwd
+packages+=,initramfs-tools,linux-image-cloud-amd64,open-vm-tools,$grub
+
+# fstab comes before the kernel: its initramfs takes along the fsck of the file systems named there.
+# A small guest that is quickly unpacked: no documentation, no translations, no fsync.
+mmdebstrap --variant=minbase --mode=root --include="$packages" \
+  --essential-hook="printf '%s\n' '$fstab' >\"\$1/etc/fstab\"" \
+  --aptopt='APT::Install-Recommends "false"' \
+  --dpkgopt=force-unsafe-io \
+  --dpkgopt='path-exclude=/usr/share/doc/*' \
+  --dpkgopt='path-exclude=/usr/share/man/*' \
+  --dpkgopt='path-exclude=/usr/share/locale/*' \
+  "$SUITE" "$dir" ${mirror:+"$mirror"}
+
+echo "$hostname" >"$dir/etc/hostname"
+printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$hostname" >"$dir/etc/hosts"
+cat >"$dir/etc/network/interfaces" <<END
+source /etc/network/interfaces.d/*
+auto lo
+iface lo inet loopback
+auto ens192
+iface ens192 inet dhcp
+END
+cat >"$dir/etc/default/grub" <<END
+GRUB_DEFAULT=0
+GRUB_TIMEOUT=1
+GRUB_DISTRIBUTOR=Debian
+GRUB_CMDLINE_LINUX_DEFAULT=""
+GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200n8"
+GRUB_TERMINAL="console serial"
+GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"
+GRUB_DISABLE_LINUX_UUID=true
+GRUB_DISABLE_OS_PROBER=true
+END
+echo 'root:guest' | chroot "$dir" chpasswd
+rm -f "$dir"/var/log/*.log

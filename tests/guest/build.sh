@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Builds a small Debian guest that thinks it lives on VMware, and leaves in OUT_DIR
+#
+#   debian-FIRMWARE.raw    its disk, 2 GiB, sparse
+#   debian-FIRMWARE.vmdk   the same as a streamOptimized VMDK
+#
+#   tests/guest/build.sh bios|uefi [OUT_DIR]      (default: .cache/guest of this repository)
+#
+# A guest that these very scripts have built is kept. Callers in parallel wait for each other.
+# Needs root (loop devices and mounts); leaves neither behind, however it ends.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+readonly here
+say() { printf 'guest: %s\n' "$*" >&2; }
+die() { printf 'guest: error: %s\n' "$*" >&2; exit 1; }
+
+firmware=${1:-}
+case $firmware in bios | uefi) ;; *) die "usage: ${0##*/} bios|uefi [OUT_DIR]" ;; esac
+out=${2:-$here/../../.cache/guest}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+name=debian-$firmware
+stamp=$(cat "$here/build.sh" "$here/build-rootfs.sh" "$here/devices.sh" "$here/mkdisk-$firmware.sh" | sha256sum)
+
+exec 9>"$out/.$name.lock"
+flock 9
+if [ "$(cat "$out/.$name.stamp" 2>/dev/null)" = "$stamp" ] && [ -s "$out/$name.raw" ] && [ -s "$out/$name.vmdk" ]; then
+  say "$out/$name.vmdk is up to date"
+  exit 0
+fi
+[ "$(id -u)" = 0 ] || die "building a disk takes loop devices and mounts: run it as root"
+
+# What a killed build left is in nobody's way: the lock says that no other build of it runs.
+rm -rf "$out/.$name.build."*
+work=$(mktemp -d "$out/.$name.build.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+began=$SECONDS
+say "building $name, which takes two minutes or so; log: $out/$name.log"
+# In a mount namespace of its own: a mount cannot outlive the build, even a killed one. The lock
+# stays here, so that no stray child can hold it.
+if ! unshare --mount --propagation private \
+  "$here/mkdisk-$firmware.sh" "$work/$name.raw" 9>&- >"$out/$name.log" 2>&1; then
+  tail -n 20 "$out/$name.log" >&2
+  die "building $name did not work: see $out/$name.log"
+fi
+say "writing the VMDK"
+qemu-img convert -f raw -O vmdk -o subformat=streamOptimized "$work/$name.raw" "$work/$name.vmdk" 9>&-
+
+rm -f "$out/.$name.stamp"
+mv "$work/$name.raw" "$out/$name.raw"
+mv "$work/$name.vmdk" "$out/$name.vmdk"
+printf '%s\n' "$stamp" >"$work/stamp"
+mv "$work/stamp" "$out/.$name.stamp"
+say "$out/$name.vmdk is ready after $((SECONDS - began)) s"

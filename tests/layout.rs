@@ -1,0 +1,344 @@
+//! The house rules that a compiler does not know: which room may name which, where the outside
+//! world is touched, how long a file may be. ARCHITECTURE.md gives the reasons; change both.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest file without its test module, in lines.
+const LONGEST_FILE: usize = 500;
+
+/// Every room with the rooms that it may name. `main.rs` and `lib.rs` are doors, not rooms.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("progress", &["model"]),
+    ("child", &[]),
+    ("manifest", &["model", "progress"]),
+    ("exporter", &["model", "progress"]),
+    ("convert", &["child", "manifest", "model", "progress"]),
+    ("domain", &["model"]),
+    ("libvirt", &["child", "domain", "model", "progress"]),
+    ("pipeline", &["convert", "domain", "exporter", "libvirt", "manifest", "model", "progress"]),
+    ("settings", &["convert", "domain", "exporter", "libvirt", "manifest", "model", "pipeline"]),
+    ("cli", &["exporter", "model", "pipeline", "progress", "settings"]),
+];
+
+/// Words that stand in certain rooms only, with the reason.
+const BOUND: &[(&str, &[&str], &str)] = &[
+    ("virt::", &["libvirt"], "libvirt is behind one door"),
+    ("virt_sys::", &["libvirt"], "libvirt is behind one door"),
+    ("reqwest::", &["exporter"], "HTTP is behind one door"),
+    ("quick_xml::", &["exporter", "libvirt"], "XML is a matter of the two wire formats"),
+    ("process::Command", &["child"], "processes are started in one place"),
+    ("Command::new(", &["child"], "processes are started in one place"),
+    ("env::var", &["settings"], "the environment is read in one place"),
+    ("env::vars", &["settings"], "the environment is read in one place"),
+    ("env::var_os", &["settings"], "the environment is read in one place"),
+    ("env::vars_os", &["settings"], "the environment is read in one place"),
+    ("print!", &["cli"], "only cli prints"),
+    ("println!", &["cli"], "only cli prints"),
+    ("eprint!", &["cli"], "only cli prints"),
+    ("eprintln!", &["cli"], "only cli prints"),
+    ("io::stdout()", &["cli"], "only cli prints"),
+    ("io::stderr()", &["cli"], "only cli prints"),
+    ("indicatif::", &["cli"], "only cli draws"),
+    ("clap::", &["cli", "settings"], "only the command line knows clap"),
+    ("anyhow::", &["cli", "main"], "rooms have error types of their own"),
+];
+
+/// What lies at the top of the repository; other files there would be nobody's.
+const TOP_LEVEL: &[&str] = &[
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "Makefile",
+    "README.md",
+    "benches",
+    "build.rs",
+    "clippy.toml",
+    "deny.toml",
+    "docs",
+    "rustfmt.toml",
+    "scripts",
+    "src",
+    "target",
+    "tests",
+    "vendor-xml",
+];
+/// Exports that a person or `make demo` left; Git passes over them too.
+const EXPORT: &str = "export-";
+
+/// A file of `src/`.
+struct Source {
+    /// Below `src/`.
+    path: String,
+    /// The first part of the path.
+    room: String,
+    text: String,
+    /// Without test modules, comments and what stands in quotes; line numbers stay.
+    code: String,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Self {
+        let room = path.split('/').next().unwrap_or(path).trim_end_matches(".rs").to_owned();
+        let code = without_tests(&without_prose(text));
+        Self { path: path.to_owned(), room, text: text.to_owned(), code }
+    }
+
+    /// How many folders of modules lie around what this file defines.
+    fn depth(&self) -> usize {
+        let folders = self.path.matches('/').count();
+        if self.path.ends_with("/mod.rs") { folders } else { folders + 1 }
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    let read = |file: &PathBuf| {
+        let path = file.strip_prefix(&root).expect("below src").to_str().expect("UTF-8");
+        Source::new(path, &fs::read_to_string(file).expect("readable"))
+    };
+    files.iter().map(read).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Blanks comments and the insides of strings and characters: prose may name what it likes.
+fn without_prose(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = prose(rest).unwrap_or(0);
+        if length == 0 {
+            code.push(first);
+            rest = &rest[first.len_utf8()..];
+        } else {
+            code.extend(rest[..length].chars().map(|c| if c == '\n' { c } else { ' ' }));
+            rest = &rest[length..];
+        }
+    }
+    code
+}
+
+/// Length of the comment, string or character that `text` begins with.
+fn prose(text: &str) -> Option<usize> {
+    let until = |end: &str, from: usize| {
+        text[from..].find(end).map_or(text.len(), |at| from + at + end.len())
+    };
+    if text.starts_with("//") {
+        return Some(text.find('\n').unwrap_or(text.len()));
+    }
+    if text.starts_with("/*") {
+        return Some(until("*/", 2));
+    }
+    if let Some(after) = text.strip_prefix('r') {
+        let hashes = after.len() - after.trim_start_matches('#').len();
+        return after[hashes..]
+            .starts_with('"')
+            .then(|| until(&format!("\"{}", "#".repeat(hashes)), hashes + 2));
+    }
+    if text.starts_with('"') {
+        return Some(quoted(text, '"'));
+    }
+    // A lifetime has no closing quote behind its first character.
+    let mut chars = text.strip_prefix('\'')?.chars();
+    let first = chars.next()?;
+    (first == '\\' || chars.next() == Some('\'')).then(|| quoted(text, '\''))
+}
+
+/// Length of what stands in `quote`s at the beginning of `text`.
+fn quoted(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, char) in text.char_indices().skip(1) {
+        if char == quote && !escaped {
+            return at + 1;
+        }
+        escaped = char == '\\' && !escaped;
+    }
+    text.len()
+}
+
+/// Cuts modules that only tests see. Their end is the brace in the first column.
+fn without_tests(code: &str) -> String {
+    let mut kept = String::with_capacity(code.len());
+    let mut lines = code.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.contains("mod ")) {
+            let one_line = lines.peek().is_some_and(|next| next.ends_with(';'));
+            let end = if one_line { 1 } else { usize::MAX };
+            for (number, line) in lines.by_ref().enumerate() {
+                if line == "}" || number + 1 == end {
+                    break;
+                }
+            }
+        } else {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+fn is_word(char: char) -> bool {
+    char.is_alphanumeric() || char == '_'
+}
+
+/// Where `word` stands, as a whole word.
+fn places<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    code.match_indices(word).map(|(at, _)| at).filter(move |&at| {
+        let after = &code[at + word.len()..];
+        let ends = !word.ends_with(is_word) || !after.starts_with(is_word);
+        ends && !code[..at].ends_with(is_word)
+    })
+}
+
+/// First names behind `crate::`, also those of a list in braces, each with its place.
+fn named_from_root(code: &str) -> Vec<(usize, &str)> {
+    let mut names = Vec::new();
+    for place in places(code, "crate::") {
+        let path = &code[place + "crate::".len()..];
+        let Some(list) = path.strip_prefix('{') else {
+            names.push((place, first_word(path)));
+            continue;
+        };
+        let mut depth = 0_usize;
+        let mut item = 0;
+        for (at, char) in list.char_indices() {
+            match char {
+                '{' => depth += 1,
+                '}' if depth > 0 => depth -= 1,
+                ',' | '}' if depth == 0 => {
+                    names.push((place, first_word(&list[item..at])));
+                    item = at + 1;
+                    if char == '}' {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    names
+}
+
+fn first_word(text: &str) -> &str {
+    let text = text.trim_start();
+    &text[..text.find(|c| !is_word(c)).unwrap_or(text.len())]
+}
+
+/// Every broken rule of a file, one line each.
+fn faults(source: &Source) -> Vec<String> {
+    let Source { path, room, code, .. } = source;
+    let mut faults = Vec::new();
+    if !source.text.starts_with("//!") {
+        faults
+            .push(format!("src/{path}: open with //! and say what the module is responsible for"));
+    }
+    let lines = code.lines().count();
+    if lines > LONGEST_FILE {
+        faults.push(format!("src/{path}: {lines} lines are too many, split it at {LONGEST_FILE}"));
+    }
+    let at = |place: usize| format!("src/{path}:{}", code[..place].matches('\n').count() + 1);
+    for (word, rooms, reason) in BOUND {
+        for place in places(code, word).filter(|_| !rooms.contains(&room.as_str())) {
+            faults.push(format!("{}: {word} stands here, but {reason}", at(place)));
+        }
+    }
+    if room == "lib" || room == "main" {
+        return faults;
+    }
+    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| name == room) else {
+        faults.push(format!("src/{path}: {room} is no room of the table in tests/layout.rs"));
+        return faults;
+    };
+    for (place, name) in named_from_root(code) {
+        let is_room = ROOMS.iter().any(|(room, _)| *room == name);
+        if is_room && name != room && !allowed.contains(&name) {
+            faults.push(format!("{}: {room} may not name {name}", at(place)));
+        }
+    }
+    let out = "super::".repeat(source.depth());
+    for place in places(code, &out) {
+        faults.push(format!("{}: leaves {room} by {out}, say crate::", at(place)));
+    }
+    faults
+}
+
+#[test]
+fn the_code_keeps_to_its_rooms() {
+    let sources = sources();
+    for (room, _) in ROOMS {
+        assert!(sources.iter().any(|s| s.room == *room), "src/ has no {room}: change the table");
+    }
+    let faults: Vec<_> = sources.iter().flat_map(faults).collect();
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn the_top_level_is_the_agreed_one() {
+    for entry in fs::read_dir(env!("CARGO_MANIFEST_DIR")).expect("a folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        let known =
+            TOP_LEVEL.contains(&name.as_str()) || name.starts_with(EXPORT) || name.starts_with('.');
+        assert!(known, "{name} is not part of the top level that tests/layout.rs lists");
+    }
+}
+
+/// What is wrong with a file of that path and code.
+fn wrong(path: &str, code: &str) -> String {
+    faults(&Source::new(path, &format!("//! A room.\n{code}"))).join("\n")
+}
+
+#[test]
+fn broken_rules_are_found() {
+    for (path, code, fault) in [
+        ("model/x.rs", "use crate::libvirt::Target;", "model/x.rs:2: model may not name libvirt"),
+        ("domain/x.rs", "use crate::{\n model::{A, B},\n convert,\n};", "may not name convert"),
+        ("domain/x.rs", "fn f(x: crate::cli::X) {}", "may not name cli"),
+        ("domain/mod.rs", "use super::libvirt;", "leaves domain by super::"),
+        ("libvirt/xml/x.rs", "use super::super::super::cli;", "leaves libvirt"),
+        ("domain/x.rs", "use virt::connect::Connect;", "libvirt is behind one door"),
+        ("convert/x.rs", "\n\nuse std::process::Command;", "convert/x.rs:4: process::Command"),
+        ("exporter/x.rs", "fn f() { std::env::var_os(\"X\"); }", "the environment"),
+        ("exporter/x.rs", "fn f() { println!(); }", "only cli prints"),
+        ("pipeline/x.rs", "fn f() -> anyhow::Result<()> {}", "error types of their own"),
+        ("attic/x.rs", "", "no room of the table"),
+        ("model/x.rs", &"fn f() {}\n".repeat(500), "501 lines are too many"),
+    ] {
+        let found = wrong(path, code);
+        assert!(found.contains(fault), "{path}: {code}\nfound: {found}");
+    }
+    let silent = faults(&Source::new("model/x.rs", "fn f() {}"));
+    assert!(silent[0].contains("open with //!"), "{silent:?}");
+}
+
+#[test]
+fn kept_rules_are_no_faults() {
+    for (path, code) in [
+        ("libvirt/x.rs", "use crate::{domain, model};\nuse virt::connect::Connect;"),
+        ("libvirt/xml/x.rs", "use super::super::Error;"),
+        ("model/x.rs", "// crate::cli prints by println!\n/* virt:: */ fn f<'a>(x: &'a str) {}"),
+        ("model/x.rs", "const A: &str = \"crate::cli \\\" println!\"; const B: char = '\"';"),
+        ("model/x.rs", "const A: &str = r#\"use \"crate::cli\"\"#;"),
+        ("model/x.rs", "use crate::libvirtual;\nfn f() { xprintln!(); }"),
+        ("model/x.rs", "#[cfg(test)]\nmod tests {\n    use crate::cli;\n}\n"),
+        ("convert/x.rs", "fn f() { std::env::current_dir(); }"),
+    ] {
+        assert_eq!(wrong(path, code), "", "{path}: {code}");
+    }
+}
