@@ -5,6 +5,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::hyper2kvm;
@@ -175,6 +176,32 @@ fn a_conversion_that_takes_too_long_leaves_no_process_and_no_work_folder() {
     assert!(!job.files().iter().any(|name| name.contains("work")), "{:?}", job.files());
     let left = processes_naming(&job.output());
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn after_a_kill_in_the_conversion_nothing_runs_on_and_the_next_run_keeps_the_export() {
+    let Some(hyper2kvm) = real() else { return };
+    let Some(job) = job() else { return };
+    let path = hyper2kvm.to_str().expect("UTF-8");
+    let mut child = job.start("web01", &["--pipeline", "--hyper2kvm-path", path]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let in_fix = || std::fs::read_to_string(job.file("hyper2kvm.log")).unwrap_or_default();
+    while !in_fix().contains("Stage: FIX") {
+        assert!(Instant::now() < deadline, "no conversion: {:?}", job.files());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().expect("it lives");
+    child.wait().expect("it is dead");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !processes_naming(&job.output()).is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", processes_naming(&job.output()));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    let ended = run(&job, &[convert(&hyper2kvm)]).expect(0);
+    assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("kept", "done"));
+    assert!(!job.files().iter().any(|name| name.starts_with('.')), "{:?}", job.files());
+    assert_same_disk((source(&job, 0), "raw"), (&job.file("web01.qcow2"), "qcow2"));
 }
 
 /// Command lines and environments of live processes that name a path.

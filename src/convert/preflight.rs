@@ -146,16 +146,8 @@ pub(super) fn plan(manifest: &Manifest, ready: &Ready, settings: &Settings) -> P
         let path = disk.local_path.display();
         steps.push(format!("qemu-img convert -f {format} -O qcow2 {path} WORK/images/{id}.qcow2"));
     }
-    let stages = settings.stages;
-    let named = [
-        ("inspect", stages.inspect),
-        ("fix", stages.fix),
-        ("convert", stages.convert),
-        ("validate", stages.validate),
-    ];
-    let on: Vec<_> = named.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
-    let program = ready.program.display();
-    steps.push(format!("{program} -v --manifest WORK/job.json ({})", on.join(", ")));
+    let (program, stages) = (ready.program.display(), settings.stages.names());
+    steps.push(format!("{program} -v --manifest WORK/job.json ({stages})"));
     for path in &ready.results {
         let path = path.display();
         steps.push(match settings.compression.map(Compression::for_level) {

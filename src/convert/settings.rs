@@ -70,6 +70,20 @@ impl Default for Stages {
     }
 }
 
+impl Stages {
+    /// Names of the stages that run, in their order, for people.
+    pub fn names(self) -> String {
+        let all = [
+            ("inspect", self.inspect),
+            ("fix", self.fix),
+            ("convert", self.convert),
+            ("validate", self.validate),
+        ];
+        let on: Vec<_> = all.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+        on.join(", ")
+    }
+}
+
 impl Settings {
     /// What the settings ask for and do not get.
     pub(super) fn warnings(&self) -> Vec<Warning> {

@@ -158,6 +158,15 @@ fn kept_export(output: &Path, vm: &SourceVm, converted: Option<ConvertedDisks>) 
     same.then_some(Kept { manifest, manifest_path, disks, converted, taken_at })
 }
 
+/// The whole conversion that an earlier run reported of the VM of `manifest`, if its files are
+/// there.
+pub fn converted(output: &Path, manifest: &Manifest) -> Option<ConvertedDisks> {
+    let result = read_result(&output.join(report::FILE_NAME)).ok().flatten()?;
+    let id = manifest.source.as_ref().and_then(|source| source.vm_id.as_ref());
+    let converted = result.converted.filter(|_| result.vm_id.as_ref() == id)?;
+    converted.0.iter().all(|disk| disk.path.is_file()).then_some(converted)
+}
+
 /// The exported disks of a manifest, if it has all facts of them.
 pub fn exported_disks(manifest: &Manifest) -> Option<Vec<ExportedDisk>> {
     let exported = |disk: &manifest::Disk| {

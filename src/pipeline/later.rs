@@ -99,6 +99,16 @@ pub async fn convert(
         return ledger.report.finish(Outcome::Refused);
     };
     let needs = converter::Needs::from(&manifest);
+    // Claimed before the check: a result that a killed run left half of is not in the way.
+    let mut claimed = None;
+    if !settings.dry_run {
+        let makes = names(&converter::result_paths(&needs, &output));
+        let earlier = earlier::converted(&output, &manifest);
+        match claim(&mut ledger, &output, earlier.as_ref(), makes) {
+            Some(claim) => claimed = Some(claim),
+            None => return ledger.report.finish(Outcome::Refused),
+        }
+    }
     let ready = async {
         converter::preflight(&needs, &output, settings, cancel)
             .await
@@ -106,19 +116,10 @@ pub async fn convert(
     };
     if ledger.stage(Stage::Preflight, ready).await.is_none() {
         let outcome = ledger.ended(Outcome::Refused);
-        return ledger.report.finish(outcome);
+        return ledger.close(outcome, claimed, false);
     }
-    let claim = if settings.dry_run {
-        None
-    } else {
-        let makes = names(&converter::result_paths(&needs, &output));
-        match claim(&mut ledger, &output, makes) {
-            Some(claim) => Some(claim),
-            None => return ledger.report.finish(Outcome::Refused),
-        }
-    };
     conversion(&mut ledger, &manifest, &output, settings).await;
-    end(ledger, claim)
+    end(ledger, claimed)
 }
 
 /// `hyperexport define`: the domain alone.
@@ -143,7 +144,8 @@ pub async fn define(
         ledger.report.plan = super::plan::definition(&manifest.source_vm(), target);
         return ledger.report.finish(Outcome::Done);
     }
-    let Some(claim) = claim(&mut ledger, &output, vec![DOMAIN_XML.to_owned()]) else {
+    let makes = vec![DOMAIN_XML.to_owned()];
+    let Some(claim) = claim(&mut ledger, &output, Some(&disks), makes) else {
         return ledger.report.finish(Outcome::Refused);
     };
     definition(&mut ledger, &manifest, &output, &disks, target).await;
@@ -200,8 +202,24 @@ async fn check(
     Ok((disks, warnings))
 }
 
-fn claim(ledger: &mut Ledger<'_>, output: &Path, makes: Vec<String>) -> Option<Claim> {
-    match Claim::take(output).and_then(|mut claim| claim.will_make(makes).map(|()| claim)) {
+/// Claims the output directory. Of what a killed run left there the export stays, and the whole
+/// conversion if there is one.
+fn claim(
+    ledger: &mut Ledger<'_>,
+    output: &Path,
+    converted: Option<&ConvertedDisks>,
+    makes: Vec<String>,
+) -> Option<Claim> {
+    let exported = ledger.report.disks.iter().map(|disk| disk.path.clone());
+    let converted = converted.iter().flat_map(|disks| &disks.0).map(|disk| disk.path.clone());
+    let whole: Vec<_> = exported.chain(converted).chain(ledger.report.manifest.clone()).collect();
+    let keep = names(&whole);
+    let claimed = Claim::take(output).and_then(|mut claim| {
+        claim.remove_leftovers(&keep)?;
+        claim.will_make(makes.into_iter().filter(|name| !keep.contains(name)).collect())?;
+        Ok(claim)
+    });
+    match claimed {
         Ok(claim) => Some(claim),
         Err(error) => {
             let stopped = Stopped::new(Stage::Preflight, &error, error.hint());

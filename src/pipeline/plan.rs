@@ -41,14 +41,7 @@ pub fn definition(vm: &SourceVm, target: &Target) -> Vec<String> {
 
 fn conversion(vm: &SourceVm, output: &Path, settings: &convert::Settings) -> Vec<String> {
     let stages = settings.stages;
-    let named = [
-        ("inspect", stages.inspect),
-        ("fix", stages.fix),
-        ("convert", stages.convert),
-        ("validate", stages.validate),
-    ];
-    let on: Vec<_> = named.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
-    let mut lines = vec![format!("run hyper2kvm on copies of the disks: {}", on.join(", "))];
+    let mut lines = vec![format!("run hyper2kvm on copies of the disks: {}", stages.names())];
     if stages.convert && !settings.dry_run {
         let paths = convert::result_paths(&vm.into(), output);
         lines.extend(paths.iter().map(|path| format!("write {}", path.display())));
