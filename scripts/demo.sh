@@ -64,7 +64,8 @@ clean_up() {
   scripts/libvirtd.sh stop
   rm -rf "$work"
   if [ "$status" = 0 ]; then
-    printf '\n%s\n' "${steps[@]}" "$(printf '%5d s  in all' $SECONDS)"
+    printf '\n'
+    printf '%s\n' "${steps[@]}" "$(printf '%5d s  in all' $SECONDS)"
     say "done. The export is in $OUTPUT."
   else
     say "ended with exit code $status" >&2
@@ -85,7 +86,7 @@ build() {
 }
 
 start_libvirt() {
-  scripts/libvirtd.sh start
+  scripts/libvirtd.sh start 8>&- # a daemon must not hold the lock
   remove_from_libvirt
   ! virsh domstate "$DOMAIN" >/dev/null 2>&1 || die "there is a domain '$DOMAIN' already: rename it"
   ! virsh pool-info "$POOL" >/dev/null 2>&1 || die "there is a pool '$POOL' already: remove it"
@@ -133,7 +134,8 @@ console() { sed 's/\x1b\[[0-9;?]*[a-zA-Z]//g; s/\x1b[()c].\?//g; s/\r//g' "$work
 
 start_domain() {
   virsh start "$DOMAIN" >/dev/null
-  cat "$(virsh ttyconsole "$DOMAIN")" >"$work/console" &
+  : >"$work/console"
+  cat "$(virsh ttyconsole "$DOMAIN")" >"$work/console" 2>/dev/null & # ends with the domain
   reader=$!
 }
 

@@ -28,8 +28,8 @@ deb_build=(gcc libc6-dev pkg-config libvirt-dev make)
 deb_run=(libvirt-daemon-system libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils ovmf
   swtpm swtpm-tools dnsmasq-base iptables python3-guestfs libguestfs-tools python3-venv
   xfsprogs)
-deb_test=(libvirt-clients libxml2-utils golang-go golang-github-vmware-govmomi-dev
-  openssh-server openssh-client openssl mmdebstrap fdisk mtools dosfstools e2fsprogs curl)
+deb_test=(time libvirt-clients libxml2-utils golang-go golang-github-vmware-govmomi-dev
+  openssh-server openssh-client openssl mmdebstrap debian-archive-keyring fdisk mtools dosfstools e2fsprogs curl)
 
 deb_kernel() { # the kernel of the libguestfs appliance
   if [ "$ID" = ubuntu ]; then echo linux-image-virtual; else echo linux-image-cloud-amd64; fi
@@ -65,7 +65,7 @@ install_debian() {
   say "installing: ${missing[*]}"
   # A third party's broken package source must not stop the set-up; a missing package will.
   as_root apt-get -q update || say "some package sources did not answer; going on"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 --no-install-recommends \
     "${deb_target[@]}" install "${missing[@]}"
 }
 
@@ -74,7 +74,7 @@ install_debian() {
 rpm_build=(gcc pkgconf-pkg-config libvirt-devel make)
 rpm_run=(libvirt-daemon-kvm qemu-kvm qemu-img edk2-ovmf swtpm swtpm-tools python3-libguestfs
   guestfs-tools xfsprogs)
-rpm_test=(libvirt-client libxml2 golang openssh-server openssh-clients openssl util-linux
+rpm_test=(time libvirt-client libxml2 golang openssh-server openssh-clients openssl util-linux
   mtools dosfstools e2fsprogs curl)
 
 install_fedora() {
@@ -96,6 +96,7 @@ install_hyper2kvm() {
   version=$("$VENV/bin/python" -c 'import importlib.metadata as m, guestfs, hyper2kvm; print(m.version("hyper2kvm"))' 2>/dev/null || true)
   if [ "$version" = "$HYPER2KVM_VERSION" ]; then say "hyper2kvm $version is there: $VENV/bin/hyper2kvm"; return 0; fi
   say "installing hyper2kvm $HYPER2KVM_VERSION into $VENV"
+  [ ! -e "$VENV" ] || [ -e "$VENV/pyvenv.cfg" ] || die "$VENV is no Python environment: move it away"
   rm -rf "$VENV"
   mkdir -p "$(dirname "$VENV")"
   /usr/bin/python3 -m venv --system-site-packages "$VENV"

@@ -19,7 +19,7 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-args=(-accel tcg,thread=multi -m 768 -smp 2 -display none -monitor none -no-reboot -net none
+args=(-accel tcg -m 768 -display none -monitor none -no-reboot -net none
   -serial "file:$work/serial")
 case $bus in
   ide | virtio) args+=(-drive "file=$image,format=$format,if=$bus,snapshot=on") ;;
