@@ -18,7 +18,7 @@ make_disk() {
   local n raw=$work/disk.raw
   truncate -s "$SIZE" "$raw"
   for n in $(seq 0 $((EXTENTS - 1))); do
-    { head -c $((DATA_MIB / 2))M /dev/urandom; yes "extent $n" | head -c $((DATA_MIB / 2))M; } |
+    { head -c $((DATA_MIB / 2))M /dev/urandom; head -c $((DATA_MIB / 2))M < <(yes "extent $n"); } |
       dd of="$raw" bs=1M seek=$((n * 440)) conv=notrunc status=none iflag=fullblock
   done
   qemu-img convert -f raw -O vmdk -o subformat=streamOptimized "$raw" "$work/disk.vmdk"

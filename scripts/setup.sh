@@ -28,8 +28,9 @@ deb_build=(gcc libc6-dev pkg-config libvirt-dev make)
 deb_run=(libvirt-daemon-system libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils ovmf
   swtpm swtpm-tools dnsmasq-base iptables python3-guestfs libguestfs-tools python3-venv
   xfsprogs)
-deb_test=(time libvirt-clients libxml2-utils golang-go golang-github-vmware-govmomi-dev
-  openssh-server openssh-client openssl mmdebstrap debian-archive-keyring fdisk mtools dosfstools e2fsprogs curl)
+deb_test=(libvirt-clients libxml2-utils golang-go golang-github-vmware-govmomi-dev
+  openssh-server openssh-client openssl mmdebstrap debian-archive-keyring fdisk mtools dosfstools
+  e2fsprogs curl time)
 
 deb_kernel() { # the kernel of the libguestfs appliance
   if [ "$ID" = ubuntu ]; then echo linux-image-virtual; else echo linux-image-cloud-amd64; fi
@@ -65,8 +66,8 @@ install_debian() {
   say "installing: ${missing[*]}"
   # A third party's broken package source must not stop the set-up; a missing package will.
   as_root apt-get -q update || say "some package sources did not answer; going on"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 --no-install-recommends \
-    "${deb_target[@]}" install "${missing[@]}"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
+    --no-install-recommends "${deb_target[@]}" install "${missing[@]}"
 }
 
 # --- Fedora and RHEL -----------------------------------------------------------------------
@@ -74,8 +75,8 @@ install_debian() {
 rpm_build=(gcc pkgconf-pkg-config libvirt-devel make)
 rpm_run=(libvirt-daemon-kvm qemu-kvm qemu-img edk2-ovmf swtpm swtpm-tools python3-libguestfs
   guestfs-tools xfsprogs)
-rpm_test=(time libvirt-client libxml2 golang openssh-server openssh-clients openssl util-linux
-  mtools dosfstools e2fsprogs curl)
+rpm_test=(libvirt-client libxml2 golang openssh-server openssh-clients openssl util-linux
+  mtools dosfstools e2fsprogs curl time)
 
 install_fedora() {
   local want=("${rpm_build[@]}") missing=()
