@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -96,6 +97,10 @@ fn every_byte_of_every_disk_arrives_in_the_pool() {
         let volume = &ended.json["domain"]["volumes"][disk]["path"];
         let volume = Path::new(volume.as_str().expect("a path"));
         assert_same_disk((source(&job, disk), "raw"), (volume, "qcow2"));
+    }
+    for image in ["disk-0.vmdk", "disk-1.vmdk", "web01.qcow2", "web01-disk-1.qcow2"] {
+        let mode = job.file(image).metadata().expect("there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "others may read {image}, which holds a whole machine");
     }
     assert_valid_domain(&job.file("domain.xml"));
     assert_eq!(job.result(), ended.json, "result.json and --json differ");

@@ -176,6 +176,7 @@ fn an_uncompressed_run_leaves_the_level_out() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table with one row a rule")]
 fn every_rule_names_its_path() {
     let null = "must not be null: leave the key out";
     let cases: &[(&str, Value, &str, &str)] = &[

@@ -40,6 +40,8 @@ impl Part {
             .read(true)
             .write(true)
             .create_new(true)
+            // It will hold a whole machine's files, keys and password hashes included.
+            .mode(0o600)
             .custom_flags(OFlag::O_NOFOLLOW.bits())
             .open(&path)
             .map_err(failed)?;
