@@ -33,7 +33,7 @@ mod work;
 
 pub use error::Error;
 pub use find::{Found, find};
-pub use preflight::{Needs, Plan, Ready, preflight};
+pub use preflight::{Needs, Plan, Ready, preflight, usable};
 pub use results::{existing, result_paths};
 pub use settings::{Settings, Stages};
 

@@ -77,6 +77,16 @@ pub async fn preflight(
     prepare(needs, dir, settings, &tools).await
 }
 
+/// Checks that qemu-img and hyper2kvm are there and work, long before there is anything to convert.
+/// What is less than well about them is told by the conversion itself.
+///
+/// # Errors
+/// The first thing that is missing.
+pub async fn usable(settings: &Settings, cancel: &CancellationToken) -> Result<(), Error> {
+    let tools = Tools::new(settings.path.clone(), settings.timeout, cancel.clone());
+    converter(settings, &tools).await.map(drop)
+}
+
 /// [`preflight`] with the tools of a conversion.
 pub(super) async fn prepare(
     needs: &Needs,
@@ -86,12 +96,18 @@ pub(super) async fn prepare(
 ) -> Result<Ready, Error> {
     let paths = if settings.stages.convert { free_paths(needs, dir)? } else { Vec::new() };
     space(dir, needs.data)?;
+    let ready = converter(settings, tools).await?;
+    Ok(Ready { results: paths, ..ready })
+}
+
+/// The tools alone, without results.
+async fn converter(settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
     tools.qemu_img_is_there().await?;
     let found = find(settings)?;
     let mut ready = Ready {
         program: found.path,
         converter: "hyper2kvm".to_owned(),
-        results: paths,
+        results: Vec::new(),
         warnings: found.warnings,
     };
     if !settings.dry_run {

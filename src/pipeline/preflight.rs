@@ -61,7 +61,7 @@ pub async fn check(
     let earlier = earlier::look(&output, &vm, &makes)?;
     let mut warnings: Vec<_> = space(&output, &vm).into_iter().collect();
     if let Some(settings) = &job.conversion {
-        warnings.extend(converter(settings, &vm, cancel).await);
+        warnings.extend(converter(settings, cancel).await);
     }
     if let Some(target) = &job.target {
         warnings.extend(host(target, &vm, &output).await?);
@@ -117,19 +117,10 @@ fn space(output: &Path, vm: &SourceVm) -> Option<Warning> {
 }
 
 /// A missing converter leaves a good export, so it only warns.
-async fn converter(
-    settings: &convert::Settings,
-    vm: &SourceVm,
-    cancel: &CancellationToken,
-) -> Vec<Warning> {
-    // Results in the way are the business of `earlier`, so a folder that cannot exist is given.
-    match convert::preflight(&vm.into(), Path::new("/nonexistent"), settings, cancel).await {
-        Ok(_) => Vec::new(),
-        Err(error) => {
-            let text = with_hint(&error, error.hint());
-            vec![Warning::new(Stage::Preflight, "converter-unusable", text)]
-        }
-    }
+async fn converter(settings: &convert::Settings, cancel: &CancellationToken) -> Option<Warning> {
+    let error = convert::usable(settings, cancel).await.err()?;
+    let text = with_hint(&error, error.hint());
+    Some(Warning::new(Stage::Preflight, "converter-unusable", text))
 }
 
 /// A libvirt host that cannot be reached now may be there later; one that answers and says no
