@@ -6,6 +6,7 @@ pub mod cli;
 pub mod convert;
 pub mod domain;
 pub mod exporter;
+pub mod image;
 pub mod libvirt;
 pub mod manifest;
 pub mod model;

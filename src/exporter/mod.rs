@@ -21,7 +21,7 @@ pub use address::{Address, sdk_url};
 pub use error::{Error, Fault};
 pub use thumbprint::Thumbprint;
 pub use tls::Trust;
-pub use transfer::{Broken, InvalidStream};
+pub use transfer::Broken;
 pub use vsphere::{Inspected, Obstacle, VSphere, VmSummary};
 
 /// Whom to talk to, and how.

@@ -1,22 +1,20 @@
 //! One disk from an HTTPS address into a checked file.
 //!
 //! `fetch` reads the answer under a limit of silence, `sink` writes, hashes and checks on a thread
-//! of its own, `vmdk` knows what a whole stream looks like, `part` keeps the file unusable until it
+//! of its own, `image::vmdk` knows what a whole stream looks like, `part` keeps the file unusable until it
 //! is proven. Memory stays flat: a few chunks are under way at a time.
 
 mod fetch;
 mod part;
 mod sink;
-mod vmdk;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Error;
+use crate::image::vmdk::InvalidStream;
 use crate::model::ByteSize;
-
-pub use vmdk::InvalidStream;
 
 pub(super) use fetch::{Source, fetch};
 pub(super) use part::{Part, sync_directory};

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::bytes::Bytes;
 
-use super::vmdk::{End, StreamCheck};
 use super::{Broken, Meter};
+use crate::image::vmdk::{End, Stream};
 use crate::model::Sha256Digest;
 
 /// Chunks under way between the network and the thread. Each is at most some 100 KiB.
@@ -68,12 +68,12 @@ fn write(
     mut chunks: mpsc::Receiver<Bytes>,
 ) -> Result<Written, Broken> {
     let failed = |action| move |source| Broken::File { action, source };
-    let mut check = StreamCheck::new(capacity);
+    let mut check = Stream::new(capacity);
     let (mut sha256, mut sha1) = (sha2::Sha256::new(), sha1::Sha1::new());
     let mut out = BufWriter::with_capacity(BLOCK, file);
     let mut bytes = 0;
     while let Some(chunk) = chunks.blocking_recv() {
-        check.push(&chunk).map_err(Broken::Stream)?;
+        check.push(&chunk, |_| {}).map_err(Broken::Stream)?;
         sha256.update(&chunk);
         sha1.update(&chunk);
         out.write_all(&chunk).map_err(failed("write"))?;

@@ -9,12 +9,17 @@
 //! compressed data (32 bit), and the data. A length of 0 makes it another kind of marker. HTTP
 //! cannot tell a stream that was cut off from one that ended, so the end is looked for here: the
 //! end-of-stream marker after a footer, or else as many grains as the tables in front name.
+//!
+//! [`Stream`] follows such a stream as it arrives, in whatever pieces, and hands the grains to
+//! whoever wants them; it keeps none of it.
 
 mod header;
 
 use std::io;
 
-use header::{DIRECTORY_AT_END, Header, SECTOR, u32_at, u64_at};
+pub use header::{Header, SECTOR};
+
+use header::{DIRECTORY_AT_END, u32_at, u64_at};
 
 /// Bytes of a marker that tell what it is.
 const MARKER: usize = 16;
@@ -57,7 +62,7 @@ pub enum InvalidStream {
 
 /// How a stream that made sense ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
     /// It is whole.
     Whole,
     /// Something is still to come.
@@ -72,6 +77,11 @@ enum Next {
     Footer,
     /// Bytes to pass over, and what comes then.
     Skip(u64, After),
+    /// Bytes of a grain, and its padding after them.
+    Grain {
+        left: u64,
+        padding: u64,
+    },
     /// Past the end-of-stream marker.
     Nothing,
 }
@@ -83,9 +93,23 @@ enum After {
     Nothing,
 }
 
+/// What a stream holds of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// A grain begins.
+    Grain {
+        /// Its place on the disk, in sectors of 512 bytes: a multiple of [`Header::grain`].
+        sector: u64,
+        /// Bytes of its compressed data, which follow in [`Piece::Data`].
+        length: u32,
+    },
+    /// The next bytes of its compressed data (zlib, RFC 1950).
+    Data(&'a [u8]),
+}
+
 /// Follows a stream as it arrives, whatever the pieces.
 #[derive(Debug)]
-pub(super) struct StreamCheck {
+pub struct Stream {
     capacity: u64,
     header: Option<Header>,
     next: Next,
@@ -96,9 +120,9 @@ pub(super) struct StreamCheck {
     footer: bool,
 }
 
-impl StreamCheck {
-    /// A check of the stream of a disk of `capacity` bytes.
-    pub(super) fn new(capacity: u64) -> Self {
+impl Stream {
+    /// The stream of a disk of `capacity` bytes.
+    pub fn new(capacity: u64) -> Self {
         Self {
             capacity,
             header: None,
@@ -113,17 +137,35 @@ impl StreamCheck {
 
     /// How far into the disk the stream has come, in bytes. Grains that are all zero are left out
     /// of it, so this jumps.
-    pub(super) fn reached(&self) -> u64 {
+    pub fn reached(&self) -> u64 {
         (self.reached * SECTOR).min(self.capacity)
     }
 
-    /// Looks at the next bytes.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), InvalidStream> {
+    /// The header, once it has arrived.
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+
+    /// Looks at the next bytes; `visit` gets what they hold of the disk.
+    ///
+    /// # Errors
+    /// [`InvalidStream`] where they make no sense; nothing after that may be pushed.
+    pub fn push(
+        &mut self,
+        mut bytes: &[u8],
+        mut visit: impl FnMut(Piece<'_>),
+    ) -> Result<(), InvalidStream> {
         while !bytes.is_empty() {
             let used = match self.next {
                 Next::Skip(left, after) => {
                     let used = left.min(bytes.len() as u64);
                     self.skip(left - used, after);
+                    used as usize
+                }
+                Next::Grain { left, padding } => {
+                    let used = left.min(bytes.len() as u64);
+                    visit(Piece::Data(&bytes[..used as usize]));
+                    self.grain_left(left - used, padding);
                     used as usize
                 }
                 Next::Nothing => {
@@ -132,8 +174,8 @@ impl StreamCheck {
                     }
                     bytes.len()
                 }
-                Next::Header | Next::Footer => self.collect(bytes, SECTOR as usize)?,
-                Next::Marker => self.collect(bytes, MARKER)?,
+                Next::Header | Next::Footer => self.collect(bytes, SECTOR as usize, &mut visit)?,
+                Next::Marker => self.collect(bytes, MARKER, &mut visit)?,
             };
             self.offset += used as u64;
             bytes = &bytes[used..];
@@ -142,7 +184,10 @@ impl StreamCheck {
     }
 
     /// Says whether the stream may end here. `read_at` reads what has been pushed so far again.
-    pub(super) fn finish(
+    ///
+    /// # Errors
+    /// [`InvalidStream`] when its tables and its grains do not agree, or cannot be read.
+    pub fn finish(
         self,
         read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
     ) -> Result<End, InvalidStream> {
@@ -164,15 +209,20 @@ impl StreamCheck {
     }
 
     /// Gathers up to `wanted` bytes, and takes a step when they are there.
-    fn collect(&mut self, bytes: &[u8], wanted: usize) -> Result<usize, InvalidStream> {
+    fn collect(
+        &mut self,
+        bytes: &[u8],
+        wanted: usize,
+        visit: &mut impl FnMut(Piece<'_>),
+    ) -> Result<usize, InvalidStream> {
         let used = (wanted - self.piece.len()).min(bytes.len());
         self.piece.extend_from_slice(&bytes[..used]);
         if self.piece.len() == wanted {
             let piece = std::mem::take(&mut self.piece);
             match self.next {
-                Next::Header => self.header(&piece)?,
-                Next::Footer => self.footer(&piece)?,
-                _ => self.marker_read(&piece)?,
+                Next::Header => self.header_read(&piece)?,
+                Next::Footer => self.footer_read(&piece)?,
+                _ => self.marker_read(&piece, visit)?,
             }
             self.piece = piece;
             self.piece.clear();
@@ -189,7 +239,14 @@ impl StreamCheck {
         };
     }
 
-    fn header(&mut self, sector: &[u8]) -> Result<(), InvalidStream> {
+    fn grain_left(&mut self, left: u64, padding: u64) {
+        match left {
+            0 => self.skip(padding, After::Marker),
+            _ => self.next = Next::Grain { left, padding },
+        }
+    }
+
+    fn header_read(&mut self, sector: &[u8]) -> Result<(), InvalidStream> {
         let header = Header::read(sector).map_err(InvalidStream::Header)?;
         let (found, expected) = (header.capacity.saturating_mul(SECTOR), self.capacity);
         if header.capacity != expected.div_ceil(SECTOR) {
@@ -201,7 +258,7 @@ impl StreamCheck {
     }
 
     /// The footer repeats the header, with the directory's place filled in.
-    fn footer(&mut self, sector: &[u8]) -> Result<(), InvalidStream> {
+    fn footer_read(&mut self, sector: &[u8]) -> Result<(), InvalidStream> {
         let footer = Header::read(sector).map_err(|fault| self.marker(fault))?;
         let same = self.header.is_some_and(|header| header.capacity == footer.capacity);
         if !same || footer.directory == DIRECTORY_AT_END {
@@ -212,7 +269,11 @@ impl StreamCheck {
         Ok(())
     }
 
-    fn marker_read(&mut self, marker: &[u8]) -> Result<(), InvalidStream> {
+    fn marker_read(
+        &mut self,
+        marker: &[u8],
+        visit: &mut impl FnMut(Piece<'_>),
+    ) -> Result<(), InvalidStream> {
         let Some(header) = self.header else { return Err(self.marker("a marker before a header")) };
         let (value, size, kind) = (u64_at(marker, 0), u32_at(marker, 8), u32_at(marker, 12));
         let rest = SECTOR - MARKER as u64;
@@ -225,8 +286,13 @@ impl StreamCheck {
             }
             self.grains += 1;
             self.reached = self.reached.max((value + header.grain).min(header.capacity));
+            visit(Piece::Grain { sector: value, length: size });
+            // The last four bytes of the marker are the grain's first already.
+            let here = u64::from(size).min(4);
+            visit(Piece::Data(&marker[12..12 + here as usize]));
+            let left = u64::from(size) - here;
             let whole = (12 + u64::from(size)).next_multiple_of(SECTOR);
-            self.skip(whole - MARKER as u64, After::Marker);
+            self.grain_left(left, whole - MARKER as u64 - left);
             return Ok(());
         }
         let directory = header.tables().div_ceil(SECTOR / 4);

@@ -1,6 +1,6 @@
 //! Streams made by hand, as a host makes them, and by qemu-img.
 
-use super::{End, InvalidStream, StreamCheck};
+use super::{End, InvalidStream, Piece, Stream};
 
 const SECTOR: usize = 512;
 /// Sectors of a grain.
@@ -75,8 +75,8 @@ fn qemu_stream() -> Vec<u8> {
 }
 
 fn check(stream: &[u8], piece: usize) -> Result<End, InvalidStream> {
-    let mut check = StreamCheck::new(CAPACITY);
-    stream.chunks(piece).try_for_each(|piece| check.push(piece))?;
+    let mut check = Stream::new(CAPACITY);
+    stream.chunks(piece).try_for_each(|piece| check.push(piece, |_| {}))?;
     check.finish(|buffer, offset| {
         let bytes = stream.get(offset as usize..).and_then(|rest| rest.get(..buffer.len()));
         buffer.copy_from_slice(bytes.ok_or(std::io::ErrorKind::UnexpectedEof)?);
@@ -107,10 +107,10 @@ fn a_cut_anywhere_is_seen() {
 #[test]
 fn progress_follows_the_grains() {
     let stream = host_stream();
-    let mut check = StreamCheck::new(CAPACITY);
-    check.push(&stream[..2 * SECTOR + 20]).expect("sound");
+    let mut check = Stream::new(CAPACITY);
+    check.push(&stream[..2 * SECTOR + 20], |_| {}).expect("sound");
     assert_eq!(check.reached(), 1 << 16);
-    check.push(&stream[2 * SECTOR + 20..]).expect("sound");
+    check.push(&stream[2 * SECTOR + 20..], |_| {}).expect("sound");
     assert_eq!(check.reached(), CAPACITY);
 }
 
@@ -153,4 +153,23 @@ fn grains_that_no_table_names_are_refused() {
     let mut stream = qemu_stream();
     stream.extend(grain(5, 100));
     assert!(matches!(check(&stream, 512), Err(InvalidStream::Grains { found: 3, named: 2 })));
+}
+
+#[test]
+fn grains_are_handed_out_whole_whatever_the_pieces() {
+    let stream = host_stream();
+    for piece in [1, 7, 512, 100_000] {
+        let (mut check, mut grains) = (Stream::new(CAPACITY), Vec::<(u64, u32, Vec<u8>)>::new());
+        for piece in stream.chunks(piece) {
+            let visit = |piece: Piece<'_>| match piece {
+                Piece::Grain { sector, length } => grains.push((sector, length, Vec::new())),
+                Piece::Data(data) => grains.last_mut().expect("begun").2.extend_from_slice(data),
+            };
+            check.push(piece, visit).expect("sound");
+        }
+        let found: Vec<_> =
+            grains.iter().map(|(at, size, data)| (*at, *size, data.len())).collect();
+        assert_eq!(found, [(0, 700, 700), (3 * GRAIN, 500, 500), (639 * GRAIN, 9, 9)]);
+        assert!(grains.iter().all(|(_, _, data)| data.iter().all(|byte| *byte == 0xa5)));
+    }
 }

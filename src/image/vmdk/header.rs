@@ -1,5 +1,7 @@
 //! The header of a sparse VMDK, which the footer repeats; little endian throughout.
 
+use crate::image::CLUSTER;
+
 /// `KDMV`, little endian.
 const MAGIC: u32 = 0x564d_444b;
 /// Flags: grains are compressed; markers stand before grains and metadata.
@@ -7,23 +9,33 @@ const STREAM_FLAGS: u32 = 1 << 16 | 1 << 17;
 /// Most entries of a grain table; all known writers use 512.
 const MOST_TABLE_ENTRIES: u32 = 1 << 16;
 /// Bytes of a sector.
-pub(super) const SECTOR: u64 = 512;
+pub const SECTOR: u64 = 512;
+/// Larger grains would make memory depend on the stream.
+const LARGEST_GRAIN: u64 = 1 << 20;
 /// `gdOffset` of a header whose directory comes at the end.
 pub(super) const DIRECTORY_AT_END: u64 = u64::MAX;
 
 /// The header fields that matter here, in sectors where they are lengths.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Header {
-    pub(super) capacity: u64,
-    pub(super) grain: u64,
+pub struct Header {
+    /// Size of the disk.
+    pub capacity: u64,
+    /// Size of a grain: 128 with all known writers.
+    pub grain: u64,
+    /// Grains that one table describes.
     pub(super) table_entries: u32,
+    /// Where the directory of tables stands.
     pub(super) directory: u64,
+    /// Where the first marker stands.
     pub(super) overhead: u64,
 }
 
 impl Header {
-    /// Reads a sector, or says what is wrong with it.
-    pub(super) fn read(sector: &[u8]) -> Result<Self, &'static str> {
+    /// Reads a sector.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn read(sector: &[u8]) -> Result<Self, &'static str> {
         if u32_at(sector, 0) != MAGIC {
             return Err("its magic number is missing");
         }
@@ -49,6 +61,13 @@ impl Header {
             && (1..=MOST_TABLE_ENTRIES).contains(&header.table_entries)
             && (1..=u64::from(u32::MAX)).contains(&header.overhead);
         if plausible { Ok(header) } else { Err("its lengths make no sense") }
+    }
+
+    /// Whether a [`Rewriter`](crate::image::Rewriter) takes such grains: 64 KiB, or a small
+    /// multiple of it.
+    pub fn has_usual_grains(&self) -> bool {
+        let grain = self.grain.saturating_mul(SECTOR);
+        grain.is_multiple_of(CLUSTER as u64) && grain <= LARGEST_GRAIN
     }
 
     /// Number of grain tables, which is that of the directory's entries.

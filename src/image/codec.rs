@@ -1,0 +1,86 @@
+//! Compression of single clusters and grains, by libraries.
+
+use std::io;
+
+use flate2::{Compress, FlushCompress, Status};
+
+use super::CLUSTER;
+
+/// Window of qcow2's deflate streams, as a power of two (docs/interop/qcow2.txt, "compression
+/// type": "deflate … with a window size of 4 KiB"; QEMU inflates with `-12`).
+const ZLIB_WINDOW: u8 = 12;
+/// The levels that QEMU uses, so that images are as small as its own.
+const ZSTD_LEVEL: i32 = 3;
+const ZLIB_LEVEL: u32 = 6;
+
+/// How the clusters of a qcow2 image are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Deflate: every QEMU reads it.
+    Zlib,
+    /// Zstandard: QEMU 5.1 and later.
+    Zstd,
+}
+
+/// Compresses one cluster after the other.
+pub(super) enum Compressor {
+    Zlib(Compress),
+    Zstd(zstd::bulk::Compressor<'static>),
+}
+
+impl Compressor {
+    pub fn new(compression: Compression) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::Zlib => {
+                let level = flate2::Compression::new(ZLIB_LEVEL);
+                Self::Zlib(Compress::new_with_window_bits(level, false, ZLIB_WINDOW))
+            }
+            Compression::Zstd => Self::Zstd(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+        })
+    }
+
+    /// Appends `cluster` in compressed form to `out`, or nothing where that saves nothing.
+    pub fn append(&mut self, cluster: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
+        let begin = out.len();
+        out.resize(begin + CLUSTER - 1, 0);
+        let length = match self {
+            Self::Zlib(compress) => deflate(compress, cluster, &mut out[begin..])?,
+            // Too long for its place is the only way in which this fails.
+            Self::Zstd(compressor) => {
+                compressor.compress_to_buffer(cluster, &mut out[begin..]).unwrap_or(0)
+            }
+        };
+        out.truncate(begin + length);
+        Ok(length > 0)
+    }
+}
+
+fn deflate(compress: &mut Compress, cluster: &[u8], out: &mut [u8]) -> io::Result<usize> {
+    compress.reset();
+    let status = compress.compress(cluster, out, FlushCompress::Finish)?;
+    Ok(if status == Status::StreamEnd { compress.total_out() as usize } else { 0 })
+}
+
+/// Inflates one grain after the other.
+pub(super) struct Inflater(libdeflater::Decompressor);
+
+impl Inflater {
+    pub fn new() -> Self {
+        Self(libdeflater::Decompressor::new())
+    }
+
+    /// Fills `grain` from `data`, a zlib stream; returns how much of it there was.
+    pub fn inflate(&mut self, data: &[u8], grain: &mut [u8]) -> Option<usize> {
+        self.0.zlib_decompress(data, grain).ok()
+    }
+}
+
+/// Whether all bytes are zero. Words first: a cluster is read at the speed of memory.
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<16>();
+    // Eight words at a time are one branch for the compiler to turn into vector instructions.
+    words
+        .chunks(8)
+        .all(|block| block.iter().fold(0, |sum, word| sum | u128::from_ne_bytes(*word)) == 0)
+        && rest.iter().all(|byte| *byte == 0)
+}

@@ -1,0 +1,60 @@
+//! Disk image formats, as bytes: reading streamOptimized VMDK, writing qcow2 and sparse raw.
+//!
+//! [`vmdk::Stream`] follows a stream as it arrives; [`Rewriter`] turns it into another format on
+//! all cores while it does, at flat memory. Nothing here knows where bytes come from, names a
+//! tool, or opens a file that another one names.
+
+mod codec;
+mod pieces;
+pub mod qcow2;
+mod raw;
+mod rewrite;
+pub mod vmdk;
+mod workers;
+
+pub use codec::Compression;
+pub use rewrite::{Rewriter, Target, Wrote};
+
+use std::io;
+
+/// Bytes of a cluster, the unit in which images are written here: qcow2's default, and the grain
+/// of all known streamOptimized VMDKs.
+pub const CLUSTER: usize = 1 << 16;
+
+/// Why an image could not be rewritten.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// What is read makes no sense.
+    #[error("read the stream")]
+    Stream(#[from] vmdk::InvalidStream),
+    /// It ends before its end.
+    #[error("the stream ends at {reached} of {capacity} bytes of the disk")]
+    Early {
+        /// How far into the disk it reaches.
+        reached: u64,
+        /// Size of the disk.
+        capacity: u64,
+    },
+    /// Its grains are of a size that no known writer uses: qemu-img may take them apart.
+    #[error("its grains of {0} bytes are neither 64 KiB nor a small multiple of it")]
+    GrainSize(u64),
+    /// No qcow2 image can hold the disk.
+    #[error("a disk of {0} bytes is too large for qcow2")]
+    TooLarge(u64),
+    /// The data of a grain is no zlib stream of the right length.
+    #[error("the grain at byte {offset} of the disk is damaged")]
+    Grain {
+        /// Where on the disk.
+        offset: u64,
+    },
+    /// The stream holds one place of the disk twice.
+    #[error("the stream holds byte {offset} of the disk twice")]
+    Twice {
+        /// Where on the disk.
+        offset: u64,
+    },
+    /// The new image could not be written.
+    #[error("write the image")]
+    Write(#[from] io::Error),
+}

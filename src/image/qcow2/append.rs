@@ -1,0 +1,52 @@
+//! Writing at places that mostly follow each other, in large pieces.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Bytes written at once.
+const BLOCK: usize = 1 << 20;
+
+/// A file and what is still to be written to it.
+#[derive(Debug)]
+pub(super) struct Append {
+    file: File,
+    pending: Vec<u8>,
+    /// Where `pending` begins.
+    offset: u64,
+}
+
+impl Append {
+    pub fn new(file: File) -> Self {
+        Self { file, pending: Vec::with_capacity(BLOCK + super::CLUSTER), offset: 0 }
+    }
+
+    /// Writes `bytes` at `offset`, now or later.
+    pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if offset != self.offset + self.pending.len() as u64 || self.pending.len() >= BLOCK {
+            self.flush()?;
+            self.offset = offset;
+        }
+        self.pending.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Reads what was written.
+    pub fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.flush()?;
+        self.file.read_exact_at(bytes, offset)
+    }
+
+    /// Writes all, and returns the file.
+    pub fn into_file(mut self) -> io::Result<File> {
+        self.flush()?;
+        Ok(self.file)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all_at(&self.pending, self.offset)?;
+        self.offset += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! A streamOptimized VMDK in, another format out, while it arrives.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::pieces::{Clusters, Grains};
+use super::vmdk::{self, End, Piece};
+use super::workers::{Stopped, Workers};
+use super::{CLUSTER, Compression, Error, qcow2, raw};
+
+/// The format to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// qcow2, its clusters compressed or not.
+    Qcow2(Option<Compression>),
+    /// Raw, with its holes kept.
+    Raw,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Wrote {
+    /// The file, whole but not yet synced.
+    pub file: File,
+    /// Bytes of the disk that are not zero, in whole clusters.
+    pub data: u64,
+}
+
+/// Turns the stream of one disk into an image.
+#[derive(Debug)]
+pub struct Rewriter {
+    stream: vmdk::Stream,
+    capacity: u64,
+    state: State,
+    reached: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// So much of the header has not arrived.
+    Begin(File, Target, usize),
+    Running {
+        batch: Grains,
+        grain: usize,
+        workers: Workers,
+    },
+    Ended,
+}
+
+impl Rewriter {
+    /// A rewrite of the stream of a disk of `capacity` bytes into `file`, which is empty.
+    pub fn new(file: File, capacity: u64, target: Target) -> Self {
+        let state = State::Begin(file, target, vmdk::SECTOR as usize);
+        Self { stream: vmdk::Stream::new(capacity), capacity, state, reached: Arc::default() }
+    }
+
+    /// How far into the disk the image has come, in bytes.
+    pub fn reached(&self) -> u64 {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    /// Takes the next bytes of the stream. Blocks while the disk is behind.
+    ///
+    /// # Errors
+    /// [`Error`]; the file is of no use then.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut rest = bytes;
+        if let State::Begin(_, _, missing) = &mut self.state {
+            // The header apart: what it says is needed before the first grain comes.
+            let (head, tail) = rest.split_at(rest.len().min(*missing));
+            *missing -= head.len();
+            self.stream.push(head, |_| {})?;
+            self.begin()?;
+            rest = tail;
+        }
+        // In pieces that fill a batch at most by one: grains end within them.
+        for piece in rest.chunks(CLUSTER) {
+            self.take(piece)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the whole image is written. `read_at` reads the stream again: one with its
+    /// tables in front is compared with them.
+    ///
+    /// # Errors
+    /// [`Error`]; the file is of no use then.
+    pub fn finish(
+        mut self,
+        read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
+    ) -> Result<Wrote, Error> {
+        let reached = self.stream.reached();
+        if let State::Running { batch, workers, .. } = &mut self.state
+            && let Err(Stopped) = workers.push(std::mem::take(batch))
+        {
+            return Err(self.failure());
+        }
+        let wrote = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Running { workers, .. } => workers.finish()?,
+            _ => return Err(Error::Early { reached, capacity: self.capacity }),
+        };
+        match self.stream.finish(read_at)? {
+            End::Whole => Ok(wrote),
+            End::Early => Err(Error::Early { reached, capacity: self.capacity }),
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        let Some(header) = self.stream.header() else { return Ok(()) };
+        let grain = header.grain * vmdk::SECTOR;
+        if !header.has_usual_grains() {
+            return Err(Error::GrainSize(grain));
+        }
+        let State::Begin(file, target, _) = std::mem::replace(&mut self.state, State::Ended) else {
+            return Ok(());
+        };
+        let (format, compression) = match target {
+            Target::Qcow2(compression) => {
+                (Format::Qcow2(qcow2::Writer::new(file, self.capacity, compression)?), compression)
+            }
+            Target::Raw => (Format::Raw(raw::Writer::new(file, self.capacity)?), None),
+        };
+        let image = Image { format, data: 0, reached: Arc::clone(&self.reached) };
+        let workers = Workers::start(image, self.capacity, grain as usize, compression)?;
+        self.state = State::Running { batch: Grains::default(), grain: grain as usize, workers };
+        Ok(())
+    }
+
+    fn take(&mut self, piece: &[u8]) -> Result<(), Error> {
+        let State::Running { batch, grain, workers } = &mut self.state else {
+            return Err(self.failure());
+        };
+        let mut stopped = false;
+        let visit = |piece: Piece<'_>| {
+            if matches!(piece, Piece::Grain { .. }) && batch.is_full(*grain) {
+                stopped |= workers.push(std::mem::take(batch)).is_err();
+            }
+            batch.add(piece);
+        };
+        self.stream.push(piece, visit)?;
+        if stopped { Err(self.failure()) } else { Ok(()) }
+    }
+
+    /// Why the threads stopped.
+    fn failure(&mut self) -> Error {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Running { workers, .. } => workers.finish().err(),
+            _ => None,
+        }
+        .unwrap_or_else(|| Error::Write(io::Error::other("the conversion has ended")))
+    }
+}
+
+/// An image in the making.
+#[derive(Debug)]
+pub(super) struct Image {
+    format: Format,
+    data: u64,
+    reached: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Format {
+    Qcow2(qcow2::Writer),
+    Raw(raw::Writer),
+}
+
+impl Image {
+    /// Writes a batch.
+    pub fn write(&mut self, batch: &Clusters) -> Result<(), Error> {
+        for (number, range, compressed) in &batch.clusters {
+            let content = &batch.data[range.clone()];
+            match &mut self.format {
+                Format::Qcow2(writer) => writer.write(*number, content, *compressed)?,
+                Format::Raw(writer) => writer.write(*number, content)?,
+            }
+            self.data += CLUSTER as u64;
+        }
+        self.reached.fetch_max(batch.reached, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Ends it.
+    pub fn finish(self) -> Result<Wrote, Error> {
+        let file = match self.format {
+            Format::Qcow2(writer) => writer.finish()?,
+            Format::Raw(writer) => writer.finish(),
+        };
+        Ok(Wrote { file, data: self.data })
+    }
+}
