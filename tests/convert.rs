@@ -63,7 +63,7 @@ async fn all_disks_are_converted_and_their_bytes_are_the_same() {
     let seen = seen.lock().expect("whole").join("\n");
     for expected in [
         "start prepare disk-0",
-        "at prepare disk-0 10000",
+        "at prepare disk-0 16777216",
         "start hyper2kvm convert",
         "start convert disk-1",
         "end hyper2kvm validate",

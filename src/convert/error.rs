@@ -58,6 +58,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A VMDK does not hold what it should.
+    #[error("read {}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: crate::image::Error,
+    },
     /// A result's file exists.
     #[error("{} exists", path.display())]
     ResultExists {
@@ -153,7 +161,7 @@ impl Error {
                     .to_owned(),
             ),
             Self::Manifest(error) => error.hint(),
-            Self::Untrusted { .. } => Some("export the VM again".to_owned()),
+            Self::Untrusted { .. } | Self::Image { .. } => Some("export the VM again".to_owned()),
             Self::ResultExists { path } => {
                 Some(format!("move {} away, or use another --output", path.display()))
             }

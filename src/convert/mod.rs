@@ -1,7 +1,7 @@
 //! A manifest in, disks that boot on KVM out: the safe way to run hyper2kvm.
 //!
 //! ```text
-//! disk-0.vmdk ──qemu-img──▶ work/images/disk-0.qcow2 ◀─fix in place─ hyper2kvm ◀── work/job.json
+//! disk-0.vmdk ──rewrite──▶ work/images/disk-0.qcow2 ◀─fix in place─ hyper2kvm ◀── work/job.json
 //!  (never written)                                                      │
 //! <vm>.qcow2 ◀── rename ── checks ◀── qemu-img -c ◀── work/out/disk-0.qcow2
 //! ```
@@ -27,6 +27,7 @@ mod probe;
 mod qemu_img;
 mod report;
 mod results;
+mod rewrite;
 mod settings;
 mod untrusted;
 mod work;
@@ -207,11 +208,12 @@ impl Run<'_> {
     async fn prepare(&self) -> Result<Vec<ByteSize>, Error> {
         let (mut capacities, mut bytes) = (Vec::new(), Vec::new());
         for (i, disk) in self.manifest.disks.iter().enumerate() {
-            capacities.push(self.capacity(i).await?);
+            let capacity = self.capacity(i).await?;
+            capacities.push(capacity);
             let image = self.work.image(&disk.id);
             let source = Image { path: &disk.local_path, format: disk.source_format };
             let task = format!("prepare {}", disk.id);
-            self.tools.to_qcow2(source, &image, None, (self.progress, &task)).await?;
+            self.tools.work_image(source, &image, capacity, (self.progress, &task)).await?;
             let read = Error::io(format!("look at {}", image.display()));
             bytes.push(fs::metadata(&image).map_err(read)?.len());
         }
