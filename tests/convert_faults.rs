@@ -348,7 +348,7 @@ async fn a_broken_image_and_a_changed_one_are_refused() {
     let whole = fs::read(path).expect("there");
     fs::write(path, &whole[..whole.len() / 2]).expect("cut");
     let error = case.run(&case.fake(GOOD)).await.expect_err("cut short");
-    assert!(matches!(error, Error::QemuImg { .. }), "{error}");
+    assert!(matches!(error, Error::Image { .. }), "{error}");
     assert_eq!(names(&case.out), Vec::<String>::new());
     fs::remove_file(path).expect("removed");
     let error = case.run(&case.fake(GOOD)).await.expect_err("missing");
