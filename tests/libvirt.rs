@@ -87,14 +87,14 @@ async fn thirty_disks_of_both_formats_keep_their_order() {
     setup.disks.0[2].boot_order = 0;
     let defined = setup.import().await.expect("imports");
     libvirtd::validate(&defined.xml);
-    assert!(defined.xml.contains("<target dev='vdad' bus='virtio'/>"), "{}", defined.xml);
+    assert!(defined.xml.contains("<target dev='sdad' bus='scsi'/>"), "{}", defined.xml);
     let name = setup.options.name.as_deref().expect("given");
     let names: Vec<_> = defined.volumes.iter().map(|volume| volume.name.as_str()).collect();
     assert_eq!(names[2], format!("{name}.qcow2"));
     assert_eq!(names[0], format!("{name}-disk-0.qcow2"));
     assert_eq!(names[29], format!("{name}-disk-29.raw"));
     let boot = defined.xml.find(&format!("{name}.qcow2")).expect("the boot disk");
-    assert!(defined.xml[boot..].find("vda").expect("a name") < 200, "{}", defined.xml);
+    assert!(defined.xml[boot..].find("sda").expect("a name") < 200, "{}", defined.xml);
 }
 
 #[tokio::test]

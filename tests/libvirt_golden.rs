@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use hyperexport::domain::{
-    Chipset, DomainType, HostBridge, HostCapabilities, PlanOptions, PlannedDisk, Platform, plan,
+    Chipset, DomainType, Hardware, HostBridge, HostCapabilities, PlanOptions, PlannedDisk,
+    Platform, plan,
 };
 use hyperexport::libvirt::{domain_xml, profile};
 use hyperexport::model::{DiskFormat, DiskId, Firmware, OsFamily, SourceVm};
@@ -30,6 +31,10 @@ fn host() -> HostCapabilities {
         efi: true,
         secure_boot: chipset == Chipset::Q35,
         cpu_modes: texts(&["host-passthrough", "maximum"]),
+        cpu_models: Vec::new(),
+        disk_buses: Vec::new(),
+        tpm: texts(&["tpm-tis", "tpm-crb"]),
+        panic: texts(&["isa", "hyperv"]),
         video: texts(&["vga", "virtio"]),
         hyperv: texts(&["relaxed", "vapic", "spinlocks", "vpindex", "synic", "stimer"]),
     };
@@ -55,8 +60,14 @@ fn check(golden: &str, vm: &SourceVm, domain_type: Option<DomainType>) {
         path: format!("/var/lib/libvirt/images/web01-{index}.qcow2"),
         format: DiskFormat::Qcow2,
         boot_order: u32::try_from(index).expect("two"),
+        fixed: true,
     });
-    let options = PlanOptions { name: None, domain_type, bridge: "virbr0".to_owned() };
+    let options = PlanOptions {
+        name: None,
+        domain_type,
+        bridge: "virbr0".to_owned(),
+        hardware: Hardware::default(),
+    };
     let profile = profile(options.family(vm)).expect("embedded");
     let spec = plan(vm, &disks, profile, &host(), &options).expect("valid");
     let xml = domain_xml(&spec, UUID).expect("writes") + "\n";

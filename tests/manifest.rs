@@ -10,8 +10,8 @@ use hyperexport::manifest::{
 };
 use hyperexport::model::{
     Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, ExportedDisk,
-    ExportedVm, Firmware, GuestOs, NicModel, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
-    Stage, Warning,
+    ExportedVm, Firmware, GuestOs, NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic,
+    SourceVm, Stage, Warning,
 };
 use hyperexport::progress::Progress;
 use serde_json::{Value, json};
@@ -62,6 +62,9 @@ fn exported(folder: &Path) -> ExportedVm {
             memory_mib: 1536,
             firmware: Firmware::Efi,
             secure_boot: false,
+            vtpm: true,
+            cdroms: 1,
+            origin: Origin::default(),
             guest: GuestOs {
                 id: "ubuntu64Guest".to_owned(),
                 full_name: "Ubuntu Linux (64-bit)".to_owned(),

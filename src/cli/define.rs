@@ -9,7 +9,7 @@ use crate::pipeline;
 /// # Errors
 /// A command line that cannot be meant, or a result that cannot be printed.
 pub fn run(args: &DefineArgs) -> anyhow::Result<Exit> {
-    let target = args.target.resolve();
+    let target = args.target.resolve()?;
     block_on(&args.run.output, |renderer, cancel| async move {
         let progress = renderer.progress();
         let report =

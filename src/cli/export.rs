@@ -40,7 +40,7 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
         manifest: args.manifest,
         power_off: args.power_off,
         conversion: args.pipeline.resolve(environment)?,
-        target: args.libvirt.then(|| args.target.resolve()),
+        target: args.libvirt.then(|| args.target.resolve()).transpose()?,
         dry_run: args.run.dry_run,
     })
 }

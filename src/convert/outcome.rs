@@ -63,7 +63,8 @@ impl Made<'_> {
         let mut finished = Vec::new();
         for (disk, image) in order.iter().zip(images) {
             let image = self.compressed(disk, image).await?;
-            finished.push(Finished { id: disk.id.clone(), image, capacity: self.capacity(disk) });
+            let (id, capacity) = (disk.id.clone(), self.capacity(disk));
+            finished.push(Finished { id, image, capacity, fixed: stages.fix });
         }
         if self.run.tools.cancel.is_cancelled() {
             return Err(Error::Cancelled);

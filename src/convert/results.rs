@@ -75,6 +75,7 @@ pub async fn existing(
             capacity: ByteSize(info.virtual_size),
             allocated: ByteSize(file.blocks() * BLOCK),
             boot_order,
+            fixed: false,
         });
     }
     Ok(ConvertedDisks(disks))
@@ -86,6 +87,7 @@ pub(super) struct Finished {
     pub(super) id: DiskId,
     pub(super) image: PathBuf,
     pub(super) capacity: ByteSize,
+    pub(super) fixed: bool,
 }
 
 /// Moves finished images, boot disk first, to their results. When one cannot be moved the others
@@ -134,6 +136,7 @@ fn move_in(disk: &Finished, path: &Path, boot_order: u32) -> Result<ConvertedDis
         capacity: disk.capacity,
         allocated: ByteSize(blocks * BLOCK),
         boot_order,
+        fixed: disk.fixed,
     })
 }
 
@@ -144,7 +147,7 @@ mod tests {
     fn finished(dir: &Path, index: usize) -> Finished {
         let image = dir.join(format!("work-{index}"));
         fs::write(&image, format!("image {index}")).expect("written");
-        Finished { id: DiskId::from_index(index), image, capacity: ByteSize(512) }
+        Finished { id: DiskId::from_index(index), image, capacity: ByteSize(512), fixed: true }
     }
 
     #[test]
@@ -182,6 +185,6 @@ mod tests {
         assert_eq!((done[0].boot_order, done[0].id.as_str()), (0, "disk-3"));
         assert_eq!((done[1].boot_order, done[1].id.as_str()), (1, "disk-0"));
         assert_eq!(fs::metadata(&paths[0]).expect("there").mode() & 0o777, 0o600);
-        assert!(done[0].allocated.0 >= 512);
+        assert!(done[0].allocated.0 >= 512 && done[0].fixed);
     }
 }

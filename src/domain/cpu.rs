@@ -3,17 +3,39 @@
 use crate::model::CpuTopology;
 
 use super::Error;
+use super::hardware::CpuChoice;
 use super::host::{DomainType, Platform};
 use super::spec::CpuMode;
 
-/// The CPU model: the host's own under KVM, else all that the emulator can do. Where the host
-/// does not offer it, its default: never a model that the host does not list.
-pub(super) fn mode(platform: &Platform) -> CpuMode {
-    let (name, mode) = match platform.domain_type {
-        DomainType::Kvm => ("host-passthrough", CpuMode::HostPassthrough),
-        DomainType::Qemu => ("maximum", CpuMode::Maximum),
+/// The CPU model that was asked for, if the host has it. Without a wish the host's own under KVM,
+/// else all that the emulator can do; where the host does not offer that, its default: never a
+/// model that the host does not list.
+pub(super) fn mode(choice: &CpuChoice, platform: &Platform) -> Result<CpuMode, Error> {
+    let offers = |name: &str| platform.cpu_modes.iter().any(|offered| offered == name);
+    let wish = match choice {
+        CpuChoice::Auto => {
+            let mode = match platform.domain_type {
+                DomainType::Kvm => CpuMode::HostPassthrough,
+                DomainType::Qemu => CpuMode::Maximum,
+            };
+            return Ok(if offers(mode.as_str()) { mode } else { CpuMode::Default });
+        }
+        CpuChoice::HostModel => CpuMode::HostModel,
+        CpuChoice::HostPassthrough => CpuMode::HostPassthrough,
+        CpuChoice::Maximum => CpuMode::Maximum,
+        CpuChoice::Named(model) => CpuMode::Custom(model.clone()),
     };
-    if platform.cpu_modes.iter().any(|offered| offered == name) { mode } else { CpuMode::Default }
+    let (wanted, offered) = match &wish {
+        CpuMode::Custom(model) => (model.as_str(), platform.cpu_models.contains(model)),
+        mode => (mode.as_str(), offers(mode.as_str())),
+    };
+    if offered {
+        return Ok(wish);
+    }
+    let mut existing: Vec<String> =
+        platform.cpu_modes.iter().filter(|mode| *mode != "custom").cloned().collect();
+    existing.extend(platform.cpu_models.iter().cloned());
+    Err(Error::CpuModel { model: wanted.to_owned(), domain_type: platform.domain_type, existing })
 }
 
 /// Virtual CPUs, sockets and cores, which libvirt wants to multiply exactly.
@@ -38,11 +60,27 @@ mod tests {
     #[test]
     fn the_model_is_one_that_the_host_lists() {
         let host = host();
-        assert_eq!(mode(platform(&host, DomainType::Kvm, Chipset::Q35)), CpuMode::HostPassthrough);
+        let auto = |platform: &Platform| mode(&CpuChoice::Auto, platform).expect("always one");
+        assert_eq!(auto(platform(&host, DomainType::Kvm, Chipset::Q35)), CpuMode::HostPassthrough);
         let mut tcg = platform(&host, DomainType::Qemu, Chipset::Pc).clone();
-        assert_eq!(mode(&tcg), CpuMode::Maximum);
+        assert_eq!(auto(&tcg), CpuMode::Maximum);
         tcg.cpu_modes = vec!["custom".to_owned()];
-        assert_eq!(mode(&tcg), CpuMode::Default);
+        assert_eq!(auto(&tcg), CpuMode::Default);
+    }
+
+    #[test]
+    fn a_wish_is_granted_or_refused_with_what_there_is() {
+        let host = host();
+        let mut tcg = platform(&host, DomainType::Qemu, Chipset::Pc).clone();
+        tcg.cpu_modes = ["maximum", "host-model", "custom"].map(str::to_owned).to_vec();
+        tcg.cpu_models = vec!["EPYC".to_owned()];
+        assert_eq!(mode(&CpuChoice::HostModel, &tcg), Ok(CpuMode::HostModel));
+        let named = |name: &str| CpuChoice::Named(name.to_owned());
+        assert_eq!(mode(&named("EPYC"), &tcg), Ok(CpuMode::Custom("EPYC".to_owned())));
+        for wish in [named("Opteron_G9"), CpuChoice::HostPassthrough] {
+            let hint = mode(&wish, &tcg).expect_err("not there").hint().expect("a hint");
+            assert!(hint.contains("maximum, host-model, EPYC"), "{hint}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::model::DiskFormat;
 
+use super::hardware::DiskBus;
 use super::host::{Chipset, DomainType};
 
 /// Why no domain can be planned.
@@ -47,6 +48,42 @@ pub enum Error {
     NoSecureBoot {
         /// Canonical name of the machine.
         machine: String,
+    },
+    /// A TPM on a host without the emulator.
+    #[error("the host has no emulator of a TPM 2.0, and {why}")]
+    NoTpm {
+        /// Why the domain was to have one.
+        why: &'static str,
+    },
+    /// A CPU model that the host does not offer.
+    #[error("the host offers no CPU model '{model}' for {domain_type} guests")]
+    CpuModel {
+        /// What was asked for.
+        model: String,
+        /// For which domain type.
+        domain_type: DomainType,
+        /// What there is.
+        existing: Vec<String>,
+    },
+    /// A disk bus that the machine or its emulator lacks.
+    #[error("machine {machine} has no {bus} disks")]
+    NoBus {
+        /// What was asked for.
+        bus: DiskBus,
+        /// Canonical name of the machine.
+        machine: String,
+    },
+    /// More disks and drives than there are places.
+    #[error("{devices} disks and CD-ROM drives are more than the 4 places of IDE")]
+    IdeFull {
+        /// Disks and drives.
+        devices: usize,
+    },
+    /// I/O threads for disks that cannot use them.
+    #[error("disks on {bus} have no use for I/O threads")]
+    NoIothreads {
+        /// The bus.
+        bus: DiskBus,
     },
     /// Secure boot without EFI.
     #[error("secure boot is on, but the VM boots by BIOS")]
@@ -113,6 +150,20 @@ impl Error {
                  and RHEL"
                     .to_owned()
             }
+            Self::NoTpm { .. } => {
+                "install swtpm and swtpm-tools on the host and restart libvirtd, or \
+                go without: --libvirt-tpm off"
+                    .to_owned()
+            }
+            Self::CpuModel { existing, .. } => {
+                format!("use --libvirt-cpu-mode with one of: {}", existing.join(", "))
+            }
+            Self::NoBus { .. } | Self::IdeFull { .. } => {
+                "use --disk-bus sata, or leave it to the rules with --disk-bus auto".to_owned()
+            }
+            Self::NoIothreads { .. } => "leave --libvirt-iothreads out, or, if the guest has the \
+                driver, use --disk-bus virtio or scsi"
+                .to_owned(),
             Self::NoBridge { existing, .. } if existing.is_empty() => {
                 "the host has no bridge: start libvirt's own with 'virsh net-start default'"
                     .to_owned()

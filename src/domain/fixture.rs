@@ -1,13 +1,13 @@
 //! A host and a VM for the tests of this room.
 
 use crate::model::{
-    CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, NicModel, OsFamily, PowerState, SourceNic,
-    SourceVm,
+    CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, NicModel, Origin, OsFamily, PowerState,
+    SourceNic, SourceVm,
 };
 
 use super::{
-    Chipset, DomainType, Family, HostBridge, HostCapabilities, PlanOptions, PlannedDisk, Platform,
-    Profile,
+    Chipset, DomainType, Family, Hardware, HostBridge, HostCapabilities, PlanOptions, PlannedDisk,
+    Platform, Profile,
 };
 
 pub(super) fn host() -> HostCapabilities {
@@ -25,6 +25,10 @@ pub(super) fn host() -> HostCapabilities {
                 efi: true,
                 secure_boot: chipset == Chipset::Q35,
                 cpu_modes: vec!["host-passthrough".to_owned(), "maximum".to_owned()],
+                cpu_models: Vec::new(),
+                disk_buses: Vec::new(),
+                tpm: vec!["tpm-tis".to_owned(), "tpm-crb".to_owned()],
+                panic: Vec::new(),
                 video: vec!["vga".to_owned(), "virtio".to_owned()],
                 hyperv: Vec::new(),
             });
@@ -74,6 +78,9 @@ pub(super) fn vm() -> SourceVm {
         memory_mib: 2049,
         firmware: Firmware::Bios,
         secure_boot: false,
+        vtpm: false,
+        cdroms: 0,
+        origin: Origin::default(),
         guest: GuestOs {
             id: "ubuntu64Guest".to_owned(),
             full_name: "Ubuntu Linux (64-bit)".to_owned(),
@@ -90,13 +97,25 @@ pub(super) fn disk(index: usize) -> PlannedDisk {
         path: format!("/var/lib/libvirt/images/d{index}.qcow2"),
         format: DiskFormat::Qcow2,
         boot_order: u32::try_from(index).expect("few disks"),
+        fixed: true,
     }
 }
 
 pub(super) fn linux_profile() -> Profile {
-    Profile { family: Family::Linux, video: Some("virtio".to_owned()), hyperv: Vec::new() }
+    Profile {
+        family: Family::Linux,
+        custom: None,
+        video: Some("virtio".to_owned()),
+        hyperv: Vec::new(),
+        panic: Some("isa".to_owned()),
+    }
 }
 
 pub(super) fn options() -> PlanOptions {
-    PlanOptions { name: None, domain_type: None, bridge: "virbr0".to_owned() }
+    PlanOptions {
+        name: None,
+        domain_type: None,
+        bridge: "virbr0".to_owned(),
+        hardware: Hardware::default(),
+    }
 }

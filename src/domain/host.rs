@@ -93,9 +93,18 @@ pub struct Platform {
     pub secure_boot: bool,
     /// CPU modes that are supported: `host-passthrough`, `maximum`, `host-model`, `custom`.
     pub cpu_modes: Vec<String>,
+    /// CPU models that `custom` may name here.
+    pub cpu_models: Vec<String>,
+    /// Buses that a disk may hang on: `virtio`, `scsi`, …; empty where libvirt does not say.
+    pub disk_buses: Vec<String>,
+    /// Models of a TPM 2.0 by the host's emulator: `tpm-crb`, …; empty where it has none.
+    pub tpm: Vec<String>,
+    /// Models of a panic device: `isa`, `hyperv`; empty where libvirt does not say.
+    pub panic: Vec<String>,
     /// Video models: `virtio`, `vga`, …
     pub video: Vec<String>,
-    /// Hyper-V enlightenments: `relaxed`, `vapic`, …
+    /// Hyper-V enlightenments: `relaxed`, `vapic`, …, and `stimer_direct` and the like where
+    /// libvirt's defaults have them on.
     pub hyperv: Vec<String>,
 }
 

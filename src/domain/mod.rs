@@ -5,23 +5,35 @@
 mod cpu;
 mod disks;
 mod error;
+mod family;
 mod firmware;
+mod guest;
+mod hardware;
 mod host;
 mod machine;
 mod name;
 mod network;
+mod nic_model;
 mod plan;
+mod ports;
 mod profile;
 mod spec;
+mod storage;
 mod text;
+mod tpm;
 
 #[cfg(test)]
 mod fixture;
 
 pub use disks::{PlannedDisk, volume_name};
 pub use error::Error;
+pub use family::Family;
+pub use hardware::{CpuChoice, DiskBus, Hardware, NoCpuModel, TpmChoice};
 pub use host::{Chipset, DomainType, HostBridge, HostCapabilities, Platform, UnknownDomainType};
 pub use name::{check_name, domain_name};
 pub use plan::{PlanOptions, plan};
-pub use profile::{Family, Profile};
-pub use spec::{CpuMode, Decisions, DiskSpec, DomainSpec, FirmwareSpec, NicSource, NicSpec};
+pub use profile::Profile;
+pub use spec::{
+    CdromSpec, CpuMode, Decisions, DiskSpec, DomainSpec, FirmwareSpec, NicKind, NicSource, NicSpec,
+    Provenance, TpmModel,
+};

@@ -4,6 +4,7 @@ use crate::model::SourceNic;
 
 use super::Error;
 use super::host::HostBridge;
+use super::nic_model::Cards;
 use super::spec::{NicSource, NicSpec};
 
 /// All interfaces of the VM, plugged into `bridge`. The bridge must exist even for a VM without
@@ -12,6 +13,7 @@ pub(super) fn plug(
     nics: &[SourceNic],
     bridge: &str,
     bridges: &[HostBridge],
+    cards: Cards<'_>,
 ) -> Result<Vec<NicSpec>, Error> {
     let source = source(bridge, bridges)?;
     nics.iter()
@@ -20,7 +22,12 @@ pub(super) fn plug(
                 let (mac, nic) = (mac.to_string(), nic.id.clone());
                 return Err(Error::MulticastMac { mac, nic });
             }
-            Ok(NicSpec { mac: nic.mac, source: source.clone(), link_up: nic.connected })
+            Ok(NicSpec {
+                mac: nic.mac,
+                model: cards.model(nic.model),
+                source: source.clone(),
+                link_up: nic.connected,
+            })
         })
         .collect()
 }
@@ -41,12 +48,20 @@ fn source(bridge: &str, bridges: &[HostBridge]) -> Result<NicSource, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::fixture::{host, nic};
+    use crate::domain::fixture::{host, nic, vm};
+    use crate::domain::{Chipset, Family};
+    use crate::model::GuestOs;
+
+    fn cards(guest: &GuestOs) -> Cards<'_> {
+        Cards { family: Family::Linux, guest, fixed: true, chipset: Chipset::Pc }
+    }
 
     #[test]
     fn a_network_that_owns_the_bridge_is_preferred() {
-        let bridges = host().bridges;
-        let plugged = |bridge| plug(&[nic(0)], bridge, &bridges).expect("exists")[0].source.clone();
+        let (bridges, guest) = (host().bridges, vm().guest);
+        let plugged = |bridge| {
+            plug(&[nic(0)], bridge, &bridges, cards(&guest)).expect("exists")[0].source.clone()
+        };
         assert_eq!(plugged("virbr0"), NicSource::Network("default".to_owned()));
         assert_eq!(plugged("br0"), NicSource::Bridge("br0".to_owned()));
     }
@@ -55,14 +70,15 @@ mod tests {
     fn address_and_link_state_are_kept() {
         let mut unplugged = nic(1);
         unplugged.connected = false;
-        let plugged = plug(&[nic(0), unplugged], "br0", &host().bridges).expect("valid");
+        let plugged =
+            plug(&[nic(0), unplugged], "br0", &host().bridges, cards(&vm().guest)).expect("valid");
         assert_eq!(plugged[0].mac, nic(0).mac);
         assert_eq!([plugged[0].link_up, plugged[1].link_up], [true, false]);
     }
 
     #[test]
     fn an_unknown_bridge_is_refused_with_those_that_exist() {
-        let error = plug(&[], "br9", &host().bridges).expect_err("unknown");
+        let error = plug(&[], "br9", &host().bridges, cards(&vm().guest)).expect_err("unknown");
         assert_eq!(error.hint().as_deref(), Some("use --libvirt-bridge with one of: virbr0, br0"));
     }
 
@@ -70,6 +86,9 @@ mod tests {
     fn a_multicast_address_is_refused() {
         let mut nic = nic(0);
         nic.mac = Some("01:00:5e:00:00:01".parse().expect("a MAC address"));
-        assert!(matches!(plug(&[nic], "br0", &host().bridges), Err(Error::MulticastMac { .. })));
+        assert!(matches!(
+            plug(&[nic], "br0", &host().bridges, cards(&vm().guest)),
+            Err(Error::MulticastMac { .. })
+        ));
     }
 }

@@ -2,12 +2,16 @@
 
 use crate::model::{OsFamily, SourceVm};
 
-use super::disks::PlannedDisk;
+use super::disks::{self, PlannedDisk};
+use super::family::Family;
+use super::hardware::Hardware;
 use super::host::{DomainType, HostCapabilities};
 use super::name::{check_name, domain_name};
-use super::profile::{Family, Profile};
-use super::spec::{Decisions, DomainSpec};
-use super::{Error, cpu, disks, firmware, machine, network, profile, text};
+use super::nic_model::Cards;
+use super::profile::{self, Profile};
+use super::spec::{Decisions, DomainSpec, Provenance};
+use super::storage::{self, Wanted};
+use super::{Error, cpu, firmware, guest, machine, network, ports, text, tpm};
 
 /// What the user decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub struct PlanOptions {
     pub domain_type: Option<DomainType>,
     /// The bridge that all network interfaces are plugged into.
     pub bridge: String,
+    /// What the user decides about the hardware.
+    pub hardware: Hardware,
 }
 
 impl PlanOptions {
@@ -28,7 +34,7 @@ impl PlanOptions {
 
     /// The hardware profile that the domain will have.
     pub fn family(&self, vm: &SourceVm) -> Family {
-        Family::of(vm.guest.family)
+        Family::of(&vm.guest)
     }
 }
 
@@ -50,10 +56,19 @@ pub fn plan(
     }
     let platform = machine::choose(host, options.domain_type, vm.firmware)?;
     let topology = cpu::topology(vm.cpu, platform)?;
+    let hardware = &options.hardware;
+    // By the guest, not by the profile, which the user may have put in its place.
+    let (family, fixed) = (options.family(vm), disks::fixed(disks));
+    let wanted = Wanted { bus: hardware.disk_bus, family, fixed, iothreads: hardware.iothreads };
+    let storage = storage::arrange(disks, vm.cdroms, wanted, platform)?;
+    let cards = Cards { family, guest: &vm.guest, fixed, chipset: platform.chipset };
+    let nics = network::plug(&vm.nics, &options.bridge, &host.bridges, cards)?;
     Ok(DomainSpec::new(Decisions {
         name,
         title: text::one_line(&vm.name),
         description: description(vm),
+        osinfo: guest::osinfo(&vm.guest),
+        provenance: provenance(vm),
         domain_type: platform.domain_type,
         arch: host.arch.clone(),
         machine: platform.machine.clone(),
@@ -62,15 +77,35 @@ pub fn plan(
         vcpus: topology.vcpus,
         sockets: topology.sockets(),
         cores: topology.cores_per_socket,
-        cpu: cpu::mode(platform),
+        cpu: cpu::mode(&hardware.cpu, platform)?,
+        iothreads: hardware.iothreads,
         firmware: firmware::choose(vm.firmware, vm.secure_boot, platform)?,
         video: profile::video(profile.video.as_deref(), platform),
         hyperv: profile::hyperv(&profile.hyperv, platform),
         hyperv_clock: profile::hyperv_clock(platform),
+        panic: profile::panic(profile.panic.as_deref(), platform),
+        tpm: tpm::choose(hardware.tpm, vm, platform)?,
+        scsi_controllers: storage.scsi_controllers,
+        root_ports: ports::planned(&storage, nics.len(), platform),
         profile,
-        disks: disks::arrange(disks)?,
-        nics: network::plug(&vm.nics, &options.bridge, &host.bridges)?,
+        disks: storage.disks,
+        cdroms: storage.cdroms,
+        nics,
     }))
+}
+
+/// Where the VM came from, for a program that finds the domain a year later.
+fn provenance(vm: &SourceVm) -> Provenance {
+    let line =
+        |text: &Option<String>| text.as_deref().map(text::one_line).filter(|line| !line.is_empty());
+    Provenance {
+        provider: text::one_line(&vm.provider),
+        server: line(&vm.origin.server),
+        id: text::one_line(&vm.id),
+        path: line(&vm.inventory_path),
+        instance_uuid: line(&vm.instance_uuid),
+        exported_at: line(&vm.origin.exported_at),
+    }
 }
 
 /// Where the VM came from, for a person who finds the domain a year later.

@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use crate::model::{DiskFormat, DiskId, MacAddress};
 
+use super::hardware::DiskBus;
 use super::host::DomainType;
 use super::profile::Profile;
 
@@ -34,6 +35,10 @@ pub struct Decisions {
     pub title: String,
     /// Where the VM came from, on one line.
     pub description: String,
+    /// Id of the guest in libosinfo's database, where the guest is known.
+    pub osinfo: Option<String>,
+    /// Where the VM came from, for programs.
+    pub provenance: Provenance,
     /// How its CPU is run.
     pub domain_type: DomainType,
     /// Architecture: `x86_64`.
@@ -52,6 +57,8 @@ pub struct Decisions {
     pub cores: u32,
     /// CPU model.
     pub cpu: CpuMode,
+    /// Number of I/O threads, which take turns at the disks; 0 for none.
+    pub iothreads: u32,
     /// How it boots.
     pub firmware: FirmwareSpec,
     /// The devices and features that do not depend on the VM.
@@ -62,21 +69,84 @@ pub struct Decisions {
     pub hyperv: Vec<String>,
     /// Whether the guest may have the Hyper-V clock.
     pub hyperv_clock: bool,
+    /// Model of the panic device to use where the profile has one.
+    pub panic: Option<String>,
+    /// The TPM 2.0, if it has one.
+    pub tpm: Option<TpmModel>,
+    /// Number of virtio-scsi controllers.
+    pub scsi_controllers: u32,
+    /// Number of PCI Express root ports, one for a device; 0 on a mainboard without.
+    pub root_ports: u32,
     /// Disks, boot disk first.
     pub disks: Vec<DiskSpec>,
+    /// Empty CD-ROM drives.
+    pub cdroms: Vec<CdromSpec>,
     /// Network interfaces in the order of the source.
     pub nics: Vec<NicSpec>,
 }
 
 /// CPU model of a domain (libvirt's `<cpu mode='…'>`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CpuMode {
     /// The host's own CPU.
     HostPassthrough,
+    /// The host's own CPU, as far as libvirt has names for it.
+    HostModel,
+    /// A model of this name.
+    Custom(String),
     /// All that the emulator can do.
     Maximum,
     /// The hypervisor's default.
     Default,
+}
+
+impl CpuMode {
+    /// libvirt's word for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::HostPassthrough => "host-passthrough",
+            Self::HostModel => "host-model",
+            Self::Custom(_) => "custom",
+            Self::Maximum => "maximum",
+            Self::Default => "default",
+        }
+    }
+}
+
+/// Where a VM came from, each on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// `vsphere`, …
+    pub provider: String,
+    /// Host name or address of the vCenter or ESXi host.
+    pub server: Option<String>,
+    /// The source's own id: a moref for vSphere.
+    pub id: String,
+    /// Inventory path.
+    pub path: Option<String>,
+    /// `config.instanceUuid`.
+    pub instance_uuid: Option<String>,
+    /// When it was exported (RFC 3339).
+    pub exported_at: Option<String>,
+}
+
+/// How a TPM is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TpmModel {
+    /// Command response buffer, of present mainboards.
+    Crb,
+    /// FIFO, of old ones.
+    Tis,
+}
+
+impl TpmModel {
+    /// libvirt's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crb => "tpm-crb",
+            Self::Tis => "tpm-tis",
+        }
+    }
 }
 
 /// How a domain boots.
@@ -91,13 +161,17 @@ pub enum FirmwareSpec {
     },
 }
 
-/// A disk of a domain. The bus is always virtio.
+/// A disk of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskSpec {
     /// Which disk of the VM.
     pub id: DiskId,
+    /// What it hangs on.
+    pub bus: DiskBus,
     /// Name on the bus: `vda`.
     pub target: String,
+    /// The I/O thread that serves it, from 1.
+    pub iothread: Option<u32>,
     /// Absolute path of the image on the host.
     pub path: String,
     /// Its format: qcow2 or raw.
@@ -108,15 +182,51 @@ pub struct DiskSpec {
     pub serial: Option<String>,
 }
 
-/// A network interface of a domain. The model is always virtio.
+/// An empty CD-ROM drive of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CdromSpec {
+    /// What it hangs on.
+    pub bus: DiskBus,
+    /// Name on the bus: `hda`.
+    pub target: String,
+}
+
+/// A network interface of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NicSpec {
     /// Its address; libvirt makes one when there is none.
     pub mac: Option<MacAddress>,
+    /// Its model.
+    pub model: NicKind,
     /// What it is plugged into.
     pub source: NicSource,
     /// Whether the cable is plugged in.
     pub link_up: bool,
+}
+
+/// Model of a network interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NicKind {
+    /// virtio-net.
+    Virtio,
+    /// Intel 82574L.
+    E1000e,
+    /// Intel 82540EM.
+    E1000,
+    /// Realtek 8139.
+    Rtl8139,
+}
+
+impl NicKind {
+    /// libvirt's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Virtio => "virtio",
+            Self::E1000e => "e1000e",
+            Self::E1000 => "e1000",
+            Self::Rtl8139 => "rtl8139",
+        }
+    }
 }
 
 /// What a network interface is plugged into.

@@ -4,7 +4,9 @@ use virt::connect::Connect;
 
 use crate::domain::{Chipset, DomainType, HostCapabilities, Platform};
 
-use super::xml::capabilities::{Capabilities, DomainCapabilities, values};
+use super::xml::capabilities::{
+    Capabilities, CpuMode, CpuModePart, DomainCapabilities, HypervCapabilities, Supported, values,
+};
 use super::{Error, Target, bridges, kvm, xml};
 
 /// All that vSphere's guests are.
@@ -61,7 +63,11 @@ fn domain_types(capabilities: &Capabilities) -> Vec<DomainType> {
     names.filter_map(|domain| domain.kind.parse().ok()).collect()
 }
 
-fn platform(domain_type: DomainType, chipset: Chipset, text: &str) -> Result<Platform, Error> {
+/// What `<domainCapabilities>` say of the domain type and chipset that were asked about.
+///
+/// # Errors
+/// [`Error::Xml`] when they cannot be read.
+pub fn platform(domain_type: DomainType, chipset: Chipset, text: &str) -> Result<Platform, Error> {
     let answer: DomainCapabilities = read("domainCapabilities", text)?;
     let offers = |list: Vec<String>, value: &str| list.iter().any(|known| known == value);
     let loader = |name| answer.os.loader.as_ref().map_or_else(Vec::new, |l| l.values(name));
@@ -79,10 +85,32 @@ fn platform(domain_type: DomainType, chipset: Chipset, text: &str) -> Result<Pla
             .map(|mode| mode.name.clone())
             .collect(),
         video: answer.devices.video.as_ref().map_or_else(Vec::new, |v| v.values("modelType")),
-        hyperv: hyperv.map_or_else(Vec::new, |h| h.values("features")),
+        hyperv: hyperv.map_or_else(Vec::new, HypervCapabilities::names),
+        cpu_models: cpu_models(modes),
+        disk_buses: answer.devices.disk.as_ref().map_or_else(Vec::new, |d| d.values("bus")),
+        tpm: answer.devices.tpm.as_ref().map_or_else(Vec::new, tpm),
+        panic: answer.devices.panic.as_ref().map_or_else(Vec::new, |p| p.values("model")),
         machine: answer.machine,
         emulator: answer.path,
     })
+}
+
+/// The CPU models that can be named. Of what libvirt does not know the use, the host will tell.
+fn cpu_models(modes: &[CpuMode]) -> Vec<String> {
+    let custom = modes.iter().filter(|mode| mode.name == "custom" && mode.supported == "yes");
+    let parts = custom.flat_map(|mode| &mode.parts).filter_map(|part| match part {
+        CpuModePart::Model(model) if model.usable != "no" => Some(model.name.clone()),
+        CpuModePart::Model(_) | CpuModePart::Other => None,
+    });
+    parts.collect()
+}
+
+/// The models of a TPM 2.0 by the emulator. libvirt before 8.0 does not list versions: it had 2.0.
+fn tpm(tpm: &Supported) -> Vec<String> {
+    let versions = tpm.values("backendVersion");
+    let emulated = tpm.values("backendModel").iter().any(|backend| backend == "emulator");
+    let new = versions.is_empty() || versions.iter().any(|version| version == "2.0");
+    if emulated && new { tpm.values("model") } else { Vec::new() }
 }
 
 fn read<T: serde::de::DeserializeOwned>(root: &'static str, text: &str) -> Result<T, Error> {

@@ -144,6 +144,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A hardware profile of the user's that cannot be used.
+    #[error("hardware profile {}: {problem}", .path.display())]
+    Profile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The run was cancelled.
     #[error("the import was interrupted")]
     Cancelled,
@@ -203,6 +211,9 @@ impl Error {
             Self::NoSpace { .. } => {
                 "free some space, or name another pool with --libvirt-pool".to_owned()
             }
+            Self::Profile { .. } => "write domain XML with <features>, <clock>, <pm> and \
+                <devices>, and no more than the profiles in vendor-xml/ have"
+                .to_owned(),
             Self::NotUndone { source, .. } => return source.hint(),
             _ => return None,
         };

@@ -63,6 +63,10 @@ mod tests {
             efi: false,
             secure_boot: false,
             cpu_modes: Vec::new(),
+            cpu_models: Vec::new(),
+            disk_buses: Vec::new(),
+            tpm: Vec::new(),
+            panic: Vec::new(),
             video: Vec::new(),
             hyperv: Vec::new(),
         }

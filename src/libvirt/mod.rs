@@ -13,6 +13,7 @@ mod error;
 mod extents;
 mod import;
 mod kvm;
+mod own_profile;
 mod pool;
 mod preflight;
 mod request;
@@ -23,9 +24,11 @@ mod uri;
 mod volume;
 mod xml;
 
+pub use capabilities::platform;
 pub use connection::{Settings, Target, Transfer};
 pub use error::{Cause, Error};
 pub use import::{DefinedDomain, RegisteredVolume};
+pub use own_profile::own_profile;
 pub use request::{ImportRequest, PoolChoice};
 pub use xml::XmlError;
 
@@ -38,7 +41,7 @@ use crate::domain::{Family, Profile};
 pub fn profile(family: Family) -> Result<Profile, Error> {
     let xml = xml::profile::ProfileXml::load(family)
         .map_err(|source| Error::Xml { what: "hardware profile".to_owned(), source })?;
-    Ok(xml.wishes(family))
+    Ok(xml.wishes(family, None))
 }
 
 /// The domain XML of a plan, with the identity `uuid`.

@@ -92,7 +92,7 @@ fn warnings(host: &HostCapabilities, options: &PlanOptions) -> Vec<Warning> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::HostBridge;
+    use crate::domain::{Hardware, HostBridge};
 
     #[test]
     fn emulation_and_a_stopped_network_are_worth_a_warning() {
@@ -106,8 +106,12 @@ mod tests {
                 active: false,
             }],
         };
-        let mut options =
-            PlanOptions { name: None, domain_type: None, bridge: "virbr0".to_owned() };
+        let mut options = PlanOptions {
+            name: None,
+            domain_type: None,
+            bridge: "virbr0".to_owned(),
+            hardware: Hardware::default(),
+        };
         let codes = |host: &HostCapabilities, options: &PlanOptions| -> Vec<String> {
             warnings(host, options).into_iter().map(|warning| warning.code).collect()
         };

@@ -52,6 +52,8 @@ pub(super) struct WantedVolume {
     pub allocated: ByteSize,
     /// 0 is the boot disk.
     pub boot_order: u32,
+    /// Whether the converter has made the guest fit for virtio.
+    pub fixed: bool,
 }
 
 impl ImportRequest<'_> {
@@ -72,13 +74,17 @@ impl ImportRequest<'_> {
             capacity: disk.capacity,
             allocated: disk.allocated,
             boot_order: disk.boot_order,
+            fixed: disk.fixed,
         };
         self.disks.0.iter().map(wanted).collect()
     }
 
     /// The plan, with disks at the given paths.
     pub(super) fn plan(&self, disks: &[PlannedDisk]) -> Result<DomainSpec, Error> {
-        let profile = profile(self.options.family(self.vm))?;
+        let profile = match &self.options.hardware.profile {
+            Some(own) => own.clone(),
+            None => profile(self.options.family(self.vm))?,
+        };
         plan(self.vm, disks, profile, self.host, self.options).map_err(Error::Plan)
     }
 }
@@ -94,6 +100,12 @@ impl WantedVolume {
 
     /// The disk for the plan, once it is known where it lies.
     pub(super) fn planned(&self, path: String) -> PlannedDisk {
-        PlannedDisk { id: self.id.clone(), path, format: self.format, boot_order: self.boot_order }
+        PlannedDisk {
+            id: self.id.clone(),
+            path,
+            format: self.format,
+            boot_order: self.boot_order,
+            fixed: self.fixed,
+        }
     }
 }

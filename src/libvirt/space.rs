@@ -59,6 +59,7 @@ mod tests {
             capacity: ByteSize(1 << 40),
             allocated: ByteSize(allocated),
             boot_order: 0,
+            fixed: true,
         }
     }
 

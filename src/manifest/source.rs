@@ -1,8 +1,8 @@
 //! From a manifest back to the VM it describes.
 
 use crate::model::{
-    Bus, ByteSize, Controller, CpuTopology, DiskFormat, Firmware, GuestOs, NicModel, OsFamily,
-    PowerState, SourceDisk, SourceNic, SourceVm,
+    Bus, ByteSize, Controller, CpuTopology, DiskFormat, Firmware, GuestOs, NicModel, Origin,
+    OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 
 use super::types::{Disk, Manifest, ManifestFirmware, Nic};
@@ -14,10 +14,12 @@ impl Manifest {
     /// The VM that the manifest describes: exactly, when hyperexport wrote it, else as well as the
     /// contract's fields tell (memory in whole GiB, no controllers, no NIC models).
     pub fn source_vm(&self) -> SourceVm {
-        match self.metadata.as_ref().and_then(|m| m.hyperexport.as_ref()) {
+        let mut vm = match self.metadata.as_ref().and_then(|m| m.hyperexport.as_ref()) {
             Some(exact) => exact.source_vm.clone(),
             None => self.derived_vm(),
-        }
+        };
+        vm.origin.exported_at = self.source.as_ref().and_then(|s| s.export_timestamp.clone());
+        vm
     }
 
     /// Size that the guest sees of a disk, where the manifest says it: from the exact facts, or
@@ -66,6 +68,9 @@ impl Manifest {
                 _ => Firmware::Bios,
             },
             secure_boot: vm.secureboot.unwrap_or(false),
+            vtpm: false,
+            cdroms: 0,
+            origin: Origin::default(),
             guest: GuestOs {
                 id: String::new(),
                 full_name: vm.os_version.unwrap_or_default(),

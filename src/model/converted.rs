@@ -25,4 +25,8 @@ pub struct ConvertedDisk {
     pub allocated: ByteSize,
     /// 0 is the boot disk, the others follow.
     pub boot_order: u32,
+    /// Whether the converter has made the guest on these disks fit for virtio. Not, when nothing
+    /// says so.
+    #[serde(default)]
+    pub fixed: bool,
 }

@@ -32,12 +32,32 @@ pub struct SourceVm {
     pub firmware: Firmware,
     /// Whether the firmware enforces signatures.
     pub secure_boot: bool,
+    /// Whether it has a virtual TPM.
+    #[serde(default)]
+    pub vtpm: bool,
+    /// Number of CD-ROM drives.
+    #[serde(default)]
+    pub cdroms: u32,
+    /// Where and when it was taken.
+    #[serde(default)]
+    pub origin: Origin,
     /// The guest operating system.
     pub guest: GuestOs,
     /// Disks in the order of controller bus and unit; the boot disk has `boot_order` 0.
     pub disks: Vec<SourceDisk>,
     /// Network interfaces in the order of the source.
     pub nics: Vec<SourceNic>,
+}
+
+/// Where and when a VM was taken, for whoever finds it later.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Host name or address of the vCenter or ESXi host, if it came from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// When its export was complete (RFC 3339); none before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exported_at: Option<String>,
 }
 
 /// Whether a VM runs.

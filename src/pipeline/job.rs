@@ -56,6 +56,8 @@ pub struct Target {
     pub pool_path: Option<PathBuf>,
     /// The domain type that the user insists on.
     pub domain_type: Option<DomainType>,
+    /// What the user decides about the domain's hardware.
+    pub hardware: domain::Hardware,
 }
 
 impl Target {

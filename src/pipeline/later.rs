@@ -18,7 +18,7 @@ use super::stages::{Ledger, Stopped};
 use super::{DOMAIN_XML, target};
 use crate::convert as converter;
 use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
-use crate::model::{ConvertedDisks, Stage, Warning};
+use crate::model::{ConvertedDisk, ConvertedDisks, Stage, Warning};
 use crate::progress::Progress;
 
 /// What the manifest says about the conversion to come.
@@ -193,13 +193,24 @@ async fn check(
     target: &Target,
     cancel: &CancellationToken,
 ) -> Result<(ConvertedDisks, Vec<Warning>), Stopped> {
-    let disks = converter::existing(manifest, output, &converter::Settings::default(), cancel)
+    let mut disks = converter::existing(manifest, output, &converter::Settings::default(), cancel)
         .await
         .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
+    remember_fixed(&mut disks, earlier::converted(output, manifest));
     let warnings = target::preflight(target, &manifest.source_vm(), &disks)
         .await
         .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
     Ok((disks, warnings))
+}
+
+/// Images do not tell whether the guest on them was made fit for virtio; the result of the run that
+/// converted them does, unless another image took the place of one since.
+fn remember_fixed(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
+    let earlier = earlier.map(|disks| disks.0).unwrap_or_default();
+    for disk in &mut disks.0 {
+        let same = |other: &&ConvertedDisk| other.id == disk.id && other.capacity == disk.capacity;
+        disk.fixed = earlier.iter().find(same).is_some_and(|other| other.fixed);
+    }
 }
 
 /// Claims the output directory. Of what a killed run left there the export stays, and the whole

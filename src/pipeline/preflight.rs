@@ -64,7 +64,8 @@ pub async fn check(
         warnings.extend(converter(settings, cancel).await);
     }
     if let Some(target) = &job.target {
-        warnings.extend(host(target, &vm, &output).await?);
+        let fixes = job.conversion.as_ref().is_some_and(|settings| settings.stages.fix);
+        warnings.extend(host(target, &vm, &output, fixes).await?);
     }
     if cancel.is_cancelled() {
         Err(interrupted())
@@ -125,8 +126,13 @@ async fn converter(settings: &convert::Settings, cancel: &CancellationToken) -> 
 
 /// A libvirt host that cannot be reached now may be there later; one that answers and says no
 /// will say no later, too.
-async fn host(target: &Target, vm: &SourceVm, output: &Path) -> Result<Vec<Warning>, Stopped> {
-    let disks = target::expected_disks(vm, &convert::result_paths(&vm.into(), output));
+async fn host(
+    target: &Target,
+    vm: &SourceVm,
+    output: &Path,
+    fixes: bool,
+) -> Result<Vec<Warning>, Stopped> {
+    let disks = target::expected_disks(vm, &convert::result_paths(&vm.into(), output), fixes);
     match target::preflight(target, vm, &disks).await {
         Ok(warnings) => Ok(warnings),
         Err(error) if target::is_unreachable(&error) => {

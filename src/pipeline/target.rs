@@ -44,8 +44,9 @@ pub fn is_unreachable(error: &Error) -> bool {
 }
 
 /// The disks as a conversion will leave them at `paths`, boot disk first: for a preflight before
-/// there is one. How much of its capacity each will occupy is not known then.
-pub fn expected_disks(vm: &SourceVm, paths: &[PathBuf]) -> ConvertedDisks {
+/// there is one, which makes the guest fit for virtio if `fixed`. How much of its capacity each
+/// will occupy is not known then.
+pub fn expected_disks(vm: &SourceVm, paths: &[PathBuf], fixed: bool) -> ConvertedDisks {
     let mut disks: Vec<_> = vm.disks.iter().collect();
     disks.sort_by_key(|disk| disk.boot_order);
     let expected = disks.iter().zip(paths).map(|(disk, path)| ConvertedDisk {
@@ -55,6 +56,7 @@ pub fn expected_disks(vm: &SourceVm, paths: &[PathBuf]) -> ConvertedDisks {
         capacity: disk.capacity,
         allocated: ByteSize(0),
         boot_order: disk.boot_order,
+        fixed,
     });
     ConvertedDisks(expected.collect())
 }
@@ -75,6 +77,7 @@ impl Host {
             name: target.name.clone(),
             domain_type: target.domain_type,
             bridge: target.bridge.clone(),
+            hardware: target.hardware.clone(),
         };
         let pool = PoolChoice { name: target.pool.clone(), path: target.pool_path.clone() };
         Ok(Self { connection, capabilities, options, pool })

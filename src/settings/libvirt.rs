@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::{Error, HardwareArgs};
 use crate::domain::DomainType;
 use crate::libvirt;
 use crate::pipeline::Target;
@@ -35,6 +36,9 @@ pub struct LibvirtArgs {
     /// Run the domain on KVM or on emulation (auto: what the host can do)
     #[arg(long, value_name = "TYPE", default_value = "auto")]
     pub libvirt_domain_type: DomainTypeArg,
+    /// Hardware flags.
+    #[command(flatten)]
+    pub hardware: HardwareArgs,
 }
 
 /// libvirt wants whole paths; a relative one can only be meant from here.
@@ -55,8 +59,11 @@ pub enum DomainTypeArg {
 
 impl LibvirtArgs {
     /// The target of a run.
-    pub fn resolve(&self) -> Target {
-        Target {
+    ///
+    /// # Errors
+    /// [`Error::Libvirt`] when a hardware profile cannot be used.
+    pub fn resolve(&self) -> Result<Target, Error> {
+        Ok(Target {
             settings: libvirt::Settings {
                 uri: self.libvirt_uri.clone(),
                 transfer: libvirt::Transfer::Auto,
@@ -71,6 +78,7 @@ impl LibvirtArgs {
                 DomainTypeArg::Kvm => Some(DomainType::Kvm),
                 DomainTypeArg::Qemu => Some(DomainType::Qemu),
             },
-        }
+            hardware: self.hardware.resolve()?,
+        })
     }
 }

@@ -4,11 +4,13 @@
 //! the groups together. This is the only room that reads the environment.
 
 mod environment;
+mod hardware;
 mod libvirt;
 mod pipeline;
 mod vsphere;
 
 pub use environment::Environment;
+pub use hardware::HardwareArgs;
 pub use libvirt::LibvirtArgs;
 pub use pipeline::{PipelineArgs, StageArgs};
 pub use vsphere::VsphereArgs;
@@ -44,6 +46,9 @@ pub enum Error {
     /// The vCenter's address or trust cannot be used.
     #[error(transparent)]
     Vsphere(#[from] crate::exporter::Error),
+    /// What is meant for libvirt cannot be used.
+    #[error(transparent)]
+    Libvirt(#[from] crate::libvirt::Error),
 }
 
 impl Error {
@@ -56,6 +61,7 @@ impl Error {
                     .to_owned(),
             ),
             Self::Vsphere(error) => error.hint(),
+            Self::Libvirt(error) => error.hint(),
             Self::Invalid(_) | Self::PasswordFile { .. } => None,
         }
     }

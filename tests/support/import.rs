@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hyperexport::domain::{DomainType, HostCapabilities, PlanOptions};
+use hyperexport::domain::{DomainType, Hardware, HostCapabilities, PlanOptions};
 use hyperexport::libvirt::{
     DefinedDomain, Error, ImportRequest, PoolChoice, Settings, Target, Transfer,
 };
 use hyperexport::model::{
     ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
-    MacAddress, NicModel, OsFamily, PowerState, SourceNic, SourceVm,
+    MacAddress, NicModel, Origin, OsFamily, PowerState, SourceNic, SourceVm,
 };
 use hyperexport::progress::Progress;
 use tempfile::TempDir;
@@ -42,6 +42,9 @@ pub fn vm(name: &str) -> SourceVm {
         memory_mib: 2049,
         firmware: Firmware::Bios,
         secure_boot: false,
+        vtpm: false,
+        cdroms: 0,
+        origin: Origin::default(),
         guest: GuestOs {
             id: "ubuntu64Guest".to_owned(),
             full_name: "Ubuntu Linux (64-bit)".to_owned(),
@@ -117,6 +120,7 @@ impl Setup {
             // What every machine can, this one's KVM or not.
             domain_type: Some(DomainType::Qemu),
             bridge: "virbr0".to_owned(),
+            hardware: Hardware::default(),
         };
         let pool = PoolChoice { name: names.name("pool"), path: Some(dir.path().join("pool")) };
         let mut setup = Self {
@@ -146,6 +150,7 @@ impl Setup {
             allocated: ByteSize(allocated(&path)),
             boot_order: u32::try_from(index).expect("few disks"),
             path,
+            fixed: true,
         });
     }
 

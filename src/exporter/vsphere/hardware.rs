@@ -25,6 +25,17 @@ pub(super) fn cpu(hardware: &Node) -> CpuTopology {
     CpuTopology::new(hardware.number("numCPU").unwrap_or(1), cores)
 }
 
+/// Whether there is a `VirtualTPM` (vim25, since vSphere 6.7).
+pub(super) fn vtpm(hardware: &Node) -> bool {
+    hardware.all("device").any(|device| device.is("VirtualTPM"))
+}
+
+/// Number of `VirtualCdrom` devices, with a medium or without.
+pub(super) fn cdroms(hardware: &Node) -> u32 {
+    let drives = hardware.all("device").filter(|device| device.is("VirtualCdrom"));
+    drives.count().try_into().unwrap_or(u32::MAX)
+}
+
 /// Capacity of a `VirtualDisk` in bytes. Before vSphere 5.5 it was given in KiB only.
 pub(super) fn capacity(disk: &Node) -> u64 {
     disk.number("capacityInBytes")
@@ -245,6 +256,18 @@ mod tests {
         let nics = nics(&odd);
         assert_eq!(nics.len(), 1);
         assert_eq!((nics[0].nic.model, nics[0].nic.mac), (NicModel::Other, None));
+    }
+
+    #[test]
+    fn a_tpm_and_cdrom_drives_are_seen() {
+        let none = hardware();
+        assert_eq!((vtpm(&none), cdroms(&none)), (false, 0));
+        let both = node(
+            "<device xsi:type=\"VirtualTPM\"><key>11000</key></device>\
+             <device xsi:type=\"VirtualCdrom\"><key>3000</key></device>\
+             <device xsi:type=\"VirtualCdrom\"><key>3001</key></device>",
+        );
+        assert_eq!((vtpm(&both), cdroms(&both)), (true, 2));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::obstacle::{self, Obstacle, obstacles};
 use super::properties::Object;
 use super::session::VSphere;
 use crate::exporter::Error;
-use crate::model::{CpuTopology, Firmware, GuestOs, SourceVm};
+use crate::model::{CpuTopology, Firmware, GuestOs, Origin, SourceVm};
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
 /// know.
@@ -61,6 +61,7 @@ impl VSphere {
         let mut vm = facts(&object);
         vm.inventory_path = found.place.path;
         vm.datacenter = found.place.datacenter;
+        vm.origin.server = self.settings.url.host_str().map(str::to_owned);
         if let Some(hardware) = object.get("config.hardware") {
             for nic in hardware::nics(hardware) {
                 vm.nics.push(self.with_network(nic).await?);
@@ -106,6 +107,9 @@ fn facts(object: &Object) -> SourceVm {
             _ => Firmware::Bios,
         },
         secure_boot: boot_options.is_some_and(|options| options.flag("efiSecureBootEnabled")),
+        vtpm: hardware.is_some_and(hardware::vtpm),
+        cdroms: hardware.map_or(0, hardware::cdroms),
+        origin: Origin::default(),
         guest: guest(object),
         disks: hardware.map(|hardware| hardware::disks(hardware, boot_options)).unwrap_or_default(),
         nics: Vec::new(),

@@ -97,6 +97,31 @@ pub struct CpuMode {
     /// `yes` or `no`.
     #[serde(rename = "@supported")]
     pub supported: String,
+    /// Of `custom`: the models that there are, each with its `<blockers>` behind it.
+    #[serde(rename = "$value", default)]
+    pub parts: Vec<CpuModePart>,
+}
+
+/// What stands in a CPU mode.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CpuModePart {
+    /// `<model>`.
+    Model(CpuModel),
+    /// Anything else.
+    #[serde(other)]
+    Other,
+}
+
+/// `<model>` of a CPU mode.
+#[derive(Debug, Deserialize)]
+pub struct CpuModel {
+    /// `yes`, `no` or `unknown`.
+    #[serde(rename = "@usable", default)]
+    pub usable: String,
+    /// Its name.
+    #[serde(rename = "$text", default)]
+    pub name: String,
 }
 
 /// `<devices>`.
@@ -105,6 +130,15 @@ pub struct DeviceCapabilities {
     /// `modelType`: the models.
     #[serde(default)]
     pub video: Option<Supported>,
+    /// `bus`: the buses.
+    #[serde(default)]
+    pub disk: Option<Supported>,
+    /// `model`, `backendModel`, `backendVersion`.
+    #[serde(default)]
+    pub tpm: Option<Supported>,
+    /// `model`: the models.
+    #[serde(default)]
+    pub panic: Option<Supported>,
 }
 
 /// `<features>`.
@@ -112,7 +146,51 @@ pub struct DeviceCapabilities {
 pub struct FeatureCapabilities {
     /// `features`: the enlightenments.
     #[serde(default)]
-    pub hyperv: Option<Supported>,
+    pub hyperv: Option<HypervCapabilities>,
+}
+
+/// `<hyperv>`.
+#[derive(Debug, Deserialize)]
+pub struct HypervCapabilities {
+    /// `yes` or `no`.
+    #[serde(rename = "@supported")]
+    pub supported: String,
+    /// `features`: the enlightenments.
+    #[serde(default, rename = "enum")]
+    pub enums: Vec<Enumeration>,
+    /// What they can do besides (since libvirt 11.9).
+    #[serde(default)]
+    pub defaults: HypervDefaults,
+}
+
+/// `<defaults>` of `<hyperv>`, each `on` or `off`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct HypervDefaults {
+    /// Timers that interrupt directly.
+    pub stimer_direct: String,
+    /// Flushes from nested guests.
+    pub tlbflush_direct: String,
+    /// Flushes of many CPUs.
+    pub tlbflush_extended: String,
+}
+
+impl HypervCapabilities {
+    /// All that is supported, by the names that plans use.
+    pub fn names(&self) -> Vec<String> {
+        if self.supported != "yes" {
+            return Vec::new();
+        }
+        let more = [
+            ("stimer_direct", &self.defaults.stimer_direct),
+            ("tlbflush_direct", &self.defaults.tlbflush_direct),
+            ("tlbflush_extended", &self.defaults.tlbflush_extended),
+        ];
+        let on = more.into_iter().filter(|(_, state)| *state == "on");
+        let mut names = values(&self.enums, "features");
+        names.extend(on.map(|(name, _)| name.to_owned()));
+        names
+    }
 }
 
 /// Anything with `supported` and lists of values.

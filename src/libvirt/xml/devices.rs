@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::features::YesNo;
+use super::features::{Empty, YesNo};
 
 /// `<devices>`: a list, because devices of different kinds may stand in any order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -19,6 +19,7 @@ pub struct Devices {
 #[serde(rename_all = "lowercase")]
 pub enum Device {
     Emulator(String),
+    Controller(Controller),
     Disk(Box<Disk>),
     Interface(Box<Interface>),
     Input(Input),
@@ -29,6 +30,71 @@ pub enum Device {
     Channel(Character),
     Rng(Rng),
     Memballoon(Model),
+    Watchdog(Watchdog),
+    Panic(Model),
+    Tpm(Tpm),
+}
+
+/// `<controller>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Controller {
+    /// `scsi`, `pci`, `usb`, …
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// From 0 among those of its type.
+    #[serde(rename = "@index", skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
+    /// `virtio-scsi`, `pcie-root-port`, …
+    #[serde(rename = "@model", skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// How QEMU runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<ControllerDriver>,
+}
+
+/// `<driver>` of a controller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControllerDriver {
+    /// The I/O thread that serves it, from 1.
+    #[serde(rename = "@iothread")]
+    pub iothread: u32,
+}
+
+/// `<watchdog>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watchdog {
+    /// `i6300esb`.
+    #[serde(rename = "@model")]
+    pub model: String,
+    /// What happens when it bites.
+    #[serde(rename = "@action")]
+    pub action: String,
+}
+
+/// `<tpm>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tpm {
+    /// `tpm-crb` or `tpm-tis`.
+    #[serde(rename = "@model")]
+    pub model: String,
+    /// What does its work.
+    pub backend: TpmBackend,
+}
+
+/// `<backend>` of a TPM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TpmBackend {
+    /// `emulator`.
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// `2.0`.
+    #[serde(rename = "@version")]
+    pub version: String,
 }
 
 /// `<disk>`.
@@ -38,20 +104,25 @@ pub struct Disk {
     /// `file`.
     #[serde(rename = "@type")]
     pub kind: String,
-    /// `disk`.
+    /// `disk` or `cdrom`.
     #[serde(rename = "@device")]
     pub device: String,
     /// How QEMU opens it.
     pub driver: DiskDriver,
-    /// Where it lies.
-    pub source: DiskSource,
+    /// Where it lies; nowhere for an empty drive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<DiskSource>,
     /// Where the guest sees it.
     pub target: DiskTarget,
+    /// Of a CD-ROM drive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readonly: Option<Empty>,
     /// Serial number, at most 20 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
-    /// Place in the boot order.
-    pub boot: Boot,
+    /// Place in the boot order; none for an empty drive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Boot>,
 }
 
 /// `<driver>` of a disk.
@@ -65,11 +136,20 @@ pub struct DiskDriver {
     #[serde(rename = "@type")]
     pub format: String,
     /// Cache mode.
-    #[serde(rename = "@cache")]
-    pub cache: String,
+    #[serde(rename = "@cache", skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
+    /// Who reads and writes: `threads` or `native`.
+    #[serde(rename = "@io", skip_serializing_if = "Option::is_none")]
+    pub io: Option<String>,
     /// What becomes of blocks that the guest discards.
-    #[serde(rename = "@discard")]
-    pub discard: String,
+    #[serde(rename = "@discard", skip_serializing_if = "Option::is_none")]
+    pub discard: Option<String>,
+    /// What becomes of blocks of zeros that the guest writes.
+    #[serde(rename = "@detect_zeroes", skip_serializing_if = "Option::is_none")]
+    pub detect_zeroes: Option<String>,
+    /// The I/O thread that serves it, from 1.
+    #[serde(rename = "@iothread", skip_serializing_if = "Option::is_none")]
+    pub iothread: Option<u32>,
 }
 
 /// `<source>` of a disk.

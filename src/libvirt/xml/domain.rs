@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::devices::Devices;
 use super::features::{Clock, Features, Pm, YesNo};
+use super::metadata::Metadata;
 
 /// `<domain>`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -20,10 +21,15 @@ pub struct Domain {
     pub title: Option<String>,
     /// For people.
     pub description: String,
+    /// For programs.
+    pub metadata: Metadata,
     /// Memory.
     pub memory: Memory,
     /// Virtual CPUs.
     pub vcpu: u32,
+    /// Number of I/O threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iothreads: Option<u32>,
     /// Machine and firmware.
     pub os: Os,
     /// What the mainboard can do.
@@ -100,9 +106,12 @@ pub struct FirmwareFeature {
 /// `<cpu>`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cpu {
-    /// `host-passthrough` or `maximum`.
+    /// `host-passthrough`, `host-model`, `maximum` or `custom`.
     #[serde(rename = "@mode", skip_serializing_if = "Option::is_none")]
     pub mode: Option<&'static str>,
+    /// Of `custom`: the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Sockets, cores, threads.
     pub topology: Topology,
 }

@@ -27,12 +27,18 @@ pub struct Switch {
     /// Of `<spinlocks>`: attempts before the hypervisor is told, at least 4095.
     #[serde(rename = "@retries", default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
+    /// Of `<stimer>`: timers that interrupt directly; of `<tlbflush>`: flushes from nested guests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Box<Switch>>,
+    /// Of `<tlbflush>`: flushes of many CPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended: Option<Box<Switch>>,
 }
 
 impl Switch {
     /// Switched on.
     pub fn on() -> Self {
-        Self { state: "on".to_owned(), retries: None }
+        Self { state: "on".to_owned(), retries: None, direct: None, extended: None }
     }
 }
 
@@ -68,7 +74,7 @@ pub struct Hyperv {
 
 /// One enlightenment, named like libvirt's element.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Enlightenment {
     Relaxed(Switch),
     Vapic(Switch),
@@ -80,6 +86,12 @@ pub enum Enlightenment {
     Frequencies(Switch),
     Tlbflush(Switch),
     Ipi(Switch),
+    Reset(Switch),
+    Reenlightenment(Switch),
+    Evmcs(Switch),
+    Avic(Switch),
+    EmsrBitmap(Switch),
+    XmmInput(Switch),
 }
 
 impl Enlightenment {
@@ -96,6 +108,33 @@ impl Enlightenment {
             Self::Frequencies(_) => "frequencies",
             Self::Tlbflush(_) => "tlbflush",
             Self::Ipi(_) => "ipi",
+            Self::Reset(_) => "reset",
+            Self::Reenlightenment(_) => "reenlightenment",
+            Self::Evmcs(_) => "evmcs",
+            Self::Avic(_) => "avic",
+            Self::EmsrBitmap(_) => "emsr_bitmap",
+            Self::XmmInput(_) => "xmm_input",
+        }
+    }
+
+    /// Its name, and what it can do besides, as plans name it: `stimer_direct`.
+    pub fn names(&self) -> Vec<String> {
+        let name = self.name();
+        let mut names = vec![name.to_owned()];
+        if let Self::Stimer(switch) | Self::Tlbflush(switch) = self {
+            names.extend(switch.direct.as_ref().map(|_| format!("{name}_direct")));
+            names.extend(switch.extended.as_ref().map(|_| format!("{name}_extended")));
+        }
+        names
+    }
+
+    /// Takes away what it can do besides, where that is not granted.
+    pub fn restrict(&mut self, granted: &[String]) {
+        let name = self.name();
+        let has = |more: &str| granted.iter().any(|known| *known == format!("{name}_{more}"));
+        if let Self::Stimer(switch) | Self::Tlbflush(switch) = self {
+            switch.direct = switch.direct.take().filter(|_| has("direct"));
+            switch.extended = switch.extended.take().filter(|_| has("extended"));
         }
     }
 }

@@ -1,19 +1,24 @@
 //! From a [`DomainSpec`] and its hardware profile to `<domain>`. Nothing is decided here.
 
-use crate::domain::{CpuMode, DiskSpec, DomainSpec, FirmwareSpec, NicSource, NicSpec};
+use crate::domain::{
+    CdromSpec, CpuMode, DiskSpec, DomainSpec, FirmwareSpec, NicSource, NicSpec, TpmModel,
+};
 
 use super::XmlError;
 use super::devices::{
-    Boot, Device, Devices, Disk, DiskDriver, DiskSource, DiskTarget, Interface, InterfaceModel,
-    InterfaceSource, Link, Mac,
+    Boot, Controller, ControllerDriver, Device, Devices, Disk, DiskDriver, DiskSource, DiskTarget,
+    Interface, InterfaceModel, InterfaceSource, Link, Mac, Model, Tpm, TpmBackend,
 };
 use super::domain::{Cpu, Domain, FirmwareFeature, FirmwareFeatures, Memory, Os, OsType, Topology};
-use super::features::{Clock, Features, Switch, YesNo};
+use super::features::{Clock, Empty, Features, Switch, YesNo};
+use super::metadata::{
+    Export, HYPEREXPORT, Hyperexport, LIBOSINFO, Libosinfo, Metadata, OsId, Source,
+};
 use super::profile::ProfileXml;
 
 /// The domain XML of a plan, with an identity of its own.
 pub fn domain_xml(spec: &DomainSpec, uuid: &str) -> Result<String, XmlError> {
-    let profile = ProfileXml::load(spec.profile.family)?;
+    let profile = ProfileXml::of(&spec.profile)?;
     super::write("domain", &domain(spec, uuid, profile))
 }
 
@@ -24,8 +29,10 @@ fn domain(spec: &DomainSpec, uuid: &str, profile: ProfileXml) -> Domain {
         uuid: uuid.to_owned(),
         title: Some(spec.title.clone()).filter(|title| !title.is_empty()),
         description: spec.description.clone(),
+        metadata: metadata(spec),
         memory: Memory { unit: "MiB", value: spec.memory_mib },
         vcpu: spec.vcpus,
+        iothreads: Some(spec.iothreads).filter(|count| *count > 0),
         os: os(spec),
         features: features(spec, profile.features),
         cpu: cpu(spec),
@@ -64,6 +71,7 @@ fn features(spec: &DomainSpec, mut features: Features) -> Features {
     }
     if let Some(hyperv) = &mut features.hyperv {
         hyperv.list.retain(|wish| spec.hyperv.iter().any(|granted| granted == wish.name()));
+        hyperv.list.iter_mut().for_each(|wish| wish.restrict(&spec.hyperv));
     }
     features.hyperv = features.hyperv.filter(|hyperv| !hyperv.list.is_empty());
     features
@@ -76,28 +84,100 @@ fn clock(spec: &DomainSpec, mut clock: Clock) -> Clock {
 
 fn cpu(spec: &DomainSpec) -> Cpu {
     Cpu {
-        mode: match spec.cpu {
-            CpuMode::HostPassthrough => Some("host-passthrough"),
-            CpuMode::Maximum => Some("maximum"),
-            CpuMode::Default => None,
+        mode: Some(spec.cpu.as_str()).filter(|_| spec.cpu != CpuMode::Default),
+        model: match &spec.cpu {
+            CpuMode::Custom(model) => Some(model.clone()),
+            _ => None,
         },
         topology: Topology { sockets: spec.sockets, cores: spec.cores, threads: 1 },
     }
 }
 
+fn metadata(spec: &DomainSpec) -> Metadata {
+    let from = spec.provenance.clone();
+    let os = |id: &String| Libosinfo { namespace: LIBOSINFO, os: OsId { id: id.clone() } };
+    Metadata {
+        libosinfo: spec.osinfo.as_ref().map(os),
+        hyperexport: Hyperexport {
+            namespace: HYPEREXPORT,
+            version: env!("CARGO_PKG_VERSION"),
+            source: Source {
+                provider: from.provider,
+                server: from.server,
+                moref: from.id,
+                path: from.path,
+                instance_uuid: from.instance_uuid,
+            },
+            export: from.exported_at.map(|time| Export { time }),
+        },
+    }
+}
+
 fn devices(spec: &DomainSpec, profile: Devices) -> Devices {
     let mut list = vec![Device::Emulator(spec.emulator.clone())];
+    list.extend(controllers(spec).into_iter().map(Device::Controller));
     list.extend(spec.disks.iter().map(|disk| Device::Disk(Box::new(self::disk(disk)))));
+    list.extend(spec.cdroms.iter().map(|drive| Device::Disk(Box::new(cdrom(drive)))));
     list.extend(spec.nics.iter().map(|nic| Device::Interface(Box::new(interface(nic)))));
-    list.extend(profile.list.into_iter().filter_map(|device| match (device, &spec.video) {
-        (Device::Video(mut video), Some(model)) => {
-            video.model.kind.clone_from(model);
+    list.extend(spec.tpm.map(|model| Device::Tpm(tpm(model))));
+    list.extend(profile.list.into_iter().filter_map(|device| granted(device, spec)));
+    Devices { list }
+}
+
+/// A device of the profile with the model that the host grants, if it grants one.
+fn granted(device: Device, spec: &DomainSpec) -> Option<Device> {
+    match device {
+        Device::Video(mut video) => {
+            video.model.kind = spec.video.clone()?;
             Some(Device::Video(video))
         }
-        (Device::Video(_), None) => None,
-        (other, _) => Some(other),
-    }));
-    Devices { list }
+        Device::Panic(_) => Some(Device::Panic(Model { model: spec.panic.clone()? })),
+        other => Some(other),
+    }
+}
+
+fn controllers(spec: &DomainSpec) -> Vec<Controller> {
+    let controller = |kind: &str, index, model: &str, iothread: Option<u32>| Controller {
+        kind: kind.to_owned(),
+        index: Some(index),
+        model: Some(model.to_owned()),
+        driver: iothread.map(|iothread| ControllerDriver { iothread }),
+    };
+    let thread = |index: u32| (spec.iothreads > 0).then(|| index % spec.iothreads + 1);
+    let scsi = (0..spec.scsi_controllers)
+        .map(|index| controller("scsi", index, "virtio-scsi", thread(index)));
+    let root = (spec.root_ports > 0).then(|| controller("pci", 0, "pcie-root", None));
+    let ports = (1..=spec.root_ports).map(|index| controller("pci", index, "pcie-root-port", None));
+    root.into_iter().chain(ports).chain(scsi).collect()
+}
+
+fn tpm(model: TpmModel) -> Tpm {
+    Tpm {
+        model: model.as_str().to_owned(),
+        backend: TpmBackend { kind: "emulator".to_owned(), version: "2.0".to_owned() },
+    }
+}
+
+/// A drive with nothing in it.
+fn cdrom(spec: &CdromSpec) -> Disk {
+    Disk {
+        kind: "file".to_owned(),
+        device: "cdrom".to_owned(),
+        driver: DiskDriver {
+            name: "qemu".to_owned(),
+            format: "raw".to_owned(),
+            cache: None,
+            io: None,
+            discard: None,
+            detect_zeroes: None,
+            iothread: None,
+        },
+        source: None,
+        target: DiskTarget { dev: spec.target.clone(), bus: spec.bus.as_str().to_owned() },
+        readonly: Some(Empty {}),
+        serial: None,
+        boot: None,
+    }
 }
 
 fn disk(spec: &DiskSpec) -> Disk {
@@ -107,13 +187,19 @@ fn disk(spec: &DiskSpec) -> Disk {
         driver: DiskDriver {
             name: "qemu".to_owned(),
             format: spec.format.qemu_driver().to_owned(),
-            cache: "writeback".to_owned(),
-            discard: "unmap".to_owned(),
+            // Through the host's page cache, flushed when the guest says so: right on every file
+            // system, and native I/O would need a file system that opens files past the cache.
+            cache: Some("writeback".to_owned()),
+            io: Some("threads".to_owned()),
+            discard: Some("unmap".to_owned()),
+            detect_zeroes: Some("unmap".to_owned()),
+            iothread: spec.iothread,
         },
-        source: DiskSource { file: spec.path.clone() },
-        target: DiskTarget { dev: spec.target.clone(), bus: "virtio".to_owned() },
+        source: Some(DiskSource { file: spec.path.clone() }),
+        target: DiskTarget { dev: spec.target.clone(), bus: spec.bus.as_str().to_owned() },
+        readonly: None,
         serial: spec.serial.clone(),
-        boot: Boot { order: spec.boot },
+        boot: Some(Boot { order: spec.boot }),
     }
 }
 
@@ -126,7 +212,7 @@ fn interface(spec: &NicSpec) -> Interface {
         kind: kind.to_owned(),
         mac: spec.mac.map(|mac| Mac { address: mac.to_string() }),
         source: InterfaceSource { network, bridge },
-        model: InterfaceModel { kind: "virtio".to_owned() },
+        model: InterfaceModel { kind: spec.model.as_str().to_owned() },
         link: (!spec.link_up).then(|| Link { state: "down".to_owned() }),
     }
 }

@@ -6,6 +6,7 @@ pub(super) mod devices;
 pub(super) mod domain;
 pub(super) mod features;
 pub(super) mod from_spec;
+pub(super) mod metadata;
 pub(super) mod profile;
 pub(super) mod storage;
 

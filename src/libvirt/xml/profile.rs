@@ -1,11 +1,13 @@
 //! The hardware profiles of `vendor-xml/`: domain-XML fragments that `build.rs` embeds.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Family, Profile};
 
 use super::devices::{Device, Devices};
-use super::features::{Clock, Features, Pm};
+use super::features::{Clock, Enlightenment, Features, Pm};
 use super::{XmlError, read};
 
 include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
@@ -28,7 +30,9 @@ pub struct ProfileXml {
 fn name(family: Family) -> &'static str {
     match family {
         Family::Linux => "linux",
+        Family::LinuxLegacy => "linux-legacy",
         Family::Windows => "windows",
+        Family::WindowsLegacy => "windows-legacy",
         Family::Generic => "generic",
     }
 }
@@ -41,14 +45,79 @@ impl ProfileXml {
         read("domain", text)
     }
 
+    /// Reads a profile of the user's own. The message names the element or attribute and its line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        read("domain", text).map_err(|error| match error {
+            XmlError::Read { source, .. } => located(&source.to_string(), text),
+            other => other.to_string(),
+        })
+    }
+
+    /// The profile that a plan was made with.
+    pub fn of(profile: &Profile) -> Result<Self, XmlError> {
+        match &profile.custom {
+            Some(text) => read("domain", text),
+            None => Self::load(profile.family),
+        }
+    }
+
     /// What it wishes that a host may not have.
-    pub fn wishes(&self, family: Family) -> Profile {
-        let video = self.devices.list.iter().find_map(|device| match device {
+    pub fn wishes(&self, family: Family, custom: Option<Arc<str>>) -> Profile {
+        let devices = &self.devices.list;
+        let video = devices.iter().find_map(|device| match device {
             Device::Video(video) => Some(video.model.kind.clone()),
             _ => None,
         });
+        let panic = devices.iter().find_map(|device| match device {
+            Device::Panic(panic) => Some(panic.model.clone()),
+            _ => None,
+        });
         let hyperv = self.features.hyperv.iter().flat_map(|hyperv| &hyperv.list);
-        Profile { family, video, hyperv: hyperv.map(|e| e.name().to_owned()).collect() }
+        let hyperv = hyperv.flat_map(Enlightenment::names).collect();
+        Profile { family, custom, video, hyperv, panic }
+    }
+}
+
+/// What is wrong with a profile that can be read, for a plan to be made with it.
+pub fn fault(profile: &ProfileXml) -> Option<String> {
+    let devices = &profile.devices.list;
+    let planned = devices.iter().find_map(|device| match device {
+        Device::Emulator(_) => Some("emulator"),
+        Device::Disk(_) => Some("disk"),
+        Device::Interface(_) => Some("interface"),
+        Device::Tpm(_) => Some("tpm"),
+        Device::Controller(controller) if controller.kind != "usb" => Some("controller"),
+        _ => None,
+    });
+    if let Some(name) = planned {
+        return Some(format!("<{name}> depends on the VM and is planned for it"));
+    }
+    let count = |is: fn(&&Device) -> bool| devices.iter().filter(is).count();
+    let twice = [
+        ("video", count(|device| matches!(device, Device::Video(_)))),
+        ("panic", count(|device| matches!(device, Device::Panic(_)))),
+    ];
+    let twice = twice.iter().find(|(_, count)| *count > 1);
+    twice.map(|(name, _)| format!("there is more than one <{name}>"))
+}
+
+/// The deserializer's message with what it is about in the words of XML, and the line of that.
+fn located(message: &str, text: &str) -> String {
+    let mut quoted = message.split('`');
+    let (before, name) = (quoted.next().unwrap_or_default(), quoted.next());
+    let known = ["unknown", "missing"].iter().any(|word| message.starts_with(word));
+    let Some(name) = name.filter(|_| known) else {
+        let line = text.lines().count().max(1);
+        return format!("line {line}: {message}");
+    };
+    let (shown, sought) = match name.strip_prefix('@') {
+        Some(attribute) => (format!("attribute '{attribute}'"), format!("{attribute}=")),
+        None => (format!("<{name}>"), format!("<{name}")),
+    };
+    let problem = if before.starts_with("missing") { "is missing" } else { "is not known" };
+    match text.find(&sought).filter(|_| problem == "is not known") {
+        Some(at) => format!("line {}: {shown} {problem}", text[..at].matches('\n').count() + 1),
+        None => format!("{shown} {problem}"),
     }
 }
 
@@ -57,7 +126,13 @@ mod tests {
     use super::*;
     use crate::libvirt::xml::write;
 
-    const FAMILIES: [Family; 3] = [Family::Linux, Family::Windows, Family::Generic];
+    const FAMILIES: [Family; 5] = [
+        Family::Linux,
+        Family::LinuxLegacy,
+        Family::Windows,
+        Family::WindowsLegacy,
+        Family::Generic,
+    ];
 
     #[test]
     fn every_profile_is_read_whole_and_belongs_to_a_family() {
@@ -78,8 +153,6 @@ mod tests {
             let text = write("domain", &profile).expect("writes");
             for part in [
                 "<input type=\"tablet\"",
-                "org.qemu.guest_agent.0",
-                "/dev/urandom",
                 "<serial type=\"pty\"",
                 "<memballoon",
                 "listen=\"127.0.0.1\"",
@@ -88,17 +161,23 @@ mod tests {
             ] {
                 assert!(text.contains(part), "{family:?} lacks {part}");
             }
-            let windows = family == Family::Windows;
-            assert_eq!(text.contains("offset=\"localtime\""), windows);
-            assert_eq!(text.contains("hypervclock"), windows);
-            assert_eq!(!profile.wishes(family).hyperv.is_empty(), windows);
+            // What only virtio brings has no driver in a guest of old.
+            let old = matches!(family, Family::LinuxLegacy | Family::WindowsLegacy);
+            for part in ["org.qemu.guest_agent.0", "/dev/urandom"] {
+                assert_eq!(!text.contains(part), old, "{family:?}: {part}");
+            }
+            assert_eq!(text.contains("offset=\"localtime\""), family.is_windows());
+            let wishes = profile.wishes(family, None);
+            assert_eq!(text.contains("hypervclock"), family == Family::Windows);
+            assert_eq!(!wishes.hyperv.is_empty(), family == Family::Windows);
+            assert!(wishes.video.is_some());
         }
     }
 
     #[test]
     fn what_the_types_do_not_know_is_not_dropped() {
         for text in [
-            "<domain><features/><devices><watchdog model='i6300esb'/></devices></domain>",
+            "<domain><features/><devices><hub type='usb'/></devices></domain>",
             "<domain><features><pae/></features><devices/></domain>",
             "<domain><features/><devices/><cputune/></domain>",
         ] {

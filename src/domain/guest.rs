@@ -1,0 +1,277 @@
+//! What a guest is, by the source's id and name of it: Windows release, Linux distribution and
+//! major version. The id is VMware's (vim25, `VirtualMachineGuestOsIdentifier`).
+
+use crate::model::{GuestOs, OsFamily};
+
+/// Windows releases, the older first; a server stands with the desktop of its kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Windows {
+    /// 2000 and everything before it.
+    Win2000,
+    Xp,
+    Server2003,
+    Vista,
+    Server2008,
+    Win7,
+    Server2008R2,
+    Win8,
+    Server2012,
+    Win10,
+    Server2016,
+    Server2019,
+    Win11,
+    Server2022,
+    Server2025,
+}
+
+/// Parts of full names in lower case, the more special first.
+const WINDOWS_NAMES: [(&str, Windows); 20] = [
+    ("server 2025", Windows::Server2025),
+    ("server 2022", Windows::Server2022),
+    ("server 2019", Windows::Server2019),
+    ("server 2016", Windows::Server2016),
+    ("server 2012", Windows::Server2012),
+    ("server 2008 r2", Windows::Server2008R2),
+    ("server 2008", Windows::Server2008),
+    ("server 2003", Windows::Server2003),
+    ("windows 2000", Windows::Win2000),
+    ("windows nt", Windows::Win2000),
+    ("windows 95", Windows::Win2000),
+    ("windows 98", Windows::Win2000),
+    ("windows me", Windows::Win2000),
+    ("windows millennium", Windows::Win2000),
+    ("windows xp", Windows::Xp),
+    ("windows vista", Windows::Vista),
+    ("windows 7", Windows::Win7),
+    ("windows 8", Windows::Win8),
+    ("windows 10", Windows::Win10),
+    ("windows 11", Windows::Win11),
+];
+
+/// Beginnings of ids in lower case, the more special first.
+const WINDOWS_IDS: [(&str, Windows); 22] = [
+    ("windows2022srvnext", Windows::Server2025),
+    ("windows2019srvnext", Windows::Server2022),
+    ("windows2019srv", Windows::Server2019),
+    ("windows12", Windows::Win11),
+    ("windows11", Windows::Win11),
+    ("windows9server", Windows::Server2016),
+    ("windows9", Windows::Win10),
+    ("windows8server", Windows::Server2012),
+    ("windows8", Windows::Win8),
+    ("windows7server", Windows::Server2008R2),
+    ("windows7", Windows::Win7),
+    ("winlonghorn", Windows::Server2008),
+    ("winvista", Windows::Vista),
+    ("winnet", Windows::Server2003),
+    ("winxp", Windows::Xp),
+    ("win2000", Windows::Win2000),
+    ("winnt", Windows::Win2000),
+    ("win98", Windows::Win2000),
+    ("win95", Windows::Win2000),
+    ("winme", Windows::Win2000),
+    ("win31", Windows::Win2000),
+    ("win2003", Windows::Server2003),
+];
+
+/// The Windows release, if the guest is Windows and says which. "Server 2016 or later" is the
+/// oldest that it can be.
+pub(super) fn windows(guest: &GuestOs) -> Option<Windows> {
+    if guest.family != OsFamily::Windows {
+        return None;
+    }
+    let (name, id) = (guest.full_name.to_lowercase(), guest.id.to_lowercase());
+    let by_name = WINDOWS_NAMES.iter().find(|(part, _)| name.contains(part));
+    by_name.or_else(|| WINDOWS_IDS.iter().find(|(start, _)| id.starts_with(start))).map(|f| f.1)
+}
+
+/// A Linux distribution and its major version, as far as they are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Linux {
+    /// A key of [`DISTRIBUTIONS`], or `None`.
+    pub distribution: Option<&'static str>,
+    /// Its major version.
+    pub major: Option<u32>,
+}
+
+/// Key, beginning of the id in lower case, part of the full name in lower case; the more special
+/// first.
+const DISTRIBUTIONS: [(&str, &str, &str); 17] = [
+    ("rhel", "rhel", "red hat enterprise linux"),
+    ("rhl", "redhat", "red hat linux"),
+    ("centos", "centos", "centos"),
+    ("rocky", "rockylinux", "rocky linux"),
+    ("alma", "almalinux", "almalinux"),
+    ("oracle", "oraclelinux", "oracle linux"),
+    ("debian", "debian", "debian"),
+    ("ubuntu", "ubuntu", "ubuntu"),
+    ("sles", "sles", "suse linux enterprise"),
+    ("opensuse", "opensuse", "opensuse"),
+    ("fedora", "fedora", "fedora"),
+    ("asianux", "asianux", "asianux"),
+    ("nld", "nld", "novell linux desktop"),
+    ("oes", "oes", "open enterprise server"),
+    ("kernel-2.4", "other24x", "linux 2.4"),
+    ("mandrake", "mandrake", "mandrake"),
+    ("turbolinux", "turbolinux", "turbolinux"),
+];
+
+/// The distribution of a Linux guest.
+pub(super) fn linux(guest: &GuestOs) -> Option<Linux> {
+    if guest.family != OsFamily::Linux {
+        return None;
+    }
+    let (name, id) = (guest.full_name.to_lowercase(), guest.id.to_lowercase());
+    let told = |(key, start, part): &(&'static str, &str, &str)| {
+        let in_name = name.find(part).map(|at| &name[at + part.len()..]);
+        let in_id = id.strip_prefix(start);
+        (in_name.is_some() || in_id.is_some()).then(|| Linux {
+            distribution: Some(*key),
+            major: in_name.and_then(version_in_name).or_else(|| in_id.and_then(version_in_id)),
+        })
+    };
+    let found = DISTRIBUTIONS.iter().find_map(told);
+    Some(found.unwrap_or(Linux { distribution: None, major: None }))
+}
+
+/// The one version in the rest of a full name. `4/5 or later` and `4/5/6/7` tell none.
+fn version_in_name(rest: &str) -> Option<u32> {
+    let plain = rest.split('(').next().unwrap_or_default();
+    if plain.contains("or later") || plain.contains('/') {
+        return None;
+    }
+    leading_number(plain.trim_start_matches(|c: char| !c.is_ascii_digit()))
+}
+
+/// The version that an id goes on with: `9_64guest`.
+fn version_in_id(rest: &str) -> Option<u32> {
+    // `ubuntu64Guest` and `centos64Guest` end with the width of a word, not with a version.
+    leading_number(rest).filter(|_| !rest.starts_with("64guest"))
+}
+
+fn leading_number(text: &str) -> Option<u32> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text[..end].parse().ok()
+}
+
+/// The id of the guest in libosinfo's database, which virt-manager chooses icon and defaults by.
+/// Nothing is claimed of a guest that is unknown.
+pub(super) fn osinfo(guest: &GuestOs) -> Option<String> {
+    match guest.family {
+        OsFamily::Windows => windows(guest).map(|release| osinfo_windows(release, guest)),
+        OsFamily::Linux => Some(osinfo_linux(linux(guest)?)),
+        OsFamily::Unknown => None,
+    }
+}
+
+fn osinfo_windows(release: Windows, guest: &GuestOs) -> String {
+    let name = guest.full_name.to_lowercase();
+    let short = match release {
+        Windows::Win2000 => "2k",
+        Windows::Xp => "xp",
+        Windows::Server2003 => "2k3",
+        Windows::Vista => "vista",
+        Windows::Server2008 => "2k8",
+        Windows::Win7 => "7",
+        Windows::Server2008R2 => "2k8r2",
+        Windows::Win8 if name.contains("8.1") => "8.1",
+        Windows::Win8 => "8",
+        Windows::Server2012 if name.contains("r2") => "2k12r2",
+        Windows::Server2012 => "2k12",
+        Windows::Win10 => "10",
+        Windows::Server2016 => "2k16",
+        Windows::Server2019 => "2k19",
+        Windows::Win11 => "11",
+        Windows::Server2022 => "2k22",
+        Windows::Server2025 => "2k25",
+    };
+    format!("http://microsoft.com/win/{short}")
+}
+
+fn osinfo_linux(linux: Linux) -> String {
+    let generic = || "http://libosinfo.org/linux/2022".to_owned();
+    let (Some(distribution), Some(major)) = (linux.distribution, linux.major) else {
+        return generic();
+    };
+    match (distribution, major) {
+        ("rhel", 7..) => format!("http://redhat.com/rhel/{major}-unknown"),
+        ("rhel", _) => format!("http://redhat.com/rhel/{major}.0"),
+        ("centos", 8..) => format!("http://centos.org/centos-stream/{major}"),
+        ("centos", _) => format!("http://centos.org/centos/{major}.0"),
+        ("rocky", _) => format!("http://rockylinux.org/rocky/{major}-unknown"),
+        ("alma", _) => format!("http://almalinux.org/almalinux/{major}"),
+        ("oracle", _) => format!("http://oracle.com/ol/{major}.0"),
+        ("debian", _) => format!("http://debian.org/debian/{major}"),
+        // An odd year or an October has no long support: which it is, is not told.
+        ("ubuntu", _) if major % 2 == 0 => format!("http://ubuntu.com/ubuntu/{major}.04"),
+        ("sles", 15..) => format!("http://suse.com/sle/{major}-unknown"),
+        ("sles", _) => format!("http://suse.com/sles/{major}"),
+        ("fedora", _) => format!("http://fedoraproject.org/fedora/{major}"),
+        _ => generic(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guest(family: OsFamily, id: &str, full_name: &str) -> GuestOs {
+        GuestOs { id: id.to_owned(), full_name: full_name.to_owned(), family }
+    }
+
+    #[test]
+    fn windows_is_known_by_name_and_by_id() {
+        let by_name = |name| windows(&guest(OsFamily::Windows, "", name));
+        for (name, release) in [
+            ("Microsoft Windows Server 2008 R2 (64-bit)", Windows::Server2008R2),
+            ("Microsoft Windows Server 2008 (32-bit)", Windows::Server2008),
+            ("Microsoft Windows Server 2003 Standard (32-bit)", Windows::Server2003),
+            ("Microsoft Windows 11 (64-bit)", Windows::Win11),
+            ("Microsoft Windows 10 (64-bit)", Windows::Win10),
+            ("Microsoft Windows Server 2016 or later (64-bit)", Windows::Server2016),
+        ] {
+            assert_eq!(by_name(name), Some(release), "{name}");
+        }
+        for (id, release) in [
+            ("winNetEnterprise64Guest", Windows::Server2003),
+            ("winLonghorn64Guest", Windows::Server2008),
+            ("windows7Server64Guest", Windows::Server2008R2),
+            ("windows2019srvNext_64Guest", Windows::Server2022),
+            ("windows2022srvNext_64Guest", Windows::Server2025),
+            ("winXPProGuest", Windows::Xp),
+        ] {
+            assert_eq!(windows(&guest(OsFamily::Windows, id, "")), Some(release), "{id}");
+        }
+        assert_eq!(by_name("Windows"), None);
+        assert_eq!(windows(&guest(OsFamily::Linux, "windows9Guest", "")), None);
+    }
+
+    #[test]
+    fn linux_is_known_with_its_version_where_one_is_told() {
+        let told = |id, name| {
+            let found = linux(&guest(OsFamily::Linux, id, name)).expect("Linux");
+            (found.distribution, found.major)
+        };
+        assert_eq!(told("rhel5_64Guest", ""), (Some("rhel"), Some(5)));
+        assert_eq!(told("", "Red Hat Enterprise Linux 9 (64-bit)"), (Some("rhel"), Some(9)));
+        assert_eq!(told("centos64Guest", "CentOS 4/5 or later (64-bit)"), (Some("centos"), None));
+        assert_eq!(told("centos64Guest", "CentOS Linux 7 (64-bit)"), (Some("centos"), Some(7)));
+        assert_eq!(told("ubuntu64Guest", "Ubuntu Linux (64-bit)"), (Some("ubuntu"), None));
+        assert_eq!(told("debian11_64Guest", "Debian GNU/Linux 11 (64-bit)").1, Some(11));
+        assert_eq!(told("other6xLinux64Guest", ""), (None, None));
+    }
+
+    #[test]
+    fn libosinfo_ids_are_those_of_its_database() {
+        let id = |family, id, name| osinfo(&guest(family, id, name)).unwrap_or_default();
+        let linux = |guest_id, name| id(OsFamily::Linux, guest_id, name);
+        assert_eq!(linux("rhel9_64Guest", ""), "http://redhat.com/rhel/9-unknown");
+        assert_eq!(linux("", "CentOS 7 (64-bit)"), "http://centos.org/centos/7.0");
+        assert_eq!(linux("ubuntu64Guest", "Ubuntu 22.04.3 LTS"), "http://ubuntu.com/ubuntu/22.04");
+        assert_eq!(linux("ubuntu64Guest", ""), "http://libosinfo.org/linux/2022");
+        let windows = |name| id(OsFamily::Windows, "", name);
+        assert_eq!(windows("Windows Server 2012 R2"), "http://microsoft.com/win/2k12r2");
+        assert_eq!(windows("Windows Server 2022"), "http://microsoft.com/win/2k22");
+        assert_eq!(osinfo(&guest(OsFamily::Unknown, "otherGuest", "Other")), None);
+    }
+}

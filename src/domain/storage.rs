@@ -1,0 +1,250 @@
+//! What disks and CD-ROM drives hang on: a bus that the guest can boot from, never a guess.
+
+use std::collections::HashMap;
+
+use super::Error;
+use super::disks::{PlannedDisk, ordered, target};
+use super::family::Family;
+use super::hardware::DiskBus;
+use super::host::{Chipset, Platform};
+use super::spec::{CdromSpec, DiskSpec};
+
+/// Longest serial number of a virtio disk, in bytes (`VIRTIO_BLK_ID_BYTES`); SATA's is as long.
+const LONGEST_SERIAL: usize = 20;
+/// Most virtio disks before virtio-scsi takes over: each is a PCI device of its own.
+const MOST_VIRTIO: usize = 8;
+/// Places of the one IDE controller of a PC.
+const IDE_PLACES: usize = 4;
+/// Most CD-ROM drives; a guest needs one to install from, and a second for drivers.
+const MOST_CDROMS: u32 = 2;
+/// Devices that libvirt puts on one SCSI controller by their names.
+const SCSI_PLACES: usize = 15;
+
+/// What decides the bus.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// The user's wish.
+    pub bus: Option<DiskBus>,
+    /// What the guest is.
+    pub family: Family,
+    /// Whether the converter has made it fit for virtio.
+    pub fixed: bool,
+    /// Number of I/O threads.
+    pub iothreads: u32,
+}
+
+/// All disks and drives of a domain.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Storage {
+    pub disks: Vec<DiskSpec>,
+    pub cdroms: Vec<CdromSpec>,
+    pub scsi_controllers: u32,
+}
+
+/// Puts the disks, boot disk first, and as many empty drives as the source had in their places.
+pub(super) fn arrange(
+    disks: &[PlannedDisk],
+    cdroms: u32,
+    wanted: Wanted,
+    platform: &Platform,
+) -> Result<Storage, Error> {
+    let ordered = ordered(disks)?;
+    let drives = cdroms.min(MOST_CDROMS);
+    let buses = buses(ordered.len(), drives as usize, wanted, platform)?;
+    let mut names = Names::default();
+    let specs = (0..).zip(ordered.into_iter().zip(&buses));
+    let disks: Vec<_> =
+        specs.map(|(index, (disk, bus))| spec(disk, index, *bus, wanted, &mut names)).collect();
+    let bus = cdrom_bus(&buses, platform);
+    let cdroms = (0..drives).map(|_| CdromSpec { bus, target: names.next(bus) }).collect();
+    let on_scsi = buses.iter().chain((0..drives).map(|_| &bus)).filter(|b| **b == DiskBus::Scsi);
+    let scsi_controllers = on_scsi.count().div_ceil(SCSI_PLACES);
+    Ok(Storage { disks, cdroms, scsi_controllers: scsi_controllers.try_into().unwrap_or(1) })
+}
+
+fn spec(
+    disk: &PlannedDisk,
+    index: u32,
+    bus: DiskBus,
+    wanted: Wanted,
+    names: &mut Names,
+) -> DiskSpec {
+    let serial = disk.id.as_str();
+    let threaded = bus == DiskBus::Virtio && wanted.iothreads > 0;
+    DiskSpec {
+        id: disk.id.clone(),
+        bus,
+        target: names.next(bus),
+        path: disk.path.clone(),
+        format: disk.format,
+        // By position, so that it stays unique whatever the source says: libvirt insists on it.
+        boot: index + 1,
+        // A longer one would be cut by QEMU, and two disks could end with the same.
+        serial: (serial.len() <= LONGEST_SERIAL).then(|| serial.to_owned()),
+        iothread: threaded.then(|| index % wanted.iothreads + 1),
+    }
+}
+
+/// The next free device names.
+#[derive(Default)]
+struct Names(HashMap<&'static str, u32>);
+
+impl Names {
+    fn next(&mut self, bus: DiskBus) -> String {
+        let count = self.0.entry(bus.prefix()).or_default();
+        *count += 1;
+        target(bus.prefix(), *count - 1)
+    }
+}
+
+/// The bus of each disk. A Linux that the converter has fixed boots from virtio and from
+/// virtio-scsi; any other guest from what every PC had at its time.
+fn buses(
+    disks: usize,
+    drives: usize,
+    wanted: Wanted,
+    platform: &Platform,
+) -> Result<Vec<DiskBus>, Error> {
+    let buses = match wanted.bus {
+        Some(bus) => vec![bus; disks],
+        None if wanted.family == Family::Linux && wanted.fixed => {
+            let bus = if disks > MOST_VIRTIO { DiskBus::Scsi } else { DiskBus::Virtio };
+            vec![bus; disks]
+        }
+        None if platform.chipset == Chipset::Pc => {
+            let ide = IDE_PLACES - drives;
+            (0..disks).map(|i| if i < ide { DiskBus::Ide } else { DiskBus::Sata }).collect()
+        }
+        None => vec![DiskBus::Sata; disks],
+    };
+    if let Some(&bus) = buses.iter().find(|bus| !offers(platform, **bus)) {
+        return Err(Error::NoBus { bus, machine: platform.machine.clone() });
+    }
+    let ide = buses.iter().filter(|bus| **bus == DiskBus::Ide).count();
+    if ide > 0 && ide + drives > IDE_PLACES {
+        return Err(Error::IdeFull { devices: ide + drives });
+    }
+    match buses.iter().find(|bus| matches!(bus, DiskBus::Sata | DiskBus::Ide)) {
+        Some(&bus) if wanted.iothreads > 0 => Err(Error::NoIothreads { bus }),
+        _ => Ok(buses),
+    }
+}
+
+fn offers(platform: &Platform, bus: DiskBus) -> bool {
+    let listed = platform.disk_buses.is_empty()
+        || platform.disk_buses.iter().any(|known| known == bus.as_str());
+    listed && !(bus == DiskBus::Ide && platform.chipset == Chipset::Q35)
+}
+
+/// An empty drive hangs where firmware looks for one. On Q35 names of SATA and SCSI begin alike,
+/// and libvirt reads the place on the bus from the name: there it joins the disks.
+fn cdrom_bus(disks: &[DiskBus], platform: &Platform) -> DiskBus {
+    match platform.chipset {
+        Chipset::Pc => DiskBus::Ide,
+        Chipset::Q35 if disks.contains(&DiskBus::Scsi) => DiskBus::Scsi,
+        Chipset::Q35 => DiskBus::Sata,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::DomainType;
+    use crate::domain::fixture::{disk, host, platform};
+
+    const LINUX: Wanted = Wanted { bus: None, family: Family::Linux, fixed: true, iothreads: 0 };
+
+    fn names(count: usize, cdroms: u32, wanted: Wanted, chipset: Chipset) -> Result<String, Error> {
+        let host = host();
+        let disks: Vec<_> = (0..count).map(disk).collect();
+        let at = platform(&host, DomainType::Kvm, chipset);
+        let storage = arrange(&disks, cdroms, wanted, at)?;
+        let disks = storage.disks.iter().map(|disk| (disk.target.as_str(), disk.bus));
+        let cdroms = storage.cdroms.iter().map(|drive| (drive.target.as_str(), drive.bus));
+        let all = disks.chain(cdroms).map(|(name, bus)| format!("{name}:{bus}"));
+        Ok(all.collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn only_a_fixed_linux_boots_from_virtio() {
+        let unfixed = Wanted { fixed: false, ..LINUX };
+        let windows = Wanted { family: Family::Windows, ..LINUX };
+        let old = Wanted { family: Family::LinuxLegacy, ..LINUX };
+        for (wanted, chipset, expected) in [
+            (LINUX, Chipset::Pc, "vda:virtio vdb:virtio hda:ide"),
+            (LINUX, Chipset::Q35, "vda:virtio vdb:virtio sda:sata"),
+            (unfixed, Chipset::Pc, "hda:ide hdb:ide hdc:ide"),
+            (unfixed, Chipset::Q35, "sda:sata sdb:sata sdc:sata"),
+            (windows, Chipset::Q35, "sda:sata sdb:sata sdc:sata"),
+            (old, Chipset::Pc, "hda:ide hdb:ide hdc:ide"),
+        ] {
+            assert_eq!(names(2, 1, wanted, chipset).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn many_disks_go_to_virtio_scsi_or_beyond_ide() {
+        let many = names(9, 1, LINUX, Chipset::Q35).expect("arranged");
+        assert!(many.starts_with("sda:scsi") && many.ends_with("sdi:scsi sdj:scsi"), "{many}");
+        let unknown = Wanted { family: Family::Generic, ..LINUX };
+        assert_eq!(
+            names(5, 1, unknown, Chipset::Pc).as_deref(),
+            Ok("hda:ide hdb:ide hdc:ide sda:sata sdb:sata hdd:ide")
+        );
+        let host = host();
+        let disks: Vec<_> = (0..30).map(disk).collect();
+        let at = platform(&host, DomainType::Kvm, Chipset::Pc);
+        let storage = arrange(&disks, 1, LINUX, at).expect("arranged");
+        assert_eq!((storage.scsi_controllers, storage.disks[29].target.as_str()), (2, "sdad"));
+    }
+
+    #[test]
+    fn a_wish_is_granted_where_the_machine_has_the_bus() {
+        let wish = |bus| Wanted { bus: Some(bus), ..LINUX };
+        assert_eq!(
+            names(1, 1, wish(DiskBus::Scsi), Chipset::Q35).as_deref(),
+            Ok("sda:scsi sdb:scsi")
+        );
+        assert_eq!(names(1, 0, wish(DiskBus::Ide), Chipset::Pc).as_deref(), Ok("hda:ide"));
+        let refused = |count, chipset| names(count, 1, wish(DiskBus::Ide), chipset);
+        assert!(matches!(refused(1, Chipset::Q35), Err(Error::NoBus { .. })));
+        assert_eq!(refused(4, Chipset::Pc), Err(Error::IdeFull { devices: 5 }));
+        let error = refused(4, Chipset::Pc).expect_err("full");
+        assert!(error.hint().expect("a hint").contains("--disk-bus sata"));
+    }
+
+    #[test]
+    fn io_threads_take_turns_and_are_refused_where_they_are_of_no_use() {
+        let host = host();
+        let at = platform(&host, DomainType::Kvm, Chipset::Q35);
+        let disks = [disk(0), disk(1), disk(2)];
+        let two = Wanted { iothreads: 2, ..LINUX };
+        let storage = arrange(&disks, 0, two, at).expect("arranged");
+        let threads: Vec<_> = storage.disks.iter().map(|disk| disk.iothread).collect();
+        assert_eq!(threads, [Some(1), Some(2), Some(1)]);
+        let sata = Wanted { fixed: false, ..two };
+        let error = arrange(&disks, 0, sata, at).expect_err("SATA");
+        assert_eq!(error, Error::NoIothreads { bus: DiskBus::Sata });
+    }
+
+    #[test]
+    fn the_boot_disk_comes_first_and_serials_and_orders_stay_unique() {
+        let host = host();
+        let at = platform(&host, DomainType::Kvm, Chipset::Pc);
+        let mut disks = [disk(0), disk(1), disk(2)];
+        disks[0].boot_order = 3;
+        disks[1].boot_order = 0;
+        disks[2].boot_order = 3;
+        disks[2].id = "a-name-of-more-than-twenty-bytes".parse().expect("valid");
+        let storage = arrange(&disks, 0, LINUX, at).expect("valid");
+        let seen: Vec<_> = storage
+            .disks
+            .iter()
+            .map(|d| (d.target.as_str(), d.boot, d.serial.as_deref()))
+            .collect();
+        assert_eq!(
+            seen,
+            [("vda", 1, Some("disk-1")), ("vdb", 2, Some("disk-0")), ("vdc", 3, None)]
+        );
+    }
+}
