@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
 pub mod guest;
+pub mod guests;
 pub mod hyper2kvm;
 pub mod import;
 pub mod job;

@@ -1,0 +1,128 @@
+//! Guests of every family, and hosts as they described themselves (`tests/hosts/`).
+
+use std::fs;
+use std::path::PathBuf;
+
+use hyperexport::domain::{
+    Chipset, CpuChoice, DiskBus, DomainType, Error, Hardware, HostBridge, HostCapabilities,
+    PlanOptions, PlannedDisk, plan,
+};
+use hyperexport::libvirt::{domain_xml, own_profile, platform, profile};
+use hyperexport::model::{DiskFormat, DiskId, Firmware, OsFamily, SourceVm};
+
+use super::import::vm;
+
+/// A guest with what the user wants for it.
+#[derive(Clone)]
+pub struct Guest {
+    /// What its goldens are called.
+    pub name: &'static str,
+    pub vm: SourceVm,
+    pub disks: usize,
+    /// Whether the converter has made it fit for virtio.
+    pub fixed: bool,
+    pub hardware: Hardware,
+    pub bridge: &'static str,
+}
+
+fn guest(name: &'static str, os: (OsFamily, &str, &str), firmware: (Firmware, bool)) -> Guest {
+    let mut vm = vm(name);
+    (vm.guest.family, vm.guest.id, vm.guest.full_name) = (os.0, os.1.to_owned(), os.2.to_owned());
+    (vm.firmware, vm.secure_boot) = firmware;
+    Guest { name, vm, disks: 2, fixed: true, hardware: Hardware::default(), bridge: "virbr0" }
+}
+
+const BIOS: (Firmware, bool) = (Firmware::Bios, false);
+const EFI: (Firmware, bool) = (Firmware::Efi, false);
+const SECURE: (Firmware, bool) = (Firmware::Efi, true);
+
+/// Every family with every firmware that it boots by, and guests with every wish.
+pub fn guests() -> Vec<Guest> {
+    use OsFamily::{Linux, Unknown, Windows};
+    let ubuntu = (Linux, "ubuntu64Guest", "Ubuntu Linux (64-bit)");
+    let windows = (Windows, "windows2019srvNext_64Guest", "Microsoft Windows Server 2022 (64-bit)");
+    let mut guests = vec![
+        guest("linux-bios", ubuntu, BIOS),
+        guest("linux-efi", (Linux, "rhel9_64Guest", "Red Hat Enterprise Linux 9 (64-bit)"), EFI),
+        guest("linux-efi-secureboot", ubuntu, SECURE),
+        guest("linux-legacy-bios", (Linux, "rhel5_64Guest", "Red Hat Enterprise Linux 5"), BIOS),
+        guest("windows-bios", (Windows, "windows7Server64Guest", ""), BIOS),
+        guest("windows-efi", (Windows, "windows9_64Guest", "Microsoft Windows 10 (64-bit)"), EFI),
+        guest("windows-efi-secureboot", windows, SECURE),
+        guest("windows-legacy-bios", (Windows, "winXPProGuest", ""), BIOS),
+        guest("generic-bios", (Unknown, "otherGuest64", "Other (64-bit)"), BIOS),
+        guest("generic-efi", (Unknown, "freebsd13_64Guest", "FreeBSD 13 (64-bit)"), EFI),
+    ];
+    let mut unfixed = guest("linux-unfixed-efi", ubuntu, EFI);
+    unfixed.fixed = false;
+    unfixed.vm.cdroms = 1;
+    let mut many = guest("linux-many-disks", ubuntu, BIOS);
+    (many.disks, many.vm.cdroms, many.bridge) = (17, 2, "br0");
+    many.hardware.iothreads = 2;
+    many.vm.origin.server = Some("vc.example.com".to_owned());
+    many.vm.origin.exported_at = Some("2026-11-23T05:00:00Z".to_owned());
+    many.vm.instance_uuid = Some("5029f3a2-0000-4000-8000-000000000001".to_owned());
+    let mut own = guest("own-profile", windows, EFI);
+    let file = root().join("tests/hosts/own-profile.xml");
+    own.hardware.profile = Some(own_profile(&file).expect("it is fine"));
+    own.hardware.disk_bus = Some(DiskBus::Virtio);
+    own.hardware.iothreads = 1;
+    own.hardware.cpu = CpuChoice::HostModel;
+    guests.extend([unfixed, many, own]);
+    guests
+}
+
+pub fn root() -> PathBuf {
+    env!("CARGO_MANIFEST_DIR").into()
+}
+
+/// A host of `tests/hosts/`, with a network's bridge and one of its own.
+pub fn host(name: &str) -> HostCapabilities {
+    let mut platforms = Vec::new();
+    for domain_type in [DomainType::Kvm, DomainType::Qemu] {
+        for chipset in [Chipset::Pc, Chipset::Q35] {
+            let file = root().join(format!("tests/hosts/{name}/{domain_type}-{chipset}.xml"));
+            if let Ok(text) = fs::read_to_string(file) {
+                platforms.push(platform(domain_type, chipset, &text).expect("it reads"));
+            }
+        }
+    }
+    assert!(!platforms.is_empty(), "no host {name}");
+    let bridge = |name: &str, network: Option<&str>| HostBridge {
+        name: name.to_owned(),
+        network: network.map(str::to_owned),
+        active: true,
+    };
+    HostCapabilities {
+        arch: "x86_64".to_owned(),
+        platforms,
+        kvm_runs: true,
+        bridges: vec![bridge("virbr0", Some("default")), bridge("br0", None)],
+    }
+}
+
+impl Guest {
+    /// The domain XML for the guest on a host.
+    pub fn xml(
+        &self,
+        host: &HostCapabilities,
+        domain_type: Option<DomainType>,
+        name: Option<String>,
+        uuid: &str,
+    ) -> Result<String, Error> {
+        let disk = |index: usize| PlannedDisk {
+            id: DiskId::from_index(index),
+            path: format!("/var/lib/libvirt/images/{}-{index}.qcow2", self.name),
+            format: DiskFormat::Qcow2,
+            boot_order: u32::try_from(index).expect("few disks"),
+            fixed: self.fixed,
+        };
+        let disks: Vec<_> = (0..self.disks).map(disk).collect();
+        let bridge = self.bridge.to_owned();
+        let options = PlanOptions { name, domain_type, bridge, hardware: self.hardware.clone() };
+        let embedded = || profile(options.family(&self.vm)).expect("embedded");
+        let profile = self.hardware.profile.clone().unwrap_or_else(embedded);
+        let spec = plan(&self.vm, &disks, profile, host, &options)?;
+        Ok(domain_xml(&spec, uuid).expect("writes") + "\n")
+    }
+}
