@@ -76,9 +76,17 @@ fn every_byte_of_every_disk_arrives_in_the_pool() {
     let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
     let Some(job) = job() else { return };
     let names = Names::new();
+    // What a run leaves that is killed while it rehearses the definition.
+    let trial = "2f0b5a0e-4a44-4f0e-9d9c-3f2b7a5d1c03";
+    let xml = format!(
+        "<domain type='qemu'><name>hyperexport-trial-{trial}</name><uuid>{trial}</uuid>\
+         <memory unit='MiB'>64</memory><os><type>hvm</type></os></domain>"
+    );
+    libvirtd::connect().define_domain_xml(&xml).expect("a leftover");
     let all = [convert(&hyper2kvm), flags(&["--libvirt"]), define(&job, &names)];
     let ended = run(&job, &all).expect(0);
     assert_eq!(ended.json["outcome"], "done", "{}", ended.stdout);
+    assert!(libvirtd::connect().lookup_domain_by_uuid_string(trial).is_err(), "it is still there");
     assert_eq!(
         job.files(),
         [

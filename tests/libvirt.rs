@@ -234,9 +234,6 @@ async fn two_imports_share_a_pool_at_once() {
 #[tokio::test]
 async fn defined_guests_start() {
     let Some(mut setup) = Setup::new().await else { return };
-    // QEMU runs as another user, who must get at the disk.
-    let open = std::fs::Permissions::from_mode(0o711);
-    std::fs::set_permissions(setup.dir.path(), open).expect("set");
     for firmware in [Firmware::Bios, Firmware::Efi] {
         setup.vm.firmware = firmware;
         setup.vm.memory_mib = 256;
@@ -252,6 +249,66 @@ async fn defined_guests_start() {
         started.expect("starts");
         assert!(active.expect("known"));
     }
+}
+
+#[tokio::test]
+async fn a_pool_that_qemu_cannot_reach_is_refused_at_once() {
+    let Some(setup) = Setup::new().await else { return };
+    let label = libvirtd::connect().capabilities().expect("known");
+    if !nix::unistd::geteuid().is_root() || label.contains(">+0:+0<") {
+        return libvirtd::skip("QEMU runs as this user here");
+    }
+    let closed = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(setup.dir.path(), closed).expect("set");
+    let error = setup.target.preflight(&setup.request()).await.expect_err("closed");
+    let folder = setup.dir.path().display().to_string();
+    let said = chain(&error);
+    assert!(said.contains(&format!("may not enter {folder} on the way to storage pool")), "{said}");
+    let hint = error.hint().expect("a hint");
+    assert!(hint.contains("setfacl -m u:") && hint.contains(&folder), "{hint}");
+    setup.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn hardware_that_libvirt_refuses_is_found_out_beforehand() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    setup.assert_nothing_left();
+    // As if the host had lost a machine since it was asked.
+    for platform in &mut setup.host.platforms {
+        platform.machine = "pc-i440fx-0.1".to_owned();
+    }
+    let error = setup.target.rehearse(&setup.request()).await.expect_err("refused");
+    let name = setup.options.name.as_deref().expect("given");
+    let said = chain(&error);
+    assert!(
+        said.starts_with(&format!("define a domain with the hardware of '{name}': ")),
+        "{said}"
+    );
+    assert!(said.contains("pc-i440fx-0.1"), "libvirt's own words: {said}");
+    setup.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_rehearsal_takes_away_what_a_killed_one_left_and_nothing_else() {
+    let Some(setup) = Setup::new().await else { return };
+    let (ours, other) =
+        ("2f0b5a0e-4a44-4f0e-9d9c-3f2b7a5d1c01", "2f0b5a0e-4a44-4f0e-9d9c-3f2b7a5d1c02");
+    let connect = libvirtd::connect();
+    let define = |name: &str, uuid: &str| {
+        let xml = format!(
+            "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory>65536</memory>\
+             <os><type arch='x86_64'>hvm</type></os></domain>"
+        );
+        connect.define_domain_xml(&xml).expect("defined")
+    };
+    define(&format!("hyperexport-trial-{ours}"), ours);
+    // Somebody's own choice of a name.
+    let kept = define("hyperexport-trial-mine", other);
+    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    let left = connect.lookup_domain_by_uuid_string(ours);
+    kept.undefine().expect("still there");
+    assert!(left.is_err(), "the leftover is gone");
 }
 
 #[tokio::test]

@@ -16,6 +16,13 @@ impl DomainSpec {
     pub(super) fn new(decisions: Decisions) -> Self {
         Self(decisions)
     }
+
+    /// The same domain under another name.
+    #[must_use]
+    pub fn renamed(mut self, name: String) -> Self {
+        self.0.name = name;
+        self
+    }
 }
 
 impl Deref for DomainSpec {

@@ -33,9 +33,14 @@ impl Target {
     }
 }
 
-fn platforms(connect: &Connect) -> Result<Vec<Platform>, Error> {
+/// What libvirt says about the host itself.
+pub(super) fn host(connect: &Connect) -> Result<Capabilities, Error> {
     let text = connect.capabilities().map_err(Error::call("ask for capabilities"))?;
-    let listed = domain_types(&read("capabilities", &text)?);
+    read("capabilities", &text)
+}
+
+fn platforms(connect: &Connect) -> Result<Vec<Platform>, Error> {
+    let listed = domain_types(&host(connect)?);
     let mut platforms = Vec::new();
     for domain_type in listed {
         for chipset in [Chipset::Pc, Chipset::Q35] {

@@ -124,6 +124,26 @@ pub enum Error {
         /// What differs.
         problem: String,
     },
+    /// QEMU will not find its way to the disks.
+    #[error(
+        "user {uid}, which QEMU runs as, may not enter {folder} on the way to storage pool '{pool}'"
+    )]
+    PoolBlocked {
+        /// The pool.
+        pool: String,
+        /// The folder that is closed.
+        folder: PathBuf,
+        /// Number of the user.
+        uid: u32,
+    },
+    /// libvirt would not define such a domain.
+    #[error("define a domain with the hardware of '{name}'")]
+    Refused {
+        /// The domain.
+        name: String,
+        /// What libvirt said.
+        source: Cause,
+    },
     /// The pool is too full.
     #[error("storage pool '{pool}' has {available} free, {needed} are needed")]
     NoSpace {
@@ -214,6 +234,15 @@ impl Error {
             Self::Profile { .. } => "write domain XML with <features>, <clock>, <pm> and \
                 <devices>, and no more than the profiles in vendor-xml/ have"
                 .to_owned(),
+            Self::PoolBlocked { folder, uid, .. } => format!(
+                "'setfacl -m u:{uid}:x {0}' (or 'chmod o+x {0}'), or another --libvirt-pool",
+                folder.display()
+            ),
+            Self::Refused { .. } => {
+                "nothing was changed; what libvirt refuses comes from the VM's hardware or from an \
+                 option --libvirt-…"
+                    .to_owned()
+            }
             Self::NotUndone { source, .. } => return source.hint(),
             _ => return None,
         };

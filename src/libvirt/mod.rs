@@ -4,6 +4,7 @@
 //! moves; [`Target::import`] makes volumes of the converted disks and a domain of the plan, or
 //! nothing at all. Every call of libvirt blocks, so all of them run off the runtime.
 
+mod access;
 mod bridges;
 mod capabilities;
 mod connection;
@@ -18,6 +19,7 @@ mod pool;
 mod preflight;
 mod request;
 mod space;
+mod trial;
 mod unwind;
 mod upload;
 mod uri;

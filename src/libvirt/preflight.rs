@@ -7,12 +7,12 @@ use crate::model::{Stage, Warning};
 
 use super::pool::Place;
 use super::request::{ImportRequest, PoolChoice, WantedVolume};
-use super::{Error, Target, define, pool, space, volume};
+use super::{Error, Target, access, define, pool, space, volume};
 
 impl Target {
     /// Refuses what cannot work, and changes nothing: the plan (firmware, machine, bridge, name),
-    /// a name that is taken, a pool that is missing or too full, a volume that exists. The images
-    /// need not exist yet.
+    /// a name that is taken, a pool that is missing, too full or closed to QEMU, a volume that
+    /// exists. The images need not exist yet.
     ///
     /// Returns what works less well than it might.
     ///
@@ -46,6 +46,9 @@ fn storage(
         })
     };
     let dir = place.as_ref().map(|place| &place.dir).or(choice.path.as_ref());
+    if let Some(dir) = dir.filter(|_| local) {
+        access::check(connect, &choice.name, dir)?;
+    }
     let available = match &place {
         Some(place) if place.active => Some(space::of_pool(connect, place)?),
         // Not started or not made yet: libvirt cannot tell, but this machine can about itself.

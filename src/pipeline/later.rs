@@ -134,7 +134,8 @@ pub async fn define(
     let Some((manifest, output)) = opened else {
         return ledger.report.finish(Outcome::Refused);
     };
-    let checked = ledger.stage(Stage::Preflight, check(&manifest, &output, target, cancel)).await;
+    let checked =
+        ledger.stage(Stage::Preflight, check(&manifest, &output, (target, dry_run), cancel)).await;
     let Some((disks, warnings)) = checked else {
         return ledger.report.finish(Outcome::Refused);
     };
@@ -190,14 +191,14 @@ fn open<'a>(
 async fn check(
     manifest: &Manifest,
     output: &Path,
-    target: &Target,
+    (target, dry_run): (&Target, bool),
     cancel: &CancellationToken,
 ) -> Result<(ConvertedDisks, Vec<Warning>), Stopped> {
     let mut disks = converter::existing(manifest, output, &converter::Settings::default(), cancel)
         .await
         .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
     remember_fixed(&mut disks, earlier::converted(output, manifest));
-    let warnings = target::preflight(target, &manifest.source_vm(), &disks)
+    let warnings = target::preflight(target, &manifest.source_vm(), &disks, dry_run)
         .await
         .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
     Ok((disks, warnings))

@@ -64,8 +64,7 @@ pub async fn check(
         warnings.extend(converter(settings, cancel).await);
     }
     if let Some(target) = &job.target {
-        let fixes = job.conversion.as_ref().is_some_and(|settings| settings.stages.fix);
-        warnings.extend(host(target, &vm, &output, fixes).await?);
+        warnings.extend(host(job, target, &vm, &output).await?);
     }
     if cancel.is_cancelled() {
         Err(interrupted())
@@ -127,13 +126,14 @@ async fn converter(settings: &convert::Settings, cancel: &CancellationToken) -> 
 /// A libvirt host that cannot be reached now may be there later; one that answers and says no
 /// will say no later, too.
 async fn host(
+    job: &Job,
     target: &Target,
     vm: &SourceVm,
     output: &Path,
-    fixes: bool,
 ) -> Result<Vec<Warning>, Stopped> {
+    let fixes = job.conversion.as_ref().is_some_and(|settings| settings.stages.fix);
     let disks = target::expected_disks(vm, &convert::result_paths(&vm.into(), output), fixes);
-    match target::preflight(target, vm, &disks).await {
+    match target::preflight(target, vm, &disks, job.dry_run).await {
         Ok(warnings) => Ok(warnings),
         Err(error) if target::is_unreachable(&error) => {
             let text = with_hint(&error, error.hint());

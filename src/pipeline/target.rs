@@ -10,7 +10,8 @@ use crate::libvirt::{self, DefinedDomain, Error, ImportRequest, PoolChoice};
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, SourceVm, Warning};
 use crate::progress::Progress;
 
-/// Asks the target whether it will take the VM. Changes nothing there.
+/// Asks the target whether it will take the VM. Nothing is different there afterwards; in a dry run
+/// nothing is defined on trial either.
 ///
 /// # Errors
 /// The first refusal.
@@ -18,9 +19,15 @@ pub async fn preflight(
     target: &Target,
     vm: &SourceVm,
     disks: &ConvertedDisks,
+    dry_run: bool,
 ) -> Result<Vec<Warning>, Error> {
     let host = Host::connect(target).await?;
-    host.connection.preflight(&host.request(target, vm, disks)).await
+    let request = host.request(target, vm, disks);
+    let warnings = host.connection.preflight(&request).await?;
+    if !dry_run {
+        host.connection.rehearse(&request).await?;
+    }
+    Ok(warnings)
 }
 
 /// Gives the VM to the target.

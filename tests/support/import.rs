@@ -1,5 +1,6 @@
 //! A VM with images, ready to be imported into a real libvirt.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -63,6 +64,13 @@ pub fn image(path: &Path, format: DiskFormat, seed: u8) {
     run("qemu-io", &["-f", format.as_str(), "-c", &write, path]);
 }
 
+/// A folder whose inside QEMU's user may reach, as one for a pool must be.
+pub fn open_folder() -> TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).expect("set");
+    dir
+}
+
 /// Asserts that two images hold the same disk.
 pub fn assert_same(a: &Path, b: &Path, format: DiskFormat) {
     let format = format.as_str();
@@ -114,7 +122,7 @@ impl Setup {
         let target = Target::connect(&settings).await.expect("the daemon answers");
         let host = target.capabilities().await.expect("the daemon knows");
         let names = Names::new();
-        let dir = tempfile::tempdir().expect("a folder");
+        let dir = open_folder();
         let options = PlanOptions {
             name: Some(names.name("vm")),
             // What every machine can, this one's KVM or not.

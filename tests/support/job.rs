@@ -1,5 +1,6 @@
 //! The program itself, run as a user runs it against the simulator.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -29,6 +30,8 @@ impl Job {
     /// there is no simulator.
     pub fn new(dir: TempDir, config: &Value, args: &[&str]) -> Option<Self> {
         let sim = Vcsim::start(config, args)?;
+        // A pool in it must be within the reach of QEMU's user.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).expect("set");
         std::fs::write(dir.path().join("password"), &sim.password).expect("written");
         Some(Self { sim, dir })
     }

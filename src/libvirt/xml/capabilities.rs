@@ -6,9 +6,38 @@ use serde::Deserialize;
 /// `<capabilities>`.
 #[derive(Debug, Deserialize)]
 pub struct Capabilities {
+    /// What the host is.
+    #[serde(default)]
+    pub host: Option<Host>,
     /// What guests there can be.
     #[serde(default)]
     pub guest: Vec<Guest>,
+}
+
+/// `<host>`.
+#[derive(Debug, Deserialize)]
+pub struct Host {
+    /// How it keeps guests apart.
+    #[serde(default)]
+    pub secmodel: Vec<SecurityModel>,
+}
+
+/// `<secmodel>`.
+#[derive(Debug, Deserialize)]
+pub struct SecurityModel {
+    /// `dac`, `apparmor`, `selinux`, `none`.
+    pub model: String,
+    /// What a guest runs as, by domain type.
+    #[serde(default)]
+    pub baselabel: Vec<Label>,
+}
+
+/// `<baselabel>`.
+#[derive(Debug, Deserialize)]
+pub struct Label {
+    /// `+64055:+64055` with `dac`.
+    #[serde(rename = "$text", default)]
+    pub text: String,
 }
 
 /// `<guest>`.

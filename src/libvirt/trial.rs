@@ -1,0 +1,48 @@
+//! A dress rehearsal: the domain is defined under a throw-away name and forgotten at once, so that
+//! what libvirt has against its hardware costs seconds and not a night's transfer.
+
+use virt::connect::Connect;
+use virt::sys;
+
+use super::request::{ImportRequest, WantedVolume};
+use super::{Cause, Error, Target, define, domain_xml};
+
+/// Names of such domains begin so and end with their own UUID: by that alone they are known.
+const PREFIX: &str = "hyperexport-trial-";
+
+impl Target {
+    /// Has libvirt accept the domain that [`Self::import`] would define, and forget it. Takes away
+    /// what a run left that was killed in between.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with libvirt's words; [`Error::Plan`], [`Error::Call`].
+    pub async fn rehearse(&self, request: &ImportRequest<'_>) -> Result<(), Error> {
+        let expected = |volume: &WantedVolume| volume.planned(format!("/{}", volume.name));
+        let planned: Vec<_> = request.volumes().iter().map(expected).collect();
+        let uuid = define::fresh_uuid()?;
+        let spec = request.plan(&planned)?.renamed(format!("{PREFIX}{uuid}"));
+        let (name, xml) = (request.domain_name(), domain_xml(&spec, &uuid)?);
+        self.call(move |connect| {
+            remove_leftovers(connect)?;
+            let defined = connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE);
+            let undefined = define::undefine(connect, &uuid);
+            defined.map_err(|error| Error::Refused { name, source: Cause::from(error) })?;
+            undefined.map_err(Error::call(format!("undefine domain '{PREFIX}{uuid}'")))
+        })
+        .await
+    }
+}
+
+fn remove_leftovers(connect: &Connect) -> Result<(), Error> {
+    let inactive = sys::VIR_CONNECT_LIST_DOMAINS_INACTIVE;
+    let domains = connect.list_all_domains(inactive).map_err(Error::call("list domains"))?;
+    for domain in domains {
+        // One that vanished since was another run's, and is no concern of this one.
+        let (Ok(name), Ok(uuid)) = (domain.name(), domain.uuid_string()) else { continue };
+        if name.strip_prefix(PREFIX) == Some(&uuid) {
+            define::undefine(connect, &uuid)
+                .map_err(Error::call(format!("undefine domain '{name}'")))?;
+        }
+    }
+    Ok(())
+}
