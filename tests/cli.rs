@@ -120,3 +120,18 @@ fn reference() -> String {
     let lines: Vec<_> = text.lines().map(str::trim_end).collect();
     lines.join("\n") + "\n"
 }
+
+#[test]
+fn a_profile_that_cannot_be_used_is_named_with_its_element() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("own.xml");
+    std::fs::write(&file, "<domain><features/>\n<devices><hub/></devices></domain>")
+        .expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let output =
+        hyperexport(&["define", "--manifest", "/nonexistent/m.json", "--libvirt-profile", file]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    for part in [file, "line 2: <hub> is not known", "hint: write domain XML"] {
+        assert!(stderr(&output).contains(part), "no {part} in {}", stderr(&output));
+    }
+}

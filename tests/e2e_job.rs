@@ -309,6 +309,8 @@ fn convert_and_define_go_on_from_the_files() {
     let ended = later("define", define(&job, &names)).expect(0);
     assert_eq!(ended.json["domain"]["volumes"].as_array().map(Vec::len), Some(2));
     assert_valid_domain(&job.file("domain.xml"));
+    let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
+    assert!(xml.contains("bus='ide'"), "nobody has fixed the guest: {xml}");
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use hyperexport::domain::{Chipset, CpuChoice, DiskBus, DomainType, TpmChoice};
 use hyperexport::libvirt::{DefinedDomain, Error, own_profile};
-use hyperexport::model::{DiskFormat, Firmware, MacAddress, OsFamily};
+use hyperexport::model::{ByteSize, CpuTopology, DiskFormat, Firmware, MacAddress, OsFamily};
 use support::import::{Setup, chain};
-use support::libvirtd;
+use support::{guest, libvirtd};
 
 /// Starts the domain and stops it again.
 fn starts(setup: &Setup, defined: &DefinedDomain) {
@@ -124,12 +124,13 @@ async fn guests_of_old_get_what_they_know_and_start() {
     setup.vm.memory_mib = 256;
     setup.vm.cdroms = 1;
     for (family, name, card) in [
+        (OsFamily::Windows, "Microsoft Windows Server 2003 Web", "e1000"),
         (OsFamily::Windows, "Microsoft Windows XP Professional (32-bit)", "rtl8139"),
         (OsFamily::Linux, "Red Hat Enterprise Linux 5 (64-bit)", "e1000"),
     ] {
         setup.vm.guest.family = family;
         setup.vm.guest.full_name = name.to_owned();
-        setup.options.name = Some(setup.names.name(card));
+        setup.options.name = Some(setup.names.name(&name.replace(' ', "-")));
         let defined = setup.import().await.expect("imports");
         libvirtd::validate(&defined.xml);
         assert!(defined.xml.contains("<target dev='hda' bus='ide'/>"), "{}", defined.xml);
@@ -138,6 +139,19 @@ async fn guests_of_old_get_what_they_know_and_start() {
         assert!(!defined.xml.contains("<rng"), "{}", defined.xml);
         starts(&setup, &defined);
     }
+}
+
+#[tokio::test]
+async fn a_linux_of_the_first_virtio_starts_on_pci_express() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.vm.memory_mib = 256;
+    setup.vm.firmware = Firmware::Efi;
+    setup.vm.guest.full_name = "Red Hat Enterprise Linux 6 (64-bit)".to_owned();
+    let defined = setup.import().await.expect("imports");
+    libvirtd::validate(&defined.xml);
+    let xml = &defined.xml;
+    assert_eq!(count(xml, "virtio-transitional"), 6, "disk, cards, agent, RNG, balloon: {xml}");
+    starts(&setup, &defined);
 }
 
 #[tokio::test]
@@ -184,4 +198,47 @@ async fn where_it_came_from_stands_in_the_domain_whatever_its_name_holds() {
         assert!(defined.xml.contains(part), "no {part} in {}", defined.xml);
     }
     assert_eq!(count(&defined.xml, "<hyperexport:source"), 1, "{}", defined.xml);
+}
+
+#[tokio::test]
+async fn a_bus_that_nothing_speaks_for_is_told() {
+    let Some(mut setup) = Setup::new().await else { return };
+    let codes = async |setup: &Setup| {
+        let warnings = setup.target.preflight(&setup.request()).await.expect("accepted");
+        warnings.into_iter().map(|warning| warning.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&setup).await, [""; 0]);
+    setup.disks.0[0].fixed = false;
+    assert_eq!(codes(&setup).await, ["guest-not-fixed"]);
+    setup.options.hardware.disk_bus = Some(DiskBus::Virtio);
+    assert_eq!(codes(&setup).await, ["disk-bus-unproven"]);
+    setup.options.hardware.disk_bus = Some(DiskBus::Sata);
+    assert_eq!(codes(&setup).await, [""; 0]);
+}
+
+/// The guest of `tests/guest`, which boots on IDE and not on virtio, as the exporter leaves it.
+async fn boots_unfixed(firmware: &str, bus: &str) {
+    let Some(mut setup) = Setup::new().await else { return };
+    let firmware_name = firmware.to_owned();
+    let built = tokio::task::spawn_blocking(move || guest::guest(&firmware_name)).await;
+    let Some(guest) = built.expect("no panic") else { return };
+    setup.vm.firmware = if firmware == "uefi" { Firmware::Efi } else { Firmware::Bios };
+    setup.vm.memory_mib = 1024;
+    setup.vm.cpu = CpuTopology::new(1, 1);
+    let disk = &mut setup.disks.0[0];
+    disk.path = guest.raw;
+    disk.format = DiskFormat::Raw;
+    disk.capacity = ByteSize(disk.path.metadata().expect("there").len());
+    disk.fixed = false;
+    let open = std::fs::Permissions::from_mode(0o711);
+    std::fs::set_permissions(setup.dir.path(), open).expect("set");
+    let defined = setup.import().await.expect("imports");
+    assert!(defined.xml.contains(&format!("bus='{bus}'")), "{}", defined.xml);
+    let name = defined.name;
+    tokio::task::spawn_blocking(move || guest::assert_boots(&name)).await.expect("it boots");
+}
+
+#[tokio::test]
+async fn a_bios_guest_that_nobody_has_fixed_reaches_its_login_prompt() {
+    boots_unfixed("bios", "ide").await;
 }

@@ -79,6 +79,14 @@ pub enum Error {
         /// Disks and drives.
         devices: usize,
     },
+    /// A guest that knows IDE only, on a machine without enough of it.
+    #[error("the guest knows IDE disks only, and machine {machine} has no place for {disks}")]
+    NeedsIde {
+        /// How many disks it has.
+        disks: usize,
+        /// Canonical name of the machine.
+        machine: String,
+    },
     /// I/O threads for disks that cannot use them.
     #[error("disks on {bus} have no use for I/O threads")]
     NoIothreads {
@@ -161,6 +169,9 @@ impl Error {
             Self::NoBus { .. } | Self::IdeFull { .. } => {
                 "use --disk-bus sata, or leave it to the rules with --disk-bus auto".to_owned()
             }
+            Self::NeedsIde { .. } => "if a driver was added to the guest, say so with --disk-bus \
+                sata, virtio or scsi"
+                .to_owned(),
             Self::NoIothreads { .. } => "leave --libvirt-iothreads out, or, if the guest has the \
                 driver, use --disk-bus virtio or scsi"
                 .to_owned(),

@@ -85,6 +85,11 @@ pub(super) fn windows(guest: &GuestOs) -> Option<Windows> {
     by_name.or_else(|| WINDOWS_IDS.iter().find(|(start, _)| id.starts_with(start))).map(|f| f.1)
 }
 
+/// Whether the guest has a driver for SATA at all: Windows has from Vista on.
+pub(super) fn knows_sata(guest: &GuestOs) -> bool {
+    windows(guest).is_none_or(|release| release > Windows::Server2003)
+}
+
 /// A Linux distribution and its major version, as far as they are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Linux {

@@ -21,6 +21,7 @@ mod spec;
 mod storage;
 mod text;
 mod tpm;
+mod virtio;
 
 #[cfg(test)]
 mod fixture;

@@ -11,7 +11,7 @@ use super::nic_model::Cards;
 use super::profile::{self, Profile};
 use super::spec::{Decisions, DomainSpec, Provenance};
 use super::storage::{self, Wanted};
-use super::{Error, cpu, firmware, guest, machine, network, ports, text, tpm};
+use super::{Error, cpu, firmware, guest, machine, network, ports, text, tpm, virtio};
 
 /// What the user decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,13 @@ pub fn plan(
     let hardware = &options.hardware;
     // By the guest, not by the profile, which the user may have put in its place.
     let (family, fixed) = (options.family(vm), disks::fixed(disks));
-    let wanted = Wanted { bus: hardware.disk_bus, family, fixed, iothreads: hardware.iothreads };
+    let wanted = Wanted {
+        bus: hardware.disk_bus,
+        family,
+        fixed,
+        knows_sata: guest::knows_sata(&vm.guest),
+        iothreads: hardware.iothreads,
+    };
     let storage = storage::arrange(disks, vm.cdroms, wanted, platform)?;
     let cards = Cards { family, guest: &vm.guest, fixed, chipset: platform.chipset };
     let nics = network::plug(&vm.nics, &options.bridge, &host.bridges, cards)?;
@@ -85,6 +91,8 @@ pub fn plan(
         hyperv_clock: profile::hyperv_clock(platform),
         panic: profile::panic(profile.panic.as_deref(), platform),
         tpm: tpm::choose(hardware.tpm, vm, platform)?,
+        fixed,
+        transitional: family == Family::Linux && virtio::transitional(&vm.guest, platform),
         scsi_controllers: storage.scsi_controllers,
         root_ports: ports::planned(&storage, nics.len(), platform),
         profile,

@@ -80,6 +80,10 @@ pub struct Decisions {
     pub panic: Option<String>,
     /// The TPM 2.0, if it has one.
     pub tpm: Option<TpmModel>,
+    /// Whether the converter has made the guest fit for virtio.
+    pub fixed: bool,
+    /// Whether virtio devices speak the version before 1.0 too.
+    pub transitional: bool,
     /// Number of virtio-scsi controllers.
     pub scsi_controllers: u32,
     /// Number of PCI Express root ports, one for a device; 0 on a mainboard without.

@@ -29,6 +29,8 @@ pub(super) struct Wanted {
     pub family: Family,
     /// Whether the converter has made it fit for virtio.
     pub fixed: bool,
+    /// Whether it has a driver for SATA.
+    pub knows_sata: bool,
     /// Number of I/O threads.
     pub iothreads: u32,
 }
@@ -117,6 +119,9 @@ fn buses(
         }
         None => vec![DiskBus::Sata; disks],
     };
+    if wanted.bus.is_none() && !wanted.knows_sata && buses.contains(&DiskBus::Sata) {
+        return Err(Error::NeedsIde { disks, machine: platform.machine.clone() });
+    }
     if let Some(&bus) = buses.iter().find(|bus| !offers(platform, **bus)) {
         return Err(Error::NoBus { bus, machine: platform.machine.clone() });
     }
@@ -152,7 +157,8 @@ mod tests {
     use crate::domain::DomainType;
     use crate::domain::fixture::{disk, host, platform};
 
-    const LINUX: Wanted = Wanted { bus: None, family: Family::Linux, fixed: true, iothreads: 0 };
+    const LINUX: Wanted =
+        Wanted { bus: None, family: Family::Linux, fixed: true, knows_sata: true, iothreads: 0 };
 
     fn names(count: usize, cdroms: u32, wanted: Wanted, chipset: Chipset) -> Result<String, Error> {
         let host = host();
@@ -196,6 +202,19 @@ mod tests {
         let at = platform(&host, DomainType::Kvm, Chipset::Pc);
         let storage = arrange(&disks, 1, LINUX, at).expect("arranged");
         assert_eq!((storage.scsi_controllers, storage.disks[29].target.as_str()), (2, "sdad"));
+    }
+
+    #[test]
+    fn a_guest_that_knows_no_sata_is_refused_where_there_is_no_place_on_ide() {
+        let old = Wanted { family: Family::WindowsLegacy, knows_sata: false, ..LINUX };
+        assert_eq!(names(3, 1, old, Chipset::Pc).as_deref(), Ok("hda:ide hdb:ide hdc:ide hdd:ide"));
+        for (disks, chipset) in [(4, Chipset::Pc), (1, Chipset::Q35)] {
+            let error = names(disks, 1, old, chipset).expect_err("no place");
+            assert!(matches!(error, Error::NeedsIde { .. }), "{error}");
+            assert!(error.hint().expect("a hint").contains("--disk-bus"));
+        }
+        let told = Wanted { bus: Some(DiskBus::Sata), ..old };
+        assert_eq!(names(1, 0, told, Chipset::Q35).as_deref(), Ok("sda:sata"));
     }
 
     #[test]

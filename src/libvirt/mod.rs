@@ -17,6 +17,7 @@ mod kvm;
 mod own_profile;
 mod pool;
 mod preflight;
+mod remarks;
 mod request;
 mod space;
 mod trial;

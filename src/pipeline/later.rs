@@ -266,3 +266,34 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.persist(path).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ByteSize, DiskFormat, DiskId};
+
+    #[test]
+    fn whether_a_guest_was_fixed_is_remembered_of_the_very_disk() {
+        let disks = |capacity, fixed| {
+            let disk = |index| ConvertedDisk {
+                id: DiskId::from_index(index),
+                path: format!("/d{index}.qcow2").into(),
+                format: DiskFormat::Qcow2,
+                capacity: ByteSize(capacity),
+                allocated: ByteSize(0),
+                boot_order: 0,
+                fixed,
+            };
+            ConvertedDisks(vec![disk(0), disk(1)])
+        };
+        let remembered = |earlier: Option<ConvertedDisks>| {
+            let mut found = disks(512, false);
+            remember_fixed(&mut found, earlier);
+            found.0.iter().map(|disk| disk.fixed).collect::<Vec<_>>()
+        };
+        assert_eq!(remembered(Some(disks(512, true))), [true, true]);
+        assert_eq!(remembered(Some(disks(512, false))), [false, false]);
+        assert_eq!(remembered(Some(disks(1024, true))), [false, false], "another disk");
+        assert_eq!(remembered(None), [false, false]);
+    }
+}

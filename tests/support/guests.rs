@@ -56,6 +56,9 @@ pub fn guests() -> Vec<Guest> {
     let mut unfixed = guest("linux-unfixed-efi", ubuntu, EFI);
     unfixed.fixed = false;
     unfixed.vm.cdroms = 1;
+    let old = (Linux, "rhel6_64Guest", "Red Hat Enterprise Linux 6 (64-bit)");
+    let mut old = guest("linux-old-virtio-efi", old, EFI);
+    old.vm.cdroms = 1;
     let mut many = guest("linux-many-disks", ubuntu, BIOS);
     (many.disks, many.vm.cdroms, many.bridge) = (17, 2, "br0");
     many.hardware.iothreads = 2;
@@ -68,7 +71,7 @@ pub fn guests() -> Vec<Guest> {
     own.hardware.disk_bus = Some(DiskBus::Virtio);
     own.hardware.iothreads = 1;
     own.hardware.cpu = CpuChoice::HostModel;
-    guests.extend([unfixed, many, own]);
+    guests.extend([unfixed, old, many, own]);
     guests
 }
 

@@ -107,6 +107,9 @@ pub struct Disk {
     /// `disk` or `cdrom`.
     #[serde(rename = "@device")]
     pub device: String,
+    /// `virtio-transitional`, where plain virtio would not do.
+    #[serde(rename = "@model", skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// How QEMU opens it.
     pub driver: DiskDriver,
     /// Where it lies; nowhere for an empty drive.

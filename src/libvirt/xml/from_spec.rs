@@ -1,13 +1,14 @@
 //! From a [`DomainSpec`] and its hardware profile to `<domain>`. Nothing is decided here.
 
 use crate::domain::{
-    CdromSpec, CpuMode, DiskSpec, DomainSpec, FirmwareSpec, NicSource, NicSpec, TpmModel,
+    CdromSpec, CpuMode, DiskBus, DiskSpec, DomainSpec, FirmwareSpec, NicKind, NicSource, NicSpec,
+    TpmModel,
 };
 
 use super::XmlError;
 use super::devices::{
     Boot, Controller, ControllerDriver, Device, Devices, Disk, DiskDriver, DiskSource, DiskTarget,
-    Interface, InterfaceModel, InterfaceSource, Link, Mac, Model, Tpm, TpmBackend,
+    Interface, InterfaceModel, InterfaceSource, Link, Mac, Model, Rng, Tpm, TpmBackend,
 };
 use super::domain::{Cpu, Domain, FirmwareFeature, FirmwareFeatures, Memory, Os, OsType, Topology};
 use super::features::{Clock, Empty, Features, Switch, YesNo};
@@ -15,6 +16,9 @@ use super::metadata::{
     Export, HYPEREXPORT, Hyperexport, LIBOSINFO, Libosinfo, Metadata, OsId, Source,
 };
 use super::profile::ProfileXml;
+
+/// The model of virtio devices that speak the version before 1.0 too.
+const TRANSITIONAL: &str = "virtio-transitional";
 
 /// The domain XML of a plan, with an identity of its own.
 pub fn domain_xml(spec: &DomainSpec, uuid: &str) -> Result<String, XmlError> {
@@ -116,9 +120,10 @@ fn metadata(spec: &DomainSpec) -> Metadata {
 fn devices(spec: &DomainSpec, profile: Devices) -> Devices {
     let mut list = vec![Device::Emulator(spec.emulator.clone())];
     list.extend(controllers(spec).into_iter().map(Device::Controller));
-    list.extend(spec.disks.iter().map(|disk| Device::Disk(Box::new(self::disk(disk)))));
+    let old = spec.transitional;
+    list.extend(spec.disks.iter().map(|disk| Device::Disk(Box::new(self::disk(disk, old)))));
     list.extend(spec.cdroms.iter().map(|drive| Device::Disk(Box::new(cdrom(drive)))));
-    list.extend(spec.nics.iter().map(|nic| Device::Interface(Box::new(interface(nic)))));
+    list.extend(spec.nics.iter().map(|nic| Device::Interface(Box::new(interface(nic, old)))));
     list.extend(spec.tpm.map(|model| Device::Tpm(tpm(model))));
     list.extend(profile.list.into_iter().filter_map(|device| granted(device, spec)));
     Devices { list }
@@ -132,6 +137,12 @@ fn granted(device: Device, spec: &DomainSpec) -> Option<Device> {
             Some(Device::Video(video))
         }
         Device::Panic(_) => Some(Device::Panic(Model { model: spec.panic.clone()? })),
+        Device::Rng(rng) if spec.transitional && rng.model == "virtio" => {
+            Some(Device::Rng(Rng { model: TRANSITIONAL.to_owned(), ..rng }))
+        }
+        Device::Memballoon(balloon) if spec.transitional && balloon.model == "virtio" => {
+            Some(Device::Memballoon(Model { model: TRANSITIONAL.to_owned() }))
+        }
         other => Some(other),
     }
 }
@@ -144,11 +155,14 @@ fn controllers(spec: &DomainSpec) -> Vec<Controller> {
         driver: iothread.map(|iothread| ControllerDriver { iothread }),
     };
     let thread = |index: u32| (spec.iothreads > 0).then(|| index % spec.iothreads + 1);
+    let scsi_model = if spec.transitional { TRANSITIONAL } else { "virtio-scsi" };
+    // What the agent's channel hangs on; libvirt would make a plain one.
+    let serial = spec.transitional.then(|| controller("virtio-serial", 0, TRANSITIONAL, None));
     let scsi = (0..spec.scsi_controllers)
-        .map(|index| controller("scsi", index, "virtio-scsi", thread(index)));
+        .map(|index| controller("scsi", index, scsi_model, thread(index)));
     let root = (spec.root_ports > 0).then(|| controller("pci", 0, "pcie-root", None));
     let ports = (1..=spec.root_ports).map(|index| controller("pci", index, "pcie-root-port", None));
-    root.into_iter().chain(ports).chain(scsi).collect()
+    root.into_iter().chain(ports).chain(serial).chain(scsi).collect()
 }
 
 fn tpm(model: TpmModel) -> Tpm {
@@ -163,6 +177,7 @@ fn cdrom(spec: &CdromSpec) -> Disk {
     Disk {
         kind: "file".to_owned(),
         device: "cdrom".to_owned(),
+        model: None,
         driver: DiskDriver {
             name: "qemu".to_owned(),
             format: "raw".to_owned(),
@@ -180,10 +195,11 @@ fn cdrom(spec: &CdromSpec) -> Disk {
     }
 }
 
-fn disk(spec: &DiskSpec) -> Disk {
+fn disk(spec: &DiskSpec, transitional: bool) -> Disk {
     Disk {
         kind: "file".to_owned(),
         device: "disk".to_owned(),
+        model: (transitional && spec.bus == DiskBus::Virtio).then(|| TRANSITIONAL.to_owned()),
         driver: DiskDriver {
             name: "qemu".to_owned(),
             format: spec.format.qemu_driver().to_owned(),
@@ -203,16 +219,20 @@ fn disk(spec: &DiskSpec) -> Disk {
     }
 }
 
-fn interface(spec: &NicSpec) -> Interface {
+fn interface(spec: &NicSpec, transitional: bool) -> Interface {
     let (kind, network, bridge) = match &spec.source {
         NicSource::Network(name) => ("network", Some(name.clone()), None),
         NicSource::Bridge(name) => ("bridge", None, Some(name.clone())),
+    };
+    let model = match spec.model {
+        NicKind::Virtio if transitional => TRANSITIONAL,
+        model => model.as_str(),
     };
     Interface {
         kind: kind.to_owned(),
         mac: spec.mac.map(|mac| Mac { address: mac.to_string() }),
         source: InterfaceSource { network, bridge },
-        model: InterfaceModel { kind: spec.model.as_str().to_owned() },
+        model: InterfaceModel { kind: model.to_owned() },
         link: (!spec.link_up).then(|| Link { state: "down".to_owned() }),
     }
 }
