@@ -7,7 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 
 use hyperexport::domain::{Chipset, CpuChoice, DiskBus, DomainType, TpmChoice};
 use hyperexport::libvirt::{DefinedDomain, Error, own_profile};
-use hyperexport::model::{ByteSize, CpuTopology, DiskFormat, Firmware, MacAddress, OsFamily};
+use hyperexport::model::{
+    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, MacAddress, OsFamily,
+    SourceDisk,
+};
 use support::import::{Setup, chain};
 use support::{guest, libvirtd};
 
@@ -216,8 +219,21 @@ async fn a_bus_that_nothing_speaks_for_is_told() {
     assert_eq!(codes(&setup).await, [""; 0]);
 }
 
+fn source_disk(model: &str) -> SourceDisk {
+    SourceDisk {
+        id: DiskId::from_index(0),
+        key: 2000,
+        label: "Hard disk 1".to_owned(),
+        controller: Controller { bus: Bus::Scsi, model: model.to_owned(), number: 0 },
+        unit: 0,
+        capacity: ByteSize(1 << 31),
+        boot_order: 0,
+        backing: None,
+    }
+}
+
 /// The guest of `tests/guest`, which boots on IDE and not on virtio, as the exporter leaves it.
-async fn boots_unfixed(firmware: &str, bus: &str) {
+async fn boots_unfixed(firmware: &str, controller: Option<&str>, bus: &str) {
     let Some(mut setup) = Setup::new().await else { return };
     let firmware_name = firmware.to_owned();
     let built = tokio::task::spawn_blocking(move || guest::guest(&firmware_name)).await;
@@ -230,6 +246,7 @@ async fn boots_unfixed(firmware: &str, bus: &str) {
     disk.format = DiskFormat::Raw;
     disk.capacity = ByteSize(disk.path.metadata().expect("there").len());
     disk.fixed = false;
+    setup.vm.disks = controller.map(source_disk).into_iter().collect();
     let open = std::fs::Permissions::from_mode(0o711);
     std::fs::set_permissions(setup.dir.path(), open).expect("set");
     let defined = setup.import().await.expect("imports");
@@ -240,5 +257,24 @@ async fn boots_unfixed(firmware: &str, bus: &str) {
 
 #[tokio::test]
 async fn a_bios_guest_that_nobody_has_fixed_reaches_its_login_prompt() {
-    boots_unfixed("bios", "ide").await;
+    boots_unfixed("bios", None, "ide").await;
+}
+
+#[tokio::test]
+async fn a_guest_that_nobody_has_fixed_boots_from_the_controller_that_it_had() {
+    boots_unfixed("bios", Some("ParaVirtualSCSIController"), "scsi").await;
+}
+
+#[tokio::test]
+async fn windows_as_it_was_keeps_the_controller_of_lsi_and_starts() {
+    let Some(mut setup) = Setup::new().await else { return };
+    with_disks_and_nics(&mut setup, 8, 1);
+    setup.disks.0.iter_mut().for_each(|disk| disk.fixed = false);
+    setup.vm.disks = vec![source_disk("VirtualLsiLogicSASController")];
+    setup.vm.guest.family = OsFamily::Windows;
+    setup.vm.cdroms = 1;
+    let defined = setup.import().await.expect("imports");
+    libvirtd::validate(&defined.xml);
+    assert_eq!(count(&defined.xml, "lsisas1068"), 1, "{}", defined.xml);
+    starts(&setup, &defined);
 }

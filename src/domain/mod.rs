@@ -10,6 +10,7 @@ mod firmware;
 mod guest;
 mod hardware;
 mod host;
+mod kept;
 mod machine;
 mod name;
 mod network;
@@ -36,5 +37,5 @@ pub use plan::{PlanOptions, plan};
 pub use profile::Profile;
 pub use spec::{
     CdromSpec, CpuMode, Decisions, DiskSpec, DomainSpec, FirmwareSpec, NicKind, NicSource, NicSpec,
-    Provenance, TpmModel,
+    Provenance, ScsiModel, TpmModel,
 };

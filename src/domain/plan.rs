@@ -11,7 +11,7 @@ use super::nic_model::Cards;
 use super::profile::{self, Profile};
 use super::spec::{Decisions, DomainSpec, Provenance};
 use super::storage::{self, Wanted};
-use super::{Error, cpu, firmware, guest, machine, network, ports, text, tpm, virtio};
+use super::{Error, cpu, firmware, guest, kept, machine, network, ports, text, tpm, virtio};
 
 /// What the user decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,7 @@ pub fn plan(
         bus: hardware.disk_bus,
         family,
         fixed,
+        kept: kept::controller(vm, disks, (family, fixed), platform),
         knows_sata: guest::knows_sata(&vm.guest),
         iothreads: hardware.iothreads,
     };
@@ -93,6 +94,7 @@ pub fn plan(
         tpm: tpm::choose(hardware.tpm, vm, platform)?,
         fixed,
         transitional: family == Family::Linux && virtio::transitional(&vm.guest, platform),
+        scsi_model: storage.scsi_model,
         scsi_controllers: storage.scsi_controllers,
         root_ports: ports::planned(&storage, nics.len(), platform),
         profile,

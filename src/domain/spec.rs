@@ -84,7 +84,9 @@ pub struct Decisions {
     pub fixed: bool,
     /// Whether virtio devices speak the version before 1.0 too.
     pub transitional: bool,
-    /// Number of virtio-scsi controllers.
+    /// Model of the SCSI controllers.
+    pub scsi_model: ScsiModel,
+    /// Number of SCSI controllers.
     pub scsi_controllers: u32,
     /// Number of PCI Express root ports, one for a device; 0 on a mainboard without.
     pub root_ports: u32,
@@ -141,6 +143,28 @@ pub struct Provenance {
     pub exported_at: Option<String>,
 }
 
+/// Model of a SCSI controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScsiModel {
+    /// virtio-scsi.
+    Virtio,
+    /// VMware's paravirtual one.
+    VmPvscsi,
+    /// LSI's SAS 1068.
+    LsiSas1068,
+}
+
+impl ScsiModel {
+    /// libvirt's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Virtio => "virtio-scsi",
+            Self::VmPvscsi => "vmpvscsi",
+            Self::LsiSas1068 => "lsisas1068",
+        }
+    }
+}
+
 /// How a TPM is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TpmModel {
@@ -183,6 +207,8 @@ pub struct DiskSpec {
     pub target: String,
     /// The I/O thread that serves it, from 1.
     pub iothread: Option<u32>,
+    /// Its target on the SCSI controller, where libvirt's choice would not do.
+    pub scsi_target: Option<u32>,
     /// Absolute path of the image on the host.
     pub path: String,
     /// Its format: qcow2 or raw.

@@ -7,7 +7,7 @@ use super::disks::{PlannedDisk, ordered, target};
 use super::family::Family;
 use super::hardware::DiskBus;
 use super::host::{Chipset, Platform};
-use super::spec::{CdromSpec, DiskSpec};
+use super::spec::{CdromSpec, DiskSpec, ScsiModel};
 
 /// Longest serial number of a virtio disk, in bytes (`VIRTIO_BLK_ID_BYTES`); SATA's is as long.
 const LONGEST_SERIAL: usize = 20;
@@ -29,6 +29,8 @@ pub(super) struct Wanted {
     pub family: Family,
     /// Whether the converter has made it fit for virtio.
     pub fixed: bool,
+    /// The SCSI controller that it had and may keep.
+    pub kept: Option<ScsiModel>,
     /// Whether it has a driver for SATA.
     pub knows_sata: bool,
     /// Number of I/O threads.
@@ -40,6 +42,7 @@ pub(super) struct Wanted {
 pub(super) struct Storage {
     pub disks: Vec<DiskSpec>,
     pub cdroms: Vec<CdromSpec>,
+    pub scsi_model: ScsiModel,
     pub scsi_controllers: u32,
 }
 
@@ -52,16 +55,22 @@ pub(super) fn arrange(
 ) -> Result<Storage, Error> {
     let ordered = ordered(disks)?;
     let drives = cdroms.min(MOST_CDROMS);
+    // A wish of the user is for virtio-scsi.
+    let wanted = Wanted { kept: wanted.kept.filter(|_| wanted.bus.is_none()), ..wanted };
     let buses = buses(ordered.len(), drives as usize, wanted, platform)?;
     let mut names = Names::default();
     let specs = (0..).zip(ordered.into_iter().zip(&buses));
     let disks: Vec<_> =
         specs.map(|(index, (disk, bus))| spec(disk, index, *bus, wanted, &mut names)).collect();
-    let bus = cdrom_bus(&buses, platform);
+    let bus = cdrom_bus(&buses, wanted, platform);
     let cdroms = (0..drives).map(|_| CdromSpec { bus, target: names.next(bus) }).collect();
     let on_scsi = buses.iter().chain((0..drives).map(|_| &bus)).filter(|b| **b == DiskBus::Scsi);
-    let scsi_controllers = on_scsi.count().div_ceil(SCSI_PLACES);
-    Ok(Storage { disks, cdroms, scsi_controllers: scsi_controllers.try_into().unwrap_or(1) })
+    let scsi_controllers = match wanted.kept {
+        Some(_) => 1,
+        None => on_scsi.count().div_ceil(SCSI_PLACES).try_into().unwrap_or(1),
+    };
+    let scsi_model = wanted.kept.unwrap_or(ScsiModel::Virtio);
+    Ok(Storage { disks, cdroms, scsi_model, scsi_controllers })
 }
 
 fn spec(
@@ -83,6 +92,8 @@ fn spec(
         boot: index + 1,
         // A longer one would be cut by QEMU, and two disks could end with the same.
         serial: (serial.len() <= LONGEST_SERIAL).then(|| serial.to_owned()),
+        // One unit a target is all that these controllers do.
+        scsi_target: wanted.kept.map(|_| index),
         iothread: threaded.then(|| index % wanted.iothreads + 1),
     }
 }
@@ -113,6 +124,7 @@ fn buses(
             let bus = if disks > MOST_VIRTIO { DiskBus::Scsi } else { DiskBus::Virtio };
             vec![bus; disks]
         }
+        None if wanted.kept.is_some() => vec![DiskBus::Scsi; disks],
         None if platform.chipset == Chipset::Pc => {
             let ide = IDE_PLACES - drives;
             (0..disks).map(|i| if i < ide { DiskBus::Ide } else { DiskBus::Sata }).collect()
@@ -129,7 +141,9 @@ fn buses(
     if ide > 0 && ide + drives > IDE_PLACES {
         return Err(Error::IdeFull { devices: ide + drives });
     }
-    match buses.iter().find(|bus| matches!(bus, DiskBus::Sata | DiskBus::Ide)) {
+    let threaded =
+        |bus: &DiskBus| *bus == DiskBus::Virtio || *bus == DiskBus::Scsi && wanted.kept.is_none();
+    match buses.iter().find(|bus| !threaded(bus)) {
         Some(&bus) if wanted.iothreads > 0 => Err(Error::NoIothreads { bus }),
         _ => Ok(buses),
     }
@@ -142,11 +156,11 @@ fn offers(platform: &Platform, bus: DiskBus) -> bool {
 }
 
 /// An empty drive hangs where firmware looks for one. On Q35 names of SATA and SCSI begin alike,
-/// and libvirt reads the place on the bus from the name: there it joins the disks.
-fn cdrom_bus(disks: &[DiskBus], platform: &Platform) -> DiskBus {
+/// and libvirt reads the place on the bus from the name: there it joins the disks of virtio-scsi.
+fn cdrom_bus(disks: &[DiskBus], wanted: Wanted, platform: &Platform) -> DiskBus {
     match platform.chipset {
         Chipset::Pc => DiskBus::Ide,
-        Chipset::Q35 if disks.contains(&DiskBus::Scsi) => DiskBus::Scsi,
+        Chipset::Q35 if disks.contains(&DiskBus::Scsi) && wanted.kept.is_none() => DiskBus::Scsi,
         Chipset::Q35 => DiskBus::Sata,
     }
 }
@@ -157,8 +171,14 @@ mod tests {
     use crate::domain::DomainType;
     use crate::domain::fixture::{disk, host, platform};
 
-    const LINUX: Wanted =
-        Wanted { bus: None, family: Family::Linux, fixed: true, knows_sata: true, iothreads: 0 };
+    const LINUX: Wanted = Wanted {
+        bus: None,
+        family: Family::Linux,
+        fixed: true,
+        kept: None,
+        knows_sata: true,
+        iothreads: 0,
+    };
 
     fn names(count: usize, cdroms: u32, wanted: Wanted, chipset: Chipset) -> Result<String, Error> {
         let host = host();
@@ -202,6 +222,30 @@ mod tests {
         let at = platform(&host, DomainType::Kvm, Chipset::Pc);
         let storage = arrange(&disks, 1, LINUX, at).expect("arranged");
         assert_eq!((storage.scsi_controllers, storage.disks[29].target.as_str()), (2, "sdad"));
+    }
+
+    #[test]
+    fn a_kept_controller_takes_the_disks_one_a_target_and_no_drive() {
+        let host = host();
+        let kept = Wanted { fixed: false, kept: Some(ScsiModel::VmPvscsi), ..LINUX };
+        let arranged = |wanted, chipset| {
+            let at = platform(&host, DomainType::Kvm, chipset);
+            arrange(&[disk(0), disk(1)], 1, wanted, at)
+        };
+        let storage = arranged(kept, Chipset::Q35).expect("arranged");
+        let targets: Vec<_> = storage.disks.iter().map(|disk| disk.scsi_target).collect();
+        assert_eq!(targets, [Some(0), Some(1)]);
+        assert_eq!((storage.scsi_model, storage.scsi_controllers), (ScsiModel::VmPvscsi, 1));
+        assert_eq!(
+            (storage.cdroms[0].bus, storage.cdroms[0].target.as_str()),
+            (DiskBus::Sata, "sdc")
+        );
+        let wish = Wanted { bus: Some(DiskBus::Scsi), ..kept };
+        let storage = arranged(wish, Chipset::Pc).expect("arranged");
+        assert_eq!((storage.scsi_model, storage.disks[0].scsi_target), (ScsiModel::Virtio, None));
+        let threaded = Wanted { iothreads: 1, ..kept };
+        let error = arranged(threaded, Chipset::Pc).expect_err("of no use");
+        assert_eq!(error, Error::NoIothreads { bus: DiskBus::Scsi });
     }
 
     #[test]

@@ -9,16 +9,14 @@ pub(super) fn of_plan(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -
     let family = options.family(vm);
     let warn = |code: &str, message: String| vec![Warning::new(Stage::Libvirt, code, message)];
     match options.hardware.disk_bus {
-        None if family == Family::Linux && matches!(boot.bus, DiskBus::Ide | DiskBus::Sata) => {
-            warn(
-                "guest-not-fixed",
-                format!(
-                    "hyper2kvm has not made this Linux fit for virtio: its disks are on {}; if it \
+        None if family == Family::Linux && !spec.fixed => warn(
+            "guest-not-fixed",
+            format!(
+                "hyper2kvm has not made this Linux fit for virtio: its disks are on {}; if it \
                      has the drivers, --disk-bus virtio is faster",
-                    boot.bus
-                ),
-            )
-        }
+                boot.bus
+            ),
+        ),
         Some(bus @ (DiskBus::Virtio | DiskBus::Scsi))
             if !(family == Family::Linux && spec.fixed) =>
         {

@@ -8,7 +8,9 @@ use hyperexport::domain::{
     PlanOptions, PlannedDisk, plan,
 };
 use hyperexport::libvirt::{domain_xml, own_profile, platform, profile};
-use hyperexport::model::{DiskFormat, DiskId, Firmware, OsFamily, SourceVm};
+use hyperexport::model::{
+    Bus, ByteSize, Controller, DiskFormat, DiskId, Firmware, OsFamily, SourceDisk, SourceVm,
+};
 
 use super::import::vm;
 
@@ -56,6 +58,23 @@ pub fn guests() -> Vec<Guest> {
     let mut unfixed = guest("linux-unfixed-efi", ubuntu, EFI);
     unfixed.fixed = false;
     unfixed.vm.cdroms = 1;
+    // LSI's controller, as VMware gives it to Windows by default.
+    let mut kept = guest("windows-unfixed-bios", windows, BIOS);
+    (kept.fixed, kept.vm.cdroms) = (false, 1);
+    kept.vm.disks = vec![SourceDisk {
+        id: DiskId::from_index(0),
+        key: 2000,
+        label: "Hard disk 1".to_owned(),
+        controller: Controller {
+            bus: Bus::Scsi,
+            model: "VirtualLsiLogicSASController".to_owned(),
+            number: 0,
+        },
+        unit: 0,
+        capacity: ByteSize(1 << 30),
+        boot_order: 0,
+        backing: None,
+    }];
     let old = (Linux, "rhel6_64Guest", "Red Hat Enterprise Linux 6 (64-bit)");
     let mut old = guest("linux-old-virtio-efi", old, EFI);
     old.vm.cdroms = 1;
@@ -71,7 +90,7 @@ pub fn guests() -> Vec<Guest> {
     own.hardware.disk_bus = Some(DiskBus::Virtio);
     own.hardware.iothreads = 1;
     own.hardware.cpu = CpuChoice::HostModel;
-    guests.extend([unfixed, old, many, own]);
+    guests.extend([unfixed, kept, old, many, own]);
     guests
 }
 

@@ -123,9 +123,33 @@ pub struct Disk {
     /// Serial number, at most 20 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
+    /// Its place on the controller, where libvirt is not to choose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<DriveAddress>,
     /// Place in the boot order; none for an empty drive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot: Option<Boot>,
+}
+
+/// `<address>` of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DriveAddress {
+    /// `drive`.
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// Index of the controller.
+    #[serde(rename = "@controller")]
+    pub controller: u32,
+    /// Bus of the controller.
+    #[serde(rename = "@bus")]
+    pub bus: u32,
+    /// Target on the bus.
+    #[serde(rename = "@target")]
+    pub target: u32,
+    /// Unit of the target.
+    #[serde(rename = "@unit")]
+    pub unit: u32,
 }
 
 /// `<driver>` of a disk.

@@ -2,13 +2,14 @@
 
 use crate::domain::{
     CdromSpec, CpuMode, DiskBus, DiskSpec, DomainSpec, FirmwareSpec, NicKind, NicSource, NicSpec,
-    TpmModel,
+    ScsiModel, TpmModel,
 };
 
 use super::XmlError;
 use super::devices::{
     Boot, Controller, ControllerDriver, Device, Devices, Disk, DiskDriver, DiskSource, DiskTarget,
-    Interface, InterfaceModel, InterfaceSource, Link, Mac, Model, Rng, Tpm, TpmBackend,
+    DriveAddress, Interface, InterfaceModel, InterfaceSource, Link, Mac, Model, Rng, Tpm,
+    TpmBackend,
 };
 use super::domain::{Cpu, Domain, FirmwareFeature, FirmwareFeatures, Memory, Os, OsType, Topology};
 use super::features::{Clock, Empty, Features, Switch, YesNo};
@@ -155,7 +156,10 @@ fn controllers(spec: &DomainSpec) -> Vec<Controller> {
         driver: iothread.map(|iothread| ControllerDriver { iothread }),
     };
     let thread = |index: u32| (spec.iothreads > 0).then(|| index % spec.iothreads + 1);
-    let scsi_model = if spec.transitional { TRANSITIONAL } else { "virtio-scsi" };
+    let scsi_model = match spec.scsi_model {
+        ScsiModel::Virtio if spec.transitional => TRANSITIONAL,
+        model => model.as_str(),
+    };
     // What the agent's channel hangs on; libvirt would make a plain one.
     let serial = spec.transitional.then(|| controller("virtio-serial", 0, TRANSITIONAL, None));
     let scsi = (0..spec.scsi_controllers)
@@ -191,6 +195,7 @@ fn cdrom(spec: &CdromSpec) -> Disk {
         target: DiskTarget { dev: spec.target.clone(), bus: spec.bus.as_str().to_owned() },
         readonly: Some(Empty {}),
         serial: None,
+        address: None,
         boot: None,
     }
 }
@@ -215,6 +220,13 @@ fn disk(spec: &DiskSpec, transitional: bool) -> Disk {
         target: DiskTarget { dev: spec.target.clone(), bus: spec.bus.as_str().to_owned() },
         readonly: None,
         serial: spec.serial.clone(),
+        address: spec.scsi_target.map(|target| DriveAddress {
+            kind: "drive".to_owned(),
+            controller: 0,
+            bus: 0,
+            target,
+            unit: 0,
+        }),
         boot: Some(Boot { order: spec.boot }),
     }
 }
