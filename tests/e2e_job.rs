@@ -310,7 +310,10 @@ fn convert_and_define_go_on_from_the_files() {
     assert_eq!(ended.json["domain"]["volumes"].as_array().map(Vec::len), Some(2));
     assert_valid_domain(&job.file("domain.xml"));
     let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
-    assert!(xml.contains("bus='ide'"), "nobody has fixed the guest: {xml}");
+    assert!(!xml.contains("bus='virtio'"), "nobody has fixed the guest: {xml}");
+    for part in ["moref=\"vm-", "server=\"127.0.0.1\"", "<hyperexport:export time=\"20"] {
+        assert!(xml.contains(part), "no {part} in {xml}");
+    }
 }
 
 #[test]

@@ -455,7 +455,9 @@ fn a_file_that_is_no_manifest_is_refused() {
 fn the_source_vm_comes_back_exactly() {
     let folder = folder();
     let exported = exported(folder.path());
-    assert_eq!(build(&exported, &options(None)).source_vm(), exported.vm);
+    let mut expected = exported.vm.clone();
+    expected.origin.exported_at = Some(exported.exported_at.to_string());
+    assert_eq!(build(&exported, &options(None)).source_vm(), expected);
 }
 
 #[test]

@@ -195,12 +195,20 @@ impl Run<'_> {
         })
     }
 
+    fn is_windows(&self) -> bool {
+        self.manifest.vm.as_ref().and_then(|vm| vm.os_hint) == Some(OsFamily::Windows)
+    }
+
+    /// Whether the guest will be fit for virtio when FIX has done what it was told: a Linux needs
+    /// an initramfs with the drivers.
+    fn fixes(&self) -> bool {
+        self.settings.stages.fix && (self.is_windows() || self.initramfs())
+    }
+
     /// Whether FIX is to rebuild an initramfs: Windows has none.
     fn initramfs(&self) -> bool {
-        let windows =
-            self.manifest.vm.as_ref().and_then(|vm| vm.os_hint) == Some(OsFamily::Windows);
         let fix = self.manifest.pipeline.as_ref().and_then(|pipeline| pipeline.fix.as_ref());
-        self.settings.stages.fix && !windows && fix.is_none_or(|fix| fix.regen_initramfs)
+        self.settings.stages.fix && !self.is_windows() && fix.is_none_or(|fix| fix.regen_initramfs)
     }
 
     /// Makes the work images and the job; returns the sizes that the guest sees, in the order of

@@ -64,7 +64,7 @@ impl Made<'_> {
         for (disk, image) in order.iter().zip(images) {
             let image = self.compressed(disk, image).await?;
             let (id, capacity) = (disk.id.clone(), self.capacity(disk));
-            finished.push(Finished { id, image, capacity, fixed: stages.fix });
+            finished.push(Finished { id, image, capacity, fixed: self.run.fixes() });
         }
         if self.run.tools.cancel.is_cancelled() {
             return Err(Error::Cancelled);
