@@ -235,6 +235,20 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Whether a session or a lease was lost that may be had again. A disk under way is lost with
+    /// it, those that are whole are not.
+    pub(super) fn is_loss(&self) -> bool {
+        match self {
+            Self::SessionEnded { .. } => true,
+            Self::Lease(fault) => {
+                ["Timedout", "ManagedObjectNotFound", "HostCommunication", "HostNotConnected"]
+                    .iter()
+                    .any(|kind| fault.is(kind))
+            }
+            error => error.is_transient(),
+        }
+    }
 }
 
 impl Fault {

@@ -5,6 +5,7 @@
 mod address;
 mod error;
 mod hint;
+mod retry;
 mod thumbprint;
 mod tls;
 mod transfer;
@@ -19,6 +20,7 @@ use crate::model::Secret;
 
 pub use address::{Address, sdk_url};
 pub use error::{Error, Fault};
+pub use retry::Retry;
 pub use thumbprint::Thumbprint;
 pub use tls::Trust;
 pub use transfer::Broken;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub parallel: usize,
     /// Longest silence of the server while it sends something.
     pub read_timeout: Duration,
+    /// How often a broken download is begun anew.
+    pub retry: Retry,
 }
 
 impl Settings {
@@ -57,6 +61,7 @@ impl Settings {
             trust: Trust::System,
             parallel: Self::PARALLEL,
             read_timeout: Self::READ_TIMEOUT,
+            retry: Retry::TRANSFER,
         }
     }
 }

@@ -120,6 +120,8 @@ impl Vcsim {
             Secret::new(self.password.clone()),
         );
         settings.trust = Trust::Thumbprint(self.sha256.parse().expect("a thumbprint"));
+        settings.retry.first_pause = Duration::from_millis(50);
+        settings.retry.longest_pause = Duration::from_millis(500);
         settings
     }
 

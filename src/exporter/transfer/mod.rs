@@ -12,13 +12,16 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Error;
+use super::{Error, Retry};
 use crate::image::vmdk::InvalidStream;
 use crate::model::ByteSize;
 
 pub(super) use fetch::{Source, fetch};
 pub(super) use part::{Part, sync_directory};
 pub(super) use sink::Written;
+
+/// Attempts at a disk that arrives whole but wrong.
+const WRONG_DATA_ATTEMPTS: u32 = 3;
 
 /// Why a disk did not arrive whole.
 #[derive(Debug, thiserror::Error)]
@@ -102,15 +105,19 @@ impl Broken {
         Self::Incomplete { received, reached: ByteSize(reached), capacity: ByteSize(capacity) }
     }
 
-    /// Whether the same download may well succeed when begun anew.
-    pub(super) fn is_transient(&self) -> bool {
+    /// How often the same download is worth an attempt. A link that breaks deserves patience;
+    /// data that arrives wrong time and again is wrong at its source.
+    pub(super) fn attempts(&self, retry: &Retry) -> u32 {
         match self {
-            Self::Status(status) => *status >= 500,
+            Self::Status(status) if *status >= 500 => retry.attempts,
             Self::Connection { .. }
             | Self::Short { .. }
             | Self::Silent { .. }
-            | Self::Incomplete { .. } => true,
-            _ => false,
+            | Self::Incomplete { .. } => retry.attempts,
+            Self::Stream(_) | Self::Size { .. } | Self::Sum { .. } => {
+                retry.attempts.min(WRONG_DATA_ATTEMPTS)
+            }
+            _ => 1,
         }
     }
 

@@ -3,26 +3,45 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::Gauge;
-use crate::exporter::Error;
+use super::lease::Lease;
+use super::verify::{Verdict, verify};
 use crate::exporter::transfer::{Broken, Meter, Part, Source, Written, fetch};
+use crate::exporter::{Error, Retry};
 use crate::model::{ByteSize, DiskId};
 use crate::progress::{Progress, Task, Unit};
 
-/// Attempts at one disk. A stream cannot be resumed: each begins at 0, under the same lease.
-const ATTEMPTS: u32 = 3;
-/// Time before the second attempt; it doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Time between two reports of progress.
 const REPORT: Duration = Duration::from_millis(250);
 
-/// One disk to download.
+/// A whole disk.
+#[derive(Debug, Clone)]
+pub(super) struct Arrived {
+    /// What was written.
+    pub(super) written: Written,
+    /// Why the server did not confirm it, if it did not.
+    pub(super) unverified: Option<String>,
+}
+
+/// What there is of one disk, whatever lease it comes by.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    /// Where it goes.
+    pub(super) part: Arc<Part>,
+    /// How far it is.
+    pub(super) meter: Arc<Meter>,
+    /// Set when it is whole. It then stays, whatever happens to the lease.
+    pub(super) arrived: Arc<OnceLock<Arrived>>,
+}
+
+/// One disk to download. A stream cannot be resumed: each attempt begins at 0, under the same
+/// lease, and costs the other disks nothing.
 #[derive(Debug)]
 pub(super) struct Download {
     /// Which disk of the VM.
@@ -32,14 +51,18 @@ pub(super) struct Download {
     /// Where it comes from.
     pub(super) source: Source,
     /// Where it goes.
-    pub(super) part: Arc<Part>,
-    /// How far it is.
-    pub(super) meter: Arc<Meter>,
+    pub(super) slot: Slot,
+    /// The lease that covers it.
+    pub(super) lease: Lease,
+    /// What the lease calls it.
+    pub(super) key: String,
+    /// How often it may be begun anew.
+    pub(super) retry: Retry,
 }
 
 /// What the lease's keeper needs to know about `downloads`.
 pub(super) fn gauge(downloads: &[Download]) -> Gauge {
-    let meters = || -> Vec<_> { downloads.iter().map(|one| one.meter.clone()).collect() };
+    let meters = || -> Vec<_> { downloads.iter().map(|one| one.slot.meter.clone()).collect() };
     let whole = total(downloads).max(1);
     let (for_moved, for_percent) = (meters(), meters());
     Gauge {
@@ -51,7 +74,7 @@ pub(super) fn gauge(downloads: &[Download]) -> Gauge {
     }
 }
 
-/// Downloads everything, at most `parallel` at a time, and returns in the order given.
+/// Downloads everything that is not there yet, at most `parallel` at a time, into the slots.
 ///
 /// # Errors
 /// The first that happened. [`Error::Cancelled`] when `cancel` says so.
@@ -60,7 +83,7 @@ pub(super) async fn download_all(
     parallel: usize,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<Vec<Written>, Error> {
+) -> Result<(), Error> {
     let stop = cancel.child_token();
     let all = progress.task("download all disks", Some(total(downloads)), Unit::Bytes);
     let work = futures_util::stream::iter(downloads.iter().enumerate())
@@ -70,62 +93,111 @@ pub(super) async fn download_all(
         })
         .buffer_unordered(parallel.max(1))
         .collect::<Vec<_>>();
-    let position = || downloads.iter().map(|one| one.meter.position()).sum();
+    let position = || downloads.iter().map(|one| one.slot.meter.position()).sum();
     let mut ended = reporting(&all, position, work).await;
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
-    let first = ended.iter().position(|(_, end)| matches!(end, Err(e) if !is_cancelled(e)));
-    if let Some(index) = first {
-        return ended.swap_remove(index).1.map(|written| vec![written]);
-    }
     ended.sort_by_key(|(index, _)| *index);
-    ended.into_iter().map(|(_, end)| end).collect()
+    let mut errors = ended.into_iter().filter_map(|(_, end)| end.err());
+    // A disk that was only stopped is not the reason.
+    match errors.find(|error| !is_cancelled(error)) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 impl Download {
-    async fn run(&self, progress: &Progress, stop: &CancellationToken) -> Result<Written, Error> {
+    async fn run(&self, progress: &Progress, stop: &CancellationToken) -> Result<(), Error> {
+        if self.slot.arrived.get().is_some() {
+            return Ok(());
+        }
         if stop.is_cancelled() {
             return Err(self.error(Broken::Cancelled));
         }
         let name = format!("download {}", self.disk);
         let task = progress.task(&name, Some(self.capacity.0), Unit::Bytes);
-        let work = async {
-            let mut pause = FIRST_PAUSE;
-            for _ in 1..ATTEMPTS {
-                match self.attempt(stop).await {
-                    Err(broken) if broken.is_transient() && !stop.is_cancelled() => {
-                        progress.note(format!("{name} again: {broken}"));
-                    }
-                    end => return end,
-                }
-                tokio::select! {
-                    () = stop.cancelled() => return Err(Broken::Cancelled),
-                    () = tokio::time::sleep(pause) => pause *= 2,
-                }
+        let work = self.attempts(&name, progress, stop);
+        match reporting(&task, || self.slot.meter.position(), work).await {
+            Ok(arrived) => {
+                self.slot.arrived.get_or_init(|| arrived);
+                Ok(())
             }
-            self.attempt(stop).await
-        };
-        let end = reporting(&task, || self.meter.position(), work).await;
-        end.map_err(|broken| {
-            stop.cancel();
-            self.error(broken)
-        })
+            Err(error) => {
+                stop.cancel();
+                Err(error)
+            }
+        }
     }
 
-    async fn attempt(&self, stop: &CancellationToken) -> Result<Written, Broken> {
-        let part = self.part.clone();
+    async fn attempts(
+        &self,
+        name: &str,
+        progress: &Progress,
+        stop: &CancellationToken,
+    ) -> Result<Arrived, Error> {
+        let mut pauses = self.retry.pauses();
+        for attempt in 1.. {
+            let error = match self.attempt(stop).await {
+                Err(error) if !stop.is_cancelled() => error,
+                end => return end,
+            };
+            let most = match &error {
+                Error::Download { source, .. } => source.attempts(&self.retry),
+                _ => 1,
+            };
+            let Some(pause) = pauses.next().filter(|_| attempt < most) else { return Err(error) };
+            let reason = match &error {
+                Error::Download { source, .. } => with_cause(source),
+                other => other.to_string(),
+            };
+            let next = attempt + 1;
+            let seconds = pause.as_secs_f64();
+            progress.note(format!(
+                "{name} again: {reason}; attempt {next} of {most} in {seconds:.1} s"
+            ));
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        Err(self.error(Broken::Cancelled))
+    }
+
+    async fn attempt(&self, stop: &CancellationToken) -> Result<Arrived, Error> {
+        let written = self.fetch(stop).await.map_err(|broken| self.error(broken))?;
+        match verify(&self.lease, &self.key, &written).await? {
+            Verdict::Same => {
+                self.slot.meter.finish(self.capacity.0);
+                Ok(Arrived { written, unverified: None })
+            }
+            Verdict::Unknown(reason) => {
+                self.slot.meter.finish(self.capacity.0);
+                Ok(Arrived { written, unverified: Some(reason) })
+            }
+            Verdict::Different(difference) => Err(self.error(difference.broken(&written))),
+        }
+    }
+
+    async fn fetch(&self, stop: &CancellationToken) -> Result<Written, Broken> {
+        let part = self.slot.part.clone();
         let file = tokio::task::spawn_blocking(move || part.restart())
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(|source| Broken::File { action: "empty", source })?;
-        let written = fetch(&self.source, file, self.capacity.0, &self.meter, stop).await?;
-        self.meter.finish(self.capacity.0);
-        Ok(written)
+        fetch(&self.source, file, self.capacity.0, &self.slot.meter, stop).await
     }
 
     fn error(&self, source: Broken) -> Error {
         Error::Download { disk: self.disk.clone(), source }
+    }
+}
+
+/// What broke, with the reason behind it on the same line.
+fn with_cause(broken: &Broken) -> String {
+    match std::error::Error::source(broken) {
+        Some(cause) => format!("{broken}: {cause}"),
+        None => broken.to_string(),
     }
 }
 

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::Moref;
 use super::device_url::{Sources, entries};
-use super::download::{Download, download_all, gauge};
+use super::download::{Arrived, Download, Slot, download_all, gauge};
 use super::files::{begin, commit, discard};
-use super::lease::{Algorithm, DeviceUrl, Lease, SentFile};
+use super::lease::{DeviceUrl, Lease};
 use super::session::VSphere;
-use crate::exporter::transfer::{Broken, Meter, Part, Written};
+use crate::exporter::transfer::{Part, Written};
 use crate::exporter::{Error, ExportRequest, Fault};
 use crate::model::{
     ByteSize, DiskFormat, ExportMethod, ExportedDisk, ExportedVm, Firmware, SourceDisk, SourceVm,
@@ -40,8 +40,14 @@ impl VSphere {
         cancel: &CancellationToken,
     ) -> Result<ExportedVm, Error> {
         let parts = begin(request, &vm.disks).await?;
-        let run = Run { vsphere: self, vm, parts: &parts, progress, cancel };
-        let end = run.with_lease().await;
+        let slot = |part: &Arc<Part>| Slot {
+            part: part.clone(),
+            meter: Arc::default(),
+            arrived: Arc::default(),
+        };
+        let slots = parts.iter().map(slot).collect();
+        let run = Run { vsphere: self, vm, slots, progress, cancel };
+        let end = run.rounds().await;
         if end.is_err() {
             discard(parts, progress).await;
         }
@@ -53,12 +59,46 @@ impl VSphere {
 struct Run<'a> {
     vsphere: &'a VSphere,
     vm: &'a SourceVm,
-    parts: &'a [Arc<Part>],
+    slots: Vec<Slot>,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
 }
 
 impl Run<'_> {
+    /// Takes a lease, and another one when it or its session is lost: that costs only the disks
+    /// under way. Each new round has a login of its own, so that nothing of the old one stays.
+    async fn rounds(&self) -> Result<ExportedVm, Error> {
+        let retry = self.vsphere.settings.retry.of_server();
+        let mut pauses = retry.pauses();
+        let (mut whole, mut lost) = (0, false);
+        loop {
+            let round = async {
+                if lost {
+                    self.vsphere.renew().await?;
+                }
+                self.with_lease().await
+            };
+            let error = match round.await {
+                Err(error) if error.is_loss() && !self.cancel.is_cancelled() => error,
+                end => return end,
+            };
+            let arrived = self.slots.iter().filter(|slot| slot.arrived.get().is_some()).count();
+            if arrived > whole {
+                (whole, pauses) = (arrived, retry.pauses());
+            }
+            let Some(pause) = pauses.next() else { return Err(error) };
+            let (all, seconds) = (self.slots.len(), pause.as_secs_f64());
+            self.progress.note(format!(
+                "{}; {whole} of {all} disks are whole, the rest again in {seconds:.1} s",
+                with_cause(&error)
+            ));
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(Error::Cancelled),
+                () = tokio::time::sleep(pause) => lost = true,
+            }
+        }
+    }
+
     async fn with_lease(&self) -> Result<ExportedVm, Error> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
@@ -67,7 +107,10 @@ impl Run<'_> {
         let mut exported = match self.under(&lease).await {
             Ok(exported) => exported,
             Err(error) => {
-                if let Err(undo) = lease.abort().await {
+                // A lease that is lost needs no end, and the next round's login ends it for good.
+                if let Err(undo) = lease.abort().await
+                    && !error.is_loss()
+                {
                     let message = format!(
                         "the export lease could not be aborted ({undo}): the VM stays locked until \
                          it times out, after five minutes"
@@ -88,31 +131,39 @@ impl Run<'_> {
     async fn under(&self, lease: &Lease) -> Result<ExportedVm, Error> {
         let offer = self.vsphere.offer(lease, self.cancel).await?;
         let entries = entries(&self.vm.disks, &offer.urls)?;
-        let downloads = self.downloads(&entries)?;
+        let downloads = self.downloads(lease, &entries)?;
         let patience = self.vsphere.settings.read_timeout * PATIENCE;
         let mut keeper = JoinSet::new();
         keeper.spawn(lease.clone().keep(offer.timeout, patience, gauge(&downloads)));
-        let written = self.download(lease, &downloads, &mut keeper).await?;
+        self.download(lease, &downloads, &mut keeper).await?;
         let mut warnings = self.skipped(&offer.urls);
-        warnings.extend(self.check(lease, &entries, &written).await?);
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        commit(self.parts.to_vec()).await?;
-        Ok(self.exported(&written, warnings))
+        commit(self.slots.iter().map(|slot| slot.part.clone()).collect()).await?;
+        let disks = self.exported(&mut warnings);
+        Ok(ExportedVm {
+            vm: self.vm.clone(),
+            method: ExportMethod::NfcLease,
+            exported_at: jiff::Timestamp::now(),
+            disks,
+            warnings,
+        })
     }
 
-    fn downloads(&self, entries: &[&DeviceUrl]) -> Result<Vec<Download>, Error> {
+    fn downloads(&self, lease: &Lease, entries: &[&DeviceUrl]) -> Result<Vec<Download>, Error> {
         let mut sources = Sources::new(self.vsphere);
-        let disks = self.vm.disks.iter().zip(entries).zip(self.parts);
+        let disks = self.vm.disks.iter().zip(entries).zip(&self.slots);
         disks
-            .map(|((disk, entry), part)| {
+            .map(|((disk, entry), slot)| {
                 Ok(Download {
                     disk: disk.id.clone(),
                     capacity: disk.capacity,
                     source: sources.source(&disk.id, entry)?,
-                    part: part.clone(),
-                    meter: Arc::new(Meter::default()),
+                    slot: slot.clone(),
+                    lease: lease.clone(),
+                    key: entry.key.clone(),
+                    retry: self.vsphere.settings.retry,
                 })
             })
             .collect()
@@ -123,13 +174,13 @@ impl Run<'_> {
         lease: &Lease,
         downloads: &[Download],
         keeper: &mut JoinSet<Error>,
-    ) -> Result<Vec<Written>, Error> {
+    ) -> Result<(), Error> {
         let stop = self.cancel.child_token();
         let parallel = self.vsphere.settings.parallel;
         let mut all = std::pin::pin!(download_all(downloads, parallel, self.progress, &stop));
         let error = tokio::select! {
             end = &mut all => match end {
-                Ok(written) => return Ok(written),
+                Ok(()) => return Ok(()),
                 Err(error) => error,
             },
             Some(lost) = keeper.join_next() => {
@@ -147,7 +198,7 @@ impl Run<'_> {
             && let Err(reason) = self.vsphere.is_ready(lease).await
         {
             let reason = self.vsphere.why_lost(reason).await;
-            if matches!(reason, Error::Lease(_) | Error::SessionEnded { .. }) {
+            if reason.is_loss() || matches!(reason, Error::Lease(_)) {
                 tracing::info!(%error, "the lease was lost");
                 return Err(reason);
             }
@@ -171,43 +222,19 @@ impl Run<'_> {
         vec![Warning::new(Stage::Export, "nvram-not-exported", message)]
     }
 
-    /// Compares with what the server says it sent.
-    async fn check(
-        &self,
-        lease: &Lease,
-        entries: &[&DeviceUrl],
-        written: &[Written],
-    ) -> Result<Vec<Warning>, Error> {
-        let unverified = |what: &str, why: &str| {
-            let message = format!("{what} was not verified by the server: {why}");
-            Warning::new(Stage::Export, "not-verified-by-server", message)
-        };
-        let sent = match lease.sent().await? {
-            Ok(sent) => sent,
-            Err(fault) => return Ok(vec![unverified("the export", &fault.to_string())]),
-        };
-        let mut warnings = Vec::new();
-        for ((disk, entry), written) in self.vm.disks.iter().zip(entries).zip(written) {
-            let told = sent.iter().find(|file| file.key == entry.key);
-            let Some(told) = told.filter(|told| told.sum.is_some()) else {
-                warnings.push(unverified(disk.id.as_str(), "its manifest has no sum of it"));
-                continue;
-            };
-            compare(told, written)
-                .map_err(|source| Error::Download { disk: disk.id.clone(), source })?;
-        }
-        Ok(warnings)
-    }
-
-    fn exported(&self, written: &[Written], warnings: Vec<Warning>) -> ExportedVm {
-        let disks = self.vm.disks.iter().zip(self.parts).zip(written);
-        ExportedVm {
-            vm: self.vm.clone(),
-            method: ExportMethod::NfcLease,
-            exported_at: jiff::Timestamp::now(),
-            disks: disks.map(|((disk, part), written)| exported(disk, part, written)).collect(),
-            warnings,
-        }
+    /// The disks, all of them whole; warns of those that the server did not confirm.
+    fn exported(&self, warnings: &mut Vec<Warning>) -> Vec<ExportedDisk> {
+        let disks = self.vm.disks.iter().zip(&self.slots);
+        disks
+            .filter_map(|(disk, slot)| {
+                let Arrived { written, unverified } = slot.arrived.get()?;
+                if let Some(reason) = unverified {
+                    let message = format!("{} was not verified by the server: {reason}", disk.id);
+                    warnings.push(Warning::new(Stage::Export, "not-verified-by-server", message));
+                }
+                Some(exported(disk, &slot.part, written))
+            })
+            .collect()
     }
 
     fn warn(&self, warning: Warning) {
@@ -226,14 +253,9 @@ fn exported(disk: &SourceDisk, part: &Part, written: &Written) -> ExportedDisk {
     }
 }
 
-fn compare(sent: &SentFile, written: &Written) -> Result<(), Broken> {
-    if let Some(size) = sent.size.filter(|size| *size != written.bytes) {
-        return Err(Broken::Size { received: written.bytes, sent: size });
+fn with_cause(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
-    let Some((algorithm, sum)) = &sent.sum else { return Ok(()) };
-    let received = match algorithm {
-        Algorithm::Sha1 => written.sha1.clone(),
-        Algorithm::Sha256 => written.sha256.to_string(),
-    };
-    if received == *sum { Ok(()) } else { Err(Broken::Sum { received, sent: sum.clone() }) }
 }

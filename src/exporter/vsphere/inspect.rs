@@ -55,6 +55,10 @@ impl VSphere {
     /// # Errors
     /// [`Error::NotFound`] with similar names in its hint, [`Error::Ambiguous`] with all paths.
     pub async fn inspect(&self, selector: &str) -> Result<Inspected, Error> {
+        self.in_session(async || self.inspect_once(selector).await).await
+    }
+
+    async fn inspect_once(&self, selector: &str) -> Result<Inspected, Error> {
         let found = self.find(selector).await?;
         let paths = [&PROPERTIES[..], &obstacle::PROPERTIES[..]].concat();
         let object = self.properties(&found.moref, &paths).await?;

@@ -67,6 +67,10 @@ impl VSphere {
     /// # Errors
     /// What happened on the way to the server.
     pub async fn list(&self) -> Result<Vec<VmSummary>, Error> {
+        self.in_session(async || self.list_once().await).await
+    }
+
+    async fn list_once(&self) -> Result<Vec<VmSummary>, Error> {
         let paths: &[&str] = &[
             "name",
             "parent",

@@ -23,6 +23,7 @@ mod properties;
 mod select;
 mod session;
 mod soap;
+mod verify;
 
 pub use inspect::Inspected;
 pub use inventory::VmSummary;

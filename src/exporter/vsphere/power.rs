@@ -32,6 +32,17 @@ impl VSphere {
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<(), Error> {
+        self.in_session(async || self.power_off_once(vm, shutdown_timeout, progress, cancel).await)
+            .await
+    }
+
+    async fn power_off_once(
+        &self,
+        vm: &SourceVm,
+        shutdown_timeout: Duration,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<(), Error> {
         let moref = Moref::new("VirtualMachine", &vm.id);
         if self.power_of(&moref).await? != PowerState::On {
             return Ok(());

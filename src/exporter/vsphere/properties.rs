@@ -79,7 +79,7 @@ impl VSphere {
             args = args.text("type", kind);
         }
         args = args.text("recursive", "true");
-        let reply = self.soap.call("CreateContainerView", &self.view_manager, args).await?;
+        let reply = self.soap.read("CreateContainerView", &self.view_manager, args).await?;
         let view = reply.child("returnval").and_then(Node::moref);
         let view = view.ok_or_else(|| lacks("CreateContainerView", "returnval"))?;
 
@@ -102,7 +102,13 @@ impl VSphere {
         if let Err(error) = self.soap.call("DestroyView", &view, Args::default()).await {
             tracing::debug!(%error, "destroy the view");
         }
-        found
+        match found {
+            // Nobody else knows our view, so it went with its session.
+            Err(Error::Refused { method, source }) if source.is("ManagedObjectNotFound") => {
+                Err(Error::SessionEnded { method })
+            }
+            found => found,
+        }
     }
 
     /// Reads page after page. vCenter cuts at a hundred objects whatever is asked for, and the

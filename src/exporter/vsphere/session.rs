@@ -54,12 +54,39 @@ impl VSphere {
         let args = Args::default()
             .text("userName", username)
             .text("password", self.settings.password.reveal());
-        match self.soap.call("Login", &self.session_manager, args).await {
+        match self.soap.read("Login", &self.session_manager, args).await {
             Ok(_) => Ok(()),
             Err(Error::Refused { source, .. }) => {
                 Err(Error::Login { username: username.clone(), source })
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Logs in anew, with a client of its own: a cookie that is logged in, or was, is refused at a
+    /// login. What is left of the old session is closed, and its leases with it.
+    pub(super) async fn renew(&self) -> Result<(), Error> {
+        let client = Client::new(&self.settings.trust)?;
+        if let Err(error) = self.soap.call("Logout", &self.session_manager, Args::default()).await {
+            tracing::debug!(%error, "close the old session");
+        }
+        self.soap.replace_client(client);
+        self.log_in().await
+    }
+
+    /// Does `step`; when the session has ended in it, logs in anew and does it once more. Views,
+    /// page tokens and leases end with a session, so a step takes none along.
+    pub(super) async fn in_session<T>(
+        &self,
+        step: impl AsyncFn() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match step().await {
+            Err(Error::SessionEnded { method }) => {
+                tracing::info!(method, "the session has ended: log in again");
+                self.renew().await?;
+                step().await
+            }
+            end => end,
         }
     }
 

@@ -1,6 +1,7 @@
 //! SOAP 1.1 as vim25 speaks it: one POST a call, a fault or a `returnval` back. Only method names
 //! are logged, since bodies hold passwords and tickets.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderName};
@@ -9,21 +10,24 @@ use url::Url;
 use super::args::{Args, Moref, envelope};
 use super::node::Node;
 use crate::exporter::tls::Client;
-use crate::exporter::{Error, Fault};
+use crate::exporter::{Error, Fault, Retry};
 
 /// Longest reply accepted. A page of a hundred VMs takes about one MiB.
 const LONGEST_REPLY: usize = 64 << 20;
 /// Longest time a call may take. None here waits for anything on the server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
-/// Tries of a call that only reads.
-const TRIES: u32 = 4;
-/// Time between the first two tries; it doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Attempts at a call that only reads.
+const READS: Retry = Retry {
+    attempts: 4,
+    first_pause: Duration::from_millis(500),
+    longest_pause: Duration::from_secs(5),
+};
 
-/// A connection to one server's SDK. Cheap to clone; the clones share the session cookie.
+/// A connection to one server's SDK. Cheap to clone; the clones share the client, which holds the
+/// session cookie.
 #[derive(Debug, Clone)]
 pub(super) struct Soap {
-    client: Client,
+    client: Arc<RwLock<Client>>,
     url: Url,
     /// `urn:vim25/VERSION`: the API that replies are to be in.
     action: String,
@@ -33,7 +37,18 @@ impl Soap {
     /// Calls go to `url` in API version 6.5, the oldest supported, until
     /// [`Soap::speak`] says otherwise.
     pub(super) fn new(client: Client, url: Url) -> Self {
+        let client = Arc::new(RwLock::new(client));
         Self { client, url, action: "urn:vim25/6.5".to_owned() }
+    }
+
+    /// Goes on with another client, which knows nothing of the session so far: neither do the
+    /// clones from now on.
+    pub(super) fn replace_client(&self, client: Client) {
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+    }
+
+    fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Speaks the newest API that both this program and a server of `server` (`8.0.3.0`) know. A
@@ -64,13 +79,11 @@ impl Soap {
         this: &Moref,
         args: Args,
     ) -> Result<Node, Error> {
-        let mut pause = FIRST_PAUSE;
-        for _ in 1..TRIES {
+        for pause in READS.pauses() {
             match self.call(method, this, args.clone()).await {
                 Err(error) if error.is_transient() => {
                     tracing::debug!(method, %error, "try again");
                     tokio::time::sleep(pause).await;
-                    pause *= 2;
                 }
                 end => return end,
             }
@@ -125,13 +138,13 @@ impl Soap {
         args: Args,
     ) -> Result<(u16, Vec<u8>), Error> {
         tracing::debug!(method, "call");
+        let client = self.client();
         let failed = |error: reqwest::Error| {
-            self.client.refusal(&self.host()).filter(|_| error.is_connect()).unwrap_or_else(|| {
+            client.refusal(&self.host()).filter(|_| error.is_connect()).unwrap_or_else(|| {
                 Error::Call { method, host: self.host(), source: error.without_url() }
             })
         };
-        let mut response = self
-            .client
+        let mut response = client
             .http()
             .post(self.url.clone())
             .timeout(CALL_TIMEOUT)

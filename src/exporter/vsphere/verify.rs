@@ -1,0 +1,110 @@
+//! Compares a disk that has arrived with what the server says it sent, while its lease is held: a
+//! disk that differs is then taken again alone.
+
+use std::time::Duration;
+
+use super::lease::{Algorithm, Lease, SentFile};
+use crate::exporter::Error;
+use crate::exporter::transfer::{Broken, Written};
+
+/// How long a host may take to enter a file that it has just sent in its manifest.
+const ENTRY_DELAY: Duration = Duration::from_millis(500);
+
+/// Whether the server confirmed a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Its sum is the server's.
+    Same,
+    /// It arrived otherwise than it was sent.
+    Different(Difference),
+    /// The server does not tell, for this reason.
+    Unknown(String),
+}
+
+/// What differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Difference {
+    /// The number of bytes, as the server counts it.
+    Size(u64),
+    /// The sum: ours, then the server's.
+    Sum(String, String),
+}
+
+/// Asks for the server's sum of the file `key` and compares.
+///
+/// # Errors
+/// What happened to the lease or on the way.
+pub(super) async fn verify(lease: &Lease, key: &str, written: &Written) -> Result<Verdict, Error> {
+    let mut last = false;
+    loop {
+        let sent = match lease.sent().await? {
+            Ok(sent) => sent,
+            Err(fault) => return Ok(Verdict::Unknown(fault.to_string())),
+        };
+        match sent.iter().find(|file| file.key == key).filter(|file| file.sum.is_some()) {
+            Some(told) => return Ok(compare(told, written)),
+            None if last => {
+                return Ok(Verdict::Unknown("its manifest has no sum of it".to_owned()));
+            }
+            None => tokio::time::sleep(ENTRY_DELAY).await,
+        }
+        last = true;
+    }
+}
+
+fn compare(sent: &SentFile, written: &Written) -> Verdict {
+    if let Some(size) = sent.size.filter(|size| *size != written.bytes) {
+        return Verdict::Different(Difference::Size(size));
+    }
+    let Some((algorithm, sum)) = &sent.sum else {
+        return Verdict::Unknown("its manifest has no sum of it".to_owned());
+    };
+    let received = match algorithm {
+        Algorithm::Sha1 => written.sha1.clone(),
+        Algorithm::Sha256 => written.sha256.to_string(),
+    };
+    if received == *sum {
+        Verdict::Same
+    } else {
+        Verdict::Different(Difference::Sum(received, sum.clone()))
+    }
+}
+
+impl Difference {
+    /// As the reason why the disk in `written` is not what it should be.
+    pub(super) fn broken(self, written: &Written) -> Broken {
+        match self {
+            Self::Size(sent) => Broken::Size { received: written.bytes, sent },
+            Self::Sum(received, sent) => Broken::Sum { received, sent },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Sha256Digest;
+
+    fn written() -> Written {
+        Written { bytes: 10, sha256: Sha256Digest([0x11; 32]), sha1: "aa".repeat(20) }
+    }
+
+    fn sent(size: Option<u64>, sum: Option<(Algorithm, String)>) -> SentFile {
+        SentFile { key: "k".into(), size, sum }
+    }
+
+    #[test]
+    fn size_and_either_sum_count() {
+        let (sha1, sha256) = ("aa".repeat(20), "11".repeat(32));
+        for (size, sum) in
+            [(Some(10), (Algorithm::Sha1, sha1.clone())), (None, (Algorithm::Sha256, sha256))]
+        {
+            assert_eq!(compare(&sent(size, Some(sum)), &written()), Verdict::Same);
+        }
+        let longer = sent(Some(11), Some((Algorithm::Sha1, sha1.clone())));
+        assert_eq!(compare(&longer, &written()), Verdict::Different(Difference::Size(11)));
+        let other = sent(Some(10), Some((Algorithm::Sha1, "bb".repeat(20))));
+        let difference = Difference::Sum(sha1, "bb".repeat(20));
+        assert_eq!(compare(&other, &written()), Verdict::Different(difference));
+    }
+}

@@ -1,0 +1,110 @@
+//! Exports through the library against the simulator, and what is asserted of all of them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use hyperexport::exporter::{Error, ExportRequest, Settings, VSphere};
+use hyperexport::model::ExportedVm;
+use hyperexport::progress::{Event, Progress};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::vcsim::{Vcsim, raw_disk};
+
+/// A folder for images and one for exports, gone at the end.
+pub struct Folders {
+    _dir: tempfile::TempDir,
+    pub images: PathBuf,
+    pub out: PathBuf,
+}
+
+pub fn folders() -> Folders {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (images, out) = (dir.path().join("images"), dir.path().join("out"));
+    std::fs::create_dir(&images).expect("a folder");
+    std::fs::create_dir(&out).expect("a folder");
+    Folders { _dir: dir, images, out }
+}
+
+impl Folders {
+    /// Makes a raw disk and names it as the simulator wants it.
+    pub fn disk(&self, name: &str, mib: u64) -> Value {
+        let path = self.images.join(name);
+        raw_disk(&path, mib, name.bytes().map(u64::from).sum());
+        json!({ "file": path })
+    }
+
+    pub fn request(&self) -> ExportRequest {
+        ExportRequest { directory: self.out.clone() }
+    }
+
+    /// Names of all files in the folder of exports.
+    pub fn left(&self) -> Vec<String> {
+        let files = std::fs::read_dir(&self.out).expect("the folder").flatten();
+        let mut names: Vec<_> =
+            files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// One VM with one disk of 8 MiB.
+pub fn one_disk(folders: &Folders) -> Value {
+    json!({"vms": [{"name": "web01", "disks": [folders.disk("a.raw", 8)]}]})
+}
+
+/// Progress, and what it told.
+pub fn listener() -> (Progress, Arc<Mutex<Vec<Event>>>) {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let sink = events.clone();
+    (Progress::new(move |event| sink.lock().expect("unpoisoned").push(event)), events)
+}
+
+/// Exports `web01` and logs out, whatever comes of it.
+pub async fn export(
+    settings: Settings,
+    request: &ExportRequest,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<ExportedVm, Error> {
+    let vsphere = VSphere::connect(settings).await?;
+    let vm = vsphere.inspect("web01").await?.vm;
+    let exported = vsphere.export(&vm, request, progress, cancel).await;
+    vsphere.close().await?;
+    exported
+}
+
+pub async fn plain_export(sim: &Vcsim, folders: &Folders) -> Result<ExportedVm, Error> {
+    let cancel = CancellationToken::new();
+    export(sim.settings(), &folders.request(), &Progress::none(), &cancel).await
+}
+
+/// All leases have ended, so many of them well, and nobody is logged in.
+pub async fn assert_clean(sim: &Vcsim, completed: u64, aborted: u64) {
+    let state = sim.state().await;
+    let leases = state["leases"].as_array().cloned().unwrap_or_default();
+    assert!(leases.iter().all(|lease| lease["Live"] == false), "{state}");
+    assert_eq!(state["notes"]["lease.complete"].as_u64().unwrap_or(0), completed, "{state}");
+    assert_eq!(state["notes"]["lease.abort"].as_u64().unwrap_or(0), aborted, "{state}");
+    assert_eq!(state["live_sessions"], 0, "{state}");
+}
+
+/// `qemu-img compare`, with both formats named.
+#[allow(clippy::print_stdout, reason = "says why nothing is compared")]
+pub fn assert_same(image: &Path, raw: &Path) {
+    let compare = Command::new("qemu-img")
+        .args(["compare", "-f", "vmdk", "-F", "raw"])
+        .args([image, raw])
+        .output();
+    match compare {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{}: {said}", image.display());
+        }
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none(), "qemu-img: {error}");
+            println!("not compared: qemu-img is missing");
+        }
+    }
+}
