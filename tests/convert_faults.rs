@@ -61,6 +61,7 @@ async fn an_unknown_program_that_does_the_work_is_taken_with_a_warning() {
     assert_eq!(names(&case.out), ["Data VM.qcow2", "hyper2kvm.log"]);
     assert_eq!(done.warnings.len(), 1);
     assert_eq!(done.warnings[0].code, "hyper2kvm-untried-version");
+    assert!(done.disks.expect("disks").0[0].fixed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,6 +71,7 @@ async fn a_fix_that_rebuilt_no_initramfs_is_warned_of() {
         "qemu-io -f qcow2 -c 'write 0 64k' $work/images/disk-0.qcow2; convert; report true";
     let done = case.run(&case.fake(script)).await.expect("converted");
     assert!(done.warnings.iter().any(|w| w.code == "guest-initramfs-not-rebuilt"), "{done:?}");
+    assert!(!done.disks.expect("disks").0[0].fixed, "nothing shows that it boots from virtio");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,8 @@ pub(super) struct Outcome {
     pub(super) report: Report,
     pub(super) json: Value,
     pub(super) warnings: Vec<Warning>,
+    /// Whether it built an initramfs.
+    pub(super) initramfs: bool,
 }
 
 /// hyper2kvm, ready to run in a work folder.
@@ -163,7 +165,7 @@ impl Hyper2kvm<'_> {
                  the virtio drivers and not boot",
             ));
         }
-        Ok(Outcome { report, json, warnings })
+        Ok(Outcome { report, json, warnings, initramfs: initramfs.done })
     }
 
     /// Where the report may be: where the job says, in the output folder once CONVERT began, or

@@ -49,7 +49,7 @@ use crate::manifest::{Manifest, Overwrite, check, check_files, write};
 use crate::model::{ByteSize, ConvertedDisks, DiskFormat, OsFamily, Stage, Warning};
 use crate::progress::Progress;
 
-use self::hyper2kvm::Hyper2kvm;
+use self::hyper2kvm::{Hyper2kvm, Outcome};
 use self::outcome::Made;
 use self::qemu_img::{Image, Tools};
 use self::work::WorkDir;
@@ -199,10 +199,10 @@ impl Run<'_> {
         self.manifest.vm.as_ref().and_then(|vm| vm.os_hint) == Some(OsFamily::Windows)
     }
 
-    /// Whether the guest will be fit for virtio when FIX has done what it was told: a Linux needs
-    /// an initramfs with the drivers.
-    fn fixes(&self) -> bool {
-        self.settings.stages.fix && (self.is_windows() || self.initramfs())
+    /// Whether the guest is fit for virtio after a FIX that went well: a Linux needs an initramfs
+    /// with the drivers.
+    fn fixed(&self, outcome: &Outcome) -> bool {
+        self.settings.stages.fix && (self.is_windows() || self.initramfs() && outcome.initramfs)
     }
 
     /// Whether FIX is to rebuild an initramfs: Windows has none.

@@ -60,11 +60,12 @@ impl Made<'_> {
         }
         // The work images are of no more use, and the space may be.
         self.remove_work_images().await?;
+        let fixed = self.run.fixed(self.outcome);
         let mut finished = Vec::new();
         for (disk, image) in order.iter().zip(images) {
             let image = self.compressed(disk, image).await?;
             let (id, capacity) = (disk.id.clone(), self.capacity(disk));
-            finished.push(Finished { id, image, capacity, fixed: self.run.fixes() });
+            finished.push(Finished { id, image, capacity, fixed });
         }
         if self.run.tools.cancel.is_cancelled() {
             return Err(Error::Cancelled);

@@ -137,6 +137,10 @@ mod tests {
             </capabilities>";
         let read: Capabilities = read("capabilities", text).expect("reads");
         assert_eq!(domain_types(&read), [DomainType::Kvm, DomainType::Qemu]);
+        let text = "<capabilities><guest><os_type>hvm</os_type><arch name='aarch64'>\
+            <domain type='kvm'/><domain type='qemu'/></arch></guest></capabilities>";
+        let arm: Capabilities = super::read("capabilities", text).expect("reads");
+        assert_eq!(domain_types(&arm), []);
     }
 
     #[test]

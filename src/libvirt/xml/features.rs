@@ -52,6 +52,9 @@ pub struct Features {
     /// Interrupt controller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apic: Option<Empty>,
+    /// VMware's back door, by which guest tools know VMware.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vmport: Option<Switch>,
     /// Hyper-V enlightenments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hyperv: Option<Hyperv>,
