@@ -317,6 +317,49 @@ fn convert_and_define_go_on_from_the_files() {
 }
 
 #[test]
+fn flags_about_the_hardware_arrive_in_the_domain() {
+    let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
+    let Some(job) = job() else { return };
+    let names = Names::new();
+    run(&job, &[flags(&["--manifest"])]).expect(0);
+    let manifest = job.file("manifest.json");
+    let later = |name: &str, more: Vec<String>| {
+        let mut command = job.bare(&[name, "--json", "--manifest"]);
+        command.arg(&manifest).args(more);
+        Ended::from(command.output().expect("hyperexport runs"))
+    };
+    later("convert", convert(&hyper2kvm).into_iter().skip(1).collect()).expect(0);
+    let profile = job.dir.path().join("own.xml");
+    let own = "<domain><features><acpi/></features><devices><watchdog model=\"i6300esb\" \
+        action=\"poweroff\"/></devices></domain>";
+    std::fs::write(&profile, own).expect("written");
+    let emulator = Path::new("/usr/bin/swtpm").exists();
+    let tpm = if emulator { "on" } else { "off" };
+    let hardware = |model: &str| {
+        let mut wishes = flags(&["--disk-bus", "scsi", "--libvirt-iothreads", "2"]);
+        wishes.extend(flags(&["--libvirt-tpm", tpm, "--libvirt-domain-type", "qemu"]));
+        wishes.extend(flags(&["--libvirt-cpu-mode", model]));
+        wishes.extend(flags(&["--libvirt-profile", profile.to_str().expect("UTF-8")]));
+        [define(&job, &names), wishes].concat()
+    };
+    later("define", hardware("Cray-1")).expect(4).said("--libvirt-cpu-mode with one of: ");
+    let ended = later("define", hardware("qemu64")).expect(0);
+    assert_eq!(ended.json["warnings"][0]["code"], "disk-bus-unproven", "{}", ended.stdout);
+    let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
+    for part in [
+        "bus='scsi'",
+        "model='virtio-scsi'",
+        "<iothreads>2</iothreads>",
+        ">qemu64</model>",
+        "action='poweroff'",
+    ] {
+        assert!(xml.contains(part), "no {part} in {xml}");
+    }
+    assert!(!xml.contains("<rng"), "{xml}");
+    assert_eq!(xml.contains("<tpm model='tpm-tis'>"), emulator, "{xml}");
+}
+
+#[test]
 fn the_list_is_for_people_and_for_programs() {
     let Some(job) = job() else { return };
     let password = job.dir.path().join("password");

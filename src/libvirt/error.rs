@@ -240,7 +240,7 @@ impl Error {
             ),
             Self::Refused { .. } => {
                 "nothing was changed; what libvirt refuses comes from the VM's hardware or from an \
-                 option --libvirt-…"
+                 option --libvirt-…; where it is a disk controller, try --disk-bus sata"
                     .to_owned()
             }
             Self::NotUndone { source, .. } => return source.hint(),
