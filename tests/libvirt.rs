@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use hyperexport::domain::{Chipset, DomainType};
-use hyperexport::libvirt::{Error, Settings, Target, Transfer};
+use hyperexport::libvirt::{Error, Journal, Settings, Target, Transfer};
 use hyperexport::model::{DiskFormat, Firmware, OsFamily};
 use hyperexport::progress::{Event, Progress};
 use support::import::{Setup, assert_same, chain};
@@ -162,7 +162,7 @@ async fn a_cancelled_import_leaves_nothing() {
                 at_first_bytes.cancel();
             }
         });
-        let end = setup.target.import(&setup.request(), &progress, &cancel).await;
+        let end = setup.target.import(&setup.request(), &Journal::none(), &progress, &cancel).await;
         let error = end.expect_err("cancelled");
         assert!(matches!(error, Error::Cancelled), "{}", chain(&error));
         setup.assert_nothing_left();
@@ -181,7 +181,10 @@ async fn what_cannot_be_taken_back_is_said_with_what_failed_first() {
             std::fs::create_dir(&in_the_way).expect("made");
         }
     });
-    let end = setup.target.import(&setup.request(), &progress, &CancellationToken::new()).await;
+    let end = setup
+        .target
+        .import(&setup.request(), &Journal::none(), &progress, &CancellationToken::new())
+        .await;
     let error = end.expect_err("no volume");
     let text = chain(&error);
     assert!(matches!(error, Error::NotUndone { .. }), "{text}");

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use hyperexport::libvirt::{Error, PoolChoice, Transfer};
+use hyperexport::libvirt::{Error, Journal, PoolChoice, Transfer};
 use hyperexport::model::{ByteSize, DiskFormat};
 use hyperexport::progress::{Event, Progress};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -73,7 +73,11 @@ async fn progress_counts_the_bytes_of_each_disk() {
     let (send, events) = std::sync::mpsc::channel();
     let progress = Progress::new(move |event| send.send(event).expect("the test listens"));
     let request = setup.request();
-    setup.target.import(&request, &progress, &CancellationToken::new()).await.expect("imports");
+    setup
+        .target
+        .import(&request, &Journal::none(), &progress, &CancellationToken::new())
+        .await
+        .expect("imports");
     let mut total = None;
     let mut last = 0;
     for event in events.try_iter() {

@@ -39,6 +39,8 @@ pub enum Command {
     Convert(ConvertArgs),
     /// Define a domain from an export that is already converted
     Define(DefineArgs),
+    /// Take back what a run made in libvirt; the export stays
+    Undo(UndoArgs),
 }
 
 /// `hyperexport --vm NAME …`
@@ -114,6 +116,21 @@ pub struct DefineArgs {
     /// Run flags.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// `hyperexport undo …`
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// The result.json of the run
+    #[arg(long, value_name = "FILE")]
+    pub result: PathBuf,
+    /// Say what would go and change nothing
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub dry_run: bool,
+    /// Output flags.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Flags of a run as a whole.

@@ -8,6 +8,7 @@ mod exit;
 mod export;
 mod list;
 mod render;
+mod undo;
 
 pub use args::command;
 
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
         Some(Command::List(args)) => list::run(&args, &environment),
         Some(Command::Convert(args)) => convert::run(&args, &environment),
         Some(Command::Define(args)) => define::run(&args),
+        Some(Command::Undo(args)) => undo::run(&args),
     };
     exit.unwrap_or_else(|error| tell_error(&error)).into()
 }

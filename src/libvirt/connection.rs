@@ -8,7 +8,7 @@ use virt::error::ErrorNumber;
 use super::{Error, uri};
 
 /// Where libvirt is and how to use it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Connection URI: `qemu:///system`.
     pub uri: String,
@@ -63,6 +63,11 @@ impl Target {
     ) -> Result<T, Error> {
         let connect = Arc::clone(&self.connect);
         tokio::task::spawn_blocking(move || act(&connect)).await.map_err(Error::Task)?
+    }
+
+    /// Which daemon it is.
+    pub(super) fn uri(&self) -> &str {
+        &self.settings.uri
     }
 
     /// Whether the daemon runs on this machine.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::progress::Task;
 
+use super::undo::FileId;
 use super::{Error, extents};
 
 /// Bytes copied at once.
@@ -41,6 +42,17 @@ pub(super) fn open(dir: &Path) -> Result<Option<Part>, Error> {
 }
 
 impl Part {
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.0.path().to_owned()
+    }
+
+    /// Its identity, which it keeps under its name.
+    pub fn id(&self) -> Result<FileId, Error> {
+        let found = self.0.as_file().metadata();
+        found.map(|found| FileId::from(&found)).map_err(Error::file("look at", self.path()))
+    }
+
     /// Copies `image` and gives the copy its name; returns its path.
     pub fn fill(
         self,

@@ -8,7 +8,8 @@ use virt::error::ErrorNumber;
 use virt::sys;
 
 use super::Error;
-use super::unwind::{Undo, Unwind};
+use super::undo::Undo;
+use super::unwind::Unwind;
 
 /// The kernel's source of random UUIDs (`random(4)`).
 const UUIDS: &str = "/proc/sys/kernel/random/uuid";
@@ -51,7 +52,7 @@ pub(super) fn define(
 ) -> Result<String, Error> {
     let Definition { name, uuid, xml, autostart } = definition;
     check_free(connect, name)?;
-    unwind.push(Undo::Undefine { name: name.clone(), uuid: uuid.clone() });
+    unwind.push(Undo::Undefine { name: name.clone(), uuid: uuid.clone() })?;
     let call = |verb: &str| Error::call(format!("{verb} domain '{name}'"));
     let domain = connect
         .define_domain_xml_flags(xml, sys::VIR_DOMAIN_DEFINE_VALIDATE)
@@ -60,6 +61,13 @@ pub(super) fn define(
         domain.set_autostart(true).map_err(call("set autostart of"))?;
     }
     domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call("read"))
+}
+
+/// The XML of a domain as libvirt keeps it.
+pub(super) fn describe(connect: &Connect, uuid: &str) -> Result<String, Error> {
+    let call = || Error::call(format!("read domain {uuid}"));
+    let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;
+    domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())
 }
 
 /// Takes a domain out of libvirt again, by its identity; one that is not there is fine.

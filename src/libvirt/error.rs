@@ -172,6 +172,39 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// What is to be made could not be noted beforehand.
+    #[error("note what is to be made")]
+    Journal(#[source] io::Error),
+    /// A domain that is to be taken back runs.
+    #[error("domain '{name}' runs")]
+    Running {
+        /// The domain.
+        name: String,
+    },
+    /// A guest was started and ended.
+    #[error("domain '{name}' stopped while its guest was to come up{}", quoted(last))]
+    GuestStopped {
+        /// The domain.
+        name: String,
+        /// The last lines of its console.
+        last: Vec<String>,
+    },
+    /// A guest did not show what it should.
+    #[error(
+        "nothing shows that the guest of '{name}' {sign}, for {}{}",
+        humantime::format_duration(*after),
+        quoted(last)
+    )]
+    NotSeen {
+        /// The domain.
+        name: String,
+        /// What was waited for.
+        sign: String,
+        /// How long.
+        after: std::time::Duration,
+        /// The last lines of its console.
+        last: Vec<String>,
+    },
     /// The run was cancelled.
     #[error("the import was interrupted")]
     Cancelled,
@@ -243,10 +276,23 @@ impl Error {
                  option --libvirt-…; where it is a disk controller, try --disk-bus sata"
                     .to_owned()
             }
+            Self::Running { name } => format!("shut it down first: 'virsh shutdown {name}'"),
+            Self::NotSeen { name, .. } | Self::GuestStopped { name, .. } => {
+                format!("look at its screen: 'virt-viewer {name}' or 'virsh console {name}'")
+            }
             Self::NotUndone { source, .. } => return source.hint(),
             _ => return None,
         };
         Some(hint)
+    }
+}
+
+/// The last lines of a console, for the end of a sentence.
+fn quoted(lines: &[String]) -> String {
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!("; its console ends: {}", lines.join(" | "))
     }
 }
 

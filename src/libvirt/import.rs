@@ -1,8 +1,9 @@
 //! Taking a VM in: pool, volumes, plan, domain, in this order; or nothing.
 //!
 //! ```text
-//! preflight ─▶ pool ─▶ volume … volume ─▶ plan ─▶ define (autostart) ─▶ DefinedDomain
-//!                └────────┴──── undo steps ──────────┴──▶ on any failure, in reverse
+//! preflight ─▶ pool ─▶ volume … volume ─▶ plan ─▶ define ─▶ snapshot ─▶ proof ─▶ DefinedDomain
+//!                └────────┴──── undo steps ──────────┴─────────┴──────────┴──▶ on any failure,
+//!                                                                              in reverse
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -15,13 +16,19 @@ use crate::progress::Progress;
 use super::define::Definition;
 use super::pool::Place;
 use super::request::{ImportRequest, WantedVolume};
-use super::unwind::Unwind;
+use super::snapshot::{self, Snapshot};
+use super::undo::Undo;
+use super::unwind::{Journal, Unwind};
 use super::volume::{self, Filling};
-use super::{Error, Target, define, domain_xml, pool, space};
+use super::watch::{Seen, Sign, Wait};
+use super::{Error, Target, define, domain_xml, pool, space, start};
 
 /// A domain that libvirt now has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DefinedDomain {
+    /// Which libvirt has it.
+    #[serde(default)]
+    pub uri: String,
     /// Its name.
     pub name: String,
     /// Its identity.
@@ -34,6 +41,18 @@ pub struct DefinedDomain {
     pub pool: String,
     /// Its disks, in the order of the request.
     pub volumes: Vec<RegisteredVolume>,
+    /// The snapshot that was taken of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
+    /// What its guest showed when it was started once with its links down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_proof: Option<Seen>,
+    /// What its guest showed when it was started for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Seen>,
+    /// How all of it is taken back.
+    #[serde(default)]
+    pub undo: Vec<Undo>,
 }
 
 /// A disk of a domain.
@@ -60,6 +79,7 @@ impl Target {
     pub async fn import(
         &self,
         request: &ImportRequest<'_>,
+        journal: &Journal,
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<DefinedDomain, Error> {
@@ -67,7 +87,7 @@ impl Target {
         self.preflight(request).await?;
         let filling = Filling {
             may_copy: self.may_copy(),
-            unwind: Unwind::default(),
+            unwind: Unwind::new(journal),
             progress: progress.clone(),
             cancel: cancel.clone(),
         };
@@ -104,14 +124,56 @@ impl Target {
         };
         let unwind = filling.unwind.clone();
         let xml = self.call(move |connect| define::define(connect, &definition, &unwind)).await?;
-        Ok(DefinedDomain {
+        let mut defined = DefinedDomain {
+            uri: self.uri().to_owned(),
             name: spec.name.clone(),
             uuid,
             xml,
             autostart: request.autostart,
-            pool: place.pool,
+            pool: place.pool.clone(),
             volumes,
-        })
+            snapshot: None,
+            boot_proof: None,
+            started: None,
+            undo: Vec::new(),
+        };
+        self.after(request, &place, &mut defined, filling).await?;
+        defined.undo = filling.unwind.steps();
+        // Over by now, and others may use the pool.
+        defined.undo.retain(|step| !matches!(step, Undo::Stop { .. } | Undo::StopPool { .. }));
+        Ok(defined)
+    }
+
+    /// What follows the definition.
+    async fn after(
+        &self,
+        request: &ImportRequest<'_>,
+        place: &Place,
+        defined: &mut DefinedDomain,
+        filling: &Filling,
+    ) -> Result<(), Error> {
+        if let Some(name) = &request.after.snapshot {
+            let ids = (name.as_str(), defined.uuid.as_str());
+            let wanted = snapshot::Wanted::new(request, ids, place, &defined.volumes);
+            let (unwind, uuid) = (filling.unwind.clone(), defined.uuid.clone());
+            let (snapshot, xml) = self
+                .call(move |connect| {
+                    let snapshot = snapshot::take(connect, &wanted, &unwind)?;
+                    Ok((snapshot, define::describe(connect, &uuid)?))
+                })
+                .await?;
+            (defined.snapshot, defined.xml) = (Some(snapshot), xml);
+        }
+        if let Some(timeout) = request.after.boot_proof {
+            filling.progress.note(format!("starting {} once, its links down", defined.name));
+            let wait = Wait { sign: Sign::Up, timeout };
+            let (uuid, filling) = (defined.uuid.clone(), filling.clone());
+            let proof = move |connect: &virt::connect::Connect| {
+                start::prove(connect, &uuid, &wait, (&filling.unwind, &filling.cancel))
+            };
+            defined.boot_proof = Some(self.call(proof).await?);
+        }
+        if filling.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     /// Brings all images into the pool, one after the other: they share the disk they go to.

@@ -8,7 +8,8 @@ use virt::error::ErrorNumber;
 use virt::storage_pool::StoragePool;
 
 use super::request::PoolChoice;
-use super::unwind::{Undo, Unwind};
+use super::undo::Undo;
+use super::unwind::Unwind;
 use super::xml::storage::{Pool, PoolTarget};
 use super::{Error, define, xml};
 
@@ -69,7 +70,7 @@ pub(super) fn ensure(
     match (find(connect, choice)?, &choice.path) {
         (Some(place), _) if place.active => {}
         (Some(place), _) => {
-            unwind.push(Undo::StopPool { name: place.pool.clone() });
+            unwind.push(Undo::StopPool { name: place.pool.clone() })?;
             open(connect, &place.pool)?
                 .create(0)
                 .map_err(Error::call(format!("start storage pool '{}'", place.pool)))?;
@@ -99,7 +100,7 @@ fn make(connect: &Connect, name: &str, path: &Path, unwind: &Unwind) -> Result<(
     // On another machine this says that the folder is new although it may not be; libvirt removes
     // none that is not empty.
     let new_folder = !path.exists();
-    unwind.push(Undo::RemovePool { name: name.to_owned(), uuid, folder: new_folder });
+    unwind.push(Undo::RemovePool { name: name.to_owned(), uuid, folder: new_folder })?;
     let pool = connect.define_storage_pool_xml(&text, 0).map_err(step("define"))?;
     pool.build(0).map_err(step("build"))?;
     pool.create(0).map_err(step("start"))?;

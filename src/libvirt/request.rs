@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::domain::{DomainSpec, HostCapabilities, PlanOptions, PlannedDisk, plan, volume_name};
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, SourceVm};
@@ -24,6 +25,17 @@ pub struct ImportRequest<'a> {
     pub pool: &'a PoolChoice,
     /// Whether the domain starts with its host.
     pub autostart: bool,
+    /// What is done with the domain once it is defined.
+    pub after: &'a AfterDefine,
+}
+
+/// What belongs to an import beyond the definition; when it fails, all is taken back.
+#[derive(Debug, Clone, Default)]
+pub struct AfterDefine {
+    /// Name of a snapshot to take.
+    pub snapshot: Option<String>,
+    /// How long the guest may take to prove that it boots, with its links down.
+    pub boot_proof: Option<Duration>,
 }
 
 /// The storage pool that the disks go to.

@@ -13,7 +13,8 @@ use crate::progress::{Progress, Task, Unit};
 
 use super::pool::Place;
 use super::request::WantedVolume;
-use super::unwind::{Undo, Unwind};
+use super::undo::Undo;
+use super::unwind::Unwind;
 use super::xml::storage::Volume;
 use super::{Error, copy, pool, upload, xml};
 
@@ -59,9 +60,13 @@ pub(super) fn fill(
     let target = if filling.may_copy { copy::open(&place.dir)? } else { None };
     match target {
         Some(part) => {
+            let id = part.id()?;
+            let remove = |path| Undo::RemoveFile { path, pool: place.pool.clone(), id };
+            filling.unwind.announce(&remove(part.path()))?;
+            filling.unwind.announce(&remove(place.dir.join(&wanted.name)))?;
             let copied = part.fill(&wanted.image, &wanted.name, &task, &filling.cancel);
             let path = copied.map_err(|error| taken(error, wanted, place))?;
-            filling.unwind.push(Undo::RemoveFile { path, pool: place.pool.clone() });
+            filling.unwind.made(remove(path));
         }
         None => send(connect, place, wanted, &task, filling)?,
     }
@@ -92,6 +97,9 @@ fn send(
     // by its size afterwards that all of them arrived.
     let text = xml::write("volume", &Volume::raw(&name, 0))
         .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
+    let image = Some(wanted.image.clone());
+    let delete = Undo::DeleteVolume { name: name.clone(), pool: pool.clone(), image };
+    filling.unwind.announce(&delete)?;
     let volume = match StorageVol::create_xml(&handle, &text, 0) {
         Ok(volume) => volume,
         Err(error) if error.code().is(ErrorNumber::StorageVolExist) => {
@@ -100,7 +108,7 @@ fn send(
         Err(error) => return Err(Error::call(format!("create volume '{name}'"))(error)),
     };
     // Only now: a volume that exists already is not ours to delete.
-    filling.unwind.push(Undo::DeleteVolume { name, pool });
+    filling.unwind.made(delete);
     upload::send(connect, &volume, &wanted.image, task, &filling.cancel)
 }
 

@@ -18,6 +18,8 @@ pub enum Stage {
     Pipeline,
     /// Volumes and domain appear in libvirt.
     Libvirt,
+    /// The guest is started there.
+    Start,
 }
 
 impl Stage {
@@ -29,6 +31,7 @@ impl Stage {
             Self::Manifest => "manifest",
             Self::Pipeline => "pipeline",
             Self::Libvirt => "libvirt",
+            Self::Start => "start",
         }
     }
 }

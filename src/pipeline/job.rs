@@ -58,6 +58,19 @@ pub struct Target {
     pub domain_type: Option<DomainType>,
     /// What the user decides about the domain's hardware.
     pub hardware: domain::Hardware,
+    /// What belongs to the import beyond the definition.
+    pub after: libvirt::AfterDefine,
+    /// Whether the domain is started, and how.
+    pub start: Option<Start>,
+}
+
+/// The start of a domain that was defined.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// What is waited for.
+    pub wait: libvirt::Wait,
+    /// Whether the source VM may be running: two machines of one address and one set of services.
+    pub allow_running_source: bool,
 }
 
 impl Target {

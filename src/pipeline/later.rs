@@ -13,10 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::claim::Claim;
 use super::earlier;
 use super::job::{Target, absolute};
+use super::journal::{self, Journal};
 use super::report::{Outcome, RunReport};
 use super::stages::{Ledger, Stopped};
-use super::{DOMAIN_XML, target};
+use super::{DOMAIN_XML, start, target};
 use crate::convert as converter;
+use crate::libvirt::{self, DefinedDomain};
 use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
 use crate::model::{ConvertedDisk, ConvertedDisks, Stage, Warning};
 use crate::progress::Progress;
@@ -72,9 +74,7 @@ pub async fn definition(
 ) -> bool {
     let (progress, cancel) = (ledger.progress, ledger.cancel);
     let work = async {
-        let domain = target::import(target, &manifest.source_vm(), disks, progress, cancel)
-            .await
-            .map_err(|error| Stopped::new(Stage::Libvirt, &error, error.hint()))?;
+        let domain = import(manifest, (output, disks), target, (progress, cancel)).await?;
         let saved = save(&output.join(DOMAIN_XML), domain.xml.as_bytes());
         Ok((domain, saved))
     };
@@ -85,6 +85,27 @@ pub async fn definition(
     }
     ledger.report.domain = Some(domain);
     true
+}
+
+/// The import, its steps noted in the output directory for as long as they may have to be taken
+/// back by another run.
+async fn import(
+    manifest: &Manifest,
+    (output, disks): (&Path, &ConvertedDisks),
+    target: &Target,
+    (progress, cancel): (&Progress, &CancellationToken),
+) -> Result<DefinedDomain, Stopped> {
+    let stopped = |error: journal::Error| Stopped::new(Stage::Libvirt, &error, error.hint());
+    // Not found in preflight if the target could not be reached then.
+    journal::recover(output).await.map_err(stopped)?;
+    let journal = Journal::begin(output, &target.settings.uri).map_err(stopped)?;
+    let writer = journal.writer().map_err(stopped)?;
+    let vm = manifest.source_vm();
+    let imported = target::import(target, &vm, disks, &writer, (progress, cancel)).await;
+    if !matches!(imported, Err(libvirt::Error::NotUndone { .. })) {
+        journal.end().map_err(stopped)?;
+    }
+    imported.map_err(|error| Stopped::new(Stage::Libvirt, &error, error.hint()))
 }
 
 /// `hyperexport convert`: the conversion alone.
@@ -149,7 +170,9 @@ pub async fn define(
     let Some(claim) = claim(&mut ledger, &output, Some(&disks), makes) else {
         return ledger.report.finish(Outcome::Refused);
     };
-    definition(&mut ledger, &manifest, &output, &disks, target).await;
+    if definition(&mut ledger, &manifest, &output, &disks, target).await {
+        start::after_define(target, manifest.source_vm().power, &mut ledger).await;
+    }
     end(ledger, Some(claim))
 }
 
@@ -198,9 +221,10 @@ async fn check(
         .await
         .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
     remember_fixed(&mut disks, earlier::converted(output, manifest));
-    let warnings = target::preflight(target, &manifest.source_vm(), &disks, dry_run)
-        .await
-        .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
+    start::check(target, manifest.source_vm().power)?;
+    let mut warnings = if dry_run { Vec::new() } else { recover(output).await? };
+    let checked = target::preflight(target, &manifest.source_vm(), &disks, dry_run).await;
+    warnings.extend(checked.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?);
     Ok((disks, warnings))
 }
 
@@ -211,6 +235,25 @@ fn remember_fixed(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
     for disk in &mut disks.0 {
         let same = |other: &&ConvertedDisk| other.id == disk.id && other.capacity == disk.capacity;
         disk.fixed = earlier.iter().find(same).is_some_and(|other| other.fixed);
+    }
+}
+
+/// Takes back what a killed run left on its target.
+///
+/// # Errors
+/// [`Stopped`]; a target that cannot be reached now is none.
+pub async fn recover(output: &Path) -> Result<Vec<Warning>, Stopped> {
+    match journal::recover(output).await {
+        Ok(taken) => Ok(taken
+            .done
+            .into_iter()
+            .map(|what| {
+                let text = format!("took back what a killed run left: {what}");
+                Warning::new(Stage::Preflight, "taken-back", text)
+            })
+            .collect()),
+        Err(journal::Error::Libvirt(error)) if target::is_unreachable(&error) => Ok(Vec::new()),
+        Err(error) => Err(Stopped::new(Stage::Preflight, &error, error.hint())),
     }
 }
 
@@ -247,7 +290,8 @@ fn end(ledger: Ledger<'_>, claim: Option<Claim>) -> RunReport {
         true => Outcome::Done,
         false => ledger.ended(Outcome::Failed),
     };
-    let keep = claim.is_some() && outcome == Outcome::Done;
+    let made = outcome == Outcome::Done || ledger.report.domain.is_some();
+    let keep = claim.is_some() && made;
     ledger.close(outcome, claim, keep)
 }
 

@@ -14,19 +14,23 @@
 mod claim;
 mod earlier;
 mod job;
+mod journal;
 mod later;
 mod plan;
 mod preflight;
 mod report;
 mod run;
 mod stages;
+mod start;
 mod summary;
 mod target;
+mod undo;
 
-pub use job::{Job, Target};
+pub use job::{Job, Start, Target};
 pub use later::{convert, define};
 pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus, chain};
 pub use run::run;
+pub use undo::{Error as UndoError, undo};
 
 /// File name of the domain's XML, as libvirt returned it, in the output directory.
 const DOMAIN_XML: &str = "domain.xml";

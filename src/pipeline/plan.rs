@@ -33,8 +33,17 @@ pub fn definition(vm: &SourceVm, target: &Target) -> Vec<String> {
         format!("add {} volumes to the storage pool {}", vm.disks.len(), target.pool),
         format!("define the domain {name}, {} on {}", nics(vm), target.bridge),
     ];
+    if let Some(snapshot) = &target.after.snapshot {
+        lines.push(format!("take the snapshot {snapshot} of {name}"));
+    }
+    if target.after.boot_proof.is_some() {
+        lines.push(format!("start {name} once with its links down, and stop it again"));
+    }
     if target.autostart {
         lines.push(format!("set {name} to start with its host"));
+    }
+    if let Some(start) = &target.start {
+        lines.push(format!("start {name} and wait until it {}", start.wait.sign));
     }
     lines
 }

@@ -12,7 +12,7 @@ use super::earlier::{self, Earlier};
 use super::job::{Job, Target, absolute};
 use super::report::{self, chain};
 use super::stages::Stopped;
-use super::{DOMAIN_XML, target};
+use super::{DOMAIN_XML, later, target};
 use crate::exporter::{self, VSphere};
 use crate::model::{ByteSize, SourceVm, Stage, Warning};
 use crate::{convert, manifest};
@@ -133,8 +133,12 @@ async fn host(
 ) -> Result<Vec<Warning>, Stopped> {
     let fixes = job.conversion.as_ref().is_some_and(|settings| settings.stages.fix);
     let disks = target::expected_disks(vm, &convert::result_paths(&vm.into(), output), fixes);
+    let mut warnings = if job.dry_run { Vec::new() } else { later::recover(output).await? };
     match target::preflight(target, vm, &disks, job.dry_run).await {
-        Ok(warnings) => Ok(warnings),
+        Ok(more) => {
+            warnings.extend(more);
+            Ok(warnings)
+        }
         Err(error) if target::is_unreachable(&error) => {
             let text = with_hint(&error, error.hint());
             Ok(vec![Warning::new(Stage::Preflight, "libvirt-unreachable", text)])

@@ -11,7 +11,7 @@ use super::job::Job;
 use super::preflight::{self, Ready};
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stages::{Ledger, Stopped};
-use super::{later, plan, report};
+use super::{later, plan, report, start};
 use crate::exporter::{ExportRequest, VSphere};
 use crate::manifest::{self, Manifest};
 use crate::model::{ExportedDisk, ExportedVm, PowerState, SourceVm, Stage, Warning};
@@ -92,7 +92,9 @@ async fn finish(job: &Job, fetched: Fetched, output: &Path, ledger: &mut Ledger<
     if let Some(target) = &job.target {
         match &converted {
             Some(disks) => {
-                later::definition(ledger, manifest, output, disks, target).await;
+                if later::definition(ledger, manifest, output, disks, target).await {
+                    start::after_run(job, target, ledger).await;
+                }
             }
             None => ledger.without(Stage::Libvirt, StageStatus::Skipped),
         }
@@ -166,12 +168,13 @@ async fn export(
     cancel: &CancellationToken,
 ) -> Result<ExportedVm, Stopped> {
     let stopped = |error: crate::exporter::Error| Stopped::new(Stage::Export, &error, error.hint());
-    let vm = &ready.vm;
+    let mut vm = ready.vm.clone();
     if vm.power == PowerState::On && job.power_off {
-        power_off(source, vm, progress, cancel).await.map_err(stopped)?;
+        power_off(source, &vm, progress, cancel).await.map_err(stopped)?;
+        vm.power = PowerState::Off;
     }
     let request = ExportRequest { directory: ready.output.clone() };
-    source.export(vm, &request, progress, cancel).await.map_err(stopped)
+    source.export(&vm, &request, progress, cancel).await.map_err(stopped)
 }
 
 async fn power_off(

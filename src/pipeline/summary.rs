@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::report::{Outcome, RunReport, StageStatus};
+use crate::libvirt::{DefinedDomain, Seen};
 use crate::model::ByteSize;
 
 impl RunReport {
@@ -29,6 +30,7 @@ impl RunReport {
             let autostart = if domain.autostart { ", starts with its host" } else { "" };
             lines.push(format!("domain     {} ({}{autostart})", domain.name, domain.uuid));
         }
+        lines.extend(self.domain.iter().flat_map(after));
         lines.push(self.last_line());
         lines
     }
@@ -52,6 +54,21 @@ impl RunReport {
             Outcome::Interrupted => format!("stopped    {} after {seconds:.0} s", self.vm),
         }
     }
+}
+
+/// What was done with a domain after its definition.
+fn after(domain: &DefinedDomain) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(snapshot) = &domain.snapshot {
+        lines.push(format!("snapshot   {} of {}", snapshot.name, domain.name));
+    }
+    let mut seen = |what: &str, seen: &Seen| {
+        lines
+            .push(format!("{what:<10} {}: {} after {:.0} s", domain.name, seen.sign, seen.seconds));
+    };
+    domain.boot_proof.iter().for_each(|proof| seen("proved", proof));
+    domain.started.iter().for_each(|start| seen("started", start));
+    lines
 }
 
 fn display_name(path: &Path) -> String {

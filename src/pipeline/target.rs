@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::job::Target;
 use crate::domain::{HostCapabilities, PlanOptions};
-use crate::libvirt::{self, DefinedDomain, Error, ImportRequest, PoolChoice};
+use crate::libvirt::{self, DefinedDomain, Error, ImportRequest, Journal, PoolChoice};
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, SourceVm, Warning};
 use crate::progress::Progress;
 
@@ -38,11 +38,12 @@ pub async fn import(
     target: &Target,
     vm: &SourceVm,
     disks: &ConvertedDisks,
-    progress: &Progress,
-    cancel: &CancellationToken,
+    journal: &Journal,
+    (progress, cancel): (&Progress, &CancellationToken),
 ) -> Result<DefinedDomain, Error> {
     let host = Host::connect(target).await?;
-    host.connection.import(&host.request(target, vm, disks), progress, cancel).await
+    let request = host.request(target, vm, disks);
+    host.connection.import(&request, journal, progress, cancel).await
 }
 
 /// Whether the daemon may just not be running now.
@@ -92,7 +93,7 @@ impl Host {
 
     fn request<'a>(
         &'a self,
-        target: &Target,
+        target: &'a Target,
         vm: &'a SourceVm,
         disks: &'a ConvertedDisks,
     ) -> ImportRequest<'a> {
@@ -103,6 +104,7 @@ impl Host {
             options: &self.options,
             pool: &self.pool,
             autostart: target.autostart,
+            after: &target.after,
         }
     }
 }

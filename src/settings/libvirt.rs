@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::{Error, HardwareArgs};
+use super::{AfterArgs, Error, HardwareArgs};
 use crate::domain::DomainType;
 use crate::libvirt;
 use crate::pipeline::Target;
@@ -39,6 +39,9 @@ pub struct LibvirtArgs {
     /// Hardware flags.
     #[command(flatten)]
     pub hardware: HardwareArgs,
+    /// Flags about what follows.
+    #[command(flatten)]
+    pub after: AfterArgs,
 }
 
 /// libvirt wants whole paths; a relative one can only be meant from here.
@@ -79,6 +82,8 @@ impl LibvirtArgs {
                 DomainTypeArg::Qemu => Some(DomainType::Qemu),
             },
             hardware: self.hardware.resolve()?,
+            after: self.after.import(),
+            start: self.after.start(),
         })
     }
 }

@@ -3,12 +3,14 @@
 //! The groups of flags live here, so that a flag and what it means stand in one file; `cli` puts
 //! the groups together. This is the only room that reads the environment.
 
+mod after;
 mod environment;
 mod hardware;
 mod libvirt;
 mod pipeline;
 mod vsphere;
 
+pub use after::AfterArgs;
 pub use environment::Environment;
 pub use hardware::HardwareArgs;
 pub use libvirt::LibvirtArgs;

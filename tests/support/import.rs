@@ -6,7 +6,8 @@ use std::process::Command;
 
 use hyperexport::domain::{DomainType, Hardware, HostCapabilities, PlanOptions};
 use hyperexport::libvirt::{
-    DefinedDomain, Error, ImportRequest, PoolChoice, Settings, Target, Transfer,
+    AfterDefine, DefinedDomain, Error, ImportRequest, Journal, PoolChoice, Settings, Target,
+    Transfer,
 };
 use hyperexport::model::{
     ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
@@ -101,6 +102,7 @@ pub struct Setup {
     pub options: PlanOptions,
     pub pool: PoolChoice,
     pub autostart: bool,
+    pub after: AfterDefine,
 }
 
 impl Setup {
@@ -135,6 +137,7 @@ impl Setup {
             vm: vm("Ubuntu-Server"),
             disks: ConvertedDisks(Vec::new()),
             autostart: false,
+            after: AfterDefine::default(),
             names,
             dir,
             target,
@@ -170,11 +173,13 @@ impl Setup {
             options: &self.options,
             pool: &self.pool,
             autostart: self.autostart,
+            after: &self.after,
         }
     }
 
     pub async fn import(&self) -> Result<DefinedDomain, Error> {
-        self.target.import(&self.request(), &Progress::none(), &CancellationToken::new()).await
+        let (progress, cancel) = (Progress::none(), CancellationToken::new());
+        self.target.import(&self.request(), &Journal::none(), &progress, &cancel).await
     }
 
     pub fn pool_dir(&self) -> PathBuf {

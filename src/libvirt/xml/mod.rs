@@ -6,8 +6,11 @@ pub(super) mod devices;
 pub(super) mod domain;
 pub(super) mod features;
 pub(super) mod from_spec;
+pub(super) mod interfaces;
 pub(super) mod metadata;
 pub(super) mod profile;
+pub(super) mod snapshot;
+pub(super) mod sources;
 pub(super) mod storage;
 
 use quick_xml::Reader;
@@ -42,6 +45,9 @@ pub enum XmlError {
         /// What is wrong.
         source: quick_xml::DeError,
     },
+    /// It breaks where something was to be changed.
+    #[error("change one thing in it")]
+    Edit(#[source] quick_xml::Error),
     /// Another root element than expected.
     #[error("the root is not <{root}>")]
     Root {

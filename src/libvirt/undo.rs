@@ -1,0 +1,355 @@
+//! What was made, as something that can be taken back: at once when an import fails, by the next
+//! run when a run was killed, by `hyperexport undo` when a person asks for it.
+//!
+//! A step names what was made by something that is ours alone: a UUID made for it, the identity of
+//! a file that was created and not overwritten. Volumes have no such mark, so that one that libvirt
+//! made is taken back later only if it is a disk of our domain, or still a beginning of the image
+//! that was being sent. Whatever is in doubt stays and is named.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use virt::connect::Connect;
+use virt::error::ErrorNumber;
+use virt::storage_vol::StorageVol;
+use virt::sys;
+
+use super::xml::sources;
+use super::{Error, Target, define, download, pool, snapshot, start};
+
+/// Bytes of a volume that are compared with the image that was being sent.
+const COMPARED: u64 = 1 << 20;
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Undo {
+    /// Take a domain out of libvirt, with the variables of its firmware.
+    Undefine {
+        /// For messages.
+        name: String,
+        /// Its identity, made for it.
+        uuid: String,
+    },
+    /// Switch a domain off that was started to prove that it boots.
+    Stop {
+        /// For messages.
+        name: String,
+        /// Its identity, made for it.
+        uuid: String,
+    },
+    /// Forget a snapshot; the files of an external one are steps of their own.
+    DropSnapshot {
+        /// Its name.
+        name: String,
+        /// Identity of its domain.
+        uuid: String,
+        /// Whether it lies in files of its own.
+        external: bool,
+    },
+    /// Delete a volume that libvirt made.
+    DeleteVolume {
+        /// The volume.
+        name: String,
+        /// Its pool.
+        pool: String,
+        /// The image that was sent into it; none for a snapshot's file.
+        image: Option<PathBuf>,
+    },
+    /// Remove a file that was copied into a pool's folder.
+    RemoveFile {
+        /// The file.
+        path: PathBuf,
+        /// The pool.
+        pool: String,
+        /// Another file of that name is not ours.
+        id: FileId,
+    },
+    /// Stop a pool that was not started.
+    StopPool {
+        /// The pool.
+        name: String,
+    },
+    /// Stop and forget a pool.
+    RemovePool {
+        /// For messages.
+        name: String,
+        /// Its identity, made for it.
+        uuid: String,
+        /// Whether its folder was made too.
+        folder: bool,
+    },
+}
+
+impl fmt::Display for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undefine { name, .. } => write!(f, "domain '{name}'"),
+            Self::Stop { name, .. } => write!(f, "domain '{name}' running"),
+            Self::DropSnapshot { name, .. } => write!(f, "snapshot '{name}'"),
+            Self::DeleteVolume { name, pool, .. } => write!(f, "volume '{name}' in pool '{pool}'"),
+            Self::RemoveFile { path, .. } => write!(f, "{}", path.display()),
+            Self::StopPool { name } => write!(f, "storage pool '{name}' started"),
+            Self::RemovePool { name, .. } => write!(f, "storage pool '{name}'"),
+        }
+    }
+}
+
+/// What tells a file from any other, whatever their names: inodes are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileId {
+    /// Its inode.
+    inode: u64,
+    /// When it was made, in nanoseconds since 1970, where the file system knows.
+    born: Option<u64>,
+}
+
+impl From<&fs::Metadata> for FileId {
+    fn from(found: &fs::Metadata) -> Self {
+        let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let born = found.created().ok().and_then(since);
+        let born = born.and_then(|since| u64::try_from(since.as_nanos()).ok());
+        Self { inode: found.ino(), born }
+    }
+}
+
+/// What became of steps that were to be taken back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TakenBack {
+    /// What is gone now.
+    pub done: Vec<String>,
+    /// What was gone already.
+    pub gone: Vec<String>,
+    /// What stays, each with the reason.
+    pub left: Vec<String>,
+}
+
+/// How one step ended.
+enum End {
+    Done,
+    Gone,
+    Left(String),
+}
+
+impl Target {
+    /// Takes back what an earlier run made, in reverse, whatever becomes of each step. What has
+    /// changed hands since stays.
+    ///
+    /// # Errors
+    /// [`Error::Running`] when a domain of it runs; [`Error::Call`]. Nothing was changed then.
+    pub async fn take_back(&self, steps: &[Undo]) -> Result<TakenBack, Error> {
+        let steps = steps.to_vec();
+        self.call(move |connect| {
+            let owners = Owners::look(connect, &steps)?;
+            let mut taken = TakenBack::default();
+            for step in steps.iter().rev() {
+                match owners.undo(connect, step) {
+                    Ok(End::Done) => taken.done.push(step.to_string()),
+                    Ok(End::Gone) => taken.gone.push(step.to_string()),
+                    Ok(End::Left(reason)) => taken.left.push(format!("{step} ({reason})")),
+                    Err(error) => taken.left.push(format!("{step} ({error})")),
+                }
+            }
+            Ok(taken)
+        })
+        .await
+    }
+}
+
+/// Does all steps in reverse for the run that made them; returns what is left.
+pub(super) fn undo_all(connect: &Connect, steps: Vec<Undo>) -> Vec<String> {
+    let mut left = Vec::new();
+    for step in steps.into_iter().rev() {
+        tracing::debug!(%step, "take back");
+        match undo(connect, &step) {
+            Ok(End::Left(problem)) | Err(problem) => left.push(format!("{step} ({problem})")),
+            Ok(End::Done | End::Gone) => {}
+        }
+    }
+    left
+}
+
+/// Which files our domains use, and which all the others.
+struct Owners {
+    ours: HashSet<String>,
+    others: HashSet<String>,
+}
+
+impl Owners {
+    fn look(connect: &Connect, steps: &[Undo]) -> Result<Self, Error> {
+        let made = |uuid: &str| {
+            steps
+                .iter()
+                .any(|step| matches!(step, Undo::Undefine { uuid: ours, .. } if ours == uuid))
+        };
+        let (mut ours, mut others) = (HashSet::new(), HashSet::new());
+        let domains = connect.list_all_domains(0).map_err(Error::call("list domains"))?;
+        for domain in domains {
+            // One that vanishes while it is looked at uses nothing any more.
+            let (Ok(uuid), Ok(xml)) = (domain.uuid_string(), domain.xml_desc(0)) else { continue };
+            if made(&uuid) && domain.is_active().unwrap_or(false) {
+                let name = domain.name().unwrap_or(uuid);
+                return Err(Error::Running { name });
+            }
+            let files = if made(&uuid) { &mut ours } else { &mut others };
+            files.extend(sources::files(&xml));
+        }
+        Ok(Self { ours, others })
+    }
+
+    fn undo(&self, connect: &Connect, step: &Undo) -> Result<End, String> {
+        match step {
+            Undo::DeleteVolume { name, pool, image } => {
+                let Some(volume) = find_volume(connect, pool, name)? else { return Ok(End::Gone) };
+                let path = volume.path().map_err(said)?;
+                let reason = if self.others.contains(&path) {
+                    Some("another domain uses it")
+                } else if self.ours.contains(&path) || begins_as(connect, &volume, image.as_deref())
+                {
+                    None
+                } else {
+                    Some("it may be another by now")
+                };
+                match reason {
+                    Some(reason) => Ok(End::Left(format!(
+                        "{reason}: 'virsh vol-delete --pool {pool} {name}' removes it"
+                    ))),
+                    None => undo(connect, step),
+                }
+            }
+            Undo::RemoveFile { path, .. } if self.others.contains(&*path.to_string_lossy()) => {
+                Ok(End::Left("another domain uses it".to_owned()))
+            }
+            // Others may use it by now.
+            Undo::StopPool { .. } => Ok(End::Gone),
+            Undo::RemovePool { uuid, .. } => match volumes_of(connect, uuid)? {
+                0 => undo(connect, step),
+                count => Ok(End::Left(format!("it holds {count} volumes"))),
+            },
+            _ => undo(connect, step),
+        }
+    }
+}
+
+/// Whether a volume is empty or holds the beginning of an image: then it is what was being sent.
+fn begins_as(connect: &Connect, volume: &StorageVol, image: Option<&Path>) -> bool {
+    let Some(image) = image else { return false };
+    let same = || -> Result<bool, Error> {
+        let info = volume
+            .info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL)
+            .map_err(Error::call("measure a volume"))?;
+        let length = info.allocation.min(COMPARED);
+        Ok(download::beginning(connect, volume, length)? == download::of_file(image, length)?)
+    };
+    same().unwrap_or_else(|error| {
+        tracing::debug!(%error, "compare a volume with its image");
+        false
+    })
+}
+
+fn undo(connect: &Connect, step: &Undo) -> Result<End, String> {
+    match step {
+        Undo::Undefine { uuid, .. } => match connect.lookup_domain_by_uuid_string(uuid) {
+            Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(End::Gone),
+            _ => define::undefine(connect, uuid).map(|()| End::Done).map_err(said),
+        },
+        Undo::Stop { uuid, .. } => {
+            start::switch_off(connect, uuid).map(|()| End::Gone).map_err(said)
+        }
+        Undo::DropSnapshot { name, uuid, external } => {
+            let forgotten = snapshot::forget(connect, uuid, name, *external).map_err(said)?;
+            Ok(if forgotten { End::Done } else { End::Gone })
+        }
+        Undo::DeleteVolume { name, pool, .. } => match find_volume(connect, pool, name)? {
+            Some(volume) => volume.delete(0).map(|()| End::Done).map_err(said),
+            None => Ok(End::Gone),
+        },
+        Undo::RemoveFile { path, pool, id } => remove_file(connect, path, pool, *id),
+        Undo::StopPool { name } => match connect.lookup_storage_pool_by_name(name) {
+            Ok(pool) if pool.is_active().map_err(said)? => {
+                pool.destroy().map(|()| End::Done).map_err(said)
+            }
+            Ok(_) => Ok(End::Gone),
+            Err(error) => gone(error, ErrorNumber::NoStoragePool),
+        },
+        Undo::RemovePool { uuid, folder, .. } => remove_pool(connect, uuid, *folder),
+    }
+}
+
+fn find_volume(connect: &Connect, pool: &str, name: &str) -> Result<Option<StorageVol>, String> {
+    let found = connect.lookup_storage_pool_by_name(pool).and_then(|handle| {
+        // A volume that appeared since the pool was read is not known without.
+        if let Err(error) = pool::refresh(&handle, pool) {
+            tracing::debug!(%error, "refresh");
+        }
+        handle.lookup_storage_vol_by_name(name)
+    });
+    match found {
+        Ok(volume) => Ok(Some(volume)),
+        Err(error)
+            if error
+                .code()
+                .is_any(vec![ErrorNumber::NoStorageVolume, ErrorNumber::NoStoragePool]) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(said(error)),
+    }
+}
+
+/// How many volumes a pool holds; none if it does not exist or is not started.
+fn volumes_of(connect: &Connect, uuid: &str) -> Result<usize, String> {
+    let pool = match connect.lookup_storage_pool_by_uuid_string(uuid) {
+        Ok(pool) if pool.is_active().map_err(said)? => pool,
+        Ok(_) => return Ok(0),
+        Err(error) => return gone(error, ErrorNumber::NoStoragePool).map(|_| 0),
+    };
+    pool.refresh(0).map_err(said)?;
+    pool.list_all_volumes(0).map(|volumes| volumes.len()).map_err(said)
+}
+
+fn remove_file(connect: &Connect, path: &Path, pool: &str, id: FileId) -> Result<End, String> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(End::Gone),
+        Err(error) => return Err(error.to_string()),
+        Ok(found) if FileId::from(&found) != id => {
+            return Ok(End::Left("it is another file by now".to_owned()));
+        }
+        Ok(_) => fs::remove_file(path).map_err(|error| error.to_string())?,
+    }
+    match connect.lookup_storage_pool_by_name(pool) {
+        Ok(handle) => pool::refresh(&handle, pool).map_err(|error| error.to_string())?,
+        Err(error) => return gone(error, ErrorNumber::NoStoragePool).map(|_| End::Done),
+    }
+    Ok(End::Done)
+}
+
+fn remove_pool(connect: &Connect, uuid: &str, folder: bool) -> Result<End, String> {
+    let pool = match connect.lookup_storage_pool_by_uuid_string(uuid) {
+        Ok(pool) => pool,
+        Err(error) => return gone(error, ErrorNumber::NoStoragePool),
+    };
+    if pool.is_active().map_err(said)? {
+        pool.destroy().map_err(said)?;
+    }
+    // libvirt removes an empty folder only; one that is not empty is somebody's.
+    if folder && let Err(error) = pool.delete(0) {
+        tracing::debug!(%error, "keep the pool's folder");
+    }
+    pool.undefine().map(|()| End::Done).map_err(said)
+}
+
+fn said(error: virt::error::Error) -> String {
+    error.message().to_owned()
+}
+
+/// What is gone already needs not be taken back.
+fn gone(error: virt::error::Error, number: ErrorNumber) -> Result<End, String> {
+    if error.code().is(number) { Ok(End::Gone) } else { Err(said(error)) }
+}

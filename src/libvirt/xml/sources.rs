@@ -1,0 +1,42 @@
+//! The files that a domain's disks lie in, those below a snapshot included.
+
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+/// Values of `<source file=… dev=…>` anywhere in a domain's XML.
+pub fn files(domain: &str) -> Vec<String> {
+    let mut reader = Reader::from_str(domain);
+    let mut found = Vec::new();
+    // libvirt wrote it; a break in it would end the list early and nothing else.
+    while let Ok(event) = reader.read_event() {
+        match event {
+            Event::Eof => break,
+            Event::Start(element) | Event::Empty(element)
+                if element.name().as_ref() == "source" =>
+            {
+                for attribute in element.attributes().flatten() {
+                    let names_file = matches!(attribute.key.as_ref(), "file" | "dev");
+                    if names_file && let Ok(value) = attribute.normalized_value(Default::default())
+                    {
+                        found.push(value.into_owned());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::files;
+
+    #[test]
+    fn all_files_are_found() {
+        let xml = "<domain><devices><disk><source file='/a&amp;b.qcow2'/><backingStore><source \
+                   file='/base'/></backingStore></disk><disk><source dev='/dev/vg/lv'/></disk>\
+                   <interface><source network='default'/></interface></devices></domain>";
+        assert_eq!(files(xml), ["/a&b.qcow2", "/base", "/dev/vg/lv"]);
+    }
+}

@@ -1,0 +1,63 @@
+//! What is done with a domain once it is defined.
+
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+
+use crate::libvirt::{AfterDefine, Sign, Wait};
+use crate::pipeline::Start;
+
+/// Name of a snapshot that was asked for without one.
+const SNAPSHOT: &str = "migrated";
+
+/// Flags about what follows the definition.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "After the definition")]
+pub struct AfterArgs {
+    /// Take a snapshot of the domain as it came in
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true,
+          default_missing_value = SNAPSHOT)]
+    pub libvirt_snapshot: Option<String>,
+    /// Start the domain once with all its links down; it must reach its login
+    /// prompt or its guest agent, or else all is taken back
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub boot_proof: bool,
+    /// How long that may take
+    #[arg(long, value_name = "DURATION", default_value = "10m",
+          value_parser = humantime::parse_duration)]
+    pub boot_proof_timeout: Duration,
+    /// Start the domain; refused while the source VM is powered on
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub libvirt_start: bool,
+    /// Wait until the guest is up: running, agent or console:REGEX
+    #[arg(long, value_name = "SIGN", default_value = "running", value_parser = Sign::parse)]
+    pub wait_for: Sign,
+    /// How long that may take
+    #[arg(long, value_name = "DURATION", default_value = "10m",
+          value_parser = humantime::parse_duration)]
+    pub wait_timeout: Duration,
+    /// Start the domain although the source VM may be running
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub allow_running_source: bool,
+}
+
+impl AfterArgs {
+    /// What belongs to the import.
+    pub(super) fn import(&self) -> AfterDefine {
+        AfterDefine {
+            snapshot: self.libvirt_snapshot.clone(),
+            boot_proof: self.boot_proof.then_some(self.boot_proof_timeout),
+        }
+    }
+
+    /// What follows it.
+    pub(super) fn start(&self) -> Option<Start> {
+        self.libvirt_start.then(|| Start {
+            wait: Wait { sign: self.wait_for.clone(), timeout: self.wait_timeout },
+            allow_running_source: self.allow_running_source,
+        })
+    }
+}

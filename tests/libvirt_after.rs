@@ -1,0 +1,255 @@
+//! What follows a definition, with real guests: snapshot, proof, start; and how all is taken back.
+
+mod support;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyperexport::libvirt::{
+    AfterDefine, DefinedDomain, Error, Journal, Sign, SnapshotKind, Undo, Wait,
+};
+use hyperexport::model::{ByteSize, CpuTopology, DiskFormat, Firmware};
+use hyperexport::progress::Progress;
+use support::import::{Setup, assert_same, chain, run};
+use support::{guest, libvirtd};
+use tokio_util::sync::CancellationToken;
+
+/// Longest that a guest may take to come up by emulation on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A setup whose disk is a Debian that asks for a login, in that format.
+async fn debian(format: DiskFormat) -> Option<Setup> {
+    let disk = guest::guest("bios")?;
+    let mut setup = Setup::new().await?;
+    let image = setup.dir.path().join(format!("debian.{format}"));
+    let (from, to) = (disk.raw.to_str().expect("UTF-8"), image.to_str().expect("UTF-8"));
+    run("qemu-img", &["convert", "-f", "raw", "-O", format.as_str(), from, to]);
+    let disk = &mut setup.disks.0[0];
+    disk.capacity = ByteSize(Path::new(from).metadata().expect("there").len());
+    disk.format = format;
+    disk.path = image;
+    // It boots as it is, from what it knew at its source.
+    disk.fixed = false;
+    setup.vm.cpu = CpuTopology::new(1, 1);
+    setup.vm.memory_mib = 768;
+    Some(setup)
+}
+
+fn is_active(defined: &DefinedDomain) -> bool {
+    let domain = libvirtd::connect().lookup_domain_by_uuid_string(&defined.uuid);
+    domain.expect("it is there").is_active().expect("known")
+}
+
+async fn take_back(setup: &Setup, steps: &[Undo]) {
+    let taken = setup.target.take_back(steps).await.expect("can be taken back");
+    assert_eq!(taken.left, [""; 0]);
+    setup.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_guest_proves_itself_and_is_as_it_was_planned_afterwards() {
+    let Some(mut setup) = debian(DiskFormat::Qcow2).await else { return };
+    setup.after = AfterDefine { snapshot: Some("before".to_owned()), boot_proof: Some(PATIENCE) };
+    let defined = setup.import().await.expect("the guest boots");
+    let proof = defined.boot_proof.as_ref().expect("it was asked for");
+    assert!(proof.sign.contains("login:"), "{proof:?}");
+    assert!(!is_active(&defined), "it was stopped again");
+    libvirtd::validate(&defined.xml);
+    let domain = libvirtd::connect().lookup_domain_by_uuid_string(&defined.uuid).expect("there");
+    let now = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).expect("described");
+    assert_eq!(now, defined.xml, "the proof has changed the definition");
+    // Of its two links one was down at the source.
+    assert_eq!(now.matches("<link state='down'/>").count(), 1, "{now}");
+    let snapshot = defined.snapshot.as_ref().expect("it was asked for");
+    assert_eq!((snapshot.name.as_str(), snapshot.kind), ("before", SnapshotKind::Internal));
+    let taken = domain.list_all_snapshots(0).expect("listed");
+    assert_eq!(taken[0].name().expect("named"), "before");
+    take_back(&setup, &defined.undo).await;
+}
+
+#[tokio::test]
+async fn a_start_waits_for_the_login_prompt_and_leaves_the_guest_running() {
+    let Some(setup) = debian(DiskFormat::Qcow2).await else { return };
+    let defined = setup.import().await.expect("imports");
+    let sign = Sign::parse("console:\\blogin: *$").expect("a pattern");
+    let wait = Wait { sign, timeout: PATIENCE };
+    let seen = setup.target.start(&defined, &wait, &CancellationToken::new()).await;
+    let error = setup.target.take_back(&defined.undo).await.expect_err("it runs");
+    let domain = libvirtd::connect().lookup_domain_by_uuid_string(&defined.uuid).expect("there");
+    domain.destroy().expect("it ran on");
+    let seen = seen.expect("it boots");
+    assert!(seen.sign.ends_with("login:") && seen.seconds > 1.0, "{seen:?}");
+    assert!(matches!(error, Error::Running { .. }), "{}", chain(&error));
+    take_back(&setup, &defined.undo).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_boot_proves_nothing_and_leaves_nothing() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.vm.memory_mib = 256;
+    setup.after.boot_proof = Some(Duration::from_secs(5));
+    let error = setup.import().await.expect_err("there is no system on it");
+    let said = chain(&error);
+    assert!(said.contains("answers by its agent or asks for a login"), "{said}");
+    assert!(said.contains("for 5s"), "{said}");
+    assert!(error.hint().expect("a hint").contains("virsh console"));
+    setup.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn images_that_hold_no_snapshot_get_one_in_files_of_its_own() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.add_disk(DiskFormat::Raw);
+    setup.after.snapshot = Some("as it/came".to_owned());
+    let error = setup.import().await.expect_err("libvirt takes no slash");
+    assert!(chain(&error).contains("snapshot"), "{}", chain(&error));
+    setup.assert_nothing_left();
+
+    setup.after.snapshot = Some("came".to_owned());
+    let defined = setup.import().await.expect("imports");
+    assert_eq!(defined.snapshot.as_ref().expect("taken").kind, SnapshotKind::External);
+    let name = setup.options.name.as_deref().expect("given");
+    for overlay in [format!("{name}.came"), format!("{name}-disk-1.came")] {
+        let path = setup.pool_dir().join(overlay);
+        assert!(defined.xml.contains(&format!("<source file='{}'", path.display())));
+        assert!(path.exists());
+    }
+    for (disk, volume) in setup.disks.0.iter().zip(&defined.volumes) {
+        assert_same(&disk.path, Path::new(&volume.path), disk.format);
+    }
+    take_back(&setup, &defined.undo).await;
+}
+
+#[tokio::test]
+async fn a_snapshot_of_an_efi_guest_is_possible() {
+    let Some(mut setup) = Setup::new().await else { return };
+    if !setup.host.platforms.iter().any(|platform| platform.efi) {
+        return libvirtd::skip("no EFI firmware (package ovmf or edk2-ovmf)");
+    }
+    setup.vm.firmware = Firmware::Efi;
+    setup.after.snapshot = Some("came".to_owned());
+    let defined = setup.import().await.expect("imports");
+    assert_eq!(defined.snapshot.as_ref().expect("taken").kind, SnapshotKind::External);
+    take_back(&setup, &defined.undo).await;
+}
+
+/// Every step of an import fails in turn, before it is done; each time nothing is left.
+#[tokio::test]
+async fn whichever_step_fails_nothing_is_left() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.add_disk(DiskFormat::Raw);
+    setup.vm.memory_mib = 256;
+    setup.autostart = true;
+    setup.after.snapshot = Some("came".to_owned());
+    setup.after.boot_proof = Some(Duration::from_secs(600));
+    let mut failed_at = Vec::new();
+    for fail_at in 0.. {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (noted, cancel) = (Arc::clone(&seen), CancellationToken::new());
+        let stop = cancel.clone();
+        let journal = Journal::new(move |step| {
+            let mut noted = noted.lock().expect("whole");
+            noted.push(step.to_string());
+            if noted.len() > fail_at {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            if matches!(step, Undo::Stop { .. }) {
+                // The last step of all: the guest runs, and will never ask for a login.
+                stop.cancel();
+            }
+            Ok(())
+        });
+        let progress = Progress::none();
+        let import = setup.target.import(&setup.request(), &journal, &progress, &cancel).await;
+        let error = import.expect_err("a step failed, or it was cancelled");
+        setup.assert_nothing_left();
+        if matches!(error, Error::Cancelled) {
+            break;
+        }
+        assert!(matches!(error, Error::Journal(_)), "{}", chain(&error));
+        failed_at.extend(seen.lock().expect("whole").last().cloned());
+    }
+    // Pool, two copies with a step before and after they have their names, domain, the files of
+    // the snapshot and itself, the proof.
+    assert_eq!(failed_at.len(), 10, "{failed_at:?}");
+    for (disk, what) in setup.disks.0.iter().zip(["qcow2", "raw"]) {
+        assert!(disk.path.exists(), "the {what} image is gone");
+    }
+}
+
+/// What a killed run has noted is enough to take back what it made, at whatever step it died.
+#[tokio::test]
+async fn the_steps_of_a_dead_run_take_back_what_it_made() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.add_disk(DiskFormat::Raw);
+    setup.after.snapshot = Some("came".to_owned());
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    let steps = Arc::clone(&noted);
+    let journal = Journal::new(move |step: &Undo| {
+        steps.lock().expect("whole").push(step.clone());
+        Ok(())
+    });
+    let cancel = CancellationToken::new();
+    let (request, progress) = (setup.request(), Progress::none());
+    setup.target.import(&request, &journal, &progress, &cancel).await.expect("imports");
+    let steps = noted.lock().expect("whole").clone();
+    let taken = setup.target.take_back(&steps).await.expect("can be taken back");
+    assert_eq!(taken.left, [""; 0]);
+    assert!(taken.done.iter().any(|what| what.starts_with("domain '")), "{taken:?}");
+    setup.assert_nothing_left();
+    let again = setup.target.take_back(&steps).await.expect("nothing to do");
+    assert_eq!((again.done.len(), again.left.len()), (0, 0), "{again:?}");
+}
+
+#[tokio::test]
+async fn what_changed_hands_is_left_and_named() {
+    let Some(setup) = Setup::new().await else { return };
+    let defined = setup.import().await.expect("imports");
+    let volume = &defined.volumes[0];
+    // Somebody else's domain has the disk by now.
+    let other = setup.names.name("other");
+    let xml = format!(
+        "<domain type='qemu'><name>{other}</name><memory unit='MiB'>64</memory>\
+         <os><type arch='x86_64'>hvm</type></os><devices><disk type='file'>\
+         <source file='{}'/><target dev='vda'/></disk></devices></domain>",
+        volume.path
+    );
+    let domain = libvirtd::connect().define_domain_xml(&xml).expect("defined");
+    let taken = setup.target.take_back(&defined.undo).await.expect("looked");
+    assert!(taken.left[0].contains("another domain uses it"), "{taken:?}");
+    assert!(taken.left[1].contains("it holds 1 volumes"), "the pool stays too: {taken:?}");
+    assert!(Path::new(&volume.path).exists());
+    domain.undefine().expect("undefined");
+    // The file was replaced by another of its name.
+    std::fs::remove_file(&volume.path).expect("removed");
+    std::fs::write(&volume.path, "mine").expect("written");
+    let taken = setup.target.take_back(&defined.undo).await.expect("looked");
+    assert!(taken.left[0].contains("another file by now"), "{taken:?}");
+    assert_eq!(std::fs::read_to_string(&volume.path).expect("there"), "mine");
+}
+
+/// A volume that was being sent when its run was killed: empty, begun, or somebody else's by now.
+#[tokio::test]
+async fn a_volume_that_was_being_sent_is_known_by_its_beginning() {
+    let Some(setup) = Setup::new().await else { return };
+    let pool = setup.make_pool();
+    pool.create(0).expect("started");
+    let image = setup.disks.0[0].path.clone();
+    let bytes = std::fs::read(&image).expect("read");
+    let step = |name: &str| Undo::DeleteVolume {
+        name: name.to_owned(),
+        pool: setup.pool.name.clone(),
+        image: Some(image.clone()),
+    };
+    for (name, content, stays) in
+        [("empty", &b""[..], false), ("begun", &bytes[..100_000], false), ("other", b"mine", true)]
+    {
+        let path = setup.pool_dir().join(name);
+        std::fs::write(&path, content).expect("written");
+        let taken = setup.target.take_back(&[step(name)]).await.expect("looked");
+        assert_eq!((path.exists(), taken.left.len()), (stays, usize::from(stays)), "{taken:?}");
+    }
+    assert!(image.exists(), "the image itself stays");
+}
