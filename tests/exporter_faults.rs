@@ -3,11 +3,12 @@
 
 mod support;
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use hyperexport::exporter::{Error, Settings};
 use hyperexport::model::ExportedVm;
-use hyperexport::progress::Event;
+use hyperexport::progress::{Event, Progress};
 use serde_json::{Value, json};
 use support::export::{Folders, assert_same, export, folders, listener};
 use support::vcsim::Vcsim;
@@ -245,4 +246,33 @@ async fn calls_that_get_no_answer_are_made_again() {
     sim.faults(&json!({"soap_drop_count": 2})).await;
     let (exported, _) = one_by_one(&sim, &folders, |_| {}).await;
     assert_whole(&sim, &folders, exported).await;
+}
+
+#[tokio::test]
+async fn a_bandwidth_limit_holds_for_all_streams_together() {
+    let folders = folders();
+    let disks = [folders.disk("a.raw", 34), folders.disk("b.raw", 34)];
+    let config = json!({"vms": [{"name": "web01", "disks": disks}]});
+    let Some(sim) = Vcsim::start(&config, &[]) else { return };
+    let bytes: u64 =
+        sim.vm("web01").disks.as_ref().expect("disks").iter().map(|disk| disk.stream_bytes).sum();
+    let mut settings = sim.settings();
+    settings.parallel = 2;
+    settings.limit.set(Some(bytes / 10));
+    let (begun, ended) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
+    let (first, last) = (begun.clone(), ended.clone());
+    let progress = Progress::new(move |event| match event {
+        Event::TaskStarted { task, .. } if task.starts_with("download disk") => {
+            first.lock().expect("unpoisoned").get_or_insert_with(Instant::now);
+        }
+        Event::TaskFinished { task, .. } if task.starts_with("download disk") => {
+            *last.lock().expect("unpoisoned") = Some(Instant::now());
+        }
+        _ => {}
+    });
+    let exported = export(settings, &folders.request(), &progress, &CancellationToken::new()).await;
+    assert_whole(&sim, &folders, exported).await;
+    let ended = ended.lock().expect("unpoisoned").expect("it ended");
+    let took = ended - begun.lock().expect("unpoisoned").expect("it began");
+    assert!((9.0..=11.0).contains(&took.as_secs_f64()), "{took:?} instead of 10 s");
 }

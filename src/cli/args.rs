@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
-use crate::settings::{LibvirtArgs, PipelineArgs, StageArgs, VsphereArgs};
+use crate::settings::{LibvirtArgs, PipelineArgs, StageArgs, TransferArgs, VsphereArgs};
 
 const EXAMPLE: &str = "\
 Example:
@@ -64,6 +64,9 @@ pub struct ExportArgs {
     /// Source flags.
     #[command(flatten)]
     pub vsphere: VsphereArgs,
+    /// Transfer flags.
+    #[command(flatten)]
+    pub transfer: TransferArgs,
     /// Conversion flags.
     #[command(flatten)]
     pub pipeline: PipelineArgs,

@@ -1,9 +1,16 @@
 //! `hyperexport --vm NAME …`: one VM through all its stages.
 
+use std::path::PathBuf;
+
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::args::ExportArgs;
 use super::{Exit, block_on, tell_report};
+use crate::exporter::BandwidthLimit;
+use crate::model::ByteSize;
 use crate::pipeline::{self, Job};
-use crate::settings::{Environment, Error};
+use crate::progress::Progress;
+use crate::settings::{Environment, Error, read_rate};
 
 /// Runs the command.
 ///
@@ -12,9 +19,29 @@ use crate::settings::{Environment, Error};
 pub fn run(args: &ExportArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let job = job(args, environment)?;
     block_on(&args.run.output, |renderer, cancel| async move {
+        if let Some(path) = args.transfer.bandwidth_limit_file.clone() {
+            tokio::spawn(listen_to_hangups(path, job.source.limit.clone(), renderer.progress()));
+        }
         let report = pipeline::run(job, &renderer.progress(), &cancel).await;
         tell_report(&report, &args.run.output, args.run.strict)
     })
+}
+
+/// Reads the limit again at every SIGHUP. One that cannot be meant changes nothing.
+async fn listen_to_hangups(path: PathBuf, limit: BandwidthLimit, progress: Progress) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return tracing::warn!("SIGHUP cannot be listened to");
+    };
+    while hangup.recv().await.is_some() {
+        progress.note(match read_rate(&path) {
+            Ok(rate) => {
+                limit.set(rate);
+                let rate = rate.map_or("none".to_owned(), |rate| format!("{}/s", ByteSize(rate)));
+                format!("the bandwidth limit is now {rate}")
+            }
+            Err(reason) => format!("the bandwidth limit stays as it is: {reason}"),
+        });
+    }
 }
 
 fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
@@ -33,8 +60,10 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
                 .to_owned(),
         ));
     }
+    let mut source = args.vsphere.resolve(environment)?;
+    args.transfer.apply(&mut source)?;
     Ok(Job {
-        source: args.vsphere.resolve(environment)?,
+        source,
         vm,
         output: args.output.clone(),
         manifest: args.manifest,

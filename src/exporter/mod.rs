@@ -5,11 +5,13 @@
 mod address;
 mod error;
 mod hint;
+mod limit;
 mod retry;
 mod thumbprint;
 mod tls;
 mod transfer;
 mod vsphere;
+mod whole;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,11 +22,13 @@ use crate::model::Secret;
 
 pub use address::{Address, sdk_url};
 pub use error::{Error, Fault};
+pub use limit::BandwidthLimit;
 pub use retry::Retry;
 pub use thumbprint::Thumbprint;
 pub use tls::Trust;
 pub use transfer::Broken;
 pub use vsphere::{Inspected, Obstacle, VSphere, VmSummary};
+pub use whole::{Note, WholeDisk};
 
 /// Whom to talk to, and how.
 #[derive(Debug, Clone)]
@@ -43,6 +47,8 @@ pub struct Settings {
     pub read_timeout: Duration,
     /// How often a broken download is begun anew.
     pub retry: Retry,
+    /// How fast disks may come in, all together. A clone changes it while they do.
+    pub limit: BandwidthLimit,
 }
 
 impl Settings {
@@ -62,13 +68,20 @@ impl Settings {
             parallel: Self::PARALLEL,
             read_timeout: Self::READ_TIMEOUT,
             retry: Retry::TRANSFER,
+            limit: BandwidthLimit::default(),
         }
     }
 }
 
-/// Where an export goes.
-#[derive(Debug, Clone)]
-pub struct ExportRequest {
+/// Where an export goes, and what of it is there.
+#[derive(Clone, Default)]
+pub struct ExportRequest<'a> {
     /// An existing folder; each disk becomes `<disk-id>.vmdk` in it.
     pub directory: PathBuf,
+    /// Disks that a killed run left whole. Each is taken again unless its sum holds.
+    pub whole: Vec<WholeDisk>,
+    /// Whether a killed run may still hold a lease on the VM: it is then waited for.
+    pub after_kill: bool,
+    /// Told of every disk that becomes whole.
+    pub note: Option<Note<'a>>,
 }

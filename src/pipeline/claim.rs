@@ -2,7 +2,9 @@
 //!
 //! The file `.hyperexport-run` stands in the directory while a run works there: locked, so that a
 //! second run is refused, and naming the files that the run is about to make, so that the next run
-//! can remove what a killed one left. It goes when the run ends, well or not.
+//! can remove what a killed one left, and the disks that are whole, so that it need not fetch them
+//! again. It goes when the run ends, well or not. It only ever grows, line by line: a run that is
+//! killed while it writes leaves a torn last line, which is passed over.
 //!
 //! ```text
 //!   preflight (nothing on disk)  ->  claim  ->  export, manifest, …  ->  release
@@ -12,11 +14,13 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::exporter::WholeDisk;
 
 /// Name of the file that marks a working run.
 const MARKER: &str = ".hyperexport-run";
@@ -51,10 +55,27 @@ impl Error {
     }
 }
 
-/// What the marker says: names of files in the directory, never paths.
+/// A line of the marker.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Line {
+    /// Names of files in the directory, never paths. Those of all lines count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    makes: Vec<String>,
+    /// What is exported, in which state of it. Disks of the lines before belong to another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// Disks that are whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    whole: Vec<WholeDisk>,
+}
+
+/// What the marker says.
+#[derive(Debug, Default)]
 struct Marker {
     makes: Vec<String>,
+    key: String,
+    whole: Vec<WholeDisk>,
 }
 
 /// A claimed output directory.
@@ -63,8 +84,8 @@ pub struct Claim {
     directory: PathBuf,
     file: File,
     made_directory: bool,
-    /// Files that a dead run was about to make, found and not yet dealt with.
-    leftovers: Vec<String>,
+    /// What a dead run was about to make and had made, found and not yet dealt with.
+    dead: Marker,
 }
 
 impl Claim {
@@ -78,9 +99,8 @@ impl Claim {
         fs::create_dir_all(directory).map_err(io)?;
         let mut file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .append(true)
             .create(true)
-            .truncate(false)
             .mode(0o600)
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(directory.join(MARKER))
@@ -90,8 +110,18 @@ impl Claim {
             Err(TryLockError::WouldBlock) => return Err(Error::Busy(directory.to_owned())),
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
-        let leftovers = read_marker(&mut file).map_err(io)?.makes;
-        Ok(Self { directory: directory.to_owned(), file, made_directory, leftovers })
+        let dead = read_marker(&mut file).map_err(io)?;
+        Ok(Self { directory: directory.to_owned(), file, made_directory, dead })
+    }
+
+    /// Whether a run died here.
+    pub fn is_of_dead_run(&self) -> bool {
+        !self.dead.makes.is_empty()
+    }
+
+    /// The disks that a dead run left whole, if it exported what `key` stands for.
+    pub fn whole_disks(&self, key: &str) -> Vec<WholeDisk> {
+        if self.dead.key == key { self.dead.whole.clone() } else { Vec::new() }
     }
 
     /// Names of the files that a dead run in `directory` was about to make. Changes nothing.
@@ -118,7 +148,7 @@ impl Claim {
     /// # Errors
     /// [`Error::Io`] naming the file that could not be removed.
     pub fn remove_leftovers(&mut self, keep: &[String]) -> Result<(), Error> {
-        for name in std::mem::take(&mut self.leftovers) {
+        for name in std::mem::take(&mut self.dead.makes) {
             if !keep.contains(&name) && is_plain_name(&name) {
                 remove_if_there(&self.directory.join(&name))?;
                 remove_if_there(&self.directory.join(format!("{name}.part")))?;
@@ -139,13 +169,34 @@ impl Claim {
     ///
     /// # Errors
     /// [`Error::Io`] when the marker cannot be written.
-    pub fn will_make(&mut self, names: Vec<String>) -> Result<(), Error> {
-        let io = |source| Error::Io { path: self.directory.join(MARKER), source };
-        let text = serde_json::to_vec(&Marker { makes: names }).map_err(|e| io(e.into()))?;
-        self.file.set_len(0).map_err(io)?;
-        self.file.rewind().map_err(io)?;
-        self.file.write_all(&text).map_err(io)?;
-        self.file.sync_all().map_err(io)
+    pub fn will_make(&self, names: Vec<String>) -> Result<(), Error> {
+        self.append(&Line { makes: names, ..Line::default() })
+            .map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
+    }
+
+    /// Notes, durably, that what `key` stands for is exported now, and which disks of it are whole.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the marker cannot be written.
+    pub fn exports(&self, key: &str, whole: Vec<WholeDisk>) -> Result<(), Error> {
+        self.append(&Line { key: Some(key.to_owned()), whole, ..Line::default() })
+            .map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
+    }
+
+    /// Notes, durably, that one more disk is whole.
+    ///
+    /// # Errors
+    /// When the marker cannot be written.
+    pub fn has(&self, disk: &WholeDisk) -> io::Result<()> {
+        self.append(&Line { whole: vec![disk.clone()], ..Line::default() })
+    }
+
+    /// Adds a line in one write. It begins on a line of its own whatever a dead run left.
+    fn append(&self, line: &Line) -> io::Result<()> {
+        let mut text = b"\n".to_vec();
+        serde_json::to_writer(&mut text, line)?;
+        (&self.file).write_all(&text)?;
+        self.file.sync_all()
     }
 
     /// Ends the claim: the marker goes, and with it a directory that this run made and left empty.
@@ -164,11 +215,22 @@ impl Claim {
     }
 }
 
-/// An empty or broken marker is that of a run that died before it made anything.
+/// An empty marker is that of a run that died before it made anything. A broken line is one that
+/// a run died writing: what it was to say has not begun.
 fn read_marker(file: &mut File) -> io::Result<Marker> {
     let mut text = Vec::new();
     file.take(LONGEST_MARKER).read_to_end(&mut text)?;
-    Ok(serde_json::from_slice(&text).unwrap_or_default())
+    let mut marker = Marker::default();
+    for line in text.split(|byte| *byte == b'\n') {
+        let Ok(mut line) = serde_json::from_slice::<Line>(line) else { continue };
+        marker.makes.append(&mut line.makes);
+        if let Some(key) = line.key {
+            marker.key = key;
+            marker.whole.clear();
+        }
+        marker.whole.append(&mut line.whole);
+    }
+    Ok(marker)
 }
 
 /// Whether a name from the marker names a file of this very directory.
@@ -202,7 +264,7 @@ mod tests {
     fn the_leftovers_of_a_dead_run_go_and_nothing_else() {
         let directory = tempfile::tempdir().expect("temp dir");
         let path = |name: &str| directory.path().join(name);
-        let mut dead = Claim::take(directory.path()).expect("free");
+        let dead = Claim::take(directory.path()).expect("free");
         dead.will_make(vec!["disk-0.vmdk".into(), "disk-1.vmdk".into(), "../user".into()])
             .expect("noted");
         drop(dead); // as a kill does: the lock goes, the marker stays
@@ -220,6 +282,35 @@ mod tests {
             .map(|e| e.expect("entry").file_name().into_string().expect("utf-8"))
             .collect();
         assert_eq!(left, ["notes.txt"]);
+    }
+
+    #[test]
+    fn whole_disks_of_the_same_state_are_known_to_the_next_run() {
+        let directory = tempfile::tempdir().expect("temp dir");
+        let disk = |index| WholeDisk {
+            id: crate::model::DiskId::from_index(index),
+            capacity: crate::model::ByteSize(9),
+            file_size: crate::model::ByteSize(5),
+            sha256: crate::model::Sha256Digest([7; 32]),
+            unverified: None,
+        };
+        let dead = Claim::take(directory.path()).expect("free");
+        dead.will_make(vec!["disk-0.vmdk".into()]).expect("noted");
+        dead.exports("vm-1 a", vec![disk(0)]).expect("noted");
+        dead.has(&disk(1)).expect("noted");
+        drop(dead);
+        let marker = directory.path().join(MARKER);
+        let torn = [fs::read(&marker).expect("there"), b"\n{\"whole\":[{".to_vec()].concat();
+        fs::write(&marker, torn).expect("written");
+
+        let next = Claim::take(directory.path()).expect("free");
+        assert!(next.is_of_dead_run());
+        assert_eq!(next.whole_disks("vm-1 a"), [disk(0), disk(1)]);
+        assert!(next.whole_disks("vm-1 b").is_empty(), "the VM has changed since");
+        next.exports("vm-1 b", Vec::new()).expect("noted");
+        drop(next);
+        let last = Claim::take(directory.path()).expect("free");
+        assert!(last.whole_disks("vm-1 a").is_empty(), "its file may have been replaced");
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::{convert, manifest};
 pub struct Ready {
     /// The VM as it is now.
     pub vm: SourceVm,
+    /// What tells that the VM has not changed since.
+    pub revision: String,
     /// Absolute path of the output directory.
     pub output: PathBuf,
     /// Names of the files that the run will make there.
@@ -53,7 +55,7 @@ pub async fn check(
 ) -> Result<Ready, Stopped> {
     let inspected = source.inspect(&job.vm).await.map_err(refused)?;
     inspected.exportable(job.power_off).map_err(refused)?;
-    let vm = inspected.vm;
+    let (vm, revision) = (inspected.vm, inspected.revision);
     let output = absolute(&job.output_for(&vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
@@ -69,7 +71,7 @@ pub async fn check(
     if cancel.is_cancelled() {
         Err(interrupted())
     } else {
-        Ok(Ready { vm, output, makes, earlier, warnings })
+        Ok(Ready { vm, revision, output, makes, earlier, warnings })
     }
 }
 

@@ -12,7 +12,7 @@ use super::preflight::{self, Ready};
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stages::{Ledger, Stopped};
 use super::{later, plan, report, start};
-use crate::exporter::{ExportRequest, VSphere};
+use crate::exporter::{ExportRequest, VSphere, WholeDisk};
 use crate::manifest::{self, Manifest};
 use crate::model::{ExportedDisk, ExportedVm, PowerState, SourceVm, Stage, Warning};
 use crate::progress::Progress;
@@ -45,21 +45,21 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
         close(source, ledger).await;
         return (Outcome::Done, None);
     }
-    let claim = match take(&ready) {
-        Ok(claim) => claim,
+    let held = match take(&ready) {
+        Ok(held) => held,
         Err(stopped) => {
             ledger.report.errors.push(stopped.failure);
             close(source, ledger).await;
             return (Outcome::Refused, None);
         }
     };
-    let fetched = fetch(job, &source, &ready, ledger).await;
+    let fetched = fetch(job, &source, &ready, &held, ledger).await;
     close(source, ledger).await;
     let outcome = match fetched {
         None => ledger.ended(Outcome::Failed),
         Some(fetched) => finish(job, fetched, &ready.output, ledger).await,
     };
-    (outcome, Some(claim))
+    (outcome, Some(held.claim))
 }
 
 /// Logs in and checks; logs out again when the run is refused.
@@ -108,15 +108,36 @@ struct Fetched {
     converted: Option<crate::model::ConvertedDisks>,
 }
 
-/// Claims the output directory and removes what a dead run left there.
-fn take(ready: &Ready) -> Result<Claim, Stopped> {
+/// A claimed output directory, and what a dead run left whole there.
+struct Held {
+    claim: Claim,
+    whole: Vec<WholeDisk>,
+    after_kill: bool,
+}
+
+/// What is exported, in which state of it.
+fn key(vm: &SourceVm, revision: &str) -> String {
+    let server = vm.origin.server.as_deref().unwrap_or_default();
+    format!("{server} {} {} {revision}", vm.id, vm.instance_uuid.as_deref().unwrap_or_default())
+}
+
+/// Claims the output directory and removes what a dead run left there, but for whole disks of the
+/// VM as it still is. One that runs is not as it was.
+fn take(ready: &Ready) -> Result<Held, Stopped> {
     let stopped = |error: &super::claim::Error| Stopped::new(Stage::Preflight, error, error.hint());
     let mut claim = Claim::take(&ready.output).map_err(|e| stopped(&e))?;
-    let kept = ready.earlier.kept_names();
+    let after_kill = claim.is_of_dead_run();
+    let whole = match (&ready.earlier, ready.vm.power) {
+        (Earlier::Nothing, PowerState::Off) => claim.whole_disks(&key(&ready.vm, &ready.revision)),
+        _ => Vec::new(),
+    };
+    let mut kept = ready.earlier.kept_names();
+    kept.extend(whole.iter().map(|disk| format!("{}.vmdk", disk.id)));
     claim.remove_leftovers(&kept).map_err(|e| stopped(&e))?;
+    let kept = ready.earlier.kept_names();
     let makes = ready.makes.iter().filter(|name| !kept.contains(name)).cloned().collect();
     claim.will_make(makes).map_err(|e| stopped(&e))?;
-    Ok(claim)
+    Ok(Held { claim, whole, after_kill })
 }
 
 /// Export and manifest, or what an earlier run left of them.
@@ -124,13 +145,14 @@ async fn fetch(
     job: &Job,
     source: &VSphere,
     ready: &Ready,
+    held: &Held,
     ledger: &mut Ledger<'_>,
 ) -> Option<Fetched> {
     if let Earlier::Export(kept) = &ready.earlier {
         return keep(kept, ledger).await;
     }
-    let exported =
-        ledger.stage(Stage::Export, export(job, source, ready, ledger.progress, ledger.cancel));
+    let work = Export { job, source, ready, held };
+    let exported = ledger.stage(Stage::Export, work.run(ledger.progress, ledger.cancel));
     let exported = exported.await?;
     ledger.warn_all(exported.warnings.iter().cloned());
     ledger.report.disks.clone_from(&exported.disks);
@@ -159,22 +181,41 @@ async fn keep(kept: &Kept, ledger: &mut Ledger<'_>) -> Option<Fetched> {
     Some(Fetched { manifest: Some(kept.manifest.clone()), converted: kept.converted.clone() })
 }
 
-/// Shuts the VM down if that was asked for, and fetches its disks.
-async fn export(
-    job: &Job,
-    source: &VSphere,
-    ready: &Ready,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<ExportedVm, Stopped> {
-    let stopped = |error: crate::exporter::Error| Stopped::new(Stage::Export, &error, error.hint());
-    let mut vm = ready.vm.clone();
-    if vm.power == PowerState::On && job.power_off {
-        power_off(source, &vm, progress, cancel).await.map_err(stopped)?;
-        vm.power = PowerState::Off;
+/// The export stage.
+struct Export<'a> {
+    job: &'a Job,
+    source: &'a VSphere,
+    ready: &'a Ready,
+    held: &'a Held,
+}
+
+impl Export<'_> {
+    /// Shuts the VM down if that was asked for, and fetches its disks.
+    async fn run(
+        &self,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<ExportedVm, Stopped> {
+        let stopped =
+            |error: crate::exporter::Error| Stopped::new(Stage::Export, &error, error.hint());
+        let (mut vm, claim) = (self.ready.vm.clone(), &self.held.claim);
+        let mut revision = self.ready.revision.clone();
+        if vm.power == PowerState::On && self.job.power_off {
+            power_off(self.source, &vm, progress, cancel).await.map_err(stopped)?;
+            vm.power = PowerState::Off;
+            revision = self.source.revision(&vm).await.map_err(stopped)?;
+        }
+        claim
+            .exports(&key(&vm, &revision), self.held.whole.clone())
+            .map_err(|error| Stopped::new(Stage::Export, &error, error.hint()))?;
+        let request = ExportRequest {
+            directory: self.ready.output.clone(),
+            whole: self.held.whole.clone(),
+            after_kill: self.held.after_kill,
+            note: Some(&|disk| claim.has(disk)),
+        };
+        self.source.export(&vm, &request, progress, cancel).await.map_err(stopped)
     }
-    let request = ExportRequest { directory: ready.output.clone() };
-    source.export(&vm, &request, progress, cancel).await.map_err(stopped)
 }
 
 async fn power_off(

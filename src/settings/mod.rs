@@ -8,6 +8,7 @@ mod environment;
 mod hardware;
 mod libvirt;
 mod pipeline;
+mod transfer;
 mod vsphere;
 
 pub use after::AfterArgs;
@@ -15,6 +16,7 @@ pub use environment::Environment;
 pub use hardware::HardwareArgs;
 pub use libvirt::LibvirtArgs;
 pub use pipeline::{PipelineArgs, StageArgs};
+pub use transfer::{TransferArgs, read_rate};
 pub use vsphere::VsphereArgs;
 
 use std::io;

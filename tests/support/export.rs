@@ -35,8 +35,8 @@ impl Folders {
         json!({ "file": path })
     }
 
-    pub fn request(&self) -> ExportRequest {
-        ExportRequest { directory: self.out.clone() }
+    pub fn request(&self) -> ExportRequest<'static> {
+        ExportRequest { directory: self.out.clone(), ..ExportRequest::default() }
     }
 
     /// Names of all files in the folder of exports.
@@ -64,7 +64,7 @@ pub fn listener() -> (Progress, Arc<Mutex<Vec<Event>>>) {
 /// Exports `web01` and logs out, whatever comes of it.
 pub async fn export(
     settings: Settings,
-    request: &ExportRequest,
+    request: &ExportRequest<'_>,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<ExportedVm, Error> {

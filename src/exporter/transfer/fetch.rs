@@ -11,6 +11,7 @@ use url::Url;
 
 use super::sink::{Sink, Written};
 use super::{Broken, Meter};
+use crate::exporter::BandwidthLimit;
 use crate::exporter::tls::Client;
 
 /// Where a disk's stream is to be had.
@@ -22,6 +23,8 @@ pub(in crate::exporter) struct Source {
     pub(in crate::exporter) url: Url,
     /// Longest silence.
     pub(in crate::exporter) read_timeout: Duration,
+    /// How fast it may come.
+    pub(in crate::exporter) limit: BandwidthLimit,
 }
 
 /// Downloads the disk of `capacity` bytes into the empty `file`.
@@ -49,6 +52,10 @@ pub(in crate::exporter) async fn fetch(
         match waiting.wait(response.chunk(), received, expected).await {
             Ok(Some(chunk)) => {
                 received += chunk.len() as u64;
+                tokio::select! {
+                    () = cancel.cancelled() => break Some(Broken::Cancelled),
+                    () = source.limit.take(chunk.len() as u64) => {}
+                }
                 if sink.push(chunk).await.is_err() {
                     break None;
                 }

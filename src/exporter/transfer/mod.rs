@@ -4,6 +4,7 @@
 //! of its own, `image::vmdk` knows what a whole stream looks like, `part` keeps the file unusable until it
 //! is proven. Memory stays flat: a few chunks are under way at a time.
 
+mod adopt;
 mod fetch;
 mod part;
 mod sink;

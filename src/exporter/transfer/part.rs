@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags};
+use tokio_util::sync::CancellationToken;
 
-use crate::exporter::Error;
+use super::adopt;
+use crate::exporter::{Error, WholeDisk};
+use crate::progress::Task;
 
 /// A file being written. It is locked, so that two runs cannot write the same one.
 #[derive(Debug)]
@@ -31,9 +34,7 @@ impl Part {
         if target.symlink_metadata().is_ok() {
             return Err(Error::Exists { path: target });
         }
-        let mut name = target.clone().into_os_string();
-        name.push(".part");
-        let path = PathBuf::from(name);
+        let path = part_of(&target);
         remove_stale(&path)?;
         let failed = |source| Error::File { action: "create", path: path.clone(), source };
         let file = OpenOptions::new()
@@ -47,6 +48,46 @@ impl Part {
             .map_err(failed)?;
         lock(&file, &path)?;
         Ok(Self { file, path, target, committed: AtomicBool::new(false) })
+    }
+
+    /// Takes over the file that a killed run left as `target`, whole and perhaps named already, if
+    /// it is still what `disk` says; `None` when it is not, and then it is gone. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another run writes it; [`Error::Cancelled`]; [`Error::File`].
+    pub(in crate::exporter) fn adopt(
+        target: PathBuf,
+        disk: &WholeDisk,
+        task: &Task,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Self>, Error> {
+        let path = part_of(&target);
+        let failed = |action, source| Error::File { action, path: path.clone(), source };
+        if path.symlink_metadata().is_err() && target.is_file() {
+            std::fs::rename(&target, &path).map_err(|source| failed("rename", source))?;
+        }
+        let open = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .open(&path);
+        let file = match open {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(failed("open", source)),
+        };
+        lock(&file, &path)?;
+        let same = file.try_clone().and_then(|file| adopt::is_same(file, disk, task, cancel));
+        match same {
+            Ok(true) => Ok(Some(Self { file, path, target, committed: AtomicBool::new(false) })),
+            Ok(false) => {
+                drop(file);
+                remove_stale(&path)?;
+                Ok(None)
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Err(Error::Cancelled),
+            Err(source) => Err(failed("read", source)),
+        }
     }
 
     /// Another handle to the file, emptied, to write it from the beginning. Blocks.
@@ -107,6 +148,12 @@ pub(in crate::exporter) fn sync_directory(directory: &Path) -> Result<(), Error>
         path: directory.to_owned(),
         source,
     })
+}
+
+fn part_of(target: &Path) -> PathBuf {
+    let mut name = target.to_owned().into_os_string();
+    name.push(".part");
+    PathBuf::from(name)
 }
 
 fn remove_stale(path: &Path) -> Result<(), Error> {

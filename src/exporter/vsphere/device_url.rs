@@ -82,7 +82,9 @@ impl<'a> Sources<'a> {
                 client
             }
         };
-        Ok(Source { client, url, read_timeout: self.vsphere.settings.read_timeout })
+        let settings = &self.vsphere.settings;
+        let (read_timeout, limit) = (settings.read_timeout, settings.limit.clone());
+        Ok(Source { client, url, read_timeout, limit })
     }
 }
 

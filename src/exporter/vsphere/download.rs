@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,21 +13,12 @@ use super::keeper::Gauge;
 use super::lease::Lease;
 use super::verify::{Verdict, verify};
 use crate::exporter::transfer::{Broken, Meter, Part, Source, Written, fetch};
-use crate::exporter::{Error, Retry};
+use crate::exporter::{Error, Note, Retry, WholeDisk};
 use crate::model::{ByteSize, DiskId};
 use crate::progress::{Progress, Task, Unit};
 
 /// Time between two reports of progress.
 const REPORT: Duration = Duration::from_millis(250);
-
-/// A whole disk.
-#[derive(Debug, Clone)]
-pub(super) struct Arrived {
-    /// What was written.
-    pub(super) written: Written,
-    /// Why the server did not confirm it, if it did not.
-    pub(super) unverified: Option<String>,
-}
 
 /// What there is of one disk, whatever lease it comes by.
 #[derive(Debug, Clone)]
@@ -36,14 +27,33 @@ pub(super) struct Slot {
     pub(super) part: Arc<Part>,
     /// How far it is.
     pub(super) meter: Arc<Meter>,
-    /// Set when it is whole. It then stays, whatever happens to the lease.
-    pub(super) arrived: Arc<OnceLock<Arrived>>,
+    arrived: Arc<Mutex<Option<WholeDisk>>>,
+}
+
+impl Slot {
+    /// A slot for the file `part`, with what is in it already.
+    pub(super) fn new(part: Arc<Part>, whole: Option<WholeDisk>) -> Self {
+        let meter = Arc::new(Meter::default());
+        if let Some(whole) = &whole {
+            meter.finish(whole.capacity.0);
+        }
+        Self { part, meter, arrived: Arc::new(Mutex::new(whole)) }
+    }
+
+    /// The disk, once it is whole. It then stays, whatever happens to the lease.
+    pub(super) fn arrived(&self) -> Option<WholeDisk> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that it is whole, or that it is not any more.
+    pub(super) fn set(&self, whole: Option<WholeDisk>) {
+        *self.arrived.lock().unwrap_or_else(PoisonError::into_inner) = whole;
+    }
 }
 
 /// One disk to download. A stream cannot be resumed: each attempt begins at 0, under the same
 /// lease, and costs the other disks nothing.
-#[derive(Debug)]
-pub(super) struct Download {
+pub(super) struct Download<'a> {
     /// Which disk of the VM.
     pub(super) disk: DiskId,
     /// Its size as the guest sees it.
@@ -58,10 +68,12 @@ pub(super) struct Download {
     pub(super) key: String,
     /// How often it may be begun anew.
     pub(super) retry: Retry,
+    /// Told when it is whole.
+    pub(super) note: Option<Note<'a>>,
 }
 
 /// What the lease's keeper needs to know about `downloads`.
-pub(super) fn gauge(downloads: &[Download]) -> Gauge {
+pub(super) fn gauge(downloads: &[Download<'_>]) -> Gauge {
     let meters = || -> Vec<_> { downloads.iter().map(|one| one.slot.meter.clone()).collect() };
     let whole = total(downloads).max(1);
     let (for_moved, for_percent) = (meters(), meters());
@@ -79,7 +91,7 @@ pub(super) fn gauge(downloads: &[Download]) -> Gauge {
 /// # Errors
 /// The first that happened. [`Error::Cancelled`] when `cancel` says so.
 pub(super) async fn download_all(
-    downloads: &[Download],
+    downloads: &[Download<'_>],
     parallel: usize,
     progress: &Progress,
     cancel: &CancellationToken,
@@ -107,9 +119,9 @@ pub(super) async fn download_all(
     }
 }
 
-impl Download {
+impl Download<'_> {
     async fn run(&self, progress: &Progress, stop: &CancellationToken) -> Result<(), Error> {
-        if self.slot.arrived.get().is_some() {
+        if self.slot.arrived().is_some() {
             return Ok(());
         }
         if stop.is_cancelled() {
@@ -119,8 +131,13 @@ impl Download {
         let task = progress.task(&name, Some(self.capacity.0), Unit::Bytes);
         let work = self.attempts(&name, progress, stop);
         match reporting(&task, || self.slot.meter.position(), work).await {
-            Ok(arrived) => {
-                self.slot.arrived.get_or_init(|| arrived);
+            Ok(whole) => {
+                if let Some(note) = self.note
+                    && let Err(error) = note(&whole)
+                {
+                    tracing::warn!(disk = %self.disk, %error, "a killed run would lose it");
+                }
+                self.slot.set(Some(whole));
                 Ok(())
             }
             Err(error) => {
@@ -135,7 +152,7 @@ impl Download {
         name: &str,
         progress: &Progress,
         stop: &CancellationToken,
-    ) -> Result<Arrived, Error> {
+    ) -> Result<WholeDisk, Error> {
         let mut pauses = self.retry.pauses();
         for attempt in 1.. {
             let error = match self.attempt(stop).await {
@@ -164,19 +181,23 @@ impl Download {
         Err(self.error(Broken::Cancelled))
     }
 
-    async fn attempt(&self, stop: &CancellationToken) -> Result<Arrived, Error> {
+    async fn attempt(&self, stop: &CancellationToken) -> Result<WholeDisk, Error> {
         let written = self.fetch(stop).await.map_err(|broken| self.error(broken))?;
-        match verify(&self.lease, &self.key, &written).await? {
-            Verdict::Same => {
-                self.slot.meter.finish(self.capacity.0);
-                Ok(Arrived { written, unverified: None })
+        let unverified = match verify(&self.lease, &self.key, &written).await? {
+            Verdict::Same => None,
+            Verdict::Unknown(reason) => Some(reason),
+            Verdict::Different(difference) => {
+                return Err(self.error(difference.broken(&written)));
             }
-            Verdict::Unknown(reason) => {
-                self.slot.meter.finish(self.capacity.0);
-                Ok(Arrived { written, unverified: Some(reason) })
-            }
-            Verdict::Different(difference) => Err(self.error(difference.broken(&written))),
-        }
+        };
+        self.slot.meter.finish(self.capacity.0);
+        Ok(WholeDisk {
+            id: self.disk.clone(),
+            capacity: self.capacity,
+            file_size: ByteSize(written.bytes),
+            sha256: written.sha256,
+            unverified,
+        })
     }
 
     async fn fetch(&self, stop: &CancellationToken) -> Result<Written, Broken> {
@@ -227,6 +248,6 @@ fn is_cancelled(error: &Error) -> bool {
     matches!(error, Error::Download { source: Broken::Cancelled, .. })
 }
 
-fn total(downloads: &[Download]) -> u64 {
+fn total(downloads: &[Download<'_>]) -> u64 {
     downloads.iter().map(|one| one.capacity.0).sum()
 }

@@ -1,27 +1,31 @@
 //! A whole export: files begun, lease taken, disks downloaded and proven, files named, lease ended.
 //! Whatever goes wrong, the lease is aborted and no file of this run stays.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::args::Moref;
 use super::device_url::{Sources, entries};
-use super::download::{Arrived, Download, Slot, download_all, gauge};
+use super::download::{Download, Slot, download_all, gauge};
 use super::files::{begin, commit, discard};
 use super::lease::{DeviceUrl, Lease};
 use super::session::VSphere;
-use crate::exporter::transfer::{Part, Written};
-use crate::exporter::{Error, ExportRequest, Fault};
+use crate::exporter::transfer::Part;
+use crate::exporter::{Error, ExportRequest, Fault, WholeDisk};
 use crate::model::{
-    ByteSize, DiskFormat, ExportMethod, ExportedDisk, ExportedVm, Firmware, SourceDisk, SourceVm,
-    Stage, Warning,
+    DiskFormat, ExportMethod, ExportedDisk, ExportedVm, Firmware, SourceVm, Stage, Warning,
 };
 use crate::progress::{Event, Progress};
 
 /// How many read timeouts may pass without a byte before the lease's keeper gives up.
 const PATIENCE: u32 = 10;
+/// Longest wait for the lease of a killed run: it lives for 300 s on all known servers.
+const DEAD_LEASE: Duration = Duration::from_secs(330);
+/// Time between two attempts at that.
+const DEAD_LEASE_POLL: Duration = Duration::from_secs(1);
 
 impl VSphere {
     /// Downloads all disks of `vm` into the request's folder as `<disk-id>.vmdk`, checked.
@@ -35,18 +39,14 @@ impl VSphere {
     pub async fn export(
         &self,
         vm: &SourceVm,
-        request: &ExportRequest,
+        request: &ExportRequest<'_>,
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<ExportedVm, Error> {
-        let parts = begin(request, &vm.disks).await?;
-        let slot = |part: &Arc<Part>| Slot {
-            part: part.clone(),
-            meter: Arc::default(),
-            arrived: Arc::default(),
-        };
-        let slots = parts.iter().map(slot).collect();
-        let run = Run { vsphere: self, vm, slots, progress, cancel };
+        let begun = begin(request, &vm.disks, progress, cancel).await?;
+        let parts: Vec<_> = begun.iter().map(|one| one.part.clone()).collect();
+        let slots = begun.into_iter().map(|one| Slot::new(one.part, one.whole)).collect();
+        let run = Run { vsphere: self, vm, request, slots, progress, cancel };
         let end = run.rounds().await;
         if end.is_err() {
             discard(parts, progress).await;
@@ -59,6 +59,7 @@ impl VSphere {
 struct Run<'a> {
     vsphere: &'a VSphere,
     vm: &'a SourceVm,
+    request: &'a ExportRequest<'a>,
     slots: Vec<Slot>,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
@@ -70,22 +71,25 @@ impl Run<'_> {
     async fn rounds(&self) -> Result<ExportedVm, Error> {
         let retry = self.vsphere.settings.retry.of_server();
         let mut pauses = retry.pauses();
-        let (mut whole, mut lost) = (0, false);
+        let (mut whole, mut lost) = (self.whole(), false);
+        let mut revision = None;
         loop {
             let round = async {
                 if lost {
                     self.vsphere.renew().await?;
                 }
-                self.with_lease().await
+                self.forget_if_changed(&mut revision).await?;
+                self.with_lease(lost || self.request.after_kill).await
             };
             let error = match round.await {
                 Err(error) if error.is_loss() && !self.cancel.is_cancelled() => error,
                 end => return end,
             };
-            let arrived = self.slots.iter().filter(|slot| slot.arrived.get().is_some()).count();
+            let arrived = self.whole();
             if arrived > whole {
-                (whole, pauses) = (arrived, retry.pauses());
+                pauses = retry.pauses();
             }
+            whole = arrived;
             let Some(pause) = pauses.next() else { return Err(error) };
             let (all, seconds) = (self.slots.len(), pause.as_secs_f64());
             self.progress.note(format!(
@@ -99,11 +103,28 @@ impl Run<'_> {
         }
     }
 
-    async fn with_lease(&self) -> Result<ExportedVm, Error> {
+    /// How many disks are whole.
+    fn whole(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.arrived().is_some()).count()
+    }
+
+    /// Without a lease the VM may have been started, and stopped again: its disks would then be of
+    /// two states. So the whole ones count only while its revision stays the same.
+    async fn forget_if_changed(&self, known: &mut Option<String>) -> Result<(), Error> {
+        let now = self.vsphere.revision(self.vm).await?;
+        if known.as_ref().is_some_and(|known| *known != now) {
+            self.progress.note("the VM has changed meanwhile: all its disks are taken again");
+            self.slots.iter().for_each(|slot| slot.set(None));
+        }
+        *known = Some(now);
+        Ok(())
+    }
+
+    async fn with_lease(&self, patient: bool) -> Result<ExportedVm, Error> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        let lease = self.vsphere.lease(&Moref::new("VirtualMachine", &self.vm.id)).await?;
+        let lease = self.lease(patient).await?;
         let mut exported = match self.under(&lease).await {
             Ok(exported) => exported,
             Err(error) => {
@@ -126,6 +147,34 @@ impl Run<'_> {
             exported.warnings.push(Warning::new(Stage::Export, "lease-not-completed", message));
         }
         Ok(exported)
+    }
+
+    /// Takes the lease. One that nobody can end any more, of a killed run or a lost session, blocks
+    /// it until it times out: whoever is `patient` waits for that.
+    async fn lease(&self, patient: bool) -> Result<Lease, Error> {
+        let vm = Moref::new("VirtualMachine", &self.vm.id);
+        let deadline = Instant::now() + DEAD_LEASE;
+        let mut told = false;
+        loop {
+            match self.vsphere.lease(&vm).await {
+                Err(Error::Refused { source, .. })
+                    if patient && source.is("TaskInProgress") && Instant::now() < deadline =>
+                {
+                    if !told {
+                        self.progress.note(
+                            "an export that was cut off still holds the VM: waiting until its \
+                             lease times out, which takes up to five minutes",
+                        );
+                        told = true;
+                    }
+                }
+                end => return end,
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(Error::Cancelled),
+                () = tokio::time::sleep(DEAD_LEASE_POLL) => {}
+            }
+        }
     }
 
     async fn under(&self, lease: &Lease) -> Result<ExportedVm, Error> {
@@ -151,7 +200,7 @@ impl Run<'_> {
         })
     }
 
-    fn downloads(&self, lease: &Lease, entries: &[&DeviceUrl]) -> Result<Vec<Download>, Error> {
+    fn downloads(&self, lease: &Lease, entries: &[&DeviceUrl]) -> Result<Vec<Download<'_>>, Error> {
         let mut sources = Sources::new(self.vsphere);
         let disks = self.vm.disks.iter().zip(entries).zip(&self.slots);
         disks
@@ -164,6 +213,7 @@ impl Run<'_> {
                     lease: lease.clone(),
                     key: entry.key.clone(),
                     retry: self.vsphere.settings.retry,
+                    note: self.request.note,
                 })
             })
             .collect()
@@ -172,7 +222,7 @@ impl Run<'_> {
     async fn download(
         &self,
         lease: &Lease,
-        downloads: &[Download],
+        downloads: &[Download<'_>],
         keeper: &mut JoinSet<Error>,
     ) -> Result<(), Error> {
         let stop = self.cancel.child_token();
@@ -227,12 +277,12 @@ impl Run<'_> {
         let disks = self.vm.disks.iter().zip(&self.slots);
         disks
             .filter_map(|(disk, slot)| {
-                let Arrived { written, unverified } = slot.arrived.get()?;
-                if let Some(reason) = unverified {
+                let whole = slot.arrived()?;
+                if let Some(reason) = &whole.unverified {
                     let message = format!("{} was not verified by the server: {reason}", disk.id);
                     warnings.push(Warning::new(Stage::Export, "not-verified-by-server", message));
                 }
-                Some(exported(disk, &slot.part, written))
+                Some(exported(&slot.part, whole))
             })
             .collect()
     }
@@ -242,14 +292,14 @@ impl Run<'_> {
     }
 }
 
-fn exported(disk: &SourceDisk, part: &Part, written: &Written) -> ExportedDisk {
+fn exported(part: &Part, whole: WholeDisk) -> ExportedDisk {
     ExportedDisk {
-        id: disk.id.clone(),
+        id: whole.id,
         path: part.target().to_owned(),
         format: DiskFormat::Vmdk,
-        file_size: ByteSize(written.bytes),
-        capacity: disk.capacity,
-        sha256: written.sha256,
+        file_size: whole.file_size,
+        capacity: whole.capacity,
+        sha256: whole.sha256,
     }
 }
 

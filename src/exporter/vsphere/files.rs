@@ -1,36 +1,70 @@
 //! The files of an export, all together: begun, named, or removed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::exporter::transfer::{Part, sync_directory};
-use crate::exporter::{Error, ExportRequest};
-use crate::model::{SourceDisk, Stage, Warning};
-use crate::progress::{Event, Progress};
+use tokio_util::sync::CancellationToken;
 
-/// Begins the file of every disk, or none.
+use crate::exporter::transfer::{Part, sync_directory};
+use crate::exporter::{Error, ExportRequest, WholeDisk};
+use crate::model::{SourceDisk, Stage, Warning};
+use crate::progress::{Event, Progress, Task, Unit};
+
+/// A begun file.
+pub(super) struct Begun {
+    pub(super) part: Arc<Part>,
+    /// Set when a killed run left it whole.
+    pub(super) whole: Option<WholeDisk>,
+}
+
+/// Begins the file of every disk, or none; those that a killed run left whole are taken over.
 pub(super) async fn begin(
-    request: &ExportRequest,
+    request: &ExportRequest<'_>,
     disks: &[SourceDisk],
-) -> Result<Vec<Arc<Part>>, Error> {
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Vec<Begun>, Error> {
     let directory = request.directory.clone();
-    let names: Vec<String> = disks.iter().map(|disk| format!("{}.vmdk", disk.id)).collect();
+    let wanted = disks.iter().map(|disk| {
+        let same = |whole: &&WholeDisk| whole.id == disk.id && whole.capacity == disk.capacity;
+        // The last one: a disk that was taken again is told of again.
+        let whole = request.whole.iter().rfind(same).cloned();
+        let task = whole.as_ref().map(|whole| {
+            progress.task(format!("check {}", disk.id), Some(whole.file_size.0), Unit::Bytes)
+        });
+        (format!("{}.vmdk", disk.id), whole.zip(task))
+    });
+    let wanted: Vec<_> = wanted.collect();
+    let cancel = cancel.clone();
     blocking(&request.directory, move || {
         let failed = |source| Error::File { action: "open", path: directory.clone(), source };
         let directory = std::path::absolute(&directory).map_err(failed)?;
-        let mut parts: Vec<Arc<Part>> = Vec::new();
-        for name in names {
-            match Part::create(directory.join(name)) {
-                Ok(part) => parts.push(Arc::new(part)),
+        let mut begun: Vec<Begun> = Vec::new();
+        for (name, whole) in wanted {
+            match begin_one(directory.join(name), whole, &cancel) {
+                Ok(one) => begun.push(one),
                 Err(error) => {
-                    parts.iter().try_for_each(|part| part.discard())?;
+                    begun.iter().try_for_each(|one| one.part.discard())?;
                     return Err(error);
                 }
             }
         }
-        Ok(parts)
+        Ok(begun)
     })
     .await
+}
+
+fn begin_one(
+    target: PathBuf,
+    whole: Option<(WholeDisk, Task)>,
+    cancel: &CancellationToken,
+) -> Result<Begun, Error> {
+    if let Some((whole, task)) = whole
+        && let Some(part) = Part::adopt(target.clone(), &whole, &task, cancel)?
+    {
+        return Ok(Begun { part: Arc::new(part), whole: Some(whole) });
+    }
+    Ok(Begun { part: Arc::new(Part::create(target)?), whole: None })
 }
 
 /// Gives all files their names, lastingly.

@@ -1,5 +1,6 @@
 //! All facts about one VM that the later stages go by.
 
+use super::args::Moref;
 use super::hardware;
 use super::names::decode_name;
 use super::node::Node;
@@ -11,8 +12,9 @@ use crate::model::{CpuTopology, Firmware, GuestOs, Origin, SourceVm};
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
 /// know.
-const PROPERTIES: [&str; 10] = [
+const PROPERTIES: [&str; 11] = [
     "name",
+    "config.changeVersion",
     "config.instanceUuid",
     "config.firmware",
     "config.bootOptions",
@@ -29,6 +31,8 @@ const PROPERTIES: [&str; 10] = [
 pub struct Inspected {
     /// Its facts. Without a configuration that can be read, mostly empty.
     pub vm: SourceVm,
+    /// Differs when the VM was reconfigured or started meanwhile; empty when that is unknown.
+    pub revision: String,
     /// What is in the way, the gravest first; nothing when it can be exported at once.
     pub obstacles: Vec<Obstacle>,
 }
@@ -71,7 +75,18 @@ impl VSphere {
                 vm.nics.push(self.with_network(nic).await?);
             }
         }
-        Ok(Inspected { vm, obstacles: obstacles(&object) })
+        let revision = object.text("config.changeVersion").to_owned();
+        Ok(Inspected { vm, revision, obstacles: obstacles(&object) })
+    }
+
+    /// What [`Inspected::revision`] is now.
+    ///
+    /// # Errors
+    /// What happened on the way to the server.
+    pub async fn revision(&self, vm: &SourceVm) -> Result<String, Error> {
+        let moref = Moref::new("VirtualMachine", &vm.id);
+        let object = self.properties(&moref, &["config.changeVersion"]).await?;
+        Ok(object.text("config.changeVersion").to_owned())
     }
 
     /// Looks the name of a distributed port group up: the device holds its key only. One that may

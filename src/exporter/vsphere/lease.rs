@@ -96,7 +96,7 @@ impl VSphere {
         let deadline = Instant::now() + READY_TIMEOUT;
         loop {
             if self.is_ready(lease).await? {
-                let object = self.properties(&lease.moref, &["info"]).await?;
+                let object = self.properties(&lease.moref, &["info"]).await.map_err(lost)?;
                 let info = object.get("info").ok_or_else(|| lacks("ExportVm", "lease info"))?;
                 return Ok(Offer::read(info));
             }

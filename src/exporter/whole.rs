@@ -1,0 +1,26 @@
+//! Disks that are whole before their export is: what a killed run leaves for the next one.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ByteSize, DiskId, Sha256Digest};
+
+/// A disk that has arrived and was checked. Its file is `<disk-id>.vmdk.part` until the whole
+/// export is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WholeDisk {
+    /// Which disk of the VM.
+    pub id: DiskId,
+    /// Size that the guest sees.
+    pub capacity: ByteSize,
+    /// Size of the file.
+    pub file_size: ByteSize,
+    /// Sum of the file.
+    pub sha256: Sha256Digest,
+    /// Why the server did not confirm it, if it did not.
+    pub unverified: Option<String>,
+}
+
+/// Told of every disk as it becomes whole, on the thread that fetches it.
+pub type Note<'a> = &'a (dyn Fn(&WholeDisk) -> io::Result<()> + Sync);

@@ -1,0 +1,96 @@
+//! How disks are fetched: how many at a time, and how fast.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Error;
+use crate::exporter;
+
+/// Flags about the transfer of disks.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Transfer")]
+pub struct TransferArgs {
+    /// Disks fetched at a time [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub parallel: Option<u8>,
+    /// Most bytes per second, all disks together: 500K, 50M, 1G (K = 1024)
+    #[arg(long, value_name = "RATE", conflicts_with = "bandwidth_limit_file")]
+    pub bandwidth_limit: Option<String>,
+    /// File that holds the limit, or "none"; it is read again at every SIGHUP,
+    /// so that a running transfer can be slowed down or set free
+    #[arg(long, value_name = "FILE")]
+    pub bandwidth_limit_file: Option<PathBuf>,
+}
+
+impl TransferArgs {
+    /// Sets what the flags say.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when a limit cannot be meant.
+    pub fn apply(&self, settings: &mut exporter::Settings) -> Result<(), Error> {
+        if let Some(parallel) = self.parallel {
+            settings.parallel = usize::from(parallel);
+        }
+        if let Some(text) = &self.bandwidth_limit {
+            let wrong = |reason| Error::Invalid(format!("--bandwidth-limit: {reason}"));
+            settings.limit.set(rate(text).map_err(wrong)?);
+        }
+        if let Some(path) = &self.bandwidth_limit_file {
+            settings.limit.set(read_rate(path).map_err(Error::Invalid)?);
+        }
+        Ok(())
+    }
+}
+
+/// The limit in the file, in bytes per second; nothing for none.
+///
+/// # Errors
+/// In words, when the file cannot be read or its first line is no limit.
+pub fn read_rate(path: &Path) -> Result<Option<u64>, String> {
+    let wrong = |reason: String| format!("{}: {reason}", path.display());
+    let text = fs::read_to_string(path).map_err(|error: io::Error| wrong(error.to_string()))?;
+    rate(text.lines().next().unwrap_or_default()).map_err(wrong)
+}
+
+/// A rate as people write it: `50M`, `none`.
+fn rate(text: &str) -> Result<Option<u64>, String> {
+    let text = text.trim();
+    if text == "none" {
+        return Ok(None);
+    }
+    let wrong = || format!("'{text}' is no rate: write it as 500K, 50M, 1G or none");
+    let upper = text.to_ascii_uppercase();
+    let (digits, shift) = match upper.strip_suffix(['K', 'M', 'G']) {
+        Some(digits) if upper.ends_with('K') => (digits, 10),
+        Some(digits) if upper.ends_with('M') => (digits, 20),
+        Some(digits) => (digits, 30),
+        None => (upper.as_str(), 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes > 0);
+    bytes.map(Some).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_as_people_write_them() {
+        for (text, bytes) in [
+            ("50M", Some(50 << 20)),
+            ("500k", Some(500 << 10)),
+            (" 1G\n", Some(1 << 30)),
+            ("1000", Some(1000)),
+            ("none", None),
+        ] {
+            assert_eq!(rate(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "M", "fast", "-1", "1.5M", "99999999999G"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
+}
