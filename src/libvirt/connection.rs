@@ -5,7 +5,7 @@ use std::sync::Arc;
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
 
-use super::{Error, uri};
+use super::{Error, ssh, uri};
 
 /// Where libvirt is and how to use it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Target {
         uri::check(&settings.uri)?;
         // Else libvirt prints every error to standard error by itself.
         virt::error::clear_error_callback();
-        let uri = settings.uri.clone();
+        let uri = ssh::in_batch_mode(&settings.uri).into_owned();
         let opened = tokio::task::spawn_blocking(move || Connect::open(Some(&uri)))
             .await
             .map_err(Error::Task)?;

@@ -8,7 +8,7 @@ use virt::error::ErrorNumber;
 use crate::domain;
 use crate::model::ByteSize;
 
-use super::{XmlError, uri};
+use super::{XmlError, ssh, uri};
 
 /// What libvirt said.
 #[derive(Debug, thiserror::Error)]
@@ -243,7 +243,9 @@ impl Error {
                  Ubuntu, libvirt-daemon-kvm on Fedora and RHEL"
                     .to_owned()
             }
-            Self::Unreachable { uri, .. } => unreachable_hint(uri),
+            Self::Unreachable { uri, source } => {
+                ssh::hint(uri, source.0.message()).unwrap_or_else(|| unreachable_hint(uri))
+            }
             Self::PermissionDenied { uri, .. } => denied_hint(uri),
             Self::Plan(error) => return error.hint(),
             Self::DomainExists { .. } => "give another name with --libvirt-name, or remove the \

@@ -23,6 +23,7 @@ mod remarks;
 mod request;
 mod snapshot;
 mod space;
+mod ssh;
 mod start;
 mod trial;
 mod undo;

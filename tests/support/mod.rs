@@ -9,4 +9,5 @@ pub mod hyper2kvm;
 pub mod import;
 pub mod job;
 pub mod libvirtd;
+pub mod sshd;
 pub mod vcsim;

@@ -1,0 +1,92 @@
+//! An sshd of the test's own on loopback, with its own host key and one user key.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::import::run;
+use super::libvirtd;
+
+pub struct Sshd {
+    pub dir: TempDir,
+    pub port: u16,
+    daemon: Child,
+}
+
+impl Sshd {
+    /// `None` where there is no sshd.
+    pub fn start() -> Option<Self> {
+        if !PathBuf::from("/usr/sbin/sshd").exists() {
+            libvirtd::skip("sshd (package openssh-server) is missing");
+            return None;
+        }
+        // Where it shuts its unprivileged part in; an init script makes it otherwise.
+        fs::create_dir_all("/run/sshd").expect("tests of ssh run as root");
+        let dir = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        for key in ["host", "user", "stranger"] {
+            run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &at(key)]);
+        }
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("bound").port();
+        drop(free);
+        let config = format!(
+            "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
+             StrictModes no\nUsePAM no\nPasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n",
+            at("host"),
+            at("user.pub"),
+        );
+        fs::write(at("config"), config).expect("written");
+        let key = fs::read_to_string(at("host.pub")).expect("reads");
+        fs::write(at("known"), format!("[127.0.0.1]:{port} {key}")).expect("written");
+        let daemon = Command::new("/usr/sbin/sshd")
+            .args(["-D", "-f", &at("config")])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sshd starts");
+        let end = Instant::now() + Duration::from_secs(10);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < end, "sshd does not listen");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(Self { dir, port, daemon })
+    }
+
+    /// A URI that logs in with the key of this name and trusts the hosts in this file. The `ssh`
+    /// that it names notes its arguments in `arguments` and reads nothing of the user's.
+    pub fn uri(&self, key: &str, known: &str) -> String {
+        let at = |name: &str| self.dir.path().join(name).display().to_string();
+        let wrapper = at(&format!("ssh-{known}"));
+        let script = format!(
+            "#!/bin/sh\necho \"$@\" >> {}\nexec ssh -F none -o IdentitiesOnly=yes \
+             -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile={} \"$@\"\n",
+            at("arguments"),
+            at(known),
+        );
+        fs::write(&wrapper, script).expect("written");
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("set");
+        let port = self.port;
+        format!("qemu+ssh://root@127.0.0.1:{port}/system?keyfile={}&command={wrapper}", at(key))
+    }
+
+    /// What the `ssh` of a URI was called with so far.
+    pub fn arguments(&self) -> String {
+        fs::read_to_string(self.dir.path().join("arguments")).expect("ssh was called")
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        for end in [self.daemon.kill(), self.daemon.wait().map(|_| ())] {
+            if let Err(error) = end {
+                println!("end sshd: {error}");
+            }
+        }
+    }
+}
