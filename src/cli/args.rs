@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
-use crate::settings::{LibvirtArgs, PipelineArgs, StageArgs, TransferArgs, VsphereArgs};
+use crate::settings::{
+    LibvirtArgs, PipelineArgs, RunningArgs, StageArgs, TransferArgs, VsphereArgs,
+};
 
 const EXAMPLE: &str = "\
 Example:
@@ -57,10 +59,9 @@ pub struct ExportArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true, help_heading = "Export")]
     pub manifest: bool,
-    /// Shut the guest down, or else power the VM off, before exporting
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true, help_heading = "Export")]
-    pub power_off: bool,
+    /// Flags about running VMs.
+    #[command(flatten)]
+    pub running: RunningArgs,
     /// Source flags.
     #[command(flatten)]
     pub vsphere: VsphereArgs,

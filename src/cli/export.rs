@@ -60,6 +60,13 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
                 .to_owned(),
         ));
     }
+    let running = &args.running;
+    if running.power_off && running.snapshot {
+        return Err(Error::Invalid(
+            "--power-off cannot go with --snapshot: a snapshot is for a VM that goes on running"
+                .to_owned(),
+        ));
+    }
     let mut source = args.vsphere.resolve(environment)?;
     args.transfer.apply(&mut source)?;
     Ok(Job {
@@ -67,7 +74,9 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
         vm,
         output: args.output.clone(),
         manifest: args.manifest,
-        power_off: args.power_off,
+        power_off: running.power_off,
+        shutdown_timeout: running.shutdown_timeout,
+        snapshot: running.snapshot.then_some(running.quiesce),
         conversion: args.pipeline.resolve(environment)?,
         target: args.libvirt.then(|| args.target.resolve()).transpose()?,
         dry_run: args.run.dry_run,

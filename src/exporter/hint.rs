@@ -62,13 +62,19 @@ impl Fault {
         let hint = match self.kind.as_str() {
             "NoPermission" => {
                 "the user needs the privilege VApp.Export on the VM, and \
-                 VirtualMachine.Interact.PowerOff for --power-off"
+                 VirtualMachine.Interact.PowerOff for --power-off, \
+                 VirtualMachine.State.CreateSnapshot and RemoveSnapshot for --snapshot"
             }
-            "InvalidPowerState" => "power the VM off first, or let --power-off do it",
+            "InvalidPowerState" => {
+                "power the VM off first, let --power-off do it, or use --snapshot"
+            }
             "TaskInProgress" => {
                 "the VM is busy; an export that was cut off frees it after five minutes"
             }
             "FileLocked" | "FileFault" => "something else uses the VM's files: a backup, a clone?",
+            "ApplicationQuiesceFault" | "FilesystemQuiesceFault" => {
+                "look at VMware Tools in the guest, or use --quiesce try or no"
+            }
             "RestrictedVersion" => "the free ESXi licence does not allow this call",
             "HostCommunication" | "HostNotConnected" => "reconnect the VM's host in vCenter",
             "Timedout" => "the link to the host may be too slow or cut; run it again",

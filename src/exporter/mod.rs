@@ -73,6 +73,26 @@ impl Settings {
     }
 }
 
+/// Whether a guest is brought to rest for a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quiesce {
+    /// If that works; else there is a warning.
+    Try,
+    /// In any case; else there is no export.
+    Yes,
+    /// Not at all.
+    No,
+}
+
+/// A snapshot for one export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRequest {
+    /// Its name. Nobody else may use it: by it the snapshot is removed.
+    pub name: String,
+    /// Whether the guest is brought to rest.
+    pub quiesce: Quiesce,
+}
+
 /// Where an export goes, and what of it is there.
 #[derive(Clone, Default)]
 pub struct ExportRequest<'a> {
@@ -80,6 +100,8 @@ pub struct ExportRequest<'a> {
     pub directory: PathBuf,
     /// Disks that a killed run left whole. Each is taken again unless its sum holds.
     pub whole: Vec<WholeDisk>,
+    /// The snapshot to take of a running VM and to export instead of it.
+    pub snapshot: Option<SnapshotRequest>,
     /// Whether a killed run may still hold a lease on the VM: it is then waited for.
     pub after_kill: bool,
     /// Told of every disk that becomes whole.

@@ -27,6 +27,8 @@ pub struct ExportedVm {
 pub enum ExportMethod {
     /// vSphere, an NFC lease on the VM itself.
     NfcLease,
+    /// vSphere, an NFC lease on a snapshot of the running VM.
+    NfcSnapshot,
 }
 
 impl ExportMethod {
@@ -34,6 +36,7 @@ impl ExportMethod {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NfcLease => "nfc-lease",
+            Self::NfcSnapshot => "nfc-snapshot",
         }
     }
 }

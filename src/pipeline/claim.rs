@@ -68,6 +68,9 @@ struct Line {
     /// Disks that are whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     whole: Vec<WholeDisk>,
+    /// A snapshot that is about to be taken of the VM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<String>,
 }
 
 /// What the marker says.
@@ -76,6 +79,7 @@ struct Marker {
     makes: Vec<String>,
     key: String,
     whole: Vec<WholeDisk>,
+    snapshots: Vec<String>,
 }
 
 /// A claimed output directory.
@@ -183,6 +187,20 @@ impl Claim {
             .map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
     }
 
+    /// Names of the snapshots that dead runs were about to take.
+    pub fn snapshots(&self) -> Vec<String> {
+        self.dead.snapshots.clone()
+    }
+
+    /// Notes, durably, that a snapshot of this name is about to be taken.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the marker cannot be written.
+    pub fn will_snapshot(&self, name: &str) -> Result<(), Error> {
+        self.append(&Line { snapshot: Some(name.to_owned()), ..Line::default() })
+            .map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
+    }
+
     /// Notes, durably, that one more disk is whole.
     ///
     /// # Errors
@@ -229,6 +247,7 @@ fn read_marker(file: &mut File) -> io::Result<Marker> {
             marker.whole.clear();
         }
         marker.whole.append(&mut line.whole);
+        marker.snapshots.extend(line.snapshot);
     }
     Ok(marker)
 }

@@ -1,6 +1,7 @@
 //! What one run is asked to do.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::domain::DomainType;
 use crate::{convert, domain, exporter, libvirt, model};
@@ -18,6 +19,10 @@ pub struct Job {
     pub manifest: bool,
     /// Whether a running VM may be shut down.
     pub power_off: bool,
+    /// How long its guest may take for that before the power is cut.
+    pub shutdown_timeout: Duration,
+    /// Whether a running VM is exported from a snapshot, and how that is taken.
+    pub snapshot: Option<exporter::Quiesce>,
     /// The conversion, if there is to be one.
     pub conversion: Option<convert::Settings>,
     /// The libvirt that gets the result, if any; needs a conversion.

@@ -82,6 +82,9 @@ fn export(job: &Job, ready: &Ready) -> Vec<String> {
     if vm.power == PowerState::On && job.power_off {
         lines.push(format!("shut {} down, or else power it off", vm.name));
     }
+    if vm.power == PowerState::On && job.snapshot.is_some() {
+        lines.push(format!("take a snapshot of {}, and remove it after the export", vm.name));
+    }
     for disk in &vm.disks {
         let path = ready.output.join(format!("{}.vmdk", disk.id));
         lines.push(format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display()));

@@ -54,7 +54,7 @@ pub async fn check(
     cancel: &CancellationToken,
 ) -> Result<Ready, Stopped> {
     let inspected = source.inspect(&job.vm).await.map_err(refused)?;
-    inspected.exportable(job.power_off).map_err(refused)?;
+    inspected.exportable(job.power_off || job.snapshot.is_some()).map_err(refused)?;
     let (vm, revision) = (inspected.vm, inspected.revision);
     let output = absolute(&job.output_for(&vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")

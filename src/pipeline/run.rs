@@ -1,7 +1,6 @@
 //! One VM through all its stages.
 
 use std::path::Path;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,13 +11,10 @@ use super::preflight::{self, Ready};
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stages::{Ledger, Stopped};
 use super::{later, plan, report, start};
-use crate::exporter::{ExportRequest, VSphere, WholeDisk};
+use crate::exporter::{ExportRequest, SnapshotRequest, VSphere, WholeDisk};
 use crate::manifest::{self, Manifest};
 use crate::model::{ExportedDisk, ExportedVm, PowerState, SourceVm, Stage, Warning};
 use crate::progress::Progress;
-
-/// How long a guest may take to shut down before its VM is powered off.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Does what `job` asks for, and tells how it went. Errors stand in the report.
 pub async fn run(job: Job, progress: &Progress, cancel: &CancellationToken) -> RunReport {
@@ -198,34 +194,40 @@ impl Export<'_> {
     ) -> Result<ExportedVm, Stopped> {
         let stopped =
             |error: crate::exporter::Error| Stopped::new(Stage::Export, &error, error.hint());
+        let claimed =
+            |error: super::claim::Error| Stopped::new(Stage::Export, &error, error.hint());
         let (mut vm, claim) = (self.ready.vm.clone(), &self.held.claim);
         let mut revision = self.ready.revision.clone();
         if vm.power == PowerState::On && self.job.power_off {
-            power_off(self.source, &vm, progress, cancel).await.map_err(stopped)?;
+            progress.note(format!("shutting down {}", vm.name));
+            let limit = self.job.shutdown_timeout;
+            self.source.power_off(&vm, limit, progress, cancel).await.map_err(stopped)?;
             vm.power = PowerState::Off;
             revision = self.source.revision(&vm).await.map_err(stopped)?;
         }
-        claim
-            .exports(&key(&vm, &revision), self.held.whole.clone())
-            .map_err(|error| Stopped::new(Stage::Export, &error, error.hint()))?;
+        self.source.remove_snapshots(&vm, &claim.snapshots(), progress).await.map_err(stopped)?;
+        let snapshot = self.snapshot().map_err(claimed)?;
+        claim.exports(&key(&vm, &revision), self.held.whole.clone()).map_err(claimed)?;
         let request = ExportRequest {
             directory: self.ready.output.clone(),
             whole: self.held.whole.clone(),
+            snapshot,
             after_kill: self.held.after_kill,
             note: Some(&|disk| claim.has(disk)),
         };
         self.source.export(&vm, &request, progress, cancel).await.map_err(stopped)
     }
-}
 
-async fn power_off(
-    source: &VSphere,
-    vm: &SourceVm,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<(), crate::exporter::Error> {
-    progress.note(format!("shutting down {}", vm.name));
-    source.power_off(vm, SHUTDOWN_TIMEOUT, progress, cancel).await
+    /// The snapshot of a running VM, if there is to be one. Its name is noted before it is taken.
+    fn snapshot(&self) -> Result<Option<SnapshotRequest>, super::claim::Error> {
+        let Some(quiesce) = self.job.snapshot.filter(|_| self.ready.vm.power == PowerState::On)
+        else {
+            return Ok(None);
+        };
+        let name = format!("hyperexport-{}-{}", jiff::Timestamp::now(), std::process::id());
+        self.held.claim.will_snapshot(&name)?;
+        Ok(Some(SnapshotRequest { name, quiesce }))
+    }
 }
 
 async fn write_manifest(

@@ -8,6 +8,7 @@ mod environment;
 mod hardware;
 mod libvirt;
 mod pipeline;
+mod running;
 mod transfer;
 mod vsphere;
 
@@ -16,6 +17,7 @@ pub use environment::Environment;
 pub use hardware::HardwareArgs;
 pub use libvirt::LibvirtArgs;
 pub use pipeline::{PipelineArgs, StageArgs};
+pub use running::RunningArgs;
 pub use transfer::{TransferArgs, read_rate};
 pub use vsphere::VsphereArgs;
 

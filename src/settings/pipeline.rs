@@ -101,6 +101,6 @@ impl PipelineArgs {
 }
 
 /// A duration as people write it.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}: write it as 90s, 30m or 1h"))
 }

@@ -561,9 +561,22 @@ func (s *server) control(w http.ResponseWriter, r *http.Request) {
 			live++
 		}
 	}
+	snapshots := []string{}
+	var walk func(list []types.VirtualMachineSnapshotTree)
+	walk = func(list []types.VirtualMachineSnapshotTree) {
+		for _, t := range list {
+			snapshots = append(snapshots, t.Name)
+			walk(t.ChildSnapshotList)
+		}
+	}
+	for _, ref := range s.names {
+		if vm, ok := simulator.Map.Get(ref).(*simulator.VirtualMachine); ok && vm.Snapshot != nil {
+			walk(vm.Snapshot.RootSnapshotList)
+		}
+	}
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", " ")
-	e.Encode(map[string]interface{}{"calls": st.calls, "notes": st.notes, "nfc": st.nfc, "nfc_bytes": st.bytes,
+	e.Encode(map[string]interface{}{"snapshots": snapshots, "calls": st.calls, "notes": st.notes, "nfc": st.nfc, "nfc_bytes": st.bytes,
 		"leases": leases, "logins": len(st.logins), "live_sessions": live, "faults": st.f})
 }

@@ -14,7 +14,7 @@ use super::files::{begin, commit, discard};
 use super::lease::{DeviceUrl, Lease};
 use super::session::VSphere;
 use crate::exporter::transfer::Part;
-use crate::exporter::{Error, ExportRequest, Fault, WholeDisk};
+use crate::exporter::{Error, ExportRequest, Fault, SnapshotRequest, WholeDisk};
 use crate::model::{
     DiskFormat, ExportMethod, ExportedDisk, ExportedVm, Firmware, SourceVm, Stage, Warning,
 };
@@ -46,8 +46,11 @@ impl VSphere {
         let begun = begin(request, &vm.disks, progress, cancel).await?;
         let parts: Vec<_> = begun.iter().map(|one| one.part.clone()).collect();
         let slots = begun.into_iter().map(|one| Slot::new(one.part, one.whole)).collect();
-        let run = Run { vsphere: self, vm, request, slots, progress, cancel };
-        let end = run.rounds().await;
+        let mut run = Run { vsphere: self, vm, request, slots, snapshot: None, progress, cancel };
+        let end = match &request.snapshot {
+            None => run.rounds().await,
+            Some(snapshot) => run.over_snapshot(snapshot).await,
+        };
         if end.is_err() {
             discard(parts, progress).await;
         }
@@ -61,11 +64,39 @@ struct Run<'a> {
     vm: &'a SourceVm,
     request: &'a ExportRequest<'a>,
     slots: Vec<Slot>,
+    /// What is exported, if not the VM itself.
+    snapshot: Option<Moref>,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
 }
 
 impl Run<'_> {
+    /// Takes the snapshot, exports it and removes it, whatever happens.
+    async fn over_snapshot(&mut self, request: &SnapshotRequest) -> Result<ExportedVm, Error> {
+        let end = match self.vsphere.take_snapshot(self.vm, request, self.progress).await {
+            Ok(taken) => {
+                self.snapshot = Some(taken.moref);
+                let end = self.rounds().await;
+                end.map(|mut exported| {
+                    exported.method = ExportMethod::NfcSnapshot;
+                    exported.warnings.extend(taken.warnings);
+                    exported
+                })
+            }
+            Err(error) => Err(error),
+        };
+        let names = std::slice::from_ref(&request.name);
+        if let Err(error) = self.vsphere.remove_snapshots(self.vm, names, self.progress).await {
+            let message = format!(
+                "the snapshot {} could not be removed ({error}): remove it in the vSphere client, \
+                 or it grows for as long as the VM runs",
+                request.name
+            );
+            self.warn(Warning::new(Stage::Export, "snapshot-left", message));
+        }
+        end
+    }
+
     /// Takes a lease, and another one when it or its session is lost: that costs only the disks
     /// under way. Each new round has a login of its own, so that nothing of the old one stays.
     async fn rounds(&self) -> Result<ExportedVm, Error> {
@@ -110,7 +141,11 @@ impl Run<'_> {
 
     /// Without a lease the VM may have been started, and stopped again: its disks would then be of
     /// two states. So the whole ones count only while its revision stays the same.
+    /// A snapshot stays what it is.
     async fn forget_if_changed(&self, known: &mut Option<String>) -> Result<(), Error> {
+        if self.snapshot.is_some() {
+            return Ok(());
+        }
         let now = self.vsphere.revision(self.vm).await?;
         if known.as_ref().is_some_and(|known| *known != now) {
             self.progress.note("the VM has changed meanwhile: all its disks are taken again");
@@ -152,11 +187,12 @@ impl Run<'_> {
     /// Takes the lease. One that nobody can end any more, of a killed run or a lost session, blocks
     /// it until it times out: whoever is `patient` waits for that.
     async fn lease(&self, patient: bool) -> Result<Lease, Error> {
-        let vm = Moref::new("VirtualMachine", &self.vm.id);
+        let vm = || Moref::new("VirtualMachine", &self.vm.id);
+        let exported = self.snapshot.clone().unwrap_or_else(vm);
         let deadline = Instant::now() + DEAD_LEASE;
         let mut told = false;
         loop {
-            match self.vsphere.lease(&vm).await {
+            match self.vsphere.lease(&exported).await {
                 Err(Error::Refused { source, .. })
                     if patient && source.is("TaskInProgress") && Instant::now() < deadline =>
                 {

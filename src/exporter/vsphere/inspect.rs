@@ -38,12 +38,13 @@ pub struct Inspected {
 }
 
 impl Inspected {
-    /// Whether the VM can be exported, or could be after [`VSphere::power_off`] if `power_off`.
+    /// Whether the VM can be exported, or could be after [`VSphere::power_off`], or from a snapshot,
+    /// if `running` is no obstacle.
     ///
     /// # Errors
     /// [`Error::Obstacle`] with the gravest; its hint is the remedy.
-    pub fn exportable(&self, power_off: bool) -> Result<(), Error> {
-        let counts = |obstacle: &&Obstacle| !(power_off && **obstacle == Obstacle::PoweredOn);
+    pub fn exportable(&self, running: bool) -> Result<(), Error> {
+        let counts = |obstacle: &&Obstacle| !(running && **obstacle == Obstacle::PoweredOn);
         match self.obstacles.iter().find(counts) {
             None => Ok(()),
             Some(obstacle) => {

@@ -77,13 +77,14 @@ pub(super) struct SentFile {
 }
 
 impl VSphere {
-    /// Takes a lease on all disks of `vm`. It must be ended by [`Lease::complete`] or
+    /// Takes a lease on all disks of `of`, a VM or a snapshot. It must be ended by [`Lease::complete`] or
     /// [`Lease::abort`].
-    pub(super) async fn lease(&self, vm: &Moref) -> Result<Lease, Error> {
-        const METHOD: &str = "ExportVm";
-        let reply = self.soap.call(METHOD, vm, Args::default()).await?;
+    pub(super) async fn lease(&self, of: &Moref) -> Result<Lease, Error> {
+        let method =
+            if of.kind == "VirtualMachineSnapshot" { "ExportSnapshot" } else { "ExportVm" };
+        let reply = self.soap.call(method, of, Args::default()).await?;
         let moref = reply.child("returnval").and_then(Node::moref);
-        let moref = moref.ok_or_else(|| lacks(METHOD, "returnval"))?;
+        let moref = moref.ok_or_else(|| lacks(method, "returnval"))?;
         Ok(Lease { soap: self.soap.clone(), moref })
     }
 

@@ -22,6 +22,7 @@ mod power;
 mod properties;
 mod select;
 mod session;
+mod snapshot;
 mod soap;
 mod verify;
 

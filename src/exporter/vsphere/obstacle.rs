@@ -91,7 +91,7 @@ impl Obstacle {
             Self::Independent { .. } => "make the disk dependent in the VM's settings",
             Self::NoDisk => "attach the disks, or name another VM",
             Self::Suspended => "resume the VM and shut its guest down",
-            Self::PoweredOn => "shut the guest down first, or add --power-off",
+            Self::PoweredOn => "shut the guest down first, or add --power-off or --snapshot",
             Self::Disabled { template: true } => "clone the template to a VM and export that",
             Self::Disabled { template: false } => {
                 "look at the VM's running tasks and alarms in the vSphere client"
