@@ -5,10 +5,11 @@ mod support;
 use serde_json::json;
 use support::job::{Job, assert_same_disk, assert_valid_domain};
 use support::libvirtd::{self, Names};
+use support::sshd::Sshd;
 use support::{guest, hyper2kvm};
 
 /// Takes a guest from the simulator to its login prompt on virtio.
-fn migrate(firmware: &str, vm: &str) {
+fn migrate(firmware: &str, vm: &str, uri: &str) {
     let Some(hyper2kvm) = hyper2kvm::real() else { return };
     if !libvirtd::available() {
         return;
@@ -34,6 +35,8 @@ fn migrate(firmware: &str, vm: &str) {
                 "--hyper2kvm-path",
                 hyper2kvm.to_str().expect("UTF-8"),
                 "--libvirt",
+                "--libvirt-uri",
+                uri,
                 "--libvirt-autostart",
                 "--libvirt-name",
                 &domain,
@@ -75,10 +78,16 @@ fn migrate(firmware: &str, vm: &str) {
 
 #[test]
 fn a_bios_guest_reaches_its_login_prompt() {
-    migrate("bios", "Debian-Server");
+    migrate("bios", "Debian-Server", libvirtd::URI);
 }
 
 #[test]
 fn a_uefi_guest_reaches_its_login_prompt() {
-    migrate("uefi", "Debian \u{1f980} <EFI> & 'Söhne'");
+    migrate("uefi", "Debian \u{1f980} <EFI> & 'Söhne'", libvirtd::URI);
+}
+
+#[test]
+fn a_guest_sent_over_ssh_reaches_its_login_prompt_there() {
+    let Some(sshd) = Sshd::start() else { return };
+    migrate("bios", "Debian far away", &sshd.open_uri());
 }

@@ -316,7 +316,11 @@ async fn a_rehearsal_takes_away_what_a_killed_one_left_and_nothing_else() {
 
 #[tokio::test]
 async fn a_daemon_that_is_not_there_is_named_with_the_remedy() {
-    let settings = |uri: &str| Settings { uri: uri.to_owned(), transfer: Transfer::Auto };
+    let settings = |uri: &str| Settings {
+        uri: uri.to_owned(),
+        transfer: Transfer::Auto,
+        ..Settings::default()
+    };
     let uri = "qemu+unix:///system?socket=/nonexistent";
     let error = Target::connect(&settings(uri)).await.expect_err("nobody there");
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");

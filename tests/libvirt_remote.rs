@@ -1,34 +1,67 @@
-//! A host behind a real sshd: its login, its pool, its domain.
+//! libvirt over qemu+ssh, by way of a real sshd on loopback.
 
 mod support;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use hyperexport::libvirt::{Error, Settings, Target, Transfer};
+use hyperexport::libvirt::{Error, Journal, Settings, Target, Transfer};
 use hyperexport::model::DiskFormat;
-use support::import::{Setup, assert_same, chain};
+use hyperexport::progress::{Event, Progress};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sha2::{Digest, Sha256};
+use support::import::{Setup, allocated, assert_same, chain};
 use support::libvirtd;
 use support::sshd::Sshd;
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
-async fn a_vm_goes_through_sshd_into_the_remote_pool() {
+async fn the_whole_import_goes_over_ssh() {
     let Some(sshd) = Sshd::start() else { return };
-    let Some(mut setup) = Setup::at(&sshd.uri("user", "known"), Transfer::Auto).await else {
-        return;
-    };
+    let Some(mut setup) = Setup::at(&sshd.open_uri(), Transfer::Auto).await else { return };
     setup.add_disk(DiskFormat::Raw);
     setup.autostart = true;
     setup.target.preflight(&setup.request()).await.expect("nothing to refuse");
+    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
     let defined = setup.import().await.expect("imports");
+    assert_eq!(defined.uri, sshd.open_uri());
+    libvirtd::validate(&defined.xml);
     for (disk, volume) in setup.disks.0.iter().zip(&defined.volumes) {
-        assert!(volume.created);
-        assert_eq!(Path::new(&volume.path).parent(), Some(setup.pool_dir().as_path()));
         assert_same(&disk.path, Path::new(&volume.path), disk.format);
+        let (ours, theirs) = (allocated(&disk.path), allocated(Path::new(&volume.path)));
+        assert!(theirs <= ours + (1 << 20), "holes have become data: {theirs} of {ours}");
     }
-    let name = setup.options.name.clone().expect("given");
-    let domain = libvirtd::connect().lookup_domain_by_name(&name).expect("it is there");
+    let domain = libvirtd::connect().lookup_domain_by_uuid_string(&defined.uuid).expect("there");
     assert!(domain.autostart().expect("known"));
     assert!(sshd.arguments().contains("BatchMode=yes"), "{}", sshd.arguments());
+    let taken = setup.target.take_back(&defined.undo).await.expect("can be taken back");
+    assert_eq!(taken.left, [""; 0]);
+    setup.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn what_a_host_can_do_is_the_same_from_afar() {
+    let Some(sshd) = Sshd::start() else { return };
+    let Some(far) = Setup::at(&sshd.open_uri(), Transfer::Auto).await else { return };
+    let near = Setup::new().await.expect("the same daemon");
+    assert_eq!(far.host.kvm_runs, near.host.kvm_runs, "KVM is proved in both ways");
+    assert_eq!(far.host.platforms, near.host.platforms);
+}
+
+#[tokio::test]
+async fn what_was_sent_is_read_back_and_its_sum_told() {
+    let Some(sshd) = Sshd::start() else { return };
+    let uri = sshd.open_uri();
+    let Some(mut setup) = Setup::at(&uri, Transfer::Auto).await else { return };
+    let settings = Settings { uri, verify: true, ..Settings::default() };
+    setup.target = Target::connect(&settings).await.expect("connects");
+    let defined = setup.import().await.expect("imports");
+    let bytes = std::fs::read(&setup.disks.0[0].path).expect("read");
+    let sum: [u8; 32] = Sha256::digest(&bytes).into();
+    assert_eq!(defined.volumes[0].sha256.expect("it was asked for").0, sum);
 }
 
 #[tokio::test]
@@ -49,10 +82,105 @@ async fn a_refused_login_says_what_to_type() {
             ),
         ),
     ] {
-        let settings = Settings { uri: sshd.uri(key, known), transfer: Transfer::Auto };
+        let settings = Settings { uri: sshd.uri(key, known), ..Settings::default() };
         let error = Target::connect(&settings).await.expect_err("refused");
         assert!(matches!(error, Error::Unreachable { .. }), "{}", chain(&error));
         let hint = error.hint().expect("a hint");
         assert!(hint.contains(&command), "no '{command}' in '{hint}': {}", chain(&error));
+    }
+}
+
+/// A setup over ssh whose disk takes a while, and an import that is disturbed in its middle.
+async fn disturbed(signal: Signal) -> Option<(Sshd, Setup, Error, Duration)> {
+    let sshd = Sshd::start()?;
+    let mut setup = Setup::at(&sshd.open_uri(), Transfer::Auto).await?;
+    setup.disks.0[0].path = setup.dir.path().join("large.raw");
+    setup.disks.0[0].format = DiskFormat::Raw;
+    large(&setup.disks.0[0].path);
+    setup.disks.0[0].capacity = hyperexport::model::ByteSize(LARGE);
+    let pids = sshd.clients();
+    let (done, begun) = (AtomicBool::new(false), Instant::now());
+    let hurt = Arc::new(move |event| {
+        let half = matches!(event, Event::TaskAdvanced { position, .. } if position > LARGE / 8);
+        if half && !done.swap(true, Ordering::Relaxed) {
+            for pid in &pids {
+                kill(Pid::from_raw(*pid), signal).expect("it lives");
+            }
+        }
+    });
+    let progress = Progress::new(move |event| hurt(event));
+    let cancel = CancellationToken::new();
+    let import = setup.target.import(&setup.request(), &Journal::none(), &progress, &cancel).await;
+    let error = import.expect_err("the connection broke");
+    Some((sshd, setup, error, begun.elapsed()))
+}
+
+const LARGE: u64 = 256 << 20;
+
+/// Random bytes, so that sending them takes a moment.
+fn large(path: &Path) {
+    let mut bytes =
+        std::io::Read::take(std::fs::File::open("/dev/urandom").expect("opened"), LARGE);
+    std::io::copy(&mut bytes, &mut std::fs::File::create(path).expect("created")).expect("copied");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_in_an_upload_is_told_and_nothing_is_left() {
+    let Some((_sshd, setup, error, _)) = disturbed(Signal::SIGKILL).await else { return };
+    assert!(matches!(error, Error::ConnectionLost { .. }), "{}", chain(&error));
+    assert!(error.hint().expect("a hint").contains("run it again"));
+    setup.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_connection_that_falls_silent_is_given_up_and_nothing_is_left() {
+    let Some((_sshd, setup, error, took)) = disturbed(Signal::SIGSTOP).await else { return };
+    assert!(matches!(error, Error::ConnectionLost { .. }), "{}", chain(&error));
+    assert!(took < Duration::from_secs(120), "{took:?}");
+    setup.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_pool_without_room_is_refused_before_a_byte_is_sent() {
+    let Some(sshd) = Sshd::start() else { return };
+    let Some(mut setup) = Setup::at(&sshd.open_uri(), Transfer::Auto).await else { return };
+    let Some(_mount) = small_file_system(&setup) else { return };
+    setup.disks.0[0].path = setup.dir.path().join("large.raw");
+    setup.disks.0[0].format = DiskFormat::Raw;
+    large(&setup.disks.0[0].path);
+    setup.disks.0[0].capacity = hyperexport::model::ByteSize(LARGE);
+    let pool = setup.make_pool();
+    pool.create(0).expect("started");
+    let error = setup.import().await.expect_err("no room");
+    assert!(matches!(error, Error::NoSpace { .. }), "{}", chain(&error));
+    assert_eq!(setup.names.domains(), [""; 0]);
+    assert_eq!(pool.list_all_volumes(0).expect("listed").len(), 1, "lost+found alone");
+    pool.destroy().expect("stopped");
+}
+
+/// A file system of 64 MiB where the pool will be.
+fn small_file_system(setup: &Setup) -> Option<Mount> {
+    let file = setup.dir.path().join("small.ext4");
+    std::fs::File::create(&file).and_then(|file| file.set_len(64 << 20)).expect("made");
+    let dir = setup.pool_dir();
+    std::fs::create_dir_all(&dir).expect("made");
+    let (file, at) = (file.to_str().expect("UTF-8"), dir.to_str().expect("UTF-8"));
+    support::import::run("mkfs.ext4", &["-q", file]);
+    let mounted = std::process::Command::new("mount").args(["-o", "loop", file, at]).output();
+    let mounted = mounted.expect("mount runs");
+    if !mounted.status.success() {
+        libvirtd::skip(&format!("no loop mounts: {}", String::from_utf8_lossy(&mounted.stderr)));
+        return None;
+    }
+    Some(Mount(at.to_owned()))
+}
+
+/// Unmounts at its end.
+struct Mount(String);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let ended = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(ended.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
 }

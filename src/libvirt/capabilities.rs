@@ -13,9 +13,9 @@ use super::{Error, Target, bridges, kvm, xml};
 const ARCH: &str = "x86_64";
 
 impl Target {
-    /// Asks libvirt what the host can do, and proves KVM where the daemon is on this machine:
-    /// libvirt lists KVM when `/dev/kvm` opens, even where it runs no guest. A remote host is
-    /// believed.
+    /// Asks libvirt what the host can do, and has it prove KVM, which libvirt lists when `/dev/kvm`
+    /// opens, even where it runs no guest: by its emulator on this machine, by an empty transient
+    /// domain on another.
     ///
     /// # Errors
     /// [`Error::Call`] or [`Error::Xml`] when libvirt does not answer properly.
@@ -27,7 +27,10 @@ impl Target {
         let kvm_runs = match platforms.iter().find(|p| p.domain_type == DomainType::Kvm) {
             None => false,
             Some(platform) if local => kvm::runs(platform).await,
-            Some(_) => true,
+            Some(platform) => {
+                let platform = platform.clone();
+                self.call(move |connect| Ok(kvm::runs_there(connect, ARCH, &platform))).await?
+            }
         };
         Ok(HostCapabilities { arch: ARCH.to_owned(), platforms, kvm_runs, bridges })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
 
-use super::{Error, ssh, uri};
+use super::{Error, events, ssh, uri};
 
 /// Where libvirt is and how to use it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Settings {
     pub uri: String,
     /// How disks get into a pool.
     pub transfer: Transfer,
+    /// Whether volumes are read back and their sums compared with those of the images.
+    pub verify: bool,
 }
 
 /// How disks get into a pool.
@@ -48,11 +50,15 @@ impl Target {
         uri::check(&settings.uri)?;
         // Else libvirt prints every error to standard error by itself.
         virt::error::clear_error_callback();
+        events::start();
         let uri = ssh::in_batch_mode(&settings.uri).into_owned();
         let opened = tokio::task::spawn_blocking(move || Connect::open(Some(&uri)))
             .await
             .map_err(Error::Task)?;
         let connect = opened.map_err(|error| refused(settings.uri.clone(), error))?;
+        if !uri::is_local(&settings.uri) {
+            events::keep_alive(&connect);
+        }
         Ok(Self { connect: Arc::new(connect), settings: settings.clone() })
     }
 
@@ -61,8 +67,29 @@ impl Target {
         &self,
         act: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let connect = Arc::clone(&self.connect);
-        tokio::task::spawn_blocking(move || act(&connect)).await.map_err(Error::Task)?
+        let (connect, uri) = (Arc::clone(&self.connect), self.settings.uri.clone());
+        let work = move || {
+            act(&connect).map_err(|error| match connect.is_alive() {
+                Ok(true) => error,
+                // Whatever the call said, this is why.
+                _ => Error::ConnectionLost { uri, source: Box::new(error) },
+            })
+        };
+        tokio::task::spawn_blocking(work).await.map_err(Error::Task)?
+    }
+
+    /// This connection, or a new one where it was lost. The new one may fail as well: then the old
+    /// one says so.
+    pub(super) async fn revived(&self, lost: bool) -> Self {
+        match lost {
+            true => Self::connect(&self.settings).await.unwrap_or_else(|_| self.clone()),
+            false => self.clone(),
+        }
+    }
+
+    /// Whether volumes are read back.
+    pub(super) fn verifies(&self) -> bool {
+        self.settings.verify
     }
 
     /// Which daemon it is.

@@ -48,6 +48,14 @@ pub enum Error {
         /// What libvirt said.
         source: Cause,
     },
+    /// The daemon, or the way to it, is gone.
+    #[error("the connection to {uri} was lost")]
+    ConnectionLost {
+        /// Where.
+        uri: String,
+        /// What failed by it.
+        source: Box<Error>,
+    },
     /// Any other call that libvirt refused.
     #[error("{act}")]
     Call {
@@ -246,6 +254,9 @@ impl Error {
             Self::Unreachable { uri, source } => {
                 ssh::hint(uri, source.0.message()).unwrap_or_else(|| unreachable_hint(uri))
             }
+            Self::ConnectionLost { .. } => "look after the network and the daemon (its log says \
+                whether it died), and run it again: what was left there goes then"
+                .to_owned(),
             Self::PermissionDenied { uri, .. } => denied_hint(uri),
             Self::Plan(error) => return error.hint(),
             Self::DomainExists { .. } => "give another name with --libvirt-name, or remove the \

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::PlannedDisk;
-use crate::model::{ByteSize, DiskId};
+use crate::model::{ByteSize, DiskId, Sha256Digest};
 use crate::progress::Progress;
 
 use super::define::Definition;
@@ -68,6 +68,9 @@ pub struct RegisteredVolume {
     pub capacity: ByteSize,
     /// Whether it was made for this; else the image lay in the pool already.
     pub created: bool,
+    /// Sum of its content, where it was read back and found to be that of the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256Digest>,
 }
 
 impl Target {
@@ -201,12 +204,18 @@ impl Target {
             let (target, filling) = (place.clone(), filling.clone());
             self.call(move |connect| volume::fill(connect, &target, &volume, &filling)).await?;
         }
-        let named = wanted.iter().map(|volume| Named::new(volume, in_place(volume))).collect();
-        let target = place.clone();
+        let named: Vec<Named> =
+            wanted.iter().map(|volume| Named::new(volume, in_place(volume))).collect();
+        let (target, verify, filling) = (place.clone(), self.verifies(), filling.clone());
         self.call(move |connect| {
             let handle = pool::open(connect, &target.pool)?;
             pool::refresh(&handle, &target.pool)?;
-            register_all(connect, &target, named)
+            let images: Vec<_> = named.iter().map(|named| named.wanted.image.clone()).collect();
+            let mut volumes = register_all(connect, &target, named)?;
+            for (volume, image) in volumes.iter_mut().zip(images).filter(|_| verify) {
+                volume.sha256 = Some(volume::verify(connect, &target, volume, &image, &filling)?);
+            }
+            Ok(volumes)
         })
         .await
     }
@@ -239,6 +248,7 @@ fn register_all(
             name: volume.name,
             capacity: volume.wanted.capacity,
             created: volume.created,
+            sha256: None,
         })
     };
     volumes.into_iter().map(register).collect()

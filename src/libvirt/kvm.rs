@@ -3,17 +3,25 @@
 //! There are hosts whose `/dev/kvm` opens and whose libvirt lists KVM, and yet every guest hangs
 //! or QEMU aborts: paravirtual or nested KVM. So QEMU is asked for a proof: its firmware finds no
 //! disk, gives up after a second and reboots, and that reboot, which only a running guest can ask
-//! for, ends QEMU with status 0.
+//! for, ends QEMU with status 0. On another machine libvirt runs it for us, as a transient domain
+//! that ends with that reboot.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use virt::connect::Connect;
+use virt::sys;
 
 use crate::child::{Limits, Program, run};
 use crate::domain::{DomainType, Platform};
 
+use super::xml::probe;
+use super::{Error, define, trial, xml};
+
 /// A guest that runs needs less than a second; a hanging one is given up soon enough.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a domain far away is looked for.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Whether a guest runs on `platform`. No proof is no.
 pub(super) async fn runs(platform: &Platform) -> bool {
@@ -46,6 +54,33 @@ pub(super) async fn runs(platform: &Platform) -> bool {
             false
         }
     }
+}
+
+/// The same on the daemon's machine. Blocks.
+pub(super) fn runs_there(connect: &Connect, arch: &str, platform: &Platform) -> bool {
+    prove(connect, arch, platform).unwrap_or_else(|error| {
+        tracing::debug!(%error, "KVM is listed but could not be proven");
+        false
+    })
+}
+
+fn prove(connect: &Connect, arch: &str, platform: &Platform) -> Result<bool, Error> {
+    let uuid = define::fresh_uuid()?;
+    let name = format!("{}{uuid}", trial::PREFIX);
+    let text = xml::write("domain", &probe::Domain::new(&name, &uuid, arch, platform))
+        .map_err(|source| Error::Xml { what: format!("domain '{name}'"), source })?;
+    // Ends with this connection, so that a run that is killed leaves none.
+    let domain = connect
+        .create_domain_xml(&text, sys::VIR_DOMAIN_START_AUTODESTROY)
+        .map_err(Error::call("start an empty domain"))?;
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if connect.lookup_domain_by_uuid_string(&uuid).is_err() {
+            return Ok(true);
+        }
+        std::thread::sleep(LOOK);
+    }
+    domain.destroy().map(|()| false).map_err(Error::call("stop an empty domain"))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod copy;
 mod define;
 mod download;
 mod error;
+mod events;
 mod extents;
 mod import;
 mod kvm;

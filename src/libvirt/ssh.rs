@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use url::Url;
 
-/// Where somebody else is asked nothing: the transport that starts the program `ssh`.
+/// The URL, where its transport starts the program `ssh`.
 fn parse(uri: &str) -> Option<Url> {
     Url::parse(uri).ok().filter(|url| url.scheme().ends_with("+ssh"))
 }

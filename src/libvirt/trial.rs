@@ -8,7 +8,7 @@ use super::request::{ImportRequest, WantedVolume};
 use super::{Cause, Error, Target, define, domain_xml};
 
 /// Names of such domains begin so and end with their own UUID: by that alone they are known.
-const PREFIX: &str = "hyperexport-trial-";
+pub(super) const PREFIX: &str = "hyperexport-trial-";
 
 impl Target {
     /// Has libvirt accept the domain that [`Self::import`] would define, and forget it. Takes away

@@ -75,7 +75,8 @@ impl Unwind {
 impl Target {
     /// Takes everything back and returns `error`, with what could not be taken back.
     pub(super) async fn unwind(&self, unwind: Unwind, error: Error) -> Error {
-        let undone = self.call(move |connect| Ok(undo_all(connect, unwind.steps()))).await;
+        let target = self.revived(matches!(error, Error::ConnectionLost { .. })).await;
+        let undone = target.call(move |connect| Ok(undo_all(connect, unwind.steps()))).await;
         let left = undone.unwrap_or_else(|error| vec![error.to_string()]);
         if left.is_empty() { error } else { Error::NotUndone { left, source: Box::new(error) } }
     }

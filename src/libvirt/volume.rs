@@ -9,14 +9,16 @@ use virt::error::ErrorNumber;
 use virt::storage_vol::StorageVol;
 use virt::sys;
 
+use crate::model::Sha256Digest;
 use crate::progress::{Progress, Task, Unit};
 
+use super::import::RegisteredVolume;
 use super::pool::Place;
 use super::request::WantedVolume;
 use super::undo::Undo;
 use super::unwind::Unwind;
 use super::xml::storage::Volume;
-use super::{Error, copy, pool, upload, xml};
+use super::{Error, copy, download, pool, upload, xml};
 
 /// The tools and rules for filling a volume.
 #[derive(Clone)]
@@ -143,6 +145,28 @@ pub(super) fn register(
         return Err(differs(format!("{} of {len} bytes arrived", info.allocation)));
     }
     volume.path().map_err(call("find"))
+}
+
+/// Reads a volume back; its sum, which is that of its image.
+pub(super) fn verify(
+    connect: &Connect,
+    place: &Place,
+    volume: &RegisteredVolume,
+    image: &Path,
+    filling: &Filling,
+) -> Result<Sha256Digest, Error> {
+    let name = &volume.name;
+    let differs =
+        |problem: &str| Error::VolumeDiffers { name: name.clone(), problem: problem.to_owned() };
+    let handle = look_up(connect, place, name)?.ok_or_else(|| differs("it is gone"))?;
+    let size = file_size(image)?;
+    let task = filling.progress.task(format!("verify {}", volume.disk), Some(size), Unit::Bytes);
+    let found = download::sum(connect, &handle, &task, &filling.cancel)?;
+    if found == download::sum_of_file(image)? {
+        Ok(found)
+    } else {
+        Err(differs("its content is not that of the image"))
+    }
 }
 
 fn file_size(image: &Path) -> Result<u64, Error> {

@@ -33,6 +33,9 @@ pub struct LibvirtArgs {
     /// Make the pool over this folder if there is none of that name
     #[arg(long, value_name = "DIR")]
     pub libvirt_pool_path: Option<PathBuf>,
+    /// Read every volume back and compare its sum with that of the image
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
+    pub verify_upload: bool,
     /// Run the domain on KVM or on emulation (auto: what the host can do)
     #[arg(long, value_name = "TYPE", default_value = "auto")]
     pub libvirt_domain_type: DomainTypeArg,
@@ -70,6 +73,7 @@ impl LibvirtArgs {
             settings: libvirt::Settings {
                 uri: self.libvirt_uri.clone(),
                 transfer: libvirt::Transfer::Auto,
+                verify: self.verify_upload,
             },
             name: self.libvirt_name.clone(),
             autostart: self.libvirt_autostart,

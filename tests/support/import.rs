@@ -120,7 +120,7 @@ impl Setup {
         if !tokio::task::spawn_blocking(libvirtd::available).await.expect("no panic") {
             return None;
         }
-        let settings = Settings { uri: uri.to_owned(), transfer };
+        let settings = Settings { uri: uri.to_owned(), transfer, ..Settings::default() };
         let target = Target::connect(&settings).await.expect("the daemon answers");
         let host = target.capabilities().await.expect("the daemon knows");
         let names = Names::new();

@@ -64,8 +64,8 @@ impl Sshd {
         let at = |name: &str| self.dir.path().join(name).display().to_string();
         let wrapper = at(&format!("ssh-{known}"));
         let script = format!(
-            "#!/bin/sh\necho \"$@\" >> {}\nexec ssh -F none -o IdentitiesOnly=yes \
-             -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile={} \"$@\"\n",
+            "#!/bin/sh\necho \"$@\" >> {0}\necho $$ >> {0}.pids\nexec ssh -F none -o IdentitiesOnly=yes \
+             -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile={1} \"$@\"\n",
             at("arguments"),
             at(known),
         );
@@ -73,6 +73,17 @@ impl Sshd {
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("set");
         let port = self.port;
         format!("qemu+ssh://root@127.0.0.1:{port}/system?keyfile={}&command={wrapper}", at(key))
+    }
+
+    /// A URI by which libvirt lets the user in.
+    pub fn open_uri(&self) -> String {
+        self.uri("user", "known")
+    }
+
+    /// Process ids of the `ssh` that were started, those that have ended included.
+    pub fn clients(&self) -> Vec<i32> {
+        let pids = fs::read_to_string(self.dir.path().join("arguments.pids"));
+        pids.expect("ssh was called").lines().map(|pid| pid.parse().expect("a number")).collect()
     }
 
     /// What the `ssh` of a URI was called with so far.

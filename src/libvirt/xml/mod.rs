@@ -8,6 +8,7 @@ pub(super) mod features;
 pub(super) mod from_spec;
 pub(super) mod interfaces;
 pub(super) mod metadata;
+pub(super) mod probe;
 pub(super) mod profile;
 pub(super) mod snapshot;
 pub(super) mod sources;
