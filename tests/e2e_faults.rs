@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::Read;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -154,4 +154,42 @@ fn a_broken_stream_fails_and_leaves_nothing() {
     job.faults(&json!({}));
     job.run("web01", &["--manifest"]).expect(0);
     assert_exported(&job);
+}
+
+/// Runs with a file system of `kib` KiB at the output directory, and lists at the end of standard
+/// error what was left there; none where no file system can be mounted.
+#[allow(clippy::print_stdout, reason = "says why a test is skipped")]
+fn run_on_small_disk(job: &Job, kib: u32, args: &[&str]) -> Option<Ended> {
+    std::fs::create_dir_all(job.output()).expect("made");
+    let small = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c"]);
+        let mount = format!("mount -t tmpfs -o size={kib}k tmpfs \"$0\"");
+        command.arg(format!("{mount} && {script}")).arg(job.output());
+        command
+    };
+    if !small("true").status().is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "unshare and mount do not work");
+        println!("skipped: a small file system needs unshare and mount");
+        return None;
+    }
+    let inner = job.command("web01", args);
+    let script = "\"$@\"; code=$?; echo left: $(ls -A \"$0\") >&2; exit $code";
+    let mut command = small(script);
+    command.arg(inner.get_program()).args(inner.get_args()).current_dir(job.dir.path());
+    Some(Ended::from(command.output().expect("it runs")))
+}
+
+#[test]
+fn a_disk_that_fills_up_is_foretold_and_leaves_nothing() {
+    let Some(job) = job() else { return };
+    let Some(ended) = run_on_small_disk(&job, 1024, &["--manifest"]) else { return };
+    let ended = ended.expect(1);
+    ended.said("may need up to 16.0 MiB");
+    ended.said("No space left on device");
+    ended.said("free some space, or choose another --output");
+    assert!(ended.stderr.ends_with("left:\n"), "{}", ended.stderr);
+    job.assert_source_is_free();
+    let requests = job.state()["nfc"].as_array().map_or(0, Vec::len);
+    assert_eq!(requests, 1, "a full disk is no reason to try again");
 }

@@ -57,7 +57,8 @@ pub fn write(manifest: &Manifest, path: &Path, overwrite: Overwrite) -> Result<(
     let failed = |source: io::Error| Error::Write { path: path.to_owned(), source };
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
-        .prefix(".manifest-")
+        // The prefix by which the next run finds what a killed one left.
+        .prefix(".hyperexport-tmp-")
         .permissions(fs::Permissions::from_mode(0o644))
         .tempfile_in(folder)
         .map_err(failed)?;

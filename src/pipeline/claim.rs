@@ -26,6 +26,8 @@ use crate::exporter::WholeDisk;
 const MARKER: &str = ".hyperexport-run";
 /// Beginning of the names of the converter's work folders.
 const WORK_PREFIX: &str = ".hyperexport-work-";
+/// Beginning of the names of files that are written before they get their names.
+const FILE_PREFIX: &str = ".hyperexport-tmp-";
 /// Longest marker read, in bytes.
 const LONGEST_MARKER: u64 = 1 << 20;
 
@@ -161,9 +163,11 @@ impl Claim {
         let entries = fs::read_dir(&self.directory)
             .map_err(|source| Error::Io { path: self.directory.clone(), source })?;
         for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(WORK_PREFIX) {
-                let path = entry.path();
+            let (name, path) = (entry.file_name(), entry.path());
+            if name.to_string_lossy().starts_with(WORK_PREFIX) {
                 fs::remove_dir_all(&path).map_err(|source| Error::Io { path, source })?;
+            } else if name.to_string_lossy().starts_with(FILE_PREFIX) {
+                remove_if_there(&path)?;
             }
         }
         Ok(())
@@ -291,6 +295,7 @@ mod tests {
             fs::write(path(name), name).expect("write");
         }
         fs::create_dir(path(".hyperexport-work-x1")).expect("mkdir");
+        fs::write(path(".hyperexport-tmp-x2"), "half a manifest").expect("write");
 
         assert_eq!(Claim::leftovers(directory.path()).expect("readable").len(), 3);
         let mut next = Claim::take(directory.path()).expect("free");
