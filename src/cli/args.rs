@@ -41,6 +41,10 @@ pub enum Command {
     Convert(ConvertArgs),
     /// Define a domain from an export that is already converted
     Define(DefineArgs),
+    /// Write down what `define` would make, to the last character
+    Plan(PlanArgs),
+    /// Do what a plan says and nothing else
+    Apply(ApplyArgs),
     /// Take back what a run made in libvirt; the export stays
     Undo(UndoArgs),
 }
@@ -120,6 +124,34 @@ pub struct DefineArgs {
     /// Run flags.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// `hyperexport plan …`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The manifest of the export
+    #[arg(long, value_name = "FILE", help_heading = "Export")]
+    pub manifest: PathBuf,
+    /// Where the plan goes; never over a file that is there
+    #[arg(long, value_name = "FILE", help_heading = "Export")]
+    pub plan: PathBuf,
+    /// Target flags.
+    #[command(flatten)]
+    pub target: LibvirtArgs,
+    /// Output flags.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `hyperexport apply …`
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The plan
+    #[arg(value_name = "PLAN")]
+    pub plan: PathBuf,
+    /// Output flags.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// `hyperexport undo …`

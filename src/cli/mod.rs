@@ -7,6 +7,7 @@ mod define;
 mod exit;
 mod export;
 mod list;
+mod plan;
 mod render;
 mod undo;
 
@@ -41,6 +42,8 @@ pub fn main() -> ExitCode {
         Some(Command::Convert(args)) => convert::run(&args, &environment),
         Some(Command::Define(args)) => define::run(&args),
         Some(Command::Undo(args)) => undo::run(&args),
+        Some(Command::Plan(args)) => plan::plan(&args),
+        Some(Command::Apply(args)) => plan::apply(&args),
     };
     exit.unwrap_or_else(|error| tell_error(&error)).into()
 }

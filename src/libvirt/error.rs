@@ -78,6 +78,12 @@ pub enum Error {
     /// The plan breaks a rule.
     #[error("plan the domain")]
     Plan(#[source] domain::Error),
+    /// Something would be made otherwise than it was planned.
+    #[error("follow the plan: {}", .differences.join("; "))]
+    PlanChanged {
+        /// What differs.
+        differences: Vec<String>,
+    },
     /// The name is taken.
     #[error("domain '{name}' exists already")]
     DomainExists {
@@ -288,6 +294,9 @@ impl Error {
                 "nothing was changed; what libvirt refuses comes from the VM's hardware or from an \
                  option --libvirt-…; where it is a disk controller, try --disk-bus sata"
                     .to_owned()
+            }
+            Self::PlanChanged { .. } => {
+                "look what changed, and write the plan anew: hyperexport plan".to_owned()
             }
             Self::Running { name } => format!("shut it down first: 'virsh shutdown {name}'"),
             Self::NotSeen { name, .. } | Self::GuestStopped { name, .. } => {

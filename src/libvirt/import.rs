@@ -118,10 +118,17 @@ impl Target {
             .map(|(wanted, volume)| wanted.planned(volume.path.clone()))
             .collect();
         let spec = request.plan(&planned)?;
-        let uuid = define::fresh_uuid()?;
+        let uuid = match request.exactly {
+            Some(draft) => draft.uuid.clone(),
+            None => define::fresh_uuid()?,
+        };
+        let xml = domain_xml(&spec, &uuid)?;
+        if request.exactly.is_some_and(|draft| draft.xml != xml) {
+            return Err(Error::PlanChanged { differences: vec!["the domain's XML".to_owned()] });
+        }
         let definition = Definition {
             name: spec.name.clone(),
-            xml: domain_xml(&spec, &uuid)?,
+            xml,
             uuid: uuid.clone(),
             autostart: request.autostart,
         };

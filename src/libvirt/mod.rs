@@ -12,6 +12,7 @@ mod console;
 mod copy;
 mod define;
 mod download;
+mod draft;
 mod error;
 mod events;
 mod extents;
@@ -37,6 +38,7 @@ mod xml;
 
 pub use capabilities::platform;
 pub use connection::{Settings, Target, Transfer};
+pub use draft::{Draft, DraftPool, DraftVolume};
 pub use error::{Cause, Error};
 pub use import::{DefinedDomain, RegisteredVolume};
 pub use own_profile::own_profile;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::domain::{DomainSpec, HostCapabilities, PlanOptions, PlannedDisk, plan, volume_name};
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, SourceVm};
 
-use super::{Error, extents, profile};
+use super::{Draft, Error, extents, profile};
 
 /// A VM to be taken in. The same value serves [`Target::preflight`](super::Target::preflight),
 /// when the images are still expected, and [`Target::import`](super::Target::import).
@@ -27,6 +27,8 @@ pub struct ImportRequest<'a> {
     pub autostart: bool,
     /// What is done with the domain once it is defined.
     pub after: &'a AfterDefine,
+    /// What is to be made, to the last character; anything else is refused.
+    pub exactly: Option<&'a Draft>,
 }
 
 /// What belongs to an import beyond the definition; when it fails, all is taken back.

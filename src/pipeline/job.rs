@@ -65,6 +65,8 @@ pub struct Target {
     pub hardware: domain::Hardware,
     /// What belongs to the import beyond the definition.
     pub after: libvirt::AfterDefine,
+    /// What is to be made, to the last character; anything else is refused.
+    pub exactly: Option<libvirt::Draft>,
     /// Whether the domain is started, and how.
     pub start: Option<Start>,
 }

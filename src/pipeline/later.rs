@@ -177,7 +177,7 @@ pub async fn define(
 }
 
 /// Reads the manifest and begins a report about it.
-fn open<'a>(
+pub(super) fn open<'a>(
     path: &Path,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
@@ -211,7 +211,7 @@ fn open<'a>(
 }
 
 /// What `define` needs: converted disks that are there, and a host that will take them.
-async fn check(
+pub(super) async fn check(
     manifest: &Manifest,
     output: &Path,
     (target, dry_run): (&Target, bool),

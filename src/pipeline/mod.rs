@@ -12,6 +12,7 @@
 //! domain.
 
 mod claim;
+mod draft;
 mod earlier;
 mod job;
 mod journal;
@@ -26,6 +27,7 @@ mod summary;
 mod target;
 mod undo;
 
+pub use draft::{Asked, Plan, apply, draft};
 pub use job::{Job, Start, Target};
 pub use later::{convert, define};
 pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus, chain};

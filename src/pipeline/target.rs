@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::job::Target;
 use crate::domain::{HostCapabilities, PlanOptions};
-use crate::libvirt::{self, DefinedDomain, Error, ImportRequest, Journal, PoolChoice};
+use crate::libvirt::{self, DefinedDomain, Draft, Error, ImportRequest, Journal, PoolChoice};
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, SourceVm, Warning};
 use crate::progress::Progress;
 
@@ -24,10 +24,25 @@ pub async fn preflight(
     let host = Host::connect(target).await?;
     let request = host.request(target, vm, disks);
     let warnings = host.connection.preflight(&request).await?;
+    if let Some(plan) = &target.exactly {
+        let differences = plan.differences(&host.connection.draft(&request).await?);
+        if !differences.is_empty() {
+            return Err(Error::PlanChanged { differences });
+        }
+    }
     if !dry_run {
         host.connection.rehearse(&request).await?;
     }
     Ok(warnings)
+}
+
+/// What the target would make of the VM.
+///
+/// # Errors
+/// The first refusal.
+pub async fn draft(target: &Target, vm: &SourceVm, disks: &ConvertedDisks) -> Result<Draft, Error> {
+    let host = Host::connect(target).await?;
+    host.connection.draft(&host.request(target, vm, disks)).await
 }
 
 /// Gives the VM to the target.
@@ -105,6 +120,7 @@ impl Host {
             pool: &self.pool,
             autostart: target.autostart,
             after: &target.after,
+            exactly: target.exactly.as_ref(),
         }
     }
 }

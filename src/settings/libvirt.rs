@@ -88,6 +88,7 @@ impl LibvirtArgs {
             hardware: self.hardware.resolve()?,
             after: self.after.import(),
             start: self.after.start(),
+            exactly: None,
         })
     }
 }

@@ -174,6 +174,7 @@ impl Setup {
             pool: &self.pool,
             autostart: self.autostart,
             after: &self.after,
+            exactly: None,
         }
     }
 

@@ -1,0 +1,92 @@
+//! `hyperexport plan` and `hyperexport apply`.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use clap::FromArgMatches;
+
+use super::args::{ApplyArgs, PlanArgs};
+use super::{Exit, block_on, print_line, tell, tell_report};
+use crate::pipeline::{self, Asked, Plan};
+use crate::settings::{Error, LibvirtArgs};
+
+/// Writes a plan.
+///
+/// # Errors
+/// A command line that cannot be meant, or a plan that cannot be written.
+pub fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
+    let target = args.target.resolve()?;
+    let arguments = words()?;
+    let directory = std::env::current_dir().context("find the current folder")?;
+    let asked = Asked { arguments, directory };
+    block_on(&args.output, |_, cancel| async move {
+        let plan = match pipeline::draft(&args.manifest, &target, asked, &cancel).await {
+            Ok(plan) => plan,
+            Err(failure) => {
+                tell(&format!("{}: {}", failure.stage, failure.message), failure.hint.as_deref());
+                return Ok(Exit::Refused);
+            }
+        };
+        let text = serde_json::to_string_pretty(&plan)?;
+        write(&args.plan, &text).with_context(|| format!("write {}", args.plan.display()))?;
+        if args.output.json {
+            print_line(&text)?;
+        } else if !args.output.quiet {
+            for warning in &plan.warnings {
+                print_line(&format!("warning: {}", warning.message))?;
+            }
+            plan.steps.iter().try_for_each(|step| print_line(step))?;
+            print_line(&format!("planned    do it: hyperexport apply {}", args.plan.display()))?;
+        }
+        Ok(Exit::Done)
+    })
+}
+
+/// Does what a plan says.
+///
+/// # Errors
+/// A plan that cannot be read, or a result that cannot be printed.
+pub fn apply(args: &ApplyArgs) -> anyhow::Result<Exit> {
+    let path = args.plan.display();
+    let text = fs::read_to_string(&args.plan)
+        .map_err(|error| Error::Invalid(format!("read the plan {path}: {error}")))?;
+    let plan: Plan = serde_json::from_str(&text)
+        .map_err(|error| Error::Invalid(format!("{path} is no plan: {error}")))?;
+    // Relative paths among the words were meant from there.
+    std::env::set_current_dir(&plan.directory)
+        .map_err(|error| Error::Invalid(format!("enter {}: {error}", plan.directory.display())))?;
+    let target = target(&plan.arguments)?.resolve()?;
+    block_on(&args.output, |renderer, cancel| async move {
+        let report = pipeline::apply(&plan, &target, &renderer.progress(), &cancel).await;
+        tell_report(&report, &args.output, true)
+    })
+}
+
+/// The command line after `hyperexport plan`, for a file of text.
+fn words() -> Result<Vec<String>, Error> {
+    let word = |word: std::ffi::OsString| {
+        let odd = |word| Error::Invalid(format!("{word:?} is no text, which a plan is made of"));
+        word.into_string().map_err(odd)
+    };
+    std::env::args_os().skip(2).map(word).collect()
+}
+
+/// The flags about the target among the words that a plan was asked for with.
+fn target(arguments: &[String]) -> Result<LibvirtArgs, Error> {
+    let command = super::args::command();
+    let broken = |error: clap::Error| Error::Invalid(format!("the plan's arguments: {error}"));
+    let words = ["hyperexport", "plan"].into_iter().chain(arguments.iter().map(String::as_str));
+    let parsed = command.try_get_matches_from(words).map_err(broken)?;
+    let plan = parsed.subcommand_matches("plan");
+    let plan = plan.ok_or_else(|| Error::Invalid("the plan has no arguments".to_owned()))?;
+    LibvirtArgs::from_arg_matches(plan).map_err(broken)
+}
+
+/// Never over another file.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}

@@ -1,0 +1,112 @@
+//! `hyperexport plan` and `apply`: what a definition would make, written down; and that made,
+//! nothing else.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::job::Target;
+use super::later;
+use super::plan;
+use super::report::{Failure, Outcome, RunReport};
+use super::stages::{Ledger, Stopped};
+use super::target;
+use crate::libvirt::Draft;
+use crate::model::{Stage, Warning};
+use crate::progress::Progress;
+
+/// Version of the file's form.
+const VERSION: u32 = 1;
+
+/// A plan as a file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// Version of its form: 1.
+    pub hyperexport_plan: u32,
+    /// Version of hyperexport that wrote it.
+    pub hyperexport_version: String,
+    /// When it was written.
+    pub written_at: jiff::Timestamp,
+    /// Absolute path of the export's manifest.
+    pub manifest: PathBuf,
+    /// The command line's words about the target, and the folder that they were given in.
+    pub arguments: Vec<String>,
+    /// That folder.
+    pub directory: PathBuf,
+    /// What will be done, line by line.
+    pub steps: Vec<String>,
+    /// What will be made.
+    pub draft: Draft,
+    /// What is less than well.
+    pub warnings: Vec<Warning>,
+}
+
+/// How the target was asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The command line's words.
+    pub arguments: Vec<String>,
+    /// The folder that they were given in.
+    pub directory: PathBuf,
+}
+
+/// Writes down what `define` would make. Nothing changes on the target.
+///
+/// # Errors
+/// The first refusal.
+pub async fn draft(
+    manifest: &Path,
+    target: &Target,
+    asked: Asked,
+    cancel: &CancellationToken,
+) -> Result<Plan, Failure> {
+    let progress = Progress::none();
+    let (mut ledger, opened) = later::open(manifest, &progress, cancel);
+    let Some((read, output)) = opened else { return Err(first(&mut ledger)) };
+    let (disks, warnings) = later::check(&read, &output, (target, true), cancel)
+        .await
+        .map_err(|stopped| stopped.failure)?;
+    let vm = read.source_vm();
+    let draft = target::draft(target, &vm, &disks).await.map_err(refused)?;
+    Ok(Plan {
+        hyperexport_plan: VERSION,
+        hyperexport_version: env!("CARGO_PKG_VERSION").to_owned(),
+        written_at: jiff::Timestamp::now(),
+        manifest: ledger.report.manifest.take().unwrap_or_else(|| manifest.to_owned()),
+        arguments: asked.arguments,
+        directory: asked.directory,
+        steps: plan::definition(&vm, target),
+        draft,
+        warnings,
+    })
+}
+
+/// Does what a plan says, unless something would be made otherwise by now.
+pub async fn apply(
+    plan: &Plan,
+    target: &Target,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> RunReport {
+    let target = Target { exactly: Some(plan.draft.clone()), ..target.clone() };
+    if plan.hyperexport_plan != VERSION {
+        let mut report = RunReport::begin(&plan.draft.name, &plan.directory);
+        let text = format!("the plan has the form {}, not {VERSION}", plan.hyperexport_plan);
+        let stopped = Stopped::because(Stage::Preflight, text, "write it anew: hyperexport plan");
+        report.errors.push(stopped.failure);
+        return report.finish(Outcome::Refused);
+    }
+    later::define(&plan.manifest, &target, false, progress, cancel).await
+}
+
+fn first(ledger: &mut Ledger<'_>) -> Failure {
+    let failure = ledger.report.errors.pop();
+    failure.unwrap_or_else(|| {
+        Stopped::because(Stage::Manifest, "the manifest cannot be used", "export again").failure
+    })
+}
+
+fn refused(error: crate::libvirt::Error) -> Failure {
+    Failure::new(Stage::Preflight, &error, error.hint())
+}
