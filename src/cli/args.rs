@@ -40,9 +40,9 @@ pub enum Command {
     /// Convert the disks of an export that is already there
     Convert(ConvertArgs),
     /// Define a domain from an export that is already converted
-    Define(DefineArgs),
+    Define(Box<DefineArgs>),
     /// Write down what `define` would make, to the last character
-    Plan(PlanArgs),
+    Plan(Box<PlanArgs>),
     /// Do what a plan says and nothing else
     Apply(ApplyArgs),
     /// Take back what a run made in libvirt; the export stays

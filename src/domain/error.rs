@@ -104,6 +104,46 @@ pub enum Error {
         /// What there is.
         existing: Vec<String>,
     },
+    /// No network of that name.
+    #[error("network '{network}' does not exist on the host")]
+    NoNetwork {
+        /// What was asked for.
+        network: String,
+        /// What there is.
+        existing: Vec<String>,
+    },
+    /// A network that a domain could not start with.
+    #[error("network '{network}' is not started")]
+    NetworkInactive {
+        /// Its name.
+        network: String,
+    },
+    /// Nothing that may be a bridge of Open vSwitch has that name.
+    #[error("Open vSwitch bridge '{bridge}' does not exist on the host")]
+    NoSwitch {
+        /// What was asked for.
+        bridge: String,
+        /// What there is.
+        existing: Vec<String>,
+    },
+    /// A VLAN on a bridge that does not tag.
+    #[error("bridge '{bridge}' cannot tag the frames of VLAN {vlan}")]
+    NoVlans {
+        /// The bridge.
+        bridge: String,
+        /// The VLAN.
+        vlan: u16,
+    },
+    /// Two network interfaces of one address.
+    #[error("MAC address {mac} is that of {first} and of {second}")]
+    DuplicateMac {
+        /// The address.
+        mac: String,
+        /// One interface.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// A MAC address that no network interface may have.
     #[error("MAC address {mac} of {nic} is a multicast address")]
     MulticastMac {
@@ -180,8 +220,32 @@ impl Error {
                     .to_owned()
             }
             Self::NoBridge { existing, .. } => {
-                format!("use --libvirt-bridge with one of: {}", existing.join(", "))
+                format!(
+                    "use --libvirt-bridge or --network-map with one of: {}",
+                    existing.join(", ")
+                )
             }
+            Self::NoNetwork { existing, .. } if existing.is_empty() => {
+                "the host has no libvirt network: map to a bridge instead".to_owned()
+            }
+            Self::NoNetwork { existing, .. } => {
+                format!("map to one of: {}", existing.join(", "))
+            }
+            Self::NetworkInactive { network } => {
+                format!("start it on the host: virsh net-start '{network}'")
+            }
+            Self::NoSwitch { existing, .. } => format!(
+                "'ovs-vsctl list-br' on the host tells its bridges; of its network interfaces \
+                 these may be some: {}",
+                if existing.is_empty() { "none".to_owned() } else { existing.join(", ") }
+            ),
+            Self::NoVlans { bridge, .. } => format!(
+                "that takes libvirt 11.0 and 'ip link set {bridge} type bridge vlan_filtering 1'; \
+                 or map to a bridge over an interface of that VLAN, or to one of Open vSwitch"
+            ),
+            Self::DuplicateMac { .. } => "give one of them another address in vSphere, or leave \
+                it out: --network-map 'NETWORK=none'"
+                .to_owned(),
             Self::Name { .. } => "give another name with --libvirt-name".to_owned(),
             _ => return None,
         };

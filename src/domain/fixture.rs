@@ -6,8 +6,8 @@ use crate::model::{
 };
 
 use super::{
-    Chipset, DomainType, Family, Hardware, HostBridge, HostCapabilities, PlanOptions, PlannedDisk,
-    Platform, Profile,
+    Chipset, DomainType, Family, Hardware, HostBridge, HostCapabilities, HostNetwork, NetworkMap,
+    PlanOptions, PlannedDisk, Platform, Profile,
 };
 
 pub(super) fn host() -> HostCapabilities {
@@ -38,12 +38,16 @@ pub(super) fn host() -> HostCapabilities {
         name: name.to_owned(),
         network: network.map(str::to_owned),
         active: true,
+        vlans: network.is_none(),
     };
+    let network = |name: &str, active| HostNetwork { name: name.to_owned(), active };
     HostCapabilities {
         arch: "x86_64".to_owned(),
         platforms,
         kvm_runs: true,
         bridges: vec![bridge("virbr0", Some("default")), bridge("br0", None)],
+        networks: vec![network("default", true), network("lab", false)],
+        switches: vec!["ovsbr0".to_owned()],
     }
 }
 
@@ -116,6 +120,7 @@ pub(super) fn options() -> PlanOptions {
         name: None,
         domain_type: None,
         bridge: "virbr0".to_owned(),
+        network_map: NetworkMap::default(),
         hardware: Hardware::default(),
     }
 }

@@ -117,6 +117,17 @@ pub struct HostBridge {
     pub network: Option<String>,
     /// Whether it is there now. A bridge whose network is not started is not.
     pub active: bool,
+    /// Whether it and libvirt can tag a guest's frames.
+    pub vlans: bool,
+}
+
+/// A libvirt network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostNetwork {
+    /// Its name.
+    pub name: String,
+    /// Whether it is started.
+    pub active: bool,
 }
 
 /// What a host can do.
@@ -131,6 +142,10 @@ pub struct HostCapabilities {
     pub kvm_runs: bool,
     /// All bridges.
     pub bridges: Vec<HostBridge>,
+    /// All networks, those without a bridge too.
+    pub networks: Vec<HostNetwork>,
+    /// Network interfaces that may be bridges of Open vSwitch: from outside they look like others.
+    pub switches: Vec<String>,
 }
 
 impl HostCapabilities {

@@ -14,6 +14,7 @@ mod kept;
 mod machine;
 mod name;
 mod network;
+mod network_map;
 mod nic_model;
 mod plan;
 mod ports;
@@ -31,8 +32,11 @@ pub use disks::{PlannedDisk, volume_name};
 pub use error::Error;
 pub use family::Family;
 pub use hardware::{CpuChoice, DiskBus, Hardware, NoCpuModel, TpmChoice};
-pub use host::{Chipset, DomainType, HostBridge, HostCapabilities, Platform, UnknownDomainType};
+pub use host::{
+    Chipset, DomainType, HostBridge, HostCapabilities, HostNetwork, Platform, UnknownDomainType,
+};
 pub use name::{check_name, domain_name};
+pub use network_map::{Attachment, BadMapping, NetworkMap, NetworkMapping};
 pub use plan::{PlanOptions, plan};
 pub use profile::Profile;
 pub use spec::{

@@ -3,92 +3,194 @@
 use crate::model::SourceNic;
 
 use super::Error;
-use super::host::HostBridge;
+use super::host::HostCapabilities;
+use super::network_map::Attachment;
 use super::nic_model::Cards;
+use super::plan::PlanOptions;
 use super::spec::{NicSource, NicSpec};
 
-/// All interfaces of the VM, plugged into `bridge`. The bridge must exist even for a VM without
-/// interfaces: a wrong name is a mistake that is better said now.
+/// All interfaces that the domain will have, connected as the map says and else to the bridge.
+/// Where the map leaves anything to the bridge it must exist even for a VM without interfaces: a
+/// wrong name is a mistake that is better said now.
 pub(super) fn plug(
     nics: &[SourceNic],
-    bridge: &str,
-    bridges: &[HostBridge],
+    options: &PlanOptions,
+    host: &HostCapabilities,
     cards: Cards<'_>,
 ) -> Result<Vec<NicSpec>, Error> {
-    let source = source(bridge, bridges)?;
-    nics.iter()
-        .map(|nic| {
-            if let Some(mac) = nic.mac.filter(|mac| mac.0[0] & 1 == 1) {
-                let (mac, nic) = (mac.to_string(), nic.id.clone());
-                return Err(Error::MulticastMac { mac, nic });
-            }
-            Ok(NicSpec {
-                mac: nic.mac,
-                model: cards.model(nic.model),
-                source: source.clone(),
-                link_up: nic.connected,
-            })
-        })
-        .collect()
+    let map = &options.network_map;
+    if nics.is_empty() && !map.is_complete() {
+        bridge(&options.bridge, None, host)?;
+    }
+    let mut plugged: Vec<(&SourceNic, NicSpec)> = Vec::new();
+    for nic in nics {
+        let (source, vlan) = match map.target(&nic.network) {
+            None => bridge(&options.bridge, None, host)?,
+            Some(Attachment::Bridge { name, vlan }) => bridge(name, *vlan, host)?,
+            Some(Attachment::Ovs { name, vlan }) => (switch(name, host)?, *vlan),
+            Some(Attachment::Network(name)) => (network(name, host)?, None),
+            Some(Attachment::Nothing) => continue,
+        };
+        check_mac(nic, &plugged)?;
+        let model = cards.model(nic.model);
+        plugged.push((nic, NicSpec { mac: nic.mac, model, source, vlan, link_up: nic.connected }));
+    }
+    Ok(plugged.into_iter().map(|(_, spec)| spec).collect())
+}
+
+fn check_mac(nic: &SourceNic, earlier: &[(&SourceNic, NicSpec)]) -> Result<(), Error> {
+    let Some(mac) = nic.mac else { return Ok(()) };
+    if mac.0[0] & 1 == 1 {
+        return Err(Error::MulticastMac { mac: mac.to_string(), nic: nic.id.clone() });
+    }
+    match earlier.iter().find(|(_, spec)| spec.mac == Some(mac)) {
+        Some((first, _)) => Err(Error::DuplicateMac {
+            mac: mac.to_string(),
+            first: first.id.clone(),
+            second: nic.id.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The libvirt network that owns the bridge (libvirt then keeps firewall, DHCP and start order in
-/// hand), else the bridge itself.
-fn source(bridge: &str, bridges: &[HostBridge]) -> Result<NicSource, Error> {
-    let found = bridges.iter().find(|known| known.name == bridge).ok_or_else(|| {
-        let existing = bridges.iter().map(|known| known.name.clone()).collect();
-        Error::NoBridge { bridge: bridge.to_owned(), existing }
+/// hand), else the bridge itself. Only a bridge can be told to tag.
+fn bridge(
+    name: &str,
+    vlan: Option<u16>,
+    host: &HostCapabilities,
+) -> Result<(NicSource, Option<u16>), Error> {
+    let found = host.bridges.iter().find(|known| known.name == name).ok_or_else(|| {
+        let existing = host.bridges.iter().map(|known| known.name.clone()).collect();
+        Error::NoBridge { bridge: name.to_owned(), existing }
     })?;
-    Ok(match &found.network {
-        Some(network) => NicSource::Network(network.clone()),
-        None => NicSource::Bridge(found.name.clone()),
-    })
+    match (&found.network, vlan) {
+        (Some(network), _) if !found.active => {
+            Err(Error::NetworkInactive { network: network.clone() })
+        }
+        (_, Some(vlan)) if !found.vlans => Err(Error::NoVlans { bridge: name.to_owned(), vlan }),
+        (Some(network), None) => Ok((NicSource::Network(network.clone()), None)),
+        _ => Ok((NicSource::Bridge(name.to_owned()), vlan)),
+    }
+}
+
+fn network(name: &str, host: &HostCapabilities) -> Result<NicSource, Error> {
+    match host.networks.iter().find(|known| known.name == name) {
+        Some(known) if known.active => Ok(NicSource::Network(name.to_owned())),
+        Some(_) => Err(Error::NetworkInactive { network: name.to_owned() }),
+        None => Err(Error::NoNetwork {
+            network: name.to_owned(),
+            existing: host.networks.iter().map(|known| known.name.clone()).collect(),
+        }),
+    }
+}
+
+fn switch(name: &str, host: &HostCapabilities) -> Result<NicSource, Error> {
+    if host.switches.iter().any(|known| known == name) {
+        return Ok(NicSource::Ovs(name.to_owned()));
+    }
+    Err(Error::NoSwitch { bridge: name.to_owned(), existing: host.switches.clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::fixture::{host, nic, vm};
-    use crate::domain::{Chipset, Family};
-    use crate::model::GuestOs;
+    use crate::domain::fixture::{host, nic, options, vm};
+    use crate::domain::{Chipset, Family, NetworkMap};
 
-    fn cards(guest: &GuestOs) -> Cards<'_> {
-        Cards { family: Family::Linux, guest, fixed: true, chipset: Chipset::Pc }
+    /// The interfaces of `nics` on the fixture's host, by default on `bridge`.
+    fn plugged(nics: &[SourceNic], bridge: &str, map: &[&str]) -> Result<Vec<NicSpec>, Error> {
+        let entries = map.iter().map(|entry| entry.parse().expect("valid")).collect();
+        let network_map = NetworkMap::new(entries).expect("valid");
+        let options = PlanOptions { bridge: bridge.to_owned(), network_map, ..options() };
+        let guest = vm().guest;
+        let cards =
+            Cards { family: Family::Linux, guest: &guest, fixed: true, chipset: Chipset::Pc };
+        plug(nics, &options, &host(), cards)
+    }
+
+    /// One interface in each of these networks.
+    fn in_networks(names: &[&str]) -> Vec<SourceNic> {
+        let numbered = (0..).zip(names);
+        numbered.map(|(i, name)| SourceNic { network: (*name).to_owned(), ..nic(i) }).collect()
     }
 
     #[test]
     fn a_network_that_owns_the_bridge_is_preferred() {
-        let (bridges, guest) = (host().bridges, vm().guest);
-        let plugged = |bridge| {
-            plug(&[nic(0)], bridge, &bridges, cards(&guest)).expect("exists")[0].source.clone()
-        };
-        assert_eq!(plugged("virbr0"), NicSource::Network("default".to_owned()));
-        assert_eq!(plugged("br0"), NicSource::Bridge("br0".to_owned()));
+        let source = |bridge| plugged(&[nic(0)], bridge, &[]).expect("exists")[0].source.clone();
+        assert_eq!(source("virbr0"), NicSource::Network("default".to_owned()));
+        assert_eq!(source("br0"), NicSource::Bridge("br0".to_owned()));
     }
 
     #[test]
     fn address_and_link_state_are_kept() {
         let mut unplugged = nic(1);
         unplugged.connected = false;
-        let plugged =
-            plug(&[nic(0), unplugged], "br0", &host().bridges, cards(&vm().guest)).expect("valid");
+        let plugged = plugged(&[nic(0), unplugged], "br0", &[]).expect("valid");
         assert_eq!(plugged[0].mac, nic(0).mac);
         assert_eq!([plugged[0].link_up, plugged[1].link_up], [true, false]);
     }
 
     #[test]
-    fn an_unknown_bridge_is_refused_with_those_that_exist() {
-        let error = plug(&[], "br9", &host().bridges, cards(&vm().guest)).expect_err("unknown");
-        assert_eq!(error.hint().as_deref(), Some("use --libvirt-bridge with one of: virbr0, br0"));
+    fn every_network_becomes_what_the_map_says() {
+        let nics = in_networks(&["A", "B", "C", "D", "E"]);
+        let map = ["A=bridge:br0,vlan=20", "B=network:default", "C=ovs:ovsbr0,vlan=7", "D=none"];
+        let plugged = plugged(&nics, "virbr0", &map).expect("valid");
+        let found: Vec<_> =
+            plugged.iter().map(|nic| (nic.mac, nic.source.clone(), nic.vlan)).collect();
+        let expected = [
+            (nics[0].mac, NicSource::Bridge("br0".to_owned()), Some(20)),
+            (nics[1].mac, NicSource::Network("default".to_owned()), None),
+            (nics[2].mac, NicSource::Ovs("ovsbr0".to_owned()), Some(7)),
+            (nics[4].mac, NicSource::Network("default".to_owned()), None),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_with_what_is() {
+        let refused = |map: &str, said: &str, hint: &str| {
+            let error = plugged(&in_networks(&["A"]), "virbr0", &[map]).expect_err(map);
+            assert_eq!(error.to_string(), said);
+            let told = error.hint().expect("a hint");
+            assert!(told.contains(hint), "{told}");
+        };
+        let gone = |what: &str| format!("{what} does not exist on the host");
+        refused("A=bridge:br9", &gone("bridge 'br9'"), "virbr0, br0");
+        refused("A=network:br0", &gone("network 'br0'"), "default, lab");
+        refused("A=ovs:br0", &gone("Open vSwitch bridge 'br0'"), "ovsbr0");
+        refused("A=network:lab", "network 'lab' is not started", "virsh net-start 'lab'");
+        refused(
+            "A=bridge:virbr0,vlan=5",
+            "bridge 'virbr0' cannot tag the frames of VLAN 5",
+            "ip link set virbr0 type bridge vlan_filtering 1",
+        );
+    }
+
+    #[test]
+    fn the_default_bridge_must_exist_unless_nothing_is_left_to_it() {
+        let error = plugged(&[], "br9", &[]).expect_err("unknown");
+        assert_eq!(
+            error.hint().as_deref(),
+            Some("use --libvirt-bridge or --network-map with one of: virbr0, br0")
+        );
+        assert!(plugged(&[], "br9", &["*=none"]).expect("not needed").is_empty());
+        assert!(plugged(&in_networks(&["A"]), "br9", &["A=bridge:br0"]).is_ok());
+        assert!(plugged(&in_networks(&["A", "B"]), "br9", &["A=bridge:br0"]).is_err());
     }
 
     #[test]
     fn a_multicast_address_is_refused() {
         let mut nic = nic(0);
         nic.mac = Some("01:00:5e:00:00:01".parse().expect("a MAC address"));
-        assert!(matches!(
-            plug(&[nic], "br0", &host().bridges, cards(&vm().guest)),
-            Err(Error::MulticastMac { .. })
-        ));
+        assert!(matches!(plugged(&[nic], "br0", &[]), Err(Error::MulticastMac { .. })));
+    }
+
+    #[test]
+    fn two_interfaces_of_one_address_are_refused_unless_one_is_left_out() {
+        let mut nics = in_networks(&["A", "B"]);
+        nics[1].mac = nics[0].mac;
+        assert!(matches!(plugged(&nics, "br0", &[]), Err(Error::DuplicateMac { .. })));
+        assert_eq!(plugged(&nics, "br0", &["A=none"]).expect("one is left").len(), 1);
     }
 }

@@ -7,6 +7,7 @@ use super::family::Family;
 use super::hardware::Hardware;
 use super::host::{DomainType, HostCapabilities};
 use super::name::{check_name, domain_name};
+use super::network_map::NetworkMap;
 use super::nic_model::Cards;
 use super::profile::{self, Profile};
 use super::spec::{Decisions, DomainSpec, Provenance};
@@ -20,8 +21,10 @@ pub struct PlanOptions {
     pub name: Option<String>,
     /// Domain type; kvm where it runs guests, else qemu, when there is none.
     pub domain_type: Option<DomainType>,
-    /// The bridge that all network interfaces are plugged into.
+    /// The bridge that network interfaces are plugged into where `network_map` is silent.
     pub bridge: String,
+    /// What else the source's networks become, each on its own.
+    pub network_map: NetworkMap,
     /// What the user decides about the hardware.
     pub hardware: Hardware,
 }
@@ -69,7 +72,7 @@ pub fn plan(
     };
     let storage = storage::arrange(disks, vm.cdroms, wanted, platform)?;
     let cards = Cards { family, guest: &vm.guest, fixed, chipset: platform.chipset };
-    let nics = network::plug(&vm.nics, &options.bridge, &host.bridges, cards)?;
+    let nics = network::plug(&vm.nics, options, host, cards)?;
     Ok(DomainSpec::new(Decisions {
         name,
         title: text::one_line(&vm.name),

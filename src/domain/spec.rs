@@ -237,6 +237,8 @@ pub struct NicSpec {
     pub model: NicKind,
     /// What it is plugged into.
     pub source: NicSource,
+    /// The VLAN whose frames the host tags.
+    pub vlan: Option<u16>,
     /// Whether the cable is plugged in.
     pub link_up: bool,
 }
@@ -273,4 +275,6 @@ pub enum NicSource {
     Network(String),
     /// A bridge of the host.
     Bridge(String),
+    /// A bridge of Open vSwitch.
+    Ovs(String),
 }

@@ -1,4 +1,4 @@
-//! The bridges of the host: those of libvirt's networks, and the others.
+//! What guests can be plugged into: libvirt's networks, their bridges, and the host's others.
 
 use std::fs;
 use std::path::Path;
@@ -6,51 +6,90 @@ use std::path::Path;
 use serde::Deserialize;
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
+use virt::network::Network;
 use virt::sys;
 
-use crate::domain::HostBridge;
+use crate::domain::{HostBridge, HostNetwork};
 
 use super::{Error, xml};
 
-/// All bridges: the networks' first.
-pub(super) fn list(connect: &Connect, local: bool) -> Result<Vec<HostBridge>, Error> {
-    let mut bridges = of_networks(connect)?;
-    for name in if local { of_this_machine() } else { of_a_remote_host(connect) } {
-        if bridges.iter().all(|known| known.name != name) {
-            bridges.push(HostBridge { name, network: None, active: true });
+/// The first libvirt that gives a guest on a Linux bridge a VLAN (its news of 11.0.0).
+const TAGS_SINCE: u32 = 11_000_000;
+
+const SYSFS: &str = "/sys/class/net";
+
+/// All that there is.
+pub(super) struct Connectors {
+    /// All bridges: the networks' first.
+    pub bridges: Vec<HostBridge>,
+    /// All libvirt networks.
+    pub networks: Vec<HostNetwork>,
+    /// Network interfaces that may be bridges of Open vSwitch.
+    pub switches: Vec<String>,
+}
+
+pub(super) fn list(connect: &Connect, local: bool) -> Result<Connectors, Error> {
+    let version = connect.lib_version().map_err(Error::call("ask for libvirt's version"))?;
+    // A remote host's bridges cannot be looked at: they are believed.
+    let vlans = |name: &str| version >= TAGS_SINCE && (!local || filters_vlans(name));
+    let (names, switches) = if local {
+        of_this_machine()
+    } else {
+        let all = of_a_remote_host(connect);
+        (all.clone(), all)
+    };
+    let (mut bridges, mut networks) = (Vec::new(), Vec::new());
+    for network in all_networks(connect)? {
+        let name = network.name().map_err(Error::call("read the name of a network"))?;
+        // One that somebody removes just now has no state.
+        let Ok(active) = network.is_active() else { continue };
+        // A network may have no bridge: a pool of virtual functions, for example.
+        if let Ok(bridge) = network.bridge_name() {
+            let (vlans, network) = (vlans(&bridge), Some(name.clone()));
+            bridges.push(HostBridge { name: bridge, network, active, vlans });
+        }
+        networks.push(HostNetwork { name, active });
+    }
+    for name in names {
+        if bridges.iter().all(|known: &HostBridge| known.name != name) {
+            let vlans = vlans(&name);
+            bridges.push(HostBridge { name, network: None, active: true, vlans });
         }
     }
-    Ok(bridges)
+    Ok(Connectors { bridges, networks, switches })
 }
 
-fn of_networks(connect: &Connect) -> Result<Vec<HostBridge>, Error> {
-    let networks = match connect.list_all_networks(0) {
-        Ok(networks) => networks,
+fn all_networks(connect: &Connect) -> Result<Vec<Network>, Error> {
+    match connect.list_all_networks(0) {
+        Ok(networks) => Ok(networks),
         // A daemon without the network driver: it has the host's own bridges still.
-        Err(error) if error.code().is(ErrorNumber::NoSupport) => return Ok(Vec::new()),
-        Err(error) => return Err(Error::call("list networks")(error)),
-    };
-    let mut bridges = Vec::new();
-    for network in networks {
-        let name = network.name().map_err(Error::call("read the name of a network"))?;
-        // A network may have none: a pool of virtual functions, for example.
-        let Ok(bridge) = network.bridge_name() else { continue };
-        // Nor does one that somebody removes just now have a state.
-        let Ok(active) = network.is_active() else { continue };
-        bridges.push(HostBridge { name: bridge, network: Some(name), active });
+        Err(error) if error.code().is(ErrorNumber::NoSupport) => Ok(Vec::new()),
+        Err(error) => Err(Error::call("list networks")(error)),
     }
-    Ok(bridges)
 }
 
-/// By sysfs: libvirt's interface driver is missing on Debian and Ubuntu.
-fn of_this_machine() -> Vec<String> {
-    let Ok(interfaces) = fs::read_dir("/sys/class/net") else { return Vec::new() };
+/// Bridges, and virtual interfaces that are none, by sysfs: libvirt's interface driver is missing
+/// on Debian and Ubuntu.
+fn of_this_machine() -> (Vec<String>, Vec<String>) {
+    let Ok(interfaces) = fs::read_dir(SYSFS) else { return (Vec::new(), Vec::new()) };
     let mut names: Vec<_> = interfaces
         .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-        .filter(|name| Path::new("/sys/class/net").join(name).join("bridge").is_dir())
         .collect();
     names.sort();
-    names
+    let (bridges, others): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|name| Path::new(SYSFS).join(name).join("bridge").is_dir());
+    let is_virtual = |name: &String| {
+        let device = fs::canonicalize(Path::new(SYSFS).join(name));
+        name != "lo" && device.is_ok_and(|path| path.starts_with("/sys/devices/virtual"))
+    };
+    (bridges, others.into_iter().filter(is_virtual).collect())
+}
+
+/// Whether the kernel keeps the VLANs of a bridge of this machine apart; a kernel built without
+/// has no such file.
+fn filters_vlans(bridge: &str) -> bool {
+    let file = Path::new(SYSFS).join(bridge).join("bridge/vlan_filtering");
+    fs::read_to_string(file).is_ok_and(|text| text.trim() == "1")
 }
 
 #[derive(Deserialize)]

@@ -21,7 +21,7 @@ impl Target {
     /// [`Error::Call`] or [`Error::Xml`] when libvirt does not answer properly.
     pub async fn capabilities(&self) -> Result<HostCapabilities, Error> {
         let local = self.is_local();
-        let (platforms, bridges) = self
+        let (platforms, connectors) = self
             .call(move |connect| Ok((platforms(connect)?, bridges::list(connect, local)?)))
             .await?;
         let kvm_runs = match platforms.iter().find(|p| p.domain_type == DomainType::Kvm) {
@@ -32,7 +32,9 @@ impl Target {
                 self.call(move |connect| Ok(kvm::runs_there(connect, ARCH, &platform))).await?
             }
         };
-        Ok(HostCapabilities { arch: ARCH.to_owned(), platforms, kvm_runs, bridges })
+        let bridges::Connectors { bridges, networks, switches } = connectors;
+        let arch = ARCH.to_owned();
+        Ok(HostCapabilities { arch, platforms, kvm_runs, bridges, networks, switches })
     }
 }
 

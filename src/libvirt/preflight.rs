@@ -81,48 +81,36 @@ fn warnings(host: &HostCapabilities, options: &PlanOptions) -> Vec<Warning> {
         };
         warn("kvm-unusable", format!("{why}: the domain will be emulated, which is slow"));
     }
-    let inactive = host.bridges.iter().find(|b| b.name == options.bridge && !b.active);
-    if let Some(network) = inactive.and_then(|bridge| bridge.network.as_ref()) {
-        warn(
-            "network-inactive",
-            format!(
-                "network '{network}' is not started and the domain cannot start without it: \
-                 'virsh net-start {network}'"
-            ),
-        );
-    }
     warnings
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Hardware, HostBridge};
+    use crate::domain::{Hardware, NetworkMap};
 
     #[test]
-    fn emulation_and_a_stopped_network_are_worth_a_warning() {
-        let mut host = HostCapabilities {
+    fn emulation_is_worth_a_warning() {
+        let host = HostCapabilities {
             arch: "x86_64".to_owned(),
             platforms: Vec::new(),
             kvm_runs: false,
-            bridges: vec![HostBridge {
-                name: "virbr0".to_owned(),
-                network: Some("default".to_owned()),
-                active: false,
-            }],
+            bridges: Vec::new(),
+            networks: Vec::new(),
+            switches: Vec::new(),
         };
         let mut options = PlanOptions {
             name: None,
             domain_type: None,
             bridge: "virbr0".to_owned(),
+            network_map: NetworkMap::default(),
             hardware: Hardware::default(),
         };
         let codes = |host: &HostCapabilities, options: &PlanOptions| -> Vec<String> {
             warnings(host, options).into_iter().map(|warning| warning.code).collect()
         };
-        assert_eq!(codes(&host, &options), ["kvm-unusable", "network-inactive"]);
+        assert_eq!(codes(&host, &options), ["kvm-unusable"]);
         options.domain_type = Some(DomainType::Qemu);
-        host.bridges[0].active = true;
         assert!(codes(&host, &options).is_empty());
     }
 }

@@ -1,10 +1,44 @@
 //! What a person should know of a plan that keeps all rules.
 
-use crate::domain::{DiskBus, DomainSpec, Family, PlanOptions};
+use crate::domain::Attachment::Nothing;
+use crate::domain::{DiskBus, DomainSpec, Family, NetworkMap, PlanOptions};
 use crate::model::{SourceVm, Stage, Warning};
 
 /// Warnings about the hardware of a planned domain.
 pub(super) fn of_plan(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Vec<Warning> {
+    let mut warnings = of_disks(spec, vm, options);
+    warnings.extend(of_networks(vm, &options.network_map));
+    warnings
+}
+
+/// What the map leaves out, and what it says of networks that the VM is not in.
+fn of_networks(vm: &SourceVm, map: &NetworkMap) -> Vec<Warning> {
+    let warn = |code: &str, message: String| Warning::new(Stage::Libvirt, code, message);
+    let left_out = vm.nics.iter().filter(|nic| map.target(&nic.network) == Some(&Nothing));
+    let mut warnings: Vec<_> = left_out
+        .map(|nic| {
+            let message = format!(
+                "{} ({}) in network '{}' is left out of the domain",
+                nic.id,
+                nic.mac.map_or_else(|| "no address".to_owned(), |mac| mac.to_string()),
+                nic.network
+            );
+            warn("nic-left-out", message)
+        })
+        .collect();
+    let networks: Vec<_> = vm.nics.iter().map(|nic| nic.network.as_str()).collect();
+    let has = match networks.as_slice() {
+        [] => "it is in none".to_owned(),
+        names => format!("its networks: '{}'", names.join("', '")),
+    };
+    warnings.extend(map.strangers(&networks).into_iter().map(|stranger| {
+        let message = format!("the VM has no interface in network '{stranger}'; {has}");
+        warn("network-map-unused", message)
+    }));
+    warnings
+}
+
+fn of_disks(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Vec<Warning> {
     let Some(boot) = spec.disks.first() else { return Vec::new() };
     let family = options.family(vm);
     let warn = |code: &str, message: String| vec![Warning::new(Stage::Libvirt, code, message)];

@@ -55,6 +55,8 @@ pub struct Target {
     pub autostart: bool,
     /// Bridge that its network interfaces join.
     pub bridge: String,
+    /// What else the source's networks become.
+    pub network_map: domain::NetworkMap,
     /// Storage pool that gets its disks.
     pub pool: String,
     /// Folder over which a missing pool is made.

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::earlier::Earlier;
 use super::job::{Job, Target};
 use super::preflight::Ready;
-use crate::model::{ByteSize, PowerState, SourceVm};
+use crate::domain::Attachment;
+use crate::model::{ByteSize, PowerState, SourceNic, SourceVm};
 use crate::{convert, manifest};
 
 /// The plan of a whole run.
@@ -31,8 +32,9 @@ pub fn definition(vm: &SourceVm, target: &Target) -> Vec<String> {
     let mut lines = vec![
         format!("connect to {}", target.settings.uri),
         format!("add {} volumes to the storage pool {}", vm.disks.len(), target.pool),
-        format!("define the domain {name}, {} on {}", nics(vm), target.bridge),
+        format!("define the domain {name}"),
     ];
+    lines.extend(vm.nics.iter().map(|nic| connection(nic, target)));
     if let Some(snapshot) = &target.after.snapshot {
         lines.push(format!("take the snapshot {snapshot} of {name}"));
     }
@@ -70,6 +72,17 @@ fn describe(vm: &SourceVm) -> String {
         vm.disks.len(),
         nics(vm)
     )
+}
+
+/// What becomes of a network interface.
+fn connection(nic: &SourceNic, target: &Target) -> String {
+    let mac = nic.mac.map(|mac| format!(", {mac}")).unwrap_or_default();
+    let what = format!("{}{mac} in network '{}'", nic.id, nic.network);
+    match target.network_map.target(&nic.network) {
+        Some(Attachment::Nothing) => format!("leave out {what}"),
+        Some(attachment) => format!("connect {what} to {attachment}"),
+        None => format!("connect {what} to bridge {}", target.bridge),
+    }
 }
 
 fn nics(vm: &SourceVm) -> String {

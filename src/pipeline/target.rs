@@ -100,6 +100,7 @@ impl Host {
             name: target.name.clone(),
             domain_type: target.domain_type,
             bridge: target.bridge.clone(),
+            network_map: target.network_map.clone(),
             hardware: target.hardware.clone(),
         };
         let pool = PoolChoice { name: target.pool.clone(), path: target.pool_path.clone() };

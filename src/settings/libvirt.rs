@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::{AfterArgs, Error, HardwareArgs};
-use crate::domain::DomainType;
+use crate::domain::{DomainType, NetworkMap, NetworkMapping};
 use crate::libvirt;
 use crate::pipeline::Target;
 
@@ -24,9 +24,14 @@ pub struct LibvirtArgs {
     /// Start the domain whenever the host starts
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub libvirt_autostart: bool,
-    /// Bridge that the network interfaces join
+    /// Bridge that the network interfaces join, but for those of --network-map
     #[arg(long, value_name = "BRIDGE", default_value = "virbr0")]
     pub libvirt_bridge: String,
+    /// What a network of the VM becomes; may be repeated. TARGET is bridge:NAME,
+    /// bridge:NAME,vlan=N, ovs:NAME, ovs:NAME,vlan=N, network:NAME, or none to
+    /// leave its interfaces out; SOURCE '*' is every network not named
+    #[arg(long, value_name = "SOURCE=TARGET", num_args = 1..)]
+    pub network_map: Vec<NetworkMapping>,
     /// Storage pool that gets the disks
     #[arg(long, value_name = "POOL", default_value = "default")]
     pub libvirt_pool: String,
@@ -78,6 +83,8 @@ impl LibvirtArgs {
             name: self.libvirt_name.clone(),
             autostart: self.libvirt_autostart,
             bridge: self.libvirt_bridge.clone(),
+            network_map: NetworkMap::new(self.network_map.clone())
+                .map_err(|error| Error::Invalid(format!("--network-map: {error}")))?,
             pool: self.libvirt_pool.clone(),
             pool_path: self.libvirt_pool_path.as_deref().map(absolute),
             domain_type: match self.libvirt_domain_type {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hyperexport::domain::{
     Chipset, CpuChoice, DiskBus, DomainType, Error, Hardware, HostBridge, HostCapabilities,
-    PlanOptions, PlannedDisk, plan,
+    HostNetwork, NetworkMap, PlanOptions, PlannedDisk, plan,
 };
 use hyperexport::libvirt::{domain_xml, own_profile, platform, profile};
 use hyperexport::model::{
@@ -25,13 +25,22 @@ pub struct Guest {
     pub fixed: bool,
     pub hardware: Hardware,
     pub bridge: &'static str,
+    pub network_map: NetworkMap,
 }
 
 fn guest(name: &'static str, os: (OsFamily, &str, &str), firmware: (Firmware, bool)) -> Guest {
     let mut vm = vm(name);
     (vm.guest.family, vm.guest.id, vm.guest.full_name) = (os.0, os.1.to_owned(), os.2.to_owned());
     (vm.firmware, vm.secure_boot) = firmware;
-    Guest { name, vm, disks: 2, fixed: true, hardware: Hardware::default(), bridge: "virbr0" }
+    Guest {
+        name,
+        vm,
+        disks: 2,
+        fixed: true,
+        hardware: Hardware::default(),
+        bridge: "virbr0",
+        network_map: NetworkMap::default(),
+    }
 }
 
 const BIOS: (Firmware, bool) = (Firmware::Bios, false);
@@ -81,6 +90,12 @@ pub fn guests() -> Vec<Guest> {
     let mut many = guest("linux-many-disks", ubuntu, BIOS);
     (many.disks, many.vm.cdroms, many.bridge) = (17, 2, "br0");
     many.hardware.iothreads = 2;
+    let mut on_switch = many.vm.nics[0].clone();
+    on_switch.mac = Some("00:50:56:aa:cc:01".parse().expect("a MAC address"));
+    on_switch.network = "Storage".to_owned();
+    many.vm.nics.push(on_switch);
+    let map = ["Storage=ovs:ovsbr0,vlan=20".parse().expect("valid")];
+    many.network_map = NetworkMap::new(map.to_vec()).expect("valid");
     many.vm.origin.server = Some("vc.example.com".to_owned());
     many.vm.origin.exported_at = Some("2026-11-23T05:00:00Z".to_owned());
     many.vm.instance_uuid = Some("5029f3a2-0000-4000-8000-000000000001".to_owned());
@@ -114,12 +129,16 @@ pub fn host(name: &str) -> HostCapabilities {
         name: name.to_owned(),
         network: network.map(str::to_owned),
         active: true,
+        vlans: network.is_none(),
     };
+    let default = HostNetwork { name: "default".to_owned(), active: true };
     HostCapabilities {
         arch: "x86_64".to_owned(),
         platforms,
         kvm_runs: true,
         bridges: vec![bridge("virbr0", Some("default")), bridge("br0", None)],
+        networks: vec![default],
+        switches: vec!["ovsbr0".to_owned()],
     }
 }
 
@@ -141,7 +160,13 @@ impl Guest {
         };
         let disks: Vec<_> = (0..self.disks).map(disk).collect();
         let bridge = self.bridge.to_owned();
-        let options = PlanOptions { name, domain_type, bridge, hardware: self.hardware.clone() };
+        let options = PlanOptions {
+            name,
+            domain_type,
+            bridge,
+            network_map: self.network_map.clone(),
+            hardware: self.hardware.clone(),
+        };
         let embedded = || profile(options.family(&self.vm)).expect("embedded");
         let profile = self.hardware.profile.clone().unwrap_or_else(embedded);
         let spec = plan(&self.vm, &disks, profile, host, &options)?;

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hyperexport::domain::{DomainType, Hardware, HostCapabilities, PlanOptions};
+use hyperexport::domain::{DomainType, Hardware, HostCapabilities, NetworkMap, PlanOptions};
 use hyperexport::libvirt::{
     AfterDefine, DefinedDomain, Error, ImportRequest, Journal, PoolChoice, Settings, Target,
     Transfer,
@@ -130,6 +130,7 @@ impl Setup {
             // What every machine can, this one's KVM or not.
             domain_type: Some(DomainType::Qemu),
             bridge: "virbr0".to_owned(),
+            network_map: NetworkMap::default(),
             hardware: Hardware::default(),
         };
         let pool = PoolChoice { name: names.name("pool"), path: Some(dir.path().join("pool")) };

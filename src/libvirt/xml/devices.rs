@@ -221,6 +221,12 @@ pub struct Interface {
     pub mac: Option<Mac>,
     /// What it is plugged into.
     pub source: InterfaceSource,
+    /// How the bridge is spoken to, where it is not the kernel's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub virtualport: Option<VirtualPort>,
+    /// The VLAN whose frames the host tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Vlan>,
     /// `virtio`.
     pub model: InterfaceModel,
     /// Whether the cable is plugged in.
@@ -247,6 +253,32 @@ pub struct InterfaceSource {
     /// A bridge of the host.
     #[serde(rename = "@bridge", skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
+}
+
+/// `<virtualport>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualPort {
+    /// `openvswitch`.
+    #[serde(rename = "@type")]
+    pub kind: String,
+}
+
+/// `<vlan>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vlan {
+    /// The only one: the port is an access port.
+    pub tag: VlanTag,
+}
+
+/// `<tag>` of a VLAN.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VlanTag {
+    /// 1 to 4094.
+    #[serde(rename = "@id")]
+    pub id: u16,
 }
 
 /// `<model>` of an interface.

@@ -9,7 +9,7 @@ use super::XmlError;
 use super::devices::{
     Boot, Controller, ControllerDriver, Device, Devices, Disk, DiskDriver, DiskSource, DiskTarget,
     DriveAddress, Interface, InterfaceModel, InterfaceSource, Link, Mac, Model, Rng, Tpm,
-    TpmBackend,
+    TpmBackend, VirtualPort, Vlan, VlanTag,
 };
 use super::domain::{Cpu, Domain, FirmwareFeature, FirmwareFeatures, Memory, Os, OsType, Topology};
 use super::features::{Clock, Empty, Features, Switch, YesNo};
@@ -234,7 +234,7 @@ fn disk(spec: &DiskSpec, transitional: bool) -> Disk {
 fn interface(spec: &NicSpec, transitional: bool) -> Interface {
     let (kind, network, bridge) = match &spec.source {
         NicSource::Network(name) => ("network", Some(name.clone()), None),
-        NicSource::Bridge(name) => ("bridge", None, Some(name.clone())),
+        NicSource::Bridge(name) | NicSource::Ovs(name) => ("bridge", None, Some(name.clone())),
     };
     let model = match spec.model {
         NicKind::Virtio if transitional => TRANSITIONAL,
@@ -244,6 +244,9 @@ fn interface(spec: &NicSpec, transitional: bool) -> Interface {
         kind: kind.to_owned(),
         mac: spec.mac.map(|mac| Mac { address: mac.to_string() }),
         source: InterfaceSource { network, bridge },
+        virtualport: matches!(spec.source, NicSource::Ovs(_))
+            .then(|| VirtualPort { kind: "openvswitch".to_owned() }),
+        vlan: spec.vlan.map(|id| Vlan { tag: VlanTag { id } }),
         model: InterfaceModel { kind: model.to_owned() },
         link: (!spec.link_up).then(|| Link { state: "down".to_owned() }),
     }
