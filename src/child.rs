@@ -173,6 +173,19 @@ impl Program {
     }
 }
 
+/// Starts a program of the user's and leaves it to itself: it lives on when this process ends.
+///
+/// # Errors
+/// [`Error::Start`].
+pub fn launch(program: Program) -> Result<(), Error> {
+    let name = program.name();
+    let mut command = std::process::Command::new(&program.path);
+    command.args(&program.args).envs(program.env);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.spawn().map(drop).map_err(|source| Error::Start { program: name, source })
+}
+
 /// Limits of a child's life.
 #[derive(Debug, Clone)]
 pub struct Limits {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -144,6 +145,41 @@ fn a_guest_that_does_not_come_up_is_told_and_can_be_undone() {
     assert_eq!((ended.stage("libvirt"), ended.stage("start")), ("done", "failed"));
     undo(&job, &[]).expect(0);
     assert!(names.domains().is_empty());
+}
+
+#[test]
+fn virt_manager_is_started_where_there_is_one_and_named_where_there_is_none() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    let told = job.dir.path().join("told");
+    let bin = job.dir.path().join("bin");
+    std::fs::create_dir(&bin).expect("made");
+    let script = format!("#!/bin/sh\nfor word; do echo \"$word\" >>'{}'; done\n", told.display());
+    let program = bin.join("virt-manager");
+    std::fs::write(&program, script).expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("set"));
+    let name = names.name("vm's <one>");
+    let open = |display: Option<&str>| {
+        let mut command = job.bare(&[]);
+        let flags = define_flags(&job, &names).into_iter();
+        let renamed = flags.map(|flag| if flag == names.name("vm") { name.clone() } else { flag });
+        command.args(renamed).arg("--open");
+        command.env("PATH", &path).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+        command.envs(display.map(|display| ("DISPLAY", display)));
+        let ended = Ended::from(command.output().expect("hyperexport runs")).expect(0);
+        undo(&job, &[]).expect(0);
+        ended
+    };
+    let quoted = name.replace('\'', r"'\''");
+    let command = "virt-manager --connect qemu:///system --show-domain-console";
+    open(None).said(&format!("{command} '{quoted}'"));
+    assert!(!told.exists(), "there is no screen to show it on");
+    let ended = open(Some(":0"));
+    assert!(!ended.stderr.contains("virt-manager"), "{}", ended.stderr);
+    wait("virt-manager", &|| std::fs::read_to_string(&told).is_ok_and(|t| t.contains("one>")));
+    let told = std::fs::read_to_string(&told).expect("told");
+    assert_eq!(told, format!("--connect\nqemu:///system\n--show-domain-console\n{name}\n"));
 }
 
 #[test]

@@ -18,7 +18,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("convert", &["child", "image", "manifest", "model", "progress"]),
     ("domain", &["model"]),
     ("libvirt", &["child", "domain", "model", "progress"]),
-    ("pipeline", &["convert", "domain", "exporter", "libvirt", "manifest", "model", "progress"]),
+    (
+        "pipeline",
+        &["child", "convert", "domain", "exporter", "libvirt", "manifest", "model", "progress"],
+    ),
     ("settings", &["convert", "domain", "exporter", "libvirt", "manifest", "model", "pipeline"]),
     ("cli", &["exporter", "model", "pipeline", "progress", "settings"]),
 ];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::ExportArgs;
-use super::{Exit, block_on, tell_report};
+use super::{Exit, block_on, open, tell_report};
 use crate::exporter::BandwidthLimit;
 use crate::model::ByteSize;
 use crate::pipeline::{self, Job};
@@ -23,6 +23,7 @@ pub fn run(args: &ExportArgs, environment: &Environment) -> anyhow::Result<Exit>
             tokio::spawn(listen_to_hangups(path, job.source.limit.clone(), renderer.progress()));
         }
         let report = pipeline::run(job, &renderer.progress(), &cancel).await;
+        open(&report, args.target.after.open, environment);
         tell_report(&report, &args.run.output, args.run.strict)
     })
 }

@@ -22,7 +22,7 @@ use clap::FromArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::{RunReport, chain};
+use crate::pipeline::{self, RunReport, chain};
 use crate::settings::{self, Environment};
 use args::{Cli, Command, OutputArgs};
 use exit::Exit;
@@ -40,7 +40,7 @@ pub fn main() -> ExitCode {
         None => export::run(&cli.export, &environment),
         Some(Command::List(args)) => list::run(&args, &environment),
         Some(Command::Convert(args)) => convert::run(&args, &environment),
-        Some(Command::Define(args)) => define::run(&args),
+        Some(Command::Define(args)) => define::run(&args, &environment),
         Some(Command::Undo(args)) => undo::run(&args),
         Some(Command::Plan(args)) => plan::plan(&args),
         Some(Command::Apply(args)) => plan::apply(&args),
@@ -130,6 +130,14 @@ fn listen_to_tracing(output: &OutputArgs) {
         .try_init();
     if let Err(error) = set {
         eprint_line(&format!("warning: {error}"));
+    }
+}
+
+/// Shows the console of the run's domain, or says how to.
+fn open(report: &RunReport, asked: bool, environment: &Environment) {
+    let Some(domain) = report.domain.as_ref().filter(|_| asked) else { return };
+    if let Err(command) = pipeline::show(domain, &environment.path, environment.display) {
+        eprint_line(&format!("to see its console: {command}"));
     }
 }
 

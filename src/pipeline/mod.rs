@@ -21,6 +21,7 @@ mod plan;
 mod preflight;
 mod report;
 mod run;
+mod show;
 mod stages;
 mod start;
 mod summary;
@@ -32,6 +33,7 @@ pub use job::{Job, Start, Target};
 pub use later::{convert, define};
 pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus, chain};
 pub use run::run;
+pub use show::show;
 pub use undo::{Error as UndoError, undo};
 
 /// File name of the domain's XML, as libvirt returned it, in the output directory.

@@ -38,6 +38,10 @@ pub struct AfterArgs {
     #[arg(long, value_name = "DURATION", default_value = "10m",
           value_parser = humantime::parse_duration)]
     pub wait_timeout: Duration,
+    /// Show the domain's console in virt-manager, or print the command for it
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub open: bool,
     /// Start the domain although the source VM may be running
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]

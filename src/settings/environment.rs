@@ -21,6 +21,8 @@ pub struct Environment {
     pub govc_ca_files: Vec<PathBuf>,
     /// `PATH`.
     pub path: OsString,
+    /// Whether there is a screen: `DISPLAY` or `WAYLAND_DISPLAY` is set.
+    pub display: bool,
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// `LIBGUESTFS_BACKEND_SETTINGS`: handed to the converter's appliance.
@@ -40,6 +42,7 @@ impl Environment {
                 .map(|paths| env::split_paths(&paths).collect())
                 .unwrap_or_default(),
             path: env::var_os("PATH").unwrap_or_default(),
+            display: text("DISPLAY").or_else(|| text("WAYLAND_DISPLAY")).is_some(),
             home: env::var_os("HOME").map(PathBuf::from),
             libguestfs_backend_settings: text("LIBGUESTFS_BACKEND_SETTINGS"),
         }
