@@ -121,7 +121,12 @@ impl Names {
         let connect = Connect::open(Some(URI))?;
         for domain in connect.list_all_domains(0)? {
             if domain.name()?.starts_with(&self.prefix) {
-                domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_NVRAM)?;
+                if domain.is_active()? {
+                    domain.destroy()?;
+                }
+                domain.undefine_flags(
+                    sys::VIR_DOMAIN_UNDEFINE_NVRAM | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA,
+                )?;
             }
         }
         for pool in connect.list_all_storage_pools(0)? {
