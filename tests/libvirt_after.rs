@@ -253,3 +253,91 @@ async fn a_volume_that_was_being_sent_is_known_by_its_beginning() {
     }
     assert!(image.exists(), "the image itself stays");
 }
+
+#[tokio::test]
+async fn a_domain_of_ours_makes_way_and_comes_back() {
+    let Some(mut setup) = Setup::new().await else { return };
+    if !setup.host.platforms.iter().any(|platform| platform.efi) {
+        return libvirtd::skip("no EFI firmware (package ovmf or edk2-ovmf)");
+    }
+    setup.vm.firmware = Firmware::Efi;
+    setup.vm.memory_mib = 256;
+    setup.autostart = true;
+    let name = setup.options.name.clone().expect("given");
+    let old = setup.import().await.expect("imports");
+    // Its firmware writes its variables.
+    let running = Wait { sign: Sign::Running, timeout: PATIENCE };
+    setup.target.start(&old, &running, &CancellationToken::new()).await.expect("starts");
+    let connect = libvirtd::connect();
+    let domain = connect.lookup_domain_by_uuid_string(&old.uuid).expect("there");
+    setup.replace = Some(name.clone());
+    let error = setup.target.preflight(&setup.request()).await.expect_err("it runs");
+    assert!(chain(&error).ends_with(": it runs"), "{}", chain(&error));
+    domain.destroy().expect("stopped");
+    let vars = nvram(&old.uuid);
+    let content = std::fs::read(&vars).expect("written");
+
+    // Another's name does not do.
+    setup.replace = Some("other".to_owned());
+    let error = setup.target.preflight(&setup.request()).await.expect_err("it is taken");
+    assert!(matches!(error, Error::DomainExists { .. }), "{}", chain(&error));
+    assert!(error.hint().expect("a hint").contains(&format!("--replace '{name}'")));
+
+    setup.replace = Some(name.clone());
+    // When the successor fails, the old one is as it was.
+    setup.after.boot_proof = Some(Duration::from_secs(3));
+    setup.import().await.expect_err("there is no system on it");
+    assert_eq!(setup.names.domains(), std::slice::from_ref(&name));
+    let domain = connect.lookup_domain_by_uuid_string(&old.uuid).expect("there");
+    assert!(domain.autostart().expect("known"), "it starts with its host again");
+    assert_eq!(std::fs::read(&vars).expect("kept"), content);
+
+    setup.after.boot_proof = None;
+    let new = setup.import().await.expect("imports");
+    let aside = format!("{name}-replaced");
+    let mut domains = setup.names.domains();
+    domains.sort();
+    assert_eq!(domains, [name.clone(), aside.clone()]);
+    let domain = connect.lookup_domain_by_name(&aside).expect("there");
+    assert_eq!(domain.uuid_string().expect("known"), old.uuid);
+    assert!(!domain.autostart().expect("known"), "both would start with their host");
+    assert_ne!(nvram(&new.uuid), vars);
+    libvirtd::validate(&new.xml);
+    for (disk, volume) in setup.disks.0.iter().zip(&old.volumes) {
+        assert_same(&disk.path, Path::new(&volume.path), disk.format);
+    }
+    assert_ne!(old.volumes[0].path, new.volumes[0].path);
+    setup.target.start(&new, &running, &CancellationToken::new()).await.expect("starts");
+    connect.lookup_domain_by_uuid_string(&new.uuid).and_then(|d| d.destroy()).expect("stopped");
+    assert_eq!(std::fs::read(&vars).expect("kept"), content);
+
+    let taken = setup.target.take_back(&new.undo).await.expect("can be taken back");
+    assert_eq!(taken.left, [""; 0]);
+    assert_eq!(setup.names.domains(), std::slice::from_ref(&name));
+    assert_eq!(std::fs::read(&vars).expect("kept"), content);
+    take_back(&setup, &old.undo).await;
+}
+
+/// Where the firmware of a domain keeps its variables.
+fn nvram(uuid: &str) -> String {
+    let domain = libvirtd::connect().lookup_domain_by_uuid_string(uuid).expect("there");
+    let xml = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).expect("described");
+    let begin = xml.find("<nvram").and_then(|at| xml[at..].find('>').map(|end| at + end + 1));
+    let begin = begin.expect("it has variables");
+    xml[begin..begin + xml[begin..].find('<').expect("an end")].to_owned()
+}
+
+#[tokio::test]
+async fn a_domain_of_somebody_else_never_makes_way() {
+    let Some(mut setup) = Setup::new().await else { return };
+    let name = setup.options.name.clone().expect("given");
+    let xml = format!(
+        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>\
+         <os><type arch='x86_64'>hvm</type></os></domain>"
+    );
+    libvirtd::connect().define_domain_xml(&xml).expect("defined");
+    setup.replace = Some(name.clone());
+    let error = setup.target.preflight(&setup.request()).await.expect_err("not ours");
+    assert!(chain(&error).contains("hyperexport has not made it"), "{}", chain(&error));
+    assert_eq!(setup.names.domains(), [name]);
+}

@@ -90,6 +90,7 @@ pub fn plan(
         cpu: cpu::mode(&hardware.cpu, platform)?,
         iothreads: hardware.iothreads,
         firmware: firmware::choose(vm.firmware, vm.secure_boot, platform)?,
+        nvram: None,
         video: profile::video(profile.video.as_deref(), platform),
         hyperv: profile::hyperv(&profile.hyperv, platform),
         hyperv_clock: profile::hyperv_clock(platform),

@@ -17,6 +17,13 @@ impl DomainSpec {
         Self(decisions)
     }
 
+    /// The same domain with the variables of its firmware in that file.
+    #[must_use]
+    pub fn with_nvram(mut self, file: Option<String>) -> Self {
+        self.0.nvram = file;
+        self
+    }
+
     /// The same domain under another name.
     #[must_use]
     pub fn renamed(mut self, name: String) -> Self {
@@ -68,6 +75,8 @@ pub struct Decisions {
     pub iothreads: u32,
     /// How it boots.
     pub firmware: FirmwareSpec,
+    /// File for the variables of the firmware, where libvirt is not to choose it.
+    pub nvram: Option<String>,
     /// The devices and features that do not depend on the VM.
     pub profile: Profile,
     /// Video model to use where the profile has a video device; `None` where the host has none.

@@ -83,7 +83,9 @@ impl Target {
             .zip(&volumes)
             .map(|(wanted, volume)| wanted.planned(volume.path.to_string_lossy().into_owned()))
             .collect();
-        let spec = request.plan(&planned)?;
+        let old = self.predecessor(request).await?;
+        let nvram = old.and_then(|old| old.nvram_beside(request));
+        let spec = request.plan(&planned)?.with_nvram(nvram);
         let identity = match request.exactly {
             Some(draft) => draft.uuid.clone(),
             None => define::fresh_uuid()?,

@@ -90,6 +90,14 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A domain that may not be replaced.
+    #[error("replace domain '{name}': {why}")]
+    NotReplaced {
+        /// The domain.
+        name: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// No such pool, and no path to make it at.
     #[error("storage pool '{name}' does not exist")]
     NoPool {
@@ -265,9 +273,14 @@ impl Error {
                 .to_owned(),
             Self::PermissionDenied { uri, .. } => denied_hint(uri),
             Self::Plan(error) => return error.hint(),
-            Self::DomainExists { .. } => "give another name with --libvirt-name, or remove the \
-                domain yourself"
-                .to_owned(),
+            Self::DomainExists { name } => format!(
+                "give another name with --libvirt-name; --replace '{name}' sets a domain aside \
+                 that hyperexport has made"
+            ),
+            Self::NotReplaced { name, .. } => format!(
+                "give another name with --libvirt-name, or make '{name}' ready: shut off, without \
+                 snapshots"
+            ),
             Self::NoPool { name, existing } => no_pool_hint(name, existing),
             Self::PoolElsewhere { .. } => {
                 "leave --libvirt-pool-path out, or name another pool with --libvirt-pool".to_owned()

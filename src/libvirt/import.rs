@@ -117,7 +117,9 @@ impl Target {
             .zip(&volumes)
             .map(|(wanted, volume)| wanted.planned(volume.path.clone()))
             .collect();
-        let spec = request.plan(&planned)?;
+        let predecessor = self.predecessor(request).await?;
+        let nvram = predecessor.as_ref().and_then(|old| old.nvram_beside(request));
+        let spec = request.plan(&planned)?.with_nvram(nvram);
         let uuid = match request.exactly {
             Some(draft) => draft.uuid.clone(),
             None => define::fresh_uuid()?,
@@ -133,7 +135,14 @@ impl Target {
             autostart: request.autostart,
         };
         let unwind = filling.unwind.clone();
-        let xml = self.call(move |connect| define::define(connect, &definition, &unwind)).await?;
+        let xml = self
+            .call(move |connect| {
+                if let Some(old) = predecessor {
+                    old.set_aside(connect, &unwind)?;
+                }
+                define::define(connect, &definition, &unwind)
+            })
+            .await?;
         let mut defined = DefinedDomain {
             uri: self.uri().to_owned(),
             name: spec.name.clone(),

@@ -22,6 +22,7 @@ mod own_profile;
 mod pool;
 mod preflight;
 mod remarks;
+mod replace;
 mod request;
 mod snapshot;
 mod space;

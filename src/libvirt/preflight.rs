@@ -7,7 +7,7 @@ use crate::model::{Stage, Warning};
 
 use super::pool::Place;
 use super::request::{ImportRequest, PoolChoice, WantedVolume};
-use super::{Error, Target, access, define, pool, remarks, space, volume};
+use super::{Error, Target, access, pool, remarks, space, volume};
 
 impl Target {
     /// Refuses what cannot work, and changes nothing: the plan (firmware, machine, bridge, name),
@@ -22,12 +22,9 @@ impl Target {
         let volumes = request.volumes();
         let expected = |volume: &WantedVolume| volume.planned(format!("/{}", volume.name));
         let spec = request.plan(&volumes.iter().map(expected).collect::<Vec<_>>())?;
-        let (name, choice, local) = (request.domain_name(), request.pool.clone(), self.is_local());
-        self.call(move |connect| {
-            define::check_free(connect, &name)?;
-            storage(connect, &choice, &volumes, local)
-        })
-        .await?;
+        let (choice, local) = (request.pool.clone(), self.is_local());
+        self.predecessor(request).await?;
+        self.call(move |connect| storage(connect, &choice, &volumes, local)).await?;
         let mut warnings = warnings(request.host, request.options);
         warnings.extend(remarks::of_plan(&spec, request.vm, request.options));
         Ok(warnings)

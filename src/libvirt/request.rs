@@ -27,6 +27,8 @@ pub struct ImportRequest<'a> {
     pub autostart: bool,
     /// What is done with the domain once it is defined.
     pub after: &'a AfterDefine,
+    /// Name of the domain that makes way, if there is one of that name.
+    pub replace: Option<&'a str>,
     /// What is to be made, to the last character; anything else is refused.
     pub exactly: Option<&'a Draft>,
 }
@@ -76,9 +78,19 @@ impl ImportRequest<'_> {
         self.options.domain_name(self.vm)
     }
 
+    /// What names of volumes begin with: the domain's name. Beside a predecessor, whose disks have
+    /// that, the time of the export follows it.
+    pub(super) fn volume_base(&self) -> String {
+        let domain = self.domain_name();
+        let Some(_) = self.replace else { return domain };
+        let taken = self.vm.origin.exported_at.as_deref().unwrap_or("again");
+        let digits: String = taken.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+        format!("{domain}-{digits}")
+    }
+
     /// The volumes, in the order of the disks.
     pub(super) fn volumes(&self) -> Vec<WantedVolume> {
-        let domain = self.domain_name();
+        let domain = self.volume_base();
         let first = self.disks.0.iter().map(|disk| disk.boot_order).min();
         let wanted = |disk: &ConvertedDisk| WantedVolume {
             id: disk.id.clone(),

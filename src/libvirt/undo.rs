@@ -21,7 +21,7 @@ use virt::storage_vol::StorageVol;
 use virt::sys;
 
 use super::xml::sources;
-use super::{Error, Target, define, download, pool, snapshot, start};
+use super::{Error, Target, define, download, pool, replace, snapshot, start};
 
 /// Bytes of a volume that are compared with the image that was being sent.
 const COMPARED: u64 = 1 << 20;
@@ -36,6 +36,17 @@ pub enum Undo {
         name: String,
         /// Its identity, made for it.
         uuid: String,
+    },
+    /// Give a domain its name back that was set aside for another.
+    BringBack {
+        /// Its name.
+        name: String,
+        /// The name that it has now.
+        aside: String,
+        /// Its identity.
+        uuid: String,
+        /// Whether it started with its host.
+        autostart: bool,
     },
     /// Switch a domain off that was started to prove that it boots.
     Stop {
@@ -91,6 +102,9 @@ impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Undefine { name, .. } => write!(f, "domain '{name}'"),
+            Self::BringBack { name, aside, .. } => {
+                write!(f, "domain '{name}' under the name '{aside}'")
+            }
             Self::Stop { name, .. } => write!(f, "domain '{name}' running"),
             Self::DropSnapshot { name, .. } => write!(f, "snapshot '{name}'"),
             Self::DeleteVolume { name, pool, .. } => write!(f, "volume '{name}' in pool '{pool}'"),
@@ -259,6 +273,10 @@ fn undo(connect: &Connect, step: &Undo) -> Result<End, String> {
             Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(End::Gone),
             _ => define::undefine(connect, uuid).map(|()| End::Done).map_err(said),
         },
+        Undo::BringBack { name, aside, uuid, autostart } => {
+            let back = replace::bring_back(connect, uuid, (name, aside), *autostart);
+            back.map(|back| if back { End::Done } else { End::Gone }).map_err(said)
+        }
         Undo::Stop { uuid, .. } => {
             start::switch_off(connect, uuid).map(|()| End::Gone).map_err(said)
         }

@@ -67,6 +67,8 @@ pub struct Target {
     pub hardware: domain::Hardware,
     /// What belongs to the import beyond the definition.
     pub after: libvirt::AfterDefine,
+    /// Name of the domain that makes way, if there is one of that name.
+    pub replace: Option<String>,
     /// What is to be made, to the last character; anything else is refused.
     pub exactly: Option<libvirt::Draft>,
     /// Whether the domain is started, and how.

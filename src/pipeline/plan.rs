@@ -35,6 +35,9 @@ pub fn definition(vm: &SourceVm, target: &Target) -> Vec<String> {
         format!("define the domain {name}"),
     ];
     lines.extend(vm.nics.iter().map(|nic| connection(nic, target)));
+    if let Some(old) = &target.replace {
+        lines.push(format!("set the domain {old} aside, if there is one, as {old}-replaced"));
+    }
     if let Some(snapshot) = &target.after.snapshot {
         lines.push(format!("take the snapshot {snapshot} of {name}"));
     }

@@ -121,6 +121,7 @@ impl Host {
             pool: &self.pool,
             autostart: target.autostart,
             after: &target.after,
+            replace: target.replace.as_deref(),
             exactly: target.exactly.as_ref(),
         }
     }

@@ -14,6 +14,10 @@ const SNAPSHOT: &str = "migrated";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "After the definition")]
 pub struct AfterArgs {
+    /// Set the domain of this name aside, if hyperexport has made it: it keeps
+    /// its disks and becomes NAME-replaced
+    #[arg(long, value_name = "NAME")]
+    pub replace: Option<String>,
     /// Take a snapshot of the domain as it came in
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true,
           default_missing_value = SNAPSHOT)]

@@ -95,6 +95,7 @@ impl LibvirtArgs {
             hardware: self.hardware.resolve()?,
             after: self.after.import(),
             start: self.after.start(),
+            replace: self.after.replace.clone(),
             exactly: None,
         })
     }

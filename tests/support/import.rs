@@ -103,6 +103,7 @@ pub struct Setup {
     pub pool: PoolChoice,
     pub autostart: bool,
     pub after: AfterDefine,
+    pub replace: Option<String>,
 }
 
 impl Setup {
@@ -139,6 +140,7 @@ impl Setup {
             disks: ConvertedDisks(Vec::new()),
             autostart: false,
             after: AfterDefine::default(),
+            replace: None,
             names,
             dir,
             target,
@@ -175,6 +177,7 @@ impl Setup {
             pool: &self.pool,
             autostart: self.autostart,
             after: &self.after,
+            replace: self.replace.as_deref(),
             exactly: None,
         }
     }

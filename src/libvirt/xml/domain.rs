@@ -69,6 +69,9 @@ pub struct Os {
     /// What the selected firmware must have and must not have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub firmware: Option<FirmwareFeatures>,
+    /// File of the firmware's variables; libvirt chooses it where none is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nvram: Option<String>,
 }
 
 /// `<type>`.

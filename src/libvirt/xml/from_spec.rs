@@ -67,6 +67,7 @@ fn os(spec: &DomainSpec) -> Os {
         auto,
         machine: OsType { arch: spec.arch.clone(), machine: spec.machine.clone(), kind: "hvm" },
         firmware: firmware.map(|feature| FirmwareFeatures { feature }),
+        nvram: spec.nvram.clone(),
     }
 }
 

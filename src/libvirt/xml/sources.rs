@@ -28,9 +28,32 @@ pub fn files(domain: &str) -> Vec<String> {
     found
 }
 
+/// Text of `<nvram>`: the file of the firmware's variables.
+pub fn nvram(domain: &str) -> Option<String> {
+    let mut reader = Reader::from_str(domain);
+    loop {
+        match reader.read_event().ok()? {
+            Event::Eof => return None,
+            Event::Start(element) if element.name().as_ref() == "nvram" => {
+                let text = reader.read_text(element.name()).ok()?;
+                return quick_xml::escape::unescape(&text).ok().map(|text| text.trim().to_owned());
+            }
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::files;
+    use super::{files, nvram};
+
+    #[test]
+    fn the_file_of_variables_is_found() {
+        let xml = "<domain><os firmware='efi'><nvram template='/t' format='raw'>/a&amp;b_VARS.fd\
+                   </nvram></os></domain>";
+        assert_eq!(nvram(xml).as_deref(), Some("/a&b_VARS.fd"));
+        assert_eq!(nvram("<domain><os><nvram/></os></domain>"), None);
+    }
 
     #[test]
     fn all_files_are_found() {

@@ -1,0 +1,149 @@
+//! A domain of ours that makes way for its successor: it is renamed, and keeps its disks, its
+//! firmware's variables and its identity. Nothing of it is lost, and it can come back.
+
+use std::path::Path;
+
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::ErrorNumber;
+use virt::sys;
+
+use crate::model::Firmware;
+
+use super::request::ImportRequest;
+use super::undo::Undo;
+use super::unwind::Unwind;
+use super::xml::metadata::HYPEREXPORT;
+use super::xml::sources;
+use super::{Error, Target};
+
+/// A domain that is to make way.
+#[derive(Debug, Clone)]
+pub(super) struct Predecessor {
+    name: String,
+    uuid: String,
+    autostart: bool,
+    /// Where its firmware keeps its variables.
+    nvram: Option<String>,
+}
+
+/// The domain that has the name, if it may be replaced: only by its name typed out, only one that
+/// this program has made, and only one that is shut off and has no snapshots, which libvirt does
+/// not rename.
+pub(super) fn look(
+    connect: &Connect,
+    name: &str,
+    replace: Option<&str>,
+) -> Result<Option<Predecessor>, Error> {
+    let call = || Error::call(format!("look up domain '{name}'"));
+    let domain = match connect.lookup_domain_by_name(name) {
+        Ok(domain) => domain,
+        Err(error) if error.code().is(ErrorNumber::NoDomain) => return Ok(None),
+        Err(error) => return Err(call()(error)),
+    };
+    if replace != Some(name) {
+        return Err(Error::DomainExists { name: name.to_owned() });
+    }
+    let refuse = |why| Err(Error::NotReplaced { name: name.to_owned(), why });
+    if !is_ours(&domain).map_err(call())? {
+        return refuse("hyperexport has not made it");
+    }
+    if domain.is_active().map_err(call())? {
+        return refuse("it runs");
+    }
+    if !domain.list_all_snapshots(0).map_err(call())?.is_empty() {
+        return refuse("it has snapshots");
+    }
+    let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())?;
+    Ok(Some(Predecessor {
+        name: name.to_owned(),
+        uuid: domain.uuid_string().map_err(call())?,
+        autostart: domain.autostart().map_err(call())?,
+        nvram: sources::nvram(&xml),
+    }))
+}
+
+fn is_ours(domain: &Domain) -> Result<bool, virt::error::Error> {
+    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
+    match domain.metadata(kind, Some(HYPEREXPORT), 0) {
+        Ok(_) => Ok(true),
+        Err(error) if error.code().is(ErrorNumber::NoDomainMetadata) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl Target {
+    /// The domain that the request replaces, if there is one.
+    pub(super) async fn predecessor(
+        &self,
+        request: &ImportRequest<'_>,
+    ) -> Result<Option<Predecessor>, Error> {
+        let (name, replace) = (request.domain_name(), request.replace.map(str::to_owned));
+        self.call(move |connect| look(connect, &name, replace.as_deref())).await
+    }
+}
+
+impl Predecessor {
+    /// Where the variables of the successor's firmware go: libvirt would choose the file that its
+    /// name stands for, which the predecessor has.
+    pub fn nvram_beside(&self, request: &ImportRequest<'_>) -> Option<String> {
+        let taken = self.nvram.as_deref().filter(|_| request.vm.firmware == Firmware::Efi)?;
+        let dir = Path::new(taken).parent()?;
+        let name = format!("{}_VARS.fd", request.volume_base());
+        Some(dir.join(name).to_string_lossy().into_owned())
+    }
+
+    /// Renames it, and keeps it from starting with its host.
+    pub fn set_aside(&self, connect: &Connect, unwind: &Unwind) -> Result<(), Error> {
+        let Self { name, uuid, autostart, .. } = self;
+        let call = || Error::call(format!("set domain '{name}' aside"));
+        let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;
+        let aside = free_name(connect, name)?;
+        unwind.push(Undo::BringBack {
+            name: name.clone(),
+            aside: aside.clone(),
+            uuid: uuid.clone(),
+            autostart: *autostart,
+        })?;
+        if *autostart {
+            domain.set_autostart(false).map_err(call())?;
+        }
+        domain.rename(&aside, 0).map_err(call())
+    }
+}
+
+/// Gives a domain its name back; says whether it was aside.
+pub(super) fn bring_back(
+    connect: &Connect,
+    uuid: &str,
+    (name, aside): (&str, &str),
+    autostart: bool,
+) -> Result<bool, virt::error::Error> {
+    let domain = match connect.lookup_domain_by_uuid_string(uuid) {
+        Ok(domain) => domain,
+        Err(error) if error.code().is(ErrorNumber::NoDomain) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let is_aside = domain.name()? == aside;
+    if is_aside {
+        domain.rename(name, 0)?;
+    }
+    if autostart {
+        domain.set_autostart(true)?;
+    }
+    Ok(is_aside)
+}
+
+/// `NAME-replaced`, or the next of its kind.
+fn free_name(connect: &Connect, name: &str) -> Result<String, Error> {
+    for number in 1_u32.. {
+        let number = if number == 1 { String::new() } else { format!("-{number}") };
+        let aside = format!("{name}-replaced{number}");
+        match connect.lookup_domain_by_name(&aside) {
+            Err(error) if error.code().is(ErrorNumber::NoDomain) => return Ok(aside),
+            Err(error) => return Err(Error::call(format!("look up domain '{aside}'"))(error)),
+            Ok(_) => {}
+        }
+    }
+    Err(Error::DomainExists { name: format!("{name}-replaced") })
+}
