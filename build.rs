@@ -27,7 +27,6 @@ fn embed() -> Result<(), String> {
     files.retain(|file| file.extension().is_some_and(|extension| extension == "xml"));
     files.sort();
 
-    let root = env::current_dir().map_err(|e| format!("find the package: {e}"))?;
     let mut table = String::from("/// The profiles of `vendor-xml/`, by name.\n");
     table.push_str("const PROFILES: &[(&str, &str)] = &[\n");
     for file in &files {
@@ -35,8 +34,13 @@ fn embed() -> Result<(), String> {
         let text = fs::read_to_string(file).map_err(|e| format!("read {shown}: {e}"))?;
         check(&text).map_err(|(line, problem)| format!("{shown}:{line}: {problem}"))?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        writeln!(table, "    ({name:?}, include_str!({:?})),", root.join(file))
-            .map_err(|e| format!("write the table: {e}"))?;
+        // Not by where the package is now: it may be moved before it is compiled again.
+        let path = format!("/{shown}");
+        writeln!(
+            table,
+            "    ({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?}))),"
+        )
+        .map_err(|e| format!("write the table: {e}"))?;
     }
     table.push_str("];\n");
     let out = env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?;
