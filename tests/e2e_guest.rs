@@ -90,4 +90,5 @@ fn a_uefi_guest_reaches_its_login_prompt() {
 fn a_guest_sent_over_ssh_reaches_its_login_prompt_there() {
     let Some(sshd) = Sshd::start() else { return };
     migrate("bios", "Debian far away", &sshd.open_uri());
+    assert_eq!(sshd.clients().len(), 1, "one connection serves the whole run");
 }

@@ -24,17 +24,22 @@ impl Target {
         let (platforms, connectors) = self
             .call(move |connect| Ok((platforms(connect)?, bridges::list(connect, local)?)))
             .await?;
-        let kvm_runs = match platforms.iter().find(|p| p.domain_type == DomainType::Kvm) {
+        let kvm = platforms.iter().find(|platform| platform.domain_type == DomainType::Kvm);
+        let kvm_runs = match kvm {
             None => false,
-            Some(platform) if local => kvm::runs(platform).await,
-            Some(platform) => {
-                let platform = platform.clone();
-                self.call(move |connect| Ok(kvm::runs_there(connect, ARCH, &platform))).await?
-            }
+            Some(platform) => *self.kvm_runs.get_or_try_init(|| self.proof(platform)).await?,
         };
         let bridges::Connectors { bridges, networks, switches } = connectors;
         let arch = ARCH.to_owned();
         Ok(HostCapabilities { arch, platforms, kvm_runs, bridges, networks, switches })
+    }
+
+    async fn proof(&self, platform: &Platform) -> Result<bool, Error> {
+        if self.is_local() {
+            return Ok(kvm::runs(platform).await);
+        }
+        let platform = platform.clone();
+        self.call(move |connect| Ok(kvm::runs_there(connect, ARCH, &platform))).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
 
@@ -33,6 +34,8 @@ pub enum Transfer {
 pub struct Target {
     connect: Arc<Connect>,
     settings: Settings,
+    /// Whether KVM runs there: the proof takes seconds, so it is made once.
+    pub(super) kvm_runs: Arc<OnceCell<bool>>,
 }
 
 impl std::fmt::Debug for Target {
@@ -50,16 +53,32 @@ impl Target {
         uri::check(&settings.uri)?;
         // Else libvirt prints every error to standard error by itself.
         virt::error::clear_error_callback();
-        events::start();
+        let local = uri::is_local(&settings.uri);
+        if !local {
+            events::start();
+        }
         let uri = ssh::in_batch_mode(&settings.uri).into_owned();
         let opened = tokio::task::spawn_blocking(move || Connect::open(Some(&uri)))
             .await
             .map_err(Error::Task)?;
         let connect = opened.map_err(|error| refused(settings.uri.clone(), error))?;
-        if !uri::is_local(&settings.uri) {
+        if !local {
             events::keep_alive(&connect);
         }
-        Ok(Self { connect: Arc::new(connect), settings: settings.clone() })
+        let kvm_runs = Arc::default();
+        Ok(Self { connect: Arc::new(connect), settings: settings.clone(), kvm_runs })
+    }
+
+    /// The same connection, used in another way.
+    pub(super) fn with(&self, settings: &Settings) -> Self {
+        Self { settings: settings.clone(), ..self.clone() }
+    }
+
+    /// Whether the daemon is still there. A question, since a connection that nothing was sent over
+    /// does not know that it broke.
+    pub(super) async fn answers(&self) -> bool {
+        let version = |connect: &Connect| connect.lib_version().map_err(Error::call("say hello"));
+        self.call(version).await.is_ok()
     }
 
     /// Runs `act` where it may block.

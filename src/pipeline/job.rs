@@ -49,6 +49,8 @@ impl Job {
 pub struct Target {
     /// How to connect.
     pub settings: libvirt::Settings,
+    /// What the stages of a run connect through.
+    pub connections: libvirt::Connections,
     /// Name of the domain, if it is not to be formed from the VM's.
     pub name: Option<String>,
     /// Whether the domain starts with its host.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::libvirt::{self, TakenBack, Undo};
+use crate::libvirt::{self, Connections, TakenBack, Undo};
 
 /// Name of the journal in the output directory.
 const NAME: &str = ".hyperexport-undo";
@@ -111,13 +111,13 @@ impl Journal {
 ///
 /// # Errors
 /// [`Error`]; the journal stays, so that the next run tries again.
-pub async fn recover(output: &Path) -> Result<TakenBack, Error> {
+pub async fn recover(output: &Path, connections: &Connections) -> Result<TakenBack, Error> {
     let path = output.join(NAME);
     let Some((head, steps)) = read(&path)? else { return Ok(TakenBack::default()) };
     let taken = match head {
         Some(head) => {
             let settings = libvirt::Settings { uri: head.uri, ..libvirt::Settings::default() };
-            libvirt::Target::connect(&settings).await?.take_back(&steps).await?
+            connections.open(&settings).await?.take_back(&steps).await?
         }
         // Killed before its first line was whole: it had made nothing.
         None => TakenBack::default(),
@@ -206,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_journal_there_is_nothing_to_take_back() {
-        let dir = tempfile::tempdir().expect("a folder");
-        assert_eq!(recover(dir.path()).await.expect("nothing to do"), TakenBack::default());
+        let (dir, none) = (tempfile::tempdir().expect("a folder"), Connections::default());
+        assert_eq!(recover(dir.path(), &none).await.expect("nothing to do"), TakenBack::default());
     }
 }

@@ -97,7 +97,7 @@ async fn import(
 ) -> Result<DefinedDomain, Stopped> {
     let stopped = |error: journal::Error| Stopped::new(Stage::Libvirt, &error, error.hint());
     // Not found in preflight if the target could not be reached then.
-    journal::recover(output).await.map_err(stopped)?;
+    journal::recover(output, &target.connections).await.map_err(stopped)?;
     let journal = Journal::begin(output, &target.settings.uri).map_err(stopped)?;
     let writer = journal.writer().map_err(stopped)?;
     let vm = manifest.source_vm();
@@ -222,7 +222,7 @@ pub(super) async fn check(
         .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
     remember_fixed(&mut disks, earlier::converted(output, manifest));
     start::check(target, manifest.source_vm().power)?;
-    let mut warnings = if dry_run { Vec::new() } else { recover(output).await? };
+    let mut warnings = if dry_run { Vec::new() } else { recover(output, target).await? };
     let checked = target::preflight(target, &manifest.source_vm(), &disks, dry_run).await;
     warnings.extend(checked.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?);
     Ok((disks, warnings))
@@ -242,8 +242,8 @@ fn remember_fixed(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
 ///
 /// # Errors
 /// [`Stopped`]; a target that cannot be reached now is none.
-pub async fn recover(output: &Path) -> Result<Vec<Warning>, Stopped> {
-    match journal::recover(output).await {
+pub async fn recover(output: &Path, target: &Target) -> Result<Vec<Warning>, Stopped> {
+    match journal::recover(output, &target.connections).await {
         Ok(taken) => Ok(taken
             .done
             .into_iter()

@@ -135,7 +135,8 @@ async fn host(
 ) -> Result<Vec<Warning>, Stopped> {
     let fixes = job.conversion.as_ref().is_some_and(|settings| settings.stages.fix);
     let disks = target::expected_disks(vm, &convert::result_paths(&vm.into(), output), fixes);
-    let mut warnings = if job.dry_run { Vec::new() } else { later::recover(output).await? };
+    let mut warnings =
+        if job.dry_run { Vec::new() } else { later::recover(output, target).await? };
     match target::preflight(target, vm, &disks, job.dry_run).await {
         Ok(more) => {
             warnings.extend(more);

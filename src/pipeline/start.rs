@@ -52,7 +52,7 @@ async fn begin(
         }
         progress.note(format!("starting {}: waiting until it {}", domain.name, start.wait.sign));
         let stopped = |error: libvirt::Error| Stopped::new(Stage::Start, &error, error.hint());
-        let connection = libvirt::Target::connect(&target.settings).await.map_err(stopped)?;
+        let connection = target.connections.open(&target.settings).await.map_err(stopped)?;
         connection.start(&domain, &start.wait, cancel).await.map_err(stopped)
     };
     let seen = ledger.stage(Stage::Start, work).await;

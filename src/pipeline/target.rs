@@ -94,7 +94,7 @@ struct Host {
 
 impl Host {
     async fn connect(target: &Target) -> Result<Self, Error> {
-        let connection = libvirt::Target::connect(&target.settings).await?;
+        let connection = target.connections.open(&target.settings).await?;
         let capabilities = connection.capabilities().await?;
         let options = PlanOptions {
             name: target.name.clone(),

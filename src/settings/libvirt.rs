@@ -80,6 +80,7 @@ impl LibvirtArgs {
                 transfer: libvirt::Transfer::Auto,
                 verify: self.verify_upload,
             },
+            connections: libvirt::Connections::default(),
             name: self.libvirt_name.clone(),
             autostart: self.libvirt_autostart,
             bridge: self.libvirt_bridge.clone(),
