@@ -36,10 +36,11 @@ check: ## Run the tests alone
 	then $(CARGO) nextest run --locked; \
 	else $(CARGO) test --locked -- --test-threads=1; fi
 
-bench: ## Measure an export against curl and sha256sum in the same run
+bench: ## Measure exports, definitions and uploads against their peers in the same run
 	scripts/setup.sh test
 	$(CARGO) build --release --locked
 	scripts/bench.sh
+	scripts/bench-libvirt.sh
 
 # No rebuild: as root, who may have no Rust, `make install` only copies.
 install: $(BINARY) ## Install to $(PREFIX)/bin, below $(DESTDIR) if that is set
