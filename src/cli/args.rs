@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::settings::{
-    LibvirtArgs, PipelineArgs, RunningArgs, StageArgs, TransferArgs, VsphereArgs,
+    ExaminedArgs, LibvirtArgs, PipelineArgs, RunningArgs, StageArgs, TransferArgs, VsphereArgs,
 };
 
 const EXAMPLE: &str = "\
@@ -47,6 +47,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Take back what a run made in libvirt; the export stays
     Undo(UndoArgs),
+    /// Look whether everything is there that a migration needs
+    Doctor(DoctorArgs),
 }
 
 /// `hyperexport --vm NAME …`
@@ -149,6 +151,17 @@ pub struct ApplyArgs {
     /// The plan
     #[arg(value_name = "PLAN")]
     pub plan: PathBuf,
+    /// Output flags.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `hyperexport doctor …`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// What to examine.
+    #[command(flatten)]
+    pub examined: ExaminedArgs,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,

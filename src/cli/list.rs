@@ -8,8 +8,7 @@ use super::args::ListArgs;
 use super::render::print_line;
 use super::{Exit, block_on, tell};
 use crate::exporter::{self, VSphere, VmSummary};
-use crate::model::ByteSize;
-use crate::pipeline::chain;
+use crate::model::{ByteSize, chain};
 use crate::settings::Environment;
 
 /// Runs the command.

@@ -4,6 +4,7 @@
 mod args;
 mod convert;
 mod define;
+mod doctor;
 mod exit;
 mod export;
 mod list;
@@ -22,7 +23,8 @@ use clap::FromArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::{self, RunReport, chain};
+use crate::model::chain;
+use crate::pipeline::{self, RunReport};
 use crate::settings::{self, Environment};
 use args::{Cli, Command, OutputArgs};
 use exit::Exit;
@@ -41,6 +43,7 @@ pub fn main() -> ExitCode {
         Some(Command::List(args)) => list::run(&args, &environment),
         Some(Command::Convert(args)) => convert::run(&args, &environment),
         Some(Command::Define(args)) => define::run(&args, &environment),
+        Some(Command::Doctor(args)) => doctor::run(&args, &environment),
         Some(Command::Undo(args)) => undo::run(&args),
         Some(Command::Plan(args)) => plan::plan(&args),
         Some(Command::Apply(args)) => plan::apply(&args),

@@ -9,7 +9,7 @@ use super::work::WorkDir;
 
 /// Where the libguestfs appliance is kept between runs; libguestfs checks whose it is. Inside the
 /// work directory it would be built anew each time.
-const APPLIANCE_CACHE: &str = "/var/tmp";
+pub(super) const APPLIANCE_CACHE: &str = "/var/tmp";
 
 /// What any Python gets: `PATH`, UTF-8 on every output, and the user's own packages although HOME
 /// is another.

@@ -23,7 +23,7 @@ use super::work::WorkDir;
 use super::{Error, LOG, Settings, isolate};
 
 /// libguestfs' setting for a host whose KVM cannot run guests.
-const FORCE_TCG: &str = "force_tcg";
+pub(super) const FORCE_TCG: &str = "force_tcg";
 
 /// What a run that ended well by its own account left.
 #[derive(Debug)]

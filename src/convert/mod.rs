@@ -13,6 +13,7 @@
 //! bytes must all agree (`report`, `log`, `outcome`). Whatever happens the work folder goes; only
 //! `hyper2kvm.log` stays.
 
+mod doctor;
 mod environment;
 mod error;
 mod find;
@@ -32,6 +33,7 @@ mod settings;
 mod untrusted;
 mod work;
 
+pub use doctor::examine;
 pub use error::Error;
 pub use find::{Found, find};
 pub use preflight::{Needs, Plan, Ready, preflight, usable};

@@ -102,7 +102,7 @@ pub(super) async fn prepare(
 
 /// The tools alone, without results.
 async fn converter(settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
-    tools.qemu_img_is_there().await?;
+    tools.version().await?;
     let found = find(settings)?;
     let mut ready = Ready {
         program: found.path,

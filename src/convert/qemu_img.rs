@@ -72,9 +72,12 @@ impl Tools {
         Ok((status.code().unwrap_or(-1), last))
     }
 
-    /// Fails unless qemu-img can be run.
-    pub(super) async fn qemu_img_is_there(&self) -> Result<(), Error> {
-        self.qemu_img("run qemu-img", vec!["--version".into()], |_| {}).await.map(drop)
+    /// What qemu-img says of itself: `qemu-img version 10.0.8 (Debian …)`.
+    pub(super) async fn version(&self) -> Result<String, Error> {
+        let mut lines = Vec::new();
+        let keep = |line: &str| lines.push(line.to_owned());
+        self.qemu_img("run qemu-img", vec!["--version".into()], keep).await?;
+        Ok(lines.into_iter().next().unwrap_or_default())
     }
 
     /// What an image says of itself.

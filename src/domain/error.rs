@@ -4,6 +4,7 @@ use crate::model::DiskFormat;
 
 use super::hardware::DiskBus;
 use super::host::{Chipset, DomainType};
+use super::remedy;
 
 /// Why no domain can be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -184,24 +185,12 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::DomainType { domain_type: DomainType::Kvm, .. } => {
-                "enable virtualization in the host's firmware and load the module kvm_intel or \
-                 kvm_amd, or emulate with --libvirt-domain-type qemu"
-                    .to_owned()
+                format!("{}, or emulate with --libvirt-domain-type qemu", remedy::KVM)
             }
-            Self::DomainType { .. } | Self::Machine { .. } => {
-                "install QEMU for x86: qemu-system-x86 on Debian and Ubuntu, qemu-kvm on Fedora \
-                 and RHEL"
-                    .to_owned()
-            }
-            Self::NoEfi { .. } | Self::NoSecureBoot { .. } => {
-                "install the firmware on the host: ovmf on Debian and Ubuntu, edk2-ovmf on Fedora \
-                 and RHEL"
-                    .to_owned()
-            }
+            Self::DomainType { .. } | Self::Machine { .. } => remedy::QEMU.to_owned(),
+            Self::NoEfi { .. } | Self::NoSecureBoot { .. } => remedy::EFI.to_owned(),
             Self::NoTpm { .. } => {
-                "install swtpm and swtpm-tools on the host and restart libvirtd, or \
-                go without: --libvirt-tpm off"
-                    .to_owned()
+                format!("{}, or go without: --libvirt-tpm off", remedy::TPM)
             }
             Self::CpuModel { existing, .. } => {
                 format!("use --libvirt-cpu-mode with one of: {}", existing.join(", "))

@@ -19,6 +19,7 @@ mod nic_model;
 mod plan;
 mod ports;
 mod profile;
+pub mod remedy;
 mod spec;
 mod storage;
 mod text;

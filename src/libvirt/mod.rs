@@ -11,6 +11,7 @@ mod connection;
 mod console;
 mod copy;
 mod define;
+mod doctor;
 mod download;
 mod draft;
 mod error;

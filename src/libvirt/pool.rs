@@ -142,7 +142,8 @@ fn is_busy(error: &virt::error::Error) -> bool {
     error.message().contains("asynchronous jobs running")
 }
 
-fn describe(pool: &StoragePool, name: &str) -> Result<Place, Error> {
+/// What and where a pool is.
+pub(super) fn describe(pool: &StoragePool, name: &str) -> Result<Place, Error> {
     let active = pool.is_active().map_err(Error::call(format!("look at storage pool '{name}'")))?;
     let description = read(pool, name)?;
     place(description, active)

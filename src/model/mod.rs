@@ -1,6 +1,8 @@
 //! The plain data that flows between the rooms: what a source VM is, what was exported, what was
 //! converted. It knows no outside system and decides nothing.
 
+mod chain;
+mod check;
 mod converted;
 mod disk_format;
 mod exported;
@@ -10,6 +12,8 @@ mod source_vm;
 mod units;
 mod warning;
 
+pub use chain::chain;
+pub use check::{Check, Health};
 pub use converted::{ConvertedDisk, ConvertedDisks};
 pub use disk_format::DiskFormat;
 pub use exported::{ExportMethod, ExportedDisk, ExportedVm};

@@ -18,7 +18,7 @@ use super::claim::Claim;
 use super::report::{self, Outcome, RunReport};
 use super::stages::Stopped;
 use crate::manifest::{self, Manifest};
-use crate::model::{ConvertedDisks, ExportedDisk, SourceVm, Stage};
+use crate::model::{ConvertedDisks, ExportedDisk, SourceVm, Stage, chain};
 use crate::progress::Progress;
 
 /// What there is to build on.
@@ -144,7 +144,7 @@ fn kept_export(output: &Path, vm: &SourceVm, converted: Option<ConvertedDisks>) 
     let manifest = match manifest::read(&manifest_path) {
         Ok(manifest) => manifest,
         Err(error) => {
-            tracing::info!(error = report::chain(&error), "no manifest to go on from");
+            tracing::info!(error = chain(&error), "no manifest to go on from");
             return None;
         }
     };

@@ -12,6 +12,7 @@
 //! domain.
 
 mod claim;
+mod doctor;
 mod draft;
 mod earlier;
 mod job;
@@ -28,10 +29,11 @@ mod summary;
 mod target;
 mod undo;
 
+pub use doctor::{Diagnosis, examine};
 pub use draft::{Asked, Plan, apply, draft};
 pub use job::{Job, Start, Target};
 pub use later::{convert, define};
-pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus, chain};
+pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus};
 pub use run::run;
 pub use show::show;
 pub use undo::{Error as UndoError, undo};

@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::earlier::{self, Earlier};
 use super::job::{Job, Target, absolute};
-use super::report::{self, chain};
+use super::report;
 use super::stages::Stopped;
 use super::{DOMAIN_XML, later, target};
 use crate::exporter::{self, VSphere};
-use crate::model::{ByteSize, SourceVm, Stage, Warning};
+use crate::model::{ByteSize, SourceVm, Stage, Warning, chain};
 use crate::{convert, manifest};
 
 /// A run that may begin, but for its source.

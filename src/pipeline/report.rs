@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::libvirt::DefinedDomain;
-use crate::model::{ConvertedDisks, ExportedDisk, Stage, Warning};
+use crate::model::{ConvertedDisks, ExportedDisk, Stage, Warning, chain};
 
 /// File name of a run's report in its output directory.
 pub const FILE_NAME: &str = "result.json";
@@ -113,22 +113,6 @@ impl Failure {
     pub fn new(stage: Stage, error: &dyn std::error::Error, hint: Option<String>) -> Self {
         Self { stage, message: chain(error), hint }
     }
-}
-
-/// An error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some libraries repeat their cause's text in their own.
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 impl RunReport {

@@ -10,10 +10,10 @@ use super::job::Job;
 use super::preflight::{self, Ready};
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stages::{Ledger, Stopped};
-use super::{later, plan, report, start};
+use super::{later, plan, start};
 use crate::exporter::{ExportRequest, SnapshotRequest, VSphere, WholeDisk};
 use crate::manifest::{self, Manifest};
-use crate::model::{ExportedDisk, ExportedVm, PowerState, SourceVm, Stage, Warning};
+use crate::model::{ExportedDisk, ExportedVm, PowerState, SourceVm, Stage, Warning, chain};
 use crate::progress::Progress;
 
 /// Does what `job` asks for, and tells how it went. Errors stand in the report.
@@ -65,7 +65,7 @@ async fn open(job: &Job, cancel: &CancellationToken) -> Result<(VSphere, Ready),
         Ok(ready) => Ok((source, ready)),
         Err(stopped) => {
             if let Err(error) = source.close().await {
-                tracing::warn!(error = report::chain(&error), "log out");
+                tracing::warn!(error = chain(&error), "log out");
             }
             Err(stopped)
         }
@@ -255,7 +255,7 @@ fn remove_disks(disks: &[ExportedDisk], ledger: &mut Ledger<'_>) {
 
 async fn close(source: VSphere, ledger: &mut Ledger<'_>) {
     if let Err(error) = source.close().await {
-        let text = format!("log out: {}", report::chain(&error));
+        let text = format!("log out: {}", chain(&error));
         ledger.warn(Warning::new(Stage::Export, "session-left", text));
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::claim::Claim;
 use super::later;
 use super::report::{self, Failure, Outcome, RunReport, StageStatus};
-use crate::model::{Stage, Warning};
+use crate::model::{Stage, Warning, chain};
 use crate::progress::{Event, Progress};
 
 /// A failed stage, in words.
@@ -112,7 +112,7 @@ impl<'a> Ledger<'a> {
         if let Some(claim) = claim
             && let Err(error) = claim.release()
         {
-            self.warn(Warning::new(Stage::Export, "marker-stays", report::chain(&error)));
+            self.warn(Warning::new(Stage::Export, "marker-stays", chain(&error)));
         }
         self.report
     }

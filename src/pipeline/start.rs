@@ -5,7 +5,7 @@ use super::job::{Job, Target};
 use super::stages::{Ledger, Stopped};
 use crate::exporter::VSphere;
 use crate::libvirt;
-use crate::model::{PowerState, Stage};
+use crate::model::{PowerState, Stage, chain};
 
 /// Starts the domain of a run that was just defined. The source is asked again: hours may have
 /// passed since it was found powered off.
@@ -82,7 +82,7 @@ async fn source_power(job: &Job, id: &str) -> Result<PowerState, Stopped> {
     let source = VSphere::connect(job.source.clone()).await.map_err(stopped)?;
     let power = source.inspect(id).await.map(|inspected| inspected.vm.power);
     if let Err(error) = source.close().await {
-        tracing::warn!(error = super::chain(&error), "log out");
+        tracing::warn!(error = chain(&error), "log out");
     }
     power.map_err(stopped)
 }

@@ -4,6 +4,7 @@
 //! the groups together. This is the only room that reads the environment.
 
 mod after;
+mod doctor;
 mod environment;
 mod hardware;
 mod libvirt;
@@ -13,6 +14,7 @@ mod transfer;
 mod vsphere;
 
 pub use after::AfterArgs;
+pub use doctor::ExaminedArgs;
 pub use environment::Environment;
 pub use hardware::HardwareArgs;
 pub use libvirt::LibvirtArgs;

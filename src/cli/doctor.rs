@@ -1,0 +1,40 @@
+//! `hyperexport doctor`: what a migration would miss here, and what to do about it.
+
+use super::args::DoctorArgs;
+use super::{Exit, block_on, print_line};
+use crate::model::{Check, Health};
+use crate::pipeline;
+use crate::settings::Environment;
+
+/// Runs the command.
+///
+/// # Errors
+/// A command line that cannot be meant, or a result that cannot be printed.
+pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<Exit> {
+    let (target, conversion) = args.examined.resolve(environment);
+    block_on(&args.output, |renderer, cancel| async move {
+        renderer.progress().note("looking around; libguestfs takes a while where KVM is missing");
+        let diagnosis = pipeline::examine(&target, &conversion, &cancel).await;
+        if cancel.is_cancelled() {
+            return Ok(Exit::Interrupted);
+        }
+        if args.output.json {
+            print_line(&serde_json::to_string_pretty(&diagnosis)?)?;
+        } else {
+            diagnosis.checks.iter().flat_map(lines).try_for_each(|line| print_line(&line))?;
+        }
+        Ok(if diagnosis.ok { Exit::Done } else { Exit::Failed })
+    })
+}
+
+fn lines(check: &Check) -> Vec<String> {
+    let mark = match check.health {
+        Health::Ok => "ok",
+        Health::Warning => "warn",
+        Health::Failed => "FAIL",
+    };
+    let about = check.about.as_ref().map(|about| format!("{about}: ")).unwrap_or_default();
+    let first = format!("{mark:<4}  {:<12}  {about}{}", check.name, check.found);
+    let remedy = check.remedy.as_ref().filter(|remedy| !remedy.is_empty());
+    std::iter::once(first).chain(remedy.map(|remedy| format!("{:20}→ {remedy}", ""))).collect()
+}

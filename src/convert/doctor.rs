@@ -1,0 +1,137 @@
+//! What this machine lacks for a conversion.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::child::{self, Limits, Output, Program};
+use crate::model::{Check, chain};
+
+use super::environment::APPLIANCE_CACHE;
+use super::hyper2kvm::FORCE_TCG;
+use super::qemu_img::Tools;
+use super::{Settings, find, probe};
+
+/// Longest time that the appliance of libguestfs may take; emulated it is some 15 s, and half a
+/// minute more when it has to be built first.
+const PATIENCE: Duration = Duration::from_secs(180);
+const LIBGUESTFS_REMEDY: &str = "install libguestfs-tools and python3-guestfs (Fedora: guestfs-tools \
+     and python3-libguestfs) and a kernel that its user can read; libguestfs-test-tool says more";
+
+/// Examines this machine: qemu-img, hyper2kvm, and libguestfs by starting its appliance. Changes
+/// nothing.
+pub async fn examine(settings: &Settings, cancel: &CancellationToken) -> Vec<Check> {
+    let tools = Tools::new(settings.path.clone(), PATIENCE, cancel.clone());
+    vec![
+        qemu_img(&tools).await,
+        hyper2kvm(settings, &tools).await,
+        libguestfs(settings, cancel).await,
+    ]
+}
+
+async fn qemu_img(tools: &Tools) -> Check {
+    match tools.version().await {
+        Ok(version) => Check::ok("qemu-img", version),
+        Err(error) => Check::failed("qemu-img", chain(&error), error.hint()),
+    }
+}
+
+/// Its absence is no failure: the export stands without it.
+async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Check {
+    let asked = async {
+        let found = find::find(settings)?;
+        let installed = probe::ask(&found.path, settings, tools).await?;
+        let mut warnings = found.warnings;
+        warnings.extend(installed.warnings);
+        Ok::<_, super::Error>((format!("{} at {}", installed.name, found.path.display()), warnings))
+    };
+    match asked.await {
+        Ok((found, warnings)) => match warnings.into_iter().next() {
+            None => Check::ok("hyper2kvm", found),
+            Some(warning) => Check::warning("hyper2kvm", found, warning.message),
+        },
+        Err(error) => {
+            let remedy = error.hint().unwrap_or_default();
+            Check::warning("hyper2kvm", chain(&error), remedy)
+        }
+    }
+}
+
+/// That it is installed proves nothing: its appliance needs a kernel and an emulator that work. A
+/// conversion falls back to emulation, and so does this.
+async fn libguestfs(settings: &Settings, cancel: &CancellationToken) -> Check {
+    const NAME: &str = "libguestfs";
+    let given = settings.guestfs_backend_settings.as_deref();
+    let first = appliance(settings, given, cancel).await;
+    let (ended, how) = match (&first, given) {
+        (Err(_), None) => (appliance(settings, Some(FORCE_TCG), cancel).await, "starts emulated"),
+        _ => (first, "starts"),
+    };
+    match ended {
+        Ok(version) => Check::ok(NAME, format!("{version}, its appliance {how}")),
+        Err(why) => Check::warning(NAME, why, LIBGUESTFS_REMEDY),
+    }
+}
+
+/// Starts an appliance; its version, or what is wrong.
+async fn appliance(
+    settings: &Settings,
+    backend_settings: Option<&str>,
+    cancel: &CancellationToken,
+) -> Result<String, String> {
+    let program = Program::new("guestfish")
+        .args(["add-drive-scratch", "1M", ":", "run", ":", "version"])
+        .clear_env()
+        .env("PATH", &settings.path)
+        .env("LC_ALL", "C.UTF-8")
+        .env("LIBGUESTFS_BACKEND", "direct")
+        .env("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE)
+        .envs(backend_settings.map(|given| ("LIBGUESTFS_BACKEND_SETTINGS", given)));
+    let (mut version, mut why) = (Vec::new(), String::new());
+    let limits = Limits { timeout: Some(PATIENCE), cancel: cancel.clone() };
+    let end = child::run(program, &limits, |output, line| match output {
+        Output::Stdout => version.extend(number(line)),
+        // Its first words name what failed, the rest is advice.
+        Output::Stderr if why.is_empty() => line.clone_into(&mut why),
+        Output::Stderr => {}
+    })
+    .await;
+    match end {
+        Ok(status) if status.success() => Ok(version.join(".")),
+        Ok(_) => Err(why),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+/// guestfish(1) prints a version as `major: 1`, `minor: 56`, `release: 1` and `extra:`.
+fn number(line: &str) -> Option<String> {
+    let (_, number) = line.split_once(": ")?;
+    number.trim().parse::<u32>().ok().map(|number| number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Health;
+
+    #[tokio::test]
+    async fn where_nothing_is_installed_the_remedies_say_what_to_install() {
+        let empty = tempfile::tempdir().expect("a folder");
+        let settings = Settings { path: empty.path().into(), ..Settings::default() };
+        let checks = examine(&settings, &CancellationToken::new()).await;
+        let [qemu_img, _, libguestfs] = &checks[..] else { panic!("{checks:?}") };
+        assert_eq!(qemu_img.health, Health::Failed);
+        let remedy = |check: &Check| check.remedy.clone().expect("a remedy");
+        assert!(remedy(qemu_img).contains("qemu-utils"), "{}", remedy(qemu_img));
+        assert_eq!(libguestfs.health, Health::Warning);
+        assert!(libguestfs.found.starts_with("start guestfish"), "{}", libguestfs.found);
+        assert!(remedy(libguestfs).contains("libguestfs-tools"), "{}", remedy(libguestfs));
+    }
+
+    #[test]
+    fn only_the_numbers_of_a_version_are_kept() {
+        let lines = ["major: 1", "minor: 48", "release: 6", "extra: "];
+        let numbers: Vec<_> = lines.into_iter().filter_map(number).collect();
+        assert_eq!(numbers.join("."), "1.48.6");
+    }
+}

@@ -1,0 +1,35 @@
+//! What the doctor is to examine.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Environment;
+use crate::{convert, libvirt};
+
+/// Flags of `doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct ExaminedArgs {
+    /// Which libvirt
+    #[arg(long, value_name = "URI", default_value = "qemu:///system")]
+    pub libvirt_uri: String,
+    /// The hyper2kvm to ask [default: searched in the usual places and PATH]
+    #[arg(long, value_name = "PATH")]
+    pub hyper2kvm_path: Option<PathBuf>,
+}
+
+impl ExaminedArgs {
+    /// The libvirt, and the converter's surroundings.
+    pub fn resolve(&self, environment: &Environment) -> (libvirt::Settings, convert::Settings) {
+        let target =
+            libvirt::Settings { uri: self.libvirt_uri.clone(), ..libvirt::Settings::default() };
+        let conversion = convert::Settings {
+            hyper2kvm_path: self.hyper2kvm_path.clone(),
+            guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),
+            path: environment.path.clone(),
+            home: environment.home.clone(),
+            ..convert::Settings::default()
+        };
+        (target, conversion)
+    }
+}
