@@ -16,13 +16,15 @@ fn migrate(firmware: &str, vm: &str, uri: &str) {
     }
     let Some(disk) = guest::guest(firmware).map(|guest| guest.vmdk) else { return };
     let firmware_name = if firmware == "uefi" { "efi" } else { "bios" };
+    let dir = tempfile::tempdir().expect("a folder");
+    let nvram = dir.path().join("variables");
+    std::fs::write(&nvram, "boot entries").expect("written");
     let inventory = json!({"vms": [{
         "name": vm, "cpu": 1, "memory_mb": 1536, "firmware": firmware_name,
-        "guest_id": "debian12_64Guest",
+        "guest_id": "debian12_64Guest", "nvram": nvram, "nvram_folder": true,
         "disks": [{"file": disk}, {"capacity_mb": 8}],
         "nics": [{"mac": "00:50:56:aa:bb:01"}, {"mac": "00:50:56:aa:bb:02", "network": "DC0_DVPG0"}],
     }]});
-    let dir = tempfile::tempdir().expect("a folder");
     let Some(job) = Job::new(dir, &inventory, &["-nfc-listen", "127.0.0.1:0"]) else { return };
     let names = Names::new();
     let (domain, pool) = (names.name("guest"), names.name("pool"));
@@ -57,6 +59,16 @@ fn migrate(firmware: &str, vm: &str, uri: &str) {
     assert_eq!(manifest["vm"]["mem_gb"], 2);
     assert_eq!(manifest["disks"][0]["boot_order_hint"], 0);
     assert_eq!(manifest["nics"][1]["network"], "DC0_DVPG0");
+
+    let variables = std::fs::read_to_string(job.file("source.nvram")).ok();
+    let kept = manifest.pointer("/metadata/hyperexport/nvram/path").cloned();
+    if firmware == "uefi" {
+        assert_eq!(variables.as_deref(), Some("boot entries"));
+        assert_eq!(kept, Some(json!(job.file("source.nvram"))));
+        assert_eq!(ended.json["nvram"]["file_size"], 12, "{}", ended.stdout);
+    } else {
+        assert_eq!((variables, kept), (None, None));
+    }
 
     let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
     assert_valid_domain(&job.file("domain.xml"));

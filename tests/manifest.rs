@@ -80,6 +80,7 @@ fn exported(folder: &Path) -> ExportedVm {
             }],
         },
         method: ExportMethod::NfcLease,
+        nvram: None,
         exported_at: "2026-01-02T03:04:05Z".parse().expect("a time"),
         disks: vec![image(0), image(1)],
         warnings: vec![Warning::new(Stage::Export, "some-code", "something")],

@@ -30,6 +30,9 @@ pub use transfer::Broken;
 pub use vsphere::{Inspected, Obstacle, VSphere, VmSummary};
 pub use whole::{Note, WholeDisk};
 
+/// File name of an EFI guest's variables in the folder of its export.
+pub const NVRAM: &str = "source.nvram";
+
 /// Whom to talk to, and how.
 #[derive(Debug, Clone)]
 pub struct Settings {

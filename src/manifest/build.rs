@@ -71,6 +71,7 @@ pub fn build(exported: &ExportedVm, options: &BuildOptions) -> Manifest {
             hyperexport: Some(Exact {
                 source_vm: vm.clone(),
                 capacities: exported.disks.iter().map(|d| (d.id.clone(), d.capacity)).collect(),
+                nvram: exported.nvram.clone(),
             }),
             extra: Map::new(),
         }),

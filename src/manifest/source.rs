@@ -1,8 +1,8 @@
 //! From a manifest back to the VM it describes.
 
 use crate::model::{
-    Bus, ByteSize, Controller, CpuTopology, DiskFormat, Firmware, GuestOs, NicModel, Origin,
-    OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
+    Bus, ByteSize, Controller, CpuTopology, DiskFormat, ExportedNvram, Firmware, GuestOs, NicModel,
+    Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 
 use super::types::{Disk, Manifest, ManifestFirmware, Nic};
@@ -11,6 +11,11 @@ use super::types::{Disk, Manifest, ManifestFirmware, Nic};
 const DEFAULT_MEM_GB: u64 = 2;
 
 impl Manifest {
+    /// The variables of the VM's EFI firmware, if they were exported.
+    pub fn nvram(&self) -> Option<&ExportedNvram> {
+        self.metadata.as_ref()?.hyperexport.as_ref()?.nvram.as_ref()
+    }
+
     /// The VM that the manifest describes: exactly, when hyperexport wrote it, else as well as the
     /// contract's fields tell (memory in whole GiB, no controllers, no NIC models).
     pub fn source_vm(&self) -> SourceVm {

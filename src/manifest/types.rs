@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::model::{ByteSize, DiskFormat, DiskId, MacAddress, OsFamily, Sha256Digest, SourceVm};
+use crate::model::{
+    ByteSize, DiskFormat, DiskId, ExportedNvram, MacAddress, OsFamily, Sha256Digest, SourceVm,
+};
 
 /// An Artifact Manifest v1.0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -218,6 +220,9 @@ pub struct Exact {
     pub source_vm: SourceVm,
     /// Size that the guest sees of every disk, in bytes.
     pub capacities: BTreeMap<DiskId, ByteSize>,
+    /// The variables of its EFI firmware.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvram: Option<ExportedNvram>,
 }
 
 /// `pipeline`: the converter's stages. An absent stage is a disabled one.

@@ -17,6 +17,9 @@ pub struct ExportedVm {
     pub exported_at: jiff::Timestamp,
     /// One for every disk of [`SourceVm::disks`], in the same order.
     pub disks: Vec<ExportedDisk>,
+    /// The variables of its firmware, if it is EFI and they could be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvram: Option<ExportedNvram>,
     /// What went less than well.
     pub warnings: Vec<Warning>,
 }
@@ -39,6 +42,17 @@ impl ExportMethod {
             Self::NfcSnapshot => "nfc-snapshot",
         }
     }
+}
+
+/// The variables of a VM's EFI firmware, in the format of its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportedNvram {
+    /// Absolute path of the file.
+    pub path: PathBuf,
+    /// Its size.
+    pub file_size: ByteSize,
+    /// Its sum.
+    pub sha256: Sha256Digest,
 }
 
 /// One exported disk image.

@@ -54,6 +54,7 @@ impl Earlier {
         disks
             .chain(converted)
             .chain([&kept.manifest_path])
+            .chain(kept.manifest.nvram().map(|nvram| &nvram.path))
             .filter_map(|path| path.file_name())
             .map(|name| name.to_string_lossy().into_owned())
             .collect()

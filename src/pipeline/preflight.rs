@@ -14,7 +14,7 @@ use super::report;
 use super::stages::Stopped;
 use super::{DOMAIN_XML, later, target};
 use crate::exporter::{self, VSphere};
-use crate::model::{ByteSize, SourceVm, Stage, Warning, chain};
+use crate::model::{ByteSize, Firmware, SourceVm, Stage, Warning, chain};
 use crate::{convert, manifest};
 
 /// A run that may begin, but for its source.
@@ -86,6 +86,9 @@ fn interrupted() -> Stopped {
 /// Names of all files that a run makes in its output directory.
 fn files(job: &Job, vm: &SourceVm) -> Vec<String> {
     let mut names: Vec<_> = vm.disks.iter().map(|disk| format!("{}.vmdk", disk.id)).collect();
+    if vm.firmware == Firmware::Efi {
+        names.push(exporter::NVRAM.to_owned());
+    }
     if job.writes_manifest() {
         names.push(manifest::FILE_NAME.to_owned());
     }

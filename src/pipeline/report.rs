@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::libvirt::DefinedDomain;
-use crate::model::{ConvertedDisks, ExportedDisk, Stage, Warning, chain};
+use crate::model::{ConvertedDisks, ExportedDisk, ExportedNvram, Stage, Warning, chain};
 
 /// File name of a run's report in its output directory.
 pub const FILE_NAME: &str = "result.json";
@@ -34,6 +34,9 @@ pub struct RunReport {
     /// The exported disks.
     #[serde(default)]
     pub disks: Vec<ExportedDisk>,
+    /// The variables of the source's EFI firmware.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvram: Option<ExportedNvram>,
     /// The manifest, if it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<PathBuf>,
@@ -129,6 +132,7 @@ impl RunReport {
             finished_at: now,
             stages: Vec::new(),
             disks: Vec::new(),
+            nvram: None,
             manifest: None,
             converted: None,
             converter: None,

@@ -13,7 +13,7 @@ use super::stages::{Ledger, Stopped};
 use super::{later, plan, start};
 use crate::exporter::{ExportRequest, SnapshotRequest, VSphere, WholeDisk};
 use crate::manifest::{self, Manifest};
-use crate::model::{ExportedDisk, ExportedVm, PowerState, SourceVm, Stage, Warning, chain};
+use crate::model::{ExportedVm, PowerState, SourceVm, Stage, Warning, chain};
 use crate::progress::Progress;
 
 /// Does what `job` asks for, and tells how it went. Errors stand in the report.
@@ -152,14 +152,16 @@ async fn fetch(
     let exported = exported.await?;
     ledger.warn_all(exported.warnings.iter().cloned());
     ledger.report.disks.clone_from(&exported.disks);
+    ledger.report.nvram.clone_from(&exported.nvram);
     if !job.writes_manifest() {
         return Some(Fetched { manifest: None, converted: None });
     }
     let written = ledger.stage(Stage::Manifest, write_manifest(job, &exported, &ready.output));
     let manifest = written.await;
     if manifest.is_none() {
-        remove_disks(&exported.disks, ledger);
+        remove_files(&exported, ledger);
         ledger.report.disks.clear();
+        ledger.report.nvram = None;
     }
     let manifest = manifest?;
     ledger.report.manifest = Some(ready.output.join(manifest::FILE_NAME));
@@ -173,6 +175,7 @@ async fn keep(kept: &Kept, ledger: &mut Ledger<'_>) -> Option<Fetched> {
     ledger.stage_as(Stage::Export, StageStatus::Kept, check).await?;
     ledger.without(Stage::Manifest, StageStatus::Kept);
     ledger.report.disks.clone_from(&kept.disks);
+    ledger.report.nvram = kept.manifest.nvram().filter(|nvram| nvram.path.is_file()).cloned();
     ledger.report.manifest = Some(kept.manifest_path.clone());
     Some(Fetched { manifest: Some(kept.manifest.clone()), converted: kept.converted.clone() })
 }
@@ -243,11 +246,12 @@ async fn write_manifest(
     Ok(manifest)
 }
 
-/// A failed run leaves no disk behind that looks like an export.
-fn remove_disks(disks: &[ExportedDisk], ledger: &mut Ledger<'_>) {
-    for disk in disks {
-        if let Err(error) = std::fs::remove_file(&disk.path) {
-            let text = format!("remove {}: {error}", disk.path.display());
+/// A failed run leaves no file behind that looks like an export.
+fn remove_files(exported: &ExportedVm, ledger: &mut Ledger<'_>) {
+    let disks = exported.disks.iter().map(|disk| &disk.path);
+    for path in disks.chain(exported.nvram.iter().map(|nvram| &nvram.path)) {
+        if let Err(error) = std::fs::remove_file(path) {
+            let text = format!("remove {}: {error}", path.display());
             ledger.warn(Warning::new(Stage::Export, "leftover", text));
         }
     }

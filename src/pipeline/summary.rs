@@ -22,6 +22,9 @@ impl RunReport {
                 disk.capacity
             ));
         }
+        if let Some(nvram) = &self.nvram {
+            lines.push(format!("exported   nvram   {}", nvram.path.display()));
+        }
         for disk in self.converted.iter().flat_map(|disks| &disks.0) {
             let path = disk.path.display();
             lines.push(format!("converted  {}  {path} ({})", disk.id, disk.allocated));

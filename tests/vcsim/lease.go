@@ -263,7 +263,7 @@ func (l *lease) build(vm *simulator.VirtualMachine, cfg *types.VirtualMachineCon
 		add("/"+vm.Self.Value+"/"+ds.ctl, fmt.Sprintf("disk-%d.vmdk", n), &leaseFile{path: ds.data.stream, disk: true, capacity: ds.data.capacity, populated: ds.data.populated}, 0)
 		n++
 	}
-	if st != nil && st.spec.NVRAM != "" {
+	if st != nil && st.spec.NVRAM != "" && !st.spec.NVRAMFolder {
 		fi, err := os.Stat(st.spec.NVRAM)
 		if err == nil {
 			add("/"+vm.Self.Value+"/nvram", "nvram", &leaseFile{path: st.spec.NVRAM}, fi.Size())

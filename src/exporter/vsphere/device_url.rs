@@ -45,7 +45,7 @@ fn device(disk: &SourceDisk) -> String {
     format!("{}{}:{}", disk.controller.model, disk.controller.number, disk.unit)
 }
 
-fn last(key: &str) -> &str {
+pub(super) fn last(key: &str) -> &str {
     key.rsplit('/').next().unwrap_or(key)
 }
 
@@ -64,10 +64,25 @@ impl<'a> Sources<'a> {
     /// Where `disk` is to be had according to `entry`.
     pub(super) fn source(&mut self, disk: &DiskId, entry: &DeviceUrl) -> Result<Source, Error> {
         let wrong = |fault| Error::DeviceUrl { disk: disk.clone(), fault };
-        let url = resolve(&entry.url, self.vsphere.soap.url()).map_err(wrong)?;
-        let pin = match entry.thumbprint.as_str() {
-            "" => None,
-            text => Some(text.parse().map_err(|_| wrong("comes with a broken thumbprint"))?),
+        let (client, url) = self.address(entry)?.map_err(wrong)?;
+        let settings = &self.vsphere.settings;
+        let (read_timeout, limit) = (settings.read_timeout, settings.limit.clone());
+        Ok(Source { client, url, read_timeout, limit })
+    }
+
+    /// The address of `entry` and a client that trusts its host; or what is wrong with the entry.
+    pub(super) fn address(
+        &mut self,
+        entry: &DeviceUrl,
+    ) -> Result<Result<(Client, Url), &'static str>, Error> {
+        let url = match resolve(&entry.url, self.vsphere.soap.url()) {
+            Ok(url) => url,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let pin = match entry.thumbprint.parse() {
+            _ if entry.thumbprint.is_empty() => None,
+            Ok(pin) => Some(pin),
+            Err(_) => return Ok(Err("comes with a broken thumbprint")),
         };
         let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or(443));
         let client = match self.clients.get(&(host.clone(), pin)) {
@@ -82,9 +97,7 @@ impl<'a> Sources<'a> {
                 client
             }
         };
-        let settings = &self.vsphere.settings;
-        let (read_timeout, limit) = (settings.read_timeout, settings.limit.clone());
-        Ok(Source { client, url, read_timeout, limit })
+        Ok(Ok((client, url)))
     }
 }
 

@@ -12,11 +12,13 @@ use super::device_url::{Sources, entries};
 use super::download::{Download, Slot, download_all, gauge};
 use super::files::{begin, commit, discard};
 use super::lease::{DeviceUrl, Lease};
+use super::nvram::is_nvram;
 use super::session::VSphere;
 use crate::exporter::transfer::Part;
 use crate::exporter::{Error, ExportRequest, Fault, SnapshotRequest, WholeDisk};
 use crate::model::{
-    DiskFormat, ExportMethod, ExportedDisk, ExportedVm, Firmware, SourceVm, Stage, Warning,
+    DiskFormat, ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, Firmware, SourceVm, Stage,
+    Warning,
 };
 use crate::progress::{Event, Progress};
 
@@ -221,19 +223,44 @@ impl Run<'_> {
         let mut keeper = JoinSet::new();
         keeper.spawn(lease.clone().keep(offer.timeout, patience, gauge(&downloads)));
         self.download(lease, &downloads, &mut keeper).await?;
-        let mut warnings = self.skipped(&offer.urls);
+        tell_skipped(&offer.urls);
+        let mut warnings = Vec::new();
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         commit(self.slots.iter().map(|slot| slot.part.clone()).collect()).await?;
         let disks = self.exported(&mut warnings);
+        let nvram = self.nvram(&offer.urls, &mut warnings).await;
         Ok(ExportedVm {
             vm: self.vm.clone(),
             method: ExportMethod::NfcLease,
             exported_at: jiff::Timestamp::now(),
             disks,
+            nvram,
             warnings,
         })
+    }
+
+    /// The variables of an EFI guest. The disks are worth having without them.
+    async fn nvram(
+        &self,
+        offered: &[DeviceUrl],
+        warnings: &mut Vec<Warning>,
+    ) -> Option<ExportedNvram> {
+        if self.vm.firmware != Firmware::Efi {
+            return None;
+        }
+        match self.vsphere.export_nvram(self.vm, offered, &self.request.directory).await {
+            Ok(nvram) => Some(nvram),
+            Err(why) => {
+                let message = format!(
+                    "the UEFI variables (nvram) of the VM were not exported: {why}; its boot \
+                     entries are made anew in any case, keys enrolled by hand are not"
+                );
+                warnings.push(Warning::new(Stage::Export, "nvram-not-exported", message));
+                None
+            }
+        }
     }
 
     fn downloads(&self, lease: &Lease, entries: &[&DeviceUrl]) -> Result<Vec<Download<'_>>, Error> {
@@ -292,22 +319,6 @@ impl Run<'_> {
         Err(error)
     }
 
-    /// What is in the lease but not taken along. CD images are the user's own affair.
-    fn skipped(&self, urls: &[DeviceUrl]) -> Vec<Warning> {
-        let others = urls.iter().filter(|url| !url.disk);
-        let (nvram, rest): (Vec<_>, Vec<_>) =
-            others.partition(|url| url.key.rsplit('/').next() == Some("nvram"));
-        for url in rest {
-            tracing::info!(key = url.key, "not a disk, left out");
-        }
-        if nvram.is_empty() || self.vm.firmware != Firmware::Efi {
-            return Vec::new();
-        }
-        let message = "the UEFI variables (nvram) of the VM were not exported: its boot entries are \
-                       made anew, keys enrolled by hand are not";
-        vec![Warning::new(Stage::Export, "nvram-not-exported", message)]
-    }
-
     /// The disks, all of them whole; warns of those that the server did not confirm.
     fn exported(&self, warnings: &mut Vec<Warning>) -> Vec<ExportedDisk> {
         let disks = self.vm.disks.iter().zip(&self.slots);
@@ -325,6 +336,13 @@ impl Run<'_> {
 
     fn warn(&self, warning: Warning) {
         self.progress.send(Event::Warned(warning));
+    }
+}
+
+/// What is in a lease but not taken along: CD images are the user's own affair.
+fn tell_skipped(offered: &[DeviceUrl]) {
+    for entry in offered.iter().filter(|entry| !entry.disk && !is_nvram(entry)) {
+        tracing::info!(key = entry.key, "not a disk, left out");
     }
 }
 

@@ -17,6 +17,7 @@ mod keeper;
 mod lease;
 mod names;
 mod node;
+mod nvram;
 mod obstacle;
 mod power;
 mod properties;

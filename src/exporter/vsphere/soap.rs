@@ -47,7 +47,8 @@ impl Soap {
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
     }
 
-    fn client(&self) -> Client {
+    /// The client, which is logged in.
+    pub(super) fn client(&self) -> Client {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
