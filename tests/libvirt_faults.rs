@@ -3,99 +3,20 @@
 
 mod support;
 
-use std::fs;
-use std::path::Path;
-use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use hyperexport::libvirt::{DefinedDomain, Error, Journal, Settings, Target};
 use hyperexport::model::DiskFormat;
 use hyperexport::progress::Progress;
+use support::daemon::Daemon;
 use support::import::{Setup, chain};
-use support::libvirtd;
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use virt::connect::Connect;
-
-/// A libvirtd whose state, configuration and sockets are its own.
-struct Daemon {
-    dir: TempDir,
-    child: Mutex<Child>,
-}
-
-impl Daemon {
-    fn new() -> Option<Self> {
-        let dir = tempfile::tempdir().expect("a folder");
-        for sub in ["run", "lib", "etc", "sock"] {
-            fs::create_dir(dir.path().join(sub)).expect("made");
-        }
-        let sock = dir.path().join("sock");
-        let conf = format!("unix_sock_dir = \"{}\"\nauth_unix_rw = \"none\"\n", sock.display());
-        fs::write(dir.path().join("libvirtd.conf"), conf).expect("written");
-        fs::write(dir.path().join("etc/qemu.conf"), "stdio_handler = \"file\"\n").expect("written");
-        let child = Mutex::new(start(dir.path()));
-        let daemon = Self { dir, child };
-        if daemon.answers() { Some(daemon) } else { None }
-    }
-
-    fn uri(&self) -> String {
-        format!("qemu:///system?socket={}/sock/libvirt-sock", self.dir.path().display())
-    }
-
-    fn answers(&self) -> bool {
-        let end = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < end {
-            if Connect::open(Some(&self.uri())).is_ok() {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        false
-    }
-
-    /// Kills it at once and starts it again.
-    fn crash(&self) {
-        let mut child = self.child.lock().expect("whole");
-        child.kill().expect("it lives");
-        child.wait().expect("it is dead");
-        *child = start(self.dir.path());
-        drop(child);
-        assert!(self.answers(), "it did not come back");
-    }
-
-    fn names(&self, prefix: &str) -> Vec<String> {
-        let connect = Connect::open(Some(&self.uri())).expect("answers");
-        let domains = connect.list_all_domains(0).expect("lists");
-        let pools = connect.list_all_storage_pools(0).expect("lists");
-        let domains = domains.iter().map(|domain| domain.name().expect("named"));
-        let names = domains.chain(pools.iter().map(|pool| pool.name().expect("named")));
-        names.filter(|name| name.starts_with(prefix)).collect()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let child = self.child.get_mut().expect("whole");
-        child.kill().expect("it lives");
-        child.wait().expect("it is dead");
-    }
-}
-
-fn start(dir: &Path) -> Child {
-    let script = "mount --make-rprivate / && mount --bind $0/run /run/libvirt && \
-        mount --bind $0/lib /var/lib/libvirt && mount --bind $0/etc /etc/libvirt && \
-        exec libvirtd -f $0/libvirtd.conf -p $0/run/own.pid 2>>$0/log";
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", script]).arg(dir);
-    command.spawn().expect("unshare is there")
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_dies_between_two_steps_leaves_nothing_half_made() {
     let Some(mut setup) = Setup::new().await else { return };
-    let Some(daemon) = Daemon::new().map(Arc::new) else {
-        return libvirtd::skip("no libvirtd of its own can be started (root and unshare)");
+    let Some(daemon) = Daemon::start("").map(Arc::new) else {
+        return;
     };
     setup.add_disk(DiskFormat::Raw);
     setup.autostart = true;

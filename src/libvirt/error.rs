@@ -336,6 +336,12 @@ fn unreachable_hint(uri: &str) -> String {
         "start the daemon: 'sudo systemctl start libvirtd' (or virtqemud.socket, where libvirt is \
          modular)"
             .to_owned()
+    } else if uri::is_tls(uri) {
+        format!(
+            "try 'virsh -c {uri} version'; TLS needs cacert.pem of the authority that signed the \
+             host's certificate, and clientcert.pem and clientkey.pem of your own, below /etc/pki \
+             or in the folder of '?pkipath=DIR'"
+        )
     } else {
         format!(
             "try 'virsh -c {uri} version'; over ssh the login must need no password, and the host \

@@ -39,6 +39,15 @@ pub(super) fn is_local(uri: &str) -> bool {
     })
 }
 
+/// Whether `uri` reaches another machine by TLS, which is what a host without a transport means.
+pub(super) fn is_tls(uri: &str) -> bool {
+    Url::parse(uri).is_ok_and(|url| {
+        let transport = url.scheme().split_once('+').map_or("", |(_, transport)| transport);
+        transport == "tls"
+            || (transport.is_empty() && !url.host_str().unwrap_or_default().is_empty())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

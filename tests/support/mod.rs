@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "no test file uses all of it")]
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
+pub mod daemon;
 pub mod export;
 pub mod guest;
 pub mod guests;

@@ -1,7 +1,6 @@
 //! An sshd of the test's own on loopback, with its own host key and one user key.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::daemon::free_port;
 use super::import::run;
 use super::libvirtd;
 
@@ -32,9 +32,7 @@ impl Sshd {
         for key in ["host", "user", "stranger"] {
             run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &at(key)]);
         }
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("bound").port();
-        drop(free);
+        let port = free_port();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
              StrictModes no\nUsePAM no\nPasswordAuthentication no\n\
