@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use hyperexport::domain::{self, DomainType, HostCapabilities, PlanOptions, PlannedDisk};
+use hyperexport::domain::{self, DiskKind, DomainType, HostCapabilities, PlanOptions, PlannedDisk};
 use hyperexport::libvirt::{
     AfterDefine, ImportRequest, Journal, PoolChoice, Settings, Target, Transfer, domain_xml,
     profile,
@@ -66,6 +66,7 @@ fn written(host: &HostCapabilities, name: &str) -> anyhow::Result<String> {
     let (vm, options) = (vm(), options(name));
     let disk = PlannedDisk {
         id: DiskId::from_index(0),
+        kind: DiskKind::File,
         path: "/var/lib/libvirt/images/none.qcow2".to_owned(),
         format: DiskFormat::Qcow2,
         boot_order: 0,

@@ -61,13 +61,28 @@ install_debian() {
   [ "$goal" = build ] || want+=("${deb_run[@]}" "$(deb_kernel)")
   [ "$goal" != test ] || want+=("${deb_test[@]}")
   for p in "${want[@]}"; do deb_installed "$p" || missing+=("$p"); done
-  if [ ${#missing[@]} = 0 ]; then say "all ${#want[@]} packages are there"; return 0; fi
-  deb_choose_release
-  say "installing: ${missing[*]}"
-  # A third party's broken package source must not stop the set-up; a missing package will.
-  as_root apt-get -q update || say "some package sources did not answer; going on"
+  if [ ${#missing[@]} = 0 ]; then
+    say "all ${#want[@]} packages are there"
+  else
+    deb_choose_release
+    # A third party's broken package source must not stop the set-up; a missing package will.
+    as_root apt-get -q update || say "some package sources did not answer; going on"
+    deb_install "${missing[@]}"
+  fi
+  [ "$goal" != test ] || deb_install_lvm
+}
+
+deb_install() {
+  say "installing: $*"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
-    --no-install-recommends "${deb_target[@]}" install "${missing[@]}"
+    --no-install-recommends "${deb_target[@]}" install "$@"
+}
+
+# libvirt's pools over LVM: a package of their own since libvirt 10, part of the daemon's before.
+deb_install_lvm() {
+  ls /usr/lib/*/libvirt/storage-backend/libvirt_storage_backend_logical.so >/dev/null 2>&1 && return
+  deb_choose_release
+  deb_install libvirt-daemon-driver-storage-logical
 }
 
 # --- Fedora and RHEL -----------------------------------------------------------------------

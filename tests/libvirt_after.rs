@@ -242,6 +242,7 @@ async fn a_volume_that_was_being_sent_is_known_by_its_beginning() {
         name: name.to_owned(),
         pool: setup.pool.name.clone(),
         image: Some(image.clone()),
+        begins: None,
     };
     for (name, content, stays) in
         [("empty", &b""[..], false), ("begun", &bytes[..100_000], false), ("other", b"mine", true)]

@@ -13,7 +13,7 @@ use hyperexport::progress::{Event, Progress};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
-use support::import::{Setup, allocated, assert_same, chain};
+use support::import::{Setup, allocated, assert_same, chain, small_file_system};
 use support::libvirtd;
 use support::sshd::Sshd;
 use tokio_util::sync::CancellationToken;
@@ -156,31 +156,4 @@ async fn a_pool_without_room_is_refused_before_a_byte_is_sent() {
     assert_eq!(setup.names.domains(), [""; 0]);
     assert_eq!(pool.list_all_volumes(0).expect("listed").len(), 1, "lost+found alone");
     pool.destroy().expect("stopped");
-}
-
-/// A file system of 64 MiB where the pool will be.
-fn small_file_system(setup: &Setup) -> Option<Mount> {
-    let file = setup.dir.path().join("small.ext4");
-    std::fs::File::create(&file).and_then(|file| file.set_len(64 << 20)).expect("made");
-    let dir = setup.pool_dir();
-    std::fs::create_dir_all(&dir).expect("made");
-    let (file, at) = (file.to_str().expect("UTF-8"), dir.to_str().expect("UTF-8"));
-    support::import::run("mkfs.ext4", &["-q", file]);
-    let mounted = std::process::Command::new("mount").args(["-o", "loop", file, at]).output();
-    let mounted = mounted.expect("mount runs");
-    if !mounted.status.success() {
-        libvirtd::skip(&format!("no loop mounts: {}", String::from_utf8_lossy(&mounted.stderr)));
-        return None;
-    }
-    Some(Mount(at.to_owned()))
-}
-
-/// Unmounts at its end.
-struct Mount(String);
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let ended = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-        assert!(ended.is_ok_and(|status| status.success()) || std::thread::panicking());
-    }
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use hyperexport::libvirt::{Error, Journal, PoolChoice, Transfer};
@@ -223,4 +223,20 @@ async fn a_full_pool_is_refused_before_a_byte_moves() {
         assert!(error.hint().expect("a hint").contains("--libvirt-pool"));
     }
     pool.destroy().expect("stopped");
+}
+
+#[tokio::test]
+async fn volumes_belong_to_whom_the_pool_belongs() {
+    for transfer in [Transfer::Auto, Transfer::Stream] {
+        let Some(setup) = Setup::with(transfer).await else { return };
+        let pool = setup.make_pool();
+        let dir = setup.pool_dir();
+        std::os::unix::fs::chown(&dir, Some(1234), Some(4321)).expect("the tests run as root");
+        std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o775)).expect("set");
+        pool.create(0).expect("started");
+        let defined = setup.import().await.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let found = std::fs::metadata(&defined.volumes[0].path).expect("there");
+        let whose = (found.uid(), found.gid(), found.mode() & 0o7777);
+        assert_eq!(whose, (1234, 4321, 0o660), "{transfer:?}");
+    }
 }

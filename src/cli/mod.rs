@@ -92,10 +92,13 @@ where
         .enable_all()
         .build()
         .expect("the system has threads for a runtime");
-    runtime.block_on(async {
+    let end = runtime.block_on(async {
         tokio::spawn(listen_to_signals(cancel.clone()));
         work(renderer, cancel).await
-    })
+    });
+    // Without this a call that a hanging libvirtd never answers would keep the program.
+    runtime.shutdown_background();
+    end
 }
 
 async fn listen_to_signals(cancel: CancellationToken) {

@@ -4,11 +4,23 @@ use crate::model::{DiskFormat, DiskId};
 
 use super::Error;
 
+/// What a disk of a domain is on its host (libvirt's `<disk type='…'>`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DiskKind {
+    /// A file.
+    #[default]
+    File,
+    /// A block device, such as a logical volume.
+    Block,
+}
+
 /// A disk image that lies, or will lie, where the host can open it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedDisk {
     /// Which disk of the VM.
     pub id: DiskId,
+    /// What it is there.
+    pub kind: DiskKind,
     /// Absolute path on the host.
     pub path: String,
     /// Its format.
@@ -23,6 +35,15 @@ pub struct PlannedDisk {
 /// `<domain>-<disk-id>.qcow2` for the others.
 pub fn volume_name(domain: &str, id: &DiskId, format: DiskFormat, boot: bool) -> String {
     if boot { format!("{domain}.{format}") } else { format!("{domain}-{id}.{format}") }
+}
+
+/// The same as the name of a logical volume, which has fewer characters: lvm(8), "valid names".
+pub fn device_name(domain: &str, id: &DiskId, boot: bool) -> String {
+    let name = if boot { domain.to_owned() } else { format!("{domain}-{id}") };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "+_.-".contains(c);
+    let name: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
+    // Names that LVM keeps to itself begin with a dash, a dot or `snapshot`.
+    format!("vm-{name}")
 }
 
 /// Whether the guest is fit for virtio: what stands on all disks counts, since a part of the guest
@@ -82,6 +103,7 @@ mod tests {
         assert_eq!(ordered(&[]), Err(Error::NoDisks));
         let mut disk = PlannedDisk {
             id: DiskId::from_index(0),
+            kind: DiskKind::File,
             path: "/p\n".to_owned(),
             format: DiskFormat::Raw,
             boot_order: 0,
@@ -97,5 +119,8 @@ mod tests {
         let name = |boot| volume_name("web01", &DiskId::from_index(2), DiskFormat::Qcow2, boot);
         assert_eq!(name(true), "web01.qcow2");
         assert_eq!(name(false), "web01-disk-2.qcow2");
+        let device = |domain: &str, boot| device_name(domain, &DiskId::from_index(1), boot);
+        assert_eq!(device("web01", true), "vm-web01");
+        assert_eq!(device("-söhne & co/x", false), "vm--s_hne___co_x-disk-1");
     }
 }

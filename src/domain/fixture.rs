@@ -6,8 +6,8 @@ use crate::model::{
 };
 
 use super::{
-    Chipset, DomainType, Family, Hardware, HostBridge, HostCapabilities, HostNetwork, NetworkMap,
-    PlanOptions, PlannedDisk, Platform, Profile,
+    Chipset, DiskKind, DomainType, Family, Hardware, HostBridge, HostCapabilities, HostNetwork,
+    NetworkMap, PlanOptions, PlannedDisk, Platform, Profile,
 };
 
 pub(super) fn host() -> HostCapabilities {
@@ -98,6 +98,7 @@ pub(super) fn vm() -> SourceVm {
 pub(super) fn disk(index: usize) -> PlannedDisk {
     PlannedDisk {
         id: DiskId::from_index(index),
+        kind: DiskKind::File,
         path: format!("/var/lib/libvirt/images/d{index}.qcow2"),
         format: DiskFormat::Qcow2,
         boot_order: u32::try_from(index).expect("few disks"),

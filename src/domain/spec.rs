@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use crate::model::{DiskFormat, DiskId, MacAddress};
 
+use super::disks::DiskKind;
 use super::hardware::DiskBus;
 use super::host::DomainType;
 use super::profile::Profile;
@@ -218,6 +219,8 @@ pub struct DiskSpec {
     pub iothread: Option<u32>,
     /// Its target on the SCSI controller, where libvirt's choice would not do.
     pub scsi_target: Option<u32>,
+    /// What it is on its host.
+    pub kind: DiskKind,
     /// Absolute path of the image on the host.
     pub path: String,
     /// Its format: qcow2 or raw.

@@ -86,6 +86,7 @@ fn spec(
         id: disk.id.clone(),
         bus,
         target: names.next(bus),
+        kind: disk.kind,
         path: disk.path.clone(),
         format: disk.format,
         // By position, so that it stays unique whatever the source says: libvirt insists on it.

@@ -1,12 +1,16 @@
 //! One connection to a libvirt daemon.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
 
 use super::{Error, events, ssh, uri};
+
+/// How long a daemon may take to let somebody in. Over ssh, with a slow login, it is some seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where libvirt is and how to use it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,18 +57,15 @@ impl Target {
         uri::check(&settings.uri)?;
         // Else libvirt prints every error to standard error by itself.
         virt::error::clear_error_callback();
-        let local = uri::is_local(&settings.uri);
-        if !local {
-            events::start();
-        }
+        events::start();
         let uri = ssh::in_batch_mode(&settings.uri).into_owned();
-        let opened = tokio::task::spawn_blocking(move || Connect::open(Some(&uri)))
+        let opening = tokio::task::spawn_blocking(move || Connect::open(Some(&uri)));
+        let opened = tokio::time::timeout(PATIENCE, opening)
             .await
-            .map_err(Error::Task)?;
-        let connect = opened.map_err(|error| refused(settings.uri.clone(), error))?;
-        if !local {
-            events::keep_alive(&connect);
-        }
+            .map_err(|_| Error::Silent { uri: settings.uri.clone(), after: PATIENCE })?;
+        let connect =
+            opened.map_err(Error::Task)?.map_err(|error| refused(settings.uri.clone(), error))?;
+        events::keep_alive(&connect);
         let kvm_runs = Arc::default();
         Ok(Self { connect: Arc::new(connect), settings: settings.clone(), kvm_runs })
     }

@@ -1,18 +1,20 @@
 //! An image copied into the folder of a pool on this machine: holes kept, shared blocks where the
 //! file system can, never over another file, and never half done under its name.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
+use nix::unistd::geteuid;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::Task;
 
+use super::pool::Access;
 use super::undo::FileId;
 use super::{Error, extents};
 
@@ -51,6 +53,16 @@ impl Part {
     pub fn id(&self) -> Result<FileId, Error> {
         let found = self.0.as_file().metadata();
         found.map(|found| FileId::from(&found)).map_err(Error::file("look at", self.path()))
+    }
+
+    /// Gives it to whom the pool's volumes belong. Only root can, and for anybody else it is right
+    /// as it is.
+    pub fn belongs(&self, access: Access) -> Result<(), Error> {
+        let failed = |error| Error::file("set the owner of", self.path())(error);
+        if geteuid().is_root() {
+            fchown(self.0.as_file(), Some(access.owner), Some(access.group)).map_err(failed)?;
+        }
+        self.0.as_file().set_permissions(Permissions::from_mode(access.mode)).map_err(failed)
     }
 
     /// Copies `image` and gives the copy its name; returns its path.

@@ -5,7 +5,7 @@ use std::path::Path;
 use virt::connect::Connect;
 use virt::storage_pool::StoragePool;
 
-use crate::domain::{DomainType, HostCapabilities, remedy};
+use crate::domain::{DiskKind, DomainType, HostCapabilities, remedy};
 use crate::model::{ByteSize, Check, chain};
 
 use super::{Error, Target, access, pool};
@@ -103,7 +103,8 @@ fn of_pool(connect: &Connect, handle: &StoragePool, local: bool) -> Result<Check
         let remedy = "it is started when a VM goes there; let it start with its host";
         return Ok(Check::warning(NAME, found, remedy).about(name));
     }
-    if let Err(error) = may_enter(connect, &name, &place.dir, local) {
+    let enters = local && place.kind == DiskKind::File;
+    if let Err(error) = may_enter(connect, &name, &place.dir, enters) {
         return Ok(troubled(NAME, &error).about(name));
     }
     let info = handle.info().map_err(Error::call(format!("measure storage pool '{name}'")))?;

@@ -1,9 +1,6 @@
 //! Bytes of a volume, read back through libvirt.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +12,7 @@ use virt::sys;
 use crate::model::Sha256Digest;
 use crate::progress::Task;
 
+use super::content::Content;
 use super::{Error, extents};
 
 /// Bytes taken at once; libvirt's packets hold a quarter of a MiB.
@@ -45,25 +43,18 @@ pub(super) fn beginning(
     Ok(bytes)
 }
 
-/// The first `length` bytes of a file; fewer if it has not so many.
-pub(super) fn of_file(path: &Path, length: u64) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::file("open", path))?;
-    file.take(length).read_to_end(&mut bytes).map_err(Error::file("read", path))?;
-    Ok(bytes)
-}
-
-/// The sum of a whole volume, holes read as the zeros that they are.
+/// The sum of the first `length` bytes of a volume, 0 for all, holes read as the zeros that they
+/// are.
 pub(super) fn sum(
     connect: &Connect,
-    volume: &StorageVol,
+    (volume, length): (&StorageVol, u64),
     task: &Task,
     cancel: &CancellationToken,
 ) -> Result<Sha256Digest, Error> {
     let call = || Error::call("read a volume back");
     let stream = Stream::new(connect, 0).map_err(call())?;
     let sparse = sys::VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
-    volume.download(&stream, 0, 0, sparse).map_err(call())?;
+    volume.download(&stream, 0, length, sparse).map_err(call())?;
     let mut sum = Sum::default();
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -82,14 +73,13 @@ pub(super) fn sum(
     Ok(sum.finish())
 }
 
-/// The sum of a whole file.
-pub(super) fn sum_of_file(path: &Path) -> Result<Sha256Digest, Error> {
-    let unreadable = |error| Error::file("read", path)(error);
-    let file = File::open(path).map_err(Error::file("open", path))?;
-    let length = file.metadata().map_err(unreadable)?.len();
+/// The sum of all that goes into a volume.
+pub(super) fn sum_of(content: &Content) -> Result<Sha256Digest, Error> {
+    let unreadable = |error| Error::file("read", &content.image)(error);
+    let (file, length) = (&content.file, content.len()?);
     let mut sum = Sum::default();
     let mut buffer = vec![0; CHUNK];
-    while let Some(data) = extents::next_data(&file, sum.length, length).map_err(unreadable)? {
+    while let Some(data) = extents::next_data(file, sum.length, length).map_err(unreadable)? {
         sum.zeros(data.start - sum.length);
         while sum.length < data.end {
             let wanted = CHUNK.min(usize::try_from(data.end - sum.length).unwrap_or(CHUNK));

@@ -7,9 +7,10 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use virt::connect::Connect;
 
+use crate::domain::DiskKind;
 use crate::model::{ByteSize, DiskFormat, DiskId};
 
-use super::pool::Place;
+use super::pool::{Access, Place};
 use super::request::{ImportRequest, WantedVolume};
 use super::{Error, Target, define, domain_xml, pool};
 
@@ -76,7 +77,7 @@ impl Target {
             let here = local && place.holds(&wanted.image);
             DraftVolume::new(wanted, here, &place.dir)
         };
-        let wanted = request.volumes();
+        let wanted = request.volumes(place.kind);
         let volumes: Vec<_> = wanted.iter().map(volume).collect::<Result<_, _>>()?;
         let planned: Vec<_> = wanted
             .iter()
@@ -111,7 +112,10 @@ fn find(connect: &Connect, choice: &super::PoolChoice) -> Result<(Place, Option<
         }
         (None, Some(path)) => {
             let (pool, dir) = (choice.name.clone(), path.clone());
-            Ok((Place { pool, dir, active: false }, None))
+            Ok((
+                Place { pool, kind: DiskKind::File, dir, access: Access::default(), active: false },
+                None,
+            ))
         }
         (None, None) => Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() }),
     }

@@ -40,6 +40,14 @@ pub enum Error {
         /// What libvirt said.
         source: Cause,
     },
+    /// The daemon lets nobody in and turns nobody away.
+    #[error("connect to {uri}: no answer within {} s", after.as_secs())]
+    Silent {
+        /// Where.
+        uri: String,
+        /// How long.
+        after: std::time::Duration,
+    },
     /// The daemon answers, but not to this user.
     #[error("get access to {uri}")]
     PermissionDenied {
@@ -122,13 +130,27 @@ pub enum Error {
         /// Its pool.
         name: String,
     },
-    /// A pool whose volumes are no files.
-    #[error("storage pool '{name}' of type {kind} does not hold image files")]
+    /// A pool whose volumes are neither files nor can be made as wanted.
+    #[error("storage pool '{name}' of type {kind} takes no disks")]
     PoolKind {
         /// The pool.
         name: String,
         /// Its type.
         kind: String,
+    },
+    /// An image of which no raw disk could be made.
+    #[error("make a raw disk of {}: {reason}", image.display())]
+    NotRaw {
+        /// The image.
+        image: PathBuf,
+        /// What qemu-img said.
+        reason: String,
+    },
+    /// A snapshot needs files to lie in.
+    #[error("storage pool '{pool}' holds block devices, which take no snapshot")]
+    NoSnapshot {
+        /// The pool.
+        pool: String,
     },
     /// The name of a volume is taken.
     #[error("volume '{name}' exists already in storage pool '{pool}'")]
@@ -268,6 +290,11 @@ impl Error {
             Self::Unreachable { uri, source } => {
                 ssh::hint(uri, source.0.message()).unwrap_or_else(|| unreachable_hint(uri))
             }
+            Self::Silent { .. } => {
+                "the daemon hangs, or something on the way to it does: look into \
+                its log, and restart it (running guests go on)"
+                    .to_owned()
+            }
             Self::ConnectionLost { .. } => "look after the network and the daemon (its log says \
                 whether it died), and run it again: what was left there goes then"
                 .to_owned(),
@@ -287,7 +314,14 @@ impl Error {
             }
             Self::PathTaken { name, .. } => format!("use --libvirt-pool {name}"),
             Self::PoolKind { .. } => {
-                "name a pool of type dir, fs or netfs with --libvirt-pool".to_owned()
+                "name a pool of type dir, fs, netfs or logical with --libvirt-pool".to_owned()
+            }
+            Self::NotRaw { .. } => {
+                "it goes beside the image and needs as much space as its guest uses".to_owned()
+            }
+            Self::NoSnapshot { .. } => {
+                "go without --libvirt-snapshot, or name a pool of files with --libvirt-pool"
+                    .to_owned()
             }
             Self::VolumeExists { name, pool } => format!(
                 "give another name with --libvirt-name, or, if nothing needs the volume (a run \

@@ -13,8 +13,8 @@ const INTERVAL: i32 = 5;
 const UNANSWERED: u32 = 4;
 
 /// Has the loop run, on a thread that lives as long as the process. It must run before a
-/// connection is opened. Connections to this machine do without: a daemon that dies closes its
-/// socket, and the loop takes its part of every packet.
+/// connection is opened. Also for this machine: libvirtd 11.3 may turn in a circle for ever when
+/// the file system fills up under an upload, and lets go of nobody then.
 pub(super) fn start() {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {

@@ -13,6 +13,7 @@ use crate::domain::PlannedDisk;
 use crate::model::{ByteSize, DiskId, Sha256Digest};
 use crate::progress::Progress;
 
+use super::content::Content;
 use super::define::Definition;
 use super::pool::Place;
 use super::request::{ImportRequest, WantedVolume};
@@ -107,7 +108,7 @@ impl Target {
     ) -> Result<DefinedDomain, Error> {
         let (choice, unwind) = (request.pool.clone(), filling.unwind.clone());
         let place = self.call(move |connect| pool::ensure(connect, &choice, &unwind)).await?;
-        let wanted = request.volumes();
+        let wanted = request.volumes(place.kind);
         let volumes = self.volumes(&place, &wanted, filling).await?;
         if filling.cancel.is_cancelled() {
             return Err(Error::Cancelled);
@@ -218,22 +219,29 @@ impl Target {
                 return Err(Error::Cancelled);
             }
             let (target, filling) = (place.clone(), filling.clone());
-            self.call(move |connect| volume::fill(connect, &target, &volume, &filling)).await?;
+            let content = Content::of(&volume, &filling.cancel).await?;
+            self.call(move |connect| volume::fill(connect, &target, (&volume, &content), &filling))
+                .await?;
         }
         let named: Vec<Named> =
             wanted.iter().map(|volume| Named::new(volume, in_place(volume))).collect();
-        let (target, verify, filling) = (place.clone(), self.verifies(), filling.clone());
-        self.call(move |connect| {
-            let handle = pool::open(connect, &target.pool)?;
-            pool::refresh(&handle, &target.pool)?;
-            let images: Vec<_> = named.iter().map(|named| named.wanted.image.clone()).collect();
-            let mut volumes = register_all(connect, &target, named)?;
-            for (volume, image) in volumes.iter_mut().zip(images).filter(|_| verify) {
-                volume.sha256 = Some(volume::verify(connect, &target, volume, &image, &filling)?);
-            }
-            Ok(volumes)
-        })
-        .await
+        let target = place.clone();
+        let mut volumes = self
+            .call(move |connect| {
+                let handle = pool::open(connect, &target.pool)?;
+                pool::refresh(&handle, &target.pool)?;
+                register_all(connect, &target, named)
+            })
+            .await?;
+        for (volume, wanted) in volumes.iter_mut().zip(wanted).filter(|_| self.verifies()) {
+            let content = Content::of(wanted, &filling.cancel).await?;
+            let (target, registered, filling) = (place.clone(), volume.clone(), filling.clone());
+            let read = move |connect: &virt::connect::Connect| {
+                volume::verify(connect, &target, (&registered, &content), &filling)
+            };
+            volume.sha256 = Some(self.call(read).await?);
+        }
+        Ok(volumes)
     }
 }
 

@@ -9,6 +9,7 @@ mod bridges;
 mod capabilities;
 mod connection;
 mod console;
+mod content;
 mod copy;
 mod define;
 mod doctor;

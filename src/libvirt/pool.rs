@@ -1,4 +1,4 @@
-//! Storage pools: found, started or made. Only pools of files are used, since an image is a file.
+//! Storage pools: found, started or made.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,35 +7,74 @@ use virt::connect::Connect;
 use virt::error::ErrorNumber;
 use virt::storage_pool::StoragePool;
 
+use crate::domain::DiskKind;
+
 use super::request::PoolChoice;
 use super::undo::Undo;
 use super::unwind::Unwind;
-use super::xml::storage::{Pool, PoolTarget};
+use super::xml::storage::{Permissions, Pool, PoolTarget};
 use super::{Error, define, xml};
 
 /// Types of pools whose volumes are files in a folder.
 const OF_FILES: [&str; 3] = ["dir", "fs", "netfs"];
+/// The type of pools whose volumes are block devices that can be named and made as wanted: LVM.
+const OF_DEVICES: &str = "logical";
 /// While a volume is being made or filled in it, a pool cannot be refreshed.
 const BUSY_PAUSE: Duration = Duration::from_millis(250);
 /// How often that is waited for: five minutes in all.
 const BUSY_TRIES: u32 = 1200;
 
-/// A pool of files.
+/// A pool that disks can go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     /// Name of the pool.
     pub pool: String,
-    /// Its folder on the daemon's machine.
+    /// What its volumes are.
+    pub kind: DiskKind,
+    /// Its folder on the daemon's machine: for devices that of their names.
     pub dir: PathBuf,
+    /// Who may use its volumes.
+    pub access: Access,
     /// Whether it is started.
     pub active: bool,
+}
+
+/// Owner, group and mode of a pool's volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Access {
+    pub owner: u32,
+    pub group: u32,
+    pub mode: u32,
+}
+
+impl Default for Access {
+    /// What libvirt gives its volumes (`VIR_STORAGE_DEFAULT_VOL_PERM_MODE`).
+    fn default() -> Self {
+        Self { owner: 0, group: 0, mode: 0o600 }
+    }
+}
+
+impl Access {
+    /// As the pool's, but never for everybody: an image holds what its guest keeps to itself.
+    fn like(pool: &Permissions) -> Self {
+        let mode = pool.mode.as_ref().and_then(|mode| u32::from_str_radix(mode, 8).ok());
+        Self {
+            owner: pool.owner.unwrap_or(0),
+            group: pool.group.unwrap_or(0),
+            mode: mode.map_or(0o600, |mode| mode & 0o660 | 0o600),
+        }
+    }
 }
 
 impl Place {
     /// Whether `image`, a file of this machine, is a volume of this pool by where it lies.
     pub fn holds(&self, image: &Path) -> bool {
+        self.kind == DiskKind::File && image.parent().is_some_and(|parent| self.is_at(parent))
+    }
+
+    fn is_at(&self, dir: &Path) -> bool {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        image.parent().is_some_and(|parent| real(parent) == real(&self.dir))
+        real(dir) == real(&self.dir)
     }
 }
 
@@ -44,7 +83,7 @@ pub(super) fn find(connect: &Connect, choice: &PoolChoice) -> Result<Option<Plac
     if let Some(pool) = look_up(connect, &choice.name)? {
         let place = describe(&pool, &choice.name)?;
         return match &choice.path {
-            Some(path) if !place.holds(&path.join("volume")) => {
+            Some(path) if !place.is_at(path) => {
                 Err(Error::PoolElsewhere { name: place.pool, path: place.dir })
             }
             _ => Ok(Some(place)),
@@ -92,7 +131,7 @@ fn make(connect: &Connect, name: &str, path: &Path, unwind: &Unwind) -> Result<(
         kind: "dir".to_owned(),
         name: name.to_owned(),
         uuid: Some(uuid.clone()),
-        target: Some(PoolTarget { path: path.to_string_lossy().into_owned() }),
+        target: Some(PoolTarget { path: path.to_string_lossy().into_owned(), permissions: None }),
     };
     let text = xml::write("pool", &definition)
         .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })?;
@@ -151,11 +190,15 @@ pub(super) fn describe(pool: &StoragePool, name: &str) -> Result<Place, Error> {
 
 fn place(description: Pool, active: bool) -> Result<Place, Error> {
     let Pool { kind, name, target, .. } = description;
-    if !OF_FILES.contains(&kind.as_str()) {
-        return Err(Error::PoolKind { name, kind });
-    }
+    let holds = match kind.as_str() {
+        kind if OF_FILES.contains(&kind) => DiskKind::File,
+        OF_DEVICES => DiskKind::Block,
+        _ => return Err(Error::PoolKind { name, kind }),
+    };
+    let permissions = target.as_ref().and_then(|target| target.permissions.as_ref());
+    let access = permissions.map(Access::like).unwrap_or_default();
     let dir = PathBuf::from(target.map(|target| target.path).unwrap_or_default());
-    Ok(Place { pool: name, dir, active })
+    Ok(Place { pool: name, kind: holds, dir, access, active })
 }
 
 fn read(pool: &StoragePool, name: &str) -> Result<Pool, Error> {
@@ -188,16 +231,28 @@ mod tests {
             kind: kind.to_owned(),
             name: "p".to_owned(),
             uuid: None,
-            target: Some(PoolTarget { path: dir.to_owned() }),
+            target: Some(PoolTarget { path: dir.to_owned(), permissions: None }),
         }
     }
 
     #[test]
-    fn only_pools_of_files_are_used() {
-        assert_eq!(place(pool("netfs", "/srv"), true).expect("files").dir, Path::new("/srv"));
-        let error = place(pool("logical", "/dev/vg"), true).expect_err("no files");
-        assert_eq!(error.to_string(), "storage pool 'p' of type logical does not hold image files");
-        assert!(error.hint().expect("a hint").contains("dir, fs or netfs"));
+    fn only_pools_of_files_and_of_lvm_are_used() {
+        let files = place(pool("netfs", "/srv"), true).expect("files");
+        assert_eq!((files.kind, files.dir.as_path()), (DiskKind::File, Path::new("/srv")));
+        let devices = place(pool("logical", "/dev/vg"), true).expect("devices");
+        assert_eq!(devices.kind, DiskKind::Block);
+        assert!(!devices.holds(Path::new("/dev/vg/image.qcow2")));
+        let error = place(pool("mpath", "/dev/mapper"), true).expect_err("neither");
+        assert_eq!(error.to_string(), "storage pool 'p' of type mpath takes no disks");
+        assert!(error.hint().expect("a hint").contains("dir, fs, netfs or logical"));
+    }
+
+    #[test]
+    fn volumes_are_as_their_pool_but_never_for_everybody() {
+        for (mode, expected) in [("0711", 0o600), ("0770", 0o660), ("0755", 0o640), ("x", 0o600)] {
+            let owned = Permissions { mode: Some(mode.to_owned()), owner: Some(7), group: Some(8) };
+            assert_eq!(Access::like(&owned), Access { owner: 7, group: 8, mode: expected });
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use virt::connect::Connect;
 
-use crate::domain::{DomainType, HostCapabilities, PlanOptions};
+use crate::domain::{DiskKind, DomainType, HostCapabilities, PlanOptions};
 use crate::model::{Stage, Warning};
 
 use super::pool::Place;
@@ -19,15 +19,28 @@ impl Target {
     /// # Errors
     /// The first refusal, with a hint.
     pub async fn preflight(&self, request: &ImportRequest<'_>) -> Result<Vec<Warning>, Error> {
-        let volumes = request.volumes();
+        let kind = self.kind_of(request.pool).await?;
+        let volumes = request.volumes(kind);
         let expected = |volume: &WantedVolume| volume.planned(format!("/{}", volume.name));
         let spec = request.plan(&volumes.iter().map(expected).collect::<Vec<_>>())?;
+        if kind == DiskKind::Block && request.after.snapshot.is_some() {
+            return Err(Error::NoSnapshot { pool: request.pool.name.clone() });
+        }
         let (choice, local) = (request.pool.clone(), self.is_local());
         self.predecessor(request).await?;
         self.call(move |connect| storage(connect, &choice, &volumes, local)).await?;
         let mut warnings = warnings(request.host, request.options);
         warnings.extend(remarks::of_plan(&spec, request.vm, request.options));
         Ok(warnings)
+    }
+}
+
+impl Target {
+    /// What the volumes of a pool are; files in one that is still to be made.
+    pub(super) async fn kind_of(&self, choice: &PoolChoice) -> Result<DiskKind, Error> {
+        let choice = choice.clone();
+        let place = self.call(move |connect| pool::find(connect, &choice)).await?;
+        Ok(place.map_or(DiskKind::File, |place| place.kind))
     }
 }
 
@@ -44,15 +57,17 @@ fn storage(
             !(local && place.as_ref().is_some_and(|place| place.holds(&volume.image)))
         })
     };
+    // A device has no folder to enter, and its size is the volume group's affair.
+    let files = place.as_ref().is_none_or(|place| place.kind == DiskKind::File);
     let dir = place.as_ref().map(|place| &place.dir).or(choice.path.as_ref());
-    if let Some(dir) = dir.filter(|_| local) {
+    let dir = dir.filter(|_| local && files);
+    if let Some(dir) = dir {
         access::check(connect, &choice.name, dir)?;
     }
     let available = match &place {
         Some(place) if place.active => Some(space::of_pool(connect, place)?),
         // Not started or not made yet: libvirt cannot tell, but this machine can about itself.
-        _ if local => dir.and_then(|dir| space::of_folder(dir)),
-        _ => None,
+        _ => dir.and_then(|dir| space::of_folder(dir)),
     };
     if let Some(available) = available {
         space::check(&choice.name, available, to_make(place.as_ref()))?;

@@ -4,7 +4,10 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::{DomainSpec, HostCapabilities, PlanOptions, PlannedDisk, plan, volume_name};
+use crate::domain::{
+    DiskKind, DomainSpec, HostCapabilities, PlanOptions, PlannedDisk, device_name, plan,
+    volume_name,
+};
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, SourceVm};
 
 use super::{Draft, Error, extents, profile};
@@ -61,6 +64,10 @@ pub(super) struct WantedVolume {
     /// The image.
     pub image: PathBuf,
     /// Its format.
+    pub image_format: DiskFormat,
+    /// What the volume is.
+    pub kind: DiskKind,
+    /// The volume's format: that of the image in a file, raw on a device.
     pub format: DiskFormat,
     /// Size that the guest sees.
     pub capacity: ByteSize,
@@ -88,15 +95,25 @@ impl ImportRequest<'_> {
         format!("{domain}-{digits}")
     }
 
-    /// The volumes, in the order of the disks.
-    pub(super) fn volumes(&self) -> Vec<WantedVolume> {
+    /// The volumes in a pool of this kind, in the order of the disks.
+    pub(super) fn volumes(&self, kind: DiskKind) -> Vec<WantedVolume> {
         let domain = self.volume_base();
         let first = self.disks.0.iter().map(|disk| disk.boot_order).min();
         let wanted = |disk: &ConvertedDisk| WantedVolume {
             id: disk.id.clone(),
-            name: volume_name(&domain, &disk.id, disk.format, Some(disk.boot_order) == first),
+            name: match kind {
+                DiskKind::File => {
+                    volume_name(&domain, &disk.id, disk.format, Some(disk.boot_order) == first)
+                }
+                DiskKind::Block => device_name(&domain, &disk.id, Some(disk.boot_order) == first),
+            },
             image: disk.path.clone(),
-            format: disk.format,
+            image_format: disk.format,
+            kind,
+            format: match kind {
+                DiskKind::File => disk.format,
+                DiskKind::Block => DiskFormat::Raw,
+            },
             capacity: disk.capacity,
             allocated: disk.allocated,
             boot_order: disk.boot_order,
@@ -124,10 +141,19 @@ impl WantedVolume {
         Ok(Self { allocated: ByteSize(data), ..self.clone() })
     }
 
+    /// Bytes that it takes of its pool: a device all that its guest sees.
+    pub(super) fn needs(&self) -> ByteSize {
+        match self.kind {
+            DiskKind::File => self.allocated,
+            DiskKind::Block => self.capacity,
+        }
+    }
+
     /// The disk for the plan, once it is known where it lies.
     pub(super) fn planned(&self, path: String) -> PlannedDisk {
         PlannedDisk {
             id: self.id.clone(),
+            kind: self.kind,
             path,
             format: self.format,
             boot_order: self.boot_order,

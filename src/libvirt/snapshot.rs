@@ -56,7 +56,8 @@ impl Wanted {
         volumes: &[RegisteredVolume],
     ) -> Self {
         let qcow2 = |volume: &WantedVolume| volume.format == DiskFormat::Qcow2;
-        let inside = request.vm.firmware != Firmware::Efi && request.volumes().iter().all(qcow2);
+        let inside =
+            request.vm.firmware != Firmware::Efi && request.volumes(place.kind).iter().all(qcow2);
         let overlay = |volume: &RegisteredVolume| {
             let stem = volume.name.rsplit_once('.').map_or(&*volume.name, |(stem, _)| stem);
             (volume.path.clone(), format!("{stem}.{}", file_name(name)))
@@ -74,7 +75,7 @@ impl Wanted {
     fn overlays(&self) -> impl Iterator<Item = Undo> {
         self.disks.iter().map(|(_, overlay)| {
             let (name, pool) = (overlay.clone(), self.place.pool.clone());
-            Undo::DeleteVolume { name, pool, image: None }
+            Undo::DeleteVolume { name, pool, image: None, begins: None }
         })
     }
 

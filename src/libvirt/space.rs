@@ -20,7 +20,7 @@ pub(super) fn check<'a>(
     available: ByteSize,
     volumes: impl Iterator<Item = &'a WantedVolume>,
 ) -> Result<(), Error> {
-    let bytes: u64 = volumes.map(|volume| volume.allocated.0).sum();
+    let bytes: u64 = volumes.map(|volume| volume.needs().0).sum();
     let needed = ByteSize(bytes + bytes / 100 + MARGIN);
     if bytes > 0 && needed > available {
         return Err(Error::NoSpace { pool: pool.to_owned(), needed, available });
@@ -48,6 +48,7 @@ pub(super) fn of_folder(dir: &Path) -> Option<ByteSize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::DiskKind;
     use crate::model::{DiskFormat, DiskId};
 
     fn volume(allocated: u64) -> WantedVolume {
@@ -55,6 +56,8 @@ mod tests {
             id: DiskId::from_index(0),
             name: "x.qcow2".to_owned(),
             image: "/x".into(),
+            image_format: DiskFormat::Qcow2,
+            kind: DiskKind::File,
             format: DiskFormat::Qcow2,
             capacity: ByteSize(1 << 40),
             allocated: ByteSize(allocated),
@@ -71,6 +74,8 @@ mod tests {
         let error = check("p", available, [&half, &half].into_iter()).expect_err("no margin");
         assert_eq!(error.to_string(), "storage pool 'p' has 1.0 GiB free, 1.0 GiB are needed");
         check("p", ByteSize(0), std::iter::empty()).expect("nothing to store fits anywhere");
+        let device = WantedVolume { kind: DiskKind::Block, ..volume(1) };
+        check("p", available, [&device].into_iter()).expect_err("it takes what its guest sees");
     }
 
     #[test]

@@ -18,7 +18,8 @@ impl Target {
     /// [`Error::Refused`] with libvirt's words; [`Error::Plan`], [`Error::Call`].
     pub async fn rehearse(&self, request: &ImportRequest<'_>) -> Result<(), Error> {
         let expected = |volume: &WantedVolume| volume.planned(format!("/{}", volume.name));
-        let planned: Vec<_> = request.volumes().iter().map(expected).collect();
+        let kind = self.kind_of(request.pool).await?;
+        let planned: Vec<_> = request.volumes(kind).iter().map(expected).collect();
         let uuid = define::fresh_uuid()?;
         let spec = request.plan(&planned)?.renamed(format!("{PREFIX}{uuid}"));
         let (name, xml) = (request.domain_name(), domain_xml(&spec, &uuid)?);

@@ -20,11 +20,11 @@ use virt::error::ErrorNumber;
 use virt::storage_vol::StorageVol;
 use virt::sys;
 
+use crate::model::Sha256Digest;
+
+use super::content::{self, BEGINNING};
 use super::xml::sources;
 use super::{Error, Target, define, download, pool, replace, snapshot, start};
-
-/// Bytes of a volume that are compared with the image that was being sent.
-const COMPARED: u64 = 1 << 20;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,8 +70,11 @@ pub enum Undo {
         name: String,
         /// Its pool.
         pool: String,
-        /// The image that was sent into it; none for a snapshot's file.
+        /// The image that was sent into it; none for a device and for a snapshot's file.
         image: Option<PathBuf>,
+        /// Sum of the first MiB that was sent into it, if it is a device.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begins: Option<Sha256Digest>,
     },
     /// Remove a file that was copied into a pool's folder.
     RemoveFile {
@@ -219,12 +222,13 @@ impl Owners {
 
     fn undo(&self, connect: &Connect, step: &Undo) -> Result<End, String> {
         match step {
-            Undo::DeleteVolume { name, pool, image } => {
+            Undo::DeleteVolume { name, pool, image, begins } => {
                 let Some(volume) = find_volume(connect, pool, name)? else { return Ok(End::Gone) };
                 let path = volume.path().map_err(said)?;
                 let reason = if self.others.contains(&path) {
                     Some("another domain uses it")
-                } else if self.ours.contains(&path) || begins_as(connect, &volume, image.as_deref())
+                } else if self.ours.contains(&path)
+                    || begins_as(connect, &volume, image.as_deref(), *begins)
                 {
                     None
                 } else {
@@ -251,15 +255,24 @@ impl Owners {
     }
 }
 
-/// Whether a volume is empty or holds the beginning of an image: then it is what was being sent.
-fn begins_as(connect: &Connect, volume: &StorageVol, image: Option<&Path>) -> bool {
-    let Some(image) = image else { return false };
+/// Whether a volume is empty or begins with what was being sent: then it is that.
+fn begins_as(
+    connect: &Connect,
+    volume: &StorageVol,
+    image: Option<&Path>,
+    begins: Option<Sha256Digest>,
+) -> bool {
     let same = || -> Result<bool, Error> {
         let info = volume
             .info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL)
             .map_err(Error::call("measure a volume"))?;
-        let length = info.allocation.min(COMPARED);
-        Ok(download::beginning(connect, volume, length)? == download::of_file(image, length)?)
+        let length = info.allocation.min(BEGINNING);
+        let found = download::beginning(connect, volume, length)?;
+        Ok(match (image, begins) {
+            (Some(image), _) => found == content::beginning(image, length)?,
+            (None, Some(begins)) => content::sum_of(&found) == begins,
+            (None, None) => false,
+        })
     };
     same().unwrap_or_else(|error| {
         tracing::debug!(%error, "compare a volume with its image");

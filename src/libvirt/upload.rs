@@ -3,9 +3,7 @@
 //! The crate has no call for holes, hence the one by FFI. The declared length is 0, which means as
 //! it comes: libvirtd 11.3 dies or spins when one byte more than a declared length arrives.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 use virt::connect::Connect;
@@ -15,6 +13,7 @@ use virt::sys;
 
 use crate::progress::Task;
 
+use super::content::Content;
 use super::{Error, extents};
 
 /// Bytes sent at once, such that a packet leaves in a single write: what the socket of a daemon on
@@ -29,22 +28,21 @@ struct Upload {
     volume: String,
 }
 
-/// Sends `image` into `volume`.
+/// Sends `content` into `volume`.
 pub(super) fn send(
     connect: &Connect,
     volume: &StorageVol,
-    image: &Path,
+    content: &Content,
     task: &Task,
     cancel: &CancellationToken,
 ) -> Result<(), Error> {
-    let file = File::open(image).map_err(Error::file("open", image))?;
-    let unreadable = |error| Error::file("read", image)(error);
-    let len = file.metadata().map_err(unreadable)?.len();
+    let (file, len) = (&content.file, content.len()?);
+    let unreadable = |error| Error::file("read", &content.image)(error);
     let upload = Upload::begin(connect, volume)?;
     let mut buffer = vec![0; CHUNK];
     let mut at = 0;
     let mut sent = 0;
-    while let Some(data) = extents::next_data(&file, at, len).map_err(unreadable)? {
+    while let Some(data) = extents::next_data(file, at, len).map_err(unreadable)? {
         upload.hole(data.start - at)?;
         at = data.start;
         while at < data.end {

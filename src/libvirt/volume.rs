@@ -9,11 +9,13 @@ use virt::error::ErrorNumber;
 use virt::storage_vol::StorageVol;
 use virt::sys;
 
+use crate::domain::DiskKind;
 use crate::model::Sha256Digest;
 use crate::progress::{Progress, Task, Unit};
 
+use super::content::Content;
 use super::import::RegisteredVolume;
-use super::pool::Place;
+use super::pool::{Access, Place};
 use super::request::WantedVolume;
 use super::undo::Undo;
 use super::unwind::Unwind;
@@ -49,28 +51,30 @@ fn look_up(connect: &Connect, place: &Place, name: &str) -> Result<Option<Storag
     }
 }
 
-/// Makes a volume and fills it with the image.
+/// Makes a volume and fills it.
 pub(super) fn fill(
     connect: &Connect,
     place: &Place,
-    wanted: &WantedVolume,
+    (wanted, content): (&WantedVolume, &Content),
     filling: &Filling,
 ) -> Result<(), Error> {
     check_free(connect, place, &wanted.name)?;
-    let data = wanted.measured()?.allocated.0;
+    let data = content.data()?;
     let task = filling.progress.task(format!("import {}", wanted.id), Some(data), Unit::Bytes);
-    let target = if filling.may_copy { copy::open(&place.dir)? } else { None };
+    let may_copy = filling.may_copy && wanted.kind == DiskKind::File;
+    let target = if may_copy { copy::open(&place.dir)? } else { None };
     match target {
         Some(part) => {
             let id = part.id()?;
             let remove = |path| Undo::RemoveFile { path, pool: place.pool.clone(), id };
             filling.unwind.announce(&remove(part.path()))?;
             filling.unwind.announce(&remove(place.dir.join(&wanted.name)))?;
+            part.belongs(place.access)?;
             let copied = part.fill(&wanted.image, &wanted.name, &task, &filling.cancel);
             let path = copied.map_err(|error| taken(error, wanted, place))?;
             filling.unwind.made(remove(path));
         }
-        None => send(connect, place, wanted, &task, filling)?,
+        None => send(connect, place, (wanted, content), &task, filling)?,
     }
     task.at(data);
     Ok(())
@@ -89,18 +93,26 @@ fn taken(error: Error, wanted: &WantedVolume, place: &Place) -> Error {
 fn send(
     connect: &Connect,
     place: &Place,
-    wanted: &WantedVolume,
+    (wanted, content): (&WantedVolume, &Content),
     task: &Task,
     filling: &Filling,
 ) -> Result<(), Error> {
     let (name, pool) = (wanted.name.clone(), place.pool.clone());
     let handle = pool::open(connect, &pool)?;
-    // Raw whatever the format: the bytes of the image are its content, and an empty file proves
-    // by its size afterwards that all of them arrived.
-    let text = xml::write("volume", &Volume::raw(&name, 0))
+    let Access { owner, group, mode } = place.access;
+    let new = match wanted.kind {
+        // Raw whatever the format: the bytes of the image are its content, and an empty file proves
+        // by its size afterwards that all of them arrived.
+        DiskKind::File => Volume::raw(&name, 0).owned(owner, group, mode),
+        DiskKind::Block => Volume::device(&name, wanted.capacity.0),
+    };
+    let text = xml::write("volume", &new)
         .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
-    let image = Some(wanted.image.clone());
-    let delete = Undo::DeleteVolume { name: name.clone(), pool: pool.clone(), image };
+    let (image, begins) = match wanted.kind {
+        DiskKind::File => (Some(wanted.image.clone()), None),
+        DiskKind::Block => (None, Some(content.begins()?)),
+    };
+    let delete = Undo::DeleteVolume { name: name.clone(), pool: pool.clone(), image, begins };
     filling.unwind.announce(&delete)?;
     let volume = match StorageVol::create_xml(&handle, &text, 0) {
         Ok(volume) => volume,
@@ -111,7 +123,7 @@ fn send(
     };
     // Only now: a volume that exists already is not ours to delete.
     filling.unwind.made(delete);
-    upload::send(connect, &volume, &wanted.image, task, &filling.cancel)
+    upload::send(connect, &volume, content, task, &filling.cancel)
 }
 
 /// The path of a volume on the daemon's machine, once libvirt sees in it what the image is.
@@ -132,12 +144,20 @@ pub(super) fn register(
     if format != wanted.format.as_str() {
         return Err(differs(format!("it is {format}, not {}", wanted.format)));
     }
-    if seen.capacity.value != wanted.capacity.0 {
+    // Devices come in extents.
+    let whole = match wanted.kind {
+        DiskKind::File => seen.capacity.value == wanted.capacity.0,
+        DiskKind::Block => seen.capacity.value >= wanted.capacity.0,
+    };
+    if !whole {
         let (is, should) = (seen.capacity.value, wanted.capacity.0);
         return Err(differs(format!("the guest would see {is} bytes, not {should}")));
     }
     if let Some(backing) = seen.backing_store.filter(|backing| !backing.path.is_empty()) {
         return Err(differs(format!("it depends on {}", backing.path)));
+    }
+    if wanted.kind == DiskKind::Block {
+        return volume.path().map_err(call("find"));
     }
     let len = file_size(&wanted.image)?;
     let info = volume.info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL).map_err(call("measure"))?;
@@ -147,22 +167,23 @@ pub(super) fn register(
     volume.path().map_err(call("find"))
 }
 
-/// Reads a volume back; its sum, which is that of its image.
+/// Reads a volume back; its sum, which is that of what it was filled with.
 pub(super) fn verify(
     connect: &Connect,
     place: &Place,
-    volume: &RegisteredVolume,
-    image: &Path,
+    (volume, content): (&RegisteredVolume, &Content),
     filling: &Filling,
 ) -> Result<Sha256Digest, Error> {
     let name = &volume.name;
     let differs =
         |problem: &str| Error::VolumeDiffers { name: name.clone(), problem: problem.to_owned() };
     let handle = look_up(connect, place, name)?.ok_or_else(|| differs("it is gone"))?;
-    let size = file_size(image)?;
+    let size = content.len()?;
+    // A device is larger than its disk, and a file is read to its end, wherever that is.
+    let length = if place.kind == DiskKind::Block { size } else { 0 };
     let task = filling.progress.task(format!("verify {}", volume.disk), Some(size), Unit::Bytes);
-    let found = download::sum(connect, &handle, &task, &filling.cancel)?;
-    if found == download::sum_of_file(image)? {
+    let found = download::sum(connect, (&handle, length), &task, &filling.cancel)?;
+    if found == download::sum_of(content)? {
         Ok(found)
     } else {
         Err(differs("its content is not that of the image"))

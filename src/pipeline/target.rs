@@ -63,7 +63,10 @@ pub async fn import(
 
 /// Whether the daemon may just not be running now.
 pub fn is_unreachable(error: &Error) -> bool {
-    matches!(error, Error::Unreachable { .. } | Error::PermissionDenied { .. })
+    matches!(
+        error,
+        Error::Unreachable { .. } | Error::Silent { .. } | Error::PermissionDenied { .. }
+    )
 }
 
 /// The disks as a conversion will leave them at `paths`, boot disk first: for a preflight before

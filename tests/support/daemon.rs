@@ -22,7 +22,8 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts one with further lines of `libvirtd.conf`, in which `DIR` stands for its folder;
-    /// `None` where that cannot be done. Programs that are in `DIR/bin` go before the machine's.
+    /// `None` where that cannot be done. Files in `DIR/over` lie over the
+    /// machine's own of that path.
     pub fn start(configuration: &str) -> Option<Self> {
         Self::in_folder(open_folder(), configuration)
     }
@@ -30,7 +31,7 @@ impl Daemon {
     /// The same in a folder that holds something already.
     pub fn in_folder(dir: TempDir, configuration: &str) -> Option<Self> {
         let at = |sub: &str| dir.path().join(sub);
-        for sub in ["run", "lib", "etc", "sock", "bin"] {
+        for sub in ["run", "lib", "etc", "sock", "over"] {
             fs::create_dir_all(at(sub)).expect("made");
         }
         let own = configuration.replace("DIR", dir.path().to_str().expect("UTF-8"));
@@ -96,7 +97,8 @@ impl Drop for Daemon {
 fn start(dir: &Path) -> Child {
     let script = "grep -q ^listen_ $0/libvirtd.conf && listen=-l; mount --make-rprivate / && mount --bind $0/run /run/libvirt && \
         mount --bind $0/lib /var/lib/libvirt && mount --bind $0/etc /etc/libvirt && \
-        PATH=$0/bin:$PATH exec libvirtd $listen -f $0/libvirtd.conf -p $0/run/own.pid 2>>$0/log";
+        (cd $0/over && find . -type f) | while read f; do mount --bind $0/over/$f /$f; done && \
+        exec libvirtd $listen -f $0/libvirtd.conf -p $0/run/own.pid 2>>$0/log";
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", script]).arg(dir);
     command.spawn().expect("unshare is there")

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use hyperexport::domain::{
-    Chipset, CpuChoice, DiskBus, DomainType, Error, Hardware, HostBridge, HostCapabilities,
-    HostNetwork, NetworkMap, PlanOptions, PlannedDisk, plan,
+    Chipset, CpuChoice, DiskBus, DiskKind, DomainType, Error, Hardware, HostBridge,
+    HostCapabilities, HostNetwork, NetworkMap, PlanOptions, PlannedDisk, plan,
 };
 use hyperexport::libvirt::{domain_xml, own_profile, platform, profile};
 use hyperexport::model::{
@@ -21,6 +21,8 @@ pub struct Guest {
     pub name: &'static str,
     pub vm: SourceVm,
     pub disks: usize,
+    /// Whether they are files or block devices.
+    pub kind: DiskKind,
     /// Whether the converter has made it fit for virtio.
     pub fixed: bool,
     pub hardware: Hardware,
@@ -36,6 +38,7 @@ fn guest(name: &'static str, os: (OsFamily, &str, &str), firmware: (Firmware, bo
         name,
         vm,
         disks: 2,
+        kind: DiskKind::File,
         fixed: true,
         hardware: Hardware::default(),
         bridge: "virbr0",
@@ -105,7 +108,9 @@ pub fn guests() -> Vec<Guest> {
     own.hardware.disk_bus = Some(DiskBus::Virtio);
     own.hardware.iothreads = 1;
     own.hardware.cpu = CpuChoice::HostModel;
-    guests.extend([unfixed, kept, old, many, own]);
+    let mut on_devices = guest("linux-on-devices-bios", ubuntu, BIOS);
+    on_devices.kind = DiskKind::Block;
+    guests.extend([unfixed, kept, old, many, own, on_devices]);
     guests
 }
 
@@ -151,10 +156,15 @@ impl Guest {
         name: Option<String>,
         uuid: &str,
     ) -> Result<String, Error> {
+        let (dir, suffix, format) = match self.kind {
+            DiskKind::File => ("/var/lib/libvirt/images", ".qcow2", DiskFormat::Qcow2),
+            DiskKind::Block => ("/dev/guests", "", DiskFormat::Raw),
+        };
         let disk = |index: usize| PlannedDisk {
             id: DiskId::from_index(index),
-            path: format!("/var/lib/libvirt/images/{}-{index}.qcow2", self.name),
-            format: DiskFormat::Qcow2,
+            kind: self.kind,
+            path: format!("{dir}/{}-{index}{suffix}", self.name),
+            format,
             boot_order: u32::try_from(index).expect("few disks"),
             fixed: self.fixed,
         };

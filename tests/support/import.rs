@@ -220,3 +220,30 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// A file system of 64 MiB where the pool will be.
+pub fn small_file_system(setup: &Setup) -> Option<Mount> {
+    let file = setup.dir.path().join("small.ext4");
+    std::fs::File::create(&file).and_then(|file| file.set_len(64 << 20)).expect("made");
+    let dir = setup.pool_dir();
+    std::fs::create_dir_all(&dir).expect("made");
+    let (file, at) = (file.to_str().expect("UTF-8"), dir.to_str().expect("UTF-8"));
+    run("mkfs.ext4", &["-q", file]);
+    let mounted = Command::new("mount").args(["-o", "loop", file, at]).output();
+    let mounted = mounted.expect("mount runs");
+    if !mounted.status.success() {
+        libvirtd::skip(&format!("no loop mounts: {}", String::from_utf8_lossy(&mounted.stderr)));
+        return None;
+    }
+    Some(Mount(at.to_owned()))
+}
+
+/// Unmounts at its end.
+pub struct Mount(String);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let ended = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(ended.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}

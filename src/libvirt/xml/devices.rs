@@ -101,7 +101,7 @@ pub struct TpmBackend {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Disk {
-    /// `file`.
+    /// `file` or `block`.
     #[serde(rename = "@type")]
     pub kind: String,
     /// `disk` or `cdrom`.
@@ -183,9 +183,12 @@ pub struct DiskDriver {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiskSource {
-    /// Absolute path of the image.
-    #[serde(rename = "@file")]
-    pub file: String,
+    /// Absolute path of an image.
+    #[serde(rename = "@file", skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Absolute path of a block device.
+    #[serde(rename = "@dev", skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
 }
 
 /// `<target>` of a disk.

@@ -1,8 +1,8 @@
 //! From a [`DomainSpec`] and its hardware profile to `<domain>`. Nothing is decided here.
 
 use crate::domain::{
-    CdromSpec, CpuMode, DiskBus, DiskSpec, DomainSpec, FirmwareSpec, NicKind, NicSource, NicSpec,
-    ScsiModel, TpmModel,
+    CdromSpec, CpuMode, DiskBus, DiskKind, DiskSpec, DomainSpec, FirmwareSpec, NicKind, NicSource,
+    NicSpec, ScsiModel, TpmModel,
 };
 
 use super::XmlError;
@@ -202,22 +202,27 @@ fn cdrom(spec: &CdromSpec) -> Disk {
 }
 
 fn disk(spec: &DiskSpec, transitional: bool) -> Disk {
+    let path = || Some(spec.path.clone());
+    // A file goes through the host's page cache, flushed when the guest says so: right on every file
+    // system, and native I/O would need one that opens files past the cache. Every device can.
+    let (kind, cache, io, source) = match spec.kind {
+        DiskKind::File => ("file", "writeback", "threads", DiskSource { file: path(), dev: None }),
+        DiskKind::Block => ("block", "none", "native", DiskSource { file: None, dev: path() }),
+    };
     Disk {
-        kind: "file".to_owned(),
+        kind: kind.to_owned(),
         device: "disk".to_owned(),
         model: (transitional && spec.bus == DiskBus::Virtio).then(|| TRANSITIONAL.to_owned()),
         driver: DiskDriver {
             name: "qemu".to_owned(),
             format: spec.format.qemu_driver().to_owned(),
-            // Through the host's page cache, flushed when the guest says so: right on every file
-            // system, and native I/O would need a file system that opens files past the cache.
-            cache: Some("writeback".to_owned()),
-            io: Some("threads".to_owned()),
+            cache: Some(cache.to_owned()),
+            io: Some(io.to_owned()),
             discard: Some("unmap".to_owned()),
             detect_zeroes: Some("unmap".to_owned()),
             iothread: spec.iothread,
         },
-        source: Some(DiskSource { file: spec.path.clone() }),
+        source: Some(source),
         target: DiskTarget { dev: spec.target.clone(), bus: spec.bus.as_str().to_owned() },
         readonly: None,
         serial: spec.serial.clone(),

@@ -24,6 +24,23 @@ pub struct PoolTarget {
     /// Absolute path on the host.
     #[serde(default)]
     pub path: String,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Permissions>,
+}
+
+/// `<permissions>` of a pool or volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permissions {
+    /// In octal: `0711`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Number of the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
+    /// Number of the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<u32>,
 }
 
 /// `<volume>`.
@@ -51,9 +68,28 @@ impl Volume {
             name: name.to_owned(),
             capacity: Bytes { unit: "bytes".to_owned(), value: size },
             allocation: Some(Bytes { unit: "bytes".to_owned(), value: 0 }),
-            target: Some(VolumeTarget { format: Some(Format { kind: "raw".to_owned() }) }),
+            target: Some(VolumeTarget {
+                format: Some(Format { kind: "raw".to_owned() }),
+                permissions: None,
+            }),
             backing_store: None,
         }
+    }
+
+    /// The same for that user and group, with that mode.
+    pub fn owned(mut self, owner: u32, group: u32, mode: u32) -> Self {
+        let mode = Some(format!("{mode:04o}"));
+        let permissions = Permissions { mode, owner: Some(owner), group: Some(group) };
+        if let Some(target) = &mut self.target {
+            target.permissions = Some(permissions);
+        }
+        self
+    }
+
+    /// A new block device of `size` bytes, all of them its own.
+    pub fn device(name: &str, size: u64) -> Self {
+        let size = Bytes { unit: "bytes".to_owned(), value: size };
+        Self { capacity: size.clone(), allocation: Some(size), target: None, ..Self::raw(name, 0) }
     }
 
     /// The image format that libvirt found, if the pool has formats.
@@ -79,6 +115,9 @@ pub struct VolumeTarget {
     /// Image format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Permissions>,
 }
 
 /// `<backingStore>`.
