@@ -120,6 +120,37 @@ fn every_byte_of_every_disk_arrives_in_the_pool() {
 }
 
 #[test]
+fn results_that_are_written_into_the_pool_are_used_where_they_lie() {
+    let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
+    let Some(job) = job() else { return };
+    let names = Names::new();
+    let pool = job.output();
+    let mut target = define(&job, &names);
+    *target.last_mut().expect("the pool's path") = pool.to_str().expect("UTF-8").to_owned();
+    // QEMU's user must be able to enter it.
+    std::fs::set_permissions(job.dir.path(), PermissionsExt::from_mode(0o711)).expect("set");
+    let ended = run(&job, &[convert(&hyper2kvm), flags(&["--libvirt"]), target]).expect(0);
+    assert_eq!(ended.json["outcome"], "done", "{}", ended.stdout);
+    for (disk, result) in [(0, "web01.qcow2"), (1, "web01-disk-1.qcow2")] {
+        let volume = &ended.json["domain"]["volumes"][disk];
+        assert_eq!(volume["path"], json!(job.file(result)), "{volume}");
+        assert_eq!(volume["created"], false, "it was copied");
+    }
+    let images = job.files().into_iter().filter(|name| name.ends_with(".qcow2")).count();
+    assert_eq!(images, 2, "{:?}", job.files());
+
+    let result = job.file("result.json");
+    let undone = Command::new(env!("CARGO_BIN_EXE_hyperexport"))
+        .args(["undo", "--result", result.to_str().expect("UTF-8")])
+        .output()
+        .expect("it runs");
+    assert!(names.domains().is_empty(), "{}", String::from_utf8_lossy(&undone.stderr));
+    for image in ["disk-0.vmdk", "web01.qcow2", "web01-disk-1.qcow2"] {
+        assert!(job.file(image).exists(), "{image} belongs to the export, and undo took it");
+    }
+}
+
+#[test]
 fn a_dry_run_changes_nothing() {
     let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
     let Some(job) = job() else { return };

@@ -86,6 +86,25 @@ async fn a_start_waits_for_the_login_prompt_and_leaves_the_guest_running() {
 }
 
 #[tokio::test]
+async fn a_start_waits_for_the_agent_of_the_guest() {
+    let Some(setup) = debian(DiskFormat::Qcow2).await else { return };
+    let defined = setup.import().await.expect("imports");
+    let wait = Wait { sign: Sign::Agent, timeout: PATIENCE };
+    let seen = setup.target.start(&defined, &wait, &CancellationToken::new()).await;
+    let domain = libvirtd::connect().lookup_domain_by_uuid_string(&defined.uuid).expect("there");
+    // One that answers does what it is asked.
+    let asked = std::process::Command::new("virsh")
+        .args(["-q", "qemu-agent-command", &defined.uuid, r#"{"execute":"guest-ping"}"#])
+        .output()
+        .expect("virsh runs");
+    domain.destroy().expect("it ran on");
+    let seen = seen.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert_eq!(seen.sign, "agent");
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    take_back(&setup, &defined.undo).await;
+}
+
+#[tokio::test]
 async fn a_disk_that_does_not_boot_proves_nothing_and_leaves_nothing() {
     let Some(mut setup) = Setup::new().await else { return };
     setup.vm.memory_mib = 256;

@@ -10,7 +10,7 @@ use hyperexport::libvirt::{Error, Journal, PoolChoice, Transfer};
 use hyperexport::model::{ByteSize, DiskFormat};
 use hyperexport::progress::{Event, Progress};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use support::import::{Setup, allocated, assert_same, chain};
+use support::import::{Setup, allocated, assert_same, chain, run};
 use support::libvirtd;
 use tokio_util::sync::CancellationToken;
 
@@ -238,5 +238,56 @@ async fn volumes_belong_to_whom_the_pool_belongs() {
         let found = std::fs::metadata(&defined.volumes[0].path).expect("there");
         let whose = (found.uid(), found.gid(), found.mode() & 0o7777);
         assert_eq!(whose, (1234, 4321, 0o660), "{transfer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pool_over_a_file_system_is_mounted_by_libvirt_and_filled() {
+    for transfer in [Transfer::Auto, Transfer::Stream] {
+        let Some(mut setup) = Setup::with(transfer).await else { return };
+        let Some(device) = Loop::with_ext4(setup.dir.path()) else { return };
+        fs::create_dir_all(setup.pool_dir()).expect("made");
+        let xml = format!(
+            "<pool type='fs'><name>{}</name><source><device path='{}'/><format type='ext4'/>\
+             </source><target><path>{}</path></target></pool>",
+            setup.pool.name,
+            device.0,
+            setup.pool_dir().display()
+        );
+        let pool = libvirtd::connect().define_storage_pool_xml(&xml, 0).expect("a pool");
+        // It is not started: the import does that, and leaves it so.
+        setup.pool.path = None;
+        let defined = setup.import().await.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert!(pool.is_active().expect("known"));
+        let volume = Path::new(&defined.volumes[0].path);
+        assert_same(&setup.disks.0[0].path, volume, DiskFormat::Qcow2);
+        let taken = setup.target.take_back(&defined.undo).await.expect("can be taken back");
+        assert_eq!(taken.left, [""; 0]);
+        pool.destroy().expect("unmounted");
+    }
+}
+
+/// A loop device that is let go at the end.
+struct Loop(String);
+
+impl Loop {
+    fn with_ext4(dir: &Path) -> Option<Self> {
+        let file = dir.join("device.ext4");
+        fs::File::create(&file).and_then(|file| file.set_len(128 << 20)).expect("made");
+        let file = file.to_str().expect("UTF-8");
+        run("mkfs.ext4", &["-q", file]);
+        let made = std::process::Command::new("losetup").args(["--find", "--show", file]).output();
+        let made = made.expect("losetup runs");
+        if !made.status.success() {
+            libvirtd::skip("no loop devices");
+            return None;
+        }
+        Some(Self(String::from_utf8(made.stdout).expect("UTF-8").trim().to_owned()))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        run("losetup", &["-d", &self.0]);
     }
 }

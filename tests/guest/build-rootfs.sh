@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # build-rootfs.sh DIR HOSTNAME FSTAB GRUB_PACKAGE: fills DIR, an empty file system, with Debian 12
 # as an installer on VMware would have left it: /dev/sda in fstab, ens192 as its network card,
-# open-vm-tools. Its console is the first serial port, root's password is "guest".
+# open-vm-tools, and the agent for KVM as on a guest that was made ready to move. Its console is the first serial port, root's password is "guest".
 set -euo pipefail
 
 readonly SUITE=bookworm
@@ -11,7 +11,7 @@ dir=$1 hostname=$2 fstab=$3 grub=$4
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 'Component: main' | head -n 1)
 
 packages=systemd-sysv,udev,dbus,kmod,iproute2,ifupdown,isc-dhcp-client,e2fsprogs,login,passwd
-packages+=,initramfs-tools,linux-image-cloud-amd64,open-vm-tools,$grub
+packages+=,initramfs-tools,linux-image-cloud-amd64,open-vm-tools,qemu-guest-agent,$grub
 
 # fstab comes before the kernel: its initramfs takes along the fsck of the file systems named there.
 # A small guest that is quickly unpacked: no documentation, no translations, no fsync.
