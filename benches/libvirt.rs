@@ -150,6 +150,7 @@ fn vm() -> SourceVm {
             id: "debian12_64Guest".to_owned(),
             full_name: "Debian GNU/Linux 12 (64-bit)".to_owned(),
             family: OsFamily::Linux,
+            network: None,
         },
         disks: Vec::new(),
         nics: Vec::new(),

@@ -407,6 +407,33 @@ fn the_list_is_for_people_and_for_programs() {
     let vms: Value = list(&["--json"]).json;
     assert_eq!(vms[0]["name"], "web01");
     assert_eq!((&vms[0]["memory_mib"], &vms[0]["disks"]), (&json!(512), &json!(2)));
+    let count =
+        |more: &[&str]| list(&[more, &["--json"]].concat()).json.as_array().expect("a list").len();
+    assert_eq!(count(&["--name", "WEB*", "--folder", "/DC0/vm", "--power", "off"]), 1);
+    assert_eq!((count(&["--name", "db*"]), count(&["--power", "on"])), (0, 0));
+    job.assert_source_is_free();
+}
+
+#[test]
+fn what_is_known_of_a_vm_is_for_people_and_for_programs() {
+    let Some(job) = job() else { return };
+    let password = job.dir.path().join("password");
+    let info = |vm: &str, more: &[&str], code: i32| {
+        let mut command =
+            job.bare(&["info", vm, "--url", &job.sim.url, "--username", &job.sim.user]);
+        command
+            .args(["--thumbprint", &job.sim.sha256, "--password-file"])
+            .arg(&password)
+            .args(more);
+        Ended::from(command.output().expect("hyperexport runs")).expect(code)
+    };
+    let table = info("web01", &[], 0).stdout;
+    for part in ["web01", "BIOS", "512.0 MiB", "24.0 MiB on ", "00:50:56:aa:bb:01"] {
+        assert!(table.contains(part), "{part} is missing: {table}");
+    }
+    let facts = info("/DC0/vm/web01", &["--json"], 0).json;
+    assert_eq!((&facts["vm"]["name"], &facts["obstacles"]), (&json!("web01"), &json!([])));
+    info("web02", &[], 1).said("web01");
     job.assert_source_is_free();
 }
 

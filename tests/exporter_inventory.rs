@@ -52,6 +52,25 @@ async fn all_vms_of_all_pages_are_listed() {
 }
 
 #[tokio::test]
+async fn what_the_guest_s_tools_say_of_its_network_is_kept() {
+    let config = json!({"vms": [{
+        "name": "web01", "power": "on", "tools": "toolsOk", "hostname": "web01", "ip": "192.0.2.7",
+        "prefix": 24, "gateway": "192.0.2.1", "dns": ["192.0.2.53"],
+        "disks": [{"capacity_mb": 1}], "nics": [{"mac": "00:50:56:aa:bb:01"}],
+    }]});
+    let Some(sim) = Vcsim::start(&config, &[]) else { return };
+    let vsphere = VSphere::connect(sim.settings()).await.expect("connected");
+    let inspected = vsphere.inspect("web01").await.expect("found");
+    vsphere.close().await.expect("logged out");
+    let told = inspected.vm.guest.network.expect("its tools run");
+    assert_eq!(told.interfaces[0].addresses, ["192.0.2.7/24"]);
+    assert_eq!(told.interfaces[0].mac.to_string(), "00:50:56:aa:bb:01");
+    assert_eq!(told.interfaces[0].dhcp, Some(false));
+    assert_eq!((told.gateways, told.dns), (vec!["192.0.2.1".into()], vec!["192.0.2.53".into()]));
+    assert_eq!(told.hostname.as_deref(), Some("web01"));
+}
+
+#[tokio::test]
 async fn a_vm_is_found_by_name_path_or_moref() {
     let config = json!({"vms": [
         {"name": "dup", "folder": "A", "disks": [{"capacity_mb": 1}]},

@@ -69,6 +69,7 @@ fn exported(folder: &Path) -> ExportedVm {
                 id: "ubuntu64Guest".to_owned(),
                 full_name: "Ubuntu Linux (64-bit)".to_owned(),
                 family: OsFamily::Linux,
+                network: None,
             },
             disks: vec![source_disk(0), source_disk(1)],
             nics: vec![SourceNic {

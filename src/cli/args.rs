@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::settings::{
-    ExaminedArgs, LibvirtArgs, PipelineArgs, RunningArgs, StageArgs, TransferArgs, VsphereArgs,
+    ExaminedArgs, FilterArgs, LibvirtArgs, PipelineArgs, RunningArgs, StageArgs, TransferArgs,
+    VsphereArgs,
 };
 
 const EXAMPLE: &str = "\
@@ -37,6 +38,8 @@ pub struct Cli {
 pub enum Command {
     /// List the VMs of a vCenter or ESXi host
     List(ListArgs),
+    /// Show what an export would know of one VM, and what is in its way
+    Info(InfoArgs),
     /// Convert the disks of an export that is already there
     Convert(ConvertArgs),
     /// Define a domain from an export that is already converted
@@ -92,6 +95,23 @@ pub struct ExportArgs {
 /// `hyperexport list …`
 #[derive(Debug, Args)]
 pub struct ListArgs {
+    /// Which VMs.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Source flags.
+    #[command(flatten)]
+    pub vsphere: VsphereArgs,
+    /// Output flags.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `hyperexport info …`
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// The VM: its name, inventory path or moref
+    #[arg(value_name = "VM")]
+    pub vm: String,
     /// Source flags.
     #[command(flatten)]
     pub vsphere: VsphereArgs,

@@ -17,9 +17,13 @@ use crate::settings::Environment;
 /// A command line that cannot be meant, or a list that cannot be printed.
 pub fn run(args: &ListArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let settings = args.vsphere.resolve(environment)?;
+    let filter = args.filter.resolve();
     block_on(&args.output, |_, cancel| async move {
         match list(settings, &cancel).await {
-            Ok(Some(vms)) => print(&vms, args.output.json),
+            Ok(Some(mut vms)) => {
+                vms.retain(|vm| filter.takes(vm));
+                print(&vms, args.output.json)
+            }
             Ok(None) => Ok(Exit::Interrupted),
             Err(error) => {
                 tell(&chain(&error), error.hint().as_deref());

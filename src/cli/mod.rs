@@ -7,6 +7,7 @@ mod define;
 mod doctor;
 mod exit;
 mod export;
+mod info;
 mod list;
 mod plan;
 mod render;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
     let exit = match cli.command {
         None => export::run(&cli.export, &environment),
         Some(Command::List(args)) => list::run(&args, &environment),
+        Some(Command::Info(args)) => info::run(&args, &environment),
         Some(Command::Convert(args)) => convert::run(&args, &environment),
         Some(Command::Define(args)) => define::run(&args, &environment),
         Some(Command::Doctor(args)) => doctor::run(&args, &environment),

@@ -61,7 +61,12 @@ mod tests {
     #[test]
     fn the_age_of_a_guest_decides_by_id_or_name() {
         let of = |family, id: &str, name: &str| {
-            Family::of(&GuestOs { id: id.to_owned(), full_name: name.to_owned(), family })
+            Family::of(&GuestOs {
+                id: id.to_owned(),
+                full_name: name.to_owned(),
+                family,
+                network: None,
+            })
         };
         for (id, name, family) in [
             ("rhel5_64Guest", "Red Hat Enterprise Linux 5 (64-bit)", Family::LinuxLegacy),

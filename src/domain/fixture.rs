@@ -89,6 +89,7 @@ pub(super) fn vm() -> SourceVm {
             id: "ubuntu64Guest".to_owned(),
             full_name: "Ubuntu Linux (64-bit)".to_owned(),
             family: OsFamily::Linux,
+            network: None,
         },
         disks: Vec::new(),
         nics: vec![nic(0), nic(1)],

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     fn guest(family: OsFamily, id: &str, full_name: &str) -> GuestOs {
-        GuestOs { id: id.to_owned(), full_name: full_name.to_owned(), family }
+        GuestOs { id: id.to_owned(), full_name: full_name.to_owned(), family, network: None }
     }
 
     #[test]

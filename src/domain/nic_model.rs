@@ -65,7 +65,12 @@ mod tests {
     #[test]
     fn every_guest_gets_a_card_that_it_knows() {
         let model = |os, name: &str, fixed, chipset, source| {
-            let guest = GuestOs { id: String::new(), full_name: name.to_owned(), family: os };
+            let guest = GuestOs {
+                id: String::new(),
+                full_name: name.to_owned(),
+                family: os,
+                network: None,
+            };
             let family = Family::of(&guest);
             Cards { family, guest: &guest, fixed, chipset }.model(source)
         };

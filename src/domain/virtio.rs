@@ -40,7 +40,7 @@ mod tests {
         let host = host();
         let needs = |id: &str, chipset| {
             let (id, full_name) = (id.to_owned(), String::new());
-            let guest = GuestOs { id, full_name, family: OsFamily::Linux };
+            let guest = GuestOs { id, full_name, family: OsFamily::Linux, network: None };
             transitional(&guest, platform(&host, DomainType::Kvm, chipset))
         };
         assert!(needs("rhel6_64Guest", Chipset::Q35) && needs("debian8_64Guest", Chipset::Q35));

@@ -4,6 +4,7 @@
 
 mod address;
 mod error;
+mod filter;
 mod hint;
 mod limit;
 mod retry;
@@ -22,6 +23,7 @@ use crate::model::Secret;
 
 pub use address::{Address, sdk_url};
 pub use error::{Error, Fault};
+pub use filter::Filter;
 pub use limit::BandwidthLimit;
 pub use retry::Retry;
 pub use thumbprint::Thumbprint;

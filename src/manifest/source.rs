@@ -80,6 +80,7 @@ impl Manifest {
                 id: String::new(),
                 full_name: vm.os_version.unwrap_or_default(),
                 family: vm.os_hint.unwrap_or(OsFamily::Unknown),
+                network: None,
             },
             disks: disks.collect(),
             nics: self.nics.iter().enumerate().map(|(i, nic)| derived_nic(nic, i)).collect(),

@@ -20,8 +20,8 @@ pub use exported::{ExportMethod, ExportedDisk, ExportedNvram, ExportedVm};
 pub use names::file_name;
 pub use secret::Secret;
 pub use source_vm::{
-    Bus, Controller, CpuTopology, Firmware, GuestOs, NicModel, Origin, OsFamily, PowerState,
-    SourceDisk, SourceNic, SourceVm,
+    Bus, Controller, CpuTopology, Firmware, GuestInterface, GuestNetwork, GuestOs, NicModel,
+    Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 pub use units::{ByteSize, DiskId, InvalidValue, MacAddress, Sha256Digest};
 pub use warning::{Stage, Warning};

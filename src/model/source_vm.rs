@@ -129,6 +129,41 @@ pub struct GuestOs {
     pub full_name: String,
     /// The family that decisions go by.
     pub family: OsFamily,
+    /// How the guest is connected, as its tools told while it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<GuestNetwork>,
+}
+
+/// The network as a guest sees it: what a static configuration has to keep.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestNetwork {
+    /// Its own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Its interfaces that carry addresses.
+    #[serde(default)]
+    pub interfaces: Vec<GuestInterface>,
+    /// Gateways of its default routes.
+    #[serde(default)]
+    pub gateways: Vec<String>,
+    /// Its name servers.
+    #[serde(default)]
+    pub dns: Vec<String>,
+    /// Domains that it searches names in.
+    #[serde(default)]
+    pub search: Vec<String>,
+}
+
+/// An interface of a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestInterface {
+    /// Which network card.
+    pub mac: MacAddress,
+    /// Addresses with the length of their prefix: `192.0.2.7/24`.
+    pub addresses: Vec<String>,
+    /// Whether any of them came by DHCP, where the tools say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhcp: Option<bool>,
 }
 
 /// Operating system family (Artifact Manifest v1.0, `vm.os_hint`).

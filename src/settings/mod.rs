@@ -6,6 +6,7 @@
 mod after;
 mod doctor;
 mod environment;
+mod filter;
 mod hardware;
 mod libvirt;
 mod pipeline;
@@ -16,6 +17,7 @@ mod vsphere;
 pub use after::AfterArgs;
 pub use doctor::ExaminedArgs;
 pub use environment::Environment;
+pub use filter::FilterArgs;
 pub use hardware::HardwareArgs;
 pub use libvirt::LibvirtArgs;
 pub use pipeline::{PipelineArgs, StageArgs};

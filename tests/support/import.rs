@@ -51,6 +51,7 @@ pub fn vm(name: &str) -> SourceVm {
             id: "ubuntu64Guest".to_owned(),
             full_name: "Ubuntu Linux (64-bit)".to_owned(),
             family: OsFamily::Linux,
+            network: None,
         },
         disks: Vec::new(),
         nics: vec![nic(1, true), nic(2, false)],

@@ -1,6 +1,7 @@
 //! All facts about one VM that the later stages go by.
 
 use super::args::Moref;
+use super::guest_network;
 use super::hardware;
 use super::names::decode_name;
 use super::node::Node;
@@ -12,7 +13,7 @@ use crate::model::{CpuTopology, Firmware, GuestOs, Origin, SourceVm};
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
 /// know.
-const PROPERTIES: [&str; 11] = [
+const PROPERTIES: [&str; 13] = [
     "name",
     "config.changeVersion",
     "config.instanceUuid",
@@ -24,6 +25,8 @@ const PROPERTIES: [&str; 11] = [
     "guest.guestFamily",
     "guest.guestFullName",
     "guest.toolsRunningStatus",
+    "guest.net",
+    "guest.ipStack",
 ];
 
 /// A VM and what is in the way of its export.
@@ -147,6 +150,7 @@ fn guest(object: &Object) -> GuestOs {
     GuestOs {
         family: hardware::os_family(object.text("guest.guestFamily"), &id),
         full_name: told("guest.guestFullName", "config.guestFullName"),
+        network: guest_network::told(object.get("guest.net"), object.get("guest.ipStack")),
         id,
     }
 }

@@ -10,6 +10,7 @@ mod device_url;
 mod download;
 mod export;
 mod files;
+mod guest_network;
 mod hardware;
 mod inspect;
 mod inventory;

@@ -1,0 +1,44 @@
+//! Which VMs a list shows.
+
+use clap::{Args, ValueEnum};
+
+use crate::exporter::Filter;
+use crate::model::PowerState;
+
+/// Flags of `list`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Filter")]
+pub struct FilterArgs {
+    /// Only VMs of such names; with * and ?, whatever the case
+    #[arg(long, value_name = "GLOB", value_parser = glob::Pattern::new)]
+    pub name: Option<glob::Pattern>,
+    /// Only VMs in or below a folder: /DC/vm/Prod, or Prod for short
+    #[arg(long, value_name = "PATH")]
+    pub folder: Option<String>,
+    /// Only VMs that are in this state
+    #[arg(long, value_name = "STATE")]
+    pub power: Option<PowerArg>,
+}
+
+/// A power state that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PowerArg {
+    /// Running.
+    On,
+    /// Not running.
+    Off,
+    /// Stopped with its memory kept.
+    Suspended,
+}
+
+impl FilterArgs {
+    /// The filter.
+    pub fn resolve(&self) -> Filter {
+        let power = self.power.map(|power| match power {
+            PowerArg::On => PowerState::On,
+            PowerArg::Off => PowerState::Off,
+            PowerArg::Suspended => PowerState::Suspended,
+        });
+        Filter { name: self.name.clone(), folder: self.folder.clone(), power }
+    }
+}
