@@ -80,17 +80,18 @@ cp_sparse() { # [durably]
 }
 
 virsh_defines() { # [--validate]
-  local n begun ended xml=$work/domain.xml
+  local n begun ended kib
   "$ours" xml >"$work/one.xml"
+  for n in $(seq "$DEFINES"); do sed "s/NUMBER/$n/; /<uuid>/d" "$work/one.xml" >"$work/domain-$n.xml"; done
   begun=$(date +%s.%N)
   for n in $(seq "$DEFINES"); do
-    sed "s/NUMBER/$n/; /<uuid>/d" "$work/one.xml" >"$xml"
-    virsh -q -c "$URI" define "$@" "$xml" >/dev/null
+    virsh -q -c "$URI" define "$@" "$work/domain-$n.xml" >/dev/null
     virsh -q -c "$URI" autostart "hxb-virsh-$n" >/dev/null
   done
   ended=$(date +%s.%N)
+  kib=$(seconds virsh -q -c "$URI" define "$@" "$work/domain-1.xml" | cut -d' ' -f2)
   for n in $(seq "$DEFINES"); do virsh -q -c "$URI" undefine "hxb-virsh-$n" >/dev/null; done
-  awk -v a="$begun" -v b="$ended" 'BEGIN { printf "%.2f -\n", b - a }'
+  awk -v a="$begun" -v b="$ended" -v k="$kib" 'BEGIN { printf "%.2f %d\n", b - a, k }'
 }
 
 our_defines() { seconds "$ours" defines "$DEFINES" "$1" >/dev/null; echo "$(tail -n 1 "$work/out") $(cut -d' ' -f2 "$work/time")"; }
@@ -99,13 +100,14 @@ row() { # NAME OURS PEER
   local ours ours_kib peer peer_kib
   read -r ours ours_kib <<<"$2"
   read -r peer peer_kib <<<"$3"
-  awk -v n="$1" -v a="$ours" -v k="$ours_kib" -v b="$peer" 'BEGIN { printf "| %s | %.2f s | %d KiB | %.2f s | %.2f |\n", n, a, k, b, a / b }'
+  awk -v n="$1" -v a="$ours" -v k="$ours_kib" -v b="$peer" -v p="$peer_kib" \
+    'BEGIN { printf "| %s | %.2f s | %d MiB | %.2f s | %d MiB | %.2f |\n", n, a, k / 1024, b, p / 1024, a / b }'
 }
 
 scripts/libvirtd.sh start >&2
 make_disk
 start_sshd
-printf '| row | hyperexport | its peak memory | peer | ratio |\n|---|---|---|---|---|\n'
+printf '| row | hyperexport | its peak memory | peer | its peak memory | ratio |\n|---|---|---|---|---|---|\n'
 row "$DEFINES definitions with autostart; virsh define, virsh autostart" "$(our_defines plain)" "$(virsh_defines)"
 row '… with schema validation on both sides' "$(our_defines validate)" "$(virsh_defines --validate)"
 stream=$(repeat our_import "$URI" stream)
