@@ -2,12 +2,12 @@
 
 use comfy_table::{Table, presets};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use super::args::InfoArgs;
 use super::render::print_line;
+use super::source::ask;
 use super::{Exit, block_on, tell};
-use crate::exporter::{self, Inspected, VSphere};
+use crate::exporter::{Inspected, VSphere};
 use crate::model::{ByteSize, Firmware, SourceVm, chain};
 use crate::settings::Environment;
 
@@ -18,7 +18,8 @@ use crate::settings::Environment;
 pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let settings = args.vsphere.resolve(environment)?;
     block_on(&args.output, |_, cancel| async move {
-        match inspect(settings, &args.vm, &cancel).await {
+        let facts = async |source: &VSphere| source.inspect(&args.vm).await;
+        match ask(settings, &cancel, facts).await {
             Ok(Some(inspected)) => print(&inspected, args.output.json).map(|()| Exit::Done),
             Ok(None) => Ok(Exit::Interrupted),
             Err(error) => {
@@ -27,23 +28,6 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
             }
         }
     })
-}
-
-/// The facts; none when the user interrupted. The session is closed on every path.
-async fn inspect(
-    settings: exporter::Settings,
-    vm: &str,
-    cancel: &CancellationToken,
-) -> Result<Option<Inspected>, exporter::Error> {
-    let Some(source) = cancel.run_until_cancelled(VSphere::connect(settings)).await else {
-        return Ok(None);
-    };
-    let source = source?;
-    let inspected = cancel.run_until_cancelled(source.inspect(vm)).await;
-    let closed = source.close().await;
-    let inspected = inspected.transpose()?;
-    closed?;
-    Ok(inspected)
 }
 
 fn print(inspected: &Inspected, json: bool) -> anyhow::Result<()> {

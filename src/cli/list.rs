@@ -2,12 +2,12 @@
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
-use tokio_util::sync::CancellationToken;
 
 use super::args::ListArgs;
 use super::render::print_line;
+use super::source::ask;
 use super::{Exit, block_on, tell};
-use crate::exporter::{self, VSphere, VmSummary};
+use crate::exporter::{VSphere, VmSummary};
 use crate::model::{ByteSize, chain};
 use crate::settings::Environment;
 
@@ -19,7 +19,7 @@ pub fn run(args: &ListArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let settings = args.vsphere.resolve(environment)?;
     let filter = args.filter.resolve();
     block_on(&args.output, |_, cancel| async move {
-        match list(settings, &cancel).await {
+        match ask(settings, &cancel, VSphere::list).await {
             Ok(Some(mut vms)) => {
                 vms.retain(|vm| filter.takes(vm));
                 print(&vms, args.output.json)
@@ -31,22 +31,6 @@ pub fn run(args: &ListArgs, environment: &Environment) -> anyhow::Result<Exit> {
             }
         }
     })
-}
-
-/// The VMs; none when the user interrupted. The session is closed on every path.
-async fn list(
-    settings: exporter::Settings,
-    cancel: &CancellationToken,
-) -> Result<Option<Vec<VmSummary>>, exporter::Error> {
-    let Some(source) = cancel.run_until_cancelled(VSphere::connect(settings)).await else {
-        return Ok(None);
-    };
-    let source = source?;
-    let listed = cancel.run_until_cancelled(source.list()).await;
-    let closed = source.close().await;
-    let vms = listed.transpose()?;
-    closed?;
-    Ok(vms)
 }
 
 fn print(vms: &[VmSummary], json: bool) -> anyhow::Result<Exit> {

@@ -11,6 +11,7 @@ mod info;
 mod list;
 mod plan;
 mod render;
+mod source;
 mod undo;
 
 pub use args::command;
