@@ -8,7 +8,6 @@ use std::os::unix::fs::{FileExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
-use nix::unistd::geteuid;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
@@ -55,12 +54,15 @@ impl Part {
         found.map(|found| FileId::from(&found)).map_err(Error::file("look at", self.path()))
     }
 
-    /// Gives it to whom the pool's volumes belong. Only root can, and for anybody else it is right
-    /// as it is.
+    /// Gives it to whom the pool's volumes belong. Only root can, and not on every server of NFS;
+    /// where it cannot, libvirt does what a start needs.
     pub fn belongs(&self, access: Access) -> Result<(), Error> {
         let failed = |error| Error::file("set the owner of", self.path())(error);
-        if geteuid().is_root() {
-            fchown(self.0.as_file(), Some(access.owner), Some(access.group)).map_err(failed)?;
+        match fchown(self.0.as_file(), Some(access.owner), Some(access.group)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::debug!(%error, "the volume stays with who made it");
+            }
+            end => end.map_err(failed)?,
         }
         self.0.as_file().set_permissions(Permissions::from_mode(access.mode)).map_err(failed)
     }
