@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# `make bench`: the export of one disk against `curl` and then `sha256sum` of the same content, from
-# the same simulator in the same run. What counts is the ratio, not the seconds.
+# The export rows of `make bench`: one disk and four at a time against `curl` of the same content
+# alone, and against `curl` and then `sha256sum`, from the same simulator in the same run. What counts
+# is the ratio, not the seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,39 +29,55 @@ make_disk() {
 start_simulator() {
   (cd tests/vcsim && GO111MODULE=off GOPATH=/usr/share/gocode go build -o ../../target/vcsimx .)
   printf 'vmware' >"$work/password"
+  local disk="{\"file\": \"$work/disk.vmdk\"}"
+  printf '{"vms": [{"name": "one", "disks": [%s]}, {"name": "four", "disks": [%s, %s, %s, %s]}]}' \
+    "$disk" "$disk" "$disk" "$disk" "$disk" >"$work/inventory.json"
   target/vcsimx -listen 127.0.0.1:0 -user bench -password vmware -nfc-length known -many-leases \
-    -vm "name=bench,disk=$work/disk.vmdk" >"$work/ready.json" 2>"$work/simulator.log" &
+    -config "$work/inventory.json" >"$work/ready.json" 2>"$work/simulator.log" &
   simulator=$!
   for _ in $(seq 300); do [ -s "$work/ready.json" ] && break; sleep 0.2; done
   url=$(sed 's/.*"url":"\([^"]*\)".*/\1/' "$work/ready.json")
   thumbprint=$(sed 's/.*"sha256":"\([^"]*\)".*/\1/' "$work/ready.json")
 }
 
-# Seconds and peak KiB of a command, as "SECONDS KIB".
-measure() { /usr/bin/time -f '%e %M' -o "$work/time" "$@" >/dev/null 2>"$work/stderr" || { cat "$work/stderr" >&2; return 1; }; cat "$work/time"; }
-
-export_once() {
-  rm -rf "$work/export"
-  measure target/release/hyperexport --url "$url" --username bench --password-file "$work/password" \
-    --thumbprint "$thumbprint" --vm bench --output "$work/export" --quiet
+# Seconds, seconds of CPU and peak KiB of a command and its children.
+measure() {
+  /usr/bin/time -f '%e %U %S %M' -o "$work/time" "$@" >/dev/null 2>"$work/stderr" || { cat "$work/stderr" >&2; return 1; }
+  awk '{ print $1, $2 + $3, $4 }' "$work/time"
 }
 
-# The same stream over the same TLS: the simulator serves its VMDK to a lease's address only, so
-# the peer fetches it from a lease that stays open for it.
-peer_once() {
-  measure bash -c 'curl -sk "$1" -o "$2" && sha256sum "$2"' - "$peer_url" "$work/peer.vmdk"
+export_once() { # VM
+  rm -rf "$work/export"
+  measure target/release/hyperexport --url "$url" --username bench --password-file "$work/password" \
+    --thumbprint "$thumbprint" --vm "$1" --output "$work/export" --parallel 4 --quiet
+}
+
+# The same streams over the same TLS: the simulator serves its VMDKs to a lease's addresses only, so
+# the peer fetches them from a lease that stays open for it, all at once.
+peer_once() { # [and sum] URL...
+  rm -f "$work"/peer-*
+  # shellcheck disable=SC2016
+  measure bash -c 'sum=$1 to=$2; shift 2
+    for one; do { n=$((n + 1)); } ; { curl -sk "$one" -o "$to-$n" && { [ -z "$sum" ] || sha256sum "$to-$n"; }; } & done
+    wait' - "$1" "$work/peer" "${@:2}"
 }
 
 best() { sort -n | head -n 1; }
+repeat() { local n; for n in $(seq "$RUNS"); do "$@"; done | best; }
+
+row() { # NAME OURS PEER
+  local ours=($2) peer=($3)
+  awk -v n="$1" -v a="${ours[0]}" -v c="${ours[1]}" -v k="${ours[2]}" -v b="${peer[0]}" -v d="${peer[1]}" -v p="${peer[2]}" \
+    'BEGIN { printf "| %s | %.2f s | %.2f s | %d MiB | %.2f s | %.2f s | %d MiB | %.2f | %.2f |\n", n, a, c, k / 1024, b, d, p / 1024, a / b, c / d }'
+}
 
 make_disk
 start_simulator
-peer_url=$(python3 tests/vcsim/lease_url.py "${url#https://}" bench vmware bench)
-for _ in $(seq "$RUNS"); do export_once; done >"$work/ours"
-for _ in $(seq "$RUNS"); do peer_once; done >"$work/peers"
-read -r ours ours_kib < <(best <"$work/ours")
-read -r peer peer_kib < <(best <"$work/peers")
-printf '| export of a 4 GiB disk with 900 MB of data | best of %s | peak memory |\n|---|---|---|\n' "$RUNS"
-printf '| hyperexport (sums, format check, fsync) | %s s | %s KiB |\n' "$ours" "$ours_kib"
-printf '| curl, then sha256sum | %s s | %s KiB |\n' "$peer" "$peer_kib"
-awk -v a="$ours" -v b="$peer" 'BEGIN { printf "ratio: %.2f\n", a / b }'
+printf '| row | hyperexport | its CPU | its peak memory | peer | its CPU | its peak memory | ratio | ratio of CPU |\n'
+printf '|---|---|---|---|---|---|---|---|---|\n'
+for vm in one four; do
+  mapfile -t urls < <(python3 tests/vcsim/lease_url.py "${url#https://}" bench vmware "$vm")
+  ours=$(repeat export_once "$vm")
+  row "export of $vm: curl alone" "$ours" "$(repeat peer_once '' "${urls[@]}")"
+  row "… curl, then sha256sum" "$ours" "$(repeat peer_once sum "${urls[@]}")"
+done

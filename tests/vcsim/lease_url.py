@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Opens an export lease and prints the address of its first disk, for a peer of the benchmark.
+"""Opens an export lease and prints the addresses of its disks, for a peer of the benchmark.
 
     lease_url.py HOST:PORT/sdk USER PASSWORD VM
 
@@ -56,9 +56,9 @@ def main():
     vm = re.search(r"<returnval[^>]*>([^<]+)<", found).group(1)
     lease = re.search(r"<returnval[^>]*>([^<]+)<", client.call("ExportVm", "VirtualMachine", vm)).group(1)
     for _ in range(100):
-        url = re.search(r"<url>([^<]+)</url>", client.properties("HttpNfcLease", lease, "info"))
-        if url:
-            print(url.group(1))
+        urls = re.findall(r"<url>([^<]+)</url>", client.properties("HttpNfcLease", lease, "info"))
+        if urls:
+            print(*urls, sep="\n")
             return
         time.sleep(0.1)
     sys.exit("the lease does not become ready")
