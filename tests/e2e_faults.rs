@@ -3,13 +3,13 @@
 mod support;
 
 use std::io::Read;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use support::job::{Ended, Job, assert_same_disk};
+use support::job::{Ended, Job, assert_same_disk, on_small_disk};
 use support::vcsim::raw_disk;
 
 /// A VM with one disk of incompressible data, so that a slow link takes its time.
@@ -156,34 +156,12 @@ fn a_broken_stream_fails_and_leaves_nothing() {
     assert_exported(&job);
 }
 
-/// Runs with a file system of `kib` KiB at the output directory, and lists at the end of standard
-/// error what was left there; none where no file system can be mounted.
-#[allow(clippy::print_stdout, reason = "says why a test is skipped")]
-fn run_on_small_disk(job: &Job, kib: u32, args: &[&str]) -> Option<Ended> {
-    std::fs::create_dir_all(job.output()).expect("made");
-    let small = |script: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-c"]);
-        let mount = format!("mount -t tmpfs -o size={kib}k tmpfs \"$0\"");
-        command.arg(format!("{mount} && {script}")).arg(job.output());
-        command
-    };
-    if !small("true").status().is_ok_and(|status| status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "unshare and mount do not work");
-        println!("skipped: a small file system needs unshare and mount");
-        return None;
-    }
-    let inner = job.command("web01", args);
-    let script = "\"$@\"; code=$?; echo left: $(ls -A \"$0\") >&2; exit $code";
-    let mut command = small(script);
-    command.arg(inner.get_program()).args(inner.get_args()).current_dir(job.dir.path());
-    Some(Ended::from(command.output().expect("it runs")))
-}
-
 #[test]
 fn a_disk_that_fills_up_is_foretold_and_leaves_nothing() {
     let Some(job) = job() else { return };
-    let Some(ended) = run_on_small_disk(&job, 1024, &["--manifest"]) else { return };
+    std::fs::create_dir_all(job.output()).expect("made");
+    let command = job.command("web01", &["--manifest"]);
+    let Some(ended) = on_small_disk(&command, &job.output(), 1024) else { return };
     let ended = ended.expect(1);
     ended.said("may need up to 16.0 MiB");
     ended.said("No space left on device");

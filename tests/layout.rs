@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("progress", &["model"]),
     ("child", &[]),
     ("manifest", &["model", "progress"]),
-    ("image", &[]),
+    ("image", &["model"]),
     ("exporter", &["image", "model", "progress"]),
     ("convert", &["child", "image", "manifest", "model", "progress"]),
     ("domain", &["model"]),

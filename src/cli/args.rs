@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::settings::{
-    ExaminedArgs, FilterArgs, LibvirtArgs, PipelineArgs, RunningArgs, StageArgs, TransferArgs,
-    VsphereArgs,
+    DescribedArgs, ExaminedArgs, FilterArgs, LibvirtArgs, PipelineArgs, RunningArgs, SourceArgs,
+    StageArgs, TransferArgs,
 };
 
 const EXAMPLE: &str = "\
@@ -19,7 +19,7 @@ Exit codes:
   0 done    1 failed    2 usage    3 exported, but a later stage failed
   (--strict)    4 refused before anything changed    130 interrupted";
 
-/// Take a virtual machine out of VMware vSphere and give it to libvirt
+/// Take a virtual machine out of VMware vSphere, or an OVA, and give it to libvirt
 #[derive(Debug, Parser)]
 #[command(name = "hyperexport", version, term_width = 80, max_term_width = 80)]
 #[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
@@ -36,7 +36,7 @@ pub struct Cli {
 /// What stands beside the export itself.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List the VMs of a vCenter or ESXi host
+    /// List the VMs of a vCenter or ESXi host, or of a package
     List(ListArgs),
     /// Show what an export would know of one VM, and what is in its way
     Info(InfoArgs),
@@ -73,7 +73,10 @@ pub struct ExportArgs {
     pub running: RunningArgs,
     /// Source flags.
     #[command(flatten)]
-    pub vsphere: VsphereArgs,
+    pub source: SourceArgs,
+    /// What files do not say.
+    #[command(flatten)]
+    pub described: DescribedArgs,
     /// Transfer flags.
     #[command(flatten)]
     pub transfer: TransferArgs,
@@ -100,7 +103,7 @@ pub struct ListArgs {
     pub filter: FilterArgs,
     /// Source flags.
     #[command(flatten)]
-    pub vsphere: VsphereArgs,
+    pub source: SourceArgs,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -109,12 +112,15 @@ pub struct ListArgs {
 /// `hyperexport info …`
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// The VM: its name, inventory path or moref
+    /// The VM: its name, inventory path or moref; needed where there are many
     #[arg(value_name = "VM")]
-    pub vm: String,
+    pub vm: Option<String>,
     /// Source flags.
     #[command(flatten)]
-    pub vsphere: VsphereArgs,
+    pub source: SourceArgs,
+    /// What files do not say.
+    #[command(flatten)]
+    pub described: DescribedArgs,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -8,7 +8,7 @@ use super::args::ExportArgs;
 use super::{Exit, block_on, open, tell_report};
 use crate::exporter::BandwidthLimit;
 use crate::model::ByteSize;
-use crate::pipeline::{self, Job};
+use crate::pipeline::{self, Job, SourceSettings};
 use crate::progress::Progress;
 use crate::settings::{Environment, Error, read_rate};
 
@@ -19,8 +19,10 @@ use crate::settings::{Environment, Error, read_rate};
 pub fn run(args: &ExportArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let job = job(args, environment)?;
     block_on(&args.run.output, |renderer, cancel| async move {
-        if let Some(path) = args.transfer.bandwidth_limit_file.clone() {
-            tokio::spawn(listen_to_hangups(path, job.source.limit.clone(), renderer.progress()));
+        if let Some(path) = args.transfer.bandwidth_limit_file.clone()
+            && let Some(limit) = job.source.limit()
+        {
+            tokio::spawn(listen_to_hangups(path, limit.clone(), renderer.progress()));
         }
         let report = pipeline::run(job, &renderer.progress(), &cancel).await;
         open(&report, args.target.after.open, environment);
@@ -46,10 +48,6 @@ async fn listen_to_hangups(path: PathBuf, limit: BandwidthLimit, progress: Progr
 }
 
 fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
-    let vm = args.vm.clone().ok_or(Error::Missing {
-        what: "the VM",
-        hint: "give it by --vm NAME; `hyperexport list` shows what there is",
-    })?;
     if args.libvirt && !args.pipeline.pipeline {
         return Err(Error::Invalid(
             "--libvirt needs --pipeline: libvirt gets converted disks".to_owned(),
@@ -68,8 +66,21 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
                 .to_owned(),
         ));
     }
-    let mut source = args.vsphere.resolve(environment)?;
-    args.transfer.apply(&mut source)?;
+    if args.vm.is_none() && args.source.source.is_empty() {
+        return Err(Error::MISSING_VM);
+    }
+    let mut source = args.source.resolve(environment, args.vm.as_deref(), &args.described)?;
+    let vm = match &mut source {
+        SourceSettings::VSphere(settings) => {
+            args.transfer.apply(settings)?;
+            args.vm.clone().ok_or(Error::MISSING_VM)?
+        }
+        // What is meant is known by the files; until they are read they are named by the first.
+        SourceSettings::Files(files) => {
+            let path = files.paths.first().and_then(|path| path.file_stem());
+            args.vm.clone().unwrap_or_else(|| path.unwrap_or_default().to_string_lossy().into())
+        }
+    };
     Ok(Job {
         source,
         vm,

@@ -7,19 +7,25 @@ use super::args::InfoArgs;
 use super::render::print_line;
 use super::source::ask;
 use super::{Exit, block_on, tell};
-use crate::exporter::{Inspected, VSphere};
+use crate::exporter::Inspected;
 use crate::model::{ByteSize, Firmware, SourceVm, chain};
-use crate::settings::Environment;
+use crate::pipeline::{Source, SourceSettings};
+use crate::settings::{Environment, Error};
 
 /// Runs the command.
 ///
 /// # Errors
 /// A command line that cannot be meant, or facts that cannot be printed.
 pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let settings = args.vsphere.resolve(environment)?;
+    let settings = args.source.resolve(environment, args.vm.as_deref(), &args.described)?;
+    let vm = match (&args.vm, &settings) {
+        (Some(vm), _) => vm.clone(),
+        (None, SourceSettings::Files(_)) => String::new(),
+        (None, _) => return Err(Error::MISSING_VM.into()),
+    };
     block_on(&args.output, |_, cancel| async move {
-        let facts = async |source: &VSphere| source.inspect(&args.vm).await;
-        match ask(settings, &cancel, facts).await {
+        let facts = async |source: &Source| source.inspect(&vm).await;
+        match ask(&settings, &cancel, facts).await {
             Ok(Some(inspected)) => print(&inspected, args.output.json).map(|()| Exit::Done),
             Ok(None) => Ok(Exit::Interrupted),
             Err(error) => {
@@ -57,7 +63,7 @@ fn facts(vm: &SourceVm) -> Table {
         }
     };
     add("name", vm.name.clone());
-    add("moref", vm.id.clone());
+    add(if vm.provider == "vsphere" { "moref" } else { "id" }, vm.id.clone());
     add("path", vm.inventory_path.clone().unwrap_or_default());
     add("power", vm.power.as_str().to_owned());
     add("guest", vm.guest.full_name.clone());

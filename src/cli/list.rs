@@ -7,19 +7,20 @@ use super::args::ListArgs;
 use super::render::print_line;
 use super::source::ask;
 use super::{Exit, block_on, tell};
-use crate::exporter::{VSphere, VmSummary};
+use crate::exporter::VmSummary;
 use crate::model::{ByteSize, chain};
-use crate::settings::Environment;
+use crate::pipeline::Source;
+use crate::settings::{DescribedArgs, Environment};
 
 /// Runs the command.
 ///
 /// # Errors
 /// A command line that cannot be meant, or a list that cannot be printed.
 pub fn run(args: &ListArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let settings = args.vsphere.resolve(environment)?;
+    let settings = args.source.resolve(environment, None, &DescribedArgs::default())?;
     let filter = args.filter.resolve();
     block_on(&args.output, |_, cancel| async move {
-        match ask(settings, &cancel, VSphere::list).await {
+        match ask(&settings, &cancel, Source::list).await {
             Ok(Some(mut vms)) => {
                 vms.retain(|vm| filter.takes(vm));
                 print(&vms, args.output.json)

@@ -2,15 +2,16 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::exporter::{self, VSphere};
+use crate::exporter;
+use crate::pipeline::{Source, SourceSettings};
 
 /// What the source answers; none when the user interrupted. The session is closed on every path.
 pub async fn ask<T>(
-    settings: exporter::Settings,
+    settings: &SourceSettings,
     cancel: &CancellationToken,
-    question: impl AsyncFnOnce(&VSphere) -> Result<T, exporter::Error>,
+    question: impl AsyncFnOnce(&Source) -> Result<T, exporter::Error>,
 ) -> Result<Option<T>, exporter::Error> {
-    let Some(source) = cancel.run_until_cancelled(VSphere::connect(settings)).await else {
+    let Some(source) = cancel.run_until_cancelled(settings.open()).await else {
         return Ok(None);
     };
     let source = source?;

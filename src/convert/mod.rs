@@ -30,7 +30,6 @@ mod report;
 mod results;
 mod rewrite;
 mod settings;
-mod untrusted;
 mod work;
 
 pub use doctor::examine;
@@ -47,6 +46,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::image;
 use crate::manifest::{Manifest, Overwrite, check, check_files, write};
 use crate::model::{ByteSize, ConvertedDisks, DiskFormat, OsFamily, Stage, Warning};
 use crate::progress::Progress;
@@ -233,12 +233,12 @@ impl Run<'_> {
     }
 
     /// The size that the guest sees of an exported image, which must be that of the manifest. The
-    /// image has been looked at by `untrusted` before qemu-img opens it.
+    /// image has been looked at by [`image::inspect`] before qemu-img opens it.
     async fn capacity(&self, index: usize) -> Result<ByteSize, Error> {
         let disk = &self.manifest.disks[index];
         let path = disk.local_path.clone();
         let format = disk.source_format;
-        let looked = tokio::task::spawn_blocking(move || untrusted::inspect(&path, format)).await;
+        let looked = tokio::task::spawn_blocking(move || image::inspect(&path, format)).await;
         let read = format!("read {}", disk.local_path.display());
         let judged =
             looked.map_err(|join| Error::io(&read)(join.into()))?.map_err(Error::io(&read));

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 use tokio_util::sync::CancellationToken;
 
+use crate::image;
 use crate::manifest::Manifest;
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, file_name};
 
 use super::qemu_img::Tools;
-use super::{Error, Needs, Settings, untrusted};
+use super::{Error, Needs, Settings};
 
 /// Bytes of a block as stat(2) counts them, whatever the file system's are.
 const BLOCK: u64 = 512;
@@ -64,7 +65,7 @@ pub async fn existing(
             }
             Err(error) => return Err(read()(error)),
         };
-        untrusted::inspect(&path, DiskFormat::Qcow2)
+        image::inspect(&path, DiskFormat::Qcow2)
             .map_err(read())?
             .map_err(|why| Error::Untrusted { disk: id.clone(), why })?;
         let info = tools.info(&path, DiskFormat::Qcow2).await?;

@@ -190,6 +190,31 @@ pub enum Error {
         /// What is wrong with it, as a verb phrase.
         fault: &'static str,
     },
+    /// What lies there is no VM, or not one that can be taken.
+    #[error("take a VM from {}: {reason}", path.display())]
+    Unusable {
+        /// What lies there.
+        path: PathBuf,
+        /// What is wrong with it, as a clause.
+        reason: String,
+    },
+    /// A file of a package is not what the package says.
+    #[error(
+        "check '{file}' in {}: its {algorithm} sum is {found}, its package says {expected}",
+        path.display()
+    )]
+    WrongSum {
+        /// The package.
+        path: PathBuf,
+        /// Its file.
+        file: String,
+        /// How the sum is made.
+        algorithm: &'static str,
+        /// What the package says.
+        expected: String,
+        /// What was read.
+        found: String,
+    },
     /// A file of that name lies there already.
     #[error("{} exists already", path.display())]
     Exists {

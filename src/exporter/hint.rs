@@ -1,6 +1,8 @@
 //! What to type or do next after an error, apart from the errors themselves: they say what is so,
 //! this says what helps.
 
+use std::io::ErrorKind;
+
 use super::{Error, Fault};
 
 impl Error {
@@ -40,6 +42,23 @@ impl Error {
                 "use the inventory path or the moref instead of the name".into()
             }
             Self::Obstacle { obstacle, .. } => return Some(obstacle.remedy()),
+            Self::WrongSum { .. } => {
+                "the package was damaged or changed on its way: fetch it again; \
+                 --ignore-checksums takes it as it is"
+                    .into()
+            }
+            Self::Unusable { reason, .. } if reason.contains("several VMs") => {
+                "say which one by --vm NAME".into()
+            }
+            Self::Unusable { reason, .. } if reason.contains("format") => {
+                "say the format by --source-format: vmdk, qcow2, raw, vhd, vhdx or vdi".into()
+            }
+            Self::Unusable { reason, .. } if reason.contains("parent image") => {
+                "delete or consolidate the VM's snapshots in VMware first".into()
+            }
+            Self::File { source, .. } if source.kind() == ErrorKind::StorageFull => {
+                "free some space, or choose another --output".into()
+            }
             Self::Exists { .. } => "choose another --output, or move that file away".into(),
             Self::Busy { .. } => "wait for the other run, or choose another --output".into(),
             Self::SessionEnded { .. } => "run it again to log in anew".into(),

@@ -1,12 +1,15 @@
 //! Where VMs come from. `vsphere` speaks SOAP to a vCenter or an ESXi host and knows inventory and
-//! export leases; `transfer` brings a disk from an HTTPS address into a checked file; `tls` decides
+//! export leases; `files` reads OVA, OVF, VMX and disk images; `transfer` brings a disk from an HTTPS address into a checked file; `tls` decides
 //! whom to trust. Nothing here knows what happens to a VM afterwards.
 
 mod address;
 mod error;
+mod files;
 mod filter;
+mod guest_os;
 mod hint;
 mod limit;
+mod nvram;
 mod retry;
 mod thumbprint;
 mod tls;
@@ -23,6 +26,7 @@ use crate::model::Secret;
 
 pub use address::{Address, sdk_url};
 pub use error::{Error, Fault};
+pub use files::{Choice, FileSettings, Files};
 pub use filter::Filter;
 pub use limit::BandwidthLimit;
 pub use retry::Retry;

@@ -1,19 +1,27 @@
-//! Disk image formats, as bytes: reading streamOptimized VMDK, writing qcow2 and sparse raw.
+//! Disk image formats, as bytes: reading streamOptimized VMDK, writing qcow2 and sparse raw, and
+//! what can be told of all others from their headers.
 //!
 //! [`vmdk::Stream`] follows a stream as it arrives; [`Rewriter`] turns it into another format on
-//! all cores while it does, at flat memory. Nothing here knows where bytes come from, names a
-//! tool, or opens a file that another one names.
+//! all cores while it does, at flat memory. [`Split`] puts a VMDK of several files
+//! together, and [`inspect`] is the look at a foreign image before any tool opens it. Nothing here
+//! knows where bytes come from or names a tool.
 
+mod capacity;
 mod codec;
 mod pieces;
 pub mod qcow2;
 mod raw;
 mod rewrite;
+mod split;
+mod untrusted;
 pub mod vmdk;
 mod workers;
 
+pub use capacity::capacity;
 pub use codec::Compression;
 pub use rewrite::{Rewriter, Target, Wrote};
+pub use split::Split;
+pub use untrusted::inspect;
 
 use std::io;
 

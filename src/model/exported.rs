@@ -32,6 +32,12 @@ pub enum ExportMethod {
     NfcLease,
     /// vSphere, an NFC lease on a snapshot of the running VM.
     NfcSnapshot,
+    /// A VM packed as OVA.
+    Ova,
+    /// A VM packed as OVF in a folder.
+    Ovf,
+    /// Disk images as they lay in their folder.
+    Disk,
 }
 
 impl ExportMethod {
@@ -40,6 +46,9 @@ impl ExportMethod {
         match self {
             Self::NfcLease => "nfc-lease",
             Self::NfcSnapshot => "nfc-snapshot",
+            Self::Ova => "ova",
+            Self::Ovf => "ovf",
+            Self::Disk => "disk",
         }
     }
 }

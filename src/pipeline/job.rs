@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::source::SourceSettings;
 use crate::domain::DomainType;
 use crate::{convert, domain, exporter, libvirt, model};
 
@@ -10,8 +11,8 @@ use crate::{convert, domain, exporter, libvirt, model};
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Where the VM is.
-    pub source: exporter::Settings,
-    /// Its name, inventory path or moref.
+    pub source: SourceSettings,
+    /// Its name, inventory path or moref; files have but one that is meant.
     pub vm: String,
     /// The output directory; `./export-<vm>` when none is named.
     pub output: Option<PathBuf>,

@@ -23,6 +23,7 @@ mod preflight;
 mod report;
 mod run;
 mod show;
+mod source;
 mod stages;
 mod start;
 mod summary;
@@ -36,6 +37,7 @@ pub use later::{convert, define};
 pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus};
 pub use run::run;
 pub use show::show;
+pub use source::{Source, SourceSettings};
 pub use undo::{Error as UndoError, undo};
 
 /// File name of the domain's XML, as libvirt returned it, in the output directory.

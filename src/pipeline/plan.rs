@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::earlier::Earlier;
 use super::job::{Job, Target};
-use super::preflight::Ready;
+use super::preflight::{Ready, is_of};
 use crate::domain::Attachment;
 use crate::model::{ByteSize, PowerState, SourceNic, SourceVm};
 use crate::{convert, manifest};
@@ -102,8 +102,13 @@ fn export(job: &Job, ready: &Ready) -> Vec<String> {
         lines.push(format!("take a snapshot of {}, and remove it after the export", vm.name));
     }
     for disk in &vm.disks {
-        let path = ready.output.join(format!("{}.vmdk", disk.id));
-        lines.push(format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display()));
+        let made = ready.exports.iter().find(|name| is_of(name, disk));
+        lines.push(match made.map(|name| ready.output.join(name)) {
+            Some(path) => {
+                format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display())
+            }
+            None => format!("take {} ({}) from where it lies", disk.id, disk.capacity),
+        });
     }
     if job.writes_manifest() {
         lines.push(format!("write {}", ready.output.join(manifest::FILE_NAME).display()));

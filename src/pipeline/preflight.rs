@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::earlier::{self, Earlier};
 use super::job::{Job, Target, absolute};
 use super::report;
+use super::source::Source;
 use super::stages::Stopped;
 use super::{DOMAIN_XML, later, target};
-use crate::exporter::{self, VSphere};
-use crate::model::{ByteSize, Firmware, SourceVm, Stage, Warning, chain};
+use crate::exporter;
+use crate::model::{ByteSize, SourceDisk, SourceVm, Stage, Warning, chain};
 use crate::{convert, manifest};
 
 /// A run that may begin, but for its source.
@@ -25,7 +26,9 @@ pub struct Ready {
     pub revision: String,
     /// Absolute path of the output directory.
     pub output: PathBuf,
-    /// Names of the files that the run will make there.
+    /// Names of the files that the export will make there.
+    pub exports: Vec<String>,
+    /// Names of all files that the run will make there.
     pub makes: Vec<String>,
     /// What there is to build on.
     pub earlier: Earlier,
@@ -37,9 +40,9 @@ pub struct Ready {
 ///
 /// # Errors
 /// [`Stopped`] when the source cannot be reached or says no.
-pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<VSphere, Stopped> {
+pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<Source, Stopped> {
     tokio::select! {
-        source = VSphere::connect(job.source.clone()) => source.map_err(refused),
+        source = job.source.open() => source.map_err(refused),
         () = cancel.cancelled() => Err(interrupted()),
     }
 }
@@ -49,19 +52,19 @@ pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<VSphere, S
 /// # Errors
 /// [`Stopped`] with the first reason to refuse.
 pub async fn check(
-    source: &VSphere,
+    source: &Source,
     job: &Job,
     cancel: &CancellationToken,
 ) -> Result<Ready, Stopped> {
     let inspected = source.inspect(&job.vm).await.map_err(refused)?;
     inspected.exportable(job.power_off || job.snapshot.is_some()).map_err(refused)?;
-    let (vm, revision) = (inspected.vm, inspected.revision);
+    let (vm, revision, exports) = (inspected.vm, inspected.revision, inspected.makes);
     let output = absolute(&job.output_for(&vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
-    let makes = files(job, &vm);
+    let makes = files(job, &vm, &exports);
     let earlier = earlier::look(&output, &vm, &makes)?;
-    let mut warnings: Vec<_> = space(&output, &vm).into_iter().collect();
+    let mut warnings: Vec<_> = space(&output, &vm, &exports).into_iter().collect();
     if let Some(settings) = &job.conversion {
         warnings.extend(converter(settings, cancel).await);
     }
@@ -71,7 +74,7 @@ pub async fn check(
     if cancel.is_cancelled() {
         Err(interrupted())
     } else {
-        Ok(Ready { vm, revision, output, makes, earlier, warnings })
+        Ok(Ready { vm, revision, output, exports, makes, earlier, warnings })
     }
 }
 
@@ -84,11 +87,8 @@ fn interrupted() -> Stopped {
 }
 
 /// Names of all files that a run makes in its output directory.
-fn files(job: &Job, vm: &SourceVm) -> Vec<String> {
-    let mut names: Vec<_> = vm.disks.iter().map(|disk| format!("{}.vmdk", disk.id)).collect();
-    if vm.firmware == Firmware::Efi {
-        names.push(exporter::NVRAM.to_owned());
-    }
+fn files(job: &Job, vm: &SourceVm, exports: &[String]) -> Vec<String> {
+    let mut names = exports.to_vec();
     if job.writes_manifest() {
         names.push(manifest::FILE_NAME.to_owned());
     }
@@ -106,11 +106,12 @@ fn files(job: &Job, vm: &SourceVm) -> Vec<String> {
 
 /// Whether the disks will fit in the worst case. A thin disk may well be far smaller than what its
 /// guest sees, and only the transfer tells: so this is a warning.
-fn space(output: &Path, vm: &SourceVm) -> Option<Warning> {
+fn space(output: &Path, vm: &SourceVm, exports: &[String]) -> Option<Warning> {
     let there = output.ancestors().find(|path| path.exists())?;
     let free = nix::sys::statvfs::statvfs(there).ok()?;
     let free = ByteSize(free.blocks_available() * free.fragment_size());
-    let most = ByteSize(vm.disks.iter().map(|disk| disk.capacity.0).sum());
+    let is_made = |disk: &&SourceDisk| exports.iter().any(|name| is_of(name, disk));
+    let most = ByteSize(vm.disks.iter().filter(is_made).map(|disk| disk.capacity.0).sum());
     (free < most).then(|| {
         let text = format!(
             "{} has {free} free; the disks of {} may need up to {most}",
@@ -119,6 +120,11 @@ fn space(output: &Path, vm: &SourceVm) -> Option<Warning> {
         );
         Warning::new(Stage::Preflight, "space-may-run-out", text)
     })
+}
+
+/// Whether a file of the export is that of the disk.
+pub fn is_of(name: &str, disk: &SourceDisk) -> bool {
+    name.split_once('.').is_some_and(|(stem, _)| stem == disk.id.as_str())
 }
 
 /// A missing converter leaves a good export, so it only warns.

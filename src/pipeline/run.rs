@@ -1,5 +1,6 @@
 //! One VM through all its stages.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
@@ -9,9 +10,10 @@ use super::earlier::{Earlier, Kept};
 use super::job::Job;
 use super::preflight::{self, Ready};
 use super::report::{Outcome, RunReport, StageStatus};
+use super::source::Source;
 use super::stages::{Ledger, Stopped};
 use super::{later, plan, start};
-use crate::exporter::{ExportRequest, SnapshotRequest, VSphere, WholeDisk};
+use crate::exporter::{ExportRequest, SnapshotRequest, WholeDisk};
 use crate::manifest::{self, Manifest};
 use crate::model::{ExportedVm, PowerState, SourceVm, Stage, Warning, chain};
 use crate::progress::Progress;
@@ -59,7 +61,7 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
 }
 
 /// Logs in and checks; logs out again when the run is refused.
-async fn open(job: &Job, cancel: &CancellationToken) -> Result<(VSphere, Ready), Stopped> {
+async fn open(job: &Job, cancel: &CancellationToken) -> Result<(Source, Ready), Stopped> {
     let source = preflight::connect(job, cancel).await?;
     match preflight::check(&source, job, cancel).await {
         Ok(ready) => Ok((source, ready)),
@@ -139,7 +141,7 @@ fn take(ready: &Ready) -> Result<Held, Stopped> {
 /// Export and manifest, or what an earlier run left of them.
 async fn fetch(
     job: &Job,
-    source: &VSphere,
+    source: &Source,
     ready: &Ready,
     held: &Held,
     ledger: &mut Ledger<'_>,
@@ -159,7 +161,7 @@ async fn fetch(
     let written = ledger.stage(Stage::Manifest, write_manifest(job, &exported, &ready.output));
     let manifest = written.await;
     if manifest.is_none() {
-        remove_files(&exported, ledger);
+        remove_files(ready, ledger);
         ledger.report.disks.clear();
         ledger.report.nvram = None;
     }
@@ -183,7 +185,7 @@ async fn keep(kept: &Kept, ledger: &mut Ledger<'_>) -> Option<Fetched> {
 /// The export stage.
 struct Export<'a> {
     job: &'a Job,
-    source: &'a VSphere,
+    source: &'a Source,
     ready: &'a Ready,
     held: &'a Held,
 }
@@ -247,17 +249,18 @@ async fn write_manifest(
 }
 
 /// A failed run leaves no file behind that looks like an export.
-fn remove_files(exported: &ExportedVm, ledger: &mut Ledger<'_>) {
-    let disks = exported.disks.iter().map(|disk| &disk.path);
-    for path in disks.chain(exported.nvram.iter().map(|nvram| &nvram.path)) {
-        if let Err(error) = std::fs::remove_file(path) {
+fn remove_files(ready: &Ready, ledger: &mut Ledger<'_>) {
+    for path in ready.exports.iter().map(|name| ready.output.join(name)) {
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != ErrorKind::NotFound
+        {
             let text = format!("remove {}: {error}", path.display());
             ledger.warn(Warning::new(Stage::Export, "leftover", text));
         }
     }
 }
 
-async fn close(source: VSphere, ledger: &mut Ledger<'_>) {
+async fn close(source: Source, ledger: &mut Ledger<'_>) {
     if let Err(error) = source.close().await {
         let text = format!("log out: {}", chain(&error));
         ledger.warn(Warning::new(Stage::Export, "session-left", text));

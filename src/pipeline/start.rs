@@ -3,7 +3,6 @@
 
 use super::job::{Job, Target};
 use super::stages::{Ledger, Stopped};
-use crate::exporter::VSphere;
 use crate::libvirt;
 use crate::model::{PowerState, Stage, chain};
 
@@ -79,8 +78,8 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), Stopped> {
 /// Over a session of its own: that of the export has ended by now.
 async fn source_power(job: &Job, id: &str) -> Result<PowerState, Stopped> {
     let stopped = |error: crate::exporter::Error| Stopped::new(Stage::Start, &error, error.hint());
-    let source = VSphere::connect(job.source.clone()).await.map_err(stopped)?;
-    let power = source.inspect(id).await.map(|inspected| inspected.vm.power);
+    let source = job.source.open().await.map_err(stopped)?;
+    let power = source.power(id).await;
     if let Err(error) = source.close().await {
         tracing::warn!(error = chain(&error), "log out");
     }

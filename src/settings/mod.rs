@@ -11,6 +11,7 @@ mod hardware;
 mod libvirt;
 mod pipeline;
 mod running;
+mod source;
 mod transfer;
 mod vsphere;
 
@@ -22,6 +23,7 @@ pub use hardware::HardwareArgs;
 pub use libvirt::LibvirtArgs;
 pub use pipeline::{PipelineArgs, StageArgs};
 pub use running::RunningArgs;
+pub use source::{DescribedArgs, SourceArgs};
 pub use transfer::{TransferArgs, read_rate};
 pub use vsphere::VsphereArgs;
 
@@ -62,6 +64,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// No VM was named where there are many.
+    pub const MISSING_VM: Self = Self::Missing {
+        what: "the VM",
+        hint: "give it by --vm NAME, `hyperexport list` shows what there is; or a file by --source",
+    };
+
     /// What to type next.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -137,6 +137,31 @@ impl Job {
     }
 }
 
+/// Runs a command with a file system of `kib` KiB at `folder`, and lists at the end of standard
+/// error what was left there; none where no file system can be mounted.
+#[allow(clippy::print_stdout, reason = "says why a test is skipped")]
+pub fn on_small_disk(inner: &Command, folder: &Path, kib: u32) -> Option<Ended> {
+    let small = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c"]);
+        let mount = format!("mount -t tmpfs -o size={kib}k tmpfs \"$0\"");
+        command.arg(format!("{mount} && {script}")).arg(folder);
+        command
+    };
+    if !small("true").status().is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "unshare and mount do not work");
+        println!("skipped: a small file system needs unshare and mount");
+        return None;
+    }
+    let script = "\"$@\"; code=$?; echo left: $(ls -A \"$0\") >&2; exit $code";
+    let mut command = small(script);
+    command.arg(inner.get_program()).args(inner.get_args());
+    if let Some(folder) = inner.get_current_dir() {
+        command.current_dir(folder);
+    }
+    Some(Ended::from(command.output().expect("it runs")))
+}
+
 impl From<Output> for Ended {
     fn from(output: Output) -> Self {
         let stdout = String::from_utf8(output.stdout).expect("UTF-8");

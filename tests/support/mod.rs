@@ -4,6 +4,7 @@
 
 pub mod daemon;
 pub mod export;
+pub mod files;
 pub mod guest;
 pub mod guests;
 pub mod hyper2kvm;

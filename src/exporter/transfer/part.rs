@@ -98,6 +98,11 @@ impl Part {
         Ok(file)
     }
 
+    /// Where it is until it has its name.
+    pub(in crate::exporter) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where it will be.
     pub(in crate::exporter) fn target(&self) -> &Path {
         &self.target

@@ -8,7 +8,8 @@ use super::node::Node;
 use super::obstacle::{self, Obstacle, obstacles};
 use super::properties::Object;
 use super::session::VSphere;
-use crate::exporter::Error;
+use crate::exporter::guest_os::os_family;
+use crate::exporter::{Error, NVRAM};
 use crate::model::{CpuTopology, Firmware, GuestOs, Origin, SourceVm};
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
@@ -34,6 +35,8 @@ const PROPERTIES: [&str; 13] = [
 pub struct Inspected {
     /// Its facts. Without a configuration that can be read, mostly empty.
     pub vm: SourceVm,
+    /// Names of the files that an export writes into its folder.
+    pub makes: Vec<String>,
     /// Differs when the VM was reconfigured or started meanwhile; empty when that is unknown.
     pub revision: String,
     /// What is in the way, the gravest first; nothing when it can be exported at once.
@@ -80,7 +83,8 @@ impl VSphere {
             }
         }
         let revision = object.text("config.changeVersion").to_owned();
-        Ok(Inspected { vm, revision, obstacles: obstacles(&object) })
+        let makes = makes(&vm);
+        Ok(Inspected { vm, makes, revision, obstacles: obstacles(&object) })
     }
 
     /// What [`Inspected::revision`] is now.
@@ -109,6 +113,11 @@ impl VSphere {
         }
         Ok(nic)
     }
+}
+
+fn makes(vm: &SourceVm) -> Vec<String> {
+    let nvram = (vm.firmware == Firmware::Efi).then(|| NVRAM.to_owned());
+    vm.disks.iter().map(|disk| format!("{}.vmdk", disk.id)).chain(nvram).collect()
 }
 
 fn facts(object: &Object) -> SourceVm {
@@ -148,7 +157,7 @@ fn guest(object: &Object) -> GuestOs {
     };
     let id = told("guest.guestId", "config.guestId");
     GuestOs {
-        family: hardware::os_family(object.text("guest.guestFamily"), &id),
+        family: os_family(object.text("guest.guestFamily"), &id),
         full_name: told("guest.guestFullName", "config.guestFullName"),
         network: guest_network::told(object.get("guest.net"), object.get("guest.ipStack")),
         id,

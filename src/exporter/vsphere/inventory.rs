@@ -11,7 +11,7 @@ use super::properties::Object;
 use super::select::{Candidate, select};
 use super::session::VSphere;
 use crate::exporter::Error;
-use crate::model::PowerState;
+use crate::model::{PowerState, SourceVm};
 
 /// Deepest inventory followed: a guard against folders that contain each other.
 const DEEPEST: usize = 100;
@@ -44,6 +44,23 @@ pub struct VmSummary {
     pub disks: Option<usize>,
     /// Sum of the disks' capacities in bytes, as the guest sees them.
     pub size: Option<u64>,
+}
+
+impl VmSummary {
+    /// That of a VM whose facts are all known.
+    pub(in crate::exporter) fn of(vm: &SourceVm) -> Self {
+        Self {
+            name: vm.name.clone(),
+            path: vm.inventory_path.clone(),
+            moref: vm.id.clone(),
+            power: vm.power,
+            cpu: Some(vm.cpu.vcpus),
+            memory_mib: Some(vm.memory_mib),
+            guest: Some(vm.guest.full_name.clone()),
+            disks: Some(vm.disks.len()),
+            size: Some(vm.disks.iter().map(|disk| disk.capacity.0).sum()),
+        }
+    }
 }
 
 /// Where a VM lies.

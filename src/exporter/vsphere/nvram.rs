@@ -1,11 +1,9 @@
 //! The firmware's variables of an EFI guest: its boot entries, and keys enrolled by hand. VMware's
 //! format is not OVMF's, so nothing reads the file here; it is kept for whoever needs it.
 
-use std::io::Write;
 use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use sha2::Digest;
 use url::Url;
 
 use super::args::Moref;
@@ -13,13 +11,11 @@ use super::device_url::{Sources, last};
 use super::lease::DeviceUrl;
 use super::names::decode_name;
 use super::session::VSphere;
+use crate::exporter::Error;
+use crate::exporter::nvram::{LARGEST, write};
 use crate::exporter::tls::Client;
-use crate::exporter::transfer::{Part, sync_directory};
-use crate::exporter::{Error, NVRAM};
-use crate::model::{ByteSize, ExportedNvram, Sha256Digest, SourceVm, chain};
+use crate::model::{ByteSize, ExportedNvram, SourceVm, chain};
 
-/// The largest that is taken along, in bytes. ESXi makes files of some 270 KiB.
-const LARGEST: usize = 8 << 20;
 /// What RFC 3986 section 2.3 leaves as it is, and the `/` of paths.
 const ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -133,25 +129,6 @@ async fn read(client: &Client, url: Url, silence: std::time::Duration) -> Result
         content.extend_from_slice(&chunk);
     }
     Ok(content)
-}
-
-/// Under its name only when it is whole, and never over another file.
-fn write(directory: &Path, content: &[u8]) -> Result<ExportedNvram, Error> {
-    let failed = |source| Error::File { action: "write", path: directory.to_owned(), source };
-    let part = Part::create(std::path::absolute(directory).map_err(failed)?.join(NVRAM))?;
-    let written = part
-        .restart()
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .map_err(failed)
-        .and_then(|()| part.commit())
-        .and_then(|()| sync_directory(directory));
-    if let Err(error) = written {
-        part.discard()?;
-        return Err(error);
-    }
-    let sha256 = Sha256Digest(sha2::Sha256::digest(content).into());
-    let file_size = ByteSize(content.len() as u64);
-    Ok(ExportedNvram { path: part.target().to_owned(), file_size, sha256 })
 }
 
 #[cfg(test)]

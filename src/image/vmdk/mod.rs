@@ -13,10 +13,12 @@
 //! [`Stream`] follows such a stream as it arrives, in whatever pieces, and hands the grains to
 //! whoever wants them; it keeps none of it.
 
+mod descriptor;
 mod header;
 
 use std::io;
 
+pub use descriptor::{Extent, extents};
 pub use header::{Header, SECTOR};
 
 use header::{DIRECTORY_AT_END, u32_at, u64_at};

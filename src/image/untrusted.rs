@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::vmdk::{self, Extent};
 use crate::model::DiskFormat;
 
 /// Where QEMU's driver looks for a sparse VMDK's descriptor, in bytes, and how much it reads.
@@ -22,7 +23,7 @@ const LONGEST_TEXT: u64 = 64 * 1024;
 ///
 /// # Errors
 /// When the file cannot be read.
-pub(super) fn inspect(path: &Path, format: DiskFormat) -> io::Result<Result<(), String>> {
+pub fn inspect(path: &Path, format: DiskFormat) -> io::Result<Result<(), String>> {
     let file = File::open(path)?;
     match format {
         DiskFormat::Vmdk => vmdk(&file, path),
@@ -66,28 +67,22 @@ fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), String>> {
     if contains(&text, b"parentFileNameHint") {
         return Ok(Err("it names a parent image".to_owned()));
     }
-    let text = String::from_utf8_lossy(&text);
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut extents = 0;
-    for line in text.split(['\n', '\r']).map(str::trim) {
-        if !["RW ", "RDONLY ", "NOACCESS "].iter().any(|access| line.starts_with(access)) {
-            continue;
-        }
-        extents += 1;
-        if let Err(why) = vmdk_extent(line, folder)? {
+    let extents = vmdk::extents(&String::from_utf8_lossy(&text));
+    for extent in &extents {
+        if let Err(why) = vmdk_extent(extent, folder)? {
             return Ok(Err(why));
         }
     }
-    Ok(if extents == 0 { Err("its VMDK descriptor has no extents".to_owned()) } else { Ok(()) })
+    let none = extents.is_empty();
+    Ok(if none { Err("its VMDK descriptor has no extents".to_owned()) } else { Ok(()) })
 }
 
-/// One line such as `RW 4194304 FLAT "disk-flat.vmdk" 0`.
-fn vmdk_extent(line: &str, folder: &Path) -> io::Result<Result<(), String>> {
-    let kind = line.split_whitespace().nth(2).unwrap_or_default();
+fn vmdk_extent(extent: &Extent, folder: &Path) -> io::Result<Result<(), String>> {
+    let (kind, name) = (extent.kind.as_str(), extent.file.as_str());
     if kind == "ZERO" {
         return Ok(Ok(()));
     }
-    let name = line.split('"').nth(1).unwrap_or_default();
     let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':']);
     if !plain {
         return Ok(Err(format!("it names '{name}', which is no file beside it")));
@@ -191,6 +186,7 @@ mod tests {
     fn vmdks_that_name_other_files_do_not() {
         for extent in [
             "RW 8 FLAT \"/etc/shadow\" 0",
+            "RW 8 ZERO\nRW\t8 FLAT \"/etc/shadow\" 0",
             "RW 8 FLAT \"../shadow\" 0",
             "RW 8 FLAT \"link.vmdk\" 0",
             "RW 8 FLAT \"nbd:host:1\" 0",

@@ -1,0 +1,105 @@
+//! A VM that was found in files, and where its disks are.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::store::Store;
+use super::sums::{Digests, Sums as ReadSums};
+use crate::exporter::{Error, NVRAM};
+use crate::image;
+use crate::model::{DiskFormat, DiskId, ExportMethod, SourceVm};
+
+/// A VM and what an export needs to take it.
+#[derive(Debug, Clone)]
+pub(super) struct Described {
+    pub(super) vm: SourceVm,
+    /// In the order of the VM's disks.
+    pub(super) disks: Vec<Wanted>,
+    pub(super) method: ExportMethod,
+    /// Where packed disks are.
+    pub(super) store: Option<Store>,
+    /// What the names of members begin with.
+    pub(super) prefix: String,
+    pub(super) sums: Sums,
+    /// The variables of its firmware, if they lie beside it.
+    pub(super) nvram: Option<PathBuf>,
+}
+
+/// What the files of a package are compared with.
+#[derive(Debug, Clone)]
+pub(super) enum Sums {
+    /// There are none, or they are not asked for.
+    None,
+    Known(ReadSums),
+    /// They may come behind the disks in a stream: the name of their file, and the descriptor's.
+    Later {
+        mf: String,
+        ovf: (String, Box<Digests>),
+    },
+}
+
+/// A disk.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) id: DiskId,
+    /// Of what lies at the source.
+    pub(super) format: DiskFormat,
+    /// Size that the guest sees, in bytes; 0 when only the image knows.
+    pub(super) capacity: u64,
+    pub(super) content: Content,
+}
+
+/// Where a disk's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Content {
+    /// An image that is whole as it is: it stays where it is.
+    InPlace(PathBuf),
+    /// A VMDK of several files, by its descriptor.
+    Split(PathBuf),
+    /// In a store, in one member or in several chunks.
+    Packed { members: Vec<String>, gzip: bool },
+    /// Nothing is on it.
+    Empty,
+}
+
+impl Wanted {
+    /// The format in which it is exported.
+    pub(super) fn exported_format(&self) -> DiskFormat {
+        match self.content {
+            Content::InPlace(_) | Content::Packed { .. } => self.format,
+            Content::Split(_) | Content::Empty => DiskFormat::Qcow2,
+        }
+    }
+
+    /// Name of the file that an export makes of it; none when it stays where it is.
+    pub(super) fn file_name(&self) -> Option<String> {
+        let made = !matches!(self.content, Content::InPlace(_));
+        made.then(|| format!("{}.{}", self.id, self.exported_format()))
+    }
+}
+
+impl Content {
+    /// The content of an image, after a look whether it stands for itself. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when it does not, [`Error::File`].
+    pub(super) fn of_image(path: &Path, format: DiskFormat) -> Result<Self, Error> {
+        let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+        let path = std::path::absolute(path).map_err(failed)?;
+        let judged = image::inspect(&path, format).map_err(failed)?;
+        judged.map_err(|reason| Error::Unusable { path: path.clone(), reason })?;
+        let mut start = [0; 4];
+        let read = File::open(&path).and_then(|mut file| file.read(&mut start)).map_err(failed)?;
+        let is_text = format == DiskFormat::Vmdk && start[..read] == *b"# Di";
+        Ok(if is_text { Self::Split(path) } else { Self::InPlace(path) })
+    }
+}
+
+impl Described {
+    /// Names of the files that an export makes.
+    pub(super) fn makes(&self) -> Vec<String> {
+        let disks = self.disks.iter().filter_map(Wanted::file_name);
+        disks.chain(self.nvram.iter().map(|_| NVRAM.to_owned())).collect()
+    }
+}

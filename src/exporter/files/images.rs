@@ -1,0 +1,90 @@
+//! Bare disk images: a VM that only the user can describe.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::Choice;
+use super::described::{Content, Described, Sums, Wanted};
+use super::package::format_by_extension;
+use crate::exporter::Error;
+use crate::image;
+use crate::model::{
+    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware, GuestOs,
+    Origin, OsFamily, PowerState, SourceDisk, SourceVm,
+};
+
+/// Memory unless told otherwise, in MiB.
+const MEMORY_MIB: u64 = 2048;
+
+/// The format of an image: what the user says, else what its name does. It is never guessed from
+/// the bytes: those are the guest's own.
+pub(super) fn format(path: &Path, choice: &Choice) -> Option<DiskFormat> {
+    let extension = path.extension().map(|text| text.to_string_lossy().into_owned());
+    choice.format.or_else(|| format_by_extension(&extension?))
+}
+
+/// The VM whose disks are these images, the first of them the boot disk. Blocks.
+///
+/// # Errors
+/// [`Error::Unusable`], [`Error::File`].
+pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, Error> {
+    let (mut disks, mut wanted) = (Vec::new(), Vec::new());
+    for (index, path) in paths.iter().enumerate() {
+        let unusable = |reason: &str| Error::Unusable { path: path.clone(), reason: reason.into() };
+        let format = format(path, choice).ok_or_else(|| unusable("its format is not known"))?;
+        let content = Content::of_image(path, format)?;
+        let failed = |source| Error::File { action: "read", path: path.clone(), source };
+        let file = File::open(path).map_err(failed)?;
+        let capacity = image::capacity(&file, format).map_err(failed)?;
+        let capacity = capacity.filter(|size| *size > 0);
+        let capacity =
+            capacity.ok_or_else(|| unusable(&format!("it is no image of a disk in {format}")))?;
+        let id = DiskId::from_index(index);
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        disks.push(SourceDisk {
+            id: id.clone(),
+            key: i32::try_from(index).unwrap_or(i32::MAX),
+            label: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            controller: Controller { bus: Bus::Other, model: String::new(), number: 0 },
+            unit: number,
+            capacity: ByteSize(capacity),
+            boot_order: number,
+            backing: None,
+        });
+        wanted.push(Wanted { id, format, capacity, content });
+    }
+    let stem = paths.first().and_then(|path| path.file_stem()).unwrap_or_default();
+    let vm = SourceVm {
+        provider: "local".to_owned(),
+        id: String::new(),
+        name: stem.to_string_lossy().into_owned(),
+        instance_uuid: None,
+        inventory_path: None,
+        datacenter: None,
+        power: PowerState::Off,
+        cpu: CpuTopology::new(1, 1),
+        memory_mib: MEMORY_MIB,
+        firmware: Firmware::Bios,
+        secure_boot: false,
+        vtpm: false,
+        cdroms: 0,
+        origin: Origin::default(),
+        guest: GuestOs {
+            id: String::new(),
+            full_name: String::new(),
+            family: OsFamily::Unknown,
+            network: None,
+        },
+        disks,
+        nics: Vec::new(),
+    };
+    Ok(Described {
+        vm,
+        disks: wanted,
+        method: ExportMethod::Disk,
+        store: None,
+        prefix: String::new(),
+        sums: Sums::None,
+        nvram: None,
+    })
+}

@@ -1,0 +1,228 @@
+//! VMs that lie in files: OVA and OVF packages, VMX folders, bare disk images.
+//!
+//! Whatever comes from a file is foreign: names in it are looked up, never created; an image that
+//! names other files of this machine is refused before any tool opens it; nothing is longer than
+//! it may be. Images that are whole as they are stay where they are, and only their sums are made;
+//! packed ones are taken out of their archive in one pass.
+
+mod described;
+mod images;
+mod locate;
+mod ovf;
+mod package;
+mod sink;
+mod store;
+mod sums;
+mod take;
+mod tar;
+mod vmx;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::nvram;
+use super::{Error, ExportRequest, Inspected, VmSummary};
+use crate::model::{DiskFormat, ExportedVm, Firmware, SourceVm, Stage, Warning, chain};
+use crate::progress::Progress;
+
+use described::Described;
+use locate::Place;
+use package::Package;
+use take::Taking;
+
+/// Where a VM lies, and what its files do not say.
+#[derive(Debug, Clone)]
+pub struct FileSettings {
+    /// The OVA, OVF, VMX, folder or image; further ones are further images.
+    pub paths: Vec<PathBuf>,
+    /// Which part of it is meant, and what is known of it.
+    pub choice: Choice,
+}
+
+/// What the user says about a VM in files.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// Name or id of the VM, where a package holds several.
+    pub vm: Option<String>,
+    /// Format of the images, where their names do not tell or tell wrong.
+    pub format: Option<DiskFormat>,
+    /// Whether the package's own sums are passed over.
+    pub ignore_checksums: bool,
+    /// The VM's name instead of its own.
+    pub name: Option<String>,
+    /// Its number of CPUs instead of its own.
+    pub cpu: Option<u32>,
+    /// Its memory in MiB instead of its own.
+    pub memory_mib: Option<u64>,
+    /// Its firmware instead of its own.
+    pub firmware: Option<Firmware>,
+}
+
+/// A source that lies in files.
+#[derive(Debug, Clone)]
+pub struct Files {
+    settings: Arc<FileSettings>,
+    found: Arc<Found>,
+    /// Differs when the files have changed.
+    revision: String,
+}
+
+#[derive(Debug)]
+enum Found {
+    Package(Package),
+    Other(Box<Described>),
+}
+
+impl Files {
+    /// Looks at what lies there, and reads what describes it.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when no VM can be taken from there, [`Error::WrongSum`],
+    /// [`Error::File`].
+    pub async fn open(settings: FileSettings) -> Result<Self, Error> {
+        let settings = Arc::new(settings);
+        blocking(&settings.clone(), move || {
+            let place = locate::locate(&settings)?;
+            let ignore = settings.choice.ignore_checksums;
+            let found = match &place {
+                Place::Archive(store) => {
+                    Found::Package(Package::of_archive(store.clone(), ignore)?)
+                }
+                Place::Ovf(path) => Found::Package(Package::of_folder(path, ignore)?),
+                Place::Vmx(path) => Found::Other(Box::new(vmx::describe(path)?)),
+                Place::Images(paths) => {
+                    Found::Other(Box::new(images::describe(paths, &settings.choice)?))
+                }
+            };
+            let revision = locate::revision(&settings.paths)?;
+            Ok(Self { settings, found: Arc::new(found), revision })
+        })
+        .await
+    }
+
+    /// The VMs that lie there.
+    pub fn list(&self) -> Vec<VmSummary> {
+        match &*self.found {
+            Found::Package(package) => {
+                package.systems().map(|vm| VmSummary::of(&self.identified(vm.clone()))).collect()
+            }
+            Found::Other(described) => vec![VmSummary::of(&self.vm(described))],
+        }
+    }
+
+    /// Everything about the VM.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when it cannot be told which one is meant, or a disk of it cannot be had.
+    pub async fn inspect(&self) -> Result<Inspected, Error> {
+        let described = self.described().await?;
+        Ok(Inspected {
+            vm: self.vm(&described),
+            makes: described.makes(),
+            revision: self.revision.clone(),
+            obstacles: Vec::new(),
+        })
+    }
+
+    /// Takes all disks of `vm` into the request's folder, but for those that are whole where they
+    /// are: of these the sums are made.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] before anything begins; [`Error::Unusable`] for what is damaged or odd;
+    /// [`Error::WrongSum`]; [`Error::Cancelled`]. No file of this run stays then.
+    pub async fn export(
+        &self,
+        vm: &SourceVm,
+        request: &ExportRequest<'_>,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<ExportedVm, Error> {
+        let described = self.described().await?;
+        let (directory, progress, cancel) =
+            (request.directory.clone(), progress.clone(), cancel.clone());
+        let vm = vm.clone();
+        blocking(&self.settings, move || {
+            let failed = |source| Error::File { action: "open", path: directory.clone(), source };
+            let directory = std::path::absolute(&directory).map_err(failed)?;
+            let taking = Taking {
+                described: &described,
+                directory: &directory,
+                progress: &progress,
+                cancel: &cancel,
+            };
+            let disks = taking.take()?;
+            let mut warnings = Vec::new();
+            for (disk, told) in disks.iter().zip(&vm.disks) {
+                if told.capacity.0 != 0 && told.capacity != disk.capacity {
+                    let text = format!(
+                        "{} is of {} by its image and of {} by its description: the image counts",
+                        disk.id, disk.capacity, told.capacity
+                    );
+                    warnings.push(Warning::new(Stage::Export, "capacity-differs", text));
+                }
+            }
+            let nvram = described.nvram.as_ref().and_then(|path| {
+                let end = nvram::copy(path, &directory);
+                end.inspect_err(|error| {
+                    let text = format!("the UEFI variables were not exported: {}", chain(error));
+                    warnings.push(Warning::new(Stage::Export, "nvram-not-exported", text));
+                })
+                .ok()
+            });
+            Ok(ExportedVm {
+                vm,
+                method: described.method,
+                exported_at: jiff::Timestamp::now(),
+                disks,
+                nvram,
+                warnings,
+            })
+        })
+        .await
+    }
+
+    async fn described(&self) -> Result<Described, Error> {
+        let (found, settings) = (Arc::clone(&self.found), Arc::clone(&self.settings));
+        blocking(&self.settings, move || match &*found {
+            Found::Package(package) => package.describe(&settings.choice),
+            Found::Other(described) => Ok((**described).clone()),
+        })
+        .await
+    }
+
+    /// The VM as the user wants it.
+    fn vm(&self, described: &Described) -> SourceVm {
+        let choice = &self.settings.choice;
+        let mut vm = self.identified(described.vm.clone());
+        if let Some(name) = &choice.name {
+            vm.name.clone_from(name);
+        }
+        if let Some(cpu) = choice.cpu {
+            vm.cpu = crate::model::CpuTopology::new(cpu, vm.cpu.cores_per_socket);
+        }
+        vm.memory_mib = choice.memory_mib.unwrap_or(vm.memory_mib);
+        vm.firmware = choice.firmware.unwrap_or(vm.firmware);
+        vm
+    }
+
+    /// With an id that tells it from every other: where it lies.
+    fn identified(&self, mut vm: SourceVm) -> SourceVm {
+        let path = self.settings.paths.first().cloned().unwrap_or_default();
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let within = if vm.id.is_empty() { String::new() } else { format!("#{}", vm.id) };
+        vm.id = format!("{}{within}", path.display());
+        vm
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    settings: &FileSettings,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        let path = settings.paths.first().cloned().unwrap_or_default();
+        Err(Error::File { action: "work on", path, source: std::io::Error::other(error) })
+    })
+}

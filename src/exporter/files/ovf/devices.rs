@@ -1,0 +1,192 @@
+//! The devices of an OVF's hardware section, and the files of its disks.
+
+use super::schema::{Disk, Envelope, FileReference, Hardware, Item};
+use super::units;
+use crate::exporter::files::package::{OvfDisk, format_of};
+use crate::model::{
+    Bus, ByteSize, Controller, CpuTopology, DiskId, NicModel, SourceDisk, SourceNic,
+};
+
+/// Largest number of chunks of one file.
+const MOST_CHUNKS: u64 = 100_000;
+
+/// What the hardware section says.
+#[derive(Default)]
+pub(super) struct Devices {
+    pub(super) cpu: Option<CpuTopology>,
+    pub(super) memory_mib: Option<u64>,
+    pub(super) vtpm: bool,
+    pub(super) cdroms: u32,
+    pub(super) disks: Vec<SourceDisk>,
+    /// In the order of `disks`.
+    pub(super) files: Vec<OvfDisk>,
+    pub(super) nics: Vec<SourceNic>,
+}
+
+impl Devices {
+    /// Reads the section.
+    ///
+    /// # Errors
+    /// What is missing or makes no sense, as a clause.
+    pub(super) fn of(hardware: &Hardware, envelope: &Envelope) -> Result<Self, String> {
+        let mut devices = Self::default();
+        let all = || {
+            hardware.item.iter().chain(&hardware.storage_item).chain(&hardware.ethernet_port_item)
+        };
+        let mut disks = Vec::new();
+        for item in all() {
+            // `CIM_ResourceAllocationSettingData.ResourceType`.
+            match item.kind.trim() {
+                "3" => devices.cpu = Some(cpu(item)?),
+                "4" => devices.memory_mib = Some(memory(item)?),
+                "10" => devices.nics.push(nic(item, devices.nics.len())),
+                "15" | "16" => devices.cdroms += 1,
+                "17" | "31" => disks.push(disk(item, all(), envelope)?),
+                _ => devices.vtpm |= item.subtype.iter().any(|kind| kind.contains("vtpm")),
+            }
+        }
+        disks.sort_by_key(|(disk, _)| (disk.controller.bus, disk.controller.number, disk.unit));
+        for (index, (mut disk, file)) in disks.into_iter().enumerate() {
+            disk.id = DiskId::from_index(index);
+            disk.key = i32::try_from(index).unwrap_or(i32::MAX);
+            disk.boot_order = u32::try_from(index).unwrap_or(u32::MAX);
+            devices.disks.push(disk);
+            devices.files.push(file);
+        }
+        Ok(devices)
+    }
+}
+
+fn cpu(item: &Item) -> Result<CpuTopology, String> {
+    let number = |text: &Option<String>| text.as_deref().and_then(|text| text.trim().parse().ok());
+    let vcpus = number(&item.quantity).filter(|count| (1..=4096).contains(count));
+    let vcpus = vcpus.ok_or("its number of CPUs makes no sense")?;
+    Ok(CpuTopology::new(vcpus, number(&item.cores_per_socket).unwrap_or(1)))
+}
+
+fn memory(item: &Item) -> Result<u64, String> {
+    let units = item.units.as_deref().unwrap_or("byte * 2^20");
+    let bytes = item.quantity.as_deref().and_then(|quantity| units::amount(quantity, units));
+    let mib = bytes.map(|bytes| bytes >> 20).filter(|mib| *mib > 0);
+    mib.ok_or_else(|| "its amount of memory makes no sense".to_owned())
+}
+
+fn nic(item: &Item, index: usize) -> SourceNic {
+    let subtype = item.subtype.first().map(|kind| kind.to_ascii_lowercase()).unwrap_or_default();
+    let model = match subtype.as_str() {
+        kind if kind.contains("vmxnet") => NicModel::Vmxnet,
+        kind if kind.contains("e1000e") => NicModel::E1000e,
+        kind if kind.contains("e1000") => NicModel::E1000,
+        kind if kind.contains("pcnet") => NicModel::Pcnet,
+        _ => NicModel::Other,
+    };
+    SourceNic {
+        id: format!("nic-{index}"),
+        mac: item.address.as_deref().and_then(|address| mac(address.trim())),
+        model,
+        network: item.connection.first().map(|name| name.trim().to_owned()).unwrap_or_default(),
+        connected: item.connected.as_deref().is_none_or(|text| text.trim() != "false"),
+    }
+}
+
+/// With colons, or as VirtualBox writes it, without.
+fn mac(text: &str) -> Option<crate::model::MacAddress> {
+    if text.len() == 12 && text.is_ascii() {
+        let pairs: Vec<_> = (0..6).map(|pair| &text[2 * pair..2 * pair + 2]).collect();
+        return pairs.join(":").parse().ok();
+    }
+    text.parse().ok()
+}
+
+/// A disk, and its file.
+fn disk<'a>(
+    item: &Item,
+    mut all: impl Iterator<Item = &'a Item>,
+    envelope: &Envelope,
+) -> Result<(SourceDisk, OvfDisk), String> {
+    let label = item.name.as_deref().unwrap_or_default().trim().to_owned();
+    let resource = item.host_resource.first().map(|resource| resource.trim()).unwrap_or_default();
+    let wrong = || format!("its disk '{label}' is nowhere: '{resource}'");
+    let (_, reference) = resource.rsplit_once('/').ok_or_else(wrong)?;
+    let described = match resource.contains("/file/") {
+        true => Disk { file: Some(reference.to_owned()), ..Disk::default() },
+        false => {
+            let mut found = envelope.disk_section.disk.iter().filter(|disk| disk.id == reference);
+            found.next().ok_or_else(wrong)?.clone()
+        }
+    };
+    if described.parent.is_some() {
+        return Err(format!("its disk '{label}' is the difference to another one"));
+    }
+    let capacity = match described.capacity.trim() {
+        "" => 0,
+        number => units::amount(number, &described.units)
+            .ok_or_else(|| format!("the capacity of its disk '{label}' makes no sense"))?,
+    };
+    let mut files = envelope.references.file.iter();
+    let file = match &described.file {
+        None => None,
+        Some(id) => Some(files.find(|file| file.id == *id).ok_or_else(wrong)?),
+    };
+    if file.is_none() && capacity == 0 {
+        return Err(format!("its disk '{label}' has neither a file nor a capacity"));
+    }
+    let parent = item.parent.as_deref().map(str::trim);
+    let controller = all.find(|other| parent.is_some_and(|id| other.instance.trim() == id));
+    let unit = item.address_on_parent.as_deref().and_then(|text| text.trim().parse().ok());
+    let disk = SourceDisk {
+        id: DiskId::from_index(0),
+        key: 0,
+        label: label.clone(),
+        controller: controller
+            .map_or_else(|| Controller { bus: Bus::Other, model: String::new(), number: 0 }, bus),
+        unit: unit.unwrap_or(0),
+        capacity: ByteSize(capacity),
+        boot_order: 0,
+        backing: file.map(|file| file.href.clone()),
+    };
+    Ok((disk, of_file(file, &described.format, capacity)?))
+}
+
+fn of_file(file: Option<&FileReference>, format: &str, capacity: u64) -> Result<OvfDisk, String> {
+    let Some(file) = file else {
+        return Ok(OvfDisk { hrefs: Vec::new(), gzip: false, format: None, capacity });
+    };
+    let gzip = match file.compression.as_str() {
+        "" | "identity" => file.href.to_ascii_lowercase().ends_with(".gz"),
+        "gzip" => true,
+        other => return Err(format!("'{}' is compressed as '{other}'", file.href)),
+    };
+    let number = |text: &Option<String>| {
+        text.as_deref().and_then(|text| text.trim().parse::<u64>().ok()).filter(|n| *n > 0)
+    };
+    // Section 7.1: chunks are called HREF.000000000 and so on, all but the last of the same size.
+    let hrefs = match (number(&file.chunk_size), number(&file.size)) {
+        (None, _) => vec![file.href.clone()],
+        (Some(chunk), Some(size)) if size.div_ceil(chunk) <= MOST_CHUNKS => {
+            (0..size.div_ceil(chunk)).map(|n| format!("{}.{n:09}", file.href)).collect()
+        }
+        (Some(_), _) => return Err(format!("the chunks of '{}' cannot be counted", file.href)),
+    };
+    let format = format_of(format, &file.href);
+    Ok(OvfDisk { hrefs, gzip, format, capacity })
+}
+
+/// The controller in vSphere's words, which the domain is planned by.
+fn bus(item: &Item) -> Controller {
+    let subtype = item.subtype.join(" ").to_ascii_lowercase();
+    let (bus, model) = match (item.kind.trim(), subtype.as_str()) {
+        ("5", _) => (Bus::Ide, "VirtualIDEController"),
+        ("6", kind) if kind.contains("virtualscsi") => (Bus::Scsi, "ParaVirtualSCSIController"),
+        ("6", kind) if kind.contains("lsilogicsas") => (Bus::Scsi, "VirtualLsiLogicSASController"),
+        ("6", kind) if kind.contains("buslogic") => (Bus::Scsi, "VirtualBusLogicController"),
+        ("6", _) => (Bus::Scsi, "VirtualLsiLogicController"),
+        (_, kind) if kind.contains("nvme") => (Bus::Nvme, "VirtualNVMEController"),
+        ("20", kind) if kind.contains("ahci") || kind.contains("sata") => {
+            (Bus::Sata, "VirtualAHCIController")
+        }
+        _ => (Bus::Other, ""),
+    };
+    let number = item.address.as_deref().and_then(|text| text.trim().parse().ok());
+    Controller { bus, model: model.to_owned(), number: number.unwrap_or(0) }
+}

@@ -1,0 +1,113 @@
+//! An OVF descriptor in the terms of [`SourceVm`](crate::model::SourceVm).
+
+mod devices;
+mod guest;
+mod schema;
+mod units;
+
+use quick_xml::de::from_str;
+
+use super::package::System;
+use crate::model::{CpuTopology, Firmware, GuestOs, Origin, PowerState, SourceVm};
+
+use devices::Devices;
+use schema::{Collection, Envelope, Hardware, VirtualSystem};
+
+/// Deepest nesting of elements. Descriptors stay below 12.
+const DEEPEST: usize = 64;
+/// Longest name of a VM that is kept, in characters.
+const LONGEST_NAME: usize = 1000;
+
+/// The VMs that a descriptor describes, in its order.
+///
+/// # Errors
+/// What is wrong with it, as a clause.
+pub(super) fn read(text: &str) -> Result<Vec<System>, String> {
+    check_depth(text)?;
+    let text = text.trim_start_matches('\u{feff}');
+    let envelope: Envelope = from_str(text).map_err(|error| format!("it is no OVF: {error}"))?;
+    if envelope.content.is_some() {
+        return Err("it is of OVF 0.9; export the VM again as OVF 1.0 or later".to_owned());
+    }
+    let mut systems: Vec<&VirtualSystem> = envelope.virtual_system.iter().collect();
+    collect(&envelope.virtual_system_collection, &mut systems);
+    if systems.is_empty() {
+        return Err("it describes no VM".to_owned());
+    }
+    systems.into_iter().map(|system| describe(system, &envelope)).collect()
+}
+
+fn collect<'a>(collections: &'a [Collection], systems: &mut Vec<&'a VirtualSystem>) {
+    for collection in collections {
+        systems.extend(&collection.virtual_system);
+        collect(&collection.virtual_system_collection, systems);
+    }
+}
+
+/// The parser of a type that contains itself goes down as deep as the text does.
+fn check_depth(text: &str) -> Result<(), String> {
+    use quick_xml::events::Event;
+    let mut reader = quick_xml::Reader::from_str(text);
+    let mut depth = 0_usize;
+    loop {
+        match reader.read_event().map_err(|error| format!("it is no XML: {error}"))? {
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            Event::Eof => return Ok(()),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Err(format!("its elements are nested deeper than {DEEPEST} levels"));
+        }
+    }
+}
+
+fn describe(system: &VirtualSystem, envelope: &Envelope) -> Result<System, String> {
+    // Further sections are alternatives; the first is the one that everybody takes.
+    let none = Hardware::default();
+    let hardware = system.virtual_hardware_section.first().unwrap_or(&none);
+    let devices = Devices::of(hardware, envelope)?;
+    let setting = |key: &str| {
+        let all = hardware.config.iter().chain(&hardware.extra_config);
+        let mut found = all.filter(|setting| setting.key.eq_ignore_ascii_case(key));
+        found.next().map(|setting| setting.value.to_ascii_lowercase())
+    };
+    let is_efi = setting("firmware").is_some_and(|value| value == "efi")
+        || system.machine.hardware.firmware.kind.to_ascii_uppercase().starts_with("EFI");
+    let secure = ["bootOptions.efiSecureBootEnabled", "uefi.secureBoot.enabled"];
+    let os = &system.operating_system_section;
+    let vm = SourceVm {
+        provider: "local".to_owned(),
+        id: system.id.clone(),
+        name: name(system, hardware),
+        instance_uuid: None,
+        inventory_path: None,
+        datacenter: None,
+        power: PowerState::Off,
+        cpu: devices.cpu.unwrap_or(CpuTopology::new(1, 1)),
+        memory_mib: devices.memory_mib.ok_or("it does not say how much memory the VM has")?,
+        firmware: if is_efi { Firmware::Efi } else { Firmware::Bios },
+        secure_boot: is_efi
+            && secure.iter().any(|key| setting(key).is_some_and(|value| value == "true")),
+        vtpm: devices.vtpm,
+        cdroms: devices.cdroms,
+        origin: Origin::default(),
+        guest: GuestOs {
+            id: os.vmware.clone(),
+            full_name: guest::full_name(os),
+            family: guest::family(os),
+            network: None,
+        },
+        disks: devices.disks,
+        nics: devices.nics,
+    };
+    Ok(System { vm, disks: devices.files })
+}
+
+/// The VM's name: its element, or what others use for it, or its id.
+fn name(system: &VirtualSystem, hardware: &Hardware) -> String {
+    let told = [&system.name, &hardware.system.virtual_system_identifier];
+    let mut named = told.into_iter().flatten().map(|name| name.trim());
+    let name = named.find(|name| !name.is_empty()).unwrap_or(&system.id);
+    name.chars().take(LONGEST_NAME).collect()
+}

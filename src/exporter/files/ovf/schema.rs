@@ -1,0 +1,183 @@
+//! The parts of an OVF envelope that matter here (DSP0243 2.1.1; elements and attributes by their
+//! local names, since every writer has prefixes of its own). What is not known is passed over.
+
+use serde::Deserialize;
+
+/// `ovf:Envelope`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct Envelope {
+    pub(super) references: References,
+    pub(super) disk_section: DiskSection,
+    pub(super) virtual_system: Vec<VirtualSystem>,
+    pub(super) virtual_system_collection: Vec<Collection>,
+    /// Of OVF 0.9, whose systems are `Content`.
+    pub(super) content: Option<serde::de::IgnoredAny>,
+}
+
+/// `References` (section 7.1).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct References {
+    pub(super) file: Vec<FileReference>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub(super) struct FileReference {
+    #[serde(rename = "@id")]
+    pub(super) id: String,
+    #[serde(rename = "@href")]
+    pub(super) href: String,
+    #[serde(rename = "@compression")]
+    pub(super) compression: String,
+    #[serde(rename = "@size")]
+    pub(super) size: Option<String>,
+    #[serde(rename = "@chunkSize")]
+    pub(super) chunk_size: Option<String>,
+}
+
+/// `DiskSection` (section 9.1).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct DiskSection {
+    pub(super) disk: Vec<Disk>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub(super) struct Disk {
+    #[serde(rename = "@diskId")]
+    pub(super) id: String,
+    #[serde(rename = "@fileRef")]
+    pub(super) file: Option<String>,
+    #[serde(rename = "@capacity")]
+    pub(super) capacity: String,
+    #[serde(rename = "@capacityAllocationUnits")]
+    pub(super) units: String,
+    #[serde(rename = "@format")]
+    pub(super) format: String,
+    #[serde(rename = "@parentRef")]
+    pub(super) parent: Option<String>,
+}
+
+/// `VirtualSystemCollection`, which may hold others.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct Collection {
+    pub(super) virtual_system: Vec<VirtualSystem>,
+    pub(super) virtual_system_collection: Vec<Collection>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct VirtualSystem {
+    #[serde(rename = "@id")]
+    pub(super) id: String,
+    pub(super) name: Option<String>,
+    pub(super) operating_system_section: OperatingSystem,
+    pub(super) virtual_hardware_section: Vec<Hardware>,
+    /// VirtualBox's own description of the VM.
+    pub(super) machine: Machine,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct OperatingSystem {
+    /// A number of `CIM_OperatingSystem.OSType`.
+    #[serde(rename = "@id")]
+    pub(super) id: String,
+    /// VMware's id: `ubuntu64Guest`.
+    #[serde(rename = "@osType")]
+    pub(super) vmware: String,
+    #[serde(rename = "Description")]
+    pub(super) description: Option<String>,
+    /// VirtualBox's id: `Ubuntu_64`.
+    #[serde(rename = "OSType")]
+    pub(super) virtual_box: Option<String>,
+}
+
+/// `VirtualHardwareSection` (section 8).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct Hardware {
+    pub(super) system: System,
+    pub(super) item: Vec<Item>,
+    /// OVF 2: disks.
+    pub(super) storage_item: Vec<Item>,
+    /// OVF 2: network interfaces.
+    pub(super) ethernet_port_item: Vec<Item>,
+    /// VMware's settings.
+    pub(super) config: Vec<Setting>,
+    /// VMware's lines of the VMX.
+    pub(super) extra_config: Vec<Setting>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct System {
+    /// Citrix and others name the VM here.
+    pub(super) virtual_system_identifier: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Setting {
+    #[serde(rename = "@key")]
+    pub(super) key: String,
+    #[serde(rename = "@value")]
+    pub(super) value: String,
+}
+
+/// A device (DMTF DSP0004, `CIM_ResourceAllocationSettingData`).
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub(super) struct Item {
+    #[serde(rename = "ResourceType")]
+    pub(super) kind: String,
+    #[serde(rename = "ResourceSubType")]
+    pub(super) subtype: Vec<String>,
+    #[serde(rename = "InstanceID")]
+    pub(super) instance: String,
+    #[serde(rename = "Parent")]
+    pub(super) parent: Option<String>,
+    #[serde(rename = "Address")]
+    pub(super) address: Option<String>,
+    #[serde(rename = "AddressOnParent")]
+    pub(super) address_on_parent: Option<String>,
+    #[serde(rename = "ElementName")]
+    pub(super) name: Option<String>,
+    #[serde(rename = "HostResource")]
+    pub(super) host_resource: Vec<String>,
+    #[serde(rename = "Connection")]
+    pub(super) connection: Vec<String>,
+    #[serde(rename = "VirtualQuantity")]
+    pub(super) quantity: Option<String>,
+    #[serde(rename = "AllocationUnits")]
+    pub(super) units: Option<String>,
+    #[serde(rename = "CoresPerSocket")]
+    pub(super) cores_per_socket: Option<String>,
+    #[serde(rename = "AutomaticAllocation")]
+    pub(super) connected: Option<String>,
+}
+
+/// `vbox:Machine`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct Machine {
+    pub(super) hardware: MachineHardware,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct MachineHardware {
+    pub(super) firmware: MachineFirmware,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct MachineFirmware {
+    /// `EFI`, `EFI64`, `BIOS`.
+    #[serde(rename = "@type")]
+    pub(super) kind: String,
+}

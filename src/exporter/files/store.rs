@@ -1,0 +1,188 @@
+//! Where the files of an OVF package lie: a folder, a tar archive (plain, gzip, xz) or a zip. An
+//! archive is only ever read: nothing is unpacked by the names it gives.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use liblzma::read::XzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
+use zip::ZipArchive;
+
+use super::tar::{Passing, Tar, is_tar};
+use crate::exporter::Error;
+
+/// Most members of an archive.
+const MOST_MEMBERS: usize = 10_000;
+/// Memory that an xz stream may ask for, in bytes: `xz -9` makes streams that need 65 MiB.
+const XZ_MEMORY: u64 = 128 << 20;
+
+/// A folder or an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Store {
+    Folder(PathBuf),
+    Tar(PathBuf),
+    TarGz(PathBuf),
+    TarXz(PathBuf),
+    Zip(PathBuf),
+}
+
+/// A file of a store.
+pub(super) struct Member<'a> {
+    /// Path inside the store, without a leading `./`.
+    pub(super) name: String,
+    /// Its bytes.
+    pub(super) content: &'a mut dyn Read,
+}
+
+/// What is done with each member.
+pub(super) type Visit<'a> = &'a mut dyn FnMut(Member<'_>) -> Result<ControlFlow<()>, Error>;
+
+impl Store {
+    /// The archive in a file, known by its first bytes; nothing for another file.
+    pub(super) fn archive(path: &Path) -> io::Result<Option<Self>> {
+        let mut start = Vec::new();
+        File::open(path)?.take(512).read_to_end(&mut start)?;
+        let path = path.to_owned();
+        Ok(match start.as_slice() {
+            [0x1f, 0x8b, ..] => Some(Self::TarGz(path)),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::TarXz(path)),
+            [b'P', b'K', 3, 4, ..] => Some(Self::Zip(path)),
+            start if is_tar(start) => Some(Self::Tar(path)),
+            _ => None,
+        })
+    }
+
+    /// The folder or file itself.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Folder(path)
+            | Self::Tar(path)
+            | Self::TarGz(path)
+            | Self::TarXz(path)
+            | Self::Zip(path) => path,
+        }
+    }
+
+    /// Whether members can only be had by reading all that come before.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self, Self::TarGz(_) | Self::TarXz(_))
+    }
+
+    /// Visits the members of an archive in their order, until the visitor has enough. `wanted`
+    /// says by name which ones; those must be ordinary files, each there once. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] for an archive that is damaged or odd; [`Error::File`].
+    pub(super) fn each(
+        &self,
+        wanted: &dyn Fn(&str) -> bool,
+        visit: Visit<'_>,
+    ) -> Result<(), Error> {
+        let mut seen = Vec::new();
+        let mut once = |member: Member<'_>| {
+            if seen.contains(&member.name) {
+                return Err(self.unusable(format!("it holds '{}' twice", member.name)));
+            }
+            seen.push(member.name.clone());
+            visit(member)
+        };
+        let open = || File::open(self.path()).map_err(|source| self.failed(source));
+        match self {
+            Self::Folder(_) => Ok(()),
+            Self::Tar(_) => self.each_of(BufReader::new(open()?), wanted, &mut once),
+            Self::TarGz(_) => self.each_of(
+                Passing(MultiGzDecoder::new(BufReader::new(open()?))),
+                wanted,
+                &mut once,
+            ),
+            Self::TarXz(_) => {
+                let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED);
+                let stream = stream.map_err(|error| self.failed(error.into()))?;
+                self.each_of(Passing(XzDecoder::new_stream(open()?, stream)), wanted, &mut once)
+            }
+            Self::Zip(_) => self.each_zipped(open()?, wanted, &mut once),
+        }
+    }
+
+    fn each_of(
+        &self,
+        reader: impl super::tar::Skip,
+        wanted: &dyn Fn(&str) -> bool,
+        visit: Visit<'_>,
+    ) -> Result<(), Error> {
+        let mut tar = Tar::new(reader);
+        let mut members = 0;
+        while let Some(found) = tar.next().map_err(|source| self.failed(source))? {
+            members += 1;
+            if members > MOST_MEMBERS {
+                return Err(self.unusable(format!("it holds more than {MOST_MEMBERS} files")));
+            }
+            if !wanted(&found.name) {
+                continue;
+            }
+            if !found.is_file {
+                return Err(self.unusable(format!("'{}' in it is no ordinary file", found.name)));
+            }
+            let member = Member { name: found.name, content: &mut tar };
+            if visit(member)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn each_zipped(
+        &self,
+        file: File,
+        wanted: &dyn Fn(&str) -> bool,
+        visit: Visit<'_>,
+    ) -> Result<(), Error> {
+        let failed = |error: zip::result::ZipError| self.failed(io::Error::other(error));
+        let mut archive = ZipArchive::new(BufReader::new(file)).map_err(failed)?;
+        if archive.len() > MOST_MEMBERS {
+            return Err(self.unusable(format!("it holds more than {MOST_MEMBERS} files")));
+        }
+        for index in 0..archive.len() {
+            let mut found = archive.by_index(index).map_err(failed)?;
+            let name = plain(found.name());
+            if !wanted(&name) {
+                continue;
+            }
+            if !found.is_file() || found.is_symlink() {
+                return Err(self.unusable(format!("'{name}' in it is no ordinary file")));
+            }
+            if visit(Member { name, content: &mut found })?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with it, in words.
+    pub(super) fn unusable(&self, reason: impl Into<String>) -> Error {
+        Error::Unusable { path: self.path().to_owned(), reason: reason.into() }
+    }
+
+    /// It could not be read.
+    pub(super) fn failed(&self, source: io::Error) -> Error {
+        Error::File { action: "read", path: self.path().to_owned(), source }
+    }
+}
+
+/// A member's name as a reference in the OVF would say it.
+pub(super) fn plain(name: &str) -> String {
+    name.trim_start_matches("./").to_owned()
+}
+
+impl<R: Read + Seek> super::tar::Skip for BufReader<R> {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        // A length that is not there shows itself at the next header.
+        match i64::try_from(bytes) {
+            Ok(bytes) => self.seek_relative(bytes),
+            Err(_) => self.seek(SeekFrom::End(0)).map(drop),
+        }
+    }
+}

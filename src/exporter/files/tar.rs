@@ -1,0 +1,187 @@
+//! The members of a tar archive, one after another (POSIX.1-2017, "pax Interchange Format", and GNU
+//! tar's long names). The `tar` crate reads headers; the walk is our own, since the crate takes the
+//! names of members into memory however long they claim to be.
+
+use std::io::{self, ErrorKind, Read};
+
+use tar::{EntryType, Header, PaxExtensions};
+
+/// Bytes of a block.
+const BLOCK: u64 = 512;
+/// Longest name or other note about a member, in bytes.
+const LONGEST_NOTE: u64 = 64 * 1024;
+
+/// A reader that can pass over what nobody wants.
+pub(super) trait Skip: Read {
+    fn skip(&mut self, bytes: u64) -> io::Result<()>;
+}
+
+/// A stream, which passes over bytes by reading them.
+pub(super) struct Passing<R>(pub(super) R);
+
+impl<R: Read> Read for Passing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<R: Read> Skip for Passing<R> {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let passed = io::copy(&mut self.0.by_ref().take(bytes), &mut io::sink())?;
+        if passed == bytes { Ok(()) } else { Err(cut_off()) }
+    }
+}
+
+/// An archive, and what is left of its current member.
+pub(super) struct Tar<R> {
+    reader: R,
+    left: u64,
+    padding: u64,
+}
+
+/// A member. Its bytes are read from the [`Tar`].
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) is_file: bool,
+}
+
+/// What stands before a member and is said of it.
+#[derive(Default)]
+struct Notes {
+    name: Option<String>,
+    size: Option<u64>,
+}
+
+impl<R: Skip> Tar<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self { reader, left: 0, padding: 0 }
+    }
+
+    /// The next member; none at the end.
+    ///
+    /// # Errors
+    /// When the archive is damaged or cut off.
+    pub(super) fn next(&mut self) -> io::Result<Option<Found>> {
+        let mut notes = Notes::default();
+        loop {
+            self.reader.skip(self.left + self.padding)?;
+            (self.left, self.padding) = (0, 0);
+            let Some(header) = self.header()? else { return Ok(None) };
+            let kind = header.entry_type();
+            // A member's length stands in the note before it, if it has one.
+            let size = match notes.size.filter(|_| !is_note(kind)) {
+                Some(size) => size,
+                None => header.entry_size()?,
+            };
+            self.left = size;
+            self.padding = size.next_multiple_of(BLOCK) - size;
+            match kind {
+                EntryType::XHeader => notes.take_pax(&self.note()?)?,
+                EntryType::GNULongName => notes.name = Some(text(&self.note()?)),
+                EntryType::GNULongLink | EntryType::XGlobalHeader => {}
+                _ => {
+                    let name = notes.name.unwrap_or_else(|| text(&header.path_bytes()));
+                    let is_file = matches!(kind, EntryType::Regular | EntryType::Continuous);
+                    return Ok(Some(Found { name: super::store::plain(&name), is_file }));
+                }
+            }
+        }
+    }
+
+    fn header(&mut self) -> io::Result<Option<Header>> {
+        let mut header = Header::new_old();
+        let mut filled = 0;
+        while filled < BLOCK as usize {
+            match self.reader.read(&mut header.as_mut_bytes()[filled..])? {
+                // Without the blocks that mark its end, as some writers leave it.
+                0 if filled == 0 => return Ok(None),
+                0 => return Err(cut_off()),
+                read => filled += read,
+            }
+        }
+        if header.as_bytes().iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        if !is_tar(header.as_bytes()) {
+            return Err(io::Error::new(ErrorKind::InvalidData, "a tar header has a wrong sum"));
+        }
+        Ok(Some(header))
+    }
+
+    fn note(&mut self) -> io::Result<Vec<u8>> {
+        if self.left > LONGEST_NOTE {
+            return Err(io::Error::new(ErrorKind::InvalidData, "a name in it is too long"));
+        }
+        let mut note = Vec::new();
+        self.read_to_end(&mut note)?;
+        Ok(note)
+    }
+}
+
+impl<R: Read> Read for Tar<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.reader.read(&mut buffer[..most])?;
+        if read == 0 && most > 0 {
+            return Err(cut_off());
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+impl Notes {
+    fn take_pax(&mut self, note: &[u8]) -> io::Result<()> {
+        for record in PaxExtensions::new(note) {
+            let record = record?;
+            match record.key_bytes() {
+                b"path" => self.name = Some(text(record.value_bytes())),
+                b"size" => {
+                    let size = record.value().ok().and_then(|value| value.parse().ok());
+                    let wrong = || io::Error::new(ErrorKind::InvalidData, "a size makes no sense");
+                    self.size = Some(size.filter(|size| *size < u64::MAX / 2).ok_or_else(wrong)?);
+                }
+                // What GNU tar writes of files with holes: their bytes are not simply there.
+                key if key.starts_with(b"GNU.sparse") => {
+                    let sparse = "it holds a sparse file: pack it without --sparse";
+                    return Err(io::Error::new(ErrorKind::InvalidData, sparse));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_note(kind: EntryType) -> bool {
+    matches!(
+        kind,
+        EntryType::XHeader
+            | EntryType::XGlobalHeader
+            | EntryType::GNULongName
+            | EntryType::GNULongLink
+    )
+}
+
+/// Whether a block is the header of a member: its sum says so.
+pub(super) fn is_tar(block: &[u8]) -> bool {
+    const SUM: std::ops::Range<usize> = 148..156;
+    if block.len() < BLOCK as usize {
+        return false;
+    }
+    let sum = block
+        .iter()
+        .enumerate()
+        .fold(0, |sum, (at, byte)| sum + u32::from(if SUM.contains(&at) { b' ' } else { *byte }));
+    let mut header = Header::new_old();
+    header.as_mut_bytes().copy_from_slice(&block[..BLOCK as usize]);
+    header.cksum().is_ok_and(|told| told == sum)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+}
+
+fn cut_off() -> io::Error {
+    io::Error::new(ErrorKind::UnexpectedEof, "the archive is cut off")
+}

@@ -1,0 +1,321 @@
+//! A VM as VMware Workstation, Fusion and ESXi describe it: lines of `key = "value"` (the format
+//! has no specification; the keys are those that all of them write).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::described::{Content, Described, Sums, Wanted};
+use crate::exporter::Error;
+use crate::exporter::guest_os::os_family;
+use crate::image;
+use crate::model::{
+    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware, GuestOs,
+    NicModel, Origin, PowerState, SourceDisk, SourceNic, SourceVm,
+};
+
+/// Longest file taken, in bytes.
+const LONGEST: u64 = 1 << 20;
+/// Most network interfaces of a VM (vSphere 8, "Configuration Maximums").
+const MOST_NICS: usize = 10;
+
+/// The lines of a file; keys in lower case.
+struct Vmx(BTreeMap<String, String>);
+
+/// Reads the VM of a `.vmx` file and looks at its disks. Blocks.
+///
+/// # Errors
+/// [`Error::Unusable`] when it cannot be taken as it is, [`Error::File`].
+pub(super) fn describe(path: &Path) -> Result<Described, Error> {
+    let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+    if std::fs::metadata(path).map_err(failed)?.len() > LONGEST {
+        return Err(unusable(path, "it is too long"));
+    }
+    let text = std::fs::read(path).map_err(failed)?;
+    let vmx = Vmx::read(&String::from_utf8_lossy(&text));
+    vmx.check(path)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut found = vmx.disks();
+    found.sort_by_key(|(disk, _)| (disk.controller.bus, disk.controller.number, disk.unit));
+    let (mut disks, mut wanted) = (Vec::new(), Vec::new());
+    for (index, (disk, file)) in found.into_iter().enumerate() {
+        let image = beside(path, folder, &file)?;
+        let content = Content::of_image(&image, DiskFormat::Vmdk)?;
+        let capacity = capacity(&image)?;
+        let id = DiskId::from_index(index);
+        disks.push(SourceDisk {
+            id: id.clone(),
+            key: i32::try_from(index).unwrap_or(i32::MAX),
+            capacity: ByteSize(capacity),
+            boot_order: u32::try_from(index).unwrap_or(u32::MAX),
+            ..disk
+        });
+        wanted.push(Wanted { id, format: DiskFormat::Vmdk, capacity, content });
+    }
+    if disks.is_empty() {
+        return Err(unusable(path, "it names no disk"));
+    }
+    let vm = vmx.vm(path, disks)?;
+    let nvram = vmx.get("nvram").and_then(|name| beside(path, folder, name).ok());
+    Ok(Described {
+        nvram: nvram.filter(|_| vm.firmware == Firmware::Efi),
+        vm,
+        disks: wanted,
+        method: ExportMethod::Disk,
+        store: None,
+        prefix: String::new(),
+        sums: Sums::None,
+    })
+}
+
+impl Vmx {
+    fn read(text: &str) -> Self {
+        let line = |line: &str| {
+            let (key, value) = line.split_once('=')?;
+            let value = value.trim().trim_matches('"');
+            Some((key.trim().to_ascii_lowercase(), unescape(value)))
+        };
+        Self(text.trim_start_matches('\u{feff}').lines().filter_map(line).collect())
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn is(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    fn number<T: std::str::FromStr>(&self, key: &str) -> Option<T> {
+        self.get(key)?.trim().parse().ok()
+    }
+
+    /// What stands in the way of taking the VM as it is.
+    fn check(&self, path: &Path) -> Result<(), Error> {
+        if self.0.keys().any(|key| key.starts_with("encryption.")) {
+            return Err(unusable(path, "the VM is encrypted: decrypt it in VMware first"));
+        }
+        if self.get("checkpoint.vmstate").is_some() {
+            return Err(unusable(path, "the VM is suspended: resume it and shut it down first"));
+        }
+        let mut lock = path.as_os_str().to_owned();
+        lock.push(".lck");
+        if Path::new(&lock).exists() {
+            let reason = "the VM runs, or is open in VMware: shut it down and close it first";
+            return Err(unusable(path, reason));
+        }
+        Ok(())
+    }
+
+    fn vm(&self, path: &Path, disks: Vec<SourceDisk>) -> Result<SourceVm, Error> {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let memory = self.number("memsize").filter(|mib| *mib > 0);
+        let firmware = match self.get("firmware") {
+            Some(value) if value.eq_ignore_ascii_case("efi") => Firmware::Efi,
+            _ => Firmware::Bios,
+        };
+        let id = guest_id(self.get("guestos").unwrap_or_default());
+        let vcpus = self.number("numvcpus").unwrap_or(1).min(4096);
+        Ok(SourceVm {
+            provider: "local".to_owned(),
+            id: String::new(),
+            name: self.get("displayname").map_or(stem, str::to_owned),
+            instance_uuid: None,
+            inventory_path: None,
+            datacenter: None,
+            power: PowerState::Off,
+            cpu: CpuTopology::new(vcpus, self.number("cpuid.corespersocket").unwrap_or(1)),
+            memory_mib: memory.ok_or_else(|| unusable(path, "it says nothing of memory"))?,
+            firmware,
+            secure_boot: firmware == Firmware::Efi && self.is("uefi.secureboot.enabled"),
+            vtpm: self.is("vtpm.present"),
+            cdroms: self.units().filter(|(prefix, ..)| self.is_cdrom(prefix)).count() as u32,
+            origin: Origin::default(),
+            guest: GuestOs {
+                family: os_family("", &id),
+                full_name: self.get("guestos.detailed.data").map(pretty_name).unwrap_or_default(),
+                id,
+                network: None,
+            },
+            disks,
+            nics: (0..MOST_NICS).filter_map(|index| self.nic(index)).collect(),
+        })
+    }
+
+    /// All devices that a controller has: key prefix, bus, number, unit.
+    fn units(&self) -> impl Iterator<Item = (String, Bus, u32, u32)> {
+        self.0.keys().filter_map(|key| {
+            let prefix = key.strip_suffix(".present").filter(|_| self.is(key))?;
+            let (controller, unit) = prefix.split_once(':')?;
+            let at = controller.find(|c: char| c.is_ascii_digit())?;
+            let bus = match &controller[..at] {
+                "ide" => Bus::Ide,
+                "scsi" => Bus::Scsi,
+                "sata" => Bus::Sata,
+                "nvme" => Bus::Nvme,
+                _ => return None,
+            };
+            let number = controller[at..].parse().ok()?;
+            Some((prefix.to_owned(), bus, number, unit.parse().ok()?))
+        })
+    }
+
+    fn is_cdrom(&self, prefix: &str) -> bool {
+        let kind = self.get(&format!("{prefix}.devicetype")).unwrap_or_default();
+        kind.to_ascii_lowercase().contains("cdrom")
+    }
+
+    /// The disks with the names of their files.
+    fn disks(&self) -> Vec<(SourceDisk, String)> {
+        let disks = self.units().filter(|(prefix, ..)| !self.is_cdrom(prefix));
+        let disks = disks.filter_map(|(prefix, bus, number, unit)| {
+            let file = self.get(&format!("{prefix}.filename"))?.to_owned();
+            let disk = SourceDisk {
+                id: DiskId::from_index(0),
+                key: 0,
+                label: prefix,
+                controller: Controller { bus, model: self.model(bus, number).to_owned(), number },
+                unit,
+                capacity: ByteSize(0),
+                boot_order: 0,
+                backing: Some(file.clone()),
+            };
+            Some((disk, file))
+        });
+        disks.collect()
+    }
+
+    /// The controller in vSphere's words, which the domain is planned by.
+    fn model(&self, bus: Bus, number: u32) -> &'static str {
+        match (bus, self.get(&format!("scsi{number}.virtualdev")).unwrap_or_default()) {
+            (Bus::Scsi, "pvscsi") => "ParaVirtualSCSIController",
+            (Bus::Scsi, "lsisas1068") => "VirtualLsiLogicSASController",
+            (Bus::Scsi, "buslogic") => "VirtualBusLogicController",
+            (Bus::Scsi, _) => "VirtualLsiLogicController",
+            (Bus::Ide, _) => "VirtualIDEController",
+            (Bus::Sata, _) => "VirtualAHCIController",
+            (Bus::Nvme, _) => "VirtualNVMEController",
+            (Bus::Other, _) => "",
+        }
+    }
+
+    fn nic(&self, index: usize) -> Option<SourceNic> {
+        let get = |key: &str| self.get(&format!("ethernet{index}.{key}"));
+        if !self.is(&format!("ethernet{index}.present")) {
+            return None;
+        }
+        let model = match get("virtualdev").map(str::to_ascii_lowercase).as_deref() {
+            Some("vmxnet" | "vmxnet2" | "vmxnet3") => NicModel::Vmxnet,
+            Some("e1000") => NicModel::E1000,
+            Some("e1000e") => NicModel::E1000e,
+            Some("vlance") | None => NicModel::Pcnet,
+            Some(_) => NicModel::Other,
+        };
+        let mac = get("address").or_else(|| get("generatedaddress"));
+        let connected = get("startconnected");
+        Some(SourceNic {
+            id: format!("nic-{index}"),
+            mac: mac.and_then(|text| text.parse().ok()),
+            model,
+            network: get("networkname")
+                .or_else(|| get("connectiontype"))
+                .unwrap_or_default()
+                .to_owned(),
+            connected: connected.is_none_or(|text| !text.eq_ignore_ascii_case("false")),
+        })
+    }
+}
+
+/// vSphere's id for a VMX's: `windows2019srv-64` is `windows2019srv_64Guest`, `ubuntu-64`
+/// `ubuntu64Guest`.
+fn guest_id(name: &str) -> String {
+    match name.strip_suffix("-64") {
+        None if name.is_empty() => String::new(),
+        None => format!("{name}Guest"),
+        Some(name) if name.contains(|c: char| c.is_ascii_digit()) => format!("{name}_64Guest"),
+        Some(name) => format!("{name}64Guest"),
+    }
+}
+
+/// What Tools wrote into the VMX: `… prettyName='Debian GNU/Linux 12' …`.
+fn pretty_name(data: &str) -> String {
+    let after = data.split_once("prettyName='").map(|(_, after)| after);
+    after.and_then(|after| after.split('\'').next()).unwrap_or_default().to_owned()
+}
+
+/// `|22` stands for the character of that number in hexadecimal.
+fn unescape(value: &str) -> String {
+    let mut text = String::new();
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('|') {
+        text.push_str(before);
+        let code = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match code {
+            Some(code) => {
+                text.push(char::from(code));
+                rest = &after[2..];
+            }
+            None => {
+                text.push('|');
+                rest = after;
+            }
+        }
+    }
+    text + rest
+}
+
+/// A file that the VMX names, which must lie beside it.
+fn beside(vmx: &Path, folder: &Path, name: &str) -> Result<PathBuf, Error> {
+    let outside = || unusable(vmx, &format!("its file '{name}' is not in its folder"));
+    if name.contains(['/', '\\', '\0']) || name.starts_with('.') {
+        return Err(outside());
+    }
+    let path = folder.join(name);
+    let found = path.symlink_metadata();
+    let found =
+        found.map_err(|source| Error::File { action: "open", path: path.clone(), source })?;
+    if found.is_file() { Ok(path) } else { Err(outside()) }
+}
+
+fn capacity(path: &Path) -> Result<u64, Error> {
+    let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let found = image::capacity(&file, DiskFormat::Vmdk).map_err(failed)?;
+    found.ok_or_else(|| unusable(path, "it is no VMDK"))
+}
+
+fn unusable(path: &Path, reason: &str) -> Error {
+    Error::Unusable { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_in_any_case_and_values_unescaped() {
+        let vmx = Vmx::read(
+            ".encoding = \"UTF-8\"\r\ndisplayName = \"my |22web|22 \u{1f980}\"\nSCSI0:0.present = \"TRUE\"\n\
+             scsi0:0.fileName = \"a b.vmdk\"\nscsi0.virtualDev = \"pvscsi\"\nnonsense\n\
+             sata0:1.present = \"TRUE\"\nsata0:1.deviceType = \"cdrom-image\"\nsata0:1.fileName = \"x.iso\"\n\
+             ide1:0.present = \"FALSE\"\nide1:0.fileName = \"old.vmdk\"\n",
+        );
+        assert_eq!(vmx.get("displayname"), Some("my \"web\" \u{1f980}"));
+        let disks = vmx.disks();
+        assert_eq!(disks.len(), 1);
+        assert_eq!(disks[0].1, "a b.vmdk");
+        assert_eq!(disks[0].0.controller.model, "ParaVirtualSCSIController");
+    }
+
+    #[test]
+    fn guest_ids_become_those_of_vsphere() {
+        for (vmx, vsphere) in [
+            ("windows2019srv-64", "windows2019srv_64Guest"),
+            ("ubuntu-64", "ubuntu64Guest"),
+            ("debian12-64", "debian12_64Guest"),
+            ("winxppro", "winxpproGuest"),
+            ("", ""),
+        ] {
+            assert_eq!(guest_id(vmx), vsphere);
+        }
+    }
+}

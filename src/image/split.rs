@@ -1,0 +1,273 @@
+//! A VMDK that is made of several files, put together: flat and sparse extents one after another
+//! ("Virtual Disk Format 5.0", VMware 2011, "Hosted Sparse Extents").
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::vmdk::{self, SECTOR};
+use super::{CLUSTER, Error, qcow2};
+
+/// Sectors of a cluster.
+const CLUSTER_SECTORS: u64 = CLUSTER as u64 / SECTOR;
+/// Most entries of a grain table, and most tables of an extent: 64 TiB with grains of 64 KiB.
+const MOST_ENTRIES: u32 = 1 << 16;
+const MOST_TABLES: u64 = 1 << 21;
+
+/// The files of one disk.
+#[derive(Debug)]
+pub struct Split {
+    extents: Vec<Extent>,
+    /// Size of the disk, in bytes.
+    capacity: u64,
+}
+
+#[derive(Debug)]
+struct Extent {
+    /// Where it begins on the disk, and where the next one does, in sectors.
+    begin: u64,
+    end: u64,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Zero,
+    /// A file, and the byte of it that is the extent's first.
+    Flat(File, u64),
+    Sparse(Sparse),
+}
+
+/// A file of grains, none of them compressed.
+#[derive(Debug)]
+struct Sparse {
+    file: File,
+    /// Sectors of a grain.
+    grain: u64,
+    /// Grains of one table.
+    entries: u64,
+    /// Where each table is, in sectors; 0 for none.
+    tables: Vec<u32>,
+    /// The table that was used last.
+    table: Option<(usize, Vec<u32>)>,
+}
+
+impl Split {
+    /// Opens the files that the descriptor at `path` names, all of them beside it.
+    /// [`inspect`](super::inspect) must have found nothing wrong with it.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is not what the descriptor says
+    /// ([`ErrorKind::InvalidData`]).
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let text = std::fs::read(path)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let mut extents = Vec::new();
+        let mut begin = 0_u64;
+        for named in vmdk::extents(&String::from_utf8_lossy(&text)) {
+            let content = Content::open(&named, folder)?;
+            let end = begin.checked_add(named.sectors).ok_or_else(|| invalid("it is too long"))?;
+            extents.push(Extent { begin, end, content });
+            begin = end;
+        }
+        let capacity = begin.checked_mul(SECTOR).ok_or_else(|| invalid("it is too long"))?;
+        Ok(Self { extents, capacity })
+    }
+
+    /// Size of the disk, in bytes.
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Writes the disk as qcow2 into `file`, which is empty; `at` is told how far it is, in bytes
+    /// of the disk, and stops the work by an error.
+    ///
+    /// # Errors
+    /// [`Error::Write`], also for what could not be read; [`Error::TooLarge`].
+    pub fn write(
+        mut self,
+        file: File,
+        mut at: impl FnMut(u64) -> io::Result<()>,
+    ) -> Result<File, Error> {
+        let mut writer = qcow2::Writer::new(file, self.capacity, None)?;
+        let mut buffer = vec![0; CLUSTER];
+        let mut cluster = 0;
+        while let Some(next) = self.next_data(cluster * CLUSTER_SECTORS)? {
+            cluster = next / CLUSTER_SECTORS;
+            self.read(cluster * CLUSTER_SECTORS, &mut buffer)?;
+            if buffer.iter().any(|byte| *byte != 0) {
+                writer.write(cluster, &buffer, false)?;
+            }
+            cluster += 1;
+            at((cluster * CLUSTER as u64).min(self.capacity))?;
+        }
+        Ok(writer.finish()?)
+    }
+
+    /// The first sector from `sector` on that may hold something.
+    fn next_data(&mut self, sector: u64) -> io::Result<Option<u64>> {
+        for extent in self.extents.iter_mut().filter(|extent| extent.end > sector) {
+            let from = sector.max(extent.begin);
+            let within =
+                extent.content.next_data(from - extent.begin, extent.end - extent.begin)?;
+            if let Some(within) = within {
+                return Ok(Some(extent.begin + within));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Fills `buffer` from `sector` on; what is not there is zero.
+    fn read(&mut self, sector: u64, buffer: &mut [u8]) -> io::Result<()> {
+        buffer.fill(0);
+        let until = sector + buffer.len() as u64 / SECTOR;
+        for extent in &mut self.extents {
+            let (from, to) = (sector.max(extent.begin), until.min(extent.end));
+            if from < to {
+                let place = ((from - sector) * SECTOR) as usize..((to - sector) * SECTOR) as usize;
+                extent.content.read(from - extent.begin, &mut buffer[place])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Content {
+    fn open(named: &vmdk::Extent, folder: &Path) -> io::Result<Self> {
+        let open = || File::open(folder.join(&named.file));
+        match named.kind.as_str() {
+            "ZERO" => Ok(Self::Zero),
+            "SPARSE" => Sparse::open(open()?, named.sectors).map(Self::Sparse),
+            "FLAT" | "VMFS" => {
+                let file = open()?;
+                let begin = named.offset.checked_mul(SECTOR);
+                let end =
+                    named.offset.checked_add(named.sectors).and_then(|n| n.checked_mul(SECTOR));
+                match begin.zip(end) {
+                    Some((begin, end)) if file.metadata()?.len() >= end => {
+                        Ok(Self::Flat(file, begin))
+                    }
+                    _ => Err(invalid(&format!("its extent '{}' is cut off", named.file))),
+                }
+            }
+            kind => Err(invalid(&format!("it has an extent of the kind '{kind}'"))),
+        }
+    }
+
+    fn next_data(&mut self, sector: u64, length: u64) -> io::Result<Option<u64>> {
+        match self {
+            Self::Zero => Ok(None),
+            Self::Flat(file, begin) => {
+                let found = next_data(file, *begin + sector * SECTOR)?;
+                let found = found.map(|byte| (byte - *begin) / SECTOR);
+                Ok(found.filter(|sector| *sector < length))
+            }
+            Self::Sparse(sparse) => sparse.next_data(sector, length),
+        }
+    }
+
+    fn read(&mut self, sector: u64, buffer: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Zero => Ok(()),
+            Self::Flat(file, begin) => file.read_exact_at(buffer, *begin + sector * SECTOR),
+            Self::Sparse(sparse) => sparse.read(sector, buffer),
+        }
+    }
+}
+
+impl Sparse {
+    /// Layout: flags at byte 8, capacity 12, grain size 20, entries of a table 44, place of the
+    /// directory 56.
+    fn open(mut file: File, sectors: u64) -> io::Result<Self> {
+        let mut header = [0; SECTOR as usize];
+        file.read_exact(&mut header)?;
+        let long = |at: usize| (0..8).fold(0, |sum, n| sum | u64::from(header[at + n]) << (8 * n));
+        let word = |at: usize| (0..4).fold(0, |sum, n| sum | u32::from(header[at + n]) << (8 * n));
+        let (grain, entries, directory) = (long(20), word(44), long(56));
+        let plausible = header.starts_with(b"KDMV")
+            && word(8) >> 16 == 0
+            && long(12) >= sectors
+            && grain.is_power_of_two()
+            && (8..=1 << 11).contains(&grain)
+            && (1..=MOST_ENTRIES).contains(&entries);
+        let entries = u64::from(entries);
+        let tables = sectors.div_ceil(grain.saturating_mul(entries).max(1));
+        if !plausible || tables > MOST_TABLES {
+            return Err(invalid("the header of a sparse extent makes no sense"));
+        }
+        let tables = words(&file, directory, tables)?;
+        Ok(Self { file, grain, entries, tables, table: None })
+    }
+
+    fn next_data(&mut self, sector: u64, length: u64) -> io::Result<Option<u64>> {
+        let mut grain = sector / self.grain;
+        while grain * self.grain < length {
+            if self.tables[(grain / self.entries) as usize] == 0 {
+                grain = (grain / self.entries + 1) * self.entries;
+            } else if self.place(grain)?.is_none() {
+                grain += 1;
+            } else {
+                return Ok(Some((grain * self.grain).max(sector)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(&mut self, sector: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let (mut sector, mut rest) = (sector, buffer);
+        while !rest.is_empty() {
+            let within = sector % self.grain;
+            let length = ((self.grain - within) * SECTOR).min(rest.len() as u64) as usize;
+            let (now, later) = rest.split_at_mut(length);
+            if let Some(place) = self.place(sector / self.grain)? {
+                self.file.read_exact_at(now, (place + within) * SECTOR)?;
+            }
+            sector += length as u64 / SECTOR;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Where a grain is in the file, in sectors; 0 and 1 stand for grains that are not there.
+    fn place(&mut self, grain: u64) -> io::Result<Option<u64>> {
+        let index = (grain / self.entries) as usize;
+        if self.tables[index] == 0 {
+            return Ok(None);
+        }
+        if self.table.as_ref().is_none_or(|(known, _)| *known != index) {
+            let table = words(&self.file, u64::from(self.tables[index]), self.entries)?;
+            self.table = Some((index, table));
+        }
+        let entry =
+            self.table.as_ref().map_or(0, |(_, table)| table[(grain % self.entries) as usize]);
+        Ok((entry > 1).then_some(u64::from(entry)))
+    }
+}
+
+/// So many little-endian words from a sector on.
+fn words(file: &File, sector: u64, count: u64) -> io::Result<Vec<u32>> {
+    let mut bytes = vec![0; count as usize * 4];
+    let place = sector.checked_mul(SECTOR).ok_or_else(|| invalid("a table lies nowhere"))?;
+    file.read_exact_at(&mut bytes, place)?;
+    let (words, _) = bytes.as_chunks::<4>();
+    Ok(words.iter().map(|word| u32::from_le_bytes(*word)).collect())
+}
+
+/// The first byte from `offset` on that is not in a hole. File systems without holes have data
+/// everywhere.
+fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    use nix::errno::Errno;
+    use nix::unistd::{Whence, lseek};
+    let from = i64::try_from(offset).map_err(io::Error::other)?;
+    match lseek(file, from, Whence::SeekData) {
+        Ok(found) => Ok(u64::try_from(found).ok()),
+        Err(Errno::ENXIO) => Ok(None),
+        Err(Errno::EINVAL) => Ok((offset < file.metadata()?.len()).then_some(offset)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn invalid(reason: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, reason)
+}

@@ -1,0 +1,195 @@
+//! Where VMs come from: a vCenter, an ESXi host, or files.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use super::{Environment, Error, VsphereArgs};
+use crate::exporter::{Choice, FileSettings};
+use crate::model::{DiskFormat, Firmware};
+use crate::pipeline::SourceSettings;
+
+/// Flags that say where VMs come from.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Source")]
+pub struct SourceArgs {
+    /// An OVA, OVF or VMX, a folder with one, a disk image (several for
+    /// several disks), or the URL of a vCenter or ESXi host
+    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    pub source: Vec<String>,
+    /// Format of the disk images, where their names do not tell
+    #[arg(long, value_name = "FORMAT")]
+    pub source_format: Option<FormatArg>,
+    /// Take a package whose files are not what its own sums say
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub ignore_checksums: bool,
+    /// vSphere flags.
+    #[command(flatten)]
+    pub vsphere: VsphereArgs,
+}
+
+/// Flags that say what files do not.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Source (files)")]
+pub struct DescribedArgs {
+    /// Name of the VM [default: its own, or that of the image]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Number of CPUs [default: its own, or 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub cpu: Option<u32>,
+    /// Memory: 2048 (MiB), 512M, 4G [default: its own, or 2G]
+    #[arg(long, value_name = "SIZE", value_parser = mebibytes)]
+    pub memory: Option<u64>,
+    /// Firmware [default: its own, or bios]
+    #[arg(long, value_name = "KIND")]
+    pub firmware: Option<FirmwareArg>,
+}
+
+/// An image format that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// VMware's.
+    Vmdk,
+    /// QEMU's.
+    Qcow2,
+    /// The bytes of the disk.
+    Raw,
+    /// Virtual PC's.
+    Vhd,
+    /// Hyper-V's.
+    Vhdx,
+    /// VirtualBox's.
+    Vdi,
+}
+
+impl From<FormatArg> for DiskFormat {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Vmdk => Self::Vmdk,
+            FormatArg::Qcow2 => Self::Qcow2,
+            FormatArg::Raw => Self::Raw,
+            FormatArg::Vhd => Self::Vhd,
+            FormatArg::Vhdx => Self::Vhdx,
+            FormatArg::Vdi => Self::Vdi,
+        }
+    }
+}
+
+/// A firmware that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FirmwareArg {
+    /// PC BIOS.
+    Bios,
+    /// UEFI.
+    Efi,
+}
+
+impl SourceArgs {
+    /// The source; `vm` says which part of a package is meant.
+    ///
+    /// # Errors
+    /// [`Error`] when something is missing, cannot be used, or does not fit.
+    pub fn resolve(
+        &self,
+        environment: &Environment,
+        vm: Option<&str>,
+        described: &DescribedArgs,
+    ) -> Result<SourceSettings, Error> {
+        let is_url = |text: &String| text.starts_with("https://") || text.starts_with("http://");
+        match self.source.as_slice() {
+            [] => self.vsphere(environment, &self.vsphere, described),
+            [url] if is_url(url) => {
+                let vsphere = VsphereArgs { url: Some(url.clone()), ..self.vsphere.clone() };
+                self.vsphere(environment, &vsphere, described)
+            }
+            paths => Ok(SourceSettings::Files(FileSettings {
+                paths: paths.iter().map(|path| path_of(path)).collect::<Result<_, _>>()?,
+                choice: Choice {
+                    vm: vm.map(str::to_owned),
+                    format: self.source_format.map(DiskFormat::from),
+                    ignore_checksums: self.ignore_checksums,
+                    name: described.name.clone(),
+                    cpu: described.cpu,
+                    memory_mib: described.memory,
+                    firmware: described.firmware.map(|firmware| match firmware {
+                        FirmwareArg::Bios => Firmware::Bios,
+                        FirmwareArg::Efi => Firmware::Efi,
+                    }),
+                },
+            })),
+        }
+    }
+
+    fn vsphere(
+        &self,
+        environment: &Environment,
+        vsphere: &VsphereArgs,
+        described: &DescribedArgs,
+    ) -> Result<SourceSettings, Error> {
+        let given = [
+            ("--name", described.name.is_some()),
+            ("--cpu", described.cpu.is_some()),
+            ("--memory", described.memory.is_some()),
+            ("--firmware", described.firmware.is_some()),
+            ("--source-format", self.source_format.is_some()),
+            ("--ignore-checksums", self.ignore_checksums),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(Error::Invalid(format!(
+                "{flag} is for files: a VM of vSphere is exported as it is"
+            ))),
+            None => Ok(SourceSettings::VSphere(vsphere.resolve(environment)?)),
+        }
+    }
+}
+
+/// A path, or a `file:` URL.
+fn path_of(text: &str) -> Result<PathBuf, Error> {
+    let wrong = |reason: &str| Error::Invalid(format!("--source {text}: {reason}"));
+    match text.split_once("://") {
+        None => Ok(PathBuf::from(text)),
+        Some(("file", _)) => url::Url::parse(text)
+            .ok()
+            .and_then(|url| url.to_file_path().ok())
+            .ok_or_else(|| wrong("it names no file of this machine")),
+        Some((scheme, _)) => Err(wrong(&format!("there is no source of the kind '{scheme}'"))),
+    }
+}
+
+/// An amount of memory in MiB.
+fn mebibytes(text: &str) -> Result<u64, String> {
+    let wrong = || "write it as 2048 (MiB), 512M or 4G".to_owned();
+    let upper = text.trim().to_ascii_uppercase();
+    let (digits, factor) = match upper.strip_suffix('G') {
+        Some(digits) => (digits, 1024),
+        None => (upper.strip_suffix('M').unwrap_or(&upper), 1),
+    };
+    let mib = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    mib.filter(|mib| (1..=1 << 30).contains(mib)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_as_people_write_it() {
+        for (text, mib) in [("2048", 2048), ("512M", 512), ("4g", 4096)] {
+            assert_eq!(mebibytes(text), Ok(mib));
+        }
+        for text in ["", "0", "-1", "1.5G", "4T", "99999999999G"] {
+            assert!(mebibytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_a_path_or_a_url() {
+        let path = |text: &str| path_of(text).map_err(|error| error.to_string());
+        assert_eq!(path("a b.ova"), Ok(PathBuf::from("a b.ova")));
+        assert_eq!(path("file:///tmp/a%20b.ova"), Ok(PathBuf::from("/tmp/a b.ova")));
+        let error = path("ftp://host/a.ova").expect_err("refused");
+        assert!(error.contains("no source of the kind 'ftp'"), "{error}");
+    }
+}

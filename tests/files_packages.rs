@@ -1,0 +1,292 @@
+//! VMs that come as OVA or OVF, in every form that others give them.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+
+use serde_json::json;
+use sha2::Digest;
+use support::files::{Desk, Form, Ovf, Packed, hex, item, pack, packed};
+use support::job::on_small_disk;
+
+/// Size of the disks here, in MiB.
+const MIB: u64 = 6;
+
+/// A package of one disk, and the bytes of its image.
+fn package(desk: &Desk) -> (Ovf, Vec<u8>) {
+    let raw = desk.raw("disk.raw", MIB);
+    let vmdk = desk.image(&raw, "disk.vmdk", "vmdk", &["subformat=streamOptimized"]);
+    (Ovf::one("disk1.vmdk", MIB), fs::read(vmdk).expect("readable"))
+}
+
+#[test]
+fn every_form_of_package_gives_the_same_vm_and_disk() {
+    for form in Form::ALL {
+        let desk = Desk::new();
+        let (ovf, vmdk) = package(&desk);
+        let text = ovf.text();
+        let sums = format!(
+            "SHA256(vm.ovf)= {}\r\nSHA1 (disk1.vmdk) = {}\r\n",
+            hex(&sha2::Sha256::digest(&text)).to_uppercase(),
+            hex(&sha1::Sha1::digest(&vmdk))
+        );
+        let files = [packed("vm.ovf", text), packed("disk1.vmdk", vmdk), packed("vm.mf", sums)];
+        let source = pack(&desk, form, &files);
+        let ended = desk.export(source.to_str().expect("UTF-8"), &[]);
+        assert_eq!(ended.code, Some(0), "{form:?}: {}", ended.stderr);
+        desk.assert_disk(0, &desk.path("disk.raw"));
+        let manifest = desk.manifest();
+        assert_eq!(manifest["source"]["provider"], "local");
+        assert_eq!(manifest["source"]["vm_name"], "web <01>");
+        let method = if form == Form::Folder { "ovf" } else { "ova" };
+        assert_eq!(manifest["source"]["export_method"], method);
+        let vm = &manifest["metadata"]["hyperexport"]["source_vm"];
+        assert_eq!(vm["cpu"], json!({"vcpus": 4, "cores_per_socket": 2}));
+        assert_eq!(vm["memory_mib"], 1536);
+        assert_eq!(vm["guest"]["family"], "linux");
+        assert_eq!(vm["disks"][0]["controller"]["model"], "ParaVirtualSCSIController");
+        assert_eq!(vm["nics"][0]["mac"], "00:50:56:aa:bb:07");
+        assert_eq!(vm["nics"][0]["model"], "vmxnet");
+        assert_eq!(vm["nics"][0]["network"], "VM Network");
+    }
+}
+
+#[test]
+fn what_lies_whole_in_its_folder_stays_there() {
+    let desk = Desk::new();
+    let (ovf, vmdk) = package(&desk);
+    pack(&desk, Form::Folder, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
+    let before =
+        fs::metadata(desk.path("vm/disk1.vmdk")).expect("there").modified().expect("known");
+    assert_eq!(desk.export("vm/vm.ovf", &[]).code, Some(0));
+    let path = desk.manifest()["disks"][0]["local_path"].as_str().expect("a path").to_owned();
+    assert!(path.ends_with("/vm/disk1.vmdk"), "{path}");
+    assert_eq!(desk.files("out"), ["manifest.json", "result.json"]);
+    let after = fs::metadata(desk.path("vm/disk1.vmdk")).expect("there").modified().expect("known");
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_wrong_sum_is_refused_and_named_unless_told() {
+    for form in Form::ALL {
+        let desk = Desk::new();
+        let (ovf, vmdk) = package(&desk);
+        let sums = format!("SHA512(disk1.vmdk)= {}\n", "0".repeat(128));
+        let files =
+            [packed("vm.ovf", ovf.text()), packed("vm.mf", sums), packed("disk1.vmdk", vmdk)];
+        let source = pack(&desk, form, &files);
+        let source = source.to_str().expect("UTF-8");
+        let ended = desk.export(source, &[]);
+        assert_eq!(ended.code, Some(1), "{form:?}");
+        ended.said("check 'disk1.vmdk'");
+        ended.said("its SHA512 sum is ");
+        ended.said("--ignore-checksums");
+        assert_eq!(desk.files("out"), [""; 0], "{form:?}");
+        let ended = desk.export(source, &["--ignore-checksums"]);
+        assert_eq!(ended.code, Some(0), "{form:?}: {}", ended.stderr);
+        desk.assert_disk(0, &desk.path("disk.raw"));
+    }
+}
+
+#[test]
+fn a_wrong_sum_of_the_descriptor_is_refused_before_anything_is_made() {
+    let desk = Desk::new();
+    let (ovf, vmdk) = package(&desk);
+    let sums = format!("SHA1(vm.ovf)= {}\n", "0".repeat(40));
+    let files = [packed("vm.ovf", ovf.text()), packed("vm.mf", sums), packed("disk1.vmdk", vmdk)];
+    pack(&desk, Form::Tar, &files);
+    let ended = desk.export("vm.ova", &[]);
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    ended.said("check 'vm.ovf'");
+}
+
+/// The bytes, gzip-compressed.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    out.write_all(bytes).expect("written");
+    out.finish().expect("written")
+}
+
+#[test]
+fn disks_come_compressed_in_chunks_and_in_folders() {
+    for form in Form::ALL {
+        let desk = Desk::new();
+        let (mut ovf, vmdk) = package(&desk);
+        let zipped = gzip(&vmdk);
+        let chunk = 1 << 20;
+        let parts = zipped.chunks(chunk);
+        ovf.files = format!(
+            "<File ovf:id='file1' ovf:href='disks/disk%201.vmdk' ovf:compression='gzip' \
+             ovf:size='{}' ovf:chunkSize='{chunk}'/>",
+            zipped.len()
+        );
+        let mut files = vec![packed("vm/vm.ovf", ovf.text())];
+        let name = |n| format!("vm/disks/disk 1.vmdk.{n:09}");
+        files.extend(parts.enumerate().map(|(n, part)| packed(&name(n), part)));
+        let source = pack(&desk, form, &files);
+        let source = if form == Form::Folder { source.join("vm") } else { source };
+        let ended = desk.export(source.to_str().expect("UTF-8"), &[]);
+        assert_eq!(ended.code, Some(0), "{form:?}: {}", ended.stderr);
+        desk.assert_disk(0, &desk.path("disk.raw"));
+    }
+}
+
+#[test]
+fn several_disks_keep_their_order_and_an_empty_one_is_made() {
+    let desk = Desk::new();
+    let (mut ovf, vmdk) = package(&desk);
+    let second = desk.raw("second.raw", 3);
+    let vhd = desk.image(&second, "second.vhd", "vpc", &["subformat=dynamic,force_size=on"]);
+    ovf.files += "<File ovf:id='file2' ovf:href='second.vhd'/>";
+    ovf.disks += "<Disk ovf:diskId='d2' ovf:fileRef='file2' ovf:capacity='3145728'/>\
+                  <Disk ovf:diskId='d3' ovf:capacity='1' ovf:capacityAllocationUnits='GigaBytes'/>";
+    let at = |unit: u32, disk: &str| {
+        item(
+            17,
+            &format!(
+                "<rasd:Parent>3</rasd:Parent><rasd:AddressOnParent>{unit}</rasd:AddressOnParent>\
+             <rasd:HostResource>/disk/{disk}</rasd:HostResource>"
+            ),
+        )
+    };
+    // Written in another order than that of the controller.
+    ovf.items = [at(2, "d3"), at(1, "d2"), ovf.items].concat();
+    let files = [
+        packed("vm.ovf", ovf.text()),
+        packed("second.vhd", fs::read(vhd).expect("readable")),
+        packed("disk1.vmdk", vmdk),
+    ];
+    pack(&desk, Form::TarGz, &files);
+    let ended = desk.export("vm.ova", &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    desk.assert_disk(0, &desk.path("disk.raw"));
+    desk.assert_disk(1, &second);
+    let empty = desk.path("empty.raw");
+    fs::File::create(&empty).and_then(|file| file.set_len(1 << 30)).expect("made");
+    desk.assert_disk(2, &empty);
+    assert_eq!(
+        desk.files("out"),
+        ["disk-0.vmdk", "disk-1.vhd", "disk-2.qcow2", "manifest.json", "result.json"]
+    );
+}
+
+#[test]
+fn packages_of_virtualbox_and_citrix_are_understood() {
+    let desk = Desk::new();
+    let (mut ovf, vmdk) = package(&desk);
+    // Citrix: the file itself as the resource, no capacity; VirtualBox: firmware, MAC, system.
+    ovf.disks.clear();
+    ovf.items = [
+        item(
+            20,
+            "<rasd:InstanceID>7</rasd:InstanceID><rasd:Address>1</rasd:Address>\
+              <rasd:ResourceSubType>AHCI</rasd:ResourceSubType>",
+        ),
+        item(
+            17,
+            "<rasd:Parent>7</rasd:Parent><rasd:AddressOnParent>0</rasd:AddressOnParent>\
+              <rasd:HostResource>ovf:/file/file1</rasd:HostResource>",
+        ),
+        item(
+            10,
+            "<rasd:Address>080027AABBCC</rasd:Address>\
+              <rasd:ResourceSubType>E1000</rasd:ResourceSubType>",
+        ),
+    ]
+    .concat();
+    ovf.more = "<vbox:Machine><Hardware><Firmware type='EFI'/></Hardware></vbox:Machine>".into();
+    pack(&desk, Form::Tar, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
+    let ended = desk.export("vm.ova", &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    desk.assert_disk(0, &desk.path("disk.raw"));
+    let exact = &desk.manifest()["metadata"]["hyperexport"];
+    assert_eq!(exact["capacities"]["disk-0"], MIB << 20);
+    assert_eq!(exact["source_vm"]["firmware"], "efi");
+    assert_eq!(exact["source_vm"]["disks"][0]["controller"]["bus"], "sata");
+    assert_eq!(exact["source_vm"]["nics"][1]["mac"], "08:00:27:aa:bb:cc");
+    assert_eq!(exact["source_vm"]["nics"][1]["model"], "e1000");
+}
+
+#[test]
+fn a_package_of_several_vms_asks_which_one() {
+    let desk = Desk::new();
+    let (ovf, vmdk) = package(&desk);
+    let text = ovf.text();
+    let (head, rest) = text.split_once("<VirtualSystem ").expect("a system");
+    let (system, _) = rest.split_once("</VirtualSystem>").expect("a system");
+    let second = system.replace("web01", "db01").replace("web &lt;01&gt;", "db");
+    let text = format!(
+        "{head}<VirtualSystemCollection ovf:id='app'><Info/><VirtualSystem {system}\
+         </VirtualSystem><VirtualSystem {second}</VirtualSystem></VirtualSystemCollection></Envelope>"
+    );
+    pack(&desk, Form::Tar, &[packed("vm.ovf", text), packed("disk1.vmdk", vmdk)]);
+    let ended = desk.export("vm.ova", &[]);
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    ended.said("it holds several VMs: web <01>, db");
+    ended.said("--vm NAME");
+    let listed = desk.run(&["list", "--source", "vm.ova", "--json"]);
+    let names: Vec<_> =
+        listed.json.as_array().expect("a list").iter().map(|vm| &vm["name"]).collect();
+    assert_eq!(names, ["web <01>", "db"]);
+    let ended = desk.export("vm.ova", &["--vm", "db"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(desk.manifest()["source"]["vm_name"], "db");
+    let info = desk.run(&["info", "db", "--source", "vm.ova", "--json"]);
+    assert_eq!(info.json["vm"]["name"], "db");
+}
+
+#[test]
+fn a_second_run_is_refused_and_one_that_was_killed_is_done_again() {
+    let desk = Desk::new();
+    let (ovf, vmdk) = package(&desk);
+    pack(&desk, Form::Tar, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
+    // What a killed run leaves: its marker, and a file without a name.
+    fs::create_dir(desk.path("out")).expect("made");
+    let marker = json!({"makes": ["disk-0.vmdk", "manifest.json"]});
+    fs::write(desk.path("out/.hyperexport-run"), format!("{marker}\n")).expect("written");
+    fs::write(desk.path("out/disk-0.vmdk.part"), "half").expect("written");
+    let ended = desk.export("vm.ova", &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    desk.assert_disk(0, &desk.path("disk.raw"));
+    let ended = desk.export("vm.ova", &[]);
+    assert_eq!(ended.code, Some(4));
+    ended.said("holds a finished export");
+    desk.assert_disk(0, &desk.path("disk.raw"));
+}
+
+#[test]
+fn a_full_disk_ends_an_export_cleanly() {
+    let desk = Desk::new();
+    let (ovf, vmdk) = package(&desk);
+    pack(&desk, Form::Tar, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
+    fs::create_dir(desk.path("small")).expect("made");
+    let args = ["--source", "vm.ova", "--output", "small", "--manifest", "--json"];
+    let Some(ended) = on_small_disk(&desk.command(&args), &desk.path("small"), 1024) else {
+        return;
+    };
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    ended.said("No space left on device");
+    ended.said("free some space, or choose another --output");
+    assert!(ended.stderr.ends_with("left:\n"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_package_that_is_cut_off_or_lacks_a_disk_is_refused() {
+    for form in [Form::Tar, Form::TarGz, Form::TarXz, Form::Zip] {
+        let desk = Desk::new();
+        let (ovf, vmdk) = package(&desk);
+        let path = pack(&desk, form, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
+        let whole = fs::read(&path).expect("readable");
+        fs::write(&path, &whole[..whole.len() - whole.len() / 4]).expect("written");
+        let ended = desk.export("vm.ova", &[]);
+        assert_ne!(ended.code, Some(0), "{form:?}");
+        assert_eq!(desk.files("out"), [""; 0], "{form:?}");
+        let missing: [Packed; 1] = [packed("vm.ovf", ovf.text())];
+        pack(&desk, form, &missing);
+        let ended = desk.export("vm.ova", &[]);
+        assert_eq!(ended.code, Some(1), "{form:?}");
+        ended.said("'disk1.vmdk', which its OVF names, is not in it");
+        assert_eq!(desk.files("out"), [""; 0], "{form:?}");
+    }
+}

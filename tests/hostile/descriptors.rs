@@ -1,0 +1,190 @@
+//! OVF and VMX descriptors.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::Case;
+use crate::support::files::{Desk, Form, Ovf, pack, packed};
+
+pub const CASES: &[Case] = &[
+    Case {
+        name: "a file above",
+        make: |desk| href(desk, "../canary"),
+        said: "is not in its folder",
+    },
+    Case {
+        name: "a file above, encoded",
+        make: |desk| href(desk, "%2e%2e/canary"),
+        said: "is not in its folder",
+    },
+    Case {
+        name: "a file of the host",
+        make: |desk| href(desk, "/etc/passwd"),
+        said: "is not in its folder",
+    },
+    Case {
+        name: "a file of the net",
+        make: |desk| href(desk, "http://host/disk1.vmdk"),
+        said: "is not in its folder",
+    },
+    Case { name: "a file of no name", make: |desk| href(desk, ""), said: "is not in its folder" },
+    Case { name: "a link in its folder", make: link, said: "is not in its folder" },
+    Case { name: "a device in its folder", make: device, said: "is not in its folder" },
+    Case {
+        name: "a member above",
+        make: |desk| member(desk, "../disk1.vmdk"),
+        said: "is not in it",
+    },
+    Case {
+        name: "a name with a NUL",
+        make: |desk| member(desk, "disk%00.vmdk"),
+        said: "is not in it",
+    },
+    Case { name: "entities without end", make: laughs, said: "it is no OVF" },
+    Case { name: "an entity of the host", make: entity, said: "it is no OVF" },
+    Case { name: "elements without end", make: deep, said: "nested deeper than 64 levels" },
+    Case { name: "systems in systems", make: collections, said: "nested deeper than 64 levels" },
+    Case { name: "no XML", make: |desk| text(desk, "<Envelope"), said: "it is no" },
+    Case { name: "nothing", make: |desk| text(desk, ""), said: "it is no OVF" },
+    Case { name: "no VM", make: |desk| text(desk, "<Envelope/>"), said: "it describes no VM" },
+    Case {
+        name: "bytes that are no text",
+        make: |desk| bytes(desk, &[0xff, 0xfe, 0, b'<']),
+        said: "it is no",
+    },
+    Case {
+        name: "a capacity beyond all",
+        make: |desk| replaced(desk, "capacity='4'", "capacity='99999999999999999'"),
+        said: "makes no sense",
+    },
+    Case {
+        name: "CPUs beyond all",
+        make: |desk| {
+            replaced(desk, "<rasd:VirtualQuantity>4<", "<rasd:VirtualQuantity>4000000000<")
+        },
+        said: "number of CPUs makes no sense",
+    },
+    Case {
+        name: "no memory",
+        make: |desk| replaced(desk, ">1536<", ">0<"),
+        said: "amount of memory makes no sense",
+    },
+    Case {
+        name: "a difference",
+        make: |desk| replaced(desk, "ovf:diskId='d1'", "ovf:diskId='d1' ovf:parentRef='d0'"),
+        said: "difference to another",
+    },
+    Case {
+        name: "a disk that is nowhere",
+        make: |desk| replaced(desk, "/disk/d1", "/disk/d9"),
+        said: "is nowhere",
+    },
+    Case {
+        name: "a packing that nobody knows",
+        make: |desk| replaced(desk, "ovf:id='file1'", "ovf:id='file1' ovf:compression='zoo'"),
+        said: "compressed as 'zoo'",
+    },
+    Case {
+        name: "chunks beyond number",
+        make: |desk| {
+            replaced(
+                desk,
+                "ovf:id='file1'",
+                "ovf:id='file1' ovf:size='9999999999' ovf:chunkSize='1'",
+            )
+        },
+        said: "cannot be counted",
+    },
+    Case { name: "a VMX that is no text", make: vmx_bytes, said: "it names no disk" },
+    Case {
+        name: "a VMX with a disk of the host",
+        make: |desk| vmx(desk, "/etc/passwd"),
+        said: "is not in its folder",
+    },
+    Case {
+        name: "a VMX with a disk above",
+        make: |desk| vmx(desk, "..|2fcanary"),
+        said: "is not in its folder",
+    },
+    Case { name: "a VMX that is too long", make: vmx_long, said: "it is too long" },
+];
+
+/// A folder with this descriptor and no disk.
+fn bytes(desk: &Desk, text: &[u8]) -> PathBuf {
+    pack(desk, Form::Folder, &[packed("vm.ovf", text)])
+}
+
+fn text(desk: &Desk, text: &str) -> PathBuf {
+    bytes(desk, text.as_bytes())
+}
+
+fn href(desk: &Desk, href: &str) -> PathBuf {
+    text(desk, &Ovf::one(href, 4).text())
+}
+
+fn replaced(desk: &Desk, what: &str, with: &str) -> PathBuf {
+    let ovf = Ovf::one("disk1.vmdk", 4).text();
+    assert!(ovf.contains(what), "{what}");
+    text(desk, &ovf.replace(what, with))
+}
+
+fn link(desk: &Desk) -> PathBuf {
+    let folder = href(desk, "disk1.vmdk");
+    std::os::unix::fs::symlink("/etc/passwd", folder.join("disk1.vmdk")).expect("linked");
+    folder
+}
+
+fn device(desk: &Desk) -> PathBuf {
+    let folder = href(desk, "disk1.vmdk");
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+    nix::unistd::mkfifo(&folder.join("disk1.vmdk"), mode).expect("made");
+    folder
+}
+
+/// An archive that holds a member of that very name: it is looked up, never written.
+fn member(desk: &Desk, href: &str) -> PathBuf {
+    let files = [packed("vm.ovf", Ovf::one(href, 4).text()), packed("disk1.vmdk", "KDMV")];
+    pack(desk, Form::Tar, &files)
+}
+
+fn laughs(desk: &Desk) -> PathBuf {
+    let mut entities = "<!ENTITY e0 'ha'>".to_owned();
+    for n in 1..30 {
+        entities += &format!("<!ENTITY e{n} '{}'>", format!("&e{};", n - 1).repeat(10));
+    }
+    let ovf = Ovf::one("disk1.vmdk", 4).text().replace("web &lt;01&gt;", "&e29;");
+    let (head, body) = ovf.split_once('\n').expect("two lines");
+    text(desk, &format!("{head}\n<!DOCTYPE Envelope [{entities}]>{body}"))
+}
+
+fn entity(desk: &Desk) -> PathBuf {
+    let ovf = Ovf::one("disk1.vmdk", 4).text().replace("web &lt;01&gt;", "&host;");
+    let (head, body) = ovf.split_once('\n').expect("two lines");
+    let entity = "<!DOCTYPE Envelope [<!ENTITY host SYSTEM 'file:///etc/passwd'>]>";
+    text(desk, &format!("{head}\n{entity}{body}"))
+}
+
+fn deep(desk: &Desk) -> PathBuf {
+    text(desk, &("<Envelope>".to_owned() + &"<a>".repeat(1_000_000)))
+}
+
+fn collections(desk: &Desk) -> PathBuf {
+    text(desk, &("<Envelope>".to_owned() + &"<VirtualSystemCollection>".repeat(100_000)))
+}
+
+fn vmx(desk: &Desk, disk: &str) -> PathBuf {
+    let lines =
+        format!("memsize = \"64\"\nscsi0:0.present = \"TRUE\"\nscsi0:0.fileName = \"{disk}\"\n");
+    fs::write(desk.path("vm.vmx"), lines).expect("written");
+    desk.path("vm.vmx")
+}
+
+fn vmx_bytes(desk: &Desk) -> PathBuf {
+    fs::write(desk.path("vm.vmx"), [0xff; 4096]).expect("written");
+    desk.path("vm.vmx")
+}
+
+fn vmx_long(desk: &Desk) -> PathBuf {
+    fs::write(desk.path("vm.vmx"), "a = \"b\"\n".repeat(1 << 18)).expect("written");
+    desk.path("vm.vmx")
+}

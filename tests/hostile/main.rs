@@ -1,0 +1,88 @@
+//! Inputs that mean harm, each with what makes it: the program says what is wrong with them, opens
+//! nothing outside of what it was given, and leaves nothing behind.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod archives;
+mod descriptors;
+mod images;
+mod names;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use support::files::Desk;
+use support::job::Ended;
+
+/// Memory that a run may use, in KiB of addresses: what a bomb would need is a multiple.
+const MEMORY_KIB: u32 = 3_000_000;
+
+/// A hostile input.
+struct Case {
+    /// What it is about.
+    name: &'static str,
+    /// Makes it; returns what to name as the source.
+    make: fn(&Desk) -> PathBuf,
+    /// What is said about it.
+    said: &'static str,
+}
+
+impl Case {
+    /// Runs an export of it, and asserts that it ends as it should.
+    fn check(&self) {
+        let desk = Desk::new();
+        let source = (self.make)(&desk);
+        std::fs::write(desk.path("canary"), "mine").expect("written");
+        let before = tree(&desk);
+        let source = source.to_str().expect("UTF-8");
+        let inner =
+            desk.command(&["--source", source, "--output", "out", "--manifest", "--memory", "1G"]);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -v {MEMORY_KIB}; exec \"$@\""), "-"]);
+        command.arg(inner.get_program()).args(inner.get_args()).current_dir(desk.dir.path());
+        let ended = Ended::from(command.output().expect("it runs"));
+        assert!(
+            matches!(ended.code, Some(1 | 4)),
+            "{}: {:?} {}",
+            self.name,
+            ended.code,
+            ended.stderr
+        );
+        assert!(ended.stderr.contains(self.said), "{}: {}", self.name, ended.stderr);
+        assert_eq!(tree(&desk), before, "{}", self.name);
+    }
+}
+
+/// All files of the desk, the empty output folder left out.
+fn tree(desk: &Desk) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![desk.dir.path().to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() && !path.is_symlink() {
+                open.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn archives_are_not_trusted() {
+    archives::CASES.iter().for_each(Case::check);
+}
+
+#[test]
+fn descriptors_are_not_trusted() {
+    descriptors::CASES.iter().for_each(Case::check);
+}
+
+#[test]
+fn images_are_not_trusted() {
+    images::CASES.iter().for_each(Case::check);
+}
