@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::settings::{
-    DescribedArgs, ExaminedArgs, FilterArgs, LibvirtArgs, PipelineArgs, RunningArgs, SourceArgs,
-    StageArgs, TransferArgs,
+    DescribedArgs, ExaminedArgs, FilterArgs, LibvirtArgs, PackageArg, PipelineArgs, RunningArgs,
+    SourceArgs, StageArgs, TransferArgs,
 };
 
 const EXAMPLE: &str = "\
@@ -64,6 +64,10 @@ pub struct ExportArgs {
     /// [default: ./export-<vm>]
     #[arg(long, value_name = "DIR", help_heading = "Export")]
     pub output: Option<PathBuf>,
+    /// What is written: the disks, also an OVF descriptor, or one OVA
+    /// [default: disks]
+    #[arg(long, value_name = "FORMAT", help_heading = "Export")]
+    pub format: Option<PackageArg>,
     /// Write the Artifact Manifest v1.0 (--pipeline does so in any case)
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true, help_heading = "Export")]

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::ExportArgs;
 use super::{Exit, block_on, open, tell_report};
-use crate::exporter::BandwidthLimit;
+use crate::exporter::{BandwidthLimit, PackageFormat};
 use crate::model::ByteSize;
 use crate::pipeline::{self, Job, SourceSettings};
 use crate::progress::Progress;
@@ -59,6 +59,14 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
                 .to_owned(),
         ));
     }
+    let format = args.format.map(PackageFormat::from).unwrap_or_default();
+    if format == PackageFormat::Ova && (args.manifest || args.pipeline.pipeline) {
+        return Err(Error::Invalid(
+            "--format ova cannot go with --manifest or --pipeline: its disks are in one file; \
+             --format ovf leaves them beside the descriptor"
+                .to_owned(),
+        ));
+    }
     let running = &args.running;
     if running.power_off && running.snapshot {
         return Err(Error::Invalid(
@@ -85,6 +93,7 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
         source,
         vm,
         output: args.output.clone(),
+        format,
         manifest: args.manifest,
         power_off: running.power_off,
         shutdown_timeout: running.shutdown_timeout,

@@ -12,6 +12,8 @@ pub enum Stage {
     Preflight,
     /// Disks leave the source.
     Export,
+    /// The disks are made an OVF package.
+    Package,
     /// `manifest.json` is written.
     Manifest,
     /// Disks are fixed and converted for KVM.
@@ -28,6 +30,7 @@ impl Stage {
         match self {
             Self::Preflight => "preflight",
             Self::Export => "export",
+            Self::Package => "package",
             Self::Manifest => "manifest",
             Self::Pipeline => "pipeline",
             Self::Libvirt => "libvirt",

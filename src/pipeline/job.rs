@@ -16,6 +16,8 @@ pub struct Job {
     pub vm: String,
     /// The output directory; `./export-<vm>` when none is named.
     pub output: Option<PathBuf>,
+    /// What the export leaves behind. An OVA has no loose disks for what follows.
+    pub format: exporter::PackageFormat,
     /// Whether the manifest is written even without a conversion.
     pub manifest: bool,
     /// Whether a running VM may be shut down.

@@ -18,6 +18,7 @@ mod earlier;
 mod job;
 mod journal;
 mod later;
+mod package;
 mod plan;
 mod preflight;
 mod report;

@@ -110,6 +110,9 @@ fn export(job: &Job, ready: &Ready) -> Vec<String> {
             None => format!("take {} ({}) from where it lies", disk.id, disk.capacity),
         });
     }
+    for name in job.format.makes(&vm.name) {
+        lines.push(format!("write {}", ready.output.join(name).display()));
+    }
     if job.writes_manifest() {
         lines.push(format!("write {}", ready.output.join(manifest::FILE_NAME).display()));
     }

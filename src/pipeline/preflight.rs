@@ -14,7 +14,7 @@ use super::report;
 use super::source::Source;
 use super::stages::Stopped;
 use super::{DOMAIN_XML, later, target};
-use crate::exporter;
+use crate::exporter::{self, PackageFormat};
 use crate::model::{ByteSize, SourceDisk, SourceVm, Stage, Warning, chain};
 use crate::{convert, manifest};
 
@@ -62,6 +62,7 @@ pub async fn check(
     let output = absolute(&job.output_for(&vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
+    packable(job, &vm, &exports)?;
     let makes = files(job, &vm, &exports);
     let earlier = earlier::look(&output, &vm, &makes)?;
     let mut warnings: Vec<_> = space(&output, &vm, &exports).into_iter().collect();
@@ -86,9 +87,26 @@ fn interrupted() -> Stopped {
     Stopped::because(Stage::Preflight, "interrupted", "run it again")
 }
 
+/// Whether the export can become the package that is asked for: that takes VMDKs.
+fn packable(job: &Job, vm: &SourceVm, exports: &[String]) -> Result<(), Stopped> {
+    let is_vmdk = |disk: &SourceDisk| exports.contains(&format!("{}.vmdk", disk.id));
+    match vm.disks.iter().find(|disk| !is_vmdk(disk)) {
+        Some(disk) if job.format != PackageFormat::Disks => Err(Stopped::because(
+            Stage::Preflight,
+            format!(
+                "{} of {} is no VMDK that the export makes: no package takes it",
+                disk.id, vm.name
+            ),
+            "leave --format out",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Names of all files that a run makes in its output directory.
 fn files(job: &Job, vm: &SourceVm, exports: &[String]) -> Vec<String> {
     let mut names = exports.to_vec();
+    names.extend(job.format.makes(&vm.name));
     if job.writes_manifest() {
         names.push(manifest::FILE_NAME.to_owned());
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::libvirt::DefinedDomain;
-use crate::model::{ConvertedDisks, ExportedDisk, ExportedNvram, Stage, Warning, chain};
+use crate::model::{ByteSize, ConvertedDisks, ExportedDisk, ExportedNvram, Stage, Warning, chain};
 
 /// File name of a run's report in its output directory.
 pub const FILE_NAME: &str = "result.json";
@@ -37,6 +37,9 @@ pub struct RunReport {
     /// The variables of the source's EFI firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvram: Option<ExportedNvram>,
+    /// The OVF or OVA, if one was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<Package>,
     /// The manifest, if it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<PathBuf>,
@@ -56,6 +59,15 @@ pub struct RunReport {
     /// What a dry run would have done, line by line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<String>,
+}
+
+/// An OVF package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// Absolute path of its descriptor or archive.
+    pub path: PathBuf,
+    /// Size of that file.
+    pub size: ByteSize,
 }
 
 /// How a run ended.
@@ -133,6 +145,7 @@ impl RunReport {
             stages: Vec::new(),
             disks: Vec::new(),
             nvram: None,
+            package: None,
             manifest: None,
             converted: None,
             converter: None,

@@ -1,7 +1,7 @@
 //! One VM through all its stages.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +12,7 @@ use super::preflight::{self, Ready};
 use super::report::{Outcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stages::{Ledger, Stopped};
-use super::{later, plan, start};
+use super::{later, package, plan, start};
 use crate::exporter::{ExportRequest, SnapshotRequest, WholeDisk};
 use crate::manifest::{self, Manifest};
 use crate::model::{ExportedVm, PowerState, SourceVm, Stage, Warning, chain};
@@ -24,7 +24,8 @@ pub async fn run(job: Job, progress: &Progress, cancel: &CancellationToken) -> R
     let mut ledger = Ledger::new(report, progress, cancel);
     let (outcome, claim) = whole(&job, &mut ledger).await;
     // A failed export leaves nothing, so there is nothing that a report could lie beside.
-    let keep = claim.is_some() && !ledger.report.disks.is_empty();
+    let is_there = !ledger.report.disks.is_empty() || ledger.report.package.is_some();
+    let keep = claim.is_some() && is_there;
     ledger.close(outcome, claim, keep)
 }
 
@@ -147,7 +148,9 @@ async fn fetch(
     ledger: &mut Ledger<'_>,
 ) -> Option<Fetched> {
     if let Earlier::Export(kept) = &ready.earlier {
-        return keep(kept, ledger).await;
+        let fetched = keep(kept, ledger).await?;
+        let kept = package::of_kept(job, kept, ready, ledger).await;
+        return kept.then_some(fetched);
     }
     let work = Export { job, source, ready, held };
     let exported = ledger.stage(Stage::Export, work.run(ledger.progress, ledger.cancel));
@@ -155,6 +158,12 @@ async fn fetch(
     ledger.warn_all(exported.warnings.iter().cloned());
     ledger.report.disks.clone_from(&exported.disks);
     ledger.report.nvram.clone_from(&exported.nvram);
+    if !package::write(job, &exported, ready, ledger).await {
+        remove_files(ready, ledger);
+        ledger.report.disks.clear();
+        ledger.report.nvram = None;
+        return None;
+    }
     if !job.writes_manifest() {
         return Some(Fetched { manifest: None, converted: None });
     }
@@ -250,7 +259,12 @@ async fn write_manifest(
 
 /// A failed run leaves no file behind that looks like an export.
 fn remove_files(ready: &Ready, ledger: &mut Ledger<'_>) {
-    for path in ready.exports.iter().map(|name| ready.output.join(name)) {
+    remove(ready.exports.iter().map(|name| ready.output.join(name)), ledger);
+}
+
+/// Removes files of the run's own.
+pub fn remove(paths: impl Iterator<Item = PathBuf>, ledger: &mut Ledger<'_>) {
+    for path in paths {
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != ErrorKind::NotFound
         {

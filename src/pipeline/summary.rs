@@ -25,6 +25,9 @@ impl RunReport {
         if let Some(nvram) = &self.nvram {
             lines.push(format!("exported   nvram   {}", nvram.path.display()));
         }
+        if let Some(package) = &self.package {
+            lines.push(format!("packed     {} ({})", package.path.display(), package.size));
+        }
         for disk in self.converted.iter().flat_map(|disks| &disks.0) {
             let path = disk.path.display();
             lines.push(format!("converted  {}  {path} ({})", disk.id, disk.allocated));

@@ -4,10 +4,31 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Error;
 use crate::exporter;
+
+/// What an export can leave behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PackageArg {
+    /// The disks alone.
+    Disks,
+    /// The disks and an OVF descriptor.
+    Ovf,
+    /// One file with all of it.
+    Ova,
+}
+
+impl From<PackageArg> for exporter::PackageFormat {
+    fn from(format: PackageArg) -> Self {
+        match format {
+            PackageArg::Disks => Self::Disks,
+            PackageArg::Ovf => Self::Ovf,
+            PackageArg::Ova => Self::Ova,
+        }
+    }
+}
 
 /// Flags about the transfer of disks.
 #[derive(Debug, Clone, Default, Args)]

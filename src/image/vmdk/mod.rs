@@ -16,7 +16,9 @@
 mod descriptor;
 mod header;
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 pub use descriptor::{Extent, extents};
 pub use header::{Header, SECTOR};
@@ -315,6 +317,25 @@ impl Stream {
     fn marker(&self, fault: &'static str) -> InvalidStream {
         InvalidStream::Marker { offset: self.offset, fault }
     }
+}
+
+/// Bytes of the disk that a whole streamOptimized VMDK holds, in grains, by its tables.
+///
+/// # Errors
+/// When it cannot be read, or is none ([`io::ErrorKind::InvalidData`]).
+pub fn populated(file: &File) -> io::Result<u64> {
+    let header = |place| {
+        let mut sector = [0; SECTOR as usize];
+        file.read_exact_at(&mut sector, place)?;
+        Header::read(&sector).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
+    };
+    let mut found = header(0)?;
+    if found.directory == DIRECTORY_AT_END {
+        // The footer, and behind it the end-of-stream marker.
+        found = header(file.metadata()?.len().saturating_sub(2 * SECTOR))?;
+    }
+    let grains = named_grains(&found, |bytes, place| file.read_exact_at(bytes, place))?;
+    Ok(grains.saturating_mul(found.grain * SECTOR))
 }
 
 /// Counts the grains that the tables name. An entry is the sector of a grain; 0 and 1 stand for

@@ -1,0 +1,196 @@
+//! An export as an OVF package, for VMware and everybody else who reads one (DSP0243 2.1.1). It is
+//! written after the download, so that every size and sum in it is that of the file.
+
+mod descriptor;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+use super::transfer::{Part, sync_directory};
+use crate::image::vmdk;
+use crate::model::{ByteSize, DiskFormat, ExportedDisk, ExportedVm, Sha256Digest, file_name};
+use crate::progress::{Progress, Unit};
+
+/// Bytes copied at a time.
+const BLOCK: usize = 1 << 20;
+/// Sizes from here on do not fit a header of ustar.
+const USTAR_LIMIT: u64 = 8 << 30;
+
+/// What an export leaves behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PackageFormat {
+    /// Its disks alone.
+    #[default]
+    Disks,
+    /// With an OVF descriptor and its sums beside them.
+    Ovf,
+    /// All of it in one file.
+    Ova,
+}
+
+impl PackageFormat {
+    /// Names of the files that it adds to the disks of a VM of this name; the first is the package.
+    pub fn makes(self, vm_name: &str) -> Vec<String> {
+        let name = file_name(vm_name);
+        match self {
+            Self::Disks => Vec::new(),
+            Self::Ovf => vec![format!("{name}.ovf"), format!("{name}.mf")],
+            Self::Ova => vec![format!("{name}.ova")],
+        }
+    }
+}
+
+/// Writes the package of an export whose disks lie in `directory`, and returns its path and size.
+/// The disks stay. Blocks.
+///
+/// # Errors
+/// [`Error::Unusable`] when a disk cannot be part of a package, [`Error::Exists`], [`Error::File`],
+/// [`Error::Cancelled`]; there is no package then.
+pub fn write_package(
+    exported: &ExportedVm,
+    format: PackageFormat,
+    directory: &Path,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<(PathBuf, ByteSize), Error> {
+    let package = Package { exported, directory, progress, cancel };
+    let (text, sums) = package.texts()?;
+    let names = format.makes(&exported.vm.name);
+    let parts = names.iter().map(|name| Part::create(directory.join(name)));
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
+    let written = match (format, parts.as_slice()) {
+        (PackageFormat::Ovf, [ovf, mf]) => {
+            package.file(ovf, &text).and_then(|()| package.file(mf, &sums))
+        }
+        (PackageFormat::Ova, [ova]) => package.archive(ova, &text, &sums),
+        _ => Ok(()),
+    };
+    let committed = written
+        .and_then(|()| parts.iter().try_for_each(Part::commit))
+        .and_then(|()| sync_directory(directory));
+    if let Err(error) = committed {
+        parts.iter().try_for_each(Part::discard)?;
+        return Err(error);
+    }
+    let path = parts.first().map(|part| part.target().to_owned()).unwrap_or_default();
+    let size = path.metadata().map_err(failed("look at", &path))?.len();
+    Ok((path, ByteSize(size)))
+}
+
+/// A package in the making.
+struct Package<'a> {
+    exported: &'a ExportedVm,
+    directory: &'a Path,
+    progress: &'a Progress,
+    cancel: &'a CancellationToken,
+}
+
+impl Package<'_> {
+    /// The descriptor and the sums.
+    fn texts(&self) -> Result<(String, String), Error> {
+        let name = file_name(&self.exported.vm.name);
+        let mut files = Vec::new();
+        for disk in &self.exported.disks {
+            let path = &disk.path;
+            if disk.format != DiskFormat::Vmdk || path.parent() != Some(self.directory) {
+                let reason = "only a VMDK of the export itself can be part of a package".to_owned();
+                return Err(Error::Unusable { path: path.clone(), reason });
+            }
+            let file = File::open(path).map_err(failed("open", path))?;
+            let populated = vmdk::populated(&file).map_err(failed("read", path))?;
+            files.push(descriptor::DiskFile { disk, href: href(disk), populated });
+        }
+        let text = descriptor::write(&self.exported.vm, &files);
+        let own = Sha256Digest(Sha256::digest(&text).into());
+        let mut sums = format!("SHA256({name}.ovf)= {own}\n");
+        for file in &files {
+            sums += &format!("SHA256({})= {}\n", file.href, file.disk.sha256);
+        }
+        Ok((text, sums))
+    }
+
+    fn file(&self, part: &Part, text: &str) -> Result<(), Error> {
+        let written = part.restart().and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+        written.map_err(failed("write", part.path()))
+    }
+
+    /// The descriptor first, as section 5.3 of the standard demands, then all in its order.
+    fn archive(&self, part: &Part, text: &str, sums: &str) -> Result<(), Error> {
+        let name = file_name(&self.exported.vm.name);
+        let total = self.exported.disks.iter().map(|disk| disk.file_size.0).sum();
+        let task = self.progress.task("pack", Some(total), Unit::Bytes);
+        let mut position = 0;
+        let written = part.restart().and_then(|file| {
+            let mut tar = tar::Builder::new(BufWriter::with_capacity(BLOCK, file));
+            append(&mut tar, &format!("{name}.ovf"), text.len() as u64, text.as_bytes())?;
+            append(&mut tar, &format!("{name}.mf"), sums.len() as u64, sums.as_bytes())?;
+            for disk in &self.exported.disks {
+                let counted = Counted {
+                    file: File::open(&disk.path)?,
+                    cancel: self.cancel,
+                    told: |read| {
+                        position += read;
+                        task.at(position);
+                    },
+                };
+                append(&mut tar, &href(disk), disk.file_size.0, counted)?;
+            }
+            let out = tar.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+            out.sync_all()
+        });
+        written.map_err(|error| match self.cancel.is_cancelled() {
+            true => Error::Cancelled,
+            false => failed("write", part.path())(error),
+        })
+    }
+}
+
+/// What a disk is called in the package.
+fn href(disk: &ExportedDisk) -> String {
+    disk.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn append<W: Write>(
+    tar: &mut tar::Builder<W>,
+    name: &str,
+    size: u64,
+    content: impl Read,
+) -> io::Result<()> {
+    let ustar = size < USTAR_LIMIT && name.len() <= 100;
+    let mut header = if ustar { tar::Header::new_ustar() } else { tar::Header::new_gnu() };
+    header.set_size(size);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, name, content)
+}
+
+/// A disk that is read into the archive.
+struct Counted<'a, F> {
+    file: File,
+    cancel: &'a CancellationToken,
+    told: F,
+}
+
+impl<F: FnMut(u64)> Read for Counted<'_, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            // Not `Interrupted`, at which a copy would try again.
+            return Err(io::Error::other("interrupted"));
+        }
+        let read = self.file.read(buffer)?;
+        (self.told)(read as u64);
+        Ok(read)
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { action, path, source }
+}
