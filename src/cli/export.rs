@@ -83,6 +83,10 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
             args.transfer.apply(settings)?;
             args.vm.clone().ok_or(Error::MISSING_VM)?
         }
+        SourceSettings::Host(host) => {
+            let named = args.vm.clone().or_else(|| host.domain.clone());
+            named.ok_or(Error::MISSING_VM)?
+        }
         // What is meant is known by the files; until they are read they are named by the first.
         SourceSettings::Files(files) => {
             let path = files.paths.first().and_then(|path| path.file_stem());

@@ -21,6 +21,7 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let vm = match (&args.vm, &settings) {
         (Some(vm), _) => vm.clone(),
         (None, SourceSettings::Files(_)) => String::new(),
+        (None, SourceSettings::Host(host)) => host.domain.clone().ok_or(Error::MISSING_VM)?,
         (None, _) => return Err(Error::MISSING_VM.into()),
     };
     block_on(&args.output, |_, cancel| async move {

@@ -2,15 +2,14 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::exporter;
-use crate::pipeline::{Source, SourceSettings};
+use crate::pipeline::{Source, SourceError, SourceSettings};
 
 /// What the source answers; none when the user interrupted. The session is closed on every path.
 pub async fn ask<T>(
     settings: &SourceSettings,
     cancel: &CancellationToken,
-    question: impl AsyncFnOnce(&Source) -> Result<T, exporter::Error>,
-) -> Result<Option<T>, exporter::Error> {
+    question: impl AsyncFnOnce(&Source) -> Result<T, SourceError>,
+) -> Result<Option<T>, SourceError> {
     let Some(source) = cancel.run_until_cancelled(settings.open()).await else {
         return Ok(None);
     };

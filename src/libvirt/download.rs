@@ -51,26 +51,54 @@ pub(super) fn sum(
     task: &Task,
     cancel: &CancellationToken,
 ) -> Result<Sha256Digest, Error> {
-    let call = || Error::call("read a volume back");
+    let mut sum = Sum::default();
+    each(connect, (volume, length), cancel, &mut |chunk| {
+        match chunk {
+            Chunk::Data(bytes) => sum.add(bytes),
+            Chunk::Hole(length) => sum.zeros(length),
+        }
+        task.at(sum.length);
+        Ok(())
+    })?;
+    Ok(sum.finish())
+}
+
+/// What a volume holds next.
+#[derive(Debug)]
+pub enum Chunk<'a> {
+    /// Bytes.
+    Data(&'a [u8]),
+    /// So many zeros that take no space.
+    Hole(u64),
+}
+
+/// Reads the first `length` bytes of a volume, 0 for all, in their order.
+pub(super) fn each(
+    connect: &Connect,
+    (volume, length): (&StorageVol, u64),
+    cancel: &CancellationToken,
+    visit: &mut dyn FnMut(Chunk<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let call = || Error::call("read a volume");
     let stream = Stream::new(connect, 0).map_err(call())?;
     let sparse = sys::VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
     volume.download(&stream, 0, length, sparse).map_err(call())?;
-    let mut sum = Sum::default();
     let mut buffer = vec![0; CHUNK];
     loop {
-        if cancel.is_cancelled() {
+        let end = match cancel.is_cancelled() {
+            true => Err(Error::Cancelled),
+            false => match receive(&stream, &mut buffer).map_err(call())? {
+                Received::Data(0) => break,
+                Received::Data(length) => visit(Chunk::Data(&buffer[..length])),
+                Received::Hole(length) => visit(Chunk::Hole(length)),
+            },
+        };
+        if let Err(error) = end {
             stream.abort().map_err(call())?;
-            return Err(Error::Cancelled);
+            return Err(error);
         }
-        match receive(&stream, &mut buffer).map_err(call())? {
-            Received::Data(0) => break,
-            Received::Data(length) => sum.add(&buffer[..length]),
-            Received::Hole(length) => sum.zeros(length),
-        }
-        task.at(sum.length);
     }
-    stream.finish().map_err(call())?;
-    Ok(sum.finish())
+    stream.finish().map_err(call())
 }
 
 /// The sum of all that goes into a volume.

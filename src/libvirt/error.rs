@@ -64,6 +64,14 @@ pub enum Error {
         /// What failed by it.
         source: Box<Error>,
     },
+    /// A domain that cannot be taken as it is.
+    #[error("take domain '{name}': {reason}")]
+    NotTaken {
+        /// Which.
+        name: String,
+        /// Why, as a clause.
+        reason: String,
+    },
     /// Any other call that libvirt refused.
     #[error("{act}")]
     Call {
@@ -298,6 +306,11 @@ impl Error {
             Self::ConnectionLost { .. } => "look after the network and the daemon (its log says \
                 whether it died), and run it again: what was left there goes then"
                 .to_owned(),
+            Self::NotTaken { reason, .. } if reason.contains("storage pool") => {
+                "make a pool over the folder of the disk on that host: 'virsh pool-create-as NAME \
+                 dir --target FOLDER'"
+                    .to_owned()
+            }
             Self::PermissionDenied { uri, .. } => denied_hint(uri),
             Self::Plan(error) => return error.hint(),
             Self::DomainExists { name } => format!(

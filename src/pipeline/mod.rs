@@ -15,6 +15,7 @@ mod claim;
 mod doctor;
 mod draft;
 mod earlier;
+mod host;
 mod job;
 mod journal;
 mod later;
@@ -33,12 +34,13 @@ mod undo;
 
 pub use doctor::{Diagnosis, examine};
 pub use draft::{Asked, Plan, apply, draft};
+pub use host::HostSettings;
 pub use job::{Job, Start, Target};
 pub use later::{convert, define};
 pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus};
 pub use run::run;
 pub use show::show;
-pub use source::{Source, SourceSettings};
+pub use source::{Error as SourceError, Source, SourceSettings};
 pub use undo::{Error as UndoError, undo};
 
 /// File name of the domain's XML, as libvirt returned it, in the output directory.

@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::earlier::{self, Earlier};
 use super::job::{Job, Target, absolute};
 use super::report;
-use super::source::Source;
+use super::source::{self, Source};
 use super::stages::Stopped;
 use super::{DOMAIN_XML, later, target};
-use crate::exporter::{self, PackageFormat};
+use crate::exporter::PackageFormat;
 use crate::model::{ByteSize, SourceDisk, SourceVm, Stage, Warning, chain};
 use crate::{convert, manifest};
 
@@ -57,7 +57,8 @@ pub async fn check(
     cancel: &CancellationToken,
 ) -> Result<Ready, Stopped> {
     let inspected = source.inspect(&job.vm).await.map_err(refused)?;
-    inspected.exportable(job.power_off || job.snapshot.is_some()).map_err(refused)?;
+    let running = job.power_off || job.snapshot.is_some();
+    source.exportable(&inspected, running).map_err(refused)?;
     let (vm, revision, exports) = (inspected.vm, inspected.revision, inspected.makes);
     let output = absolute(&job.output_for(&vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
@@ -79,7 +80,7 @@ pub async fn check(
     }
 }
 
-fn refused(error: exporter::Error) -> Stopped {
+fn refused(error: source::Error) -> Stopped {
     Stopped::new(Stage::Preflight, &error, error.hint())
 }
 

@@ -207,7 +207,7 @@ impl Export<'_> {
         cancel: &CancellationToken,
     ) -> Result<ExportedVm, Stopped> {
         let stopped =
-            |error: crate::exporter::Error| Stopped::new(Stage::Export, &error, error.hint());
+            |error: super::source::Error| Stopped::new(Stage::Export, &error, error.hint());
         let claimed =
             |error: super::claim::Error| Stopped::new(Stage::Export, &error, error.hint());
         let (mut vm, claim) = (self.ready.vm.clone(), &self.held.claim);

@@ -4,11 +4,48 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::host::{self, Host, HostSettings};
 use crate::exporter::{
     self, BandwidthLimit, ExportRequest, FileSettings, Files, Inspected, VSphere, VmSummary,
 };
+use crate::libvirt;
 use crate::model::{ExportedVm, PowerState, SourceVm};
 use crate::progress::Progress;
+
+/// Why something could not be had from a source.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// vSphere or files.
+    #[error(transparent)]
+    Exporter(#[from] exporter::Error),
+    /// A libvirt host.
+    #[error(transparent)]
+    Libvirt(#[from] libvirt::Error),
+    /// The domain runs.
+    #[error("take domain '{name}': it runs")]
+    Running {
+        /// Which.
+        name: String,
+    },
+    /// The domain's memory lies saved on its host.
+    #[error("take domain '{name}': its memory is saved on its host")]
+    Saved {
+        /// Which.
+        name: String,
+    },
+}
+
+impl Error {
+    /// What to type next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exporter(error) => error.hint(),
+            Self::Libvirt(error) => error.hint(),
+            Self::Running { .. } => Some("shut its guest down first".to_owned()),
+            Self::Saved { .. } => Some("start it, and shut its guest down".to_owned()),
+        }
+    }
+}
 
 /// How to reach a source.
 #[derive(Debug, Clone)]
@@ -17,19 +54,22 @@ pub enum SourceSettings {
     VSphere(exporter::Settings),
     /// Files of this machine.
     Files(FileSettings),
+    /// Another libvirt host.
+    Host(HostSettings),
 }
 
 impl SourceSettings {
     /// Logs in, or opens what is there.
     ///
     /// # Errors
-    /// [`exporter::Error`].
-    pub async fn open(&self) -> Result<Source, exporter::Error> {
+    /// [`Error`].
+    pub async fn open(&self) -> Result<Source, Error> {
         Ok(match self {
             Self::VSphere(settings) => {
                 Source::VSphere(Box::new(VSphere::connect(settings.clone()).await?))
             }
             Self::Files(settings) => Source::Files(Files::open(settings.clone()).await?),
+            Self::Host(settings) => Source::Host(Host::connect(settings).await?),
         })
     }
 
@@ -37,7 +77,7 @@ impl SourceSettings {
     pub fn limit(&self) -> Option<&BandwidthLimit> {
         match self {
             Self::VSphere(settings) => Some(&settings.limit),
-            Self::Files(_) => None,
+            Self::Files(_) | Self::Host(_) => None,
         }
     }
 }
@@ -49,50 +89,63 @@ pub enum Source {
     VSphere(Box<VSphere>),
     /// Files of this machine.
     Files(Files),
+    /// Another libvirt host.
+    Host(Host),
 }
 
 impl Source {
     /// All VMs that it has.
     ///
     /// # Errors
-    /// [`exporter::Error`].
-    pub async fn list(&self) -> Result<Vec<VmSummary>, exporter::Error> {
+    /// [`Error`].
+    pub async fn list(&self) -> Result<Vec<VmSummary>, Error> {
         match self {
-            Self::VSphere(source) => source.list().await,
+            Self::VSphere(source) => Ok(source.list().await?),
             Self::Files(source) => Ok(source.list()),
+            Self::Host(source) => source.list().await,
         }
     }
 
     /// Everything about the VM that `selector` names; files know themselves which one is meant.
     ///
     /// # Errors
-    /// [`exporter::Error`].
-    pub async fn inspect(&self, selector: &str) -> Result<Inspected, exporter::Error> {
+    /// [`Error`].
+    pub async fn inspect(&self, selector: &str) -> Result<Inspected, Error> {
         match self {
-            Self::VSphere(source) => source.inspect(selector).await,
-            Self::Files(source) => source.inspect().await,
+            Self::VSphere(source) => Ok(source.inspect(selector).await?),
+            Self::Files(source) => Ok(source.inspect().await?),
+            Self::Host(source) => source.inspect(selector).await,
+        }
+    }
+
+    /// Whether the VM can be exported, or could be if `running` is no obstacle.
+    pub(super) fn exportable(&self, inspected: &Inspected, running: bool) -> Result<(), Error> {
+        match self {
+            Self::VSphere(_) | Self::Files(_) => Ok(inspected.exportable(running)?),
+            Self::Host(_) => host::exportable(&inspected.vm),
         }
     }
 
     /// What [`Inspected::revision`] is now.
-    pub(super) async fn revision(&self, vm: &SourceVm) -> Result<String, exporter::Error> {
+    pub(super) async fn revision(&self, vm: &SourceVm) -> Result<String, Error> {
         match self {
-            Self::VSphere(source) => source.revision(vm).await,
-            Self::Files(source) => Ok(source.inspect().await?.revision),
+            Self::VSphere(source) => Ok(source.revision(vm).await?),
+            Self::Files(_) | Self::Host(_) => Ok(self.inspect(&vm.id).await?.revision),
         }
     }
 
-    /// Shuts the VM down, or powers it off after `limit`. What lies in files does not run.
+    /// Shuts the VM down, or powers it off after `limit`. What lies in files does not run, and a
+    /// domain that does is refused.
     pub(super) async fn power_off(
         &self,
         vm: &SourceVm,
         limit: Duration,
         progress: &Progress,
         cancel: &CancellationToken,
-    ) -> Result<(), exporter::Error> {
+    ) -> Result<(), Error> {
         match self {
-            Self::VSphere(source) => source.power_off(vm, limit, progress, cancel).await,
-            Self::Files(_) => Ok(()),
+            Self::VSphere(source) => Ok(source.power_off(vm, limit, progress, cancel).await?),
+            Self::Files(_) | Self::Host(_) => Ok(()),
         }
     }
 
@@ -102,10 +155,10 @@ impl Source {
         vm: &SourceVm,
         names: &[String],
         progress: &Progress,
-    ) -> Result<(), exporter::Error> {
+    ) -> Result<(), Error> {
         match self {
-            Self::VSphere(source) => source.remove_snapshots(vm, names, progress).await,
-            Self::Files(_) => Ok(()),
+            Self::VSphere(source) => Ok(source.remove_snapshots(vm, names, progress).await?),
+            Self::Files(_) | Self::Host(_) => Ok(()),
         }
     }
 
@@ -116,26 +169,27 @@ impl Source {
         request: &ExportRequest<'_>,
         progress: &Progress,
         cancel: &CancellationToken,
-    ) -> Result<ExportedVm, exporter::Error> {
+    ) -> Result<ExportedVm, Error> {
         match self {
-            Self::VSphere(source) => source.export(vm, request, progress, cancel).await,
-            Self::Files(source) => source.export(vm, request, progress, cancel).await,
+            Self::VSphere(source) => Ok(source.export(vm, request, progress, cancel).await?),
+            Self::Files(source) => Ok(source.export(vm, request, progress, cancel).await?),
+            Self::Host(source) => source.export(vm, request, progress, cancel).await,
         }
     }
 
     /// Whether the VM runs now.
-    pub(super) async fn power(&self, id: &str) -> Result<PowerState, exporter::Error> {
+    pub(super) async fn power(&self, id: &str) -> Result<PowerState, Error> {
         Ok(self.inspect(id).await?.vm.power)
     }
 
     /// Logs out.
     ///
     /// # Errors
-    /// [`exporter::Error`].
-    pub async fn close(self) -> Result<(), exporter::Error> {
+    /// [`Error`].
+    pub async fn close(self) -> Result<(), Error> {
         match self {
-            Self::VSphere(source) => source.close().await,
-            Self::Files(_) => Ok(()),
+            Self::VSphere(source) => Ok(source.close().await?),
+            Self::Files(_) | Self::Host(_) => Ok(()),
         }
     }
 }

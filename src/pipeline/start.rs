@@ -77,7 +77,7 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), Stopped> {
 
 /// Over a session of its own: that of the export has ended by now.
 async fn source_power(job: &Job, id: &str) -> Result<PowerState, Stopped> {
-    let stopped = |error: crate::exporter::Error| Stopped::new(Stage::Start, &error, error.hint());
+    let stopped = |error: super::source::Error| Stopped::new(Stage::Start, &error, error.hint());
     let source = job.source.open().await.map_err(stopped)?;
     let power = source.power(id).await;
     if let Err(error) = source.close().await {

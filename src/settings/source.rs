@@ -6,15 +6,17 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use super::{Environment, Error, VsphereArgs};
 use crate::exporter::{Choice, FileSettings};
+use crate::libvirt;
 use crate::model::{DiskFormat, Firmware};
-use crate::pipeline::SourceSettings;
+use crate::pipeline::{HostSettings, SourceSettings};
 
 /// Flags that say where VMs come from.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Source")]
 pub struct SourceArgs {
     /// An OVA, OVF or VMX, a folder with one, a disk image (several for
-    /// several disks), or the URL of a vCenter or ESXi host
+    /// several disks), the URL of a vCenter or ESXi host, or of a libvirt host:
+    /// libvirt+qemu+ssh://host/system?domain=NAME
     #[arg(long, value_name = "PATH", conflicts_with = "url")]
     pub source: Vec<String>,
     /// Format of the disk images, where their names do not tell
@@ -99,6 +101,7 @@ impl SourceArgs {
     ) -> Result<SourceSettings, Error> {
         let is_url = |text: &String| text.starts_with("https://") || text.starts_with("http://");
         match self.source.as_slice() {
+            [uri] if uri.starts_with(LIBVIRT) => Ok(SourceSettings::Host(host(uri, vm)?)),
             [] => self.vsphere(environment, &self.vsphere, described),
             [url] if is_url(url) => {
                 let vsphere = VsphereArgs { url: Some(url.clone()), ..self.vsphere.clone() };
@@ -145,6 +148,23 @@ impl SourceArgs {
     }
 }
 
+/// What a source's URI begins with when the rest of it is libvirt's.
+const LIBVIRT: &str = "libvirt+";
+
+/// The host and domain of `libvirt+qemu+ssh://host/system?domain=NAME`: what is not ours in the query
+/// is libvirt's.
+fn host(uri: &str, vm: Option<&str>) -> Result<HostSettings, Error> {
+    let wrong = || Error::Invalid(format!("--source {uri}: it is no libvirt URI"));
+    let mut url = url::Url::parse(uri.trim_start_matches(LIBVIRT)).map_err(|_| wrong())?;
+    let domain = url.query_pairs().find(|(key, _)| key == "domain");
+    let domain = domain.map(|(_, name)| name.into_owned());
+    let query = url.query().unwrap_or_default().to_owned();
+    let theirs: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("domain=")).collect();
+    url.set_query(Some(theirs.join("&")).as_deref().filter(|query| !query.is_empty()));
+    let libvirt = libvirt::Settings { uri: url.to_string(), ..libvirt::Settings::default() };
+    Ok(HostSettings { libvirt, domain: domain.or_else(|| vm.map(str::to_owned)) })
+}
+
 /// A path, or a `file:` URL.
 fn path_of(text: &str) -> Result<PathBuf, Error> {
     let wrong = |reason: &str| Error::Invalid(format!("--source {text}: {reason}"));
@@ -182,6 +202,19 @@ mod tests {
         for text in ["", "0", "-1", "1.5G", "4T", "99999999999G"] {
             assert!(mebibytes(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_libvirt_host_keeps_what_is_its_own_of_the_uri() {
+        let uri = "libvirt+qemu+ssh://me@kvm2:22/system?keyfile=/k%20y&domain=web%2F01";
+        let found = host(uri, None).expect("understood");
+        assert_eq!(found.domain.as_deref(), Some("web/01"));
+        assert_eq!(found.libvirt.uri, "qemu+ssh://me@kvm2:22/system?keyfile=/k%20y");
+        let local = host("libvirt+qemu:///system", Some("db")).expect("understood");
+        assert_eq!(
+            (local.libvirt.uri.as_str(), local.domain.as_deref()),
+            ("qemu:///system", Some("db"))
+        );
     }
 
     #[test]

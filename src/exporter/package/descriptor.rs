@@ -206,7 +206,7 @@ struct Cores {
 /// The text of the descriptor.
 pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>]) -> String {
     let ovf = "http://schemas.dmtf.org/ovf/envelope/1";
-    let networks: BTreeSet<_> = vm.nics.iter().map(|nic| network(nic)).collect();
+    let networks: BTreeSet<_> = vm.nics.iter().map(network).collect();
     let envelope = Envelope {
         ovf_default: ovf,
         ovf,

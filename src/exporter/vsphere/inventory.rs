@@ -48,7 +48,7 @@ pub struct VmSummary {
 
 impl VmSummary {
     /// That of a VM whose facts are all known.
-    pub(in crate::exporter) fn of(vm: &SourceVm) -> Self {
+    pub fn of(vm: &SourceVm) -> Self {
         Self {
             name: vm.name.clone(),
             path: vm.inventory_path.clone(),

@@ -11,6 +11,7 @@ pub(super) mod metadata;
 pub(super) mod probe;
 pub(super) mod profile;
 pub(super) mod snapshot;
+pub(super) mod source_domain;
 pub(super) mod sources;
 pub(super) mod storage;
 

@@ -1,0 +1,129 @@
+//! A disk that comes from elsewhere, chunk by chunk: its file gets its name when it is whole and was
+//! looked at.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::Error;
+use super::transfer::{Part, sync_directory};
+use crate::image;
+use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, Sha256Digest};
+
+/// Bytes read at a time.
+const BLOCK: usize = 1 << 20;
+
+/// A disk on its way.
+#[derive(Debug)]
+pub struct Landing {
+    part: Part,
+    id: DiskId,
+    format: DiskFormat,
+}
+
+impl Landing {
+    /// Begins the file of a disk in `directory`. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Busy`], [`Error::File`].
+    pub fn begin(directory: &Path, id: &DiskId, format: DiskFormat) -> Result<Self, Error> {
+        let part = Part::create(directory.join(format!("{id}.{format}")))?;
+        Ok(Self { part, id: id.clone(), format })
+    }
+
+    /// What takes its bytes.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn writer(&self) -> Result<LandingWriter, Error> {
+        let file = self.part.restart().map_err(|source| self.failed("empty", source))?;
+        Ok(LandingWriter { file, position: 0 })
+    }
+
+    /// Looks at what has arrived, which is whole, and sums it. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when it does not stand for itself, [`Error::File`].
+    pub fn check(&self) -> Result<ExportedDisk, Error> {
+        let path = self.part.path();
+        let failed = |source| self.failed("read", source);
+        let judged = image::inspect(path, self.format).map_err(failed)?;
+        let unusable = |reason| Error::Unusable { path: path.to_owned(), reason };
+        judged.map_err(unusable)?;
+        let mut file = File::open(path).map_err(failed)?;
+        let capacity = image::capacity(&file, self.format).map_err(failed)?;
+        let capacity = capacity
+            .ok_or_else(|| unusable(format!("it is no image of a disk in {}", self.format)))?;
+        file.sync_all().map_err(failed)?;
+        let (mut sum, mut length, mut buffer) = (Sha256::new(), 0, vec![0; BLOCK]);
+        loop {
+            match file.read(&mut buffer).map_err(failed)? {
+                0 => break,
+                read => {
+                    sum.update(&buffer[..read]);
+                    length += read as u64;
+                }
+            }
+        }
+        Ok(ExportedDisk {
+            id: self.id.clone(),
+            path: self.part.target().to_owned(),
+            format: self.format,
+            file_size: ByteSize(length),
+            capacity: ByteSize(capacity),
+            sha256: Sha256Digest(sum.finalize().into()),
+        })
+    }
+
+    /// Gives it its name, lastingly. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::File`].
+    pub fn commit(&self) -> Result<(), Error> {
+        self.part.commit()?;
+        self.part.target().parent().map_or(Ok(()), sync_directory)
+    }
+
+    /// Removes it. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn discard(&self) -> Result<(), Error> {
+        self.part.discard()
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> Error {
+        Error::File { action, path: self.part.path().to_owned(), source }
+    }
+}
+
+/// Takes the bytes of a disk in their order; holes stay holes.
+#[derive(Debug)]
+pub struct LandingWriter {
+    file: File,
+    position: u64,
+}
+
+impl LandingWriter {
+    /// Bytes.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.position)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// So many zeros.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn hole(&mut self, length: u64) -> io::Result<()> {
+        self.position += length;
+        self.file.set_len(self.position)
+    }
+}

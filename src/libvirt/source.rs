@@ -1,0 +1,273 @@
+//! A libvirt host as the place where VMs come from: domains are read, volumes are read, and nothing
+//! there changes.
+
+use std::io;
+
+use tokio_util::sync::CancellationToken;
+use virt::connect::Connect;
+use virt::domain::Domain;
+
+use super::download::{self, Chunk};
+use super::xml::source_domain::{Disk, Interface, SourceDomain};
+use super::{Error, Target, xml};
+use crate::model::{
+    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, NicModel,
+    Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
+};
+use crate::progress::{Progress, Unit};
+
+/// A domain that may be taken.
+#[derive(Debug, Clone)]
+pub struct FoundDomain {
+    /// What it is.
+    pub vm: SourceVm,
+    /// Its disks, in the same order as [`SourceVm::disks`].
+    pub volumes: Vec<FoundVolume>,
+}
+
+/// The volume of a disk.
+#[derive(Debug, Clone)]
+pub struct FoundVolume {
+    /// Which disk it is.
+    pub id: DiskId,
+    /// Format of its content.
+    pub format: DiskFormat,
+    /// Path on its host.
+    path: String,
+    /// Bytes that it takes there.
+    allocation: u64,
+}
+
+/// Takes what a volume holds, in its order.
+pub type VolumeSink = Box<dyn FnMut(Chunk<'_>) -> io::Result<()> + Send>;
+
+impl Target {
+    /// All domains of the host, running or not.
+    ///
+    /// # Errors
+    /// [`Error::Call`], [`Error::Xml`].
+    pub async fn domains(&self) -> Result<Vec<SourceVm>, Error> {
+        let host = self.uri().to_owned();
+        self.call(move |connect| {
+            let all = connect.list_all_domains(0).map_err(Error::call("list the domains"))?;
+            all.iter().map(|domain| Ok(describe(connect, domain, &host)?.vm)).collect()
+        })
+        .await
+    }
+
+    /// The domain of that name or UUID, and the volumes of its disks.
+    ///
+    /// # Errors
+    /// [`Error::NotTaken`] when a disk of it is in no storage pool; [`Error::Call`].
+    pub async fn domain(&self, name: &str) -> Result<FoundDomain, Error> {
+        let (host, name) = (self.uri().to_owned(), name.to_owned());
+        self.call(move |connect| {
+            let found = connect
+                .lookup_domain_by_name(&name)
+                .or_else(|error| connect.lookup_domain_by_uuid_string(&name).map_err(|_| error));
+            let domain = found.map_err(Error::call(format!("look up domain '{name}'")))?;
+            let found = describe(connect, &domain, &host)?;
+            match found.missing {
+                Some(reason) => Err(Error::NotTaken { name: found.vm.name, reason }),
+                None => Ok(FoundDomain { vm: found.vm, volumes: found.volumes }),
+            }
+        })
+        .await
+    }
+
+    /// Reads a volume whole.
+    ///
+    /// # Errors
+    /// [`Error::Call`], what the sink said as [`Error::File`], [`Error::Cancelled`].
+    pub async fn read_volume(
+        &self,
+        volume: &FoundVolume,
+        mut sink: VolumeSink,
+        (progress, cancel): (&Progress, &CancellationToken),
+    ) -> Result<(), Error> {
+        let task =
+            progress.task(format!("take {}", volume.id), Some(volume.allocation), Unit::Bytes);
+        let (path, cancel) = (volume.path.clone(), cancel.clone());
+        self.call(move |connect| {
+            let found = connect.lookup_storage_vol_by_path(&path);
+            let found = found.map_err(Error::call(format!("look up the volume {path}")))?;
+            let mut position = 0;
+            download::each(connect, (&found, 0), &cancel, &mut |chunk| {
+                if let Chunk::Data(bytes) = chunk {
+                    position += bytes.len() as u64;
+                    task.at(position);
+                }
+                sink(chunk).map_err(Error::file("write what was read of", &path))
+            })
+        })
+        .await
+    }
+}
+
+/// A domain with what is missing of it.
+struct Described {
+    vm: SourceVm,
+    volumes: Vec<FoundVolume>,
+    missing: Option<String>,
+}
+
+fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<Described, Error> {
+    let call = || Error::call("read a domain");
+    // What it is when it starts next, without what libvirt adds while it runs.
+    let text = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())?;
+    let read = xml::read("domain", &text);
+    let found: SourceDomain =
+        read.map_err(|source| Error::Xml { what: "the source's domain".to_owned(), source })?;
+    let power = match (domain.is_active().map_err(call())?, saved(domain)) {
+        (true, _) => PowerState::On,
+        (false, true) => PowerState::Suspended,
+        (false, false) => PowerState::Off,
+    };
+    let (mut disks, mut volumes, mut missing) = (Vec::new(), Vec::new(), None);
+    for (index, disk) in in_boot_order(&found).into_iter().enumerate() {
+        let id = DiskId::from_index(index);
+        let mut capacity = ByteSize(0);
+        match volume(connect, disk, &id) {
+            Ok((found, size)) => {
+                volumes.push(found);
+                capacity = size;
+            }
+            Err(reason) => missing = missing.or(Some(reason)),
+        }
+        disks.push(source_disk(disk, id, index, capacity));
+    }
+    if disks.is_empty() {
+        missing = Some("it has no disk".to_owned());
+    }
+    Ok(Described { vm: facts(&found, power, disks, host), volumes, missing })
+}
+
+/// Whether its memory lies saved on the host.
+fn saved(domain: &Domain) -> bool {
+    domain.has_managed_save(0).unwrap_or(false)
+}
+
+/// Its disks, the one that it boots from first.
+fn in_boot_order(found: &SourceDomain) -> Vec<&Disk> {
+    let is_disk = |disk: &&Disk| matches!(disk.device.as_str(), "" | "disk");
+    let mut disks: Vec<_> = found.devices.disk.iter().filter(is_disk).collect();
+    disks.sort_by_key(|disk| disk.boot.as_ref().map_or(u32::MAX, |boot| boot.order));
+    disks
+}
+
+/// The volume of a disk and its capacity, or why there is none.
+fn volume(connect: &Connect, disk: &Disk, id: &DiskId) -> Result<(FoundVolume, ByteSize), String> {
+    let dev = &disk.target.dev;
+    let source = &disk.source;
+    let format = match disk.driver.kind.as_deref().unwrap_or("raw") {
+        "raw" => DiskFormat::Raw,
+        "qcow2" => DiskFormat::Qcow2,
+        "vmdk" => DiskFormat::Vmdk,
+        "vdi" => DiskFormat::Vdi,
+        "vpc" => DiskFormat::Vhd,
+        other => return Err(format!("its disk {dev} is of the format {other}")),
+    };
+    let found = match (&source.pool, &source.volume, source.file.as_ref().or(source.dev.as_ref())) {
+        (Some(pool), Some(volume), _) => connect
+            .lookup_storage_pool_by_name(pool)
+            .and_then(|pool| pool.lookup_storage_vol_by_name(volume))
+            .map_err(|error| format!("its disk {dev} is not found: {}", error.message()))?,
+        (_, _, Some(path)) => connect.lookup_storage_vol_by_path(path).map_err(|_| {
+            format!("its disk {dev} ({path}) is in no active storage pool of the host")
+        })?,
+        _ => return Err(format!("its disk {dev} is neither a file nor a device nor a volume")),
+    };
+    let told = |error: virt::error::Error| format!("its disk {dev}: {}", error.message());
+    let info = found.info().map_err(told)?;
+    let path = found.path().map_err(told)?;
+    let volume = FoundVolume { id: id.clone(), format, path, allocation: info.allocation };
+    Ok((volume, ByteSize(info.capacity)))
+}
+
+fn source_disk(disk: &Disk, id: DiskId, index: usize, capacity: ByteSize) -> SourceDisk {
+    let bus = match disk.target.bus.as_str() {
+        "ide" => Bus::Ide,
+        "scsi" => Bus::Scsi,
+        "sata" => Bus::Sata,
+        _ => Bus::Other,
+    };
+    let number = u32::try_from(index).unwrap_or(u32::MAX);
+    SourceDisk {
+        id,
+        key: i32::try_from(index).unwrap_or(i32::MAX),
+        label: disk.target.dev.clone(),
+        controller: Controller { bus, model: disk.target.bus.clone(), number: 0 },
+        unit: number,
+        capacity,
+        boot_order: number,
+        backing: disk.source.file.clone().or_else(|| disk.source.dev.clone()),
+    }
+}
+
+fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: &str) -> SourceVm {
+    let is_efi = found.os.firmware == "efi" || found.os.loader.kind == "pflash";
+    let cores = found.cpu.topology.cores.max(1) * found.cpu.topology.threads.max(1);
+    let cdroms = found.devices.disk.iter().filter(|disk| disk.device == "cdrom").count();
+    SourceVm {
+        provider: "libvirt".to_owned(),
+        id: found.uuid.clone(),
+        name: found.name.clone(),
+        instance_uuid: Some(found.uuid.clone()),
+        inventory_path: None,
+        datacenter: None,
+        power,
+        cpu: CpuTopology::new(found.vcpu.value, cores),
+        memory_mib: mebibytes(found.memory.value, found.memory.unit.as_deref()),
+        firmware: if is_efi { Firmware::Efi } else { Firmware::Bios },
+        secure_boot: is_efi && found.os.loader.secure == "yes",
+        vtpm: !found.devices.tpm.is_empty(),
+        cdroms: u32::try_from(cdroms).unwrap_or(u32::MAX),
+        origin: Origin { server: Some(host.to_owned()), exported_at: None },
+        guest: GuestOs {
+            id: String::new(),
+            full_name: found.metadata.libosinfo.os.id.clone(),
+            family: family(&found.metadata.libosinfo.os.id),
+            network: None,
+        },
+        disks,
+        nics: found.devices.interface.iter().enumerate().map(nic).collect(),
+    }
+}
+
+/// The family by libosinfo's id, such as `http://debian.org/debian/12`.
+fn family(id: &str) -> OsFamily {
+    const OTHERS: [&str; 5] = ["bsd", "solaris", "apple", "haiku", "dos"];
+    match id {
+        "" => OsFamily::Unknown,
+        id if id.contains("microsoft.com/win") => OsFamily::Windows,
+        id if OTHERS.iter().any(|other| id.contains(other)) => OsFamily::Unknown,
+        _ => OsFamily::Linux,
+    }
+}
+
+/// libvirt's scaled integers; it always says KiB itself.
+fn mebibytes(value: u64, unit: Option<&str>) -> u64 {
+    match unit {
+        Some("b" | "bytes") => value >> 20,
+        Some("M" | "MiB") => value,
+        Some("G" | "GiB") => value << 10,
+        _ => value >> 10,
+    }
+}
+
+fn nic((index, interface): (usize, &Interface)) -> SourceNic {
+    let source = &interface.source;
+    let network = source.network.as_ref().or(source.bridge.as_ref()).or(source.dev.as_ref());
+    SourceNic {
+        id: format!("nic-{index}"),
+        mac: interface.mac.address.parse().ok(),
+        model: match interface.model.kind.as_str() {
+            "e1000" => NicModel::E1000,
+            "e1000e" => NicModel::E1000e,
+            "pcnet" => NicModel::Pcnet,
+            _ => NicModel::Other,
+        },
+        network: network.cloned().unwrap_or_default(),
+        connected: interface.link.state != "down",
+    }
+}

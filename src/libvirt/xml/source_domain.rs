@@ -1,0 +1,193 @@
+//! `<domain>` as it is read where a VM comes from (<https://libvirt.org/formatdomain.html>). What is
+//! not known is passed over.
+
+use serde::Deserialize;
+
+/// `<domain>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SourceDomain {
+    pub name: String,
+    pub uuid: String,
+    pub memory: Amount,
+    pub vcpu: Number,
+    pub os: Os,
+    pub cpu: Cpu,
+    pub metadata: Metadata,
+    pub devices: Devices,
+}
+
+/// A number with a unit.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Amount {
+    #[serde(rename = "@unit")]
+    pub unit: Option<String>,
+    #[serde(rename = "$text")]
+    pub value: u64,
+}
+
+/// A number with attributes that do not matter.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Number {
+    #[serde(rename = "$text")]
+    pub value: u32,
+}
+
+/// `<os>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Os {
+    #[serde(rename = "@firmware")]
+    pub firmware: String,
+    pub loader: Loader,
+}
+
+/// `<loader>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Loader {
+    #[serde(rename = "@type")]
+    pub kind: String,
+    #[serde(rename = "@secure")]
+    pub secure: String,
+}
+
+/// `<cpu>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Cpu {
+    pub topology: Topology,
+}
+
+/// `<topology>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Topology {
+    #[serde(rename = "@cores")]
+    pub cores: u32,
+    #[serde(rename = "@threads")]
+    pub threads: u32,
+}
+
+/// `<metadata>`, as far as libosinfo writes it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Metadata {
+    pub libosinfo: LibOsInfo,
+}
+
+/// `<libosinfo:libosinfo>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct LibOsInfo {
+    pub os: OsId,
+}
+
+/// `<libosinfo:os>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct OsId {
+    #[serde(rename = "@id")]
+    pub id: String,
+}
+
+/// `<devices>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Devices {
+    pub disk: Vec<Disk>,
+    pub interface: Vec<Interface>,
+    pub tpm: Vec<serde::de::IgnoredAny>,
+}
+
+/// `<disk>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Disk {
+    #[serde(rename = "@device")]
+    pub device: String,
+    pub driver: Driver,
+    pub source: Source,
+    pub target: Target,
+    pub boot: Option<Boot>,
+}
+
+/// `<driver>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Driver {
+    #[serde(rename = "@type")]
+    pub kind: Option<String>,
+}
+
+/// `<source>` of a disk or an interface.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Source {
+    #[serde(rename = "@file")]
+    pub file: Option<String>,
+    #[serde(rename = "@dev")]
+    pub dev: Option<String>,
+    #[serde(rename = "@pool")]
+    pub pool: Option<String>,
+    #[serde(rename = "@volume")]
+    pub volume: Option<String>,
+    #[serde(rename = "@network")]
+    pub network: Option<String>,
+    #[serde(rename = "@bridge")]
+    pub bridge: Option<String>,
+}
+
+/// `<target>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Target {
+    #[serde(rename = "@dev")]
+    pub dev: String,
+    #[serde(rename = "@bus")]
+    pub bus: String,
+}
+
+/// `<boot>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Boot {
+    #[serde(rename = "@order")]
+    pub order: u32,
+}
+
+/// `<interface>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Interface {
+    pub mac: Mac,
+    pub source: Source,
+    pub model: Model,
+    pub link: Link,
+}
+
+/// `<mac>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Mac {
+    #[serde(rename = "@address")]
+    pub address: String,
+}
+
+/// `<model>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Model {
+    #[serde(rename = "@type")]
+    pub kind: String,
+}
+
+/// `<link>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Link {
+    #[serde(rename = "@state")]
+    pub state: String,
+}

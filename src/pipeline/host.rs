@@ -1,0 +1,121 @@
+//! A libvirt host as a source: what its room reads, as files of the export.
+
+use tokio_util::sync::CancellationToken;
+
+use super::source::Error;
+use crate::exporter::{ExportRequest, Inspected, Landing, VmSummary};
+use crate::libvirt::{Chunk, FoundVolume, Settings, Target};
+use crate::model::{ExportMethod, ExportedDisk, ExportedVm, PowerState, SourceVm};
+use crate::progress::Progress;
+
+/// Which domain of which host.
+#[derive(Debug, Clone)]
+pub struct HostSettings {
+    /// How to connect.
+    pub libvirt: Settings,
+    /// Name or UUID of the domain, if the URI names one.
+    pub domain: Option<String>,
+}
+
+/// A host that is connected.
+#[derive(Debug)]
+pub struct Host {
+    target: Target,
+    domain: Option<String>,
+}
+
+impl Host {
+    /// Connects.
+    pub(super) async fn connect(settings: &HostSettings) -> Result<Self, Error> {
+        let target = Target::connect(&settings.libvirt).await?;
+        Ok(Self { target, domain: settings.domain.clone() })
+    }
+
+    /// Its domains.
+    pub(super) async fn list(&self) -> Result<Vec<VmSummary>, Error> {
+        Ok(self.target.domains().await?.iter().map(VmSummary::of).collect())
+    }
+
+    /// The domain that the URI names, or else `name`.
+    pub(super) async fn inspect(&self, name: &str) -> Result<Inspected, Error> {
+        let found = self.target.domain(self.domain.as_deref().unwrap_or(name)).await?;
+        let volumes = found.volumes.iter();
+        let makes = volumes.map(|volume| format!("{}.{}", volume.id, volume.format)).collect();
+        let revision = format!("{:?}", found.vm.disks);
+        Ok(Inspected { vm: found.vm, makes, revision, obstacles: Vec::new() })
+    }
+
+    /// Reads all volumes of the domain into the request's folder. It must not run: a volume that
+    /// is written to while it is read is no disk.
+    pub(super) async fn export(
+        &self,
+        vm: &SourceVm,
+        request: &ExportRequest<'_>,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<ExportedVm, Error> {
+        let found = self.target.domain(&vm.id).await?;
+        refuse_running(&found.vm)?;
+        let mut landings = Vec::new();
+        let end = async {
+            let mut disks = Vec::new();
+            for volume in &found.volumes {
+                let landing = Landing::begin(&request.directory, &volume.id, volume.format)?;
+                landings.push(landing);
+                let landing = &landings[landings.len() - 1];
+                disks.push(self.land(volume, landing, progress, cancel).await?);
+            }
+            // Started meanwhile, it may have written while it was read.
+            refuse_running(&self.target.domain(&vm.id).await?.vm)?;
+            landings.iter().try_for_each(Landing::commit)?;
+            Ok::<_, Error>(disks)
+        };
+        match end.await {
+            Ok(disks) => Ok(ExportedVm {
+                vm: vm.clone(),
+                method: ExportMethod::Disk,
+                exported_at: jiff::Timestamp::now(),
+                disks,
+                nvram: None,
+                warnings: Vec::new(),
+            }),
+            Err(error) => {
+                landings.iter().try_for_each(Landing::discard)?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn land(
+        &self,
+        volume: &FoundVolume,
+        landing: &Landing,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<ExportedDisk, Error> {
+        let mut writer = landing.writer()?;
+        let sink = move |chunk: Chunk<'_>| match chunk {
+            Chunk::Data(bytes) => writer.data(bytes),
+            Chunk::Hole(length) => writer.hole(length),
+        };
+        self.target.read_volume(volume, Box::new(sink), (progress, cancel)).await?;
+        Ok(tokio::task::block_in_place(|| landing.check())?)
+    }
+}
+
+/// Whether the domain may be taken.
+fn refuse_running(vm: &SourceVm) -> Result<(), Error> {
+    match vm.power {
+        PowerState::Off => Ok(()),
+        PowerState::Suspended => Err(Error::Saved { name: vm.name.clone() }),
+        PowerState::On | PowerState::Unknown => Err(Error::Running { name: vm.name.clone() }),
+    }
+}
+
+/// Whether the domain may be exported, asked before anything begins.
+///
+/// # Errors
+/// [`Error::Running`], [`Error::Saved`].
+pub(super) fn exportable(vm: &SourceVm) -> Result<(), Error> {
+    refuse_running(vm)
+}

@@ -1,0 +1,170 @@
+//! Another libvirt host as the source: over qemu+ssh to a real sshd, from the real daemon.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::files::Desk;
+use support::job::Ended;
+use support::libvirtd::{self, Names};
+use support::sshd::Sshd;
+
+/// A domain with a qcow2 and a raw disk in a pool of its own.
+struct Origin {
+    desk: Desk,
+    names: Names,
+    domain: String,
+    raws: [PathBuf; 2],
+}
+
+fn virsh(args: &[&str]) {
+    let output = Command::new("virsh").args(["-q", "-c", "qemu:///system"]).args(args).output();
+    let output = output.expect("virsh runs");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+impl Origin {
+    fn new() -> Option<Self> {
+        if !libvirtd::available() {
+            return None;
+        }
+        let (desk, names) = (Desk::new(), Names::new());
+        let raws = [desk.raw("a.raw", 9), desk.raw("b.raw", 5)];
+        let pool = desk.path("pool");
+        std::fs::create_dir(&pool).expect("made");
+        desk.image(&raws[0], "pool/system.qcow2", "qcow2", &[]);
+        std::fs::copy(&raws[1], pool.join("data.img")).expect("copied");
+        let (name, domain) = (names.name("pool"), names.name("vm"));
+        virsh(&["pool-create-as", &name, "dir", "--target", pool.to_str().expect("UTF-8")]);
+        let this = Self { desk, names, domain, raws };
+        this.define(&this.xml());
+        Some(this)
+    }
+
+    fn define(&self, xml: &str) {
+        let path = self.desk.path("domain.xml");
+        std::fs::write(&path, xml).expect("written");
+        virsh(&["define", path.to_str().expect("UTF-8")]);
+    }
+
+    fn xml(&self) -> String {
+        let pool = self.desk.path("pool");
+        format!(
+            "<domain type='qemu'><name>{}</name><memory unit='MiB'>640</memory><vcpu>4</vcpu>\
+             <metadata><libosinfo:libosinfo xmlns:libosinfo=\
+             'http://libosinfo.org/xmlns/libvirt/domain/1.0'>\
+             <libosinfo:os id='http://debian.org/debian/12'/></libosinfo:libosinfo></metadata>\
+             <os><type arch='x86_64' machine='q35'>hvm</type></os>\
+             <cpu mode='maximum'><topology sockets='2' cores='2' threads='1'/></cpu><devices>\
+             <disk type='file' device='disk'><driver name='qemu' type='raw'/>\
+             <source file='{1}/data.img'/><target dev='vdb' bus='virtio'/></disk>\
+             <disk type='file' device='disk'><driver name='qemu' type='qcow2'/>\
+             <source file='{1}/system.qcow2'/><target dev='vda' bus='virtio'/><boot order='1'/>\
+             </disk><disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>\
+             <interface type='user'><mac address='52:54:00:aa:bb:cc'/><model type='e1000e'/>\
+             <link state='down'/></interface></devices></domain>",
+            self.domain,
+            pool.display()
+        )
+    }
+
+    fn export(&self, uri: &str) -> Ended {
+        self.desk.export(uri, &[])
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        for args in [["undefine", &self.domain], ["pool-destroy", &self.names.name("pool")]] {
+            drop(Command::new("virsh").args(["-q", "-c", "qemu:///system"]).args(args).output());
+        }
+    }
+}
+
+fn assert_whole(origin: &Origin) {
+    origin.desk.assert_disk(0, &origin.raws[0]);
+    origin.desk.assert_disk(1, &origin.raws[1]);
+    let manifest = origin.desk.manifest();
+    assert_eq!(manifest["source"]["provider"], "libvirt");
+    let vm = &manifest["metadata"]["hyperexport"]["source_vm"];
+    assert_eq!(vm["name"], origin.domain);
+    assert_eq!((&vm["memory_mib"], &vm["cpu"]["vcpus"]), (&640.into(), &4.into()));
+    assert_eq!((&vm["cpu"]["cores_per_socket"], &vm["cdroms"]), (&2.into(), &1.into()));
+    assert_eq!(vm["guest"]["family"], "linux");
+    assert_eq!(vm["disks"][0]["capacity"], 9 << 20);
+    let nic = &vm["nics"][0];
+    assert_eq!((&nic["mac"], &nic["model"]), (&"52:54:00:aa:bb:cc".into(), &"e1000e".into()));
+    assert_eq!(nic["connected"], false);
+}
+
+#[test]
+fn a_domain_of_another_host_is_taken_over_ssh() {
+    let Some(origin) = Origin::new() else { return };
+    let Some(sshd) = Sshd::start() else { return };
+    let uri = format!("libvirt+{}&domain={}", sshd.open_uri(), origin.domain);
+    let ended = origin.export(&uri);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_whole(&origin);
+    assert_eq!(
+        origin.desk.files("out"),
+        ["disk-0.qcow2", "disk-1.raw", "manifest.json", "result.json"]
+    );
+}
+
+#[test]
+fn a_host_shows_its_domains_and_what_is_in_the_way_of_one() {
+    let Some(origin) = Origin::new() else { return };
+    let list = origin.desk.run(&["list", "--source", "libvirt+qemu:///system", "--json"]);
+    let listed =
+        list.json.as_array().expect("a list").iter().any(|vm| vm["name"] == origin.domain.as_str());
+    assert!(listed, "{}", list.stdout);
+    let uri = format!("libvirt+qemu:///system?domain={}", origin.domain);
+    let info = origin.desk.run(&["info", "--source", &uri, "--json"]);
+    assert_eq!(info.json["vm"]["disks"][1]["capacity"], 5 << 20, "{}", info.stderr);
+
+    virsh(&["start", &origin.domain, "--paused"]);
+    let ended = origin.export(&uri);
+    virsh(&["destroy", &origin.domain]);
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    ended.said("it runs");
+    ended.said("shut its guest down first");
+
+    let pool = origin.desk.path("pool");
+    overlay(&pool, "system.qcow2", "over.qcow2");
+    origin.define(
+        &origin.xml().replace("system.qcow2", "over.qcow2").replace("<name>", &identity(&origin)),
+    );
+    origin.export(&uri).said("is in no active storage pool");
+    virsh(&["pool-refresh", &origin.names.name("pool")]);
+    let ended = origin.export(&uri);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    ended.said("it names a backing file");
+    assert_eq!(origin.desk.files("out"), [""; 0]);
+}
+
+/// The identity that a second definition needs to be the same domain.
+fn identity(origin: &Origin) -> String {
+    let uuid = Command::new("virsh")
+        .args(["-q", "-c", "qemu:///system", "domuuid", &origin.domain])
+        .output();
+    let uuid = String::from_utf8(uuid.expect("virsh runs").stdout).expect("UTF-8");
+    format!("<uuid>{}</uuid><name>", uuid.trim())
+}
+
+fn overlay(folder: &Path, base: &str, name: &str) {
+    let mut command = Command::new("qemu-img");
+    command.args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, name]);
+    assert!(command.current_dir(folder).status().expect("qemu-img runs").success());
+}
+
+#[test]
+fn a_domain_that_is_not_there_is_named() {
+    let Some(origin) = Origin::new() else { return };
+    let ended = origin.export("libvirt+qemu:///system?domain=hxt-nobody");
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    ended.said("look up domain 'hxt-nobody'");
+    let ended = origin.export("libvirt+qemu:///system");
+    assert_eq!(ended.code, Some(2));
+    ended.said("the VM is missing");
+}
