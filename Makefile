@@ -5,7 +5,7 @@ DESTDIR ?=
 CARGO ?= cargo
 BINARY := target/release/hyperexport
 
-.PHONY: help setup build demo test lint check bench install audit clean
+.PHONY: help setup build demo test lint check bench fuzz install audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,14 @@ check: ## Run the tests alone
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run --locked; \
 	else $(CARGO) test --locked -- --test-threads=1; fi
+
+# Without a sanitizer, and so with any compiler: the code is safe Rust, and what is sought is a panic,
+# a hang or memory without end. Corpora and findings stay in target/fuzz.
+FUZZ_SECONDS ?= 60
+fuzz: ## Feed foreign formats with nonsense, FUZZ_SECONDS each (60)
+	scripts/setup.sh build
+	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 bench: ## Measure exports, definitions and uploads against their peers in the same run
 	scripts/setup.sh test

@@ -24,7 +24,7 @@ as_root() {
 
 # --- Debian and Ubuntu ---------------------------------------------------------------------
 
-deb_build=(gcc libc6-dev pkg-config libvirt-dev make)
+deb_build=(gcc g++ libc6-dev pkg-config libvirt-dev make)
 deb_run=(libvirt-daemon-system libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils ovmf
   swtpm swtpm-tools dnsmasq-base iptables python3-guestfs libguestfs-tools python3-venv
   xfsprogs)
@@ -87,7 +87,7 @@ deb_install_lvm() {
 
 # --- Fedora and RHEL -----------------------------------------------------------------------
 
-rpm_build=(gcc pkgconf-pkg-config libvirt-devel make)
+rpm_build=(gcc gcc-c++ pkgconf-pkg-config libvirt-devel make)
 rpm_run=(libvirt-daemon-kvm qemu-kvm qemu-img edk2-ovmf swtpm swtpm-tools python3-libguestfs
   guestfs-tools xfsprogs)
 rpm_test=(libvirt-client libxml2 golang openssh-server openssh-clients openssl util-linux

@@ -6,6 +6,8 @@ mod address;
 mod error;
 mod files;
 mod filter;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guest_os;
 mod hint;
 mod landing;

@@ -226,3 +226,32 @@ async fn blocking<T: Send + 'static>(
         Err(Error::File { action: "work on", path, source: std::io::Error::other(error) })
     })
 }
+
+/// Doors for `make fuzz`.
+#[cfg(fuzzing)]
+pub(super) mod fuzzing {
+    use std::io::Read;
+
+    use super::tar::{Passing, Tar};
+
+    /// Walks an archive and reads all of it.
+    pub(in crate::exporter) fn archive(bytes: &[u8]) {
+        let mut tar = Tar::new(Passing(bytes));
+        while let Ok(Some(_)) = tar.next() {
+            if tar.read_to_end(&mut Vec::new()).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reads a descriptor.
+    pub(in crate::exporter) fn ovf(text: &str) {
+        super::ovf::read(text).ok();
+        super::sums::Sums::read(text).ok();
+    }
+
+    /// Reads a VMX.
+    pub(in crate::exporter) fn vmx(text: &str) {
+        super::vmx::fuzz(text);
+    }
+}

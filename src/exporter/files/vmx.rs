@@ -287,6 +287,15 @@ fn unusable(path: &Path, reason: &str) -> Error {
     Error::Unusable { path: path.to_owned(), reason: reason.to_owned() }
 }
 
+/// Reads all of a VMX but its disks' files.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(text: &str) {
+    let vmx = Vmx::read(text);
+    let path = Path::new("/fuzz.vmx");
+    vmx.check(path).ok();
+    vmx.vm(path, vmx.disks().into_iter().map(|(disk, _)| disk).collect()).ok();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -170,7 +170,7 @@ impl Lease {
 }
 
 impl Offer {
-    fn read(info: &Node) -> Self {
+    pub(super) fn read(info: &Node) -> Self {
         let timeout = info.number("leaseTimeout").filter(|seconds| *seconds > 0);
         Self {
             timeout: Duration::from_secs(timeout.unwrap_or(USUAL_TIMEOUT)),

@@ -32,3 +32,17 @@ pub use inspect::Inspected;
 pub use inventory::VmSummary;
 pub use obstacle::Obstacle;
 pub use session::VSphere;
+
+/// A door for `make fuzz`: all that reads a reply.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(text: &str) {
+    let Ok(node) = node::Node::parse(text) else { return };
+    let disks = hardware::disks(&node, Some(&node));
+    hardware::nics(&node);
+    guest_network::told(Some(&node), Some(&node));
+    lease::Offer::read(&node);
+    if let Some(object) = properties::Object::read(&node) {
+        obstacle::obstacles(&object);
+    }
+    assert!(disks.iter().all(|disk| disk.boot_order < u32::MAX));
+}

@@ -1,0 +1,4 @@
+//! OVF descriptors.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| hyperexport::exporter::fuzzing::ovf(bytes));

@@ -1,0 +1,4 @@
+//! VMX files.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| hyperexport::exporter::fuzzing::vmx(bytes));
