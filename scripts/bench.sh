@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The export rows of `make bench`: one disk and four at a time against `curl` of the same content
-# alone, and against `curl` and then `sha256sum`, from the same simulator in the same run. What counts
-# is the ratio, not the seconds.
+# alone, and against `curl` and then `sha256sum`, from the same simulator in the same run; and an OVA
+# against `tar`. What counts is the ratio, not the seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -62,6 +62,19 @@ peer_once() { # [and sum] URL...
     wait' - "$1" "$work/peer" "${@:2}"
 }
 
+take_ova() {
+  rm -rf "$work/export"
+  measure target/release/hyperexport --source "$work/ova/one.ova" --output "$work/export" --quiet
+}
+
+untar() { # [and sync, check]
+  rm -rf "$work/untar" && mkdir "$work/untar"
+  # shellcheck disable=SC2016
+  measure bash -c 'cd "$1" && tar -xf "$2" && { [ -z "$3" ] || { sync ./* &&
+    sed -E "s/^SHA256\((.*)\)= (.*)$/\2  \1/" ./*.mf | sha256sum --quiet --check; }; }' - \
+    "$work/untar" "$work/ova/one.ova" "$1"
+}
+
 best() { sort -n | head -n 1; }
 repeat() { local n; for n in $(seq "$RUNS"); do "$@"; done | best; }
 
@@ -81,3 +94,8 @@ for vm in one four; do
   row "export of $vm: curl alone" "$ours" "$(repeat peer_once '' "${urls[@]}")"
   row "… curl, then sha256sum" "$ours" "$(repeat peer_once sum "${urls[@]}")"
 done
+target/release/hyperexport --url "$url" --username bench --password-file "$work/password" \
+  --thumbprint "$thumbprint" --vm one --output "$work/ova" --format ova --quiet
+ours=$(repeat take_ova)
+row 'an OVA: tar' "$ours" "$(repeat untar '')"
+row '… tar, sync, sha256sum' "$ours" "$(repeat untar all)"

@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("exporter", &["image", "model", "progress"]),
     ("convert", &["child", "image", "manifest", "model", "progress"]),
     ("domain", &["model"]),
-    ("libvirt", &["child", "domain", "model", "progress"]),
+    ("libvirt", &["child", "domain", "image", "model", "progress"]),
     (
         "pipeline",
         &["child", "convert", "domain", "exporter", "libvirt", "manifest", "model", "progress"],

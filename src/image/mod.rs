@@ -8,6 +8,7 @@
 
 mod capacity;
 mod codec;
+mod early;
 mod pieces;
 pub mod qcow2;
 mod raw;
@@ -19,6 +20,7 @@ mod workers;
 
 pub use capacity::capacity;
 pub use codec::Compression;
+pub use early::{EarlyFile, begin_to_write};
 pub use rewrite::{Rewriter, Target, Wrote};
 pub use split::Split;
 pub use untrusted::inspect;

@@ -11,6 +11,7 @@ use nix::libc;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
+use crate::image::begin_to_write;
 use crate::progress::Task;
 
 use super::pool::Access;
@@ -125,15 +126,6 @@ fn copy(from: &File, to: &File, task: &Task, cancel: &CancellationToken) -> io::
         }
     }
     Ok(())
-}
-
-/// Has the kernel write what it was given, so that little is left for the `fsync` at the end. Only a
-/// hint: a file system that cannot is waited for then.
-fn begin_to_write(to: &File, at: u64, len: usize) {
-    // SAFETY: the call takes a file descriptor and numbers by value; the file is open.
-    unsafe {
-        libc::sync_file_range(to.as_raw_fd(), at as i64, len as i64, libc::SYNC_FILE_RANGE_WRITE)
-    };
 }
 
 /// Makes `to` a copy that shares its blocks with `from`, where the file system can (Btrfs, XFS).

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use flate2::write::MultiGzDecoder;
 
 use super::sums::Digests;
+use crate::image::EarlyFile;
 use crate::image::vmdk::{End, Header, SECTOR, Stream};
 use crate::model::{DiskFormat, Sha256Digest};
 
@@ -30,7 +31,7 @@ impl Unpacked {
     }
 
     /// Ends it. [`Sink::finish`] tells the errors.
-    pub(super) fn finish(self) -> io::Result<(u64, Sha256Digest)> {
+    pub(super) fn finish(self) -> io::Result<(u64, Option<Sha256Digest>)> {
         match self {
             Self::Plain(sink) => sink.finish(),
             Self::Gzip(decoder) => decoder.finish()?.finish(),
@@ -53,8 +54,9 @@ impl Write for Unpacked {
 
 /// A file that grows, and what is known of it.
 pub(super) struct Sink {
-    out: BufWriter<File>,
-    digests: Digests,
+    out: BufWriter<EarlyFile>,
+    /// None where what comes in is summed already.
+    digests: Option<Digests>,
     bytes: u64,
     /// Longest that the file may become.
     most: u64,
@@ -65,11 +67,12 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// A disk of that format into `file`, which is empty, of at most `most` bytes.
-    pub(super) fn new(file: File, format: DiskFormat, most: u64) -> Self {
+    /// A disk of that format into `file`, which is empty, of at most `most` bytes; `sum` says whether it is to
+    /// be summed here.
+    pub(super) fn new(file: File, format: DiskFormat, most: u64, sum: bool) -> Self {
         Self {
-            out: BufWriter::with_capacity(BLOCK, file),
-            digests: Digests::with(None),
+            out: BufWriter::with_capacity(BLOCK, EarlyFile::new(file)),
+            digests: sum.then(|| Digests::with(None)),
             bytes: 0,
             most,
             format,
@@ -78,12 +81,12 @@ impl Sink {
         }
     }
 
-    /// Makes it last; returns its length and sum.
+    /// Makes it last; returns its length and its sum, if that is made here.
     ///
     /// # Errors
     /// What the system said, or [`ErrorKind::InvalidData`] with what is wrong with the disk.
-    fn finish(self) -> io::Result<(u64, Sha256Digest)> {
-        let file = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    fn finish(self) -> io::Result<(u64, Option<Sha256Digest>)> {
+        let file = self.out.into_inner().map_err(io::IntoInnerError::into_error)?.into_file();
         if let Some(stream) = self.stream {
             let reached = stream.reached();
             let end = stream.finish(|buffer, offset| file.read_exact_at(buffer, offset));
@@ -92,7 +95,7 @@ impl Sink {
             }
         }
         file.sync_all()?;
-        Ok((self.bytes, self.digests.recorded()))
+        Ok((self.bytes, self.digests.map(|digests| digests.recorded())))
     }
 
     /// Looks at the first sector. A VMDK that is text would name other files.
@@ -134,7 +137,9 @@ impl Write for Sink {
             return Err(invalid(format!("it is longer than {} bytes", self.most)));
         }
         self.follow(bytes)?;
-        self.digests.update(bytes);
+        if let Some(digests) = &mut self.digests {
+            digests.update(bytes);
+        }
         self.out.write_all(bytes)?;
         Ok(bytes.len())
     }

@@ -2,7 +2,8 @@
 //! meaning asks and as leniently as its spellings do.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::io::{self, ErrorKind, Read};
+use std::sync::{Arc, LazyLock, mpsc};
 
 use regex::Regex;
 use sha2::{Digest, Sha256, Sha512};
@@ -111,6 +112,66 @@ impl Digests {
             Algorithm::Sha512 => self.sha512.clone().map(|sum| hex(&sum.finalize())),
         }
     }
+}
+
+/// Blocks on their way to the sums, and one that is being summed.
+const UNDER_WAY: usize = 2;
+/// Bytes of a block.
+const BLOCK: usize = 1 << 20;
+
+/// Reads `from` to its end and hands every block to `each`, while another thread makes the sums of
+/// what was read: summing takes as long as all the rest.
+///
+/// # Errors
+/// What `from` or `each` says.
+pub(super) fn summed(
+    from: &mut dyn Read,
+    mut digests: Digests,
+    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Digests> {
+    std::thread::scope(|scope| {
+        let (send, receive) = mpsc::sync_channel::<(Arc<Vec<u8>>, usize)>(UNDER_WAY);
+        let summing = scope.spawn(move || {
+            for (block, length) in receive {
+                digests.update(&block[..length]);
+            }
+            digests
+        });
+        // One more than can be elsewhere, so that there is always one to read into.
+        let mut blocks: Vec<_> = (0..UNDER_WAY + 2).map(|_| Arc::new(vec![0; BLOCK])).collect();
+        for turn in 0.. {
+            let slot = turn % blocks.len();
+            if Arc::get_mut(&mut blocks[slot]).is_none() {
+                blocks[slot] = Arc::new(vec![0; BLOCK]);
+            }
+            let Some(block) = Arc::get_mut(&mut blocks[slot]) else { continue };
+            let length = fill(from, block)?;
+            if length == 0 {
+                break;
+            }
+            let block = Arc::clone(&blocks[slot]);
+            if send.send((Arc::clone(&block), length)).is_err() {
+                break;
+            }
+            each(&block[..length])?;
+        }
+        drop(send);
+        summing.join().map_err(|_| io::Error::other("the sums were not made"))
+    })
+}
+
+/// Reads until the buffer is full or nothing comes any more.
+fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 #[cfg(test)]

@@ -12,15 +12,13 @@ use super::described::{Content, Described, Sums, Wanted};
 use super::package::{LONGEST_MF, check, read_sums, small};
 use super::sink::{Sink, Unpacked, invalid};
 use super::store::{Member, Store};
-use super::sums::{Digests, Sums as Told};
+use super::sums::{Digests, Sums as Told, summed};
 use crate::exporter::Error;
 use crate::exporter::transfer::{Part, sync_directory};
 use crate::image::{self, Split, qcow2};
 use crate::model::{ByteSize, DiskFormat, ExportedDisk, Sha256Digest};
 use crate::progress::{Progress, Task, Unit};
 
-/// Bytes read at a time.
-const BLOCK: usize = 1 << 20;
 /// What a VMDK may be longer than its disk: headers of grains, tables, descriptor.
 const OVERHEAD: u64 = 64 << 20;
 /// Longest packed disk whose capacity nobody tells, in bytes: that of the largest VMDK.
@@ -74,10 +72,11 @@ impl Taking<'_> {
             let part = wanted.file_name().map(|name| Part::create(self.directory.join(name)));
             let part = part.transpose()?;
             let packed = match (&wanted.content, &part) {
-                (Content::Packed { gzip, .. }, Some(part)) => {
+                (Content::Packed { gzip, members }, Some(part)) => {
                     let file = part.restart().map_err(|error| self.failed(wanted, error))?;
                     let most = most(wanted);
-                    let out = Unpacked::new(Sink::new(file, wanted.format, most), *gzip);
+                    let sum = *gzip || members.len() > 1;
+                    let out = Unpacked::new(Sink::new(file, wanted.format, most, sum), *gzip);
                     let task = self.progress.task(format!("take {}", wanted.id), None, Unit::Bytes);
                     Some(Packed { out, chunks: 0, read: 0, task })
                 }
@@ -142,15 +141,13 @@ impl Taking<'_> {
         let task = self.progress.task(format!("check {}", wanted.id), Some(length), Unit::Bytes);
         let folder = self.described.store.as_ref().map_or(Path::new(""), Store::path);
         let name = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();
-        let mut digests = self.digests(&name);
         let mut position = 0;
-        self.copy(&mut file, |bytes| {
-            digests.update(bytes);
+        let read = self.copy(&mut file, self.digests(&name), |bytes| {
             position += bytes.len() as u64;
             task.at(position);
             Ok(())
-        })
-        .map_err(|error| self.read_error(path, error))?;
+        });
+        let digests = read.map_err(|error| self.read_error(path, error))?;
         if let (Sums::Known(sums), Some(store)) = (&self.described.sums, &self.described.store) {
             check(store, sums, "", &name, &digests)?;
         }
@@ -191,16 +188,14 @@ impl Taking<'_> {
 
     /// Makes a file of ours last, and sums it.
     fn written(&self, wanted: &Wanted, mut file: File) -> Result<(u64, Sha256Digest), Error> {
-        let mut digests = Digests::with(None);
         let mut length = 0;
         let read = io::Seek::rewind(&mut file).and_then(|()| file.sync_all()).and_then(|()| {
-            self.copy(&mut file, |bytes| {
-                digests.update(bytes);
+            self.copy(&mut file, Digests::with(None), |bytes| {
                 length += bytes.len() as u64;
                 Ok(())
             })
         });
-        read.map_err(|error| self.failed(wanted, error))?;
+        let digests = read.map_err(|error| self.failed(wanted, error))?;
         Ok((length, digests.recorded()))
     }
 
@@ -280,15 +275,13 @@ impl Taking<'_> {
         let Some(packed) = slot.packed.as_mut().filter(|packed| packed.chunks == chunk) else {
             return Err(store.unusable(format!("'{name}' does not come in its order")));
         };
-        let mut digests = self.digests(&name);
         let (out, task, read) = (&mut packed.out, &packed.task, &mut packed.read);
-        let end = self.copy(member.content, |bytes| {
-            digests.update(bytes);
+        let end = self.copy(member.content, self.digests(&name), |bytes| {
             *read += bytes.len() as u64;
             task.at(*read);
             out.write_all(bytes)
         });
-        end.map_err(|error| self.read_error(&store.path().join(&name), error))?;
+        let digests = end.map_err(|error| self.read_error(&store.path().join(&name), error))?;
         if let Sums::Known(sums) = &self.described.sums {
             check(store, sums, &self.described.prefix, &name, &digests)?;
         }
@@ -299,7 +292,7 @@ impl Taking<'_> {
         {
             let path = store.path().join(&name);
             let done = packed.out.finish().map_err(|error| self.read_error(&path, error))?;
-            slot.done = Some(done);
+            slot.done = Some((done.0, done.1.unwrap_or_else(|| digests.recorded())));
             self.look(slot, &path)?;
         }
         Ok(digests)
@@ -326,21 +319,19 @@ impl Taking<'_> {
         }
     }
 
+    /// Reads all of `from`, summed, unless the run is cancelled.
     fn copy(
         &self,
         from: &mut dyn Read,
+        digests: Digests,
         mut each: impl FnMut(&[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut buffer = vec![0; BLOCK];
-        loop {
+    ) -> io::Result<Digests> {
+        summed(from, digests, |bytes| {
             if self.cancel.is_cancelled() {
                 return Err(ErrorKind::Interrupted.into());
             }
-            match from.read(&mut buffer)? {
-                0 => return Ok(()),
-                read => each(&buffer[..read])?,
-            }
-        }
+            each(bytes)
+        })
     }
 
     /// What went wrong while something at the source was read, or written from there.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use super::transfer::{Part, sync_directory};
-use crate::image::vmdk;
+use crate::image::{EarlyFile, vmdk};
 use crate::model::{ByteSize, DiskFormat, ExportedDisk, ExportedVm, Sha256Digest, file_name};
 use crate::progress::{Progress, Unit};
 
@@ -129,7 +129,7 @@ impl Package<'_> {
         let task = self.progress.task("pack", Some(total), Unit::Bytes);
         let mut position = 0;
         let written = part.restart().and_then(|file| {
-            let mut tar = tar::Builder::new(BufWriter::with_capacity(BLOCK, file));
+            let mut tar = tar::Builder::new(BufWriter::with_capacity(BLOCK, EarlyFile::new(file)));
             append(&mut tar, &format!("{name}.ovf"), text.len() as u64, text.as_bytes())?;
             append(&mut tar, &format!("{name}.mf"), sums.len() as u64, sums.as_bytes())?;
             for disk in &self.exported.disks {
@@ -144,7 +144,7 @@ impl Package<'_> {
                 append(&mut tar, &href(disk), disk.file_size.0, counted)?;
             }
             let out = tar.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-            out.sync_all()
+            out.into_file().sync_all()
         });
         written.map_err(|error| match self.cancel.is_cancelled() {
             true => Error::Cancelled,

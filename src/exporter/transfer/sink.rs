@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::bytes::Bytes;
 
 use super::{Broken, Meter};
+use crate::image::EarlyFile;
 use crate::image::vmdk::{End, Stream};
 use crate::model::Sha256Digest;
 
@@ -70,7 +71,7 @@ fn write(
     let failed = |action| move |source| Broken::File { action, source };
     let mut check = Stream::new(capacity);
     let (mut sha256, mut sha1) = (sha2::Sha256::new(), sha1::Sha1::new());
-    let mut out = BufWriter::with_capacity(BLOCK, file);
+    let mut out = BufWriter::with_capacity(BLOCK, EarlyFile::new(file));
     let mut bytes = 0;
     while let Some(chunk) = chunks.blocking_recv() {
         check.push(&chunk, |_| {}).map_err(Broken::Stream)?;
@@ -80,7 +81,7 @@ fn write(
         bytes += chunk.len() as u64;
         meter.advance(chunk.len() as u64, check.reached());
     }
-    let file = out.into_inner().map_err(|error| failed("write")(error.into_error()))?;
+    let file = out.into_inner().map_err(|error| failed("write")(error.into_error()))?.into_file();
     let reached = check.reached();
     let end = check.finish(|buffer, offset| file.read_exact_at(buffer, offset));
     if end.map_err(Broken::Stream)? == End::Early {
