@@ -173,6 +173,34 @@ async fn an_old_server_without_sums_is_a_warning() {
 }
 
 #[tokio::test]
+async fn a_server_that_knows_sha1_alone_is_compared_with_all_the_same() {
+    for how in ["refused", "ignored"] {
+        let folders = folders();
+        let Some(sim) = Vcsim::start(&one_disk(&folders), &[]) else { return };
+        // A byte in the middle of a grain's data: only the sum tells.
+        let flipped = json!({"no_sha256": how, "nfc_corrupt_at": 400_000, "nfc_corrupt_count": 1});
+        sim.faults(&flipped).await;
+        let (progress, events) = listener();
+        let cancel = CancellationToken::new();
+        let exported = export(sim.settings(), &folders.request(), &progress, &cancel).await;
+        let exported = exported.expect("exported");
+        assert!(exported.warnings.is_empty(), "{how}: {:?}", exported.warnings);
+        assert_same(&exported.disks[0].path, &folders.images.join("a.raw"));
+        let notes: Vec<_> = events
+            .lock()
+            .expect("unpoisoned")
+            .iter()
+            .filter_map(|event| match event {
+                Event::Note(text) => Some(text.clone()),
+                _ => None,
+            })
+            .collect();
+        assert!(notes.iter().any(|note| note.contains("sum")), "{how}: {notes:?}");
+        assert_clean(&sim, 1, 0).await;
+    }
+}
+
+#[tokio::test]
 async fn silence_ends_a_download() {
     let folders = folders();
     let Some(sim) = Vcsim::start(&one_disk(&folders), &[]) else { return };

@@ -323,6 +323,16 @@ func (l *lease) HttpNfcLeaseAbort(ctx *simulator.Context, req *types.HttpNfcLeas
 
 func (l *lease) HttpNfcLeaseSetManifestChecksumType(ctx *simulator.Context, req *types.HttpNfcLeaseSetManifestChecksumType) soap.HasFault {
 	body := &methods.HttpNfcLeaseSetManifestChecksumTypeBody{}
+	how := ""
+	l.s.state.flag(func(f *faults) bool { how = f.NoSHA256; return true })
+	if how == "refused" {
+		body.Fault_ = simulator.Fault(faultText["NotSupported"], &types.NotSupported{})
+		return body
+	}
+	if how == "ignored" {
+		body.Res = &types.HttpNfcLeaseSetManifestChecksumTypeResponse{}
+		return body
+	}
 	for _, kv := range req.DeviceUrlsToChecksumTypes {
 		if kv.Value != "sha1" && kv.Value != "sha256" {
 			body.Fault_ = simulator.Fault("A specified parameter was not correct: ", &types.InvalidArgument{InvalidProperty: "deviceUrlsToChecksumTypes"})

@@ -51,6 +51,7 @@ type faults struct {
 	TaskFault   string `json:"task_fault,omitempty"`   // "createSnapshot:ApplicationQuiesceFault"
 	BadChecksum bool   `json:"bad_checksum,omitempty"` // GetManifest returns wrong sums
 	NoManifest  bool   `json:"no_manifest,omitempty"`  // GetManifest is not supported
+	NoSHA256    string `json:"no_sha256,omitempty"`    // SetManifestChecksumType is "refused" or "ignored"
 	FolderAuth  int    `json:"folder_status,omitempty"`
 }
 

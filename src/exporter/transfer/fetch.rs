@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::sink::{Sink, Written};
+use super::sink::{Sink, Wanted, Written};
 use super::{Broken, Meter};
 use crate::exporter::BandwidthLimit;
 use crate::exporter::tls::Client;
@@ -27,14 +27,14 @@ pub(in crate::exporter) struct Source {
     pub(in crate::exporter) limit: BandwidthLimit,
 }
 
-/// Downloads the disk of `capacity` bytes into the empty `file`.
+/// Downloads a disk into the empty `file`.
 ///
 /// # Errors
 /// [`Broken`], after which the file holds rubbish and nothing writes to it any more.
 pub(in crate::exporter) async fn fetch(
     source: &Source,
     file: File,
-    capacity: u64,
+    wanted: Wanted,
     meter: &Arc<Meter>,
     cancel: &CancellationToken,
 ) -> Result<Written, Broken> {
@@ -46,7 +46,7 @@ pub(in crate::exporter) async fn fetch(
         return Err(Broken::Status(status));
     }
     let expected = response.content_length();
-    let sink = Sink::new(file, capacity, meter.clone());
+    let sink = Sink::new(file, wanted, meter.clone());
     let mut received = 0;
     let broken = loop {
         match waiting.wait(response.chunk(), received, expected).await {

@@ -1,7 +1,7 @@
 //! Writes, hashes and checks what arrives, on a thread of its own, in one pass.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -27,8 +27,17 @@ pub(in crate::exporter) struct Written {
     pub(in crate::exporter) bytes: u64,
     /// Its sum for the manifest.
     pub(in crate::exporter) sha256: Sha256Digest,
-    /// Its sum as vSphere computes it, in lower-case hexadecimal.
-    pub(in crate::exporter) sha1: String,
+    /// Its sum as older servers compute it, in lower-case hexadecimal, if that was asked for.
+    pub(in crate::exporter) sha1: Option<String>,
+}
+
+/// What is to come.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::exporter) struct Wanted {
+    /// Size of the disk, in bytes.
+    pub(in crate::exporter) capacity: u64,
+    /// Whether the SHA-1 sum is made, too.
+    pub(in crate::exporter) sha1: bool,
 }
 
 /// Where chunks go.
@@ -41,10 +50,10 @@ pub(super) struct Sink {
 pub(super) struct Stopped;
 
 impl Sink {
-    /// A sink into `file`, which is empty, for the stream of a disk of `capacity` bytes.
-    pub(super) fn new(file: File, capacity: u64, meter: Arc<Meter>) -> Self {
+    /// A sink into `file`, which is empty, for the stream of a disk.
+    pub(super) fn new(file: File, wanted: Wanted, meter: Arc<Meter>) -> Self {
         let (chunks, received) = mpsc::channel(UNDER_WAY);
-        let thread = tokio::task::spawn_blocking(move || write(file, capacity, &meter, received));
+        let thread = tokio::task::spawn_blocking(move || write(file, wanted, &meter, received));
         Self { chunks, thread }
     }
 
@@ -64,19 +73,21 @@ impl Sink {
 
 fn write(
     file: File,
-    capacity: u64,
+    Wanted { capacity, sha1 }: Wanted,
     meter: &Meter,
     mut chunks: mpsc::Receiver<Bytes>,
 ) -> Result<Written, Broken> {
     let failed = |action| move |source| Broken::File { action, source };
     let mut check = Stream::new(capacity);
-    let (mut sha256, mut sha1) = (sha2::Sha256::new(), sha1::Sha1::new());
+    let (mut sha256, mut sha1) = (sha2::Sha256::new(), sha1.then(sha1::Sha1::new));
     let mut out = BufWriter::with_capacity(BLOCK, EarlyFile::new(file));
     let mut bytes = 0;
     while let Some(chunk) = chunks.blocking_recv() {
         check.push(&chunk, |_| {}).map_err(Broken::Stream)?;
         sha256.update(&chunk);
-        sha1.update(&chunk);
+        if let Some(sha1) = &mut sha1 {
+            sha1.update(&chunk);
+        }
         out.write_all(&chunk).map_err(failed("write"))?;
         bytes += chunk.len() as u64;
         meter.advance(chunk.len() as u64, check.reached());
@@ -88,6 +99,22 @@ fn write(
         return Err(Broken::early(bytes, reached, capacity));
     }
     file.sync_all().map_err(failed("sync"))?;
-    let sha1 = sha1.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha1 = sha1.map(|sum| hex(&sum.finalize()));
     Ok(Written { bytes, sha256: Sha256Digest(sha256.finalize().into()), sha1 })
+}
+
+/// The SHA-1 sum of a file that was written, in lower-case hexadecimal. Blocks.
+pub(in crate::exporter) fn sha1_of(mut file: File) -> std::io::Result<String> {
+    let mut sum = sha1::Sha1::new();
+    let mut buffer = vec![0; BLOCK];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&sum.finalize())),
+            read => sum.update(&buffer[..read]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::keeper::Gauge;
 use super::lease::Lease;
 use super::verify::{Verdict, verify};
-use crate::exporter::transfer::{Broken, Meter, Part, Source, Written, fetch};
+use crate::exporter::transfer::{Broken, Meter, Part, Source, Wanted, Written, fetch};
 use crate::exporter::{Error, Note, Retry, WholeDisk};
 use crate::model::{ByteSize, DiskId};
 use crate::progress::{Progress, Task, Unit};
@@ -66,6 +66,8 @@ pub(super) struct Download<'a> {
     pub(super) lease: Lease,
     /// What the lease calls it.
     pub(super) key: String,
+    /// Whether the server sums by SHA-1.
+    pub(super) sha1: bool,
     /// How often it may be begun anew.
     pub(super) retry: Retry,
     /// Told when it is whole.
@@ -183,7 +185,7 @@ impl Download<'_> {
 
     async fn attempt(&self, stop: &CancellationToken) -> Result<WholeDisk, Error> {
         let written = self.fetch(stop).await.map_err(|broken| self.error(broken))?;
-        let unverified = match verify(&self.lease, &self.key, &written).await? {
+        let unverified = match verify(&self.lease, &self.key, &written, &self.slot.part).await? {
             Verdict::Same => None,
             Verdict::Unknown(reason) => Some(reason),
             Verdict::Different(difference) => {
@@ -206,7 +208,8 @@ impl Download<'_> {
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(|source| Broken::File { action: "empty", source })?;
-        fetch(&self.source, file, self.capacity.0, &self.slot.meter, stop).await
+        let wanted = Wanted { capacity: self.capacity.0, sha1: self.sha1 };
+        fetch(&self.source, file, wanted, &self.slot.meter, stop).await
     }
 
     fn error(&self, source: Broken) -> Error {

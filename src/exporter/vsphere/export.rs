@@ -218,7 +218,8 @@ impl Run<'_> {
     async fn under(&self, lease: &Lease) -> Result<ExportedVm, Error> {
         let offer = self.vsphere.offer(lease, self.cancel).await?;
         let entries = entries(&self.vm.disks, &offer.urls)?;
-        let downloads = self.downloads(lease, &entries)?;
+        let sha256 = lease.ask_for_sha256(&entries).await?;
+        let downloads = self.downloads(lease, &entries, !sha256)?;
         let patience = self.vsphere.settings.read_timeout * PATIENCE;
         let mut keeper = JoinSet::new();
         keeper.spawn(lease.clone().keep(offer.timeout, patience, gauge(&downloads)));
@@ -263,7 +264,12 @@ impl Run<'_> {
         }
     }
 
-    fn downloads(&self, lease: &Lease, entries: &[&DeviceUrl]) -> Result<Vec<Download<'_>>, Error> {
+    fn downloads(
+        &self,
+        lease: &Lease,
+        entries: &[&DeviceUrl],
+        sha1: bool,
+    ) -> Result<Vec<Download<'_>>, Error> {
         let mut sources = Sources::new(self.vsphere);
         let disks = self.vm.disks.iter().zip(entries).zip(&self.slots);
         disks
@@ -275,6 +281,7 @@ impl Run<'_> {
                     slot: slot.clone(),
                     lease: lease.clone(),
                     key: entry.key.clone(),
+                    sha1,
                     retry: self.vsphere.settings.retry,
                     note: self.request.note,
                 })
