@@ -32,7 +32,7 @@ start_simulator() {
   local disk="{\"file\": \"$work/disk.vmdk\"}"
   printf '{"vms": [{"name": "one", "disks": [%s]}, {"name": "four", "disks": [%s, %s, %s, %s]}]}' \
     "$disk" "$disk" "$disk" "$disk" "$disk" >"$work/inventory.json"
-  target/vcsimx -listen 127.0.0.1:0 -user bench -password vmware -nfc-length known -many-leases \
+  target/vcsimx -listen 127.0.0.1:0 -user bench -password vmware -nfc-length known -many-leases -lease-delay 0 \
     -config "$work/inventory.json" >"$work/ready.json" 2>"$work/simulator.log" &
   simulator=$!
   for _ in $(seq 300); do [ -s "$work/ready.json" ] && break; sleep 0.2; done

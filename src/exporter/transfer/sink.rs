@@ -16,7 +16,7 @@ use crate::image::vmdk::{End, Stream};
 use crate::model::Sha256Digest;
 
 /// Chunks under way between the network and the thread. Each is at most some 100 KiB.
-const UNDER_WAY: usize = 16;
+const UNDER_WAY: usize = 8;
 /// Bytes written at a time.
 const BLOCK: usize = 1 << 20;
 
