@@ -10,7 +10,7 @@ use crate::exporter::{BandwidthLimit, PackageFormat};
 use crate::model::ByteSize;
 use crate::pipeline::{self, Job, SourceSettings};
 use crate::progress::Progress;
-use crate::settings::{Environment, Error, read_rate};
+use crate::settings::{Environment, Error, TransportArg, read_rate};
 
 /// Runs the command.
 ///
@@ -76,6 +76,12 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
     }
     if args.vm.is_none() && args.source.source.is_empty() {
         return Err(Error::MISSING_VM);
+    }
+    if running.snapshot && args.transfer.transport == Some(TransportArg::Datastore) {
+        return Err(Error::Invalid(
+            "--snapshot cannot go with --transport datastore: a snapshot leaves by a lease"
+                .to_owned(),
+        ));
     }
     let mut source = args.source.resolve(environment, args.vm.as_deref(), &args.described)?;
     let vm = match &mut source {

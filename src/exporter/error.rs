@@ -182,6 +182,20 @@ pub enum Error {
         /// Controller and unit.
         device: String,
     },
+    /// A disk that cannot be read from its datastore.
+    #[error("read {disk} from its datastore: {reason}")]
+    NotFlat {
+        /// The disk.
+        disk: DiskId,
+        /// Why, as a clause.
+        reason: String,
+    },
+    /// The VM is not what it was when its export began.
+    #[error("{vm} was started or changed while its disks were read")]
+    Changed {
+        /// Name of the VM.
+        vm: String,
+    },
     /// A download address that is not one.
     #[error("use the download address of {disk}: it {fault}")]
     DeviceUrl {

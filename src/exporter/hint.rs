@@ -59,6 +59,10 @@ impl Error {
             Self::File { source, .. } if source.kind() == ErrorKind::StorageFull => {
                 "free some space, or choose another --output".into()
             }
+            Self::NotFlat { .. } => "use --transport nfc; the datastore takes the privileges \
+                 Datastore.Browse and Datastore.FileManagement, and VMs without snapshots"
+                .into(),
+            Self::Changed { .. } => "run it again while the VM stays off".into(),
             Self::Exists { .. } => "choose another --output, or move that file away".into(),
             Self::Busy { .. } => "wait for the other run, or choose another --output".into(),
             Self::SessionEnded { .. } => "run it again to log in anew".into(),

@@ -60,6 +60,8 @@ pub struct Settings {
     pub parallel: usize,
     /// Longest silence of the server while it sends something.
     pub read_timeout: Duration,
+    /// How disks leave the source.
+    pub transport: Transport,
     /// How often a broken download is begun anew.
     pub retry: Retry,
     /// How fast disks may come in, all together. A clone changes it while they do.
@@ -82,10 +84,22 @@ impl Settings {
             trust: Trust::System,
             parallel: Self::PARALLEL,
             read_timeout: Self::READ_TIMEOUT,
+            transport: Transport::Auto,
             retry: Retry::TRANSFER,
             limit: BandwidthLimit::default(),
         }
     }
+}
+
+/// How disks leave vSphere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// By a lease, or from the datastore where the server grants none.
+    Auto,
+    /// By an NFC lease, as streams of what is in use.
+    Nfc,
+    /// From the datastore, as flat files.
+    Datastore,
 }
 
 /// Whether a guest is brought to rest for a snapshot.

@@ -32,6 +32,8 @@ pub enum ExportMethod {
     NfcLease,
     /// vSphere, an NFC lease on a snapshot of the running VM.
     NfcSnapshot,
+    /// vSphere, flat files of the datastore.
+    Datastore,
     /// A VM packed as OVA.
     Ova,
     /// A VM packed as OVF in a folder.
@@ -46,6 +48,7 @@ impl ExportMethod {
         match self {
             Self::NfcLease => "nfc-lease",
             Self::NfcSnapshot => "nfc-snapshot",
+            Self::Datastore => "datastore",
             Self::Ova => "ova",
             Self::Ovf => "ovf",
             Self::Disk => "disk",

@@ -102,7 +102,7 @@ fn export(job: &Job, ready: &Ready) -> Vec<String> {
         lines.push(format!("take a snapshot of {}, and remove it after the export", vm.name));
     }
     for disk in &vm.disks {
-        let made = ready.exports.iter().find(|name| is_of(name, disk));
+        let made = ready.exports.iter().find(|name| is_of(name, &disk.id));
         lines.push(match made.map(|name| ready.output.join(name)) {
             Some(path) => {
                 format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display())

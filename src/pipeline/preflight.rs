@@ -15,7 +15,7 @@ use super::source::{self, Source};
 use super::stages::Stopped;
 use super::{DOMAIN_XML, later, target};
 use crate::exporter::PackageFormat;
-use crate::model::{ByteSize, SourceDisk, SourceVm, Stage, Warning, chain};
+use crate::model::{ByteSize, DiskId, SourceDisk, SourceVm, Stage, Warning, chain};
 use crate::{convert, manifest};
 
 /// A run that may begin, but for its source.
@@ -129,7 +129,7 @@ fn space(output: &Path, vm: &SourceVm, exports: &[String]) -> Option<Warning> {
     let there = output.ancestors().find(|path| path.exists())?;
     let free = nix::sys::statvfs::statvfs(there).ok()?;
     let free = ByteSize(free.blocks_available() * free.fragment_size());
-    let is_made = |disk: &&SourceDisk| exports.iter().any(|name| is_of(name, disk));
+    let is_made = |disk: &&SourceDisk| exports.iter().any(|name| is_of(name, &disk.id));
     let most = ByteSize(vm.disks.iter().filter(is_made).map(|disk| disk.capacity.0).sum());
     (free < most).then(|| {
         let text = format!(
@@ -142,8 +142,8 @@ fn space(output: &Path, vm: &SourceVm, exports: &[String]) -> Option<Warning> {
 }
 
 /// Whether a file of the export is that of the disk.
-pub fn is_of(name: &str, disk: &SourceDisk) -> bool {
-    name.split_once('.').is_some_and(|(stem, _)| stem == disk.id.as_str())
+pub fn is_of(name: &str, disk: &DiskId) -> bool {
+    name.split_once('.').is_some_and(|(stem, _)| stem == disk.as_str())
 }
 
 /// A missing converter leaves a good export, so it only warns.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::claim::Claim;
 use super::earlier::{Earlier, Kept};
 use super::job::Job;
-use super::preflight::{self, Ready};
+use super::preflight::{self, Ready, is_of};
 use super::report::{Outcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stages::{Ledger, Stopped};
@@ -131,7 +131,8 @@ fn take(ready: &Ready) -> Result<Held, Stopped> {
         _ => Vec::new(),
     };
     let mut kept = ready.earlier.kept_names();
-    kept.extend(whole.iter().map(|disk| format!("{}.vmdk", disk.id)));
+    let of_whole = |name: &&String| whole.iter().any(|disk| is_of(name, &disk.id));
+    kept.extend(ready.exports.iter().filter(of_whole).cloned());
     claim.remove_leftovers(&kept).map_err(|e| stopped(&e))?;
     let kept = ready.earlier.kept_names();
     let makes = ready.makes.iter().filter(|name| !kept.contains(name)).cloned().collect();

@@ -24,7 +24,7 @@ pub use libvirt::LibvirtArgs;
 pub use pipeline::{PipelineArgs, StageArgs};
 pub use running::RunningArgs;
 pub use source::{DescribedArgs, SourceArgs};
-pub use transfer::{PackageArg, TransferArgs, read_rate};
+pub use transfer::{PackageArg, TransferArgs, TransportArg, read_rate};
 pub use vsphere::VsphereArgs;
 
 use std::io;

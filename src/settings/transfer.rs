@@ -9,6 +9,27 @@ use clap::{Args, ValueEnum};
 use super::Error;
 use crate::exporter;
 
+/// How disks can leave vSphere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TransportArg {
+    /// By a lease where the server grants one.
+    Auto,
+    /// By an export lease.
+    Nfc,
+    /// From the datastore.
+    Datastore,
+}
+
+impl From<TransportArg> for exporter::Transport {
+    fn from(transport: TransportArg) -> Self {
+        match transport {
+            TransportArg::Auto => Self::Auto,
+            TransportArg::Nfc => Self::Nfc,
+            TransportArg::Datastore => Self::Datastore,
+        }
+    }
+}
+
 /// What an export can leave behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PackageArg {
@@ -34,6 +55,10 @@ impl From<PackageArg> for exporter::PackageFormat {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Transfer")]
 pub struct TransferArgs {
+    /// How disks leave vSphere: by an export lease, from the datastore as raw,
+    /// or by a lease where there is one [default: auto]
+    #[arg(long, value_name = "HOW")]
+    pub transport: Option<TransportArg>,
     /// Disks fetched at a time [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub parallel: Option<u8>,
@@ -52,6 +77,9 @@ impl TransferArgs {
     /// # Errors
     /// [`Error::Invalid`] when a limit cannot be meant.
     pub fn apply(&self, settings: &mut exporter::Settings) -> Result<(), Error> {
+        if let Some(transport) = self.transport {
+            settings.transport = transport.into();
+        }
         if let Some(parallel) = self.parallel {
             settings.parallel = usize::from(parallel);
         }

@@ -46,12 +46,15 @@ type faults struct {
 	SOAPDropN    int `json:"soap_drop_count,omitempty"` // close the connection without an answer
 	SOAPDelayMS  int `json:"soap_delay_ms,omitempty"`
 
-	ExportFault string `json:"export_fault,omitempty"` // next ExportVm fails with this fault type
-	LeaseFault  string `json:"lease_fault,omitempty"`  // next lease goes to state error
-	TaskFault   string `json:"task_fault,omitempty"`   // "createSnapshot:ApplicationQuiesceFault"
-	BadChecksum bool   `json:"bad_checksum,omitempty"` // GetManifest returns wrong sums
-	NoManifest  bool   `json:"no_manifest,omitempty"`  // GetManifest is not supported
-	NoSHA256    string `json:"no_sha256,omitempty"`    // SetManifestChecksumType is "refused" or "ignored"
+	ExportFault string `json:"export_fault,omitempty"`      // next ExportVm fails with this fault type
+	LeaseFault  string `json:"lease_fault,omitempty"`       // next lease goes to state error
+	TaskFault   string `json:"task_fault,omitempty"`        // "createSnapshot:ApplicationQuiesceFault"
+	BadChecksum bool   `json:"bad_checksum,omitempty"`      // GetManifest returns wrong sums
+	NoManifest  bool   `json:"no_manifest,omitempty"`       // GetManifest is not supported
+	NoSHA256    string `json:"no_sha256,omitempty"`         // SetManifestChecksumType is "refused" or "ignored"
+	FolderDrop  int64  `json:"folder_drop_after,omitempty"` // cut an answer of /folder after N bytes
+	FolderDropN int    `json:"folder_drop_count,omitempty"`
+	FolderWhole bool   `json:"folder_whole,omitempty"` // /folder ignores ranges
 	FolderAuth  int    `json:"folder_status,omitempty"`
 }
 
@@ -442,6 +445,22 @@ func (s *server) folderOK(r *http.Request) bool {
 	return false
 }
 
+// cutWriter cuts the connection after so many bytes.
+type cutWriter struct {
+	http.ResponseWriter
+	left int64
+}
+
+func (w *cutWriter) Write(p []byte) (int, error) {
+	if int64(len(p)) < w.left {
+		w.left -= int64(len(p))
+		return w.ResponseWriter.Write(p)
+	}
+	w.ResponseWriter.Write(p[:w.left])
+	w.ResponseWriter.(http.Flusher).Flush()
+	panic(http.ErrAbortHandler)
+}
+
 func (s *server) handler(inner http.Handler, sdk, nfc bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.URL.Path
@@ -477,6 +496,15 @@ func (s *server) handler(inner http.Handler, sdk, nfc bool) http.Handler {
 			if twice {
 				r.URL.RawQuery = q.Encode()
 			}
+			s.state.mu.Lock()
+			if s.state.f.FolderWhole {
+				r.Header.Del("Range")
+			}
+			if strings.HasSuffix(p, "-flat.vmdk") && s.state.f.FolderDropN > 0 {
+				s.state.f.FolderDropN--
+				w = &cutWriter{w, s.state.f.FolderDrop}
+			}
+			s.state.mu.Unlock()
 			inner.ServeHTTP(w, r)
 		case strings.HasPrefix(p, "/_vcsimx/"):
 			s.control(w, r)

@@ -7,6 +7,7 @@
 mod adopt;
 mod fetch;
 mod part;
+mod raw;
 mod sink;
 
 use std::io;
@@ -19,6 +20,7 @@ use crate::model::ByteSize;
 
 pub(super) use fetch::{Source, fetch};
 pub(super) use part::{Part, sync_directory};
+pub(super) use raw::RawSink;
 pub(super) use sink::{Wanted, Written, sha1_of};
 
 /// Attempts at a disk that arrives whole but wrong.

@@ -47,7 +47,7 @@ pub(super) struct Sink {
 }
 
 /// The thread stopped early; [`Sink::finish`] says why.
-pub(super) struct Stopped;
+pub(in crate::exporter) struct Stopped;
 
 impl Sink {
     /// A sink into `file`, which is empty, for the stream of a disk.

@@ -10,16 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::args::Moref;
 use super::device_url::{Sources, entries};
 use super::download::{Download, Slot, download_all, gauge};
-use super::files::{begin, commit, discard};
+use super::files::{Ending, begin, commit, discard};
 use super::lease::{DeviceUrl, Lease};
 use super::nvram::is_nvram;
 use super::session::VSphere;
 use crate::exporter::transfer::Part;
-use crate::exporter::{Error, ExportRequest, Fault, SnapshotRequest, WholeDisk};
-use crate::model::{
-    DiskFormat, ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, Firmware, SourceVm, Stage,
-    Warning,
-};
+use crate::exporter::{Error, ExportRequest, Fault, SnapshotRequest, Transport, WholeDisk};
+use crate::model::{DiskFormat, ExportMethod, ExportedDisk, ExportedVm, SourceVm, Stage, Warning};
 use crate::progress::{Event, Progress};
 
 /// How many read timeouts may pass without a byte before the lease's keeper gives up.
@@ -30,7 +27,8 @@ const DEAD_LEASE: Duration = Duration::from_secs(330);
 const DEAD_LEASE_POLL: Duration = Duration::from_secs(1);
 
 impl VSphere {
-    /// Downloads all disks of `vm` into the request's folder as `<disk-id>.vmdk`, checked.
+    /// Downloads all disks of `vm` into the request's folder as `<disk-id>.vmdk`, checked; or as
+    /// `<disk-id>.raw` where they are read from the datastore.
     ///
     /// The caller cancels by `cancel` and then waits: dropping the future instead would leave the
     /// lease to its timeout.
@@ -45,7 +43,29 @@ impl VSphere {
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<ExportedVm, Error> {
-        let begun = begin(request, &vm.disks, progress, cancel).await?;
+        let lease = match self.settings.transport {
+            Transport::Datastore => {
+                return self.export_datastore(vm, request, progress, cancel).await;
+            }
+            Transport::Auto | Transport::Nfc => self.export_nfc(vm, request, progress, cancel),
+        };
+        match lease.await {
+            Err(error) if self.settings.transport == Transport::Auto && no_lease(&error) => {
+                progress.note(format!("{}: reading the datastore instead", with_cause(&error)));
+                self.export_datastore(vm, request, progress, cancel).await
+            }
+            end => end,
+        }
+    }
+
+    async fn export_nfc(
+        &self,
+        vm: &SourceVm,
+        request: &ExportRequest<'_>,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<ExportedVm, Error> {
+        let begun = begin(request, &vm.disks, Ending::Vmdk, progress, cancel).await?;
         let parts: Vec<_> = begun.iter().map(|one| one.part.clone()).collect();
         let slots = begun.into_iter().map(|one| Slot::new(one.part, one.whole)).collect();
         let mut run = Run { vsphere: self, vm, request, slots, snapshot: None, progress, cancel };
@@ -231,7 +251,8 @@ impl Run<'_> {
         }
         commit(self.slots.iter().map(|slot| slot.part.clone()).collect()).await?;
         let disks = self.exported(&mut warnings);
-        let nvram = self.nvram(&offer.urls, &mut warnings).await;
+        let directory = &self.request.directory;
+        let nvram = self.vsphere.nvram(self.vm, &offer.urls, directory, &mut warnings).await;
         Ok(ExportedVm {
             vm: self.vm.clone(),
             method: ExportMethod::NfcLease,
@@ -240,28 +261,6 @@ impl Run<'_> {
             nvram,
             warnings,
         })
-    }
-
-    /// The variables of an EFI guest. The disks are worth having without them.
-    async fn nvram(
-        &self,
-        offered: &[DeviceUrl],
-        warnings: &mut Vec<Warning>,
-    ) -> Option<ExportedNvram> {
-        if self.vm.firmware != Firmware::Efi {
-            return None;
-        }
-        match self.vsphere.export_nvram(self.vm, offered, &self.request.directory).await {
-            Ok(nvram) => Some(nvram),
-            Err(why) => {
-                let message = format!(
-                    "the UEFI variables (nvram) of the VM were not exported: {why}; its boot \
-                     entries are made anew in any case, keys enrolled by hand are not"
-                );
-                warnings.push(Warning::new(Stage::Export, "nvram-not-exported", message));
-                None
-            }
-        }
     }
 
     fn downloads(
@@ -344,6 +343,13 @@ impl Run<'_> {
     fn warn(&self, warning: Warning) {
         self.progress.send(Event::Warned(warning));
     }
+}
+
+/// Whether the server grants no lease at all, be it by licence, right or age.
+fn no_lease(error: &Error) -> bool {
+    let kinds = ["RestrictedVersion", "NoPermission", "NotSupported", "MethodDisabled"];
+    matches!(error, Error::Refused { method: "ExportVm", source }
+        if kinds.iter().any(|kind| source.is(kind)))
 }
 
 /// What is in a lease but not taken along: CD images are the user's own affair.

@@ -1,6 +1,7 @@
 //! All facts about one VM that the later stages go by.
 
 use super::args::Moref;
+use super::files::Ending;
 use super::guest_network;
 use super::hardware;
 use super::names::decode_name;
@@ -9,7 +10,7 @@ use super::obstacle::{self, Obstacle, obstacles};
 use super::properties::Object;
 use super::session::VSphere;
 use crate::exporter::guest_os::os_family;
-use crate::exporter::{Error, NVRAM};
+use crate::exporter::{Error, NVRAM, Transport};
 use crate::model::{CpuTopology, Firmware, GuestOs, Origin, SourceVm};
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
@@ -83,7 +84,7 @@ impl VSphere {
             }
         }
         let revision = object.text("config.changeVersion").to_owned();
-        let makes = makes(&vm);
+        let makes = makes(&vm, self.settings.transport);
         Ok(Inspected { vm, makes, revision, obstacles: obstacles(&object) })
     }
 
@@ -115,9 +116,17 @@ impl VSphere {
     }
 }
 
-fn makes(vm: &SourceVm) -> Vec<String> {
+/// What an export of `vm` may write.
+fn makes(vm: &SourceVm, transport: Transport) -> Vec<String> {
+    let endings: &[Ending] = match transport {
+        Transport::Nfc => &[Ending::Vmdk],
+        Transport::Datastore => &[Ending::Raw],
+        Transport::Auto => &[Ending::Vmdk, Ending::Raw],
+    };
     let nvram = (vm.firmware == Firmware::Efi).then(|| NVRAM.to_owned());
-    vm.disks.iter().map(|disk| format!("{}.vmdk", disk.id)).chain(nvram).collect()
+    let of =
+        |ending: &Ending| vm.disks.iter().map(|disk| ending.name(&disk.id)).collect::<Vec<_>>();
+    endings.iter().flat_map(of).chain(nvram).collect()
 }
 
 fn facts(object: &Object) -> SourceVm {

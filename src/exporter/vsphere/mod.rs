@@ -6,10 +6,12 @@
 //! nothing on the server, so their futures may simply be dropped.
 
 mod args;
+mod datastore;
 mod device_url;
 mod download;
 mod export;
 mod files;
+mod folder;
 mod guest_network;
 mod hardware;
 mod inspect;

@@ -1,0 +1,88 @@
+//! Writes and sums a raw disk as it arrives, on a thread of its own; blocks of zeros become holes.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::bytes::Bytes;
+
+use super::Broken;
+use super::sink::Stopped;
+use crate::image::begin_to_write;
+use crate::model::Sha256Digest;
+use crate::progress::Task;
+
+/// Chunks under way between the network and the thread.
+const UNDER_WAY: usize = 8;
+/// Bytes that become a hole when all are zero, and that are written at a time.
+const BLOCK: usize = 64 * 1024;
+
+/// Where chunks go.
+pub(in crate::exporter) struct RawSink {
+    chunks: mpsc::Sender<Bytes>,
+    thread: JoinHandle<Result<Sha256Digest, Broken>>,
+}
+
+impl RawSink {
+    /// A sink into `file`, which is empty, for a disk of `capacity` bytes.
+    pub(in crate::exporter) fn new(file: File, capacity: u64, task: Task) -> Self {
+        let (chunks, received) = mpsc::channel(UNDER_WAY);
+        let thread = tokio::task::spawn_blocking(move || write(&file, capacity, &task, received));
+        Self { chunks, thread }
+    }
+
+    /// Hands a chunk over; waits while the thread is behind.
+    pub(in crate::exporter) async fn push(&self, chunk: Bytes) -> Result<(), Stopped> {
+        self.chunks.send(chunk).await.map_err(|_| Stopped)
+    }
+
+    /// Waits until all is written, lastingly; returns its sum.
+    pub(in crate::exporter) async fn finish(self) -> Result<Sha256Digest, Broken> {
+        drop(self.chunks);
+        self.thread.await.unwrap_or_else(|error| {
+            Err(Broken::File { action: "write", source: std::io::Error::other(error) })
+        })
+    }
+}
+
+fn write(
+    file: &File,
+    capacity: u64,
+    task: &Task,
+    mut chunks: mpsc::Receiver<Bytes>,
+) -> Result<Sha256Digest, Broken> {
+    let failed = |action| move |source| Broken::File { action, source };
+    file.set_len(capacity).map_err(failed("size"))?;
+    let mut sum = Sha256::new();
+    let (mut block, mut position) = (Vec::with_capacity(BLOCK), 0);
+    let place = |block: &mut Vec<u8>, position: &mut u64| {
+        if block.iter().any(|byte| *byte != 0) {
+            file.write_all_at(block, *position).map_err(failed("write"))?;
+            begin_to_write(file, *position, block.len());
+        }
+        *position += block.len() as u64;
+        task.at(*position);
+        block.clear();
+        Ok::<_, Broken>(())
+    };
+    while let Some(chunk) = chunks.blocking_recv() {
+        sum.update(&chunk);
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(BLOCK - block.len()));
+            block.extend_from_slice(now);
+            rest = later;
+            if block.len() == BLOCK {
+                place(&mut block, &mut position)?;
+            }
+        }
+    }
+    place(&mut block, &mut position)?;
+    if position != capacity {
+        return Err(Broken::Short { received: position, expected: capacity });
+    }
+    file.sync_all().map_err(failed("sync"))?;
+    Ok(Sha256Digest(sum.finalize().into()))
+}

@@ -1,0 +1,266 @@
+//! Disks read from their datastore, for hosts that grant no export lease: the flat file of each, as
+//! raw, over HTTPS with ranges, so that a link that breaks costs nothing but what was under way
+//! (vSphere Web Services Programming Guide, "HTTP access to datastores").
+//!
+//! Nothing holds the VM meanwhile: whether it was started or changed is asked at the end.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use reqwest::header::{CONTENT_RANGE, RANGE};
+use tokio_util::bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::files::{Ending, begin, commit, discard};
+use super::folder::{folder_url, read_small};
+use super::session::VSphere;
+use crate::exporter::transfer::{Broken, Part, RawSink};
+use crate::exporter::{Error, ExportRequest, WholeDisk};
+use crate::image::vmdk::{self, SECTOR};
+use crate::model::{
+    ByteSize, DiskFormat, DiskId, ExportMethod, ExportedDisk, ExportedVm, PowerState, SourceDisk,
+    SourceVm,
+};
+use crate::progress::{Progress, Unit};
+
+/// Longest descriptor, in bytes.
+const LONGEST_DESCRIPTOR: usize = 64 * 1024;
+
+/// Where a disk's bytes are.
+struct Flat {
+    id: DiskId,
+    capacity: ByteSize,
+    url: Url,
+}
+
+impl VSphere {
+    /// Reads all disks of `vm` into the request's folder as `<disk-id>.raw`.
+    ///
+    /// # Errors
+    /// [`Error::NotFlat`] when a disk is not one file of the datastore; [`Error::Download`];
+    /// [`Error::Changed`] when the VM was started or changed meanwhile; [`Error::Cancelled`].
+    pub(super) async fn export_datastore(
+        &self,
+        vm: &SourceVm,
+        request: &ExportRequest<'_>,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<ExportedVm, Error> {
+        let revision = self.in_session(async || self.revision(vm).await).await?;
+        let mut flats = Vec::new();
+        for disk in &vm.disks {
+            flats.push(self.in_session(async || self.flat(vm, disk).await).await?);
+        }
+        let begun = begin(request, &vm.disks, Ending::Raw, progress, cancel).await?;
+        let parts: Vec<_> = begun.iter().map(|one| one.part.clone()).collect();
+        let run = Run { vsphere: self, request, progress, cancel };
+        let work = futures_util::stream::iter(flats.iter().zip(begun))
+            .map(|(flat, begun)| async {
+                match begun.whole {
+                    Some(whole) => Ok(whole),
+                    None => run.disk(flat, begun.part).await,
+                }
+            })
+            .buffered(self.settings.parallel.max(1));
+        let whole: Result<Vec<WholeDisk>, Error> =
+            futures_util::TryStreamExt::try_collect(work).await;
+        let end = async {
+            let whole = whole?;
+            self.in_session(async || self.unchanged(vm, &revision).await).await?;
+            commit(parts.clone()).await?;
+            let mut exported = exported(vm, &parts, whole);
+            let (directory, warnings) = (&request.directory, &mut exported.warnings);
+            exported.nvram = self.nvram(vm, &[], directory, warnings).await;
+            Ok(exported)
+        };
+        let end = match end.await {
+            Err(_) if cancel.is_cancelled() => Err(Error::Cancelled),
+            end => end,
+        };
+        if end.is_err() {
+            discard(parts, progress).await;
+        }
+        end
+    }
+
+    /// The flat file of a disk, by its descriptor.
+    async fn flat(&self, vm: &SourceVm, disk: &SourceDisk) -> Result<Flat, Error> {
+        let not_flat =
+            |reason: &str| Error::NotFlat { disk: disk.id.clone(), reason: reason.into() };
+        let path = disk.backing.as_deref().ok_or_else(|| not_flat("it has no file"))?;
+        if is_delta(path) {
+            return Err(not_flat("it is the difference to a snapshot"));
+        }
+        let url = folder_url(self, vm, path).ok_or_else(|| not_flat("its path is none"))?;
+        let text = read_small(self, url, LONGEST_DESCRIPTOR).await.map_err(|missing| {
+            Error::NotFlat { disk: disk.id.clone(), reason: format!("its descriptor: {missing}") }
+        })?;
+        let text = String::from_utf8_lossy(&text);
+        if text.contains("parentFileNameHint") {
+            return Err(not_flat("it is the difference to a snapshot"));
+        }
+        let extents = vmdk::extents(&text);
+        let [extent] = extents.as_slice() else {
+            return Err(not_flat("its descriptor does not name one file"));
+        };
+        let plain = !extent.file.is_empty() && !extent.file.contains(['/', '\\', ':']);
+        if !matches!(extent.kind.as_str(), "VMFS" | "FLAT") || !plain || extent.offset != 0 {
+            return Err(not_flat(
+                "its data is not a flat file (vSAN, vVol, a snapshot, a raw device)",
+            ));
+        }
+        if extent.sectors.checked_mul(SECTOR) != Some(disk.capacity.0) {
+            return Err(not_flat("its descriptor is of another size"));
+        }
+        let folder = path.rfind('/').map_or_else(|| path.find("] ").map(|at| at + 1), Some);
+        let folder = folder.map_or("", |at| &path[..=at]);
+        let url = folder_url(self, vm, &format!("{folder}{}", extent.file));
+        let url = url.ok_or_else(|| not_flat("its path is none"))?;
+        Ok(Flat { id: disk.id.clone(), capacity: disk.capacity, url })
+    }
+
+    /// Whether the VM is what it was when its disks began to be read.
+    async fn unchanged(&self, vm: &SourceVm, revision: &str) -> Result<(), Error> {
+        let now = self.inspect(&vm.id).await?;
+        match now.vm.power == PowerState::Off && now.revision == revision {
+            true => Ok(()),
+            false => Err(Error::Changed { vm: vm.name.clone() }),
+        }
+    }
+}
+
+/// Whether a disk's file has the name that a snapshot gives: `web01-000001.vmdk`.
+fn is_delta(path: &str) -> bool {
+    let number = path.strip_suffix(".vmdk").and_then(|stem| stem.rsplit_once('-'));
+    number.is_some_and(|(_, n)| n.len() == 6 && n.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
+fn exported(vm: &SourceVm, parts: &[Arc<Part>], whole: Vec<WholeDisk>) -> ExportedVm {
+    let disks = parts.iter().zip(whole).map(|(part, whole)| ExportedDisk {
+        id: whole.id,
+        path: part.target().to_owned(),
+        format: DiskFormat::Raw,
+        file_size: whole.file_size,
+        capacity: whole.capacity,
+        sha256: whole.sha256,
+    });
+    ExportedVm {
+        vm: vm.clone(),
+        method: ExportMethod::Datastore,
+        exported_at: jiff::Timestamp::now(),
+        disks: disks.collect(),
+        nvram: None,
+        warnings: Vec::new(),
+    }
+}
+
+/// The reading of all disks.
+struct Run<'a> {
+    vsphere: &'a VSphere,
+    request: &'a ExportRequest<'a>,
+    progress: &'a Progress,
+    cancel: &'a CancellationToken,
+}
+
+impl Run<'_> {
+    /// Reads a disk to its end, going on where the link broke.
+    async fn disk(&self, flat: &Flat, part: Arc<Part>) -> Result<WholeDisk, Error> {
+        let failed = |source| Error::Download { disk: flat.id.clone(), source };
+        let name = format!("read {}", flat.id);
+        let task = self.progress.task(&name, Some(flat.capacity.0), Unit::Bytes);
+        let restart = move || part.restart();
+        let file = tokio::task::spawn_blocking(restart).await;
+        let file = file.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let broken = |source| failed(Broken::File { action: "empty", source });
+        let sink = RawSink::new(file.map_err(broken)?, flat.capacity.0, task);
+        let retry = self.vsphere.settings.retry;
+        let (mut received, mut pauses, mut attempt) = (0, retry.pauses(), 1);
+        while received < flat.capacity.0 {
+            let before = received;
+            let Err(broken) = self.range(flat, &mut received, &sink).await else { break };
+            if received > before {
+                (pauses, attempt) = (retry.pauses(), 1);
+            }
+            let ended = matches!(broken, Broken::Status(401));
+            let most = if ended { retry.attempts } else { broken.attempts(&retry) };
+            let pause = pauses.next().filter(|_| attempt < most && !self.cancel.is_cancelled());
+            let Some(pause) = pause else { return Err(failed(broken)) };
+            attempt += 1;
+            let seconds = pause.as_secs_f64();
+            self.progress.note(format!(
+                "{name} goes on at {}: {broken}; in {seconds:.1} s",
+                ByteSize(received)
+            ));
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(Error::Cancelled),
+                () = tokio::time::sleep(pause) => {}
+            }
+            if ended {
+                self.vsphere.renew().await?;
+            }
+        }
+        let sha256 = sink.finish().await.map_err(failed)?;
+        let whole = WholeDisk {
+            id: flat.id.clone(),
+            capacity: flat.capacity,
+            file_size: flat.capacity,
+            sha256,
+            unverified: None,
+        };
+        if let Some(note) = self.request.note
+            && let Err(error) = note(&whole)
+        {
+            tracing::warn!(disk = %flat.id, %error, "a killed run would lose it");
+        }
+        Ok(whole)
+    }
+
+    /// One answer, from `received` on.
+    async fn range(&self, flat: &Flat, received: &mut u64, sink: &RawSink) -> Result<(), Broken> {
+        let settings = &self.vsphere.settings;
+        let from = *received;
+        let client = self.vsphere.soap.client();
+        let request = client.http().get(flat.url.clone()).header(RANGE, format!("bytes={from}-"));
+        let broken = |received, error: reqwest::Error| Broken::Connection {
+            received,
+            source: error.without_url(),
+        };
+        let silent = |received| Broken::Silent { after: settings.read_timeout, received };
+        let sent = tokio::select! {
+            () = self.cancel.cancelled() => return Err(Broken::Cancelled),
+            sent = tokio::time::timeout(settings.read_timeout, request.send()) => sent,
+        };
+        let mut response = sent.map_err(|_| silent(from))?.map_err(|error| broken(from, error))?;
+        // A server that ignores the range would begin anew, in the middle of our file.
+        let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        let expected = format!("bytes {from}-");
+        let is_range = range.is_some_and(|range| range.starts_with(&expected));
+        match response.status().as_u16() {
+            206 if is_range => {}
+            200 if from == 0 => {}
+            status => return Err(Broken::Status(status)),
+        }
+        loop {
+            let next = tokio::select! {
+                () = self.cancel.cancelled() => return Err(Broken::Cancelled),
+                next = tokio::time::timeout(settings.read_timeout, response.chunk()) => next,
+            };
+            let chunk = next.map_err(|_| silent(*received))?;
+            let Some(chunk) = chunk.map_err(|error| broken(*received, error))? else { break };
+            let left = flat.capacity.0 - *received;
+            let chunk: Bytes =
+                chunk.slice(..chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+            settings.limit.take(chunk.len() as u64).await;
+            let length = chunk.len() as u64;
+            if sink.push(chunk).await.is_err() {
+                return Ok(());
+            }
+            *received += length;
+        }
+        match *received == flat.capacity.0 {
+            true => Ok(()),
+            false => Err(Broken::Short { received: *received, expected: flat.capacity.0 }),
+        }
+    }
+}
