@@ -27,6 +27,7 @@ fn job() -> Option<Job> {
     let inventory = json!({"vms": [{
         "name": "web01", "cpu": 2, "memory_mb": 512, "firmware": "bios",
         "guest_id": "ubuntu64Guest", "disks": disks, "nics": [{"mac": "00:50:56:aa:bb:01"}],
+        "attributes": {"Owner": "web team", "Tier": "2"},
     }]});
     Job::new(dir, &inventory, &[])
 }
@@ -411,6 +412,10 @@ fn the_list_is_for_people_and_for_programs() {
         |more: &[&str]| list(&[more, &["--json"]].concat()).json.as_array().expect("a list").len();
     assert_eq!(count(&["--name", "WEB*", "--folder", "/DC0/vm", "--power", "off"]), 1);
     assert_eq!((count(&["--name", "db*"]), count(&["--power", "on"])), (0, 0));
+    let owner = ["--attribute", "Owner=web team"];
+    assert_eq!(count(&[&owner[..], &["--attribute", "Tier=2"]].concat()), 1);
+    assert_eq!(count(&[&owner[..], &["--attribute", "Tier=1"]].concat()), 0);
+    assert_eq!(vms[0]["attributes"]["Owner"], "web team");
     job.assert_source_is_free();
 }
 

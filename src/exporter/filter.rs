@@ -15,6 +15,8 @@ pub struct Filter {
     pub folder: Option<String>,
     /// Whether it runs.
     pub power: Option<PowerState>,
+    /// Names and values of its custom attributes.
+    pub attributes: Vec<(String, String)>,
 }
 
 impl Filter {
@@ -27,6 +29,7 @@ impl Filter {
         };
         self.name.as_ref().is_none_or(|name| name.matches_with(&vm.name, any_case))
             && self.power.is_none_or(|power| power == vm.power)
+            && self.attributes.iter().all(|(name, value)| vm.attributes.get(name) == Some(value))
             && self.folder.as_ref().is_none_or(|folder| is_below(vm.path.as_deref(), folder))
     }
 }
@@ -56,6 +59,7 @@ mod tests {
             guest: None,
             disks: None,
             size: None,
+            attributes: std::collections::BTreeMap::new(),
         }
     }
 

@@ -18,6 +18,9 @@ pub struct FilterArgs {
     /// Only VMs that are in this state
     #[arg(long, value_name = "STATE")]
     pub power: Option<PowerArg>,
+    /// Only VMs with this custom attribute; all of them, if given again
+    #[arg(long, value_name = "NAME=VALUE", value_parser = attribute)]
+    pub attribute: Vec<(String, String)>,
 }
 
 /// A power state that can be asked for.
@@ -39,6 +42,18 @@ impl FilterArgs {
             PowerArg::Off => PowerState::Off,
             PowerArg::Suspended => PowerState::Suspended,
         });
-        Filter { name: self.name.clone(), folder: self.folder.clone(), power }
+        Filter {
+            name: self.name.clone(),
+            folder: self.folder.clone(),
+            power,
+            attributes: self.attribute.clone(),
+        }
     }
+}
+
+/// A custom attribute, `NAME=VALUE`.
+fn attribute(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let pair = pair.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| "write it as NAME=VALUE".to_owned())
 }

@@ -18,7 +18,7 @@ use crate::model::Sha256Digest;
 /// Chunks under way between the network and the thread. Each is at most some 100 KiB.
 const UNDER_WAY: usize = 8;
 /// Bytes written at a time.
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 256 << 10;
 
 /// A stream that was written whole, and made lasting.
 #[derive(Debug, Clone)]

@@ -1,12 +1,13 @@
 //! Which VMs there are, and where they lie in the tree.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
 use super::args::Moref;
 use super::hardware;
 use super::names::decode_name;
+use super::node::Node;
 use super::properties::Object;
 use super::select::{Candidate, select};
 use super::session::VSphere;
@@ -44,6 +45,9 @@ pub struct VmSummary {
     pub disks: Option<usize>,
     /// Sum of the disks' capacities in bytes, as the guest sees them.
     pub size: Option<u64>,
+    /// The custom attributes that it has at its source.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl VmSummary {
@@ -59,6 +63,7 @@ impl VmSummary {
             guest: Some(vm.guest.full_name.clone()),
             disks: Some(vm.disks.len()),
             size: Some(vm.disks.iter().map(|disk| disk.capacity.0).sum()),
+            attributes: BTreeMap::new(),
         }
     }
 }
@@ -95,6 +100,8 @@ impl VSphere {
             "runtime.powerState",
             "config.guestFullName",
             "config.hardware",
+            "availableField",
+            "customValue",
         ];
         let (tree, vms) = self.tree(paths).await?;
         let mut list: Vec<_> = vms.iter().map(|vm| summary(vm, tree.place(vm))).collect();
@@ -182,13 +189,26 @@ fn summary(vm: &Object, place: Place) -> VmSummary {
         guest: vm.get("config.guestFullName").map(|node| node.text.clone()),
         disks: capacities.as_ref().map(Vec::len),
         size: capacities.map(|all| all.iter().sum()),
+        attributes: attributes(vm),
     }
+}
+
+/// The custom attributes by their names, which `availableField` has (vim25, `CustomFieldDef`).
+fn attributes(vm: &Object) -> BTreeMap<String, String> {
+    let Some((fields, values)) = vm.get("availableField").zip(vm.get("customValue")) else {
+        return BTreeMap::new();
+    };
+    let named = |value: &Node| {
+        let key = value.text_of("key");
+        let field = fields.children.iter().find(|field| field.text_of("key") == key)?;
+        Some((field.text_of("name").to_owned(), value.text_of("value").to_owned()))
+    };
+    values.children.iter().filter_map(named).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exporter::vsphere::node::Node;
 
     type Listed<'a> = (&'a str, &'a str, &'a str, Option<(&'a str, &'a str)>);
 
