@@ -8,7 +8,8 @@ use std::io::Write;
 use serde_json::json;
 use sha2::Digest;
 use support::files::{Desk, Form, Ovf, Packed, hex, item, pack, packed};
-use support::job::on_small_disk;
+use support::job::{assert_same_disk, on_small_disk};
+use support::libvirtd::{self, Names};
 
 /// Size of the disks here, in MiB.
 const MIB: u64 = 6;
@@ -289,4 +290,41 @@ fn a_package_that_is_cut_off_or_lacks_a_disk_is_refused() {
         ended.said("'disk1.vmdk', which its OVF names, is not in it");
         assert_eq!(desk.files("out"), [""; 0], "{form:?}");
     }
+}
+
+#[test]
+fn an_ova_goes_all_the_way_into_libvirt() {
+    let (Some(hyper2kvm), true) = (support::hyper2kvm::real(), libvirtd::available()) else {
+        return;
+    };
+    let (desk, names) = (Desk::new(), Names::new());
+    let (ovf, vmdk) = package(&desk);
+    pack(&desk, Form::TarXz, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
+    let pool = desk.path("pool");
+    let (name, pool_name) = (names.name("vm"), names.name("pool"));
+    let ended = desk.export(
+        "vm.ova",
+        &[
+            "--pipeline",
+            "--pipeline-fix=false",
+            "--hyper2kvm-path",
+            hyper2kvm.to_str().expect("UTF-8"),
+            "--libvirt",
+            "--network-map",
+            "*=none",
+            "--libvirt-name",
+            &name,
+            "--libvirt-pool",
+            &pool_name,
+            "--libvirt-pool-path",
+            pool.to_str().expect("UTF-8"),
+        ],
+    );
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.json["outcome"], "done", "{}", ended.stdout);
+    let volume = ended.json["domain"]["volumes"][0]["path"].as_str().expect("a path").to_owned();
+    assert_same_disk((&desk.path("disk.raw"), "raw"), (volume.as_ref(), "qcow2"));
+    let domain = libvirtd::connect().lookup_domain_by_name(&name).expect("defined");
+    let xml = domain.xml_desc(0).expect("described");
+    assert!(xml.contains("<memory unit='KiB'>1572864</memory>"), "{xml}");
 }

@@ -8,6 +8,7 @@ mod archives;
 mod descriptors;
 mod images;
 mod names;
+mod replies;
 
 use std::path::PathBuf;
 use std::process::Command;
