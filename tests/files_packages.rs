@@ -224,7 +224,7 @@ fn a_package_of_several_vms_asks_which_one() {
     pack(&desk, Form::Tar, &[packed("vm.ovf", text), packed("disk1.vmdk", vmdk)]);
     let ended = desk.export("vm.ova", &[]);
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    ended.said("it holds several VMs: web <01>, db");
+    ended.said("which holds 'web <01>', 'db'");
     ended.said("--vm NAME");
     let listed = desk.run(&["list", "--source", "vm.ova", "--json"]);
     let names: Vec<_> =

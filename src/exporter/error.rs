@@ -212,6 +212,20 @@ pub enum Error {
         /// What is wrong with it, as a clause.
         reason: String,
     },
+    /// A package of several VMs, and none was named, or none of them.
+    #[error("choose a VM from {}, which holds {}", path.display(), names.join(", "))]
+    WhichVm {
+        /// The package.
+        path: PathBuf,
+        /// Its VMs.
+        names: Vec<String>,
+    },
+    /// A file whose name does not tell what it is.
+    #[error("tell what {} is: it is no OVA, and its name tells no image format", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file of a package is not what the package says.
     #[error(
         "check '{file}' in {}: its {algorithm} sum is {found}, its package says {expected}",

@@ -4,6 +4,7 @@
 use std::io::ErrorKind;
 
 use super::{Error, Fault};
+use crate::image;
 
 impl Error {
     /// What to type or do next, where that is known.
@@ -47,13 +48,11 @@ impl Error {
                  --ignore-checksums takes it as it is"
                     .into()
             }
-            Self::Unusable { reason, .. } if reason.contains("several VMs") => {
-                "say which one by --vm NAME".into()
-            }
-            Self::Unusable { reason, .. } if reason.contains("format") => {
+            Self::WhichVm { .. } => "say which one by --vm NAME".into(),
+            Self::UnknownFormat { .. } => {
                 "say the format by --source-format: vmdk, qcow2, raw, vhd, vhdx or vdi".into()
             }
-            Self::Unusable { reason, .. } if reason.contains("parent image") => {
+            Self::Unusable { reason, .. } if reason == image::NAMES_A_PARENT => {
                 "delete or consolidate the VM's snapshots in VMware first".into()
             }
             Self::File { source, .. } if source.kind() == ErrorKind::StorageFull => {

@@ -23,7 +23,7 @@ pub use codec::Compression;
 pub use early::{EarlyFile, begin_to_write};
 pub use rewrite::{Rewriter, Target, Wrote};
 pub use split::Split;
-pub use untrusted::inspect;
+pub use untrusted::{NAMES_A_PARENT, inspect};
 
 use std::io;
 

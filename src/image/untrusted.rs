@@ -15,6 +15,8 @@ use crate::model::DiskFormat;
 /// Where QEMU's driver looks for a sparse VMDK's descriptor, in bytes, and how much it reads.
 const DESCRIPTOR_AT: u64 = 512;
 const DESCRIPTOR_SIZE: usize = 20 * 512;
+/// What [`inspect`] says of the difference to another image, as snapshots are.
+pub const NAMES_A_PARENT: &str = "it names a parent image";
 /// Longest text file taken for a VMDK descriptor, in bytes.
 const LONGEST_TEXT: u64 = 64 * 1024;
 
@@ -51,7 +53,7 @@ fn sparse_vmdk(file: &File) -> io::Result<Result<(), String>> {
     }
     let descriptor = bytes_at(file, DESCRIPTOR_AT, DESCRIPTOR_SIZE)?;
     Ok(if contains(&descriptor, b"parentFileNameHint") {
-        Err("it names a parent image".to_owned())
+        Err(NAMES_A_PARENT.to_owned())
     } else {
         Ok(())
     })
@@ -65,7 +67,7 @@ fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), String>> {
         return Ok(Err("its VMDK descriptor is too long".to_owned()));
     }
     if contains(&text, b"parentFileNameHint") {
-        return Ok(Err("it names a parent image".to_owned()));
+        return Ok(Err(NAMES_A_PARENT.to_owned()));
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
     let extents = vmdk::extents(&String::from_utf8_lossy(&text));

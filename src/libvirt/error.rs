@@ -8,7 +8,7 @@ use virt::error::ErrorNumber;
 use crate::domain;
 use crate::model::ByteSize;
 
-use super::{XmlError, ssh, uri};
+use super::{XmlError, source, ssh, uri};
 
 /// What libvirt said.
 #[derive(Debug, thiserror::Error)]
@@ -306,7 +306,7 @@ impl Error {
             Self::ConnectionLost { .. } => "look after the network and the daemon (its log says \
                 whether it died), and run it again: what was left there goes then"
                 .to_owned(),
-            Self::NotTaken { reason, .. } if reason.contains("storage pool") => {
+            Self::NotTaken { reason, .. } if reason.ends_with(source::IN_NO_POOL) => {
                 "make a pool over the folder of the disk on that host: 'virsh pool-create-as NAME \
                  dir --target FOLDER'"
                     .to_owned()

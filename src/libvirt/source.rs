@@ -16,6 +16,9 @@ use crate::model::{
 };
 use crate::progress::{Progress, Unit};
 
+/// What is said of a disk that libvirt has no volume for.
+pub(super) const IN_NO_POOL: &str = "is in no active storage pool of the host";
+
 /// A domain that may be taken.
 #[derive(Debug, Clone)]
 pub struct FoundDomain {
@@ -172,9 +175,9 @@ fn volume(connect: &Connect, disk: &Disk, id: &DiskId) -> Result<(FoundVolume, B
             .lookup_storage_pool_by_name(pool)
             .and_then(|pool| pool.lookup_storage_vol_by_name(volume))
             .map_err(|error| format!("its disk {dev} is not found: {}", error.message()))?,
-        (_, _, Some(path)) => connect.lookup_storage_vol_by_path(path).map_err(|_| {
-            format!("its disk {dev} ({path}) is in no active storage pool of the host")
-        })?,
+        (_, _, Some(path)) => connect
+            .lookup_storage_vol_by_path(path)
+            .map_err(|_| format!("its disk {dev} ({path}) {IN_NO_POOL}"))?,
         _ => return Err(format!("its disk {dev} is neither a file nor a device nor a volume")),
     };
     let told = |error: virt::error::Error| format!("its disk {dev}: {}", error.message());
@@ -191,17 +194,17 @@ fn source_disk(disk: &Disk, id: DiskId, index: usize, capacity: ByteSize) -> Sou
         "sata" => Bus::Sata,
         _ => Bus::Other,
     };
-    let number = u32::try_from(index).unwrap_or(u32::MAX);
-    SourceDisk {
+    let disk = SourceDisk {
         id,
-        key: i32::try_from(index).unwrap_or(i32::MAX),
+        key: 0,
         label: disk.target.dev.clone(),
         controller: Controller { bus, model: disk.target.bus.clone(), number: 0 },
-        unit: number,
+        unit: u32::try_from(index).unwrap_or(u32::MAX),
         capacity,
-        boot_order: number,
+        boot_order: 0,
         backing: disk.source.file.clone().or_else(|| disk.source.dev.clone()),
-    }
+    };
+    disk.at(index)
 }
 
 fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: &str) -> SourceVm {

@@ -201,6 +201,19 @@ pub struct SourceDisk {
     pub backing: Option<String>,
 }
 
+impl SourceDisk {
+    /// The disk at a place in the order of its VM's, the first of which boots.
+    #[must_use]
+    pub fn at(self, index: usize) -> Self {
+        Self {
+            id: DiskId::from_index(index),
+            key: i32::try_from(index).unwrap_or(i32::MAX),
+            boot_order: u32::try_from(index).unwrap_or(u32::MAX),
+            ..self
+        }
+    }
+}
+
 /// A disk controller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Controller {

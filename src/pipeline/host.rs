@@ -1,10 +1,12 @@
 //! A libvirt host as a source: what its room reads, as files of the export.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use super::source::Error;
 use crate::exporter::{ExportRequest, Inspected, Landing, VmSummary};
-use crate::libvirt::{Chunk, FoundVolume, Settings, Target};
+use crate::libvirt::{self, Chunk, FoundVolume, Settings, Target};
 use crate::model::{ExportMethod, ExportedDisk, ExportedVm, PowerState, SourceVm};
 use crate::progress::Progress;
 
@@ -61,13 +63,13 @@ impl Host {
             let mut disks = Vec::new();
             for volume in &found.volumes {
                 let landing = Landing::begin(&request.directory, &volume.id, volume.format)?;
-                landings.push(landing);
-                let landing = &landings[landings.len() - 1];
+                let landing = Arc::new(landing);
+                landings.push(Arc::clone(&landing));
                 disks.push(self.land(volume, landing, progress, cancel).await?);
             }
             // Started meanwhile, it may have written while it was read.
             refuse_running(&self.target.domain(&vm.id).await?.vm)?;
-            landings.iter().try_for_each(Landing::commit)?;
+            landings.iter().try_for_each(|landing| landing.commit())?;
             Ok::<_, Error>(disks)
         };
         match end.await {
@@ -80,7 +82,7 @@ impl Host {
                 warnings: Vec::new(),
             }),
             Err(error) => {
-                landings.iter().try_for_each(Landing::discard)?;
+                landings.iter().try_for_each(|landing| landing.discard())?;
                 Err(error)
             }
         }
@@ -89,7 +91,7 @@ impl Host {
     async fn land(
         &self,
         volume: &FoundVolume,
-        landing: &Landing,
+        landing: Arc<Landing>,
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<ExportedDisk, Error> {
@@ -99,7 +101,8 @@ impl Host {
             Chunk::Hole(length) => writer.hole(length),
         };
         self.target.read_volume(volume, Box::new(sink), (progress, cancel)).await?;
-        Ok(tokio::task::block_in_place(|| landing.check())?)
+        let checked = tokio::task::spawn_blocking(move || landing.check()).await;
+        Ok(checked.map_err(libvirt::Error::Task)??)
     }
 }
 

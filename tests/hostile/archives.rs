@@ -55,6 +55,7 @@ pub const CASES: &[Case] = &[
     Case { name: "a zip bomb", make: zip_bomb, said: "it is longer than" },
     Case { name: "nonsense as xz", make: nonsense_xz, said: "read " },
     Case { name: "an xz that wants all memory", make: greedy_xz, said: "read " },
+    Case { name: "one file as two disks", make: two_disks, said: "is two disks at once" },
     Case { name: "a sum that is none", make: no_sum, said: "a line that is no sum" },
 ];
 
@@ -220,6 +221,13 @@ fn greedy_xz(desk: &Desk) -> PathBuf {
     out.write_all(&vec![0; 1 << 20]).expect("written");
     out.finish().expect("written");
     path
+}
+
+fn two_disks(desk: &Desk) -> PathBuf {
+    let mut ovf = Ovf::one("disk1.vmdk", 4);
+    ovf.disks += "<Disk ovf:diskId='d2' ovf:fileRef='file1' ovf:capacity='4194304'/>";
+    ovf.items += &ovf.items.replace("/disk/d1", "/disk/d2");
+    pack(desk, Form::Tar, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", beginning())])
 }
 
 fn no_sum(desk: &Desk) -> PathBuf {

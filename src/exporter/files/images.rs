@@ -31,7 +31,8 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
     let (mut disks, mut wanted) = (Vec::new(), Vec::new());
     for (index, path) in paths.iter().enumerate() {
         let unusable = |reason: &str| Error::Unusable { path: path.clone(), reason: reason.into() };
-        let format = format(path, choice).ok_or_else(|| unusable("its format is not known"))?;
+        let format = format(path, choice);
+        let format = format.ok_or_else(|| Error::UnknownFormat { path: path.clone() })?;
         let content = Content::of_image(path, format)?;
         let failed = |source| Error::File { action: "read", path: path.clone(), source };
         let file = File::open(path).map_err(failed)?;
@@ -40,17 +41,17 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         let capacity =
             capacity.ok_or_else(|| unusable(&format!("it is no image of a disk in {format}")))?;
         let id = DiskId::from_index(index);
-        let number = u32::try_from(index).unwrap_or(u32::MAX);
-        disks.push(SourceDisk {
+        let disk = SourceDisk {
             id: id.clone(),
-            key: i32::try_from(index).unwrap_or(i32::MAX),
+            key: 0,
             label: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             controller: Controller { bus: Bus::Other, model: String::new(), number: 0 },
-            unit: number,
+            unit: u32::try_from(index).unwrap_or(u32::MAX),
             capacity: ByteSize(capacity),
-            boot_order: number,
+            boot_order: 0,
             backing: None,
-        });
+        };
+        disks.push(disk.at(index));
         wanted.push(Wanted { id, format, capacity, content });
     }
     let stem = paths.first().and_then(|path| path.file_stem()).unwrap_or_default();

@@ -24,12 +24,8 @@ pub(super) fn locate(settings: &FileSettings) -> Result<Place, Error> {
     };
     let failed = |source| Error::File { action: "open", path: path.clone(), source };
     let found = std::fs::metadata(path).map_err(failed)?;
-    if settings.paths.len() > 1 || settings.choice.format.is_some() && found.is_file() {
-        let packed = settings.paths.len() == 1
-            && (extension(path) == "ovf" || extension(path) == "ova" || extension(path) == "vmx");
-        if !packed {
-            return Ok(Place::Images(settings.paths.clone()));
-        }
+    if settings.paths.len() > 1 {
+        return Ok(Place::Images(settings.paths.clone()));
     }
     if found.is_dir() {
         return in_folder(path);
@@ -37,15 +33,12 @@ pub(super) fn locate(settings: &FileSettings) -> Result<Place, Error> {
     match extension(path).as_str() {
         "ovf" => Ok(Place::Ovf(path.clone())),
         "vmx" => Ok(Place::Vmx(path.clone())),
-        _ if images::format(path, &settings.choice).is_some() => {
+        kind if kind != "ova" && images::format(path, &settings.choice).is_some() => {
             Ok(Place::Images(settings.paths.clone()))
         }
         _ => match Store::archive(path).map_err(failed)? {
             Some(store) => Ok(Place::Archive(store)),
-            None => Err(unusable(
-                path,
-                "it is no OVA, and its name tells no image format: use --source-format for an image",
-            )),
+            None => Err(Error::UnknownFormat { path: path.clone() }),
         },
     }
 }

@@ -172,10 +172,9 @@ impl Package {
                 let format = if file.hrefs.is_empty() {
                     DiskFormat::Qcow2
                 } else {
-                    choice.format.or(file.format).ok_or_else(|| {
-                        self.store
-                            .unusable(format!("the format of '{}' is not known", file.hrefs[0]))
-                    })?
+                    let path = || self.store.path().join(&file.hrefs[0]);
+                    let unknown = || Error::UnknownFormat { path: path() };
+                    choice.format.or(file.format).ok_or_else(unknown)?
                 };
                 let content = self.content(file, format)?;
                 Ok(Wanted { id: disk.id.clone(), format, capacity: file.capacity, content })
@@ -193,21 +192,16 @@ impl Package {
     }
 
     fn choose(&self, vm: Option<&str>) -> Result<&System, Error> {
-        let names = || self.systems().map(|vm| vm.name.as_str()).collect::<Vec<_>>().join(", ");
-        match (vm, self.systems.as_slice()) {
-            (None, [only]) => Ok(only),
-            (None, _) => Err(self.store.unusable(format!("it holds several VMs: {}", names()))),
-            (Some(name), all) => {
-                let mut meant = all.iter().filter(|one| one.vm.name == name || one.vm.id == name);
-                match (meant.next(), meant.next()) {
-                    (Some(one), None) => Ok(one),
-                    (None, _) => {
-                        let reason = format!("it holds no VM '{name}', only {}", names());
-                        Err(self.store.unusable(reason))
-                    }
-                    _ => Err(self.store.unusable(format!("it holds several VMs '{name}'"))),
-                }
-            }
+        let which = || Error::WhichVm {
+            path: self.store.path().to_owned(),
+            names: self.systems().map(|vm| format!("'{}'", vm.name)).collect(),
+        };
+        let is_meant =
+            |one: &&System| vm.is_none_or(|name| one.vm.name == name || one.vm.id == name);
+        let mut meant = self.systems.iter().filter(is_meant);
+        match (meant.next(), meant.next()) {
+            (Some(one), None) => Ok(one),
+            _ => Err(which()),
         }
     }
 

@@ -201,13 +201,7 @@ impl Taking<'_> {
 
     /// All packed disks, in one pass over their store.
     fn unpack(&self, store: &Store, slots: &mut [Slot<'_>]) -> Result<(), Error> {
-        let mut places = HashMap::new();
-        for (disk, slot) in slots.iter().enumerate() {
-            if let Content::Packed { members, .. } = &slot.wanted.content {
-                let named = members.iter().enumerate();
-                places.extend(named.map(|(chunk, name)| (name.clone(), (disk, chunk))));
-            }
-        }
+        let places = places(store, slots)?;
         let later = match &self.described.sums {
             Sums::Later { mf, .. } => Some(mf.as_str()),
             _ => None,
@@ -356,6 +350,21 @@ impl Taking<'_> {
             _ => Error::File { action: "write", path, source: error },
         }
     }
+}
+
+/// Which disk, and which chunk of it, each member is. One file as two disks would be the same bytes
+/// twice, which nobody writes.
+fn places(store: &Store, slots: &[Slot<'_>]) -> Result<HashMap<String, (usize, usize)>, Error> {
+    let mut places = HashMap::new();
+    for (disk, slot) in slots.iter().enumerate() {
+        let Content::Packed { members, .. } = &slot.wanted.content else { continue };
+        for (chunk, name) in members.iter().enumerate() {
+            if places.insert(name.clone(), (disk, chunk)).is_some() {
+                return Err(store.unusable(format!("'{name}' in it is two disks at once")));
+            }
+        }
+    }
+    Ok(places)
 }
 
 /// Longest that a packed disk may become: a bomb ends there.

@@ -42,13 +42,7 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
         let content = Content::of_image(&image, DiskFormat::Vmdk)?;
         let capacity = capacity(&image)?;
         let id = DiskId::from_index(index);
-        disks.push(SourceDisk {
-            id: id.clone(),
-            key: i32::try_from(index).unwrap_or(i32::MAX),
-            capacity: ByteSize(capacity),
-            boot_order: u32::try_from(index).unwrap_or(u32::MAX),
-            ..disk
-        });
+        disks.push(SourceDisk { capacity: ByteSize(capacity), ..disk }.at(index));
         wanted.push(Wanted { id, format: DiskFormat::Vmdk, capacity, content });
     }
     if disks.is_empty() {

@@ -46,11 +46,8 @@ impl Devices {
             }
         }
         disks.sort_by_key(|(disk, _)| (disk.controller.bus, disk.controller.number, disk.unit));
-        for (index, (mut disk, file)) in disks.into_iter().enumerate() {
-            disk.id = DiskId::from_index(index);
-            disk.key = i32::try_from(index).unwrap_or(i32::MAX);
-            disk.boot_order = u32::try_from(index).unwrap_or(u32::MAX);
-            devices.disks.push(disk);
+        for (index, (disk, file)) in disks.into_iter().enumerate() {
+            devices.disks.push(disk.at(index));
             devices.files.push(file);
         }
         Ok(devices)
