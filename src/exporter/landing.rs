@@ -30,7 +30,7 @@ impl Landing {
     /// # Errors
     /// [`Error::Exists`], [`Error::Busy`], [`Error::File`].
     pub fn begin(directory: &Path, id: &DiskId, format: DiskFormat) -> Result<Self, Error> {
-        let part = Part::create(directory.join(format!("{id}.{format}")))?;
+        let part = Part::create(directory.join(id.file_name(format)))?;
         Ok(Self { part, id: id.clone(), format })
     }
 

@@ -1,10 +1,11 @@
 //! Disks that are whole before their export is: what a killed run leaves for the next one.
 
 use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ByteSize, DiskId, Sha256Digest};
+use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, Sha256Digest};
 
 /// A disk that has arrived and was checked. Its file is `<disk-id>.vmdk.part` until the whole
 /// export is there.
@@ -20,6 +21,29 @@ pub struct WholeDisk {
     pub sha256: Sha256Digest,
     /// Why the server did not confirm it, if it did not.
     pub unverified: Option<String>,
+}
+
+impl WholeDisk {
+    /// The disk as a part of its export.
+    pub(super) fn exported(self, path: &Path, format: DiskFormat) -> ExportedDisk {
+        ExportedDisk {
+            id: self.id,
+            path: path.to_owned(),
+            format,
+            file_size: self.file_size,
+            capacity: self.capacity,
+            sha256: self.sha256,
+        }
+    }
+
+    /// Tells of it; an export goes on where nobody could note it.
+    pub(super) fn tell(&self, note: Option<Note<'_>>) {
+        if let Some(note) = note
+            && let Err(error) = note(self)
+        {
+            tracing::warn!(disk = %self.id, %error, "a killed run would lose it");
+        }
+    }
 }
 
 /// Told of every disk as it becomes whole, on the thread that fetches it.

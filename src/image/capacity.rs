@@ -4,11 +4,9 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 
-use super::vmdk::{self, SECTOR};
+use super::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
 use crate::model::DiskFormat;
 
-/// Longest text file taken for a VMDK descriptor, in bytes.
-const LONGEST_TEXT: usize = 64 * 1024;
 /// `{8B7CA206-4790-4B9A-B8FE-575F050F886E}` as it lies in a file (MS-VHDX, 2.2.3.2).
 const VHDX_METADATA: [u8; 16] =
     *b"\x06\xa2\x7c\x8b\x90\x47\x9a\x4b\xb8\xfe\x57\x5f\x05\x0f\x88\x6e";
@@ -51,7 +49,7 @@ fn vmdk(file: &File) -> io::Result<Option<u64>> {
     if !header.starts_with(b"# Di") {
         return Ok(None);
     }
-    let length = file.metadata()?.len().min(LONGEST_TEXT as u64);
+    let length = file.metadata()?.len().min(LONGEST_DESCRIPTOR as u64);
     let mut text = vec![0; length as usize];
     file.read_exact_at(&mut text, 0)?;
     let extents = vmdk::extents(&String::from_utf8_lossy(&text));

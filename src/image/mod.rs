@@ -9,6 +9,7 @@
 mod capacity;
 mod codec;
 mod early;
+pub mod extents;
 mod pieces;
 pub mod qcow2;
 mod raw;

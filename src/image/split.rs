@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::vmdk::{self, SECTOR};
-use super::{CLUSTER, Error, qcow2};
+use super::{CLUSTER, Error, extents, qcow2};
 
 /// Sectors of a cluster.
 const CLUSTER_SECTORS: u64 = CLUSTER as u64 / SECTOR;
@@ -159,9 +159,9 @@ impl Content {
         match self {
             Self::Zero => Ok(None),
             Self::Flat(file, begin) => {
-                let found = next_data(file, *begin + sector * SECTOR)?;
-                let found = found.map(|byte| (byte - *begin) / SECTOR);
-                Ok(found.filter(|sector| *sector < length))
+                let end = *begin + length * SECTOR;
+                let found = extents::next_data(file, *begin + sector * SECTOR, end)?;
+                Ok(found.map(|data| (data.start - *begin) / SECTOR))
             }
             Self::Sparse(sparse) => sparse.next_data(sector, length),
         }
@@ -252,20 +252,6 @@ fn words(file: &File, sector: u64, count: u64) -> io::Result<Vec<u32>> {
     file.read_exact_at(&mut bytes, place)?;
     let (words, _) = bytes.as_chunks::<4>();
     Ok(words.iter().map(|word| u32::from_le_bytes(*word)).collect())
-}
-
-/// The first byte from `offset` on that is not in a hole. File systems without holes have data
-/// everywhere.
-fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
-    use nix::errno::Errno;
-    use nix::unistd::{Whence, lseek};
-    let from = i64::try_from(offset).map_err(io::Error::other)?;
-    match lseek(file, from, Whence::SeekData) {
-        Ok(found) => Ok(u64::try_from(found).ok()),
-        Err(Errno::ENXIO) => Ok(None),
-        Err(Errno::EINVAL) => Ok((offset < file.metadata()?.len()).then_some(offset)),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn invalid(reason: &str) -> io::Error {

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::vmdk::{self, Extent};
+use super::vmdk::{self, Extent, LONGEST_DESCRIPTOR};
 use crate::model::DiskFormat;
 
 /// Where QEMU's driver looks for a sparse VMDK's descriptor, in bytes, and how much it reads.
@@ -17,8 +17,6 @@ const DESCRIPTOR_AT: u64 = 512;
 const DESCRIPTOR_SIZE: usize = 20 * 512;
 /// What [`inspect`] says of the difference to another image, as snapshots are.
 pub const NAMES_A_PARENT: &str = "it names a parent image";
-/// Longest text file taken for a VMDK descriptor, in bytes.
-const LONGEST_TEXT: u64 = 64 * 1024;
 
 /// Whether an image of `format` stands for itself alone. The inner result says what is wrong with
 /// the image.
@@ -62,8 +60,8 @@ fn sparse_vmdk(file: &File) -> io::Result<Result<(), String>> {
 /// A text descriptor: its extents must be plain files beside it.
 fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), String>> {
     let mut text = Vec::new();
-    file.take(LONGEST_TEXT + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LONGEST_TEXT {
+    file.take(LONGEST_DESCRIPTOR as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > LONGEST_DESCRIPTOR {
         return Ok(Err("its VMDK descriptor is too long".to_owned()));
     }
     if contains(&text, b"parentFileNameHint") {

@@ -11,10 +11,11 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::child::{self, Limits, Output, Program};
+use crate::image::extents;
 use crate::model::{DiskFormat, Sha256Digest};
 
+use super::Error;
 use super::request::WantedVolume;
-use super::{Error, extents};
 
 /// Bytes at the beginning of a volume by which it is known again.
 pub(super) const BEGINNING: u64 = 1 << 20;

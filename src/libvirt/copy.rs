@@ -11,12 +11,12 @@ use nix::libc;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
-use crate::image::begin_to_write;
+use crate::image::{begin_to_write, extents};
 use crate::progress::Task;
 
+use super::Error;
 use super::pool::Access;
 use super::undo::FileId;
-use super::{Error, extents};
 
 /// Bytes copied at once.
 const CHUNK: usize = 1024 * 1024;

@@ -9,11 +9,12 @@ use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys;
 
+use crate::image::extents;
 use crate::model::Sha256Digest;
 use crate::progress::Task;
 
+use super::Error;
 use super::content::Content;
-use super::{Error, extents};
 
 /// Bytes taken at once; libvirt's packets hold a quarter of a MiB.
 const CHUNK: usize = 512 * 1024;

@@ -17,7 +17,6 @@ mod download;
 mod draft;
 mod error;
 mod events;
-mod extents;
 mod import;
 mod kvm;
 mod own_profile;

@@ -8,9 +8,10 @@ use crate::domain::{
     DiskKind, DomainSpec, HostCapabilities, PlanOptions, PlannedDisk, device_name, plan,
     volume_name,
 };
+use crate::image::extents;
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, SourceVm};
 
-use super::{Draft, Error, extents, profile};
+use super::{Draft, Error, profile};
 
 /// A VM to be taken in. The same value serves [`Target::preflight`](super::Target::preflight),
 /// when the images are still expected, and [`Target::import`](super::Target::import).

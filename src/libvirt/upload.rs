@@ -11,10 +11,11 @@ use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys;
 
+use crate::image::extents;
 use crate::progress::Task;
 
+use super::Error;
 use super::content::Content;
-use super::{Error, extents};
 
 /// Bytes sent at once, such that a packet leaves in a single write: what the socket of a daemon on
 /// this machine takes by default (`net.core.wmem_default`), less what libvirt puts before the data

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::DiskFormat;
+
 /// A text that does not have the shape its type demands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{value}' is not {expected}")]
@@ -114,6 +116,11 @@ impl DiskId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Name of the disk's file in an export.
+    pub fn file_name(&self, format: DiskFormat) -> String {
+        format!("{self}.{format}")
     }
 }
 

@@ -42,7 +42,7 @@ impl Host {
     pub(super) async fn inspect(&self, name: &str) -> Result<Inspected, Error> {
         let found = self.target.domain(self.domain.as_deref().unwrap_or(name)).await?;
         let volumes = found.volumes.iter();
-        let makes = volumes.map(|volume| format!("{}.{}", volume.id, volume.format)).collect();
+        let makes = volumes.map(|volume| volume.id.file_name(volume.format)).collect();
         let revision = format!("{:?}", found.vm.disks);
         Ok(Inspected { vm: found.vm, makes, revision, obstacles: Vec::new() })
     }
@@ -57,7 +57,7 @@ impl Host {
         cancel: &CancellationToken,
     ) -> Result<ExportedVm, Error> {
         let found = self.target.domain(&vm.id).await?;
-        refuse_running(&found.vm)?;
+        exportable(&found.vm)?;
         let mut landings = Vec::new();
         let end = async {
             let mut disks = Vec::new();
@@ -68,7 +68,7 @@ impl Host {
                 disks.push(self.land(volume, landing, progress, cancel).await?);
             }
             // Started meanwhile, it may have written while it was read.
-            refuse_running(&self.target.domain(&vm.id).await?.vm)?;
+            exportable(&self.target.domain(&vm.id).await?.vm)?;
             landings.iter().try_for_each(|landing| landing.commit())?;
             Ok::<_, Error>(disks)
         };
@@ -106,19 +106,14 @@ impl Host {
     }
 }
 
-/// Whether the domain may be taken.
-fn refuse_running(vm: &SourceVm) -> Result<(), Error> {
+/// Whether the domain may be exported.
+///
+/// # Errors
+/// [`Error::Running`], [`Error::Saved`].
+pub(super) fn exportable(vm: &SourceVm) -> Result<(), Error> {
     match vm.power {
         PowerState::Off => Ok(()),
         PowerState::Suspended => Err(Error::Saved { name: vm.name.clone() }),
         PowerState::On | PowerState::Unknown => Err(Error::Running { name: vm.name.clone() }),
     }
-}
-
-/// Whether the domain may be exported, asked before anything begins.
-///
-/// # Errors
-/// [`Error::Running`], [`Error::Saved`].
-pub(super) fn exportable(vm: &SourceVm) -> Result<(), Error> {
-    refuse_running(vm)
 }

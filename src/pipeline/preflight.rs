@@ -15,7 +15,7 @@ use super::source::{self, Source};
 use super::stages::Stopped;
 use super::{DOMAIN_XML, later, target};
 use crate::exporter::PackageFormat;
-use crate::model::{ByteSize, DiskId, SourceDisk, SourceVm, Stage, Warning, chain};
+use crate::model::{ByteSize, DiskFormat, DiskId, SourceDisk, SourceVm, Stage, Warning, chain};
 use crate::{convert, manifest};
 
 /// A run that may begin, but for its source.
@@ -90,7 +90,7 @@ fn interrupted() -> Stopped {
 
 /// Whether the export can become the package that is asked for: that takes VMDKs.
 fn packable(job: &Job, vm: &SourceVm, exports: &[String]) -> Result<(), Stopped> {
-    let is_vmdk = |disk: &SourceDisk| exports.contains(&format!("{}.vmdk", disk.id));
+    let is_vmdk = |disk: &SourceDisk| exports.contains(&disk.id.file_name(DiskFormat::Vmdk));
     match vm.disks.iter().find(|disk| !is_vmdk(disk)) {
         Some(disk) if job.format != PackageFormat::Disks => Err(Stopped::because(
             Stage::Preflight,

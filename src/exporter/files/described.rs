@@ -75,7 +75,7 @@ impl Wanted {
     /// Name of the file that an export makes of it; none when it stays where it is.
     pub(super) fn file_name(&self) -> Option<String> {
         let made = !matches!(self.content, Content::InPlace(_));
-        made.then(|| format!("{}.{}", self.id, self.exported_format()))
+        made.then(|| self.id.file_name(self.exported_format()))
     }
 }
 

@@ -1,6 +1,5 @@
 //! An OVF package: its descriptor, and where its files are.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Take};
 use std::ops::ControlFlow;
@@ -58,7 +57,6 @@ pub(super) struct Package {
 struct Found {
     ovfs: Vec<(String, Vec<u8>)>,
     sums: Vec<(String, Vec<u8>)>,
-    names: HashSet<String>,
 }
 
 impl Package {
@@ -78,7 +76,6 @@ impl Package {
                     true => (LONGEST_OVF, &mut found.ovfs),
                     false => (LONGEST_MF, &mut found.sums),
                 };
-                found.names.insert(member.name.clone());
                 list.push((member.name.clone(), small(&store, member, most)?));
                 Ok(if stream && is_ovf {
                     ControlFlow::Break(())
@@ -267,10 +264,7 @@ pub(super) fn check(
     name: &str,
     digests: &Digests,
 ) -> Result<(), Error> {
-    let short = name.strip_prefix(prefix).unwrap_or(name);
-    let Some((algorithm, expected)) = sums.of(short).or_else(|| sums.of(name)) else {
-        return Ok(());
-    };
+    let Some((algorithm, expected)) = sums.of(prefix, name) else { return Ok(()) };
     match digests.hex(algorithm) {
         Some(found) if found != expected => Err(Error::WrongSum {
             path: store.path().to_owned(),

@@ -59,9 +59,12 @@ impl Sums {
         Ok(Self(sums))
     }
 
-    /// What the sum of a file should be.
-    pub(super) fn of(&self, name: &str) -> Option<(Algorithm, &str)> {
-        self.0.get(name).map(|(algorithm, sum)| (*algorithm, sum.as_str()))
+    /// What the sum of a file should be: its name stands there without the folder `prefix` of the
+    /// package, or with it.
+    pub(super) fn of(&self, prefix: &str, name: &str) -> Option<(Algorithm, &str)> {
+        let short = name.strip_prefix(prefix).unwrap_or(name);
+        let found = self.0.get(short).or_else(|| self.0.get(name));
+        found.map(|(algorithm, sum)| (*algorithm, sum.as_str()))
     }
 }
 
@@ -183,11 +186,11 @@ mod tests {
         let text = "\u{feff}SHA1(a.ovf)= 0A\r\nSHA256 (my disk(1).vmdk) = 0b\r\n\
                     sha512(c.vmdk)=0c\n\nSHA-256( d.vmdk ) =0d\n";
         let sums = Sums::read(text).expect("it is read");
-        assert_eq!(sums.of("a.ovf"), Some((Algorithm::Sha1, "0a")));
-        assert_eq!(sums.of("my disk(1).vmdk"), Some((Algorithm::Sha256, "0b")));
-        assert_eq!(sums.of("c.vmdk"), Some((Algorithm::Sha512, "0c")));
-        assert_eq!(sums.of("d.vmdk"), Some((Algorithm::Sha256, "0d")));
-        assert_eq!(sums.of("e.vmdk"), None);
+        assert_eq!(sums.of("", "a.ovf"), Some((Algorithm::Sha1, "0a")));
+        assert_eq!(sums.of("", "my disk(1).vmdk"), Some((Algorithm::Sha256, "0b")));
+        assert_eq!(sums.of("", "c.vmdk"), Some((Algorithm::Sha512, "0c")));
+        assert_eq!(sums.of("", "d.vmdk"), Some((Algorithm::Sha256, "0d")));
+        assert_eq!(sums.of("", "e.vmdk"), None);
         assert_eq!(Sums::read("MD5(a)= 00"), Err("MD5(a)= 00".to_owned()));
     }
 

@@ -306,8 +306,7 @@ impl Taking<'_> {
             Sums::None => Digests::with(None),
             Sums::Later { .. } => Digests::all(),
             Sums::Known(sums) => {
-                let short = name.strip_prefix(&self.described.prefix).unwrap_or(name);
-                let told = sums.of(short).or_else(|| sums.of(name));
+                let told = sums.of(&self.described.prefix, name);
                 Digests::with(told.map(|(algorithm, _)| algorithm))
             }
         }

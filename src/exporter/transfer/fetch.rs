@@ -46,7 +46,7 @@ pub(in crate::exporter) async fn fetch(
         return Err(Broken::Status(status));
     }
     let expected = response.content_length();
-    let sink = Sink::new(file, wanted, meter.clone());
+    let sink = Sink::of_stream(file, wanted, meter.clone());
     let mut received = 0;
     let broken = loop {
         match waiting.wait(response.chunk(), received, expected).await {

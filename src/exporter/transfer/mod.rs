@@ -20,8 +20,7 @@ use crate::model::ByteSize;
 
 pub(super) use fetch::{Source, fetch};
 pub(super) use part::{Part, sync_directory};
-pub(super) use raw::RawSink;
-pub(super) use sink::{Wanted, Written, sha1_of};
+pub(super) use sink::{Sink, Wanted, Written, sha1_of};
 
 /// Attempts at a disk that arrives whole but wrong.
 const WRONG_DATA_ATTEMPTS: u32 = 3;

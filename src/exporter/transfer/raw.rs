@@ -5,45 +5,22 @@ use std::os::unix::fs::FileExt;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::bytes::Bytes;
 
 use super::Broken;
-use super::sink::Stopped;
+use super::sink::Sink;
 use crate::image::begin_to_write;
 use crate::model::Sha256Digest;
 use crate::progress::Task;
 
-/// Chunks under way between the network and the thread.
-const UNDER_WAY: usize = 8;
 /// Bytes that become a hole when all are zero, and that are written at a time.
 const BLOCK: usize = 64 * 1024;
 
-/// Where chunks go.
-pub(in crate::exporter) struct RawSink {
-    chunks: mpsc::Sender<Bytes>,
-    thread: JoinHandle<Result<Sha256Digest, Broken>>,
-}
-
-impl RawSink {
-    /// A sink into `file`, which is empty, for a disk of `capacity` bytes.
-    pub(in crate::exporter) fn new(file: File, capacity: u64, task: Task) -> Self {
-        let (chunks, received) = mpsc::channel(UNDER_WAY);
-        let thread = tokio::task::spawn_blocking(move || write(&file, capacity, &task, received));
-        Self { chunks, thread }
-    }
-
-    /// Hands a chunk over; waits while the thread is behind.
-    pub(in crate::exporter) async fn push(&self, chunk: Bytes) -> Result<(), Stopped> {
-        self.chunks.send(chunk).await.map_err(|_| Stopped)
-    }
-
-    /// Waits until all is written, lastingly; returns its sum.
-    pub(in crate::exporter) async fn finish(self) -> Result<Sha256Digest, Broken> {
-        drop(self.chunks);
-        self.thread.await.unwrap_or_else(|error| {
-            Err(Broken::File { action: "write", source: std::io::Error::other(error) })
-        })
+impl Sink<Sha256Digest> {
+    /// A sink into `file`, which is empty, for the bytes of a disk of `capacity` bytes; it gives
+    /// their sum once they are written, lastingly.
+    pub(in crate::exporter) fn of_raw(file: File, capacity: u64, task: Task) -> Self {
+        Self::start(move |chunks| write(&file, capacity, &task, chunks))
     }
 }
 

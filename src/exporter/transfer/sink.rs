@@ -40,30 +40,38 @@ pub(in crate::exporter) struct Wanted {
     pub(in crate::exporter) sha1: bool,
 }
 
-/// Where chunks go.
-pub(super) struct Sink {
+/// Where chunks go: a thread that makes a `T` of them.
+pub(in crate::exporter) struct Sink<T> {
     chunks: mpsc::Sender<Bytes>,
-    thread: JoinHandle<Result<Written, Broken>>,
+    thread: JoinHandle<Result<T, Broken>>,
 }
 
 /// The thread stopped early; [`Sink::finish`] says why.
 pub(in crate::exporter) struct Stopped;
 
-impl Sink {
+impl Sink<Written> {
     /// A sink into `file`, which is empty, for the stream of a disk.
-    pub(super) fn new(file: File, wanted: Wanted, meter: Arc<Meter>) -> Self {
+    pub(super) fn of_stream(file: File, wanted: Wanted, meter: Arc<Meter>) -> Self {
+        Self::start(move |chunks| write(file, wanted, &meter, chunks))
+    }
+}
+
+impl<T: Send + 'static> Sink<T> {
+    /// A sink for what `work` does with the chunks, which may block.
+    pub(super) fn start(
+        work: impl FnOnce(mpsc::Receiver<Bytes>) -> Result<T, Broken> + Send + 'static,
+    ) -> Self {
         let (chunks, received) = mpsc::channel(UNDER_WAY);
-        let thread = tokio::task::spawn_blocking(move || write(file, wanted, &meter, received));
-        Self { chunks, thread }
+        Self { chunks, thread: tokio::task::spawn_blocking(move || work(received)) }
     }
 
     /// Hands a chunk over; waits while the thread is behind.
-    pub(super) async fn push(&self, chunk: Bytes) -> Result<(), Stopped> {
+    pub(in crate::exporter) async fn push(&self, chunk: Bytes) -> Result<(), Stopped> {
         self.chunks.send(chunk).await.map_err(|_| Stopped)
     }
 
     /// Waits until all is written, or what arrived is found wanting.
-    pub(super) async fn finish(self) -> Result<Written, Broken> {
+    pub(in crate::exporter) async fn finish(self) -> Result<T, Broken> {
         drop(self.chunks);
         self.thread.await.unwrap_or_else(|error| {
             Err(Broken::File { action: "write", source: std::io::Error::other(error) })

@@ -12,20 +12,17 @@ use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::files::{Ending, begin, commit, discard};
+use super::files::{begin, commit, discard};
 use super::folder::{folder_url, read_small};
 use super::session::VSphere;
-use crate::exporter::transfer::{Broken, Part, RawSink};
+use crate::exporter::transfer::{Broken, Part, Sink};
 use crate::exporter::{Error, ExportRequest, WholeDisk};
-use crate::image::vmdk::{self, SECTOR};
+use crate::image::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
 use crate::model::{
-    ByteSize, DiskFormat, DiskId, ExportMethod, ExportedDisk, ExportedVm, PowerState, SourceDisk,
+    ByteSize, DiskFormat, DiskId, ExportMethod, ExportedVm, PowerState, Sha256Digest, SourceDisk,
     SourceVm,
 };
 use crate::progress::{Progress, Unit};
-
-/// Longest descriptor, in bytes.
-const LONGEST_DESCRIPTOR: usize = 64 * 1024;
 
 /// Where a disk's bytes are.
 struct Flat {
@@ -52,7 +49,7 @@ impl VSphere {
         for disk in &vm.disks {
             flats.push(self.in_session(async || self.flat(vm, disk).await).await?);
         }
-        let begun = begin(request, &vm.disks, Ending::Raw, progress, cancel).await?;
+        let begun = begin(request, &vm.disks, DiskFormat::Raw, progress, cancel).await?;
         let parts: Vec<_> = begun.iter().map(|one| one.part.clone()).collect();
         let run = Run { vsphere: self, request, progress, cancel };
         let work = futures_util::stream::iter(flats.iter().zip(begun))
@@ -137,14 +134,8 @@ fn is_delta(path: &str) -> bool {
 }
 
 fn exported(vm: &SourceVm, parts: &[Arc<Part>], whole: Vec<WholeDisk>) -> ExportedVm {
-    let disks = parts.iter().zip(whole).map(|(part, whole)| ExportedDisk {
-        id: whole.id,
-        path: part.target().to_owned(),
-        format: DiskFormat::Raw,
-        file_size: whole.file_size,
-        capacity: whole.capacity,
-        sha256: whole.sha256,
-    });
+    let disks = parts.iter().zip(whole);
+    let disks = disks.map(|(part, whole)| whole.exported(part.target(), DiskFormat::Raw));
     ExportedVm {
         vm: vm.clone(),
         method: ExportMethod::Datastore,
@@ -173,7 +164,7 @@ impl Run<'_> {
         let file = tokio::task::spawn_blocking(restart).await;
         let file = file.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let broken = |source| failed(Broken::File { action: "empty", source });
-        let sink = RawSink::new(file.map_err(broken)?, flat.capacity.0, task);
+        let sink = Sink::of_raw(file.map_err(broken)?, flat.capacity.0, task);
         let retry = self.vsphere.settings.retry;
         let (mut received, mut pauses, mut attempt) = (0, retry.pauses(), 1);
         while received < flat.capacity.0 {
@@ -208,16 +199,17 @@ impl Run<'_> {
             sha256,
             unverified: None,
         };
-        if let Some(note) = self.request.note
-            && let Err(error) = note(&whole)
-        {
-            tracing::warn!(disk = %flat.id, %error, "a killed run would lose it");
-        }
+        whole.tell(self.request.note);
         Ok(whole)
     }
 
     /// One answer, from `received` on.
-    async fn range(&self, flat: &Flat, received: &mut u64, sink: &RawSink) -> Result<(), Broken> {
+    async fn range(
+        &self,
+        flat: &Flat,
+        received: &mut u64,
+        sink: &Sink<Sha256Digest>,
+    ) -> Result<(), Broken> {
         let settings = &self.vsphere.settings;
         let from = *received;
         let client = self.vsphere.soap.client();

@@ -134,11 +134,7 @@ impl Download<'_> {
         let work = self.attempts(&name, progress, stop);
         match reporting(&task, || self.slot.meter.position(), work).await {
             Ok(whole) => {
-                if let Some(note) = self.note
-                    && let Err(error) = note(&whole)
-                {
-                    tracing::warn!(disk = %self.disk, %error, "a killed run would lose it");
-                }
+                whole.tell(self.note);
                 self.slot.set(Some(whole));
                 Ok(())
             }

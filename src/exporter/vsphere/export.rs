@@ -10,12 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::args::Moref;
 use super::device_url::{Sources, entries};
 use super::download::{Download, Slot, download_all, gauge};
-use super::files::{Ending, begin, commit, discard};
+use super::files::{begin, commit, discard};
 use super::lease::{DeviceUrl, Lease};
 use super::nvram::is_nvram;
 use super::session::VSphere;
-use crate::exporter::transfer::Part;
-use crate::exporter::{Error, ExportRequest, Fault, SnapshotRequest, Transport, WholeDisk};
+use crate::exporter::{Error, ExportRequest, Fault, SnapshotRequest, Transport};
 use crate::model::{DiskFormat, ExportMethod, ExportedDisk, ExportedVm, SourceVm, Stage, Warning};
 use crate::progress::{Event, Progress};
 
@@ -65,7 +64,7 @@ impl VSphere {
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<ExportedVm, Error> {
-        let begun = begin(request, &vm.disks, Ending::Vmdk, progress, cancel).await?;
+        let begun = begin(request, &vm.disks, DiskFormat::Vmdk, progress, cancel).await?;
         let parts: Vec<_> = begun.iter().map(|one| one.part.clone()).collect();
         let slots = begun.into_iter().map(|one| Slot::new(one.part, one.whole)).collect();
         let mut run = Run { vsphere: self, vm, request, slots, snapshot: None, progress, cancel };
@@ -335,7 +334,7 @@ impl Run<'_> {
                     let message = format!("{} was not verified by the server: {reason}", disk.id);
                     warnings.push(Warning::new(Stage::Export, "not-verified-by-server", message));
                 }
-                Some(exported(&slot.part, whole))
+                Some(whole.exported(slot.part.target(), DiskFormat::Vmdk))
             })
             .collect()
     }
@@ -356,17 +355,6 @@ fn no_lease(error: &Error) -> bool {
 fn tell_skipped(offered: &[DeviceUrl]) {
     for entry in offered.iter().filter(|entry| !entry.disk && !is_nvram(entry)) {
         tracing::info!(key = entry.key, "not a disk, left out");
-    }
-}
-
-fn exported(part: &Part, whole: WholeDisk) -> ExportedDisk {
-    ExportedDisk {
-        id: whole.id,
-        path: part.target().to_owned(),
-        format: DiskFormat::Vmdk,
-        file_size: whole.file_size,
-        capacity: whole.capacity,
-        sha256: whole.sha256,
     }
 }
 

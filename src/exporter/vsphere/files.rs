@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exporter::transfer::{Part, sync_directory};
 use crate::exporter::{Error, ExportRequest, WholeDisk};
-use crate::model::{DiskId, SourceDisk, Stage, Warning};
+use crate::model::{DiskFormat, SourceDisk, Stage, Warning};
 use crate::progress::{Event, Progress, Task, Unit};
 
 /// A begun file.
@@ -17,30 +17,11 @@ pub(super) struct Begun {
     pub(super) whole: Option<WholeDisk>,
 }
 
-/// What the files of an export are.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Ending {
-    /// Streams of a lease.
-    Vmdk,
-    /// Flat files of a datastore.
-    Raw,
-}
-
-impl Ending {
-    /// Name of the file of a disk.
-    pub(super) fn name(self, disk: &DiskId) -> String {
-        match self {
-            Self::Vmdk => format!("{disk}.vmdk"),
-            Self::Raw => format!("{disk}.raw"),
-        }
-    }
-}
-
 /// Begins the file of every disk, or none; those that a killed run left whole are taken over.
 pub(super) async fn begin(
     request: &ExportRequest<'_>,
     disks: &[SourceDisk],
-    ending: Ending,
+    format: DiskFormat,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Vec<Begun>, Error> {
@@ -52,7 +33,7 @@ pub(super) async fn begin(
         let task = whole.as_ref().map(|whole| {
             progress.task(format!("check {}", disk.id), Some(whole.file_size.0), Unit::Bytes)
         });
-        (ending.name(&disk.id), whole.zip(task))
+        (disk.id.file_name(format), whole.zip(task))
     });
     let wanted: Vec<_> = wanted.collect();
     let cancel = cancel.clone();

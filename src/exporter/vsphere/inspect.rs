@@ -1,7 +1,6 @@
 //! All facts about one VM that the later stages go by.
 
 use super::args::Moref;
-use super::files::Ending;
 use super::guest_network;
 use super::hardware;
 use super::names::decode_name;
@@ -11,7 +10,7 @@ use super::properties::Object;
 use super::session::VSphere;
 use crate::exporter::guest_os::os_family;
 use crate::exporter::{Error, NVRAM, Transport};
-use crate::model::{CpuTopology, Firmware, GuestOs, Origin, SourceVm};
+use crate::model::{CpuTopology, DiskFormat, Firmware, GuestOs, Origin, SourceVm};
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
 /// know.
@@ -118,15 +117,16 @@ impl VSphere {
 
 /// What an export of `vm` may write.
 fn makes(vm: &SourceVm, transport: Transport) -> Vec<String> {
-    let endings: &[Ending] = match transport {
-        Transport::Nfc => &[Ending::Vmdk],
-        Transport::Datastore => &[Ending::Raw],
-        Transport::Auto => &[Ending::Vmdk, Ending::Raw],
+    let formats: &[DiskFormat] = match transport {
+        Transport::Nfc => &[DiskFormat::Vmdk],
+        Transport::Datastore => &[DiskFormat::Raw],
+        Transport::Auto => &[DiskFormat::Vmdk, DiskFormat::Raw],
     };
     let nvram = (vm.firmware == Firmware::Efi).then(|| NVRAM.to_owned());
-    let of =
-        |ending: &Ending| vm.disks.iter().map(|disk| ending.name(&disk.id)).collect::<Vec<_>>();
-    endings.iter().flat_map(of).chain(nvram).collect()
+    let of = |format: &DiskFormat| {
+        vm.disks.iter().map(|disk| disk.id.file_name(*format)).collect::<Vec<_>>()
+    };
+    formats.iter().flat_map(of).chain(nvram).collect()
 }
 
 fn facts(object: &Object) -> SourceVm {

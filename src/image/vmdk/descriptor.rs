@@ -1,6 +1,9 @@
 //! The text that says of which files a VMDK is made ("Virtual Disk Format 5.0", VMware 2011, "The
 //! Descriptor File").
 
+/// Longest one that is read, in bytes. Those of VMware have one or two KiB.
+pub const LONGEST_DESCRIPTOR: usize = 64 * 1024;
+
 /// A line such as `RW 4192256 FLAT "disk-f001.vmdk" 0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {

@@ -20,7 +20,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-pub use descriptor::{Extent, extents};
+pub use descriptor::{Extent, LONGEST_DESCRIPTOR, extents};
 pub use header::{Header, SECTOR};
 
 use header::{DIRECTORY_AT_END, u32_at, u64_at};

@@ -9,7 +9,10 @@ use nix::unistd::{Whence, lseek};
 
 /// The first stretch of data at or after `from`, if there is one before `len`, the file's length.
 /// A file system that knows no holes has one stretch.
-pub(super) fn next_data(file: &File, from: u64, len: u64) -> io::Result<Option<Range<u64>>> {
+///
+/// # Errors
+/// What the system said.
+pub fn next_data(file: &File, from: u64, len: u64) -> io::Result<Option<Range<u64>>> {
     if from >= len {
         return Ok(None);
     }
@@ -24,7 +27,10 @@ pub(super) fn next_data(file: &File, from: u64, len: u64) -> io::Result<Option<R
 }
 
 /// All bytes of data that a file has, holes not counted.
-pub(super) fn data_bytes(file: &File) -> io::Result<u64> {
+///
+/// # Errors
+/// What the system said.
+pub fn data_bytes(file: &File) -> io::Result<u64> {
     let len = file.metadata()?.len();
     let mut bytes = 0;
     let mut at = 0;
