@@ -121,10 +121,12 @@ fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<Described,
     let read = xml::read("domain", &text);
     let found: SourceDomain =
         read.map_err(|source| Error::Xml { what: "the source's domain".to_owned(), source })?;
-    let power = match (domain.is_active().map_err(call())?, saved(domain)) {
-        (true, _) => PowerState::On,
-        (false, true) => PowerState::Suspended,
-        (false, false) => PowerState::Off,
+    let power = if domain.is_active().map_err(call())? {
+        PowerState::On
+    } else if domain.has_managed_save(0).map_err(call())? {
+        PowerState::Suspended
+    } else {
+        PowerState::Off
     };
     let (mut disks, mut volumes, mut missing) = (Vec::new(), Vec::new(), None);
     for (index, disk) in in_boot_order(&found).into_iter().enumerate() {
@@ -143,11 +145,6 @@ fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<Described,
         missing = Some("it has no disk".to_owned());
     }
     Ok(Described { vm: facts(&found, power, disks, host), volumes, missing })
-}
-
-/// Whether its memory lies saved on the host.
-fn saved(domain: &Domain) -> bool {
-    domain.has_managed_save(0).unwrap_or(false)
 }
 
 /// Its disks, the one that it boots from first.
