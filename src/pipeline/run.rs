@@ -160,9 +160,7 @@ async fn fetch(
     ledger.report.disks.clone_from(&exported.disks);
     ledger.report.nvram.clone_from(&exported.nvram);
     if !package::write(job, &exported, ready, ledger).await {
-        remove_files(ready, ledger);
-        ledger.report.disks.clear();
-        ledger.report.nvram = None;
+        remove_files(job, ready, ledger);
         return None;
     }
     if !job.writes_manifest() {
@@ -171,9 +169,7 @@ async fn fetch(
     let written = ledger.stage(Stage::Manifest, write_manifest(job, &exported, &ready.output));
     let manifest = written.await;
     if manifest.is_none() {
-        remove_files(ready, ledger);
-        ledger.report.disks.clear();
-        ledger.report.nvram = None;
+        remove_files(job, ready, ledger);
     }
     let manifest = manifest?;
     ledger.report.manifest = Some(ready.output.join(manifest::FILE_NAME));
@@ -259,8 +255,12 @@ async fn write_manifest(
 }
 
 /// A failed run leaves no file behind that looks like an export.
-fn remove_files(ready: &Ready, ledger: &mut Ledger<'_>) {
-    remove(ready.exports.iter().map(|name| ready.output.join(name)), ledger);
+fn remove_files(job: &Job, ready: &Ready, ledger: &mut Ledger<'_>) {
+    let package = ledger.report.package.take().map(|_| job.format.makes(&ready.vm.name));
+    let names = ready.exports.iter().cloned().chain(package.unwrap_or_default());
+    remove(names.map(|name| ready.output.join(name)), ledger);
+    ledger.report.disks.clear();
+    ledger.report.nvram = None;
 }
 
 /// Removes files of the run's own.
