@@ -17,8 +17,9 @@ build: ## Build the release binary
 	scripts/setup.sh build
 	$(CARGO) build --release --locked
 
-demo: ## Take a real VM from a simulated vCenter to its login prompt in libvirt (root)
-	scripts/demo.sh
+CONVERTER ?= native
+demo: ## Take a real VM from a simulated vCenter to its login prompt in libvirt (root; CONVERTER=native)
+	scripts/demo.sh $(CONVERTER)
 
 test: setup lint check ## Run all checks and tests (root, for the guests and libvirt)
 

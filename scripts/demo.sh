@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# The whole way of one VM, for real: a Debian guest on a vCenter simulator is exported, fixed and
-# converted by hyper2kvm, defined in libvirt, and started until its login prompt shows.
+# The whole way of one VM, for real: a Debian guest on a vCenter simulator is exported, converted
+# and fixed, defined in libvirt, and started until its login prompt shows.
 #
-#   scripts/demo.sh            (or: make demo; as root, for loop devices and libvirt)
+#   scripts/demo.sh [CONVERTER]      (or: make demo; as root, for loop devices and libvirt)
+#
+# CONVERTER is native, or hyper2kvm or virt-v2v.
 #
 # Removes again what it made in libvirt and ends what it started, however it ends. Two things stay:
 # ./export-demo, for a look, until the next demo replaces it, and .cache/, so that the next is quick.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+readonly CONVERTER=${1:-native}
 readonly VM=Debian-Server DOMAIN=debian-server
 readonly USER_NAME=administrator@vsphere.local
 readonly OUTPUT=./export-demo
@@ -119,9 +122,10 @@ migrate() {
   local command=(target/release/hyperexport
     --url "$url" --username "$USER_NAME" --password-file "$work/password" --thumbprint "$thumbprint"
     --vm "$VM" --output "$OUTPUT"
-    --pipeline --hyper2kvm-path .cache/hyper2kvm-venv/bin/hyper2kvm
+    --pipeline --converter "$CONVERTER"
     --libvirt --libvirt-autostart --libvirt-bridge virbr0
     --libvirt-pool "$POOL" --libvirt-pool-path "$work/pool" --strict)
+  [ "$CONVERTER" != hyper2kvm ] || command+=(--hyper2kvm-path .cache/hyper2kvm-venv/bin/hyper2kvm)
   printf '$'
   printf ' %q' "${command[@]}"
   printf '\n'

@@ -36,7 +36,7 @@ fn help_fits_eighty_columns_and_groups_flags() {
     }
     let help = stdout(&hyperexport(&["--help"]));
     for heading in
-        ["Export:", "Source (vSphere):", "Conversion (hyper2kvm):", "Target (libvirt):", "Run:"]
+        ["Export:", "Source (vSphere):", "Conversion:", "Target (libvirt):", "Run:"]
     {
         assert!(help.contains(heading), "{heading} is missing:\n{help}");
     }

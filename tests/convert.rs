@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hyperexport::convert::{Error, Needs, Settings, convert, preflight};
+use hyperexport::image::Compression;
 use hyperexport::manifest::Manifest;
 use hyperexport::model::ConvertedDisks;
 use hyperexport::progress::Progress;
@@ -79,10 +80,15 @@ async fn compressed_results_hold_the_same_bytes() {
     let Some(program) = real() else { return };
     let dir = tempfile::tempdir().expect("a folder");
     let manifest = exported(dir.path(), &[16]);
-    for (level, kind, warned) in [(6, "zlib", false), (1, "zstd", true)] {
+    for (compression, kind, warned) in
+        [(Compression::ZLIB, "zlib", false), (Compression::Zstd(1), "zstd", true)]
+    {
         let out = dir.path().join(kind);
-        let settings =
-            Settings { stages: without_fix(), compression: Some(level), ..settings(&program) };
+        let settings = Settings {
+            stages: without_fix(),
+            compression: Some(compression),
+            ..settings(&program)
+        };
         let done = run(&manifest, &out, &settings).await.expect("converted");
         let result = out.join("Data VM.qcow2");
         assert!(same_bytes(&dir.path().join("disk-0.raw"), &result));

@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hyperexport::convert::{Conversion, Error, Needs, Settings, Stages, convert, preflight};
+use hyperexport::convert::{Conversion, Converter, Engine, Error, Needs, Settings, Stages, convert, preflight};
+use hyperexport::image::Compression;
 use hyperexport::manifest::Manifest;
 use hyperexport::progress::Progress;
 use support::hyper2kvm::{
@@ -226,7 +227,12 @@ async fn a_missing_one_comes_with_the_remedy() {
     let error = case.run(&missing).await.expect_err("missing");
     assert!(matches!(error, Error::NoSuchProgram { .. }), "{error}");
     let tools = qemu_img_alone(case.dir.path());
-    let nowhere = Settings { hyper2kvm_path: None, path: tools.into(), ..missing };
+    let nowhere = Settings {
+        converter: Converter::Hyper2kvm,
+        hyper2kvm_path: None,
+        path: tools.into(),
+        ..missing
+    };
     let needs = Needs::from(&case.manifest);
     let ended = preflight(&needs, &case.out, &nowhere, &CancellationToken::new()).await;
     let error = ended.expect_err("nowhere");
@@ -235,6 +241,9 @@ async fn a_missing_one_comes_with_the_remedy() {
     assert!(hint.contains("pip install hyper2kvm==0.2.1 rich requests"), "{hint}");
     assert!(hint.contains("--hyper2kvm-path"), "{hint}");
     assert!(!case.out.exists(), "preflight writes nothing");
+    let any = Settings { converter: Converter::Auto, ..nowhere };
+    let ready = preflight(&needs, &case.out, &any, &CancellationToken::new()).await;
+    assert_eq!(ready.expect("ourselves").engine, Engine::Native);
 }
 
 /// A folder for `PATH` that holds qemu-img and nothing else.
@@ -297,8 +306,11 @@ async fn one_that_cannot_be_imported_comes_with_the_remedy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_says_what_it_would_do_and_writes_nothing() {
     let case = Case::new();
-    let settings =
-        Settings { dry_run: true, compression: Some(6), ..case.fake("touch $0.was-run; exit 1") };
+    let settings = Settings {
+        dry_run: true,
+        compression: Some(Compression::ZLIB),
+        ..case.fake("touch $0.was-run; exit 1")
+    };
     let (progress, seen) = recorder();
     let cancel = CancellationToken::new();
     let done = convert(&case.manifest, &case.out, &settings, &progress, &cancel).await;

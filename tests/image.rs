@@ -10,8 +10,8 @@ use hyperexport::image::{CLUSTER, Compression, Error, Rewriter, Target, Wrote};
 
 const TARGETS: [(Target, &str); 4] = [
     (Target::Qcow2(None), "qcow2"),
-    (Target::Qcow2(Some(Compression::Zlib)), "qcow2"),
-    (Target::Qcow2(Some(Compression::Zstd)), "qcow2"),
+    (Target::Qcow2(Some(Compression::ZLIB)), "qcow2"),
+    (Target::Qcow2(Some(Compression::ZSTD)), "qcow2"),
     (Target::Raw, "raw"),
 ];
 
@@ -121,7 +121,7 @@ fn compressed_images_are_as_small_as_qemu_imgs() {
     let raw = disk(dir.path());
     let capacity = raw.metadata().expect("there").len();
     let vmdk = vmdk(&raw);
-    for (compression, name) in [(Compression::Zlib, "zlib"), (Compression::Zstd, "zstd")] {
+    for (compression, name) in [(Compression::ZLIB, "zlib"), (Compression::ZSTD, "zstd")] {
         let (ours, theirs) = (dir.path().join(name), dir.path().join(format!("qemu-{name}")));
         rewrite(&vmdk, capacity, Target::Qcow2(Some(compression)), &ours, 1 << 20).expect("done");
         let option = format!("compression_type={name}");
@@ -137,7 +137,7 @@ fn compressed_images_are_as_small_as_qemu_imgs() {
 fn the_same_stream_gives_the_same_image_whatever_the_pieces() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let vmdk = host_stream(dir.path(), &[(0, 1), (3, 2), (9000, 3), (17_999, 4)]);
-    let target = Target::Qcow2(Some(Compression::Zstd));
+    let target = Target::Qcow2(Some(Compression::ZSTD));
     let image = |piece: usize| {
         let out = dir.path().join(format!("{piece}.qcow2"));
         rewrite(&vmdk, HOST_CAPACITY, target, &out, piece).expect("rewritten");

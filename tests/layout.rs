@@ -22,7 +22,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         "pipeline",
         &["child", "convert", "domain", "exporter", "libvirt", "manifest", "model", "progress"],
     ),
-    ("settings", &["convert", "domain", "exporter", "libvirt", "manifest", "model", "pipeline"]),
+    (
+        "settings",
+        &["convert", "domain", "exporter", "image", "libvirt", "manifest", "model", "pipeline"],
+    ),
     ("cli", &["exporter", "model", "pipeline", "progress", "settings"]),
 ];
 

@@ -114,6 +114,14 @@ pub enum Error {
         /// Its last words.
         message: String,
     },
+    /// libguestfs, or what works through it, refused.
+    #[error("{doing}: {message}")]
+    Guestfs {
+        /// Verb and object.
+        doing: String,
+        /// Its last words.
+        message: String,
+    },
     /// hyper2kvm says that it did not succeed.
     #[error("run hyper2kvm: {stage}{message}")]
     Hyper2kvm {
@@ -172,7 +180,11 @@ impl Error {
             Self::Child { source: child::Error::Start { source, program }, .. }
                 if source.kind() == io::ErrorKind::NotFound =>
             {
-                Some(format!("install {program} (Debian: qemu-utils, Fedora: qemu-img)"))
+                Some(match program.as_str() {
+                    "guestfish" => "install libguestfs-tools (Fedora: guestfs-tools)".to_owned(),
+                    "virt-v2v-in-place" => "install virt-v2v".to_owned(),
+                    _ => format!("install {program} (Debian: qemu-utils, Fedora: qemu-img)"),
+                })
             }
             Self::Hyper2kvm { log, message, .. } if message.contains("guestfs_launch") => {
                 Some(format!(
@@ -182,6 +194,16 @@ impl Error {
                 ))
             }
             Self::Hyper2kvm { log, .. } | Self::NotDone { log, .. } => Some(read(log)),
+            Self::Guestfs { doing, .. } if doing.contains("appliance") => Some(
+                "try libguestfs-test-tool, and LIBGUESTFS_BACKEND_SETTINGS=force_tcg where KVM \
+                 cannot run guests"
+                    .to_owned(),
+            ),
+            Self::Guestfs { .. } => Some(format!(
+                "all that was said is in {}, beside the results; the domain gets hardware that the \
+                 guest knows already",
+                super::native::LOG
+            )),
             Self::TimedOut { .. } => Some("give it longer: --pipeline-timeout 2h".to_owned()),
             Self::Io { .. } | Self::Child { .. } | Self::QemuImg { .. } | Self::Cancelled => None,
         }

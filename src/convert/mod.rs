@@ -1,4 +1,4 @@
-//! A manifest in, disks that boot on KVM out: the safe way to run hyper2kvm.
+//! A manifest in, disks that boot on KVM out: by ourselves (`native`), or by hyper2kvm, run safely:
 //!
 //! ```text
 //! disk-0.vmdk ──rewrite──▶ work/images/disk-0.qcow2 ◀─fix in place─ hyper2kvm ◀── work/job.json
@@ -22,6 +22,7 @@ mod isolate;
 mod job;
 mod leftovers;
 mod log;
+mod native;
 mod outcome;
 mod preflight;
 mod probe;
@@ -35,9 +36,9 @@ mod work;
 pub use doctor::examine;
 pub use error::Error;
 pub use find::{Found, find};
-pub use preflight::{Needs, Plan, Ready, preflight, usable};
+pub use preflight::{Engine, Needs, Plan, Ready, preflight, usable};
 pub use results::{existing, result_paths};
-pub use settings::{Settings, Stages};
+pub use settings::{Converter, Settings, Stages};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::image;
-use crate::manifest::{Manifest, Overwrite, check, check_files, write};
+use crate::manifest::{Disk, Manifest, Overwrite, check, check_files, write};
 use crate::model::{ByteSize, ConvertedDisks, DiskFormat, OsFamily, Stage, Warning};
 use crate::progress::Progress;
 
@@ -57,10 +58,16 @@ use self::qemu_img::{Image, Tools};
 use self::work::WorkDir;
 
 /// Name of the file in the output directory that keeps hyper2kvm's output.
-pub const LOG: &str = "hyper2kvm.log";
+const LOG: &str = "hyper2kvm.log";
+/// Names of the files in the output directory that keep what was said, whoever converts.
+pub const LOGS: [&str; 2] = [LOG, native::LOG];
+
+/// Name of the file in the output directory that tells what a conversion did, in the shape of
+/// hyper2kvm's `report.json` 1.0.
+pub const REPORT: &str = "report.json";
 
 /// What a conversion gave.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Conversion {
     /// The converted disks; none in a dry run, or when [`Stages::convert`] is off.
     pub disks: Option<ConvertedDisks>,
@@ -70,8 +77,10 @@ pub struct Conversion {
     pub warnings: Vec<Warning>,
     /// Name and version of the converter.
     pub converter: String,
-    /// hyper2kvm's own report; null in a dry run.
+    /// What was done, in the shape of hyper2kvm's report; null in a dry run.
     pub report: Value,
+    /// Why the guest was not fixed, where the disks were converted all the same.
+    pub fix_failure: Option<Error>,
     /// How long each step took, in order: `prepare`, hyper2kvm's stages, `finish`.
     pub durations: Vec<(String, Duration)>,
 }
@@ -103,10 +112,16 @@ pub async fn convert(
     // Links resolved: the work folder is compared with the kernel's list of mounts.
     let output = fs::canonicalize(&output).map_err(Error::io(&doing))?;
     warnings.extend(ready.warnings.clone());
-    warnings.extend(settings.warnings());
+    if matches!(ready.engine, Engine::Hyper2kvm(_)) {
+        warnings.extend(settings.warnings());
+    }
+    progress.note(format!("converting with {}", ready.converter));
     let work = make_work(output.clone()).await?;
     let run = Run { manifest, settings, progress, tools: &tools, work: &work, output: &output };
-    let converted = run.convert(&ready).await;
+    let converted = match &ready.engine {
+        Engine::Hyper2kvm(program) => run.convert(&ready, program).await,
+        Engine::Native | Engine::VirtV2v => native::convert(&run, &ready).await,
+    };
     let removed = remove(work).await;
     let mut conversion = converted?;
     warnings.append(&mut conversion.warnings);
@@ -137,6 +152,7 @@ fn dry_run(
         warnings,
         converter: ready.converter,
         report: Value::Null,
+        fix_failure: None,
         durations: Vec::new(),
     }
 }
@@ -164,14 +180,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn convert(&self, ready: &Ready) -> Result<Conversion, Error> {
+    async fn convert(&self, ready: &Ready, program: &Path) -> Result<Conversion, Error> {
         let mut durations = Vec::new();
         let begin = Instant::now();
         let capacities = self.prepare().await?;
         durations.push(("prepare".to_owned(), begin.elapsed()));
 
         let outcome = Hyper2kvm {
-            program: &ready.program,
+            program,
             settings: self.settings,
             tools: self.tools,
             work: self.work,
@@ -193,6 +209,7 @@ impl Run<'_> {
             warnings: outcome.warnings,
             converter: ready.converter.clone(),
             report: outcome.json,
+            fix_failure: None,
             durations,
         })
     }
@@ -217,13 +234,13 @@ impl Run<'_> {
     /// the manifest's disks.
     async fn prepare(&self) -> Result<Vec<ByteSize>, Error> {
         let (mut capacities, mut bytes) = (Vec::new(), Vec::new());
-        for (i, disk) in self.manifest.disks.iter().enumerate() {
-            let capacity = self.capacity(i).await?;
+        for disk in &self.manifest.disks {
+            let capacity = self.capacity(disk).await?;
             capacities.push(capacity);
             let image = self.work.image(&disk.id);
             let source = Image { path: &disk.local_path, format: disk.source_format };
             let task = format!("prepare {}", disk.id);
-            self.tools.work_image(source, &image, capacity, (self.progress, &task)).await?;
+            self.tools.work_image(source, (&image, None), capacity, (self.progress, &task)).await?;
             let read = Error::io(format!("look at {}", image.display()));
             bytes.push(fs::metadata(&image).map_err(read)?.len());
         }
@@ -234,8 +251,7 @@ impl Run<'_> {
 
     /// The size that the guest sees of an exported image, which must be that of the manifest. The
     /// image has been looked at by [`image::inspect`] before qemu-img opens it.
-    async fn capacity(&self, index: usize) -> Result<ByteSize, Error> {
-        let disk = &self.manifest.disks[index];
+    async fn capacity(&self, disk: &Disk) -> Result<ByteSize, Error> {
         let path = disk.local_path.clone();
         let format = disk.source_format;
         let looked = tokio::task::spawn_blocking(move || image::inspect(&path, format)).await;

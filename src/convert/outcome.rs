@@ -8,8 +8,8 @@ use crate::manifest::Disk;
 use crate::model::{ByteSize, ConvertedDisks, DiskFormat};
 
 use super::hyper2kvm::Outcome;
-use super::qemu_img::{Compression, Image};
-use super::results::{Finished, publish};
+use super::qemu_img::Image;
+use super::results::{Finished, publish_all};
 use super::{Error, LOG, Run};
 
 /// The order in which hyper2kvm runs its stages.
@@ -67,12 +67,7 @@ impl Made<'_> {
             let (id, capacity) = (disk.id.clone(), self.capacity(disk));
             finished.push(Finished { id, image, capacity, fixed });
         }
-        if self.run.tools.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let paths = results.to_vec();
-        let moved = tokio::task::spawn_blocking(move || publish(&finished, &paths)).await;
-        moved.map_err(|join| Error::io("move the results")(join.into()))?.map(Some)
+        publish_all(finished, results, self.run.tools).await.map(Some)
     }
 
     fn not_done(&self, problem: String) -> Error {
@@ -123,12 +118,11 @@ impl Made<'_> {
 
     /// The image compressed, if that is asked for, and checked again.
     async fn compressed(&self, disk: &Disk, image: PathBuf) -> Result<PathBuf, Error> {
-        let Some(level) = self.run.settings.compression else { return Ok(image) };
+        let Some(compression) = self.run.settings.compression else { return Ok(image) };
         let to = self.run.work.path().join(format!("{}-compressed.qcow2", disk.id));
         let from = Image { path: &image, format: DiskFormat::Qcow2 };
-        let (kind, _) = Compression::for_level(level);
         let task = format!("compress {}", disk.id);
-        self.run.tools.to_qcow2(from, &to, Some(kind), (self.run.progress, &task)).await?;
+        self.run.tools.to_qcow2(from, &to, Some(compression), (self.run.progress, &task)).await?;
         self.examine(disk, &to).await?;
         tokio::fs::remove_file(&image)
             .await

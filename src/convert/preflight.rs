@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 use tokio_util::sync::CancellationToken;
 
+use crate::image::Compression;
 use crate::manifest::Manifest;
-use crate::model::{ByteSize, DiskFormat, DiskId, SourceVm, Warning};
+use crate::model::{ByteSize, DiskFormat, DiskId, SourceVm, Stage, Warning, chain};
 
 use super::find::find;
-use super::qemu_img::{Compression, Tools};
+use super::native::v2v;
+use super::qemu_img::{Tools, option};
 use super::results::free_paths;
-use super::{Error, Settings, probe};
+use super::{Converter, Error, Settings, probe};
 
 /// What a conversion is going to be about, known before there is a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +51,22 @@ impl From<&SourceVm> for Needs {
     }
 }
 
+/// Who converts, once that is decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Engine {
+    /// The hyper2kvm of that path.
+    Hyper2kvm(PathBuf),
+    /// Ourselves.
+    Native,
+    /// Ourselves, with virt-v2v-in-place.
+    VirtV2v,
+}
+
 /// A conversion that may begin.
 #[derive(Debug, Clone)]
 pub struct Ready {
-    /// The hyper2kvm to run.
-    pub program: PathBuf,
+    /// Who converts.
+    pub engine: Engine,
     /// Its name and version; only the name in a dry run, which does not run it.
     pub converter: String,
     /// Where the results go, boot disk first; none when CONVERT is off.
@@ -103,15 +116,51 @@ pub(super) async fn prepare(
 /// The tools alone, without results.
 async fn converter(settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
     tools.version().await?;
+    match settings.converter {
+        Converter::Hyper2kvm => hyper2kvm(settings, tools).await,
+        Converter::Native => Ok(native()),
+        Converter::VirtV2v => virt_v2v(tools).await,
+        Converter::Auto => match hyper2kvm(settings, tools).await {
+            Err(Error::NotFound { .. }) => Ok(native()),
+            // One that is there and does not work is worth a word, unless it was asked for.
+            Err(error @ (Error::NotImportable { .. } | Error::NoGuestfs { .. }))
+                if settings.hyper2kvm_path.is_none() =>
+            {
+                let mut ready = native();
+                let warning = Warning::new(Stage::Pipeline, "hyper2kvm-unusable", chain(&error));
+                ready.warnings.push(warning);
+                Ok(ready)
+            }
+            found => found,
+        },
+    }
+}
+
+fn native() -> Ready {
+    Ready {
+        engine: Engine::Native,
+        converter: concat!("native ", env!("CARGO_PKG_VERSION")).to_owned(),
+        results: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+async fn virt_v2v(tools: &Tools) -> Result<Ready, Error> {
+    let said = v2v::version(tools).await?;
+    let version = said.split_whitespace().last().unwrap_or_default();
+    Ok(Ready { engine: Engine::VirtV2v, converter: format!("virt-v2v {version}"), ..native() })
+}
+
+async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
     let found = find(settings)?;
     let mut ready = Ready {
-        program: found.path,
+        engine: Engine::Hyper2kvm(found.path.clone()),
         converter: "hyper2kvm".to_owned(),
         results: Vec::new(),
         warnings: found.warnings,
     };
     if !settings.dry_run {
-        let installed = probe::ask(&ready.program, settings, tools).await?;
+        let installed = probe::ask(&found.path, settings, tools).await?;
         ready.converter = installed.name;
         ready.warnings.extend(installed.warnings);
     }
@@ -156,23 +205,53 @@ impl fmt::Display for Plan {
 
 /// The plan of a conversion.
 pub(super) fn plan(manifest: &Manifest, ready: &Ready, settings: &Settings) -> Plan {
+    let steps = match &ready.engine {
+        Engine::Hyper2kvm(program) => by_hyper2kvm(manifest, ready, settings, program),
+        _ => by_ourselves(manifest, ready, settings),
+    };
+    Plan { steps, results: ready.results.clone() }
+}
+
+fn by_ourselves(manifest: &Manifest, ready: &Ready, settings: &Settings) -> Vec<String> {
+    let packed = settings.compression.map_or("as they are", Compression::kind);
+    let mut steps = Vec::new();
+    for (disk, to) in manifest.disks_in_boot_order().iter().zip(&ready.results) {
+        let (path, to) = (disk.local_path.display(), to.display());
+        steps.push(format!("convert {path} to {to}, its clusters {packed}"));
+    }
+    if settings.stages.fix {
+        let by = if ready.engine == Engine::VirtV2v { v2v::PROGRAM } else { "libguestfs" };
+        steps.push(format!("fix the guest on an overlay, by {by}"));
+    }
+    if settings.stages.validate {
+        steps.push("check the images".to_owned());
+    }
+    steps
+}
+
+fn by_hyper2kvm(
+    manifest: &Manifest,
+    ready: &Ready,
+    settings: &Settings,
+    program: &Path,
+) -> Vec<String> {
     let mut steps = Vec::new();
     for disk in manifest.disks_in_boot_order() {
         let (format, id) = (disk.source_format.qemu_driver(), &disk.id);
         let path = disk.local_path.display();
         steps.push(format!("qemu-img convert -f {format} -O qcow2 {path} WORK/images/{id}.qcow2"));
     }
-    let (program, stages) = (ready.program.display(), settings.stages.names());
+    let (program, stages) = (program.display(), settings.stages.names());
     steps.push(format!("{program} -v --manifest WORK/job.json ({stages})"));
     for path in &ready.results {
         let path = path.display();
-        steps.push(match settings.compression.map(Compression::for_level) {
-            Some((kind, _)) => {
-                let (driver, option) = (DiskFormat::Qcow2.qemu_driver(), kind.option());
+        steps.push(match settings.compression {
+            Some(compression) => {
+                let (driver, option) = (DiskFormat::Qcow2.qemu_driver(), option(compression));
                 format!("qemu-img convert -f {driver} -O {driver} -c -o {option} to {path}")
             }
             None => format!("move to {path}"),
         });
     }
-    Plan { steps, results: ready.results.clone() }
+    steps
 }

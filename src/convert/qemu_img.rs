@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::child::{self, Limits, Output, Program};
+use crate::image::Compression;
 use crate::model::DiskFormat;
 use crate::progress::{Progress, Unit};
 
@@ -105,6 +106,39 @@ impl Tools {
         }
     }
 
+    /// Makes an image that shows `base`, a qcow2, and takes all that is written.
+    pub(super) async fn overlay(&self, base: &Path, to: &Path) -> Result<(), Error> {
+        let words = args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"], [base, to]);
+        self.done(format!("make an overlay of {}", base.display()), words).await
+    }
+
+    /// Writes what an overlay has taken into its base.
+    pub(super) async fn commit(&self, overlay: &Path) -> Result<(), Error> {
+        let doing = format!("write the changes of {} back", overlay.display());
+        self.done(doing, args(["commit", "-q", "-d", "-f", "qcow2"], [overlay])).await
+    }
+
+    /// Copies the first bytes that the guest sees of an image into a raw file.
+    pub(super) async fn head(&self, image: Image<'_>, to: &Path, kib: u32) -> Result<(), Error> {
+        let operand = |name: &str, path: &Path| {
+            let mut operand = OsString::from(name);
+            operand.push(path);
+            operand
+        };
+        let words = ["dd", "-f", image.format.qemu_driver(), "-O", "raw", "bs=1024"];
+        let mut words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+        words.push(format!("count={kib}").into());
+        words.extend([operand("if=", image.path), operand("of=", to)]);
+        self.done(format!("read the beginning of {}", image.path.display()), words).await
+    }
+
+    async fn done(&self, doing: String, args: Vec<OsString>) -> Result<(), Error> {
+        match self.qemu_img(&doing, args, |_| {}).await? {
+            (0, _) => Ok(()),
+            (_, message) => Err(Error::QemuImg { doing, message }),
+        }
+    }
+
     /// Whether two images hold the same bytes for the guest; stops at the first difference.
     pub(super) async fn same(&self, a: Image<'_>, b: Image<'_>) -> Result<bool, Error> {
         let doing = format!("compare {} and {}", a.path.display(), b.path.display());
@@ -129,7 +163,7 @@ impl Tools {
         let mut words = vec!["convert", "-p", "-f", from.format.qemu_driver(), "-O", "qcow2"];
         if let Some(compression) = compression {
             // -W: clusters may be written out of order, so that both cores compress.
-            words.extend(["-c", "-W", "-m", "16", "-o", compression.option()]);
+            words.extend(["-c", "-W", "-m", "16", "-o", option(compression)]);
         }
         let task = progress.task(name, Some(10_000), Unit::BasisPoints);
         let (code, last) = self
@@ -160,30 +194,18 @@ pub(super) struct ImageInfo {
     pub(super) backing_filename: Option<String>,
 }
 
-/// How qemu-img compresses. It takes no level: its zlib is always level 6 and its zstd always
-/// level 3 (QEMU's `block/qcow2-threads.c` passes each library's default).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
-    /// Slower, read by every QEMU.
-    Zlib,
-    /// About four times faster and as small; QEMU 5.1 and later.
-    Zstd,
+/// The value of `-o` that asks for a kind of compression. qemu-img takes no level: its zlib is always
+/// at 6 and its zstd at 3.
+pub(super) fn option(compression: Compression) -> &'static str {
+    match compression {
+        Compression::Zlib(_) => "compression_type=zlib",
+        Compression::Zstd(_) => "compression_type=zstd",
+    }
 }
 
-impl Compression {
-    /// The kind nearest to a level, and whether it is that level exactly: 1 to 3 are meant to be
-    /// fast and get zstd, 4 to 9 get zlib.
-    pub(super) fn for_level(level: u8) -> (Self, bool) {
-        if level <= 3 { (Self::Zstd, level == 3) } else { (Self::Zlib, level == 6) }
-    }
-
-    /// The value of `-o` that asks for it.
-    pub(super) fn option(self) -> &'static str {
-        match self {
-            Self::Zlib => "compression_type=zlib",
-            Self::Zstd => "compression_type=zstd",
-        }
-    }
+/// Whether qemu-img can compress like that.
+pub(super) fn is_exact(compression: Compression) -> bool {
+    matches!(compression, Compression::ZLIB | Compression::ZSTD)
 }
 
 /// Hundredths of a percent from qemu-img's `    (45.00/100%)`.
@@ -209,13 +231,5 @@ mod tests {
         assert_eq!(percentage("    (45.07/100%)"), Some(4507));
         assert_eq!(percentage("    (100.00/100%)"), Some(10_000));
         assert_eq!(percentage("qemu-img: error"), None);
-    }
-
-    #[test]
-    fn only_the_levels_that_qemu_has_are_exact() {
-        let exact: Vec<_> = (1..=9).filter(|level| Compression::for_level(*level).1).collect();
-        assert_eq!(exact, [3, 6]);
-        assert_eq!(Compression::for_level(1).0, Compression::Zstd);
-        assert_eq!(Compression::for_level(9).0, Compression::Zlib);
     }
 }

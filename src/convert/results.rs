@@ -91,9 +91,23 @@ pub(super) struct Finished {
     pub(super) fixed: bool,
 }
 
+/// [`publish`], which blocks, unless the run was cancelled.
+pub(super) async fn publish_all(
+    finished: Vec<Finished>,
+    paths: &[PathBuf],
+    tools: &Tools,
+) -> Result<ConvertedDisks, Error> {
+    if tools.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let paths = paths.to_vec();
+    let moved = tokio::task::spawn_blocking(move || publish(&finished, &paths)).await;
+    moved.map_err(|join| Error::io("move the results")(join.into()))?
+}
+
 /// Moves finished images, boot disk first, to their results. When one cannot be moved the others
 /// are taken away again.
-pub(super) fn publish(finished: &[Finished], paths: &[PathBuf]) -> Result<ConvertedDisks, Error> {
+fn publish(finished: &[Finished], paths: &[PathBuf]) -> Result<ConvertedDisks, Error> {
     let mut disks = Vec::new();
     for (order, (disk, path)) in (0..).zip(finished.iter().zip(paths)) {
         match move_in(disk, path, order) {

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::image::vmdk::{Header, SECTOR};
-use crate::image::{self, Rewriter, Target};
+use crate::image::{self, Compression, Rewriter, Target};
 use crate::model::{ByteSize, DiskFormat};
 use crate::progress::{Progress, Task, Unit};
 
@@ -23,27 +23,28 @@ impl Tools {
     pub(super) async fn work_image(
         &self,
         from: Image<'_>,
-        to: &Path,
+        (to, compression): (&Path, Option<Compression>),
         capacity: ByteSize,
         (progress, name): (&Progress, &str),
     ) -> Result<(), Error> {
         if from.format == DiskFormat::Vmdk {
             let task = progress.task(name, Some(capacity.0), Unit::Bytes);
             let (tools, path, target) = (self.clone(), from.path.to_owned(), to.to_owned());
-            let work = move || tools.rewrite(&path, &target, capacity, &task);
+            let kind = Target::Qcow2(compression);
+            let work = move || tools.rewrite(&path, (&target, kind), capacity, &task);
             let done = tokio::task::spawn_blocking(work).await;
             if done.map_err(|join| Error::io(format!("write {}", to.display()))(join.into()))?? {
                 return Ok(());
             }
         }
-        self.to_qcow2(from, to, None, (progress, name)).await
+        self.to_qcow2(from, to, compression, (progress, name)).await
     }
 
     /// Says whether the VMDK was one of those that can be read from front to back. Blocks.
     fn rewrite(
         &self,
         from: &Path,
-        to: &Path,
+        (to, kind): (&Path, Target),
         capacity: ByteSize,
         task: &Task,
     ) -> Result<bool, Error> {
@@ -54,7 +55,7 @@ impl Tools {
         }
         let write = |source| Error::io(format!("write {}", to.display()))(source);
         let file = File::options().read(true).write(true).create_new(true).open(to);
-        let mut rewriter = Rewriter::new(file.map_err(write)?, capacity.0, Target::Qcow2(None));
+        let mut rewriter = Rewriter::new(file.map_err(write)?, capacity.0, kind);
         let mut buffer = vec![0; BLOCK];
         loop {
             if self.cancel.is_cancelled() {

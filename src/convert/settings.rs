@@ -4,13 +4,30 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::image::Compression;
 use crate::model::{Stage, Warning};
 
-use super::qemu_img::Compression;
+use super::qemu_img::is_exact;
+
+/// Who converts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Converter {
+    /// hyper2kvm where it is found, else ourselves.
+    #[default]
+    Auto,
+    /// hyper2kvm and nobody else.
+    Hyper2kvm,
+    /// Ourselves, with libguestfs.
+    Native,
+    /// Ourselves, with virt-v2v-in-place for the guest.
+    VirtV2v,
+}
 
 /// How to convert.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Who does it.
+    pub converter: Converter,
     /// The hyper2kvm to run; it is searched for when none is given.
     pub hyper2kvm_path: Option<PathBuf>,
     /// Longest time for the whole conversion.
@@ -21,11 +38,12 @@ pub struct Settings {
     pub dry_run: bool,
     /// Which of hyper2kvm's stages run.
     pub stages: Stages,
-    /// Level of compression from 1 (fast) to 9 (small); none for no compression.
+    /// How the converted disks are compressed, if they are.
     ///
-    /// qemu-img compresses and takes no level: 1 to 3 give zstd at its level 3, 4 to 9 zlib at its
-    /// level 6. Any other level than those two is warned of.
-    pub compression: Option<u8>,
+    /// What qemu-img compresses has its own level, zstd 3 or zlib 6, and any other is warned of.
+    pub compression: Option<Compression>,
+    /// Whether a guest's interfaces keep their names, where we fix it.
+    pub preserve_network: bool,
     /// `LIBGUESTFS_BACKEND_SETTINGS`, such as `force_tcg`, for libguestfs.
     pub guestfs_backend_settings: Option<String>,
     /// `PATH` for programs found by name.
@@ -37,12 +55,14 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            converter: Converter::Auto,
             hyper2kvm_path: None,
             timeout: Duration::from_secs(30 * 60),
             stream_output: true,
             dry_run: false,
             stages: Stages::default(),
-            compression: Some(6),
+            compression: Some(Compression::ZSTD),
+            preserve_network: true,
             guestfs_backend_settings: None,
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             home: None,
@@ -89,14 +109,11 @@ impl Settings {
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let warn = |code: &str, message: String| Warning::new(Stage::Pipeline, code, message);
         let mut warnings = Vec::new();
-        let level = self.compression.filter(|_| self.stages.convert);
-        if let Some(level) = level.filter(|level| !Compression::for_level(*level).1) {
-            let nearest = match Compression::for_level(level).0 {
-                Compression::Zstd => "zstd level 3",
-                Compression::Zlib => "zlib level 6",
-            };
+        let compression = self.compression.filter(|_| self.stages.convert);
+        if let Some(asked) = compression.filter(|asked| !is_exact(*asked)) {
+            let (kind, level) = (asked.kind(), asked.level());
             let message =
-                format!("qemu-img takes no compression level: {nearest} in place of {level}");
+                format!("qemu-img takes no compression level: its own {kind} in place of {level}");
             warnings.push(warn("compress-level-approximated", message));
         }
         if self.stages.fix && !self.stages.convert {

@@ -9,17 +9,36 @@ use super::CLUSTER;
 /// Window of qcow2's deflate streams, as a power of two (docs/interop/qcow2.txt, "compression
 /// type": "deflate … with a window size of 4 KiB"; QEMU inflates with `-12`).
 const ZLIB_WINDOW: u8 = 12;
-/// The levels that QEMU uses, so that images are as small as its own.
-const ZSTD_LEVEL: i32 = 3;
-const ZLIB_LEVEL: u32 = 6;
 
-/// How the clusters of a qcow2 image are compressed.
+/// How the clusters of a qcow2 image are compressed, with a level from 1 (fast) to 9 (small).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// Deflate: every QEMU reads it.
-    Zlib,
+    Zlib(u8),
     /// Zstandard: QEMU 5.1 and later.
-    Zstd,
+    Zstd(u8),
+}
+
+impl Compression {
+    /// Deflate at the level that QEMU uses (`block/qcow2-threads.c`: the library's default).
+    pub const ZLIB: Self = Self::Zlib(6);
+    /// Zstandard at the level that QEMU uses.
+    pub const ZSTD: Self = Self::Zstd(3);
+
+    /// QEMU's name of the kind (`compression_type`).
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Zlib(_) => "zlib",
+            Self::Zstd(_) => "zstd",
+        }
+    }
+
+    /// The level.
+    pub fn level(self) -> u8 {
+        match self {
+            Self::Zlib(level) | Self::Zstd(level) => level,
+        }
+    }
 }
 
 /// Compresses one cluster after the other.
@@ -31,11 +50,11 @@ pub(super) enum Compressor {
 impl Compressor {
     pub fn new(compression: Compression) -> io::Result<Self> {
         Ok(match compression {
-            Compression::Zlib => {
-                let level = flate2::Compression::new(ZLIB_LEVEL);
+            Compression::Zlib(level) => {
+                let level = flate2::Compression::new(level.into());
                 Self::Zlib(Compress::new_with_window_bits(level, false, ZLIB_WINDOW))
             }
-            Compression::Zstd => Self::Zstd(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+            Compression::Zstd(level) => Self::Zstd(zstd::bulk::Compressor::new(level.into())?),
         })
     }
 

@@ -1,5 +1,7 @@
 //! What a running domain writes to its serial console.
 
+use std::time::{Duration, Instant};
+
 use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::stream::Stream;
@@ -12,10 +14,15 @@ const KEPT: usize = 64 * 1024;
 /// What `virStreamRecv` returns when nothing is there yet.
 const NOTHING_YET: isize = -2;
 
+/// Silence after which a key is pressed: a login prompt that was lost on its way comes again then,
+/// and whatever waits for a key goes on.
+const SILENCE: Duration = Duration::from_secs(20);
+
 /// An open console and its last words.
 pub(super) struct Console {
     stream: Option<Stream>,
     kept: Vec<u8>,
+    quiet_since: Instant,
 }
 
 impl Console {
@@ -24,7 +31,7 @@ impl Console {
         let call = || Error::call(format!("open the console of domain '{name}'"));
         let stream = Stream::new(connect, sys::VIR_STREAM_NONBLOCK).map_err(call())?;
         domain.open_console(None, &stream, sys::VIR_DOMAIN_CONSOLE_FORCE).map_err(call())?;
-        Ok(Self { stream: Some(stream), kept: Vec::new() })
+        Ok(Self { stream: Some(stream), kept: Vec::new(), quiet_since: Instant::now() })
     }
 
     /// Takes what has arrived since. A console that was closed has no more to say.
@@ -45,12 +52,24 @@ impl Console {
         }
     }
 
+    /// Presses Enter once the guest has been silent for long.
+    pub fn wake(&mut self) {
+        if let Some(stream) = self.stream.as_ref().filter(|_| self.quiet_since.elapsed() > SILENCE)
+        {
+            self.quiet_since = Instant::now();
+            if let Err(error) = stream.send(b"\r") {
+                tracing::debug!(%error, "press Enter");
+            }
+        }
+    }
+
     /// What was written last, without the terminal's control sequences.
     pub fn text(&self) -> String {
         plain(&String::from_utf8_lossy(&self.kept))
     }
 
     fn keep(&mut self, bytes: &[u8]) {
+        self.quiet_since = Instant::now();
         self.kept.extend_from_slice(bytes);
         let surplus = self.kept.len().saturating_sub(KEPT);
         self.kept.drain(..surplus);
@@ -111,7 +130,7 @@ mod tests {
 
     #[test]
     fn memory_stays_flat() {
-        let mut console = Console { stream: None, kept: Vec::new() };
+        let mut console = Console { stream: None, kept: Vec::new(), quiet_since: Instant::now() };
         for _ in 0..100 {
             console.keep(&[b'x'; 4096]);
         }

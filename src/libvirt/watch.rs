@@ -95,6 +95,10 @@ pub(super) fn watch(
     loop {
         if let Some(console) = &mut console {
             console.read();
+            // The guest is on trial then, and a key does no harm to a login prompt.
+            if matches!(wait.sign, Sign::Up) {
+                console.wake();
+            }
         }
         let text = console.as_ref().map(Console::text).unwrap_or_default();
         let call = Error::call(format!("look at domain '{name}'"));

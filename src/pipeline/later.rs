@@ -34,7 +34,8 @@ pub fn build_options(conversion: Option<&converter::Settings>, output: &Path) ->
             fix: on(|s| s.fix),
             convert: on(|s| s.convert),
             validate: on(|s| s.validate),
-            compress_level: conversion.and_then(|settings| settings.compression),
+            compress_level: conversion
+                .and_then(|settings| settings.compression.map(|kind| kind.level())),
         },
         output_dir: output.to_owned(),
         job_id: format!("{}-{}", created_at.as_second(), std::process::id()),
@@ -57,6 +58,19 @@ pub async fn conversion(
             .map_err(|error| Stopped::new(Stage::Pipeline, &error, error.hint()))
     };
     let converted = ledger.stage(Stage::Pipeline, work).await?;
+    if converted.disks.is_some() {
+        let text = serde_json::to_vec_pretty(&converted.report);
+        let saved = text.map_err(io::Error::from);
+        if let Err(error) = saved.and_then(|text| save(&output.join(converter::REPORT), &text)) {
+            let text = format!("write {}: {error}", converter::REPORT);
+            ledger.warn(Warning::new(Stage::Pipeline, "report-not-saved", text));
+        }
+    }
+    if let Some(error) = &converted.fix_failure {
+        // The disks are there, and the domain will have hardware that the guest knows already.
+        let failure = Stopped::new(Stage::Pipeline, error, error.hint()).failure;
+        ledger.report.errors.push(failure);
+    }
     ledger.warn_all(converted.warnings);
     ledger.report.plan.extend(converted.plan.into_iter().flat_map(|plan| plan.steps));
     ledger.report.converter = Some(converted.converter);

@@ -114,7 +114,8 @@ fn files(job: &Job, vm: &SourceVm, exports: &[String]) -> Vec<String> {
     if job.conversion.is_some() {
         let results = convert::result_paths(&vm.into(), Path::new(""));
         names.extend(results.iter().map(|path| path.to_string_lossy().into_owned()));
-        names.push(convert::LOG.to_owned());
+        names.extend(convert::LOGS.map(str::to_owned));
+        names.push(convert::REPORT.to_owned());
     }
     if job.target.is_some() {
         names.push(DOMAIN_XML.to_owned());

@@ -3,24 +3,28 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::{Environment, Error};
-use crate::convert;
+use crate::convert::{self, Converter};
+use crate::image::Compression;
 
-const HEADING: &str = "Conversion (hyper2kvm)";
+const HEADING: &str = "Conversion";
 
 /// Flags of the conversion itself; `convert --manifest` has them too.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = HEADING)]
 pub struct StageArgs {
+    /// Who converts; auto is hyper2kvm where it is found, else native
+    #[arg(long, value_name = "CONVERTER", default_value = "auto", value_enum)]
+    pub converter: ConverterArg,
     /// The hyper2kvm to run [default: searched in the usual places and PATH]
     #[arg(long, value_name = "PATH")]
     pub hyper2kvm_path: Option<PathBuf>,
-    /// Longest time hyper2kvm may take, such as 90s, 30m or 1h
+    /// Longest time the conversion may take, such as 90s, 30m or 1h
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
     pub pipeline_timeout: Duration,
-    /// Show hyper2kvm's output while it runs
+    /// Show the output of hyper2kvm or virt-v2v while it runs
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub stream_pipeline: bool,
     /// Say what would run and convert nothing
@@ -41,10 +45,37 @@ pub struct StageArgs {
     /// Compress the converted disks
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub pipeline_compress: bool,
-    /// How hard to compress, from 1 (quick) to 9 (small)
-    #[arg(long, value_name = "1-9", default_value_t = 6,
-          value_parser = clap::value_parser!(u8).range(1..=9))]
-    pub compress_level: u8,
+    /// How to compress: zstd is quicker, zlib is read by every QEMU
+    #[arg(long, value_name = "TYPE", default_value = "zstd", value_enum)]
+    pub compress_type: CompressArg,
+    /// How hard to compress, from 1 (quick) to 9 (small) [default: 3 with zstd, 6 with zlib]
+    #[arg(long, value_name = "1-9", value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub compress_level: Option<u8>,
+    /// Keep the names of the guest's network interfaces (native, virt-v2v)
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub preserve_network: bool,
+}
+
+/// `--converter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConverterArg {
+    /// hyper2kvm where it is found, else native
+    Auto,
+    /// hyper2kvm
+    Hyper2kvm,
+    /// hyperexport itself, with libguestfs
+    Native,
+    /// hyperexport itself, with virt-v2v-in-place for the guest
+    VirtV2v,
+}
+
+/// `--compress-type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompressArg {
+    /// Zstandard: QEMU 5.1 and later
+    Zstd,
+    /// Deflate: every QEMU
+    Zlib,
 }
 
 /// Flags that switch the conversion on.
@@ -69,6 +100,7 @@ impl StageArgs {
             return Err(Error::Invalid("--pipeline-timeout must be longer than 0s".to_owned()));
         }
         Ok(convert::Settings {
+            converter: self.converter(),
             hyper2kvm_path: self.hyper2kvm_path.clone(),
             timeout: self.pipeline_timeout,
             stream_output: self.stream_pipeline,
@@ -79,11 +111,34 @@ impl StageArgs {
                 convert: self.pipeline_convert,
                 validate: self.pipeline_validate,
             },
-            compression: self.pipeline_compress.then_some(self.compress_level),
+            compression: self.pipeline_compress.then(|| self.compression()),
+            preserve_network: self.preserve_network,
             guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),
             path: environment.path.clone(),
             home: environment.home.clone(),
         })
+    }
+}
+
+impl StageArgs {
+    /// A path to hyper2kvm is a word for it.
+    fn converter(&self) -> Converter {
+        match self.converter {
+            ConverterArg::Auto if self.hyper2kvm_path.is_some() => Converter::Hyper2kvm,
+            ConverterArg::Auto => Converter::Auto,
+            ConverterArg::Hyper2kvm => Converter::Hyper2kvm,
+            ConverterArg::Native => Converter::Native,
+            ConverterArg::VirtV2v => Converter::VirtV2v,
+        }
+    }
+
+    fn compression(&self) -> Compression {
+        match (self.compress_type, self.compress_level) {
+            (CompressArg::Zstd, None) => Compression::ZSTD,
+            (CompressArg::Zstd, Some(level)) => Compression::Zstd(level),
+            (CompressArg::Zlib, None) => Compression::ZLIB,
+            (CompressArg::Zlib, Some(level)) => Compression::Zlib(level),
+        }
     }
 }
 

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// How often an emulator may crash.
 const CRASHES: u32 = 4;
 const POLL: Duration = Duration::from_millis(250);
+/// Silence of a guest's console after which Enter is pressed.
+const SILENCE: Duration = Duration::from_secs(20);
 /// Both with edk2's 4 MiB layout, as Debian's `ovmf` has them.
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
@@ -58,17 +60,17 @@ pub fn guest(firmware: &str) -> Option<Guest> {
 /// What came of a boot.
 #[derive(Debug)]
 pub enum Boot {
-    /// The login prompt came after this long.
-    Login(Duration),
+    /// The login prompt came after this long; what the guest said until then.
+    Login(Duration, String),
     /// It did not; the end of what the guest said, with the reason in front.
     Stuck(String),
 }
 
 impl Boot {
-    /// Asserts that the prompt came.
-    pub fn expect_login(self) -> Duration {
+    /// Asserts that the prompt came; how long it took, and what was on the console.
+    pub fn expect_login(self) -> (Duration, String) {
         match self {
-            Self::Login(after) => after,
+            Self::Login(after, said) => (after, said),
             Self::Stuck(why) => panic!("no login prompt: {why}"),
         }
     }
@@ -77,7 +79,7 @@ impl Boot {
     fn judge(console: &[u8], began: Instant) -> Option<Self> {
         let text = String::from_utf8_lossy(console);
         if text.contains(PROMPT) {
-            return Some(Self::Login(began.elapsed()));
+            return Some(Self::Login(began.elapsed(), text.into_owned()));
         }
         let end = DEAD_ENDS.iter().find(|end| text.contains(**end))?;
         Some(Self::stuck(end, console))
@@ -170,19 +172,18 @@ impl Drop for Qemu {
 }
 
 /// Starts the domain of that name, reads its serial console until the login prompt, and switches it
-/// off again, whatever came of it.
+/// off again, whatever came of it. Returns what was on the console.
 ///
 /// A crash of QEMU says nothing about the disk, so it is started again then: emulating several
 /// processors, QEMU 10.0 now and then fails an assertion in `iotlb_to_section` while the guest sets
 /// its PCI devices up.
-pub fn assert_boots(domain: &str) {
+pub fn assert_boots(domain: &str) -> String {
     let connect = libvirtd::connect();
     let domain = connect.lookup_domain_by_name(domain).expect("the domain is there");
     for _ in 0..CRASHES {
         let end = boot_domain(&connect, &domain);
         if !crashed(&domain) {
-            end.expect_login();
-            return;
+            return end.expect_login().1;
         }
         println!("QEMU crashed, starting again: {end:?}");
     }
@@ -202,6 +203,7 @@ fn boot_domain(connect: &Connect, domain: &Domain) -> Boot {
     let running = Running(domain);
     let (send, received) = mpsc::channel();
     let console = open_console(connect, domain);
+    let keyboard = console.clone();
     // Reading blocks for as long as the guest is silent; the end of the domain ends it.
     let reader = thread::spawn(move || read_console(console, &send));
     let mut said = Vec::new();
@@ -209,9 +211,14 @@ fn boot_domain(connect: &Connect, domain: &Domain) -> Boot {
         if let Some(end) = Boot::judge(&said, began) {
             break end;
         }
-        match received.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+        let left = PATIENCE.saturating_sub(began.elapsed());
+        match received.recv_timeout(SILENCE.min(left)) {
             Ok(bytes) => said.extend(bytes),
-            Err(RecvTimeoutError::Timeout) => break Boot::stuck("its time was up", &said),
+            Err(RecvTimeoutError::Timeout) if left <= SILENCE => {
+                break Boot::stuck("its time was up", &said);
+            }
+            // Now and then the emulated port loses the prompt; getty writes it again for Enter.
+            Err(RecvTimeoutError::Timeout) => drop(keyboard.send(b"\r")),
             Err(RecvTimeoutError::Disconnected) => break Boot::stuck("the domain ended", &said),
         }
     };

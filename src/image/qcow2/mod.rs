@@ -202,7 +202,7 @@ impl Writer {
     }
 
     fn header(&self, refcount_table: u64, refcount_clusters: u64) -> Vec<u8> {
-        let zstd = self.compression == Some(Compression::Zstd);
+        let zstd = matches!(self.compression, Some(Compression::Zstd(_)));
         let mut header = b"QFI\xfb".to_vec();
         let words = |header: &mut Vec<u8>, words: &[u32]| {
             words.iter().for_each(|word| header.extend(word.to_be_bytes()));

@@ -1,9 +1,13 @@
 //! The only place that starts processes.
 //!
-//! A child gets a session and process group of its own (`setsid`), no standard input, and both
-//! outputs read line by line. It is never left behind: when its time is up or the run is cancelled
+//! A child gets a session and process group of its own (`setsid`), no standard input unless it is
+//! talked with ([`Dialogue`]), and both outputs read line by line. It is never left behind: when its time is up or the run is cancelled
 //! the whole group gets TERM, and KILL after a grace period; when hyperexport itself is killed the
 //! kernel ends it (`PR_SET_PDEATHSIG`).
+
+mod dialogue;
+
+pub use dialogue::Dialogue;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -159,7 +163,7 @@ impl Program {
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut before_exec = self.before_exec;
         // SAFETY: setsid and prctl are async-signal-safe; `before_exec` promises the same.
         unsafe {
@@ -206,21 +210,7 @@ pub async fn run(
     limits: &Limits,
     mut on_line: impl FnMut(Output, &str),
 ) -> Result<ExitStatus, Error> {
-    let name = program.name();
-    let mut child = program
-        .command()
-        .spawn()
-        .map_err(|source| Error::Start { program: name.clone(), source })?;
-    let group = child.id().map(|id| Pid::from_raw(id.cast_signed()));
-    let (lines, mut received) = mpsc::channel(64);
-    if let Some(out) = child.stdout.take() {
-        tokio::spawn(read_lines(out, Output::Stdout, lines.clone()));
-    }
-    if let Some(err) = child.stderr.take() {
-        tokio::spawn(read_lines(err, Output::Stderr, lines.clone()));
-    }
-    drop(lines);
-
+    let Started { name, mut child, group, mut received } = start(program, Stdio::null())?;
     let mut guard = KillOnDrop(group);
     let end = watch(&name, &mut child, &mut received, limits, &mut on_line).await;
     // Also after a good end: what the child itself left running must not outlive it.
@@ -233,6 +223,29 @@ pub async fn run(
         on_line(output, &line);
     }
     end
+}
+
+/// A child that has just been started, its outputs being read.
+struct Started {
+    name: String,
+    child: tokio::process::Child,
+    group: Option<Pid>,
+    received: mpsc::Receiver<(Output, String)>,
+}
+
+fn start(program: Program, stdin: Stdio) -> Result<Started, Error> {
+    let name = program.name();
+    let spawned = program.command().stdin(stdin).spawn();
+    let mut child = spawned.map_err(|source| Error::Start { program: name.clone(), source })?;
+    let group = child.id().map(|id| Pid::from_raw(id.cast_signed()));
+    let (lines, received) = mpsc::channel(64);
+    if let Some(out) = child.stdout.take() {
+        tokio::spawn(read_lines(out, Output::Stdout, lines.clone()));
+    }
+    if let Some(err) = child.stderr.take() {
+        tokio::spawn(read_lines(err, Output::Stderr, lines));
+    }
+    Ok(Started { name, child, group, received })
 }
 
 /// Hands lines on until the child ends, its time is up or the run is cancelled.

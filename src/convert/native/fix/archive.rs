@@ -1,0 +1,181 @@
+//! What an initramfs holds: one or more cpio archives (Linux, "initramfs buffer format"), the last
+//! one compressed. It is read here and not by the guest's own tools: emulated those take long, and
+//! one that lies would be believed.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+
+/// Bytes of a header in "newc" format.
+const HEADER: usize = 110;
+/// Where in it the file's size and the name's length stand, eight hexadecimal digits each.
+const SIZE: usize = 54;
+const NAME: usize = 94;
+/// The name of the entry that ends an archive.
+const TRAILER: &[u8] = b"TRAILER!!!";
+/// Longest name (Linux, `PATH_MAX`).
+const LONGEST_NAME: usize = 4096;
+/// Most bytes of an unpacked archive: an initramfs has to fit into memory.
+const MOST: u64 = 4 << 30;
+
+/// The kernel modules in an initramfs, `-` as `_`. None when it is compressed as nobody here knows.
+pub(super) fn modules(file: File) -> io::Result<Option<BTreeSet<String>>> {
+    let mut found = BTreeSet::new();
+    let mut reader = BufReader::new(file);
+    loop {
+        skip_zeros(&mut reader)?;
+        let start = reader.fill_buf()?;
+        if start.is_empty() {
+            return Ok(Some(found));
+        }
+        if start.starts_with(b"0707") {
+            read_archive(&mut reader, &mut found)?;
+            continue;
+        }
+        let Some(unpacked) = unpack(reader)? else { return Ok(None) };
+        let mut unpacked = BufReader::new(unpacked.take(MOST));
+        loop {
+            skip_zeros(&mut unpacked)?;
+            if unpacked.fill_buf()?.is_empty() {
+                return Ok(Some(found));
+            }
+            read_archive(&mut unpacked, &mut found)?;
+        }
+    }
+}
+
+/// By the magic numbers that the kernel itself goes by (`lib/decompress.c`).
+fn unpack(mut reader: BufReader<File>) -> io::Result<Option<Box<dyn Read>>> {
+    let start = reader.fill_buf()?;
+    let gzip = start.starts_with(&[0x1f, 0x8b]);
+    let zstd = start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let xz = start.starts_with(&[0xfd, b'7', b'z', b'X', b'Z']);
+    Ok(match (gzip, zstd, xz) {
+        (true, ..) => Some(Box::new(flate2::bufread::MultiGzDecoder::new(reader))),
+        (_, true, _) => Some(Box::new(zstd::stream::read::Decoder::with_buffer(reader)?)),
+        (.., true) => Some(Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(reader))),
+        _ => None,
+    })
+}
+
+/// Archives begin at multiples of four; what lies between them is zero.
+fn skip_zeros(reader: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let buffer = reader.fill_buf()?;
+        let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
+        if zeros == 0 {
+            return Ok(());
+        }
+        reader.consume(zeros);
+    }
+}
+
+fn read_archive(reader: &mut impl BufRead, found: &mut BTreeSet<String>) -> io::Result<()> {
+    loop {
+        let mut header = [0; HEADER];
+        reader.read_exact(&mut header)?;
+        if !header.starts_with(b"07070") {
+            return Err(damaged("it is no cpio archive"));
+        }
+        let (size, length) = (field(&header, SIZE)?, field(&header, NAME)? as usize);
+        if length == 0 || length > LONGEST_NAME {
+            return Err(damaged("a name of no possible length"));
+        }
+        let mut name = vec![0; length];
+        reader.read_exact(&mut name)?;
+        name.pop();
+        skip(reader, padding((HEADER + length) as u64))?;
+        if name == TRAILER {
+            return Ok(());
+        }
+        found.extend(module(&name));
+        skip(reader, size + padding(size))?;
+    }
+}
+
+fn field(header: &[u8], at: usize) -> io::Result<u64> {
+    let digits = std::str::from_utf8(&header[at..at + 8]).map_err(|_| damaged("no number"))?;
+    u64::from_str_radix(digits, 16).map_err(|_| damaged("no number"))
+}
+
+/// Bytes up to the next multiple of four.
+fn padding(length: u64) -> u64 {
+    length.next_multiple_of(4) - length
+}
+
+fn skip(reader: &mut impl BufRead, length: u64) -> io::Result<()> {
+    let skipped = io::copy(&mut reader.by_ref().take(length), &mut io::sink())?;
+    if skipped == length { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
+}
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, what)
+}
+
+/// The module in a file of that path: `…/virtio_blk.ko.xz`.
+pub(super) fn module(path: &[u8]) -> Option<String> {
+    let path = std::str::from_utf8(path).ok()?;
+    let (name, _) = path.rsplit('/').next()?.split_once(".ko")?;
+    Some(name.replace('-', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn archive(names: &[&str]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for name in names.iter().copied().chain(["TRAILER!!!"]) {
+            let content = if name == "TRAILER!!!" { "" } else { "data!" };
+            let zero = "00000000";
+            let header = format!(
+                "070701{zero}{zero}{zero}{zero}{zero}{zero}{:08x}{zero}{zero}{zero}{zero}{:08x}{zero}{name}\0",
+                content.len(),
+                name.len() + 1
+            );
+            bytes.extend(header.as_bytes());
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes.extend(content.as_bytes());
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    fn found(bytes: &[u8]) -> io::Result<Option<BTreeSet<String>>> {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(bytes).expect("written");
+        std::io::Seek::rewind(&mut file).expect("rewound");
+        modules(file)
+    }
+
+    #[test]
+    fn modules_are_found_behind_microcode_and_compression() {
+        let mut early = archive(&["kernel/x86/microcode/AuthenticAMD.bin"]);
+        early.resize(early.len().next_multiple_of(512), 0);
+        let main = archive(&[
+            "usr/lib/modules/6.1/kernel/drivers/block/virtio_blk.ko",
+            "b/virtio-pci.ko.xz",
+        ]);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&main).expect("packed");
+        let forms = [
+            main.clone(),
+            gzip.finish().expect("packed"),
+            zstd::bulk::compress(&main, 1).expect("packed"),
+        ];
+        for form in forms {
+            let all = found(&[early.clone(), form].concat()).expect("read").expect("known");
+            assert_eq!(all.iter().collect::<Vec<_>>(), ["virtio_blk", "virtio_pci"]);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_no_archive() {
+        assert_eq!(found(b"LZ4 or what").expect("read"), None);
+        assert!(found(b"070701 and then nothing").is_err());
+        let cut = archive(&["a.ko"]);
+        assert!(found(&cut[..120]).is_err());
+    }
+}

@@ -1,0 +1,48 @@
+//! VMware's tools, which have nothing to talk to on KVM.
+
+use crate::convert::Error;
+use crate::convert::native::guestfs::Guestfs;
+use crate::convert::native::inspect::Guest;
+
+use super::{Change, Report};
+
+/// The packages that distributions make of open-vm-tools.
+const PACKAGES: [&str; 4] =
+    ["open-vm-tools-desktop", "open-vm-tools-sdmp", "open-vm-tools-salt-minion", "open-vm-tools"];
+/// What the installer of VMware's own tar archive leaves.
+const UNINSTALLER: &str = "/usr/bin/vmware-uninstall-tools.pl";
+
+/// Removes them. A guest that keeps them boots as well: what fails here is warned of.
+pub(super) async fn remove(
+    guestfs: &mut Guestfs,
+    guest: &Guest,
+    report: &mut Report<'_>,
+) -> Result<(), Error> {
+    let mut commands = Vec::new();
+    for package in PACKAGES {
+        let command = match guest.packages.as_str() {
+            "apt" if guestfs.is_file(&format!("/var/lib/dpkg/info/{package}.list")).await? => {
+                format!("DEBIAN_FRONTEND=noninteractive dpkg --purge {package}")
+            }
+            "yum" | "dnf" | "zypper" if guestfs.sh(&format!("rpm -q {package}")).await?.0 => {
+                format!("rpm -e {package}")
+            }
+            _ => continue,
+        };
+        commands.push((package, command));
+    }
+    if guestfs.is_file(UNINSTALLER).await? {
+        commands.push(("VMware Tools", UNINSTALLER.to_owned()));
+    }
+    for (object, command) in commands {
+        match guestfs.sh(&command).await? {
+            (true, _) => report.changes.push(Change::new("tools", object, "installed", "removed")),
+            (false, said) => {
+                let last = said.last().cloned().unwrap_or_default();
+                let text = format!("{object} stays in the guest: {command}: {last}");
+                report.warn("guest-tools-not-removed", text);
+            }
+        }
+    }
+    Ok(())
+}

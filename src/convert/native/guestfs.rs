@@ -1,0 +1,256 @@
+//! libguestfs by its shell: guestfish reads commands from a pipe and ends at the first that fails.
+//!
+//! Not by the C library: a file system that breaks its parser, a hang or a crash must not take this
+//! process along, and the program has to start where no libguestfs is installed. Files go through
+//! the work folder (`download`, `upload`), so that nothing of the guest's is ever a word of the
+//! protocol. The end of an answer is a line that nobody else knows.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::child::{Dialogue, Output, Program};
+use crate::convert::environment::APPLIANCE_CACHE;
+use crate::convert::qemu_img::Tools;
+use crate::convert::work::WorkDir;
+use crate::convert::{Error, Settings, isolate};
+
+/// Largest text that is read from a guest, in bytes: configuration, never data.
+const LARGEST: u64 = 4 << 20;
+
+/// How libguestfs begins a reason.
+const ERROR: &str = "libguestfs: error: ";
+
+/// A running appliance with the disks of a guest.
+pub(super) struct Guestfs {
+    dialogue: Dialogue,
+    tools: Tools,
+    log: File,
+    /// What ends an answer.
+    marker: String,
+    /// Where files are on their way.
+    transit: PathBuf,
+    files: u32,
+}
+
+/// What an appliance needs.
+pub(super) struct Appliance<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) tools: &'a Tools,
+    pub(super) work: &'a WorkDir,
+    /// Where its words are kept.
+    pub(super) log: &'a Path,
+    /// `LIBGUESTFS_BACKEND_SETTINGS`.
+    pub(super) backend_settings: Option<&'a str>,
+}
+
+impl Appliance<'_> {
+    /// Starts it with `disks`, qcow2 images, as `/dev/sda` and so on.
+    ///
+    /// # Errors
+    /// [`Error::Guestfs`] with its last words; [`Error::Child`] when there is no guestfish.
+    pub(super) async fn start(&self, disks: &[PathBuf]) -> Result<Guestfs, Error> {
+        let mut program = Program::new("guestfish")
+            .clear_env()
+            .env("PATH", &self.settings.path)
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", self.work.path())
+            .env("TMPDIR", self.work.tmp())
+            .env("LIBGUESTFS_TMPDIR", self.work.tmp())
+            .env("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE)
+            .env("LIBGUESTFS_BACKEND", "direct")
+            .dir(self.work.path());
+        if let Some(given) = self.backend_settings {
+            program = program.env("LIBGUESTFS_BACKEND_SETTINGS", given);
+        }
+        if isolate::available(&self.work.dev(), self.tools).await {
+            let hook = isolate::isolation(&self.work.dev());
+            program = program.before_exec(hook.map_err(Error::io("prepare a private /dev"))?);
+        }
+        let opening = Error::io(format!("write {}", self.log.display()));
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(self.log)
+            .map_err(opening)?;
+        let dialogue = Dialogue::start(program, &self.tools.limits())
+            .map_err(self.tools.child_error("run guestfish"))?;
+        let name = self.work.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut guestfs = Guestfs {
+            dialogue,
+            tools: self.tools.clone(),
+            log,
+            marker: format!("end{name}"),
+            transit: self.work.tmp(),
+            files: 0,
+        };
+        for disk in disks {
+            let path = disk.to_string_lossy();
+            guestfs.run("add a disk", &["add-drive", &path, "format:qcow2"]).await?;
+        }
+        guestfs.run("start the appliance of libguestfs", &["run"]).await?;
+        Ok(guestfs)
+    }
+}
+
+impl Guestfs {
+    /// Runs a command; `doing` names it in an error.
+    pub(super) async fn run(&mut self, doing: &str, words: &[&str]) -> Result<Vec<String>, Error> {
+        self.speak(doing, "", words).await
+    }
+
+    async fn speak(
+        &mut self,
+        doing: &str,
+        prefix: &str,
+        words: &[&str],
+    ) -> Result<Vec<String>, Error> {
+        let (name, operands) = words.split_first().unwrap_or((&"", &[]));
+        let operands: String = operands.iter().map(|word| format!(" {}", quoted(word))).collect();
+        self.note(&format!("> {prefix}{name}{operands}"));
+        let text = format!("{prefix}{name}{operands}\necho {}\n", quoted(&self.marker));
+        self.dialogue.say(&text).await;
+        let (mut answer, mut why) = (Vec::new(), String::new());
+        loop {
+            let heard = self.dialogue.hear().await.map_err(self.tools.child_error(doing))?;
+            match heard {
+                Some((Output::Stdout, line)) if line == self.marker => return Ok(answer),
+                Some((Output::Stdout, line)) => answer.push(line),
+                Some((Output::Stderr, line)) => {
+                    self.note(&line);
+                    // The first is the reason, what follows is advice.
+                    if let Some((_, reason)) = line.split_once(ERROR).filter(|_| why.is_empty()) {
+                        reason.clone_into(&mut why);
+                    }
+                }
+                None => {
+                    let message = if why.is_empty() { "guestfish ended".to_owned() } else { why };
+                    return Err(Error::Guestfs { doing: doing.to_owned(), message });
+                }
+            }
+        }
+    }
+
+    /// Runs a command that may fail; the log says why it did.
+    pub(super) async fn try_run(&mut self, doing: &str, words: &[&str]) -> Result<(), Error> {
+        // guestfish(1), "EXIT ON ERROR BEHAVIOUR": a dash in front lets it go on.
+        self.speak(doing, "-", words).await.map(drop)
+    }
+
+    /// The one line that a command answers.
+    pub(super) async fn ask(&mut self, words: &[&str]) -> Result<String, Error> {
+        let answer = self.run(&format!("ask libguestfs: {}", words.join(" ")), words).await?;
+        Ok(answer.into_iter().next().unwrap_or_default())
+    }
+
+    /// Whether there is a file of that path; links are followed.
+    pub(super) async fn is_file(&mut self, path: &str) -> Result<bool, Error> {
+        Ok(self.ask(&["is-file", path, "followsymlinks:true"]).await? == "true")
+    }
+
+    /// The files that match a pattern.
+    pub(super) async fn glob(&mut self, pattern: &str) -> Result<Vec<String>, Error> {
+        self.run("list the guest's files", &["glob-expand", pattern, "directoryslash:false"]).await
+    }
+
+    /// The text of a file, if there is one. Bytes that are no UTF-8 make it none that we touch.
+    pub(super) async fn read(&mut self, path: &str) -> Result<Option<String>, Error> {
+        if !self.is_file(path).await? {
+            return Ok(None);
+        }
+        let size: u64 = self.ask(&["filesize", path]).await?.parse().unwrap_or(u64::MAX);
+        if size > LARGEST {
+            return Ok(None);
+        }
+        let local = self.fetch(path).await?;
+        let read = fs::read(&local).map_err(Error::io(format!("read {}", local.display())))?;
+        Ok(String::from_utf8(read).ok())
+    }
+
+    /// A copy of a file in the work folder.
+    pub(super) async fn fetch(&mut self, path: &str) -> Result<PathBuf, Error> {
+        let local = self.next_file();
+        let to = local.to_string_lossy().into_owned();
+        self.run(&format!("read the guest's {path}"), &["download", path, &to]).await?;
+        Ok(local)
+    }
+
+    /// Writes a file; owner and mode of one that is there stay, a new one is everybody's to read.
+    pub(super) async fn write(&mut self, path: &str, text: &str) -> Result<(), Error> {
+        let local = self.next_file();
+        fs::write(&local, text).map_err(Error::io(format!("write {}", local.display())))?;
+        let (from, new) = (local.to_string_lossy().into_owned(), !self.is_file(path).await?);
+        let doing = format!("write the guest's {path}");
+        self.run(&doing, &["upload", &from, path]).await?;
+        if new {
+            self.run(&doing, &["chmod", "0644", path]).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a command in the guest's own system; says whether it ended well.
+    pub(super) async fn sh(&mut self, command: &str) -> Result<(bool, Vec<String>), Error> {
+        let shell =
+            format!("{{ {command}\n}} 2>&1 && echo {0}-well || echo {0}-badly", self.marker);
+        let mut said = self.run(&format!("run {command}"), &["sh", &shell]).await?;
+        let end = said.pop().unwrap_or_default();
+        Ok((end.ends_with("-well"), said))
+    }
+
+    /// Writes everything back and stops.
+    ///
+    /// # Errors
+    /// [`Error::Guestfs`]: what was written may be lost then.
+    pub(super) async fn end(mut self) -> Result<(), Error> {
+        self.run("unmount the guest's file systems", &["umount-all"]).await?;
+        self.run("stop the appliance of libguestfs", &["shutdown"]).await?;
+        let doing = "end guestfish";
+        let mut last = String::new();
+        let status = self.dialogue.end(|_, line| last = line.to_owned()).await;
+        match status.map_err(self.tools.child_error(doing))? {
+            status if status.success() => Ok(()),
+            _ => Err(Error::Guestfs { doing: doing.to_owned(), message: last }),
+        }
+    }
+
+    fn next_file(&mut self) -> PathBuf {
+        self.files += 1;
+        self.transit.join(format!("file-{}", self.files))
+    }
+
+    /// The log helps a person; a run does not fail of it.
+    fn note(&mut self, line: &str) {
+        if let Err(error) = writeln!(self.log, "{line}") {
+            tracing::debug!(%error, "write the log");
+        }
+    }
+}
+
+/// A word as guestfish(1) reads it ("QUOTING").
+fn quoted(word: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in word.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_one_line_whatever_they_hold() {
+        assert_eq!(quoted("a b"), "\"a b\"");
+        assert_eq!(quoted("say \"x\\y\"\nand | go"), "\"say \\\"x\\\\y\\\"\\nand | go\"");
+    }
+}

@@ -1,0 +1,276 @@
+//! Conversion by ourselves: images are rewritten on all cores, the guest is fixed through
+//! libguestfs.
+//!
+//! ```text
+//! disk-0.vmdk ──CONVERT──▶ work/images/disk-0.qcow2 ──VALIDATE──▶ <vm>.qcow2
+//!                                   ▲ commit, when all went well
+//!                          work/out/disk-0.qcow2 ◀──FIX── guestfish, or virt-v2v-in-place
+//! ```
+//!
+//! A FIX that fails costs nothing but itself: the overlay that it worked on goes, the converted
+//! disk is what it was, and the domain is planned for hardware that the guest knows already.
+
+mod fix;
+mod guestfs;
+mod inspect;
+mod report;
+pub(super) mod v2v;
+mod validate;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::manifest::Disk;
+use crate::model::{ByteSize, DiskId, Stage, Warning, chain};
+
+use self::fix::{Report, Wanted};
+use self::guestfs::{Appliance, Guestfs};
+use self::inspect::{Family, Guest, inspect};
+use self::report::Stages;
+use super::hyper2kvm::FORCE_TCG;
+use super::preflight::Engine;
+use super::qemu_img::Image;
+use super::results::{Finished, publish_all};
+use super::{Conversion, Error, Ready, Run};
+
+/// Name of the file in the output directory that keeps what libguestfs said.
+pub(super) const LOG: &str = "convert.log";
+
+/// A disk under way.
+struct Work<'a> {
+    disk: &'a Disk,
+    capacity: ByteSize,
+    image: PathBuf,
+}
+
+/// Converts the disks of the run's manifest.
+pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, Error> {
+    let (mut stages, mut warnings) = (Stages::default(), Vec::new());
+    let begin = Instant::now();
+    let disks = images(run).await?;
+    let made: Vec<_> = disks.iter().map(|disk| json!({"disk_id": disk.disk.id})).collect();
+    let done = json!({ "disks_converted": disks.len(), "output_format": "qcow2", "converted_disks": made });
+    stages.note("convert", begin.elapsed(), Ok(done));
+    let (mut fixed, mut fix_failure) = (false, None);
+    if run.settings.stages.inspect || run.settings.stages.fix {
+        let guest = Surgery { run, ready, disks: &disks };
+        match guest.operate(&mut stages, &mut warnings).await {
+            Ok(done) => fixed = done,
+            Err(error @ (Error::Cancelled | Error::TimedOut { .. })) => return Err(error),
+            Err(error) => fix_failure = Some(error),
+        }
+    }
+    if run.settings.stages.validate {
+        let begin = Instant::now();
+        let seen = validate(run, &disks, &mut warnings).await?;
+        stages.note("validate", begin.elapsed(), Ok(seen));
+    }
+    let finished = disks.into_iter().map(|work| Finished {
+        id: work.disk.id.clone(),
+        image: work.image,
+        capacity: work.capacity,
+        fixed,
+    });
+    let results = match run.settings.stages.convert {
+        true => Some(publish_all(finished.collect(), &ready.results, run.tools).await?),
+        false => None,
+    };
+    let durations = stages.durations();
+    let report = stages.report(&ready.converter, run.manifest, results.as_ref(), &warnings);
+    Ok(Conversion {
+        disks: results,
+        plan: None,
+        warnings,
+        converter: ready.converter.clone(),
+        report,
+        durations,
+        fix_failure,
+    })
+}
+
+/// CONVERT, the boot disk first.
+async fn images<'a>(run: &Run<'a>) -> Result<Vec<Work<'a>>, Error> {
+    let mut done = Vec::new();
+    for disk in run.manifest.disks_in_boot_order() {
+        let capacity = run.capacity(disk).await?;
+        let image = run.work.image(&disk.id);
+        let source = Image { path: &disk.local_path, format: disk.source_format };
+        let (task, compression) = (format!("convert {}", disk.id), run.settings.compression);
+        let to = (run.progress, task.as_str());
+        run.tools.work_image(source, (&image, compression), capacity, to).await?;
+        done.push(Work { disk, capacity, image });
+    }
+    Ok(done)
+}
+
+/// VALIDATE; what each disk begins with.
+async fn validate(
+    run: &Run<'_>,
+    disks: &[Work<'_>],
+    warnings: &mut Vec<Warning>,
+) -> Result<Value, Error> {
+    let firmware = run.manifest.source_vm().firmware;
+    let mut seen = Vec::new();
+    for (index, work) in disks.iter().enumerate() {
+        let id = &work.disk.id;
+        validate::check(run.tools, id, &work.image, work.capacity).await?;
+        let scratch = run.work.tmp().join("beginning");
+        let beginning = validate::beginning(run.tools, &work.image, &scratch).await?;
+        if index == 0
+            && let Some(fault) = beginning.fault(firmware)
+        {
+            let text = format!("{id} will not boot: {fault}");
+            warnings.push(Warning::new(Stage::Pipeline, "boot-disk-not-bootable", text));
+        }
+        seen.push(json!({ "disk_id": id, "integrity_check": "passed", "beginning": beginning }));
+    }
+    Ok(json!({ "disks_validated": disks.len(), "all_passed": true, "validation_results": seen }))
+}
+
+/// INSPECT and FIX.
+struct Surgery<'a> {
+    run: &'a Run<'a>,
+    ready: &'a Ready,
+    disks: &'a [Work<'a>],
+}
+
+impl Surgery<'_> {
+    /// Says whether the guest now boots on virtio.
+    async fn operate(
+        &self,
+        stages: &mut Stages,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<bool, Error> {
+        let (run, begin) = (self.run, Instant::now());
+        let overlays = self.overlays().await?;
+        let opened = async {
+            let mut guestfs = self.open(&overlays, warnings).await?;
+            let guest = inspect(&mut guestfs).await?;
+            Ok((guestfs, guest))
+        };
+        let opened: Result<(Guestfs, Guest), Error> = opened.await;
+        let seen = opened.as_ref().map(|(_, guest)| json!(guest));
+        stages.note("inspect", begin.elapsed(), seen);
+        let (guestfs, guest) = match opened {
+            Err(error @ Error::Guestfs { .. }) if !run.settings.stages.fix => {
+                let warning = Warning::new(Stage::Pipeline, "guest-not-inspected", chain(&error));
+                warnings.push(warning);
+                return Ok(false);
+            }
+            opened => opened?,
+        };
+        if !run.settings.stages.fix {
+            guestfs.end().await?;
+            return Ok(false);
+        }
+        run.progress.note(format!("fixing {} ({})", guest.hostname, guest.product));
+        let begin = Instant::now();
+        let mut report = Report::new(run.progress);
+        let fixed = self.fix(guestfs, &guest, &overlays, &mut report).await;
+        let fixed = match fixed {
+            Ok(()) => self.commit(&overlays).await,
+            failed => failed,
+        };
+        warnings.append(&mut report.warnings);
+        let done = json!({
+            "boot_disk_id": self.disks.first().map(|work| &work.disk.id),
+            "changes": report.changes,
+            "bootable_kernels": report.bootable,
+            "network": report.interfaces,
+        });
+        stages.note("fix", begin.elapsed(), fixed.as_ref().map(|()| done));
+        fixed.map(|()| true)
+    }
+
+    async fn fix(
+        &self,
+        mut guestfs: Guestfs,
+        guest: &Guest,
+        overlays: &[PathBuf],
+        report: &mut Report<'_>,
+    ) -> Result<(), Error> {
+        let run = self.run;
+        let by_v2v = match self.ready.engine {
+            Engine::VirtV2v => true,
+            // Its strength: drivers of Windows, and boot loaders of Red Hat's and SUSE's.
+            _ => {
+                matches!(guest.family(), Family::Windows | Family::RedHat | Family::Suse)
+                    && v2v::is_there(run.tools).await
+            }
+        };
+        if by_v2v {
+            guestfs.end().await?;
+            v2v::fix(run, overlays, report).await?;
+            if guest.os != "linux" {
+                return Ok(());
+            }
+            guestfs = self.open(overlays, &mut report.warnings).await?;
+            inspect(&mut guestfs).await?;
+        }
+        if guest.os != "linux" {
+            return Err(Error::Guestfs {
+                doing: format!("fix {}", guest.product),
+                message: "that takes virt-v2v-in-place, which is not installed".to_owned(),
+            });
+        }
+        let preserve_network = run.settings.preserve_network;
+        let wanted = Wanted { manifest: run.manifest, preserve_network };
+        fix::linux(&mut guestfs, guest, &wanted, report).await?;
+        guestfs.end().await
+    }
+
+    /// Overlays of all images, in the order that the guest's controllers had them.
+    async fn overlays(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut overlays = Vec::new();
+        for disk in &self.run.manifest.disks {
+            let overlay = self.overlay(&disk.id);
+            self.run.tools.overlay(&self.run.work.image(&disk.id), &overlay).await?;
+            overlays.push(overlay);
+        }
+        Ok(overlays)
+    }
+
+    fn overlay(&self, disk: &DiskId) -> PathBuf {
+        self.run.work.out().join(format!("{disk}.qcow2"))
+    }
+
+    /// Writes the changes into the images.
+    async fn commit(&self, overlays: &[PathBuf]) -> Result<(), Error> {
+        for overlay in overlays {
+            self.run.tools.commit(overlay).await?;
+            let removed = fs::remove_file(overlay);
+            removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
+        }
+        Ok(())
+    }
+
+    /// Starts the appliance; without KVM where that does not run guests, unless the user said how.
+    async fn open(
+        &self,
+        overlays: &[PathBuf],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Guestfs, Error> {
+        let run = self.run;
+        let log = run.output.join(LOG);
+        let given = run.settings.guestfs_backend_settings.as_deref();
+        let appliance = Appliance {
+            settings: run.settings,
+            tools: run.tools,
+            work: run.work,
+            log: &log,
+            backend_settings: given,
+        };
+        match appliance.start(overlays).await {
+            Err(error @ Error::Guestfs { .. }) if given.is_none() => {
+                let message = format!("{}; running it without KVM, which is slow", chain(&error));
+                run.progress.note(&message);
+                warnings.push(Warning::new(Stage::Pipeline, "libguestfs-without-kvm", message));
+                Appliance { backend_settings: Some(FORCE_TCG), ..appliance }.start(overlays).await
+            }
+            started => started,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! FIX by virt-v2v-in-place(1), which knows the drivers of Windows and the boot loaders of many.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::child::{self, Output, Program};
+use crate::convert::environment::APPLIANCE_CACHE;
+use crate::convert::qemu_img::Tools;
+use crate::convert::{Error, Run};
+use crate::progress::Event;
+
+use super::fix::Report;
+
+/// The program.
+pub(in crate::convert) const PROGRAM: &str = "virt-v2v-in-place";
+
+/// Whether it is installed.
+pub(super) async fn is_there(tools: &Tools) -> bool {
+    version(tools).await.is_ok()
+}
+
+/// `virt-v2v-in-place 2.2.0`.
+pub(in crate::convert) async fn version(tools: &Tools) -> Result<String, Error> {
+    let program = Program::new(PROGRAM).arg("--version").clear_env().env("PATH", &tools.path);
+    let mut said = String::new();
+    child::run(program, &tools.limits(), |output, line| {
+        if output == Output::Stdout && said.is_empty() {
+            said = line.to_owned();
+        }
+    })
+    .await
+    .map_err(tools.child_error("run virt-v2v-in-place"))?;
+    Ok(said)
+}
+
+/// Fixes the guest on `overlays`, qcow2 images.
+///
+/// # Errors
+/// [`Error::Guestfs`] with its last words.
+pub(super) async fn fix(
+    run: &Run<'_>,
+    overlays: &[PathBuf],
+    report: &mut Report<'_>,
+) -> Result<(), Error> {
+    let doing = "fix the guest by virt-v2v-in-place".to_owned();
+    let xml = run.work.tmp().join("guest.xml");
+    fs::write(&xml, domain(overlays)).map_err(Error::io(format!("write {}", xml.display())))?;
+    let mut program = Program::new(PROGRAM)
+        .args(["-i", "libvirtxml"])
+        .arg(xml)
+        .clear_env()
+        .env("PATH", &run.settings.path)
+        .env("LC_ALL", "C.UTF-8")
+        .env("HOME", run.work.path())
+        .env("TMPDIR", run.work.tmp())
+        .env("LIBGUESTFS_TMPDIR", run.work.tmp())
+        .env("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE)
+        .env("LIBGUESTFS_BACKEND", "direct")
+        .dir(run.work.path());
+    if let Some(given) = &run.settings.guestfs_backend_settings {
+        program = program.env("LIBGUESTFS_BACKEND_SETTINGS", given);
+    }
+    let mut last = String::new();
+    let limits = run.tools.limits();
+    let status = child::run(program, &limits, |_, line| {
+        if let Some(warning) = line.split_once("warning: ").map(|(_, text)| text) {
+            report.warn("virt-v2v-warning", warning);
+        }
+        if run.settings.stream_output {
+            run.progress.send(Event::Output { program: PROGRAM, line: line.to_owned() });
+        }
+        last = line.to_owned();
+    });
+    match status.await.map_err(run.tools.child_error(&doing))? {
+        status if status.success() => Ok(()),
+        _ => Err(Error::Guestfs { doing, message: last }),
+    }
+}
+
+/// The least that virt-v2v takes for a guest: a domain with its disks.
+fn domain(disks: &[PathBuf]) -> String {
+    let escaped = |path: &PathBuf| {
+        let path = path.to_string_lossy();
+        path.replace('&', "&amp;").replace('<', "&lt;").replace('\'', "&apos;")
+    };
+    let disk = |(index, path): (usize, &PathBuf)| {
+        let letter = char::from(b'a' + (index % 26) as u8);
+        format!(
+            "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>\
+             <source file='{}'/><target dev='sd{letter}' bus='scsi'/></disk>",
+            escaped(path)
+        )
+    };
+    let disks: String = disks.iter().enumerate().map(disk).collect();
+    format!(
+        "<domain type='qemu'><name>guest</name><memory unit='MiB'>1024</memory><vcpu>1</vcpu>\
+         <os><type arch='x86_64'>hvm</type></os><features><acpi/></features>\
+         <devices>{disks}</devices></domain>"
+    )
+}
