@@ -35,9 +35,7 @@ fn help_fits_eighty_columns_and_groups_flags() {
         assert!(help.contains("Output:"), "{args:?}: {help}");
     }
     let help = stdout(&hyperexport(&["--help"]));
-    for heading in
-        ["Export:", "Source (vSphere):", "Conversion:", "Target (libvirt):", "Run:"]
-    {
+    for heading in ["Export:", "Source (vSphere):", "Conversion:", "Target (libvirt):", "Run:"] {
         assert!(help.contains(heading), "{heading} is missing:\n{help}");
     }
 }

@@ -9,7 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hyperexport::convert::{Conversion, Converter, Engine, Error, Needs, Settings, Stages, convert, preflight};
+use hyperexport::convert::{
+    Conversion, Converter, Engine, Error, Needs, Settings, Stages, convert, preflight,
+};
 use hyperexport::image::Compression;
 use hyperexport::manifest::Manifest;
 use hyperexport::progress::Progress;

@@ -109,6 +109,7 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
         shutdown_timeout: running.shutdown_timeout,
         snapshot: running.snapshot.then_some(running.quiesce),
         conversion: args.pipeline.resolve(environment)?,
+        stream_convert: args.pipeline.stream_convert,
         target: args.libvirt.then(|| args.target.resolve()).transpose()?,
         dry_run: args.run.dry_run,
     })

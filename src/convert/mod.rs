@@ -36,6 +36,7 @@ mod work;
 pub use doctor::examine;
 pub use error::Error;
 pub use find::{Found, find};
+pub use preflight::is_ours;
 pub use preflight::{Engine, Needs, Plan, Ready, preflight, usable};
 pub use results::{existing, result_paths};
 pub use settings::{Converter, Settings, Stages};

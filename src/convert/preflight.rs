@@ -90,6 +90,15 @@ pub async fn preflight(
     prepare(needs, dir, settings, &tools).await
 }
 
+/// Whether we convert by ourselves, as far as that is known before anything is looked at closely.
+pub fn is_ours(settings: &Settings) -> bool {
+    match settings.converter {
+        Converter::Native | Converter::VirtV2v => true,
+        Converter::Hyper2kvm => false,
+        Converter::Auto => matches!(find(settings), Err(Error::NotFound { .. })),
+    }
+}
+
 /// Checks that qemu-img and hyper2kvm are there and work, long before there is anything to convert.
 /// What is less than well about them is told by the conversion itself.
 ///
@@ -108,7 +117,10 @@ pub(super) async fn prepare(
     tools: &Tools,
 ) -> Result<Ready, Error> {
     let paths = if settings.stages.convert { free_paths(needs, dir)? } else { Vec::new() };
-    space(dir, needs.data)?;
+    // What arrived as it is to be takes no further space.
+    if !settings.consume {
+        space(dir, needs.data)?;
+    }
     let ready = converter(settings, tools).await?;
     Ok(Ready { results: paths, ..ready })
 }

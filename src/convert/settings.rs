@@ -46,6 +46,9 @@ pub struct Settings {
     pub preserve_network: bool,
     /// `LIBGUESTFS_BACKEND_SETTINGS`, such as `force_tcg`, for libguestfs.
     pub guestfs_backend_settings: Option<String>,
+    /// Whether images that were made while they arrived may become the results themselves. Else they
+    /// stay, and are copied.
+    pub consume: bool,
     /// `PATH` for programs found by name.
     pub path: OsString,
     /// The user's home, one of the places where hyper2kvm may be.
@@ -64,6 +67,7 @@ impl Default for Settings {
             compression: Some(Compression::ZSTD),
             preserve_network: true,
             guestfs_backend_settings: None,
+            consume: false,
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             home: None,
         }

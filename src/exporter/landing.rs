@@ -75,6 +75,7 @@ impl Landing {
             file_size: ByteSize(length),
             capacity: ByteSize(capacity),
             sha256: Sha256Digest(sum.finalize().into()),
+            received: None,
         })
     }
 

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::image::Compression;
 use crate::model::Secret;
 
 pub use address::{Address, sdk_url};
@@ -45,6 +46,13 @@ pub use whole::{Note, WholeDisk};
 /// File name of an EFI guest's variables in the folder of its export.
 pub const NVRAM: &str = "source.nvram";
 
+/// The disks of a lease become qcow2 while they arrive: no VMDK is ever written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rewrite {
+    /// How their clusters are compressed, if they are.
+    pub compression: Option<Compression>,
+}
+
 /// Whom to talk to, and how.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -62,6 +70,8 @@ pub struct Settings {
     pub read_timeout: Duration,
     /// How disks leave the source.
     pub transport: Transport,
+    /// What the disks become while they arrive by a lease; none to keep them as they are.
+    pub rewrite: Option<Rewrite>,
     /// How often a broken download is begun anew.
     pub retry: Retry,
     /// How fast disks may come in, all together. A clone changes it while they do.
@@ -85,6 +95,7 @@ impl Settings {
             parallel: Self::PARALLEL,
             read_timeout: Self::READ_TIMEOUT,
             transport: Transport::Auto,
+            rewrite: None,
             retry: Retry::TRANSFER,
             limit: BandwidthLimit::default(),
         }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, Sha256Digest};
+use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, ReceivedStream, Sha256Digest};
 
-/// A disk that has arrived and was checked. Its file is `<disk-id>.vmdk.part` until the whole
+/// A disk that has arrived and was checked. The name of its file ends with `.part` until the whole
 /// export is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WholeDisk {
@@ -19,6 +19,9 @@ pub struct WholeDisk {
     pub file_size: ByteSize,
     /// Sum of the file.
     pub sha256: Sha256Digest,
+    /// What it was made of while it arrived, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<ReceivedStream>,
     /// Why the server did not confirm it, if it did not.
     pub unverified: Option<String>,
 }
@@ -33,6 +36,7 @@ impl WholeDisk {
             file_size: self.file_size,
             capacity: self.capacity,
             sha256: self.sha256,
+            received: self.received,
         }
     }
 

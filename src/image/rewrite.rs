@@ -61,6 +61,12 @@ impl Rewriter {
         self.reached.load(Ordering::Relaxed)
     }
 
+    /// Where the tables in front of the grains end, in bytes of the stream: 0 when they stand at its
+    /// end, and none as long as the header has not arrived. [`Rewriter::finish`] reads them again.
+    pub fn tables_end(&self) -> Option<u64> {
+        self.stream.header().map(vmdk::Header::tables_end)
+    }
+
     /// Takes the next bytes of the stream. Blocks while the disk is behind.
     ///
     /// # Errors

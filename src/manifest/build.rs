@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use crate::model::{DiskFormat, ExportedDisk, ExportedVm, Firmware, SourceDisk, SourceVm};
+use crate::model::{
+    DiskFormat, DiskId, ExportedDisk, ExportedVm, Firmware, ReceivedStream, SourceDisk, SourceVm,
+};
 
 use super::types::{
     ConvertStage, Disk, DiskType, Exact, FixStage, InspectStage, Manifest, ManifestFirmware,
@@ -72,6 +74,7 @@ pub fn build(exported: &ExportedVm, options: &BuildOptions) -> Manifest {
                 source_vm: vm.clone(),
                 capacities: exported.disks.iter().map(|d| (d.id.clone(), d.capacity)).collect(),
                 nvram: exported.nvram.clone(),
+                received: exported.disks.iter().filter_map(received).collect(),
             }),
             extra: Map::new(),
         }),
@@ -83,6 +86,10 @@ pub fn build(exported: &ExportedVm, options: &BuildOptions) -> Manifest {
         }),
         extra: Map::new(),
     }
+}
+
+fn received(disk: &ExportedDisk) -> Option<(DiskId, ReceivedStream)> {
+    Some((disk.id.clone(), disk.received.clone()?))
 }
 
 fn hardware(vm: &SourceVm) -> Vm {

@@ -1,8 +1,8 @@
 //! From a manifest back to the VM it describes.
 
 use crate::model::{
-    Bus, ByteSize, Controller, CpuTopology, DiskFormat, ExportedNvram, Firmware, GuestOs, NicModel,
-    Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
+    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportedNvram, Firmware, GuestOs,
+    NicModel, Origin, OsFamily, PowerState, ReceivedStream, SourceDisk, SourceNic, SourceVm,
 };
 
 use super::types::{Disk, Manifest, ManifestFirmware, Nic};
@@ -14,6 +14,11 @@ impl Manifest {
     /// The variables of the VM's EFI firmware, if they were exported.
     pub fn nvram(&self) -> Option<&ExportedNvram> {
         self.metadata.as_ref()?.hyperexport.as_ref()?.nvram.as_ref()
+    }
+
+    /// What a disk's image was made of while it arrived, if it was.
+    pub fn received(&self, disk: &DiskId) -> Option<&ReceivedStream> {
+        self.metadata.as_ref()?.hyperexport.as_ref()?.received.get(disk)
     }
 
     /// The VM that the manifest describes: exactly, when hyperexport wrote it, else as well as the

@@ -58,17 +58,28 @@ pub async fn verify_sums(
     for disk in &manifest.disks {
         let Some(expected) = disk.checksum else { continue };
         let Disk { id, local_path, .. } = disk.clone();
-        let task = progress.task(format!("verify {id}"), Some(disk.bytes), Unit::Bytes);
-        let cancel = cancel.clone();
-        let path = local_path.clone();
-        let found = tokio::task::spawn_blocking(move || sum(&path, &task, &cancel))
-            .await
-            .map_err(|join| Error::Read { path: local_path.clone(), source: join.into() })??;
+        let found = sum_of(disk, progress, cancel).await?;
         if found != expected {
             return Err(Error::SumDiffers { disk: id, path: local_path, expected, found });
         }
     }
     Ok(())
+}
+
+/// The SHA-256 sum of a disk's file as it is now.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Cancelled`].
+pub async fn sum_of(
+    disk: &Disk,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Sha256Digest, Error> {
+    let task = progress.task(format!("verify {}", disk.id), Some(disk.bytes), Unit::Bytes);
+    let (path, cancel) = (disk.local_path.clone(), cancel.clone());
+    tokio::task::spawn_blocking(move || sum(&path, &task, &cancel))
+        .await
+        .map_err(|join| Error::Read { path: disk.local_path.clone(), source: join.into() })?
 }
 
 /// The SHA-256 sum of a file.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::model::{
-    ByteSize, DiskFormat, DiskId, ExportedNvram, MacAddress, OsFamily, Sha256Digest, SourceVm,
+    ByteSize, DiskFormat, DiskId, ExportedNvram, MacAddress, OsFamily, ReceivedStream,
+    Sha256Digest, SourceVm,
 };
 
 /// An Artifact Manifest v1.0.
@@ -223,6 +224,9 @@ pub struct Exact {
     /// The variables of its EFI firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvram: Option<ExportedNvram>,
+    /// The streams that disks were made of while they arrived.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub received: BTreeMap<DiskId, ReceivedStream>,
 }
 
 /// `pipeline`: the converter's stages. An absent stage is a disabled one.

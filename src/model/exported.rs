@@ -82,4 +82,18 @@ pub struct ExportedDisk {
     pub capacity: ByteSize,
     /// Sum of the file.
     pub sha256: Sha256Digest,
+    /// What the image was made of while it arrived, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<ReceivedStream>,
+}
+
+/// A stream that was made an image of another format as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceivedStream {
+    /// Its format.
+    pub format: DiskFormat,
+    /// Its length.
+    pub bytes: ByteSize,
+    /// Its sum, which the server confirms.
+    pub sha256: Sha256Digest,
 }

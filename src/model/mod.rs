@@ -16,7 +16,7 @@ pub use chain::chain;
 pub use check::{Check, Health};
 pub use converted::{ConvertedDisk, ConvertedDisks};
 pub use disk_format::DiskFormat;
-pub use exported::{ExportMethod, ExportedDisk, ExportedNvram, ExportedVm};
+pub use exported::{ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, ReceivedStream};
 pub use names::file_name;
 pub use secret::Secret;
 pub use source_vm::{

@@ -316,6 +316,7 @@ mod tests {
             capacity: crate::model::ByteSize(9),
             file_size: crate::model::ByteSize(5),
             sha256: crate::model::Sha256Digest([7; 32]),
+            received: None,
             unverified: None,
         };
         let dead = Claim::take(directory.path()).expect("free");

@@ -179,6 +179,7 @@ pub fn exported_disks(manifest: &Manifest) -> Option<Vec<ExportedDisk>> {
             file_size: crate::model::ByteSize(disk.bytes),
             capacity: manifest.capacity(disk)?,
             sha256: disk.checksum?,
+            received: manifest.received(&disk.id).cloned(),
         })
     };
     manifest.disks.iter().map(exported).collect()

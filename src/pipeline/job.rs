@@ -28,6 +28,8 @@ pub struct Job {
     pub snapshot: Option<exporter::Quiesce>,
     /// The conversion, if there is to be one.
     pub conversion: Option<convert::Settings>,
+    /// Whether disks are converted while they arrive; none to do so where it can be done.
+    pub stream_convert: Option<bool>,
     /// The libvirt that gets the result, if any; needs a conversion.
     pub target: Option<Target>,
     /// Say what would happen and change nothing.

@@ -28,6 +28,7 @@ mod show;
 mod source;
 mod stages;
 mod start;
+mod stream;
 mod summary;
 mod target;
 mod undo;

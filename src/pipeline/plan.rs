@@ -55,7 +55,8 @@ pub fn definition(vm: &SourceVm, target: &Target) -> Vec<String> {
 
 fn conversion(vm: &SourceVm, output: &Path, settings: &convert::Settings) -> Vec<String> {
     let stages = settings.stages;
-    let mut lines = vec![format!("run hyper2kvm on copies of the disks: {}", stages.names())];
+    let who = if convert::is_ours(settings) { "convert" } else { "run hyper2kvm on copies of" };
+    let mut lines = vec![format!("{who} the disks: {}", stages.names())];
     if stages.convert && !settings.dry_run {
         let paths = convert::result_paths(&vm.into(), output);
         lines.extend(paths.iter().map(|path| format!("write {}", path.display())));

@@ -12,16 +12,20 @@ use super::preflight::{self, Ready, is_of};
 use super::report::{Outcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stages::{Ledger, Stopped};
-use super::{later, package, plan, start};
+use super::{later, package, plan, start, stream};
 use crate::exporter::{ExportRequest, SnapshotRequest, WholeDisk};
 use crate::manifest::{self, Manifest};
 use crate::model::{ExportedVm, PowerState, SourceVm, Stage, Warning, chain};
 use crate::progress::Progress;
 
 /// Does what `job` asks for, and tells how it went. Errors stand in the report.
-pub async fn run(job: Job, progress: &Progress, cancel: &CancellationToken) -> RunReport {
+pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) -> RunReport {
     let report = RunReport::begin(&job.vm, &job.output_for(&job.vm));
     let mut ledger = Ledger::new(report, progress, cancel);
+    if let Err(stopped) = stream::prepare(&mut job) {
+        ledger.report.errors.push(stopped.failure);
+        return ledger.close(Outcome::Refused, None, false);
+    }
     let (outcome, claim) = whole(&job, &mut ledger).await;
     // A failed export leaves nothing, so there is nothing that a report could lie beside.
     let is_there = !ledger.report.disks.is_empty() || ledger.report.package.is_some();
@@ -76,8 +80,13 @@ async fn open(job: &Job, cancel: &CancellationToken) -> Result<(Source, Ready), 
 }
 
 /// What follows the export.
-async fn finish(job: &Job, fetched: Fetched, output: &Path, ledger: &mut Ledger<'_>) -> Outcome {
-    let (Some(settings), Some(manifest)) = (&job.conversion, &fetched.manifest) else {
+async fn finish(
+    job: &Job,
+    mut fetched: Fetched,
+    output: &Path,
+    ledger: &mut Ledger<'_>,
+) -> Outcome {
+    let (Some(settings), Some(manifest)) = (&job.conversion, &mut fetched.manifest) else {
         return Outcome::Done;
     };
     let converted = match fetched.converted {
@@ -86,8 +95,18 @@ async fn finish(job: &Job, fetched: Fetched, output: &Path, ledger: &mut Ledger<
             ledger.report.converted = Some(disks.clone());
             Some(disks)
         }
+        None if fetched.unwritten => stream::finish(ledger, manifest, output, settings).await,
         None => later::conversion(ledger, manifest, output, settings).await,
     };
+    if ledger.report.manifest.is_none() {
+        // Its disks are no longer what was exported, and there is nothing that tells what they are.
+        let results = ledger.report.converted.take();
+        let results = results.iter().flat_map(|disks| &disks.0).map(|disk| disk.path.clone());
+        let exports = manifest.disks.iter().map(|disk| disk.local_path.clone());
+        remove(exports.chain(results).collect::<Vec<_>>().into_iter(), ledger);
+        ledger.report.disks.clear();
+        return ledger.ended(Outcome::Failed);
+    }
     if let Some(target) = &job.target {
         match &converted {
             Some(disks) => {
@@ -104,6 +123,8 @@ async fn finish(job: &Job, fetched: Fetched, output: &Path, ledger: &mut Ledger<
 /// What the later stages work from.
 struct Fetched {
     manifest: Option<Manifest>,
+    /// Whether the manifest is yet to be written, after the conversion.
+    unwritten: bool,
     converted: Option<crate::model::ConvertedDisks>,
 }
 
@@ -164,7 +185,11 @@ async fn fetch(
         return None;
     }
     if !job.writes_manifest() {
-        return Some(Fetched { manifest: None, converted: None });
+        return Some(Fetched { manifest: None, unwritten: false, converted: None });
+    }
+    if stream::is_on(job) {
+        let manifest = Some(describe(job, &exported, &ready.output));
+        return Some(Fetched { manifest, unwritten: true, converted: None });
     }
     let written = ledger.stage(Stage::Manifest, write_manifest(job, &exported, &ready.output));
     let manifest = written.await;
@@ -173,7 +198,7 @@ async fn fetch(
     }
     let manifest = manifest?;
     ledger.report.manifest = Some(ready.output.join(manifest::FILE_NAME));
-    Some(Fetched { manifest: Some(manifest), converted: None })
+    Some(Fetched { manifest: Some(manifest), unwritten: false, converted: None })
 }
 
 /// An export that an earlier run made, if every file still has its sum.
@@ -185,7 +210,8 @@ async fn keep(kept: &Kept, ledger: &mut Ledger<'_>) -> Option<Fetched> {
     ledger.report.disks.clone_from(&kept.disks);
     ledger.report.nvram = kept.manifest.nvram().filter(|nvram| nvram.path.is_file()).cloned();
     ledger.report.manifest = Some(kept.manifest_path.clone());
-    Some(Fetched { manifest: Some(kept.manifest.clone()), converted: kept.converted.clone() })
+    let (manifest, converted) = (Some(kept.manifest.clone()), kept.converted.clone());
+    Some(Fetched { manifest, unwritten: false, converted })
 }
 
 /// The export stage.
@@ -247,11 +273,14 @@ async fn write_manifest(
     output: &Path,
 ) -> Result<Manifest, Stopped> {
     let stopped = |error: manifest::Error| Stopped::new(Stage::Manifest, &error, error.hint());
-    let options = later::build_options(job.conversion.as_ref(), output);
-    let manifest = manifest::build(exported, &options);
+    let manifest = describe(job, exported, output);
     let path = output.join(manifest::FILE_NAME);
     manifest::write(&manifest, &path, manifest::Overwrite::No).map_err(stopped)?;
     Ok(manifest)
+}
+
+fn describe(job: &Job, exported: &ExportedVm, output: &Path) -> Manifest {
+    manifest::build(exported, &later::build_options(job.conversion.as_ref(), output))
 }
 
 /// A failed run leaves no file behind that looks like an export.

@@ -85,6 +85,10 @@ pub struct PipelineArgs {
     /// Convert the exported disks for KVM
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub pipeline: bool,
+    /// Convert disks while they arrive, so that no VMDK is written [default: where the converter is
+    /// native and the source vSphere]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
+    pub stream_convert: Option<bool>,
     /// How.
     #[command(flatten)]
     pub stages: StageArgs,
@@ -114,6 +118,7 @@ impl StageArgs {
             compression: self.pipeline_compress.then(|| self.compression()),
             preserve_network: self.preserve_network,
             guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),
+            consume: false,
             path: environment.path.clone(),
             home: environment.home.clone(),
         })

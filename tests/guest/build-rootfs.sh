@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # build-rootfs.sh DIR HOSTNAME FSTAB GRUB_PACKAGE: fills DIR, an empty file system, with Debian 12
 # as an installer on VMware would have left it: /dev/sda in fstab, ens192 as its network card,
-# open-vm-tools, and the agent for KVM as on a guest that was made ready to move. Its console is the first serial port, root's password is "guest".
+# open-vm-tools, and the agent for KVM as on a guest that was made ready to move. Its console is
+# the first serial port, root's password is "guest".
 set -euo pipefail
 
 readonly SUITE=bookworm
@@ -11,7 +12,7 @@ dir=$1 hostname=$2 fstab=$3 grub=$4
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 'Component: main' | head -n 1)
 
 packages=systemd-sysv,udev,dbus,kmod,iproute2,ifupdown,isc-dhcp-client,e2fsprogs,login,passwd
-packages+=,initramfs-tools,linux-image-cloud-amd64,open-vm-tools,qemu-guest-agent,$grub
+packages+=,initramfs-tools,linux-image-cloud-amd64,lvm2,open-vm-tools,qemu-guest-agent,$grub
 
 # fstab comes before the kernel: its initramfs takes along the fsck of the file systems named there.
 # A small guest that is quickly unpacked: no documentation, no translations, no fsync.
@@ -26,6 +27,8 @@ mmdebstrap --variant=minbase --mode=root --include="$packages" \
 
 echo "$hostname" >"$dir/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$hostname" >"$dir/etc/hosts"
+# The address stands above the login prompt (agetty(8)), so that whoever reads the console sees it.
+printf 'ens192 has \\4{ens192}\n' >>"$dir/etc/issue"
 cat >"$dir/etc/network/interfaces" <<END
 source /etc/network/interfaces.d/*
 auto lo

@@ -4,8 +4,11 @@
 #   debian-FIRMWARE.raw    its disk, 2 GiB, sparse
 #   debian-FIRMWARE.vmdk   the same as a streamOptimized VMDK
 #
-#   tests/guest/build.sh bios|uefi [OUT_DIR]      (default: .cache/guest of this repository)
+#   tests/guest/build.sh bios|uefi|uuid|lvm [OUT_DIR]   (default: .cache/guest of this repository)
 #
+# bios and uefi go by device names. uuid is bios by UUIDs, as an installer leaves it; lvm is bios on
+# a GPT, its root on LVM, its address static, and no driver of KVM's in its initramfs. Both are made
+# from bios, which is built first.
 # A guest that these very scripts have built is kept. Callers in parallel wait for each other.
 # Needs root (loop devices and mounts); leaves neither behind, however it ends.
 set -euo pipefail
@@ -16,12 +19,20 @@ say() { printf 'guest: %s\n' "$*" >&2; }
 die() { printf 'guest: error: %s\n' "$*" >&2; exit 1; }
 
 firmware=${1:-}
-case $firmware in bios | uefi) ;; *) die "usage: ${0##*/} bios|uefi [OUT_DIR]" ;; esac
+case $firmware in bios | uefi | uuid | lvm) ;; *) die "usage: ${0##*/} bios|uefi|uuid|lvm [OUT_DIR]" ;; esac
 out=${2:-$here/../../.cache/guest}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 name=debian-$firmware
-stamp=$(cat "$here/build.sh" "$here/build-rootfs.sh" "$here/devices.sh" "$here/mkdisk-$firmware.sh" | sha256sum)
+scripts=("$here/build.sh" "$here/build-rootfs.sh" "$here/devices.sh" "$here/mkdisk-$firmware.sh")
+base=()
+case $firmware in uuid | lvm)
+  "$here/build.sh" bios "$out"
+  base=("$out/debian-bios.raw")
+  scripts+=("$here/mkdisk-bios.sh")
+  ;;
+esac
+stamp=$(cat "${scripts[@]}" | sha256sum)
 
 exec 9>"$out/.$name.lock"
 flock 9
@@ -43,7 +54,7 @@ say "building $name, which takes two minutes or so; log: $out/$name.log"
 # In a mount namespace of its own: a mount cannot outlive the build, even a killed one. The lock
 # stays here, so that no stray child can hold it.
 if ! unshare --mount --propagation private \
-  "$here/mkdisk-$firmware.sh" "$work/$name.raw" 9>&- >"$out/$name.log" 2>&1; then
+  "$here/mkdisk-$firmware.sh" "$work/$name.raw" "${base[@]}" 9>&- >"$out/$name.log" 2>&1; then
   tail -n 20 "$out/$name.log" >&2
   die "building $name did not work: see $out/$name.log"
 fi

@@ -18,13 +18,13 @@ pub(super) mod v2v;
 mod validate;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::manifest::Disk;
-use crate::model::{ByteSize, DiskId, Stage, Warning, chain};
+use crate::model::{ByteSize, ConvertedDisks, DiskId, Stage, Warning, chain};
 
 use self::fix::{Report, Wanted};
 use self::guestfs::{Appliance, Guestfs};
@@ -75,7 +75,7 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
         fixed,
     });
     let results = match run.settings.stages.convert {
-        true => Some(publish_all(finished.collect(), &ready.results, run.tools).await?),
+        true => Some(publish(run, finished.collect(), ready).await?),
         false => None,
     };
     let durations = stages.durations();
@@ -91,12 +91,32 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     })
 }
 
+/// Names the results. Images that became them have one name only in the end.
+async fn publish(
+    run: &Run<'_>,
+    finished: Vec<Finished>,
+    ready: &Ready,
+) -> Result<ConvertedDisks, Error> {
+    let results = publish_all(finished, &ready.results, run.tools).await?;
+    let received = |disk: &&Disk| run.manifest.received(&disk.id).is_some();
+    for disk in run.manifest.disks.iter().filter(received).filter(|_| run.settings.consume) {
+        let removed = fs::remove_file(&disk.local_path);
+        removed.map_err(Error::io(format!("remove {}", disk.local_path.display())))?;
+    }
+    Ok(results)
+}
+
 /// CONVERT, the boot disk first.
 async fn images<'a>(run: &Run<'a>) -> Result<Vec<Work<'a>>, Error> {
     let mut done = Vec::new();
     for disk in run.manifest.disks_in_boot_order() {
         let capacity = run.capacity(disk).await?;
         let image = run.work.image(&disk.id);
+        if run.manifest.received(&disk.id).is_some() {
+            take(run, disk, &image).await?;
+            done.push(Work { disk, capacity, image });
+            continue;
+        }
         let source = Image { path: &disk.local_path, format: disk.source_format };
         let (task, compression) = (format!("convert {}", disk.id), run.settings.compression);
         let to = (run.progress, task.as_str());
@@ -104,6 +124,19 @@ async fn images<'a>(run: &Run<'a>) -> Result<Vec<Work<'a>>, Error> {
         done.push(Work { disk, capacity, image });
     }
     Ok(done)
+}
+
+/// An image that was converted while it arrived: it becomes the result itself, or a copy of it does.
+async fn take(run: &Run<'_>, disk: &Disk, image: &Path) -> Result<(), Error> {
+    let doing = format!("take {}", disk.local_path.display());
+    let (from, to, consume) = (disk.local_path.clone(), image.to_owned(), run.settings.consume);
+    let work = move || match consume {
+        true => fs::hard_link(from, to),
+        // The kernel shares blocks where it can (copy_file_range(2)).
+        false => fs::copy(from, to).map(drop),
+    };
+    let taken = tokio::task::spawn_blocking(work).await;
+    taken.map_err(|join| Error::io(&doing)(join.into()))?.map_err(Error::io(doing))
 }
 
 /// VALIDATE; what each disk begins with.

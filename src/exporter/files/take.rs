@@ -127,6 +127,7 @@ impl Taking<'_> {
                 file_size: ByteSize(bytes),
                 capacity: ByteSize(capacity),
                 sha256,
+                received: None,
             });
         }
         sync_directory(self.directory)?;

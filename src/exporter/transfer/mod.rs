@@ -8,6 +8,7 @@ mod adopt;
 mod fetch;
 mod part;
 mod raw;
+mod rewrite;
 mod sink;
 
 use std::io;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Error, Retry};
+use crate::image;
 use crate::image::vmdk::InvalidStream;
 use crate::model::ByteSize;
 
@@ -72,6 +74,9 @@ pub enum Broken {
     /// What arrived is no such disk.
     #[error("check what arrived")]
     Stream(#[source] InvalidStream),
+    /// What arrived cannot become an image.
+    #[error("rewrite what arrived")]
+    Image(#[source] image::Error),
     /// The server counted another number of bytes.
     #[error("{received} bytes arrived, the server sent {sent}")]
     Size {
@@ -116,7 +121,8 @@ impl Broken {
             | Self::Short { .. }
             | Self::Silent { .. }
             | Self::Incomplete { .. } => retry.attempts,
-            Self::Stream(_) | Self::Size { .. } | Self::Sum { .. } => {
+            Self::Image(image::Error::GrainSize(_)) => 1,
+            Self::Stream(_) | Self::Image(_) | Self::Size { .. } | Self::Sum { .. } => {
                 retry.attempts.min(WRONG_DATA_ATTEMPTS)
             }
             _ => 1,
@@ -134,6 +140,9 @@ impl Broken {
             }
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space, or choose another --output".to_owned()
+            }
+            Self::Image(image::Error::GrainSize(_)) => {
+                "give --stream-convert=false: qemu-img may read it".to_owned()
             }
             Self::Size { .. } | Self::Sum { .. } | Self::Stream(_) => {
                 "run it again; if it stays so, look at the host's storage and network".to_owned()

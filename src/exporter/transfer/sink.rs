@@ -10,10 +10,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::bytes::Bytes;
 
+use super::rewrite::rewrite;
 use super::{Broken, Meter};
+use crate::exporter::Rewrite;
 use crate::image::EarlyFile;
 use crate::image::vmdk::{End, Stream};
-use crate::model::Sha256Digest;
+use crate::model::{ReceivedStream, Sha256Digest};
 
 /// Chunks under way between the network and the thread. Each is at most some 100 KiB.
 const UNDER_WAY: usize = 8;
@@ -23,12 +25,18 @@ const BLOCK: usize = 256 << 10;
 /// A stream that was written whole, and made lasting.
 #[derive(Debug, Clone)]
 pub(in crate::exporter) struct Written {
-    /// Length of the file.
+    /// Length of the stream.
     pub(in crate::exporter) bytes: u64,
-    /// Its sum for the manifest.
+    /// Its sum.
     pub(in crate::exporter) sha256: Sha256Digest,
     /// Its sum as older servers compute it, in lower-case hexadecimal, if that was asked for.
     pub(in crate::exporter) sha1: Option<String>,
+    /// Length of the file.
+    pub(in crate::exporter) file_size: u64,
+    /// Its sum.
+    pub(in crate::exporter) file_sha256: Sha256Digest,
+    /// What the file was made of, if it is not the stream itself.
+    pub(in crate::exporter) received: Option<ReceivedStream>,
 }
 
 /// What is to come.
@@ -38,6 +46,8 @@ pub(in crate::exporter) struct Wanted {
     pub(in crate::exporter) capacity: u64,
     /// Whether the SHA-1 sum is made, too.
     pub(in crate::exporter) sha1: bool,
+    /// What the stream becomes, if it is not to be kept.
+    pub(in crate::exporter) rewrite: Option<Rewrite>,
 }
 
 /// Where chunks go: a thread that makes a `T` of them.
@@ -52,7 +62,10 @@ pub(in crate::exporter) struct Stopped;
 impl Sink<Written> {
     /// A sink into `file`, which is empty, for the stream of a disk.
     pub(super) fn of_stream(file: File, wanted: Wanted, meter: Arc<Meter>) -> Self {
-        Self::start(move |chunks| write(file, wanted, &meter, chunks))
+        Self::start(move |chunks| match wanted.rewrite {
+            Some(Rewrite { compression }) => rewrite(file, (wanted, compression), &meter, chunks),
+            None => write(file, wanted, &meter, chunks),
+        })
     }
 }
 
@@ -81,7 +94,7 @@ impl<T: Send + 'static> Sink<T> {
 
 fn write(
     file: File,
-    Wanted { capacity, sha1 }: Wanted,
+    Wanted { capacity, sha1, .. }: Wanted,
     meter: &Meter,
     mut chunks: mpsc::Receiver<Bytes>,
 ) -> Result<Written, Broken> {
@@ -108,7 +121,9 @@ fn write(
     }
     file.sync_all().map_err(failed("sync"))?;
     let sha1 = sha1.map(|sum| hex(&sum.finalize()));
-    Ok(Written { bytes, sha256: Sha256Digest(sha256.finalize().into()), sha1 })
+    let sha256 = Sha256Digest(sha256.finalize().into());
+    let (file_size, file_sha256) = (bytes, sha256);
+    Ok(Written { bytes, sha256, sha1, file_size, file_sha256, received: None })
 }
 
 /// The SHA-1 sum of a file that was written, in lower-case hexadecimal. Blocks.
@@ -123,6 +138,6 @@ pub(in crate::exporter) fn sha1_of(mut file: File) -> std::io::Result<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

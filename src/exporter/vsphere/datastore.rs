@@ -197,6 +197,7 @@ impl Run<'_> {
             capacity: flat.capacity,
             file_size: flat.capacity,
             sha256,
+            received: None,
             unverified: None,
         };
         whole.tell(self.request.note);

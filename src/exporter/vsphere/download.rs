@@ -13,7 +13,7 @@ use super::keeper::Gauge;
 use super::lease::Lease;
 use super::verify::{Verdict, verify};
 use crate::exporter::transfer::{Broken, Meter, Part, Source, Wanted, Written, fetch};
-use crate::exporter::{Error, Note, Retry, WholeDisk};
+use crate::exporter::{Error, Note, Retry, Rewrite, WholeDisk};
 use crate::model::{ByteSize, DiskId};
 use crate::progress::{Progress, Task, Unit};
 
@@ -68,6 +68,8 @@ pub(super) struct Download<'a> {
     pub(super) key: String,
     /// Whether the server sums by SHA-1.
     pub(super) sha1: bool,
+    /// What it becomes, if it is not to be kept as it is.
+    pub(super) rewrite: Option<Rewrite>,
     /// How often it may be begun anew.
     pub(super) retry: Retry,
     /// Told when it is whole.
@@ -192,8 +194,9 @@ impl Download<'_> {
         Ok(WholeDisk {
             id: self.disk.clone(),
             capacity: self.capacity,
-            file_size: ByteSize(written.bytes),
-            sha256: written.sha256,
+            file_size: ByteSize(written.file_size),
+            sha256: written.file_sha256,
+            received: written.received,
             unverified,
         })
     }
@@ -204,7 +207,7 @@ impl Download<'_> {
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(|source| Broken::File { action: "empty", source })?;
-        let wanted = Wanted { capacity: self.capacity.0, sha1: self.sha1 };
+        let wanted = Wanted { capacity: self.capacity.0, sha1: self.sha1, rewrite: self.rewrite };
         fetch(&self.source, file, wanted, &self.slot.meter, stop).await
     }
 

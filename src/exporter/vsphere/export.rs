@@ -57,6 +57,11 @@ impl VSphere {
         }
     }
 
+    /// The format that the disks of a lease get here.
+    pub(super) fn disk_format(&self) -> DiskFormat {
+        if self.settings.rewrite.is_some() { DiskFormat::Qcow2 } else { DiskFormat::Vmdk }
+    }
+
     async fn export_nfc(
         &self,
         vm: &SourceVm,
@@ -64,7 +69,7 @@ impl VSphere {
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<ExportedVm, Error> {
-        let begun = begin(request, &vm.disks, DiskFormat::Vmdk, progress, cancel).await?;
+        let begun = begin(request, &vm.disks, self.disk_format(), progress, cancel).await?;
         let parts: Vec<_> = begun.iter().map(|one| one.part.clone()).collect();
         let slots = begun.into_iter().map(|one| Slot::new(one.part, one.whole)).collect();
         let mut run = Run { vsphere: self, vm, request, slots, snapshot: None, progress, cancel };
@@ -280,6 +285,7 @@ impl Run<'_> {
                     lease: lease.clone(),
                     key: entry.key.clone(),
                     sha1,
+                    rewrite: self.vsphere.settings.rewrite,
                     retry: self.vsphere.settings.retry,
                     note: self.request.note,
                 })
@@ -334,7 +340,7 @@ impl Run<'_> {
                     let message = format!("{} was not verified by the server: {reason}", disk.id);
                     warnings.push(Warning::new(Stage::Export, "not-verified-by-server", message));
                 }
-                Some(whole.exported(slot.part.target(), DiskFormat::Vmdk))
+                Some(whole.exported(slot.part.target(), self.vsphere.disk_format()))
             })
             .collect()
     }

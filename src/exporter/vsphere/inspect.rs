@@ -83,7 +83,7 @@ impl VSphere {
             }
         }
         let revision = object.text("config.changeVersion").to_owned();
-        let makes = makes(&vm, self.settings.transport);
+        let makes = makes(&vm, self.settings.transport, self.disk_format());
         Ok(Inspected { vm, makes, revision, obstacles: obstacles(&object) })
     }
 
@@ -116,11 +116,11 @@ impl VSphere {
 }
 
 /// What an export of `vm` may write.
-fn makes(vm: &SourceVm, transport: Transport) -> Vec<String> {
+fn makes(vm: &SourceVm, transport: Transport, of_lease: DiskFormat) -> Vec<String> {
     let formats: &[DiskFormat] = match transport {
-        Transport::Nfc => &[DiskFormat::Vmdk],
+        Transport::Nfc => &[of_lease],
         Transport::Datastore => &[DiskFormat::Raw],
-        Transport::Auto => &[DiskFormat::Vmdk, DiskFormat::Raw],
+        Transport::Auto => &[of_lease, DiskFormat::Raw],
     };
     let nvram = (vm.firmware == Firmware::Efi).then(|| NVRAM.to_owned());
     let of = |format: &DiskFormat| {

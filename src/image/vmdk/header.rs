@@ -63,6 +63,11 @@ impl Header {
         if plausible { Ok(header) } else { Err("its lengths make no sense") }
     }
 
+    /// Where the tables in front of the grains end, in bytes; 0 when they stand at the end.
+    pub fn tables_end(&self) -> u64 {
+        if self.directory == DIRECTORY_AT_END { 0 } else { self.overhead.saturating_mul(SECTOR) }
+    }
+
     /// Whether a [`Rewriter`](crate::image::Rewriter) takes such grains: 64 KiB, or a small
     /// multiple of it.
     pub fn has_usual_grains(&self) -> bool {

@@ -1,0 +1,113 @@
+//! Disks that are converted while they arrive: export and conversion end together, and what takes
+//! space is the result alone.
+//!
+//! FIX then works on the very file that was exported. A manifest on the disk always tells the truth:
+//! so here it is written after the conversion, with the sums of what came of it. A run that is
+//! killed before that leaves no manifest, and the next one takes those disks over whose sums hold.
+
+use std::path::Path;
+
+use super::job::Job;
+use super::source::SourceSettings;
+use super::stages::{Ledger, Stopped};
+use super::{earlier, later};
+use crate::convert;
+use crate::exporter::{PackageFormat, Rewrite, Transport};
+use crate::manifest::{self, Disk, Manifest};
+use crate::model::{ConvertedDisks, Stage};
+
+/// Has the source convert what arrives, where that can be done and is not unwanted.
+///
+/// # Errors
+/// [`Stopped`] when it is wanted and cannot be done.
+pub fn prepare(job: &mut Job) -> Result<(), Stopped> {
+    if job.stream_convert == Some(false) {
+        return Ok(());
+    }
+    match rewrite(job) {
+        Ok(rewrite) => {
+            if let SourceSettings::VSphere(settings) = &mut job.source {
+                settings.rewrite = Some(rewrite);
+            }
+            Ok(())
+        }
+        Err(_) if job.stream_convert.is_none() => Ok(()),
+        Err(why) => Err(Stopped::because(
+            Stage::Preflight,
+            format!("--stream-convert: {why}"),
+            "leave it out: disks are then converted after the export",
+        )),
+    }
+}
+
+/// Whether disks are converted while they arrive.
+pub fn is_on(job: &Job) -> bool {
+    matches!(&job.source, SourceSettings::VSphere(settings) if settings.rewrite.is_some())
+}
+
+/// What is to be made of the streams, or why they stay what they are.
+fn rewrite(job: &Job) -> Result<Rewrite, &'static str> {
+    let conversion = job.conversion.as_ref().ok_or("there is no conversion without --pipeline")?;
+    if !conversion.stages.convert || conversion.dry_run {
+        return Err("nothing is to be converted");
+    }
+    if !convert::is_ours(conversion) {
+        return Err("hyper2kvm takes whole files only: choose --converter native");
+    }
+    if job.format != PackageFormat::Disks {
+        return Err("a package is made of VMDKs, which would not be there");
+    }
+    match &job.source {
+        SourceSettings::VSphere(settings) if settings.transport != Transport::Datastore => {
+            Ok(Rewrite { compression: conversion.compression })
+        }
+        _ => Err("only the lease of a vSphere sends streams"),
+    }
+}
+
+/// FIX and VALIDATE of disks that are converted already, then the manifest of what came of them.
+pub async fn finish(
+    ledger: &mut Ledger<'_>,
+    manifest: &mut Manifest,
+    output: &Path,
+    settings: &convert::Settings,
+) -> Option<ConvertedDisks> {
+    let settings = convert::Settings { consume: true, ..settings.clone() };
+    let converted = later::conversion(ledger, manifest, output, &settings).await;
+    let described = match &converted {
+        Some(disks) => describe(ledger, manifest, disks).await,
+        None => manifest::verify_sums(manifest, ledger.progress, ledger.cancel).await,
+    };
+    let path = output.join(manifest::FILE_NAME);
+    let written = async {
+        described
+            .and_then(|()| manifest::write(manifest, &path, manifest::Overwrite::No))
+            .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))
+    };
+    ledger.stage(Stage::Manifest, written).await?;
+    ledger.report.disks = earlier::exported_disks(manifest).unwrap_or_default();
+    ledger.report.manifest = Some(path);
+    converted
+}
+
+/// Has the manifest name the results in the place of what they were made of.
+async fn describe(
+    ledger: &Ledger<'_>,
+    manifest: &mut Manifest,
+    results: &ConvertedDisks,
+) -> Result<(), manifest::Error> {
+    for result in &results.0 {
+        if manifest.received(&result.id).is_none() {
+            continue;
+        }
+        let Some(disk) = manifest.disks.iter_mut().find(|disk| disk.id == result.id) else {
+            continue;
+        };
+        let read = |source| manifest::Error::Read { path: result.path.clone(), source };
+        let bytes = std::fs::metadata(&result.path).map_err(read)?.len();
+        let now = Disk { local_path: result.path.clone(), bytes, ..disk.clone() };
+        let checksum = Some(manifest::sum_of(&now, ledger.progress, ledger.cancel).await?);
+        *disk = Disk { checksum, ..now };
+    }
+    Ok(())
+}
