@@ -51,12 +51,18 @@ async fn take_back(setup: &Setup, steps: &[Undo]) {
 #[tokio::test]
 async fn a_guest_proves_itself_and_is_as_it_was_planned_afterwards() {
     let Some(mut setup) = debian(DiskFormat::Qcow2).await else { return };
-    setup.after = AfterDefine { snapshot: Some("before".to_owned()), boot_proof: Some(PATIENCE) };
+    setup.after = AfterDefine {
+        snapshot: Some("before".to_owned()),
+        boot_test: Some(PATIENCE),
+        boot_proof: Some(PATIENCE),
+    };
     let defined = setup.import().await.expect("the guest boots");
     let proof = defined.boot_proof.as_ref().expect("it was asked for");
     let sign = proof.sign.as_str();
     assert!(sign == "agent" || sign.contains("login:"), "{proof:?}");
     assert!(!is_active(&defined), "it was stopped again");
+    let test = defined.boot_test.as_ref().expect("it was asked for");
+    assert!(test.sign == "agent" || test.sign.contains("login:"), "{test:?}");
     libvirtd::validate(&defined.xml);
     let domain = libvirtd::connect().lookup_domain_by_uuid_string(&defined.uuid).expect("there");
     let now = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).expect("described");
@@ -361,4 +367,16 @@ async fn a_domain_of_somebody_else_never_makes_way() {
     let error = setup.target.preflight(&setup.request()).await.expect_err("not ours");
     assert!(chain(&error).contains("hyperexport has not made it"), "{}", chain(&error));
     assert_eq!(setup.names.domains(), [name]);
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_its_boot_test_is_never_defined() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.after.boot_test = Some(Duration::from_secs(5));
+    let error = setup.import().await.expect_err("nothing boots from zeros");
+    assert!(matches!(error, Error::NotSeen { .. }), "{}", chain(&error));
+    setup.assert_nothing_left();
+    let domains = libvirtd::connect().list_all_domains(0).expect("listed");
+    let names: Vec<_> = domains.iter().filter_map(|domain| domain.name().ok()).collect();
+    assert!(!names.iter().any(|name| name.starts_with("hyperexport-boot-test-")), "{names:?}");
 }

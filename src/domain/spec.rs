@@ -25,6 +25,16 @@ impl DomainSpec {
         self
     }
 
+    /// The same domain for a test: under another name, without a network, and with disks that are
+    /// afterwards what they were.
+    #[must_use]
+    pub fn for_boot_test(mut self, name: String) -> Self {
+        self.0.name = name;
+        self.0.nics.clear();
+        self.0.disks.iter_mut().for_each(|disk| disk.transient = true);
+        self
+    }
+
     /// The same domain under another name.
     #[must_use]
     pub fn renamed(mut self, name: String) -> Self {
@@ -229,6 +239,8 @@ pub struct DiskSpec {
     pub boot: u32,
     /// Serial number that the guest sees.
     pub serial: Option<String>,
+    /// Whether what the guest writes is forgotten when it stops.
+    pub transient: bool,
 }
 
 /// An empty CD-ROM drive of a domain.

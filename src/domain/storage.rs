@@ -90,6 +90,7 @@ fn spec(
         path: disk.path.clone(),
         format: disk.format,
         // By position, so that it stays unique whatever the source says: libvirt insists on it.
+        transient: false,
         boot: index + 1,
         // A longer one would be cut by QEMU, and two disks could end with the same.
         serial: (serial.len() <= LONGEST_SERIAL).then(|| serial.to_owned()),

@@ -6,10 +6,12 @@
 //!                                                                              in reverse
 //! ```
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::PlannedDisk;
+use crate::domain::{DomainSpec, PlannedDisk};
 use crate::model::{ByteSize, DiskId, Sha256Digest};
 use crate::progress::Progress;
 
@@ -22,7 +24,7 @@ use super::undo::Undo;
 use super::unwind::{Journal, Unwind};
 use super::volume::{self, Filling};
 use super::watch::{Seen, Sign, Wait};
-use super::{Error, Target, define, domain_xml, pool, space, start};
+use super::{Error, Target, define, domain_xml, pool, space, start, trial};
 
 /// A domain that libvirt now has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,9 @@ pub struct DefinedDomain {
     /// The snapshot that was taken of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
+    /// What its guest showed when it was started on overlays of its disks, before the definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_test: Option<Seen>,
     /// What its guest showed when it was started once with its links down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_proof: Option<Seen>,
@@ -125,6 +130,10 @@ impl Target {
             Some(draft) => draft.uuid.clone(),
             None => define::fresh_uuid()?,
         };
+        let boot_test = match request.after.boot_test {
+            Some(timeout) => Some(self.boot_test(&spec, timeout, filling).await?),
+            None => None,
+        };
         let xml = domain_xml(&spec, &uuid)?;
         if request.exactly.is_some_and(|draft| draft.xml != xml) {
             return Err(Error::PlanChanged { differences: vec!["the domain's XML".to_owned()] });
@@ -153,6 +162,7 @@ impl Target {
             pool: place.pool.clone(),
             volumes,
             snapshot: None,
+            boot_test,
             boot_proof: None,
             started: None,
             undo: Vec::new(),
@@ -162,6 +172,22 @@ impl Target {
         // Over by now, and others may use the pool.
         defined.undo.retain(|step| !matches!(step, Undo::Stop { .. } | Undo::StopPool { .. }));
         Ok(defined)
+    }
+
+    /// Sees whether the guest comes up, before there is anything that could be taken for it.
+    async fn boot_test(
+        &self,
+        spec: &DomainSpec,
+        timeout: Duration,
+        filling: &Filling,
+    ) -> Result<Seen, Error> {
+        filling.progress.note(format!("starting {} once, on overlays of its disks", spec.name));
+        let wait = Wait { sign: Sign::Up, timeout };
+        let (spec, filling) = (spec.clone(), filling.clone());
+        let test = move |connect: &virt::connect::Connect| {
+            trial::boot_test(connect, spec, &wait, (&filling.unwind, &filling.cancel))
+        };
+        self.call(test).await
     }
 
     /// What follows the definition.

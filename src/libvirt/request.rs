@@ -42,6 +42,8 @@ pub struct ImportRequest<'a> {
 pub struct AfterDefine {
     /// Name of a snapshot to take.
     pub snapshot: Option<String>,
+    /// How long the guest may take to come up on overlays of its disks, before it is defined.
+    pub boot_test: Option<Duration>,
     /// How long the guest may take to prove that it boots, with its links down.
     pub boot_proof: Option<Duration>,
 }

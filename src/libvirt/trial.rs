@@ -1,14 +1,23 @@
 //! A dress rehearsal: the domain is defined under a throw-away name and forgotten at once, so that
 //! what libvirt has against its hardware costs seconds and not a night's transfer.
 
+use tokio_util::sync::CancellationToken;
 use virt::connect::Connect;
 use virt::sys;
 
+use crate::domain::DomainSpec;
+
 use super::request::{ImportRequest, WantedVolume};
-use super::{Cause, Error, Target, define, domain_xml};
+use super::undo::Undo;
+use super::unwind::Unwind;
+use super::watch::{Seen, Wait};
+use super::{Cause, Error, Target, define, domain_xml, start};
 
 /// Names of such domains begin so and end with their own UUID: by that alone they are known.
 pub(super) const PREFIX: &str = "hyperexport-trial-";
+
+/// How names of domains for a boot test begin.
+const BOOT_TEST: &str = "hyperexport-boot-test-";
 
 impl Target {
     /// Has libvirt accept the domain that [`Self::import`] would define, and forget it. Takes away
@@ -32,6 +41,29 @@ impl Target {
         })
         .await
     }
+}
+
+/// Starts a domain like `spec` once, without a network and on overlays of its disks, and waits for a
+/// sign of its guest: what there is to see of a conversion before anything is defined. Blocks.
+pub(super) fn boot_test(
+    connect: &Connect,
+    spec: DomainSpec,
+    wait: &Wait,
+    (unwind, cancel): (&Unwind, &CancellationToken),
+) -> Result<Seen, Error> {
+    let uuid = define::fresh_uuid()?;
+    let (name, own) = (spec.name.clone(), format!("{BOOT_TEST}{uuid}"));
+    let xml = domain_xml(&spec.for_boot_test(own.clone()), &uuid)?;
+    // For whoever comes after a kill: nobody else may touch it while it runs.
+    unwind.announce(&Undo::Undefine { name: own.clone(), uuid: uuid.clone() })?;
+    let refused = |error| Error::Refused { name, source: Cause::from(error) };
+    connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE).map_err(refused)?;
+    let seen = start::run_once(connect, &uuid, wait, cancel);
+    let off = start::switch_off(connect, &uuid);
+    let undefined = define::undefine(connect, &uuid);
+    let seen = seen?;
+    off.and(undefined).map_err(Error::call(format!("undefine domain '{own}'")))?;
+    Ok(seen)
 }
 
 fn remove_leftovers(connect: &Connect) -> Result<(), Error> {

@@ -41,6 +41,9 @@ pub fn definition(vm: &SourceVm, target: &Target) -> Vec<String> {
     if let Some(snapshot) = &target.after.snapshot {
         lines.push(format!("take the snapshot {snapshot} of {name}"));
     }
+    if target.after.boot_test.is_some() {
+        lines.push(format!("start {name} once on overlays of its disks, before it is defined"));
+    }
     if target.after.boot_proof.is_some() {
         lines.push(format!("start {name} once with its links down, and stop it again"));
     }

@@ -72,6 +72,7 @@ fn after(domain: &DefinedDomain) -> Vec<String> {
         lines
             .push(format!("{what:<10} {}: {} after {:.0} s", domain.name, seen.sign, seen.seconds));
     };
+    domain.boot_test.iter().for_each(|test| seen("tested", test));
     domain.boot_proof.iter().for_each(|proof| seen("proved", proof));
     domain.started.iter().for_each(|start| seen("started", start));
     lines

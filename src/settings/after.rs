@@ -22,12 +22,17 @@ pub struct AfterArgs {
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true,
           default_missing_value = SNAPSHOT)]
     pub libvirt_snapshot: Option<String>,
+    /// Start the guest once on overlays of its disks and without a network,
+    /// before it is defined; it must reach its login prompt or its guest agent
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub boot_test: bool,
     /// Start the domain once with all its links down; it must reach its login
     /// prompt or its guest agent, or else all is taken back
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub boot_proof: bool,
-    /// How long that may take
+    /// How long the guest may take for --boot-test or --boot-proof
     #[arg(long, value_name = "DURATION", default_value = "10m",
           value_parser = humantime::parse_duration)]
     pub boot_proof_timeout: Duration,
@@ -57,6 +62,7 @@ impl AfterArgs {
     pub(super) fn import(&self) -> AfterDefine {
         AfterDefine {
             snapshot: self.libvirt_snapshot.clone(),
+            boot_test: self.boot_test.then_some(self.boot_proof_timeout),
             boot_proof: self.boot_proof.then_some(self.boot_proof_timeout),
         }
     }

@@ -120,6 +120,9 @@ pub struct Disk {
     /// Of a CD-ROM drive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readonly: Option<Empty>,
+    /// What is written is forgotten when the domain stops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transient: Option<Empty>,
     /// Serial number, at most 20 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,

@@ -195,6 +195,7 @@ fn cdrom(spec: &CdromSpec) -> Disk {
         source: None,
         target: DiskTarget { dev: spec.target.clone(), bus: spec.bus.as_str().to_owned() },
         readonly: Some(Empty {}),
+        transient: None,
         serial: None,
         address: None,
         boot: None,
@@ -225,6 +226,7 @@ fn disk(spec: &DiskSpec, transitional: bool) -> Disk {
         source: Some(source),
         target: DiskTarget { dev: spec.target.clone(), bus: spec.bus.as_str().to_owned() },
         readonly: None,
+        transient: spec.transient.then_some(Empty {}),
         serial: spec.serial.clone(),
         address: spec.scsi_target.map(|target| DriveAddress {
             kind: "drive".to_owned(),
