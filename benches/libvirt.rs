@@ -71,6 +71,7 @@ fn written(host: &HostCapabilities, name: &str) -> anyhow::Result<String> {
         format: DiskFormat::Qcow2,
         boot_order: 0,
         fixed: true,
+        medium: false,
     };
     let profile = profile(options.family(&vm))?;
     let spec = domain::plan(&vm, &[disk], profile, host, &options)?;
@@ -94,6 +95,7 @@ async fn import(uri: &str, how: &str, image: &str, pool: &str) -> anyhow::Result
         allocated: ByteSize(0),
         boot_order: 0,
         fixed: true,
+        medium: false,
     }]);
     let choice = PoolChoice { name, path: Some(PathBuf::from(pool)) };
     let after = AfterDefine::default();

@@ -27,7 +27,7 @@ as_root() {
 deb_build=(gcc g++ libc6-dev pkg-config libvirt-dev make)
 deb_run=(libvirt-daemon-system libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils ovmf
   swtpm swtpm-tools dnsmasq-base iptables python3-guestfs libguestfs-tools python3-venv
-  xfsprogs)
+  xfsprogs xorriso)
 deb_test=(libvirt-clients libxml2-utils golang-go golang-github-vmware-govmomi-dev
   openssh-server openssh-client openssl mmdebstrap debian-archive-keyring fdisk mtools dosfstools
   e2fsprogs curl time virt-v2v)
@@ -89,7 +89,7 @@ deb_install_lvm() {
 
 rpm_build=(gcc gcc-c++ pkgconf-pkg-config libvirt-devel make)
 rpm_run=(libvirt-daemon-kvm qemu-kvm qemu-img edk2-ovmf swtpm swtpm-tools python3-libguestfs
-  guestfs-tools xfsprogs)
+  guestfs-tools xfsprogs xorriso)
 rpm_test=(libvirt-client libxml2 golang openssh-server openssh-clients openssl util-linux
   mtools dosfstools e2fsprogs curl time virt-v2v)
 

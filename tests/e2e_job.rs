@@ -96,6 +96,7 @@ fn every_byte_of_every_disk_arrives_in_the_pool() {
             "domain.xml",
             "hyper2kvm.log",
             "manifest.json",
+            "report.json",
             "result.json",
             "web01-disk-1.qcow2",
             "web01.qcow2"

@@ -5,8 +5,9 @@ mod support;
 
 use serde_json::{Value, json};
 use support::guest;
-use support::job::{Ended, Job, assert_valid_domain};
+use support::job::{Job, assert_same_disk, assert_valid_domain};
 use support::libvirtd::{self, Names};
+use support::vcsim::raw_disk;
 
 /// A guest, what is wrong with it at its source, and what its console must say in the end.
 struct Case<'a> {
@@ -15,11 +16,20 @@ struct Case<'a> {
     firmware: &'a str,
     /// What `/etc/issue` shows of its address.
     address: &'a str,
+    converter: &'a str,
     args: &'a [&'a str],
 }
 
+/// How it went.
+struct Migrated {
+    /// What `--json` printed.
+    json: Value,
+    /// What the guest said until its login prompt.
+    console: String,
+}
+
 /// Takes the guest from the simulator into libvirt and starts it; returns how the run ended.
-fn migrate(case: &Case<'_>) -> Option<(Job, Ended)> {
+fn migrate(case: &Case<'_>) -> Option<(Job, Migrated)> {
     if !libvirtd::available() {
         return None;
     }
@@ -34,7 +44,7 @@ fn migrate(case: &Case<'_>) -> Option<(Job, Ended)> {
     let names = Names::new();
     let (domain, pool) = (names.name("native"), names.name("pool"));
     let pool_path = job.dir.path().join("pool");
-    let mut args = vec!["--pipeline", "--converter", "native", "--libvirt", "--strict"];
+    let mut args = vec!["--pipeline", "--converter", case.converter, "--libvirt", "--strict"];
     args.extend(["--libvirt-name", &domain, "--libvirt-pool", &pool, "--libvirt-bridge", "virbr0"]);
     args.extend(["--libvirt-pool-path", pool_path.to_str().expect("UTF-8")]);
     args.extend(case.args);
@@ -45,7 +55,7 @@ fn migrate(case: &Case<'_>) -> Option<(Job, Ended)> {
     let console = guest::assert_boots(&domain);
     let issue = format!("ens192 has {}", case.address);
     assert!(console.contains(&issue), "no '{issue}' in {console}");
-    Some((job, ended))
+    Some((job, Migrated { json: ended.json, console }))
 }
 
 /// The stage `fix` of the report.
@@ -64,7 +74,13 @@ fn changed(fix: &Value, what: &str) -> Vec<String> {
 
 #[test]
 fn a_guest_by_device_names_boots_on_virtio_with_its_network() {
-    let case = Case { image: "bios", firmware: "bios", address: "192.168.122.", args: &[] };
+    let case = Case {
+        image: "bios",
+        firmware: "bios",
+        address: "192.168.122.",
+        converter: "native",
+        args: &[],
+    };
     let Some((job, ended)) = migrate(&case) else { return };
     assert_eq!(ended.json["converter"], format!("native {}", env!("CARGO_PKG_VERSION")));
     let fix = fix(&job);
@@ -85,6 +101,7 @@ fn a_guest_by_uuid_boots_on_virtio_with_its_network() {
         image: "uuid",
         firmware: "bios",
         address: "192.168.122.",
+        converter: "native",
         args: &["--compress-type", "zlib"],
     };
     let Some((job, _)) = migrate(&case) else { return };
@@ -99,14 +116,117 @@ fn a_uefi_guest_boots_on_virtio_with_its_network() {
         image: "uefi",
         firmware: "efi",
         address: "192.168.122.",
+        converter: "native",
         args: &["--pipeline-compress=false"],
     };
     migrate(&case);
 }
 
 #[test]
+fn a_guest_is_customized_and_gets_its_seed() {
+    let files = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let seed = file("user-data", "#cloud-config\nhostname: renamed\n");
+    let script = file("first.sh", "#!/bin/sh\necho first-boot-ran >/dev/ttyS0\n");
+    let key = file("key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPretended admin@example\n");
+    let args =
+        ["--cloud-init", &seed, "--hostname", "renamed", "--ssh-key", &key, "--firstboot", &script];
+    let case = Case {
+        image: "uuid",
+        firmware: "bios",
+        address: "192.168.122.",
+        converter: "native",
+        args: &args,
+    };
+    let Some((job, ended)) = migrate(&case) else { return };
+    assert!(ended.console.contains("renamed login:"), "{}", ended.console);
+    let iso = job.file("Debian-seed.iso");
+    let blkid =
+        std::process::Command::new("blkid").args(["-o", "value", "-s", "LABEL"]).arg(&iso).output();
+    assert_eq!(String::from_utf8_lossy(&blkid.expect("blkid runs").stdout).trim(), "cidata");
+    let content = std::fs::read(&iso).expect("there");
+    for part in [
+        "#cloud-config\nhostname: renamed",
+        "instance-id: \"hyperexport-",
+        "local-hostname: \"Debian\"",
+    ] {
+        let found = content.windows(part.len()).any(|window| window == part.as_bytes());
+        assert!(found, "no {part} in the seed");
+    }
+    let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
+    let drive = xml.split("device='cdrom'").nth(1).expect("a CD-ROM drive");
+    let source = drive.split("<source file='").nth(1).and_then(|rest| rest.split('\'').next());
+    let volume = std::path::Path::new(source.expect("something in it"));
+    assert!(source.is_some_and(|path| path.ends_with("-seed.iso")), "{source:?}");
+    assert_eq!(std::fs::read(volume).expect("in the pool"), content);
+}
+
+#[test]
+fn what_virt_v2v_leaves_undone_is_mended() {
+    let case = Case {
+        image: "bios",
+        firmware: "bios",
+        address: "192.168.122.",
+        converter: "virt-v2v",
+        args: &["--pipeline-timeout", "20m"],
+    };
+    let Some((job, ended)) = migrate(&case) else { return };
+    let converter = ended.json["converter"].as_str().unwrap_or_default();
+    assert!(converter.starts_with("virt-v2v 2."), "{converter}");
+    let fix = fix(&job);
+    assert!(changed(&fix, "boot loader").iter().any(|line| line.contains("root=UUID=")), "{fix:#}");
+    assert_eq!(fix["network"][0]["name"], "ens192");
+}
+
+#[test]
+fn a_guest_that_cannot_be_fixed_gets_hardware_that_it_knows() {
+    if !libvirtd::available() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = dir.path().join("data.raw");
+    raw_disk(&disk, 8, 1);
+    let inventory = json!({"vms": [{
+        "name": "Debian", "cpu": 1, "memory_mb": 512, "firmware": "bios",
+        "guest_id": "debian12_64Guest", "disks": [{"file": disk}],
+        "nics": [{"mac": "00:50:56:aa:bb:01"}],
+    }]});
+    let Some(job) = Job::new(dir, &inventory, &[]) else { return };
+    let names = Names::new();
+    let pool_path = job.dir.path().join("pool");
+    let (domain, pool) = (names.name("unfixed"), names.name("pool"));
+    let mut args = vec!["--pipeline", "--converter", "native", "--libvirt"];
+    args.extend(["--libvirt-name", &domain, "--libvirt-pool", &pool, "--libvirt-bridge", "virbr0"]);
+    args.extend(["--libvirt-pool-path", pool_path.to_str().expect("UTF-8")]);
+    let ended = job.run("Debian", &args).expect(0);
+    assert_eq!(ended.json["outcome"], "partial", "{}", ended.stdout);
+    ended.said("look for an operating system: there is none, or it is encrypted");
+    let source = &job.sim.vm("Debian").disks.as_ref().expect("disks")[0].raw;
+    assert_same_disk((source, "raw"), (&job.file("Debian.qcow2"), "qcow2"));
+    let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
+    // The controller that it had, and a card that every kernel has a driver for.
+    assert!(!xml.contains("bus='virtio'") && xml.contains("model='vmpvscsi'"), "{xml}");
+    assert!(xml.contains("<model type='e1000"), "{xml}");
+    let report = std::fs::read_to_string(job.file("report.json")).expect("a report");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["pipeline"]["success"], false);
+    assert_eq!(report["errors"][0]["stage"], "inspect", "{report:#}");
+    assert_eq!(report["artifacts"][0]["fixed"], false);
+}
+
+#[test]
 fn a_guest_on_lvm_keeps_its_static_address() {
-    let case = Case { image: "lvm", firmware: "bios", address: "192.168.122.77", args: &[] };
+    let case = Case {
+        image: "lvm",
+        firmware: "bios",
+        address: "192.168.122.77",
+        converter: "native",
+        args: &[],
+    };
     let Some((job, _)) = migrate(&case) else { return };
     let fix = fix(&job);
     assert_eq!(fix["network"][0]["addresses"], json!(["192.168.122.77/24"]), "{fix:#}");

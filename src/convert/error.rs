@@ -114,6 +114,14 @@ pub enum Error {
         /// Its last words.
         message: String,
     },
+    /// No seed of cloud-init can be made.
+    #[error("make a seed of {}: {why}", path.display())]
+    Seed {
+        /// What it was to be made of.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// libguestfs, or what works through it, refused.
     #[error("{doing}: {message}")]
     Guestfs {
@@ -183,6 +191,7 @@ impl Error {
                 Some(match program.as_str() {
                     "guestfish" => "install libguestfs-tools (Fedora: guestfs-tools)".to_owned(),
                     "virt-v2v-in-place" => "install virt-v2v".to_owned(),
+                    "virt-customize" => "install guestfs-tools".to_owned(),
                     _ => format!("install {program} (Debian: qemu-utils, Fedora: qemu-img)"),
                 })
             }
@@ -194,6 +203,13 @@ impl Error {
                 ))
             }
             Self::Hyper2kvm { log, .. } | Self::NotDone { log, .. } => Some(read(log)),
+            Self::Seed { why, .. } if why.contains("installed") => {
+                Some("install xorriso".to_owned())
+            }
+            Self::Seed { .. } => Some(
+                "give --cloud-init a file of user data, or a folder with user-data in it"
+                    .to_owned(),
+            ),
             Self::Guestfs { doing, .. } if doing.contains("appliance") => Some(
                 "try libguestfs-test-tool, and LIBGUESTFS_BACKEND_SETTINGS=force_tcg where KVM \
                  cannot run guests"

@@ -30,6 +30,7 @@ mod qemu_img;
 mod report;
 mod results;
 mod rewrite;
+mod seed;
 mod settings;
 mod work;
 
@@ -39,7 +40,8 @@ pub use find::{Found, find};
 pub use preflight::is_ours;
 pub use preflight::{Engine, Needs, Plan, Ready, preflight, usable};
 pub use results::{existing, result_paths};
-pub use settings::{Converter, Settings, Stages};
+pub use seed::{seed_disk, seed_path};
+pub use settings::{Converter, Customize, Settings, Stages};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -119,10 +121,7 @@ pub async fn convert(
     progress.note(format!("converting with {}", ready.converter));
     let work = make_work(output.clone()).await?;
     let run = Run { manifest, settings, progress, tools: &tools, work: &work, output: &output };
-    let converted = match &ready.engine {
-        Engine::Hyper2kvm(program) => run.convert(&ready, program).await,
-        Engine::Native | Engine::VirtV2v => native::convert(&run, &ready).await,
-    };
+    let converted = run.all(&ready).await;
     let removed = remove(work).await;
     let mut conversion = converted?;
     warnings.append(&mut conversion.warnings);
@@ -181,6 +180,22 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The seed, which costs little and may be refused, then the disks.
+    async fn all(&self, ready: &Ready) -> Result<Conversion, Error> {
+        let seed = match &self.settings.cloud_init {
+            Some(path) => Some(seed::make(self, path).await?),
+            None => None,
+        };
+        let mut conversion = match &ready.engine {
+            Engine::Hyper2kvm(program) => self.convert(ready, program).await?,
+            Engine::Native | Engine::VirtV2v => native::convert(self, ready).await?,
+        };
+        if let (Some(image), Some(disks)) = (seed, &mut conversion.disks) {
+            seed::publish(&image, &seed_path(self.manifest.vm_name(), self.output), disks)?;
+        }
+        Ok(conversion)
+    }
+
     async fn convert(&self, ready: &Ready, program: &Path) -> Result<Conversion, Error> {
         let mut durations = Vec::new();
         let begin = Instant::now();
@@ -205,13 +220,13 @@ impl Run<'_> {
         let disks = made.finish(&ready.results).await?;
         durations.push(("finish".to_owned(), begin.elapsed()));
         Ok(Conversion {
-            disks,
             plan: None,
             warnings: outcome.warnings,
             converter: ready.converter.clone(),
-            report: outcome.json,
+            report: report::told_of_results(outcome.json, &ready.converter, disks.as_ref()),
             fix_failure: None,
             durations,
+            disks,
         })
     }
 

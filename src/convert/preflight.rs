@@ -14,7 +14,7 @@ use super::find::find;
 use super::native::v2v;
 use super::qemu_img::{Tools, option};
 use super::results::free_paths;
-use super::{Converter, Error, Settings, probe};
+use super::{Converter, Error, Settings, probe, seed};
 
 /// What a conversion is going to be about, known before there is a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub async fn preflight(
 
 /// Whether we convert by ourselves, as far as that is known before anything is looked at closely.
 pub fn is_ours(settings: &Settings) -> bool {
-    match settings.converter {
+    match settings.chosen() {
         Converter::Native | Converter::VirtV2v => true,
         Converter::Hyper2kvm => false,
         Converter::Auto => matches!(find(settings), Err(Error::NotFound { .. })),
@@ -116,7 +116,8 @@ pub(super) async fn prepare(
     settings: &Settings,
     tools: &Tools,
 ) -> Result<Ready, Error> {
-    let paths = if settings.stages.convert { free_paths(needs, dir)? } else { Vec::new() };
+    let seed = settings.cloud_init.is_some();
+    let paths = if settings.stages.convert { free_paths(needs, dir, seed)? } else { Vec::new() };
     // What arrived as it is to be takes no further space.
     if !settings.consume {
         space(dir, needs.data)?;
@@ -128,7 +129,10 @@ pub(super) async fn prepare(
 /// The tools alone, without results.
 async fn converter(settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
     tools.version().await?;
-    match settings.converter {
+    if let Some(path) = &settings.cloud_init {
+        seed::check(path)?;
+    }
+    match settings.chosen() {
         Converter::Hyper2kvm => hyper2kvm(settings, tools).await,
         Converter::Native => Ok(native()),
         Converter::VirtV2v => virt_v2v(tools).await,

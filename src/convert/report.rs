@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::DiskId;
+use crate::model::{ConvertedDisk, ConvertedDisks, DiskId};
 
 /// Largest report read, in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -54,6 +54,25 @@ pub(super) struct Artifact {
 pub(super) struct Remark {
     pub(super) stage: Option<String>,
     pub(super) message: String,
+}
+
+/// hyper2kvm's report with the results in the place of the images in its work folder, which is gone.
+pub(super) fn told_of_results(
+    mut report: Value,
+    converter: &str,
+    disks: Option<&ConvertedDisks>,
+) -> Value {
+    report["converter"] = Value::from(converter);
+    let artifacts = report["artifacts"].as_array_mut().into_iter().flatten();
+    for artifact in artifacts {
+        let of = |disk: &&ConvertedDisk| artifact["disk_id"] == disk.id.as_str();
+        if let Some(disk) = disks.and_then(|disks| disks.0.iter().find(of)) {
+            artifact["path"] = Value::from(disk.path.to_string_lossy());
+            artifact["size_bytes"] = Value::from(disk.allocated.0);
+            artifact["fixed"] = Value::from(disk.fixed);
+        }
+    }
+    report
 }
 
 impl Report {

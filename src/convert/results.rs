@@ -14,6 +14,7 @@ use crate::manifest::Manifest;
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, file_name};
 
 use super::qemu_img::Tools;
+use super::seed::{seed_disk, seed_path};
 use super::{Error, Needs, Settings};
 
 /// Bytes of a block as stat(2) counts them, whatever the file system's are.
@@ -29,13 +30,14 @@ pub fn result_paths(needs: &Needs, dir: &Path) -> Vec<PathBuf> {
     paths.collect()
 }
 
-/// The paths of the results, none of which may be there.
+/// The paths of the results, none of which may be there, nor their seed where there is to be one.
 ///
 /// # Errors
 /// [`Error::ResultExists`] when one of them is.
-pub(super) fn free_paths(needs: &Needs, dir: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn free_paths(needs: &Needs, dir: &Path, seed: bool) -> Result<Vec<PathBuf>, Error> {
     let paths = result_paths(needs, dir);
-    match paths.iter().find(|path| fs::symlink_metadata(path).is_ok()) {
+    let seed = seed.then(|| seed_path(&needs.vm_name, dir));
+    match paths.iter().chain(&seed).find(|path| fs::symlink_metadata(path).is_ok()) {
         Some(path) => Err(Error::ResultExists { path: path.clone() }),
         None => Ok(paths),
     }
@@ -77,9 +79,16 @@ pub async fn existing(
             allocated: ByteSize(file.blocks() * BLOCK),
             boot_order,
             fixed: false,
+            medium: false,
         });
     }
-    Ok(ConvertedDisks(disks))
+    let mut disks = ConvertedDisks(disks);
+    let seed = seed_path(manifest.vm_name(), dir);
+    if let Ok(file) = fs::metadata(&seed) {
+        let seed = seed_disk(seed, ByteSize(file.len()), &disks);
+        disks.0.extend(seed);
+    }
+    Ok(disks)
 }
 
 /// A finished image in the work folder.
@@ -110,7 +119,7 @@ pub(super) async fn publish_all(
 fn publish(finished: &[Finished], paths: &[PathBuf]) -> Result<ConvertedDisks, Error> {
     let mut disks = Vec::new();
     for (order, (disk, path)) in (0..).zip(finished.iter().zip(paths)) {
-        match move_in(disk, path, order) {
+        match named(disk, path, order) {
             Ok(disk) => disks.push(disk),
             Err(error) => {
                 for ConvertedDisk { path, .. } in &disks {
@@ -128,15 +137,30 @@ fn publish(finished: &[Finished], paths: &[PathBuf]) -> Result<ConvertedDisks, E
     Ok(ConvertedDisks(disks))
 }
 
-/// Syncs one image and renames it. It holds a whole machine's files, password hashes and keys
-/// included, so nobody but its owner may read it.
-fn move_in(disk: &Finished, path: &Path, boot_order: u32) -> Result<ConvertedDisk, Error> {
+/// One finished image under its name.
+fn named(disk: &Finished, path: &Path, boot_order: u32) -> Result<ConvertedDisk, Error> {
+    let (_, allocated) = move_in(&disk.image, path)?;
+    Ok(ConvertedDisk {
+        id: disk.id.clone(),
+        path: path.to_owned(),
+        format: DiskFormat::Qcow2,
+        capacity: disk.capacity,
+        allocated,
+        boot_order,
+        fixed: disk.fixed,
+        medium: false,
+    })
+}
+
+/// Syncs one file and renames it; returns its length and what it occupies. It holds a whole machine's
+/// files, password hashes and keys included, so nobody but its owner may read it.
+pub(super) fn move_in(image: &Path, path: &Path) -> Result<(ByteSize, ByteSize), Error> {
     let failed = || Error::io(format!("write {}", path.display()));
-    let file = File::open(&disk.image).map_err(failed())?;
+    let file = File::open(image).map_err(failed())?;
     file.set_permissions(Permissions::from_mode(0o600)).map_err(failed())?;
     file.sync_all().map_err(failed())?;
-    let blocks = file.metadata().map_err(failed())?.blocks();
-    let image = TempPath::try_from_path(&disk.image).map_err(failed())?;
+    let found = file.metadata().map_err(failed())?;
+    let image = TempPath::try_from_path(image).map_err(failed())?;
     image.persist_noclobber(path).map_err(|error| {
         if error.error.kind() == std::io::ErrorKind::AlreadyExists {
             Error::ResultExists { path: path.to_owned() }
@@ -144,15 +168,7 @@ fn move_in(disk: &Finished, path: &Path, boot_order: u32) -> Result<ConvertedDis
             failed()(error.error)
         }
     })?;
-    Ok(ConvertedDisk {
-        id: disk.id.clone(),
-        path: path.to_owned(),
-        format: DiskFormat::Qcow2,
-        capacity: disk.capacity,
-        allocated: ByteSize(blocks * BLOCK),
-        boot_order,
-        fixed: disk.fixed,
-    })
+    Ok((ByteSize(found.len()), ByteSize(found.blocks() * BLOCK)))
 }
 
 #[cfg(test)]
@@ -172,7 +188,7 @@ mod tests {
             disks: vec![DiskId::from_index(0), DiskId::from_index(1)],
             data: ByteSize(0),
         };
-        let paths = free_paths(&needs, Path::new("/no/such")).expect("free");
+        let paths = free_paths(&needs, Path::new("/no/such"), true).expect("free");
         assert_eq!(
             paths,
             [Path::new("/no/such/Web_01.qcow2"), Path::new("/no/such/Web_01-disk-1.qcow2")]

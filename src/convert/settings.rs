@@ -23,6 +23,17 @@ pub enum Converter {
     VirtV2v,
 }
 
+/// What is changed in the guest besides, where we fix it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Customize {
+    /// Its new name.
+    pub hostname: Option<String>,
+    /// Public keys that may log in: a user, and a file with keys.
+    pub ssh_keys: Vec<(String, PathBuf)>,
+    /// Scripts that run once when it starts.
+    pub firstboot: Vec<PathBuf>,
+}
+
 /// How to convert.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -46,6 +57,10 @@ pub struct Settings {
     pub preserve_network: bool,
     /// `LIBGUESTFS_BACKEND_SETTINGS`, such as `force_tcg`, for libguestfs.
     pub guestfs_backend_settings: Option<String>,
+    /// What is changed in the guest besides.
+    pub customize: Customize,
+    /// What the seed of cloud-init is made of: a file of user data, or a folder.
+    pub cloud_init: Option<PathBuf>,
     /// Whether images that were made while they arrived may become the results themselves. Else they
     /// stay, and are copied.
     pub consume: bool,
@@ -67,6 +82,8 @@ impl Default for Settings {
             compression: Some(Compression::ZSTD),
             preserve_network: true,
             guestfs_backend_settings: None,
+            customize: Customize::default(),
+            cloud_init: None,
             consume: false,
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             home: None,
@@ -109,6 +126,14 @@ impl Stages {
 }
 
 impl Settings {
+    /// Who was chosen: a wish that only we fulfil is a word for us.
+    pub(super) fn chosen(&self) -> Converter {
+        match self.converter {
+            Converter::Auto if self.customize != Customize::default() => Converter::Native,
+            chosen => chosen,
+        }
+    }
+
     /// What the settings ask for and do not get.
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let warn = |code: &str, message: String| Warning::new(Stage::Pipeline, code, message);

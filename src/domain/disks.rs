@@ -29,12 +29,19 @@ pub struct PlannedDisk {
     pub boot_order: u32,
     /// Whether the converter has made the guest on these disks fit for virtio.
     pub fixed: bool,
+    /// Whether it lies in a CD-ROM drive.
+    pub medium: bool,
 }
 
 /// Name of the volume for a disk: `<domain>.qcow2` for the boot disk and
 /// `<domain>-<disk-id>.qcow2` for the others.
 pub fn volume_name(domain: &str, id: &DiskId, format: DiskFormat, boot: bool) -> String {
     if boot { format!("{domain}.{format}") } else { format!("{domain}-{id}.{format}") }
+}
+
+/// Name of the volume for what lies in a CD-ROM drive.
+pub fn medium_name(domain: &str, id: &DiskId) -> String {
+    format!("{domain}-{id}.iso")
 }
 
 /// The same as the name of a logical volume, which has fewer characters: lvm(8), "valid names".
@@ -108,6 +115,7 @@ mod tests {
             format: DiskFormat::Raw,
             boot_order: 0,
             fixed: true,
+            medium: false,
         };
         assert!(matches!(ordered(&[disk.clone()]), Err(Error::DiskPath { .. })));
         disk.format = DiskFormat::Vmdk;

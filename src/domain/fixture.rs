@@ -104,6 +104,7 @@ pub(super) fn disk(index: usize) -> PlannedDisk {
         format: DiskFormat::Qcow2,
         boot_order: u32::try_from(index).expect("few disks"),
         fixed: true,
+        medium: false,
     }
 }
 

@@ -29,7 +29,7 @@ mod virtio;
 #[cfg(test)]
 mod fixture;
 
-pub use disks::{DiskKind, PlannedDisk, device_name, volume_name};
+pub use disks::{DiskKind, PlannedDisk, device_name, medium_name, volume_name};
 pub use error::Error;
 pub use family::Family;
 pub use hardware::{CpuChoice, DiskBus, Hardware, NoCpuModel, TpmChoice};

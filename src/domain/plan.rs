@@ -57,6 +57,8 @@ pub fn plan(
     if vm.memory_mib == 0 {
         return Err(Error::NoMemory);
     }
+    let (mediums, disks): (Vec<_>, Vec<_>) = disks.iter().cloned().partition(|disk| disk.medium);
+    let disks = disks.as_slice();
     let platform = machine::choose(host, options.domain_type, vm.firmware)?;
     let topology = cpu::topology(vm.cpu, platform)?;
     let hardware = &options.hardware;
@@ -70,7 +72,7 @@ pub fn plan(
         knows_sata: guest::knows_sata(&vm.guest),
         iothreads: hardware.iothreads,
     };
-    let storage = storage::arrange(disks, vm.cdroms, wanted, platform)?;
+    let storage = storage::arrange((disks, &mediums), vm.cdroms, wanted, platform)?;
     let cards = Cards { family, guest: &vm.guest, fixed, chipset: platform.chipset };
     let nics = network::plug(&vm.nics, options, host, cards)?;
     Ok(DomainSpec::new(Decisions {

@@ -112,7 +112,7 @@ pub struct Decisions {
     pub root_ports: u32,
     /// Disks, boot disk first.
     pub disks: Vec<DiskSpec>,
-    /// Empty CD-ROM drives.
+    /// CD-ROM drives.
     pub cdroms: Vec<CdromSpec>,
     /// Network interfaces in the order of the source.
     pub nics: Vec<NicSpec>,
@@ -243,9 +243,11 @@ pub struct DiskSpec {
     pub transient: bool,
 }
 
-/// An empty CD-ROM drive of a domain.
+/// A CD-ROM drive of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CdromSpec {
+    /// What lies in it, if anything does: what it is on the host, and its absolute path.
+    pub medium: Option<(DiskKind, String)>,
     /// What it hangs on.
     pub bus: DiskBus,
     /// Name on the bus: `hda`.

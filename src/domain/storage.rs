@@ -46,15 +46,16 @@ pub(super) struct Storage {
     pub scsi_controllers: u32,
 }
 
-/// Puts the disks, boot disk first, and as many empty drives as the source had in their places.
+/// Puts the disks, boot disk first, and as many drives as the source had in their places. What lies
+/// in drives comes first, and has one of its own if there are none.
 pub(super) fn arrange(
-    disks: &[PlannedDisk],
+    (disks, mediums): (&[PlannedDisk], &[PlannedDisk]),
     cdroms: u32,
     wanted: Wanted,
     platform: &Platform,
 ) -> Result<Storage, Error> {
     let ordered = ordered(disks)?;
-    let drives = cdroms.min(MOST_CDROMS);
+    let drives = cdroms.max(u32::try_from(mediums.len()).unwrap_or(u32::MAX)).min(MOST_CDROMS);
     // A wish of the user is for virtio-scsi.
     let wanted = Wanted { kept: wanted.kept.filter(|_| wanted.bus.is_none()), ..wanted };
     let buses = buses(ordered.len(), drives as usize, wanted, platform)?;
@@ -63,7 +64,9 @@ pub(super) fn arrange(
     let disks: Vec<_> =
         specs.map(|(index, (disk, bus))| spec(disk, index, *bus, wanted, &mut names)).collect();
     let bus = cdrom_bus(&buses, wanted, platform);
-    let cdroms = (0..drives).map(|_| CdromSpec { bus, target: names.next(bus) }).collect();
+    let mut mediums = mediums.iter().map(|medium| (medium.kind, medium.path.clone()));
+    let drive = |_| CdromSpec { medium: mediums.next(), bus, target: names.next(bus) };
+    let cdroms = (0..drives).map(drive).collect();
     let on_scsi = buses.iter().chain((0..drives).map(|_| &bus)).filter(|b| **b == DiskBus::Scsi);
     let scsi_controllers = match wanted.kept {
         Some(_) => 1,
@@ -186,7 +189,7 @@ mod tests {
         let host = host();
         let disks: Vec<_> = (0..count).map(disk).collect();
         let at = platform(&host, DomainType::Kvm, chipset);
-        let storage = arrange(&disks, cdroms, wanted, at)?;
+        let storage = arrange((&disks, &[]), cdroms, wanted, at)?;
         let disks = storage.disks.iter().map(|disk| (disk.target.as_str(), disk.bus));
         let cdroms = storage.cdroms.iter().map(|drive| (drive.target.as_str(), drive.bus));
         let all = disks.chain(cdroms).map(|(name, bus)| format!("{name}:{bus}"));
@@ -222,7 +225,7 @@ mod tests {
         let host = host();
         let disks: Vec<_> = (0..30).map(disk).collect();
         let at = platform(&host, DomainType::Kvm, Chipset::Pc);
-        let storage = arrange(&disks, 1, LINUX, at).expect("arranged");
+        let storage = arrange((&disks, &[]), 1, LINUX, at).expect("arranged");
         assert_eq!((storage.scsi_controllers, storage.disks[29].target.as_str()), (2, "sdad"));
     }
 
@@ -232,7 +235,7 @@ mod tests {
         let kept = Wanted { fixed: false, kept: Some(ScsiModel::VmPvscsi), ..LINUX };
         let arranged = |wanted, chipset| {
             let at = platform(&host, DomainType::Kvm, chipset);
-            arrange(&[disk(0), disk(1)], 1, wanted, at)
+            arrange((&[disk(0), disk(1)], &[]), 1, wanted, at)
         };
         let storage = arranged(kept, Chipset::Q35).expect("arranged");
         let targets: Vec<_> = storage.disks.iter().map(|disk| disk.scsi_target).collect();
@@ -284,11 +287,11 @@ mod tests {
         let at = platform(&host, DomainType::Kvm, Chipset::Q35);
         let disks = [disk(0), disk(1), disk(2)];
         let two = Wanted { iothreads: 2, ..LINUX };
-        let storage = arrange(&disks, 0, two, at).expect("arranged");
+        let storage = arrange((&disks, &[]), 0, two, at).expect("arranged");
         let threads: Vec<_> = storage.disks.iter().map(|disk| disk.iothread).collect();
         assert_eq!(threads, [Some(1), Some(2), Some(1)]);
         let sata = Wanted { fixed: false, ..two };
-        let error = arrange(&disks, 0, sata, at).expect_err("SATA");
+        let error = arrange((&disks, &[]), 0, sata, at).expect_err("SATA");
         assert_eq!(error, Error::NoIothreads { bus: DiskBus::Sata });
     }
 
@@ -301,7 +304,7 @@ mod tests {
         disks[1].boot_order = 0;
         disks[2].boot_order = 3;
         disks[2].id = "a-name-of-more-than-twenty-bytes".parse().expect("valid");
-        let storage = arrange(&disks, 0, LINUX, at).expect("valid");
+        let storage = arrange((&disks, &[]), 0, LINUX, at).expect("valid");
         let seen: Vec<_> = storage
             .disks
             .iter()

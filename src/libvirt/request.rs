@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::{
-    DiskKind, DomainSpec, HostCapabilities, PlanOptions, PlannedDisk, device_name, plan,
-    volume_name,
+    DiskKind, DomainSpec, HostCapabilities, PlanOptions, PlannedDisk, device_name, medium_name,
+    plan, volume_name,
 };
 use crate::image::extents;
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, SourceVm};
@@ -80,6 +80,8 @@ pub(super) struct WantedVolume {
     pub boot_order: u32,
     /// Whether the converter has made the guest fit for virtio.
     pub fixed: bool,
+    /// Whether it lies in a CD-ROM drive.
+    pub medium: bool,
 }
 
 impl ImportRequest<'_> {
@@ -101,10 +103,12 @@ impl ImportRequest<'_> {
     /// The volumes in a pool of this kind, in the order of the disks.
     pub(super) fn volumes(&self, kind: DiskKind) -> Vec<WantedVolume> {
         let domain = self.volume_base();
-        let first = self.disks.0.iter().map(|disk| disk.boot_order).min();
+        let first =
+            self.disks.0.iter().filter(|disk| !disk.medium).map(|disk| disk.boot_order).min();
         let wanted = |disk: &ConvertedDisk| WantedVolume {
             id: disk.id.clone(),
             name: match kind {
+                DiskKind::File if disk.medium => medium_name(&domain, &disk.id),
                 DiskKind::File => {
                     volume_name(&domain, &disk.id, disk.format, Some(disk.boot_order) == first)
                 }
@@ -121,6 +125,7 @@ impl ImportRequest<'_> {
             allocated: disk.allocated,
             boot_order: disk.boot_order,
             fixed: disk.fixed,
+            medium: disk.medium,
         };
         self.disks.0.iter().map(wanted).collect()
     }
@@ -161,6 +166,7 @@ impl WantedVolume {
             format: self.format,
             boot_order: self.boot_order,
             fixed: self.fixed,
+            medium: self.medium,
         }
     }
 }

@@ -55,9 +55,11 @@ impl Wanted {
         place: &Place,
         volumes: &[RegisteredVolume],
     ) -> Self {
-        let qcow2 = |volume: &WantedVolume| volume.format == DiskFormat::Qcow2;
-        let inside =
-            request.vm.firmware != Firmware::Efi && request.volumes(place.kind).iter().all(qcow2);
+        let asked = request.volumes(place.kind);
+        // What lies in a CD-ROM drive does not change.
+        let disks = |wanted: &&WantedVolume| !wanted.medium;
+        let inside = request.vm.firmware != Firmware::Efi
+            && asked.iter().filter(disks).all(|volume| volume.format == DiskFormat::Qcow2);
         let overlay = |volume: &RegisteredVolume| {
             let stem = volume.name.rsplit_once('.').map_or(&*volume.name, |(stem, _)| stem);
             (volume.path.clone(), format!("{stem}.{}", file_name(name)))
@@ -66,7 +68,12 @@ impl Wanted {
             name: name.to_owned(),
             uuid: uuid.to_owned(),
             place: place.clone(),
-            disks: volumes.iter().map(overlay).collect(),
+            disks: volumes
+                .iter()
+                .zip(&asked)
+                .filter(|(_, wanted)| !wanted.medium)
+                .map(|(volume, _)| overlay(volume))
+                .collect(),
             kind: if inside { SnapshotKind::Internal } else { SnapshotKind::External },
         }
     }

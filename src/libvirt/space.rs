@@ -63,6 +63,7 @@ mod tests {
             allocated: ByteSize(allocated),
             boot_order: 0,
             fixed: true,
+            medium: false,
         }
     }
 

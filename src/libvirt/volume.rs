@@ -141,7 +141,9 @@ pub(super) fn register(
     let seen: Volume = xml::read("volume", &text)
         .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
     let format = seen.format().unwrap_or("raw");
-    if format != wanted.format.as_str() {
+    // libvirt's own word for the raw image of a CD.
+    let iso = wanted.medium && format == "iso";
+    if format != wanted.format.as_str() && !iso {
         return Err(differs(format!("it is {format}, not {}", wanted.format)));
     }
     // Devices come in extents.

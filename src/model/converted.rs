@@ -29,4 +29,7 @@ pub struct ConvertedDisk {
     /// says so.
     #[serde(default)]
     pub fixed: bool,
+    /// Whether it is no disk but what lies in a CD-ROM drive: the seed of cloud-init.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub medium: bool,
 }

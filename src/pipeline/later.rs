@@ -137,7 +137,11 @@ pub async fn convert(
     // Claimed before the check: a result that a killed run left half of is not in the way.
     let mut claimed = None;
     if !settings.dry_run {
-        let makes = names(&converter::result_paths(&needs, &output));
+        let mut makes = converter::result_paths(&needs, &output);
+        makes.extend(
+            settings.cloud_init.as_ref().map(|_| converter::seed_path(manifest.vm_name(), &output)),
+        );
+        let makes = names(&makes);
         let earlier = earlier::converted(&output, &manifest);
         match claim(&mut ledger, &output, earlier.as_ref(), makes) {
             Some(claim) => claimed = Some(claim),
@@ -341,6 +345,7 @@ mod tests {
                 allocated: ByteSize(0),
                 boot_order: 0,
                 fixed,
+                medium: false,
             };
             ConvertedDisks(vec![disk(0), disk(1)])
         };

@@ -113,7 +113,8 @@ fn files(job: &Job, vm: &SourceVm, exports: &[String]) -> Vec<String> {
     }
     if job.conversion.is_some() {
         let results = convert::result_paths(&vm.into(), Path::new(""));
-        names.extend(results.iter().map(|path| path.to_string_lossy().into_owned()));
+        let seed = seed(job, vm, Path::new(""));
+        names.extend(results.iter().chain(&seed).map(|path| path.to_string_lossy().into_owned()));
         names.extend(convert::LOGS.map(str::to_owned));
         names.push(convert::REPORT.to_owned());
     }
@@ -122,6 +123,12 @@ fn files(job: &Job, vm: &SourceVm, exports: &[String]) -> Vec<String> {
     }
     names.push(report::FILE_NAME.to_owned());
     names
+}
+
+/// Where the seed of cloud-init goes, if there is to be one.
+fn seed(job: &Job, vm: &SourceVm, output: &Path) -> Option<PathBuf> {
+    job.conversion.as_ref()?.cloud_init.as_ref()?;
+    Some(convert::seed_path(&vm.name, output))
 }
 
 /// Whether the disks will fit in the worst case. A thin disk may well be far smaller than what its
@@ -163,7 +170,9 @@ async fn host(
     output: &Path,
 ) -> Result<Vec<Warning>, Stopped> {
     let fixes = job.conversion.as_ref().is_some_and(|settings| settings.stages.fix);
-    let disks = target::expected_disks(vm, &convert::result_paths(&vm.into(), output), fixes);
+    let paths = convert::result_paths(&vm.into(), output);
+    let seed = seed(job, vm, output);
+    let disks = target::expected_disks(vm, (&paths, seed), fixes);
     let mut warnings =
         if job.dry_run { Vec::new() } else { later::recover(output, target).await? };
     match target::preflight(target, vm, &disks, job.dry_run).await {

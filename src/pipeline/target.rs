@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use super::job::Target;
+use crate::convert;
 use crate::domain::{HostCapabilities, PlanOptions};
 use crate::libvirt::{self, DefinedDomain, Draft, Error, ImportRequest, Journal, PoolChoice};
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, SourceVm, Warning};
@@ -72,7 +73,11 @@ pub fn is_unreachable(error: &Error) -> bool {
 /// The disks as a conversion will leave them at `paths`, boot disk first: for a preflight before
 /// there is one, which makes the guest fit for virtio if `fixed`. How much of its capacity each
 /// will occupy is not known then.
-pub fn expected_disks(vm: &SourceVm, paths: &[PathBuf], fixed: bool) -> ConvertedDisks {
+pub fn expected_disks(
+    vm: &SourceVm,
+    (paths, seed): (&[PathBuf], Option<PathBuf>),
+    fixed: bool,
+) -> ConvertedDisks {
     let mut disks: Vec<_> = vm.disks.iter().collect();
     disks.sort_by_key(|disk| disk.boot_order);
     let expected = disks.iter().zip(paths).map(|(disk, path)| ConvertedDisk {
@@ -83,8 +88,12 @@ pub fn expected_disks(vm: &SourceVm, paths: &[PathBuf], fixed: bool) -> Converte
         allocated: ByteSize(0),
         boot_order: disk.boot_order,
         fixed,
+        medium: false,
     });
-    ConvertedDisks(expected.collect())
+    let mut disks = ConvertedDisks(expected.collect());
+    let seed = seed.and_then(|path| convert::seed_disk(path, ByteSize(0), &disks));
+    disks.0.extend(seed);
+    disks
 }
 
 /// A connected target and what was asked of it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::{Environment, Error};
-use crate::convert::{self, Converter};
+use crate::convert::{self, Converter, Customize};
 use crate::image::Compression;
 
 const HEADING: &str = "Conversion";
@@ -54,6 +54,19 @@ pub struct StageArgs {
     /// Keep the names of the guest's network interfaces (native, virt-v2v)
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub preserve_network: bool,
+    /// Give the guest a seed of cloud-init in a CD-ROM drive: a file of user
+    /// data, or a folder with user-data, meta-data and network-config
+    #[arg(long, value_name = "FILE|DIR")]
+    pub cloud_init: Option<PathBuf>,
+    /// Name the guest anew (native, virt-v2v)
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Let the keys of a file log in, as root or another user (native, virt-v2v)
+    #[arg(long, value_name = "[USER:]FILE", value_parser = ssh_key)]
+    pub ssh_key: Vec<(String, PathBuf)>,
+    /// Run a script once when the guest first starts (native, virt-v2v)
+    #[arg(long, value_name = "SCRIPT")]
+    pub firstboot: Vec<PathBuf>,
 }
 
 /// `--converter`.
@@ -118,6 +131,8 @@ impl StageArgs {
             compression: self.pipeline_compress.then(|| self.compression()),
             preserve_network: self.preserve_network,
             guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),
+            customize: self.customize()?,
+            cloud_init: self.cloud_init.clone().map(absolute).transpose()?,
             consume: false,
             path: environment.path.clone(),
             home: environment.home.clone(),
@@ -135,6 +150,26 @@ impl StageArgs {
             ConverterArg::Native => Converter::Native,
             ConverterArg::VirtV2v => Converter::VirtV2v,
         }
+    }
+
+    /// What is changed in the guest: only we do that, and only with FIX.
+    fn customize(&self) -> Result<Customize, Error> {
+        let keys = self.ssh_key.iter().cloned();
+        let key = |(user, file)| Ok((user, absolute(file)?));
+        let customize = Customize {
+            hostname: self.hostname.clone(),
+            ssh_keys: keys.map(key).collect::<Result<_, Error>>()?,
+            firstboot: self.firstboot.iter().cloned().map(absolute).collect::<Result<_, _>>()?,
+        };
+        if customize != Customize::default()
+            && (!self.pipeline_fix || self.converter() == Converter::Hyper2kvm)
+        {
+            return Err(Error::Invalid(
+                "--hostname, --ssh-key and --firstboot need FIX by --converter native or virt-v2v"
+                    .to_owned(),
+            ));
+        }
+        Ok(customize)
     }
 
     fn compression(&self) -> Compression {
@@ -157,6 +192,23 @@ impl PipelineArgs {
             return Ok(None);
         }
         self.stages.resolve(environment).map(Some)
+    }
+}
+
+/// An absolute path of a file that is there.
+fn absolute(path: PathBuf) -> Result<PathBuf, Error> {
+    std::fs::canonicalize(&path)
+        .map_err(|error| Error::Invalid(format!("read {}: {error}", path.display())))
+}
+
+/// A user and a file; root when there is only a file.
+fn ssh_key(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once(':') {
+        Some((user, file)) if !user.is_empty() && !user.contains('/') && !file.is_empty() => {
+            Ok((user.to_owned(), file.into()))
+        }
+        Some(_) => Err("write it as FILE or USER:FILE".to_owned()),
+        None => Ok(("root".to_owned(), text.into())),
     }
 }
 

@@ -167,6 +167,7 @@ impl Guest {
             format,
             boot_order: u32::try_from(index).expect("few disks"),
             fixed: self.fixed,
+            medium: false,
         };
         let disks: Vec<_> = (0..self.disks).map(disk).collect();
         let bridge = self.bridge.to_owned();

@@ -166,6 +166,7 @@ impl Setup {
             boot_order: u32::try_from(index).expect("few disks"),
             path,
             fixed: true,
+            medium: false,
         });
     }
 

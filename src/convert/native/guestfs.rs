@@ -11,10 +11,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::child::{Dialogue, Output, Program};
-use crate::convert::environment::APPLIANCE_CACHE;
 use crate::convert::qemu_img::Tools;
-use crate::convert::work::WorkDir;
-use crate::convert::{Error, Settings, isolate};
+use crate::convert::{Error, Run, isolate};
+
+use super::Environment;
 
 /// Largest text that is read from a guest, in bytes: configuration, never data.
 const LARGEST: u64 = 4 << 20;
@@ -35,10 +35,9 @@ pub(super) struct Guestfs {
 }
 
 /// What an appliance needs.
+#[derive(Clone, Copy)]
 pub(super) struct Appliance<'a> {
-    pub(super) settings: &'a Settings,
-    pub(super) tools: &'a Tools,
-    pub(super) work: &'a WorkDir,
+    pub(super) run: &'a Run<'a>,
     /// Where its words are kept.
     pub(super) log: &'a Path,
     /// `LIBGUESTFS_BACKEND_SETTINGS`.
@@ -51,21 +50,10 @@ impl Appliance<'_> {
     /// # Errors
     /// [`Error::Guestfs`] with its last words; [`Error::Child`] when there is no guestfish.
     pub(super) async fn start(&self, disks: &[PathBuf]) -> Result<Guestfs, Error> {
-        let mut program = Program::new("guestfish")
-            .clear_env()
-            .env("PATH", &self.settings.path)
-            .env("LC_ALL", "C.UTF-8")
-            .env("HOME", self.work.path())
-            .env("TMPDIR", self.work.tmp())
-            .env("LIBGUESTFS_TMPDIR", self.work.tmp())
-            .env("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE)
-            .env("LIBGUESTFS_BACKEND", "direct")
-            .dir(self.work.path());
-        if let Some(given) = self.backend_settings {
-            program = program.env("LIBGUESTFS_BACKEND_SETTINGS", given);
-        }
-        if isolate::available(&self.work.dev(), self.tools).await {
-            let hook = isolate::isolation(&self.work.dev());
+        let Run { work, tools, .. } = self.run;
+        let mut program = Program::new("guestfish").environment(self.run, self.backend_settings);
+        if isolate::available(&work.dev(), tools).await {
+            let hook = isolate::isolation(&work.dev());
             program = program.before_exec(hook.map_err(Error::io("prepare a private /dev"))?);
         }
         let opening = Error::io(format!("write {}", self.log.display()));
@@ -76,15 +64,15 @@ impl Appliance<'_> {
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(self.log)
             .map_err(opening)?;
-        let dialogue = Dialogue::start(program, &self.tools.limits())
-            .map_err(self.tools.child_error("run guestfish"))?;
-        let name = self.work.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let dialogue = Dialogue::start(program, &tools.limits())
+            .map_err(tools.child_error("run guestfish"))?;
+        let name = work.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut guestfs = Guestfs {
             dialogue,
-            tools: self.tools.clone(),
+            tools: Tools::clone(tools),
             log,
             marker: format!("end{name}"),
-            transit: self.work.tmp(),
+            transit: work.tmp(),
             files: 0,
         };
         for disk in disks {

@@ -10,6 +10,7 @@
 //! A FIX that fails costs nothing but itself: the overlay that it worked on goes, the converted
 //! disk is what it was, and the domain is planned for hardware that the guest knows already.
 
+pub(super) mod customize;
 mod fix;
 mod guestfs;
 mod inspect;
@@ -17,19 +18,23 @@ mod report;
 pub(super) mod v2v;
 mod validate;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::child::Program;
 use crate::manifest::Disk;
 use crate::model::{ByteSize, ConvertedDisks, DiskId, Stage, Warning, chain};
 
+use self::customize::customize;
 use self::fix::{Report, Wanted};
 use self::guestfs::{Appliance, Guestfs};
 use self::inspect::{Family, Guest, inspect};
 use self::report::Stages;
+use super::environment::APPLIANCE_CACHE;
 use super::hyper2kvm::FORCE_TCG;
 use super::preflight::Engine;
 use super::qemu_img::Image;
@@ -38,6 +43,31 @@ use super::{Conversion, Error, Ready, Run};
 
 /// Name of the file in the output directory that keeps what libguestfs said.
 pub(super) const LOG: &str = "convert.log";
+
+/// What every program of libguestfs gets to see.
+trait Environment {
+    /// Nothing of the user's shell, and only folders of the run's own.
+    fn environment(self, run: &Run<'_>, backend_settings: Option<&str>) -> Self;
+}
+
+impl Environment for Program {
+    fn environment(self, run: &Run<'_>, backend_settings: Option<&str>) -> Self {
+        let program = self
+            .clear_env()
+            .env("PATH", &run.settings.path)
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", run.work.path())
+            .env("TMPDIR", run.work.tmp())
+            .env("LIBGUESTFS_TMPDIR", run.work.tmp())
+            .env("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE)
+            .env("LIBGUESTFS_BACKEND", "direct")
+            .dir(run.work.path());
+        match backend_settings {
+            Some(given) => program.env("LIBGUESTFS_BACKEND_SETTINGS", given),
+            None => program,
+        }
+    }
+}
 
 /// A disk under way.
 struct Work<'a> {
@@ -56,7 +86,7 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     stages.note("convert", begin.elapsed(), Ok(done));
     let (mut fixed, mut fix_failure) = (false, None);
     if run.settings.stages.inspect || run.settings.stages.fix {
-        let guest = Surgery { run, ready, disks: &disks };
+        let guest = Surgery { run, without_kvm: Cell::new(false), ready, disks: &disks };
         match guest.operate(&mut stages, &mut warnings).await {
             Ok(done) => fixed = done,
             Err(error @ (Error::Cancelled | Error::TimedOut { .. })) => return Err(error),
@@ -166,6 +196,8 @@ async fn validate(
 /// INSPECT and FIX.
 struct Surgery<'a> {
     run: &'a Run<'a>,
+    /// Whether the appliance has turned out not to run on KVM here.
+    without_kvm: Cell<bool>,
     ready: &'a Ready,
     disks: &'a [Work<'a>],
 }
@@ -236,9 +268,9 @@ impl Surgery<'_> {
         };
         if by_v2v {
             guestfs.end().await?;
-            v2v::fix(run, overlays, report).await?;
+            v2v::fix(run, overlays, self.backend_settings(), report).await?;
             if guest.os != "linux" {
-                return Ok(());
+                return customize(run, overlays, self.backend_settings()).await;
             }
             guestfs = self.open(overlays, &mut report.warnings).await?;
             inspect(&mut guestfs).await?;
@@ -252,7 +284,14 @@ impl Surgery<'_> {
         let preserve_network = run.settings.preserve_network;
         let wanted = Wanted { manifest: run.manifest, preserve_network };
         fix::linux(&mut guestfs, guest, &wanted, report).await?;
-        guestfs.end().await
+        guestfs.end().await?;
+        customize(run, overlays, self.backend_settings()).await
+    }
+
+    /// `LIBGUESTFS_BACKEND_SETTINGS` as the user gave them, or as they turned out to be needed.
+    fn backend_settings(&self) -> Option<&str> {
+        let needed = Some(FORCE_TCG).filter(|_| self.without_kvm.get());
+        self.run.settings.guestfs_backend_settings.as_deref().or(needed)
     }
 
     /// Overlays of all images, in the order that the guest's controllers had them.
@@ -288,19 +327,14 @@ impl Surgery<'_> {
     ) -> Result<Guestfs, Error> {
         let run = self.run;
         let log = run.output.join(LOG);
-        let given = run.settings.guestfs_backend_settings.as_deref();
-        let appliance = Appliance {
-            settings: run.settings,
-            tools: run.tools,
-            work: run.work,
-            log: &log,
-            backend_settings: given,
-        };
+        let given = self.backend_settings();
+        let appliance = Appliance { run, log: &log, backend_settings: given };
         match appliance.start(overlays).await {
             Err(error @ Error::Guestfs { .. }) if given.is_none() => {
                 let message = format!("{}; running it without KVM, which is slow", chain(&error));
                 run.progress.note(&message);
                 warnings.push(Warning::new(Stage::Pipeline, "libguestfs-without-kvm", message));
+                self.without_kvm.set(true);
                 Appliance { backend_settings: Some(FORCE_TCG), ..appliance }.start(overlays).await
             }
             started => started,

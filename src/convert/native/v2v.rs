@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::child::{self, Output, Program};
-use crate::convert::environment::APPLIANCE_CACHE;
 use crate::convert::qemu_img::Tools;
 use crate::convert::{Error, Run};
 use crate::progress::Event;
 
+use super::Environment;
 use super::fix::Report;
 
 /// The program.
@@ -40,26 +40,16 @@ pub(in crate::convert) async fn version(tools: &Tools) -> Result<String, Error> 
 pub(super) async fn fix(
     run: &Run<'_>,
     overlays: &[PathBuf],
+    backend_settings: Option<&str>,
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
     let doing = "fix the guest by virt-v2v-in-place".to_owned();
     let xml = run.work.tmp().join("guest.xml");
     fs::write(&xml, domain(overlays)).map_err(Error::io(format!("write {}", xml.display())))?;
-    let mut program = Program::new(PROGRAM)
+    let program = Program::new(PROGRAM)
         .args(["-i", "libvirtxml"])
         .arg(xml)
-        .clear_env()
-        .env("PATH", &run.settings.path)
-        .env("LC_ALL", "C.UTF-8")
-        .env("HOME", run.work.path())
-        .env("TMPDIR", run.work.tmp())
-        .env("LIBGUESTFS_TMPDIR", run.work.tmp())
-        .env("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE)
-        .env("LIBGUESTFS_BACKEND", "direct")
-        .dir(run.work.path());
-    if let Some(given) = &run.settings.guestfs_backend_settings {
-        program = program.env("LIBGUESTFS_BACKEND_SETTINGS", given);
-    }
+        .environment(run, backend_settings);
     let mut last = String::new();
     let limits = run.tools.limits();
     let status = child::run(program, &limits, |_, line| {

@@ -177,10 +177,16 @@ fn tpm(model: TpmModel) -> Tpm {
     }
 }
 
-/// A drive with nothing in it.
 fn cdrom(spec: &CdromSpec) -> Disk {
+    let (kind, source) = match spec.medium.clone() {
+        None => ("file", None),
+        Some((DiskKind::File, path)) => ("file", Some(DiskSource { file: Some(path), dev: None })),
+        Some((DiskKind::Block, path)) => {
+            ("block", Some(DiskSource { file: None, dev: Some(path) }))
+        }
+    };
     Disk {
-        kind: "file".to_owned(),
+        kind: kind.to_owned(),
         device: "cdrom".to_owned(),
         model: None,
         driver: DiskDriver {
@@ -192,7 +198,7 @@ fn cdrom(spec: &CdromSpec) -> Disk {
             detect_zeroes: None,
             iothread: None,
         },
-        source: None,
+        source,
         target: DiskTarget { dev: spec.target.clone(), bus: spec.bus.as_str().to_owned() },
         readonly: Some(Empty {}),
         transient: None,

@@ -1,0 +1,81 @@
+//! What the user wants changed in the guest besides, by virt-customize(1).
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::child::{self, Output, Program};
+use crate::convert::{Customize, Error, Run};
+use crate::progress::Event;
+
+use super::Environment;
+
+/// The program.
+pub(in crate::convert) const PROGRAM: &str = "virt-customize";
+
+/// Changes the guest on `overlays`, qcow2 images.
+///
+/// # Errors
+/// [`Error::Guestfs`] with its last words.
+pub(super) async fn customize(
+    run: &Run<'_>,
+    overlays: &[PathBuf],
+    backend_settings: Option<&str>,
+) -> Result<(), Error> {
+    let wishes = words(&run.settings.customize);
+    if wishes.is_empty() {
+        return Ok(());
+    }
+    let mut program = Program::new(PROGRAM).args(["--no-network", "--format", "qcow2"]);
+    for overlay in overlays {
+        program = program.arg("-a").arg(overlay);
+    }
+    let program = program.args(wishes).environment(run, backend_settings);
+    let doing = "customize the guest by virt-customize";
+    let (mut last, limits) = (String::new(), run.tools.limits());
+    let status = child::run(program, &limits, |output, line| {
+        if run.settings.stream_output {
+            run.progress.send(Event::Output { program: PROGRAM, line: line.to_owned() });
+        }
+        if output == Output::Stderr {
+            line.clone_into(&mut last);
+        }
+    });
+    match status.await.map_err(run.tools.child_error(doing))? {
+        status if status.success() => Ok(()),
+        _ => Err(Error::Guestfs { doing: doing.to_owned(), message: last }),
+    }
+}
+
+fn words(wishes: &Customize) -> Vec<OsString> {
+    let mut words: Vec<OsString> = Vec::new();
+    if let Some(name) = &wishes.hostname {
+        words.extend(["--hostname".into(), name.into()]);
+    }
+    for (user, key) in &wishes.ssh_keys {
+        let mut injected = OsString::from(format!("{user}:file:"));
+        injected.push(key);
+        words.extend(["--ssh-inject".into(), injected]);
+    }
+    for script in &wishes.firstboot {
+        words.extend(["--firstboot".into(), script.into()]);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_are_in_its_own_words() {
+        let wishes = Customize {
+            hostname: Some("web01".to_owned()),
+            ssh_keys: vec![("root".to_owned(), "/k.pub".into())],
+            firstboot: vec!["/s.sh".into()],
+        };
+        let expected =
+            ["--hostname", "web01", "--ssh-inject", "root:file:/k.pub", "--firstboot", "/s.sh"];
+        assert_eq!(words(&wishes), expected);
+        assert!(words(&Customize::default()).is_empty());
+    }
+}
