@@ -210,6 +210,9 @@ impl Error {
                 "give --cloud-init a file of user data, or a folder with user-data in it"
                     .to_owned(),
             ),
+            Self::Guestfs { message, .. } if message.contains("nbdkit is not installed") => {
+                Some("install nbdkit".to_owned())
+            }
             Self::Guestfs { doing, .. } if doing.contains("appliance") => Some(
                 "try libguestfs-test-tool, and LIBGUESTFS_BACKEND_SETTINGS=force_tcg where KVM \
                  cannot run guests"

@@ -50,20 +50,23 @@ pub(super) async fn fix(
         .args(["-i", "libvirtxml"])
         .arg(xml)
         .environment(run, backend_settings);
-    let mut last = String::new();
+    let (mut last, mut why) = (String::new(), None);
     let limits = run.tools.limits();
     let status = child::run(program, &limits, |_, line| {
-        if let Some(warning) = line.split_once("warning: ").map(|(_, text)| text) {
+        if let Some((_, warning)) = line.split_once("warning: ") {
             report.warn("virt-v2v-warning", warning);
+        }
+        if let Some((_, error)) = line.split_once("error: ").filter(|_| why.is_none()) {
+            why = Some(error.to_owned());
         }
         if run.settings.stream_output {
             run.progress.send(Event::Output { program: PROGRAM, line: line.to_owned() });
         }
-        last = line.to_owned();
+        line.clone_into(&mut last);
     });
     match status.await.map_err(run.tools.child_error(&doing))? {
         status if status.success() => Ok(()),
-        _ => Err(Error::Guestfs { doing, message: last }),
+        _ => Err(Error::Guestfs { doing, message: why.unwrap_or(last) }),
     }
 }
 
