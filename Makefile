@@ -45,10 +45,11 @@ fuzz: ## Feed foreign formats with nonsense, FUZZ_SECONDS each (60)
 	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
-bench: ## Measure exports, definitions and uploads against their peers in the same run
+bench: ## Measure exports, conversions, definitions and uploads against their peers in the same run
 	scripts/setup.sh test
 	$(CARGO) build --release --locked
 	scripts/bench.sh
+	scripts/bench-convert.sh
 	scripts/bench-libvirt.sh
 
 # No rebuild: as root, who may have no Rust, `make install` only copies.

@@ -17,6 +17,7 @@ use crate::progress::{Event, Progress};
 use super::environment::hyper2kvm_environment;
 use super::leftovers::{self, GuestfsFolders};
 use super::log::{Findings, LogReader, is_trace};
+use super::part::Converting;
 use super::qemu_img::Tools;
 use super::report::Report;
 use super::work::WorkDir;
@@ -110,9 +111,11 @@ impl Hyper2kvm<'_> {
         let path = self.output.join(LOG);
         let doing = format!("write {}", path.display());
         let mut log = open_log(&path).map_err(Error::io(&doing))?;
-        let mut reader = LogReader::new(self.progress);
+        let converting = Converting::new(self.progress, self.work);
+        let mut reader = LogReader::new(self.progress, converting.clone());
         let mut written = Ok(());
-        let status = child::run(program, &self.tools.limits(), |_, line| {
+        let limits = self.tools.limits();
+        let run = child::run(program, &limits, |_, line| {
             reader.line(line);
             if is_trace(line) {
                 return;
@@ -125,8 +128,11 @@ impl Hyper2kvm<'_> {
             if self.settings.stream_output {
                 self.progress.send(Event::Output { program: "hyper2kvm", line: line.to_owned() });
             }
-        })
-        .await;
+        });
+        let status = tokio::select! {
+            status = run => status,
+            never = converting.report() => match never {},
+        };
         let findings = reader.finish();
         let status = status.map_err(self.tools.child_error("run hyper2kvm"));
         if let Err(error) = &status {

@@ -12,6 +12,8 @@ use regex::Regex;
 
 use crate::progress::{Progress, Task, Unit};
 
+use super::part::Converting;
+
 /// A pattern that is known to be right.
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a constant pattern")
@@ -24,8 +26,6 @@ static STAGE: LazyLock<Regex> = LazyLock::new(|| pattern(r"Stage: ([A-Z][A-Z ]+)
 static STAGE_END: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^\S+ ([a-z_]+) (completed in [0-9.]+s|failed: .*)$"));
 static DISK: LazyLock<Regex> = LazyLock::new(|| pattern(r"Converting disk: ([a-zA-Z0-9_-]+)$"));
-static PERCENT: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?:Progress|Conversion progress): ([0-9]+)\.([0-9])%"));
 
 /// FIX did not do its work, whatever it reports.
 static FATAL: LazyLock<Regex> = LazyLock::new(|| {
@@ -101,7 +101,7 @@ pub(super) struct Findings {
 pub(super) struct LogReader {
     progress: Progress,
     stage: Option<Task>,
-    disk: Option<Task>,
+    converting: Converting,
     findings: Findings,
     error_seen: bool,
     /// A command whose result has not come yet: whether it builds an initramfs.
@@ -109,12 +109,12 @@ pub(super) struct LogReader {
 }
 
 impl LogReader {
-    /// Stages are reported to `progress`.
-    pub(super) fn new(progress: &Progress) -> Self {
+    /// Stages are reported to `progress`, and disks to `converting`.
+    pub(super) fn new(progress: &Progress, converting: Converting) -> Self {
         Self {
             progress: progress.clone(),
             stage: None,
-            disk: None,
+            converting,
             findings: Findings::default(),
             error_seen: false,
             running: None,
@@ -138,26 +138,22 @@ impl LogReader {
 
     /// What was found; ends the tasks.
     pub(super) fn finish(self) -> Findings {
+        self.converting.end();
         self.findings
     }
 
     fn follow(&mut self, message: &str) {
         if let Some(stage) = STAGE.captures(message) {
             let name = stage[1].trim().to_lowercase();
-            self.disk = None;
+            self.converting.end();
             self.stage = None;
             self.stage =
                 Some(self.progress.task(format!("hyper2kvm {name}"), None, Unit::BasisPoints));
         } else if STAGE_END.is_match(message) {
-            self.disk = None;
+            self.converting.end();
             self.stage = None;
         } else if let Some(disk) = DISK.captures(message) {
-            self.disk = None;
-            let name = format!("convert {}", &disk[1]);
-            self.disk = Some(self.progress.task(name, Some(10_000), Unit::BasisPoints));
-        } else if let (Some(task), Some(at)) = (&self.disk, PERCENT.captures(message)) {
-            let part = |i: usize| at[i].parse::<u64>().unwrap_or(0);
-            task.at((part(1) * 100 + part(2) * 10).min(10_000));
+            self.converting.begin(&disk[1]);
         }
     }
 
@@ -213,6 +209,7 @@ impl LogReader {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use crate::convert::part;
     use crate::progress::Event;
 
     use super::*;
@@ -228,7 +225,7 @@ mod tests {
                 _ => return,
             });
         });
-        let mut reader = LogReader::new(&progress);
+        let mut reader = LogReader::new(&progress, part::nowhere(&progress));
         lines.iter().for_each(|line| reader.line(line));
         let findings = reader.finish();
         let seen = seen.lock().expect("whole").clone();
@@ -254,7 +251,6 @@ mod tests {
                 "-hyper2kvm load manifest",
                 "+hyper2kvm convert",
                 "+convert disk-0",
-                "1070",
                 "-convert disk-0",
                 "+convert disk-1",
                 "-convert disk-1",

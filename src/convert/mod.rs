@@ -24,6 +24,7 @@ mod leftovers;
 mod log;
 mod native;
 mod outcome;
+mod part;
 mod preflight;
 mod probe;
 mod qemu_img;

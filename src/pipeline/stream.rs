@@ -75,7 +75,7 @@ pub async fn finish(
     let settings = convert::Settings { consume: true, ..settings.clone() };
     let converted = later::conversion(ledger, manifest, output, &settings).await;
     let described = match &converted {
-        Some(disks) => describe(ledger, manifest, disks).await,
+        Some(disks) => describe(ledger, manifest, (disks, settings.stages.fix)).await,
         None => manifest::verify_sums(manifest, ledger.progress, ledger.cancel).await,
     };
     let path = output.join(manifest::FILE_NAME);
@@ -90,11 +90,12 @@ pub async fn finish(
     converted
 }
 
-/// Has the manifest name the results in the place of what they were made of.
+/// Has the manifest name the results in the place of what they were made of, which FIX may have
+/// changed.
 async fn describe(
     ledger: &Ledger<'_>,
     manifest: &mut Manifest,
-    results: &ConvertedDisks,
+    (results, changed): (&ConvertedDisks, bool),
 ) -> Result<(), manifest::Error> {
     for result in &results.0 {
         if manifest.received(&result.id).is_none() {
@@ -106,7 +107,11 @@ async fn describe(
         let read = |source| manifest::Error::Read { path: result.path.clone(), source };
         let bytes = std::fs::metadata(&result.path).map_err(read)?.len();
         let now = Disk { local_path: result.path.clone(), bytes, ..disk.clone() };
-        let checksum = Some(manifest::sum_of(&now, ledger.progress, ledger.cancel).await?);
+        let checksum = match changed {
+            true => Some(manifest::sum_of(&now, ledger.progress, ledger.cancel).await?),
+            // The same file under another name.
+            false => now.checksum,
+        };
         *disk = Disk { checksum, ..now };
     }
     Ok(())

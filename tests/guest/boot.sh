@@ -2,13 +2,15 @@
 # Boots a disk image in QEMU and waits for the login prompt on its serial port; the image stays as
 # it is. For people: the tests do the same in tests/support/guest.rs.
 #
-#   tests/guest/boot.sh IMAGE FORMAT ide|virtio|pvscsi [bios|uefi] [SECONDS]
+#   tests/guest/boot.sh IMAGE FORMAT ide|virtio|pvscsi [bios|uefi] [SECONDS] [MAC]
 #
+# With a MAC address it has a virtio network card on QEMU's own network, and what it says of ens192
+# is shown.
 # Ends well when the prompt came. Software emulation only, so that it runs anywhere.
 set -euo pipefail
 
-[ $# -ge 3 ] || { echo "usage: ${0##*/} IMAGE FORMAT ide|virtio|pvscsi [bios|uefi] [SECONDS]" >&2; exit 2; }
-image=$1 format=$2 bus=$3 firmware=${4:-bios} seconds=${5:-180}
+[ $# -ge 3 ] || { echo "usage: ${0##*/} IMAGE FORMAT ide|virtio|pvscsi [bios|uefi] [SECONDS] [MAC]" >&2; exit 2; }
+image=$1 format=$2 bus=$3 firmware=${4:-bios} seconds=${5:-180} mac=${6:-}
 work=$(mktemp -d)
 qemu=
 cleanup() {
@@ -19,8 +21,9 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-args=(-accel tcg -m 768 -display none -monitor none -no-reboot -net none
+args=(-accel tcg -m 768 -display none -monitor none -no-reboot
   -serial "file:$work/serial")
+if [ -n "$mac" ]; then args+=(-nic "user,model=virtio-net-pci,mac=$mac"); else args+=(-net none); fi
 case $bus in
   ide | virtio) args+=(-drive "file=$image,format=$format,if=$bus,snapshot=on") ;;
   pvscsi) args+=(-device pvscsi -drive "file=$image,format=$format,if=none,id=disk,snapshot=on" -device scsi-hd,drive=disk) ;;
@@ -39,6 +42,7 @@ while [ $SECONDS -lt "$seconds" ]; do
   sleep 1
   if grep -aq 'login:' "$work/serial" 2>/dev/null; then
     echo "$image reached its login prompt after $SECONDS s ($bus, $firmware)"
+    [ -z "$mac" ] || grep -ao 'ens192 has.*' "$work/serial" | tr -d '\r'
     exit 0
   fi
   if grep -aqE '\(initramfs\)|Kernel panic|grub rescue>' "$work/serial" 2>/dev/null; then verdict="stopped on its way"; break; fi

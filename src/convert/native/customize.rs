@@ -7,7 +7,7 @@ use crate::child::{self, Output, Program};
 use crate::convert::{Customize, Error, Run};
 use crate::progress::Event;
 
-use super::Environment;
+use super::environment::Environment;
 
 /// The program.
 pub(in crate::convert) const PROGRAM: &str = "virt-customize";

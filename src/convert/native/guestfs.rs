@@ -14,7 +14,7 @@ use crate::child::{Dialogue, Output, Program};
 use crate::convert::qemu_img::Tools;
 use crate::convert::{Error, Run, isolate};
 
-use super::Environment;
+use super::environment::Environment;
 
 /// Largest text that is read from a guest, in bytes: configuration, never data.
 const LARGEST: u64 = 4 << 20;

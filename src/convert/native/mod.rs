@@ -11,10 +11,12 @@
 //! disk is what it was, and the domain is planned for hardware that the guest knows already.
 
 pub(super) mod customize;
+mod environment;
 mod fix;
 mod guestfs;
 mod inspect;
 mod report;
+mod surgery;
 pub(super) mod v2v;
 mod validate;
 
@@ -25,49 +27,17 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::child::Program;
 use crate::manifest::Disk;
-use crate::model::{ByteSize, ConvertedDisks, DiskId, Stage, Warning, chain};
+use crate::model::{ByteSize, ConvertedDisks, Stage, Warning};
 
-use self::customize::customize;
-use self::fix::{Report, Wanted};
-use self::guestfs::{Appliance, Guestfs};
-use self::inspect::{Family, Guest, inspect};
 use self::report::Stages;
-use super::environment::APPLIANCE_CACHE;
-use super::hyper2kvm::FORCE_TCG;
-use super::preflight::Engine;
+use self::surgery::Surgery;
 use super::qemu_img::Image;
 use super::results::{Finished, publish_all};
 use super::{Conversion, Error, Ready, Run};
 
 /// Name of the file in the output directory that keeps what libguestfs said.
 pub(super) const LOG: &str = "convert.log";
-
-/// What every program of libguestfs gets to see.
-trait Environment {
-    /// Nothing of the user's shell, and only folders of the run's own.
-    fn environment(self, run: &Run<'_>, backend_settings: Option<&str>) -> Self;
-}
-
-impl Environment for Program {
-    fn environment(self, run: &Run<'_>, backend_settings: Option<&str>) -> Self {
-        let program = self
-            .clear_env()
-            .env("PATH", &run.settings.path)
-            .env("LC_ALL", "C.UTF-8")
-            .env("HOME", run.work.path())
-            .env("TMPDIR", run.work.tmp())
-            .env("LIBGUESTFS_TMPDIR", run.work.tmp())
-            .env("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE)
-            .env("LIBGUESTFS_BACKEND", "direct")
-            .dir(run.work.path());
-        match backend_settings {
-            Some(given) => program.env("LIBGUESTFS_BACKEND_SETTINGS", given),
-            None => program,
-        }
-    }
-}
 
 /// A disk under way.
 struct Work<'a> {
@@ -89,8 +59,9 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
         let guest = Surgery { run, without_kvm: Cell::new(false), ready, disks: &disks };
         match guest.operate(&mut stages, &mut warnings).await {
             Ok(done) => fixed = done,
-            Err(error @ (Error::Cancelled | Error::TimedOut { .. })) => return Err(error),
-            Err(error) => fix_failure = Some(error),
+            // Of any other error the images may not be what they were.
+            Err(error @ (Error::Guestfs { .. } | Error::Child { .. })) => fix_failure = Some(error),
+            Err(error) => return Err(error),
         }
     }
     if run.settings.stages.validate {
@@ -191,153 +162,4 @@ async fn validate(
         seen.push(json!({ "disk_id": id, "integrity_check": "passed", "beginning": beginning }));
     }
     Ok(json!({ "disks_validated": disks.len(), "all_passed": true, "validation_results": seen }))
-}
-
-/// INSPECT and FIX.
-struct Surgery<'a> {
-    run: &'a Run<'a>,
-    /// Whether the appliance has turned out not to run on KVM here.
-    without_kvm: Cell<bool>,
-    ready: &'a Ready,
-    disks: &'a [Work<'a>],
-}
-
-impl Surgery<'_> {
-    /// Says whether the guest now boots on virtio.
-    async fn operate(
-        &self,
-        stages: &mut Stages,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<bool, Error> {
-        let (run, begin) = (self.run, Instant::now());
-        let overlays = self.overlays().await?;
-        let opened = async {
-            let mut guestfs = self.open(&overlays, warnings).await?;
-            let guest = inspect(&mut guestfs).await?;
-            Ok((guestfs, guest))
-        };
-        let opened: Result<(Guestfs, Guest), Error> = opened.await;
-        let seen = opened.as_ref().map(|(_, guest)| json!(guest));
-        stages.note("inspect", begin.elapsed(), seen);
-        let (guestfs, guest) = match opened {
-            Err(error @ Error::Guestfs { .. }) if !run.settings.stages.fix => {
-                let warning = Warning::new(Stage::Pipeline, "guest-not-inspected", chain(&error));
-                warnings.push(warning);
-                return Ok(false);
-            }
-            opened => opened?,
-        };
-        if !run.settings.stages.fix {
-            guestfs.end().await?;
-            return Ok(false);
-        }
-        run.progress.note(format!("fixing {} ({})", guest.hostname, guest.product));
-        let begin = Instant::now();
-        let mut report = Report::new(run.progress);
-        let fixed = self.fix(guestfs, &guest, &overlays, &mut report).await;
-        let fixed = match fixed {
-            Ok(()) => self.commit(&overlays).await,
-            failed => failed,
-        };
-        warnings.append(&mut report.warnings);
-        let done = json!({
-            "boot_disk_id": self.disks.first().map(|work| &work.disk.id),
-            "changes": report.changes,
-            "bootable_kernels": report.bootable,
-            "network": report.interfaces,
-        });
-        stages.note("fix", begin.elapsed(), fixed.as_ref().map(|()| done));
-        fixed.map(|()| true)
-    }
-
-    async fn fix(
-        &self,
-        mut guestfs: Guestfs,
-        guest: &Guest,
-        overlays: &[PathBuf],
-        report: &mut Report<'_>,
-    ) -> Result<(), Error> {
-        let run = self.run;
-        let by_v2v = match self.ready.engine {
-            Engine::VirtV2v => true,
-            // Its strength: drivers of Windows, and boot loaders of Red Hat's and SUSE's.
-            _ => {
-                matches!(guest.family(), Family::Windows | Family::RedHat | Family::Suse)
-                    && v2v::is_there(run.tools).await
-            }
-        };
-        if by_v2v {
-            guestfs.end().await?;
-            v2v::fix(run, overlays, self.backend_settings(), report).await?;
-            if guest.os != "linux" {
-                return customize(run, overlays, self.backend_settings()).await;
-            }
-            guestfs = self.open(overlays, &mut report.warnings).await?;
-            inspect(&mut guestfs).await?;
-        }
-        if guest.os != "linux" {
-            return Err(Error::Guestfs {
-                doing: format!("fix {}", guest.product),
-                message: "that takes virt-v2v-in-place, which is not installed".to_owned(),
-            });
-        }
-        let preserve_network = run.settings.preserve_network;
-        let wanted = Wanted { manifest: run.manifest, preserve_network };
-        fix::linux(&mut guestfs, guest, &wanted, report).await?;
-        guestfs.end().await?;
-        customize(run, overlays, self.backend_settings()).await
-    }
-
-    /// `LIBGUESTFS_BACKEND_SETTINGS` as the user gave them, or as they turned out to be needed.
-    fn backend_settings(&self) -> Option<&str> {
-        let needed = Some(FORCE_TCG).filter(|_| self.without_kvm.get());
-        self.run.settings.guestfs_backend_settings.as_deref().or(needed)
-    }
-
-    /// Overlays of all images, in the order that the guest's controllers had them.
-    async fn overlays(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut overlays = Vec::new();
-        for disk in &self.run.manifest.disks {
-            let overlay = self.overlay(&disk.id);
-            self.run.tools.overlay(&self.run.work.image(&disk.id), &overlay).await?;
-            overlays.push(overlay);
-        }
-        Ok(overlays)
-    }
-
-    fn overlay(&self, disk: &DiskId) -> PathBuf {
-        self.run.work.out().join(format!("{disk}.qcow2"))
-    }
-
-    /// Writes the changes into the images.
-    async fn commit(&self, overlays: &[PathBuf]) -> Result<(), Error> {
-        for overlay in overlays {
-            self.run.tools.commit(overlay).await?;
-            let removed = fs::remove_file(overlay);
-            removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
-        }
-        Ok(())
-    }
-
-    /// Starts the appliance; without KVM where that does not run guests, unless the user said how.
-    async fn open(
-        &self,
-        overlays: &[PathBuf],
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Guestfs, Error> {
-        let run = self.run;
-        let log = run.output.join(LOG);
-        let given = self.backend_settings();
-        let appliance = Appliance { run, log: &log, backend_settings: given };
-        match appliance.start(overlays).await {
-            Err(error @ Error::Guestfs { .. }) if given.is_none() => {
-                let message = format!("{}; running it without KVM, which is slow", chain(&error));
-                run.progress.note(&message);
-                warnings.push(Warning::new(Stage::Pipeline, "libguestfs-without-kvm", message));
-                self.without_kvm.set(true);
-                Appliance { backend_settings: Some(FORCE_TCG), ..appliance }.start(overlays).await
-            }
-            started => started,
-        }
-    }
 }

@@ -8,7 +8,7 @@ use crate::convert::qemu_img::Tools;
 use crate::convert::{Error, Run};
 use crate::progress::Event;
 
-use super::Environment;
+use super::environment::Environment;
 use super::fix::Report;
 
 /// The program.

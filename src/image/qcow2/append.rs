@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::image::begin_to_write;
+
 /// Bytes written at once.
 const BLOCK: usize = 1 << 20;
 
@@ -45,6 +47,7 @@ impl Append {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.write_all_at(&self.pending, self.offset)?;
+        begin_to_write(&self.file, self.offset, self.pending.len());
         self.offset += self.pending.len() as u64;
         self.pending.clear();
         Ok(())
