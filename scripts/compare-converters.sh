@@ -41,12 +41,24 @@ convert() { # CONVERTER GUEST FIRMWARE
   esac >"$work/log" 2>&1
 }
 
-# The files of the guest that differ, but for what every run of a system writes.
+# What of the guest differs, by the files that stand for it.
 changes() { # GUEST
   virt-diff --format=raw -a ".cache/guest/debian-$1.raw" --format=qcow2 -A "$work/out/guest.qcow2" 2>/dev/null |
-    awk '/^[-+=]/ { print $NF }' | grep -E '^/(etc|boot|usr/lib/systemd|lib/systemd)' |
-    grep -vE '/(augsave|backup)|\.(bak|old|dpkg-[a-z]+)|/$' | sort -u >"$work/changes"
-  awk -F/ '{ print ($2 == "boot" && /initrd/) ? "initrd" : $NF }' "$work/changes" | sort -u | head -n 14 | paste -sd ' '
+    awk '/^[-+=]/ { print $NF }' >"$work/changes"
+  while IFS=: read -r pattern name; do
+    if grep -qE "$pattern" "$work/changes"; then printf '%s\n' "$name"; fi
+  done <<'END' | paste -sd ';' | sed 's/;/, /g'
+^/etc/fstab$:fstab
+^/boot/grub/grub.cfg$:grub.cfg
+^/etc/default/grub$:default/grub
+^/boot/grub/device.map$:device.map
+^/etc/(initramfs-tools|modules):modules of the initramfs
+^/boot/initrd:initramfs
+^/etc/systemd/network/.*link$:names of interfaces
+^/etc/network:network
+/open-vm-tools:open-vm-tools removed
+firstboot:a first boot script
+END
 }
 
 printf '| guest | converter | time | boots on virtio | its network | what changed in /etc and /boot |\n|---|---|---|---|---|---|\n'

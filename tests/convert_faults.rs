@@ -16,7 +16,8 @@ use hyperexport::image::Compression;
 use hyperexport::manifest::Manifest;
 use hyperexport::progress::Progress;
 use support::hyper2kvm::{
-    disk, exported, fake, manifest, names, processes, qemu_img, recorder, settings, without_fix,
+    disk, exported, fake, manifest, names, processes, qemu_img, qemu_img_alone, recorder, settings,
+    without_fix,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -246,17 +247,6 @@ async fn a_missing_one_comes_with_the_remedy() {
     let any = Settings { converter: Converter::Auto, ..nowhere };
     let ready = preflight(&needs, &case.out, &any, &CancellationToken::new()).await;
     assert_eq!(ready.expect("ourselves").engine, Engine::Native);
-}
-
-/// A folder for `PATH` that holds qemu-img and nothing else.
-fn qemu_img_alone(dir: &Path) -> PathBuf {
-    let path = std::env::var_os("PATH").expect("a PATH");
-    let mut places = std::env::split_paths(&path).map(|place| place.join("qemu-img"));
-    let program = places.find(|program| program.exists()).expect("qemu-img");
-    let tools = dir.join("tools");
-    fs::create_dir(&tools).expect("made");
-    std::os::unix::fs::symlink(program, tools.join("qemu-img")).expect("link");
-    tools
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::guest;
-use support::job::{Job, assert_same_disk, assert_valid_domain};
+use support::job::{Ended, Job, assert_same_disk, assert_valid_domain};
 use support::libvirtd::{self, Names};
 use support::vcsim::raw_disk;
 
@@ -36,7 +36,7 @@ fn migrate(case: &Case<'_>) -> Option<(Job, Migrated)> {
     let disk = guest::guest(case.image)?.vmdk;
     let inventory = json!({"vms": [{
         "name": "Debian", "cpu": 1, "memory_mb": 1024, "firmware": case.firmware,
-        "guest_id": "debian12_64Guest", "disks": [{"file": disk}],
+        "guest_id": "debian12_64Guest", "disks": [{"file": disk}, {"capacity_mb": 8}],
         "nics": [{"mac": "00:50:56:aa:bb:01"}],
     }]});
     let dir = tempfile::tempdir().expect("a folder");
@@ -216,6 +216,24 @@ fn a_guest_that_cannot_be_fixed_gets_hardware_that_it_knows() {
     assert_eq!(report["pipeline"]["success"], false);
     assert_eq!(report["errors"][0]["stage"], "inspect", "{report:#}");
     assert_eq!(report["artifacts"][0]["fixed"], false);
+}
+
+#[test]
+fn without_libguestfs_disks_are_converted_all_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = dir.path().join("data.raw");
+    raw_disk(&disk, 8, 1);
+    let inventory = json!({"vms": [{"name": "Debian", "disks": [{"file": disk}]}]});
+    let Some(job) = Job::new(dir, &inventory, &[]) else { return };
+    let tools = support::hyper2kvm::qemu_img_alone(job.dir.path());
+    let mut command = job.command("Debian", &["--pipeline", "--converter", "native"]);
+    let ended = Ended::from(command.env("PATH", tools).output().expect("hyperexport runs"));
+    let ended = ended.expect(0);
+    assert_eq!(ended.json["outcome"], "partial", "{}", ended.stdout);
+    assert_eq!(ended.json["warnings"][0]["code"], "guest-will-not-be-fixed", "{}", ended.stdout);
+    ended.said("install libguestfs-tools");
+    let source = &job.sim.vm("Debian").disks.as_ref().expect("disks")[0].raw;
+    assert_same_disk((source, "raw"), (&job.file("Debian.qcow2"), "qcow2"));
 }
 
 #[test]

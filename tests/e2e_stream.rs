@@ -170,6 +170,40 @@ fn what_cannot_be_streamed_is_refused_if_it_was_asked_for() {
 }
 
 #[test]
+fn a_dry_run_converts_nothing_and_says_what_it_would_do() {
+    let Some(job) = job(&[]) else { return };
+    let ended = job.run("web01", &[&CONVERT[..], &["--dry-run"]].concat()).expect(0);
+    let plan = ended.json["plan"].to_string();
+    assert!(plan.contains("disk-0.qcow2") && plan.contains("convert the disks"), "{plan}");
+    assert!(job.files().is_empty(), "{:?}", job.files());
+    job.run("web01", &[&CONVERT[..], &["--pipeline-dry-run"]].concat()).expect(0);
+    assert_eq!(job.files(), ["disk-0.vmdk", "disk-1.vmdk", "manifest.json", "result.json"]);
+}
+
+#[test]
+fn interrupted_in_the_guest_it_keeps_the_export_and_leaves_no_appliance() {
+    let Some(job) = job(&[]) else { return };
+    let fix = ["--pipeline", "--converter", "native"];
+    let mut child = job.start("web01", &fix);
+    let log = || std::fs::read_to_string(job.file("convert.log")).unwrap_or_default();
+    while !log().contains("> run") {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended: {}", log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it lives");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let left = ["convert.log", "disk-0.qcow2", "disk-1.qcow2", "manifest.json", "result.json"];
+    assert_eq!(job.files(), left);
+    let output = job.output();
+    let appliance = support::hyper2kvm::processes(output.to_str().expect("UTF-8"));
+    assert_eq!(appliance, Vec::<String>::new());
+    job.run("web01", &CONVERT).expect(0);
+    let disks = job.sim.vm("web01").disks.as_ref().expect("disks");
+    assert_same_disk((&disks[0].raw, "raw"), (&job.file("web01.qcow2"), "qcow2"));
+}
+
+#[test]
 fn a_conversion_that_fails_leaves_what_it_began_with() {
     let Some(job) = job(&[]) else { return };
     let late = [&CONVERT[..], &["--pipeline-timeout", "1ms"]].concat();

@@ -52,6 +52,7 @@ async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Check {
         },
         Err(error) => {
             let remedy = error.hint().unwrap_or_default();
+            let remedy = format!("hyperexport converts by itself without it; to have it, {remedy}");
             Check::warning("hyper2kvm", chain(&error), remedy)
         }
     }

@@ -11,7 +11,7 @@ use crate::manifest::Manifest;
 use crate::model::{ByteSize, DiskFormat, DiskId, SourceVm, Stage, Warning, chain};
 
 use super::find::find;
-use super::native::v2v;
+use super::native::{guestfs, v2v};
 use super::qemu_img::{Tools, option};
 use super::results::free_paths;
 use super::{Converter, Error, Settings, probe, seed};
@@ -100,13 +100,24 @@ pub fn is_ours(settings: &Settings) -> bool {
 }
 
 /// Checks that qemu-img and hyper2kvm are there and work, long before there is anything to convert.
-/// What is less than well about them is told by the conversion itself.
+/// What is less than well about them is told by the conversion itself, but for what makes FIX
+/// impossible.
 ///
 /// # Errors
 /// The first thing that is missing.
-pub async fn usable(settings: &Settings, cancel: &CancellationToken) -> Result<(), Error> {
+pub async fn usable(
+    settings: &Settings,
+    cancel: &CancellationToken,
+) -> Result<Option<Warning>, Error> {
     let tools = Tools::new(settings.path.clone(), settings.timeout, cancel.clone());
-    converter(settings, &tools).await.map(drop)
+    let ready = converter(settings, &tools).await?;
+    let ours = !matches!(ready.engine, Engine::Hyper2kvm(_));
+    if !(ours && settings.stages.fix) || guestfs::is_there(&tools).await {
+        return Ok(None);
+    }
+    let text = "guestfish is not installed, so the guest will not be fixed: it gets hardware that it \
+                knows already (install libguestfs-tools; Fedora: guestfs-tools)";
+    Ok(Some(Warning::new(Stage::Preflight, "guest-will-not-be-fixed", text)))
 }
 
 /// [`preflight`] with the tools of a conversion.

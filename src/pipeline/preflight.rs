@@ -156,9 +156,13 @@ pub fn is_of(name: &str, disk: &DiskId) -> bool {
 
 /// A missing converter leaves a good export, so it only warns.
 async fn converter(settings: &convert::Settings, cancel: &CancellationToken) -> Option<Warning> {
-    let error = convert::usable(settings, cancel).await.err()?;
-    let text = with_hint(&error, error.hint());
-    Some(Warning::new(Stage::Preflight, "converter-unusable", text))
+    match convert::usable(settings, cancel).await {
+        Ok(warning) => warning,
+        Err(error) => {
+            let text = with_hint(&error, error.hint());
+            Some(Warning::new(Stage::Preflight, "converter-unusable", text))
+        }
+    }
 }
 
 /// A libvirt host that cannot be reached now may be there later; one that answers and says no

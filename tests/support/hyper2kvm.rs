@@ -175,3 +175,14 @@ pub fn processes(word: &str) -> Vec<String> {
     let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
     lines.filter(|line| line.contains(word)).collect()
 }
+
+/// A folder for `PATH` that holds qemu-img and nothing else.
+pub fn qemu_img_alone(dir: &Path) -> PathBuf {
+    let path = std::env::var_os("PATH").expect("a PATH");
+    let mut places = std::env::split_paths(&path).map(|place| place.join("qemu-img"));
+    let program = places.find(|program| program.exists()).expect("qemu-img");
+    let tools = dir.join("tools");
+    fs::create_dir(&tools).expect("made");
+    std::os::unix::fs::symlink(program, tools.join("qemu-img")).expect("link");
+    tools
+}

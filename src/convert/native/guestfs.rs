@@ -10,17 +10,28 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::child::{Dialogue, Output, Program};
+use crate::child::{self, Dialogue, Output, Program};
 use crate::convert::qemu_img::Tools;
 use crate::convert::{Error, Run, isolate};
 
 use super::environment::Environment;
 
+/// libguestfs' shell.
+const PROGRAM: &str = "guestfish";
 /// Largest text that is read from a guest, in bytes: configuration, never data.
 const LARGEST: u64 = 4 << 20;
 
+/// The last line of a command in the guest.
+const WELL: &str = "it went well";
+const BADLY: &str = "it went badly";
 /// How libguestfs begins a reason.
 const ERROR: &str = "libguestfs: error: ";
+
+/// Whether it is installed.
+pub(in crate::convert) async fn is_there(tools: &Tools) -> bool {
+    let program = Program::new(PROGRAM).arg("--version").clear_env().env("PATH", &tools.path);
+    child::run(program, &tools.limits(), |_, _| {}).await.is_ok_and(|status| status.success())
+}
 
 /// A running appliance with the disks of a guest.
 pub(super) struct Guestfs {
@@ -51,7 +62,7 @@ impl Appliance<'_> {
     /// [`Error::Guestfs`] with its last words; [`Error::Child`] when there is no guestfish.
     pub(super) async fn start(&self, disks: &[PathBuf]) -> Result<Guestfs, Error> {
         let Run { work, tools, .. } = self.run;
-        let mut program = Program::new("guestfish").environment(self.run, self.backend_settings);
+        let mut program = Program::new(PROGRAM).environment(self.run, self.backend_settings);
         if isolate::available(&work.dev(), tools).await {
             let hook = isolate::isolation(&work.dev());
             program = program.before_exec(hook.map_err(Error::io("prepare a private /dev"))?);
@@ -181,11 +192,11 @@ impl Guestfs {
 
     /// Runs a command in the guest's own system; says whether it ended well.
     pub(super) async fn sh(&mut self, command: &str) -> Result<(bool, Vec<String>), Error> {
-        let shell =
-            format!("{{ {command}\n}} 2>&1 && echo {0}-well || echo {0}-badly", self.marker);
+        // Not by our own marker, which nobody in the guest may know.
+        let shell = format!("{{ {command}\n}} 2>&1 && echo {WELL} || echo {BADLY}");
         let mut said = self.run(&format!("run {command}"), &["sh", &shell]).await?;
         let end = said.pop().unwrap_or_default();
-        Ok((end.ends_with("-well"), said))
+        Ok((end == WELL, said))
     }
 
     /// Writes everything back and stops.

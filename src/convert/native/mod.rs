@@ -13,7 +13,7 @@
 pub(super) mod customize;
 mod environment;
 mod fix;
-mod guestfs;
+pub(super) mod guestfs;
 mod inspect;
 mod report;
 mod surgery;
@@ -32,6 +32,7 @@ use crate::model::{ByteSize, ConvertedDisks, Stage, Warning};
 
 use self::report::Stages;
 use self::surgery::Surgery;
+use super::leftovers::GuestfsFolders;
 use super::qemu_img::Image;
 use super::results::{Finished, publish_all};
 use super::{Conversion, Error, Ready, Run};
@@ -57,7 +58,11 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     let (mut fixed, mut fix_failure) = (false, None);
     if run.settings.stages.inspect || run.settings.stages.fix {
         let guest = Surgery { run, without_kvm: Cell::new(false), ready, disks: &disks };
-        match guest.operate(&mut stages, &mut warnings).await {
+        let before = GuestfsFolders::now();
+        let operated = guest.operate(&mut stages, &mut warnings).await;
+        // An appliance that was ended leaves its sockets.
+        before.remove_newer();
+        match operated {
             Ok(done) => fixed = done,
             // Of any other error the images may not be what they were.
             Err(error @ (Error::Guestfs { .. } | Error::Child { .. })) => fix_failure = Some(error),
