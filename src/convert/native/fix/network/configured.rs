@@ -25,7 +25,7 @@ impl Configured {
 
     pub(super) fn interface(&self, mac: MacAddress, known_by: &'static str) -> Interface {
         let (name, addresses) = (self.name.clone(), self.addresses.clone());
-        Interface { mac, name, known_by, addresses, kept_by: None }
+        Interface { mac, after: name.clone(), name, known_by, addresses, kept_by: None }
     }
 }
 

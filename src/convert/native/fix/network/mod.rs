@@ -41,7 +41,10 @@ const UDEV: [&str; 3] =
 pub(in crate::convert::native) struct Interface {
     pub(in crate::convert::native) mac: MacAddress,
     /// The name that the guest's configuration gives it.
+    #[serde(rename = "before")]
     pub(in crate::convert::native) name: String,
+    /// The name that it will have on KVM.
+    after: String,
     /// What told that this name is of this address.
     known_by: &'static str,
     /// How it gets its addresses, as configured: `dhcp`, `192.0.2.7/24`, …
