@@ -52,7 +52,6 @@ versus() { # NAME OURS PEER, the latter two as words of a command
   done
   row "$1" "$(printf '%s\n' "${ours[@]}" | best)" "$(printf '%s\n' "${peers[@]}" | best)"
 }
-repeat() { local n; for n in $(seq "$RUNS"); do "$@"; done | best; }
 
 row() { # NAME OURS PEER
   local ours=($2) peer=($3)

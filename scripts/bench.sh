@@ -15,11 +15,11 @@ export_once() { # VM
 
 # The same streams over the same TLS: the simulator serves its VMDKs to a lease's addresses only, so
 # the peer fetches them from a lease that stays open for it, all at once.
-peer_once() { # [and sum] URL...
+peer_once() { # alone|sum URL...
   rm -f "$work"/peer-*
   # shellcheck disable=SC2016
   measure bash -c 'sum=$1 to=$2; shift 2
-    for one; do { n=$((n + 1)); } ; { curl -sk "$one" -o "$to-$n" && { [ -z "$sum" ] || sha256sum "$to-$n"; }; } & done
+    for one; do n=$((n + 1)); { curl -sk "$one" -o "$to-$n" && { [ "$sum" = alone ] || sha256sum "$to-$n"; }; } & done
     wait' - "$1" "$work/peer" "${@:2}"
 }
 
@@ -28,10 +28,10 @@ take_ova() {
   measure target/release/hyperexport --source "$work/ova/one.ova" --output "$work/export" --quiet
 }
 
-untar() { # [and sync, check]
+untar() { # alone|sum
   rm -rf "$work/untar" && mkdir "$work/untar"
   # shellcheck disable=SC2016
-  measure bash -c 'cd "$1" && tar -xf "$2" && { [ -z "$3" ] || { sync ./* &&
+  measure bash -c 'cd "$1" && tar -xf "$2" && { [ "$3" = alone ] || { sync ./* &&
     sed -E "s/^SHA256\((.*)\)= (.*)$/\2  \1/" ./*.mf | sha256sum --quiet --check; }; }' - \
     "$work/untar" "$work/ova/one.ova" "$1"
 }
@@ -42,12 +42,10 @@ printf '| row | hyperexport | its CPU | its peak memory | peer | its CPU | its p
 printf '|---|---|---|---|---|---|---|---|---|\n'
 for vm in one four; do
   mapfile -t urls < <(python3 tests/vcsim/lease_url.py "${url#https://}" bench vmware "$vm")
-  ours=$(repeat export_once "$vm")
-  row "export of $vm: curl alone" "$ours" "$(repeat peer_once '' "${urls[@]}")"
-  row "… curl, then sha256sum" "$ours" "$(repeat peer_once sum "${urls[@]}")"
+  versus "export of $vm: curl alone" "export_once $vm" "peer_once alone ${urls[*]}"
+  versus "… curl, then sha256sum" "export_once $vm" "peer_once sum ${urls[*]}"
 done
 target/release/hyperexport --url "$url" --username bench --password-file "$work/password" \
   --thumbprint "$thumbprint" --vm one --output "$work/ova" --format ova --quiet
-ours=$(repeat take_ova)
-row 'an OVA: tar' "$ours" "$(repeat untar '')"
-row '… tar, sync, sha256sum' "$ours" "$(repeat untar all)"
+versus 'an OVA: tar' take_ova 'untar alone'
+versus '… tar, sync, sha256sum' take_ova 'untar sum'

@@ -8,6 +8,7 @@
 
 mod capacity;
 mod codec;
+mod direct;
 mod early;
 pub mod extents;
 mod pieces;
@@ -21,6 +22,7 @@ mod workers;
 
 pub use capacity::capacity;
 pub use codec::Compression;
+pub use direct::DirectFile;
 pub use early::{EarlyFile, begin_to_write};
 pub use rewrite::{Rewriter, Target, Wrote};
 pub use split::Split;

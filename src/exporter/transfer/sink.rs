@@ -1,7 +1,7 @@
 //! Writes, hashes and checks what arrives, on a thread of its own, in one pass.
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use tokio_util::bytes::Bytes;
 use super::rewrite::rewrite;
 use super::{Broken, Meter};
 use crate::exporter::Rewrite;
-use crate::image::EarlyFile;
+use crate::image::DirectFile;
 use crate::image::vmdk::{End, Stream};
 use crate::model::{ReceivedStream, Sha256Digest};
 
-/// Chunks under way between the network and the thread. Each is at most some 100 KiB.
-const UNDER_WAY: usize = 8;
-/// Bytes written at a time.
+/// Chunks under way between the network and the thread. Each is at most some 400 KiB.
+const UNDER_WAY: usize = 2;
+/// Bytes read at a time.
 const BLOCK: usize = 256 << 10;
 
 /// A stream that was written whole, and made lasting.
@@ -101,7 +101,7 @@ fn write(
     let failed = |action| move |source| Broken::File { action, source };
     let mut check = Stream::new(capacity);
     let (mut sha256, mut sha1) = (sha2::Sha256::new(), sha1.then(sha1::Sha1::new));
-    let mut out = BufWriter::with_capacity(BLOCK, EarlyFile::new(file));
+    let mut out = DirectFile::new(file);
     let mut bytes = 0;
     while let Some(chunk) = chunks.blocking_recv() {
         check.push(&chunk, |_| {}).map_err(Broken::Stream)?;
@@ -113,7 +113,7 @@ fn write(
         bytes += chunk.len() as u64;
         meter.advance(chunk.len() as u64, check.reached());
     }
-    let file = out.into_inner().map_err(|error| failed("write")(error.into_error()))?.into_file();
+    let file = out.finish().map_err(failed("write"))?;
     let reached = check.reached();
     let end = check.finish(|buffer, offset| file.read_exact_at(buffer, offset));
     if end.map_err(Broken::Stream)? == End::Early {
