@@ -144,6 +144,25 @@ fn a_file_of_the_user_is_never_touched() {
 }
 
 #[test]
+fn a_manifest_that_cannot_be_written_takes_disks_and_package_along() {
+    let Some(job) = job() else { return };
+    job.faults(&json!({"nfc_rate": 4_000_000}));
+    let mut child = job.start("web01", &["--manifest", "--format", "ovf"]);
+    wait_for_bytes(&job, &mut child);
+    std::fs::write(job.file("manifest.json"), "the user's").expect("written");
+    let ended = Ended::from(child.wait_with_output().expect("it ends")).expect(1);
+    ended.said("manifest.json");
+    assert_eq!(std::fs::read_to_string(job.file("manifest.json")).expect("there"), "the user's");
+    assert_eq!(job.files(), ["manifest.json"]);
+    job.assert_source_is_free();
+
+    std::fs::remove_file(job.file("manifest.json")).expect("removed");
+    job.faults(&json!({}));
+    job.run("web01", &["--manifest", "--format", "ovf"]).expect(0);
+    assert!(job.file("web01.ovf").exists(), "{:?}", job.files());
+}
+
+#[test]
 fn a_broken_stream_fails_and_leaves_nothing() {
     let Some(job) = job() else { return };
     job.faults(&json!({"nfc_truncate_after": 300_000, "nfc_truncate_count": 100}));
