@@ -28,6 +28,7 @@ fn job() -> Option<Job> {
         "name": "web01", "cpu": 2, "memory_mb": 512, "firmware": "bios",
         "guest_id": "ubuntu64Guest", "disks": disks, "nics": [{"mac": "00:50:56:aa:bb:01"}],
         "attributes": {"Owner": "web team", "Tier": "2"},
+        "tags": [{"category": "Environment", "name": "prod"}],
     }]});
     Job::new(dir, &inventory, &[])
 }
@@ -416,6 +417,8 @@ fn the_list_is_for_people_and_for_programs() {
     let owner = ["--attribute", "Owner=web team"];
     assert_eq!(count(&[&owner[..], &["--attribute", "Tier=2"]].concat()), 1);
     assert_eq!(count(&[&owner[..], &["--attribute", "Tier=1"]].concat()), 0);
+    assert_eq!(count(&["--tag", "prod"]), 1);
+    assert_eq!(count(&["--tag", "Environment=test"]), 0);
     assert_eq!(vms[0]["attributes"]["Owner"], "web team");
     job.assert_source_is_free();
 }

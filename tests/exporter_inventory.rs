@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use hyperexport::exporter::{Error, Obstacle, Trust, VSphere};
+use hyperexport::exporter::{Error, Filter, Obstacle, Trust, VSphere};
 use hyperexport::model::{Bus, ByteSize, Firmware, NicModel, OsFamily, PowerState, Secret};
 use hyperexport::progress::Progress;
 use serde_json::{Value, json};
@@ -314,6 +314,50 @@ async fn reading_survives_a_server_that_stumbles() {
     assert!(error.to_string().ends_with("it answered HTTP 503"), "{error}");
     sim.faults(&json!({})).await;
     assert_no_session(&sim).await;
+}
+
+#[tokio::test]
+async fn tags_are_read_in_a_session_of_their_own() {
+    let tag = |category: &str, name: &str| json!({"category": category, "name": name});
+    let config = json!({"vms": [
+        {"name": "web01", "tags": [tag("Tier", "web/front"), tag("Environment", "prod")]},
+        {"name": "db01", "tags": [tag("Environment", "prod")]},
+        {"name": "old"},
+    ]});
+    let Some(sim) = Vcsim::start(&config, &[]) else { return };
+    let vsphere = VSphere::connect(sim.settings()).await.expect("connected");
+    let mut list = vsphere.list().await.expect("listed");
+    vsphere.add_tags(&mut list).await.expect("tagged");
+    vsphere.close().await.expect("logged out");
+    let tags = |name: &str| {
+        let vm = list.iter().find(|vm| vm.name == name).expect("listed");
+        vm.tags.iter().map(|tag| format!("{}={}", tag.category, tag.name)).collect::<Vec<_>>()
+    };
+    assert_eq!(tags("web01"), ["Environment=prod", "Tier=web/front"]);
+    assert_eq!(tags("db01"), ["Environment=prod"]);
+    assert!(tags("old").is_empty());
+    let meant = |tags: &[&str]| {
+        let tags = tags.iter().map(|&tag| tag.to_owned()).collect();
+        let filter = Filter { tags, ..Filter::default() };
+        list.iter().filter(|vm| filter.takes(vm)).map(|vm| &vm.name[..]).collect::<Vec<_>>()
+    };
+    assert_eq!(meant(&["prod"]), ["db01", "web01"]);
+    assert_eq!(meant(&["Environment=prod", "web/front"]), ["web01"]);
+    assert!(meant(&["Tier=prod"]).is_empty());
+    assert_no_session(&sim).await;
+    let notes = &sim.state().await["notes"];
+    assert_eq!([&notes["rest.session.POST"], &notes["rest.session.DELETE"]], [1, 1]);
+}
+
+#[tokio::test]
+async fn a_host_that_knows_no_tags_says_so() {
+    let Some(sim) = Vcsim::start(&small(), &["-esx"]) else { return };
+    let vsphere = VSphere::connect(sim.settings()).await.expect("connected");
+    let mut list = vsphere.list().await.expect("listed");
+    let error = vsphere.add_tags(&mut list).await.expect_err("it has none");
+    vsphere.close().await.expect("logged out");
+    assert!(error.to_string().contains("knows no tags"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("vCenter")));
 }
 
 #[tokio::test]

@@ -7,9 +7,9 @@ use super::args::ListArgs;
 use super::render::print_line;
 use super::source::ask;
 use super::{Exit, block_on, tell};
-use crate::exporter::VmSummary;
+use crate::exporter::{Filter, VmSummary};
 use crate::model::{ByteSize, chain};
-use crate::pipeline::Source;
+use crate::pipeline::{Source, SourceError};
 use crate::settings::{DescribedArgs, Environment};
 
 /// Runs the command.
@@ -20,11 +20,8 @@ pub fn run(args: &ListArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let settings = args.source.resolve(environment, None, &DescribedArgs::default())?;
     let filter = args.filter.resolve();
     block_on(&args.output, |_, cancel| async move {
-        match ask(&settings, &cancel, Source::list).await {
-            Ok(Some(mut vms)) => {
-                vms.retain(|vm| filter.takes(vm));
-                print(&vms, args.output.json)
-            }
+        match ask(&settings, &cancel, async |source| list(source, &filter).await).await {
+            Ok(Some(vms)) => print(&vms, args.output.json),
             Ok(None) => Ok(Exit::Interrupted),
             Err(error) => {
                 tell(&chain(&error), error.hint().as_deref());
@@ -32,6 +29,15 @@ pub fn run(args: &ListArgs, environment: &Environment) -> anyhow::Result<Exit> {
             }
         }
     })
+}
+
+async fn list(source: &Source, filter: &Filter) -> Result<Vec<VmSummary>, SourceError> {
+    let mut vms = source.list().await?;
+    if !filter.tags.is_empty() {
+        source.add_tags(&mut vms).await?;
+    }
+    vms.retain(|vm| filter.takes(vm));
+    Ok(vms)
 }
 
 fn print(vms: &[VmSummary], json: bool) -> anyhow::Result<Exit> {

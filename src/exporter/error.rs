@@ -243,6 +243,12 @@ pub enum Error {
         /// What was read.
         found: String,
     },
+    /// Tags were asked for, and the server has none.
+    #[error("{host} knows no tags: it has no REST API")]
+    NoTags {
+        /// Host and port.
+        host: String,
+    },
     /// A file of that name lies there already.
     #[error("{} exists already", path.display())]
     Exists {

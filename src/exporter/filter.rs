@@ -17,6 +17,8 @@ pub struct Filter {
     pub power: Option<PowerState>,
     /// Names and values of its custom attributes.
     pub attributes: Vec<(String, String)>,
+    /// Its tags, as `NAME` or `CATEGORY=NAME`.
+    pub tags: Vec<String>,
 }
 
 impl Filter {
@@ -30,6 +32,7 @@ impl Filter {
         self.name.as_ref().is_none_or(|name| name.matches_with(&vm.name, any_case))
             && self.power.is_none_or(|power| power == vm.power)
             && self.attributes.iter().all(|(name, value)| vm.attributes.get(name) == Some(value))
+            && self.tags.iter().all(|tag| vm.tags.iter().any(|has| has.is_meant_by(tag)))
             && self.folder.as_ref().is_none_or(|folder| is_below(vm.path.as_deref(), folder))
     }
 }
@@ -60,6 +63,7 @@ mod tests {
             disks: None,
             size: None,
             attributes: std::collections::BTreeMap::new(),
+            tags: Vec::new(),
         }
     }
 

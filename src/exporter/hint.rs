@@ -48,6 +48,9 @@ impl Error {
                  --ignore-checksums takes it as it is"
                     .into()
             }
+            Self::NoTags { .. } => {
+                "only a vCenter has tags, from 6.5 on: give its address, not an ESXi host's".into()
+            }
             Self::WhichVm { .. } => "say which one by --vm NAME".into(),
             Self::UnknownFormat { .. } => {
                 "say the format by --source-format: vmdk, qcow2, raw, vhd, vhdx or vdi".into()

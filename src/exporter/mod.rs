@@ -40,7 +40,7 @@ pub use retry::Retry;
 pub use thumbprint::Thumbprint;
 pub use tls::Trust;
 pub use transfer::Broken;
-pub use vsphere::{Inspected, Obstacle, VSphere, VmSummary};
+pub use vsphere::{Inspected, Obstacle, Tag, VSphere, VmSummary};
 pub use whole::{Note, WholeDisk};
 
 /// File name of an EFI guest's variables in the folder of its export.

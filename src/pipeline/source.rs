@@ -106,6 +106,17 @@ impl Source {
         }
     }
 
+    /// Adds to `vms` the tags that they have; only a vCenter knows any.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn add_tags(&self, vms: &mut [VmSummary]) -> Result<(), Error> {
+        match self {
+            Self::VSphere(source) => Ok(source.add_tags(vms).await?),
+            Self::Files(_) | Self::Host(_) => Ok(()),
+        }
+    }
+
     /// Everything about the VM that `selector` names; files know themselves which one is meant.
     ///
     /// # Errors

@@ -21,6 +21,9 @@ pub struct FilterArgs {
     /// Only VMs with this custom attribute; all of them, if given again
     #[arg(long, value_name = "NAME=VALUE", value_parser = attribute)]
     pub attribute: Vec<(String, String)>,
+    /// Only VMs with this tag of vCenter; all of them, if given again
+    #[arg(long, value_name = "[CATEGORY=]NAME")]
+    pub tag: Vec<String>,
 }
 
 /// A power state that can be asked for.
@@ -47,6 +50,7 @@ impl FilterArgs {
             folder: self.folder.clone(),
             power,
             attributes: self.attribute.clone(),
+            tags: self.tag.clone(),
         }
     }
 }

@@ -288,9 +288,13 @@ func run() error {
 
 	// The simulator's own server is only used for its mux and its set-up.
 	s.model.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(o.user, o.password)}
+	s.model.Service.RegisterEndpoints = true
 	in := s.model.Service.NewServer()
 	inner := in.Config.Handler
 	in.Listener.Close()
+	if err := s.addTags(inner); err != nil {
+		return err
+	}
 
 	var cert tls.Certificate
 	if o.cert != "" {

@@ -508,6 +508,8 @@ func (s *server) handler(inner http.Handler, sdk, nfc bool) http.Handler {
 			inner.ServeHTTP(w, r)
 		case strings.HasPrefix(p, "/_vcsimx/"):
 			s.control(w, r)
+		case !s.restOK(r):
+			w.WriteHeader(http.StatusUnauthorized)
 		default:
 			inner.ServeHTTP(w, r)
 		}

@@ -11,6 +11,7 @@ use super::node::Node;
 use super::properties::Object;
 use super::select::{Candidate, select};
 use super::session::VSphere;
+use super::tags::Tag;
 use crate::exporter::Error;
 use crate::model::{PowerState, SourceVm};
 
@@ -48,6 +49,9 @@ pub struct VmSummary {
     /// The custom attributes that it has at its source.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
+    /// The tags that it has there, where they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
 }
 
 impl VmSummary {
@@ -64,6 +68,7 @@ impl VmSummary {
             disks: Some(vm.disks.len()),
             size: Some(vm.disks.iter().map(|disk| disk.capacity.0).sum()),
             attributes: BTreeMap::new(),
+            tags: Vec::new(),
         }
     }
 }
@@ -190,6 +195,7 @@ fn summary(vm: &Object, place: Place) -> VmSummary {
         disks: capacities.as_ref().map(Vec::len),
         size: capacities.map(|all| all.iter().sum()),
         attributes: attributes(vm),
+        tags: Vec::new(),
     }
 }
 

@@ -28,12 +28,14 @@ mod select;
 mod session;
 mod snapshot;
 mod soap;
+mod tags;
 mod verify;
 
 pub use inspect::Inspected;
 pub use inventory::VmSummary;
 pub use obstacle::Obstacle;
 pub use session::VSphere;
+pub use tags::Tag;
 
 /// A door for `make fuzz`: all that reads a reply.
 #[cfg(fuzzing)]

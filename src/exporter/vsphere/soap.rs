@@ -4,6 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use reqwest::RequestBuilder;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use url::Url;
 
@@ -15,7 +16,7 @@ use crate::exporter::{Error, Fault, Retry};
 /// Longest reply accepted. A page of a hundred VMs takes about one MiB.
 const LONGEST_REPLY: usize = 64 << 20;
 /// Longest time a call may take. None here waits for anything on the server.
-const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// Attempts at a call that only reads.
 const READS: Retry = Retry {
     attempts: 4,
@@ -68,8 +69,7 @@ impl Soap {
 
     /// Host and port for messages.
     pub(super) fn host(&self) -> String {
-        let host = self.url.host_str().unwrap_or_default();
-        self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        host_of(&self.url)
     }
 
     /// Calls a method that changes nothing, again a few times when the connection broke or a
@@ -140,32 +140,50 @@ impl Soap {
     ) -> Result<(u16, Vec<u8>), Error> {
         tracing::debug!(method, "call");
         let client = self.client();
-        let failed = |error: reqwest::Error| {
-            client.refusal(&self.host()).filter(|_| error.is_connect()).unwrap_or_else(|| {
-                Error::Call { method, host: self.host(), source: error.without_url() }
-            })
-        };
-        let mut response = client
+        let request = client
             .http()
             .post(self.url.clone())
             .timeout(CALL_TIMEOUT)
             .header(CONTENT_TYPE, "text/xml; charset=utf-8")
             .header(HeaderName::from_static("soapaction"), format!("\"{}\"", self.action))
-            .body(envelope(method, this, &args))
-            .send()
-            .await
-            .map_err(failed)?;
-        let status = response.status().as_u16();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > LONGEST_REPLY {
-                let reason = format!("it is longer than {} MiB", LONGEST_REPLY >> 20);
-                return Err(Error::Reply { method, reason });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((status, body))
+            .body(envelope(method, this, &args));
+        answer(method, &client, &self.url, request).await
     }
+}
+
+/// Host and port of an address, for messages.
+pub(super) fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Sends a request of `client` to the server at `url`; gives the status and the body, which is of
+/// bounded length.
+pub(super) async fn answer(
+    method: &'static str,
+    client: &Client,
+    url: &Url,
+    request: RequestBuilder,
+) -> Result<(u16, Vec<u8>), Error> {
+    let failed = |error: reqwest::Error| {
+        let host = host_of(url);
+        client.refusal(&host).filter(|_| error.is_connect()).unwrap_or_else(|| Error::Call {
+            method,
+            host,
+            source: error.without_url(),
+        })
+    };
+    let mut response = request.send().await.map_err(failed)?;
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len() + chunk.len() > LONGEST_REPLY {
+            let reason = format!("it is longer than {} MiB", LONGEST_REPLY >> 20);
+            return Err(Error::Reply { method, reason });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((status, body))
 }
 
 /// A `soapenv:Fault`. Its type is the `xsi:type` of the detail, or else the detail's element name

@@ -1,0 +1,200 @@
+//! Tags of VMs. SOAP does not know them: they are in vCenter's REST API, under `/rest` from 6.5 on
+//! ("vSphere Automation API", package `com.vmware.cis.tagging`), which wants a login of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, RequestBuilder};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::inventory::VmSummary;
+use super::session::VSphere;
+use super::soap::{CALL_TIMEOUT, answer, host_of};
+use crate::exporter::tls::Client;
+use crate::exporter::{Error, Settings};
+
+const SESSION: &str = "com/vmware/cis/session";
+const CATEGORY: &str = "com/vmware/cis/tagging/category";
+const TAG: &str = "com/vmware/cis/tagging/tag";
+const ASSOCIATION: &str = "com/vmware/cis/tagging/tag-association";
+/// Objects that are asked about at a time; the API takes at most 2000.
+const AT_A_TIME: usize = 1000;
+
+/// A tag of a VM.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Tag {
+    /// Its category: `Environment`.
+    pub category: String,
+    /// Its name: `prod`.
+    pub name: String,
+}
+
+impl Tag {
+    /// Whether `text` means it: `prod`, or `Environment=prod`.
+    pub(in crate::exporter) fn is_meant_by(&self, text: &str) -> bool {
+        text == self.name
+            || text
+                .split_once('=')
+                .is_some_and(|(category, name)| category == self.category && name == self.name)
+    }
+}
+
+impl VSphere {
+    /// Reads the tags of `vms`, in a session that ends with it; the server ends one whose future is
+    /// dropped, after five minutes.
+    ///
+    /// # Errors
+    /// [`Error::NoTags`] where the server has none, and what happened on the way.
+    pub async fn add_tags(&self, vms: &mut [VmSummary]) -> Result<(), Error> {
+        let rest = Rest::log_in(&self.settings).await?;
+        let read = rest.read_tags(vms).await;
+        let closed = rest.log_out().await;
+        read.and(closed)
+    }
+}
+
+/// A session of the REST API.
+struct Rest<'a> {
+    client: Client,
+    settings: &'a Settings,
+    session: String,
+}
+
+/// What every answer is wrapped in.
+#[derive(Deserialize)]
+struct Answer<T> {
+    value: T,
+}
+
+#[derive(Deserialize)]
+struct Attached {
+    object_id: Object,
+    /// Absent or null for none.
+    tag_ids: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct FoundTag {
+    name: String,
+    category_id: String,
+}
+
+#[derive(Deserialize)]
+struct Category {
+    name: String,
+}
+
+impl<'a> Rest<'a> {
+    async fn log_in(settings: &'a Settings) -> Result<Self, Error> {
+        let client = Client::new(&settings.trust)?;
+        let mut rest = Self { client, settings, session: String::new() };
+        let request = rest.request(Method::POST, &[SESSION], None);
+        // Without a cookie: the session goes by its header alone.
+        let request = request
+            .basic_auth(&settings.username, Some(settings.password.reveal()))
+            .header("vmware-use-header-authn", "true");
+        rest.session = match rest.value("POST session", request).await {
+            Err(Error::Status { status: 404, host, .. }) => return Err(Error::NoTags { host }),
+            session => session?,
+        };
+        Ok(rest)
+    }
+
+    async fn log_out(self) -> Result<(), Error> {
+        let request = self.request(Method::DELETE, &[SESSION], None);
+        self.send("DELETE session", request).await.map(drop)
+    }
+
+    async fn read_tags(&self, vms: &mut [VmSummary]) -> Result<(), Error> {
+        let mut attached = BTreeMap::new();
+        for some in vms.chunks(AT_A_TIME) {
+            attached.extend(self.attached(some).await?);
+        }
+        let ids: BTreeSet<&String> = attached.values().flatten().collect();
+        let (mut tags, mut categories) = (BTreeMap::new(), BTreeMap::new());
+        for id in ids {
+            let found: FoundTag = self.get("GET tag", TAG, id).await?;
+            if !categories.contains_key(&found.category_id) {
+                let Category { name } =
+                    self.get("GET category", CATEGORY, &found.category_id).await?;
+                categories.insert(found.category_id.clone(), name);
+            }
+            let category = categories[&found.category_id].clone();
+            tags.insert(id.clone(), Tag { category, name: found.name });
+        }
+        for vm in vms {
+            let ids = attached.get(&vm.moref).into_iter().flatten();
+            vm.tags = ids.map(|id| tags[id].clone()).collect();
+            vm.tags.sort();
+        }
+        Ok(())
+    }
+
+    /// The ids of the tags of each VM.
+    async fn attached(&self, vms: &[VmSummary]) -> Result<Vec<(String, Vec<String>)>, Error> {
+        let object = |vm: &VmSummary| json!({"type": "VirtualMachine", "id": vm.moref});
+        let objects: Vec<_> = vms.iter().map(object).collect();
+        let action = Some("~action=list-attached-tags-on-objects");
+        let request = self
+            .request(Method::POST, &[ASSOCIATION], action)
+            .header(CONTENT_TYPE, "application/json")
+            .body(json!({"object_ids": objects}).to_string());
+        let attached: Vec<Attached> =
+            self.value("POST list-attached-tags-on-objects", request).await?;
+        Ok(attached
+            .into_iter()
+            .map(|one| (one.object_id.id, one.tag_ids.unwrap_or_default()))
+            .collect())
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        path: &str,
+        id: &str,
+    ) -> Result<T, Error> {
+        let request = self.request(Method::GET, &[path, &format!("id:{id}")], None);
+        self.value(method, request).await
+    }
+
+    /// A call of the address that the parts of `path` make.
+    fn request(&self, method: Method, path: &[&str], query: Option<&str>) -> RequestBuilder {
+        let mut url = self.settings.url.clone();
+        url.set_path("rest");
+        url.set_query(query);
+        if let Ok(mut segments) = url.path_segments_mut() {
+            let (fixed, rest) = path.split_at(1);
+            // An id is one segment, whatever the server put into it.
+            segments.extend(fixed[0].split('/')).extend(rest);
+        }
+        let request = self.client.http().request(method, url).timeout(CALL_TIMEOUT);
+        request.header("vmware-api-session-id", &self.session)
+    }
+
+    async fn value<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        request: RequestBuilder,
+    ) -> Result<T, Error> {
+        let body = self.send(method, request).await?;
+        let answer = serde_json::from_slice(&body);
+        let answer: Answer<T> =
+            answer.map_err(|error| Error::Reply { method, reason: error.to_string() })?;
+        Ok(answer.value)
+    }
+
+    async fn send(&self, method: &'static str, request: RequestBuilder) -> Result<Vec<u8>, Error> {
+        let (status, body) = answer(method, &self.client, &self.settings.url, request).await?;
+        match status {
+            200 | 204 => Ok(body),
+            _ => Err(Error::Status { method, host: host_of(&self.settings.url), status }),
+        }
+    }
+}
