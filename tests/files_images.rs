@@ -62,6 +62,122 @@ fn a_split_disk_of_several_files_is_put_together() {
     }
 }
 
+/// The disk in `raw` as ESX keeps it in a sparse file: grains of a sector, 4096 of them to a table.
+fn vmfs_sparse(raw: &[u8]) -> Vec<u8> {
+    let word = |number: usize| u32::try_from(number).expect("small").to_le_bytes();
+    let sectors: Vec<_> = raw.chunks(512).collect();
+    let tables = sectors.len().div_ceil(4096);
+    let first = 5 + tables * 32;
+    let (mut directory, mut entries, mut grains) = (Vec::new(), Vec::new(), Vec::new());
+    for table in 0..tables {
+        directory.extend(word(5 + table * 32));
+    }
+    for grain in &sectors {
+        let empty = grain.iter().all(|byte| *byte == 0);
+        entries.extend(word(if empty { 0 } else { first + grains.len() / 512 }));
+        grains.extend_from_slice(if empty { &[] } else { grain });
+    }
+    let mut image = b"COWD".to_vec();
+    for number in [1, 3, sectors.len(), 1, 4, tables, first + grains.len() / 512] {
+        image.extend(word(number));
+    }
+    for (part, at) in [(directory, 4), (entries, 5), (grains, first)] {
+        image.resize(at * 512, 0);
+        image.extend(part);
+    }
+    image
+}
+
+/// The disk in `raw` as ESXi keeps it in a space-efficient file: grains of 4 KiB, 4096 to a table.
+fn se_sparse(raw: &[u8]) -> Vec<u8> {
+    let pages: Vec<_> = raw.chunks(4096).collect();
+    let tables = pages.len().div_ceil(4096);
+    let first = 16 + tables * 64;
+    let (mut entries, mut grains) = (Vec::new(), Vec::new());
+    for page in &pages {
+        let index = (grains.len() / 4096) as u64;
+        // Never written, zeros, or there: the low twelve bits of its number stand above the others.
+        let entry = match page.iter().all(|byte| *byte == 0) {
+            true if entries.len() % 16 == 0 => 0,
+            true => 2 << 60,
+            false => 3 << 60 | (index & 0xfff) << 48 | index >> 12,
+        };
+        entries.extend(u64::to_le_bytes(entry));
+        grains.extend_from_slice(if entry >> 60 == 3 { page } else { &[] });
+    }
+    let mut header = [0_u64; 26];
+    header[..5].copy_from_slice(&[0xcafe_babe, 0x2_0000_0001, raw.len() as u64 / 512, 8, 64]);
+    header[10..12].copy_from_slice(&[1, 1]);
+    header[16..20].copy_from_slice(&[8, 1, 16, tables as u64 * 64]);
+    header[24..26].copy_from_slice(&[first as u64, grains.len() as u64 / 512]);
+    let directory = (0..tables as u64).flat_map(|n| u64::to_le_bytes(0x1000_0000 << 32 | n));
+    let mut image: Vec<u8> = header.into_iter().flat_map(u64::to_le_bytes).collect();
+    let volatile = 0xcafe_cafe_u64.to_le_bytes().to_vec();
+    for (part, at) in [(volatile, 1), (directory.collect(), 8), (entries, 16), (grains, first)] {
+        image.resize(at * 512, 0);
+        image.extend(part);
+    }
+    image
+}
+
+/// Writes a descriptor of one extent, whose bytes are these.
+fn of_one_extent(desk: &Desk, kind: (&str, &str), mib: u64, bytes: &[u8]) {
+    let (create_type, extent) = kind;
+    let text = format!(
+        "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n\
+         createType=\"{create_type}\"\nRW {} {extent} \"esx-s001.vmdk\"\n",
+        mib * 2048
+    );
+    fs::write(desk.path("esx.vmdk"), text).expect("written");
+    fs::write(desk.path("esx-s001.vmdk"), bytes).expect("written");
+}
+
+#[test]
+fn sparse_files_of_esx_are_read_as_qemu_reads_them() {
+    type Make = fn(&[u8]) -> Vec<u8>;
+    let kinds: [((&str, &str), Make); 2] =
+        [(("vmfsSparse", "VMFSSPARSE"), vmfs_sparse), (("seSparse", "SESPARSE"), se_sparse)];
+    for (kind, make) in kinds {
+        let desk = Desk::new();
+        // More than 4096 grains of 4 KiB.
+        let raw = desk.raw("disk.raw", 100);
+        of_one_extent(&desk, kind, 100, &make(&fs::read(&raw).expect("read")));
+        let mut compare = std::process::Command::new("qemu-img");
+        compare.args(["compare", "-f", "vmdk", "-F", "raw"]).arg(desk.path("esx.vmdk")).arg(&raw);
+        assert!(compare.status().expect("qemu-img runs").success(), "{kind:?} is made wrong");
+        let ended = desk.export("esx.vmdk", &[]);
+        assert_eq!(ended.code, Some(0), "{kind:?}: {}", ended.stderr);
+        desk.assert_disk(0, &raw);
+    }
+}
+
+#[test]
+fn a_sparse_file_of_esx_that_makes_no_sense_is_refused() {
+    let refused = |kind: (&str, &str), bytes: &[u8], reason: &str| {
+        let desk = Desk::new();
+        of_one_extent(&desk, kind, 4, bytes);
+        let ended = desk.export("esx.vmdk", &[]);
+        assert_ne!(ended.code, Some(0), "{kind:?}: {reason}");
+        ended.said(reason);
+        assert!(!desk.path("out/disk-0.qcow2").exists());
+    };
+    let (old, new) = (("vmfsSparse", "VMFSSPARSE"), ("seSparse", "SESPARSE"));
+    let raw = vec![7; 4 << 20];
+    let (esx, efficient) = (vmfs_sparse(&raw), se_sparse(&raw));
+    refused(old, &efficient, "makes no sense");
+    refused(new, &esx, "makes no sense");
+    let with = |bytes: &[u8], at: usize, byte: u8| {
+        let mut bytes = bytes.to_vec();
+        bytes[at] = byte;
+        bytes
+    };
+    refused(new, &with(&efficient, 512 + 24, 1), "its journal is to be replayed");
+    refused(new, &with(&efficient, 8 * 512 + 7, 0x70), "a directory entry makes no sense");
+    refused(new, &with(&efficient, 16 * 512 + 7, 0x70), "a grain table entry makes no sense");
+    refused(old, &with(&esx, 16, 3), "makes no sense");
+    refused(old, &esx[..esx.len() - 1], "fill whole buffer");
+}
+
 #[test]
 fn several_images_are_the_disks_of_one_vm() {
     let desk = Desk::new();

@@ -93,6 +93,8 @@ fn vmdk_extent(extent: &Extent, folder: &Path) -> io::Result<Result<(), String>>
     }
     match kind {
         "FLAT" | "VMFS" => Ok(Ok(())),
+        // They name no other file: it is the descriptor that names a parent.
+        "VMFSSPARSE" | "SESPARSE" => Ok(Ok(())),
         "SPARSE" => {
             let file = File::open(extent)?;
             if bytes_at(&file, 0, 4)? == b"KDMV" {

@@ -1,19 +1,18 @@
-//! A VMDK that is made of several files, put together: flat and sparse extents one after another
-//! ("Virtual Disk Format 5.0", VMware 2011, "Hosted Sparse Extents").
+//! A VMDK that is made of several files, put together: flat and sparse extents one after another.
+
+mod sparse;
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use self::sparse::Sparse;
 use super::vmdk::{self, SECTOR};
 use super::{CLUSTER, Error, extents, qcow2};
 
 /// Sectors of a cluster.
 const CLUSTER_SECTORS: u64 = CLUSTER as u64 / SECTOR;
-/// Most entries of a grain table, and most tables of an extent: 64 TiB with grains of 64 KiB.
-const MOST_ENTRIES: u32 = 1 << 16;
-const MOST_TABLES: u64 = 1 << 21;
 
 /// The files of one disk.
 #[derive(Debug)]
@@ -37,20 +36,6 @@ enum Content {
     /// A file, and the byte of it that is the extent's first.
     Flat(File, u64),
     Sparse(Sparse),
-}
-
-/// A file of grains, none of them compressed.
-#[derive(Debug)]
-struct Sparse {
-    file: File,
-    /// Sectors of a grain.
-    grain: u64,
-    /// Grains of one table.
-    entries: u64,
-    /// Where each table is, in sectors; 0 for none.
-    tables: Vec<u32>,
-    /// The table that was used last.
-    table: Option<(usize, Vec<u32>)>,
 }
 
 impl Split {
@@ -138,7 +123,9 @@ impl Content {
         let open = || File::open(folder.join(&named.file));
         match named.kind.as_str() {
             "ZERO" => Ok(Self::Zero),
-            "SPARSE" => Sparse::open(open()?, named.sectors).map(Self::Sparse),
+            "SPARSE" => Sparse::hosted(open()?, named.sectors).map(Self::Sparse),
+            "VMFSSPARSE" => Sparse::esx(open()?, named.sectors).map(Self::Sparse),
+            "SESPARSE" => Sparse::space_efficient(open()?, named.sectors).map(Self::Sparse),
             "FLAT" | "VMFS" => {
                 let file = open()?;
                 let begin = named.offset.checked_mul(SECTOR);
@@ -174,84 +161,6 @@ impl Content {
             Self::Sparse(sparse) => sparse.read(sector, buffer),
         }
     }
-}
-
-impl Sparse {
-    /// Layout: flags at byte 8, capacity 12, grain size 20, entries of a table 44, place of the
-    /// directory 56.
-    fn open(mut file: File, sectors: u64) -> io::Result<Self> {
-        let mut header = [0; SECTOR as usize];
-        file.read_exact(&mut header)?;
-        let long = |at: usize| (0..8).fold(0, |sum, n| sum | u64::from(header[at + n]) << (8 * n));
-        let word = |at: usize| (0..4).fold(0, |sum, n| sum | u32::from(header[at + n]) << (8 * n));
-        let (grain, entries, directory) = (long(20), word(44), long(56));
-        let plausible = header.starts_with(b"KDMV")
-            && word(8) >> 16 == 0
-            && long(12) >= sectors
-            && grain.is_power_of_two()
-            && (8..=1 << 11).contains(&grain)
-            && (1..=MOST_ENTRIES).contains(&entries);
-        let entries = u64::from(entries);
-        let tables = sectors.div_ceil(grain.saturating_mul(entries).max(1));
-        if !plausible || tables > MOST_TABLES {
-            return Err(invalid("the header of a sparse extent makes no sense"));
-        }
-        let tables = words(&file, directory, tables)?;
-        Ok(Self { file, grain, entries, tables, table: None })
-    }
-
-    fn next_data(&mut self, sector: u64, length: u64) -> io::Result<Option<u64>> {
-        let mut grain = sector / self.grain;
-        while grain * self.grain < length {
-            if self.tables[(grain / self.entries) as usize] == 0 {
-                grain = (grain / self.entries + 1) * self.entries;
-            } else if self.place(grain)?.is_none() {
-                grain += 1;
-            } else {
-                return Ok(Some((grain * self.grain).max(sector)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn read(&mut self, sector: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let (mut sector, mut rest) = (sector, buffer);
-        while !rest.is_empty() {
-            let within = sector % self.grain;
-            let length = ((self.grain - within) * SECTOR).min(rest.len() as u64) as usize;
-            let (now, later) = rest.split_at_mut(length);
-            if let Some(place) = self.place(sector / self.grain)? {
-                self.file.read_exact_at(now, (place + within) * SECTOR)?;
-            }
-            sector += length as u64 / SECTOR;
-            rest = later;
-        }
-        Ok(())
-    }
-
-    /// Where a grain is in the file, in sectors; 0 and 1 stand for grains that are not there.
-    fn place(&mut self, grain: u64) -> io::Result<Option<u64>> {
-        let index = (grain / self.entries) as usize;
-        if self.tables[index] == 0 {
-            return Ok(None);
-        }
-        if self.table.as_ref().is_none_or(|(known, _)| *known != index) {
-            let table = words(&self.file, u64::from(self.tables[index]), self.entries)?;
-            self.table = Some((index, table));
-        }
-        let entry =
-            self.table.as_ref().map_or(0, |(_, table)| table[(grain % self.entries) as usize]);
-        Ok((entry > 1).then_some(u64::from(entry)))
-    }
-}
-
-/// So many little-endian words from a sector on.
-fn words(file: &File, sector: u64, count: u64) -> io::Result<Vec<u32>> {
-    let mut bytes = vec![0; count as usize * 4];
-    let place = sector.checked_mul(SECTOR).ok_or_else(|| invalid("a table lies nowhere"))?;
-    file.read_exact_at(&mut bytes, place)?;
-    let (words, _) = bytes.as_chunks::<4>();
-    Ok(words.iter().map(|word| u32::from_le_bytes(*word)).collect())
 }
 
 fn invalid(reason: &str) -> io::Error {
