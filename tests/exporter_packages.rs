@@ -21,13 +21,16 @@ fn job() -> Option<Job> {
             json!({"file": path})
         })
         .collect();
+    let nvram = dir.path().join("web.nvram");
+    fs::write(&nvram, VARIABLES).expect("written");
     let inventory = json!({"vms": [{
-        "name": "web <01> & \"co\"", "cpu": 4, "memory_mb": 1536, "firmware": "efi",
+        "nvram": nvram, "name": "web <01> & \"co\"", "cpu": 4, "memory_mb": 1536, "firmware": "efi",
         "guest_id": "debian12_64Guest", "disks": disks, "nics": [{"mac": "00:50:56:aa:bb:01"}],
     }]});
     Job::new(dir, &inventory, &[])
 }
 
+const VARIABLES: &str = "boot order, keys";
 const NAME: &str = "web <01> & \"co\"";
 
 fn raw(job: &Job, disk: usize) -> PathBuf {
@@ -58,6 +61,7 @@ fn assert_read_back(source: &Path, vm: &Value, disks: [&Path; 2]) {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     desk.assert_disk(0, disks[0]);
     desk.assert_disk(1, disks[1]);
+    assert_eq!(fs::read_to_string(desk.path("out/source.nvram")).expect("there"), VARIABLES);
     let manifest = desk.manifest();
     let read = &manifest["metadata"]["hyperexport"]["source_vm"];
     for fact in ["name", "cpu", "memory_mib", "firmware", "secure_boot", "cdroms"] {
@@ -121,8 +125,14 @@ fn an_ova_is_one_file_that_everybody_reads() {
     let list = String::from_utf8(list.stdout).expect("UTF-8");
     assert_eq!(
         list.lines().collect::<Vec<_>>(),
-        ["web <01> & \\\"co\\\".ovf", "web <01> & \\\"co\\\".mf", "disk-0.vmdk", "disk-1.vmdk"]
-            .map(|name| name.replace("\\\"", "\""))
+        [
+            "web <01> & \\\"co\\\".ovf",
+            "web <01> & \\\"co\\\".mf",
+            "disk-0.vmdk",
+            "disk-1.vmdk",
+            "source.nvram"
+        ]
+        .map(|name| name.replace("\\\"", "\""))
     );
     let said = virt_v2v(&package);
     assert!(said.contains("nr vCPUs: 4") && said.contains("firmware: uefi"), "{said}");

@@ -91,6 +91,35 @@ fn a_wrong_sum_is_refused_and_named_unless_told() {
 }
 
 #[test]
+fn uefi_variables_come_along_as_vsphere_packs_them() {
+    for form in Form::ALL {
+        let desk = Desk::new();
+        let (mut ovf, vmdk) = package(&desk);
+        ovf.files += "<File ovf:href='web-01.nvram' ovf:id='file2' ovf:size='9'/>";
+        ovf.items += "<vmw:Config ovf:required='false' vmw:key='firmware' vmw:value='efi'/>\
+            <vmw:ExtraConfig ovf:required='false' vmw:key='nvram' vmw:value='ovf:/file/file2'/>";
+        let pack = |content: &str| {
+            let sums = "SHA1(web-01.nvram)= bc5af2310c7f15770a4ed0028648ce367e3e2ec0\n";
+            let files = [
+                packed("vm.ovf", ovf.text()),
+                packed("vm.mf", sums),
+                packed("disk1.vmdk", &vmdk[..]),
+                packed("web-01.nvram", content),
+            ];
+            pack(&desk, form, &files).to_str().expect("UTF-8").to_owned()
+        };
+        let ended = desk.export(&pack("something"), &[]);
+        assert_eq!(ended.code, Some(1), "{form:?}");
+        ended.said("check 'web-01.nvram'");
+        assert_eq!(desk.files("out"), [""; 0], "{form:?}");
+        let ended = desk.export(&pack("variables"), &[]);
+        assert_eq!(ended.code, Some(0), "{form:?}: {}", ended.stderr);
+        let nvram = fs::read_to_string(desk.path("out/source.nvram")).expect("there");
+        assert_eq!(nvram, "variables", "{form:?}");
+    }
+}
+
+#[test]
 fn a_wrong_sum_of_the_descriptor_is_refused_before_anything_is_made() {
     let desk = Desk::new();
     let (ovf, vmdk) = package(&desk);

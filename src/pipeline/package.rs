@@ -9,7 +9,7 @@ use super::stages::{Ledger, Stopped};
 use crate::exporter::{self, PackageFormat, write_package};
 use crate::model::{ExportMethod, ExportedVm, Stage};
 
-/// Writes it; says whether all is well. An OVA takes the place of the disks.
+/// Writes it; says whether all is well. An OVA takes the place of its files.
 pub async fn write(
     job: &Job,
     exported: &ExportedVm,
@@ -33,8 +33,9 @@ pub async fn write(
     let Some((path, size)) = ledger.stage(Stage::Package, work).await else { return false };
     ledger.report.package = Some(Package { path, size });
     if format == PackageFormat::Ova {
-        let disks = std::mem::take(&mut ledger.report.disks);
-        remove(disks.into_iter().map(|disk| disk.path), ledger);
+        let disks = std::mem::take(&mut ledger.report.disks).into_iter().map(|disk| disk.path);
+        let nvram = ledger.report.nvram.take().map(|nvram| nvram.path);
+        remove(disks.chain(nvram), ledger);
     }
     true
 }
@@ -50,7 +51,7 @@ pub async fn of_kept(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<
         method: ExportMethod::NfcLease,
         exported_at: jiff::Timestamp::now(),
         disks: kept.disks.clone(),
-        nvram: None,
+        nvram: kept.manifest.nvram().filter(|nvram| nvram.path.is_file()).cloned(),
         warnings: Vec::new(),
     };
     write(job, &exported, ready, ledger).await

@@ -23,7 +23,16 @@ pub(super) struct Described {
     pub(super) prefix: String,
     pub(super) sums: Sums,
     /// The variables of its firmware, if they lie beside it.
-    pub(super) nvram: Option<PathBuf>,
+    pub(super) nvram: Option<Nvram>,
+}
+
+/// Where the variables of a firmware are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Nvram {
+    /// In a file of their own.
+    Beside(PathBuf),
+    /// In the store, and summed like its disks.
+    Member(String),
 }
 
 /// What the files of a package are compared with.

@@ -27,7 +27,7 @@ use super::{Error, ExportRequest, Inspected, VmSummary};
 use crate::model::{DiskFormat, ExportedVm, Firmware, SourceVm, Stage, Warning, chain};
 use crate::progress::Progress;
 
-use described::Described;
+use described::{Described, Nvram};
 use locate::Place;
 use package::Package;
 use take::Taking;
@@ -152,7 +152,7 @@ impl Files {
                 progress: &progress,
                 cancel: &cancel,
             };
-            let disks = taking.take()?;
+            let (disks, variables) = taking.take()?;
             let mut warnings = Vec::new();
             for (disk, told) in disks.iter().zip(&vm.disks) {
                 if told.capacity.0 != 0 && told.capacity != disk.capacity {
@@ -163,8 +163,12 @@ impl Files {
                     warnings.push(Warning::new(Stage::Export, "capacity-differs", text));
                 }
             }
-            let nvram = described.nvram.as_ref().and_then(|path| {
-                let end = nvram::copy(path, &directory);
+            let nvram = match (&described.nvram, &variables) {
+                (_, Some(content)) => Some(nvram::write(&directory, content)),
+                (Some(Nvram::Beside(path)), None) => Some(nvram::copy(path, &directory)),
+                (_, None) => None,
+            };
+            let nvram = nvram.and_then(|end| {
                 end.inspect_err(|error| {
                     let text = format!("the UEFI variables were not exported: {}", chain(error));
                     warnings.push(Warning::new(Stage::Export, "nvram-not-exported", text));

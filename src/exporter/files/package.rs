@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 use percent_encoding::percent_decode_str;
 
-use super::described::{Content, Described, Sums as Expected, Wanted};
+use super::described::{Content, Described, Nvram, Sums as Expected, Wanted};
 use super::store::{Member, Store};
 use super::sums::{Digests, Sums};
 use super::{Choice, ovf};
@@ -25,6 +25,8 @@ pub(super) struct System {
     pub(super) vm: SourceVm,
     /// In the order of the VM's disks.
     pub(super) disks: Vec<OvfDisk>,
+    /// The file of its UEFI variables beside the descriptor, if there is one.
+    pub(super) nvram: Option<String>,
 }
 
 /// The file of a disk.
@@ -177,6 +179,7 @@ impl Package {
                 Ok(Wanted { id: disk.id.clone(), format, capacity: file.capacity, content })
             })
             .collect();
+        let nvram = system.nvram.as_ref().map(|href| self.small_file(href)).transpose()?;
         Ok(Described {
             vm: system.vm.clone(),
             disks: disks?,
@@ -184,7 +187,7 @@ impl Package {
             store: Some(self.store.clone()),
             prefix: self.prefix.clone(),
             sums: self.sums.clone(),
-            nvram: None,
+            nvram: nvram.map(Nvram::Member),
         })
     }
 
@@ -217,6 +220,13 @@ impl Package {
             [] => Ok(Content::Empty),
             [only] if !file.gzip => Content::of_image(&folder.join(only), format),
             _ => Ok(Content::Packed { members, gzip: file.gzip }),
+        }
+    }
+
+    fn small_file(&self, href: &str) -> Result<String, Error> {
+        match &self.store {
+            Store::Folder(folder) => self.beside(folder, href),
+            _ => self.member(href),
         }
     }
 

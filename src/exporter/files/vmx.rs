@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::described::{Content, Described, Sums, Wanted};
+use super::described::{Content, Described, Nvram, Sums, Wanted};
 use crate::exporter::Error;
 use crate::exporter::guest_os::os_family;
 use crate::image;
@@ -51,7 +51,7 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
     let vm = vmx.vm(path, disks)?;
     let nvram = vmx.get("nvram").and_then(|name| beside(path, folder, name).ok());
     Ok(Described {
-        nvram: nvram.filter(|_| vm.firmware == Firmware::Efi),
+        nvram: nvram.filter(|_| vm.firmware == Firmware::Efi).map(Nvram::Beside),
         vm,
         disks: wanted,
         method: ExportMethod::Disk,

@@ -26,6 +26,17 @@ pub(super) struct DiskFile<'a> {
     pub(super) populated: u64,
 }
 
+/// The file of the UEFI variables.
+pub(super) struct NvramFile {
+    /// Its name in the package.
+    pub(super) href: String,
+    /// Its bytes, of which there are few.
+    pub(super) content: Vec<u8>,
+}
+
+/// What the file of the UEFI variables is called inside the descriptor.
+const NVRAM_ID: &str = "file-nvram";
+
 #[derive(Serialize)]
 struct Envelope<'a> {
     #[serde(rename = "@xmlns")]
@@ -140,6 +151,8 @@ struct Hardware<'a> {
     items: Vec<Item>,
     #[serde(rename = "vmw:Config")]
     config: Vec<Setting>,
+    #[serde(rename = "vmw:ExtraConfig")]
+    extra_config: Vec<Setting>,
 }
 
 #[derive(Serialize)]
@@ -204,7 +217,7 @@ struct Cores {
 }
 
 /// The text of the descriptor.
-pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>]) -> String {
+pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>], nvram: Option<&NvramFile>) -> String {
     let ovf = "http://schemas.dmtf.org/ovf/envelope/1";
     let networks: BTreeSet<_> = vm.nics.iter().map(network).collect();
     let envelope = Envelope {
@@ -213,7 +226,7 @@ pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>]) -> String {
         rasd: "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData",
         vssd: "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData",
         vmw: "http://www.vmware.com/schema/ovf",
-        references: References { files: files.iter().map(file).collect() },
+        references: References { files: files.iter().map(file).chain(nvram.map(small)).collect() },
         disks: DiskSection { info: "Virtual disks", disks: files.iter().map(disk).collect() },
         networks: NetworkSection {
             info: "Networks",
@@ -247,6 +260,7 @@ pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>]) -> String {
                 },
                 items: items(vm),
                 config: config(vm),
+                extra_config: nvram.map(variables).into_iter().collect(),
             },
         },
     };
@@ -261,6 +275,19 @@ fn file(file: &DiskFile<'_>) -> FileElement {
         id: format!("file-{}", file.disk.id),
         size: file.disk.file_size.0,
     }
+}
+
+fn small(file: &NvramFile) -> FileElement {
+    FileElement {
+        href: file.href.clone(),
+        id: NVRAM_ID.to_owned(),
+        size: file.content.len() as u64,
+    }
+}
+
+/// As vSphere 6.7 and newer write it.
+fn variables(_: &NvramFile) -> Setting {
+    Setting { required: false, key: "nvram", value: format!("ovf:/file/{NVRAM_ID}") }
 }
 
 fn disk(file: &DiskFile<'_>) -> DiskElement {

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use self::descriptor::NvramFile;
 use super::Error;
 use super::transfer::{Part, sync_directory};
 use crate::image::{EarlyFile, vmdk};
-use crate::model::{ByteSize, DiskFormat, ExportedDisk, ExportedVm, Sha256Digest, file_name};
+use crate::model::{ByteSize, DiskFormat, ExportedNvram, ExportedVm, Sha256Digest, file_name};
 use crate::progress::{Progress, Unit};
 
 /// Bytes copied at a time.
@@ -59,7 +60,8 @@ pub fn write_package(
     cancel: &CancellationToken,
 ) -> Result<(PathBuf, ByteSize), Error> {
     let package = Package { exported, directory, progress, cancel };
-    let (text, sums) = package.texts()?;
+    let nvram = package.nvram()?;
+    let (text, sums) = package.texts(nvram.as_ref())?;
     let names = format.makes(&exported.vm.name);
     let parts = names.iter().map(|name| Part::create(directory.join(name)));
     let parts = parts.collect::<Result<Vec<_>, _>>()?;
@@ -67,7 +69,7 @@ pub fn write_package(
         (PackageFormat::Ovf, [ovf, mf]) => {
             package.file(ovf, &text).and_then(|()| package.file(mf, &sums))
         }
-        (PackageFormat::Ova, [ova]) => package.archive(ova, &text, &sums),
+        (PackageFormat::Ova, [ova]) => package.archive(ova, (&text, &sums), nvram.as_ref()),
         _ => Ok(()),
     };
     let committed = written
@@ -91,8 +93,18 @@ struct Package<'a> {
 }
 
 impl Package<'_> {
+    /// The UEFI variables of an EFI guest.
+    fn nvram(&self) -> Result<Option<NvramFile>, Error> {
+        let read = |exported: &ExportedNvram| {
+            let path = &exported.path;
+            let content = std::fs::read(path).map_err(failed("read", path))?;
+            Ok(NvramFile { href: href(path), content })
+        };
+        self.exported.nvram.as_ref().map(read).transpose()
+    }
+
     /// The descriptor and the sums.
-    fn texts(&self) -> Result<(String, String), Error> {
+    fn texts(&self, nvram: Option<&NvramFile>) -> Result<(String, String), Error> {
         let name = file_name(&self.exported.vm.name);
         let mut files = Vec::new();
         for disk in &self.exported.disks {
@@ -103,13 +115,17 @@ impl Package<'_> {
             }
             let file = File::open(path).map_err(failed("open", path))?;
             let populated = vmdk::populated(&file).map_err(failed("read", path))?;
-            files.push(descriptor::DiskFile { disk, href: href(disk), populated });
+            files.push(descriptor::DiskFile { disk, href: href(path), populated });
         }
-        let text = descriptor::write(&self.exported.vm, &files);
+        let text = descriptor::write(&self.exported.vm, &files, nvram);
         let own = Sha256Digest(Sha256::digest(&text).into());
         let mut sums = format!("SHA256({name}.ovf)= {own}\n");
         for file in &files {
             sums += &format!("SHA256({})= {}\n", file.href, file.disk.sha256);
+        }
+        if let Some(nvram) = nvram {
+            let sum = Sha256Digest(Sha256::digest(&nvram.content).into());
+            sums += &format!("SHA256({})= {sum}\n", nvram.href);
         }
         Ok((text, sums))
     }
@@ -123,7 +139,12 @@ impl Package<'_> {
     }
 
     /// The descriptor first, as section 5.3 of the standard demands, then all in its order.
-    fn archive(&self, part: &Part, text: &str, sums: &str) -> Result<(), Error> {
+    fn archive(
+        &self,
+        part: &Part,
+        (text, sums): (&str, &str),
+        nvram: Option<&NvramFile>,
+    ) -> Result<(), Error> {
         let name = file_name(&self.exported.vm.name);
         let total = self.exported.disks.iter().map(|disk| disk.file_size.0).sum();
         let task = self.progress.task("pack", Some(total), Unit::Bytes);
@@ -141,7 +162,10 @@ impl Package<'_> {
                         task.at(position);
                     },
                 };
-                append(&mut tar, &href(disk), disk.file_size.0, counted)?;
+                append(&mut tar, &href(&disk.path), disk.file_size.0, counted)?;
+            }
+            if let Some(NvramFile { href, content }) = nvram {
+                append(&mut tar, href, content.len() as u64, content.as_slice())?;
             }
             let out = tar.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?;
             out.into_file().sync_all()
@@ -153,9 +177,9 @@ impl Package<'_> {
     }
 }
 
-/// What a disk is called in the package.
-fn href(disk: &ExportedDisk) -> String {
-    disk.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+/// What a file of the export is called in the package.
+fn href(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn append<W: Write>(

@@ -13,6 +13,8 @@ use std::os::unix::fs::FileExt;
 use super::invalid;
 use crate::image::vmdk::SECTOR;
 
+/// Largest grain, in sectors.
+const LARGEST_GRAIN: u64 = 1 << 11;
 /// Most entries of a grain table.
 const MOST_ENTRIES: u64 = 1 << 16;
 /// Most tables of an extent: 64 TiB in grains of 64 KiB with 512 of them to a table, or of 4 KiB with 4096.
@@ -40,6 +42,19 @@ pub(super) struct Sparse {
     table: Option<(usize, Vec<u64>)>,
 }
 
+/// What a header says of its extent.
+struct Shape {
+    layout: Layout,
+    /// Sectors of the disk that it can hold.
+    capacity: u64,
+    /// Sectors of a grain.
+    grain: u64,
+    /// Grains of one table.
+    entries: u64,
+    /// Where the directory is, in sectors.
+    directory: u64,
+}
+
 /// How tables and grains are found. All numbers are sectors of the file.
 #[derive(Debug, Clone, Copy)]
 enum Layout {
@@ -54,64 +69,62 @@ impl Sparse {
     /// 20, entries of a table 44, place of the directory 56.
     pub(super) fn hosted(file: File, sectors: u64) -> io::Result<Self> {
         let header = Header::read(&file, 0)?;
-        let plausible = header.0.starts_with(b"KDMV")
-            && header.word(8) >> 16 == 0
-            && header.long(12) >= sectors
-            && (8..=1 << 11).contains(&header.long(20));
-        let shape = (header.long(20), u64::from(header.word(44)));
-        Self::open(file, Layout::Sectors, shape, header.long(56), sectors, plausible)
+        // A flag of the higher half says that its grains are compressed.
+        let known = header.0.starts_with(b"KDMV") && header.word(8) >> 16 == 0;
+        let shape = Shape {
+            layout: Layout::Sectors,
+            capacity: header.long(12),
+            grain: header.long(20),
+            entries: header.word(44),
+            directory: header.long(56),
+        };
+        Self::open(file, known.then_some(shape), sectors)
     }
 
     /// Opens an extent of ESX. Header: version at byte 4, capacity 12, grain size 16, place of the
-    /// directory 20, entries of it 24.
+    /// directory 20.
     pub(super) fn esx(file: File, sectors: u64) -> io::Result<Self> {
         let header = Header::read(&file, 0)?;
-        let grain = u64::from(header.word(16));
-        let plausible = header.0.starts_with(b"COWD")
-            && header.word(4) == 1
-            && u64::from(header.word(12)) >= sectors
-            && (1..=1 << 11).contains(&grain);
-        let directory = u64::from(header.word(20));
-        let shape = (grain, ESX_ENTRIES);
-        Self::open(file, Layout::Sectors, shape, directory, sectors, plausible)
+        let known = header.0.starts_with(b"COWD") && header.word(4) == 1;
+        let shape = Shape {
+            layout: Layout::Sectors,
+            capacity: header.word(12),
+            grain: header.word(16),
+            entries: ESX_ENTRIES,
+            directory: header.word(20),
+        };
+        Self::open(file, known.then_some(shape), sectors)
     }
 
     /// Opens a space-efficient extent. Header of 64-bit numbers: 0 magic, 1 version, 2 capacity, 3
-    /// grain size, 4 size of a table, 10 place of the volatile header, 16 of the directory, 18 of
-    /// the tables, 24 of the grains. In the volatile one: 0 magic, 3 whether a journal is to be replayed.
+    /// grain size, 4 sectors of a table, 10 place of the volatile header, 16 of the directory, 18
+    /// of the tables, 24 of the grains. In the volatile one: 0 magic, 3 whether a journal is to be
+    /// replayed.
     pub(super) fn space_efficient(file: File, sectors: u64) -> io::Result<Self> {
         let header = Header::read(&file, 0)?;
         let number = |n: usize| header.long(8 * n);
         let changing = Header::read(&file, number(10))?;
-        let plausible = number(0) == SE_MAGIC
+        let known = number(0) == SE_MAGIC
             && number(1) == SE_VERSION
-            && number(2) >= sectors
-            && (8..=1 << 11).contains(&number(3))
-            && (1..=MOST_ENTRIES).contains(&number(4))
             && changing.long(0) == SE_VOLATILE_MAGIC;
-        if plausible && changing.long(24) != 0 {
+        if known && changing.long(24) != 0 {
             return Err(invalid("a sparse extent was not closed: its journal is to be replayed"));
         }
-        let layout = Layout::SpaceEfficient { tables: number(18), grains: number(24) };
-        let entries = number(4).saturating_mul(SECTOR / 8);
-        Self::open(file, layout, (number(3), entries), number(16), sectors, plausible)
+        let shape = Shape {
+            layout: Layout::SpaceEfficient { tables: number(18), grains: number(24) },
+            capacity: number(2),
+            grain: number(3),
+            entries: number(4).saturating_mul(SECTOR / 8),
+            directory: number(16),
+        };
+        Self::open(file, known.then_some(shape), sectors)
     }
 
-    fn open(
-        file: File,
-        layout: Layout,
-        (grain, entries): (u64, u64),
-        directory: u64,
-        sectors: u64,
-        plausible: bool,
-    ) -> io::Result<Self> {
-        let tables = sectors.div_ceil(grain.saturating_mul(entries).max(1));
-        let plausible =
-            plausible && grain.is_power_of_two() && (1..=MOST_ENTRIES).contains(&entries);
-        if !plausible || tables > MOST_TABLES {
-            return Err(invalid("the header of a sparse extent makes no sense"));
-        }
-        let tables = layout.numbers(&file, directory, tables)?;
+    fn open(file: File, shape: Option<Shape>, sectors: u64) -> io::Result<Self> {
+        let shape = shape.filter(|shape| shape.is_plausible(sectors));
+        let shape = shape.ok_or_else(|| invalid("the header of a sparse extent makes no sense"))?;
+        let Shape { layout, grain, entries, directory, .. } = shape;
+        let tables = layout.numbers(&file, directory, shape.tables(sectors))?;
         Ok(Self { file, layout, grain, entries, tables, table: None })
     }
 
@@ -159,6 +172,21 @@ impl Sparse {
         let entry =
             self.table.as_ref().map_or(0, |(_, table)| table[(grain % self.entries) as usize]);
         self.layout.grain(entry, self.grain)
+    }
+}
+
+impl Shape {
+    fn is_plausible(&self, sectors: u64) -> bool {
+        self.capacity >= sectors
+            && self.grain.is_power_of_two()
+            && self.grain <= LARGEST_GRAIN
+            && (1..=MOST_ENTRIES).contains(&self.entries)
+            && self.tables(sectors) <= MOST_TABLES
+    }
+
+    /// How many tables so many sectors have.
+    fn tables(&self, sectors: u64) -> u64 {
+        sectors.div_ceil(self.grain * self.entries)
     }
 }
 
@@ -215,8 +243,8 @@ impl Header {
         Ok(Self(header))
     }
 
-    fn word(&self, at: usize) -> u32 {
-        little(&self.0[at..at + 4]) as u32
+    fn word(&self, at: usize) -> u64 {
+        little(&self.0[at..at + 4])
     }
 
     fn long(&self, at: usize) -> u64 {

@@ -101,7 +101,24 @@ fn describe(system: &VirtualSystem, envelope: &Envelope) -> Result<System, Strin
         disks: devices.disks,
         nics: devices.nics,
     };
-    Ok(System { vm, disks: devices.files })
+    let nvram = if is_efi { nvram(hardware, envelope)? } else { None };
+    Ok(System { vm, disks: devices.files, nvram })
+}
+
+/// The file of the UEFI variables, which VMware names as `ovf:/file/ID`.
+fn nvram(hardware: &Hardware, envelope: &Envelope) -> Result<Option<String>, String> {
+    let mut settings = hardware.extra_config.iter();
+    let setting = settings.find(|setting| setting.key.eq_ignore_ascii_case("nvram"));
+    let Some(id) = setting.and_then(|setting| setting.value.strip_prefix("ovf:/file/")) else {
+        return Ok(None);
+    };
+    let file = envelope.references.file.iter().find(|file| file.id == id);
+    let file =
+        file.ok_or_else(|| format!("its UEFI variables are in the file '{id}' that is not there"))?;
+    match file.compression.as_str() {
+        "" | "identity" => Ok(Some(file.href.clone())),
+        other => Err(format!("its UEFI variables are compressed by '{other}'")),
+    }
 }
 
 /// The VM's name: its element, or what others use for it, or its id.

@@ -1,19 +1,19 @@
 //! The disks of a VM that was found in files, as files of the export.
 
-use std::collections::HashMap;
+mod unpack;
+
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
-use std::ops::ControlFlow;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::described::{Content, Described, Sums, Wanted};
-use super::package::{LONGEST_MF, check, read_sums, small};
-use super::sink::{Sink, Unpacked, invalid};
-use super::store::{Member, Store};
-use super::sums::{Digests, Sums as Told, summed};
 use crate::exporter::Error;
+use crate::exporter::files::described::{Content, Described, Sums, Wanted};
+use crate::exporter::files::package::check;
+use crate::exporter::files::sink::{Sink, Unpacked, invalid};
+use crate::exporter::files::store::Store;
+use crate::exporter::files::sums::{Digests, summed};
 use crate::exporter::transfer::{Part, sync_directory};
 use crate::image::{self, Split, qcow2};
 use crate::model::{ByteSize, DiskFormat, ExportedDisk, Sha256Digest};
@@ -51,14 +51,14 @@ struct Packed {
 }
 
 impl Taking<'_> {
-    /// Takes all disks, or none. Blocks.
+    /// Takes all disks, or none; and what the store has of UEFI variables. Blocks.
     ///
     /// # Errors
     /// [`Error`]; no file of this run stays then.
-    pub(super) fn take(&self) -> Result<Vec<ExportedDisk>, Error> {
+    pub(super) fn take(&self) -> Result<(Vec<ExportedDisk>, Option<Vec<u8>>), Error> {
         let mut slots = Vec::new();
         let end = self.begin(&mut slots).and_then(|()| self.fill(&mut slots));
-        end.and_then(|()| self.commit(&slots)).inspect_err(|_| {
+        end.and_then(|nvram| Ok((self.commit(&slots)?, nvram))).inspect_err(|_| {
             for part in slots.iter().filter_map(|slot| slot.part.as_ref()) {
                 if let Err(error) = part.discard() {
                     tracing::warn!(%error, "a half-written file is left behind");
@@ -87,7 +87,7 @@ impl Taking<'_> {
         Ok(())
     }
 
-    fn fill(&self, slots: &mut [Slot<'_>]) -> Result<(), Error> {
+    fn fill(&self, slots: &mut [Slot<'_>]) -> Result<Option<Vec<u8>>, Error> {
         for slot in slots.iter_mut() {
             slot.done = match (&slot.wanted.content, &slot.part) {
                 (Content::InPlace(path), _) => Some(self.sum(slot.wanted, path)?),
@@ -97,10 +97,12 @@ impl Taking<'_> {
             };
         }
         match &self.described.store {
-            Some(store) if slots.iter().any(|slot| slot.packed.is_some()) => {
+            Some(store)
+                if self.variables().is_some() || slots.iter().any(|slot| slot.packed.is_some()) =>
+            {
                 self.unpack(store, slots)
             }
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 
@@ -200,99 +202,6 @@ impl Taking<'_> {
         Ok((length, digests.recorded()))
     }
 
-    /// All packed disks, in one pass over their store.
-    fn unpack(&self, store: &Store, slots: &mut [Slot<'_>]) -> Result<(), Error> {
-        let places = places(store, slots)?;
-        let later = match &self.described.sums {
-            Sums::Later { mf, .. } => Some(mf.as_str()),
-            _ => None,
-        };
-        let mut seen = Vec::new();
-        let mut told = None;
-        let mut visit = |member: Member<'_>| {
-            if later == Some(member.name.as_str()) {
-                let name = member.name.clone();
-                told = Some(read_sums(store, &name, &small(store, member, LONGEST_MF)?)?);
-            } else if let Some(&(disk, chunk)) = places.get(&member.name) {
-                let name = member.name.clone();
-                let digests = self.member(store, &mut slots[disk], chunk, member)?;
-                seen.push((name, digests));
-            }
-            let all = seen.len() == places.len() && later.is_none();
-            Ok(if all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        };
-        match store {
-            Store::Folder(folder) => {
-                let mut names: Vec<_> = places.iter().map(|(name, place)| (*place, name)).collect();
-                names.sort();
-                for (_, name) in names {
-                    let path = folder.join(name);
-                    let failed =
-                        |source| Error::File { action: "open", path: path.clone(), source };
-                    let mut file = File::open(&path).map_err(failed)?;
-                    let _ = visit(Member { name: name.clone(), content: &mut file })?;
-                }
-            }
-            _ => {
-                store.each(&|name| places.contains_key(name) || later == Some(name), &mut visit)?
-            }
-        }
-        if let Some(name) = places.keys().find(|name| !seen.iter().any(|(seen, _)| seen == *name)) {
-            return Err(store.unusable(format!("'{name}', which its OVF names, is not in it")));
-        }
-        self.check_later(store, told, seen)
-    }
-
-    /// What came before its sums.
-    fn check_later(
-        &self,
-        store: &Store,
-        told: Option<Told>,
-        mut seen: Vec<(String, Digests)>,
-    ) -> Result<(), Error> {
-        let (Sums::Later { ovf, .. }, Some(sums)) = (&self.described.sums, told) else {
-            return Ok(());
-        };
-        seen.push((ovf.0.clone(), (*ovf.1).clone()));
-        let prefix = &self.described.prefix;
-        seen.iter().try_for_each(|(name, digests)| check(store, &sums, prefix, name, digests))
-    }
-
-    /// One member of a packed disk.
-    fn member(
-        &self,
-        store: &Store,
-        slot: &mut Slot<'_>,
-        chunk: usize,
-        member: Member<'_>,
-    ) -> Result<Digests, Error> {
-        let name = member.name;
-        let Some(packed) = slot.packed.as_mut().filter(|packed| packed.chunks == chunk) else {
-            return Err(store.unusable(format!("'{name}' does not come in its order")));
-        };
-        let (out, task, read) = (&mut packed.out, &packed.task, &mut packed.read);
-        let end = self.copy(member.content, self.digests(&name), |bytes| {
-            *read += bytes.len() as u64;
-            task.at(*read);
-            out.write_all(bytes)
-        });
-        let digests = end.map_err(|error| self.read_error(&store.path().join(&name), error))?;
-        if let Sums::Known(sums) = &self.described.sums {
-            check(store, sums, &self.described.prefix, &name, &digests)?;
-        }
-        packed.chunks += 1;
-        let Content::Packed { members, .. } = &slot.wanted.content else { return Ok(digests) };
-        if packed.chunks == members.len()
-            && let Some(packed) = slot.packed.take()
-        {
-            let path = store.path().join(&name);
-            let done = packed.out.finish().map_err(|error| self.read_error(&path, error))?;
-            slot.done = Some((done.0, done.1.unwrap_or_else(|| digests.recorded())));
-            self.look(slot, &path)?;
-        }
-        Ok(digests)
-    }
-
     /// The look at a foreign image before any tool opens it.
     fn look(&self, slot: &Slot<'_>, path: &Path) -> Result<(), Error> {
         let (Some(part), format) = (&slot.part, slot.wanted.format) else { return Ok(()) };
@@ -350,21 +259,6 @@ impl Taking<'_> {
             _ => Error::File { action: "write", path, source: error },
         }
     }
-}
-
-/// Which disk, and which chunk of it, each member is. One file as two disks would be the same bytes
-/// twice, which nobody writes.
-fn places(store: &Store, slots: &[Slot<'_>]) -> Result<HashMap<String, (usize, usize)>, Error> {
-    let mut places = HashMap::new();
-    for (disk, slot) in slots.iter().enumerate() {
-        let Content::Packed { members, .. } = &slot.wanted.content else { continue };
-        for (chunk, name) in members.iter().enumerate() {
-            if places.insert(name.clone(), (disk, chunk)).is_some() {
-                return Err(store.unusable(format!("'{name}' in it is two disks at once")));
-            }
-        }
-    }
-    Ok(places)
 }
 
 /// Longest that a packed disk may become: a bomb ends there.

@@ -1,0 +1,156 @@
+//! What lies in an archive, or packed in a folder, in one pass.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use super::{Slot, Taking};
+use crate::exporter::Error;
+use crate::exporter::files::described::{Content, Nvram, Sums};
+use crate::exporter::files::package::{LONGEST_MF, check, read_sums, small};
+use crate::exporter::files::store::{Member, Store};
+use crate::exporter::files::sums::{Digests, Sums as Told};
+use crate::exporter::nvram::LARGEST as LARGEST_NVRAM;
+
+impl Taking<'_> {
+    /// The member of the store that holds the UEFI variables.
+    pub(super) fn variables(&self) -> Option<&String> {
+        match &self.described.nvram {
+            Some(Nvram::Member(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// All packed disks and the UEFI variables, in one pass over their store.
+    pub(super) fn unpack(
+        &self,
+        store: &Store,
+        slots: &mut [Slot<'_>],
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let places = places(store, slots)?;
+        let variables = self.variables().filter(|name| !places.contains_key(*name));
+        let wanted = || places.keys().chain(variables);
+        let mut nvram = None;
+        let later = match &self.described.sums {
+            Sums::Later { mf, .. } => Some(mf.as_str()),
+            _ => None,
+        };
+        let mut seen = Vec::new();
+        let mut told = None;
+        let mut visit = |member: Member<'_>| {
+            if later == Some(member.name.as_str()) {
+                let name = member.name.clone();
+                told = Some(read_sums(store, &name, &small(store, member, LONGEST_MF)?)?);
+            } else if let Some(&(disk, chunk)) = places.get(&member.name) {
+                let name = member.name.clone();
+                let digests = self.member(store, &mut slots[disk], chunk, member)?;
+                seen.push((name, digests));
+            } else {
+                let name = member.name.clone();
+                let content = small(store, member, LARGEST_NVRAM as u64)?;
+                seen.push((name.clone(), self.small(store, &name, &content)?));
+                nvram = Some(content);
+            }
+            let all = seen.len() == wanted().count() && later.is_none();
+            Ok(if all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        };
+        match store {
+            Store::Folder(folder) => {
+                let mut names: Vec<_> = wanted().collect();
+                names.sort_by_key(|name| places.get(*name));
+                for name in names {
+                    let path = folder.join(name);
+                    let failed =
+                        |source| Error::File { action: "open", path: path.clone(), source };
+                    let mut file = File::open(&path).map_err(failed)?;
+                    let _ = visit(Member { name: name.clone(), content: &mut file })?;
+                }
+            }
+            _ => {
+                let is_wanted = |name: &str| later == Some(name) || wanted().any(|one| one == name);
+                store.each(&is_wanted, &mut visit)?
+            }
+        }
+        if let Some(name) = wanted().find(|name| !seen.iter().any(|(seen, _)| seen == *name)) {
+            return Err(store.unusable(format!("'{name}', which its OVF names, is not in it")));
+        }
+        self.check_later(store, told, seen)?;
+        Ok(nvram)
+    }
+
+    /// The sums of a small file, which are those of its package.
+    fn small(&self, store: &Store, name: &str, content: &[u8]) -> Result<Digests, Error> {
+        let mut digests = self.digests(name);
+        digests.update(content);
+        if let Sums::Known(sums) = &self.described.sums {
+            check(store, sums, &self.described.prefix, name, &digests)?;
+        }
+        Ok(digests)
+    }
+
+    /// What came before its sums.
+    fn check_later(
+        &self,
+        store: &Store,
+        told: Option<Told>,
+        mut seen: Vec<(String, Digests)>,
+    ) -> Result<(), Error> {
+        let (Sums::Later { ovf, .. }, Some(sums)) = (&self.described.sums, told) else {
+            return Ok(());
+        };
+        seen.push((ovf.0.clone(), (*ovf.1).clone()));
+        let prefix = &self.described.prefix;
+        seen.iter().try_for_each(|(name, digests)| check(store, &sums, prefix, name, digests))
+    }
+
+    /// One member of a packed disk.
+    fn member(
+        &self,
+        store: &Store,
+        slot: &mut Slot<'_>,
+        chunk: usize,
+        member: Member<'_>,
+    ) -> Result<Digests, Error> {
+        let name = member.name;
+        let Some(packed) = slot.packed.as_mut().filter(|packed| packed.chunks == chunk) else {
+            return Err(store.unusable(format!("'{name}' does not come in its order")));
+        };
+        let (out, task, read) = (&mut packed.out, &packed.task, &mut packed.read);
+        let end = self.copy(member.content, self.digests(&name), |bytes| {
+            *read += bytes.len() as u64;
+            task.at(*read);
+            out.write_all(bytes)
+        });
+        let digests = end.map_err(|error| self.read_error(&store.path().join(&name), error))?;
+        if let Sums::Known(sums) = &self.described.sums {
+            check(store, sums, &self.described.prefix, &name, &digests)?;
+        }
+        packed.chunks += 1;
+        let Content::Packed { members, .. } = &slot.wanted.content else { return Ok(digests) };
+        if packed.chunks == members.len()
+            && let Some(packed) = slot.packed.take()
+        {
+            let path = store.path().join(&name);
+            let done = packed.out.finish().map_err(|error| self.read_error(&path, error))?;
+            slot.done = Some((done.0, done.1.unwrap_or_else(|| digests.recorded())));
+            self.look(slot, &path)?;
+        }
+        Ok(digests)
+    }
+}
+
+/// Which disk, and which chunk of it, each member is. One file as two disks would be the same bytes
+/// twice, which nobody writes.
+fn places(store: &Store, slots: &[Slot<'_>]) -> Result<HashMap<String, (usize, usize)>, Error> {
+    let mut places = HashMap::new();
+    for (disk, slot) in slots.iter().enumerate() {
+        let Content::Packed { members, .. } = &slot.wanted.content else { continue };
+        for (chunk, name) in members.iter().enumerate() {
+            if places.insert(name.clone(), (disk, chunk)).is_some() {
+                return Err(store.unusable(format!("'{name}' in it is two disks at once")));
+            }
+        }
+    }
+    Ok(places)
+}
