@@ -76,7 +76,8 @@ impl Origin {
 
 impl Drop for Origin {
     fn drop(&mut self) {
-        for args in [["undefine", &self.domain], ["pool-destroy", &self.names.name("pool")]] {
+        let pool = self.names.name("pool");
+        for args in [&["undefine", "--keep-nvram", &self.domain][..], &["pool-destroy", &pool]] {
             drop(Command::new("virsh").args(["-q", "-c", "qemu:///system"]).args(args).output());
         }
     }
@@ -156,6 +157,33 @@ fn overlay(folder: &Path, base: &str, name: &str) {
     let mut command = Command::new("qemu-img");
     command.args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, name]);
     assert!(command.current_dir(folder).status().expect("qemu-img runs").success());
+}
+
+#[test]
+fn uefi_variables_are_taken_where_libvirt_can_read_them() {
+    let Some(origin) = Origin::new() else { return };
+    let pool = origin.desk.path("pool");
+    let variables = pool.join("vm_VARS.fd");
+    let efi = format!("<os firmware='efi'><nvram>{}</nvram>", variables.display());
+    let xml = origin.xml().replace("<os>", &efi).replace("<name>", &identity(&origin));
+    origin.define(&xml.replace("<devices>", "<features><acpi/></features><devices>"));
+    let uri = format!("libvirt+qemu:///system?domain={}", origin.domain);
+    let ended = origin.export(&uri);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.said("vm_VARS.fd is in no active storage pool");
+    ended.said(&format!("virsh pool-create-as nvram dir --target {}", pool.display()));
+    assert!(!origin.desk.files("out").contains(&"source.nvram".to_owned()));
+
+    std::fs::write(&variables, "variables").expect("written");
+    virsh(&["pool-refresh", &origin.names.name("pool")]);
+    std::fs::remove_dir_all(origin.desk.path("out")).expect("removed");
+    let ended = origin.export(&uri);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_whole(&origin);
+    let taken = std::fs::read_to_string(origin.desk.path("out/source.nvram")).expect("there");
+    assert_eq!(taken, "variables");
+    let manifest = &origin.desk.manifest()["metadata"]["hyperexport"];
+    assert_eq!(manifest["nvram"]["file_size"], 9, "{manifest:#}");
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub use files::{Choice, FileSettings, Files};
 pub use filter::Filter;
 pub use landing::{Landing, LandingWriter};
 pub use limit::BandwidthLimit;
+pub use nvram::{LARGEST as LARGEST_NVRAM, missed as nvram_missed, write as write_nvram};
 pub use package::{PackageFormat, write_package};
 pub use retry::Retry;
 pub use thumbprint::Thumbprint;

@@ -1,5 +1,6 @@
 //! The file of an EFI guest's variables in the folder of an export.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -8,10 +9,19 @@ use sha2::Digest;
 
 use super::transfer::{Part, sync_directory};
 use super::{Error, NVRAM};
-use crate::model::{ByteSize, ExportedNvram, Sha256Digest};
+use crate::model::{ByteSize, ExportedNvram, Sha256Digest, Stage, Warning};
 
 /// The largest that is taken along, in bytes. ESXi makes files of some 270 KiB.
-pub(super) const LARGEST: usize = 8 << 20;
+pub const LARGEST: usize = 8 << 20;
+
+/// What is said of a guest whose variables could not be had, because of `why`.
+pub fn missed(why: impl Display) -> Warning {
+    let message = format!(
+        "the UEFI variables (nvram) of the VM were not exported: {why}; its boot entries are made \
+         anew in any case, keys enrolled by hand are not"
+    );
+    Warning::new(Stage::Export, "nvram-not-exported", message)
+}
 
 /// Copies the variables that lie at `from` into `directory`. Blocks.
 pub(super) fn copy(from: &Path, directory: &Path) -> Result<ExportedNvram, Error> {
@@ -26,8 +36,12 @@ pub(super) fn copy(from: &Path, directory: &Path) -> Result<ExportedNvram, Error
     write(directory, &content)
 }
 
-/// Under its name only when it is whole, and never over another file.
-pub(super) fn write(directory: &Path, content: &[u8]) -> Result<ExportedNvram, Error> {
+/// Writes the variables into `directory`: under their name only when they are whole, and never over
+/// another file. Blocks.
+///
+/// # Errors
+/// [`Error::Exists`], [`Error::Busy`], [`Error::File`].
+pub fn write(directory: &Path, content: &[u8]) -> Result<ExportedNvram, Error> {
     let failed = |source| Error::File { action: "write", path: directory.to_owned(), source };
     let part = Part::create(std::path::absolute(directory).map_err(failed)?.join(NVRAM))?;
     let written = part

@@ -6,9 +6,11 @@ use std::io;
 use tokio_util::sync::CancellationToken;
 use virt::connect::Connect;
 use virt::domain::Domain;
+use virt::error::ErrorNumber;
 
 use super::download::{self, Chunk};
 use super::xml::source_domain::{Disk, Interface, SourceDomain};
+use super::xml::sources;
 use super::{Error, Target, xml};
 use crate::model::{
     Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, NicModel,
@@ -26,6 +28,8 @@ pub struct FoundDomain {
     pub vm: SourceVm,
     /// Its disks, in the same order as [`SourceVm::disks`].
     pub volumes: Vec<FoundVolume>,
+    /// Path of the file of its UEFI variables on its host, if it is an EFI guest that names one.
+    pub nvram: Option<String>,
 }
 
 /// The volume of a disk.
@@ -72,8 +76,33 @@ impl Target {
             let found = describe(connect, &domain, &host)?;
             match found.missing {
                 Some(reason) => Err(Error::NotTaken { name: found.vm.name, reason }),
-                None => Ok(FoundDomain { vm: found.vm, volumes: found.volumes }),
+                None => {
+                    let Described { vm, volumes, nvram, .. } = found;
+                    Ok(FoundDomain { vm, volumes, nvram })
+                }
             }
+        })
+        .await
+    }
+
+    /// The content of the small file at `path` of the host, of at most `most` bytes; none when it
+    /// is in no active storage pool, or not there.
+    ///
+    /// # Errors
+    /// [`Error::Call`]; [`Error::NotTaken`] for one that is larger.
+    pub async fn read_small(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>, Error> {
+        let path = path.to_owned();
+        self.call(move |connect| {
+            let found = match connect.lookup_storage_vol_by_path(&path) {
+                Err(error) if error.code().is(ErrorNumber::NoStorageVolume) => return Ok(None),
+                found => found.map_err(Error::call(format!("look up the volume {path}")))?,
+            };
+            let content = download::beginning(connect, &found, most + 1)?;
+            if content.len() as u64 > most {
+                let reason = format!("it is larger than {}", ByteSize(most));
+                return Err(Error::NotTaken { name: path, reason });
+            }
+            Ok(Some(content))
         })
         .await
     }
@@ -111,6 +140,7 @@ impl Target {
 struct Described {
     vm: SourceVm,
     volumes: Vec<FoundVolume>,
+    nvram: Option<String>,
     missing: Option<String>,
 }
 
@@ -144,7 +174,9 @@ fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<Described,
     if disks.is_empty() {
         missing = Some("it has no disk".to_owned());
     }
-    Ok(Described { vm: facts(&found, power, disks, host), volumes, missing })
+    let vm = facts(&found, power, disks, host);
+    let nvram = sources::nvram(&text).filter(|_| vm.firmware == Firmware::Efi);
+    Ok(Described { vm, volumes, nvram, missing })
 }
 
 /// Its disks, the one that it boots from first.

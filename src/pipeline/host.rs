@@ -1,13 +1,18 @@
 //! A libvirt host as a source: what its room reads, as files of the export.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::source::Error;
-use crate::exporter::{ExportRequest, Inspected, Landing, VmSummary};
-use crate::libvirt::{self, Chunk, FoundVolume, Settings, Target};
-use crate::model::{ExportMethod, ExportedDisk, ExportedVm, PowerState, SourceVm};
+use crate::exporter::{
+    ExportRequest, Inspected, LARGEST_NVRAM, Landing, NVRAM, VmSummary, nvram_missed, write_nvram,
+};
+use crate::libvirt::{self, Chunk, FoundDomain, FoundVolume, Settings, Target};
+use crate::model::{
+    ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, SourceVm, chain,
+};
 use crate::progress::Progress;
 
 /// Which domain of which host.
@@ -42,7 +47,8 @@ impl Host {
     pub(super) async fn inspect(&self, name: &str) -> Result<Inspected, Error> {
         let found = self.target.domain(self.domain.as_deref().unwrap_or(name)).await?;
         let volumes = found.volumes.iter();
-        let makes = volumes.map(|volume| volume.id.file_name(volume.format)).collect();
+        let disks = volumes.map(|volume| volume.id.file_name(volume.format));
+        let makes = disks.chain(found.nvram.iter().map(|_| NVRAM.to_owned())).collect();
         let revision = format!("{:?}", found.vm.disks);
         Ok(Inspected { vm: found.vm, makes, revision, obstacles: Vec::new() })
     }
@@ -73,19 +79,45 @@ impl Host {
             Ok::<_, Error>(disks)
         };
         match end.await {
-            Ok(disks) => Ok(ExportedVm {
-                vm: vm.clone(),
-                method: ExportMethod::Disk,
-                exported_at: jiff::Timestamp::now(),
-                disks,
-                nvram: None,
-                warnings: Vec::new(),
-            }),
+            Ok(disks) => {
+                let nvram = self.variables(&found, &request.directory).await;
+                let mut warnings = Vec::new();
+                let nvram = nvram.inspect_err(|why| warnings.push(nvram_missed(why)));
+                Ok(ExportedVm {
+                    vm: vm.clone(),
+                    method: ExportMethod::Disk,
+                    exported_at: jiff::Timestamp::now(),
+                    disks,
+                    nvram: nvram.unwrap_or_default(),
+                    warnings,
+                })
+            }
             Err(error) => {
                 landings.iter().try_for_each(|landing| landing.discard())?;
                 Err(error)
             }
         }
+    }
+
+    /// The UEFI variables as a file of `directory`, or why an EFI guest's are not taken.
+    async fn variables(
+        &self,
+        found: &FoundDomain,
+        directory: &Path,
+    ) -> Result<Option<ExportedNvram>, String> {
+        let Some(path) = &found.nvram else { return Ok(None) };
+        let content = self.target.read_small(path, LARGEST_NVRAM as u64).await;
+        let content = content.map_err(|error| chain(&error))?.ok_or_else(|| {
+            format!(
+                "{path} is in no active storage pool of its host (`virsh pool-create-as nvram dir \
+                 --target {}` makes one)",
+                Path::new(path).parent().unwrap_or(Path::new("/")).display()
+            )
+        })?;
+        let directory = directory.to_owned();
+        let write = move || write_nvram(&directory, &content);
+        let written = tokio::task::spawn_blocking(write).await.map_err(|error| chain(&error))?;
+        written.map(Some).map_err(|error| chain(&error))
     }
 
     async fn land(

@@ -169,11 +169,7 @@ impl Files {
                 (_, None) => None,
             };
             let nvram = nvram.and_then(|end| {
-                end.inspect_err(|error| {
-                    let text = format!("the UEFI variables were not exported: {}", chain(error));
-                    warnings.push(Warning::new(Stage::Export, "nvram-not-exported", text));
-                })
-                .ok()
+                end.inspect_err(|error| warnings.push(nvram::missed(chain(error)))).ok()
             });
             Ok(ExportedVm {
                 vm,

@@ -11,8 +11,8 @@ use super::folder::{Missing, folder_url, read};
 use super::lease::DeviceUrl;
 use super::session::VSphere;
 use crate::exporter::Error;
-use crate::exporter::nvram::{LARGEST, write};
-use crate::model::{ExportedNvram, Firmware, SourceVm, Stage, Warning};
+use crate::exporter::nvram::{LARGEST, missed, write};
+use crate::model::{ExportedNvram, Firmware, SourceVm, Warning};
 
 impl VSphere {
     /// The variables of `vm` if it is an EFI guest. The disks are worth having without them.
@@ -29,11 +29,7 @@ impl VSphere {
         match self.export_nvram(vm, offered, directory).await {
             Ok(nvram) => Some(nvram),
             Err(why) => {
-                let message = format!(
-                    "the UEFI variables (nvram) of the VM were not exported: {why}; its boot \
-                     entries are made anew in any case, keys enrolled by hand are not"
-                );
-                warnings.push(Warning::new(Stage::Export, "nvram-not-exported", message));
+                warnings.push(missed(why));
                 None
             }
         }
