@@ -327,7 +327,8 @@ async fn tags_are_read_in_a_session_of_their_own() {
     let Some(sim) = Vcsim::start(&config, &[]) else { return };
     let vsphere = VSphere::connect(sim.settings()).await.expect("connected");
     let mut list = vsphere.list().await.expect("listed");
-    vsphere.add_tags(&mut list).await.expect("tagged");
+    sim.faults(&json!({"rest_status": 503, "rest_status_count": 2})).await;
+    vsphere.add_tags(&mut list).await.expect("tagged, though it stumbles");
     vsphere.close().await.expect("logged out");
     let tags = |name: &str| {
         let vm = list.iter().find(|vm| vm.name == name).expect("listed");

@@ -71,6 +71,7 @@ Faults: -fault KEY=VALUE, may be repeated (names as in struct faults, soap.go)
 	nfc_corrupt_at=N  flip byte N   nfc_status=503   nfc_rate=BYTES/S   nfc_match=disk-1
 	session_expire_after=N session_expire_count=M  a session dies after N calls
 	soap_status=503 soap_status_count=M  soap_drop_count=M  soap_delay_ms=N
+	rest_status=503 rest_status_count=M
 	export_fault=TYPE lease_fault=TYPE task_fault=createSnapshot:TYPE
 	bad_checksum=true  no_manifest=true  folder_status=503
 

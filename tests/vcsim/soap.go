@@ -45,6 +45,8 @@ type faults struct {
 	SOAPStatusN  int `json:"soap_status_count,omitempty"`
 	SOAPDropN    int `json:"soap_drop_count,omitempty"` // close the connection without an answer
 	SOAPDelayMS  int `json:"soap_delay_ms,omitempty"`
+	RESTStatus   int `json:"rest_status,omitempty"` // answer calls of the REST API with this status
+	RESTStatusN  int `json:"rest_status_count,omitempty"`
 
 	ExportFault string `json:"export_fault,omitempty"`      // next ExportVm fails with this fault type
 	LeaseFault  string `json:"lease_fault,omitempty"`       // next lease goes to state error
@@ -96,6 +98,7 @@ func (s *state) defaults() {
 	one(f.NFCStatus > 0, &f.NFCStatusCount)
 	one(f.SessionAfter > 0, &f.SessionCount)
 	one(f.SOAPStatus > 0, &f.SOAPStatusN)
+	one(f.RESTStatus > 0, &f.RESTStatusN)
 }
 
 func (s *state) addLease(l *lease) { s.mu.Lock(); s.leases = append(s.leases, l); s.mu.Unlock() }
@@ -508,8 +511,12 @@ func (s *server) handler(inner http.Handler, sdk, nfc bool) http.Handler {
 			inner.ServeHTTP(w, r)
 		case strings.HasPrefix(p, "/_vcsimx/"):
 			s.control(w, r)
-		case !s.restOK(r):
-			w.WriteHeader(http.StatusUnauthorized)
+		case strings.HasPrefix(p, "/rest/"):
+			if n := s.restStatus(r); n != http.StatusOK {
+				w.WriteHeader(n)
+				return
+			}
+			inner.ServeHTTP(w, r)
 		default:
 			inner.ServeHTTP(w, r)
 		}

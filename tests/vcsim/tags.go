@@ -27,14 +27,24 @@ type tagSpec struct {
 	Name     string `json:"name"`
 }
 
-// restOK says whether a call of the REST API may pass: the library takes any password.
-func (s *server) restOK(r *http.Request) bool {
+// restStatus says whether a call of the REST API may pass (200): the library takes any password.
+func (s *server) restStatus(r *http.Request) int {
+	s.state.mu.Lock()
+	if s.state.f.RESTStatusN > 0 {
+		s.state.f.RESTStatusN--
+		defer s.state.mu.Unlock()
+		return s.state.f.RESTStatus
+	}
+	s.state.mu.Unlock()
 	if r.URL.Path != rest.Path+sessionPath {
-		return true
+		return http.StatusOK
 	}
 	s.state.note("rest.session." + r.Method)
 	user, password, _ := r.BasicAuth()
-	return r.Method != http.MethodPost || (user == s.opt.user && password == s.opt.password)
+	if r.Method == http.MethodPost && (user != s.opt.user || password != s.opt.password) {
+		return http.StatusUnauthorized
+	}
+	return http.StatusOK
 }
 
 // addTags gives the VMs of the inventory their tags, by the REST API itself.

@@ -72,24 +72,14 @@ impl Soap {
         host_of(&self.url)
     }
 
-    /// Calls a method that changes nothing, again a few times when the connection broke or a
-    /// restarting vCenter answered with 502 or 503.
+    /// Calls a method that changes nothing, [`patiently`].
     pub(super) async fn read(
         &self,
         method: &'static str,
         this: &Moref,
         args: Args,
     ) -> Result<Node, Error> {
-        for pause in READS.pauses() {
-            match self.call(method, this, args.clone()).await {
-                Err(error) if error.is_transient() => {
-                    tracing::debug!(method, %error, "try again");
-                    tokio::time::sleep(pause).await;
-                }
-                end => return end,
-            }
-        }
-        self.call(method, this, args).await
+        patiently(method, async || self.call(method, this, args.clone()).await).await
     }
 
     /// Calls `method` of the object `this` and returns the response element.
@@ -149,6 +139,24 @@ impl Soap {
             .body(envelope(method, this, &args));
         answer(method, &client, &self.url, request).await
     }
+}
+
+/// Does what changes nothing, again a few times when the connection broke or a restarting vCenter
+/// answered with 502 or 503.
+pub(super) async fn patiently<T>(
+    method: &'static str,
+    call: impl AsyncFn() -> Result<T, Error>,
+) -> Result<T, Error> {
+    for pause in READS.pauses() {
+        match call().await {
+            Err(error) if error.is_transient() => {
+                tracing::debug!(method, %error, "try again");
+                tokio::time::sleep(pause).await;
+            }
+            end => return end,
+        }
+    }
+    call().await
 }
 
 /// Host and port of an address, for messages.

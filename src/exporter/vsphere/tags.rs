@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::inventory::VmSummary;
 use super::session::VSphere;
-use super::soap::{CALL_TIMEOUT, answer, host_of};
+use super::soap::{CALL_TIMEOUT, answer, host_of, patiently};
 use crate::exporter::tls::Client;
 use crate::exporter::{Error, Settings};
 
@@ -95,11 +95,12 @@ impl<'a> Rest<'a> {
     async fn log_in(settings: &'a Settings) -> Result<Self, Error> {
         let client = Client::new(&settings.trust)?;
         let mut rest = Self { client, settings, session: String::new() };
-        let request = rest.request(Method::POST, &[SESSION], None);
         // Without a cookie: the session goes by its header alone.
-        let request = request
-            .basic_auth(&settings.username, Some(settings.password.reveal()))
-            .header("vmware-use-header-authn", "true");
+        let request = || {
+            rest.request(Method::POST, &[SESSION], None)
+                .basic_auth(&settings.username, Some(settings.password.reveal()))
+                .header("vmware-use-header-authn", "true")
+        };
         rest.session = match rest.value("POST session", request).await {
             Err(Error::Status { status: 404, host, .. }) => return Err(Error::NoTags { host }),
             session => session?,
@@ -108,8 +109,12 @@ impl<'a> Rest<'a> {
     }
 
     async fn log_out(self) -> Result<(), Error> {
-        let request = self.request(Method::DELETE, &[SESSION], None);
-        self.send("DELETE session", request).await.map(drop)
+        let request = || self.request(Method::DELETE, &[SESSION], None);
+        match self.send("DELETE session", request).await {
+            // It has ended already.
+            Ok(_) | Err(Error::Status { status: 401, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn read_tags(&self, vms: &mut [VmSummary]) -> Result<(), Error> {
@@ -142,10 +147,12 @@ impl<'a> Rest<'a> {
         let object = |vm: &VmSummary| json!({"type": "VirtualMachine", "id": vm.moref});
         let objects: Vec<_> = vms.iter().map(object).collect();
         let action = Some("~action=list-attached-tags-on-objects");
-        let request = self
-            .request(Method::POST, &[ASSOCIATION], action)
-            .header(CONTENT_TYPE, "application/json")
-            .body(json!({"object_ids": objects}).to_string());
+        let body = json!({"object_ids": objects}).to_string();
+        let request = || {
+            self.request(Method::POST, &[ASSOCIATION], action)
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone())
+        };
         let attached: Vec<Attached> =
             self.value("POST list-attached-tags-on-objects", request).await?;
         Ok(attached
@@ -160,7 +167,8 @@ impl<'a> Rest<'a> {
         path: &str,
         id: &str,
     ) -> Result<T, Error> {
-        let request = self.request(Method::GET, &[path, &format!("id:{id}")], None);
+        let id = format!("id:{id}");
+        let request = || self.request(Method::GET, &[path, &id], None);
         self.value(method, request).await
     }
 
@@ -181,7 +189,7 @@ impl<'a> Rest<'a> {
     async fn value<T: DeserializeOwned>(
         &self,
         method: &'static str,
-        request: RequestBuilder,
+        request: impl Fn() -> RequestBuilder,
     ) -> Result<T, Error> {
         let body = self.send(method, request).await?;
         let answer = serde_json::from_slice(&body);
@@ -190,11 +198,16 @@ impl<'a> Rest<'a> {
         Ok(answer.value)
     }
 
-    async fn send(&self, method: &'static str, request: RequestBuilder) -> Result<Vec<u8>, Error> {
-        let (status, body) = answer(method, &self.client, &self.settings.url, request).await?;
-        match status {
-            200 | 204 => Ok(body),
-            _ => Err(Error::Status { method, host: host_of(&self.settings.url), status }),
-        }
+    async fn send(
+        &self,
+        method: &'static str,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Vec<u8>, Error> {
+        let url = &self.settings.url;
+        patiently(method, async || match answer(method, &self.client, url, request()).await? {
+            (200 | 204, body) => Ok(body),
+            (status, _) => Err(Error::Status { method, host: host_of(url), status }),
+        })
+        .await
     }
 }
