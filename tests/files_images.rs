@@ -205,6 +205,32 @@ fn a_format_that_no_name_tells_is_asked_for() {
 }
 
 #[test]
+fn an_image_that_somebody_compressed_is_to_be_unpacked_first() {
+    let desk = Desk::new();
+    let raw = desk.raw("disk.raw", 2);
+    let mut gzip = std::process::Command::new("gzip");
+    assert!(gzip.arg(&raw).status().expect("gzip runs").success());
+    let ended = desk.export("disk.raw.gz", &[]);
+    assert_eq!(ended.code, Some(4));
+    ended.said("no tar archive: unpack it first");
+    fs::write(desk.path("vm.ova"), "BZh9").expect("written");
+    desk.export("vm.ova", &[]).said("it is neither a tar archive");
+}
+
+#[test]
+fn another_vm_than_the_one_that_lies_there_is_not_taken() {
+    let desk = Desk::new();
+    desk.raw("web01.raw", 2);
+    workstation(&desk);
+    for (source, name) in [("web01.raw", "'web01'"), ("vm", "'web \"01\"'")] {
+        let ended = desk.export(source, &["--vm", "db01"]);
+        assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+        ended.said(name);
+    }
+    assert_eq!(desk.export("web01.raw", &["--vm", "web01"]).code, Some(0));
+}
+
+#[test]
 fn flags_for_files_do_not_go_with_vsphere() {
     let desk = Desk::new();
     let ended = desk.run(&["--url", "vc", "--vm", "web01", "--memory", "4G"]);
@@ -271,6 +297,37 @@ fn what_stands_in_the_way_of_a_workstation_vm_is_named() {
     fs::create_dir(desk.path("vm/web.vmx.lck")).expect("made");
     desk.export("vm", &[]).said("the VM runs");
     snapshot_is_refused(&desk.path("vm/data.vmdk"));
+}
+
+#[test]
+fn a_workstation_vm_is_read_in_its_own_encoding() {
+    let desk = Desk::new();
+    let raw = workstation(&desk);
+    fs::rename(desk.path("vm/data.vmdk"), desk.path("vm/büro.vmdk")).expect("renamed");
+    let path = desk.path("vm/web.vmx");
+    let text = fs::read_to_string(&path).expect("there").replace("\u{feff}", "");
+    let text = text.replace("UTF-8", "windows-1252").replace("data.vmdk", "büro.vmdk");
+    let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).expect("a Latin letter")).collect();
+    fs::write(&path, bytes).expect("written");
+    let ended = desk.export("vm", &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    desk.assert_disk(1, &raw);
+}
+
+#[test]
+fn what_a_workstation_vm_lacks_is_told_or_asked_for() {
+    let desk = Desk::new();
+    workstation(&desk);
+    fs::remove_file(desk.path("vm/web.nvram")).expect("removed");
+    let path = desk.path("vm/web.vmx");
+    let text = fs::read_to_string(&path).expect("there").replace("memsize", "no");
+    fs::write(&path, text).expect("written");
+    let ended = desk.export("vm", &[]);
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    ended.said("say it by --memory");
+    let ended = desk.export("vm", &["--memory", "1G"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.json["warnings"][0]["code"], "nvram-not-exported");
 }
 
 /// A delta disk names its parent.

@@ -56,7 +56,7 @@ impl Error {
                 "say the format by --source-format: vmdk, qcow2, raw, vhd, vhdx or vdi".into()
             }
             Self::Unusable { reason, .. } if reason == image::NAMES_A_PARENT => {
-                "delete or consolidate the VM's snapshots in VMware first".into()
+                "delete or consolidate the VM's snapshots where it came from first".into()
             }
             Self::File { source, .. } if source.kind() == ErrorKind::StorageFull => {
                 "free some space, or choose another --output".into()

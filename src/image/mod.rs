@@ -11,13 +11,16 @@ mod codec;
 mod direct;
 mod early;
 pub mod extents;
+mod number;
 mod pieces;
 pub mod qcow2;
 mod raw;
 mod rewrite;
 mod split;
 mod untrusted;
+mod vhdx;
 pub mod vmdk;
+mod whole;
 mod workers;
 
 pub use capacity::capacity;

@@ -9,7 +9,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::vhdx::Vhdx;
 use super::vmdk::{self, Extent, LONGEST_DESCRIPTOR};
+use super::whole;
 use crate::model::DiskFormat;
 
 /// Where QEMU's driver looks for a sparse VMDK's descriptor, in bytes, and how much it reads.
@@ -18,18 +20,25 @@ const DESCRIPTOR_SIZE: usize = 20 * 512;
 /// What [`inspect`] says of the difference to another image, as snapshots are.
 pub const NAMES_A_PARENT: &str = "it names a parent image";
 
-/// Whether an image of `format` stands for itself alone. The inner result says what is wrong with
-/// the image.
+/// Whether an image of `format` stands for itself alone, and goes as far as its tables say. The
+/// inner result says what is wrong with the image.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn inspect(path: &Path, format: DiskFormat) -> io::Result<Result<(), String>> {
     let file = File::open(path)?;
-    match format {
+    let alone = match format {
         DiskFormat::Vmdk => vmdk(&file, path),
         DiskFormat::Qcow2 => qcow2(&file),
-        // Raw has no header. QEMU supports no parents for the others and checks their magic.
-        DiskFormat::Raw | DiskFormat::Vhd | DiskFormat::Vhdx | DiskFormat::Vdi => Ok(Ok(())),
+        DiskFormat::Vhd => vhd(&file),
+        DiskFormat::Vhdx => vhdx(&file),
+        DiskFormat::Vdi => vdi(&file),
+        // It has no header.
+        DiskFormat::Raw => Ok(Ok(())),
+    };
+    match alone? {
+        Ok(()) => whole::check(&file, format),
+        wrong => Ok(wrong),
     }
 }
 
@@ -127,6 +136,36 @@ fn qcow2(file: &File) -> io::Result<Result<(), String>> {
     })
 }
 
+/// "Virtual Hard Disk Image Format Specification" (Microsoft 2006): a footer, of which one that grows
+/// has a copy in front; 4 in bytes 60 to 63 is the difference to a parent, which QEMU takes for a
+/// whole disk.
+fn vhd(file: &File) -> io::Result<Result<(), String>> {
+    let end = file.metadata()?.len().saturating_sub(512);
+    for place in [0, end] {
+        let footer = bytes_at(file, place, 64)?;
+        if footer.starts_with(b"conectix") && footer.ends_with(&[0, 0, 0, 4]) {
+            return Ok(Err(NAMES_A_PARENT.to_owned()));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn vhdx(file: &File) -> io::Result<Result<(), String>> {
+    // What is no VHDX at all shows itself where its tables are looked at.
+    let has_parent = matches!(Vhdx::read(file), Ok(Some(vhdx)) if vhdx.has_parent);
+    Ok(if has_parent { Err(NAMES_A_PARENT.to_owned()) } else { Ok(()) })
+}
+
+/// VirtualBox, src/VBox/Storage/VDICore.h: 1 in bytes 76 to 79 grows, 2 is fixed, 3 and 4 are the
+/// difference to a parent.
+fn vdi(file: &File) -> io::Result<Result<(), String>> {
+    let kind = bytes_at(file, 76, 4)?;
+    Ok(match kind.as_slice() {
+        [3 | 4, 0, 0, 0] => Err(NAMES_A_PARENT.to_owned()),
+        _ => Ok(()),
+    })
+}
+
 /// Up to `length` bytes at `offset`; fewer at the end of the file.
 fn bytes_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
@@ -162,6 +201,8 @@ mod tests {
     fn sparse(capacity: u8, descriptor: &str) -> Vec<u8> {
         let mut bytes = vec![0; 512];
         bytes[..4].copy_from_slice(b"KDMV");
+        // Its grains are compressed, so that it has no tables to go by.
+        bytes[10] = 3;
         bytes[12] = capacity;
         bytes.extend(descriptor.as_bytes());
         bytes
@@ -171,6 +212,7 @@ mod tests {
         let mut bytes = vec![0; 104];
         bytes[..4].copy_from_slice(b"QFI\xfb");
         bytes[7] = version;
+        bytes[23] = 16;
         bytes[at] = byte;
         bytes
     }

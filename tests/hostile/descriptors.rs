@@ -65,11 +65,6 @@ pub const CASES: &[Case] = &[
         said: "number of CPUs makes no sense",
     },
     Case {
-        name: "no memory",
-        make: |desk| replaced(desk, ">1536<", ">0<"),
-        said: "amount of memory makes no sense",
-    },
-    Case {
         name: "a difference",
         make: |desk| replaced(desk, "ovf:diskId='d1'", "ovf:diskId='d1' ovf:parentRef='d0'"),
         said: "difference to another",
@@ -95,6 +90,8 @@ pub const CASES: &[Case] = &[
         },
         said: "cannot be counted",
     },
+    Case { name: "chunks that fill all memory", make: chunks, said: "is too long" },
+    Case { name: "devices beyond number", make: devices, said: "more than 2000 devices" },
     Case { name: "a VMX that is no text", make: vmx_bytes, said: "it names no disk" },
     Case {
         name: "a VMX with a disk of the host",
@@ -120,6 +117,20 @@ fn text(desk: &Desk, text: &str) -> PathBuf {
 
 fn href(desk: &Desk, href: &str) -> PathBuf {
     text(desk, &Ovf::one(href, 4).text())
+}
+
+/// One file of many chunks with long names, which many disks are made of.
+fn chunks(desk: &Desk) -> PathBuf {
+    let mut ovf = Ovf::one(&"x".repeat(5000), 4);
+    ovf.files = ovf.files.replace("/>", " ovf:size='10000' ovf:chunkSize='1'/>");
+    ovf.items = ovf.items.repeat(1000);
+    text(desk, &ovf.text())
+}
+
+fn devices(desk: &Desk) -> PathBuf {
+    let mut ovf = Ovf::one("disk1.vmdk", 4);
+    ovf.items = ovf.items.repeat(20_000);
+    text(desk, &ovf.text())
 }
 
 fn replaced(desk: &Desk, what: &str, with: &str) -> PathBuf {

@@ -66,15 +66,34 @@ pub const CASES: &[Case] = &[
         said: "it names an external data file",
     },
     Case { name: "an encrypted qcow2", make: |desk| qcow2(desk, 35, 2), said: "it is encrypted" },
-    Case {
-        name: "a VHDX with tables in nowhere",
-        make: vhdx,
-        said: "it is no image of a disk in vhdx",
-    },
+    Case { name: "a VHDX with tables in nowhere", make: vhdx, said: "no image of a disk in vhdx" },
     Case {
         name: "an empty image",
         make: |desk| image(desk, "disk.raw", b""),
         said: "it is no image",
+    },
+    Case { name: "the difference of a VHD", make: vhd, said: "it names a parent image" },
+    Case { name: "the difference of a VDI", make: vdi, said: "it names a parent image" },
+    Case { name: "the difference of a VHDX", make: vhdx_child, said: "it names a parent image" },
+    Case {
+        name: "a qcow2 whose tables are one",
+        make: |desk| changed(desk, "qcow2", &["cluster_size=512"], tables_in_one),
+        said: "its tables lie over each other",
+    },
+    Case {
+        name: "a pipe as an image",
+        make: |desk| pipe(desk, "disk.raw"),
+        said: "no ordinary file",
+    },
+    Case {
+        name: "a pipe as a package",
+        make: |desk| pipe(desk, "vm.ova"),
+        said: "no ordinary file",
+    },
+    Case {
+        name: "a device as an image",
+        make: |_| PathBuf::from("/dev/zero"),
+        said: "no ordinary file",
     },
     Case { name: "a folder as an image", make: folder, said: "neither an OVF nor a VMX" },
 ];
@@ -125,6 +144,64 @@ fn vhdx(desk: &Desk) -> PathBuf {
     bytes[table..table + 4].copy_from_slice(b"regi");
     bytes[table + 8..table + 12].copy_from_slice(&u32::MAX.to_le_bytes());
     image(desk, "disk.vhdx", &bytes)
+}
+
+/// An image of `qemu-img`, changed.
+fn changed(desk: &Desk, format: &str, options: &[&str], change: fn(&mut Vec<u8>)) -> PathBuf {
+    let raw = desk.raw("disk.raw", 2);
+    let path = desk.image(&raw, &format!("image.{format}"), format, options);
+    let mut bytes = fs::read(&path).expect("readable");
+    change(&mut bytes);
+    fs::write(&path, bytes).expect("written");
+    path
+}
+
+/// Its type is that of the difference to a parent, with the sum of the footer to go with it.
+fn vhd(desk: &Desk) -> PathBuf {
+    let path = changed(desk, "vpc", &[], |bytes| {
+        let end = bytes.len() - 512;
+        for footer in [0, end] {
+            bytes[footer + 63] = 4;
+            bytes[footer + 64..footer + 68].fill(0);
+            let sum = bytes[footer..footer + 512].iter().map(|byte| u32::from(*byte)).sum::<u32>();
+            bytes[footer + 64..footer + 68].copy_from_slice(&(!sum).to_be_bytes());
+        }
+    });
+    let named = desk.path("disk.vhd");
+    fs::rename(path, &named).expect("renamed");
+    named
+}
+
+fn vdi(desk: &Desk) -> PathBuf {
+    changed(desk, "vdi", &[], |bytes| bytes[76] = 4)
+}
+
+/// The file parameters (MS-VHDX, 2.6.2.1) lie where QEMU puts them: 64 KiB into the metadata, which
+/// follow the headers and the log.
+fn vhdx_child(desk: &Desk) -> PathBuf {
+    changed(desk, "vhdx", &[], |bytes| {
+        let id = *b"\x37\x67\xa1\xca\x36\xfa\x43\x4d\xb3\xb6\x33\xf0\xaa\x44\xe7\x6b";
+        let item = bytes.windows(16).position(|window| window == id).expect("an item");
+        let table = bytes.windows(8).position(|window| window == b"metadata").expect("a table");
+        let offset = u32::from_le_bytes(bytes[item + 16..item + 20].try_into().expect("four"));
+        bytes[table + offset as usize + 4] |= 0b10;
+    })
+}
+
+/// A first table that names the same second one again and again.
+fn tables_in_one(bytes: &mut Vec<u8>) {
+    let first = u64::from_be_bytes(bytes[40..48].try_into().expect("eight")) as usize;
+    let entry = bytes[first..first + 8].to_vec();
+    let table = bytes.len() as u64;
+    bytes[36..40].copy_from_slice(&(1_u32 << 20).to_be_bytes());
+    bytes[40..48].copy_from_slice(&table.to_be_bytes());
+    bytes.extend(entry.repeat(1 << 20));
+}
+
+fn pipe(desk: &Desk, name: &str) -> PathBuf {
+    let path = desk.path(name);
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("made");
+    path
 }
 
 fn folder(desk: &Desk) -> PathBuf {

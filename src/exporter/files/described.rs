@@ -5,10 +5,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::store::Store;
-use super::sums::{Digests, Sums as ReadSums};
+use super::verify::Expected;
 use crate::exporter::{Error, NVRAM};
 use crate::image;
-use crate::model::{DiskFormat, DiskId, ExportMethod, SourceVm};
+use crate::model::{DiskFormat, DiskId, ExportMethod, SourceVm, Warning};
 
 /// A VM and what an export needs to take it.
 #[derive(Debug, Clone)]
@@ -21,9 +21,11 @@ pub(super) struct Described {
     pub(super) store: Option<Store>,
     /// What the names of members begin with.
     pub(super) prefix: String,
-    pub(super) sums: Sums,
+    pub(super) sums: Expected,
     /// The variables of its firmware, if they lie beside it.
     pub(super) nvram: Option<Nvram>,
+    /// What is worth telling of it.
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// Where the variables of a firmware are.
@@ -35,19 +37,6 @@ pub(super) enum Nvram {
     Member(String),
 }
 
-/// What the files of a package are compared with.
-#[derive(Debug, Clone)]
-pub(super) enum Sums {
-    /// There are none, or they are not asked for.
-    None,
-    Known(ReadSums),
-    /// They may come behind the disks in a stream: the name of their file, and the descriptor's.
-    Later {
-        mf: String,
-        ovf: (String, Box<Digests>),
-    },
-}
-
 /// A disk.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
@@ -57,6 +46,8 @@ pub(super) struct Wanted {
     /// Size that the guest sees, in bytes; 0 when only the image knows.
     pub(super) capacity: u64,
     pub(super) content: Content,
+    /// Length of what lies at the source, in bytes, if a package tells it.
+    pub(super) stored: Option<u64>,
 }
 
 /// Where a disk's bytes are.
@@ -86,21 +77,31 @@ impl Wanted {
         let made = !matches!(self.content, Content::InPlace(_));
         made.then(|| self.id.file_name(self.exported_format()))
     }
+
+    /// The members of a store that it is in.
+    pub(super) fn members(&self) -> impl Iterator<Item = &str> {
+        let members = match &self.content {
+            Content::Packed { members, .. } => members.as_slice(),
+            _ => &[],
+        };
+        members.iter().map(String::as_str)
+    }
 }
 
 impl Content {
-    /// The content of an image, after a look whether it stands for itself. Blocks.
+    /// The content of the image at an absolute path, after a look whether it stands for itself.
+    /// Blocks.
     ///
     /// # Errors
     /// [`Error::Unusable`] when it does not, [`Error::File`].
     pub(super) fn of_image(path: &Path, format: DiskFormat) -> Result<Self, Error> {
         let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
-        let path = std::path::absolute(path).map_err(failed)?;
-        let judged = image::inspect(&path, format).map_err(failed)?;
-        judged.map_err(|reason| Error::Unusable { path: path.clone(), reason })?;
+        let judged = image::inspect(path, format).map_err(failed)?;
+        judged.map_err(|reason| Error::Unusable { path: path.to_owned(), reason })?;
         let mut start = [0; 4];
-        let read = File::open(&path).and_then(|mut file| file.read(&mut start)).map_err(failed)?;
+        let read = File::open(path).and_then(|mut file| file.read(&mut start)).map_err(failed)?;
         let is_text = format == DiskFormat::Vmdk && start[..read] == *b"# Di";
+        let path = path.to_owned();
         Ok(if is_text { Self::Split(path) } else { Self::InPlace(path) })
     }
 }

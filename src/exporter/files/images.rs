@@ -4,8 +4,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::Choice;
-use super::described::{Content, Described, Sums, Wanted};
-use super::package::format_by_extension;
+use super::described::{Content, Described, Wanted};
+use super::names::format_by_extension;
+use super::verify::Expected;
 use crate::exporter::Error;
 use crate::image;
 use crate::model::{
@@ -52,7 +53,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
             backing: None,
         };
         disks.push(disk.at(index));
-        wanted.push(Wanted { id, format, capacity, content });
+        wanted.push(Wanted { id, format, capacity, content, stored: None });
     }
     let stem = paths.first().and_then(|path| path.file_stem()).unwrap_or_default();
     let vm = SourceVm {
@@ -85,7 +86,8 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         method: ExportMethod::Disk,
         store: None,
         prefix: String::new(),
-        sums: Sums::None,
+        sums: Expected::None,
         nvram: None,
+        warnings: Vec::new(),
     })
 }

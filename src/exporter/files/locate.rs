@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::names::{files_in, has_extension};
 use super::store::Store;
 use super::{FileSettings, images};
 use crate::exporter::Error;
@@ -14,6 +15,17 @@ pub(super) enum Place {
     Images(Vec<PathBuf>),
 }
 
+/// The settings with paths from the root on: what lies beside a file is named by its folder.
+///
+/// # Errors
+/// [`Error::Unusable`] when a path is empty.
+pub(super) fn absolute(mut settings: FileSettings) -> Result<FileSettings, Error> {
+    for path in &mut settings.paths {
+        *path = std::path::absolute(&path).map_err(|_| unusable(path, "no file is named"))?;
+    }
+    Ok(settings)
+}
+
 /// Finds out what lies at the paths of the settings. Blocks.
 ///
 /// # Errors
@@ -22,6 +34,9 @@ pub(super) fn locate(settings: &FileSettings) -> Result<Place, Error> {
     let Some(path) = settings.paths.first() else {
         return Err(unusable(Path::new(""), "no file is named"));
     };
+    for path in &settings.paths {
+        check_kind(path)?;
+    }
     let failed = |source| Error::File { action: "open", path: path.clone(), source };
     let found = std::fs::metadata(path).map_err(failed)?;
     if settings.paths.len() > 1 {
@@ -30,29 +45,38 @@ pub(super) fn locate(settings: &FileSettings) -> Result<Place, Error> {
     if found.is_dir() {
         return in_folder(path);
     }
-    match extension(path).as_str() {
-        "ovf" => Ok(Place::Ovf(path.clone())),
-        "vmx" => Ok(Place::Vmx(path.clone())),
-        kind if kind != "ova" && images::format(path, &settings.choice).is_some() => {
+    let is_ova = has_extension(path, "ova");
+    match path {
+        _ if has_extension(path, "ovf") => Ok(Place::Ovf(path.clone())),
+        _ if has_extension(path, "vmx") => Ok(Place::Vmx(path.clone())),
+        _ if !is_ova && images::format(path, &settings.choice).is_some() => {
             Ok(Place::Images(settings.paths.clone()))
         }
         _ => match Store::archive(path).map_err(failed)? {
             Some(store) => Ok(Place::Archive(store)),
+            None if is_ova => Err(unusable(
+                path,
+                "it is neither a tar archive, plain or compressed by gzip or xz, nor a zip",
+            )),
             None => Err(Error::UnknownFormat { path: path.clone() }),
         },
     }
 }
 
+/// Whether something is a file or a folder. Reading from others may wait for ever, or never end.
+fn check_kind(path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::File { action: "open", path: path.to_owned(), source };
+    let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+    if kind.is_file() || kind.is_dir() {
+        return Ok(());
+    }
+    Err(unusable(path, "it is no ordinary file; copy what a device holds into one first"))
+}
+
 /// The one package or VM of a folder.
 fn in_folder(folder: &Path) -> Result<Place, Error> {
-    let failed = |source| Error::File { action: "read", path: folder.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        files.push(entry.map_err(failed)?.path());
-    }
-    files.sort();
-    let of =
-        |kind: &str| -> Vec<_> { files.iter().filter(|path| extension(path) == kind).collect() };
+    let files = files_in(folder)?;
+    let of = |kind| -> Vec<_> { files.iter().filter(|path| has_extension(path, kind)).collect() };
     match (of("ovf").as_slice(), of("vmx").as_slice()) {
         ([ovf], _) => Ok(Place::Ovf((*ovf).clone())),
         ([], [vmx]) => Ok(Place::Vmx((*vmx).clone())),
@@ -74,10 +98,6 @@ pub(super) fn revision(paths: &[PathBuf]) -> Result<String, Error> {
         revision += &format!("{}@{}.{} ", found.len(), found.mtime(), found.mtime_nsec());
     }
     Ok(revision)
-}
-
-fn extension(path: &Path) -> String {
-    path.extension().map(|text| text.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
 }
 
 fn unusable(path: &Path, reason: &str) -> Error {

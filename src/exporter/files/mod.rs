@@ -6,8 +6,10 @@
 //! packed ones are taken out of their archive in one pass.
 
 mod described;
+mod follow;
 mod images;
 mod locate;
+mod names;
 mod ovf;
 mod package;
 mod sink;
@@ -15,6 +17,8 @@ mod store;
 mod sums;
 mod take;
 mod tar;
+mod text;
+mod verify;
 mod vmx;
 
 use std::path::PathBuf;
@@ -30,7 +34,7 @@ use crate::progress::Progress;
 use described::{Described, Nvram};
 use locate::Place;
 use package::Package;
-use take::Taking;
+use take::{Taken, Taking};
 
 /// Where a VM lies, and what its files do not say.
 #[derive(Debug, Clone)]
@@ -82,7 +86,7 @@ impl Files {
     /// [`Error::Unusable`] when no VM can be taken from there, [`Error::WrongSum`],
     /// [`Error::File`].
     pub async fn open(settings: FileSettings) -> Result<Self, Error> {
-        let settings = Arc::new(settings);
+        let settings = Arc::new(locate::absolute(settings)?);
         blocking(&settings.clone(), move || {
             let place = locate::locate(&settings)?;
             let ignore = settings.choice.ignore_checksums;
@@ -118,8 +122,15 @@ impl Files {
     /// [`Error::Unusable`] when it cannot be told which one is meant, or a disk of it cannot be had.
     pub async fn inspect(&self) -> Result<Inspected, Error> {
         let described = self.described().await?;
+        let vm = self.vm(&described);
+        if vm.memory_mib == 0 {
+            let path = self.settings.paths.first().cloned().unwrap_or_default();
+            let reason =
+                "it does not say how much memory the VM has: say it by --memory".to_owned();
+            return Err(Error::Unusable { path, reason });
+        }
         Ok(Inspected {
-            vm: self.vm(&described),
+            vm,
             makes: described.makes(),
             revision: self.revision.clone(),
             obstacles: Vec::new(),
@@ -152,13 +163,13 @@ impl Files {
                 progress: &progress,
                 cancel: &cancel,
             };
-            let (disks, variables) = taking.take()?;
-            let mut warnings = Vec::new();
+            let Taken { disks, nvram: variables, warnings } = taking.take()?;
+            let mut warnings = [described.warnings.clone(), warnings].concat();
             for (disk, told) in disks.iter().zip(&vm.disks) {
                 if told.capacity.0 != 0 && told.capacity != disk.capacity {
                     let text = format!(
-                        "{} is of {} by its image and of {} by its description: the image counts",
-                        disk.id, disk.capacity, told.capacity
+                        "{} is of {} bytes by its image and of {} by its description: the image counts",
+                        disk.id, disk.capacity.0, told.capacity.0
                     );
                     warnings.push(Warning::new(Stage::Export, "capacity-differs", text));
                 }
@@ -187,7 +198,13 @@ impl Files {
         let (found, settings) = (Arc::clone(&self.found), Arc::clone(&self.settings));
         blocking(&self.settings, move || match &*found {
             Found::Package(package) => package.describe(&settings.choice),
-            Found::Other(described) => Ok((**described).clone()),
+            Found::Other(described) => match &settings.choice.vm {
+                Some(name) if *name != described.vm.name => Err(Error::WhichVm {
+                    path: settings.paths.first().cloned().unwrap_or_default(),
+                    names: vec![format!("'{}'", described.vm.name)],
+                }),
+                _ => Ok((**described).clone()),
+            },
         })
         .await
     }
@@ -210,7 +227,6 @@ impl Files {
     /// With an id that tells it from every other: where it lies.
     fn identified(&self, mut vm: SourceVm) -> SourceVm {
         let path = self.settings.paths.first().cloned().unwrap_or_default();
-        let path = std::path::absolute(&path).unwrap_or(path);
         let within = if vm.id.is_empty() { String::new() } else { format!("#{}", vm.id) };
         vm.id = format!("{}{within}", path.display());
         vm

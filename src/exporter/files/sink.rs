@@ -2,14 +2,14 @@
 //! they are a streamOptimized VMDK, in one pass.
 
 use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 
 use flate2::write::MultiGzDecoder;
 
+use super::follow::{Follower, invalid};
 use super::sums::Digests;
 use crate::image::EarlyFile;
-use crate::image::vmdk::{End, Header, SECTOR, Stream};
 use crate::model::{DiskFormat, Sha256Digest};
 
 /// Bytes written at a time.
@@ -60,10 +60,7 @@ pub(super) struct Sink {
     bytes: u64,
     /// Longest that the file may become.
     most: u64,
-    format: DiskFormat,
-    /// Its first sector, until it is there.
-    head: Vec<u8>,
-    stream: Option<Stream>,
+    follower: Follower,
 }
 
 impl Sink {
@@ -75,58 +72,19 @@ impl Sink {
             digests: sum.then(|| Digests::with(None)),
             bytes: 0,
             most,
-            format,
-            head: Vec::new(),
-            stream: None,
+            follower: Follower::new(format),
         }
     }
 
     /// Makes it last; returns its length and its sum, if that is made here.
     ///
     /// # Errors
-    /// What the system said, or [`ErrorKind::InvalidData`] with what is wrong with the disk.
+    /// What the system said, or [`io::ErrorKind::InvalidData`] with what is wrong with the disk.
     fn finish(self) -> io::Result<(u64, Option<Sha256Digest>)> {
         let file = self.out.into_inner().map_err(io::IntoInnerError::into_error)?.into_file();
-        if let Some(stream) = self.stream {
-            let reached = stream.reached();
-            let end = stream.finish(|buffer, offset| file.read_exact_at(buffer, offset));
-            if end.map_err(invalid)? == End::Early {
-                return Err(invalid(format!("it ends at byte {reached} of the disk")));
-            }
-        }
+        self.follower.finish(|buffer, offset| file.read_exact_at(buffer, offset))?;
         file.sync_all()?;
         Ok((self.bytes, self.digests.map(|digests| digests.recorded())))
-    }
-
-    /// Looks at the first sector. A VMDK that is text would name other files.
-    fn begin(&mut self) -> io::Result<()> {
-        if self.format != DiskFormat::Vmdk {
-            return Ok(());
-        }
-        if !self.head.starts_with(b"KDMV") {
-            return Err(invalid("it is no VMDK, or one that names other files"));
-        }
-        if let Ok(header) = Header::read(&self.head) {
-            let mut stream = Stream::new(header.capacity * SECTOR);
-            stream.push(&self.head, |_| {}).map_err(invalid)?;
-            self.stream = Some(stream);
-        }
-        Ok(())
-    }
-
-    fn follow(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let missing = (SECTOR as usize - self.head.len()).min(bytes.len());
-        let (head, rest) = bytes.split_at(missing);
-        if !head.is_empty() {
-            self.head.extend_from_slice(head);
-            if self.head.len() == SECTOR as usize {
-                self.begin()?;
-            }
-        }
-        match &mut self.stream {
-            Some(stream) if !rest.is_empty() => stream.push(rest, |_| {}).map_err(invalid),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -136,7 +94,7 @@ impl Write for Sink {
         if self.bytes > self.most {
             return Err(invalid(format!("it is longer than {} bytes", self.most)));
         }
-        self.follow(bytes)?;
+        self.follower.push(bytes)?;
         if let Some(digests) = &mut self.digests {
             digests.update(bytes);
         }
@@ -147,8 +105,4 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
-}
-
-pub(super) fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, reason)
 }

@@ -147,7 +147,8 @@ impl Store {
         }
         for index in 0..archive.len() {
             let mut found = archive.by_index(index).map_err(failed)?;
-            let name = plain(found.name());
+            // Old tools of Windows write names as its paths are.
+            let name = plain(&found.name().replace('\\', "/"));
             if !wanted(&name) {
                 continue;
             }
@@ -159,6 +160,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// It has not got what its descriptor names.
+    pub(super) fn lacks(&self, name: &str) -> Error {
+        self.unusable(format!("'{name}', which its OVF names, is not in it"))
     }
 
     /// What is wrong with it, in words.

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read};
 use std::sync::{Arc, LazyLock, mpsc};
 
+use percent_encoding::percent_decode_str;
 use regex::Regex;
 use sha2::{Digest, Sha256, Sha512};
 
+use super::store::plain;
 use crate::model::Sha256Digest;
 
 /// `SHA256(disk.vmdk)= 0123…`, with or without spaces, in either case.
@@ -54,9 +56,19 @@ impl Sums {
                 "256" => Algorithm::Sha256,
                 _ => Algorithm::Sha512,
             };
-            sums.insert(found[2].to_owned(), (algorithm, found[3].to_ascii_lowercase()));
+            let sum = (algorithm, found[3].to_ascii_lowercase());
+            let name = plain(&found[2]);
+            // As a reference would write it.
+            let decoded = percent_decode_str(&name).decode_utf8_lossy().into_owned();
+            sums.entry(decoded).or_insert_with(|| sum.clone());
+            sums.insert(name, sum);
         }
         Ok(Self(sums))
+    }
+
+    /// Whether nothing is said.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// What the sum of a file should be: its name stands there without the folder `prefix` of the
@@ -184,12 +196,14 @@ mod tests {
     #[test]
     fn sums_are_read_in_every_spelling_in_use() {
         let text = "\u{feff}SHA1(a.ovf)= 0A\r\nSHA256 (my disk(1).vmdk) = 0b\r\n\
-                    sha512(c.vmdk)=0c\n\nSHA-256( d.vmdk ) =0d\n";
+                    sha512(c.vmdk)=0c\n\nSHA-256( ./d.vmdk ) =0d\nSHA1(my%20disk.vmdk)= 0e";
         let sums = Sums::read(text).expect("it is read");
         assert_eq!(sums.of("", "a.ovf"), Some((Algorithm::Sha1, "0a")));
         assert_eq!(sums.of("", "my disk(1).vmdk"), Some((Algorithm::Sha256, "0b")));
         assert_eq!(sums.of("", "c.vmdk"), Some((Algorithm::Sha512, "0c")));
         assert_eq!(sums.of("", "d.vmdk"), Some((Algorithm::Sha256, "0d")));
+        assert_eq!(sums.of("", "my disk.vmdk"), Some((Algorithm::Sha1, "0e")));
+        assert_eq!(sums.of("", "my%20disk.vmdk"), Some((Algorithm::Sha1, "0e")));
         assert_eq!(sums.of("", "e.vmdk"), None);
         assert_eq!(Sums::read("MD5(a)= 00"), Err("MD5(a)= 00".to_owned()));
     }

@@ -37,6 +37,8 @@ pub(super) struct Tar<R> {
     reader: R,
     left: u64,
     padding: u64,
+    /// Whether a header was read.
+    begun: bool,
 }
 
 /// A member. Its bytes are read from the [`Tar`].
@@ -54,7 +56,7 @@ struct Notes {
 
 impl<R: Skip> Tar<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, left: 0, padding: 0 }
+        Self { reader, left: 0, padding: 0, begun: false }
     }
 
     /// The next member; none at the end.
@@ -103,8 +105,14 @@ impl<R: Skip> Tar<R> {
             return Ok(None);
         }
         if !is_tar(header.as_bytes()) {
-            return Err(io::Error::new(ErrorKind::InvalidData, "a tar header has a wrong sum"));
+            let wrong = match self.begun {
+                true => "a tar header has a wrong sum",
+                // An image, perhaps, that somebody compressed.
+                false => "what is compressed in it is no tar archive: unpack it first",
+            };
+            return Err(io::Error::new(ErrorKind::InvalidData, wrong));
         }
+        self.begun = true;
         Ok(Some(header))
     }
 

@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::described::{Content, Described, Nvram, Sums, Wanted};
-use crate::exporter::Error;
+use super::described::{Content, Described, Nvram, Wanted};
+use super::store::plain;
+use super::text;
+use super::verify::Expected;
 use crate::exporter::guest_os::os_family;
+use crate::exporter::{Error, nvram};
 use crate::image;
 use crate::model::{
     Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware, GuestOs,
-    NicModel, Origin, PowerState, SourceDisk, SourceNic, SourceVm,
+    NicModel, Origin, PowerState, SourceDisk, SourceNic, SourceVm, chain,
 };
 
 /// Longest file taken, in bytes.
@@ -31,7 +34,7 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
         return Err(unusable(path, "it is too long"));
     }
     let text = std::fs::read(path).map_err(failed)?;
-    let vmx = Vmx::read(&String::from_utf8_lossy(&text));
+    let vmx = Vmx::read(&text::of_vmx(&text));
     vmx.check(path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     let mut found = vmx.disks();
@@ -43,21 +46,27 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
         let capacity = capacity(&image)?;
         let id = DiskId::from_index(index);
         disks.push(SourceDisk { capacity: ByteSize(capacity), ..disk }.at(index));
-        wanted.push(Wanted { id, format: DiskFormat::Vmdk, capacity, content });
+        let format = DiskFormat::Vmdk;
+        wanted.push(Wanted { id, format, capacity, content, stored: None });
     }
     if disks.is_empty() {
         return Err(unusable(path, "it names no disk"));
     }
-    let vm = vmx.vm(path, disks)?;
-    let nvram = vmx.get("nvram").and_then(|name| beside(path, folder, name).ok());
+    let vm = vmx.vm(path, disks);
+    let nvram = vmx.get("nvram").filter(|_| vm.firmware == Firmware::Efi);
+    let (nvram, missed) = match nvram.map(|name| beside(path, folder, name)) {
+        Some(Err(error)) => (None, Some(nvram::missed(chain(&error)))),
+        found => (found.and_then(Result::ok), None),
+    };
     Ok(Described {
-        nvram: nvram.filter(|_| vm.firmware == Firmware::Efi).map(Nvram::Beside),
+        nvram: nvram.map(Nvram::Beside),
+        warnings: missed.into_iter().collect(),
         vm,
         disks: wanted,
         method: ExportMethod::Disk,
         store: None,
         prefix: String::new(),
-        sums: Sums::None,
+        sums: Expected::None,
     })
 }
 
@@ -68,7 +77,7 @@ impl Vmx {
             let value = value.trim().trim_matches('"');
             Some((key.trim().to_ascii_lowercase(), unescape(value)))
         };
-        Self(text.trim_start_matches('\u{feff}').lines().filter_map(line).collect())
+        Self(text.lines().filter_map(line).collect())
     }
 
     fn get(&self, key: &str) -> Option<&str> {
@@ -100,7 +109,7 @@ impl Vmx {
         Ok(())
     }
 
-    fn vm(&self, path: &Path, disks: Vec<SourceDisk>) -> Result<SourceVm, Error> {
+    fn vm(&self, path: &Path, disks: Vec<SourceDisk>) -> SourceVm {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let memory = self.number("memsize").filter(|mib| *mib > 0);
         let firmware = match self.get("firmware") {
@@ -109,7 +118,7 @@ impl Vmx {
         };
         let id = guest_id(self.get("guestos").unwrap_or_default());
         let vcpus = self.number("numvcpus").unwrap_or(1).min(4096);
-        Ok(SourceVm {
+        SourceVm {
             provider: "local".to_owned(),
             id: String::new(),
             name: self.get("displayname").map_or(stem, str::to_owned),
@@ -118,7 +127,7 @@ impl Vmx {
             datacenter: None,
             power: PowerState::Off,
             cpu: CpuTopology::new(vcpus, self.number("cpuid.corespersocket").unwrap_or(1)),
-            memory_mib: memory.ok_or_else(|| unusable(path, "it says nothing of memory"))?,
+            memory_mib: memory.unwrap_or(0),
             firmware,
             secure_boot: firmware == Firmware::Efi && self.is("uefi.secureboot.enabled"),
             vtpm: self.is("vtpm.present"),
@@ -132,7 +141,7 @@ impl Vmx {
             },
             disks,
             nics: (0..MOST_NICS).filter_map(|index| self.nic(index)).collect(),
-        })
+        }
     }
 
     /// All devices that a controller has: key prefix, bus, number, unit.
@@ -260,10 +269,11 @@ fn unescape(value: &str) -> String {
 /// A file that the VMX names, which must lie beside it.
 fn beside(vmx: &Path, folder: &Path, name: &str) -> Result<PathBuf, Error> {
     let outside = || unusable(vmx, &format!("its file '{name}' is not in its folder"));
+    let name = plain(name);
     if name.contains(['/', '\\', '\0']) || name.starts_with('.') {
         return Err(outside());
     }
-    let path = folder.join(name);
+    let path = folder.join(&name);
     let found = path.symlink_metadata();
     let found =
         found.map_err(|source| Error::File { action: "open", path: path.clone(), source })?;
@@ -287,7 +297,7 @@ pub(super) fn fuzz(text: &str) {
     let vmx = Vmx::read(text);
     let path = Path::new("/fuzz.vmx");
     vmx.check(path).ok();
-    vmx.vm(path, vmx.disks().into_iter().map(|(disk, _)| disk).collect()).ok();
+    vmx.vm(path, vmx.disks().into_iter().map(|(disk, _)| disk).collect());
 }
 
 #[cfg(test)]

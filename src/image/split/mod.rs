@@ -5,9 +5,9 @@ mod sparse;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use self::sparse::Sparse;
+pub(super) use self::sparse::Sparse;
 use super::vmdk::{self, SECTOR};
 use super::{CLUSTER, Error, extents, qcow2};
 
@@ -39,6 +39,20 @@ enum Content {
 }
 
 impl Split {
+    /// The descriptor at `path`, and the files that it names beside it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+        let text = std::fs::read(path)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let named = vmdk::extents(&String::from_utf8_lossy(&text)).into_iter();
+        let named = named.filter(|extent| extent.kind != "ZERO");
+        Ok(std::iter::once(path.to_owned())
+            .chain(named.map(|extent| folder.join(extent.file)))
+            .collect())
+    }
+
     /// Opens the files that the descriptor at `path` names, all of them beside it.
     /// [`inspect`](super::inspect) must have found nothing wrong with it.
     ///

@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::invalid;
+use crate::image::number::little;
 use crate::image::vmdk::SECTOR;
 
 /// Largest grain, in sectors.
@@ -29,7 +30,7 @@ const SE_VOLATILE_MAGIC: u64 = 0xcafe_cafe;
 
 /// A sparse extent.
 #[derive(Debug)]
-pub(super) struct Sparse {
+pub(in crate::image) struct Sparse {
     file: File,
     layout: Layout,
     /// Sectors of a grain.
@@ -67,7 +68,7 @@ enum Layout {
 impl Sparse {
     /// Opens a hosted extent of `sectors` sectors. Header: flags at byte 8, capacity 12, grain size
     /// 20, entries of a table 44, place of the directory 56.
-    pub(super) fn hosted(file: File, sectors: u64) -> io::Result<Self> {
+    pub(in crate::image) fn hosted(file: File, sectors: u64) -> io::Result<Self> {
         let header = Header::read(&file, 0)?;
         // A flag of the higher half says that its grains are compressed.
         let known = header.0.starts_with(b"KDMV") && header.word(8) >> 16 == 0;
@@ -141,6 +142,30 @@ impl Sparse {
             }
         }
         Ok(None)
+    }
+
+    /// Where the last of its grains ends in the file, in bytes, for a disk of `sectors` sectors.
+    pub(in crate::image) fn reach(&mut self, sectors: u64) -> io::Result<u64> {
+        let (length, width) = (self.file.metadata()?.len(), self.layout.width() as u64);
+        let (mut used, mut end) = (0, 0);
+        for index in 0..self.tables.len() as u64 {
+            if self.tables[index as usize] == 0 {
+                continue;
+            }
+            used += self.entries * width;
+            if used > length {
+                return Err(invalid("its tables are cut off, or lie over each other"));
+            }
+            for grain in index * self.entries..(index + 1) * self.entries {
+                let left = sectors.saturating_sub(grain * self.grain);
+                if left > 0
+                    && let Some(place) = self.place(grain)?
+                {
+                    end = end.max(place.saturating_add(left.min(self.grain)));
+                }
+            }
+        }
+        bytes(end)
     }
 
     /// Reads what is there from `sector` on; the rest of `buffer` stays as it is.
@@ -221,12 +246,17 @@ impl Layout {
         }
     }
 
-    /// So many little-endian numbers from a sector on.
-    fn numbers(self, file: &File, sector: u64, count: u64) -> io::Result<Vec<u64>> {
-        let width = match self {
+    /// Bytes of an entry.
+    fn width(self) -> usize {
+        match self {
             Self::Sectors => 4,
             Self::SpaceEfficient { .. } => 8,
-        };
+        }
+    }
+
+    /// So many little-endian numbers from a sector on.
+    fn numbers(self, file: &File, sector: u64, count: u64) -> io::Result<Vec<u64>> {
+        let width = self.width();
         let mut raw = vec![0; count as usize * width];
         file.read_exact_at(&mut raw, bytes(sector)?)?;
         Ok(raw.chunks_exact(width).map(little).collect())
@@ -250,10 +280,6 @@ impl Header {
     fn long(&self, at: usize) -> u64 {
         little(&self.0[at..at + 8])
     }
-}
-
-fn little(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 /// Where a sector of the file begins.

@@ -1,14 +1,20 @@
 //! The devices of an OVF's hardware section, and the files of its disks.
 
-use super::schema::{Disk, Envelope, FileReference, Hardware, Item};
+use super::index::Index;
+use super::schema::{Disk, FileReference, Hardware, Item};
 use super::units;
-use crate::exporter::files::package::{OvfDisk, format_of};
+use crate::exporter::files::names::format_of;
+use crate::exporter::files::package::OvfDisk;
 use crate::model::{
     Bus, ByteSize, Controller, CpuTopology, DiskId, NicModel, SourceDisk, SourceNic,
 };
 
-/// Largest number of chunks of one file.
-const MOST_CHUNKS: u64 = 100_000;
+/// Most chunks of one file: an archive holds no more.
+const MOST_CHUNKS: u64 = 10_000;
+/// Most devices of a VM. vSphere has some 350 of all kinds ("Configuration Maximums").
+const MOST_DEVICES: usize = 2000;
+/// Longest name of a file, in bytes: that of any path of Linux.
+const LONGEST_HREF: usize = 4096;
 
 /// What the hardware section says.
 #[derive(Default)]
@@ -28,20 +34,24 @@ impl Devices {
     ///
     /// # Errors
     /// What is missing or makes no sense, as a clause.
-    pub(super) fn of(hardware: &Hardware, envelope: &Envelope) -> Result<Self, String> {
+    pub(super) fn of(hardware: &Hardware, index: &Index<'_>) -> Result<Self, String> {
         let mut devices = Self::default();
         let all = || {
-            hardware.item.iter().chain(&hardware.storage_item).chain(&hardware.ethernet_port_item)
+            let all = hardware.item.iter().chain(&hardware.storage_item);
+            all.chain(&hardware.ethernet_port_item).filter(|item| index.has(item))
         };
+        if all().count() > MOST_DEVICES {
+            return Err(format!("it describes a VM of more than {MOST_DEVICES} devices"));
+        }
         let mut disks = Vec::new();
         for item in all() {
             // `CIM_ResourceAllocationSettingData.ResourceType`.
             match item.kind.trim() {
                 "3" => devices.cpu = Some(cpu(item)?),
-                "4" => devices.memory_mib = Some(memory(item)?),
+                "4" => devices.memory_mib = memory(item),
                 "10" => devices.nics.push(nic(item, devices.nics.len())),
                 "15" | "16" => devices.cdroms += 1,
-                "17" | "31" => disks.push(disk(item, all(), envelope)?),
+                "17" | "31" => disks.push(disk(item, all(), index)?),
                 _ => devices.vtpm |= item.subtype.iter().any(|kind| kind.contains("vtpm")),
             }
         }
@@ -61,11 +71,11 @@ fn cpu(item: &Item) -> Result<CpuTopology, String> {
     Ok(CpuTopology::new(vcpus, number(&item.cores_per_socket).unwrap_or(1)))
 }
 
-fn memory(item: &Item) -> Result<u64, String> {
+/// In MiB; nothing when its amount makes no sense.
+fn memory(item: &Item) -> Option<u64> {
     let units = item.units.as_deref().unwrap_or("byte * 2^20");
     let bytes = item.quantity.as_deref().and_then(|quantity| units::amount(quantity, units));
-    let mib = bytes.map(|bytes| bytes >> 20).filter(|mib| *mib > 0);
-    mib.ok_or_else(|| "its amount of memory makes no sense".to_owned())
+    bytes.map(|bytes| bytes >> 20).filter(|mib| *mib > 0)
 }
 
 fn nic(item: &Item, index: usize) -> SourceNic {
@@ -99,7 +109,7 @@ fn mac(text: &str) -> Option<crate::model::MacAddress> {
 fn disk<'a>(
     item: &Item,
     mut all: impl Iterator<Item = &'a Item>,
-    envelope: &Envelope,
+    index: &Index<'_>,
 ) -> Result<(SourceDisk, OvfDisk), String> {
     let label = item.name.as_deref().unwrap_or_default().trim().to_owned();
     let resource = item.host_resource.first().map(|resource| resource.trim()).unwrap_or_default();
@@ -107,10 +117,7 @@ fn disk<'a>(
     let (_, reference) = resource.rsplit_once('/').ok_or_else(wrong)?;
     let described = match resource.contains("/file/") {
         true => Disk { file: Some(reference.to_owned()), ..Disk::default() },
-        false => {
-            let mut found = envelope.disk_section.disk.iter().filter(|disk| disk.id == reference);
-            found.next().ok_or_else(wrong)?.clone()
-        }
+        false => (*index.disks.get(reference).ok_or_else(wrong)?).clone(),
     };
     if described.parent.is_some() {
         return Err(format!("its disk '{label}' is the difference to another one"));
@@ -120,10 +127,9 @@ fn disk<'a>(
         number => units::amount(number, &described.units)
             .ok_or_else(|| format!("the capacity of its disk '{label}' makes no sense"))?,
     };
-    let mut files = envelope.references.file.iter();
     let file = match &described.file {
         None => None,
-        Some(id) => Some(files.find(|file| file.id == *id).ok_or_else(wrong)?),
+        Some(id) => Some(*index.files.get(id.as_str()).ok_or_else(wrong)?),
     };
     if file.is_none() && capacity == 0 {
         return Err(format!("its disk '{label}' has neither a file nor a capacity"));
@@ -147,26 +153,38 @@ fn disk<'a>(
 
 fn of_file(file: Option<&FileReference>, format: &str, capacity: u64) -> Result<OvfDisk, String> {
     let Some(file) = file else {
-        return Ok(OvfDisk { hrefs: Vec::new(), gzip: false, format: None, capacity });
+        return Ok(OvfDisk {
+            href: None,
+            chunks: None,
+            size: None,
+            gzip: false,
+            format: None,
+            capacity,
+        });
     };
+    let href = &file.href;
+    if href.len() > LONGEST_HREF {
+        return Err(format!("the name of its file '{}' is too long", file.id));
+    }
     let gzip = match file.compression.as_str() {
-        "" | "identity" => file.href.to_ascii_lowercase().ends_with(".gz"),
+        "" | "identity" => href.to_ascii_lowercase().ends_with(".gz"),
         "gzip" => true,
-        other => return Err(format!("'{}' is compressed as '{other}'", file.href)),
+        other => return Err(format!("'{href}' is compressed as '{other}'")),
     };
     let number = |text: &Option<String>| {
         text.as_deref().and_then(|text| text.trim().parse::<u64>().ok()).filter(|n| *n > 0)
     };
-    // Section 7.1: chunks are called HREF.000000000 and so on, all but the last of the same size.
-    let hrefs = match (number(&file.chunk_size), number(&file.size)) {
-        (None, _) => vec![file.href.clone()],
+    let size = number(&file.size);
+    // Section 7.1: all chunks but the last are of the same size.
+    let chunks = match (number(&file.chunk_size), size) {
+        (None, _) => None,
         (Some(chunk), Some(size)) if size.div_ceil(chunk) <= MOST_CHUNKS => {
-            (0..size.div_ceil(chunk)).map(|n| format!("{}.{n:09}", file.href)).collect()
+            Some(size.div_ceil(chunk))
         }
-        (Some(_), _) => return Err(format!("the chunks of '{}' cannot be counted", file.href)),
+        (Some(_), _) => return Err(format!("the chunks of '{href}' cannot be counted")),
     };
-    let format = format_of(format, &file.href);
-    Ok(OvfDisk { hrefs, gzip, format, capacity })
+    let format = format_of(format, href);
+    Ok(OvfDisk { href: Some(href.clone()), chunks, size, gzip, format, capacity })
 }
 
 /// The controller in vSphere's words, which the domain is planned by.

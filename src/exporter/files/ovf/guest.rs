@@ -18,15 +18,14 @@ const WINDOWS: [u32; 34] = [
 
 /// The name for people.
 pub(super) fn full_name(os: &OperatingSystem) -> String {
-    let told = [&os.description, &os.virtual_box].into_iter().flatten();
+    let told = os.description.iter().chain(&os.virtual_box);
     let mut told = told.map(|text| text.trim()).filter(|text| !text.is_empty());
     told.next().unwrap_or_default().chars().take(200).collect()
 }
 
 /// The family: by VMware's id, by the words, by the number of the standard.
 pub(super) fn family(os: &OperatingSystem) -> OsFamily {
-    let words = [os.virtual_box.as_deref(), os.description.as_deref()];
-    let words = words.into_iter().flatten().map(of_words);
+    let words = os.virtual_box.iter().chain(&os.description).map(|text| of_words(text));
     let told = [os_family("", &os.vmware)].into_iter().chain(words);
     let known = told.into_iter().find(|family| *family != OsFamily::Unknown);
     known.unwrap_or_else(|| match os.id.trim().parse() {
@@ -49,7 +48,7 @@ mod tests {
         OperatingSystem {
             id: id.to_owned(),
             vmware: vmware.to_owned(),
-            description: Some(description.to_owned()),
+            description: vec![description.to_owned()],
             virtual_box: None,
         }
     }

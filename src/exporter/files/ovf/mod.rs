@@ -2,6 +2,7 @@
 
 mod devices;
 mod guest;
+mod index;
 mod schema;
 mod units;
 
@@ -11,6 +12,7 @@ use super::package::System;
 use crate::model::{CpuTopology, Firmware, GuestOs, Origin, PowerState, SourceVm};
 
 use devices::Devices;
+use index::Index;
 use schema::{Collection, Envelope, Hardware, VirtualSystem};
 
 /// Deepest nesting of elements. Descriptors stay below 12.
@@ -18,13 +20,21 @@ const DEEPEST: usize = 64;
 /// Longest name of a VM that is kept, in characters.
 const LONGEST_NAME: usize = 1000;
 
-/// The VMs that a descriptor describes, in its order.
+/// What a descriptor describes.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// The VMs, in its order.
+    pub(super) systems: Vec<System>,
+    /// The disks that no hardware uses, by their files.
+    pub(super) unused: Vec<String>,
+}
+
+/// Reads a descriptor.
 ///
 /// # Errors
 /// What is wrong with it, as a clause.
-pub(super) fn read(text: &str) -> Result<Vec<System>, String> {
+pub(super) fn read(text: &str) -> Result<Read, String> {
     check_depth(text)?;
-    let text = text.trim_start_matches('\u{feff}');
     let envelope: Envelope = from_str(text).map_err(|error| format!("it is no OVF: {error}"))?;
     if envelope.content.is_some() {
         return Err("it is of OVF 0.9; export the VM again as OVF 1.0 or later".to_owned());
@@ -34,7 +44,12 @@ pub(super) fn read(text: &str) -> Result<Vec<System>, String> {
     if systems.is_empty() {
         return Err("it describes no VM".to_owned());
     }
-    systems.into_iter().map(|system| describe(system, &envelope)).collect()
+    let index = Index::of(&envelope);
+    let systems = systems.into_iter().map(|system| describe(system, &index));
+    let systems: Vec<_> = systems.collect::<Result<_, _>>()?;
+    let used = systems.iter().flat_map(|system| &system.disks);
+    let unused = index.unused(&used.filter_map(|disk| disk.href.as_deref()).collect());
+    Ok(Read { systems, unused })
 }
 
 fn collect<'a>(collections: &'a [Collection], systems: &mut Vec<&'a VirtualSystem>) {
@@ -62,11 +77,11 @@ fn check_depth(text: &str) -> Result<(), String> {
     }
 }
 
-fn describe(system: &VirtualSystem, envelope: &Envelope) -> Result<System, String> {
+fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String> {
     // Further sections are alternatives; the first is the one that everybody takes.
     let none = Hardware::default();
     let hardware = system.virtual_hardware_section.first().unwrap_or(&none);
-    let devices = Devices::of(hardware, envelope)?;
+    let devices = Devices::of(hardware, index)?;
     let setting = |key: &str| {
         let all = hardware.config.iter().chain(&hardware.extra_config);
         let mut found = all.filter(|setting| setting.key.eq_ignore_ascii_case(key));
@@ -85,7 +100,7 @@ fn describe(system: &VirtualSystem, envelope: &Envelope) -> Result<System, Strin
         datacenter: None,
         power: PowerState::Off,
         cpu: devices.cpu.unwrap_or(CpuTopology::new(1, 1)),
-        memory_mib: devices.memory_mib.ok_or("it does not say how much memory the VM has")?,
+        memory_mib: devices.memory_mib.unwrap_or(0),
         firmware: if is_efi { Firmware::Efi } else { Firmware::Bios },
         secure_boot: is_efi
             && secure.iter().any(|key| setting(key).is_some_and(|value| value == "true")),
@@ -101,18 +116,18 @@ fn describe(system: &VirtualSystem, envelope: &Envelope) -> Result<System, Strin
         disks: devices.disks,
         nics: devices.nics,
     };
-    let nvram = if is_efi { nvram(hardware, envelope)? } else { None };
+    let nvram = if is_efi { nvram(hardware, index)? } else { None };
     Ok(System { vm, disks: devices.files, nvram })
 }
 
 /// The file of the UEFI variables, which VMware names as `ovf:/file/ID`.
-fn nvram(hardware: &Hardware, envelope: &Envelope) -> Result<Option<String>, String> {
+fn nvram(hardware: &Hardware, index: &Index<'_>) -> Result<Option<String>, String> {
     let mut settings = hardware.extra_config.iter();
     let setting = settings.find(|setting| setting.key.eq_ignore_ascii_case("nvram"));
     let Some(id) = setting.and_then(|setting| setting.value.strip_prefix("ovf:/file/")) else {
         return Ok(None);
     };
-    let file = envelope.references.file.iter().find(|file| file.id == id);
+    let file = index.files.get(id);
     let file =
         file.ok_or_else(|| format!("its UEFI variables are in the file '{id}' that is not there"))?;
     match file.compression.as_str() {
@@ -123,8 +138,8 @@ fn nvram(hardware: &Hardware, envelope: &Envelope) -> Result<Option<String>, Str
 
 /// The VM's name: its element, or what others use for it, or its id.
 fn name(system: &VirtualSystem, hardware: &Hardware) -> String {
-    let told = [&system.name, &hardware.system.virtual_system_identifier];
-    let mut named = told.into_iter().flatten().map(|name| name.trim());
+    let told = system.name.iter().chain(&hardware.system.virtual_system_identifier);
+    let mut named = told.map(|name| name.trim());
     let name = named.find(|name| !name.is_empty()).unwrap_or(&system.id);
     name.chars().take(LONGEST_NAME).collect()
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 pub(super) struct Envelope {
     pub(super) references: References,
     pub(super) disk_section: DiskSection,
+    pub(super) deployment_option_section: DeploymentOptionSection,
     pub(super) virtual_system: Vec<VirtualSystem>,
     pub(super) virtual_system_collection: Vec<Collection>,
     /// Of OVF 0.9, whose systems are `Content`.
@@ -61,6 +62,22 @@ pub(super) struct Disk {
     pub(super) parent: Option<String>,
 }
 
+/// `DeploymentOptionSection` (section 9.8).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct DeploymentOptionSection {
+    pub(super) configuration: Vec<Configuration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Configuration {
+    #[serde(rename = "@id")]
+    pub(super) id: String,
+    #[serde(rename = "@default")]
+    pub(super) default: String,
+}
+
 /// `VirtualSystemCollection`, which may hold others.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -74,7 +91,8 @@ pub(super) struct Collection {
 pub(super) struct VirtualSystem {
     #[serde(rename = "@id")]
     pub(super) id: String,
-    pub(super) name: Option<String>,
+    /// Several where it is translated.
+    pub(super) name: Vec<String>,
     pub(super) operating_system_section: OperatingSystem,
     pub(super) virtual_hardware_section: Vec<Hardware>,
     /// VirtualBox's own description of the VM.
@@ -91,7 +109,7 @@ pub(super) struct OperatingSystem {
     #[serde(rename = "@osType")]
     pub(super) vmware: String,
     #[serde(rename = "Description")]
-    pub(super) description: Option<String>,
+    pub(super) description: Vec<String>,
     /// VirtualBox's id: `Ubuntu_64`.
     #[serde(rename = "OSType")]
     pub(super) virtual_box: Option<String>,
@@ -133,6 +151,9 @@ pub(super) struct Setting {
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 pub(super) struct Item {
+    /// The deployment options that it belongs to; empty for all.
+    #[serde(rename = "@configuration")]
+    pub(super) configuration: String,
     #[serde(rename = "ResourceType")]
     pub(super) kind: String,
     #[serde(rename = "ResourceSubType")]

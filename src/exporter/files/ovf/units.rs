@@ -6,14 +6,14 @@ pub(super) fn bytes(units: &str) -> Option<u64> {
     let (unit, power) = text.split_once('*').map_or((text.as_str(), None), |(u, p)| (u, Some(p)));
     let unit: u64 = match unit {
         "" | "byte" | "bytes" | "b" => 1,
-        "kb" | "kilobytes" | "kilobyte" => 1 << 10,
-        "mb" | "megabytes" | "megabyte" => 1 << 20,
-        "gb" | "gigabytes" | "gigabyte" => 1 << 30,
-        "tb" | "terabytes" | "terabyte" => 1 << 40,
+        "kb" | "kib" | "kilobytes" | "kilobyte" | "kibibytes" | "kibibyte" => 1 << 10,
+        "mb" | "mib" | "megabytes" | "megabyte" | "mebibytes" | "mebibyte" => 1 << 20,
+        "gb" | "gib" | "gigabytes" | "gigabyte" | "gibibytes" | "gibibyte" => 1 << 30,
+        "tb" | "tib" | "terabytes" | "terabyte" | "tebibytes" | "tebibyte" => 1 << 40,
         _ => return None,
     };
     let Some(power) = power else { return Some(unit) };
-    let (base, exponent) = power.split_once('^')?;
+    let (base, exponent) = power.split_once('^').unwrap_or((power, "1"));
     let factor = base.parse::<u64>().ok()?.checked_pow(exponent.parse().ok()?)?;
     unit.checked_mul(factor)
 }
@@ -34,6 +34,8 @@ mod tests {
             ("8", "byte*2^30", Some(8 << 30)),
             ("512", "MegaBytes", Some(512 << 20)),
             ("5", "byte * 10^9", Some(5_000_000_000)),
+            ("512", "byte * 1048576", Some(512 << 20)),
+            ("512", "MiB", Some(512 << 20)),
             ("4194304", "", Some(4_194_304)),
             (" 2 ", "GB", Some(2 << 30)),
             ("x", "byte", None),

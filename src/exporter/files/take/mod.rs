@@ -1,5 +1,6 @@
 //! The disks of a VM that was found in files, as files of the export.
 
+mod beside;
 mod unpack;
 
 use std::fs::File;
@@ -9,14 +10,14 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use crate::exporter::Error;
-use crate::exporter::files::described::{Content, Described, Sums, Wanted};
-use crate::exporter::files::package::check;
-use crate::exporter::files::sink::{Sink, Unpacked, invalid};
-use crate::exporter::files::store::Store;
+use crate::exporter::files::described::{Content, Described, Wanted};
+use crate::exporter::files::follow::invalid;
+use crate::exporter::files::sink::{Sink, Unpacked};
 use crate::exporter::files::sums::{Digests, summed};
+use crate::exporter::files::verify::Expected;
 use crate::exporter::transfer::{Part, sync_directory};
-use crate::image::{self, Split, qcow2};
-use crate::model::{ByteSize, DiskFormat, ExportedDisk, Sha256Digest};
+use crate::image::{self, qcow2};
+use crate::model::{ByteSize, DiskFormat, ExportedDisk, Sha256Digest, Stage, Warning};
 use crate::progress::{Progress, Task, Unit};
 
 /// What a VMDK may be longer than its disk: headers of grains, tables, descriptor.
@@ -38,6 +39,8 @@ struct Slot<'a> {
     wanted: &'a Wanted,
     part: Option<Part>,
     packed: Option<Packed>,
+    /// Bytes that were read of it at the source.
+    stored: u64,
     done: Option<(u64, Sha256Digest)>,
 }
 
@@ -46,8 +49,16 @@ struct Packed {
     out: Unpacked,
     /// How many of its chunks are there.
     chunks: usize,
-    read: u64,
     task: Task,
+}
+
+/// What was taken.
+pub(super) struct Taken {
+    pub(super) disks: Vec<ExportedDisk>,
+    /// The UEFI variables, where they were in the store.
+    pub(super) nvram: Option<Vec<u8>>,
+    /// What is odd about the package.
+    pub(super) warnings: Vec<Warning>,
 }
 
 impl Taking<'_> {
@@ -55,10 +66,14 @@ impl Taking<'_> {
     ///
     /// # Errors
     /// [`Error`]; no file of this run stays then.
-    pub(super) fn take(&self) -> Result<(Vec<ExportedDisk>, Option<Vec<u8>>), Error> {
+    pub(super) fn take(&self) -> Result<Taken, Error> {
         let mut slots = Vec::new();
         let end = self.begin(&mut slots).and_then(|()| self.fill(&mut slots));
-        end.and_then(|nvram| Ok((self.commit(&slots)?, nvram))).inspect_err(|_| {
+        let taken = end.and_then(|(nvram, sums)| {
+            let disks = self.commit(&slots)?;
+            Ok(Taken { disks, nvram, warnings: self.warnings(&slots, &sums) })
+        });
+        taken.inspect_err(|_| {
             for part in slots.iter().filter_map(|slot| slot.part.as_ref()) {
                 if let Err(error) = part.discard() {
                     tracing::warn!(%error, "a half-written file is left behind");
@@ -78,19 +93,20 @@ impl Taking<'_> {
                     let sum = *gzip || members.len() > 1;
                     let out = Unpacked::new(Sink::new(file, wanted.format, most, sum), *gzip);
                     let task = self.progress.task(format!("take {}", wanted.id), None, Unit::Bytes);
-                    Some(Packed { out, chunks: 0, read: 0, task })
+                    Some(Packed { out, chunks: 0, task })
                 }
                 _ => None,
             };
-            slots.push(Slot { wanted, part, packed, done: None });
+            slots.push(Slot { wanted, part, packed, stored: 0, done: None });
         }
         Ok(())
     }
 
-    fn fill(&self, slots: &mut [Slot<'_>]) -> Result<Option<Vec<u8>>, Error> {
+    /// Reads all disks; returns the UEFI variables and the sums that are known by then.
+    fn fill(&self, slots: &mut [Slot<'_>]) -> Result<(Option<Vec<u8>>, Expected), Error> {
         for slot in slots.iter_mut() {
             slot.done = match (&slot.wanted.content, &slot.part) {
-                (Content::InPlace(path), _) => Some(self.sum(slot.wanted, path)?),
+                (Content::InPlace(path), _) => Some(self.sum(slot, path)?),
                 (Content::Split(path), Some(part)) => Some(self.join(slot.wanted, path, part)?),
                 (Content::Empty, Some(part)) => Some(self.empty(slot.wanted, part)?),
                 _ => None,
@@ -102,8 +118,36 @@ impl Taking<'_> {
             {
                 self.unpack(store, slots)
             }
-            _ => Ok(None),
+            _ => Ok((None, self.described.sums.clone())),
         }
+    }
+
+    /// What a package should say and does not, or says of its files and is not so.
+    fn warnings(&self, slots: &[Slot<'_>], sums: &Expected) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        for slot in slots {
+            let id = &slot.wanted.id;
+            let names = match &slot.wanted.content {
+                Content::Packed { members, .. } => members.clone(),
+                Content::InPlace(path) | Content::Split(path) => vec![self.name(path)],
+                Content::Empty => Vec::new(),
+            };
+            for name in names.iter().filter(|name| sums.leaves_out(&self.described.prefix, name)) {
+                let text =
+                    format!("the package has sums, but none of '{name}' ({id}): not compared");
+                warnings.push(Warning::new(Stage::Export, "sum-missing", text));
+            }
+            let is_split = matches!(slot.wanted.content, Content::Split(_));
+            if let Some(told) = slot.wanted.stored.filter(|told| *told != slot.stored && !is_split)
+            {
+                let text = format!(
+                    "the file of {id} has {} bytes, and {told} by its description: the file counts",
+                    slot.stored
+                );
+                warnings.push(Warning::new(Stage::Export, "size-differs", text));
+            }
+        }
+        warnings
     }
 
     fn commit(&self, slots: &[Slot<'_>]) -> Result<Vec<ExportedDisk>, Error> {
@@ -120,7 +164,11 @@ impl Taking<'_> {
             let format = wanted.exported_format();
             let failed = |error| self.failed(wanted, error);
             let found = File::open(&path).and_then(|file| image::capacity(&file, format));
-            let capacity = found.map_err(failed)?.unwrap_or(wanted.capacity);
+            let found = found.map_err(failed)?.filter(|size| *size > 0);
+            let capacity = found.ok_or_else(|| Error::Unusable {
+                path: self.place(wanted),
+                reason: format!("it is no image of a disk in {format}"),
+            })?;
             let (bytes, sha256) = slot.done.ok_or_else(|| failed(cut_off()))?;
             exported.push(ExportedDisk {
                 id: wanted.id.clone(),
@@ -134,50 +182,6 @@ impl Taking<'_> {
         }
         sync_directory(self.directory)?;
         Ok(exported)
-    }
-
-    /// An image that stays where it is: its sum says what it was.
-    fn sum(&self, wanted: &Wanted, path: &Path) -> Result<(u64, Sha256Digest), Error> {
-        let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
-        let task = self.progress.task(format!("check {}", wanted.id), Some(length), Unit::Bytes);
-        let folder = self.described.store.as_ref().map_or(Path::new(""), Store::path);
-        let name = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();
-        let mut position = 0;
-        let read = self.copy(&mut file, self.digests(&name), |bytes| {
-            position += bytes.len() as u64;
-            task.at(position);
-            Ok(())
-        });
-        let digests = read.map_err(|error| self.read_error(path, error))?;
-        if let (Sums::Known(sums), Some(store)) = (&self.described.sums, &self.described.store) {
-            check(store, sums, "", &name, &digests)?;
-        }
-        Ok((position, digests.recorded()))
-    }
-
-    /// A VMDK of several files, put together.
-    fn join(
-        &self,
-        wanted: &Wanted,
-        path: &Path,
-        part: &Part,
-    ) -> Result<(u64, Sha256Digest), Error> {
-        let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
-        let split = Split::open(path).map_err(failed)?;
-        let task =
-            self.progress.task(format!("take {}", wanted.id), Some(split.capacity()), Unit::Bytes);
-        let file = part.restart().map_err(|error| self.failed(wanted, error))?;
-        let written = split.write(file, |position| {
-            task.at(position);
-            if self.cancel.is_cancelled() { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
-        });
-        let file = written.map_err(|error| match error {
-            image::Error::Write(error) => self.read_error(path, error),
-            error => self.failed(wanted, io::Error::other(error)),
-        })?;
-        self.written(wanted, file)
     }
 
     /// A disk that nothing was ever written to.
@@ -210,18 +214,6 @@ impl Taking<'_> {
         judged.map_err(|reason| Error::Unusable { path: path.to_owned(), reason })
     }
 
-    /// The sums to make of a file.
-    fn digests(&self, name: &str) -> Digests {
-        match &self.described.sums {
-            Sums::None => Digests::with(None),
-            Sums::Later { .. } => Digests::all(),
-            Sums::Known(sums) => {
-                let told = sums.of(&self.described.prefix, name);
-                Digests::with(told.map(|(algorithm, _)| algorithm))
-            }
-        }
-    }
-
     /// Reads all of `from`, summed, unless the run is cancelled.
     fn copy(
         &self,
@@ -235,6 +227,15 @@ impl Taking<'_> {
             }
             each(bytes)
         })
+    }
+
+    /// Where a disk is at the source.
+    fn place(&self, wanted: &Wanted) -> PathBuf {
+        match (&wanted.content, &self.described.store) {
+            (Content::InPlace(path) | Content::Split(path), _) => path.clone(),
+            (_, Some(store)) => store.path().join(wanted.members().next().unwrap_or_default()),
+            (_, None) => PathBuf::new(),
+        }
     }
 
     /// What went wrong while something at the source was read, or written from there.

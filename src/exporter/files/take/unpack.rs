@@ -7,10 +7,11 @@ use std::ops::ControlFlow;
 
 use super::{Slot, Taking};
 use crate::exporter::Error;
-use crate::exporter::files::described::{Content, Nvram, Sums};
-use crate::exporter::files::package::{LONGEST_MF, check, read_sums, small};
+use crate::exporter::files::described::{Content, Described, Nvram};
+use crate::exporter::files::package::{LONGEST_MF, MOST_SMALL, small};
 use crate::exporter::files::store::{Member, Store};
-use crate::exporter::files::sums::{Digests, Sums as Told};
+use crate::exporter::files::sums::Digests;
+use crate::exporter::files::verify::{Expected, is_sums, read_sums};
 use crate::exporter::nvram::LARGEST as LARGEST_NVRAM;
 
 impl Taking<'_> {
@@ -22,38 +23,37 @@ impl Taking<'_> {
         }
     }
 
-    /// All packed disks and the UEFI variables, in one pass over their store.
+    /// All packed disks and the UEFI variables, in one pass over their store, to its end: a name
+    /// that comes twice shows itself there.
     pub(super) fn unpack(
         &self,
         store: &Store,
         slots: &mut [Slot<'_>],
-    ) -> Result<Option<Vec<u8>>, Error> {
+    ) -> Result<(Option<Vec<u8>>, Expected), Error> {
         let places = places(store, slots)?;
         let variables = self.variables().filter(|name| !places.contains_key(*name));
         let wanted = || places.keys().chain(variables);
-        let mut nvram = None;
-        let later = match &self.described.sums {
-            Sums::Later { mf, .. } => Some(mf.as_str()),
-            _ => None,
+        let is_later = |name: &str| match &self.described.sums {
+            Expected::Later { ovf } => is_sums(&ovf.0, name),
+            _ => false,
         };
-        let mut seen = Vec::new();
-        let mut told = None;
+        let (mut nvram, mut seen, mut told) = (None, Vec::new(), Vec::new());
         let mut visit = |member: Member<'_>| {
-            if later == Some(member.name.as_str()) {
-                let name = member.name.clone();
-                told = Some(read_sums(store, &name, &small(store, member, LONGEST_MF)?)?);
-            } else if let Some(&(disk, chunk)) = places.get(&member.name) {
-                let name = member.name.clone();
+            let name = member.name.clone();
+            if is_later(&name) {
+                if told.len() == MOST_SMALL {
+                    return Err(store.unusable("it holds too many files of sums"));
+                }
+                told.push((name, small(store, member, LONGEST_MF)?));
+            } else if let Some(&(disk, chunk)) = places.get(&name) {
                 let digests = self.member(store, &mut slots[disk], chunk, member)?;
                 seen.push((name, digests));
             } else {
-                let name = member.name.clone();
                 let content = small(store, member, LARGEST_NVRAM as u64)?;
                 seen.push((name.clone(), self.small(store, &name, &content)?));
                 nvram = Some(content);
             }
-            let all = seen.len() == wanted().count() && later.is_none();
-            Ok(if all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(ControlFlow::Continue(()))
         };
         match store {
             Store::Folder(folder) => {
@@ -68,40 +68,38 @@ impl Taking<'_> {
                 }
             }
             _ => {
-                let is_wanted = |name: &str| later == Some(name) || wanted().any(|one| one == name);
+                let is_wanted = |name: &str| is_later(name) || wanted().any(|one| one == name);
                 store.each(&is_wanted, &mut visit)?
             }
         }
         if let Some(name) = wanted().find(|name| !seen.iter().any(|(seen, _)| seen == *name)) {
-            return Err(store.unusable(format!("'{name}', which its OVF names, is not in it")));
+            return Err(store.lacks(name));
         }
-        self.check_later(store, told, seen)?;
-        Ok(nvram)
+        Ok((nvram, self.check_later(store, &told, seen)?))
     }
 
     /// The sums of a small file, which are those of its package.
     fn small(&self, store: &Store, name: &str, content: &[u8]) -> Result<Digests, Error> {
-        let mut digests = self.digests(name);
+        let Described { sums, prefix, .. } = self.described;
+        let mut digests = sums.digests(prefix, name);
         digests.update(content);
-        if let Sums::Known(sums) = &self.described.sums {
-            check(store, sums, &self.described.prefix, name, &digests)?;
-        }
+        sums.check(store, prefix, name, &digests)?;
         Ok(digests)
     }
 
-    /// What came before its sums.
+    /// Compares what came before its sums with them; returns what is known now.
     fn check_later(
         &self,
         store: &Store,
-        told: Option<Told>,
+        told: &[(String, Vec<u8>)],
         mut seen: Vec<(String, Digests)>,
-    ) -> Result<(), Error> {
-        let (Sums::Later { ovf, .. }, Some(sums)) = (&self.described.sums, told) else {
-            return Ok(());
-        };
+    ) -> Result<Expected, Error> {
+        let Described { sums, prefix, .. } = self.described;
+        let Expected::Later { ovf } = sums else { return Ok(sums.clone()) };
+        let expected = read_sums(store, &ovf.0, told)?;
         seen.push((ovf.0.clone(), (*ovf.1).clone()));
-        let prefix = &self.described.prefix;
-        seen.iter().try_for_each(|(name, digests)| check(store, &sums, prefix, name, digests))
+        seen.iter().try_for_each(|(name, digests)| expected.check(store, prefix, name, digests))?;
+        Ok(expected)
     }
 
     /// One member of a packed disk.
@@ -116,16 +114,15 @@ impl Taking<'_> {
         let Some(packed) = slot.packed.as_mut().filter(|packed| packed.chunks == chunk) else {
             return Err(store.unusable(format!("'{name}' does not come in its order")));
         };
-        let (out, task, read) = (&mut packed.out, &packed.task, &mut packed.read);
-        let end = self.copy(member.content, self.digests(&name), |bytes| {
+        let (out, task, read) = (&mut packed.out, &packed.task, &mut slot.stored);
+        let Described { sums, prefix, .. } = self.described;
+        let end = self.copy(member.content, sums.digests(prefix, &name), |bytes| {
             *read += bytes.len() as u64;
             task.at(*read);
             out.write_all(bytes)
         });
         let digests = end.map_err(|error| self.read_error(&store.path().join(&name), error))?;
-        if let Sums::Known(sums) = &self.described.sums {
-            check(store, sums, &self.described.prefix, &name, &digests)?;
-        }
+        sums.check(store, prefix, &name, &digests)?;
         packed.chunks += 1;
         let Content::Packed { members, .. } = &slot.wanted.content else { return Ok(digests) };
         if packed.chunks == members.len()

@@ -1,0 +1,197 @@
+//! An OVF package: its descriptor and its sums.
+
+mod describe;
+
+use std::fs::File;
+use std::io::{Read, Take};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::names::{files_in, has_extension, is_shadow};
+use super::store::{Member, Store};
+use super::sums::Digests;
+use super::verify::{Expected, is_sums, read_sums};
+use super::{ovf, text};
+use crate::exporter::Error;
+use crate::model::{DiskFormat, ExportMethod, SourceVm};
+
+/// Longest descriptor, in bytes. Those of large vApps have some 200 KiB.
+const LONGEST_OVF: u64 = 8 << 20;
+/// Longest file of sums, in bytes.
+pub(super) const LONGEST_MF: u64 = 1 << 20;
+/// Most descriptors and files of sums of an archive, all of which are kept in memory.
+pub(super) const MOST_SMALL: usize = 16;
+
+/// A VM of a package.
+#[derive(Debug, Clone)]
+pub(super) struct System {
+    pub(super) vm: SourceVm,
+    /// In the order of the VM's disks.
+    pub(super) disks: Vec<OvfDisk>,
+    /// The file of its UEFI variables beside the descriptor, if there is one.
+    pub(super) nvram: Option<String>,
+}
+
+/// The file of a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OvfDisk {
+    /// What it is called beside the descriptor; none when the disk is empty.
+    pub(super) href: Option<String>,
+    /// How many chunks it comes in; none when it is whole.
+    pub(super) chunks: Option<u64>,
+    /// Its length as it lies in the package, in bytes, if that is told.
+    pub(super) size: Option<u64>,
+    /// Whether it is gzip-compressed.
+    pub(super) gzip: bool,
+    /// Its format, if descriptor or name tell.
+    pub(super) format: Option<DiskFormat>,
+    /// Size that the guest sees, in bytes; 0 when the descriptor does not say.
+    pub(super) capacity: u64,
+}
+
+impl OvfDisk {
+    /// The files that it comes in (DSP0243 2.1.1, section 7.1): chunks are called
+    /// `HREF.000000000` and so on.
+    fn hrefs(&self) -> Vec<String> {
+        let Some(href) = &self.href else { return Vec::new() };
+        match self.chunks {
+            None => vec![href.clone()],
+            Some(chunks) => (0..chunks).map(|n| format!("{href}.{n:09}")).collect(),
+        }
+    }
+}
+
+/// A package that was looked into.
+#[derive(Debug)]
+pub(super) struct Package {
+    store: Store,
+    /// Path of the folder of the descriptor inside the store, with a `/` behind it unless empty.
+    prefix: String,
+    systems: Vec<System>,
+    sums: Expected,
+    method: ExportMethod,
+    /// Disks that no VM has, by their files.
+    unused: Vec<String>,
+}
+
+/// The small files of a package.
+#[derive(Default)]
+struct Found {
+    ovfs: Vec<(String, Vec<u8>)>,
+    sums: Vec<(String, Vec<u8>)>,
+}
+
+impl Package {
+    /// Reads the descriptor of an archive. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`], [`Error::WrongSum`], [`Error::File`].
+    pub(super) fn of_archive(store: Store, ignore_checksums: bool) -> Result<Self, Error> {
+        let mut found = Found::default();
+        // One that is a stream is read to its descriptor only, which comes first by the standard.
+        let stream = store.is_stream();
+        store.each(
+            &|name| !is_shadow(name) && (has_extension(name, "ovf") || has_extension(name, "mf")),
+            &mut |member| {
+                if found.ovfs.len() + found.sums.len() == MOST_SMALL {
+                    return Err(store.unusable("it holds too many descriptors and sums"));
+                }
+                let is_ovf = has_extension(&member.name, "ovf");
+                let (most, list) = match is_ovf {
+                    true => (LONGEST_OVF, &mut found.ovfs),
+                    false => (LONGEST_MF, &mut found.sums),
+                };
+                list.push((member.name.clone(), small(&store, member, most)?));
+                Ok(if stream && is_ovf {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                })
+            },
+        )?;
+        let depth = |name: &str| name.matches('/').count();
+        let least = found.ovfs.iter().map(|(name, _)| depth(name)).min();
+        found.ovfs.retain(|(name, _)| Some(depth(name)) == least);
+        let names: Vec<_> = found.ovfs.iter().map(|(name, _)| name.clone()).collect();
+        match <[_; 1]>::try_from(found.ovfs) {
+            Ok([(name, text)]) => {
+                Self::new(store, &name, &text, found.sums, (ExportMethod::Ova, ignore_checksums))
+            }
+            Err(_) if names.is_empty() => Err(store.unusable("there is no OVF descriptor in it")),
+            Err(_) => {
+                Err(store.unusable(format!("it holds several packages: {}", names.join(", "))))
+            }
+        }
+    }
+
+    /// Reads a descriptor that lies in a folder. Blocks.
+    ///
+    /// # Errors
+    /// As those of [`Package::of_archive`].
+    pub(super) fn of_folder(path: &Path, ignore_checksums: bool) -> Result<Self, Error> {
+        let store = Store::Folder(path.parent().unwrap_or(Path::new("/")).to_owned());
+        let read = |path: &Path, most: u64| {
+            let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+            let mut file = File::open(path).map_err(failed)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = small(&store, Member { name: name.clone(), content: &mut file }, most)?;
+            Ok::<_, Error>((name, text))
+        };
+        let (name, text) = read(path, LONGEST_OVF)?;
+        let mut sums = Vec::new();
+        let beside = files_in(store.path())?;
+        let of = |kind: &'static str| beside.iter().filter(move |path| has_extension(path, kind));
+        for file in of("mf") {
+            // One that is called otherwise may belong to another descriptor.
+            let is_own =
+                file.with_extension("").as_os_str().eq_ignore_ascii_case(path.with_extension(""));
+            if is_own || of("ovf").count() == 1 {
+                sums.push(read(file, LONGEST_MF)?);
+            }
+        }
+        Self::new(store.clone(), &name, &text, sums, (ExportMethod::Ovf, ignore_checksums))
+    }
+
+    /// `found` are the files of sums; in a stream only those before the descriptor.
+    fn new(
+        store: Store,
+        name: &str,
+        text: &[u8],
+        mut found: Vec<(String, Vec<u8>)>,
+        (method, ignore_checksums): (ExportMethod, bool),
+    ) -> Result<Self, Error> {
+        let prefix = name.rfind('/').map_or("", |at| &name[..=at]).to_owned();
+        let mut digests = Digests::all();
+        digests.update(text);
+        found.retain(|(sums, _)| is_sums(name, sums));
+        let expected = if ignore_checksums {
+            Expected::None
+        } else if found.is_empty() && store.is_stream() {
+            Expected::Later { ovf: (name.to_owned(), Box::new(digests)) }
+        } else {
+            let expected = read_sums(&store, name, &found)?;
+            expected.check(&store, &prefix, name, &digests)?;
+            expected
+        };
+        let text = text::of_xml(text);
+        let read = ovf::read(&text).map_err(|reason| store.unusable(reason))?;
+        let ovf::Read { systems, unused } = read;
+        Ok(Self { store, prefix, systems, sums: expected, method, unused })
+    }
+
+    /// The VMs in it.
+    pub(super) fn systems(&self) -> impl Iterator<Item = &SourceVm> {
+        self.systems.iter().map(|system| &system.vm)
+    }
+}
+
+/// A member that is read into memory.
+pub(super) fn small(store: &Store, member: Member<'_>, most: u64) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::new();
+    let mut limited: Take<&mut dyn Read> = member.content.take(most + 1);
+    limited.read_to_end(&mut text).map_err(|source| store.failed(source))?;
+    if text.len() as u64 > most {
+        return Err(store.unusable(format!("'{}' in it is too long", member.name)));
+    }
+    Ok(text)
+}

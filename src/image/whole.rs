@@ -1,0 +1,156 @@
+//! Whether an image goes as far as its tables say. A copy that was broken off is an image like any
+//! other to most tools, which read zeros where it has nothing.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+
+use super::number::{at, big, entries, little};
+use super::split::Sparse;
+use super::vhdx::Vhdx;
+use crate::model::DiskFormat;
+
+/// What is wrong with an image of `format` that ends too early, or has tables that make no sense.
+/// Of raw images nothing can be told, and a streamOptimized VMDK is followed by
+/// [`Stream`](super::vmdk::Stream).
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn check(file: &File, format: DiskFormat) -> io::Result<Result<(), String>> {
+    let length = file.metadata()?.len();
+    let reached = match format {
+        DiskFormat::Raw => Ok(0),
+        DiskFormat::Vmdk => vmdk(file),
+        DiskFormat::Qcow2 => qcow2(file, length),
+        DiskFormat::Vhd => vhd(file, length),
+        DiskFormat::Vhdx => vhdx(file, length),
+        DiskFormat::Vdi => vdi(file, length),
+    };
+    match reached {
+        Ok(end) if end <= length => Ok(Ok(())),
+        Ok(end) => Ok(Err(format!(
+            "it is cut off: it has {length} bytes, and something at byte {}",
+            end - 1
+        ))),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(Err(format!(
+            "it is cut off after {length} bytes, or no image of a disk in {format}"
+        ))),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Ok(Err(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// A sparse extent that is a disk of its own. A text has no tables, and one whose grains are
+/// compressed, which a flag in bytes 10 and 11 says, none to go by.
+fn vmdk(file: &File) -> io::Result<u64> {
+    let header: [u8; 20] = at(file, 0)?;
+    if !header.starts_with(b"KDMV") || header[10..12] != [0, 0] {
+        return Ok(0);
+    }
+    let sectors = little(&header[12..20]);
+    Sparse::hosted(file.try_clone()?, sectors)?.reach(sectors)
+}
+
+/// QEMU, docs/interop/qcow2.rst: cluster size as a power of two in bytes 20 to 23, size 24 to 31,
+/// entries of the first table 36 to 39, its place 40 to 47, incompatible features 72 to 79, of which
+/// bit 4 makes entries of the second tables twice as long.
+fn qcow2(file: &File, length: u64) -> io::Result<u64> {
+    let header: [u8; 48] = at(file, 0)?;
+    let bits = big(&header[20..24]);
+    let extended = header[7] >= 3 && at::<1>(file, 79)?[0] & 0b1_0000 != 0;
+    let (width, count) = (if extended { 16 } else { 8 }, big(&header[36..40]));
+    if !(9..=21).contains(&bits) || count > (32 << 20) / 8 {
+        return Err(invalid("its qcow2 header makes no sense"));
+    }
+    let cluster = 1 << bits;
+    let mut end = 0;
+    let mut tables = 0;
+    entries(file, big(&header[40..48]), count, 8, |_, entry| {
+        let table = big(entry) & OFFSET;
+        if table == 0 {
+            return Ok(());
+        }
+        tables += 1;
+        if tables > length / cluster {
+            return Err(invalid("its tables lie over each other"));
+        }
+        entries(file, table, cluster / width, width, |_, entry| {
+            end = end.max(cluster_end(big(&entry[..8]), bits));
+            Ok(())
+        })
+    })?;
+    Ok(end)
+}
+
+/// Bits of a qcow2 entry that are a place in the file.
+const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+
+/// The least that an image must have for an entry of a second table: some of the cluster, since the
+/// last one may end with the file.
+fn cluster_end(entry: u64, bits: u64) -> u64 {
+    if entry >> 62 & 1 == 1 {
+        let place_bits = 62 - (bits - 8);
+        let place = entry & ((1 << place_bits) - 1);
+        let sectors = (entry & ((1 << 62) - 1)) >> place_bits;
+        return (place & !511) + sectors * 512 + 1;
+    }
+    match entry & OFFSET {
+        // Nothing, or zeros whose place is kept.
+        place if place == 0 || entry & 1 == 1 => 0,
+        place => place + 1,
+    }
+}
+
+/// "Virtual Hard Disk Image Format Specification" (Microsoft 2006): the footer is the end of any;
+/// in front of that of a fixed one (type 2, in bytes 60 to 63) lies the disk.
+fn vhd(file: &File, length: u64) -> io::Result<u64> {
+    let footer: [u8; 64] = at(file, length.checked_sub(512).ok_or(ErrorKind::UnexpectedEof)?)?;
+    if !footer.starts_with(b"conectix") {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    let is_fixed = big(&footer[60..64]) == 2;
+    Ok(if is_fixed { big(&footer[48..56]).saturating_add(512) } else { 0 })
+}
+
+/// MS-VHDX, 2.5: entries of 64 bits, the lowest three of which say what is there (6: a block, 7: a
+/// part of one), and from bit 20 on where, in MiB. After each chunk of blocks comes a bitmap.
+fn vhdx(file: &File, length: u64) -> io::Result<u64> {
+    let vhdx = Vhdx::read(file)?.ok_or(ErrorKind::UnexpectedEof)?;
+    let (place, bytes) = vhdx.table;
+    let count = bytes.min(length) / 8;
+    let mut end = 0;
+    entries(file, place, count, 8, |index, entry| {
+        let entry = little(entry);
+        if matches!(entry & 0b111, 6 | 7) {
+            let is_bitmap = index % (vhdx.chunk() + 1) == vhdx.chunk();
+            let size = if is_bitmap { 1 << 20 } else { vhdx.block };
+            end = end.max((entry >> 20).saturating_mul(1 << 20).saturating_add(size));
+        }
+        Ok(())
+    })?;
+    Ok(end)
+}
+
+/// VirtualBox, src/VBox/Storage/VDICore.h: place of the table of blocks in bytes 0x154 to 0x157, of
+/// the blocks 0x158, size of a block 0x178 and of what stands before each 0x17c, number of blocks
+/// 0x180. The two highest entries stand for nothing and for zeros.
+fn vdi(file: &File, length: u64) -> io::Result<u64> {
+    let header: [u8; 0x184] = at(file, 0)?;
+    let word = |place: usize| little(&header[place..place + 4]);
+    let (block, count) = (word(0x178).saturating_add(word(0x17c)), word(0x180));
+    if count > length / 4 {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    let mut end = 0;
+    entries(file, word(0x154), count, 4, |_, entry| {
+        let entry = little(entry);
+        if entry < 0xffff_fffe {
+            end = end.max(word(0x158).saturating_add((entry + 1).saturating_mul(block)));
+        }
+        Ok(())
+    })?;
+    Ok(end)
+}
+
+fn invalid(reason: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, reason)
+}
