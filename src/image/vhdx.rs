@@ -9,6 +9,8 @@ use super::number::{at, little};
 /// Where the region table is, in bytes (2.2), and the most entries it may have (2.2.3.1).
 const REGIONS: u64 = 192 * 1024;
 const MOST_REGIONS: u64 = 2047;
+/// Most entries of the metadata table (2.6.1.1).
+const MOST_ITEMS: u64 = 2047;
 /// `{2DC27766-F623-4200-9D64-115E9BFD4A08}` as it lies in a file (2.2.3.2).
 const BAT: [u8; 16] = *b"\x66\x77\xc2\x2d\x23\xf6\x00\x42\x9d\x64\x11\x5e\x9b\xfd\x4a\x08";
 /// `{8B7CA206-4790-4B9A-B8FE-575F050F886E}` (2.2.3.2).
@@ -46,16 +48,17 @@ impl Vhdx {
         if start != *b"vhdxfile" || !regions.starts_with(b"regi") {
             return Ok(None);
         }
-        let mut vhdx = Self::default();
+        let (mut vhdx, mut metadata) = (Self::default(), None);
         for n in 0..little(&regions[8..12]).min(MOST_REGIONS) {
             let region: [u8; 32] = at(file, REGIONS + 16 + n * 32)?;
             let place = little(&region[16..24]);
             match &region[..16] {
                 id if *id == BAT => vhdx.table = (place, little(&region[24..28])),
-                id if *id == METADATA => vhdx.take_metadata(file, place)?,
+                id if *id == METADATA => metadata = Some(place),
                 _ => {}
             }
         }
+        metadata.map_or(Ok(()), |place| vhdx.take_metadata(file, place))?;
         Ok(vhdx.is_plausible().then_some(vhdx))
     }
 
@@ -65,7 +68,7 @@ impl Vhdx {
         if !table.starts_with(b"metadata") {
             return Ok(());
         }
-        for n in 0..little(&table[10..12]) {
+        for n in 0..little(&table[10..12]).min(MOST_ITEMS) {
             let item: [u8; 32] = at(file, metadata.saturating_add(32 + n * 32))?;
             let place = metadata.saturating_add(little(&item[16..20]));
             match &item[..16] {

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::invalid;
-use crate::image::number::little;
+use crate::image::number::{LAST_PLACE, little};
 use crate::image::vmdk::SECTOR;
 
 /// Largest grain, in sectors.
@@ -284,5 +284,6 @@ impl Header {
 
 /// Where a sector of the file begins.
 fn bytes(sector: u64) -> io::Result<u64> {
-    sector.checked_mul(SECTOR).ok_or_else(|| invalid("a table or grain lies nowhere"))
+    let place = sector.checked_mul(SECTOR).filter(|place| *place <= LAST_PLACE);
+    place.ok_or_else(|| invalid("a table or grain lies nowhere"))
 }
