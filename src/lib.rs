@@ -7,6 +7,7 @@ pub mod convert;
 pub mod domain;
 pub mod exporter;
 pub mod image;
+pub mod kvm;
 pub mod libvirt;
 pub mod manifest;
 pub mod model;

@@ -10,7 +10,7 @@ use crate::model::{Check, chain};
 use super::environment::APPLIANCE_CACHE;
 use super::hyper2kvm::FORCE_TCG;
 use super::qemu_img::Tools;
-use super::{Settings, find, probe};
+use super::{Settings, appliance, find, probe};
 
 /// Longest time that the appliance of libguestfs may take; emulated it is some 15 s, and half a
 /// minute more when it has to be built first.
@@ -62,10 +62,12 @@ async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Check {
 /// conversion falls back to emulation, and so does this.
 async fn libguestfs(settings: &Settings, cancel: &CancellationToken) -> Check {
     const NAME: &str = "libguestfs";
-    let given = settings.guestfs_backend_settings.as_deref();
-    let first = appliance(settings, given, cancel).await;
+    let (decided, without_kvm) = appliance::decided(settings, cancel).await;
+    let given = decided.guestfs_backend_settings.as_deref();
+    let first = start(settings, given, cancel).await;
     let (ended, how) = match (&first, given) {
-        (Err(_), None) => (appliance(settings, Some(FORCE_TCG), cancel).await, "starts emulated"),
+        (Err(_), None) => (start(settings, Some(FORCE_TCG), cancel).await, "starts emulated"),
+        _ if without_kvm.is_some() => (first, "starts emulated"),
         _ => (first, "starts"),
     };
     match ended {
@@ -75,7 +77,7 @@ async fn libguestfs(settings: &Settings, cancel: &CancellationToken) -> Check {
 }
 
 /// Starts an appliance; its version, or what is wrong.
-async fn appliance(
+async fn start(
     settings: &Settings,
     backend_settings: Option<&str>,
     cancel: &CancellationToken,

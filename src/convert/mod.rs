@@ -13,6 +13,7 @@
 //! bytes must all agree (`report`, `log`, `outcome`). Whatever happens the work folder goes; only
 //! `hyper2kvm.log` stays.
 
+mod appliance;
 mod doctor;
 mod environment;
 mod error;
@@ -44,6 +45,7 @@ pub use results::{existing, result_paths};
 pub use seed::{seed_disk, seed_path};
 pub use settings::{Converter, Customize, Settings, Stages};
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -120,6 +122,15 @@ pub async fn convert(
         warnings.extend(settings.warnings());
     }
     progress.note(format!("converting with {}", ready.converter));
+    let (settings, without_kvm) = match settings.stages.inspect || settings.stages.fix {
+        true => appliance::decided(settings, cancel).await,
+        false => (Cow::Borrowed(settings), None),
+    };
+    if let Some(warning) = &without_kvm {
+        progress.note(&warning.message);
+    }
+    warnings.extend(without_kvm);
+    let settings = &*settings;
     let work = make_work(output.clone()).await?;
     let run = Run { manifest, settings, progress, tools: &tools, work: &work, output: &output };
     let converted = run.all(&ready).await;

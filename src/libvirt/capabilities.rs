@@ -14,8 +14,8 @@ const ARCH: &str = "x86_64";
 
 impl Target {
     /// Asks libvirt what the host can do, and has it prove KVM, which libvirt lists when `/dev/kvm`
-    /// opens, even where it runs no guest: by its emulator on this machine, by an empty transient
-    /// domain on another.
+    /// opens, even where it runs no guest: by its emulator on this machine, by a transient domain on
+    /// another.
     ///
     /// # Errors
     /// [`Error::Call`] or [`Error::Xml`] when libvirt does not answer properly.
@@ -35,11 +35,13 @@ impl Target {
     }
 
     async fn proof(&self, platform: &Platform) -> Result<bool, Error> {
-        if self.is_local() {
-            return Ok(kvm::runs(platform).await);
+        let here = if self.is_local() { kvm::runs(platform).await } else { None };
+        if let Some(runs) = here {
+            return Ok(runs);
         }
-        let platform = platform.clone();
-        self.call(move |connect| Ok(kvm::runs_there(connect, ARCH, &platform))).await
+        let (platform, pool) = (platform.clone(), self.scratch_pool());
+        self.call(move |connect| Ok(kvm::runs_there(connect, ARCH, &platform, pool.as_deref())))
+            .await
     }
 }
 

@@ -21,6 +21,9 @@ pub struct Settings {
     pub transfer: Transfer,
     /// Whether volumes are read back and their sums compared with those of the images.
     pub verify: bool,
+    /// Storage pool that may hold the disk of a guest which proves KVM on another machine, for as
+    /// long as that takes.
+    pub scratch_pool: Option<String>,
 }
 
 /// How disks get into a pool.
@@ -105,6 +108,11 @@ impl Target {
             true => Self::connect(&self.settings).await.unwrap_or_else(|_| self.clone()),
             false => self.clone(),
         }
+    }
+
+    /// The pool that may hold a disk for a moment.
+    pub(super) fn scratch_pool(&self) -> Option<String> {
+        self.settings.scratch_pool.clone()
     }
 
     /// Whether volumes are read back.

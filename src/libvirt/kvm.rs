@@ -1,126 +1,117 @@
-//! Whether KVM really runs guests here.
+//! Whether KVM really runs guests where libvirt is: by the guest of [`crate::kvm`].
 //!
-//! There are hosts whose `/dev/kvm` opens and whose libvirt lists KVM, and yet every guest hangs
-//! or QEMU aborts: paravirtual or nested KVM. So QEMU is asked for a proof: its firmware finds no
-//! disk, gives up after a second and reboots, and that reboot, which only a running guest can ask
-//! for, ends QEMU with status 0. On another machine libvirt runs it for us, as a transient domain
-//! that ends with that reboot.
+//! On this machine its emulator is asked. On another one libvirt runs the guest for us, as a transient
+//! domain whose disk is a small volume for that time. Where there is no pool for one, its firmware has
+//! to do: it finds no disk, and reboots. That it runs is less of a proof.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use virt::connect::Connect;
+use virt::domain::DomainState;
+use virt::storage_vol::StorageVol;
 use virt::sys;
 
-use crate::child::{Limits, Program, run};
-use crate::domain::{DomainType, Platform};
+use crate::domain::{DiskKind, DomainType, Platform};
+use crate::kvm::{Accelerator, DISK, PATIENCE, Proof, boot_sector, prove};
 
 use super::xml::probe;
-use super::{Error, define, trial, xml};
+use super::xml::storage::Volume;
+use super::{Error, define, pool, trial, upload, xml};
 
-/// A guest that runs needs less than a second; a hanging one is given up soon enough.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a domain far away is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Whether a guest runs on `platform`. No proof is no.
-pub(super) async fn runs(platform: &Platform) -> bool {
+/// Whether a guest runs on `platform` of this machine. Nothing where this user may not try: libvirt's
+/// own user may.
+pub(super) async fn runs(platform: &Platform) -> Option<bool> {
     let accelerator = match platform.domain_type {
-        DomainType::Kvm => "kvm",
-        DomainType::Qemu => "tcg",
+        DomainType::Kvm => Accelerator::Kvm,
+        DomainType::Qemu => Accelerator::Tcg,
     };
-    let program = Program::new(&platform.emulator)
-        .args(["-accel", accelerator, "-machine", platform.chipset.as_str()])
-        .args(["-cpu", if accelerator == "kvm" { "host" } else { "max" }, "-m", "32"])
-        .args(["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot"])
-        .args(["-boot", "reboot-timeout=1"]);
-    let limits = Limits { timeout: Some(PATIENCE), cancel: CancellationToken::new() };
-    let mut forbidden = false;
-    let end = run(program, &limits, |_, line| {
-        tracing::debug!(%line, "KVM probe");
-        forbidden |= line.contains("Permission denied");
-    })
-    .await;
-    match end {
-        Ok(status) if status.success() => true,
-        // libvirt's user may open what ours may not: then its word is all there is.
-        Ok(_) if forbidden => true,
-        Ok(status) => {
-            tracing::debug!(%status, "KVM is listed but runs no guest");
-            false
-        }
-        Err(error) => {
-            tracing::debug!(%error, "KVM is listed but could not be proven");
-            false
-        }
+    let (emulator, machine) = (Path::new(&platform.emulator), Some(platform.chipset.as_str()));
+    match prove(emulator, machine, accelerator, &CancellationToken::new()).await {
+        Proof::Runs => Some(true),
+        Proof::Fails => Some(false),
+        Proof::Forbidden => None,
     }
 }
 
-/// The same on the daemon's machine. Blocks.
-pub(super) fn runs_there(connect: &Connect, arch: &str, platform: &Platform) -> bool {
-    prove(connect, arch, platform).unwrap_or_else(|error| {
+/// The same on the daemon's machine, with a disk in `pool` for that time. Blocks.
+pub(super) fn runs_there(
+    connect: &Connect,
+    arch: &str,
+    platform: &Platform,
+    pool: Option<&str>,
+) -> bool {
+    let by_guest =
+        pool.map(|pool| with_disk(connect, pool, |disk| boot(connect, arch, platform, Some(disk))));
+    let end = match by_guest {
+        Some(Ok(runs)) => Ok(runs),
+        // A pool that is not there or that QEMU cannot reach says nothing about KVM.
+        Some(Err(error)) => {
+            tracing::debug!(%error, "no disk for the proof of KVM");
+            boot(connect, arch, platform, None)
+        }
+        None => boot(connect, arch, platform, None),
+    };
+    end.unwrap_or_else(|error| {
         tracing::debug!(%error, "KVM is listed but could not be proven");
         false
     })
 }
 
-fn prove(connect: &Connect, arch: &str, platform: &Platform) -> Result<bool, Error> {
+/// Whether the guest on the volume at `disk` asked for a reset, or its firmware where there is none.
+fn boot(
+    connect: &Connect,
+    arch: &str,
+    platform: &Platform,
+    disk: Option<&str>,
+) -> Result<bool, Error> {
     let uuid = define::fresh_uuid()?;
     let name = format!("{}{uuid}", trial::PREFIX);
-    let text = xml::write("domain", &probe::Domain::new(&name, &uuid, arch, platform))
+    let text = xml::write("domain", &probe::Domain::new(&name, &uuid, arch, platform, disk))
         .map_err(|source| Error::Xml { what: format!("domain '{name}'"), source })?;
     // Ends with this connection, so that a run that is killed leaves none.
     let domain = connect
         .create_domain_xml(&text, sys::VIR_DOMAIN_START_AUTODESTROY)
-        .map_err(Error::call("start an empty domain"))?;
+        .map_err(Error::call("start a domain for a moment"))?;
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        if connect.lookup_domain_by_uuid_string(&uuid).is_err() {
-            return Ok(true);
+        match domain.state() {
+            Ok((state, _)) if state.is(DomainState::Crashed) => break,
+            Ok(_) => std::thread::sleep(LOOK),
+            Err(_) if connect.lookup_domain_by_uuid_string(&uuid).is_err() => return Ok(true),
+            Err(error) => return Err(Error::call("look at a domain")(error)),
         }
-        std::thread::sleep(LOOK);
     }
-    domain.destroy().map(|()| false).map_err(Error::call("stop an empty domain"))
+    domain.destroy().map(|()| false).map_err(Error::call("stop a domain"))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::Chipset;
-
-    fn platform(emulator: &str) -> Platform {
-        Platform {
-            domain_type: DomainType::Qemu,
-            chipset: Chipset::Q35,
-            machine: String::new(),
-            emulator: emulator.to_owned(),
-            max_vcpus: 1,
-            efi: false,
-            secure_boot: false,
-            cpu_modes: Vec::new(),
-            cpu_models: Vec::new(),
-            disk_buses: Vec::new(),
-            tpm: Vec::new(),
-            panic: Vec::new(),
-            video: Vec::new(),
-            hyperv: Vec::new(),
-        }
+/// Does `work` with the path of the guest's disk, which is a volume of `pool` meanwhile.
+fn with_disk<T>(
+    connect: &Connect,
+    pool: &str,
+    work: impl FnOnce(&str) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let handle = pool::open(connect, pool)?;
+    let place = pool::describe(&handle, pool)?;
+    if place.kind != DiskKind::File {
+        return Err(Error::PoolKind { name: place.pool, kind: "logical".to_owned() });
     }
-
-    #[tokio::test]
-    async fn an_emulator_that_is_missing_or_dies_is_no_proof() {
-        assert!(!runs(&platform("/no/such/qemu")).await);
-        assert!(!runs(&platform("/bin/false")).await);
+    let name = format!("{}{}.img", trial::PREFIX, define::fresh_uuid()?);
+    let pool::Access { owner, group, mode } = place.access;
+    let text = xml::write("volume", &Volume::raw(&name, 0).owned(owner, group, mode))
+        .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
+    let volume = StorageVol::create_xml(&handle, &text, 0);
+    let volume = volume.map_err(Error::call(format!("create volume '{name}'")))?;
+    let filled = upload::send_beginning(connect, &volume, &boot_sector(), DISK);
+    let path =
+        filled.and_then(|()| volume.path().map_err(Error::call(format!("find volume '{name}'"))));
+    let end = path.and_then(|path| work(&path));
+    if let Err(error) = volume.delete(0) {
+        tracing::warn!(name, pool, %error, "a volume that was there for a moment stays");
     }
-
-    #[tokio::test]
-    async fn a_guest_that_runs_is_the_proof() {
-        const QEMU: &str = "/usr/bin/qemu-system-x86_64";
-        if !std::path::Path::new(QEMU).exists() {
-            assert!(std::env::var_os("CI").is_none(), "this test must run in CI: no {QEMU}");
-            println!("skipped: no {QEMU}");
-            return;
-        }
-        assert!(runs(&platform(QEMU)).await);
-    }
+    end
 }

@@ -62,6 +62,19 @@ pub(super) fn send(
     upload.finish()
 }
 
+/// Sends `bytes` into `volume`, and a hole up to `length` behind them.
+pub(super) fn send_beginning(
+    connect: &Connect,
+    volume: &StorageVol,
+    bytes: &[u8],
+    length: u64,
+) -> Result<(), Error> {
+    let upload = Upload::begin(connect, volume)?;
+    upload.data(bytes)?;
+    upload.hole(length - bytes.len() as u64)?;
+    upload.finish()
+}
+
 impl Upload {
     fn begin(connect: &Connect, volume: &StorageVol) -> Result<Self, Error> {
         let name = volume.name().map_err(Error::call("read the name of a volume"))?;

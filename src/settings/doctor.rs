@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Environment;
+use super::libvirt::DEFAULT_POOL;
 use crate::{convert, libvirt};
 
 /// Flags of `doctor`.
@@ -21,8 +22,11 @@ pub struct ExaminedArgs {
 impl ExaminedArgs {
     /// The libvirt, and the converter's surroundings.
     pub fn resolve(&self, environment: &Environment) -> (libvirt::Settings, convert::Settings) {
-        let target =
-            libvirt::Settings { uri: self.libvirt_uri.clone(), ..libvirt::Settings::default() };
+        let target = libvirt::Settings {
+            uri: self.libvirt_uri.clone(),
+            scratch_pool: Some(DEFAULT_POOL.to_owned()),
+            ..libvirt::Settings::default()
+        };
         let conversion = convert::Settings {
             hyper2kvm_path: self.hyper2kvm_path.clone(),
             guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),

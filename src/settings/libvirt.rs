@@ -10,6 +10,8 @@ use crate::libvirt;
 use crate::pipeline::Target;
 
 const HEADING: &str = "Target (libvirt)";
+/// What everybody calls his first storage pool.
+pub(super) const DEFAULT_POOL: &str = "default";
 
 /// Flags about the domain; `define --manifest` has them too.
 #[derive(Debug, Clone, Args)]
@@ -33,7 +35,7 @@ pub struct LibvirtArgs {
     #[arg(long, value_name = "SOURCE=TARGET", num_args = 1..)]
     pub network_map: Vec<NetworkMapping>,
     /// Storage pool that gets the disks
-    #[arg(long, value_name = "POOL", default_value = "default")]
+    #[arg(long, value_name = "POOL", default_value = DEFAULT_POOL)]
     pub libvirt_pool: String,
     /// Make the pool over this folder if there is none of that name
     #[arg(long, value_name = "DIR")]
@@ -79,6 +81,7 @@ impl LibvirtArgs {
                 uri: self.libvirt_uri.clone(),
                 transfer: libvirt::Transfer::Auto,
                 verify: self.verify_upload,
+                scratch_pool: Some(self.libvirt_pool.clone()),
             },
             connections: libvirt::Connections::default(),
             name: self.libvirt_name.clone(),

@@ -1,4 +1,4 @@
-//! A transient domain without anything, as a proof that guests run
+//! A transient domain with hardly anything, as a proof that guests run
 //! (<https://libvirt.org/formatdomain.html>).
 
 use serde::Serialize;
@@ -17,6 +17,8 @@ pub struct Domain<'a> {
     cpu: Cpu,
     /// The guest's reboot ends it.
     on_reboot: &'static str,
+    /// Its panic stays to be seen.
+    on_crash: &'static str,
     devices: Devices<'a>,
 }
 
@@ -32,7 +34,8 @@ struct Memory {
 struct Os<'a> {
     #[serde(rename = "type")]
     kind: Type<'a>,
-    bios: Bios,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bios: Option<Bios>,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,11 +64,60 @@ struct Cpu {
 #[derive(Debug, Serialize)]
 struct Devices<'a> {
     emulator: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<Disk<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    panic: Option<Panic>,
+}
+
+#[derive(Debug, Serialize)]
+struct Disk<'a> {
+    #[serde(rename = "@type")]
+    kind: &'static str,
+    driver: Driver,
+    source: Source<'a>,
+    target: Drive,
+    readonly: (),
+}
+
+#[derive(Debug, Serialize)]
+struct Driver {
+    #[serde(rename = "@name")]
+    name: &'static str,
+    #[serde(rename = "@type")]
+    kind: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Source<'a> {
+    #[serde(rename = "@file")]
+    file: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct Drive {
+    #[serde(rename = "@dev")]
+    dev: &'static str,
+    #[serde(rename = "@bus")]
+    bus: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Panic {
+    #[serde(rename = "@model")]
+    model: &'static str,
 }
 
 impl<'a> Domain<'a> {
-    /// A domain that reboots as soon as it has found nothing to boot from.
-    pub fn new(name: &'a str, uuid: &'a str, arch: &'a str, platform: &'a Platform) -> Self {
+    /// A domain that boots from the raw image `disk` of its host, or reboots as soon as it has found
+    /// nothing to boot from.
+    pub fn new(
+        name: &'a str,
+        uuid: &'a str,
+        arch: &'a str,
+        platform: &'a Platform,
+        disk: Option<&'a str>,
+    ) -> Self {
         let kvm = platform.domain_type == crate::domain::DomainType::Kvm;
         Self {
             kind: platform.domain_type.as_str(),
@@ -74,11 +126,26 @@ impl<'a> Domain<'a> {
             memory: Memory { unit: "MiB", value: 32 },
             os: Os {
                 kind: Type { arch, machine: &platform.machine, value: "hvm" },
-                bios: Bios { timeout: 1 },
+                bios: disk.is_none().then_some(Bios { timeout: 1 }),
             },
             cpu: Cpu { mode: if kvm { "host-passthrough" } else { "maximum" } },
             on_reboot: "destroy",
-            devices: Devices { emulator: &platform.emulator },
+            on_crash: "preserve",
+            devices: Devices {
+                emulator: &platform.emulator,
+                disk: disk.map(|file| Disk {
+                    kind: "file",
+                    driver: Driver { name: "qemu", kind: "raw" },
+                    source: Source { file },
+                    target: Drive { dev: "vda", bus: "virtio" },
+                    readonly: (),
+                }),
+                panic: platform
+                    .panic
+                    .iter()
+                    .any(|model| model == "isa")
+                    .then_some(Panic { model: "isa" }),
+            },
         }
     }
 }
