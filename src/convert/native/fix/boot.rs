@@ -32,7 +32,11 @@ pub(super) fn command_lines(text: &str, devices: &Devices) -> String {
         let end = value.find(|c: char| c.is_whitespace() || "\"':".contains(c));
         let value = &value[..end.unwrap_or(value.len())];
         fixed.push_str(&rest[..at + parameter.len()]);
-        fixed.push_str(&devices.lasting(value).unwrap_or_else(|| value.to_owned()));
+        let lasting = match parameter {
+            "root=" => devices.lasting_root(value),
+            _ => devices.lasting(value),
+        };
+        fixed.push_str(&lasting.unwrap_or_else(|| value.to_owned()));
         rest = &rest[at + parameter.len() + value.len()..];
     }
     fixed + rest
@@ -74,6 +78,14 @@ mod tests {
              \tlinux\t/boot/vmlinuz root=UUID=5eed ro resume=UUID=swap quiet\n\
              options root=/dev/mapper/vg-root noresume\n"
         );
+    }
+
+    #[test]
+    fn a_root_that_is_no_disk_of_the_guest_s_is_its_root() {
+        let devices = devices(&[("/dev/sda1", "5eed"), ("/dev/sda5", "swap")]);
+        let grub = "linux /vmlinuz root=/dev/sdb1 ro resume=/dev/sdb5\nroot=LABEL=x\n";
+        let fixed = "linux /vmlinuz root=UUID=5eed ro resume=/dev/sdb5\nroot=LABEL=x\n";
+        assert_eq!(command_lines(grub, &devices), fixed);
     }
 
     #[test]

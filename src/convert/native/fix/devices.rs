@@ -12,30 +12,44 @@ const BY_PATH: [&str; 2] = ["/dev/disk/by-path/", "/dev/disk/by-id/"];
 
 /// The file systems of a guest with their UUIDs.
 #[derive(Debug, Default)]
-pub(super) struct Devices(BTreeMap<String, String>);
+pub(super) struct Devices {
+    uuids: BTreeMap<String, String>,
+    /// That of its root.
+    root: Option<String>,
+}
 
 impl Devices {
-    /// Asks libguestfs, which names disks in the order of the guest's.
-    pub(super) async fn find(guestfs: &mut Guestfs) -> Result<Self, Error> {
+    /// Asks libguestfs, which names disks in the order of the guest's; `root` is the device of its
+    /// root.
+    pub(super) async fn find(guestfs: &mut Guestfs, root: &str) -> Result<Self, Error> {
         let doing = "list the guest's file systems";
-        let mut found = BTreeMap::new();
+        let mut uuids = BTreeMap::new();
         for line in guestfs.run(doing, &["list-filesystems"]).await? {
             let Some((device, kind)) = line.rsplit_once(": ") else { continue };
             if device.starts_with("/dev/sd") && kind != "unknown" {
                 let uuid = guestfs.ask(&["vfs-uuid", device]).await?;
                 if !uuid.is_empty() {
-                    found.insert(device.to_owned(), uuid);
+                    uuids.insert(device.to_owned(), uuid);
                 }
             }
         }
-        Ok(Self(found))
+        let root = uuids.get(root).cloned();
+        Ok(Self { uuids, root })
     }
 
     /// `UUID=…` for the name of a partition that will not last; nothing for any other.
     pub(super) fn lasting(&self, name: &str) -> Option<String> {
         let partition = UNSTABLE.iter().find_map(|prefix| name.strip_prefix(prefix))?;
-        let uuid = self.0.get(&format!("/dev/sd{partition}"))?;
+        let uuid = self.uuids.get(&format!("/dev/sd{partition}"))?;
         Some(format!("UUID={uuid}"))
+    }
+
+    /// The same of what is to be mounted as root. A name that is no partition of the guest's was
+    /// written in an appliance, whose kernel found the disks in another order: it means the root.
+    pub(super) fn lasting_root(&self, name: &str) -> Option<String> {
+        let is_unstable = UNSTABLE.iter().any(|prefix| name.starts_with(prefix));
+        let root = self.root.as_ref().filter(|_| is_unstable);
+        self.lasting(name).or_else(|| root.map(|uuid| format!("UUID={uuid}")))
     }
 
     /// Whether a name will mean something else on KVM, and nothing better is known for it.
@@ -50,7 +64,9 @@ impl Devices {
 
 #[cfg(test)]
 pub(super) fn devices(known: &[(&str, &str)]) -> Devices {
-    Devices(known.iter().map(|(name, uuid)| ((*name).to_owned(), (*uuid).to_owned())).collect())
+    let owned = |(name, uuid): &(&str, &str)| ((*name).to_owned(), (*uuid).to_owned());
+    let root = known.first().map(|(_, uuid)| (*uuid).to_owned());
+    Devices { uuids: known.iter().map(owned).collect(), root }
 }
 
 #[cfg(test)]

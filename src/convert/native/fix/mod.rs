@@ -88,7 +88,7 @@ pub(super) async fn linux(
     wanted: &Wanted<'_>,
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
-    let devices = Devices::find(guestfs).await?;
+    let devices = Devices::find(guestfs, &guest.root).await?;
     for (path, what, column) in [("/etc/fstab", "fstab", 0), ("/etc/crypttab", "crypttab", 1)] {
         let fix = |text: &str| tables::stabilize(text, column, &devices);
         for lost in change(guestfs, (what, path), report, fix).await? {
