@@ -149,6 +149,17 @@ fn a_whole_disk_of_a_killed_run_is_kept() {
 }
 
 #[test]
+fn no_disk_is_kept_of_a_vm_that_ran_in_between() {
+    let Some(job) = job(&[]) else { return };
+    kill_in_the_second_disk(&job);
+    job.power("web01", true);
+    job.power("web01", false);
+    job.run("web01", &["--manifest"]).expect(0);
+    assert_exported(&job);
+    assert_eq!(requests(&job, "disk-0"), 2);
+}
+
+#[test]
 fn a_kept_disk_that_was_damaged_is_taken_again() {
     let Some(job) = job(&[]) else { return };
     kill_in_the_second_disk(&job);

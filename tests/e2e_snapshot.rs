@@ -123,6 +123,46 @@ fn the_snapshot_of_a_killed_run_goes_with_the_next_one() {
 }
 
 #[test]
+fn the_snapshot_of_a_run_that_is_known_no_more_is_told() {
+    let Some(job) = job(&["-lease-timeout", "3"]) else { return };
+    job.faults(&json!({"nfc_rate": 200_000}));
+    let mut child = job.start("web01", &["--snapshot"]);
+    wait_for_bytes(&job);
+    child.kill().expect("it is ours");
+    child.wait().expect("it is dead");
+    job.faults(&json!({}));
+    job.expire();
+    // Nobody else than this file knows of it.
+    std::fs::remove_file(job.file(".hyperexport-run")).expect("there");
+    std::fs::remove_file(job.file("disk-0.vmdk.part")).expect("there");
+    let ended = job.run("web01", &["--snapshot"]).expect(0);
+    assert_eq!(codes(&ended), ["snapshot-found"]);
+    ended.said("of another run");
+    assert_exported(&job);
+    let left = job.state()["snapshots"].as_array().map_or(0, Vec::len);
+    assert_eq!(left, 2, "the user's, and that of nobody we know");
+}
+
+#[test]
+fn a_snapshot_that_a_killed_run_asked_for_is_waited_for() {
+    let Some(job) = job(&["-task-delay", "3s"]) else { return };
+    let mut child = job.start("web01", &["--snapshot"]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while job.state()["calls"]["CreateSnapshot_Task"].is_null() {
+        assert!(Instant::now() < deadline, "no snapshot is asked for");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().expect("it is ours");
+    child.wait().expect("it is dead");
+    assert_eq!(job.state()["snapshots"], json!([OTHER]), "it is being taken");
+    job.expire();
+    let ended = job.run("web01", &["--snapshot"]).expect(0);
+    ended.said("wait for a snapshot of web01 that is under way");
+    assert_exported(&job);
+    assert_only_other_snapshot(&job);
+}
+
+#[test]
 fn the_snapshot_goes_though_the_session_ends_in_the_transfer() {
     let Some(job) = job(&["-lease-timeout", "3"]) else { return };
     job.faults(&json!({"nfc_rate": 300_000}));

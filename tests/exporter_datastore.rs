@@ -79,7 +79,7 @@ async fn a_session_that_ends_in_the_middle_is_renewed() {
     let folders = folders();
     let Some(sim) = Vcsim::start(&one_disk(&folders), &[]) else { return };
     let settings = settings(&sim);
-    settings.limit.set(Some(4 << 20));
+    folders.limit.set(Some(4 << 20));
     sim.faults(&json!({"folder_drop_after": 3_000_000, "folder_drop_count": 1})).await;
     let reading = read(settings, &folders);
     let expiring = async {
@@ -135,7 +135,7 @@ async fn a_vm_that_was_started_meanwhile_is_not_taken() {
     let folders = folders();
     let Some(sim) = Vcsim::start(&one_disk(&folders), &[]) else { return };
     let settings = settings(&sim);
-    settings.limit.set(Some(6 << 20));
+    folders.limit.set(Some(6 << 20));
     let reading = read(settings, &folders);
     let starting = async {
         tokio::time::sleep(Duration::from_millis(600)).await;

@@ -6,7 +6,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hyperexport::exporter::{Error, Settings};
+use hyperexport::exporter::{Error, Settings, VSphere};
 use hyperexport::model::ExportedVm;
 use hyperexport::progress::{Event, Progress};
 use serde_json::{Value, json};
@@ -188,6 +188,27 @@ async fn a_session_lost_in_a_transfer_does_not_cost_the_whole_disks() {
 }
 
 #[tokio::test]
+async fn a_vm_that_ran_while_its_lease_was_lost_is_taken_anew() {
+    let folders = folders();
+    let Some(sim) = Vcsim::start(&two_disks(&folders), &[]) else { return };
+    sim.faults(&json!({"nfc_rate": 400_000, "nfc_match": "disk-1"})).await;
+    let running = one_by_one(&sim, &folders, |_| {});
+    let meanwhile = async {
+        while requests(&sim, "disk-1").await == 0 {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        sim.expire().await;
+        sim.power("web01", true).await;
+        sim.power("web01", false).await;
+        sim.faults(&json!({})).await;
+    };
+    let ((exported, notes), ()) = tokio::join!(running, meanwhile);
+    assert_whole(&sim, &folders, exported).await;
+    assert_eq!((requests(&sim, "disk-0").await, requests(&sim, "disk-1").await), (2, 2));
+    assert!(notes.iter().any(|note| note.contains("the VM has changed meanwhile")), "{notes:?}");
+}
+
+#[tokio::test]
 async fn a_vcenter_that_restarts_is_waited_for() {
     let folders = folders();
     let Some(sim) = Vcsim::start(&two_disks(&folders), &["-lease-timeout", "2"]) else { return };
@@ -240,6 +261,27 @@ async fn a_lease_in_error_is_asked_for_again_where_that_may_help() {
 }
 
 #[tokio::test]
+async fn a_snapshot_goes_though_the_server_restarts_meanwhile() {
+    let folders = folders();
+    let disks = [folders.disk("a.raw", 1)];
+    let config = json!({"vms": [
+        {"name": "web01", "power": "on", "snapshots": ["mine", "ours"], "disks": disks},
+    ]});
+    let Some(sim) = Vcsim::start(&config, &[]) else { return };
+    let vsphere = VSphere::connect(sim.settings()).await.expect("connected");
+    let vm = vsphere.inspect("web01").await.expect("found").vm;
+    // More than the patience of a single call.
+    sim.faults(&json!({"soap_status": 503, "soap_status_count": 6})).await;
+    let (progress, events) = listener();
+    let removed = vsphere.remove_snapshots(&vm, &["ours".to_owned()], &progress).await;
+    removed.expect("removed");
+    assert_eq!(sim.state().await["snapshots"], json!(["mine"]));
+    let notes: Vec<_> = events.lock().expect("unpoisoned").iter().filter_map(note).collect();
+    assert!(notes[0].contains("HTTP 503; the snapshot ours again in"), "{notes:?}");
+    vsphere.close().await.expect("closed");
+}
+
+#[tokio::test]
 async fn calls_that_get_no_answer_are_made_again() {
     let folders = folders();
     let Some(sim) = Vcsim::start(&two_disks(&folders), &[]) else { return };
@@ -258,7 +300,7 @@ async fn a_bandwidth_limit_holds_for_all_streams_together() {
         sim.vm("web01").disks.as_ref().expect("disks").iter().map(|disk| disk.stream_bytes).sum();
     let mut settings = sim.settings();
     settings.parallel = 2;
-    settings.limit.set(Some(bytes / 10));
+    folders.limit.set(Some(bytes / 10));
     let (begun, ended) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
     let (first, last) = (begun.clone(), ended.clone());
     let progress = Progress::new(move |event| match event {

@@ -6,7 +6,7 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
-use hyperexport::exporter::{Broken, Error};
+use hyperexport::exporter::{Broken, Error, HostMap, sdk_url};
 use hyperexport::model::{DiskFormat, ExportedVm};
 use hyperexport::progress::{Event, Progress};
 use serde_json::{Value, json};
@@ -75,6 +75,26 @@ fn assert_progress(events: &[Event], exported: &ExportedVm) {
         whole += disk.capacity.0;
     }
     assert_eq!(positions("download all disks").last(), Some(&whole));
+}
+
+#[tokio::test]
+async fn a_host_that_no_name_leads_to_is_reached_by_its_address() {
+    let folders = folders();
+    let Some(sim) = Vcsim::start(&one_disk(&folders), &["-nfc-host", "esx1.invalid"]) else {
+        return;
+    };
+    let mut settings = sim.settings();
+    settings.retry.attempts = 1;
+    let (progress, _) = listener();
+    let cancel = CancellationToken::new();
+    let end = export(settings.clone(), &folders.request(), &progress, &cancel).await;
+    let error = end.expect_err("it does not resolve");
+    assert!(error.hint().expect("a hint").contains("--host-map NAME=ADDRESS"), "{error}");
+    let port = sdk_url(&sim.url).expect("an address").port().expect("a port");
+    let mapping = format!("ESX1.invalid=127.0.0.1:{port}").parse().expect("a mapping");
+    settings.hosts = HostMap(vec![mapping]);
+    let exported = export(settings, &folders.request(), &progress, &cancel).await;
+    assert_same(&exported.expect("exported").disks[0].path, &folders.images.join("a.raw"));
 }
 
 #[tokio::test]

@@ -236,6 +236,23 @@ fn flags_for_files_do_not_go_with_vsphere() {
     let ended = desk.run(&["--url", "vc", "--vm", "web01", "--memory", "4G"]);
     assert_eq!(ended.code, Some(2));
     ended.said("--memory is for files");
+    let ended = desk.run(&["--source", "libvirt+test:///default?domain=test", "--cpu", "2"]);
+    assert_eq!(ended.code, Some(2));
+    ended.said("--cpu is for files: a domain of libvirt is exported as it is");
+}
+
+#[test]
+fn flags_for_vsphere_do_not_go_with_anything_else() {
+    let desk = Desk::new();
+    for source in ["vm.ova", "libvirt+test:///default?domain=test"] {
+        for flag in
+            [&["--transport", "nfc"][..], &["--parallel", "2"], &["--power-off"], &["--snapshot"]]
+        {
+            let ended = desk.run(&[&["--source", source][..], flag].concat());
+            assert_eq!(ended.code, Some(2), "{flag:?}: {}", ended.stderr);
+            ended.said(&format!("{} is for a VM of vSphere", flag[0]));
+        }
+    }
 }
 
 /// A VM as Workstation lays it down.

@@ -4,10 +4,13 @@ mod support;
 
 use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 use sha2::Digest;
-use support::files::{Desk, Form, Ovf, Packed, hex, item, pack, packed};
+use support::files::{Desk, Form, Ovf, Packed, hex, item, modified, pack, packed, set_apart};
 use support::job::{assert_same_disk, on_small_disk};
 use support::libvirtd::{self, Names};
 
@@ -286,19 +289,100 @@ fn a_second_run_is_refused_and_one_that_was_killed_is_done_again() {
 }
 
 #[test]
-fn a_full_disk_ends_an_export_cleanly() {
-    let desk = Desk::new();
-    let (ovf, vmdk) = package(&desk);
-    pack(&desk, Form::Tar, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
-    fs::create_dir(desk.path("small")).expect("made");
-    let args = ["--source", "vm.ova", "--output", "small", "--manifest", "--json"];
-    let Some(ended) = on_small_disk(&desk.command(&args), &desk.path("small"), 1024) else {
-        return;
-    };
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    ended.said("No space left on device");
-    ended.said("free some space, or choose another --output");
-    assert!(ended.stderr.ends_with("left:\n"), "{}", ended.stderr);
+fn a_disk_that_is_too_small_refuses_an_export_or_ends_it_cleanly() {
+    // How large it gets stands in the list of an archive, if it has one that is soon read.
+    for (form, code, said) in [
+        (Form::Tar, 4, " free; the disks of web <01> take 1."),
+        (Form::Zip, 4, " free; the disks of web <01> take 1."),
+        (Form::TarGz, 1, "No space left on device"),
+    ] {
+        let desk = Desk::new();
+        let (ovf, vmdk) = package(&desk);
+        pack(&desk, form, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
+        fs::create_dir(desk.path("small")).expect("made");
+        let args = ["--source", "vm.ova", "--output", "small", "--manifest", "--json"];
+        let Some(ended) = on_small_disk(&desk.command(&args), &desk.path("small"), 1024) else {
+            return;
+        };
+        assert_eq!(ended.code, Some(code), "{form:?}: {}", ended.stderr);
+        ended.said(said);
+        ended.said("free some space, or choose another --output");
+        assert!(ended.stderr.ends_with("left:\n"), "{}", ended.stderr);
+    }
+}
+
+/// Starts the export of an OVA of two disks at a limited rate, and kills it when the first is whole
+/// and the second is on its way.
+fn killed_in_the_second_disk(desk: &Desk, form: Form) -> [PathBuf; 2] {
+    let (mut ovf, vmdk) = package(desk);
+    ovf.files += "<File ovf:id='file2' ovf:href='disk2.vmdk'/>";
+    ovf.disks += "<Disk ovf:diskId='d2' ovf:fileRef='file2' ovf:capacity='6' \
+                  ovf:capacityAllocationUnits='byte * 2^20' ovf:format='vmdk'/>";
+    ovf.items += &item(
+        17,
+        "<rasd:InstanceID>11</rasd:InstanceID><rasd:Parent>3</rasd:Parent>\
+         <rasd:AddressOnParent>1</rasd:AddressOnParent>\
+         <rasd:HostResource>ovf:/disk/d2</rasd:HostResource>",
+    );
+    let second = desk.raw("second.raw", 6);
+    let path = desk.image(&second, "second.vmdk", "vmdk", &["subformat=streamOptimized"]);
+    let other = fs::read(path).expect("readable");
+    let files =
+        [packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk), packed("disk2.vmdk", other)];
+    pack(desk, form, &files);
+    let args = ["--source", "vm.ova", "--output", "out", "--manifest", "--bandwidth-limit", "2M"];
+    let mut child = desk.command(&args).stderr(Stdio::null()).spawn().expect("it runs");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let marker = || fs::read_to_string(desk.path("out/.hyperexport-run")).unwrap_or_default();
+    while !marker().contains(r#""id":"disk-0""#) {
+        assert!(Instant::now() < deadline, "{}", marker());
+        assert!(child.try_wait().expect("a child").is_none(), "the limit does not hold");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().expect("it is ours");
+    child.wait().expect("it is dead");
+    assert!(!desk.path("out/disk-0.vmdk").exists(), "{:?}", desk.files("out"));
+    [desk.path("disk.raw"), second]
+}
+
+#[test]
+fn a_whole_disk_of_a_killed_run_is_kept() {
+    for form in [Form::Tar, Form::Zip] {
+        let desk = Desk::new();
+        let raws = killed_in_the_second_disk(&desk, form);
+        let first = set_apart(&desk.path("out/disk-0.vmdk.part"));
+        let ended = desk.export("vm.ova", &[]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        desk.assert_disk(0, &raws[0]);
+        desk.assert_disk(1, &raws[1]);
+        let kept = modified(&desk.path("out/disk-0.vmdk"));
+        assert_eq!(kept, first, "{form:?}: it was taken again");
+        assert_eq!(ended.json["warnings"], json!([]));
+    }
+}
+
+#[test]
+fn a_kept_disk_is_taken_again_if_it_was_damaged_or_its_package_has_changed() {
+    for damaged in [true, false] {
+        let desk = Desk::new();
+        let raws = killed_in_the_second_disk(&desk, Form::Tar);
+        let first = desk.path("out/disk-0.vmdk.part");
+        if damaged {
+            let mut bytes = fs::read(&first).expect("readable");
+            bytes[200_000] ^= 1;
+            fs::write(&first, bytes).expect("written");
+        } else {
+            let touched = fs::File::options().append(true).open(desk.path("vm.ova"));
+            touched.expect("opened").set_modified(SystemTime::UNIX_EPOCH).expect("set");
+        }
+        let time = set_apart(&first);
+        let ended = desk.export("vm.ova", &[]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        desk.assert_disk(0, &raws[0]);
+        desk.assert_disk(1, &raws[1]);
+        let now = modified(&desk.path("out/disk-0.vmdk"));
+        assert_ne!(now, time, "damaged {damaged}: it was kept");
+    }
 }
 
 #[test]

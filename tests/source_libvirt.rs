@@ -3,9 +3,10 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
-use support::files::Desk;
+use support::files::{Desk, modified, set_apart};
 use support::job::Ended;
 use support::libvirtd::{self, Names};
 use support::sshd::Sshd;
@@ -184,6 +185,61 @@ fn uefi_variables_are_taken_where_libvirt_can_read_them() {
     assert_eq!(taken, "variables");
     let manifest = &origin.desk.manifest()["metadata"]["hyperexport"];
     assert_eq!(manifest["nvram"]["file_size"], 9, "{manifest:#}");
+}
+
+/// Starts an export at a limited rate, and waits until the first disk is whole.
+fn started(origin: &Origin, uri: &str) -> Child {
+    let args = ["--source", uri, "--output", "out", "--manifest", "--bandwidth-limit", "1M"];
+    let mut command = origin.desk.command(&args);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let marker =
+        || std::fs::read_to_string(origin.desk.path("out/.hyperexport-run")).unwrap_or_default();
+    while !marker().contains(r#""id":"disk-0""#) {
+        assert!(Instant::now() < deadline, "{}", marker());
+        assert!(child.try_wait().expect("a child").is_none(), "the limit does not hold");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child
+}
+
+/// What every write does to a volume's file.
+fn touch(origin: &Origin, volume: &str) {
+    let path = origin.desk.path("pool").join(volume);
+    let file = std::fs::File::options().append(true).open(path).expect("opened");
+    file.set_modified(SystemTime::now()).expect("set");
+}
+
+#[test]
+fn a_whole_disk_of_a_killed_run_is_kept_unless_it_was_written_to_since() {
+    for written in [false, true] {
+        let Some(origin) = Origin::new() else { return };
+        let uri = format!("libvirt+qemu:///system?domain={}", origin.domain);
+        let mut child = started(&origin, &uri);
+        child.kill().expect("it is ours");
+        child.wait().expect("it is dead");
+        let first = set_apart(&origin.desk.path("out/disk-0.qcow2.part"));
+        if written {
+            touch(&origin, "data.img");
+        }
+        let ended = origin.export(&uri);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_whole(&origin);
+        let now = modified(&origin.desk.path("out/disk-0.qcow2"));
+        assert_eq!(now == first, !written, "kept: {}", now == first);
+    }
+}
+
+#[test]
+fn a_volume_that_is_written_to_meanwhile_is_not_taken() {
+    let Some(origin) = Origin::new() else { return };
+    let uri = format!("libvirt+qemu:///system?domain={}", origin.domain);
+    let child = started(&origin, &uri);
+    touch(&origin, "system.qcow2");
+    let ended = Ended::from(child.wait_with_output().expect("it ends"));
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    ended.said("was started or changed while its disks were read");
+    assert_eq!(origin.desk.files("out"), [""; 0]);
 }
 
 #[test]

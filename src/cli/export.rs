@@ -19,10 +19,8 @@ use crate::settings::{Environment, Error, TransportArg, read_rate};
 pub fn run(args: &ExportArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let job = job(args, environment)?;
     block_on(&args.run.output, |renderer, cancel| async move {
-        if let Some(path) = args.transfer.bandwidth_limit_file.clone()
-            && let Some(limit) = job.source.limit()
-        {
-            tokio::spawn(listen_to_hangups(path, limit.clone(), renderer.progress()));
+        if let Some(path) = args.transfer.bandwidth_limit_file.clone() {
+            tokio::spawn(listen_to_hangups(path, job.limit.clone(), renderer.progress()));
         }
         let report = pipeline::run(job, &renderer.progress(), &cancel).await;
         open(&report, args.target.after.open, environment);
@@ -86,15 +84,17 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
     let mut source = args.source.resolve(environment, args.vm.as_deref(), &args.described)?;
     let vm = match &mut source {
         SourceSettings::VSphere(settings) => {
-            args.transfer.apply(settings)?;
+            args.transfer.apply(settings);
             args.vm.clone().ok_or(Error::MISSING_VM)?
         }
         SourceSettings::Host(host) => {
+            only_vsphere(args)?;
             let named = args.vm.clone().or_else(|| host.domain.clone());
             named.ok_or(Error::MISSING_VM)?
         }
         // What is meant is known by the files; until they are read they are named by the first.
         SourceSettings::Files(files) => {
+            only_vsphere(args)?;
             let path = files.paths.first().and_then(|path| path.file_stem());
             args.vm.clone().unwrap_or_else(|| path.unwrap_or_default().to_string_lossy().into())
         }
@@ -108,9 +108,24 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
         power_off: running.power_off,
         shutdown_timeout: running.shutdown_timeout,
         snapshot: running.snapshot.then_some(running.quiesce),
+        limit: args.transfer.limit()?,
         conversion: args.pipeline.resolve(environment)?,
         stream_convert: args.pipeline.stream_convert,
         target: args.libvirt.then(|| args.target.resolve()).transpose()?,
         dry_run: args.run.dry_run,
     })
+}
+
+/// Refuses what is said about vSphere where there is none.
+fn only_vsphere(args: &ExportArgs) -> Result<(), Error> {
+    let given = [
+        ("--transport", args.transfer.transport.is_some()),
+        ("--parallel", args.transfer.parallel.is_some()),
+        ("--power-off", args.running.power_off),
+        ("--snapshot", args.running.snapshot),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Error::Invalid(format!("{flag} is for a VM of vSphere"))),
+        None => Ok(()),
+    }
 }

@@ -7,11 +7,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
-use super::Error;
 use super::transfer::{Part, sync_directory};
+use super::{Error, WholeDisk};
 use crate::image;
 use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, Sha256Digest};
+use crate::progress::{Progress, Unit};
 
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 20;
@@ -34,6 +36,23 @@ impl Landing {
         Ok(Self { part, id: id.clone(), format })
     }
 
+    /// Takes over what a killed run left of it whole, if it is what `whole` says; else nothing is
+    /// left of it. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Cancelled`], [`Error::File`].
+    pub fn adopt(
+        directory: &Path,
+        whole: &WholeDisk,
+        format: DiskFormat,
+        (progress, cancel): (&Progress, &CancellationToken),
+    ) -> Result<Option<Self>, Error> {
+        let id = whole.id.clone();
+        let task = progress.task(format!("check {id}"), Some(whole.file_size.0), Unit::Bytes);
+        let part = Part::adopt(directory.join(id.file_name(format)), whole, &task, cancel)?;
+        Ok(part.map(|part| Self { part, id, format }))
+    }
+
     /// What takes its bytes.
     ///
     /// # Errors
@@ -47,7 +66,7 @@ impl Landing {
     ///
     /// # Errors
     /// [`Error::Unusable`] when it does not stand for itself, [`Error::File`].
-    pub fn check(&self) -> Result<ExportedDisk, Error> {
+    pub fn check(&self) -> Result<WholeDisk, Error> {
         let path = self.part.path();
         let failed = |source| self.failed("read", source);
         let judged = image::inspect(path, self.format).map_err(failed)?;
@@ -68,15 +87,19 @@ impl Landing {
                 }
             }
         }
-        Ok(ExportedDisk {
+        Ok(WholeDisk {
             id: self.id.clone(),
-            path: self.part.target().to_owned(),
-            format: self.format,
-            file_size: ByteSize(length),
             capacity: ByteSize(capacity),
+            file_size: ByteSize(length),
             sha256: Sha256Digest(sum.finalize().into()),
             received: None,
+            unverified: None,
         })
+    }
+
+    /// The disk as a part of its export.
+    pub fn exported(&self, whole: WholeDisk) -> ExportedDisk {
+        whole.exported(self.part.target(), self.format)
     }
 
     /// Gives it its name, lastingly. Blocks.

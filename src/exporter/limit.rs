@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Time that may be made up for: what a stream did not use for longer is lost.
 const BURST: Duration = Duration::from_millis(100);
@@ -42,6 +44,19 @@ impl BandwidthLimit {
         }
     }
 
+    /// The same on a thread of the runtime that may block. It ends early when `cancel` says so.
+    pub fn take_blocking(&self, bytes: u64, cancel: &CancellationToken) {
+        if self.0.rate.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        Handle::current().block_on(async {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = self.take(bytes) => {}
+            }
+        });
+    }
+
     /// When `bytes` that are booked now will have passed; nothing without a limit.
     fn book(&self, bytes: u64, now: Instant) -> Option<Instant> {
         let rate = self.0.rate.load(Ordering::Relaxed);
@@ -60,6 +75,19 @@ impl BandwidthLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_blocks_is_cancelled_all_the_same() {
+        let (limit, cancel) = (BandwidthLimit::default(), CancellationToken::new());
+        limit.set(Some(1));
+        let (other, told) = (limit.clone(), cancel.clone());
+        let begun = Instant::now();
+        let blocked = tokio::task::spawn_blocking(move || other.take_blocking(1000, &told));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        cancel.cancel();
+        blocked.await.expect("it ends");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
 
     #[test]
     fn bookings_of_all_streams_add_up() {

@@ -10,6 +10,7 @@ mod filter;
 pub mod fuzzing;
 mod guest_os;
 mod hint;
+mod hosts;
 mod landing;
 mod limit;
 mod nvram;
@@ -33,6 +34,7 @@ pub use address::{Address, sdk_url};
 pub use error::{Error, Fault};
 pub use files::{Choice, FileSettings, Files};
 pub use filter::Filter;
+pub use hosts::{HostMap, HostMapping};
 pub use landing::{Landing, LandingWriter};
 pub use limit::BandwidthLimit;
 pub use nvram::{LARGEST as LARGEST_NVRAM, missed as nvram_missed, write as write_nvram};
@@ -43,6 +45,9 @@ pub use tls::Trust;
 pub use transfer::Broken;
 pub use vsphere::{Inspected, Obstacle, Tag, VSphere, VmSummary};
 pub use whole::{Note, WholeDisk};
+
+/// How the names of our snapshots begin.
+pub const SNAPSHOT_PREFIX: &str = "hyperexport-";
 
 /// File name of an EFI guest's variables in the folder of its export.
 pub const NVRAM: &str = "source.nvram";
@@ -75,8 +80,8 @@ pub struct Settings {
     pub rewrite: Option<Rewrite>,
     /// How often a broken download is begun anew.
     pub retry: Retry,
-    /// How fast disks may come in, all together. A clone changes it while they do.
-    pub limit: BandwidthLimit,
+    /// Where hosts are reached whose names do not lead there from here.
+    pub hosts: HostMap,
 }
 
 impl Settings {
@@ -98,7 +103,7 @@ impl Settings {
             transport: Transport::Auto,
             rewrite: None,
             retry: Retry::TRANSFER,
-            limit: BandwidthLimit::default(),
+            hosts: HostMap::default(),
         }
     }
 }
@@ -147,4 +152,6 @@ pub struct ExportRequest<'a> {
     pub after_kill: bool,
     /// Told of every disk that becomes whole.
     pub note: Option<Note<'a>>,
+    /// How fast disks may come in, all together. A clone changes it while they do.
+    pub limit: BandwidthLimit,
 }

@@ -28,7 +28,7 @@ pub struct WholeDisk {
 
 impl WholeDisk {
     /// The disk as a part of its export.
-    pub(super) fn exported(self, path: &Path, format: DiskFormat) -> ExportedDisk {
+    pub fn exported(self, path: &Path, format: DiskFormat) -> ExportedDisk {
         ExportedDisk {
             id: self.id,
             path: path.to_owned(),
@@ -41,7 +41,7 @@ impl WholeDisk {
     }
 
     /// Tells of it; an export goes on where nobody could note it.
-    pub(super) fn tell(&self, note: Option<Note<'_>>) {
+    pub fn tell(&self, note: Option<Note<'_>>) {
         if let Some(note) = note
             && let Err(error) = note(self)
         {

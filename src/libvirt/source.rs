@@ -11,6 +11,7 @@ use virt::error::ErrorNumber;
 use super::download::{self, Chunk};
 use super::xml::source_domain::{Disk, Interface, SourceDomain};
 use super::xml::sources;
+use super::xml::storage::Volume;
 use super::{Error, Target, xml};
 use crate::model::{
     Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, NicModel,
@@ -43,6 +44,18 @@ pub struct FoundVolume {
     path: String,
     /// Bytes that it takes there.
     allocation: u64,
+    /// When it was written to last, in seconds since 1970, if its pool knows.
+    changed: Option<String>,
+}
+
+impl FoundDomain {
+    /// Differs when the domain was changed, or a volume of it written to; empty when that cannot be
+    /// known.
+    pub fn revision(&self) -> String {
+        let changed: Option<Vec<&str>> =
+            self.volumes.iter().map(|volume| volume.changed.as_deref()).collect();
+        changed.map(|changed| format!("{:?} {changed:?}", self.vm.disks)).unwrap_or_default()
+    }
 }
 
 /// Takes what a volume holds, in its order.
@@ -212,8 +225,11 @@ fn volume(connect: &Connect, disk: &Disk, id: &DiskId) -> Result<(FoundVolume, B
     let told = |error: virt::error::Error| format!("its disk {dev}: {}", error.message());
     let info = found.info().map_err(told)?;
     let path = found.path().map_err(told)?;
-    let volume = FoundVolume { id: id.clone(), format, path, allocation: info.allocation };
-    Ok((volume, ByteSize(info.capacity)))
+    let text = found.xml_desc(0).map_err(told)?;
+    let seen: Volume =
+        xml::read("volume", &text).map_err(|error| format!("its disk {dev}: {error}"))?;
+    let (id, allocation, changed) = (id.clone(), info.allocation, seen.changed());
+    Ok((FoundVolume { id, format, path, allocation, changed }, ByteSize(info.capacity)))
 }
 
 fn source_disk(disk: &Disk, id: DiskId, index: usize, capacity: ByteSize) -> SourceDisk {

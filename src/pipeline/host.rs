@@ -7,11 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::Error;
 use crate::exporter::{
-    ExportRequest, Inspected, LARGEST_NVRAM, Landing, NVRAM, VmSummary, nvram_missed, write_nvram,
+    self, BandwidthLimit, ExportRequest, Inspected, LARGEST_NVRAM, Landing, NVRAM, VmSummary,
+    WholeDisk, nvram_missed, write_nvram,
 };
 use crate::libvirt::{self, Chunk, FoundDomain, FoundVolume, Settings, Target};
 use crate::model::{
-    ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, SourceVm, chain,
+    ByteSize, ExportMethod, ExportedNvram, ExportedVm, PowerState, SourceVm, chain,
 };
 use crate::progress::Progress;
 
@@ -49,8 +50,11 @@ impl Host {
         let volumes = found.volumes.iter();
         let disks = volumes.map(|volume| volume.id.file_name(volume.format));
         let makes = disks.chain(found.nvram.iter().map(|_| NVRAM.to_owned())).collect();
-        let revision = format!("{:?}", found.vm.disks);
-        Ok(Inspected { vm: found.vm, makes, revision, obstacles: Vec::new() })
+        let revision = found.revision();
+        // A volume's allocation may be holes for the most part.
+        let least = ByteSize(0);
+        let (snapshots, obstacles) = (Vec::new(), Vec::new());
+        Ok(Inspected { vm: found.vm, makes, least, revision, snapshots, obstacles })
     }
 
     /// Reads all volumes of the domain into the request's folder. It must not run: a volume that
@@ -68,13 +72,30 @@ impl Host {
         let end = async {
             let mut disks = Vec::new();
             for volume in &found.volumes {
-                let landing = Landing::begin(&request.directory, &volume.id, volume.format)?;
-                let landing = Arc::new(landing);
+                let (landing, whole) = match adopt(volume, request, (progress, cancel)).await? {
+                    Some((landing, whole)) => (Arc::new(landing), Some(whole)),
+                    None => {
+                        let begun = Landing::begin(&request.directory, &volume.id, volume.format)?;
+                        (Arc::new(begun), None)
+                    }
+                };
                 landings.push(Arc::clone(&landing));
-                disks.push(self.land(volume, landing, progress, cancel).await?);
+                let whole = match whole {
+                    Some(whole) => whole,
+                    None => {
+                        let work = (progress, cancel, &request.limit);
+                        self.land(volume, Arc::clone(&landing), work).await?
+                    }
+                };
+                whole.tell(request.note);
+                disks.push(landing.exported(whole));
             }
             // Started meanwhile, it may have written while it was read.
-            exportable(&self.target.domain(&vm.id).await?.vm)?;
+            let now = self.target.domain(&vm.id).await?;
+            exportable(&now.vm)?;
+            if now.revision() != found.revision() {
+                return Err(exporter::Error::Changed { vm: vm.name.clone() }.into());
+            }
             landings.iter().try_for_each(|landing| landing.commit())?;
             Ok::<_, Error>(disks)
         };
@@ -124,18 +145,39 @@ impl Host {
         &self,
         volume: &FoundVolume,
         landing: Arc<Landing>,
-        progress: &Progress,
-        cancel: &CancellationToken,
-    ) -> Result<ExportedDisk, Error> {
+        (progress, cancel, limit): (&Progress, &CancellationToken, &BandwidthLimit),
+    ) -> Result<WholeDisk, Error> {
         let mut writer = landing.writer()?;
+        let (limit, stop) = (limit.clone(), cancel.clone());
         let sink = move |chunk: Chunk<'_>| match chunk {
-            Chunk::Data(bytes) => writer.data(bytes),
+            Chunk::Data(bytes) => {
+                limit.take_blocking(bytes.len() as u64, &stop);
+                writer.data(bytes)
+            }
             Chunk::Hole(length) => writer.hole(length),
         };
         self.target.read_volume(volume, Box::new(sink), (progress, cancel)).await?;
         let checked = tokio::task::spawn_blocking(move || landing.check()).await;
         Ok(checked.map_err(libvirt::Error::Task)??)
     }
+}
+
+/// What a killed run left whole of a volume, if it is still that.
+async fn adopt(
+    volume: &FoundVolume,
+    request: &ExportRequest<'_>,
+    (progress, cancel): (&Progress, &CancellationToken),
+) -> Result<Option<(Landing, WholeDisk)>, Error> {
+    let Some(whole) = request.whole.iter().rfind(|whole| whole.id == volume.id).cloned() else {
+        return Ok(None);
+    };
+    let (directory, format) = (request.directory.clone(), volume.format);
+    let (progress, cancel) = (progress.clone(), cancel.clone());
+    let work = move || {
+        let adopted = Landing::adopt(&directory, &whole, format, (&progress, &cancel))?;
+        Ok::<_, exporter::Error>(adopted.map(|landing| (landing, whole)))
+    };
+    Ok(tokio::task::spawn_blocking(work).await.map_err(libvirt::Error::Task)??)
 }
 
 /// Whether the domain may be exported.

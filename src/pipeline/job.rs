@@ -26,6 +26,8 @@ pub struct Job {
     pub shutdown_timeout: Duration,
     /// Whether a running VM is exported from a snapshot, and how that is taken.
     pub snapshot: Option<exporter::Quiesce>,
+    /// How fast disks may come in. A clone changes it while they do.
+    pub limit: exporter::BandwidthLimit,
     /// The conversion, if there is to be one.
     pub conversion: Option<convert::Settings>,
     /// Whether disks are converted while they arrive; none to do so where it can be done.

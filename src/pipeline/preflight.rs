@@ -4,6 +4,7 @@
 //! libvirt host that says no: all of these stop the run here. A converter or a libvirt host that
 //! is missing does not: the export is worth having without them, so they become warnings.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use super::report;
 use super::source::{self, Source};
 use super::stages::Stopped;
 use super::{DOMAIN_XML, later, target};
-use crate::exporter::PackageFormat;
+use crate::exporter::{Inspected, PackageFormat};
 use crate::model::{ByteSize, DiskFormat, DiskId, SourceDisk, SourceVm, Stage, Warning, chain};
 use crate::{convert, manifest};
 
@@ -30,6 +31,8 @@ pub struct Ready {
     pub exports: Vec<String>,
     /// Names of all files that the run will make there.
     pub makes: Vec<String>,
+    /// Names of the snapshots of our kind that the VM has.
+    pub snapshots: Vec<String>,
     /// What there is to build on.
     pub earlier: Earlier,
     /// What is less than well.
@@ -59,14 +62,17 @@ pub async fn check(
     let inspected = source.inspect(&job.vm).await.map_err(refused)?;
     let running = job.power_off || job.snapshot.is_some();
     source.exportable(&inspected, running).map_err(refused)?;
-    let (vm, revision, exports) = (inspected.vm, inspected.revision, inspected.makes);
+    let Inspected { vm, revision, makes: exports, least, snapshots, .. } = inspected;
     let output = absolute(&job.output_for(&vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
     packable(job, &vm, &exports)?;
     let makes = files(job, &vm, &exports);
     let earlier = earlier::look(&output, &vm, &makes)?;
-    let mut warnings: Vec<_> = space(&output, &vm, &exports).into_iter().collect();
+    let mut warnings = Vec::new();
+    if matches!(earlier, Earlier::Nothing) {
+        warnings.extend(space(&output, &vm, &exports, least)?);
+    }
     if let Some(settings) = &job.conversion {
         warnings.extend(converter(settings, cancel).await);
     }
@@ -76,7 +82,7 @@ pub async fn check(
     if cancel.is_cancelled() {
         Err(interrupted())
     } else {
-        Ok(Ready { vm, revision, output, exports, makes, earlier, warnings })
+        Ok(Ready { vm, revision, output, exports, makes, snapshots, earlier, warnings })
     }
 }
 
@@ -131,22 +137,42 @@ fn seed(job: &Job, vm: &SourceVm, output: &Path) -> Option<PathBuf> {
     Some(convert::seed_path(&vm.name, output))
 }
 
-/// Whether the disks will fit in the worst case. A thin disk may well be far smaller than what its
-/// guest sees, and only the transfer tells: so this is a warning.
-fn space(output: &Path, vm: &SourceVm, exports: &[String]) -> Option<Warning> {
-    let there = output.ancestors().find(|path| path.exists())?;
-    let free = nix::sys::statvfs::statvfs(there).ok()?;
-    let free = ByteSize(free.blocks_available() * free.fragment_size());
+/// Whether the disks will fit: refused when they cannot. A thin disk may well be far smaller than what
+/// its guest sees, and only the transfer tells: so for the worst case this is a warning.
+fn space(
+    output: &Path,
+    vm: &SourceVm,
+    exports: &[String],
+    least: ByteSize,
+) -> Result<Option<Warning>, Stopped> {
+    let Some(there) = output.ancestors().find(|path| path.exists()) else { return Ok(None) };
+    let Ok(free) = nix::sys::statvfs::statvfs(there) else { return Ok(None) };
+    // What a killed run left there is taken over or goes.
+    let of_dead_run: u64 = exports
+        .iter()
+        .flat_map(|name| [output.join(name), output.join(format!("{name}.part"))])
+        .filter_map(|path| path.metadata().ok())
+        .map(|found| found.blocks() * 512)
+        .sum();
+    let free = ByteSize(free.blocks_available() * free.fragment_size() + of_dead_run);
+    if free < least {
+        let name = &vm.name;
+        return Err(Stopped::because(
+            Stage::Preflight,
+            format!("{} has {free} free; the disks of {name} take {least}", there.display()),
+            "free some space, or choose another --output",
+        ));
+    }
     let is_made = |disk: &&SourceDisk| exports.iter().any(|name| is_of(name, &disk.id));
     let most = ByteSize(vm.disks.iter().filter(is_made).map(|disk| disk.capacity.0).sum());
-    (free < most).then(|| {
+    Ok((free < most).then(|| {
         let text = format!(
             "{} has {free} free; the disks of {} may need up to {most}",
             there.display(),
             vm.name
         );
         Warning::new(Stage::Preflight, "space-may-run-out", text)
-    })
+    }))
 }
 
 /// Whether a file of the export is that of the disk.

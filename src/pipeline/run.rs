@@ -13,7 +13,7 @@ use super::report::{Outcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stages::{Ledger, Stopped};
 use super::{later, package, plan, start, stream};
-use crate::exporter::{ExportRequest, SnapshotRequest, WholeDisk};
+use crate::exporter::{ExportRequest, SNAPSHOT_PREFIX, SnapshotRequest, WholeDisk};
 use crate::manifest::{self, Manifest};
 use crate::model::{ExportedVm, PowerState, SourceVm, Stage, Warning, chain};
 use crate::progress::Progress;
@@ -56,6 +56,15 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
             return (Outcome::Refused, None);
         }
     };
+    let known = held.claim.snapshots();
+    for name in ready.snapshots.iter().filter(|name| !known.contains(name)) {
+        let text = format!(
+            "{} has the snapshot {name} of another run: if none is at work, it was killed; remove the \
+             snapshot in the vSphere client, or it grows for as long as the VM runs",
+            ready.vm.name
+        );
+        ledger.warn(Warning::new(Stage::Export, "snapshot-found", text));
+    }
     let fetched = fetch(job, &source, &ready, &held, ledger).await;
     close(source, ledger).await;
     let outcome = match fetched {
@@ -147,8 +156,9 @@ fn take(ready: &Ready) -> Result<Held, Stopped> {
     let stopped = |error: &super::claim::Error| Stopped::new(Stage::Preflight, error, error.hint());
     let mut claim = Claim::take(&ready.output).map_err(|e| stopped(&e))?;
     let after_kill = claim.is_of_dead_run();
-    let whole = match (&ready.earlier, ready.vm.power) {
-        (Earlier::Nothing, PowerState::Off) => claim.whole_disks(&key(&ready.vm, &ready.revision)),
+    let known = ready.vm.power == PowerState::Off && !ready.revision.is_empty();
+    let whole = match &ready.earlier {
+        Earlier::Nothing if known => claim.whole_disks(&key(&ready.vm, &ready.revision)),
         _ => Vec::new(),
     };
     let mut kept = ready.earlier.kept_names();
@@ -251,6 +261,7 @@ impl Export<'_> {
             snapshot,
             after_kill: self.held.after_kill,
             note: Some(&|disk| claim.has(disk)),
+            limit: self.job.limit.clone(),
         };
         self.source.export(&vm, &request, progress, cancel).await.map_err(stopped)
     }
@@ -261,7 +272,8 @@ impl Export<'_> {
         else {
             return Ok(None);
         };
-        let name = format!("hyperexport-{}-{}", jiff::Timestamp::now(), std::process::id());
+        let (now, process) = (jiff::Timestamp::now(), std::process::id());
+        let name = format!("{SNAPSHOT_PREFIX}{now}-{process}");
         self.held.claim.will_snapshot(&name)?;
         Ok(Some(SnapshotRequest { name, quiesce }))
     }

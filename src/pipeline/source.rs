@@ -5,9 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::host::{self, Host, HostSettings};
-use crate::exporter::{
-    self, BandwidthLimit, ExportRequest, FileSettings, Files, Inspected, VSphere, VmSummary,
-};
+use crate::exporter::{self, ExportRequest, FileSettings, Files, Inspected, VSphere, VmSummary};
 use crate::libvirt;
 use crate::model::{ExportedVm, PowerState, SourceVm};
 use crate::progress::Progress;
@@ -71,14 +69,6 @@ impl SourceSettings {
             Self::Files(settings) => Source::Files(Files::open(settings.clone()).await?),
             Self::Host(settings) => Source::Host(Host::connect(settings).await?),
         })
-    }
-
-    /// The limit of its transfers, where it has one.
-    pub fn limit(&self) -> Option<&BandwidthLimit> {
-        match self {
-            Self::VSphere(settings) => Some(&settings.limit),
-            Self::Files(_) | Self::Host(_) => None,
-        }
     }
 }
 

@@ -101,7 +101,10 @@ impl SourceArgs {
     ) -> Result<SourceSettings, Error> {
         let is_url = |text: &String| text.starts_with("https://") || text.starts_with("http://");
         match self.source.as_slice() {
-            [uri] if uri.starts_with(LIBVIRT) => Ok(SourceSettings::Host(host(uri, vm)?)),
+            [uri] if uri.starts_with(LIBVIRT) => {
+                self.only_files(described, "a domain of libvirt")?;
+                Ok(SourceSettings::Host(host(uri, vm)?))
+            }
             [] => self.vsphere(environment, &self.vsphere, described),
             [url] if is_url(url) => {
                 let vsphere = VsphereArgs { url: Some(url.clone()), ..self.vsphere.clone() };
@@ -131,6 +134,12 @@ impl SourceArgs {
         vsphere: &VsphereArgs,
         described: &DescribedArgs,
     ) -> Result<SourceSettings, Error> {
+        self.only_files(described, "a VM of vSphere")?;
+        Ok(SourceSettings::VSphere(vsphere.resolve(environment)?))
+    }
+
+    /// Refuses what is said about files where there are none.
+    fn only_files(&self, described: &DescribedArgs, what: &str) -> Result<(), Error> {
         let given = [
             ("--name", described.name.is_some()),
             ("--cpu", described.cpu.is_some()),
@@ -140,10 +149,10 @@ impl SourceArgs {
             ("--ignore-checksums", self.ignore_checksums),
         ];
         match given.into_iter().find(|(_, given)| *given) {
-            Some((flag, _)) => Err(Error::Invalid(format!(
-                "{flag} is for files: a VM of vSphere is exported as it is"
-            ))),
-            None => Ok(SourceSettings::VSphere(vsphere.resolve(environment)?)),
+            Some((flag, _)) => {
+                Err(Error::Invalid(format!("{flag} is for files: {what} is exported as it is")))
+            }
+            None => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::Error;
-use crate::exporter;
+use crate::exporter::{self, BandwidthLimit};
 
 /// How disks can leave vSphere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,25 +72,30 @@ pub struct TransferArgs {
 }
 
 impl TransferArgs {
-    /// Sets what the flags say.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when a limit cannot be meant.
-    pub fn apply(&self, settings: &mut exporter::Settings) -> Result<(), Error> {
+    /// Sets what the flags say of vSphere.
+    pub fn apply(&self, settings: &mut exporter::Settings) {
         if let Some(transport) = self.transport {
             settings.transport = transport.into();
         }
         if let Some(parallel) = self.parallel {
             settings.parallel = usize::from(parallel);
         }
+    }
+
+    /// How fast disks may come in, whatever their source.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when a limit cannot be meant.
+    pub fn limit(&self) -> Result<BandwidthLimit, Error> {
+        let limit = BandwidthLimit::default();
         if let Some(text) = &self.bandwidth_limit {
             let wrong = |reason| Error::Invalid(format!("--bandwidth-limit: {reason}"));
-            settings.limit.set(rate(text).map_err(wrong)?);
+            limit.set(rate(text).map_err(wrong)?);
         }
         if let Some(path) = &self.bandwidth_limit_file {
-            settings.limit.set(read_rate(path).map_err(Error::Invalid)?);
+            limit.set(read_rate(path).map_err(Error::Invalid)?);
         }
-        Ok(())
+        Ok(limit)
     }
 }
 

@@ -35,6 +35,10 @@ pub struct VsphereArgs {
     /// Trust exactly the certificate with this SHA-256 or SHA-1 thumbprint
     #[arg(long, value_name = "HEX", conflicts_with_all = ["ca_file"])]
     pub thumbprint: Option<String>,
+    /// Where an ESXi host is reached whose name does not lead there from here;
+    /// may be repeated
+    #[arg(long, value_name = "NAME=ADDRESS[:PORT]")]
+    pub host_map: Vec<exporter::HostMapping>,
     /// Trust the authorities in this PEM file [env: GOVC_TLS_CA_CERTS]
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
@@ -79,7 +83,8 @@ impl VsphereArgs {
             )?,
         };
         let settings = exporter::Settings::new(address.url, username, password);
-        Ok(exporter::Settings { trust: self.trust(environment)?, ..settings })
+        let hosts = exporter::HostMap(self.host_map.clone());
+        Ok(exporter::Settings { trust: self.trust(environment)?, hosts, ..settings })
     }
 
     /// A flag wins over the environment; the narrower trust wins over the wider.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use hyperexport::exporter::{Error, ExportRequest, Settings, VSphere};
+use hyperexport::exporter::{BandwidthLimit, Error, ExportRequest, Settings, VSphere};
 use hyperexport::model::ExportedVm;
 use hyperexport::progress::{Event, Progress};
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ pub struct Folders {
     _dir: tempfile::TempDir,
     pub images: PathBuf,
     pub out: PathBuf,
+    /// How fast exports into it may be.
+    pub limit: BandwidthLimit,
 }
 
 pub fn folders() -> Folders {
@@ -24,7 +26,7 @@ pub fn folders() -> Folders {
     let (images, out) = (dir.path().join("images"), dir.path().join("out"));
     std::fs::create_dir(&images).expect("a folder");
     std::fs::create_dir(&out).expect("a folder");
-    Folders { _dir: dir, images, out }
+    Folders { _dir: dir, images, out, limit: BandwidthLimit::default() }
 }
 
 impl Folders {
@@ -36,7 +38,8 @@ impl Folders {
     }
 
     pub fn request(&self) -> ExportRequest<'static> {
-        ExportRequest { directory: self.out.clone(), ..ExportRequest::default() }
+        let (directory, limit) = (self.out.clone(), self.limit.clone());
+        ExportRequest { directory, limit, ..ExportRequest::default() }
     }
 
     /// Names of all files in the folder of exports.

@@ -570,6 +570,7 @@ func (s *server) control(w http.ResponseWriter, r *http.Request) {
 				p = types.VirtualMachinePowerStatePoweredOn
 			}
 			simulator.Map.Update(vm, []types.PropertyChange{{Name: "runtime.powerState", Val: p}, {Name: "summary.runtime.powerState", Val: p}})
+			touch(vm)
 		}
 	default:
 		http.NotFound(w, r)

@@ -62,6 +62,11 @@ func (e *vmExt) vm() *simulator.VirtualMachine {
 func (s *server) async(on mo.Reference, name string, lock bool, run func() (types.AnyType, types.BaseMethodFault)) types.ManagedObjectReference {
 	t := simulator.CreateTask(on, name, nil)
 	t.Info.Name = taskMethod[name] // the simulator says "PowerOff", vCenter the method's wire name
+	if vm, ok := on.(*simulator.VirtualMachine); ok { // the simulator alone keeps no list of an object's tasks
+		simulator.Map.WithLock(vm, func() {
+			simulator.Map.Update(vm, []types.PropertyChange{{Name: "recentTask", Val: append(vm.RecentTask, t.Self)}})
+		})
+	}
 	update := func(c ...types.PropertyChange) {
 		simulator.Map.WithLock(t, func() { simulator.Map.Update(t, c) })
 	}
@@ -159,6 +164,7 @@ func (e *vmExt) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task)
 		if f := bodyFault(b); f != nil {
 			return nil, f
 		}
+		touch(vm)
 		return taskResult(b.Res.Returnval)
 	})}}
 }
@@ -192,12 +198,21 @@ func (e *vmExt) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Tas
 	r.This = e.ref
 	return &methods.ReconfigVM_TaskBody{Res: &types.ReconfigVM_TaskResponse{Returnval: e.s.async(vm, "reconfigVm", true, func() (types.AnyType, types.BaseMethodFault) {
 		b := vm.ReconfigVMTask(ctx, &r).(*methods.ReconfigVM_TaskBody)
+		touch(vm)
 		res, f := taskResult(b.Res.Returnval)
 		if f == nil && req.Spec.ChangeTrackingEnabled != nil && *req.Spec.ChangeTrackingEnabled {
 			e.s.setChangeIDs(vm)
 		}
 		return res, f
 	})}}
+}
+
+// touch notes a change of the VM's configuration, as every reconfiguration
+// is one, and every start.
+func touch(vm *simulator.VirtualMachine) {
+	if vm.Config != nil {
+		simulator.Map.Update(vm, []types.PropertyChange{{Name: "config.changeVersion", Val: time.Now().UTC().Format(time.RFC3339Nano)}})
+	}
 }
 
 func (s *server) setChangeIDs(vm *simulator.VirtualMachine) {

@@ -26,6 +26,8 @@ pub(super) struct Described {
     pub(super) nvram: Option<Nvram>,
     /// What is worth telling of it.
     pub(super) warnings: Vec<Warning>,
+    /// Bytes that an export writes at least, as far as that is known.
+    pub(super) least: u64,
 }
 
 /// Where the variables of a firmware are.
@@ -76,6 +78,11 @@ impl Wanted {
     pub(super) fn file_name(&self) -> Option<String> {
         let made = !matches!(self.content, Content::InPlace(_));
         made.then(|| self.id.file_name(self.exported_format()))
+    }
+
+    /// Whether it is compressed where it lies.
+    pub(super) fn is_inflated(&self) -> bool {
+        matches!(self.content, Content::Packed { gzip: true, .. })
     }
 
     /// The members of a store that it is in.

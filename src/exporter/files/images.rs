@@ -89,5 +89,6 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         sums: Expected::None,
         nvram: None,
         warnings: Vec::new(),
+        least: 0,
     })
 }

@@ -24,11 +24,12 @@ mod vmx;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::nvram;
-use super::{Error, ExportRequest, Inspected, VmSummary};
-use crate::model::{DiskFormat, ExportedVm, Firmware, SourceVm, Stage, Warning, chain};
+use super::{Error, ExportRequest, Inspected, VmSummary, WholeDisk};
+use crate::model::{ByteSize, DiskFormat, ExportedVm, Firmware, SourceVm, Stage, Warning, chain};
 use crate::progress::Progress;
 
 use described::{Described, Nvram};
@@ -133,6 +134,8 @@ impl Files {
             vm,
             makes: described.makes(),
             revision: self.revision.clone(),
+            least: ByteSize(described.least),
+            snapshots: Vec::new(),
             obstacles: Vec::new(),
         })
     }
@@ -153,8 +156,10 @@ impl Files {
         let described = self.described().await?;
         let (directory, progress, cancel) =
             (request.directory.clone(), progress.clone(), cancel.clone());
+        let (limit, whole) = (request.limit.clone(), request.whole.clone());
+        let (tell, mut told) = mpsc::unbounded_channel();
         let vm = vm.clone();
-        blocking(&self.settings, move || {
+        let work = blocking(&self.settings, move || {
             let failed = |source| Error::File { action: "open", path: directory.clone(), source };
             let directory = std::path::absolute(&directory).map_err(failed)?;
             let taking = Taking {
@@ -162,6 +167,9 @@ impl Files {
                 directory: &directory,
                 progress: &progress,
                 cancel: &cancel,
+                limit: &limit,
+                whole: &whole,
+                tell: &tell,
             };
             let Taken { disks, nvram: variables, warnings } = taking.take()?;
             let mut warnings = [described.warnings.clone(), warnings].concat();
@@ -190,8 +198,14 @@ impl Files {
                 nvram,
                 warnings,
             })
-        })
-        .await
+        });
+        // The note belongs to the caller, and the work to a thread that it may not go to.
+        let noting = async {
+            while let Some(disk) = told.recv().await {
+                WholeDisk::tell(&disk, request.note);
+            }
+        };
+        tokio::join!(work, noting).0
     }
 
     async fn described(&self) -> Result<Described, Error> {

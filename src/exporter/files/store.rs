@@ -72,13 +72,13 @@ impl Store {
     }
 
     /// Visits the members of an archive in their order, until the visitor has enough. `wanted`
-    /// says by name which ones; those must be ordinary files, each there once. Blocks.
+    /// says by name and size which ones; those must be ordinary files, each there once. Blocks.
     ///
     /// # Errors
     /// [`Error::Unusable`] for an archive that is damaged or odd; [`Error::File`].
     pub(super) fn each(
         &self,
-        wanted: &dyn Fn(&str) -> bool,
+        wanted: &dyn Fn(&str, u64) -> bool,
         visit: Visit<'_>,
     ) -> Result<(), Error> {
         let mut seen = Vec::new();
@@ -110,7 +110,7 @@ impl Store {
     fn each_of(
         &self,
         reader: impl super::tar::Skip,
-        wanted: &dyn Fn(&str) -> bool,
+        wanted: &dyn Fn(&str, u64) -> bool,
         visit: Visit<'_>,
     ) -> Result<(), Error> {
         let mut tar = Tar::new(reader);
@@ -120,7 +120,7 @@ impl Store {
             if members > MOST_MEMBERS {
                 return Err(self.unusable(format!("it holds more than {MOST_MEMBERS} files")));
             }
-            if !wanted(&found.name) {
+            if !wanted(&found.name, found.size) {
                 continue;
             }
             if !found.is_file {
@@ -137,7 +137,7 @@ impl Store {
     fn each_zipped(
         &self,
         file: File,
-        wanted: &dyn Fn(&str) -> bool,
+        wanted: &dyn Fn(&str, u64) -> bool,
         visit: Visit<'_>,
     ) -> Result<(), Error> {
         let failed = |error: zip::result::ZipError| self.failed(io::Error::other(error));
@@ -149,7 +149,7 @@ impl Store {
             let mut found = archive.by_index(index).map_err(failed)?;
             // Old tools of Windows write names as its paths are.
             let name = plain(&found.name().replace('\\', "/"));
-            if !wanted(&name) {
+            if !wanted(&name, found.size()) {
                 continue;
             }
             if !found.is_file() || found.is_symlink() {

@@ -44,6 +44,8 @@ pub(super) struct Tar<R> {
 /// A member. Its bytes are read from the [`Tar`].
 pub(super) struct Found {
     pub(super) name: String,
+    /// Bytes.
+    pub(super) size: u64,
     pub(super) is_file: bool,
 }
 
@@ -84,7 +86,7 @@ impl<R: Skip> Tar<R> {
                 _ => {
                     let name = notes.name.unwrap_or_else(|| text(&header.path_bytes()));
                     let is_file = matches!(kind, EntryType::Regular | EntryType::Continuous);
-                    return Ok(Some(Found { name: super::store::plain(&name), is_file }));
+                    return Ok(Some(Found { name: super::store::plain(&name), size, is_file }));
                 }
             }
         }

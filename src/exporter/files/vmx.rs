@@ -67,6 +67,7 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
         store: None,
         prefix: String::new(),
         sums: Expected::None,
+        least: 0,
     })
 }
 

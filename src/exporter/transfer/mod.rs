@@ -135,7 +135,7 @@ impl Broken {
             Self::Refused(error) => return error.hint(),
             Self::Connection { source, .. } if source.is_connect() => {
                 "disks come from the ESXi host itself: its name must resolve here and its port 443 \
-                 be reachable"
+                 be reachable; --host-map NAME=ADDRESS says where it is"
                     .to_owned()
             }
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {

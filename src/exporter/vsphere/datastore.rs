@@ -244,7 +244,10 @@ impl Run<'_> {
             let left = flat.capacity.0 - *received;
             let chunk: Bytes =
                 chunk.slice(..chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
-            settings.limit.take(chunk.len() as u64).await;
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(Broken::Cancelled),
+                () = self.request.limit.take(chunk.len() as u64) => {}
+            }
             let length = chunk.len() as u64;
             if sink.push(chunk).await.is_err() {
                 return Ok(());

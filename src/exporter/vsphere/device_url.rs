@@ -8,7 +8,7 @@ use super::lease::DeviceUrl;
 use super::session::VSphere;
 use crate::exporter::tls::{Client, Trust};
 use crate::exporter::transfer::Source;
-use crate::exporter::{Error, Thumbprint};
+use crate::exporter::{BandwidthLimit, Error, Thumbprint};
 use crate::model::{DiskId, SourceDisk};
 
 /// The entry of each disk, in the order of `disks`.
@@ -61,12 +61,16 @@ impl<'a> Sources<'a> {
         Self { vsphere, clients: HashMap::new() }
     }
 
-    /// Where `disk` is to be had according to `entry`.
-    pub(super) fn source(&mut self, disk: &DiskId, entry: &DeviceUrl) -> Result<Source, Error> {
+    /// Where `disk` is to be had according to `entry`, as fast as `limit` allows.
+    pub(super) fn source(
+        &mut self,
+        disk: &DiskId,
+        entry: &DeviceUrl,
+        limit: BandwidthLimit,
+    ) -> Result<Source, Error> {
         let wrong = |fault| Error::DeviceUrl { disk: disk.clone(), fault };
         let (client, url) = self.address(entry)?.map_err(wrong)?;
-        let settings = &self.vsphere.settings;
-        let (read_timeout, limit) = (settings.read_timeout, settings.limit.clone());
+        let read_timeout = self.vsphere.settings.read_timeout;
         Ok(Source { client, url, read_timeout, limit })
     }
 
@@ -75,10 +79,13 @@ impl<'a> Sources<'a> {
         &mut self,
         entry: &DeviceUrl,
     ) -> Result<Result<(Client, Url), &'static str>, Error> {
-        let url = match resolve(&entry.url, self.vsphere.soap.url()) {
+        let mut url = match resolve(&entry.url, self.vsphere.soap.url()) {
             Ok(url) => url,
             Err(fault) => return Ok(Err(fault)),
         };
+        if let Err(fault) = self.vsphere.settings.hosts.apply(&mut url) {
+            return Ok(Err(fault));
+        }
         let pin = match entry.thumbprint.parse() {
             _ if entry.thumbprint.is_empty() => None,
             Ok(pin) => Some(pin),

@@ -280,7 +280,7 @@ impl Run<'_> {
                 Ok(Download {
                     disk: disk.id.clone(),
                     capacity: disk.capacity,
-                    source: sources.source(&disk.id, entry)?,
+                    source: sources.source(&disk.id, entry, self.request.limit.clone())?,
                     slot: slot.clone(),
                     lease: lease.clone(),
                     key: entry.key.clone(),

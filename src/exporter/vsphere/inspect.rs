@@ -8,13 +8,14 @@ use super::node::Node;
 use super::obstacle::{self, Obstacle, obstacles};
 use super::properties::Object;
 use super::session::VSphere;
+use super::snapshot;
 use crate::exporter::guest_os::os_family;
 use crate::exporter::{Error, NVRAM, Transport};
-use crate::model::{CpuTopology, DiskFormat, Firmware, GuestOs, Origin, SourceVm};
+use crate::model::{ByteSize, CpuTopology, DiskFormat, Firmware, GuestOs, Origin, SourceVm};
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
 /// know.
-const PROPERTIES: [&str; 13] = [
+const PROPERTIES: [&str; 14] = [
     "name",
     "config.changeVersion",
     "config.instanceUuid",
@@ -28,6 +29,7 @@ const PROPERTIES: [&str; 13] = [
     "guest.toolsRunningStatus",
     "guest.net",
     "guest.ipStack",
+    "snapshot",
 ];
 
 /// A VM and what is in the way of its export.
@@ -37,8 +39,12 @@ pub struct Inspected {
     pub vm: SourceVm,
     /// Names of the files that an export writes into its folder.
     pub makes: Vec<String>,
+    /// Bytes that an export writes at least, as far as that is known: a lease does not tell.
+    pub least: ByteSize,
     /// Differs when the VM was reconfigured or started meanwhile; empty when that is unknown.
     pub revision: String,
+    /// Names of the snapshots that runs of ours took and did not remove, or did not yet.
+    pub snapshots: Vec<String>,
     /// What is in the way, the gravest first; nothing when it can be exported at once.
     pub obstacles: Vec<Obstacle>,
 }
@@ -84,7 +90,9 @@ impl VSphere {
         }
         let revision = object.text("config.changeVersion").to_owned();
         let makes = makes(&vm, self.settings.transport, self.disk_format());
-        Ok(Inspected { vm, makes, revision, obstacles: obstacles(&object) })
+        let obstacles = obstacles(&object);
+        let snapshots = object.get("snapshot").map(snapshot::of_ours).unwrap_or_default();
+        Ok(Inspected { vm, makes, least: ByteSize(0), revision, snapshots, obstacles })
     }
 
     /// What [`Inspected::revision`] is now.

@@ -29,6 +29,7 @@ mod session;
 mod snapshot;
 mod soap;
 mod tags;
+mod tasks;
 mod verify;
 
 pub use inspect::Inspected;

@@ -7,15 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Args, Moref};
 use super::hardware::power_state;
-use super::node::Node;
-use super::session::{VSphere, lacks};
-use super::soap::localized_fault;
+use super::session::VSphere;
+use super::tasks::pause;
 use crate::exporter::Error;
 use crate::model::{PowerState, SourceVm};
 use crate::progress::Progress;
 
-/// Time between two looks at a state.
-const POLL: Duration = Duration::from_secs(1);
 /// Longest time that powering off may take; it needs no guest.
 const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -94,42 +91,20 @@ impl VSphere {
         name: &str,
         cancel: &CancellationToken,
     ) -> Result<(), Error> {
-        const METHOD: &str = "PowerOffVM_Task";
         let action = format!("power off {name}");
-        let reply = match self.soap.call(METHOD, moref, Args::default()).await {
-            Err(Error::Refused { source, .. }) if source.is("InvalidPowerState") => return Ok(()),
-            Err(Error::Refused { source, .. }) => return Err(Error::Task { action, source }),
-            reply => reply?,
+        let end = async {
+            let task = self.start_task("PowerOffVM_Task", moref, Args::default(), &action).await?;
+            self.end_of_task(&task, &action, POWER_OFF_TIMEOUT, cancel).await
         };
-        let task = reply.child("returnval").and_then(Node::moref);
-        let task = task.ok_or_else(|| lacks(METHOD, "returnval"))?;
-        let deadline = Instant::now() + POWER_OFF_TIMEOUT;
-        while Instant::now() < deadline {
-            let object = self.properties(&task, &["info.state", "info.error"]).await?;
-            match object.text("info.state") {
-                "success" => return Ok(()),
-                "error" => {
-                    let source =
-                        localized_fault(object.get("info.error").unwrap_or(&Node::default()));
-                    // Somebody else was faster.
-                    let off = source.is("InvalidPowerState");
-                    return if off { Ok(()) } else { Err(Error::Task { action, source }) };
-                }
-                _ => pause(cancel).await?,
-            }
+        match end.await {
+            // Somebody else was faster.
+            Err(Error::Task { source, .. }) if source.is("InvalidPowerState") => Ok(()),
+            end => end.map(drop),
         }
-        Err(Error::TimedOut { action, after: POWER_OFF_TIMEOUT })
     }
 
     async fn power_of(&self, moref: &Moref) -> Result<PowerState, Error> {
         let object = self.properties(moref, &["runtime.powerState"]).await?;
         Ok(power_state(object.text("runtime.powerState")))
-    }
-}
-
-async fn pause(cancel: &CancellationToken) -> Result<(), Error> {
-    tokio::select! {
-        () = cancel.cancelled() => Err(Error::Cancelled),
-        () = tokio::time::sleep(POLL) => Ok(()),
     }
 }

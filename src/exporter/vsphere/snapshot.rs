@@ -1,24 +1,23 @@
 //! Our own snapshot of a running VM: taken for an export, and exactly that one removed again. It is
 //! told from others by its name alone, which the caller notes before there is a snapshot, so that
-//! even a killed run's is found.
+//! even a killed run's is found; one that is still being taken is waited for.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::args::{Args, Moref};
 use super::node::Node;
 use super::session::{VSphere, lacks};
-use super::soap::localized_fault;
-use crate::exporter::{Error, Fault, Quiesce, SnapshotRequest};
+use crate::exporter::{Error, Fault, Quiesce, SNAPSHOT_PREFIX, SnapshotRequest};
 use crate::model::{SourceVm, Stage, Warning};
 use crate::progress::Progress;
 
+/// Where the trees of a VM's snapshots begin.
+const ROOTS: &str = "rootSnapshotList";
 const DESCRIPTION: &str = "taken by hyperexport for an export, which removes it at its end";
 /// Longest time that taking or removing one may take: removing merges all that was written since.
 const TASK_TIMEOUT: Duration = Duration::from_secs(3600);
-/// Time between two looks at a task.
-const POLL: Duration = Duration::from_millis(500);
 
 /// A snapshot that was taken, and how.
 pub(super) struct Taken {
@@ -45,23 +44,24 @@ impl VSphere {
             vec![Warning::new(Stage::Export, "not-quiesced", message)]
         };
         if request.quiesce == Quiesce::No {
-            let moref = self.snapshot(vm, &request.name, false).await?;
+            let moref = self.snapshot(vm, (&request.name, false), progress).await?;
             return Ok(Taken { moref, warnings: not_quiesced("--quiesce no") });
         }
-        match self.snapshot(vm, &request.name, true).await {
+        match self.snapshot(vm, (&request.name, true), progress).await {
             Ok(moref) => Ok(Taken { moref, warnings: Vec::new() }),
             Err(Error::Task { source, .. } | Error::Refused { source, .. })
                 if request.quiesce == Quiesce::Try && is_of_quiescing(&source) =>
             {
                 progress.note(format!("the guest cannot be brought to rest: {source}"));
-                let moref = self.snapshot(vm, &request.name, false).await?;
+                let moref = self.snapshot(vm, (&request.name, false), progress).await?;
                 Ok(Taken { moref, warnings: not_quiesced(&source.to_string()) })
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Removes the snapshots of `vm` that have these names, each alone; those of others stay.
+    /// Removes the snapshots of `vm` that have these names, each alone; those of others stay. A
+    /// server that restarts is waited for: a snapshot left behind grows for as long as the VM runs.
     ///
     /// # Errors
     /// [`Error::Task`] when the server refuses or fails to, or what happened on the way.
@@ -72,21 +72,43 @@ impl VSphere {
         progress: &Progress,
     ) -> Result<(), Error> {
         for name in names {
-            self.in_session(async || {
-                let Some(snapshot) = self.find_snapshot(vm, name).await? else { return Ok(()) };
-                progress.note(format!("remove the snapshot {name} of {}", vm.name));
-                let args =
-                    Args::default().text("removeChildren", "false").text("consolidate", "true");
-                let action = format!("remove the snapshot {name} of {}", vm.name);
-                self.task("RemoveSnapshot_Task", &snapshot, args, action).await.map(drop)
-            })
-            .await?;
+            let mut pauses = self.settings.retry.of_server().pauses();
+            let remove = async || self.remove_snapshot(vm, name, progress).await;
+            while let Err(error) = self.in_session(remove).await {
+                let Some(pause) = pauses.next().filter(|_| error.is_loss()) else {
+                    return Err(error);
+                };
+                let seconds = pause.as_secs_f64();
+                progress.note(format!("{error}; the snapshot {name} again in {seconds:.1} s"));
+                tokio::time::sleep(pause).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_snapshot(
+        &self,
+        vm: &SourceVm,
+        name: &str,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        self.settle(vm, progress).await?;
+        for snapshot in self.find_snapshots(vm, name).await? {
+            let action = format!("remove the snapshot {name} of {}", vm.name);
+            progress.note(action.clone());
+            let args = Args::default().text("removeChildren", "false").text("consolidate", "true");
+            self.snapshot_task("RemoveSnapshot_Task", &snapshot, args, &action).await?;
         }
         Ok(())
     }
 
     /// Takes a snapshot, or finds the one that was taken when the answer to that was lost.
-    async fn snapshot(&self, vm: &SourceVm, name: &str, quiesce: bool) -> Result<Moref, Error> {
+    async fn snapshot(
+        &self,
+        vm: &SourceVm,
+        (name, quiesce): (&str, bool),
+        progress: &Progress,
+    ) -> Result<Moref, Error> {
         let take = async || {
             let args = Args::default()
                 .text("name", name)
@@ -95,12 +117,13 @@ impl VSphere {
                 .text("quiesce", if quiesce { "true" } else { "false" });
             let action = format!("take a snapshot of {}", vm.name);
             let of = Moref::new("VirtualMachine", &vm.id);
-            self.task("CreateSnapshot_Task", &of, args, action).await
+            self.snapshot_task("CreateSnapshot_Task", &of, args, &action).await
         };
         let taken = match take().await {
             Err(error) if error.is_loss() => {
                 self.renew().await?;
-                match self.find_snapshot(vm, name).await? {
+                self.settle(vm, progress).await?;
+                match self.find_snapshots(vm, name).await?.pop() {
                     Some(found) => Some(found),
                     None => take().await?,
                 }
@@ -110,52 +133,69 @@ impl VSphere {
         taken.ok_or_else(|| lacks("CreateSnapshot_Task", "result"))
     }
 
-    /// Starts a task, waits for its end and returns what it made.
-    async fn task(
+    /// Starts a task on snapshots. It is waited for even when the run is cancelled.
+    async fn snapshot_task(
         &self,
         method: &'static str,
         of: &Moref,
         args: Args,
-        action: String,
+        action: &str,
     ) -> Result<Option<Moref>, Error> {
-        let reply = match self.soap.call(method, of, args).await {
-            Err(Error::Refused { source, .. }) => return Err(Error::Task { action, source }),
-            reply => reply?,
-        };
-        let task = reply.child("returnval").and_then(Node::moref);
-        let task = task.ok_or_else(|| lacks(method, "returnval"))?;
-        let deadline = Instant::now() + TASK_TIMEOUT;
-        while Instant::now() < deadline {
-            let paths = ["info.state", "info.error", "info.result"];
-            let object = self.properties(&task, &paths).await?;
-            match object.text("info.state") {
-                "success" => return Ok(object.moref("info.result")),
-                "error" => {
-                    let none = Node::default();
-                    let source = localized_fault(object.get("info.error").unwrap_or(&none));
-                    return Err(Error::Task { action, source });
-                }
-                _ => tokio::time::sleep(POLL).await,
-            }
-        }
-        Err(Error::TimedOut { action, after: TASK_TIMEOUT })
+        let task = self.start_task(method, of, args, action).await?;
+        self.end_of_task(&task, action, TASK_TIMEOUT, &CancellationToken::new()).await
     }
 
-    async fn find_snapshot(&self, vm: &SourceVm, name: &str) -> Result<Option<Moref>, Error> {
+    /// Waits until no snapshot of `vm` is being taken or removed any more: what a run asked for that
+    /// was killed, or whose answer was lost, may still be under way, and in no list yet.
+    async fn settle(&self, vm: &SourceVm, progress: &Progress) -> Result<(), Error> {
+        const RECENT: &str = "recentTask";
+        let object = self.properties(&Moref::new("VirtualMachine", &vm.id), &[RECENT]).await?;
+        let recent = object.get(RECENT).map_or(&[][..], |list| list.children.as_slice());
+        for task in recent.iter().filter_map(Node::moref) {
+            match self.settled(&task, vm, progress).await {
+                // It has ended, well or not, or so long ago that nobody knows it any more.
+                Ok(()) | Err(Error::Task { .. } | Error::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn settled(&self, task: &Moref, vm: &SourceVm, progress: &Progress) -> Result<(), Error> {
+        let object = self.properties(task, &["info.state", "info.name"]).await?;
+        let is_under_way = matches!(object.text("info.state"), "queued" | "running");
+        if !is_under_way || !object.text("info.name").contains("Snapshot") {
+            return Ok(());
+        }
+        let action = format!("wait for a snapshot of {} that is under way", vm.name);
+        progress.note(action.clone());
+        let never = CancellationToken::new();
+        self.end_of_task(task, &action, TASK_TIMEOUT, &never).await.map(drop)
+    }
+
+    async fn find_snapshots(&self, vm: &SourceVm, name: &str) -> Result<Vec<Moref>, Error> {
         let moref = Moref::new("VirtualMachine", &vm.id);
         let object = self.properties(&moref, &["snapshot"]).await?;
-        Ok(object.get("snapshot").and_then(|info| find(info, "rootSnapshotList", name)))
+        Ok(object.get("snapshot").map(|info| find(info, name)).unwrap_or_default())
     }
 }
 
-/// Looks for a name in a snapshot tree, below the elements `list` of `node`.
-fn find(node: &Node, list: &str, name: &str) -> Option<Moref> {
-    node.all(list).find_map(|tree| {
-        let here = (tree.text_of("name").trim() == name)
-            .then(|| tree.child("snapshot").and_then(Node::moref))
-            .flatten();
-        here.or_else(|| find(tree, "childSnapshotList", name))
-    })
+/// All snapshots of a tree, from the elements `list` of `node` downwards.
+fn all<'a>(node: &'a Node, list: &'static str) -> Vec<&'a Node> {
+    let below = |tree| [vec![tree], all(tree, "childSnapshotList")].concat();
+    node.all(list).flat_map(below).collect()
+}
+
+/// Those of that name in a `VirtualMachineSnapshotInfo`.
+fn find(info: &Node, name: &str) -> Vec<Moref> {
+    let named = all(info, ROOTS).into_iter().filter(|tree| tree.text_of("name").trim() == name);
+    named.filter_map(|tree| tree.child("snapshot").and_then(Node::moref)).collect()
+}
+
+/// The names in it that runs of ours gave.
+pub(super) fn of_ours(info: &Node) -> Vec<String> {
+    let names = all(info, ROOTS).into_iter().map(|tree| tree.text_of("name").trim().to_owned());
+    names.filter(|name| name.starts_with(SNAPSHOT_PREFIX)).collect()
 }
 
 /// Whether a snapshot failed for the guest's sake, so that one without it may succeed.
@@ -176,7 +216,10 @@ mod tests {
                 "<snapshot type=\"VirtualMachineSnapshot\">{id}</snapshot><name>{name}</name>{below}"
             )
         };
-        let below = format!("<childSnapshotList>{}</childSnapshotList>", tree("ours-1", "s-2", ""));
+        let left =
+            format!("<childSnapshotList>{}</childSnapshotList>", tree("hyperexport-1", "s-4", ""));
+        let below =
+            format!("<childSnapshotList>{}</childSnapshotList>", tree("ours-1", "s-2", &left));
         let other = tree("ours-10", "s-3", "");
         let xml = format!(
             "<val><rootSnapshotList>{}</rootSnapshotList><rootSnapshotList>{other}\
@@ -184,9 +227,11 @@ mod tests {
             tree("before the update", "s-1", &below)
         );
         let info = Node::parse(&xml).expect("well-formed");
-        let found = |name| find(&info, "rootSnapshotList", name).map(|moref| moref.id);
-        assert_eq!(found("ours-1").as_deref(), Some("s-2"));
-        assert_eq!(found("ours-10").as_deref(), Some("s-3"));
-        assert_eq!(found("ours"), None);
+        let found =
+            |name| -> Vec<_> { find(&info, name).into_iter().map(|moref| moref.id).collect() };
+        assert_eq!(found("ours-1"), ["s-2"]);
+        assert_eq!(found("ours-10"), ["s-3"]);
+        assert_eq!(found("ours"), [""; 0]);
+        assert_eq!(of_ours(&info), ["hyperexport-1"]);
     }
 }

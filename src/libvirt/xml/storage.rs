@@ -71,6 +71,7 @@ impl Volume {
             target: Some(VolumeTarget {
                 format: Some(Format { kind: "raw".to_owned() }),
                 permissions: None,
+                timestamps: None,
             }),
             backing_store: None,
         }
@@ -90,6 +91,12 @@ impl Volume {
     pub fn device(name: &str, size: u64) -> Self {
         let size = Bytes { unit: "bytes".to_owned(), value: size };
         Self { capacity: size.clone(), allocation: Some(size), target: None, ..Self::raw(name, 0) }
+    }
+
+    /// When it was written to last, if libvirt knows.
+    pub fn changed(&self) -> Option<String> {
+        let timestamps = self.target.as_ref()?.timestamps.as_ref()?;
+        Some(timestamps.mtime.clone()).filter(|time| !time.is_empty())
     }
 
     /// The image format that libvirt found, if the pool has formats.
@@ -118,6 +125,17 @@ pub struct VolumeTarget {
     /// Whose it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Permissions>,
+    /// When it was used, for a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamps: Option<Timestamps>,
+}
+
+/// `<timestamps>` of a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timestamps {
+    /// When it was written to last, in seconds since 1970 and a fraction.
+    #[serde(default)]
+    pub mtime: String,
 }
 
 /// `<backingStore>`.

@@ -1,6 +1,6 @@
 //! The VM of a package that is meant, and where its disks are.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Component, Path};
@@ -46,7 +46,7 @@ impl Package {
             .collect();
         let disks = disks?;
         let nvram = system.nvram.as_ref().map(|href| self.small_file(href)).transpose()?;
-        self.check_members(&disks, nvram.as_deref())?;
+        let least = self.check_members(&disks, nvram.as_deref())?;
         let mut warnings = Vec::new();
         if !self.unused.is_empty() {
             let text = format!(
@@ -64,25 +64,32 @@ impl Package {
             prefix: self.prefix.clone(),
             sums: self.sums.clone(),
             nvram: nvram.map(Nvram::Member),
+            least,
         })
     }
 
-    /// Looks whether an archive whose list is soon read has what its descriptor names.
-    fn check_members(&self, disks: &[Wanted], nvram: Option<&str>) -> Result<(), Error> {
+    /// Looks whether an archive whose list is soon read has what its descriptor names; says how many
+    /// bytes an export of it writes at least.
+    fn check_members(&self, disks: &[Wanted], nvram: Option<&str>) -> Result<u64, Error> {
         if matches!(self.store, Store::Folder(_)) || self.store.is_stream() {
-            return Ok(());
+            return Ok(0);
         }
+        let copied: HashSet<&str> =
+            disks.iter().filter(|disk| !disk.is_inflated()).flat_map(Wanted::members).collect();
+        let least = Cell::new(0_u64);
         let mut missing: HashSet<&str> = nvram.into_iter().collect();
         missing.extend(disks.iter().flat_map(Wanted::members));
         let missing = RefCell::new(missing);
-        let is_wanted = |name: &str| {
-            missing.borrow_mut().remove(name);
+        let is_wanted = |name: &str, size| {
+            if missing.borrow_mut().remove(name) && copied.contains(name) {
+                least.set(least.get().saturating_add(size));
+            }
             false
         };
         self.store.each(&is_wanted, &mut |_| Ok(ControlFlow::Continue(())))?;
         match missing.into_inner().iter().min() {
             Some(name) => Err(self.store.lacks(name)),
-            None => Ok(()),
+            None => Ok(least.get()),
         }
     }
 

@@ -91,7 +91,9 @@ impl Package {
         // One that is a stream is read to its descriptor only, which comes first by the standard.
         let stream = store.is_stream();
         store.each(
-            &|name| !is_shadow(name) && (has_extension(name, "ovf") || has_extension(name, "mf")),
+            &|name, _| {
+                !is_shadow(name) && (has_extension(name, "ovf") || has_extension(name, "mf"))
+            },
             &mut |member| {
                 if found.ovfs.len() + found.sums.len() == MOST_SMALL {
                     return Err(store.unusable("it holds too many descriptors and sums"));

@@ -13,7 +13,7 @@ use crate::exporter::files::store::Store;
 use crate::exporter::files::sums::Digests;
 use crate::exporter::files::verify::Expected;
 use crate::exporter::transfer::Part;
-use crate::image::{self, Split};
+use crate::image::{self, CLUSTER, Split};
 use crate::model::Sha256Digest;
 use crate::progress::Unit;
 
@@ -29,15 +29,16 @@ impl Taking<'_> {
         let length = file.metadata().map_err(failed)?.len();
         let id = &slot.wanted.id;
         let task = self.progress.task(format!("check {id}"), Some(length), Unit::Bytes);
-        let mut follower = Follower::new(slot.wanted.format);
+        let (mut follower, mut stored) = (Follower::new(slot.wanted.format), 0);
         let digests = self.compare(path, &mut file, |bytes| {
-            slot.stored += bytes.len() as u64;
-            task.at(slot.stored);
+            stored += bytes.len() as u64;
+            task.at(stored);
             follower.push(bytes)
         })?;
+        slot.stored = Some(stored);
         let end = follower.finish(|buffer, offset| file.read_exact_at(buffer, offset));
         end.map_err(|error| self.read_error(path, error))?;
-        Ok((slot.stored, digests.recorded()))
+        Ok((stored, digests.recorded()))
     }
 
     /// Reads a file that stays where it is, and compares it with what its package says.
@@ -49,7 +50,7 @@ impl Taking<'_> {
     ) -> Result<Digests, Error> {
         let Described { sums, prefix, store, .. } = self.described;
         let name = self.name(path);
-        let read = self.copy(file, sums.digests(prefix, &name), each);
+        let read = self.read(file, sums.digests(prefix, &name), each);
         let digests = read.map_err(|error| self.read_error(path, error))?;
         if let Some(store) = store {
             sums.check(store, prefix, &name, &digests)?;
@@ -83,6 +84,7 @@ impl Taking<'_> {
         let file = part.restart().map_err(|error| self.failed(wanted, error))?;
         let written = split.write(file, |position| {
             task.at(position);
+            self.limit.take_blocking(CLUSTER as u64, self.cancel);
             if self.cancel.is_cancelled() { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
         });
         let file = written.map_err(|error| match error {

@@ -7,15 +7,16 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use crate::exporter::Error;
 use crate::exporter::files::described::{Content, Described, Wanted};
 use crate::exporter::files::follow::invalid;
 use crate::exporter::files::sink::{Sink, Unpacked};
 use crate::exporter::files::sums::{Digests, summed};
 use crate::exporter::files::verify::Expected;
 use crate::exporter::transfer::{Part, sync_directory};
+use crate::exporter::{BandwidthLimit, Error, WholeDisk};
 use crate::image::{self, qcow2};
 use crate::model::{ByteSize, DiskFormat, ExportedDisk, Sha256Digest, Stage, Warning};
 use crate::progress::{Progress, Task, Unit};
@@ -32,6 +33,11 @@ pub(super) struct Taking<'a> {
     pub(super) directory: &'a Path,
     pub(super) progress: &'a Progress,
     pub(super) cancel: &'a CancellationToken,
+    pub(super) limit: &'a BandwidthLimit,
+    /// Disks that a killed run left whole.
+    pub(super) whole: &'a [WholeDisk],
+    /// Where it is told that a disk is whole.
+    pub(super) tell: &'a UnboundedSender<WholeDisk>,
 }
 
 /// A disk on its way.
@@ -39,8 +45,8 @@ struct Slot<'a> {
     wanted: &'a Wanted,
     part: Option<Part>,
     packed: Option<Packed>,
-    /// Bytes that were read of it at the source.
-    stored: u64,
+    /// Bytes that were read of it at the source; nothing when a killed run did that.
+    stored: Option<u64>,
     done: Option<(u64, Sha256Digest)>,
 }
 
@@ -84,6 +90,11 @@ impl Taking<'_> {
 
     fn begin<'a>(&'a self, slots: &mut Vec<Slot<'a>>) -> Result<(), Error> {
         for wanted in &self.described.disks {
+            if let Some((part, whole)) = self.adopt(wanted)? {
+                let done = Some((whole.file_size.0, whole.sha256));
+                slots.push(Slot { wanted, part: Some(part), packed: None, stored: None, done });
+                continue;
+            }
             let part = wanted.file_name().map(|name| Part::create(self.directory.join(name)));
             let part = part.transpose()?;
             let packed = match (&wanted.content, &part) {
@@ -97,14 +108,37 @@ impl Taking<'_> {
                 }
                 _ => None,
             };
-            slots.push(Slot { wanted, part, packed, stored: 0, done: None });
+            slots.push(Slot { wanted, part, packed, stored: Some(0), done: None });
         }
         Ok(())
     }
 
+    /// What a killed run left whole of a disk, if it is still that.
+    fn adopt(&self, wanted: &Wanted) -> Result<Option<(Part, WholeDisk)>, Error> {
+        let Some(name) = wanted.file_name() else { return Ok(None) };
+        let same = |whole: &&WholeDisk| {
+            whole.id == wanted.id && whole.capacity == ByteSize(wanted.capacity)
+        };
+        let Some(whole) = self.whole.iter().rfind(same) else { return Ok(None) };
+        let length = Some(whole.file_size.0);
+        let task = self.progress.task(format!("check {}", wanted.id), length, Unit::Bytes);
+        let part = Part::adopt(self.directory.join(name), whole, &task, self.cancel)?;
+        if part.is_some() {
+            self.note(whole.clone());
+        }
+        Ok(part.map(|part| (part, whole.clone())))
+    }
+
+    /// Tells that a disk is whole; nobody listens where the export has ended.
+    fn note(&self, whole: WholeDisk) {
+        if let Err(error) = self.tell.send(whole) {
+            tracing::debug!(%error, "a disk is whole");
+        }
+    }
+
     /// Reads all disks; returns the UEFI variables and the sums that are known by then.
     fn fill(&self, slots: &mut [Slot<'_>]) -> Result<(Option<Vec<u8>>, Expected), Error> {
-        for slot in slots.iter_mut() {
+        for slot in slots.iter_mut().filter(|slot| slot.done.is_none()) {
             slot.done = match (&slot.wanted.content, &slot.part) {
                 (Content::InPlace(path), _) => Some(self.sum(slot, path)?),
                 (Content::Split(path), Some(part)) => Some(self.join(slot.wanted, path, part)?),
@@ -138,11 +172,13 @@ impl Taking<'_> {
                 warnings.push(Warning::new(Stage::Export, "sum-missing", text));
             }
             let is_split = matches!(slot.wanted.content, Content::Split(_));
-            if let Some(told) = slot.wanted.stored.filter(|told| *told != slot.stored && !is_split)
+            if let Some((stored, told)) = slot.stored.zip(slot.wanted.stored)
+                && stored != told
+                && !is_split
             {
                 let text = format!(
-                    "the file of {id} has {} bytes, and {told} by its description: the file counts",
-                    slot.stored
+                    "the file of {id} has {stored} bytes, and {told} by its description: the file \
+                     counts"
                 );
                 warnings.push(Warning::new(Stage::Export, "size-differs", text));
             }
@@ -212,6 +248,19 @@ impl Taking<'_> {
         let judged =
             image::inspect(part.path(), format).map_err(|error| self.failed(slot.wanted, error))?;
         judged.map_err(|reason| Error::Unusable { path: path.to_owned(), reason })
+    }
+
+    /// Reads all of `from`, which lies at the source, no faster than it may be.
+    fn read(
+        &self,
+        from: &mut dyn Read,
+        digests: Digests,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<Digests> {
+        self.copy(from, digests, |bytes| {
+            self.limit.take_blocking(bytes.len() as u64, self.cancel);
+            each(bytes)
+        })
     }
 
     /// Reads all of `from`, summed, unless the run is cancelled.

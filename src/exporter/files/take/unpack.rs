@@ -6,13 +6,14 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use super::{Slot, Taking};
-use crate::exporter::Error;
 use crate::exporter::files::described::{Content, Described, Nvram};
 use crate::exporter::files::package::{LONGEST_MF, MOST_SMALL, small};
 use crate::exporter::files::store::{Member, Store};
 use crate::exporter::files::sums::Digests;
 use crate::exporter::files::verify::{Expected, is_sums, read_sums};
 use crate::exporter::nvram::LARGEST as LARGEST_NVRAM;
+use crate::exporter::{Error, WholeDisk};
+use crate::model::ByteSize;
 
 impl Taking<'_> {
     /// The member of the store that holds the UEFI variables.
@@ -46,11 +47,14 @@ impl Taking<'_> {
                 }
                 told.push((name, small(store, member, LONGEST_MF)?));
             } else if let Some(&(disk, chunk)) = places.get(&name) {
-                let digests = self.member(store, &mut slots[disk], chunk, member)?;
+                let slot = &mut slots[disk];
+                // Of one that a killed run has taken it only counts that it is there, and once.
+                let taken = slot.stored.is_some();
+                let digests = taken.then(|| self.member(store, slot, chunk, member)).transpose()?;
                 seen.push((name, digests));
             } else {
                 let content = small(store, member, LARGEST_NVRAM as u64)?;
-                seen.push((name.clone(), self.small(store, &name, &content)?));
+                seen.push((name.clone(), Some(self.small(store, &name, &content)?)));
                 nvram = Some(content);
             }
             Ok(ControlFlow::Continue(()))
@@ -68,14 +72,36 @@ impl Taking<'_> {
                 }
             }
             _ => {
-                let is_wanted = |name: &str| is_later(name) || wanted().any(|one| one == name);
+                let is_wanted = |name: &str, _| is_later(name) || wanted().any(|one| one == name);
                 store.each(&is_wanted, &mut visit)?
             }
         }
         if let Some(name) = wanted().find(|name| !seen.iter().any(|(seen, _)| seen == *name)) {
             return Err(store.lacks(name));
         }
-        Ok((nvram, self.check_later(store, &told, seen)?))
+        let expected = self.check_later(store, &told, seen)?;
+        // Only now their sums are known to be right.
+        if matches!(self.described.sums, Expected::Later { .. }) {
+            slots.iter().for_each(|slot| self.note_taken(store, slot));
+        }
+        Ok((nvram, expected))
+    }
+
+    /// Tells that a disk is whole, so that a later run need not take it again. What lies in a folder may
+    /// change without a trace in the folder itself.
+    fn note_taken(&self, store: &Store, slot: &Slot<'_>) {
+        let Some((bytes, sha256)) = slot.done.filter(|_| slot.stored.is_some()) else { return };
+        if matches!(store, Store::Folder(_)) {
+            return;
+        }
+        self.note(WholeDisk {
+            id: slot.wanted.id.clone(),
+            capacity: ByteSize(slot.wanted.capacity),
+            file_size: ByteSize(bytes),
+            sha256,
+            received: None,
+            unverified: None,
+        });
     }
 
     /// The sums of a small file, which are those of its package.
@@ -92,13 +118,17 @@ impl Taking<'_> {
         &self,
         store: &Store,
         told: &[(String, Vec<u8>)],
-        mut seen: Vec<(String, Digests)>,
+        seen: Vec<(String, Option<Digests>)>,
     ) -> Result<Expected, Error> {
         let Described { sums, prefix, .. } = self.described;
         let Expected::Later { ovf } = sums else { return Ok(sums.clone()) };
         let expected = read_sums(store, &ovf.0, told)?;
-        seen.push((ovf.0.clone(), (*ovf.1).clone()));
-        seen.iter().try_for_each(|(name, digests)| expected.check(store, prefix, name, digests))?;
+        expected.check(store, prefix, &ovf.0, &ovf.1)?;
+        for (name, digests) in &seen {
+            if let Some(digests) = digests {
+                expected.check(store, prefix, name, digests)?;
+            }
+        }
         Ok(expected)
     }
 
@@ -114,9 +144,9 @@ impl Taking<'_> {
         let Some(packed) = slot.packed.as_mut().filter(|packed| packed.chunks == chunk) else {
             return Err(store.unusable(format!("'{name}' does not come in its order")));
         };
-        let (out, task, read) = (&mut packed.out, &packed.task, &mut slot.stored);
+        let (out, task, read) = (&mut packed.out, &packed.task, slot.stored.get_or_insert(0));
         let Described { sums, prefix, .. } = self.described;
-        let end = self.copy(member.content, sums.digests(prefix, &name), |bytes| {
+        let end = self.read(member.content, sums.digests(prefix, &name), |bytes| {
             *read += bytes.len() as u64;
             task.at(*read);
             out.write_all(bytes)
@@ -132,6 +162,9 @@ impl Taking<'_> {
             let done = packed.out.finish().map_err(|error| self.read_error(&path, error))?;
             slot.done = Some((done.0, done.1.unwrap_or_else(|| digests.recorded())));
             self.look(slot, &path)?;
+            if !matches!(sums, Expected::Later { .. }) {
+                self.note_taken(store, slot);
+            }
         }
         Ok(digests)
     }

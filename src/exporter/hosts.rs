@@ -1,0 +1,85 @@
+//! Where ESXi hosts are reached. Leases name them as vCenter knows them, which behind a NAT or without
+//! its DNS does not lead there.
+
+use std::str::FromStr;
+
+use url::Url;
+
+/// One host, as `esx1.example.com=10.0.0.5` or `esx1.example.com=gateway:8443`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostMapping {
+    /// Its name in leases, in lower case.
+    name: String,
+    /// What is reached instead.
+    address: Url,
+    /// Its port, if one was named.
+    port: Option<u16>,
+}
+
+/// All of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostMap(pub Vec<HostMapping>);
+
+impl FromStr for HostMapping {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write it as NAME=ADDRESS or NAME=ADDRESS:PORT".to_owned();
+        let (name, address) = text.split_once('=').ok_or_else(wrong)?;
+        let address = Url::parse(&format!("https://{address}/")).map_err(|_| wrong())?;
+        let is_address = address.path() == "/" && address.username().is_empty();
+        if !address.has_host() || !is_address || name.is_empty() {
+            return Err(wrong());
+        }
+        // The usual one is dropped by the parser.
+        let port = text.ends_with(":443").then_some(443).or(address.port());
+        Ok(Self { name: name.to_ascii_lowercase(), address, port })
+    }
+}
+
+impl HostMap {
+    /// Leads `url` to where its host is reached. A port that the map does not name stays.
+    ///
+    /// # Errors
+    /// What is wrong with the address, as a verb phrase.
+    pub(super) fn apply(&self, url: &mut Url) -> Result<(), &'static str> {
+        let name = url.host_str().unwrap_or_default();
+        let Some(found) = self.0.iter().find(|one| one.name == name) else { return Ok(()) };
+        url.set_host(found.address.host_str()).map_err(|_| "has no usable host")?;
+        match found.port {
+            Some(port) => url.set_port(Some(port)).map_err(|()| "has no usable port"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_led_to_its_address_and_others_are_not() {
+        let map =
+            ["ESX1.example.com=10.0.0.5", "esx2=gate:8443", "esx3=[fd00::1]", "esx5=gate:443"];
+        let map = HostMap(map.iter().map(|one| one.parse().expect("a mapping")).collect());
+        for (from, to) in [
+            ("https://esx1.example.com/nfc/1/disk-0.vmdk", "https://10.0.0.5/nfc/1/disk-0.vmdk"),
+            ("https://esx1.example.com:902/x", "https://10.0.0.5:902/x"),
+            ("https://esx2/x", "https://gate:8443/x"),
+            ("https://esx5:902/x", "https://gate/x"),
+            ("https://esx3/x", "https://[fd00::1]/x"),
+            ("https://esx4/x", "https://esx4/x"),
+        ] {
+            let mut url = Url::parse(from).expect("a URL");
+            map.apply(&mut url).expect("led");
+            assert_eq!(url.as_str(), to);
+        }
+    }
+
+    #[test]
+    fn what_is_no_mapping_is_refused() {
+        for text in ["esx1", "=10.0.0.5", "esx1=", "esx1=a/b", "esx1=u@h", "esx1=h:port"] {
+            assert!(text.parse::<HostMapping>().is_err(), "{text}");
+        }
+    }
+}
