@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::ops::{Deref, DerefMut};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
@@ -13,6 +14,8 @@ use super::begin_to_write;
 
 /// Bytes written at a time: enough to keep a storage busy that answers slowly.
 const BLOCK: usize = 2 << 20;
+/// Bytes from which on what is aligned is written as it comes, without being gathered.
+const LARGE: usize = 1 << 20;
 /// Addresses, offsets and lengths are multiples of it: the largest logical block size there is, as
 /// open(2) demands under `O_DIRECT`.
 const ALIGNMENT: usize = 4096;
@@ -23,10 +26,9 @@ pub struct DirectFile {
     file: File,
     /// Where the file has not been written yet.
     position: u64,
-    /// Holds a block, from [`DirectFile::begin`] on.
-    buffer: Vec<u8>,
-    begin: usize,
-    /// Bytes of the block that wait to be written.
+    /// What is gathered to a block.
+    buffer: AlignedBuffer,
+    /// Bytes of it that wait to be written.
     filled: usize,
     /// Whether the cache is passed by.
     direct: bool,
@@ -36,10 +38,8 @@ impl DirectFile {
     /// Writes into `file`, which is empty. Where the file system knows no way past the cache, the
     /// data goes through it, and early from there to the disk.
     pub fn new(file: File) -> Self {
-        let buffer = vec![0; BLOCK + ALIGNMENT];
-        let begin = buffer.as_ptr().align_offset(ALIGNMENT);
         let direct = pass_by_cache(&file, true);
-        Self { file, position: 0, buffer, begin, filled: 0, direct }
+        Self { file, position: 0, buffer: AlignedBuffer::new(BLOCK), filled: 0, direct }
     }
 
     /// Writes the rest, and gives the file back as one like any other.
@@ -49,26 +49,32 @@ impl DirectFile {
     pub fn finish(mut self) -> io::Result<File> {
         // The rest is of any length.
         self.use_cache();
-        self.put()?;
+        self.put_gathered()?;
         self.file.try_clone()
     }
 
-    fn put(&mut self) -> io::Result<()> {
-        let block = &self.buffer[self.begin..][..self.filled];
+    fn put_gathered(&mut self) -> io::Result<()> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let put = self.put(&buffer[..self.filled]);
+        self.buffer = buffer;
+        self.filled = 0;
+        put
+    }
+
+    fn put(&mut self, block: &[u8]) -> io::Result<()> {
         match self.file.write_all_at(block, self.position) {
             // What some file systems say only now; and the end of a write that was cut short is
             // not aligned any more.
             Err(error) if self.direct && error.kind() == ErrorKind::InvalidInput => {
                 self.use_cache();
-                return self.put();
+                return self.put(block);
             }
             written => written?,
         }
         if !self.direct {
-            begin_to_write(&self.file, self.position, self.filled);
+            begin_to_write(&self.file, self.position, block.len());
         }
-        self.position += self.filled as u64;
-        self.filled = 0;
+        self.position += block.len() as u64;
         Ok(())
     }
 
@@ -81,12 +87,16 @@ impl DirectFile {
 
 impl Write for DirectFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let whole = bytes.len() - bytes.len() % ALIGNMENT;
+        if self.filled == 0 && whole >= LARGE && is_aligned(bytes) {
+            self.put(&bytes[..whole])?;
+            return Ok(whole);
+        }
         let taken = bytes.len().min(BLOCK - self.filled);
-        let free = &mut self.buffer[self.begin + self.filled..];
-        free[..taken].copy_from_slice(&bytes[..taken]);
+        self.buffer[self.filled..][..taken].copy_from_slice(&bytes[..taken]);
         self.filled += taken;
         if self.filled == BLOCK {
-            self.put()?;
+            self.put_gathered()?;
         }
         Ok(taken)
     }
@@ -102,6 +112,42 @@ impl Drop for DirectFile {
     fn drop(&mut self) {
         self.use_cache();
     }
+}
+
+/// Bytes that lie where `O_DIRECT` can take them from.
+#[derive(Debug, Default)]
+pub struct AlignedBuffer {
+    memory: Vec<u8>,
+    /// Where they begin in it.
+    begin: usize,
+}
+
+impl AlignedBuffer {
+    /// So many zeros.
+    pub fn new(length: usize) -> Self {
+        let mut memory = vec![0; length + ALIGNMENT];
+        let begin = memory.as_ptr().align_offset(ALIGNMENT);
+        memory.truncate(begin + length);
+        Self { memory, begin }
+    }
+}
+
+impl Deref for AlignedBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory[self.begin..]
+    }
+}
+
+impl DerefMut for AlignedBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.begin..]
+    }
+}
+
+fn is_aligned(bytes: &[u8]) -> bool {
+    bytes.as_ptr().align_offset(ALIGNMENT) == 0
 }
 
 /// Turns `O_DIRECT` on or off; whether that was done.
@@ -142,6 +188,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_aligned_is_written_as_it_comes() {
+        let bytes = content(2 * LARGE + 5000);
+        let mut buffer = AlignedBuffer::new(bytes.len());
+        buffer.copy_from_slice(&bytes);
+        assert!(is_aligned(&buffer));
+        let mut out = DirectFile::new(tempfile::tempfile_in("/var/tmp").expect("a file"));
+        assert_eq!(out.write(&buffer).expect("written"), 2 * LARGE + ALIGNMENT);
+        out.write_all(&buffer[2 * LARGE + ALIGNMENT..]).expect("written");
+        out.write_all(&buffer).expect("written");
+        let mut found = vec![0; 2 * bytes.len()];
+        out.finish().expect("finished").read_exact_at(&mut found, 0).expect("read");
+        assert!(found == bytes.repeat(2));
+    }
+
+    #[test]
     fn afterwards_the_file_is_one_like_any_other() {
         let file = tempfile::tempfile_in("/var/tmp").expect("a file");
         let other = file.try_clone().expect("another handle");
@@ -157,8 +218,8 @@ mod tests {
         let file = tempfile::tempfile_in("/var/tmp").expect("a file");
         let mut out = DirectFile::new(file);
         // As on a file system that wants more than a page's alignment.
-        out.begin += 1;
-        out.buffer.push(0);
+        out.buffer.begin += 1;
+        out.buffer.memory.push(0);
         out.write_all(&content(BLOCK + 1)).expect("written");
         assert!(!out.direct);
         let mut found = vec![0; BLOCK + 1];

@@ -25,7 +25,7 @@ mod workers;
 
 pub use capacity::capacity;
 pub use codec::Compression;
-pub use direct::DirectFile;
+pub use direct::{AlignedBuffer, DirectFile};
 pub use early::{EarlyFile, begin_to_write};
 pub use rewrite::{Rewriter, Target, Wrote};
 pub use split::Split;

@@ -2,18 +2,15 @@
 //! they are a streamOptimized VMDK, in one pass.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
 use flate2::write::MultiGzDecoder;
 
 use super::follow::{Follower, invalid};
 use super::sums::Digests;
-use crate::image::EarlyFile;
+use crate::image::DirectFile;
 use crate::model::{DiskFormat, Sha256Digest};
-
-/// Bytes written at a time.
-const BLOCK: usize = 1 << 20;
 
 /// A packed disk in the making.
 pub(super) enum Unpacked {
@@ -54,7 +51,7 @@ impl Write for Unpacked {
 
 /// A file that grows, and what is known of it.
 pub(super) struct Sink {
-    out: BufWriter<EarlyFile>,
+    out: DirectFile,
     /// None where what comes in is summed already.
     digests: Option<Digests>,
     bytes: u64,
@@ -68,7 +65,7 @@ impl Sink {
     /// be summed here.
     pub(super) fn new(file: File, format: DiskFormat, most: u64, sum: bool) -> Self {
         Self {
-            out: BufWriter::with_capacity(BLOCK, EarlyFile::new(file)),
+            out: DirectFile::new(file),
             digests: sum.then(|| Digests::with(None)),
             bytes: 0,
             most,
@@ -81,7 +78,7 @@ impl Sink {
     /// # Errors
     /// What the system said, or [`io::ErrorKind::InvalidData`] with what is wrong with the disk.
     fn finish(self) -> io::Result<(u64, Option<Sha256Digest>)> {
-        let file = self.out.into_inner().map_err(io::IntoInnerError::into_error)?.into_file();
+        let file = self.out.finish()?;
         self.follower.finish(|buffer, offset| file.read_exact_at(buffer, offset))?;
         file.sync_all()?;
         Ok((self.bytes, self.digests.map(|digests| digests.recorded())))

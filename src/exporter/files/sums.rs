@@ -10,6 +10,7 @@ use regex::Regex;
 use sha2::{Digest, Sha256, Sha512};
 
 use super::store::plain;
+use crate::image::AlignedBuffer;
 use crate::model::Sha256Digest;
 
 /// `SHA256(disk.vmdk)= 0123…`, with or without spaces, in either case.
@@ -129,50 +130,68 @@ impl Digests {
     }
 }
 
-/// Blocks on their way to the sums, and one that is being summed.
+/// Blocks on their way to each of the two that take them.
 const UNDER_WAY: usize = 2;
 /// Bytes of a block.
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 2 << 20;
 
-/// Reads `from` to its end and hands every block to `each`, while another thread makes the sums of
-/// what was read: summing takes as long as all the rest.
+/// A block, and how much of it was read.
+type Block = (Arc<AlignedBuffer>, usize);
+
+/// Reads `from` to its end. Two threads beside it take every block: one makes the sums, which takes as
+/// long as all the rest, the other does `each`.
 ///
 /// # Errors
 /// What `from` or `each` says.
 pub(super) fn summed(
     from: &mut dyn Read,
     mut digests: Digests,
-    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    mut each: impl FnMut(&[u8]) -> io::Result<()> + Send,
 ) -> io::Result<Digests> {
     std::thread::scope(|scope| {
-        let (send, receive) = mpsc::sync_channel::<(Arc<Vec<u8>>, usize)>(UNDER_WAY);
+        let (to_sums, for_sums) = mpsc::sync_channel::<Block>(UNDER_WAY);
+        let (to_each, for_each) = mpsc::sync_channel::<Block>(UNDER_WAY);
         let summing = scope.spawn(move || {
-            for (block, length) in receive {
+            for (block, length) in for_sums {
                 digests.update(&block[..length]);
             }
             digests
         });
-        // One more than can be elsewhere, so that there is always one to read into.
-        let mut blocks: Vec<_> = (0..UNDER_WAY + 2).map(|_| Arc::new(vec![0; BLOCK])).collect();
-        for turn in 0.. {
-            let slot = turn % blocks.len();
-            if Arc::get_mut(&mut blocks[slot]).is_none() {
-                blocks[slot] = Arc::new(vec![0; BLOCK]);
+        let taking = scope.spawn(move || -> io::Result<()> {
+            for (block, length) in for_each {
+                each(&block[..length])?;
             }
-            let Some(block) = Arc::get_mut(&mut blocks[slot]) else { continue };
-            let length = fill(from, block)?;
-            if length == 0 {
-                break;
-            }
-            let block = Arc::clone(&blocks[slot]);
-            if send.send((Arc::clone(&block), length)).is_err() {
-                break;
-            }
-            each(&block[..length])?;
-        }
-        drop(send);
-        summing.join().map_err(|_| io::Error::other("the sums were not made"))
+            Ok(())
+        });
+        let read = read_all(from, |block| {
+            to_sums.send(block.clone()).is_ok() && to_each.send(block).is_ok()
+        });
+        drop((to_sums, to_each));
+        let panicked = |_| io::Error::other("a thread broke off");
+        let summed = summing.join().map_err(panicked);
+        taking.join().map_err(panicked)??;
+        read?;
+        summed
     })
+}
+
+/// Reads `from` to its end, or until `take` wants no more.
+fn read_all(from: &mut dyn Read, take: impl Fn(Block) -> bool) -> io::Result<()> {
+    let new = || Arc::new(AlignedBuffer::new(BLOCK));
+    // Two more than can be elsewhere, so that there is nearly always one to read into.
+    let mut blocks: Vec<_> = (0..UNDER_WAY + 3).map(|_| new()).collect();
+    for turn in 0.. {
+        let slot = turn % blocks.len();
+        if Arc::get_mut(&mut blocks[slot]).is_none() {
+            blocks[slot] = new();
+        }
+        let Some(block) = Arc::get_mut(&mut blocks[slot]) else { continue };
+        let length = fill(from, block)?;
+        if length == 0 || !take((Arc::clone(&blocks[slot]), length)) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Reads until the buffer is full or nothing comes any more.

@@ -46,7 +46,7 @@ impl Taking<'_> {
         &self,
         path: &Path,
         file: &mut File,
-        each: impl FnMut(&[u8]) -> io::Result<()>,
+        each: impl FnMut(&[u8]) -> io::Result<()> + Send,
     ) -> Result<Digests, Error> {
         let Described { sums, prefix, store, .. } = self.described;
         let name = self.name(path);

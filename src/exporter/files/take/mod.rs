@@ -255,12 +255,9 @@ impl Taking<'_> {
         &self,
         from: &mut dyn Read,
         digests: Digests,
-        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+        each: impl FnMut(&[u8]) -> io::Result<()> + Send,
     ) -> io::Result<Digests> {
-        self.copy(from, digests, |bytes| {
-            self.limit.take_blocking(bytes.len() as u64, self.cancel);
-            each(bytes)
-        })
+        self.copy(&mut Limited { from, limit: self.limit, cancel: self.cancel }, digests, each)
     }
 
     /// Reads all of `from`, summed, unless the run is cancelled.
@@ -268,7 +265,7 @@ impl Taking<'_> {
         &self,
         from: &mut dyn Read,
         digests: Digests,
-        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+        mut each: impl FnMut(&[u8]) -> io::Result<()> + Send,
     ) -> io::Result<Digests> {
         summed(from, digests, |bytes| {
             if self.cancel.is_cancelled() {
@@ -308,6 +305,21 @@ impl Taking<'_> {
             ErrorKind::Interrupted => Error::Cancelled,
             _ => Error::File { action: "write", path, source: error },
         }
+    }
+}
+
+/// A reader that is no faster than it may be.
+struct Limited<'a> {
+    from: &'a mut dyn Read,
+    limit: &'a BandwidthLimit,
+    cancel: &'a CancellationToken,
+}
+
+impl Read for Limited<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        self.limit.take_blocking(read as u64, self.cancel);
+        Ok(read)
     }
 }
 
