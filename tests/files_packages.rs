@@ -445,6 +445,31 @@ fn a_disk_that_no_hardware_uses_is_not_passed_over_in_silence() {
 }
 
 #[test]
+fn a_file_without_a_name_is_named_by_its_id() {
+    let desk = Desk::new();
+    let (mut ovf, vmdk) = package(&desk);
+    ovf.files = "<File ovf:id='file1'/>".to_owned();
+    pack(&desk, Form::Tar, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
+    let ended = desk.export("vm.ova", &[]);
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    ended.said("its file 'file1' has no href");
+}
+
+#[test]
+fn a_package_does_not_come_with_others() {
+    let desk = Desk::new();
+    let (ovf, vmdk) = package(&desk);
+    pack(&desk, Form::Tar, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
+    let ended = desk.export("disk.vmdk", &["--source", "vm.ova"]);
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    ended.said("vm.ova: it is a whole VM, and disks alone come several");
+    let planned = desk.run(&["--source", "vm.ova", "--output", "out", "--dry-run"]);
+    assert_eq!(planned.code, Some(0), "{}", planned.stderr);
+    let facts = "4 CPUs, 1.5 GiB, Debian GNU/Linux 12 (64-bit), 1 disk, 1 network interface\n";
+    assert!(planned.stdout.contains(facts), "{}", planned.stdout);
+}
+
+#[test]
 fn memory_that_is_not_told_is_asked_for() {
     for (what, with) in [(">1536<", ">0<"), ("byte * 2^20", "bananas")] {
         let desk = Desk::new();

@@ -69,16 +69,19 @@ fn conversion(vm: &SourceVm, output: &Path, settings: &convert::Settings) -> Vec
 
 fn describe(vm: &SourceVm) -> String {
     let path = vm.inventory_path.as_deref().unwrap_or(&vm.name);
-    format!(
-        "{} ({}): {} CPUs, {}, {}, {} disks, {}",
-        path,
-        vm.id,
-        vm.cpu.vcpus,
-        ByteSize(vm.memory_mib << 20),
-        vm.guest.full_name,
-        vm.disks.len(),
-        nics(vm)
-    )
+    let facts = [
+        counted(vm.cpu.vcpus as usize, "CPU"),
+        ByteSize(vm.memory_mib << 20).to_string(),
+        vm.guest.full_name.clone(),
+        counted(vm.disks.len(), "disk"),
+        counted(vm.nics.len(), "network interface"),
+    ];
+    let known: Vec<_> = facts.into_iter().filter(|fact| !fact.is_empty()).collect();
+    format!("{path} ({}): {}", vm.id, known.join(", "))
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What becomes of a network interface.
@@ -90,10 +93,6 @@ fn connection(nic: &SourceNic, target: &Target) -> String {
         Some(attachment) => format!("connect {what} to {attachment}"),
         None => format!("connect {what} to bridge {}", target.bridge),
     }
-}
-
-fn nics(vm: &SourceVm) -> String {
-    format!("{} network interfaces", vm.nics.len())
 }
 
 fn export(job: &Job, ready: &Ready) -> Vec<String> {

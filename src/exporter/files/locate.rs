@@ -40,7 +40,13 @@ pub(super) fn locate(settings: &FileSettings) -> Result<Place, Error> {
     let failed = |source| Error::File { action: "open", path: path.clone(), source };
     let found = std::fs::metadata(path).map_err(failed)?;
     if settings.paths.len() > 1 {
-        return Ok(Place::Images(settings.paths.clone()));
+        let is_package = |path: &&PathBuf| {
+            path.is_dir() || ["ova", "ovf", "vmx"].iter().any(|kind| has_extension(path, kind))
+        };
+        return match settings.paths.iter().find(is_package) {
+            Some(path) => Err(unusable(path, "it is a whole VM, and disks alone come several")),
+            None => Ok(Place::Images(settings.paths.clone())),
+        };
     }
     if found.is_dir() {
         return in_folder(path);

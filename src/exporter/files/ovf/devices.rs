@@ -163,6 +163,9 @@ fn of_file(file: Option<&FileReference>, format: &str, capacity: u64) -> Result<
         });
     };
     let href = &file.href;
+    if href.is_empty() {
+        return Err(format!("its file '{}' has no href", file.id));
+    }
     if href.len() > LONGEST_HREF {
         return Err(format!("the name of its file '{}' is too long", file.id));
     }
