@@ -107,9 +107,9 @@ fn the_snapshot_goes_after_ctrl_c() {
     assert_only_other_snapshot(&job);
 }
 
-#[test]
-fn the_snapshot_of_a_killed_run_goes_with_the_next_one() {
-    let Some(job) = job(&["-lease-timeout", "3"]) else { return };
+/// A job whose run was killed while bytes arrived, and whose session has ended since.
+fn killed() -> Option<Job> {
+    let job = job(&["-lease-timeout", "3"])?;
     job.faults(&json!({"nfc_rate": 200_000}));
     let mut child = job.start("web01", &["--snapshot"]);
     wait_for_bytes(&job);
@@ -117,6 +117,12 @@ fn the_snapshot_of_a_killed_run_goes_with_the_next_one() {
     child.wait().expect("it is dead");
     job.faults(&json!({}));
     job.expire();
+    Some(job)
+}
+
+#[test]
+fn the_snapshot_of_a_killed_run_goes_with_the_next_one() {
+    let Some(job) = killed() else { return };
     job.run("web01", &["--snapshot"]).expect(0).said("remove the snapshot hyperexport-");
     assert_exported(&job);
     assert_only_other_snapshot(&job);
@@ -124,14 +130,7 @@ fn the_snapshot_of_a_killed_run_goes_with_the_next_one() {
 
 #[test]
 fn the_snapshot_of_a_run_that_is_known_no_more_is_told() {
-    let Some(job) = job(&["-lease-timeout", "3"]) else { return };
-    job.faults(&json!({"nfc_rate": 200_000}));
-    let mut child = job.start("web01", &["--snapshot"]);
-    wait_for_bytes(&job);
-    child.kill().expect("it is ours");
-    child.wait().expect("it is dead");
-    job.faults(&json!({}));
-    job.expire();
+    let Some(job) = killed() else { return };
     // Nobody else than this file knows of it.
     std::fs::remove_file(job.file(".hyperexport-run")).expect("there");
     std::fs::remove_file(job.file("disk-0.vmdk.part")).expect("there");

@@ -75,6 +75,38 @@ async fn a_link_that_breaks_costs_only_what_was_under_way() {
 }
 
 #[tokio::test]
+async fn a_server_that_stumbles_is_asked_again() {
+    let folders = folders();
+    let Some(sim) = Vcsim::start(&one_disk(&folders), &[]) else { return };
+    sim.faults(&json!({"folder_status": 500})).await;
+    let reading = read(settings(&sim), &folders);
+    let recovering = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        sim.faults(&json!({})).await;
+    };
+    let ((exported, _), ()) = tokio::join!(reading, recovering);
+    assert_disk(&exported.expect("exported"), 0, &folders.images.join("a.raw"));
+
+    let folders = self::folders();
+    let Some(sim) = Vcsim::start(&one_disk(&folders), &[]) else { return };
+    folders.limit.set(Some(8 << 20));
+    sim.faults(&json!({"folder_drop_after": 2_000_000, "folder_drop_count": 1})).await;
+    let reading = read(settings(&sim), &folders);
+    let stumbling = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        sim.faults(
+            &json!({"folder_drop_after": 2_000_000, "folder_drop_count": 1, "folder_status": 500}),
+        )
+        .await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        sim.faults(&json!({})).await;
+    };
+    let ((exported, notes), ()) = tokio::join!(reading, stumbling);
+    assert_disk(&exported.expect("exported"), 0, &folders.images.join("a.raw"));
+    assert!(notes.iter().any(|note| note.contains("the host answered HTTP 500")), "{notes:?}");
+}
+
+#[tokio::test]
 async fn a_session_that_ends_in_the_middle_is_renewed() {
     let folders = folders();
     let Some(sim) = Vcsim::start(&one_disk(&folders), &[]) else { return };

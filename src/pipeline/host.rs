@@ -72,15 +72,9 @@ impl Host {
         let end = async {
             let mut disks = Vec::new();
             for volume in &found.volumes {
-                let (landing, whole) = match adopt(volume, request, (progress, cancel)).await? {
-                    Some((landing, whole)) => (Arc::new(landing), Some(whole)),
-                    None => {
-                        let begun = Landing::begin(&request.directory, &volume.id, volume.format)?;
-                        (Arc::new(begun), None)
-                    }
-                };
+                let (landing, kept) = begin(volume, request, (progress, cancel)).await?;
                 landings.push(Arc::clone(&landing));
-                let whole = match whole {
+                let whole = match kept {
                     Some(whole) => whole,
                     None => {
                         let work = (progress, cancel, &request.limit);
@@ -162,22 +156,26 @@ impl Host {
     }
 }
 
-/// What a killed run left whole of a volume, if it is still that.
-async fn adopt(
+/// Begins the file of a volume, or takes over what a killed run left whole of it, if it is still that.
+async fn begin(
     volume: &FoundVolume,
     request: &ExportRequest<'_>,
     (progress, cancel): (&Progress, &CancellationToken),
-) -> Result<Option<(Landing, WholeDisk)>, Error> {
-    let Some(whole) = request.whole.iter().rfind(|whole| whole.id == volume.id).cloned() else {
-        return Ok(None);
-    };
-    let (directory, format) = (request.directory.clone(), volume.format);
+) -> Result<(Arc<Landing>, Option<WholeDisk>), Error> {
+    let whole = request.whole.iter().rfind(|whole| whole.id == volume.id).cloned();
+    let (directory, id, format) = (request.directory.clone(), volume.id.clone(), volume.format);
     let (progress, cancel) = (progress.clone(), cancel.clone());
     let work = move || {
-        let adopted = Landing::adopt(&directory, &whole, format, (&progress, &cancel))?;
-        Ok::<_, exporter::Error>(adopted.map(|landing| (landing, whole)))
+        if let Some(whole) = whole
+            && let Some(landing) = Landing::adopt(&directory, &whole, format, (&progress, &cancel))?
+        {
+            return Ok((landing, Some(whole)));
+        }
+        Ok::<_, exporter::Error>((Landing::begin(&directory, &id, format)?, None))
     };
-    Ok(tokio::task::spawn_blocking(work).await.map_err(libvirt::Error::Task)??)
+    let (landing, kept) =
+        tokio::task::spawn_blocking(work).await.map_err(libvirt::Error::Task)??;
+    Ok((Arc::new(landing), kept))
 }
 
 /// Whether the domain may be exported.

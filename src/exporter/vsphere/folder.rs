@@ -1,13 +1,15 @@
 //! Small files of a datastore, and the addresses of all (vSphere Web Services Programming Guide, "HTTP
 //! access to datastores").
 
+use std::time::Duration;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use super::names::decode_name;
 use super::session::VSphere;
-use crate::exporter::Error;
 use crate::exporter::tls::Client;
+use crate::exporter::{Error, Settings};
 use crate::model::{ByteSize, SourceVm, chain};
 
 /// What RFC 3986 section 2.3 leaves as it is, and the `/` of paths.
@@ -54,13 +56,24 @@ pub(super) fn folder_url(vsphere: &VSphere, vm: &SourceVm, path: &str) -> Option
     address(vsphere.soap.url(), path, &datacenter.unwrap_or_default())
 }
 
+impl Missing {
+    /// Whether the same may well succeed a moment later.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Http(_) => true,
+            Self::Status(status) => *status >= 500,
+            _ => false,
+        }
+    }
+}
+
 /// Reads a file of at most `most` bytes in this session.
 pub(super) async fn read_small(
     vsphere: &VSphere,
     url: Url,
     most: usize,
 ) -> Result<Vec<u8>, Missing> {
-    read(&vsphere.soap.client(), url, vsphere.settings.read_timeout, most).await
+    read(&vsphere.soap.client(), url, &vsphere.settings, most).await
 }
 
 /// Path of the VM's datacenter without the leading slash, by the VM's own: in each datacenter VMs
@@ -83,11 +96,29 @@ fn address(sdk: &Url, path: &str, datacenter: &str) -> Option<Url> {
     Some(url)
 }
 
-/// Reads a file of at most `most` bytes.
+/// Reads a file of at most `most` bytes, again a few times when the server stumbles.
 pub(super) async fn read(
     client: &Client,
     url: Url,
-    silence: std::time::Duration,
+    settings: &Settings,
+    most: usize,
+) -> Result<Vec<u8>, Missing> {
+    for pause in settings.retry.pauses() {
+        match read_once(client, url.clone(), settings.read_timeout, most).await {
+            Err(missing) if missing.is_transient() => {
+                tracing::debug!(%missing, "read a small file again");
+                tokio::time::sleep(pause).await;
+            }
+            end => return end,
+        }
+    }
+    read_once(client, url, settings.read_timeout, most).await
+}
+
+async fn read_once(
+    client: &Client,
+    url: Url,
+    silence: Duration,
     most: usize,
 ) -> Result<Vec<u8>, Missing> {
     let mut response = client.http().get(url).timeout(silence).send().await?;

@@ -47,7 +47,7 @@ impl VSphere {
             Some(entry) => Sources::new(self).address(entry)?.map_err(Missing::Address)?,
             None => (self.soap.client(), self.in_datastore(vm).await?),
         };
-        let content = read(&client, url, self.settings.read_timeout, LARGEST).await?;
+        let content = read(&client, url, &self.settings, LARGEST).await?;
         let directory = directory.to_owned();
         let path = directory.clone();
         let written = tokio::task::spawn_blocking(move || write(&directory, &content)).await;
