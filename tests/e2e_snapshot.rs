@@ -143,6 +143,24 @@ fn the_snapshot_of_a_run_that_is_known_no_more_is_told() {
 }
 
 #[test]
+fn a_snapshot_is_taken_once_though_the_server_restarts_meanwhile() {
+    let Some(job) = job(&["-task-delay", "2s"]) else { return };
+    let child = job.start("web01", &["--snapshot"]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while job.state()["calls"]["CreateSnapshot_Task"].is_null() {
+        assert!(Instant::now() < deadline, "no snapshot is asked for");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // More than the patience of a single call.
+    job.faults(&json!({"soap_status": 503, "soap_status_count": 5}));
+    let ended = Ended::from(child.wait_with_output().expect("it ends")).expect(0);
+    ended.said("HTTP 503; the snapshot hyperexport-");
+    assert_eq!(job.state()["calls"]["CreateSnapshot_Task"], 1);
+    assert_exported(&job);
+    assert_only_other_snapshot(&job);
+}
+
+#[test]
 fn a_snapshot_that_a_killed_run_asked_for_is_waited_for() {
     let Some(job) = job(&["-task-delay", "3s"]) else { return };
     let mut child = job.start("web01", &["--snapshot"]);

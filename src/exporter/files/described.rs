@@ -81,7 +81,7 @@ impl Wanted {
     }
 
     /// Whether it is compressed where it lies.
-    pub(super) fn is_inflated(&self) -> bool {
+    pub(super) fn is_compressed(&self) -> bool {
         matches!(self.content, Content::Packed { gzip: true, .. })
     }
 

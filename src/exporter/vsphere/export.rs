@@ -99,7 +99,9 @@ struct Run<'a> {
 impl Run<'_> {
     /// Takes the snapshot, exports it and removes it, whatever happens.
     async fn over_snapshot(&mut self, request: &SnapshotRequest) -> Result<ExportedVm, Error> {
-        let end = match self.vsphere.take_snapshot(self.vm, request, self.progress).await {
+        let taken =
+            self.vsphere.take_snapshot(self.vm, request, (self.progress, self.cancel)).await;
+        let end = match taken {
             Ok(taken) => {
                 self.snapshot = Some(taken.moref);
                 let end = self.rounds().await;

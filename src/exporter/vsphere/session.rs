@@ -67,7 +67,7 @@ impl VSphere {
     /// login. What is left of the old session is closed, and its leases with it.
     pub(super) async fn renew(&self) -> Result<(), Error> {
         let client = Client::new(&self.settings.trust)?;
-        if let Err(error) = self.soap.call("Logout", &self.session_manager, Args::default()).await {
+        if let Err(error) = self.soap.read("Logout", &self.session_manager, Args::default()).await {
             tracing::debug!(%error, "close the old session");
         }
         self.soap.replace_client(client);

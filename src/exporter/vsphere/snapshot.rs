@@ -32,7 +32,7 @@ impl VSphere {
         &self,
         vm: &SourceVm,
         request: &SnapshotRequest,
-        progress: &Progress,
+        (progress, cancel): (&Progress, &CancellationToken),
     ) -> Result<Taken, Error> {
         progress.note(format!("take the snapshot {} of {}", request.name, vm.name));
         let not_quiesced = |why: &str| {
@@ -44,16 +44,16 @@ impl VSphere {
             vec![Warning::new(Stage::Export, "not-quiesced", message)]
         };
         if request.quiesce == Quiesce::No {
-            let moref = self.snapshot(vm, (&request.name, false), progress).await?;
+            let moref = self.snapshot(vm, (&request.name, false), (progress, cancel)).await?;
             return Ok(Taken { moref, warnings: not_quiesced("--quiesce no") });
         }
-        match self.snapshot(vm, (&request.name, true), progress).await {
+        match self.snapshot(vm, (&request.name, true), (progress, cancel)).await {
             Ok(moref) => Ok(Taken { moref, warnings: Vec::new() }),
             Err(Error::Task { source, .. } | Error::Refused { source, .. })
                 if request.quiesce == Quiesce::Try && is_of_quiescing(&source) =>
             {
                 progress.note(format!("the guest cannot be brought to rest: {source}"));
-                let moref = self.snapshot(vm, (&request.name, false), progress).await?;
+                let moref = self.snapshot(vm, (&request.name, false), (progress, cancel)).await?;
                 Ok(Taken { moref, warnings: not_quiesced(&source.to_string()) })
             }
             Err(error) => Err(error),
@@ -102,35 +102,57 @@ impl VSphere {
         Ok(())
     }
 
-    /// Takes a snapshot, or finds the one that was taken when the answer to that was lost.
+    /// Takes a snapshot, or finds the one that was taken when the answer to that was lost. A server
+    /// that restarts meanwhile is waited for.
     async fn snapshot(
         &self,
         vm: &SourceVm,
         (name, quiesce): (&str, bool),
-        progress: &Progress,
+        (progress, cancel): (&Progress, &CancellationToken),
     ) -> Result<Moref, Error> {
-        let take = async || {
-            let args = Args::default()
-                .text("name", name)
-                .text("description", DESCRIPTION)
-                .text("memory", "false")
-                .text("quiesce", if quiesce { "true" } else { "false" });
-            let action = format!("take a snapshot of {}", vm.name);
-            let of = Moref::new("VirtualMachine", &vm.id);
-            self.snapshot_task("CreateSnapshot_Task", &of, args, &action).await
-        };
-        let taken = match take().await {
-            Err(error) if error.is_loss() => {
-                self.renew().await?;
-                self.settle(vm, progress).await?;
-                match self.find_snapshots(vm, name).await?.pop() {
-                    Some(found) => Some(found),
-                    None => take().await?,
+        let mut pauses = self.settings.retry.of_server().pauses();
+        let mut lost = false;
+        loop {
+            let attempt = async {
+                if lost {
+                    self.renew().await?;
+                    self.settle(vm, progress).await?;
+                    if let Some(found) = self.find_snapshots(vm, name).await?.pop() {
+                        return Ok(found);
+                    }
                 }
+                self.create_snapshot(vm, name, quiesce).await
+            };
+            let error = match attempt.await {
+                Err(error) if error.is_loss() && !cancel.is_cancelled() => error,
+                end => return end,
+            };
+            let Some(pause) = pauses.next() else { return Err(error) };
+            let seconds = pause.as_secs_f64();
+            progress.note(format!("{error}; the snapshot {name} again in {seconds:.1} s"));
+            tokio::select! {
+                () = cancel.cancelled() => return Err(error),
+                () = tokio::time::sleep(pause) => lost = true,
             }
-            end => end?,
-        };
-        taken.ok_or_else(|| lacks("CreateSnapshot_Task", "result"))
+        }
+    }
+
+    async fn create_snapshot(
+        &self,
+        vm: &SourceVm,
+        name: &str,
+        quiesce: bool,
+    ) -> Result<Moref, Error> {
+        const METHOD: &str = "CreateSnapshot_Task";
+        let args = Args::default()
+            .text("name", name)
+            .text("description", DESCRIPTION)
+            .text("memory", "false")
+            .text("quiesce", if quiesce { "true" } else { "false" });
+        let action = format!("take a snapshot of {}", vm.name);
+        let of = Moref::new("VirtualMachine", &vm.id);
+        let taken = self.snapshot_task(METHOD, &of, args, &action).await?;
+        taken.ok_or_else(|| lacks(METHOD, "result"))
     }
 
     /// Starts a task on snapshots. It is waited for even when the run is cancelled.

@@ -75,7 +75,7 @@ impl Package {
             return Ok(0);
         }
         let copied: HashSet<&str> =
-            disks.iter().filter(|disk| !disk.is_inflated()).flat_map(Wanted::members).collect();
+            disks.iter().filter(|disk| !disk.is_compressed()).flat_map(Wanted::members).collect();
         let least = Cell::new(0_u64);
         let mut missing: HashSet<&str> = nvram.into_iter().collect();
         missing.extend(disks.iter().flat_map(Wanted::members));

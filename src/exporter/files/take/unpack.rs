@@ -49,8 +49,9 @@ impl Taking<'_> {
             } else if let Some(&(disk, chunk)) = places.get(&name) {
                 let slot = &mut slots[disk];
                 // Of one that a killed run has taken it only counts that it is there, and once.
-                let taken = slot.stored.is_some();
-                let digests = taken.then(|| self.member(store, slot, chunk, member)).transpose()?;
+                let is_open = slot.stored.is_some();
+                let digests =
+                    is_open.then(|| self.member(store, slot, chunk, member)).transpose()?;
                 seen.push((name, digests));
             } else {
                 let content = small(store, member, LARGEST_NVRAM as u64)?;
