@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::process::Command;
+
 use serde_json::json;
 use support::job::{Job, assert_same_disk, assert_valid_domain};
 use support::libvirtd::{self, Names};
@@ -29,6 +31,13 @@ fn migrate(firmware: &str, vm: &str, uri: &str) {
     let names = Names::new();
     let (domain, pool) = (names.name("guest"), names.name("pool"));
     let pool_path = job.dir.path().join("pool");
+    let pool_path = pool_path.to_str().expect("UTF-8");
+    if uri != libvirtd::URI {
+        // There from the beginning, so that KVM is proved in it and in nobody else's.
+        std::fs::create_dir(pool_path).expect("made");
+        let made = ["-q", "pool-create-as", &pool, "dir", "--target", pool_path];
+        assert!(Command::new("virsh").args(made).status().expect("virsh runs").success());
+    }
     let ended = job
         .run(
             vm,
@@ -45,7 +54,7 @@ fn migrate(firmware: &str, vm: &str, uri: &str) {
                 "--libvirt-pool",
                 &pool,
                 "--libvirt-pool-path",
-                pool_path.to_str().expect("UTF-8"),
+                pool_path,
             ],
         )
         .expect(0);

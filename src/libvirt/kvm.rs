@@ -20,6 +20,8 @@ use super::xml::probe;
 use super::xml::storage::Volume;
 use super::{Error, define, pool, trial, upload, xml};
 
+/// Pools that are tried: where KVM itself fails they all do.
+const MOST_POOLS: usize = 3;
 /// How often a domain far away is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -38,25 +40,24 @@ pub(super) async fn runs(platform: &Platform) -> Option<bool> {
     }
 }
 
-/// The same on the daemon's machine, with a disk in `pool` for that time. Blocks.
+/// The same on the daemon's machine, with a disk for that time in `pool`, or else in another one that is
+/// started. Blocks.
 pub(super) fn runs_there(
     connect: &Connect,
     arch: &str,
     platform: &Platform,
     pool: Option<&str>,
 ) -> bool {
-    let by_guest =
-        pool.map(|pool| with_disk(connect, pool, |disk| boot(connect, arch, platform, Some(disk))));
-    let end = match by_guest {
-        Some(Ok(runs)) => Ok(runs),
-        // A pool that is not there or that QEMU cannot reach says nothing about KVM.
-        Some(Err(error)) => {
-            tracing::debug!(%error, "no disk for the proof of KVM");
-            boot(connect, arch, platform, None)
+    let others = pool::active(connect).unwrap_or_default();
+    let others = others.iter().map(String::as_str).filter(|other| Some(*other) != pool);
+    for pool in pool.into_iter().chain(others).take(MOST_POOLS) {
+        match with_disk(connect, pool, |disk| boot(connect, arch, platform, Some(disk))) {
+            Ok(runs) => return runs,
+            // A pool that is not there or that QEMU cannot reach says nothing about KVM.
+            Err(error) => tracing::debug!(pool, %error, "no guest for the proof of KVM"),
         }
-        None => boot(connect, arch, platform, None),
-    };
-    end.unwrap_or_else(|error| {
+    }
+    boot(connect, arch, platform, None).unwrap_or_else(|error| {
         tracing::debug!(%error, "KVM is listed but could not be proven");
         false
     })

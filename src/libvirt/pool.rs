@@ -207,6 +207,15 @@ fn read(pool: &StoragePool, name: &str) -> Result<Pool, Error> {
         .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })
 }
 
+/// Names of the pools that are started.
+pub(super) fn active(connect: &Connect) -> Result<Vec<String>, Error> {
+    let started = virt::sys::VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE;
+    let pools =
+        connect.list_all_storage_pools(started).map_err(Error::call("list storage pools"))?;
+    // One that vanished since has no name any more.
+    Ok(pools.iter().filter_map(|pool| pool.name().ok()).collect())
+}
+
 /// Names and folders of all pools.
 fn all(connect: &Connect) -> Result<Vec<(String, Option<PathBuf>)>, Error> {
     let pools = connect.list_all_storage_pools(0).map_err(Error::call("list storage pools"))?;

@@ -27,7 +27,7 @@ pub const CASES: &[Case] = &[
         make: |desk| href(desk, "http://host/disk1.vmdk"),
         said: "is not in its folder",
     },
-    Case { name: "a file of no name", make: |desk| href(desk, ""), said: "is not in its folder" },
+    Case { name: "a file of no name", make: |desk| href(desk, ""), said: "has no href" },
     Case { name: "a link in its folder", make: link, said: "is not in its folder" },
     Case { name: "a device in its folder", make: device, said: "is not in its folder" },
     Case {

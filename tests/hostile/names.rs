@@ -1,6 +1,6 @@
 //! Names of VMs.
 
-use crate::support::files::{Desk, Form, Ovf, pack, packed};
+use crate::support::files::{Desk, Form, Ovf, item, pack, packed};
 
 /// Names that would leave their folder, break a command line, or be too long.
 const NAMES: [&str; 7] = [
@@ -29,5 +29,37 @@ fn a_vm_of_any_name_stays_in_its_folder() {
         let output = std::path::PathBuf::from(output);
         assert_eq!(output.parent(), Some(desk.dir.path()), "{name}");
         assert!(output.join("disk-0.vmdk").is_file(), "{name}");
+    }
+}
+
+#[test]
+fn files_whose_names_differ_by_case_alone_are_two() {
+    for form in Form::ALL {
+        let desk = Desk::new();
+        let raws = [desk.raw("a.raw", 4), desk.raw("b.raw", 5)];
+        let image = |raw: &std::path::Path, name| {
+            let path = desk.image(raw, name, "vmdk", &["subformat=streamOptimized"]);
+            std::fs::read(path).expect("readable")
+        };
+        let mut ovf = Ovf::one("Disk.vmdk", 4);
+        ovf.files += "<File ovf:id='file2' ovf:href='disk.vmdk'/>";
+        ovf.disks += "<Disk ovf:diskId='d2' ovf:fileRef='file2' ovf:capacity='5' \
+                      ovf:capacityAllocationUnits='byte * 2^20' ovf:format='vmdk'/>";
+        ovf.items += &item(
+            17,
+            "<rasd:InstanceID>11</rasd:InstanceID><rasd:Parent>3</rasd:Parent>\
+             <rasd:AddressOnParent>1</rasd:AddressOnParent>\
+             <rasd:HostResource>ovf:/disk/d2</rasd:HostResource>",
+        );
+        let files = [
+            packed("vm.ovf", ovf.text()),
+            packed("Disk.vmdk", image(&raws[0], "a.vmdk")),
+            packed("disk.vmdk", image(&raws[1], "b.vmdk")),
+        ];
+        let source = pack(&desk, form, &files);
+        let ended = desk.export(source.to_str().expect("UTF-8"), &[]);
+        assert_eq!(ended.code, Some(0), "{form:?}: {}", ended.stderr);
+        desk.assert_disk(0, &raws[0]);
+        desk.assert_disk(1, &raws[1]);
     }
 }
