@@ -80,8 +80,9 @@ fn boot(
         .map_err(Error::call("start a domain for a moment"))?;
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        match domain.state() {
-            Ok((state, _)) if state.is(DomainState::Crashed) => break,
+        // Not `state()`, which in virt 0.5 forgets the error of a domain that is gone.
+        match domain.info() {
+            Ok(info) if info.state.is(DomainState::Crashed) => break,
             Ok(_) => std::thread::sleep(LOOK),
             Err(_) if connect.lookup_domain_by_uuid_string(&uuid).is_err() => return Ok(true),
             Err(error) => return Err(Error::call("look at a domain")(error)),
@@ -115,4 +116,53 @@ fn with_disk<T>(
         tracing::warn!(name, pool, %error, "a volume that was there for a moment stays");
     }
     end
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::domain::Chipset;
+    use crate::libvirt::{Settings, Target};
+
+    const URI: &str = "qemu:///system";
+
+    /// A pool over `folder`, gone when libvirtd ends at the latest.
+    fn pool(connect: &Connect, name: &str, folder: &Path) {
+        let text = format!(
+            "<pool type='dir'><name>{name}</name><target><path>{}</path></target></pool>",
+            folder.display()
+        );
+        connect.create_storage_pool_xml(&text, 0).expect("a pool");
+    }
+
+    /// Emulated, since that runs everywhere.
+    #[tokio::test]
+    async fn a_guest_that_libvirt_runs_is_the_proof() {
+        let settings = Settings { uri: URI.to_owned(), ..Settings::default() };
+        let Ok(target) = Target::connect(&settings).await else {
+            assert!(std::env::var_os("CI").is_none(), "this test must run in CI: no {URI}");
+            return println!("skipped: no {URI}");
+        };
+        let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
+        let reachable = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(folder.path(), reachable).expect("set");
+        let (path, name) = (folder.path().to_owned(), format!("hxt-{}-kvm", std::process::id()));
+        let host = target.capabilities().await.expect("capabilities");
+        let platform = host.platforms.into_iter().find(|platform| {
+            platform.domain_type == DomainType::Qemu && platform.chipset == Chipset::Q35
+        });
+        let platform = platform.expect("emulation");
+        let work = move |connect: &Connect| {
+            pool(connect, &name, &path);
+            let by_guest = runs_there(connect, "x86_64", &platform, Some(&name));
+            let by_firmware = boot(connect, "x86_64", &platform, None);
+            let left = std::fs::read_dir(&path).expect("the folder").count();
+            let gone = pool::open(connect, &name)?.destroy();
+            gone.map_err(Error::call("stop a storage pool"))?;
+            Ok((by_guest, by_firmware?, left))
+        };
+        assert_eq!(target.call(work).await.expect("tried"), (true, true, 0));
+    }
 }
