@@ -314,16 +314,8 @@ fn a_disk_that_is_too_small_refuses_an_export_or_ends_it_cleanly() {
 /// Starts the export of an OVA of two disks at a limited rate, and kills it when the first is whole
 /// and the second is on its way.
 fn killed_in_the_second_disk(desk: &Desk, form: Form) -> [PathBuf; 2] {
-    let (mut ovf, vmdk) = package(desk);
-    ovf.files += "<File ovf:id='file2' ovf:href='disk2.vmdk'/>";
-    ovf.disks += "<Disk ovf:diskId='d2' ovf:fileRef='file2' ovf:capacity='6' \
-                  ovf:capacityAllocationUnits='byte * 2^20' ovf:format='vmdk'/>";
-    ovf.items += &item(
-        17,
-        "<rasd:InstanceID>11</rasd:InstanceID><rasd:Parent>3</rasd:Parent>\
-         <rasd:AddressOnParent>1</rasd:AddressOnParent>\
-         <rasd:HostResource>ovf:/disk/d2</rasd:HostResource>",
-    );
+    let (ovf, vmdk) = package(desk);
+    let ovf = ovf.and("disk2.vmdk", 6);
     let second = desk.raw("second.raw", 6);
     let path = desk.image(&second, "second.vmdk", "vmdk", &["subformat=streamOptimized"]);
     let other = fs::read(path).expect("readable");

@@ -1,6 +1,6 @@
 //! Names of VMs.
 
-use crate::support::files::{Desk, Form, Ovf, item, pack, packed};
+use crate::support::files::{Desk, Form, Ovf, pack, packed};
 
 /// Names that would leave their folder, break a command line, or be too long.
 const NAMES: [&str; 7] = [
@@ -41,16 +41,7 @@ fn files_whose_names_differ_by_case_alone_are_two() {
             let path = desk.image(raw, name, "vmdk", &["subformat=streamOptimized"]);
             std::fs::read(path).expect("readable")
         };
-        let mut ovf = Ovf::one("Disk.vmdk", 4);
-        ovf.files += "<File ovf:id='file2' ovf:href='disk.vmdk'/>";
-        ovf.disks += "<Disk ovf:diskId='d2' ovf:fileRef='file2' ovf:capacity='5' \
-                      ovf:capacityAllocationUnits='byte * 2^20' ovf:format='vmdk'/>";
-        ovf.items += &item(
-            17,
-            "<rasd:InstanceID>11</rasd:InstanceID><rasd:Parent>3</rasd:Parent>\
-             <rasd:AddressOnParent>1</rasd:AddressOnParent>\
-             <rasd:HostResource>ovf:/disk/d2</rasd:HostResource>",
-        );
+        let ovf = Ovf::one("Disk.vmdk", 4).and("disk.vmdk", 5);
         let files = [
             packed("vm.ovf", ovf.text()),
             packed("Disk.vmdk", image(&raws[0], "a.vmdk")),

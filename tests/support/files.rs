@@ -228,6 +228,22 @@ impl Ovf {
         }
     }
 
+    /// With a second disk of so many MiB in the file `href`, on the same controller.
+    pub fn and(mut self, href: &str, mib: u64) -> Self {
+        self.files += &format!("<File ovf:id='file2' ovf:href='{href}'/>");
+        self.disks += &format!(
+            "<Disk ovf:diskId='d2' ovf:fileRef='file2' ovf:capacity='{mib}' \
+             ovf:capacityAllocationUnits='byte * 2^20' ovf:format='vmdk'/>"
+        );
+        self.items += &item(
+            17,
+            "<rasd:InstanceID>11</rasd:InstanceID><rasd:Parent>3</rasd:Parent>\
+             <rasd:AddressOnParent>1</rasd:AddressOnParent>\
+             <rasd:HostResource>ovf:/disk/d2</rasd:HostResource>",
+        );
+        self
+    }
+
     /// The whole descriptor.
     pub fn text(&self) -> String {
         let hardware = [
