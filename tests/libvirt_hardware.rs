@@ -229,6 +229,7 @@ fn source_disk(model: &str) -> SourceDisk {
         capacity: ByteSize(1 << 31),
         boot_order: 0,
         backing: None,
+        uuid: None,
     }
 }
 

@@ -9,9 +9,9 @@ use hyperexport::manifest::{
     read, verify_sums, write,
 };
 use hyperexport::model::{
-    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, ExportedDisk,
-    ExportedVm, Firmware, GuestOs, NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic,
-    SourceVm, Stage, Warning,
+    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod,
+    ExportedDisk, ExportedVm, Firmware, GuestOs, NicModel, Origin, OsFamily, PowerState,
+    SourceDisk, SourceNic, SourceVm, Stage, Warning,
 };
 use hyperexport::progress::Progress;
 use serde_json::{Value, json};
@@ -32,6 +32,7 @@ fn source_disk(index: usize) -> SourceDisk {
         capacity: ByteSize(1 << 30),
         boot_order: index as u32,
         backing: None,
+        uuid: None,
     }
 }
 
@@ -59,6 +60,7 @@ fn exported(folder: &Path) -> ExportedVm {
             inventory_path: Some("/DC0/vm/Ubuntu Server".to_owned()),
             datacenter: Some("DC0".to_owned()),
             power: PowerState::Off,
+            arch: None,
             cpu: CpuTopology::new(4, 2),
             memory_mib: 1536,
             firmware: Firmware::Efi,
@@ -66,6 +68,7 @@ fn exported(folder: &Path) -> ExportedVm {
             vtpm: true,
             cdroms: 1,
             origin: Origin::default(),
+            assumed: Assumed::default(),
             guest: GuestOs {
                 id: "ubuntu64Guest".to_owned(),
                 full_name: "Ubuntu Linux (64-bit)".to_owned(),
@@ -76,6 +79,7 @@ fn exported(folder: &Path) -> ExportedVm {
             nics: vec![SourceNic {
                 id: "nic-0".to_owned(),
                 mac: Some("00:50:56:aa:bb:01".parse().expect("a MAC address")),
+                slot: None,
                 model: NicModel::Vmxnet,
                 network: "VM Network".to_owned(),
                 connected: true,

@@ -1,8 +1,8 @@
 //! A host and a VM for the tests of this room.
 
 use crate::model::{
-    CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, NicModel, Origin, OsFamily, PowerState,
-    SourceNic, SourceVm,
+    Assumed, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, NicModel, Origin, OsFamily,
+    PowerState, SourceNic, SourceVm,
 };
 
 use super::{
@@ -63,6 +63,7 @@ pub(super) fn nic(index: u8) -> SourceNic {
     SourceNic {
         id: format!("nic-{index}"),
         mac: Some(crate::model::MacAddress([0x00, 0x50, 0x56, 0, 0, index])),
+        slot: None,
         model: NicModel::Vmxnet,
         network: "VM Network".to_owned(),
         connected: true,
@@ -78,6 +79,7 @@ pub(super) fn vm() -> SourceVm {
         inventory_path: Some("/DC0/vm/Ubuntu-Server".to_owned()),
         datacenter: None,
         power: PowerState::Off,
+        arch: None,
         cpu: CpuTopology::new(4, 2),
         memory_mib: 2049,
         firmware: Firmware::Bios,
@@ -85,6 +87,7 @@ pub(super) fn vm() -> SourceVm {
         vtpm: false,
         cdroms: 0,
         origin: Origin::default(),
+        assumed: Assumed::default(),
         guest: GuestOs {
             id: "ubuntu64Guest".to_owned(),
             full_name: "Ubuntu Linux (64-bit)".to_owned(),

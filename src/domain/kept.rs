@@ -55,6 +55,7 @@ mod tests {
             capacity: ByteSize(512),
             boot_order: 0,
             backing: None,
+            uuid: None,
         }];
         vm
     }

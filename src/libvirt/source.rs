@@ -14,8 +14,8 @@ use super::xml::sources;
 use super::xml::storage::Volume;
 use super::{Error, Target, xml};
 use crate::model::{
-    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, NicModel,
-    Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
+    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
+    NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 use crate::progress::{Progress, Unit};
 
@@ -248,6 +248,7 @@ fn source_disk(disk: &Disk, id: DiskId, index: usize, capacity: ByteSize) -> Sou
         capacity,
         boot_order: 0,
         backing: disk.source.file.clone().or_else(|| disk.source.dev.clone()),
+        uuid: None,
     };
     disk.at(index)
 }
@@ -264,6 +265,7 @@ fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: 
         inventory_path: None,
         datacenter: None,
         power,
+        arch: None,
         cpu: CpuTopology::new(found.vcpu.value, cores),
         memory_mib: mebibytes(found.memory.value, found.memory.unit.as_deref()),
         firmware: if is_efi { Firmware::Efi } else { Firmware::Bios },
@@ -271,6 +273,7 @@ fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: 
         vtpm: !found.devices.tpm.is_empty(),
         cdroms: u32::try_from(cdroms).unwrap_or(u32::MAX),
         origin: Origin { server: Some(host.to_owned()), exported_at: None },
+        assumed: Assumed::default(),
         guest: GuestOs {
             id: String::new(),
             full_name: found.metadata.libosinfo.os.id.clone(),
@@ -309,6 +312,7 @@ fn nic((index, interface): (usize, &Interface)) -> SourceNic {
     SourceNic {
         id: format!("nic-{index}"),
         mac: interface.mac.address.parse().ok(),
+        slot: None,
         model: match interface.model.kind.as_str() {
             "e1000" => NicModel::E1000,
             "e1000e" => NicModel::E1000e,

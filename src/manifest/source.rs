@@ -1,8 +1,9 @@
 //! From a manifest back to the VM it describes.
 
 use crate::model::{
-    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportedNvram, Firmware, GuestOs,
-    NicModel, Origin, OsFamily, PowerState, ReceivedStream, SourceDisk, SourceNic, SourceVm,
+    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportedNvram, Firmware,
+    GuestOs, NicModel, Origin, OsFamily, PowerState, ReceivedStream, SourceDisk, SourceNic,
+    SourceVm,
 };
 
 use super::types::{Disk, Manifest, ManifestFirmware, Nic};
@@ -71,6 +72,7 @@ impl Manifest {
             inventory_path: None,
             datacenter: source.datacenter,
             power: PowerState::Unknown,
+            arch: None,
             cpu: CpuTopology::new(vm.cpu.unwrap_or(1), 1),
             memory_mib: vm.mem_gb.unwrap_or(DEFAULT_MEM_GB) * 1024,
             firmware: match vm.firmware {
@@ -81,6 +83,7 @@ impl Manifest {
             vtpm: false,
             cdroms: 0,
             origin: Origin::default(),
+            assumed: Assumed::default(),
             guest: GuestOs {
                 id: String::new(),
                 full_name: vm.os_version.unwrap_or_default(),
@@ -105,6 +108,7 @@ fn derived_disk(disk: &Disk, index: usize, rank: usize, capacity: Option<ByteSiz
         capacity: capacity.unwrap_or_default(),
         boot_order: small(rank),
         backing: None,
+        uuid: None,
     }
 }
 
@@ -112,6 +116,7 @@ fn derived_nic(nic: &Nic, index: usize) -> SourceNic {
     SourceNic {
         id: nic.id.clone().unwrap_or_else(|| format!("nic-{index}")),
         mac: nic.mac,
+        slot: None,
         model: NicModel::Other,
         network: nic.network.clone().unwrap_or_default(),
         connected: true,

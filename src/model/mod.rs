@@ -6,6 +6,7 @@ mod check;
 mod converted;
 mod disk_format;
 mod exported;
+mod guest_facts;
 mod names;
 mod secret;
 mod source_vm;
@@ -17,11 +18,12 @@ pub use check::{Check, Health};
 pub use converted::{ConvertedDisk, ConvertedDisks};
 pub use disk_format::DiskFormat;
 pub use exported::{ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, ReceivedStream};
+pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts};
 pub use names::file_name;
 pub use secret::Secret;
 pub use source_vm::{
-    Bus, Controller, CpuTopology, Firmware, GuestInterface, GuestNetwork, GuestOs, NicModel,
-    Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
+    Assumed, Bus, Controller, CpuTopology, Firmware, GuestInterface, GuestNetwork, GuestOs,
+    NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 pub use units::{ByteSize, DiskId, InvalidValue, MacAddress, Sha256Digest};
 pub use warning::{Stage, Warning};

@@ -24,6 +24,9 @@ pub struct SourceVm {
     pub datacenter: Option<String>,
     /// Whether it runs.
     pub power: PowerState,
+    /// Architecture in libvirt's words (`x86_64`, `i686`, `aarch64`), where the source tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
     /// Virtual CPUs.
     pub cpu: CpuTopology,
     /// Memory in MiB, exact.
@@ -41,12 +44,33 @@ pub struct SourceVm {
     /// Where and when it was taken.
     #[serde(default)]
     pub origin: Origin,
+    /// What of this the source left open.
+    #[serde(default, skip_serializing_if = "Assumed::is_nothing")]
+    pub assumed: Assumed,
     /// The guest operating system.
     pub guest: GuestOs,
     /// Disks in the order of controller bus and unit; the boot disk has `boot_order` 0.
     pub disks: Vec<SourceDisk>,
     /// Network interfaces in the order of the source.
     pub nics: Vec<SourceNic>,
+}
+
+/// Facts of a VM that its source does not tell: whoever read it assumed them, and the disks decide.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assumed {
+    /// [`SourceVm::firmware`] was assumed.
+    #[serde(default)]
+    pub firmware: bool,
+    /// Which disk boots was assumed from the order of the disks.
+    #[serde(default)]
+    pub boot_disk: bool,
+}
+
+impl Assumed {
+    /// Whether the source told all of it.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where and when a VM was taken, for whoever finds it later.
@@ -167,7 +191,7 @@ pub struct GuestInterface {
 }
 
 /// Operating system family (Artifact Manifest v1.0, `vm.os_hint`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OsFamily {
     /// Any Linux.
@@ -175,6 +199,7 @@ pub enum OsFamily {
     /// Any Windows.
     Windows,
     /// Something else, or nothing is known.
+    #[default]
     Unknown,
 }
 
@@ -199,6 +224,10 @@ pub struct SourceDisk {
     /// The source's name of the backing file, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backing: Option<String>,
+    /// VMware's UUID of the disk, 32 hexadecimal digits in lower case: a SCSI disk shows it to the
+    /// guest as `/dev/disk/by-id/scsi-3<uuid>` (vim25 `backing.uuid`, VMDK descriptor `ddb.uuid`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
 }
 
 impl SourceDisk {
@@ -249,6 +278,10 @@ pub struct SourceNic {
     /// Its MAC address, unless the source has not made one yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddress>,
+    /// VMware's PCI slot number of the card, which a guest's `ensN` is named after
+    /// (`ethernetN.pciSlotNumber`, vim25 `slotInfo.pciSlotNumber`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
     /// Its model.
     pub model: NicModel,
     /// Name of the network or distributed port group; empty when it has none.

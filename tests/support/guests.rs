@@ -86,6 +86,7 @@ pub fn guests() -> Vec<Guest> {
         capacity: ByteSize(1 << 30),
         boot_order: 0,
         backing: None,
+        uuid: None,
     }];
     let old = (Linux, "rhel6_64Guest", "Red Hat Enterprise Linux 6 (64-bit)");
     let mut old = guest("linux-old-virtio-efi", old, EFI);

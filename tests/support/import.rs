@@ -10,8 +10,8 @@ use hyperexport::libvirt::{
     Transfer,
 };
 use hyperexport::model::{
-    ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
-    MacAddress, NicModel, Origin, OsFamily, PowerState, SourceNic, SourceVm,
+    Assumed, ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware,
+    GuestOs, MacAddress, NicModel, Origin, OsFamily, PowerState, SourceNic, SourceVm,
 };
 use hyperexport::progress::Progress;
 use tempfile::TempDir;
@@ -28,6 +28,7 @@ pub fn vm(name: &str) -> SourceVm {
     let nic = |index: u8, connected| SourceNic {
         id: format!("nic-{index}"),
         mac: Some(MacAddress([0x00, 0x50, 0x56, 0xaa, 0xbb, index])),
+        slot: None,
         model: NicModel::Vmxnet,
         network: "VM Network".to_owned(),
         connected,
@@ -40,6 +41,7 @@ pub fn vm(name: &str) -> SourceVm {
         inventory_path: Some(format!("/DC0/vm/{name}")),
         datacenter: Some("DC0".to_owned()),
         power: PowerState::Off,
+        arch: None,
         cpu: CpuTopology::new(4, 2),
         memory_mib: 2049,
         firmware: Firmware::Bios,
@@ -47,6 +49,7 @@ pub fn vm(name: &str) -> SourceVm {
         vtpm: false,
         cdroms: 0,
         origin: Origin::default(),
+        assumed: Assumed::default(),
         guest: GuestOs {
             id: "ubuntu64Guest".to_owned(),
             full_name: "Ubuntu Linux (64-bit)".to_owned(),

@@ -10,8 +10,8 @@ use super::verify::Expected;
 use crate::exporter::Error;
 use crate::image;
 use crate::model::{
-    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware, GuestOs,
-    Origin, OsFamily, PowerState, SourceDisk, SourceVm,
+    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware,
+    GuestOs, Origin, OsFamily, PowerState, SourceDisk, SourceVm,
 };
 
 /// Memory unless told otherwise, in MiB.
@@ -51,6 +51,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
             capacity: ByteSize(capacity),
             boot_order: 0,
             backing: None,
+            uuid: None,
         };
         disks.push(disk.at(index));
         wanted.push(Wanted { id, format, capacity, content, stored: None });
@@ -64,6 +65,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         inventory_path: None,
         datacenter: None,
         power: PowerState::Off,
+        arch: None,
         cpu: CpuTopology::new(1, 1),
         memory_mib: MEMORY_MIB,
         firmware: Firmware::Bios,
@@ -71,6 +73,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         vtpm: false,
         cdroms: 0,
         origin: Origin::default(),
+        assumed: Assumed::default(),
         guest: GuestOs {
             id: String::new(),
             full_name: String::new(),

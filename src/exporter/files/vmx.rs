@@ -12,8 +12,8 @@ use crate::exporter::guest_os::os_family;
 use crate::exporter::{Error, nvram};
 use crate::image;
 use crate::model::{
-    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware, GuestOs,
-    NicModel, Origin, PowerState, SourceDisk, SourceNic, SourceVm, chain,
+    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware,
+    GuestOs, NicModel, Origin, PowerState, SourceDisk, SourceNic, SourceVm, chain,
 };
 
 /// Longest file taken, in bytes.
@@ -127,6 +127,7 @@ impl Vmx {
             inventory_path: None,
             datacenter: None,
             power: PowerState::Off,
+            arch: None,
             cpu: CpuTopology::new(vcpus, self.number("cpuid.corespersocket").unwrap_or(1)),
             memory_mib: memory.unwrap_or(0),
             firmware,
@@ -134,6 +135,7 @@ impl Vmx {
             vtpm: self.is("vtpm.present"),
             cdroms: self.units().filter(|(prefix, ..)| self.is_cdrom(prefix)).count() as u32,
             origin: Origin::default(),
+            assumed: Assumed::default(),
             guest: GuestOs {
                 family: os_family("", &id),
                 full_name: self.get("guestos.detailed.data").map(pretty_name).unwrap_or_default(),
@@ -182,6 +184,7 @@ impl Vmx {
                 capacity: ByteSize(0),
                 boot_order: 0,
                 backing: Some(file.clone()),
+                uuid: None,
             };
             Some((disk, file))
         });
@@ -219,6 +222,7 @@ impl Vmx {
         Some(SourceNic {
             id: format!("nic-{index}"),
             mac: mac.and_then(|text| text.parse().ok()),
+            slot: None,
             model,
             network: get("networkname")
                 .or_else(|| get("connectiontype"))

@@ -139,6 +139,7 @@ mod tests {
             capacity: ByteSize(0),
             boot_order: 0,
             backing: None,
+            uuid: None,
         }
     }
 

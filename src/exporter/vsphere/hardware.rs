@@ -92,6 +92,7 @@ fn disk(hardware: &Node, device: &Node) -> SourceDisk {
         capacity: ByteSize(capacity(device)),
         boot_order: u32::MAX,
         backing: backing.filter(|name| !name.is_empty()),
+        uuid: None,
     }
 }
 
@@ -137,6 +138,7 @@ fn nic(index: usize, model: NicModel, device: &Node) -> Nic {
         nic: SourceNic {
             id: format!("nic-{index}"),
             mac: mac.ok(),
+            slot: None,
             model,
             network: network.map(decode_name).unwrap_or_default(),
             connected: device.child("connectable").is_none_or(|c| c.flag("startConnected")),

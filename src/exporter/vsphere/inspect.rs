@@ -11,7 +11,9 @@ use super::session::VSphere;
 use super::snapshot;
 use crate::exporter::guest_os::os_family;
 use crate::exporter::{Error, NVRAM, Transport};
-use crate::model::{ByteSize, CpuTopology, DiskFormat, Firmware, GuestOs, Origin, SourceVm};
+use crate::model::{
+    Assumed, ByteSize, CpuTopology, DiskFormat, Firmware, GuestOs, Origin, SourceVm,
+};
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
 /// know.
@@ -149,6 +151,7 @@ fn facts(object: &Object) -> SourceVm {
         inventory_path: None,
         datacenter: None,
         power: hardware::power_state(object.text("runtime.powerState")),
+        arch: None,
         cpu: hardware.map_or_else(|| CpuTopology::new(1, 1), hardware::cpu),
         memory_mib: hardware.and_then(|hardware| hardware.number("memoryMB")).unwrap_or(0),
         firmware: match object.text("config.firmware") {
@@ -159,6 +162,7 @@ fn facts(object: &Object) -> SourceVm {
         vtpm: hardware.is_some_and(hardware::vtpm),
         cdroms: hardware.map_or(0, hardware::cdroms),
         origin: Origin::default(),
+        assumed: Assumed::default(),
         guest: guest(object),
         disks: hardware.map(|hardware| hardware::disks(hardware, boot_options)).unwrap_or_default(),
         nics: Vec::new(),

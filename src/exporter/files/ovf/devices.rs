@@ -90,6 +90,7 @@ fn nic(item: &Item, index: usize) -> SourceNic {
     SourceNic {
         id: format!("nic-{index}"),
         mac: item.address.as_deref().and_then(|address| mac(address.trim())),
+        slot: None,
         model,
         network: item.connection.first().map(|name| name.trim().to_owned()).unwrap_or_default(),
         connected: item.connected.as_deref().is_none_or(|text| text.trim() != "false"),
@@ -147,6 +148,7 @@ fn disk<'a>(
         capacity: ByteSize(capacity),
         boot_order: 0,
         backing: file.map(|file| file.href.clone()),
+        uuid: None,
     };
     Ok((disk, of_file(file, &described.format, capacity)?))
 }

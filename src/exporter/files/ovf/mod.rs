@@ -9,7 +9,7 @@ mod units;
 use quick_xml::de::from_str;
 
 use super::package::System;
-use crate::model::{CpuTopology, Firmware, GuestOs, Origin, PowerState, SourceVm};
+use crate::model::{Assumed, CpuTopology, Firmware, GuestOs, Origin, PowerState, SourceVm};
 
 use devices::Devices;
 use index::Index;
@@ -99,6 +99,7 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
         inventory_path: None,
         datacenter: None,
         power: PowerState::Off,
+        arch: None,
         cpu: devices.cpu.unwrap_or(CpuTopology::new(1, 1)),
         memory_mib: devices.memory_mib.unwrap_or(0),
         firmware: if is_efi { Firmware::Efi } else { Firmware::Bios },
@@ -107,6 +108,7 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
         vtpm: devices.vtpm,
         cdroms: devices.cdroms,
         origin: Origin::default(),
+        assumed: Assumed::default(),
         guest: GuestOs {
             id: os.vmware.clone(),
             full_name: guest::full_name(os),

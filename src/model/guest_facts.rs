@@ -1,0 +1,98 @@
+//! What the disks themselves say of a guest: read by INSPECT, and again after FIX.
+
+use serde::{Deserialize, Serialize};
+
+use super::{DiskId, Firmware, OsFamily};
+
+/// The operating system on the disks of a VM, and what it can start from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestFacts {
+    /// Its family.
+    pub family: OsFamily,
+    /// libguestfs' word for the distribution (guestfs(3), `guestfs_inspect_get_distro`): `debian`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub distribution: String,
+    /// For people: `Debian GNU/Linux 12`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub product: String,
+    /// Major and minor version; 0 where there is none.
+    #[serde(default)]
+    pub version: (u32, u32),
+    /// Architecture in libvirt's words: `x86_64`, `i686`, `aarch64`; empty when it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub arch: String,
+    /// Its host name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
+    /// The disk that holds the boot loader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_disk: Option<DiskId>,
+    /// Firmware that finds something to start on that disk; empty when nothing was found there.
+    #[serde(default)]
+    pub firmware: Vec<Firmware>,
+    /// The drivers that the guest has when it starts; `None` when nobody could read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drivers: Option<GuestDrivers>,
+    /// Whether qemu-guest-agent is installed; `None` when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<bool>,
+}
+
+/// Hardware that a guest has drivers for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestDrivers {
+    /// Controllers that it finds its root file system on.
+    pub buses: Vec<GuestBus>,
+    /// Network cards that it can use once it runs.
+    pub cards: Vec<GuestCard>,
+}
+
+impl GuestDrivers {
+    /// Whether the guest starts from a disk on this controller.
+    pub fn boots_from(&self, bus: GuestBus) -> bool {
+        self.buses.contains(&bus)
+    }
+
+    /// Whether the guest has a driver for this network card.
+    pub fn has_card(&self, card: GuestCard) -> bool {
+        self.cards.contains(&card)
+    }
+}
+
+/// A disk controller as a guest's driver knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestBus {
+    /// virtio-blk.
+    VirtioBlk,
+    /// virtio-scsi.
+    VirtioScsi,
+    /// VMware's paravirtual SCSI controller.
+    Pvscsi,
+    /// LSI Logic SAS 1068.
+    LsiSas,
+    /// AHCI.
+    Sata,
+    /// Parallel ATA (Intel PIIX).
+    Ide,
+    /// NVM Express.
+    Nvme,
+}
+
+/// A network card as a guest's driver knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestCard {
+    /// virtio-net.
+    Virtio,
+    /// VMware's vmxnet3.
+    Vmxnet3,
+    /// Intel 82574L.
+    E1000e,
+    /// Intel 82540EM.
+    E1000,
+    /// AMD PCnet.
+    Pcnet,
+    /// Realtek 8139.
+    Rtl8139,
+}
