@@ -17,8 +17,8 @@ use hyperexport::libvirt::{
     profile,
 };
 use hyperexport::model::{
-    ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
-    OsFamily, PowerState, SourceVm,
+    Assumed, ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware,
+    GuestOs, OsFamily, PowerState, SourceVm,
 };
 use hyperexport::progress::Progress;
 use tokio_util::sync::CancellationToken;
@@ -129,6 +129,7 @@ fn options(name: &str) -> PlanOptions {
         bridge: "virbr0".to_owned(),
         network_map: domain::NetworkMap::default(),
         hardware: domain::Hardware::default(),
+        allow_unbootable: false,
     }
 }
 
@@ -141,6 +142,7 @@ fn vm() -> SourceVm {
         inventory_path: None,
         datacenter: None,
         power: PowerState::Off,
+        arch: None,
         cpu: CpuTopology::new(2, 2),
         memory_mib: 2048,
         firmware: Firmware::Bios,
@@ -148,6 +150,7 @@ fn vm() -> SourceVm {
         vtpm: false,
         cdroms: 0,
         origin: hyperexport::model::Origin::default(),
+        assumed: Assumed::default(),
         guest: GuestOs {
             id: "debian12_64Guest".to_owned(),
             full_name: "Debian GNU/Linux 12 (64-bit)".to_owned(),
@@ -156,5 +159,6 @@ fn vm() -> SourceVm {
         },
         disks: Vec::new(),
         nics: Vec::new(),
+        facts: None,
     }
 }

@@ -84,6 +84,7 @@ fn exported(folder: &Path) -> ExportedVm {
                 network: "VM Network".to_owned(),
                 connected: true,
             }],
+            facts: None,
         },
         method: ExportMethod::NfcLease,
         nvram: None,

@@ -130,6 +130,26 @@ pub enum Error {
         /// Its last words.
         message: String,
     },
+    /// There is no operating system that could be read.
+    #[error("{}", no_system(encrypted))]
+    NoSystem {
+        /// The encrypted devices that nobody has opened.
+        encrypted: Vec<String>,
+    },
+    /// There are several operating systems, and nothing tells which one the VM boots.
+    #[error("{}", several(systems, wanted.as_deref()))]
+    Systems {
+        /// Device of the root and name of each.
+        systems: Vec<(String, String)>,
+        /// The root that the user named.
+        wanted: Option<String>,
+    },
+    /// The guest would not start on virtio.
+    #[error("guest is not fit for virtio: {why}")]
+    NotFixed {
+        /// What it lacks.
+        why: String,
+    },
     /// hyper2kvm says that it did not succeed.
     #[error("run hyper2kvm: {stage}{message}")]
     Hyper2kvm {
@@ -160,6 +180,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether hyper2kvm failed at this guest, so that another converter may do better.
+    pub(super) fn is_of_hyper2kvm(&self) -> bool {
+        matches!(self, Self::Hyper2kvm { .. } | Self::NotDone { .. })
+    }
+
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         let read = |log: &Path| format!("its whole output is in {}", log.display());
@@ -172,6 +197,12 @@ impl Error {
                 "make {} and its folders writable by their owner alone, and that root or you",
                 path.display()
             )),
+            Self::NoSystem { encrypted } => encrypted
+                .first()
+                .map(|device| format!("give its passphrase with --key {device}:file:PATH")),
+            Self::Systems { systems, .. } => systems
+                .first()
+                .map(|(device, _)| format!("choose one with --root, for example --root {device}")),
             Self::NoGuestfs { .. } => Some(
                 "install python3-guestfs, and hyper2kvm in a venv made with --system-site-packages"
                     .to_owned(),
@@ -210,6 +241,14 @@ impl Error {
                 "give --cloud-init a file of user data, or a folder with user-data in it"
                     .to_owned(),
             ),
+            Self::NotFixed { why } if why.contains("not installed") => {
+                Some("install virt-v2v, and virtio-win for the drivers of Windows".to_owned())
+            }
+            Self::NotFixed { .. } => Some(format!(
+                "the domain gets the hardware that the guest knows; {} and {} tell more",
+                super::REPORT,
+                super::native::LOG
+            )),
             Self::Guestfs { message, .. } if message.contains("nbdkit is not installed") => {
                 Some("install nbdkit".to_owned())
             }
@@ -232,5 +271,22 @@ impl Error {
     pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
+    }
+}
+
+fn no_system(encrypted: &[String]) -> String {
+    match encrypted {
+        [] => "no operating system found on the disks".to_owned(),
+        [device] => format!("{device} is encrypted: no operating system found on the rest"),
+        all => format!("{} are encrypted: no operating system found on the rest", all.join(", ")),
+    }
+}
+
+fn several(systems: &[(String, String)], wanted: Option<&str>) -> String {
+    let named = systems.iter().map(|(device, name)| format!("{device} ({name})"));
+    let list = named.collect::<Vec<_>>().join(", ");
+    match wanted {
+        Some(device) => format!("no operating system has its root on {device}; found: {list}"),
+        None => format!("several operating systems found: {list}"),
     }
 }

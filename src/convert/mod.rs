@@ -18,6 +18,8 @@ mod doctor;
 mod environment;
 mod error;
 mod find;
+#[cfg(test)]
+mod fixture;
 mod hyper2kvm;
 mod isolate;
 mod job;
@@ -43,7 +45,7 @@ pub use preflight::is_ours;
 pub use preflight::{Engine, Needs, Plan, Ready, preflight, usable};
 pub use results::{existing, result_paths};
 pub use seed::{seed_disk, seed_path};
-pub use settings::{Converter, Customize, Settings, Stages};
+pub use settings::{Agent, Converter, Customize, DiskKey, Settings, Stages};
 
 use std::borrow::Cow;
 use std::fs;
@@ -55,7 +57,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::image;
 use crate::manifest::{Disk, Manifest, Overwrite, check, check_files, write};
-use crate::model::{ByteSize, ConvertedDisks, DiskFormat, OsFamily, Stage, Warning};
+use crate::model::{
+    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, OsFamily, Stage, Warning, chain,
+};
 use crate::progress::Progress;
 
 use self::hyper2kvm::{Hyper2kvm, Outcome};
@@ -83,6 +87,10 @@ pub struct Conversion {
     pub warnings: Vec<Warning>,
     /// Name and version of the converter.
     pub converter: String,
+    /// What the disks say of the guest; none in a dry run.
+    pub guest: Option<GuestFacts>,
+    /// What is another in the guest, a line for each change.
+    pub changes: Vec<String>,
     /// What was done, in the shape of hyper2kvm's report; null in a dry run.
     pub report: Value,
     /// Why the guest was not fixed, where the disks were converted all the same.
@@ -163,6 +171,8 @@ fn dry_run(
         plan: Some(plan),
         warnings,
         converter: ready.converter,
+        guest: None,
+        changes: Vec::new(),
         report: Value::Null,
         fix_failure: None,
         durations: Vec::new(),
@@ -199,12 +209,31 @@ impl Run<'_> {
             None => None,
         };
         let mut conversion = match &ready.engine {
-            Engine::Hyper2kvm(program) => self.convert(ready, program).await?,
+            Engine::Hyper2kvm(program) => match self.convert(ready, program).await {
+                Err(error)
+                    if self.settings.chosen() == Converter::Auto && error.is_of_hyper2kvm() =>
+                {
+                    self.instead(ready, &error).await?
+                }
+                converted => converted?,
+            },
             Engine::Native | Engine::VirtV2v => native::convert(self, ready).await?,
         };
         if let (Some(image), Some(disks)) = (seed, &mut conversion.disks) {
             seed::publish(&image, &seed_path(self.manifest.vm_name(), self.output), disks)?;
         }
+        Ok(conversion)
+    }
+
+    /// The conversion by ourselves, where hyper2kvm was our choice and failed.
+    async fn instead(&self, ready: &Ready, error: &Error) -> Result<Conversion, Error> {
+        let text = format!("{}; converting natively instead", chain(error));
+        self.progress.note(&text);
+        self.work.clear().map_err(Error::io("clear the work folder"))?;
+        let native = preflight::native();
+        let ready = Ready { results: ready.results.clone(), ..native };
+        let mut conversion = native::convert(self, &ready).await?;
+        conversion.warnings.insert(0, Warning::new(Stage::Pipeline, "converter-failed", text));
         Ok(conversion)
     }
 
@@ -229,16 +258,21 @@ impl Run<'_> {
 
         let begin = Instant::now();
         let made = Made { run: self, outcome: &outcome, capacities: &capacities };
-        let disks = made.finish(&ready.results).await?;
+        let finished = made.finish(&ready.results).await?;
         durations.push(("finish".to_owned(), begin.elapsed()));
+        let mut warnings = outcome.warnings;
+        warnings.extend(finished.warnings);
+        let told = report::told_of_results(outcome.json, &ready.converter, finished.disks.as_ref());
         Ok(Conversion {
             plan: None,
-            warnings: outcome.warnings,
+            warnings,
             converter: ready.converter.clone(),
-            report: report::told_of_results(outcome.json, &ready.converter, disks.as_ref()),
-            fix_failure: None,
+            guest: finished.guest,
+            changes: finished.changes,
+            report: told,
+            fix_failure: finished.failure,
             durations,
-            disks,
+            disks: finished.disks,
         })
     }
 

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::manifest::Disk;
-use crate::model::{ByteSize, ConvertedDisks, DiskFormat};
+use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Stage, Warning, chain};
 
 use super::hyper2kvm::Outcome;
+use super::native::{self, Operated, Work};
 use super::qemu_img::Image;
 use super::results::{Finished, publish_all};
 use super::{Error, LOG, Run};
@@ -28,6 +29,21 @@ impl Outcome {
     }
 }
 
+/// What is there in the end.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// The results; none when CONVERT is off.
+    pub(super) disks: Option<ConvertedDisks>,
+    /// What the disks say of the guest.
+    pub(super) guest: Option<GuestFacts>,
+    /// What we changed in the guest after hyper2kvm.
+    pub(super) changes: Vec<String>,
+    /// Why the guest does not start from virtio after all.
+    pub(super) failure: Option<Error>,
+    /// What is less than well.
+    pub(super) warnings: Vec<Warning>,
+}
+
 /// What a run of hyper2kvm made.
 pub(super) struct Made<'a> {
     pub(super) run: &'a Run<'a>,
@@ -37,18 +53,16 @@ pub(super) struct Made<'a> {
 }
 
 impl Made<'_> {
-    /// Checks it and moves it to `results`, the boot disk's first; none when CONVERT is off.
-    pub(super) async fn finish(
-        &self,
-        results: &[PathBuf],
-    ) -> Result<Option<ConvertedDisks>, Error> {
+    /// Checks it, looks after what hyper2kvm does not, and moves it to `results`, the boot disk's
+    /// first.
+    pub(super) async fn finish(&self, results: &[PathBuf]) -> Result<Done, Error> {
         let stages = self.run.settings.stages;
         let order = self.run.manifest.disks_in_boot_order();
         if !stages.convert {
             if let Some(boot) = order.first().filter(|_| stages.fix) {
                 self.guest_changed(boot, &self.run.work.image(&boot.id)).await?;
             }
-            return Ok(None);
+            return Ok(Done::default());
         }
         let mut images = Vec::new();
         for (i, disk) in order.iter().enumerate() {
@@ -60,14 +74,35 @@ impl Made<'_> {
         }
         // The work images are of no more use, and the space may be.
         self.remove_work_images().await?;
-        let fixed = self.run.fixed(self.outcome);
+        let disks = order.iter().zip(images);
+        let disks: Vec<_> = disks
+            .map(|(disk, image)| Work { disk, capacity: self.capacity(disk), image })
+            .collect();
+        let mut done = Done::default();
+        let (mut operated, guest) = native::after(self.run, &disks, &mut done.warnings).await?;
+        let fixed = self.is_fixed(&mut operated, &mut done.warnings);
+        (done.guest, done.changes, done.failure) =
+            (Some(guest), operated.changes, operated.failure);
         let mut finished = Vec::new();
-        for (disk, image) in order.iter().zip(images) {
+        for Work { disk, capacity, image } in disks {
             let image = self.compressed(disk, image).await?;
-            let (id, capacity) = (disk.id.clone(), self.capacity(disk));
-            finished.push(Finished { id, image, capacity, fixed });
+            finished.push(Finished { id: disk.id.clone(), image, capacity, fixed });
         }
-        publish_all(finished, results, self.run.tools).await.map(Some)
+        done.disks = Some(publish_all(finished, results, self.run.tools).await?);
+        Ok(done)
+    }
+
+    /// Whether the guest starts from virtio: by what was read from it, else by hyper2kvm's word.
+    fn is_fixed(&self, operated: &mut Operated, warnings: &mut Vec<Warning>) -> bool {
+        let drivers = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
+        if drivers.is_some() {
+            return self.run.settings.stages.fix && operated.is_fixed();
+        }
+        if let Some(error) = operated.failure.take() {
+            let text = format!("reading the guest after hyper2kvm: {}", chain(&error));
+            warnings.push(Warning::new(Stage::Pipeline, "guest-not-verified", text));
+        }
+        self.run.fixed(self.outcome)
     }
 
     fn not_done(&self, problem: String) -> Error {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::image::Compression;
 use crate::manifest::Manifest;
-use crate::model::{ByteSize, DiskFormat, DiskId, SourceVm, Stage, Warning, chain};
+use crate::model::{ByteSize, DiskFormat, DiskId, OsFamily, SourceVm, Stage, Warning, chain};
 
 use super::find::find;
 use super::native::{guestfs, v2v};
@@ -25,6 +25,8 @@ pub struct Needs {
     pub disks: Vec<DiskId>,
     /// Bytes of the images to convert, as far as they are known.
     pub data: ByteSize,
+    /// The family of the guest, as far as the source tells.
+    pub family: OsFamily,
 }
 
 impl From<&Manifest> for Needs {
@@ -34,6 +36,7 @@ impl From<&Manifest> for Needs {
             vm_name: manifest.vm_name().to_owned(),
             disks: order.iter().map(|disk| disk.id.clone()).collect(),
             data: ByteSize(manifest.disks.iter().map(|disk| disk.bytes).sum()),
+            family: manifest.source_vm().guest.family,
         }
     }
 }
@@ -47,6 +50,7 @@ impl From<&SourceVm> for Needs {
             disks: disks.iter().map(|disk| disk.id.clone()).collect(),
             // How much of its capacity a disk uses is not known before it is exported.
             data: ByteSize(0),
+            family: vm.guest.family,
         }
     }
 }
@@ -106,11 +110,12 @@ pub fn is_ours(settings: &Settings) -> bool {
 /// # Errors
 /// The first thing that is missing.
 pub async fn usable(
+    family: OsFamily,
     settings: &Settings,
     cancel: &CancellationToken,
 ) -> Result<Option<Warning>, Error> {
     let tools = Tools::new(settings.path.clone(), settings.timeout, cancel.clone());
-    let ready = converter(settings, &tools).await?;
+    let ready = converter(family, settings, &tools).await?;
     let ours = !matches!(ready.engine, Engine::Hyper2kvm(_));
     if !(ours && settings.stages.fix) || guestfs::is_there(&tools).await {
         return Ok(None);
@@ -133,12 +138,12 @@ pub(super) async fn prepare(
     if !settings.consume {
         space(dir, needs.data)?;
     }
-    let ready = converter(settings, tools).await?;
+    let ready = converter(needs.family, settings, tools).await?;
     Ok(Ready { results: paths, ..ready })
 }
 
 /// The tools alone, without results.
-async fn converter(settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
+async fn converter(family: OsFamily, settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
     tools.version().await?;
     if let Some(path) = &settings.cloud_init {
         seed::check(path)?;
@@ -147,6 +152,8 @@ async fn converter(settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
         Converter::Hyper2kvm => hyper2kvm(settings, tools).await,
         Converter::Native => Ok(native()),
         Converter::VirtV2v => virt_v2v(tools).await,
+        // hyper2kvm 0.2.1 knows Linux alone: of any other guest it converts nothing.
+        Converter::Auto if family != OsFamily::Linux => Ok(native()),
         Converter::Auto => match hyper2kvm(settings, tools).await {
             Err(Error::NotFound { .. }) => Ok(native()),
             // One that is there and does not work is worth a word, unless it was asked for.
@@ -163,7 +170,8 @@ async fn converter(settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
     }
 }
 
-fn native() -> Ready {
+/// We ourselves.
+pub(super) fn native() -> Ready {
     Ready {
         engine: Engine::Native,
         converter: concat!("native ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -132,6 +132,27 @@ impl Tools {
         self.done(format!("read the beginning of {}", image.path.display()), words).await
     }
 
+    /// Copies `size` bytes from `offset` on, as the guest sees them, into a raw file; zeros take no
+    /// space there.
+    pub(super) async fn part(
+        &self,
+        image: Image<'_>,
+        to: &Path,
+        (offset, size): (u64, u64),
+    ) -> Result<(), Error> {
+        // A comma ends a value unless it is doubled (qemu(1), "-drive").
+        let path = image.path.to_string_lossy().replace(',', ",,");
+        let driver = image.format.qemu_driver();
+        let source = format!(
+            "driver=raw,offset={offset},size={size},file.driver={driver},file.file.driver=file,\
+             file.file.filename={path}"
+        );
+        let mut words: Vec<OsString> =
+            ["convert", "--image-opts", &source, "-O", "raw"].map(OsString::from).to_vec();
+        words.push(to.as_os_str().to_owned());
+        self.done(format!("read a partition of {}", image.path.display()), words).await
+    }
+
     async fn done(&self, doing: String, args: Vec<OsString>) -> Result<(), Error> {
         match self.qemu_img(&doing, args, |_| {}).await? {
             (0, _) => Ok(()),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::image::Compression;
-use crate::model::{Stage, Warning};
+use crate::model::{Secret, Stage, Warning};
 
 use super::qemu_img::is_exact;
 
@@ -34,6 +34,36 @@ pub struct Customize {
     pub firstboot: Vec<PathBuf>,
 }
 
+/// The passphrase of an encrypted device of the guest.
+#[derive(Debug, Clone)]
+pub struct DiskKey {
+    /// The device as the guest or libguestfs calls it (`/dev/sda2`, `/dev/vg/lv`), its LUKS UUID, or
+    /// `all`.
+    pub device: String,
+    /// What opens it.
+    pub passphrase: Secret,
+}
+
+impl DiskKey {
+    /// Whether the key is meant for this device, whose header has that UUID.
+    pub(super) fn is_for(&self, device: &str, uuid: &str) -> bool {
+        let own = ["/dev/vd", "/dev/hd", "/dev/xvd"];
+        let as_sd = own.iter().find_map(|prefix| self.device.strip_prefix(prefix));
+        let wanted = as_sd.map_or_else(|| self.device.clone(), |rest| format!("/dev/sd{rest}"));
+        let is_uuid = !uuid.is_empty() && wanted.eq_ignore_ascii_case(uuid);
+        wanted == "all" || wanted == device || is_uuid
+    }
+}
+
+/// QEMU's guest agent for a guest that has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Agent {
+    /// Packages that are installed into the guest.
+    pub packages: Vec<PathBuf>,
+    /// Whether the guest installs it from its own package sources at its first start.
+    pub first_boot: bool,
+}
+
 /// How to convert.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -59,6 +89,12 @@ pub struct Settings {
     pub guestfs_backend_settings: Option<String>,
     /// What is changed in the guest besides.
     pub customize: Customize,
+    /// The guest agent, where the guest has none.
+    pub agent: Agent,
+    /// The root of the system to fix, in libguestfs' words, where the disks hold several.
+    pub root: Option<String>,
+    /// What opens encrypted disks.
+    pub keys: Vec<DiskKey>,
     /// What the seed of cloud-init is made of: a file of user data, or a folder.
     pub cloud_init: Option<PathBuf>,
     /// Whether images that were made while they arrived may become the results themselves. Else they
@@ -83,6 +119,9 @@ impl Default for Settings {
             preserve_network: true,
             guestfs_backend_settings: None,
             customize: Customize::default(),
+            agent: Agent::default(),
+            root: None,
+            keys: Vec::new(),
             cloud_init: None,
             consume: false,
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
@@ -129,9 +168,17 @@ impl Settings {
     /// Who was chosen: a wish that only we fulfil is a word for us.
     pub(super) fn chosen(&self) -> Converter {
         match self.converter {
-            Converter::Auto if self.customize != Customize::default() => Converter::Native,
+            Converter::Auto if self.is_particular() => Converter::Native,
             chosen => chosen,
         }
+    }
+
+    /// Whether something is asked for that only we do.
+    fn is_particular(&self) -> bool {
+        self.customize != Customize::default()
+            || self.agent != Agent::default()
+            || self.root.is_some()
+            || !self.keys.is_empty()
     }
 
     /// What the settings ask for and do not get.

@@ -69,6 +69,17 @@ impl WorkDir {
         self.path.join("out")
     }
 
+    /// Empties the folders of images, for another converter to begin anew.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        for folder in [self.images(), self.out()] {
+            if folder.exists() {
+                fs::remove_dir_all(&folder)?;
+            }
+            fs::DirBuilder::new().mode(0o700).create(folder)?;
+        }
+        Ok(())
+    }
+
     /// Its folder for temporary files.
     pub(super) fn tmp(&self) -> PathBuf {
         self.path.join("tmp")

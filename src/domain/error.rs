@@ -35,6 +35,12 @@ pub enum Error {
         /// Canonical name of the machine.
         machine: String,
     },
+    /// Nothing on the boot disk could be started.
+    #[error("{disk} holds no boot loader and no operating system")]
+    Unbootable {
+        /// The boot disk.
+        disk: String,
+    },
     /// The VM has no memory.
     #[error("the VM has 0 MiB of memory")]
     NoMemory,
@@ -189,6 +195,10 @@ impl Error {
             }
             Self::DomainType { .. } | Self::Machine { .. } => remedy::QEMU.to_owned(),
             Self::NoEfi { .. } | Self::NoSecureBoot { .. } => remedy::EFI.to_owned(),
+            Self::Unbootable { .. } => {
+                "define it all the same with --allow-unbootable, or name the disk that boots first"
+                    .to_owned()
+            }
             Self::NoTpm { .. } => {
                 format!("{}, or go without: --libvirt-tpm off", remedy::TPM)
             }

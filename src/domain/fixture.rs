@@ -1,8 +1,8 @@
 //! A host and a VM for the tests of this room.
 
 use crate::model::{
-    Assumed, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, NicModel, Origin, OsFamily,
-    PowerState, SourceNic, SourceVm,
+    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
+    NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 
 use super::{
@@ -96,6 +96,7 @@ pub(super) fn vm() -> SourceVm {
         },
         disks: Vec::new(),
         nics: vec![nic(0), nic(1)],
+        facts: None,
     }
 }
 
@@ -128,5 +129,25 @@ pub(super) fn options() -> PlanOptions {
         bridge: "virbr0".to_owned(),
         network_map: NetworkMap::default(),
         hardware: Hardware::default(),
+        allow_unbootable: false,
+    }
+}
+
+/// A disk of the source's at that place of a paravirtual controller.
+pub(super) fn source_disk(index: usize) -> SourceDisk {
+    SourceDisk {
+        id: DiskId::from_index(index),
+        key: 2000,
+        label: String::new(),
+        controller: Controller {
+            bus: Bus::Scsi,
+            model: "ParaVirtualSCSIController".to_owned(),
+            number: 0,
+        },
+        unit: u32::try_from(index).expect("small"),
+        capacity: ByteSize(512),
+        boot_order: u32::try_from(index).expect("small"),
+        backing: None,
+        uuid: None,
     }
 }

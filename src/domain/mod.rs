@@ -2,6 +2,7 @@
 //! the host and the user's options. One rule family a file; [`plan`] calls them all. How a
 //! decision is spelled in XML is the business of `libvirt::xml`.
 
+mod boot_bus;
 mod cpu;
 mod disks;
 mod error;
@@ -10,7 +11,6 @@ mod firmware;
 mod guest;
 mod hardware;
 mod host;
-mod kept;
 mod machine;
 mod name;
 mod network;
@@ -20,6 +20,7 @@ mod plan;
 mod ports;
 mod profile;
 pub mod remedy;
+mod resolve;
 mod spec;
 mod storage;
 mod text;
@@ -40,6 +41,7 @@ pub use name::{check_name, domain_name};
 pub use network_map::{Attachment, BadMapping, NetworkMap, NetworkMapping};
 pub use plan::{PlanOptions, plan};
 pub use profile::Profile;
+pub use resolve::resolve;
 pub use spec::{
     CdromSpec, CpuMode, Decisions, DiskSpec, DomainSpec, FirmwareSpec, NicKind, NicSource, NicSpec,
     Provenance, ScsiModel, TpmModel,

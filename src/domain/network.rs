@@ -95,8 +95,8 @@ fn switch(name: &str, host: &HostCapabilities) -> Result<NicSource, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::fixture::{host, nic, options, vm};
-    use crate::domain::{Chipset, Family, NetworkMap};
+    use crate::domain::fixture::{host, nic, options, platform, vm};
+    use crate::domain::{Chipset, DomainType, Family, NetworkMap};
 
     /// The interfaces of `nics` on the fixture's host, by default on `bridge`.
     fn plugged(nics: &[SourceNic], bridge: &str, map: &[&str]) -> Result<Vec<NicSpec>, Error> {
@@ -104,8 +104,10 @@ mod tests {
         let network_map = NetworkMap::new(entries).expect("valid");
         let options = PlanOptions { bridge: bridge.to_owned(), network_map, ..options() };
         let guest = vm().guest;
+        let on = host();
+        let platform = platform(&on, DomainType::Kvm, Chipset::Pc);
         let cards =
-            Cards { family: Family::Linux, guest: &guest, fixed: true, chipset: Chipset::Pc };
+            Cards { family: Family::Linux, guest: &guest, fixed: true, drivers: None, platform };
         plug(nics, &options, &host(), cards)
     }
 

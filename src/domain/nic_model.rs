@@ -1,10 +1,11 @@
 //! Models of network interfaces: a card that the guest has a driver for.
 
-use crate::model::{GuestOs, NicModel};
+use crate::model::{GuestCard, GuestDrivers, GuestOs, NicModel};
 
+use super::boot_bus::has_vmwares;
 use super::family::Family;
 use super::guest::{Windows, windows};
-use super::host::Chipset;
+use super::host::{Chipset, Platform};
 use super::spec::NicKind;
 
 /// What decides the model of all cards of a VM.
@@ -16,16 +17,22 @@ pub(super) struct Cards<'a> {
     pub guest: &'a GuestOs,
     /// Whether the converter has made it fit for virtio.
     pub fixed: bool,
-    /// Its mainboard.
-    pub chipset: Chipset,
+    /// What it was read to have drivers for.
+    pub drivers: Option<&'a GuestDrivers>,
+    /// What it will run on.
+    pub platform: &'a Platform,
 }
 
 impl Cards<'_> {
-    /// The model for a card of the source. A guest that is not known to do virtio keeps Intel's
-    /// card if it had one, and else gets one that was in everything sold at its time.
+    /// The model for a card of the source: virtio for a guest that has the driver, else the card that
+    /// it had at its source, else one that was in everything sold at its time.
     pub(super) fn model(self, source: NicModel) -> NicKind {
+        if let Some(known) = self.drivers.and_then(|drivers| self.known(drivers, source)) {
+            return known;
+        }
         match (self.family, source) {
-            (Family::Linux, _) if self.fixed => NicKind::Virtio,
+            (Family::Linux, _) if self.fixed && self.drivers.is_none() => NicKind::Virtio,
+            (_, NicModel::Vmxnet) if self.keeps_vmxnet() => NicKind::Vmxnet3,
             (_, NicModel::E1000) => NicKind::E1000,
             (Family::LinuxLegacy, _) => NicKind::E1000,
             (Family::WindowsLegacy, _) => self.old_windows(),
@@ -34,6 +41,24 @@ impl Cards<'_> {
             (_, NicModel::E1000e) => NicKind::E1000e,
             _ => self.by_chipset(),
         }
+    }
+
+    /// The best card that the guest was read to have a driver for. Of a Windows only virtio's is
+    /// read: it finds drivers of others by itself.
+    fn known(self, drivers: &GuestDrivers, source: NicModel) -> Option<NicKind> {
+        let own = same(source);
+        let intel = [self.by_chipset(), NicKind::E1000e, NicKind::E1000];
+        let others = [NicKind::Vmxnet3, NicKind::Pcnet, NicKind::Rtl8139];
+        let order = [NicKind::Virtio].into_iter().chain(own).chain(intel).chain(others);
+        order
+            .filter(|kind| drivers.has_card(card(*kind)))
+            .find(|kind| *kind != NicKind::Vmxnet3 || has_vmwares(self.platform))
+    }
+
+    /// Whether the guest keeps VMware's card: a system from before vmxnet3 had another of that name.
+    fn keeps_vmxnet(self) -> bool {
+        let old = matches!(self.family, Family::LinuxLegacy | Family::WindowsLegacy);
+        !old && has_vmwares(self.platform)
     }
 
     fn old_windows(self) -> NicKind {
@@ -50,16 +75,41 @@ impl Cards<'_> {
     }
 
     fn by_chipset(self) -> NicKind {
-        match self.chipset {
+        match self.platform.chipset {
             Chipset::Q35 => NicKind::E1000e,
             Chipset::Pc => NicKind::E1000,
         }
     }
 }
 
+/// The card of the source, if QEMU has it.
+fn same(source: NicModel) -> Option<NicKind> {
+    match source {
+        NicModel::Vmxnet => Some(NicKind::Vmxnet3),
+        NicModel::E1000 => Some(NicKind::E1000),
+        NicModel::E1000e => Some(NicKind::E1000e),
+        NicModel::Pcnet => Some(NicKind::Pcnet),
+        NicModel::Sriov | NicModel::Other => None,
+    }
+}
+
+/// A model as a driver knows it.
+fn card(kind: NicKind) -> GuestCard {
+    match kind {
+        NicKind::Virtio => GuestCard::Virtio,
+        NicKind::Vmxnet3 => GuestCard::Vmxnet3,
+        NicKind::E1000e => GuestCard::E1000e,
+        NicKind::E1000 => GuestCard::E1000,
+        NicKind::Pcnet => GuestCard::Pcnet,
+        NicKind::Rtl8139 => GuestCard::Rtl8139,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::DomainType;
+    use crate::domain::fixture::{host, platform};
     use crate::model::OsFamily;
 
     #[test]
@@ -72,24 +122,26 @@ mod tests {
                 network: None,
             };
             let family = Family::of(&guest);
-            Cards { family, guest: &guest, fixed, chipset }.model(source)
+            let host = host();
+            let platform = platform(&host, DomainType::Kvm, chipset);
+            Cards { family, guest: &guest, fixed, drivers: None, platform }.model(source)
         };
         use Chipset::{Pc, Q35};
         use NicModel::{E1000, E1000e, Vmxnet};
         use OsFamily::{Linux, Unknown, Windows};
         for (os, name, fixed, chipset, source, card) in [
             (Linux, "Ubuntu", true, Pc, Vmxnet, NicKind::Virtio),
-            (Linux, "Ubuntu", false, Pc, Vmxnet, NicKind::E1000),
-            (Linux, "Ubuntu", false, Q35, Vmxnet, NicKind::E1000e),
+            (Linux, "Ubuntu", false, Pc, Vmxnet, NicKind::Vmxnet3),
+            (Linux, "Ubuntu", false, Q35, NicModel::Other, NicKind::E1000e),
             (Linux, "CentOS 5", true, Pc, Vmxnet, NicKind::E1000),
-            (Windows, "Windows Server 2022", true, Q35, Vmxnet, NicKind::E1000e),
+            (Windows, "Windows Server 2022", true, Q35, Vmxnet, NicKind::Vmxnet3),
             (Windows, "Windows 10", true, Pc, E1000e, NicKind::E1000e),
             (Windows, "Windows 10", true, Pc, E1000, NicKind::E1000),
             (Windows, "Windows 7", true, Q35, E1000e, NicKind::E1000),
-            (Windows, "Windows", true, Q35, Vmxnet, NicKind::E1000e),
+            (Windows, "Windows", true, Q35, NicModel::Other, NicKind::E1000e),
             (Windows, "Windows Server 2003", true, Pc, Vmxnet, NicKind::E1000),
             (Windows, "Windows XP", true, Pc, Vmxnet, NicKind::Rtl8139),
-            (Unknown, "FreeBSD", true, Q35, Vmxnet, NicKind::E1000e),
+            (Unknown, "FreeBSD", true, Q35, Vmxnet, NicKind::Vmxnet3),
         ] {
             assert_eq!(
                 model(os, name, fixed, chipset, source),
@@ -97,5 +149,29 @@ mod tests {
                 "{name} {chipset} {source:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_card_is_one_that_the_guest_has_a_driver_for() {
+        use GuestCard::{E1000, Virtio, Vmxnet3};
+        let guest = GuestOs {
+            id: String::new(),
+            full_name: "Debian".to_owned(),
+            family: OsFamily::Linux,
+            network: None,
+        };
+        let host = host();
+        let mut at = platform(&host, DomainType::Kvm, Chipset::Pc).clone();
+        let model = |cards: &[GuestCard], source, at: &Platform| {
+            let drivers = GuestDrivers { buses: Vec::new(), cards: cards.to_vec() };
+            let family = Family::Linux;
+            let drivers = Some(&drivers);
+            Cards { family, guest: &guest, fixed: false, drivers, platform: at }.model(source)
+        };
+        assert_eq!(model(&[Virtio, Vmxnet3], NicModel::Vmxnet, &at), NicKind::Virtio);
+        assert_eq!(model(&[Vmxnet3, E1000], NicModel::Vmxnet, &at), NicKind::Vmxnet3);
+        assert_eq!(model(&[E1000], NicModel::Vmxnet, &at), NicKind::E1000);
+        at.machine = "pc-i440fx-rhel7.6.0".to_owned();
+        assert_eq!(model(&[Vmxnet3, E1000], NicModel::Vmxnet, &at), NicKind::E1000);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::model::{OsFamily, SourceVm};
 
+use super::boot_bus::{self, Load};
 use super::disks::{self, PlannedDisk};
 use super::family::Family;
 use super::hardware::Hardware;
@@ -12,7 +13,7 @@ use super::nic_model::Cards;
 use super::profile::{self, Profile};
 use super::spec::{Decisions, DomainSpec, Provenance};
 use super::storage::{self, Wanted};
-use super::{Error, cpu, firmware, guest, kept, machine, network, ports, text, tpm, virtio};
+use super::{Error, cpu, firmware, guest, machine, network, ports, text, tpm, virtio};
 
 /// What the user decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct PlanOptions {
     pub network_map: NetworkMap,
     /// What the user decides about the hardware.
     pub hardware: Hardware,
+    /// Whether a domain may be planned of disks that hold nothing to start.
+    pub allow_unbootable: bool,
 }
 
 impl PlanOptions {
@@ -62,18 +65,24 @@ pub fn plan(
     let platform = machine::choose(host, options.domain_type, vm.firmware)?;
     let topology = cpu::topology(vm.cpu, platform)?;
     let hardware = &options.hardware;
+    bootable(vm, options)?;
     // By the guest, not by the profile, which the user may have put in its place.
     let (family, fixed) = (options.family(vm), disks::fixed(disks));
+    // What a fixed Windows or Linux boots from, the converter decided.
+    let changed = fixed && (family.is_windows() || family == Family::Linux);
+    let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
+    let load = Load { disks: disks.len(), drives: vm.cdroms as usize };
     let wanted = Wanted {
         bus: hardware.disk_bus,
         family,
         fixed,
-        kept: kept::controller(vm, disks, (family, fixed), platform),
+        proven: drivers.and_then(|drivers| boot_bus::choose(drivers, vm, load, platform)),
+        kept: boot_bus::unchanged(vm, load, platform).filter(|_| !changed),
         knows_sata: guest::knows_sata(&vm.guest),
         iothreads: hardware.iothreads,
     };
     let storage = storage::arrange((disks, &mediums), vm.cdroms, wanted, platform)?;
-    let cards = Cards { family, guest: &vm.guest, fixed, chipset: platform.chipset };
+    let cards = Cards { family, guest: &vm.guest, fixed, drivers, platform };
     let nics = network::plug(&vm.nics, options, host, cards)?;
     Ok(DomainSpec::new(Decisions {
         name,
@@ -98,7 +107,7 @@ pub fn plan(
         hyperv_clock: profile::hyperv_clock(platform),
         panic: profile::panic(profile.panic.as_deref(), platform),
         tpm: tpm::choose(hardware.tpm, vm, platform)?,
-        fixed,
+        fixed: fixed_by(vm, &storage, fixed),
         transitional: family == Family::Linux && virtio::transitional(&vm.guest, platform),
         scsi_model: storage.scsi_model,
         scsi_controllers: storage.scsi_controllers,
@@ -108,6 +117,31 @@ pub fn plan(
         cdroms: storage.cdroms,
         nics,
     }))
+}
+
+/// Whether the guest is known to start from its disks as they are planned: by what was read from it,
+/// else by the converter's word.
+fn fixed_by(vm: &SourceVm, storage: &storage::Storage, fixed: bool) -> bool {
+    let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
+    match (drivers, storage.disks.first()) {
+        (Some(drivers), Some(boot)) => {
+            drivers.boots_from(boot_bus::known_as(boot.bus, storage.scsi_model))
+        }
+        _ => fixed,
+    }
+}
+
+/// Refuses a VM on whose disks nothing was found that could be started.
+fn bootable(vm: &SourceVm, options: &PlanOptions) -> Result<(), Error> {
+    let Some(facts) = vm.facts.as_ref().filter(|_| !options.allow_unbootable) else {
+        return Ok(());
+    };
+    match &facts.boot_disk {
+        Some(disk) if facts.firmware.is_empty() && facts.family == OsFamily::Unknown => {
+            Err(Error::Unbootable { disk: disk.to_string() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where the VM came from, for a program that finds the domain a year later.

@@ -100,7 +100,7 @@ pub struct Decisions {
     pub panic: Option<String>,
     /// The TPM 2.0, if it has one.
     pub tpm: Option<TpmModel>,
-    /// Whether the converter has made the guest fit for virtio.
+    /// Whether the guest is known to start from its disks as they are planned.
     pub fixed: bool,
     /// Whether virtio devices speak the version before 1.0 too.
     pub transitional: bool,
@@ -274,6 +274,10 @@ pub struct NicSpec {
 pub enum NicKind {
     /// virtio-net.
     Virtio,
+    /// VMware's paravirtual card.
+    Vmxnet3,
+    /// AMD PCnet.
+    Pcnet,
     /// Intel 82574L.
     E1000e,
     /// Intel 82540EM.
@@ -287,6 +291,8 @@ impl NicKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Virtio => "virtio",
+            Self::Vmxnet3 => "vmxnet3",
+            Self::Pcnet => "pcnet",
             Self::E1000e => "e1000e",
             Self::E1000 => "e1000",
             Self::Rtl8139 => "rtl8139",

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Error;
+use super::boot_bus::BootBus;
 use super::disks::{PlannedDisk, ordered, target};
 use super::family::Family;
 use super::hardware::DiskBus;
@@ -12,9 +13,9 @@ use super::spec::{CdromSpec, DiskSpec, ScsiModel};
 /// Longest serial number of a virtio disk, in bytes (`VIRTIO_BLK_ID_BYTES`); SATA's is as long.
 const LONGEST_SERIAL: usize = 20;
 /// Most virtio disks before virtio-scsi takes over: each is a PCI device of its own.
-const MOST_VIRTIO: usize = 8;
+pub(super) const MOST_VIRTIO: usize = 8;
 /// Places of the one IDE controller of a PC.
-const IDE_PLACES: usize = 4;
+pub(super) const IDE_PLACES: usize = 4;
 /// Most CD-ROM drives; a guest needs one to install from, and a second for drivers.
 const MOST_CDROMS: u32 = 2;
 /// Devices that libvirt puts on one SCSI controller by their names.
@@ -29,6 +30,8 @@ pub(super) struct Wanted {
     pub family: Family,
     /// Whether the converter has made it fit for virtio.
     pub fixed: bool,
+    /// What it was read to start from, where that was read and the host has it.
+    pub proven: Option<BootBus>,
     /// The SCSI controller that it had and may keep.
     pub kept: Option<ScsiModel>,
     /// Whether it has a driver for SATA.
@@ -56,8 +59,10 @@ pub(super) fn arrange(
 ) -> Result<Storage, Error> {
     let ordered = ordered(disks)?;
     let drives = cdroms.max(u32::try_from(mediums.len()).unwrap_or(u32::MAX)).min(MOST_CDROMS);
+    // What was read from the guest goes before what is only likely.
+    let kept = wanted.proven.map_or(wanted.kept, |proven| proven.model);
     // A wish of the user is for virtio-scsi.
-    let wanted = Wanted { kept: wanted.kept.filter(|_| wanted.bus.is_none()), ..wanted };
+    let wanted = Wanted { kept: kept.filter(|_| wanted.bus.is_none()), ..wanted };
     let buses = buses(ordered.len(), drives as usize, wanted, platform)?;
     let mut names = Names::default();
     let specs = (0..).zip(ordered.into_iter().zip(&buses));
@@ -125,6 +130,7 @@ fn buses(
 ) -> Result<Vec<DiskBus>, Error> {
     let buses = match wanted.bus {
         Some(bus) => vec![bus; disks],
+        None if let Some(proven) = wanted.proven => vec![proven.bus; disks],
         None if wanted.family == Family::Linux && wanted.fixed => {
             let bus = if disks > MOST_VIRTIO { DiskBus::Scsi } else { DiskBus::Virtio };
             vec![bus; disks]
@@ -136,7 +142,11 @@ fn buses(
         }
         None => vec![DiskBus::Sata; disks],
     };
-    if wanted.bus.is_none() && !wanted.knows_sata && buses.contains(&DiskBus::Sata) {
+    if wanted.bus.is_none()
+        && wanted.proven.is_none()
+        && !wanted.knows_sata
+        && buses.contains(&DiskBus::Sata)
+    {
         return Err(Error::NeedsIde { disks, machine: platform.machine.clone() });
     }
     if let Some(&bus) = buses.iter().find(|bus| !offers(platform, **bus)) {
@@ -154,7 +164,7 @@ fn buses(
     }
 }
 
-fn offers(platform: &Platform, bus: DiskBus) -> bool {
+pub(super) fn offers(platform: &Platform, bus: DiskBus) -> bool {
     let listed = platform.disk_buses.is_empty()
         || platform.disk_buses.iter().any(|known| known == bus.as_str());
     listed && !(bus == DiskBus::Ide && platform.chipset == Chipset::Q35)
@@ -180,6 +190,7 @@ mod tests {
         bus: None,
         family: Family::Linux,
         fixed: true,
+        proven: None,
         kept: None,
         knows_sata: true,
         iothreads: 0,

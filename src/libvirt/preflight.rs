@@ -117,6 +117,7 @@ mod tests {
             bridge: "virbr0".to_owned(),
             network_map: NetworkMap::default(),
             hardware: Hardware::default(),
+            allow_unbootable: false,
         };
         let codes = |host: &HostCapabilities, options: &PlanOptions| -> Vec<String> {
             warnings(host, options).into_iter().map(|warning| warning.code).collect()

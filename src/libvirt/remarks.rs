@@ -42,17 +42,34 @@ fn of_disks(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Vec<Warn
     let Some(boot) = spec.disks.first() else { return Vec::new() };
     let family = options.family(vm);
     let warn = |code: &str, message: String| vec![Warning::new(Stage::Libvirt, code, message)];
+    let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
     match options.hardware.disk_bus {
-        None if family == Family::Linux && !spec.fixed => warn(
-            "guest-not-fixed",
+        None if drivers.is_some() && !spec.fixed => warn(
+            "guest-will-not-boot",
             format!(
-                "hyper2kvm has not made this Linux fit for virtio: its disks are on {}; if it \
-                     has the drivers, --disk-bus virtio is faster",
+                "the guest has no driver for any controller that can be planned: its disks are on \
+                 {}, and it will not find them",
                 boot.bus
             ),
         ),
+        None if drivers.is_some() && boot.bus != DiskBus::Virtio => warn(
+            "guest-not-fixed",
+            format!("the guest does not start from virtio: its disks are on {}", boot.bus),
+        ),
+        None if drivers.is_none() && family == Family::Linux && !spec.fixed => warn(
+            "guest-not-fixed",
+            format!(
+                "nothing shows that this Linux starts from virtio: its disks are on {}; if it has \
+                 the drivers, --disk-bus virtio is faster",
+                boot.bus
+            ),
+        ),
+        Some(bus) if drivers.is_some() && !spec.fixed => warn(
+            "disk-bus-unproven",
+            format!("the guest has no driver for {bus} disks: leave --disk-bus out"),
+        ),
         Some(bus @ (DiskBus::Virtio | DiskBus::Scsi))
-            if !(family == Family::Linux && spec.fixed) =>
+            if drivers.is_none() && !(family == Family::Linux && spec.fixed) =>
         {
             warn(
                 "disk-bus-unproven",

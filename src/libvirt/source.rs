@@ -282,6 +282,7 @@ fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: 
         },
         disks,
         nics: found.devices.interface.iter().enumerate().map(nic).collect(),
+        facts: None,
     }
 }
 

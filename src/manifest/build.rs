@@ -92,7 +92,7 @@ fn received(disk: &ExportedDisk) -> Option<(DiskId, ReceivedStream)> {
     Some((disk.id.clone(), disk.received.clone()?))
 }
 
-fn hardware(vm: &SourceVm) -> Vm {
+pub(super) fn hardware(vm: &SourceVm) -> Vm {
     Vm {
         cpu: Some(vm.cpu.vcpus.max(1)),
         mem_gb: Some(vm.memory_mib.div_ceil(1024).max(1)),

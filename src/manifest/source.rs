@@ -6,7 +6,7 @@ use crate::model::{
     SourceVm,
 };
 
-use super::types::{Disk, Manifest, ManifestFirmware, Nic};
+use super::types::{Disk, Manifest, ManifestFirmware, Nic, Vm};
 
 /// Memory of a VM whose manifest names none, in GiB.
 const DEFAULT_MEM_GB: u64 = 2;
@@ -31,6 +31,18 @@ impl Manifest {
         };
         vm.origin.exported_at = self.source.as_ref().and_then(|s| s.export_timestamp.clone());
         vm
+    }
+
+    /// Has the manifest describe `vm` in the place of what it said before; not one that another
+    /// program wrote.
+    pub fn describe(&mut self, vm: &SourceVm) -> bool {
+        let Some(exact) = self.metadata.as_mut().and_then(|m| m.hyperexport.as_mut()) else {
+            return false;
+        };
+        exact.source_vm.clone_from(vm);
+        let extra = self.vm.take().map(|vm| vm.extra).unwrap_or_default();
+        self.vm = Some(Vm { extra, ..super::build::hardware(vm) });
+        true
     }
 
     /// Size that the guest sees of a disk, where the manifest says it: from the exact facts, or
@@ -92,6 +104,7 @@ impl Manifest {
             },
             disks: disks.collect(),
             nics: self.nics.iter().enumerate().map(|(i, nic)| derived_nic(nic, i)).collect(),
+            facts: None,
         }
     }
 }

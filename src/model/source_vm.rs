@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, DiskId, MacAddress};
+use super::{ByteSize, DiskId, GuestFacts, MacAddress};
 
 /// A virtual machine as its source describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,9 @@ pub struct SourceVm {
     pub disks: Vec<SourceDisk>,
     /// Network interfaces in the order of the source.
     pub nics: Vec<SourceNic>,
+    /// What its disks say of the guest, once they were looked into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<GuestFacts>,
 }
 
 /// Facts of a VM that its source does not tell: whoever read it assumed them, and the disks decide.

@@ -74,6 +74,8 @@ pub struct Target {
     pub domain_type: Option<DomainType>,
     /// What the user decides about the domain's hardware.
     pub hardware: domain::Hardware,
+    /// Whether a domain is defined of disks that hold nothing to start.
+    pub allow_unbootable: bool,
     /// What belongs to the import beyond the definition.
     pub after: libvirt::AfterDefine,
     /// Name of the domain that makes way, if there is one of that name.

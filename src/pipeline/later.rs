@@ -16,11 +16,11 @@ use super::job::{Target, absolute};
 use super::journal::{self, Journal};
 use super::report::{Outcome, RunReport};
 use super::stages::{Ledger, Stopped};
-use super::{DOMAIN_XML, start, target};
+use super::{DOMAIN_XML, guest, start, target};
 use crate::convert as converter;
 use crate::libvirt::{self, DefinedDomain};
 use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
-use crate::model::{ConvertedDisk, ConvertedDisks, Stage, Warning};
+use crate::model::{ConvertedDisk, ConvertedDisks, GuestFacts, Stage, Warning};
 use crate::progress::Progress;
 
 /// What the manifest says about the conversion to come.
@@ -47,7 +47,7 @@ pub fn build_options(conversion: Option<&converter::Settings>, output: &Path) ->
 /// Converts, unless an earlier run did. None when it failed or when no disks are to come of it.
 pub async fn conversion(
     ledger: &mut Ledger<'_>,
-    manifest: &Manifest,
+    manifest: &mut Manifest,
     output: &Path,
     settings: &converter::Settings,
 ) -> Option<ConvertedDisks> {
@@ -57,7 +57,7 @@ pub async fn conversion(
             .await
             .map_err(|error| Stopped::new(Stage::Pipeline, &error, error.hint()))
     };
-    let converted = ledger.stage(Stage::Pipeline, work).await?;
+    let mut converted = ledger.stage(Stage::Pipeline, work).await?;
     if converted.disks.is_some() {
         let text = serde_json::to_vec_pretty(&converted.report);
         let saved = text.map_err(io::Error::from);
@@ -72,6 +72,9 @@ pub async fn conversion(
         ledger.report.errors.push(failure);
     }
     ledger.warn_all(converted.warnings);
+    if let Some(facts) = &converted.guest {
+        guest::know(ledger, manifest, facts, converted.disks.as_mut());
+    }
     ledger.report.plan.extend(converted.plan.into_iter().flat_map(|plan| plan.steps));
     ledger.report.converter = Some(converted.converter);
     ledger.report.converted.clone_from(&converted.disks);
@@ -87,8 +90,10 @@ pub async fn definition(
     target: &Target,
 ) -> bool {
     let (progress, cancel) = (ledger.progress, ledger.cancel);
+    let facts = ledger.report.guest.clone();
     let work = async {
-        let domain = import(manifest, (output, disks), target, (progress, cancel)).await?;
+        let known = (manifest, facts.as_ref());
+        let domain = import(known, (output, disks), target, (progress, cancel)).await?;
         let saved = save(&output.join(DOMAIN_XML), domain.xml.as_bytes());
         Ok((domain, saved))
     };
@@ -104,7 +109,7 @@ pub async fn definition(
 /// The import, its steps noted in the output directory for as long as they may have to be taken
 /// back by another run.
 async fn import(
-    manifest: &Manifest,
+    (manifest, facts): (&Manifest, Option<&GuestFacts>),
     (output, disks): (&Path, &ConvertedDisks),
     target: &Target,
     (progress, cancel): (&Progress, &CancellationToken),
@@ -114,7 +119,8 @@ async fn import(
     journal::recover(output, &target.connections).await.map_err(stopped)?;
     let journal = Journal::begin(output, &target.settings.uri).map_err(stopped)?;
     let writer = journal.writer().map_err(stopped)?;
-    let vm = manifest.source_vm();
+    let vm = guest::planned(manifest, facts);
+    guest::check(&vm, target)?;
     let imported = target::import(target, &vm, disks, &writer, (progress, cancel)).await;
     if !matches!(imported, Err(libvirt::Error::NotUndone { .. })) {
         journal.end().map_err(stopped)?;
@@ -130,7 +136,7 @@ pub async fn convert(
     cancel: &CancellationToken,
 ) -> RunReport {
     let (mut ledger, opened) = open(manifest_path, progress, cancel);
-    let Some((manifest, output)) = opened else {
+    let Some((mut manifest, output)) = opened else {
         return ledger.report.finish(Outcome::Refused);
     };
     let needs = converter::Needs::from(&manifest);
@@ -157,7 +163,7 @@ pub async fn convert(
         let outcome = ledger.ended(Outcome::Refused);
         return ledger.close(outcome, claimed, false);
     }
-    conversion(&mut ledger, &manifest, &output, settings).await;
+    conversion(&mut ledger, &mut manifest, &output, settings).await;
     end(ledger, claimed)
 }
 
@@ -180,6 +186,7 @@ pub async fn define(
     };
     ledger.warn_all(warnings);
     ledger.report.converted = Some(disks.clone());
+    ledger.report.guest = guest::reported(&output, &manifest);
     if dry_run {
         ledger.report.plan = super::plan::definition(&manifest.source_vm(), target);
         return ledger.report.finish(Outcome::Done);
@@ -239,9 +246,13 @@ pub(super) async fn check(
         .await
         .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
     remember_fixed(&mut disks, earlier::converted(output, manifest));
-    start::check(target, manifest.source_vm().power)?;
+    let facts = guest::reported(output, manifest);
+    let vm = guest::planned(manifest, facts.as_ref());
+    guest::order(&mut disks, &vm);
+    guest::check(&vm, target)?;
+    start::check(target, vm.power)?;
     let mut warnings = if dry_run { Vec::new() } else { recover(output, target).await? };
-    let checked = target::preflight(target, &manifest.source_vm(), &disks, dry_run).await;
+    let checked = target::preflight(target, &vm, &disks, dry_run).await;
     warnings.extend(checked.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?);
     Ok((disks, warnings))
 }

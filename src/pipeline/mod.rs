@@ -15,6 +15,7 @@ mod claim;
 mod doctor;
 mod draft;
 mod earlier;
+mod guest;
 mod host;
 mod job;
 mod journal;

@@ -74,7 +74,7 @@ pub async fn check(
         warnings.extend(space(&output, &vm, &exports, least)?);
     }
     if let Some(settings) = &job.conversion {
-        warnings.extend(converter(settings, cancel).await);
+        warnings.extend(converter(&vm, settings, cancel).await);
     }
     if let Some(target) = &job.target {
         warnings.extend(host(job, target, &vm, &output).await?);
@@ -181,8 +181,12 @@ pub fn is_of(name: &str, disk: &DiskId) -> bool {
 }
 
 /// A missing converter leaves a good export, so it only warns.
-async fn converter(settings: &convert::Settings, cancel: &CancellationToken) -> Option<Warning> {
-    match convert::usable(settings, cancel).await {
+async fn converter(
+    vm: &SourceVm,
+    settings: &convert::Settings,
+    cancel: &CancellationToken,
+) -> Option<Warning> {
+    match convert::usable(vm.guest.family, settings, cancel).await {
         Ok(warning) => warning,
         Err(error) => {
             let text = with_hint(&error, error.hint());

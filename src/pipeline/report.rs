@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::libvirt::DefinedDomain;
-use crate::model::{ByteSize, ConvertedDisks, ExportedDisk, ExportedNvram, Stage, Warning, chain};
+use crate::model::{
+    ByteSize, ConvertedDisks, ExportedDisk, ExportedNvram, GuestFacts, Stage, Warning, chain,
+};
 
 /// File name of a run's report in its output directory.
 pub const FILE_NAME: &str = "result.json";
@@ -46,6 +48,9 @@ pub struct RunReport {
     /// The converted disks, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converted: Option<ConvertedDisks>,
+    /// What the disks say of the guest, once they were looked into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<GuestFacts>,
     /// Which converter made them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converter: Option<String>,
@@ -148,6 +153,7 @@ impl RunReport {
             package: None,
             manifest: None,
             converted: None,
+            guest: None,
             converter: None,
             domain: None,
             warnings: Vec::new(),

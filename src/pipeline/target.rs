@@ -114,6 +114,7 @@ impl Host {
             bridge: target.bridge.clone(),
             network_map: target.network_map.clone(),
             hardware: target.hardware.clone(),
+            allow_unbootable: target.allow_unbootable,
         };
         let pool = PoolChoice { name: target.pool.clone(), path: target.pool_path.clone() };
         Ok(Self { connection, capabilities, options, pool })

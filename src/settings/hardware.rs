@@ -16,8 +16,8 @@ pub struct HardwareArgs {
     /// [default: a profile for Linux, Windows, their old releases, or others]
     #[arg(long, value_name = "FILE")]
     pub libvirt_profile: Option<PathBuf>,
-    /// What the disks hang on (auto: virtio for a Linux that hyper2kvm has
-    /// fixed, else SATA or IDE)
+    /// Disk bus (auto: virtio for a guest that has the drivers, else the
+    /// controller that the guest had, or one that it knows)
     #[arg(long, value_name = "BUS", default_value = "auto")]
     pub disk_bus: DiskBusArg,
     /// Give the domain a TPM 2.0 (auto: when the VM had one, or the guest is

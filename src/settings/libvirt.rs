@@ -40,6 +40,9 @@ pub struct LibvirtArgs {
     /// Make the pool over this folder if there is none of that name
     #[arg(long, value_name = "DIR")]
     pub libvirt_pool_path: Option<PathBuf>,
+    /// Define the domain although its boot disk holds no boot loader and no operating system
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
+    pub allow_unbootable: bool,
     /// Read every volume back and compare its sum with that of the image
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub verify_upload: bool,
@@ -97,6 +100,7 @@ impl LibvirtArgs {
                 DomainTypeArg::Qemu => Some(DomainType::Qemu),
             },
             hardware: self.hardware.resolve()?,
+            allow_unbootable: self.allow_unbootable,
             after: self.after.import(),
             start: self.after.start(),
             replace: self.after.replace.clone(),

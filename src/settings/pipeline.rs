@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::{Environment, Error};
-use crate::convert::{self, Converter, Customize};
+use crate::convert::{self, Agent, Converter, Customize, DiskKey};
 use crate::image::Compression;
+use crate::model::Secret;
 
 const HEADING: &str = "Conversion";
 
@@ -15,7 +16,8 @@ const HEADING: &str = "Conversion";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = HEADING)]
 pub struct StageArgs {
-    /// Who converts; auto is hyper2kvm where it is found, else native
+    /// Converter; auto is hyper2kvm for a Linux where hyper2kvm is found, else native; where
+    /// hyper2kvm fails, native goes on
     #[arg(long, value_name = "CONVERTER", default_value = "auto", value_enum)]
     pub converter: ConverterArg,
     /// The hyper2kvm to run [default: searched in the usual places and PATH]
@@ -54,6 +56,13 @@ pub struct StageArgs {
     /// Keep the names of the guest's network interfaces (native, virt-v2v)
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub preserve_network: bool,
+    /// Root file system of the system to fix, where the disks hold several: /dev/sda2, /dev/VG/LV
+    #[arg(long, value_name = "DEVICE")]
+    pub root: Option<String>,
+    /// Passphrase of an encrypted disk, by its first line in a file; may be repeated. DISK is a
+    /// device (/dev/sda2), a LUKS UUID or 'all'
+    #[arg(long, value_name = "DISK:file:PATH", value_parser = disk_key)]
+    pub key: Vec<(String, PathBuf)>,
     /// Give the guest a seed of cloud-init in a CD-ROM drive: a file of user
     /// data, or a folder with user-data, meta-data and network-config
     #[arg(long, value_name = "FILE|DIR")]
@@ -67,6 +76,14 @@ pub struct StageArgs {
     /// Run a script once when the guest first starts (native, virt-v2v)
     #[arg(long, value_name = "SCRIPT")]
     pub firstboot: Vec<PathBuf>,
+    /// Install a package into the guest, such as a .deb or .rpm of qemu-guest-agent; repeat for its
+    /// dependencies (native, virt-v2v)
+    #[arg(long, value_name = "FILE")]
+    pub agent_package: Vec<PathBuf>,
+    /// Let the guest install qemu-guest-agent from its own package sources when it first starts
+    /// (native, virt-v2v)
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
+    pub firstboot_agent: bool,
 }
 
 /// `--converter`.
@@ -132,6 +149,9 @@ impl StageArgs {
             preserve_network: self.preserve_network,
             guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),
             customize: self.customize()?,
+            agent: self.agent()?,
+            root: self.root.clone(),
+            keys: self.keys()?,
             cloud_init: self.cloud_init.clone().map(absolute).transpose()?,
             consume: false,
             path: environment.path.clone(),
@@ -172,6 +192,38 @@ impl StageArgs {
         Ok(customize)
     }
 
+    fn agent(&self) -> Result<Agent, Error> {
+        let agent = Agent {
+            packages: self.agent_package.iter().cloned().map(absolute).collect::<Result<_, _>>()?,
+            first_boot: self.firstboot_agent,
+        };
+        if agent != Agent::default()
+            && (!self.pipeline_fix || self.converter() == Converter::Hyper2kvm)
+        {
+            return Err(Error::Invalid(
+                "--agent-package and --firstboot-agent need FIX by --converter native or virt-v2v"
+                    .to_owned(),
+            ));
+        }
+        Ok(agent)
+    }
+
+    /// The passphrases, each the first line of its file, as virt-v2v reads them.
+    fn keys(&self) -> Result<Vec<DiskKey>, Error> {
+        let read = |(device, file): &(String, PathBuf)| {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| Error::Invalid(format!("--key {}: {error}", file.display())))?;
+            let line = text.lines().next().unwrap_or_default();
+            if line.is_empty() {
+                let text = format!("--key {}: the first line is empty", file.display());
+                return Err(Error::Invalid(text));
+            }
+            let passphrase = Secret::new(line.to_owned());
+            Ok(DiskKey { device: device.clone(), passphrase })
+        };
+        self.key.iter().map(read).collect()
+    }
+
     fn compression(&self) -> Compression {
         match (self.compress_type, self.compress_level) {
             (CompressArg::Zstd, None) => Compression::ZSTD,
@@ -209,6 +261,16 @@ fn ssh_key(text: &str) -> Result<(String, PathBuf), String> {
         }
         Some(_) => Err("write it as FILE or USER:FILE".to_owned()),
         None => Ok(("root".to_owned(), text.into())),
+    }
+}
+
+/// A device and the file with its passphrase.
+fn disk_key(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once(":file:") {
+        Some((device, file)) if !device.is_empty() && !file.is_empty() => {
+            Ok((device.to_owned(), file.into()))
+        }
+        _ => Err("write it as DISK:file:PATH, such as /dev/sda2:file:passphrase.txt".to_owned()),
     }
 }
 

@@ -178,6 +178,7 @@ impl Guest {
             bridge,
             network_map: self.network_map.clone(),
             hardware: self.hardware.clone(),
+            allow_unbootable: false,
         };
         let embedded = || profile(options.family(&self.vm)).expect("embedded");
         let profile = self.hardware.profile.clone().unwrap_or_else(embedded);

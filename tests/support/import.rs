@@ -58,6 +58,7 @@ pub fn vm(name: &str) -> SourceVm {
         },
         disks: Vec::new(),
         nics: vec![nic(1, true), nic(2, false)],
+        facts: None,
     }
 }
 
@@ -137,6 +138,7 @@ impl Setup {
             bridge: "virbr0".to_owned(),
             network_map: NetworkMap::default(),
             hardware: Hardware::default(),
+            allow_unbootable: false,
         };
         let pool = PoolChoice { name: names.name("pool"), path: Some(dir.path().join("pool")) };
         let mut setup = Self {

@@ -12,18 +12,22 @@ use super::environment::Environment;
 /// The program.
 pub(in crate::convert) const PROGRAM: &str = "virt-customize";
 
-/// Changes the guest on `overlays`, qcow2 images.
+/// Changes the guest on `overlays`, qcow2 images, as the user and `first_boot`, scripts of our own,
+/// say; tells whether there was anything to do.
 ///
 /// # Errors
 /// [`Error::Guestfs`] with its last words.
 pub(super) async fn customize(
     run: &Run<'_>,
-    overlays: &[PathBuf],
+    (overlays, first_boot): (&[PathBuf], &[PathBuf]),
     backend_settings: Option<&str>,
-) -> Result<(), Error> {
-    let wishes = words(&run.settings.customize);
+) -> Result<bool, Error> {
+    let mut wishes = words(&run.settings.customize);
+    for script in first_boot {
+        wishes.extend(["--firstboot".into(), script.into()]);
+    }
     if wishes.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let mut program = Program::new(PROGRAM).args(["--no-network", "--format", "qcow2"]);
     for overlay in overlays {
@@ -41,7 +45,7 @@ pub(super) async fn customize(
         }
     });
     match status.await.map_err(run.tools.child_error(doing))? {
-        status if status.success() => Ok(()),
+        status if status.success() => Ok(true),
         _ => Err(Error::Guestfs { doing: doing.to_owned(), message: last }),
     }
 }

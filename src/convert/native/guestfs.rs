@@ -5,6 +5,7 @@
 //! the work folder (`download`, `upload`), so that nothing of the guest's is ever a word of the
 //! protocol. The end of an answer is a line that nobody else knows.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::child::{self, Dialogue, Output, Program};
 use crate::convert::qemu_img::Tools;
 use crate::convert::{Error, Run, isolate};
+use crate::model::Secret;
 
 use super::environment::Environment;
 
@@ -43,6 +45,8 @@ pub(super) struct Guestfs {
     /// Where files are on their way.
     transit: PathBuf,
     files: u32,
+    /// The first error of the command that was spoken last.
+    reason: Option<String>,
 }
 
 /// What an appliance needs.
@@ -62,7 +66,9 @@ impl Appliance<'_> {
     /// [`Error::Guestfs`] with its last words; [`Error::Child`] when there is no guestfish.
     pub(super) async fn start(&self, disks: &[PathBuf]) -> Result<Guestfs, Error> {
         let Run { work, tools, .. } = self.run;
-        let mut program = Program::new(PROGRAM).environment(self.run, self.backend_settings);
+        let mut program = Program::new(PROGRAM)
+            .arg("--keys-from-stdin")
+            .environment(self.run, self.backend_settings);
         if isolate::available(&work.dev(), tools).await {
             let hook = isolate::isolation(&work.dev());
             program = program.before_exec(hook.map_err(Error::io("prepare a private /dev"))?);
@@ -85,6 +91,7 @@ impl Appliance<'_> {
             marker: format!("end{name}"),
             transit: work.tmp(),
             files: 0,
+            reason: None,
         };
         for disk in disks {
             let path = disk.to_string_lossy();
@@ -98,21 +105,48 @@ impl Appliance<'_> {
 impl Guestfs {
     /// Runs a command; `doing` names it in an error.
     pub(super) async fn run(&mut self, doing: &str, words: &[&str]) -> Result<Vec<String>, Error> {
-        self.speak(doing, "", words).await
+        self.speak(doing, &command(words), None).await
+    }
+
+    /// Runs a command that asks for a passphrase, which is read from the same pipe (guestfish(1),
+    /// `--keys-from-stdin`) and noted nowhere.
+    pub(super) async fn attempt_with_key(
+        &mut self,
+        doing: &str,
+        words: &[&str],
+        key: &Secret,
+    ) -> Result<Result<Vec<String>, String>, Error> {
+        let answer = self.speak(doing, &format!("-{}", command(words)), Some(key)).await?;
+        self.outcome(doing, answer).await
+    }
+
+    /// Runs a command whose answer goes through a program of this machine before it comes here.
+    pub(super) async fn piped(
+        &mut self,
+        doing: &str,
+        words: &[&str],
+        program: &'static str,
+    ) -> Result<Result<Vec<String>, String>, Error> {
+        let text = format!("-{} | {program}", command(words));
+        let answer = self.speak(doing, &text, None).await?;
+        self.outcome(doing, answer).await
     }
 
     async fn speak(
         &mut self,
         doing: &str,
-        prefix: &str,
-        words: &[&str],
+        command: &str,
+        key: Option<&Secret>,
     ) -> Result<Vec<String>, Error> {
-        let (name, operands) = words.split_first().unwrap_or((&"", &[]));
-        let operands: String = operands.iter().map(|word| format!(" {}", quoted(word))).collect();
-        self.note(&format!("> {prefix}{name}{operands}"));
-        let text = format!("{prefix}{name}{operands}\necho {}\n", quoted(&self.marker));
-        self.dialogue.say(&text).await;
-        let (mut answer, mut why) = (Vec::new(), String::new());
+        self.note(&format!("> {command}"));
+        self.dialogue.say(&format!("{command}\n")).await;
+        if let Some(key) = key {
+            self.dialogue.say(key.reveal()).await;
+            self.dialogue.say("\n").await;
+        }
+        self.dialogue.say(&format!("echo {}\n", quoted(&self.marker))).await;
+        let mut answer = Vec::new();
+        self.reason = None;
         loop {
             let heard = self.dialogue.hear().await.map_err(self.tools.child_error(doing))?;
             match heard {
@@ -121,22 +155,61 @@ impl Guestfs {
                 Some((Output::Stderr, line)) => {
                     self.note(&line);
                     // The first is the reason, what follows is advice.
-                    if let Some((_, reason)) = line.split_once(ERROR).filter(|_| why.is_empty()) {
-                        reason.clone_into(&mut why);
+                    if let Some((_, why)) = line.split_once(ERROR) {
+                        self.reason.get_or_insert_with(|| why.to_owned());
                     }
                 }
-                None => {
-                    let message = if why.is_empty() { "guestfish ended".to_owned() } else { why };
-                    return Err(Error::Guestfs { doing: doing.to_owned(), message });
-                }
+                None => return Err(ended(doing, self.reason.take())),
             }
         }
     }
 
-    /// Runs a command that may fail; the log says why it did.
-    pub(super) async fn try_run(&mut self, doing: &str, words: &[&str]) -> Result<(), Error> {
-        // guestfish(1), "EXIT ON ERROR BEHAVIOUR": a dash in front lets it go on.
-        self.speak(doing, "-", words).await.map(drop)
+    /// Runs a command that may fail, and returns libguestfs' reason when it does: guestfish goes on.
+    ///
+    /// # Errors
+    /// [`Error`] when guestfish itself ended.
+    pub(super) async fn attempt(
+        &mut self,
+        doing: &str,
+        words: &[&str],
+    ) -> Result<Result<Vec<String>, String>, Error> {
+        // guestfish(1), "EXIT ON ERROR BEHAVIOUR": a dash in front lets guestfish go on.
+        let answer = self.speak(doing, &format!("-{}", command(words)), None).await?;
+        self.outcome(doing, answer).await
+    }
+
+    async fn outcome(
+        &mut self,
+        doing: &str,
+        answer: Vec<String>,
+    ) -> Result<Result<Vec<String>, String>, Error> {
+        // The reason comes by the other stream, in no order with the answer. A command that does
+        // not exist is complained of there, after all that belongs to the command before.
+        self.dialogue.say(&format!("-{}\n", self.marker)).await;
+        let mut why = None;
+        loop {
+            let heard = self.dialogue.hear().await.map_err(self.tools.child_error(doing))?;
+            match heard {
+                Some((Output::Stderr, line)) if line.starts_with(&self.marker) => break,
+                Some((Output::Stderr, line)) => {
+                    self.note(&line);
+                    if let Some((_, reason)) = line.split_once(ERROR).filter(|_| why.is_none()) {
+                        why = Some(reason.to_owned());
+                    }
+                }
+                Some((Output::Stdout, _)) => {}
+                None => return Err(ended(doing, why)),
+            }
+        }
+        match self.reason.take().or(why) {
+            Some(why) => Ok(Err(why)),
+            None => Ok(Ok(answer)),
+        }
+    }
+
+    /// Runs a command that may fail; says whether it went well.
+    pub(super) async fn try_run(&mut self, doing: &str, words: &[&str]) -> Result<bool, Error> {
+        self.attempt(doing, words).await.map(|outcome| outcome.is_ok())
     }
 
     /// The one line that a command answers.
@@ -194,9 +267,39 @@ impl Guestfs {
     pub(super) async fn sh(&mut self, command: &str) -> Result<(bool, Vec<String>), Error> {
         // Not by our own marker, which nobody in the guest may know.
         let shell = format!("{{ {command}\n}} 2>&1 && echo {WELL} || echo {BADLY}");
-        let mut said = self.run(&format!("run {command}"), &["sh", &shell]).await?;
+        // A guest whose shell cannot run is no reason for guestfish to end.
+        let mut said = match self.attempt(&format!("run {command}"), &["sh", &shell]).await? {
+            Ok(said) => said,
+            Err(why) => return Ok((false, vec![why])),
+        };
         let end = said.pop().unwrap_or_default();
         Ok((end == WELL, said))
+    }
+
+    /// The first `length` bytes of a file in the guest, fewer where it is shorter.
+    pub(super) async fn head(&mut self, path: &str, length: u64) -> Result<Vec<u8>, Error> {
+        let local = self.next_file();
+        let (to, doing) =
+            (local.to_string_lossy().into_owned(), format!("read the guest's {path}"));
+        let words = ["download-offset", path, &to, "0", &length.to_string()];
+        if self.attempt(&doing, &words).await?.is_err() {
+            // It is shorter than that.
+            self.run(&doing, &["download", path, &to]).await?;
+        }
+        fs::read(&local).map_err(Error::io(format!("read {}", local.display())))
+    }
+
+    /// The tags of a block device as blkid(8) finds them: `UUID`, `PARTUUID`, `LABEL`, …
+    pub(super) async fn tags(&mut self, device: &str) -> Result<BTreeMap<String, String>, Error> {
+        let told = self.attempt("identify a block device", &["blkid", device]).await?;
+        let pairs = told.unwrap_or_default();
+        let pairs = pairs.iter().filter_map(|line| line.split_once(": "));
+        Ok(pairs.map(|(tag, value)| (tag.to_owned(), value.to_owned())).collect())
+    }
+
+    /// Whether there is a folder of that path; links are followed.
+    pub(super) async fn is_dir(&mut self, path: &str) -> Result<bool, Error> {
+        Ok(self.ask(&["is-dir", path, "followsymlinks:true"]).await? == "true")
     }
 
     /// Writes everything back and stops.
@@ -226,6 +329,18 @@ impl Guestfs {
             tracing::debug!(%error, "write the log");
         }
     }
+}
+
+fn ended(doing: &str, why: Option<String>) -> Error {
+    let message = why.unwrap_or_else(|| "guestfish ended".to_owned());
+    Error::Guestfs { doing: doing.to_owned(), message }
+}
+
+/// A command in guestfish's words.
+fn command(words: &[&str]) -> String {
+    let (name, operands) = words.split_first().unwrap_or((&"", &[]));
+    let operands = operands.iter().map(|word| format!(" {}", quoted(word)));
+    std::iter::once((*name).to_owned()).chain(operands).collect()
 }
 
 /// A word as guestfish(1) reads it ("QUOTING").

@@ -10,41 +10,52 @@
 //! A FIX that fails costs nothing but itself: the overlay that it worked on goes, the converted
 //! disk is what it was, and the domain is planned for hardware that the guest knows already.
 
+mod attempt;
+mod bootable;
 pub(super) mod customize;
+mod devices;
 mod environment;
+mod evidence;
+mod facts;
 mod fix;
 pub(super) mod guestfs;
 mod inspect;
+mod luks;
+mod partitions;
 mod report;
 mod surgery;
+mod systems;
 pub(super) mod v2v;
 mod validate;
+mod windows;
 
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::manifest::Disk;
-use crate::model::{ByteSize, ConvertedDisks, Stage, Warning};
+use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Warning};
 
 use self::report::Stages;
 use self::surgery::Surgery;
 use super::leftovers::GuestfsFolders;
 use super::qemu_img::Image;
 use super::results::{Finished, publish_all};
-use super::{Conversion, Error, Ready, Run};
+use super::{Conversion, Engine, Error, Ready, Run};
+
+pub(super) use self::surgery::Operated;
 
 /// Name of the file in the output directory that keeps what libguestfs said.
 pub(super) const LOG: &str = "convert.log";
 
 /// A disk under way.
-struct Work<'a> {
-    disk: &'a Disk,
-    capacity: ByteSize,
-    image: PathBuf,
+pub(super) struct Work<'a> {
+    pub(super) disk: &'a Disk,
+    pub(super) capacity: ByteSize,
+    pub(super) image: PathBuf,
 }
 
 /// Converts the disks of the run's manifest.
@@ -55,25 +66,10 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     let made: Vec<_> = disks.iter().map(|disk| json!({"disk_id": disk.disk.id})).collect();
     let done = json!({ "disks_converted": disks.len(), "output_format": "qcow2", "converted_disks": made });
     stages.note("convert", begin.elapsed(), Ok(done));
-    let (mut fixed, mut fix_failure) = (false, None);
-    if run.settings.stages.inspect || run.settings.stages.fix {
-        let guest = Surgery { run, without_kvm: Cell::new(false), ready, disks: &disks };
-        let before = GuestfsFolders::now();
-        let operated = guest.operate(&mut stages, &mut warnings).await;
-        // An appliance that was ended leaves its sockets.
-        before.remove_newer();
-        match operated {
-            Ok(done) => fixed = done,
-            // Of any other error the images may not be what they were.
-            Err(error @ (Error::Guestfs { .. } | Error::Child { .. })) => fix_failure = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    if run.settings.stages.validate {
-        let begin = Instant::now();
-        let seen = validate(run, &disks, &mut warnings).await?;
-        stages.note("validate", begin.elapsed(), Ok(seen));
-    }
+    let operated = operate(run, &ready.engine, &disks, (&mut stages, &mut warnings)).await?;
+    let fixed = run.settings.stages.fix && operated.is_fixed();
+    let Operated { facts, changes, failure } = operated;
+    let guest = examine(run, &disks, facts, (&mut stages, &mut warnings)).await?;
     let finished = disks.into_iter().map(|work| Finished {
         id: work.disk.id.clone(),
         image: work.image,
@@ -91,10 +87,76 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
         plan: None,
         warnings,
         converter: ready.converter.clone(),
+        guest: Some(guest),
+        changes,
         report,
         durations,
-        fix_failure,
+        fix_failure: failure,
     })
+}
+
+/// INSPECT and FIX, where they are wanted.
+async fn operate(
+    run: &Run<'_>,
+    engine: &Engine,
+    disks: &[Work<'_>],
+    (stages, warnings): (&mut Stages, &mut Vec<Warning>),
+) -> Result<Operated, Error> {
+    if !run.settings.stages.inspect && !run.settings.stages.fix {
+        return Ok(Operated::default());
+    }
+    let vm = run.manifest.source_vm();
+    let surgery = Surgery { run, vm, without_kvm: Cell::new(false), engine, disks };
+    let before = GuestfsFolders::now();
+    let operated = surgery.operate(stages, warnings).await;
+    // An appliance that was ended leaves its sockets.
+    before.remove_newer();
+    operated
+}
+
+/// VALIDATE, and what the disks begin with, which the plan goes by whatever is asked for.
+async fn examine(
+    run: &Run<'_>,
+    disks: &[Work<'_>],
+    facts: Option<GuestFacts>,
+    (stages, warnings): (&mut Stages, &mut Vec<Warning>),
+) -> Result<GuestFacts, Error> {
+    let begin = Instant::now();
+    let mut starts = Vec::new();
+    for work in disks {
+        if run.settings.stages.validate {
+            validate::check(run.tools, &work.disk.id, &work.image, work.capacity).await?;
+        }
+        let scratch = run.work.tmp().join("beginning");
+        let image = Image { path: &work.image, format: DiskFormat::Qcow2 };
+        starts.push((work.disk.id.clone(), validate::beginning(run.tools, image, &scratch).await?));
+    }
+    let guest = bootable::judge(&run.manifest.source_vm(), &starts, facts);
+    if run.settings.stages.validate {
+        warnings.extend(bootable::fault(&run.manifest.source_vm(), &starts, &guest));
+        let seen: Vec<_> = starts
+            .iter()
+            .map(|(id, start)| json!({ "disk_id": id, "integrity_check": "passed", "beginning": start }))
+            .collect();
+        let done = json!({ "disks_validated": disks.len(), "all_passed": true, "validation_results": seen });
+        stages.note("validate", begin.elapsed(), Ok(done));
+    }
+    Ok(guest)
+}
+
+/// INSPECT and FIX of images that another converter has made, the boot disk first: its network, its
+/// boot loader and what its drivers are nobody but we look at.
+pub(super) async fn after(
+    run: &Run<'_>,
+    disks: &[Work<'_>],
+    warnings: &mut Vec<Warning>,
+) -> Result<(Operated, GuestFacts), Error> {
+    let mut stages = Stages::default();
+    let mut operated = operate(run, &Engine::Native, disks, (&mut stages, warnings)).await?;
+    let facts = operated.facts.take();
+    let guest = examine(run, disks, facts.clone(), (&mut stages, warnings)).await?;
+    operated.facts = facts;
+    Ok((operated, guest))
 }
 
 /// Names the results. Images that became them have one name only in the end.
@@ -143,28 +205,4 @@ async fn take(run: &Run<'_>, disk: &Disk, image: &Path) -> Result<(), Error> {
     };
     let taken = tokio::task::spawn_blocking(work).await;
     taken.map_err(|join| Error::io(&doing)(join.into()))?.map_err(Error::io(doing))
-}
-
-/// VALIDATE; what each disk begins with.
-async fn validate(
-    run: &Run<'_>,
-    disks: &[Work<'_>],
-    warnings: &mut Vec<Warning>,
-) -> Result<Value, Error> {
-    let firmware = run.manifest.source_vm().firmware;
-    let mut seen = Vec::new();
-    for (index, work) in disks.iter().enumerate() {
-        let id = &work.disk.id;
-        validate::check(run.tools, id, &work.image, work.capacity).await?;
-        let scratch = run.work.tmp().join("beginning");
-        let beginning = validate::beginning(run.tools, &work.image, &scratch).await?;
-        if index == 0
-            && let Some(fault) = beginning.fault(firmware)
-        {
-            let text = format!("{id} will not boot: {fault}");
-            warnings.push(Warning::new(Stage::Pipeline, "boot-disk-not-bootable", text));
-        }
-        seen.push(json!({ "disk_id": id, "integrity_check": "passed", "beginning": beginning }));
-    }
-    Ok(json!({ "disks_validated": disks.len(), "all_passed": true, "validation_results": seen }))
 }

@@ -1,5 +1,5 @@
 //! INSPECT and FIX: the guest on overlays of its disks, which are written back only when all of it
-//! went well.
+//! went well. What one way of fixing cannot do is tried by the next, on fresh overlays.
 
 use std::cell::Cell;
 use std::fs;
@@ -10,113 +10,273 @@ use serde_json::json;
 
 use crate::convert::hyper2kvm::FORCE_TCG;
 use crate::convert::preflight::Engine;
-use crate::convert::{Error, Ready, Run};
-use crate::model::{DiskId, Stage, Warning, chain};
+use crate::convert::{Error, Run};
+use crate::model::{DiskId, GuestBus, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
 use crate::progress::Unit;
 
+use super::attempt::{self, Way};
 use super::customize::customize;
+use super::devices::Devices;
+use super::facts;
 use super::fix::{self, Report, Wanted};
 use super::guestfs::{Appliance, Guestfs};
 use super::inspect::{Family, Guest, inspect};
 use super::report::Stages;
-use super::{LOG, Work, v2v};
+use super::systems::Choice;
+use super::{LOG, Work, evidence, luks, v2v, windows};
 
 /// INSPECT and FIX.
 pub(super) struct Surgery<'a> {
     pub(super) run: &'a Run<'a>,
+    /// The VM as its manifest describes it.
+    pub(super) vm: SourceVm,
     /// Whether the appliance has turned out not to run on KVM here.
     pub(super) without_kvm: Cell<bool>,
-    pub(super) ready: &'a Ready,
+    pub(super) engine: &'a Engine,
     pub(super) disks: &'a [Work<'a>],
 }
 
+/// What INSPECT and FIX found and did.
+#[derive(Debug, Default)]
+pub(in crate::convert) struct Operated {
+    /// What the guest is.
+    pub(in crate::convert) facts: Option<GuestFacts>,
+    /// What is another in the guest, a line for each change.
+    pub(in crate::convert) changes: Vec<String>,
+    /// Why the guest is not as it was to be.
+    pub(in crate::convert) failure: Option<Error>,
+}
+
+impl Operated {
+    /// Whether the guest starts from virtio.
+    pub(in crate::convert) fn is_fixed(&self) -> bool {
+        let drivers = self.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
+        let virtio = [GuestBus::VirtioBlk, GuestBus::VirtioScsi];
+        drivers.is_some_and(|drivers| virtio.iter().any(|bus| drivers.boots_from(*bus)))
+    }
+
+    fn failed(error: Error) -> Self {
+        Self { failure: Some(error), ..Self::default() }
+    }
+}
+
+/// A guest whose file systems are mounted.
+struct Opened {
+    guestfs: Guestfs,
+    guest: Guest,
+    devices: Devices,
+}
+
 impl Surgery<'_> {
-    /// Says whether the guest now boots on virtio.
+    /// Inspects the guest, and fixes it if that is wanted.
+    ///
+    /// # Errors
+    /// What leaves the images in doubt, and what ends the whole run. A guest that cannot be read or
+    /// fixed is none: [`Operated::failure`] tells.
     pub(super) async fn operate(
         &self,
         stages: &mut Stages,
         warnings: &mut Vec<Warning>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Operated, Error> {
         let (run, begin) = (self.run, Instant::now());
         let overlays = self.overlays().await?;
         let task = run.progress.task("inspect the guest", None, Unit::BasisPoints);
-        let opened = async {
-            let mut guestfs = self.open(&overlays, warnings).await?;
-            let guest = inspect(&mut guestfs).await?;
-            Ok((guestfs, guest))
-        };
-        let opened: Result<(Guestfs, Guest), Error> = opened.await;
-        let seen = opened.as_ref().map(|(_, guest)| json!(guest));
-        stages.note("inspect", begin.elapsed(), seen);
+        let opened = self.open(&overlays, warnings).await;
         drop(task);
-        let (guestfs, guest) = match opened {
-            Err(error @ Error::Guestfs { .. }) if !run.settings.stages.fix => {
-                let warning = Warning::new(Stage::Pipeline, "guest-not-inspected", chain(&error));
-                warnings.push(warning);
-                return Ok(false);
+        stages.note("inspect", begin.elapsed(), opened.as_ref().map(|opened| json!(opened.guest)));
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) if is_of_guest(&error) => {
+                let mut operated = Operated::failed(error);
+                operated.facts = self.without_root(&overlays, warnings).await?;
+                if !run.settings.stages.fix {
+                    let why = operated.failure.take();
+                    let text = why.map(|why| chain(&why)).unwrap_or_default();
+                    warnings.push(Warning::new(Stage::Pipeline, "guest-not-inspected", text));
+                }
+                return Ok(operated);
             }
-            opened => opened?,
+            Err(error) => return Err(error),
         };
         if !run.settings.stages.fix {
-            guestfs.end().await?;
-            return Ok(false);
+            return self.look(opened).await;
         }
-        run.progress.note(format!("fixing {} ({})", guest.hostname, guest.product));
+        let (hostname, product) = (&opened.guest.hostname, &opened.guest.product);
+        run.progress.note(format!("fixing {hostname} ({product})"));
         let begin = Instant::now();
         let _task = run.progress.task("fix the guest", None, Unit::BasisPoints);
-        let mut report = Report::new(run.progress);
-        let fixed = self.fix(guestfs, &guest, &overlays, &mut report).await;
-        let fixed = match fixed {
-            Ok(()) => self.commit(&overlays).await,
-            failed => failed,
-        };
-        warnings.append(&mut report.warnings);
+        let guest = opened.guest.clone();
+        let (mut operated, report) = self.fix(opened, overlays, warnings).await?;
+        if let Some(facts) = &mut operated.facts {
+            match self.customize(facts).await {
+                // Whether the guest's own package sources have it, its first start shows.
+                Ok(()) if run.settings.agent.first_boot => facts.agent = None,
+                Ok(()) => {}
+                Err(error) if is_of_guest(&error) => operated.failure = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        operated.changes = report.changes.iter().map(ToString::to_string).collect();
         let done = json!({
             "boot_disk_id": self.disks.first().map(|work| &work.disk.id),
             "changes": report.changes,
-            "bootable_kernels": report.bootable,
+            "bootable_kernels": if operated.is_fixed() { report.kernels } else { Vec::new() },
+            "drivers": report.drivers,
             "network": report.interfaces,
         });
-        stages.note("fix", begin.elapsed(), fixed.as_ref().map(|()| done));
-        fixed.map(|()| true)
+        let end = operated.failure.as_ref().map_or(Ok(done), Err);
+        stages.note("fix", begin.elapsed(), end);
+        if operated.facts.is_none() {
+            operated.facts = Some(facts::of(&guest, None, None));
+        }
+        Ok(operated)
     }
 
+    /// INSPECT alone: what the guest can start from as it is.
+    async fn look(&self, opened: Opened) -> Result<Operated, Error> {
+        let Opened { mut guestfs, guest, devices } = opened;
+        let (drivers, agent) = match guest.os_family() {
+            OsFamily::Linux => {
+                let kernels = fix::kernels::find(&mut guestfs).await?;
+                let drivers = evidence::of_linux(&mut guestfs, &kernels, &devices).await?;
+                (drivers, Some(fix::agent::is_installed(&mut guestfs).await?))
+            }
+            OsFamily::Windows => {
+                let drivers = windows::drivers(&mut guestfs, &guest.root).await?;
+                (drivers, Some(windows::has_agent(&mut guestfs).await?))
+            }
+            OsFamily::Unknown => (None, None),
+        };
+        guestfs.end().await?;
+        Ok(Operated { facts: Some(facts::of(&guest, drivers, agent)), ..Operated::default() })
+    }
+
+    /// What a clear `/boot` tells of a guest whose root cannot be read.
+    async fn without_root(
+        &self,
+        overlays: &[PathBuf],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Option<GuestFacts>, Error> {
+        let started = self.appliance(overlays, warnings).await;
+        let Ok(mut guestfs) = started else { return Ok(None) };
+        let drivers = evidence::of_clear_boot(&mut guestfs).await;
+        match (drivers, guestfs.end().await) {
+            (Ok(Some(drivers)), Ok(())) => Ok(Some(GuestFacts {
+                family: OsFamily::Linux,
+                drivers: Some(drivers),
+                ..GuestFacts::default()
+            })),
+            (Err(error), _) if !is_of_guest(&error) => Err(error),
+            _ => Ok(None),
+        }
+    }
+
+    /// Tries one way after the other until the guest starts from virtio; what came nearest to that
+    /// is written back.
     async fn fix(
         &self,
-        mut guestfs: Guestfs,
-        guest: &Guest,
-        overlays: &[PathBuf],
-        report: &mut Report<'_>,
-    ) -> Result<(), Error> {
+        opened: Opened,
+        overlays: Vec<PathBuf>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Operated, Report<'_>), Error> {
         let run = self.run;
-        let by_v2v = match self.ready.engine {
-            Engine::VirtV2v => true,
-            // Its strength: drivers of Windows, and boot loaders of Red Hat's and SUSE's.
-            _ => {
-                matches!(guest.family(), Family::Windows | Family::RedHat | Family::Suse)
-                    && v2v::is_there(run.tools).await
+        let guest = opened.guest.clone();
+        let has_v2v = v2v::is_there(run.tools).await;
+        let mut ways = attempt::ways(self.engine, guest.family(), has_v2v).into_iter().peekable();
+        let (mut opened, mut overlays) = (Some(opened), Some(overlays));
+        let (mut best, mut failure) = (None, None);
+        while let Some(way) = ways.next() {
+            let on = match overlays.take() {
+                Some(overlays) => overlays,
+                None => self.overlays().await?,
+            };
+            let mut report = Report::new(run.progress);
+            let tried = self.try_way(way, opened.take(), (&guest, &on), &mut report).await;
+            match tried {
+                Ok(operated) if operated.is_fixed() || ways.peek().is_none() && best.is_none() => {
+                    self.commit(&on).await?;
+                    warnings.append(&mut report.warnings);
+                    return Ok((fit(operated), report));
+                }
+                Ok(operated) if best.is_none() => {
+                    best = Some((operated, report, self.hold(&on)?));
+                }
+                Ok(_) => {}
+                Err(error) if is_of_guest(&error) => {
+                    let next = ways.peek().map(|next| format!("; trying {next}"));
+                    let text = format!("{way}: {}{}", chain(&error), next.unwrap_or_default());
+                    run.progress.note(&text);
+                    warnings.push(Warning::new(Stage::Pipeline, "fix-attempt-failed", text));
+                    failure.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
             }
+        }
+        if let Some((operated, mut report, held)) = best {
+            self.commit(&held).await?;
+            warnings.append(&mut report.warnings);
+            return Ok((fit(operated), report));
+        }
+        let why = match guest.family() {
+            Family::Windows => "Windows takes virt-v2v-in-place, which is not installed".to_owned(),
+            _ => format!("nothing here can change {}", guest.product),
         };
-        if by_v2v {
-            guestfs.end().await?;
-            v2v::fix(run, overlays, self.backend_settings(), report).await?;
-            if guest.os != "linux" {
-                return customize(run, overlays, self.backend_settings()).await;
+        let failure = failure.unwrap_or(Error::NotFixed { why });
+        Ok((Operated::failed(failure), Report::new(run.progress)))
+    }
+
+    async fn try_way<'r>(
+        &'r self,
+        way: Way,
+        opened: Option<Opened>,
+        (guest, overlays): (&Guest, &[PathBuf]),
+        report: &mut Report<'r>,
+    ) -> Result<Operated, Error> {
+        let run = self.run;
+        let mut opened = opened;
+        if way == Way::VirtV2v {
+            if let Some(opened) = opened.take() {
+                opened.guestfs.end().await?;
             }
-            guestfs = self.open(overlays, &mut report.warnings).await?;
-            inspect(&mut guestfs).await?;
+            v2v::fix(run, overlays, self.backend_settings(), report).await?;
         }
-        if guest.os != "linux" {
-            return Err(Error::Guestfs {
-                doing: format!("fix {}", guest.product),
-                message: "that takes virt-v2v-in-place, which is not installed".to_owned(),
-            });
-        }
-        let preserve_network = run.settings.preserve_network;
-        let wanted = Wanted { manifest: run.manifest, preserve_network };
-        fix::linux(&mut guestfs, guest, &wanted, report).await?;
+        let opened = match opened {
+            Some(opened) => opened,
+            None => self.open(overlays, &mut report.warnings).await?,
+        };
+        let Opened { mut guestfs, guest: _, mut devices } = opened;
+        let agent = if guest.os == "linux" {
+            let tidies = way != Way::OwnLeast;
+            let wanted = Wanted { manifest: run.manifest, settings: run.settings, tidies };
+            fix::linux(&mut guestfs, (guest, &mut devices), &wanted, report).await?;
+            report.agent
+        } else {
+            report.drivers = windows::drivers(&mut guestfs, &guest.root).await?;
+            let agent = windows::has_agent(&mut guestfs).await?;
+            fix::windows_loader(&mut guestfs, report).await?;
+            Some(agent)
+        };
         guestfs.end().await?;
-        customize(run, overlays, self.backend_settings()).await
+        let facts = facts::of(guest, report.drivers.clone(), agent);
+        Ok(Operated { facts: Some(facts), ..Operated::default() })
+    }
+
+    /// What the user wants changed besides, on overlays of its own: a wish that fails takes nothing
+    /// of the FIX along.
+    async fn customize(&self, facts: &GuestFacts) -> Result<(), Error> {
+        let mut scripts = Vec::new();
+        if self.run.settings.agent.first_boot && facts.agent == Some(false) {
+            let script = self.run.work.tmp().join("install-guest-agent");
+            fs::write(&script, fix::agent::FIRST_BOOT)
+                .map_err(Error::io(format!("write {}", script.display())))?;
+            scripts.push(script);
+        }
+        let overlays = self.overlays().await?;
+        let on = (overlays.as_slice(), scripts.as_slice());
+        if customize(self.run, on, self.backend_settings()).await? {
+            self.commit(&overlays).await?;
+        }
+        Ok(())
     }
 
     /// `LIBGUESTFS_BACKEND_SETTINGS` as the user gave them, or as they turned out to be needed.
@@ -125,19 +285,37 @@ impl Surgery<'_> {
         self.run.settings.guestfs_backend_settings.as_deref().or(needed)
     }
 
-    /// Overlays of all images, in the order that the guest's controllers had them.
+    /// Fresh overlays of all images, in the order that the guest's controllers had them.
     async fn overlays(&self) -> Result<Vec<PathBuf>, Error> {
         let mut overlays = Vec::new();
         for disk in &self.run.manifest.disks {
             let overlay = self.overlay(&disk.id);
-            self.run.tools.overlay(&self.run.work.image(&disk.id), &overlay).await?;
+            let image = self.disks.iter().find(|work| work.disk.id == disk.id);
+            let image =
+                image.map_or_else(|| self.run.work.image(&disk.id), |work| work.image.clone());
+            if overlay.exists() {
+                let removed = fs::remove_file(&overlay);
+                removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
+            }
+            self.run.tools.overlay(&image, &overlay).await?;
             overlays.push(overlay);
         }
         Ok(overlays)
     }
 
     fn overlay(&self, disk: &DiskId) -> PathBuf {
-        self.run.work.out().join(format!("{disk}.qcow2"))
+        self.run.work.path().join(format!("fix-{disk}.qcow2"))
+    }
+
+    /// Keeps overlays beside those of the next way.
+    fn hold(&self, overlays: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+        let hold = |overlay: &PathBuf| {
+            let held = overlay.with_extension("held");
+            let renamed = fs::rename(overlay, &held);
+            renamed.map_err(Error::io(format!("keep {}", overlay.display())))?;
+            Ok(held)
+        };
+        overlays.iter().map(hold).collect()
     }
 
     /// Writes the changes into the images.
@@ -150,8 +328,24 @@ impl Surgery<'_> {
         Ok(())
     }
 
-    /// Starts the appliance; without KVM where that does not run guests, unless the user said how.
+    /// Starts the appliance, opens what is encrypted, finds the system and mounts its file systems.
     async fn open(
+        &self,
+        overlays: &[PathBuf],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Opened, Error> {
+        let mut guestfs = self.appliance(overlays, warnings).await?;
+        let settings = self.run.settings;
+        for why in luks::open(&mut guestfs, &settings.keys).await? {
+            warnings.push(Warning::new(Stage::Pipeline, "guest-disk-not-opened", why));
+        }
+        let choice = Choice { vm: &self.vm, root: settings.root.as_deref() };
+        let (guest, devices) = inspect(&mut guestfs, &choice).await?;
+        Ok(Opened { guestfs, guest, devices })
+    }
+
+    /// Starts the appliance; without KVM where that does not run guests, unless the user said how.
+    async fn appliance(
         &self,
         overlays: &[PathBuf],
         warnings: &mut Vec<Warning>,
@@ -171,4 +365,29 @@ impl Surgery<'_> {
             started => started,
         }
     }
+}
+
+/// Says in so many words what a guest lacks that does not start from virtio.
+fn fit(mut operated: Operated) -> Operated {
+    if !operated.is_fixed() {
+        let drivers = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
+        let why = match drivers {
+            Some(_) => "it has no driver of virtio that it could start from",
+            None => "its drivers cannot be read",
+        };
+        operated.failure = Some(Error::NotFixed { why: why.to_owned() });
+    }
+    operated
+}
+
+/// Whether an error is of this guest and its tools, and leaves the images as they were.
+pub(in crate::convert) fn is_of_guest(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Guestfs { .. }
+            | Error::Child { .. }
+            | Error::NoSystem { .. }
+            | Error::Systems { .. }
+            | Error::NotFixed { .. }
+    )
 }

@@ -1,6 +1,7 @@
 //! VALIDATE: the images are whole, of the right size, and hold what a firmware boots from.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
@@ -9,73 +10,116 @@ use crate::convert::Error;
 use crate::convert::qemu_img::{Image, Tools};
 use crate::model::{ByteSize, DiskFormat, Firmware};
 
+use super::partitions::{Partitions, SECTOR, Table};
+
 /// Beginning of a disk that is looked at, in KiB: boot sector, GPT header and its table.
 const HEAD: u32 = 32;
-const SECTOR: usize = 512;
-/// Where the boot sector's program ends and the partition table begins.
-const TABLE: usize = 446;
-/// Bytes of an entry there, and where its type stands.
-const ENTRY: usize = 16;
-const TYPE: usize = 4;
-/// The type that stands for a GPT.
-const PROTECTIVE: u8 = 0xee;
-/// EFI system partition, as its bytes lie on the disk (UEFI 2.10, table 5-7).
-const ESP: [u8; 16] = [
-    0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
-];
+/// Largest EFI system partition that is looked into, in bytes.
+const LARGEST_ESP: u64 = 4 << 30;
+/// What firmware for x86-64 starts without boot variables (UEFI 2.10, 3.5.1.1).
+const FALLBACK: &str = "EFI/BOOT/BOOTX64.EFI";
 
 /// What a disk begins with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Beginning {
     /// `gpt`, `mbr`, or nothing.
-    partition_table: Option<&'static str>,
-    /// Whether there is a program in the boot sector.
+    partition_table: Option<Table>,
+    /// Whether there is a program in the boot sector that a BIOS could start.
     boot_sector: bool,
     /// Whether a partition is for EFI programs.
     efi_partition: bool,
+    /// Whether one of these holds the program that firmware starts without boot variables.
+    efi_loader: bool,
 }
 
 impl Beginning {
-    /// Why a firmware would not boot from it, if it would not.
-    pub(super) fn fault(&self, firmware: Firmware) -> Option<&'static str> {
+    /// The firmware that finds something to start, the likelier first.
+    pub(super) fn firmware(&self) -> Vec<Firmware> {
+        let bios = self.boot_sector.then_some(Firmware::Bios);
+        let efi = self.efi_loader.then_some(Firmware::Efi);
+        bios.into_iter().chain(efi).collect()
+    }
+
+    /// Why a firmware does not boot from it.
+    pub(super) fn fault(&self, firmware: Firmware) -> &'static str {
         match firmware {
-            Firmware::Bios if !self.boot_sector => Some("it has no boot sector"),
-            Firmware::Efi if self.partition_table.is_none() => Some("it has no partition table"),
-            Firmware::Efi if !self.efi_partition => Some("it has no EFI system partition"),
-            _ => None,
+            Firmware::Bios => "it has no boot sector",
+            Firmware::Efi if self.partition_table.is_none() => "it has no partition table",
+            Firmware::Efi if !self.efi_partition => "it has no EFI system partition",
+            Firmware::Efi => {
+                "its EFI system partition has no \\EFI\\BOOT\\BOOTX64.EFI, and boot variables stay \
+                 behind"
+            }
         }
     }
 }
 
-/// Reads the beginning of an image; `scratch` is a file of our own.
+/// Reads the beginning of an image, and looks into its EFI system partitions; `scratch` is a file of
+/// our own.
 pub(super) async fn beginning(
     tools: &Tools,
-    image: &Path,
+    image: Image<'_>,
     scratch: &Path,
 ) -> Result<Beginning, Error> {
-    tools.head(Image { path: image, format: DiskFormat::Qcow2 }, scratch, HEAD).await?;
-    let read = Error::io(format!("read {}", scratch.display()));
-    let bytes = fs::read(scratch).map_err(read)?;
-    fs::remove_file(scratch).map_err(Error::io(format!("remove {}", scratch.display())))?;
-    Ok(look(&bytes))
+    tools.head(image, scratch, HEAD).await?;
+    let bytes = take(scratch)?;
+    let partitions = Partitions::read(&bytes);
+    let mut start = Beginning {
+        partition_table: partitions.table,
+        boot_sector: partitions.has_bios_loader(&bytes),
+        efi_partition: false,
+        efi_loader: false,
+    };
+    for esp in partitions.efi() {
+        start.efi_partition = true;
+        let (offset, size) = (esp.first * SECTOR as u64, esp.sectors * SECTOR as u64);
+        if size == 0 || size > LARGEST_ESP {
+            continue;
+        }
+        // A partition that goes beyond the end of its disk is none that firmware reads.
+        if tools.part(image, scratch, (offset, size)).await.is_ok() {
+            start.efi_loader |= holds_loader(scratch).await;
+        }
+        remove(scratch)?;
+    }
+    Ok(start)
 }
 
-fn look(bytes: &[u8]) -> Beginning {
-    let sector = bytes.get(..SECTOR).unwrap_or_default();
-    let signed = sector.get(510..) == Some(&[0x55, 0xaa]);
-    let entries: Vec<_> = sector.get(TABLE..510).unwrap_or_default().chunks(ENTRY).collect();
-    let types: Vec<u8> = entries.iter().filter_map(|entry| entry.get(TYPE).copied()).collect();
-    let gpt = bytes.get(SECTOR..SECTOR + 8) == Some(b"EFI PART");
-    let mbr = signed && types.iter().any(|kind| *kind != 0);
-    Beginning {
-        partition_table: match (gpt, mbr) {
-            (true, _) if types.contains(&PROTECTIVE) => Some("gpt"),
-            (_, true) => Some("mbr"),
-            _ => None,
-        },
-        boot_sector: signed && sector[..TABLE].iter().any(|byte| *byte != 0),
-        efi_partition: bytes.chunks(16).skip(2 * SECTOR / 16).any(|chunk| chunk == ESP)
-            || types.contains(&0xef),
+fn take(scratch: &Path) -> Result<Vec<u8>, Error> {
+    let bytes = fs::read(scratch).map_err(Error::io(format!("read {}", scratch.display())))?;
+    remove(scratch)?;
+    Ok(bytes)
+}
+
+fn remove(scratch: &Path) -> Result<(), Error> {
+    match fs::remove_file(scratch) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("remove {}", scratch.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file system is FAT and holds the fallback loader, a PE program. What breaks the reader
+/// of FAT is no file system that firmware would read.
+async fn holds_loader(partition: &Path) -> bool {
+    let path = partition.to_owned();
+    let look = move || {
+        let files = fatfs::FileSystem::new(File::open(path)?, fatfs::FsOptions::new())?;
+        let mut magic = [0; 2];
+        files.root_dir().open_file(FALLBACK)?.read_exact(&mut magic)?;
+        Ok::<_, std::io::Error>(&magic == b"MZ")
+    };
+    match tokio::task::spawn_blocking(look).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no loader on the EFI system partition");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(%error, "reading the EFI system partition");
+            false
+        }
     }
 }
 
@@ -102,35 +146,58 @@ pub(super) async fn check(
 }
 
 #[cfg(test)]
+pub(super) fn empty_disk() -> Beginning {
+    Beginning::default()
+}
+
+#[cfg(test)]
+pub(super) fn grub_disk() -> Beginning {
+    Beginning { partition_table: Some(Table::Mbr), boot_sector: true, ..Beginning::default() }
+}
+
+#[cfg(test)]
+pub(super) fn efi_disk() -> Beginning {
+    Beginning {
+        partition_table: Some(Table::Gpt),
+        boot_sector: false,
+        efi_partition: true,
+        efi_loader: true,
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    fn disk(kind: u8, program: bool) -> Vec<u8> {
-        let mut bytes = vec![0; 32 << 10];
-        bytes[0] = u8::from(program);
-        bytes[TABLE + TYPE] = kind;
-        bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
-        bytes
+    #[test]
+    fn each_firmware_is_told_what_it_misses() {
+        assert_eq!(empty_disk().firmware(), []);
+        assert_eq!(empty_disk().fault(Firmware::Efi), "it has no partition table");
+        assert_eq!(grub_disk().firmware(), [Firmware::Bios]);
+        assert_eq!(grub_disk().fault(Firmware::Efi), "it has no EFI system partition");
+        assert_eq!(efi_disk().firmware(), [Firmware::Efi]);
+        let vendor_only = Beginning { efi_loader: false, ..efi_disk() };
+        assert!(vendor_only.fault(Firmware::Efi).contains("BOOTX64.EFI"));
     }
 
-    #[test]
-    fn a_disk_of_each_firmware_is_known() {
-        let bios = look(&disk(0x83, true));
-        assert_eq!((bios.partition_table, bios.fault(Firmware::Bios)), (Some("mbr"), None));
-        assert_eq!(bios.fault(Firmware::Efi), Some("it has no EFI system partition"));
-        let mut bytes = disk(PROTECTIVE, false);
-        bytes[SECTOR..SECTOR + 8].copy_from_slice(b"EFI PART");
-        bytes[1024 + 128..1024 + 144].copy_from_slice(&ESP);
-        let efi = look(&bytes);
-        assert_eq!((efi.partition_table, efi.fault(Firmware::Efi)), (Some("gpt"), None));
-        assert_eq!(efi.fault(Firmware::Bios), Some("it has no boot sector"));
-    }
-
-    #[test]
-    fn zeros_boot_nowhere() {
-        let empty = look(&[0; 4096]);
-        assert_eq!(empty.fault(Firmware::Bios), Some("it has no boot sector"));
-        assert_eq!(empty.fault(Firmware::Efi), Some("it has no partition table"));
-        assert_eq!(look(&[]).partition_table, None);
+    #[tokio::test]
+    async fn the_loader_is_looked_for_on_a_real_file_system() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("esp");
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        let file = file.expect("made");
+        file.set_len(8 << 20).expect("sized");
+        fatfs::format_volume(&file, fatfs::FormatVolumeOptions::new()).expect("formatted");
+        assert!(!holds_loader(&path).await, "empty");
+        {
+            let files = fatfs::FileSystem::new(&file, fatfs::FsOptions::new()).expect("FAT");
+            let efi = files.root_dir().create_dir("efi").expect("made");
+            let boot = efi.create_dir("Boot").expect("made");
+            let mut loader = boot.create_file("bootx64.efi").expect("made");
+            std::io::Write::write_all(&mut loader, b"MZ program").expect("written");
+        }
+        assert!(holds_loader(&path).await, "in any case");
+        fs::write(&path, [0xff; 4096]).expect("written");
+        assert!(!holds_loader(&path).await, "no file system");
     }
 }

@@ -82,6 +82,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         },
         disks,
         nics: Vec::new(),
+        facts: None,
     };
     Ok(Described {
         vm,

@@ -144,6 +144,7 @@ impl Vmx {
             },
             disks,
             nics: (0..MOST_NICS).filter_map(|index| self.nic(index)).collect(),
+            facts: None,
         }
     }
 

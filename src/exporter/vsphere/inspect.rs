@@ -166,6 +166,7 @@ fn facts(object: &Object) -> SourceVm {
         guest: guest(object),
         disks: hardware.map(|hardware| hardware::disks(hardware, boot_options)).unwrap_or_default(),
         nics: Vec::new(),
+        facts: None,
     }
 }
 

@@ -3,7 +3,6 @@
 //! one that lies would be believed.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
 /// Bytes of a header in "newc" format.
@@ -18,9 +17,40 @@ const LONGEST_NAME: usize = 4096;
 /// Most bytes of an unpacked archive: an initramfs has to fit into memory.
 const MOST: u64 = 4 << 30;
 
-/// The kernel modules in an initramfs, `-` as `_`. None when it is compressed as nobody here knows.
-pub(super) fn modules(file: File) -> io::Result<Option<BTreeSet<String>>> {
-    let mut found = BTreeSet::new();
+/// Programs without which an initramfs does not find a root that lies on something else than a disk.
+const TOOLS: [&str; 9] = [
+    "btrfs",
+    "cryptsetup",
+    "crypttab",
+    "dmsetup",
+    "iscsid",
+    "lvm",
+    "mdadm",
+    "systemd-cryptsetup",
+    "zpool",
+];
+
+/// What counts of an initramfs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::convert::native) struct Contents {
+    /// Its kernel modules, `-` as `_`.
+    pub(in crate::convert::native) modules: BTreeSet<String>,
+    /// Those of [`TOOLS`] that it holds and that are not empty.
+    pub(in crate::convert::native) tools: BTreeSet<String>,
+}
+
+impl Contents {
+    fn note(&mut self, path: &[u8], size: u64) {
+        self.modules.extend(module(path));
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+        let tool = TOOLS.iter().find(|tool| tool.as_bytes() == name).filter(|_| size > 0);
+        self.tools.extend(tool.map(|tool| (*tool).to_owned()));
+    }
+}
+
+/// What an initramfs holds. None when it is compressed as nobody here knows.
+pub(super) fn contents(file: impl Read + 'static) -> io::Result<Option<Contents>> {
+    let mut found = Contents::default();
     let mut reader = BufReader::new(file);
     loop {
         skip_zeros(&mut reader)?;
@@ -45,16 +75,28 @@ pub(super) fn modules(file: File) -> io::Result<Option<BTreeSet<String>>> {
 }
 
 /// By the magic numbers that the kernel itself goes by (`lib/decompress.c`).
-fn unpack(mut reader: BufReader<File>) -> io::Result<Option<Box<dyn Read>>> {
+fn unpack(mut reader: BufReader<impl Read + 'static>) -> io::Result<Option<Box<dyn Read>>> {
     let start = reader.fill_buf()?;
     let gzip = start.starts_with(&[0x1f, 0x8b]);
     let zstd = start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     let xz = start.starts_with(&[0xfd, b'7', b'z', b'X', b'Z']);
-    Ok(match (gzip, zstd, xz) {
-        (true, ..) => Some(Box::new(flate2::bufread::MultiGzDecoder::new(reader))),
-        (_, true, _) => Some(Box::new(zstd::stream::read::Decoder::with_buffer(reader)?)),
-        (.., true) => Some(Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(reader))),
-        _ => None,
+    let lzma = start.starts_with(&[0x5d, 0x00, 0x00]);
+    // The legacy frame, which the kernel takes, and the one of today.
+    let lz4 = start.starts_with(&[0x02, 0x21, 0x4c, 0x18])
+        || start.starts_with(&[0x04, 0x22, 0x4d, 0x18]);
+    Ok(if gzip {
+        Some(Box::new(flate2::bufread::MultiGzDecoder::new(reader)))
+    } else if zstd {
+        Some(Box::new(zstd::stream::read::Decoder::with_buffer(reader)?))
+    } else if xz {
+        Some(Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(reader)))
+    } else if lzma {
+        let stream = liblzma::stream::Stream::new_lzma_decoder(u64::MAX)?;
+        Some(Box::new(liblzma::bufread::XzDecoder::new_stream(reader, stream)))
+    } else if lz4 {
+        Some(Box::new(lz4_flex::frame::FrameDecoder::new(reader)))
+    } else {
+        None
     })
 }
 
@@ -70,7 +112,7 @@ fn skip_zeros(reader: &mut impl BufRead) -> io::Result<()> {
     }
 }
 
-fn read_archive(reader: &mut impl BufRead, found: &mut BTreeSet<String>) -> io::Result<()> {
+fn read_archive(reader: &mut impl BufRead, found: &mut Contents) -> io::Result<()> {
     loop {
         let mut header = [0; HEADER];
         reader.read_exact(&mut header)?;
@@ -88,7 +130,7 @@ fn read_archive(reader: &mut impl BufRead, found: &mut BTreeSet<String>) -> io::
         if name == TRAILER {
             return Ok(());
         }
-        found.extend(module(&name));
+        found.note(&name, size);
         skip(reader, size + padding(size))?;
     }
 }
@@ -144,10 +186,14 @@ mod tests {
     }
 
     fn found(bytes: &[u8]) -> io::Result<Option<BTreeSet<String>>> {
-        let mut file = tempfile::tempfile().expect("a file");
-        file.write_all(bytes).expect("written");
-        std::io::Seek::rewind(&mut file).expect("rewound");
-        modules(file)
+        contents(io::Cursor::new(bytes.to_vec())).map(|found| found.map(|found| found.modules))
+    }
+
+    /// What `lz4 -l` writes: a magic number, then blocks with their lengths in front.
+    fn lz4_legacy(bytes: &[u8]) -> Vec<u8> {
+        let block = lz4_flex::block::compress(bytes);
+        let length = u32::try_from(block.len()).expect("small").to_le_bytes();
+        [&[0x02, 0x21, 0x4c, 0x18], &length[..], &block].concat()
     }
 
     #[test]
@@ -164,6 +210,7 @@ mod tests {
             main.clone(),
             gzip.finish().expect("packed"),
             zstd::bulk::compress(&main, 1).expect("packed"),
+            lz4_legacy(&main),
         ];
         for form in forms {
             let all = found(&[early.clone(), form].concat()).expect("read").expect("known");
@@ -172,8 +219,15 @@ mod tests {
     }
 
     #[test]
+    fn tools_that_find_a_root_are_seen_unless_they_are_empty() {
+        let bytes = archive(&["usr/sbin/cryptsetup", "sbin/lvm", "bin/sh"]);
+        let found = contents(io::Cursor::new(bytes)).expect("read").expect("known");
+        assert_eq!(found.tools.iter().collect::<Vec<_>>(), ["cryptsetup", "lvm"]);
+    }
+
+    #[test]
     fn nonsense_is_no_archive() {
-        assert_eq!(found(b"LZ4 or what").expect("read"), None);
+        assert_eq!(found(b"LZO or what").expect("read"), None);
         assert!(found(b"070701 and then nothing").is_err());
         let cut = archive(&["a.ko"]);
         assert!(found(&cut[..120]).is_err());

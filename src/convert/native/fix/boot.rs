@@ -1,6 +1,6 @@
 //! The kernel's command line, wherever a boot loader keeps it: `root=` and `resume=` by UUID.
 
-use super::devices::Devices;
+use crate::convert::native::devices::Devices;
 
 /// Parameters that name a block device (Linux, kernel-parameters.txt; dracut.cmdline(7)).
 const PARAMETERS: [&str; 4] = ["root=", "resume=", "rd.luks.name=", "cryptdevice="];
@@ -9,22 +9,46 @@ const DISABLED: [&str; 2] = ["GRUB_DISABLE_LINUX_UUID", "GRUB_DISABLE_UUID"];
 
 /// Files with the command line: made by GRUB 2, GRUB 1, the Boot Loader Specification, extlinux and
 /// systemd-boot.
-pub(super) const CONFIGURATIONS: [&str; 9] = [
+pub(in crate::convert::native) const CONFIGURATIONS: [&str; 16] = [
     "/boot/grub/grub.cfg",
+    "/boot/grub/custom.cfg",
     "/boot/grub2/grub.cfg",
     "/boot/efi/EFI/*/grub.cfg",
     "/boot/grub/menu.lst",
     "/boot/grub/grub.conf",
     "/boot/loader/entries/*.conf",
-    "/boot/extlinux/extlinux.conf",
+    "/boot/efi/loader/entries/*.conf",
     "/efi/loader/entries/*.conf",
+    "/boot/extlinux/extlinux.conf",
+    "/boot/extlinux.conf",
+    "/boot/syslinux/syslinux.cfg",
+    "/boot/refind_linux.conf",
+    "/boot/grub2/systemd.cfg",
     "/etc/kernel/cmdline",
+    "/etc/update-extlinux.conf",
 ];
+/// GRUB's environment block, where Red Hat's 8 keeps the command line (`kernelopts`).
+pub(super) const ENVIRONMENT: [&str; 3] =
+    ["/boot/grub2/grubenv", "/boot/grub/grubenv", "/boot/efi/EFI/*/grubenv"];
+/// Bytes of such a block, whatever it holds: GRUB writes to it in place (GRUB manual, "The GRUB
+/// environment block").
+const BLOCK: usize = 1024;
 /// What GRUB's scripts make theirs from.
 pub(super) const DEFAULTS: &str = "/etc/default/grub";
 
+/// An environment block with lasting names, as long as before; as it is where it would not fit.
+pub(super) fn environment(text: &str, devices: &Devices) -> String {
+    let mut fixed = command_lines(text.trim_end_matches('#'), devices);
+    if text.len() != BLOCK || fixed.len() > BLOCK {
+        return text.to_owned();
+    }
+    fixed.extend(std::iter::repeat_n('#', BLOCK - fixed.len()));
+    fixed
+}
+
 /// A configuration with lasting names.
 pub(super) fn command_lines(text: &str, devices: &Devices) -> String {
+    let initramfs = has_initramfs(text);
     let mut fixed = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((at, parameter)) = next_parameter(rest) {
@@ -33,13 +57,23 @@ pub(super) fn command_lines(text: &str, devices: &Devices) -> String {
         let value = &value[..end.unwrap_or(value.len())];
         fixed.push_str(&rest[..at + parameter.len()]);
         let lasting = match parameter {
-            "root=" => devices.lasting_root(value),
+            "root=" => devices.lasting_root(value, initramfs),
             _ => devices.lasting(value),
         };
         fixed.push_str(&lasting.unwrap_or_else(|| value.to_owned()));
         rest = &rest[at + parameter.len() + value.len()..];
     }
     fixed + rest
+}
+
+/// Whether the kernels of a configuration start with an initramfs. A file that holds only a command
+/// line does not say: taken that they do, as nearly all.
+fn has_initramfs(text: &str) -> bool {
+    let first_words = || text.lines().filter_map(|line| line.split_whitespace().next());
+    let is =
+        |words: &[&str]| first_words().any(|word| words.contains(&word.to_lowercase().as_str()));
+    let starts_kernels = is(&["linux", "linux16", "linuxefi", "kernel"]);
+    !starts_kernels || is(&["initrd", "initrd16", "initrdefi"]) || text.contains("initrd=")
 }
 
 /// Where the next parameter begins: after a space, a quote or at a line's beginning.
@@ -63,19 +97,19 @@ pub(super) fn defaults(text: &str, devices: &Devices) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::devices::devices;
     use super::*;
+    use crate::convert::native::devices::devices;
 
     #[test]
     fn the_root_of_every_entry_lasts() {
         let devices = devices(&[("/dev/sda1", "5eed"), ("/dev/sda5", "swap")]);
         let grub = "\tsearch --fs-uuid --set=root 5eed\n\tset root='hd0,msdos1'\n\
-                    \tlinux\t/boot/vmlinuz root=/dev/sda1 ro resume=/dev/sda5 quiet\n\
+                    \tlinux\t/boot/vmlinuz root=/dev/sda1 ro resume=/dev/sda5 quiet\n\tinitrd /i\n\
                     options root=/dev/mapper/vg-root noresume\n";
         assert_eq!(
             command_lines(grub, &devices),
             "\tsearch --fs-uuid --set=root 5eed\n\tset root='hd0,msdos1'\n\
-             \tlinux\t/boot/vmlinuz root=UUID=5eed ro resume=UUID=swap quiet\n\
+             \tlinux\t/boot/vmlinuz root=UUID=5eed ro resume=UUID=swap quiet\n\tinitrd /i\n\
              options root=/dev/mapper/vg-root noresume\n"
         );
     }
@@ -83,9 +117,30 @@ mod tests {
     #[test]
     fn a_root_that_is_no_disk_of_the_guest_s_is_its_root() {
         let devices = devices(&[("/dev/sda1", "5eed"), ("/dev/sda5", "swap")]);
-        let grub = "linux /vmlinuz root=/dev/sdb1 ro resume=/dev/sdb5\nroot=LABEL=x\n";
-        let fixed = "linux /vmlinuz root=UUID=5eed ro resume=/dev/sdb5\nroot=LABEL=x\n";
+        let grub = "linux /vmlinuz root=/dev/sdb1 ro resume=/dev/sdb5\ninitrd /i\nroot=LABEL=x\n";
+        let fixed = "linux /vmlinuz root=UUID=5eed ro resume=/dev/sdb5\ninitrd /i\nroot=LABEL=x\n";
         assert_eq!(command_lines(grub, &devices), fixed);
+    }
+
+    #[test]
+    fn a_kernel_without_an_initramfs_finds_its_root_by_the_partition() {
+        let devices = devices(&[("/dev/sda1", "5eed")]);
+        let grub = "linux /boot/vmlinuz root=/dev/sda1 ro\n";
+        assert_eq!(
+            command_lines(grub, &devices),
+            "linux /boot/vmlinuz root=PARTUUID=part-5eed ro\n"
+        );
+    }
+
+    #[test]
+    fn an_environment_block_keeps_its_length() {
+        let devices = devices(&[("/dev/sda1", "5eed")]);
+        let head = "# GRUB Environment Block\nsaved_entry=0\nkernelopts=root=/dev/sda1 ro quiet\n";
+        let block = format!("{head}{}", "#".repeat(BLOCK - head.len()));
+        let fixed = environment(&block, &devices);
+        assert_eq!(fixed.len(), BLOCK);
+        assert!(fixed.contains("kernelopts=root=UUID=5eed ro quiet\n#"), "{fixed}");
+        assert_eq!(environment("short", &devices), "short");
     }
 
     #[test]

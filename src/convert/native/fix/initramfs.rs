@@ -1,194 +1,241 @@
 //! The drivers that a guest needs to find its root on virtio, in the kernel or in its initramfs.
 //! Only an initramfs that lacks one is built anew: that takes a minute, and one that need not change
-//! should not.
-
-use std::collections::BTreeSet;
-use std::fs::File;
+//! should not. Which tool builds it, the guest tells: it is the one that is installed.
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
-use crate::convert::native::inspect::{Family, Guest};
 
-use super::archive::{self, module};
+use super::archive::Contents;
+use super::kernels::{Kernel, Modules};
 use super::{Change, Report};
 
 /// What a root on virtio takes before it is mounted.
 const BOOT: [&str; 3] = ["virtio_pci", "virtio_blk", "virtio_scsi"];
 /// What it takes afterwards.
 const LATER: &str = "virtio_net";
-/// Where initramfs files lie, with what is around the version in their names.
-const FILES: [(&str, &str, &str); 4] = [
-    ("/boot/initrd.img-*", "initrd.img-", ""),
-    ("/boot/initramfs-*.img", "initramfs-", ".img"),
-    ("/boot/initrd-*", "initrd-", ""),
-    ("/boot/*/*/initrd", "", ""),
-];
-/// Names of those that are for other ends than to boot.
-const OTHERS: [&str; 4] = ["kdump", "rescue", "fallback", ".bak"];
+/// Those without which there is no virtio disk at all.
+const LEAST: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
-/// A kernel with an initramfs.
-struct Kernel {
-    version: String,
-    initramfs: String,
+/// What builds an initramfs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tool {
+    /// Debian, Ubuntu.
+    InitramfsTools,
+    /// Red Hat, SUSE, and Debian and Ubuntu where somebody chose it.
+    Dracut,
+    /// Arch.
+    Mkinitcpio,
+    /// Alpine.
+    Mkinitfs,
+    /// SUSE before 12, Red Hat before 6.
+    Mkinitrd,
 }
 
-/// Sees to it that every kernel of the guest has the drivers at boot.
+/// The tools with a program of each and, where there is one, a file that it works by. Debian has
+/// `update-initramfs` as a mere name beside dracut, too.
+const TOOLS: [(Tool, &[&str], Option<&str>); 5] = [
+    (
+        Tool::InitramfsTools,
+        &["/usr/sbin/mkinitramfs", "/usr/bin/mkinitramfs"],
+        Some("/etc/initramfs-tools/initramfs.conf"),
+    ),
+    (Tool::Dracut, &["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"], None),
+    (Tool::Mkinitcpio, &["/usr/bin/mkinitcpio"], Some("/etc/mkinitcpio.conf")),
+    (Tool::Mkinitfs, &["/sbin/mkinitfs", "/usr/sbin/mkinitfs"], None),
+    (Tool::Mkinitrd, &["/sbin/mkinitrd"], None),
+];
+
+/// Sees to it that every kernel of the guest has the drivers at boot, as far as that can be done;
+/// what cannot is a warning, and the hardware is planned by what is there afterwards.
 ///
 /// # Errors
-/// [`Error::Guestfs`] when one cannot be helped: the guest would not boot.
+/// [`Error::Guestfs`] when the appliance itself fails.
 pub(super) async fn ensure_drivers(
     guestfs: &mut Guestfs,
-    guest: &Guest,
+    kernels: &[Kernel],
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
-    let kernels = kernels(guestfs).await?;
     if kernels.is_empty() {
-        return no_driver("no kernel with an initramfs was found in /boot");
+        report.warn("guest-kernel-not-found", "no kernel of the guest was found");
     }
     for kernel in kernels {
-        let built_in = names(guestfs, &kernel.version, "modules.builtin").await?;
-        let there = names(guestfs, &kernel.version, "modules.dep").await?;
-        let available = |name: &&str| built_in.contains(*name) || there.contains(*name);
-        if let Some(missing) = BOOT.iter().find(|name| !available(name)) {
-            report.warn(
-                "guest-kernel-without-virtio",
-                format!("kernel {} of the guest has no {missing}", kernel.version),
-            );
-            continue;
-        }
-        if !available(&LATER) {
-            let text = format!("kernel {} of the guest has no {LATER}", kernel.version);
+        let modules = kernel.modules(guestfs).await?;
+        let available =
+            |name: &&str| modules.built_in.contains(*name) || modules.on_disk.contains(*name);
+        if let Some(missing) = LEAST.iter().chain([&LATER]).find(|name| !available(name)) {
+            let text = format!("kernel {} of the guest has no {missing}", kernel.version);
             report.warn("guest-kernel-without-virtio", text);
         }
-        let needed: Vec<_> =
-            BOOT.iter().copied().filter(|name| !built_in.contains(*name)).collect();
-        let lacking = lacking(guestfs, &kernel, &needed).await?;
-        if !lacking.is_empty() {
-            rebuild(guestfs, guest, &kernel, &lacking, report).await?;
-            let still = self::lacking(guestfs, &kernel, &needed).await?;
-            if let Some(name) = still.first() {
-                return no_driver(&format!("{name} is not in {}", kernel.initramfs));
-            }
+        if !LEAST.iter().all(available) || kernel.initramfs.is_empty() {
+            continue;
         }
-        report.bootable.push(kernel.version);
-    }
-    if report.bootable.is_empty() {
-        return no_driver("none of its kernels has the drivers of virtio");
-    }
-    Ok(())
-}
-
-fn no_driver<T>(message: &str) -> Result<T, Error> {
-    let doing = "make the guest's initramfs fit for virtio".to_owned();
-    Err(Error::Guestfs { doing, message: message.to_owned() })
-}
-
-/// The kernels that have both an initramfs and modules.
-async fn kernels(guestfs: &mut Guestfs) -> Result<Vec<Kernel>, Error> {
-    let mut kernels = Vec::new();
-    for (pattern, before, after) in FILES {
-        for initramfs in guestfs.glob(pattern).await? {
-            let Some(version) = version(&initramfs, before, after) else { continue };
-            let modules = format!("/lib/modules/{version}/modules.dep");
-            if guestfs.is_file(&modules).await? {
-                kernels.push(Kernel { version, initramfs });
-            }
+        let Some(held) = kernel.contents(guestfs).await? else {
+            let text = format!("{} of the guest cannot be read", kernel.initramfs.join(", "));
+            report.warn("guest-initramfs-unreadable", text);
+            continue;
+        };
+        let lacking = lacking(&modules, &held);
+        if lacking.is_empty() {
+            continue;
         }
-    }
-    Ok(kernels)
-}
-
-/// The version in the path of an initramfs.
-fn version(path: &str, before: &str, after: &str) -> Option<String> {
-    let mut parts = path.rsplit('/');
-    let name = parts.next()?;
-    if OTHERS.iter().any(|other| path.contains(other)) {
-        return None;
-    }
-    // Boot Loader Specification: /boot/MACHINE-ID/VERSION/initrd.
-    if before.is_empty() {
-        return parts.next().map(str::to_owned);
-    }
-    Some(name.strip_prefix(before)?.strip_suffix(after)?.to_owned())
-}
-
-/// The modules that one of the kernel's own lists names.
-async fn names(
-    guestfs: &mut Guestfs,
-    version: &str,
-    list: &str,
-) -> Result<BTreeSet<String>, Error> {
-    let text = guestfs.read(&format!("/lib/modules/{version}/{list}")).await?.unwrap_or_default();
-    let paths = text.lines().map(|line| line.split(':').next().unwrap_or(line));
-    Ok(paths.filter_map(|path| module(path.as_bytes())).collect())
-}
-
-/// Those of the modules that the initramfs does not hold. Of one that nobody can read it is taken
-/// that it holds none.
-async fn lacking<'a>(
-    guestfs: &mut Guestfs,
-    kernel: &Kernel,
-    needed: &[&'a str],
-) -> Result<Vec<&'a str>, Error> {
-    let local = guestfs.fetch(&kernel.initramfs).await?;
-    let read = move || File::open(local).and_then(archive::modules);
-    let doing = format!("read the guest's {}", kernel.initramfs);
-    let held = tokio::task::spawn_blocking(read).await;
-    let held = match held.map_err(|join| Error::io(&doing)(join.into()))? {
-        Ok(held) => held.unwrap_or_default(),
-        Err(error) => {
-            tracing::info!(%error, initramfs = kernel.initramfs, "it cannot be read");
-            BTreeSet::new()
-        }
-    };
-    Ok(needed.iter().copied().filter(|name| !held.contains(*name)).collect())
-}
-
-/// Has the guest's own tool build it anew.
-async fn rebuild(
-    guestfs: &mut Guestfs,
-    guest: &Guest,
-    kernel: &Kernel,
-    lacking: &[&str],
-    report: &mut Report<'_>,
-) -> Result<(), Error> {
-    let Kernel { version, initramfs } = kernel;
-    let command = match guest.family() {
-        Family::Debian => {
-            let path = "/etc/initramfs-tools/modules";
-            let text = guestfs.read(path).await?.unwrap_or_default();
-            let lines = text.trim_end();
-            guestfs.write(path, &format!("{lines}\n{}\n", BOOT.join("\n"))).await?;
-            format!("update-initramfs -u -k '{version}'")
-        }
-        Family::RedHat | Family::Suse => {
-            let drivers = format!("add_drivers+=\" {} {LATER} \"\n", BOOT.join(" "));
-            guestfs.write("/etc/dracut.conf.d/hyperexport.conf", &drivers).await?;
-            format!("dracut --force '{initramfs}' '{version}'")
-        }
-        _ => {
-            let message = format!(
-                "{initramfs} lacks {}, and its distribution is unknown",
+        if let Err(why) = rebuild(guestfs, kernel, (&held, &lacking), report).await? {
+            let text = format!(
+                "initramfs of kernel {} lacks {} and was not rebuilt: {why}",
+                kernel.version,
                 lacking.join(", ")
             );
-            return no_driver(&message);
+            report.warn("guest-initramfs-not-rebuilt", text);
         }
-    };
-    report
-        .progress
-        .note(format!("building {initramfs} anew in the guest: it lacks {}", lacking.join(", ")));
-    let (well, said) = guestfs.sh(&command).await?;
-    if !well {
-        let last = said.last().cloned().unwrap_or_default();
-        return no_driver(&format!("{command}: {last}"));
     }
-    report.changes.push(Change::new(
-        "initramfs",
-        initramfs,
-        &format!("without {}", lacking.join(", ")),
-        "with all of virtio",
-    ));
     Ok(())
+}
+
+/// The drivers that the kernel has as modules and the initramfs does not hold.
+fn lacking(modules: &Modules, held: &Contents) -> Vec<&'static str> {
+    let there = |name: &&str| modules.on_disk.contains(*name) && !modules.built_in.contains(*name);
+    BOOT.into_iter().filter(there).filter(|name| !held.modules.contains(*name)).collect()
+}
+
+/// Has the guest's own tool build it anew, and looks at the result: one that still lacks a driver,
+/// or lost a program that finds the root, gives way to the old one.
+async fn rebuild(
+    guestfs: &mut Guestfs,
+    kernel: &Kernel,
+    (held, missing): (&Contents, &[&'static str]),
+    report: &mut Report<'_>,
+) -> Result<Result<(), String>, Error> {
+    let Some(tool) = tool(guestfs).await? else {
+        return Ok(Err("the guest has no tool that builds one".to_owned()));
+    };
+    let Some(file) = kernel.initramfs.last() else { return Ok(Ok(())) };
+    let missing = missing.join(", ");
+    report.progress.note(format!("rebuilding {file} in the guest: it lacks {missing}"));
+    let kept = format!("{file}.before-hyperexport");
+    guestfs.run("keep the guest's initramfs", &["cp-a", file, &kept]).await?;
+    let command = prepare(guestfs, tool, kernel, file).await?;
+    let (well, said) = guestfs.sh(&command).await?;
+    let problem = if well {
+        let modules = kernel.modules(guestfs).await?;
+        let now = kernel.contents(guestfs).await?.unwrap_or_default();
+        let lost: Vec<_> = held.tools.difference(&now.tools).cloned().collect();
+        let still = lacking(&modules, &now);
+        match (still.as_slice(), lost.as_slice()) {
+            ([], []) => None,
+            ([], lost) => Some(format!("{} was lost by {command}", lost.join(", "))),
+            (still, _) => Some(format!("{} is missing after {command}", still.join(", "))),
+        }
+    } else {
+        Some(format!("{command}: {}", said.last().cloned().unwrap_or_default()))
+    };
+    let doing = "put the guest's initramfs in its place";
+    match problem {
+        Some(why) => {
+            guestfs.run(doing, &["mv", &kept, file]).await?;
+            Ok(Err(why))
+        }
+        None => {
+            guestfs.run(doing, &["rm-f", &kept]).await?;
+            let before = format!("without {missing}");
+            report.changes.push(Change::new("initramfs", file, &before, "with all of virtio"));
+            Ok(Ok(()))
+        }
+    }
+}
+
+/// The tool that is installed.
+async fn tool(guestfs: &mut Guestfs) -> Result<Option<Tool>, Error> {
+    for (tool, programs, needs) in TOOLS {
+        for program in programs {
+            let there = guestfs.is_file(program).await?;
+            let whole = match needs {
+                Some(file) => there && guestfs.is_file(file).await?,
+                None => there,
+            };
+            if whole {
+                return Ok(Some(tool));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Tells the tool which drivers to take, for this time and all later ones; returns the command.
+async fn prepare(
+    guestfs: &mut Guestfs,
+    tool: Tool,
+    kernel: &Kernel,
+    file: &str,
+) -> Result<String, Error> {
+    let Kernel { version, unified, .. } = kernel;
+    let boot = BOOT.join(" ");
+    let command = match tool {
+        Tool::InitramfsTools => {
+            add_lines(guestfs, "/etc/initramfs-tools/modules", &BOOT.join("\n")).await?;
+            // By its own name it also keeps what the boot loader needs up to date.
+            match guestfs.is_file("/usr/sbin/update-initramfs").await? {
+                true if file == format!("/boot/initrd.img-{version}") => {
+                    format!("update-initramfs -u -k '{version}'")
+                }
+                _ => format!("mkinitramfs -o '{file}' '{version}'"),
+            }
+        }
+        Tool::Dracut => {
+            let drivers = format!("add_drivers+=\" {boot} {LATER} \"\n");
+            guestfs.run("make a folder in the guest", &["mkdir-p", "/etc/dracut.conf.d"]).await?;
+            guestfs.write("/etc/dracut.conf.d/hyperexport.conf", &drivers).await?;
+            let uefi = if *unified { " --uefi" } else { "" };
+            format!("dracut --force{uefi} '{file}' '{version}'")
+        }
+        Tool::Mkinitcpio => {
+            // The file is a shell script: what is added last counts, in every version of the tool.
+            let line = format!("MODULES+=({boot} {LATER})");
+            add_lines(guestfs, "/etc/mkinitcpio.conf", &line).await?;
+            let to = if *unified { "-U" } else { "-g" };
+            format!("mkinitcpio -k '{version}' {to} '{file}'")
+        }
+        Tool::Mkinitfs => {
+            let path = "/etc/mkinitfs/mkinitfs.conf";
+            let text = guestfs.read(path).await?.unwrap_or_default();
+            guestfs.run("make a folder in the guest", &["mkdir-p", "/etc/mkinitfs"]).await?;
+            guestfs.write(path, &with_feature(&text)).await?;
+            format!("mkinitfs -o '{file}' '{version}'")
+        }
+        Tool::Mkinitrd => format!(
+            "mkinitrd -k vmlinuz-'{version}' -i \"$(basename '{file}')\" -m '{boot}' || \
+             mkinitrd -f {} '{file}' '{version}'",
+            BOOT.map(|name| format!("--with={name}")).join(" ")
+        ),
+    };
+    Ok(command)
+}
+
+/// Adds lines to a file of the guest, unless they are its last ones.
+async fn add_lines(guestfs: &mut Guestfs, path: &str, lines: &str) -> Result<(), Error> {
+    let text = guestfs.read(path).await?.unwrap_or_default();
+    let text = text.trim_end();
+    if text.ends_with(lines) {
+        return Ok(());
+    }
+    guestfs.write(path, &format!("{text}\n{lines}\n")).await
+}
+
+/// `features="…"` of mkinitfs.conf with virtio (mkinitfs, `features.d/virtio.modules`).
+fn with_feature(text: &str) -> String {
+    let mut found = false;
+    let line = |line: &str| {
+        let Some(value) = line.trim().strip_prefix("features=") else { return format!("{line}\n") };
+        found = true;
+        let value = value.trim_matches(['"', '\'']);
+        if value.split_whitespace().any(|feature| feature == "virtio") {
+            return format!("{line}\n");
+        }
+        format!("features=\"{value} virtio\"\n")
+    };
+    let mut changed: String = text.lines().map(line).collect();
+    if !found {
+        changed += "features=\"ata base cdrom ext4 keymap kms mmc nvme raid scsi usb virtio\"\n";
+    }
+    changed
 }
 
 #[cfg(test)]
@@ -196,18 +243,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_from_the_names_of_every_distribution() {
-        let of = |path: &str| {
-            let mut all = FILES.iter();
-            all.find_map(|(_, before, after)| {
-                version(path, before, after).filter(|v| v.contains("6."))
-            })
-        };
-        assert_eq!(of("/boot/initrd.img-6.1.0-50-amd64").as_deref(), Some("6.1.0-50-amd64"));
-        assert_eq!(of("/boot/initramfs-6.12.el10.x86_64.img").as_deref(), Some("6.12.el10.x86_64"));
-        assert_eq!(of("/boot/initrd-6.4.0-default").as_deref(), Some("6.4.0-default"));
-        assert_eq!(of("/boot/4f1c/6.9.7-200.fc40/initrd").as_deref(), Some("6.9.7-200.fc40"));
-        assert_eq!(of("/boot/initramfs-6.12.el10.x86_64kdump.img"), None);
-        assert_eq!(of("/boot/initramfs-0-rescue-6.img"), None);
+    fn the_features_of_alpine_gain_virtio_once() {
+        let with = "# x\nfeatures=\"ata base ext4 virtio\"\n";
+        assert_eq!(with_feature("# x\nfeatures=\"ata base ext4\"\n"), with);
+        assert_eq!(with_feature(with), with);
+        assert!(with_feature("").contains(" virtio\""));
+    }
+
+    #[test]
+    fn only_modules_that_are_on_the_disk_can_be_lacking() {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let modules = Modules { built_in: set(&["virtio_pci"]), on_disk: set(&["virtio_blk"]) };
+        let held = Contents::default();
+        assert_eq!(lacking(&modules, &held), ["virtio_blk"]);
+        let held = Contents { modules: set(&["virtio_blk"]), ..Contents::default() };
+        assert!(lacking(&modules, &held).is_empty());
     }
 }

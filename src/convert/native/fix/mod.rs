@@ -4,22 +4,31 @@
 //! will be wrong on KVM; the guest's own tools run only where nothing else does. Everything is done
 //! on an overlay: whoever calls throws it away when this fails.
 
+pub(super) mod agent;
 mod archive;
-mod boot;
-mod devices;
+pub(super) mod boot;
+mod cloud_init;
+mod efi;
+mod entries;
 mod initramfs;
+pub(super) mod kernels;
 mod network;
 mod tables;
 mod tools;
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::convert::Error;
+use crate::convert::settings::Settings;
 use crate::manifest::Manifest;
-use crate::model::{Stage, Warning};
+use crate::model::{GuestDrivers, Stage, Warning};
 use crate::progress::Progress;
 
-use self::devices::Devices;
+use self::tables::TABLES;
+use super::devices::Devices;
+use super::evidence;
 use super::guestfs::Guestfs;
 use super::inspect::Guest;
 
@@ -45,13 +54,27 @@ impl Change {
     }
 }
 
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, object, before, after } = self;
+        match before.as_str() {
+            "" => write!(f, "{what}: {object}: {after}"),
+            _ => write!(f, "{what}: {object}: {before} -> {after}"),
+        }
+    }
+}
+
 /// What was done.
 pub(super) struct Report<'a> {
     pub(super) changes: Vec<Change>,
-    /// Kernels that find their root on virtio.
-    pub(super) bootable: Vec<String>,
+    /// What the guest can start from now.
+    pub(super) drivers: Option<GuestDrivers>,
+    /// Its kernels, the one that starts by default first.
+    pub(super) kernels: Vec<String>,
     pub(super) interfaces: Vec<Interface>,
     pub(super) warnings: Vec<Warning>,
+    /// Whether the guest has QEMU's agent.
+    pub(super) agent: Option<bool>,
     progress: &'a Progress,
 }
 
@@ -59,9 +82,11 @@ impl<'a> Report<'a> {
     pub(super) fn new(progress: &'a Progress) -> Self {
         Self {
             changes: Vec::new(),
-            bootable: Vec::new(),
+            drivers: None,
+            kernels: Vec::new(),
             interfaces: Vec::new(),
             warnings: Vec::new(),
+            agent: None,
             progress,
         }
     }
@@ -74,42 +99,82 @@ impl<'a> Report<'a> {
 /// What is wanted of it.
 pub(super) struct Wanted<'a> {
     pub(super) manifest: &'a Manifest,
-    /// Whether interfaces shall keep their names.
-    pub(super) preserve_network: bool,
+    pub(super) settings: &'a Settings,
+    /// Whether steps that only tidy up are taken: a guest starts without them.
+    pub(super) tidies: bool,
 }
 
-/// Makes a Linux fit for virtio.
+/// Makes a Linux fit for virtio, as far as that can be done: [`Report::drivers`] tells what came of
+/// it. What was mounted is unmounted afterwards.
 ///
 /// # Errors
-/// [`Error::Guestfs`] when the guest would not boot on virtio, or may be half changed.
+/// [`Error::Guestfs`] when the appliance failed, or a file could not be written: the guest may be
+/// half changed.
 pub(super) async fn linux(
     guestfs: &mut Guestfs,
-    guest: &Guest,
+    (guest, devices): (&Guest, &mut Devices),
     wanted: &Wanted<'_>,
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
-    let devices = Devices::find(guestfs, &guest.root).await?;
-    for (path, what, column) in [("/etc/fstab", "fstab", 0), ("/etc/crypttab", "crypttab", 1)] {
-        let fix = |text: &str| tables::stabilize(text, column, &devices);
-        for lost in change(guestfs, (what, path), report, fix).await? {
-            let text = format!("{path} of the guest names {lost}, which KVM may call otherwise");
+    let settings = wanted.settings;
+    names(guestfs, devices, report).await?;
+    if settings.preserve_network {
+        network::preserve(guestfs, wanted.manifest, report).await?;
+    }
+    cloud_init::keep_identity(guestfs, settings.cloud_init.is_some(), report).await?;
+    let kernels = kernels::find(guestfs).await?;
+    initramfs::ensure_drivers(guestfs, &kernels, report).await?;
+    if wanted.tidies {
+        agent::install(guestfs, guest, &settings.agent.packages, report).await?;
+        tools::remove(guestfs, guest, report).await?;
+    }
+    relabel(guestfs).await?;
+    report.drivers = evidence::of_linux(guestfs, &kernels, devices).await?;
+    report.kernels = kernels.into_iter().map(|kernel| kernel.version).collect();
+    report.agent = Some(agent::is_installed(guestfs).await?);
+    efi::ensure_fallback(guestfs, &guest.distribution, report).await
+}
+
+/// Names of devices, wherever the guest keeps them.
+async fn names(
+    guestfs: &mut Guestfs,
+    devices: &mut Devices,
+    report: &mut Report<'_>,
+) -> Result<(), Error> {
+    let crypttab = guestfs.read("/etc/crypttab").await?.unwrap_or_default();
+    devices.know_mapped(&crypttab);
+    for table in TABLES {
+        let fix = |text: &str| tables::stabilize(text, table, devices);
+        for lost in change(guestfs, (table.what, table.path), report, fix).await? {
+            let text = format!(
+                "{} of the guest names {lost}, which none of its disks is: the guest starts without it",
+                table.path
+            );
             report.warn("guest-device-not-found", text);
         }
     }
     for pattern in boot::CONFIGURATIONS {
         for path in guestfs.glob(pattern).await? {
-            let fix = |text: &str| (boot::command_lines(text, &devices), Vec::new());
+            let fix = |text: &str| (boot::command_lines(text, devices), Vec::new());
             change(guestfs, ("boot loader", &path), report, fix).await?;
         }
     }
-    let fix = |text: &str| (boot::defaults(text, &devices), Vec::new());
-    change(guestfs, ("boot loader", boot::DEFAULTS), report, fix).await?;
-    if wanted.preserve_network {
-        network::preserve(guestfs, wanted.manifest, report).await?;
+    for pattern in boot::ENVIRONMENT {
+        for path in guestfs.glob(pattern).await? {
+            let fix = |text: &str| (boot::environment(text, devices), Vec::new());
+            change(guestfs, ("boot loader", &path), report, fix).await?;
+        }
     }
-    tools::remove(guestfs, guest, report).await?;
-    initramfs::ensure_drivers(guestfs, guest, report).await?;
-    relabel(guestfs).await
+    let fix = |text: &str| (boot::defaults(text, devices), Vec::new());
+    change(guestfs, ("boot loader", boot::DEFAULTS), report, fix).await.map(drop)
+}
+
+/// The boot loader of a Windows, which may be where its own firmware alone looks.
+pub(super) async fn windows_loader(
+    guestfs: &mut Guestfs,
+    report: &mut Report<'_>,
+) -> Result<(), Error> {
+    efi::ensure_fallback(guestfs, "windows", report).await
 }
 
 /// Changes a text, if there is one and it has to change; returns what `fix` has to say besides.

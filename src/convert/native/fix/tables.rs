@@ -1,33 +1,81 @@
-//! fstab(5) and crypttab(5): devices by UUID.
+//! fstab(5) and crypttab(5): devices by names that last. What is not there any more may not keep
+//! the guest from starting.
 
-use super::devices::Devices;
+use crate::convert::native::devices::Devices;
+
+/// A table, by the places of its fields.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Table {
+    pub(super) path: &'static str,
+    /// For people.
+    pub(super) what: &'static str,
+    device: usize,
+    options: usize,
+}
+
+/// Both tables of a guest.
+pub(super) const TABLES: [Table; 2] = [
+    Table { path: "/etc/fstab", what: "fstab", device: 0, options: 3 },
+    Table { path: "/etc/crypttab", what: "crypttab", device: 1, options: 3 },
+];
+/// Options that let a guest start without the device (systemd.mount(5), crypttab(5)).
+const HARMLESS: [&str; 4] = ["nofail", "noauto", "_netdev", "x-systemd.automount"];
+/// Mount points that a guest cannot do without: an optional one would only hide the failure.
+const ESSENTIAL: [&str; 3] = ["/", "/usr", "/var"];
 
 /// A table with its devices by names that last, and those that could not be helped. All else stays
 /// as it is, down to the last space.
-pub(super) fn stabilize(text: &str, column: usize, devices: &Devices) -> (String, Vec<String>) {
+pub(super) fn stabilize(text: &str, table: Table, devices: &Devices) -> (String, Vec<String>) {
     let mut lost = Vec::new();
     let mut line = |line: &str| {
-        let content = line.trim_start();
+        let content = line.trim();
         if content.is_empty() || content.starts_with('#') {
             return line.to_owned();
         }
-        let Some(field) = content.split_whitespace().nth(column) else { return line.to_owned() };
-        match devices.lasting(field) {
-            Some(lasting) => replace_field(line, field, column, &lasting),
-            None => {
-                if devices.is_lost(field) {
-                    lost.push(field.to_owned());
-                }
-                line.to_owned()
-            }
+        let fields: Vec<_> = content.split_whitespace().collect();
+        let Some(device) = fields.get(table.device).copied() else { return line.to_owned() };
+        let is_root = table.device == 0 && fields.get(1) == Some(&"/");
+        let lasting = devices.lasting(device).or_else(|| {
+            // The root was found, whatever it is called here.
+            devices.root().filter(|_| is_root && devices.is_lost(device))
+        });
+        if let Some(lasting) = lasting {
+            return replace_field(line, table.device, &lasting);
         }
+        if !devices.is_lost(device) {
+            return line.to_owned();
+        }
+        lost.push(device.to_owned());
+        without_need(line, &fields, table)
     };
     let fixed = text.split_inclusive('\n').map(&mut line).collect();
     (fixed, lost)
 }
 
+/// The line of a device that is not there, made optional.
+fn without_need(line: &str, fields: &[&str], table: Table) -> String {
+    let is_essential =
+        table.device == 0 && fields.get(1).is_some_and(|point| ESSENTIAL.contains(point));
+    let options = fields.get(table.options).copied().unwrap_or_default();
+    let harmless = options.split(',').any(|option| HARMLESS.contains(&option));
+    if is_essential || harmless {
+        return line.to_owned();
+    }
+    if !options.is_empty() {
+        return replace_field(line, table.options, &format!("{options},nofail"));
+    }
+    let end = line.trim_end().len();
+    let missing = match (table.device, fields.len()) {
+        (0, 3) => " defaults,nofail",
+        (1, 3) => " nofail",
+        (1, 2) => " none nofail",
+        _ => return line.to_owned(),
+    };
+    format!("{}{missing}{}", &line[..end], &line[end..])
+}
+
 /// Replaces one of the fields of a line, which are parted by spaces.
-fn replace_field(line: &str, field: &str, column: usize, by: &str) -> String {
+fn replace_field(line: &str, column: usize, by: &str) -> String {
     let mut at = 0;
     for index in 0..=column {
         at += line[at..].len() - line[at..].trim_start().len();
@@ -35,27 +83,57 @@ fn replace_field(line: &str, field: &str, column: usize, by: &str) -> String {
             at += line[at..].find(char::is_whitespace).unwrap_or(0);
         }
     }
-    format!("{}{by}{}", &line[..at], &line[at + field.len()..])
+    let end = line[at..].find(char::is_whitespace).map_or(line.len(), |end| at + end);
+    format!("{}{by}{}", &line[..at], &line[end..])
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::devices::devices;
     use super::*;
+    use crate::convert::native::devices::devices;
 
     #[test]
     fn only_the_device_of_a_line_changes() {
         let devices = devices(&[("/dev/sda1", "5eed"), ("/dev/sda5", "swap")]);
         let fstab = "# /dev/sda1 was here\n/dev/sda1\t/  ext4 errors=remount-ro 0 1\n\
-                     UUID=x /home ext4 defaults 0 2\n /dev/sda5 none swap sw 0 0\n/dev/sdb1 /srv xfs\n";
-        let (fixed, lost) = stabilize(fstab, 0, &devices);
+                     LABEL=x /home ext4 defaults,nofail 0 2\n /dev/sda5 none swap sw 0 0\n";
+        let (fixed, lost) = stabilize(fstab, TABLES[0], &devices);
         assert_eq!(
             fixed,
             "# /dev/sda1 was here\nUUID=5eed\t/  ext4 errors=remount-ro 0 1\n\
-             UUID=x /home ext4 defaults 0 2\n UUID=swap none swap sw 0 0\n/dev/sdb1 /srv xfs\n"
+             LABEL=x /home ext4 defaults,nofail 0 2\n UUID=swap none swap sw 0 0\n"
         );
-        assert_eq!(lost, ["/dev/sdb1"]);
-        let (fixed, _) = stabilize("sda5_crypt /dev/sda5 none luks\n", 1, &devices);
+        assert_eq!(lost, ["LABEL=x"]);
+        let (fixed, _) = stabilize("sda5_crypt /dev/sda5 none luks\n", TABLES[1], &devices);
         assert_eq!(fixed, "sda5_crypt UUID=swap none luks\n");
+    }
+
+    #[test]
+    fn what_is_not_there_may_be_missing() {
+        let devices = devices(&[("/dev/sda1", "5eed")]);
+        let cases = [
+            ("/dev/sdb1 /srv xfs defaults 0 2\n", "/dev/sdb1 /srv xfs defaults,nofail 0 2\n"),
+            ("UUID=gone /data ext4\n", "UUID=gone /data ext4 defaults,nofail\n"),
+            ("/dev/sdb1 /srv xfs noauto,user 0 2\n", "/dev/sdb1 /srv xfs noauto,user 0 2\n"),
+            ("nas:/x /mnt nfs defaults 0 0\n", "nas:/x /mnt nfs defaults 0 0\n"),
+            ("UUID=gone /usr ext4 defaults 0 1\n", "UUID=gone /usr ext4 defaults 0 1\n"),
+        ];
+        for (before, after) in cases {
+            assert_eq!(stabilize(before, TABLES[0], &devices).0, after);
+        }
+        let (fixed, _) = stabilize("data UUID=gone /key\n", TABLES[1], &devices);
+        assert_eq!(fixed, "data UUID=gone /key nofail\n");
+    }
+
+    #[test]
+    fn the_root_is_the_one_that_was_found() {
+        let devices = devices(&[("/dev/sda1", "5eed"), ("/dev/sdb1", "data")]);
+        let by_path =
+            "/dev/disk/by-path/pci-0000:03:00.0-sas-0x5000-lun-0-part1 / ext4 defaults 0 1\n";
+        assert_eq!(stabilize(by_path, TABLES[0], &devices).0, "UUID=5eed / ext4 defaults 0 1\n");
+        assert_eq!(
+            stabilize("UUID=old / ext4 defaults 0 1\n", TABLES[0], &devices).0,
+            "UUID=5eed / ext4 defaults 0 1\n"
+        );
     }
 }

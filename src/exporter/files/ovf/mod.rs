@@ -117,6 +117,7 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
         },
         disks: devices.disks,
         nics: devices.nics,
+        facts: None,
     };
     let nvram = if is_efi { nvram(hardware, index)? } else { None };
     Ok(System { vm, disks: devices.files, nvram })

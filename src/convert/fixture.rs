@@ -1,0 +1,36 @@
+//! A VM for the tests of this room.
+
+use crate::model::{
+    Assumed, CpuTopology, Firmware, GuestOs, Origin, OsFamily, PowerState, SourceVm,
+};
+
+/// A VM without devices.
+pub(super) fn vm() -> SourceVm {
+    SourceVm {
+        provider: "local".to_owned(),
+        id: String::new(),
+        name: "vm".to_owned(),
+        instance_uuid: None,
+        inventory_path: None,
+        datacenter: None,
+        power: PowerState::Off,
+        arch: None,
+        cpu: CpuTopology::new(1, 1),
+        memory_mib: 1024,
+        firmware: Firmware::Bios,
+        secure_boot: false,
+        vtpm: false,
+        cdroms: 0,
+        origin: Origin::default(),
+        assumed: Assumed::default(),
+        guest: GuestOs {
+            id: String::new(),
+            full_name: String::new(),
+            family: OsFamily::Unknown,
+            network: None,
+        },
+        disks: Vec::new(),
+        nics: Vec::new(),
+        facts: None,
+    }
+}

@@ -1,0 +1,63 @@
+//! The ways of fixing a guest, in the order in which they are tried.
+
+use std::fmt;
+
+use crate::convert::preflight::Engine;
+
+use super::inspect::Family;
+use super::v2v;
+
+/// One way of fixing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By our own hand.
+    Own,
+    /// The same without what only tidies up: removing VMware's tools, installing packages.
+    OwnLeast,
+    /// By virt-v2v-in-place, and by our own hand what it leaves.
+    VirtV2v,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Own => "fixing the guest by libguestfs",
+            Self::OwnLeast => "fixing what the guest needs to start",
+            Self::VirtV2v => v2v::PROGRAM,
+        })
+    }
+}
+
+/// The ways for a guest of that family. Windows takes virt-v2v alone, for its drivers; a Linux is
+/// ours, and of Red Hat's and SUSE's virt-v2v knows what we may not.
+pub(super) fn ways(engine: &Engine, family: Family, has_v2v: bool) -> Vec<Way> {
+    let v2v = has_v2v.then_some(Way::VirtV2v);
+    match family {
+        Family::Windows => v2v.into_iter().collect(),
+        Family::Other => Vec::new(),
+        _ if *engine == Engine::VirtV2v => {
+            v2v.into_iter().chain([Way::Own, Way::OwnLeast]).collect()
+        }
+        Family::RedHat | Family::Suse => [Way::Own, Way::OwnLeast].into_iter().chain(v2v).collect(),
+        Family::OtherLinux => vec![Way::Own, Way::OwnLeast],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_linux_never_depends_on_virt_v2v() {
+        for family in [Family::RedHat, Family::Suse, Family::OtherLinux] {
+            for (engine, has_v2v) in
+                [(Engine::Native, true), (Engine::VirtV2v, true), (Engine::Native, false)]
+            {
+                assert!(ways(&engine, family, has_v2v).contains(&Way::Own), "{family:?}");
+            }
+        }
+        assert_eq!(ways(&Engine::Native, Family::RedHat, true)[0], Way::Own);
+        assert_eq!(ways(&Engine::VirtV2v, Family::OtherLinux, true)[0], Way::VirtV2v);
+        assert!(ways(&Engine::Native, Family::Windows, false).is_empty());
+    }
+}

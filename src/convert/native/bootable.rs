@@ -1,0 +1,89 @@
+//! Whether a firmware finds something to start on the disks, and on which.
+
+use crate::model::{DiskId, Firmware, GuestFacts, OsFamily, SourceVm, Stage, Warning};
+
+use super::validate::Beginning;
+
+/// The facts of a guest with what the beginnings of its disks tell: the boot disk, which is the one
+/// that the source names, else the first that a firmware starts from; and those firmwares.
+pub(super) fn judge(
+    vm: &SourceVm,
+    starts: &[(DiskId, Beginning)],
+    facts: Option<GuestFacts>,
+) -> GuestFacts {
+    let facts = facts.unwrap_or_default();
+    let first = starts.first();
+    let other = || starts.iter().find(|(_, start)| !start.firmware().is_empty());
+    let chosen = match first {
+        Some((_, start)) if start.firmware().is_empty() && vm.assumed.boot_disk => {
+            other().or(first)
+        }
+        first => first,
+    };
+    let Some((id, start)) = chosen else { return facts };
+    GuestFacts { boot_disk: Some(id.clone()), firmware: start.firmware(), ..facts }
+}
+
+/// Why the VM would not start as it will be planned, if it would not.
+pub(super) fn fault(
+    vm: &SourceVm,
+    starts: &[(DiskId, Beginning)],
+    guest: &GuestFacts,
+) -> Option<Warning> {
+    let id = guest.boot_disk.as_ref()?;
+    let (_, start) = starts.iter().find(|(other, _)| other == id)?;
+    let firmware = match (vm.assumed.firmware, guest.firmware.as_slice()) {
+        (true, [first, ..]) => *first,
+        _ => vm.firmware,
+    };
+    if guest.firmware.contains(&firmware) {
+        return None;
+    }
+    let why = start.fault(firmware);
+    let system = match guest.family {
+        OsFamily::Unknown => "",
+        _ => ", although it holds an operating system",
+    };
+    let other = match (firmware, guest.firmware.as_slice()) {
+        (Firmware::Bios, [Firmware::Efi]) => "; it starts by UEFI: --firmware efi",
+        (Firmware::Efi, [Firmware::Bios]) => "; it starts by BIOS: --firmware bios",
+        _ => "",
+    };
+    let text = format!("{id} will not boot: {why}{system}{other}");
+    Some(Warning::new(Stage::Pipeline, "boot-disk-not-bootable", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::native::validate::{efi_disk, empty_disk, grub_disk};
+    use crate::model::Assumed;
+
+    fn vm(firmware: Firmware, assumed: bool) -> SourceVm {
+        let assumed = Assumed { firmware: assumed, boot_disk: assumed };
+        SourceVm { firmware, assumed, ..crate::convert::fixture::vm() }
+    }
+
+    fn id(index: usize) -> DiskId {
+        DiskId::from_index(index)
+    }
+
+    #[test]
+    fn the_disk_decides_what_the_source_left_open() {
+        let starts = [(id(0), efi_disk())];
+        let guest = judge(&vm(Firmware::Bios, true), &starts, None);
+        assert_eq!(guest.firmware, [Firmware::Efi]);
+        assert!(fault(&vm(Firmware::Bios, true), &starts, &guest).is_none());
+        let told = fault(&vm(Firmware::Bios, false), &starts, &guest).expect("a warning");
+        assert!(told.message.contains("--firmware efi"), "{}", told.message);
+    }
+
+    #[test]
+    fn the_boot_loader_names_the_boot_disk_where_the_source_does_not() {
+        let starts = [(id(0), empty_disk()), (id(1), grub_disk())];
+        let guest = judge(&vm(Firmware::Bios, true), &starts, None);
+        assert_eq!(guest.boot_disk, Some(id(1)));
+        let guest = judge(&vm(Firmware::Bios, false), &starts, None);
+        assert_eq!((guest.boot_disk, guest.firmware), (Some(id(0)), Vec::new()));
+    }
+}

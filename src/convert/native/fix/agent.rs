@@ -1,0 +1,87 @@
+//! QEMU's guest agent: whether the guest has one, and packages of it that the user gives.
+
+use std::path::{Path, PathBuf};
+
+use crate::convert::Error;
+use crate::convert::native::guestfs::Guestfs;
+use crate::convert::native::inspect::Guest;
+
+use super::{Change, Report};
+
+/// Where distributions install it.
+const PROGRAMS: [&str; 4] =
+    ["/usr/bin/qemu-ga", "/usr/sbin/qemu-ga", "/usr/local/bin/qemu-ga", "/sbin/qemu-ga"];
+
+/// What a guest runs at its first start to install the agent, whatever its package manager is.
+pub(in crate::convert::native) const FIRST_BOOT: &str = "\
+#!/bin/sh
+# Written by hyperexport: installs QEMU's guest agent from the guest's own package sources.
+if command -v apt-get >/dev/null; then
+  apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install qemu-guest-agent
+elif command -v dnf >/dev/null; then dnf -y install qemu-guest-agent
+elif command -v yum >/dev/null; then yum -y install qemu-guest-agent
+elif command -v zypper >/dev/null; then zypper --non-interactive install qemu-guest-agent
+elif command -v pacman >/dev/null; then pacman -Sy --noconfirm qemu-guest-agent
+elif command -v apk >/dev/null; then apk add qemu-guest-agent && rc-update add qemu-guest-agent
+fi
+command -v systemctl >/dev/null && systemctl enable --now qemu-guest-agent
+exit 0
+";
+
+/// Whether a Linux has the agent.
+pub(in crate::convert::native) async fn is_installed(guestfs: &mut Guestfs) -> Result<bool, Error> {
+    for program in PROGRAMS {
+        if guestfs.is_file(program).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Installs the user's packages. Nothing changes when the guest's package manager refuses them: it
+/// is asked first.
+pub(super) async fn install(
+    guestfs: &mut Guestfs,
+    guest: &Guest,
+    packages: &[PathBuf],
+    report: &mut Report<'_>,
+) -> Result<(), Error> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let (ask, install) = match guest.packages.as_str() {
+        "apt" => ("dpkg --dry-run -i", "DEBIAN_FRONTEND=noninteractive dpkg -i"),
+        "yum" | "dnf" | "zypper" => ("rpm -U --test", "rpm -U"),
+        other => {
+            let text = format!("--agent-package: guest's packages ({other}) are not .deb or .rpm");
+            report.warn("guest-agent-not-installed", text);
+            return Ok(());
+        }
+    };
+    let folder = guestfs.ask(&["mkdtemp", "/tmp/hyperexport-XXXXXX"]).await?;
+    let mut copies = Vec::new();
+    for (index, package) in packages.iter().enumerate() {
+        let copy = format!("{folder}/{index}.{}", extension(package));
+        let from = package.to_string_lossy();
+        guestfs.run("copy a package into the guest", &["upload", &from, &copy]).await?;
+        copies.push(format!("'{copy}'"));
+    }
+    let copies = copies.join(" ");
+    let command = format!("{ask} {copies} && {install} {copies}");
+    let (well, said) = guestfs.sh(&command).await?;
+    guestfs.run("remove the copies of packages", &["rm-rf", &folder]).await?;
+    let names: Vec<_> = packages.iter().filter_map(|path| path.file_name()).collect();
+    let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
+    if well && is_installed(guestfs).await? {
+        report.changes.push(Change::new("guest agent", &names.join(", "), "missing", "installed"));
+    } else {
+        let last = said.last().cloned().unwrap_or_default();
+        let text = format!("installing {} in the guest: {last}", names.join(", "));
+        report.warn("guest-agent-not-installed", text);
+    }
+    Ok(())
+}
+
+fn extension(path: &Path) -> &str {
+    path.extension().and_then(|extension| extension.to_str()).unwrap_or("pkg")
+}

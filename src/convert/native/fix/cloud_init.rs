@@ -1,0 +1,56 @@
+//! A guest that cloud-init set up keeps its identity. Its data source was VMware's and is gone on
+//! KVM; cloud-init would take the machine for a new one: other SSH host keys, another host name, and
+//! DHCP in the place of a static address. It is told to trust the instance that it knows.
+
+use crate::convert::Error;
+use crate::convert::native::guestfs::Guestfs;
+
+use super::{Change, Report};
+
+/// Where cloud-init keeps the instance that it has set up.
+const INSTANCE: &str = "/var/lib/cloud/instance";
+/// Where it is switched off (cloud-init documentation, "How to disable cloud-init").
+const DISABLED: &str = "/etc/cloud/cloud-init.disabled";
+/// The file of ours: read after those of the distribution and of VMware's tools.
+const OURS: &str = "/etc/cloud/cloud.cfg.d/99-hyperexport.cfg";
+const TEXT: &str = "\
+# Written by hyperexport: this machine was moved to KVM and is still the instance that it was.
+# Without its data source cloud-init would set it up anew. Remove this file, and run
+# `cloud-init clean`, to have it set up by a data source of the new host.
+manual_cache_clean: true
+preserve_hostname: true
+ssh_deletekeys: false
+network: {config: disabled}
+";
+
+/// Pins the instance, unless the user gives the guest a data source of the new host.
+pub(super) async fn keep_identity(
+    guestfs: &mut Guestfs,
+    has_seed: bool,
+    report: &mut Report<'_>,
+) -> Result<(), Error> {
+    if !guestfs.is_dir("/etc/cloud").await? || guestfs.is_file(DISABLED).await? {
+        return Ok(());
+    }
+    if has_seed {
+        // One that an earlier migration wrote would keep the seed from being read.
+        return guestfs.run("forget the pinned instance", &["rm-f", OURS]).await.map(drop);
+    }
+    if !guestfs.is_dir(INSTANCE).await? {
+        let text = "cloud-init is installed and never ran: it will set the guest up at its first \
+                    start, from what the new host offers; --cloud-init gives it a seed";
+        report.warn("cloud-init-first-boot", text);
+        return Ok(());
+    }
+    let source = guestfs.read(&format!("{INSTANCE}/datasource")).await?.unwrap_or_default();
+    let source = source.split(':').next().unwrap_or_default().trim().to_owned();
+    guestfs.run("make a folder in the guest", &["mkdir-p", "/etc/cloud/cloud.cfg.d"]).await?;
+    guestfs.write(OURS, TEXT).await?;
+    let before = match source.as_str() {
+        "" => "sets the guest up by its data source".to_owned(),
+        name => format!("sets the guest up by {name}"),
+    };
+    let after = "keeps host name, SSH host keys and network";
+    report.changes.push(Change::new("cloud-init", OURS, &before, after));
+    Ok(())
+}

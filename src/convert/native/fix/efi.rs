@@ -1,0 +1,132 @@
+//! The file that UEFI firmware starts when it has no boot variables (UEFI 2.10, 3.5.1.1): the
+//! variables of the source stay behind, and many systems install their boot loader under its
+//! vendor's name only. That loader is copied to where every firmware looks.
+
+use crate::convert::Error;
+use crate::convert::native::guestfs::Guestfs;
+
+use super::{Change, Report};
+
+/// What firmware for x86-64 starts.
+pub(super) const FALLBACK: &str = "/EFI/BOOT/BOOTX64.EFI";
+/// Type of an EFI system partition in a GPT, and in an MBR.
+const PARTITION: [&str; 2] = ["c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"];
+/// Boot loaders that may be started in the fallback's place, the better first: a shim before the
+/// GRUB that it starts.
+const LOADERS: [&str; 8] = [
+    "shimx64.efi",
+    "shim.efi",
+    "bootmgfw.efi",
+    "systemd-bootx64.efi",
+    "grubx64.efi",
+    "grub.efi",
+    "refind_x64.efi",
+    "elilo.efi",
+];
+/// What a loader looks for beside itself: a shim its GRUB and its key manager, a GRUB its
+/// configuration. Not `fbx64.efi`, which would restart the machine to write variables.
+const COMPANIONS: [&str; 3] = ["grubx64.efi", "mmx64.efi", "grub.cfg"];
+/// What a shim starts.
+const OF_SHIM: [&str; 3] =
+    ["/EFI/BOOT/grubx64.efi", "/EFI/BOOT/fbx64.efi", "/EFI/BOOT/fallback.efi"];
+
+/// Sees to it that firmware without variables finds a boot loader on each EFI system partition that
+/// has one. All that was mounted is unmounted before.
+pub(super) async fn ensure_fallback(
+    guestfs: &mut Guestfs,
+    distribution: &str,
+    report: &mut Report<'_>,
+) -> Result<(), Error> {
+    guestfs.run("unmount the guest's file systems", &["umount-all"]).await?;
+    for device in guestfs.run("list the guest's partitions", &["list-partitions"]).await? {
+        let tags = guestfs.tags(&device).await?;
+        let is_esp =
+            tags.get("PART_ENTRY_TYPE").is_some_and(|kind| PARTITION.contains(&kind.as_str()));
+        if !is_esp {
+            continue;
+        }
+        let doing = format!("mount the EFI system partition {device}");
+        if !guestfs.try_run(&doing, &["mount", &device, "/"]).await? {
+            let text = format!("EFI system partition {device} of the guest cannot be mounted");
+            report.warn("guest-esp-unreadable", text);
+            continue;
+        }
+        complete(guestfs, &device, distribution, report).await?;
+        guestfs.run("unmount the EFI system partition", &["umount-all"]).await?;
+    }
+    Ok(())
+}
+
+async fn complete(
+    guestfs: &mut Guestfs,
+    device: &str,
+    distribution: &str,
+    report: &mut Report<'_>,
+) -> Result<(), Error> {
+    let loaders = loaders(guestfs, distribution).await?;
+    let there = guestfs.is_file(FALLBACK).await?;
+    if there && !is_lonely_shim(guestfs, &loaders).await? {
+        return Ok(());
+    }
+    let Some(loader) = loaders.first() else { return Ok(()) };
+    let doing = format!("copy the boot loader {loader} of the guest");
+    guestfs.run(&doing, &["mkdir-p", "/EFI/BOOT"]).await?;
+    if !there {
+        guestfs.run(&doing, &["cp", loader, FALLBACK]).await?;
+    }
+    let folder = loader.rsplit_once('/').map_or("", |(folder, _)| folder);
+    for companion in COMPANIONS {
+        let (from, to) = (format!("{folder}/{companion}"), format!("/EFI/BOOT/{companion}"));
+        let missing = !guestfs.is_file(&to).await?;
+        if missing && from != *loader && guestfs.is_file(&from).await? {
+            guestfs.run(&doing, &["cp", &from, &to]).await?;
+        }
+    }
+    let after = format!("a copy of {loader}, started without boot variables");
+    let object = format!("{device}:{FALLBACK}");
+    report.changes.push(Change::new("boot loader", &object, "missing", &after));
+    Ok(())
+}
+
+/// The loaders of vendors, the distribution's own first.
+async fn loaders(guestfs: &mut Guestfs, distribution: &str) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    for loader in LOADERS {
+        for pattern in [format!("/EFI/*/{loader}"), format!("/EFI/*/Boot/{loader}")] {
+            found.extend(guestfs.glob(&pattern).await?);
+        }
+    }
+    // A kernel that is an EFI program itself, the newest first.
+    let mut unified = guestfs.glob("/EFI/Linux/*.efi").await?;
+    unified.sort_by(|a, b| super::entries::newest_first(a, b));
+    found.extend(unified);
+    found.retain(|path| !path.to_ascii_lowercase().starts_with("/efi/boot/"));
+    let own = format!("/efi/{}/", vendor(distribution));
+    found.sort_by_key(|path| !path.to_ascii_lowercase().starts_with(&own));
+    Ok(found)
+}
+
+/// The folder of a distribution below `/EFI`.
+fn vendor(distribution: &str) -> &str {
+    match distribution {
+        "rhel" | "oraclelinux" | "redhat-based" | "scientificlinux" => "redhat",
+        "windows" => "microsoft",
+        other => other,
+    }
+}
+
+/// Whether the fallback is a shim and nothing is there that it could start.
+async fn is_lonely_shim(guestfs: &mut Guestfs, loaders: &[String]) -> Result<bool, Error> {
+    for started in OF_SHIM {
+        if guestfs.is_file(started).await? {
+            return Ok(false);
+        }
+    }
+    let sum = guestfs.ask(&["checksum", "sha256", FALLBACK]).await?;
+    for loader in loaders.iter().filter(|path| path.to_ascii_lowercase().contains("/shim")) {
+        if guestfs.ask(&["checksum", "sha256", loader]).await? == sum {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

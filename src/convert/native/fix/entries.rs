@@ -1,0 +1,167 @@
+//! The entries of a guest's boot loader: which kernel starts with which initramfs.
+//!
+//! Read are GRUB 2 (`grub.cfg`), GRUB Legacy (`menu.lst`), extlinux and syslinux, the Boot Loader
+//! Specification (type 1) and `refind_linux.conf` as far as it names an initrd.
+
+use std::cmp::Ordering;
+
+/// One entry, its paths as the boot loader sees them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The kernel.
+    pub(super) kernel: String,
+    /// The archives that are unpacked one after the other; none where the kernel does without.
+    pub(super) initramfs: Vec<String>,
+}
+
+/// Titles of entries that are for emergencies.
+const EMERGENCY: [&str; 6] = ["recovery", "rescue", "fallback", "memtest", "kdump", "(old)"];
+
+/// The entries of a configuration, in its order.
+pub(super) fn read(path: &str, text: &str) -> Vec<Entry> {
+    if path.contains("/loader/entries/") {
+        return if is_emergency(path) { Vec::new() } else { of_specification(text) };
+    }
+    let mut entries = Vec::new();
+    let mut current = Entry::default();
+    let mut emergency = false;
+    for line in text.lines() {
+        let line = line.trim();
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        match word.to_ascii_lowercase().as_str() {
+            "menuentry" | "title" | "label" => {
+                push(&mut entries, &mut current, emergency);
+                emergency = is_emergency(line);
+            }
+            "linux" | "linux16" | "linuxefi" | "kernel" | "vmlinuz" => {
+                // A second kernel in one entry is an entry without a title.
+                push(&mut entries, &mut current, emergency);
+                let (kernel, options) =
+                    rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
+                current.kernel = plain(kernel);
+                current.initramfs.extend(initrd_option(options));
+            }
+            "initrd" | "initrd16" | "initrdefi" => {
+                current.initramfs.extend(
+                    rest.split([' ', '\t', ',']).map(plain).filter(|path| !path.is_empty()),
+                );
+            }
+            "append" => current.initramfs.extend(initrd_option(rest)),
+            _ => {}
+        }
+    }
+    push(&mut entries, &mut current, emergency);
+    entries
+}
+
+fn push(entries: &mut Vec<Entry>, current: &mut Entry, emergency: bool) {
+    let entry = std::mem::take(current);
+    if !entry.kernel.is_empty() && !emergency {
+        entries.push(entry);
+    }
+}
+
+fn is_emergency(title: &str) -> bool {
+    let title = title.to_ascii_lowercase();
+    EMERGENCY.iter().any(|word| title.contains(word))
+}
+
+/// Boot Loader Specification, type 1.
+fn of_specification(text: &str) -> Vec<Entry> {
+    let mut entry = Entry::default();
+    for line in text.lines() {
+        let (word, rest) = line.trim().split_once(char::is_whitespace).unwrap_or_default();
+        match word {
+            "linux" => entry.kernel = plain(rest.trim()),
+            // `$tuned_initrd` and the like are GRUB's variables.
+            "initrd" => {
+                let paths = rest.split_whitespace().filter(|path| !path.starts_with('$'));
+                entry.initramfs.extend(paths.map(plain));
+            }
+            _ => {}
+        }
+    }
+    if entry.kernel.is_empty() { Vec::new() } else { vec![entry] }
+}
+
+/// `initrd=` among the options of a kernel, as extlinux and EFI stubs have it.
+fn initrd_option(options: &str) -> Vec<String> {
+    let values = options.split_whitespace().filter_map(|word| word.strip_prefix("initrd="));
+    values.flat_map(|value| value.split(',')).map(plain).collect()
+}
+
+/// The path alone: without GRUB's device, a variable or backslashes.
+fn plain(path: &str) -> String {
+    let path = path.trim_matches(['"', '\'']).replace('\\', "/");
+    let path = match path.find('/') {
+        Some(at) if path.starts_with('(') || path.starts_with('$') => path[at..].to_owned(),
+        _ => path,
+    };
+    path.strip_prefix("../").map_or(path.clone(), |rest| format!("/{rest}"))
+}
+
+/// Versions as a boot loader sorts them: numbers by their value, the newest first.
+pub(super) fn newest_first(a: &str, b: &str) -> Ordering {
+    let numbers = |text: &str| -> Vec<u64> {
+        let parts = text.split(|c: char| !c.is_ascii_digit());
+        parts.filter_map(|part| part.parse().ok()).collect()
+    };
+    numbers(b).cmp(&numbers(a)).then_with(|| b.cmp(a))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(kernel: &str, initramfs: &[&str]) -> Entry {
+        let initramfs = initramfs.iter().map(|path| (*path).to_owned()).collect();
+        Entry { kernel: kernel.to_owned(), initramfs }
+    }
+
+    #[test]
+    fn entries_of_grub_name_their_kernels() {
+        let grub = "menuentry 'Arch Linux' --class arch {\n\tlinux\t/vmlinuz-linux root=UUID=x rw\n\
+                    \tinitrd\t/intel-ucode.img /initramfs-linux.img\n}\n\
+                    submenu 'More' {\n menuentry 'Debian, recovery mode' {\n  linux /boot/vmlinuz single\n }\n\
+                    menuentry 'SUSE' {\n  linuxefi /@/boot/vmlinuz-6.4 root=x\n  initrdefi /@/boot/initrd-6.4\n}\n}\n";
+        assert_eq!(
+            read("/boot/grub/grub.cfg", grub),
+            [
+                entry("/vmlinuz-linux", &["/intel-ucode.img", "/initramfs-linux.img"]),
+                entry("/@/boot/vmlinuz-6.4", &["/@/boot/initrd-6.4"]),
+            ]
+        );
+    }
+
+    #[test]
+    fn entries_of_other_boot_loaders_are_read() {
+        let alpine = "DEFAULT menu.c32\nLABEL lts\n  MENU DEFAULT\n  LINUX vmlinuz-lts\n  INITRD initramfs-lts\n  \
+                      APPEND root=UUID=x modules=sd-mod,usb-storage,ext4\n";
+        assert_eq!(read("/boot/extlinux.conf", alpine), [entry("vmlinuz-lts", &["initramfs-lts"])]);
+        let syslinux = "label linux\n  kernel vmlinuz\n  append initrd=initrd.img root=/dev/sda1\n";
+        assert_eq!(
+            read("/boot/syslinux/syslinux.cfg", syslinux),
+            [entry("vmlinuz", &["initrd.img"])]
+        );
+        let legacy = "default=0\ntitle CentOS (2.6.32)\n\troot (hd0,0)\n\tkernel /vmlinuz-2.6.32 ro root=/dev/sda2\n\
+                      \tinitrd /initramfs-2.6.32.img\n";
+        assert_eq!(
+            read("/boot/grub/menu.lst", legacy),
+            [entry("/vmlinuz-2.6.32", &["/initramfs-2.6.32.img"])]
+        );
+        let bls = "title Fedora\nversion 6.9.7\nlinux /4f1c/6.9.7/linux\ninitrd /4f1c/6.9.7/initrd $tuned_initrd\n\
+                   options root=UUID=x\n";
+        assert_eq!(
+            read("/boot/loader/entries/4f1c-6.9.7.conf", bls),
+            [entry("/4f1c/6.9.7/linux", &["/4f1c/6.9.7/initrd"])]
+        );
+        assert!(read("/boot/loader/entries/4f1c-0-rescue.conf", bls).is_empty());
+    }
+
+    #[test]
+    fn newer_versions_come_first() {
+        let mut versions = ["5.14.0-70.el9", "5.14.0-427.el9", "5.9.1"];
+        versions.sort_by(|a, b| newest_first(a, b));
+        assert_eq!(versions, ["5.14.0-427.el9", "5.14.0-70.el9", "5.9.1"]);
+    }
+}

@@ -1,0 +1,282 @@
+//! The kernels that a guest's boot loader starts, each with its version and its initramfs. Names of
+//! files tell no version everywhere (Arch's `vmlinuz-linux`, Alpine's `vmlinuz-lts`), so the kernel
+//! itself is asked.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Cursor;
+use std::path::Path;
+
+use object::{Object, ObjectSection};
+
+use crate::convert::Error;
+use crate::convert::native::guestfs::Guestfs;
+
+use super::archive::{self, Contents, module};
+use super::boot::CONFIGURATIONS;
+use super::entries::{self, Entry, newest_first};
+
+/// Where boot loaders may see a path from: the root, `/boot`, and EFI system partitions.
+const TOPS: [&str; 4] = ["", "/boot", "/boot/efi", "/efi"];
+/// Unified kernel images: kernel, command line and initramfs in one EFI program.
+const UNIFIED: [&str; 3] =
+    ["/boot/EFI/Linux/*.efi", "/boot/efi/EFI/Linux/*.efi", "/efi/EFI/Linux/*.efi"];
+/// Kernels where no boot loader names one.
+const IMAGES: [&str; 3] = ["/boot/vmlinuz*", "/boot/vmlinux*", "/boot/*/*/linux"];
+/// Where initramfs files lie, with what is around the version in their names.
+const ARCHIVES: [(&str, &str); 4] = [
+    ("/boot/initrd.img-", ""),
+    ("/boot/initramfs-", ".img"),
+    ("/boot/initrd-", ""),
+    ("/boot/initramfs-", ""),
+];
+/// Names of files that are for other ends than to start the guest.
+const OTHERS: [&str; 6] = ["kdump", "rescue", "fallback", ".bak", ".old", "memtest"];
+/// Bytes of a kernel that hold its header and version (Linux, `Documentation/arch/x86/boot.rst`:
+/// `kernel_version` points at most 0x8000 bytes beyond the header).
+const HEAD: u64 = 64 << 10;
+
+/// A kernel of the guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::convert::native) struct Kernel {
+    /// Its version, which names its folder of modules.
+    pub(super) version: String,
+    /// Its initramfs files, the last of them the one that a tool builds; none where it starts without.
+    pub(super) initramfs: Vec<String>,
+    /// Whether the one file in `initramfs` is a unified kernel image.
+    pub(super) unified: bool,
+}
+
+/// What a kernel can load.
+#[derive(Debug, Clone, Default)]
+pub(in crate::convert::native) struct Modules {
+    /// Built in: always there.
+    pub(in crate::convert::native) built_in: BTreeSet<String>,
+    /// On the root file system: there once that is mounted.
+    pub(in crate::convert::native) on_disk: BTreeSet<String>,
+}
+
+/// The kernels, the one that starts by default first.
+pub(in crate::convert::native) async fn find(guestfs: &mut Guestfs) -> Result<Vec<Kernel>, Error> {
+    let mut kernels: Vec<Kernel> = Vec::new();
+    for entry in boot_entries(guestfs).await? {
+        let Some(image) = resolve(guestfs, &entry.kernel).await? else { continue };
+        let mut initramfs = Vec::new();
+        for path in &entry.initramfs {
+            initramfs.extend(resolve(guestfs, path).await?);
+        }
+        let version = version(guestfs, &image).await?;
+        push(&mut kernels, Kernel { version, initramfs, unified: false });
+    }
+    for pattern in UNIFIED {
+        for path in guestfs.glob(pattern).await? {
+            let version = unified_version(guestfs, &path).await?;
+            push(&mut kernels, Kernel { version, initramfs: vec![path], unified: true });
+        }
+    }
+    if kernels.is_empty() {
+        kernels = by_names(guestfs).await?;
+    }
+    Ok(kernels)
+}
+
+fn push(kernels: &mut Vec<Kernel>, kernel: Kernel) {
+    let is_known = kernels
+        .iter()
+        .any(|known| known.version == kernel.version && known.unified == kernel.unified);
+    if !is_known && is_plain(&kernel.version) {
+        kernels.push(kernel);
+    }
+}
+
+/// Whether a text of the guest can be a version, and be a word of a command.
+fn is_plain(version: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._+~-".contains(c);
+    !version.is_empty() && !version.starts_with(['-', '.']) && version.chars().all(plain)
+}
+
+/// All entries; those of the Boot Loader Specification sorted as it says.
+async fn boot_entries(guestfs: &mut Guestfs) -> Result<Vec<Entry>, Error> {
+    let (mut entries, mut by_file) = (Vec::new(), Vec::new());
+    for pattern in CONFIGURATIONS {
+        for path in guestfs.glob(pattern).await? {
+            let Some(text) = guestfs.read(&path).await? else { continue };
+            let found = entries::read(&path, &text);
+            match path.contains("/loader/entries/") {
+                true => by_file.extend(found.into_iter().map(|entry| (path.clone(), entry))),
+                false => entries.extend(found),
+            }
+        }
+    }
+    by_file.sort_by(|(a, _), (b, _)| newest_first(a, b));
+    Ok(by_file.into_iter().map(|(_, entry)| entry).chain(entries).collect())
+}
+
+/// The guest's own path of what a boot loader names: that sees its partition or its subvolume as
+/// the top.
+async fn resolve(guestfs: &mut Guestfs, path: &str) -> Result<Option<String>, Error> {
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    for skipped in 0..parts.len() {
+        for top in TOPS {
+            let candidate = format!("{top}/{}", parts[skipped..].join("/"));
+            if guestfs.is_file(&candidate).await? {
+                return Ok(Some(candidate));
+            }
+        }
+    }
+    Ok(None)
+}
+
+async fn version(guestfs: &mut Guestfs, image: &str) -> Result<String, Error> {
+    let head = guestfs.head(image, HEAD).await?;
+    if let Some(version) = version_in(&head) {
+        return Ok(version);
+    }
+    let name = image.rsplit('/').next().unwrap_or(image);
+    let told = name.split_once('-').map(|(_, version)| version.to_owned());
+    // Boot Loader Specification: /boot/MACHINE-ID/VERSION/linux.
+    let of_folder = || image.rsplit('/').nth(1).map(str::to_owned);
+    for version in told.into_iter().chain(of_folder()) {
+        if guestfs.is_dir(&format!("/lib/modules/{version}")).await? {
+            return Ok(version);
+        }
+    }
+    Ok(only_modules(guestfs).await?.unwrap_or_default())
+}
+
+/// The version of the only kernel that has modules.
+async fn only_modules(guestfs: &mut Guestfs) -> Result<Option<String>, Error> {
+    let folders = guestfs.glob("/lib/modules/*/modules.dep").await?;
+    let [folder] = folders.as_slice() else { return Ok(None) };
+    Ok(folder.rsplit('/').nth(1).map(str::to_owned))
+}
+
+/// The version in the header of a kernel for x86 (Linux, `Documentation/arch/x86/boot.rst`).
+fn version_in(head: &[u8]) -> Option<String> {
+    let magic = head.get(0x202..0x206)?;
+    let pointer = head.get(0x20e..0x210)?;
+    let at = usize::from(u16::from_le_bytes([pointer[0], pointer[1]])) + 0x200;
+    let text = head.get(at..).filter(|_| magic == b"HdrS")?;
+    let end = text.iter().position(|byte| *byte == b' ' || *byte == 0)?;
+    let version = std::str::from_utf8(&text[..end]).ok()?;
+    let is_version = version.starts_with(|c: char| c.is_ascii_digit()) && !version.contains('/');
+    is_version.then(|| version.to_owned())
+}
+
+async fn unified_version(guestfs: &mut Guestfs, path: &str) -> Result<String, Error> {
+    let local = guestfs.fetch(path).await?;
+    let told = section(&local, ".uname").and_then(|bytes| String::from_utf8(bytes).ok());
+    let told = told.map(|text| text.trim_matches(['\0', '\n', ' ']).to_owned());
+    let linux = || section(&local, ".linux").and_then(|kernel| version_in(&kernel));
+    let version =
+        told.filter(|version| !version.is_empty() && !version.contains('/')).or_else(linux);
+    Ok(version.unwrap_or_default())
+}
+
+/// The bytes of a section of an EFI program.
+fn section(path: &Path, name: &str) -> Option<Vec<u8>> {
+    let bytes = fs::read(path).ok()?;
+    let file = object::File::parse(&*bytes).ok()?;
+    let data = file.section_by_name(name)?.data().ok()?.to_vec();
+    Some(data)
+}
+
+/// Kernels and initramfs files by their names alone.
+async fn by_names(guestfs: &mut Guestfs) -> Result<Vec<Kernel>, Error> {
+    let mut images = Vec::new();
+    for pattern in IMAGES {
+        images.extend(guestfs.glob(pattern).await?);
+    }
+    images.retain(|path| !OTHERS.iter().any(|other| path.contains(other)));
+    images.sort_by(|a, b| newest_first(a, b));
+    let mut kernels = Vec::new();
+    for image in images {
+        let version = version(guestfs, &image).await?;
+        let name = image.rsplit('/').next().unwrap_or(&image);
+        // Arch and Alpine: vmlinuz-linux and initramfs-linux.img.
+        let flavour = name.split_once('-').map_or(version.as_str(), |(_, flavour)| flavour);
+        let mut initramfs = Vec::new();
+        for known in [version.as_str(), flavour] {
+            for (before, after) in ARCHIVES {
+                let path = format!("{before}{known}{after}");
+                if initramfs.is_empty() && guestfs.is_file(&path).await? {
+                    initramfs.push(path);
+                }
+            }
+        }
+        let beside = format!("{}/initrd", image.rsplit_once('/').map_or("", |(folder, _)| folder));
+        if initramfs.is_empty() && guestfs.is_file(&beside).await? {
+            initramfs.push(beside);
+        }
+        push(&mut kernels, Kernel { version, initramfs, unified: false });
+    }
+    Ok(kernels)
+}
+
+impl Kernel {
+    /// The modules that the kernel can load.
+    pub(in crate::convert::native) async fn modules(
+        &self,
+        guestfs: &mut Guestfs,
+    ) -> Result<Modules, Error> {
+        let mut names = async |list: &str| {
+            let path = format!("/lib/modules/{}/{list}", self.version);
+            let text = guestfs.read(&path).await?.unwrap_or_default();
+            let paths = text.lines().map(|line| line.split(':').next().unwrap_or(line).to_owned());
+            Ok::<_, Error>(paths.filter_map(|path| module(path.as_bytes())).collect())
+        };
+        let built_in = names("modules.builtin").await?;
+        Ok(Modules { built_in, on_disk: names("modules.dep").await? })
+    }
+
+    /// What its initramfs files hold together; nothing when one cannot be read.
+    pub(in crate::convert::native) async fn contents(
+        &self,
+        guestfs: &mut Guestfs,
+    ) -> Result<Option<Contents>, Error> {
+        let mut all = Contents::default();
+        for path in &self.initramfs {
+            let local = guestfs.fetch(path).await?;
+            let unified = self.unified;
+            let read = move || match unified {
+                true => match section(&local, ".initrd") {
+                    Some(bytes) => archive::contents(Cursor::new(bytes)),
+                    None => Ok(None),
+                },
+                false => File::open(local).and_then(archive::contents),
+            };
+            let doing = format!("read the guest's {path}");
+            let held = tokio::task::spawn_blocking(read).await;
+            match held.map_err(|join| Error::io(&doing)(join.into()))? {
+                Ok(Some(held)) => {
+                    all.modules.extend(held.modules);
+                    all.tools.extend(held.tools);
+                }
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    tracing::info!(%error, initramfs = path, "initramfs cannot be read");
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(all))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_tells_its_version() {
+        let mut head = vec![0; 0x4000];
+        head[0x202..0x206].copy_from_slice(b"HdrS");
+        head[0x20e..0x210].copy_from_slice(&0x3000_u16.to_le_bytes());
+        let text = b"6.6.32-0-lts (buildozer@build) #1-Alpine SMP\0";
+        head[0x3200..0x3200 + text.len()].copy_from_slice(text);
+        assert_eq!(version_in(&head).as_deref(), Some("6.6.32-0-lts"));
+        assert_eq!(version_in(b"MZ"), None);
+        head[0x202] = 0;
+        assert_eq!(version_in(&head), None);
+    }
+}

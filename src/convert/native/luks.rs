@@ -1,0 +1,40 @@
+//! Encrypted disks, opened with passphrases of the user.
+
+use crate::convert::Error;
+use crate::convert::settings::DiskKey;
+
+use super::guestfs::Guestfs;
+use super::systems;
+
+/// Layers that are looked for: LUKS on LVM on LUKS is nobody's disk any more.
+const LAYERS: usize = 3;
+
+/// Opens every encrypted device that a key is given for, layer by layer; returns what could not be
+/// opened and why.
+pub(super) async fn open(guestfs: &mut Guestfs, keys: &[DiskKey]) -> Result<Vec<String>, Error> {
+    let mut failed = Vec::new();
+    for _ in 0..LAYERS {
+        let mut opened = false;
+        for device in systems::encrypted(guestfs).await? {
+            if failed.iter().any(|(known, _)| *known == device) {
+                continue;
+            }
+            let uuid = guestfs.tags(&device).await?.remove("UUID").unwrap_or_default();
+            let fits = |key: &&DiskKey| key.is_for(&device, &uuid);
+            let Some(key) = keys.iter().find(fits) else { continue };
+            // The name that the device has in a guest of Red Hat's; any would do.
+            let name = format!("luks-{uuid}");
+            let doing = format!("open the encrypted {device}");
+            let words = ["cryptsetup-open", &device, &name];
+            match guestfs.attempt_with_key(&doing, &words, &key.passphrase).await? {
+                Ok(_) => opened = true,
+                Err(why) => failed.push((device, why)),
+            }
+        }
+        if !opened {
+            break;
+        }
+        guestfs.try_run("look for logical volumes", &["lvm-scan", "true"]).await?;
+    }
+    Ok(failed.into_iter().map(|(device, why)| format!("opening {device}: {why}")).collect())
+}

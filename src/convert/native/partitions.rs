@@ -1,0 +1,183 @@
+//! The partition table of a disk (UEFI 2.10, chapter 5), as far as it decides what boots.
+
+use serde::Serialize;
+
+/// Bytes of a sector.
+pub(super) const SECTOR: usize = 512;
+/// Where the boot sector's program ends and the partition table begins.
+const TABLE: usize = 446;
+/// Bytes of an entry there.
+const ENTRY: usize = 16;
+/// The type that stands for a GPT.
+const PROTECTIVE: u8 = 0xee;
+/// The type of an EFI system partition in an MBR.
+const MBR_ESP: u8 = 0xef;
+/// EFI system partition, as its bytes lie on the disk (UEFI 2.10, table 5-7).
+const ESP: [u8; 16] = [
+    0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
+];
+/// BIOS boot partition: `21686148-6449-6E6F-744E-656564454649` (GRUB manual, "BIOS installation").
+const BIOS_BOOT: [u8; 16] = *b"Hah!IdontNeedEFI";
+/// The attribute of a GPT entry that a BIOS may start it (UEFI 2.10, table 5-8).
+const LEGACY_BOOT: u64 = 1 << 2;
+/// Names that boot loaders carry in their boot sector.
+const LOADERS: [&[u8]; 5] = [b"GRUB", b"SYSLINUX", b"EXTLINUX", b"LILO", b"isolinux"];
+
+/// The kind of a partition table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Table {
+    Gpt,
+    Mbr,
+}
+
+/// A partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Partition {
+    /// Its first sector.
+    pub(super) first: u64,
+    /// Its length in sectors.
+    pub(super) sectors: u64,
+    is_esp: bool,
+    for_bios: bool,
+}
+
+/// The partitions of a disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Partitions {
+    pub(super) table: Option<Table>,
+    all: Vec<Partition>,
+}
+
+impl Partitions {
+    /// Reads the table at the beginning of a disk.
+    pub(super) fn read(bytes: &[u8]) -> Self {
+        let sector = bytes.get(..SECTOR).unwrap_or_default();
+        let entries = sector.get(TABLE..510).unwrap_or_default().chunks(ENTRY);
+        let entries: Vec<_> =
+            entries.filter(|entry| entry.get(4).is_some_and(|kind| *kind != 0)).collect();
+        let is_gpt = bytes.get(SECTOR..SECTOR + 8) == Some(b"EFI PART");
+        if is_gpt && entries.iter().any(|entry| entry[4] == PROTECTIVE) {
+            return Self { table: Some(Table::Gpt), all: gpt(bytes) };
+        }
+        if sector.get(510..) != Some(&[0x55, 0xaa]) || entries.is_empty() {
+            return Self::default();
+        }
+        let mbr = |entry: &&[u8]| Partition {
+            first: u64::from(number32(&entry[8..12])),
+            sectors: u64::from(number32(&entry[12..16])),
+            is_esp: entry[4] == MBR_ESP,
+            for_bios: entry[0] == 0x80,
+        };
+        Self { table: Some(Table::Mbr), all: entries.iter().map(mbr).collect() }
+    }
+
+    /// Those for EFI programs.
+    pub(super) fn efi(&self) -> impl Iterator<Item = &Partition> {
+        self.all.iter().filter(|partition| partition.is_esp)
+    }
+
+    /// Whether a BIOS finds a boot loader: a program in the boot sector, and not the message that
+    /// partitioning tools put into that of a disk for UEFI.
+    pub(super) fn has_bios_loader(&self, bytes: &[u8]) -> bool {
+        let sector = bytes.get(..SECTOR).unwrap_or_default();
+        let program = sector.get(..TABLE).unwrap_or_default();
+        let signed = sector.get(510..) == Some(&[0x55, 0xaa]);
+        if !signed || program.iter().all(|byte| *byte == 0) {
+            return false;
+        }
+        let named =
+            LOADERS.iter().any(|name| program.windows(name.len()).any(|part| part == *name));
+        let for_bios = self.all.iter().any(|partition| partition.for_bios);
+        let for_efi_only = self.table == Some(Table::Gpt) || self.efi().next().is_some();
+        named || for_bios || !for_efi_only
+    }
+}
+
+/// The entries of a GPT that lie in `bytes` (UEFI 2.10, 5.3.2 and 5.3.3).
+fn gpt(bytes: &[u8]) -> Vec<Partition> {
+    let header = &bytes[SECTOR..];
+    let field = |at: usize, length: usize| header.get(at..at + length).unwrap_or_default();
+    let start = number64(field(72, 8)).saturating_mul(SECTOR as u64);
+    let size = usize::try_from(number32(field(84, 4))).unwrap_or(0).clamp(128, 4096);
+    let start = usize::try_from(start).unwrap_or(usize::MAX);
+    let entries = bytes.get(start..).unwrap_or_default().chunks_exact(size);
+    let used = entries.filter(|entry| entry[..16] != [0; 16]);
+    let partition = |entry: &[u8]| {
+        let (first, last) = (number64(&entry[32..40]), number64(&entry[40..48]));
+        Partition {
+            first,
+            sectors: last.saturating_sub(first).saturating_add(1),
+            is_esp: entry[..16] == ESP,
+            for_bios: entry[..16] == BIOS_BOOT || number64(&entry[48..56]) & LEGACY_BOOT != 0,
+        }
+    };
+    used.map(partition).take(128).collect()
+}
+
+fn number32(bytes: &[u8]) -> u32 {
+    bytes.try_into().map_or(0, u32::from_le_bytes)
+}
+
+fn number64(bytes: &[u8]) -> u64 {
+    bytes.try_into().map_or(0, u64::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mbr(kind: u8, program: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 32 << 10];
+        bytes[..program.len()].copy_from_slice(program);
+        bytes[TABLE + 4] = kind;
+        bytes[TABLE + 8..TABLE + 12].copy_from_slice(&2048_u32.to_le_bytes());
+        bytes[TABLE + 12..TABLE + 16].copy_from_slice(&4096_u32.to_le_bytes());
+        bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+        bytes
+    }
+
+    fn gpt_disk(kinds: &[[u8; 16]], program: &[u8]) -> Vec<u8> {
+        let mut bytes = mbr(PROTECTIVE, program);
+        bytes[SECTOR..SECTOR + 8].copy_from_slice(b"EFI PART");
+        bytes[SECTOR + 72..SECTOR + 80].copy_from_slice(&2_u64.to_le_bytes());
+        bytes[SECTOR + 84..SECTOR + 88].copy_from_slice(&128_u32.to_le_bytes());
+        for (index, kind) in kinds.iter().enumerate() {
+            let at = 2 * SECTOR + index * 128;
+            bytes[at..at + 16].copy_from_slice(kind);
+            bytes[at + 32..at + 40].copy_from_slice(&2048_u64.to_le_bytes());
+            bytes[at + 40..at + 48].copy_from_slice(&4095_u64.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn partitions_of_both_tables_are_read() {
+        let disk = Partitions::read(&mbr(0xef, b"x"));
+        assert_eq!(disk.table, Some(Table::Mbr));
+        assert_eq!(
+            disk.efi().map(|esp| (esp.first, esp.sectors)).collect::<Vec<_>>(),
+            [(2048, 4096)]
+        );
+        let disk = Partitions::read(&gpt_disk(&[BIOS_BOOT, ESP], b""));
+        assert_eq!(disk.table, Some(Table::Gpt));
+        assert_eq!(
+            disk.efi().map(|esp| (esp.first, esp.sectors)).collect::<Vec<_>>(),
+            [(2048, 2048)]
+        );
+        for nothing in [&[][..], &[0; 100], &[0; 4096]] {
+            assert_eq!(Partitions::read(nothing), Partitions::default());
+            assert!(!Partitions::read(nothing).has_bios_loader(nothing));
+        }
+    }
+
+    #[test]
+    fn a_program_alone_makes_no_bios_disk_of_one_for_efi() {
+        let loader = |bytes: &[u8]| Partitions::read(bytes).has_bios_loader(bytes);
+        assert!(loader(&mbr(0x83, b"\xeb\x63 any program")));
+        assert!(!loader(&mbr(0x83, b"")), "no program");
+        assert!(!loader(&gpt_disk(&[ESP], b"\xfa\xb8 Error")), "of a partitioning tool");
+        assert!(loader(&gpt_disk(&[ESP], b"\xeb\x63 GRUB ")));
+        assert!(loader(&gpt_disk(&[BIOS_BOOT, ESP], b"\xeb\x63")));
+    }
+}

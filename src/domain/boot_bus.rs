@@ -1,0 +1,189 @@
+//! The controller of the disks by what the guest was read to start from: virtio where it has the
+//! drivers, else the controller that it had at its source, else any other that it knows and the host
+//! has. A guest that starts is never put where it does not.
+
+use crate::model::{Bus, Firmware, GuestBus, GuestDrivers, SourceVm};
+
+use super::hardware::DiskBus;
+use super::host::{Chipset, Platform};
+use super::spec::ScsiModel;
+use super::storage::{IDE_PLACES, MOST_VIRTIO, offers};
+
+/// Disks that one of LSI's controllers takes in QEMU (`MPTSAS_NUM_PORTS`).
+const LSI_PLACES: usize = 8;
+/// Disks that a paravirtual one takes (`PVSCSI_MAX_DEVS`).
+const PV_PLACES: usize = 64;
+
+/// What the disks hang on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BootBus {
+    /// The bus.
+    pub(super) bus: DiskBus,
+    /// A SCSI controller of VMware's; none for virtio-scsi and all other buses.
+    pub(super) model: Option<ScsiModel>,
+}
+
+/// What is to hang there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    /// Number of disks.
+    pub(super) disks: usize,
+    /// Number of CD-ROM drives.
+    pub(super) drives: usize,
+}
+
+/// The controller that the boot disk had at its source, if QEMU could have it.
+pub(super) fn at_source(vm: &SourceVm) -> Option<GuestBus> {
+    let boot = vm.disks.iter().min_by_key(|disk| disk.boot_order)?;
+    match (boot.controller.bus, boot.controller.model.as_str()) {
+        (Bus::Scsi, "ParaVirtualSCSIController") => Some(GuestBus::Pvscsi),
+        (Bus::Scsi, "VirtualLsiLogicSASController") => Some(GuestBus::LsiSas),
+        (Bus::Scsi, "virtio-scsi") => Some(GuestBus::VirtioScsi),
+        (Bus::Sata, _) => Some(GuestBus::Sata),
+        (Bus::Ide, _) => Some(GuestBus::Ide),
+        (Bus::Nvme, _) => Some(GuestBus::Nvme),
+        _ => None,
+    }
+}
+
+/// The best controller that the guest starts from and the host has; none where there is none.
+pub(super) fn choose(
+    drivers: &GuestDrivers,
+    vm: &SourceVm,
+    load: Load,
+    platform: &Platform,
+) -> Option<BootBus> {
+    let virtio = match load.disks > MOST_VIRTIO {
+        true => [GuestBus::VirtioScsi, GuestBus::VirtioBlk],
+        false => [GuestBus::VirtioBlk, GuestBus::VirtioScsi],
+    };
+    let others = [GuestBus::Sata, GuestBus::Ide, GuestBus::Pvscsi, GuestBus::LsiSas];
+    let order = virtio.into_iter().chain(at_source(vm)).chain(others);
+    order.filter(|bus| drivers.boots_from(*bus)).find_map(|bus| planned(bus, vm, load, platform))
+}
+
+/// The SCSI controller to keep of a guest that nobody looked into and nobody changed: it surely
+/// starts from what it started from. QEMU has two of VMware's controllers; its BIOS boots from them,
+/// its EFI (OVMF of Debian 12) finds no system there.
+pub(super) fn unchanged(vm: &SourceVm, load: Load, platform: &Platform) -> Option<ScsiModel> {
+    let bus = at_source(vm)?;
+    matches!(bus, GuestBus::Pvscsi | GuestBus::LsiSas)
+        .then(|| planned(bus, vm, load, platform))?
+        .and_then(|planned| planned.model)
+}
+
+/// Whether a guest that may know a bus starts from the disks as they are planned.
+pub(super) fn known_as(bus: DiskBus, model: ScsiModel) -> GuestBus {
+    match (bus, model) {
+        (DiskBus::Virtio, _) => GuestBus::VirtioBlk,
+        (DiskBus::Scsi, ScsiModel::Virtio) => GuestBus::VirtioScsi,
+        (DiskBus::Scsi, ScsiModel::VmPvscsi) => GuestBus::Pvscsi,
+        (DiskBus::Scsi, ScsiModel::LsiSas1068) => GuestBus::LsiSas,
+        (DiskBus::Sata, _) => GuestBus::Sata,
+        (DiskBus::Ide, _) => GuestBus::Ide,
+    }
+}
+
+/// The bus as it is planned, if the host has it and there is place for all disks.
+fn planned(bus: GuestBus, vm: &SourceVm, load: Load, platform: &Platform) -> Option<BootBus> {
+    let vmwares = has_vmwares(platform) && vm.firmware == Firmware::Bios;
+    let (bus, model, fits) = match bus {
+        GuestBus::VirtioBlk => (DiskBus::Virtio, None, true),
+        GuestBus::VirtioScsi => (DiskBus::Scsi, None, true),
+        GuestBus::Sata => (DiskBus::Sata, None, true),
+        GuestBus::Ide => {
+            let fits = platform.chipset == Chipset::Pc && load.disks + load.drives <= IDE_PLACES;
+            (DiskBus::Ide, None, fits)
+        }
+        GuestBus::Pvscsi => {
+            (DiskBus::Scsi, Some(ScsiModel::VmPvscsi), vmwares && load.disks <= PV_PLACES)
+        }
+        GuestBus::LsiSas => {
+            (DiskBus::Scsi, Some(ScsiModel::LsiSas1068), vmwares && load.disks <= LSI_PLACES)
+        }
+        GuestBus::Nvme => return None,
+    };
+    (fits && offers(platform, bus)).then_some(BootBus { bus, model })
+}
+
+/// Whether QEMU has VMware's devices. Enterprise distributions build it without them; no capability
+/// tells.
+pub(super) fn has_vmwares(platform: &Platform) -> bool {
+    !platform.machine.contains("rhel")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::DomainType;
+    use crate::domain::fixture::{host, platform, source_disk, vm};
+    use crate::model::Controller;
+
+    fn vm_on(bus: Bus, model: &str, firmware: Firmware) -> SourceVm {
+        let mut disk = source_disk(0);
+        disk.controller = Controller { bus, model: model.to_owned(), number: 0 };
+        SourceVm { disks: vec![disk], firmware, ..vm() }
+    }
+
+    fn chosen(
+        buses: &[GuestBus],
+        vm: &SourceVm,
+        disks: usize,
+        chipset: Chipset,
+    ) -> Option<BootBus> {
+        let drivers = GuestDrivers { buses: buses.to_vec(), cards: Vec::new() };
+        let host = host();
+        let load = Load { disks, drives: 1 };
+        choose(&drivers, vm, load, platform(&host, DomainType::Kvm, chipset))
+    }
+
+    fn bus(bus: DiskBus, model: Option<ScsiModel>) -> Option<BootBus> {
+        Some(BootBus { bus, model })
+    }
+
+    #[test]
+    fn virtio_comes_first_then_the_controller_of_the_source() {
+        use GuestBus::{Ide, LsiSas, Pvscsi, Sata, VirtioBlk, VirtioScsi};
+        let pv = vm_on(Bus::Scsi, "ParaVirtualSCSIController", Firmware::Bios);
+        let all = [VirtioBlk, VirtioScsi, Pvscsi, Sata, Ide, LsiSas];
+        let pc = Chipset::Pc;
+        assert_eq!(chosen(&all, &pv, 1, pc), bus(DiskBus::Virtio, None));
+        assert_eq!(chosen(&all, &pv, 9, pc), bus(DiskBus::Scsi, None));
+        assert_eq!(
+            chosen(&[Pvscsi, Sata], &pv, 1, pc),
+            bus(DiskBus::Scsi, Some(ScsiModel::VmPvscsi))
+        );
+        assert_eq!(chosen(&[Sata, Ide], &pv, 1, pc), bus(DiskBus::Sata, None));
+        let ide = vm_on(Bus::Ide, "VirtualIDEController", Firmware::Bios);
+        assert_eq!(chosen(&[Sata, Ide], &ide, 1, pc), bus(DiskBus::Ide, None));
+        assert_eq!(chosen(&[Ide], &ide, 4, pc), None, "no place for four and a drive");
+        assert_eq!(chosen(&[], &pv, 1, pc), None);
+    }
+
+    #[test]
+    fn an_unchanged_guest_keeps_a_controller_that_qemu_has() {
+        let host = host();
+        let mut at = platform(&host, DomainType::Kvm, Chipset::Q35).clone();
+        let kept =
+            |vm: &SourceVm, disks, at: &Platform| unchanged(vm, Load { disks, drives: 0 }, at);
+        let pv = vm_on(Bus::Scsi, "ParaVirtualSCSIController", Firmware::Bios);
+        let sas = vm_on(Bus::Scsi, "VirtualLsiLogicSASController", Firmware::Bios);
+        assert_eq!(kept(&pv, 1, &at), Some(ScsiModel::VmPvscsi));
+        assert_eq!(kept(&sas, 8, &at), Some(ScsiModel::LsiSas1068));
+        assert_eq!(kept(&sas, 9, &at), None, "no more places");
+        for other in ["VirtualLsiLogicController", "VirtualBusLogicController", ""] {
+            assert_eq!(kept(&vm_on(Bus::Scsi, other, Firmware::Bios), 1, &at), None, "{other}");
+        }
+        assert_eq!(kept(&vm_on(Bus::Sata, "VirtualAHCIController", Firmware::Bios), 1, &at), None);
+        at.machine = "pc-q35-rhel9.6.0".to_owned();
+        assert_eq!(kept(&pv, 1, &at), None);
+    }
+
+    #[test]
+    fn efi_finds_no_disk_on_vmwares_controllers() {
+        use GuestBus::{Pvscsi, Sata};
+        let pv = vm_on(Bus::Scsi, "ParaVirtualSCSIController", Firmware::Efi);
+        assert_eq!(chosen(&[Pvscsi, Sata], &pv, 1, Chipset::Q35), bus(DiskBus::Sata, None));
+        assert_eq!(chosen(&[Pvscsi], &pv, 1, Chipset::Q35), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! What the guest is, decided in one place: by the source's word, then by what its disks hold, then
+//! not at all. What the source left open the disks fill in; where both speak and differ, the source
+//! is followed and the difference is a warning.
+
+use crate::model::{Firmware, GuestFacts, OsFamily, SourceVm, Stage, Warning};
+
+use super::guest::linux;
+
+/// The VM as it is planned, and what a person should know of the choice. The facts stay with it.
+pub fn resolve(vm: &SourceVm, facts: &GuestFacts) -> (SourceVm, Vec<Warning>) {
+    let mut resolved = SourceVm { facts: Some(facts.clone()), ..vm.clone() };
+    let mut warnings = Vec::new();
+    guest(&mut resolved, facts, &mut warnings);
+    firmware(&mut resolved, facts, &mut warnings);
+    architecture(&mut resolved, facts, &mut warnings);
+    boot_disk(&mut resolved, facts, &mut warnings);
+    (resolved, warnings)
+}
+
+fn warn(warnings: &mut Vec<Warning>, code: &str, message: String) {
+    warnings.push(Warning::new(Stage::Pipeline, code, message));
+}
+
+/// A name that says as much as the product and the distribution together.
+fn product(facts: &GuestFacts) -> String {
+    let has = |part: &str| facts.product.to_lowercase().contains(part);
+    match facts.distribution.as_str() {
+        "" | "windows" => facts.product.clone(),
+        name if has(name) => facts.product.clone(),
+        // "Red Hat Enterprise Linux 9.4" says what "rhel" says.
+        _ if has("linux") || has("windows") => facts.product.clone(),
+        name => format!("{name} {}", facts.product).trim().to_owned(),
+    }
+}
+
+fn guest(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
+    if facts.family == OsFamily::Unknown {
+        return;
+    }
+    let said = vm.guest.clone();
+    if said.family == OsFamily::Unknown {
+        vm.guest.family = facts.family;
+        vm.guest.full_name = product(facts);
+        return;
+    }
+    let differs = if said.family == facts.family {
+        match (linux(&said), facts.family) {
+            (Some(told), OsFamily::Linux) => {
+                let found = crate::model::GuestOs {
+                    id: String::new(),
+                    full_name: product(facts),
+                    family: OsFamily::Linux,
+                    network: None,
+                };
+                let found = linux(&found);
+                let name = found.and_then(|found| found.distribution);
+                let open = told.distribution.is_none()
+                    || told.distribution == name && told.major.is_none();
+                if open && name.is_some() {
+                    vm.guest.full_name = product(facts);
+                }
+                !open && name.is_some() && told.distribution != name
+            }
+            _ => {
+                if said.full_name.is_empty() {
+                    vm.guest.full_name = product(facts);
+                }
+                false
+            }
+        }
+    } else {
+        true
+    };
+    if differs {
+        let named = [&said.full_name, &said.id].into_iter().find(|name| !name.is_empty());
+        let text = format!(
+            "source says that the guest is {}, its disks hold {}: planned as the source says",
+            named.map_or("another", String::as_str),
+            product(facts)
+        );
+        warn(warnings, "guest-differs", text);
+    }
+}
+
+fn firmware(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
+    let Some(first) = facts.firmware.first() else { return };
+    if vm.assumed.firmware {
+        vm.firmware = *first;
+    } else if !facts.firmware.contains(&vm.firmware) {
+        let word = |firmware: &Firmware| match firmware {
+            Firmware::Bios => "bios",
+            Firmware::Efi => "efi",
+        };
+        let text = format!(
+            "source says that the firmware is {}, its boot disk starts by {} only: for a file \
+             give --firmware {1}, else set it in the source VM",
+            word(&vm.firmware),
+            word(first)
+        );
+        warn(warnings, "firmware-differs", text);
+    }
+}
+
+fn architecture(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
+    if facts.arch.is_empty() {
+        return;
+    }
+    match &vm.arch {
+        None => vm.arch = Some(facts.arch.clone()),
+        // A system of 32 bits on a machine of 64 is no contradiction.
+        Some(said) if *said != facts.arch && !(said == "x86_64" && facts.arch == "i686") => {
+            let text = format!("source says {said}, its disks hold a system for {}", facts.arch);
+            warn(warnings, "architecture-differs", text);
+            vm.arch = Some(facts.arch.clone());
+        }
+        Some(_) => {}
+    }
+}
+
+/// The disk with the boot loader comes first, where the source names no boot disk.
+fn boot_disk(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
+    let Some(id) = facts.boot_disk.as_ref().filter(|_| vm.assumed.boot_disk) else { return };
+    let Some(found) = vm.disks.iter().find(|disk| disk.id == *id) else { return };
+    let place = found.boot_order;
+    if place == 0 {
+        return;
+    }
+    for disk in &mut vm.disks {
+        if disk.id == *id {
+            disk.boot_order = 0;
+        } else if disk.boot_order < place {
+            disk.boot_order += 1;
+        }
+    }
+    warn(warnings, "boot-disk-chosen", format!("{id} holds the boot loader and comes first"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixture;
+    use crate::model::{Assumed, DiskId, SourceDisk};
+
+    fn facts() -> GuestFacts {
+        GuestFacts {
+            family: OsFamily::Linux,
+            distribution: "debian".to_owned(),
+            product: "debian 12.15".to_owned(),
+            version: (12, 15),
+            arch: "x86_64".to_owned(),
+            firmware: vec![Firmware::Efi],
+            ..GuestFacts::default()
+        }
+    }
+
+    fn open_vm() -> SourceVm {
+        let mut vm = fixture::vm();
+        vm.guest.family = OsFamily::Unknown;
+        vm.guest.full_name = "Other (64-bit)".to_owned();
+        vm.guest.id = "otherGuest64".to_owned();
+        vm.firmware = Firmware::Bios;
+        vm.assumed = Assumed { firmware: true, boot_disk: true };
+        vm
+    }
+
+    fn codes(warnings: &[Warning]) -> Vec<&str> {
+        warnings.iter().map(|warning| warning.code.as_str()).collect()
+    }
+
+    #[test]
+    fn the_disks_fill_in_what_the_source_left_open() {
+        let (vm, warnings) = resolve(&open_vm(), &facts());
+        assert_eq!(vm.guest.family, OsFamily::Linux);
+        assert_eq!(vm.guest.full_name, "debian 12.15");
+        assert_eq!((vm.firmware, vm.arch.as_deref()), (Firmware::Efi, Some("x86_64")));
+        assert_eq!(vm.facts, Some(facts()));
+        assert_eq!(codes(&warnings), [""; 0]);
+    }
+
+    #[test]
+    fn a_contradiction_is_a_warning_and_the_source_is_followed() {
+        let mut vm = open_vm();
+        vm.guest.family = OsFamily::Windows;
+        vm.assumed = Assumed::default();
+        vm.arch = Some("aarch64".to_owned());
+        let (resolved, warnings) = resolve(&vm, &facts());
+        assert_eq!((resolved.guest.family, resolved.firmware), (OsFamily::Windows, Firmware::Bios));
+        assert_eq!(codes(&warnings), ["guest-differs", "firmware-differs", "architecture-differs"]);
+        assert!(warnings[1].message.contains("--firmware efi"), "{}", warnings[1].message);
+    }
+
+    #[test]
+    fn a_version_that_the_source_leaves_open_comes_from_the_disks() {
+        let mut vm = fixture::vm();
+        vm.guest.id = "otherLinux64Guest".to_owned();
+        vm.guest.full_name = "Other Linux (64-bit)".to_owned();
+        let (resolved, warnings) = resolve(&vm, &facts());
+        assert_eq!(resolved.guest.full_name, "debian 12.15");
+        assert_eq!(codes(&warnings), ["firmware-differs"]);
+        vm.guest.full_name = "Ubuntu Linux (64-bit)".to_owned();
+        let (resolved, warnings) = resolve(&vm, &facts());
+        assert_eq!(resolved.guest.full_name, "Ubuntu Linux (64-bit)");
+        assert_eq!(codes(&warnings)[0], "guest-differs");
+    }
+
+    #[test]
+    fn the_boot_disk_is_the_one_with_the_loader_unless_the_source_named_one() {
+        let mut vm = open_vm();
+        let disk = |index: usize| SourceDisk { ..fixture::source_disk(index) };
+        vm.disks = vec![disk(0), disk(1), disk(2)];
+        let on_second = GuestFacts { boot_disk: Some(DiskId::from_index(1)), ..facts() };
+        let order = |vm: &SourceVm| vm.disks.iter().map(|d| d.boot_order).collect::<Vec<_>>();
+        assert_eq!(order(&resolve(&vm, &on_second).0), [1, 0, 2]);
+        vm.assumed.boot_disk = false;
+        assert_eq!(order(&resolve(&vm, &on_second).0), [0, 1, 2]);
+    }
+}
