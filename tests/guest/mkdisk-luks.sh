@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# mkdisk-luks.sh RAW BASE: the system of BASE, a disk of mkdisk-bios.sh, with its root on LUKS (the
+# passphrase is "secret") and a clear /boot. It is made to be read, and not to boot.
+#
+# LUKS is opened in the appliance of libguestfs: not every kernel has device-mapper.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/devices.sh"
+
+raw=$1 base=$2
+readonly START=2048 # sectors of 512 bytes, as in mkdisk-bios.sh
+export LIBGUESTFS_BACKEND=direct LIBGUESTFS_BACKEND_SETTINGS=force_tcg
+
+tar=$raw.tar
+trap 'rm -f "$tar"; undo_devices' EXIT
+attach "$base" --offset $((START * 512)) --read-only
+mount -o ro,noload "$loop" "$tree"
+tar -C "$tree" --one-file-system --numeric-owner -cf "$tar" .
+
+truncate -s 3G "$raw"
+# The boot loader's program; what it would read lies on another partition than it thinks.
+dd if="$base" of="$raw" bs=512 count=2048 conv=notrunc status=none
+guestfish --keys-from-stdin --format=raw --add "$raw" <<END
+run
+part-init /dev/sda mbr
+part-add /dev/sda p 2048 528383
+part-add /dev/sda p 528384 -1
+luks-format /dev/sda2 0
+secret
+cryptsetup-open /dev/sda2 root
+secret
+mkfs ext4 /dev/sda1
+mkfs ext4 /dev/mapper/root
+mount /dev/mapper/root /
+mkdir /boot
+mount /dev/sda1 /boot
+tar-in $tar /
+write /etc/fstab "/dev/mapper/sda2_crypt / ext4 errors=remount-ro 0 1\n/dev/sda1 /boot ext4 defaults 0 2\n"
+write /etc/crypttab "sda2_crypt /dev/sda2 none luks\n"
+umount-all
+END
