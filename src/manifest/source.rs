@@ -2,8 +2,7 @@
 
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportedNvram, Firmware,
-    GuestOs, NicModel, Origin, OsFamily, PowerState, ReceivedStream, SourceDisk, SourceNic,
-    SourceVm,
+    GuestOs, Origin, OsFamily, PowerState, ReceivedStream, SourceDisk, SourceNic, SourceVm,
 };
 
 use super::types::{Disk, Manifest, ManifestFirmware, Nic};
@@ -83,7 +82,13 @@ impl Manifest {
             vtpm: false,
             cdroms: 0,
             origin: Origin::default(),
-            assumed: Assumed::default(),
+            assumed: Assumed {
+                firmware: !matches!(
+                    vm.firmware,
+                    Some(ManifestFirmware::Bios | ManifestFirmware::Uefi)
+                ),
+                boot_disk: self.disks.iter().all(|disk| disk.boot_order_hint.is_none()),
+            },
             guest: GuestOs {
                 id: String::new(),
                 full_name: vm.os_version.unwrap_or_default(),
@@ -113,12 +118,11 @@ fn derived_disk(disk: &Disk, index: usize, rank: usize, capacity: Option<ByteSiz
 }
 
 fn derived_nic(nic: &Nic, index: usize) -> SourceNic {
+    let card = SourceNic::at(index);
     SourceNic {
-        id: nic.id.clone().unwrap_or_else(|| format!("nic-{index}")),
+        id: nic.id.clone().unwrap_or(card.id),
         mac: nic.mac,
-        slot: None,
-        model: NicModel::Other,
         network: nic.network.clone().unwrap_or_default(),
-        connected: true,
+        ..card
     }
 }

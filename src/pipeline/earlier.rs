@@ -150,9 +150,8 @@ fn kept_export(output: &Path, vm: &SourceVm, converted: Option<ConvertedDisks>) 
         }
     };
     let exported = manifest.source_vm();
-    // The power state may change, and one vCenter has several names; anything else means that the
-    // disks may have changed too.
-    let same = SourceVm { power: vm.power, origin: vm.origin.clone(), ..exported } == *vm;
+    // Any other difference means that the disks may have changed too.
+    let same = exported.is_still(vm);
     let converted = converted.filter(|disks| disks.0.iter().all(|disk| disk.path.is_file()));
     let source = manifest.source.as_ref();
     let taken_at = source.and_then(|s| s.export_timestamp.clone()).unwrap_or_default();
