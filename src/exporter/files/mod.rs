@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::nvram;
-use super::{Error, ExportRequest, Inspected, VmSummary, WholeDisk};
+use super::{Error, ExportRequest, Inspected, VmSummary, WholeDisk, fill_disk_uuids};
 use crate::model::{ByteSize, DiskFormat, ExportedVm, Firmware, SourceVm, Stage, Warning, chain};
 use crate::progress::Progress;
 
@@ -158,7 +158,7 @@ impl Files {
             (request.directory.clone(), progress.clone(), cancel.clone());
         let (limit, whole) = (request.limit.clone(), request.whole.clone());
         let (tell, mut told) = mpsc::unbounded_channel();
-        let vm = vm.clone();
+        let mut vm = vm.clone();
         let work = blocking(&self.settings, move || {
             let failed = |source| Error::File { action: "open", path: directory.clone(), source };
             let directory = std::path::absolute(&directory).map_err(failed)?;
@@ -182,6 +182,7 @@ impl Files {
                     warnings.push(Warning::new(Stage::Export, "capacity-differs", text));
                 }
             }
+            fill_disk_uuids(&mut vm, &disks);
             let nvram = match (&described.nvram, &variables) {
                 (_, Some(content)) => Some(nvram::write(&directory, content)),
                 (Some(Nvram::Beside(path)), None) => Some(nvram::copy(path, &directory)),
@@ -234,7 +235,10 @@ impl Files {
             vm.cpu = crate::model::CpuTopology::new(cpu, vm.cpu.cores_per_socket);
         }
         vm.memory_mib = choice.memory_mib.unwrap_or(vm.memory_mib);
-        vm.firmware = choice.firmware.unwrap_or(vm.firmware);
+        if let Some(firmware) = choice.firmware {
+            vm.firmware = firmware;
+            vm.assumed.firmware = false;
+        }
         vm
     }
 

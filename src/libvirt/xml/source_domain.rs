@@ -41,7 +41,17 @@ pub struct Number {
 pub struct Os {
     #[serde(rename = "@firmware")]
     pub firmware: String,
+    #[serde(rename = "type")]
+    pub kind: OsType,
     pub loader: Loader,
+}
+
+/// `<type>` of `<os>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct OsType {
+    #[serde(rename = "@arch")]
+    pub arch: String,
 }
 
 /// `<loader>`.
