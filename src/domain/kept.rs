@@ -23,8 +23,7 @@ pub(super) fn controller(
     platform: &Platform,
 ) -> Option<ScsiModel> {
     let changed = fixed && (family.is_windows() || family == Family::Linux);
-    // Enterprise distributions build QEMU without them; no capability tells.
-    if changed || vm.firmware == Firmware::Efi || platform.machine.contains("rhel") {
+    if changed || vm.firmware == Firmware::Efi || platform.is_enterprise() {
         return None;
     }
     let boot = disks.iter().min_by_key(|disk| disk.boot_order)?;
