@@ -141,6 +141,7 @@ fn vm() -> SourceVm {
         inventory_path: None,
         datacenter: None,
         power: PowerState::Off,
+        arch: None,
         cpu: CpuTopology::new(2, 2),
         memory_mib: 2048,
         firmware: Firmware::Bios,
@@ -148,6 +149,7 @@ fn vm() -> SourceVm {
         vtpm: false,
         cdroms: 0,
         origin: hyperexport::model::Origin::default(),
+        assumed: hyperexport::model::Assumed::default(),
         guest: GuestOs {
             id: "debian12_64Guest".to_owned(),
             full_name: "Debian GNU/Linux 12 (64-bit)".to_owned(),

@@ -32,6 +32,19 @@ impl Manifest {
         vm
     }
 
+    /// The same with the network cards of `vm`, which is its own VM otherwise.
+    #[must_use]
+    pub fn with_nics(mut self, vm: &SourceVm) -> Self {
+        for (nic, card) in self.nics.iter_mut().zip(&vm.nics) {
+            nic.mac = card.mac;
+        }
+        if let Some(exact) = self.metadata.as_mut().and_then(|m| m.hyperexport.as_mut()) {
+            exact.source_vm.nics.clone_from(&vm.nics);
+            exact.source_vm.guest.network.clone_from(&vm.guest.network);
+        }
+        self
+    }
+
     /// Size that the guest sees of a disk, where the manifest says it: from the exact facts, or
     /// the file's size for a raw image. `None` else: the image itself knows.
     pub fn capacity(&self, disk: &Disk) -> Option<ByteSize> {

@@ -1,5 +1,8 @@
 //! Architectures of processors, in libvirt's words (its `virArch`).
 
+/// Architecture of the domains that hyperexport defines: all that VMware's x86 hosts run.
+pub const DOMAIN_ARCH: &str = "x86_64";
+
 /// libvirt's word for an architecture under one of its other common names: `amd64` is `x86_64`.
 pub fn normal_arch(name: &str) -> String {
     let name = name.trim().to_ascii_lowercase();

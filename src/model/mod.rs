@@ -15,7 +15,7 @@ mod source_vm;
 mod units;
 mod warning;
 
-pub use arch::{emulates, normal_arch};
+pub use arch::{DOMAIN_ARCH, emulates, normal_arch};
 pub use chain::chain;
 pub use check::{Check, Health};
 pub use converted::{ConvertedDisk, ConvertedDisks};

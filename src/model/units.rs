@@ -101,7 +101,7 @@ impl FromStr for MacAddress {
         let is_group = |group: &&str| {
             group.len() == digits && group.bytes().all(|byte| byte.is_ascii_hexdigit())
         };
-        if !groups.iter().all(|group| is_group(&group)) {
+        if !groups.iter().all(is_group) {
             return Err(wrong());
         }
         let all = groups.concat();

@@ -14,6 +14,8 @@ use crate::model::{DiskFormat, DiskId, ExportMethod, SourceVm, Warning};
 #[derive(Debug, Clone)]
 pub(super) struct Described {
     pub(super) vm: SourceVm,
+    /// Whether the source describes network cards, be it none; a disk image does not.
+    pub(super) tells_nics: bool,
     /// In the order of the VM's disks.
     pub(super) disks: Vec<Wanted>,
     pub(super) method: ExportMethod,

@@ -11,7 +11,7 @@ use crate::exporter::{Error, uuids};
 use crate::image;
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware,
-    GuestOs, Origin, OsFamily, PowerState, SourceDisk, SourceVm,
+    GuestOs, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 
 /// Memory unless told otherwise, in MiB.
@@ -82,10 +82,12 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
             network: None,
         },
         disks,
-        nics: Vec::new(),
+        // A computer without a network is not what an image stands for.
+        nics: choice.nics.clone().unwrap_or_else(|| vec![SourceNic::at(0)]),
     };
     Ok(Described {
         vm,
+        tells_nics: false,
         disks: wanted,
         method: ExportMethod::Disk,
         store: None,

@@ -65,6 +65,7 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
         nvram: nvram.map(Nvram::Beside),
         warnings: missed.into_iter().collect(),
         vm,
+        tells_nics: true,
         disks: wanted,
         method: ExportMethod::Disk,
         store: None,

@@ -53,6 +53,11 @@ pub struct Inspected {
 }
 
 impl Inspected {
+    /// What is in the way of its export, and what keeps it from becoming a domain.
+    pub fn all_obstacles(&self) -> Vec<Obstacle> {
+        self.obstacles.iter().cloned().chain(Obstacle::of_domain(&self.vm)).collect()
+    }
+
     /// Whether the VM can be exported, or could be after [`VSphere::power_off`], or from a snapshot,
     /// if `running` is no obstacle.
     ///

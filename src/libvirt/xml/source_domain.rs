@@ -176,6 +176,23 @@ pub struct Interface {
     pub source: Source,
     pub model: Model,
     pub link: Link,
+    pub vlan: Option<Vlan>,
+}
+
+/// `<vlan>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Vlan {
+    /// Several in a trunk.
+    pub tag: Vec<VlanTag>,
+}
+
+/// `<tag>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct VlanTag {
+    #[serde(rename = "@id")]
+    pub id: u16,
 }
 
 /// `<mac>`.

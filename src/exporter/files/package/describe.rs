@@ -61,6 +61,7 @@ impl Package {
         }
         Ok(Described {
             vm,
+            tells_nics: true,
             disks,
             warnings,
             method: self.method,
