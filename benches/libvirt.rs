@@ -17,8 +17,8 @@ use hyperexport::libvirt::{
     profile,
 };
 use hyperexport::model::{
-    Assumed, ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware,
-    GuestOs, OsFamily, PowerState, SourceVm,
+    ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
+    OsFamily, PowerState, SourceVm,
 };
 use hyperexport::progress::Progress;
 use tokio_util::sync::CancellationToken;
@@ -150,7 +150,7 @@ fn vm() -> SourceVm {
         vtpm: false,
         cdroms: 0,
         origin: hyperexport::model::Origin::default(),
-        assumed: Assumed::default(),
+        assumed: hyperexport::model::Assumed::default(),
         guest: GuestOs {
             id: "debian12_64Guest".to_owned(),
             full_name: "Debian GNU/Linux 12 (64-bit)".to_owned(),

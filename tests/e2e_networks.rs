@@ -36,7 +36,7 @@ fn the_map_is_planned_checked_and_kept() {
 
     run(&["--network-map", "Lab"]).expect(2).said("'Lab' is not SOURCE=TARGET");
     let twice = run(&["--network-map", "a=none", "--network-map", "a=none"]);
-    twice.expect(2).said("--network-map: two entries are for the network 'a'");
+    twice.expect(2).said("--network-map: two entries are for 'a'");
 
     // The second network is left to a bridge that is not there.
     let refused = run(&["--network-map", "VM Network=network:default"]).expect(4);

@@ -5,7 +5,9 @@ mod support;
 use std::time::Duration;
 
 use hyperexport::exporter::{Error, Filter, Obstacle, Trust, VSphere};
-use hyperexport::model::{Bus, ByteSize, Firmware, NicModel, OsFamily, PowerState, Secret};
+use hyperexport::model::{
+    Assumed, Bus, ByteSize, Firmware, NicModel, OsFamily, PowerState, Secret,
+};
 use hyperexport::progress::Progress;
 use serde_json::{Value, json};
 use support::vcsim::Vcsim;
@@ -209,6 +211,53 @@ async fn all_facts_of_a_vm_are_read() {
             ("00:50:56:aa:bb:03".to_owned(), NicModel::Vmxnet, "Lab, VLAN 7", false),
         ]
     );
+}
+
+#[tokio::test]
+async fn slots_uuids_boot_disk_and_architecture_are_read_in_both_forms() {
+    let config = json!({"vms": [
+        {
+            "name": "told", "guest_id": "debian12_64Guest",
+            "disks": [
+                {"capacity_mb": 1, "uuid": "6000C29d-3d4c-50E1-2e1a-648c0e1e5b07"},
+                {"capacity_mb": 2, "boot": true},
+            ],
+            "nics": [
+                {"mac": "00:50:56:aa:bb:01", "slot": 224},
+                {"mac": "00:50:56:aa:bb:02"},
+                {"mac": "00:50:56:aa:bb:03", "slot": -1},
+                {"mac": "00:50:56:aa:bb:04"},
+            ],
+            "extra_config": {
+                "ethernet0.pciSlotNumber": "1", "ethernet1.pciSlotNumber": "192",
+                "ethernet2.pciSlotNumber": "256", "ethernet3.pciSlotNumber": "-1",
+                "disk.EnableUUID": "TRUE",
+            },
+        },
+        {
+            "name": "arm", "guest_id": "otherLinux64Guest", "disks": [{"capacity_mb": 1}],
+            "extra_config": {"guestInfo.detailed.data": "architecture='Arm' bitness='64'"},
+        },
+        {"name": "open", "guest_id": "otherGuest", "disks": [{"capacity_mb": 1}, {"capacity_mb": 1}]},
+    ]});
+    let Some(sim) = Vcsim::start(&config, &[]) else { return };
+    let vsphere = VSphere::connect(sim.settings()).await.expect("connected");
+    let told = vsphere.inspect("told").await.expect("found").vm;
+    let arm = vsphere.inspect("arm").await.expect("found");
+    let open = vsphere.inspect("open").await.expect("found").vm;
+    vsphere.close().await.expect("logged out");
+
+    let slots: Vec<_> = told.nics.iter().map(|nic| nic.slot).collect();
+    assert_eq!(slots, [Some(224), Some(192), Some(256), None]);
+    assert_eq!(told.disks[0].uuid.as_deref(), Some("6000c29d3d4c50e12e1a648c0e1e5b07"));
+    assert_eq!(told.disks.iter().map(|disk| disk.boot_order).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(told.arch.as_deref(), Some("x86_64"));
+    assert_eq!(told.assumed, Assumed::default(), "vSphere tells firmware and boot disk");
+
+    assert_eq!(arm.vm.arch.as_deref(), Some("aarch64"));
+    arm.exportable(false).expect("an export alone does not run it");
+    assert_eq!(open.arch, None);
+    assert_eq!(open.assumed, Assumed { firmware: false, boot_disk: true });
 }
 
 #[tokio::test]

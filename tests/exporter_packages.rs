@@ -18,14 +18,14 @@ fn job() -> Option<Job> {
         .map(|n| {
             let path = dir.path().join(format!("{n}.raw"));
             raw_disk(&path, 12 - 4 * n, n + 1);
-            json!({"file": path})
+            json!({"file": path, "boot": n == 1})
         })
         .collect();
     let nvram = dir.path().join("web.nvram");
     fs::write(&nvram, VARIABLES).expect("written");
     let inventory = json!({"vms": [{
         "nvram": nvram, "name": "web <01> & \"co\"", "cpu": 4, "memory_mb": 1536, "firmware": "efi",
-        "guest_id": "debian12_64Guest", "disks": disks, "nics": [{"mac": "00:50:56:aa:bb:01"}],
+        "guest_id": "debian12_64Guest", "disks": disks, "nics": [{"mac": "00:50:56:aa:bb:01", "slot": 224}],
     }]});
     Job::new(dir, &inventory, &[])
 }
@@ -64,19 +64,20 @@ fn assert_read_back(source: &Path, vm: &Value, disks: [&Path; 2]) {
     assert_eq!(fs::read_to_string(desk.path("out/source.nvram")).expect("there"), VARIABLES);
     let manifest = desk.manifest();
     let read = &manifest["metadata"]["hyperexport"]["source_vm"];
-    for fact in ["name", "cpu", "memory_mib", "firmware", "secure_boot", "cdroms"] {
+    for fact in
+        ["name", "arch", "cpu", "memory_mib", "firmware", "secure_boot", "cdroms", "assumed"]
+    {
         assert_eq!(read[fact], vm[fact], "{fact}");
     }
+    assert_eq!(vm["disks"][1]["boot_order"], 0, "the source names the second disk");
     assert_eq!(read["guest"]["id"], vm["guest"]["id"]);
-    let nic = |vm: &Value| {
-        [&vm["nics"][0]["mac"], &vm["nics"][0]["model"], &vm["nics"][0]["network"]]
-            .map(Value::clone)
-    };
+    let nic =
+        |vm: &Value| ["mac", "model", "network", "slot"].map(|fact| vm["nics"][0][fact].clone());
     assert_eq!(nic(read), nic(vm));
     for disk in 0..2 {
         let at = |vm: &Value| {
             let disk = &vm["disks"][disk];
-            [&disk["controller"], &disk["unit"], &disk["capacity"]].map(Value::clone)
+            ["controller", "unit", "capacity", "boot_order"].map(|fact| disk[fact].clone())
         };
         assert_eq!(at(read), at(vm));
     }

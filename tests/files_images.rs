@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use support::files::Desk;
+use support::files::{Desk, write_uuid};
 
 /// Formats and subformats as `qemu-img` writes them, with the ending of their names.
 const IMAGES: [(&str, &str, &[&str]); 12] = [
@@ -290,6 +290,56 @@ fn a_folder_of_workstation_is_taken_whole() {
     assert_eq!((&vm["cdroms"], &vm["nics"][0]["mac"]), (&1.into(), &"00:0c:29:aa:bb:cc".into()));
     let nvram = fs::read_to_string(desk.path("out/source.nvram")).expect("there");
     assert_eq!(nvram, "variables");
+}
+
+#[test]
+fn slots_uuids_and_boot_order_of_a_workstation_vm_are_read() {
+    let desk = Desk::new();
+    workstation(&desk);
+    let path = desk.path("vm/web.vmx");
+    let lines = "ethernet0.pciSlotNumber = \"160\"\nbios.bootOrder = \"cdrom,hdd\"\n\
+        bios.hddOrder = \"scsi0:1,scsi0:0\"\n";
+    let text = fs::read_to_string(&path).expect("there") + lines;
+    fs::write(&path, text).expect("written");
+    // The descriptor of the first disk is a file of its own, that of the second lies in its image.
+    let split = desk.path("vm/web 01.vmdk");
+    let line = "ddb.uuid = \"60 00 C2 93 00 00 00 00-00 00 00 00 00 00 00 01\"\n";
+    let text = fs::read_to_string(&split).expect("there") + line;
+    fs::write(&split, text).expect("written");
+    let sparse = desk.path("vm/data.vmdk");
+    let mut image = fs::read(&sparse).expect("there");
+    write_uuid(&mut image, "60 00 C2 93 00 00 00 00-00 00 00 00 00 00 00 02");
+    fs::write(&sparse, image).expect("written");
+
+    assert_eq!(desk.export("vm", &[]).code, Some(0));
+    let manifest = desk.manifest();
+    let vm = &manifest["metadata"]["hyperexport"]["source_vm"];
+    assert_eq!((&vm["nics"][0]["slot"], &vm["arch"]), (&160.into(), &"x86_64".into()));
+    for (disk, order, uuid) in [(0, 1, '1'), (1, 0, '2')] {
+        assert_eq!(vm["disks"][disk]["uuid"], format!("6000c293{}{uuid}", "0".repeat(23)));
+        assert_eq!(vm["disks"][disk]["boot_order"], order);
+        assert_eq!(manifest["disks"][disk]["boot_order_hint"], order);
+    }
+    assert!(vm.get("assumed").is_none(), "the VMX tells firmware and boot disk: {vm:#}");
+}
+
+#[test]
+fn an_image_tells_its_uuid_and_leaves_its_firmware_open() {
+    let desk = Desk::new();
+    let raw = desk.raw("disk.raw", 6);
+    let path = desk.image(&raw, "disk.vmdk", "vmdk", &["subformat=streamOptimized"]);
+    let mut image = fs::read(&path).expect("there");
+    write_uuid(&mut image, "6000C29d-3d4c-50e1-2e1a-648c0e1e5b07");
+    fs::write(&path, image).expect("written");
+    let facts = |flags: &[&str]| {
+        let info = desk.run(&[&["info", "--json", "--source", "disk.vmdk"], flags].concat());
+        assert_eq!(info.code, Some(0), "{}", info.stderr);
+        info.json["vm"].clone()
+    };
+    let vm = facts(&[]);
+    assert_eq!(vm["disks"][0]["uuid"], "6000c29d3d4c50e12e1a648c0e1e5b07");
+    assert_eq!(vm["assumed"], serde_json::json!({"firmware": true, "boot_disk": false}));
+    assert!(facts(&["--firmware", "bios"]).get("assumed").is_none());
 }
 
 #[test]

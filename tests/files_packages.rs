@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::Digest;
-use support::files::{Desk, Form, Ovf, Packed, hex, item, modified, pack, packed, set_apart};
+use support::files::{
+    Desk, Form, Ovf, Packed, hex, item, modified, pack, packed, set_apart, write_uuid,
+};
 use support::job::{assert_same_disk, on_small_disk};
 use support::libvirtd::{self, Names};
 
@@ -239,6 +241,156 @@ fn packages_of_virtualbox_and_citrix_are_understood() {
     assert_eq!(exact["source_vm"]["disks"][0]["controller"]["bus"], "sata");
     assert_eq!(exact["source_vm"]["nics"][1]["mac"], "08:00:27:aa:bb:cc");
     assert_eq!(exact["source_vm"]["nics"][1]["model"], "e1000");
+}
+
+/// What the manifest of a run keeps of the VM.
+fn source_vm(desk: &Desk) -> Value {
+    desk.manifest()["metadata"]["hyperexport"]["source_vm"].clone()
+}
+
+#[test]
+fn the_uuid_of_a_disk_is_read_in_every_form_of_package() {
+    for form in Form::ALL {
+        let desk = Desk::new();
+        let (ovf, mut vmdk) = package(&desk);
+        write_uuid(&mut vmdk, "60 00 C2 9d 3d 4c 50 e1-2e 1a 64 8c 0e 1e 5b 07");
+        let files = [packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)];
+        let source = pack(&desk, form, &files);
+        let ended = desk.export(source.to_str().expect("UTF-8"), &[]);
+        assert_eq!(ended.code, Some(0), "{form:?}: {}", ended.stderr);
+        let uuid = &source_vm(&desk)["disks"][0]["uuid"];
+        assert_eq!(uuid, "6000c29d3d4c50e12e1a648c0e1e5b07", "{form:?}");
+    }
+}
+
+/// Exports a package of two disks whose descriptor was changed; gives back the VM.
+fn of_two_disks(change: impl Fn(&mut Ovf)) -> Value {
+    let desk = Desk::new();
+    let (ovf, vmdk) = package(&desk);
+    let mut ovf = ovf.and("disk2.vmdk", MIB);
+    change(&mut ovf);
+    let files = [
+        packed("vm.ovf", ovf.text()),
+        packed("disk1.vmdk", vmdk.clone()),
+        packed("disk2.vmdk", vmdk),
+    ];
+    let source = pack(&desk, Form::Folder, &files);
+    let ended = desk.export(source.to_str().expect("UTF-8"), &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let manifest = desk.manifest();
+    let hints: Vec<_> = (0..2).map(|n| manifest["disks"][n]["boot_order_hint"].clone()).collect();
+    let vm = source_vm(&desk);
+    let orders: Vec<_> = (0..2).map(|n| vm["disks"][n]["boot_order"].clone()).collect();
+    assert_eq!(hints, orders);
+    vm
+}
+
+#[test]
+fn the_disk_that_a_package_names_boots() {
+    let section = |instance: u32, kind: &str| {
+        format!(
+            "<vmw:BootOrderSection vmw:instanceId='{instance}' vmw:type='{kind}'><Info/></vmw:BootOrderSection>"
+        )
+    };
+    let order = |vm: &Value| [0, 1].map(|n| vm["disks"][n]["boot_order"].as_u64().expect("one"));
+    let is_told = |vm: &Value| vm["assumed"]["boot_disk"] != true;
+
+    let vm = of_two_disks(|_| {});
+    assert_eq!((order(&vm), is_told(&vm)), ([0, 1], false), "nothing names one");
+    for (sections, expected, told) in [
+        (vec![section(11, "disk")], [1, 0], true),
+        (vec![section(7, "cdrom"), section(11, "disk"), section(10, "disk")], [1, 0], true),
+        (vec![section(10, "disk"), section(11, "disk")], [0, 1], true),
+        (vec![section(11, "cdrom")], [0, 1], false),
+        (vec![section(99, "disk")], [0, 1], false),
+    ] {
+        let vm = of_two_disks(|ovf| {
+            // Other sections may stand between those of one kind.
+            ovf.more = sections.join("<AnnotationSection><Info/></AnnotationSection>");
+        });
+        assert_eq!((order(&vm), is_told(&vm)), (expected, told), "{sections:?}");
+    }
+    for (old, new) in [
+        ("ovf:diskId='d2'", "ovf:boot='true' ovf:diskId='d2'"),
+        ("ovf:diskId='d2'", "ovf:boot=\"1\" ovf:diskId='d2'"),
+    ] {
+        let vm = of_two_disks(|ovf| ovf.disks = ovf.disks.replace(old, new));
+        assert_eq!((order(&vm), is_told(&vm)), ([1, 0], true), "{new}");
+    }
+    let vm = of_two_disks(|ovf| {
+        let at = |disk: &str| format!("/disk/{disk}</rasd:HostResource>");
+        for (disk, number) in [("d1", 2), ("d2", 1)] {
+            let with = format!("{}<BootOrder>{number}</BootOrder>", at(disk));
+            ovf.items = ovf.items.replace(&at(disk), &with);
+        }
+    });
+    assert_eq!((order(&vm), is_told(&vm)), ([1, 0], true), "oVirt's numbers");
+}
+
+#[test]
+fn slots_addresses_and_the_firmware_are_read_where_each_writer_puts_them() {
+    let desk = Desk::new();
+    let (mut ovf, vmdk) = package(&desk);
+    let card = |inner: &str| item(10, inner);
+    ovf.items += &[
+        card(
+            "<vmw:Config ovf:required='false' vmw:key='wakeOnLanEnabled' vmw:value='true'/>\
+              <vmw:Config ovf:required='false' vmw:key='slotInfo.pciSlotNumber' vmw:value='224'/>",
+        ),
+        card("<rasd:MACAddress>56:6f:1a:2b:00:07</rasd:MACAddress>"),
+        card("<vmw:Config vmw:key='slotInfo.pciSlotNumber' vmw:value='-1'/>"),
+        "<vmw:ExtraConfig ovf:required='false' vmw:key='ethernet2.pciSlotNumber' vmw:value='192'/>"
+            .into(),
+    ]
+    .concat();
+    let files = [packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)];
+    pack(&desk, Form::Folder, &files);
+    let info = desk.run(&["info", "--source", "vm", "--json"]);
+    let vm = &info.json["vm"];
+    let slots: Vec<_> = (0..4).map(|n| vm["nics"][n]["slot"].clone()).collect();
+    assert_eq!(slots, [json!(null), json!(224), json!(192), json!(null)], "{}", info.stderr);
+    assert_eq!(vm["nics"][2]["mac"], "56:6f:1a:2b:00:07");
+    assert_eq!(vm["assumed"], json!({"firmware": true, "boot_disk": true}));
+    assert_eq!(vm["arch"], "x86_64");
+    let told = desk.run(&["info", "--source", "vm", "--firmware", "efi", "--json"]);
+    assert_eq!(told.json["vm"]["assumed"], json!({"firmware": false, "boot_disk": true}));
+
+    ovf.items += "<vmw:Config vmw:key='firmware' vmw:value='bios'/>";
+    fs::write(desk.path("vm/vm.ovf"), ovf.text()).expect("written");
+    let told = desk.run(&["info", "--source", "vm", "--json"]);
+    assert_eq!(told.json["vm"]["assumed"], json!({"firmware": false, "boot_disk": true}));
+}
+
+#[test]
+fn virtualbox_tells_addresses_and_architecture_in_its_own_settings() {
+    let desk = Desk::new();
+    let (mut ovf, vmdk) = package(&desk);
+    ovf.items += &item(10, "<rasd:ResourceSubType>virtio</rasd:ResourceSubType>");
+    ovf.items += &item(10, "<rasd:ResourceSubType>E1000</rasd:ResourceSubType>");
+    ovf.more =
+        "<vbox:Machine OSType='Debian_arm64'><Platform architecture='ARM'/><Hardware><Network>\
+        <Adapter slot='2' enabled='true' MACAddress='0800275268EB'/>\
+        <Adapter slot='1' enabled='false' MACAddress='0800275268EA'/>\
+        <Adapter slot='3' enabled='true' MACAddress='0800275268EC'/>\
+        <Adapter slot='0' enabled='true' MACAddress='0800275268E9'/>\
+        </Network></Hardware></vbox:Machine>"
+            .to_owned();
+    let text = ovf.text().replace("vmw:osType='debian12_64Guest'", "");
+    let text = text
+        .replace("(64-bit)</Description>", "</Description><vbox:OSType>Debian_arm64</vbox:OSType>");
+    pack(&desk, Form::Folder, &[packed("vm.ovf", text), packed("disk1.vmdk", vmdk)]);
+    let info = desk.run(&["info", "--source", "vm", "--json"]);
+    let vm = &info.json["vm"];
+    let macs: Vec<_> = (0..3).map(|n| vm["nics"][n]["mac"].clone()).collect();
+    assert_eq!(
+        macs,
+        ["00:50:56:aa:bb:07", "08:00:27:52:68:eb", "08:00:27:52:68:ec"],
+        "{}",
+        info.stderr
+    );
+    assert_eq!((&vm["arch"], &vm["guest"]["id"]), (&json!("aarch64"), &json!("Debian_arm64")));
+    assert_eq!(vm["guest"]["family"], "linux");
+    assert_eq!(vm["assumed"]["firmware"], false, "VirtualBox leaves BIOS out");
 }
 
 #[test]

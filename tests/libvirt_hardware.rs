@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use hyperexport::domain::{Chipset, CpuChoice, DiskBus, DomainType, TpmChoice};
 use hyperexport::libvirt::{DefinedDomain, Error, own_profile};
 use hyperexport::model::{
-    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, MacAddress, OsFamily,
-    SourceDisk,
+    AskedNic, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestCard,
+    MacAddress, OsFamily, SourceDisk, SourceNic,
 };
 use support::import::{Setup, chain};
 use support::{guest, libvirtd};
@@ -108,6 +108,49 @@ async fn windows_11_gets_tpm_and_secure_boot_and_starts() {
         assert!(defined.xml.contains(part), "no {part} in {}", defined.xml);
     }
     starts(&setup, &defined);
+}
+
+#[tokio::test]
+async fn every_model_of_network_card_is_defined_and_starts() {
+    use GuestCard::{E1000, E1000e, Pcnet, Rtl8139, Virtio, Vmxnet3};
+    let Some(mut setup) = Setup::new().await else { return };
+    for firmware in [Firmware::Bios, Firmware::Efi] {
+        setup.options.name = Some(setup.names.name(&format!("{firmware:?}").to_lowercase()));
+        setup.vm.firmware = firmware;
+        setup.vm.memory_mib = 256;
+        let cards = [Virtio, Vmxnet3, E1000e, E1000, Pcnet, Rtl8139];
+        let card = |(index, card): (u8, GuestCard)| SourceNic {
+            mac: Some(MacAddress([0x00, 0x50, 0x56, 0xaa, 0xce, index])),
+            network: "default".to_owned(),
+            asked: Some(AskedNic { card: Some(card) }),
+            ..SourceNic::at(index.into())
+        };
+        setup.vm.nics = (0..).zip(cards).map(card).collect();
+        let defined = setup.import().await.expect("imports");
+        libvirtd::validate(&defined.xml);
+        for model in ["virtio", "vmxnet3", "e1000e", "e1000", "pcnet", "rtl8139"] {
+            assert_eq!(
+                count(&defined.xml, &format!("<model type='{model}'/>")),
+                1,
+                "{}",
+                defined.xml
+            );
+        }
+        starts(&setup, &defined);
+    }
+}
+
+#[tokio::test]
+async fn a_guest_of_another_architecture_is_refused_with_both_named() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.vm.arch = Some("aarch64".to_owned());
+    let error = setup.import().await.expect_err("refused");
+    let said = chain(&error);
+    assert!(said.contains("for aarch64 processors, and the host emulates x86_64"), "{said}");
+    assert!(error.hint().is_some());
+    setup.assert_nothing_left();
+    setup.vm.arch = Some("i686".to_owned());
+    setup.import().await.expect("an x86_64 host runs it");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ fn source_disk(index: usize) -> SourceDisk {
         capacity: ByteSize(1 << 30),
         boot_order: index as u32,
         backing: None,
-        uuid: None,
+        uuid: Some(format!("6000c29{index:025}")),
     }
 }
 
@@ -60,7 +60,7 @@ fn exported(folder: &Path) -> ExportedVm {
             inventory_path: Some("/DC0/vm/Ubuntu Server".to_owned()),
             datacenter: Some("DC0".to_owned()),
             power: PowerState::Off,
-            arch: None,
+            arch: Some("x86_64".to_owned()),
             cpu: CpuTopology::new(4, 2),
             memory_mib: 1536,
             firmware: Firmware::Efi,
@@ -68,7 +68,7 @@ fn exported(folder: &Path) -> ExportedVm {
             vtpm: true,
             cdroms: 1,
             origin: Origin::default(),
-            assumed: Assumed::default(),
+            assumed: Assumed { firmware: false, boot_disk: true },
             guest: GuestOs {
                 id: "ubuntu64Guest".to_owned(),
                 full_name: "Ubuntu Linux (64-bit)".to_owned(),
@@ -77,12 +77,11 @@ fn exported(folder: &Path) -> ExportedVm {
             },
             disks: vec![source_disk(0), source_disk(1)],
             nics: vec![SourceNic {
-                id: "nic-0".to_owned(),
                 mac: Some("00:50:56:aa:bb:01".parse().expect("a MAC address")),
-                slot: None,
+                slot: Some(192),
                 model: NicModel::Vmxnet,
                 network: "VM Network".to_owned(),
-                connected: true,
+                ..SourceNic::at(0)
             }],
             facts: None,
         },
@@ -487,6 +486,13 @@ fn a_foreign_manifest_gives_a_vm_too() {
     assert_eq!(vm.disks.iter().map(|d| d.boot_order).collect::<Vec<_>>(), [1, 0]);
     assert_eq!(vm.disks[1].capacity, ByteSize(1024), "a raw file is as large as its disk");
     assert_eq!(vm.nics[0].network, "LAN");
+    assert_eq!(vm.assumed, Assumed::default(), "it tells the firmware and the boot disk");
+    let silent = read_text(
+        r#"{"manifest_version": "1.0", "vm": {"firmware": "unknown"}, "disks": [
+              {"id": "d", "source_format": "raw", "bytes": 5, "local_path": "/d/1.raw"}]}"#,
+    )
+    .expect("good");
+    assert_eq!(silent.source_vm().assumed, Assumed { firmware: true, boot_disk: true });
     assert_eq!(manifest.disks_in_boot_order()[0].id.as_str(), "boot");
 }
 

@@ -112,6 +112,7 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
         conversion: args.pipeline.resolve(environment)?,
         stream_convert: args.pipeline.stream_convert,
         target: args.libvirt.then(|| args.target.resolve()).transpose()?,
+        new_mac: args.target.new_mac,
         dry_run: args.run.dry_run,
     })
 }

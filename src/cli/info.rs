@@ -8,7 +8,7 @@ use super::render::print_line;
 use super::source::ask;
 use super::{Exit, block_on, tell};
 use crate::exporter::Inspected;
-use crate::model::{ByteSize, Firmware, SourceVm, chain};
+use crate::model::{ByteSize, Firmware, SourceNic, SourceVm, chain};
 use crate::pipeline::{Source, SourceSettings};
 use crate::settings::{Environment, Error};
 
@@ -38,7 +38,7 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
 }
 
 fn print(inspected: &Inspected, json: bool) -> anyhow::Result<()> {
-    let Inspected { vm, obstacles, .. } = inspected;
+    let (vm, obstacles) = (&inspected.vm, inspected.all_obstacles());
     if json {
         let obstacles: Vec<_> = obstacles
             .iter()
@@ -50,9 +50,24 @@ fn print(inspected: &Inspected, json: bool) -> anyhow::Result<()> {
     }
     print_line(&facts(vm).trim_fmt())?;
     for obstacle in obstacles {
-        print_line(&format!("not exported as it is: {obstacle}; {}", obstacle.remedy()))?;
+        let what = if obstacle.stops_export() { "exported" } else { "defined" };
+        print_line(&format!("not {what} as it is: {obstacle}; {}", obstacle.remedy()))?;
     }
     Ok(())
+}
+
+/// A network card: its address and network. An address that the source has not made is made by the
+/// export, for its output directory.
+fn card(nic: &SourceNic) -> String {
+    let mac =
+        nic.mac.map_or_else(|| "MAC address made at export".to_owned(), |mac| mac.to_string());
+    let network = match nic.network.as_str() {
+        "" => String::new(),
+        network => format!(" in {network}"),
+    };
+    let slot = nic.slot.map(|slot| format!(", PCI slot {slot}")).unwrap_or_default();
+    let link = if nic.connected { "" } else { ", not connected" };
+    format!("{mac}{network}{slot}{link}")
 }
 
 fn facts(vm: &SourceVm) -> Table {
@@ -67,7 +82,9 @@ fn facts(vm: &SourceVm) -> Table {
     add(if vm.provider == "vsphere" { "moref" } else { "id" }, vm.id.clone());
     add("path", vm.inventory_path.clone().unwrap_or_default());
     add("power", vm.power.as_str().to_owned());
-    add("guest", vm.guest.full_name.clone());
+    let guest = [&vm.guest.full_name, &vm.guest.id].into_iter().find(|name| !name.is_empty());
+    add("guest", guest.cloned().unwrap_or_default());
+    add("architecture", vm.arch.clone().unwrap_or_default());
     let (sockets, cores) = (vm.cpu.vcpus / vm.cpu.cores_per_socket.max(1), vm.cpu.cores_per_socket);
     add("cpu", format!("{} ({sockets} sockets, {cores} cores each)", vm.cpu.vcpus));
     add("memory", ByteSize(vm.memory_mib << 20).to_string());
@@ -76,16 +93,15 @@ fn facts(vm: &SourceVm) -> Table {
         (Firmware::Efi, false) => "EFI",
         (Firmware::Efi, true) => "EFI, secure boot",
     };
-    add("firmware", firmware.to_owned());
+    let assumed = if vm.assumed.firmware { " (assumed)" } else { "" };
+    add("firmware", format!("{firmware}{assumed}"));
     for disk in &vm.disks {
         let at = format!("{}{}:{}", disk.controller.model, disk.controller.number, disk.unit);
-        add(disk.id.as_str(), format!("{} on {at}", disk.capacity));
+        let named = disk.boot_order == 0 && !vm.assumed.boot_disk && vm.disks.len() > 1;
+        let boots = if named { ", boot disk" } else { "" };
+        add(disk.id.as_str(), format!("{} on {at}{boots}", disk.capacity));
     }
-    for nic in &vm.nics {
-        let mac = nic.mac.map(|mac| format!("{mac} in ")).unwrap_or_default();
-        let link = if nic.connected { "" } else { ", not connected" };
-        add(&nic.id, format!("{mac}{}{link}", nic.network));
-    }
+    vm.nics.iter().for_each(|nic| add(&nic.id, card(nic)));
     for card in vm.guest.network.iter().flat_map(|network| &network.interfaces) {
         add("address", format!("{} on {}", card.addresses.join(", "), card.mac));
     }

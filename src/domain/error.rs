@@ -5,6 +5,7 @@ use crate::model::DiskFormat;
 use super::hardware::DiskBus;
 use super::host::{Chipset, DomainType};
 use super::remedy;
+use super::spec::NicKind;
 
 /// Why no domain can be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,14 @@ pub enum Error {
         domain_type: DomainType,
         /// Of which architecture.
         arch: String,
+    },
+    /// A guest whose processors the host's emulator does not have.
+    #[error("the guest is for {guest} processors, and the host emulates {host}")]
+    Architecture {
+        /// The guest's architecture in libvirt's words.
+        guest: String,
+        /// The emulator's.
+        host: String,
     },
     /// The host's emulator lacks the chipset.
     #[error("the host offers no {chipset} machine for {domain_type} guests")]
@@ -133,6 +142,30 @@ pub enum Error {
         /// What there is.
         existing: Vec<String>,
     },
+    /// A name that the user gave for a card, and that stands for nothing.
+    #[error("'{network}' is neither a network nor a bridge of the host")]
+    UnknownNetwork {
+        /// The name.
+        network: String,
+        /// What there is, in the words of `--nic`.
+        existing: Vec<String>,
+    },
+    /// Entries of the map that are for no card.
+    #[error("no network card of the VM matches '{}'; {}", .unused.join("', '"), has(.cards))]
+    UnusedMapping {
+        /// What stands before their `=`.
+        unused: Vec<String>,
+        /// All cards, for a person.
+        cards: Vec<String>,
+    },
+    /// A model of network cards that the host's QEMU is built without.
+    #[error("machine {machine} has no {} network card", .model.as_str())]
+    NoCard {
+        /// What was asked for.
+        model: NicKind,
+        /// Canonical name of the machine.
+        machine: String,
+    },
     /// A VLAN on a bridge that does not tag.
     #[error("bridge '{bridge}' cannot tag the frames of VLAN {vlan}")]
     NoVlans {
@@ -186,6 +219,13 @@ pub enum Error {
     },
 }
 
+fn has(cards: &[String]) -> String {
+    match cards {
+        [] => "it has no network card".to_owned(),
+        cards => format!("its cards: {}", cards.join(", ")),
+    }
+}
+
 impl Error {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
@@ -194,6 +234,9 @@ impl Error {
                 format!("{}, or emulate with --libvirt-domain-type qemu", remedy::KVM)
             }
             Self::DomainType { .. } | Self::Machine { .. } => remedy::QEMU.to_owned(),
+            Self::Architecture { .. } => "leave --libvirt out to export and convert the disks \
+                alone, and define the domain by hand on a host of that architecture"
+                .to_owned(),
             Self::NoEfi { .. } | Self::NoSecureBoot { .. } => remedy::EFI.to_owned(),
             Self::Unbootable { .. } => {
                 "define it all the same with --allow-unbootable, or name the disk that boots first"
@@ -229,6 +272,16 @@ impl Error {
             }
             Self::NoNetwork { existing, .. } => {
                 format!("map to one of: {}", existing.join(", "))
+            }
+            Self::UnknownNetwork { network, existing } => format!(
+                "use --nic with one of: {}; or map the name: --network-map '{network}=bridge:NAME'",
+                existing.join(", ")
+            ),
+            Self::UnusedMapping { .. } => {
+                "correct the SOURCE of --network-map, or leave the entry out".to_owned()
+            }
+            Self::NoCard { .. } => {
+                "use another model, or leave it to the rules: --nic without model=".to_owned()
             }
             Self::NetworkInactive { network } => {
                 format!("start it on the host: virsh net-start '{network}'")

@@ -61,12 +61,10 @@ pub(super) fn platform(
 
 pub(super) fn nic(index: u8) -> SourceNic {
     SourceNic {
-        id: format!("nic-{index}"),
         mac: Some(crate::model::MacAddress([0x00, 0x50, 0x56, 0, 0, index])),
-        slot: None,
         model: NicModel::Vmxnet,
         network: "VM Network".to_owned(),
-        connected: true,
+        ..SourceNic::at(index.into())
     }
 }
 

@@ -25,12 +25,13 @@ pub(super) enum Windows {
 }
 
 /// Parts of full names in lower case, the more special first.
-const WINDOWS_NAMES: [(&str, Windows); 20] = [
+const WINDOWS_NAMES: [(&str, Windows); 22] = [
     ("server 2025", Windows::Server2025),
     ("server 2022", Windows::Server2022),
     ("server 2019", Windows::Server2019),
     ("server 2016", Windows::Server2016),
     ("server 2012", Windows::Server2012),
+    ("server 2011", Windows::Server2008R2),
     ("server 2008 r2", Windows::Server2008R2),
     ("server 2008", Windows::Server2008),
     ("server 2003", Windows::Server2003),
@@ -40,6 +41,7 @@ const WINDOWS_NAMES: [(&str, Windows); 20] = [
     ("windows 98", Windows::Win2000),
     ("windows me", Windows::Win2000),
     ("windows millennium", Windows::Win2000),
+    ("windows 3.", Windows::Win2000),
     ("windows xp", Windows::Xp),
     ("windows vista", Windows::Vista),
     ("windows 7", Windows::Win7),
@@ -48,27 +50,48 @@ const WINDOWS_NAMES: [(&str, Windows); 20] = [
     ("windows 11", Windows::Win11),
 ];
 
-/// Beginnings of ids in lower case, the more special first.
-const WINDOWS_IDS: [(&str, Windows); 22] = [
+/// Beginnings of ids in lower case, the more special first: those of vSphere, and of VirtualBox, whose
+/// `Windows2008_64` may be the second release, too.
+const WINDOWS_IDS: [(&str, Windows); 42] = [
+    ("windows2025", Windows::Server2025),
     ("windows2022srvnext", Windows::Server2025),
+    ("windows2022", Windows::Server2022),
     ("windows2019srvnext", Windows::Server2022),
-    ("windows2019srv", Windows::Server2019),
+    ("windows2019", Windows::Server2019),
+    ("windows2016", Windows::Server2016),
+    ("windows2012", Windows::Server2012),
+    ("windows2008", Windows::Server2008),
+    ("windows2003", Windows::Server2003),
+    ("windows2000", Windows::Win2000),
+    ("windows12server", Windows::Server2025),
     ("windows12", Windows::Win11),
     ("windows11", Windows::Win11),
+    ("windows10", Windows::Win10),
     ("windows9server", Windows::Server2016),
+    ("windows9srv", Windows::Server2016),
+    ("windows95", Windows::Win2000),
+    ("windows98", Windows::Win2000),
     ("windows9", Windows::Win10),
     ("windows8server", Windows::Server2012),
+    ("windows8srv", Windows::Server2012),
     ("windows8", Windows::Win8),
     ("windows7server", Windows::Server2008R2),
+    ("windows7srv", Windows::Server2008R2),
     ("windows7", Windows::Win7),
+    ("windowsvista", Windows::Vista),
+    ("windowsxp", Windows::Xp),
+    ("windowsnt3", Windows::Win2000),
+    ("windowsnt4", Windows::Win2000),
+    ("windowsme", Windows::Win2000),
+    ("windows31", Windows::Win2000),
     ("winlonghorn", Windows::Server2008),
+    ("longhorn", Windows::Server2008),
     ("winvista", Windows::Vista),
     ("winnet", Windows::Server2003),
     ("winxp", Windows::Xp),
     ("win2000", Windows::Win2000),
     ("winnt", Windows::Win2000),
-    ("win98", Windows::Win2000),
-    ("win95", Windows::Win2000),
+    ("win9", Windows::Win2000),
     ("winme", Windows::Win2000),
     ("win31", Windows::Win2000),
     ("win2003", Windows::Server2003),
@@ -80,9 +103,17 @@ pub(super) fn windows(guest: &GuestOs) -> Option<Windows> {
     if guest.family != OsFamily::Windows {
         return None;
     }
-    let (name, id) = (guest.full_name.to_lowercase(), guest.id.to_lowercase());
+    let name = guest.full_name.to_lowercase();
     let by_name = WINDOWS_NAMES.iter().find(|(part, _)| name.contains(part));
-    by_name.or_else(|| WINDOWS_IDS.iter().find(|(start, _)| id.starts_with(start))).map(|f| f.1)
+    // A name may be an id: VirtualBox writes its own as the description.
+    let ids = [guest.id.to_lowercase(), name.clone()];
+    let by_id = || WINDOWS_IDS.iter().find(|(start, _)| ids.iter().any(|id| is_id(id, start)));
+    by_name.or_else(by_id).map(|found| found.1)
+}
+
+/// Whether a text is an id with this beginning: VMX files of ARM have a prefix.
+fn is_id(text: &str, start: &str) -> bool {
+    text.strip_prefix("arm-").unwrap_or(text).starts_with(start)
 }
 
 /// Whether the guest has a driver for SATA at all: Windows has from Vista on.
@@ -100,16 +131,19 @@ pub(super) struct Linux {
 }
 
 /// Key, beginning of the id in lower case, part of the full name in lower case; the more special
-/// first.
-const DISTRIBUTIONS: [(&str, &str, &str); 17] = [
+/// first. `RedHat9_64`, `Oracle9_64` and `SUSE_LE_64` are VirtualBox's.
+const DISTRIBUTIONS: [(&str, &str, &str); 20] = [
     ("rhel", "rhel", "red hat enterprise linux"),
-    ("rhl", "redhat", "red hat linux"),
+    ("rhl", "redhatguest", "red hat linux"),
+    ("rhel", "redhat", "redhat"),
     ("centos", "centos", "centos"),
     ("rocky", "rockylinux", "rocky linux"),
     ("alma", "almalinux", "almalinux"),
     ("oracle", "oraclelinux", "oracle linux"),
+    ("oracle", "oracle", "oracle linux"),
     ("debian", "debian", "debian"),
     ("ubuntu", "ubuntu", "ubuntu"),
+    ("sles", "suse_le", "suse linux enterprise"),
     ("sles", "sles", "suse linux enterprise"),
     ("opensuse", "opensuse", "opensuse"),
     ("fedora", "fedora", "fedora"),
@@ -129,7 +163,7 @@ pub(super) fn linux(guest: &GuestOs) -> Option<Linux> {
     let (name, id) = (guest.full_name.to_lowercase(), guest.id.to_lowercase());
     let told = |(key, start, part): &(&'static str, &str, &str)| {
         let in_name = name.find(part).map(|at| &name[at + part.len()..]);
-        let in_id = id.strip_prefix(start);
+        let in_id = id.strip_prefix("arm-").unwrap_or(&id).strip_prefix(start);
         (in_name.is_some() || in_id.is_some()).then(|| Linux {
             distribution: Some(*key),
             major: in_name.and_then(version_in_name).or_else(|| in_id.and_then(version_in_id)),
@@ -139,13 +173,18 @@ pub(super) fn linux(guest: &GuestOs) -> Option<Linux> {
     Some(found.unwrap_or(Linux { distribution: None, major: None }))
 }
 
-/// The one version in the rest of a full name. `4/5 or later` and `4/5/6/7` tell none.
+/// The one version in the rest of a full name. `4/5 or later` and `4/5/6/7` tell none, and the width
+/// of a word is no version.
 fn version_in_name(rest: &str) -> Option<u32> {
     let plain = rest.split('(').next().unwrap_or_default();
-    if plain.contains("or later") || plain.contains('/') {
+    if plain.contains("or later") {
         return None;
     }
-    leading_number(plain.trim_start_matches(|c: char| !c.is_ascii_digit()))
+    let mut words = plain.split(|c: char| c == '_' || c.is_whitespace());
+    let is_width =
+        |word: &str| ["64", "32"].contains(&word.trim_end_matches("bit").trim_end_matches('-'));
+    let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) && !is_width(word);
+    words.find(is_number).filter(|word| !word.contains('/')).and_then(leading_number)
 }
 
 /// The version that an id goes on with: `9_64guest`.
@@ -244,10 +283,28 @@ mod tests {
             ("windows2019srvNext_64Guest", Windows::Server2022),
             ("windows2022srvNext_64Guest", Windows::Server2025),
             ("winXPProGuest", Windows::Xp),
+            ("longhornGuest", Windows::Server2008),
+            ("winVista64Guest", Windows::Vista),
+            ("win98Guest", Windows::Win2000),
+            ("windows9_64Guest", Windows::Win10),
+            ("windows9Server64Guest", Windows::Server2016),
+            ("windows7srv_64Guest", Windows::Server2008R2),
+            ("windows12_64Guest", Windows::Win11),
+            ("arm-windows11_64Guest", Windows::Win11),
+            ("Windows2008_64", Windows::Server2008),
+            ("Windows2003", Windows::Server2003),
+            ("Windows98", Windows::Win2000),
+            ("WindowsNT4", Windows::Win2000),
+            ("WindowsVista_64", Windows::Vista),
+            ("Windows2012_64", Windows::Server2012),
+            ("Windows10_64", Windows::Win10),
+            ("Windows81_64", Windows::Win8),
         ] {
             assert_eq!(windows(&guest(OsFamily::Windows, id, "")), Some(release), "{id}");
         }
+        assert_eq!(by_name("Windows2008_64"), Some(Windows::Server2008));
         assert_eq!(by_name("Windows"), None);
+        assert_eq!(windows(&guest(OsFamily::Windows, "WindowsNT_64", "")), None, "any other");
         assert_eq!(windows(&guest(OsFamily::Linux, "windows9Guest", "")), None);
     }
 
@@ -264,6 +321,16 @@ mod tests {
         assert_eq!(told("ubuntu64Guest", "Ubuntu Linux (64-bit)"), (Some("ubuntu"), None));
         assert_eq!(told("debian11_64Guest", "Debian GNU/Linux 11 (64-bit)").1, Some(11));
         assert_eq!(told("other6xLinux64Guest", ""), (None, None));
+        assert_eq!(told("Debian12_64", "Debian12_64"), (Some("debian"), Some(12)));
+        assert_eq!(told("Debian_64", "Debian_64"), (Some("debian"), None));
+        assert_eq!(told("Ubuntu22_LTS_64", "Ubuntu22_LTS_64"), (Some("ubuntu"), Some(22)));
+        assert_eq!(told("Oracle9_64", "Oracle9_64"), (Some("oracle"), Some(9)));
+        assert_eq!(told("RedHat9_64", "RedHat9_64"), (Some("rhel"), Some(9)));
+        assert_eq!(told("RedHat_64", ""), (Some("rhel"), None));
+        assert_eq!(told("redhatGuest", ""), (Some("rhl"), None));
+        assert_eq!(told("", "Ubuntu 64-bit"), (Some("ubuntu"), None));
+        assert_eq!(told("", "Debian GNU/Linux 12 64-bit").1, Some(12));
+        assert_eq!(told("arm-debian12_64Guest", ""), (Some("debian"), Some(12)));
     }
 
     #[test]

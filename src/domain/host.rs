@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::spec::NicKind;
+
 /// How a guest's CPU is run (libvirt's `<domain type='…'>`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -106,6 +108,19 @@ pub struct Platform {
     /// Hyper-V enlightenments: `relaxed`, `vapic`, …, and `stimer_direct` and the like where
     /// libvirt's defaults have them on.
     pub hyperv: Vec<String>,
+}
+
+impl Platform {
+    /// Whether QEMU is that of an enterprise distribution, which builds it without the devices of
+    /// VMware and of old PCs. No capability tells.
+    pub fn is_enterprise(&self) -> bool {
+        self.machine.contains("rhel")
+    }
+
+    /// Whether the emulator has network cards of this model.
+    pub fn has_card(&self, model: NicKind) -> bool {
+        !(self.is_enterprise() && matches!(model, NicKind::Vmxnet3 | NicKind::Pcnet))
+    }
 }
 
 /// A bridge that a guest's network interface can be plugged into.

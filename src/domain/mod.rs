@@ -38,7 +38,7 @@ pub use host::{
     Chipset, DomainType, HostBridge, HostCapabilities, HostNetwork, Platform, UnknownDomainType,
 };
 pub use name::{check_name, domain_name};
-pub use network_map::{Attachment, BadMapping, NetworkMap, NetworkMapping};
+pub use network_map::{Attachment, BadMapping, MappedSource, NetworkMap, NetworkMapping};
 pub use plan::{PlanOptions, plan};
 pub use profile::Profile;
 pub use resolve::resolve;

@@ -3,11 +3,11 @@
 use crate::model::SourceNic;
 
 use super::Error;
-use super::host::HostCapabilities;
+use super::host::{HostCapabilities, Platform};
 use super::network_map::Attachment;
 use super::nic_model::Cards;
 use super::plan::PlanOptions;
-use super::spec::{NicSource, NicSpec};
+use super::spec::{NicKind, NicSource, NicSpec};
 
 /// All interfaces that the domain will have, connected as the map says and else to the bridge.
 /// Where the map leaves anything to the bridge it must exist even for a VM without interfaces: a
@@ -15,27 +15,60 @@ use super::spec::{NicSource, NicSpec};
 pub(super) fn plug(
     nics: &[SourceNic],
     options: &PlanOptions,
-    host: &HostCapabilities,
+    (host, platform): (&HostCapabilities, &Platform),
     cards: Cards<'_>,
 ) -> Result<Vec<NicSpec>, Error> {
     let map = &options.network_map;
+    map.check(nics)?;
     if nics.is_empty() && !map.is_complete() {
         bridge(&options.bridge, None, host)?;
     }
     let mut plugged: Vec<(&SourceNic, NicSpec)> = Vec::new();
     for nic in nics {
-        let (source, vlan) = match map.target(&nic.network) {
+        let (source, vlan) = match map.target(nic) {
+            None if is_typed(nic) => by_name(&nic.network, host)?,
             None => bridge(&options.bridge, None, host)?,
-            Some(Attachment::Bridge { name, vlan }) => bridge(name, *vlan, host)?,
-            Some(Attachment::Ovs { name, vlan }) => (switch(name, host)?, *vlan),
-            Some(Attachment::Network(name)) => (network(name, host)?, None),
+            Some(Attachment::Bridge { name, vlan }) => bridge(&name, vlan, host)?,
+            Some(Attachment::Ovs { name, vlan }) => (switch(&name, host)?, vlan),
+            Some(Attachment::Network(name)) => (network(&name, host)?, None),
             Some(Attachment::Nothing) => continue,
         };
         check_mac(nic, &plugged)?;
-        let model = cards.model(nic.model);
+        let model = match nic.asked.as_ref().and_then(|asked| asked.card) {
+            Some(card) => asked_model(card.into(), platform)?,
+            None => cards.model(nic.model),
+        };
         plugged.push((nic, NicSpec { mac: nic.mac, model, source, vlan, link_up: nic.connected }));
     }
     Ok(plugged.into_iter().map(|(_, spec)| spec).collect())
+}
+
+/// Whether the user typed a network for the card.
+fn is_typed(nic: &SourceNic) -> bool {
+    nic.asked.is_some() && !nic.network.is_empty()
+}
+
+/// What a name alone stands for that no entry of the map has: a network of the host, else a bridge.
+fn by_name(name: &str, host: &HostCapabilities) -> Result<(NicSource, Option<u16>), Error> {
+    if host.networks.iter().any(|known| known.name == name) {
+        return Ok((network(name, host)?, None));
+    }
+    if host.bridges.iter().any(|known| known.name == name) {
+        return bridge(name, None, host);
+    }
+    let networks = host.networks.iter().map(|known| format!("network:{}", known.name));
+    let free = host.bridges.iter().filter(|known| known.network.is_none());
+    let bridges = free.map(|known| format!("bridge:{}", known.name));
+    let existing = networks.chain(bridges).collect();
+    Err(Error::UnknownNetwork { network: name.to_owned(), existing })
+}
+
+/// The model that the user asked for, where the emulator has it.
+fn asked_model(model: NicKind, platform: &Platform) -> Result<NicKind, Error> {
+    if platform.has_card(model) {
+        return Ok(model);
+    }
+    Err(Error::NoCard { model, machine: platform.machine.clone() })
 }
 
 fn check_mac(nic: &SourceNic, earlier: &[(&SourceNic, NicSpec)]) -> Result<(), Error> {
@@ -97,6 +130,7 @@ mod tests {
     use super::*;
     use crate::domain::fixture::{host, nic, options, platform, vm};
     use crate::domain::{Chipset, DomainType, Family, NetworkMap};
+    use crate::model::{AskedNic, GuestCard};
 
     /// The interfaces of `nics` on the fixture's host, by default on `bridge`.
     fn plugged(nics: &[SourceNic], bridge: &str, map: &[&str]) -> Result<Vec<NicSpec>, Error> {
@@ -108,7 +142,7 @@ mod tests {
         let platform = platform(&on, DomainType::Kvm, Chipset::Pc);
         let cards =
             Cards { family: Family::Linux, guest: &guest, fixed: true, drivers: None, platform };
-        plug(nics, &options, &host(), cards)
+        plug(nics, &options, (&on, platform), cards)
     }
 
     /// One interface in each of these networks.
@@ -194,5 +228,60 @@ mod tests {
         nics[1].mac = nics[0].mac;
         assert!(matches!(plugged(&nics, "br0", &[]), Err(Error::DuplicateMac { .. })));
         assert_eq!(plugged(&nics, "br0", &["A=none"]).expect("one is left").len(), 1);
+    }
+
+    /// A card as the user describes it.
+    fn asked(network: &str, card: Option<GuestCard>) -> SourceNic {
+        SourceNic { network: network.to_owned(), asked: Some(AskedNic { card }), ..nic(7) }
+    }
+
+    #[test]
+    fn a_card_that_the_user_describes_is_where_he_says() {
+        let source = |network: &str, map: &[&str]| {
+            let found = plugged(&[asked(network, None)], "virbr0", map)?;
+            Ok::<_, Error>((found[0].source.clone(), found[0].vlan))
+        };
+        let bridge = |name: &str| NicSource::Bridge(name.to_owned());
+        let network = |name: &str| NicSource::Network(name.to_owned());
+        assert_eq!(source("bridge:br0,vlan=5", &[]), Ok((bridge("br0"), Some(5))));
+        assert_eq!(source("network:default", &["*=bridge:br0"]), Ok((network("default"), None)));
+        assert_eq!(source("default", &[]), Ok((network("default"), None)));
+        assert_eq!(source("br0", &[]), Ok((bridge("br0"), None)));
+        assert_eq!(source("LAN", &["LAN=bridge:br0"]), Ok((bridge("br0"), None)));
+        assert_eq!(source("LAN", &["*=bridge:br0"]), Ok((bridge("br0"), None)));
+        assert_eq!(source("", &[]), Ok((network("default"), None)), "the default bridge");
+        let error = source("LAN", &[]).expect_err("nowhere");
+        assert_eq!(error.to_string(), "'LAN' is neither a network nor a bridge of the host");
+        let hint = error.hint().expect("a hint");
+        assert!(hint.contains("network:default, network:lab, bridge:br0"), "{hint}");
+        assert!(hint.contains("--network-map 'LAN=bridge:NAME'"), "{hint}");
+    }
+
+    #[test]
+    fn the_model_that_is_asked_for_is_planned_where_the_emulator_has_it() {
+        for (card, model) in [
+            (GuestCard::Virtio, NicKind::Virtio),
+            (GuestCard::Vmxnet3, NicKind::Vmxnet3),
+            (GuestCard::E1000e, NicKind::E1000e),
+            (GuestCard::E1000, NicKind::E1000),
+            (GuestCard::Pcnet, NicKind::Pcnet),
+            (GuestCard::Rtl8139, NicKind::Rtl8139),
+        ] {
+            let plugged = plugged(&[asked("default", Some(card))], "virbr0", &[]).expect("planned");
+            assert_eq!(plugged[0].model, model);
+        }
+        let host = host();
+        let mut rhel = platform(&host, DomainType::Kvm, Chipset::Q35).clone();
+        rhel.machine = "pc-q35-rhel9.8.0".to_owned();
+        assert_eq!(asked_model(NicKind::E1000e, &rhel), Ok(NicKind::E1000e));
+        let error = asked_model(NicKind::Vmxnet3, &rhel).expect_err("not built");
+        assert!(error.to_string().contains("no vmxnet3 network card"), "{error}");
+    }
+
+    #[test]
+    fn an_entry_that_no_card_matches_is_refused() {
+        let refused = plugged(&in_networks(&["A"]), "virbr0", &["B=none"]);
+        assert!(matches!(refused, Err(Error::UnusedMapping { .. })));
+        assert!(matches!(plugged(&[], "virbr0", &["B=none"]), Err(Error::UnusedMapping { .. })));
     }
 }

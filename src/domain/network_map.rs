@@ -6,8 +6,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::{MacAddress, SourceNic};
+
+use super::Error;
+
 /// Stands for every network that no other entry names.
 const OTHERS: &str = "*";
+/// What a source begins with that is one card, by its MAC address.
+const MAC: &str = "mac:";
 
 /// Longest name of a network interface in bytes (Linux, `IFNAMSIZ` less the NUL).
 const LONGEST_INTERFACE: usize = 15;
@@ -35,12 +41,33 @@ pub enum Attachment {
     Nothing,
 }
 
+/// Which network cards an entry is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MappedSource {
+    /// The card with this MAC address.
+    Mac(MacAddress),
+    /// All cards in the network or port group of this name.
+    Network(String),
+    /// All cards that no other entry is for.
+    Others,
+}
+
+impl fmt::Display for MappedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mac(mac) => write!(f, "{MAC}{mac}"),
+            Self::Network(name) => f.write_str(name),
+            Self::Others => f.write_str(OTHERS),
+        }
+    }
+}
+
 /// One entry of the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkMapping {
-    /// Name of the source's network or port group, or `*`.
-    pub source: String,
-    /// What takes its place.
+    /// Which cards it is for.
+    pub source: MappedSource,
+    /// What they are connected to.
     pub target: Attachment,
 }
 
@@ -56,6 +83,20 @@ pub enum BadMapping {
     Form {
         /// The entry.
         entry: String,
+    },
+    /// A text that begins like no target.
+    #[error("'{text}' is not {FORMS}")]
+    Target {
+        /// The text.
+        text: String,
+    },
+    /// Something behind `mac:` that is no MAC address.
+    #[error("'{mac}' in '{entry}' is not a MAC address such as 00:50:56:aa:bb:01")]
+    Mac {
+        /// The entry.
+        entry: String,
+        /// What stands behind `mac:`.
+        mac: String,
     },
     /// Nothing before the `=`.
     #[error("'{entry}' names no network of the source; '*' stands for all others")]
@@ -83,11 +124,11 @@ pub enum BadMapping {
         /// What stands after the comma.
         option: String,
     },
-    /// Two entries for one network.
-    #[error("two entries are for the network '{source_network}'")]
+    /// Two entries for the same cards.
+    #[error("two entries are for '{entry_source}'")]
     Twice {
-        /// Its name.
-        source_network: String,
+        /// What stands before their `=`.
+        entry_source: String,
     },
 }
 
@@ -97,61 +138,115 @@ impl NetworkMap {
     /// A map of these entries.
     ///
     /// # Errors
-    /// [`BadMapping::Twice`] when two name the same network.
+    /// [`BadMapping::Twice`] when two are for the same cards.
     pub fn new(entries: Vec<NetworkMapping>) -> Result<Self, BadMapping> {
         for (index, entry) in entries.iter().enumerate() {
             if entries[..index].iter().any(|earlier| earlier.source == entry.source) {
-                return Err(BadMapping::Twice { source_network: entry.source.clone() });
+                return Err(BadMapping::Twice { entry_source: entry.source.to_string() });
             }
         }
         Ok(Self(entries))
     }
 
-    /// What a network of the source becomes; `None` when the map says nothing about it.
-    pub fn target(&self, network: &str) -> Option<&Attachment> {
-        let named = |source: &str| self.0.iter().find(|entry| entry.source == source);
-        named(network).or_else(|| named(OTHERS)).map(|entry| &entry.target)
+    /// What a card is connected to; `None` when the map says nothing about it. The entry with its
+    /// MAC address counts first, then that with its network, then what the user typed for the card
+    /// itself (`--nic bridge:br0`), then `*`.
+    pub fn target(&self, nic: &SourceNic) -> Option<Attachment> {
+        let entry = |test: &dyn Fn(&MappedSource) -> bool| {
+            self.0.iter().find(|entry| test(&entry.source)).map(|entry| entry.target.clone())
+        };
+        let typed = || nic.asked.as_ref().and_then(|_| nic.network.parse().ok());
+        entry(&|source| has_mac(source, nic))
+            .or_else(|| entry(&|source| is_network(source, nic)))
+            .or_else(typed)
+            .or_else(|| entry(&|source| *source == MappedSource::Others))
     }
 
-    /// Whether it says something about every network.
+    /// Whether it has an entry for every card.
     pub fn is_complete(&self) -> bool {
-        self.0.iter().any(|entry| entry.source == OTHERS)
+        self.0.iter().any(|entry| entry.source == MappedSource::Others)
     }
 
-    /// The networks of entries that none of `networks` is.
-    pub fn strangers<'a>(&'a self, networks: &[&str]) -> Vec<&'a str> {
-        let sources = self.0.iter().map(|entry| entry.source.as_str());
-        sources.filter(|source| *source != OTHERS && !networks.contains(source)).collect()
+    /// Refuses entries that no card matches. `*` matches what is left, be it nothing.
+    ///
+    /// # Errors
+    /// [`Error::UnusedMapping`] with these entries and all cards.
+    pub fn check(&self, nics: &[SourceNic]) -> Result<(), Error> {
+        let matches = |source: &MappedSource| {
+            *source == MappedSource::Others
+                || nics.iter().any(|nic| has_mac(source, nic) || is_network(source, nic))
+        };
+        let sources = self.0.iter().map(|entry| &entry.source).filter(|source| !matches(source));
+        let unused: Vec<_> = sources.map(ToString::to_string).collect();
+        if unused.is_empty() {
+            return Ok(());
+        }
+        Err(Error::UnusedMapping { unused, cards: nics.iter().map(describe).collect() })
     }
+}
+
+/// The user may name a card by the address that it has at its source, too.
+fn has_mac(source: &MappedSource, nic: &SourceNic) -> bool {
+    matches!(source, MappedSource::Mac(mac) if [nic.mac, nic.source_mac].contains(&Some(*mac)))
+}
+
+fn is_network(source: &MappedSource, nic: &SourceNic) -> bool {
+    matches!(source, MappedSource::Network(name) if *name == nic.network)
+}
+
+/// A card for a person: `nic-0 (00:50:56:aa:bb:01) in 'VM Network'`.
+fn describe(nic: &SourceNic) -> String {
+    let mac = nic.mac.map_or_else(|| "no MAC address".to_owned(), |mac| mac.to_string());
+    format!("{} ({mac}) in '{}'", nic.id, nic.network)
 }
 
 impl FromStr for NetworkMapping {
     type Err = BadMapping;
 
     fn from_str(entry: &str) -> Result<Self, BadMapping> {
-        let target = |text: &str| -> Option<Result<Attachment, BadMapping>> {
-            if text == "none" {
-                return Some(Ok(Attachment::Nothing));
-            }
-            let (kind, rest) = text.split_once(':')?;
-            Some(match kind {
-                "network" => network(entry, rest),
-                "bridge" => {
-                    bridge(entry, rest).map(|(name, vlan)| Attachment::Bridge { name, vlan })
-                }
-                "ovs" => bridge(entry, rest).map(|(name, vlan)| Attachment::Ovs { name, vlan }),
-                _ => return None,
-            })
-        };
         let divided = entry
             .rmatch_indices('=')
-            .find_map(|(at, _)| target(&entry[at + 1..]).map(|target| (&entry[..at], target)));
-        match divided {
-            None => Err(BadMapping::Form { entry: entry.to_owned() }),
-            Some(("", _)) => Err(BadMapping::NoSource { entry: entry.to_owned() }),
-            Some((source, target)) => Ok(Self { source: source.to_owned(), target: target? }),
-        }
+            .find_map(|(at, _)| Some((&entry[..at], attachment(entry, &entry[at + 1..])?)));
+        let (source, target) =
+            divided.ok_or_else(|| BadMapping::Form { entry: entry.to_owned() })?;
+        Ok(Self { source: mapped_source(entry, source)?, target: target? })
     }
+}
+
+fn mapped_source(entry: &str, text: &str) -> Result<MappedSource, BadMapping> {
+    match (text, text.strip_prefix(MAC)) {
+        ("", _) => Err(BadMapping::NoSource { entry: entry.to_owned() }),
+        (OTHERS, _) => Ok(MappedSource::Others),
+        (_, Some(mac)) => mac
+            .trim()
+            .parse()
+            .map(MappedSource::Mac)
+            .map_err(|_| BadMapping::Mac { entry: entry.to_owned(), mac: mac.to_owned() }),
+        (name, None) => Ok(MappedSource::Network(name.to_owned())),
+    }
+}
+
+impl FromStr for Attachment {
+    type Err = BadMapping;
+
+    /// Reads a TARGET of `--network-map`.
+    fn from_str(text: &str) -> Result<Self, BadMapping> {
+        attachment(text, text).unwrap_or_else(|| Err(BadMapping::Target { text: text.to_owned() }))
+    }
+}
+
+/// What `text`, a part of `entry`, names; `None` when it does not begin like a target.
+fn attachment(entry: &str, text: &str) -> Option<Result<Attachment, BadMapping>> {
+    if text == "none" {
+        return Some(Ok(Attachment::Nothing));
+    }
+    let (kind, rest) = text.split_once(':')?;
+    Some(match kind {
+        "network" => network(entry, rest),
+        "bridge" => bridge(entry, rest).map(|(name, vlan)| Attachment::Bridge { name, vlan }),
+        "ovs" => bridge(entry, rest).map(|(name, vlan)| Attachment::Ovs { name, vlan }),
+        _ => return None,
+    })
 }
 
 fn network(entry: &str, name: &str) -> Result<Attachment, BadMapping> {
@@ -205,10 +300,12 @@ impl fmt::Display for Attachment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fixture::nic;
+    use crate::model::AskedNic;
 
     fn read(entry: &str) -> Result<(String, String), String> {
         let read: Result<NetworkMapping, _> = entry.parse();
-        read.map(|entry| (entry.source, entry.target.to_string()))
+        read.map(|entry| (entry.source.to_string(), entry.target.to_string()))
             .map_err(|error| error.to_string())
     }
 
@@ -225,6 +322,10 @@ mod tests {
             ("a==none", "a=", "nothing"),
             ("vlan=20=bridge:b,vlan=1", "vlan=20", "bridge b, VLAN 1"),
             ("x=network:a b,c:d", "x", "network a b,c:d"),
+            ("mac:00:50:56:aa:bb:01=bridge:br1", "mac:00:50:56:aa:bb:01", "bridge br1"),
+            ("mac:00-50-56-AA-BB-01=none", "mac:00:50:56:aa:bb:01", "nothing"),
+            ("mac:0050.56AA.bb01=network:x", "mac:00:50:56:aa:bb:01", "network x"),
+            ("Mac: lab=none", "Mac: lab", "nothing"),
         ] {
             assert_eq!(read(entry), Ok((source.to_owned(), target.to_owned())), "{entry}");
         }
@@ -247,22 +348,85 @@ mod tests {
             ("a=bridge:b,vlan=4095", "is not vlan=N with N from 1 to 4094"),
             ("a=bridge:b,", "'' in 'a=bridge:b,' is not vlan=N"),
             ("a=ovs:b,vlan=1,vlan=2", "'vlan=1,vlan=2' in"),
+            ("mac:00:50=none", "'00:50' in 'mac:00:50=none' is not a MAC address"),
+            ("mac:=bridge:b", "'' in 'mac:=bridge:b' is not a MAC address"),
         ] {
             let error = read(entry).expect_err(entry);
             assert!(error.contains(said), "{entry}: {error}");
         }
     }
 
+    fn map(texts: &[&str]) -> NetworkMap {
+        let entries = texts.iter().map(|text| text.parse().expect("valid")).collect();
+        NetworkMap::new(entries).expect("valid")
+    }
+
+    fn card(network: &str) -> SourceNic {
+        SourceNic { network: network.to_owned(), ..nic(1) }
+    }
+
     #[test]
-    fn a_name_comes_before_the_star_and_no_name_comes_twice() {
-        let entries = |texts: &[&str]| texts.iter().map(|t| t.parse().expect("valid")).collect();
-        let map = NetworkMap::new(entries(&["*=none", "Lab=network:lab"])).expect("valid");
-        assert_eq!(map.target("Lab"), Some(&Attachment::Network("lab".to_owned())));
-        assert_eq!(map.target("lab"), Some(&Attachment::Nothing));
-        assert_eq!(map.strangers(&["VM Network"]), ["Lab"]);
+    fn an_address_comes_before_a_name_and_a_name_before_the_star() {
+        let map = map(&["*=none", "Lab=network:lab", "mac:00:50:56:00:00:01=bridge:br1"]);
+        let target = |nic: &SourceNic| map.target(nic).map(|target| target.to_string());
+        assert_eq!(target(&card("Lab")).as_deref(), Some("bridge br1"));
+        let other = SourceNic { network: "Lab".to_owned(), ..nic(2) };
+        assert_eq!(target(&other).as_deref(), Some("network lab"));
+        let replaced = SourceNic { source_mac: card("Lab").mac, ..other };
+        assert_eq!(target(&replaced).as_deref(), Some("bridge br1"), "named by its old address");
+        let third = SourceNic { network: "lab".to_owned(), ..nic(3) };
+        assert_eq!(target(&third).as_deref(), Some("nothing"), "names differ by case");
         assert!(map.is_complete());
-        let twice = NetworkMap::new(entries(&["Lab=none", "Lab=bridge:br0"]));
-        assert_eq!(twice, Err(BadMapping::Twice { source_network: "Lab".to_owned() }));
-        assert_eq!(NetworkMap::default().target("Lab"), None);
+        assert_eq!(NetworkMap::default().target(&card("Lab")), None);
+    }
+
+    #[test]
+    fn what_is_typed_for_a_card_comes_before_the_star_alone() {
+        let asked =
+            |network: &str| SourceNic { asked: Some(AskedNic { card: None }), ..card(network) };
+        let target = |map: &NetworkMap, nic: &SourceNic| map.target(nic).map(|t| t.to_string());
+        let star = map(&["*=none"]);
+        assert_eq!(
+            target(&star, &asked("bridge:br0,vlan=7")).as_deref(),
+            Some("bridge br0, VLAN 7")
+        );
+        assert_eq!(target(&star, &asked("LAN")).as_deref(), Some("nothing"));
+        assert_eq!(target(&star, &card("bridge:br0")).as_deref(), Some("nothing"), "a name");
+        assert_eq!(target(&map(&["LAN=network:x"]), &asked("LAN")).as_deref(), Some("network x"));
+        assert_eq!(target(&NetworkMap::default(), &asked("LAN")), None);
+    }
+
+    #[test]
+    fn entries_that_no_card_matches_are_refused_with_all_cards() {
+        let nics = [card("VM Network"), SourceNic { mac: None, ..card("Lab") }];
+        let refused = |texts: &[&str], nics: &[SourceNic]| {
+            let error = map(texts).check(nics).expect_err("refused");
+            assert!(error.hint().expect("a hint").contains("--network-map"));
+            error.to_string()
+        };
+        assert_eq!(
+            refused(&["X=none", "mac:00:50:56:00:00:09=none", "Lab=none"], &nics),
+            "no network card of the VM matches 'X', 'mac:00:50:56:00:00:09'; its cards: nic-1 \
+             (00:50:56:00:00:01) in 'VM Network', nic-1 (no MAC address) in 'Lab'"
+        );
+        assert_eq!(
+            refused(&["Lab=none"], &[]),
+            "no network card of the VM matches 'Lab'; it has no network card"
+        );
+        map(&["*=none", "Lab=none", "mac:00:50:56:00:00:01=none"]).check(&nics).expect("all match");
+        map(&["*=none"]).check(&[]).expect("nothing is left for it");
+    }
+
+    #[test]
+    fn no_card_has_two_entries() {
+        let twice = |texts: [&str; 2]| {
+            let entries = texts.map(|text| text.parse().expect("valid"));
+            NetworkMap::new(entries.to_vec()).map_err(|error| error.to_string())
+        };
+        assert_eq!(twice(["Lab=none", "Lab=bridge:br0"]), Err("two entries are for 'Lab'".into()));
+        assert_eq!(
+            twice(["mac:00:50:56:AA:bb:01=none", "mac:005056aabb01=bridge:b"]),
+            Err("two entries are for 'mac:00:50:56:aa:bb:01'".into())
+        );
     }
 }

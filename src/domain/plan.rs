@@ -1,6 +1,6 @@
 //! The plan: all rules applied to one VM.
 
-use crate::model::{OsFamily, SourceVm};
+use crate::model::{OsFamily, SourceVm, emulates};
 
 use super::boot_bus::{self, Load};
 use super::disks::{self, PlannedDisk};
@@ -60,6 +60,9 @@ pub fn plan(
     if vm.memory_mib == 0 {
         return Err(Error::NoMemory);
     }
+    if let Some(guest) = vm.arch.as_ref().filter(|arch| !emulates(&host.arch, arch)) {
+        return Err(Error::Architecture { guest: guest.clone(), host: host.arch.clone() });
+    }
     let (mediums, disks): (Vec<_>, Vec<_>) = disks.iter().cloned().partition(|disk| disk.medium);
     let disks = disks.as_slice();
     let platform = machine::choose(host, options.domain_type, vm.firmware)?;
@@ -83,7 +86,7 @@ pub fn plan(
     };
     let storage = storage::arrange((disks, &mediums), vm.cdroms, wanted, platform)?;
     let cards = Cards { family, guest: &vm.guest, fixed, drivers, platform };
-    let nics = network::plug(&vm.nics, options, host, cards)?;
+    let nics = network::plug(&vm.nics, options, (host, platform), cards)?;
     Ok(DomainSpec::new(Decisions {
         name,
         title: text::one_line(&vm.name),
@@ -199,6 +202,12 @@ mod tests {
             plan(&vm, &[disk(0)], linux_profile(), &host, &options).expect_err("broken")
         };
         assert_eq!(try_with(|vm, _, _| vm.memory_mib = 0), Error::NoMemory);
+        let error = try_with(|vm, _, _| vm.arch = Some("aarch64".to_owned()));
+        assert_eq!(
+            error.to_string(),
+            "the guest is for aarch64 processors, and the host emulates x86_64"
+        );
+        assert!(error.hint().is_some());
         assert_eq!(try_with(|vm, _, _| vm.secure_boot = true), Error::SecureBootOnBios);
         assert!(matches!(
             try_with(|_, options, _| options.name = Some("a/b".to_owned())),
@@ -217,6 +226,15 @@ mod tests {
             Error::NoEfi { .. }
         ));
         assert!(matches!(try_with(|_, _, host| host.platforms.clear()), Error::DomainType { .. }));
+    }
+
+    #[test]
+    fn guests_of_the_host_s_architecture_are_planned() {
+        for arch in [None, Some("x86_64"), Some("i686"), Some("i386")] {
+            let vm = SourceVm { arch: arch.map(str::to_owned), ..vm() };
+            let spec = plan(&vm, &[disk(0)], linux_profile(), &host(), &options());
+            assert_eq!(spec.expect("planned").arch, "x86_64", "{arch:?}");
+        }
     }
 
     #[test]

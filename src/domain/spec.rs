@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::model::{DiskFormat, DiskId, MacAddress};
+use crate::model::{DiskFormat, DiskId, GuestCard, MacAddress};
 
 use super::disks::DiskKind;
 use super::hardware::DiskBus;
@@ -274,16 +274,16 @@ pub struct NicSpec {
 pub enum NicKind {
     /// virtio-net.
     Virtio,
-    /// VMware's paravirtual card.
-    Vmxnet3,
-    /// AMD PCnet.
-    Pcnet,
     /// Intel 82574L.
     E1000e,
     /// Intel 82540EM.
     E1000,
     /// Realtek 8139.
     Rtl8139,
+    /// VMware's vmxnet3.
+    Vmxnet3,
+    /// AMD PCnet.
+    Pcnet,
 }
 
 impl NicKind {
@@ -291,11 +291,24 @@ impl NicKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Virtio => "virtio",
-            Self::Vmxnet3 => "vmxnet3",
-            Self::Pcnet => "pcnet",
             Self::E1000e => "e1000e",
             Self::E1000 => "e1000",
             Self::Rtl8139 => "rtl8139",
+            Self::Vmxnet3 => "vmxnet3",
+            Self::Pcnet => "pcnet",
+        }
+    }
+}
+
+impl From<GuestCard> for NicKind {
+    fn from(card: GuestCard) -> Self {
+        match card {
+            GuestCard::Virtio => Self::Virtio,
+            GuestCard::Vmxnet3 => Self::Vmxnet3,
+            GuestCard::E1000e => Self::E1000e,
+            GuestCard::E1000 => Self::E1000,
+            GuestCard::Pcnet => Self::Pcnet,
+            GuestCard::Rtl8139 => Self::Rtl8139,
         }
     }
 }

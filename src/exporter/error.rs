@@ -220,6 +220,14 @@ pub enum Error {
         /// Its VMs.
         names: Vec<String>,
     },
+    /// Cards of the user's for a VM that has cards.
+    #[error("{vm} has {count} network cards of its own, and --nic describes others")]
+    HasNics {
+        /// The VM's name.
+        vm: String,
+        /// How many it has.
+        count: usize,
+    },
     /// A file whose name does not tell what it is.
     #[error("tell what {} is: it is no OVA, and its name tells no image format", path.display())]
     UnknownFormat {

@@ -52,6 +52,9 @@ impl Error {
                 "only a vCenter has tags, from 6.5 on: give its address, not an ESXi host's".into()
             }
             Self::WhichVm { .. } => "say which one by --vm NAME".into(),
+            Self::HasNics { .. } => "connect its cards by --network-map, of which '*=none' leaves \
+                 them out, and leave --nic out"
+                .into(),
             Self::UnknownFormat { .. } => {
                 "say the format by --source-format: vmdk, qcow2, raw, vhd, vhdx or vdi".into()
             }

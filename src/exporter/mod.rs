@@ -19,6 +19,7 @@ mod retry;
 mod thumbprint;
 mod tls;
 mod transfer;
+mod uuids;
 mod vsphere;
 mod whole;
 
@@ -43,6 +44,7 @@ pub use retry::Retry;
 pub use thumbprint::Thumbprint;
 pub use tls::Trust;
 pub use transfer::Broken;
+pub use uuids::fill_disk_uuids;
 pub use vsphere::{Inspected, Obstacle, Tag, VSphere, VmSummary};
 pub use whole::{Note, WholeDisk};
 

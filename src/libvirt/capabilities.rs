@@ -3,14 +3,12 @@
 use virt::connect::Connect;
 
 use crate::domain::{Chipset, DomainType, HostCapabilities, Platform};
+use crate::model::DOMAIN_ARCH;
 
 use super::xml::capabilities::{
     Capabilities, CpuMode, CpuModePart, DomainCapabilities, HypervCapabilities, Supported, values,
 };
 use super::{Error, Target, bridges, kvm, xml};
-
-/// All that vSphere's guests are.
-const ARCH: &str = "x86_64";
 
 impl Target {
     /// Asks libvirt what the host can do, and has it prove KVM, which libvirt lists when `/dev/kvm`
@@ -30,7 +28,7 @@ impl Target {
             Some(platform) => *self.kvm_runs.get_or_try_init(|| self.proof(platform)).await?,
         };
         let bridges::Connectors { bridges, networks, switches } = connectors;
-        let arch = ARCH.to_owned();
+        let arch = DOMAIN_ARCH.to_owned();
         Ok(HostCapabilities { arch, platforms, kvm_runs, bridges, networks, switches })
     }
 
@@ -40,8 +38,10 @@ impl Target {
             return Ok(runs);
         }
         let (platform, pool) = (platform.clone(), self.scratch_pool());
-        self.call(move |connect| Ok(kvm::runs_there(connect, ARCH, &platform, pool.as_deref())))
-            .await
+        self.call(move |connect| {
+            Ok(kvm::runs_there(connect, DOMAIN_ARCH, &platform, pool.as_deref()))
+        })
+        .await
     }
 }
 
@@ -58,7 +58,7 @@ fn platforms(connect: &Connect) -> Result<Vec<Platform>, Error> {
         for chipset in [Chipset::Pc, Chipset::Q35] {
             let answer = connect.domain_capabilities(
                 None,
-                Some(ARCH),
+                Some(DOMAIN_ARCH),
                 Some(chipset.as_str()),
                 Some(domain_type.as_str()),
                 0,
@@ -76,7 +76,7 @@ fn platforms(connect: &Connect) -> Result<Vec<Platform>, Error> {
 fn domain_types(capabilities: &Capabilities) -> Vec<DomainType> {
     let guests = capabilities.guest.iter();
     let arch = guests.filter(|guest| guest.os_type == "hvm").map(|guest| &guest.arch);
-    let names = arch.filter(|arch| arch.name == ARCH).flat_map(|arch| &arch.domain);
+    let names = arch.filter(|arch| arch.name == DOMAIN_ARCH).flat_map(|arch| &arch.domain);
     names.filter_map(|domain| domain.kind.parse().ok()).collect()
 }
 

@@ -5,6 +5,7 @@
 //! nothing at all. Every call of libvirt blocks, so all of them run off the runtime.
 
 mod access;
+mod addresses;
 mod bridges;
 mod capabilities;
 mod connection;

@@ -7,7 +7,7 @@ use crate::model::{Stage, Warning};
 
 use super::pool::Place;
 use super::request::{ImportRequest, PoolChoice, WantedVolume};
-use super::{Error, Target, access, pool, remarks, space, volume};
+use super::{Error, Target, access, addresses, pool, remarks, space, volume};
 
 impl Target {
     /// Refuses what cannot work, and changes nothing: the plan (firmware, machine, bridge, name),
@@ -28,9 +28,16 @@ impl Target {
         }
         let (choice, local) = (request.pool.clone(), self.is_local());
         self.predecessor(request).await?;
-        self.call(move |connect| storage(connect, &choice, &volumes, local)).await?;
+        let but: Vec<_> = request.replace.map(str::to_owned).into_iter().collect();
+        let others = self
+            .call(move |connect| {
+                storage(connect, &choice, &volumes, local)?;
+                addresses::of_others(connect, &but)
+            })
+            .await?;
         let mut warnings = warnings(request.host, request.options);
         warnings.extend(remarks::of_plan(&spec, request.vm, request.options));
+        warnings.extend(addresses::in_use(&spec, &others, request.host));
         Ok(warnings)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::domain::Attachment::Nothing;
 use crate::domain::{DiskBus, DomainSpec, Family, NetworkMap, PlanOptions};
-use crate::model::{SourceVm, Stage, Warning};
+use crate::model::{SourceNic, SourceVm, Stage, Warning};
 
 /// Warnings about the hardware of a planned domain.
 pub(super) fn of_plan(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Vec<Warning> {
@@ -11,10 +11,10 @@ pub(super) fn of_plan(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -
     warnings
 }
 
-/// What the map leaves out, and what it says of networks that the VM is not in.
+/// What the map leaves out, and that `*` is for no card.
 fn of_networks(vm: &SourceVm, map: &NetworkMap) -> Vec<Warning> {
     let warn = |code: &str, message: String| Warning::new(Stage::Libvirt, code, message);
-    let left_out = vm.nics.iter().filter(|nic| map.target(&nic.network) == Some(&Nothing));
+    let left_out = vm.nics.iter().filter(|nic| map.target(nic) == Some(Nothing));
     let mut warnings: Vec<_> = left_out
         .map(|nic| {
             let message = format!(
@@ -26,15 +26,11 @@ fn of_networks(vm: &SourceVm, map: &NetworkMap) -> Vec<Warning> {
             warn("nic-left-out", message)
         })
         .collect();
-    let networks: Vec<_> = vm.nics.iter().map(|nic| nic.network.as_str()).collect();
-    let has = match networks.as_slice() {
-        [] => "it is in none".to_owned(),
-        names => format!("its networks: '{}'", names.join("', '")),
-    };
-    warnings.extend(map.strangers(&networks).into_iter().map(|stranger| {
-        let message = format!("the VM has no interface in network '{stranger}'; {has}");
-        warn("network-map-unused", message)
-    }));
+    let of_others = map.target(&SourceNic::at(0));
+    if vm.nics.is_empty() && of_others.is_some_and(|target| target != Nothing) {
+        let message = "the VM has no network card: --network-map connects nothing".to_owned();
+        warnings.push(warn("network-map-unused", message));
+    }
     warnings
 }
 

@@ -15,7 +15,7 @@ use super::xml::storage::Volume;
 use super::{Error, Target, xml};
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
-    NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
+    NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm, normal_arch,
 };
 use crate::progress::{Progress, Unit};
 
@@ -172,7 +172,9 @@ fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<Described,
         PowerState::Off
     };
     let (mut disks, mut volumes, mut missing) = (Vec::new(), Vec::new(), None);
-    for (index, disk) in in_boot_order(&found).into_iter().enumerate() {
+    let is_disk = |disk: &&Disk| matches!(disk.device.as_str(), "" | "disk");
+    let all: Vec<&Disk> = found.devices.disk.iter().filter(is_disk).collect();
+    for (index, disk) in all.iter().enumerate() {
         let id = DiskId::from_index(index);
         let mut capacity = ByteSize(0);
         match volume(connect, disk, &id) {
@@ -187,17 +189,21 @@ fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<Described,
     if disks.is_empty() {
         missing = Some("it has no disk".to_owned());
     }
-    let vm = facts(&found, power, disks, host);
+    let names_boot_disk = SourceDisk::order_boot(&mut disks, &boot_disks(&all));
+    let mut vm = facts(&found, power, disks, host);
+    vm.assumed.boot_disk = !names_boot_disk;
     let nvram = sources::nvram(&text).filter(|_| vm.firmware == Firmware::Efi);
     Ok(Described { vm, volumes, nvram, missing })
 }
 
-/// Its disks, the one that it boots from first.
-fn in_boot_order(found: &SourceDomain) -> Vec<&Disk> {
-    let is_disk = |disk: &&Disk| matches!(disk.device.as_str(), "" | "disk");
-    let mut disks: Vec<_> = found.devices.disk.iter().filter(is_disk).collect();
-    disks.sort_by_key(|disk| disk.boot.as_ref().map_or(u32::MAX, |boot| boot.order));
-    disks
+/// The disks that have a place in the boot order, the first of them first. `<boot dev='hd'/>` of
+/// `<os>` names none: QEMU then tries the first disk, and its firmware goes on with the others.
+fn boot_disks(disks: &[&Disk]) -> Vec<usize> {
+    let placed = disks.iter().enumerate();
+    let mut placed: Vec<_> =
+        placed.filter_map(|(at, disk)| Some((disk.boot.as_ref()?.order, at))).collect();
+    placed.sort_unstable();
+    placed.into_iter().map(|(_, at)| at).collect()
 }
 
 /// The volume of a disk and its capacity, or why there is none.
@@ -265,7 +271,7 @@ fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: 
         inventory_path: None,
         datacenter: None,
         power,
-        arch: None,
+        arch: Some(normal_arch(&found.os.kind.arch)).filter(|arch| !arch.is_empty()),
         cpu: CpuTopology::new(found.vcpu.value, cores),
         memory_mib: mebibytes(found.memory.value, found.memory.unit.as_deref()),
         firmware: if is_efi { Firmware::Efi } else { Firmware::Bios },
@@ -311,9 +317,7 @@ fn nic((index, interface): (usize, &Interface)) -> SourceNic {
     let source = &interface.source;
     let network = source.network.as_ref().or(source.bridge.as_ref()).or(source.dev.as_ref());
     SourceNic {
-        id: format!("nic-{index}"),
         mac: interface.mac.address.parse().ok(),
-        slot: None,
         model: match interface.model.kind.as_str() {
             "e1000" => NicModel::E1000,
             "e1000e" => NicModel::E1000e,
@@ -322,5 +326,50 @@ fn nic((index, interface): (usize, &Interface)) -> SourceNic {
         },
         network: network.cloned().unwrap_or_default(),
         connected: interface.link.state != "down",
+        ..SourceNic::at(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A domain with these disks, and this in `<os>`.
+    fn read(os: &str, disks: &[&str]) -> SourceDomain {
+        let disks: String = disks
+            .iter()
+            .map(|boot| {
+                format!("<disk device='disk'><target dev='vda' bus='virtio'/>{boot}</disk>")
+            })
+            .collect();
+        let text = format!(
+            "<domain><os>{os}</os><devices>{disks}<disk device='cdrom'/></devices></domain>"
+        );
+        xml::read("domain", &text).expect("reads")
+    }
+
+    #[test]
+    fn a_disk_with_a_place_in_the_boot_order_is_named() {
+        let named = |os: &str, disks: &[&str]| {
+            let found = read(os, disks);
+            boot_disks(&found.devices.disk.iter().take(disks.len()).collect::<Vec<_>>())
+        };
+        assert_eq!(named("", &["", "<boot order='1'/>"]), [1]);
+        assert_eq!(named("", &["<boot order='3'/>", "<boot order='2'/>"]), [1, 0]);
+        assert_eq!(named("<boot dev='network'/><boot dev='hd'/>", &["", ""]), [0; 0]);
+    }
+
+    #[test]
+    fn the_architecture_is_that_of_the_type() {
+        let arch = |os: &str| {
+            let found = read(os, &[""]);
+            facts(&found, PowerState::Off, Vec::new(), "qemu:///system").arch
+        };
+        assert_eq!(
+            arch("<type arch='aarch64' machine='virt'>hvm</type>").as_deref(),
+            Some("aarch64")
+        );
+        assert_eq!(arch("<type arch='i686'>hvm</type>").as_deref(), Some("i686"));
+        assert_eq!(arch("<type>hvm</type>"), None);
     }
 }

@@ -131,7 +131,7 @@ fn interface(nic: &crate::model::SourceNic) -> Nic {
     Nic {
         id: Some(nic.id.clone()),
         mac: nic.mac,
-        network: Some(nic.network.clone()),
+        network: Some(nic.network.clone()).filter(|network| !network.is_empty()),
         extra: Map::new(),
     }
 }

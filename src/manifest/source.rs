@@ -2,8 +2,7 @@
 
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportedNvram, Firmware,
-    GuestOs, NicModel, Origin, OsFamily, PowerState, ReceivedStream, SourceDisk, SourceNic,
-    SourceVm,
+    GuestOs, Origin, OsFamily, PowerState, ReceivedStream, SourceDisk, SourceNic, SourceVm,
 };
 
 use super::types::{Disk, Manifest, ManifestFirmware, Nic, Vm};
@@ -43,6 +42,19 @@ impl Manifest {
         let extra = self.vm.take().map(|vm| vm.extra).unwrap_or_default();
         self.vm = Some(Vm { extra, ..super::build::hardware(vm) });
         true
+    }
+
+    /// The same with the network cards of `vm`, which is its own VM otherwise.
+    #[must_use]
+    pub fn with_nics(mut self, vm: &SourceVm) -> Self {
+        for (nic, card) in self.nics.iter_mut().zip(&vm.nics) {
+            nic.mac = card.mac;
+        }
+        if let Some(exact) = self.metadata.as_mut().and_then(|m| m.hyperexport.as_mut()) {
+            exact.source_vm.nics.clone_from(&vm.nics);
+            exact.source_vm.guest.network.clone_from(&vm.guest.network);
+        }
+        self
     }
 
     /// Size that the guest sees of a disk, where the manifest says it: from the exact facts, or
@@ -95,7 +107,13 @@ impl Manifest {
             vtpm: false,
             cdroms: 0,
             origin: Origin::default(),
-            assumed: Assumed::default(),
+            assumed: Assumed {
+                firmware: !matches!(
+                    vm.firmware,
+                    Some(ManifestFirmware::Bios | ManifestFirmware::Uefi)
+                ),
+                boot_disk: self.disks.iter().all(|disk| disk.boot_order_hint.is_none()),
+            },
             guest: GuestOs {
                 id: String::new(),
                 full_name: vm.os_version.unwrap_or_default(),
@@ -126,12 +144,11 @@ fn derived_disk(disk: &Disk, index: usize, rank: usize, capacity: Option<ByteSiz
 }
 
 fn derived_nic(nic: &Nic, index: usize) -> SourceNic {
+    let card = SourceNic::at(index);
     SourceNic {
-        id: nic.id.clone().unwrap_or_else(|| format!("nic-{index}")),
+        id: nic.id.clone().unwrap_or(card.id),
         mac: nic.mac,
-        slot: None,
-        model: NicModel::Other,
         network: nic.network.clone().unwrap_or_default(),
-        connected: true,
+        ..card
     }
 }

@@ -1,10 +1,12 @@
 //! The plain data that flows between the rooms: what a source VM is, what was exported, what was
 //! converted. It knows no outside system and decides nothing.
 
+mod arch;
 mod chain;
 mod check;
 mod converted;
 mod disk_format;
+mod disk_uuid;
 mod exported;
 mod guest_facts;
 mod names;
@@ -13,17 +15,19 @@ mod source_vm;
 mod units;
 mod warning;
 
+pub use arch::{DOMAIN_ARCH, emulates, normal_arch};
 pub use chain::chain;
 pub use check::{Check, Health};
 pub use converted::{ConvertedDisk, ConvertedDisks};
 pub use disk_format::DiskFormat;
+pub use disk_uuid::disk_uuid;
 pub use exported::{ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, ReceivedStream};
 pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts};
 pub use names::file_name;
 pub use secret::Secret;
 pub use source_vm::{
-    Assumed, Bus, Controller, CpuTopology, Firmware, GuestInterface, GuestNetwork, GuestOs,
-    NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
+    AskedNic, Assumed, Bus, Controller, CpuTopology, Firmware, GuestInterface, GuestNetwork,
+    GuestOs, NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 pub use units::{ByteSize, DiskId, InvalidValue, MacAddress, Sha256Digest};
 pub use warning::{Stage, Warning};

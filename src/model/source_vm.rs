@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, DiskId, GuestFacts, MacAddress};
+use super::{ByteSize, DiskId, GuestCard, GuestFacts, MacAddress};
 
 /// A virtual machine as its source describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,32 @@ pub struct SourceVm {
     /// What its disks say of the guest, once they were looked into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<GuestFacts>,
+}
+
+impl SourceVm {
+    /// Whether `self`, as the manifest of an export has it, is the VM that its source describes
+    /// `now`. The power state may differ, one vCenter has several names, an archive shows the UUID of
+    /// a disk only to an export, and what the disks told of the guest is no change of the VM.
+    pub fn is_still(&self, now: &Self) -> bool {
+        let mut exported = Self {
+            power: now.power,
+            origin: now.origin.clone(),
+            arch: now.arch.clone(),
+            guest: now.guest.clone(),
+            facts: None,
+            ..self.clone()
+        };
+        if now.assumed.firmware {
+            exported.firmware = now.firmware;
+        }
+        for (disk, now_disk) in exported.disks.iter_mut().zip(&now.disks) {
+            disk.uuid = disk.uuid.take().filter(|_| now_disk.uuid.is_some());
+            if now.assumed.boot_disk {
+                disk.boot_order = now_disk.boot_order;
+            }
+        }
+        exported == *now
+    }
 }
 
 /// Facts of a VM that its source does not tell: whoever read it assumed them, and the disks decide.
@@ -234,6 +260,22 @@ pub struct SourceDisk {
 }
 
 impl SourceDisk {
+    /// Numbers `boot_order`: the disks at the indices `named` first, in that order, then all others
+    /// in theirs. An index that names no disk, or one twice, is passed over. Returns whether any disk
+    /// was named.
+    pub fn order_boot(disks: &mut [Self], named: &[usize]) -> bool {
+        let mut order: Vec<usize> = Vec::with_capacity(disks.len());
+        for index in named.iter().copied().chain(0..disks.len()) {
+            if index < disks.len() && !order.contains(&index) {
+                order.push(index);
+            }
+        }
+        for (place, index) in (0..).zip(order) {
+            disks[index].boot_order = place;
+        }
+        named.iter().any(|index| *index < disks.len())
+    }
+
     /// The disk at a place in the order of its VM's, the first of which boots.
     #[must_use]
     pub fn at(self, index: usize) -> Self {
@@ -281,16 +323,52 @@ pub struct SourceNic {
     /// Its MAC address, unless the source has not made one yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddress>,
+    /// Whether hyperexport made `mac`, because the source has none or `--new-mac` asks for another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mac_made: bool,
+    /// The address at the source that `--new-mac` replaced. The guest's configuration may name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_mac: Option<MacAddress>,
     /// VMware's PCI slot number of the card, which a guest's `ensN` is named after
     /// (`ethernetN.pciSlotNumber`, vim25 `slotInfo.pciSlotNumber`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u32>,
     /// Its model.
     pub model: NicModel,
-    /// Name of the network or distributed port group; empty when it has none.
+    /// Name of the network or distributed port group; empty when it has none. What the user typed
+    /// for a card with `asked`.
     pub network: String,
     /// Whether it is connected when the VM starts.
     pub connected: bool,
+    /// What the user asked for with `--nic`; `None` for a card that the source describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedNic>,
+}
+
+impl SourceNic {
+    /// The card at `index`, counted from 0, of which nothing is known: connected, without an address
+    /// or a network.
+    pub fn at(index: usize) -> Self {
+        Self {
+            id: format!("nic-{index}"),
+            mac: None,
+            mac_made: false,
+            source_mac: None,
+            slot: None,
+            model: NicModel::Other,
+            network: String::new(),
+            connected: true,
+            asked: None,
+        }
+    }
+}
+
+/// A network card that the user describes, because the source does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedNic {
+    /// Model of the domain's card; the rules choose when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<GuestCard>,
 }
 
 /// Model of a network interface.
@@ -309,4 +387,44 @@ pub enum NicModel {
     Sriov,
     /// Something else.
     Other,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disks(count: usize) -> Vec<SourceDisk> {
+        let disk = |index| {
+            SourceDisk {
+                id: DiskId::from_index(0),
+                key: 0,
+                label: String::new(),
+                controller: Controller { bus: Bus::Scsi, model: String::new(), number: 0 },
+                unit: 0,
+                capacity: ByteSize(512),
+                boot_order: 0,
+                backing: None,
+                uuid: None,
+            }
+            .at(index)
+        };
+        (0..count).map(disk).collect()
+    }
+
+    #[test]
+    fn named_disks_boot_first_and_keep_their_ids() {
+        for (named, told, order) in [
+            (&[][..], false, [0, 1, 2]),
+            (&[2][..], true, [1, 2, 0]),
+            (&[1, 0][..], true, [1, 0, 2]),
+            (&[2, 2, 7, 1][..], true, [2, 1, 0]),
+            (&[9][..], false, [0, 1, 2]),
+        ] {
+            let mut disks = disks(3);
+            assert_eq!(SourceDisk::order_boot(&mut disks, named), told, "{named:?}");
+            let found: Vec<_> = disks.iter().map(|disk| disk.boot_order).collect();
+            assert_eq!(found, order, "{named:?}");
+            assert_eq!(disks[2].id.as_str(), "disk-2");
+        }
+    }
 }

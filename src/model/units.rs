@@ -87,16 +87,30 @@ impl fmt::Display for MacAddress {
 impl FromStr for MacAddress {
     type Err = InvalidValue;
 
-    /// Takes `XX:XX:XX:XX:XX:XX` and the same with `-`, in either case.
+    /// Accepts six pairs of hexadecimal digits with `:` or `-` between them, three groups of four
+    /// with `.` (Cisco) and twelve digits alone (VirtualBox), in either case.
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let wrong = || InvalidValue::new(text, "a MAC address such as 00:50:56:aa:bb:01");
-        let mut address = [0; 6];
-        let mut parts = text.split([':', '-']);
-        for byte in &mut address {
-            let part = parts.next().filter(|p| p.len() == 2).ok_or_else(wrong)?;
-            *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
+        let groups: Vec<&str> = text.split([':', '-', '.']).collect();
+        let digits = match (groups.len(), text.contains('.')) {
+            (6, false) => 2,
+            (3, true) if !text.contains([':', '-']) => 4,
+            (1, false) => 12,
+            _ => return Err(wrong()),
+        };
+        let is_group = |group: &&str| {
+            group.len() == digits && group.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        if !groups.iter().all(is_group) {
+            return Err(wrong());
         }
-        if parts.next().is_some() { Err(wrong()) } else { Ok(Self(address)) }
+        let all = groups.concat();
+        let mut address = [0; 6];
+        for (index, byte) in address.iter_mut().enumerate() {
+            let pair = &all[2 * index..2 * index + 2];
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(address))
     }
 }
 
@@ -172,11 +186,23 @@ mod tests {
 
     #[test]
     fn mac_addresses_are_normalised_and_checked() {
-        let mac: MacAddress = "00-50-56-AA-bb-01".parse().expect("valid");
-        assert_eq!(mac.to_string(), "00:50:56:aa:bb:01");
-        for wrong in
-            ["", "00:50:56:aa:bb", "00:50:56:aa:bb:01:02", "0:50:56:aa:bb:01", "zz:50:56:aa:bb:01"]
+        for spelling in ["00-50-56-AA-bb-01", "00:50:56:aa:bb:01", "0050.56aa.BB01", "005056AABB01"]
         {
+            let mac: MacAddress = spelling.parse().expect(spelling);
+            assert_eq!(mac.to_string(), "00:50:56:aa:bb:01");
+        }
+        for wrong in [
+            "",
+            "00:50:56:aa:bb",
+            "00:50:56:aa:bb:01:02",
+            "0:50:56:aa:bb:01",
+            "zz:50:56:aa:bb:01",
+            "00.50.56.aa.bb.01",
+            "0050:56aa:bb01",
+            "0050.56aa-bb01",
+            "+5:50:56:aa:bb:01",
+            "00505\u{fc}aabb01",
+        ] {
             assert!(wrong.parse::<MacAddress>().is_err(), "{wrong}");
         }
     }

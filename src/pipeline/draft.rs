@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::addresses;
 use super::job::Target;
 use super::later;
 use super::plan;
@@ -64,6 +65,8 @@ pub async fn draft(
     let progress = Progress::none();
     let (mut ledger, opened) = later::open(manifest, &progress, cancel);
     let Some((read, output)) = opened else { return Err(first(&mut ledger)) };
+    let (read, made) =
+        addresses::renewed(read, &output, target).map_err(|stopped| stopped.failure)?;
     let (disks, warnings) = later::check(&read, &output, (target, true), cancel)
         .await
         .map_err(|stopped| stopped.failure)?;
@@ -78,7 +81,7 @@ pub async fn draft(
         directory: asked.directory,
         steps: plan::definition(&vm, target),
         draft,
-        warnings,
+        warnings: [made, warnings].concat(),
     })
 }
 

@@ -150,35 +150,13 @@ fn kept_export(output: &Path, vm: &SourceVm, converted: Option<ConvertedDisks>) 
         }
     };
     let exported = manifest.source_vm();
-    let same = is_same(exported, vm);
+    // Any other difference means that the disks may have changed too.
+    let same = exported.is_still(vm);
     let converted = converted.filter(|disks| disks.0.iter().all(|disk| disk.path.is_file()));
     let source = manifest.source.as_ref();
     let taken_at = source.and_then(|s| s.export_timestamp.clone()).unwrap_or_default();
     let disks = exported_disks(&manifest)?;
     same.then_some(Kept { manifest, manifest_path, disks, converted, taken_at })
-}
-
-/// Whether the VM is what it was when it was exported. The power state may change, one vCenter has
-/// several names, and what the disks tell of the guest is no change of the VM; anything else means
-/// that the disks may have changed too.
-fn is_same(exported: SourceVm, vm: &SourceVm) -> bool {
-    let mut exported = SourceVm {
-        power: vm.power,
-        origin: vm.origin.clone(),
-        arch: vm.arch.clone(),
-        guest: vm.guest.clone(),
-        facts: None,
-        ..exported
-    };
-    if vm.assumed.firmware {
-        exported.firmware = vm.firmware;
-    }
-    if vm.assumed.boot_disk {
-        for (disk, now) in exported.disks.iter_mut().zip(&vm.disks) {
-            disk.boot_order = now.boot_order;
-        }
-    }
-    exported == *vm
 }
 
 /// The whole conversion that an earlier run reported of the VM of `manifest`, if its files are

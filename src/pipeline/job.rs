@@ -34,6 +34,8 @@ pub struct Job {
     pub stream_convert: Option<bool>,
     /// The libvirt that gets the result, if any; needs a conversion.
     pub target: Option<Target>,
+    /// Whether every network card gets a new MAC address.
+    pub new_mac: bool,
     /// Say what would happen and change nothing.
     pub dry_run: bool,
 }
@@ -66,6 +68,8 @@ pub struct Target {
     pub bridge: String,
     /// What else the source's networks become.
     pub network_map: domain::NetworkMap,
+    /// Whether every network card gets a new MAC address.
+    pub new_mac: bool,
     /// Storage pool that gets its disks.
     pub pool: String,
     /// Folder over which a missing pool is made.

@@ -16,7 +16,7 @@ use super::job::{Target, absolute};
 use super::journal::{self, Journal};
 use super::report::{Outcome, RunReport};
 use super::stages::{Ledger, Stopped};
-use super::{DOMAIN_XML, guest, start, target};
+use super::{DOMAIN_XML, addresses, guest, start, target};
 use crate::convert as converter;
 use crate::libvirt::{self, DefinedDomain};
 use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
@@ -179,9 +179,12 @@ pub async fn define(
     let Some((manifest, output)) = opened else {
         return ledger.report.finish(Outcome::Refused);
     };
-    let checked =
-        ledger.stage(Stage::Preflight, check(&manifest, &output, (target, dry_run), cancel)).await;
-    let Some((disks, warnings)) = checked else {
+    let checked = async {
+        let (manifest, made) = addresses::renewed(manifest, &output, target)?;
+        let (disks, warnings) = check(&manifest, &output, (target, dry_run), cancel).await?;
+        Ok((manifest, disks, [made, warnings].concat()))
+    };
+    let Some((manifest, disks, warnings)) = ledger.stage(Stage::Preflight, checked).await else {
         return ledger.report.finish(Outcome::Refused);
     };
     ledger.warn_all(warnings);

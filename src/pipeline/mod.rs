@@ -11,6 +11,7 @@
 //! behind; a failed conversion leaves no result; a failed libvirt stage leaves no volume and no
 //! domain.
 
+mod addresses;
 mod claim;
 mod doctor;
 mod draft;

@@ -87,10 +87,18 @@ fn counted(number: usize, what: &str) -> String {
 /// What becomes of a network interface.
 fn connection(nic: &SourceNic, target: &Target) -> String {
     let mac = nic.mac.map(|mac| format!(", {mac}")).unwrap_or_default();
-    let what = format!("{}{mac} in network '{}'", nic.id, nic.network);
-    match target.network_map.target(&nic.network) {
+    let network = match nic.network.as_str() {
+        "" => String::new(),
+        network => format!(" in network '{network}'"),
+    };
+    let what = format!("{}{mac}{network}", nic.id);
+    match target.network_map.target(nic) {
         Some(Attachment::Nothing) => format!("leave out {what}"),
         Some(attachment) => format!("connect {what} to {attachment}"),
+        // The host tells whether a network or a bridge has the name that was typed.
+        None if nic.asked.is_some() && !nic.network.is_empty() => {
+            format!("connect {what} to the host's network or bridge '{}'", nic.network)
+        }
         None => format!("connect {what} to bridge {}", target.bridge),
     }
 }

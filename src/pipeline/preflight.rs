@@ -14,7 +14,7 @@ use super::job::{Job, Target, absolute};
 use super::report;
 use super::source::{self, Source};
 use super::stages::Stopped;
-use super::{DOMAIN_XML, later, target};
+use super::{DOMAIN_XML, addresses, later, target};
 use crate::exporter::{Inspected, PackageFormat};
 use crate::model::{ByteSize, DiskFormat, DiskId, SourceDisk, SourceVm, Stage, Warning, chain};
 use crate::{convert, manifest};
@@ -62,14 +62,16 @@ pub async fn check(
     let inspected = source.inspect(&job.vm).await.map_err(refused)?;
     let running = job.power_off || job.snapshot.is_some();
     source.exportable(&inspected, running).map_err(refused)?;
-    let Inspected { vm, revision, makes: exports, least, snapshots, .. } = inspected;
+    let Inspected { mut vm, revision, makes: exports, least, snapshots, .. } = inspected;
     let output = absolute(&job.output_for(&vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
+    let domain = job.target.as_ref().map(|target| target.domain_name(&vm.name));
+    let new_mac = job.new_mac.then(|| domain.unwrap_or_default());
+    let mut warnings = addresses::give(&mut vm, &output, new_mac.as_deref());
     packable(job, &vm, &exports)?;
     let makes = files(job, &vm, &exports);
     let earlier = earlier::look(&output, &vm, &makes)?;
-    let mut warnings = Vec::new();
     if matches!(earlier, Earlier::Nothing) {
         warnings.extend(space(&output, &vm, &exports, least)?);
     }

@@ -22,6 +22,8 @@ pub async fn preflight(
     disks: &ConvertedDisks,
     dry_run: bool,
 ) -> Result<Vec<Warning>, Error> {
+    // What the host need not be asked about is refused although it does not answer.
+    target.network_map.check(&vm.nics).map_err(Error::Plan)?;
     let host = Host::connect(target).await?;
     let request = host.request(target, vm, disks);
     let warnings = host.connection.preflight(&request).await?;

@@ -29,11 +29,15 @@ pub struct LibvirtArgs {
     /// Bridge that the network interfaces join, but for those of --network-map
     #[arg(long, value_name = "BRIDGE", default_value = "virbr0")]
     pub libvirt_bridge: String,
-    /// What a network of the VM becomes; may be repeated. TARGET is bridge:NAME,
-    /// bridge:NAME,vlan=N, ovs:NAME, ovs:NAME,vlan=N, network:NAME, or none to
-    /// leave its interfaces out; SOURCE '*' is every network not named
+    /// Connect the network cards of SOURCE to TARGET; may be repeated. SOURCE is
+    /// a network of the VM, mac:ADDRESS for one card, or '*' for all other
+    /// cards. TARGET is bridge:NAME, bridge:NAME,vlan=N, ovs:NAME,
+    /// ovs:NAME,vlan=N, network:NAME, or none to leave the cards out
     #[arg(long, value_name = "SOURCE=TARGET", num_args = 1..)]
     pub network_map: Vec<NetworkMapping>,
+    /// Give every network card a new MAC address, for a copy beside the VM
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
+    pub new_mac: bool,
     /// Storage pool that gets the disks
     #[arg(long, value_name = "POOL", default_value = DEFAULT_POOL)]
     pub libvirt_pool: String,
@@ -92,6 +96,7 @@ impl LibvirtArgs {
             bridge: self.libvirt_bridge.clone(),
             network_map: NetworkMap::new(self.network_map.clone())
                 .map_err(|error| Error::Invalid(format!("--network-map: {error}")))?,
+            new_mac: self.new_mac,
             pool: self.libvirt_pool.clone(),
             pool_path: self.libvirt_pool_path.as_deref().map(absolute),
             domain_type: match self.libvirt_domain_type {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::{Environment, Error, VsphereArgs};
+use super::{Environment, Error, NicArg, VsphereArgs, nic};
 use crate::exporter::{Choice, FileSettings};
 use crate::libvirt;
 use crate::model::{DiskFormat, Firmware};
@@ -47,6 +47,12 @@ pub struct DescribedArgs {
     /// Firmware [default: its own, or bios]
     #[arg(long, value_name = "KIND")]
     pub firmware: Option<FirmwareArg>,
+    /// A network card of a source that describes none; may be repeated.
+    /// NETWORK is a TARGET of --network-map, or a name that it maps. MODEL is
+    /// virtio, vmxnet3, e1000e, e1000, rtl8139 or pcnet. 'none': no card
+    /// [default: one card for a disk image]
+    #[arg(long, value_name = "[MAC@]NETWORK[,model=MODEL]")]
+    pub nic: Vec<NicArg>,
 }
 
 /// An image format that can be asked for.
@@ -123,6 +129,7 @@ impl SourceArgs {
                         FirmwareArg::Bios => Firmware::Bios,
                         FirmwareArg::Efi => Firmware::Efi,
                     }),
+                    nics: nic::cards(&described.nic).map_err(Error::Invalid)?,
                 },
             })),
         }
@@ -145,6 +152,7 @@ impl SourceArgs {
             ("--cpu", described.cpu.is_some()),
             ("--memory", described.memory.is_some()),
             ("--firmware", described.firmware.is_some()),
+            ("--nic", !described.nic.is_empty()),
             ("--source-format", self.source_format.is_some()),
             ("--ignore-checksums", self.ignore_checksums),
         ];

@@ -292,6 +292,14 @@ impl Ovf {
     }
 }
 
+/// Writes VMware's line with the UUID of the disk into the descriptor of a sparse VMDK, which stands
+/// in its second sector.
+pub fn write_uuid(vmdk: &mut [u8], uuid: &str) {
+    let line = format!("ddb.uuid = \"{uuid}\"\n");
+    let end = vmdk[512..].iter().position(|byte| *byte == 0).expect("a descriptor") + 512;
+    vmdk[end..end + line.len()].copy_from_slice(line.as_bytes());
+}
+
 /// An item of the hardware section.
 pub fn item(kind: u32, inner: &str) -> String {
     format!(

@@ -26,12 +26,11 @@ pub const CAPACITY: u64 = 64 << 20;
 /// A BIOS Linux VM of that display name with two network interfaces.
 pub fn vm(name: &str) -> SourceVm {
     let nic = |index: u8, connected| SourceNic {
-        id: format!("nic-{index}"),
         mac: Some(MacAddress([0x00, 0x50, 0x56, 0xaa, 0xbb, index])),
-        slot: None,
         model: NicModel::Vmxnet,
         network: "VM Network".to_owned(),
         connected,
+        ..SourceNic::at(index.into())
     };
     SourceVm {
         provider: "vsphere".to_owned(),

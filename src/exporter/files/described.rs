@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::store::Store;
 use super::verify::Expected;
-use crate::exporter::{Error, NVRAM};
+use crate::exporter::{Error, NVRAM, uuids};
 use crate::image;
 use crate::model::{DiskFormat, DiskId, ExportMethod, SourceVm, Warning};
 
@@ -14,6 +14,8 @@ use crate::model::{DiskFormat, DiskId, ExportMethod, SourceVm, Warning};
 #[derive(Debug, Clone)]
 pub(super) struct Described {
     pub(super) vm: SourceVm,
+    /// Whether the source describes network cards, be it none; a disk image does not.
+    pub(super) tells_nics: bool,
     /// In the order of the VM's disks.
     pub(super) disks: Vec<Wanted>,
     pub(super) method: ExportMethod,
@@ -110,6 +112,16 @@ impl Content {
         let is_text = format == DiskFormat::Vmdk && start[..read] == *b"# Di";
         let path = path.to_owned();
         Ok(if is_text { Self::Split(path) } else { Self::InPlace(path) })
+    }
+}
+
+impl Wanted {
+    /// VMware's UUID of the disk, where its image lies open: what is packed tells it later. Blocks.
+    pub(super) fn uuid(&self) -> Option<String> {
+        match &self.content {
+            Content::InPlace(path) | Content::Split(path) => uuids::of_image(path, self.format),
+            Content::Packed { .. } | Content::Empty => None,
+        }
     }
 }
 

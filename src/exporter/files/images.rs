@@ -7,11 +7,11 @@ use super::Choice;
 use super::described::{Content, Described, Wanted};
 use super::names::format_by_extension;
 use super::verify::Expected;
-use crate::exporter::Error;
+use crate::exporter::{Error, uuids};
 use crate::image;
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware,
-    GuestOs, Origin, OsFamily, PowerState, SourceDisk, SourceVm,
+    GuestOs, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 
 /// Memory unless told otherwise, in MiB.
@@ -51,7 +51,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
             capacity: ByteSize(capacity),
             boot_order: 0,
             backing: None,
-            uuid: None,
+            uuid: uuids::of_image(path, format),
         };
         disks.push(disk.at(index));
         wanted.push(Wanted { id, format, capacity, content, stored: None });
@@ -73,7 +73,8 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         vtpm: false,
         cdroms: 0,
         origin: Origin::default(),
-        assumed: Assumed::default(),
+        // The first image that is named is the boot disk.
+        assumed: Assumed { firmware: true, boot_disk: false },
         guest: GuestOs {
             id: String::new(),
             full_name: String::new(),
@@ -81,11 +82,13 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
             network: None,
         },
         disks,
-        nics: Vec::new(),
+        // A computer without a network is not what an image stands for.
+        nics: choice.nics.clone().unwrap_or_else(|| vec![SourceNic::at(0)]),
         facts: None,
     };
     Ok(Described {
         vm,
+        tells_nics: false,
         disks: wanted,
         method: ExportMethod::Disk,
         store: None,

@@ -28,8 +28,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::nvram;
-use super::{Error, ExportRequest, Inspected, VmSummary, WholeDisk};
-use crate::model::{ByteSize, DiskFormat, ExportedVm, Firmware, SourceVm, Stage, Warning, chain};
+use super::{Error, ExportRequest, Inspected, VmSummary, WholeDisk, fill_disk_uuids};
+use crate::model::{
+    ByteSize, DiskFormat, ExportedVm, Firmware, SourceNic, SourceVm, Stage, Warning, chain,
+};
 use crate::progress::Progress;
 
 use described::{Described, Nvram};
@@ -63,6 +65,8 @@ pub struct Choice {
     pub memory_mib: Option<u64>,
     /// Its firmware instead of its own.
     pub firmware: Option<Firmware>,
+    /// Its network cards, where the source describes none.
+    pub nics: Option<Vec<SourceNic>>,
 }
 
 /// A source that lies in files.
@@ -123,6 +127,10 @@ impl Files {
     /// [`Error::Unusable`] when it cannot be told which one is meant, or a disk of it cannot be had.
     pub async fn inspect(&self) -> Result<Inspected, Error> {
         let described = self.described().await?;
+        let own = described.vm.nics.len();
+        if own > 0 && described.tells_nics && self.settings.choice.nics.is_some() {
+            return Err(Error::HasNics { vm: described.vm.name, count: own });
+        }
         let vm = self.vm(&described);
         if vm.memory_mib == 0 {
             let path = self.settings.paths.first().cloned().unwrap_or_default();
@@ -158,7 +166,7 @@ impl Files {
             (request.directory.clone(), progress.clone(), cancel.clone());
         let (limit, whole) = (request.limit.clone(), request.whole.clone());
         let (tell, mut told) = mpsc::unbounded_channel();
-        let vm = vm.clone();
+        let mut vm = vm.clone();
         let work = blocking(&self.settings, move || {
             let failed = |source| Error::File { action: "open", path: directory.clone(), source };
             let directory = std::path::absolute(&directory).map_err(failed)?;
@@ -182,6 +190,7 @@ impl Files {
                     warnings.push(Warning::new(Stage::Export, "capacity-differs", text));
                 }
             }
+            fill_disk_uuids(&mut vm, &disks);
             let nvram = match (&described.nvram, &variables) {
                 (_, Some(content)) => Some(nvram::write(&directory, content)),
                 (Some(Nvram::Beside(path)), None) => Some(nvram::copy(path, &directory)),
@@ -234,7 +243,13 @@ impl Files {
             vm.cpu = crate::model::CpuTopology::new(cpu, vm.cpu.cores_per_socket);
         }
         vm.memory_mib = choice.memory_mib.unwrap_or(vm.memory_mib);
-        vm.firmware = choice.firmware.unwrap_or(vm.firmware);
+        if let Some(nics) = choice.nics.as_ref().filter(|_| vm.nics.is_empty()) {
+            vm.nics.clone_from(nics);
+        }
+        if let Some(firmware) = choice.firmware {
+            vm.firmware = firmware;
+            vm.assumed.firmware = false;
+        }
         vm
     }
 

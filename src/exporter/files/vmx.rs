@@ -8,8 +8,8 @@ use super::described::{Content, Described, Nvram, Wanted};
 use super::store::plain;
 use super::text;
 use super::verify::Expected;
-use crate::exporter::guest_os::os_family;
-use crate::exporter::{Error, nvram};
+use crate::exporter::guest_os::{Detailed, arch, os_family};
+use crate::exporter::{Error, nvram, uuids};
 use crate::image;
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware,
@@ -45,14 +45,17 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
         let content = Content::of_image(&image, DiskFormat::Vmdk)?;
         let capacity = capacity(&image)?;
         let id = DiskId::from_index(index);
-        disks.push(SourceDisk { capacity: ByteSize(capacity), ..disk }.at(index));
+        let uuid = uuids::of_image(&image, DiskFormat::Vmdk);
+        disks.push(SourceDisk { capacity: ByteSize(capacity), uuid, ..disk }.at(index));
         let format = DiskFormat::Vmdk;
         wanted.push(Wanted { id, format, capacity, content, stored: None });
     }
     if disks.is_empty() {
         return Err(unusable(path, "it names no disk"));
     }
-    let vm = vmx.vm(path, disks);
+    let boot_disks = vmx.boot_disks(&disks);
+    let names_boot_disk = SourceDisk::order_boot(&mut disks, &boot_disks);
+    let vm = vmx.vm(path, disks, names_boot_disk);
     let nvram = vmx.get("nvram").filter(|_| vm.firmware == Firmware::Efi);
     let (nvram, missed) = match nvram.map(|name| beside(path, folder, name)) {
         Some(Err(error)) => (None, Some(nvram::missed(chain(&error)))),
@@ -62,6 +65,7 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
         nvram: nvram.map(Nvram::Beside),
         warnings: missed.into_iter().collect(),
         vm,
+        tells_nics: true,
         disks: wanted,
         method: ExportMethod::Disk,
         store: None,
@@ -110,7 +114,7 @@ impl Vmx {
         Ok(())
     }
 
-    fn vm(&self, path: &Path, disks: Vec<SourceDisk>) -> SourceVm {
+    fn vm(&self, path: &Path, disks: Vec<SourceDisk>, names_boot_disk: bool) -> SourceVm {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let memory = self.number("memsize").filter(|mib| *mib > 0);
         let firmware = match self.get("firmware") {
@@ -118,6 +122,9 @@ impl Vmx {
             _ => Firmware::Bios,
         };
         let id = guest_id(self.get("guestos").unwrap_or_default());
+        let detailed =
+            self.get("guestos.detailed.data").or_else(|| self.get("guestinfo.detailed.data"));
+        let detailed = Detailed::read(detailed.unwrap_or_default());
         let vcpus = self.number("numvcpus").unwrap_or(1).min(4096);
         SourceVm {
             provider: "local".to_owned(),
@@ -127,7 +134,7 @@ impl Vmx {
             inventory_path: None,
             datacenter: None,
             power: PowerState::Off,
-            arch: None,
+            arch: detailed.arch().or_else(|| arch(&[&id])),
             cpu: CpuTopology::new(vcpus, self.number("cpuid.corespersocket").unwrap_or(1)),
             memory_mib: memory.unwrap_or(0),
             firmware,
@@ -135,10 +142,11 @@ impl Vmx {
             vtpm: self.is("vtpm.present"),
             cdroms: self.units().filter(|(prefix, ..)| self.is_cdrom(prefix)).count() as u32,
             origin: Origin::default(),
-            assumed: Assumed::default(),
+            // VMware takes a VM for BIOS whose firmware stands nowhere.
+            assumed: Assumed { firmware: false, boot_disk: !names_boot_disk },
             guest: GuestOs {
-                family: os_family("", &id),
-                full_name: self.get("guestos.detailed.data").map(pretty_name).unwrap_or_default(),
+                family: os_family("", &[&id, detailed.family, detailed.pretty_name]),
+                full_name: detailed.pretty_name.to_owned(),
                 id,
                 network: None,
             },
@@ -192,6 +200,25 @@ impl Vmx {
         disks.collect()
     }
 
+    /// The disks that the firmware is told to try, in its order, as indices of `disks`, whose labels
+    /// are the prefixes of their keys. `hdd` in the order of the kinds stands for all of
+    /// `bios.hddOrder`.
+    fn boot_disks(&self, disks: &[SourceDisk]) -> Vec<usize> {
+        let list = |key: &str| {
+            let text = self.get(key).unwrap_or_default().to_ascii_lowercase();
+            let words = text.split(|c: char| c == ',' || c == ';' || c.is_whitespace());
+            words.filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let hard_disks = list("bios.hddorder");
+        let kinds = list("bios.bootorder").into_iter().flat_map(|kind| match kind.as_str() {
+            "hdd" | "hd" | "disk" => hard_disks.clone(),
+            _ => vec![kind],
+        });
+        let tried: Vec<String> = kinds.chain(hard_disks.clone()).collect();
+        let place = |name: &String| disks.iter().position(|disk| disk.label == *name);
+        tried.iter().filter_map(place).collect()
+    }
+
     /// The controller in vSphere's words, which the domain is planned by.
     fn model(&self, bus: Bus, number: u32) -> &'static str {
         match (bus, self.get(&format!("scsi{number}.virtualdev")).unwrap_or_default()) {
@@ -221,34 +248,60 @@ impl Vmx {
         let mac = get("address").or_else(|| get("generatedaddress"));
         let connected = get("startconnected");
         Some(SourceNic {
-            id: format!("nic-{index}"),
-            mac: mac.and_then(|text| text.parse().ok()),
-            slot: None,
+            mac: mac.and_then(|text| text.trim().parse().ok()),
+            slot: self.number(&format!("ethernet{index}.pcislotnumber")),
             model,
             network: get("networkname")
                 .or_else(|| get("connectiontype"))
                 .unwrap_or_default()
                 .to_owned(),
             connected: connected.is_none_or(|text| !text.eq_ignore_ascii_case("false")),
+            ..SourceNic::at(index)
         })
     }
 }
 
+/// Names of VMX files whose ids in vSphere are built otherwise (open-vm-tools,
+/// `lib/include/guest_os_tables.h`), in lower case.
+const OTHER_IDS: [(&str, &str); 14] = [
+    ("longhorn", "winLonghornGuest"),
+    ("longhorn-64", "winLonghorn64Guest"),
+    ("windows7srv-64", "windows7Server64Guest"),
+    ("windows8srv-64", "windows8Server64Guest"),
+    ("windows9srv-64", "windows9Server64Guest"),
+    ("winhyperv", "windowsHyperVGuest"),
+    ("whistler", "winXPHomeGuest"),
+    ("nt4", "winNTGuest"),
+    ("win2000", "win2000ProGuest"),
+    ("linux", "otherLinuxGuest"),
+    ("other-64", "otherGuest64"),
+    ("vmware-photon-64", "vmwarePhoton64Guest"),
+    ("crxpod1-64", "crxPod1Guest"),
+    ("crxsys1-64", "crxSys1Guest"),
+];
+
 /// vSphere's id for a VMX's: `windows2019srv-64` is `windows2019srv_64Guest`, `ubuntu-64`
 /// `ubuntu64Guest`.
 fn guest_id(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    if let Some((_, id)) = OTHER_IDS.iter().find(|(vmx, _)| *vmx == lower) {
+        return (*id).to_owned();
+    }
+    // Each edition has a name, and none has an id of its own.
+    if lower.starts_with("winserver2008") {
+        let wide = if lower.ends_with("-64") { "64" } else { "" };
+        return format!("winLonghorn{wide}Guest");
+    }
+    if lower.starts_with("winvista") {
+        let wide = if lower.ends_with("-64") { "64" } else { "" };
+        return format!("winVista{wide}Guest");
+    }
     match name.strip_suffix("-64") {
         None if name.is_empty() => String::new(),
         None => format!("{name}Guest"),
         Some(name) if name.contains(|c: char| c.is_ascii_digit()) => format!("{name}_64Guest"),
         Some(name) => format!("{name}64Guest"),
     }
-}
-
-/// What Tools wrote into the VMX: `… prettyName='Debian GNU/Linux 12' …`.
-fn pretty_name(data: &str) -> String {
-    let after = data.split_once("prettyName='").map(|(_, after)| after);
-    after.and_then(|after| after.split('\'').next()).unwrap_or_default().to_owned()
 }
 
 /// `|22` stands for the character of that number in hexadecimal.
@@ -303,7 +356,9 @@ pub(super) fn fuzz(text: &str) {
     let vmx = Vmx::read(text);
     let path = Path::new("/fuzz.vmx");
     vmx.check(path).ok();
-    vmx.vm(path, vmx.disks().into_iter().map(|(disk, _)| disk).collect());
+    let disks: Vec<_> = vmx.disks().into_iter().map(|(disk, _)| disk).collect();
+    vmx.boot_disks(&disks);
+    vmx.vm(path, disks, false);
 }
 
 #[cfg(test)]
@@ -332,9 +387,77 @@ mod tests {
             ("ubuntu-64", "ubuntu64Guest"),
             ("debian12-64", "debian12_64Guest"),
             ("winxppro", "winxpproGuest"),
+            ("longhorn", "winLonghornGuest"),
+            ("Longhorn-64", "winLonghorn64Guest"),
+            ("winvista-64", "winVista64Guest"),
+            ("winvista", "winVistaGuest"),
+            ("winServer2008Enterprise-32", "winLonghornGuest"),
+            ("winServer2008Web-64", "winLonghorn64Guest"),
+            ("windows7srv-64", "windows7Server64Guest"),
+            ("windows2022srvnext-64", "windows2022srvnext_64Guest"),
+            ("other-64", "otherGuest64"),
+            ("linux", "otherLinuxGuest"),
+            ("vmware-photon-64", "vmwarePhoton64Guest"),
+            ("arm-debian12-64", "arm-debian12_64Guest"),
             ("", ""),
         ] {
             assert_eq!(guest_id(vmx), vsphere);
         }
+    }
+
+    /// A VM with disks at scsi0:0, scsi0:1 and nvme0:0, and these lines.
+    fn boots(lines: &str) -> (Vec<u32>, bool) {
+        let disks = ["scsi0:0", "scsi0:1", "nvme0:0"]
+            .map(|at| format!("{at}.present = \"TRUE\"\n{at}.fileName = \"d.vmdk\"\n"));
+        let vmx = Vmx::read(&(disks.concat() + lines));
+        let mut found: Vec<_> = vmx.disks().into_iter().map(|(disk, _)| disk).collect();
+        found.sort_by_key(|disk| (disk.controller.bus, disk.unit));
+        let named = vmx.boot_disks(&found);
+        let told = SourceDisk::order_boot(&mut found, &named);
+        (found.iter().map(|disk| disk.boot_order).collect(), told)
+    }
+
+    #[test]
+    fn the_firmware_s_order_names_the_boot_disk() {
+        for (lines, order, told) in [
+            ("", [0, 1, 2], false),
+            ("bios.bootOrder = \"hdd,cdrom\"\n", [0, 1, 2], false),
+            ("bios.hddOrder = \"scsi0:1,scsi0:0\"\n", [1, 0, 2], true),
+            ("BIOS.HDDORDER = \"SCSI0:1\"\n", [1, 0, 2], true),
+            ("bios.hddOrder = \"nvme0:0; scsi0:1\"\n", [2, 1, 0], true),
+            ("bios.bootOrder = \"cdrom,HDD\"\nbios.hddOrder = \"scsi0:1\"\n", [1, 0, 2], true),
+            ("bios.bootOrder = \"nvme0:0,hdd\"\nbios.hddOrder = \"scsi0:1\"\n", [2, 1, 0], true),
+            ("bios.hddOrder = \"sata0:0\"\n", [0, 1, 2], false),
+            ("bios.hddOrder = \"\"\n", [0, 1, 2], false),
+        ] {
+            assert_eq!(boots(lines), (order.to_vec(), told), "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_card_has_the_slot_that_is_told() {
+        let vmx = Vmx::read(
+            "ethernet0.present = \"TRUE\"\nethernet0.pciSlotNumber = \"192\"\n\
+             ethernet1.present = \"TRUE\"\nethernet1.pciSlotNumber = \"-1\"\n\
+             ethernet2.present = \"TRUE\"\nETHERNET2.PCISLOTNUMBER = \" 1184 \"\n\
+             ethernet3.present = \"TRUE\"\nethernet3.address = \"00:50:56:AA:BB:03\"\n",
+        );
+        let cards: Vec<_> = (0..MOST_NICS).filter_map(|index| vmx.nic(index)).collect();
+        let slots: Vec<_> = cards.iter().map(|card| card.slot).collect();
+        assert_eq!(slots, [Some(192), None, Some(1184), None]);
+        assert_eq!(cards[3].mac.map(|mac| mac.to_string()).as_deref(), Some("00:50:56:aa:bb:03"));
+    }
+
+    #[test]
+    fn the_architecture_is_that_of_the_guest_or_what_its_tools_told() {
+        let arch = |lines: &str| {
+            Vmx::read(lines).vm(Path::new("/vm.vmx"), Vec::new(), false).arch.unwrap_or_default()
+        };
+        assert_eq!(arch("guestOS = \"arm-debian12-64\"\n"), "aarch64");
+        assert_eq!(arch("guestOS = \"debian12-64\"\n"), "x86_64");
+        assert_eq!(arch("guestOS = \"debian12\"\n"), "");
+        let tools =
+            "guestOS = \"other\"\nguestInfo.detailed.data = \"architecture='Arm' bitness='64'\"\n";
+        assert_eq!(arch(tools), "aarch64");
     }
 }

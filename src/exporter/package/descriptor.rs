@@ -127,6 +127,20 @@ struct System<'a> {
     os: Os<'a>,
     #[serde(rename = "VirtualHardwareSection")]
     hardware: Hardware<'a>,
+    #[serde(rename = "vmw:BootOrderSection", skip_serializing_if = "Option::is_none")]
+    boot_order: Option<BootOrder>,
+}
+
+#[derive(Serialize)]
+struct BootOrder {
+    #[serde(rename = "@ovf:required")]
+    required: bool,
+    #[serde(rename = "@vmw:instanceId")]
+    instance: usize,
+    #[serde(rename = "@vmw:type")]
+    kind: &'static str,
+    #[serde(rename = "Info")]
+    info: &'static str,
 }
 
 #[derive(Serialize)]
@@ -206,6 +220,8 @@ struct Item {
     quantity: Option<u64>,
     #[serde(rename = "vmw:CoresPerSocket", skip_serializing_if = "Option::is_none")]
     cores: Option<Cores>,
+    #[serde(rename = "vmw:Config", skip_serializing_if = "Option::is_none")]
+    config: Option<Setting>,
 }
 
 #[derive(Serialize)]
@@ -220,6 +236,7 @@ struct Cores {
 pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>], nvram: Option<&NvramFile>) -> String {
     let ovf = "http://schemas.dmtf.org/ovf/envelope/1";
     let networks: BTreeSet<_> = vm.nics.iter().map(network).collect();
+    let items = items(vm);
     let envelope = Envelope {
         ovf_default: ovf,
         ovf,
@@ -245,10 +262,12 @@ pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>], nvram: Option<&NvramF
                     OsFamily::Windows => WINDOWS,
                     OsFamily::Unknown => OTHER,
                 },
-                vmware: &vm.guest.id,
+                // Other sources have ids of their own.
+                vmware: if vm.guest.id.contains("Guest") { &vm.guest.id } else { "" },
                 info: "The guest's operating system",
                 description: &vm.guest.full_name,
             },
+            boot_order: boot_order(vm, &items),
             hardware: Hardware {
                 info: "Virtual hardware",
                 system: Family {
@@ -258,7 +277,7 @@ pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>], nvram: Option<&NvramF
                     // That of vSphere 6.5, the oldest that we export from.
                     kind: "vmx-13",
                 },
-                items: items(vm),
+                items,
                 config: config(vm),
                 extra_config: nvram.map(variables).into_iter().collect(),
             },
@@ -361,6 +380,19 @@ fn items(vm: &SourceVm) -> Vec<Item> {
     items
 }
 
+/// Names the boot disk where it is not the first one, which readers take for it.
+fn boot_order(vm: &SourceVm, items: &[Item]) -> Option<BootOrder> {
+    let first = vm.disks.iter().position(|disk| disk.boot_order == 0).filter(|at| *at > 0)?;
+    let resource = resource(&vm.disks[first]);
+    let item = items.iter().find(|item| item.host_resource.as_ref() == Some(&resource))?;
+    let info = "The disk that boots";
+    Some(BootOrder { required: false, instance: item.instance, kind: "disk", info })
+}
+
+fn resource(disk: &SourceDisk) -> String {
+    format!("ovf:/disk/{}", disk.id)
+}
+
 fn controller(one: &Controller) -> Item {
     let (kind, subtype) = match (one.bus, one.model.as_str()) {
         (Bus::Ide, _) => (5, None),
@@ -384,7 +416,7 @@ fn hard_disk(disk: &SourceDisk, parent: usize) -> Item {
     Item {
         address_on_parent: Some(disk.unit),
         name: if disk.label.is_empty() { disk.id.to_string() } else { disk.label.clone() },
-        host_resource: Some(format!("ovf:/disk/{}", disk.id)),
+        host_resource: Some(resource(disk)),
         parent: Some(parent),
         kind: 17,
         ..Item::default()
@@ -405,6 +437,12 @@ fn nic(nic: &SourceNic) -> Item {
             NicModel::Pcnet => "PCNet32",
         }),
         kind: 10,
+        // As vSphere writes it; a guest's `ensN` is named after it.
+        config: nic.slot.map(|slot| Setting {
+            required: false,
+            key: "slotInfo.pciSlotNumber",
+            value: slot.to_string(),
+        }),
         ..Item::default()
     }
 }

@@ -6,6 +6,7 @@ use super::names::decode_name;
 use super::node::Node;
 use crate::model::{
     Bus, ByteSize, Controller, CpuTopology, DiskId, NicModel, PowerState, SourceDisk, SourceNic,
+    disk_uuid,
 };
 
 /// `runtime.powerState` (vim25, `VirtualMachinePowerState`).
@@ -42,33 +43,26 @@ pub(super) fn capacity(disk: &Node) -> u64 {
         .unwrap_or(0)
 }
 
-/// All disks in controller order, with boot order by `config.bootOptions`.
-pub(super) fn disks(hardware: &Node, boot_options: Option<&Node>) -> Vec<SourceDisk> {
+/// All disks in controller order, with boot order by `config.bootOptions`; and whether those name a
+/// disk.
+pub(super) fn disks(hardware: &Node, boot_options: Option<&Node>) -> (Vec<SourceDisk>, bool) {
     let mut disks: Vec<SourceDisk> = hardware
         .all("device")
         .filter(|device| device.is("VirtualDisk"))
         .map(|device| disk(hardware, device))
         .collect();
     disks.sort_by_key(|disk| (disk.controller.bus, disk.controller.number, disk.unit, disk.key));
-    let mut order: Vec<i32> = boot_options
-        .into_iter()
-        .flat_map(|options| options.all("bootOrder"))
-        .filter_map(|entry| entry.number("deviceKey"))
-        .filter(|key| disks.iter().any(|disk| disk.key == *key))
-        .collect();
-    order.extend(disks.iter().map(|disk| disk.key));
     for (index, disk) in disks.iter_mut().enumerate() {
         disk.id = DiskId::from_index(index);
     }
-    let mut next = 0;
-    for key in order {
-        let unset = |disk: &&mut SourceDisk| disk.key == key && disk.boot_order == u32::MAX;
-        if let Some(disk) = disks.iter_mut().find(unset) {
-            disk.boot_order = next;
-            next += 1;
-        }
-    }
-    disks
+    let named: Vec<usize> = boot_options
+        .into_iter()
+        .flat_map(|options| options.all("bootOrder"))
+        .filter_map(|entry| entry.number::<i32>("deviceKey"))
+        .filter_map(|key| disks.iter().position(|disk| disk.key == key))
+        .collect();
+    let told = SourceDisk::order_boot(&mut disks, &named);
+    (disks, told)
 }
 
 fn disk(hardware: &Node, device: &Node) -> SourceDisk {
@@ -92,7 +86,7 @@ fn disk(hardware: &Node, device: &Node) -> SourceDisk {
         capacity: ByteSize(capacity(device)),
         boot_order: u32::MAX,
         backing: backing.filter(|name| !name.is_empty()),
-        uuid: None,
+        uuid: device.at(&["backing", "uuid"]).and_then(|node| disk_uuid(&node.text)),
     }
 }
 
@@ -119,13 +113,13 @@ pub(super) struct Nic {
     pub(super) port_group: Option<Moref>,
 }
 
-/// All network interfaces in the order of the device list.
-pub(super) fn nics(hardware: &Node) -> Vec<Nic> {
+/// All network interfaces in the order of the device list. `extra` is `config.extraConfig`.
+pub(super) fn nics(hardware: &Node, extra: ExtraConfig<'_>) -> Vec<Nic> {
     let cards = hardware.all("device").filter_map(|device| Some((model(device)?, device)));
-    cards.enumerate().map(|(index, (model, device))| nic(index, model, device)).collect()
+    cards.enumerate().map(|(index, (model, device))| nic(index, model, device, extra)).collect()
 }
 
-fn nic(index: usize, model: NicModel, device: &Node) -> Nic {
+fn nic(index: usize, model: NicModel, device: &Node, extra: ExtraConfig<'_>) -> Nic {
     let backing = device.child("backing");
     let text = |path: &[&str]| {
         let node = backing.and_then(|backing| backing.at(path));
@@ -133,17 +127,43 @@ fn nic(index: usize, model: NicModel, device: &Node) -> Nic {
     };
     let port_group = text(&["port", "portgroupKey"]);
     let network = text(&["deviceName"]).or_else(|| text(&["opaqueNetworkId"])).or(port_group);
-    let mac = device.text_of("macAddress").parse();
+    let mac = device.text_of("macAddress").trim().parse();
     Nic {
         nic: SourceNic {
-            id: format!("nic-{index}"),
             mac: mac.ok(),
-            slot: None,
+            slot: slot(device, extra),
             model,
             network: network.map(decode_name).unwrap_or_default(),
             connected: device.child("connectable").is_none_or(|c| c.flag("startConnected")),
+            ..SourceNic::at(index)
         },
         port_group: port_group.map(|key| Moref::new("DistributedVirtualPortgroup", key)),
+    }
+}
+
+/// Key of the first network card; the others follow (vSphere's numbering of devices).
+const FIRST_CARD: i32 = 4000;
+
+/// The PCI slot of a card: its `slotInfo` (vim25, `VirtualDevicePciBusSlotInfo`), else the line of the
+/// VMX, which counts the cards by their keys. -1 stands for none yet.
+fn slot(device: &Node, extra: ExtraConfig<'_>) -> Option<u32> {
+    let of_device = device.child("slotInfo").and_then(|info| info.number("pciSlotNumber"));
+    of_device.or_else(|| {
+        let number = device.number::<i32>("key")?.checked_sub(FIRST_CARD)?;
+        extra.get(&format!("ethernet{number}.pciSlotNumber"))?.trim().parse().ok()
+    })
+}
+
+/// The lines of the VMX that vSphere has no property for (vim25, array of `OptionValue`).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ExtraConfig<'a>(pub(super) Option<&'a Node>);
+
+impl<'a> ExtraConfig<'a> {
+    /// The value of `key`, in either case.
+    pub(super) fn get(self, key: &str) -> Option<&'a str> {
+        let mut options = self.0.into_iter().flat_map(|list| &list.children);
+        let found = options.find(|option| option.text_of("key").eq_ignore_ascii_case(key));
+        found.map(|option| option.text_of("value"))
     }
 }
 
@@ -200,7 +220,8 @@ mod tests {
 
     #[test]
     fn disks_are_numbered_in_controller_order() {
-        let disks = disks(&hardware(), None);
+        let (disks, told) = disks(&hardware(), None);
+        assert!(!told);
         let keys: Vec<_> = disks.iter().map(|d| (d.id.as_str(), d.key, d.boot_order)).collect();
         assert_eq!(
             keys,
@@ -218,8 +239,9 @@ mod tests {
              <deviceKey>2002</deviceKey></bootOrder>\
              <bootOrder><deviceKey>2002</deviceKey></bootOrder>",
         );
-        let order: Vec<_> =
-            disks(&hardware(), Some(&boot)).iter().map(|d| (d.key, d.boot_order)).collect();
+        let (disks, told) = disks(&hardware(), Some(&boot));
+        assert!(told);
+        let order: Vec<_> = disks.iter().map(|d| (d.key, d.boot_order)).collect();
         assert_eq!(order, [(2000, 1), (2001, 2), (2002, 0), (2003, 3)]);
     }
 
@@ -230,10 +252,36 @@ mod tests {
              <device xsi:type=\"VirtualFutureNet\"><macAddress>none yet</macAddress></device>\
              <device xsi:type=\"VirtualDisk\"/>",
         );
-        assert_eq!(disks(&odd, None).len(), 1);
-        let nics = nics(&odd);
+        assert_eq!(disks(&odd, None).0.len(), 1);
+        let nics = nics(&odd, ExtraConfig::default());
         assert_eq!(nics.len(), 1);
         assert_eq!((nics[0].nic.model, nics[0].nic.mac), (NicModel::Other, None));
+    }
+
+    #[test]
+    fn slots_stand_at_the_device_or_in_the_extra_configuration() {
+        let card = |key: i32, slot: &str| {
+            let inner = format!("<key>{key}</key>{slot}<macAddress>00:50:56:00:00:01</macAddress>");
+            format!("<device xsi:type=\"VirtualVmxnet3\">{inner}</device>")
+        };
+        let at = |number: i32| {
+            format!(
+                "<slotInfo xsi:type=\"VirtualDevicePciBusSlotInfo\">\
+                 <pciSlotNumber>{number}</pciSlotNumber></slotInfo>"
+            )
+        };
+        let cards = [card(4000, &at(224)), card(4002, ""), card(4003, &at(-1)), card(4001, "")];
+        let extra = node(
+            "<OptionValue><key>ethernet2.pciSlotNumber</key><value>192</value></OptionValue>\
+             <OptionValue><key>ethernet3.pcislotnumber</key><value>256</value></OptionValue>\
+             <OptionValue><key>ethernet1.pciSlotNumber</key><value>-1</value></OptionValue>\
+             <OptionValue><key>ethernet0.pciSlotNumber</key><value>7</value></OptionValue>",
+        );
+        let slots = |extra| -> Vec<_> {
+            nics(&node(&cards.concat()), extra).iter().map(|card| card.nic.slot).collect()
+        };
+        assert_eq!(slots(ExtraConfig(Some(&extra))), [Some(224), Some(192), Some(256), None]);
+        assert_eq!(slots(ExtraConfig(None)), [Some(224), None, None, None]);
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use super::args::Moref;
 use super::guest_network;
-use super::hardware;
+use super::hardware::{self, ExtraConfig};
 use super::names::decode_name;
 use super::node::Node;
 use super::obstacle::{self, Obstacle, obstacles};
 use super::properties::Object;
 use super::session::VSphere;
 use super::snapshot;
-use crate::exporter::guest_os::os_family;
+use crate::exporter::guest_os::{Detailed, arch, os_family};
 use crate::exporter::{Error, NVRAM, Transport};
 use crate::model::{
     Assumed, ByteSize, CpuTopology, DiskFormat, Firmware, GuestOs, Origin, SourceVm,
@@ -17,12 +17,13 @@ use crate::model::{
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
 /// know.
-const PROPERTIES: [&str; 14] = [
+const PROPERTIES: [&str; 15] = [
     "name",
     "config.changeVersion",
     "config.instanceUuid",
     "config.firmware",
     "config.bootOptions",
+    "config.extraConfig",
     "config.guestId",
     "config.guestFullName",
     "guest.guestId",
@@ -52,6 +53,11 @@ pub struct Inspected {
 }
 
 impl Inspected {
+    /// What is in the way of its export, and what keeps it from becoming a domain.
+    pub fn all_obstacles(&self) -> Vec<Obstacle> {
+        self.obstacles.iter().cloned().chain(Obstacle::of_domain(&self.vm)).collect()
+    }
+
     /// Whether the VM can be exported, or could be after [`VSphere::power_off`], or from a snapshot,
     /// if `running` is no obstacle.
     ///
@@ -86,7 +92,7 @@ impl VSphere {
         vm.datacenter = found.place.datacenter;
         vm.origin.server = self.settings.url.host_str().map(str::to_owned);
         if let Some(hardware) = object.get("config.hardware") {
-            for nic in hardware::nics(hardware) {
+            for nic in hardware::nics(hardware, ExtraConfig(object.get("config.extraConfig"))) {
                 vm.nics.push(self.with_network(nic).await?);
             }
         }
@@ -142,6 +148,8 @@ fn makes(vm: &SourceVm, transport: Transport, of_lease: DiskFormat) -> Vec<Strin
 fn facts(object: &Object) -> SourceVm {
     let hardware = object.get("config.hardware");
     let boot_options = object.get("config.bootOptions");
+    let (disks, names_boot_disk) =
+        hardware.map(|hardware| hardware::disks(hardware, boot_options)).unwrap_or_default();
     let instance_uuid = Some(object.text("config.instanceUuid")).filter(|uuid| !uuid.is_empty());
     SourceVm {
         provider: "vsphere".to_owned(),
@@ -151,7 +159,7 @@ fn facts(object: &Object) -> SourceVm {
         inventory_path: None,
         datacenter: None,
         power: hardware::power_state(object.text("runtime.powerState")),
-        arch: None,
+        arch: architecture(object),
         cpu: hardware.map_or_else(|| CpuTopology::new(1, 1), hardware::cpu),
         memory_mib: hardware.and_then(|hardware| hardware.number("memoryMB")).unwrap_or(0),
         firmware: match object.text("config.firmware") {
@@ -162,12 +170,22 @@ fn facts(object: &Object) -> SourceVm {
         vtpm: hardware.is_some_and(hardware::vtpm),
         cdroms: hardware.map_or(0, hardware::cdroms),
         origin: Origin::default(),
-        assumed: Assumed::default(),
+        assumed: Assumed { firmware: false, boot_disk: !names_boot_disk },
         guest: guest(object),
-        disks: hardware.map(|hardware| hardware::disks(hardware, boot_options)).unwrap_or_default(),
+        disks,
         nics: Vec::new(),
         facts: None,
     }
+}
+
+/// The architecture: as Tools wrote it down when they ran last, else by the ids.
+fn architecture(object: &Object) -> Option<String> {
+    let extra = ExtraConfig(object.get("config.extraConfig"));
+    let keys = ["guestInfo.detailed.data", "guestOS.detailed.data"];
+    let detailed = keys.into_iter().find_map(|key| extra.get(key)).map(Detailed::read);
+    let words = ["config.guestId", "guest.guestId", "config.guestFullName"];
+    let by_id = || arch(&words.map(|path| object.text(path)));
+    detailed.and_then(Detailed::arch).or_else(by_id)
 }
 
 /// What Tools say in the running guest is truer than what was once configured.
@@ -178,9 +196,10 @@ fn guest(object: &Object) -> GuestOs {
         in_guest.or_else(|| text(configured)).unwrap_or_default()
     };
     let id = told("guest.guestId", "config.guestId");
+    let full_name = told("guest.guestFullName", "config.guestFullName");
     GuestOs {
-        family: os_family(object.text("guest.guestFamily"), &id),
-        full_name: told("guest.guestFullName", "config.guestFullName"),
+        family: os_family(object.text("guest.guestFamily"), &[&id, &full_name]),
+        full_name,
         network: guest_network::told(object.get("guest.net"), object.get("guest.ipStack")),
         id,
     }

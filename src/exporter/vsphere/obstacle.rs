@@ -5,7 +5,7 @@ use std::fmt;
 use super::hardware;
 use super::node::Node;
 use super::properties::Object;
-use crate::model::PowerState;
+use crate::model::{DOMAIN_ARCH, PowerState, SourceVm, emulates};
 
 /// A reason why a VM cannot be exported as it is. Displayed as a clause: `it is powered on`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,11 @@ pub enum Obstacle {
         /// Whether it is a template.
         template: bool,
     },
+    /// No domain can be made of it here, although it can be exported: its processors are others.
+    Architecture {
+        /// The guest's, in libvirt's words.
+        guest: String,
+    },
 }
 
 impl fmt::Display for Obstacle {
@@ -68,6 +73,9 @@ impl fmt::Display for Obstacle {
             Self::PoweredOn => f.write_str("it is powered on"),
             Self::Disabled { template: true } => f.write_str("it is a template"),
             Self::Disabled { template: false } => f.write_str("vSphere has disabled its export"),
+            Self::Architecture { guest } => {
+                write!(f, "it is for {guest} processors, and domains are for {DOMAIN_ARCH}")
+            }
         }
     }
 }
@@ -96,8 +104,25 @@ impl Obstacle {
             Self::Disabled { template: false } => {
                 "look at the VM's running tasks and alarms in the vSphere client"
             }
+            Self::Architecture { .. } => {
+                "export and convert the disks alone, without --libvirt, and define the domain by hand \
+                 on a host of that architecture"
+            }
         }
         .to_owned()
+    }
+}
+
+impl Obstacle {
+    /// Whether it keeps the VM from being exported; else only from becoming a domain.
+    pub fn stops_export(&self) -> bool {
+        !matches!(self, Self::Architecture { .. })
+    }
+
+    /// What keeps `vm` from becoming a domain.
+    pub(super) fn of_domain(vm: &SourceVm) -> Option<Self> {
+        let guest = vm.arch.clone().filter(|arch| !emulates(DOMAIN_ARCH, arch))?;
+        Some(Self::Architecture { guest })
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod descriptor;
 mod header;
+mod uuid;
 
 use std::fs::File;
 use std::io;
@@ -22,6 +23,7 @@ use std::os::unix::fs::FileExt;
 
 pub use descriptor::{Extent, LONGEST_DESCRIPTOR, extents};
 pub use header::{Header, SECTOR};
+pub use uuid::uuid;
 
 use header::{DIRECTORY_AT_END, u32_at, u64_at};
 

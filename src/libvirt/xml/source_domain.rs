@@ -41,7 +41,17 @@ pub struct Number {
 pub struct Os {
     #[serde(rename = "@firmware")]
     pub firmware: String,
+    #[serde(rename = "type")]
+    pub kind: OsType,
     pub loader: Loader,
+}
+
+/// `<type>` of `<os>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct OsType {
+    #[serde(rename = "@arch")]
+    pub arch: String,
 }
 
 /// `<loader>`.
@@ -166,6 +176,23 @@ pub struct Interface {
     pub source: Source,
     pub model: Model,
     pub link: Link,
+    pub vlan: Option<Vlan>,
+}
+
+/// `<vlan>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Vlan {
+    /// Several in a trunk.
+    pub tag: Vec<VlanTag>,
+}
+
+/// `<tag>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct VlanTag {
+    #[serde(rename = "@id")]
+    pub id: u16,
 }
 
 /// `<mac>`.

@@ -1,7 +1,9 @@
 //! The devices of an OVF's hardware section, and the files of its disks.
 
 use super::index::Index;
-use super::schema::{Disk, FileReference, Hardware, Item};
+use super::schema::{
+    BootOrder, Disk, FileReference, Hardware, Item, Machine, VirtualSystem, setting,
+};
 use super::units;
 use crate::exporter::files::names::format_of;
 use crate::exporter::files::package::OvfDisk;
@@ -26,15 +28,33 @@ pub(super) struct Devices {
     pub(super) disks: Vec<SourceDisk>,
     /// In the order of `disks`.
     pub(super) files: Vec<OvfDisk>,
+    /// Whether the package names a disk that boots.
+    pub(super) names_boot_disk: bool,
     pub(super) nics: Vec<SourceNic>,
 }
 
+/// A disk as it is found, before the disks are put in order.
+struct Found {
+    disk: SourceDisk,
+    file: OvfDisk,
+    /// Its `InstanceID`.
+    instance: String,
+    /// oVirt: its place among all devices that boot.
+    boot_order: Option<u32>,
+    /// oVirt: whether it is marked as the boot disk.
+    boots: bool,
+}
+
 impl Devices {
-    /// Reads the section.
+    /// Reads the section of a system.
     ///
     /// # Errors
     /// What is missing or makes no sense, as a clause.
-    pub(super) fn of(hardware: &Hardware, index: &Index<'_>) -> Result<Self, String> {
+    pub(super) fn of(
+        hardware: &Hardware,
+        system: &VirtualSystem,
+        index: &Index<'_>,
+    ) -> Result<Self, String> {
         let mut devices = Self::default();
         let all = || {
             let all = hardware.item.iter().chain(&hardware.storage_item);
@@ -55,12 +75,61 @@ impl Devices {
                 _ => devices.vtpm |= item.subtype.iter().any(|kind| kind.contains("vtpm")),
             }
         }
-        disks.sort_by_key(|(disk, _)| (disk.controller.bus, disk.controller.number, disk.unit));
-        for (index, (disk, file)) in disks.into_iter().enumerate() {
+        disks.sort_by_key(|Found { disk, .. }| {
+            (disk.controller.bus, disk.controller.number, disk.unit)
+        });
+        let named = boot_disks(&disks, &system.boot_order_section);
+        for (index, Found { disk, file, .. }) in disks.into_iter().enumerate() {
             devices.disks.push(disk.at(index));
             devices.files.push(file);
         }
+        devices.names_boot_disk = SourceDisk::order_boot(&mut devices.disks, &named);
+        slots(&mut devices.nics, hardware);
+        if let Some(machine) = &system.machine {
+            addresses(&mut devices.nics, machine);
+        }
         Ok(devices)
+    }
+}
+
+/// The disks that the package says boot, the first of them first: by VMware's sections, else by
+/// oVirt's numbers, else by oVirt's mark.
+fn boot_disks(disks: &[Found], sections: &[BootOrder]) -> Vec<usize> {
+    let of_disks = sections.iter().filter(|entry| entry.kind.trim().eq_ignore_ascii_case("disk"));
+    let by_section = of_disks.filter_map(|entry| {
+        disks.iter().position(|disk| disk.instance.trim() == entry.instance.trim())
+    });
+    let named: Vec<_> = by_section.collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let numbered = disks.iter().enumerate().filter_map(|(at, disk)| Some((disk.boot_order?, at)));
+    let mut numbered: Vec<_> = numbered.collect();
+    numbered.sort_unstable();
+    if !numbered.is_empty() {
+        return numbered.into_iter().map(|(_, at)| at).collect();
+    }
+    (0..disks.len()).filter(|at| disks[*at].boots).collect()
+}
+
+/// Fills in the slots that stand in VMware's lines of the VMX, which name a card by its place.
+fn slots(nics: &mut [SourceNic], hardware: &Hardware) {
+    for (index, nic) in nics.iter_mut().enumerate() {
+        let line = format!("ethernet{index}.pciSlotNumber");
+        nic.slot = nic.slot.or_else(|| setting(&hardware.extra_config, &line)?.trim().parse().ok());
+    }
+}
+
+/// Fills in the MAC addresses that VirtualBox writes into its own settings alone: the adapters that
+/// are in use, in the order of their slots, are the cards.
+fn addresses(nics: &mut [SourceNic], machine: &Machine) {
+    let adapters = machine.hardware.network.adapter.iter();
+    let mut used: Vec<_> = adapters.filter(|adapter| adapter.enabled.trim() == "true").collect();
+    used.sort_by_key(|adapter| adapter.slot.trim().parse().unwrap_or(u32::MAX));
+    if used.len() == nics.len() {
+        for (nic, adapter) in nics.iter_mut().zip(used) {
+            nic.mac = nic.mac.or_else(|| adapter.mac.trim().parse().ok());
+        }
     }
 }
 
@@ -88,22 +157,16 @@ fn nic(item: &Item, index: usize) -> SourceNic {
         _ => NicModel::Other,
     };
     SourceNic {
-        id: format!("nic-{index}"),
-        mac: item.address.as_deref().and_then(|address| mac(address.trim())),
-        slot: None,
+        mac: [&item.address, &item.mac]
+            .into_iter()
+            .find_map(|address| address.as_deref()?.trim().parse().ok()),
+        slot: setting(&item.config, "slotInfo.pciSlotNumber")
+            .and_then(|number| number.trim().parse().ok()),
         model,
         network: item.connection.first().map(|name| name.trim().to_owned()).unwrap_or_default(),
         connected: item.connected.as_deref().is_none_or(|text| text.trim() != "false"),
+        ..SourceNic::at(index)
     }
-}
-
-/// With colons, or as VirtualBox writes it, without.
-fn mac(text: &str) -> Option<crate::model::MacAddress> {
-    if text.len() == 12 && text.is_ascii() {
-        let pairs: Vec<_> = (0..6).map(|pair| &text[2 * pair..2 * pair + 2]).collect();
-        return pairs.join(":").parse().ok();
-    }
-    text.parse().ok()
 }
 
 /// A disk, and its file.
@@ -111,7 +174,7 @@ fn disk<'a>(
     item: &Item,
     mut all: impl Iterator<Item = &'a Item>,
     index: &Index<'_>,
-) -> Result<(SourceDisk, OvfDisk), String> {
+) -> Result<Found, String> {
     let label = item.name.as_deref().unwrap_or_default().trim().to_owned();
     let resource = item.host_resource.first().map(|resource| resource.trim()).unwrap_or_default();
     let wrong = || format!("its disk '{label}' is nowhere: '{resource}'");
@@ -150,7 +213,13 @@ fn disk<'a>(
         backing: file.map(|file| file.href.clone()),
         uuid: None,
     };
-    Ok((disk, of_file(file, &described.format, capacity)?))
+    Ok(Found {
+        disk,
+        file: of_file(file, &described.format, capacity)?,
+        instance: item.instance.clone(),
+        boot_order: item.boot_order.as_deref().and_then(|number| number.trim().parse().ok()),
+        boots: matches!(described.boot.trim(), "true" | "1"),
+    })
 }
 
 fn of_file(file: Option<&FileReference>, format: &str, capacity: u64) -> Result<OvfDisk, String> {

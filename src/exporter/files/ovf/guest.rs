@@ -1,7 +1,7 @@
 //! Which operating system an OVF says the guest has.
 
 use super::schema::OperatingSystem;
-use crate::exporter::guest_os::os_family;
+use crate::exporter::guest_os::{arch, os_family};
 use crate::model::OsFamily;
 
 /// `CIM_OperatingSystem.OSType` (CIM schema 2.38): Linux distributions with names of their own.
@@ -10,11 +10,18 @@ const LINUX: [u32; 24] = [
     106,
 ];
 const MORE_LINUX: [u32; 8] = [107, 108, 109, 122, 123, 124, 125, 126];
-/// … and Windows from 3.x to Server 2022.
-const WINDOWS: [u32; 34] = [
-    15, 16, 17, 18, 58, 63, 67, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 103, 105, 111, 112, 113,
-    114, 115, 116, 117, 118, 119, 120, 121, 127, 128, 129, 130,
+/// … and Windows from 3.x to Server 2022. 78 among them is FreeBSD, 104 is ESXi.
+const WINDOWS: [u32; 33] = [
+    15, 16, 17, 18, 58, 63, 67, 69, 70, 71, 72, 73, 74, 75, 76, 77, 103, 105, 111, 112, 113, 114,
+    115, 116, 117, 118, 119, 120, 121, 127, 128, 129, 130,
 ];
+
+/// The source's id: VMware's, else VirtualBox's; empty when there is none.
+pub(super) fn id(os: &OperatingSystem) -> String {
+    let virtual_box = os.virtual_box.as_deref().unwrap_or_default().trim();
+    let id = if os.vmware.is_empty() { virtual_box } else { os.vmware.as_str() };
+    id.to_owned()
+}
 
 /// The name for people.
 pub(super) fn full_name(os: &OperatingSystem) -> String {
@@ -23,21 +30,26 @@ pub(super) fn full_name(os: &OperatingSystem) -> String {
     told.next().unwrap_or_default().chars().take(200).collect()
 }
 
-/// The family: by VMware's id, by the words, by the number of the standard.
+/// The family: by the id of VMware or VirtualBox, by the words, by the number of the standard.
 pub(super) fn family(os: &OperatingSystem) -> OsFamily {
-    let words = os.virtual_box.iter().chain(&os.description).map(|text| of_words(text));
-    let told = [os_family("", &os.vmware)].into_iter().chain(words);
-    let known = told.into_iter().find(|family| *family != OsFamily::Unknown);
-    known.unwrap_or_else(|| match os.id.trim().parse() {
+    let told = os_family("", &words(os));
+    match os.id.trim().parse() {
+        _ if told != OsFamily::Unknown => told,
         Ok(id) if LINUX.contains(&id) || MORE_LINUX.contains(&id) => OsFamily::Linux,
         Ok(id) if WINDOWS.contains(&id) => OsFamily::Windows,
         _ => OsFamily::Unknown,
-    })
+    }
 }
 
-fn of_words(text: &str) -> OsFamily {
-    let text = text.to_lowercase();
-    os_family("", text.trim().trim_start_matches("microsoft").trim_start())
+/// The architecture, by the id of VMware or VirtualBox and by the words. The numbers of the standard
+/// tell the width of a word and not whose it is.
+pub(super) fn architecture(os: &OperatingSystem) -> Option<String> {
+    arch(&words(os))
+}
+
+fn words(os: &OperatingSystem) -> Vec<&str> {
+    let told = os.virtual_box.iter().chain(&os.description).map(String::as_str);
+    [os.vmware.as_str()].into_iter().chain(told).collect()
 }
 
 #[cfg(test)]
@@ -64,5 +76,11 @@ mod tests {
         assert_eq!(family(&os("101", "", "The kind of installed guest OS")), OsFamily::Linux);
         assert_eq!(family(&os("116", "", "")), OsFamily::Windows);
         assert_eq!(family(&os("42", "", "FreeBSD")), OsFamily::Unknown);
+        assert_eq!(family(&os("78", "", "")), OsFamily::Unknown, "FreeBSD, 64 bits");
+        assert_eq!(architecture(&os("96", "debian12_64Guest", "")).as_deref(), Some("x86_64"));
+        let arm = OperatingSystem { virtual_box: Some("Debian_arm64".into()), ..os("96", "", "") };
+        assert_eq!(architecture(&arm).as_deref(), Some("aarch64"));
+        assert_eq!((id(&arm), full_name(&arm)), ("Debian_arm64".into(), "Debian_arm64".into()));
+        assert_eq!(architecture(&os("96", "", "")), None);
     }
 }

@@ -9,11 +9,12 @@ mod units;
 use quick_xml::de::from_str;
 
 use super::package::System;
+use crate::exporter::guest_os::{self, Detailed};
 use crate::model::{Assumed, CpuTopology, Firmware, GuestOs, Origin, PowerState, SourceVm};
 
 use devices::Devices;
 use index::Index;
-use schema::{Collection, Envelope, Hardware, VirtualSystem};
+use schema::{Collection, Envelope, Hardware, Machine, VirtualSystem};
 
 /// Deepest nesting of elements. Descriptors stay below 12.
 const DEEPEST: usize = 64;
@@ -81,15 +82,17 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
     // Further sections are alternatives; the first is the one that everybody takes.
     let none = Hardware::default();
     let hardware = system.virtual_hardware_section.first().unwrap_or(&none);
-    let devices = Devices::of(hardware, index)?;
+    let devices = Devices::of(hardware, system, index)?;
     let setting = |key: &str| {
-        let all = hardware.config.iter().chain(&hardware.extra_config);
-        let mut found = all.filter(|setting| setting.key.eq_ignore_ascii_case(key));
-        found.next().map(|setting| setting.value.to_ascii_lowercase())
+        let all = [&hardware.config, &hardware.extra_config];
+        all.into_iter().find_map(|settings| schema::setting(settings, key))
     };
-    let is_efi = setting("firmware").is_some_and(|value| value == "efi")
-        || system.machine.hardware.firmware.kind.to_ascii_uppercase().starts_with("EFI");
+    let firmware = firmware(setting("firmware"), system.machine.as_ref());
+    let is_efi = firmware == Some(Firmware::Efi);
     let secure = ["bootOptions.efiSecureBootEnabled", "uefi.secureBoot.enabled"];
+    let is_on = |key: &&str| setting(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let detailed = ["guestInfo.detailed.data", "guestOS.detailed.data"];
+    let detailed = detailed.into_iter().find_map(setting).map(Detailed::read).unwrap_or_default();
     let os = &system.operating_system_section;
     let vm = SourceVm {
         provider: "local".to_owned(),
@@ -99,18 +102,17 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
         inventory_path: None,
         datacenter: None,
         power: PowerState::Off,
-        arch: None,
+        arch: detailed.arch().or_else(|| arch(system, hardware)),
         cpu: devices.cpu.unwrap_or(CpuTopology::new(1, 1)),
         memory_mib: devices.memory_mib.unwrap_or(0),
-        firmware: if is_efi { Firmware::Efi } else { Firmware::Bios },
-        secure_boot: is_efi
-            && secure.iter().any(|key| setting(key).is_some_and(|value| value == "true")),
+        firmware: firmware.unwrap_or(Firmware::Bios),
+        secure_boot: is_efi && secure.iter().any(is_on),
         vtpm: devices.vtpm,
         cdroms: devices.cdroms,
         origin: Origin::default(),
-        assumed: Assumed::default(),
+        assumed: Assumed { firmware: firmware.is_none(), boot_disk: !devices.names_boot_disk },
         guest: GuestOs {
-            id: os.vmware.clone(),
+            id: guest::id(os),
             full_name: guest::full_name(os),
             family: guest::family(os),
             network: None,
@@ -121,6 +123,29 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
     };
     let nvram = if is_efi { nvram(hardware, index)? } else { None };
     Ok(System { vm, disks: devices.files, nvram })
+}
+
+/// The firmware: by VMware's setting, else by VirtualBox's description, in which BIOS is what is left
+/// out. `None` when the package tells none.
+fn firmware(setting: Option<&str>, machine: Option<&Machine>) -> Option<Firmware> {
+    match setting.map(str::to_ascii_lowercase).as_deref() {
+        Some("efi") => return Some(Firmware::Efi),
+        Some("bios") => return Some(Firmware::Bios),
+        _ => {}
+    }
+    let is_efi = |kind: &str| kind.to_ascii_uppercase().starts_with("EFI");
+    machine.map(|machine| match is_efi(&machine.hardware.firmware.kind) {
+        true => Firmware::Efi,
+        false => Firmware::Bios,
+    })
+}
+
+/// The architecture: by VirtualBox's platform, by the kind of the system, by the guest.
+fn arch(system: &VirtualSystem, hardware: &Hardware) -> Option<String> {
+    let platform = system.machine.as_ref().map(|machine| machine.platform.architecture.as_str());
+    let kind = hardware.system.virtual_system_type.as_deref();
+    guest_os::arch(&[platform.unwrap_or_default(), kind.unwrap_or_default()])
+        .or_else(|| guest::architecture(&system.operating_system_section))
 }
 
 /// The file of the UEFI variables, which VMware names as `ovf:/file/ID`.

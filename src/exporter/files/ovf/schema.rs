@@ -60,6 +60,9 @@ pub(super) struct Disk {
     pub(super) format: String,
     #[serde(rename = "@parentRef")]
     pub(super) parent: Option<String>,
+    /// oVirt: `true` for the disk that boots.
+    #[serde(rename = "@boot")]
+    pub(super) boot: String,
 }
 
 /// `DeploymentOptionSection` (section 9.8).
@@ -95,8 +98,22 @@ pub(super) struct VirtualSystem {
     pub(super) name: Vec<String>,
     pub(super) operating_system_section: OperatingSystem,
     pub(super) virtual_hardware_section: Vec<Hardware>,
+    /// VMware's boot order: a section for each device, in the order in which they are tried.
+    pub(super) boot_order_section: Vec<BootOrder>,
     /// VirtualBox's own description of the VM.
-    pub(super) machine: Machine,
+    pub(super) machine: Option<Machine>,
+}
+
+/// `vmw:BootOrderSection`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct BootOrder {
+    /// `disk`, `cdrom`, `net`, `floppy`.
+    #[serde(rename = "@type")]
+    pub(super) kind: String,
+    /// `InstanceID` of the device.
+    #[serde(rename = "@instanceId")]
+    pub(super) instance: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -136,15 +153,23 @@ pub(super) struct Hardware {
 pub(super) struct System {
     /// Citrix and others name the VM here.
     pub(super) virtual_system_identifier: Option<String>,
+    /// The hypervisor: `vmx-19`, `virtualbox-2.2`.
+    pub(super) virtual_system_type: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 pub(super) struct Setting {
     #[serde(rename = "@key")]
     pub(super) key: String,
     #[serde(rename = "@value")]
     pub(super) value: String,
+}
+
+/// The value of the first setting called `key`, in either case.
+pub(super) fn setting<'a>(settings: &'a [Setting], key: &str) -> Option<&'a str> {
+    let found = settings.iter().find(|setting| setting.key.eq_ignore_ascii_case(key));
+    found.map(|setting| setting.value.as_str())
 }
 
 /// A device (DMTF DSP0004, `CIM_ResourceAllocationSettingData`).
@@ -180,19 +205,39 @@ pub(super) struct Item {
     pub(super) cores_per_socket: Option<String>,
     #[serde(rename = "AutomaticAllocation")]
     pub(super) connected: Option<String>,
+    /// oVirt: the MAC address of a card.
+    #[serde(rename = "MACAddress")]
+    pub(super) mac: Option<String>,
+    /// oVirt: when the device is tried, from 1.
+    #[serde(rename = "BootOrder")]
+    pub(super) boot_order: Option<String>,
+    /// VMware's settings of the device.
+    #[serde(rename = "Config")]
+    pub(super) config: Vec<Setting>,
 }
 
-/// `vbox:Machine`.
+/// `vbox:Machine`, the VM in VirtualBox's own settings (`src/VBox/Main/xml/Settings.cpp`).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct Machine {
     pub(super) hardware: MachineHardware,
+    /// From VirtualBox 7.1 on.
+    pub(super) platform: MachinePlatform,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct MachinePlatform {
+    /// `x86`, `ARM`.
+    #[serde(rename = "@architecture")]
+    pub(super) architecture: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct MachineHardware {
     pub(super) firmware: MachineFirmware,
+    pub(super) network: MachineNetwork,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -201,4 +246,22 @@ pub(super) struct MachineFirmware {
     /// `EFI`, `EFI64`, `BIOS`.
     #[serde(rename = "@type")]
     pub(super) kind: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct MachineNetwork {
+    /// One for each of VirtualBox's slots, in use or not.
+    pub(super) adapter: Vec<Adapter>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Adapter {
+    #[serde(rename = "@slot")]
+    pub(super) slot: String,
+    #[serde(rename = "@enabled")]
+    pub(super) enabled: String,
+    #[serde(rename = "@MACAddress")]
+    pub(super) mac: String,
 }

@@ -55,8 +55,13 @@ impl Package {
             );
             warnings.push(Warning::new(Stage::Export, "disk-not-used", text));
         }
+        let mut vm = system.vm.clone();
+        for (disk, wanted) in vm.disks.iter_mut().zip(&disks) {
+            disk.uuid = wanted.uuid();
+        }
         Ok(Described {
-            vm: system.vm.clone(),
+            vm,
+            tells_nics: true,
             disks,
             warnings,
             method: self.method,
