@@ -1,6 +1,6 @@
 //! Which card of the VM has which name, the surest evidence first. A function of what is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::place::{Card, kernel_order};
 use super::survey::{Subject, Survey};
@@ -62,6 +62,12 @@ impl Assigned {
     /// The card of a subject.
     pub(super) fn card_of(&self, subject: usize) -> Option<usize> {
         self.ties.iter().find(|tie| tie.subject == subject).map(|tie| tie.card)
+    }
+
+    /// The card of each name.
+    pub(super) fn by_name<'a>(&self, survey: &'a Survey) -> BTreeMap<&'a str, usize> {
+        let name = |tie: &Tie| Some((survey.subjects[tie.subject].name.as_deref()?, tie.card));
+        self.ties.iter().filter_map(name).collect()
     }
 
     /// The ties of a card.

@@ -13,12 +13,13 @@ const LARGEST: u64 = 1 << 20;
 /// How deep files of ifupdown may name further files, and how many names a level may have.
 const DEEPEST: usize = 4;
 const MOST_SOURCES: usize = 32;
-/// Most files that are read.
+/// Most files that are read, and most bytes of them all.
 const MOST_FILES: usize = 1_000;
+const MOST_BYTES: usize = 32 << 20;
 
 /// Every form in use and where its files lie. One pattern a form, so that the appliance is asked
 /// once for each.
-const FILES: [(Form, &str); 26] = [
+const FILES: [(Form, &str); 27] = [
     (Form::Ifupdown, "/etc/network/interfaces"),
     (Form::Ifupdown, "/etc/network/interfaces.d/*"),
     (Form::Netplan, "/etc/netplan/*.{yaml,yml}"),
@@ -46,6 +47,7 @@ const FILES: [(Form, &str); 26] = [
          grub/grub.conf,loader/entries/*.conf,extlinux/extlinux.conf,EFI/*/grub.cfg,\
          syslinux/syslinux.cfg,cmdline.txt}",
     ),
+    (Form::CommandLine, "/etc/kernel/cmdline"),
     (Form::DhclientLeases, "/var/lib/{dhcp,dhcp3,dhclient}/dhclient*.lease*"),
     (Form::NetworkManagerLease, "/var/lib/NetworkManager/*.lease"),
     (Form::WickedLease, "/var/lib/wicked/lease-*.xml"),
@@ -95,7 +97,9 @@ async fn add(
         |path: &&String| path.strip_prefix("/usr/lib/").is_some_and(|rest| own.contains(rest));
     let paths: Vec<_> = paths.iter().filter(|path| !is_hidden(path)).cloned().collect();
     for path in paths {
-        if !form.is_read(&path) || found.len() >= MOST_FILES || !seen.insert(path.clone()) {
+        let bytes: usize = found.iter().map(|found| found.text.text.len()).sum();
+        let is_enough = found.len() >= MOST_FILES || bytes >= MOST_BYTES;
+        if is_enough || !form.is_read(&path) || !seen.insert(path.clone()) {
             continue;
         }
         if let Some((text, is_editable)) = text(guestfs, form, &path).await? {

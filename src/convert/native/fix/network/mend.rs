@@ -18,6 +18,8 @@ pub(super) struct Known<'a> {
     pub(super) cards: &'a [Card],
     pub(super) survey: &'a Survey,
     pub(super) assigned: &'a Assigned,
+    /// The card of each name.
+    pub(super) by_name: &'a BTreeMap<&'a str, usize>,
     /// Names that change.
     pub(super) renames: &'a BTreeMap<String, String>,
     /// Names whose ifcfg file gets the MAC address.
@@ -38,6 +40,8 @@ pub(super) struct Mended {
     pub(super) lost: Vec<String>,
     /// A name that stands in the name of the file, and the new one.
     pub(super) moved: Option<(String, String)>,
+    /// Whether a name changes that no edit can reach.
+    pub(super) is_stuck: bool,
 }
 
 /// Decides on one file.
@@ -89,12 +93,7 @@ pub(super) fn holds(
 /// The cards of a claim's names.
 fn named(claim: &Claim, known: &Known<'_>) -> Vec<usize> {
     let names = claim.names.iter().map(|name| base(&name.value)).chain(claim.likely.as_deref());
-    let card = |name: &str| {
-        let mut subjects = known.survey.subjects.iter();
-        let subject = subjects.position(|own| own.name.as_deref() == Some(name))?;
-        known.assigned.card_of(subject)
-    };
-    names.filter_map(card).collect()
+    names.filter_map(|name| known.by_name.get(name).copied()).collect()
 }
 
 /// The card of a MAC address that a configuration without a name selects.
@@ -116,6 +115,9 @@ fn stale(claim: &Claim, known: &Known<'_>, mended: &mut Mended) -> bool {
         mended.unknown.extend(claim.macs.iter().map(|spot| spot.mac).filter(|_| is_doubt));
         return false;
     };
+    if claim.role == Role::Renames && has_live_rule(claim, known) {
+        return false;
+    }
     let own = named(claim, known).first().copied();
     let card = own.or_else(|| nameless(spot.mac, known));
     let new = card.and_then(|card| known.cards[card].mac);
@@ -132,6 +134,15 @@ fn stale(claim: &Claim, known: &Known<'_>, mended: &mut Mended) -> bool {
             false
         }
     }
+}
+
+/// Whether another rule gives the name to a MAC address that a card has.
+fn has_live_rule(claim: &Claim, known: &Known<'_>) -> bool {
+    let mut subjects = known.survey.subjects.iter();
+    let name = claim.names.first().map(|name| name.value.as_str());
+    let own = subjects.find(|subject| subject.name.as_deref() == name);
+    let macs = own.map_or(&[][..], |subject| &subject.ruled_macs);
+    known.cards.iter().any(|card| card.mac.is_some_and(|mac| macs.contains(&mac)))
 }
 
 fn hardware(claim: &Claim, by_mac: bool, known: &Known<'_>, mended: &mut Mended) {
@@ -157,9 +168,12 @@ fn rename(name: &Spot<String>, file: &Text, known: &Known<'_>, mended: &mut Mend
     let own = base(&name.value);
     let Some(new) = known.renames.get(own) else { return };
     if name.at == NOWHERE {
-        if let Some(rest) = file.path.strip_suffix(name.value.as_str()) {
-            let new = format!("{rest}{new}{}", &name.value[own.len()..]);
-            mended.moved = Some((file.path.clone(), new));
+        match file.path.strip_suffix(name.value.as_str()) {
+            Some(rest) => {
+                let new = format!("{rest}{new}{}", &name.value[own.len()..]);
+                mended.moved = Some((file.path.clone(), new));
+            }
+            None => mended.is_stuck = true,
         }
         return;
     }
@@ -224,6 +238,7 @@ mod tests {
             cards,
             survey: &survey,
             assigned: &assigned,
+            by_name: &assigned.by_name(&survey),
             renames: &renames,
             hwaddr: &BTreeMap::new(),
             is_incomplete: true,

@@ -175,10 +175,12 @@ impl Guest {
 
     /// The name of a card that only a pattern such as `ens*` selects, which no name on KVM fits.
     fn name_for_a_pattern(&self, card: &Card) -> Option<String> {
-        let name = card.name_by_slot().filter(|_| !self.naming.kernel)?;
+        if self.naming.kernel || self.is_selected_on_kvm() {
+            return None;
+        }
         let patterns = &self.survey.patterns;
-        let fits = patterns.iter().any(|pattern| place::accepts(pattern, &name));
-        (fits && !self.is_selected_on_kvm()).then_some(name)
+        let fits = |name: &String| patterns.iter().any(|pattern| place::accepts(pattern, name));
+        card.names_by_place().into_iter().find(fits)
     }
 
     /// Whether a pattern selects the cards under the names that they get on KVM.
@@ -219,6 +221,7 @@ impl Guest {
             cards: &self.cards,
             survey: &self.survey,
             assigned: &self.assigned,
+            by_name: &self.assigned.by_name(&self.survey),
             renames: &renames,
             hwaddr: &hwaddr,
             is_incomplete: !self.uncovered(rows).is_empty(),
@@ -305,8 +308,14 @@ async fn write(
         }
     }
     if let Some((from, to)) = &mended.moved {
-        guestfs.run("rename a file of the guest", &["mv", from, to]).await?;
-        report.changes.push(Change::new("network", from, from, to));
+        for part in ["/ifcfg-", "/ifroute-", "/ifrule-", "/ifsysctl-"] {
+            // Files of SUSE's that go with an interface are called after it.
+            let (from, to) = (from.replace("/ifcfg-", part), to.replace("/ifcfg-", part));
+            if guestfs.is_file(&from).await? {
+                guestfs.run("rename a file of the guest", &["mv", &from, &to]).await?;
+                report.changes.push(Change::new("network", &from, &from, &to));
+            }
+        }
     }
     Ok(is_changed)
 }

@@ -88,9 +88,11 @@ impl Card {
         self.slot.and_then(Place::of_slot)
     }
 
-    /// The name that systemd gave the card on VMware.
-    pub(super) fn name_by_slot(&self) -> Option<String> {
-        self.slot.map(|slot| format!("ens{}", shown(slot)))
+    /// The names that systemd made of the card's place on VMware, the one in use first.
+    pub(super) fn names_by_place(&self) -> Vec<String> {
+        let by_slot = self.slot.map(|slot| format!("ens{}", shown(slot)));
+        let by_bus = self.place().map(|place| format!("enp{}s{}", place.bus, place.device));
+        by_slot.into_iter().chain(by_bus).collect()
     }
 
     /// Whether the name is of this card's place: `None` where the name tells no place or the card's
@@ -263,7 +265,7 @@ impl Hardware {
             }
             By::PlaceName => {
                 self.patterns.iter().any(|name| card.fits(name) == Some(true))
-                    || card.name_by_slot().is_some_and(|name| self.accepts(&name))
+                    || card.names_by_place().iter().any(|name| self.accepts(name))
             }
             // Intel's and AMD's ids are theirs on KVM too.
             By::Vendor => card.driver == Some("vmxnet3"),
@@ -336,7 +338,7 @@ pub(super) mod tests {
         ] {
             let card = card(1, Some(slot));
             assert_eq!(card.place().expect("known").address(), address, "{slot}");
-            assert_eq!(card.name_by_slot().as_deref(), Some(name), "{slot}");
+            assert_eq!(card.names_by_place()[0], name, "{slot}");
             assert_eq!(card.fits(name), Some(true), "{slot}");
         }
     }

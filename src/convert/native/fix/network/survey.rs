@@ -9,6 +9,9 @@ use super::claim::{Claim, Role, Says};
 use super::place::{Card, Meant};
 use super::virtual_names::{base, is_valid, is_well_known};
 
+/// Most subjects; a guest has fewer cards by far.
+const MOST: usize = 1_000;
+
 /// What is known of one card that the guest's files mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Subject {
@@ -95,6 +98,8 @@ impl Survey {
             }
         }
         survey.subjects.iter_mut().for_each(Subject::tidy);
+        // A bond without known ports is a configuration as well.
+        survey.is_configured |= made.iter().any(|name| *name != "lo");
         survey.taken.extend(made.into_iter().map(str::to_owned));
         survey
     }
@@ -109,16 +114,10 @@ impl Survey {
         self.is_configured |= claim.role == Role::Configures && claim.selects();
         if !nameless {
             // Of several names and one MAC address nobody knows which is meant.
-            let alone = names.len() == 1;
+            let claim = if names.len() == 1 { claim } else { &bare(claim) };
             for name in names {
-                let subject = self.named(&name);
-                match alone {
-                    true => subject.add(claim, cards),
-                    false => subject.add(
-                        &Claim { macs: Vec::new(), hardware: Vec::new(), ..claim.clone() },
-                        cards,
-                    ),
-                }
+                let Some(subject) = self.named(&name) else { continue };
+                subject.add(claim, cards);
                 self.taken.insert(name);
             }
         } else if claim.role == Role::Configures {
@@ -141,10 +140,13 @@ impl Survey {
             return;
         }
         for spot in &claim.macs {
-            let own = Claim { macs: vec![spot.clone()], ..claim.clone() };
+            let is_full = self.subjects.len() >= MOST;
+            let hardware = claim.hardware.clone();
+            let own = Claim { macs: vec![spot.clone()], hardware, ..bare(claim) };
             let is_own = |subject: &&mut Subject| subject.identities().any(|mac| mac == spot.mac);
             match self.subjects.iter_mut().find(is_own) {
                 Some(subject) => subject.add(&own, cards),
+                None if is_full => {}
                 None => {
                     let mut subject = Subject::default();
                     subject.add(&own, cards);
@@ -154,14 +156,20 @@ impl Survey {
         }
     }
 
-    fn named(&mut self, name: &str) -> &mut Subject {
+    /// The subject of that name; none where there are too many already.
+    fn named(&mut self, name: &str) -> Option<&mut Subject> {
         let index = self.subjects.iter().position(|own| own.name.as_deref() == Some(name));
-        let index = index.unwrap_or_else(|| {
+        let index = index.unwrap_or(self.subjects.len());
+        if index == self.subjects.len() && index < MOST {
             self.subjects.push(Subject { name: Some(name.to_owned()), ..Subject::default() });
-            self.subjects.len() - 1
-        });
-        &mut self.subjects[index]
+        }
+        self.subjects.get_mut(index)
     }
+}
+
+/// A claim without what tells one card from another.
+fn bare(claim: &Claim) -> Claim {
+    Claim { role: claim.role, addresses: claim.addresses.clone(), ..Claim::default() }
 }
 
 /// The names of cards in a claim.

@@ -72,8 +72,10 @@ pub(super) fn mended(found: &Found, mended: &Mended, report: &mut Report<'_>) {
         );
         report.warn("guest-network-stale-mac", text);
     }
-    if !found.is_editable && !mended.edits.is_empty() {
-        let text = format!("{path} of the guest is not UTF-8 and was not changed: check the file");
+    if mended.is_stuck || !found.is_editable && !mended.edits.is_empty() {
+        let why =
+            if mended.is_stuck { "names a card that has another name now" } else { "is not UTF-8" };
+        let text = format!("{path} of the guest {why} and was not changed: check the file");
         report.warn("guest-network-not-changed", text);
     }
 }

@@ -150,7 +150,8 @@ fn names_of_the_kernel_on_the_cards_that_have_them() {
     assert_eq!(after(&swapped), text.replace("eth", "net"));
     let mut by_tools = vec![card(1, None), card(2, None)];
     by_tools[1].addresses = vec!["192.0.2.7/24".to_owned()];
-    assert_eq!(kept(&guest(by_tools, KERNEL, &files)).len(), 2);
+    let by_tools = guest(by_tools, KERNEL, &files);
+    assert_eq!(kept(&by_tools), [renamed(1, "eth1", "net1"), renamed(2, "eth0", "net0")]);
     // Beside a name by place, the kernel gives eth0 to the other card first.
     let mixed = "iface ens192 inet dhcp\niface eth0 inet dhcp\n";
     let mixed = guest(cards(&[192, 224]), SYSTEMD, &[(Form::Ifupdown, INTERFACES, mixed)]);
@@ -254,4 +255,38 @@ fn a_card_that_nothing_configures_is_told_once_there_is_a_configuration() {
     );
     let by_mac = "[connection]\ntype=ethernet\n[ethernet]\nmac-address=00:50:56:aa:bb:01\n";
     assert!(warnings(&guest(cards(&[192]), SYSTEMD, &[(Form::Profile, path, by_mac)])).is_empty());
+}
+
+#[test]
+fn a_guest_that_means_harm_costs_no_time() {
+    let begin = std::time::Instant::now();
+    let many = |piece: &str, least: usize| piece.repeat(least / piece.len());
+    let names: String = (0..10_000).map(|n| format!("n{n} ")).collect();
+    let macs: String = (0..10_000)
+        .map(|n| format!("02:00:00:{:02x}:{:02x}:{:02x} ", n >> 16, n >> 8 & 255, n & 255))
+        .collect();
+    let stanzas: String = (0..10_000).map(|n| format!("iface n{n} inet dhcp\n")).collect();
+    let rules: String =
+        (0..5_000).map(|n| format!("KERNELS==\"0:{n}\", NAME=\"n{n}\"\n")).collect();
+    for (form, text) in [
+        (Form::Network, format!("[Match]\nName={names}\n")),
+        (Form::Network, format!("[Match]\nMACAddress={macs}\n")),
+        (Form::Network, format!("[Match]\n{}", many("Name=\\\n", 1 << 20))),
+        (Form::Ifupdown, stanzas),
+        (Form::Ifupdown, many("auto a \\\n", 1 << 20)),
+        (Form::Rules, rules),
+        (Form::Rules, many("NAME=\"a\" \\\n", 1 << 20)),
+        (
+            Form::Profile,
+            format!("[connection]\ntype=ethernet\n[match]\n{}", many("driver=a\n", 1 << 16)),
+        ),
+        (Form::Ifcfg, many("A=(\n", 1 << 20)),
+        (Form::Netplan, many("network: {ethernets: {a: {}}}\n---\n", 1 << 18)),
+        (Form::DhclientLeases, many("lease { interface a;\n", 1 << 20)),
+    ] {
+        let guest = guest(cards(&[192, 224]), SYSTEMD, &[(form, INTERFACES, &text)]);
+        drop((after(&guest), warnings(&guest)));
+        let took = begin.elapsed();
+        assert!(took < std::time::Duration::from_secs(30), "{form:?} {}: {took:?}", &text[..40]);
+    }
 }

@@ -29,8 +29,9 @@ pub(super) fn profile(text: &str) -> Says {
             says.make(name);
         }
     }
+    let by_mac = mac_line(&entries, text);
     for entry in &entries {
-        read(entry, (text, is_card), &mut claim, &mut says);
+        read(entry, (&by_mac, is_card), &mut claim, &mut says);
     }
     claim.any = is_card && !claim.selects();
     if is_card {
@@ -39,7 +40,7 @@ pub(super) fn profile(text: &str) -> Says {
     says
 }
 
-fn read(entry: &Entry<'_>, (text, is_card): (&str, bool), claim: &mut Claim, says: &mut Says) {
+fn read(entry: &Entry<'_>, (by_mac, is_card): (&Edit, bool), claim: &mut Claim, says: &mut Says) {
     match (entry.section, entry.key) {
         // Parents of VLAN, MACVLAN, VXLAN, tunnels, PPPoE, MACsec: a name, or a profile's UUID.
         (section, "parent") if section != "connection" => {
@@ -49,8 +50,8 @@ fn read(entry: &Entry<'_>, (text, is_card): (&str, bool), claim: &mut Claim, say
             claim.macs.extend(MacSpot::read(&entry.word()));
         }
         ("match", "interface-name") => sort_names(claim, entry.list()),
-        ("match", "path") => claim.hardware.push(hardware(By::Path, entry, text)),
-        ("match", "driver") => claim.hardware.push(hardware(By::Driver, entry, text)),
+        ("match", "path") => claim.hardware.push(hardware(By::Path, entry, by_mac)),
+        ("match", "driver") => claim.hardware.push(hardware(By::Driver, entry, by_mac)),
         ("bond" | "team", "primary" | "active_slave" | "active-slave") => {
             says.mention_all(entry.list());
         }
@@ -88,24 +89,28 @@ fn option(entry: &Entry<'_>, name: &str) -> Vec<Spot<String>> {
     entry.list().into_iter().filter_map(value).collect()
 }
 
-/// A line of `[match]` gives way to `mac-address=` of `[ethernet]`, which may have to be made.
-fn hardware(by: By, entry: &Entry<'_>, text: &str) -> Hardware {
-    let remove = entry.replaced_by("");
-    let section = entries(text).into_iter().find(|e| ETHERNET.contains(&e.section));
-    let header = ETHERNET.iter().find_map(|name| find_header(text, name));
+/// The edit that adds `mac-address=` to `[ethernet]`, which may have to be made.
+fn mac_line(entries: &[Entry<'_>], text: &str) -> Edit {
     let line = format!("mac-address={MAC}\n");
-    let add = match section.map(|entry| entry.lines.start).or(header) {
+    let section = entries.iter().find(|entry| ETHERNET.contains(&entry.section));
+    let header = || ETHERNET.iter().find_map(|name| find_header(text, name));
+    match section.map(|entry| entry.lines.start).or_else(header) {
         Some(at) => Edit::new(at..at, line),
         None => {
             let gap = if text.ends_with('\n') { "" } else { "\n" };
             Edit::new(text.len()..text.len(), format!("{gap}\n[ethernet]\n{line}"))
         }
-    };
+    }
+}
+
+/// A line of `[match]` gives way to a line of `[ethernet]`.
+fn hardware(by: By, entry: &Entry<'_>, by_mac: &Edit) -> Hardware {
+    let remove = entry.replaced_by("");
     let patterns = entry.list().into_iter().map(|word| pattern(&word.value));
     Hardware {
         by,
         patterns: patterns.collect(),
-        instead: vec![remove.clone(), add],
+        instead: vec![remove.clone(), by_mac.clone()],
         without: vec![remove],
         takes_list: false,
         words: format!("{}={}", entry.key, entry.value),

@@ -2,6 +2,9 @@
 
 use super::super::claim::{Spot, words};
 
+/// Longest value in quotes, in bytes.
+const LONGEST: usize = 4096;
+
 /// One assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Assignment<'a> {
@@ -50,6 +53,11 @@ pub(super) fn assignments(text: &str) -> Vec<Assignment<'_>> {
 /// The value that begins at `start`, and where the assignment ends.
 fn value(text: &str, start: usize, line_end: usize) -> (Spot<String>, usize) {
     let rest = &text[start..];
+    let mut end = rest.len().min(LONGEST);
+    while !rest.is_char_boundary(end) {
+        end -= 1;
+    }
+    let rest = &rest[..end];
     for (open, close) in [('"', '"'), ('\'', '\''), ('(', ')')] {
         // A quote that is never closed is a part of its line.
         if let Some(end) = rest.strip_prefix(open).and_then(|inner| inner.find(close)) {
