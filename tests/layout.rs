@@ -35,7 +35,11 @@ const BOUND: &[(&str, &[&str], &str)] = &[
     ("virt::", &["libvirt"], "libvirt is behind one door"),
     ("virt_sys::", &["libvirt"], "libvirt is behind one door"),
     ("reqwest::", &["exporter"], "HTTP is behind one door"),
-    ("quick_xml::", &["exporter", "libvirt"], "XML is a matter of the two wire formats"),
+    (
+        "quick_xml::",
+        &["convert", "exporter", "libvirt"],
+        "XML is a matter of wire formats and of wicked",
+    ),
     ("process::Command", &["child"], "processes are started in one place"),
     ("Command::new(", &["child"], "processes are started in one place"),
     ("env::var", &["settings"], "the environment is read in one place"),

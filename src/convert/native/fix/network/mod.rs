@@ -1,11 +1,28 @@
 //! The guest keeps its network. On KVM a card sits in another slot, so that `ens192` becomes
 //! `enp1s0` and no configuration fits any more; its MAC address stays. So each name that the guest
-//! knows is tied to the MAC address it was of, by a `.link` file of systemd (systemd.link(5)), or by
-//! a rule of udev where there is no systemd. What selects a card by its driver or its slot is made
-//! to select it by its MAC address.
+//! knows is tied to the MAC address of its card.
+//!
+//! ```text
+//! files ──forms──▶ claims ──survey──▶ subjects ──assign──▶ ties ──pin──▶ .link files, rules
+//!                                                            └──mend──▶ edits of the files
+//! ```
+//!
+//! Only [`preserve`] talks to the guest; all between is functions of texts. It needs no other part of
+//! FIX: the names can be kept in a guest whose boot cannot be fixed.
 
-mod configured;
-mod match_by;
+mod assign;
+mod claim;
+mod files;
+mod forms;
+mod mend;
+mod naming;
+mod pin;
+mod place;
+mod survey;
+mod tell;
+mod virtual_names;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -14,250 +31,294 @@ use crate::convert::native::guestfs::Guestfs;
 use crate::manifest::Manifest;
 use crate::model::MacAddress;
 
-use self::configured::{Configured, read};
-use super::{Change, Report, change};
+use self::assign::{Assigned, assign};
+use self::claim::Says;
+use self::files::Found;
+use self::forms::{Form, Text};
+use self::mend::{Known, Mended, differences, edited, mend};
+use self::naming::Naming;
+use self::pin::{Keep, Row, Settings};
+use self::place::Card;
+use self::survey::Survey;
+use super::{Change, Report};
 
-/// The files with a guest's network, in all the forms in use.
-const FILES: [&str; 12] = [
-    "/etc/network/interfaces",
-    "/etc/network/interfaces.d/*",
-    "/etc/netplan/*.yaml",
-    "/etc/netplan/*.yml",
-    "/etc/NetworkManager/system-connections/*",
-    "/etc/sysconfig/network-scripts/ifcfg-*",
-    "/etc/sysconfig/network/ifcfg-*",
-    "/etc/systemd/network/*.network",
-    "/etc/systemd/network/*.link",
-    "/etc/udev/rules.d/*persistent-net.rules",
-    "/etc/dhcp/dhclient.conf",
-    "/etc/dhcpcd.conf",
-];
-/// The programs that read `.link` files.
-const UDEV: [&str; 3] =
-    ["/lib/systemd/systemd-udevd", "/usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm"];
+/// Where rules of udev for cards lie.
+const RULES: &str = "/etc/udev/rules.d/70-persistent-net.rules";
 
 /// One network card of the guest, before and after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(in crate::convert::native) struct Interface {
-    pub(in crate::convert::native) mac: MacAddress,
-    /// The name that the guest's configuration gives it.
+    /// None where the VM has not been given one.
+    pub(in crate::convert::native) mac: Option<MacAddress>,
+    /// The name that the guest's configuration gives it; none where nothing names it.
     #[serde(rename = "before")]
-    pub(in crate::convert::native) name: String,
-    /// The name that it will have on KVM.
-    after: String,
+    pub(in crate::convert::native) name: Option<String>,
+    /// The name that it will have on KVM, where that is known.
+    after: Option<String>,
     /// What told that this name is of this address.
-    known_by: &'static str,
+    known_by: Option<&'static str>,
     /// How it gets its addresses, as configured: `dhcp`, `192.0.2.7/24`, …
     addresses: Vec<String>,
     /// The file that keeps the name; none where the name needs no help.
     kept_by: Option<String>,
 }
 
-/// Sees to it that interfaces keep their names and configurations.
+/// What is known of the guest and its cards.
+struct Guest {
+    cards: Vec<Card>,
+    files: Vec<Found>,
+    says: Vec<Says>,
+    naming: Naming,
+    survey: Survey,
+    assigned: Assigned,
+}
+
+/// Sees to it that network cards keep their names and their configuration.
+///
+/// # Errors
+/// [`Error::Guestfs`] when the guest's files cannot be read or written.
 pub(super) async fn preserve(
     guestfs: &mut Guestfs,
     manifest: &Manifest,
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
-    let vm = manifest.source_vm();
-    let macs: Vec<_> = vm.nics.iter().filter_map(|nic| nic.mac).collect();
-    let mut found = Vec::new();
-    for pattern in FILES {
-        for path in guestfs.glob(pattern).await? {
-            if let Some(text) = guestfs.read(&path).await? {
-                found.extend(read(&path, &text));
-                let only = macs.first().copied().filter(|_| macs.len() == 1);
-                let mend = |text: &str| match_by::mac(&path, text, only);
-                for lost in change(guestfs, ("network", &path), report, mend).await? {
-                    let text = format!("{path} of the guest selects its network card by {lost}");
-                    report.warn("guest-network-by-hardware", text);
-                }
-            }
+    let cards = Card::all(&manifest.source_vm());
+    let files = files::read(guestfs).await?;
+    let naming = Naming::of(guestfs, &files).await?;
+    let guest = Guest::new(cards, files, naming);
+    let rows = guest.rows();
+    let keeps = pin::keep(&rows, naming, &guest.survey.taken);
+    let mended = guest.mend(&rows, &keeps);
+    tell::doubts(&guest, &rows, report);
+    let mut written = BTreeSet::new();
+    for (found, mended) in guest.files.iter().zip(&mended) {
+        if write(guestfs, found, mended, report).await? {
+            written.insert(found.text.path.as_str());
         }
     }
-    let known = vm.guest.network.unwrap_or_default();
-    let assigned = assign(&configured::merge(found), &macs, &known.interfaces);
-    if !assigned.in_doubt.is_empty() {
-        let names = assigned.in_doubt.join(", ");
-        report.warn(
-            "guest-network-by-order",
-            format!("which network card is which was taken from their order: look at {names}"),
-        );
-    }
-    let systemd = any_file(guestfs, &UDEV).await?;
-    for mut interface in assigned.interfaces {
-        if needs_help(&interface) {
-            let (path, text) = if systemd { link(&interface) } else { rule(&interface) };
-            let old = guestfs.read(&path).await?.unwrap_or_default();
-            if systemd {
-                guestfs
-                    .run("make a folder in the guest", &["mkdir-p", "/etc/systemd/network"])
-                    .await?;
-            }
-            guestfs.write(&path, &format!("{}{text}", if systemd { "" } else { &old })).await?;
-            let after = format!("{} keeps its name", interface.name);
-            report.changes.push(Change::new("network", &path, "", &after));
-            interface.kept_by = Some(path);
-        }
-        report.interfaces.push(interface);
+    for (index, (row, keep)) in rows.iter().zip(&keeps).enumerate() {
+        let kept_by = guest.pin(guestfs, (index, row, keep), report).await?;
+        let ruled_by = guest.rule_of(index, row).filter(|path| written.contains(path));
+        let kept_by = kept_by.or_else(|| ruled_by.map(str::to_owned));
+        tell::outcome(row, keep, report);
+        report.interfaces.push(interface(row, keep, kept_by));
     }
     Ok(())
 }
 
-async fn any_file(guestfs: &mut Guestfs, paths: &[&str]) -> Result<bool, Error> {
-    for path in paths {
-        if guestfs.is_file(path).await? {
-            return Ok(true);
-        }
+fn interface(row: &Row, keep: &Keep, kept_by: Option<String>) -> Interface {
+    let after = match keep {
+        Keep::Renamed(name) | Keep::Kernel(name) => Some(name.clone()),
+        Keep::Impossible => None,
+        _ => row.name.clone(),
+    };
+    Interface {
+        mac: row.mac,
+        name: row.name.clone(),
+        after,
+        known_by: row.how.map(assign::How::as_str),
+        addresses: row.addresses.clone(),
+        kept_by,
     }
-    Ok(false)
 }
 
-/// Names that the kernel gives by itself come out as before, since cards keep their order; so do
-/// those that a rule of the guest's own ties to the MAC address.
-fn needs_help(interface: &Interface) -> bool {
-    !interface.name.starts_with("eth") && interface.known_by != OWN_RULE
-}
+impl Guest {
+    /// Draws all conclusions.
+    fn new(cards: Vec<Card>, files: Vec<Found>, naming: Naming) -> Self {
+        let texts: Vec<_> = files.iter().map(|found| &found.text).collect();
+        let says = forms::read(&texts);
+        let survey = Survey::of(&says, &cards);
+        let assigned = assign(&survey, &cards, naming.kernel);
+        Self { cards, files, says, naming, survey, assigned }
+    }
 
-fn link(interface: &Interface) -> (String, String) {
-    let Interface { mac, name, .. } = interface;
-    let path = format!("/etc/systemd/network/10-hyperexport-{name}.link");
-    let text = format!(
-        "# Written by hyperexport: the card has moved to another slot and keeps its name.\n\
-         [Match]\nMACAddress={mac}\n\n[Link]\nName={name}\n"
-    );
-    (path, text)
-}
+    /// One row for each card of the VM.
+    fn rows(&self) -> Vec<Row> {
+        (0..self.cards.len()).map(|index| self.row(index)).collect()
+    }
 
-fn rule(interface: &Interface) -> (String, String) {
-    let Interface { mac, name, .. } = interface;
-    let text = format!(
-        "SUBSYSTEM==\"net\", ACTION==\"add\", ATTR{{address}}==\"{mac}\", NAME=\"{name}\"\n"
-    );
-    ("/etc/udev/rules.d/70-persistent-net.rules".to_owned(), text)
-}
-
-/// What a name is known by, the surest first.
-const OWN_RULE: &str = "a rule of the guest";
-const BY_MAC: &str = "its configuration";
-const BY_ADDRESS: &str = "its address";
-const ALONE: &str = "there is only one";
-const BY_ORDER: &str = "the order of the cards";
-
-/// Which name is of which card.
-#[derive(Debug, Default)]
-struct Assigned {
-    interfaces: Vec<Interface>,
-    /// Names that were given by order alone.
-    in_doubt: Vec<String>,
-}
-
-/// Ties names to MAC addresses: what the configuration says, what the guest said when it ran, and
-/// at last the order, in which VMware's slots and names grow alike.
-fn assign(
-    configured: &[Configured],
-    macs: &[MacAddress],
-    seen: &[crate::model::GuestInterface],
-) -> Assigned {
-    let mut assigned = Assigned::default();
-    let mut free: Vec<MacAddress> = macs.to_vec();
-    let mut open: Vec<&Configured> = Vec::new();
-    for one in configured {
-        let by_address = || {
-            let has = |interface: &&crate::model::GuestInterface| {
-                interface.addresses.iter().any(|address| one.has_address(address))
-            };
-            seen.iter().find(has).map(|interface| (interface.mac, BY_ADDRESS))
+    fn row(&self, index: usize) -> Row {
+        let card = &self.cards[index];
+        let subjects = &self.survey.subjects;
+        let ties: Vec<_> = self.assigned.of_card(index).collect();
+        let named = ties.iter().find(|tie| subjects[tie.subject].name.is_some());
+        let first = named.or(ties.first()).copied();
+        let mut addresses: Vec<_> =
+            ties.iter().flat_map(|tie| subjects[tie.subject].addresses.clone()).collect();
+        addresses.dedup();
+        let mut row = Row {
+            mac: card.mac,
+            name: first.and_then(|tie| subjects[tie.subject].name.clone()),
+            how: first.map(|tie| tie.how),
+            addresses,
+            is_ruled: false,
+            has_ifcfg: false,
         };
-        let by_mac = one.mac.map(|mac| (mac, if one.by_rule { OWN_RULE } else { BY_MAC }));
-        match by_mac.or_else(by_address).filter(|(mac, _)| free.contains(mac)) {
-            Some((mac, how)) => {
-                free.retain(|other| *other != mac);
-                assigned.interfaces.push(one.interface(mac, how));
+        if row.name.is_none()
+            && let Some(name) = self.name_for_a_pattern(card)
+        {
+            (row.name, row.how) = (Some(name), Some(assign::How::Slot));
+        }
+        row.is_ruled = self.rule_of(index, &row).is_some();
+        row.has_ifcfg = self.claims().any(|(file, claim)| {
+            file.form == Form::Ifcfg
+                && file.path.contains("/network-scripts/")
+                && claim.names.iter().any(|name| Some(&name.value) == row.name.as_ref())
+        });
+        row
+    }
+
+    fn claims(&self) -> impl Iterator<Item = (&Text, &claim::Claim)> {
+        let pairs = self.files.iter().map(|found| &found.text).zip(&self.says);
+        pairs.flat_map(|(file, says)| says.claims.iter().map(move |claim| (file, claim)))
+    }
+
+    /// The name of a card that only a pattern such as `ens*` selects, which no name on KVM fits.
+    fn name_for_a_pattern(&self, card: &Card) -> Option<String> {
+        if self.naming.kernel || self.is_selected_on_kvm() {
+            return None;
+        }
+        let patterns = &self.survey.patterns;
+        let fits = |name: &String| patterns.iter().any(|pattern| place::accepts(pattern, name));
+        card.names_by_place().into_iter().find(fits)
+    }
+
+    /// Whether a pattern selects the cards under the names that they get on KVM.
+    fn is_selected_on_kvm(&self) -> bool {
+        let names: &[&str] =
+            if self.naming.kernel { &["eth0", "eth1"] } else { &["enp1s0", "ens3"] };
+        let selects = |pattern: &String| names.iter().all(|name| place::accepts(pattern, name));
+        self.survey.takes_any || self.survey.patterns.iter().any(selects)
+    }
+
+    /// The file of the guest with a rule that gives the card its name on KVM too.
+    fn rule_of(&self, index: usize, row: &Row) -> Option<&str> {
+        let name = row.name.as_deref()?;
+        let files = self.files.iter().zip(&self.says);
+        let mut ruling = files.filter(|(found, says)| {
+            let holds =
+                |claim| mend::holds(&found.text, claim, self.naming, (name, index), &self.cards);
+            found.is_editable && says.claims.iter().any(holds)
+        });
+        ruling.next().map(|(found, _)| found.text.path.as_str())
+    }
+
+    /// What becomes of each file.
+    fn mend(&self, rows: &[Row], keeps: &[Keep]) -> Vec<Mended> {
+        let (mut renames, mut hwaddr) = (BTreeMap::new(), BTreeMap::new());
+        for (row, keep) in rows.iter().zip(keeps) {
+            match (&row.name, keep, row.mac) {
+                (Some(name), Keep::Renamed(new) | Keep::Kernel(new), _) => {
+                    renames.insert(name.clone(), new.clone());
+                }
+                (Some(name), Keep::Hwaddr, Some(mac)) => {
+                    hwaddr.insert(name.clone(), mac);
+                }
+                _ => {}
             }
-            None if one.mac.is_none() => open.push(one),
-            // Of a card that the VM no longer has.
-            None => {}
         }
+        let known = Known {
+            cards: &self.cards,
+            survey: &self.survey,
+            assigned: &self.assigned,
+            by_name: &self.assigned.by_name(&self.survey),
+            renames: &renames,
+            hwaddr: &hwaddr,
+            is_incomplete: !self.uncovered(rows).is_empty(),
+        };
+        let files = self.files.iter().zip(&self.says);
+        files.map(|(found, says)| mend(&found.text, says, &known)).collect()
     }
-    open.sort_by_key(|one| natural(&one.name));
-    let certain = open.len() == 1 && free.len() == 1;
-    for (one, mac) in open.iter().zip(free) {
-        let how = if certain { ALONE } else { BY_ORDER };
-        assigned.interfaces.push(one.interface(mac, how));
-        if !certain {
-            assigned.in_doubt.push(one.name.clone());
-        }
+
+    /// Cards that no configuration is known to configure.
+    fn uncovered(&self, rows: &[Row]) -> Vec<usize> {
+        let everything = self.is_selected_on_kvm();
+        let is_bare = |index: &usize| {
+            let is_tied = self.assigned.of_card(*index).next().is_some();
+            rows[*index].name.is_none() && !is_tied && !self.survey.selected.contains(index)
+        };
+        (0..rows.len()).filter(is_bare).filter(|_| !everything).collect()
     }
-    assigned
+
+    /// Does what keeps the name of a card; returns the file that keeps it.
+    async fn pin(
+        &self,
+        guestfs: &mut Guestfs,
+        (index, row, keep): (usize, &Row, &Keep),
+        report: &mut Report<'_>,
+    ) -> Result<Option<String>, Error> {
+        let (Some(mac), Some(name)) = (row.mac, row.name.as_deref()) else { return Ok(None) };
+        let name = match keep {
+            Keep::Renamed(name) => name,
+            _ => name,
+        };
+        let (path, text) = match keep {
+            Keep::Link | Keep::Renamed(_) if self.naming.links => {
+                let doing = "make a folder in the guest";
+                guestfs.run(doing, &["mkdir-p", "/etc/systemd/network"]).await?;
+                pin::link(mac, name, &self.settings(index))
+            }
+            Keep::Rule | Keep::Renamed(_) => {
+                let old = guestfs.read(RULES).await?.unwrap_or_default();
+                let gap = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
+                (RULES.to_owned(), format!("{old}{gap}{}", pin::rule(mac, name)))
+            }
+            Keep::Hwaddr => {
+                let is_own = |(file, claim): &(&Text, &claim::Claim)| {
+                    file.form == Form::Ifcfg && claim.names.iter().any(|own| own.value == name)
+                };
+                return Ok(self.claims().find(is_own).map(|(file, _)| file.path.clone()));
+            }
+            Keep::Nothing | Keep::Link | Keep::Kernel(_) | Keep::Impossible => return Ok(None),
+        };
+        guestfs.write(&path, &text).await?;
+        report.changes.push(Change::new("network", &path, "", &format!("{name} keeps its name")));
+        Ok(Some(path))
+    }
+
+    /// What the first `.link` file of the guest's own says that is of the card.
+    fn settings(&self, card: usize) -> Settings {
+        let name = |text: &Text| text.path.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut links: Vec<_> = self.files.iter().map(|found| &found.text).collect();
+        links.retain(|text| text.form == Form::Link);
+        links.sort_by_key(|text| name(text));
+        let found = links.into_iter().find_map(|text| {
+            let lines = forms::settings(&text.text, &self.cards, card)?;
+            Some(Settings { file: name(text), lines })
+        });
+        found.unwrap_or_default()
+    }
 }
 
-/// `ens9` before `ens192`.
-fn natural(name: &str) -> (String, u64) {
-    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    (stem.to_owned(), name[stem.len()..].parse().unwrap_or(0))
+/// Writes what becomes of a file; says whether it changed.
+async fn write(
+    guestfs: &mut Guestfs,
+    found: &Found,
+    mended: &Mended,
+    report: &mut Report<'_>,
+) -> Result<bool, Error> {
+    let Text { path, text, .. } = &found.text;
+    tell::mended(found, mended, report);
+    let after = edited(text, &mended.edits);
+    let is_changed = found.is_editable && after != *text;
+    if is_changed {
+        guestfs.write(path, &after).await?;
+        for (before, after) in differences(text, &after) {
+            report.changes.push(Change::new("network", path, &before, &after));
+        }
+    }
+    if let Some((from, to)) = &mended.moved {
+        for part in ["/ifcfg-", "/ifroute-", "/ifrule-", "/ifsysctl-"] {
+            // Files of SUSE's that go with an interface are called after it.
+            let (from, to) = (from.replace("/ifcfg-", part), to.replace("/ifcfg-", part));
+            if guestfs.is_file(&from).await? {
+                guestfs.run("rename a file of the guest", &["mv", &from, &to]).await?;
+                report.changes.push(Change::new("network", &from, &from, &to));
+            }
+        }
+    }
+    Ok(is_changed)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::GuestInterface;
-
-    fn mac(last: u8) -> MacAddress {
-        format!("00:50:56:aa:bb:{last:02x}").parse().expect("an address")
-    }
-
-    fn named(name: &str) -> Configured {
-        Configured { name: name.to_owned(), ..Configured::default() }
-    }
-
-    fn names(assigned: &Assigned) -> Vec<(&str, MacAddress, &str)> {
-        let all = assigned.interfaces.iter();
-        all.map(|one| (one.name.as_str(), one.mac, one.known_by)).collect()
-    }
-
-    #[test]
-    fn one_name_and_one_card_belong_together() {
-        let assigned = assign(&[named("ens192")], &[mac(1)], &[]);
-        assert_eq!(names(&assigned), [("ens192", mac(1), ALONE)]);
-        assert!(assigned.in_doubt.is_empty());
-    }
-
-    #[test]
-    fn what_the_guest_said_goes_before_the_order() {
-        let configured = [
-            Configured { addresses: vec!["192.0.2.7/24".to_owned()], ..named("ens192") },
-            named("ens224"),
-            named("ens9"),
-        ];
-        let seen = [GuestInterface {
-            mac: mac(3),
-            addresses: vec!["fe80::1/64".to_owned(), "192.0.2.7/24".to_owned()],
-            dhcp: None,
-        }];
-        let assigned = assign(&configured, &[mac(1), mac(2), mac(3)], &seen);
-        assert_eq!(
-            names(&assigned),
-            [
-                ("ens192", mac(3), BY_ADDRESS),
-                ("ens9", mac(1), BY_ORDER),
-                ("ens224", mac(2), BY_ORDER)
-            ]
-        );
-        assert_eq!(assigned.in_doubt, ["ens9", "ens224"]);
-    }
-
-    #[test]
-    fn a_card_that_is_gone_takes_nobodys_place() {
-        let gone = Configured { mac: Some(mac(9)), ..named("ens161") };
-        let assigned = assign(&[gone, named("ens192")], &[mac(1)], &[]);
-        assert_eq!(names(&assigned), [("ens192", mac(1), ALONE)]);
-    }
-
-    #[test]
-    fn the_names_of_the_kernel_need_no_help() {
-        let assigned = assign(&[named("eth0"), named("ens192")], &[mac(1), mac(2)], &[]);
-        let help: Vec<_> = assigned.interfaces.iter().map(needs_help).collect();
-        assert_eq!(help, [true, false], "{assigned:?}");
-    }
-}
+mod tests;

@@ -1,0 +1,254 @@
+//! What a file of the guest says about network cards. Every word keeps its place in the file, so
+//! that one word can be replaced while comments, order and spaces stay.
+
+use std::ops::Range;
+
+use crate::model::MacAddress;
+
+use super::place::Hardware;
+use super::virtual_names::base;
+
+/// Stands in a replacement for the MAC address, in lower case.
+pub(super) const MAC: &str = "{mac}";
+/// Stands in a replacement for the MAC address, in upper case.
+pub(super) const UPPER_MAC: &str = "{MAC}";
+
+/// The place of a word that is not in the text of its file, but in the name of the file.
+pub(super) const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
+
+/// A value and the bytes of the file that it was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spot<T> {
+    pub(super) value: T,
+    pub(super) at: Range<usize>,
+}
+
+impl<T> Spot<T> {
+    pub(super) fn new(value: T, at: Range<usize>) -> Self {
+        Self { value, at }
+    }
+}
+
+/// A replacement of some bytes of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Edit {
+    pub(super) at: Range<usize>,
+    /// May hold [`MAC`] or [`UPPER_MAC`].
+    pub(super) text: String,
+}
+
+impl Edit {
+    pub(super) fn new(at: Range<usize>, text: impl Into<String>) -> Self {
+        Self { at, text: text.into() }
+    }
+
+    /// The edit with MAC addresses filled in, separated by spaces.
+    pub(super) fn with(&self, macs: &[MacAddress]) -> Self {
+        let macs: Vec<_> = macs.iter().map(MacAddress::to_string).collect();
+        let macs = macs.join(" ");
+        let text = self.text.replace(MAC, &macs).replace(UPPER_MAC, &macs.to_uppercase());
+        Self { at: self.at.clone(), text }
+    }
+}
+
+/// A MAC address of the configuration, and how another one is written in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MacSpot {
+    pub(super) mac: MacAddress,
+    pub(super) edit: Edit,
+}
+
+impl MacSpot {
+    /// Reads a MAC address in any notation of systemd.link(5); another address is written in the
+    /// case of this one.
+    pub(super) fn read(word: &Spot<String>) -> Option<Self> {
+        let mac = mac(&word.value)?;
+        let is_upper = word.value.chars().any(|c| c.is_ascii_uppercase());
+        let text = if is_upper { UPPER_MAC } else { MAC };
+        Some(Self { mac, edit: Edit::new(word.at.clone(), text) })
+    }
+}
+
+/// Reads `00:50:56:aa:bb:01`, `00-50-56-AA-BB-01`, `0050.56aa.bb01` and `"00:50:56:aa:bb:01"`.
+pub(super) fn mac(word: &str) -> Option<MacAddress> {
+    let word = word.trim().trim_matches(['"', '\'']);
+    if let Ok(mac) = word.parse() {
+        return Some(mac);
+    }
+    let digits: String = word.chars().filter(|c| *c != '.').collect();
+    let is_dotted = word.len() == 14 && digits.len() == 12 && digits.is_ascii();
+    let mut bytes = [0; 6];
+    for (index, byte) in bytes.iter_mut().enumerate().filter(|_| is_dotted) {
+        *byte = u8::from_str_radix(&digits[index * 2..index * 2 + 2], 16).ok()?;
+    }
+    is_dotted.then_some(MacAddress(bytes))
+}
+
+/// What a claim is good for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Gives an interface addresses, a master or a VLAN.
+    #[default]
+    Configures,
+    /// Gives a card its name when the kernel finds the card: a `.link` file, a rule of udev.
+    Renames,
+    /// Tells what was while the guest ran: a lease.
+    Remembers,
+}
+
+/// One section, stanza, profile or rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) role: Role,
+    /// Names of interfaces, as the guest knows them.
+    pub(super) names: Vec<Spot<String>>,
+    /// Names that are only likely: the id of a netplan section that selects by MAC address.
+    pub(super) likely: Option<String>,
+    /// Shell patterns that select interfaces by name.
+    pub(super) patterns: Vec<String>,
+    /// MAC addresses that identify a card. Addresses that the configuration *sets* are not here.
+    pub(super) macs: Vec<MacSpot>,
+    /// Selections by driver or place, all of which must match.
+    pub(super) hardware: Vec<Hardware>,
+    /// `dhcp`, or addresses with or without the length of the prefix.
+    pub(super) addresses: Vec<String>,
+    /// Whether the claim selects any card that is there.
+    pub(super) any: bool,
+}
+
+impl Claim {
+    /// A claim about one interface.
+    pub(super) fn named(name: Spot<String>) -> Self {
+        Self { names: vec![name], ..Self::default() }
+    }
+
+    /// Whether the name selects the interface, so that the claim holds as long as the card keeps
+    /// the name.
+    pub(super) fn selects_by_name(&self) -> bool {
+        self.role == Role::Configures && !self.names.is_empty()
+    }
+
+    /// Whether the claim says anything about which card is meant.
+    pub(super) fn selects(&self) -> bool {
+        let selectors = [self.names.len(), self.macs.len(), self.hardware.len()];
+        self.any || !self.patterns.is_empty() || selectors.iter().any(|count| *count > 0)
+    }
+}
+
+/// All that a file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Says {
+    pub(super) claims: Vec<Claim>,
+    /// Interfaces that the file makes: bonds, bridges, VLANs, tunnels, and names that are no
+    /// interfaces at all.
+    pub(super) makes: Vec<String>,
+    /// Patterns of further files to read.
+    pub(super) sources: Vec<String>,
+    /// Why the file could not be read.
+    pub(super) fault: Option<String>,
+}
+
+impl Says {
+    /// Adds a claim about a card that is only mentioned: a port of a bond, the parent of a VLAN.
+    pub(super) fn mention(&mut self, word: Spot<String>) {
+        self.claims.push(Claim::named(word));
+    }
+
+    /// Adds an interface that the system makes; `ens192.5` mentions the card that it is on.
+    pub(super) fn make(&mut self, word: Spot<String>) {
+        self.makes.push(word.value.clone());
+        if base(&word.value) != word.value {
+            self.mention(word);
+        }
+    }
+
+    pub(super) fn mention_all(&mut self, words: Vec<Spot<String>>) {
+        words.into_iter().for_each(|word| self.mention(word));
+    }
+}
+
+/// Sorts words into the names and the patterns of a claim.
+pub(super) fn sort_names(claim: &mut Claim, words: impl IntoIterator<Item = Spot<String>>) {
+    for word in words {
+        if is_pattern(&word.value) {
+            claim.patterns.push(word.value);
+        } else {
+            claim.names.push(word);
+        }
+    }
+}
+
+/// Whether the word is a shell pattern or a negation of one.
+pub(super) fn is_pattern(word: &str) -> bool {
+    word.starts_with('!') || word.contains(['*', '?', '['])
+}
+
+/// The words of `text` and their places; `base` is where `text` begins in its file.
+pub(super) fn words(
+    text: &str,
+    base: usize,
+    separator: impl Fn(char) -> bool,
+) -> Vec<Spot<String>> {
+    let mut words = Vec::new();
+    let mut start = None;
+    let ends = text.char_indices().chain([(text.len(), '\n')]);
+    for (at, c) in ends {
+        let is_end = at == text.len() || separator(c);
+        match start {
+            Some(from) if is_end => {
+                let quotes = ['"', '\''];
+                let word = text[from..at].trim_end_matches(quotes);
+                let bare = word.trim_start_matches(quotes);
+                let from = base + from + (word.len() - bare.len());
+                if !bare.is_empty() {
+                    words.push(Spot::new(bare.to_owned(), from..from + bare.len()));
+                }
+                start = None;
+            }
+            None if !is_end => start = Some(at),
+            _ => {}
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mac_addresses_are_read_in_every_notation() {
+        let right: MacAddress = "00:50:56:aa:bb:01".parse().expect("an address");
+        for word in [
+            "00:50:56:aa:bb:01",
+            "00:50:56:AA:BB:01",
+            "00-50-56-aa-bb-01",
+            "0050.56aa.bb01",
+            "\"00:50:56:aa:bb:01\"",
+            " 00:50:56:aa:bb:01 ",
+        ] {
+            assert_eq!(mac(word), Some(right), "{word}");
+        }
+        for word in ["", "permanent", "stable", "0050.56aa.bb0g", "00:50:56:aa:bb", "é050.56aa.bb0"]
+        {
+            assert_eq!(mac(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn words_keep_their_places() {
+        let found = words("ens192  \"ens224\" ", 10, char::is_whitespace);
+        assert_eq!(
+            found,
+            [Spot::new("ens192".to_owned(), 10..16), Spot::new("ens224".to_owned(), 19..25)]
+        );
+    }
+
+    #[test]
+    fn another_address_is_written_in_the_case_of_the_old_one() {
+        let word = Spot::new("00:0C:29:11:22:33".to_owned(), 4..21);
+        let spot = MacSpot::read(&word).expect("an address");
+        let mac = "00:50:56:aa:bb:01".parse().expect("an address");
+        assert_eq!(spot.edit.with(&[mac]), Edit::new(4..21, "00:50:56:AA:BB:01"));
+    }
+}

@@ -1,0 +1,329 @@
+//! Readers of every form in which a guest names its network cards. Each reader is a function of a
+//! text, takes what it is sure of, and passes over the rest.
+
+mod cloud_init;
+mod command_line;
+mod dhcp;
+mod ifcfg;
+mod ifupdown;
+mod keyfile;
+mod minor;
+mod netplan;
+mod network_manager;
+mod networkd;
+mod shell;
+mod udev;
+mod wicked;
+mod yaml;
+
+use super::claim::{Role, Says};
+
+pub(super) use command_line::keeps_kernel_names;
+pub(super) use networkd::settings;
+
+/// The form of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    CloudInit,
+    /// What cloud-init kept of the instance.
+    CloudInstance,
+    CommandLine,
+    DhclientConf,
+    DhclientLeases,
+    DhcpcdConf,
+    DhcpcdLease,
+    Etcnet,
+    Ifcfg,
+    Ifupdown,
+    Link,
+    Mactab,
+    NetDev,
+    Netctl,
+    Netifrc,
+    Netplan,
+    Network,
+    NetworkManagerConf,
+    NetworkManagerLease,
+    Nmstate,
+    Profile,
+    Rules,
+    Service,
+    Wicked,
+    WickedLease,
+}
+
+impl Form {
+    /// Whether systems read a file of that path.
+    pub(super) fn is_read(self, path: &str) -> bool {
+        let file = path.rsplit('/').next().unwrap_or(path);
+        let left_over = ["~", ".bak", ".old", ".orig", ".rpmsave", ".rpmnew", ".swp", ".dpkg-old"];
+        match self {
+            Self::Ifcfg => ifcfg::is_read(path),
+            // systemd's own files select by kind and name no card.
+            Self::Link | Self::Network | Self::NetDev if path.starts_with("/usr/lib/") => {
+                !file.starts_with("80-")
+                    && !["99-default.link", "73-usb-net-by-mac.link"].contains(&file)
+            }
+            Self::Profile | Self::Ifupdown | Self::Netctl => {
+                !file.starts_with('.') && !left_over.iter().any(|end| file.ends_with(end))
+            }
+            Self::Service => !file.ends_with("@.service"),
+            _ => true,
+        }
+    }
+
+    /// Whether the file is a packet and no text.
+    pub(super) fn is_binary(self) -> bool {
+        self == Self::DhcpcdLease
+    }
+}
+
+/// A file of the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text {
+    pub(super) form: Form,
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+/// What each of the files says, in their order.
+pub(super) fn read(files: &[&Text]) -> Vec<Says> {
+    let mut all: Vec<_> = files.iter().map(|file| one(file)).collect();
+    netplan_files(files, &mut all);
+    all
+}
+
+fn one(file: &Text) -> Says {
+    let Text { form, path, text } = file;
+    match form {
+        Form::CloudInit => cloud_init::read(text),
+        Form::CloudInstance => remembered(cloud_init::read(text)),
+        Form::CommandLine => command_line::read(text),
+        Form::DhclientConf => dhcp::dhclient_conf(text),
+        Form::DhclientLeases => dhcp::dhclient_leases(text),
+        Form::DhcpcdConf => dhcp::dhcpcd_conf(text),
+        // Bytes stand in the text as characters.
+        Form::DhcpcdLease => dhcp::dhcpcd_lease(path, &bytes(text)),
+        Form::Etcnet => minor::etcnet(path, text),
+        Form::Ifcfg => ifcfg::read(path, text),
+        Form::Ifupdown => ifupdown::read(text),
+        Form::Link => networkd::link(text),
+        Form::Mactab => dhcp::mactab(text),
+        Form::NetDev => networkd::netdev(text),
+        Form::Netctl => minor::netctl(text),
+        Form::Netifrc => minor::netifrc(text),
+        Form::Netplan => Says::default(),
+        Form::Network => networkd::network(text),
+        Form::NetworkManagerConf => network_manager::configuration(text),
+        Form::NetworkManagerLease => dhcp::network_manager_lease(path, text),
+        Form::Nmstate => minor::nmstate(text),
+        Form::Profile => network_manager::profile(text),
+        Form::Rules => udev::read(text),
+        Form::Service => minor::service(path),
+        Form::Wicked => wicked::configuration(text),
+        Form::WickedLease => wicked::lease(path, text),
+    }
+}
+
+/// The text of bytes: each byte is the character of its number.
+pub(super) fn text_of(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(0)).collect()
+}
+
+/// What was once configured tells of cards and configures none.
+fn remembered(mut says: Says) -> Says {
+    says.claims.iter_mut().for_each(|claim| claim.role = Role::Remembers);
+    says
+}
+
+/// netplan's files are read together.
+fn netplan_files(files: &[&Text], all: &mut [Says]) {
+    let mut ids = netplan::Ids::default();
+    let mut networks = Vec::new();
+    for (index, file) in files.iter().enumerate().filter(|(_, file)| file.form == Form::Netplan) {
+        match yaml::documents(&file.text) {
+            Ok(documents) => networks.extend(documents.into_iter().map(|one| (index, one))),
+            Err(fault) => all[index].fault = Some(fault),
+        }
+    }
+    let networks: Vec<_> =
+        networks.iter().filter_map(|(i, document)| Some((*i, document.get("network")?))).collect();
+    networks.iter().for_each(|(_, network)| ids.add(network));
+    for (index, network) in networks {
+        let found = netplan::network(network, &files[index].text, &ids);
+        all[index].claims.extend(found.claims);
+        all[index].makes.extend(found.makes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Form; 25] = [
+        Form::CloudInit,
+        Form::CloudInstance,
+        Form::CommandLine,
+        Form::DhclientConf,
+        Form::DhclientLeases,
+        Form::DhcpcdConf,
+        Form::DhcpcdLease,
+        Form::Etcnet,
+        Form::Ifcfg,
+        Form::Ifupdown,
+        Form::Link,
+        Form::Mactab,
+        Form::NetDev,
+        Form::Netctl,
+        Form::Netifrc,
+        Form::Netplan,
+        Form::Network,
+        Form::NetworkManagerConf,
+        Form::NetworkManagerLease,
+        Form::Nmstate,
+        Form::Profile,
+        Form::Rules,
+        Form::Service,
+        Form::Wicked,
+        Form::WickedLease,
+    ];
+
+    /// Pieces that the forms are made of, and pieces that none expects.
+    const PIECES: [&str; 58] = [
+        "network:",
+        "ethernets:",
+        "  ",
+        "\n",
+        "ens192",
+        ": ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "match:",
+        "driver:",
+        "vmxnet3",
+        "name:",
+        "macaddress:",
+        "\"",
+        "'",
+        "00:50:56:aa:bb:01",
+        "set-name",
+        "- ",
+        "&a",
+        "*a",
+        "[Match]",
+        "Name=",
+        "\\",
+        "\\\n",
+        "#",
+        ";",
+        "Path=pci-0000:0b:00.0",
+        "[connection]",
+        "parent=",
+        "interface-name=",
+        "[vlan]",
+        "iface ",
+        "auto ",
+        "rename ",
+        "mac/",
+        "=",
+        "/",
+        "bridge_ports",
+        "up ip link add",
+        "KERNELS==",
+        "NAME=",
+        "ATTR{address}==",
+        ",",
+        "<interface>",
+        "<name>",
+        "</",
+        "<lease>",
+        "lease {",
+        "interface ",
+        "fixed-address",
+        "é",
+        "\u{feff}",
+        "\r\n",
+        "\0",
+        "DEVICE=",
+        "BONDING_SLAVE0=(",
+    ];
+
+    /// Every place that a reader gives must lie in its text, whatever the text is.
+    #[test]
+    fn nonsense_does_no_harm() {
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = |most: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % u64::try_from(most).expect("small")).expect("small")
+        };
+        for _ in 0..1_000 {
+            let length = next(40);
+            let text: String = (0..length).map(|_| PIECES[next(PIECES.len())]).collect();
+            for form in ALL {
+                let path = "/etc/sysconfig/network/ifcfg-eth0".to_owned();
+                let says = read(&[&Text { form, path, text: text.clone() }]);
+                for claim in says.iter().flat_map(|says| &says.claims) {
+                    let names = claim.names.iter().map(|name| name.at.clone());
+                    let macs = claim.macs.iter().map(|spot| spot.edit.at.clone());
+                    let edits =
+                        claim.hardware.iter().flat_map(|h| h.instead.iter().chain(&h.without));
+                    for at in names.chain(macs).chain(edits.map(|edit| edit.at.clone())) {
+                        let is_there =
+                            at == super::super::claim::NOWHERE || text.get(at.clone()).is_some();
+                        assert!(is_there, "{form:?}: {at:?} in {text:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_files_that_systems_read_are_read() {
+        for (form, path, is_read) in [
+            (Form::Profile, "/etc/NetworkManager/system-connections/a.nmconnection", true),
+            (Form::Profile, "/etc/NetworkManager/system-connections/a.nmconnection~", false),
+            (Form::Profile, "/etc/NetworkManager/system-connections/.a.swp", false),
+            (Form::Network, "/usr/lib/systemd/network/80-container-host0.network", false),
+            (Form::Network, "/usr/lib/systemd/network/20-vendor.network", true),
+            (Form::Network, "/etc/systemd/network/80-dhcp.network", true),
+            (Form::Service, "/etc/systemd/system/multi-user.target.wants/dhcpcd@.service", false),
+        ] {
+            assert_eq!(form.is_read(path), is_read, "{path}");
+        }
+    }
+
+    #[test]
+    fn netplan_files_are_read_together() {
+        let file = |path: &str, text: &str| Text {
+            form: Form::Netplan,
+            path: path.to_owned(),
+            text: text.to_owned(),
+        };
+        let all = [
+            file(
+                "/etc/netplan/1.yaml",
+                "network:\n  ethernets:\n    lan: {match: {name: ens192}}\n",
+            ),
+            file("/etc/netplan/2.yaml", "network: {ethernets: {lan: {dhcp4: true}, ens224: {}}}\n"),
+            file("/etc/netplan/3.yaml", "network: ["),
+        ];
+        let all = read(&all.iter().collect::<Vec<_>>());
+        let names = |says: &Says| {
+            let names = says.claims.iter().flat_map(|claim| claim.names.clone());
+            names.map(|name| name.value).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (names(&all[0]), names(&all[1])),
+            (vec!["ens192".to_owned()], vec!["ens224".to_owned()])
+        );
+        assert!(all[2].fault.is_some());
+    }
+}

@@ -1,0 +1,256 @@
+//! netplan(5), of all files together: settings of one id are spread over files, and an id names a
+//! card only where no file gives the id a `match:`.
+
+use std::collections::BTreeSet;
+
+use super::super::claim::{Claim, MAC, MacSpot, Role, Says, Spot, is_pattern};
+use super::super::place::{By, Hardware};
+use super::yaml::Node;
+
+/// Kinds of interfaces that netplan makes.
+const MADE: [&str; 9] = [
+    "bonds",
+    "bridges",
+    "vlans",
+    "tunnels",
+    "vrfs",
+    "dummy-devices",
+    "virtual-ethernets",
+    "wifis",
+    "modems",
+];
+
+/// What is known of ids from all files.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    /// Ids with a `match:`: they are labels and no names.
+    labels: BTreeSet<String>,
+}
+
+impl Ids {
+    /// Adds the ids of a `network:` mapping.
+    pub(super) fn add(&mut self, network: &Node) {
+        let ethernets = definitions(network, "ethernets").iter();
+        let labels = ethernets.filter(|(_, definition)| definition.get("match").is_some());
+        self.labels.extend(labels.map(|(id, _)| id.text().to_owned()));
+    }
+}
+
+fn definitions<'a>(network: &'a Node, kind: &str) -> &'a [(Node, Node)] {
+    network.get(kind).map_or(&[], Node::pairs)
+}
+
+/// What a `network:` mapping says; `text` is its file.
+pub(super) fn network(network: &Node, text: &str, ids: &Ids) -> Says {
+    let mut says = Says::default();
+    for (id, definition) in definitions(network, "ethernets") {
+        says.claims.extend(ethernet(id, definition, text, ids));
+        says.mention_all(references(definition, "link", text, ids));
+    }
+    for kind in MADE {
+        for (id, definition) in definitions(network, kind) {
+            id.spot(text).into_iter().for_each(|id| says.make(id));
+            for key in ["interfaces", "link"] {
+                says.mention_all(references(definition, key, text, ids));
+            }
+            if let Some(parameters) = definition.get("parameters") {
+                says.mention_all(references(parameters, "primary", text, ids));
+            }
+        }
+    }
+    says
+}
+
+/// Ids that a definition refers to, without those that are labels or that netplan makes itself.
+fn references(definition: &Node, key: &str, text: &str, ids: &Ids) -> Vec<Spot<String>> {
+    let words = definition.get(key).map(Node::scalars).unwrap_or_default();
+    let words = words.into_iter().filter_map(|word| word.spot(text));
+    words.filter(|word| !ids.labels.contains(&word.value)).collect()
+}
+
+/// The claims of one definition below `ethernets:`.
+fn ethernet(id: &Node, definition: &Node, text: &str, ids: &Ids) -> Vec<Claim> {
+    let mut claim = Claim { addresses: addresses(definition), ..Claim::default() };
+    let set_name = definition.get("set-name").and_then(|name| name.spot(text));
+    let matched = definition.get("match");
+    if let Some(matched) = matched {
+        select(&mut claim, matched, text);
+    }
+    let is_label = ids.labels.contains(id.text());
+    let mut claims = Vec::new();
+    if let Some(name) = set_name.filter(|name| !name.value.is_empty()) {
+        // `match: name:` is the name before, which tells the place.
+        if let Some(matched) = matched.filter(|_| !claim.names.is_empty()) {
+            let names = claim.names.iter().map(|name| name.value.clone()).collect();
+            claim.hardware.push(selection(By::PlaceName, "name", names, (matched, text)));
+        }
+        // The name goes with the selection; addresses are of the same card.
+        claims.push(Claim {
+            role: Role::Renames,
+            names: vec![name.clone()],
+            macs: claim.macs.clone(),
+            hardware: claim.hardware.clone(),
+            ..Claim::default()
+        });
+        claim = Claim { addresses: claim.addresses, ..Claim::named(name) };
+    } else if !is_label {
+        claim.names.extend(id.spot(text));
+    } else if !claim.macs.is_empty() && claim.names.is_empty() {
+        claim.likely = Some(id.text().to_owned());
+    }
+    // A file that adds settings to the label of another file selects nothing by itself.
+    if claim.selects() {
+        claims.push(claim);
+    }
+    claims
+}
+
+/// Reads a `match:`.
+fn select(claim: &mut Claim, matched: &Node, text: &str) {
+    for name in matched.get("name").map(Node::scalars).unwrap_or_default() {
+        match name.spot(text) {
+            Some(word) if is_pattern(&word.value) => claim.patterns.push(word.value),
+            Some(word) => claim.names.push(word),
+            None => {}
+        }
+    }
+    if let Some(node) = matched.get("macaddress")
+        && let Some(mut spot) = node.spot(text).as_ref().and_then(MacSpot::read)
+    {
+        // Without quotes, YAML 1.1 takes some addresses for numbers to base 60.
+        spot.edit.at = node.at.clone();
+        spot.edit.text = format!("\"{MAC}\"");
+        claim.macs.push(spot);
+    }
+    if let Some(drivers) = matched.get("driver") {
+        let drivers = drivers.scalars().iter().map(|driver| driver.text().to_owned()).collect();
+        claim.hardware.push(selection(By::Driver, "driver", drivers, (matched, text)));
+    }
+    // An empty match selects every card.
+    claim.any |= !claim.selects();
+}
+
+/// The selection by a key of `match:`.
+fn selection(by: By, key: &str, patterns: Vec<String>, (matched, text): (&Node, &str)) -> Hardware {
+    let pair = |with: Option<&str>| matched.replace_pair(key, with, text);
+    Hardware {
+        by,
+        words: format!("{key}: {}", patterns.join(", ")),
+        patterns,
+        instead: pair(Some(&format!("macaddress: \"{MAC}\""))).into_iter().collect(),
+        without: pair(None).into_iter().collect(),
+        takes_list: false,
+    }
+}
+
+fn addresses(definition: &Node) -> Vec<String> {
+    let dhcp = definition.is_on("dhcp4") || definition.is_on("dhcp6");
+    let mut found: Vec<_> = dhcp.then(|| "dhcp".to_owned()).into_iter().collect();
+    for address in definition.get("addresses").map(Node::scalars).unwrap_or_default() {
+        // An address with options is the key of a mapping.
+        let plain = match address.pairs().first() {
+            Some((key, _)) => key.text(),
+            None => address.text(),
+        };
+        found.extend(Some(plain.to_owned()).filter(|plain| !plain.is_empty()));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::yaml::documents;
+    use super::*;
+
+    /// What several files say together, one text each.
+    fn says(texts: &[&str]) -> Vec<Says> {
+        let nodes: Vec<_> = texts.iter().map(|text| documents(text).expect("YAML")).collect();
+        let networks: Vec<_> =
+            nodes.iter().map(|node| node[0].get("network").expect("a network")).collect();
+        let mut ids = Ids::default();
+        networks.iter().for_each(|network| ids.add(network));
+        networks.iter().zip(texts).map(|(node, text)| network(node, text, &ids)).collect()
+    }
+
+    fn names(says: &Says) -> Vec<&str> {
+        let names = says.claims.iter().flat_map(|claim| &claim.names);
+        names.map(|name| name.value.as_str()).collect()
+    }
+
+    #[test]
+    fn block_and_flow_style_are_the_same() {
+        let block = "network:\n  version: 2\n  ethernets:\n    ens192:\n      dhcp4: true\n    ens224:\n      addresses:\n      - 192.0.2.8/24\n      - \"2001:db8::7/64\":\n          lifetime: 0\n";
+        let flow = "network: {version: 2, ethernets: {ens192: {dhcp4: true}, 'ens224': {addresses: [192.0.2.8/24, \"2001:db8::7/64\"]}}}\n";
+        let tabs = "network:\n ethernets:\n  \"ens192\": {dhcp4: yes}\n  ens224:\n   addresses: [ 192.0.2.8/24 , 2001:db8::7/64 ]\n";
+        for text in [block, flow, tabs] {
+            let says = &says(&[text])[0];
+            assert_eq!(names(says), ["ens192", "ens224"]);
+            assert_eq!(says.claims[0].addresses, ["dhcp"]);
+            assert_eq!(says.claims[1].addresses, ["192.0.2.8/24", "2001:db8::7/64"]);
+        }
+    }
+
+    #[test]
+    fn an_id_with_a_match_is_a_label() {
+        let text = "network:\n  ethernets:\n    lan:\n      match:\n        name: ens192\n      addresses: [192.168.122.79/24]\n    ens224: {}\n  vlans:\n    storage: {id: 30, link: ens256}\n    other: {id: 31, link: lan}\n";
+        let says = &says(&[text])[0];
+        assert_eq!(names(says), ["ens192", "ens224", "ens256"]);
+        assert_eq!(says.makes, ["storage", "other"]);
+        assert_eq!(&text[says.claims[0].names[0].at.clone()], "ens192");
+    }
+
+    #[test]
+    fn settings_of_one_id_may_lie_in_several_files() {
+        let base = "network:\n  ethernets:\n    lan:\n      match: {macaddress: 00:50:56:aa:bb:01}\n      set-name: lan0\n";
+        let more = "network:\n  ethernets:\n    lan:\n      addresses: [192.0.2.7/24]\n  bridges:\n    br0: {interfaces: [lan, ens224]}\n";
+        let says = says(&[base, more]);
+        assert_eq!(says[0].claims[0].role, Role::Renames);
+        assert_eq!(names(&says[0]), ["lan0", "lan0"]);
+        assert_eq!(names(&says[1]), ["ens224"]);
+    }
+
+    #[test]
+    fn only_the_match_identifies_and_macaddress_sets() {
+        let text = "network:\n  ethernets:\n    ens192:\n      macaddress: \"02:00:00:00:00:77\"\n      dhcp4: true\n    id1:\n      match:\n        macaddress: 00:50:56:AA:BB:01\n      dhcp6: true\n";
+        let says = &says(&[text])[0];
+        assert!(says.claims[0].macs.is_empty());
+        let spot = &says.claims[1].macs[0];
+        assert_eq!(&text[spot.edit.at.clone()], "00:50:56:AA:BB:01");
+        assert_eq!(spot.edit.text, "\"{mac}\"");
+        assert_eq!(says.claims[1].likely.as_deref(), Some("id1"));
+        assert_eq!(says.claims[1].addresses, ["dhcp"]);
+    }
+
+    #[test]
+    fn ports_and_parents_are_names() {
+        let text = "network:\n  bonds:\n    bond0:\n      interfaces: [ens192, ens224]\n      parameters: {primary: ens192}\n  bridges:\n    lanbr:\n      interfaces:\n        - ens256\n        - v5\n  vlans:\n    v5: {id: 5, link: bond0}\n";
+        let says = &says(&[text])[0];
+        assert_eq!(names(says), ["ens192", "ens224", "ens192", "ens256", "v5", "bond0"]);
+        assert_eq!(says.makes, ["bond0", "lanbr", "v5"]);
+    }
+
+    #[test]
+    fn a_name_that_is_set_over_another_tells_the_place() {
+        let text =
+            "network:\n  ethernets:\n    x: {match: {name: ens192}, set-name: lan0, dhcp4: true}\n";
+        let says = &says(&[text])[0];
+        assert_eq!(names(says), ["lan0", "lan0"]);
+        let place = &says.claims[0].hardware[0];
+        assert_eq!(
+            (place.by, place.patterns.as_slice()),
+            (By::PlaceName, &["ens192".to_owned()][..])
+        );
+        assert_eq!(&text[place.instead[0].at.clone()], "name: ens192");
+    }
+
+    #[test]
+    fn drivers_and_patterns_select() {
+        let text = "network:\n  ethernets:\n    all:\n      match:\n        driver: [vmxnet3, e1000]\n      dhcp4: true\n    rest:\n      match: {name: \"en*\"}\n    every:\n      match: {}\n";
+        let says = &says(&[text])[0];
+        let driver = &says.claims[0].hardware[0];
+        assert_eq!(driver.patterns, ["vmxnet3", "e1000"]);
+        assert_eq!(&text[driver.instead[0].at.clone()], "driver: [vmxnet3, e1000]");
+        assert_eq!(says.claims[1].patterns, ["en*"]);
+        assert!(says.claims[2].any);
+    }
+}

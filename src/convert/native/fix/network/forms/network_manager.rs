@@ -1,0 +1,253 @@
+//! NetworkManager's profiles: nm-settings-keyfile(5), nm-settings(5), and the devices that its own
+//! configuration names (NetworkManager.conf(5)).
+
+use super::super::claim::{Claim, Edit, MAC, MacSpot, Says, Spot, is_pattern, sort_names, words};
+use super::super::place::{By, Hardware};
+use super::keyfile::{Entry, entries};
+
+/// Values of `type` whose interface is a card: the kernel's, InfiniBand's and the old words.
+const CARDS: [&str; 4] = ["ethernet", "802-3-ethernet", "infiniband", "pppoe"];
+/// The section with the MAC address, and its old name.
+const ETHERNET: [&str; 2] = ["ethernet", "802-3-ethernet"];
+
+/// What a profile says.
+pub(super) fn profile(text: &str) -> Says {
+    let entries = entries(text);
+    let value = |section: &str, key: &str| {
+        entries.iter().rev().find(|e| e.section == section && e.key == key)
+    };
+    let mut says = Says::default();
+    let kind = value("connection", "type").map_or("ethernet", |entry| entry.value);
+    let is_card = CARDS.contains(&kind);
+    let mut claim = Claim::default();
+    if let Some(name) = value("connection", "interface-name").map(Entry::word)
+        && !name.value.is_empty()
+    {
+        if is_card {
+            claim.names.push(name);
+        } else {
+            says.make(name);
+        }
+    }
+    let by_mac = mac_line(&entries, text);
+    for entry in &entries {
+        read(entry, (&by_mac, is_card), &mut claim, &mut says);
+    }
+    claim.any = is_card && !claim.selects();
+    if is_card {
+        says.claims.push(claim);
+    }
+    says
+}
+
+fn read(entry: &Entry<'_>, (by_mac, is_card): (&Edit, bool), claim: &mut Claim, says: &mut Says) {
+    match (entry.section, entry.key) {
+        // Parents of VLAN, MACVLAN, VXLAN, tunnels, PPPoE, MACsec: a name, or a profile's UUID.
+        (section, "parent") if section != "connection" => {
+            says.mention_all(vec![entry.word()].into_iter().filter(is_name).collect());
+        }
+        (section, "mac-address") if ETHERNET.contains(&section) && is_card => {
+            claim.macs.extend(MacSpot::read(&entry.word()));
+        }
+        ("match", "interface-name") => sort_names(claim, entry.list()),
+        ("match", "path") => claim.hardware.push(hardware(By::Path, entry, by_mac)),
+        ("match", "driver") => claim.hardware.push(hardware(By::Driver, entry, by_mac)),
+        ("bond" | "team", "primary" | "active_slave" | "active-slave") => {
+            says.mention_all(entry.list());
+        }
+        ("bond", "options") => says.mention_all(option(entry, "primary")),
+        ("connection", "master" | "controller") if is_name(&entry.word()) => {
+            says.makes.push(entry.word().value);
+        }
+        ("ipv4", "method") if entry.value == "auto" => claim.addresses.push("dhcp".to_owned()),
+        ("ipv6", "method") if entry.value == "dhcp" => claim.addresses.push("dhcp".to_owned()),
+        ("ipv4" | "ipv6", key) if is_address(key) => {
+            let first = entry.list().into_iter().next();
+            claim.addresses.extend(first.map(|address| address.value));
+        }
+        _ => {}
+    }
+}
+
+/// `address1`, `addresses1`, `address`, `addresses`; not `address-data` and the like.
+fn is_address(key: &str) -> bool {
+    let stem = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    stem == "address" || stem == "addresses"
+}
+
+/// Whether a word may be a name of an interface: a UUID of a profile is too long for one.
+fn is_name(word: &Spot<String>) -> bool {
+    super::super::virtual_names::is_valid(&word.value)
+}
+
+/// The value of an option in a list such as `mode=active-backup,primary=ens192`.
+fn option(entry: &Entry<'_>, name: &str) -> Vec<Spot<String>> {
+    let value = |word: Spot<String>| {
+        let (key, value) = word.value.split_once('=')?;
+        (key == name).then(|| Spot::new(value.to_owned(), word.at.end - value.len()..word.at.end))
+    };
+    entry.list().into_iter().filter_map(value).collect()
+}
+
+/// The edit that adds `mac-address=` to `[ethernet]`, which may have to be made.
+fn mac_line(entries: &[Entry<'_>], text: &str) -> Edit {
+    let line = format!("mac-address={MAC}\n");
+    let section = entries.iter().find(|entry| ETHERNET.contains(&entry.section));
+    let header = || ETHERNET.iter().find_map(|name| find_header(text, name));
+    match section.map(|entry| entry.lines.start).or_else(header) {
+        Some(at) => Edit::new(at..at, line),
+        None => {
+            let gap = if text.ends_with('\n') { "" } else { "\n" };
+            Edit::new(text.len()..text.len(), format!("{gap}\n[ethernet]\n{line}"))
+        }
+    }
+}
+
+/// A line of `[match]` gives way to a line of `[ethernet]`.
+fn hardware(by: By, entry: &Entry<'_>, by_mac: &Edit) -> Hardware {
+    let remove = entry.replaced_by("");
+    let patterns = entry.list().into_iter().map(|word| pattern(&word.value));
+    Hardware {
+        by,
+        patterns: patterns.collect(),
+        instead: vec![remove.clone(), by_mac.clone()],
+        without: vec![remove],
+        takes_list: false,
+        words: format!("{}={}", entry.key, entry.value),
+    }
+}
+
+/// Elements of `[match]` may begin with `|` (one of) or `&` (all of), nm-settings(5).
+fn pattern(word: &str) -> String {
+    word.trim_start_matches(['|', '&']).to_owned()
+}
+
+/// Where the line after the header of an empty section begins.
+fn find_header(text: &str, name: &str) -> Option<usize> {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        at += line.len();
+        if line.trim() == format!("[{name}]") && line.ends_with('\n') {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// What NetworkManager's own configuration says: lists of devices such as
+/// `interface-name:ens192;mac:00:50:56:aa:bb:01`.
+pub(super) fn configuration(text: &str) -> Says {
+    let mut says = Says::default();
+    for entry in entries(text) {
+        if !["unmanaged-devices", "match-device", "managed-devices", "no-auto-default"]
+            .contains(&entry.key)
+        {
+            continue;
+        }
+        for word in words(entry.value, entry.at, |c| matches!(c, ';' | ',') || c.is_whitespace()) {
+            let plain = word.value.strip_prefix("interface-name:");
+            let plain = plain.map(|name| name.trim_start_matches('=')).filter(|n| !is_pattern(n));
+            if let Some(name) = plain {
+                says.mention(Spot::new(name.to_owned(), word.at.end - name.len()..word.at.end));
+            }
+        }
+    }
+    says
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(says: &Says) -> Vec<&str> {
+        let names = says.claims.iter().flat_map(|claim| &claim.names);
+        names.map(|name| name.value.as_str()).collect()
+    }
+
+    #[test]
+    fn a_profile_of_a_card_has_name_address_and_mac() {
+        let text = "[connection]\nid=Wired\ntype=ethernet\ninterface-name=ens192\n[ethernet]\nmac-address=00:50:56:AA:BB:01\n\
+                    cloned-mac-address=02:00:00:00:00:77\nmac-address-blacklist=\n[ipv4]\nmethod=manual\n\
+                    address1=192.0.2.9/24,192.0.2.1\naddress2=192.0.2.10/24\n[ipv6]\nmethod=auto\n";
+        let says = profile(text);
+        assert_eq!(names(&says), ["ens192"]);
+        let claim = &says.claims[0];
+        assert_eq!(claim.macs.len(), 1);
+        assert_eq!(&text[claim.macs[0].edit.at.clone()], "00:50:56:AA:BB:01");
+        assert_eq!(claim.addresses, ["192.0.2.9/24", "192.0.2.10/24"]);
+    }
+
+    #[test]
+    fn parents_are_names_of_cards() {
+        for section in ["vlan", "macvlan", "ip-tunnel", "vxlan", "macsec", "ipvlan"] {
+            let text = format!(
+                "[connection]\nid=v\ntype={section}\ninterface-name=v100\n[{section}]\nparent=ens192\n[ipv4]\naddress1=10.0.0.7/24\n"
+            );
+            let says = profile(&text);
+            assert_eq!(
+                (names(&says), says.makes.as_slice()),
+                (vec!["ens192"], &["v100".to_owned()][..])
+            );
+        }
+        let by_uuid =
+            "[connection]\ntype=vlan\n[vlan]\nparent=5f1c1a3e-0000-4000-8000-000000000100\n";
+        assert!(names(&profile(by_uuid)).is_empty());
+    }
+
+    #[test]
+    fn ports_name_their_card_and_their_controller() {
+        for (key, kind) in [("master", "slave-type"), ("controller", "port-type")] {
+            let text = format!(
+                "[connection]\nid=p\ntype=ethernet\ninterface-name=ens224\n{key}=lanbridge\n{kind}=bridge\n"
+            );
+            let says = profile(&text);
+            assert_eq!(
+                (names(&says), says.makes.as_slice()),
+                (vec!["ens224"], &["lanbridge".to_owned()][..])
+            );
+        }
+        let bond = "[connection]\ntype=bond\ninterface-name=bond0\n[bond]\nmode=active-backup\nprimary=ens192\n";
+        assert_eq!(names(&profile(bond)), ["ens192"]);
+        let old = "[connection]\ntype=bond\ninterface-name=bond0\n[bond]\noptions=mode=1,primary=ens192\n";
+        let says = profile(old);
+        assert_eq!(&old[says.claims[0].names[0].at.clone()], "ens192");
+    }
+
+    #[test]
+    fn a_profile_without_a_name_takes_any_card_or_one_by_its_mac() {
+        let any = profile(
+            "[connection]\nid=Wired connection 1\ntype=802-3-ethernet\n[ipv4]\nmethod=auto\n",
+        );
+        assert!(any.claims[0].any);
+        let by_mac = profile(
+            "[connection]\ntype=ethernet\n[802-3-ethernet]\nmac-address=00:50:56:aa:bb:01\n",
+        );
+        assert!(!by_mac.claims[0].any && by_mac.claims[0].macs.len() == 1);
+        assert!(profile("[connection]\ntype=bridge\ninterface-name=br0\n").claims.is_empty());
+    }
+
+    #[test]
+    fn matches_are_names_patterns_and_hardware() {
+        let text = "[connection]\ntype=ethernet\n[match]\ninterface-name=ens192;ens2*;\npath=pci-0000:0b:00.0;\n[ipv4]\nmethod=auto\n";
+        let says = profile(text);
+        assert_eq!((names(&says), says.claims[0].patterns.len()), (vec!["ens192"], 1));
+        let path = &says.claims[0].hardware[0];
+        assert_eq!(
+            (path.by, path.patterns.as_slice()),
+            (By::Path, &["pci-0000:0b:00.0".to_owned()][..])
+        );
+        assert_eq!(
+            path.instead[1],
+            Edit::new(text.len()..text.len(), "\n[ethernet]\nmac-address={mac}\n")
+        );
+        let text = "[connection]\ntype=ethernet\n[ethernet]\n\n[match]\ndriver=vmxnet3\n";
+        let driver = &profile(text).claims[0].hardware[0];
+        assert_eq!((driver.by, driver.instead[1].at.start), (By::Driver, 38));
+    }
+
+    #[test]
+    fn the_own_configuration_names_devices() {
+        let text = "[keyfile]\nunmanaged-devices=interface-name:ens224;mac:00:50:56:aa:bb:01;interface-name:veth*\n";
+        assert_eq!(names(&configuration(text)), ["ens224"]);
+    }
+}

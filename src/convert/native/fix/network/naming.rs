@@ -1,0 +1,137 @@
+//! How the guest names its cards: whether the kernel's names stay, and what can keep another name.
+
+use crate::convert::Error;
+use crate::convert::native::guestfs::Guestfs;
+
+use super::files::Found;
+use super::forms::{Form, Text, keeps_kernel_names};
+
+/// Everything that tells how cards are named. One pattern, so that the appliance is asked once.
+const SIGNS: &str = "/{lib/udev/rules.d/*.rules,usr/lib/udev/rules.d/*.rules,lib/udev/rename_device,\
+usr/lib/udev/rename_device,sbin/udevd,sbin/udevadm,bin/udevadm,usr/bin/udevadm,usr/sbin/udevd,\
+lib/systemd/systemd-udevd,usr/lib/systemd/systemd-udevd,lib/udev/udevd,\
+etc/udev/rules.d/80-net-*.rules,etc/systemd/network/99-default.link}";
+/// The rules of systemd that give names, since version 209 by `.link` files, before by themselves.
+const LINK_RULES: &str = "80-net-setup-link.rules";
+const SLOT_RULES: &str = "80-net-name-slot.rules";
+/// The rules of udev before that, which keep the kernel's names by MAC address.
+const GENERATOR: &str = "75-persistent-net-generator.rules";
+
+/// How a guest names its cards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Naming {
+    /// Whether cards keep the names that the kernel gives: `eth0`, `eth1`, …
+    pub(super) kernel: bool,
+    /// Whether udev reads `.link` files.
+    pub(super) links: bool,
+    /// Whether udev runs, so that a rule may name a card.
+    pub(super) rules: bool,
+    /// Whether the distribution's udev exchanges names of the kernel's between cards. It does where
+    /// the distribution's own rules for it are; elsewhere a name in use is refused (EEXIST).
+    pub(super) swaps: bool,
+    /// Whether the initscripts of Red Hat rename by `HWADDR` of ifcfg files. They exchange names by
+    /// way of a third.
+    pub(super) by_ifcfg: bool,
+}
+
+impl Naming {
+    /// Asks the guest. `files` are those of its network.
+    pub(super) async fn of(guestfs: &mut Guestfs, files: &[Found]) -> Result<Self, Error> {
+        let signs = guestfs.glob(SIGNS).await?;
+        let mut masked = Vec::new();
+        for path in signs.iter().filter(|path| path.starts_with("/etc/")) {
+            // A link to /dev/null is no file, and an empty file holds nothing.
+            let text = guestfs.read(path).await?.unwrap_or_default();
+            if is_masked(path, &text) {
+                masked.push(path.clone());
+            }
+        }
+        Ok(Self::from(&signs, &masked, files.iter().map(|found| &found.text)))
+    }
+
+    fn from<'a>(
+        signs: &[String],
+        masked: &[String],
+        texts: impl Iterator<Item = &'a Text>,
+    ) -> Self {
+        let has = |name: &str| signs.iter().any(|path| path.ends_with(&format!("/{name}")));
+        let hides = |name: &str| masked.iter().any(|path| path.ends_with(&format!("/{name}")));
+        let mut lines = texts.filter(|text| text.form == Form::CommandLine);
+        let links = has(LINK_RULES) && !hides(LINK_RULES);
+        let slots = has(SLOT_RULES) && !hides(SLOT_RULES);
+        let by_default = links && !hides("99-default.link") || slots;
+        let programs = ["udevd", "udevadm", "systemd-udevd"];
+        Self {
+            kernel: !by_default || lines.any(|line| keeps_kernel_names(&line.text)),
+            links,
+            rules: programs.iter().any(|name| has(name)),
+            swaps: has(GENERATOR),
+            by_ifcfg: has("rename_device"),
+        }
+    }
+}
+
+/// Whether a file in /etc takes the place of the distribution's and names no card.
+fn is_masked(path: &str, text: &str) -> bool {
+    let lines = text.lines().map(str::trim);
+    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+    if path.ends_with(".link") {
+        let policy = lines.find_map(|line| line.strip_prefix("NamePolicy="));
+        return policy.is_none_or(|policy| {
+            policy.split_whitespace().all(|word| ["kernel", "keep"].contains(&word))
+        });
+    }
+    lines.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn naming(signs: &[&str], masked: &[&str], line: &str) -> Naming {
+        let owned = |list: &[&str]| list.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        let text = Text {
+            form: Form::CommandLine,
+            path: "/boot/grub/grub.cfg".to_owned(),
+            text: line.to_owned(),
+        };
+        Naming::from(&owned(signs), &owned(masked), [&text].into_iter())
+    }
+
+    const DEBIAN_12: [&str; 2] =
+        ["/usr/lib/udev/rules.d/80-net-setup-link.rules", "/usr/bin/udevadm"];
+    const RHEL_6: [&str; 3] = [
+        "/lib/udev/rules.d/75-persistent-net-generator.rules",
+        "/sbin/udevd",
+        "/lib/udev/rename_device",
+    ];
+
+    #[test]
+    fn systems_name_their_cards_in_several_ways() {
+        let links = Naming { links: true, rules: true, ..Naming::default() };
+        assert_eq!(naming(&DEBIAN_12, &[], "linux /vmlinuz quiet"), links);
+        let kernel = Naming { kernel: true, ..links };
+        assert_eq!(naming(&DEBIAN_12, &[], "linux /vmlinuz net.ifnames=0"), kernel);
+        let masked = ["/etc/systemd/network/99-default.link"];
+        assert_eq!(naming(&DEBIAN_12, &masked, ""), kernel);
+        // Without its rules udev reads no .link file at all.
+        let masked = ["/etc/udev/rules.d/80-net-setup-link.rules"];
+        assert_eq!(naming(&DEBIAN_12, &masked, ""), Naming { links: false, ..kernel });
+        let old = Naming { kernel: true, links: false, rules: true, swaps: true, by_ifcfg: true };
+        assert_eq!(naming(&RHEL_6, &[], ""), old);
+        let centos_7_0 =
+            ["/usr/lib/udev/rules.d/80-net-name-slot.rules", "/usr/lib/systemd/systemd-udevd"];
+        assert_eq!(naming(&centos_7_0, &[], ""), Naming { rules: true, ..Naming::default() });
+        // Alpine has no udev.
+        assert_eq!(naming(&[], &[], ""), Naming { kernel: true, ..Naming::default() });
+    }
+
+    #[test]
+    fn a_default_that_names_nothing_is_a_mask() {
+        let link = "/etc/systemd/network/99-default.link";
+        assert!(is_masked(link, "") && is_masked(link, "[Link]\nNamePolicy=keep kernel\n"));
+        assert!(!is_masked(link, "[Match]\nOriginalName=*\n[Link]\nNamePolicy=keep path\n"));
+        let rules = "/etc/udev/rules.d/80-net-setup-link.rules";
+        assert!(is_masked(rules, "# nothing\n\n") && !is_masked(rules, "SUBSYSTEM==\"net\"\n"));
+    }
+}

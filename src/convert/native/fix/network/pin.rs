@@ -1,0 +1,231 @@
+//! How a card keeps its name on KVM.
+//!
+//! A name outside the kernel's `eth*` is kept by a `.link` file, or by a rule of udev. Names of the
+//! kernel's are another matter: the kernel gives `eth0`, `eth1`, … to the cards as it finds them, and
+//! udev cannot give a card a name that another card has at that moment (EEXIST; udev before systemd
+//! 197 and Red Hat's initscripts go over a third name). So `ethN` stays with card N, where the kernel
+//! puts it. On any other card `ethN` is only safe when N is beyond the kernel's count; else the card
+//! gets a name outside `eth*`, and the configuration is rewritten to that name.
+
+use std::collections::BTreeSet;
+
+use crate::model::MacAddress;
+
+use super::assign::{How, eth_number};
+use super::naming::Naming;
+use super::place::eth;
+
+/// A card and what is known of its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) mac: Option<MacAddress>,
+    pub(super) name: Option<String>,
+    pub(super) how: Option<How>,
+    pub(super) addresses: Vec<String>,
+    /// Whether a rule of the guest's gives the name on KVM as well.
+    pub(super) is_ruled: bool,
+    /// Whether an ifcfg file of Red Hat's configures the card by name.
+    pub(super) has_ifcfg: bool,
+}
+
+/// What is done to keep a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Nothing: there is no name, or it comes by itself.
+    Nothing,
+    /// A `.link` file.
+    Link,
+    /// A rule of udev.
+    Rule,
+    /// `HWADDR` in the ifcfg file.
+    Hwaddr,
+    /// The configuration is rewritten to this name, which a `.link` file or rule gives.
+    Renamed(String),
+    /// The configuration is rewritten to the name that the kernel will give.
+    Kernel(String),
+    /// The guest has nothing that could keep it.
+    Impossible,
+}
+
+/// Decides for each card.
+pub(super) fn keep(rows: &[Row], naming: Naming, taken: &BTreeSet<String>) -> Vec<Keep> {
+    if comes_by_itself(rows, naming) {
+        return vec![Keep::Nothing; rows.len()];
+    }
+    let mut taken = taken.clone();
+    let decide = |(index, row): (usize, &Row)| {
+        let Some(name) = row.name.as_deref() else { return Keep::Nothing };
+        let place = eth_number(name);
+        let is_safe = place.is_none_or(|number| number == index || number >= rows.len());
+        if row.is_ruled && (is_safe || naming.swaps) {
+            return Keep::Nothing;
+        }
+        if row.mac.is_none() {
+            return Keep::Impossible;
+        }
+        match (is_safe, naming) {
+            (true, Naming { links: true, .. }) => Keep::Link,
+            (true, Naming { rules: true, .. }) => Keep::Rule,
+            (true, _) if place == Some(index) => Keep::Nothing,
+            (false, Naming { swaps: true, rules: true, .. }) => Keep::Rule,
+            (false, Naming { by_ifcfg: true, .. }) if row.has_ifcfg => Keep::Hwaddr,
+            (false, Naming { rules: true, .. }) => {
+                Keep::Renamed(outside(place.unwrap_or(index), &mut taken))
+            }
+            (false, _) => Keep::Kernel(eth(index)),
+            (true, _) => Keep::Impossible,
+        }
+    };
+    rows.iter().enumerate().map(decide).collect()
+}
+
+/// Whether the kernel gives every card the name that it had, provably: it names all of them, and
+/// each name is known to be of the card that the kernel finds in its place.
+fn comes_by_itself(rows: &[Row], naming: Naming) -> bool {
+    let in_place = |(index, row): (usize, &Row)| {
+        row.name.as_deref().and_then(eth_number) == Some(index) && row.how != Some(How::Order)
+    };
+    naming.kernel && rows.iter().enumerate().all(in_place)
+}
+
+/// A name outside the kernel's that nothing has.
+fn outside(number: usize, taken: &mut BTreeSet<String>) -> String {
+    let mut name = format!("net{number}");
+    let mut next = 0;
+    while !taken.insert(name.clone()) {
+        name = format!("nic{next}");
+        next += 1;
+    }
+    name
+}
+
+/// Where a `.link` file lies and what it says. `settings` are lines of `[Link]` from the file that
+/// would have been the first to match the card.
+pub(super) fn link(mac: MacAddress, name: &str, settings: &Settings) -> (String, String) {
+    let path = format!("/etc/systemd/network/{}-hyperexport-{name}.link", settings.rank());
+    let lines: String = settings.lines.iter().map(|line| format!("{line}\n")).collect();
+    let text = format!(
+        "# Written by hyperexport: the card has moved to another slot and keeps its name.\n\
+         [Match]\nMACAddress={mac}\n\n[Link]\nName={name}\n{lines}"
+    );
+    (path, text)
+}
+
+/// The rule for a card. DRIVERS and type keep it from VLANs, which have the address of their card.
+pub(super) fn rule(mac: MacAddress, name: &str) -> String {
+    format!(
+        "SUBSYSTEM==\"net\", ACTION==\"add\", DRIVERS==\"?*\", ATTR{{address}}==\"{mac}\", \
+         ATTR{{type}}==\"1\", NAME=\"{name}\"\n"
+    )
+}
+
+/// Settings of a card in the guest's own `.link` file. Only the first file that matches counts
+/// (systemd.link(5)), so that a file of ours has to say the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// The name of the file.
+    pub(super) file: String,
+    pub(super) lines: Vec<String>,
+}
+
+impl Settings {
+    /// What a name of a file begins with that comes before the guest's file.
+    fn rank(&self) -> &'static str {
+        let is_later = self.file.is_empty() || self.file.as_str() > "10-hyperexport-~";
+        if is_later { "10" } else { "00" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINKS: Naming =
+        Naming { kernel: false, links: true, rules: true, swaps: false, by_ifcfg: false };
+    const KERNEL: Naming = Naming { kernel: true, ..LINKS };
+    const OLD: Naming =
+        Naming { kernel: true, links: false, rules: true, swaps: true, by_ifcfg: false };
+    const ALPINE: Naming =
+        Naming { kernel: true, links: false, rules: false, swaps: false, by_ifcfg: false };
+
+    fn row(name: &str) -> Row {
+        Row {
+            mac: "00:50:56:aa:bb:01".parse().ok(),
+            name: Some(name.to_owned()).filter(|name| !name.is_empty()),
+            how: Some(How::Slot),
+            addresses: Vec::new(),
+            is_ruled: false,
+            has_ifcfg: false,
+        }
+    }
+
+    fn kept(names: &[&str], naming: Naming) -> Vec<Keep> {
+        let rows: Vec<_> = names.iter().map(|name| row(name)).collect();
+        keep(&rows, naming, &BTreeSet::from(["net1".to_owned()]))
+    }
+
+    fn renamed(name: &str) -> Keep {
+        Keep::Renamed(name.to_owned())
+    }
+
+    #[test]
+    fn names_outside_the_kernels_are_kept_by_what_the_guest_has() {
+        let rule = Naming { links: false, ..LINKS };
+        assert_eq!(kept(&["ens192", ""], LINKS), [Keep::Link, Keep::Nothing]);
+        assert_eq!(kept(&["lan0"], rule), [Keep::Rule]);
+        assert_eq!(kept(&["lan0"], ALPINE), [Keep::Impossible]);
+        let ruled = [Row { is_ruled: true, ..row("lan0") }];
+        assert_eq!(keep(&ruled, LINKS, &BTreeSet::new()), [Keep::Nothing]);
+        let bare = [Row { mac: None, ..row("lan0") }];
+        assert_eq!(keep(&bare, LINKS, &BTreeSet::new()), [Keep::Impossible]);
+    }
+
+    #[test]
+    fn the_kernels_names_stay_where_the_kernel_puts_them() {
+        assert_eq!(kept(&["eth0", "eth1"], KERNEL), [Keep::Nothing, Keep::Nothing]);
+        assert_eq!(kept(&["eth0", "eth1"], OLD), [Keep::Nothing, Keep::Nothing]);
+        assert_eq!(kept(&["eth0"], ALPINE), [Keep::Nothing]);
+        // Without proof they are pinned where they are.
+        assert_eq!(kept(&["eth0", "eth1"], LINKS), [Keep::Link, Keep::Link]);
+        assert_eq!(kept(&["eth0", ""], KERNEL), [Keep::Link, Keep::Nothing]);
+        let guess = [Row { how: Some(How::Order), ..row("eth0") }];
+        assert_eq!(keep(&guess, KERNEL, &BTreeSet::new()), [Keep::Link]);
+    }
+
+    #[test]
+    fn names_of_the_kernel_are_never_exchanged_by_a_link() {
+        assert_eq!(kept(&["eth1", "eth0"], KERNEL), [renamed("nic0"), renamed("net0")]);
+        assert_eq!(kept(&["ens192", "eth0"], LINKS), [Keep::Link, renamed("net0")]);
+        assert_eq!(kept(&["ens192", "eth1"], LINKS), [Keep::Link, Keep::Link]);
+        assert_eq!(kept(&["eth5"], KERNEL), [Keep::Link]);
+        assert_eq!(kept(&["eth1", "eth0"], OLD), [Keep::Rule, Keep::Rule]);
+        let names = |name: &str| Keep::Kernel(name.to_owned());
+        assert_eq!(kept(&["eth1", "eth0"], ALPINE), [names("eth0"), names("eth1")]);
+        let ifcfg = Naming { by_ifcfg: true, ..KERNEL };
+        let rows = ["eth1", "eth0"].map(|name| Row { has_ifcfg: true, ..row(name) });
+        assert_eq!(keep(&rows, ifcfg, &BTreeSet::new()), [Keep::Hwaddr, Keep::Hwaddr]);
+        let ruled = ["eth1", "eth0"].map(|name| Row { is_ruled: true, ..row(name) });
+        assert_eq!(keep(&ruled, OLD, &BTreeSet::new()), [Keep::Nothing, Keep::Nothing]);
+        assert_eq!(keep(&ruled, LINKS, &BTreeSet::new())[0], renamed("net1"));
+    }
+
+    #[test]
+    fn a_link_says_what_the_guests_own_said() {
+        let mac = "00:50:56:aa:bb:01".parse().expect("an address");
+        let (path, text) = link(mac, "ens192", &Settings::default());
+        assert_eq!(path, "/etc/systemd/network/10-hyperexport-ens192.link");
+        assert!(
+            text.ends_with("[Match]\nMACAddress=00:50:56:aa:bb:01\n\n[Link]\nName=ens192\n"),
+            "{text}"
+        );
+        let settings = |file: &str| Settings {
+            file: file.to_owned(),
+            lines: vec!["WakeOnLan=magic".to_owned()],
+        };
+        let (path, text) = link(mac, "ens192", &settings("50-wol.link"));
+        assert_eq!(path, "/etc/systemd/network/10-hyperexport-ens192.link");
+        assert!(text.ends_with("Name=ens192\nWakeOnLan=magic\n"), "{text}");
+        let (path, _) = link(mac, "ens192", &settings("10-eth.link"));
+        assert_eq!(path, "/etc/systemd/network/00-hyperexport-ens192.link");
+    }
+}

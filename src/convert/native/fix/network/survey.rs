@@ -1,0 +1,278 @@
+//! What all files together say: one subject for each name of a card, or for each MAC address that a
+//! configuration selects without a name.
+
+use std::collections::BTreeSet;
+
+use crate::model::MacAddress;
+
+use super::claim::{Claim, Role, Says};
+use super::place::{Card, Meant};
+use super::virtual_names::{base, is_valid, is_well_known};
+
+/// Most subjects; a guest has fewer cards by far.
+const MOST: usize = 1_000;
+
+/// What is known of one card that the guest's files mean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Subject {
+    /// None where the configuration selects by MAC address alone.
+    pub(super) name: Option<String>,
+    /// MAC addresses that its configuration selects.
+    pub(super) macs: Vec<MacAddress>,
+    /// MAC addresses in rules that give the name.
+    pub(super) ruled_macs: Vec<MacAddress>,
+    /// MAC addresses that leases tell.
+    pub(super) leased_macs: Vec<MacAddress>,
+    /// Cards that a selection by place or driver means.
+    pub(super) places: Vec<usize>,
+    /// Addresses as configured.
+    pub(super) addresses: Vec<String>,
+    /// Addresses that leases tell.
+    pub(super) leased: Vec<String>,
+    /// Whether a configuration speaks of it, and not only a rule or a lease.
+    pub(super) is_configured: bool,
+}
+
+impl Subject {
+    /// MAC addresses that identify the card, of rules first.
+    pub(super) fn identities(&self) -> impl Iterator<Item = MacAddress> {
+        self.ruled_macs.iter().chain(&self.macs).copied()
+    }
+
+    fn add(&mut self, claim: &Claim, cards: &[Card]) {
+        let macs = claim.macs.iter().map(|spot| spot.mac);
+        let addresses = claim.addresses.iter().cloned();
+        match claim.role {
+            Role::Configures => {
+                self.macs.extend(macs);
+                self.addresses.extend(addresses);
+                self.is_configured = true;
+            }
+            Role::Renames => self.ruled_macs.extend(macs),
+            Role::Remembers => {
+                self.leased_macs.extend(macs);
+                self.leased.extend(addresses);
+            }
+        }
+        for hardware in &claim.hardware {
+            if let [card] = hardware.selected(cards).as_slice() {
+                self.places.push(*card);
+            }
+        }
+    }
+
+    fn tidy(&mut self) {
+        for list in [&mut self.addresses, &mut self.leased] {
+            let mut seen = BTreeSet::new();
+            list.retain(|one| seen.insert(one.clone()));
+        }
+    }
+}
+
+/// All subjects, and what selects cards without telling one from another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Survey {
+    pub(super) subjects: Vec<Subject>,
+    /// Shell patterns that select interfaces by name.
+    pub(super) patterns: Vec<String>,
+    /// Whether a configuration takes any card that is there.
+    pub(super) takes_any: bool,
+    /// Cards that configurations without a name select by place or driver.
+    pub(super) selected: Vec<usize>,
+    /// Whether the guest has any configuration of a network.
+    pub(super) is_configured: bool,
+    /// Names that are taken, those of software's interfaces too.
+    pub(super) taken: BTreeSet<String>,
+}
+
+impl Survey {
+    /// Reads what all files say.
+    pub(super) fn of(says: &[Says], cards: &[Card]) -> Self {
+        let made: BTreeSet<&str> =
+            says.iter().flat_map(|says| &says.makes).map(String::as_str).collect();
+        let mut survey = Self::default();
+        // Claims with a name first, so that those by MAC address alone find the name of their card.
+        for nameless in [false, true] {
+            for claim in says.iter().flat_map(|says| &says.claims) {
+                survey.add(claim, &made, (cards, nameless));
+            }
+        }
+        survey.subjects.iter_mut().for_each(Subject::tidy);
+        // A bond without known ports is a configuration as well.
+        survey.is_configured |= made.iter().any(|name| *name != "lo");
+        survey.taken.extend(made.into_iter().map(str::to_owned));
+        survey
+    }
+
+    fn add(&mut self, claim: &Claim, made: &BTreeSet<&str>, (cards, nameless): (&[Card], bool)) {
+        let names = names(claim, made, cards);
+        // A claim about interfaces of software alone.
+        let is_software = names.is_empty() && !claim.names.is_empty() && claim.patterns.is_empty();
+        if is_software || nameless != names.is_empty() {
+            return;
+        }
+        self.is_configured |= claim.role == Role::Configures && claim.selects();
+        if !nameless {
+            // Of several names and one MAC address nobody knows which is meant.
+            let claim = if names.len() == 1 { claim } else { &bare(claim) };
+            for name in names {
+                let Some(subject) = self.named(&name) else { continue };
+                subject.add(claim, cards);
+                self.taken.insert(name);
+            }
+        } else if claim.role == Role::Configures {
+            self.add_nameless(claim, cards);
+        }
+        if claim.role == Role::Configures {
+            self.patterns.extend(claim.patterns.iter().cloned());
+        }
+    }
+
+    fn add_nameless(&mut self, claim: &Claim, cards: &[Card]) {
+        self.takes_any |= claim.any && claim.hardware.is_empty() && claim.macs.is_empty();
+        if claim.macs.is_empty() {
+            for hardware in &claim.hardware {
+                match hardware.meant(cards) {
+                    Meant::Holds => self.takes_any = true,
+                    Meant::Cards(meant) => self.selected.extend(meant),
+                }
+            }
+            return;
+        }
+        for spot in &claim.macs {
+            let is_full = self.subjects.len() >= MOST;
+            let hardware = claim.hardware.clone();
+            let own = Claim { macs: vec![spot.clone()], hardware, ..bare(claim) };
+            let is_own = |subject: &&mut Subject| subject.identities().any(|mac| mac == spot.mac);
+            match self.subjects.iter_mut().find(is_own) {
+                Some(subject) => subject.add(&own, cards),
+                None if is_full => {}
+                None => {
+                    let mut subject = Subject::default();
+                    subject.add(&own, cards);
+                    self.subjects.push(subject);
+                }
+            }
+        }
+    }
+
+    /// The subject of that name; none where there are too many already.
+    fn named(&mut self, name: &str) -> Option<&mut Subject> {
+        let index = self.subjects.iter().position(|own| own.name.as_deref() == Some(name));
+        let index = index.unwrap_or(self.subjects.len());
+        if index == self.subjects.len() && index < MOST {
+            self.subjects.push(Subject { name: Some(name.to_owned()), ..Subject::default() });
+        }
+        self.subjects.get_mut(index)
+    }
+}
+
+/// A claim without what tells one card from another.
+fn bare(claim: &Claim) -> Claim {
+    Claim { role: claim.role, addresses: claim.addresses.clone(), ..Claim::default() }
+}
+
+/// The names of cards in a claim.
+fn names(claim: &Claim, made: &BTreeSet<&str>, cards: &[Card]) -> Vec<String> {
+    let is_cards = |name: &str| {
+        let known = is_well_known(name) && claim.role != Role::Renames;
+        is_valid(name) && !made.contains(name) && !known
+    };
+    let plain = claim.names.iter().map(|name| base(&name.value));
+    let likely = claim.likely.as_deref().filter(|name| is_likely(name, claim, cards));
+    let mut names: Vec<_> = plain.chain(likely).filter(|name| is_cards(name)).collect();
+    names.dedup();
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// A label such as `ens192` over a MAC address is the card's name, unless the card sits elsewhere.
+fn is_likely(name: &str, claim: &Claim, cards: &[Card]) -> bool {
+    let tells_place = name.starts_with("ens") || name.starts_with("enp") || name.starts_with("eno");
+    let own = |card: &&Card| claim.macs.iter().any(|spot| Some(spot.mac) == card.mac);
+    tells_place && cards.iter().find(own).is_none_or(|card| card.fits(name) != Some(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::forms::{Form, Text, read};
+    use super::super::place::tests::cards;
+    use super::*;
+
+    fn survey(files: &[(Form, &str)]) -> Survey {
+        let text = |(form, text): &(Form, &str)| Text {
+            form: *form,
+            path: "/etc/x".to_owned(),
+            text: (*text).to_owned(),
+        };
+        let files: Vec<_> = files.iter().map(text).collect();
+        Survey::of(&read(&files.iter().collect::<Vec<_>>()), &cards(&[192, 224]))
+    }
+
+    fn names(survey: &Survey) -> Vec<&str> {
+        survey.subjects.iter().map(|subject| subject.name.as_deref().unwrap_or("-")).collect()
+    }
+
+    #[test]
+    fn files_are_merged_by_name_and_software_is_left_out() {
+        let survey = survey(&[
+            (Form::Ifupdown, "auto lo bond0\niface bond0 inet dhcp\n  bond-slaves ens192 ens224\n"),
+            (
+                Form::Ifupdown,
+                "iface ens192 inet static\n  address 192.0.2.7/24\niface br0 inet dhcp\n",
+            ),
+            (Form::Rules, "ATTR{address}==\"00:50:56:aa:bb:02\", NAME=\"ens224\"\n"),
+        ]);
+        assert_eq!(names(&survey), ["ens192", "ens224"]);
+        assert_eq!(survey.subjects[0].addresses, ["192.0.2.7/24"]);
+        assert_eq!(survey.subjects[1].ruled_macs.len(), 1);
+        assert!(survey.is_configured && survey.taken.contains("bond0"));
+    }
+
+    #[test]
+    fn a_profile_by_mac_alone_finds_the_name_of_its_card() {
+        let profile = "[connection]\ntype=ethernet\n[ethernet]\nmac-address=00:50:56:aa:bb:01\n[ipv4]\naddress1=192.0.2.7/24\n";
+        let survey = survey(&[
+            (Form::Profile, profile),
+            (Form::Rules, "ATTR{address}==\"00:50:56:aa:bb:01\", NAME=\"lan0\"\n"),
+        ]);
+        assert_eq!(names(&survey), ["lan0"]);
+        assert_eq!(survey.subjects[0].addresses, ["192.0.2.7/24"]);
+    }
+
+    #[test]
+    fn labels_are_names_only_where_they_fit() {
+        for (id, mac, found) in [
+            ("ens192", "00:50:56:aa:bb:01", "ens192"),
+            ("ens192", "00:50:56:aa:bb:02", "-"),
+            ("lan", "00:50:56:aa:bb:01", "-"),
+            ("ens192", "00:50:56:00:00:99", "ens192"),
+        ] {
+            let text =
+                format!("network: {{ethernets: {{{id}: {{match: {{macaddress: '{mac}'}}}}}}}}\n");
+            assert_eq!(names(&survey(&[(Form::Netplan, &text)])), [found], "{id}");
+        }
+    }
+
+    #[test]
+    fn patterns_and_hardware_select_without_a_name() {
+        let survey = survey(&[
+            (Form::Network, "[Match]\nName=en*\n[Network]\nDHCP=yes\n"),
+            (Form::Network, "[Match]\nPath=pci-0000:0b:00.0\n[Network]\nDHCP=yes\n"),
+            (Form::Network, "[Match]\nName=br0\nDriver=bridge\n[Network]\nDHCP=yes\n"),
+        ]);
+        assert!(names(&survey).is_empty(), "{survey:?}");
+        assert_eq!(
+            (survey.patterns.as_slice(), survey.selected.as_slice()),
+            (&["en*".to_owned()][..], &[0][..])
+        );
+        assert!(survey.is_configured && !survey.takes_any);
+    }
+
+    #[test]
+    fn only_leases_are_no_configuration() {
+        let lease = "lease {\n interface \"ens192\";\n fixed-address 192.0.2.7;\n}\n";
+        let survey = survey(&[(Form::DhclientLeases, lease)]);
+        assert!(!survey.is_configured && !survey.subjects[0].is_configured);
+        assert_eq!(survey.subjects[0].leased, ["192.0.2.7"]);
+    }
+}

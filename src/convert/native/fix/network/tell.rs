@@ -1,0 +1,111 @@
+//! Warnings: what is not known of the guest's network, and what somebody has to look at.
+
+use crate::model::MacAddress;
+
+use super::files::Found;
+use super::mend::Mended;
+use super::pin::{Keep, Row};
+use super::{Guest, Report};
+
+/// What is not known.
+pub(super) fn doubts(guest: &Guest, rows: &[Row], report: &mut Report<'_>) {
+    for (found, says) in guest.files.iter().zip(&guest.says) {
+        if let Some(fault) = &says.fault {
+            let path = &found.text.path;
+            let text = format!("{path} of the guest cannot be read: {fault}");
+            report.warn("guest-network-not-read", text);
+        }
+    }
+    let subjects = &guest.survey.subjects;
+    let name = |index: &usize| subjects[*index].name.clone().unwrap_or_default();
+    let in_doubt: Vec<_> = guest.assigned.in_doubt.iter().map(name).collect();
+    if !in_doubt.is_empty() {
+        let text = format!(
+            "which network card has which name was decided by the order of the cards: check {}",
+            in_doubt.join(", ")
+        );
+        report.warn("guest-network-by-order", text);
+    }
+    let uncovered = guest.uncovered(rows);
+    if uncovered.is_empty() || !guest.survey.is_configured {
+        return;
+    }
+    for index in uncovered {
+        let card = card(rows[index].mac, index);
+        let text = format!("no network configuration of the guest is known to be of {card}");
+        report.warn("guest-network-card-without-name", text);
+    }
+    let open = subjects.iter().enumerate().filter(|(index, subject)| {
+        subject.is_configured && guest.assigned.card_of(*index).is_none()
+    });
+    let names: Vec<_> = open.filter_map(|(_, subject)| subject.name.clone()).collect();
+    if !names.is_empty() {
+        let text = format!(
+            "the guest configures {}, and no card of the VM is known to have that name: \
+             the configuration may have no effect on KVM",
+            names.join(", ")
+        );
+        report.warn("guest-network-name-without-card", text);
+    }
+}
+
+/// What was found in one file.
+pub(super) fn mended(found: &Found, mended: &Mended, report: &mut Report<'_>) {
+    let path = &found.text.path;
+    for lost in &mended.lost {
+        let text = format!(
+            "{path} of the guest selects a network card by {lost}, which no card has on KVM"
+        );
+        report.warn("guest-network-by-hardware", text);
+    }
+    for (old, new) in &mended.stale {
+        let text = format!(
+            "{path} of the guest selects a network card by MAC address {old}, which no card of the \
+             VM has: replaced by {new}"
+        );
+        report.warn("guest-network-stale-mac", text);
+    }
+    for old in &mended.unknown {
+        let text = format!(
+            "{path} of the guest selects a network card by MAC address {old}, which no card of the \
+             VM has, and several cards may be meant: set the address in that file"
+        );
+        report.warn("guest-network-stale-mac", text);
+    }
+    if mended.is_stuck || !found.is_editable && !mended.edits.is_empty() {
+        let why =
+            if mended.is_stuck { "names a card that has another name now" } else { "is not UTF-8" };
+        let text = format!("{path} of the guest {why} and was not changed: check the file");
+        report.warn("guest-network-not-changed", text);
+    }
+}
+
+/// What became of a card's name.
+pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut Report<'_>) {
+    let name = row.name.as_deref().unwrap_or_default();
+    match keep {
+        Keep::Renamed(new) | Keep::Kernel(new) => {
+            let text = format!(
+                "{name} of the guest is now {new}, since the kernel gives {name} to another card: \
+                 check firewall rules and services that name {name}"
+            );
+            report.warn("guest-network-renamed", text);
+        }
+        Keep::Impossible => {
+            let why = match row.mac {
+                None => "the card has no MAC address",
+                Some(_) => "the guest has no udev",
+            };
+            let text = format!("{name} of the guest may get another name on KVM: {why}");
+            report.warn("guest-network-not-pinned", text);
+        }
+        Keep::Nothing | Keep::Link | Keep::Rule | Keep::Hwaddr => {}
+    }
+}
+
+fn card(mac: Option<MacAddress>, index: usize) -> String {
+    match mac {
+        Some(mac) => format!("network card {} ({mac}) of the VM", index + 1),
+        None => format!("network card {} of the VM", index + 1),
+    }
+}
