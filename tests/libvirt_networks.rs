@@ -4,7 +4,7 @@
 mod support;
 
 use hyperexport::domain::{NetworkMap, NetworkMapping};
-use hyperexport::model::MacAddress;
+use hyperexport::model::{MacAddress, Warning};
 use support::import::{Setup, chain};
 use support::libvirtd;
 use virt::network::Network;
@@ -115,6 +115,38 @@ async fn a_card_is_mapped_by_its_address_and_an_entry_for_no_card_is_refused() {
     setup.options.network_map = map(&["*=network:default"]);
     let warnings = setup.target.preflight(&setup.request()).await.expect("taken");
     assert!(warnings.iter().any(|warning| warning.code == "network-map-unused"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn an_address_of_another_domain_on_the_same_network_is_warned_of() {
+    let Some(mut setup) = Setup::new().await else { return };
+    in_networks(&mut setup, ["Lab", "Lab", "Lab", "Old"]);
+    setup.options.network_map = map(&["Lab=network:default", "Old=none"]);
+    let codes = |warnings: Vec<Warning>| -> Vec<String> {
+        let used = warnings.into_iter().filter(|warning| warning.code == "mac-in-use");
+        used.map(|warning| warning.message).collect()
+    };
+    let first = setup.import().await.expect("defined").name;
+
+    setup.options.name = Some(setup.names.name("second"));
+    let used = codes(setup.target.preflight(&setup.request()).await.expect("only a warning"));
+    assert_eq!(used.len(), 3, "{used:?}");
+    assert!(used[0].contains(&format!("domain '{first}'")) && used[0].contains("'default'"));
+
+    // The bridge of the network is the same place, another bridge is not.
+    setup.options.network_map = map(&["mac:00:50:56:aa:dd:01=bridge:virbr0", "*=none"]);
+    let used = codes(setup.target.preflight(&setup.request()).await.expect("only a warning"));
+    assert_eq!(used.len(), 1, "{used:?}");
+    setup.host.switches.push("hxtovs0".to_owned());
+    setup.options.network_map = map(&["*=ovs:hxtovs0"]);
+    let used = codes(setup.target.preflight(&setup.request()).await.expect("taken"));
+    assert!(used.is_empty(), "{used:?}");
+
+    // The domain that makes way does not count.
+    setup.options.network_map = map(&["Lab=network:default", "Old=none"]);
+    (setup.options.name, setup.replace) = (Some(first.clone()), Some(first));
+    let used = codes(setup.target.preflight(&setup.request()).await.expect("replaced"));
+    assert!(used.is_empty(), "{used:?}");
 }
 
 #[tokio::test]

@@ -115,6 +115,34 @@ fn a_domain_of_another_host_is_taken_over_ssh() {
 }
 
 #[test]
+fn disks_keep_their_order_and_the_domain_names_the_one_that_boots() {
+    let Some(origin) = Origin::new() else { return };
+    let uri = format!("libvirt+qemu:///system?domain={}", origin.domain);
+    let facts = |xml: &str| {
+        origin.define(&xml.replace("<name>", &identity(&origin)));
+        let info = origin.desk.run(&["info", "--source", &uri, "--json"]);
+        assert_eq!(info.code, Some(0), "{}", info.stderr);
+        info.json["vm"].clone()
+    };
+    let told = |vm: &serde_json::Value| {
+        let orders = [0, 1].map(|n| vm["disks"][n]["boot_order"].as_u64().expect("one"));
+        (orders, vm["assumed"]["boot_disk"] != true)
+    };
+    let xml = origin.xml();
+    let vm = facts(&xml);
+    assert_eq!((told(&vm), &vm["arch"]), (([0, 1], true), &"x86_64".into()));
+    let second = xml.replace("<boot order='1'/>", "").replace(
+        "<target dev='vdb' bus='virtio'/>",
+        "<target dev='vdb' bus='virtio'/><boot order='1'/>",
+    );
+    let vm = facts(&second);
+    assert_eq!(told(&vm), ([1, 0], true));
+    assert_eq!(vm["disks"][1]["label"], "vdb");
+    let none = xml.replace("<boot order='1'/>", "").replace("</os>", "<boot dev='hd'/></os>");
+    assert_eq!(told(&facts(&none)), ([0, 1], false), "'hd' is any disk");
+}
+
+#[test]
 fn a_host_shows_its_domains_and_what_is_in_the_way_of_one() {
     let Some(origin) = Origin::new() else { return };
     let list = origin.desk.run(&["list", "--source", "libvirt+qemu:///system", "--json"]);

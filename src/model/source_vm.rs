@@ -264,14 +264,13 @@ impl SourceDisk {
     /// in theirs. An index that names no disk, or one twice, is passed over. Returns whether any disk
     /// was named.
     pub fn order_boot(disks: &mut [Self], named: &[usize]) -> bool {
-        let mut order: Vec<usize> = Vec::with_capacity(disks.len());
+        let (mut placed, mut next) = (vec![false; disks.len()], 0);
         for index in named.iter().copied().chain(0..disks.len()) {
-            if index < disks.len() && !order.contains(&index) {
-                order.push(index);
+            if placed.get(index) == Some(&false) {
+                placed[index] = true;
+                disks[index].boot_order = next;
+                next += 1;
             }
-        }
-        for (place, index) in (0..).zip(order) {
-            disks[index].boot_order = place;
         }
         named.iter().any(|index| *index < disks.len())
     }
@@ -375,8 +374,14 @@ pub struct AskedNic {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NicModel {
-    /// VMware's paravirtual, any generation.
+    /// VMware's vmxnet3.
     Vmxnet,
+    /// VMware's paravirtual cards before vmxnet3, which QEMU does not have.
+    Vmxnet2,
+    /// virtio-net.
+    Virtio,
+    /// Realtek 8139.
+    Rtl8139,
     /// Intel 82545EM.
     E1000,
     /// Intel 82574L.

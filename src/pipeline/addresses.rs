@@ -135,16 +135,15 @@ fn address(vm: &SourceVm, output: &Path, index: usize, domain: Option<&str>) -> 
     (0..).map(candidate).find(|mac| !taken(mac)).unwrap_or_else(|| candidate(0))
 }
 
-/// The directory without links, as far as it exists: it has several names otherwise.
+/// The directory without links, as far as it exists: it has several names otherwise. One that is made
+/// later keeps its name.
 fn real(output: &Path) -> PathBuf {
-    let exists = |path: &Path| Some((path.canonicalize().ok()?, output.strip_prefix(path).ok()?));
-    match output.ancestors().find_map(|path| {
-        let (real, rest) = exists(path)?;
-        Some(real.join(rest))
-    }) {
-        Some(path) => path,
-        None => output.to_owned(),
-    }
+    let resolved = |there: &Path| {
+        let rest = output.strip_prefix(there).ok()?;
+        // Joining nothing would add a slash.
+        Some(there.canonicalize().ok()?.components().chain(rest.components()).collect())
+    };
+    output.ancestors().find_map(resolved).unwrap_or_else(|| output.to_owned())
 }
 
 #[cfg(test)]
@@ -231,9 +230,10 @@ mod tests {
         std::fs::create_dir(&real).expect("made");
         std::os::unix::fs::symlink(&real, &link).expect("linked");
         let at = |path: PathBuf| filled(vm(1), path.to_str().expect("UTF-8"));
-        assert_eq!(at(real.join("out")), at(link.join("out")));
+        let before = at(real.join("out"));
+        assert_eq!(before, at(link.join("out")));
         std::fs::create_dir(real.join("out")).expect("made");
-        assert_eq!(at(real.join("out")), at(link.join("out")));
+        assert_eq!([at(real.join("out")), at(link.join("out"))], [before.clone(), before]);
 
         let of = |server: &str, uuid: Option<&str>| {
             let mut vm = vm(1);

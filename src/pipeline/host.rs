@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use super::source::Error;
 use crate::exporter::{
     self, BandwidthLimit, ExportRequest, Inspected, LARGEST_NVRAM, Landing, NVRAM, VmSummary,
-    WholeDisk, nvram_missed, write_nvram,
+    WholeDisk, fill_disk_uuids, nvram_missed, write_nvram,
 };
 use crate::libvirt::{self, Chunk, FoundDomain, FoundVolume, Settings, Target};
 use crate::model::{
-    ByteSize, ExportMethod, ExportedNvram, ExportedVm, PowerState, SourceVm, chain,
+    ByteSize, ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, SourceVm, chain,
 };
 use crate::progress::Progress;
 
@@ -99,7 +99,7 @@ impl Host {
                 let mut warnings = Vec::new();
                 let nvram = nvram.inspect_err(|why| warnings.push(nvram_missed(why)));
                 Ok(ExportedVm {
-                    vm: vm.clone(),
+                    vm: with_uuids(vm, &disks).await?,
                     method: ExportMethod::Disk,
                     exported_at: jiff::Timestamp::now(),
                     disks,
@@ -154,6 +154,16 @@ impl Host {
         let checked = tokio::task::spawn_blocking(move || landing.check()).await;
         Ok(checked.map_err(libvirt::Error::Task)??)
     }
+}
+
+/// The VM with what its images alone tell.
+async fn with_uuids(vm: &SourceVm, disks: &[ExportedDisk]) -> Result<SourceVm, Error> {
+    let (mut vm, disks) = (vm.clone(), disks.to_vec());
+    let fill = move || {
+        fill_disk_uuids(&mut vm, &disks);
+        vm
+    };
+    Ok(tokio::task::spawn_blocking(fill).await.map_err(libvirt::Error::Task)?)
 }
 
 /// Begins the file of a volume, or takes over what a killed run left whole of it, if it is still that.

@@ -18,6 +18,8 @@ use crate::model::{
 
 /// Longest file taken, in bytes.
 const LONGEST: u64 = 1 << 20;
+/// Most devices of a boot order: more than a VM has disks.
+const MOST_TRIED: usize = 1000;
 /// Most network interfaces of a VM (vSphere 8, "Configuration Maximums").
 const MOST_NICS: usize = 10;
 
@@ -216,7 +218,7 @@ impl Vmx {
         });
         let tried: Vec<String> = kinds.chain(hard_disks.clone()).collect();
         let place = |name: &String| disks.iter().position(|disk| disk.label == *name);
-        tried.iter().filter_map(place).collect()
+        tried.iter().take(MOST_TRIED).filter_map(place).collect()
     }
 
     /// The controller in vSphere's words, which the domain is planned by.
@@ -239,13 +241,19 @@ impl Vmx {
             return None;
         }
         let model = match get("virtualdev").map(str::to_ascii_lowercase).as_deref() {
-            Some("vmxnet" | "vmxnet2" | "vmxnet3") => NicModel::Vmxnet,
+            Some("vmxnet3") => NicModel::Vmxnet,
+            Some("vmxnet" | "vmxnet2") => NicModel::Vmxnet2,
             Some("e1000") => NicModel::E1000,
             Some("e1000e") => NicModel::E1000e,
             Some("vlance") | None => NicModel::Pcnet,
             Some(_) => NicModel::Other,
         };
-        let mac = get("address").or_else(|| get("generatedaddress"));
+        let (own, generated) = (get("address"), get("generatedaddress"));
+        // The address that is not in use may have been left behind.
+        let mac = match get("addresstype").map(str::to_ascii_lowercase).as_deref() {
+            Some("generated" | "vpx") => generated.or(own),
+            _ => own.or(generated),
+        };
         let connected = get("startconnected");
         Some(SourceNic {
             mac: mac.and_then(|text| text.trim().parse().ok()),
@@ -440,12 +448,17 @@ mod tests {
             "ethernet0.present = \"TRUE\"\nethernet0.pciSlotNumber = \"192\"\n\
              ethernet1.present = \"TRUE\"\nethernet1.pciSlotNumber = \"-1\"\n\
              ethernet2.present = \"TRUE\"\nETHERNET2.PCISLOTNUMBER = \" 1184 \"\n\
-             ethernet3.present = \"TRUE\"\nethernet3.address = \"00:50:56:AA:BB:03\"\n",
+             ethernet3.present = \"TRUE\"\nethernet3.address = \"00:50:56:AA:BB:03\"\n\
+             ethernet4.present = \"TRUE\"\nethernet4.addressType = \"generated\"\n\
+             ethernet4.address = \"00:50:56:00:00:01\"\n\
+             ethernet4.generatedAddress = \"00:0c:29:aa:bb:04\"\n",
         );
         let cards: Vec<_> = (0..MOST_NICS).filter_map(|index| vmx.nic(index)).collect();
         let slots: Vec<_> = cards.iter().map(|card| card.slot).collect();
-        assert_eq!(slots, [Some(192), None, Some(1184), None]);
-        assert_eq!(cards[3].mac.map(|mac| mac.to_string()).as_deref(), Some("00:50:56:aa:bb:03"));
+        assert_eq!(slots, [Some(192), None, Some(1184), None, None]);
+        let mac = |card: &SourceNic| card.mac.map(|mac| mac.to_string());
+        assert_eq!(mac(&cards[3]).as_deref(), Some("00:50:56:aa:bb:03"));
+        assert_eq!(mac(&cards[4]).as_deref(), Some("00:0c:29:aa:bb:04"));
     }
 
     #[test]

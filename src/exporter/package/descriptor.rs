@@ -433,7 +433,8 @@ fn nic(nic: &SourceNic) -> Item {
         subtype: Some(match nic.model {
             NicModel::Vmxnet | NicModel::Sriov => "VmxNet3",
             NicModel::E1000 => "E1000",
-            NicModel::E1000e | NicModel::Other => "E1000e",
+            NicModel::Vmxnet2 => "VmxNet2",
+            NicModel::E1000e | NicModel::Virtio | NicModel::Rtl8139 | NicModel::Other => "E1000e",
             NicModel::Pcnet => "PCNet32",
         }),
         kind: 10,

@@ -171,9 +171,8 @@ impl<'a> ExtraConfig<'a> {
 /// device. An unknown card is known by its MAC address.
 fn model(device: &Node) -> Option<NicModel> {
     Some(match device.xsi_type.as_deref()? {
-        "VirtualVmxnet" | "VirtualVmxnet2" | "VirtualVmxnet3" | "VirtualVmxnet3Vrdma" => {
-            NicModel::Vmxnet
-        }
+        "VirtualVmxnet3" | "VirtualVmxnet3Vrdma" => NicModel::Vmxnet,
+        "VirtualVmxnet" | "VirtualVmxnet2" => NicModel::Vmxnet2,
         "VirtualE1000" => NicModel::E1000,
         "VirtualE1000e" => NicModel::E1000e,
         "VirtualPCNet32" => NicModel::Pcnet,

@@ -95,7 +95,10 @@ impl Devices {
 /// The disks that the package says boot, the first of them first: by VMware's sections, else by
 /// oVirt's numbers, else by oVirt's mark.
 fn boot_disks(disks: &[Found], sections: &[BootOrder]) -> Vec<usize> {
-    let of_disks = sections.iter().filter(|entry| entry.kind.trim().eq_ignore_ascii_case("disk"));
+    let of_disks = sections
+        .iter()
+        .take(MOST_DEVICES)
+        .filter(|entry| entry.kind.trim().eq_ignore_ascii_case("disk"));
     let by_section = of_disks.filter_map(|entry| {
         disks.iter().position(|disk| disk.instance.trim() == entry.instance.trim())
     });
@@ -150,7 +153,10 @@ fn memory(item: &Item) -> Option<u64> {
 fn nic(item: &Item, index: usize) -> SourceNic {
     let subtype = item.subtype.first().map(|kind| kind.to_ascii_lowercase()).unwrap_or_default();
     let model = match subtype.as_str() {
-        kind if kind.contains("vmxnet") => NicModel::Vmxnet,
+        kind if kind.contains("vmxnet3") => NicModel::Vmxnet,
+        kind if kind.contains("vmxnet") => NicModel::Vmxnet2,
+        kind if kind.contains("virtio") => NicModel::Virtio,
+        kind if kind.contains("8139") => NicModel::Rtl8139,
         kind if kind.contains("e1000e") => NicModel::E1000e,
         kind if kind.contains("e1000") => NicModel::E1000,
         kind if kind.contains("pcnet") => NicModel::Pcnet,
@@ -217,7 +223,11 @@ fn disk<'a>(
         disk,
         file: of_file(file, &described.format, capacity)?,
         instance: item.instance.clone(),
-        boot_order: item.boot_order.as_deref().and_then(|number| number.trim().parse().ok()),
+        boot_order: item
+            .boot_order
+            .as_deref()
+            .and_then(|number| number.trim().parse().ok())
+            .filter(|number| *number > 0),
         boots: matches!(described.boot.trim(), "true" | "1"),
     })
 }
