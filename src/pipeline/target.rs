@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 use super::job::Target;
 use crate::convert;
 use crate::domain::{HostCapabilities, PlanOptions};
-use crate::libvirt::{self, DefinedDomain, Draft, Error, ImportRequest, Journal, PoolChoice};
+use crate::libvirt::{
+    self, DefinedDomain, Draft, Error, ImportRequest, Journal, PoolChoice, Preview,
+};
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, SourceVm, Warning};
 use crate::progress::Progress;
 
@@ -35,6 +37,19 @@ pub async fn preflight(
         host.connection.rehearse(&request).await?;
     }
     Ok(warnings)
+}
+
+/// What the target would make of the VM, in short, while its disks may not be there yet.
+///
+/// # Errors
+/// The first refusal.
+pub async fn preview(
+    target: &Target,
+    vm: &SourceVm,
+    disks: &ConvertedDisks,
+) -> Result<Preview, Error> {
+    let host = Host::connect(target).await?;
+    host.connection.preview(&host.request(target, vm, disks)).await
 }
 
 /// What the target would make of the VM.
@@ -115,7 +130,10 @@ impl Host {
             network_map: target.network_map.clone(),
             hardware: target.hardware.clone(),
         };
-        let pool = PoolChoice { name: target.pool.clone(), path: target.pool_path.clone() };
+        let pool = match &target.default_pool {
+            Some(default) => connection.default_pool(default).await?,
+            None => PoolChoice { name: target.pool.clone(), path: target.pool_path.clone() },
+        };
         Ok(Self { connection, capabilities, options, pool })
     }
 

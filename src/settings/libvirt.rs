@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::{AfterArgs, Error, HardwareArgs};
 use crate::domain::{DomainType, NetworkMap, NetworkMapping};
 use crate::libvirt;
-use crate::pipeline::Target;
+use crate::pipeline::{Flags, Target};
 
 const HEADING: &str = "Target (libvirt)";
 /// What everybody calls his first storage pool.
@@ -34,7 +34,8 @@ pub struct LibvirtArgs {
     /// leave its interfaces out; SOURCE '*' is every network not named
     #[arg(long, value_name = "SOURCE=TARGET", num_args = 1..)]
     pub network_map: Vec<NetworkMapping>,
-    /// Storage pool that gets the disks
+    /// Storage pool that gets the disks; default is made where it is missing,
+    /// unless it is named here
     #[arg(long, value_name = "POOL", default_value = DEFAULT_POOL)]
     pub libvirt_pool: String,
     /// Make the pool over this folder if there is none of that name
@@ -100,7 +101,10 @@ impl LibvirtArgs {
             after: self.after.import(),
             start: self.after.start(),
             replace: self.after.replace.clone(),
+            open: self.after.open,
             exactly: None,
+            asked: Flags::default(),
+            default_pool: None,
         })
     }
 }
