@@ -74,6 +74,11 @@ pub(super) fn of(
     };
     let Some(disks) = &result.converted else { return Ok(Converted::None) };
     let missing = disks.0.iter().find(|disk| !disk.path.is_file());
+    let exported_there = exported.iter().all(|disk| disk.path.is_file());
+    if missing.is_some() && !exported_there {
+        // Neither serves: what is left of the export decides.
+        return Ok(Converted::None);
+    }
     let mut why = Vec::new();
     match (&result.conversion, missing) {
         (_, Some(disk)) => why.push(format!("{} is gone", disk.path.display())),
@@ -92,7 +97,6 @@ pub(super) fn of(
     let is_result = |disk: &ExportedDisk| disks.0.iter().any(|result| result.path == disk.path);
     let from_results = exported.iter().any(is_result);
     let untouched = result.conversion.as_ref().is_some_and(|record| record.guest_untouched);
-    let exported_there = exported.iter().all(|disk| disk.path.is_file());
     if !exported_there || from_results && !untouched {
         let reason = if exported_there {
             "its disks were converted while they arrived, and FIX has changed them"

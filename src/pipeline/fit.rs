@@ -145,18 +145,20 @@ pub(super) fn of_snapshot(taken: &Taken, name: &str, now: &SourceState) -> Strin
     let at = taken.exported_at;
     let age = age(Timestamp::now().as_second() - at.as_second());
     let power = match (now.power, &now.boot_time) {
-        (PowerState::On, Some(time)) => format!("on, started {time}"),
-        (power, _) => power.as_str().to_owned(),
+        (PowerState::On, Some(time)) => format!("on now, started {time}"),
+        (power, _) => format!("{} now", power.as_str()),
     };
     let since = match taken.state.as_ref().map(|state| state.source.revision.as_str()) {
-        Some(revision) if !revision.is_empty() && !now.revision.is_empty() => {
-            format!(", its changeVersion was {revision} and is {}", now.revision)
+        Some(revision) if revision.is_empty() || now.revision.is_empty() => String::new(),
+        Some(revision) if revision == now.revision => {
+            format!(", its changeVersion still {revision}")
         }
-        _ => String::new(),
+        Some(revision) => format!(", its changeVersion was {revision} and is {}", now.revision),
+        None => String::new(),
     };
     format!(
         "the disks are those of a snapshot of {}, {age}, while {name} ran: what it has written since \
-         is not on them; it is {power} now{since}",
+         is not on them; it is {power}{since}",
         time(at)
     )
 }

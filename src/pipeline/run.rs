@@ -176,7 +176,12 @@ async fn conversion(
             }
             Converted::Again(again) => {
                 let work = Redo { job, again, settings };
-                work.run(manifest, &ready.output, ledger).await
+                let disks = work.run(manifest, &ready.output, ledger).await;
+                if disks.is_none() {
+                    // The old one stays.
+                    keep_conversion(kept, ledger);
+                }
+                disks
             }
             Converted::None => {
                 again::forget_other_compression(&kept.taken, settings, manifest);
@@ -409,11 +414,16 @@ fn inherit(kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) {
     report.export = Some(kept.taken.clone());
     let powered_off = kept.taken.state.as_ref().and_then(|state| state.powered_off);
     report.source = Some(SourceNow { state: ready.state.clone(), powered_off });
-    let Some(earlier) = &kept.result else { return };
+    if !matches!(kept.converted, Converted::Again(_)) {
+        keep_conversion(kept, ledger);
+    }
+}
+
+/// The conversion that an earlier run made stands in the report, if it is there.
+fn keep_conversion(kept: &Kept, ledger: &mut Ledger<'_>) {
+    let (Some(earlier), report) = (&kept.result, &mut ledger.report) else { return };
     let there = |disks: &ConvertedDisks| disks.0.iter().all(|disk| disk.path.is_file());
-    if !matches!(kept.converted, Converted::Again(_))
-        && earlier.converted.as_ref().is_some_and(there)
-    {
+    if earlier.converted.as_ref().is_some_and(there) {
         report.converted.clone_from(&earlier.converted);
         report.converter.clone_from(&earlier.converter);
         report.conversion.clone_from(&earlier.conversion);
