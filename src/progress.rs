@@ -12,6 +12,8 @@ pub enum Event {
     StageStarted(Stage),
     /// A stage ended, well or not.
     StageFinished(Stage, Duration),
+    /// What a stage would make is there already.
+    StageKept(Stage),
     /// A task of known or unknown length begins. `task` is unique while it runs: `download disk-0`.
     TaskStarted {
         /// Its name.

@@ -230,10 +230,19 @@ fn a_source_that_was_switched_on_since_is_not_joined() {
         "--libvirt-pool-path",
         pool.to_str().expect("UTF-8"),
     ];
-    let ended = job.run("web01", &flags);
+    let leases = job.leases();
+    let ended = job.run("web01", &flags).expect(4);
     ended.said("powered on");
     let connect = libvirtd::connect();
     let domain = connect.lookup_domain_by_name(&names.name("vm"));
-    assert!(domain.map_or(true, |domain| !domain.is_active().expect("known")));
+    assert!(domain.is_err(), "it was defined");
+
+    // Off again, it is not what was exported: it has run.
+    job.power("web01", false);
+    let ended = job.run("web01", &flags).expect(4);
+    ended.said("its changeVersion was");
+    ended.said("--fresh");
+    assert_eq!(ended.json["errors"][0]["code"], "source-changed", "{}", ended.stdout);
+    assert_eq!(job.leases(), leases);
     job.assert_source_is_free();
 }

@@ -102,11 +102,39 @@ fn a_running_vm_is_refused_unless_it_may_be_powered_off() {
     job.power("web01", true);
     let ended = job.run("web01", &[]).expect(4);
     ended.said("--power-off");
+    assert_eq!(ended.json["errors"][0]["code"], "powered-on", "{}", ended.stdout);
+    assert_eq!((&ended.json["vm"], &ended.json["vm_id"]), (&json!("web01"), &job.moref("web01")));
     assert_eq!((job.leases(), job.output().exists()), (0, false));
 
-    job.run("web01", &["--power-off"]).expect(0);
+    // Nothing in this guest could be told to shut down.
+    let ended = job.run(&job.sim.vm("web01").moref, &["--power-off"]).expect(4);
+    ended.said("--power-off=force");
+    assert_eq!(ended.json["errors"][0]["code"], "no-tools", "{}", ended.stdout);
+    assert_eq!(ended.json["vm"], "web01", "the name, and not what was typed");
+    assert!(job.state()["calls"]["PowerOffVM_Task"].is_null(), "it was powered off");
+
+    let ended = job.run("web01", &["--power-off=force"]).expect(0);
     assert_exported(&job);
     job.assert_source_is_free();
+    assert_eq!(ended.json["warnings"][0]["code"], "powered-off-hard", "{}", ended.stdout);
+    assert_eq!(ended.json["source"]["powered_off"], "cut", "{}", ended.stdout);
+    assert_eq!(ended.json["export"]["state"]["power"], "off", "{}", ended.stdout);
+
+    // It is off by now, and as it was exported.
+    let again = job.run("web01", &["--power-off"]).expect(0);
+    assert_eq!(again.json["already_done"], true, "{}", again.stdout);
+    assert_eq!(job.leases(), 1);
+}
+
+#[test]
+fn a_power_that_was_cut_is_told_though_the_export_fails() {
+    let Some(job) = job() else { return };
+    job.power("web01", true);
+    job.faults(&json!({"export_fault": "NoPermission"}));
+    let ended = job.run("web01", &["--power-off=force", "--transport", "nfc"]).expect(1);
+    assert_eq!(ended.json["warnings"][0]["code"], "powered-off-hard", "{}", ended.stdout);
+    let source = &ended.json["source"];
+    assert_eq!((&source["power"], &source["powered_off"]), (&json!("off"), &json!("cut")));
 }
 
 #[test]

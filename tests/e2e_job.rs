@@ -99,6 +99,7 @@ fn every_byte_of_every_disk_arrives_in_the_pool() {
             "manifest.json",
             "report.json",
             "result.json",
+            "runs",
             "web01-disk-1.qcow2",
             "web01.qcow2"
         ]
@@ -117,9 +118,46 @@ fn every_byte_of_every_disk_arrives_in_the_pool() {
     assert_eq!(job.result(), ended.json, "result.json and --json differ");
     job.assert_source_is_free();
 
-    let again = run(&job, &all).expect(4);
-    again.said("holds a finished export");
-    assert_eq!(job.leases(), 1, "a refused run took a lease");
+    let uuid = ended.json["domain"]["uuid"].as_str().expect("defined").to_owned();
+    let times = || {
+        let volumes = ended.json["domain"]["volumes"].as_array().expect("volumes").iter();
+        let paths = volumes.map(|volume| PathBuf::from(volume["path"].as_str().expect("a path")));
+        paths.map(|path| path.metadata().expect("there").modified().expect("known")).collect()
+    };
+    let (before, result): (Vec<_>, _) = (times(), job.result());
+    let dry = run(&job, &[&all[..], &[flags(&["--dry-run"])]].concat()).expect(0);
+    let plan = dry.json["plan"].to_string();
+    for line in ["reuse the export of", "keep the conversion", "keep the domain"] {
+        assert!(plan.contains(line), "no '{line}' in {plan}");
+    }
+    let again = run(&job, &all).expect(0);
+    assert_eq!(
+        (&again.json["outcome"], &again.json["already_done"]),
+        (&json!("done"), &json!(true))
+    );
+    for stage in ["export", "manifest", "pipeline", "libvirt"] {
+        assert_eq!(again.stage(stage), "kept", "{}", again.stdout);
+    }
+    assert!(!again.stderr.contains("0.0 s\n== export: 0.0 s"), "{}", again.stderr);
+    assert_eq!(again.json["domain"]["uuid"], uuid.as_str());
+    assert_eq!(times(), before, "a volume was made again");
+    assert_eq!(job.result(), result, "a run that did nothing replaced the result");
+    assert_eq!((job.leases(), names.domains().len()), (1, 1));
+
+    // Asked for otherwise it is told what stands against it, before anything is done.
+    let other = [&all[..], &[flags(&["--libvirt-autostart"])]].concat();
+    let ended = run(&job, &other).expect(4);
+    ended.said("--libvirt-autostart: default then, true now");
+    assert_eq!(ended.json["errors"][0]["code"], "domain-differs", "{}", ended.stdout);
+
+    // A domain that somebody took out of libvirt is defined again.
+    let gone = libvirtd::connect().lookup_domain_by_uuid_string(&uuid).expect("there");
+    gone.undefine().expect("undefined");
+    let ended = run(&job, &all).expect(0);
+    assert_eq!((ended.stage("pipeline"), ended.stage("libvirt")), ("kept", "done"));
+    assert_ne!(ended.json["domain"]["uuid"], uuid.as_str());
+    assert_eq!(names.domains().len(), 1);
+    job.assert_source_is_free();
 }
 
 #[test]
@@ -161,7 +199,19 @@ fn a_dry_run_changes_nothing() {
     let all = [convert(&hyper2kvm), flags(&["--libvirt", "--dry-run"]), define(&job, &names)];
     let ended = run(&job, &all).expect(0);
     let plan = ended.json["plan"].to_string();
-    for step in ["disk-1.vmdk", "manifest.json", "hyper2kvm", "web01.qcow2", "define the domain"] {
+    let pool =
+        format!("over {}, and let it start with its host", job.dir.path().join("pool").display());
+    let volume = job.dir.path().join("pool").join(format!("{}.qcow2", names.name("vm")));
+    for step in [
+        "disk-1.vmdk",
+        "manifest.json",
+        "hyper2kvm",
+        "web01.qcow2",
+        "define the domain",
+        &pool,
+        volume.to_str().expect("UTF-8"),
+        "in network 'VM Network' to network 'default'",
+    ] {
         assert!(plan.contains(step), "{step} is missing: {plan}");
     }
     assert!(!job.output().exists(), "{:?}", job.files());

@@ -193,10 +193,31 @@ fn the_snapshot_goes_though_the_session_ends_in_the_transfer() {
 }
 
 #[test]
-fn a_guest_that_takes_too_long_is_powered_off() {
+fn a_guest_that_takes_too_long_stays_on_unless_its_power_may_be_cut() {
     let Some(job) = job(&["-task-delay", "4s"]) else { return };
-    let ended = job.run("web01", &["--power-off", "--shutdown-timeout", "1s"]).expect(0);
+    let ended = job.run("web01", &["--power-off", "--shutdown-timeout", "1s"]).expect(1);
     ended.said("web01 did not shut down within 1s");
+    ended.said("--power-off=force");
+    assert_eq!(ended.json["errors"][0]["code"], "still-on", "{}", ended.stdout);
+    assert_eq!((job.leases(), job.output().exists()), (0, false));
+    assert!(job.state()["calls"]["PowerOffVM_Task"].is_null(), "its power was cut");
+
+    let ended = job.run("web01", &["--power-off=force", "--shutdown-timeout", "1s"]).expect(0);
+    assert_eq!(codes(&ended), ["powered-off-hard"]);
     assert_exported(&job);
     assert_only_other_snapshot(&job);
+}
+
+#[test]
+fn a_guest_that_shuts_down_is_not_cut() {
+    let Some(job) = job(&["-task-delay", "300ms"]) else { return };
+    let ended = job.run("web01", &["--power-off=true", "--manifest"]).expect(0);
+    assert_eq!(codes(&ended), [""; 0], "{}", ended.stdout);
+    assert_eq!(ended.json["source"]["powered_off"], "shutdown", "{}", ended.stdout);
+    let state = &job.manifest()["metadata"]["hyperexport"]["state"];
+    assert_eq!((&state["power"], &state["snapshot"]), (&json!("off"), &json!(false)), "{state}");
+    assert!(state["revision"].is_string() && state["boot_time"].is_null(), "{state}");
+    assert!(job.state()["calls"]["PowerOffVM_Task"].is_null(), "its power was cut");
+    let again = job.run("web01", &["--power-off", "--manifest"]).expect(0);
+    assert_eq!(again.json["already_done"], true, "{}", again.stdout);
 }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -71,7 +72,57 @@ fn no_vmdk_is_ever_written() {
     let stages: Vec<_> =
         ["preflight", "export", "pipeline", "manifest"].map(|s| ended.stage(s)).into();
     assert_eq!(stages, ["done"; 4]);
-    job.run("web01", &CONVERT).expect(4).said("holds a finished export");
+    let again = job.run("web01", &CONVERT).expect(0);
+    again.said("reusing the export of ");
+    assert_eq!(again.json["already_done"], true, "{}", again.stdout);
+    assert_converted(&job);
+    assert_eq!(job.leases(), 1);
+}
+
+/// What was converted while it arrived is the export, too.
+#[test]
+fn another_conversion_of_disks_that_were_not_fixed_is_done_again() {
+    let Some(job) = job(&[]) else { return };
+    job.run("web01", &CONVERT).expect(0);
+    let inode = || job.file("web01.qcow2").metadata().expect("there").ino();
+    let first = inode();
+    let zlib = [&CONVERT[..], &["--compress-type", "zlib"]].concat();
+    let dry = job.run("web01", &[&zlib[..], &["--dry-run"]].concat()).expect(0);
+    let plan = dry.json["plan"].to_string();
+    assert!(plan.contains("convert again: --compress-type: default then, zlib now"), "{plan}");
+    assert_eq!(inode(), first, "a dry run changes nothing");
+
+    let ended = job.run("web01", &zlib).expect(0);
+    ended.said("converting again: --compress-type");
+    assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("kept", "done"));
+    assert_converted(&job);
+    let image = job.file("web01.qcow2");
+    let (_, info) =
+        support::hyper2kvm::qemu_img(&["info", "-f", "qcow2", image.to_str().expect("UTF-8")]);
+    assert!(info.contains("compression type: zlib"), "{info}");
+    assert_eq!(job.leases(), 1, "the export was taken again");
+    let again = job.run("web01", &zlib).expect(0);
+    assert_eq!(again.json["already_done"], true, "{}", again.stdout);
+}
+
+#[test]
+fn another_conversion_of_disks_that_fix_has_changed_is_refused_with_the_reason() {
+    let Some(job) = job(&[]) else { return };
+    job.run("web01", &CONVERT).expect(0);
+    // As a run leaves it whose FIX went well.
+    let mut result = job.result();
+    result["conversion"]["guest_untouched"] = json!(false);
+    std::fs::write(job.file("result.json"), result.to_string()).expect("written");
+    let zlib = [&CONVERT[..], &["--compress-type", "zlib"]].concat();
+    let ended = job.run("web01", &zlib).expect(4);
+    ended.said("converted while they arrived, and FIX has changed them");
+    ended.said("--fresh");
+    assert_eq!(ended.json["errors"][0]["code"], "export-consumed", "{}", ended.stdout);
+    assert_converted(&job);
+
+    job.run("web01", &[&zlib[..], &["--fresh"]].concat()).expect(0);
+    assert_converted(&job);
+    assert_eq!(job.leases(), 2);
 }
 
 #[test]
@@ -174,7 +225,11 @@ fn a_dry_run_converts_nothing_and_says_what_it_would_do() {
     let Some(job) = job(&[]) else { return };
     let ended = job.run("web01", &[&CONVERT[..], &["--dry-run"]].concat()).expect(0);
     let plan = ended.json["plan"].to_string();
-    assert!(plan.contains("disk-0.qcow2") && plan.contains("convert the disks"), "{plan}");
+    let path = job.file("web01.qcow2");
+    let line = format!("disk-0 (up to 4.0 MiB) to {}, converted while it arrives", path.display());
+    assert!(plan.contains(&line) && !plan.contains("disk-0.qcow2"), "{plan}");
+    let work = plan.find("work on the converted disks: validate").expect("told");
+    assert!(plan.find("manifest.json").is_some_and(|manifest| manifest > work), "{plan}");
     assert!(job.files().is_empty(), "{:?}", job.files());
     job.run("web01", &[&CONVERT[..], &["--pipeline-dry-run"]].concat()).expect(0);
     assert_eq!(job.files(), ["disk-0.vmdk", "disk-1.vmdk", "manifest.json", "result.json"]);

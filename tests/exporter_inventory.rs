@@ -4,9 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use hyperexport::exporter::{Error, Filter, Obstacle, Trust, VSphere};
+use hyperexport::exporter::{Error, Filter, Obstacle, Shutdown, Trust, VSphere};
 use hyperexport::model::{
-    Assumed, Bus, ByteSize, Firmware, NicModel, OsFamily, PowerState, Secret,
+    Assumed, Bus, ByteSize, Firmware, NicModel, OsFamily, PowerState, PoweredOff, Secret,
 };
 use hyperexport::progress::Progress;
 use serde_json::{Value, json};
@@ -302,7 +302,7 @@ async fn what_cannot_be_exported_is_refused_with_a_remedy() {
 }
 
 #[tokio::test]
-async fn a_guest_is_shut_down_before_power_goes() {
+async fn a_guest_is_shut_down_and_its_power_is_cut_only_by_force() {
     let config = json!({"vms": [
         {"name": "tools", "power": "on", "tools": "toolsOk", "disks": [{"capacity_mb": 1}]},
         {"name": "none", "power": "on", "disks": [{"capacity_mb": 1}]},
@@ -310,22 +310,72 @@ async fn a_guest_is_shut_down_before_power_goes() {
     let Some(sim) = Vcsim::start(&config, &["-task-delay", "300ms"]) else { return };
     let vsphere = VSphere::connect(sim.settings()).await.expect("connected");
     let (progress, cancel) = (Progress::none(), CancellationToken::new());
-    let limit = Duration::from_secs(60);
-    for (name, power_offs) in [("tools", 0), ("none", 1)] {
+    let shutdown = Shutdown { timeout: Duration::from_secs(60), force: false };
+    let force = Shutdown { force: true, ..shutdown };
+    let found = vsphere.inspect("none").await.expect("found");
+    assert_eq!(found.tools, Some(false));
+    let error = vsphere.power_off(&found.vm, shutdown, &progress, &cancel).await;
+    let error = error.expect_err("no tools run");
+    assert!(matches!(error, Error::NoTools { .. }), "{error}");
+    assert!(error.hint().expect("a hint").contains("--power-off=force"));
+    assert_eq!(vsphere.state(&found.vm).await.expect("known").power, PowerState::On);
+    for (name, how, ended, power_offs) in
+        [("tools", shutdown, PoweredOff::Shutdown, 0), ("none", force, PoweredOff::Cut, 1)]
+    {
         let vm = vsphere.inspect(name).await.expect("found").vm;
-        vsphere.power_off(&vm, limit, &progress, &cancel).await.expect("off");
+        let off = vsphere.power_off(&vm, how, &progress, &cancel).await.expect("off");
+        assert_eq!(off, Some(ended));
         let after = vsphere.inspect(name).await.expect("found");
         assert_eq!(after.vm.power, PowerState::Off);
         after.exportable(false).expect("nothing in the way");
         let calls = sim.state().await["calls"]["PowerOffVM_Task"].as_u64().unwrap_or(0);
         assert_eq!(calls, power_offs, "{name}");
-        vsphere.power_off(&vm, limit, &progress, &cancel).await.expect("still off");
+        let again = vsphere.power_off(&vm, how, &progress, &cancel).await.expect("still off");
+        assert_eq!(again, None);
     }
     sim.power("none", true).await;
     cancel.cancel();
     let vm = vsphere.inspect("none").await.expect("found").vm;
-    let error = vsphere.power_off(&vm, limit, &progress, &cancel).await.expect_err("cancelled");
+    let error = vsphere.power_off(&vm, force, &progress, &cancel).await.expect_err("cancelled");
     assert!(matches!(error, Error::Cancelled), "{error}");
+    vsphere.close().await.expect("logged out");
+}
+
+#[tokio::test]
+async fn a_guest_that_does_not_shut_down_in_time_stays_on_unless_forced() {
+    let config = json!({"vms": [
+        {"name": "slow", "power": "on", "tools": "toolsOk", "disks": [{"capacity_mb": 1}]},
+    ]});
+    let Some(sim) = Vcsim::start(&config, &["-task-delay", "3s"]) else { return };
+    let vsphere = VSphere::connect(sim.settings()).await.expect("connected");
+    let (progress, cancel) = (Progress::none(), CancellationToken::new());
+    let vm = vsphere.inspect("slow").await.expect("found").vm;
+    let how = Shutdown { timeout: Duration::from_millis(200), force: false };
+    let error = vsphere.power_off(&vm, how, &progress, &cancel).await.expect_err("slow");
+    assert!(matches!(error, Error::StillOn { .. }), "{error}");
+    assert!(sim.state().await["calls"]["PowerOffVM_Task"].is_null(), "its power was cut");
+    let how = Shutdown { force: true, ..how };
+    let off = vsphere.power_off(&vm, how, &progress, &cancel).await.expect("cut");
+    assert_eq!(off, Some(PoweredOff::Cut));
+    vsphere.close().await.expect("logged out");
+}
+
+#[tokio::test]
+async fn the_state_of_a_vm_differs_after_it_ran() {
+    let config = json!({"vms": [{"name": "web01", "disks": [{"capacity_mb": 1}]}]});
+    let Some(sim) = Vcsim::start(&config, &[]) else { return };
+    let vsphere = VSphere::connect(sim.settings()).await.expect("connected");
+    let found = vsphere.inspect("web01").await.expect("found");
+    let before = found.state();
+    assert_eq!((before.power, &before.boot_time), (PowerState::Off, &None));
+    assert_eq!(vsphere.state(&found.vm).await.expect("known"), before, "nothing happened to it");
+    sim.power("web01", true).await;
+    let running = vsphere.state(&found.vm).await.expect("known");
+    assert!(running.boot_time.is_some() && running.revision != before.revision, "{running:?}");
+    sim.power("web01", false).await;
+    let after = vsphere.state(&found.vm).await.expect("known");
+    assert_eq!((after.power, &after.boot_time), (PowerState::Off, &None));
+    assert_ne!(after.revision, before.revision, "it ran meanwhile");
     vsphere.close().await.expect("logged out");
 }
 

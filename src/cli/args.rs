@@ -68,6 +68,11 @@ pub struct ExportArgs {
     /// [default: disks]
     #[arg(long, value_name = "FORMAT", help_heading = "Export")]
     pub format: Option<PackageArg>,
+    /// Export anew although the folder holds an export, which makes way when
+    /// the new one is complete
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true, help_heading = "Export")]
+    pub fresh: bool,
     /// Write the Artifact Manifest v1.0 (--pipeline does so in any case)
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true, help_heading = "Export")]
@@ -200,10 +205,24 @@ pub struct DoctorArgs {
 /// `hyperexport undo …`
 #[derive(Debug, Args)]
 pub struct UndoArgs {
-    /// The result.json of the run
-    #[arg(long, value_name = "FILE")]
-    pub result: PathBuf,
-    /// Say what would go and change nothing
+    /// Output directory whose last run is undone that is not undone yet
+    #[arg(value_name = "DIR", required_unless_present = "result", conflicts_with = "result")]
+    pub output_dir: Option<PathBuf>,
+    /// The result.json of the run, or a file of its folder runs/
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "run"])]
+    pub result: Option<PathBuf>,
+    /// List the runs that made something in libvirt, and change nothing
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub list: bool,
+    /// Undo all runs, the last one first
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true, conflicts_with = "run")]
+    pub all: bool,
+    /// Undo the run that --list shows by this name
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Print what would go and change nothing
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub dry_run: bool,
@@ -249,7 +268,8 @@ pub struct OutputArgs {
 pub fn command() -> clap::Command {
     let switches = |command: clap::Command| {
         command.mut_args(|arg| {
-            let is_switch = arg.get_value_names().is_some_and(|names| names == ["BOOL"]);
+            let names = arg.get_value_names().unwrap_or_default();
+            let is_switch = matches!(names, [name] if name.starts_with("BOOL"));
             if is_switch {
                 arg.num_args(0..=1)
                     .require_equals(true)

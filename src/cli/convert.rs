@@ -3,18 +3,20 @@
 use super::args::ConvertArgs;
 use super::{Exit, block_on, tell_report};
 use crate::pipeline;
-use crate::settings::Environment;
+use crate::settings::{Environment, Given};
 
 /// Runs the command.
 ///
 /// # Errors
 /// A command line that cannot be meant, or a result that cannot be printed.
-pub fn run(args: &ConvertArgs, environment: &Environment) -> anyhow::Result<Exit> {
+pub fn run(args: &ConvertArgs, given: &Given, environment: &Environment) -> anyhow::Result<Exit> {
+    given.check()?;
     let mut conversion = args.stages.resolve(environment)?;
     conversion.dry_run |= args.run.dry_run;
     block_on(&args.run.output, |renderer, cancel| async move {
         let progress = renderer.progress();
-        let report = pipeline::convert(&args.manifest, &conversion, &progress, &cancel).await;
+        let asked = (&conversion, given.conversion());
+        let report = pipeline::convert(&args.manifest, asked, &progress, &cancel).await;
         tell_report(&report, &args.run.output, true)
     })
 }

@@ -3,14 +3,15 @@
 use super::args::DefineArgs;
 use super::{Exit, block_on, open, tell_report};
 use crate::pipeline;
-use crate::settings::Environment;
+use crate::settings::{Environment, Given};
 
 /// Runs the command.
 ///
 /// # Errors
 /// A command line that cannot be meant, or a result that cannot be printed.
-pub fn run(args: &DefineArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let target = args.target.resolve()?;
+pub fn run(args: &DefineArgs, given: &Given, environment: &Environment) -> anyhow::Result<Exit> {
+    given.check()?;
+    let target = given.complete(args.target.resolve()?, environment);
     block_on(&args.run.output, |renderer, cancel| async move {
         let progress = renderer.progress();
         let report =

@@ -11,10 +11,10 @@ use crate::settings::Environment;
 /// # Errors
 /// A command line that cannot be meant, or a result that cannot be printed.
 pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let (target, conversion) = args.examined.resolve(environment);
+    let (target, default_pool, conversion) = args.examined.resolve(environment);
     block_on(&args.output, |renderer, cancel| async move {
         renderer.progress().note("looking around; libguestfs takes a while where KVM is missing");
-        let diagnosis = pipeline::examine(&target, &conversion, &cancel).await;
+        let diagnosis = pipeline::examine((&target, &default_pool), &conversion, &cancel).await;
         if cancel.is_cancelled() {
             return Ok(Exit::Interrupted);
         }

@@ -10,14 +10,14 @@ use crate::exporter::{BandwidthLimit, PackageFormat};
 use crate::model::ByteSize;
 use crate::pipeline::{self, Job, SourceSettings};
 use crate::progress::Progress;
-use crate::settings::{Environment, Error, TransportArg, read_rate};
+use crate::settings::{Environment, Error, Given, TransportArg, read_rate};
 
 /// Runs the command.
 ///
 /// # Errors
 /// A command line that cannot be meant, or a result that cannot be printed.
-pub fn run(args: &ExportArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let job = job(args, environment)?;
+pub fn run(args: &ExportArgs, given: &Given, environment: &Environment) -> anyhow::Result<Exit> {
+    let job = job(args, given, environment)?;
     block_on(&args.run.output, |renderer, cancel| async move {
         if let Some(path) = args.transfer.bandwidth_limit_file.clone() {
             tokio::spawn(listen_to_hangups(path, job.limit.clone(), renderer.progress()));
@@ -45,7 +45,7 @@ async fn listen_to_hangups(path: PathBuf, limit: BandwidthLimit, progress: Progr
     }
 }
 
-fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
+fn job(args: &ExportArgs, given: &Given, environment: &Environment) -> Result<Job, Error> {
     if args.libvirt && !args.pipeline.pipeline {
         return Err(Error::Invalid(
             "--libvirt needs --pipeline: libvirt gets converted disks".to_owned(),
@@ -66,7 +66,8 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
         ));
     }
     let running = &args.running;
-    if running.power_off && running.snapshot {
+    let shutdown = running.shutdown();
+    if shutdown.is_some() && running.snapshot {
         return Err(Error::Invalid(
             "--power-off cannot go with --snapshot: a snapshot is for a VM that goes on running"
                 .to_owned(),
@@ -99,19 +100,22 @@ fn job(args: &ExportArgs, environment: &Environment) -> Result<Job, Error> {
             args.vm.clone().unwrap_or_else(|| path.unwrap_or_default().to_string_lossy().into())
         }
     };
+    given.check()?;
+    let target = args.libvirt.then(|| args.target.resolve()).transpose()?;
     Ok(Job {
         source,
         vm,
         output: args.output.clone(),
         format,
         manifest: args.manifest,
-        power_off: running.power_off,
-        shutdown_timeout: running.shutdown_timeout,
+        power_off: shutdown,
         snapshot: running.snapshot.then_some(running.quiesce),
         limit: args.transfer.limit()?,
+        fresh: args.fresh,
         conversion: args.pipeline.resolve(environment)?,
+        asked: given.conversion(),
         stream_convert: args.pipeline.stream_convert,
-        target: args.libvirt.then(|| args.target.resolve()).transpose()?,
+        target: target.map(|target| given.complete(target, environment)),
         new_mac: args.target.new_mac,
         dry_run: args.run.dry_run,
     })
@@ -122,7 +126,7 @@ fn only_vsphere(args: &ExportArgs) -> Result<(), Error> {
     let given = [
         ("--transport", args.transfer.transport.is_some()),
         ("--parallel", args.transfer.parallel.is_some()),
-        ("--power-off", args.running.power_off),
+        ("--power-off", args.running.shutdown().is_some()),
         ("--snapshot", args.running.snapshot),
     ];
     match given.into_iter().find(|(_, given)| *given) {

@@ -27,29 +27,31 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::chain;
 use crate::pipeline::{self, RunReport};
-use crate::settings::{self, Environment};
+use crate::settings::{self, Environment, Given};
 use args::{Cli, Command, OutputArgs};
 use exit::Exit;
 use render::{Loudness, Renderer, eprint_line, print_line};
 
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
-    let parsed = command().try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
-    let cli = match parsed {
-        Ok(cli) => cli,
+    let parsed = command().try_get_matches().and_then(|matches| {
+        Ok((Cli::from_arg_matches(&matches)?, Given::of(&command(), &matches)))
+    });
+    let (cli, given) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return usage_or_help(&error),
     };
     let environment = Environment::read();
     let exit = match cli.command {
-        None => export::run(&cli.export, &environment),
+        None => export::run(&cli.export, &given, &environment),
         Some(Command::List(args)) => list::run(&args, &environment),
         Some(Command::Info(args)) => info::run(&args, &environment),
-        Some(Command::Convert(args)) => convert::run(&args, &environment),
-        Some(Command::Define(args)) => define::run(&args, &environment),
+        Some(Command::Convert(args)) => convert::run(&args, &given, &environment),
+        Some(Command::Define(args)) => define::run(&args, &given, &environment),
         Some(Command::Doctor(args)) => doctor::run(&args, &environment),
         Some(Command::Undo(args)) => undo::run(&args),
-        Some(Command::Plan(args)) => plan::plan(&args),
-        Some(Command::Apply(args)) => plan::apply(&args),
+        Some(Command::Plan(args)) => plan::plan(&args, &given, &environment),
+        Some(Command::Apply(args)) => plan::apply(&args, &environment),
     };
     exit.unwrap_or_else(|error| tell_error(&error)).into()
 }

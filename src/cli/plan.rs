@@ -10,14 +10,15 @@ use clap::FromArgMatches;
 use super::args::{ApplyArgs, PlanArgs};
 use super::{Exit, block_on, print_line, tell, tell_report};
 use crate::pipeline::{self, Asked, Plan};
-use crate::settings::{Error, LibvirtArgs};
+use crate::settings::{Environment, Error, Given, LibvirtArgs};
 
 /// Writes a plan.
 ///
 /// # Errors
 /// A command line that cannot be meant, or a plan that cannot be written.
-pub fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
-    let target = args.target.resolve()?;
+pub fn plan(args: &PlanArgs, given: &Given, environment: &Environment) -> anyhow::Result<Exit> {
+    given.check()?;
+    let target = given.complete(args.target.resolve()?, environment);
     let arguments = words()?;
     let directory = std::env::current_dir().context("find the current folder")?;
     let asked = Asked { arguments, directory };
@@ -48,7 +49,7 @@ pub fn plan(args: &PlanArgs) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 /// A plan that cannot be read, or a result that cannot be printed.
-pub fn apply(args: &ApplyArgs) -> anyhow::Result<Exit> {
+pub fn apply(args: &ApplyArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let path = args.plan.display();
     let text = fs::read_to_string(&args.plan)
         .map_err(|error| Error::Invalid(format!("read the plan {path}: {error}")))?;
@@ -57,7 +58,8 @@ pub fn apply(args: &ApplyArgs) -> anyhow::Result<Exit> {
     // Relative paths among the words were meant from there.
     std::env::set_current_dir(&plan.directory)
         .map_err(|error| Error::Invalid(format!("enter {}: {error}", plan.directory.display())))?;
-    let target = target(&plan.arguments)?.resolve()?;
+    let (target, given) = target(&plan.arguments)?;
+    let target = given.complete(target.resolve()?, environment);
     block_on(&args.output, |renderer, cancel| async move {
         let report = pipeline::apply(&plan, &target, &renderer.progress(), &cancel).await;
         tell_report(&report, &args.output, true)
@@ -74,14 +76,15 @@ fn words() -> Result<Vec<String>, Error> {
 }
 
 /// The flags about the target among the words that a plan was asked for with.
-fn target(arguments: &[String]) -> Result<LibvirtArgs, Error> {
+fn target(arguments: &[String]) -> Result<(LibvirtArgs, Given), Error> {
     let command = super::args::command();
     let broken = |error: clap::Error| Error::Invalid(format!("the plan's arguments: {error}"));
     let words = ["hyperexport", "plan"].into_iter().chain(arguments.iter().map(String::as_str));
-    let parsed = command.try_get_matches_from(words).map_err(broken)?;
+    let parsed = command.clone().try_get_matches_from(words).map_err(broken)?;
     let plan = parsed.subcommand_matches("plan");
     let plan = plan.ok_or_else(|| Error::Invalid("the plan has no arguments".to_owned()))?;
-    LibvirtArgs::from_arg_matches(plan).map_err(broken)
+    let args = LibvirtArgs::from_arg_matches(plan).map_err(broken)?;
+    Ok((args, Given::of(&command, &parsed)))
 }
 
 /// Never over another file.

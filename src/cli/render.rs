@@ -60,6 +60,7 @@ impl Renderer {
             Event::StageFinished(stage, took) => {
                 self.say(&format!("== {stage}: {:.1} s", took.as_secs_f64()));
             }
+            Event::StageKept(stage) => self.say(&format!("== {stage}: kept")),
             Event::Note(text) => self.say(&text),
             Event::Output { program, line } => {
                 self.say(&format!("{program} | {}", printable(&line)))

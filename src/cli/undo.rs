@@ -1,35 +1,87 @@
-//! `hyperexport undo --result FILE`: takes back what a run made in libvirt.
+//! `hyperexport undo DIR`: takes back what runs made in libvirt.
 
 use super::args::UndoArgs;
 use super::{Exit, block_on, chain, print_line, tell};
-use crate::pipeline;
+use crate::pipeline::{self, Place, TakenBackRuns, Which};
 
 /// Runs the command.
 ///
 /// # Errors
 /// A result that cannot be printed.
 pub fn run(args: &UndoArgs) -> anyhow::Result<Exit> {
+    let place = place(args);
+    if args.list {
+        return list(args, &place);
+    }
     block_on(&args.output, |_, _| async move {
-        let taken = match pipeline::undo(&args.result, args.dry_run).await {
-            Ok(taken) => taken,
+        let undone = match pipeline::undo(&place, args.dry_run).await {
+            Ok(undone) => undone,
             Err(error) => {
                 tell(&chain(&error), error.hint().as_deref());
                 return Ok(Exit::Refused);
             }
         };
-        let exit = if taken.left.is_empty() || args.dry_run { Exit::Done } else { Exit::Failed };
+        let exit =
+            if undone.taken.left.is_empty() || args.dry_run { Exit::Done } else { Exit::Failed };
         if args.output.json {
-            print_line(&serde_json::to_string_pretty(&taken)?)?;
-            return Ok(exit);
-        }
-        let rest = if args.dry_run { "would go" } else { "stays" };
-        for (what, things) in
-            [("gone", &taken.done), ("was gone", &taken.gone), (rest, &taken.left)]
-        {
-            for thing in things {
-                print_line(&format!("{what:<9} {thing}"))?;
-            }
+            print_line(&serde_json::to_string_pretty(&undone)?)?;
+        } else {
+            lines(&undone).iter().try_for_each(|line| print_line(line))?;
         }
         Ok(exit)
     })
+}
+
+fn place(args: &UndoArgs) -> Place {
+    let which = match (&args.run, args.all) {
+        (Some(run), _) => Which::Named(run.clone()),
+        (None, true) => Which::All,
+        (None, false) => Which::Newest,
+    };
+    match (&args.result, &args.output_dir) {
+        (Some(file), _) => Place::File(file.clone()),
+        // A file in the place of its folder is a word for that very run.
+        (None, Some(path)) if path.is_file() => Place::File(path.clone()),
+        (None, path) => Place::Folder(path.clone().unwrap_or_default(), which),
+    }
+}
+
+fn lines(undone: &TakenBackRuns) -> Vec<String> {
+    let taken = &undone.taken;
+    let mut lines: Vec<_> =
+        undone.runs.iter().map(|run| format!("run        {} ({})", run.run, run.domain)).collect();
+    for (what, things) in [
+        ("would go", &taken.would_go),
+        ("gets its name back", &taken.would_rename),
+        ("gone", &taken.done),
+        ("renamed", &taken.renamed),
+        ("was gone", &taken.gone),
+        ("stays", &taken.left),
+        ("note", &undone.notes),
+    ] {
+        lines.extend(things.iter().map(|thing| format!("{what:<9} {thing}")));
+    }
+    if undone.runs.is_empty() {
+        lines.push("nothing to do: all runs are undone".to_owned());
+    }
+    lines
+}
+
+fn list(args: &UndoArgs, place: &Place) -> anyhow::Result<Exit> {
+    let runs = match pipeline::runs(place) {
+        Ok(runs) => runs,
+        Err(error) => {
+            tell(&chain(&error), error.hint().as_deref());
+            return Ok(Exit::Refused);
+        }
+    };
+    if args.output.json {
+        print_line(&serde_json::to_string_pretty(&runs)?)?;
+        return Ok(Exit::Done);
+    }
+    for run in runs {
+        let undone = run.undone_at.map(|at| format!(", undone {at}")).unwrap_or_default();
+        print_line(&format!("{}  {} at {}{undone}", run.run, run.domain, run.uri))?;
+    }
+    Ok(Exit::Done)
 }

@@ -89,7 +89,9 @@ fn same(source: NicModel) -> Option<NicKind> {
         NicModel::E1000 => Some(NicKind::E1000),
         NicModel::E1000e => Some(NicKind::E1000e),
         NicModel::Pcnet => Some(NicKind::Pcnet),
-        NicModel::Sriov | NicModel::Other => None,
+        NicModel::Virtio => Some(NicKind::Virtio),
+        NicModel::Rtl8139 => Some(NicKind::Rtl8139),
+        NicModel::Vmxnet2 | NicModel::Sriov | NicModel::Other => None,
     }
 }
 

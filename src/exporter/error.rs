@@ -165,6 +165,20 @@ pub enum Error {
         /// The limit.
         after: Duration,
     },
+    /// Nothing in the guest can be told to shut it down.
+    #[error("no VMware Tools run in {vm}, so its guest cannot be shut down from outside")]
+    NoTools {
+        /// Name of the VM.
+        vm: String,
+    },
+    /// The guest was told to shut down, and its VM is still on.
+    #[error("{vm} did not shut down within {}", humantime::format_duration(*after))]
+    StillOn {
+        /// Name of the VM.
+        vm: String,
+        /// How long that was waited for.
+        after: Duration,
+    },
     /// The export lease was not granted, or taken back.
     #[error("hold the export lease")]
     Lease(#[source] Fault),

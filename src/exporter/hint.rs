@@ -74,6 +74,14 @@ impl Error {
             Self::NoUrl { .. } => "the disk may be independent or a raw device; make it a \
                  dependent virtual disk, or remove it from the VM"
                 .into(),
+            Self::NoTools { .. } => {
+                "shut the guest down from inside, or cut the power of the VM with \
+                 --power-off=force: its disks are then as after a power failure"
+                    .into()
+            }
+            Self::StillOn { .. } => "the VM is still on, and its guest may yet shut down; give it \
+                 longer with --shutdown-timeout, or cut the power with --power-off=force"
+                .into(),
             Self::TimedOut { .. } => "look at the VM's recent tasks in the vSphere client".into(),
             Self::Refused { source, .. } | Self::Task { source, .. } | Self::Lease(source) => {
                 return source.hint();

@@ -132,6 +132,15 @@ pub enum Quiesce {
     No,
 }
 
+/// How a running VM is switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long its guest may take.
+    pub timeout: Duration,
+    /// Whether the power is cut where the guest does not shut down.
+    pub force: bool,
+}
+
 /// A snapshot for one export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotRequest {

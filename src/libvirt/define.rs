@@ -7,9 +7,9 @@ use virt::domain::Domain;
 use virt::error::ErrorNumber;
 use virt::sys;
 
-use super::Error;
 use super::undo::Undo;
 use super::unwind::Unwind;
+use super::{Error, Target};
 
 /// The kernel's source of random UUIDs (`random(4)`).
 const UUIDS: &str = "/proc/sys/kernel/random/uuid";
@@ -61,6 +61,37 @@ pub(super) fn define(
         domain.set_autostart(true).map_err(call("set autostart of"))?;
     }
     domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call("read"))
+}
+
+/// A domain as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainNow {
+    /// Its name, which may have been changed.
+    pub name: String,
+    /// Whether it runs.
+    pub active: bool,
+}
+
+impl Target {
+    /// The domain with the identity `uuid`; `None` when libvirt has none.
+    ///
+    /// # Errors
+    /// [`Error::Call`].
+    pub async fn domain_now(&self, uuid: &str) -> Result<Option<DomainNow>, Error> {
+        let uuid = uuid.to_owned();
+        self.call(move |connect| {
+            let call = || Error::call(format!("look up domain {uuid}"));
+            let domain = match connect.lookup_domain_by_uuid_string(&uuid) {
+                Ok(domain) => domain,
+                Err(error) if error.code().is(ErrorNumber::NoDomain) => return Ok(None),
+                Err(error) => return Err(call()(error)),
+            };
+            let name = domain.name().map_err(call())?;
+            let active = domain.is_active().map_err(call())?;
+            Ok(Some(DomainNow { name, active }))
+        })
+        .await
+    }
 }
 
 /// The XML of a domain as libvirt keeps it.

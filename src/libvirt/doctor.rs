@@ -8,34 +8,37 @@ use virt::storage_pool::StoragePool;
 use crate::domain::{DiskKind, DomainType, HostCapabilities, remedy};
 use crate::model::{ByteSize, Check, chain};
 
+use super::request::{DefaultPool, PoolChoice};
 use super::{Error, Target, access, pool};
 
+/// Name of the checks of storage pools.
+const POOL: &str = "storage-pool";
 /// A pool with less than this is worth a warning: hardly a guest fits into it.
 const LITTLE: ByteSize = ByteSize(2 * 1024 * 1024 * 1024);
 
 impl Target {
     /// Examines the host: the daemon, the emulator, KVM by running a guest on it, firmware, TPM,
-    /// every storage pool, and what guests can be plugged into. Changes nothing.
+    /// the storage pool of a user who names none and every other one, and what guests can be plugged
+    /// into. Changes nothing.
     ///
     /// # Errors
     /// What libvirt does not answer at all.
-    pub async fn examine(&self) -> Result<Vec<Check>, Error> {
+    pub async fn examine(&self, default_pool: &DefaultPool) -> Result<Vec<Check>, Error> {
         let host = self.capabilities().await?;
         let local = self.is_local();
+        let choice = self.default_pool(default_pool).await?;
         let (versions, pools) = self
             .call(move |connect| {
                 let pools = connect.list_all_storage_pools(0);
                 let pools = pools.map_err(Error::call("list storage pools"))?;
                 let examined = pools.iter().map(|pool| of_pool(connect, pool, local));
-                Ok((versions(connect)?, examined.collect::<Result<Vec<_>, _>>()?))
+                let mut checks = examined.collect::<Result<Vec<_>, _>>()?;
+                of_default(connect, &choice, local, &mut checks);
+                Ok((versions(connect)?, checks))
             })
             .await?;
         let mut checks = vec![Check::ok("libvirt", format!("{versions} at {}", self.uri()))];
         checks.extend(of_hardware(&host));
-        if pools.is_empty() {
-            let remedy = "--libvirt-pool-path DIR makes one when a VM needs it";
-            checks.push(Check::warning("storage-pool", "there is none", remedy));
-        }
         checks.extend(pools);
         checks.extend(of_networks(&host));
         Ok(checks)
@@ -85,8 +88,34 @@ fn of_hardware(host: &HostCapabilities) -> Vec<Check> {
     vec![Check::ok("qemu", platform.emulator.clone()), kvm, efi, tpm]
 }
 
+/// Tells which pool gets the disks where no pool is named: that is the first of the checks.
+fn of_default(connect: &Connect, choice: &PoolChoice, local: bool, pools: &mut Vec<Check>) {
+    let found = pools.iter().position(|check| check.about.as_deref() == Some(&choice.name));
+    let check = match (found, &choice.path) {
+        (Some(at), _) => {
+            let mut check = pools.remove(at);
+            check.found.push_str(", used where no pool is named");
+            check
+        }
+        (None, Some(path)) => {
+            let found = format!("will be made over {} when a VM goes there", path.display());
+            let check = match may_enter(connect, &choice.name, path, local) {
+                Ok(()) => Check::ok(POOL, found),
+                Err(error) => troubled(POOL, &error),
+            };
+            check.about(choice.name.clone())
+        }
+        (None, None) => {
+            let found = "it does not exist, and a run that names no pool needs it";
+            let remedy = "name another one by --libvirt-pool, or make it: --libvirt-pool-path DIR";
+            Check::warning(POOL, found, remedy).about(choice.name.clone())
+        }
+    };
+    pools.insert(0, check);
+}
+
 fn of_pool(connect: &Connect, handle: &StoragePool, local: bool) -> Result<Check, Error> {
-    const NAME: &str = "storage-pool";
+    const NAME: &str = POOL;
     let name = handle.name().map_err(Error::call("read the name of a storage pool"))?;
     let place = match pool::describe(handle, &name) {
         Ok(place) => place,

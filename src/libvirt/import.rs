@@ -113,6 +113,10 @@ impl Target {
     ) -> Result<DefinedDomain, Error> {
         let (choice, unwind) = (request.pool.clone(), filling.unwind.clone());
         let place = self.call(move |connect| pool::ensure(connect, &choice, &unwind)).await?;
+        if filling.unwind.steps().iter().any(|step| matches!(step, Undo::RemovePool { .. })) {
+            let dir = place.dir.display();
+            filling.progress.note(format!("made the storage pool '{}' over {dir}", place.pool));
+        }
         let wanted = request.volumes(place.kind);
         let volumes = self.volumes(&place, &wanted, filling).await?;
         if filling.cancel.is_cancelled() {

@@ -124,7 +124,8 @@ pub(super) fn ensure(
     describe(&pool, &choice.name)
 }
 
-/// Makes, builds and starts a pool of type `dir`, and lets it start with its host.
+/// Makes and starts a pool of type `dir`, and its folder where that is not there, and lets the pool
+/// start with its host.
 fn make(connect: &Connect, name: &str, path: &Path, unwind: &Unwind) -> Result<(), Error> {
     let uuid = define::fresh_uuid()?;
     let definition = Pool {
@@ -136,13 +137,17 @@ fn make(connect: &Connect, name: &str, path: &Path, unwind: &Unwind) -> Result<(
     let text = xml::write("pool", &definition)
         .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })?;
     let step = |verb: &str| Error::call(format!("{verb} storage pool '{name}'"));
-    // On another machine this says that the folder is new although it may not be; libvirt removes
-    // none that is not empty.
-    let new_folder = !path.exists();
-    unwind.push(Undo::RemovePool { name: name.to_owned(), uuid, folder: new_folder })?;
+    let undo = |folder| Undo::RemovePool { name: name.to_owned(), uuid: uuid.clone(), folder };
+    unwind.announce(&undo(false))?;
     let pool = connect.define_storage_pool_xml(&text, 0).map_err(step("define"))?;
-    pool.build(0).map_err(step("build"))?;
-    pool.create(0).map_err(step("start"))?;
+    // A pool over a folder that is not there does not start, on whichever machine that is.
+    if pool.create(0).is_ok() {
+        unwind.made(undo(false));
+    } else {
+        unwind.push(undo(true))?;
+        pool.build(0).map_err(step("build"))?;
+        pool.create(0).map_err(step("start"))?;
+    }
     pool.set_autostart(true).map_err(step("set autostart of"))
 }
 
@@ -217,7 +222,7 @@ pub(super) fn active(connect: &Connect) -> Result<Vec<String>, Error> {
 }
 
 /// Names and folders of all pools.
-fn all(connect: &Connect) -> Result<Vec<(String, Option<PathBuf>)>, Error> {
+pub(super) fn all(connect: &Connect) -> Result<Vec<(String, Option<PathBuf>)>, Error> {
     let pools = connect.list_all_storage_pools(0).map_err(Error::call("list storage pools"))?;
     let mut found = Vec::new();
     for pool in pools {

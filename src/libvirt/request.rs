@@ -57,6 +57,14 @@ pub struct PoolChoice {
     pub path: Option<PathBuf>,
 }
 
+/// The storage pool of a user who has named none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DefaultPool {
+    /// The folder for the user's data on this machine: `XDG_DATA_HOME`, or `.local/share` in the
+    /// home folder.
+    pub data_home: Option<PathBuf>,
+}
+
 /// A volume that there shall be.
 #[derive(Debug, Clone)]
 pub(super) struct WantedVolume {

@@ -131,6 +131,13 @@ pub(super) fn take(connect: &Connect, wanted: &Wanted, unwind: &Unwind) -> Resul
     Ok(Snapshot { name: name.clone(), kind: *kind })
 }
 
+/// Whether the domain has a snapshot of that name.
+pub(super) fn exists(connect: &Connect, uuid: &str, name: &str) -> bool {
+    let domain = connect.lookup_domain_by_uuid_string(uuid);
+    domain
+        .is_ok_and(|domain| virt::domain::Domain::lookup_snapshot_by_name(&domain, name, 0).is_ok())
+}
+
 /// Forgets a snapshot; says whether there was one. The files of an external one stay.
 pub(super) fn forget(
     connect: &Connect,

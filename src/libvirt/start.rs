@@ -16,8 +16,8 @@ use super::{DefinedDomain, Error, Target};
 const SHUTDOWN: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl Target {
-    /// Starts a domain and waits until its guest shows what `wait` asks for. The domain runs on,
-    /// whatever it shows.
+    /// Starts a domain, unless it runs already, and waits until its guest shows what `wait` asks for.
+    /// The domain runs on, whatever it shows.
     ///
     /// # Errors
     /// [`Error::NotSeen`] and [`Error::GuestStopped`] with the last lines of its console;
@@ -31,8 +31,13 @@ impl Target {
         let (uuid, wait, cancel) = (domain.uuid.clone(), wait.clone(), cancel.clone());
         self.call(move |connect| {
             let guest = Guest::find(connect, &uuid)?;
-            let console = guest.start_paused(wait.sign.needs_console(), 0)?;
-            guest.resume()?;
+            let console = if guest.domain.is_active().map_err(guest.call("look at"))? {
+                guest.console(wait.sign.needs_console())?
+            } else {
+                let console = guest.start_paused(wait.sign.needs_console(), 0)?;
+                guest.resume()?;
+                console
+            };
             watch(&guest.domain, &guest.name, console, &wait, &cancel)
         })
         .await
@@ -104,7 +109,11 @@ impl<'a> Guest<'a> {
     fn start_paused(&self, console: bool, flags: u32) -> Result<Option<Console>, Error> {
         let flags = sys::VIR_DOMAIN_START_PAUSED | flags;
         self.domain.create_with_flags(flags).map_err(self.call("start"))?;
-        console.then(|| Console::open(self.connect, &self.domain, &self.name)).transpose()
+        self.console(console)
+    }
+
+    fn console(&self, needed: bool) -> Result<Option<Console>, Error> {
+        needed.then(|| Console::open(self.connect, &self.domain, &self.name)).transpose()
     }
 
     fn resume(&self) -> Result<(), Error> {

@@ -106,7 +106,7 @@ impl fmt::Display for Undo {
         match self {
             Self::Undefine { name, .. } => write!(f, "domain '{name}'"),
             Self::BringBack { name, aside, .. } => {
-                write!(f, "domain '{name}' under the name '{aside}'")
+                write!(f, "domain '{aside}', which was '{name}'")
             }
             Self::Stop { name, .. } => write!(f, "domain '{name}' running"),
             Self::DropSnapshot { name, .. } => write!(f, "snapshot '{name}'"),
@@ -141,14 +141,35 @@ impl From<&fs::Metadata> for FileId {
 pub struct TakenBack {
     /// What is gone now.
     pub done: Vec<String>,
+    /// Which domains have their old names again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub renamed: Vec<String>,
     /// What was gone already.
     pub gone: Vec<String>,
     /// What stays, each with the reason.
     pub left: Vec<String>,
+    /// What would go, where nothing is changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub would_go: Vec<String>,
+    /// Which domains would get their old names again, where nothing is changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub would_rename: Vec<String>,
+}
+
+impl TakenBack {
+    /// Adds what became of further steps.
+    pub fn add(&mut self, more: Self) {
+        self.done.extend(more.done);
+        self.renamed.extend(more.renamed);
+        self.gone.extend(more.gone);
+        self.left.extend(more.left);
+        self.would_go.extend(more.would_go);
+        self.would_rename.extend(more.would_rename);
+    }
 }
 
 /// How one step ended.
-enum End {
+pub(super) enum End {
     Done,
     Gone,
     Left(String),
@@ -166,11 +187,14 @@ impl Target {
             let owners = Owners::look(connect, &steps)?;
             let mut taken = TakenBack::default();
             for step in steps.iter().rev() {
-                match owners.undo(connect, step) {
-                    Ok(End::Done) => taken.done.push(step.to_string()),
-                    Ok(End::Gone) => taken.gone.push(step.to_string()),
-                    Ok(End::Left(reason)) => taken.left.push(format!("{step} ({reason})")),
-                    Err(error) => taken.left.push(format!("{step} ({error})")),
+                match (owners.undo(connect, step), step) {
+                    (Ok(End::Done), Undo::BringBack { name, aside, .. }) => {
+                        taken.renamed.push(format!("'{aside}' is '{name}' again"));
+                    }
+                    (Ok(End::Done), _) => taken.done.push(step.to_string()),
+                    (Ok(End::Gone), _) => taken.gone.push(step.to_string()),
+                    (Ok(End::Left(reason)), _) => taken.left.push(format!("{step} ({reason})")),
+                    (Err(error), _) => taken.left.push(format!("{step} ({error})")),
                 }
             }
             Ok(taken)
@@ -193,13 +217,15 @@ pub(super) fn undo_all(connect: &Connect, steps: Vec<Undo>) -> Vec<String> {
 }
 
 /// Which files our domains use, and which all the others.
-struct Owners {
+pub(super) struct Owners {
     ours: HashSet<String>,
     others: HashSet<String>,
 }
 
 impl Owners {
-    fn look(connect: &Connect, steps: &[Undo]) -> Result<Self, Error> {
+    /// # Errors
+    /// [`Error::Running`] when one of ours runs; [`Error::Call`].
+    pub(super) fn look(connect: &Connect, steps: &[Undo]) -> Result<Self, Error> {
         let made = |uuid: &str| {
             steps
                 .iter()
@@ -220,12 +246,17 @@ impl Owners {
         Ok(Self { ours, others })
     }
 
+    /// Whether a domain that is not ours uses the file.
+    pub(super) fn others_use(&self, path: &str) -> bool {
+        self.others.contains(path)
+    }
+
     fn undo(&self, connect: &Connect, step: &Undo) -> Result<End, String> {
         match step {
             Undo::DeleteVolume { name, pool, image, begins } => {
                 let Some(volume) = find_volume(connect, pool, name)? else { return Ok(End::Gone) };
                 let path = volume.path().map_err(said)?;
-                let reason = if self.others.contains(&path) {
+                let reason = if self.others_use(&path) {
                     Some("another domain uses it")
                 } else if self.ours.contains(&path)
                     || begins_as(connect, &volume, image.as_deref(), *begins)
@@ -241,7 +272,7 @@ impl Owners {
                     None => undo(connect, step),
                 }
             }
-            Undo::RemoveFile { path, .. } if self.others.contains(&*path.to_string_lossy()) => {
+            Undo::RemoveFile { path, .. } if self.others_use(&path.to_string_lossy()) => {
                 Ok(End::Left("another domain uses it".to_owned()))
             }
             // Others may use it by now.
@@ -280,7 +311,7 @@ fn begins_as(
     })
 }
 
-fn undo(connect: &Connect, step: &Undo) -> Result<End, String> {
+pub(super) fn undo(connect: &Connect, step: &Undo) -> Result<End, String> {
     match step {
         Undo::Undefine { uuid, .. } => match connect.lookup_domain_by_uuid_string(uuid) {
             Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(End::Gone),
@@ -313,7 +344,11 @@ fn undo(connect: &Connect, step: &Undo) -> Result<End, String> {
     }
 }
 
-fn find_volume(connect: &Connect, pool: &str, name: &str) -> Result<Option<StorageVol>, String> {
+pub(super) fn find_volume(
+    connect: &Connect,
+    pool: &str,
+    name: &str,
+) -> Result<Option<StorageVol>, String> {
     let found = connect.lookup_storage_pool_by_name(pool).and_then(|handle| {
         // A volume that appeared since the pool was read is not known without.
         if let Err(error) = pool::refresh(&handle, pool) {
@@ -376,7 +411,7 @@ fn remove_pool(connect: &Connect, uuid: &str, folder: bool) -> Result<End, Strin
     pool.undefine().map(|()| End::Done).map_err(said)
 }
 
-fn said(error: virt::error::Error) -> String {
+pub(super) fn said(error: virt::error::Error) -> String {
     error.message().to_owned()
 }
 

@@ -39,6 +39,11 @@ pub(super) fn is_local(uri: &str) -> bool {
     })
 }
 
+/// Whether the daemon at `uri` is a user's own. False for what is no URI.
+pub(super) fn is_session(uri: &str) -> bool {
+    Url::parse(uri).is_ok_and(|url| url.path() == "/session")
+}
+
 /// Whether `uri` reaches another machine by TLS, which is what a host without a transport means.
 pub(super) fn is_tls(uri: &str) -> bool {
     Url::parse(uri).is_ok_and(|url| {

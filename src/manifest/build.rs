@@ -75,6 +75,7 @@ pub fn build(exported: &ExportedVm, options: &BuildOptions) -> Manifest {
                 capacities: exported.disks.iter().map(|d| (d.id.clone(), d.capacity)).collect(),
                 nvram: exported.nvram.clone(),
                 received: exported.disks.iter().filter_map(received).collect(),
+                state: None,
             }),
             extra: Map::new(),
         }),
@@ -147,7 +148,8 @@ fn recorded(warning: &crate::model::Warning, at: jiff::Timestamp) -> RecordedWar
     }
 }
 
-fn stages(flags: PipelineFlags) -> Pipeline {
+/// The `pipeline` of a manifest.
+pub fn stages(flags: PipelineFlags) -> Pipeline {
     Pipeline {
         inspect: Some(InspectStage {
             enabled: flags.inspect,

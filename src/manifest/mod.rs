@@ -12,7 +12,7 @@ mod source;
 mod sums;
 mod types;
 
-pub use build::{BuildOptions, GENERATOR, PipelineFlags, build};
+pub use build::{BuildOptions, GENERATOR, PipelineFlags, build, stages};
 pub use file::{Overwrite, read, write};
 pub use rules::{Violation, check};
 pub use sums::{check_files, sum_of, verify_sums};

@@ -1,8 +1,9 @@
 //! From a manifest back to the VM it describes.
 
 use crate::model::{
-    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportedNvram, Firmware,
-    GuestOs, Origin, OsFamily, PowerState, ReceivedStream, SourceDisk, SourceNic, SourceVm,
+    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportState,
+    ExportedNvram, Firmware, GuestOs, Origin, OsFamily, PowerState, ReceivedStream, SourceDisk,
+    SourceNic, SourceVm,
 };
 
 use super::types::{Disk, Manifest, ManifestFirmware, Nic, Vm};
@@ -19,6 +20,19 @@ impl Manifest {
     /// What a disk's image was made of while it arrived, if it was.
     pub fn received(&self, disk: &DiskId) -> Option<&ReceivedStream> {
         self.metadata.as_ref()?.hyperexport.as_ref()?.received.get(disk)
+    }
+
+    /// In which state of the VM its disks were read, where the manifest says it.
+    pub fn state(&self) -> Option<&ExportState> {
+        self.metadata.as_ref()?.hyperexport.as_ref()?.state.as_ref()
+    }
+
+    /// Records in which state of the VM its disks were read. A manifest of another program has no
+    /// place for it.
+    pub fn set_state(&mut self, state: ExportState) {
+        if let Some(exact) = self.metadata.as_mut().and_then(|m| m.hyperexport.as_mut()) {
+            exact.state = Some(state);
+        }
     }
 
     /// The VM that the manifest describes: exactly, when hyperexport wrote it, else as well as the

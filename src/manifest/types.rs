@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::model::{
-    ByteSize, DiskFormat, DiskId, ExportedNvram, MacAddress, OsFamily, ReceivedStream,
+    ByteSize, DiskFormat, DiskId, ExportState, ExportedNvram, MacAddress, OsFamily, ReceivedStream,
     Sha256Digest, SourceVm,
 };
 
@@ -227,6 +227,9 @@ pub struct Exact {
     /// The streams that disks were made of while they arrived.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub received: BTreeMap<DiskId, ReceivedStream>,
+    /// In which state of the VM its disks were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<ExportState>,
 }
 
 /// `pipeline`: the converter's stages. An absent stage is a disabled one.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, DiskFormat, DiskId, Sha256Digest, SourceVm, Warning};
+use super::{ByteSize, DiskFormat, DiskId, PowerState, Sha256Digest, SourceVm, Warning};
 
 /// A VM whose disks all lie in the output directory, complete and checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,46 @@ impl ExportMethod {
             Self::Disk => "disk",
         }
     }
+}
+
+/// In which state a source VM is. Two states that differ mean that its disks may differ, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceState {
+    /// Whether the VM runs.
+    pub power: PowerState,
+    /// Changes with each reconfiguration and each start of the VM (vSphere: `config.changeVersion`;
+    /// files: their lengths and times; libvirt: the times of the volumes). Empty when the source has
+    /// nothing of that kind.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// When the running VM was started, as the source writes it (vSphere: `runtime.bootTime`, which
+    /// a VM that is off has not).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_time: Option<String>,
+}
+
+/// In which state of its VM an export was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportState {
+    /// The state of the VM. That of a VM that was off when its disks were read belongs to the disks.
+    #[serde(flatten)]
+    pub source: SourceState,
+    /// Whether the disks are those of a snapshot of the running VM.
+    #[serde(default)]
+    pub snapshot: bool,
+    /// How the VM was switched off for the export, if it ran before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub powered_off: Option<PoweredOff>,
+}
+
+/// How a running VM was switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PoweredOff {
+    /// Its guest shut down.
+    Shutdown,
+    /// Its power was cut: the disks are as after a power failure.
+    Cut,
 }
 
 /// The variables of a VM's EFI firmware, in the format of its source.

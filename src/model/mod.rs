@@ -21,7 +21,10 @@ pub use check::{Check, Health};
 pub use converted::{ConvertedDisk, ConvertedDisks};
 pub use disk_format::DiskFormat;
 pub use disk_uuid::disk_uuid;
-pub use exported::{ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, ReceivedStream};
+pub use exported::{
+    ExportMethod, ExportState, ExportedDisk, ExportedNvram, ExportedVm, PoweredOff, ReceivedStream,
+    SourceState,
+};
 pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts};
 pub use names::file_name;
 pub use secret::Secret;

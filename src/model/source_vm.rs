@@ -58,32 +58,6 @@ pub struct SourceVm {
     pub facts: Option<GuestFacts>,
 }
 
-impl SourceVm {
-    /// Whether `self`, as the manifest of an export has it, is the VM that its source describes
-    /// `now`. The power state may differ, one vCenter has several names, an archive shows the UUID of
-    /// a disk only to an export, and what the disks told of the guest is no change of the VM.
-    pub fn is_still(&self, now: &Self) -> bool {
-        let mut exported = Self {
-            power: now.power,
-            origin: now.origin.clone(),
-            arch: now.arch.clone(),
-            guest: now.guest.clone(),
-            facts: None,
-            ..self.clone()
-        };
-        if now.assumed.firmware {
-            exported.firmware = now.firmware;
-        }
-        for (disk, now_disk) in exported.disks.iter_mut().zip(&now.disks) {
-            disk.uuid = disk.uuid.take().filter(|_| now_disk.uuid.is_some());
-            if now.assumed.boot_disk {
-                disk.boot_order = now_disk.boot_order;
-            }
-        }
-        exported == *now
-    }
-}
-
 /// Facts of a VM that its source does not tell: whoever read it assumed them, and the disks decide.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assumed {

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::earlier;
 use super::job::Target;
 use super::stages::Stopped;
+use super::stored;
 use crate::manifest::Manifest;
 use crate::model::{MacAddress, SourceNic, SourceVm, Stage, Warning};
 
@@ -39,7 +39,7 @@ pub fn renewed(
     if !target.new_mac {
         return Ok((manifest, Vec::new()));
     }
-    let converted = earlier::converted(output, &manifest);
+    let converted = stored::converted(output, &manifest);
     if converted.is_some_and(|disks| disks.0.iter().any(|disk| disk.fixed)) {
         return Err(Stopped::because(
             Stage::Preflight,

@@ -4,7 +4,8 @@
 //! second run is refused, and naming the files that the run is about to make, so that the next run
 //! can remove what a killed one left, and the disks that are whole, so that it need not fetch them
 //! again. It goes when the run ends, well or not. It only ever grows, line by line: a run that is
-//! killed while it writes leaves a torn last line, which is passed over.
+//! killed while it writes leaves a torn last line, which is passed over. What is to replace files of an
+//! earlier run is made beside them (`beside`); whoever claims the directory finishes that first.
 //!
 //! ```text
 //!   preflight (nothing on disk)  ->  claim  ->  export, manifest, …  ->  release
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::beside;
 use crate::exporter::WholeDisk;
 
 /// Name of the file that marks a working run.
@@ -117,12 +119,21 @@ impl Claim {
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
         let dead = read_marker(&mut file).map_err(io)?;
+        beside::settle(directory).map_err(io)?;
         Ok(Self { directory: directory.to_owned(), file, made_directory, dead })
+    }
+
+    /// Finishes what a run that was killed left half done of a replacement, and keeps the marker.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when that run is not dead; [`Error::Io`] when the file system refuses.
+    pub fn settle(directory: &Path) -> Result<(), Error> {
+        if beside::is_unsettled(directory) { Self::take(directory).map(drop) } else { Ok(()) }
     }
 
     /// Whether a run died here.
     pub fn is_of_dead_run(&self) -> bool {
-        !self.dead.makes.is_empty()
+        !self.dead.makes.is_empty() || !self.dead.key.is_empty()
     }
 
     /// The disks that a dead run left whole, if it exported what `key` stands for.

@@ -19,11 +19,11 @@ pub struct Diagnosis {
 
 /// Examines a libvirt and this machine. Changes nothing.
 pub async fn examine(
-    target: &libvirt::Settings,
+    (target, default_pool): (&libvirt::Settings, &libvirt::DefaultPool),
     conversion: &convert::Settings,
     cancel: &CancellationToken,
 ) -> Diagnosis {
-    let mut checks = match examined(target).await {
+    let mut checks = match examined(target, default_pool).await {
         Ok(checks) => checks,
         Err(error) => vec![Check::failed("libvirt", chain(&error), error.hint())],
     };
@@ -32,6 +32,9 @@ pub async fn examine(
     Diagnosis { uri: target.uri.clone(), ok, checks }
 }
 
-async fn examined(target: &libvirt::Settings) -> Result<Vec<Check>, libvirt::Error> {
-    libvirt::Target::connect(target).await?.examine().await
+async fn examined(
+    target: &libvirt::Settings,
+    default_pool: &libvirt::DefaultPool,
+) -> Result<Vec<Check>, libvirt::Error> {
+    libvirt::Target::connect(target).await?.examine(default_pool).await
 }

@@ -72,6 +72,7 @@ pub async fn draft(
         .map_err(|stopped| stopped.failure)?;
     let vm = read.source_vm();
     let draft = target::draft(target, &vm, &disks).await.map_err(refused)?;
+    let preview = target::preview(target, &vm, &disks).await.map_err(refused)?;
     Ok(Plan {
         hyperexport_plan: VERSION,
         hyperexport_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -79,7 +80,7 @@ pub async fn draft(
         manifest: ledger.report.manifest.take().unwrap_or_else(|| manifest.to_owned()),
         arguments: asked.arguments,
         directory: asked.directory,
-        steps: plan::definition(&vm, target),
+        steps: plan::definition(&vm, target, Some(&preview)),
         draft,
         warnings: [made, warnings].concat(),
     })

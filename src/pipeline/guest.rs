@@ -81,7 +81,7 @@ pub fn check(vm: &SourceVm, target: &Target) -> Result<(), Stopped> {
 /// The facts that an earlier run reported of the VM of `manifest`.
 pub fn reported(output: &Path, manifest: &Manifest) -> Option<GuestFacts> {
     let result =
-        super::earlier::read_result(&output.join(super::report::FILE_NAME)).ok().flatten()?;
+        super::stored::read_result(&output.join(super::report::FILE_NAME)).ok().flatten()?;
     let id = manifest.source.as_ref().and_then(|source| source.vm_id.as_ref());
     result.guest.filter(|_| result.vm_id.as_ref() == id)
 }

@@ -54,7 +54,9 @@ impl Host {
         // A volume's allocation may be holes for the most part.
         let least = ByteSize(0);
         let (snapshots, obstacles) = (Vec::new(), Vec::new());
-        Ok(Inspected { vm: found.vm, makes, least, revision, snapshots, obstacles })
+        let (boot_time, tools) = (None, None);
+        let vm = found.vm;
+        Ok(Inspected { vm, makes, least, revision, boot_time, tools, snapshots, obstacles })
     }
 
     /// Reads all volumes of the domain into the request's folder. It must not run: a volume that

@@ -1,8 +1,8 @@
 //! What one run is asked to do.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use super::asked::Flags;
 use super::source::SourceSettings;
 use crate::domain::DomainType;
 use crate::{convert, domain, exporter, libvirt, model};
@@ -20,16 +20,18 @@ pub struct Job {
     pub format: exporter::PackageFormat,
     /// Whether the manifest is written even without a conversion.
     pub manifest: bool,
-    /// Whether a running VM may be shut down.
-    pub power_off: bool,
-    /// How long its guest may take for that before the power is cut.
-    pub shutdown_timeout: Duration,
+    /// Whether a running VM is switched off, and how.
+    pub power_off: Option<exporter::Shutdown>,
     /// Whether a running VM is exported from a snapshot, and how that is taken.
     pub snapshot: Option<exporter::Quiesce>,
     /// How fast disks may come in. A clone changes it while they do.
     pub limit: exporter::BandwidthLimit,
+    /// Whether a finished export in the output directory makes way for a new one.
+    pub fresh: bool,
     /// The conversion, if there is to be one.
     pub conversion: Option<convert::Settings>,
+    /// What was asked of it.
+    pub asked: Flags,
     /// Whether disks are converted while they arrive; none to do so where it can be done.
     pub stream_convert: Option<bool>,
     /// The libvirt that gets the result, if any; needs a conversion.
@@ -74,6 +76,8 @@ pub struct Target {
     pub pool: String,
     /// Folder over which a missing pool is made.
     pub pool_path: Option<PathBuf>,
+    /// The user has named no pool: `default` is made where it is missing.
+    pub default_pool: Option<libvirt::DefaultPool>,
     /// The domain type that the user insists on.
     pub domain_type: Option<DomainType>,
     /// What the user decides about the domain's hardware.
@@ -84,6 +88,10 @@ pub struct Target {
     pub after: libvirt::AfterDefine,
     /// Name of the domain that makes way, if there is one of that name.
     pub replace: Option<String>,
+    /// Whether the domain's console is shown at the end.
+    pub open: bool,
+    /// What was asked of the domain.
+    pub asked: Flags,
     /// What is to be made, to the last character; anything else is refused.
     pub exactly: Option<libvirt::Draft>,
     /// Whether the domain is started, and how.

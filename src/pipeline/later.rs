@@ -10,15 +10,16 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
+use super::asked::Flags;
 use super::claim::Claim;
-use super::earlier;
 use super::job::{Target, absolute};
 use super::journal::{self, Journal};
-use super::report::{Outcome, RunReport};
+use super::kept_domain::KeptDomain;
+use super::report::{Outcome, RunReport, StageStatus};
 use super::stages::{Ledger, Stopped};
-use super::{DOMAIN_XML, addresses, guest, start, target};
+use super::{DOMAIN_XML, addresses, beside, converted, guest, records, start, stored, target};
 use crate::convert as converter;
-use crate::libvirt::{self, DefinedDomain};
+use crate::libvirt;
 use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
 use crate::model::{ConvertedDisk, ConvertedDisks, GuestFacts, Stage, Warning};
 use crate::progress::Progress;
@@ -91,47 +92,81 @@ pub async fn definition(
 ) -> bool {
     let (progress, cancel) = (ledger.progress, ledger.cancel);
     let facts = ledger.report.guest.clone();
+    let mut so_far = ledger.report.clone();
     let work = async {
         let known = (manifest, facts.as_ref());
-        let domain = import(known, (output, disks), target, (progress, cancel)).await?;
-        let saved = save(&output.join(DOMAIN_XML), domain.xml.as_bytes());
-        Ok((domain, saved))
+        let import = Import { known, output, disks, target, progress, cancel };
+        let recorded = import.run(&mut so_far).await?;
+        Ok((so_far, recorded))
     };
-    let Some((domain, saved)) = ledger.stage(Stage::Libvirt, work).await else { return false };
-    if let Err(error) = saved {
-        let text = format!("{}: {error}; the domain itself is defined", DOMAIN_XML);
-        ledger.warn(Warning::new(Stage::Libvirt, "xml-not-saved", text));
+    let Some((so_far, recorded)) = ledger.stage(Stage::Libvirt, work).await else { return false };
+    let report = &mut ledger.report;
+    (report.domain, report.target, report.run) = (so_far.domain, so_far.target, so_far.run);
+    if let Err(error) = recorded {
+        let text =
+            format!("record the run in {}: {error}; the domain is defined", output.display());
+        ledger.warn(Warning::new(Stage::Libvirt, "run-not-recorded", text));
     }
-    ledger.report.domain = Some(domain);
     true
 }
 
-/// The import, its steps noted in the output directory for as long as they may have to be taken
-/// back by another run.
-async fn import(
-    (manifest, facts): (&Manifest, Option<&GuestFacts>),
-    (output, disks): (&Path, &ConvertedDisks),
-    target: &Target,
-    (progress, cancel): (&Progress, &CancellationToken),
-) -> Result<DefinedDomain, Stopped> {
-    let stopped = |error: journal::Error| Stopped::new(Stage::Libvirt, &error, error.hint());
-    // Not found in preflight if the target could not be reached then.
-    journal::recover(output, &target.connections).await.map_err(stopped)?;
-    let journal = Journal::begin(output, &target.settings.uri).map_err(stopped)?;
-    let writer = journal.writer().map_err(stopped)?;
-    let vm = guest::planned(manifest, facts);
-    guest::check(&vm, target)?;
-    let imported = target::import(target, &vm, disks, &writer, (progress, cancel)).await;
-    if !matches!(imported, Err(libvirt::Error::NotUndone { .. })) {
+/// The domain of an earlier run, which is there as it was asked for.
+pub fn kept(ledger: &mut Ledger<'_>, target: &Target, kept: &KeptDomain) -> bool {
+    ledger.without(Stage::Libvirt, StageStatus::Kept);
+    ledger.progress.note(format!("domain '{}' is there already", kept.domain.name));
+    ledger.report.domain = Some(kept.domain.clone());
+    ledger.report.target = Some(target.asked.clone());
+    ledger.report.run = Some(kept.run.clone());
+    true
+}
+
+/// The import of a VM.
+struct Import<'a> {
+    /// The manifest, and what a conversion of a manifest of another program found.
+    known: (&'a Manifest, Option<&'a GuestFacts>),
+    output: &'a Path,
+    disks: &'a ConvertedDisks,
+    target: &'a Target,
+    progress: &'a Progress,
+    cancel: &'a CancellationToken,
+}
+
+impl Import<'_> {
+    /// Imports. Its steps are noted in the output directory for as long as they may have to be taken
+    /// back by another run, and then recorded in the report and its record: whether that could be
+    /// written is returned.
+    async fn run(&self, report: &mut RunReport) -> Result<io::Result<()>, Stopped> {
+        let Self { known: (manifest, facts), output, disks, target, progress, cancel } = self;
+        let stopped = |error: journal::Error| Stopped::new(Stage::Libvirt, &error, error.hint());
+        // Not found in preflight if the target could not be reached then.
+        journal::recover(output, &target.connections).await.map_err(stopped)?;
+        let journal = Journal::begin(output, &target.settings.uri).map_err(stopped)?;
+        let writer = journal.writer().map_err(stopped)?;
+        let vm = guest::planned(manifest, *facts);
+        guest::check(&vm, target)?;
+        let imported = target::import(target, &vm, disks, &writer, (progress, cancel)).await;
+        let domain = match imported {
+            Ok(domain) => domain,
+            Err(error) => {
+                if !matches!(error, libvirt::Error::NotUndone { .. }) {
+                    journal.end().map_err(stopped)?;
+                }
+                return Err(Stopped::new(Stage::Libvirt, &error, error.hint()));
+            }
+        };
+        let saved = save(&output.join(DOMAIN_XML), domain.xml.as_bytes());
+        (report.domain, report.target) = (Some(domain), Some(target.asked.clone()));
+        // Before the journal ends: whenever the run is killed, one of the two tells how to undo it.
+        let recorded = records::begin(report);
         journal.end().map_err(stopped)?;
+        Ok(recorded.and(saved))
     }
-    imported.map_err(|error| Stopped::new(Stage::Libvirt, &error, error.hint()))
 }
 
 /// `hyperexport convert`: the conversion alone.
 pub async fn convert(
     manifest_path: &Path,
-    settings: &converter::Settings,
+    (settings, asked): (&converter::Settings, Flags),
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> RunReport {
@@ -148,7 +183,7 @@ pub async fn convert(
             settings.cloud_init.as_ref().map(|_| converter::seed_path(manifest.vm_name(), &output)),
         );
         let makes = names(&makes);
-        let earlier = earlier::converted(&output, &manifest);
+        let earlier = stored::converted(&output, &manifest);
         match claim(&mut ledger, &output, earlier.as_ref(), makes) {
             Some(claim) => claimed = Some(claim),
             None => return ledger.report.finish(Outcome::Refused),
@@ -164,6 +199,7 @@ pub async fn convert(
         return ledger.close(outcome, claimed, false);
     }
     conversion(&mut ledger, &mut manifest, &output, settings).await;
+    converted::note(&mut ledger, &asked, settings);
     end(ledger, claimed)
 }
 
@@ -191,15 +227,19 @@ pub async fn define(
     ledger.report.converted = Some(disks.clone());
     ledger.report.guest = guest::reported(&output, &manifest);
     if dry_run {
-        ledger.report.plan = super::plan::definition(&manifest.source_vm(), target);
+        let vm = manifest.source_vm();
+        let preview = target::preview(target, &vm, &disks).await.ok();
+        ledger.report.plan = super::plan::definition(&vm, target, preview.as_ref());
         return ledger.report.finish(Outcome::Done);
     }
-    let makes = vec![DOMAIN_XML.to_owned()];
+    // One that an earlier run left is replaced, and is no leftover of this one.
+    let made = Some(DOMAIN_XML.to_owned()).filter(|name| !output.join(name).exists());
+    let makes = made.into_iter().collect();
     let Some(claim) = claim(&mut ledger, &output, Some(&disks), makes) else {
         return ledger.report.finish(Outcome::Refused);
     };
     if definition(&mut ledger, &manifest, &output, &disks, target).await {
-        start::after_define(target, manifest.source_vm().power, &mut ledger).await;
+        start::after_define(target, &manifest, &mut ledger).await;
     }
     end(ledger, Some(claim))
 }
@@ -215,6 +255,9 @@ pub(super) fn open<'a>(
             Stopped::because(Stage::Manifest, format!("--manifest: {error}"), "give its path")
         })
         .and_then(|path| {
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            Claim::settle(folder)
+                .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))?;
             let stopped = |e: manifest::Error| Stopped::new(Stage::Manifest, &e, e.hint());
             Ok((manifest::read(&path).map_err(stopped)?, path))
         });
@@ -227,8 +270,9 @@ pub(super) fn open<'a>(
             report.vm = manifest.vm_name().to_owned();
             report.vm_id = manifest.source.as_ref().and_then(|source| source.vm_id.clone());
             report.output.clone_from(&output);
-            report.disks = earlier::exported_disks(&manifest).unwrap_or_default();
+            report.disks = stored::exported_disks(&manifest).unwrap_or_default();
             report.manifest = Some(path);
+            inherit(report, &output);
             (ledger, Some((manifest, output)))
         }
         Err(stopped) => {
@@ -236,6 +280,20 @@ pub(super) fn open<'a>(
             (ledger, None)
         }
     }
+}
+
+/// What earlier runs recorded of the export and its conversion stands in the result of this one, too.
+/// The disks are looked at anew.
+fn inherit(report: &mut RunReport, output: &Path) {
+    let earlier = stored::read_result(&output.join(super::report::FILE_NAME)).ok().flatten();
+    let Some(earlier) = earlier.filter(|earlier| earlier.vm_id == report.vm_id) else { return };
+    report.export = earlier.export;
+    report.nvram = earlier.nvram;
+    report.package = earlier.package;
+    report.source = earlier.source;
+    report.converter = earlier.converter;
+    report.conversion = earlier.conversion;
+    report.guest_changes = earlier.guest_changes;
 }
 
 /// What `define` needs: converted disks that are there, and a host that will take them.
@@ -248,12 +306,12 @@ pub(super) async fn check(
     let mut disks = converter::existing(manifest, output, &converter::Settings::default(), cancel)
         .await
         .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
-    remember_fixed(&mut disks, earlier::converted(output, manifest));
+    remember_fixed(&mut disks, stored::converted(output, manifest));
     let facts = guest::reported(output, manifest);
     let vm = guest::planned(manifest, facts.as_ref());
     guest::order(&mut disks, &vm);
     guest::check(&vm, target)?;
-    start::check(target, vm.power)?;
+    start::check_export(target, manifest)?;
     let mut warnings = if dry_run { Vec::new() } else { recover(output, target).await? };
     let checked = target::preflight(target, &vm, &disks, dry_run).await;
     warnings.extend(checked.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?);
@@ -302,6 +360,8 @@ fn claim(
     let whole: Vec<_> = exported.chain(converted).chain(ledger.report.manifest.clone()).collect();
     let keep = names(&whole);
     let claimed = Claim::take(output).and_then(|mut claim| {
+        beside::remove_unfinished(output)
+            .map_err(|source| super::claim::Error::Io { path: output.to_owned(), source })?;
         claim.remove_leftovers(&keep)?;
         claim.will_make(makes.into_iter().filter(|name| !keep.contains(name)).collect())?;
         Ok(claim)

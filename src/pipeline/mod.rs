@@ -12,39 +12,54 @@
 //! domain.
 
 mod addresses;
+mod again;
+mod asked;
+mod beside;
 mod claim;
+mod code;
+mod converted;
 mod doctor;
 mod draft;
 mod earlier;
+mod export;
+mod fit;
 mod guest;
 mod host;
 mod job;
 mod journal;
+mod kept_domain;
 mod later;
+mod made;
 mod package;
 mod plan;
 mod preflight;
+mod records;
+mod replace;
 mod report;
 mod run;
 mod show;
 mod source;
 mod stages;
 mod start;
+mod stored;
 mod stream;
 mod summary;
 mod target;
+mod target_check;
 mod undo;
 
+pub use asked::Flags;
 pub use doctor::{Diagnosis, examine};
 pub use draft::{Asked, Plan, apply, draft};
 pub use host::HostSettings;
 pub use job::{Job, Start, Target};
 pub use later::{convert, define};
+pub use made::{Conversion, Source as SourceNow, Stamp, Taken, Undone};
 pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus};
 pub use run::run;
 pub use show::show;
 pub use source::{Error as SourceError, Source, SourceSettings};
-pub use undo::{Error as UndoError, undo};
+pub use undo::{Error as UndoError, Place, Run, TakenBackRuns, Which, runs, undo};
 
 /// File name of the domain's XML, as libvirt returned it, in the output directory.
 const DOMAIN_XML: &str = "domain.xml";

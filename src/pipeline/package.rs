@@ -1,26 +1,28 @@
 //! The package that an export becomes, if one is asked for.
 
+use std::path::Path;
+
 use super::earlier::Kept;
 use super::job::Job;
 use super::preflight::Ready;
-use super::report::Package;
+use super::report::{Package, StageStatus};
 use super::run::remove;
 use super::stages::{Ledger, Stopped};
 use crate::exporter::{self, PackageFormat, write_package};
-use crate::model::{ExportMethod, ExportedVm, Stage};
+use crate::model::{ExportedVm, Stage};
 
-/// Writes it; says whether all is well. An OVA takes the place of its files.
+/// Writes it into `folder`; says whether all is well. An OVA takes the place of its files.
 pub async fn write(
     job: &Job,
     exported: &ExportedVm,
-    ready: &Ready,
+    folder: &Path,
     ledger: &mut Ledger<'_>,
 ) -> bool {
     let format = job.format;
     if format == PackageFormat::Disks {
         return true;
     }
-    let (exported, directory) = (exported.clone(), ready.output.clone());
+    let (exported, directory) = (exported.clone(), folder.to_owned());
     let (progress, cancel) = (ledger.progress.clone(), ledger.cancel.clone());
     let work = async move {
         let stopped = |error: exporter::Error| Stopped::new(Stage::Package, &error, error.hint());
@@ -43,16 +45,12 @@ pub async fn write(
 /// Writes that of an export which an earlier run made, unless it is there.
 pub async fn of_kept(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) -> bool {
     let names = job.format.makes(&ready.vm.name);
-    if names.iter().all(|name| ready.output.join(name).is_file()) {
+    if names.is_empty() {
         return true;
     }
-    let exported = ExportedVm {
-        vm: ready.vm.clone(),
-        method: ExportMethod::NfcLease,
-        exported_at: jiff::Timestamp::now(),
-        disks: kept.disks.clone(),
-        nvram: kept.manifest.nvram().filter(|nvram| nvram.path.is_file()).cloned(),
-        warnings: Vec::new(),
-    };
-    write(job, &exported, ready, ledger).await
+    if names.iter().all(|name| ready.output.join(name).is_file()) {
+        ledger.without(Stage::Package, StageStatus::Kept);
+        return true;
+    }
+    write(job, &kept.exported(), &ready.output, ledger).await
 }

@@ -1,70 +1,201 @@
-//! What a run would do, line by line, for `--dry-run`.
+//! What a run would do, line by line, for `--dry-run`: the run does that and nothing else.
 
 use std::path::Path;
 
-use super::earlier::Earlier;
+use super::converted::Converted;
+use super::earlier::{Earlier, Kept};
 use super::job::{Job, Target};
 use super::preflight::{Ready, is_of};
+use super::{DOMAIN_XML, fit, records, stream};
 use crate::domain::Attachment;
+use crate::libvirt::Preview;
 use crate::model::{ByteSize, PowerState, SourceNic, SourceVm};
 use crate::{convert, manifest};
 
 /// The plan of a whole run.
 pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
-    let vm = &ready.vm;
-    let mut lines = vec![describe(vm)];
+    let mut lines = vec![describe(&ready.vm)];
+    let is_new = !matches!(ready.earlier, Earlier::Export(_));
     match &ready.earlier {
-        Earlier::Export(kept) => lines.push(format!("keep the export of {}", kept.taken_at)),
-        Earlier::Nothing => lines.extend(export(job, ready)),
+        Earlier::Export(kept) => lines.extend(reuse(job, kept, ready)),
+        Earlier::Nothing | Earlier::Replaced(_) => lines.extend(export(job, ready)),
     }
     if let Some(settings) = &job.conversion {
-        lines.extend(conversion(vm, &ready.output, settings));
+        lines.extend(conversion(job, ready, settings));
     }
-    if let Some(target) = &job.target {
-        lines.extend(definition(vm, target));
+    // Of disks that are converted while they arrive it tells what came of that.
+    if is_new && job.writes_manifest() && stream::is_on(job) {
+        lines.push(written(&ready.output, manifest::FILE_NAME));
+    }
+    if let Earlier::Replaced(names) = &ready.earlier {
+        let names = names.join(", ");
+        let folder = ready.output.display();
+        lines.push(format!("then replace what the old export left in {folder}: {names}"));
+    }
+    let Some(target) = &job.target else { return lines };
+    match &ready.domain {
+        Some(kept) => {
+            lines.push(format!("keep the domain {} and its disks", kept.domain.name));
+            if !(kept.active && kept.domain.started.is_some()) {
+                lines.extend(started(&kept.domain.name, target));
+            }
+            lines.extend(shown(&kept.domain.name, target));
+        }
+        None => {
+            lines.extend(definition(&ready.vm, target, ready.preview.as_ref()));
+            lines.push(written(&ready.output, DOMAIN_XML));
+            lines.push(written(&ready.output, &format!("{}/, the record of it", records::FOLDER)));
+        }
     }
     lines
 }
 
-/// The plan of the libvirt stage.
-pub fn definition(vm: &SourceVm, target: &Target) -> Vec<String> {
+/// The plan of the libvirt stage; without a preview where the host cannot be reached now.
+pub fn definition(vm: &SourceVm, target: &Target, preview: Option<&Preview>) -> Vec<String> {
     let name = target.domain_name(&vm.name);
-    let mut lines = vec![
-        format!("connect to {}", target.settings.uri),
-        format!("add {} volumes to the storage pool {}", vm.disks.len(), target.pool),
-        format!("define the domain {name}"),
-    ];
-    lines.extend(vm.nics.iter().map(|nic| connection(nic, target)));
-    if let Some(old) = &target.replace {
-        lines.push(format!("set the domain {old} aside, if there is one, as {old}-replaced"));
-    }
-    if let Some(snapshot) = &target.after.snapshot {
-        lines.push(format!("take the snapshot {snapshot} of {name}"));
+    let mut lines = vec![format!("connect to {}", target.settings.uri)];
+    match preview {
+        Some(preview) => lines.extend(volumes(preview)),
+        None => {
+            let (count, pool) = (vm.disks.len(), &target.pool);
+            lines.push(format!("add {count} volumes to the storage pool '{pool}'"));
+        }
     }
     if target.after.boot_test.is_some() {
         lines.push(format!("start {name} once on overlays of its disks, before it is defined"));
     }
-    if target.after.boot_proof.is_some() {
-        lines.push(format!("start {name} once with its links down, and stop it again"));
+    if let Some(old) = &target.replace {
+        lines.push(format!("set the domain {old} aside, if there is one, as {old}-replaced"));
+    }
+    lines.push(format!("define the domain {name}"));
+    match preview {
+        Some(preview) => lines.extend(connections(&vm.nics, preview)),
+        None => lines.extend(vm.nics.iter().map(|nic| connection(nic, target))),
     }
     if target.autostart {
         lines.push(format!("set {name} to start with its host"));
     }
-    if let Some(start) = &target.start {
-        lines.push(format!("start {name} and wait until it {}", start.wait.sign));
+    if let Some(snapshot) = &target.after.snapshot {
+        lines.push(format!("take the snapshot {snapshot} of {name}"));
+    }
+    if target.after.boot_proof.is_some() {
+        lines.push(format!("start {name} once with its links down, and stop it again"));
+    }
+    lines.extend(started(&name, target));
+    lines.extend(shown(&name, target));
+    lines
+}
+
+fn started(name: &str, target: &Target) -> Option<String> {
+    let start = target.start.as_ref()?;
+    Some(format!("start {name} and wait until it {}", start.wait.sign))
+}
+
+fn shown(name: &str, target: &Target) -> Option<String> {
+    target.open.then(|| format!("show the console of {name} in virt-manager"))
+}
+
+fn volumes(preview: &Preview) -> Vec<String> {
+    let pool = &preview.pool;
+    let mut lines = Vec::new();
+    if pool.made {
+        lines.push(format!(
+            "make the storage pool '{}' over {}, and let it start with its host",
+            pool.name,
+            pool.path.display()
+        ));
+    } else if pool.stopped {
+        lines.push(format!("start the storage pool '{}'", pool.name));
+    }
+    lines.extend(preview.volumes.iter().map(|(disk, path, made)| {
+        let path = path.display();
+        match made {
+            true => format!("copy {disk} to {path} in the storage pool '{}'", pool.name),
+            false => format!("use {disk} where it is, {path} in the storage pool '{}'", pool.name),
+        }
+    }));
+    lines
+}
+
+/// What becomes of the network interfaces, as the domain will have them.
+fn connections(nics: &[SourceNic], preview: &Preview) -> Vec<String> {
+    let mut left = preview.interfaces.clone();
+    let mut lines = Vec::new();
+    for nic in nics {
+        let of_source = |mac| nics.iter().any(|other| other.mac == Some(mac));
+        let is_it = |(mac, _): &(Option<crate::model::MacAddress>, String)| match nic.mac {
+            Some(_) => *mac == nic.mac,
+            None => mac.is_none_or(|mac| !of_source(mac)),
+        };
+        lines.push(match left.iter().position(is_it) {
+            Some(at) => format!("connect {} to {}", named(nic), left.remove(at).1),
+            None => format!("leave out {}", named(nic)),
+        });
+    }
+    lines.extend(left.into_iter().map(|(mac, to)| {
+        let mac = mac.map(|mac| format!(" {mac}")).unwrap_or_default();
+        format!("add a network interface{mac} in {to}")
+    }));
+    lines
+}
+
+/// What becomes of a network interface where the host cannot say.
+fn connection(nic: &SourceNic, target: &Target) -> String {
+    match target.network_map.target(nic) {
+        Some(Attachment::Nothing) => format!("leave out {}", named(nic)),
+        Some(attachment) => format!("connect {} to {attachment}", named(nic)),
+        // The host tells whether a network or a bridge has the name that was typed.
+        None if nic.asked.is_some() && !nic.network.is_empty() => {
+            format!("connect {} to the host's network or bridge '{}'", nic.id, nic.network)
+        }
+        None => format!("connect {} to bridge {}", named(nic), target.bridge),
+    }
+}
+
+fn named(nic: &SourceNic) -> String {
+    let mac = nic.mac.map(|mac| format!(", {mac}")).unwrap_or_default();
+    match nic.network.as_str() {
+        "" => format!("{}{mac}", nic.id),
+        network => format!("{}{mac} in network '{network}'", nic.id),
+    }
+}
+
+fn conversion(job: &Job, ready: &Ready, settings: &convert::Settings) -> Vec<String> {
+    let stages = settings.stages;
+    let mut lines = Vec::new();
+    if let Earlier::Export(kept) = &ready.earlier {
+        match &kept.converted {
+            Converted::Kept(_) => return vec!["keep the conversion that is there".to_owned()],
+            Converted::Again(again) => {
+                lines.push(format!("convert again: {}", again.why.join("; ")));
+            }
+            Converted::None => {}
+        }
+    } else if stream::is_on(job) {
+        // CONVERT is done by then.
+        let rest = convert::Stages { convert: false, ..stages };
+        if !rest.names().is_empty() {
+            lines.push(format!("work on the converted disks: {}", rest.names()));
+        }
+        lines.push(written(&ready.output, convert::REPORT));
+        return lines;
+    }
+    let who = if convert::is_ours(settings) { "convert" } else { "run hyper2kvm on copies of" };
+    if settings.dry_run {
+        lines.push(format!("tell how to {who} the disks: {}", stages.names()));
+        return lines;
+    }
+    lines.push(format!("{who} the disks: {}", stages.names()));
+    if stages.convert {
+        let paths = convert::result_paths(&(&ready.vm).into(), &ready.output);
+        lines.extend(paths.iter().map(|path| format!("write {}", path.display())));
+        lines.push(written(&ready.output, convert::REPORT));
     }
     lines
 }
 
-fn conversion(vm: &SourceVm, output: &Path, settings: &convert::Settings) -> Vec<String> {
-    let stages = settings.stages;
-    let who = if convert::is_ours(settings) { "convert" } else { "run hyper2kvm on copies of" };
-    let mut lines = vec![format!("{who} the disks: {}", stages.names())];
-    if stages.convert && !settings.dry_run {
-        let paths = convert::result_paths(&vm.into(), output);
-        lines.extend(paths.iter().map(|path| format!("write {}", path.display())));
-    }
-    lines
+fn written(folder: &Path, name: &str) -> String {
+    format!("write {}", folder.join(name).display())
 }
 
 fn describe(vm: &SourceVm) -> String {
@@ -84,48 +215,61 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// What becomes of a network interface.
-fn connection(nic: &SourceNic, target: &Target) -> String {
-    let mac = nic.mac.map(|mac| format!(", {mac}")).unwrap_or_default();
-    let network = match nic.network.as_str() {
-        "" => String::new(),
-        network => format!(" in network '{network}'"),
-    };
-    let what = format!("{}{mac}{network}", nic.id);
-    match target.network_map.target(nic) {
-        Some(Attachment::Nothing) => format!("leave out {what}"),
-        Some(attachment) => format!("connect {what} to {attachment}"),
-        // The host tells whether a network or a bridge has the name that was typed.
-        None if nic.asked.is_some() && !nic.network.is_empty() => {
-            format!("connect {what} to the host's network or bridge '{}'", nic.network)
-        }
-        None => format!("connect {what} to bridge {}", target.bridge),
+/// What is done with an export that is there.
+fn reuse(job: &Job, kept: &Kept, ready: &Ready) -> Vec<String> {
+    let at = fit::time(kept.taken.exported_at);
+    let mut lines = vec![match kept.gone {
+        true => format!("go on from the converted disks: those of the export of {at} are gone"),
+        false => format!("reuse the export of {at}, and check the sums of its disks"),
+    }];
+    if job.writes_manifest() && kept.manifest.is_none() {
+        lines.push(written(&ready.output, manifest::FILE_NAME));
     }
+    let names = job.format.makes(&ready.vm.name).into_iter();
+    let missing = names.filter(|name| !ready.output.join(name).is_file());
+    lines.extend(missing.map(|name| written(&ready.output, &name)));
+    lines
 }
 
 fn export(job: &Job, ready: &Ready) -> Vec<String> {
-    let vm = &ready.vm;
+    let (vm, output) = (&ready.vm, &ready.output);
     let mut lines = Vec::new();
-    if vm.power == PowerState::On && job.power_off {
-        lines.push(format!("shut {} down, or else power it off", vm.name));
+    if let Some(how) = job.power_off.filter(|_| vm.power == PowerState::On) {
+        let limit = humantime::format_duration(how.timeout);
+        let or = if how.force { "or cut its power" } else { "or stop here" };
+        lines.push(format!("shut down the guest of {} within {limit}, {or}", vm.name));
     }
     if vm.power == PowerState::On && job.snapshot.is_some() {
         lines.push(format!("take a snapshot of {}, and remove it after the export", vm.name));
     }
+    if let Some(kind) = stream::compression(job) {
+        let packed = match kind.as_str() {
+            "none" => "not compressed".to_owned(),
+            kind => format!("compressed by {kind}"),
+        };
+        let mut disks: Vec<_> = vm.disks.iter().collect();
+        disks.sort_by_key(|disk| disk.boot_order);
+        let results = convert::result_paths(&vm.into(), output);
+        lines.extend(disks.iter().zip(results).map(|(disk, path)| {
+            let (id, capacity, path) = (&disk.id, disk.capacity, path.display());
+            format!(
+                "export {id} (up to {capacity}) to {path}, converted while it arrives and {packed}"
+            )
+        }));
+        return lines;
+    }
     for disk in &vm.disks {
         let made = ready.exports.iter().find(|name| is_of(name, &disk.id));
-        lines.push(match made.map(|name| ready.output.join(name)) {
+        lines.push(match made.map(|name| output.join(name)) {
             Some(path) => {
                 format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display())
             }
-            None => format!("take {} ({}) from where it lies", disk.id, disk.capacity),
+            None => format!("use {} ({}) where it is", disk.id, disk.capacity),
         });
     }
-    for name in job.format.makes(&vm.name) {
-        lines.push(format!("write {}", ready.output.join(name).display()));
-    }
+    lines.extend(job.format.makes(&vm.name).iter().map(|name| written(output, name)));
     if job.writes_manifest() {
-        lines.push(format!("write {}", ready.output.join(manifest::FILE_NAME).display()));
+        lines.push(written(output, manifest::FILE_NAME));
     }
     lines
 }

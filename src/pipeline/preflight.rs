@@ -4,27 +4,35 @@
 //! libvirt host that says no: all of these stop the run here. A converter or a libvirt host that
 //! is missing does not: the export is worth having without them, so they become warnings.
 
+use std::cell::OnceCell;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::earlier::{self, Earlier};
-use super::job::{Job, Target, absolute};
-use super::report;
+use super::claim::Claim;
+use super::converted::Converted;
+use super::earlier::{self, Ask, Earlier};
+use super::fit::{self, Fit};
+use super::job::{Job, absolute};
+use super::kept_domain::KeptDomain;
 use super::source::{self, Source};
 use super::stages::Stopped;
-use super::{DOMAIN_XML, addresses, later, target};
-use crate::exporter::{Inspected, PackageFormat};
-use crate::model::{ByteSize, DiskFormat, DiskId, SourceDisk, SourceVm, Stage, Warning, chain};
+use super::{DOMAIN_XML, addresses, beside, report, start, target_check};
+use crate::exporter::{self, Inspected, PackageFormat};
+use crate::libvirt::Preview;
+use crate::model::{
+    ByteSize, DiskFormat, DiskId, PowerState, SourceDisk, SourceState, SourceVm, Stage, Warning,
+    chain,
+};
 use crate::{convert, manifest};
 
 /// A run that may begin, but for its source.
 pub struct Ready {
     /// The VM as it is now.
     pub vm: SourceVm,
-    /// What tells that the VM has not changed since.
-    pub revision: String,
+    /// In which state it is.
+    pub state: SourceState,
     /// Absolute path of the output directory.
     pub output: PathBuf,
     /// Names of the files that the export will make there.
@@ -35,6 +43,10 @@ pub struct Ready {
     pub snapshots: Vec<String>,
     /// What there is to build on.
     pub earlier: Earlier,
+    /// The domain that is there already.
+    pub domain: Option<KeptDomain>,
+    /// What the target would make, where it could be asked and nothing is there.
+    pub preview: Option<Preview>,
     /// What is less than well.
     pub warnings: Vec<Warning>,
 }
@@ -50,42 +62,143 @@ pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<Source, St
     }
 }
 
-/// Checks all that can be checked without changing anything.
+/// Checks all that can be checked without changing anything. The name and id of the VM go to `found` as
+/// soon as they are known.
 ///
 /// # Errors
 /// [`Stopped`] with the first reason to refuse.
 pub async fn check(
     source: &Source,
     job: &Job,
+    found: &OnceCell<(String, String)>,
     cancel: &CancellationToken,
 ) -> Result<Ready, Stopped> {
-    let inspected = source.inspect(&job.vm).await.map_err(refused)?;
-    let running = job.power_off || job.snapshot.is_some();
-    source.exportable(&inspected, running).map_err(refused)?;
-    let Inspected { mut vm, revision, makes: exports, least, snapshots, .. } = inspected;
-    let output = absolute(&job.output_for(&vm.name)).map_err(|error| {
+    let mut inspected = source.inspect(&job.vm).await.map_err(refused)?;
+    found.get_or_init(|| (inspected.vm.name.clone(), inspected.vm.id.clone()));
+    contradictions(job, &inspected.vm)?;
+    let output = absolute(&job.output_for(&inspected.vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
-    let domain = job.target.as_ref().map(|target| target.domain_name(&vm.name));
+    settled(job, &output)?;
+    let domain = job.target.as_ref().map(|target| target.domain_name(&inspected.vm.name));
     let new_mac = job.new_mac.then(|| domain.unwrap_or_default());
-    let mut warnings = addresses::give(&mut vm, &output, new_mac.as_deref());
-    packable(job, &vm, &exports)?;
-    let makes = files(job, &vm, &exports);
-    let earlier = earlier::look(&output, &vm, &makes)?;
-    if matches!(earlier, Earlier::Nothing) {
-        warnings.extend(space(&output, &vm, &exports, least)?);
+    let mut warnings = addresses::give(&mut inspected.vm, &output, new_mac.as_deref());
+    let vm = &inspected.vm;
+    let makes = files(job, vm, &inspected.makes);
+    let (now, exports) = (inspected.state(), inspected.makes.clone());
+    let ask = Ask { job, vm, now: &now, output: &output, makes: &makes };
+    let earlier = earlier::look(&ask)?;
+    match &earlier {
+        Earlier::Export(kept) => warnings.extend(kept.warnings.iter().cloned()),
+        Earlier::Nothing | Earlier::Replaced(_) => {
+            exportable(source, job, &inspected)?;
+            packable(job, vm, &exports)?;
+            let folder = match &earlier {
+                Earlier::Replaced(_) => output.join(beside::FRESH),
+                _ => output.clone(),
+            };
+            warnings.extend(space(&folder, vm, &exports, inspected.least)?);
+        }
     }
-    if let Some(settings) = &job.conversion {
-        warnings.extend(converter(&vm, settings, cancel).await);
+    if let Some(settings) = job.conversion.as_ref().filter(|_| !is_converted(&earlier)) {
+        warnings.extend(converter(vm, settings, cancel).await);
     }
+    let mut ready = Ready {
+        vm: vm.clone(),
+        state: now,
+        output,
+        exports,
+        makes,
+        snapshots: inspected.snapshots,
+        earlier,
+        domain: None,
+        preview: None,
+        warnings,
+    };
     if let Some(target) = &job.target {
-        warnings.extend(host(job, target, &vm, &output).await?);
+        target_check::check(job, target, &mut ready, cancel).await?;
+        current(job, &ready)?;
     }
-    if cancel.is_cancelled() {
-        Err(interrupted())
-    } else {
-        Ok(Ready { vm, revision, output, exports, makes, snapshots, earlier, warnings })
+    if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }
+}
+
+/// Whether the conversion that is asked for is there.
+pub fn is_converted(earlier: &Earlier) -> bool {
+    matches!(earlier, Earlier::Export(kept) if matches!(kept.converted, Converted::Kept(_)))
+}
+
+/// Refuses what cannot be meant of this VM, as far as its power state tells.
+fn contradictions(job: &Job, vm: &SourceVm) -> Result<(), Stopped> {
+    let Some(target) = &job.target else { return Ok(()) };
+    let starts = target.start.as_ref().is_some_and(|start| !start.allow_running_source);
+    if vm.power != PowerState::On || !starts {
+        return Ok(());
     }
+    if job.snapshot.is_some() {
+        let text = format!(
+            "--snapshot copies {} while it runs on, and --libvirt-start would start the copy beside it",
+            vm.name
+        );
+        let hint = "--power-off in the place of --snapshot moves the VM; --allow-running-source \
+                    starts a copy beside it";
+        let stopped = Stopped::because(Stage::Preflight, text, hint);
+        return Err(stopped.coded("snapshot-and-start"));
+    }
+    if job.power_off.is_some() { Ok(()) } else { start::check(target, vm.power) }
+}
+
+/// Finishes what a killed run left half replaced; a dry run only says so.
+fn settled(job: &Job, output: &Path) -> Result<(), Stopped> {
+    if job.dry_run && beside::is_unsettled(output) {
+        let text = format!(
+            "a killed run has left {} while a new export took the place of the old one",
+            output.display()
+        );
+        let hint = "leave --dry-run out: the next run finishes that first";
+        return Err(Stopped::because(Stage::Preflight, text, hint).coded("unsettled"));
+    }
+    Claim::settle(output).map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))
+}
+
+/// Whether the VM can be exported in the way that is asked for.
+fn exportable(source: &Source, job: &Job, inspected: &Inspected) -> Result<(), Stopped> {
+    let running = job.power_off.is_some() || job.snapshot.is_some();
+    source.exportable(inspected, running).map_err(refused)?;
+    let by_tools = job.power_off.is_some_and(|how| !how.force);
+    if inspected.vm.power == PowerState::On && by_tools && inspected.tools == Some(false) {
+        let error = exporter::Error::NoTools { vm: inspected.vm.name.clone() };
+        return Err(refused(error.into()));
+    }
+    Ok(())
+}
+
+/// Refuses to start, or to prove, a domain of disks that are not those of the VM as it is now. What is
+/// done already is no matter.
+fn current(job: &Job, ready: &Ready) -> Result<(), Stopped> {
+    let (Some(target), Earlier::Export(kept)) = (&job.target, &ready.earlier) else {
+        return Ok(());
+    };
+    let running = ready.domain.as_ref().is_some_and(|domain| domain.active);
+    let starts = target.start.is_some() && !running;
+    let proves = target.after.boot_proof.is_some() && ready.domain.is_none();
+    let name = &ready.vm.name;
+    let text = match &kept.fit {
+        Fit::Snapshot => fit::of_snapshot(&kept.taken, name, &ready.state),
+        Fit::Unknown => format!(
+            "nothing shows whether {name} ran or was changed since its export of {}",
+            fit::time(kept.taken.exported_at)
+        ),
+        Fit::Current | Fit::Changed(_) => return Ok(()),
+    };
+    if !starts && !proves {
+        return Ok(());
+    }
+    let flag = if starts { "--libvirt-start" } else { "--boot-proof" };
+    let running = ready.vm.power == PowerState::On;
+    let how = if running { "--fresh --power-off" } else { "--fresh" };
+    let hint = format!("{how} exports anew and replaces the old export; or give another --output");
+    let text = format!("{flag} needs the disks of {name} as they are now: {text}");
+    Err(Stopped::because(Stage::Preflight, text, hint).coded("stale-export"))
 }
 
 fn refused(error: source::Error) -> Stopped {
@@ -134,7 +247,7 @@ fn files(job: &Job, vm: &SourceVm, exports: &[String]) -> Vec<String> {
 }
 
 /// Where the seed of cloud-init goes, if there is to be one.
-fn seed(job: &Job, vm: &SourceVm, output: &Path) -> Option<PathBuf> {
+pub fn seed(job: &Job, vm: &SourceVm, output: &Path) -> Option<PathBuf> {
     job.conversion.as_ref()?.cloud_init.as_ref()?;
     Some(convert::seed_path(&vm.name, output))
 }
@@ -197,34 +310,7 @@ async fn converter(
     }
 }
 
-/// A libvirt host that cannot be reached now may be there later; one that answers and says no
-/// will say no later, too.
-async fn host(
-    job: &Job,
-    target: &Target,
-    vm: &SourceVm,
-    output: &Path,
-) -> Result<Vec<Warning>, Stopped> {
-    let fixes = job.conversion.as_ref().is_some_and(|settings| settings.stages.fix);
-    let paths = convert::result_paths(&vm.into(), output);
-    let seed = seed(job, vm, output);
-    let disks = target::expected_disks(vm, (&paths, seed), fixes);
-    let mut warnings =
-        if job.dry_run { Vec::new() } else { later::recover(output, target).await? };
-    match target::preflight(target, vm, &disks, job.dry_run).await {
-        Ok(more) => {
-            warnings.extend(more);
-            Ok(warnings)
-        }
-        Err(error) if target::is_unreachable(&error) => {
-            let text = with_hint(&error, error.hint());
-            Ok(vec![Warning::new(Stage::Preflight, "libvirt-unreachable", text)])
-        }
-        Err(error) => Err(Stopped::new(Stage::Preflight, &error, error.hint())),
-    }
-}
-
-fn with_hint(error: &dyn std::error::Error, hint: Option<String>) -> String {
+pub fn with_hint(error: &dyn std::error::Error, hint: Option<String>) -> String {
     let text = chain(error);
     hint.map_or_else(|| text.clone(), |hint| format!("{text} ({hint})"))
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::asked::Flags;
+use super::code::code_of;
+use super::made::{Conversion, Source, Taken, Undone};
 use crate::libvirt::DefinedDomain;
 use crate::model::{
     ByteSize, ConvertedDisks, ExportedDisk, ExportedNvram, GuestFacts, Stage, Warning, chain,
@@ -20,6 +23,9 @@ pub struct RunReport {
     pub hyperexport_version: String,
     /// How it ended.
     pub outcome: Outcome,
+    /// Whether everything that was asked for was there already, so that nothing was done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub already_done: bool,
     /// Display name of the VM, or what was asked for if it was not found.
     pub vm: String,
     /// The source's id of the VM (vSphere: its moref), once it was found.
@@ -31,8 +37,17 @@ pub struct RunReport {
     pub started_at: jiff::Timestamp,
     /// When it ended.
     pub finished_at: jiff::Timestamp,
+    /// Name of the record in `runs/` of the run that defined the domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// The stages that ran or were to run, in their order.
     pub stages: Vec<StageReport>,
+    /// What was exported, and in which state of its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<Taken>,
+    /// The source VM as this run left it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The exported disks.
     #[serde(default)]
     pub disks: Vec<ExportedDisk>,
@@ -54,9 +69,21 @@ pub struct RunReport {
     /// Which converter made them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converter: Option<String>,
+    /// What was asked of the converter, and what came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversion: Option<Conversion>,
+    /// What was changed in the guest, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guest_changes: Vec<String>,
     /// The domain, if it was defined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<DefinedDomain>,
+    /// What was asked of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Flags>,
+    /// What `undo` has made of it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone: Option<Undone>,
     /// What went less than well.
     pub warnings: Vec<Warning>,
     /// What failed; a failed later stage stands here although the run goes on.
@@ -121,6 +148,9 @@ pub enum StageStatus {
 pub struct Failure {
     /// Where.
     pub stage: Stage,
+    /// What kind of failure it is: stable and short, in kebab case.
+    #[serde(default)]
+    pub code: String,
     /// The error and its causes, `: ` between them.
     pub message: String,
     /// What to type next, if that is known.
@@ -131,7 +161,7 @@ pub struct Failure {
 impl Failure {
     /// The whole chain of `error` in one line.
     pub fn new(stage: Stage, error: &dyn std::error::Error, hint: Option<String>) -> Self {
-        Self { stage, message: chain(error), hint }
+        Self { stage, code: code_of(error), message: chain(error), hint }
     }
 }
 
@@ -142,12 +172,16 @@ impl RunReport {
         Self {
             hyperexport_version: env!("CARGO_PKG_VERSION").to_owned(),
             outcome: Outcome::Failed,
+            already_done: false,
             vm: vm.to_owned(),
             vm_id: None,
             output: output.to_owned(),
             started_at: now,
             finished_at: now,
+            run: None,
             stages: Vec::new(),
+            export: None,
+            source: None,
             disks: Vec::new(),
             nvram: None,
             package: None,
@@ -155,7 +189,11 @@ impl RunReport {
             converted: None,
             guest: None,
             converter: None,
+            conversion: None,
+            guest_changes: Vec::new(),
             domain: None,
+            target: None,
+            undone: None,
             warnings: Vec::new(),
             errors: Vec::new(),
             plan: Vec::new(),

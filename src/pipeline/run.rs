@@ -1,21 +1,28 @@
 //! One VM through all its stages.
 
+use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
+use super::again::{self, Redo};
+use super::beside::{self, Beside};
 use super::claim::Claim;
+use super::converted::{self, Converted};
 use super::earlier::{Earlier, Kept};
+use super::export::Export;
 use super::job::Job;
+use super::made::{Source as SourceNow, Taken};
 use super::preflight::{self, Ready, is_of};
 use super::report::{Outcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stages::{Ledger, Stopped};
-use super::{later, package, plan, start, stream};
-use crate::exporter::{ExportRequest, SNAPSHOT_PREFIX, SnapshotRequest, WholeDisk};
+use super::{fit, later, package, plan, replace, start, stream};
+use crate::convert;
+use crate::exporter::WholeDisk;
 use crate::manifest::{self, Manifest};
-use crate::model::{ExportedVm, PowerState, SourceVm, Stage, Warning, chain};
+use crate::model::{ConvertedDisks, ExportedVm, PowerState, SourceVm, Stage, Warning, chain};
 use crate::progress::Progress;
 
 /// Does what `job` asks for, and tells how it went. Errors stand in the report.
@@ -29,26 +36,40 @@ pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) 
     let (outcome, claim) = whole(&job, &mut ledger).await;
     // A failed export leaves nothing, so there is nothing that a report could lie beside.
     let is_there = !ledger.report.disks.is_empty() || ledger.report.package.is_some();
-    let keep = claim.is_some() && is_there;
+    let keep = claim.is_some() && is_there && has_done(&job, &ledger.report);
     ledger.close(outcome, claim, keep)
+}
+
+/// Whether the run did anything that its result is to tell of: one that found everything there leaves
+/// the result as it is, and so does one that only tells what a conversion would do.
+fn has_done(job: &Job, report: &RunReport) -> bool {
+    let dry = job.conversion.as_ref().is_some_and(|settings| settings.dry_run);
+    report.stages.iter().any(|stage| {
+        let did = matches!(stage.status, StageStatus::Done | StageStatus::Failed);
+        did && stage.stage != Stage::Preflight && !(dry && stage.stage == Stage::Pipeline)
+    })
 }
 
 /// All stages; returns how the run ended, and the output directory if it came to claim it.
 async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
-    let Some((source, ready)) = ledger.stage(Stage::Preflight, open(job, ledger.cancel)).await
-    else {
+    let found = OnceCell::new();
+    let opened = ledger.stage(Stage::Preflight, open(job, &found, ledger.cancel)).await;
+    if let Some((name, id)) = found.into_inner() {
+        ledger.report.output = job.output_for(&name);
+        (ledger.report.vm, ledger.report.vm_id) = (name, Some(id));
+    }
+    let Some((source, ready)) = opened else {
         return (ledger.ended(Outcome::Refused), None);
     };
-    ledger.report.vm.clone_from(&ready.vm.name);
-    ledger.report.vm_id = Some(ready.vm.id.clone());
     ledger.report.output.clone_from(&ready.output);
+    ledger.report.source = Some(SourceNow { state: ready.state.clone(), powered_off: None });
     ledger.warn_all(ready.warnings.iter().cloned());
     if job.dry_run {
         ledger.report.plan = plan::whole(job, &ready);
         close(source, ledger).await;
         return (Outcome::Done, None);
     }
-    let held = match take(&ready) {
+    let mut held = match take(job, &ready) {
         Ok(held) => held,
         Err(stopped) => {
             ledger.report.errors.push(stopped.failure);
@@ -56,28 +77,31 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
             return (Outcome::Refused, None);
         }
     };
-    let known = held.claim.snapshots();
-    for name in ready.snapshots.iter().filter(|name| !known.contains(name)) {
-        let text = format!(
-            "{} has the snapshot {name} of another run: if none is at work, it was killed; remove the \
-             snapshot in the vSphere client, or it grows for as long as the VM runs",
-            ready.vm.name
-        );
-        ledger.warn(Warning::new(Stage::Export, "snapshot-found", text));
-    }
-    let fetched = fetch(job, &source, &ready, &held, ledger).await;
+    tell_snapshots(&ready, &held, ledger);
+    let fetched = fetch(job, &source, (&ready, &mut held), ledger).await;
     close(source, ledger).await;
     let outcome = match fetched {
         None => ledger.ended(Outcome::Failed),
-        Some(fetched) => finish(job, fetched, &ready.output, ledger).await,
+        Some(fetched) => finish(job, fetched, (&ready, &mut held), ledger).await,
     };
+    if let Some(beside) = held.beside.take() {
+        replace::discard(beside, ledger);
+    }
+    let done = ledger.report.stages.iter().filter(|stage| stage.stage != Stage::Preflight);
+    let mut done = done.peekable();
+    let was_there = done.peek().is_some() && done.all(|stage| stage.status == StageStatus::Kept);
+    ledger.report.already_done = outcome == Outcome::Done && was_there;
     (outcome, Some(held.claim))
 }
 
 /// Logs in and checks; logs out again when the run is refused.
-async fn open(job: &Job, cancel: &CancellationToken) -> Result<(Source, Ready), Stopped> {
+async fn open(
+    job: &Job,
+    found: &OnceCell<(String, String)>,
+    cancel: &CancellationToken,
+) -> Result<(Source, Ready), Stopped> {
     let source = preflight::connect(job, cancel).await?;
-    match preflight::check(&source, job, cancel).await {
+    match preflight::check(&source, job, found, cancel).await {
         Ok(ready) => Ok((source, ready)),
         Err(stopped) => {
             if let Err(error) = source.close().await {
@@ -88,39 +112,44 @@ async fn open(job: &Job, cancel: &CancellationToken) -> Result<(Source, Ready), 
     }
 }
 
+/// Tells of snapshots that a run has left which is known no more.
+fn tell_snapshots(ready: &Ready, held: &Held, ledger: &mut Ledger<'_>) {
+    let known = held.claim.snapshots();
+    for name in ready.snapshots.iter().filter(|name| !known.contains(name)) {
+        let text = format!(
+            "{} has the snapshot {name} of another run: if none is at work, it was killed; remove the \
+             snapshot in the vSphere client, or it grows for as long as the VM runs",
+            ready.vm.name
+        );
+        ledger.warn(Warning::new(Stage::Export, "snapshot-found", text));
+    }
+}
+
 /// What follows the export.
 async fn finish(
     job: &Job,
     mut fetched: Fetched,
-    output: &Path,
+    (ready, held): (&Ready, &mut Held),
     ledger: &mut Ledger<'_>,
 ) -> Outcome {
     let (Some(settings), Some(manifest)) = (&job.conversion, &mut fetched.manifest) else {
         return Outcome::Done;
     };
-    let converted = match fetched.converted {
-        Some(disks) => {
-            ledger.without(Stage::Pipeline, StageStatus::Kept);
-            ledger.report.converted = Some(disks.clone());
-            Some(disks)
-        }
-        None if fetched.unwritten => stream::finish(ledger, manifest, output, settings).await,
-        None => later::conversion(ledger, manifest, output, settings).await,
-    };
-    if ledger.report.manifest.is_none() {
-        // Its disks are no longer what was exported, and there is nothing that tells what they are.
-        let results = ledger.report.converted.take();
-        let results = results.iter().flat_map(|disks| &disks.0).map(|disk| disk.path.clone());
-        let exports = manifest.disks.iter().map(|disk| disk.local_path.clone());
-        remove(exports.chain(results).collect::<Vec<_>>().into_iter(), ledger);
-        ledger.report.disks.clear();
+    let work = (settings, &mut *manifest, fetched.unwritten);
+    let Some(converted) = conversion(job, work, (ready, held), ledger).await else {
         return ledger.ended(Outcome::Failed);
-    }
+    };
     if let Some(target) = &job.target {
-        match &converted {
+        match converted {
             Some(disks) => {
-                if later::definition(ledger, manifest, output, disks, target).await {
-                    start::after_run(job, target, ledger).await;
+                let domain = match &ready.domain {
+                    Some(kept) => later::kept(ledger, target, kept),
+                    None => {
+                        later::definition(ledger, manifest, &ready.output, &disks, target).await
+                    }
+                };
+                if domain {
+                    start::after_run(job, target, ready.domain.as_ref(), ledger).await;
                 }
             }
             None => ledger.without(Stage::Libvirt, StageStatus::Skipped),
@@ -129,177 +158,298 @@ async fn finish(
     if ledger.report.errors.is_empty() { Outcome::Done } else { ledger.ended(Outcome::Partial) }
 }
 
+/// The conversion, or the one that is there. `None` when the export is lost with it.
+async fn conversion(
+    job: &Job,
+    (settings, manifest, unwritten): (&convert::Settings, &mut Manifest, bool),
+    (ready, held): (&Ready, &mut Held),
+    ledger: &mut Ledger<'_>,
+) -> Option<Option<ConvertedDisks>> {
+    if let Earlier::Export(kept) = &ready.earlier {
+        return Some(match &kept.converted {
+            Converted::Kept(conversion) => {
+                if settings.dry_run {
+                    ledger.report.plan.push("keep the conversion that is there".to_owned());
+                }
+                ledger.without(Stage::Pipeline, StageStatus::Kept);
+                Some(conversion.disks.clone())
+            }
+            Converted::Again(again) => {
+                let work = Redo { job, again, settings };
+                let disks = work.run(manifest, &ready.output, ledger).await;
+                if disks.is_none() {
+                    // The old one stays.
+                    keep_conversion(kept, ledger);
+                }
+                disks
+            }
+            Converted::None => {
+                again::forget_other_compression(&kept.taken, settings, manifest);
+                let (output, before) = (&ready.output, ledger.report.clone());
+                let disks = later::conversion(ledger, manifest, output, settings).await;
+                converted::note(ledger, &job.asked, settings);
+                if !settings.stages.convert {
+                    // What is there is not touched.
+                    ledger.report.converted = before.converted;
+                    ledger.report.converter = before.converter;
+                }
+                disks
+            }
+        });
+    }
+    let work = held.work(&ready.output).to_owned();
+    if !unwritten {
+        let disks = later::conversion(ledger, manifest, &work, settings).await;
+        converted::note(ledger, &job.asked, settings);
+        return Some(disks);
+    }
+    let disks = stream::finish(ledger, manifest, &work, settings).await;
+    converted::note(ledger, &job.asked, settings);
+    if ledger.report.manifest.is_none() {
+        // Its disks are no longer what was exported, and there is nothing that tells what they are.
+        let results = ledger.report.converted.take();
+        let results = results.iter().flat_map(|disks| &disks.0).map(|disk| disk.path.clone());
+        let exports = manifest.disks.iter().map(|disk| disk.local_path.clone());
+        remove(exports.chain(results).collect::<Vec<_>>().into_iter(), ledger);
+        ledger.report.disks.clear();
+        return None;
+    }
+    held.replace(ready, Some(manifest), ledger)?;
+    Some(disks.and_then(|_| ledger.report.converted.clone()))
+}
+
 /// What the later stages work from.
 struct Fetched {
     manifest: Option<Manifest>,
     /// Whether the manifest is yet to be written, after the conversion.
     unwritten: bool,
-    converted: Option<crate::model::ConvertedDisks>,
 }
 
 /// A claimed output directory, and what a dead run left whole there.
-struct Held {
-    claim: Claim,
-    whole: Vec<WholeDisk>,
-    after_kill: bool,
+pub(super) struct Held {
+    pub claim: Claim,
+    pub whole: Vec<WholeDisk>,
+    pub after_kill: bool,
+    /// Where a new export is made that will take the place of an old one.
+    beside: Option<Beside>,
 }
 
-/// What is exported, in which state of it.
-fn key(vm: &SourceVm, revision: &str) -> String {
+impl Held {
+    /// The folder that an export goes to.
+    pub fn work<'a>(&'a self, output: &'a Path) -> &'a Path {
+        self.beside.as_ref().map_or(output, Beside::path)
+    }
+
+    /// Has a new export take the place of the old one, if it was made beside one.
+    fn replace(
+        &mut self,
+        ready: &Ready,
+        manifest: Option<&mut Manifest>,
+        ledger: &mut Ledger<'_>,
+    ) -> Option<()> {
+        let Some(beside) = self.beside.take() else { return Some(()) };
+        let Earlier::Replaced(names) = &ready.earlier else { return Some(()) };
+        let replaced = replace::commit(beside, names, manifest, ledger);
+        let noted = replaced.and_then(|()| {
+            // From here on files are made in the output directory itself.
+            let there = |name: &&String| !ready.output.join(name).exists();
+            let makes = ready.makes.iter().filter(there).cloned().collect();
+            let stopped =
+                |error: super::claim::Error| Stopped::new(Stage::Export, &error, error.hint());
+            self.claim.will_make(makes).map_err(stopped)
+        });
+        noted.map_err(|stopped| ledger.report.errors.push(stopped.failure)).ok()
+    }
+}
+
+/// What is exported, in which state of it, and what it becomes while it arrives.
+pub(super) fn key(job: &Job, vm: &SourceVm, revision: &str) -> String {
     let server = vm.origin.server.as_deref().unwrap_or_default();
-    format!("{server} {} {} {revision}", vm.id, vm.instance_uuid.as_deref().unwrap_or_default())
+    let uuid = vm.instance_uuid.as_deref().unwrap_or_default();
+    let as_what = stream::compression(job).map(|kind| format!(" {kind}")).unwrap_or_default();
+    format!("{server} {} {uuid} {revision}{as_what}", vm.id)
 }
 
 /// Claims the output directory and removes what a dead run left there, but for whole disks of the
 /// VM as it still is. One that runs is not as it was.
-fn take(ready: &Ready) -> Result<Held, Stopped> {
+fn take(job: &Job, ready: &Ready) -> Result<Held, Stopped> {
     let stopped = |error: &super::claim::Error| Stopped::new(Stage::Preflight, error, error.hint());
+    let io = |source| {
+        let path = ready.output.join(beside::FRESH);
+        stopped(&super::claim::Error::Io { path, source })
+    };
     let mut claim = Claim::take(&ready.output).map_err(|e| stopped(&e))?;
     let after_kill = claim.is_of_dead_run();
-    let known = ready.vm.power == PowerState::Off && !ready.revision.is_empty();
+    let known = ready.vm.power == PowerState::Off && !ready.state.revision.is_empty();
     let whole = match &ready.earlier {
-        Earlier::Nothing if known => claim.whole_disks(&key(&ready.vm, &ready.revision)),
+        Earlier::Nothing | Earlier::Replaced(_) if known => {
+            claim.whole_disks(&key(job, &ready.vm, &ready.state.revision))
+        }
         _ => Vec::new(),
     };
-    let mut kept = ready.earlier.kept_names();
     let of_whole = |name: &&String| whole.iter().any(|disk| is_of(name, &disk.id));
-    kept.extend(ready.exports.iter().filter(of_whole).cloned());
+    let whole_names: Vec<_> = ready.exports.iter().filter(of_whole).cloned().collect();
+    let earlier = ready.earlier.kept_names();
+    let replaced = matches!(ready.earlier, Earlier::Replaced(_));
+    let beside = match replaced {
+        true => Some(Beside::begin(&ready.output, &whole_names).map_err(io)?),
+        false => {
+            beside::remove_unfinished(&ready.output).map_err(io)?;
+            None
+        }
+    };
+    let kept = if replaced { earlier.clone() } else { [earlier.clone(), whole_names].concat() };
     claim.remove_leftovers(&kept).map_err(|e| stopped(&e))?;
-    let kept = ready.earlier.kept_names();
-    let makes = ready.makes.iter().filter(|name| !kept.contains(name)).cloned().collect();
-    claim.will_make(makes).map_err(|e| stopped(&e))?;
-    Ok(Held { claim, whole, after_kill })
+    // What is made beside an old export is not in its place yet.
+    if !replaced {
+        let makes = ready.makes.iter().filter(|name| !earlier.contains(name)).cloned().collect();
+        claim.will_make(makes).map_err(|e| stopped(&e))?;
+    }
+    Ok(Held { claim, whole, after_kill, beside })
 }
 
 /// Export and manifest, or what an earlier run left of them.
 async fn fetch(
     job: &Job,
     source: &Source,
-    ready: &Ready,
-    held: &Held,
+    (ready, held): (&Ready, &mut Held),
     ledger: &mut Ledger<'_>,
 ) -> Option<Fetched> {
     if let Earlier::Export(kept) = &ready.earlier {
-        let fetched = keep(kept, ledger).await?;
-        let kept = package::of_kept(job, kept, ready, ledger).await;
-        return kept.then_some(fetched);
+        return keep(job, kept, ready, ledger).await;
     }
-    let work = Export { job, source, ready, held };
-    let exported = ledger.stage(Stage::Export, work.run(ledger.progress, ledger.cancel));
-    let exported = exported.await?;
+    let export = Export::new(job, source, ready, held);
+    let exported = ledger.stage(Stage::Export, export.run(ledger.progress, ledger.cancel)).await;
+    // Also of an export that failed: the VM may have been switched off for it.
+    let (seen, warnings) = export.seen();
+    ledger.warn_all(warnings);
+    ledger.report.source = Some(seen);
+    let (exported, state) = exported?;
     ledger.warn_all(exported.warnings.iter().cloned());
     ledger.report.disks.clone_from(&exported.disks);
     ledger.report.nvram.clone_from(&exported.nvram);
-    if !package::write(job, &exported, ready, ledger).await {
-        remove_files(job, ready, ledger);
+    let taken = Taken {
+        exported_at: exported.exported_at,
+        method: exported.method,
+        compression: stream::compression(job),
+        state: Some(state),
+        vm: exported.vm.clone(),
+    };
+    ledger.report.export = Some(taken.clone());
+    let work = held.work(&ready.output).to_owned();
+    if !package::write(job, &exported, &work, ledger).await {
+        remove_files(job, (ready, &work), ledger);
         return None;
     }
     if !job.writes_manifest() {
-        return Some(Fetched { manifest: None, unwritten: false, converted: None });
+        held.replace(ready, None, ledger)?;
+        return Some(Fetched { manifest: None, unwritten: false });
     }
+    let mut manifest = describe(job, &exported, &taken, &ready.output);
     if stream::is_on(job) {
-        let manifest = Some(describe(job, &exported, &ready.output));
-        return Some(Fetched { manifest, unwritten: true, converted: None });
+        return Some(Fetched { manifest: Some(manifest), unwritten: true });
     }
-    let written = ledger.stage(Stage::Manifest, write_manifest(job, &exported, &ready.output));
-    let manifest = written.await;
-    if manifest.is_none() {
-        remove_files(job, ready, ledger);
+    let path = work.join(manifest::FILE_NAME);
+    let written = ledger.stage(Stage::Manifest, write_manifest(&manifest, &path)).await;
+    if written.is_none() {
+        remove_files(job, (ready, &work), ledger);
+        return None;
     }
-    let manifest = manifest?;
-    ledger.report.manifest = Some(ready.output.join(manifest::FILE_NAME));
-    Some(Fetched { manifest: Some(manifest), unwritten: false, converted: None })
+    ledger.report.manifest = Some(path);
+    held.replace(ready, Some(&mut manifest), ledger)?;
+    Some(Fetched { manifest: Some(manifest), unwritten: false })
 }
 
-/// An export that an earlier run made, if every file still has its sum.
-async fn keep(kept: &Kept, ledger: &mut Ledger<'_>) -> Option<Fetched> {
-    ledger.progress.note(format!("the export of {} is there: checking its sums", kept.taken_at));
+/// An export that an earlier run made, if every file still has its sum; the manifest and the package
+/// are made where they are asked for and missing.
+async fn keep(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) -> Option<Fetched> {
+    let at = fit::time(kept.taken.exported_at);
+    ledger.progress.note(match kept.gone {
+        true => {
+            format!("the disks of the export of {at} are gone: going on from the converted ones")
+        }
+        false => format!("reusing the export of {at}: checking its sums"),
+    });
     let check = kept.check_sums(ledger.progress, ledger.cancel);
     ledger.stage_as(Stage::Export, StageStatus::Kept, check).await?;
-    ledger.without(Stage::Manifest, StageStatus::Kept);
-    ledger.report.disks.clone_from(&kept.disks);
-    ledger.report.nvram = kept.manifest.nvram().filter(|nvram| nvram.path.is_file()).cloned();
-    ledger.report.manifest = Some(kept.manifest_path.clone());
-    let (manifest, converted) = (Some(kept.manifest.clone()), kept.converted.clone());
-    Some(Fetched { manifest, unwritten: false, converted })
-}
-
-/// The export stage.
-struct Export<'a> {
-    job: &'a Job,
-    source: &'a Source,
-    ready: &'a Ready,
-    held: &'a Held,
-}
-
-impl Export<'_> {
-    /// Shuts the VM down if that was asked for, and fetches its disks.
-    async fn run(
-        &self,
-        progress: &Progress,
-        cancel: &CancellationToken,
-    ) -> Result<ExportedVm, Stopped> {
-        let stopped =
-            |error: super::source::Error| Stopped::new(Stage::Export, &error, error.hint());
-        let claimed =
-            |error: super::claim::Error| Stopped::new(Stage::Export, &error, error.hint());
-        let (mut vm, claim) = (self.ready.vm.clone(), &self.held.claim);
-        let mut revision = self.ready.revision.clone();
-        if vm.power == PowerState::On && self.job.power_off {
-            progress.note(format!("shutting down {}", vm.name));
-            let limit = self.job.shutdown_timeout;
-            self.source.power_off(&vm, limit, progress, cancel).await.map_err(stopped)?;
-            vm.power = PowerState::Off;
-            revision = self.source.revision(&vm).await.map_err(stopped)?;
+    inherit(kept, ready, ledger);
+    let mut manifest = None;
+    if job.writes_manifest() {
+        let wanted = later::build_options(job.conversion.as_ref(), &ready.output);
+        let mut described = kept.described();
+        let stages = manifest::stages(wanted.pipeline);
+        let asked = job.conversion.is_some() && !preflight::is_converted(&ready.earlier);
+        let is_dry = job.conversion.as_ref().is_some_and(|settings| settings.dry_run);
+        let differs = asked && !is_dry && described.pipeline.as_ref() != Some(&stages);
+        if differs || kept.manifest.is_none() {
+            if differs {
+                described.pipeline = Some(stages);
+            }
+            if let Some(state) = kept.taken.state.clone() {
+                described.set_state(state);
+            }
+            let path = &kept.manifest_path;
+            let work = async {
+                manifest::write(&described, path, manifest::Overwrite::Yes)
+                    .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))
+            };
+            ledger.stage(Stage::Manifest, work).await?;
+        } else {
+            ledger.without(Stage::Manifest, StageStatus::Kept);
         }
-        self.source.remove_snapshots(&vm, &claim.snapshots(), progress).await.map_err(stopped)?;
-        let snapshot = self.snapshot().map_err(claimed)?;
-        claim.exports(&key(&vm, &revision), self.held.whole.clone()).map_err(claimed)?;
-        let request = ExportRequest {
-            directory: self.ready.output.clone(),
-            whole: self.held.whole.clone(),
-            snapshot,
-            after_kill: self.held.after_kill,
-            note: Some(&|disk| claim.has(disk)),
-            limit: self.job.limit.clone(),
-        };
-        self.source.export(&vm, &request, progress, cancel).await.map_err(stopped)
+        ledger.report.manifest = Some(kept.manifest_path.clone());
+        manifest = Some(described);
     }
+    package::of_kept(job, kept, ready, ledger).await.then_some(())?;
+    Some(Fetched { manifest, unwritten: false })
+}
 
-    /// The snapshot of a running VM, if there is to be one. Its name is noted before it is taken.
-    fn snapshot(&self) -> Result<Option<SnapshotRequest>, super::claim::Error> {
-        let Some(quiesce) = self.job.snapshot.filter(|_| self.ready.vm.power == PowerState::On)
-        else {
-            return Ok(None);
-        };
-        let (now, process) = (jiff::Timestamp::now(), std::process::id());
-        let name = format!("{SNAPSHOT_PREFIX}{now}-{process}");
-        self.held.claim.will_snapshot(&name)?;
-        Ok(Some(SnapshotRequest { name, quiesce }))
+/// What an earlier run made stands in the report as long as it is there.
+fn inherit(kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) {
+    let report = &mut ledger.report;
+    report.disks.clone_from(&kept.disks);
+    report.nvram = kept.nvram.clone().filter(|nvram| nvram.path.is_file());
+    report.package.clone_from(&kept.package);
+    report.manifest = kept.manifest.as_ref().map(|_| kept.manifest_path.clone());
+    report.export = Some(kept.taken.clone());
+    let powered_off = kept.taken.state.as_ref().and_then(|state| state.powered_off);
+    report.source = Some(SourceNow { state: ready.state.clone(), powered_off });
+    if !matches!(kept.converted, Converted::Again(_)) {
+        keep_conversion(kept, ledger);
     }
 }
 
-async fn write_manifest(
-    job: &Job,
-    exported: &ExportedVm,
-    output: &Path,
-) -> Result<Manifest, Stopped> {
-    let stopped = |error: manifest::Error| Stopped::new(Stage::Manifest, &error, error.hint());
-    let manifest = describe(job, exported, output);
-    let path = output.join(manifest::FILE_NAME);
-    manifest::write(&manifest, &path, manifest::Overwrite::No).map_err(stopped)?;
-    Ok(manifest)
+/// The conversion that an earlier run made stands in the report, if it is there.
+fn keep_conversion(kept: &Kept, ledger: &mut Ledger<'_>) {
+    let (Some(earlier), report) = (&kept.result, &mut ledger.report) else { return };
+    let there = |disks: &ConvertedDisks| disks.0.iter().all(|disk| disk.path.is_file());
+    if earlier.converted.as_ref().is_some_and(there) {
+        report.converted.clone_from(&earlier.converted);
+        report.converter.clone_from(&earlier.converter);
+        report.conversion.clone_from(&earlier.conversion);
+        report.guest_changes.clone_from(&earlier.guest_changes);
+    }
 }
 
-fn describe(job: &Job, exported: &ExportedVm, output: &Path) -> Manifest {
-    manifest::build(exported, &later::build_options(job.conversion.as_ref(), output))
+async fn write_manifest(manifest: &Manifest, path: &Path) -> Result<(), Stopped> {
+    manifest::write(manifest, path, manifest::Overwrite::No)
+        .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))
+}
+
+fn describe(job: &Job, exported: &ExportedVm, taken: &Taken, output: &Path) -> Manifest {
+    let options = later::build_options(job.conversion.as_ref(), output);
+    let mut manifest = manifest::build(exported, &options);
+    if let Some(state) = taken.state.clone() {
+        manifest.set_state(state);
+    }
+    manifest
 }
 
 /// A failed run leaves no file behind that looks like an export.
-fn remove_files(job: &Job, ready: &Ready, ledger: &mut Ledger<'_>) {
+fn remove_files(job: &Job, (ready, work): (&Ready, &Path), ledger: &mut Ledger<'_>) {
     let package = ledger.report.package.take().map(|_| job.format.makes(&ready.vm.name));
     let names = ready.exports.iter().cloned().chain(package.unwrap_or_default());
-    remove(names.map(|name| ready.output.join(name)), ledger);
+    remove(names.map(|name| work.join(name)), ledger);
     ledger.report.disks.clear();
     ledger.report.nvram = None;
 }

@@ -1,13 +1,13 @@
 //! Where the VM of a run comes from: one face for all kinds of source.
 
-use std::time::Duration;
-
 use tokio_util::sync::CancellationToken;
 
 use super::host::{self, Host, HostSettings};
-use crate::exporter::{self, ExportRequest, FileSettings, Files, Inspected, VSphere, VmSummary};
+use crate::exporter::{
+    self, ExportRequest, FileSettings, Files, Inspected, Shutdown, VSphere, VmSummary,
+};
 use crate::libvirt;
-use crate::model::{ExportedVm, PowerState, SourceVm};
+use crate::model::{ExportedVm, PoweredOff, SourceState, SourceVm};
 use crate::progress::Progress;
 
 /// Why something could not be had from a source.
@@ -127,26 +127,26 @@ impl Source {
         }
     }
 
-    /// What [`Inspected::revision`] is now.
-    pub(super) async fn revision(&self, vm: &SourceVm) -> Result<String, Error> {
+    /// In which state the VM is now.
+    pub(super) async fn state(&self, vm: &SourceVm) -> Result<SourceState, Error> {
         match self {
-            Self::VSphere(source) => Ok(source.revision(vm).await?),
-            Self::Files(_) | Self::Host(_) => Ok(self.inspect(&vm.id).await?.revision),
+            Self::VSphere(source) => Ok(source.state(vm).await?),
+            Self::Files(_) | Self::Host(_) => Ok(self.inspect(&vm.id).await?.state()),
         }
     }
 
-    /// Shuts the VM down, or powers it off after `limit`. What lies in files does not run, and a
-    /// domain that does is refused.
+    /// Shuts a running VM down; `None` when there was none to shut down. What lies in files does not
+    /// run, and a domain that does is refused.
     pub(super) async fn power_off(
         &self,
         vm: &SourceVm,
-        limit: Duration,
+        how: Shutdown,
         progress: &Progress,
         cancel: &CancellationToken,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<PoweredOff>, Error> {
         match self {
-            Self::VSphere(source) => Ok(source.power_off(vm, limit, progress, cancel).await?),
-            Self::Files(_) | Self::Host(_) => Ok(()),
+            Self::VSphere(source) => Ok(source.power_off(vm, how, progress, cancel).await?),
+            Self::Files(_) | Self::Host(_) => Ok(None),
         }
     }
 
@@ -176,11 +176,6 @@ impl Source {
             Self::Files(source) => Ok(source.export(vm, request, progress, cancel).await?),
             Self::Host(source) => source.export(vm, request, progress, cancel).await,
         }
-    }
-
-    /// Whether the VM runs now.
-    pub(super) async fn power(&self, id: &str) -> Result<PowerState, Error> {
-        Ok(self.inspect(id).await?.vm.power)
     }
 
     /// Logs out.

@@ -6,12 +6,13 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::claim::Claim;
-use super::later;
 use super::report::{self, Failure, Outcome, RunReport, StageStatus};
+use super::{later, records};
 use crate::model::{Stage, Warning, chain};
 use crate::progress::{Event, Progress};
 
 /// A failed stage, in words.
+#[derive(Debug)]
 pub struct Stopped {
     /// The error and its causes.
     pub failure: Failure,
@@ -25,8 +26,22 @@ impl Stopped {
 
     /// A refusal of our own.
     pub fn because(stage: Stage, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let failure = Failure { stage, message: message.into(), hint: Some(hint.into()) };
-        Self { failure }
+        let (code, hint) = ("refused".to_owned(), Some(hint.into()));
+        Self { failure: Failure { stage, code, message: message.into(), hint } }
+    }
+
+    /// The same with what to type next.
+    #[must_use]
+    pub fn hinted(mut self, hint: impl Into<String>) -> Self {
+        self.failure.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with a code of its own, stable and in kebab case.
+    #[must_use]
+    pub fn coded(mut self, code: &str) -> Self {
+        code.clone_into(&mut self.failure.code);
+        self
     }
 }
 
@@ -66,7 +81,10 @@ impl<'a> Ledger<'a> {
         let begun = Instant::now();
         let done = work.await;
         let took = begun.elapsed();
-        self.progress.send(Event::StageFinished(stage, took));
+        self.progress.send(match (&done, good) {
+            (Ok(_), StageStatus::Kept) => Event::StageKept(stage),
+            _ => Event::StageFinished(stage, took),
+        });
         match done {
             Ok(value) => {
                 self.report.stage(stage, good, took);
@@ -82,6 +100,9 @@ impl<'a> Ledger<'a> {
 
     /// Notes a stage that did not run.
     pub fn without(&mut self, stage: Stage, status: StageStatus) {
+        if status == StageStatus::Kept {
+            self.progress.send(Event::StageKept(stage));
+        }
         self.report.stage(stage, status, std::time::Duration::ZERO);
     }
 
@@ -119,6 +140,17 @@ impl<'a> Ledger<'a> {
 }
 
 fn save_result(report: &RunReport) -> std::io::Result<()> {
+    records::keep_unrecorded(&report.output)?;
+    let ended = |stage: Stage| {
+        report.stages.iter().any(|ran| {
+            ran.stage == stage && matches!(ran.status, StageStatus::Done | StageStatus::Failed)
+        })
+    };
+    if report.domain.is_some() && ended(Stage::Libvirt) {
+        records::write(report)?;
+    } else if ended(Stage::Start) {
+        records::started(report)?;
+    }
     let text = serde_json::to_vec_pretty(report)?;
     later::save(&report.output.join(report::FILE_NAME), &text)
 }

@@ -1,32 +1,47 @@
 //! The end of a migration: the guest is up. Never beside its source: two machines of one address
-//! harm each other and everybody who talks to them.
+//! harm each other and everybody who talks to them. And never from disks that are older than the source.
 
+use super::fit::is_snapshot;
 use super::job::{Job, Target};
+use super::kept_domain::KeptDomain;
+use super::made::Taken;
+use super::report::StageStatus;
 use super::stages::{Ledger, Stopped};
 use crate::libvirt;
-use crate::model::{PowerState, Stage, chain};
+use crate::manifest::Manifest;
+use crate::model::{PowerState, SourceState, SourceVm, Stage, chain};
 
-/// Starts the domain of a run that was just defined. The source is asked again: hours may have
-/// passed since it was found powered off.
-pub async fn after_run(job: &Job, target: &Target, ledger: &mut Ledger<'_>) {
+/// Starts the domain of a run that was just defined, or was there. The source is asked again: hours may
+/// have passed since it was found powered off.
+pub async fn after_run(
+    job: &Job,
+    target: &Target,
+    kept: Option<&KeptDomain>,
+    ledger: &mut Ledger<'_>,
+) {
     let Some(start) = &target.start else { return };
-    let id = ledger.report.vm_id.clone().unwrap_or_else(|| job.vm.clone());
-    let allowed = start.allow_running_source;
-    let power = async {
-        match allowed {
-            true => Ok(PowerState::Off),
-            false => source_power(job, &id).await,
+    // One that was seen to be up and still runs needs no second look.
+    if let Some(kept) = kept.filter(|kept| kept.active && kept.domain.started.is_some()) {
+        ledger.progress.note(format!("domain '{}' runs already", kept.domain.name));
+        ledger.without(Stage::Start, StageStatus::Kept);
+        return;
+    }
+    let (allowed, taken) = (start.allow_running_source, ledger.report.export.clone());
+    let source = async {
+        match (allowed, taken) {
+            (true, _) | (_, None) => Ok(()),
+            (false, Some(taken)) => unchanged(&taken, &source_state(job, &taken.vm).await?),
         }
     };
-    begin(target, ledger, power).await;
+    begin(target, ledger, source).await;
 }
 
-/// Starts the domain of `define`, whose source was in the state `power` when it was exported.
-pub async fn after_define(target: &Target, power: PowerState, ledger: &mut Ledger<'_>) {
-    begin(target, ledger, async { Ok(power) }).await;
+/// Starts the domain of `define`, if its source was off when it was exported.
+pub async fn after_define(target: &Target, manifest: &Manifest, ledger: &mut Ledger<'_>) {
+    begin(target, ledger, async { check_export(target, manifest) }).await;
 }
 
-/// Refuses a start beside a source that was running when it was exported.
+/// Refuses a start beside a source that runs.
 ///
 /// # Errors
 /// [`Stopped`].
@@ -37,18 +52,23 @@ pub fn check(target: &Target, power: PowerState) -> Result<(), Stopped> {
     }
 }
 
+/// Refuses a start beside a source that was running when it was exported, as far as the manifest tells.
+///
+/// # Errors
+/// [`Stopped`].
+pub fn check_export(target: &Target, manifest: &Manifest) -> Result<(), Stopped> {
+    check(target, manifest.source_vm().power)
+}
+
 async fn begin(
     target: &Target,
     ledger: &mut Ledger<'_>,
-    power: impl Future<Output = Result<PowerState, Stopped>>,
+    source: impl Future<Output = Result<(), Stopped>>,
 ) {
     let (Some(start), Some(domain)) = (&target.start, ledger.report.domain.clone()) else { return };
     let (progress, cancel) = (ledger.progress, ledger.cancel);
     let work = async {
-        let power = power.await?;
-        if !start.allow_running_source {
-            refuse_running(power, Stage::Start)?;
-        }
+        source.await?;
         progress.note(format!("starting {}: waiting until it {}", domain.name, start.wait.sign));
         let stopped = |error: libvirt::Error| Stopped::new(Stage::Start, &error, error.hint());
         let connection = target.connections.open(&target.settings).await.map_err(stopped)?;
@@ -68,20 +88,38 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), Stopped> {
         PowerState::On => "the source VM is powered on",
         _ => "the source VM may be powered on",
     };
-    Err(Stopped::because(
+    let stopped = Stopped::because(
         stage,
         format!("{message}: both would answer to the same addresses"),
         "power the source off, or start the domain beside it with --allow-running-source",
-    ))
+    );
+    Err(stopped.coded("source-running"))
+}
+
+/// Refuses to start what is no longer the state of the source: it may have run between its export and
+/// now.
+fn unchanged(taken: &Taken, now: &SourceState) -> Result<(), Stopped> {
+    refuse_running(now.power, Stage::Start)?;
+    let exported = taken.state.as_ref().map_or("", |state| &state.source.revision);
+    let known = !exported.is_empty() && !now.revision.is_empty();
+    if is_snapshot(taken) || known && exported != now.revision {
+        let text = format!(
+            "{} has changed since its disks were exported: what it has written since is not on them",
+            taken.vm.name
+        );
+        let hint = "run the same command with --fresh, which exports it anew";
+        return Err(Stopped::because(Stage::Start, text, hint).coded("stale-export"));
+    }
+    Ok(())
 }
 
 /// Over a session of its own: that of the export has ended by now.
-async fn source_power(job: &Job, id: &str) -> Result<PowerState, Stopped> {
+async fn source_state(job: &Job, vm: &SourceVm) -> Result<SourceState, Stopped> {
     let stopped = |error: super::source::Error| Stopped::new(Stage::Start, &error, error.hint());
     let source = job.source.open().await.map_err(stopped)?;
-    let power = source.power(id).await;
+    let state = source.state(vm).await;
     if let Err(error) = source.close().await {
         tracing::warn!(error = chain(&error), "log out");
     }
-    power.map_err(stopped)
+    state.map_err(stopped)
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::job::Job;
 use super::source::SourceSettings;
 use super::stages::{Ledger, Stopped};
-use super::{earlier, later};
+use super::{later, stored};
 use crate::convert;
 use crate::exporter::{PackageFormat, Rewrite, Transport};
 use crate::manifest::{self, Disk, Manifest};
@@ -45,6 +45,18 @@ pub fn prepare(job: &mut Job) -> Result<(), Stopped> {
 /// Whether disks are converted while they arrive.
 pub fn is_on(job: &Job) -> bool {
     matches!(&job.source, SourceSettings::VSphere(settings) if settings.rewrite.is_some())
+}
+
+/// How disks are compressed while they arrive, if they are converted then.
+pub fn compression(job: &Job) -> Option<String> {
+    job.conversion.as_ref().filter(|_| is_on(job)).map(named)
+}
+
+/// How converted disks are compressed: `zstd 3`, `none`.
+pub fn named(settings: &convert::Settings) -> String {
+    settings
+        .compression
+        .map_or_else(|| "none".to_owned(), |kind| format!("{} {}", kind.kind(), kind.level()))
 }
 
 /// What is to be made of the streams, or why they stay what they are.
@@ -88,7 +100,7 @@ pub async fn finish(
             .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))
     };
     ledger.stage(Stage::Manifest, written).await?;
-    ledger.report.disks = earlier::exported_disks(manifest).unwrap_or_default();
+    ledger.report.disks = stored::exported_disks(manifest).unwrap_or_default();
     ledger.report.manifest = Some(path);
     converted
 }

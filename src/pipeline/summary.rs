@@ -1,10 +1,16 @@
 //! A run's report for a person.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::fit;
 use super::report::{Outcome, RunReport, StageStatus};
-use crate::libvirt::{DefinedDomain, Seen};
-use crate::model::ByteSize;
+use crate::libvirt::{DefinedDomain, Seen, Undo};
+use crate::model::{ByteSize, ConvertedDisk, ExportedDisk, PowerState, PoweredOff};
+
+/// Changes of the guest that are told one by one.
+const CHANGES: usize = 5;
+/// The provider of VMs in files, which do not run.
+const LOCAL: &str = "local";
 
 impl RunReport {
     /// What a person wants to know at the end, line by line.
@@ -12,39 +18,156 @@ impl RunReport {
         if !self.plan.is_empty() {
             return self.plan.clone();
         }
-        let mut lines = Vec::new();
-        for disk in &self.disks {
-            lines.push(format!(
-                "exported   {}  {} ({} of {})",
-                disk.id,
-                disk.path.display(),
-                disk.file_size,
-                disk.capacity
-            ));
-        }
+        let mut lines: Vec<_> = self.disks.iter().filter_map(|disk| self.exported(disk)).collect();
         if let Some(nvram) = &self.nvram {
             lines.push(format!("exported   nvram   {}", nvram.path.display()));
         }
         if let Some(package) = &self.package {
             lines.push(format!("packed     {} ({})", package.path.display(), package.size));
         }
-        for disk in self.converted.iter().flat_map(|disks| &disks.0) {
+        for disk in self.converted_disks() {
             let path = disk.path.display();
             lines.push(format!("converted  {}  {path} ({})", disk.id, disk.allocated));
         }
+        lines.extend(self.changes());
         if let Some(domain) = &self.domain {
+            lines.extend(self.volumes(domain));
             let autostart = if domain.autostart { ", starts with its host" } else { "" };
             lines.push(format!("domain     {} ({}{autostart})", domain.name, domain.uuid));
         }
         lines.extend(self.domain.iter().flat_map(after));
+        lines.extend(self.source_now());
+        lines.extend(self.copies());
         lines.push(self.last_line());
+        lines
+    }
+
+    fn converted_disks(&self) -> impl Iterator<Item = &ConvertedDisk> {
+        self.converted.iter().flat_map(|disks| &disks.0)
+    }
+
+    /// A file that is both exported and converted is told once.
+    fn exported(&self, disk: &ExportedDisk) -> Option<String> {
+        if self.converted_disks().any(|converted| converted.path == disk.path) {
+            return None;
+        }
+        let ExportedDisk { id, path, file_size, capacity, .. } = disk;
+        let what = format!("{id}  {} ({file_size} of {capacity})", path.display());
+        Some(match path.starts_with(&self.output) {
+            true => format!("exported   {what}"),
+            false => format!("source     {what}, used where it is"),
+        })
+    }
+
+    fn changes(&self) -> Vec<String> {
+        let told = self.guest_changes.iter().take(CHANGES);
+        let mut lines: Vec<_> = told.map(|change| format!("changed    {change}")).collect();
+        let more = self.guest_changes.len().saturating_sub(CHANGES);
+        if more > 0 {
+            lines.push(format!("           … and {more} more in report.json"));
+        }
+        lines
+    }
+
+    fn volumes(&self, domain: &DefinedDomain) -> Vec<String> {
+        let pool = &domain.pool;
+        let mut lines = Vec::new();
+        let made = domain.undo.iter().any(|step| matches!(step, Undo::RemovePool { .. }));
+        let first = domain.volumes.first().map(|volume| Path::new(&volume.path));
+        if let Some(folder) = first.and_then(Path::parent).filter(|_| made) {
+            lines.push(format!(
+                "pool       {pool} over {}, which was made and starts with its host",
+                folder.display()
+            ));
+        }
+        for volume in &domain.volumes {
+            let image = self.converted_disks().find(|disk| disk.id == volume.disk);
+            let size = image.map(|image| format!(" ({})", image.allocated)).unwrap_or_default();
+            let how = if volume.created { size } else { ", used where it is".to_owned() };
+            let (disk, path) = (&volume.disk, &volume.path);
+            lines.push(format!("volume     {disk}  {path}{how} in storage pool '{pool}'"));
+        }
+        lines
+    }
+
+    /// The source VM as the run left it. One that lies in files does not run.
+    fn source_now(&self) -> Option<String> {
+        let source = self.source.as_ref()?;
+        if self.export.as_ref().is_some_and(|export| export.vm.provider == LOCAL) {
+            return None;
+        }
+        let name = &self.vm;
+        let now = match (source.state.power, source.powered_off) {
+            (PowerState::Off, Some(PoweredOff::Shutdown)) => {
+                "is off: it was shut down for the export, and stays off"
+            }
+            (PowerState::Off, Some(PoweredOff::Cut)) => {
+                "is off: its power was cut for the export, and it stays off"
+            }
+            (PowerState::Off, None) => "is off",
+            (PowerState::On, _) => "is on, and runs on",
+            (PowerState::Suspended, _) => "is suspended",
+            (PowerState::Unknown, _) => return None,
+        };
+        Some(format!("source     {name} {now}"))
+    }
+
+    /// The copies of the disks that the run leaves, and those that may go.
+    fn copies(&self) -> Vec<String> {
+        let here = |path: &Path| path.starts_with(&self.output);
+        let converted: Vec<(PathBuf, u64)> =
+            self.converted_disks().map(|disk| (disk.path.clone(), disk.allocated.0)).collect();
+        let exported = self.disks.iter().map(|disk| (disk.path.clone(), disk.file_size.0));
+        let exported: Vec<_> = exported
+            .filter(|(path, _)| here(path) && !converted.iter().any(|(other, _)| other == path))
+            .collect();
+        let in_use = |path: &Path| {
+            let volumes = self.domain.iter().flat_map(|domain| &domain.volumes);
+            volumes.clone().any(|volume| Path::new(&volume.path) == path)
+        };
+        let volumes: u64 = self
+            .domain
+            .iter()
+            .flat_map(|domain| &domain.volumes)
+            .filter(|volume| volume.created)
+            .filter_map(|volume| self.converted_disks().find(|disk| disk.id == volume.disk))
+            .map(|disk| disk.allocated.0)
+            .sum();
+        let sum = |files: &[(PathBuf, u64)]| files.iter().map(|(_, size)| size).sum::<u64>();
+        let copies: Vec<_> =
+            [("exported", sum(&exported)), ("converted", sum(&converted)), ("volumes", volumes)]
+                .into_iter()
+                .filter(|(_, size)| *size > 0)
+                .map(|(what, size)| format!("{what} {}", ByteSize(size)))
+                .collect();
+        if copies.len() < 2 {
+            return Vec::new();
+        }
+        let mut lines = vec![format!("copies     {}: {}", copies.len(), copies.join(", "))];
+        // What the next stage was made of; the last one is what counts.
+        let may_go = if self.domain.is_some() { [exported, converted].concat() } else { exported };
+        let may_go: Vec<_> = may_go.into_iter().filter(|(path, _)| !in_use(path)).collect();
+        if !may_go.is_empty() {
+            let names: Vec<_> = may_go.iter().map(|(path, _)| path.display().to_string()).collect();
+            let user = if self.domain.is_some() { "the domain" } else { "the converted disks" };
+            lines.push(format!(
+                "to delete  {} ({}): {user} can do without, another conversion or definition cannot",
+                names.join(" "),
+                ByteSize(sum(&may_go))
+            ));
+        }
         lines
     }
 
     fn last_line(&self) -> String {
         let seconds = self.finished_at.duration_since(self.started_at).as_secs_f64();
         let size: u64 = self.disks.iter().map(|disk| disk.file_size.0).sum();
-        let place = display_name(&self.output);
+        let place = self.output.display();
+        if self.already_done {
+            let taken = self.export.as_ref().map(|export| fit::time(export.exported_at));
+            let of = taken.map(|taken| format!(" since the export of {taken}")).unwrap_or_default();
+            return format!("done       {}: nothing to do, all is there{of}", self.vm);
+        }
         match self.outcome {
             Outcome::Done if size == 0 => format!("done       {} in {seconds:.0} s", self.vm),
             Outcome::Done => {
@@ -76,8 +199,4 @@ fn after(domain: &DefinedDomain) -> Vec<String> {
     domain.boot_proof.iter().for_each(|proof| seen("proved", proof));
     domain.started.iter().for_each(|start| seen("started", start));
     lines
-}
-
-fn display_name(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 use super::job::Target;
 use crate::convert;
 use crate::domain::{HostCapabilities, PlanOptions};
-use crate::libvirt::{self, DefinedDomain, Draft, Error, ImportRequest, Journal, PoolChoice};
+use crate::libvirt::{
+    self, DefinedDomain, Draft, Error, ImportRequest, Journal, PoolChoice, Preview,
+};
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, SourceVm, Warning};
 use crate::progress::Progress;
 
@@ -37,6 +39,19 @@ pub async fn preflight(
         host.connection.rehearse(&request).await?;
     }
     Ok(warnings)
+}
+
+/// What the target would make of the VM, in short, while its disks may not be there yet.
+///
+/// # Errors
+/// The first refusal.
+pub async fn preview(
+    target: &Target,
+    vm: &SourceVm,
+    disks: &ConvertedDisks,
+) -> Result<Preview, Error> {
+    let host = Host::connect(target).await?;
+    host.connection.preview(&host.request(target, vm, disks)).await
 }
 
 /// What the target would make of the VM.
@@ -118,7 +133,10 @@ impl Host {
             hardware: target.hardware.clone(),
             allow_unbootable: target.allow_unbootable,
         };
-        let pool = PoolChoice { name: target.pool.clone(), path: target.pool_path.clone() };
+        let pool = match &target.default_pool {
+            Some(default) => connection.default_pool(default).await?,
+            None => PoolChoice { name: target.pool.clone(), path: target.pool_path.clone() },
+        };
         Ok(Self { connection, capabilities, options, pool })
     }
 

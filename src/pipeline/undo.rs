@@ -1,24 +1,35 @@
-//! `hyperexport undo`: what a run made in libvirt goes; the export stays.
+//! `hyperexport undo`: what runs made in libvirt goes; the export stays.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::report::RunReport;
-use crate::libvirt::{self, TakenBack, Undo};
+use serde::Serialize;
+
+use super::claim::Claim;
+use super::made::Undone;
+use super::records::{self, Record};
+use super::report;
+use crate::libvirt::{self, TakenBack};
 
 /// Why nothing was taken back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The result cannot be read.
-    #[error("read {path}")]
-    Result {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        source: std::io::Error,
-    },
+    /// A result or a record cannot be read.
+    #[error("{0}")]
+    Record(String),
     /// The run that it tells of defined nothing.
     #[error("{0} tells of no domain: there is nothing to take back")]
     NoDomain(String),
+    /// No run of that name.
+    #[error("no run '{id}' is recorded in {}", folder.display())]
+    NoRun {
+        /// The name.
+        id: String,
+        /// The output directory.
+        folder: PathBuf,
+    },
+    /// Another run works in the folder.
+    #[error(transparent)]
+    Busy(#[from] super::claim::Error),
     /// libvirt refused.
     #[error("take back domain '{name}'")]
     Libvirt {
@@ -33,32 +44,178 @@ impl Error {
     /// What to type next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Result { .. } => Some("give the result.json of an output directory".to_owned()),
+            Self::Record(_) => {
+                Some("give an output directory, or the result.json of one".to_owned())
+            }
             Self::NoDomain(_) => None,
+            Self::NoRun { folder, .. } => {
+                Some(format!("hyperexport undo --list {} shows them", folder.display()))
+            }
+            Self::Busy(error) => error.hint(),
             Self::Libvirt { source, .. } => source.hint(),
         }
     }
 }
 
-/// Takes back what the run made whose report is `result`, and nothing else: domain, variables of
-/// its firmware, snapshot, the volumes that were made for it, and a pool that was made and is
-/// empty. In a dry run it only says what that would be.
+/// Which runs of an output directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The newest that is not undone.
+    Newest,
+    /// All that are not undone, the newest first.
+    All,
+    /// The one of that name.
+    Named(String),
+}
+
+/// What is to be undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Runs of an output directory.
+    Folder(PathBuf, Which),
+    /// The run that a result tells of.
+    File(PathBuf),
+}
+
+/// A run that defined a domain.
+#[derive(Debug, Clone, Serialize)]
+pub struct Run {
+    /// Its name.
+    pub run: String,
+    /// When it began.
+    pub started_at: jiff::Timestamp,
+    /// Which libvirt.
+    pub uri: String,
+    /// The domain.
+    pub domain: String,
+    /// When all of it was undone; `None` when it was not, or not all.
+    pub undone_at: Option<jiff::Timestamp>,
+}
+
+/// What became of runs.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TakenBackRuns {
+    /// Which runs.
+    pub runs: Vec<Run>,
+    /// What became of their steps.
+    #[serde(flatten)]
+    pub taken: TakenBack,
+    /// What stays that a person may not expect, one line each.
+    pub notes: Vec<String>,
+}
+
+/// The runs of an output directory that defined a domain, the newest first.
 ///
 /// # Errors
-/// [`Error`]; nothing was changed then.
-pub async fn undo(result: &Path, dry_run: bool) -> Result<TakenBack, Error> {
-    let path = result.display().to_string();
-    let broken = |source| Error::Result { path: path.clone(), source };
-    let text = std::fs::read_to_string(result).map_err(broken)?;
-    let report: RunReport = serde_json::from_str(&text).map_err(|e| broken(e.into()))?;
-    let domain = report.domain.filter(|domain| !domain.undo.is_empty());
-    let domain = domain.ok_or_else(|| Error::NoDomain(path.clone()))?;
-    if dry_run {
-        let left = domain.undo.iter().rev().map(Undo::to_string).collect();
-        return Ok(TakenBack { left, ..TakenBack::default() });
+/// [`Error::Record`], [`Error::NoDomain`].
+pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
+    let folder = match place {
+        Place::Folder(folder, _) => folder.clone(),
+        Place::File(path) => path.parent().unwrap_or(Path::new(".")).to_owned(),
+    };
+    Ok(recorded(&folder)?.iter().filter_map(Run::of).collect())
+}
+
+/// Takes back what runs made, and nothing else: domain, variables of its firmware, snapshot, the
+/// volumes that were made for it, and a pool that was made and is empty. In a dry run it only says what
+/// that would be.
+///
+/// # Errors
+/// [`Error`]; of the run that it names nothing was changed then, and none before it.
+pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> {
+    let (output, records) = match place {
+        Place::Folder(folder, which) => (folder.clone(), chosen(folder, which)?),
+        Place::File(path) => {
+            let found = records::of_file(path).map_err(|stopped| record(path, stopped))?;
+            let (output, found) = found.ok_or_else(|| {
+                Error::Record(format!("read {}: No such file or directory", path.display()))
+            })?;
+            (output, vec![found])
+        }
+    };
+    Claim::leftovers(&output)?;
+    let mut all = TakenBackRuns::default();
+    for mut record in records {
+        let shown = || match place {
+            Place::File(path) => path.display().to_string(),
+            Place::Folder(..) => record.path.display().to_string(),
+        };
+        let domain = record.report.domain.clone().filter(|domain| !domain.undo.is_empty());
+        let domain = domain.ok_or_else(|| Error::NoDomain(shown()))?;
+        let refused = |source| Error::Libvirt { name: domain.name.clone(), source };
+        let settings =
+            libvirt::Settings { uri: domain.uri.clone(), ..libvirt::Settings::default() };
+        let target = libvirt::Target::connect(&settings).await.map_err(refused)?;
+        let taken = match dry_run {
+            true => target.would_take_back(&domain.undo).await.map_err(refused)?,
+            false => target.take_back(&domain.undo).await.map_err(refused)?,
+        };
+        let source = record.report.source.as_ref();
+        if source.is_some_and(|source| source.powered_off.is_some()) {
+            let vm = &record.report.vm;
+            all.notes.push(format!("source {vm} was powered off for the export, and stays off"));
+        }
+        if !dry_run {
+            let left = taken.left.clone();
+            record.report.undone = Some(Undone { at: jiff::Timestamp::now(), left });
+            if let Err(error) = record.rewrite(&output) {
+                let path = record.path.display();
+                all.notes.push(format!("{path} does not tell that it is undone: {error}"));
+            }
+        }
+        all.runs.extend(Run::of(&record));
+        all.taken.add(taken);
     }
-    let refused = |source| Error::Libvirt { name: domain.name.clone(), source };
-    let settings = libvirt::Settings { uri: domain.uri.clone(), ..libvirt::Settings::default() };
-    let target = libvirt::Target::connect(&settings).await.map_err(refused)?;
-    target.take_back(&domain.undo).await.map_err(refused)
+    Ok(all)
+}
+
+fn chosen(folder: &Path, which: &Which) -> Result<Vec<Record>, Error> {
+    let mut records = recorded(folder)?;
+    match which {
+        Which::Newest => {
+            records.retain(|record| !record.is_undone());
+            records.truncate(1);
+        }
+        Which::All => records.retain(|record| !record.is_undone()),
+        Which::Named(id) => {
+            records.retain(|record| record.id == *id);
+            if records.is_empty() {
+                return Err(Error::NoRun { id: id.clone(), folder: folder.to_owned() });
+            }
+        }
+    }
+    Ok(records)
+}
+
+fn recorded(folder: &Path) -> Result<Vec<Record>, Error> {
+    let records = records::all(folder).map_err(|stopped| record(folder, stopped))?;
+    if records.is_empty() {
+        let result = folder.join(report::FILE_NAME);
+        return Err(if result.is_file() {
+            Error::NoDomain(result.display().to_string())
+        } else {
+            Error::Record(format!("{} holds no result of hyperexport", folder.display()))
+        });
+    }
+    Ok(records)
+}
+
+fn record(path: &Path, stopped: super::stages::Stopped) -> Error {
+    let message = stopped.failure.message;
+    let path = path.display().to_string();
+    Error::Record(if message.contains(&path) { message } else { format!("{path}: {message}") })
+}
+
+impl Run {
+    fn of(record: &Record) -> Option<Self> {
+        let domain = record.report.domain.as_ref()?;
+        let undone = record.report.undone.as_ref().filter(|_| record.is_undone());
+        Some(Self {
+            run: record.id.clone(),
+            started_at: record.report.started_at,
+            uri: domain.uri.clone(),
+            domain: domain.name.clone(),
+            undone_at: undone.map(|undone| undone.at),
+        })
+    }
 }

@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::Environment;
 use super::libvirt::DEFAULT_POOL;
-use crate::{convert, libvirt};
+use crate::convert;
+use crate::libvirt::{self, DefaultPool};
 
 /// Flags of `doctor`.
 #[derive(Debug, Clone, Args)]
@@ -20,8 +21,11 @@ pub struct ExaminedArgs {
 }
 
 impl ExaminedArgs {
-    /// The libvirt, and the converter's surroundings.
-    pub fn resolve(&self, environment: &Environment) -> (libvirt::Settings, convert::Settings) {
+    /// The libvirt, the pool of a user who names none, and the converter's surroundings.
+    pub fn resolve(
+        &self,
+        environment: &Environment,
+    ) -> (libvirt::Settings, DefaultPool, convert::Settings) {
         let target = libvirt::Settings {
             uri: self.libvirt_uri.clone(),
             scratch_pool: Some(DEFAULT_POOL.to_owned()),
@@ -34,6 +38,6 @@ impl ExaminedArgs {
             home: environment.home.clone(),
             ..convert::Settings::default()
         };
-        (target, conversion)
+        (target, DefaultPool { data_home: environment.data_home.clone() }, conversion)
     }
 }

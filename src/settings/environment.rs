@@ -25,6 +25,9 @@ pub struct Environment {
     pub display: bool,
     /// `HOME`.
     pub home: Option<PathBuf>,
+    /// Folder for the user's data: `XDG_DATA_HOME`, else `.local/share` in the home folder (XDG Base
+    /// Directory Specification).
+    pub data_home: Option<PathBuf>,
     /// `LIBGUESTFS_BACKEND_SETTINGS`: handed to the converter's appliance.
     pub libguestfs_backend_settings: Option<String>,
 }
@@ -33,6 +36,10 @@ impl Environment {
     /// Reads the environment of this process. An empty variable counts as unset.
     pub fn read() -> Self {
         let text = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        let home = env::var_os("HOME").map(PathBuf::from);
+        let data_home = env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+        // Relative paths in it are to be ignored.
+        let data_home = data_home.filter(|path| path.is_absolute());
         Self {
             govc_url: text("GOVC_URL"),
             govc_username: text("GOVC_USERNAME"),
@@ -43,7 +50,8 @@ impl Environment {
                 .unwrap_or_default(),
             path: env::var_os("PATH").unwrap_or_default(),
             display: text("DISPLAY").or_else(|| text("WAYLAND_DISPLAY")).is_some(),
-            home: env::var_os("HOME").map(PathBuf::from),
+            data_home: data_home.or_else(|| Some(home.as_ref()?.join(".local/share"))),
+            home,
             libguestfs_backend_settings: text("LIBGUESTFS_BACKEND_SETTINGS"),
         }
     }

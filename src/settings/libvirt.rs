@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::{AfterArgs, Error, HardwareArgs};
 use crate::domain::{DomainType, NetworkMap, NetworkMapping};
 use crate::libvirt;
-use crate::pipeline::Target;
+use crate::pipeline::{Flags, Target};
 
 const HEADING: &str = "Target (libvirt)";
 /// What everybody calls his first storage pool.
@@ -38,7 +38,8 @@ pub struct LibvirtArgs {
     /// Give every network card a new MAC address, for a copy beside the VM
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub new_mac: bool,
-    /// Storage pool that gets the disks
+    /// Storage pool that gets the disks; default is made where it is missing,
+    /// unless it is named here
     #[arg(long, value_name = "POOL", default_value = DEFAULT_POOL)]
     pub libvirt_pool: String,
     /// Make the pool over this folder if there is none of that name
@@ -109,7 +110,10 @@ impl LibvirtArgs {
             after: self.after.import(),
             start: self.after.start(),
             replace: self.after.replace.clone(),
+            open: self.after.open,
             exactly: None,
+            asked: Flags::default(),
+            default_pool: None,
         })
     }
 }

@@ -7,6 +7,7 @@ mod after;
 mod doctor;
 mod environment;
 mod filter;
+mod given;
 mod hardware;
 mod libvirt;
 mod nic;
@@ -20,11 +21,12 @@ pub use after::AfterArgs;
 pub use doctor::ExaminedArgs;
 pub use environment::Environment;
 pub use filter::FilterArgs;
+pub use given::Given;
 pub use hardware::HardwareArgs;
 pub use libvirt::LibvirtArgs;
 pub use nic::{NicArg, NicCard};
 pub use pipeline::{PipelineArgs, StageArgs};
-pub use running::RunningArgs;
+pub use running::{PowerOffArg, RunningArgs};
 pub use source::{DescribedArgs, SourceArgs};
 pub use transfer::{PackageArg, TransferArgs, TransportArg, read_rate};
 pub use vsphere::VsphereArgs;
@@ -46,6 +48,14 @@ pub enum Error {
     /// Something does not fit.
     #[error("{0}")]
     Invalid(String),
+    /// A flag that nothing would come of.
+    #[error("{flag} has no effect without {needs}")]
+    NoEffect {
+        /// The flag.
+        flag: String,
+        /// What it is for.
+        needs: String,
+    },
     /// A password in the command line can be read by every user of the machine.
     #[error("the URL contains a password")]
     PasswordInUrl,
@@ -76,6 +86,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { hint, .. } => Some((*hint).to_owned()),
+            Self::NoEffect { flag, needs } => Some(format!("add {needs}, or leave {flag} out")),
             Self::PasswordInUrl => Some(
                 "give the password by --password-file FILE, --password-file - or GOVC_PASSWORD"
                     .to_owned(),

@@ -5,16 +5,17 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 use super::pipeline::duration;
-use crate::exporter::Quiesce;
+use crate::exporter::{Quiesce, Shutdown};
 
 /// Flags about running VMs.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running VMs")]
 pub struct RunningArgs {
-    /// Shut the guest down, or else power the VM off, before exporting
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub power_off: bool,
+    /// Shut the guest of a running VM down before the export; =force cuts the
+    /// power where no VMware Tools run or the guest takes too long
+    #[arg(long, value_name = "BOOL|force", default_value = "false", action = ArgAction::Set,
+          hide_default_value = true, value_parser = power_off)]
+    pub power_off: PowerOffArg,
     /// Longest time that the guest may take to shut down
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub shutdown_timeout: Duration,
@@ -25,6 +26,38 @@ pub struct RunningArgs {
     /// Bring the guest to rest for the snapshot: try, yes (or fail), no
     #[arg(long, value_name = "HOW", default_value = "try", value_parser = quiesce)]
     pub quiesce: Quiesce,
+}
+
+/// `--power-off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PowerOffArg {
+    /// A running VM is refused.
+    No,
+    /// Its guest is shut down.
+    Shutdown,
+    /// Its guest is shut down, or else the power is cut.
+    Force,
+}
+
+impl RunningArgs {
+    /// How a running VM is switched off, if it may be.
+    pub fn shutdown(&self) -> Option<Shutdown> {
+        let shutdown = |force| Shutdown { timeout: self.shutdown_timeout, force };
+        match self.power_off {
+            PowerOffArg::No => None,
+            PowerOffArg::Shutdown => Some(shutdown(false)),
+            PowerOffArg::Force => Some(shutdown(true)),
+        }
+    }
+}
+
+fn power_off(text: &str) -> Result<PowerOffArg, String> {
+    match text {
+        "false" => Ok(PowerOffArg::No),
+        "true" => Ok(PowerOffArg::Shutdown),
+        "force" => Ok(PowerOffArg::Force),
+        _ => Err("write it as true, false or force".to_owned()),
+    }
 }
 
 fn quiesce(text: &str) -> Result<Quiesce, String> {

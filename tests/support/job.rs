@@ -77,6 +77,11 @@ impl Job {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hyperexport runs")
     }
 
+    /// The source's id of a VM, as results tell it.
+    pub fn moref(&self, vm: &str) -> Value {
+        Value::from(self.sim.vm(vm).moref.clone())
+    }
+
     /// The manifest, read as JSON.
     pub fn manifest(&self) -> Value {
         read_json(&self.file("manifest.json"))

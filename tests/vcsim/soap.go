@@ -571,6 +571,7 @@ func (s *server) control(w http.ResponseWriter, r *http.Request) {
 			}
 			simulator.Map.Update(vm, []types.PropertyChange{{Name: "runtime.powerState", Val: p}, {Name: "summary.runtime.powerState", Val: p}})
 			touch(vm)
+			setBootTime(vm)
 		}
 	default:
 		http.NotFound(w, r)

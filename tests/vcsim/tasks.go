@@ -148,6 +148,7 @@ func (e *vmExt) PowerOffVMTask(ctx *simulator.Context, req *types.PowerOffVM_Tas
 	r.This = e.ref
 	return &methods.PowerOffVM_TaskBody{Res: &types.PowerOffVM_TaskResponse{Returnval: e.s.async(vm, "powerOff", true, func() (types.AnyType, types.BaseMethodFault) {
 		b := vm.PowerOffVMTask(ctx, &r).(*methods.PowerOffVM_TaskBody)
+		setBootTime(vm)
 		return taskResult(b.Res.Returnval)
 	})}}
 }
@@ -165,6 +166,7 @@ func (e *vmExt) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task)
 			return nil, f
 		}
 		touch(vm)
+		setBootTime(vm)
 		return taskResult(b.Res.Returnval)
 	})}}
 }
@@ -186,7 +188,10 @@ func (e *vmExt) ShutdownGuest(ctx *simulator.Context, req *types.ShutdownGuest) 
 	r.This = e.ref
 	go func() {
 		time.Sleep(e.s.opt.taskDelay)
-		simulator.Map.WithLock(vm, func() { vm.ShutdownGuest(ctx, &r) })
+		simulator.Map.WithLock(vm, func() {
+			vm.ShutdownGuest(ctx, &r)
+			setBootTime(vm)
+		})
 	}()
 	body.Res = &types.ShutdownGuestResponse{}
 	return body
@@ -213,6 +218,17 @@ func touch(vm *simulator.VirtualMachine) {
 	if vm.Config != nil {
 		simulator.Map.Update(vm, []types.PropertyChange{{Name: "config.changeVersion", Val: time.Now().UTC().Format(time.RFC3339Nano)}})
 	}
+}
+
+// setBootTime does what a host does to runtime.bootTime: it is that of the last
+// start, and a VM that is off has none. The simulator alone never sets it.
+func setBootTime(vm *simulator.VirtualMachine) {
+	if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		vm.Runtime.BootTime, vm.Summary.Runtime.BootTime = nil, nil
+		return
+	}
+	now := time.Now().UTC()
+	vm.Runtime.BootTime, vm.Summary.Runtime.BootTime = &now, &now
 }
 
 func (s *server) setChangeIDs(vm *simulator.VirtualMachine) {

@@ -143,6 +143,8 @@ impl Files {
             makes: described.makes(),
             revision: self.revision.clone(),
             least: ByteSize(described.least),
+            boot_time: None,
+            tools: None,
             snapshots: Vec::new(),
             obstacles: Vec::new(),
         })

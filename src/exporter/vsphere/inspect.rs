@@ -12,12 +12,12 @@ use super::snapshot;
 use crate::exporter::guest_os::{Detailed, arch, os_family};
 use crate::exporter::{Error, NVRAM, Transport};
 use crate::model::{
-    Assumed, ByteSize, CpuTopology, DiskFormat, Firmware, GuestOs, Origin, SourceVm,
+    Assumed, ByteSize, CpuTopology, DiskFormat, Firmware, GuestOs, Origin, SourceState, SourceVm,
 };
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
 /// know.
-const PROPERTIES: [&str; 15] = [
+const PROPERTIES: [&str; 16] = [
     "name",
     "config.changeVersion",
     "config.instanceUuid",
@@ -32,6 +32,7 @@ const PROPERTIES: [&str; 15] = [
     "guest.toolsRunningStatus",
     "guest.net",
     "guest.ipStack",
+    "runtime.bootTime",
     "snapshot",
 ];
 
@@ -46,6 +47,11 @@ pub struct Inspected {
     pub least: ByteSize,
     /// Differs when the VM was reconfigured or started meanwhile; empty when that is unknown.
     pub revision: String,
+    /// When the running VM was started, where the source says it.
+    pub boot_time: Option<String>,
+    /// Whether VMware Tools run in the guest, which can then be told to shut down; `None` where the
+    /// source does not say it.
+    pub tools: Option<bool>,
     /// Names of the snapshots that runs of ours took and did not remove, or did not yet.
     pub snapshots: Vec<String>,
     /// What is in the way, the gravest first; nothing when it can be exported at once.
@@ -56,6 +62,15 @@ impl Inspected {
     /// What is in the way of its export, and what keeps it from becoming a domain.
     pub fn all_obstacles(&self) -> Vec<Obstacle> {
         self.obstacles.iter().cloned().chain(Obstacle::of_domain(&self.vm)).collect()
+    }
+
+    /// In which state the VM was found.
+    pub fn state(&self) -> SourceState {
+        SourceState {
+            power: self.vm.power,
+            revision: self.revision.clone(),
+            boot_time: self.boot_time.clone(),
+        }
     }
 
     /// Whether the VM can be exported, or could be after [`VSphere::power_off`], or from a snapshot,
@@ -100,7 +115,27 @@ impl VSphere {
         let makes = makes(&vm, self.settings.transport, self.disk_format());
         let obstacles = obstacles(&object);
         let snapshots = object.get("snapshot").map(snapshot::of_ours).unwrap_or_default();
-        Ok(Inspected { vm, makes, least: ByteSize(0), revision, snapshots, obstacles })
+        let least = ByteSize(0);
+        let (boot_time, tools) = (boot_time(&object), tools(&object));
+        Ok(Inspected { vm, makes, least, revision, boot_time, tools, snapshots, obstacles })
+    }
+
+    /// In which state the VM is now.
+    ///
+    /// # Errors
+    /// What happened on the way to the server.
+    pub async fn state(&self, vm: &SourceVm) -> Result<SourceState, Error> {
+        self.in_session(async || {
+            let moref = Moref::new("VirtualMachine", &vm.id);
+            let paths = ["runtime.powerState", "config.changeVersion", "runtime.bootTime"];
+            let object = self.properties(&moref, &paths).await?;
+            Ok(SourceState {
+                power: hardware::power_state(object.text("runtime.powerState")),
+                revision: object.text("config.changeVersion").to_owned(),
+                boot_time: boot_time(&object),
+            })
+        })
+        .await
     }
 
     /// What [`Inspected::revision`] is now.
@@ -128,6 +163,18 @@ impl VSphere {
             Err(error) => return Err(error),
         }
         Ok(nic)
+    }
+}
+
+fn boot_time(object: &Object) -> Option<String> {
+    Some(object.text("runtime.bootTime").to_owned()).filter(|time| !time.is_empty())
+}
+
+/// `guestToolsExecutingScripts` is what Tools say while they start or end.
+fn tools(object: &Object) -> Option<bool> {
+    match object.text("guest.toolsRunningStatus") {
+        "" => None,
+        status => Some(status != "guestToolsNotRunning"),
     }
 }
 

@@ -9,57 +9,64 @@ use super::args::{Args, Moref};
 use super::hardware::power_state;
 use super::session::VSphere;
 use super::tasks::pause;
-use crate::exporter::Error;
-use crate::model::{PowerState, SourceVm};
+use crate::exporter::{Error, Shutdown};
+use crate::model::{PowerState, PoweredOff, SourceVm};
 use crate::progress::Progress;
 
 /// Longest time that powering off may take; it needs no guest.
 const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl VSphere {
-    /// Shuts the guest of `vm` down if VMware Tools run in it, waits up to `shutdown_timeout` for
-    /// that, and then powers the VM off if it is still on. A VM that is off stays so.
+    /// Shuts the guest of `vm` down and waits until the VM is off. Where no VMware Tools run, or the
+    /// guest takes longer than [`Shutdown::timeout`], the power is cut if [`Shutdown::force`] says
+    /// so. `None` when the VM was off already.
     ///
     /// # Errors
-    /// [`Error::Task`] when the server refuses or fails to, [`Error::Cancelled`].
+    /// [`Error::NoTools`] and [`Error::StillOn`], which leave the VM on; [`Error::Task`] when the
+    /// server refuses or fails to; [`Error::Cancelled`].
     pub async fn power_off(
         &self,
         vm: &SourceVm,
-        shutdown_timeout: Duration,
+        how: Shutdown,
         progress: &Progress,
         cancel: &CancellationToken,
-    ) -> Result<(), Error> {
-        self.in_session(async || self.power_off_once(vm, shutdown_timeout, progress, cancel).await)
-            .await
+    ) -> Result<Option<PoweredOff>, Error> {
+        self.in_session(async || self.power_off_once(vm, how, progress, cancel).await).await
     }
 
     async fn power_off_once(
         &self,
         vm: &SourceVm,
-        shutdown_timeout: Duration,
+        how: Shutdown,
         progress: &Progress,
         cancel: &CancellationToken,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<PoweredOff>, Error> {
         let moref = Moref::new("VirtualMachine", &vm.id);
         if self.power_of(&moref).await? != PowerState::On {
-            return Ok(());
+            return Ok(None);
         }
-        if self.shut_down(&moref, &vm.name, progress).await? {
-            let deadline = Instant::now() + shutdown_timeout;
+        let name = || vm.name.clone();
+        let why = if self.shut_down(&moref, &vm.name, progress).await? {
+            let deadline = Instant::now() + how.timeout;
             while Instant::now() < deadline {
                 if self.power_of(&moref).await? == PowerState::Off {
-                    return Ok(());
+                    return Ok(Some(PoweredOff::Shutdown));
                 }
                 pause(cancel).await?;
             }
-            let limit = humantime::format_duration(shutdown_timeout);
-            progress.note(format!("{} did not shut down within {limit}", vm.name));
-        }
+            Error::StillOn { vm: name(), after: how.timeout }
+        } else {
+            Error::NoTools { vm: name() }
+        };
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        progress.note(format!("power {} off", vm.name));
-        self.cut_power(&moref, &vm.name, cancel).await
+        if !how.force {
+            return Err(why);
+        }
+        progress.note(format!("{why}: cutting its power"));
+        self.cut_power(&moref, &vm.name, cancel).await?;
+        Ok(Some(PoweredOff::Cut))
     }
 
     /// Asks the guest to shut down; false when no VMware Tools run that could.
@@ -74,10 +81,7 @@ impl VSphere {
             Ok(_) => Ok(true),
             // It went down by itself in between: the wait sees that.
             Err(Error::Refused { source, .. }) if source.is("InvalidPowerState") => Ok(true),
-            Err(Error::Refused { source, .. }) if source.is("ToolsUnavailable") => {
-                progress.note(format!("no VMware Tools run in {name}"));
-                Ok(false)
-            }
+            Err(Error::Refused { source, .. }) if source.is("ToolsUnavailable") => Ok(false),
             Err(Error::Refused { source, .. }) => {
                 Err(Error::Task { action: format!("shut the guest of {name} down"), source })
             }

@@ -117,7 +117,8 @@ fn driver(model: NicModel) -> Option<&'static str> {
         NicModel::E1000 => Some("e1000"),
         NicModel::E1000e => Some("e1000e"),
         NicModel::Pcnet => Some("pcnet32"),
-        NicModel::Sriov | NicModel::Other => None,
+        NicModel::Vmxnet2 => Some("vmxnet"),
+        NicModel::Virtio | NicModel::Rtl8139 | NicModel::Sriov | NicModel::Other => None,
     }
 }
 

@@ -1,0 +1,127 @@
+//! What is left of a finished run: what `undo` would take back, and volumes whose domain is gone.
+
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+use virt::connect::Connect;
+use virt::storage_vol::StorageVol;
+use virt::sys;
+
+use crate::model::DiskId;
+use crate::progress::{Progress, Unit};
+
+use super::content::Content;
+use super::undo::{FileId, Owners, TakenBack, Undo, find_volume, said, undo};
+use super::{DefinedDomain, Error, RegisteredVolume, Target, download, snapshot};
+
+impl Target {
+    /// What [`Self::take_back`] would do with these steps now. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::take_back`].
+    pub async fn would_take_back(&self, steps: &[Undo]) -> Result<TakenBack, Error> {
+        let steps = steps.to_vec();
+        self.call(move |connect| {
+            Owners::look(connect, &steps)?;
+            let mut would = TakenBack::default();
+            for step in steps.iter().rev() {
+                match (is_there(connect, step), step) {
+                    (Ok(true), Undo::BringBack { .. }) => would.would_rename.push(step.to_string()),
+                    (Ok(true), _) => would.would_go.push(step.to_string()),
+                    (Ok(false), _) => would.gone.push(step.to_string()),
+                    (Err(problem), _) => would.left.push(format!("{step} ({problem})")),
+                }
+            }
+            Ok(would)
+        })
+        .await
+    }
+
+    /// Removes the volumes that were made for a domain which is gone, where each still is byte by byte
+    /// what its image is: they are about to be made again. A volume that differs may hold data of its
+    /// guest, and stays. In a dry run all stay.
+    ///
+    /// # Errors
+    /// [`Error::Call`], [`Error::File`], [`Error::Cancelled`].
+    pub async fn remove_unchanged_volumes(
+        &self,
+        (domain, images): (&DefinedDomain, &[(DiskId, PathBuf)]),
+        dry_run: bool,
+        cancel: &CancellationToken,
+    ) -> Result<TakenBack, Error> {
+        let (domain, images, cancel) = (domain.clone(), images.to_vec(), cancel.clone());
+        self.call(move |connect| {
+            let owners = Owners::look(connect, &domain.undo)?;
+            let mut taken = TakenBack::default();
+            for volume in domain.volumes.iter().filter(|volume| volume.created) {
+                let image = images.iter().find(|(id, _)| *id == volume.disk);
+                let Some((_, image)) = image else { continue };
+                let Some(step) = domain.undo.iter().find(|step| makes(step, volume)) else {
+                    continue;
+                };
+                let handle = find_volume(connect, &domain.pool, &volume.name);
+                let Ok(Some(handle)) = handle else { continue };
+                if owners.others_use(&volume.path) || !is_still(connect, &handle, image, &cancel)? {
+                    continue;
+                }
+                if dry_run {
+                    taken.would_go.push(volume.name.clone());
+                    continue;
+                }
+                match undo(connect, step) {
+                    Ok(_) => taken.done.push(step.to_string()),
+                    Err(problem) => taken.left.push(format!("{step} ({problem})")),
+                }
+            }
+            Ok(taken)
+        })
+        .await
+    }
+}
+
+/// Whether the step takes back this very volume.
+fn makes(step: &Undo, volume: &RegisteredVolume) -> bool {
+    match step {
+        // Devices hold the disk itself, and not the bytes of an image.
+        Undo::DeleteVolume { name, image, .. } => image.is_some() && *name == volume.name,
+        Undo::RemoveFile { path, .. } => *path == Path::new(&volume.path),
+        _ => false,
+    }
+}
+
+fn is_still(
+    connect: &Connect,
+    volume: &StorageVol,
+    image: &Path,
+    cancel: &CancellationToken,
+) -> Result<bool, Error> {
+    let file = std::fs::File::open(image).map_err(Error::file("open", image))?;
+    let content = Content { file: file.into(), image: image.to_owned() };
+    let info = volume.info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL);
+    let info = info.map_err(Error::call("measure a volume"))?;
+    let length = content.len()?;
+    if info.allocation != length {
+        return Ok(false);
+    }
+    let task = Progress::none().task("compare", Some(length), Unit::Bytes);
+    Ok(download::sum(connect, (volume, 0), &task, cancel)? == download::sum_of(&content)?)
+}
+
+/// Whether there is anything that the step would take back.
+fn is_there(connect: &Connect, step: &Undo) -> Result<bool, String> {
+    Ok(match step {
+        Undo::Undefine { uuid, .. } => connect.lookup_domain_by_uuid_string(uuid).is_ok(),
+        Undo::BringBack { uuid, aside, .. } => match connect.lookup_domain_by_uuid_string(uuid) {
+            Ok(domain) => domain.name().map_err(said)? == *aside,
+            Err(_) => false,
+        },
+        Undo::DropSnapshot { name, uuid, .. } => snapshot::exists(connect, uuid, name),
+        Undo::DeleteVolume { name, pool, .. } => find_volume(connect, pool, name)?.is_some(),
+        Undo::RemoveFile { path, id, .. } => {
+            path.symlink_metadata().is_ok_and(|found| FileId::from(&found) == *id)
+        }
+        Undo::RemovePool { uuid, .. } => connect.lookup_storage_pool_by_uuid_string(uuid).is_ok(),
+        // Both were over with the run that made them.
+        Undo::Stop { .. } | Undo::StopPool { .. } => false,
+    })
+}

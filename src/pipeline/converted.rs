@@ -1,0 +1,160 @@
+//! Whether the conversion that an earlier run left is the one that is asked for now.
+
+use std::path::PathBuf;
+
+use super::asked::Flags;
+use super::earlier::{Ask, BOTH_WAYS};
+use super::made::{Conversion, Stamp};
+use super::report::RunReport;
+use super::stages::{Ledger, Stopped};
+use super::stored::used_by;
+use crate::convert::{self, Converter};
+use crate::model::{ConvertedDisks, ExportedDisk, Stage};
+
+/// What there is of a conversion.
+#[derive(Debug)]
+pub enum Converted {
+    /// Nothing, or nothing is asked for.
+    None,
+    /// The one that is asked for.
+    Kept(Box<KeptConversion>),
+    /// Another one, which makes way.
+    Again(Again),
+}
+
+/// A conversion that serves as it is.
+#[derive(Debug)]
+pub struct KeptConversion {
+    /// Its disks.
+    pub disks: ConvertedDisks,
+    /// What was asked of it; `None` where an earlier version made it.
+    pub record: Option<Conversion>,
+}
+
+/// A conversion that is done again.
+#[derive(Debug)]
+pub struct Again {
+    /// Names of the results in the output directory that make way.
+    pub replaces: Vec<String>,
+    /// Why the old one does not serve, for people.
+    pub why: Vec<String>,
+    /// The results are the export, which was converted while it arrived.
+    pub from_results: bool,
+}
+
+/// Records in the report what was asked of the conversion that it tells of, and the images as they are.
+pub(super) fn note(ledger: &mut Ledger<'_>, asked: &Flags, settings: &convert::Settings) {
+    let report = &mut ledger.report;
+    let Some(disks) = &report.converted else { return };
+    let failed = report.errors.iter().find(|failure| failure.stage == Stage::Pipeline);
+    let fix_failure = failed.map(|failure| failure.message.clone());
+    report.conversion = Some(Conversion {
+        made_at: jiff::Timestamp::now(),
+        flags: asked.clone(),
+        guest_untouched: !settings.stages.fix || fix_failure.is_some(),
+        fix_failure,
+        images: disks.0.iter().filter_map(|disk| Stamp::of(&disk.path)).collect(),
+    });
+}
+
+/// Compares what a run left with what is asked for.
+///
+/// # Errors
+/// [`Stopped`] when another conversion is asked for and the export is no longer there; when a result
+/// was written to since; when a domain uses a result that would make way.
+pub(super) fn of(
+    ask: &Ask<'_>,
+    exported: &[ExportedDisk],
+    result: &RunReport,
+    in_use: &[(PathBuf, String)],
+) -> Result<Converted, Stopped> {
+    let Some(settings) = ask.job.conversion.as_ref().filter(|settings| settings.stages.convert)
+    else {
+        return Ok(Converted::None);
+    };
+    let Some(disks) = &result.converted else { return Ok(Converted::None) };
+    let missing = disks.0.iter().find(|disk| !disk.path.is_file());
+    let exported_there = exported.iter().all(|disk| disk.path.is_file());
+    if missing.is_some() && !exported_there {
+        // Neither serves: what is left of the export decides.
+        return Ok(Converted::None);
+    }
+    let mut why = Vec::new();
+    match (&result.conversion, missing) {
+        (_, Some(disk)) => why.push(format!("{} is gone", disk.path.display())),
+        (Some(record), None) => {
+            why = differences(ask, settings.converter, record, result.converter.as_deref());
+        }
+        (None, None) => {}
+    }
+    if why.is_empty() {
+        if let Some(record) = &result.conversion {
+            unchanged(record, in_use)?;
+        }
+        let (disks, record) = (disks.clone(), result.conversion.clone());
+        return Ok(Converted::Kept(Box::new(KeptConversion { disks, record })));
+    }
+    let is_result = |disk: &ExportedDisk| disks.0.iter().any(|result| result.path == disk.path);
+    let from_results = exported.iter().any(is_result);
+    let untouched = result.conversion.as_ref().is_some_and(|record| record.guest_untouched);
+    if !exported_there || from_results && !untouched {
+        let reason = if exported_there {
+            "its disks were converted while they arrived, and FIX has changed them"
+        } else {
+            "the exported disks are gone"
+        };
+        let text = format!("another conversion is asked for ({}), and {reason}", why.join("; "));
+        let stopped = Stopped::because(Stage::Preflight, text, BOTH_WAYS);
+        return Err(stopped.coded("export-consumed"));
+    }
+    let old = disks.0.iter().map(|disk| &disk.path).filter(|path| path.exists());
+    if let Some((path, domain)) =
+        old.clone().find_map(|path| in_use.iter().find(|(used, _)| used == path))
+    {
+        return Err(used_by(path, domain, ask.output));
+    }
+    let names = old.filter_map(|path| path.file_name());
+    let replaces = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    Ok(Converted::Again(Again { replaces, why, from_results }))
+}
+
+/// What is asked for otherwise than it was.
+fn differences(
+    ask: &Ask<'_>,
+    asked: Converter,
+    record: &Conversion,
+    by: Option<&str>,
+) -> Vec<String> {
+    const CONVERTER: &str = "--converter";
+    let flags = ask.job.asked.without(CONVERTER);
+    let mut why = flags.differences(&record.flags.without(CONVERTER));
+    let word = match asked {
+        // Whoever converted was chosen by the same rules, or by the user himself.
+        Converter::Auto => None,
+        Converter::Hyper2kvm => Some("hyper2kvm"),
+        Converter::Native => Some("native"),
+        Converter::VirtV2v => Some("virt-v2v"),
+    };
+    let by = by.and_then(|by| by.split_whitespace().next()).unwrap_or_default();
+    if let Some(word) = word.filter(|word| *word != by) {
+        why.push(format!("{CONVERTER}: {by} then, {word} now"));
+    }
+    if let Some(failure) = &record.fix_failure {
+        why.push(format!("FIX failed: {failure}"));
+    }
+    why
+}
+
+/// Refuses results that somebody has written to, but for a domain that uses them.
+fn unchanged(record: &Conversion, in_use: &[(PathBuf, String)]) -> Result<(), Stopped> {
+    let used = |path: &PathBuf| in_use.iter().any(|(used, _)| used == path);
+    let changed = record.images.iter().find(|stamp| !stamp.holds() && !used(&stamp.path));
+    match changed {
+        None => Ok(()),
+        Some(stamp) => {
+            let text = format!("{} was written to since it was converted", stamp.path.display());
+            let hint = format!("move it away, which has it converted again; {BOTH_WAYS}");
+            Err(Stopped::because(Stage::Preflight, text, hint).coded("converted-changed"))
+        }
+    }
+}

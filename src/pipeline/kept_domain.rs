@@ -1,0 +1,154 @@
+//! The domain that an earlier run defined from the same export: it is kept as it is, and when it is gone
+//! what it left is cleared away.
+
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::converted::Converted;
+use super::earlier::Kept;
+use super::job::Target;
+use super::records::{self, Record};
+use super::stages::Stopped;
+use crate::libvirt::{DefinedDomain, Error, TakenBack};
+use crate::model::{ExportedDisk, Stage};
+
+/// A domain that is there.
+#[derive(Debug)]
+pub struct KeptDomain {
+    /// The name of the run that defined it.
+    pub run: String,
+    /// The domain as it was defined.
+    pub domain: DefinedDomain,
+    /// Whether it runs now.
+    pub active: bool,
+}
+
+/// Why the domain is not known.
+#[derive(Debug)]
+pub enum Failed {
+    /// libvirt does not say.
+    Libvirt(Error),
+    /// It was made from something else, or a record cannot be read.
+    Refused(Stopped),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Libvirt(error)
+    }
+}
+
+impl From<Stopped> for Failed {
+    fn from(stopped: Stopped) -> Self {
+        Self::Refused(stopped)
+    }
+}
+
+/// The domain that this folder has defined under the name that is asked for, if it is still there.
+///
+/// # Errors
+/// [`Failed`], among others when it was defined from another export or with other flags.
+pub async fn find(
+    target: &Target,
+    output: &Path,
+    vm_name: &str,
+    kept: &Kept,
+) -> Result<Option<KeptDomain>, Failed> {
+    let name = target.domain_name(vm_name);
+    for record in of_target(target, output, &name)? {
+        let Some(domain) = record.report.domain.clone() else { continue };
+        let connection = target.connections.open(&target.settings).await?;
+        let now = connection.domain_now(&domain.uuid).await?;
+        // Set aside by a later run, it has another name.
+        let Some(now) = now.filter(|now| now.name == name) else { continue };
+        let differences = differences(&record, target, kept);
+        if differences.is_empty() {
+            let active = now.active;
+            return Ok(Some(KeptDomain { run: record.id, domain, active }));
+        }
+        if target.replace.as_ref() == Some(&name) {
+            return Ok(None);
+        }
+        let text = format!(
+            "domain '{name}' exists already, and this folder defined it otherwise: {}",
+            differences.join("; ")
+        );
+        let hint = format!(
+            "--replace '{name}' sets it aside, hyperexport undo {} removes it, --libvirt-name \
+             defines another beside it",
+            output.display()
+        );
+        let stopped = Stopped::because(Stage::Preflight, text, hint);
+        return Err(stopped.coded("domain-differs").into());
+    }
+    Ok(None)
+}
+
+/// Removes volumes that a domain of this folder left which is gone, where they are still what they were
+/// made of. In a dry run it only says what would go.
+///
+/// # Errors
+/// [`Failed`].
+pub async fn clear(
+    target: &Target,
+    output: &Path,
+    vm_name: &str,
+    (dry_run, cancel): (bool, &CancellationToken),
+) -> Result<TakenBack, Failed> {
+    let name = target.domain_name(vm_name);
+    let mut cleared = TakenBack::default();
+    for record in of_target(target, output, &name)? {
+        let Some(domain) = &record.report.domain else { continue };
+        let connection = target.connections.open(&target.settings).await?;
+        if connection.domain_now(&domain.uuid).await?.is_some() {
+            continue;
+        }
+        let converted = record.report.converted.iter().flat_map(|disks| &disks.0);
+        let images: Vec<_> = converted
+            .map(|disk| (disk.id.clone(), disk.path.clone()))
+            .filter(|(_, path): &(_, PathBuf)| path.is_file())
+            .collect();
+        let of_domain = (domain, images.as_slice());
+        cleared.add(connection.remove_unchanged_volumes(of_domain, dry_run, cancel).await?);
+    }
+    Ok(cleared)
+}
+
+/// Runs of this folder that defined a domain of that name there and were not undone, the newest first.
+fn of_target(target: &Target, output: &Path, name: &str) -> Result<Vec<Record>, Stopped> {
+    let uri = &target.settings.uri;
+    let mut records = records::all(output)?;
+    records.retain(|record| {
+        let domain = record.report.domain.as_ref();
+        !record.is_undone()
+            && domain.is_some_and(|domain| domain.name == name && domain.uri == *uri)
+    });
+    Ok(records)
+}
+
+/// What the domain was made of that is not what is asked for.
+fn differences(record: &Record, target: &Target, kept: &Kept) -> Vec<String> {
+    let report = &record.report;
+    let mut found = Vec::new();
+    let sums = |disks: &[ExportedDisk]| -> Vec<_> {
+        disks.iter().map(|disk| (disk.id.clone(), disk.sha256)).collect()
+    };
+    let same_export = report.disks.is_empty() || sums(&report.disks) == sums(&kept.disks);
+    let made_at = match &kept.converted {
+        Converted::Kept(kept) => kept.record.as_ref().map(|record| record.made_at),
+        _ => None,
+    };
+    let before = report.conversion.as_ref().map(|record| record.made_at);
+    let same_conversion = match (before, made_at) {
+        (Some(before), Some(now)) => before == now,
+        _ => true,
+    };
+    if !same_export || !same_conversion {
+        found.push("from another export or conversion".to_owned());
+    }
+    if let Some(asked) = &report.target {
+        found.extend(target.asked.differences(asked));
+    }
+    found
+}

@@ -1,0 +1,91 @@
+//! What a run has made, recorded so that a later run knows whether it still serves: the export and the
+//! state of its source, the conversion and what was asked of it, the domain and whether it was undone.
+
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use super::asked::Flags;
+use crate::model::{ExportMethod, ExportState, PoweredOff, SourceState, SourceVm};
+
+/// An export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// When it was complete.
+    pub exported_at: jiff::Timestamp,
+    /// How the disks left the source.
+    pub method: ExportMethod,
+    /// How the disks were compressed while they arrived, if they were converted then: `zstd 3`, `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<String>,
+    /// In which state of the VM they were read; `None` where an earlier version took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<ExportState>,
+    /// The VM.
+    pub vm: SourceVm,
+}
+
+/// The source VM at the end of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its state, as it was last seen.
+    #[serde(flatten)]
+    pub state: SourceState,
+    /// How the VM was switched off for its export, by this run or the one that took the export. It
+    /// stays off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub powered_off: Option<PoweredOff>,
+}
+
+/// A conversion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversion {
+    /// When it was complete.
+    pub made_at: jiff::Timestamp,
+    /// What was asked of it.
+    pub flags: Flags,
+    /// Whether FIX left the guest as it was exported: it was not asked for, or it failed.
+    pub guest_untouched: bool,
+    /// Why FIX failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix_failure: Option<String>,
+    /// The converted images, as they were left.
+    pub images: Vec<Stamp>,
+}
+
+/// What tells that a file has been written to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Length, in bytes.
+    pub bytes: u64,
+    /// When it was last written to, in nanoseconds since 1970.
+    pub modified: u64,
+}
+
+impl Stamp {
+    /// That of a file as it is; `None` where it cannot be had.
+    pub fn of(path: &Path) -> Option<Self> {
+        let found = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let since = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        let modified = u64::try_from(since.as_nanos()).ok()?;
+        Some(Self { path: path.to_owned(), bytes: found.len(), modified })
+    }
+
+    /// Whether the file is still as it was.
+    pub fn holds(&self) -> bool {
+        Self::of(&self.path).is_some_and(|now| now == *self)
+    }
+}
+
+/// What became of a run by `hyperexport undo`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// When that was.
+    pub at: jiff::Timestamp,
+    /// What is left of it, each with the reason; nothing when all is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
+}

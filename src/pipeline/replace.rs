@@ -1,0 +1,86 @@
+//! New files take the place of old ones: the report and the manifest name them where they will be, and
+//! go with them.
+
+use super::beside::Beside;
+use super::later::save;
+use super::report::{self, Outcome, RunReport};
+use super::stages::{Ledger, Stopped};
+use crate::convert;
+use crate::manifest::{self, Manifest};
+use crate::model::{Stage, Warning};
+
+/// Has the files made `beside` take the place of those named in `replaces`. From then on the report
+/// and the manifest tell of their new places. A result goes with them, so that a kill at any moment
+/// leaves either the old files with theirs or the new ones.
+///
+/// # Errors
+/// [`Stopped`]; the next run goes on where this one stopped.
+pub(super) fn commit(
+    beside: Beside,
+    replaces: &[String],
+    manifest: Option<&mut Manifest>,
+    ledger: &mut Ledger<'_>,
+) -> Result<(), Stopped> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        let text = format!("{what}: {error}");
+        let hint = "run it again: it goes on from here";
+        Stopped::because(Stage::Export, text, hint).coded("not-replaced")
+    };
+    if let Some(manifest) = manifest {
+        move_manifest(manifest, &beside);
+        let path = beside.path().join(manifest::FILE_NAME);
+        manifest::write(manifest, &path, manifest::Overwrite::Yes)
+            .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))?;
+    }
+    move_report(&mut ledger.report, &beside);
+    let so_far = ledger.report.clone().finish(Outcome::Interrupted);
+    let text =
+        serde_json::to_vec_pretty(&so_far).map_err(|error| failed("write result", &error))?;
+    save(&beside.path().join(report::FILE_NAME), &text)
+        .map_err(|error| failed("write result.json", &error))?;
+    beside.commit(replaces).map_err(|error| failed("replace the old files", &error))
+}
+
+/// Removes files that are not complete; logs stay.
+pub(super) fn discard(beside: Beside, ledger: &mut Ledger<'_>) {
+    move_report(&mut ledger.report, &beside);
+    if let Err(error) = beside.discard(&convert::LOGS) {
+        let text = format!("remove the unfinished files: {error}");
+        ledger.warn(Warning::new(Stage::Export, "leftover", text));
+    }
+}
+
+fn move_manifest(manifest: &mut Manifest, beside: &Beside) {
+    for disk in &mut manifest.disks {
+        disk.local_path = beside.moved(&disk.local_path);
+    }
+    let exact = manifest.metadata.as_mut().and_then(|metadata| metadata.hyperexport.as_mut());
+    if let Some(nvram) = exact.and_then(|exact| exact.nvram.as_mut()) {
+        nvram.path = beside.moved(&nvram.path);
+    }
+}
+
+fn move_report(report: &mut RunReport, beside: &Beside) {
+    let disks = report.disks.iter_mut().map(|disk| &mut disk.path);
+    let converted = report.converted.iter_mut().flat_map(|disks| &mut disks.0);
+    let stamps = report.conversion.iter_mut().flat_map(|record| &mut record.images);
+    let paths = disks
+        .chain(converted.map(|disk| &mut disk.path))
+        .chain(stamps.map(|stamp| &mut stamp.path))
+        .chain(report.nvram.iter_mut().map(|nvram| &mut nvram.path))
+        .chain(report.package.iter_mut().map(|package| &mut package.path))
+        .chain(&mut report.manifest);
+    for path in paths {
+        *path = beside.moved(path);
+    }
+    for failure in &mut report.errors {
+        failure.message = beside.told(&failure.message);
+        failure.hint = failure.hint.as_ref().map(|hint| beside.told(hint));
+    }
+    for warning in &mut report.warnings {
+        warning.message = beside.told(&warning.message);
+    }
+    for step in &mut report.plan {
+        *step = beside.told(step);
+    }
+}

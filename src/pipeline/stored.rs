@@ -1,0 +1,216 @@
+//! An export as the files of an output directory tell of it: its manifest, and the result of the run that
+//! left it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::earlier::{Ask, BOTH_WAYS};
+use super::made::Taken;
+use super::records;
+use super::report::{self, Package, RunReport};
+use super::stages::Stopped;
+use crate::convert;
+use crate::exporter::PackageFormat;
+use crate::manifest::{self, Manifest};
+use crate::model::{
+    ConvertedDisks, ExportMethod, ExportedDisk, ExportedNvram, PowerState, SourceVm, Stage,
+};
+
+/// An export.
+pub(super) struct Stored {
+    pub taken: Taken,
+    pub disks: Vec<ExportedDisk>,
+    pub nvram: Option<ExportedNvram>,
+    pub manifest: Option<Manifest>,
+    pub manifest_path: PathBuf,
+}
+
+impl Stored {
+    /// By its manifest and its result; `None` where neither tells of one.
+    pub fn of(
+        ask: &Ask<'_>,
+        manifest: Option<Manifest>,
+        result: Option<&RunReport>,
+    ) -> Option<Self> {
+        let recorded = result.and_then(|result| result.export.clone());
+        let manifest_path = ask.output.join(manifest::FILE_NAME);
+        if let Some(manifest) = manifest {
+            let described = described(&manifest, ask.vm);
+            // The record has the VM as its source told of it.
+            let same = |taken: &Taken| taken.exported_at == described.exported_at;
+            let taken = recorded.filter(same).unwrap_or(described);
+            let disks = exported_disks(&manifest)?;
+            let nvram = manifest.nvram().cloned();
+            return Some(Self { taken, disks, nvram, manifest: Some(manifest), manifest_path });
+        }
+        let result = result?;
+        if result.disks.is_empty() && result.package.is_none() {
+            return None;
+        }
+        let taken = recorded.unwrap_or_else(|| Taken {
+            exported_at: result.finished_at,
+            method: method_of(ask.vm),
+            compression: None,
+            state: None,
+            vm: SourceVm { power: PowerState::Off, ..ask.vm.clone() },
+        });
+        let (disks, nvram) = (result.disks.clone(), result.nvram.clone());
+        Some(Self { taken, disks, nvram, manifest: None, manifest_path })
+    }
+
+    /// Disks that are no longer there.
+    pub fn missing(&self) -> impl Iterator<Item = &PathBuf> {
+        self.disks.iter().map(|disk| &disk.path).filter(|path| !path.is_file())
+    }
+
+    /// Names of all files of ours in the output directory, whichever stage made them. The record of a
+    /// domain is no part of an export.
+    pub fn names(&self, output: &Path, result: Option<&RunReport>) -> Vec<String> {
+        let converted = result.and_then(|result| result.converted.as_ref());
+        let package = result.and_then(|result| result.package.as_ref());
+        let sums = package.map(|package| package.path.with_extension("mf"));
+        let paths = self
+            .disks
+            .iter()
+            .map(|disk| &disk.path)
+            .chain(converted.iter().flat_map(|disks| &disks.0).map(|disk| &disk.path))
+            .chain(self.nvram.iter().map(|nvram| &nvram.path))
+            .chain(package.map(|package| &package.path))
+            .chain(&sums)
+            .filter(|path| path.parent() == Some(output));
+        let mut names: Vec<_> = paths
+            .filter_map(|path| path.file_name())
+            .map(|name| name.to_string_lossy().into_owned())
+            .chain(convert::LOGS.map(str::to_owned))
+            .chain([convert::REPORT, manifest::FILE_NAME, report::FILE_NAME].map(str::to_owned))
+            .filter(|name| output.join(name).symlink_metadata().is_ok())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The package that is there, if the one that is asked for can be that or can still be written.
+    pub fn package(&self, ask: &Ask<'_>, result: &RunReport) -> Result<Option<Package>, Stopped> {
+        let there = |package: &&Package| {
+            package.path.metadata().is_ok_and(|found| found.len() == package.size.0)
+        };
+        let package = result.package.as_ref().filter(there).cloned();
+        let is_ova = |package: &Package| package.path.extension().is_some_and(|e| e == "ova");
+        let packed = package.as_ref().filter(|package| is_ova(package));
+        match (packed, ask.job.format) {
+            (Some(package), PackageFormat::Disks | PackageFormat::Ovf) => {
+                let path = package.path.display();
+                let hint = format!("go on from it: --source {path}; {BOTH_WAYS}");
+                let text = format!("the disks of the export are packed in {path}");
+                Err(Stopped::because(Stage::Preflight, text, hint).coded("export-packed"))
+            }
+            (None, PackageFormat::Ova) if self.manifest.is_some() => {
+                let text = format!(
+                    "--format ova packs the disks and removes them, and {} names them",
+                    self.manifest_path.display()
+                );
+                Err(Stopped::because(Stage::Preflight, text, BOTH_WAYS).coded("export-named"))
+            }
+            _ => Ok(package),
+        }
+    }
+}
+
+/// Files that domains of this folder use where they are, each with its domain.
+pub(super) fn in_use(output: &Path) -> Result<Vec<(PathBuf, String)>, Stopped> {
+    let mut found = Vec::new();
+    for record in records::all(output)?.iter().filter(|record| !record.is_undone()) {
+        let Some(domain) = &record.report.domain else { continue };
+        let here = domain.volumes.iter().filter(|volume| !volume.created);
+        found.extend(here.map(|volume| (PathBuf::from(&volume.path), domain.name.clone())));
+    }
+    Ok(found)
+}
+
+/// A file is to be replaced that a domain uses.
+pub(super) fn used_by(path: &Path, domain: &str, output: &Path) -> Stopped {
+    let text = format!("domain '{domain}' uses {} where it is", path.display());
+    let hint = format!("hyperexport undo {} first, or give another --output", output.display());
+    Stopped::because(Stage::Preflight, text, hint).coded("export-in-use")
+}
+
+/// What a manifest tells of an export.
+fn described(manifest: &Manifest, vm: &SourceVm) -> Taken {
+    let source = manifest.source.as_ref();
+    let text = |pick: fn(&manifest::Source) -> Option<&String>| source.and_then(pick);
+    let exported_at = text(|source| source.export_timestamp.as_ref());
+    let method = text(|source| source.export_method.as_ref());
+    let method = method.and_then(|text| serde_json::from_value(text.as_str().into()).ok());
+    Taken {
+        exported_at: exported_at.and_then(|text| text.parse().ok()).unwrap_or_default(),
+        method: method.unwrap_or_else(|| method_of(vm)),
+        compression: None,
+        state: manifest.state().cloned(),
+        vm: manifest.source_vm(),
+    }
+}
+
+/// How an export was taken whose record does not tell.
+fn method_of(vm: &SourceVm) -> ExportMethod {
+    if vm.provider == "vsphere" { ExportMethod::NfcLease } else { ExportMethod::Disk }
+}
+
+/// The manifest in an output directory, if there is one.
+pub(super) fn read_manifest(output: &Path) -> Result<Option<Manifest>, Stopped> {
+    let path = output.join(manifest::FILE_NAME);
+    match manifest::read(&path) {
+        Ok(manifest) => Ok(Some(manifest)),
+        Err(manifest::Error::Read { source, .. })
+            if source.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(Stopped::new(Stage::Preflight, &error, Some(BOTH_WAYS.to_owned()))),
+    }
+}
+
+/// The whole conversion that an earlier run reported of the VM of `manifest`, if its files are
+/// there.
+pub fn converted(output: &Path, manifest: &Manifest) -> Option<ConvertedDisks> {
+    let result = read_result(&output.join(report::FILE_NAME)).ok().flatten()?;
+    let id = manifest.source.as_ref().and_then(|source| source.vm_id.as_ref());
+    let converted = result.converted.filter(|_| result.vm_id.as_ref() == id)?;
+    converted.0.iter().all(|disk| disk.path.is_file()).then_some(converted)
+}
+
+/// The exported disks of a manifest, if it has all facts of them.
+pub fn exported_disks(manifest: &Manifest) -> Option<Vec<ExportedDisk>> {
+    let exported = |disk: &manifest::Disk| {
+        Some(ExportedDisk {
+            id: disk.id.clone(),
+            path: disk.local_path.clone(),
+            format: disk.source_format,
+            file_size: crate::model::ByteSize(disk.bytes),
+            capacity: manifest.capacity(disk)?,
+            sha256: disk.checksum?,
+            received: manifest.received(&disk.id).cloned(),
+        })
+    };
+    manifest.disks.iter().map(exported).collect()
+}
+
+/// The report of an earlier run; none when there is no such file.
+pub fn read_result(path: &Path) -> Result<Option<RunReport>, Stopped> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let text = format!("read {}: {error}", path.display());
+            return Err(Stopped::because(Stage::Preflight, text, "give another --output"));
+        }
+    };
+    serde_json::from_slice(&text).map(Some).map_err(|error| {
+        Stopped::because(
+            Stage::Preflight,
+            format!("{} is no result of hyperexport: {error}", path.display()),
+            "move it away, or give another --output",
+        )
+        .coded("result-unreadable")
+    })
+}
