@@ -29,10 +29,12 @@ impl Target {
         let (choice, local) = (request.pool.clone(), self.is_local());
         self.predecessor(request).await?;
         let but: Vec<_> = request.replace.map(str::to_owned).into_iter().collect();
+        let has_cards = !spec.nics.is_empty();
         let others = self
             .call(move |connect| {
                 storage(connect, &choice, &volumes, local)?;
-                addresses::of_others(connect, &but)
+                // Each domain of the host is a question of its own.
+                if has_cards { addresses::of_others(connect, &but) } else { Ok(Vec::new()) }
             })
             .await?;
         let mut warnings = warnings(request.host, request.options);
