@@ -74,14 +74,7 @@ impl Error {
             Self::NoUrl { .. } => "the disk may be independent or a raw device; make it a \
                  dependent virtual disk, or remove it from the VM"
                 .into(),
-            Self::NoTools { .. } => {
-                "shut the guest down from inside, or cut the power of the VM with \
-                 --power-off=force: its disks are then as after a power failure"
-                    .into()
-            }
-            Self::StillOn { .. } => "the VM is still on, and its guest may yet shut down; give it \
-                 longer with --shutdown-timeout, or cut the power with --power-off=force"
-                .into(),
+            Self::NoTools { .. } | Self::StillOn { .. } => self.of_running_guest().into(),
             Self::TimedOut { .. } => "look at the VM's recent tasks in the vSphere client".into(),
             Self::Refused { source, .. } | Self::Task { source, .. } | Self::Lease(source) => {
                 return source.hint();
@@ -90,6 +83,22 @@ impl Error {
             _ => return None,
         };
         Some(hint)
+    }
+}
+
+impl Error {
+    /// What to do about a guest that does not shut down.
+    fn of_running_guest(&self) -> &'static str {
+        match self {
+            Self::NoTools { .. } => {
+                "shut the guest down from inside, or cut the power of the VM with \
+                 --power-off=force: its disks are then as after a power failure"
+            }
+            _ => {
+                "the VM is still on, and its guest may yet shut down; give it longer with \
+                 --shutdown-timeout, or cut the power with --power-off=force"
+            }
+        }
     }
 }
 

@@ -72,6 +72,7 @@ pub async fn conversion(
         let failure = Stopped::new(Stage::Pipeline, error, error.hint()).failure;
         ledger.report.errors.push(failure);
     }
+    ledger.report.guest_changes = converted.changes;
     ledger.warn_all(converted.warnings);
     if let Some(facts) = &converted.guest {
         guest::know(ledger, manifest, facts, converted.disks.as_mut());
@@ -293,6 +294,7 @@ fn inherit(report: &mut RunReport, output: &Path) {
     report.source = earlier.source;
     report.converter = earlier.converter;
     report.conversion = earlier.conversion;
+    report.guest = earlier.guest;
     report.guest_changes = earlier.guest_changes;
 }
 

@@ -427,6 +427,7 @@ fn keep_conversion(kept: &Kept, ledger: &mut Ledger<'_>) {
         report.converted.clone_from(&earlier.converted);
         report.converter.clone_from(&earlier.converter);
         report.conversion.clone_from(&earlier.conversion);
+        report.guest.clone_from(&earlier.guest);
         report.guest_changes.clone_from(&earlier.guest_changes);
     }
 }

@@ -98,6 +98,10 @@ impl Assigning<'_> {
     fn by_mac(&mut self) {
         self.each(How::Rule, |subject, card| has(card, &subject.ruled_macs));
         self.each(How::Mac, |subject, card| has(card, &subject.macs));
+        // The configuration names the address that --new-mac replaced; it is rewritten.
+        self.each(How::Mac, |subject, card| {
+            had(card, &subject.macs) || had(card, &subject.ruled_macs)
+        });
     }
 
     fn by_place(&mut self, kernel_names: bool) {
@@ -238,6 +242,10 @@ impl Assigning<'_> {
     }
 }
 
+fn had(card: &Card, macs: &[crate::model::MacAddress]) -> bool {
+    card.source_mac.is_some_and(|mac| macs.contains(&mac))
+}
+
 fn has(card: &Card, macs: &[crate::model::MacAddress]) -> bool {
     card.mac.is_some_and(|mac| macs.contains(&mac))
 }
@@ -354,6 +362,14 @@ mod tests {
         two[0].addresses = vec!["192.0.2.7/24".to_owned()];
         let both = Subject { addresses: vec!["192.0.2.7/24".to_owned()], ..named("lan") };
         assert!(ties(vec![both], &two, false).is_empty(), "an address on two cards");
+    }
+
+    #[test]
+    fn the_address_that_a_new_one_replaced_tells_the_card() {
+        let mut two = cards(&[192, 224]);
+        two[1].source_mac = Some(mac(77));
+        let old = Subject { macs: vec![mac(77)], ..named("lan") };
+        assert_eq!(ties(vec![old], &two, false), [tie("lan", 1, How::Mac)]);
     }
 
     #[test]

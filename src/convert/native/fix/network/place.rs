@@ -60,6 +60,8 @@ fn unpack(slot: u32) -> (u32, u32, u32) {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Card {
     pub(super) mac: Option<MacAddress>,
+    /// The address at the source, where the card has another one now.
+    pub(super) source_mac: Option<MacAddress>,
     pub(super) slot: Option<u32>,
     /// The driver of its model on VMware.
     driver: Option<&'static str>,
@@ -75,6 +77,7 @@ impl Card {
             let own = seen.clone().filter(|one| Some(one.mac) == nic.mac);
             Self {
                 mac: nic.mac,
+                source_mac: nic.source_mac,
                 slot: nic.slot,
                 driver: driver(nic.model),
                 addresses: own.flat_map(|one| one.addresses.clone()).collect(),
@@ -311,7 +314,7 @@ pub(super) mod tests {
     /// A card with the last byte of its MAC address, and its slot.
     pub(in super::super) fn card(last: u8, slot: Option<u32>) -> Card {
         let mac = format!("00:50:56:aa:bb:{last:02x}").parse().expect("an address");
-        Card { mac: Some(mac), slot, driver: Some("vmxnet3"), addresses: Vec::new() }
+        Card { mac: Some(mac), source_mac: None, slot, driver: Some("vmxnet3"), addresses: Vec::new() }
     }
 
     pub(in super::super) fn cards(slots: &[u32]) -> Vec<Card> {
