@@ -370,7 +370,7 @@ pub(super) fn find_volume(
 }
 
 /// How many volumes a pool holds; none if it does not exist or is not started.
-fn volumes_of(connect: &Connect, uuid: &str) -> Result<usize, String> {
+pub(super) fn volumes_of(connect: &Connect, uuid: &str) -> Result<usize, String> {
     let pool = match connect.lookup_storage_pool_by_uuid_string(uuid) {
         Ok(pool) if pool.is_active().map_err(said)? => pool,
         Ok(_) => return Ok(0),

@@ -11,7 +11,7 @@ use crate::model::DiskId;
 use crate::progress::{Progress, Unit};
 
 use super::content::Content;
-use super::undo::{FileId, Owners, TakenBack, Undo, find_volume, said, undo};
+use super::undo::{FileId, Owners, TakenBack, Undo, find_volume, said, undo, volumes_of};
 use super::{DefinedDomain, Error, RegisteredVolume, Target, download, snapshot};
 
 impl Target {
@@ -26,6 +26,12 @@ impl Target {
             let mut would = TakenBack::default();
             for step in steps.iter().rev() {
                 match (is_there(connect, step), step) {
+                    (Ok(true), Undo::RemovePool { name, uuid, .. }) => {
+                        match stays(connect, &steps, (name, uuid)) {
+                            0 => would.would_go.push(step.to_string()),
+                            count => would.left.push(format!("{step} (it holds {count} volumes)")),
+                        }
+                    }
                     (Ok(true), Undo::BringBack { .. }) => would.would_rename.push(step.to_string()),
                     (Ok(true), _) => would.would_go.push(step.to_string()),
                     (Ok(false), _) => would.gone.push(step.to_string()),
@@ -105,6 +111,16 @@ fn is_still(
     }
     let task = Progress::none().task("compare", Some(length), Unit::Bytes);
     Ok(download::sum(connect, (volume, 0), &task, cancel)? == download::sum_of(&content)?)
+}
+
+/// How many volumes a pool would hold after all steps.
+fn stays(connect: &Connect, steps: &[Undo], (name, uuid): (&str, &str)) -> usize {
+    let is_of = |step: &&Undo| match step {
+        Undo::DeleteVolume { pool, .. } | Undo::RemoveFile { pool, .. } => pool == name,
+        _ => false,
+    };
+    let going = steps.iter().filter(is_of).filter(|step| is_there(connect, step) == Ok(true));
+    volumes_of(connect, uuid).unwrap_or(0).saturating_sub(going.count())
 }
 
 /// Whether there is anything that the step would take back.

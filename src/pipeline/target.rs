@@ -10,7 +10,7 @@ use crate::domain::{HostCapabilities, PlanOptions};
 use crate::libvirt::{
     self, DefinedDomain, Draft, Error, ImportRequest, Journal, PoolChoice, Preview,
 };
-use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, SourceVm, Warning};
+use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, SourceVm, Stage, Warning};
 use crate::progress::Progress;
 
 /// Asks the target whether it will take the VM. Nothing is different there afterwards; in a dry run
@@ -28,7 +28,14 @@ pub async fn preflight(
     target.network_map.check(&vm.nics).map_err(Error::Plan)?;
     let host = Host::connect(target).await?;
     let request = host.request(target, vm, disks);
-    let warnings = host.connection.preflight(&request).await?;
+    let mut warnings = host.connection.preflight(&request).await?;
+    if host.pool.name != target.pool {
+        let (other, wanted) = (&host.pool.name, &target.pool);
+        let text = format!(
+            "there is no storage pool '{wanted}', and '{other}' is over its folder: the disks go there"
+        );
+        warnings.push(Warning::new(Stage::Libvirt, "pool-used-instead", text));
+    }
     if let Some(plan) = &target.exactly {
         let differences = plan.differences(&host.connection.draft(&request).await?);
         if !differences.is_empty() {
