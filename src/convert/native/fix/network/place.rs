@@ -314,7 +314,13 @@ pub(super) mod tests {
     /// A card with the last byte of its MAC address, and its slot.
     pub(in super::super) fn card(last: u8, slot: Option<u32>) -> Card {
         let mac = format!("00:50:56:aa:bb:{last:02x}").parse().expect("an address");
-        Card { mac: Some(mac), source_mac: None, slot, driver: Some("vmxnet3"), addresses: Vec::new() }
+        Card {
+            mac: Some(mac),
+            source_mac: None,
+            slot,
+            driver: Some("vmxnet3"),
+            addresses: Vec::new(),
+        }
     }
 
     pub(in super::super) fn cards(slots: &[u32]) -> Vec<Card> {
