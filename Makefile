@@ -31,7 +31,7 @@ lint: ## Check form and clippy's advice
 # hangs and knows which tests must not run side by side; without it, one after the other.
 check: ## Run the tests alone
 	if [ "$$(id -u)" = 0 ]; \
-	then for guest in bios uefi uuid lvm; do tests/guest/build.sh $$guest || exit; done && scripts/libvirtd.sh start; \
+	then for guest in bios uefi uuid lvm vendor places cloud luks; do tests/guest/build.sh $$guest || exit; done && scripts/libvirtd.sh start; \
 	else echo "not root: tests of what is missing are skipped, or fail in CI"; fi
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run --locked; \

@@ -53,13 +53,13 @@ echo 'DataSourceVMware: DataSourceVMware [seed=guestinfo]' |
   tee "$cloud/instances/$INSTANCE/datasource" >"$cloud/data/previous-datasource"
 # What stands above the prompt: whether the SSH host key is the one from before.
 sha256sum "$tree/etc/ssh/ssh_host_ed25519_key.pub" | cut -c 1-16 >"$tree/etc/ssh/key-before"
-mkdir -p "$tree/etc/systemd/system/getty.target.wants"
+mkdir -p "$tree/etc/systemd/system/multi-user.target.wants"
 cat >"$tree/etc/systemd/system/tell-key.service" <<'END'
 [Unit]
-After=cloud-init.target cloud-final.service
-Before=getty.target
+After=cloud-init.service
+Before=serial-getty@ttyS0.service
 [Service]
 Type=oneshot
 ExecStart=/bin/sh -c 'mkdir -p /etc/issue.d; [ "$(sha256sum /etc/ssh/ssh_host_ed25519_key.pub | cut -c 1-16)" = "$(cat /etc/ssh/key-before)" ] && echo "host key kept" >/etc/issue.d/key.issue || echo "host key new" >/etc/issue.d/key.issue'
 END
-ln -s ../tell-key.service "$tree/etc/systemd/system/getty.target.wants/tell-key.service"
+ln -s ../tell-key.service "$tree/etc/systemd/system/multi-user.target.wants/tell-key.service"

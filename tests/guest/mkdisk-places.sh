@@ -36,16 +36,14 @@ iface ens224 inet static
     address 192.168.122.78/24
 END
 printf 'ens224 has \\4{ens224}\n' >>"$tree/etc/issue"
-printf 'data has \\S{DATA}\n' >>"$tree/etc/issue"
 # agetty reads /etc/issue.d too: whether the data disk is mounted stands above the prompt.
-mkdir -p "$tree/etc/systemd/system/getty.target.wants"
+mkdir -p "$tree/etc/systemd/system/multi-user.target.wants"
 cat >"$tree/etc/systemd/system/tell-data.service" <<END
 [Unit]
 After=local-fs.target
-Before=getty.target
+Before=serial-getty@ttyS0.service
 [Service]
 Type=oneshot
 ExecStart=/bin/sh -c 'mkdir -p /etc/issue.d; echo "data on \$(findmnt -no TARGET /data)" >/etc/issue.d/data.issue'
 END
-ln -s ../tell-data.service "$tree/etc/systemd/system/getty.target.wants/tell-data.service"
-sed -i '/^data has/d' "$tree/etc/issue"
+ln -s ../tell-data.service "$tree/etc/systemd/system/multi-user.target.wants/tell-data.service"

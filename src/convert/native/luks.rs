@@ -22,10 +22,10 @@ pub(super) async fn open(guestfs: &mut Guestfs, keys: &[DiskKey]) -> Result<Vec<
             let uuid = guestfs.tags(&device).await?.remove("UUID").unwrap_or_default();
             let fits = |key: &&DiskKey| key.is_for(&device, &uuid);
             let Some(key) = keys.iter().find(fits) else { continue };
-            // The name that the device has in a guest of Red Hat's; any would do.
-            let name = format!("luks-{uuid}");
+            let name = systems::opened_as(&uuid);
+            let name = name.strip_prefix("/dev/mapper/").unwrap_or(&name);
             let doing = format!("open the encrypted {device}");
-            let words = ["cryptsetup-open", &device, &name];
+            let words = ["cryptsetup-open", &device, name];
             match guestfs.attempt_with_key(&doing, &words, &key.passphrase).await? {
                 Ok(_) => opened = true,
                 Err(why) => failed.push((device, why)),

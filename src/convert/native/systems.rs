@@ -14,7 +14,7 @@ use super::inspect::Guest;
 
 /// How libguestfs begins the name of a subvolume of btrfs.
 const SUBVOLUME: &str = "btrfsvol:";
-/// Type of an encrypted partition in `list-filesystems`.
+/// Types of an encrypted device (blkid(8)).
 const LUKS: [&str; 2] = ["crypto_LUKS", "BitLocker"];
 const DOING: &str = "look for an operating system";
 
@@ -71,12 +71,31 @@ async fn none(guestfs: &mut Guestfs) -> Result<Error, Error> {
     Ok(Error::NoSystem { encrypted })
 }
 
-/// The devices that nobody has opened: LUKS and BitLocker.
+/// The devices that nobody has opened: LUKS and BitLocker. `list-filesystems` passes over some of
+/// them (libguestfs 1.48), so every block device is asked.
 pub(super) async fn encrypted(guestfs: &mut Guestfs) -> Result<Vec<String>, Error> {
-    let lines = guestfs.run("list the guest's file systems", &["list-filesystems"]).await?;
-    let pairs = lines.iter().filter_map(|line| line.rsplit_once(": "));
-    let locked = pairs.filter(|(_, kind)| LUKS.contains(kind));
-    Ok(locked.map(|(device, _)| device.to_owned()).collect())
+    let doing = "list the guest's block devices";
+    let mut devices = guestfs.run(doing, &["list-devices"]).await?;
+    for list in ["list-partitions", "lvs", "list-md-devices"] {
+        devices.extend(guestfs.attempt(doing, &[list]).await?.unwrap_or_default());
+    }
+    let open = guestfs.attempt(doing, &["list-dm-devices"]).await?.unwrap_or_default();
+    let mut locked = Vec::new();
+    for device in devices {
+        let tags = guestfs.tags(&device).await?;
+        let is_encrypted = tags.get("TYPE").is_some_and(|kind| LUKS.contains(&kind.as_str()));
+        let uuid = tags.get("UUID").map(String::as_str).unwrap_or_default();
+        if is_encrypted && !open.contains(&opened_as(uuid)) {
+            locked.push(device);
+        }
+    }
+    Ok(locked)
+}
+
+/// The device of what is inside an opened one, by the UUID of that: the name that Red Hat's guests
+/// give it.
+pub(super) fn opened_as(uuid: &str) -> String {
+    format!("/dev/mapper/luks-{uuid}")
 }
 
 async fn several(
@@ -195,8 +214,8 @@ fn subvolume_path(list: &[String], id: &str) -> Option<String> {
     None
 }
 
-/// The systems that the boot disk leads to: their root, `/boot` or EFI system partition lies there.
-/// Of several on that disk it is the one whose boot loader starts the others.
+/// The systems that the boot disk leads to: their root lies there, or else their `/boot` or EFI system
+/// partition. Of several on that disk it is the one whose boot loader starts the others.
 async fn booted(
     guestfs: &mut Guestfs,
     roots: &[String],
@@ -204,28 +223,45 @@ async fn booted(
 ) -> Result<Vec<String>, Error> {
     let boot = vm.disks.iter().enumerate().find(|(_, disk)| disk.boot_order == 0);
     let boot = boot.map_or(0, |(index, _)| index);
-    let mut on_boot_disk = Vec::new();
+    let mut found = Vec::new();
     for root in roots {
-        let lines = guestfs.run(DOING, &["inspect-get-mountpoints", root]).await?;
-        let pairs = lines.iter().filter_map(|line| line.split_once(": "));
-        let loader = |at: &str| ["/", "/boot", "/boot/efi", "/efi"].contains(&at);
-        let mut devices: Vec<_> =
-            pairs.filter(|(at, _)| loader(at)).map(|(_, device)| device.to_owned()).collect();
-        devices.push(root.clone());
-        for device in devices {
-            if disks_of(guestfs, &device).await?.contains(&boot) {
-                on_boot_disk.push(root.clone());
-                break;
-            }
+        if disks_of(guestfs, root).await?.contains(&boot) {
+            found.push(root.clone());
         }
     }
-    if on_boot_disk.len() > 1 {
-        let leading = leading(guestfs, &on_boot_disk).await?;
+    if found.is_empty() {
+        found = with_loader_on(guestfs, roots, boot).await?;
+    }
+    if found.len() > 1 {
+        let leading = leading(guestfs, &found).await?;
         if leading.len() == 1 {
             return Ok(leading);
         }
     }
-    Ok(on_boot_disk)
+    Ok(found)
+}
+
+/// Those whose fstab has the boot loader's files on the disk. An fstab that names disks by their order
+/// means the disks of the machine that it was written on, so this is asked second.
+async fn with_loader_on(
+    guestfs: &mut Guestfs,
+    roots: &[String],
+    boot: usize,
+) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    for root in roots {
+        let lines = guestfs.run(DOING, &["inspect-get-mountpoints", root]).await?;
+        let pairs = lines.iter().filter_map(|line| line.split_once(": "));
+        let loader = |at: &str| ["/boot", "/boot/efi", "/efi"].contains(&at);
+        let devices: Vec<_> =
+            pairs.filter(|(at, _)| loader(at)).map(|(_, device)| device.to_owned()).collect();
+        for device in devices {
+            if disks_of(guestfs, &device).await?.contains(&boot) && !found.contains(root) {
+                found.push(root.clone());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The numbers of the disks below a device: LVM, RAID and encryption have more layers than one.
