@@ -73,6 +73,87 @@ fn usage_errors_exit_with_2_and_say_what_to_type() {
     }
 }
 
+/// A vCenter that nobody asks, since the flags are refused before.
+const LOGIN: [&str; 4] = ["--url", "https://127.0.0.1:1/sdk", "--username", "me"];
+
+#[test]
+fn flags_that_would_have_no_effect_are_refused_with_what_to_add() {
+    let password = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(password.path(), "secret\n").expect("written");
+    let password = ["--password-file", password.path().to_str().expect("UTF-8")];
+    let run = |args: &[&str]| {
+        let all = [&["--vm", "x"][..], &LOGIN, &password, args].concat();
+        let output = hyperexport(&all);
+        (output.status.code(), stderr(&output))
+    };
+    let pipeline = "--pipeline";
+    for (args, flag, needs) in [
+        (&["--libvirt-start"][..], "--libvirt-start", "--pipeline --libvirt"),
+        (&["--libvirt-name", "a"], "--libvirt-name", "--pipeline --libvirt"),
+        (&["--libvirt-autostart"], "--libvirt-autostart", "--pipeline --libvirt"),
+        (&[pipeline, "--boot-test"], "--boot-test", "--pipeline --libvirt"),
+        (&[pipeline, "--replace", "a"], "--replace", "--pipeline --libvirt"),
+        (&[pipeline, "--disk-bus", "sata"], "--disk-bus", "--pipeline --libvirt"),
+        (&[pipeline, "--network-map", "a=none"], "--network-map", "--pipeline --libvirt"),
+        (&["--compress-type", "zlib"], "--compress-type", "--pipeline"),
+        (&["--pipeline-dry-run"], "--pipeline-dry-run", "--pipeline"),
+        (&["--pipeline-fix=false"], "--pipeline-fix", "--pipeline"),
+        (&["--converter", "native"], "--converter", "--pipeline"),
+        (&[pipeline, "--libvirt", "--wait-for", "agent"], "--wait-for", "--libvirt-start"),
+        (
+            &[pipeline, "--libvirt", "--allow-running-source"],
+            "--allow-running-source",
+            "--libvirt-start",
+        ),
+        (
+            &[pipeline, "--libvirt", "--boot-proof-timeout", "1m"],
+            "--boot-proof-timeout",
+            "--boot-test or --boot-proof",
+        ),
+        (&["--shutdown-timeout", "1m"], "--shutdown-timeout", "--power-off"),
+        (&["--quiesce", "no"], "--quiesce", "--snapshot"),
+        (
+            &[pipeline, "--pipeline-compress=false", "--compress-level", "9"],
+            "--compress-level",
+            "--pipeline-compress",
+        ),
+    ] {
+        let (code, said) = run(args);
+        assert_eq!(code, Some(2), "{args:?}: {said}");
+        let expected = format!("error: {flag} has no effect without {needs}\n");
+        assert!(said.contains(&expected), "no '{expected}' in {said}");
+        assert!(said.contains(&format!("hint: add {needs}, or leave {flag} out")), "{said}");
+    }
+    // What has one, or says in so many words that it shall have none: the vCenter is asked.
+    for args in [
+        &[][..],
+        &["--libvirt=false", "--libvirt-start"],
+        &["--pipeline=false", "--compress-type", "zlib"],
+        &["--libvirt-start=false"],
+        &["--libvirt-bridge", "virbr0"],
+        &["--power-off=force", "--shutdown-timeout", "1m"],
+        &[pipeline, "--libvirt", "--libvirt-start", "--wait-for", "agent"],
+        &[pipeline, "--compress-level", "9"],
+    ] {
+        let (code, said) = run(args);
+        assert_eq!(code, Some(4), "{args:?}: {said}");
+    }
+    let manifest = "/no/such/manifest.json";
+    let output = hyperexport(&["define", "--manifest", manifest, "--wait-timeout", "1m"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
+#[test]
+fn a_guest_is_switched_off_in_three_ways() {
+    for value in ["--power-off", "--power-off=true", "--power-off=false", "--power-off=force"] {
+        let output = hyperexport(&[value, "--vm", "x"]);
+        assert!(stderr(&output).contains("the address of the vCenter"), "{value}");
+    }
+    let output = hyperexport(&["--power-off=maybe", "--vm", "x"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("true, false or force"), "{}", stderr(&output));
+}
+
 #[test]
 fn durations_are_read_as_people_write_them() {
     for duration in ["90s", "30m", "1h"] {

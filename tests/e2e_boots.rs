@@ -220,13 +220,13 @@ fn a_blank_disk_becomes_no_domain_unless_that_is_wanted() {
     let Some(migration) = Migration::new("blank") else { return };
     let blank = migration.dir.path().join("blank.raw");
     fs::File::create(&blank).and_then(|file| file.set_len(64 << 20)).expect("made");
-    let stages = ["--pipeline-inspect=false", "--pipeline-fix=false"];
-    let result = expect(&migration.run(&blank, &[&stages[..], &["--name", "blank"]].concat()), 3);
+    let result = expect(&migration.run(&blank, &["--name", "blank", "--pipeline-fix=false"]), 3);
     let error = result["errors"][0]["message"].as_str().expect("an error");
     assert!(error.contains("disk-0 holds no boot loader and no operating system"), "{error}");
+    assert!(codes(&result).contains(&"guest-not-inspected"), "{result:#}");
     assert_eq!(result["domain"], Value::Null);
     assert!(migration.output().join("blank.qcow2").is_file(), "export and conversion stand");
-    let args = [&stages[..], &["--name", "blank", "--allow-unbootable"]].concat();
+    let args = ["--name", "blank", "--pipeline-fix=false", "--allow-unbootable"];
     let result = expect(&migration.run(&blank, &args), 0);
     assert_eq!(result["domain"]["name"], migration.domain.as_str());
 }

@@ -1,8 +1,6 @@
 //! Several runs that define a domain from one folder: each has a record of its own and can be undone,
 //! whatever the others did. And the pool that is made where nobody has named one.
 
-#![allow(clippy::print_stdout, reason = "a skipped test says why")]
-
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -291,27 +289,29 @@ fn virsh(job: &Job, uri: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The right to a host without a pool `default`, and without one over its folder; no other test has it
-/// meanwhile, whichever process it is in.
-fn no_default_pool() -> Option<std::fs::File> {
-    let path = std::env::temp_dir().join("hyperexport-test-default-pool.lock");
-    let lock = std::fs::File::create(path).expect("a lock file");
-    lock.lock().expect("locked");
-    let pools = libvirtd::connect().list_all_storage_pools(0).expect("lists");
-    let is_taken = pools.iter().any(|pool| {
-        let xml = pool.xml_desc(0).unwrap_or_default();
-        xml.contains("<name>default<") || xml.contains("<path>/var/lib/libvirt/images<")
-    });
-    if is_taken {
-        println!("skipped: the host has a pool default, or one over its folder");
+/// A bridge of this machine, for as long as this lives.
+struct Bridge(String);
+
+impl Bridge {
+    fn new() -> Self {
+        let name = format!("hxb{}", std::process::id());
+        let made = ["link", "add", "name", &name, "type", "bridge"];
+        assert!(Command::new("ip").args(made).status().expect("ip runs").success());
+        Self(name)
     }
-    (!is_taken).then_some(lock)
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let gone = Command::new("ip").args(["link", "del", &self.0]).status();
+        assert!(gone.expect("ip runs").success());
+    }
 }
 
 #[test]
 fn the_pool_default_is_made_where_nobody_has_named_one() {
     let Some(folder) = Folder::new() else { return };
-    let Some(_alone) = no_default_pool() else { return };
+    let Some(_alone) = libvirtd::no_default_pool() else { return };
     let (job, uri, name) = (&folder.job, libvirtd::URI, folder.names.name("vm"));
     let target = ["--libvirt", "--libvirt-uri", uri, "--libvirt-name", &name];
     let target = [&CONVERT[..], &target, &["--network-map", "*=none"]].concat();
@@ -347,8 +347,13 @@ fn the_pool_default_is_made_where_nobody_has_named_one() {
     assert!(others.path().exists());
     drop(others);
 
-    let ended = job.run("web01", &[&target[..], &["--strict"]].concat()).expect(0);
+    // As a newcomer types it who has a bridge and nothing else.
+    let bridge = Bridge::new();
+    let typed = ["--libvirt", "--libvirt-name", &name, "--libvirt-autostart", "--strict"];
+    let typed = [&CONVERT[..], &typed, &["--libvirt-bridge", &bridge.0]].concat();
+    let ended = job.run("web01", &typed).expect(0);
     assert!(is_there(), "it starts with its host");
+    assert!(ended.json["domain"]["xml"].to_string().contains(&format!("bridge='{}'", bridge.0)));
     let volume = ended.json["domain"]["volumes"][0]["path"].as_str().expect("a path");
     assert_eq!(volume, images.join(format!("{name}.qcow2")).to_str().expect("UTF-8"));
     folder.undo(&[&folder.folder()]).expect(0);

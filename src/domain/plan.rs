@@ -134,13 +134,18 @@ fn fixed_by(vm: &SourceVm, storage: &storage::Storage, fixed: bool) -> bool {
     }
 }
 
-/// Refuses a VM on whose disks nothing was found that could be started.
+/// Refuses a VM on whose disks nothing was found that could be started. Disks that nobody searched may
+/// hold a system.
 fn bootable(vm: &SourceVm, options: &PlanOptions) -> Result<(), Error> {
     let Some(facts) = vm.facts.as_ref().filter(|_| !options.allow_unbootable) else {
         return Ok(());
     };
     match &facts.boot_disk {
-        Some(disk) if facts.firmware.is_empty() && facts.family == OsFamily::Unknown => {
+        Some(disk)
+            if facts.inspected
+                && facts.firmware.is_empty()
+                && facts.family == OsFamily::Unknown =>
+        {
             Err(Error::Unbootable { disk: disk.to_string() })
         }
         _ => Ok(()),

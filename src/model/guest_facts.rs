@@ -7,6 +7,9 @@ use super::{DiskId, Firmware, OsFamily};
 /// The operating system on the disks of a VM, and what it can start from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestFacts {
+    /// Whether the disks were searched for an operating system at all.
+    #[serde(default)]
+    pub inspected: bool,
     /// Its family.
     pub family: OsFamily,
     /// libguestfs' word for the distribution (guestfs(3), `guestfs_inspect_get_distro`): `debian`.

@@ -85,6 +85,23 @@ pub fn connect() -> Connect {
     Connect::open(Some(URI)).expect("the daemon answers")
 }
 
+/// The right to a host without a pool `default`, and without one over its folder; no other test has it
+/// meanwhile, whichever process it is in.
+pub fn no_default_pool() -> Option<File> {
+    let path = std::env::temp_dir().join("hyperexport-test-default-pool.lock");
+    let lock = File::create(path).expect("a lock file");
+    lock.lock().expect("locked");
+    let pools = connect().list_all_storage_pools(0).expect("lists");
+    let is_taken = pools.iter().any(|pool| {
+        let xml = pool.xml_desc(0).unwrap_or_default();
+        xml.contains("<name>default<") || xml.contains("<path>/var/lib/libvirt/images<")
+    });
+    if is_taken {
+        println!("skipped: the host has a pool default, or one over its folder");
+    }
+    (!is_taken).then_some(lock)
+}
+
 /// A prefix for names that no other test and no other process uses; whatever carries it is removed
 /// from libvirt when this goes.
 pub struct Names {

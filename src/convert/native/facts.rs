@@ -7,6 +7,7 @@ use super::inspect::Guest;
 /// The facts of a guest that was read.
 pub(super) fn of(guest: &Guest, drivers: Option<GuestDrivers>, agent: Option<bool>) -> GuestFacts {
     GuestFacts {
+        inspected: true,
         family: guest.os_family(),
         distribution: known(&guest.distribution),
         product: known(&guest.product),

@@ -88,7 +88,11 @@ impl Surgery<'_> {
             Ok(opened) => opened,
             Err(error) if is_of_guest(&error) => {
                 let mut operated = Operated::failed(error);
-                operated.facts = self.without_root(&overlays, warnings).await?;
+                operated.facts = match &operated.failure {
+                    Some(Error::NoSystem { encrypted }) if encrypted.is_empty() => Some(nothing()),
+                    Some(Error::NoSystem { .. }) => self.without_root(&overlays, warnings).await?,
+                    _ => None,
+                };
                 if !run.settings.stages.fix {
                     let why = operated.failure.take();
                     let text = why.map(|why| chain(&why)).unwrap_or_default();
@@ -164,7 +168,7 @@ impl Surgery<'_> {
             (Ok(Some(drivers)), Ok(())) => Ok(Some(GuestFacts {
                 family: OsFamily::Linux,
                 drivers: Some(drivers),
-                ..GuestFacts::default()
+                ..nothing()
             })),
             (Err(error), _) if !is_of_guest(&error) => Err(error),
             _ => Ok(None),
@@ -365,6 +369,11 @@ impl Surgery<'_> {
             started => started,
         }
     }
+}
+
+/// The facts of disks that were searched and hold no system that can be read.
+fn nothing() -> GuestFacts {
+    GuestFacts { inspected: true, ..GuestFacts::default() }
 }
 
 /// Says in so many words what a guest lacks that does not start from virtio.
