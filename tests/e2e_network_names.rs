@@ -190,7 +190,7 @@ fn every_card_keeps_its_name_in_every_form() {
     let image = dir.path().join("names.qcow2");
     let seen = in_guest(["--ro", "--format=qcow2"], &image, &format!("{read}{stat}"));
     for text in [
-        "[Match]\nMACAddress=00:50:56:aa:bb:02\n\n[Link]\nName=ens192\nWakeOnLan=magic\n",
+        "[Match]\nMACAddress=00:50:56:aa:bb:02\nPath=*pci-*\n\n[Link]\nName=ens192\nWakeOnLan=magic\n",
         "ATTR{address}==\"00:50:56:aa:bb:05\", DRIVERS==\"?*\",NAME=\"dmz0\"\n",
         "hwaddress ether 02:00:00:00:00:77\nauto net0\niface net0 inet dhcp\n",
         "mac-address=00:50:56:AA:BB:06\n",

@@ -16,6 +16,8 @@ pub(super) enum How {
     LeasedMac,
     /// The place on VMware's bus.
     Slot,
+    /// A selection by place or driver, without a name.
+    Hardware,
     /// An address that the guest's tools reported.
     Address,
     /// One name and one card.
@@ -34,6 +36,7 @@ impl How {
             Self::Mac => "its configuration",
             Self::LeasedMac => "its DHCP lease",
             Self::Slot => "its slot",
+            Self::Hardware => "its hardware",
             Self::Address => "its address",
             Self::Alone => "there is only one",
             Self::LastOne => "the other cards have their names",
@@ -229,7 +232,7 @@ impl Assigning<'_> {
         let nameless = |card: &usize| !self.named_ties().any(|tie| tie.card == *card);
         let all: Vec<_> = (0..self.cards.len()).filter(nameless).collect();
         let is_bare = |card: &&usize| {
-            !self.survey.selected.contains(card) && self.done.of_card(**card).next().is_none()
+            !self.survey.selected.contains_key(card) && self.done.of_card(**card).next().is_none()
         };
         let bare: Vec<_> = all.iter().filter(is_bare).copied().collect();
         if bare.is_empty() { all } else { bare }

@@ -324,17 +324,17 @@ mod tests {
             (
                 Form::Network,
                 "[Match]\nPath=pci-0000:13:00.0\n[Network]\nDHCP=yes\n",
-                "[Match]\nMACAddress=00:50:56:aa:bb:02\n[Network]\nDHCP=yes\n",
+                "[Match]\nMACAddress=00:50:56:aa:bb:02\nPath=*pci-*\n[Network]\nDHCP=yes\n",
             ),
             (
                 Form::Network,
                 "[Match]\nDriver=vmxnet3\n[Network]\nDHCP=yes\n",
-                "[Match]\nMACAddress=00:50:56:aa:bb:01 00:50:56:aa:bb:02\n[Network]\nDHCP=yes\n",
+                "[Match]\nMACAddress=00:50:56:aa:bb:01 00:50:56:aa:bb:02\nPath=*pci-*\n[Network]\nDHCP=yes\n",
             ),
             (
                 Form::Network,
                 "[Match]\nName=ens192\nDriver=vmxnet3\nVirtualization=vmware\n[Network]\nDHCP=yes\n",
-                "[Match]\nName=ens192\nVirtualization=vm\n[Network]\nDHCP=yes\n",
+                "[Match]\nName=ens192\nPath=*pci-*\nVirtualization=vm\n[Network]\nDHCP=yes\n",
             ),
             (
                 Form::Netplan,
@@ -359,7 +359,7 @@ mod tests {
             (
                 Form::Link,
                 "[Match]\nPath=pci-0000:0b:00.0\nDriver=vmxnet3\n[Link]\nName=lan0\n",
-                "[Match]\nMACAddress=00:50:56:aa:bb:01\n[Link]\nName=lan0\n",
+                "[Match]\nMACAddress=00:50:56:aa:bb:01\nPath=*pci-*\nPath=*pci-*\n[Link]\nName=lan0\n",
             ),
         ] {
             let (after, mended) = run(form, text, &two, &[]);

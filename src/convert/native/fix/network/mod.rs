@@ -143,13 +143,15 @@ impl Guest {
         let ties: Vec<_> = self.assigned.of_card(index).collect();
         let named = ties.iter().find(|tie| subjects[tie.subject].name.is_some());
         let first = named.or(ties.first()).copied();
+        let selected = self.survey.selected.get(&index);
         let mut addresses: Vec<_> =
             ties.iter().flat_map(|tie| subjects[tie.subject].addresses.clone()).collect();
+        addresses.extend(selected.into_iter().flatten().cloned());
         addresses.dedup();
         let mut row = Row {
             mac: card.mac,
             name: first.and_then(|tie| subjects[tie.subject].name.clone()),
-            how: first.map(|tie| tie.how),
+            how: first.map(|tie| tie.how).or(selected.map(|_| assign::How::Hardware)),
             addresses,
             is_ruled: false,
             has_ifcfg: false,
@@ -235,7 +237,7 @@ impl Guest {
         let everything = self.is_selected_on_kvm();
         let is_bare = |index: &usize| {
             let is_tied = self.assigned.of_card(*index).next().is_some();
-            rows[*index].name.is_none() && !is_tied && !self.survey.selected.contains(index)
+            rows[*index].name.is_none() && !is_tied && !self.survey.selected.contains_key(index)
         };
         (0..rows.len()).filter(is_bare).filter(|_| !everything).collect()
     }
@@ -253,7 +255,7 @@ impl Guest {
             _ => name,
         };
         let (path, text) = match keep {
-            Keep::Link | Keep::Renamed(_) if self.naming.links => {
+            Keep::Link | Keep::Renamed(_) if self.naming.links && self.naming.renames_again => {
                 let doing = "make a folder in the guest";
                 guestfs.run(doing, &["mkdir-p", "/etc/systemd/network"]).await?;
                 pin::link(mac, name, &self.settings(index))

@@ -10,7 +10,14 @@ use super::forms::{Form, Text, keeps_kernel_names};
 const SIGNS: &str = "/{lib/udev/rules.d/*.rules,usr/lib/udev/rules.d/*.rules,lib/udev/rename_device,\
 usr/lib/udev/rename_device,sbin/udevd,sbin/udevadm,bin/udevadm,usr/bin/udevadm,usr/sbin/udevd,\
 lib/systemd/systemd-udevd,usr/lib/systemd/systemd-udevd,lib/udev/udevd,\
-etc/udev/rules.d/80-net-*.rules,etc/systemd/network/99-default.link}";
+etc/udev/rules.d/80-net-*.rules,etc/systemd/network/99-default.link,\
+{lib,usr/lib,usr/lib/*}/systemd/libsystemd-shared-*.so}";
+/// The library of systemd that has the version in its name, since version 231.
+const LIBRARY: &str = "/libsystemd-shared-";
+/// The first version of systemd that renames by a `.link` file what was renamed before
+/// (systemd.net-naming-scheme(7), v240). An initramfs with the driver of a card and without the
+/// `.link` file renames first, and older versions leave it at that. A rule of udev always renames.
+const RENAMES_AGAIN: u32 = 240;
 /// The rules of systemd that give names, since version 209 by `.link` files, before by themselves.
 const LINK_RULES: &str = "80-net-setup-link.rules";
 const SLOT_RULES: &str = "80-net-name-slot.rules";
@@ -24,6 +31,8 @@ pub(super) struct Naming {
     pub(super) kernel: bool,
     /// Whether udev reads `.link` files.
     pub(super) links: bool,
+    /// Whether a `.link` file renames a card that was renamed in the initramfs.
+    pub(super) renames_again: bool,
     /// Whether udev runs, so that a rule may name a card.
     pub(super) rules: bool,
     /// Whether the distribution's udev exchanges names of the kernel's between cards. It does where
@@ -64,11 +73,22 @@ impl Naming {
         Self {
             kernel: !by_default || lines.any(|line| keeps_kernel_names(&line.text)),
             links,
+            renames_again: version(signs).is_some_and(|version| version >= RENAMES_AGAIN),
             rules: programs.iter().any(|name| has(name)),
             swaps: has(GENERATOR),
             by_ifcfg: has("rename_device"),
         }
     }
+}
+
+/// The version of systemd.
+fn version(signs: &[String]) -> Option<u32> {
+    let names = signs.iter().filter_map(|path| path.split_once(LIBRARY));
+    let digits = |(_, rest): (&str, &str)| {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..end].parse().ok()
+    };
+    names.filter_map(digits).max()
 }
 
 /// Whether a file in /etc takes the place of the distribution's and names no card.
@@ -98,8 +118,11 @@ mod tests {
         Naming::from(&owned(signs), &owned(masked), [&text].into_iter())
     }
 
-    const DEBIAN_12: [&str; 2] =
-        ["/usr/lib/udev/rules.d/80-net-setup-link.rules", "/usr/bin/udevadm"];
+    const DEBIAN_12: [&str; 3] = [
+        "/usr/lib/udev/rules.d/80-net-setup-link.rules",
+        "/usr/bin/udevadm",
+        "/usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-252.so",
+    ];
     const RHEL_6: [&str; 3] = [
         "/lib/udev/rules.d/75-persistent-net-generator.rules",
         "/sbin/udevd",
@@ -108,7 +131,7 @@ mod tests {
 
     #[test]
     fn systems_name_their_cards_in_several_ways() {
-        let links = Naming { links: true, rules: true, ..Naming::default() };
+        let links = Naming { links: true, renames_again: true, rules: true, ..Naming::default() };
         assert_eq!(naming(&DEBIAN_12, &[], "linux /vmlinuz quiet"), links);
         let kernel = Naming { kernel: true, ..links };
         assert_eq!(naming(&DEBIAN_12, &[], "linux /vmlinuz net.ifnames=0"), kernel);
@@ -117,13 +140,26 @@ mod tests {
         // Without its rules udev reads no .link file at all.
         let masked = ["/etc/udev/rules.d/80-net-setup-link.rules"];
         assert_eq!(naming(&DEBIAN_12, &masked, ""), Naming { links: false, ..kernel });
-        let old = Naming { kernel: true, links: false, rules: true, swaps: true, by_ifcfg: true };
+        let old =
+            Naming { kernel: true, rules: true, swaps: true, by_ifcfg: true, ..Naming::default() };
         assert_eq!(naming(&RHEL_6, &[], ""), old);
         let centos_7_0 =
             ["/usr/lib/udev/rules.d/80-net-name-slot.rules", "/usr/lib/systemd/systemd-udevd"];
         assert_eq!(naming(&centos_7_0, &[], ""), Naming { rules: true, ..Naming::default() });
         // Alpine has no udev.
         assert_eq!(naming(&[], &[], ""), Naming { kernel: true, ..Naming::default() });
+    }
+
+    #[test]
+    fn the_library_tells_the_version_of_systemd() {
+        for (path, version) in [
+            ("/usr/lib/systemd/libsystemd-shared-239.so", Some(239)),
+            ("/usr/lib/systemd/libsystemd-shared-252-32.el9_4.so", Some(252)),
+            ("/lib/systemd/libsystemd-shared-237.so", Some(237)),
+            ("/usr/bin/udevadm", None),
+        ] {
+            assert_eq!(super::version(&[path.to_owned()]), version, "{path}");
+        }
     }
 
     #[test]

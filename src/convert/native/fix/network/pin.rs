@@ -64,7 +64,7 @@ pub(super) fn keep(rows: &[Row], naming: Naming, taken: &BTreeSet<String>) -> Ve
             return Keep::Impossible;
         }
         match (is_safe, naming) {
-            (true, Naming { links: true, .. }) => Keep::Link,
+            (true, Naming { links: true, renames_again: true, .. }) => Keep::Link,
             (true, Naming { rules: true, .. }) => Keep::Rule,
             (true, _) if place == Some(index) => Keep::Nothing,
             (false, Naming { swaps: true, rules: true, .. }) => Keep::Rule,
@@ -99,14 +99,19 @@ fn outside(number: usize, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-/// Where a `.link` file lies and what it says. `settings` are lines of `[Link]` from the file that
+/// The place of any card, and of no VLAN (`ID_PATH` of udev).
+pub(super) const ANY_PATH: &str = "*pci-*";
+
+/// Where a `.link` file lies and what it says. The path keeps the file from VLANs, which have the
+/// address of their card: a VLAN that udev fails to rename is not ready for systemd-networkd.
+/// `settings` are lines of `[Link]` from the file that
 /// would have been the first to match the card.
 pub(super) fn link(mac: MacAddress, name: &str, settings: &Settings) -> (String, String) {
     let path = format!("/etc/systemd/network/{}-hyperexport-{name}.link", settings.rank());
     let lines: String = settings.lines.iter().map(|line| format!("{line}\n")).collect();
     let text = format!(
         "# Written by hyperexport: the card has moved to another slot and keeps its name.\n\
-         [Match]\nMACAddress={mac}\n\n[Link]\nName={name}\n{lines}"
+         [Match]\nMACAddress={mac}\nPath={ANY_PATH}\n\n[Link]\nName={name}\n{lines}"
     );
     (path, text)
 }
@@ -140,13 +145,18 @@ impl Settings {
 mod tests {
     use super::*;
 
+    const ALPINE: Naming = Naming {
+        kernel: true,
+        links: false,
+        renames_again: false,
+        rules: false,
+        swaps: false,
+        by_ifcfg: false,
+    };
     const LINKS: Naming =
-        Naming { kernel: false, links: true, rules: true, swaps: false, by_ifcfg: false };
+        Naming { kernel: false, links: true, renames_again: true, rules: true, ..ALPINE };
     const KERNEL: Naming = Naming { kernel: true, ..LINKS };
-    const OLD: Naming =
-        Naming { kernel: true, links: false, rules: true, swaps: true, by_ifcfg: false };
-    const ALPINE: Naming =
-        Naming { kernel: true, links: false, rules: false, swaps: false, by_ifcfg: false };
+    const OLD: Naming = Naming { rules: true, swaps: true, ..ALPINE };
 
     fn row(name: &str) -> Row {
         Row {
@@ -173,6 +183,9 @@ mod tests {
         let rule = Naming { links: false, ..LINKS };
         assert_eq!(kept(&["ens192", ""], LINKS), [Keep::Link, Keep::Nothing]);
         assert_eq!(kept(&["lan0"], rule), [Keep::Rule]);
+        // Ubuntu 18.04, RHEL 8: the initramfs may have renamed the card already.
+        let once = Naming { renames_again: false, ..LINKS };
+        assert_eq!(kept(&["ens192"], once), [Keep::Rule]);
         assert_eq!(kept(&["lan0"], ALPINE), [Keep::Impossible]);
         let ruled = [Row { is_ruled: true, ..row("lan0") }];
         assert_eq!(keep(&ruled, LINKS, &BTreeSet::new()), [Keep::Nothing]);
@@ -215,7 +228,9 @@ mod tests {
         let (path, text) = link(mac, "ens192", &Settings::default());
         assert_eq!(path, "/etc/systemd/network/10-hyperexport-ens192.link");
         assert!(
-            text.ends_with("[Match]\nMACAddress=00:50:56:aa:bb:01\n\n[Link]\nName=ens192\n"),
+            text.ends_with(
+                "[Match]\nMACAddress=00:50:56:aa:bb:01\nPath=*pci-*\n\n[Link]\nName=ens192\n"
+            ),
             "{text}"
         );
         let settings = |file: &str| Settings {

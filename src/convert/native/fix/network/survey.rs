@@ -1,7 +1,7 @@
 //! What all files together say: one subject for each name of a card, or for each MAC address that a
 //! configuration selects without a name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::MacAddress;
 
@@ -77,8 +77,8 @@ pub(super) struct Survey {
     pub(super) patterns: Vec<String>,
     /// Whether a configuration takes any card that is there.
     pub(super) takes_any: bool,
-    /// Cards that configurations without a name select by place or driver.
-    pub(super) selected: Vec<usize>,
+    /// Cards that configurations without a name select by place or driver, with their addresses.
+    pub(super) selected: BTreeMap<usize, Vec<String>>,
     /// Whether the guest has any configuration of a network.
     pub(super) is_configured: bool,
     /// Names that are taken, those of software's interfaces too.
@@ -115,9 +115,16 @@ impl Survey {
         if !nameless {
             // Of several names and one MAC address nobody knows which is meant.
             let claim = if names.len() == 1 { claim } else { &bare(claim) };
+            let is_vlan = claim.names.iter().any(|name| name.value.contains('.'));
             for name in names {
                 let Some(subject) = self.named(&name) else { continue };
-                subject.add(claim, cards);
+                if is_vlan {
+                    // Addresses of a VLAN tell which card it is on, and are not the card's.
+                    subject.leased.extend(claim.addresses.iter().cloned());
+                    subject.add(&Claim { addresses: Vec::new(), ..claim.clone() }, cards);
+                } else {
+                    subject.add(claim, cards);
+                }
                 self.taken.insert(name);
             }
         } else if claim.role == Role::Configures {
@@ -134,7 +141,12 @@ impl Survey {
             for hardware in &claim.hardware {
                 match hardware.meant(cards) {
                     Meant::Holds => self.takes_any = true,
-                    Meant::Cards(meant) => self.selected.extend(meant),
+                    Meant::Cards(meant) => {
+                        for card in meant {
+                            let addresses = claim.addresses.iter().cloned();
+                            self.selected.entry(card).or_default().extend(addresses);
+                        }
+                    }
                 }
             }
             return;
@@ -262,8 +274,8 @@ mod tests {
         ]);
         assert!(names(&survey).is_empty(), "{survey:?}");
         assert_eq!(
-            (survey.patterns.as_slice(), survey.selected.as_slice()),
-            (&["en*".to_owned()][..], &[0][..])
+            (survey.patterns.as_slice(), survey.selected.keys().copied().collect::<Vec<_>>()),
+            (&["en*".to_owned()][..], vec![0])
         );
         assert!(survey.is_configured && !survey.takes_any);
     }

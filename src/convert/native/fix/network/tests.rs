@@ -3,8 +3,14 @@
 use super::place::tests::{card, cards};
 use super::*;
 
-const SYSTEMD: Naming =
-    Naming { kernel: false, links: true, rules: true, swaps: false, by_ifcfg: false };
+const SYSTEMD: Naming = Naming {
+    kernel: false,
+    links: true,
+    renames_again: true,
+    rules: true,
+    swaps: false,
+    by_ifcfg: false,
+};
 const KERNEL: Naming = Naming { kernel: true, ..SYSTEMD };
 
 fn guest(cards: Vec<Card>, naming: Naming, files: &[(Form, &str, &str)]) -> Guest {
@@ -237,6 +243,19 @@ fn patterns_select_on_kvm_or_the_name_by_slot_is_kept() {
     }
     let unknown = guest(vec![card(1, None)], SYSTEMD, &[(Form::Network, path, &network("ens*"))]);
     assert_eq!(warnings(&unknown), ["guest-network-card-without-name"]);
+}
+
+#[test]
+fn a_card_that_is_selected_by_place_alone_has_its_addresses_in_the_table() {
+    let text = "[Match]\nPath=pci-0000:13:00.0\n[Network]\nAddress=192.0.2.7/24\n";
+    let path = "/etc/systemd/network/20-wired.network";
+    let guest = guest(cards(&[224]), SYSTEMD, &[(Form::Network, path, text)]);
+    let row = &guest.rows()[0];
+    assert_eq!(
+        (row.name.as_ref(), row.addresses.as_slice()),
+        (None, &["192.0.2.7/24".to_owned()][..])
+    );
+    assert!(warnings(&guest).is_empty());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! systemd.link(5).
 
 use super::super::claim::{Claim, Edit, MAC, MacSpot, Role, Says, Spot, is_pattern, sort_names};
+use super::super::pin::ANY_PATH;
 use super::super::place::{By, Card, Hardware, Meant};
 use super::keyfile::{Entry, entries};
 
@@ -141,8 +142,9 @@ fn hardware(by: By, entry: &Entry<'_>) -> Hardware {
     Hardware {
         by,
         patterns: entry.words().into_iter().map(pattern).collect(),
-        instead: vec![entry.replaced_by(&format!("MACAddress={MAC}"))],
-        without: vec![entry.replaced_by("")],
+        // A VLAN has the address of its card and no place.
+        instead: vec![entry.replaced_by(&format!("MACAddress={MAC}\nPath={ANY_PATH}"))],
+        without: vec![entry.replaced_by(&format!("Path={ANY_PATH}"))],
         takes_list: true,
         words: format!("{}={}", entry.key, entry.value),
     }
@@ -215,8 +217,8 @@ mod tests {
         let says = network(text);
         let [path, driver] = says.claims[0].hardware.as_slice() else { panic!("{says:?}") };
         assert_eq!((path.by, driver.by), (By::Path, By::Driver));
-        assert_eq!(path.instead, [Edit::new(8..30, "MACAddress={mac}\n")]);
-        assert_eq!(driver.without, [Edit::new(30..45, "")]);
+        assert_eq!(path.instead, [Edit::new(8..30, "MACAddress={mac}\nPath=*pci-*\n")]);
+        assert_eq!(driver.without, [Edit::new(30..45, "Path=*pci-*\n")]);
         assert_eq!(driver.words, "Driver=vmxnet3");
     }
 
