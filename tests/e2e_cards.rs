@@ -126,7 +126,7 @@ fn cards_are_what_the_user_describes() {
     let dry = bench.run("disk.raw", "two", &[&two[..], &["--dry-run"]].concat()).expect(0);
     let plan = dry.json["plan"].to_string();
     assert!(
-        plan.contains("00:50:56:aa:ee:01 in network 'network:default' to network default"),
+        plan.contains("00:50:56:aa:ee:01 in network 'network:default' to network 'default'"),
         "{plan}"
     );
     bench.run("disk.raw", "two", &two).expect(0);

@@ -168,6 +168,8 @@ impl Settings {
     /// Who was chosen: a wish that only we fulfil is a word for us.
     pub(super) fn chosen(&self) -> Converter {
         match self.converter {
+            // A path is a word for hyper2kvm.
+            Converter::Auto if self.hyper2kvm_path.is_some() => Converter::Hyper2kvm,
             Converter::Auto if self.is_particular() => Converter::Native,
             chosen => chosen,
         }

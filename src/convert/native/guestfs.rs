@@ -104,7 +104,7 @@ impl Appliance<'_> {
         // An array that is not in sync would be written anew here, gigabytes of it: the guest does
         // that itself (Linux, `Documentation/admin-guide/md.rst`, "sync_action").
         let doing = "leave RAID arrays as they are";
-        guestfs.attempt(doing, &["debug", "sh", FREEZE]).await?;
+        guestfs.try_run(doing, &["debug", "sh", FREEZE]).await?;
         Ok(guestfs)
     }
 }
