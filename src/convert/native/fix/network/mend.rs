@@ -9,7 +9,7 @@ use super::assign::Assigned;
 use super::claim::{Claim, Edit, NOWHERE, Role, Says, Spot};
 use super::forms::{Form, Text};
 use super::naming::Naming;
-use super::place::{By, Card, Meant};
+use super::place::{By, Card, Meant, meant_by_all};
 use super::survey::Survey;
 use super::virtual_names::base;
 
@@ -148,9 +148,12 @@ fn has_live_rule(claim: &Claim, known: &Known<'_>) -> bool {
 fn hardware(claim: &Claim, by_mac: bool, known: &Known<'_>, mended: &mut Mended) {
     let own = named(claim, known);
     let mut is_selected = by_mac || claim.selects_by_name() && own.len() >= claim.names.len();
+    let Meant::Cards(meant) = meant_by_all(&claim.hardware, known.cards) else { return };
+    let meant = if own.is_empty() { meant } else { own };
     for hardware in &claim.hardware {
-        let Meant::Cards(meant) = hardware.meant(known.cards) else { continue };
-        let meant = if own.is_empty() { meant } else { own.clone() };
+        if hardware.meant(known.cards) == Meant::Holds {
+            continue;
+        }
         let macs: Vec<_> = meant.iter().filter_map(|card| known.cards[*card].mac).collect();
         let is_few = macs.len() == 1 || hardware.takes_list && !macs.is_empty();
         if is_selected || hardware.by == By::Host {
@@ -355,6 +358,16 @@ mod tests {
                 Form::Rules,
                 "SUBSYSTEM==\"net\",KERNELS==\"0000:0b:00.0\",NAME=\"lan0\"\n",
                 "SUBSYSTEM==\"net\",ATTR{address}==\"00:50:56:aa:bb:01\", DRIVERS==\"?*\",NAME=\"lan0\"\n",
+            ),
+            (
+                Form::Rules,
+                "DRIVERS==\"vmxnet3\", KERNELS==\"0000:13:00.0\", NAME=\"lan0\"\n",
+                "ATTR{address}==\"00:50:56:aa:bb:02\", DRIVERS==\"?*\", DRIVERS==\"?*\", NAME=\"lan0\"\n",
+            ),
+            (
+                Form::Network,
+                "[Match]\nDriver=vmxnet3\nPath=pci-0000:13:00.0\n[Network]\nDHCP=yes\n",
+                "[Match]\nMACAddress=00:50:56:aa:bb:02\nPath=*pci-*\nPath=*pci-*\n[Network]\nDHCP=yes\n",
             ),
             (
                 Form::Link,

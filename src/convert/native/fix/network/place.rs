@@ -282,6 +282,19 @@ impl Hardware {
     }
 }
 
+/// Which cards several selections together meant, all of which must match.
+pub(super) fn meant_by_all(all: &[Hardware], cards: &[Card]) -> Meant {
+    let mut together: Option<Vec<usize>> = None;
+    for hardware in all {
+        if let Meant::Cards(meant) = hardware.meant(cards) {
+            let before = together.take();
+            let both = |card: &usize| before.as_ref().is_none_or(|before| before.contains(card));
+            together = Some(meant.into_iter().filter(both).collect());
+        }
+    }
+    together.map_or(Meant::Holds, Meant::Cards)
+}
+
 /// Whether a shell pattern, negated by a leading `!`, takes the word.
 pub(super) fn accepts(pattern: &str, word: &str) -> bool {
     let (pattern, negated) = pattern.strip_prefix('!').map_or((pattern, false), |p| (p, true));

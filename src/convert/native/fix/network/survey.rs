@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::MacAddress;
 
 use super::claim::{Claim, Role, Says};
-use super::place::{Card, Meant};
+use super::place::{Card, Meant, meant_by_all};
 use super::virtual_names::{base, is_valid, is_well_known};
 
 /// Most subjects; a guest has fewer cards by far.
@@ -54,8 +54,12 @@ impl Subject {
                 self.leased.extend(addresses);
             }
         }
-        for hardware in &claim.hardware {
-            if let [card] = hardware.selected(cards).as_slice() {
+        let mut places = claim.hardware.iter().map(|hardware| hardware.selected(cards));
+        if let Some(first) = places.next() {
+            let both = |one: Vec<usize>, other: Vec<usize>| {
+                one.into_iter().filter(|card| other.contains(card)).collect()
+            };
+            if let [card] = places.fold(first, both).as_slice() {
                 self.places.push(*card);
             }
         }
@@ -138,14 +142,12 @@ impl Survey {
     fn add_nameless(&mut self, claim: &Claim, cards: &[Card]) {
         self.takes_any |= claim.any && claim.hardware.is_empty() && claim.macs.is_empty();
         if claim.macs.is_empty() {
-            for hardware in &claim.hardware {
-                match hardware.meant(cards) {
-                    Meant::Holds => self.takes_any = true,
-                    Meant::Cards(meant) => {
-                        for card in meant {
-                            let addresses = claim.addresses.iter().cloned();
-                            self.selected.entry(card).or_default().extend(addresses);
-                        }
+            match meant_by_all(&claim.hardware, cards) {
+                Meant::Holds => self.takes_any |= !claim.hardware.is_empty(),
+                Meant::Cards(meant) => {
+                    for card in meant {
+                        let addresses = claim.addresses.iter().cloned();
+                        self.selected.entry(card).or_default().extend(addresses);
                     }
                 }
             }

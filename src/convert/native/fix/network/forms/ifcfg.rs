@@ -6,7 +6,7 @@ use super::super::place::{By, Hardware};
 use super::shell::{Assignment, assignments};
 
 /// Values of `TYPE` that stand for no card. Ports of Open vSwitch may be cards.
-const MADE: [&str; 18] = [
+const MADE: [&str; 21] = [
     "bond",
     "bridge",
     "vlan",
@@ -25,10 +25,15 @@ const MADE: [&str; 18] = [
     "ovsbond",
     "ovsintport",
     "ovspatchport",
+    "xdsl",
+    "modem",
+    "wireless",
 ];
 /// Endings of files that no system reads (ifup's own list).
 const LEFT_OVER: [&str; 9] =
     ["~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave", ".rpmtmp", ".swp"];
+/// What files of Red Hat's without `DEVICE` begin with that are called after their card.
+const LOOKS_LIKE_A_CARD: [&str; 3] = ["eth", "en", "em"];
 /// Names of files that are no interface's.
 const TEMPLATES: [&str; 2] = ["lo", "template"];
 
@@ -53,6 +58,13 @@ pub(super) fn read(path: &str, text: &str) -> Says {
     }
     for own in &all {
         assigned(own, is_suse, &mut claim, &mut says);
+    }
+    if !is_suse && get("DEVICE").is_none_or(|device| device.value.value.is_empty()) {
+        // NetworkManager takes a profile without DEVICE for the card with the address, or for any.
+        if !claim.macs.is_empty() {
+            claim.names.clear();
+        }
+        claim.any = !claim.selects();
     }
     if is_made(&all) {
         claim.names.into_iter().for_each(|name| says.make(name));
@@ -82,8 +94,10 @@ fn by_file_name(file: &str, is_suse: bool, claim: &mut Claim) {
         claim.macs.push(MacSpot { mac, edit: Edit::new(NOWHERE, "") });
     } else if let Some((_, place)) = file.split_once("-bus-pci-") {
         claim.hardware.push(Hardware::evidence(By::Address, vec![place.to_owned()]));
-    } else if is_suse || !file.contains(' ') {
-        claim.names.push(Spot::new(file.to_owned(), NOWHERE));
+    } else if is_suse || LOOKS_LIKE_A_CARD.iter().any(|start| file.starts_with(start)) {
+        // `ifcfg-eth0-range0` adds addresses to eth0.
+        let name = file.split("-range").next().unwrap_or(file);
+        claim.names.push(Spot::new(name.to_owned(), NOWHERE));
     }
 }
 
@@ -165,6 +179,10 @@ mod tests {
         assert_eq!(says.claims[0].macs.len(), 1, "MACADDR sets");
         assert_eq!(says.claims[0].addresses, ["192.0.2.10", "192.0.2.11"]);
         assert_eq!(names(&red_hat("eth0", "ONBOOT=yes\nBOOTPROTO=dhcp\n")), ["eth0"]);
+        assert_eq!(names(&red_hat("eth0-range0", "IPADDR_START=192.0.2.7\n")), ["eth0"]);
+        let by_mac = red_hat("Wired", "TYPE=Ethernet\nHWADDR=00:50:56:AA:BB:01\n");
+        assert_eq!((names(&by_mac).len(), by_mac.claims[0].macs.len()), (0, 1));
+        assert!(red_hat("Wired", "TYPE=Ethernet\nBOOTPROTO=dhcp\n").claims[0].any);
     }
 
     #[test]

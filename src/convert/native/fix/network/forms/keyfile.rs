@@ -68,7 +68,7 @@ pub(super) fn entries(text: &str) -> Vec<Entry<'_>> {
     while rest < text.len() {
         let start = rest;
         rest = end_of_line(text, start);
-        let line = text[start..rest].trim();
+        let line = text[start..rest].trim_start_matches('\u{feff}').trim();
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
@@ -144,6 +144,11 @@ mod tests {
         assert_eq!(&text[list[1].at.clone()], "ens224");
         assert_eq!(entries[1].word().value, "Wired connection 1");
         assert_eq!(entries[2].word().value, "");
+    }
+
+    #[test]
+    fn a_mark_of_the_encoding_is_no_part_of_the_text() {
+        assert_eq!(flat("\u{feff}[Match]\nName=a\n"), [(1, "Match", "Name", "a")]);
     }
 
     #[test]
