@@ -44,7 +44,7 @@ use self::surgery::Surgery;
 use super::leftovers::GuestfsFolders;
 use super::qemu_img::Image;
 use super::results::{Finished, publish_all};
-use super::{Conversion, Engine, Error, Ready, Run};
+use super::{Conversion, Converter, Engine, Error, Ready, Run};
 
 pub(super) use self::surgery::Operated;
 
@@ -144,15 +144,18 @@ async fn examine(
     Ok(guest)
 }
 
-/// INSPECT and FIX of images that another converter has made, the boot disk first: its network, its
-/// boot loader and what its drivers are nobody but we look at.
+/// What disks that another converter has made begin with, and, where hyper2kvm was our choice and not
+/// the user's, INSPECT and FIX of them: its network, its boot loader and its drivers.
 pub(super) async fn after(
     run: &Run<'_>,
     disks: &[Work<'_>],
     warnings: &mut Vec<Warning>,
 ) -> Result<(Operated, GuestFacts), Error> {
     let mut stages = Stages::default();
-    let mut operated = operate(run, &Engine::Native, disks, (&mut stages, warnings)).await?;
+    let mut operated = match run.settings.chosen() {
+        Converter::Auto => operate(run, &Engine::Native, disks, (&mut stages, warnings)).await?,
+        _ => Operated::default(),
+    };
     let facts = operated.facts.take();
     let guest = examine(run, disks, facts.clone(), (&mut stages, warnings)).await?;
     operated.facts = facts;
