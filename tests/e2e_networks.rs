@@ -46,7 +46,7 @@ fn the_map_is_planned_checked_and_kept() {
     let map = ["--network-map", "VM Network=network:default", "*=none"];
     let dry = run(&[&map[..], &["--dry-run"]].concat()).expect(0);
     for line in [
-        "connect nic-0, 00:50:56:aa:bb:01 in network 'VM Network' to network default",
+        "connect nic-0, 00:50:56:aa:bb:01 in network 'VM Network' to network 'default'",
         "leave out nic-1, 00:50:56:aa:bb:02 in network 'DC0_DVPG0'",
     ] {
         assert!(dry.stdout.contains(line), "no '{line}' in {}", dry.stdout);

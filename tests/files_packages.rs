@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
@@ -270,7 +271,7 @@ fn a_package_of_several_vms_asks_which_one() {
 }
 
 #[test]
-fn a_second_run_is_refused_and_one_that_was_killed_is_done_again() {
+fn a_second_run_finds_all_there_and_one_that_was_killed_is_done_again() {
     let desk = Desk::new();
     let (ovf, vmdk) = package(&desk);
     pack(&desk, Form::Tar, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
@@ -282,9 +283,12 @@ fn a_second_run_is_refused_and_one_that_was_killed_is_done_again() {
     let ended = desk.export("vm.ova", &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     desk.assert_disk(0, &desk.path("disk.raw"));
+    let inode = || desk.path("out/disk-0.vmdk").metadata().expect("there").ino();
+    let first = inode();
     let ended = desk.export("vm.ova", &[]);
-    assert_eq!(ended.code, Some(4));
-    ended.said("holds a finished export");
+    assert_eq!(ended.code, Some(0));
+    ended.said("reusing the export of ");
+    assert_eq!(inode(), first, "it was taken again");
     desk.assert_disk(0, &desk.path("disk.raw"));
 }
 

@@ -112,7 +112,9 @@ impl Target {
         filling: &Filling,
     ) -> Result<DefinedDomain, Error> {
         let (choice, unwind) = (request.pool.clone(), filling.unwind.clone());
-        let place = self.call(move |connect| pool::ensure(connect, &choice, &unwind)).await?;
+        let local = self.is_local();
+        let place =
+            self.call(move |connect| pool::ensure(connect, &choice, local, &unwind)).await?;
         if filling.unwind.steps().iter().any(|step| matches!(step, Undo::RemovePool { .. })) {
             let dir = place.dir.display();
             filling.progress.note(format!("made the storage pool '{}' over {dir}", place.pool));

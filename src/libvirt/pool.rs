@@ -100,10 +100,12 @@ pub(super) fn find(connect: &Connect, choice: &PoolChoice) -> Result<Option<Plac
     }
 }
 
-/// Looks for the pool and starts or makes it where needed.
+/// Looks for the pool and starts or makes it where needed; `local` says whether the daemon runs on this
+/// machine.
 pub(super) fn ensure(
     connect: &Connect,
     choice: &PoolChoice,
+    local: bool,
     unwind: &Unwind,
 ) -> Result<Place, Error> {
     match (find(connect, choice)?, &choice.path) {
@@ -114,7 +116,7 @@ pub(super) fn ensure(
                 .create(0)
                 .map_err(Error::call(format!("start storage pool '{}'", place.pool)))?;
         }
-        (None, Some(path)) => make(connect, &choice.name, path, unwind)?,
+        (None, Some(path)) => make(connect, (&choice.name, path), local, unwind)?,
         (None, None) => {
             return Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() });
         }
@@ -126,7 +128,12 @@ pub(super) fn ensure(
 
 /// Makes and starts a pool of type `dir`, and its folder where that is not there, and lets the pool
 /// start with its host.
-fn make(connect: &Connect, name: &str, path: &Path, unwind: &Unwind) -> Result<(), Error> {
+fn make(
+    connect: &Connect,
+    (name, path): (&str, &Path),
+    local: bool,
+    unwind: &Unwind,
+) -> Result<(), Error> {
     let uuid = define::fresh_uuid()?;
     let definition = Pool {
         kind: "dir".to_owned(),
@@ -138,13 +145,15 @@ fn make(connect: &Connect, name: &str, path: &Path, unwind: &Unwind) -> Result<(
         .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })?;
     let step = |verb: &str| Error::call(format!("{verb} storage pool '{name}'"));
     let undo = |folder| Undo::RemovePool { name: name.to_owned(), uuid: uuid.clone(), folder };
-    unwind.announce(&undo(false))?;
+    let new_folder = local && !path.exists();
+    unwind.push(undo(new_folder))?;
     let pool = connect.define_storage_pool_xml(&text, 0).map_err(step("define"))?;
-    // A pool over a folder that is not there does not start, on whichever machine that is.
-    if pool.create(0).is_ok() {
-        unwind.made(undo(false));
-    } else {
-        unwind.push(undo(true))?;
+    // What is there on another machine only its libvirt knows: a pool over a folder that is not there
+    // does not start.
+    if new_folder || pool.create(0).is_err() {
+        if !new_folder {
+            unwind.correct(undo(true))?;
+        }
         pool.build(0).map_err(step("build"))?;
         pool.create(0).map_err(step("start"))?;
     }

@@ -52,6 +52,15 @@ impl Unwind {
         Ok(())
     }
 
+    /// Puts a step in the place of the last one, of which more is known by now.
+    pub fn correct(&self, step: Undo) -> Result<(), Error> {
+        self.announce(&step)?;
+        let mut steps = self.lock();
+        steps.pop();
+        steps.push(step);
+        Ok(())
+    }
+
     /// Notes a step in the journal alone: what it names may yet turn out to be somebody else's.
     pub fn announce(&self, step: &Undo) -> Result<(), Error> {
         (self.journal.0)(step).map_err(Error::Journal)

@@ -44,7 +44,8 @@ pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
         None => {
             lines.extend(definition(&ready.vm, target, ready.preview.as_ref()));
             lines.push(written(&ready.output, DOMAIN_XML));
-            lines.push(written(&ready.output, &format!("{}/, the record of it", records::FOLDER)));
+            let runs = ready.output.join(records::FOLDER);
+            lines.push(format!("record the run in {}", runs.display()));
         }
     }
     lines
