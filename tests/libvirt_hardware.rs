@@ -251,7 +251,9 @@ async fn a_bus_that_nothing_speaks_for_is_told() {
     let Some(mut setup) = Setup::new().await else { return };
     let codes = async |setup: &Setup| {
         let warnings = setup.target.preflight(&setup.request()).await.expect("accepted");
-        warnings.into_iter().map(|warning| warning.code).collect::<Vec<_>>()
+        let codes = warnings.into_iter().map(|warning| warning.code);
+        // Domains of other tests may have the same addresses meanwhile.
+        codes.filter(|code| code != "mac-in-use").collect::<Vec<_>>()
     };
     assert_eq!(codes(&setup).await, [""; 0]);
     setup.disks.0[0].fixed = false;
