@@ -93,6 +93,7 @@ fn stages_that_are_missing_are_done_and_those_that_are_there_are_kept() {
     let before = job.result();
     let ended = run(&job, &[&CONVERT, &["--pipeline-dry-run"]]).expect(0);
     ended.said("reusing the export of ");
+    ended.said("web01 is off and unchanged since, changeVersion 20");
     assert!(ended.json["plan"].to_string().contains("web01.qcow2"), "{}", ended.stdout);
     assert_eq!(job.files(), ["disk-0.vmdk", "manifest.json", "result.json"]);
     assert_eq!(job.result(), before, "a dry run replaced the result");

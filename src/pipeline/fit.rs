@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::earlier::Kept;
 use super::made::Taken;
 use crate::model::{ExportMethod, PowerState, SourceDisk, SourceState, SourceVm};
 
@@ -138,6 +139,17 @@ fn age(seconds: i64) -> String {
         s => (s / 86_400, "days"),
     };
     format!("{number} {unit} ago")
+}
+
+/// What shows that an export is of its VM as it is now; what is less sure is a warning of its own.
+pub(super) fn current(kept: &Kept, now: &SourceState) -> Option<String> {
+    let (name, power) = (&kept.taken.vm.name, now.power.as_str());
+    match kept.fit {
+        Fit::Current if kept.taken.vm.provider == VSPHERE => {
+            Some(format!("{name} is {power} and unchanged since, changeVersion {}", now.revision))
+        }
+        _ => None,
+    }
 }
 
 /// What a snapshot is to its VM, in one sentence.

@@ -370,6 +370,9 @@ async fn keep(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) ->
         }
         false => format!("reusing the export of {at}: checking its sums"),
     });
+    if let Some(same) = fit::current(kept, &ready.state) {
+        ledger.progress.note(same);
+    }
     let check = kept.check_sums(ledger.progress, ledger.cancel);
     ledger.stage_as(Stage::Export, StageStatus::Kept, check).await?;
     inherit(kept, ready, ledger);
