@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
@@ -33,14 +32,12 @@ struct Shell<'a> {
 impl Shell<'_> {
     /// Types a line, which must go well.
     fn types(&self, line: &str) -> Ended {
-        let program = Path::new(env!("CARGO_BIN_EXE_hyperexport"));
-        let folder = program.parent().expect("a folder").display();
         let path = std::env::var("PATH").unwrap_or_default();
         let sim = &self.job.sim;
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", "mount --bind \"$1\" /tmp && cd /tmp && eval \"$2\""]);
         command.arg("sh").arg(&self.tmp).arg(line).env_clear();
-        command.env("PATH", format!("{folder}:{path}")).env("HOME", "/tmp").current_dir("/");
+        command.env("PATH", format!("/tmp/bin:{path}")).env("HOME", "/tmp").current_dir("/");
         command.env("GOVC_URL", &sim.url).env("GOVC_USERNAME", &sim.user);
         command.env("GOVC_PASSWORD", &sim.password).env("GOVC_INSECURE", "1");
         Ended::from(command.output().expect("a shell runs")).expect(0)
@@ -89,6 +86,9 @@ fn the_sequence_does_what_it_says_in_one_folder() {
     let Some(job) = Job::new(dir, &inventory, &["-nfc-listen", "127.0.0.1:0"]) else { return };
     let tmp = job.dir.path().join("tmp");
     std::fs::create_dir(&tmp).expect("made");
+    // The checkout may lie below the /tmp that the shell does not see.
+    std::fs::create_dir(tmp.join("bin")).expect("made");
+    std::fs::copy(env!("CARGO_BIN_EXE_hyperexport"), tmp.join("bin/hyperexport")).expect("copied");
     let shell = Shell { job: &job, tmp };
     let _clean = CleanUp;
     let [export, look, dry, pipeline, libvirt, start] = SEQUENCE;
