@@ -111,6 +111,19 @@ fn vmx(folder: &Path, disks: &[(&Path, &str)], cards: &[(&str, u32)]) -> PathBuf
     path
 }
 
+/// A copy of a disk of Debian's as an old system disk that was kept: its root has a UUID of its own.
+fn old_system(disk: &Path, copy: &Path) {
+    let copied = Command::new("cp").arg("--sparse=always").arg(disk).arg(copy).status();
+    assert!(copied.expect("cp runs").success());
+    // The partition's offset, as tests/guest/mkdisk-bios.sh has it; e2fsprogs take it in the name.
+    let root = format!("{}?offset={}", copy.display(), 2048 * 512);
+    let checked = Command::new("e2fsck").args(["-fp", &root]).status().expect("e2fsck runs");
+    assert!(matches!(checked.code(), Some(0 | 1)), "{checked}");
+    let uuid = "5eed0000-0000-4000-8000-00000000face";
+    let renamed = Command::new("tune2fs").args(["-U", uuid, &root]).status();
+    assert!(renamed.expect("tune2fs runs").success());
+}
+
 /// The image says nothing of firmware, system or network card; its loader lies in its vendor's folder,
 /// and its initramfs knows no ATA.
 #[test]
@@ -150,7 +163,9 @@ fn devices_and_cards_named_by_their_places_are_found() {
     };
     let Some(migration) = Migration::new("places") else { return };
     let own = "60 00 C2 9d 00 00 00 00-00 00 00 00 00 00 00 01";
-    let disks = [(first.raw.as_path(), own), (second.raw.as_path(), SECOND)];
+    let old = migration.dir.path().join("old.raw");
+    old_system(&second.raw, &old);
+    let disks = [(first.raw.as_path(), own), (old.as_path(), SECOND)];
     let cards = [("00:50:56:aa:04:01", 224), ("00:50:56:aa:04:02", 192)];
     let path = vmx(&migration.dir.path().join("vm"), &disks, &cards);
     let result = expect(&migration.run(&path, &[]), 0);

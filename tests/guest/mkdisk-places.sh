@@ -1,24 +1,19 @@
 #!/usr/bin/env bash
 # mkdisk-places.sh RAW BASE: the disk BASE of mkdisk-bios.sh, whose fstab names devices by their
 # places on VMware's buses, by VMware's serial numbers, and one that is gone. Two network cards have
-# static addresses. Its root has a UUID of its own, so that BASE itself may be a second disk.
+# static addresses.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/devices.sh"
 
 raw=$1 base=$2
 readonly START=2048 # sectors of 512 bytes, as in mkdisk-bios.sh
-readonly OWN=5eed0000-0000-4000-8000-00000000face
-# What tests/e2e_places.rs gives the second disk as VMware's UUID.
+# What tests/e2e_boots.rs gives the second disk as VMware's UUID.
 readonly SECOND=6000c29d7a1e0f3c5b6a798812345678
 
 cp --sparse=always "$base" "$raw"
 attach "$raw" --offset $((START * 512))
-was=$(blkid -o value -s UUID "$loop")
-e2fsck -fp "$loop" || [ $? = 1 ]
-tune2fs -U "$OWN" "$loop"
 mount "$loop" "$tree"
-sed -i "s/$was/$OWN/g" "$tree/boot/grub/grub.cfg"
 mkdir -p "$tree/data" "$tree/gone"
 cat >"$tree/etc/fstab" <<END
 /dev/disk/by-path/pci-0000:03:00.0-scsi-0:0:0:0-part1 / ext4 errors=remount-ro 0 1
