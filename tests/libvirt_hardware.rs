@@ -101,7 +101,8 @@ async fn windows_11_gets_tpm_and_secure_boot_and_starts() {
         "<smm state='on'/>",
         "machine='pc-q35",
         "bus='sata'",
-        "<model type='e1000e'/>",
+        // The card that it had, whose driver it has therefore.
+        "<model type='vmxnet3'/>",
         "http://microsoft.com/win/11",
         "offset='localtime'",
     ] {
