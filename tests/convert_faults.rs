@@ -65,6 +65,22 @@ async fn an_unknown_program_that_does_the_work_is_taken_with_a_warning() {
     assert_eq!(names(&case.out), ["Data VM.qcow2", "hyper2kvm.log"]);
     let codes: Vec<_> = done.warnings.iter().map(|warning| warning.code.as_str()).collect();
     assert_eq!(codes, ["hyper2kvm-untried-version", "boot-disk-not-bootable"]);
+    // It says that it has fixed a guest; there is none on that disk.
+    assert!(!done.disks.expect("disks").0[0].fixed);
+    let failure = done.fix_failure.expect("it is looked for").to_string();
+    assert_eq!(failure, "no operating system found on the disks");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_word_counts_with_a_warning_where_nobody_can_look() {
+    let case = Case::new();
+    let script = format!("PATH={}; {GOOD}", std::env::var("PATH").expect("a PATH"));
+    let tools = qemu_img_alone(case.dir.path());
+    let done = case.run(&Settings { path: tools.into(), ..case.fake(&script) }).await;
+    let done = done.expect("converted");
+    let told = done.warnings.iter().find(|warning| warning.code == "guest-not-verified");
+    let told = &told.expect("a warning").message;
+    assert!(told.contains("guestfish"), "{told}");
     assert!(done.disks.expect("disks").0[0].fixed);
 }
 

@@ -66,7 +66,8 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     let made: Vec<_> = disks.iter().map(|disk| json!({"disk_id": disk.disk.id})).collect();
     let done = json!({ "disks_converted": disks.len(), "output_format": "qcow2", "converted_disks": made });
     stages.note("convert", begin.elapsed(), Ok(done));
-    let operated = operate(run, &ready.engine, &disks, (&mut stages, &mut warnings)).await?;
+    let told = (&mut stages, &mut warnings);
+    let operated = operate(run, &ready.engine, (&disks, run.settings.stages.fix), told).await?;
     let fixed = run.settings.stages.fix && operated.is_fixed();
     let Operated { facts, changes, failure } = operated;
     let guest = examine(run, &disks, facts, (&mut stages, &mut warnings)).await?;
@@ -95,18 +96,18 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     })
 }
 
-/// INSPECT and FIX, where they are wanted.
+/// INSPECT and, if `fixes`, FIX, where they are wanted.
 async fn operate(
     run: &Run<'_>,
     engine: &Engine,
-    disks: &[Work<'_>],
+    (disks, fixes): (&[Work<'_>], bool),
     (stages, warnings): (&mut Stages, &mut Vec<Warning>),
 ) -> Result<Operated, Error> {
     if !run.settings.stages.inspect && !run.settings.stages.fix {
         return Ok(Operated::default());
     }
     let vm = run.manifest.source_vm();
-    let surgery = Surgery { run, vm, without_kvm: Cell::new(false), engine, disks };
+    let surgery = Surgery { run, vm, without_kvm: Cell::new(false), engine, disks, fixes };
     let before = GuestfsFolders::now();
     let operated = surgery.operate(stages, warnings).await;
     // An appliance that was ended leaves its sockets.
@@ -144,18 +145,27 @@ async fn examine(
     Ok(guest)
 }
 
-/// What disks that another converter has made begin with, and, where hyper2kvm was our choice and not
-/// the user's, INSPECT and FIX of them: its network, its boot loader and its drivers.
+/// What disks that hyper2kvm has made begin with, and what the guest on them starts from. Where
+/// hyper2kvm was our choice and not the user's, FIX adds what it leaves out: the network, the boot
+/// loader and drivers. Where it was the user's, the guest is read and stays as hyper2kvm left it.
 pub(super) async fn after(
     run: &Run<'_>,
     disks: &[Work<'_>],
     warnings: &mut Vec<Warning>,
 ) -> Result<(Operated, GuestFacts), Error> {
-    let mut stages = Stages::default();
-    let mut operated = match run.settings.chosen() {
-        Converter::Auto => operate(run, &Engine::Native, disks, (&mut stages, warnings)).await?,
-        _ => Operated::default(),
+    let (mut stages, wanted) = (Stages::default(), run.settings.stages);
+    let ours = run.settings.chosen() == Converter::Auto;
+    let mut operated = match ours || wanted.fix {
+        true => {
+            let told = (&mut stages, &mut *warnings);
+            operate(run, &Engine::Native, (disks, ours && wanted.fix), told).await?
+        }
+        false => Operated::default(),
     };
+    let is_read = operated.facts.as_ref().is_some_and(|facts| facts.drivers.is_some());
+    if wanted.fix && is_read && operated.failure.is_none() {
+        operated = surgery::fit(operated);
+    }
     let facts = operated.facts.take();
     let guest = examine(run, disks, facts.clone(), (&mut stages, warnings)).await?;
     operated.facts = facts;

@@ -34,6 +34,8 @@ pub(super) struct Surgery<'a> {
     pub(super) without_kvm: Cell<bool>,
     pub(super) engine: &'a Engine,
     pub(super) disks: &'a [Work<'a>],
+    /// Whether the guest is changed; else it is only read.
+    pub(super) fixes: bool,
 }
 
 /// What INSPECT and FIX found and did.
@@ -93,7 +95,7 @@ impl Surgery<'_> {
                     Some(Error::NoSystem { .. }) => self.without_root(&overlays, warnings).await?,
                     _ => None,
                 };
-                if !run.settings.stages.fix {
+                if !self.fixes && !run.settings.stages.fix {
                     let why = operated.failure.take();
                     let text = why.map(|why| chain(&why)).unwrap_or_default();
                     warnings.push(Warning::new(Stage::Pipeline, "guest-not-inspected", text));
@@ -102,7 +104,7 @@ impl Surgery<'_> {
             }
             Err(error) => return Err(error),
         };
-        if !run.settings.stages.fix {
+        if !self.fixes {
             return self.look(opened).await;
         }
         let (hostname, product) = (&opened.guest.hostname, &opened.guest.product);
@@ -377,7 +379,7 @@ fn nothing() -> GuestFacts {
 }
 
 /// Says in so many words what a guest lacks that does not start from virtio.
-fn fit(mut operated: Operated) -> Operated {
+pub(super) fn fit(mut operated: Operated) -> Operated {
     if !operated.is_fixed() {
         let drivers = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
         let why = match drivers {

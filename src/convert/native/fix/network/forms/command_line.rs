@@ -9,22 +9,59 @@ pub(in super::super) fn keeps_kernel_names(text: &str) -> bool {
     parameters(text).any(|word| word == "net.ifnames=0")
 }
 
-/// The cards that parameters name. Initramfs reads them, before any configuration.
+/// The cards that parameters name. The initramfs reads them, before any configuration.
 pub(super) fn read(text: &str) -> Says {
     let mut says = Says::default();
-    for word in parameters(text) {
-        if let Some(rest) = word.strip_prefix("ifname=") {
-            let Some((name, address)) = rest.split_once(':') else { continue };
-            let edit = Edit::new(NOWHERE, MAC);
-            let macs = mac(address).map(|mac| MacSpot { mac, edit });
-            let names = vec![Spot::new(name.to_owned(), NOWHERE)];
-            let macs: Vec<_> = macs.into_iter().collect();
-            says.claims.push(Claim { role: Role::Remembers, names, macs, ..Claim::default() });
+    for (key, value) in parameters(text).filter_map(|word| word.split_once('=')) {
+        let fields = fields(value);
+        match key {
+            "ifname" => says.claims.extend(named(value)),
+            "ip" => says.claims.extend(addressed(&fields)),
+            "bootdev" => says.mention(spot(value)),
+            // vlan=NAME:CARD, bond=NAME:CARD,CARD:OPTIONS and their like.
+            "vlan" | "bond" | "team" | "bridge" => {
+                says.makes.extend(fields.first().map(|name| (*name).to_owned()));
+                let cards = fields.get(1).copied().unwrap_or_default().split(',');
+                cards.filter(|card| !card.is_empty()).for_each(|card| says.mention(spot(card)));
+            }
+            _ => {}
         }
     }
     // Several boot entries say the same.
     says.claims.dedup();
     says
+}
+
+/// `ifname=NAME:MAC`
+fn named(value: &str) -> Option<Claim> {
+    let (name, address) = value.split_once(':')?;
+    let edit = Edit::new(NOWHERE, MAC);
+    let macs = mac(address).map(|mac| MacSpot { mac, edit }).into_iter().collect();
+    Some(Claim { role: Role::Remembers, names: vec![spot(name)], macs, ..Claim::default() })
+}
+
+/// `ip=CARD:METHOD[:MTU[:MAC]]` or `ip=CLIENT:PEER:GATEWAY:NETMASK:HOST:CARD:METHOD…`
+fn addressed(fields: &[&str]) -> Option<Claim> {
+    let is_long = fields.len() > 5;
+    let card = if is_long { fields[5] } else { fields.first().filter(|_| fields.len() > 1)? };
+    let client = is_long.then(|| fields[0].trim_matches(['[', ']'])).filter(|ip| !ip.is_empty());
+    let address = client.map_or_else(|| "dhcp".to_owned(), ToOwned::to_owned);
+    let claim = Claim { addresses: vec![address], ..Claim::named(spot(card)) };
+    (!card.is_empty()).then_some(claim)
+}
+
+/// Fields between colons; those of an IPv6 address in brackets separate nothing.
+fn fields(value: &str) -> Vec<&str> {
+    let mut is_inside = false;
+    let is_end = move |c: char| {
+        is_inside = c == '[' || is_inside && c != ']';
+        c == ':' && !is_inside
+    };
+    value.split(is_end).collect()
+}
+
+fn spot(name: &str) -> Spot<String> {
+    Spot::new(name.to_owned(), NOWHERE)
 }
 
 fn parameters(text: &str) -> impl Iterator<Item = &str> {
@@ -56,5 +93,33 @@ mod tests {
         assert_eq!(says.claims[0].names[0].value, "lan0");
         assert_eq!(says.claims[0].macs[0].mac.to_string(), "00:50:56:aa:bb:01");
         assert!(read("ifname=x").claims.is_empty());
+    }
+
+    #[test]
+    fn cards_that_the_initramfs_configures_are_read() {
+        let text = "linux /vmlinuz ip=192.0.2.7::192.0.2.1:255.255.255.0:web01:ens192:none \
+                    ip=ens224:dhcp ip=dhcp ip=[2001:db8::7]::[2001:db8::1]:64::ens256:off \
+                    vlan=vlan5:ens161 bond=bond0:p1p1,p1p2:mode=802.3ad bootdev=em1\n";
+        let says = read(text);
+        let seen: Vec<_> = says
+            .claims
+            .iter()
+            .map(|claim| (claim.names[0].value.as_str(), claim.addresses.join(" ")))
+            .collect();
+        let none = String::new;
+        let seen_rightly = [
+            ("ens192", "192.0.2.7".to_owned()),
+            ("ens224", "dhcp".to_owned()),
+            ("ens256", "2001:db8::7".to_owned()),
+            ("ens161", none()),
+            ("p1p1", none()),
+            ("p1p2", none()),
+            ("em1", none()),
+        ];
+        assert_eq!(seen, seen_rightly);
+        assert_eq!(says.makes, ["vlan5", "bond0"]);
+        for text in ["ip=dhcp", "ip=", "ip=:::::", "ip=::::::dhcp", "vlan=", "bond=bond0:", "ip=[:"] {
+            assert!(read(text).claims.is_empty(), "{text}");
+        }
     }
 }
