@@ -101,3 +101,36 @@ fn what_has_no_sum_or_another_length_than_told_is_told() {
         desk.assert_disk(0, &desk.path("disk.raw"));
     }
 }
+
+fn path(path: &std::path::Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn info_compares_the_sums_of_every_file() {
+    for form in Form::ALL {
+        let desk = Desk::new();
+        let (ovf, disk) = package(&desk, "disk1.vmdk");
+        let right = |bytes: &[u8]| hex(&sha2::Sha256::digest(bytes));
+        let sums = format!(
+            "SHA256(vm.ovf)= {}\nSHA256(disk1.vmdk)= {}\n",
+            right(&ovf.bytes),
+            right(&disk.bytes)
+        );
+        let good = path(&pack(&desk, form, &[ovf.clone(), packed("vm.mf", sums), disk.clone()]));
+        let told = desk.run(&["info", "--source", &good]);
+        assert!(told.stdout.contains("1 file matches"), "{form:?}: {}{}", told.stdout, told.stderr);
+        let told = desk.run(&["info", "--source", &good, "--json"]);
+        assert_eq!((told.code, &told.json["checksums_compared"]), (Some(0), &serde_json::json!(1)));
+
+        let desk = Desk::new();
+        let files = [ovf, packed("vm.mf", wrong("disk1.vmdk")), disk];
+        let bad = path(&pack(&desk, form, &files));
+        let told = desk.run(&["info", "--source", &bad]);
+        let line = told.stdout.lines().find(|line| line.starts_with("not exported as it is"));
+        let line = line.unwrap_or_else(|| panic!("{form:?}: {}{}", told.stdout, told.stderr));
+        assert!(line.contains("'disk1.vmdk'") && line.contains("--ignore-checksums"), "{line}");
+        let passed = desk.run(&["info", "--source", &bad, "--ignore-checksums", "--json"]);
+        assert_eq!(passed.json["obstacles"], serde_json::json!([]), "{}", passed.stderr);
+    }
+}

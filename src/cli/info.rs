@@ -9,7 +9,7 @@ use super::source::ask;
 use super::{Exit, block_on, tell};
 use crate::exporter::Inspected;
 use crate::model::{ByteSize, Firmware, SourceNic, SourceVm, chain};
-use crate::pipeline::{Source, SourceSettings};
+use crate::pipeline::{Source, SourceError, SourceSettings};
 use crate::settings::{Environment, Error};
 
 /// Runs the command.
@@ -24,10 +24,15 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
         (None, SourceSettings::Host(host)) => host.domain.clone().ok_or(Error::MISSING_VM)?,
         (None, _) => return Err(Error::MISSING_VM.into()),
     };
-    block_on(&args.output, |_, cancel| async move {
-        let facts = async |source: &Source| source.inspect(&vm).await;
+    block_on(&args.output, |renderer, cancel| async move {
+        let progress = renderer.progress();
+        let facts = async |source: &Source| {
+            let inspected = source.inspect(&vm).await?;
+            let sums = source.check_sums(&progress, &cancel).await;
+            Ok(Known { inspected, sums })
+        };
         match ask(&settings, &cancel, facts).await {
-            Ok(Some(inspected)) => print(&inspected, args.output.json).map(|()| Exit::Done),
+            Ok(Some(known)) => print(&known, args.output.json).map(|()| Exit::Done),
             Ok(None) => Ok(Exit::Interrupted),
             Err(error) => {
                 tell(&chain(&error), error.hint().as_deref());
@@ -37,21 +42,50 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
     })
 }
 
-fn print(inspected: &Inspected, json: bool) -> anyhow::Result<()> {
-    let (vm, obstacles) = (&inspected.vm, inspected.all_obstacles());
+/// What is known of a VM.
+struct Known {
+    inspected: Inspected,
+    /// How many files were compared with the sums of their package; nothing where it has none.
+    sums: Result<Option<usize>, SourceError>,
+}
+
+impl Known {
+    /// What is in the way: of what, why, and what to do about it.
+    fn obstacles(&self) -> Vec<(&'static str, String, String)> {
+        let damage = self
+            .sums
+            .as_ref()
+            .err()
+            .map(|error| ("exported", chain(error), error.hint().unwrap_or_default()));
+        let of_vm = self.inspected.all_obstacles();
+        let of_vm = of_vm.iter().map(|obstacle| {
+            let what = if obstacle.stops_export() { "exported" } else { "defined" };
+            (what, obstacle.to_string(), obstacle.remedy())
+        });
+        damage.into_iter().chain(of_vm).collect()
+    }
+}
+
+fn print(known: &Known, json: bool) -> anyhow::Result<()> {
+    let (vm, obstacles) = (&known.inspected.vm, known.obstacles());
     if json {
         let obstacles: Vec<_> = obstacles
             .iter()
-            .map(|obstacle| json!({"obstacle": obstacle.to_string(), "remedy": obstacle.remedy()}))
+            .map(|(_, obstacle, remedy)| json!({"obstacle": obstacle, "remedy": remedy}))
             .collect();
-        let whole = json!({"vm": vm, "obstacles": obstacles});
+        let compared = known.sums.as_ref().ok().copied().flatten();
+        let whole = json!({"vm": vm, "obstacles": obstacles, "checksums_compared": compared});
         print_line(&serde_json::to_string_pretty(&whole)?)?;
         return Ok(());
     }
-    print_line(&facts(vm).trim_fmt())?;
-    for obstacle in obstacles {
-        let what = if obstacle.stops_export() { "exported" } else { "defined" };
-        print_line(&format!("not {what} as it is: {obstacle}; {}", obstacle.remedy()))?;
+    let mut table = facts(vm);
+    if let Ok(Some(count)) = known.sums {
+        let files = if count == 1 { "file matches" } else { "files match" };
+        table.add_row(["checksums".to_owned(), format!("{count} {files}")]);
+    }
+    print_line(&table.trim_fmt())?;
+    for (what, obstacle, remedy) in obstacles {
+        print_line(&format!("not {what} as it is: {obstacle}; {remedy}"))?;
     }
     Ok(())
 }

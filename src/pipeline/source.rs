@@ -119,6 +119,21 @@ impl Source {
         }
     }
 
+    /// Compares the files of a package with its sums and counts them; nothing where there are none.
+    ///
+    /// # Errors
+    /// [`Error`], among them a file that is not what its sum says.
+    pub async fn check_sums(
+        &self,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<Option<usize>, Error> {
+        match self {
+            Self::Files(source) => Ok(source.check_sums(progress, cancel).await?),
+            Self::VSphere(_) | Self::Host(_) => Ok(None),
+        }
+    }
+
     /// Whether the VM can be exported, or could be if `running` is no obstacle.
     pub(super) fn exportable(&self, inspected: &Inspected, running: bool) -> Result<(), Error> {
         match self {

@@ -108,6 +108,7 @@ impl Desk {
 }
 
 /// A file of a package.
+#[derive(Debug, Clone)]
 pub struct Packed {
     pub name: String,
     pub bytes: Vec<u8>,

@@ -5,6 +5,7 @@
 //! it may be. Images that are whole as they are stay where they are, and only their sums are made;
 //! packed ones are taken out of their archive in one pass.
 
+mod check;
 mod described;
 mod follow;
 mod images;
@@ -34,6 +35,7 @@ use crate::model::{
 };
 use crate::progress::Progress;
 
+use check::Checking;
 use described::{Described, Nvram};
 use locate::Place;
 use package::Package;
@@ -148,6 +150,25 @@ impl Files {
             snapshots: Vec::new(),
             obstacles: Vec::new(),
         })
+    }
+
+    /// Reads all files that the package has sums of, and compares both. Returns how many there were;
+    /// nothing where there are no sums, or they are passed over.
+    ///
+    /// # Errors
+    /// [`Error::WrongSum`] for the first one that differs; [`Error::Unusable`], [`Error::File`],
+    /// [`Error::Cancelled`].
+    pub async fn check_sums(
+        &self,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<Option<usize>, Error> {
+        let described = self.described().await?;
+        let (progress, cancel) = (progress.clone(), cancel.clone());
+        blocking(&self.settings, move || {
+            Checking { described: &described, progress: &progress, cancel: &cancel }.check()
+        })
+        .await
     }
 
     /// Takes all disks of `vm` into the request's folder, but for those that are whole where they

@@ -54,6 +54,36 @@ impl Expected {
         }
     }
 
+    /// Whether a member holds the sums of a stream, which come behind what they are of.
+    pub(super) fn are_in(&self, name: &str) -> bool {
+        matches!(self, Self::Later { ovf } if is_sums(&ovf.0, name))
+    }
+
+    /// What is known when all of the store was seen, and `told` are the files of sums in it.
+    ///
+    /// # Errors
+    /// [`Error::WrongSum`] for the descriptor, [`Error::Unusable`] for sums that make no sense.
+    pub(super) fn known(
+        &self,
+        store: &Store,
+        prefix: &str,
+        told: &[(String, Vec<u8>)],
+    ) -> Result<Self, Error> {
+        let Self::Later { ovf } = self else { return Ok(self.clone()) };
+        let known = read_sums(store, &ovf.0, told)?;
+        known.check(store, prefix, &ovf.0, &ovf.1)?;
+        Ok(known)
+    }
+
+    /// Whether there is a sum of that file, or may be.
+    pub(super) fn may_be_of(&self, prefix: &str, name: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Known(sums) => sums.of(prefix, name).is_some(),
+            Self::Later { .. } => true,
+        }
+    }
+
     /// Whether the package has sums, but none of that file.
     pub(super) fn leaves_out(&self, prefix: &str, name: &str) -> bool {
         matches!(self, Self::Known(sums) if !sums.is_empty() && sums.of(prefix, name).is_none())

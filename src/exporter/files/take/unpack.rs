@@ -10,7 +10,7 @@ use crate::exporter::files::described::{Content, Described, Nvram};
 use crate::exporter::files::package::{LONGEST_MF, MOST_SMALL, small};
 use crate::exporter::files::store::{Member, Store};
 use crate::exporter::files::sums::Digests;
-use crate::exporter::files::verify::{Expected, is_sums, read_sums};
+use crate::exporter::files::verify::Expected;
 use crate::exporter::nvram::LARGEST as LARGEST_NVRAM;
 use crate::exporter::{Error, WholeDisk};
 use crate::model::ByteSize;
@@ -34,10 +34,7 @@ impl Taking<'_> {
         let places = places(store, slots)?;
         let variables = self.variables().filter(|name| !places.contains_key(*name));
         let wanted = || places.keys().chain(variables);
-        let is_later = |name: &str| match &self.described.sums {
-            Expected::Later { ovf } => is_sums(&ovf.0, name),
-            _ => false,
-        };
+        let is_later = |name: &str| self.described.sums.are_in(name);
         let (mut nvram, mut seen, mut told) = (None, Vec::new(), Vec::new());
         let mut visit = |member: Member<'_>| {
             let name = member.name.clone();
@@ -122,9 +119,10 @@ impl Taking<'_> {
         seen: Vec<(String, Option<Digests>)>,
     ) -> Result<Expected, Error> {
         let Described { sums, prefix, .. } = self.described;
-        let Expected::Later { ovf } = sums else { return Ok(sums.clone()) };
-        let expected = read_sums(store, &ovf.0, told)?;
-        expected.check(store, prefix, &ovf.0, &ovf.1)?;
+        if !matches!(sums, Expected::Later { .. }) {
+            return Ok(sums.clone());
+        }
+        let expected = sums.known(store, prefix, told)?;
         for (name, digests) in &seen {
             if let Some(digests) = digests {
                 expected.check(store, prefix, name, digests)?;

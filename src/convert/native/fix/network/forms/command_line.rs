@@ -118,7 +118,8 @@ mod tests {
         ];
         assert_eq!(seen, seen_rightly);
         assert_eq!(says.makes, ["vlan5", "bond0"]);
-        for text in ["ip=dhcp", "ip=", "ip=:::::", "ip=::::::dhcp", "vlan=", "bond=bond0:", "ip=[:"] {
+        for text in ["ip=dhcp", "ip=", "ip=:::::", "ip=::::::dhcp", "vlan=", "bond=bond0:", "ip=[:"]
+        {
             assert!(read(text).claims.is_empty(), "{text}");
         }
     }

@@ -1,0 +1,114 @@
+//! The sums of a package, compared without taking anything out of it.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::described::{Content, Described, Nvram};
+use super::package::{LONGEST_MF, MOST_SMALL, small};
+use super::store::{Member, Store};
+use super::sums::{Digests, summed};
+use crate::exporter::Error;
+use crate::image::Split;
+use crate::progress::{Progress, Unit};
+
+/// The reading of all files that a package has sums of.
+pub(super) struct Checking<'a> {
+    pub(super) described: &'a Described,
+    pub(super) progress: &'a Progress,
+    pub(super) cancel: &'a CancellationToken,
+}
+
+impl Checking<'_> {
+    /// Compares them, and counts them; nothing where there are no sums. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::WrongSum`], [`Error::Unusable`], [`Error::File`], [`Error::Cancelled`].
+    pub(super) fn check(&self) -> Result<Option<usize>, Error> {
+        let Described { sums, prefix, store: Some(store), .. } = self.described else {
+            return Ok(None);
+        };
+        let names = self.names(store)?;
+        let wanted = |name: &str| names.iter().any(|one| one == name);
+        let (mut seen, mut told) = (Vec::new(), Vec::new());
+        let mut visit = |member: Member<'_>| {
+            if sums.are_in(&member.name) {
+                if told.len() == MOST_SMALL {
+                    return Err(store.unusable("it holds too many files of sums"));
+                }
+                told.push((member.name.clone(), small(store, member, LONGEST_MF)?));
+            } else {
+                let name = member.name.clone();
+                seen.push((name, self.digests(store, member)?));
+            }
+            Ok(ControlFlow::Continue(()))
+        };
+        if let Store::Folder(folder) = store {
+            for name in &names {
+                let mut file = open(&folder.join(name))?;
+                let _ = visit(Member { name: name.clone(), content: &mut file })?;
+            }
+        } else {
+            store.each(&|name, _| sums.are_in(name) || wanted(name), &mut visit)?;
+        }
+        let known = sums.known(store, prefix, &told)?;
+        seen.retain(|(name, _)| known.may_be_of(prefix, name));
+        for (name, digests) in &seen {
+            known.check(store, prefix, name, digests)?;
+        }
+        Ok(Some(seen.len()).filter(|count| *count > 0))
+    }
+
+    /// The files of the VM that may have a sum.
+    fn names(&self, store: &Store) -> Result<Vec<String>, Error> {
+        let Described { sums, prefix, disks, nvram, .. } = self.described;
+        let relative = |path: &Path| {
+            path.strip_prefix(store.path()).unwrap_or(path).to_string_lossy().into_owned()
+        };
+        let mut names = Vec::new();
+        for disk in disks {
+            match &disk.content {
+                Content::Packed { members, .. } => names.extend(members.iter().cloned()),
+                Content::InPlace(path) => names.push(relative(path)),
+                Content::Split(path) => {
+                    let files = Split::files(path).map_err(|source| failed(path, source))?;
+                    names.extend(files.iter().map(|file| relative(file)));
+                }
+                Content::Empty => {}
+            }
+        }
+        if let Some(Nvram::Member(name)) = nvram {
+            names.push(name.clone());
+        }
+        names.retain(|name| sums.may_be_of(prefix, name));
+        Ok(names)
+    }
+
+    fn digests(&self, store: &Store, member: Member<'_>) -> Result<Digests, Error> {
+        let Described { sums, prefix, .. } = self.described;
+        let digests = sums.digests(prefix, &member.name);
+        let task = self.progress.task(format!("check {}", member.name), None, Unit::Bytes);
+        let mut read = 0;
+        let end = summed(member.content, digests, |bytes| {
+            read += bytes.len() as u64;
+            task.at(read);
+            if self.cancel.is_cancelled() { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
+        });
+        end.map_err(|error| match error.kind() {
+            ErrorKind::Interrupted => Error::Cancelled,
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => store.unusable(error.to_string()),
+            _ => failed(&store.path().join(&member.name), error),
+        })
+    }
+}
+
+fn open(path: &PathBuf) -> Result<File, Error> {
+    File::open(path).map_err(|source| failed(path, source))
+}
+
+fn failed(path: &Path, source: std::io::Error) -> Error {
+    Error::File { action: "read", path: path.to_owned(), source }
+}
