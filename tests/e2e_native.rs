@@ -296,5 +296,6 @@ fn a_guest_on_lvm_keeps_its_static_address() {
     let fix = fix(&job);
     assert_eq!(fix["network"][0]["addresses"], json!(["192.168.122.77/24"]), "{fix:#}");
     assert!(changed(&fix, "fstab").iter().any(|line| line.contains("/dev/sda2")), "{fix:#}");
+    assert!(changed(&fix, "LVM")[0].contains("/dev/vda"), "{fix:#}");
     assert!(changed(&fix, "initramfs")[0].contains("virtio_blk"), "built anew: {fix:#}");
 }

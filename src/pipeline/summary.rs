@@ -176,7 +176,10 @@ impl RunReport {
             Outcome::Partial => {
                 let failed = self.stages.iter().find(|stage| stage.status == StageStatus::Failed);
                 let stage = failed.map_or("a later stage", |stage| stage.stage.as_str());
-                format!("exported   {} to {place}, but {stage} failed", self.vm)
+                format!(
+                    "exported   {} to {place}, but {stage} failed (exit code 0, or 3 by --strict)",
+                    self.vm
+                )
             }
             Outcome::Failed => format!("failed     {} after {seconds:.0} s", self.vm),
             Outcome::Refused => format!("refused    {}: nothing was changed", self.vm),

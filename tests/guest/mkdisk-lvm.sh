@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # mkdisk-lvm.sh RAW BASE: the system of BASE, a disk of mkdisk-bios.sh, on a GPT with /boot of its
-# own and the root on LVM; its address is static, and its initramfs has only the drivers of the
-# machine that it was on.
+# own and the root on LVM; its address is static, LVM looks at the first disk of SCSI alone, and its
+# initramfs has only the drivers of the machine that it was on.
 #
 # LVM is made in the appliance of libguestfs: not every kernel has device-mapper.
 set -euo pipefail
@@ -22,6 +22,9 @@ attach "$copy" --offset $((START * 512))
 mount "$loop" "$tree"
 printf '%s\n' '/dev/mapper/debian-root / ext4 errors=remount-ro 0 1' '/dev/sda2 /boot ext4 defaults 0 2' \
   '/dev/mapper/debian-swap none swap sw 0 0' >"$tree/etc/fstab"
+# A filter by the names of VMware's disks, which the initramfs has a copy of.
+sed -i 's,^devices {,&\n\tglobal_filter = [ "a|^/dev/sda|"\, "r|.*|" ],' "$tree/etc/lvm/lvm.conf"
+grep -q '^.global_filter' "$tree/etc/lvm/lvm.conf"
 sed -i '/^GRUB_DISABLE_LINUX_UUID/d' "$tree/etc/default/grub"
 sed -i 's/^iface ens192 inet dhcp/iface ens192 inet static/' "$tree/etc/network/interfaces"
 printf '    address %s\n    gateway %s\n' "$ADDRESS" "$GATEWAY" >>"$tree/etc/network/interfaces"

@@ -46,13 +46,14 @@ const TOOLS: [(Tool, &[&str], Option<&str>); 5] = [
 ];
 
 /// Sees to it that every kernel of the guest has the drivers at boot, as far as that can be done;
-/// what cannot is a warning, and the hardware is planned by what is there afterwards.
+/// what cannot is a warning, and the hardware is planned by what is there afterwards. An initramfs
+/// that holds old copies of the files `stale` is built anew, too.
 ///
 /// # Errors
 /// [`Error::Guestfs`] when the appliance itself fails.
 pub(super) async fn ensure_drivers(
     guestfs: &mut Guestfs,
-    kernels: &[Kernel],
+    (kernels, stale): (&[Kernel], &[&'static str]),
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
     if kernels.is_empty() {
@@ -75,14 +76,16 @@ pub(super) async fn ensure_drivers(
             continue;
         };
         let lacking = lacking(&modules, &held);
-        if lacking.is_empty() {
-            continue;
-        }
-        if let Err(why) = rebuild(guestfs, kernel, (&held, &lacking), report).await? {
+        let faults: Vec<_> = match (lacking.as_slice(), stale) {
+            ([], []) => continue,
+            ([], stale) => stale.iter().map(|path| format!("an old {path}")).collect(),
+            (lacking, _) => lacking.iter().map(|name| format!("no {name}")).collect(),
+        };
+        let fault = faults.join(", ");
+        if let Err(why) = rebuild(guestfs, kernel, (&held, &fault), report).await? {
             let text = format!(
-                "initramfs of kernel {} lacks {} and was not rebuilt: {why}",
+                "initramfs of kernel {} holds {fault} and was not rebuilt: {why}",
                 kernel.version,
-                lacking.join(", ")
             );
             report.warn("guest-initramfs-not-rebuilt", text);
         }
@@ -101,15 +104,14 @@ fn lacking(modules: &Modules, held: &Contents) -> Vec<&'static str> {
 async fn rebuild(
     guestfs: &mut Guestfs,
     kernel: &Kernel,
-    (held, missing): (&Contents, &[&'static str]),
+    (held, fault): (&Contents, &str),
     report: &mut Report<'_>,
 ) -> Result<Result<(), String>, Error> {
     let Some(tool) = tool(guestfs).await? else {
         return Ok(Err("the guest has no tool that builds one".to_owned()));
     };
     let Some(file) = kernel.initramfs.last() else { return Ok(Ok(())) };
-    let missing = missing.join(", ");
-    report.progress.note(format!("rebuilding {file} in the guest: it lacks {missing}"));
+    report.progress.note(format!("rebuilding {file} in the guest: it holds {fault}"));
     let kept = format!("{file}.before-hyperexport");
     guestfs.run("keep the guest's initramfs", &["cp-a", file, &kept]).await?;
     let command = prepare(guestfs, tool, kernel, file).await?;
@@ -135,7 +137,7 @@ async fn rebuild(
         }
         None => {
             guestfs.run(doing, &["rm-f", &kept]).await?;
-            let before = format!("without {missing}");
+            let before = format!("with {fault}");
             report.changes.push(Change::new("initramfs", file, &before, "with all of virtio"));
             Ok(Ok(()))
         }

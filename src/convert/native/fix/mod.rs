@@ -15,6 +15,7 @@ pub(super) mod kernels;
 mod network;
 mod tables;
 mod tools;
+mod volumes;
 
 use std::fmt;
 
@@ -118,12 +119,13 @@ pub(super) async fn linux(
 ) -> Result<(), Error> {
     let settings = wanted.settings;
     names(guestfs, devices, report).await?;
+    let stale = lists(guestfs, devices, report).await?;
     if settings.preserve_network {
         network::preserve(guestfs, wanted.manifest, report).await?;
     }
     cloud_init::keep_identity(guestfs, settings.cloud_init.is_some(), report).await?;
     let kernels = kernels::find(guestfs).await?;
-    initramfs::ensure_drivers(guestfs, &kernels, report).await?;
+    initramfs::ensure_drivers(guestfs, (&kernels, &stale), report).await?;
     if wanted.tidies {
         agent::install(guestfs, guest, &settings.agent.packages, report).await?;
         tools::remove(guestfs, guest, report).await?;
@@ -167,6 +169,35 @@ async fn names(
     }
     let fix = |text: &str| (boot::defaults(text, devices), Vec::new());
     change(guestfs, ("boot loader", boot::DEFAULTS), report, fix).await.map(drop)
+}
+
+/// The lists of devices that LVM, md and the initramfs go by; returns those that changed, of which the
+/// initramfs has old copies.
+async fn lists(
+    guestfs: &mut Guestfs,
+    devices: &Devices,
+    report: &mut Report<'_>,
+) -> Result<Vec<&'static str>, Error> {
+    let mut stale = Vec::new();
+    for list in volumes::LISTS {
+        let changes = report.changes.len();
+        let mend = |text: &str| ((list.mend)(text, devices), Vec::new());
+        change(guestfs, (list.what, list.path), report, mend).await?;
+        if report.changes.len() > changes {
+            stale.push(list.path);
+        }
+    }
+    let known = guestfs.read(volumes::LVM_DEVICES).await?.unwrap_or_default();
+    if volumes::names_vmwares(&known) {
+        let text = format!(
+            "{} of the guest knows disks by serial numbers of VMware's: LVM finds them by their marks \
+             and writes the file anew; if it does not, start the guest's rescue system and run \
+             vgimportdevices --all",
+            volumes::LVM_DEVICES
+        );
+        report.warn("guest-lvm-devices", text);
+    }
+    Ok(stale)
 }
 
 /// The boot loader of a Windows, which may be where its own firmware alone looks.

@@ -1,0 +1,223 @@
+//! Where LVM, md and the initramfs look for their devices: lists of names that are others on KVM
+//! (lvm.conf(5), mdadm.conf(5), initramfs-tools(7)).
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::convert::native::devices::Devices;
+
+/// A file of the guest that an initramfs holds a copy of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct List {
+    pub(super) path: &'static str,
+    /// For people.
+    pub(super) what: &'static str,
+    pub(super) mend: fn(&str, &Devices) -> String,
+}
+
+/// All lists.
+pub(super) const LISTS: [List; 5] = [
+    List { path: "/etc/lvm/lvm.conf", what: "LVM", mend: filters },
+    List { path: "/etc/lvm/lvmlocal.conf", what: "LVM", mend: filters },
+    List { path: "/etc/mdadm/mdadm.conf", what: "md", mend: arrays },
+    List { path: "/etc/mdadm.conf", what: "md", mend: arrays },
+    List { path: "/etc/initramfs-tools/conf.d/resume", what: "resume", mend: resume },
+];
+
+/// LVM's file of the devices that it may use, since RHEL 9 (lvmdevices(8)).
+pub(super) const LVM_DEVICES: &str = "/etc/lvm/devices/system.devices";
+
+/// The start of a filter, up to its value.
+static FILTER: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?m)^[ \t]*(?:global_)?filter[ \t]*=").expect("a pattern"));
+/// A string of lvm.conf.
+static STRING: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#""([^"\n]*)""#).expect("a pattern"));
+/// The beginning of a disk's name in a pattern of a filter.
+static DISK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(^|[/^(|])sd").expect("a pattern"));
+
+/// Adds to LVM's filters what their patterns mean on KVM. What they say stays: the guest may have a
+/// controller of SCSI there, too.
+fn filters(text: &str, _: &Devices) -> String {
+    let (mut done, mut at) = (String::with_capacity(text.len()), 0);
+    for found in FILTER.find_iter(text) {
+        let end = end_of_value(text, found.end());
+        if found.end() < at {
+            continue;
+        }
+        done.push_str(&text[at..found.end()]);
+        done.push_str(&with_kvms(&text[found.end()..end]));
+        at = end;
+    }
+    done.push_str(&text[at..]);
+    done
+}
+
+/// Where a value that begins at `from` ends: behind its `]`, or with its line.
+fn end_of_value(text: &str, from: usize) -> usize {
+    let rest = &text[from..];
+    let mut is_string = false;
+    let is_list = rest.trim_start_matches([' ', '\t']).starts_with('[');
+    for (at, c) in rest.char_indices() {
+        match c {
+            '"' => is_string = !is_string,
+            ']' if is_list && !is_string => return from + at + 1,
+            '\n' if !is_list => return from + at,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The strings of a filter, each followed by what it means on KVM where that is something else.
+fn with_kvms(value: &str) -> String {
+    let known: Vec<_> = STRING.captures_iter(value).map(|found| found[1].to_owned()).collect();
+    let mut count = 0;
+    let more = STRING.replace_all(value, |found: &regex::Captures<'_>| {
+        let added = on_kvm(&found[1]).filter(|pattern| !known.contains(pattern));
+        let Some(added) = added else { return found[0].to_owned() };
+        count += 1;
+        format!("{}, \"{added}\"", &found[0])
+    });
+    match count > 0 && !value.trim_start().starts_with('[') {
+        // A list of one may be written without its brackets.
+        true => format!(" [ {} ]", more.trim()),
+        false => more.into_owned(),
+    }
+}
+
+/// What a pattern of disks (`a|/dev/sda.*|`) means on virtio. One that accepts disks by VMware's
+/// places and serial numbers accepts all disks: which of them, no pattern can say any more.
+fn on_kvm(pattern: &str) -> Option<String> {
+    let delimiter = pattern.chars().nth(1)?;
+    let inside = pattern.get(1 + delimiter.len_utf8()..)?.strip_suffix(delimiter)?;
+    if DISK.is_match(inside) {
+        let inside = DISK.replace_all(inside, "${1}vd");
+        return Some(format!("{}{delimiter}{inside}{delimiter}", &pattern[..1]));
+    }
+    let places = ["by-path/pci", "by-id/scsi-", "by-id/wwn-", "36000c29"];
+    let is_place = places.iter().any(|place| inside.contains(place));
+    (pattern.starts_with('a') && is_place)
+        .then(|| format!("a{delimiter}^/dev/[sv]d[a-z]{delimiter}"))
+}
+
+/// `DEVICE` with all partitions, which are found by their superblocks, and `ARRAY` without a list of
+/// devices beside a UUID.
+fn arrays(text: &str, _: &Devices) -> String {
+    let is_device = |line: &str| {
+        let word = line.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+        word.len() >= 3 && "device".starts_with(&word)
+    };
+    let names_all = |line: &str| line.split_whitespace().any(|word| word == "partitions");
+    let lines = || text.lines().filter(|line| is_device(line));
+    let is_short = lines().any(|line| line.contains("/dev/")) && !lines().any(names_all);
+    let mut is_done = false;
+    let line = |line: &str| {
+        let content = line.trim_end();
+        let end = &line[content.len()..];
+        if is_short && !is_done && is_device(content) {
+            is_done = true;
+            let (words, comment) = content.split_once('#').unwrap_or((content, ""));
+            let comment = if comment.is_empty() { String::new() } else { format!(" #{comment}") };
+            return format!("{} partitions{comment}{end}", words.trim_end());
+        }
+        let is_array = content.to_ascii_lowercase().starts_with("array ");
+        if !is_array || !content.to_ascii_lowercase().contains("uuid=") {
+            return line.to_owned();
+        }
+        let is_list = |word: &&str| word.to_ascii_lowercase().starts_with("devices=/dev/");
+        match content.split_whitespace().find(is_list) {
+            Some(list) => format!("{}{end}", content.replacen(&format!(" {list}"), "", 1)),
+            None => line.to_owned(),
+        }
+    };
+    text.split_inclusive('\n').map(line).collect()
+}
+
+/// `RESUME=` by UUID.
+fn resume(text: &str, devices: &Devices) -> String {
+    let line = |line: &str| {
+        let name = line.trim().strip_prefix("RESUME=");
+        let lasting = name.and_then(|name| devices.lasting(name.trim_matches(['"', '\''])));
+        match (name, lasting) {
+            (Some(name), Some(lasting)) => line.replacen(name, &lasting, 1),
+            _ => line.to_owned(),
+        }
+    };
+    text.split_inclusive('\n').map(line).collect()
+}
+
+/// Whether LVM knows disks by what VMware calls them alone. It then looks for them by the marks that
+/// they carry.
+pub(super) fn names_vmwares(devices: &str) -> bool {
+    devices.lines().any(|line| {
+        let line = line.trim();
+        !line.starts_with('#') && line.contains("IDTYPE=sys_")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::native::devices::devices;
+
+    #[test]
+    fn filters_of_lvm_take_the_disks_of_kvm_along() {
+        let none = Devices::default();
+        for (before, after) in [
+            (
+                "devices {\n\t# filter = [ \"a|/dev/sdz|\" ]\n\tfilter = [ \"a|^/dev/sda2$|\", \"r|.*|\" ] # own\n}\n",
+                "devices {\n\t# filter = [ \"a|/dev/sdz|\" ]\n\tfilter = [ \"a|^/dev/sda2$|\", \"a|^/dev/vda2$|\", \"r|.*|\" ] # own\n}\n",
+            ),
+            (
+                "global_filter=[\"a/sd.*/\",\n  \"r/[x]/\"]\n",
+                "global_filter=[\"a/sd.*/\", \"a/vd.*/\",\n  \"r/[x]/\"]\n",
+            ),
+            (" filter = \"r|/dev/sdb|\"\n", " filter = [ \"r|/dev/sdb|\", \"r|/dev/vdb|\" ]\n"),
+            (
+                "filter = [ \"a|/dev/disk/by-id/scsi-36000c29abc|\", \"r|.*|\" ]\n",
+                "filter = [ \"a|/dev/disk/by-id/scsi-36000c29abc|\", \"a|^/dev/[sv]d[a-z]|\", \"r|.*|\" ]\n",
+            ),
+        ] {
+            let once = filters(before, &none);
+            assert_eq!(once, after);
+            assert_eq!(filters(&once, &none), after, "it is added once");
+        }
+        for text in [
+            "filter = [ \"a|.*|\" ]\n",
+            "filter = [ \"a|/dev/sda|\", \"a|/dev/vda|\" ]\n",
+            "filter = [ \"a|/dev/mapper/usd|\" ]\n",
+            "scan_lvs = 0\nfilter = [",
+            "filter = ",
+            "filter = [ \"\", \"a\", \"é\" ]",
+        ] {
+            assert_eq!(filters(text, &none), text);
+        }
+    }
+
+    #[test]
+    fn arrays_are_found_by_their_superblocks() {
+        let none = Devices::default();
+        let before = "DEVICE /dev/sda1 /dev/sdb1 # two\nARRAY /dev/md0 devices=/dev/sda1,/dev/sdb1 UUID=1:2:3:4\n";
+        let after = "DEVICE /dev/sda1 /dev/sdb1 partitions # two\nARRAY /dev/md0 UUID=1:2:3:4\n";
+        assert_eq!(arrays(before, &none), after);
+        assert_eq!(arrays(after, &none), after);
+        for text in ["DEVICE partitions containers\n", "ARRAY /dev/md0 devices=/dev/sda1\n", ""] {
+            assert_eq!(arrays(text, &none), text);
+        }
+    }
+
+    #[test]
+    fn the_swap_to_resume_from_is_named_by_its_uuid() {
+        let devices = devices(&[("/dev/sda5", "swap")]);
+        assert_eq!(resume("RESUME=/dev/sda5\n", &devices), "RESUME=UUID=swap\n");
+        assert_eq!(resume("RESUME=none\n", &devices), "RESUME=none\n");
+    }
+
+    #[test]
+    fn disks_that_lvm_knows_by_vmwares_numbers_are_seen() {
+        let entry = "IDTYPE=sys_wwid IDNAME=naa.6000c295a DEVNAME=/dev/sda2 PVID=abc PART=2\n";
+        assert!(names_vmwares(&format!("VERSION=1.1.2\n{entry}")));
+        assert!(!names_vmwares(&format!("# {entry}IDTYPE=devname IDNAME=/dev/sda2\n")));
+    }
+}
