@@ -98,11 +98,6 @@ fn migrate(firmware: &str, vm: &str, uri: &str) {
 }
 
 #[test]
-fn a_bios_guest_reaches_its_login_prompt() {
-    migrate("bios", "Debian-Server", libvirtd::URI);
-}
-
-#[test]
 fn a_uefi_guest_reaches_its_login_prompt() {
     migrate("uefi", "Debian \u{1f980} <EFI> & 'Söhne'", libvirtd::URI);
 }

@@ -35,11 +35,6 @@ struct Migrated {
 /// Takes the guest from the simulator into libvirt and starts it; returns how the run ended.
 fn migrate(case: &Case<'_>) -> Option<(Job, Migrated)> {
     let disk = guest::guest(case.image)?.vmdk;
-    migrate_disk(case, &disk, tempfile::tempdir().expect("a folder"))
-}
-
-/// The same with a disk of its own, which may lie in `dir`.
-fn migrate_disk(case: &Case<'_>, disk: &Path, dir: tempfile::TempDir) -> Option<(Job, Migrated)> {
     if !libvirtd::available() {
         return None;
     }
@@ -48,6 +43,7 @@ fn migrate_disk(case: &Case<'_>, disk: &Path, dir: tempfile::TempDir) -> Option<
         "guest_id": "debian12_64Guest", "disks": [{"file": disk}, {"capacity_mb": 8}],
         "nics": [{"mac": "00:50:56:aa:bb:01"}],
     }]});
+    let dir = tempfile::tempdir().expect("a folder");
     let job = Job::new(dir, &inventory, &["-nfc-listen", "127.0.0.1:0"])?;
     let names = Names::new();
     let (domain, pool) = (names.name("native"), names.name("pool"));
@@ -67,11 +63,10 @@ fn migrate_disk(case: &Case<'_>, disk: &Path, dir: tempfile::TempDir) -> Option<
 }
 
 /// What commands of guestfish say of a guest whose root is its first partition.
-fn in_guest(how: [&str; 2], image: &Path, commands: &str) -> String {
+fn in_guest(image: &Path, commands: &str) -> String {
     let script = format!("run\nmount /dev/sda1 /\n{commands}\n");
     let mut guestfish = Command::new("guestfish")
-        .args(how)
-        .arg("-a")
+        .args(["--ro", "--format=qcow2", "-a"])
         .arg(image)
         .env("LIBGUESTFS_BACKEND", "direct")
         .env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
@@ -162,7 +157,7 @@ fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
     assert_eq!(changed(&fix, "fstab").len(), 0, "{fix:#}");
     assert_eq!(changed(&fix, "network").len(), 1, "{fix:#}");
     let look = "cat /root/.ssh/authorized_keys\nls /usr/lib/virt-sysprep/scripts";
-    let seen = in_guest(["--ro", "--format=qcow2"], &job.file("Debian.qcow2"), look);
+    let seen = in_guest(&job.file("Debian.qcow2"), look);
     assert!(seen.contains("admin@example") && seen.contains("first-sh"), "{seen}");
     let iso = job.file("Debian-seed.iso");
     let blkid = Command::new("blkid").args(["-o", "value", "-s", "LABEL"]).arg(&iso).output();
@@ -182,32 +177,6 @@ fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
     let volume = Path::new(source.expect("something in it"));
     assert!(source.is_some_and(|path| path.ends_with("-seed.iso")), "{source:?}");
     assert_eq!(std::fs::read(volume).expect("in the pool"), content);
-}
-
-#[test]
-fn a_guest_of_networkd_keeps_its_static_address() {
-    let Some(base) = guest::guest("uuid") else { return };
-    let dir = tempfile::tempdir().expect("a folder");
-    let disk = dir.path().join("networkd.raw");
-    let copied = Command::new("cp").arg("--sparse=always").args([&base.raw, &disk]).status();
-    assert!(copied.expect("cp runs").success());
-    let network =
-        "[Match]\\nName=ens192\\n[Network]\\nAddress=192.168.122.78/24\\nGateway=192.168.122.1\\n";
-    let commands = format!(
-        "write /etc/network/interfaces \"auto lo\\niface lo inet loopback\\n\"\n\
-         write /etc/systemd/network/wired.network \"{network}\"\n\
-         command \"systemctl enable systemd-networkd\""
-    );
-    in_guest(["--rw", "--format=raw"], &disk, &commands);
-    let case = Case {
-        image: "uuid",
-        firmware: "bios",
-        address: "192.168.122.78",
-        converter: "native",
-        args: &[],
-    };
-    let Some((job, _)) = migrate_disk(&case, &disk, dir) else { return };
-    assert_eq!(fix(&job)["network"][0]["addresses"], json!(["192.168.122.78/24"]));
 }
 
 #[test]
@@ -284,7 +253,7 @@ fn without_libguestfs_disks_are_converted_all_the_same() {
 }
 
 #[test]
-fn a_guest_on_lvm_keeps_its_static_address() {
+fn a_guest_on_lvm_keeps_its_static_address_of_networkd() {
     let case = Case {
         image: "lvm",
         firmware: "bios",

@@ -8,7 +8,7 @@
 #
 # OUT_DIR is .cache/guest of this repository by default. bios and uefi go by device names. The others
 # are made from one of these, which is built first: uuid is bios by UUIDs, as an installer leaves it;
-# lvm is bios on a GPT, its root on LVM, its address static, and no driver of KVM in its initramfs;
+# lvm is bios on a GPT, its root on LVM, its address networkd's, no driver of KVM in its initramfs;
 # vendor is uefi whose loader lies in the folder of its vendor alone; places names its disks by their
 # places on VMware's buses, and has two network cards; cloud was set up by cloud-init from VMware's
 # data source, and dracut built its initramfs; luks has an encrypted root.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # mkdisk-lvm.sh RAW BASE: the system of BASE, a disk of mkdisk-bios.sh, on a GPT with /boot of its
-# own and the root on LVM; its address is static, LVM looks at the first disk of SCSI alone, and its
-# initramfs has only the drivers of the machine that it was on.
+# own and the root on LVM. networkd gives it a static address, LVM looks at the first disk of SCSI
+# alone, and its initramfs has only the drivers of the machine that it was on.
 #
 # LVM is made in the appliance of libguestfs: not every kernel has device-mapper.
 set -euo pipefail
@@ -26,11 +26,13 @@ printf '%s\n' '/dev/mapper/debian-root / ext4 errors=remount-ro 0 1' '/dev/sda2 
 sed -i 's,^devices {,&\n\tglobal_filter = [ "a|^/dev/sda|"\, "r|.*|" ],' "$tree/etc/lvm/lvm.conf"
 grep -q '^.global_filter' "$tree/etc/lvm/lvm.conf"
 sed -i '/^GRUB_DISABLE_LINUX_UUID/d' "$tree/etc/default/grub"
-sed -i 's/^iface ens192 inet dhcp/iface ens192 inet static/' "$tree/etc/network/interfaces"
-printf '    address %s\n    gateway %s\n' "$ADDRESS" "$GATEWAY" >>"$tree/etc/network/interfaces"
+printf 'auto lo\niface lo inet loopback\n' >"$tree/etc/network/interfaces"
+printf '[Match]\nName=ens192\n[Network]\nAddress=%s\nGateway=%s\n' "$ADDRESS" "$GATEWAY" \
+  >"$tree/etc/systemd/network/wired.network"
 sed -i 's/^MODULES=.*/MODULES=list/' "$tree/etc/initramfs-tools/initramfs.conf"
 printf '%s\n' ata_piix ahci sd_mod mptspi vmw_pvscsi ext4 dm_mod >>"$tree/etc/initramfs-tools/modules"
 enter_tree
+chroot "$tree" systemctl enable systemd-networkd
 chroot "$tree" update-initramfs -u -k all
 if chroot "$tree" sh -c 'lsinitramfs /boot/initrd.img-*' | grep virtio_blk; then
   echo "its initramfs has drivers of KVM's" >&2

@@ -7,7 +7,7 @@ use crate::convert::Error;
 use crate::model::{GuestBus, GuestCard, GuestDrivers};
 
 use super::devices::Devices;
-use super::fix::boot::CONFIGURATIONS;
+use super::fix::boot::{CONFIGURATIONS, command_lines};
 use super::fix::kernels::{self, Kernel};
 use super::guestfs::Guestfs;
 
@@ -51,7 +51,8 @@ pub(super) async fn of_linux(
     let late: BTreeSet<_> = early.iter().copied().chain(late).collect();
     let mut drivers = drivers(&early, &late);
     // A disk of virtio-blk is /dev/vda: a guest that looks for /dev/sda does not find it.
-    if !names_last(guestfs, devices).await? {
+    let is_unstable = command_lines(&held.command_line, devices) != held.command_line;
+    if is_unstable || !names_last(guestfs, devices).await? {
         drivers.buses.retain(|bus| !matches!(bus, GuestBus::VirtioBlk | GuestBus::Nvme));
     }
     Ok(Some(drivers))

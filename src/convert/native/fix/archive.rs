@@ -37,6 +37,8 @@ pub(in crate::convert::native) struct Contents {
     pub(in crate::convert::native) modules: BTreeSet<String>,
     /// Those of [`TOOLS`] that it holds and that are not empty.
     pub(in crate::convert::native) tools: BTreeSet<String>,
+    /// The kernel's command line, where a unified kernel image holds both.
+    pub(in crate::convert::native) command_line: String,
 }
 
 impl Contents {
@@ -162,12 +164,13 @@ pub(super) fn module(path: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::Write;
 
     use super::*;
 
-    fn archive(names: &[&str]) -> Vec<u8> {
+    /// A cpio archive of small files.
+    pub(in crate::convert::native::fix) fn archive(names: &[&str]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for name in names.iter().copied().chain(["TRAILER!!!"]) {
             let content = if name == "TRAILER!!!" { "" } else { "data!" };

@@ -47,14 +47,13 @@ pub(super) fn environment(text: &str, devices: &Devices) -> String {
 }
 
 /// A configuration with lasting names.
-pub(super) fn command_lines(text: &str, devices: &Devices) -> String {
+pub(in crate::convert::native) fn command_lines(text: &str, devices: &Devices) -> String {
     let initramfs = has_initramfs(text);
     let mut fixed = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((at, parameter)) = next_parameter(rest) {
         let value = &rest[at + parameter.len()..];
-        let end = value.find(|c: char| c.is_whitespace() || "\"':".contains(c));
-        let value = &value[..end.unwrap_or(value.len())];
+        let value = device_of(parameter, value);
         fixed.push_str(&rest[..at + parameter.len()]);
         let lasting = match parameter {
             "root=" => devices.lasting_root(value, initramfs),
@@ -64,6 +63,18 @@ pub(super) fn command_lines(text: &str, devices: &Devices) -> String {
         rest = &rest[at + parameter.len() + value.len()..];
     }
     fixed + rest
+}
+
+/// The device that a parameter begins with: `cryptdevice=` has a name behind it, parted by a colon, of
+/// which paths by place have some themselves.
+fn device_of<'a>(parameter: &str, text: &'a str) -> &'a str {
+    let end = text.find(|c: char| c.is_whitespace() || "\"'".contains(c));
+    let word = &text[..end.unwrap_or(text.len())];
+    if parameter != "cryptdevice=" {
+        return word;
+    }
+    let name = word.rfind("-part").filter(|_| word.starts_with("/dev/disk/by-path/")).unwrap_or(0);
+    word[name..].find(':').map_or(word, |colon| &word[..name + colon])
 }
 
 /// Whether the kernels of a configuration start with an initramfs. A file that holds only a command
@@ -141,6 +152,19 @@ mod tests {
         assert_eq!(fixed.len(), BLOCK);
         assert!(fixed.contains("kernelopts=root=UUID=5eed ro quiet\n#"), "{fixed}");
         assert_eq!(environment("short", &devices), "short");
+    }
+
+    #[test]
+    fn paths_by_place_have_colons_of_their_own() {
+        let devices = devices(&[("/dev/sda1", "5eed"), ("/dev/sda2", "luks")]);
+        let place = "/dev/disk/by-path/pci-0000:03:00.0-scsi-0:0:0:0-part";
+        let before =
+            format!("linux /k root={place}1 ro cryptdevice={place}2:root:discard\ninitrd /i\n");
+        let after = "linux /k root=UUID=5eed ro cryptdevice=UUID=luks:root:discard\ninitrd /i\n";
+        assert_eq!(command_lines(&before, &devices), after);
+        let before = "linux /k cryptdevice=/dev/sda2:root root=/dev/mapper/root\ninitrd /i\n";
+        let after = "linux /k cryptdevice=UUID=luks:root root=/dev/mapper/root\ninitrd /i\n";
+        assert_eq!(command_lines(before, &devices), after);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! should not. Which tool builds it, the guest tells: it is the one that is installed.
 
 use crate::convert::Error;
+use crate::convert::native::devices::Devices;
 use crate::convert::native::guestfs::Guestfs;
 
 use super::archive::Contents;
+use super::boot::command_lines;
 use super::kernels::{Kernel, Modules};
 use super::{Change, Report};
 
@@ -54,6 +56,7 @@ const TOOLS: [(Tool, &[&str], Option<&str>); 5] = [
 pub(super) async fn ensure_drivers(
     guestfs: &mut Guestfs,
     (kernels, stale): (&[Kernel], &[&'static str]),
+    devices: &Devices,
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
     if kernels.is_empty() {
@@ -75,14 +78,16 @@ pub(super) async fn ensure_drivers(
             report.warn("guest-initramfs-unreadable", text);
             continue;
         };
-        let lacking = lacking(&modules, &held);
-        let faults: Vec<_> = match (lacking.as_slice(), stale) {
-            ([], []) => continue,
-            ([], stale) => stale.iter().map(|path| format!("an old {path}")).collect(),
-            (lacking, _) => lacking.iter().map(|name| format!("no {name}")).collect(),
-        };
+        let mut faults: Vec<_> =
+            lacking(&modules, &held).iter().map(|name| format!("no {name}")).collect();
+        faults.extend(stale.iter().map(|path| format!("an old {path}")));
+        faults.extend(unstable(&held, devices));
+        if faults.is_empty() {
+            continue;
+        }
         let fault = faults.join(", ");
-        if let Err(why) = rebuild(guestfs, kernel, (&held, &fault), report).await? {
+        let end = rebuild(guestfs, (kernel, devices), (&held, &fault), report).await?;
+        if let Err(why) = end {
             let text = format!(
                 "initramfs of kernel {} holds {fault} and was not rebuilt: {why}",
                 kernel.version,
@@ -99,11 +104,18 @@ fn lacking(modules: &Modules, held: &Contents) -> Vec<&'static str> {
     BOOT.into_iter().filter(there).filter(|name| !held.modules.contains(*name)).collect()
 }
 
+/// What is wrong with the command line of a unified kernel image.
+fn unstable(held: &Contents, devices: &Devices) -> Option<String> {
+    let line = &held.command_line;
+    let is_stable = command_lines(line, devices) == *line;
+    (!is_stable).then(|| format!("a name that will not last in '{line}'"))
+}
+
 /// Has the guest's own tool build it anew, and looks at the result: one that still lacks a driver,
 /// or lost a program that finds the root, gives way to the old one.
 async fn rebuild(
     guestfs: &mut Guestfs,
-    kernel: &Kernel,
+    (kernel, devices): (&Kernel, &Devices),
     (held, fault): (&Contents, &str),
     report: &mut Report<'_>,
 ) -> Result<Result<(), String>, Error> {
@@ -120,11 +132,15 @@ async fn rebuild(
         let modules = kernel.modules(guestfs).await?;
         let now = kernel.contents(guestfs).await?.unwrap_or_default();
         let lost: Vec<_> = held.tools.difference(&now.tools).cloned().collect();
-        let still = lacking(&modules, &now);
+        let still: Vec<_> = lacking(&modules, &now)
+            .into_iter()
+            .map(|name| format!("{name} is missing"))
+            .chain(unstable(&now, devices).map(|fault| format!("it holds {fault}")))
+            .collect();
         match (still.as_slice(), lost.as_slice()) {
             ([], []) => None,
             ([], lost) => Some(format!("{} was lost by {command}", lost.join(", "))),
-            (still, _) => Some(format!("{} is missing after {command}", still.join(", "))),
+            (still, _) => Some(format!("{} after {command}", still.join(", "))),
         }
     } else {
         Some(format!("{command}: {}", said.last().cloned().unwrap_or_default()))

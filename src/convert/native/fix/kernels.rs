@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::path::Path;
 
 use object::{Object, ObjectSection};
@@ -173,6 +173,15 @@ async fn unified_version(guestfs: &mut Guestfs, path: &str) -> Result<String, Er
     Ok(version.unwrap_or_default())
 }
 
+/// What a unified kernel image holds (UAPI.5).
+fn unified(path: &Path) -> io::Result<Option<Contents>> {
+    let Some(initrd) = section(path, ".initrd") else { return Ok(None) };
+    let line = section(path, ".cmdline").unwrap_or_default();
+    let held = archive::contents(Cursor::new(initrd))?;
+    let command_line = String::from_utf8_lossy(&line).trim_matches(['\0', '\n', ' ']).to_owned();
+    Ok(held.map(|held| Contents { command_line, ..held }))
+}
+
 /// The bytes of a section of an EFI program.
 fn section(path: &Path, name: &str) -> Option<Vec<u8>> {
     let bytes = fs::read(path).ok()?;
@@ -237,12 +246,9 @@ impl Kernel {
         let mut all = Contents::default();
         for path in &self.initramfs {
             let local = guestfs.fetch(path).await?;
-            let unified = self.unified;
-            let read = move || match unified {
-                true => match section(&local, ".initrd") {
-                    Some(bytes) => archive::contents(Cursor::new(bytes)),
-                    None => Ok(None),
-                },
+            let is_unified = self.unified;
+            let read = move || match is_unified {
+                true => unified(&local),
                 false => File::open(local).and_then(archive::contents),
             };
             let doing = format!("read the guest's {path}");
@@ -251,6 +257,7 @@ impl Kernel {
                 Ok(Some(held)) => {
                     all.modules.extend(held.modules);
                     all.tools.extend(held.tools);
+                    all.command_line += &held.command_line;
                 }
                 Ok(None) => return Ok(None),
                 Err(error) => {
@@ -278,5 +285,50 @@ mod tests {
         assert_eq!(version_in(b"MZ"), None);
         head[0x202] = 0;
         assert_eq!(version_in(&head), None);
+    }
+
+    /// An EFI program of these sections and nothing else (PE format, "COFF File Header").
+    fn program(sections: &[(&str, &[u8])]) -> Vec<u8> {
+        const OPTIONAL: usize = 112;
+        let mut bytes = vec![0; 0x40];
+        bytes[..2].copy_from_slice(b"MZ");
+        bytes[0x3c] = 0x40;
+        bytes.extend(b"PE\0\0");
+        bytes.extend(0x8664_u16.to_le_bytes());
+        bytes.extend(u16::try_from(sections.len()).expect("few").to_le_bytes());
+        bytes.extend([0; 12]);
+        bytes.extend(u16::try_from(OPTIONAL).expect("small").to_le_bytes());
+        bytes.extend([0; 2]);
+        bytes.extend(0x20b_u16.to_le_bytes());
+        bytes.extend([0; OPTIONAL - 2]);
+        let mut data = Vec::new();
+        let begin = bytes.len() + 40 * sections.len();
+        for (name, content) in sections {
+            let mut header = [0; 40];
+            header[..name.len()].copy_from_slice(name.as_bytes());
+            let size = u32::try_from(content.len()).expect("small").to_le_bytes();
+            let at = u32::try_from(begin + data.len()).expect("small").to_le_bytes();
+            header[8..12].copy_from_slice(&size);
+            header[16..20].copy_from_slice(&size);
+            header[20..24].copy_from_slice(&at);
+            bytes.extend(header);
+            data.extend(*content);
+        }
+        [bytes, data].concat()
+    }
+
+    #[test]
+    fn a_unified_kernel_tells_its_command_line_and_its_modules() {
+        let initrd = archive::tests::archive(&["lib/modules/6.1/kernel/virtio_blk.ko"]);
+        let line = b"root=/dev/sda2 rw\n\0".as_slice();
+        let whole = program(&[(".uname", b"6.1.0-9"), (".cmdline", line), (".initrd", &initrd)]);
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("linux.efi");
+        fs::write(&path, whole).expect("written");
+        let held = unified(&path).expect("read").expect("known");
+        assert_eq!(held.command_line, "root=/dev/sda2 rw");
+        assert!(held.modules.contains("virtio_blk"), "{held:?}");
+        fs::write(&path, program(&[(".text", b"x")])).expect("written");
+        assert_eq!(unified(&path).expect("read"), None);
     }
 }

@@ -125,7 +125,7 @@ pub(super) async fn linux(
     }
     cloud_init::keep_identity(guestfs, settings.cloud_init.is_some(), report).await?;
     let kernels = kernels::find(guestfs).await?;
-    initramfs::ensure_drivers(guestfs, (&kernels, &stale), report).await?;
+    initramfs::ensure_drivers(guestfs, (&kernels, &stale), devices, report).await?;
     if wanted.tidies {
         agent::install(guestfs, guest, &settings.agent.packages, report).await?;
         tools::remove(guestfs, guest, report).await?;
