@@ -3,9 +3,8 @@
 
 mod support;
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use support::guest;
@@ -60,26 +59,6 @@ fn migrate(case: &Case<'_>) -> Option<(Job, Migrated)> {
     let issue = format!("ens192 has {}", case.address);
     assert!(console.contains(&issue), "no '{issue}' in {console}");
     Some((job, Migrated { json: ended.json, console }))
-}
-
-/// What commands of guestfish say of a guest whose root is its first partition.
-fn in_guest(image: &Path, commands: &str) -> String {
-    let script = format!("run\nmount /dev/sda1 /\n{commands}\n");
-    let mut guestfish = Command::new("guestfish")
-        .args(["--ro", "--format=qcow2", "-a"])
-        .arg(image)
-        .env("LIBGUESTFS_BACKEND", "direct")
-        .env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("guestfish runs");
-    let mut stdin = guestfish.stdin.take().expect("a pipe");
-    stdin.write_all(script.as_bytes()).expect("it listens");
-    drop(stdin);
-    let output = guestfish.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "{commands}: {}", output.status);
-    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// The stage `fix` of the report.
@@ -157,7 +136,7 @@ fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
     assert_eq!(changed(&fix, "fstab").len(), 0, "{fix:#}");
     assert_eq!(changed(&fix, "network").len(), 1, "{fix:#}");
     let look = "cat /root/.ssh/authorized_keys\nls /usr/lib/virt-sysprep/scripts";
-    let seen = in_guest(&job.file("Debian.qcow2"), look);
+    let seen = guest::guestfish(["--ro", "--format=qcow2"], &job.file("Debian.qcow2"), look);
     assert!(seen.contains("admin@example") && seen.contains("first-sh"), "{seen}");
     let iso = job.file("Debian-seed.iso");
     let blkid = Command::new("blkid").args(["-o", "value", "-s", "LABEL"]).arg(&iso).output();

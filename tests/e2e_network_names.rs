@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -55,27 +54,6 @@ fn mac(index: usize) -> String {
     format!("00:50:56:aa:bb:{:02x}", index + 1)
 }
 
-/// What commands of guestfish print of an image whose first partition is the root.
-fn in_guest(how: [&str; 2], image: &Path, commands: &str) -> String {
-    let script = format!("run\nmount /dev/sda1 /\n{commands}\n");
-    let mut guestfish = Command::new("guestfish")
-        .args(how)
-        .arg("-a")
-        .arg(image)
-        .env("LIBGUESTFS_BACKEND", "direct")
-        .env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("guestfish runs");
-    let mut stdin = guestfish.stdin.take().expect("a pipe");
-    stdin.write_all(script.as_bytes()).expect("it listens");
-    drop(stdin);
-    let output = guestfish.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "{commands}: {}", output.status);
-    String::from_utf8(output.stdout).expect("UTF-8")
-}
-
 /// A disk with the files in it, and its manifest.
 fn prepared(dir: &Path, base: &Path) {
     let disk = dir.join("disk-0.raw");
@@ -89,7 +67,7 @@ fn prepared(dir: &Path, base: &Path) {
         commands +=
             &format!("mkdir-p {folder}\nupload {} {path}\nchmod 0600 {path}\n", local.display());
     }
-    in_guest(["--rw", "--format=raw"], &disk, &commands);
+    guest::guestfish(["--rw", "--format=raw"], &disk, &commands);
     let nics = SLOTS.iter().enumerate().map(|(index, slot)| {
         json!({
             "id": format!("nic-{index}"), "mac": mac(index), "slot": slot, "model": "vmxnet",
@@ -188,7 +166,7 @@ fn every_card_keeps_its_name_in_every_form() {
     let stat =
         "stat /etc/NetworkManager/system-connections/web.nmconnection\nls /etc/systemd/network";
     let image = dir.path().join("names.qcow2");
-    let seen = in_guest(["--ro", "--format=qcow2"], &image, &format!("{read}{stat}"));
+    let seen = guest::guestfish(["--ro", "--format=qcow2"], &image, &format!("{read}{stat}"));
     for text in [
         "[Match]\nMACAddress=00:50:56:aa:bb:02\nPath=*pci-*\n\n[Link]\nName=ens192\nWakeOnLan=magic\n",
         "ATTR{address}==\"00:50:56:aa:bb:05\", DRIVERS==\"?*\",NAME=\"dmz0\"\n",

@@ -270,7 +270,7 @@ fn source_disk(model: &str) -> SourceDisk {
         id: DiskId::from_index(0),
         key: 2000,
         label: "Hard disk 1".to_owned(),
-        controller: Controller { bus: Bus::Scsi, model: model.to_owned(), number: 0 },
+        controller: Controller { bus: Bus::Scsi, model: model.to_owned(), number: 0, slot: None },
         unit: 0,
         capacity: ByteSize(1 << 31),
         boot_order: 0,

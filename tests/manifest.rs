@@ -27,6 +27,7 @@ fn source_disk(index: usize) -> SourceDisk {
             bus: Bus::Scsi,
             model: "ParaVirtualSCSIController".to_owned(),
             number: 0,
+            slot: Some(160),
         },
         unit: index as u32,
         capacity: ByteSize(1 << 30),

@@ -121,7 +121,7 @@ mod tests {
 
     fn vm_on(bus: Bus, model: &str, firmware: Firmware) -> SourceVm {
         let mut disk = source_disk(0);
-        disk.controller = Controller { bus, model: model.to_owned(), number: 0 };
+        disk.controller = Controller { bus, model: model.to_owned(), number: 0, slot: None };
         SourceVm { disks: vec![disk], firmware, ..vm() }
     }
 

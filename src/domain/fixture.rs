@@ -141,6 +141,7 @@ pub(super) fn source_disk(index: usize) -> SourceDisk {
             bus: Bus::Scsi,
             model: "ParaVirtualSCSIController".to_owned(),
             number: 0,
+            slot: None,
         },
         unit: u32::try_from(index).expect("small"),
         capacity: ByteSize(512),

@@ -249,7 +249,7 @@ fn source_disk(disk: &Disk, id: DiskId, index: usize, capacity: ByteSize) -> Sou
         id,
         key: 0,
         label: disk.target.dev.clone(),
-        controller: Controller { bus, model: disk.target.bus.clone(), number: 0 },
+        controller: Controller { bus, model: disk.target.bus.clone(), number: 0, slot: None },
         unit: u32::try_from(index).unwrap_or(u32::MAX),
         capacity,
         boot_order: 0,

@@ -148,7 +148,7 @@ fn derived_disk(disk: &Disk, index: usize, rank: usize, capacity: Option<ByteSiz
         id: disk.id.clone(),
         key: i32::try_from(index).unwrap_or(i32::MAX),
         label: disk.label.clone().unwrap_or_default(),
-        controller: Controller { bus: Bus::Other, model: String::new(), number: 0 },
+        controller: Controller { bus: Bus::Other, model: String::new(), number: 0, slot: None },
         unit: small(index),
         capacity: capacity.unwrap_or_default(),
         boot_order: small(rank),

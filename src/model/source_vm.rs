@@ -270,6 +270,9 @@ pub struct Controller {
     pub model: String,
     /// Bus number among controllers of its kind.
     pub number: u32,
+    /// VMware's slot on the PCI bus (`pciSlotNumber`), where the source tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
 }
 
 /// The kind of bus that a disk hangs on. The order is that of a PC's firmware looking for a disk.
@@ -378,7 +381,12 @@ mod tests {
                 id: DiskId::from_index(0),
                 key: 0,
                 label: String::new(),
-                controller: Controller { bus: Bus::Scsi, model: String::new(), number: 0 },
+                controller: Controller {
+                    bus: Bus::Scsi,
+                    model: String::new(),
+                    number: 0,
+                    slot: None,
+                },
                 unit: 0,
                 capacity: ByteSize(512),
                 boot_order: 0,

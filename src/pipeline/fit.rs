@@ -211,7 +211,12 @@ mod tests {
                 id: DiskId::from_index(0),
                 key: 2000,
                 label: String::new(),
-                controller: Controller { bus: Bus::Scsi, model: "P".to_owned(), number: 0 },
+                controller: Controller {
+                    bus: Bus::Scsi,
+                    model: "P".to_owned(),
+                    number: 0,
+                    slot: None,
+                },
                 unit: 0,
                 capacity: ByteSize(1 << 20),
                 boot_order: 0,

@@ -3,6 +3,7 @@
 //! on every machine, and both wait for the login prompt.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -258,4 +259,25 @@ impl Drop for Running<'_> {
         // It may have ended by itself.
         drop(self.0.destroy());
     }
+}
+
+/// What commands of guestfish print of an image whose first partition is the root.
+pub fn guestfish(how: [&str; 2], image: &Path, commands: &str) -> String {
+    let script = format!("run\nmount /dev/sda1 /\n{commands}\n");
+    let mut guestfish = Command::new("guestfish")
+        .args(how)
+        .arg("-a")
+        .arg(image)
+        .env("LIBGUESTFS_BACKEND", "direct")
+        .env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("guestfish runs");
+    let mut stdin = guestfish.stdin.take().expect("a pipe");
+    stdin.write_all(script.as_bytes()).expect("it listens");
+    drop(stdin);
+    let output = guestfish.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{commands}: {}", output.status);
+    String::from_utf8(output.stdout).expect("UTF-8")
 }

@@ -81,6 +81,7 @@ pub fn guests() -> Vec<Guest> {
             bus: Bus::Scsi,
             model: "VirtualLsiLogicSASController".to_owned(),
             number: 0,
+            slot: None,
         },
         unit: 0,
         capacity: ByteSize(1 << 30),

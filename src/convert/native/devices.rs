@@ -7,6 +7,7 @@ use crate::convert::Error;
 use crate::model::{Bus, SourceDisk, SourceVm};
 
 use super::guestfs::Guestfs;
+use super::pci::Place;
 use super::systems;
 
 /// Where udev links devices by their place on a bus.
@@ -194,6 +195,7 @@ impl Devices {
     /// By the place on the bus (systemd, `udev-builtin-path_id.c`): `pci-0000:03:00.0-scsi-0:0:1:0`.
     fn by_path(&self, path: &str) -> Option<(usize, String)> {
         let (place, partition) = without_partition(path);
+        let there = self.on_controller(place);
         let number = |text: &str| text.parse::<u32>().ok();
         let after = |word: &str| place.rsplit_once(word).map(|(_, rest)| rest);
         let (bus, unit) = if let Some(rest) = after("-scsi-") {
@@ -205,20 +207,34 @@ impl Devices {
         } else if let Some(rest) = after("-ata-") {
             let (port, device) = rest.split_once('.').unwrap_or((rest, "0"));
             let port = number(port)?.checked_sub(1)?;
-            return self.by_ata(port, number(device)?).map(|disk| (disk, partition));
+            let disk = self.by_ata(port, number(device)?, &there);
+            return disk.map(|disk| (disk, partition));
         } else {
-            return self.only().map(|disk| (disk, partition));
+            return self.only_of(&there).map(|disk| (disk, partition));
         };
-        let disk = self.only_at(bus, |disk| disk.unit == unit).or_else(|| self.only())?;
-        Some((disk, partition))
+        let disk = self.only_at(bus, |disk| disk.unit == unit && there(disk));
+        disk.or_else(|| self.only_of(&there)).map(|disk| (disk, partition))
+    }
+
+    /// Whether a disk may hang on the controller that a path begins with: the slot of its controller
+    /// tells, where that is known.
+    fn on_controller<'a>(&self, path: &'a str) -> impl Fn(&SourceDisk) -> bool + use<'a> {
+        let address = path.strip_prefix("pci-").and_then(|rest| rest.get(..12)).unwrap_or_default();
+        let is_told = self.disks.iter().any(|disk| address_of(disk).as_deref() == Some(address));
+        move |disk| !is_told || address_of(disk).as_deref() == Some(address)
     }
 
     /// A port of SATA, or a channel and a place of parallel ATA.
-    fn by_ata(&self, port: u32, device: u32) -> Option<usize> {
+    fn by_ata(
+        &self,
+        port: u32,
+        device: u32,
+        there: &impl Fn(&SourceDisk) -> bool,
+    ) -> Option<usize> {
         let ide = |disk: &SourceDisk| disk.controller.number == port && disk.unit == device;
-        self.only_at(Bus::Sata, |disk| disk.unit == port)
+        self.only_at(Bus::Sata, |disk| disk.unit == port && there(disk))
             .or_else(|| self.only_at(Bus::Ide, ide))
-            .or_else(|| self.only())
+            .or_else(|| self.only_of(there))
     }
 
     /// By VMware's serial numbers: `scsi-3<uuid>`, `wwn-0x<uuid>`,
@@ -248,12 +264,14 @@ impl Devices {
         } else {
             None
         };
-        by_serial.or_else(|| self.only()).map(|disk| (disk, partition))
+        by_serial.or_else(|| self.only_of(&|_| true)).map(|disk| (disk, partition))
     }
 
-    /// The only disk of the VM.
-    fn only(&self) -> Option<usize> {
-        (self.disks.len() == 1).then_some(0)
+    /// The only disk of the VM for which `is` holds.
+    fn only_of(&self, is: &impl Fn(&SourceDisk) -> bool) -> Option<usize> {
+        let mut found = self.disks.iter().enumerate().filter(|(_, disk)| is(disk));
+        let (index, _) = found.next()?;
+        found.next().is_none().then_some(index)
     }
 
     /// The only disk on that bus for which `is` holds.
@@ -263,6 +281,11 @@ impl Devices {
         let (index, _) = found.next()?;
         found.next().is_none().then_some(index)
     }
+}
+
+/// The address on the PCI bus of a disk's controller, as the kernel writes it.
+fn address_of(disk: &SourceDisk) -> Option<String> {
+    disk.controller.slot.and_then(Place::of_slot).map(Place::address)
 }
 
 /// A name that lasts, of a device with these tags; `initramfs` says whether file systems are looked
@@ -323,6 +346,7 @@ pub(super) fn devices(known: &[(&str, &str)]) -> Devices {
             bus: Bus::Scsi,
             model: "ParaVirtualSCSIController".to_owned(),
             number: 0,
+            slot: None,
         },
         unit: u32::try_from(index).expect("small"),
         capacity: crate::model::ByteSize(0),
@@ -379,6 +403,26 @@ mod tests {
         let lost = "/dev/disk/by-path/pci-0000:03:00.0-scsi-0:0:5:0-part1";
         assert_eq!(devices.lasting(lost), None);
         assert!(devices.is_lost(lost));
+    }
+
+    #[test]
+    fn disks_of_one_unit_are_told_apart_by_the_slots_of_their_controllers() {
+        let path = |address: &str, unit: u32| {
+            format!("/dev/disk/by-path/pci-0000:{address}-scsi-0:0:{unit}:0-part1")
+        };
+        let mut devices = devices(&[("/dev/sda1", "root"), ("/dev/sdb1", "data")]);
+        devices.disks[1].unit = 0;
+        assert_eq!(devices.lasting(&path("03:00.0", 0)), None, "nobody can say");
+        for (disk, (number, slot)) in devices.disks.iter_mut().zip([(0, 160), (1, 256)]) {
+            disk.controller.number = number;
+            disk.controller.slot = Some(slot);
+        }
+        let lasting = |name: &str| devices.lasting(name);
+        assert_eq!(lasting(&path("03:00.0", 0)).as_deref(), Some("UUID=root"));
+        assert_eq!(lasting(&path("1b:00.0", 0)).as_deref(), Some("UUID=data"));
+        assert_eq!(lasting(&path("02:05.0", 0)), None, "a controller that is gone");
+        let sas = "/dev/disk/by-path/pci-0000:1b:00.0-sas-0x5000c2946-lun-0-part1";
+        assert_eq!(lasting(sas).as_deref(), Some("UUID=data"));
     }
 
     #[test]

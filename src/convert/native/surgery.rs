@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::convert::hyper2kvm::FORCE_TCG;
 use crate::convert::preflight::Engine;
 use crate::convert::{Error, Run};
-use crate::model::{DiskId, GuestBus, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
+use crate::model::{GuestBus, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
 use crate::progress::Unit;
 
 use super::attempt::{self, Way};
@@ -289,49 +289,6 @@ impl Surgery<'_> {
     fn backend_settings(&self) -> Option<&str> {
         let needed = Some(FORCE_TCG).filter(|_| self.without_kvm.get());
         self.run.settings.guestfs_backend_settings.as_deref().or(needed)
-    }
-
-    /// Fresh overlays of all images, in the order that the guest's controllers had them.
-    async fn overlays(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut overlays = Vec::new();
-        for disk in &self.run.manifest.disks {
-            let overlay = self.overlay(&disk.id);
-            let image = self.disks.iter().find(|work| work.disk.id == disk.id);
-            let image =
-                image.map_or_else(|| self.run.work.image(&disk.id), |work| work.image.clone());
-            if overlay.exists() {
-                let removed = fs::remove_file(&overlay);
-                removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
-            }
-            self.run.tools.overlay(&image, &overlay).await?;
-            overlays.push(overlay);
-        }
-        Ok(overlays)
-    }
-
-    fn overlay(&self, disk: &DiskId) -> PathBuf {
-        self.run.work.path().join(format!("fix-{disk}.qcow2"))
-    }
-
-    /// Keeps overlays beside those of the next way.
-    fn hold(&self, overlays: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
-        let hold = |overlay: &PathBuf| {
-            let held = overlay.with_extension("held");
-            let renamed = fs::rename(overlay, &held);
-            renamed.map_err(Error::io(format!("keep {}", overlay.display())))?;
-            Ok(held)
-        };
-        overlays.iter().map(hold).collect()
-    }
-
-    /// Writes the changes into the images.
-    async fn commit(&self, overlays: &[PathBuf]) -> Result<(), Error> {
-        for overlay in overlays {
-            self.run.tools.commit(overlay).await?;
-            let removed = fs::remove_file(overlay);
-            removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
-        }
-        Ok(())
     }
 
     /// Starts the appliance, opens what is encrypted, finds the system and mounts its file systems.

@@ -181,6 +181,17 @@ impl Vmx {
         kind.to_ascii_lowercase().contains("cdrom")
     }
 
+    fn controller(&self, bus: Bus, number: u32) -> Controller {
+        let name = match bus {
+            Bus::Ide => "ide",
+            Bus::Sata => "sata",
+            Bus::Nvme => "nvme",
+            Bus::Scsi | Bus::Other => "scsi",
+        };
+        let slot = self.number(&format!("{name}{number}.pcislotnumber"));
+        Controller { bus, model: self.model(bus, number).to_owned(), number, slot }
+    }
+
     /// The disks with the names of their files.
     fn disks(&self) -> Vec<(SourceDisk, String)> {
         let disks = self.units().filter(|(prefix, ..)| !self.is_cdrom(prefix));
@@ -190,7 +201,7 @@ impl Vmx {
                 id: DiskId::from_index(0),
                 key: 0,
                 label: prefix,
-                controller: Controller { bus, model: self.model(bus, number).to_owned(), number },
+                controller: self.controller(bus, number),
                 unit,
                 capacity: ByteSize(0),
                 boot_order: 0,
@@ -459,6 +470,14 @@ mod tests {
         let mac = |card: &SourceNic| card.mac.map(|mac| mac.to_string());
         assert_eq!(mac(&cards[3]).as_deref(), Some("00:50:56:aa:bb:03"));
         assert_eq!(mac(&cards[4]).as_deref(), Some("00:0c:29:aa:bb:04"));
+    }
+
+    #[test]
+    fn a_controller_has_the_slot_that_is_told() {
+        let vmx = Vmx::read("scsi0.pciSlotNumber = \"160\"\nnvme1.pciSlotNumber = \"-1\"\n");
+        assert_eq!(vmx.controller(Bus::Scsi, 0).slot, Some(160));
+        assert_eq!(vmx.controller(Bus::Scsi, 1).slot, None);
+        assert_eq!(vmx.controller(Bus::Nvme, 1).slot, None);
     }
 
     #[test]

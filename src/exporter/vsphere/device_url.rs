@@ -134,7 +134,12 @@ mod tests {
             id: DiskId::from_index(index),
             key: 2000,
             label: String::new(),
-            controller: Controller { bus: Bus::Scsi, model: model.to_owned(), number: 0 },
+            controller: Controller {
+                bus: Bus::Scsi,
+                model: model.to_owned(),
+                number: 0,
+                slot: None,
+            },
             unit,
             capacity: ByteSize(0),
             boot_order: 0,

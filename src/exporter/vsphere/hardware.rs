@@ -75,11 +75,12 @@ fn disk(hardware: &Node, device: &Node) -> SourceDisk {
         key: device.number("key").unwrap_or_default(),
         label: device.at(&["deviceInfo", "label"]).map_or(String::new(), |node| node.text.clone()),
         controller: controller.map_or_else(
-            || Controller { bus: Bus::Other, model: String::new(), number: 0 },
+            || Controller { bus: Bus::Other, model: String::new(), number: 0, slot: None },
             |controller| Controller {
                 bus: bus(controller.xsi_type.as_deref().unwrap_or_default()),
                 model: controller.xsi_type.clone().unwrap_or_default(),
                 number: controller.number("busNumber").unwrap_or(0),
+                slot: own_slot(controller),
             },
         ),
         unit: device.number("unitNumber").unwrap_or(0),
@@ -147,11 +148,15 @@ const FIRST_CARD: i32 = 4000;
 /// The PCI slot of a card: its `slotInfo` (vim25, `VirtualDevicePciBusSlotInfo`), else the line of the
 /// VMX, which counts the cards by their keys. -1 stands for none yet.
 fn slot(device: &Node, extra: ExtraConfig<'_>) -> Option<u32> {
-    let of_device = device.child("slotInfo").and_then(|info| info.number("pciSlotNumber"));
-    of_device.or_else(|| {
+    own_slot(device).or_else(|| {
         let number = device.number::<i32>("key")?.checked_sub(FIRST_CARD)?;
         extra.get(&format!("ethernet{number}.pciSlotNumber"))?.trim().parse().ok()
     })
+}
+
+/// The slot that a device tells itself.
+fn own_slot(device: &Node) -> Option<u32> {
+    device.child("slotInfo")?.number("pciSlotNumber")
 }
 
 /// The lines of the VMX that vSphere has no property for (vim25, array of `OptionValue`).

@@ -166,8 +166,7 @@ fn nic(item: &Item, index: usize) -> SourceNic {
         mac: [&item.address, &item.mac]
             .into_iter()
             .find_map(|address| address.as_deref()?.trim().parse().ok()),
-        slot: setting(&item.config, "slotInfo.pciSlotNumber")
-            .and_then(|number| number.trim().parse().ok()),
+        slot: slot(item),
         model,
         network: item.connection.first().map(|name| name.trim().to_owned()).unwrap_or_default(),
         connected: item.connected.as_deref().is_none_or(|text| text.trim() != "false"),
@@ -211,8 +210,10 @@ fn disk<'a>(
         id: DiskId::from_index(0),
         key: 0,
         label: label.clone(),
-        controller: controller
-            .map_or_else(|| Controller { bus: Bus::Other, model: String::new(), number: 0 }, bus),
+        controller: controller.map_or_else(
+            || Controller { bus: Bus::Other, model: String::new(), number: 0, slot: None },
+            bus,
+        ),
         unit: unit.unwrap_or(0),
         capacity: ByteSize(capacity),
         boot_order: 0,
@@ -271,6 +272,11 @@ fn of_file(file: Option<&FileReference>, format: &str, capacity: u64) -> Result<
     Ok(OvfDisk { href: Some(href.clone()), chunks, size, gzip, format, capacity })
 }
 
+/// VMware's slot of a device.
+fn slot(item: &Item) -> Option<u32> {
+    setting(&item.config, "slotInfo.pciSlotNumber")?.trim().parse().ok()
+}
+
 /// The controller in vSphere's words, which the domain is planned by.
 fn bus(item: &Item) -> Controller {
     let subtype = item.subtype.join(" ").to_ascii_lowercase();
@@ -287,5 +293,5 @@ fn bus(item: &Item) -> Controller {
         _ => (Bus::Other, ""),
     };
     let number = item.address.as_deref().and_then(|text| text.trim().parse().ok());
-    Controller { bus, model: model.to_owned(), number: number.unwrap_or(0) }
+    Controller { bus, model: model.to_owned(), number: number.unwrap_or(0), slot: slot(item) }
 }

@@ -1,0 +1,53 @@
+//! The overlays that INSPECT and FIX work on: an image changes only when all of it went well.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::surgery::Surgery;
+use crate::convert::Error;
+use crate::model::DiskId;
+
+impl Surgery<'_> {
+    /// Fresh overlays of all images, in the order that the guest's controllers had them.
+    pub(super) async fn overlays(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut overlays = Vec::new();
+        for disk in &self.run.manifest.disks {
+            let overlay = self.overlay(&disk.id);
+            let image = self.disks.iter().find(|work| work.disk.id == disk.id);
+            let image =
+                image.map_or_else(|| self.run.work.image(&disk.id), |work| work.image.clone());
+            if overlay.exists() {
+                let removed = fs::remove_file(&overlay);
+                removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
+            }
+            self.run.tools.overlay(&image, &overlay).await?;
+            overlays.push(overlay);
+        }
+        Ok(overlays)
+    }
+
+    fn overlay(&self, disk: &DiskId) -> PathBuf {
+        self.run.work.path().join(format!("fix-{disk}.qcow2"))
+    }
+
+    /// Keeps overlays beside those of the next way.
+    pub(super) fn hold(&self, overlays: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+        let hold = |overlay: &PathBuf| {
+            let held = overlay.with_extension("held");
+            let renamed = fs::rename(overlay, &held);
+            renamed.map_err(Error::io(format!("keep {}", overlay.display())))?;
+            Ok(held)
+        };
+        overlays.iter().map(hold).collect()
+    }
+
+    /// Writes the changes into the images.
+    pub(super) async fn commit(&self, overlays: &[PathBuf]) -> Result<(), Error> {
+        for overlay in overlays {
+            self.run.tools.commit(overlay).await?;
+            let removed = fs::remove_file(overlay);
+            removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
+        }
+        Ok(())
+    }
+}
