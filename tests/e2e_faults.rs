@@ -49,22 +49,51 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 #[test]
-fn ctrl_c_gives_the_lease_back_and_leaves_nothing() {
+fn every_signal_that_ends_a_run_gives_the_lease_back_and_leaves_nothing() {
     let Some(job) = job() else { return };
-    job.faults(&json!({"nfc_rate": 400_000}));
-    let mut child = job.start("web01", &["--manifest"]);
-    wait_for_bytes(&job, &mut child);
-    signal(&child, Signal::SIGINT);
-    let ended = Ended::from(child.wait_with_output().expect("it ends")).expect(130);
-    assert_eq!(ended.json["outcome"], "interrupted", "{}", ended.stdout);
-    assert!(job.files().is_empty(), "{:?}", job.files());
-    job.assert_source_is_free();
-    let state = job.state();
-    assert_eq!(state["leases"][0]["State"], "error", "the lease was not aborted: {state}");
+    let ends = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGHUP];
+    for (count, end) in ends.into_iter().enumerate() {
+        job.faults(&json!({"nfc_rate": 400_000}));
+        let mut child = job.start("web01", &["--manifest"]);
+        wait_for_bytes(&job, &mut child);
+        signal(&child, end);
+        let ended = Ended::from(child.wait_with_output().expect("it ends")).expect(130);
+        assert_eq!(ended.json["outcome"], "interrupted", "{end}: {}", ended.stdout);
+        assert!(job.files().is_empty(), "{end}: {:?}", job.files());
+        job.assert_source_is_free();
+        let state = job.state();
+        assert_eq!(state["leases"][count]["State"], "error", "{end}: not aborted: {state}");
+    }
 
     job.faults(&json!({}));
     job.run("web01", &["--manifest"]).expect(0);
     assert_exported(&job);
+}
+
+/// A terminal whose connection breaks: `script` makes one, and goes.
+#[test]
+fn a_broken_connection_of_the_terminal_ends_the_run_whatever_hangup_means() {
+    let Some(job) = job() else { return };
+    let limit = job.dir.path().join("limit");
+    std::fs::write(&limit, "400K\n").expect("written");
+    let flags = ["--manifest", "--bandwidth-limit-file", limit.to_str().expect("UTF-8")];
+    let command = job.command("web01", &flags);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| format!("'{}'", word.to_str().expect("UTF-8"))).collect();
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["--quiet", "--command", &format!("exec {}", words.join(" ")), "/dev/null"]);
+    terminal.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    terminal.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+    let mut terminal = terminal.stderr(std::process::Stdio::piped()).spawn().expect("it runs");
+    wait_for_bytes(&job, &mut terminal);
+    signal(&terminal, Signal::SIGKILL);
+    terminal.wait().expect("it is dead");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !job.files().is_empty() {
+        assert!(Instant::now() < deadline, "it goes on: {:?}", job.files());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    job.assert_source_is_free();
 }
 
 #[test]

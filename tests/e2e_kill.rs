@@ -200,16 +200,16 @@ fn a_running_transfer_is_set_free_by_a_signal() {
     while job.state()["nfc_bytes"].as_u64().unwrap_or(0) == 0 {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let hang_up = || {
+    let send = |signal: nix::sys::signal::Signal| {
         let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).expect("it lives");
+        nix::sys::signal::kill(pid, signal).expect("it lives");
     };
     std::fs::write(&limit, "as fast as it gets\n").expect("written");
-    hang_up();
+    send(nix::sys::signal::Signal::SIGHUP);
     std::thread::sleep(Duration::from_secs(2));
     assert!(!job.file("disk-0.vmdk").exists(), "the limit does not hold");
     std::fs::write(&limit, "none\n").expect("written");
-    hang_up();
+    send(nix::sys::signal::Signal::SIGUSR1);
     let ended = Ended::from(child.wait_with_output().expect("it ends")).expect(0);
     ended.said("the bandwidth limit stays as it is");
     ended.said("the bandwidth limit is now none");

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::ExportArgs;
-use super::{Exit, block_on, open, tell_report};
+use super::signals::Hangup;
+use super::{Exit, block_on_until, open, tell_report};
 use crate::exporter::{BandwidthLimit, PackageFormat};
 use crate::model::ByteSize;
 use crate::pipeline::{self, Job, SourceSettings};
@@ -18,9 +19,13 @@ use crate::settings::{Environment, Error, Given, TransportArg, read_rate};
 /// A command line that cannot be meant, or a result that cannot be printed.
 pub fn run(args: &ExportArgs, given: &Given, environment: &Environment) -> anyhow::Result<Exit> {
     let job = job(args, given, environment)?;
-    block_on(&args.run.output, |renderer, cancel| async move {
+    let hangup = match args.transfer.bandwidth_limit_file {
+        Some(_) => Hangup::Rereads,
+        None => Hangup::Ends,
+    };
+    block_on_until(hangup, &args.run.output, |renderer, cancel| async move {
         if let Some(path) = args.transfer.bandwidth_limit_file.clone() {
-            tokio::spawn(listen_to_hangups(path, job.limit.clone(), renderer.progress()));
+            tokio::spawn(reread_limit(path, job.limit.clone(), renderer.progress()));
         }
         let report = pipeline::run(job, &renderer.progress(), &cancel).await;
         open(&report, args.target.after.open, environment);
@@ -28,12 +33,13 @@ pub fn run(args: &ExportArgs, given: &Given, environment: &Environment) -> anyho
     })
 }
 
-/// Reads the limit again at every SIGHUP. One that cannot be meant changes nothing.
-async fn listen_to_hangups(path: PathBuf, limit: BandwidthLimit, progress: Progress) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return tracing::warn!("SIGHUP cannot be listened to");
+/// Reads the limit again at every USR1 and HUP. A limit that makes no sense changes nothing.
+async fn reread_limit(path: PathBuf, limit: BandwidthLimit, progress: Progress) {
+    let kinds = (signal(SignalKind::user_defined1()), signal(SignalKind::hangup()));
+    let (Ok(mut user), Ok(mut hangup)) = kinds else {
+        return tracing::warn!("USR1 and HUP cannot be listened to");
     };
-    while hangup.recv().await.is_some() {
+    while tokio::select! { got = user.recv() => got, got = hangup.recv() => got }.is_some() {
         progress.note(match read_rate(&path) {
             Ok(rate) => {
                 limit.set(rate);

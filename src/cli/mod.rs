@@ -11,6 +11,8 @@ mod info;
 mod list;
 mod plan;
 mod render;
+mod screen;
+mod signals;
 mod source;
 mod undo;
 
@@ -22,7 +24,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::FromArgMatches;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::chain;
@@ -31,6 +32,7 @@ use crate::settings::{self, Environment, Given};
 use args::{Cli, Command, OutputArgs};
 use exit::Exit;
 use render::{Loudness, Renderer, eprint_line, print_line};
+use signals::Hangup;
 
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
@@ -80,9 +82,21 @@ fn tell(message: &str, hint: Option<&str>) {
     }
 }
 
-/// Runs `work` on a runtime, with a renderer for its progress and a token that the first Ctrl-C
-/// or TERM cancels. The second one exits at once.
+/// Runs `work` on a runtime, with a renderer for its progress and a token that the first signal that
+/// ends a program cancels. The second one exits at once.
 fn block_on<T, F>(
+    output: &OutputArgs,
+    work: impl FnOnce(Arc<Renderer>, CancellationToken) -> F,
+) -> T
+where
+    F: Future<Output = T>,
+{
+    block_on_until(Hangup::Ends, output, work)
+}
+
+/// The same where HUP may mean something else.
+fn block_on_until<T, F>(
+    hangup: Hangup,
     output: &OutputArgs,
     work: impl FnOnce(Arc<Renderer>, CancellationToken) -> F,
 ) -> T
@@ -101,32 +115,12 @@ where
         .build()
         .expect("the system has threads for a runtime");
     let end = runtime.block_on(async {
-        tokio::spawn(listen_to_signals(cancel.clone()));
+        tokio::spawn(signals::listen(cancel.clone(), hangup));
         work(renderer, cancel).await
     });
     // Without this a call that a hanging libvirtd never answers would keep the program.
     runtime.shutdown_background();
     end
-}
-
-async fn listen_to_signals(cancel: CancellationToken) {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return tracing::warn!("signals cannot be listened to");
-    };
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if cancel.is_cancelled() {
-            eprint_line("interrupted twice: leaving at once; the next run tidies up");
-            std::process::exit(i32::from(Exit::Interrupted as u8));
-        }
-        eprint_line("interrupted: undoing what was begun (once more to leave at once)");
-        cancel.cancel();
-    }
 }
 
 fn listen_to_tracing(output: &OutputArgs) {

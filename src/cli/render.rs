@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::screen;
 use crate::progress::{Event, Progress, Unit};
 
 /// Without a terminal, a task is mentioned no more often than this.
@@ -41,10 +42,11 @@ impl Renderer {
     /// A renderer for standard error.
     pub fn new(loudness: Loudness) -> Self {
         let terminal = io::stderr().is_terminal();
-        let bars = MultiProgress::new();
-        if loudness == Loudness::Quiet || !terminal {
-            bars.set_draw_target(ProgressDrawTarget::hidden());
-        }
+        let target = match loudness == Loudness::Quiet || !terminal {
+            true => ProgressDrawTarget::hidden(),
+            false => screen::target(),
+        };
+        let bars = MultiProgress::with_draw_target(target);
         Self { bars, tasks: Mutex::new(HashMap::new()), loudness, terminal }
     }
 
