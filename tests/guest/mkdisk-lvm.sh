@@ -16,15 +16,13 @@ export LIBGUESTFS_BACKEND=direct LIBGUESTFS_BACKEND_SETTINGS=force_tcg
 
 copy=$raw.base
 tar=$raw.tar
-trap 'rm -f "$copy" "$tar"; undo_devices' EXIT
+filter=$raw.lvm
+trap 'rm -f "$copy" "$tar" "$filter"; undo_devices' EXIT
 cp --sparse=always "$base" "$copy"
 attach "$copy" --offset $((START * 512))
 mount "$loop" "$tree"
 printf '%s\n' '/dev/mapper/debian-root / ext4 errors=remount-ro 0 1' '/dev/sda2 /boot ext4 defaults 0 2' \
   '/dev/mapper/debian-swap none swap sw 0 0' >"$tree/etc/fstab"
-# A filter by the names of VMware's disks, which the initramfs has a copy of.
-sed -i 's,^devices {,&\n\tglobal_filter = [ "a|^/dev/sda|"\, "r|.*|" ],' "$tree/etc/lvm/lvm.conf"
-grep -q '^.global_filter' "$tree/etc/lvm/lvm.conf"
 sed -i '/^GRUB_DISABLE_LINUX_UUID/d' "$tree/etc/default/grub"
 printf 'auto lo\niface lo inet loopback\n' >"$tree/etc/network/interfaces"
 printf '[Match]\nName=ens192\n[Network]\nAddress=%s\nGateway=%s\n' "$ADDRESS" "$GATEWAY" \
@@ -40,6 +38,8 @@ if chroot "$tree" sh -c 'lsinitramfs /boot/initrd.img-*' | grep virtio_blk; then
 fi
 leave_tree
 tar -C "$tree" --one-file-system --numeric-owner -cf "$tar" .
+# A filter by the names of VMware's disks; GRUB's installation would not find its way through it.
+sed 's,^devices {,&\n\tglobal_filter = [ "a|^/dev/sda|"\, "r|.*|" ],' "$tree/etc/lvm/lvm.conf" >"$filter"
 
 truncate -s 3G "$raw"
 guestfish --format=raw --add "$raw" <<END
@@ -63,6 +63,9 @@ mount /dev/sda2 /boot
 tar-in $tar /
 sh "grub-install --target=i386-pc --no-floppy --modules='biosdisk part_gpt ext2' /dev/sda"
 sh "update-grub"
+upload $filter /etc/lvm/lvm.conf
 END
-guestfish --ro --format=raw --add "$raw" run : mount /dev/sda2 / : cat /grub/grub.cfg |
-  grep 'root=/dev/mapper/debian-root '
+seen=$(guestfish --ro --format=raw --add "$raw" run : mount /dev/debian/root / : mount /dev/sda2 /boot : \
+  cat /boot/grub/grub.cfg : cat /etc/lvm/lvm.conf)
+grep 'root=/dev/mapper/debian-root ' <<<"$seen"
+grep '^.global_filter = \[ "a|^/dev/sda|", "r|.\*|" \]' <<<"$seen"
