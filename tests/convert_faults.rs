@@ -62,7 +62,7 @@ const GOOD: &str = "fix; convert; report true";
 async fn an_unknown_program_that_does_the_work_is_taken_with_a_warning() {
     let case = Case::new();
     let done = case.run(&case.fake(GOOD)).await.expect("converted");
-    assert_eq!(names(&case.out), ["Data VM.qcow2", "hyper2kvm.log"]);
+    assert_eq!(names(&case.out), ["Data VM.qcow2", "convert.log", "hyper2kvm.log"]);
     let codes: Vec<_> = done.warnings.iter().map(|warning| warning.code.as_str()).collect();
     assert_eq!(codes, ["hyper2kvm-untried-version", "boot-disk-not-bootable"]);
     // It says that it has fixed a guest; there is none on that disk.
