@@ -14,6 +14,7 @@ use hyperexport::convert::{
 };
 use hyperexport::image::Compression;
 use hyperexport::manifest::Manifest;
+use hyperexport::model::OsFamily;
 use hyperexport::progress::Progress;
 use support::hyper2kvm::{
     disk, exported, fake, manifest, names, processes, qemu_img, qemu_img_alone, recorder, settings,
@@ -263,6 +264,42 @@ async fn a_missing_one_comes_with_the_remedy() {
     let any = Settings { converter: Converter::Auto, ..nowhere };
     let ready = preflight(&needs, &case.out, &any, &CancellationToken::new()).await;
     assert_eq!(ready.expect("ourselves").engine, Engine::Native);
+}
+
+/// A folder for `PATH` with qemu-img and a hyper2kvm that behaves like `script`.
+fn found(case: &Case, script: &str) -> Settings {
+    let tools = qemu_img_alone(case.dir.path());
+    fake(&tools, script);
+    Settings { hyper2kvm_path: None, path: tools.into(), ..settings(Path::new("unused")) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_converter_is_chosen_by_the_guest() {
+    let case = Case::new();
+    let settings = found(&case, GOOD);
+    for (family, is_ours) in
+        [(OsFamily::Linux, false), (OsFamily::Windows, true), (OsFamily::Unknown, true)]
+    {
+        let needs = Needs { family, ..Needs::from(&case.manifest) };
+        let ready = preflight(&needs, &case.out, &settings, &CancellationToken::new()).await;
+        let engine = ready.expect("usable").engine;
+        assert_eq!(engine == Engine::Native, is_ours, "{family:?}: {engine:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hyper2kvm_that_fails_hands_over_where_nobody_asked_for_it() {
+    let case = Case::new();
+    let settings = found(&case, "report false 'no way'; exit 3");
+    let done = case.run(&settings).await.expect("converted");
+    assert!(done.converter.starts_with("native "), "{}", done.converter);
+    let told = done.warnings.iter().find(|warning| warning.code == "converter-failed");
+    assert!(told.expect("a warning").message.ends_with("converting natively instead"));
+    let disk = &done.disks.expect("disks").0[0];
+    let raw = case.dir.path().join("disk-0.raw");
+    let (raw, made) = (raw.to_str().expect("UTF-8"), disk.path.to_str().expect("UTF-8"));
+    assert_eq!(qemu_img(&["compare", "-f", "raw", "-F", "qcow2", raw, made]).0, 0);
+    assert!(!disk.fixed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

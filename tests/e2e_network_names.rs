@@ -11,7 +11,7 @@ use support::guest;
 use support::job::{Ended, read_json};
 
 /// Files of the guest. A Debian 12 has systemd 252, which reads `.link` files.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     (
         "/etc/netplan/01-netcfg.yaml",
         "network: {version: 2, ethernets: {lan: {match: {name: ens192}, addresses: [192.0.2.1/24]}, \
@@ -45,6 +45,8 @@ const FILES: [(&str, &str); 8] = [
         "lease {\n  interface \"eth0\";\n  fixed-address 192.0.2.8;\n  option dhcp-client-identifier \
          1:0:50:56:aa:bb:8;\n}\n",
     ),
+    // A package manager that does not run takes nothing of the rest along.
+    ("/usr/bin/dpkg", "#!/bin/sh\nexit 1\n"),
 ];
 
 /// VMware's slots of the cards, in the order of the VM.
@@ -152,6 +154,8 @@ fn every_card_keeps_its_name_in_every_form() {
     assert!(told("guest-network-renamed", "eth0 of the guest is now net0"), "{codes:#?}");
     assert!(told("guest-network-card-without-name", &mac(8)), "{codes:#?}");
     assert!(!told("guest-network-by-order", ""), "{codes:#?}");
+    assert!(told("guest-tools-not-removed", "open-vm-tools stays"), "{codes:#?}");
+    assert_eq!(report["artifacts"][0]["fixed"], true, "{report:#}");
     let changes = fix["changes"].to_string();
     assert!(changes.contains("mac-address=00:50:56:AA:BB:06"), "{changes}");
 

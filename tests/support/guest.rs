@@ -263,11 +263,14 @@ impl Drop for Running<'_> {
 
 /// What commands of guestfish print of an image whose first partition is the root.
 pub fn guestfish(how: [&str; 2], image: &Path, commands: &str) -> String {
-    let script = format!("run\nmount /dev/sda1 /\n{commands}\n");
+    let image = image.to_str().expect("UTF-8");
+    appliance(&[&how[..], &["-a", image]].concat(), &format!("mount /dev/sda1 /\n{commands}"))
+}
+
+/// What commands print in the appliance of libguestfs, once that runs.
+pub fn appliance(args: &[&str], commands: &str) -> String {
     let mut guestfish = Command::new("guestfish")
-        .args(how)
-        .arg("-a")
-        .arg(image)
+        .args(args)
         .env("LIBGUESTFS_BACKEND", "direct")
         .env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
         .stdin(Stdio::piped())
@@ -275,7 +278,7 @@ pub fn guestfish(how: [&str; 2], image: &Path, commands: &str) -> String {
         .spawn()
         .expect("guestfish runs");
     let mut stdin = guestfish.stdin.take().expect("a pipe");
-    stdin.write_all(script.as_bytes()).expect("it listens");
+    stdin.write_all(format!("run\n{commands}\n").as_bytes()).expect("it listens");
     drop(stdin);
     let output = guestfish.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{commands}: {}", output.status);
