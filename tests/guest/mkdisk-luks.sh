@@ -22,13 +22,14 @@ tar -C "$tree" --one-file-system --numeric-owner --exclude=./usr/share --exclude
 truncate -s 3G "$raw"
 # The boot loader's program; what it would read lies on another partition than it thinks.
 dd if="$base" of="$raw" bs=512 count=2048 conv=notrunc status=none
-# A key that is cheap to derive: a costly one takes a minute where the appliance is emulated.
+# A key that is cheap to derive: a costly one takes a minute where the appliance is emulated. Only
+# libguestfs itself knows which disk is /dev/sda: to the appliance it may be the second one it found.
 guestfish --keys-from-stdin --format=raw --add "$raw" <<END
 run
 part-init /dev/sda mbr
 part-add /dev/sda p 2048 528383
 part-add /dev/sda p 528384 -1
-debug sh "echo -n secret | cryptsetup --batch-mode --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 luksFormat /dev/sda2 -"
+debug sh "echo -n secret | cryptsetup --batch-mode --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 luksFormat /dev/sd?2 -"
 cryptsetup-open /dev/sda2 root
 secret
 mkfs ext4 /dev/sda1

@@ -42,6 +42,8 @@ tar -C "$tree" --one-file-system --numeric-owner -cf "$tar" .
 sed 's,^devices {,&\n\tglobal_filter = [ "a|^/dev/sda|"\, "r|.*|" ],' "$tree/etc/lvm/lvm.conf" >"$filter"
 
 truncate -s 3G "$raw"
+# Only libguestfs itself knows which disk is /dev/sda: to the appliance it may be the second one that
+# it found, and the first one has no partitions.
 guestfish --format=raw --add "$raw" <<END
 run
 part-init /dev/sda gpt
@@ -61,7 +63,7 @@ mount /dev/debian/root /
 mkdir /boot
 mount /dev/sda2 /boot
 tar-in $tar /
-sh "grub-install --target=i386-pc --no-floppy --modules='biosdisk part_gpt ext2' /dev/sda"
+sh "grub-install --target=i386-pc --no-floppy --modules='biosdisk part_gpt ext2' \$(ls /dev/sd?3 | cut -c 1-8)"
 sh "update-grub"
 upload $filter /etc/lvm/lvm.conf
 END

@@ -275,10 +275,24 @@ async fn disks_of(guestfs: &mut Guestfs, device: &str) -> Result<Vec<usize>, Err
         return Ok(Vec::new());
     }
     // libguestfs has no call for it; lsblk(8) of its appliance knows all layers.
+    let doing = "find the disks of a volume";
     let command = format!("lsblk --inverse --list --noheadings --output NAME {device}");
-    let told = guestfs.attempt("find the disks of a volume", &["debug", "sh", &command]).await?;
-    let lines = told.unwrap_or_default();
-    Ok(lines.iter().filter_map(|line| disk_letter(line.trim())).map(|(disk, _)| disk).collect())
+    let told = guestfs.attempt(doing, &["debug", "sh", &command]).await?.unwrap_or_default();
+    let places = guestfs.attempt(doing, &["debug", "sh", "ls -l /dev/disk/by-path"]).await?;
+    let numbers = numbers(&places.unwrap_or_default());
+    let number = |name: &str| numbers.get(name.trim_end_matches(|c: char| c.is_ascii_digit()));
+    Ok(told.iter().filter_map(|line| number(line.trim())).copied().collect())
+}
+
+/// The numbers of the disks by the appliance's own names, which follow the order in which its kernel
+/// found them: libguestfs attaches disk N as target N of its SCSI bus.
+fn numbers(by_path: &[String]) -> BTreeMap<String, usize> {
+    let number = |line: &String| {
+        let (path, name) = line.rsplit_once(" -> ")?;
+        let target = path.rsplit_once("-scsi-0:0:")?.1.strip_suffix(":0")?;
+        Some((name.rsplit('/').next()?.to_owned(), target.parse().ok()?))
+    };
+    by_path.iter().filter_map(number).collect()
 }
 
 /// Those whose `grub.cfg` names the roots of all others.
@@ -323,6 +337,19 @@ mod tests {
         ] {
             assert_eq!(split(root), (device, subvolume), "{root}");
         }
+    }
+
+    #[test]
+    fn disks_are_numbered_by_their_place_and_not_by_the_appliances_names() {
+        let lines = [
+            "total 0",
+            "lrwxrwxrwx 1 0 0 9 Nov 26 12:00 pci-0000:00:02.0-scsi-0:0:0:0 -> ../../sdb",
+            "lrwxrwxrwx 1 0 0 10 Nov 26 12:00 pci-0000:00:02.0-scsi-0:0:0:0-part1 -> ../../sdb1",
+            "lrwxrwxrwx 1 0 0 9 Nov 26 12:00 pci-0000:00:02.0-scsi-0:0:11:0 -> ../../sda",
+        ];
+        let found = numbers(&lines.map(str::to_owned));
+        let found: Vec<_> = found.iter().map(|(name, number)| (name.as_str(), *number)).collect();
+        assert_eq!(found, [("sda", 11), ("sdb", 0)]);
     }
 
     #[test]
