@@ -416,3 +416,62 @@ fn files_that_were_written_to_since_are_another_source() {
     run(&["--fresh"]).expect(0);
     assert_same_disk((&disk, "raw"), (&output.join("disk.qcow2"), "qcow2"));
 }
+
+/// A conversion of the files at `source` into `output`.
+fn of_files(source: &Path, output: &Path, more: &[&str]) -> Ended {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hyperexport"));
+    command.arg("--source").arg(source).arg("--output").arg(output).args(&CONVERT[..5]);
+    Ended::from(command.args(["--json"]).args(more).output().expect("it runs"))
+}
+
+#[test]
+fn a_part_of_a_disk_that_was_written_to_since_makes_another_source() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name);
+    let text = |name: &str| path(name).to_str().expect("UTF-8").to_owned();
+    raw_disk(&path("raw"), 4, 7);
+    let flat = ["convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=monolithicFlat"];
+    let made = qemu_img(&[&flat[..], &[&text("raw"), &text("vm.vmdk")]].concat());
+    assert_eq!(made.0, 0, "{}", made.1);
+    let run = |more: &[&str]| of_files(&path("vm.vmdk"), &path("out"), more);
+    run(&[]).expect(0);
+    assert_nothing_to_do(&run(&[]).expect(0));
+    raw_disk(&path("vm-flat.vmdk"), 4, 8);
+    let ended = run(&[]).expect(4);
+    assert_eq!(refused(&ended), "source-changed", "{}", ended.stdout);
+    run(&["--fresh"]).expect(0);
+    assert_same_disk((&path("vm-flat.vmdk"), "raw"), (&path("out").join("vm.qcow2"), "qcow2"));
+}
+
+#[test]
+fn the_users_own_disk_stays_where_it_lies_beside_its_conversion() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = dir.path().join("disk.raw");
+    raw_disk(&disk, 4, 7);
+    let before = std::fs::read(&disk).expect("there");
+    let result = dir.path().join("disk.qcow2");
+    of_files(&disk, dir.path(), &[]).expect(0);
+    for more in [&["--fresh"][..], &["--fresh", "--pipeline-compress=false"], &[]] {
+        of_files(&disk, dir.path(), more).expect(0);
+        assert_eq!(std::fs::read(&disk).expect("the source is gone"), before, "{more:?}");
+        assert_same_disk((&disk, "raw"), (&result, "qcow2"));
+    }
+    let ended = of_files(&disk, dir.path(), &["--format", "ova"]);
+    assert_ne!(ended.code, Some(0), "{}", ended.stdout);
+    assert!(disk.exists() && result.exists());
+}
+
+#[test]
+fn a_file_of_the_user_under_a_name_of_ours_stops_later_runs_too() {
+    let Some(job) = job() else { return };
+    run(&job, &[&["--manifest"]]).expect(0);
+    let own = job.file("web01.qcow2");
+    std::fs::write(&own, "the user's").expect("written");
+    for more in [&[][..], &["--fresh"], &["--dry-run"]] {
+        let ended = run(&job, &[&CONVERT, more]).expect(4);
+        assert_eq!(refused(&ended), "file-in-the-way", "{more:?}: {}", ended.stdout);
+        assert_eq!(std::fs::read_to_string(&own).expect("there"), "the user's");
+    }
+    std::fs::remove_file(&own).expect("removed");
+    run(&job, &[&CONVERT]).expect(0);
+}

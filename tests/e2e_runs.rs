@@ -102,6 +102,14 @@ fn every_run_of_a_folder_can_be_undone() {
     // The run that is named, and no other one.
     let would = folder.undo(&[&place, "--run", id, "--dry-run"]).expect(0).stdout;
     assert!(would.contains(&format!("would go  domain '{}'", names.name("a"))), "{would}");
+    // Also where a file of the folder is named, and not the folder.
+    let result = folder.job.file("result.json");
+    let result = result.to_str().expect("UTF-8");
+    let same = folder.undo(&[result, "--run", id, "--dry-run"]).expect(0).stdout;
+    assert_eq!(same, would);
+    let record = folder.job.file("runs").join(format!("{id}.json"));
+    let same = folder.undo(&[record.to_str().expect("UTF-8"), "--list"]).expect(0).stdout;
+    assert_eq!(same, list);
     // Its pool holds a volume of another run, and stays until that is undone.
     let undone = folder.undo(&[&place, "--run", id]).expect(1).stdout;
     assert!(
@@ -174,6 +182,67 @@ fn what_an_earlier_version_recorded_can_still_be_undone_after_a_new_run() {
     assert_eq!(folder.records().len(), 2);
     folder.undo(&[&place, "--all"]).expect(0);
     assert!(folder.names.domains().is_empty() && folder.names.pools().is_empty());
+}
+
+#[test]
+fn a_fresh_export_keeps_what_an_earlier_version_recorded() {
+    let Some(folder) = Folder::new() else { return };
+    let target = folder.target("old", "pool");
+    folder.run(&target, &[]).expect(0);
+    std::fs::remove_dir_all(folder.job.file("runs")).expect("removed");
+    let mut result = folder.job.result();
+    for new in ["run", "target"] {
+        result.as_object_mut().expect("an object").remove(new);
+    }
+    std::fs::write(folder.job.file("result.json"), result.to_string()).expect("written");
+    folder.job.run("web01", &["--manifest", "--fresh", "--stream-convert=false"]).expect(0);
+    assert_eq!(folder.records().len(), 1);
+    folder.undo(&[&folder.folder()]).expect(0);
+    assert!(folder.names.domains().is_empty() && folder.names.pools().is_empty());
+}
+
+#[test]
+fn a_run_that_cannot_be_recorded_defines_nothing() {
+    let Some(folder) = Folder::new() else { return };
+    std::fs::create_dir_all(folder.job.output()).expect("made");
+    std::fs::write(folder.job.file("runs"), "the user's").expect("written");
+    let ended = folder.run(&folder.target("a", "pool"), &[]).expect(0);
+    assert_eq!(ended.json["outcome"], "partial", "{}", ended.stdout);
+    ended.said("move away what is in its place");
+    assert!(folder.names.domains().is_empty() && folder.names.pools().is_empty());
+    std::fs::remove_file(folder.job.file("runs")).expect("removed");
+    folder.run(&folder.target("a", "pool"), &[]).expect(0);
+    assert_eq!(folder.records().len(), 1);
+}
+
+#[test]
+fn a_dry_run_of_the_conversion_leads_to_no_domain() {
+    let Some(folder) = Folder::new() else { return };
+    folder.job.run("web01", &CONVERT).expect(0);
+    let dry = ["--pipeline-dry-run", "--libvirt-start"];
+    let ended = folder.run(&folder.target("a", "pool"), &dry).expect(0);
+    assert_eq!(ended.stage("libvirt"), "skipped", "{}", ended.stdout);
+    assert!(ended.json["plan"].to_string().contains("define no domain"), "{}", ended.stdout);
+    assert!(folder.names.domains().is_empty() && folder.names.pools().is_empty());
+}
+
+#[test]
+fn undoing_all_says_which_run_could_not_be_undone() {
+    let Some(folder) = Folder::new() else { return };
+    folder.run(&folder.target("a", "pool"), &[]).expect(0);
+    folder.run(&folder.target("b", "pool"), &[]).expect(0);
+    let running = folder.names.name("a");
+    let connect = libvirtd::connect();
+    let domain = connect.lookup_domain_by_name(&running).expect("there");
+    domain.create().expect("it starts");
+    let ended = folder.undo(&[&folder.folder(), "--all", "--json"]).expect(1);
+    let left = ended.json["left"].to_string();
+    assert!(left.contains(&running), "{}", ended.stdout);
+    let gone = ended.json["done"].to_string();
+    assert!(gone.contains(&folder.names.name("b")), "{}", ended.stdout);
+    domain.destroy().expect("it stops");
+    folder.undo(&[&folder.folder(), "--all"]).expect(0);
+    assert!(folder.names.domains().is_empty());
 }
 
 #[test]

@@ -40,9 +40,7 @@ fn place(args: &UndoArgs) -> Place {
     };
     match (&args.result, &args.output_dir) {
         (Some(file), _) => Place::File(file.clone()),
-        // A file in the place of its folder is a word for that very run.
-        (None, Some(path)) if path.is_file() => Place::File(path.clone()),
-        (None, path) => Place::Folder(path.clone().unwrap_or_default(), which),
+        (None, path) => Place::of(path.clone().unwrap_or_default(), which),
     }
 }
 

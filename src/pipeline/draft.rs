@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::addresses;
+use super::guest;
 use super::job::Target;
 use super::later;
 use super::plan;
@@ -70,7 +71,7 @@ pub async fn draft(
     let (disks, warnings) = later::check(&read, &output, (target, true), cancel)
         .await
         .map_err(|stopped| stopped.failure)?;
-    let vm = read.source_vm();
+    let vm = guest::planned(&read, guest::reported(&output, &read).as_ref());
     let draft = target::draft(target, &vm, &disks).await.map_err(refused)?;
     let preview = target::preview(target, &vm, &disks).await.map_err(refused)?;
     Ok(Plan {

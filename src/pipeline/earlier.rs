@@ -85,6 +85,8 @@ pub struct Ask<'a> {
     pub output: &'a Path,
     /// Names of the files that the run would make there.
     pub makes: &'a [String],
+    /// Names of the files that an export of the VM makes: disks of files may be used where they are.
+    pub exports: &'a [String],
 }
 
 impl Earlier {
@@ -158,27 +160,30 @@ pub fn look(ask: &Ask<'_>) -> Result<Earlier, Stopped> {
     if let Some(result) = read_result(&output.join(report::FILE_NAME))? {
         return of_result(ask, result);
     }
-    let leftovers = Claim::leftovers(output)
-        .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
+    let leftovers = leftovers(output)?;
     if !leftovers.is_empty()
         && !ask.job.fresh
         && let Some(kept) = of_killed(ask)
     {
         return Ok(Earlier::Export(Box::new(kept)));
     }
-    let stranger = ask
-        .makes
-        .iter()
-        .find(|name| !leftovers.contains(name) && output.join(name).symlink_metadata().is_ok());
-    match stranger {
-        None => Ok(Earlier::Nothing),
-        Some(name) => Err(Stopped::because(
-            Stage::Preflight,
-            format!("{} is in the way", output.join(name).display()),
-            "move it away, or give another --output",
-        )
-        .coded("file-in-the-way")),
-    }
+    refuse_strangers(ask, &leftovers)?;
+    Ok(Earlier::Nothing)
+}
+
+/// Refuses a file of a name that the run needs, which is none of `ours`.
+fn refuse_strangers(ask: &Ask<'_>, ours: &[String]) -> Result<(), Stopped> {
+    let is_there = |name: &str| ask.output.join(name).symlink_metadata().is_ok();
+    let stranger = ask.makes.iter().find(|name| !ours.contains(name) && is_there(name));
+    let Some(name) = stranger else { return Ok(()) };
+    let text = format!("{} is in the way", ask.output.join(name).display());
+    let hint = "move it away, or give another --output";
+    Err(Stopped::because(Stage::Preflight, text, hint).coded("file-in-the-way"))
+}
+
+/// What a killed run was about to make.
+fn leftovers(output: &Path) -> Result<Vec<String>, Stopped> {
+    Claim::leftovers(output).map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))
 }
 
 /// What a run that came to its end says of itself decides.
@@ -195,7 +200,9 @@ fn of_result(ask: &Ask<'_>, result: RunReport) -> Result<Earlier, Stopped> {
         return Ok(Earlier::Replaced(vec![report::FILE_NAME.to_owned()]));
     };
     let in_use = in_use(output)?;
-    let names = export.names(output, Some(&result));
+    let names = export.names(ask, Some(&result));
+    let ours = [&names[..], &leftovers(output)?, &[DOMAIN_XML.to_owned()]].concat();
+    refuse_strangers(ask, &ours)?;
     let replaced = |names: Vec<String>| {
         let used = in_use.iter().find(|(path, _)| names.iter().any(|n| output.join(n) == *path));
         match used {
@@ -239,7 +246,7 @@ fn of_killed(ask: &Ask<'_>) -> Option<Kept> {
     let manifest = read_manifest(ask.output).ok().flatten()?;
     let export = Stored::of(ask, Some(manifest), None)?;
     let fit = fit(&export.taken, ask.vm, ask.now);
-    let names = export.names(ask.output, None);
+    let names = export.names(ask, None);
     let is_whole = export.missing().next().is_none();
     let serves = is_whole && refuse_unfit(ask, &export.taken, &fit).is_ok();
     let nothing = Vec::new();

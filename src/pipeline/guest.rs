@@ -64,14 +64,14 @@ pub fn planned(manifest: &Manifest, facts: Option<&GuestFacts>) -> SourceVm {
 ///
 /// # Errors
 /// [`Stopped`] when the guest agent is waited for and the guest has none.
-pub fn check(vm: &SourceVm, target: &Target) -> Result<(), Stopped> {
+pub fn check(vm: &SourceVm, target: &Target, stage: Stage) -> Result<(), Stopped> {
     let waits = target.start.as_ref().is_some_and(|start| matches!(start.wait.sign, Sign::Agent));
     let has_none = vm.facts.as_ref().is_some_and(|facts| facts.agent == Some(false));
     if !waits || !has_none {
         return Ok(());
     }
     Err(Stopped::because(
-        Stage::Libvirt,
+        stage,
         "--wait-for agent: the guest has no qemu-guest-agent",
         "wait for another sign, such as --wait-for console:login:, or convert with --agent-package \
          FILE or --firstboot-agent",

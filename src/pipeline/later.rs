@@ -141,10 +141,14 @@ impl Import<'_> {
         let stopped = |error: journal::Error| Stopped::new(Stage::Libvirt, &error, error.hint());
         // Not found in preflight if the target could not be reached then.
         journal::recover(output, &target.connections).await.map_err(stopped)?;
+        let vm = guest::planned(manifest, *facts);
+        guest::check(&vm, target, Stage::Libvirt)?;
+        records::prepare(output).map_err(|error| {
+            let text = format!("record the run in {}: {error}", output.join("runs").display());
+            Stopped::because(Stage::Libvirt, text, "move away what is in its place")
+        })?;
         let journal = Journal::begin(output, &target.settings.uri).map_err(stopped)?;
         let writer = journal.writer().map_err(stopped)?;
-        let vm = guest::planned(manifest, *facts);
-        guest::check(&vm, target)?;
         let imported = target::import(target, &vm, disks, &writer, (progress, cancel)).await;
         let domain = match imported {
             Ok(domain) => domain,
@@ -228,7 +232,7 @@ pub async fn define(
     ledger.report.converted = Some(disks.clone());
     ledger.report.guest = guest::reported(&output, &manifest);
     if dry_run {
-        let vm = manifest.source_vm();
+        let vm = guest::planned(&manifest, ledger.report.guest.as_ref());
         let preview = target::preview(target, &vm, &disks).await.ok();
         ledger.report.plan = super::plan::definition(&vm, target, preview.as_ref());
         return ledger.report.finish(Outcome::Done);
@@ -312,7 +316,7 @@ pub(super) async fn check(
     let facts = guest::reported(output, manifest);
     let vm = guest::planned(manifest, facts.as_ref());
     guest::order(&mut disks, &vm);
-    guest::check(&vm, target)?;
+    guest::check(&vm, target, Stage::Preflight)?;
     start::check_export(target, manifest)?;
     let mut warnings = if dry_run { Vec::new() } else { recover(output, target).await? };
     let checked = target::preflight(target, &vm, &disks, dry_run).await;

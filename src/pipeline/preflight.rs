@@ -18,7 +18,7 @@ use super::job::{Job, absolute};
 use super::kept_domain::KeptDomain;
 use super::source::{self, Source};
 use super::stages::Stopped;
-use super::{DOMAIN_XML, addresses, beside, report, start, target_check};
+use super::{DOMAIN_XML, addresses, beside, guest, report, start, target_check};
 use crate::exporter::{self, Inspected, PackageFormat};
 use crate::libvirt::Preview;
 use crate::model::{
@@ -86,10 +86,15 @@ pub async fn check(
     let vm = &inspected.vm;
     let makes = files(job, vm, &inspected.makes);
     let (now, exports) = (inspected.state(), inspected.makes.clone());
-    let ask = Ask { job, vm, now: &now, output: &output, makes: &makes };
+    let ask = Ask { job, vm, now: &now, output: &output, makes: &makes, exports: &exports };
     let earlier = earlier::look(&ask)?;
     match &earlier {
-        Earlier::Export(kept) => warnings.extend(kept.warnings.iter().cloned()),
+        Earlier::Export(kept) => {
+            if kept.package.is_none() {
+                packable(job, vm, &exports)?;
+            }
+            warnings.extend(kept.warnings.iter().cloned());
+        }
         Earlier::Nothing | Earlier::Replaced(_) => {
             exportable(source, job, &inspected)?;
             packable(job, vm, &exports)?;
@@ -115,9 +120,16 @@ pub async fn check(
         preview: None,
         warnings,
     };
+    if let (Some(target), Earlier::Export(kept)) = (&job.target, &ready.earlier)
+        && is_converted(&ready.earlier)
+    {
+        let facts = kept.result.as_ref().and_then(|result| result.guest.as_ref());
+        guest::check(&guest::planned(&kept.described(), facts), target, Stage::Preflight)?;
+    }
     if let Some(target) = &job.target {
         target_check::check(job, target, &mut ready, cancel).await?;
         current(job, &ready)?;
+        target_check::clear(job, target, &mut ready, cancel).await?;
     }
     if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }
 }

@@ -87,11 +87,28 @@ fn unrecorded(report: &RunReport) -> Option<String> {
 /// # Errors
 /// What the file system says.
 pub(super) fn begin(report: &mut RunReport) -> io::Result<()> {
-    let folder = report.output.join(FOLDER);
-    match fs::create_dir(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+    let recorded = record(report);
+    if recorded.is_err() {
+        // `result.json` alone tells how to undo it then.
+        report.run = None;
     }
+    recorded
+}
+
+/// Makes the folder of the records, which a run needs before it makes anything.
+///
+/// # Errors
+/// What the file system says.
+pub(super) fn prepare(output: &Path) -> io::Result<()> {
+    let folder = output.join(FOLDER);
+    match fs::create_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        end => end,
+    }
+}
+
+fn record(report: &mut RunReport) -> io::Result<()> {
+    prepare(&report.output)?;
     keep_unrecorded(&report.output)?;
     let base = name(report.started_at);
     let numbered = (2_u32..).map(|number| format!("{base}-{number}"));
@@ -138,10 +155,7 @@ pub(super) fn keep_unrecorded(output: &Path) -> io::Result<()> {
         return Ok(());
     };
     let Some(id) = unrecorded(&earlier) else { return Ok(()) };
-    match fs::create_dir(output.join(FOLDER)) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    prepare(output)?;
     earlier.run = Some(id);
     // The folder may have been moved since.
     output.clone_into(&mut earlier.output);

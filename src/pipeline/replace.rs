@@ -3,6 +3,7 @@
 
 use super::beside::Beside;
 use super::later::save;
+use super::records;
 use super::report::{self, Outcome, RunReport};
 use super::stages::{Ledger, Stopped};
 use crate::convert;
@@ -38,6 +39,8 @@ pub(super) fn commit(
         serde_json::to_vec_pretty(&so_far).map_err(|error| failed("write result", &error))?;
     save(&beside.path().join(report::FILE_NAME), &text)
         .map_err(|error| failed("write result.json", &error))?;
+    records::keep_unrecorded(&ledger.report.output)
+        .map_err(|error| failed("keep the record of the run before", &error))?;
     beside.commit(replaces).map_err(|error| failed("replace the old files", &error))
 }
 

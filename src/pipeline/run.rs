@@ -152,7 +152,13 @@ async fn finish(
                     start::after_run(job, target, ready.domain.as_ref(), ledger).await;
                 }
             }
-            None => ledger.without(Stage::Libvirt, StageStatus::Skipped),
+            None => {
+                if settings.dry_run {
+                    let text = "define no domain: --pipeline-dry-run converts nothing";
+                    ledger.report.plan.push(text.to_owned());
+                }
+                ledger.without(Stage::Libvirt, StageStatus::Skipped);
+            }
         }
     }
     if ledger.report.errors.is_empty() { Outcome::Done } else { ledger.ended(Outcome::Partial) }
@@ -168,11 +174,12 @@ async fn conversion(
     if let Earlier::Export(kept) = &ready.earlier {
         return Some(match &kept.converted {
             Converted::Kept(conversion) => {
+                ledger.without(Stage::Pipeline, StageStatus::Kept);
                 if settings.dry_run {
                     ledger.report.plan.push("keep the conversion that is there".to_owned());
                 }
-                ledger.without(Stage::Pipeline, StageStatus::Kept);
-                Some(conversion.disks.clone())
+                // As where nothing is converted yet: a dry run leads to no domain.
+                Some(conversion.disks.clone()).filter(|_| !settings.dry_run)
             }
             Converted::Again(again) => {
                 let work = Redo { job, again, settings };

@@ -146,11 +146,14 @@ fn save_result(report: &RunReport) -> std::io::Result<()> {
             ran.stage == stage && matches!(ran.status, StageStatus::Done | StageStatus::Failed)
         })
     };
-    if report.domain.is_some() && ended(Stage::Libvirt) {
-        records::write(report)?;
+    let recorded = if report.domain.is_some() && ended(Stage::Libvirt) {
+        records::write(report)
     } else if ended(Stage::Start) {
-        records::started(report)?;
-    }
+        records::started(report)
+    } else {
+        Ok(())
+    };
     let text = serde_json::to_vec_pretty(report)?;
-    later::save(&report.output.join(report::FILE_NAME), &text)
+    // One of the two tells how to undo the run.
+    recorded.and(later::save(&report.output.join(report::FILE_NAME), &text))
 }

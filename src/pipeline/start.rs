@@ -57,7 +57,22 @@ pub fn check(target: &Target, power: PowerState) -> Result<(), Stopped> {
 /// # Errors
 /// [`Stopped`].
 pub fn check_export(target: &Target, manifest: &Manifest) -> Result<(), Stopped> {
-    check(target, manifest.source_vm().power)
+    let (vm, snapshot) =
+        (manifest.source_vm(), manifest.state().is_some_and(|state| state.snapshot));
+    let starts = target.start.as_ref().is_some_and(|start| !start.allow_running_source);
+    if !starts || !snapshot {
+        return check(target, vm.power);
+    }
+    let at = manifest.source.as_ref().and_then(|source| source.export_timestamp.as_deref());
+    let text = format!(
+        "the disks are those of a snapshot of {} of {}, while it ran: what it has written since is not \
+         on them",
+        vm.name,
+        at.unwrap_or("an unknown time")
+    );
+    let hint = "export again with --fresh while the source is powered off; or leave --libvirt-start \
+                out; or start a copy beside the source with --allow-running-source";
+    Err(Stopped::because(Stage::Preflight, text, hint).coded("stale-export"))
 }
 
 async fn begin(

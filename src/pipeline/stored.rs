@@ -16,6 +16,9 @@ use crate::model::{
     ConvertedDisks, ExportMethod, ExportedDisk, ExportedNvram, PowerState, SourceVm, Stage,
 };
 
+/// The provider of VMs in files, which do not run.
+pub(super) const LOCAL: &str = "local";
+
 /// An export.
 pub(super) struct Stored {
     pub taken: Taken,
@@ -65,13 +68,15 @@ impl Stored {
 
     /// Names of all files of ours in the output directory, whichever stage made them. The record of a
     /// domain is no part of an export.
-    pub fn names(&self, output: &Path, result: Option<&RunReport>) -> Vec<String> {
+    pub fn names(&self, ask: &Ask<'_>, result: Option<&RunReport>) -> Vec<String> {
+        let output = ask.output;
         let converted = result.and_then(|result| result.converted.as_ref());
         let package = result.and_then(|result| result.package.as_ref());
         let sums = package.map(|package| package.path.with_extension("mf"));
         let paths = self
             .disks
             .iter()
+            .filter(|disk| is_made(disk, ask))
             .map(|disk| &disk.path)
             .chain(converted.iter().flat_map(|disks| &disks.0).map(|disk| &disk.path))
             .chain(self.nvram.iter().map(|nvram| &nvram.path))
@@ -115,6 +120,14 @@ impl Stored {
             _ => Ok(package),
         }
     }
+}
+
+/// Whether the export made the file of a disk. One that lies in files may be used where it is: then it
+/// is the user's own, wherever that is.
+fn is_made(disk: &ExportedDisk, ask: &Ask<'_>) -> bool {
+    let name = disk.path.file_name().unwrap_or_default().to_string_lossy();
+    let is_listed = ask.exports.iter().any(|made| *made == name);
+    ask.vm.provider != LOCAL || disk.received.is_some() || is_listed
 }
 
 /// Files that domains of this folder use where they are, each with its domain.

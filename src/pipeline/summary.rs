@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::fit;
 use super::report::{Outcome, RunReport, StageStatus};
+use super::stored::LOCAL;
 use crate::libvirt::{DefinedDomain, Seen, Undo};
 use crate::model::{ByteSize, ConvertedDisk, ExportedDisk, PowerState, PoweredOff};
 
 /// Changes of the guest that are told one by one.
 const CHANGES: usize = 5;
-/// The provider of VMs in files, which do not run.
-const LOCAL: &str = "local";
 
 impl RunReport {
     /// What a person wants to know at the end, line by line.
@@ -53,10 +52,18 @@ impl RunReport {
         }
         let ExportedDisk { id, path, file_size, capacity, .. } = disk;
         let what = format!("{id}  {} ({file_size} of {capacity})", path.display());
-        Some(match path.starts_with(&self.output) {
+        Some(match self.is_made(disk) {
             true => format!("exported   {what}"),
             false => format!("source     {what}, used where it is"),
         })
+    }
+
+    /// Whether the export made the file of a disk, and did not use the user's own where it is.
+    fn is_made(&self, disk: &ExportedDisk) -> bool {
+        let is_local = self.export.as_ref().is_some_and(|taken| taken.vm.provider == LOCAL);
+        let own = disk.id.file_name(disk.format);
+        let is_named = disk.path.file_name().is_some_and(|name| name == own.as_str());
+        disk.path.starts_with(&self.output) && (!is_local || is_named)
     }
 
     fn changes(&self) -> Vec<String> {
@@ -114,12 +121,12 @@ impl RunReport {
 
     /// The copies of the disks that the run leaves, and those that may go.
     fn copies(&self) -> Vec<String> {
-        let here = |path: &Path| path.starts_with(&self.output);
         let converted: Vec<(PathBuf, u64)> =
             self.converted_disks().map(|disk| (disk.path.clone(), disk.allocated.0)).collect();
-        let exported = self.disks.iter().map(|disk| (disk.path.clone(), disk.file_size.0));
-        let exported: Vec<_> = exported
-            .filter(|(path, _)| here(path) && !converted.iter().any(|(other, _)| other == path))
+        let made = self.disks.iter().filter(|disk| self.is_made(disk));
+        let exported: Vec<_> = made
+            .map(|disk| (disk.path.clone(), disk.file_size.0))
+            .filter(|(path, _)| !converted.iter().any(|(other, _)| other == path))
             .collect();
         let in_use = |path: &Path| {
             let volumes = self.domain.iter().flat_map(|domain| &domain.volumes);

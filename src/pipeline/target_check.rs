@@ -24,7 +24,50 @@ pub async fn check(
     ready: &mut Ready,
     cancel: &CancellationToken,
 ) -> Result<(), Stopped> {
-    match ask(job, target, ready, cancel).await {
+    let asked = ask(job, target, ready, cancel).await;
+    judged(asked, ready)
+}
+
+/// Removes what is in the way and may go, once nothing else refuses the run; then the host is asked
+/// again, which may have stopped at that before.
+///
+/// # Errors
+/// [`Stopped`] with what the host refuses.
+pub async fn clear(
+    job: &Job,
+    target: &Target,
+    ready: &mut Ready,
+    cancel: &CancellationToken,
+) -> Result<(), Stopped> {
+    if job.dry_run || ready.domain.is_some() {
+        return Ok(());
+    }
+    let cleared = cleared(job, target, ready, cancel).await;
+    judged(cleared, ready)
+}
+
+async fn cleared(
+    job: &Job,
+    target: &Target,
+    ready: &mut Ready,
+    cancel: &CancellationToken,
+) -> Result<(), Failed> {
+    let name = &ready.vm.name;
+    let cleared = kept_domain::clear(target, &ready.output, name, (false, cancel)).await?;
+    if cleared.done.is_empty() {
+        return Ok(());
+    }
+    ready.warnings.extend(cleared.done.into_iter().map(|what| {
+        let text = format!("removed {what}, which its domain has left as it was made");
+        Warning::new(Stage::Preflight, "taken-back", text)
+    }));
+    let disks = disks(job, ready);
+    ready.warnings.extend(target::preflight(target, &ready.vm, &disks, false).await?);
+    Ok(())
+}
+
+fn judged(asked: Result<(), Failed>, ready: &mut Ready) -> Result<(), Stopped> {
+    match asked {
         Ok(()) => Ok(()),
         Err(Failed::Refused(stopped)) => Err(stopped),
         Err(Failed::Libvirt(error)) if target::is_unreachable(&error) => {
@@ -54,16 +97,12 @@ async fn ask(
             return Ok(());
         }
     }
-    let cleared = kept_domain::clear(target, output, &ready.vm.name, (job.dry_run, cancel)).await?;
-    ready.warnings.extend(cleared.done.into_iter().map(|what| {
-        let text = format!("removed {what}, which its domain has left as it was made");
-        Warning::new(Stage::Preflight, "taken-back", text)
-    }));
+    let in_the_way = kept_domain::clear(target, output, &ready.vm.name, (true, cancel)).await?;
     let disks = disks(job, ready);
     match target::preflight(target, &ready.vm, &disks, job.dry_run).await {
         Ok(more) => ready.warnings.extend(more),
-        // A run that is no dry run removes it first.
-        Err(Error::VolumeExists { name, .. }) if cleared.would_go.contains(&name) => {}
+        // It goes before the run begins.
+        Err(Error::VolumeExists { name, .. }) if in_the_way.would_go.contains(&name) => {}
         Err(error) => return Err(error.into()),
     }
     if job.dry_run {

@@ -8,7 +8,8 @@ use super::claim::Claim;
 use super::made::Undone;
 use super::records::{self, Record};
 use super::report;
-use crate::libvirt::{self, TakenBack};
+use crate::libvirt::{self, DefinedDomain, TakenBack};
+use crate::model::chain;
 
 /// Why nothing was taken back.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,31 @@ pub enum Place {
     File(PathBuf),
 }
 
+impl Place {
+    /// An output directory, or a file of it: alone that is a word for its own run.
+    pub fn of(path: PathBuf, which: Which) -> Self {
+        match (path.is_file(), which) {
+            (true, Which::Newest) => Self::File(path),
+            (true, which) => Self::Folder(folder_of(&path), which),
+            (false, which) => Self::Folder(path, which),
+        }
+    }
+}
+
+/// The output directory of a result or a record.
+fn folder_of(file: &Path) -> PathBuf {
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        Some(parent) => parent.to_owned(),
+        None => PathBuf::from("/"),
+    };
+    let folder = parent(file);
+    match folder.file_name() {
+        Some(name) if name == records::FOLDER => parent(&folder),
+        _ => folder,
+    }
+}
+
 /// A run that defined a domain.
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
@@ -111,7 +137,7 @@ pub struct TakenBackRuns {
 pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
     let folder = match place {
         Place::Folder(folder, _) => folder.clone(),
-        Place::File(path) => path.parent().unwrap_or(Path::new(".")).to_owned(),
+        Place::File(path) => folder_of(path),
     };
     Ok(recorded(&folder)?.iter().filter_map(Run::of).collect())
 }
@@ -121,7 +147,8 @@ pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
 /// that would be.
 ///
 /// # Errors
-/// [`Error`]; of the run that it names nothing was changed then, and none before it.
+/// [`Error`]; nothing was changed then. Where one of several runs cannot be undone, the runs before it
+/// are, and it stands in what is left, with the reason.
 pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> {
     let (output, records) = match place {
         Place::Folder(folder, which) => (folder.clone(), chosen(folder, which)?),
@@ -142,13 +169,14 @@ pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> 
         };
         let domain = record.report.domain.clone().filter(|domain| !domain.undo.is_empty());
         let domain = domain.ok_or_else(|| Error::NoDomain(shown()))?;
-        let refused = |source| Error::Libvirt { name: domain.name.clone(), source };
-        let settings =
-            libvirt::Settings { uri: domain.uri.clone(), ..libvirt::Settings::default() };
-        let target = libvirt::Target::connect(&settings).await.map_err(refused)?;
-        let taken = match dry_run {
-            true => target.would_take_back(&domain.undo).await.map_err(refused)?,
-            false => target.take_back(&domain.undo).await.map_err(refused)?,
+        let taken = match take_back(&domain, dry_run).await {
+            Ok(taken) => taken,
+            Err(error) if all.runs.is_empty() => return Err(error),
+            Err(error) => {
+                all.taken.left.push(format!("domain '{}': {}", domain.name, chain(&error)));
+                all.notes.extend(error.hint().map(|hint| format!("{}: {hint}", domain.name)));
+                break;
+            }
         };
         let source = record.report.source.as_ref();
         if source.is_some_and(|source| source.powered_off.is_some()) {
@@ -167,6 +195,16 @@ pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> 
         all.taken.add(taken);
     }
     Ok(all)
+}
+
+async fn take_back(domain: &DefinedDomain, dry_run: bool) -> Result<TakenBack, Error> {
+    let refused = |source| Error::Libvirt { name: domain.name.clone(), source };
+    let settings = libvirt::Settings { uri: domain.uri.clone(), ..libvirt::Settings::default() };
+    let target = libvirt::Target::connect(&settings).await.map_err(refused)?;
+    match dry_run {
+        true => target.would_take_back(&domain.undo).await.map_err(refused),
+        false => target.take_back(&domain.undo).await.map_err(refused),
+    }
 }
 
 fn chosen(folder: &Path, which: &Which) -> Result<Vec<Record>, Error> {

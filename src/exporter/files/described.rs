@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::store::Store;
 use super::verify::Expected;
 use crate::exporter::{Error, NVRAM, uuids};
-use crate::image;
+use crate::image::{self, Split};
 use crate::model::{DiskFormat, DiskId, ExportMethod, SourceVm, Warning};
 
 /// A VM and what an export needs to take it.
@@ -126,6 +126,32 @@ impl Wanted {
 }
 
 impl Described {
+    /// The files that its disks and its variables are read from, but for an archive as a whole.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let folder = match &self.store {
+            Some(Store::Folder(folder)) => Some(folder),
+            _ => None,
+        };
+        let mut files = Vec::new();
+        for disk in &self.disks {
+            match &disk.content {
+                Content::InPlace(path) => files.push(path.clone()),
+                // One whose parts cannot be named is refused later, with the reason.
+                Content::Split(path) => files.extend(Split::files(path).unwrap_or_default()),
+                Content::Packed { members, .. } => {
+                    files.extend(
+                        folder.iter().flat_map(|folder| members.iter().map(|m| folder.join(m))),
+                    );
+                }
+                Content::Empty => {}
+            }
+        }
+        if let Some(Nvram::Beside(path)) = &self.nvram {
+            files.push(path.clone());
+        }
+        files
+    }
+
     /// Names of the files that an export makes.
     pub(super) fn makes(&self) -> Vec<String> {
         let disks = self.disks.iter().filter_map(Wanted::file_name);

@@ -99,9 +99,14 @@ pub(super) fn revision(paths: &[PathBuf]) -> Result<String, Error> {
     use std::os::unix::fs::MetadataExt;
     let mut revision = String::new();
     for path in paths {
-        let failed = |source| Error::File { action: "look at", path: path.clone(), source };
-        let found = std::fs::metadata(path).map_err(failed)?;
-        revision += &format!("{}@{}.{} ", found.len(), found.mtime(), found.mtime_nsec());
+        revision += &match std::fs::metadata(path) {
+            Ok(found) => format!("{}@{}.{} ", found.len(), found.mtime(), found.mtime_nsec()),
+            // A file that is missing is refused where it is needed.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => "- ".to_owned(),
+            Err(source) => {
+                return Err(Error::File { action: "look at", path: path.clone(), source });
+            }
+        };
     }
     Ok(revision)
 }

@@ -107,7 +107,14 @@ impl Files {
                     Found::Other(Box::new(images::describe(paths, &settings.choice)?))
                 }
             };
-            let revision = locate::revision(&settings.paths)?;
+            let described = match &found {
+                Found::Package(package) => package.describe(&settings.choice).ok(),
+                Found::Other(described) => Some((**described).clone()),
+            };
+            let mut paths = settings.paths.clone();
+            paths.extend(described.iter().flat_map(Described::files));
+            paths.dedup();
+            let revision = locate::revision(&paths)?;
             Ok(Self { settings, found: Arc::new(found), revision })
         })
         .await
