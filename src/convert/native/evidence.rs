@@ -9,6 +9,7 @@ use crate::model::{GuestBus, GuestCard, GuestDrivers};
 use super::devices::Devices;
 use super::fix::boot::{CONFIGURATIONS, command_lines};
 use super::fix::kernels::{self, Kernel};
+use super::fix::units;
 use super::guestfs::Guestfs;
 
 /// The modules that each controller takes (Linux, `Kconfig` of each driver); one list of several is
@@ -105,6 +106,12 @@ async fn names_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, Er
             options.split(',').any(|option| ["nofail", "noauto", "_netdev"].contains(&option))
         });
         if devices.lasting(device).is_some() && !optional {
+            return Ok(false);
+        }
+    }
+    for path in guestfs.glob(units::MOUNTS).await? {
+        let text = guestfs.read(&path).await?.unwrap_or_default();
+        if units::named(&text).any(|device| devices.lasting(device).is_some()) {
             return Ok(false);
         }
     }

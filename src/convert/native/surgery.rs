@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::convert::hyper2kvm::FORCE_TCG;
 use crate::convert::preflight::Engine;
 use crate::convert::{Error, Run};
-use crate::model::{GuestBus, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
+use crate::model::{Firmware, GuestBus, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
 use crate::progress::Unit;
 
 use super::attempt::{self, Way};
@@ -95,6 +95,9 @@ impl Surgery<'_> {
                     Some(Error::NoSystem { .. }) => self.without_root(&overlays, warnings).await?,
                     _ => None,
                 };
+                if self.fixes && has_no_system(&operated) {
+                    operated.changes = changes(&self.loader_alone(warnings).await?);
+                }
                 if !self.fixes && !run.settings.stages.fix {
                     let why = operated.failure.take();
                     let text = why.map(|why| chain(&why)).unwrap_or_default();
@@ -122,7 +125,7 @@ impl Surgery<'_> {
                 Err(error) => return Err(error),
             }
         }
-        operated.changes = report.changes.iter().map(ToString::to_string).collect();
+        operated.changes = changes(&report);
         let done = json!({
             "boot_disk_id": self.disks.first().map(|work| &work.disk.id),
             "changes": report.changes,
@@ -228,7 +231,41 @@ impl Surgery<'_> {
             _ => format!("nothing here can change {}", guest.product),
         };
         let failure = failure.unwrap_or(Error::NotFixed { why });
-        Ok((Operated::failed(failure), Report::new(run.progress)))
+        // Where there was no way the first appliance still runs, on overlays that go away.
+        drop(opened);
+        Ok((Operated::failed(failure), self.loader_alone(warnings).await?))
+    }
+
+    /// What firmware starts, of a UEFI guest whose system cannot be changed: its EFI system partition
+    /// can. On overlays of its own, and without it the guest is as it was.
+    async fn loader_alone(&self, warnings: &mut Vec<Warning>) -> Result<Report<'_>, Error> {
+        let mut report = Report::new(self.run.progress);
+        if self.vm.firmware != Firmware::Efi && !self.vm.assumed.firmware {
+            return Ok(report);
+        }
+        let overlays = self.overlays().await?;
+        match self.complete_loader(&overlays, &mut report).await {
+            Ok(()) if report.changes.is_empty() => {}
+            Ok(()) => self.commit(&overlays).await?,
+            Err(error) if is_of_guest(&error) => {
+                report = Report::new(self.run.progress);
+                let text = format!("the guest's boot loader was not looked for: {}", chain(&error));
+                report.warn("guest-esp-unreadable", text);
+            }
+            Err(error) => return Err(error),
+        }
+        warnings.append(&mut report.warnings);
+        Ok(report)
+    }
+
+    async fn complete_loader(
+        &self,
+        overlays: &[PathBuf],
+        report: &mut Report<'_>,
+    ) -> Result<(), Error> {
+        let mut guestfs = self.appliance(overlays, &mut report.warnings).await?;
+        fix::loader(&mut guestfs, "", report).await?;
+        guestfs.end().await
     }
 
     async fn try_way<'r>(
@@ -259,7 +296,7 @@ impl Surgery<'_> {
         } else {
             report.drivers = windows::drivers(&mut guestfs, &guest.root).await?;
             let agent = windows::has_agent(&mut guestfs).await?;
-            fix::windows_loader(&mut guestfs, report).await?;
+            fix::loader(&mut guestfs, "windows", report).await?;
             Some(agent)
         };
         guestfs.end().await?;
@@ -328,6 +365,16 @@ impl Surgery<'_> {
             started => started,
         }
     }
+}
+
+/// Whether INSPECT found no system, or could not choose one.
+fn has_no_system(operated: &Operated) -> bool {
+    matches!(operated.failure, Some(Error::NoSystem { .. } | Error::Systems { .. }))
+}
+
+/// What was done, a line for each change.
+fn changes(report: &Report<'_>) -> Vec<String> {
+    report.changes.iter().map(ToString::to_string).collect()
 }
 
 /// The facts of disks that were searched and hold no system that can be read.

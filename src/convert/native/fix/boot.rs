@@ -7,13 +7,14 @@ const PARAMETERS: [&str; 4] = ["root=", "resume=", "rd.luks.name=", "cryptdevice
 /// What tells GRUB's own scripts to write device names again.
 const DISABLED: [&str; 2] = ["GRUB_DISABLE_LINUX_UUID", "GRUB_DISABLE_UUID"];
 
-/// Files with the command line: made by GRUB 2, GRUB 1, the Boot Loader Specification, extlinux and
-/// systemd-boot.
-pub(in crate::convert::native) const CONFIGURATIONS: [&str; 16] = [
+/// Files with the command line: made by GRUB 2, GRUB 1, the Boot Loader Specification, extlinux,
+/// systemd-boot and rEFInd.
+pub(in crate::convert::native) const CONFIGURATIONS: [&str; 20] = [
     "/boot/grub/grub.cfg",
     "/boot/grub/custom.cfg",
     "/boot/grub2/grub.cfg",
     "/boot/efi/EFI/*/grub.cfg",
+    "/boot/EFI/*/grub.cfg",
     "/boot/grub/menu.lst",
     "/boot/grub/grub.conf",
     "/boot/loader/entries/*.conf",
@@ -23,6 +24,9 @@ pub(in crate::convert::native) const CONFIGURATIONS: [&str; 16] = [
     "/boot/extlinux.conf",
     "/boot/syslinux/syslinux.cfg",
     "/boot/refind_linux.conf",
+    "/boot/efi/EFI/*/refind.conf",
+    "/efi/EFI/*/refind.conf",
+    "/boot/EFI/*/refind.conf",
     "/boot/grub2/systemd.cfg",
     "/etc/kernel/cmdline",
     "/etc/update-extlinux.conf",
@@ -83,7 +87,7 @@ fn has_initramfs(text: &str) -> bool {
     let first_words = || text.lines().filter_map(|line| line.split_whitespace().next());
     let is =
         |words: &[&str]| first_words().any(|word| words.contains(&word.to_lowercase().as_str()));
-    let starts_kernels = is(&["linux", "linux16", "linuxefi", "kernel"]);
+    let starts_kernels = is(&["linux", "linux16", "linuxefi", "kernel", "loader"]);
     !starts_kernels || is(&["initrd", "initrd16", "initrdefi"]) || text.contains("initrd=")
 }
 
@@ -141,6 +145,23 @@ mod tests {
             command_lines(grub, &devices),
             "linux /boot/vmlinuz root=PARTUUID=part-5eed ro\n"
         );
+    }
+
+    #[test]
+    fn entries_of_refind_say_whether_they_have_an_initramfs() {
+        let devices = devices(&[("/dev/sda1", "5eed")]);
+        let entry = |initrd: &str, root: &str| {
+            format!(
+                "menuentry Arch {{\n  loader /vmlinuz\n{initrd}  options \"root={root} rw\"\n}}\n"
+            )
+        };
+        for (initrd, root) in [("  initrd /i.img\n", "UUID=5eed"), ("", "PARTUUID=part-5eed")] {
+            assert_eq!(command_lines(&entry(initrd, "/dev/sda1"), &devices), entry(initrd, root));
+        }
+        for mounted in ["/boot/efi", "/efi", "/boot"] {
+            let pattern = format!("{mounted}/EFI/*/refind.conf");
+            assert!(CONFIGURATIONS.contains(&pattern.as_str()), "{pattern}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) const FALLBACK: &str = "/EFI/BOOT/BOOTX64.EFI";
 const PARTITION: [&str; 2] = ["c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"];
 /// Boot loaders that may be started in the fallback's place, the better first: a shim before the
 /// GRUB that it starts.
-const LOADERS: [&str; 8] = [
+const LOADERS: [&str; 9] = [
     "shimx64.efi",
     "shim.efi",
     "bootmgfw.efi",
@@ -22,13 +22,23 @@ const LOADERS: [&str; 8] = [
     "grub.efi",
     "refind_x64.efi",
     "elilo.efi",
+    // FreeBSD's (loader.efi(8)).
+    "loader.efi",
 ];
-/// What a loader looks for beside itself: a shim its GRUB and its key manager, a GRUB its
-/// configuration. Not `fbx64.efi`, which would restart the machine to write variables.
-const COMPANIONS: [&str; 3] = ["grubx64.efi", "mmx64.efi", "grub.cfg"];
+/// What a loader looks for beside itself: a shim its GRUB and its key manager, which SUSE calls
+/// otherwise, a GRUB its configuration. Not `fbx64.efi`, which would restart the machine to write
+/// variables.
+const COMPANIONS: [&str; 5] =
+    ["grubx64.efi", "grub.efi", "mmx64.efi", "MokManager.efi", "grub.cfg"];
+/// What rEFInd looks for beside itself: its configuration and the drivers of file systems.
+const OF_REFIND: [&str; 2] = ["refind.conf", "drivers_x64"];
 /// What a shim starts.
-const OF_SHIM: [&str; 3] =
-    ["/EFI/BOOT/grubx64.efi", "/EFI/BOOT/fbx64.efi", "/EFI/BOOT/fallback.efi"];
+const OF_SHIM: [&str; 4] = [
+    "/EFI/BOOT/grubx64.efi",
+    "/EFI/BOOT/grub.efi",
+    "/EFI/BOOT/fbx64.efi",
+    "/EFI/BOOT/fallback.efi",
+];
 
 /// Sees to it that firmware without variables finds a boot loader on each EFI system partition that
 /// has one. All that was mounted is unmounted before.
@@ -69,23 +79,56 @@ async fn complete(
         return Ok(());
     }
     let Some(loader) = loaders.first() else { return Ok(()) };
-    let doing = format!("copy the boot loader {loader} of the guest");
-    guestfs.run(&doing, &["mkdir-p", "/EFI/BOOT"]).await?;
-    if !there {
-        guestfs.run(&doing, &["cp", loader, FALLBACK]).await?;
-    }
-    let folder = loader.rsplit_once('/').map_or("", |(folder, _)| folder);
-    for companion in COMPANIONS {
-        let (from, to) = (format!("{folder}/{companion}"), format!("/EFI/BOOT/{companion}"));
-        let missing = !guestfs.is_file(&to).await?;
-        if missing && from != *loader && guestfs.is_file(&from).await? {
-            guestfs.run(&doing, &["cp", &from, &to]).await?;
-        }
+    if let Err(why) = copy_all(guestfs, loader).await? {
+        let text = format!(
+            "EFI system partition {device} of the guest takes no copy of {loader}: {why}; the guest \
+             starts only by a boot variable that names {loader}"
+        );
+        report.warn("guest-esp-full", text);
+        return Ok(());
     }
     let after = format!("a copy of {loader}, started without boot variables");
     let object = format!("{device}:{FALLBACK}");
     report.changes.push(Change::new("boot loader", &object, "missing", &after));
     Ok(())
+}
+
+/// Copies a loader and what it needs, all of it or nothing: a loader that is cut off would pass for
+/// one that starts.
+async fn copy_all(guestfs: &mut Guestfs, loader: &str) -> Result<Result<(), String>, Error> {
+    let doing = format!("copy the boot loader {loader} of the guest");
+    if let Err(why) = guestfs.attempt(&doing, &["mkdir-p", "/EFI/BOOT"]).await? {
+        return Ok(Err(why));
+    }
+    let mut made = Vec::new();
+    for (from, to) in copies(loader) {
+        if exists(guestfs, &to).await? || !exists(guestfs, &from).await? {
+            continue;
+        }
+        made.push(to.clone());
+        let Err(why) = guestfs.attempt(&doing, &["cp-r", &from, &to]).await? else { continue };
+        for path in &made {
+            // What cannot be removed was not written either: the file system is read-only.
+            guestfs.try_run("remove an incomplete copy", &["rm-rf", path]).await?;
+        }
+        return Ok(Err(why));
+    }
+    Ok(Ok(()))
+}
+
+async fn exists(guestfs: &mut Guestfs, path: &str) -> Result<bool, Error> {
+    Ok(guestfs.ask(&["exists", path]).await? == "true")
+}
+
+/// What may be copied for a loader, and to where.
+fn copies(loader: &str) -> Vec<(String, String)> {
+    let (folder, name) = loader.rsplit_once('/').unwrap_or(("", loader));
+    let is_refind = name.eq_ignore_ascii_case("refind_x64.efi");
+    let companions = if is_refind { &OF_REFIND[..] } else { &COMPANIONS[..] };
+    let beside = companions.iter().filter(|companion| !name.eq_ignore_ascii_case(companion));
+    let beside =
+        beside.map(|companion| (format!("{folder}/{companion}"), format!("/EFI/BOOT/{companion}")));
+    std::iter::once((loader.to_owned(), FALLBACK.to_owned())).chain(beside).collect()
 }
 
 /// The loaders of vendors, the distribution's own first.
@@ -129,4 +172,42 @@ async fn is_lonely_shim(guestfs: &mut Guestfs, loaders: &[String]) -> Result<boo
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of what is copied besides the loader.
+    fn beside(loader: &str) -> Vec<String> {
+        let copies = copies(loader);
+        assert_eq!(copies[0], (loader.to_owned(), FALLBACK.to_owned()));
+        let folder = loader.rsplit_once('/').expect("a path").0;
+        let name = |(from, to): &(String, String)| {
+            let name = from.strip_prefix(folder).expect("beside the loader");
+            assert_eq!(to, &format!("/EFI/BOOT{name}"));
+            name[1..].to_owned()
+        };
+        copies[1..].iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_shim_of_suses_comes_with_what_it_starts() {
+        let beside = beside("/EFI/sles/shim.efi");
+        for needed in ["grub.efi", "MokManager.efi", "grubx64.efi", "mmx64.efi", "grub.cfg"] {
+            assert!(beside.iter().any(|name| name == needed), "{needed}");
+        }
+        assert!(OF_SHIM.contains(&"/EFI/BOOT/grub.efi"));
+    }
+
+    #[test]
+    fn refind_comes_with_its_configuration_and_drivers() {
+        assert_eq!(beside("/EFI/refind/refind_x64.efi"), ["refind.conf", "drivers_x64"]);
+    }
+
+    #[test]
+    fn a_loader_is_not_its_own_companion() {
+        let beside = beside("/EFI/debian/grubx64.efi");
+        assert!(!beside.iter().any(|name| name == "grubx64.efi"), "{beside:?}");
+    }
 }

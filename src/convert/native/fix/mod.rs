@@ -15,6 +15,7 @@ pub(super) mod kernels;
 mod network;
 mod tables;
 mod tools;
+pub(super) mod units;
 mod volumes;
 
 use std::fmt;
@@ -155,6 +156,7 @@ async fn names(
             report.warn("guest-device-not-found", text);
         }
     }
+    mounts(guestfs, devices, report).await?;
     for pattern in boot::CONFIGURATIONS {
         for path in guestfs.glob(pattern).await? {
             let fix = |text: &str| (boot::command_lines(text, devices), Vec::new());
@@ -169,6 +171,36 @@ async fn names(
     }
     let fix = |text: &str| (boot::defaults(text, devices), Vec::new());
     change(guestfs, ("boot loader", boot::DEFAULTS), report, fix).await.map(drop)
+}
+
+/// Names of devices in the administrator's own units.
+async fn mounts(
+    guestfs: &mut Guestfs,
+    devices: &Devices,
+    report: &mut Report<'_>,
+) -> Result<(), Error> {
+    for path in guestfs.glob(units::MOUNTS).await? {
+        let fix = |text: &str| units::stabilize(text, devices);
+        for lost in change(guestfs, ("mount unit", &path), report, fix).await? {
+            let text = format!(
+                "{path} of the guest names {lost}, which none of its disks is: what needs that mount \
+                 does not start"
+            );
+            report.warn("guest-device-not-found", text);
+        }
+    }
+    for path in guestfs.glob(units::SWAPS).await? {
+        let text = guestfs.read(&path).await?.unwrap_or_default();
+        let changes = |name: &&str| devices.lasting(name).is_some() || devices.is_lost(name);
+        for name in units::named(&text).filter(changes) {
+            let text = format!(
+                "{path} of the guest names {name}, which may have another name on KVM: swap by a line \
+                 with UUID= in /etc/fstab instead"
+            );
+            report.warn("guest-device-not-found", text);
+        }
+    }
+    Ok(())
 }
 
 /// The lists of devices that LVM, md and the initramfs go by; returns those that changed, of which the
@@ -200,12 +232,14 @@ async fn lists(
     Ok(stale)
 }
 
-/// The boot loader of a Windows, which may be where its own firmware alone looks.
-pub(super) async fn windows_loader(
+/// The boot loader alone, which may be where the source's own firmware only looks; of a
+/// `distribution` whose loader goes before others.
+pub(super) async fn loader(
     guestfs: &mut Guestfs,
+    distribution: &str,
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
-    efi::ensure_fallback(guestfs, "windows", report).await
+    efi::ensure_fallback(guestfs, distribution, report).await
 }
 
 /// Changes a text, if there is one and it has to change; returns what `fix` has to say besides.

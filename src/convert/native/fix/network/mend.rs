@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::model::MacAddress;
 
 use super::assign::Assigned;
-use super::claim::{Claim, Edit, NOWHERE, Role, Says, Spot};
+use super::claim::{Claim, Edit, MacSpot, NOWHERE, Role, Says, Spot};
 use super::forms::{Form, Text};
 use super::naming::Naming;
 use super::place::{By, Card, Meant, meant_by_all};
@@ -24,8 +24,6 @@ pub(super) struct Known<'a> {
     pub(super) renames: &'a BTreeMap<String, String>,
     /// Names whose ifcfg file gets the MAC address.
     pub(super) hwaddr: &'a BTreeMap<String, MacAddress>,
-    /// Whether no name was found for some card.
-    pub(super) is_incomplete: bool,
 }
 
 /// What becomes of a file.
@@ -81,7 +79,11 @@ pub(super) fn holds(
     }
     let has = |mac: MacAddress| cards.iter().any(|card| card.mac == Some(mac));
     let is_own = claim.macs.iter().any(|spot| Some(spot.mac) == cards[card].mac);
-    let is_stale = !claim.macs.is_empty() && !claim.macs.iter().any(|spot| has(spot.mac));
+    // Such an address is replaced by the card's own; of several only that which the card had.
+    let is_replaced = |spot: &MacSpot| {
+        !has(spot.mac) && (claim.macs.len() == 1 || cards[card].source_mac == Some(spot.mac))
+    };
+    let is_stale = claim.macs.iter().any(is_replaced);
     let is_selected = claim.macs.is_empty() && !claim.hardware.is_empty();
     let is_helped = claim.hardware.iter().all(|hardware| match hardware.meant(cards) {
         Meant::Holds => hardware.by != By::KernelName || hardware.selected(cards) == [card],
@@ -105,35 +107,36 @@ fn nameless(mac: MacAddress, known: &Known<'_>) -> Option<usize> {
 
 /// Replaces MAC addresses that no card has; says whether the claim selects by one that a card has.
 fn stale(claim: &Claim, known: &Known<'_>, mended: &mut Mended) -> bool {
-    let has = |mac: MacAddress| known.cards.iter().any(|card| card.mac == Some(mac));
-    if claim.macs.iter().any(|spot| has(spot.mac)) {
-        return true;
-    }
-    let [spot] = claim.macs.as_slice() else {
-        // Of several addresses nobody knows which is whose.
-        let is_doubt = known.is_incomplete && claim.role == Role::Configures;
-        mended.unknown.extend(claim.macs.iter().map(|spot| spot.mac).filter(|_| is_doubt));
-        return false;
-    };
+    let has = |spot: &&MacSpot| known.cards.iter().any(|card| card.mac == Some(spot.mac));
+    let mut is_live = claim.macs.iter().any(|spot| has(&spot));
     if claim.role == Role::Renames && has_live_rule(claim, known) {
-        return false;
+        return is_live;
     }
-    let own = named(claim, known).first().copied();
-    let card = own.or_else(|| nameless(spot.mac, known));
-    let new = card.and_then(|card| known.cards[card].mac);
-    match new.filter(|_| spot.edit.at != NOWHERE) {
-        Some(new) => {
-            mended.edits.push(spot.edit.with(&[new]));
-            mended.stale.push((spot.mac, new));
-            true
-        }
-        None => {
+    for spot in claim.macs.iter().filter(|spot| !has(spot)) {
+        let card = successor(spot, claim, known);
+        let new = card.and_then(|card| known.cards[card].mac);
+        match new.filter(|_| spot.edit.at != NOWHERE) {
+            Some(new) => {
+                mended.edits.push(spot.edit.with(&[new]));
+                mended.stale.push((spot.mac, new));
+                is_live = true;
+            }
             // A rule for a card that is gone does no harm.
-            let is_doubt = known.is_incomplete && claim.role == Role::Configures;
-            mended.unknown.extend(Some(spot.mac).filter(|_| is_doubt));
-            false
+            None if claim.role == Role::Configures => mended.unknown.push(spot.mac),
+            None => {}
         }
     }
+    is_live
+}
+
+/// The card that is meant by a MAC address which no card has. Of several addresses only the source
+/// tells which is whose: names would give all of them the same card.
+fn successor(spot: &MacSpot, claim: &Claim, known: &Known<'_>) -> Option<usize> {
+    let had = known.cards.iter().position(|card| card.source_mac == Some(spot.mac));
+    if had.is_some() || claim.macs.len() != 1 {
+        return had;
+    }
+    named(claim, known).first().copied().or_else(|| nameless(spot.mac, known))
 }
 
 /// Whether another rule gives the name to a MAC address that a card has.
@@ -185,40 +188,10 @@ fn rename(name: &Spot<String>, file: &Text, known: &Known<'_>, mended: &mut Mend
     mended.edits.push(Edit::new(name.at.start..end, new.clone()));
 }
 
-/// The text with all edits done. Of edits that overlap the first one counts.
-pub(super) fn edited(text: &str, edits: &[Edit]) -> String {
-    let mut edits: Vec<_> = edits.iter().filter(|edit| edit.at != NOWHERE).collect();
-    edits.sort_by_key(|edit| (edit.at.start, edit.at.end));
-    edits.dedup();
-    let (mut done, mut at) = (String::with_capacity(text.len()), 0);
-    for edit in edits {
-        let Some(before) = text.get(at..edit.at.start) else { continue };
-        done.push_str(before);
-        done.push_str(&edit.text);
-        at = edit.at.end;
-    }
-    done.push_str(text.get(at..).unwrap_or_default());
-    done
-}
-
-/// The lines that differ, before and after.
-pub(super) fn differences(before: &str, after: &str) -> Vec<(String, String)> {
-    let (old, new): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
-    if old.len() == new.len() {
-        let pairs = old.iter().zip(&new).filter(|(old, new)| old != new);
-        return pairs.map(|(old, new)| (old.trim().to_owned(), new.trim().to_owned())).collect();
-    }
-    let head = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
-    let rest = old.len().min(new.len()) - head;
-    let ends = old.iter().rev().zip(new.iter().rev());
-    let tail = ends.take_while(|(old, new)| old == new).count().min(rest);
-    let join = |lines: &[&str]| lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join("; ");
-    vec![(join(&old[head..old.len() - tail]), join(&new[head..new.len() - tail]))]
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::assign::assign;
+    use super::super::edits::edited;
     use super::super::forms::read;
     use super::super::place::tests::{card, cards};
     use super::*;
@@ -244,7 +217,6 @@ mod tests {
             by_name: &assigned.by_name(&survey),
             renames: &renames,
             hwaddr: &BTreeMap::new(),
-            is_incomplete: true,
         };
         let mended = mend(&file, &says[0], &known);
         (edited(text, &mended.edits), mended)
@@ -318,6 +290,25 @@ mod tests {
         let text = format!("[connection]\ntype=ethernet\n[ethernet]\nmac-address={OLD}\n");
         let (after, mended) = run(Form::Profile, &text, &cards(&[192, 224]), &[]);
         assert_eq!((after, mended.unknown.len(), mended.stale.len()), (text, 1, 0));
+    }
+
+    #[test]
+    fn each_of_several_addresses_becomes_that_of_the_card_that_had_it() {
+        let two = "[Match]\nMACAddress=00:50:56:00:00:01 00:50:56:00:00:02\n[Network]\nBond=b\n";
+        let mut cards = cards(&[192, 224]);
+        cards[0].source_mac = "00:50:56:00:00:01".parse().ok();
+        let (after, mended) = run(Form::Network, two, &cards, &[]);
+        assert_eq!(after, two.replacen("00:50:56:00:00:01", NEW, 1));
+        assert_eq!((mended.stale.len(), mended.unknown.len()), (1, 1), "the other is told");
+        cards[1].source_mac = "00:50:56:00:00:02".parse().ok();
+        let (after, mended) = run(Form::Network, two, &cards, &[]);
+        assert_eq!(after, two.replace("56:00:00:0", "56:aa:bb:0"));
+        assert_eq!((mended.stale.len(), mended.unknown.len()), (2, 0));
+        // One of them is a card's still.
+        let mixed = two.replace("00:50:56:00:00:01", NEW);
+        let (after, mended) = run(Form::Network, &mixed, &cards, &[]);
+        assert_eq!(after, two.replace("56:00:00:0", "56:aa:bb:0"));
+        assert_eq!((mended.stale.len(), mended.unknown.len()), (1, 0));
     }
 
     #[test]
@@ -435,13 +426,5 @@ mod tests {
         let both = "iface eth0 inet dhcp\niface eth1 inet dhcp\n";
         let swapped = run(Form::Ifupdown, both, &two, &[("eth0", "eth1"), ("eth1", "eth0")]).0;
         assert_eq!(swapped, "iface eth1 inet dhcp\niface eth0 inet dhcp\n");
-    }
-
-    #[test]
-    fn differing_lines_are_told() {
-        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-        assert_eq!(differences("a\n b\nc\n", "a\n x\nc\n"), [pair("b", "x")]);
-        assert_eq!(differences("a\nb\nc\n", "a\nc\n"), [pair("b", "")]);
-        assert_eq!(differences("a\n", "a\nb\nc\n"), [pair("", "b; c")]);
     }
 }

@@ -12,6 +12,7 @@
 
 mod assign;
 mod claim;
+mod edits;
 mod files;
 mod forms;
 mod mend;
@@ -31,11 +32,12 @@ use crate::convert::native::guestfs::Guestfs;
 use crate::manifest::Manifest;
 use crate::model::MacAddress;
 
-use self::assign::{Assigned, assign};
+use self::assign::{Assigned, How, assign};
 use self::claim::Says;
+use self::edits::{differences, edited};
 use self::files::Found;
 use self::forms::{Form, Text};
-use self::mend::{Known, Mended, differences, edited, mend};
+use self::mend::{Known, Mended, mend};
 use self::naming::Naming;
 use self::pin::{Keep, Row, Settings};
 use self::place::Card;
@@ -116,7 +118,7 @@ fn interface(row: &Row, keep: &Keep, kept_by: Option<String>) -> Interface {
         mac: row.mac,
         name: row.name.clone(),
         after,
-        known_by: row.how.map(assign::How::as_str),
+        known_by: row.how.map(How::as_str),
         addresses: row.addresses.clone(),
         kept_by,
     }
@@ -151,15 +153,15 @@ impl Guest {
         let mut row = Row {
             mac: card.mac,
             name: first.and_then(|tie| subjects[tie.subject].name.clone()),
-            how: first.map(|tie| tie.how).or(selected.map(|_| assign::How::Hardware)),
+            how: first.map(|tie| tie.how).or(selected.map(|_| How::Hardware)),
             addresses,
             is_ruled: false,
             has_ifcfg: false,
         };
         if row.name.is_none()
-            && let Some(name) = self.name_for_a_pattern(card)
+            && let Some((name, how)) = self.name_for_a_pattern(index, &row)
         {
-            (row.name, row.how) = (Some(name), Some(assign::How::Slot));
+            (row.name, row.how) = (Some(name), Some(how));
         }
         row.is_ruled = self.rule_of(index, &row).is_some();
         row.has_ifcfg = self.claims().any(|(file, claim)| {
@@ -176,13 +178,28 @@ impl Guest {
     }
 
     /// The name of a card that only a pattern such as `ens*` selects, which no name on KVM fits.
-    fn name_for_a_pattern(&self, card: &Card) -> Option<String> {
+    fn name_for_a_pattern(&self, index: usize, row: &Row) -> Option<(String, How)> {
         if self.naming.kernel || self.is_selected_on_kvm() {
             return None;
         }
         let patterns = &self.survey.patterns;
         let fits = |name: &String| patterns.iter().any(|pattern| place::accepts(pattern, name));
-        card.names_by_place().into_iter().find(fits)
+        if self.cards[index].slot.is_some() {
+            let by_place = self.cards[index].names_by_place().into_iter().find(fits);
+            return by_place.map(|name| (name, How::Slot));
+        }
+        // Something else selects the card already.
+        if row.how.is_some() {
+            return None;
+        }
+        let is_free = |name: &String| {
+            let has = |card: &Card| card.names_by_place().contains(name);
+            !self.survey.taken.contains(name) && !self.cards.iter().any(has)
+        };
+        place::names_like(patterns, index, self.cards.len())
+            .into_iter()
+            .find(|name| virtual_names::is_valid(name) && fits(name) && is_free(name))
+            .map(|name| (name, How::Order))
     }
 
     /// Whether a pattern selects the cards under the names that they get on KVM.
@@ -226,7 +243,6 @@ impl Guest {
             by_name: &self.assigned.by_name(&self.survey),
             renames: &renames,
             hwaddr: &hwaddr,
-            is_incomplete: !self.uncovered(rows).is_empty(),
         };
         let files = self.files.iter().zip(&self.says);
         files.map(|(found, says)| mend(&found.text, says, &known)).collect()

@@ -11,7 +11,7 @@ const SIGNS: &str = "/{lib/udev/rules.d/*.rules,usr/lib/udev/rules.d/*.rules,lib
 usr/lib/udev/rename_device,sbin/udevd,sbin/udevadm,bin/udevadm,usr/bin/udevadm,usr/sbin/udevd,\
 lib/systemd/systemd-udevd,usr/lib/systemd/systemd-udevd,lib/udev/udevd,\
 etc/udev/rules.d/80-net-*.rules,etc/systemd/network/99-default.link,\
-{lib,usr/lib,usr/lib/*}/systemd/libsystemd-shared-*.so}";
+{lib,lib64,usr/lib,usr/lib64,usr/lib/*}/systemd/libsystemd-shared-*.so}";
 /// The library of systemd that has the version in its name, since version 231.
 const LIBRARY: &str = "/libsystemd-shared-";
 /// The first version of systemd that renames by a `.link` file what was renamed before
@@ -159,6 +159,17 @@ mod tests {
             ("/usr/bin/udevadm", None),
         ] {
             assert_eq!(super::version(&[path.to_owned()]), version, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_library_is_looked_for_wherever_distributions_have_it() {
+        let (_, folders) = SIGNS.rsplit_once('{').expect("a list of folders");
+        let (folders, rest) = folders.split_once('}').expect("its end");
+        assert_eq!(rest, "/systemd/libsystemd-shared-*.so}");
+        let folders: Vec<_> = folders.split(',').collect();
+        for folder in ["lib", "lib64", "usr/lib", "usr/lib64", "usr/lib/*"] {
+            assert!(folders.contains(&folder), "{folder}");
         }
     }
 

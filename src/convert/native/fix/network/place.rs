@@ -255,6 +255,23 @@ pub(super) fn accepts(pattern: &str, word: &str) -> bool {
     Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(word)) != negated
 }
 
+/// Names as cards on VMware have them, for one of `count` cards whose place is not known: by its
+/// number, and in the form of each pattern. No two cards get the same. Other kinds of names than
+/// `en…` are of no card of VMware's.
+pub(super) fn names_like(patterns: &[String], index: usize, count: usize) -> Vec<String> {
+    let mut names = Vec::new();
+    for turn in 0..TURNS {
+        // The slots of the cards on VMware's bridges.
+        let slot = 192 + 32 * (index + turn * count);
+        let like = |pattern: &String| pattern.replacen('*', &slot.to_string(), 1).replace('*', "");
+        names.push(format!("ens{slot}"));
+        names.extend(patterns.iter().map(like).filter(|name| name.starts_with("en")));
+    }
+    names
+}
+
+/// How many numbers a card tries, since some may be taken.
+const TURNS: usize = 4;
 /// Drivers of the cards that VMware emulates.
 const VMWARE_DRIVERS: [&str; 5] = ["vmxnet3", "vmxnet", "e1000", "e1000e", "pcnet32"];
 /// Places of cards on KVM's boards, q35 and i440fx.

@@ -2,6 +2,7 @@
 
 use crate::model::MacAddress;
 
+use super::assign::How;
 use super::files::Found;
 use super::mend::Mended;
 use super::pin::{Keep, Row};
@@ -18,7 +19,14 @@ pub(super) fn doubts(guest: &Guest, rows: &[Row], report: &mut Report<'_>) {
     }
     let subjects = &guest.survey.subjects;
     let name = |index: &usize| subjects[*index].name.clone().unwrap_or_default();
-    let in_doubt: Vec<_> = guest.assigned.in_doubt.iter().map(name).collect();
+    let mut in_doubt: Vec<_> = guest.assigned.in_doubt.iter().map(name).collect();
+    // Names that were made up for a pattern are no subjects.
+    let by_order = rows.iter().filter(|row| row.how == Some(How::Order));
+    for name in by_order.filter_map(|row| row.name.as_ref()) {
+        if !in_doubt.contains(name) {
+            in_doubt.push(name.clone());
+        }
+    }
     if !in_doubt.is_empty() {
         let text = format!(
             "which network card has which name was decided by the order of the cards: check {}",
@@ -68,7 +76,7 @@ pub(super) fn mended(found: &Found, mended: &Mended, report: &mut Report<'_>) {
     for old in &mended.unknown {
         let text = format!(
             "{path} of the guest selects a network card by MAC address {old}, which no card of the \
-             VM has, and several cards may be meant: set the address in that file"
+             VM has, and nothing tells which card is meant: set the address in that file"
         );
         report.warn("guest-network-stale-mac", text);
     }

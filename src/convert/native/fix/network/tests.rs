@@ -241,8 +241,32 @@ fn patterns_select_on_kvm_or_the_name_by_slot_is_kept() {
         assert_eq!(kept(&guest), [(1, name.to_owned(), keep)], "{pattern}");
         assert!(warnings(&guest).is_empty(), "{pattern}");
     }
-    let unknown = guest(vec![card(1, None)], SYSTEMD, &[(Form::Network, path, &network("ens*"))]);
-    assert_eq!(warnings(&unknown), ["guest-network-card-without-name"]);
+}
+
+#[test]
+fn a_pattern_of_names_by_slot_is_met_without_slots_too() {
+    let network = |name: &str| format!("[Match]\nName={name}\n[Network]\nDHCP=yes\n");
+    let path = "/etc/systemd/network/20-wired.network";
+    let unknown = || vec![card(1, None), card(2, None)];
+    for (pattern, names) in [
+        ("ens*", ["ens192", "ens224"]),
+        ("ens???", ["ens192", "ens224"]),
+        ("enp*s0", ["enp192s0", "enp224s0"]),
+    ] {
+        let text = network(pattern);
+        let guest = guest(unknown(), SYSTEMD, &[(Form::Network, path, &text)]);
+        assert_eq!(kept(&guest), [link(1, names[0]), link(2, names[1])], "{pattern}");
+        assert_eq!(warnings(&guest), ["guest-network-by-order"], "{pattern}");
+    }
+    let taken = "[NetDev]\nName=ens192\nKind=bridge\n";
+    let text = network("ens*");
+    let files = [(Form::Network, path, text.as_str()), (Form::NetDev, "/etc/x.netdev", taken)];
+    let taken = guest(vec![card(1, None)], SYSTEMD, &files);
+    assert_eq!(kept(&taken), [link(1, "ens224")]);
+    let wireless = network("wl*");
+    let files = [(Form::Network, path, wireless.as_str())];
+    let wireless = guest(vec![card(1, None)], SYSTEMD, &files);
+    assert_eq!(warnings(&wireless), ["guest-network-card-without-name"]);
 }
 
 #[test]

@@ -88,6 +88,10 @@ struct Reader {
     /// The stanza that is being read, and whether the system makes its interface.
     current: Option<Claim>,
     is_made: bool,
+    /// Whether the stanza has options of such interfaces. cloud-init and curtin write those of a bond
+    /// into the stanzas of its ports too.
+    looks_made: bool,
+    is_port_of_bond: bool,
     /// Names that are only templates or logical names.
     logical: Vec<String>,
 }
@@ -173,8 +177,11 @@ impl Reader {
                 self.says.mention_all(values.collect());
             }
             key if MENTIONS.contains(&key) => self.says.mention_all(values.collect()),
-            key if MADE.contains(&key) => self.is_made = true,
-            "bond-master" | "vrf" | "ovs-bridge" => self.says.makes.extend(values.map(|w| w.value)),
+            key if MADE.contains(&key) => self.looks_made = true,
+            "bond-master" | "vrf" | "ovs-bridge" => {
+                self.is_port_of_bond |= key == "bond-master";
+                self.says.makes.extend(values.map(|word| word.value));
+            }
             "pre-up" | "up" | "post-up" => link_add(line, &mut self.says),
             _ => {}
         }
@@ -182,13 +189,13 @@ impl Reader {
 
     fn close(&mut self) {
         if let Some(claim) = self.current.take() {
-            if self.is_made {
+            if self.is_made || self.looks_made && !self.is_port_of_bond {
                 claim.names.into_iter().for_each(|name| self.says.make(name));
             } else {
                 self.says.claims.push(claim);
             }
         }
-        self.is_made = false;
+        (self.is_made, self.looks_made, self.is_port_of_bond) = (false, false, false);
     }
 
     fn finish(mut self) -> Says {
@@ -287,6 +294,14 @@ mod tests {
         );
         let old = "iface bond0 inet dhcp\n  slaves eth0 eth1\n";
         assert_eq!(names(&read(old)), ["eth0", "eth1"]);
+    }
+
+    #[test]
+    fn a_port_with_the_options_of_its_bond_is_a_card() {
+        let text = "auto ens192\niface ens192 inet manual\n  bond-master bond0\n  bond-mode active-backup\niface ens224 inet manual\n  bond_mode active-backup\n  bond_master bond0\niface bond0 inet dhcp\n  bond-mode active-backup\n  bond-slaves none\niface ens256.7 inet manual\n  bond-master bond1\n  vlan-raw-device ens256\n";
+        let says = read(text);
+        assert_eq!(says.makes, ["bond0", "bond0", "bond0", "bond1", "ens256.7"]);
+        assert_eq!(names(&says), ["ens192", "ens224", "ens256", "ens256.7"]);
     }
 
     #[test]

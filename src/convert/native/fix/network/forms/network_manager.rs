@@ -7,6 +7,8 @@ use super::keyfile::{Entry, entries};
 
 /// Values of `type` whose interface is a card: the kernel's, InfiniBand's and the old words.
 const CARDS: [&str; 4] = ["ethernet", "802-3-ethernet", "infiniband", "pppoe"];
+/// A port of Open vSwitch: no interface of the kernel's, and often called like the card in it.
+const PORT: &str = "ovs-port";
 /// The section with the MAC address, and its old name.
 const ETHERNET: [&str; 2] = ["ethernet", "802-3-ethernet"];
 
@@ -25,12 +27,15 @@ pub(super) fn profile(text: &str) -> Says {
     {
         if is_card {
             claim.names.push(name);
-        } else {
+        } else if kind != PORT {
             says.make(name);
         }
     }
     let by_mac = mac_line(&entries, text);
-    for entry in &entries {
+    let in_port = ["slave-type", "port-type"]
+        .iter()
+        .any(|key| value("connection", key).is_some_and(|entry| entry.value == PORT));
+    for entry in entries.iter().filter(|entry| !in_port || !is_controller(entry)) {
         read(entry, (&by_mac, is_card), &mut claim, &mut says);
     }
     claim.any = is_card && !claim.selects();
@@ -40,8 +45,16 @@ pub(super) fn profile(text: &str) -> Says {
     says
 }
 
+/// Whether an entry names the bond, the bridge or the port that the profile's interface is in.
+fn is_controller(entry: &Entry<'_>) -> bool {
+    entry.section == "connection" && ["master", "controller"].contains(&entry.key)
+}
+
 fn read(entry: &Entry<'_>, (by_mac, is_card): (&Edit, bool), claim: &mut Claim, says: &mut Says) {
     match (entry.section, entry.key) {
+        _ if is_controller(entry) => {
+            says.makes.extend(Some(entry.word()).filter(is_name).map(|word| word.value));
+        }
         // Parents of VLAN, MACVLAN, VXLAN, tunnels, PPPoE, MACsec: a name, or a profile's UUID.
         (section, "parent") if section != "connection" => {
             says.mention_all(vec![entry.word()].into_iter().filter(is_name).collect());
@@ -56,9 +69,6 @@ fn read(entry: &Entry<'_>, (by_mac, is_card): (&Edit, bool), claim: &mut Claim, 
             says.mention_all(entry.list());
         }
         ("bond", "options") => says.mention_all(option(entry, "primary")),
-        ("connection", "master" | "controller") if is_name(&entry.word()) => {
-            says.makes.push(entry.word().value);
-        }
         ("ipv4", "method") if entry.value == "auto" => claim.addresses.push("dhcp".to_owned()),
         ("ipv6", "method") if entry.value == "dhcp" => claim.addresses.push("dhcp".to_owned()),
         ("ipv4" | "ipv6", key) if is_address(key) => {
@@ -211,6 +221,22 @@ mod tests {
         let old = "[connection]\ntype=bond\ninterface-name=bond0\n[bond]\noptions=mode=1,primary=ens192\n";
         let says = profile(old);
         assert_eq!(&old[says.claims[0].names[0].at.clone()], "ens192");
+    }
+
+    #[test]
+    fn a_port_of_open_vswitch_may_be_called_like_its_card() {
+        let profile = |kind: &str, rest: &str| {
+            profile(&format!("[connection]\ntype={kind}\ninterface-name=ens192\n{rest}"))
+        };
+        let port = profile("ovs-port", "master=lan\nslave-type=ovs-bridge\n");
+        assert_eq!((names(&port), port.makes.as_slice()), (Vec::new(), &["lan".to_owned()][..]));
+        for (key, kind) in [("master", "slave-type"), ("controller", "port-type")] {
+            let card = profile("ethernet", &format!("{key}=ens192\n{kind}=ovs-port\n"));
+            assert_eq!((names(&card), card.makes.len()), (vec!["ens192"], 0));
+        }
+        for kind in ["ovs-bridge", "ovs-interface"] {
+            assert_eq!(profile(kind, "").makes, ["ens192"], "{kind}");
+        }
     }
 
     #[test]

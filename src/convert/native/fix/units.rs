@@ -1,0 +1,75 @@
+//! Units of systemd that mount or swap (systemd.mount(5), systemd.swap(5)): devices by names that
+//! last. What is lost cannot be made optional here, as in fstab: the units that need it say that.
+
+use crate::convert::native::devices::Devices;
+
+/// Units of the administrator's own that mount.
+pub(in crate::convert::native) const MOUNTS: &str = "/etc/systemd/system/*.mount";
+/// Those that swap. Such a unit is called after its device, so that its text alone cannot change.
+pub(super) const SWAPS: &str = "/etc/systemd/system/*.swap";
+
+/// A unit that mounts with its device by a name that lasts, and the device if it could not be helped.
+pub(super) fn stabilize(text: &str, devices: &Devices) -> (String, Vec<String>) {
+    let mut lost = Vec::new();
+    let line = |line: &str| {
+        let Some(device) = device_of(line) else { return line.to_owned() };
+        if let Some(lasting) = devices.lasting(device).and_then(|tag| link(&tag)) {
+            return line.replacen(device, &lasting, 1);
+        }
+        lost.extend(Some(device.to_owned()).filter(|device| devices.is_lost(device)));
+        line.to_owned()
+    };
+    let fixed = text.split_inclusive('\n').map(line).collect();
+    (fixed, lost)
+}
+
+/// The devices of a unit.
+pub(in crate::convert::native) fn named(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(device_of)
+}
+
+/// The device in a line `What=…`.
+fn device_of(line: &str) -> Option<&str> {
+    let (key, device) = line.split_once('=')?;
+    (key.trim() == "What").then(|| device.trim()).filter(|device| !device.is_empty())
+}
+
+/// The path of a tag. systemd waits for a device only where the unit names it by its path.
+fn link(tag: &str) -> Option<String> {
+    let (kind, value) = tag.split_once('=')?;
+    Some(format!("/dev/disk/by-{}/{value}", kind.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::native::devices::devices;
+
+    fn unit(device: &str) -> String {
+        format!("[Unit]\n# What=/dev/sdb1\n[Mount]\nWhat={device}\nWhere=/srv\nType=xfs\n")
+    }
+
+    #[test]
+    fn mounts_name_their_device_by_uuid() {
+        let devices = devices(&[("/dev/sda1", "root"), ("/dev/sdb1", "data")]);
+        for name in ["/dev/sdb1", "/dev/disk/by-id/scsi-36000c290000000000000000000000001-part1"] {
+            let (fixed, lost) = stabilize(&unit(name), &devices);
+            assert_eq!((fixed, lost.len()), (unit("/dev/disk/by-uuid/data"), 0), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_gone_is_told_and_stays() {
+        let devices = devices(&[("/dev/sda1", "root")]);
+        let (fixed, lost) = stabilize(&unit("/dev/sdc1"), &devices);
+        assert_eq!((fixed, lost), (unit("/dev/sdc1"), vec!["/dev/sdc1".to_owned()]));
+        for name in ["tmpfs", "nas:/x", "/dev/disk/by-uuid/root", "UUID=root"] {
+            assert_eq!(stabilize(&unit(name), &devices), (unit(name), Vec::new()), "{name}");
+        }
+    }
+
+    #[test]
+    fn comments_name_no_device() {
+        assert_eq!(named(&unit("/dev/sdb1")).collect::<Vec<_>>(), ["/dev/sdb1"]);
+    }
+}
