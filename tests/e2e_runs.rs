@@ -227,6 +227,36 @@ fn a_dry_run_of_the_conversion_leads_to_no_domain() {
 }
 
 #[test]
+fn a_refused_run_removes_no_volume() {
+    let Some(folder) = Folder::new() else { return };
+    let target = folder.target("a", "pool");
+    let defined = folder.run(&target, &[]).expect(0);
+    let volume = defined.json["domain"]["volumes"][0]["path"].as_str().expect("a path").to_owned();
+    let connect = libvirtd::connect();
+    let domain = connect.lookup_domain_by_name(&folder.names.name("a")).expect("there");
+    domain.undefine().expect("it goes");
+    let ended = folder.run(&target, &["--libvirt-bridge", "hxtnosuch"]).expect(4);
+    assert!(Path::new(&volume).exists(), "{}", ended.stdout);
+    let again = folder.run(&target, &[]).expect(0);
+    again.said("which its domain has left as it was made");
+    assert_eq!(again.stage("libvirt"), "done", "{}", again.stdout);
+}
+
+#[test]
+fn an_agent_that_a_kept_guest_lacks_is_not_waited_for() {
+    let Some(folder) = Folder::new() else { return };
+    let target = folder.target("a", "pool");
+    folder.run(&target, &[]).expect(0);
+    // As INSPECT tells of a guest without one.
+    let path = folder.job.file("manifest.json");
+    let mut manifest = folder.job.manifest();
+    manifest["metadata"]["hyperexport"]["source_vm"]["facts"]["agent"] = json!(false);
+    std::fs::write(path, manifest.to_string()).expect("written");
+    let ended = folder.run(&target, &["--libvirt-start", "--wait-for", "agent"]).expect(4);
+    ended.said("the guest has no qemu-guest-agent");
+}
+
+#[test]
 fn undoing_all_says_which_run_could_not_be_undone() {
     let Some(folder) = Folder::new() else { return };
     folder.run(&folder.target("a", "pool"), &[]).expect(0);
