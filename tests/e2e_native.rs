@@ -99,18 +99,6 @@ fn a_guest_by_device_names_boots_on_virtio_with_its_network() {
 }
 
 #[test]
-fn a_uefi_guest_boots_on_virtio_with_its_network() {
-    let case = Case {
-        image: "uefi",
-        firmware: "efi",
-        address: "192.168.122.",
-        converter: "native",
-        args: &["--pipeline-compress=false"],
-    };
-    migrate(&case);
-}
-
-#[test]
 fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
     let files = tempfile::tempdir().expect("a folder");
     let file = |name: &str, text: &str| {

@@ -118,11 +118,8 @@ async fn names_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, Er
     for pattern in CONFIGURATIONS {
         for path in guestfs.glob(pattern).await? {
             let text = guestfs.read(&path).await?.unwrap_or_default();
-            let mut words = text.split(|c: char| c.is_whitespace() || "\"'".contains(c));
-            let root = |word: &str| {
-                word.strip_prefix("root=").is_some_and(|name| devices.lasting(name).is_some())
-            };
-            if words.any(root) {
+            let mut roots = text.lines().filter_map(root_of);
+            if roots.any(|name| devices.lasting(name).is_some()) {
                 return Ok(false);
             }
         }
@@ -130,9 +127,24 @@ async fn names_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, Er
     Ok(true)
 }
 
+/// The root that a command line names: of several parameters the last one counts (Linux,
+/// `init/do_mounts.c`).
+fn root_of(line: &str) -> Option<&str> {
+    let mut words = line.rsplit(|c: char| c.is_whitespace() || "\"'".contains(c));
+    words.find_map(|word| word.strip_prefix("root="))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_root_of_a_line_counts() {
+        let line = "\tlinux /vmlinuz root=/dev/sda1 ro console=ttyS0 root=UUID=5eed quiet";
+        assert_eq!(root_of(line), Some("UUID=5eed"));
+        assert_eq!(root_of("options \"root=/dev/sda2 rw\""), Some("/dev/sda2"));
+        assert_eq!(root_of("linux /vmlinuz ro"), None);
+    }
 
     #[test]
     fn a_controller_needs_all_of_its_modules() {

@@ -219,12 +219,17 @@ impl Assigning<'_> {
         self.done.ties.iter().filter(|tie| self.survey.subjects[tie.subject].name.is_some())
     }
 
-    /// Configured subjects without a card.
+    /// Configured subjects without a card; where there are more of them than cards, those that come up at
+    /// the start of the guest: the others are of cards that are gone.
     fn open(&self) -> Vec<usize> {
         let subjects = self.survey.subjects.iter().enumerate();
         let open = subjects
             .filter(|(index, own)| own.is_configured && self.done.card_of(*index).is_none());
-        open.map(|(index, _)| index).collect()
+        let open: Vec<_> = open.map(|(index, _)| index).collect();
+        let active: Vec<_> =
+            open.iter().copied().filter(|index| self.survey.subjects[*index].is_active).collect();
+        let chosen = !active.is_empty() && open.len() > self.free().len();
+        if chosen { active } else { open }
     }
 
     /// Cards without a name: those that nothing else configures, else all.
@@ -410,6 +415,16 @@ mod tests {
             let subjects = names.iter().map(|name| named(name)).collect();
             assert!(ties(subjects, &two, false).is_empty(), "{names:?}");
         }
+    }
+
+    #[test]
+    fn a_name_that_stays_down_makes_way_where_there_are_too_few_cards() {
+        let active = |name: &str| Subject { is_active: true, ..named(name) };
+        let names = || vec![named("ens33"), active("ens192")];
+        assert_eq!(ties(names(), &[card(1, None)], false), [tie("ens192", 0, How::Alone)]);
+        let two = [card(1, None), card(2, None)];
+        assert_eq!(ties(names(), &two, false).len(), 2, "there is a card for each");
+        assert!(ties(vec![active("ens33"), active("ens192")], &two[..1], false).is_empty());
     }
 
     #[test]

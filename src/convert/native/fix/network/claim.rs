@@ -114,6 +114,8 @@ pub(super) struct Claim {
     pub(super) addresses: Vec<String>,
     /// Whether the claim selects any card that is there.
     pub(super) any: bool,
+    /// Whether the guest leaves the interface down at its start: what an old card left behind.
+    pub(super) is_idle: bool,
 }
 
 impl Claim {

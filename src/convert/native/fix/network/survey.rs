@@ -31,6 +31,8 @@ pub(super) struct Subject {
     pub(super) leased: Vec<String>,
     /// Whether a configuration speaks of it, and not only a rule or a lease.
     pub(super) is_configured: bool,
+    /// Whether a configuration brings it up at the start of the guest.
+    pub(super) is_active: bool,
 }
 
 impl Subject {
@@ -47,6 +49,7 @@ impl Subject {
                 self.macs.extend(macs);
                 self.addresses.extend(addresses);
                 self.is_configured = true;
+                self.is_active |= !claim.is_idle;
             }
             Role::Renames => self.ruled_macs.extend(macs),
             Role::Remembers => {

@@ -59,6 +59,9 @@ pub(super) fn read(path: &str, text: &str) -> Says {
     for own in &all {
         assigned(own, is_suse, &mut claim, &mut says);
     }
+    claim.is_idle = ["ONBOOT", "STARTMODE"].iter().filter_map(|key| get(key)).any(|own| {
+        ["no", "off", "manual"].contains(&own.value.value.to_ascii_lowercase().as_str())
+    });
     if !is_suse && get("DEVICE").is_none_or(|device| device.value.value.is_empty()) {
         // NetworkManager takes a profile without DEVICE for the card with the address, or for any.
         if !claim.macs.is_empty() {
@@ -255,6 +258,19 @@ mod tests {
         assert_eq!((names(&by_mac).len(), by_mac.claims[0].macs.len()), (0, 1));
         let by_bus = suse("eth-bus-pci-0000:02:00.0", "BOOTPROTO='dhcp'\n");
         assert_eq!(by_bus.claims[0].hardware[0].patterns, ["0000:02:00.0"]);
+    }
+
+    #[test]
+    fn an_interface_that_stays_down_is_told() {
+        for (text, is_idle) in [
+            ("DEVICE=ens33\nONBOOT=no\n", true),
+            ("DEVICE=ens33\nONBOOT=\"yes\"\n", false),
+            ("DEVICE=ens33\n", false),
+        ] {
+            let says = read("/etc/sysconfig/network-scripts/ifcfg-ens33", text);
+            assert_eq!(says.claims[0].is_idle, is_idle, "{text}");
+        }
+        assert!(suse("eth0", "STARTMODE='off'\n").claims[0].is_idle);
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(super) fn profile(text: &str) -> Says {
     for entry in entries.iter().filter(|entry| !in_port || !is_controller(entry)) {
         read(entry, (&by_mac, is_card), &mut claim, &mut says);
     }
+    claim.is_idle = value("connection", "autoconnect").is_some_and(|entry| entry.value == "false");
     claim.any = is_card && !claim.selects();
     if is_card {
         says.claims.push(claim);
