@@ -73,11 +73,16 @@ impl Devices {
         vm: &SourceVm,
     ) -> Result<Self, Error> {
         let mut devices = Self { disks: vm.disks.clone(), ..Self::default() };
-        systems::split(root).0.clone_into(&mut devices.root);
+        devices.root = systems::device_of(guestfs, root).await?;
         let mut names = guestfs.run("list the guest's partitions", &["list-partitions"]).await?;
         for line in guestfs.run("list the guest's file systems", &["list-filesystems"]).await? {
             let Some((device, _)) = line.rsplit_once(": ") else { continue };
-            let (device, _) = systems::split(device);
+            let (device, subvolume) = systems::split(device);
+            // That of a partition is in the list already, by the name that libguestfs gives it.
+            let disk = device.strip_prefix("/dev/").and_then(disk_letter);
+            if !subvolume.is_empty() && disk.is_some_and(|(_, partition)| !partition.is_empty()) {
+                continue;
+            }
             if !names.iter().any(|name| name == device) {
                 names.push(device.to_owned());
             }

@@ -174,7 +174,9 @@ async fn booted_subvolume(
             return Ok(Some(found));
         }
     }
-    let top = ["mount-ro", device, "/"];
+    let first = group.first().map_or(device, String::as_str);
+    let device = device_of(guestfs, first).await?;
+    let top = ["mount-ro", device.as_str(), "/"];
     if !guestfs.try_run("mount a btrfs", &top).await? {
         return Ok(None);
     }
@@ -266,7 +268,7 @@ async fn with_loader_on(
 
 /// The numbers of the disks below a device: LVM, RAID and encryption have more layers than one.
 async fn disks_of(guestfs: &mut Guestfs, device: &str) -> Result<Vec<usize>, Error> {
-    let (device, _) = split(device);
+    let device = device_of(guestfs, device).await?;
     if let Some((disk, _)) = device.strip_prefix("/dev/").and_then(disk_letter) {
         return Ok(vec![disk]);
     }
@@ -282,6 +284,29 @@ async fn disks_of(guestfs: &mut Guestfs, device: &str) -> Result<Vec<usize>, Err
     let numbers = numbers(&places.unwrap_or_default());
     let number = |name: &str| numbers.get(name.trim_end_matches(|c: char| c.is_ascii_digit()));
     Ok(told.iter().filter_map(|line| number(line.trim())).copied().collect())
+}
+
+/// The device of a root, by libguestfs' name of it. Of a subvolume libguestfs 1.48 tells the appliance's
+/// own name, which may be another: the file system is the one with the same UUID.
+pub(super) async fn device_of(guestfs: &mut Guestfs, root: &str) -> Result<String, Error> {
+    let (own, _) = split(root);
+    if !root.starts_with(SUBVOLUME) {
+        return Ok(own.to_owned());
+    }
+    let uuid = guestfs.attempt(DOING, &["vfs-uuid", root]).await?.unwrap_or_default();
+    let Some(uuid) = uuid.first().filter(|uuid| !uuid.is_empty()) else {
+        return Ok(own.to_owned());
+    };
+    let mut devices = guestfs.run(DOING, &["list-partitions"]).await?;
+    for list in ["list-devices", "lvs", "list-md-devices"] {
+        devices.extend(guestfs.attempt(DOING, &[list]).await?.unwrap_or_default());
+    }
+    for device in devices {
+        if guestfs.tags(&device).await?.get("UUID") == Some(uuid) {
+            return Ok(device);
+        }
+    }
+    Ok(own.to_owned())
 }
 
 /// The numbers of the disks by the appliance's own names, which follow the order in which its kernel
