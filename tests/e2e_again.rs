@@ -400,11 +400,7 @@ fn files_that_were_written_to_since_are_another_source() {
     let disk = dir.path().join("disk.raw");
     raw_disk(&disk, 4, 7);
     let output = dir.path().join("out");
-    let run = |more: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hyperexport"));
-        command.arg("--source").arg(&disk).arg("--output").arg(&output).args(&CONVERT[..5]);
-        Ended::from(command.args(["--json"]).args(more).output().expect("it runs"))
-    };
+    let run = |more: &[&str]| of_files(&disk, &output, more);
     run(&[]).expect(0);
     assert_nothing_to_do(&run(&[]).expect(0));
     let ended = run(&["--memory", "4G"]).expect(4);

@@ -99,18 +99,14 @@ impl Made<'_> {
         if drivers.is_some() {
             return self.run.settings.stages.fix && operated.is_fixed();
         }
-        match operated.failure.take() {
-            Some(nothing @ Error::NoSystem { .. }) => {
-                operated.failure = Some(nothing);
-                false
-            }
-            Some(error) => {
-                let text = format!("reading the guest after hyper2kvm: {}", chain(&error));
-                warnings.push(Warning::new(Stage::Pipeline, "guest-not-verified", text));
-                self.run.fixed(self.outcome)
-            }
-            None => self.run.fixed(self.outcome),
+        if matches!(operated.failure, Some(Error::NoSystem { .. })) {
+            return false;
         }
+        if let Some(error) = operated.failure.take() {
+            let text = format!("reading the guest after hyper2kvm: {}", chain(&error));
+            warnings.push(Warning::new(Stage::Pipeline, "guest-not-verified", text));
+        }
+        self.run.fixed(self.outcome)
     }
 
     fn not_done(&self, problem: String) -> Error {

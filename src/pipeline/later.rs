@@ -144,7 +144,8 @@ impl Import<'_> {
         let vm = guest::planned(manifest, *facts);
         guest::check(&vm, target, Stage::Libvirt)?;
         records::prepare(output).map_err(|error| {
-            let text = format!("record the run in {}: {error}", output.join("runs").display());
+            let text =
+                format!("record the run in {}: {error}", output.join(records::FOLDER).display());
             Stopped::because(Stage::Libvirt, text, "move away what is in its place")
         })?;
         let journal = Journal::begin(output, &target.settings.uri).map_err(stopped)?;

@@ -281,10 +281,7 @@ impl Devices {
 
     /// The only disk on that bus for which `is` holds.
     fn only_at(&self, bus: Bus, is: impl Fn(&SourceDisk) -> bool) -> Option<usize> {
-        let all = self.disks.iter().enumerate();
-        let mut found = all.filter(|(_, disk)| disk.controller.bus == bus && is(disk));
-        let (index, _) = found.next()?;
-        found.next().is_none().then_some(index)
+        self.only_of(&|disk: &SourceDisk| disk.controller.bus == bus && is(disk))
     }
 }
 

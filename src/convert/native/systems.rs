@@ -17,6 +17,7 @@ const SUBVOLUME: &str = "btrfsvol:";
 /// Types of an encrypted device (blkid(8)).
 const LUKS: [&str; 2] = ["crypto_LUKS", "BitLocker"];
 const DOING: &str = "look for an operating system";
+const LISTING: &str = "list the guest's block devices";
 
 /// What decides between several systems.
 #[derive(Debug, Clone, Copy)]
@@ -74,14 +75,9 @@ async fn none(guestfs: &mut Guestfs) -> Result<Error, Error> {
 /// The devices that nobody has opened: LUKS and BitLocker. `list-filesystems` passes over some of
 /// them (libguestfs 1.48), so every block device is asked.
 pub(super) async fn encrypted(guestfs: &mut Guestfs) -> Result<Vec<String>, Error> {
-    let doing = "list the guest's block devices";
-    let mut devices = guestfs.run(doing, &["list-devices"]).await?;
-    for list in ["list-partitions", "lvs", "list-md-devices"] {
-        devices.extend(guestfs.attempt(doing, &[list]).await?.unwrap_or_default());
-    }
-    let open = guestfs.attempt(doing, &["list-dm-devices"]).await?.unwrap_or_default();
+    let open = guestfs.attempt(LISTING, &["list-dm-devices"]).await?.unwrap_or_default();
     let mut locked = Vec::new();
-    for device in devices {
+    for device in block_devices(guestfs).await? {
         let tags = guestfs.tags(&device).await?;
         let is_encrypted = tags.get("TYPE").is_some_and(|kind| LUKS.contains(&kind.as_str()));
         let uuid = tags.get("UUID").map(String::as_str).unwrap_or_default();
@@ -90,6 +86,14 @@ pub(super) async fn encrypted(guestfs: &mut Guestfs) -> Result<Vec<String>, Erro
         }
     }
     Ok(locked)
+}
+
+async fn block_devices(guestfs: &mut Guestfs) -> Result<Vec<String>, Error> {
+    let mut devices = guestfs.run(LISTING, &["list-devices"]).await?;
+    for list in ["list-partitions", "lvs", "list-md-devices"] {
+        devices.extend(guestfs.attempt(LISTING, &[list]).await?.unwrap_or_default());
+    }
+    Ok(devices)
 }
 
 /// The device of what is inside an opened one, by the UUID of that: the name that Red Hat's guests
@@ -297,11 +301,7 @@ pub(super) async fn device_of(guestfs: &mut Guestfs, root: &str) -> Result<Strin
     let Some(uuid) = uuid.first().filter(|uuid| !uuid.is_empty()) else {
         return Ok(own.to_owned());
     };
-    let mut devices = guestfs.run(DOING, &["list-partitions"]).await?;
-    for list in ["list-devices", "lvs", "list-md-devices"] {
-        devices.extend(guestfs.attempt(DOING, &[list]).await?.unwrap_or_default());
-    }
-    for device in devices {
+    for device in block_devices(guestfs).await? {
         if guestfs.tags(&device).await?.get("UUID") == Some(uuid) {
             return Ok(device);
         }
