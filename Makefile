@@ -5,7 +5,7 @@ DESTDIR ?=
 CARGO ?= cargo
 BINARY := target/release/hyperexport
 
-.PHONY: help setup build demo test guests compile lint check bench fuzz install audit clean
+.PHONY: help setup build demo test guests compile lint check bench fuzz install audit audit-tool clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,9 +68,12 @@ install: $(BINARY) ## Install to $(PREFIX)/bin, below $(DESTDIR) if that is set
 $(BINARY):
 	$(MAKE) build
 
-audit: ## Check licences, versions and sources of all dependencies
-	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+audit: audit-tool ## Check licences, versions and sources of all dependencies
 	$(CARGO) deny check --hide-inclusion-graph licenses bans sources
+
+# Not optimized: building cargo-deny takes far longer than running it once.
+audit-tool:
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --debug cargo-deny
 
 clean: ## Remove what was built, the guests and hyper2kvm's environment
 	$(CARGO) clean

@@ -76,29 +76,6 @@ fn changed(fix: &Value, what: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_guest_by_device_names_boots_on_virtio_with_its_network() {
-    let case = Case {
-        image: "bios",
-        firmware: "bios",
-        address: "192.168.122.",
-        converter: "native",
-        args: &[],
-    };
-    let Some((job, ended)) = migrate(&case) else { return };
-    assert_eq!(ended.json["converter"], format!("native {}", env!("CARGO_PKG_VERSION")));
-    let fix = fix(&job);
-    assert!(changed(&fix, "fstab")[0].contains("UUID=5eed"), "{fix:#}");
-    assert!(changed(&fix, "boot loader").iter().any(|line| line.contains("root=UUID=")), "{fix:#}");
-    assert_eq!(changed(&fix, "tools").len(), 1, "{fix:#}");
-    assert_eq!(changed(&fix, "initramfs").len(), 0, "it has the drivers already: {fix:#}");
-    let interface = &fix["network"][0];
-    assert_eq!(interface["mac"], "00:50:56:aa:bb:01");
-    assert_eq!((&interface["before"], &interface["after"]), (&json!("ens192"), &json!("ens192")));
-    assert_eq!(interface["kept_by"], "/etc/systemd/network/10-hyperexport-ens192.link");
-    assert_eq!(interface["addresses"], json!(["dhcp"]));
-}
-
-#[test]
 fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
     let files = tempfile::tempdir().expect("a folder");
     let file = |name: &str, text: &str| {

@@ -7,7 +7,7 @@ mod support;
 
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::guest;
 use support::job::{Ended, Job, assert_same_disk};
 use support::libvirtd;
@@ -66,6 +66,26 @@ impl Drop for CleanUp {
     }
 }
 
+/// What FIX did in a guest that goes by the names of its devices.
+fn assert_fixed(report: &std::path::Path) {
+    let text = std::fs::read_to_string(report).expect("a report");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let fix = &report["pipeline"]["stages"]["fix"]["result"];
+    let changed = |what: &str| -> Vec<String> {
+        let changes = fix["changes"].as_array().expect("changes").iter();
+        changes.filter(|change| change["what"] == what).map(|it| it["after"].to_string()).collect()
+    };
+    assert!(changed("fstab")[0].contains("UUID=5eed"), "{fix:#}");
+    assert!(changed("boot loader").iter().any(|line| line.contains("root=UUID=")), "{fix:#}");
+    assert_eq!(changed("tools").len(), 1, "{fix:#}");
+    assert_eq!(changed("initramfs").len(), 0, "it has the drivers already: {fix:#}");
+    let interface = &fix["network"][0];
+    assert_eq!(interface["mac"], "00:50:56:aa:bb:01");
+    assert_eq!((&interface["before"], &interface["after"]), (&json!("ens192"), &json!("ens192")));
+    assert_eq!(interface["kept_by"], "/etc/systemd/network/10-hyperexport-ens192.link");
+    assert_eq!(interface["addresses"], json!(["dhcp"]));
+}
+
 #[test]
 fn the_sequence_does_what_it_says_in_one_folder() {
     if !libvirtd::available() {
@@ -114,6 +134,7 @@ fn the_sequence_does_what_it_says_in_one_folder() {
         ended.stdout
     );
     assert!(libvirtd::connect().lookup_domain_by_name(DOMAIN).is_err());
+    assert_fixed(&shell.file("report.json"));
 
     let ended = shell.types(libvirt);
     ended.said("== pipeline: kept");
@@ -134,7 +155,10 @@ fn the_sequence_does_what_it_says_in_one_folder() {
     let again = shell.types(libvirt);
     assert!(again.stdout.contains("done       Test-VM: nothing to do"), "{}", again.stdout);
     domain.destroy().expect("it runs");
-    guest::assert_boots(DOMAIN);
+    let xml = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).expect("described");
+    assert!(xml.contains("bus='virtio'") && xml.contains("<model type='virtio'/>"), "{xml}");
+    let console = guest::assert_boots(DOMAIN);
+    assert!(console.contains("ens192 has 192.168.122."), "{console}");
 
     let undone = shell.types("hyperexport undo /tmp/test");
     assert!(undone.stdout.contains("gone      storage pool 'default'"), "{}", undone.stdout);

@@ -29,9 +29,6 @@ const CRASHES: u32 = 4;
 const POLL: Duration = Duration::from_millis(250);
 /// Silence of a guest's console after which Enter is pressed.
 const SILENCE: Duration = Duration::from_secs(20);
-/// Both with edk2's 4 MiB layout, as Debian's `ovmf` has them.
-const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
 /// The disk of a Debian that thinks it lives on VMware: 2 GiB, `/dev/sda` in its fstab and on its
 /// kernel's command line, the first serial port as its console.
@@ -94,21 +91,8 @@ impl Boot {
     }
 }
 
-/// A machine of QEMU alone that has one disk.
-#[derive(Debug, Clone, Copy)]
-pub struct Machine<'a> {
-    /// The disk; it stays as it is.
-    pub image: &'a Path,
-    /// Its format by QEMU's name.
-    pub format: &'a str,
-    /// `ide` or `virtio`.
-    pub bus: &'a str,
-    /// `bios` or `uefi`.
-    pub firmware: &'a str,
-}
-
-/// Boots an image in QEMU alone.
-pub fn boot_image(machine: Machine<'_>) -> Boot {
+/// Boots a raw image on a bus, `ide` or `virtio`, in QEMU alone; the image stays as it is.
+pub fn boot_image(image: &Path, bus: &str) -> Boot {
     let dir = tempfile::tempdir().expect("a folder");
     let console = dir.path().join("console");
     let errors = File::create(dir.path().join("errors")).expect("created");
@@ -117,8 +101,8 @@ pub fn boot_image(machine: Machine<'_>) -> Boot {
         .args(["-accel", "tcg", "-m", "768", "-net", "none"])
         .args(["-display", "none", "-monitor", "none", "-no-reboot"])
         .args(["-serial", &format!("file:{}", console.display())])
-        .args(drive(machine))
-        .args(firmware(machine.firmware, dir.path()))
+        .arg("-drive")
+        .arg(format!("file={},format=raw,if={bus},snapshot=on", image.display()))
         .stdin(Stdio::null())
         .stderr(errors)
         .spawn()
@@ -138,27 +122,6 @@ pub fn boot_image(machine: Machine<'_>) -> Boot {
             return Boot::stuck(&format!("QEMU ended, {status}: {errors}"), &said);
         }
     }
-}
-
-fn drive(machine: Machine<'_>) -> [String; 2] {
-    let Machine { image, format, bus, .. } = machine;
-    let image = image.display();
-    ["-drive".to_owned(), format!("file={image},format={format},if={bus},snapshot=on")]
-}
-
-fn firmware(firmware: &str, dir: &Path) -> Vec<String> {
-    if firmware == "bios" {
-        return Vec::new();
-    }
-    let vars = dir.join("vars.fd");
-    fs::copy(OVMF_VARS, &vars).expect("ovmf is installed");
-    let flash = "if=pflash,format=raw,unit";
-    vec![
-        "-drive".to_owned(),
-        format!("{flash}=0,readonly=on,file={OVMF_CODE}"),
-        "-drive".to_owned(),
-        format!("{flash}=1,file={}", vars.display()),
-    ]
 }
 
 /// A running QEMU, which must not outlive its test.
