@@ -1,9 +1,8 @@
 //! Runs hyper2kvm on a job and reads what it says. How it is called, what it gets to see and why
 //! its success is not believed is described in `mod.rs`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -15,6 +14,7 @@ use crate::model::{Stage, Warning};
 use crate::progress::{Event, Progress};
 
 use super::environment::hyper2kvm_environment;
+use super::keep_log::open_log;
 use super::leftovers::{self, GuestfsFolders};
 use super::log::{Findings, LogReader, is_trace};
 use super::part::Converting;
@@ -238,17 +238,4 @@ fn remarks(report: &Report, findings: &Findings) -> Vec<Warning> {
         all.push(warn("guest-network-not-fixed", message));
     }
     all
-}
-
-/// Opens the log to append: a second run does not take the first one's away. A link in its place
-/// is not followed.
-fn open_log(path: &Path) -> io::Result<File> {
-    let mut log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(path)?;
-    writeln!(log, "--- {} ---", jiff::Timestamp::now())?;
-    Ok(log)
 }

@@ -23,6 +23,7 @@ mod fixture;
 mod hyper2kvm;
 mod isolate;
 mod job;
+mod keep_log;
 mod leftovers;
 mod log;
 mod native;
@@ -41,6 +42,7 @@ mod work;
 pub use doctor::examine;
 pub use error::Error;
 pub use find::{Found, find};
+pub use keep_log::is_log;
 pub use preflight::is_ours;
 pub use preflight::{Engine, Needs, Plan, Ready, preflight, usable};
 pub use results::{existing, result_paths};
@@ -220,7 +222,10 @@ impl Run<'_> {
             Engine::Native | Engine::VirtV2v => native::convert(self, ready).await?,
         };
         if let (Some(image), Some(disks)) = (seed, &mut conversion.disks) {
-            seed::publish(&image, &seed_path(self.manifest.vm_name(), self.output), disks)?;
+            // Beside the results, whose folder is named as the user named it.
+            let folder = ready.results.first().and_then(|path| path.parent());
+            let folder = folder.unwrap_or(self.output);
+            seed::publish(&image, &seed_path(self.manifest.vm_name(), folder), disks)?;
         }
         Ok(conversion)
     }

@@ -6,12 +6,12 @@
 //! protocol. The end of an answer is a line that nobody else knows.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::child::{self, Dialogue, Output, Program};
+use crate::convert::keep_log::open_log;
 use crate::convert::qemu_img::Tools;
 use crate::convert::{Error, Run, isolate};
 use crate::model::Secret;
@@ -77,13 +77,7 @@ impl Appliance<'_> {
             program = program.before_exec(hook.map_err(Error::io("prepare a private /dev"))?);
         }
         let opening = Error::io(format!("write {}", self.log.display()));
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(self.log)
-            .map_err(opening)?;
+        let log = open_log(self.log).map_err(opening)?;
         let dialogue = Dialogue::start(program, &tools.limits())
             .map_err(tools.child_error("run guestfish"))?;
         let name = work.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
