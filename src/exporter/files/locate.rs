@@ -15,6 +15,22 @@ pub(super) enum Place {
     Images(Vec<PathBuf>),
 }
 
+impl Place {
+    /// The files that describe the VM. A folder is none: whatever comes into it would change it.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Archive(store) => vec![store.path().to_owned()],
+            Self::Ovf(path) => {
+                let sums = path.with_extension("mf");
+                let sums = sums.is_file().then_some(sums);
+                [path.clone()].into_iter().chain(sums).collect()
+            }
+            Self::Vmx(path) => vec![path.clone()],
+            Self::Images(paths) => paths.clone(),
+        }
+    }
+}
+
 /// The settings with paths from the root on: what lies beside a file is named by its folder.
 ///
 /// # Errors

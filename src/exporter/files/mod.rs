@@ -111,7 +111,7 @@ impl Files {
                 Found::Package(package) => package.describe(&settings.choice).ok(),
                 Found::Other(described) => Some((**described).clone()),
             };
-            let mut paths = settings.paths.clone();
+            let mut paths = place.files();
             paths.extend(described.iter().flat_map(Described::files));
             paths.dedup();
             let revision = locate::revision(&paths)?;
