@@ -9,6 +9,7 @@ use clap::{Arg, ArgMatches, Command};
 use sha2::{Digest, Sha256};
 
 use super::{Environment, Error};
+use crate::image::Compression;
 use crate::libvirt::DefaultPool;
 use crate::model::Sha256Digest;
 use crate::pipeline::{Flags, Target};
@@ -18,10 +19,11 @@ const OF_TARGET: [&str; 2] = ["Target (libvirt)", "After the definition"];
 /// Heading of the flags that are about the conversion.
 const OF_CONVERSION: &str = "Conversion";
 /// Flags of the conversion that do not change its result.
-const NOT_OF_THE_RESULT: [&str; 6] = [
+const NOT_OF_THE_RESULT: [&str; 7] = [
     "pipeline",
     "pipeline_dry_run",
     "pipeline_timeout",
+    "pipeline_validate",
     "stream_convert",
     "stream_pipeline",
     "hyper2kvm_path",
@@ -36,6 +38,8 @@ const NOT_OF_THE_DOMAIN: [&str; 7] = [
     "boot_proof_timeout",
     "open",
 ];
+/// Flags that may be repeated, and whose order does not count.
+const UNORDERED: [&str; 4] = ["agent_package", "key", "network_map", "ssh_key"];
 /// Flags that say how something is done, each with the switches that have it done.
 const TIED: [(&str, &[&str]); 8] = [
     ("wait_for", &["libvirt_start"]),
@@ -62,8 +66,18 @@ struct Flag {
     typed: bool,
     /// Whether its values are those that it has by default.
     default: bool,
-    /// Whether its values name files.
-    file: bool,
+    /// What its values are.
+    kind: Kind,
+}
+
+/// What the values of a flag are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Word,
+    /// A file, or a folder whose files count.
+    Content,
+    /// A folder that counts by where it is.
+    Folder,
 }
 
 /// The flags of a command line.
@@ -115,9 +129,22 @@ impl Given {
 
     /// What was asked of the conversion that changes its result.
     pub fn conversion(&self) -> Flags {
-        let counts =
-            |flag: &&Flag| flag.heading == OF_CONVERSION && !NOT_OF_THE_RESULT.contains(&&*flag.id);
+        let is_usual = self.has_usual_level();
+        let counts = |flag: &&Flag| {
+            let of_it = flag.heading == OF_CONVERSION && !NOT_OF_THE_RESULT.contains(&&*flag.id);
+            of_it && !(is_usual && flag.id == "compress_level")
+        };
         self.flags(counts)
+    }
+
+    /// Whether the level of the compression is the one that its type has by default.
+    fn has_usual_level(&self) -> bool {
+        let value = |id: &str| self.find(id).and_then(|flag| flag.values.first());
+        let usual = match value("compress_type").map(String::as_str) {
+            Some("zlib") => Compression::ZLIB,
+            _ => Compression::ZSTD,
+        };
+        value("compress_level").is_some_and(|level| *level == usual.level().to_string())
     }
 
     /// What was asked of the domain that changes its definition.
@@ -144,11 +171,11 @@ impl Given {
     fn flags(&self, counts: impl Fn(&&Flag) -> bool) -> Flags {
         let asked = self.0.iter().filter(counts).filter(|flag| !flag.default);
         let values = |flag: &Flag| {
-            let value = |value: &String| match flag.file.then(|| content(value)).flatten() {
-                Some(sum) => format!("{value} (sha256:{sum})"),
-                None => value.clone(),
-            };
-            flag.values.iter().map(value).collect()
+            let mut values: Vec<_> = flag.values.iter().map(|value| meant(flag, value)).collect();
+            if UNORDERED.contains(&&*flag.id) {
+                values.sort();
+            }
+            values
         };
         Flags(asked.map(|flag| (flag.name.clone(), values(flag))).collect())
     }
@@ -170,6 +197,11 @@ fn flag(arg: &Arg, matches: &ArgMatches) -> Option<Flag> {
     let values: Vec<_> = matches.get_raw(id).into_iter().flatten().map(text).collect();
     let default: Vec<_> = arg.get_default_values().iter().map(|value| text(value)).collect();
     let names = arg.get_value_names().unwrap_or_default();
+    let kind = match names.first() {
+        Some(name) if name.contains("FILE") || name.contains("SCRIPT") => Kind::Content,
+        Some(name) if name == "DIR" => Kind::Folder,
+        _ => Kind::Word,
+    };
     Some(Flag {
         id: id.to_owned(),
         name: format!("--{}", arg.get_long()?),
@@ -177,19 +209,43 @@ fn flag(arg: &Arg, matches: &ArgMatches) -> Option<Flag> {
         default: values == default,
         values,
         typed: matches.value_source(id) == Some(ValueSource::CommandLine),
-        file: names.iter().any(|name| name.contains("FILE") || name.contains("SCRIPT")),
+        kind,
     })
 }
 
-/// Sum of the file that a value names, alone or behind a colon, or of the files of a folder: the same
-/// words with another content ask for something else.
-fn content(value: &str) -> Option<Sha256Digest> {
-    let named = |path: &Path| path.exists().then(|| path.to_owned());
-    let path = named(Path::new(value))
-        .or_else(|| value.split_once(':').and_then(|(_, path)| named(Path::new(path))))?;
-    let mut files = vec![path.clone()];
+/// What a value stands for, however it is spelled: of a file its content, wherever that lies; of a
+/// folder its path.
+fn meant(flag: &Flag, value: &str) -> String {
+    match flag.id.as_str() {
+        // A checksum would give a short passphrase away.
+        "key" => value.split(":file:").next().unwrap_or_default().to_owned(),
+        "ssh_key" => match value.split_once(':').filter(|(user, _)| !user.contains('/')) {
+            Some((user, file)) => format!("{user}:{}", of_content(file)),
+            None => format!("root:{}", of_content(value)),
+        },
+        _ => match flag.kind {
+            Kind::Content => of_content(value),
+            Kind::Folder => of_place(value),
+            Kind::Word => value.to_owned(),
+        },
+    }
+}
+
+fn of_content(value: &str) -> String {
+    let sum = content(Path::new(value)).map(|sum| format!("sha256:{sum}"));
+    sum.unwrap_or_else(|| of_place(value))
+}
+
+fn of_place(value: &str) -> String {
+    let path = std::path::absolute(value);
+    path.map_or_else(|_| value.to_owned(), |path| path.to_string_lossy().into_owned())
+}
+
+/// Sum of a file, or of the files of a folder, but for large ones.
+fn content(path: &Path) -> Option<Sha256Digest> {
+    let mut files = vec![path.to_owned()];
     if path.is_dir() {
-        let entries = std::fs::read_dir(&path).ok()?;
+        let entries = std::fs::read_dir(path).ok()?;
         files = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
         files.sort();
     }
@@ -203,4 +259,76 @@ fn content(value: &str) -> Option<Sha256Digest> {
         sum.update(std::fs::read(&file).ok()?);
     }
     Some(Sha256Digest(sum.finalize().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{ArgAction, Args};
+
+    use super::super::{LibvirtArgs, StageArgs};
+    use super::*;
+
+    /// What a command line asks of a conversion and of a domain.
+    fn asked(words: &[&str]) -> [Flags; 2] {
+        let command =
+            LibvirtArgs::augment_args(StageArgs::augment_args(Command::new("hyperexport")));
+        // As `cli` has switches.
+        let command = command.mut_args(|arg| match arg.get_value_names() {
+            Some([name])
+                if name.starts_with("BOOL") && matches!(arg.get_action(), ArgAction::Set) =>
+            {
+                arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+            }
+            _ => arg,
+        });
+        let words = ["hyperexport"].iter().chain(words);
+        let matches = command.clone().try_get_matches_from(words).expect("understood");
+        let given = Given::of(&command, &matches);
+        [given.conversion(), given.target()]
+    }
+
+    #[test]
+    fn what_is_meant_counts_and_not_how_it_is_spelled() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
+        for name in ["a", "b"] {
+            std::fs::write(path(name), "ssh-ed25519 AAAA").expect("written");
+        }
+        std::fs::write(path("c"), "ssh-ed25519 BBBB").expect("written");
+        let key = |name: &str| format!("--ssh-key={}", path(name));
+        let passphrase = |name: &str| format!("--key=all:file:{}", path(name));
+        let same: [(&[&str], &[&str]); 8] = [
+            (&[], &["--compress-level=3"]),
+            (&["--compress-type=zlib"], &["--compress-type=zlib", "--compress-level=6"]),
+            (&[], &["--pipeline-validate=false"]),
+            (&[&key("a")], &[&key("b")]),
+            (&[&key("a")], &[&format!("--ssh-key=root:{}", path("a"))]),
+            (&[&key("a"), &key("c")], &[&key("c"), &key("a")]),
+            (&[&passphrase("a")], &[&passphrase("c")]),
+            (&["--network-map", "a=none", "b=none"], &["--network-map", "b=none", "a=none"]),
+        ];
+        for (one, other) in same {
+            assert_eq!(asked(one), asked(other), "{one:?} and {other:?}");
+        }
+        let others: [(&[&str], &[&str]); 5] = [
+            (&[], &["--compress-level=4"]),
+            (&[], &["--compress-type=zlib", "--compress-level=3"]),
+            (&[&key("a")], &[&key("c")]),
+            (&[&key("a")], &[&format!("--ssh-key=me:{}", path("a"))]),
+            (
+                &["--firstboot", &path("a"), "--firstboot", &path("c")],
+                &["--firstboot", &path("c"), "--firstboot", &path("a")],
+            ),
+        ];
+        for (one, other) in others {
+            assert_ne!(asked(one), asked(other), "{one:?} and {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_a_pool_is_its_absolute_path_whatever_it_holds() {
+        let [_, flags] = asked(&["--libvirt-pool-path=pool"]);
+        let here = std::env::current_dir().expect("a folder").join("pool");
+        assert_eq!(flags.get("--libvirt-pool-path"), here.to_str());
+    }
 }
