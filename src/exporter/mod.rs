@@ -39,7 +39,7 @@ pub use hosts::{HostMap, HostMapping};
 pub use landing::{Landing, LandingWriter};
 pub use limit::BandwidthLimit;
 pub use nvram::{LARGEST as LARGEST_NVRAM, missed as nvram_missed, write as write_nvram};
-pub use package::{PackageFormat, write_package};
+pub use package::{PackageFormat, WrittenPackage, write_package};
 pub use retry::Retry;
 pub use thumbprint::Thumbprint;
 pub use tls::Trust;

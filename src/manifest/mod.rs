@@ -15,7 +15,7 @@ mod types;
 pub use build::{BuildOptions, GENERATOR, PipelineFlags, build, stages};
 pub use file::{Overwrite, read, write};
 pub use rules::{Violation, check};
-pub use sums::{check_files, sum_of, verify_sums};
+pub use sums::{check_files, sum_of, sum_of_file, verify_sums};
 pub use types::{
     ConvertStage, Disk, DiskType, Exact, FixStage, InspectStage, Manifest, ManifestFirmware,
     Metadata, Nic, OutputTarget, Pipeline, RecordedWarning, Source, ValidateStage, Vm,

@@ -75,11 +75,25 @@ pub async fn sum_of(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Sha256Digest, Error> {
-    let task = progress.task(format!("verify {}", disk.id), Some(disk.bytes), Unit::Bytes);
-    let (path, cancel) = (disk.local_path.clone(), cancel.clone());
-    tokio::task::spawn_blocking(move || sum(&path, &task, &cancel))
+    sum_of_file(&disk.local_path, disk.id.as_str(), progress, cancel).await
+}
+
+/// The SHA-256 sum of a file as it is now; `name` is what its progress is shown as.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Cancelled`].
+pub async fn sum_of_file(
+    path: &Path,
+    name: &str,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Sha256Digest, Error> {
+    let length = fs::metadata(path).map(|found| found.len()).ok();
+    let task = progress.task(format!("verify {name}"), length, Unit::Bytes);
+    let (file, cancel) = (path.to_owned(), cancel.clone());
+    tokio::task::spawn_blocking(move || sum(&file, &task, &cancel))
         .await
-        .map_err(|join| Error::Read { path: disk.local_path.clone(), source: join.into() })?
+        .map_err(|join| Error::Read { path: path.to_owned(), source: join.into() })?
 }
 
 /// The SHA-256 sum of a file.

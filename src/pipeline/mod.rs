@@ -44,6 +44,7 @@ mod start;
 mod stored;
 mod stream;
 mod summary;
+mod sums;
 mod target;
 mod target_check;
 mod undo;

@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
-use super::earlier::Kept;
+use tokio_util::sync::CancellationToken;
+
+use super::earlier::{BOTH_WAYS, Kept};
 use super::job::Job;
 use super::preflight::Ready;
 use super::report::{Package, StageStatus};
 use super::run::remove;
 use super::stages::{Ledger, Stopped};
+use super::sums;
 use crate::exporter::{self, PackageFormat, write_package};
 use crate::model::{ExportedVm, Stage};
+use crate::progress::Progress;
 
 /// Writes it into `folder`; says whether all is well. An OVA takes the place of its files.
 pub async fn write(
@@ -32,8 +36,9 @@ pub async fn write(
             Err(error) => Err(Stopped::new(Stage::Package, &error, None)),
         }
     };
-    let Some((path, size)) = ledger.stage(Stage::Package, work).await else { return false };
-    ledger.report.package = Some(Package { path, size });
+    let Some(written) = ledger.stage(Stage::Package, work).await else { return false };
+    let exporter::WrittenPackage { path, size, sums } = written;
+    ledger.report.package = Some(Package { path, size, sums });
     if format == PackageFormat::Ova {
         let disks = std::mem::take(&mut ledger.report.disks).into_iter().map(|disk| disk.path);
         let nvram = ledger.report.nvram.take().map(|nvram| nvram.path);
@@ -42,15 +47,34 @@ pub async fn write(
     true
 }
 
-/// Writes that of an export which an earlier run made, unless it is there.
+/// Writes that of an export which an earlier run made, unless it is there as it was written.
 pub async fn of_kept(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) -> bool {
     let names = job.format.makes(&ready.vm.name);
     if names.is_empty() {
         return true;
     }
     if names.iter().all(|name| ready.output.join(name).is_file()) {
-        ledger.without(Stage::Package, StageStatus::Kept);
-        return true;
+        let check = unchanged(kept, &ready.output, (ledger.progress, ledger.cancel));
+        return ledger.stage_as(Stage::Package, StageStatus::Kept, check).await.is_some();
     }
     write(job, &kept.exported(), &ready.output, ledger).await
+}
+
+/// Compares the files of a package with what was recorded of them.
+async fn unchanged(
+    kept: &Kept,
+    output: &Path,
+    work: (&Progress, &CancellationToken),
+) -> Result<(), Stopped> {
+    let Some(package) = &kept.package else { return Ok(()) };
+    let size = package.path.metadata().map(|found| found.len()).unwrap_or_default();
+    if size != package.size.0 {
+        let (path, expected) = (package.path.display(), package.size.0);
+        let text = format!("{path} has {size} bytes, not {expected}");
+        return Err(Stopped::because(Stage::Package, text, BOTH_WAYS).coded("size-differs"));
+    }
+    for (name, sum) in &package.sums {
+        sums::check(&output.join(name), *sum, Stage::Package, work).await?;
+    }
+    Ok(())
 }

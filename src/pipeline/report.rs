@@ -1,5 +1,6 @@
 //! What a run did, as `result.json` and `--json` tell it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use super::code::code_of;
 use super::made::{Conversion, Source, Taken, Undone};
 use crate::libvirt::DefinedDomain;
 use crate::model::{
-    ByteSize, ConvertedDisks, ExportedDisk, ExportedNvram, GuestFacts, Stage, Warning, chain,
+    ByteSize, ConvertedDisks, ExportedDisk, ExportedNvram, GuestFacts, Sha256Digest, Stage,
+    Warning, chain,
 };
 
 /// File name of a run's report in its output directory.
@@ -100,6 +102,9 @@ pub struct Package {
     pub path: PathBuf,
     /// Size of that file.
     pub size: ByteSize,
+    /// SHA-256 checksums of the files that it added to the disks, by their names in the folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sums: BTreeMap<String, Sha256Digest>,
 }
 
 /// How a run ended.

@@ -3,6 +3,7 @@
 
 mod descriptor;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -46,8 +47,18 @@ impl PackageFormat {
     }
 }
 
-/// Writes the package of an export whose disks lie in `directory`, and returns its path and size.
-/// The disks stay. Blocks.
+/// A package that was written.
+#[derive(Debug)]
+pub struct WrittenPackage {
+    /// Path of its descriptor or archive.
+    pub path: PathBuf,
+    /// Size of that file.
+    pub size: ByteSize,
+    /// SHA-256 checksums of the files that it added to the disks, by their names.
+    pub sums: BTreeMap<String, Sha256Digest>,
+}
+
+/// Writes the package of an export whose disks lie in `directory`. The disks stay. Blocks.
 ///
 /// # Errors
 /// [`Error::Unusable`] when a disk cannot be part of a package, [`Error::Exists`], [`Error::File`],
@@ -58,30 +69,37 @@ pub fn write_package(
     directory: &Path,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<(PathBuf, ByteSize), Error> {
+) -> Result<WrittenPackage, Error> {
     let package = Package { exported, directory, progress, cancel };
     let nvram = package.nvram()?;
-    let (text, sums) = package.texts(nvram.as_ref())?;
+    let (text, mf) = package.texts(nvram.as_ref())?;
     let names = format.makes(&exported.vm.name);
     let parts = names.iter().map(|name| Part::create(directory.join(name)));
     let parts = parts.collect::<Result<Vec<_>, _>>()?;
     let written = match (format, parts.as_slice()) {
-        (PackageFormat::Ovf, [ovf, mf]) => {
-            package.file(ovf, &text).and_then(|()| package.file(mf, &sums))
+        (PackageFormat::Ovf, [first, second]) => {
+            package.file(first, &text).and_then(|ovf| Ok(vec![ovf, package.file(second, &mf)?]))
         }
-        (PackageFormat::Ova, [ova]) => package.archive(ova, (&text, &sums), nvram.as_ref()),
-        _ => Ok(()),
+        (PackageFormat::Ova, [ova]) => {
+            package.archive(ova, (&text, &mf), nvram.as_ref()).map(|sum| vec![sum])
+        }
+        _ => Ok(Vec::new()),
     };
-    let committed = written
-        .and_then(|()| parts.iter().try_for_each(Part::commit))
-        .and_then(|()| sync_directory(directory));
-    if let Err(error) = committed {
-        parts.iter().try_for_each(Part::discard)?;
-        return Err(error);
-    }
+    let committed = written.and_then(|sums| {
+        parts.iter().try_for_each(Part::commit)?;
+        sync_directory(directory)?;
+        Ok(sums)
+    });
+    let sums = match committed {
+        Ok(sums) => names.into_iter().zip(sums).collect(),
+        Err(error) => {
+            parts.iter().try_for_each(Part::discard)?;
+            return Err(error);
+        }
+    };
     let path = parts.first().map(|part| part.target().to_owned()).unwrap_or_default();
     let size = path.metadata().map_err(failed("look at", &path))?.len();
-    Ok((path, ByteSize(size)))
+    Ok(WrittenPackage { path, size: ByteSize(size), sums })
 }
 
 /// A package in the making.
@@ -130,27 +148,30 @@ impl Package<'_> {
         Ok((text, sums))
     }
 
-    fn file(&self, part: &Part, text: &str) -> Result<(), Error> {
+    /// Writes a text; its sum.
+    fn file(&self, part: &Part, text: &str) -> Result<Sha256Digest, Error> {
         let written = part.restart().and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()
         });
-        written.map_err(failed("write", part.path()))
+        written.map_err(failed("write", part.path()))?;
+        Ok(Sha256Digest(Sha256::digest(text).into()))
     }
 
-    /// The descriptor first, as section 5.3 of the standard demands, then all in its order.
+    /// The descriptor first, as section 5.3 of the standard demands, then all in its order. Its sum.
     fn archive(
         &self,
         part: &Part,
         (text, sums): (&str, &str),
         nvram: Option<&NvramFile>,
-    ) -> Result<(), Error> {
+    ) -> Result<Sha256Digest, Error> {
         let name = file_name(&self.exported.vm.name);
         let total = self.exported.disks.iter().map(|disk| disk.file_size.0).sum();
         let task = self.progress.task("pack", Some(total), Unit::Bytes);
         let mut position = 0;
         let written = part.restart().and_then(|file| {
-            let mut tar = tar::Builder::new(BufWriter::with_capacity(BLOCK, EarlyFile::new(file)));
+            let summed = Summed { file: EarlyFile::new(file), sum: Sha256::new() };
+            let mut tar = tar::Builder::new(BufWriter::with_capacity(BLOCK, summed));
             append(&mut tar, &format!("{name}.ovf"), text.len() as u64, text.as_bytes())?;
             append(&mut tar, &format!("{name}.mf"), sums.len() as u64, sums.as_bytes())?;
             for disk in &self.exported.disks {
@@ -168,7 +189,8 @@ impl Package<'_> {
                 append(&mut tar, href, content.len() as u64, content.as_slice())?;
             }
             let out = tar.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-            out.into_file().sync_all()
+            out.file.into_file().sync_all()?;
+            Ok(Sha256Digest(out.sum.finalize().into()))
         });
         written.map_err(|error| match self.cancel.is_cancelled() {
             true => Error::Cancelled,
@@ -193,6 +215,24 @@ fn append<W: Write>(
     header.set_size(size);
     header.set_mode(0o644);
     tar.append_data(&mut header, name, content)
+}
+
+/// An archive that is summed while it is written.
+struct Summed {
+    file: EarlyFile,
+    sum: Sha256,
+}
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.sum.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// A disk that is read into the archive.
