@@ -471,3 +471,217 @@ fn a_file_of_the_user_under_a_name_of_ours_stops_later_runs_too() {
     std::fs::remove_file(&own).expect("removed");
     run(&job, &[&CONVERT]).expect(0);
 }
+
+/// As a run leaves its folder that is killed after the manifest and before the result.
+fn kill_before_the_result(job: &Job) {
+    let makes = json!({"makes": ["disk-0.vmdk", "manifest.json", "web01.qcow2", "result.json"]});
+    std::fs::write(job.file(".hyperexport-run"), format!("\n{makes}\n")).expect("written");
+    std::fs::remove_file(job.file("result.json")).expect("removed");
+}
+
+#[test]
+fn the_complete_export_of_a_killed_run_goes_only_when_a_new_one_is_complete() {
+    let Some(job) = job() else { return };
+    run(&job, &[&["--manifest"]]).expect(0);
+    let disk = std::fs::read(job.file("disk-0.vmdk")).expect("read");
+    let is_old = || std::fs::read(job.file("disk-0.vmdk")).is_ok_and(|now| now == disk);
+    kill_before_the_result(&job);
+    assert_nothing_to_do(&run(&job, &[&["--manifest"]]).expect(0));
+    assert_nothing_to_do(&run(&job, &[&["--manifest"]]).expect(0));
+    kill_before_the_result(&job);
+    job.power("web01", true);
+    job.power("web01", false);
+    let ended = run(&job, &[&["--manifest"]]).expect(4);
+    assert_eq!(refused(&ended), "source-changed", "{}", ended.stdout);
+    ended.said("--fresh");
+    ended.said("another --output");
+    job.faults(&json!({"nfc_status": 404, "nfc_status_count": 99}));
+    run(&job, &[&["--manifest", "--fresh"]]).expect(1);
+    assert!(is_old() && job.file("manifest.json").exists(), "{:?}", job.files());
+    job.faults(&json!({}));
+    job.expire();
+    run(&job, &[&["--manifest", "--fresh"]]).expect(0);
+    assert_same_disk((source(&job), "raw"), (&job.file("disk-0.vmdk"), "vmdk"));
+    assert_eq!(job.files(), ["disk-0.vmdk", "manifest.json", "result.json"]);
+}
+
+#[test]
+fn a_manifest_that_tells_no_sums_or_cannot_be_read_makes_way_only_for_fresh() {
+    let Some(job) = job() else { return };
+    run(&job, &[&["--manifest"]]).expect(0);
+    let own = job.file("web01.qcow2");
+    let spoil = |text: &dyn Fn(Value) -> String| {
+        let text = text(job.manifest());
+        std::fs::write(job.file("manifest.json"), text).expect("written");
+    };
+    let without_sum = |mut manifest: Value| {
+        manifest["disks"][0].as_object_mut().expect("a disk").remove("checksum");
+        manifest.to_string()
+    };
+    let cut = |manifest: Value| manifest.to_string()[..100].to_owned();
+    let wrong = |manifest: Value| manifest.to_string().replace("sha256:", "sha256:zz");
+    let cases: [(&dyn Fn(Value) -> String, &str); 3] =
+        [(&without_sum, "export-incomplete"), (&cut, "not-json"), (&wrong, "invalid")];
+    for (text, code) in cases {
+        spoil(text);
+        let leases = job.leases();
+        let ended = run(&job, &[&CONVERT]).expect(4);
+        assert_eq!(refused(&ended), code, "{}", ended.stdout);
+        ended.said("--fresh exports anew");
+        ended.said("another --output");
+        assert_eq!(job.leases(), leases, "it was exported again");
+        std::fs::write(&own, "the user's").expect("written");
+        let ended = run(&job, &[&CONVERT, &["--fresh"]]).expect(4);
+        assert_eq!(refused(&ended), "file-in-the-way", "{}", ended.stdout);
+        std::fs::remove_file(&own).expect("removed");
+        run(&job, &[&["--manifest", "--fresh"]]).expect(0);
+        assert_nothing_to_do(&run(&job, &[&["--manifest"]]).expect(0));
+    }
+}
+
+#[test]
+fn a_report_or_a_log_of_the_user_is_neither_overwritten_nor_removed() {
+    let Some(job) = job() else { return };
+    run(&job, &[&["--manifest"]]).expect(0);
+    let convert = |more: &[&str]| {
+        let mut command = job.bare(&["convert", "--json", "--converter", "native"]);
+        command.args(["--pipeline-fix=false", "--pipeline-inspect=false", "--manifest"]);
+        command.arg(job.file("manifest.json")).args(more);
+        Ended::from(command.output().expect("it runs"))
+    };
+    for name in ["report.json", "convert.log"] {
+        std::fs::write(job.file(name), "the user's").expect("written");
+        for ended in [run(&job, &[&CONVERT]), run(&job, &[&CONVERT, &["--fresh"]]), convert(&[])] {
+            assert_eq!((ended.code, refused(&ended)), (Some(4), "file-in-the-way"), "{name}");
+            ended.said(name);
+        }
+        run(&job, &[&["--manifest", "--fresh"]]).expect(0);
+        assert_eq!(std::fs::read_to_string(job.file(name)).expect("there"), "the user's");
+        std::fs::remove_file(job.file(name)).expect("removed");
+    }
+    convert(&[]).expect(0);
+    assert_nothing_to_do(&run(&job, &[&CONVERT]).expect(0));
+    run(&job, &[&CONVERT, &["--compress-type", "zlib"]]).expect(0);
+    // A result of another program is not overwritten either.
+    std::fs::write(job.file("result.json"), "{\"score\": 3}").expect("written");
+    let ended = convert(&[]).expect(4);
+    assert_eq!(refused(&ended), "result-unreadable", "{}", ended.stdout);
+}
+
+#[test]
+fn a_conversion_whose_fix_failed_is_known_to_the_next_run() {
+    let Some(job) = job() else { return };
+    run(&job, &[&["--manifest"]]).expect(0);
+    let mut command = job.bare(&["convert", "--json", "--converter", "native", "--manifest"]);
+    command.env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg");
+    let ended = Ended::from(command.arg(job.file("manifest.json")).output().expect("it runs"));
+    assert_eq!(ended.json["outcome"], "partial", "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.code, Some(3));
+    assert_eq!(job.result()["conversion"]["guest_untouched"], true);
+    let ended = run(&job, &[&CONVERT]).expect(0);
+    ended.said("FIX failed");
+    assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("kept", "done"));
+    assert_nothing_to_do(&run(&job, &[&CONVERT]).expect(0));
+}
+
+#[test]
+fn a_package_that_was_changed_since_is_named_with_both_ways_out() {
+    let Some(job) = job() else { return };
+    let flip = |name: &str| {
+        let mut bytes = std::fs::read(job.file(name)).expect("read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(job.file(name), bytes).expect("written");
+    };
+    for (format, name) in [("ova", "web01.ova"), ("ovf", "web01.ovf"), ("ovf", "web01.mf")] {
+        run(&job, &[&["--format", format, "--fresh"]]).expect(0);
+        assert_nothing_to_do(&run(&job, &[&["--format", format]]).expect(0));
+        flip(name);
+        let ended = run(&job, &[&["--format", format]]).expect(1);
+        assert_eq!(refused(&ended), "sum-differs", "{}", ended.stdout);
+        ended.said(name);
+        ended.said("--fresh");
+    }
+}
+
+#[test]
+fn a_folder_is_the_source_that_its_descriptor_tells_and_its_variables_are_checked() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name);
+    let text = |name: &str| path(name).to_str().expect("UTF-8").to_owned();
+    raw_disk(&path("raw"), 4, 7);
+    let made = qemu_img(&["convert", "-f", "raw", "-O", "vmdk", &text("raw"), &text("vm.vmdk")]);
+    assert_eq!(made.0, 0, "{}", made.1);
+    std::fs::write(path("vm.nvram"), "variables").expect("written");
+    let vmx = "displayName = \"vm\"\nmemsize = \"512\"\nscsi0:0.present = \"TRUE\"\n\
+               scsi0:0.fileName = \"vm.vmdk\"\nfirmware = \"efi\"\nnvram = \"vm.nvram\"\n";
+    std::fs::write(path("vm.vmx"), vmx).expect("written");
+    let output = path("out");
+    let run = || of_files(dir.path(), &output, &[]);
+    run().expect(0);
+    std::fs::write(path("notes.txt"), "the user's").expect("written");
+    assert_nothing_to_do(&run().expect(0));
+
+    let nvram = output.join("source.nvram");
+    std::fs::write(&nvram, "varjables").expect("written");
+    let ended = run().expect(1);
+    assert_eq!(refused(&ended), "sum-differs", "{}", ended.stdout);
+    std::fs::remove_file(&nvram).expect("removed");
+    let ended = run().expect(4);
+    assert_eq!(refused(&ended), "export-incomplete", "{}", ended.stdout);
+    ended.said("source.nvram is gone");
+    of_files(dir.path(), &output, &["--fresh"]).expect(0);
+
+    std::fs::write(path("vm.vmx"), format!("{vmx}annotation = \"new\"\n")).expect("written");
+    let ended = run().expect(4);
+    assert_eq!(refused(&ended), "source-changed", "{}", ended.stdout);
+}
+
+#[test]
+fn flags_that_describe_the_vm_otherwise_than_its_export_are_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = dir.path().join("disk.raw");
+    raw_disk(&disk, 4, 7);
+    let gone = "qemu+unix:///system?socket=/no/such/socket";
+    let copy = ["--libvirt", "--libvirt-uri", gone, "--new-mac", "--libvirt-name", "copy"];
+    let plain = dir.path().join("plain");
+    of_files(&disk, &plain, &[]).expect(0);
+    for (more, said) in [
+        (&["--nic", "none"][..], "--nic: default then, none now"),
+        (&["--firmware", "efi"], "--firmware: default then, efi now"),
+        (&copy, "--new-mac: default then, for copy now"),
+    ] {
+        let ended = of_files(&disk, &plain, more).expect(4);
+        assert_eq!(refused(&ended), "export-differs", "{more:?}: {}", ended.stdout);
+        ended.said(said);
+        ended.said("--fresh");
+    }
+    assert_nothing_to_do(&of_files(&disk, &plain, &[]).expect(0));
+
+    let described = dir.path().join("described");
+    let nic = ["--nic", "00-50-56-AA-BB-01@LAN,model=E1000", "--firmware", "efi"];
+    of_files(&disk, &described, &nic).expect(0);
+    let same = ["--firmware", "efi", "--nic", "00:50:56:aa:bb:01@LAN,model=e1000"];
+    assert_nothing_to_do(&of_files(&disk, &described, &same).expect(0));
+    let ended = of_files(&disk, &described, &[]).expect(4);
+    ended.said("--nic: 00:50:56:aa:bb:01@LAN,model=e1000 then, default now");
+}
+
+#[test]
+fn a_seed_is_kept_where_the_folder_has_two_names() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name);
+    raw_disk(&path("disk.raw"), 4, 7);
+    std::fs::write(path("user-data"), "#cloud-config\n").expect("written");
+    std::fs::create_dir(path("real")).expect("made");
+    std::os::unix::fs::symlink(path("real"), path("link")).expect("linked");
+    let data = path("user-data").to_str().expect("UTF-8").to_owned();
+    let run = |more: &[&str]| {
+        of_files(&path("disk.raw"), &path("link"), &[&["--cloud-init", &data], more].concat())
+    };
+    run(&[]).expect(0);
+    assert_nothing_to_do(&run(&[]).expect(0));
+    run(&["--fresh"]).expect(0);
+    assert_nothing_to_do(&run(&[]).expect(0));
+    assert!(path("real/disk-seed.iso").exists());
+}

@@ -273,6 +273,14 @@ fn new_addresses_stand_in_the_manifest_beside_those_that_they_replace() {
         (&json!("00:50:56:aa:ee:03"), &json!(true))
     );
     assert!(bench.xml("copy").contains(&mac));
+
+    // The same again is there; without --new-mac the old address would be meant.
+    let again = bench.run("disk.raw", "copy", &flags).expect(0);
+    assert_eq!(again.json["already_done"], true, "{}", again.stdout);
+    let ended = bench.run("disk.raw", "copy", &["--nic", nic]).expect(4);
+    assert_eq!(ended.json["errors"][0]["code"], "export-differs", "{}", ended.stderr);
+    ended.said("--new-mac: for ");
+    ended.said("--fresh");
 }
 
 #[test]

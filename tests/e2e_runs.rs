@@ -339,6 +339,104 @@ fn images_that_a_domain_uses_where_they_lie_do_not_make_way() {
 }
 
 #[test]
+fn an_image_in_a_pool_is_in_use_whatever_path_leads_to_it() {
+    let Some(folder) = Folder::new() else { return };
+    let pool = folder.job.dir.path().join("images");
+    std::fs::create_dir(&pool).expect("made");
+    std::os::unix::fs::symlink(&pool, folder.job.output()).expect("linked");
+    let mut target = folder.target("a", "pool");
+    *target.last_mut().expect("the pool's path") = pool.to_str().expect("UTF-8").to_owned();
+    let ended = folder.run(&target, &[]).expect(0);
+    assert_eq!(ended.json["domain"]["volumes"][0]["created"], false, "{}", ended.stdout);
+    assert!(!ended.stdout.contains("to delete"), "{}", ended.stdout);
+    // Its guest has written to it since.
+    let image = folder.job.file("web01.qcow2");
+    let mut bytes = std::fs::read(&image).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&image, &bytes).expect("written");
+    let again = folder.run(&target, &[]).expect(0);
+    assert_eq!(again.json["already_done"], true, "{}", again.stdout);
+    for more in [&["--fresh"][..], &["--compress-type", "zlib"]] {
+        let ended = folder.job.run("web01", &[&CONVERT[..], more].concat()).expect(4);
+        assert_eq!(ended.json["errors"][0]["code"], "export-in-use", "{}", ended.stderr);
+    }
+    // A run that is killed while it waits for the guest has no result.
+    let makes = json!({"makes": ["web01.qcow2", "manifest.json", "result.json"]});
+    std::fs::write(folder.job.file(".hyperexport-run"), format!("\n{makes}\n")).expect("written");
+    std::fs::remove_file(folder.job.file("result.json")).expect("removed");
+    folder.run(&target, &[]).expect(0);
+    assert_eq!(std::fs::read(&image).expect("the domain's disk is gone"), bytes);
+    folder.undo(&[&folder.folder()]);
+}
+
+#[test]
+fn a_domain_is_kept_without_the_copies_and_not_without_its_volume() {
+    let Some(folder) = Folder::new() else { return };
+    let target = folder.target("a", "pool");
+    for stream in ["--stream-convert=false", "--stream-convert=true"] {
+        let more = [stream, "--verify-upload"];
+        let ended = folder.run(&target, &more).expect(0);
+        for name in ["disk-0.vmdk", "web01.qcow2"] {
+            drop(std::fs::remove_file(folder.job.file(name)));
+        }
+        for same in [&more[..], &[stream]] {
+            let again = folder.run(&target, same).expect(0);
+            assert_eq!(again.json["already_done"], true, "{}", again.stdout);
+        }
+        assert_eq!(folder.names.domains().len(), 1);
+        let volume = ended.json["domain"]["volumes"][0]["path"].as_str().expect("a path");
+        std::fs::remove_file(volume).expect("removed");
+        let ended = folder.run(&target, &[stream]).expect(4);
+        assert_eq!(ended.json["errors"][0]["code"], "volume-gone", "{}", ended.stderr);
+        ended.said("hyperexport undo");
+        folder.undo(&[&folder.folder()]);
+        // Nothing is left that the copies were deleted for: all is made anew.
+    }
+}
+
+#[test]
+fn a_domain_xml_of_the_user_is_not_overwritten() {
+    let Some(folder) = Folder::new() else { return };
+    let target = folder.target("a", "pool");
+    folder.job.run("web01", &CONVERT).expect(0);
+    let own = folder.job.file("domain.xml");
+    std::fs::write(&own, "the user's").expect("written");
+    for ended in [folder.run(&target, &[]), folder.define(&target, &[])] {
+        let ended = ended.expect(4);
+        assert_eq!(ended.json["errors"][0]["code"], "file-in-the-way", "{}", ended.stderr);
+        assert_eq!(std::fs::read_to_string(&own).expect("there"), "the user's");
+    }
+    assert!(folder.names.domains().is_empty());
+    std::fs::remove_file(&own).expect("removed");
+    folder.define(&target, &[]).expect(0);
+    let again = folder.run(&target, &[]).expect(0);
+    assert_eq!(again.json["already_done"], true, "{}", again.stdout);
+}
+
+#[test]
+fn what_was_asked_for_once_is_no_part_of_the_definition() {
+    let Some(folder) = Folder::new() else { return };
+    let target = folder.target("a", "pool");
+    folder.run(&target, &[]).expect(0);
+    // The same folder by a relative path, and nothing that was to be done once.
+    let mut relative = target.clone();
+    *relative.last_mut().expect("the pool's path") = "pool".to_owned();
+    for same in [&relative[..], &target[..4]] {
+        let again = folder.run(same, &[]).expect(0);
+        assert_eq!(again.json["already_done"], true, "{}", again.stdout);
+    }
+    let ended = folder.run(&target, &["--verify-upload"]).expect(4);
+    assert_eq!(ended.json["errors"][0]["code"], "domain-differs", "{}", ended.stderr);
+    ended.said("--verify-upload: default then, true now");
+    let name = folder.names.name("a");
+    folder.run(&target, &["--replace", &name, "--verify-upload"]).expect(0);
+    let again = folder.run(&target, &[]).expect(0);
+    assert_eq!(again.json["already_done"], true, "{}", again.stdout);
+    folder.undo(&[&folder.folder(), "--all"]);
+}
+
+#[test]
 fn the_summary_names_the_volume_the_copies_and_the_source() {
     let Some(folder) = Folder::new() else { return };
     let target = folder.target("a", "pool");

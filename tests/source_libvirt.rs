@@ -280,3 +280,16 @@ fn a_domain_that_is_not_there_is_named() {
     assert_eq!(ended.code, Some(2));
     ended.said("the VM is missing");
 }
+
+#[test]
+fn a_domain_that_was_edited_since_is_another_source() {
+    let Some(origin) = Origin::new() else { return };
+    let uri = format!("libvirt+qemu:///system?domain={}", origin.domain);
+    origin.export(&uri).expect(0);
+    assert_eq!(origin.export(&uri).expect(0).json["already_done"], true);
+    let edited = origin.xml().replace("52:54:00:aa:bb:cc", "52:54:00:aa:bb:cd");
+    origin.define(&edited.replace("<name>", &identity(&origin)));
+    let ended = origin.export(&uri).expect(4);
+    ended.said("the address of nic-0 was 52:54:00:aa:bb:cc and is 52:54:00:aa:bb:cd");
+    assert_eq!(ended.json["errors"][0]["code"], "source-changed");
+}

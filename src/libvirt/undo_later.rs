@@ -12,7 +12,8 @@ use crate::progress::{Progress, Unit};
 
 use super::content::Content;
 use super::undo::{FileId, Owners, TakenBack, Undo, find_volume, said, undo, volumes_of};
-use super::{DefinedDomain, Error, RegisteredVolume, Target, download, snapshot};
+use super::xml::sources;
+use super::{DefinedDomain, Error, RegisteredVolume, Target, define, download, snapshot};
 
 impl Target {
     /// What [`Self::take_back`] would do with these steps now. Changes nothing.
@@ -80,6 +81,38 @@ impl Target {
                 }
             }
             Ok(taken)
+        })
+        .await
+    }
+}
+
+impl Target {
+    /// Paths of the volumes of a domain that are gone. One that the domain no longer uses is not looked
+    /// for, and neither is one in a pool that cannot be asked now.
+    ///
+    /// # Errors
+    /// [`Error::Call`].
+    pub async fn missing_volumes(&self, domain: &DefinedDomain) -> Result<Vec<String>, Error> {
+        let (domain, local) = (domain.clone(), self.is_local());
+        self.call(move |connect| {
+            let used = sources::files(&define::describe(connect, &domain.uuid)?);
+            let is_used = |volume: &&RegisteredVolume| {
+                // Below a snapshot the domain's XML may name the overlay alone.
+                domain.snapshot.is_some() || used.contains(&volume.path)
+            };
+            let there = |volume: &RegisteredVolume| {
+                match find_volume(connect, &domain.pool, &volume.name) {
+                    Ok(Some(_)) | Err(_) => true,
+                    // Its pool may be another by now.
+                    Ok(None) => {
+                        local && Path::new(&volume.path).exists()
+                            || connect.lookup_storage_vol_by_path(&volume.path).is_ok()
+                    }
+                }
+            };
+            let volumes = domain.volumes.iter().filter(is_used);
+            let missing = volumes.filter(|volume| !there(volume));
+            Ok(missing.map(|volume| volume.path.clone()).collect())
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! What an export leaves behind.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,10 @@ pub struct ExportState {
     /// How the VM was switched off for the export, if it ran before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub powered_off: Option<PoweredOff>,
+    /// Flags that described the VM in the place of its source (`--firmware`, `--nic`, `--new-mac`),
+    /// each with its values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub asked: BTreeMap<String, Vec<String>>,
 }
 
 /// How a running VM was switched off.

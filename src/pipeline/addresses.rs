@@ -4,11 +4,11 @@
 //! An address follows from the VM and from where it goes, so that the same command gives the same
 //! address, and copies of one VM in different folders get different ones.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::job::Target;
+use super::job::{Target, real};
 use super::stages::Stopped;
 use super::stored;
 use crate::manifest::Manifest;
@@ -135,19 +135,10 @@ fn address(vm: &SourceVm, output: &Path, index: usize, domain: Option<&str>) -> 
     (0..).map(candidate).find(|mac| !taken(mac)).unwrap_or_else(|| candidate(0))
 }
 
-/// The directory without links, as far as it exists: it has several names otherwise. One that is made
-/// later keeps its name.
-fn real(output: &Path) -> PathBuf {
-    let resolved = |there: &Path| {
-        let rest = output.strip_prefix(there).ok()?;
-        // Joining nothing would add a slash.
-        Some(there.canonicalize().ok()?.components().chain(rest.components()).collect())
-    };
-    output.ancestors().find_map(resolved).unwrap_or_else(|| output.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::model::{
         Assumed, CpuTopology, Firmware, GuestInterface, GuestNetwork, GuestOs, Origin, OsFamily,

@@ -1,13 +1,11 @@
 //! Whether the conversion that an earlier run left is the one that is asked for now.
 
-use std::path::PathBuf;
-
 use super::asked::Flags;
 use super::earlier::{Ask, BOTH_WAYS};
+use super::in_use::InUse;
 use super::made::{Conversion, Stamp};
 use super::report::RunReport;
 use super::stages::{Ledger, Stopped};
-use super::stored::used_by;
 use crate::convert::{self, Converter};
 use crate::model::{ConvertedDisks, ExportedDisk, Stage};
 
@@ -66,14 +64,15 @@ pub(super) fn of(
     ask: &Ask<'_>,
     exported: &[ExportedDisk],
     result: &RunReport,
-    in_use: &[(PathBuf, String)],
+    in_use: &InUse,
 ) -> Result<Converted, Stopped> {
     let Some(settings) = ask.job.conversion.as_ref().filter(|settings| settings.stages.convert)
     else {
         return Ok(Converted::None);
     };
     let Some(disks) = &result.converted else { return Ok(Converted::None) };
-    let missing = disks.0.iter().find(|disk| !disk.path.is_file());
+    // A domain that is there needs its image no longer.
+    let missing = disks.0.iter().find(|disk| !disk.path.is_file()).filter(|_| !ask.domain);
     let exported_there = exported.iter().all(|disk| disk.path.is_file());
     if missing.is_some() && !exported_there {
         // Neither serves: what is left of the export decides.
@@ -83,7 +82,7 @@ pub(super) fn of(
     match (&result.conversion, missing) {
         (_, Some(disk)) => why.push(format!("{} is gone", disk.path.display())),
         (Some(record), None) => {
-            why = differences(ask, settings.converter, record, result.converter.as_deref());
+            why = differences(ask, settings, record, result);
         }
         (None, None) => {}
     }
@@ -108,11 +107,7 @@ pub(super) fn of(
         return Err(stopped.coded("export-consumed"));
     }
     let old = disks.0.iter().map(|disk| &disk.path).filter(|path| path.exists());
-    if let Some((path, domain)) =
-        old.clone().find_map(|path| in_use.iter().find(|(used, _)| used == path))
-    {
-        return Err(used_by(path, domain, ask.output));
-    }
+    old.clone().try_for_each(|path| in_use.refuse(path, ask.output))?;
     let names = old.filter_map(|path| path.file_name());
     let replaces = names.map(|name| name.to_string_lossy().into_owned()).collect();
     Ok(Converted::Again(Again { replaces, why, from_results }))
@@ -121,21 +116,28 @@ pub(super) fn of(
 /// What is asked for otherwise than it was.
 fn differences(
     ask: &Ask<'_>,
-    asked: Converter,
+    settings: &convert::Settings,
     record: &Conversion,
-    by: Option<&str>,
+    result: &RunReport,
 ) -> Vec<String> {
     const CONVERTER: &str = "--converter";
-    let flags = ask.job.asked.without(CONVERTER);
-    let mut why = flags.differences(&record.flags.without(CONVERTER));
-    let word = match asked {
+    const INSPECT: &str = "--pipeline-inspect";
+    // INSPECT changes no byte: it counts only where its facts are asked for and not known.
+    let looked = !settings.stages.inspect || result.guest.is_some();
+    let compared = |flags: &Flags| {
+        let flags = flags.without(CONVERTER);
+        if looked { flags.without(INSPECT) } else { flags }
+    };
+    let mut why = compared(&ask.job.asked).differences(&compared(&record.flags));
+    let word = match settings.converter {
         // Whoever converted was chosen by the same rules, or by the user himself.
         Converter::Auto => None,
         Converter::Hyper2kvm => Some("hyper2kvm"),
         Converter::Native => Some("native"),
         Converter::VirtV2v => Some("virt-v2v"),
     };
-    let by = by.and_then(|by| by.split_whitespace().next()).unwrap_or_default();
+    let by = result.converter.as_deref().and_then(|by| by.split_whitespace().next());
+    let by = by.unwrap_or_default();
     if let Some(word) = word.filter(|word| *word != by) {
         why.push(format!("{CONVERTER}: {by} then, {word} now"));
     }
@@ -145,10 +147,11 @@ fn differences(
     why
 }
 
-/// Refuses results that somebody has written to, but for a domain that uses them.
-fn unchanged(record: &Conversion, in_use: &[(PathBuf, String)]) -> Result<(), Stopped> {
-    let used = |path: &PathBuf| in_use.iter().any(|(used, _)| used == path);
-    let changed = record.images.iter().find(|stamp| !stamp.holds() && !used(&stamp.path));
+/// Refuses results that somebody has written to, but for a domain that uses them. One that is gone was
+/// judged before.
+fn unchanged(record: &Conversion, in_use: &InUse) -> Result<(), Stopped> {
+    let there = record.images.iter().filter(|stamp| stamp.path.is_file());
+    let changed = there.clone().find(|stamp| !stamp.holds() && in_use.by(&stamp.path).is_none());
     match changed {
         None => Ok(()),
         Some(stamp) => {

@@ -7,9 +7,12 @@
 //! | an export, and `--fresh` | a new one beside it, which takes its place when it is complete |
 //! | an export of the VM in another state | refused, with `--fresh` and another folder named |
 //! | an export of the VM as it is now | reused if every sum holds; what is missing is done |
+//! | an export that other flags described (`--nic`, `--firmware`, `--new-mac`) | refused likewise |
+//! | an export whose manifest has no sums, or whose files are gone | refused likewise |
 //! | an export of a snapshot | reused with a warning; refused for a start or a proof |
-//! | the marker of a killed run and a manifest | as an export; one that does not fit goes |
+//! | the marker of a killed run and a manifest | as any other export |
 //! | the marker of a killed run alone | its leftovers go, a new export |
+//! | copies that the domain of this folder can do without were deleted | the domain is kept |
 //! | a file of a name that we need, of nobody we know | refused |
 
 use std::path::{Path, PathBuf};
@@ -20,14 +23,17 @@ use super::DOMAIN_XML;
 use super::claim::Claim;
 use super::converted::{self, Converted};
 use super::fit::{self, Fit, fit};
+use super::in_use::InUse;
 use super::job::Job;
 use super::made::Taken;
 use super::report::{self, Package, RunReport};
 use super::stages::Stopped;
-use super::stored::{Stored, in_use, read_manifest, read_result, used_by};
+use super::stored::{Stored, read_manifest, read_result};
+use super::unfit::{refuse_asked_otherwise, refuse_unfit};
+use super::{ours, records, sums};
 use crate::manifest::{self, Manifest};
 use crate::model::{
-    ExportedDisk, ExportedNvram, ExportedVm, PowerState, SourceState, SourceVm, Stage, Warning,
+    ExportedDisk, ExportedNvram, ExportedVm, SourceState, SourceVm, Stage, Warning,
 };
 use crate::progress::Progress;
 
@@ -62,7 +68,7 @@ pub struct Kept {
     /// The exported disks were removed since; the converted ones serve.
     pub gone: bool,
     /// Disks that a domain uses where they are: they change while its guest runs.
-    pub in_use: Vec<PathBuf>,
+    pub in_use: InUse,
     /// What there is of a conversion.
     pub converted: Converted,
     /// The result of the run that left it.
@@ -87,6 +93,8 @@ pub struct Ask<'a> {
     pub makes: &'a [String],
     /// Names of the files that an export of the VM makes: disks of files may be used where they are.
     pub exports: &'a [String],
+    /// Whether the domain that is asked for is there, defined by a run of this folder.
+    pub domain: bool,
 }
 
 impl Earlier {
@@ -101,10 +109,11 @@ impl Earlier {
 }
 
 impl Kept {
-    /// Reads every exported disk again and compares its sum; those that a domain uses are its own.
+    /// Reads every exported disk and the firmware's variables again and compares their sums; disks
+    /// that a domain uses are its own.
     ///
     /// # Errors
-    /// [`Stopped`] naming the disk that is no longer what was exported.
+    /// [`Stopped`] naming the file that is no longer what was exported.
     pub async fn check_sums(
         &self,
         progress: &Progress,
@@ -121,9 +130,11 @@ impl Kept {
             return Ok(());
         }
         let mut described = self.described();
-        described.disks.retain(|disk| !self.in_use.contains(&disk.local_path));
+        described.disks.retain(|disk| self.in_use.by(&disk.local_path).is_none());
         manifest::check_files(&described).map_err(stopped)?;
-        manifest::verify_sums(&described, progress, cancel).await.map_err(stopped)
+        manifest::verify_sums(&described, progress, cancel).await.map_err(stopped)?;
+        let Some(nvram) = &self.nvram else { return Ok(()) };
+        sums::check(&nvram.path, nvram.sha256, Stage::Export, (progress, cancel)).await
     }
 
     /// Its manifest as it stands there, or as it would.
@@ -156,113 +167,150 @@ pub(super) const BOTH_WAYS: &str = "--fresh exports anew and replaces it once th
 /// # Errors
 /// [`Stopped`] when something is in the way.
 pub fn look(ask: &Ask<'_>) -> Result<Earlier, Stopped> {
-    let output = ask.output;
-    if let Some(result) = read_result(&output.join(report::FILE_NAME))? {
-        return of_result(ask, result);
+    let leftovers = Claim::leftovers(ask.output)
+        .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
+    let mut result = read_result(&ask.output.join(report::FILE_NAME))?;
+    if result.is_none() && !leftovers.is_empty() {
+        // A run that was killed after it defined a domain has recorded what its result would tell.
+        result = records::all(ask.output)?.into_iter().next().map(|record| record.report);
     }
-    let leftovers = leftovers(output)?;
-    if !leftovers.is_empty()
-        && !ask.job.fresh
-        && let Some(kept) = of_killed(ask)
-    {
-        return Ok(Earlier::Export(Box::new(kept)));
+    Found { ask, result, leftovers, in_use: InUse::of(ask.output)? }.judge()
+}
+
+/// What lies in an output directory.
+struct Found<'a> {
+    ask: &'a Ask<'a>,
+    /// The result of the last run; none when it was killed before its end.
+    result: Option<RunReport>,
+    /// What a killed run was about to make.
+    leftovers: Vec<String>,
+    in_use: InUse,
+}
+
+impl Found<'_> {
+    fn judge(self) -> Result<Earlier, Stopped> {
+        let (ask, output, result) = (self.ask, self.ask.output, self.result.as_ref());
+        if let Some(result) = result {
+            self.same_vm(result.vm_id.as_deref(), &result.vm)?;
+        }
+        let manifest = self.manifest()?;
+        let Some(export) = Stored::of(ask, manifest, result) else { return self.without_export() };
+        let names = export.names(ask, result);
+        self.refuse_others(&names)?;
+        if ask.job.fresh {
+            return self.replaced(names);
+        }
+        if let Some(disk) = &export.lacking {
+            let text = format!(
+                "{} has no SHA-256 checksum or no size of {disk}",
+                output.join(manifest::FILE_NAME).display()
+            );
+            return Err(incomplete(text));
+        }
+        refuse_asked_otherwise(ask, &export.taken)?;
+        let fit = fit(&export.taken, ask.vm, ask.now);
+        refuse_unfit(ask, &export.taken, &fit)?;
+        let converted = match result {
+            Some(result) => converted::of(ask, &export.disks, result, &self.in_use)?,
+            None => Converted::None,
+        };
+        let missing: Vec<_> = export.missing().collect();
+        let gone = !missing.is_empty() && matches!(converted, Converted::Kept(_));
+        let converted_left = || {
+            let converted = result.and_then(|result| result.converted.as_ref());
+            converted.iter().flat_map(|disks| &disks.0).any(|disk| disk.path.exists())
+        };
+        if !gone && missing.len() == export.disks.len() && !missing.is_empty() && !converted_left()
+        {
+            return self.replaced(names);
+        }
+        let nvram = export.nvram.iter().map(|nvram| &nvram.path).filter(|path| !path.is_file());
+        if let Some(path) = missing.into_iter().chain(nvram).next().filter(|_| !gone) {
+            let at = fit::time(export.taken.exported_at);
+            return Err(incomplete(format!("{} is gone from the export of {at}", path.display())));
+        }
+        let package = export.package(ask, result)?;
+        if export.disks.is_empty() && package.is_none() {
+            return self.replaced(names);
+        }
+        let kept = Kept::new(export, (fit, gone, self.in_use.clone()), converted, package, names);
+        Ok(Earlier::Export(Box::new(Kept { result: self.result, ..kept }.warned(ask))))
     }
-    refuse_strangers(ask, &leftovers)?;
-    Ok(Earlier::Nothing)
-}
 
-/// Refuses a file of a name that the run needs, which is none of `ours`.
-fn refuse_strangers(ask: &Ask<'_>, ours: &[String]) -> Result<(), Stopped> {
-    let is_there = |name: &str| ask.output.join(name).symlink_metadata().is_ok();
-    let stranger = ask.makes.iter().find(|name| !ours.contains(name) && is_there(name));
-    let Some(name) = stranger else { return Ok(()) };
-    let text = format!("{} is in the way", ask.output.join(name).display());
-    let hint = "move it away, or give another --output";
-    Err(Stopped::because(Stage::Preflight, text, hint).coded("file-in-the-way"))
-}
+    /// The manifest, if a run of ours wrote it. `--fresh` needs none that can be read.
+    fn manifest(&self) -> Result<Option<Manifest>, Stopped> {
+        if !self.has_manifest() {
+            return Ok(None);
+        }
+        let manifest = match read_manifest(self.ask.output) {
+            Err(_) if self.ask.job.fresh => None,
+            read => read?,
+        };
+        if let (Some(manifest), None) = (&manifest, &self.result) {
+            let id = manifest.source.as_ref().and_then(|source| source.vm_id.as_deref());
+            self.same_vm(id, manifest.vm_name())?;
+        }
+        Ok(manifest)
+    }
 
-/// What a killed run was about to make.
-fn leftovers(output: &Path) -> Result<Vec<String>, Stopped> {
-    Claim::leftovers(output).map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))
-}
+    fn has_manifest(&self) -> bool {
+        self.result.is_some() || self.leftovers.iter().any(|name| name == manifest::FILE_NAME)
+    }
 
-/// What a run that came to its end says of itself decides.
-fn of_result(ask: &Ask<'_>, result: RunReport) -> Result<Earlier, Stopped> {
-    let Ask { job, vm, output, .. } = ask;
-    if result.vm_id.as_deref() != Some(vm.id.as_str()) {
-        let text = format!("{} holds an export of {}", output.display(), result.vm);
+    fn same_vm(&self, id: Option<&str>, name: &str) -> Result<(), Stopped> {
+        if id == Some(self.ask.vm.id.as_str()) {
+            return Ok(());
+        }
+        let text = format!("{} holds an export of {name}", self.ask.output.display());
         let stopped = Stopped::because(Stage::Preflight, text, "give another --output");
-        return Err(stopped.coded("other-vm"));
+        Err(stopped.coded("other-vm"))
     }
-    let manifest = read_manifest(output)?;
-    let Some(export) = Stored::of(ask, manifest, Some(&result)) else {
-        // A run that left nothing but its result.
-        return Ok(Earlier::Replaced(vec![report::FILE_NAME.to_owned()]));
-    };
-    let in_use = in_use(output)?;
-    let names = export.names(ask, Some(&result));
-    let ours = [&names[..], &leftovers(output)?, &[DOMAIN_XML.to_owned()]].concat();
-    refuse_strangers(ask, &ours)?;
-    let replaced = |names: Vec<String>| {
-        let used = in_use.iter().find(|(path, _)| names.iter().any(|n| output.join(n) == *path));
-        match used {
-            Some((path, domain)) => Err(used_by(path, domain, output)),
-            None => Ok(Earlier::Replaced(names)),
+
+    /// A folder without an export that could serve: with nothing but a result, with what a killed run
+    /// left half made, or with a manifest that cannot be read.
+    fn without_export(self) -> Result<Earlier, Stopped> {
+        let output = self.ask.output;
+        let mut names = ours::names(output, self.result.as_ref());
+        let unreadable = self.has_manifest() && ours::is_there(output, manifest::FILE_NAME);
+        if unreadable {
+            let left = self.leftovers.iter().filter(|name| ours::is_there(output, name));
+            names.extend(left.cloned().chain([manifest::FILE_NAME.to_owned()]));
         }
-    };
-    if job.fresh {
-        return replaced(names);
-    }
-    let fit = fit(&export.taken, vm, ask.now);
-    refuse_unfit(ask, &export.taken, &fit)?;
-    let used: Vec<_> = in_use.iter().map(|(path, _)| path.clone()).collect();
-    let converted = converted::of(ask, &export.disks, &result, &in_use)?;
-    let missing: Vec<_> = export.missing().collect();
-    let gone = !missing.is_empty() && matches!(converted, Converted::Kept(_));
-    if !missing.is_empty() && !gone {
-        let nothing_left = missing.len() == export.disks.len()
-            && result.converted.iter().flat_map(|disks| &disks.0).all(|disk| !disk.path.exists());
-        if nothing_left {
-            return replaced(names);
+        self.refuse_others(&names)?;
+        if self.result.is_none() && !unreadable {
+            return Ok(Earlier::Nothing);
         }
-        let text = format!(
-            "{} is gone from the export of {}",
-            missing.first().map(|path| path.display().to_string()).unwrap_or_default(),
-            fit::time(export.taken.exported_at)
-        );
-        let stopped = Stopped::because(Stage::Preflight, text, BOTH_WAYS);
-        return Err(stopped.coded("export-incomplete"));
+        self.replaced(names)
     }
-    let package = export.package(ask, &result)?;
-    if export.disks.is_empty() && package.is_none() {
-        return replaced(names);
+
+    /// Refuses a file of a name that the run needs, which nobody of us made.
+    fn refuse_others(&self, names: &[String]) -> Result<(), Stopped> {
+        let output = self.ask.output;
+        let domain = ours::domain_xml(output, self.result.as_ref())?;
+        let ours: Vec<_> = names.iter().chain(&self.leftovers).chain(&domain).cloned().collect();
+        ours::refuse_others(output, self.ask.makes, &ours)
     }
-    let kept = Kept::new(export, (fit, gone, used), converted, package, names);
-    Ok(Earlier::Export(Box::new(Kept { result: Some(result), ..kept }.warned(ask))))
+
+    fn replaced(&self, names: Vec<String>) -> Result<Earlier, Stopped> {
+        let output = self.ask.output;
+        names.iter().try_for_each(|name| self.in_use.refuse(&output.join(name), output))?;
+        Ok(Earlier::Replaced(names))
+    }
 }
 
-/// The export of a run that was killed after its manifest was written, if it is of the VM as it is.
-fn of_killed(ask: &Ask<'_>) -> Option<Kept> {
-    let manifest = read_manifest(ask.output).ok().flatten()?;
-    let export = Stored::of(ask, Some(manifest), None)?;
-    let fit = fit(&export.taken, ask.vm, ask.now);
-    let names = export.names(ask, None);
-    let is_whole = export.missing().next().is_none();
-    let serves = is_whole && refuse_unfit(ask, &export.taken, &fit).is_ok();
-    let nothing = Vec::new();
-    serves
-        .then(|| Kept::new(export, (fit, false, nothing), Converted::None, None, names).warned(ask))
+fn incomplete(text: String) -> Stopped {
+    Stopped::because(Stage::Preflight, text, BOTH_WAYS).coded("export-incomplete")
 }
 
 impl Kept {
     fn new(
         stored: Stored,
-        (fit, gone, in_use): (Fit, bool, Vec<PathBuf>),
+        (fit, gone, in_use): (Fit, bool, InUse),
         converted: Converted,
         package: Option<Package>,
         names: Vec<String>,
     ) -> Self {
-        let Stored { taken, disks, nvram, manifest, manifest_path } = stored;
+        let Stored { taken, disks, nvram, manifest, manifest_path, .. } = stored;
         Self {
             taken,
             disks,
@@ -310,38 +358,4 @@ impl Kept {
         }
         self
     }
-}
-
-/// Refuses an export that is not of the VM as it is, or a snapshot where the VM is to be shut down for
-/// its export.
-fn refuse_unfit(ask: &Ask<'_>, taken: &Taken, fit: &Fit) -> Result<(), Stopped> {
-    let (at, folder) = (fit::time(taken.exported_at), ask.output.display());
-    let name = &ask.vm.name;
-    let (text, code) = match fit {
-        Fit::Changed(changes) => {
-            let changes = changes.join("; ");
-            let text =
-                format!("{name} has changed since its export of {at} in {folder}: {changes}");
-            (text, "source-changed")
-        }
-        Fit::Snapshot if ask.job.power_off.is_some() && ask.now.power == PowerState::On => {
-            let snapshot = fit::of_snapshot(taken, name, ask.now);
-            (format!("{folder} holds an export of {name}: {snapshot}"), "stale-export")
-        }
-        _ => return Ok(()),
-    };
-    let running = ask.now.power == PowerState::On && ask.job.power_off.is_none();
-    let running = if running { " (with --power-off or --snapshot while the VM runs)" } else { "" };
-    let go_on = match ask.output.join(manifest::FILE_NAME).is_file() {
-        true => format!(
-            "; the old disks are still good for hyperexport convert --manifest {folder}/{}",
-            manifest::FILE_NAME
-        ),
-        false => String::new(),
-    };
-    let hint = format!(
-        "--fresh exports anew{running} and replaces the old export once the new one is complete; or \
-         give another --output{go_on}"
-    );
-    Err(Stopped::because(Stage::Preflight, text, hint).coded(code))
 }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 
 use tokio_util::sync::CancellationToken;
 
+use super::asked::Flags;
 use super::job::Job;
 use super::made::Source as SourceNow;
 use super::preflight::Ready;
@@ -77,7 +78,8 @@ impl<'a> Export<'a> {
                 state = after;
             }
         }
-        Ok((exported, ExportState { source: state, snapshot: of_snapshot, powered_off }))
+        let asked = Flags::of_export(self.job, &vm.name).0;
+        Ok((exported, ExportState { source: state, snapshot: of_snapshot, powered_off, asked }))
     }
 
     /// Switches a running VM off, if that is asked for.

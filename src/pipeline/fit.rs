@@ -4,10 +4,15 @@ use jiff::Timestamp;
 
 use super::earlier::Kept;
 use super::made::Taken;
-use crate::model::{ExportMethod, PowerState, SourceDisk, SourceState, SourceVm};
+use super::stored::LOCAL;
+use crate::model::{
+    ExportMethod, MacAddress, PowerState, SourceDisk, SourceNic, SourceState, SourceVm,
+};
 
 /// The provider whose revision is `config.changeVersion`.
 const VSPHERE: &str = "vsphere";
+/// The provider whose revision tells of the disks alone.
+const LIBVIRT: &str = "libvirt";
 
 /// What an export is to its VM as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +108,12 @@ fn facts(then: &SourceVm, now: &SourceVm) -> Vec<String> {
             compare(&format!("the UUID of {id}"), then, now);
         }
     }
+    if now.provider == LIBVIRT {
+        compare("its virtual TPM", &then.vtpm, &now.vtpm);
+        compare("its number of CD-ROM drives", &then.cdroms, &now.cdroms);
+    }
     // Those of files are told by the files, or are made up.
-    if now.provider == VSPHERE {
+    if now.provider != LOCAL {
         compare("its number of network interfaces", &then.nics.len(), &now.nics.len());
         for nic in &now.nics {
             let Some(before) = then.nics.iter().find(|before| before.id == nic.id) else {
@@ -112,12 +121,21 @@ fn facts(then: &SourceVm, now: &SourceVm) -> Vec<String> {
             };
             let id = &nic.id;
             compare(&format!("the network of {id}"), &before.network, &nic.network);
-            if let (Some(then), Some(now)) = (before.mac, nic.mac) {
+            if let (Some(then), Some(now)) = (address(before), address(nic)) {
                 compare(&format!("the address of {id}"), &then, &now);
+            }
+            if now.provider == LIBVIRT {
+                let model = |nic: &SourceNic| format!("{:?}", nic.model).to_lowercase();
+                compare(&format!("the model of {id}"), &model(before), &model(nic));
             }
         }
     }
     found
+}
+
+/// The address of a card at its source, whatever it was given since.
+fn address(nic: &SourceNic) -> Option<MacAddress> {
+    nic.source_mac.or(nic.mac.filter(|_| !nic.mac_made))
 }
 
 fn place(disk: &SourceDisk) -> String {
@@ -242,7 +260,12 @@ mod tests {
             exported_at: "2026-11-26T05:12:30Z".parse().expect("a time"),
             method: ExportMethod::NfcLease,
             compression: None,
-            state: state.map(|source| ExportState { source, snapshot: false, powered_off: None }),
+            state: state.map(|source| ExportState {
+                source,
+                snapshot: false,
+                powered_off: None,
+                asked: std::collections::BTreeMap::new(),
+            }),
             vm: vm(),
         }
     }
@@ -325,6 +348,45 @@ mod tests {
             let found = changed(fit);
             assert!(found.contains(said), "no '{said}' in {found}");
         }
+    }
+
+    #[test]
+    fn a_domain_that_was_edited_since_has_changed_although_its_volumes_have_not() {
+        let off = state(PowerState::Off, "volumes");
+        let mut domain = vm();
+        domain.provider = LIBVIRT.to_owned();
+        let then = Taken { vm: domain.clone(), ..taken(Some(off.clone())) };
+        assert_eq!(fit(&then, &domain, &off), Fit::Current);
+        let edited = |edit: fn(&mut SourceVm)| {
+            let mut edited = domain.clone();
+            edit(&mut edited);
+            changed(fit(&then, &edited, &off))
+        };
+        for (found, said) in [
+            (edited(|vm| vm.vtpm = true), "its virtual TPM was false and is true"),
+            (edited(|vm| vm.cdroms = 1), "its number of CD-ROM drives was 0 and is 1"),
+            (edited(|vm| vm.nics.push(SourceNic::at(1))), "its number of network interfaces was 1"),
+            (edited(|vm| vm.nics[0].network = "br1".to_owned()), "the network of nic-0 was VM"),
+            (
+                edited(|vm| vm.nics[0].model = NicModel::E1000),
+                "the model of nic-0 was vmxnet and is e1000",
+            ),
+        ] {
+            assert!(found.contains(said), "no '{said}' in {found}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_was_given_to_a_card_is_no_change_of_its_source() {
+        let off = state(PowerState::Off, "a");
+        let mut renewed = vm();
+        let nic = &mut renewed.nics[0];
+        nic.source_mac = nic.mac.replace("52:54:00:aa:bb:01".parse().expect("an address"));
+        nic.mac_made = true;
+        assert_eq!(fit(&taken(Some(off.clone())), &renewed, &off), Fit::Current);
+        renewed.nics[0].source_mac = Some("00:50:56:aa:bb:02".parse().expect("an address"));
+        let said = changed(fit(&taken(Some(off.clone())), &renewed, &off));
+        assert!(said.contains("the address of nic-0 was 00:50:56:aa:bb:01"), "{said}");
     }
 
     #[test]

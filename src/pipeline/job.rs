@@ -118,3 +118,14 @@ impl Target {
 pub fn absolute(path: &Path) -> std::io::Result<PathBuf> {
     std::path::absolute(path)
 }
+
+/// `path` without links, as far as it exists: a file has several names otherwise. What does not exist
+/// yet keeps its name.
+pub fn real(path: &Path) -> PathBuf {
+    let resolved = |there: &Path| {
+        let rest = path.strip_prefix(there).ok()?;
+        // Joining nothing would add a slash.
+        Some(there.canonicalize().ok()?.components().chain(rest.components()).collect())
+    };
+    path.ancestors().find_map(resolved).unwrap_or_else(|| path.to_owned())
+}

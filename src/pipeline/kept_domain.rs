@@ -13,6 +13,19 @@ use super::stages::Stopped;
 use crate::libvirt::{DefinedDomain, Error, TakenBack};
 use crate::model::{ExportedDisk, Stage};
 
+/// Flags that ask for something to be done once. A later run need not ask for it again.
+const ONCE: [&str; 6] = [
+    "--boot-proof",
+    "--boot-test",
+    "--libvirt-pool-path",
+    "--libvirt-snapshot",
+    "--replace",
+    "--verify-upload",
+];
+
+/// The flag that names the domain.
+const NAME: &str = "--libvirt-name";
+
 /// A domain that is there.
 #[derive(Debug)]
 pub struct KeptDomain {
@@ -63,12 +76,16 @@ pub async fn find(
         // Set aside by a later run, it has another name.
         let Some(now) = now.filter(|now| now.name == name) else { continue };
         let differences = differences(&record, target, kept);
-        if differences.is_empty() {
+        let gone = connection.missing_volumes(&domain).await?;
+        if differences.is_empty() && gone.is_empty() {
             let active = now.active;
             return Ok(Some(KeptDomain { run: record.id, domain, active }));
         }
         if target.replace.as_ref() == Some(&name) {
             return Ok(None);
+        }
+        if let Some(path) = gone.first() {
+            return Err(without_volume(&name, path, output).into());
         }
         let text = format!(
             "domain '{name}' exists already, and this folder defined it otherwise: {}",
@@ -83,6 +100,34 @@ pub async fn find(
         return Err(stopped.coded("domain-differs").into());
     }
     Ok(None)
+}
+
+fn without_volume(name: &str, path: &str, output: &Path) -> Stopped {
+    let text = format!("domain '{name}' is there, but its volume {path} is gone");
+    let hint = format!(
+        "hyperexport undo {} removes the domain, and the same command defines it again; --replace \
+         '{name}' sets it aside; or bring the volume back",
+        output.display()
+    );
+    Stopped::because(Stage::Preflight, text, hint).coded("volume-gone")
+}
+
+/// Whether a domain that this folder has defined under the name that is asked for is still there, however
+/// it was defined.
+///
+/// # Errors
+/// [`Failed`].
+pub async fn is_there(target: &Target, output: &Path, vm_name: &str) -> Result<bool, Failed> {
+    let name = target.domain_name(vm_name);
+    for record in of_target(target, output, &name)? {
+        let Some(domain) = &record.report.domain else { continue };
+        let connection = target.connections.open(&target.settings).await?;
+        let now = connection.domain_now(&domain.uuid).await?;
+        if now.is_some_and(|now| now.name == name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes volumes that a domain of this folder left which is gone, where they are still what they were
@@ -147,8 +192,10 @@ fn differences(record: &Record, target: &Target, kept: &Kept) -> Vec<String> {
     if !same_export || !same_conversion {
         found.push("from another export or conversion".to_owned());
     }
-    if let Some(asked) = &report.target {
-        found.extend(target.asked.differences(asked));
+    if let Some(then) = &report.target {
+        // By its name the domain was found.
+        let (now, then) = (target.asked.without(NAME), then.without(NAME));
+        found.extend(now.differences(&then.without_dropped(&ONCE, &now)));
     }
     found
 }

@@ -12,12 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::asked::Flags;
 use super::claim::Claim;
+use super::in_use::InUse;
 use super::job::{Target, absolute};
 use super::journal::{self, Journal};
 use super::kept_domain::KeptDomain;
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stages::{Ledger, Stopped};
-use super::{DOMAIN_XML, addresses, beside, converted, guest, records, start, stored, target};
+use super::{
+    DOMAIN_XML, addresses, beside, converted, guest, ours, records, start, stored, target,
+};
 use crate::convert as converter;
 use crate::libvirt;
 use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
@@ -184,6 +187,12 @@ pub async fn convert(
     // Claimed before the check: a result that a killed run left half of is not in the way.
     let mut claimed = None;
     if !settings.dry_run {
+        let needed =
+            [&converter::LOGS[..], &[converter::REPORT, super::report::FILE_NAME]].concat();
+        if let Err(stopped) = ours::refuse_strangers(&output, &needed) {
+            ledger.report.errors.push(stopped.failure);
+            return ledger.report.finish(Outcome::Refused);
+        }
         let mut makes = converter::result_paths(&needs, &output);
         makes.extend(
             settings.cloud_init.as_ref().map(|_| converter::seed_path(manifest.vm_name(), &output)),
@@ -204,9 +213,10 @@ pub async fn convert(
         let outcome = ledger.ended(Outcome::Refused);
         return ledger.close(outcome, claimed, false);
     }
-    conversion(&mut ledger, &mut manifest, &output, settings).await;
+    // A failed FIX leaves disks all the same: the next run has to know them.
+    let disks = conversion(&mut ledger, &mut manifest, &output, settings).await;
     converted::note(&mut ledger, &asked, settings);
-    end(ledger, claimed)
+    end(ledger, claimed, disks.is_some())
 }
 
 /// `hyperexport define`: the domain alone.
@@ -222,6 +232,9 @@ pub async fn define(
         return ledger.report.finish(Outcome::Refused);
     };
     let checked = async {
+        if !dry_run {
+            ours::refuse_strangers(&output, &[DOMAIN_XML, super::report::FILE_NAME])?;
+        }
         let (manifest, made) = addresses::renewed(manifest, &output, target)?;
         let (disks, warnings) = check(&manifest, &output, (target, dry_run), cancel).await?;
         Ok((manifest, disks, [made, warnings].concat()))
@@ -247,7 +260,7 @@ pub async fn define(
     if definition(&mut ledger, &manifest, &output, &disks, target).await {
         start::after_define(target, &manifest, &mut ledger).await;
     }
-    end(ledger, Some(claim))
+    end(ledger, Some(claim), false)
 }
 
 /// Reads the manifest and begins a report about it.
@@ -365,7 +378,14 @@ fn claim(
     let exported = ledger.report.disks.iter().map(|disk| disk.path.clone());
     let converted = converted.iter().flat_map(|disks| &disks.0).map(|disk| disk.path.clone());
     let whole: Vec<_> = exported.chain(converted).chain(ledger.report.manifest.clone()).collect();
-    let keep = names(&whole);
+    let used = match InUse::of(output) {
+        Ok(in_use) => in_use.names(output),
+        Err(stopped) => {
+            ledger.report.errors.push(stopped.failure);
+            return None;
+        }
+    };
+    let keep = [names(&whole), used].concat();
     let claimed = Claim::take(output).and_then(|mut claim| {
         beside::remove_unfinished(output)
             .map_err(|source| super::claim::Error::Io { path: output.to_owned(), source })?;
@@ -383,13 +403,14 @@ fn claim(
     }
 }
 
-/// Ends a run of later stages alone.
-fn end(ledger: Ledger<'_>, claim: Option<Claim>) -> RunReport {
-    let outcome = match ledger.report.errors.is_empty() {
-        true => Outcome::Done,
-        false => ledger.ended(Outcome::Failed),
+/// Ends a run of later stages alone; `converted` says whether it has made disks, whatever failed.
+fn end(ledger: Ledger<'_>, claim: Option<Claim>, converted: bool) -> RunReport {
+    let outcome = match (ledger.report.errors.is_empty(), converted) {
+        (true, _) => Outcome::Done,
+        (false, true) => ledger.ended(Outcome::Partial),
+        (false, false) => ledger.ended(Outcome::Failed),
     };
-    let made = outcome == Outcome::Done || ledger.report.domain.is_some();
+    let made = outcome == Outcome::Done || converted || ledger.report.domain.is_some();
     let keep = claim.is_some() && made;
     ledger.close(outcome, claim, keep)
 }

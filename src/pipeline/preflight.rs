@@ -86,7 +86,15 @@ pub async fn check(
     let vm = &inspected.vm;
     let makes = files(job, vm, &inspected.makes);
     let (now, exports) = (inspected.state(), inspected.makes.clone());
-    let ask = Ask { job, vm, now: &now, output: &output, makes: &makes, exports: &exports };
+    let ask = Ask {
+        job,
+        vm,
+        now: &now,
+        output: &output,
+        makes: &makes,
+        exports: &exports,
+        domain: target_check::has_domain(job, vm, &output).await?,
+    };
     let earlier = earlier::look(&ask)?;
     match &earlier {
         Earlier::Export(kept) => {

@@ -12,13 +12,14 @@ use super::claim::Claim;
 use super::converted::{self, Converted};
 use super::earlier::{Earlier, Kept};
 use super::export::Export;
+use super::in_use::InUse;
 use super::job::Job;
 use super::made::{Source as SourceNow, Taken};
 use super::preflight::{self, Ready, is_of};
-use super::report::{Outcome, RunReport, StageStatus};
+use super::report::{self, Outcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stages::{Ledger, Stopped};
-use super::{fit, later, package, plan, replace, start, stream};
+use super::{fit, later, ours, package, plan, replace, start, stream};
 use crate::convert;
 use crate::exporter::WholeDisk;
 use crate::manifest::{self, Manifest};
@@ -36,8 +37,12 @@ pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) 
     let (outcome, claim) = whole(&job, &mut ledger).await;
     // A failed export leaves nothing, so there is nothing that a report could lie beside.
     let is_there = !ledger.report.disks.is_empty() || ledger.report.package.is_some();
-    let keep = claim.is_some() && is_there && has_done(&job, &ledger.report);
-    ledger.close(outcome, claim, keep)
+    // A run that was killed has left no result: the next one would not know whose files these are.
+    let unknown = !ledger.report.output.join(report::FILE_NAME).exists();
+    let keep = claim.is_some() && is_there && (unknown || has_done(&job, &ledger.report));
+    // Without a result the marker of the killed run alone tells that its export is ours: it stays.
+    let stands = unknown && !keep && ledger.report.output.join(manifest::FILE_NAME).exists();
+    ledger.close(outcome, claim.filter(|_| !stands), keep)
 }
 
 /// Whether the run did anything that its result is to tell of: one that found everything there leaves
@@ -296,7 +301,9 @@ fn take(job: &Job, ready: &Ready) -> Result<Held, Stopped> {
     };
     let of_whole = |name: &&String| whole.iter().any(|disk| is_of(name, &disk.id));
     let whole_names: Vec<_> = ready.exports.iter().filter(of_whole).cloned().collect();
-    let earlier = ready.earlier.kept_names();
+    let in_use = InUse::of(&ready.output)?.names(&ready.output);
+    let mut earlier = [ready.earlier.kept_names(), in_use].concat();
+    earlier.retain(|name| ours::is_there(&ready.output, name));
     let replaced = matches!(ready.earlier, Earlier::Replaced(_));
     let beside = match replaced {
         true => Some(Beside::begin(&ready.output, &whole_names).map_err(io)?),
@@ -372,6 +379,9 @@ async fn fetch(
 async fn keep(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) -> Option<Fetched> {
     let at = fit::time(kept.taken.exported_at);
     ledger.progress.note(match kept.gone {
+        true if ready.domain.is_some() => {
+            format!("the disks of the export of {at} are gone: its domain is there")
+        }
         true => {
             format!("the disks of the export of {at} are gone: going on from the converted ones")
         }
@@ -424,16 +434,20 @@ fn inherit(kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) {
     report.export = Some(kept.taken.clone());
     let powered_off = kept.taken.state.as_ref().and_then(|state| state.powered_off);
     report.source = Some(SourceNow { state: ready.state.clone(), powered_off });
+    // The files that it made may outlast its disks.
+    report.conversion = kept.result.as_ref().and_then(|result| result.conversion.clone());
     if !matches!(kept.converted, Converted::Again(_)) {
         keep_conversion(kept, ledger);
     }
 }
 
-/// The conversion that an earlier run made stands in the report, if it is there.
+/// The conversion that an earlier run made stands in the report, if it is there or serves without its
+/// disks.
 fn keep_conversion(kept: &Kept, ledger: &mut Ledger<'_>) {
     let (Some(earlier), report) = (&kept.result, &mut ledger.report) else { return };
     let there = |disks: &ConvertedDisks| disks.0.iter().all(|disk| disk.path.is_file());
-    if earlier.converted.as_ref().is_some_and(there) {
+    let serves = matches!(kept.converted, Converted::Kept(_));
+    if serves || earlier.converted.as_ref().is_some_and(there) {
         report.converted.clone_from(&earlier.converted);
         report.converter.clone_from(&earlier.converter);
         report.conversion.clone_from(&earlier.conversion);

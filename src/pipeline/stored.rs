@@ -5,15 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::earlier::{Ask, BOTH_WAYS};
+use super::job::real;
 use super::made::Taken;
-use super::records;
+use super::ours;
 use super::report::{self, Package, RunReport};
 use super::stages::Stopped;
-use crate::convert;
 use crate::exporter::PackageFormat;
 use crate::manifest::{self, Manifest};
 use crate::model::{
-    ConvertedDisks, ExportMethod, ExportedDisk, ExportedNvram, PowerState, SourceVm, Stage,
+    ConvertedDisks, DiskId, ExportMethod, ExportedDisk, ExportedNvram, PowerState, SourceVm, Stage,
 };
 
 /// The provider of VMs in files, which do not run.
@@ -26,6 +26,10 @@ pub(super) struct Stored {
     pub nvram: Option<ExportedNvram>,
     pub manifest: Option<Manifest>,
     pub manifest_path: PathBuf,
+    /// The first disk whose sum or size the manifest does not tell: the export cannot be checked.
+    pub lacking: Option<DiskId>,
+    /// The files of all its disks that the export made.
+    made: Vec<PathBuf>,
 }
 
 impl Stored {
@@ -42,9 +46,18 @@ impl Stored {
             // The record has the VM as its source told of it.
             let same = |taken: &Taken| taken.exported_at == described.exported_at;
             let taken = recorded.filter(same).unwrap_or(described);
-            let disks = exported_disks(&manifest)?;
+            let exported = |disk| exported_disk(&manifest, disk);
+            let disks: Vec<_> = manifest.disks.iter().filter_map(exported).collect();
+            let lacking = manifest.disks.iter().find(|disk| exported(disk).is_none());
+            let lacking = lacking.map(|disk| disk.id.clone());
+            let all = manifest.disks.iter().map(|disk| {
+                let received = manifest.received(&disk.id).is_some();
+                (&disk.local_path, received)
+            });
+            let made = made(all, ask);
             let nvram = manifest.nvram().cloned();
-            return Some(Self { taken, disks, nvram, manifest: Some(manifest), manifest_path });
+            let manifest = Some(manifest);
+            return Some(Self { taken, disks, nvram, manifest, manifest_path, lacking, made });
         }
         let result = result?;
         if result.disks.is_empty() && result.package.is_none() {
@@ -58,7 +71,8 @@ impl Stored {
             vm: SourceVm { power: PowerState::Off, ..ask.vm.clone() },
         });
         let (disks, nvram) = (result.disks.clone(), result.nvram.clone());
-        Some(Self { taken, disks, nvram, manifest: None, manifest_path })
+        let made = made(disks.iter().map(|disk| (&disk.path, disk.received.is_some())), ask);
+        Some(Self { taken, disks, nvram, manifest: None, manifest_path, lacking: None, made })
     }
 
     /// Disks that are no longer there.
@@ -69,26 +83,25 @@ impl Stored {
     /// Names of all files of ours in the output directory, whichever stage made them. The record of a
     /// domain is no part of an export.
     pub fn names(&self, ask: &Ask<'_>, result: Option<&RunReport>) -> Vec<String> {
-        let output = ask.output;
-        let converted = result.and_then(|result| result.converted.as_ref());
+        let output = real(ask.output);
+        let converted = result.filter(|result| ours::has_converted(result));
+        let converted = converted.and_then(|result| result.converted.as_ref());
         let package = result.and_then(|result| result.package.as_ref());
         let sums = package.map(|package| package.path.with_extension("mf"));
         let paths = self
-            .disks
+            .made
             .iter()
-            .filter(|disk| is_made(disk, ask))
-            .map(|disk| &disk.path)
             .chain(converted.iter().flat_map(|disks| &disks.0).map(|disk| &disk.path))
             .chain(self.nvram.iter().map(|nvram| &nvram.path))
             .chain(package.map(|package| &package.path))
             .chain(&sums)
-            .filter(|path| path.parent() == Some(output));
+            .filter(|path| path.parent().is_some_and(|folder| real(folder) == output));
         let mut names: Vec<_> = paths
             .filter_map(|path| path.file_name())
             .map(|name| name.to_string_lossy().into_owned())
-            .chain(convert::LOGS.map(str::to_owned))
-            .chain([convert::REPORT, manifest::FILE_NAME, report::FILE_NAME].map(str::to_owned))
-            .filter(|name| output.join(name).symlink_metadata().is_ok())
+            .chain(ours::names(ask.output, result))
+            .chain([manifest::FILE_NAME.to_owned()])
+            .filter(|name| ours::is_there(ask.output, name))
             .collect();
         names.sort();
         names.dedup();
@@ -96,11 +109,13 @@ impl Stored {
     }
 
     /// The package that is there, if the one that is asked for can be that or can still be written.
-    pub fn package(&self, ask: &Ask<'_>, result: &RunReport) -> Result<Option<Package>, Stopped> {
-        let there = |package: &&Package| {
-            package.path.metadata().is_ok_and(|found| found.len() == package.size.0)
-        };
-        let package = result.package.as_ref().filter(there).cloned();
+    pub fn package(
+        &self,
+        ask: &Ask<'_>,
+        result: Option<&RunReport>,
+    ) -> Result<Option<Package>, Stopped> {
+        let there = |package: &&Package| package.path.is_file();
+        let package = result.and_then(|result| result.package.as_ref()).filter(there).cloned();
         let is_ova = |package: &Package| package.path.extension().is_some_and(|e| e == "ova");
         let packed = package.as_ref().filter(|package| is_ova(package));
         match (packed, ask.job.format) {
@@ -122,30 +137,16 @@ impl Stored {
     }
 }
 
-/// Whether the export made the file of a disk. One that lies in files may be used where it is: then it
-/// is the user's own, wherever that is.
-fn is_made(disk: &ExportedDisk, ask: &Ask<'_>) -> bool {
-    let name = disk.path.file_name().unwrap_or_default().to_string_lossy();
-    let is_listed = ask.exports.iter().any(|made| *made == name);
-    ask.vm.provider != LOCAL || disk.received.is_some() || is_listed
-}
-
-/// Files that domains of this folder use where they are, each with its domain.
-pub(super) fn in_use(output: &Path) -> Result<Vec<(PathBuf, String)>, Stopped> {
-    let mut found = Vec::new();
-    for record in records::all(output)?.iter().filter(|record| !record.is_undone()) {
-        let Some(domain) = &record.report.domain else { continue };
-        let here = domain.volumes.iter().filter(|volume| !volume.created);
-        found.extend(here.map(|volume| (PathBuf::from(&volume.path), domain.name.clone())));
-    }
-    Ok(found)
-}
-
-/// A file is to be replaced that a domain uses.
-pub(super) fn used_by(path: &Path, domain: &str, output: &Path) -> Stopped {
-    let text = format!("domain '{domain}' uses {} where it is", path.display());
-    let hint = format!("hyperexport undo {} first, or give another --output", output.display());
-    Stopped::because(Stage::Preflight, text, hint).coded("export-in-use")
+/// The files of disks that the export made; of each disk its file, and whether that was converted while
+/// it arrived. A disk that lies in files may be used where it is: then it is the user's own, wherever
+/// that is.
+fn made<'a>(disks: impl Iterator<Item = (&'a PathBuf, bool)>, ask: &Ask<'_>) -> Vec<PathBuf> {
+    let is_made = |(path, received): &(&PathBuf, bool)| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_listed = ask.exports.iter().any(|made| *made == name);
+        ask.vm.provider != LOCAL || *received || is_listed
+    };
+    disks.filter(is_made).map(|(path, _)| path.clone()).collect()
 }
 
 /// What a manifest tells of an export.
@@ -194,18 +195,19 @@ pub fn converted(output: &Path, manifest: &Manifest) -> Option<ConvertedDisks> {
 
 /// The exported disks of a manifest, if it has all facts of them.
 pub fn exported_disks(manifest: &Manifest) -> Option<Vec<ExportedDisk>> {
-    let exported = |disk: &manifest::Disk| {
-        Some(ExportedDisk {
-            id: disk.id.clone(),
-            path: disk.local_path.clone(),
-            format: disk.source_format,
-            file_size: crate::model::ByteSize(disk.bytes),
-            capacity: manifest.capacity(disk)?,
-            sha256: disk.checksum?,
-            received: manifest.received(&disk.id).cloned(),
-        })
-    };
-    manifest.disks.iter().map(exported).collect()
+    manifest.disks.iter().map(|disk| exported_disk(manifest, disk)).collect()
+}
+
+fn exported_disk(manifest: &Manifest, disk: &manifest::Disk) -> Option<ExportedDisk> {
+    Some(ExportedDisk {
+        id: disk.id.clone(),
+        path: disk.local_path.clone(),
+        format: disk.source_format,
+        file_size: crate::model::ByteSize(disk.bytes),
+        capacity: manifest.capacity(disk)?,
+        sha256: disk.checksum?,
+        received: manifest.received(&disk.id).cloned(),
+    })
 }
 
 /// The report of an earlier run; none when there is no such file.

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::fit;
+use super::job::real;
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stored::LOCAL;
 use crate::libvirt::{DefinedDomain, Seen, Undo};
-use crate::model::{ByteSize, ConvertedDisk, ExportedDisk, PowerState, PoweredOff};
+use crate::model::{ByteSize, ConvertedDisk, ExportedDisk, PowerState, PoweredOff, Stage};
 
 /// Changes of the guest that are told one by one.
 const CHANGES: usize = 5;
@@ -123,14 +124,18 @@ impl RunReport {
     fn copies(&self) -> Vec<String> {
         let converted: Vec<(PathBuf, u64)> =
             self.converted_disks().map(|disk| (disk.path.clone(), disk.allocated.0)).collect();
+        // What a run can do without may have been deleted since.
+        let there = |(path, _): &(PathBuf, u64)| path.exists();
+        let converted: Vec<_> = converted.into_iter().filter(there).collect();
         let made = self.disks.iter().filter(|disk| self.is_made(disk));
         let exported: Vec<_> = made
             .map(|disk| (disk.path.clone(), disk.file_size.0))
             .filter(|(path, _)| !converted.iter().any(|(other, _)| other == path))
+            .filter(there)
             .collect();
         let in_use = |path: &Path| {
             let volumes = self.domain.iter().flat_map(|domain| &domain.volumes);
-            volumes.clone().any(|volume| Path::new(&volume.path) == path)
+            volumes.clone().any(|volume| real(volume.path.as_ref()) == real(path))
         };
         let volumes: u64 = self
             .domain
@@ -179,6 +184,10 @@ impl RunReport {
             Outcome::Done if size == 0 => format!("done       {} in {seconds:.0} s", self.vm),
             Outcome::Done => {
                 format!("done       {} in {seconds:.0} s, {} in {place}", self.vm, ByteSize(size))
+            }
+            // `convert` alone: its disks are there, and the guest on them is as it was.
+            Outcome::Partial if !self.stages.iter().any(|stage| stage.stage == Stage::Export) => {
+                format!("converted  {} in {place}, but FIX failed (exit code 3)", self.vm)
             }
             Outcome::Partial => {
                 let failed = self.stages.iter().find(|stage| stage.status == StageStatus::Failed);

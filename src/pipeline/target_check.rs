@@ -1,5 +1,7 @@
 //! What preflight asks of the target: whether it will take the VM, or has its domain already.
 
+use std::path::Path;
+
 use tokio_util::sync::CancellationToken;
 
 use super::converted::Converted;
@@ -11,7 +13,24 @@ use super::stages::Stopped;
 use super::{later, target};
 use crate::convert;
 use crate::libvirt::Error;
-use crate::model::{ConvertedDisks, Stage, Warning};
+use crate::model::{ConvertedDisks, SourceVm, Stage, Warning};
+
+/// Whether the domain that is asked for is there, defined by a run into `output`, and stays. A host that
+/// cannot be asked now does not say so.
+///
+/// # Errors
+/// [`Stopped`] when a record cannot be read.
+pub async fn has_domain(job: &Job, vm: &SourceVm, output: &Path) -> Result<bool, Stopped> {
+    let Some(target) = &job.target else { return Ok(false) };
+    if target.replace.as_ref() == Some(&target.domain_name(&vm.name)) {
+        return Ok(false);
+    }
+    match kept_domain::is_there(target, output, &vm.name).await {
+        Ok(there) => Ok(there),
+        Err(Failed::Libvirt(_)) => Ok(false),
+        Err(Failed::Refused(stopped)) => Err(stopped),
+    }
+}
 
 /// Asks. A libvirt host that cannot be reached now may be there later; one that answers and says no
 /// will say no later, too.
