@@ -5,8 +5,9 @@ mod support;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use hyperexport::libvirt::{Error, Journal, PoolChoice, Transfer};
+use hyperexport::libvirt::{Error, Journal, PoolChoice, Transfer, Undo};
 use hyperexport::model::{ByteSize, DiskFormat};
 use hyperexport::progress::{Event, Progress};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -121,6 +122,131 @@ async fn an_image_inside_the_pool_is_used_where_it_lies_and_survives_a_failure()
         (false, "Web 01.qcow2")
     );
     assert!(pool.is_active().expect("known"), "a stopped pool is started");
+}
+
+/// The import fails after somebody else has put a file into the pool.
+async fn fails_beside_others(setup: &mut Setup) -> (Error, Vec<Undo>) {
+    for platform in &mut setup.host.platforms {
+        platform.machine = "pc-no-such-machine".to_owned();
+    }
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let (noted, theirs) = (Arc::clone(&steps), setup.pool_dir().join("theirs"));
+    let journal = Journal::new(move |step| {
+        if matches!(step, Undo::RemoveFile { .. }) {
+            fs::write(&theirs, "theirs")?;
+        }
+        noted.lock().expect("whole").push(step.clone());
+        Ok(())
+    });
+    let (progress, cancel) = (Progress::none(), CancellationToken::new());
+    let end = setup.target.import(&setup.request(), &journal, &progress, &cancel).await;
+    let steps = steps.lock().expect("whole").clone();
+    (end.expect_err("no such machine"), steps)
+}
+
+#[tokio::test]
+async fn a_pool_that_others_have_begun_to_use_outlives_a_failed_import() {
+    let Some(mut setup) = Setup::new().await else { return };
+    let (error, steps) = fails_beside_others(&mut setup).await;
+    let said = chain(&error);
+    assert!(matches!(error, Error::NotUndone { .. }), "{said}");
+    assert!(said.contains("storage pool") && said.contains("it holds 1 volumes"), "{said}");
+    let pool = libvirtd::connect().lookup_storage_pool_by_name(&setup.pool.name).expect("stays");
+    assert!(pool.is_active().expect("known"), "it was stopped under others");
+    // For whoever comes later that is no failure, and without the others it goes.
+    let taken = setup.target.take_back(&steps).await.expect("looked");
+    assert!(taken.is_complete() && !taken.left.is_empty(), "{taken:?}");
+    fs::remove_file(setup.pool_dir().join("theirs")).expect("removed");
+    let taken = setup.target.take_back(&steps).await.expect("looked");
+    assert_eq!(taken.left, [""; 0]);
+    setup.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_pool_that_was_started_is_not_stopped_under_others() {
+    let Some(mut setup) = Setup::new().await else { return };
+    let pool = setup.make_pool();
+    // What lay there before is nobody's new volume.
+    fs::write(setup.pool_dir().join("old"), "old").expect("written");
+    let good = setup.host.clone();
+    let (error, _) = fails_beside_others(&mut setup).await;
+    assert!(chain(&error).contains("it holds 1 volumes"), "{}", chain(&error));
+    assert!(pool.is_active().expect("known"), "it was stopped under others");
+    pool.destroy().expect("stopped");
+    setup.import().await.expect_err("no such machine");
+    assert!(!pool.is_active().expect("known"), "it was stopped before");
+    setup.host = good;
+}
+
+#[tokio::test]
+async fn a_pool_made_over_a_folder_with_files_is_taken_back_without_them() {
+    let Some(mut setup) = Setup::new().await else { return };
+    let old = setup.pool_dir().join("old");
+    fs::create_dir_all(setup.pool_dir()).expect("made");
+    fs::write(&old, "old").expect("written");
+    for platform in &mut setup.host.platforms {
+        platform.machine = "pc-no-such-machine".to_owned();
+    }
+    let error = setup.import().await.expect_err("no such machine");
+    assert!(!matches!(error, Error::NotUndone { .. }), "{}", chain(&error));
+    assert_eq!(setup.names.pools(), [""; 0]);
+    assert!(old.exists());
+}
+
+#[tokio::test]
+async fn a_stopped_pool_without_its_folder_is_refused_or_gets_it() {
+    let Some(mut setup) = Setup::new().await else { return };
+    let pool = setup.make_pool();
+    fs::remove_dir(setup.pool_dir()).expect("removed");
+    let named = setup.pool.clone();
+    setup.pool.path = None;
+    let error = setup.target.preflight(&setup.request()).await.expect_err("no folder");
+    assert!(matches!(error, Error::PoolFolder { .. }), "{}", chain(&error));
+    let hint = error.hint().expect("a hint");
+    assert!(hint.contains("virsh pool-build") && hint.contains("virsh pool-start"), "{hint}");
+    assert!(!setup.pool_dir().exists() && !pool.is_active().expect("known"));
+
+    // With its path it may be made; a run that fails takes it back.
+    setup.pool = named;
+    let preview = setup.target.preview(&setup.request()).await.expect("previewed");
+    assert!(preview.pool.built && preview.pool.stopped, "{preview:?}");
+    setup.target.preflight(&setup.request()).await.expect("it is made");
+    setup.target.rehearse(&setup.request()).await.expect("it is made");
+    let good = setup.host.clone();
+    for platform in &mut setup.host.platforms {
+        platform.machine = "pc-no-such-machine".to_owned();
+    }
+    setup.import().await.expect_err("no such machine");
+    assert!(!setup.pool_dir().exists() && !pool.is_active().expect("known"));
+    setup.host = good;
+    let defined = setup.import().await.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert!(pool.is_active().expect("known"));
+    let taken = setup.target.take_back(&defined.undo).await.expect("can be taken back");
+    assert_eq!(taken.left, [""; 0]);
+    assert!(pool.is_active().expect("known"), "others may use it by now");
+}
+
+#[tokio::test]
+async fn a_pool_that_cannot_be_started_is_refused_before_anything_is_exported() {
+    let Some(mut setup) = Setup::new().await else { return };
+    fs::create_dir_all(setup.pool_dir()).expect("made");
+    let xml = format!(
+        "<pool type='fs'><name>{}</name><source><device path='/dev/hxt-no-such'/>\
+         <format type='ext4'/></source><target><path>{}</path></target></pool>",
+        setup.pool.name,
+        setup.pool_dir().display()
+    );
+    let connect = libvirtd::connect();
+    let broken = connect.define_storage_pool_xml(&xml, 0).expect("a pool");
+    setup.pool.path = None;
+    let error = setup.target.rehearse(&setup.request()).await.expect_err("no device");
+    assert!(matches!(error, Error::PoolNotStarted { .. }), "{}", chain(&error));
+    assert!(error.hint().expect("a hint").contains("virsh pool-start"), "{}", chain(&error));
+    broken.undefine().expect("undefined");
+
+    let sound = setup.make_pool();
+    setup.target.rehearse(&setup.request()).await.expect("nothing against it");
+    assert!(!sound.is_active().expect("known"), "it was stopped before");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ const SYSTEM: &str = "/var/lib/libvirt/images";
 const SESSION: &str = "libvirt/images";
 
 impl Target {
-    /// The pool that gets the disks where the user has named none: `default`; another pool over the
+    /// The pool that gets the disks where the user has named none: `default` as it is; another pool over the
     /// same folder, since libvirt allows only one; or `default`, still to be made over that folder.
     /// The home folder of a user on another machine is not known: there `default` must exist.
     ///
@@ -26,8 +26,9 @@ impl Target {
         self.call(move |connect| {
             let choice = |name: &str, path| PoolChoice { name: name.to_owned(), path };
             let pools = pool::all(connect)?;
-            if pools.iter().any(|(name, _)| name == NAME) {
-                return Ok(choice(NAME, None));
+            if let Some((_, dir)) = pools.iter().find(|(name, _)| name == NAME) {
+                // With its folder, which is made where it is missing.
+                return Ok(choice(NAME, dir.clone().filter(|dir| dir.is_absolute())));
             }
             let Some(folder) = folder else { return Ok(choice(NAME, None)) };
             let over_it = |dir: &Option<PathBuf>| {

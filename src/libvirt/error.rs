@@ -106,6 +106,20 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The domain that is to make way has another name than the new domain.
+    #[error("--replace {old} replaces nothing: the new domain is called '{name}'")]
+    ReplacesOther {
+        /// The domain that was named.
+        old: String,
+        /// The new domain.
+        name: String,
+    },
+    /// The domain that is to make way does not exist.
+    #[error("--replace {name}: there is no domain '{name}'")]
+    NothingToReplace {
+        /// The domain.
+        name: String,
+    },
     /// A domain that may not be replaced.
     #[error("replace domain '{name}': {why}")]
     NotReplaced {
@@ -129,6 +143,22 @@ pub enum Error {
         name: String,
         /// Where it is.
         path: PathBuf,
+    },
+    /// The pool is not started, and its folder does not exist.
+    #[error("folder {} of storage pool '{name}' does not exist", path.display())]
+    PoolFolder {
+        /// The pool.
+        name: String,
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// The pool is not started, and libvirt cannot start it.
+    #[error("starting storage pool '{name}'")]
+    PoolNotStarted {
+        /// The pool.
+        name: String,
+        /// What libvirt said.
+        source: Cause,
     },
     /// Another pool owns the path.
     #[error("{path} belongs to storage pool '{name}'")]
@@ -321,35 +351,16 @@ impl Error {
                 "give another name with --libvirt-name, or make '{name}' ready: shut off, without \
                  snapshots"
             ),
-            Self::NoPool { name, existing } => no_pool_hint(name, existing),
-            Self::PoolElsewhere { .. } => {
-                "leave --libvirt-pool-path out, or name another pool with --libvirt-pool".to_owned()
-            }
-            Self::PathTaken { name, .. } => format!("use --libvirt-pool {name}"),
-            Self::PoolKind { .. } => {
-                "name a pool of type dir, fs, netfs or logical with --libvirt-pool".to_owned()
-            }
+            Self::ReplacesOther { old, .. } => format!(
+                "--libvirt-name '{old}' gives the new domain that name; or leave --replace out"
+            ),
+            Self::NothingToReplace { .. } => "leave --replace out".to_owned(),
             Self::NotRaw { .. } => {
                 "it goes beside the image and needs as much space as its guest uses".to_owned()
-            }
-            Self::NoSnapshot { .. } => {
-                "go without --libvirt-snapshot, or name a pool of files with --libvirt-pool"
-                    .to_owned()
-            }
-            Self::VolumeExists { name, pool } => format!(
-                "give another name with --libvirt-name, or, if nothing needs the volume (a run \
-                 that was killed leaves one), remove it: 'virsh vol-delete --pool {pool} {name}'"
-            ),
-            Self::NoSpace { .. } => {
-                "free some space, or name another pool with --libvirt-pool".to_owned()
             }
             Self::Profile { .. } => "write domain XML with <features>, <clock>, <pm> and \
                 <devices>, and no more than the profiles in vendor-xml/ have"
                 .to_owned(),
-            Self::PoolBlocked { folder, uid, .. } => format!(
-                "'setfacl -m u:{uid}:x {0}' (or 'chmod o+x {0}'), or another --libvirt-pool",
-                folder.display()
-            ),
             Self::Refused { .. } => {
                 "nothing was changed; what libvirt refuses comes from the VM's hardware or from an \
                  option --libvirt-…; where it is a disk controller, try --disk-bus sata"
@@ -363,6 +374,45 @@ impl Error {
                 format!("look at its screen: 'virt-viewer {name}' or 'virsh console {name}'")
             }
             Self::NotUndone { source, .. } => return source.hint(),
+            _ => return self.hint_of_storage(),
+        };
+        Some(hint)
+    }
+
+    /// The same of pools and volumes.
+    fn hint_of_storage(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoPool { name, existing } => no_pool_hint(name, existing),
+            Self::PoolElsewhere { .. } => {
+                "leave --libvirt-pool-path out, or name another pool with --libvirt-pool".to_owned()
+            }
+            Self::PoolFolder { name, .. } => format!(
+                "'virsh pool-build {name}' makes the folder, 'virsh pool-start {name}' starts the \
+                 pool; or name another pool with --libvirt-pool"
+            ),
+            Self::PoolNotStarted { name, .. } => format!(
+                "'virsh pool-start {name}' must succeed first ('virsh pool-build {name}' makes a \
+                 missing folder); or name another pool with --libvirt-pool"
+            ),
+            Self::PathTaken { name, .. } => format!("use --libvirt-pool {name}"),
+            Self::PoolKind { .. } => {
+                "name a pool of type dir, fs, netfs or logical with --libvirt-pool".to_owned()
+            }
+            Self::NoSnapshot { .. } => {
+                "go without --libvirt-snapshot, or name a pool of files with --libvirt-pool"
+                    .to_owned()
+            }
+            Self::VolumeExists { name, pool } => format!(
+                "give another name with --libvirt-name, or, if nothing needs the volume (a run \
+                 that was killed leaves one), remove it: 'virsh vol-delete --pool {pool} {name}'"
+            ),
+            Self::NoSpace { .. } => {
+                "free some space, or name another pool with --libvirt-pool".to_owned()
+            }
+            Self::PoolBlocked { folder, uid, .. } => format!(
+                "'setfacl -m u:{uid}:x {0}' (or 'chmod o+x {0}'), or another --libvirt-pool",
+                folder.display()
+            ),
             _ => return None,
         };
         Some(hint)

@@ -176,7 +176,10 @@ impl Target {
         self.after(request, &place, &mut defined, filling).await?;
         defined.undo = filling.unwind.steps();
         // Over by now, and others may use the pool.
-        defined.undo.retain(|step| !matches!(step, Undo::Stop { .. } | Undo::StopPool { .. }));
+        let is_over = |step: &Undo| {
+            matches!(step, Undo::Stop { .. } | Undo::StopPool { .. } | Undo::RemoveFolder { .. })
+        };
+        defined.undo.retain(|step| !is_over(step));
         Ok(defined)
     }
 

@@ -37,6 +37,7 @@ mod start;
 mod trial;
 mod undo;
 mod undo_later;
+mod undo_pool;
 mod unwind;
 mod upload;
 mod uri;

@@ -10,10 +10,10 @@ use virt::storage_pool::StoragePool;
 use crate::domain::DiskKind;
 
 use super::request::PoolChoice;
-use super::undo::Undo;
+use super::undo::{End, Undo};
 use super::unwind::Unwind;
 use super::xml::storage::{Permissions, Pool, PoolTarget};
-use super::{Error, define, xml};
+use super::{Cause, Error, define, undo_pool, xml};
 
 /// Types of pools whose volumes are files in a folder.
 const OF_FILES: [&str; 3] = ["dir", "fs", "netfs"];
@@ -72,6 +72,19 @@ impl Place {
         self.kind == DiskKind::File && image.parent().is_some_and(|parent| self.is_at(parent))
     }
 
+    /// Whether its folder on this machine does not exist.
+    pub fn lacks_folder(&self) -> bool {
+        self.kind == DiskKind::File && !self.dir.exists()
+    }
+
+    /// Refuses a pool that is not started and lacks its folder on this machine, unless the folder may be
+    /// made.
+    pub fn has_folder(&self, local: bool, may_build: bool) -> Result<(), Error> {
+        let refused = !self.active && local && !may_build && self.lacks_folder();
+        let (name, path) = (self.pool.clone(), self.dir.clone());
+        if refused { Err(Error::PoolFolder { name, path }) } else { Ok(()) }
+    }
+
     fn is_at(&self, dir: &Path) -> bool {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         real(dir) == real(&self.dir)
@@ -110,12 +123,7 @@ pub(super) fn ensure(
 ) -> Result<Place, Error> {
     match (find(connect, choice)?, &choice.path) {
         (Some(place), _) if place.active => {}
-        (Some(place), _) => {
-            unwind.push(Undo::StopPool { name: place.pool.clone() })?;
-            open(connect, &place.pool)?
-                .create(0)
-                .map_err(Error::call(format!("start storage pool '{}'", place.pool)))?;
-        }
+        (Some(place), path) => start(connect, (&place, path.is_some()), local, unwind)?,
         (None, Some(path)) => make(connect, (&choice.name, path), local, unwind)?,
         (None, None) => {
             return Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() });
@@ -124,6 +132,77 @@ pub(super) fn ensure(
     let pool = open(connect, &choice.name)?;
     refresh(&pool, &choice.name)?;
     describe(&pool, &choice.name)
+}
+
+/// Starts a pool that is there, and makes its folder where that is missing and may be made.
+fn start(
+    connect: &Connect,
+    (place, may_build): (&Place, bool),
+    local: bool,
+    unwind: &Unwind,
+) -> Result<(), Error> {
+    let name = &place.pool;
+    let step = |verb: &str| Error::call(format!("{verb} storage pool '{name}'"));
+    let undo = |held| Undo::StopPool { name: name.clone(), held };
+    let pool = open(connect, name)?;
+    place.has_folder(local, may_build)?;
+    unwind.push(undo(Vec::new()))?;
+    let missing = local && place.lacks_folder();
+    let started = if missing { None } else { Some(pool.create(0)) };
+    match started {
+        Some(Ok(())) => {}
+        // What is there on another machine only its libvirt knows.
+        Some(Err(error)) if local || !may_build || place.kind != DiskKind::File => {
+            return Err(not_started(name)(error));
+        }
+        Some(Err(_)) | None => {
+            unwind.push(Undo::RemoveFolder { pool: name.clone() })?;
+            pool.build(0).map_err(step("build"))?;
+            unwind.push(undo(Vec::new()))?;
+            pool.create(0).map_err(not_started(name))?;
+        }
+    }
+    note_held(&pool, name, unwind, undo)
+}
+
+fn not_started(name: &str) -> impl FnOnce(virt::error::Error) -> Error {
+    move |error| Error::PoolNotStarted { name: name.to_owned(), source: Cause::from(error) }
+}
+
+/// Starts a pool that is not started, and stops it again: whether it can be started is known by that
+/// alone. A pool that others have begun to use in between stays started.
+///
+/// # Errors
+/// [`Error::PoolNotStarted`], [`Error::Call`].
+pub(super) fn try_start(connect: &Connect, choice: &PoolChoice, local: bool) -> Result<(), Error> {
+    let Some(place) = find(connect, choice)?.filter(|place| !place.active) else { return Ok(()) };
+    let may_build = choice.path.is_some() && place.kind == DiskKind::File;
+    if may_build && (!local || place.lacks_folder()) {
+        // Its folder is made when it is started.
+        return Ok(());
+    }
+    let pool = open(connect, &place.pool)?;
+    pool.create(0).map_err(not_started(&place.pool))?;
+    let call = Error::call(format!("list the volumes of storage pool '{}'", place.pool));
+    let held = undo_pool::volumes(&pool).map_err(call)?;
+    match undo_pool::stop_idle(&pool, &held) {
+        Ok(End::Shared(reason)) => tracing::debug!(reason, "the pool stays started"),
+        Err(problem) => tracing::warn!(problem, "storage pool '{}' stays started", place.pool),
+        Ok(_) => {}
+    }
+    Ok(())
+}
+
+/// Notes in the last step which volumes a pool holds that was just started: those are not the run's.
+fn note_held(
+    pool: &StoragePool,
+    name: &str,
+    unwind: &Unwind,
+    step: impl FnOnce(Vec<String>) -> Undo,
+) -> Result<(), Error> {
+    let call = Error::call(format!("list the volumes of storage pool '{name}'"));
+    let held = undo_pool::volumes(pool).map_err(call)?;
+    if held.is_empty() { Ok(()) } else { unwind.correct(step(held)) }
 }
 
 /// Makes and starts a pool of type `dir`, and its folder where that is not there, and lets the pool
@@ -144,20 +223,25 @@ fn make(
     let text = xml::write("pool", &definition)
         .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })?;
     let step = |verb: &str| Error::call(format!("{verb} storage pool '{name}'"));
-    let undo = |folder| Undo::RemovePool { name: name.to_owned(), uuid: uuid.clone(), folder };
-    let new_folder = local && !path.exists();
-    unwind.push(undo(new_folder))?;
+    let undo = |folder, held| {
+        let (name, uuid) = (name.to_owned(), uuid.clone());
+        Undo::RemovePool { name, uuid, folder, held }
+    };
+    let mut new_folder = local && !path.exists();
+    unwind.push(undo(new_folder, Vec::new()))?;
     let pool = connect.define_storage_pool_xml(&text, 0).map_err(step("define"))?;
     // What is there on another machine only its libvirt knows: a pool over a folder that is not there
     // does not start.
     if new_folder || pool.create(0).is_err() {
         if !new_folder {
-            unwind.correct(undo(true))?;
+            new_folder = true;
+            unwind.correct(undo(true, Vec::new()))?;
         }
         pool.build(0).map_err(step("build"))?;
         pool.create(0).map_err(step("start"))?;
     }
-    pool.set_autostart(true).map_err(step("set autostart of"))
+    pool.set_autostart(true).map_err(step("set autostart of"))?;
+    note_held(&pool, name, unwind, |held| undo(new_folder, held))
 }
 
 /// The pool of that name, which exists.

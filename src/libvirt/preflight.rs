@@ -60,6 +60,10 @@ fn storage(
     local: bool,
 ) -> Result<(), Error> {
     let place = pool::find(connect, choice)?;
+    if let Some(place) = &place {
+        place.has_folder(local, choice.path.is_some())?;
+    }
+    // What goes leaves its room to its successor.
     let to_make = |place: Option<&Place>| {
         let place = place.cloned();
         volumes.iter().filter(move |volume| {

@@ -31,6 +31,8 @@ pub struct PreviewedPool {
     pub made: bool,
     /// Whether it is there and not started.
     pub stopped: bool,
+    /// Whether it is there, and its folder is made.
+    pub built: bool,
 }
 
 impl Target {
@@ -50,6 +52,9 @@ impl Target {
             },
             made: place.is_none(),
             stopped: place.as_ref().is_some_and(|place| !place.active),
+            built: place
+                .as_ref()
+                .is_some_and(|place| !place.active && self.is_local() && place.lacks_folder()),
         };
         let wanted = request.volumes(kind);
         let here = |image: &PathBuf| {

@@ -53,7 +53,8 @@ pub struct AfterDefine {
 pub struct PoolChoice {
     /// Its name.
     pub name: String,
-    /// Where it is made, as a pool of type `dir`, if it does not exist.
+    /// Where it is made, as a pool of type `dir`, if it does not exist. The folder of one that exists is
+    /// made if that is missing.
     pub path: Option<PathBuf>,
 }
 

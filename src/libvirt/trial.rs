@@ -11,7 +11,7 @@ use super::request::{ImportRequest, WantedVolume};
 use super::undo::Undo;
 use super::unwind::Unwind;
 use super::watch::{Seen, Wait};
-use super::{Cause, Error, Target, define, domain_xml, start};
+use super::{Cause, Error, Target, define, domain_xml, pool, start};
 
 /// Names of such domains begin so and end with their own UUID: by that alone they are known.
 pub(super) const PREFIX: &str = "hyperexport-trial-";
@@ -20,11 +20,12 @@ pub(super) const PREFIX: &str = "hyperexport-trial-";
 const BOOT_TEST: &str = "hyperexport-boot-test-";
 
 impl Target {
-    /// Has libvirt accept the domain that [`Self::import`] would define, and forget it. Takes away
-    /// what a run left that was killed in between.
+    /// Has libvirt accept the domain that [`Self::import`] would define, and forget it; starts a pool
+    /// that is stopped, and stops it again. Takes away what a run left that was killed in between.
     ///
     /// # Errors
-    /// [`Error::Refused`] with libvirt's words; [`Error::Plan`], [`Error::Call`].
+    /// [`Error::Refused`] and [`Error::PoolNotStarted`] with libvirt's words; [`Error::Plan`],
+    /// [`Error::Call`].
     pub async fn rehearse(&self, request: &ImportRequest<'_>) -> Result<(), Error> {
         let expected = |volume: &WantedVolume| volume.planned(format!("/{}", volume.name));
         let kind = self.kind_of(request.pool).await?;
@@ -32,8 +33,10 @@ impl Target {
         let uuid = define::fresh_uuid()?;
         let spec = request.plan(&planned)?.renamed(format!("{PREFIX}{uuid}"));
         let (name, xml) = (request.domain_name(), domain_xml(&spec, &uuid)?);
+        let (choice, local) = (request.pool.clone(), self.is_local());
         self.call(move |connect| {
             remove_leftovers(connect)?;
+            pool::try_start(connect, &choice, local)?;
             let defined = connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE);
             let undefined = define::undefine(connect, &uuid);
             defined.map_err(|error| Error::Refused { name, source: Cause::from(error) })?;

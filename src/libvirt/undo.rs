@@ -24,7 +24,7 @@ use crate::model::Sha256Digest;
 
 use super::content::{self, BEGINNING};
 use super::xml::sources;
-use super::{Error, Target, define, download, pool, replace, snapshot, start};
+use super::{Error, Target, define, download, pool, replace, snapshot, start, undo_pool};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,14 @@ pub enum Undo {
     StopPool {
         /// The pool.
         name: String,
+        /// Names of the volumes that it held when it was started.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        held: Vec<String>,
+    },
+    /// Remove the folder that was made for a pool which was there without one.
+    RemoveFolder {
+        /// The pool.
+        pool: String,
     },
     /// Stop and forget a pool.
     RemovePool {
@@ -98,6 +106,9 @@ pub enum Undo {
         uuid: String,
         /// Whether its folder was made too.
         folder: bool,
+        /// Names of the volumes that lay in its folder before.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        held: Vec<String>,
     },
 }
 
@@ -112,7 +123,8 @@ impl fmt::Display for Undo {
             Self::DropSnapshot { name, .. } => write!(f, "snapshot '{name}'"),
             Self::DeleteVolume { name, pool, .. } => write!(f, "volume '{name}' in pool '{pool}'"),
             Self::RemoveFile { path, .. } => write!(f, "{}", path.display()),
-            Self::StopPool { name } => write!(f, "storage pool '{name}' started"),
+            Self::StopPool { name, .. } => write!(f, "storage pool '{name}' started"),
+            Self::RemoveFolder { pool } => write!(f, "folder of storage pool '{pool}'"),
             Self::RemovePool { name, .. } => write!(f, "storage pool '{name}'"),
         }
     }
@@ -154,6 +166,9 @@ pub struct TakenBack {
     /// Which domains would get their old names again, where nothing is changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub would_rename: Vec<String>,
+    /// How many of those that stay do so since others use them by now.
+    #[serde(skip)]
+    pub shared: usize,
 }
 
 impl TakenBack {
@@ -165,6 +180,12 @@ impl TakenBack {
         self.left.extend(more.left);
         self.would_go.extend(more.would_go);
         self.would_rename.extend(more.would_rename);
+        self.shared += more.shared;
+    }
+
+    /// Whether nothing is left but what others use by now.
+    pub fn is_complete(&self) -> bool {
+        self.left.len() == self.shared
     }
 }
 
@@ -173,6 +194,8 @@ pub(super) enum End {
     Done,
     Gone,
     Left(String),
+    /// As [`Self::Left`], of something that others use by now, which is no failure.
+    Shared(String),
 }
 
 impl Target {
@@ -194,6 +217,10 @@ impl Target {
                     (Ok(End::Done), _) => taken.done.push(step.to_string()),
                     (Ok(End::Gone), _) => taken.gone.push(step.to_string()),
                     (Ok(End::Left(reason)), _) => taken.left.push(format!("{step} ({reason})")),
+                    (Ok(End::Shared(reason)), _) => {
+                        taken.left.push(format!("{step} ({reason})"));
+                        taken.shared += 1;
+                    }
                     (Err(error), _) => taken.left.push(format!("{step} ({error})")),
                 }
             }
@@ -209,7 +236,9 @@ pub(super) fn undo_all(connect: &Connect, steps: Vec<Undo>) -> Vec<String> {
     for step in steps.into_iter().rev() {
         tracing::debug!(%step, "take back");
         match undo(connect, &step) {
-            Ok(End::Left(problem)) | Err(problem) => left.push(format!("{step} ({problem})")),
+            Ok(End::Left(problem) | End::Shared(problem)) | Err(problem) => {
+                left.push(format!("{step} ({problem})"));
+            }
             Ok(End::Done | End::Gone) => {}
         }
     }
@@ -275,12 +304,8 @@ impl Owners {
             Undo::RemoveFile { path, .. } if self.others_use(&path.to_string_lossy()) => {
                 Ok(End::Left("another domain uses it".to_owned()))
             }
-            // Others may use it by now.
-            Undo::StopPool { .. } => Ok(End::Gone),
-            Undo::RemovePool { uuid, .. } => match volumes_of(connect, uuid)? {
-                0 => undo(connect, step),
-                count => Ok(End::Left(format!("it holds {count} volumes"))),
-            },
+            // A pool that was there before is of use to others as it is.
+            Undo::StopPool { .. } | Undo::RemoveFolder { .. } => Ok(End::Gone),
             _ => undo(connect, step),
         }
     }
@@ -333,14 +358,11 @@ pub(super) fn undo(connect: &Connect, step: &Undo) -> Result<End, String> {
             None => Ok(End::Gone),
         },
         Undo::RemoveFile { path, pool, id } => remove_file(connect, path, pool, *id),
-        Undo::StopPool { name } => match connect.lookup_storage_pool_by_name(name) {
-            Ok(pool) if pool.is_active().map_err(said)? => {
-                pool.destroy().map(|()| End::Done).map_err(said)
-            }
-            Ok(_) => Ok(End::Gone),
-            Err(error) => gone(error, ErrorNumber::NoStoragePool),
-        },
-        Undo::RemovePool { uuid, folder, .. } => remove_pool(connect, uuid, *folder),
+        Undo::StopPool { name, held } => undo_pool::stop(connect, name, held),
+        Undo::RemoveFolder { pool } => undo_pool::remove_folder(connect, pool),
+        Undo::RemovePool { uuid, folder, held, .. } => {
+            undo_pool::remove(connect, uuid, held, *folder)
+        }
     }
 }
 
@@ -369,17 +391,6 @@ pub(super) fn find_volume(
     }
 }
 
-/// How many volumes a pool holds; none if it does not exist or is not started.
-pub(super) fn volumes_of(connect: &Connect, uuid: &str) -> Result<usize, String> {
-    let pool = match connect.lookup_storage_pool_by_uuid_string(uuid) {
-        Ok(pool) if pool.is_active().map_err(said)? => pool,
-        Ok(_) => return Ok(0),
-        Err(error) => return gone(error, ErrorNumber::NoStoragePool).map(|_| 0),
-    };
-    pool.refresh(0).map_err(said)?;
-    pool.list_all_volumes(0).map(|volumes| volumes.len()).map_err(said)
-}
-
 fn remove_file(connect: &Connect, path: &Path, pool: &str, id: FileId) -> Result<End, String> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(End::Gone),
@@ -396,26 +407,11 @@ fn remove_file(connect: &Connect, path: &Path, pool: &str, id: FileId) -> Result
     Ok(End::Done)
 }
 
-fn remove_pool(connect: &Connect, uuid: &str, folder: bool) -> Result<End, String> {
-    let pool = match connect.lookup_storage_pool_by_uuid_string(uuid) {
-        Ok(pool) => pool,
-        Err(error) => return gone(error, ErrorNumber::NoStoragePool),
-    };
-    if pool.is_active().map_err(said)? {
-        pool.destroy().map_err(said)?;
-    }
-    // libvirt removes an empty folder only; one that is not empty is somebody's.
-    if folder && let Err(error) = pool.delete(0) {
-        tracing::debug!(%error, "keep the pool's folder");
-    }
-    pool.undefine().map(|()| End::Done).map_err(said)
-}
-
 pub(super) fn said(error: virt::error::Error) -> String {
     error.message().to_owned()
 }
 
 /// What is gone already needs not be taken back.
-fn gone(error: virt::error::Error, number: ErrorNumber) -> Result<End, String> {
+pub(super) fn gone(error: virt::error::Error, number: ErrorNumber) -> Result<End, String> {
     if error.code().is(number) { Ok(End::Gone) } else { Err(said(error)) }
 }

@@ -11,9 +11,11 @@ use crate::model::DiskId;
 use crate::progress::{Progress, Unit};
 
 use super::content::Content;
-use super::undo::{FileId, Owners, TakenBack, Undo, find_volume, said, undo, volumes_of};
+use super::undo::{FileId, Owners, TakenBack, Undo, find_volume, said, undo};
 use super::xml::sources;
-use super::{DefinedDomain, Error, RegisteredVolume, Target, define, download, snapshot};
+use super::{
+    DefinedDomain, Error, RegisteredVolume, Target, define, download, snapshot, undo_pool,
+};
 
 impl Target {
     /// What [`Self::take_back`] would do with these steps now. Changes nothing.
@@ -27,8 +29,8 @@ impl Target {
             let mut would = TakenBack::default();
             for step in steps.iter().rev() {
                 match (is_there(connect, step), step) {
-                    (Ok(true), Undo::RemovePool { name, uuid, .. }) => {
-                        match stays(connect, &steps, (name, uuid)) {
+                    (Ok(true), Undo::RemovePool { name, uuid, held, .. }) => {
+                        match stays(connect, &steps, (name, uuid, held)) {
                             0 => would.would_go.push(step.to_string()),
                             count => would.left.push(format!("{step} (it holds {count} volumes)")),
                         }
@@ -146,14 +148,15 @@ fn is_still(
     Ok(download::sum(connect, (volume, 0), &task, cancel)? == download::sum_of(&content)?)
 }
 
-/// How many volumes a pool would hold after all steps.
-fn stays(connect: &Connect, steps: &[Undo], (name, uuid): (&str, &str)) -> usize {
+/// How many volumes a pool that was made would hold after all steps beside those that were there before.
+fn stays(connect: &Connect, steps: &[Undo], (name, uuid, held): (&str, &str, &[String])) -> usize {
     let is_of = |step: &&Undo| match step {
         Undo::DeleteVolume { pool, .. } | Undo::RemoveFile { pool, .. } => pool == name,
         _ => false,
     };
     let going = steps.iter().filter(is_of).filter(|step| is_there(connect, step) == Ok(true));
-    volumes_of(connect, uuid).unwrap_or(0).saturating_sub(going.count())
+    let there = undo_pool::strangers(connect, uuid, held).unwrap_or(0);
+    there.saturating_sub(going.count())
 }
 
 /// Whether there is anything that the step would take back.
@@ -170,7 +173,7 @@ fn is_there(connect: &Connect, step: &Undo) -> Result<bool, String> {
             path.symlink_metadata().is_ok_and(|found| FileId::from(&found) == *id)
         }
         Undo::RemovePool { uuid, .. } => connect.lookup_storage_pool_by_uuid_string(uuid).is_ok(),
-        // Both were over with the run that made them.
-        Undo::Stop { .. } | Undo::StopPool { .. } => false,
+        // They were over with the run that made them.
+        Undo::Stop { .. } | Undo::StopPool { .. } | Undo::RemoveFolder { .. } => false,
     })
 }

@@ -112,6 +112,15 @@ impl Journal {
 /// # Errors
 /// [`Error`]; the journal stays, so that the next run tries again.
 pub async fn recover(output: &Path, connections: &Connections) -> Result<TakenBack, Error> {
+    let taken = take_back(output, connections).await?;
+    if taken.is_complete() { Ok(taken) } else { Err(Error::Left(taken.left)) }
+}
+
+/// The same where what cannot be taken back is no error. The journal stays then.
+///
+/// # Errors
+/// [`Error::Busy`], [`Error::File`], [`Error::Libvirt`].
+pub async fn take_back(output: &Path, connections: &Connections) -> Result<TakenBack, Error> {
     let path = output.join(NAME);
     let Some((head, steps)) = read(&path)? else { return Ok(TakenBack::default()) };
     let taken = match head {
@@ -122,10 +131,9 @@ pub async fn recover(output: &Path, connections: &Connections) -> Result<TakenBa
         // Killed before its first line was whole: it had made nothing.
         None => TakenBack::default(),
     };
-    if !taken.left.is_empty() {
-        return Err(Error::Left(taken.left));
+    if taken.is_complete() {
+        fs::remove_file(&path).map_err(|source| Error::File { act: "remove", path, source })?;
     }
-    fs::remove_file(&path).map_err(|source| Error::File { act: "remove", path, source })?;
     Ok(taken)
 }
 
@@ -174,7 +182,7 @@ mod tests {
     use super::*;
 
     fn step(name: &str) -> Undo {
-        Undo::StopPool { name: name.to_owned() }
+        Undo::StopPool { name: name.to_owned(), held: Vec::new() }
     }
 
     #[test]

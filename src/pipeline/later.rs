@@ -354,14 +354,16 @@ fn remember_fixed(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
 /// [`Stopped`]; a target that cannot be reached now is none.
 pub async fn recover(output: &Path, target: &Target) -> Result<Vec<Warning>, Stopped> {
     match journal::recover(output, &target.connections).await {
-        Ok(taken) => Ok(taken
-            .done
-            .into_iter()
-            .map(|what| {
-                let text = format!("took back what a killed run left: {what}");
-                Warning::new(Stage::Preflight, "taken-back", text)
-            })
-            .collect()),
+        Ok(taken) => {
+            let warn = |code, text| Warning::new(Stage::Preflight, code, text);
+            let done = taken.done.into_iter().map(|what| {
+                warn("taken-back", format!("took back what a killed run left: {what}"))
+            });
+            let left = taken.left.into_iter().map(|what| {
+                warn("left-to-others", format!("{what} of a killed run stays: others use it"))
+            });
+            Ok(done.chain(left).collect())
+        }
         Err(journal::Error::Libvirt(error)) if target::is_unreachable(&error) => Ok(Vec::new()),
         Err(error) => Err(Stopped::new(Stage::Preflight, &error, error.hint())),
     }

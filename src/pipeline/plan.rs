@@ -106,6 +106,9 @@ fn volumes(preview: &Preview) -> Vec<String> {
             pool.path.display()
         ));
     } else if pool.stopped {
+        if pool.built {
+            lines.push(format!("make {}, the folder of the storage pool", pool.path.display()));
+        }
         lines.push(format!("start the storage pool '{}'", pool.name));
     }
     lines.extend(preview.volumes.iter().map(|(disk, path, made)| {
