@@ -108,6 +108,7 @@ async fn import(uri: &str, how: &str, image: &str, pool: &str) -> anyhow::Result
         autostart: false,
         after: &after,
         replace: None,
+        going: &[],
         exactly: None,
     };
     let (progress, cancel) = (Progress::none(), CancellationToken::new());

@@ -22,14 +22,22 @@ struct Folder {
 
 impl Folder {
     fn new() -> Option<Self> {
+        Self::with_disks(1)
+    }
+
+    fn with_disks(count: u64) -> Option<Self> {
         if !libvirtd::available() {
             return None;
         }
         let dir = tempfile::tempdir().expect("a folder");
-        let disk = dir.path().join("0.raw");
-        raw_disk(&disk, 8, 5);
+        let disk = |index: u64| {
+            let path = dir.path().join(format!("{index}.raw"));
+            raw_disk(&path, 8, index + 5);
+            json!({"file": path})
+        };
+        let disks: Vec<_> = (0..count).map(disk).collect();
         let inventory = json!({"vms": [{
-            "name": "web01", "firmware": "bios", "memory_mb": 256, "disks": [{"file": disk}],
+            "name": "web01", "firmware": "bios", "memory_mb": 256, "disks": disks,
             "nics": [{"mac": "00:50:56:aa:bb:01"}],
         }]});
         Some(Self { job: Job::new(dir, &inventory, &[])?, names: Names::new() })
@@ -223,6 +231,9 @@ fn a_dry_run_of_the_conversion_leads_to_no_domain() {
     let ended = folder.run(&folder.target("a", "pool"), &dry).expect(0);
     assert_eq!(ended.stage("libvirt"), "skipped", "{}", ended.stdout);
     assert!(ended.json["plan"].to_string().contains("define no domain"), "{}", ended.stdout);
+    let told = folder.run(&folder.target("a", "pool"), &["--pipeline-dry-run", "--dry-run"]);
+    let plan = told.expect(0).json["plan"].to_string();
+    assert!(plan.contains("define no domain") && !plan.contains("define the domain"), "{plan}");
     assert!(folder.names.domains().is_empty() && folder.names.pools().is_empty());
 }
 
@@ -299,11 +310,15 @@ fn a_volume_that_its_domain_has_left_is_made_again_only_while_nobody_wrote_to_it
     };
     let ended = folder.run(&target, &[]).expect(0);
     undefine();
-    folder.run(&target, &["--dry-run"]).expect(0);
-    let again = folder.run(&target, &[]).expect(0);
-    assert_eq!(again.json["warnings"][0]["code"], "taken-back", "{}", again.stdout);
-    undefine();
+    let dry = folder.run(&target, &["--dry-run"]).expect(0);
     let volume = ended.json["domain"]["volumes"][0]["path"].as_str().expect("a path");
+    let line = format!("remove the volume {volume}, which its domain has left");
+    assert!(dry.json["plan"].to_string().contains(&line), "{}", dry.stdout);
+    folder.run(&target, &["--pipeline-dry-run"]).expect(0);
+    assert!(Path::new(volume).exists(), "no domain follows, and its volume went");
+    let again = folder.run(&target, &[]).expect(0);
+    assert!(again.json["warnings"].to_string().contains("taken-back"), "{}", again.stdout);
+    undefine();
     let mut file = std::fs::OpenOptions::new().write(true).open(volume).expect("there");
     std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(300_000)).expect("sought");
     std::io::Write::write_all(&mut file, b"the guest's own").expect("written");
@@ -311,6 +326,39 @@ fn a_volume_that_its_domain_has_left_is_made_again_only_while_nobody_wrote_to_it
     assert_eq!(ended.json["errors"][0]["code"], "volume-exists", "{}", ended.stderr);
     assert!(Path::new(volume).exists());
     std::fs::remove_file(volume).expect("removed");
+}
+
+#[test]
+fn no_volume_goes_where_another_one_refuses_the_run() {
+    let Some(folder) = Folder::with_disks(2) else { return };
+    let target = folder.target("a", "pool");
+    let defined = folder.run(&target, &[]).expect(0);
+    let volume = |index: usize| {
+        let path = defined.json["domain"]["volumes"][index]["path"].as_str();
+        PathBuf::from(path.expect("a path"))
+    };
+    let connect = libvirtd::connect();
+    let domain = connect.lookup_domain_by_name(&folder.names.name("a")).expect("there");
+    domain.undefine().expect("it goes");
+    // Its guest has written to the second disk alone.
+    std::fs::write(volume(1), "the guest's own").expect("written");
+    let ended = folder.run(&target, &[]).expect(4);
+    assert_eq!(ended.json["errors"][0]["code"], "volume-exists", "{}", ended.stderr);
+    assert!(volume(0).exists() && volume(1).exists(), "a run that was refused removed a volume");
+}
+
+#[test]
+fn a_replace_that_replaces_nothing_is_refused() {
+    let Some(folder) = Folder::new() else { return };
+    let (target, name) = (folder.target("a", "pool"), folder.names.name("a"));
+    for (named, code) in [("old", "replaces-other"), (&*name, "nothing-to-replace")] {
+        for more in [&["--replace", named][..], &["--replace", named, "--dry-run"]] {
+            let ended = folder.run(&target, more).expect(4);
+            assert_eq!(ended.json["errors"][0]["code"], code, "{}", ended.stderr);
+            ended.said("--replace");
+        }
+    }
+    assert!(folder.job.files().is_empty() && folder.names.domains().is_empty());
 }
 
 #[test]

@@ -309,6 +309,9 @@ async fn a_domain_of_ours_makes_way_and_comes_back() {
     let error = setup.target.preflight(&setup.request()).await.expect_err("it is taken");
     assert!(matches!(error, Error::DomainExists { .. }), "{}", chain(&error));
     assert!(error.hint().expect("a hint").contains(&format!("--replace '{name}'")));
+    let error = setup.target.check_replace(&setup.request()).await.expect_err("another name");
+    assert!(matches!(error, Error::ReplacesOther { .. }), "{}", chain(&error));
+    assert!(chain(&error).starts_with("--replace other"), "{}", chain(&error));
 
     setup.replace = Some(name.clone());
     // When the successor fails, the old one is as it was.

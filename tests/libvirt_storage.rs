@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use hyperexport::libvirt::{Error, Journal, PoolChoice, Transfer, Undo};
+use hyperexport::libvirt::{Error, ImportRequest, Journal, PoolChoice, Transfer, Undo};
 use hyperexport::model::{ByteSize, DiskFormat};
 use hyperexport::progress::{Event, Progress};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -247,6 +247,26 @@ async fn a_pool_that_cannot_be_started_is_refused_before_anything_is_exported() 
     let sound = setup.make_pool();
     setup.target.rehearse(&setup.request()).await.expect("nothing against it");
     assert!(!sound.is_active().expect("known"), "it was stopped before");
+}
+
+#[tokio::test]
+async fn a_volume_that_goes_is_in_nobody_s_way() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.add_disk(DiskFormat::Raw);
+    setup.make_pool().create(0).expect("started");
+    let name = setup.options.name.clone().expect("given");
+    let paths = [format!("{name}.qcow2"), format!("{name}-disk-1.raw")]
+        .map(|name| setup.pool_dir().join(name));
+    paths.iter().for_each(|path| fs::write(path, "old").expect("written"));
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let all = paths.each_ref().map(|path| text(path));
+    for (going, refused) in [(&all[..1], true), (&all[..], false)] {
+        let request = ImportRequest { going, ..setup.request() };
+        let asked = setup.target.preflight(&request).await;
+        let second =
+            matches!(&asked, Err(Error::VolumeExists { name, .. }) if all[1].ends_with(name));
+        assert_eq!((asked.is_err(), second), (refused, refused), "{asked:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Everything about the target that can be refused before a byte moves.
 
+use std::path::Path;
+
 use virt::connect::Connect;
 
 use crate::domain::{DiskKind, DomainType, HostCapabilities, PlanOptions};
@@ -27,12 +29,13 @@ impl Target {
             return Err(Error::NoSnapshot { pool: request.pool.name.clone() });
         }
         let (choice, local) = (request.pool.clone(), self.is_local());
+        let going = request.going.to_vec();
         self.predecessor(request).await?;
         let but: Vec<_> = request.replace.map(str::to_owned).into_iter().collect();
         let has_cards = !spec.nics.is_empty();
         let others = self
             .call(move |connect| {
-                storage(connect, &choice, &volumes, local)?;
+                storage(connect, &choice, (&volumes, &going), local)?;
                 // Each domain of the host is a question of its own.
                 if has_cards { addresses::of_others(connect, &but) } else { Ok(Vec::new()) }
             })
@@ -56,7 +59,7 @@ impl Target {
 fn storage(
     connect: &Connect,
     choice: &PoolChoice,
-    volumes: &[WantedVolume],
+    (volumes, going): (&[WantedVolume], &[String]),
     local: bool,
 ) -> Result<(), Error> {
     let place = pool::find(connect, choice)?;
@@ -66,8 +69,13 @@ fn storage(
     // What goes leaves its room to its successor.
     let to_make = |place: Option<&Place>| {
         let place = place.cloned();
+        let goes = |place: &Place, volume: &WantedVolume| {
+            going.iter().any(|path| place.dir.join(&volume.name) == Path::new(path))
+        };
         volumes.iter().filter(move |volume| {
-            !(local && place.as_ref().is_some_and(|place| place.holds(&volume.image)))
+            !place
+                .as_ref()
+                .is_some_and(|place| goes(place, volume) || local && place.holds(&volume.image))
         })
     };
     // A device has no folder to enter, and its size is the volume group's affair.

@@ -73,6 +73,22 @@ fn is_ours(domain: &Domain) -> Result<bool, virt::error::Error> {
 }
 
 impl Target {
+    /// Refuses a `--replace` that replaces nothing: the domain that it names must be there, and have the
+    /// name of the new one.
+    ///
+    /// # Errors
+    /// [`Error::ReplacesOther`], [`Error::NothingToReplace`], [`Error::Call`].
+    pub async fn check_replace(&self, request: &ImportRequest<'_>) -> Result<(), Error> {
+        let (name, Some(old)) = (request.domain_name(), request.replace) else { return Ok(()) };
+        if old != name {
+            return Err(Error::ReplacesOther { old: old.to_owned(), name });
+        }
+        match self.predecessor(request).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::NothingToReplace { name }),
+        }
+    }
+
     /// The domain that the request replaces, if there is one.
     pub(super) async fn predecessor(
         &self,

@@ -33,6 +33,8 @@ pub struct ImportRequest<'a> {
     pub after: &'a AfterDefine,
     /// Name of the domain that makes way, if there is one of that name.
     pub replace: Option<&'a str>,
+    /// Paths of volumes that are there and are removed before the import: they are in nobody's way.
+    pub going: &'a [String],
     /// What is to be made, to the last character; anything else is refused.
     pub exactly: Option<&'a Draft>,
 }

@@ -48,7 +48,7 @@ impl Target {
 
     /// Removes the volumes that were made for a domain which is gone, where each still is byte by byte
     /// what its image is: they are about to be made again. A volume that differs may hold data of its
-    /// guest, and stays. In a dry run all stay.
+    /// guest, and stays. In a dry run all stay, and the paths of those that would go are returned.
     ///
     /// # Errors
     /// [`Error::Call`], [`Error::File`], [`Error::Cancelled`].
@@ -74,7 +74,7 @@ impl Target {
                     continue;
                 }
                 if dry_run {
-                    taken.would_go.push(volume.name.clone());
+                    taken.would_go.push(volume.path.clone());
                     continue;
                 }
                 match undo(connect, step) {

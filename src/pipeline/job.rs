@@ -49,6 +49,11 @@ impl Job {
         self.output.clone().unwrap_or_else(default)
     }
 
+    /// Whether nothing comes of the run, or nothing of its conversion: then no domain does.
+    pub fn is_dry(&self) -> bool {
+        self.dry_run || self.conversion.as_ref().is_some_and(|settings| settings.dry_run)
+    }
+
     /// Whether `manifest.json` is to be written.
     pub fn writes_manifest(&self) -> bool {
         self.manifest || self.conversion.is_some()

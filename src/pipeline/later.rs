@@ -333,7 +333,7 @@ pub(super) async fn check(
     guest::check(&vm, target, Stage::Preflight)?;
     start::check_export(target, manifest)?;
     let mut warnings = if dry_run { Vec::new() } else { recover(output, target).await? };
-    let checked = target::preflight(target, &vm, &disks, dry_run).await;
+    let checked = target::preflight(target, &vm, &disks, (dry_run, &[])).await;
     warnings.extend(checked.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?);
     Ok((disks, warnings))
 }

@@ -12,9 +12,17 @@ use crate::libvirt::Preview;
 use crate::model::{ByteSize, PowerState, SourceNic, SourceVm};
 use crate::{convert, manifest};
 
+/// What follows a conversion that is only told.
+pub const NO_DOMAIN: &str = "define no domain: --pipeline-dry-run converts nothing";
+
 /// The plan of a whole run.
 pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
     let mut lines = vec![describe(&ready.vm)];
+    if !job.conversion.as_ref().is_some_and(|settings| settings.dry_run) {
+        lines.extend(ready.going.iter().map(|path| {
+            format!("remove the volume {path}, which its domain has left as it was made")
+        }));
+    }
     let is_new = !matches!(ready.earlier, Earlier::Export(_));
     match &ready.earlier {
         Earlier::Export(kept) => lines.extend(reuse(job, kept, ready)),
@@ -33,6 +41,10 @@ pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
         lines.push(format!("then replace what the old export left in {folder}: {names}"));
     }
     let Some(target) = &job.target else { return lines };
+    if job.conversion.as_ref().is_some_and(|settings| settings.dry_run) {
+        lines.push(NO_DOMAIN.to_owned());
+        return lines;
+    }
     match &ready.domain {
         Some(kept) => {
             lines.push(format!("keep the domain {} and its disks", kept.domain.name));
@@ -66,7 +78,7 @@ pub fn definition(vm: &SourceVm, target: &Target, preview: Option<&Preview>) -> 
         lines.push(format!("start {name} once on overlays of its disks, before it is defined"));
     }
     if let Some(old) = &target.replace {
-        lines.push(format!("set the domain {old} aside, if there is one, as {old}-replaced"));
+        lines.push(format!("set the domain {old} aside as {old}-replaced"));
     }
     lines.push(format!("define the domain {name}"));
     match preview {

@@ -47,6 +47,8 @@ pub struct Ready {
     pub domain: Option<KeptDomain>,
     /// What the target would make, where it could be asked and nothing is there.
     pub preview: Option<Preview>,
+    /// Paths of volumes that a domain left which is gone: they are removed before the run begins.
+    pub going: Vec<String>,
     /// What is less than well.
     pub warnings: Vec<Warning>,
 }
@@ -126,6 +128,7 @@ pub async fn check(
         earlier,
         domain: None,
         preview: None,
+        going: Vec::new(),
         warnings,
     };
     if let (Some(target), Earlier::Export(kept)) = (&job.target, &ready.earlier)
@@ -137,7 +140,6 @@ pub async fn check(
     if let Some(target) = &job.target {
         target_check::check(job, target, &mut ready, cancel).await?;
         current(job, &ready)?;
-        target_check::clear(job, target, &mut ready, cancel).await?;
     }
     if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }
 }

@@ -19,7 +19,7 @@ use super::preflight::{self, Ready, is_of};
 use super::report::{self, Outcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stages::{Ledger, Stopped};
-use super::{fit, later, ours, package, plan, replace, start, stream};
+use super::{fit, later, ours, package, plan, replace, start, stream, target_check};
 use crate::convert;
 use crate::exporter::WholeDisk;
 use crate::manifest::{self, Manifest};
@@ -83,20 +83,34 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
         }
     };
     tell_snapshots(&ready, &held, ledger);
+    match target_check::clear(job, &ready, ledger.cancel).await {
+        Ok(warnings) => ledger.warn_all(warnings),
+        Err(stopped) => {
+            ledger.report.errors.push(stopped.failure);
+            close(source, ledger).await;
+            discard(&mut held, ledger);
+            return (ledger.ended(Outcome::Failed), Some(held.claim));
+        }
+    }
     let fetched = fetch(job, &source, (&ready, &mut held), ledger).await;
     close(source, ledger).await;
     let outcome = match fetched {
         None => ledger.ended(Outcome::Failed),
         Some(fetched) => finish(job, fetched, (&ready, &mut held), ledger).await,
     };
-    if let Some(beside) = held.beside.take() {
-        replace::discard(beside, ledger);
-    }
+    discard(&mut held, ledger);
     let done = ledger.report.stages.iter().filter(|stage| stage.stage != Stage::Preflight);
     let mut done = done.peekable();
     let was_there = done.peek().is_some() && done.all(|stage| stage.status == StageStatus::Kept);
     ledger.report.already_done = outcome == Outcome::Done && was_there;
     (outcome, Some(held.claim))
+}
+
+/// Removes a new export that has not taken the place of the old one.
+fn discard(held: &mut Held, ledger: &mut Ledger<'_>) {
+    if let Some(beside) = held.beside.take() {
+        replace::discard(beside, ledger);
+    }
 }
 
 /// Logs in and checks; logs out again when the run is refused.
@@ -159,8 +173,7 @@ async fn finish(
             }
             None => {
                 if settings.dry_run {
-                    let text = "define no domain: --pipeline-dry-run converts nothing";
-                    ledger.report.plan.push(text.to_owned());
+                    ledger.report.plan.push(plan::NO_DOMAIN.to_owned());
                 }
                 ledger.without(Stage::Libvirt, StageStatus::Skipped);
             }

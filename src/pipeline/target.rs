@@ -13,8 +13,8 @@ use crate::libvirt::{
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, SourceVm, Stage, Warning};
 use crate::progress::Progress;
 
-/// Asks the target whether it will take the VM. Nothing is different there afterwards; in a dry run
-/// nothing is defined on trial either.
+/// Asks the target whether it will take the VM, once the volumes at the paths `going` are gone. Nothing is
+/// different there afterwards; in a dry run nothing is defined on trial either.
 ///
 /// # Errors
 /// The first refusal.
@@ -22,12 +22,13 @@ pub async fn preflight(
     target: &Target,
     vm: &SourceVm,
     disks: &ConvertedDisks,
-    dry_run: bool,
+    (dry_run, going): (bool, &[String]),
 ) -> Result<Vec<Warning>, Error> {
     // What the host need not be asked about is refused although it does not answer.
     target.network_map.check(&vm.nics).map_err(Error::Plan)?;
     let host = Host::connect(target).await?;
-    let request = host.request(target, vm, disks);
+    let request = ImportRequest { going, ..host.request(target, vm, disks) };
+    host.connection.check_replace(&request).await?;
     let mut warnings = host.connection.preflight(&request).await?;
     if host.pool.name != target.pool {
         let (other, wanted) = (&host.pool.name, &target.pool);
@@ -162,6 +163,7 @@ impl Host {
             autostart: target.autostart,
             after: &target.after,
             replace: target.replace.as_deref(),
+            going: &[],
             exactly: target.exactly.as_ref(),
         }
     }

@@ -12,7 +12,6 @@ use super::preflight::{Ready, seed, with_hint};
 use super::stages::Stopped;
 use super::{later, target};
 use crate::convert;
-use crate::libvirt::Error;
 use crate::model::{ConvertedDisks, SourceVm, Stage, Warning};
 
 /// Whether the domain that is asked for is there, defined by a run into `output`, and stays. A host that
@@ -47,42 +46,30 @@ pub async fn check(
     judged(asked, ready)
 }
 
-/// Removes what is in the way and may go, once nothing else refuses the run; then the host is asked
-/// again, which may have stopped at that before.
+/// Removes what is in the way and may go. Nothing refuses the run any more by then.
 ///
 /// # Errors
-/// [`Stopped`] with what the host refuses.
+/// [`Stopped`] when a volume cannot be compared or removed.
 pub async fn clear(
     job: &Job,
-    target: &Target,
-    ready: &mut Ready,
+    ready: &Ready,
     cancel: &CancellationToken,
-) -> Result<(), Stopped> {
-    if job.dry_run || ready.domain.is_some() {
-        return Ok(());
+) -> Result<Vec<Warning>, Stopped> {
+    let Some(target) = &job.target else { return Ok(Vec::new()) };
+    if ready.going.is_empty() || job.is_dry() {
+        return Ok(Vec::new());
     }
-    let cleared = cleared(job, target, ready, cancel).await;
-    judged(cleared, ready)
-}
-
-async fn cleared(
-    job: &Job,
-    target: &Target,
-    ready: &mut Ready,
-    cancel: &CancellationToken,
-) -> Result<(), Failed> {
     let name = &ready.vm.name;
-    let cleared = kept_domain::clear(target, &ready.output, name, (false, cancel)).await?;
-    if cleared.done.is_empty() {
-        return Ok(());
-    }
-    ready.warnings.extend(cleared.done.into_iter().map(|what| {
+    let cleared = kept_domain::clear(target, &ready.output, name, (false, cancel)).await;
+    let cleared = cleared.map_err(|failed| match failed {
+        Failed::Refused(stopped) => stopped,
+        Failed::Libvirt(error) => Stopped::new(Stage::Preflight, &error, error.hint()),
+    })?;
+    let removed = cleared.done.into_iter().map(|what| {
         let text = format!("removed {what}, which its domain has left as it was made");
         Warning::new(Stage::Preflight, "taken-back", text)
-    }));
-    let disks = disks(job, ready);
-    ready.warnings.extend(target::preflight(target, &ready.vm, &disks, false).await?);
-    Ok(())
+    });
+    Ok(removed.collect())
 }
 
 fn judged(asked: Result<(), Failed>, ready: &mut Ready) -> Result<(), Stopped> {
@@ -117,13 +104,10 @@ async fn ask(
         }
     }
     let in_the_way = kept_domain::clear(target, output, &ready.vm.name, (true, cancel)).await?;
+    ready.going = in_the_way.would_go;
     let disks = disks(job, ready);
-    match target::preflight(target, &ready.vm, &disks, job.dry_run).await {
-        Ok(more) => ready.warnings.extend(more),
-        // It goes before the run begins.
-        Err(Error::VolumeExists { name, .. }) if in_the_way.would_go.contains(&name) => {}
-        Err(error) => return Err(error.into()),
-    }
+    let asked = (job.dry_run, ready.going.as_slice());
+    ready.warnings.extend(target::preflight(target, &ready.vm, &disks, asked).await?);
     if job.dry_run {
         ready.preview = Some(target::preview(target, &ready.vm, &disks).await?);
     }

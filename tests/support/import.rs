@@ -184,6 +184,7 @@ impl Setup {
             autostart: self.autostart,
             after: &self.after,
             replace: self.replace.as_deref(),
+            going: &[],
             exactly: None,
         }
     }
