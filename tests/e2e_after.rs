@@ -138,7 +138,10 @@ fn a_guest_that_does_not_come_up_is_told_and_can_be_undone() {
     let Some(job) = converted() else { return };
     let names = Names::new();
     let wait = ["--libvirt-start", "--wait-for", "console:login:", "--wait-timeout", "3s"];
-    let ended = run(&job, &define_flags(&job, &names), &wait).expect(1);
+    let wait = [&wait[..], &["--strict"]].concat();
+    let ended = run(&job, &define_flags(&job, &names), &wait).expect(3);
+    assert_eq!(ended.json["outcome"], "partial", "{}", ended.stdout);
+    assert_eq!(job.result()["domain"]["name"], names.name("vm"), "it is recorded");
     let domain = libvirtd::connect().lookup_domain_by_name(&names.name("vm")).expect("it stays");
     domain.destroy().expect("it runs on");
     ended.said("shows 'login:' on its console");

@@ -106,11 +106,45 @@ fn stages_that_are_missing_are_done_and_those_that_are_there_are_kept() {
 
     // What the export alone asks for is there, too, and nothing is forgotten by it.
     assert_nothing_to_do(&run(&job, &[&["--manifest"]]).expect(0));
-    let ended = run(&job, &[&["--format", "ovf", "--manifest"]]).expect(0);
+    let ovf = ["--format", "ovf", "--manifest"];
+    let ended = run(&job, &[&ovf]).expect(0);
     assert_eq!((ended.stage("export"), ended.stage("package")), ("kept", "done"));
     assert_nothing_to_do(&run(&job, &[&CONVERT]).expect(0));
+    // Of a package of which a part is gone, too.
+    std::fs::remove_file(job.file("web01.mf")).expect("removed");
+    let ended = run(&job, &[&ovf]).expect(0);
+    assert_eq!(ended.stage("package"), "done", "{}", ended.stdout);
+    assert!(job.file("web01.mf").exists() && job.file("web01.ovf").exists());
     assert_eq!(job.leases(), 1, "the export was taken again");
     job.assert_source_is_free();
+}
+
+#[test]
+fn no_package_is_made_of_disks_that_are_no_vmdks() {
+    let Some(job) = job() else { return };
+    run(&job, &[&CONVERT[..5]]).expect(0);
+    assert!(!job.file("disk-0.vmdk").exists(), "it was not converted while it arrived");
+    for dry in [&["--dry-run"][..], &[]] {
+        let ended = run(&job, &[&["--manifest", "--format", "ovf"], dry]).expect(4);
+        assert_eq!(refused(&ended), "not-packable", "{}", ended.stderr);
+        ended.said("--fresh");
+    }
+}
+
+#[test]
+fn convert_alone_compares_the_sums_first() {
+    let Some(job) = job() else { return };
+    run(&job, &[&["--manifest"]]).expect(0);
+    let disk = job.file("disk-0.vmdk");
+    let mut bytes = std::fs::read(&disk).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&disk, bytes).expect("written");
+    let mut convert = job.bare(&["convert", "--json", "--manifest"]);
+    convert.arg(job.file("manifest.json")).args(&CONVERT[1..5]);
+    let ended = Ended::from(convert.output().expect("it runs")).expect(4);
+    assert_eq!(refused(&ended), "sum-differs", "{}", ended.stderr);
+    assert!(!job.file("web01.qcow2").exists(), "{:?}", job.files());
 }
 
 #[test]

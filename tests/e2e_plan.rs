@@ -40,6 +40,7 @@ impl Planned {
         let mut command = self.job.bare(&["plan", "--manifest", "export/manifest.json"]);
         command.args(["--plan", "plan.json", "--libvirt-name", &vm, "--libvirt-pool", &pool]);
         command.args(["--libvirt-pool-path", "pool", "--libvirt-autostart", "--libvirt-snapshot"]);
+        command.arg("--open");
         command.current_dir(self.job.dir.path());
         Ended::from(command.output().expect("hyperexport runs"))
     }
@@ -73,6 +74,7 @@ fn a_plan_changes_nothing_and_is_done_to_the_letter() {
     planned.plan().expect(1).said("plan.json");
 
     let ended = planned.apply().expect(0);
+    ended.said("--show-domain-console");
     let domain = &ended.json["domain"];
     assert_eq!(domain["uuid"], draft["uuid"]);
     assert_eq!(domain["volumes"][0]["path"], draft["volumes"][0]["path"]);
@@ -81,7 +83,9 @@ fn a_plan_changes_nothing_and_is_done_to_the_letter() {
     let defined = libvirtd::connect().lookup_domain_by_name(&planned.names.name("vm"));
     let uuid = defined.expect("defined").uuid_string().expect("known");
     assert_eq!(draft["uuid"], uuid.as_str());
-    planned.apply().expect(4).said("exists already");
+    let twice = planned.apply().expect(4);
+    twice.said("exists already");
+    twice.said("write the plan anew with hyperexport plan");
 }
 
 #[test]

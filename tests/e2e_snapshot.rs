@@ -68,6 +68,27 @@ fn a_running_vm_is_exported_and_goes_on_running() {
     assert_eq!(job.manifest()["source"]["export_method"], "nfc-snapshot");
     let calls = &job.state()["calls"];
     assert!(calls["PowerOffVM_Task"].is_null() && calls["ShutdownGuest"].is_null(), "{calls}");
+    assert_no_proof_of_a_snapshot(&job);
+}
+
+/// `define` and `plan` go by the state of the disks as the whole run does.
+fn assert_no_proof_of_a_snapshot(job: &Job) {
+    let convert = ["convert", "--converter", "native", "--pipeline-fix=false"];
+    let of = |words: &[&str]| {
+        let mut command = job.bare(words);
+        command.arg("--manifest").arg(job.file("manifest.json"));
+        Ended::from(command.output().expect("it runs"))
+    };
+    of(&[&convert[..], &["--pipeline-inspect=false"]].concat()).expect(0);
+    let plan = job.dir.path().join("plan.json");
+    let plan = ["plan", "--plan", plan.to_str().expect("UTF-8")];
+    for command in [&["define"][..], &plan] {
+        for flag in ["--boot-proof", "--libvirt-start"] {
+            let ended = of(&[command, &[flag]].concat()).expect(4);
+            ended.said("the disks are those of a snapshot of web01");
+            ended.said(&format!("leave {flag} out"));
+        }
+    }
 }
 
 #[test]

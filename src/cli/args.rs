@@ -16,8 +16,8 @@ Example:
     --pipeline --libvirt --libvirt-autostart
 
 Exit codes:
-  0 done    1 failed    2 usage    3 exported, but a later stage failed
-  (--strict)    4 refused before anything changed    130 interrupted";
+  0 done    1 failed    2 usage    3 a stage failed, what others made
+  stands (--strict)    4 refused before anything changed    130 interrupted";
 
 /// Take a virtual machine out of VMware vSphere, or an OVA, and give it to libvirt
 #[derive(Debug, Parser)]
@@ -186,6 +186,10 @@ pub struct ApplyArgs {
     /// The plan
     #[arg(value_name = "PLAN")]
     pub plan: PathBuf,
+    /// Exit with 3, not 0, when a stage failed and what others made stands
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub strict: bool,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -239,7 +243,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub dry_run: bool,
-    /// Exit with 3 when the export is whole but a later stage failed
+    /// Exit with 3, not 0, when a stage failed and what others made stands
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub strict: bool,

@@ -12,7 +12,7 @@ pub enum Exit {
     Failed = 1,
     /// The command line cannot be meant.
     Usage = 2,
-    /// Exported, but a later stage failed (`--strict`).
+    /// A stage failed, and what others made stands (`--strict`).
     LaterStage = 3,
     /// Refused before anything changed.
     Refused = 4,

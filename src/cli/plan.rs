@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::FromArgMatches;
 
 use super::args::{ApplyArgs, PlanArgs};
-use super::{Exit, block_on, print_line, tell, tell_report};
+use super::{Exit, block_on, open, print_line, tell, tell_report};
 use crate::pipeline::{self, Asked, Plan};
 use crate::settings::{Environment, Error, Given, LibvirtArgs};
 
@@ -58,11 +58,12 @@ pub fn apply(args: &ApplyArgs, environment: &Environment) -> anyhow::Result<Exit
     // Relative paths among the words were meant from there.
     std::env::set_current_dir(&plan.directory)
         .map_err(|error| Error::Invalid(format!("enter {}: {error}", plan.directory.display())))?;
-    let (target, given) = target(&plan.arguments)?;
-    let target = given.complete(target.resolve()?, environment);
+    let (asked, given) = target(&plan.arguments)?;
+    let target = given.complete(asked.resolve()?, environment);
     block_on(&args.output, |renderer, cancel| async move {
         let report = pipeline::apply(&plan, &target, &renderer.progress(), &cancel).await;
-        tell_report(&report, &args.output, true)
+        open(&report, asked.after.open, environment);
+        tell_report(&report, &args.output, args.strict)
     })
 }
 

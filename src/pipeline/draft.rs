@@ -102,7 +102,19 @@ pub async fn apply(
         report.errors.push(stopped.failure);
         return report.finish(Outcome::Refused);
     }
-    later::define(&plan.manifest, &target, false, progress, cancel).await
+    let mut report = later::define(&plan.manifest, &target, false, progress, cancel).await;
+    for failure in &mut report.errors {
+        failure.hint = failure.hint.take().map(of_plan);
+    }
+    report
+}
+
+/// A hint that names flags is for whoever writes the plan: `apply` has none of them.
+fn of_plan(hint: String) -> String {
+    match hint.contains("--libvirt") || hint.contains("--replace") {
+        true => format!("write the plan anew with hyperexport plan: {hint}"),
+        false => hint,
+    }
 }
 
 fn first(ledger: &mut Ledger<'_>) -> Failure {
@@ -114,4 +126,16 @@ fn first(ledger: &mut Ledger<'_>) -> Failure {
 
 fn refused(error: crate::libvirt::Error) -> Failure {
     Failure::new(Stage::Preflight, &error, error.hint())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_plan;
+
+    #[test]
+    fn a_hint_of_flags_that_apply_lacks_leads_to_plan() {
+        let hint = of_plan("give another name with --libvirt-name".to_owned());
+        assert!(hint.starts_with("write the plan anew with hyperexport plan: "), "{hint}");
+        assert_eq!(of_plan("free some space".to_owned()), "free some space");
+    }
 }

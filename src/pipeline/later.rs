@@ -207,6 +207,13 @@ pub async fn convert(
     let ready = async {
         converter::preflight(&needs, &output, settings, cancel)
             .await
+            .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
+        if settings.dry_run {
+            return Ok(());
+        }
+        progress.note("checking the sums of the exported disks");
+        manifest::verify_sums(&manifest, progress, cancel)
+            .await
             .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))
     };
     if ledger.stage(Stage::Preflight, ready).await.is_none() {
@@ -407,13 +414,14 @@ fn claim(
 
 /// Ends a run of later stages alone; `converted` says whether it has made disks, whatever failed.
 fn end(ledger: Ledger<'_>, claim: Option<Claim>, converted: bool) -> RunReport {
-    let outcome = match (ledger.report.errors.is_empty(), converted) {
+    // Also a domain whose start failed.
+    let made = converted || ledger.report.domain.is_some();
+    let outcome = match (ledger.report.errors.is_empty(), made) {
         (true, _) => Outcome::Done,
         (false, true) => ledger.ended(Outcome::Partial),
         (false, false) => ledger.ended(Outcome::Failed),
     };
-    let made = outcome == Outcome::Done || converted || ledger.report.domain.is_some();
-    let keep = claim.is_some() && made;
+    let keep = claim.is_some() && (outcome == Outcome::Done || made);
     ledger.close(outcome, claim, keep)
 }
 

@@ -57,6 +57,10 @@ pub async fn of_kept(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<
         let check = unchanged(kept, &ready.output, (ledger.progress, ledger.cancel));
         return ledger.stage_as(Stage::Package, StageStatus::Kept, check).await.is_some();
     }
+    if kept.package.is_some() {
+        // Its sums are gone: descriptor and sums are of one making.
+        remove(names.iter().map(|name| ready.output.join(name)), ledger);
+    }
     write(job, &kept.exported(), &ready.output, ledger).await
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::claim::Claim;
 use super::converted::Converted;
-use super::earlier::{self, Ask, Earlier};
+use super::earlier::{self, Ask, BOTH_WAYS, Earlier, Kept};
 use super::fit::{self, Fit};
 use super::job::{Job, absolute};
 use super::kept_domain::KeptDomain;
@@ -22,8 +22,8 @@ use super::{DOMAIN_XML, addresses, beside, guest, report, start, target_check};
 use crate::exporter::{self, Inspected, PackageFormat};
 use crate::libvirt::Preview;
 use crate::model::{
-    ByteSize, DiskFormat, DiskId, PowerState, SourceDisk, SourceState, SourceVm, Stage, Warning,
-    chain,
+    ByteSize, DiskFormat, DiskId, ExportedDisk, PowerState, SourceDisk, SourceState, SourceVm,
+    Stage, Warning, chain,
 };
 use crate::{convert, manifest};
 
@@ -101,7 +101,7 @@ pub async fn check(
     match &earlier {
         Earlier::Export(kept) => {
             if kept.package.is_none() {
-                packable(job, vm, &exports)?;
+                kept_packable(job, kept, &output)?;
             }
             warnings.extend(kept.warnings.iter().cloned());
         }
@@ -245,6 +245,24 @@ fn packable(job: &Job, vm: &SourceVm, exports: &[String]) -> Result<(), Stopped>
         )),
         _ => Ok(()),
     }
+}
+
+/// The same of the disks of an export that is there.
+fn kept_packable(job: &Job, kept: &Kept, output: &Path) -> Result<(), Stopped> {
+    let fits = |disk: &ExportedDisk| {
+        let is_here = disk.path.parent() == Some(output) && disk.path.is_file();
+        disk.format == DiskFormat::Vmdk && is_here
+    };
+    let other = kept.disks.iter().find(|disk| !fits(disk));
+    let Some(disk) = other.filter(|_| job.format != PackageFormat::Disks) else { return Ok(()) };
+    let text = format!(
+        "{} of the export of {} is no VMDK in {}: no package takes it",
+        disk.path.display(),
+        fit::time(kept.taken.exported_at),
+        output.display()
+    );
+    let hint = format!("leave --format out; {BOTH_WAYS}");
+    Err(Stopped::because(Stage::Preflight, text, hint).coded("not-packable"))
 }
 
 /// Names of all files that a run makes in its output directory.

@@ -113,7 +113,7 @@ pub struct Package {
 pub enum Outcome {
     /// Everything asked for was done.
     Done,
-    /// The export is whole, a later stage failed.
+    /// A stage failed, and what others made stands: the export, converted disks, a domain.
     Partial,
     /// The run failed; nothing that looks finished is left.
     Failed,

@@ -7,6 +7,7 @@ use super::kept_domain::KeptDomain;
 use super::made::Taken;
 use super::report::StageStatus;
 use super::stages::{Ledger, Stopped};
+use super::stored;
 use crate::libvirt;
 use crate::manifest::Manifest;
 use crate::model::{PowerState, SourceState, SourceVm, Stage, chain};
@@ -52,26 +53,33 @@ pub fn check(target: &Target, power: PowerState) -> Result<(), Stopped> {
     }
 }
 
-/// Refuses a start beside a source that was running when it was exported, as far as the manifest tells.
+/// Refuses a start beside a source that was running when it was exported, as far as the manifest tells, and
+/// the proof that such disks boot.
 ///
 /// # Errors
 /// [`Stopped`].
 pub fn check_export(target: &Target, manifest: &Manifest) -> Result<(), Stopped> {
-    let (vm, snapshot) =
-        (manifest.source_vm(), manifest.state().is_some_and(|state| state.snapshot));
+    let vm = manifest.source_vm();
     let starts = target.start.as_ref().is_some_and(|start| !start.allow_running_source);
-    if !starts || !snapshot {
+    let proves = target.after.boot_proof.is_some();
+    if !(starts || proves) || !is_snapshot(&stored::described(manifest, &vm)) {
         return check(target, vm.power);
     }
+    let flag = if starts { "--libvirt-start" } else { "--boot-proof" };
     let at = manifest.source.as_ref().and_then(|source| source.export_timestamp.as_deref());
     let text = format!(
-        "the disks are those of a snapshot of {} of {}, while it ran: what it has written since is not \
-         on them",
+        "{flag}: the disks are those of a snapshot of {} of {}, while it ran: what it has written since \
+         is not on them",
         vm.name,
         at.unwrap_or("an unknown time")
     );
-    let hint = "export again with --fresh while the source is powered off; or leave --libvirt-start \
-                out; or start a copy beside the source with --allow-running-source";
+    let other = match starts {
+        true => "start a copy beside the source with --allow-running-source",
+        false => "try the copy with --boot-test",
+    };
+    let hint = format!(
+        "export again with --fresh while the source is powered off; or leave {flag} out; or {other}"
+    );
     Err(Stopped::because(Stage::Preflight, text, hint).coded("stale-export"))
 }
 

@@ -150,7 +150,7 @@ fn made<'a>(disks: impl Iterator<Item = (&'a PathBuf, bool)>, ask: &Ask<'_>) -> 
 }
 
 /// What a manifest tells of an export.
-fn described(manifest: &Manifest, vm: &SourceVm) -> Taken {
+pub(super) fn described(manifest: &Manifest, vm: &SourceVm) -> Taken {
     let source = manifest.source.as_ref();
     let text = |pick: fn(&manifest::Source) -> Option<&String>| source.and_then(pick);
     let exported_at = text(|source| source.export_timestamp.as_ref());

@@ -192,10 +192,11 @@ impl RunReport {
             Outcome::Partial => {
                 let failed = self.stages.iter().find(|stage| stage.status == StageStatus::Failed);
                 let stage = failed.map_or("a later stage", |stage| stage.stage.as_str());
-                format!(
-                    "exported   {} to {place}, but {stage} failed (exit code 0, or 3 by --strict)",
-                    self.vm
-                )
+                let made = match &self.domain {
+                    Some(domain) => format!("defined    {}", domain.name),
+                    None => format!("exported   {} to {place}", self.vm),
+                };
+                format!("{made}, but {stage} failed (exit code 0, or 3 by --strict)")
             }
             Outcome::Failed => format!("failed     {} after {seconds:.0} s", self.vm),
             Outcome::Refused => format!("refused    {}: nothing was changed", self.vm),
