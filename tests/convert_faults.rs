@@ -371,7 +371,7 @@ async fn a_dry_run_says_what_it_would_do_and_writes_nothing() {
     ] {
         assert!(text.contains(expected), "no '{expected}' in {text}");
     }
-    assert!(seen.lock().expect("whole").iter().all(|line| line.starts_with("note would run: ")));
+    assert!(seen.lock().expect("whole").iter().all(|line| line.starts_with("note would do: ")));
     assert!(!case.out.exists());
     assert!(!case.dir.path().join("hyper2kvm.was-run").exists());
 }

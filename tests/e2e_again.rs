@@ -120,6 +120,38 @@ fn stages_that_are_missing_are_done_and_those_that_are_there_are_kept() {
 }
 
 #[test]
+fn a_plan_names_what_fix_changes_in_such_a_guest_and_what_is_written() {
+    let Some(job) = job_of(json!({"guest_id": "ubuntu64Guest"})) else { return };
+    let user_data = job.dir.path().join("user-data");
+    std::fs::write(&user_data, "#cloud-config\n").expect("written");
+    let seed = ["--cloud-init", user_data.to_str().expect("UTF-8")];
+    let fix = ["--pipeline", "--converter", "native", "--hostname", "new"];
+    let whole = [&fix[..], &seed, &["--stream-convert=false", "--dry-run"]].concat();
+    let of_guest = [
+        "in the guest: remove VMware's tools, where they are installed: open-vm-tools-desktop",
+        "in the guest: tie the name that the guest's configuration has for a network card to its MAC \
+         address: nic-0 (00:50:56:aa:bb:01)",
+        "in the guest: set the host name new",
+        "in the guest: rebuild the initramfs",
+        "web01-seed.iso",
+    ];
+    let told = |ended: &Ended, more: &[&str]| {
+        let plan = ended.json["plan"].to_string();
+        for line in of_guest.iter().chain(more) {
+            assert!(plan.contains(line), "no '{line}' in {plan}");
+        }
+        assert!(!plan.contains("what cloud-init has set up"), "{plan}");
+    };
+    told(&run(&job, &[&whole]).expect(0), &[]);
+    run(&job, &[&["--manifest"]]).expect(0);
+    let rewritten = format!("write {} anew", job.file("manifest.json").display());
+    told(&run(&job, &[&whole]).expect(0), &[&rewritten]);
+    let mut convert = job.bare(&["convert", "--json", "--dry-run", "--manifest"]);
+    convert.arg(job.file("manifest.json")).args(&fix[1..]).args(seed);
+    told(&Ended::from(convert.output().expect("it runs")).expect(0), &[]);
+}
+
+#[test]
 fn no_package_is_made_of_disks_that_are_no_vmdks() {
     let Some(job) = job() else { return };
     run(&job, &[&CONVERT[..5]]).expect(0);

@@ -71,6 +71,10 @@ fn a_plan_changes_nothing_and_is_done_to_the_letter() {
     let pool = planned.job.dir.path().join("pool");
     assert_eq!(draft["pool"]["path"], pool.to_str().expect("UTF-8"));
     assert!(plan["steps"].as_array().expect("lines").len() >= 4, "{plan}");
+    let steps = plan["steps"].to_string();
+    for line in ["domain.xml", "record the run in", "/export/runs", "show the console"] {
+        assert!(steps.contains(line), "no '{line}' in {steps}");
+    }
     planned.plan().expect(1).said("plan.json");
 
     let ended = planned.apply().expect(0);

@@ -20,6 +20,7 @@ mod error;
 mod find;
 #[cfg(test)]
 mod fixture;
+mod foreseen;
 mod hyper2kvm;
 mod isolate;
 mod job;
@@ -165,7 +166,7 @@ fn dry_run(
     progress: &Progress,
 ) -> Conversion {
     let plan = preflight::plan(manifest, &ready, settings);
-    plan.steps.iter().for_each(|step| progress.note(format!("would run: {step}")));
+    plan.steps.iter().for_each(|step| progress.note(format!("would do: {step}")));
     warnings.extend(ready.warnings);
     warnings.extend(settings.warnings());
     Conversion {

@@ -240,10 +240,17 @@ impl fmt::Display for Plan {
 
 /// The plan of a conversion.
 pub(super) fn plan(manifest: &Manifest, ready: &Ready, settings: &Settings) -> Plan {
-    let steps = match &ready.engine {
+    let mut steps = match &ready.engine {
         Engine::Hyper2kvm(program) => by_hyper2kvm(manifest, ready, settings, program),
         _ => by_ourselves(manifest, ready, settings),
     };
+    steps.extend(settings.foreseen(&manifest.source_vm()));
+    if let (Some(_), Some(folder)) =
+        (&settings.cloud_init, ready.results.first().and_then(|p| p.parent()))
+    {
+        let path = seed::seed_path(manifest.vm_name(), folder);
+        steps.push(format!("write {}", path.display()));
+    }
     Plan { steps, results: ready.results.clone() }
 }
 

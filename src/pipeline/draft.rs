@@ -81,7 +81,7 @@ pub async fn draft(
         manifest: ledger.report.manifest.take().unwrap_or_else(|| manifest.to_owned()),
         arguments: asked.arguments,
         directory: asked.directory,
-        steps: plan::definition(&vm, target, Some(&preview)),
+        steps: plan::definition(&vm, target, (Some(&preview), &output)),
         draft,
         warnings: [made, warnings].concat(),
     })

@@ -137,6 +137,39 @@ pub async fn take_back(output: &Path, connections: &Connections) -> Result<Taken
     Ok(taken)
 }
 
+/// What a run has noted that was killed, or that could not take everything back.
+#[derive(Debug)]
+pub struct Pending {
+    /// By way of which libvirt.
+    pub uri: String,
+    /// When the last step was noted.
+    pub noted_at: jiff::Timestamp,
+    /// The steps.
+    pub steps: Vec<Undo>,
+}
+
+impl Pending {
+    /// Name of the domain, if the run came to define it.
+    pub fn domain(&self) -> Option<String> {
+        self.steps.iter().rev().find_map(|step| match step {
+            Undo::Undefine { name, .. } => Some(name.clone()),
+            _ => None,
+        })
+    }
+}
+
+/// What the journal in `output` says, if there is one. Changes nothing.
+///
+/// # Errors
+/// [`Error::Busy`], [`Error::File`].
+pub fn pending(output: &Path) -> Result<Option<Pending>, Error> {
+    let path = output.join(NAME);
+    let Some((Some(head), steps)) = read(&path)? else { return Ok(None) };
+    let modified = path.metadata().and_then(|found| found.modified());
+    let noted_at = modified.ok().and_then(|time| jiff::Timestamp::try_from(time).ok());
+    Ok(Some(Pending { uri: head.uri, noted_at: noted_at.unwrap_or_default(), steps }))
+}
+
 type Read = (Option<Head>, Vec<Undo>);
 
 fn read(path: &Path) -> Result<Option<Read>, Error> {
@@ -210,6 +243,24 @@ mod tests {
         assert!(text.ends_with("{\"step\":\"stop-pool\",\"name\":\"x\"}\n"), "{text}");
         journal.end().expect("removed");
         assert!(!dir.path().join(NAME).exists());
+    }
+
+    #[test]
+    fn what_a_dead_run_has_noted_is_seen_and_stays() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert!(pending(dir.path()).expect("read").is_none());
+        let journal = Journal::begin(dir.path(), "qemu:///system").expect("begun");
+        assert!(matches!(pending(dir.path()), Err(Error::Busy(_))), "its run is at work");
+        let domain = Undo::Undefine { name: "web01".to_owned(), uuid: "u".to_owned() };
+        append(&journal.file, &domain).expect("noted");
+        drop(journal);
+        let seen = pending(dir.path()).expect("read").expect("there");
+        assert_eq!(
+            (seen.uri.as_str(), seen.domain().as_deref()),
+            ("qemu:///system", Some("web01"))
+        );
+        assert_eq!(seen.steps, [domain]);
+        assert!(dir.path().join(NAME).exists());
     }
 
     #[tokio::test]

@@ -255,7 +255,8 @@ pub async fn define(
     if dry_run {
         let vm = guest::planned(&manifest, ledger.report.guest.as_ref());
         let preview = target::preview(target, &vm, &disks).await.ok();
-        ledger.report.plan = super::plan::definition(&vm, target, preview.as_ref());
+        let shown = (preview.as_ref(), output.as_path());
+        ledger.report.plan = super::plan::definition(&vm, target, shown);
         return ledger.report.finish(Outcome::Done);
     }
     // One that an earlier run left is replaced, and is no leftover of this one.

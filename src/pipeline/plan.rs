@@ -5,8 +5,8 @@ use std::path::Path;
 use super::converted::Converted;
 use super::earlier::{Earlier, Kept};
 use super::job::{Job, Target};
-use super::preflight::{Ready, is_of};
-use super::{DOMAIN_XML, fit, records, stream};
+use super::preflight::{Ready, is_of, seed};
+use super::{DOMAIN_XML, fit, journal, records, stream};
 use crate::domain::Attachment;
 use crate::libvirt::Preview;
 use crate::model::{ByteSize, PowerState, SourceNic, SourceVm};
@@ -54,19 +54,26 @@ pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
             lines.extend(shown(&kept.domain.name, target));
         }
         None => {
-            lines.extend(definition(&ready.vm, target, ready.preview.as_ref()));
-            lines.push(written(&ready.output, DOMAIN_XML));
-            let runs = ready.output.join(records::FOLDER);
-            lines.push(format!("record the run in {}", runs.display()));
+            let preview = ready.preview.as_ref();
+            lines.extend(definition(&ready.vm, target, (preview, &ready.output)));
         }
     }
     lines
 }
 
-/// The plan of the libvirt stage; without a preview where the host cannot be reached now.
-pub fn definition(vm: &SourceVm, target: &Target, preview: Option<&Preview>) -> Vec<String> {
+/// The plan of the libvirt stage; without a preview where the host cannot be reached now. What is told of
+/// the domain goes to `output`.
+pub fn definition(
+    vm: &SourceVm,
+    target: &Target,
+    (preview, output): (Option<&Preview>, &Path),
+) -> Vec<String> {
     let name = target.domain_name(&vm.name);
     let mut lines = vec![format!("connect to {}", target.settings.uri)];
+    // Of a journal that cannot be read the run itself tells.
+    if let Ok(Some(pending)) = journal::pending(output) {
+        lines.push(format!("take back what an unfinished run has left at {}", pending.uri));
+    }
     match preview {
         Some(preview) => lines.extend(volumes(preview)),
         None => {
@@ -94,6 +101,8 @@ pub fn definition(vm: &SourceVm, target: &Target, preview: Option<&Preview>) -> 
     if target.after.boot_proof.is_some() {
         lines.push(format!("start {name} once with its links down, and stop it again"));
     }
+    lines.push(written(output, DOMAIN_XML));
+    lines.push(format!("record the run in {}", output.join(records::FOLDER).display()));
     lines.extend(started(&name, target));
     lines.extend(shown(&name, target));
     lines
@@ -193,6 +202,8 @@ fn conversion(job: &Job, ready: &Ready, settings: &convert::Settings) -> Vec<Str
         if !rest.names().is_empty() {
             lines.push(format!("work on the converted disks: {}", rest.names()));
         }
+        lines.extend(settings.foreseen(&ready.vm));
+        lines.extend(seed(job, &ready.vm, &ready.output).map(|path| wrote(&path)));
         lines.push(written(&ready.output, convert::REPORT));
         return lines;
     }
@@ -202,16 +213,25 @@ fn conversion(job: &Job, ready: &Ready, settings: &convert::Settings) -> Vec<Str
         return lines;
     }
     lines.push(format!("{who} the disks: {}", stages.names()));
+    lines.extend(settings.foreseen(&ready.vm));
     if stages.convert {
         let paths = convert::result_paths(&(&ready.vm).into(), &ready.output);
-        lines.extend(paths.iter().map(|path| format!("write {}", path.display())));
+        lines.extend(paths.iter().map(|path| wrote(path)));
+        lines.extend(seed(job, &ready.vm, &ready.output).map(|path| wrote(&path)));
         lines.push(written(&ready.output, convert::REPORT));
     }
+    // It tells what the disks are found to hold.
+    let manifest = ready.output.join(manifest::FILE_NAME).display().to_string();
+    lines.push(format!("write {manifest} anew, with what the disks tell of the guest"));
     lines
 }
 
 fn written(folder: &Path, name: &str) -> String {
-    format!("write {}", folder.join(name).display())
+    wrote(&folder.join(name))
+}
+
+fn wrote(path: &Path) -> String {
+    format!("write {}", path.display())
 }
 
 fn describe(vm: &SourceVm) -> String {

@@ -48,6 +48,7 @@ use super::qemu_img::Image;
 use super::results::{Finished, publish_all};
 use super::{Conversion, Converter, Engine, Error, Ready, Run};
 
+pub(super) use self::fix::TOOLS;
 pub(super) use self::surgery::Operated;
 
 /// Name of the file in the output directory that keeps what libguestfs said.

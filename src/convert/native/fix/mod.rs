@@ -35,6 +35,7 @@ use super::guestfs::Guestfs;
 use super::inspect::Guest;
 
 pub(super) use network::Interface;
+pub(in crate::convert) use tools::PACKAGES as TOOLS;
 
 /// One thing that is another now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,7 +7,7 @@ use crate::convert::native::inspect::Guest;
 use super::{Change, Report};
 
 /// The packages that distributions make of open-vm-tools.
-const PACKAGES: [&str; 4] =
+pub(in crate::convert) const PACKAGES: [&str; 4] =
     ["open-vm-tools-desktop", "open-vm-tools-sdmp", "open-vm-tools-salt-minion", "open-vm-tools"];
 /// What the installer of VMware's own tar archive leaves.
 const UNINSTALLER: &str = "/usr/bin/vmware-uninstall-tools.pl";
