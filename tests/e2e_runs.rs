@@ -361,6 +361,43 @@ fn a_replace_that_replaces_nothing_is_refused() {
     assert!(folder.job.files().is_empty() && folder.names.domains().is_empty());
 }
 
+/// A pool that a run has made and noted before it was killed.
+#[test]
+fn what_a_killed_run_has_made_is_listed_and_undone() {
+    let Some(folder) = Folder::new() else { return };
+    let (place, pool) = (folder.folder(), folder.names.name("pool"));
+    folder.run(&folder.target("a", "other"), &[]).expect(0);
+    let path = folder.job.dir.path().join("pool");
+    std::fs::create_dir(&path).expect("made");
+    let uuid = "4f7c7c9c-0c0b-4a8e-9b80-6b0f3c1d2e3f";
+    let xml = format!(
+        "<pool type='dir'><name>{pool}</name><uuid>{uuid}</uuid><target><path>{}</path></target>\
+         </pool>",
+        path.display()
+    );
+    libvirtd::connect().define_storage_pool_xml(&xml, 0).expect("defined");
+    let step = json!({"step": "remove-pool", "name": pool, "uuid": uuid, "folder": true});
+    let journal = format!("{}\n{step}\n", json!({"uri": libvirtd::URI}));
+    let noted = folder.job.file(".hyperexport-undo");
+    std::fs::write(&noted, journal).expect("written");
+
+    let list = folder.undo(&["--list", &place]).expect(0).stdout;
+    assert!(list.starts_with("unfinished  no domain yet at qemu:///system"), "{list}");
+    assert_eq!(list.lines().count(), 2, "{list}");
+    let would = folder.undo(&[&place, "--dry-run"]).expect(0).stdout;
+    assert!(would.contains(&format!("would go  storage pool '{pool}'")), "{would}");
+    let dry = folder.define(&folder.target("b", "other"), &["--dry-run"]).expect(0);
+    assert!(dry.json["plan"].to_string().contains("take back what an unfinished run"), "{would}");
+    assert!(noted.exists() && folder.names.pools().contains(&pool));
+    folder.undo(&[&place]).expect(0);
+    assert!(!noted.exists() && !folder.names.pools().contains(&pool) && !path.exists());
+    assert_eq!(folder.names.domains().len(), 1, "the run that came to its end was undone");
+    let list = folder.undo(&["--list", &place]).expect(0).stdout;
+    assert!(!list.contains("unfinished"), "{list}");
+    folder.undo(&[&place]).expect(0);
+    assert!(folder.names.domains().is_empty() && folder.names.pools().is_empty());
+}
+
 #[test]
 fn images_that_a_domain_uses_where_they_lie_do_not_make_way() {
     let Some(folder) = Folder::new() else { return };

@@ -2,7 +2,7 @@
 
 use super::args::UndoArgs;
 use super::{Exit, block_on, chain, print_line, tell};
-use crate::pipeline::{self, Place, TakenBackRuns, Which};
+use crate::pipeline::{self, Place, Run, TakenBackRuns, Which};
 
 /// Runs the command.
 ///
@@ -47,7 +47,7 @@ fn place(args: &UndoArgs) -> Place {
 fn lines(undone: &TakenBackRuns) -> Vec<String> {
     let taken = &undone.taken;
     let mut lines: Vec<_> =
-        undone.runs.iter().map(|run| format!("run        {} ({})", run.run, run.domain)).collect();
+        undone.runs.iter().map(|run| format!("run        {} ({})", run.run, domain(run))).collect();
     for (what, things) in [
         ("would go", &taken.would_go),
         ("gets its name back", &taken.would_rename),
@@ -79,7 +79,12 @@ fn list(args: &UndoArgs, place: &Place) -> anyhow::Result<Exit> {
     }
     for run in runs {
         let undone = run.undone_at.map(|at| format!(", undone {at}")).unwrap_or_default();
-        print_line(&format!("{}  {} at {}{undone}", run.run, run.domain, run.uri))?;
+        print_line(&format!("{}  {} at {}{undone}", run.run, domain(&run), run.uri))?;
     }
     Ok(Exit::Done)
+}
+
+/// Its domain, for people.
+fn domain(run: &Run) -> &str {
+    run.domain.as_deref().unwrap_or("no domain yet")
 }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::claim::Claim;
+use super::journal::{self, Pending};
 use super::made::Undone;
 use super::records::{self, Record};
 use super::report;
-use crate::libvirt::{self, DefinedDomain, TakenBack};
+use crate::libvirt::{self, Connections, DefinedDomain, TakenBack};
 use crate::model::chain;
 
 /// Why nothing was taken back.
@@ -31,6 +32,9 @@ pub enum Error {
     /// Another run works in the folder.
     #[error(transparent)]
     Busy(#[from] super::claim::Error),
+    /// What a run has noted that did not come to its end cannot be read or taken back.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
     /// libvirt refused.
     #[error("take back domain '{name}'")]
     Libvirt {
@@ -53,6 +57,7 @@ impl Error {
                 Some(format!("hyperexport undo --list {} shows them", folder.display()))
             }
             Self::Busy(error) => error.hint(),
+            Self::Journal(error) => error.hint(),
             Self::Libvirt { source, .. } => source.hint(),
         }
     }
@@ -112,11 +117,14 @@ pub struct Run {
     pub started_at: jiff::Timestamp,
     /// Which libvirt.
     pub uri: String,
-    /// The domain.
-    pub domain: String,
+    /// The domain; `None` of a run that did not come to define it.
+    pub domain: Option<String>,
     /// When all of it was undone; `None` when it was not, or not all.
     pub undone_at: Option<jiff::Timestamp>,
 }
+
+/// The name of a run that was killed, or could not take back what it had made: it has no record.
+const UNFINISHED: &str = "unfinished";
 
 /// What became of runs.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -130,16 +138,26 @@ pub struct TakenBackRuns {
     pub notes: Vec<String>,
 }
 
-/// The runs of an output directory that defined a domain, the newest first.
+/// The runs of an output directory that made something in libvirt, the newest first.
 ///
 /// # Errors
-/// [`Error::Record`], [`Error::NoDomain`].
+/// [`Error::Record`], [`Error::NoDomain`], [`Error::Journal`].
 pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
     let folder = match place {
         Place::Folder(folder, _) => folder.clone(),
         Place::File(path) => folder_of(path),
     };
-    Ok(recorded(&folder)?.iter().filter_map(Run::of).collect())
+    let pending = match journal::pending(&folder) {
+        // A run that is at work takes back what it makes, or records it.
+        Err(journal::Error::Busy(_)) => None,
+        pending => pending?,
+    };
+    let records = match recorded(&folder) {
+        Err(_) if pending.is_some() => Vec::new(),
+        records => records?,
+    };
+    let recorded = records.iter().filter_map(Run::of);
+    Ok(pending.iter().map(Run::unfinished).chain(recorded).collect())
 }
 
 /// Takes back what runs made, and nothing else: domain, variables of its firmware, snapshot, the
@@ -150,18 +168,26 @@ pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
 /// [`Error`]; nothing was changed then. Where one of several runs cannot be undone, the runs before it
 /// are, and it stands in what is left, with the reason.
 pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> {
-    let (output, records) = match place {
-        Place::Folder(folder, which) => (folder.clone(), chosen(folder, which)?),
+    let (output, pending, records) = match place {
+        Place::Folder(folder, which) => {
+            let pending = journal::pending(folder)?.filter(|_| which.has_unfinished());
+            let records = chosen(folder, which, pending.is_some())?;
+            (folder.clone(), pending, records)
+        }
         Place::File(path) => {
             let found = records::of_file(path).map_err(|stopped| record(path, stopped))?;
             let (output, found) = found.ok_or_else(|| {
                 Error::Record(format!("read {}: No such file or directory", path.display()))
             })?;
-            (output, vec![found])
+            (output, None, vec![found])
         }
     };
     Claim::leftovers(&output)?;
     let mut all = TakenBackRuns::default();
+    if let Some(pending) = pending {
+        all.runs.push(Run::unfinished(&pending));
+        all.taken.add(of_unfinished(&output, &pending, dry_run).await?);
+    }
     for mut record in records {
         let shown = || match place {
             Place::File(path) => path.display().to_string(),
@@ -197,6 +223,21 @@ pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> 
     Ok(all)
 }
 
+/// Takes back what a run has left that did not come to its end.
+async fn of_unfinished(
+    output: &Path,
+    pending: &Pending,
+    dry_run: bool,
+) -> Result<TakenBack, Error> {
+    let connections = Connections::default();
+    if !dry_run {
+        return Ok(journal::take_back(output, &connections).await?);
+    }
+    let settings = libvirt::Settings { uri: pending.uri.clone(), ..libvirt::Settings::default() };
+    let target = connections.open(&settings).await.map_err(journal::Error::Libvirt)?;
+    Ok(target.would_take_back(&pending.steps).await.map_err(journal::Error::Libvirt)?)
+}
+
 async fn take_back(domain: &DefinedDomain, dry_run: bool) -> Result<TakenBack, Error> {
     let refused = |source| Error::Libvirt { name: domain.name.clone(), source };
     let settings = libvirt::Settings { uri: domain.uri.clone(), ..libvirt::Settings::default() };
@@ -207,9 +248,15 @@ async fn take_back(domain: &DefinedDomain, dry_run: bool) -> Result<TakenBack, E
     }
 }
 
-fn chosen(folder: &Path, which: &Which) -> Result<Vec<Record>, Error> {
-    let mut records = recorded(folder)?;
+/// The records of the runs that are to be undone, beside one that did not come to its end.
+fn chosen(folder: &Path, which: &Which, unfinished: bool) -> Result<Vec<Record>, Error> {
+    let mut records = match recorded(folder) {
+        Err(_) if unfinished => Vec::new(),
+        records => records?,
+    };
     match which {
+        // It is the newest.
+        Which::Newest | Which::Named(_) if unfinished => records.clear(),
         Which::Newest => {
             records.retain(|record| !record.is_undone());
             records.truncate(1);
@@ -244,7 +291,27 @@ fn record(path: &Path, stopped: super::stages::Stopped) -> Error {
     Error::Record(if message.contains(&path) { message } else { format!("{path}: {message}") })
 }
 
+impl Which {
+    /// Whether a run is among them that did not come to its end.
+    fn has_unfinished(&self) -> bool {
+        match self {
+            Self::Newest | Self::All => true,
+            Self::Named(id) => id == UNFINISHED,
+        }
+    }
+}
+
 impl Run {
+    fn unfinished(pending: &Pending) -> Self {
+        Self {
+            run: UNFINISHED.to_owned(),
+            started_at: pending.noted_at,
+            uri: pending.uri.clone(),
+            domain: pending.domain(),
+            undone_at: None,
+        }
+    }
+
     fn of(record: &Record) -> Option<Self> {
         let domain = record.report.domain.as_ref()?;
         let undone = record.report.undone.as_ref().filter(|_| record.is_undone());
@@ -252,7 +319,7 @@ impl Run {
             run: record.id.clone(),
             started_at: record.report.started_at,
             uri: domain.uri.clone(),
-            domain: domain.name.clone(),
+            domain: Some(domain.name.clone()),
             undone_at: undone.map(|undone| undone.at),
         })
     }
