@@ -130,6 +130,14 @@ pub enum Error {
         /// Its last words.
         message: String,
     },
+    /// The guest did not accept a change: its file system is full or read-only, or the file is immutable.
+    #[error("{doing}: {why}")]
+    Refused {
+        /// Verb and object.
+        doing: String,
+        /// What libguestfs said.
+        why: String,
+    },
     /// There is no operating system that could be read.
     #[error("{}", no_system(encrypted))]
     NoSystem {
@@ -257,7 +265,7 @@ impl Error {
                  cannot run guests"
                     .to_owned(),
             ),
-            Self::Guestfs { .. } => Some(format!(
+            Self::Guestfs { .. } | Self::Refused { .. } => Some(format!(
                 "all that was said is in {}, beside the results; the domain gets hardware that the \
                  guest knows already",
                 super::native::LOG

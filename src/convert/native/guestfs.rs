@@ -251,19 +251,6 @@ impl Guestfs {
         Ok(local)
     }
 
-    /// Writes a file; owner and mode of one that is there stay, a new one is everybody's to read.
-    pub(super) async fn write(&mut self, path: &str, text: &str) -> Result<(), Error> {
-        let local = self.next_file();
-        fs::write(&local, text).map_err(Error::io(format!("write {}", local.display())))?;
-        let (from, new) = (local.to_string_lossy().into_owned(), !self.is_file(path).await?);
-        let doing = format!("write the guest's {path}");
-        self.run(&doing, &["upload", &from, path]).await?;
-        if new {
-            self.run(&doing, &["chmod", "0644", path]).await?;
-        }
-        Ok(())
-    }
-
     /// Runs a command in the guest's own system; says whether it ended well.
     pub(super) async fn sh(&mut self, command: &str) -> Result<(bool, Vec<String>), Error> {
         // Not by our own marker, which nobody in the guest may know.
@@ -319,7 +306,8 @@ impl Guestfs {
         }
     }
 
-    fn next_file(&mut self) -> PathBuf {
+    /// A name in the work folder for a file that goes to the guest or comes from it.
+    pub(super) fn next_file(&mut self) -> PathBuf {
         self.files += 1;
         self.transit.join(format!("file-{}", self.files))
     }

@@ -12,6 +12,7 @@
 
 mod attempt;
 mod bootable;
+mod changes;
 pub(super) mod customize;
 mod devices;
 mod environment;
@@ -24,6 +25,8 @@ mod luks;
 mod overlays;
 mod partitions;
 mod pci;
+#[cfg(test)]
+mod played;
 mod report;
 mod surgery;
 mod systems;

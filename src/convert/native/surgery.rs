@@ -400,6 +400,7 @@ pub(in crate::convert) fn is_of_guest(error: &Error) -> bool {
     matches!(
         error,
         Error::Guestfs { .. }
+            | Error::Refused { .. }
             | Error::Child { .. }
             | Error::NoSystem { .. }
             | Error::Systems { .. }

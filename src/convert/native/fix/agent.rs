@@ -58,18 +58,17 @@ pub(super) async fn install(
             return Ok(());
         }
     };
-    let folder = guestfs.ask(&["mkdtemp", "/tmp/hyperexport-XXXXXX"]).await?;
-    let mut copies = Vec::new();
-    for (index, package) in packages.iter().enumerate() {
-        let copy = format!("{folder}/{index}.{}", extension(package));
-        let from = package.to_string_lossy();
-        guestfs.run("copy a package into the guest", &["upload", &from, &copy]).await?;
-        copies.push(format!("'{copy}'"));
-    }
-    let copies = copies.join(" ");
-    let command = format!("{ask} {copies} && {install} {copies}");
-    let (well, said) = guestfs.sh(&command).await?;
-    guestfs.run("remove the copies of packages", &["rm-rf", &folder]).await?;
+    let doing = "copy packages into the guest";
+    let made = guestfs.attempt(doing, &["mkdtemp", "/tmp/hyperexport-XXXXXX"]).await?;
+    let made = made.map_err(|why| Error::Refused { doing: doing.to_owned(), why })?;
+    let folder = made.into_iter().next().unwrap_or_default();
+    let copied = copy(guestfs, &folder, packages).await;
+    let ran = match copied {
+        Ok(copies) => guestfs.sh(&format!("{ask} {copies} && {install} {copies}")).await,
+        Err(error) => Err(error),
+    };
+    guestfs.try_run("remove the copies of packages", &["rm-rf", &folder]).await?;
+    let (well, said) = ran?;
     let names: Vec<_> = packages.iter().filter_map(|path| path.file_name()).collect();
     let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
     if well && is_installed(guestfs).await? {
@@ -80,6 +79,18 @@ pub(super) async fn install(
         report.warn("guest-agent-not-installed", text);
     }
     Ok(())
+}
+
+/// Copies the packages into a folder of the guest; returns the copies as words of a command.
+async fn copy(guestfs: &mut Guestfs, folder: &str, packages: &[PathBuf]) -> Result<String, Error> {
+    let mut copies = Vec::new();
+    for (index, package) in packages.iter().enumerate() {
+        let copy = format!("{folder}/{index}.{}", extension(package));
+        let from = package.to_string_lossy();
+        guestfs.modify("copy a package into the guest", &["upload", &from, &copy]).await?;
+        copies.push(format!("'{copy}'"));
+    }
+    Ok(copies.join(" "))
 }
 
 fn extension(path: &Path) -> &str {

@@ -34,7 +34,7 @@ pub(super) async fn keep_identity(
     }
     if has_seed {
         // One that an earlier migration wrote would keep the seed from being read.
-        return guestfs.run("forget the pinned instance", &["rm-f", OURS]).await.map(drop);
+        return guestfs.modify("forget the pinned instance", &["rm-f", OURS]).await;
     }
     if !guestfs.is_dir(INSTANCE).await? {
         let text = "cloud-init is installed and never ran: it will set the guest up at its first \
@@ -44,7 +44,7 @@ pub(super) async fn keep_identity(
     }
     let source = guestfs.read(&format!("{INSTANCE}/datasource")).await?.unwrap_or_default();
     let source = source.split(':').next().unwrap_or_default().trim().to_owned();
-    guestfs.run("make a folder in the guest", &["mkdir-p", "/etc/cloud/cloud.cfg.d"]).await?;
+    guestfs.modify("make a folder in the guest", &["mkdir-p", "/etc/cloud/cloud.cfg.d"]).await?;
     guestfs.write(OURS, TEXT).await?;
     let before = match source.as_str() {
         "" => "sets the guest up by its data source".to_owned(),

@@ -5,9 +5,11 @@
 use crate::convert::Error;
 use crate::convert::native::devices::Devices;
 use crate::convert::native::guestfs::Guestfs;
+use crate::model::chain;
 
 use super::archive::Contents;
 use super::boot::command_lines;
+use super::builders::{self, Order};
 use super::kernels::{Kernel, Modules};
 use super::{Change, Report};
 
@@ -17,35 +19,6 @@ const BOOT: [&str; 3] = ["virtio_pci", "virtio_blk", "virtio_scsi"];
 const LATER: &str = "virtio_net";
 /// Those without which there is no virtio disk at all.
 const LEAST: [&str; 2] = ["virtio_pci", "virtio_blk"];
-
-/// What builds an initramfs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tool {
-    /// Debian, Ubuntu.
-    InitramfsTools,
-    /// Red Hat, SUSE, and Debian and Ubuntu where somebody chose it.
-    Dracut,
-    /// Arch.
-    Mkinitcpio,
-    /// Alpine.
-    Mkinitfs,
-    /// SUSE before 12, Red Hat before 6.
-    Mkinitrd,
-}
-
-/// The tools with a program of each and, where there is one, a file that it works by. Debian has
-/// `update-initramfs` as a mere name beside dracut, too.
-const TOOLS: [(Tool, &[&str], Option<&str>); 5] = [
-    (
-        Tool::InitramfsTools,
-        &["/usr/sbin/mkinitramfs", "/usr/bin/mkinitramfs"],
-        Some("/etc/initramfs-tools/initramfs.conf"),
-    ),
-    (Tool::Dracut, &["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"], None),
-    (Tool::Mkinitcpio, &["/usr/bin/mkinitcpio"], Some("/etc/mkinitcpio.conf")),
-    (Tool::Mkinitfs, &["/sbin/mkinitfs", "/usr/sbin/mkinitfs"], None),
-    (Tool::Mkinitrd, &["/sbin/mkinitrd"], None),
-];
 
 /// Sees to it that every kernel of the guest has the drivers at boot, as far as that can be done;
 /// what cannot is a warning, and the hardware is planned by what is there afterwards. An initramfs
@@ -112,161 +85,70 @@ fn unstable(held: &Contents, devices: &Devices) -> Option<String> {
 }
 
 /// Has the guest's own tool build it anew, and looks at the result: one that still lacks a driver,
-/// or lost a program that finds the root, gives way to the old one.
+/// or lost a program that finds the root, gives way to the old one. That waits on this machine, since
+/// the guest may have no room for a second copy.
 async fn rebuild(
     guestfs: &mut Guestfs,
     (kernel, devices): (&Kernel, &Devices),
     (held, fault): (&Contents, &str),
     report: &mut Report<'_>,
 ) -> Result<Result<(), String>, Error> {
-    let Some(tool) = tool(guestfs).await? else {
+    let Some(tool) = builders::installed(guestfs).await? else {
         return Ok(Err("the guest has no tool that builds one".to_owned()));
     };
     let Some(file) = kernel.initramfs.last() else { return Ok(Ok(())) };
     report.progress.note(format!("rebuilding {file} in the guest: it holds {fault}"));
-    let kept = format!("{file}.before-hyperexport");
-    guestfs.run("keep the guest's initramfs", &["cp-a", file, &kept]).await?;
-    let command = prepare(guestfs, tool, kernel, file).await?;
+    let modules = kernel.modules(guestfs).await?;
+    let wanted = BOOT.into_iter().chain([LATER]).filter(|name| modules.on_disk.contains(*name));
+    let wanted: Vec<_> = wanted.collect();
+    let command_line = command_lines(&held.command_line, devices);
+    let order = Order { kernel, file, modules: &wanted, command_line: &command_line };
+    let old = guestfs.fetch(file).await?;
+    let command = match builders::prepare(guestfs, tool, order).await {
+        Err(error @ Error::Refused { .. }) => return Ok(Err(chain(&error))),
+        prepared => prepared?,
+    };
     let (well, said) = guestfs.sh(&command).await?;
+    guestfs.try_run("remove a file of ours", &["rm-f", builders::COMMAND_LINE]).await?;
     let problem = if well {
-        let modules = kernel.modules(guestfs).await?;
         let now = kernel.contents(guestfs).await?.unwrap_or_default();
-        let lost: Vec<_> = held.tools.difference(&now.tools).cloned().collect();
-        let still: Vec<_> = lacking(&modules, &now)
-            .into_iter()
-            .map(|name| format!("{name} is missing"))
-            .chain(unstable(&now, devices).map(|fault| format!("it holds {fault}")))
-            .collect();
-        match (still.as_slice(), lost.as_slice()) {
-            ([], []) => None,
-            ([], lost) => Some(format!("{} was lost by {command}", lost.join(", "))),
-            (still, _) => Some(format!("{} after {command}", still.join(", "))),
-        }
+        still_wrong((held, &now), &modules, &command_line)
+            .map(|problem| format!("{problem} after {command}"))
     } else {
         Some(format!("{command}: {}", said.last().cloned().unwrap_or_default()))
     };
-    let doing = "put the guest's initramfs in its place";
-    match problem {
-        Some(why) => {
-            guestfs.run(doing, &["mv", &kept, file]).await?;
-            Ok(Err(why))
-        }
-        None => {
-            guestfs.run(doing, &["rm-f", &kept]).await?;
-            let before = format!("with {fault}");
-            report.changes.push(Change::new("initramfs", file, &before, "with all of virtio"));
-            Ok(Ok(()))
-        }
+    if let Some(why) = problem {
+        guestfs.restore(file, Some(&old)).await?;
+        return Ok(Err(why));
     }
+    let before = format!("with {fault}");
+    report.changes.push(Change::new("initramfs", file, &before, "with all of virtio"));
+    Ok(Ok(()))
 }
 
-/// The tool that is installed.
-async fn tool(guestfs: &mut Guestfs) -> Result<Option<Tool>, Error> {
-    for (tool, programs, needs) in TOOLS {
-        for program in programs {
-            let there = guestfs.is_file(program).await?;
-            let whole = match needs {
-                Some(file) => there && guestfs.is_file(file).await?,
-                None => there,
-            };
-            if whole {
-                return Ok(Some(tool));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Tells the tool which drivers to take, for this time and all later ones; returns the command.
-async fn prepare(
-    guestfs: &mut Guestfs,
-    tool: Tool,
-    kernel: &Kernel,
-    file: &str,
-) -> Result<String, Error> {
-    let Kernel { version, unified, .. } = kernel;
-    let boot = BOOT.join(" ");
-    let command = match tool {
-        Tool::InitramfsTools => {
-            add_lines(guestfs, "/etc/initramfs-tools/modules", &BOOT.join("\n")).await?;
-            // By its own name it also keeps what the boot loader needs up to date.
-            match guestfs.is_file("/usr/sbin/update-initramfs").await? {
-                true if file == format!("/boot/initrd.img-{version}") => {
-                    format!("update-initramfs -u -k '{version}'")
-                }
-                _ => format!("mkinitramfs -o '{file}' '{version}'"),
-            }
-        }
-        Tool::Dracut => {
-            let drivers = format!("add_drivers+=\" {boot} {LATER} \"\n");
-            guestfs.run("make a folder in the guest", &["mkdir-p", "/etc/dracut.conf.d"]).await?;
-            guestfs.write("/etc/dracut.conf.d/hyperexport.conf", &drivers).await?;
-            let uefi = if *unified { " --uefi" } else { "" };
-            format!("dracut --force{uefi} '{file}' '{version}'")
-        }
-        Tool::Mkinitcpio => {
-            // The file is a shell script: what is added last counts, in every version of the tool.
-            let line = format!("MODULES+=({boot} {LATER})");
-            add_lines(guestfs, "/etc/mkinitcpio.conf", &line).await?;
-            let to = if *unified { "-U" } else { "-g" };
-            format!("mkinitcpio -k '{version}' {to} '{file}'")
-        }
-        Tool::Mkinitfs => {
-            let path = "/etc/mkinitfs/mkinitfs.conf";
-            let text = guestfs.read(path).await?.unwrap_or_default();
-            guestfs.run("make a folder in the guest", &["mkdir-p", "/etc/mkinitfs"]).await?;
-            guestfs.write(path, &with_feature(&text)).await?;
-            format!("mkinitfs -o '{file}' '{version}'")
-        }
-        Tool::Mkinitrd => format!(
-            "mkinitrd -k vmlinuz-'{version}' -i \"$(basename '{file}')\" -m '{boot}' || \
-             mkinitrd -f {} '{file}' '{version}'",
-            BOOT.map(|name| format!("--with={name}")).join(" ")
-        ),
-    };
-    Ok(command)
-}
-
-/// Adds lines to a file of the guest, unless they are its last ones.
-async fn add_lines(guestfs: &mut Guestfs, path: &str, lines: &str) -> Result<(), Error> {
-    let text = guestfs.read(path).await?.unwrap_or_default();
-    let text = text.trim_end();
-    if text.ends_with(lines) {
-        return Ok(());
-    }
-    guestfs.write(path, &format!("{text}\n{lines}\n")).await
-}
-
-/// `features="…"` of mkinitfs.conf with virtio (mkinitfs, `features.d/virtio.modules`).
-fn with_feature(text: &str) -> String {
-    let mut found = false;
-    let line = |line: &str| {
-        let Some(value) = line.trim().strip_prefix("features=") else { return format!("{line}\n") };
-        found = true;
-        let value = value.trim_matches(['"', '\'']);
-        if value.split_whitespace().any(|feature| feature == "virtio") {
-            return format!("{line}\n");
-        }
-        format!("features=\"{value} virtio\"\n")
-    };
-    let mut changed: String = text.lines().map(line).collect();
-    if !found {
-        changed += "features=\"ata base cdrom ext4 keymap kms mmc nvme raid scsi usb virtio\"\n";
-    }
-    changed
+/// What is wrong with a new initramfs that took the place of an old one.
+fn still_wrong(
+    (old, new): (&Contents, &Contents),
+    modules: &Modules,
+    command_line: &str,
+) -> Option<String> {
+    let lacks = lacking(modules, new).into_iter().map(|name| format!("{name} is missing"));
+    let lost = old.tools.difference(&new.tools).map(|name| format!("{name} is missing"));
+    let line = &new.command_line;
+    let differs = !line.split_whitespace().eq(command_line.split_whitespace());
+    let other = differs.then(|| format!("its command line is '{line}', not '{command_line}'"));
+    let faults: Vec<_> = lacks.chain(lost).chain(other).collect();
+    (!faults.is_empty()).then(|| faults.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    #[test]
-    fn the_features_of_alpine_gain_virtio_once() {
-        let with = "# x\nfeatures=\"ata base ext4 virtio\"\n";
-        assert_eq!(with_feature("# x\nfeatures=\"ata base ext4\"\n"), with);
-        assert_eq!(with_feature(with), with);
-        assert!(with_feature("").contains(" virtio\""));
-    }
+    use super::*;
+    use crate::convert::native::fix::archive::tests::archive;
+    use crate::convert::native::played::{Played, Started};
+    use crate::progress::Progress;
 
     #[test]
     fn only_modules_that_are_on_the_disk_can_be_lacking() {
@@ -276,5 +158,90 @@ mod tests {
         assert_eq!(lacking(&modules, &held), ["virtio_blk"]);
         let held = Contents { modules: set(&["virtio_blk"]), ..Contents::default() };
         assert!(lacking(&modules, &held).is_empty());
+    }
+
+    #[test]
+    fn a_unified_kernel_with_another_command_line_gives_way() {
+        let modules = Modules::default();
+        let held = |line: &str| Contents { command_line: line.to_owned(), ..Contents::default() };
+        let old = held("root=/dev/sda2 rw");
+        let wrong = |new: &str| still_wrong((&old, &held(new)), &modules, "root=UUID=5eed rw");
+        assert_eq!(wrong("root=UUID=5eed  rw"), None);
+        for other in ["", "root=UUID=0f-the-appliance", "root=UUID=5eed"] {
+            assert!(wrong(other).is_some_and(|why| why.contains("command line")), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_initramfs_that_lost_a_tool_gives_way() {
+        let tools = |names: &[&str]| Contents {
+            tools: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Contents::default()
+        };
+        let (old, new) = (tools(&["lvm"]), tools(&[]));
+        let why = still_wrong((&old, &new), &Modules::default(), "");
+        assert_eq!(why.as_deref(), Some("lvm is missing"));
+    }
+
+    /// A guest whose initramfs lacks what its kernel has as modules.
+    fn guest(refused: &[&str], sh: serde_json::Value) -> Played {
+        let modules = "kernel/virtio_pci.ko:\nkernel/virtio_blk.ko:\n";
+        let initramfs = archive(&["lib/ahci.ko"]);
+        Played::new(
+            &[
+                ("boot/initrd.img-6.1", &initramfs),
+                ("lib/modules/6.1/modules.dep", modules.as_bytes()),
+                ("etc/dracut.conf.d/x.conf", b""),
+                ("usr/bin/dracut", b""),
+                ("tmp/x", b""),
+            ],
+            json!({ "refused": refused, "sh": sh }),
+        )
+    }
+
+    async fn warnings_of(played: Played) -> (Vec<String>, Started) {
+        let mut guestfs = played.started().await;
+        let kernel = Kernel {
+            version: "6.1".to_owned(),
+            initramfs: vec!["/boot/initrd.img-6.1".to_owned()],
+            unified: false,
+        };
+        let progress = Progress::none();
+        let mut report = Report::new(&progress);
+        let kernels = (&[kernel][..], &[][..]);
+        let end = ensure_drivers(&mut guestfs, kernels, &Devices::default(), &mut report).await;
+        end.expect("the appliance goes on");
+        let messages = report.warnings.into_iter().map(|warning| warning.message);
+        (messages.filter(|text| text.contains("initramfs")).collect(), guestfs)
+    }
+
+    #[tokio::test]
+    async fn a_full_boot_costs_the_initramfs_alone() {
+        // Not even a copy of the old one fits; the tool cuts the file off and fails.
+        let played =
+            guest(&["/boot/*.before-hyperexport"], json!([["dracut", 1, "No space left", {}]]));
+        let (warnings, mut guestfs) = warnings_of(played).await;
+        assert!(warnings[0].contains("No space left"), "{warnings:?}");
+        let held = guestfs.fetch("/boot/initrd.img-6.1").await.expect("there");
+        assert_eq!(std::fs::read(held).expect("read"), archive(&["lib/ahci.ko"]));
+        assert_eq!(guestfs.glob("/boot/*").await.expect("listed").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_read_only_root_costs_the_initramfs_alone() {
+        let (warnings, _) = warnings_of(guest(&["/etc/*"], json!([]))).await;
+        assert!(warnings[0].contains("zz-hyperexport.conf"), "{warnings:?}");
+    }
+
+    #[tokio::test]
+    async fn a_worse_initramfs_gives_way_to_the_old_one() {
+        let files = tempfile::tempdir().expect("a folder");
+        let worse = files.path().join("worse");
+        std::fs::write(&worse, archive(&["lib/virtio_pci.ko"])).expect("written");
+        let built = json!([["dracut", 0, "", {"/boot/initrd.img-6.1": worse}]]);
+        let (warnings, mut guestfs) = warnings_of(guest(&[], built)).await;
+        assert!(warnings[0].contains("virtio_blk is missing"), "{warnings:?}");
+        let held = guestfs.fetch("/boot/initrd.img-6.1").await.expect("there");
+        assert_eq!(std::fs::read(held).expect("read"), archive(&["lib/ahci.ko"]));
     }
 }

@@ -7,6 +7,7 @@
 pub(super) mod agent;
 mod archive;
 pub(super) mod boot;
+mod builders;
 mod cloud_init;
 mod efi;
 mod entries;
@@ -25,7 +26,7 @@ use serde::Serialize;
 use crate::convert::Error;
 use crate::convert::settings::Settings;
 use crate::manifest::Manifest;
-use crate::model::{GuestDrivers, Stage, Warning};
+use crate::model::{GuestDrivers, Stage, Warning, chain};
 use crate::progress::Progress;
 
 use self::tables::TABLES;
@@ -97,6 +98,18 @@ impl<'a> Report<'a> {
     pub(super) fn warn(&mut self, code: &str, message: impl Into<String>) {
         self.warnings.push(Warning::new(Stage::Pipeline, code, message));
     }
+
+    /// What came of a change; none, and a warning, where the guest refused it. The other changes are
+    /// made all the same.
+    fn accept<T>(&mut self, end: Result<T, Error>) -> Result<Option<T>, Error> {
+        match end {
+            Err(error @ Error::Refused { .. }) => {
+                self.warn("guest-change-refused", chain(&error));
+                Ok(None)
+            }
+            end => end.map(Some),
+        }
+    }
 }
 
 /// What is wanted of it.
@@ -111,8 +124,8 @@ pub(super) struct Wanted<'a> {
 /// it. What was mounted is unmounted afterwards.
 ///
 /// # Errors
-/// [`Error::Guestfs`] when the appliance failed, or a file could not be written: the guest may be
-/// half changed.
+/// [`Error::Guestfs`] when the appliance failed: the guest may be half changed. What the guest refuses
+/// is a warning.
 pub(super) async fn linux(
     guestfs: &mut Guestfs,
     (guest, devices): (&Guest, &mut Devices),
@@ -123,16 +136,21 @@ pub(super) async fn linux(
     names(guestfs, devices, report).await?;
     let stale = lists(guestfs, devices, report).await?;
     if settings.preserve_network {
-        network::preserve(guestfs, wanted.manifest, report).await?;
+        let end = network::preserve(guestfs, wanted.manifest, report).await;
+        report.accept(end)?;
     }
-    cloud_init::keep_identity(guestfs, settings.cloud_init.is_some(), report).await?;
+    let has_seed = settings.cloud_init.is_some();
+    let end = cloud_init::keep_identity(guestfs, has_seed, report).await;
+    report.accept(end)?;
     let kernels = kernels::find(guestfs).await?;
     initramfs::ensure_drivers(guestfs, (&kernels, &stale), devices, report).await?;
     if wanted.tidies {
-        agent::install(guestfs, guest, &settings.agent.packages, report).await?;
+        let end = agent::install(guestfs, guest, &settings.agent.packages, report).await;
+        report.accept(end)?;
         tools::remove(guestfs, guest, report).await?;
     }
-    relabel(guestfs).await?;
+    let end = relabel(guestfs).await;
+    report.accept(end)?;
     report.drivers = evidence::of_linux(guestfs, &kernels, devices).await?;
     report.kernels = kernels.into_iter().map(|kernel| kernel.version).collect();
     report.agent = Some(agent::is_installed(guestfs).await?);
@@ -252,8 +270,11 @@ async fn change(
 ) -> Result<Vec<String>, Error> {
     let Some(text) = guestfs.read(path).await? else { return Ok(Vec::new()) };
     let (fixed, said) = fix(&text);
-    if fixed != text {
-        guestfs.write(path, &fixed).await?;
+    if fixed == text {
+        return Ok(said);
+    }
+    let end = guestfs.write(path, &fixed).await;
+    if report.accept(end)?.is_some() {
         let differ = |(old, new): &(&str, &str)| old != new;
         let pair = text.lines().zip(fixed.lines()).find(differ).unwrap_or_default();
         report.changes.push(Change::new(what, path, pair.0.trim(), pair.1.trim()));
@@ -266,7 +287,7 @@ async fn relabel(guestfs: &mut Guestfs) -> Result<(), Error> {
     let config = guestfs.read("/etc/selinux/config").await?.unwrap_or_default();
     let mut lines = config.lines().map(str::trim);
     if lines.any(|line| line == "SELINUX=enforcing" || line == "SELINUX=permissive") {
-        guestfs.run("have the guest relabelled", &["touch", "/.autorelabel"]).await?;
+        guestfs.modify("have the guest relabelled", &["touch", "/.autorelabel"]).await?;
     }
     Ok(())
 }

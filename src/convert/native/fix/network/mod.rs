@@ -273,7 +273,7 @@ impl Guest {
         let (path, text) = match keep {
             Keep::Link | Keep::Renamed(_) if self.naming.links && self.naming.renames_again => {
                 let doing = "make a folder in the guest";
-                guestfs.run(doing, &["mkdir-p", "/etc/systemd/network"]).await?;
+                guestfs.modify(doing, &["mkdir-p", "/etc/systemd/network"]).await?;
                 pin::link(mac, name, &self.settings(index))
             }
             Keep::Rule | Keep::Renamed(_) => {
@@ -289,7 +289,10 @@ impl Guest {
             }
             Keep::Nothing | Keep::Link | Keep::Kernel(_) | Keep::Impossible => return Ok(None),
         };
-        guestfs.write(&path, &text).await?;
+        let end = guestfs.write(&path, &text).await;
+        if report.accept(end)?.is_none() {
+            return Ok(None);
+        }
         report.changes.push(Change::new("network", &path, "", &format!("{name} keeps its name")));
         Ok(Some(path))
     }
@@ -318,9 +321,12 @@ async fn write(
     let Text { path, text, .. } = &found.text;
     tell::mended(found, mended, report);
     let after = edited(text, &mended.edits);
-    let is_changed = found.is_editable && after != *text;
+    let mut is_changed = found.is_editable && after != *text;
     if is_changed {
-        guestfs.write(path, &after).await?;
+        let end = guestfs.write(path, &after).await;
+        is_changed = report.accept(end)?.is_some();
+    }
+    if is_changed {
         for (before, after) in differences(text, &after) {
             report.changes.push(Change::new("network", path, &before, &after));
         }
@@ -330,7 +336,7 @@ async fn write(
             // Files of SUSE's that go with an interface are called after it.
             let (from, to) = (from.replace("/ifcfg-", part), to.replace("/ifcfg-", part));
             if guestfs.is_file(&from).await? {
-                guestfs.run("rename a file of the guest", &["mv", &from, &to]).await?;
+                guestfs.modify("rename a file of the guest", &["mv", &from, &to]).await?;
                 report.changes.push(Change::new("network", &from, &from, &to));
             }
         }

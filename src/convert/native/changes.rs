@@ -1,0 +1,101 @@
+//! Changes to files of a guest. The guest may refuse one: a file system is full or read-only, or a
+//! file is immutable. That one file is as it was then, and the appliance goes on.
+
+use std::fs;
+use std::path::Path;
+
+use crate::convert::Error;
+
+use super::guestfs::Guestfs;
+
+impl Guestfs {
+    /// Runs a command that changes the guest.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the guest refuses the change; others when guestfish ended.
+    pub(super) async fn modify(&mut self, doing: &str, words: &[&str]) -> Result<(), Error> {
+        let end = self.attempt(doing, words).await?;
+        end.map(drop).map_err(|why| Error::Refused { doing: doing.to_owned(), why })
+    }
+
+    /// Writes a file; owner and mode of one that is there stay, a new one is everybody's to read.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the guest refuses it: the file is as it was.
+    pub(super) async fn write(&mut self, path: &str, text: &str) -> Result<(), Error> {
+        let local = self.next_file();
+        fs::write(&local, text).map_err(Error::io(format!("write {}", local.display())))?;
+        let old = match self.is_file(path).await? {
+            true => Some(self.fetch(path).await?),
+            false => None,
+        };
+        let (from, doing) = (local.to_string_lossy(), format!("write the guest's {path}"));
+        let end = self.modify(&doing, &["upload", &from, path]).await;
+        if let Err(Error::Refused { .. }) = &end {
+            self.restore(path, old.as_deref()).await?;
+        }
+        end?;
+        match old {
+            Some(_) => Ok(()),
+            None => self.modify(&doing, &["chmod", "0644", path]).await,
+        }
+    }
+
+    /// Puts a file back that a failed change may have cut off; `old` is a copy of the file, `None`
+    /// where there was no file.
+    ///
+    /// # Errors
+    /// [`Error::Guestfs`] when the old content cannot be written either: the guest is damaged.
+    pub(super) async fn restore(&mut self, path: &str, old: Option<&Path>) -> Result<(), Error> {
+        let doing = format!("put the guest's {path} back");
+        let Some(old) = old else {
+            // What cannot be removed was not written either.
+            return self.try_run(&doing, &["rm-f", path]).await.map(drop);
+        };
+        let is_there = self.is_file(path).await?;
+        if is_there && self.holds(path, old).await? {
+            return Ok(());
+        }
+        self.run(&doing, &["upload", &old.to_string_lossy(), path]).await?;
+        if !is_there {
+            self.run(&doing, &["chmod", "0600", path]).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file of the guest has the content of a local one.
+    async fn holds(&mut self, path: &str, other: &Path) -> Result<bool, Error> {
+        let local = self.fetch(path).await?;
+        let read =
+            |path: &Path| fs::read(path).map_err(Error::io(format!("read {}", path.display())));
+        Ok(read(&local)? == read(other)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::convert::native::played::Played;
+
+    #[tokio::test]
+    async fn a_refused_write_leaves_the_file_and_the_appliance() {
+        let played = Played::new(
+            &[("etc/fstab", b"old\n"), ("etc/hosts", b"old\n")],
+            json!({
+                "refused": ["/etc/fstab", "/etc/new"],
+            }),
+        );
+        let mut guestfs = played.started().await;
+        for path in ["/etc/fstab", "/etc/new"] {
+            let error = guestfs.write(path, "new\n").await.expect_err("full");
+            assert!(matches!(error, Error::Refused { .. }), "{error}");
+        }
+        guestfs.write("/etc/hosts", "new\n").await.expect("written");
+        let read = async |guestfs: &mut Guestfs, path| guestfs.read(path).await.expect("read");
+        assert_eq!(read(&mut guestfs, "/etc/fstab").await.as_deref(), Some("old\n"));
+        assert_eq!(read(&mut guestfs, "/etc/hosts").await.as_deref(), Some("new\n"));
+        assert_eq!(read(&mut guestfs, "/etc/new").await, None);
+    }
+}

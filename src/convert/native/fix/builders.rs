@@ -1,0 +1,245 @@
+//! The programs of distributions that build an initramfs: which one the guest has, and how it is told
+//! to take drivers along, this time and at every later update of a kernel.
+
+use crate::convert::Error;
+use crate::convert::native::guestfs::Guestfs;
+
+use super::kernels::Kernel;
+
+/// What builds an initramfs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tool {
+    /// Debian, Ubuntu.
+    InitramfsTools,
+    /// Red Hat, SUSE, and Debian and Ubuntu where somebody chose it.
+    Dracut,
+    /// Arch.
+    Mkinitcpio,
+    /// Alpine.
+    Mkinitfs,
+    /// SUSE before 12, Red Hat before 6.
+    Mkinitrd,
+}
+
+/// The tools with a program of each and, where there is one, a file that it works by. Debian has
+/// `update-initramfs` as a mere name beside dracut, too.
+const TOOLS: [(Tool, &[&str], Option<&str>); 5] = [
+    (
+        Tool::InitramfsTools,
+        &["/usr/sbin/mkinitramfs", "/usr/bin/mkinitramfs"],
+        Some("/etc/initramfs-tools/initramfs.conf"),
+    ),
+    (Tool::Dracut, &["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"], None),
+    (Tool::Mkinitcpio, &["/usr/bin/mkinitcpio"], Some("/etc/mkinitcpio.conf")),
+    (Tool::Mkinitfs, &["/sbin/mkinitfs", "/usr/sbin/mkinitfs"], None),
+    (Tool::Mkinitrd, &["/sbin/mkinitrd"], None),
+];
+
+/// Where the command line of a unified kernel image waits for the tool that reads a file.
+pub(super) const COMMAND_LINE: &str = "/tmp/hyperexport-command-line";
+
+/// What is to be built.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) kernel: &'a Kernel,
+    /// The initramfs, or the unified kernel image.
+    pub(super) file: &'a str,
+    /// The modules to take along; all of them are there, since some tools fail of a missing one.
+    pub(super) modules: &'a [&'static str],
+    /// The command line of a unified kernel image.
+    pub(super) command_line: &'a str,
+}
+
+/// The tool that is installed.
+pub(super) async fn installed(guestfs: &mut Guestfs) -> Result<Option<Tool>, Error> {
+    for (tool, programs, needs) in TOOLS {
+        for program in programs {
+            let there = guestfs.is_file(program).await?;
+            let whole = match needs {
+                Some(file) => there && guestfs.is_file(file).await?,
+                None => there,
+            };
+            if whole {
+                return Ok(Some(tool));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Tells the tool what to build; returns the command.
+///
+/// Drivers stand on the command line where a tool takes them there: files of the guest's that are read
+/// after ours may set the list anew. For later updates they stand in a file that sorts last.
+pub(super) async fn prepare(
+    guestfs: &mut Guestfs,
+    tool: Tool,
+    order: Order<'_>,
+) -> Result<String, Error> {
+    let Order { kernel: Kernel { version, unified, .. }, file, modules, command_line } = order;
+    let list = modules.join(" ");
+    let command = match tool {
+        Tool::InitramfsTools => {
+            add_lines(guestfs, "/etc/initramfs-tools/modules", &modules.join("\n")).await?;
+            // By its own name it also keeps what the boot loader needs up to date.
+            match guestfs.is_file("/usr/sbin/update-initramfs").await? {
+                true if file == format!("/boot/initrd.img-{version}") => {
+                    format!("update-initramfs -u -k '{version}'")
+                }
+                _ => format!("mkinitramfs -o '{file}' '{version}'"),
+            }
+        }
+        Tool::Dracut => {
+            make_folder(guestfs, "/etc/dracut.conf.d").await?;
+            let drivers = format!("add_drivers+=\" {list} \"\n");
+            guestfs.write("/etc/dracut.conf.d/zz-hyperexport.conf", &drivers).await?;
+            let uefi = if *unified { with_command_line(command_line) } else { String::new() };
+            format!("dracut --force --add-drivers '{list}'{uefi} '{file}' '{version}'")
+        }
+        Tool::Mkinitcpio => {
+            // The files are shell scripts: what is added last counts, in every version of the tool.
+            let line = format!("MODULES+=({list})");
+            add_lines(guestfs, "/etc/mkinitcpio.conf", &line).await?;
+            if guestfs.is_dir("/etc/mkinitcpio.conf.d").await? {
+                let last = "/etc/mkinitcpio.conf.d/zz-hyperexport.conf";
+                guestfs.write(last, &format!("{line}\n")).await?;
+            }
+            if *unified {
+                guestfs.write(COMMAND_LINE, &format!("{command_line}\n")).await?;
+                format!("mkinitcpio -k '{version}' -U '{file}' --cmdline {COMMAND_LINE}")
+            } else {
+                format!("mkinitcpio -k '{version}' -g '{file}'")
+            }
+        }
+        Tool::Mkinitfs => {
+            let path = "/etc/mkinitfs/mkinitfs.conf";
+            let text = guestfs.read(path).await?.unwrap_or_default();
+            make_folder(guestfs, "/etc/mkinitfs").await?;
+            guestfs.write(path, &with_feature(&text)).await?;
+            format!("mkinitfs -o '{file}' '{version}'")
+        }
+        Tool::Mkinitrd => {
+            let with: Vec<_> = modules.iter().map(|name| format!("--with={name}")).collect();
+            format!(
+                "mkinitrd -k vmlinuz-'{version}' -i \"$(basename '{file}')\" -m '{list}' || \
+                 mkinitrd -f {} '{file}' '{version}'",
+                with.join(" ")
+            )
+        }
+    };
+    Ok(command)
+}
+
+/// Options of dracut for a unified kernel image. Without them the command line would be made of what
+/// dracut sees in the appliance.
+fn with_command_line(line: &str) -> String {
+    let line = match line {
+        "" => String::new(),
+        line => format!(" --kernel-cmdline '{}'", line.replace('\'', r"'\''")),
+    };
+    format!(" --uefi --no-hostonly-cmdline{line}")
+}
+
+async fn make_folder(guestfs: &mut Guestfs, path: &str) -> Result<(), Error> {
+    guestfs.modify("make a folder in the guest", &["mkdir-p", path]).await
+}
+
+/// Adds lines to a file of the guest, unless they are its last ones.
+async fn add_lines(guestfs: &mut Guestfs, path: &str, lines: &str) -> Result<(), Error> {
+    let text = guestfs.read(path).await?.unwrap_or_default();
+    let text = text.trim_end();
+    if text.ends_with(lines) {
+        return Ok(());
+    }
+    guestfs.write(path, &format!("{text}\n{lines}\n")).await
+}
+
+/// `features="…"` of mkinitfs.conf with virtio (mkinitfs, `features.d/virtio.modules`).
+fn with_feature(text: &str) -> String {
+    let mut found = false;
+    let line = |line: &str| {
+        let Some(value) = line.trim().strip_prefix("features=") else { return format!("{line}\n") };
+        found = true;
+        let value = value.trim_matches(['"', '\'']);
+        if value.split_whitespace().any(|feature| feature == "virtio") {
+            return format!("{line}\n");
+        }
+        format!("features=\"{value} virtio\"\n")
+    };
+    let mut changed: String = text.lines().map(line).collect();
+    if !found {
+        changed += "features=\"ata base cdrom ext4 keymap kms mmc nvme raid scsi usb virtio\"\n";
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::convert::native::played::{Played, Started};
+
+    #[test]
+    fn the_features_of_alpine_gain_virtio_once() {
+        let with = "# x\nfeatures=\"ata base ext4 virtio\"\n";
+        assert_eq!(with_feature("# x\nfeatures=\"ata base ext4\"\n"), with);
+        assert_eq!(with_feature(with), with);
+        assert!(with_feature("").contains(" virtio\""));
+    }
+
+    /// The command for a tool of a guest with these files.
+    async fn command(tool: Tool, files: &[(&str, &[u8])], unified: bool) -> (String, Started) {
+        let played = Played::new(files, json!({}));
+        let mut guestfs = played.started().await;
+        let kernel = Kernel { version: "6.1".to_owned(), unified, ..Kernel::default() };
+        let order = Order {
+            kernel: &kernel,
+            file: "/boot/i.img",
+            modules: &["virtio_pci", "virtio_blk"],
+            command_line: "root=UUID=5eed it='s",
+        };
+        let command = prepare(&mut guestfs, tool, order).await.expect("prepared");
+        (command, guestfs)
+    }
+
+    #[tokio::test]
+    async fn no_drop_in_of_the_guest_s_sets_the_list_anew() {
+        let own = ("etc/dracut.conf.d/vmware.conf", b"add_drivers=\"vmw_pvscsi\"".as_slice());
+        let (command, mut guestfs) = command(Tool::Dracut, &[own], false).await;
+        assert!(command.contains("--add-drivers 'virtio_pci virtio_blk'"), "{command}");
+        let files = guestfs.glob("/etc/dracut.conf.d/*.conf").await.expect("listed");
+        assert!(files.last().is_some_and(|path| path.ends_with("hyperexport.conf")), "{files:?}");
+    }
+
+    #[tokio::test]
+    async fn drop_ins_of_mkinitcpio_get_one_that_is_read_last() {
+        let files = [
+            ("etc/mkinitcpio.conf", b"MODULES=()\n".as_slice()),
+            ("etc/mkinitcpio.conf.d/x.conf", b"MODULES=(vmw_pvscsi)\n".as_slice()),
+        ];
+        let (_, mut guestfs) = command(Tool::Mkinitcpio, &files, false).await;
+        let files = guestfs.glob("/etc/mkinitcpio.conf.d/*").await.expect("listed");
+        let last = guestfs.read(files.last().expect("one")).await.expect("read");
+        assert_eq!(last.as_deref(), Some("MODULES+=(virtio_pci virtio_blk)\n"));
+    }
+
+    #[tokio::test]
+    async fn mkinitrd_is_asked_only_for_modules_that_are_there() {
+        let (command, _) = command(Tool::Mkinitrd, &[], false).await;
+        assert!(command.contains("-f --with=virtio_pci --with=virtio_blk '"), "{command}");
+        assert!(!command.contains("virtio_scsi"), "{command}");
+    }
+
+    #[tokio::test]
+    async fn a_unified_kernel_is_built_with_the_command_line_that_it_had() {
+        let (dracut, _) = command(Tool::Dracut, &[], true).await;
+        let line = r"--kernel-cmdline 'root=UUID=5eed it='\''s'";
+        assert!(dracut.contains(line), "{dracut}");
+        let files = [("etc/mkinitcpio.conf", b"MODULES=()\n".as_slice()), ("tmp/x", b"")];
+        let (command, mut guestfs) = command(Tool::Mkinitcpio, &files, true).await;
+        assert!(command.contains(&format!("--cmdline {COMMAND_LINE}")), "{command}");
+        let line = guestfs.read(COMMAND_LINE).await.expect("read");
+        assert_eq!(line.as_deref(), Some("root=UUID=5eed it='s\n"));
+    }
+}
