@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
+use super::lzo;
+
 /// Bytes of a header in "newc" format.
 const HEADER: usize = 110;
 /// Where in it the file's size and the name's length stand, eight hexadecimal digits each.
@@ -86,6 +88,8 @@ fn unpack(mut reader: BufReader<impl Read + 'static>) -> io::Result<Option<Box<d
     // The legacy frame, which the kernel takes, and the one of today.
     let lz4 = start.starts_with(&[0x02, 0x21, 0x4c, 0x18])
         || start.starts_with(&[0x04, 0x22, 0x4d, 0x18]);
+    let bzip2 = start.starts_with(b"BZh");
+    let lzop = start.starts_with(&lzo::MAGIC);
     Ok(if gzip {
         Some(Box::new(flate2::bufread::MultiGzDecoder::new(reader)))
     } else if zstd {
@@ -97,6 +101,10 @@ fn unpack(mut reader: BufReader<impl Read + 'static>) -> io::Result<Option<Box<d
         Some(Box::new(liblzma::bufread::XzDecoder::new_stream(reader, stream)))
     } else if lz4 {
         Some(Box::new(lz4_flex::frame::FrameDecoder::new(reader)))
+    } else if bzip2 {
+        Some(Box::new(bzip2::bufread::MultiBzDecoder::new(reader)))
+    } else if lzop {
+        Some(Box::new(lzo::Lzop::new(reader)?))
     } else {
         None
     })
@@ -170,7 +178,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A cpio archive of small files.
-    pub(in crate::convert::native::fix) fn archive(names: &[&str]) -> Vec<u8> {
+    pub(in crate::convert::native) fn archive(names: &[&str]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for name in names.iter().copied().chain(["TRAILER!!!"]) {
             let content = if name == "TRAILER!!!" { "" } else { "data!" };
@@ -209,11 +217,15 @@ pub(super) mod tests {
         ]);
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&main).expect("packed");
+        let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        bzip2.write_all(&main).expect("packed");
         let forms = [
             main.clone(),
             gzip.finish().expect("packed"),
             zstd::bulk::compress(&main, 1).expect("packed"),
             lz4_legacy(&main),
+            bzip2.finish().expect("packed"),
+            lzo::tests::packed(&main),
         ];
         for form in forms {
             let all = found(&[early.clone(), form].concat()).expect("read").expect("known");

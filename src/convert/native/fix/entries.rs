@@ -12,6 +12,76 @@ pub(super) struct Entry {
     pub(super) kernel: String,
     /// The archives that are unpacked one after the other; none where the kernel does without.
     pub(super) initramfs: Vec<String>,
+    /// Where the entry stands: the menus around it, then the entry itself.
+    pub(super) menu: Vec<Item>,
+    /// Whether the entry itself says that it is the default (`MENU DEFAULT` of syslinux).
+    pub(super) is_default: bool,
+}
+
+/// A line of a menu.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Item {
+    /// Its place in the menu, from 0 on.
+    pub(super) index: usize,
+    /// Its title and its id.
+    pub(super) names: Vec<String>,
+}
+
+/// The menus of a configuration while it is read.
+#[derive(Debug, Default)]
+struct Menus {
+    /// What the braces around a line belong to; none for those that are no menu.
+    braces: Vec<Option<Item>>,
+    /// Lines of each open menu so far.
+    counts: Vec<usize>,
+}
+
+impl Menus {
+    fn item(&mut self, rest: &str) -> Item {
+        if self.counts.is_empty() {
+            self.counts.push(0);
+        }
+        let count = self.counts.last_mut();
+        let index = count.map_or(0, |count| std::mem::replace(count, *count + 1));
+        Item { index, names: names(rest) }
+    }
+
+    /// The place of an entry that begins here.
+    fn entry(&mut self, rest: &str) -> Vec<Item> {
+        let item = self.item(rest);
+        self.braces.iter().flatten().cloned().chain([item]).collect()
+    }
+
+    fn submenu(&mut self, rest: &str) {
+        let item = self.item(rest);
+        self.braces.push(Some(item));
+        self.counts.push(0);
+    }
+
+    fn close(&mut self) {
+        if self.braces.pop().flatten().is_some() {
+            self.counts.pop();
+        }
+    }
+}
+
+/// Title and id in the line of a menu of GRUB: `'Debian' --class debian $menuentry_id_option 'x' {`.
+/// The whole line, where it has no quotes: GRUB Legacy and syslinux.
+fn names(rest: &str) -> Vec<String> {
+    let rest = rest.trim();
+    if !rest.starts_with(['"', '\'']) {
+        return vec![rest.trim_end_matches('{').trim().to_owned()];
+    }
+    let quoted = |text: &str| {
+        let mark = text.chars().next().filter(|c| ['"', '\''].contains(c))?;
+        text[1..].split(mark).next().map(str::to_owned)
+    };
+    let id = ["--id", "$menuentry_id_option", "${menuentry_id_option}"].iter().find_map(|option| {
+        let (_, after) = rest.split_once(option)?;
+        let word = after.trim();
+        quoted(word).or_else(|| word.split_whitespace().next().map(str::to_owned))
+    });
+    quoted(rest).into_iter().chain(id).collect()
 }
 
 /// Titles of entries that are for emergencies.
@@ -20,8 +90,9 @@ const EMERGENCY: [&str; 6] = ["recovery", "rescue", "fallback", "memtest", "kdum
 /// The entries of a configuration, in its order.
 pub(super) fn read(path: &str, text: &str) -> Vec<Entry> {
     if path.contains("/loader/entries/") {
-        return if is_emergency(path) { Vec::new() } else { of_specification(text) };
+        return if is_emergency(path) { Vec::new() } else { of_specification(path, text) };
     }
+    let mut menus = Menus::default();
     let mut entries = Vec::new();
     let mut current = Entry::default();
     let mut emergency = false;
@@ -32,10 +103,19 @@ pub(super) fn read(path: &str, text: &str) -> Vec<Entry> {
             "menuentry" | "title" | "label" => {
                 push(&mut entries, &mut current, emergency);
                 emergency = is_emergency(line);
+                current.menu = menus.entry(rest);
+                if line.ends_with('{') {
+                    menus.braces.push(None);
+                }
             }
+            "submenu" => menus.submenu(rest),
+            "}" => menus.close(),
+            "menu" if rest.trim().eq_ignore_ascii_case("default") => current.is_default = true,
             "linux" | "linux16" | "linuxefi" | "kernel" | "vmlinuz" => {
                 // A second kernel in one entry is an entry without a title.
-                push(&mut entries, &mut current, emergency);
+                if !current.kernel.is_empty() {
+                    push(&mut entries, &mut current, emergency);
+                }
                 let (kernel, options) =
                     rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
                 current.kernel = plain(kernel);
@@ -47,6 +127,7 @@ pub(super) fn read(path: &str, text: &str) -> Vec<Entry> {
                 );
             }
             "append" => current.initramfs.extend(initrd_option(rest)),
+            _ if line.ends_with('{') => menus.braces.push(None),
             _ => {}
         }
     }
@@ -66,13 +147,14 @@ fn is_emergency(title: &str) -> bool {
     EMERGENCY.iter().any(|word| title.contains(word))
 }
 
-/// Boot Loader Specification, type 1.
-fn of_specification(text: &str) -> Vec<Entry> {
-    let mut entry = Entry::default();
+/// Boot Loader Specification, type 1: the name of the file is the entry's id.
+fn of_specification(path: &str, text: &str) -> Vec<Entry> {
+    let mut entry = Entry { menu: vec![file_item(path)], ..Entry::default() };
     for line in text.lines() {
         let (word, rest) = line.trim().split_once(char::is_whitespace).unwrap_or_default();
         match word {
             "linux" => entry.kernel = plain(rest.trim()),
+            "title" => entry.menu[0].names.push(rest.trim().to_owned()),
             // `$tuned_initrd` and the like are GRUB's variables.
             "initrd" => {
                 let paths = rest.split_whitespace().filter(|path| !path.starts_with('$'));
@@ -82,6 +164,13 @@ fn of_specification(text: &str) -> Vec<Entry> {
         }
     }
     if entry.kernel.is_empty() { Vec::new() } else { vec![entry] }
+}
+
+/// The line of a menu that a file stands for, by its name with and without `.conf`.
+pub(super) fn file_item(path: &str) -> Item {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let stem = name.strip_suffix(".conf").unwrap_or(name);
+    Item { index: 0, names: vec![name.to_owned(), stem.to_owned()] }
 }
 
 /// `initrd=` among the options of a kernel, as extlinux and EFI stubs have it.
@@ -113,9 +202,37 @@ pub(super) fn newest_first(a: &str, b: &str) -> Ordering {
 mod tests {
     use super::*;
 
-    fn entry(kernel: &str, initramfs: &[&str]) -> Entry {
+    type Paths = (String, Vec<String>);
+
+    fn entry(kernel: &str, initramfs: &[&str]) -> Paths {
         let initramfs = initramfs.iter().map(|path| (*path).to_owned()).collect();
-        Entry { kernel: kernel.to_owned(), initramfs }
+        (kernel.to_owned(), initramfs)
+    }
+
+    /// Kernel and initramfs of each entry.
+    fn read(path: &str, text: &str) -> Vec<Paths> {
+        let entries = super::read(path, text).into_iter();
+        entries.map(|entry| (entry.kernel, entry.initramfs)).collect()
+    }
+
+    #[test]
+    fn entries_know_their_places_in_the_menus() {
+        let grub = "function f {\n}\nmenuentry 'A' --class x $menuentry_id_option 'id-a' {\n linux /a\n}\n\
+                    submenu 'More' --id more {\n\tmenuentry 'A (recovery mode)' {\n linux /r\n }\n\
+                    \tmenuentry \"B\" {\n  linux /b\n\t}\n}\nmenuentry 'C' {\n linux /c\n}\n";
+        let places: Vec<Vec<(usize, Vec<String>)>> = super::read("/boot/grub/grub.cfg", grub)
+            .into_iter()
+            .map(|entry| entry.menu.into_iter().map(|item| (item.index, item.names)).collect())
+            .collect();
+        let item = |index: usize, names: &[&str]| {
+            (index, names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        let expected = [
+            vec![item(0, &["A", "id-a"])],
+            vec![item(1, &["More", "more"]), item(1, &["B"])],
+            vec![item(2, &["C"])],
+        ];
+        assert_eq!(places, expected);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 
 use super::archive::{self, Contents, module};
-use super::boot::CONFIGURATIONS;
+use super::boot::{CONFIGURATIONS, ENVIRONMENT};
+use super::default_entry::{self, Candidate, Configuration};
 use super::entries::{self, Entry, newest_first};
 
 /// Where boot loaders may see a path from: the root, `/boot`, and EFI system partitions.
@@ -35,6 +36,32 @@ const OTHERS: [&str; 6] = ["kdump", "rescue", "fallback", ".bak", ".old", "memte
 /// Bytes of a kernel that hold its header and version (Linux, `Documentation/arch/x86/boot.rst`:
 /// `kernel_version` points at most 0x8000 bytes beyond the header).
 const HEAD: u64 = 64 << 10;
+
+/// Where the modules of all kernels lie; NixOS has them in the profile that it starts.
+const MODULES: [&str; 2] =
+    ["/lib/modules", "/nix/var/nix/profiles/system/kernel-modules/lib/modules"];
+/// Options of the kernel's configuration, and the modules that they stand for.
+const OPTIONS: [(&str, &str); 19] = [
+    ("CONFIG_VIRTIO_PCI", "virtio_pci"),
+    ("CONFIG_VIRTIO_BLK", "virtio_blk"),
+    ("CONFIG_SCSI_VIRTIO", "virtio_scsi"),
+    ("CONFIG_VIRTIO_NET", "virtio_net"),
+    ("CONFIG_BLK_DEV_SD", "sd_mod"),
+    ("CONFIG_VMWARE_PVSCSI", "vmw_pvscsi"),
+    ("CONFIG_FUSION_SAS", "mptsas"),
+    ("CONFIG_SATA_AHCI", "ahci"),
+    ("CONFIG_ATA_PIIX", "ata_piix"),
+    ("CONFIG_BLK_DEV_PIIX", "piix"),
+    ("CONFIG_IDE_GD", "ide_gd_mod"),
+    ("CONFIG_BLK_DEV_IDEDISK", "ide_gd_mod"),
+    ("CONFIG_BLK_DEV_NVME", "nvme"),
+    ("CONFIG_VMXNET3", "vmxnet3"),
+    ("CONFIG_E1000E", "e1000e"),
+    ("CONFIG_E1000", "e1000"),
+    ("CONFIG_PCNET32", "pcnet32"),
+    ("CONFIG_8139CP", "8139cp"),
+    ("CONFIG_8139TOO", "8139too"),
+];
 
 /// A kernel of the guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,20 +86,19 @@ pub(in crate::convert::native) struct Modules {
 /// The kernels, the one that starts by default first.
 pub(in crate::convert::native) async fn find(guestfs: &mut Guestfs) -> Result<Vec<Kernel>, Error> {
     let mut kernels: Vec<Kernel> = Vec::new();
-    for entry in boot_entries(guestfs).await? {
+    for Candidate { entry, unified, .. } in candidates(guestfs).await? {
+        if unified {
+            let version = unified_version(guestfs, &entry.kernel).await?;
+            push(&mut kernels, Kernel { version, initramfs: vec![entry.kernel], unified });
+            continue;
+        }
         let Some(image) = resolve(guestfs, &entry.kernel).await? else { continue };
         let mut initramfs = Vec::new();
         for path in &entry.initramfs {
             initramfs.extend(resolve(guestfs, path).await?);
         }
         let version = version(guestfs, &image).await?;
-        push(&mut kernels, Kernel { version, initramfs, unified: false });
-    }
-    for pattern in UNIFIED {
-        for path in guestfs.glob(pattern).await? {
-            let version = unified_version(guestfs, &path).await?;
-            push(&mut kernels, Kernel { version, initramfs: vec![path], unified: true });
-        }
+        push(&mut kernels, Kernel { version, initramfs, unified });
     }
     if kernels.is_empty() {
         kernels = by_names(guestfs).await?;
@@ -95,21 +121,60 @@ fn is_plain(version: &str) -> bool {
     !version.is_empty() && !version.starts_with(['-', '.']) && version.chars().all(plain)
 }
 
-/// All entries; those of the Boot Loader Specification sorted as it says.
-async fn boot_entries(guestfs: &mut Guestfs) -> Result<Vec<Entry>, Error> {
-    let (mut entries, mut by_file) = (Vec::new(), Vec::new());
-    for pattern in CONFIGURATIONS {
-        for path in guestfs.glob(pattern).await? {
-            let Some(text) = guestfs.read(&path).await? else { continue };
-            let found = entries::read(&path, &text);
-            match path.contains("/loader/entries/") {
-                true => by_file.extend(found.into_iter().map(|entry| (path.clone(), entry))),
-                false => entries.extend(found),
+/// All entries, the default one first; those of the Boot Loader Specification sorted as it says.
+async fn candidates(guestfs: &mut Guestfs) -> Result<Vec<Candidate>, Error> {
+    let (mut others, mut by_file, mut configurations) = (Vec::new(), Vec::new(), Vec::new());
+    for pattern in default_entry::LOADERS.iter().chain(&CONFIGURATIONS) {
+        for file in guestfs.glob(pattern).await? {
+            let Some(text) = guestfs.read(&file).await? else { continue };
+            let is_entry = file.contains("/loader/entries/");
+            let entries = entries::read(&file, &text).into_iter();
+            let found =
+                entries.map(|entry| Candidate { file: file.clone(), entry, unified: false });
+            if is_entry {
+                by_file.extend(found)
+            } else {
+                others.extend(found)
+            }
+            if !is_entry {
+                configurations.push(Configuration { file, text });
             }
         }
     }
-    by_file.sort_by(|(a, _), (b, _)| newest_first(a, b));
-    Ok(by_file.into_iter().map(|(_, entry)| entry).chain(entries).collect())
+    let mut unified = Vec::new();
+    for pattern in UNIFIED {
+        for file in guestfs.glob(pattern).await? {
+            let menu = vec![entries::file_item(&file)];
+            let entry = Entry { kernel: file.clone(), menu, ..Entry::default() };
+            unified.push(Candidate { file, entry, unified: true });
+        }
+    }
+    for files in [&mut by_file, &mut unified] {
+        files.sort_by(|a, b| newest_first(&a.file, &b.file));
+    }
+    for (index, candidate) in by_file.iter_mut().enumerate() {
+        candidate.entry.menu.iter_mut().for_each(|item| item.index = index);
+    }
+    let mut all: Vec<_> = by_file.into_iter().chain(others).chain(unified).collect();
+    let saved = saved_entry(guestfs).await?;
+    if let Some(first) = default_entry::find(&all, &configurations, &saved) {
+        all[..=first].rotate_right(1);
+    }
+    Ok(all)
+}
+
+/// The entry that GRUB's environment block names.
+async fn saved_entry(guestfs: &mut Guestfs) -> Result<String, Error> {
+    for pattern in ENVIRONMENT {
+        for path in guestfs.glob(pattern).await? {
+            let text = guestfs.read(&path).await?.unwrap_or_default();
+            let saved = text.lines().find_map(|line| line.strip_prefix("saved_entry="));
+            if let Some(saved) = saved.filter(|saved| !saved.is_empty()) {
+                return Ok(saved.to_owned());
+            }
+        }
+    }
+    Ok(String::new())
 }
 
 /// The guest's own path of what a boot loader names: that sees its partition or its subvolume as
@@ -222,20 +287,41 @@ async fn by_names(guestfs: &mut Guestfs) -> Result<Vec<Kernel>, Error> {
     Ok(kernels)
 }
 
+/// The modules of a list of their files.
+async fn names(guestfs: &mut Guestfs, list: &str) -> Result<BTreeSet<String>, Error> {
+    let text = guestfs.read(list).await?.unwrap_or_default();
+    let paths = text.lines().map(|line| line.split(':').next().unwrap_or(line));
+    Ok(paths.filter_map(|path| module(path.as_bytes())).collect())
+}
+
+/// What is built in by the kernel's configuration, of the drivers that count.
+fn configured(config: &str) -> BTreeSet<String> {
+    let is_on = |option: &str| {
+        let is = |line: &str| line.strip_prefix(option).is_some_and(|rest| rest.trim() == "=y");
+        config.lines().any(is)
+    };
+    let on = OPTIONS.iter().filter(|(option, _)| is_on(option));
+    on.map(|(_, name)| (*name).to_owned()).collect()
+}
+
 impl Kernel {
     /// The modules that the kernel can load.
     pub(in crate::convert::native) async fn modules(
         &self,
         guestfs: &mut Guestfs,
     ) -> Result<Modules, Error> {
-        let mut names = async |list: &str| {
-            let path = format!("/lib/modules/{}/{list}", self.version);
-            let text = guestfs.read(&path).await?.unwrap_or_default();
-            let paths = text.lines().map(|line| line.split(':').next().unwrap_or(line).to_owned());
-            Ok::<_, Error>(paths.filter_map(|path| module(path.as_bytes())).collect())
-        };
-        let built_in = names("modules.builtin").await?;
-        Ok(Modules { built_in, on_disk: names("modules.dep").await? })
+        let mut modules = Modules::default();
+        for top in MODULES {
+            let folder = format!("{top}/{}", self.version);
+            modules.on_disk.extend(names(guestfs, &format!("{folder}/modules.dep")).await?);
+            modules.built_in.extend(names(guestfs, &format!("{folder}/modules.builtin")).await?);
+        }
+        if modules.built_in.is_empty() {
+            // Kernels before 2.6.33 have no list.
+            let config = guestfs.read(&format!("/boot/config-{}", self.version)).await?;
+            modules.built_in = configured(&config.unwrap_or_default());
+        }
+        Ok(modules)
     }
 
     /// What its initramfs files hold together; nothing when one cannot be read.
@@ -272,7 +358,10 @@ impl Kernel {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::convert::native::played::Played;
 
     #[test]
     fn a_kernel_tells_its_version() {
@@ -330,5 +419,89 @@ mod tests {
         assert!(held.modules.contains("virtio_blk"), "{held:?}");
         fs::write(&path, program(&[(".text", b"x")])).expect("written");
         assert_eq!(unified(&path).expect("read"), None);
+    }
+
+    /// The head of a kernel for x86 with that version.
+    fn image(version: &str) -> Vec<u8> {
+        let mut head = vec![0; 0x400];
+        head[0x202..0x206].copy_from_slice(b"HdrS");
+        head[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+        head[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
+        head
+    }
+
+    async fn found(files: &[(&str, &[u8])]) -> Vec<(String, Vec<String>)> {
+        let mut guestfs = Played::new(files, json!({})).started().await;
+        let kernels = find(&mut guestfs).await.expect("found");
+        kernels.into_iter().map(|kernel| (kernel.version, kernel.initramfs)).collect()
+    }
+
+    fn kernel(version: &str, initramfs: &str) -> (String, Vec<String>) {
+        (version.to_owned(), vec![initramfs.to_owned()])
+    }
+
+    #[tokio::test]
+    async fn kernels_of_arch_and_alpine_are_found_by_their_names() {
+        let arch = [
+            ("boot/vmlinuz-linux", image("6.9.7-arch1-1")),
+            ("boot/initramfs-linux.img", Vec::new()),
+            ("boot/initramfs-linux-fallback.img", Vec::new()),
+        ];
+        let alpine =
+            [("boot/vmlinuz-lts", image("6.6.32-0-lts")), ("boot/initramfs-lts", Vec::new())];
+        // An image without a header, as on other processors: the only folder of modules tells.
+        let without = [
+            ("boot/vmlinuz-virt", b"MZ".to_vec()),
+            ("boot/initramfs-virt", Vec::new()),
+            ("lib/modules/6.6.1-0-virt/modules.dep", Vec::new()),
+        ];
+        let debian = [
+            ("boot/vmlinuz-6.1.0-9", b"MZ".to_vec()),
+            ("boot/initrd.img-6.1.0-9", Vec::new()),
+            ("lib/modules/6.1.0-9/modules.dep", Vec::new()),
+            ("lib/modules/5.1/modules.dep", Vec::new()),
+        ];
+        let found = async |files: &[(&str, Vec<u8>)]| {
+            let files: Vec<_> = files.iter().map(|(path, held)| (*path, held.as_slice())).collect();
+            found(&files).await
+        };
+        assert_eq!(found(&arch).await, [kernel("6.9.7-arch1-1", "/boot/initramfs-linux.img")]);
+        assert_eq!(found(&alpine).await, [kernel("6.6.32-0-lts", "/boot/initramfs-lts")]);
+        assert_eq!(found(&without).await, [kernel("6.6.1-0-virt", "/boot/initramfs-virt")]);
+        assert_eq!(found(&debian).await, [kernel("6.1.0-9", "/boot/initrd.img-6.1.0-9")]);
+    }
+
+    #[tokio::test]
+    async fn the_kernel_that_starts_by_default_comes_first() {
+        let grub = "set default=\"${saved_entry}\"\n\
+                    menuentry 'New' --id new {\n linux /vmlinuz-6.9\n initrd /initrd.img-6.9\n}\n\
+                    menuentry 'Old' --id old {\n linux /vmlinuz-6.1\n initrd /initrd.img-6.1\n}\n";
+        let (new, old) = (image("6.9"), image("6.1"));
+        let files = [
+            ("boot/grub/grub.cfg", grub.as_bytes()),
+            ("boot/grub/grubenv", b"# GRUB Environment Block\nsaved_entry=old\n###"),
+            ("boot/vmlinuz-6.9", &new),
+            ("boot/vmlinuz-6.1", &old),
+            ("boot/initrd.img-6.9", b""),
+            ("boot/initrd.img-6.1", b""),
+        ];
+        let expected =
+            [kernel("6.1", "/boot/initrd.img-6.1"), kernel("6.9", "/boot/initrd.img-6.9")];
+        assert_eq!(found(&files).await, expected);
+    }
+
+    #[tokio::test]
+    async fn modules_are_known_by_lists_profiles_and_configurations() {
+        let modules = async |path: &str, text: &str| {
+            let mut guestfs = Played::new(&[(path, text.as_bytes())], json!({})).started().await;
+            let kernel = Kernel { version: "2.6.32".to_owned(), ..Kernel::default() };
+            kernel.modules(&mut guestfs).await.expect("read")
+        };
+        let nix = "nix/var/nix/profiles/system/kernel-modules/lib/modules/2.6.32/modules.dep";
+        let nix = modules(nix, "kernel/virtio_blk.ko.xz:\n").await;
+        assert!(nix.on_disk.contains("virtio_blk"), "{nix:?}");
+        let config = "CONFIG_VIRTIO_PCI=y\nCONFIG_VIRTIO_BLK=m\n# CONFIG_SATA_AHCI is not set\n";
+        let old = modules("boot/config-2.6.32", config).await;
+        assert_eq!(old.built_in.iter().collect::<Vec<_>>(), ["virtio_pci"]);
     }
 }

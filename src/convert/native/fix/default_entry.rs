@@ -1,0 +1,182 @@
+//! The entry that a boot loader starts when nobody chooses another: it need not be the first one.
+//!
+//! Read are `set default=` of GRUB 2 with `saved_entry` of its environment block, `default` of GRUB
+//! Legacy, syslinux and systemd-boot, and `MENU DEFAULT` of syslinux.
+
+use super::entries::Entry;
+
+/// Where systemd-boot is configured (loader.conf(5)).
+pub(super) const LOADERS: [&str; 3] =
+    ["/boot/loader/loader.conf", "/boot/efi/loader/loader.conf", "/efi/loader/loader.conf"];
+
+/// An entry and the file that it was read from.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Candidate {
+    pub(super) file: String,
+    pub(super) entry: Entry,
+    /// Whether the entry is a unified kernel image.
+    pub(super) unified: bool,
+}
+
+/// A configuration that may name the default entry.
+#[derive(Debug, Clone)]
+pub(super) struct Configuration {
+    pub(super) file: String,
+    pub(super) text: String,
+}
+
+/// The place of the default entry among `candidates`; none where nothing names one of them, and then
+/// the first one starts. `saved` is GRUB's `saved_entry`.
+pub(super) fn find(
+    candidates: &[Candidate],
+    configurations: &[Configuration],
+    saved: &str,
+) -> Option<usize> {
+    let marked = candidates.iter().position(|candidate| candidate.entry.is_default);
+    let named = |configuration: &Configuration| {
+        let wanted = wanted(&configuration.text, saved)?;
+        named(candidates, configuration, &wanted)
+    };
+    configurations.iter().find_map(named).or(marked)
+}
+
+/// What a configuration calls its default entry.
+fn wanted(text: &str, saved: &str) -> Option<String> {
+    let last = text.lines().rev().find_map(value)?;
+    let last = if last.contains("saved_entry") || last == "saved" { saved } else { last };
+    (!last.is_empty()).then(|| last.to_owned())
+}
+
+/// The value of a line that sets the default entry.
+fn value(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let line = line.strip_prefix("set ").unwrap_or(line).trim_start();
+    let name = line.get(..7).filter(|name| name.eq_ignore_ascii_case("default"))?;
+    let rest = line[name.len()..].strip_prefix(['=', ' ', '\t'])?;
+    let value = rest.trim().trim_start_matches('=').trim().trim_matches(['"', '\'']);
+    // An entry for one start alone (grub-reboot(8)) was for the source.
+    (!value.contains("next_entry") && !value.is_empty()).then_some(value)
+}
+
+/// The entry that a configuration means by a name, an id, a number, or a path of these through
+/// submenus (GRUB manual, "default").
+fn named(candidates: &[Candidate], configuration: &Configuration, wanted: &str) -> Option<usize> {
+    let by_pattern = glob::Pattern::new(&wanted.to_lowercase()).ok();
+    let is_loader = LOADERS.contains(&configuration.file.as_str());
+    let is_called = |candidate: &Candidate| {
+        let Some(item) = candidate.entry.menu.last() else { return false };
+        let matches = |name: &String| {
+            let by_pattern = by_pattern.as_ref().filter(|_| is_loader);
+            name == wanted || by_pattern.is_some_and(|p| p.matches(&name.to_lowercase()))
+        };
+        item.names.iter().any(matches)
+    };
+    let steps: Vec<_> = wanted.split('>').collect();
+    // Numbers count the lines of one menu: those of the file, or the files that it includes.
+    let includes = configuration.text.contains("blscfg");
+    let is_at = |candidate: &Candidate| {
+        let (menu, own) = (&candidate.entry.menu, candidate.file == configuration.file);
+        let is_step = |(item, step): (&super::entries::Item, &&str)| {
+            step.parse() == Ok(item.index) || item.names.iter().any(|name| name == step)
+        };
+        let included = includes && candidate.file.contains("/loader/entries/");
+        (own || included) && menu.len() == steps.len() && menu.iter().zip(&steps).all(is_step)
+    };
+    let by_place = candidates.iter().position(is_at);
+    by_place.or_else(|| candidates.iter().position(is_called))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::native::fix::entries;
+
+    /// The kernel of the default entry of these files, `saved` in GRUB's environment block.
+    fn default(files: &[(&str, &str)], saved: &str) -> String {
+        let mut candidates = Vec::new();
+        for (file, text) in files {
+            let found = entries::read(file, text).into_iter();
+            let file = (*file).to_owned();
+            candidates.extend(found.map(|entry| Candidate {
+                file: file.clone(),
+                entry,
+                unified: false,
+            }));
+        }
+        for (index, candidate) in candidates.iter_mut().enumerate() {
+            if candidate.file.contains("/loader/entries/") {
+                candidate.entry.menu[0].index = index;
+            }
+        }
+        let configurations: Vec<_> = files
+            .iter()
+            .map(|(file, text)| Configuration {
+                file: (*file).to_owned(),
+                text: (*text).to_owned(),
+            })
+            .collect();
+        let found = find(&candidates, &configurations, saved).unwrap_or(0);
+        candidates[found].entry.kernel.clone()
+    }
+
+    const GRUB: &str = "if [ \"${next_entry}\" ] ; then\n   set default=\"${next_entry}\"\nelse\n   \
+        set default=\"${saved_entry}\"\nfi\nmenuentry 'New' --id new {\n linux /new\n}\n\
+        submenu 'More' --id more {\n menuentry 'Old' --id old {\n linux /old\n }\n}\n";
+
+    #[test]
+    fn grub_starts_the_entry_that_was_saved() {
+        let of = |saved| default(&[("/boot/grub/grub.cfg", GRUB)], saved);
+        for (saved, kernel) in [
+            ("", "/new"),
+            ("0", "/new"),
+            ("more>old", "/old"),
+            ("More>Old", "/old"),
+            ("1>0", "/old"),
+            ("Old", "/old"),
+            ("gone", "/new"),
+        ] {
+            assert_eq!(of(saved), kernel, "{saved}");
+        }
+        let fixed = GRUB.replace("${saved_entry}", "1>old");
+        assert_eq!(default(&[("/boot/grub/grub.cfg", &fixed)], ""), "/old");
+    }
+
+    #[test]
+    fn entries_in_files_are_saved_by_the_names_of_their_files() {
+        let files = [
+            ("/boot/loader/entries/f00-6.9.conf", "title New\nlinux /new\n"),
+            ("/boot/loader/entries/f00-5.1.conf", "title Old\nlinux /old\n"),
+            ("/boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nblscfg\n"),
+        ];
+        for (saved, kernel) in [("f00-5.1", "/old"), ("1", "/old"), ("0", "/new"), ("", "/new")] {
+            assert_eq!(default(&files, saved), kernel, "{saved}");
+        }
+    }
+
+    #[test]
+    fn systemd_boot_takes_patterns() {
+        let of = |name: &str| {
+            let text = format!("timeout 3\ndefault {name}\n");
+            let files = [
+                ("/boot/loader/loader.conf", text.as_str()),
+                ("/boot/loader/entries/arch.conf", "linux /new\n"),
+                ("/boot/loader/entries/arch-lts.conf", "linux /old\n"),
+            ];
+            default(&files, "")
+        };
+        assert_eq!(of("arch-lts.conf"), "/old");
+        assert_eq!(of("Arch-*"), "/old");
+        assert_eq!(of("@saved"), "/new");
+    }
+
+    #[test]
+    fn older_boot_loaders_name_theirs() {
+        let legacy = "default=1\ntitle New\n kernel /new\ntitle Old\n kernel /old\n";
+        assert_eq!(default(&[("/boot/grub/menu.lst", legacy)], ""), "/old");
+        let syslinux = "DEFAULT old\nLABEL new\n KERNEL /new\nLABEL old\n KERNEL /old\n";
+        assert_eq!(default(&[("/boot/extlinux.conf", syslinux)], ""), "/old");
+        let menu =
+            "DEFAULT menu.c32\nLABEL new\n LINUX /new\nLABEL old\n MENU DEFAULT\n LINUX /old\n";
+        assert_eq!(default(&[("/boot/extlinux.conf", menu)], ""), "/old");
+    }
+}
