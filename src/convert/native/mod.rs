@@ -21,6 +21,7 @@ mod facts;
 mod fix;
 pub(super) mod guestfs;
 mod inspect;
+mod looking;
 mod luks;
 mod overlays;
 mod partitions;

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::convert::hyper2kvm::FORCE_TCG;
 use crate::convert::preflight::Engine;
 use crate::convert::{Error, Run};
-use crate::model::{Firmware, GuestBus, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
+use crate::model::{Firmware, GuestBus, GuestFacts, SourceVm, Stage, Warning, chain};
 use crate::progress::Unit;
 
 use super::attempt::{self, Way};
@@ -23,7 +23,7 @@ use super::guestfs::{Appliance, Guestfs};
 use super::inspect::{Family, Guest, inspect};
 use super::report::Stages;
 use super::systems::Choice;
-use super::{LOG, Work, evidence, luks, v2v, windows};
+use super::{LOG, Work, luks, v2v, windows};
 
 /// INSPECT and FIX.
 pub(super) struct Surgery<'a> {
@@ -63,10 +63,10 @@ impl Operated {
 }
 
 /// A guest whose file systems are mounted.
-struct Opened {
-    guestfs: Guestfs,
-    guest: Guest,
-    devices: Devices,
+pub(super) struct Opened {
+    pub(super) guestfs: Guestfs,
+    pub(super) guest: Guest,
+    pub(super) devices: Devices,
 }
 
 impl Surgery<'_> {
@@ -91,8 +91,10 @@ impl Surgery<'_> {
             Err(error) if is_of_guest(&error) => {
                 let mut operated = Operated::failed(error);
                 operated.facts = match &operated.failure {
-                    Some(Error::NoSystem { encrypted }) if encrypted.is_empty() => Some(nothing()),
-                    Some(Error::NoSystem { .. }) => self.without_root(&overlays, warnings).await?,
+                    Some(Error::NoSystem { encrypted }) => {
+                        let found = self.without_root(&overlays, warnings).await?;
+                        found.or_else(|| encrypted.is_empty().then(nothing))
+                    }
                     _ => None,
                 };
                 if self.fixes && has_no_system(&operated) {
@@ -141,45 +143,6 @@ impl Surgery<'_> {
         Ok(operated)
     }
 
-    /// INSPECT alone: what the guest can start from as it is.
-    async fn look(&self, opened: Opened) -> Result<Operated, Error> {
-        let Opened { mut guestfs, guest, devices } = opened;
-        let (drivers, agent) = match guest.os_family() {
-            OsFamily::Linux => {
-                let kernels = fix::kernels::find(&mut guestfs).await?;
-                let drivers = evidence::of_linux(&mut guestfs, &kernels, &devices).await?;
-                (drivers, Some(fix::agent::is_installed(&mut guestfs).await?))
-            }
-            OsFamily::Windows => {
-                let drivers = windows::drivers(&mut guestfs, &guest.root).await?;
-                (drivers, Some(windows::has_agent(&mut guestfs).await?))
-            }
-            OsFamily::Unknown => (None, None),
-        };
-        guestfs.end().await?;
-        Ok(Operated { facts: Some(facts::of(&guest, drivers, agent)), ..Operated::default() })
-    }
-
-    /// What a clear `/boot` tells of a guest whose root cannot be read.
-    async fn without_root(
-        &self,
-        overlays: &[PathBuf],
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Option<GuestFacts>, Error> {
-        let started = self.appliance(overlays, warnings).await;
-        let Ok(mut guestfs) = started else { return Ok(None) };
-        let drivers = evidence::of_clear_boot(&mut guestfs).await;
-        match (drivers, guestfs.end().await) {
-            (Ok(Some(drivers)), Ok(())) => Ok(Some(GuestFacts {
-                family: OsFamily::Linux,
-                drivers: Some(drivers),
-                ..nothing()
-            })),
-            (Err(error), _) if !is_of_guest(&error) => Err(error),
-            _ => Ok(None),
-        }
-    }
-
     /// Tries one way after the other until the guest starts from virtio; what came nearest to that
     /// is written back.
     async fn fix(
@@ -226,14 +189,37 @@ impl Surgery<'_> {
             warnings.append(&mut report.warnings);
             return Ok((fit(operated), report));
         }
+        self.unfixed(opened, (guest, failure), warnings).await
+    }
+
+    /// What the guest starts from as it is, where no way of fixing succeeded.
+    async fn unfixed(
+        &self,
+        opened: Option<Opened>,
+        (guest, failure): (Guest, Option<Error>),
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Operated, Report<'_>), Error> {
+        // Where there was no way the first appliance still runs; all others have changed their
+        // overlays, or may have.
+        let looked = match opened {
+            Some(opened) => self.look(opened).await,
+            None => self.look_anew(warnings).await,
+        };
+        let looked = match looked {
+            Err(error) if is_of_guest(&error) => Operated::default(),
+            looked => looked?,
+        };
         let why = match guest.family() {
             Family::Windows => "Windows takes virt-v2v-in-place, which is not installed".to_owned(),
             _ => format!("nothing here can change {}", guest.product),
         };
+        // A guest that needs no change is no failure, where none was tried.
+        let needs_none = failure.is_none() && looked.is_fixed();
         let failure = failure.unwrap_or(Error::NotFixed { why });
-        // Where there was no way the first appliance still runs, on overlays that go away.
-        drop(opened);
-        Ok((Operated::failed(failure), self.loader_alone(warnings).await?))
+        let failure = (!needs_none).then_some(failure);
+        let mut report = self.loader_alone(warnings).await?;
+        report.drivers = looked.facts.as_ref().and_then(|facts| facts.drivers.clone());
+        Ok((Operated { failure, ..looked }, report))
     }
 
     /// What firmware starts, of a UEFI guest whose system cannot be changed: its EFI system partition
@@ -329,7 +315,7 @@ impl Surgery<'_> {
     }
 
     /// Starts the appliance, opens what is encrypted, finds the system and mounts its file systems.
-    async fn open(
+    pub(super) async fn open(
         &self,
         overlays: &[PathBuf],
         warnings: &mut Vec<Warning>,
@@ -345,7 +331,7 @@ impl Surgery<'_> {
     }
 
     /// Starts the appliance; without KVM where that does not run guests, unless the user said how.
-    async fn appliance(
+    pub(super) async fn appliance(
         &self,
         overlays: &[PathBuf],
         warnings: &mut Vec<Warning>,
@@ -378,7 +364,7 @@ fn changes(report: &Report<'_>) -> Vec<String> {
 }
 
 /// The facts of disks that were searched and hold no system that can be read.
-fn nothing() -> GuestFacts {
+pub(super) fn nothing() -> GuestFacts {
     GuestFacts { inspected: true, ..GuestFacts::default() }
 }
 
@@ -407,3 +393,6 @@ pub(in crate::convert) fn is_of_guest(error: &Error) -> bool {
             | Error::NotFixed { .. }
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,18 +41,17 @@ pub(super) async fn drivers(
     }
     let mut found = GuestDrivers::default();
     let top = first(guestfs.attempt("read the registry", &["hivex-root"]).await?);
-    let services = node(guestfs, &top, &[&set, "Services"]).await?;
+    let services = node(guestfs, &top, &[&set, "Services"]).await?.unwrap_or_default();
     for (bus, service) in BUSES {
-        let starts = starts_with_kernel(guestfs, services.as_deref(), service).await?;
-        if starts && is_there(guestfs, &folder, service).await? && !found.boots_from(bus) {
+        let Some(key) = service_key(guestfs, &services, service).await? else { continue };
+        let starts = starts_with_kernel(guestfs, &key).await?;
+        if starts && has_file(guestfs, &folder, (&key, service)).await? && !found.boots_from(bus) {
             found.buses.push(bus);
         }
     }
-    let card = match &services {
-        Some(services) => node(guestfs, services, &[CARD]).await?,
-        None => None,
-    };
-    if card.is_some() && is_there(guestfs, &folder, CARD).await? {
+    if let Some(key) = service_key(guestfs, &services, CARD).await?
+        && has_file(guestfs, &folder, (&key, CARD)).await?
+    {
         found.cards.push(GuestCard::Virtio);
     }
     guestfs.run("close the registry", &["hivex-close"]).await?;
@@ -77,22 +76,53 @@ async fn path(guestfs: &mut Guestfs, any: &str) -> Result<Option<String>, Error>
     Ok(if !found.is_empty() && guestfs.is_file(&found).await? { Some(found) } else { None })
 }
 
-async fn is_there(guestfs: &mut Guestfs, folder: &str, service: &str) -> Result<bool, Error> {
-    Ok(path(guestfs, &format!("{folder}/System32/drivers/{service}.sys")).await?.is_some())
+async fn service_key(
+    guestfs: &mut Guestfs,
+    services: &str,
+    service: &str,
+) -> Result<Option<String>, Error> {
+    match services {
+        "" => Ok(None),
+        services => node(guestfs, services, &[service]).await,
+    }
+}
+
+/// Whether the file of a driver is there: the one that `ImagePath` names, which may lie in the Driver
+/// Store, else the one in `System32\drivers`.
+async fn has_file(
+    guestfs: &mut Guestfs,
+    folder: &str,
+    (key, service): (&str, &str),
+) -> Result<bool, Error> {
+    let image = text(guestfs, key, "ImagePath").await?;
+    let image = image.unwrap_or_else(|| format!("System32/drivers/{service}.sys"));
+    Ok(path(guestfs, &image_path(&image, folder)).await?.is_some())
+}
+
+/// The path of a driver in the guest, as the kernel of Windows reads `ImagePath`: below the folder of
+/// Windows, where the path does not begin with a drive.
+fn image_path(image: &str, folder: &str) -> String {
+    let image = image.trim_matches(['"', ' ', '\0']).replace('\\', "/");
+    let image = image.strip_prefix("/??/").unwrap_or(&image);
+    let lower = image.to_lowercase();
+    for windows in ["/systemroot/", "%systemroot%/", "%windir%/"] {
+        if lower.starts_with(windows) {
+            return format!("{folder}/{}", &image[windows.len()..]);
+        }
+    }
+    // What starts with the kernel lies on the drive of Windows.
+    match image.split_once(":/") {
+        Some((_, rest)) => format!("/{rest}"),
+        None => format!("{folder}/{}", image.trim_start_matches('/')),
+    }
 }
 
 /// `Start` is 0, and nothing in `StartOverride` (Windows 8 and later) says otherwise.
-async fn starts_with_kernel(
-    guestfs: &mut Guestfs,
-    services: Option<&str>,
-    service: &str,
-) -> Result<bool, Error> {
-    let Some(services) = services else { return Ok(false) };
-    let Some(key) = node(guestfs, services, &[service]).await? else { return Ok(false) };
-    if number(guestfs, &key, "Start").await? != Some(0) {
+async fn starts_with_kernel(guestfs: &mut Guestfs, key: &str) -> Result<bool, Error> {
+    if number(guestfs, key, "Start").await? != Some(0) {
         return Ok(false);
     }
-    let Some(overridden) = node(guestfs, &key, &["StartOverride"]).await? else { return Ok(true) };
+    let Some(overridden) = node(guestfs, key, &["StartOverride"]).await? else { return Ok(true) };
     Ok(number(guestfs, &overridden, "0").await?.is_none_or(|start| start == 0))
 }
 
@@ -111,6 +141,21 @@ async fn node(guestfs: &mut Guestfs, top: &str, names: &[&str]) -> Result<Option
 
 /// A DWORD of a key.
 async fn number(guestfs: &mut Guestfs, key: &str, name: &str) -> Result<Option<u32>, Error> {
+    let bytes = value(guestfs, key, name).await?;
+    Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes))
+}
+
+/// A string of a key.
+async fn text(guestfs: &mut Guestfs, key: &str, name: &str) -> Result<Option<String>, Error> {
+    let bytes = value(guestfs, key, name).await?.unwrap_or_default();
+    let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let text: String = char::decode_utf16(units).map(|c| c.unwrap_or('\u{fffd}')).collect();
+    let text = text.trim_end_matches('\0');
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// The bytes of a value of a key.
+async fn value(guestfs: &mut Guestfs, key: &str, name: &str) -> Result<Option<Vec<u8>>, Error> {
     let words = ["hivex-node-get-value", key, name];
     let value = first(guestfs.attempt("read the registry", &words).await?);
     if value.is_empty() || value == "0" {
@@ -118,19 +163,14 @@ async fn number(guestfs: &mut Guestfs, key: &str, name: &str) -> Result<Option<u
     }
     // A value is bytes, and no line: od(1) makes one of them.
     let words = ["hivex-value-value", &value];
-    let bytes = guestfs.piped("read the registry", &words, "od -An -v -tx1").await?;
-    Ok(bytes.ok().and_then(|lines| dword(&lines)))
+    let digits = guestfs.piped("read the registry", &words, "od -An -v -tx1").await?;
+    Ok(digits.ok().and_then(|lines| bytes(&lines)))
 }
 
 /// ` 03 00 00 00`.
-fn dword(lines: &[String]) -> Option<u32> {
-    let bytes: Vec<u8> = lines
-        .iter()
-        .flat_map(|line| line.split_whitespace())
-        .map(|byte| u8::from_str_radix(byte, 16))
-        .collect::<Result<_, _>>()
-        .ok()?;
-    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+fn bytes(lines: &[String]) -> Option<Vec<u8>> {
+    let digits = lines.iter().flat_map(|line| line.split_whitespace());
+    digits.map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>().ok()
 }
 
 fn first(answer: Result<Vec<String>, String>) -> String {
@@ -139,13 +179,96 @@ fn first(answer: Result<Vec<String>, String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::convert::native::played::Played;
 
     #[test]
-    fn bytes_become_a_number() {
+    fn bytes_are_read_and_nothing_else() {
         let lines = |text: &str| vec![text.to_owned()];
-        assert_eq!(dword(&lines(" 03 00 00 00")), Some(3));
-        assert_eq!(dword(&lines(" 03")), None);
-        assert_eq!(dword(&[]), None);
+        assert_eq!(bytes(&lines(" 03 00")), Some(vec![3, 0]));
+        assert_eq!(bytes(&lines(" zz")), None);
+        assert_eq!(bytes(&[]), Some(Vec::new()));
+    }
+
+    #[test]
+    fn paths_of_drivers_are_those_of_the_kernel() {
+        for (image, path) in [
+            (r"\SystemRoot\System32\drivers\a.sys", "/Windows/System32/drivers/a.sys"),
+            (r"System32\drivers\a.sys", "/Windows/System32/drivers/a.sys"),
+            (r"%SystemRoot%\a.sys", "/Windows/a.sys"),
+            (r"\??\C:\Windows\a.sys", "/Windows/a.sys"),
+            (r"\??\C:\vendor\a.sys", "/vendor/a.sys"),
+        ] {
+            assert_eq!(image_path(image, "/Windows"), path, "{image}");
+        }
+    }
+
+    /// A number as the registry holds it, in hexadecimal digits.
+    fn start(number: u32) -> String {
+        number.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A string as the registry holds it.
+    fn string(text: &str) -> String {
+        text.encode_utf16()
+            .chain([0])
+            .flat_map(u16::to_le_bytes)
+            .map(|b| format!("{b:02x}"))
+            .collect()
+    }
+
+    /// The drivers of a Windows with these services and files.
+    async fn drivers_of(services: Value, files: &[&str]) -> GuestDrivers {
+        let mut all = vec![("Windows/System32/config/SYSTEM", b"hive".as_slice())];
+        all.extend(files.iter().map(|path| (*path, b"MZ".as_slice())));
+        let said = json!({
+            "hive": {"ControlSet001": {"Services": services}},
+            "answers": {
+                "inspect-get-windows-systemroot": ["/WINDOWS"],
+                "inspect-get-windows-current-control-set": ["ControlSet001"],
+            },
+        });
+        let mut guestfs = Played::new(&all, said).started().await;
+        drivers(&mut guestfs, "/dev/sda2").await.expect("read").expect("a registry")
+    }
+
+    const DRIVERS: &str = "Windows/System32/drivers";
+
+    #[tokio::test]
+    async fn a_driver_counts_when_it_starts_with_the_kernel_and_its_file_is_there() {
+        let services = json!({
+            "viostor": {"Start": start(0)},
+            "vioscsi": {"Start": start(0)},
+            "LSI_SAS": {"Start": start(3)},
+            "storahci": {"Start": start(0), "StartOverride": {"0": start(3)}},
+            "intelide": {"Start": start(0)},
+            "netkvm": {"Start": start(3)},
+        });
+        let names = ["viostor", "lsi_sas", "storahci", "IntelIde", "netkvm"];
+        let files: Vec<_> = names.iter().map(|name| format!("{DRIVERS}/{name}.sys")).collect();
+        let files: Vec<_> = files.iter().map(String::as_str).collect();
+        let found = drivers_of(services, &files).await;
+        assert_eq!(found.buses, [GuestBus::VirtioBlk, GuestBus::Ide]);
+        assert_eq!(found.cards, [GuestCard::Virtio]);
+        assert_eq!(drivers_of(json!({}), &[]).await, GuestDrivers::default());
+    }
+
+    #[tokio::test]
+    async fn a_driver_may_run_from_the_driver_store() {
+        let store = r"System32\DriverStore\FileRepository\viostor.inf_amd64_1f\viostor.sys";
+        let in_store = format!("Windows/{}", store.replace('\\', "/"));
+        let services = json!({
+            "viostor": {"Start": start(0), "ImagePath": string(&format!(r"\SystemRoot\{store}"))},
+            "netkvm": {"Start": start(3), "ImagePath": string(r"\SystemRoot\System32\netkvm.sys")},
+        });
+        let netkvm = "Windows/System32/netkvm.sys";
+        let found = drivers_of(services.clone(), &[&in_store, netkvm]).await;
+        assert_eq!(found.buses, [GuestBus::VirtioBlk]);
+        assert_eq!(found.cards, [GuestCard::Virtio]);
+        // The file that is named is missing, another of that name is nobody's.
+        let other = format!("{DRIVERS}/viostor.sys");
+        assert_eq!(drivers_of(services, &[&other]).await.buses, []);
     }
 }

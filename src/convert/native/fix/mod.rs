@@ -37,6 +37,8 @@ use super::evidence;
 use super::guestfs::Guestfs;
 use super::inspect::Guest;
 
+#[cfg(test)]
+pub(super) use archive::tests::archive;
 pub(super) use network::Interface;
 pub(in crate::convert) use tools::PACKAGES as TOOLS;
 

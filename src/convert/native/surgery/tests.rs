@@ -1,0 +1,188 @@
+//! Guests on which one way of fixing or all of them fail.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::convert::native::fix::archive;
+use crate::convert::native::played::Played;
+use crate::model::GuestCard;
+
+/// How INSPECT and FIX ended.
+struct Ended {
+    operated: Operated,
+    warnings: Vec<Warning>,
+}
+
+impl Ended {
+    fn buses(&self) -> Vec<GuestBus> {
+        let facts = self.operated.facts.as_ref().expect("facts");
+        facts.drivers.as_ref().map(|drivers| drivers.buses.clone()).unwrap_or_default()
+    }
+
+    fn failure(&self) -> String {
+        self.operated.failure.as_ref().map(|error| chain(error)).unwrap_or_default()
+    }
+
+    fn warned(&self, code: &str) -> Vec<&str> {
+        let of = self.warnings.iter().filter(|warning| warning.code == code);
+        of.map(|warning| warning.message.as_str()).collect()
+    }
+}
+
+async fn operate(played: &Played, engine: Engine) -> Ended {
+    let run = played.run();
+    let disks = played.disks(&run);
+    let surgery = Surgery {
+        run: &run,
+        vm: run.manifest.source_vm(),
+        without_kvm: Cell::new(false),
+        engine: &engine,
+        disks: &disks,
+        fixes: true,
+    };
+    let (mut stages, mut warnings) = (Stages::default(), Vec::new());
+    let operated = surgery.operate(&mut stages, &mut warnings).await.expect("the run goes on");
+    Ended { operated, warnings }
+}
+
+/// What libguestfs says of a system.
+fn answers(kind: &str, distribution: &str, packages: &str) -> Value {
+    json!({
+        "inspect-os": ["/dev/sda1"],
+        "inspect-get-type": [kind],
+        "inspect-get-distro": [distribution],
+        "inspect-get-product-name": ["12.15"],
+        "inspect-get-major-version": ["12"],
+        "inspect-get-minor-version": ["15"],
+        "inspect-get-arch": ["x86_64"],
+        "inspect-get-hostname": ["db01"],
+        "inspect-get-package-management": [packages],
+        "inspect-get-mountpoints": ["/: /dev/sda1"],
+        "inspect-get-windows-systemroot": ["/Windows"],
+        "inspect-get-windows-current-control-set": ["ControlSet001"],
+        "list-devices": ["/dev/sda"],
+        "list-filesystems": ["/dev/sda1: ext4"],
+    })
+}
+
+/// A Debian whose initramfs has the drivers of virtio, with VMware's tools.
+fn debian(said: Value) -> Played {
+    let mut kernel = vec![0; 0x400];
+    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+    kernel[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+    kernel[0x300..0x303].copy_from_slice(b"6.1");
+    let names = ["virtio_pci.ko", "virtio_blk.ko", "virtio_net.ko", "ahci.ko", "sd_mod.ko"];
+    let initramfs = archive(&names);
+    let modules = names.map(|name| format!("{name}:\n")).concat();
+    let mut all = said;
+    all["answers"] = answers("linux", "debian", "apt");
+    for (name, answer) in all["more"].as_object().cloned().unwrap_or_default() {
+        all["answers"][name] = answer;
+    }
+    Played::new(
+        &[
+            ("boot/vmlinuz-6.1", &kernel),
+            ("boot/initrd.img-6.1", &initramfs),
+            ("lib/modules/6.1/modules.dep", modules.as_bytes()),
+            ("etc/fstab", b"/dev/gone /data ext4 defaults 0 2\n/dev/sdq1 /x ext4 defaults 0 2\n"),
+            ("var/lib/dpkg/info/open-vm-tools.list", b""),
+        ],
+        all,
+    )
+}
+
+/// A Windows on LSI's controller, and with virtio where `virtio` says so.
+fn windows(virtio: bool, v2v: Option<Value>) -> Played {
+    let zero = "00000000";
+    let mut services = json!({"LSI_SAS": {"Start": zero}});
+    if virtio {
+        services["viostor"] = json!({"Start": zero});
+        services["netkvm"] = json!({"Start": "03000000"});
+    }
+    let mut said = json!({
+        "answers": answers("windows", "windows", "unknown"),
+        "hive": {"ControlSet001": {"Services": services}},
+    });
+    if let Some(v2v) = v2v {
+        said["v2v"] = v2v;
+    }
+    let files =
+        ["config/SYSTEM", "drivers/LSI_SAS.sys", "drivers/viostor.sys", "drivers/netkvm.sys"];
+    let files = files.map(|path| format!("Windows/System32/{path}"));
+    let files: Vec<_> = files.iter().map(|path| (path.as_str(), b"MZ".as_slice())).collect();
+    Played::new(&files, said)
+}
+
+#[tokio::test]
+async fn what_only_tidies_up_undoes_no_fix() {
+    let played = debian(json!({"dies": ["dpkg --purge"]}));
+    let ended = operate(&played, Engine::Native).await;
+    assert_eq!(ended.failure(), "");
+    assert_eq!(ended.buses()[0], GuestBus::VirtioBlk);
+    let failed = ended.warned("fix-attempt-failed");
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(failed[0].ends_with("trying fixing what the guest needs to start"), "{failed:?}");
+    let fstab = String::from_utf8(played.written("etc/fstab").expect("there")).expect("UTF-8");
+    assert!(fstab.contains("nofail"), "what the second way did was written back: {fstab}");
+}
+
+#[tokio::test]
+async fn a_virt_v2v_that_fails_hands_over() {
+    let played = debian(json!({"v2v": [1, "virt-v2v-in-place: error: no bootloader detected"]}));
+    let ended = operate(&played, Engine::VirtV2v).await;
+    assert_eq!((ended.failure(), ended.buses()[0]), (String::new(), GuestBus::VirtioBlk));
+    let failed = ended.warned("fix-attempt-failed");
+    assert!(failed[0].contains("no bootloader detected; trying fixing"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_linux_that_no_way_could_fix_keeps_its_evidence() {
+    let ended = operate(&debian(json!({"dies": ["upload"]})), Engine::Native).await;
+    assert!(ended.failure().contains("guestfish ended"), "{}", ended.failure());
+    assert_eq!(ended.warned("fix-attempt-failed").len(), 2);
+    assert_eq!(ended.buses(), [GuestBus::VirtioBlk, GuestBus::Sata]);
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_what_cannot_be_written_alone() {
+    let played = debian(json!({"refused": ["/etc/fstab"]}));
+    let ended = operate(&played, Engine::Native).await;
+    let refused = ended.warned("guest-change-refused");
+    assert_eq!(refused, ["write the guest's /etc/fstab: upload: No space left on device"]);
+    assert!(ended.warned("fix-attempt-failed").is_empty(), "{:?}", ended.warnings);
+    assert_eq!(ended.buses(), [GuestBus::VirtioBlk, GuestBus::Sata]);
+}
+
+#[tokio::test]
+async fn a_windows_with_virtio_needs_no_virt_v2v() {
+    let ended = operate(&windows(true, None), Engine::Native).await;
+    assert_eq!((ended.failure(), ended.operated.is_fixed()), (String::new(), true));
+    let drivers = ended.operated.facts.and_then(|facts| facts.drivers).expect("read");
+    assert_eq!(drivers.cards, [GuestCard::Virtio]);
+    let failing = Some(json!([1, "virt-v2v-in-place: error: the disk is hibernated"]));
+    let ended = operate(&windows(true, failing), Engine::Native).await;
+    assert!(ended.failure().contains("hibernated"), "{}", ended.failure());
+    assert!(ended.operated.is_fixed());
+}
+
+#[tokio::test]
+async fn a_virt_v2v_that_did_nothing_is_not_believed() {
+    let said = "virt-v2v-in-place: warning: there are no virtio drivers available for this version";
+    let ended = operate(&windows(false, Some(json!([0, said]))), Engine::Native).await;
+    assert!(ended.warned("virt-v2v-warning")[0].contains("no virtio drivers"));
+    assert!(ended.failure().contains("not fit for virtio"), "{}", ended.failure());
+    assert_eq!(ended.buses(), [GuestBus::LsiSas]);
+    let ended = operate(&windows(false, None), Engine::Native).await;
+    assert!(ended.failure().contains("not installed"), "{}", ended.failure());
+    assert_eq!(ended.buses(), [GuestBus::LsiSas]);
+}
+
+#[tokio::test]
+async fn a_clear_boot_tells_of_any_root_that_cannot_be_read() {
+    // ZFS, say: libguestfs finds no system, and nothing that is encrypted.
+    let ended = operate(&debian(json!({"more": {"inspect-os": []}})), Engine::Native).await;
+    assert_eq!(ended.failure(), "no operating system found on the disks");
+    let facts = ended.operated.facts.as_ref().expect("facts");
+    assert!(facts.inspected && facts.family == crate::model::OsFamily::Linux, "{facts:?}");
+    assert!(ended.buses().contains(&GuestBus::Sata), "{:?}", ended.buses());
+}
