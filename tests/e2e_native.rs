@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::guest;
 use support::job::{Ended, Job, assert_same_disk, assert_valid_domain};
 use support::libvirtd::{self, Names};
-use support::vcsim::{boot_sector, raw_disk};
+use support::vcsim::raw_disk;
 
 /// A guest, what is wrong with it at its source, and what its console must say in the end.
 struct Case<'a> {
@@ -147,9 +147,8 @@ fn a_guest_that_cannot_be_fixed_gets_hardware_that_it_knows() {
     }
     let dir = tempfile::tempdir().expect("a folder");
     let disk = dir.path().join("data.raw");
-    raw_disk(&disk, 8, 1);
     // It would start something, but nobody can see what: an encrypted system, say.
-    boot_sector(&disk);
+    raw_disk(&disk, 8, 1);
     let inventory = json!({"vms": [{
         "name": "Debian", "cpu": 1, "memory_mb": 512, "firmware": "bios",
         "guest_id": "debian12_64Guest", "disks": [{"file": disk}],

@@ -45,10 +45,12 @@ pub enum Error {
         machine: String,
     },
     /// Nothing on the boot disk could be started.
-    #[error("{disk} holds no boot loader and no operating system")]
+    #[error("{disk} holds {holds}")]
     Unbootable {
         /// The boot disk.
         disk: String,
+        /// What is missing: `no boot loader and no operating system`.
+        holds: &'static str,
     },
     /// The VM has no memory.
     #[error("the VM has 0 MiB of memory")]

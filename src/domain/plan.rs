@@ -1,6 +1,6 @@
 //! The plan: all rules applied to one VM.
 
-use crate::model::{OsFamily, SourceVm, emulates};
+use crate::model::{Lack, OsFamily, SourceVm, emulates};
 
 use super::boot_bus::{self, Load};
 use super::disks::{self, PlannedDisk};
@@ -134,22 +134,28 @@ fn fixed_by(vm: &SourceVm, storage: &storage::Storage, fixed: bool) -> bool {
     }
 }
 
-/// Refuses a VM on whose disks nothing was found that could be started. Disks that nobody searched may
-/// hold a system.
+/// Refuses a VM on whose boot disk nothing was found that could be started. The disk alone tells where
+/// nobody looked for a system.
 fn bootable(vm: &SourceVm, options: &PlanOptions) -> Result<(), Error> {
-    let Some(facts) = vm.facts.as_ref().filter(|_| !options.allow_unbootable) else {
+    let facts = vm.facts.as_ref().filter(|_| !options.allow_unbootable);
+    let Some((facts, disk)) = facts.and_then(|facts| Some((facts, facts.boot_disk.as_ref()?)))
+    else {
         return Ok(());
     };
-    match &facts.boot_disk {
-        Some(disk)
-            if facts.inspected
-                && facts.firmware.is_empty()
-                && facts.family == OsFamily::Unknown =>
-        {
-            Err(Error::Unbootable { disk: disk.to_string() })
+    let has_system = facts.family != OsFamily::Unknown;
+    let holds = match facts.lacks {
+        Some(_) if facts.inspected && !has_system => "no boot loader and no operating system",
+        // A system on such a disk is one that no firmware starts.
+        Some(Lack::PartitionTable) => "neither a boot sector nor a partition table",
+        Some(Lack::EfiPartition) if !has_system => {
+            "neither a boot sector nor an EFI system partition"
         }
-        _ => Ok(()),
-    }
+        None if facts.inspected && !has_system && facts.firmware.is_empty() => {
+            "no boot loader and no operating system"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Unbootable { disk: disk.to_string(), holds })
 }
 
 /// Where the VM came from, for a program that finds the domain a year later.
@@ -181,9 +187,9 @@ fn description(vm: &SourceVm) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::FirmwareSpec;
     use crate::domain::fixture::{disk, host, linux_profile, options, vm};
-    use crate::model::Firmware;
+    use crate::domain::{DiskBus, FirmwareSpec};
+    use crate::model::{DiskId, Firmware, GuestBus, GuestDrivers, GuestFacts};
 
     #[test]
     fn the_facts_of_the_source_arrive() {
@@ -249,5 +255,50 @@ mod tests {
         let spec = plan(&vm, &[disk(0)], linux_profile(), &host(), &options()).expect("valid");
         assert_eq!(spec.name, "b");
         assert_eq!(spec.title, "<b>&\"' \u{1f980}");
+    }
+
+    #[test]
+    fn a_boot_disk_that_starts_nothing_is_refused() {
+        let refused = |facts: GuestFacts, allow_unbootable| {
+            let facts = GuestFacts { boot_disk: Some(DiskId::from_index(0)), ..facts };
+            let vm = SourceVm { facts: Some(facts), ..vm() };
+            let options = PlanOptions { allow_unbootable, ..options() };
+            let planned = plan(&vm, &[disk(0)], linux_profile(), &host(), &options);
+            planned.err().map(|error| error.to_string())
+        };
+        let (unread, linux) = (
+            GuestFacts::default(),
+            GuestFacts { inspected: true, family: OsFamily::Linux, ..GuestFacts::default() },
+        );
+        let without = |facts: &GuestFacts, lack| GuestFacts { lacks: Some(lack), ..facts.clone() };
+        for (facts, said) in [
+            (without(&unread, Lack::PartitionTable), Some("nor a partition table")),
+            (without(&unread, Lack::EfiPartition), Some("nor an EFI system partition")),
+            (without(&linux, Lack::PartitionTable), Some("nor a partition table")),
+            (without(&linux, Lack::EfiPartition), None),
+            (GuestFacts { inspected: true, ..unread.clone() }, Some("no operating system")),
+            (unread, None),
+            (linux, None),
+        ] {
+            let why = refused(facts.clone(), false);
+            assert_eq!(why.is_some(), said.is_some(), "{facts:?}: {why:?}");
+            assert!(why.is_none_or(|why| said.is_some_and(|said| why.contains(said))), "{facts:?}");
+            assert_eq!(refused(facts, true), None);
+        }
+    }
+
+    #[test]
+    fn virtio_scsi_is_virtio() {
+        let drivers = |buses: &[GuestBus]| {
+            let drivers = Some(GuestDrivers { buses: buses.to_vec(), cards: Vec::new() });
+            SourceVm { facts: Some(GuestFacts { drivers, ..GuestFacts::default() }), ..vm() }
+        };
+        let starts = |vm: &SourceVm| {
+            let spec = plan(vm, &[disk(0)], linux_profile(), &host(), &options()).expect("valid");
+            (spec.disks[0].bus, spec.starts_from_virtio())
+        };
+        assert_eq!(starts(&drivers(&[GuestBus::VirtioBlk])), (DiskBus::Virtio, true));
+        assert_eq!(starts(&drivers(&[GuestBus::VirtioScsi])), (DiskBus::Scsi, true));
+        assert!(!starts(&drivers(&[GuestBus::Sata])).1);
     }
 }

@@ -18,6 +18,14 @@ impl DomainSpec {
         Self(decisions)
     }
 
+    /// Whether the boot disk is on virtio-blk or virtio-scsi.
+    pub fn starts_from_virtio(&self) -> bool {
+        self.0.disks.first().is_some_and(|boot| match boot.bus {
+            DiskBus::Scsi => self.0.scsi_model == ScsiModel::Virtio,
+            bus => bus == DiskBus::Virtio,
+        })
+    }
+
     /// The same domain with the variables of its firmware in that file.
     #[must_use]
     pub fn with_nvram(mut self, file: Option<String>) -> Self {

@@ -48,7 +48,7 @@ fn of_disks(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Vec<Warn
                 boot.bus
             ),
         ),
-        None if drivers.is_some() && boot.bus != DiskBus::Virtio => warn(
+        None if drivers.is_some() && !spec.starts_from_virtio() => warn(
             "guest-not-fixed",
             format!("the guest does not start from virtio: its disks are on {}", boot.bus),
         ),

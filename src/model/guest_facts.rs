@@ -33,12 +33,25 @@ pub struct GuestFacts {
     /// Firmware that finds something to start on that disk; empty when nothing was found there.
     #[serde(default)]
     pub firmware: Vec<Firmware>,
+    /// What that disk lacks where no firmware finds anything to start on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<Lack>,
     /// The drivers that the guest has when it starts; `None` when nobody could read them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drivers: Option<GuestDrivers>,
     /// Whether qemu-guest-agent is installed; `None` when that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<bool>,
+}
+
+/// What a disk lacks from which nothing starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lack {
+    /// A boot sector, and a partition table, too.
+    PartitionTable,
+    /// A boot sector, and an EFI system partition, too. It has partitions.
+    EfiPartition,
 }
 
 /// Hardware that a guest has drivers for.

@@ -25,7 +25,7 @@ pub use exported::{
     ExportMethod, ExportState, ExportedDisk, ExportedNvram, ExportedVm, PoweredOff, ReceivedStream,
     SourceState,
 };
-pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts};
+pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts, Lack};
 pub use names::file_name;
 pub use secret::Secret;
 pub use source_vm::{

@@ -250,13 +250,14 @@ pub fn raw_disk(path: &Path, mib: u64, seed: u64) {
         std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(at << 20)).expect("sought");
         file.write_all(&block).expect("written");
     }
+    std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(0)).expect("sought");
+    file.write_all(&boot_sector()).expect("written");
 }
 
-/// Gives a raw disk a boot sector that a BIOS starts: code that halts, and the signature.
-pub fn boot_sector(path: &Path) {
+/// A boot sector that a BIOS starts: code that halts, and the signature.
+fn boot_sector() -> [u8; 512] {
     let mut sector = [0u8; 512];
     sector[..3].copy_from_slice(&[0xf4, 0xeb, 0xfd]); // hlt; jmp back to it
     sector[510..].copy_from_slice(&[0x55, 0xaa]);
-    let mut file = File::options().write(true).open(path).expect("opened");
-    file.write_all(&sector).expect("written");
+    sector
 }

@@ -13,15 +13,15 @@ pub(super) fn judge(
 ) -> GuestFacts {
     let facts = facts.unwrap_or_default();
     let first = starts.first();
-    let other = || starts.iter().find(|(_, start)| !start.firmware().is_empty());
-    let chosen = match first {
-        Some((_, start)) if start.firmware().is_empty() && vm.assumed.boot_disk => {
-            other().or(first)
-        }
-        first => first,
+    let certain = || starts.iter().find(|(_, start)| start.is_certain());
+    let likely = || starts.iter().find(|(_, start)| !start.firmware().is_empty());
+    let chosen = match vm.assumed.boot_disk {
+        true => certain().or_else(likely).or(first),
+        false => first,
     };
     let Some((id, start)) = chosen else { return facts };
-    GuestFacts { boot_disk: Some(id.clone()), firmware: start.firmware(), ..facts }
+    let (boot_disk, firmware) = (Some(id.clone()), start.firmware());
+    GuestFacts { boot_disk, firmware, lacks: start.lacks(), ..facts }
 }
 
 /// Why the VM would not start as it will be planned, if it would not.
@@ -56,8 +56,8 @@ pub(super) fn fault(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::native::validate::{efi_disk, empty_disk, grub_disk};
-    use crate::model::Assumed;
+    use crate::convert::native::validate::{data_disk, efi_disk, empty_disk, grub_disk};
+    use crate::model::{Assumed, Lack};
 
     fn vm(firmware: Firmware, assumed: bool) -> SourceVm {
         let assumed = Assumed { firmware: assumed, boot_disk: assumed };
@@ -85,5 +85,24 @@ mod tests {
         assert_eq!(guest.boot_disk, Some(id(1)));
         let guest = judge(&vm(Firmware::Bios, false), &starts, None);
         assert_eq!((guest.boot_disk, guest.firmware), (Some(id(0)), Vec::new()));
+    }
+
+    #[test]
+    fn a_data_disk_is_no_boot_disk_where_another_has_a_loader() {
+        let starts = [(id(0), data_disk()), (id(1), grub_disk())];
+        let chosen = |starts: &[(DiskId, Beginning)], assumed| {
+            judge(&vm(Firmware::Bios, assumed), starts, None).boot_disk
+        };
+        assert_eq!(chosen(&starts, true), Some(id(1)));
+        assert_eq!(chosen(&starts, false), Some(id(0)));
+        // A boot manager without a name starts as well, where nothing surer is there.
+        let starts = [(id(0), empty_disk()), (id(1), data_disk())];
+        assert_eq!(chosen(&starts, true), Some(id(1)));
+    }
+
+    #[test]
+    fn what_the_boot_disk_lacks_is_known_without_an_appliance() {
+        let guest = judge(&vm(Firmware::Bios, true), &[(id(0), empty_disk())], None);
+        assert_eq!((guest.inspected, guest.lacks), (false, Some(Lack::PartitionTable)));
     }
 }

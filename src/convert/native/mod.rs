@@ -18,6 +18,7 @@ mod devices;
 mod environment;
 mod evidence;
 mod facts;
+mod fat;
 mod fix;
 pub(super) mod guestfs;
 mod inspect;

@@ -13,11 +13,15 @@ const PROTECTIVE: u8 = 0xee;
 /// The type of an EFI system partition in an MBR.
 const MBR_ESP: u8 = 0xef;
 /// EFI system partition, as its bytes lie on the disk (UEFI 2.10, table 5-7).
-const ESP: [u8; 16] = [
+pub(super) const ESP: [u8; 16] = [
     0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
 ];
 /// BIOS boot partition: `21686148-6449-6E6F-744E-656564454649` (GRUB manual, "BIOS installation").
-const BIOS_BOOT: [u8; 16] = *b"Hah!IdontNeedEFI";
+pub(super) const BIOS_BOOT: [u8; 16] = *b"Hah!IdontNeedEFI";
+/// FreeBSD's boot partition: `83BD6B9D-7F41-11DC-BE0B-001560B84F0F` (gpart(8), `freebsd-boot`).
+const FREEBSD_BOOT: [u8; 16] = [
+    0x9d, 0x6b, 0xbd, 0x83, 0x41, 0x7f, 0xdc, 0x11, 0xbe, 0x0b, 0x00, 0x15, 0x60, 0xb8, 0x4f, 0x0f,
+];
 /// The attribute of a GPT entry that a BIOS may start it (UEFI 2.10, table 5-8).
 const LEGACY_BOOT: u64 = 1 << 2;
 /// Names that boot loaders carry in their boot sector.
@@ -29,6 +33,19 @@ const LOADERS: [&[u8]; 5] = [b"GRUB", b"SYSLINUX", b"EXTLINUX", b"LILO", b"isoli
 pub(super) enum Table {
     Gpt,
     Mbr,
+}
+
+/// What a BIOS finds in the boot sector.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum BiosLoader {
+    /// No program.
+    #[default]
+    Missing,
+    /// A program that no boot loader's name is in, on a disk without a partition to start: partitioning
+    /// tools write one on every disk, and some boot managers have no name.
+    Nameless,
+    /// A boot loader, or a program with a partition that a BIOS may start.
+    Known,
 }
 
 /// A partition.
@@ -79,18 +96,22 @@ impl Partitions {
 
     /// Whether a BIOS finds a boot loader: a program in the boot sector, and not the message that
     /// partitioning tools put into that of a disk for UEFI.
-    pub(super) fn has_bios_loader(&self, bytes: &[u8]) -> bool {
+    pub(super) fn bios_loader(&self, bytes: &[u8]) -> BiosLoader {
         let sector = bytes.get(..SECTOR).unwrap_or_default();
         let program = sector.get(..TABLE).unwrap_or_default();
         let signed = sector.get(510..) == Some(&[0x55, 0xaa]);
         if !signed || program.iter().all(|byte| *byte == 0) {
-            return false;
+            return BiosLoader::Missing;
         }
         let named =
             LOADERS.iter().any(|name| program.windows(name.len()).any(|part| part == *name));
         let for_bios = self.all.iter().any(|partition| partition.for_bios);
         let for_efi_only = self.table == Some(Table::Gpt) || self.efi().next().is_some();
-        named || for_bios || !for_efi_only
+        match (named || for_bios, for_efi_only) {
+            (true, _) => BiosLoader::Known,
+            (false, false) => BiosLoader::Nameless,
+            (false, true) => BiosLoader::Missing,
+        }
     }
 }
 
@@ -109,7 +130,9 @@ fn gpt(bytes: &[u8]) -> Vec<Partition> {
             first,
             sectors: last.saturating_sub(first).saturating_add(1),
             is_esp: entry[..16] == ESP,
-            for_bios: entry[..16] == BIOS_BOOT || number64(&entry[48..56]) & LEGACY_BOOT != 0,
+            for_bios: entry[..16] == BIOS_BOOT
+                || entry[..16] == FREEBSD_BOOT
+                || number64(&entry[48..56]) & LEGACY_BOOT != 0,
         }
     };
     used.map(partition).take(128).collect()
@@ -124,10 +147,10 @@ fn number64(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn mbr(kind: u8, program: &[u8]) -> Vec<u8> {
+    pub(in crate::convert::native) fn mbr(kind: u8, program: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 32 << 10];
         bytes[..program.len()].copy_from_slice(program);
         bytes[TABLE + 4] = kind;
@@ -137,7 +160,7 @@ mod tests {
         bytes
     }
 
-    fn gpt_disk(kinds: &[[u8; 16]], program: &[u8]) -> Vec<u8> {
+    pub(in crate::convert::native) fn gpt_disk(kinds: &[[u8; 16]], program: &[u8]) -> Vec<u8> {
         let mut bytes = mbr(PROTECTIVE, program);
         bytes[SECTOR..SECTOR + 8].copy_from_slice(b"EFI PART");
         bytes[SECTOR + 72..SECTOR + 80].copy_from_slice(&2_u64.to_le_bytes());
@@ -167,17 +190,24 @@ mod tests {
         );
         for nothing in [&[][..], &[0; 100], &[0; 4096]] {
             assert_eq!(Partitions::read(nothing), Partitions::default());
-            assert!(!Partitions::read(nothing).has_bios_loader(nothing));
+            assert_eq!(Partitions::read(nothing).bios_loader(nothing), BiosLoader::Missing);
         }
     }
 
     #[test]
     fn a_program_alone_makes_no_bios_disk_of_one_for_efi() {
-        let loader = |bytes: &[u8]| Partitions::read(bytes).has_bios_loader(bytes);
-        assert!(loader(&mbr(0x83, b"\xeb\x63 any program")));
-        assert!(!loader(&mbr(0x83, b"")), "no program");
-        assert!(!loader(&gpt_disk(&[ESP], b"\xfa\xb8 Error")), "of a partitioning tool");
-        assert!(loader(&gpt_disk(&[ESP], b"\xeb\x63 GRUB ")));
-        assert!(loader(&gpt_disk(&[BIOS_BOOT, ESP], b"\xeb\x63")));
+        use BiosLoader::{Known, Missing, Nameless};
+        let loader = |bytes: &[u8]| Partitions::read(bytes).bios_loader(bytes);
+        assert_eq!(loader(&mbr(0x83, b"\xeb\x63 any program")), Nameless);
+        assert_eq!(loader(&mbr(0x83, b"\xeb\x63 GRUB ")), Known);
+        let mut active = mbr(0x07, b"\x33\xc0 of Windows");
+        active[TABLE] = 0x80;
+        assert_eq!(loader(&active), Known);
+        assert_eq!(loader(&mbr(0x83, b"")), Missing, "no program");
+        assert_eq!(loader(&gpt_disk(&[ESP], b"\xfa\xb8 Error")), Missing, "of a partitioning tool");
+        assert_eq!(loader(&gpt_disk(&[ESP], b"\xeb\x63 GRUB ")), Known);
+        for kind in [BIOS_BOOT, FREEBSD_BOOT] {
+            assert_eq!(loader(&gpt_disk(&[kind, ESP], b"\xeb\x63")), Known);
+        }
     }
 }

@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use crate::convert::Error;
 use crate::convert::qemu_img::{Image, Tools};
-use crate::model::{ByteSize, DiskFormat, Firmware};
+use crate::model::{ByteSize, DiskFormat, Firmware, Lack};
 
-use super::partitions::{Partitions, SECTOR, Table};
+use super::fat;
+use super::partitions::{BiosLoader, Partitions, SECTOR, Table};
 
 /// Beginning of a disk that is looked at, in KiB: boot sector, GPT header and its table.
 const HEAD: u32 = 32;
@@ -30,9 +31,26 @@ pub(super) struct Beginning {
     efi_partition: bool,
     /// Whether one of these holds the program that firmware starts without boot variables.
     efi_loader: bool,
+    /// Whether that program in the boot sector may be no boot loader.
+    #[serde(skip)]
+    is_nameless: bool,
 }
 
 impl Beginning {
+    /// Whether it is sure that a firmware starts something.
+    pub(super) fn is_certain(&self) -> bool {
+        self.efi_loader || self.boot_sector && !self.is_nameless
+    }
+
+    /// What the disk lacks where no firmware starts anything.
+    pub(super) fn lacks(&self) -> Option<Lack> {
+        match (self.firmware().as_slice(), self.partition_table) {
+            ([], None) => Some(Lack::PartitionTable),
+            ([], Some(_)) if !self.efi_partition => Some(Lack::EfiPartition),
+            _ => None,
+        }
+    }
+
     /// The firmware that finds something to start, the likelier first.
     pub(super) fn firmware(&self) -> Vec<Firmware> {
         let bios = self.boot_sector.then_some(Firmware::Bios);
@@ -64,11 +82,12 @@ pub(super) async fn beginning(
     tools.head(image, scratch, HEAD).await?;
     let bytes = take(scratch)?;
     let partitions = Partitions::read(&bytes);
+    let loader = partitions.bios_loader(&bytes);
     let mut start = Beginning {
         partition_table: partitions.table,
-        boot_sector: partitions.has_bios_loader(&bytes),
-        efi_partition: false,
-        efi_loader: false,
+        boot_sector: loader != BiosLoader::Missing,
+        is_nameless: loader == BiosLoader::Nameless,
+        ..Beginning::default()
     };
     for esp in partitions.efi() {
         start.efi_partition = true;
@@ -101,10 +120,11 @@ fn remove(scratch: &Path) -> Result<(), Error> {
 }
 
 /// Whether a file system is FAT and holds the fallback loader, a PE program. What breaks the reader
-/// of FAT is no file system that firmware would read.
+/// of FAT is no file system that firmware would read. `partition` is a copy, and may change.
 async fn holds_loader(partition: &Path) -> bool {
     let path = partition.to_owned();
     let look = move || {
+        fat::admit(&path)?;
         let files = fatfs::FileSystem::new(File::open(path)?, fatfs::FsOptions::new())?;
         let mut magic = [0; 2];
         files.root_dir().open_file(FALLBACK)?.read_exact(&mut magic)?;
@@ -162,12 +182,21 @@ pub(super) fn efi_disk() -> Beginning {
         boot_sector: false,
         efi_partition: true,
         efi_loader: true,
+        is_nameless: false,
     }
+}
+
+/// A disk that only holds data, as a partitioning tool leaves its boot sector.
+#[cfg(test)]
+pub(super) fn data_disk() -> Beginning {
+    Beginning { is_nameless: true, ..grub_disk() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convert::native::partitions::tests::gpt_disk;
+    use crate::convert::native::partitions::{BIOS_BOOT, ESP};
 
     #[test]
     fn each_firmware_is_told_what_it_misses() {
@@ -177,27 +206,72 @@ mod tests {
         assert_eq!(grub_disk().fault(Firmware::Efi), "it has no EFI system partition");
         assert_eq!(efi_disk().firmware(), [Firmware::Efi]);
         let vendor_only = Beginning { efi_loader: false, ..efi_disk() };
+        assert_eq!(vendor_only.lacks(), None);
+        assert_eq!(empty_disk().lacks(), Some(Lack::PartitionTable));
+        let no_loader = Beginning { boot_sector: false, ..grub_disk() };
+        assert_eq!(no_loader.lacks(), Some(Lack::EfiPartition));
+        assert_eq!((grub_disk().lacks(), efi_disk().lacks()), (None, None));
         assert!(vendor_only.fault(Firmware::Efi).contains("BOOTX64.EFI"));
+    }
+
+    /// A file of that size, formatted so, with a loader where firmware looks.
+    fn esp(path: &Path, mib: u64, options: fatfs::FormatVolumeOptions) {
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
+        let file = file.expect("made");
+        file.set_len(mib << 20).expect("sized");
+        fatfs::format_volume(&file, options).expect("formatted");
+        let files = fatfs::FileSystem::new(&file, fatfs::FsOptions::new()).expect("FAT");
+        let efi = files.root_dir().create_dir("efi").expect("made");
+        let boot = efi.create_dir("Boot").expect("made");
+        let mut loader = boot.create_file("bootx64.efi").expect("made");
+        std::io::Write::write_all(&mut loader, b"MZ program").expect("written");
     }
 
     #[tokio::test]
     async fn the_loader_is_looked_for_on_a_real_file_system() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("esp");
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
-        let file = file.expect("made");
-        file.set_len(8 << 20).expect("sized");
+        esp(&path, 8, fatfs::FormatVolumeOptions::new());
+        assert!(holds_loader(&path).await, "in any case");
+        let file = File::options().read(true).write(true).open(&path).expect("opened");
         fatfs::format_volume(&file, fatfs::FormatVolumeOptions::new()).expect("formatted");
         assert!(!holds_loader(&path).await, "empty");
-        {
-            let files = fatfs::FileSystem::new(&file, fatfs::FsOptions::new()).expect("FAT");
-            let efi = files.root_dir().create_dir("efi").expect("made");
-            let boot = efi.create_dir("Boot").expect("made");
-            let mut loader = boot.create_file("bootx64.efi").expect("made");
-            std::io::Write::write_all(&mut loader, b"MZ program").expect("written");
-        }
-        assert!(holds_loader(&path).await, "in any case");
         fs::write(&path, [0xff; 4096]).expect("written");
         assert!(!holds_loader(&path).await, "no file system");
+    }
+
+    #[tokio::test]
+    async fn a_small_fat32_is_one_that_firmware_reads() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("esp");
+        let options = fatfs::FormatVolumeOptions::new();
+        let options = options.fat_type(fatfs::FatType::Fat32).bytes_per_cluster(512);
+        esp(&path, 40, options);
+        // `mkfs.fat -F 32` makes such a file system with fewer clusters than FAT32 has.
+        let file = File::options().write(true).open(&path).expect("opened");
+        file.set_len(20 << 20).expect("cut");
+        let sectors = (20_u32 << 20) / 512;
+        std::os::unix::fs::FileExt::write_all_at(&file, &sectors.to_le_bytes(), 32)
+            .expect("written");
+        assert!(holds_loader(&path).await);
+    }
+
+    #[tokio::test]
+    async fn a_disk_for_both_firmwares_starts_by_both() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("disk");
+        esp(&path, 1, fatfs::FormatVolumeOptions::new());
+        let system = fs::read(&path).expect("read");
+        let mut disk = gpt_disk(&[BIOS_BOOT, ESP], b"\xeb\x63 GRUB ");
+        disk.resize(2048 * SECTOR, 0);
+        disk.extend(system);
+        fs::write(&path, &disk).expect("written");
+        let cancel = tokio_util::sync::CancellationToken::new();
+        let tools = Tools::new("/usr/bin:/bin".into(), std::time::Duration::from_secs(60), cancel);
+        let image = Image { path: &path, format: DiskFormat::Raw };
+        let scratch = folder.path().join("scratch");
+        let start = beginning(&tools, image, &scratch).await.expect("read");
+        assert_eq!(start.firmware(), [Firmware::Bios, Firmware::Efi], "{start:?}");
+        assert!(start.is_certain() && start.lacks().is_none());
     }
 }

@@ -1,0 +1,37 @@
+//! FAT32 with few clusters. By Microsoft's specification the number of clusters decides the type, and
+//! fatfs goes by that. `mkfs.fat -F 32` makes a FAT32 of any size, and firmware goes by the fields of
+//! FAT32 in the boot sector (EDK II, `FatPkg/EnhancedFatDxe/Init.c`).
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// The least clusters of a FAT32 (Microsoft's FAT specification, "FAT Type Determination").
+const LEAST: u64 = 65525;
+/// Where the number of sectors stands in the boot sector of FAT32.
+const SECTORS: usize = 32;
+
+/// Has the boot sector of a FAT32 with few clusters say that there are enough. The file allocation
+/// table, which files are found by, stays as it is.
+///
+/// # Errors
+/// Those of reading and writing the file.
+pub(super) fn admit(path: &Path) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let mut sector = [0; 512];
+    file.read_exact_at(&mut sector, 0)?;
+    let word = |at: usize| u64::from(u16::from_le_bytes([sector[at], sector[at + 1]]));
+    let number = |at: usize| word(at) + (word(at + 2) << 16);
+    let is_fat32 = word(17) == 0 && word(19) == 0 && word(22) == 0 && number(36) != 0;
+    let (per_cluster, tables) = (u64::from(sector[13]), u64::from(sector[16]));
+    let begin = word(14) + tables * number(36);
+    let least = begin + LEAST * per_cluster;
+    if !is_fat32 || per_cluster == 0 || number(SECTORS) >= least {
+        return Ok(());
+    }
+    match u32::try_from(least) {
+        Ok(least) => file.write_all_at(&least.to_le_bytes(), SECTORS as u64),
+        Err(_) => Ok(()),
+    }
+}
