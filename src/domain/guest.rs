@@ -111,6 +111,19 @@ pub(super) fn windows(guest: &GuestOs) -> Option<Windows> {
     by_name.or_else(by_id).map(|found| found.1)
 }
 
+/// Whether the source leaves open which Windows the guest is.
+pub(super) fn is_open(guest: &GuestOs) -> bool {
+    let is_or_later = guest.full_name.to_lowercase().contains("or later");
+    is_or_later || windows(guest).is_none()
+}
+
+/// Whether a disk that names the release `found` may be of a guest that is called `said`: Windows 11
+/// still calls itself 10 in its registry, and one id of VirtualBox's is of two releases.
+pub(super) fn may_be(said: Windows, found: Windows) -> bool {
+    let alike = [(Windows::Win11, Windows::Win10), (Windows::Server2008, Windows::Server2008R2)];
+    said == found || alike.contains(&(said, found))
+}
+
 /// Whether a text is an id with this beginning: VMX files of ARM have a prefix.
 fn is_id(text: &str, start: &str) -> bool {
     text.strip_prefix("arm-").unwrap_or(text).starts_with(start)

@@ -2,9 +2,9 @@
 //! not at all. What the source left open the disks fill in; where both speak and differ, the source
 //! is followed and the difference is a warning.
 
-use crate::model::{Firmware, GuestFacts, OsFamily, SourceVm, Stage, Warning};
+use crate::model::{Firmware, GuestFacts, GuestOs, OsFamily, SourceVm, Stage, Warning};
 
-use super::guest::linux;
+use super::guest::{is_open, linux, may_be, windows};
 
 /// The VM as it is planned, and what a person should know of the choice. The facts stay with it.
 pub fn resolve(vm: &SourceVm, facts: &GuestFacts) -> (SourceVm, Vec<Warning>) {
@@ -33,6 +33,54 @@ fn product(facts: &GuestFacts) -> String {
     }
 }
 
+/// How much the source says of the guest, measured by what its disks hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Less than the disks.
+    Less,
+    /// The same, or what the disks do not deny.
+    Same,
+    /// Something else.
+    Otherwise,
+}
+
+/// What the disks hold, in the terms of the source.
+fn found(facts: &GuestFacts) -> GuestOs {
+    let full_name = product(facts);
+    GuestOs { id: String::new(), full_name, family: facts.family, network: None }
+}
+
+fn told_of_windows(said: &GuestOs, facts: &GuestFacts) -> Told {
+    match (windows(said), windows(&found(facts))) {
+        (_, None) if said.full_name.is_empty() => Told::Less,
+        (_, None) => Told::Same,
+        _ if is_open(said) => Told::Less,
+        (Some(told), Some(found)) if told == found => Told::Same,
+        // The name tells the release that an id leaves open.
+        (Some(told), Some(found)) if may_be(told, found) => {
+            if told < found {
+                Told::Less
+            } else {
+                Told::Same
+            }
+        }
+        _ => Told::Otherwise,
+    }
+}
+
+fn told_of_linux(said: &GuestOs, facts: &GuestFacts) -> Told {
+    let (Some(told), Some(found)) = (linux(said), linux(&found(facts))) else { return Told::Same };
+    let Some(name) = found.distribution else { return Told::Same };
+    let major = Some(facts.version.0).filter(|major| *major != 0).or(found.major);
+    match (told.distribution, told.major, major) {
+        (None, ..) => Told::Less,
+        (Some(told), ..) if told != name => Told::Otherwise,
+        (_, None, _) => Told::Less,
+        (_, Some(told), Some(major)) if told != major => Told::Otherwise,
+        _ => Told::Same,
+    }
+}
+
 fn guest(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
     if facts.family == OsFamily::Unknown {
         return;
@@ -43,35 +91,15 @@ fn guest(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
         vm.guest.full_name = product(facts);
         return;
     }
-    let differs = if said.family == facts.family {
-        match (linux(&said), facts.family) {
-            (Some(told), OsFamily::Linux) => {
-                let found = crate::model::GuestOs {
-                    id: String::new(),
-                    full_name: product(facts),
-                    family: OsFamily::Linux,
-                    network: None,
-                };
-                let found = linux(&found);
-                let name = found.and_then(|found| found.distribution);
-                let open = told.distribution.is_none()
-                    || told.distribution == name && told.major.is_none();
-                if open && name.is_some() {
-                    vm.guest.full_name = product(facts);
-                }
-                !open && name.is_some() && told.distribution != name
-            }
-            _ => {
-                if said.full_name.is_empty() {
-                    vm.guest.full_name = product(facts);
-                }
-                false
-            }
-        }
-    } else {
-        true
+    let told = match (said.family == facts.family, facts.family) {
+        (false, _) => Told::Otherwise,
+        (true, OsFamily::Windows) => told_of_windows(&said, facts),
+        (true, _) => told_of_linux(&said, facts),
     };
-    if differs {
+    if told == Told::Less {
+        vm.guest.full_name = product(facts);
+    }
+    if told == Told::Otherwise {
         let named = [&said.full_name, &said.id].into_iter().find(|name| !name.is_empty());
         let text = format!(
             "source says that the guest is {}, its disks hold {}: planned as the source says",
@@ -213,5 +241,58 @@ mod tests {
         assert_eq!(order(&resolve(&vm, &on_second).0), [1, 0, 2]);
         vm.assumed.boot_disk = false;
         assert_eq!(order(&resolve(&vm, &on_second).0), [0, 1, 2]);
+    }
+
+    /// The name that the guest gets, and the codes of the warnings.
+    fn named(id: &str, full_name: &str, facts: GuestFacts) -> (String, Vec<String>) {
+        let mut vm = open_vm();
+        vm.guest.family = facts.family;
+        (vm.guest.id, vm.guest.full_name) = (id.to_owned(), full_name.to_owned());
+        let (vm, warnings) = resolve(&vm, &facts);
+        let codes = warnings.into_iter().map(|warning| warning.code);
+        (vm.guest.full_name, codes.collect())
+    }
+
+    fn windows_facts(product: &str) -> GuestFacts {
+        GuestFacts {
+            family: OsFamily::Windows,
+            distribution: "windows".to_owned(),
+            product: product.to_owned(),
+            ..facts()
+        }
+    }
+
+    #[test]
+    fn a_release_of_windows_that_the_source_leaves_open_comes_from_the_disks() {
+        let (xp, later) = ("Microsoft Windows XP", "Windows Server 2022 Standard");
+        for (id, name, product) in [
+            ("WindowsNT_64", "WindowsNT_64", xp),
+            ("", "http://microsoft.com/win/2k19", "Windows Server 2019 Standard"),
+            ("windows9Server64Guest", "Microsoft Windows Server 2016 or later (64-bit)", later),
+            ("Windows2008_64", "Windows2008_64", "Windows Server 2008 R2 Standard"),
+        ] {
+            let expected = (product.to_owned(), Vec::new());
+            assert_eq!(named(id, name, windows_facts(product)), expected, "{id} {name}");
+        }
+    }
+
+    #[test]
+    fn another_release_or_version_is_a_warning() {
+        let differs = vec!["guest-differs".to_owned()];
+        let seven = "Microsoft Windows 7 (64-bit)";
+        let named_7 = named("windows7_64Guest", seven, windows_facts("Windows 10 Pro"));
+        assert_eq!(named_7, (seven.to_owned(), differs.clone()));
+        let eleven = "Microsoft Windows 11 (64-bit)";
+        let named_11 = named("windows11_64Guest", eleven, windows_facts("Windows 10 Pro"));
+        assert_eq!(named_11, (eleven.to_owned(), Vec::new()), "its registry says 10");
+        let rhel = GuestFacts {
+            distribution: "rhel".to_owned(),
+            product: "Red Hat Enterprise Linux 9.4 (Plow)".to_owned(),
+            version: (9, 4),
+            ..facts()
+        };
+        let named_rhel = |id: &str| named(id, "", rhel.clone()).1;
+        assert_eq!(named_rhel("rhel5_64Guest"), differs);
+        assert_eq!(named_rhel("rhel9_64Guest"), Vec::<String>::new());
     }
 }
