@@ -1,6 +1,6 @@
 //! Network interfaces.
 
-use crate::model::SourceNic;
+use crate::model::{SourceNic, plug_order};
 
 use super::Error;
 use super::host::{HostCapabilities, Platform};
@@ -9,7 +9,8 @@ use super::nic_model::Cards;
 use super::plan::PlanOptions;
 use super::spec::{NicKind, NicSource, NicSpec};
 
-/// All interfaces that the domain will have, connected as the map says and else to the bridge.
+/// All interfaces that the domain will have, connected as the map says and else to the bridge, in the
+/// order in which the source's kernel found them.
 /// Where the map leaves anything to the bridge it must exist even for a VM without interfaces: a
 /// wrong name is a mistake that is better said now.
 pub(super) fn plug(
@@ -24,7 +25,8 @@ pub(super) fn plug(
         bridge(&options.bridge, None, host)?;
     }
     let mut plugged: Vec<(&SourceNic, NicSpec)> = Vec::new();
-    for nic in nics {
+    for index in plug_order(nics) {
+        let nic = &nics[index];
         let (source, vlan) = match map.target(nic) {
             None if is_typed(nic) => by_name(&nic.network, host)?,
             None => bridge(&options.bridge, None, host)?,
@@ -181,6 +183,23 @@ mod tests {
             (nics[4].mac, NicSource::Network("default".to_owned()), None),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn interfaces_stand_in_the_order_of_their_slots() {
+        let slotted = |slots: [Option<u32>; 3]| {
+            let nics = in_networks(&["A", "B", "C"]).into_iter().zip(slots);
+            let nics: Vec<_> = nics.map(|(nic, slot)| SourceNic { slot, ..nic }).collect();
+            let map = ["B=none", "mac:00:50:56:00:00:00=bridge:br0"];
+            let plugged = plugged(&nics, "virbr0", &map).expect("valid");
+            plugged.into_iter().map(|nic| (nic.mac.map_or(0, |mac| mac.0[5]), nic.source)).collect()
+        };
+        let first = (0, NicSource::Bridge("br0".to_owned()));
+        let last = (2, NicSource::Network("default".to_owned()));
+        let by_slot: Vec<_> = slotted([Some(224), Some(256), Some(192)]);
+        assert_eq!(by_slot, [last.clone(), first.clone()]);
+        let as_listed: Vec<_> = slotted([Some(224), None, Some(192)]);
+        assert_eq!(as_listed, [first, last]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod disk_uuid;
 mod exported;
 mod guest_facts;
 mod names;
+mod pci;
 mod secret;
 mod source_vm;
 mod units;
@@ -27,6 +28,7 @@ pub use exported::{
 };
 pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts, Lack};
 pub use names::file_name;
+pub(crate) use pci::{Place, plug_order};
 pub use secret::Secret;
 pub use source_vm::{
     AskedNic, Assumed, Bus, Controller, CpuTopology, Firmware, GuestInterface, GuestNetwork,

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::convert::Error;
-use crate::model::{Bus, SourceDisk, SourceVm};
+use crate::model::{Bus, Place, SourceDisk, SourceVm};
 
 use super::guestfs::Guestfs;
-use super::pci::Place;
 use super::systems;
 
 /// Where udev links devices by their place on a bus.

@@ -26,7 +26,6 @@ mod looking;
 mod luks;
 mod overlays;
 mod partitions;
-mod pci;
 #[cfg(test)]
 mod played;
 mod report;

@@ -5,10 +5,9 @@
 
 use glob::Pattern;
 
-use crate::model::{MacAddress, NicModel, SourceVm};
+use crate::model::{MacAddress, NicModel, Place, SourceVm};
 
 use super::claim::Edit;
-use crate::convert::native::pci::Place;
 
 /// A network card of the VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
