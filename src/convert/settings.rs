@@ -85,6 +85,8 @@ pub struct Settings {
     pub compression: Option<Compression>,
     /// Whether a guest's interfaces keep their names, where we fix it.
     pub preserve_network: bool,
+    /// Ids of the network cards that the domain does not get: the kernel counts the others alone.
+    pub left_out: Vec<String>,
     /// `LIBGUESTFS_BACKEND_SETTINGS`, such as `force_tcg`, for libguestfs.
     pub guestfs_backend_settings: Option<String>,
     /// What is changed in the guest besides.
@@ -117,6 +119,7 @@ impl Default for Settings {
             stages: Stages::default(),
             compression: Some(Compression::ZSTD),
             preserve_network: true,
+            left_out: Vec::new(),
             guestfs_backend_settings: None,
             customize: Customize::default(),
             agent: Agent::default(),

@@ -3,11 +3,13 @@
 use super::asked::Flags;
 use super::earlier::{Ask, BOTH_WAYS};
 use super::in_use::InUse;
+use super::job::Job;
 use super::made::{Conversion, Stamp};
 use super::report::RunReport;
 use super::stages::{Ledger, Stopped};
 use crate::convert::{self, Converter};
-use crate::model::{ConvertedDisks, ExportedDisk, Stage};
+use crate::domain::{Attachment, NetworkMap};
+use crate::model::{ConvertedDisks, ExportedDisk, SourceNic, Stage};
 
 /// What there is of a conversion.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub(super) fn note(ledger: &mut Ledger<'_>, asked: &Flags, settings: &convert::S
         flags: asked.clone(),
         guest_untouched: !settings.stages.fix || fix_failure.is_some(),
         fix_failure,
+        left_out: settings.left_out.clone(),
         images: disks.0.iter().filter_map(|disk| Stamp::of(&disk.path)).collect(),
     });
 }
@@ -113,6 +116,24 @@ pub(super) fn of(
     Ok(Converted::Again(Again { replaces, why, from_results }))
 }
 
+/// The conversion's settings together with what the domain says about them.
+pub(super) fn settings_for(
+    job: &Job,
+    settings: &convert::Settings,
+    nics: &[SourceNic],
+) -> convert::Settings {
+    let map = job.target.as_ref().map(|target| &target.network_map);
+    let left_out = map.map(|map| left_out(settings, map, nics)).unwrap_or_default();
+    convert::Settings { left_out, ..settings.clone() }
+}
+
+/// Ids of the network cards that the domain does not get, where FIX names cards.
+fn left_out(settings: &convert::Settings, map: &NetworkMap, nics: &[SourceNic]) -> Vec<String> {
+    let names_cards = settings.stages.fix && settings.preserve_network;
+    let is_out = |nic: &&SourceNic| names_cards && map.target(nic) == Some(Attachment::Nothing);
+    nics.iter().filter(is_out).map(|nic| nic.id.clone()).collect()
+}
+
 /// What is asked for otherwise than it was.
 fn differences(
     ask: &Ask<'_>,
@@ -141,6 +162,17 @@ fn differences(
     if let Some(word) = word.filter(|word| *word != by) {
         why.push(format!("{CONVERTER}: {by} then, {word} now"));
     }
+    // Without a domain any conversion serves.
+    if let Some(target) = &ask.job.target {
+        let now = left_out(settings, &target.network_map, &ask.vm.nics);
+        if now != record.left_out {
+            let [then, now] = [&record.left_out, &now].map(|ids| match ids.as_slice() {
+                [] => "none".to_owned(),
+                ids => ids.join(", "),
+            });
+            why.push(format!("network cards left out: {then} then, {now} now"));
+        }
+    }
     if let Some(failure) = &record.fix_failure {
         why.push(format!("FIX failed: {failure}"));
     }
@@ -159,5 +191,24 @@ fn unchanged(record: &Conversion, in_use: &InUse) -> Result<(), Stopped> {
             let hint = format!("move it away, which has it converted again; {BOTH_WAYS}");
             Err(Stopped::because(Stage::Preflight, text, hint).coded("converted-changed"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fix_knows_the_cards_that_the_domain_does_not_get() {
+        let nics: Vec<_> = (0..3)
+            .zip(["LAN", "Backup", "DMZ"])
+            .map(|(index, name)| SourceNic { network: name.to_owned(), ..SourceNic::at(index) })
+            .collect();
+        let entries = ["Backup=none", "*=bridge:br0"].map(|entry| entry.parse().expect("valid"));
+        let map = NetworkMap::new(entries.to_vec()).expect("valid");
+        let settings = convert::Settings::default();
+        assert_eq!(left_out(&settings, &map, &nics), ["nic-1"]);
+        let careless = convert::Settings { preserve_network: false, ..settings };
+        assert!(left_out(&careless, &map, &nics).is_empty(), "no card is named");
     }
 }

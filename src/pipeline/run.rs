@@ -154,6 +154,7 @@ async fn finish(
     let (Some(settings), Some(manifest)) = (&job.conversion, &mut fetched.manifest) else {
         return Outcome::Done;
     };
+    let settings = &converted::settings_for(job, settings, &manifest.source_vm().nics);
     let work = (settings, &mut *manifest, fetched.unwritten);
     let Some(converted) = conversion(job, work, (ready, held), ledger).await else {
         return ledger.ended(Outcome::Failed);

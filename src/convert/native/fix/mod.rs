@@ -140,7 +140,7 @@ pub(super) async fn linux(
     names(guestfs, devices, report).await?;
     let stale = lists(guestfs, devices, report).await?;
     if settings.preserve_network {
-        let end = network::preserve(guestfs, wanted.manifest, report).await;
+        let end = network::preserve(guestfs, wanted.manifest, &settings.left_out, report).await;
         report.accept(end)?;
     }
     let has_seed = settings.cloud_init.is_some();

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::place::{Card, kernel_order};
+use super::place::{Card, bus_order, kernel_order};
 use super::survey::{Subject, Survey};
+use super::virtual_names::is_well_known;
 
 /// What told that a name is of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +87,9 @@ pub(super) fn assign(survey: &Survey, cards: &[Card], kernel_names: bool) -> Ass
     assigning.by_place(kernel_names);
     assigning.by_address();
     assigning.by_elimination();
-    assigning.by_order();
+    assigning.by_order(kernel_names);
     assigning.by_memory();
+    assigning.by_only_rule();
     assigning.done
 }
 
@@ -101,6 +103,11 @@ impl Assigning<'_> {
     fn by_mac(&mut self) {
         self.each(How::Rule, |subject, card| has(card, &subject.ruled_macs));
         self.each(How::Mac, |subject, card| has(card, &subject.macs));
+        let named_after = |subject: &Subject| subject.name.as_deref().and_then(mac_in);
+        self.each(How::Mac, |subject, card| {
+            let mac = named_after(subject).filter(|_| subject.is_configured);
+            mac.is_some() && [card.mac, card.source_mac].contains(&mac)
+        });
         // The configuration names the address that --new-mac replaced; it is rewritten.
         self.each(How::Mac, |subject, card| {
             had(card, &subject.macs) || had(card, &subject.ruled_macs)
@@ -148,6 +155,23 @@ impl Assigning<'_> {
         self.each(How::LeasedMac, |subject, card| has(card, &subject.leased_macs));
     }
 
+    /// One card, and one rule that gives a name to a MAC address which no card has: the rule was of
+    /// this card, whatever configures it.
+    fn by_only_rule(&mut self) {
+        let subjects = self.survey.subjects.iter().enumerate();
+        let ruled = subjects.filter(|(_, own)| {
+            let is_cards = own.name.as_deref().is_some_and(|name| !is_well_known(name));
+            is_cards && !own.ruled_macs.is_empty()
+        });
+        let ruled: Vec<_> = ruled.map(|(index, _)| index).collect();
+        let is_open = self.cards.len() == 1 && self.named_ties().next().is_none();
+        if let ([subject], true) = (ruled.as_slice(), is_open)
+            && self.may_be(*subject, 0)
+        {
+            self.tie(*subject, 0, How::Alone);
+        }
+    }
+
     fn by_elimination(&mut self) {
         let open = self.open();
         let [subject] = open.as_slice() else { return };
@@ -168,10 +192,13 @@ impl Assigning<'_> {
 
     /// Names and cards in their order, where there are as many of the one as of the other and the
     /// names are alike. Two kinds of names have no order among each other.
-    fn by_order(&mut self) {
-        let (mut open, free) = (self.open(), self.free());
+    fn by_order(&mut self, kernel_names: bool) {
+        let (mut open, mut free) = (self.open(), self.free());
         let name = |index: usize| self.survey.subjects[index].name.as_deref().unwrap_or_default();
         open.sort_by_key(|index| natural(name(*index)));
+        if let Some(order) = bus_order(self.cards).filter(|_| kernel_names) {
+            free.sort_by_key(|card| order.iter().position(|at| at == card));
+        }
         let stems: BTreeSet<_> = open.iter().map(|index| stem(name(*index))).collect();
         let is_numbered =
             open.iter().all(|index| name(*index).ends_with(|c: char| c.is_ascii_digit()));
@@ -258,6 +285,15 @@ fn has(card: &Card, macs: &[crate::model::MacAddress]) -> bool {
     card.mac.is_some_and(|mac| macs.contains(&mac))
 }
 
+/// The MAC address in a name of systemd's such as `enx005056aabb01`.
+fn mac_in(name: &str) -> Option<crate::model::MacAddress> {
+    let digits = name.strip_prefix("enx").filter(|digits| digits.len() == 12)?;
+    let is_hex = digits.chars().all(|c| c.is_ascii_hexdigit());
+    let number = u64::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+    let [_, _, bytes @ ..] = number.to_be_bytes();
+    Some(crate::model::MacAddress(bytes))
+}
+
 /// Whether two lists share an address, the length of the prefix left aside.
 fn share(own: &[String], seen: &[String]) -> bool {
     let bare = |text: &str| text.split('/').next().unwrap_or(text).to_ascii_lowercase();
@@ -290,188 +326,4 @@ fn stem(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::place::tests::{card, cards};
-    use super::*;
-    use crate::model::MacAddress;
-
-    fn named(name: &str) -> Subject {
-        Subject { name: Some(name.to_owned()), is_configured: true, ..Subject::default() }
-    }
-
-    fn mac(last: u8) -> MacAddress {
-        format!("00:50:56:aa:bb:{last:02x}").parse().expect("an address")
-    }
-
-    fn survey(subjects: Vec<Subject>) -> Survey {
-        Survey { subjects, is_configured: true, ..Survey::default() }
-    }
-
-    /// Name, index of the card, evidence.
-    fn ties(subjects: Vec<Subject>, cards: &[Card], kernel: bool) -> Vec<(String, usize, How)> {
-        let survey = survey(subjects);
-        let assigned = assign(&survey, cards, kernel);
-        let name = |tie: &Tie| survey.subjects[tie.subject].name.clone().unwrap_or("-".to_owned());
-        let mut ties: Vec<_> =
-            assigned.ties.iter().map(|tie| (name(tie), tie.card, tie.how)).collect();
-        ties.sort_by_key(|(_, card, _)| *card);
-        ties
-    }
-
-    fn tie(name: &str, card: usize, how: How) -> (String, usize, How) {
-        (name.to_owned(), card, how)
-    }
-
-    #[test]
-    fn one_name_and_one_card_belong_together() {
-        let alone = [card(1, None)];
-        assert_eq!(ties(vec![named("ens192")], &alone, false), [tie("ens192", 0, How::Alone)]);
-        assert_eq!(ties(vec![named("lan")], &cards(&[192]), false), [tie("lan", 0, How::Alone)]);
-    }
-
-    #[test]
-    fn the_slot_is_exact() {
-        let subjects = || vec![named("ens192"), named("ens224")];
-        let swapped = cards(&[224, 192]);
-        assert_eq!(
-            ties(subjects(), &swapped, false),
-            [tie("ens224", 0, How::Slot), tie("ens192", 1, How::Slot)]
-        );
-        let many = cards(&[1184, 192, 224, 256]);
-        let names = ["ens161", "enp11s0", "eno50336512", "ens256"].map(named).to_vec();
-        let found = ties(names, &many, false);
-        assert!(found.iter().all(|(.., how)| *how == How::Slot) && found.len() == 4, "{found:?}");
-    }
-
-    #[test]
-    fn a_mac_address_goes_before_the_slot_and_the_slot_before_addresses() {
-        let by_mac = Subject { macs: vec![mac(1)], ..named("ens224") };
-        let by_address = Subject { addresses: vec!["192.0.2.7/24".to_owned()], ..named("ens192") };
-        let mut two = cards(&[192, 224]);
-        two[1].addresses = vec!["fe80::1/64".to_owned(), "192.0.2.7/24".to_owned()];
-        assert_eq!(
-            ties(vec![by_mac, by_address.clone()], &two, false),
-            [tie("ens224", 0, How::Mac), tie("ens192", 1, How::Address)]
-        );
-        assert_eq!(ties(vec![by_address], &two, false), [tie("ens192", 0, How::Slot)]);
-    }
-
-    #[test]
-    fn addresses_of_tools_and_leases_tell_the_card() {
-        let mut two = [card(1, None), card(2, None)];
-        two[1].addresses = vec!["192.0.2.7/24".to_owned()];
-        let leased = Subject { leased: vec!["192.0.2.7".to_owned()], ..named("lan") };
-        assert_eq!(
-            ties(vec![leased, named("wan")], &two, false),
-            [tie("wan", 0, How::LastOne), tie("lan", 1, How::Address)]
-        );
-        let by_lease = Subject { leased_macs: vec![mac(2)], ..named("wan") };
-        assert_eq!(ties(vec![by_lease], &two, false), [tie("wan", 1, How::LeasedMac)]);
-        two[0].addresses = vec!["192.0.2.7/24".to_owned()];
-        let both = Subject { addresses: vec!["192.0.2.7/24".to_owned()], ..named("lan") };
-        assert!(ties(vec![both], &two, false).is_empty(), "an address on two cards");
-    }
-
-    #[test]
-    fn the_address_that_a_new_one_replaced_tells_the_card() {
-        let mut two = cards(&[192, 224]);
-        two[1].source_mac = Some(mac(77));
-        let old = Subject { macs: vec![mac(77)], ..named("lan") };
-        assert_eq!(ties(vec![old], &two, false), [tie("lan", 1, How::Mac)]);
-    }
-
-    #[test]
-    fn a_stale_mac_falls_through_to_the_next_evidence() {
-        let stale = |name: &str| Subject { macs: vec![mac(99)], ..named(name) };
-        assert_eq!(
-            ties(vec![stale("ens192")], &cards(&[224, 192]), false),
-            [tie("ens192", 1, How::Slot)]
-        );
-        assert_eq!(ties(vec![stale("lan")], &cards(&[192]), false), [tie("lan", 0, How::Alone)]);
-        let other = Subject { macs: vec![mac(1)], ..named("lan0") };
-        let two = [card(1, None), card(2, None)];
-        assert_eq!(
-            ties(vec![stale("lan1"), other.clone()], &two, false),
-            [tie("lan0", 0, How::Mac), tie("lan1", 1, How::LastOne)]
-        );
-        let three = [card(1, None), card(2, None), card(3, None)];
-        let doubtful = ties(vec![stale("lan1"), stale("lan2"), other], &three, false);
-        assert_eq!(doubtful, [tie("lan0", 0, How::Mac)]);
-    }
-
-    #[test]
-    fn order_needs_as_many_names_of_one_kind_as_cards() {
-        let two = [card(1, None), card(2, None)];
-        assert_eq!(
-            ties(vec![named("ens224"), named("ens192")], &two, false),
-            [tie("ens192", 0, How::Order), tie("ens224", 1, How::Order)]
-        );
-        for names in [
-            vec!["ens224"],
-            vec!["ens192", "ens224", "ens256"],
-            vec!["eth0", "ens192"],
-            vec!["lan", "wan"],
-        ] {
-            let subjects = names.iter().map(|name| named(name)).collect();
-            assert!(ties(subjects, &two, false).is_empty(), "{names:?}");
-        }
-    }
-
-    #[test]
-    fn a_name_that_stays_down_makes_way_where_there_are_too_few_cards() {
-        let active = |name: &str| Subject { is_active: true, ..named(name) };
-        let names = || vec![named("ens33"), active("ens192")];
-        assert_eq!(ties(names(), &[card(1, None)], false), [tie("ens192", 0, How::Alone)]);
-        let two = [card(1, None), card(2, None)];
-        assert_eq!(ties(names(), &two, false).len(), 2, "there is a card for each");
-        assert!(ties(vec![active("ens33"), active("ens192")], &two[..1], false).is_empty());
-    }
-
-    #[test]
-    fn a_name_of_another_slot_is_not_given_to_a_card() {
-        // ens256 is of a card that was removed, and nothing names the card in slot 224.
-        let subjects = vec![named("ens192"), named("ens256")];
-        assert_eq!(ties(subjects, &cards(&[192, 224]), false), [tie("ens192", 0, How::Slot)]);
-        let survey = survey(vec![named("ens192")]);
-        let assigned = assign(&survey, &cards(&[160]), false);
-        assert_eq!((assigned.ties[0].how, assigned.in_doubt.len()), (How::Order, 1));
-    }
-
-    #[test]
-    fn names_of_the_kernel_follow_the_bus() {
-        let subjects = || vec![named("eth0"), named("eth1")];
-        assert_eq!(
-            ties(subjects(), &cards(&[224, 192]), true),
-            [tie("eth1", 0, How::Slot), tie("eth0", 1, How::Slot)]
-        );
-        assert_eq!(
-            ties(subjects(), &cards(&[224, 192]), false),
-            [tie("eth0", 0, How::Order), tie("eth1", 1, How::Order)]
-        );
-    }
-
-    #[test]
-    fn a_configuration_without_a_name_shares_its_card() {
-        let nameless = Subject { macs: vec![mac(1)], is_configured: true, ..Subject::default() };
-        let parent = named("lan0");
-        assert_eq!(
-            ties(vec![nameless.clone(), parent.clone()], &[card(1, None)], false),
-            [tie("-", 0, How::Mac), tie("lan0", 0, How::Alone)]
-        );
-        assert_eq!(
-            ties(vec![nameless, parent], &[card(1, None), card(2, None)], false),
-            [tie("-", 0, How::Mac), tie("lan0", 1, How::LastOne)]
-        );
-    }
-
-    #[test]
-    fn names_are_ordered_as_people_count() {
-        let mut names = ["enp19s0", "enp11s0", "enp3s0", "ens192", "ens9"];
-        names.sort_by_key(|name| natural(name));
-        assert_eq!(names, ["enp3s0", "enp11s0", "enp19s0", "ens9", "ens192"]);
-        assert_eq!(
-            ["eth0", "eth12", "eth", "eth01", "lan0"].map(eth_number),
-            [Some(0), Some(12), None, None, None]
-        );
-    }
-}
+mod tests;

@@ -12,6 +12,8 @@ use super::virtual_names::base;
 pub(super) const MAC: &str = "{mac}";
 /// Stands in a replacement for the MAC address, in upper case.
 pub(super) const UPPER_MAC: &str = "{MAC}";
+/// Stands in a replacement for the digits of the MAC address, without colons.
+pub(super) const BARE_MAC: &str = "{digits}";
 
 /// The place of a word that is not in the text of its file, but in the name of the file.
 pub(super) const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
@@ -33,7 +35,7 @@ impl<T> Spot<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Edit {
     pub(super) at: Range<usize>,
-    /// May hold [`MAC`] or [`UPPER_MAC`].
+    /// May hold [`MAC`], [`UPPER_MAC`] or [`BARE_MAC`].
     pub(super) text: String,
 }
 
@@ -47,6 +49,7 @@ impl Edit {
         let macs: Vec<_> = macs.iter().map(MacAddress::to_string).collect();
         let macs = macs.join(" ");
         let text = self.text.replace(MAC, &macs).replace(UPPER_MAC, &macs.to_uppercase());
+        let text = text.replace(BARE_MAC, &macs.replace(':', ""));
         Self { at: self.at.clone(), text }
     }
 }
@@ -92,6 +95,8 @@ pub(super) enum Role {
     Configures,
     /// Gives a card its name when the kernel finds the card: a `.link` file, a rule of udev.
     Renames,
+    /// Names an interface and configures nothing: a list of what a program leaves alone.
+    Mentions,
     /// Tells what was while the guest ran: a lease.
     Remembers,
 }
@@ -116,6 +121,8 @@ pub(super) struct Claim {
     pub(super) any: bool,
     /// Whether the guest leaves the interface down at its start: what an old card left behind.
     pub(super) is_idle: bool,
+    /// Whether a rule has further conditions, and nobody knows whether they are met on KVM.
+    pub(super) is_doubtful: bool,
 }
 
 impl Claim {
@@ -128,6 +135,16 @@ impl Claim {
     /// the name.
     pub(super) fn selects_by_name(&self) -> bool {
         self.role == Role::Configures && !self.names.is_empty()
+    }
+
+    /// Keeps what the claim says and forgets where: its words stand in another file than the claim.
+    pub(super) fn forget_places(&mut self) {
+        self.names.iter_mut().for_each(|name| name.at = NOWHERE);
+        self.macs.iter_mut().for_each(|spot| spot.edit.at = NOWHERE);
+        for hardware in &mut self.hardware {
+            let edits = hardware.instead.iter_mut().chain(&mut hardware.without);
+            edits.for_each(|edit| edit.at = NOWHERE);
+        }
     }
 
     /// Whether the claim says anything about which card is meant.
@@ -144,6 +161,8 @@ pub(super) struct Says {
     /// Interfaces that the file makes: bonds, bridges, VLANs, tunnels, and names that are no
     /// interfaces at all.
     pub(super) makes: Vec<String>,
+    /// Those of them whose card is named beside them: `dmz.100` need not be on a card `dmz`.
+    pub(super) placed: Vec<String>,
     /// Patterns of further files to read.
     pub(super) sources: Vec<String>,
     /// Why the file could not be read.
@@ -156,12 +175,23 @@ impl Says {
         self.claims.push(Claim::named(word));
     }
 
-    /// Adds an interface that the system makes; `ens192.5` mentions the card that it is on.
-    pub(super) fn make(&mut self, word: Spot<String>) {
+    /// Adds an interface that the system makes. `ens192.5` mentions the card that it is on;
+    /// `is_placed` says that the card is named beside it.
+    pub(super) fn make(&mut self, word: Spot<String>, is_placed: bool) {
         self.makes.push(word.value.clone());
         if base(&word.value) != word.value {
+            self.placed.extend(Some(word.value.clone()).filter(|_| is_placed));
             self.mention(word);
         }
+    }
+
+    /// Takes over what another reader found.
+    pub(super) fn append(&mut self, other: Self) {
+        self.claims.extend(other.claims);
+        self.makes.extend(other.makes);
+        self.placed.extend(other.placed);
+        self.sources.extend(other.sources);
+        self.fault = self.fault.take().or(other.fault);
     }
 
     pub(super) fn mention_all(&mut self, words: Vec<Spot<String>>) {

@@ -1,6 +1,6 @@
 //! The files of a guest that speak of its network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::convert::Error;
@@ -17,19 +17,35 @@ const MOST_SOURCES: usize = 32;
 const MOST_FILES: usize = 1_000;
 const MOST_BYTES: usize = 32 << 20;
 
+/// Folders in which a file takes the place of one of the same name in a folder after it.
+const PRECEDENCE: [&str; 4] = ["/etc/", "/usr/local/lib/", "/usr/lib/", "/lib/"];
+/// Folders that hold no files of the guest's, and that a file of ifupdown does not lead to.
+const NO_FILES: [&str; 4] = ["/dev/", "/proc/", "/run/", "/sys/"];
+
 /// Every form in use and where its files lie. One pattern a form, so that the appliance is asked
 /// once for each.
-const FILES: [(Form, &str); 27] = [
+const FILES: [(Form, &str); 29] = [
     (Form::Ifupdown, "/etc/network/interfaces"),
     (Form::Ifupdown, "/etc/network/interfaces.d/*"),
-    (Form::Netplan, "/etc/netplan/*.{yaml,yml}"),
-    (Form::Profile, "/etc/NetworkManager/system-connections/*"),
-    (Form::NetworkManagerConf, "/etc/NetworkManager/{NetworkManager.conf,conf.d/*.conf}"),
+    // netplan reads no other ending.
+    (Form::Netplan, "/{etc,usr/lib,lib}/netplan/*.yaml"),
+    (Form::Profile, "/{etc,usr/lib}/NetworkManager/system-connections/*"),
+    (
+        Form::NetworkManagerConf,
+        "/{etc/NetworkManager/NetworkManager.conf,{etc,usr/lib}/NetworkManager/conf.d/*.conf}",
+    ),
     (Form::Ifcfg, "/etc/sysconfig/{network-scripts,network}/ifcfg-*"),
-    (Form::Network, "/{etc,usr/lib}/systemd/network/{*.network,*.network.d/*.conf}"),
-    (Form::NetDev, "/{etc,usr/lib}/systemd/network/*.netdev"),
-    (Form::Link, "/{etc,usr/lib}/systemd/network/*.link"),
-    (Form::Rules, "/etc/udev/rules.d/*.rules"),
+    (
+        Form::Network,
+        "/{etc,usr/local/lib,usr/lib,lib}/systemd/network/{*.network,*.network.d/*.conf}",
+    ),
+    (Form::NetDev, "/{etc,usr/local/lib,usr/lib,lib}/systemd/network/*.netdev"),
+    (Form::Link, "/{etc,usr/local/lib,usr/lib,lib}/systemd/network/{*.link,*.link.d/*.conf}"),
+    // Distributions have rules by the dozen; those that name cards say so in their names.
+    (
+        Form::Rules,
+        "/{etc/udev/rules.d/*.rules,{usr/local/lib,usr/lib,lib}/udev/rules.d/*net*.rules}",
+    ),
     (Form::Wicked, "/etc/wicked/ifconfig/*.xml"),
     (Form::DhclientConf, "/etc/{dhcp/,}dhclient*.conf"),
     (Form::DhcpcdConf, "/etc/dhcpcd.conf"),
@@ -38,6 +54,8 @@ const FILES: [(Form, &str); 27] = [
     (Form::CloudInstance, "/var/lib/cloud/{seed/*/network-config,instance/network-config.json}"),
     (Form::Netctl, "/etc/netctl/*"),
     (Form::Netifrc, "/etc/conf.d/net"),
+    (Form::Slackware, "/etc/rc.d/rc.inet1.conf"),
+    (Form::Service, "/etc/{init.d,runlevels/*}/net.*"),
     (Form::Etcnet, "/etc/net/ifaces/*/options"),
     (Form::Nmstate, "/etc/nmstate/*.{yml,yaml}"),
     (Form::Service, "/etc/systemd/system/*.wants/{dhcpcd,dhclient,ifup,netctl-ifplugd}@*.service"),
@@ -73,7 +91,10 @@ pub(super) async fn read(guestfs: &mut Guestfs) -> Result<Vec<Found>, Error> {
         let ifupdown = found.iter().filter(|found| found.text.form == Form::Ifupdown);
         let texts: Vec<_> = ifupdown.map(|found| &found.text).collect();
         let sources = super::forms::read(&texts).into_iter().flat_map(|says| says.sources);
-        let is_new = |source: &String| source.starts_with("/etc/") && !seen.contains(source);
+        let is_file = |source: &str| {
+            source.starts_with('/') && !NO_FILES.iter().any(|folder| source.starts_with(folder))
+        };
+        let is_new = |source: &String| is_file(source) && !seen.contains(source);
         let sources: BTreeSet<_> = sources.filter(is_new).collect();
         for source in sources.into_iter().take(MOST_SOURCES) {
             seen.insert(source.clone());
@@ -87,16 +108,10 @@ pub(super) async fn read(guestfs: &mut Guestfs) -> Result<Vec<Found>, Error> {
 async fn add(
     guestfs: &mut Guestfs,
     form: Form,
-    mut paths: Vec<String>,
+    paths: Vec<String>,
     (seen, found): (&mut BTreeSet<String>, &mut Vec<Found>),
 ) -> Result<(), Error> {
-    paths.sort();
-    // A file in /etc takes the place of one of its name in /usr/lib.
-    let own: BTreeSet<_> = paths.iter().filter_map(|path| path.strip_prefix("/etc/")).collect();
-    let is_hidden =
-        |path: &&String| path.strip_prefix("/usr/lib/").is_some_and(|rest| own.contains(rest));
-    let paths: Vec<_> = paths.iter().filter(|path| !is_hidden(path)).cloned().collect();
-    for path in paths {
+    for path in in_effect(paths) {
         let bytes: usize = found.iter().map(|found| found.text.text.len()).sum();
         let is_enough = found.len() >= MOST_FILES || bytes >= MOST_BYTES;
         if is_enough || !form.is_read(&path) || !seen.insert(path.clone()) {
@@ -107,6 +122,22 @@ async fn add(
         }
     }
     Ok(())
+}
+
+/// The paths of files that are in effect, in the order in which systems read them: by the names of the
+/// files, whatever folder they lie in.
+fn in_effect(paths: Vec<String>) -> Vec<String> {
+    let mut chosen: BTreeMap<(String, String), (usize, String)> = BTreeMap::new();
+    for path in paths {
+        let below = |(rank, folder): (usize, &&str)| Some((rank, path.strip_prefix(*folder)?));
+        let (rank, rest) = PRECEDENCE.iter().enumerate().find_map(below).unwrap_or((0, &path));
+        let file = rest.rsplit('/').next().unwrap_or(rest).to_owned();
+        let own = chosen.entry((file, rest.to_owned())).or_insert_with(|| (rank, path.clone()));
+        if rank < own.0 {
+            *own = (rank, path);
+        }
+    }
+    chosen.into_values().map(|(_, path)| path).collect()
 }
 
 async fn text(
@@ -131,4 +162,46 @@ async fn text(
     let local = guestfs.fetch(path).await?;
     let bytes = fs::read(&local).map_err(Error::io(format!("read {}", local.display())))?;
     Ok(Some((text_of(&bytes), false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_takes_the_place_of_those_of_its_name() {
+        let paths = |all: &[&str]| all.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        let found = in_effect(paths(&[
+            "/etc/systemd/network/20-x.network",
+            "/lib/systemd/network/20-x.network",
+            "/lib/systemd/network/10-y.network",
+            "/usr/lib/systemd/network/10-y.network",
+            "/usr/local/lib/systemd/network/10-y.network",
+            "/usr/lib/systemd/network/20-x.network.d/50.conf",
+            "/usr/lib/systemd/network/30-z.network.d/50.conf",
+        ]));
+        let right = [
+            "/usr/local/lib/systemd/network/10-y.network",
+            "/etc/systemd/network/20-x.network",
+            "/usr/lib/systemd/network/20-x.network.d/50.conf",
+            "/usr/lib/systemd/network/30-z.network.d/50.conf",
+        ];
+        assert_eq!(found, right);
+    }
+
+    #[test]
+    fn every_folder_that_systems_read_is_looked_into() {
+        let is_there = |form: Form, parts: &[&str]| {
+            let own = FILES.iter().filter(|(own, _)| *own == form);
+            parts.iter().all(|part| own.clone().any(|(_, pattern)| pattern.contains(part)))
+        };
+        let lib = "usr/local/lib,usr/lib,lib}";
+        assert!(is_there(Form::Netplan, &["etc,usr/lib,lib}"]));
+        assert!(!is_there(Form::Netplan, &["yml"]), "netplan reads *.yaml alone");
+        assert!(is_there(Form::Profile, &["usr/lib}"]));
+        assert!(is_there(Form::NetworkManagerConf, &["usr/lib}/NetworkManager/conf.d"]));
+        assert!(is_there(Form::Network, &[lib, "*.network.d/*.conf"]));
+        assert!(is_there(Form::Link, &[lib, "*.link.d/*.conf"]));
+        assert!(is_there(Form::NetDev, &[lib]) && is_there(Form::Rules, &[lib]));
+    }
 }

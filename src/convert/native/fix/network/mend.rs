@@ -11,7 +11,6 @@ use super::forms::{Form, Text};
 use super::naming::Naming;
 use super::place::{By, Card, Meant, meant_by_all};
 use super::survey::Survey;
-use super::virtual_names::base;
 
 /// What is known of the guest when its files are edited.
 pub(super) struct Known<'a> {
@@ -72,29 +71,42 @@ pub(super) fn holds(
 ) -> bool {
     let works = match file.form {
         Form::Rules => naming.rules,
+        // FIX has cloud-init leave the network alone.
+        Form::CloudInit => false,
+        // What renames a card that is up already counts where nothing else can.
+        Form::Mactab | Form::Ifupdown => !naming.rules,
+        Form::CommandLine => false,
         _ => naming.links,
     };
-    if !works || claim.role != Role::Renames || claim.names.iter().all(|own| own.value != name) {
+    let is_rule = claim.role == Role::Renames && !claim.is_doubtful;
+    if !works || !is_rule || claim.names.iter().all(|own| own.value != name) {
         return false;
     }
     let has = |mac: MacAddress| cards.iter().any(|card| card.mac == Some(mac));
     let is_own = claim.macs.iter().any(|spot| Some(spot.mac) == cards[card].mac);
     // Such an address is replaced by the card's own; of several only that which the card had.
     let is_replaced = |spot: &MacSpot| {
-        !has(spot.mac) && (claim.macs.len() == 1 || cards[card].source_mac == Some(spot.mac))
+        let is_it = claim.macs.len() == 1 || cards[card].source_mac == Some(spot.mac);
+        !has(spot.mac) && is_it && spot.edit.at != NOWHERE
     };
     let is_stale = claim.macs.iter().any(is_replaced);
     let is_selected = claim.macs.is_empty() && !claim.hardware.is_empty();
     let is_helped = claim.hardware.iter().all(|hardware| match hardware.meant(cards) {
         Meant::Holds => hardware.by != By::KernelName || hardware.selected(cards) == [card],
-        Meant::Cards(_) => !hardware.instead.is_empty(),
+        Meant::Cards(_) => reaches(&hardware.instead) && !hardware.instead.is_empty(),
     });
     cards[card].mac.is_some() && (is_own || is_stale || is_selected) && is_helped
 }
 
+/// Whether edits are of the file that they are for.
+fn reaches(edits: &[Edit]) -> bool {
+    edits.iter().all(|edit| edit.at != NOWHERE)
+}
+
 /// The cards of a claim's names.
 fn named(claim: &Claim, known: &Known<'_>) -> Vec<usize> {
-    let names = claim.names.iter().map(|name| base(&name.value)).chain(claim.likely.as_deref());
+    let names = claim.names.iter().map(|name| known.survey.card_of(&name.value));
+    let names = names.chain(claim.likely.as_deref());
     names.filter_map(|name| known.by_name.get(name).copied()).collect()
 }
 
@@ -161,7 +173,14 @@ fn hardware(claim: &Claim, by_mac: bool, known: &Known<'_>, mended: &mut Mended)
         let is_few = macs.len() == 1 || hardware.takes_list && !macs.is_empty();
         if is_selected || hardware.by == By::Host {
             mended.edits.extend(hardware.without.iter().cloned());
-        } else if is_few && macs.len() == meant.len() && !hardware.instead.is_empty() {
+            if !reaches(&hardware.without) {
+                mended.lost.push(hardware.words.clone());
+            }
+        } else if is_few
+            && reaches(&hardware.instead)
+            && macs.len() == meant.len()
+            && !hardware.instead.is_empty()
+        {
             mended.edits.extend(hardware.instead.iter().map(|edit| edit.with(&macs)));
             is_selected = true;
         } else {
@@ -171,7 +190,7 @@ fn hardware(claim: &Claim, by_mac: bool, known: &Known<'_>, mended: &mut Mended)
 }
 
 fn rename(name: &Spot<String>, file: &Text, known: &Known<'_>, mended: &mut Mended) {
-    let own = base(&name.value);
+    let own = known.survey.card_of(&name.value);
     let Some(new) = known.renames.get(own) else { return };
     if name.at == NOWHERE {
         match file.path.strip_suffix(name.value.as_str()) {
@@ -189,242 +208,4 @@ fn rename(name: &Spot<String>, file: &Text, known: &Known<'_>, mended: &mut Mend
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::assign::assign;
-    use super::super::edits::edited;
-    use super::super::forms::read;
-    use super::super::place::tests::{card, cards};
-    use super::*;
-
-    const OLD: &str = "00:50:56:00:00:99";
-    const NEW: &str = "00:50:56:aa:bb:01";
-
-    /// The text after the edits, and what was decided.
-    fn run(form: Form, text: &str, cards: &[Card], renames: &[(&str, &str)]) -> (String, Mended) {
-        let path = match form {
-            Form::Ifcfg => "/etc/sysconfig/network-scripts/ifcfg-x",
-            _ => "/etc/x",
-        };
-        let file = Text { form, path: path.to_owned(), text: text.to_owned() };
-        let says = read(&[&file]);
-        let survey = Survey::of(&says, cards);
-        let assigned = assign(&survey, cards, false);
-        let renames = renames.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        let known = Known {
-            cards,
-            survey: &survey,
-            assigned: &assigned,
-            by_name: &assigned.by_name(&survey),
-            renames: &renames,
-            hwaddr: &BTreeMap::new(),
-        };
-        let mended = mend(&file, &says[0], &known);
-        (edited(text, &mended.edits), mended)
-    }
-
-    #[test]
-    fn a_stale_address_becomes_the_cards() {
-        for (form, text) in [
-            (
-                Form::Profile,
-                format!(
-                    "[connection]\ntype=ethernet\ninterface-name=ens192\n[ethernet]\nmac-address={OLD}\n"
-                ),
-            ),
-            (
-                Form::Profile,
-                format!("[connection]\ntype=ethernet\n[ethernet]\nmac-address={OLD}\n"),
-            ),
-            (Form::Ifcfg, format!("DEVICE=ens192\nHWADDR=\"{OLD}\"\n")),
-            (
-                Form::Netplan,
-                format!(
-                    "network: {{ethernets: {{ens192: {{match: {{macaddress: \"{OLD}\"}}, set-name: ens192}}}}}}\n"
-                ),
-            ),
-            (
-                Form::Netplan,
-                format!(
-                    "network:\n  ethernets:\n    lan:\n      match:\n        macaddress: '{OLD}'\n"
-                ),
-            ),
-            (Form::Network, format!("[Match]\nMACAddress={OLD}\n[Network]\nDHCP=yes\n")),
-            (Form::Link, format!("[Match]\nMACAddress={OLD}\n[Link]\nName=lan0\n")),
-        ] {
-            let (after, mended) = run(form, &text, &cards(&[192]), &[]);
-            let quotes = if text.contains('\'') { text.replace('\'', "\"") } else { text.clone() };
-            if form == Form::Link {
-                // A rule alone, for a card that may be gone.
-                assert_eq!((after, mended.stale.len()), (text, 0));
-                continue;
-            }
-            assert_eq!(after, quotes.replace(OLD, NEW), "{text}");
-            assert!(!mended.stale.is_empty() && mended.unknown.is_empty(), "{mended:?}");
-        }
-    }
-
-    #[test]
-    fn addresses_that_are_set_stay() {
-        for (form, text) in [
-            (
-                Form::Profile,
-                format!(
-                    "[connection]\ntype=ethernet\ninterface-name=ens192\n[ethernet]\ncloned-mac-address={OLD}\n"
-                ),
-            ),
-            (Form::Ifcfg, format!("DEVICE=ens192\nMACADDR={OLD}\n")),
-            (
-                Form::Netplan,
-                format!("network: {{ethernets: {{ens192: {{macaddress: \"{OLD}\"}}}}}}\n"),
-            ),
-            (Form::Network, format!("[Match]\nName=ens192\n[Link]\nMACAddress={OLD}\n")),
-            (Form::Ifupdown, format!("iface ens192 inet dhcp\n  hwaddress ether {OLD}\n")),
-        ] {
-            let (after, mended) = run(form, &text, &cards(&[192]), &[]);
-            assert_eq!((after, mended), (text.clone(), Mended::default()), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_stale_address_that_nobody_knows_the_card_of_stays_and_is_told() {
-        let text = format!("[connection]\ntype=ethernet\n[ethernet]\nmac-address={OLD}\n");
-        let (after, mended) = run(Form::Profile, &text, &cards(&[192, 224]), &[]);
-        assert_eq!((after, mended.unknown.len(), mended.stale.len()), (text, 1, 0));
-    }
-
-    #[test]
-    fn each_of_several_addresses_becomes_that_of_the_card_that_had_it() {
-        let two = "[Match]\nMACAddress=00:50:56:00:00:01 00:50:56:00:00:02\n[Network]\nBond=b\n";
-        let mut cards = cards(&[192, 224]);
-        cards[0].source_mac = "00:50:56:00:00:01".parse().ok();
-        let (after, mended) = run(Form::Network, two, &cards, &[]);
-        assert_eq!(after, two.replacen("00:50:56:00:00:01", NEW, 1));
-        assert_eq!((mended.stale.len(), mended.unknown.len()), (1, 1), "the other is told");
-        cards[1].source_mac = "00:50:56:00:00:02".parse().ok();
-        let (after, mended) = run(Form::Network, two, &cards, &[]);
-        assert_eq!(after, two.replace("56:00:00:0", "56:aa:bb:0"));
-        assert_eq!((mended.stale.len(), mended.unknown.len()), (2, 0));
-        // One of them is a card's still.
-        let mixed = two.replace("00:50:56:00:00:01", NEW);
-        let (after, mended) = run(Form::Network, &mixed, &cards, &[]);
-        assert_eq!(after, two.replace("56:00:00:0", "56:aa:bb:0"));
-        assert_eq!((mended.stale.len(), mended.unknown.len()), (1, 0));
-    }
-
-    #[test]
-    fn selections_by_hardware_become_selections_by_address() {
-        let two = cards(&[192, 224]);
-        for (form, text, right) in [
-            (
-                Form::Network,
-                "[Match]\nPath=pci-0000:13:00.0\n[Network]\nDHCP=yes\n",
-                "[Match]\nMACAddress=00:50:56:aa:bb:02\nPath=*pci-*\n[Network]\nDHCP=yes\n",
-            ),
-            (
-                Form::Network,
-                "[Match]\nDriver=vmxnet3\n[Network]\nDHCP=yes\n",
-                "[Match]\nMACAddress=00:50:56:aa:bb:01 00:50:56:aa:bb:02\nPath=*pci-*\n[Network]\nDHCP=yes\n",
-            ),
-            (
-                Form::Network,
-                "[Match]\nName=ens192\nDriver=vmxnet3\nVirtualization=vmware\n[Network]\nDHCP=yes\n",
-                "[Match]\nName=ens192\nPath=*pci-*\nVirtualization=vm\n[Network]\nDHCP=yes\n",
-            ),
-            (
-                Form::Netplan,
-                "network:\n  ethernets:\n    lan:\n      match:\n        driver: vmxnet3\n        name: ens224\n",
-                "network:\n  ethernets:\n    lan:\n      match:\n        name: ens224\n",
-            ),
-            (
-                Form::Netplan,
-                "network: {ethernets: {lan: {match: {name: ens224}, set-name: lan0}}}\n",
-                "network: {ethernets: {lan: {match: {macaddress: \"00:50:56:aa:bb:02\"}, set-name: lan0}}}\n",
-            ),
-            (
-                Form::Profile,
-                "[connection]\ntype=ethernet\n[match]\npath=pci-0000:0b:00.0;\n[ipv4]\nmethod=auto\n",
-                "[connection]\ntype=ethernet\n[match]\n[ipv4]\nmethod=auto\n\n[ethernet]\nmac-address=00:50:56:aa:bb:01\n",
-            ),
-            (
-                Form::Rules,
-                "SUBSYSTEM==\"net\",KERNELS==\"0000:0b:00.0\",NAME=\"lan0\"\n",
-                "SUBSYSTEM==\"net\",ATTR{address}==\"00:50:56:aa:bb:01\", DRIVERS==\"?*\",NAME=\"lan0\"\n",
-            ),
-            (
-                Form::Rules,
-                "DRIVERS==\"vmxnet3\", KERNELS==\"0000:13:00.0\", NAME=\"lan0\"\n",
-                "ATTR{address}==\"00:50:56:aa:bb:02\", DRIVERS==\"?*\", DRIVERS==\"?*\", NAME=\"lan0\"\n",
-            ),
-            (
-                Form::Network,
-                "[Match]\nDriver=vmxnet3\nPath=pci-0000:13:00.0\n[Network]\nDHCP=yes\n",
-                "[Match]\nMACAddress=00:50:56:aa:bb:02\nPath=*pci-*\nPath=*pci-*\n[Network]\nDHCP=yes\n",
-            ),
-            (
-                Form::Link,
-                "[Match]\nPath=pci-0000:0b:00.0\nDriver=vmxnet3\n[Link]\nName=lan0\n",
-                "[Match]\nMACAddress=00:50:56:aa:bb:01\nPath=*pci-*\nPath=*pci-*\n[Link]\nName=lan0\n",
-            ),
-        ] {
-            let (after, mended) = run(form, text, &two, &[]);
-            assert_eq!((after.as_str(), mended.lost.len()), (right, 0), "{text}");
-        }
-    }
-
-    #[test]
-    fn selections_that_cannot_be_helped_are_told() {
-        let unknown = [card(1, None), card(2, None)];
-        for (form, text, words) in [
-            (Form::Network, "[Match]\nPath=pci-0000:0b:00.0\n", "Path=pci-0000:0b:00.0"),
-            (
-                Form::Netplan,
-                "network: {ethernets: {a: {match: {driver: vmxnet3}}}}\n",
-                "driver: vmxnet3",
-            ),
-            (
-                Form::Rules,
-                "KERNELS==\"0000:0b:00.0\", NAME=\"lan0\"\n",
-                "KERNELS==\"0000:0b:00.0\"",
-            ),
-        ] {
-            let (after, mended) = run(form, text, &unknown, &[]);
-            assert_eq!((after.as_str(), mended.lost.as_slice()), (text, &[words.to_owned()][..]));
-        }
-        let holds = "network: {ethernets: {a: {match: {driver: virtio_net}}}}\n";
-        assert_eq!(run(Form::Netplan, holds, &unknown, &[]).1, Mended::default());
-    }
-
-    #[test]
-    fn names_change_wherever_they_stand() {
-        let two = cards(&[192, 224]);
-        for (form, text, right) in [
-            (
-                Form::Ifupdown,
-                "auto eth0 eth0.5\niface eth0 inet dhcp\niface br0 inet dhcp\n  bridge_ports eth0 eth1\n",
-                "auto net0 net0.5\niface net0 inet dhcp\niface br0 inet dhcp\n  bridge_ports net0 eth1\n",
-            ),
-            (
-                Form::Netplan,
-                "network: {ethernets: {\"eth0\": {}}, vlans: {v: {link: eth0, id: 5}}}\n",
-                "network: {ethernets: {\"net0\": {}}, vlans: {v: {link: net0, id: 5}}}\n",
-            ),
-            (
-                Form::Network,
-                "[Match]\nName=eth1 eth0\n[Network]\nBond=b\n",
-                "[Match]\nName=eth1 net0\n[Network]\nBond=b\n",
-            ),
-            (Form::Ifcfg, "DEVICE='eth0'\nNAME=eth0\n", "DEVICE='net0'\nNAME=eth0\n"),
-            (
-                Form::Rules,
-                "ATTR{address}==\"00:50:56:aa:bb:01\", NAME=\"eth0\"\n",
-                "ATTR{address}==\"00:50:56:aa:bb:01\", NAME=\"net0\"\n",
-            ),
-        ] {
-            assert_eq!(run(form, text, &two, &[("eth0", "net0")]).0, right);
-        }
-        // Both at once.
-        let both = "iface eth0 inet dhcp\niface eth1 inet dhcp\n";
-        let swapped = run(Form::Ifupdown, both, &two, &[("eth0", "eth1"), ("eth1", "eth0")]).0;
-        assert_eq!(swapped, "iface eth1 inet dhcp\niface eth0 inet dhcp\n");
-    }
-}
+mod tests;

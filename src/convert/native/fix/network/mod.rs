@@ -19,6 +19,7 @@ mod mend;
 mod naming;
 mod pin;
 mod place;
+mod selection;
 mod survey;
 mod tell;
 mod virtual_names;
@@ -41,6 +42,7 @@ use self::mend::{Known, Mended, mend};
 use self::naming::Naming;
 use self::pin::{Keep, Row, Settings};
 use self::place::Card;
+use self::selection::Selection;
 use self::survey::Survey;
 use super::{Change, Report};
 
@@ -75,16 +77,18 @@ struct Guest {
     assigned: Assigned,
 }
 
-/// Sees to it that network cards keep their names and their configuration.
+/// Sees to it that network cards keep their names and their configuration. The domain does not get the
+/// cards of `left_out`.
 ///
 /// # Errors
 /// [`Error::Guestfs`] when the guest's files cannot be read or written.
 pub(super) async fn preserve(
     guestfs: &mut Guestfs,
     manifest: &Manifest,
+    left_out: &[String],
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
-    let cards = Card::all(&manifest.source_vm());
+    let cards = Card::all(&manifest.source_vm(), left_out);
     let files = files::read(guestfs).await?;
     let naming = Naming::of(guestfs, &files).await?;
     let guest = Guest::new(cards, files, naming);
@@ -112,7 +116,7 @@ fn interface(row: &Row, keep: &Keep, kept_by: Option<String>) -> Interface {
     let after = match keep {
         Keep::Renamed(name) | Keep::Kernel(name) => Some(name.clone()),
         Keep::Impossible => None,
-        _ => row.name.clone(),
+        _ => row.name.clone().filter(|_| row.position.is_some()),
     };
     Interface {
         mac: row.mac,
@@ -154,6 +158,7 @@ impl Guest {
             mac: card.mac,
             name: first.and_then(|tie| subjects[tie.subject].name.clone()),
             how: first.map(|tie| tie.how).or(selected.map(|_| How::Hardware)),
+            position: card.position,
             addresses,
             is_ruled: false,
             has_ifcfg: false,
@@ -177,37 +182,57 @@ impl Guest {
         pairs.flat_map(|(file, says)| says.claims.iter().map(move |claim| (file, claim)))
     }
 
-    /// The name of a card that only a pattern such as `ens*` selects, which no name on KVM fits.
+    /// The name of a card that only a pattern such as `ens*` selects, where the pattern would select
+    /// otherwise under the names of KVM.
     fn name_for_a_pattern(&self, index: usize, row: &Row) -> Option<(String, How)> {
-        if self.naming.kernel || self.is_selected_on_kvm() {
+        if self.naming.kernel {
             return None;
         }
-        let patterns = &self.survey.patterns;
-        let fits = |name: &String| patterns.iter().any(|pattern| place::accepts(pattern, name));
+        let own = self.survey.selections.iter().filter(|selection| selection.is_of(index));
+        let own: Vec<_> = own.collect();
         if self.cards[index].slot.is_some() {
-            let by_place = self.cards[index].names_by_place().into_iter().find(fits);
+            let named = self.assigned.by_name(&self.survey);
+            let is_needed = |name: &String| {
+                let needs = own.iter().any(|own| own.needs(name, self.names_on_kvm()));
+                needs && !named.contains_key(name.as_str())
+            };
+            let by_place = self.cards[index].names_by_place().into_iter().find(is_needed);
             return by_place.map(|name| (name, How::Slot));
         }
-        // Something else selects the card already.
-        if row.how.is_some() {
+        // A selection by hardware or MAC address means this card, whatever else selects it.
+        let (means, is_else): (Vec<_>, Vec<_>) =
+            own.into_iter().partition(|own| own.cards.is_some());
+        let lost: Vec<_> = means.into_iter().filter(|own| !self.fits_on_kvm(own)).collect();
+        if lost.is_empty() && (row.how.is_some() || self.is_selected_on_kvm(index)) {
             return None;
         }
+        let chosen = if lost.is_empty() { is_else } else { lost };
+        let patterns: Vec<_> = chosen.iter().flat_map(|own| own.patterns.clone()).collect();
+        let fits = |name: &str| chosen.iter().any(|own| own.fits(name));
         let is_free = |name: &String| {
             let has = |card: &Card| card.names_by_place().contains(name);
             !self.survey.taken.contains(name) && !self.cards.iter().any(has)
         };
-        place::names_like(patterns, index, self.cards.len())
+        place::names_like(&patterns, index, self.cards.len())
             .into_iter()
             .find(|name| virtual_names::is_valid(name) && fits(name) && is_free(name))
-            .map(|name| (name, How::Order))
+            .map(|name| (name, row.how.unwrap_or(How::Order)))
     }
 
-    /// Whether a pattern selects the cards under the names that they get on KVM.
-    fn is_selected_on_kvm(&self) -> bool {
-        let names: &[&str] =
-            if self.naming.kernel { &["eth0", "eth1"] } else { &["enp1s0", "ens3"] };
-        let selects = |pattern: &String| names.iter().all(|name| place::accepts(pattern, name));
-        self.survey.takes_any || self.survey.patterns.iter().any(selects)
+    /// Names that cards may get on KVM.
+    fn names_on_kvm(&self) -> &'static [&'static str] {
+        if self.naming.kernel { &["eth0", "eth1"] } else { &["enp1s0", "ens3"] }
+    }
+
+    /// Whether a selection takes cards under the names that they get on KVM.
+    fn fits_on_kvm(&self, selection: &Selection) -> bool {
+        self.names_on_kvm().iter().all(|name| selection.fits(name))
+    }
+
+    /// Whether a configuration selects the card under the name that it gets on KVM.
+    fn is_selected_on_kvm(&self, index: usize) -> bool {
+        let mut own = self.survey.selections.iter().filter(|own| own.is_of(index));
+        own.any(|own| self.fits_on_kvm(own))
     }
 
     /// The file of the guest with a rule that gives the card its name on KVM too.
@@ -250,12 +275,14 @@ impl Guest {
 
     /// Cards that no configuration is known to configure.
     fn uncovered(&self, rows: &[Row]) -> Vec<usize> {
-        let everything = self.is_selected_on_kvm();
         let is_bare = |index: &usize| {
             let is_tied = self.assigned.of_card(*index).next().is_some();
-            rows[*index].name.is_none() && !is_tied && !self.survey.selected.contains_key(index)
+            let is_selected =
+                self.survey.selected.contains_key(index) || self.is_selected_on_kvm(*index);
+            let row = &rows[*index];
+            row.position.is_some() && row.name.is_none() && !is_tied && !is_selected
         };
-        (0..rows.len()).filter(is_bare).filter(|_| !everything).collect()
+        (0..rows.len()).filter(is_bare).collect()
     }
 
     /// Does what keeps the name of a card; returns the file that keeps it.
@@ -299,15 +326,9 @@ impl Guest {
 
     /// What the first `.link` file of the guest's own says that is of the card.
     fn settings(&self, card: usize) -> Settings {
-        let name = |text: &Text| text.path.rsplit('/').next().unwrap_or_default().to_owned();
-        let mut links: Vec<_> = self.files.iter().map(|found| &found.text).collect();
-        links.retain(|text| text.form == Form::Link);
-        links.sort_by_key(|text| name(text));
-        let found = links.into_iter().find_map(|text| {
-            let lines = forms::settings(&text.text, &self.cards, card)?;
-            Some(Settings { file: name(text), lines })
-        });
-        found.unwrap_or_default()
+        let files: Vec<_> = self.files.iter().map(|found| &found.text).collect();
+        let found = forms::settings(&files, &self.cards, card);
+        found.map(|(file, lines)| Settings { file, lines }).unwrap_or_default()
     }
 }
 

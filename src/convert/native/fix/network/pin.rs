@@ -21,6 +21,8 @@ pub(super) struct Row {
     pub(super) mac: Option<MacAddress>,
     pub(super) name: Option<String>,
     pub(super) how: Option<How>,
+    /// Where the kernel finds the card on KVM; `None` for a card that the domain does not get.
+    pub(super) position: Option<usize>,
     pub(super) addresses: Vec<String>,
     /// Whether a rule of the guest's gives the name on KVM as well.
     pub(super) is_ruled: bool,
@@ -53,10 +55,13 @@ pub(super) fn keep(rows: &[Row], naming: Naming, taken: &BTreeSet<String>) -> Ve
         return vec![Keep::Nothing; rows.len()];
     }
     let mut taken = taken.clone();
-    let decide = |(index, row): (usize, &Row)| {
-        let Some(name) = row.name.as_deref() else { return Keep::Nothing };
+    let count = rows.iter().filter(|row| row.position.is_some()).count();
+    let decide = |row: &Row| {
+        let (Some(name), Some(index)) = (row.name.as_deref(), row.position) else {
+            return Keep::Nothing;
+        };
         let place = eth_number(name);
-        let is_safe = place.is_none_or(|number| number == index || number >= rows.len());
+        let is_safe = place.is_none_or(|number| number == index || number >= count);
         if row.is_ruled && (is_safe || naming.swaps) {
             return Keep::Nothing;
         }
@@ -76,16 +81,17 @@ pub(super) fn keep(rows: &[Row], naming: Naming, taken: &BTreeSet<String>) -> Ve
             (true, _) => Keep::Impossible,
         }
     };
-    rows.iter().enumerate().map(decide).collect()
+    rows.iter().map(decide).collect()
 }
 
 /// Whether the kernel gives every card the name that it had, provably: it names all of them, and
 /// each name is known to be of the card that the kernel finds in its place.
 fn comes_by_itself(rows: &[Row], naming: Naming) -> bool {
-    let in_place = |(index, row): (usize, &Row)| {
-        row.name.as_deref().and_then(eth_number) == Some(index) && row.how != Some(How::Order)
+    let in_place = |row: &Row| {
+        row.name.as_deref().and_then(eth_number) == row.position && row.how != Some(How::Order)
     };
-    naming.kernel && rows.iter().enumerate().all(in_place)
+    let mut plugged = rows.iter().filter(|row| row.position.is_some());
+    naming.kernel && plugged.all(in_place)
 }
 
 /// A name outside the kernel's that nothing has.
@@ -107,7 +113,7 @@ pub(super) const ANY_PATH: &str = "*pci-*";
 /// `settings` are lines of `[Link]` from the file that
 /// would have been the first to match the card.
 pub(super) fn link(mac: MacAddress, name: &str, settings: &Settings) -> (String, String) {
-    let path = format!("/etc/systemd/network/{}-hyperexport-{name}.link", settings.rank());
+    let path = format!("/etc/systemd/network/{}", settings.file_before(name));
     let lines: String = settings.lines.iter().map(|line| format!("{line}\n")).collect();
     let text = format!(
         "# Written by hyperexport: the card has moved to another slot and keeps its name.\n\
@@ -133,11 +139,17 @@ pub(super) struct Settings {
     pub(super) lines: Vec<String>,
 }
 
+/// What our files begin with, the usual one first. A dash comes before all digits and letters.
+const RANKS: [&str; 4] = ["10", "00", "0", ""];
+
 impl Settings {
-    /// What a name of a file begins with that comes before the guest's file.
-    fn rank(&self) -> &'static str {
-        let is_later = self.file.is_empty() || self.file.as_str() > "10-hyperexport-~";
-        if is_later { "10" } else { "00" }
+    /// A file for the card of that name that udev reads before the guest's file: udev goes by the
+    /// bytes of the names.
+    fn file_before(&self, name: &str) -> String {
+        let file = |rank: &&str| format!("{rank}-hyperexport-{name}.link");
+        let is_first = |file: &String| self.file.is_empty() || *file < self.file;
+        let found = RANKS.iter().map(&file).find(is_first);
+        found.unwrap_or_else(|| file(&""))
     }
 }
 
@@ -163,6 +175,7 @@ mod tests {
             mac: "00:50:56:aa:bb:01".parse().ok(),
             name: Some(name.to_owned()).filter(|name| !name.is_empty()),
             how: Some(How::Slot),
+            position: Some(0),
             addresses: Vec::new(),
             is_ruled: false,
             has_ifcfg: false,
@@ -171,7 +184,13 @@ mod tests {
 
     fn kept(names: &[&str], naming: Naming) -> Vec<Keep> {
         let rows: Vec<_> = names.iter().map(|name| row(name)).collect();
-        keep(&rows, naming, &BTreeSet::from(["net1".to_owned()]))
+        keep(&plugged(rows), naming, &BTreeSet::from(["net1".to_owned()]))
+    }
+
+    /// Cards that the domain gets in this order.
+    fn plugged(rows: impl IntoIterator<Item = Row>) -> Vec<Row> {
+        let numbered = rows.into_iter().enumerate();
+        numbered.map(|(index, row)| Row { position: Some(index), ..row }).collect()
     }
 
     fn renamed(name: &str) -> Keep {
@@ -215,11 +234,23 @@ mod tests {
         let names = |name: &str| Keep::Kernel(name.to_owned());
         assert_eq!(kept(&["eth1", "eth0"], ALPINE), [names("eth0"), names("eth1")]);
         let ifcfg = Naming { by_ifcfg: true, ..KERNEL };
-        let rows = ["eth1", "eth0"].map(|name| Row { has_ifcfg: true, ..row(name) });
+        let rows = plugged(["eth1", "eth0"].map(|name| Row { has_ifcfg: true, ..row(name) }));
         assert_eq!(keep(&rows, ifcfg, &BTreeSet::new()), [Keep::Hwaddr, Keep::Hwaddr]);
-        let ruled = ["eth1", "eth0"].map(|name| Row { is_ruled: true, ..row(name) });
+        let ruled = plugged(["eth1", "eth0"].map(|name| Row { is_ruled: true, ..row(name) }));
         assert_eq!(keep(&ruled, OLD, &BTreeSet::new()), [Keep::Nothing, Keep::Nothing]);
         assert_eq!(keep(&ruled, LINKS, &BTreeSet::new())[0], renamed("net1"));
+    }
+
+    #[test]
+    fn the_kernel_counts_without_a_card_that_is_left_out() {
+        let rows = |first: Option<usize>, second: Option<usize>| {
+            let row = |(position, name)| Row { position, ..row(name) };
+            [(first, "eth0"), (second, "eth1")].map(row)
+        };
+        let kept = |rows: &[Row]| keep(rows, KERNEL, &BTreeSet::new());
+        assert_eq!(kept(&rows(None, Some(0))), [Keep::Nothing, Keep::Link]);
+        assert_eq!(kept(&rows(Some(0), None)), [Keep::Nothing, Keep::Nothing]);
+        assert_eq!(kept(&rows(Some(1), Some(0))), [renamed("net0"), renamed("net1")]);
     }
 
     #[test]
@@ -240,7 +271,16 @@ mod tests {
         let (path, text) = link(mac, "ens192", &settings("50-wol.link"));
         assert_eq!(path, "/etc/systemd/network/10-hyperexport-ens192.link");
         assert!(text.ends_with("Name=ens192\nWakeOnLan=magic\n"), "{text}");
-        let (path, _) = link(mac, "ens192", &settings("10-eth.link"));
-        assert_eq!(path, "/etc/systemd/network/00-hyperexport-ens192.link");
+        for (own, ours) in [
+            ("10-eth.link", "00-hyperexport-ens192.link"),
+            ("00-default.link", "0-hyperexport-ens192.link"),
+            ("00-A.link", "0-hyperexport-ens192.link"),
+            ("0-a.link", "-hyperexport-ens192.link"),
+            ("10-hyperexport-ens224.link", "10-hyperexport-ens192.link"),
+        ] {
+            let (path, _) = link(mac, "ens192", &settings(own));
+            assert_eq!(path, format!("/etc/systemd/network/{ours}"), "{own}");
+            assert!(path.as_bytes() < format!("/etc/systemd/network/{own}").as_bytes(), "{own}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use glob::Pattern;
 
-use crate::model::{MacAddress, NicModel, Place, SourceVm};
+use crate::model::{MacAddress, NicModel, Place, SourceVm, plug_order};
 
 use super::claim::Edit;
 
@@ -16,6 +16,9 @@ pub(super) struct Card {
     /// The address at the source, where the card has another one now.
     pub(super) source_mac: Option<MacAddress>,
     pub(super) slot: Option<u32>,
+    /// Where the kernel finds the card on KVM, counted from 0; `None` for a card that the domain does
+    /// not get.
+    pub(super) position: Option<usize>,
     /// The driver of its model on VMware.
     driver: Option<&'static str>,
     /// Addresses that the guest's tools reported while the guest ran.
@@ -23,15 +26,19 @@ pub(super) struct Card {
 }
 
 impl Card {
-    /// The cards of a VM, in the order in which the domain gets them.
-    pub(super) fn all(vm: &SourceVm) -> Vec<Self> {
+    /// The cards of a VM, in the order of its source. Those of `left_out`, by their ids, are known to
+    /// the guest, and the domain does not get them.
+    pub(super) fn all(vm: &SourceVm, left_out: &[String]) -> Vec<Self> {
         let seen = vm.guest.network.iter().flat_map(|network| &network.interfaces);
-        let cards = vm.nics.iter().map(|nic| {
+        let mut plugged = plug_order(&vm.nics);
+        plugged.retain(|index| !left_out.contains(&vm.nics[*index].id));
+        let cards = vm.nics.iter().enumerate().map(|(index, nic)| {
             let own = seen.clone().filter(|one| Some(one.mac) == nic.mac);
             Self {
                 mac: nic.mac,
                 source_mac: nic.source_mac,
                 slot: nic.slot,
+                position: plugged.iter().position(|at| *at == index),
                 driver: driver(nic.model),
                 addresses: own.flat_map(|one| one.addresses.clone()).collect(),
             }
@@ -75,6 +82,18 @@ fn driver(model: NicModel) -> Option<&'static str> {
         NicModel::Pcnet => Some("pcnet32"),
         NicModel::Vmxnet2 => Some("vmxnet"),
         NicModel::Virtio | NicModel::Rtl8139 | NicModel::Sriov | NicModel::Other => None,
+    }
+}
+
+/// The device ids of a model on VMware, its own and those of the subsystem (pci.ids).
+fn ids(driver: Option<&str>) -> &'static [&'static str] {
+    match driver {
+        Some("vmxnet3") => &["0x07b0"],
+        Some("e1000") => &["0x100f", "0x0750"],
+        Some("e1000e") => &["0x10d3", "0x07d0"],
+        Some("pcnet32") => &["0x2000"],
+        Some("vmxnet") => &["0x0720"],
+        _ => &[],
     }
 }
 
@@ -131,6 +150,10 @@ pub(super) enum By {
     PlaceName,
     /// VMware's vendor id.
     Vendor,
+    /// The device id of the card's model.
+    Model,
+    /// The label of VMware's firmware: `Ethernet0`.
+    Label,
     /// The kind of virtual machine, which selects no card but all of them.
     Host,
 }
@@ -193,14 +216,18 @@ impl Hardware {
             By::Address => KVM_PLACES.iter().all(|place| self.accepts(place)),
             By::Driver => self.accepts("virtio_net"),
             By::KernelName => {
-                let holds =
-                    |index: usize| kernel_order(cards).map_or(index, |order| order[index]) == index;
+                let order = kernel_order(cards);
+                let holds = |number: usize| {
+                    let index = order.as_ref().map_or(number, |order| order[number]);
+                    cards[index].position == Some(number)
+                };
                 let mut named = (0..cards.len()).filter(|index| self.accepts(&eth(*index)));
                 self.patterns.iter().any(|p| super::claim::is_pattern(p))
                     || named.next().is_some_and(|first| holds(first) && named.all(holds))
             }
             By::PlaceName => self.accepts("ens3") && self.accepts("enp1s0"),
-            By::Vendor | By::Host => false,
+            By::Model => VIRTIO_IDS.iter().all(|id| self.accepts(id)),
+            By::Vendor | By::Label | By::Host => false,
         }
     }
 
@@ -226,6 +253,8 @@ impl Hardware {
             }
             // Intel's and AMD's ids are theirs on KVM too.
             By::Vendor => card.driver == Some("vmxnet3"),
+            By::Model => ids(card.driver).iter().any(|id| self.accepts(id)),
+            By::Label => self.accepts(&format!("Ethernet{index}")),
             By::Host => true,
         }
     }
@@ -273,6 +302,8 @@ pub(super) fn names_like(patterns: &[String], index: usize, count: usize) -> Vec
 const TURNS: usize = 4;
 /// Drivers of the cards that VMware emulates.
 const VMWARE_DRIVERS: [&str; 5] = ["vmxnet3", "vmxnet", "e1000", "e1000e", "pcnet32"];
+/// Device ids of virtio cards, from before virtio 1.0 and since.
+const VIRTIO_IDS: [&str; 2] = ["0x1000", "0x1041"];
 /// Places of cards on KVM's boards, q35 and i440fx.
 const KVM_PLACES: [&str; 3] = ["0000:01:00.0", "0000:07:00.0", "0000:00:03.0"];
 
@@ -281,8 +312,15 @@ pub(super) fn eth(index: usize) -> String {
 }
 
 /// Which card was `eth0`, `eth1`, … when the kernel counted the cards by their places on VMware's
-/// bus; `None` where the place of any card is not known.
+/// bus; `None` where the place of any card is not known, and where cards have several drivers: the
+/// kernel counts as drivers find their cards.
 pub(super) fn kernel_order(cards: &[Card]) -> Option<Vec<usize>> {
+    let has_one_driver = cards.windows(2).all(|pair| pair[0].driver == pair[1].driver);
+    bus_order(cards).filter(|_| has_one_driver)
+}
+
+/// The cards by their places on VMware's bus; `None` where the place of any card is not known.
+pub(super) fn bus_order(cards: &[Card]) -> Option<Vec<usize>> {
     let places: Option<Vec<_>> = cards.iter().map(Card::place).collect();
     let places = places?;
     let mut order: Vec<_> = (0..cards.len()).collect();
@@ -291,125 +329,4 @@ pub(super) fn kernel_order(cards: &[Card]) -> Option<Vec<usize>> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    /// A card with the last byte of its MAC address, and its slot.
-    pub(in super::super) fn card(last: u8, slot: Option<u32>) -> Card {
-        let mac = format!("00:50:56:aa:bb:{last:02x}").parse().expect("an address");
-        Card {
-            mac: Some(mac),
-            source_mac: None,
-            slot,
-            driver: Some("vmxnet3"),
-            addresses: Vec::new(),
-        }
-    }
-
-    pub(in super::super) fn cards(slots: &[u32]) -> Vec<Card> {
-        (1..).zip(slots).map(|(last, slot)| card(last, Some(*slot))).collect()
-    }
-
-    fn hardware(by: By, patterns: &[&str]) -> Hardware {
-        Hardware::evidence(by, patterns.iter().map(|pattern| (*pattern).to_owned()).collect())
-    }
-
-    #[test]
-    fn slots_are_places_and_names() {
-        for (slot, address, name) in [
-            (32, "0000:02:00.0", "ens32"),
-            (33, "0000:02:01.0", "ens33"),
-            (37, "0000:02:05.0", "ens37"),
-            (160, "0000:03:00.0", "ens160"),
-            (192, "0000:0b:00.0", "ens192"),
-            (224, "0000:13:00.0", "ens224"),
-            (256, "0000:1b:00.0", "ens256"),
-            (1184, "0000:04:00.0", "ens161"),
-            (1216, "0000:0c:00.0", "ens193"),
-            (2208, "0000:05:00.0", "ens162"),
-            (3, "0000:00:03.0", "ens3"),
-        ] {
-            let card = card(1, Some(slot));
-            assert_eq!(card.place().expect("known").address(), address, "{slot}");
-            assert_eq!(card.names_by_place()[0], name, "{slot}");
-            assert_eq!(card.fits(name), Some(true), "{slot}");
-        }
-    }
-
-    #[test]
-    fn names_tell_the_place_of_their_card() {
-        for (name, slot) in [
-            ("ens192", 192),
-            ("ens192f0", 192),
-            ("ens161", 1184),
-            ("enp11s0", 192),
-            ("enp3s0", 160),
-            ("enp4s0", 1184),
-            ("enp2s1", 33),
-            ("eno16777736", 33),
-            ("eno33554984", 37),
-            ("eno16777984", 160),
-            ("eno33557248", 192),
-            ("eno50338560", 256),
-        ] {
-            assert_eq!(card(1, Some(slot)).fits(name), Some(true), "{name}");
-            assert_eq!(card(1, Some(225)).fits(name), Some(false), "{name}");
-            assert_eq!(card(1, None).fits(name), None, "{name}");
-        }
-        for name in ["eth0", "lan0", "eno1", "ens", "enp11", "ensure", "enx005056aabb01", "em1"] {
-            assert_eq!(card(1, Some(192)).fits(name), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn the_kernel_counts_by_bus_and_not_by_slot_number() {
-        assert_eq!(kernel_order(&cards(&[192, 224, 256, 1184])), Some(vec![3, 0, 1, 2]));
-        assert_eq!(kernel_order(&[card(1, Some(192)), card(2, None)]), None);
-    }
-
-    #[test]
-    fn a_selection_by_place_or_driver_means_cards() {
-        let cards = cards(&[192, 224]);
-        for (by, pattern, meant) in [
-            (By::Path, "pci-0000:0b:00.0", vec![0]),
-            (By::Path, "pci-0000:13:*", vec![1]),
-            (By::Address, "0000:13:00.0", vec![1]),
-            (By::Address, "0000:00:16.0", vec![0]),
-            (By::Address, "0000:99:00.0", vec![]),
-            (By::Driver, "vmxnet3", vec![0, 1]),
-            (By::Driver, "e1000", vec![]),
-            (By::PlaceName, "enp19s0", vec![1]),
-            (By::Vendor, "0x15ad", vec![0, 1]),
-            (By::KernelName, "ens224", vec![1]),
-        ] {
-            assert_eq!(hardware(by, &[pattern]).meant(&cards), Meant::Cards(meant), "{pattern}");
-        }
-        for (by, patterns) in [
-            (By::Path, &["pci-*"][..]),
-            (By::Driver, &["*"]),
-            (By::Driver, &["vmxnet3", "virtio_net"]),
-            (By::Driver, &["!vmxnet3"]),
-            (By::KernelName, &["eth*"]),
-            (By::KernelName, &["eth1"]),
-            (By::PlaceName, &["en*"]),
-        ] {
-            assert_eq!(hardware(by, patterns).meant(&cards), Meant::Holds, "{patterns:?}");
-        }
-    }
-
-    #[test]
-    fn a_single_card_is_meant_whatever_its_slot() {
-        let alone = [card(1, None)];
-        let path = hardware(By::Path, &["pci-0000:0b:00.0"]);
-        assert_eq!(path.meant(&alone), Meant::Cards(vec![0]));
-        assert_eq!(hardware(By::Driver, &["e1000"]).meant(&alone), Meant::Cards(vec![0]));
-        assert_eq!(hardware(By::Driver, &["r8169"]).meant(&alone), Meant::Cards(Vec::new()));
-    }
-
-    #[test]
-    fn the_kernels_name_means_another_card_when_the_order_changes() {
-        let swapped = cards(&[224, 192]);
-        let eth0 = hardware(By::KernelName, &["eth0"]);
-        assert_eq!(eth0.meant(&swapped), Meant::Cards(vec![1]));
-    }
-}
+pub(super) mod tests;

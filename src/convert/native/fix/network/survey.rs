@@ -7,6 +7,7 @@ use crate::model::MacAddress;
 
 use super::claim::{Claim, Role, Says};
 use super::place::{Card, Meant, meant_by_all};
+use super::selection::Selection;
 use super::virtual_names::{base, is_valid, is_well_known};
 
 /// Most subjects; a guest has fewer cards by far.
@@ -52,6 +53,7 @@ impl Subject {
                 self.is_active |= !claim.is_idle;
             }
             Role::Renames => self.ruled_macs.extend(macs),
+            Role::Mentions => {}
             Role::Remembers => {
                 self.leased_macs.extend(macs);
                 self.leased.extend(addresses);
@@ -80,16 +82,16 @@ impl Subject {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Survey {
     pub(super) subjects: Vec<Subject>,
-    /// Shell patterns that select interfaces by name.
-    pub(super) patterns: Vec<String>,
-    /// Whether a configuration takes any card that is there.
-    pub(super) takes_any: bool,
+    /// What configurations select without naming a card.
+    pub(super) selections: Vec<Selection>,
     /// Cards that configurations without a name select by place or driver, with their addresses.
     pub(super) selected: BTreeMap<usize, Vec<String>>,
     /// Whether the guest has any configuration of a network.
     pub(super) is_configured: bool,
     /// Names that are taken, those of software's interfaces too.
     pub(super) taken: BTreeSet<String>,
+    /// Interfaces of software whose name tells no card.
+    pub(super) placed: BTreeSet<String>,
 }
 
 impl Survey {
@@ -97,7 +99,13 @@ impl Survey {
     pub(super) fn of(says: &[Says], cards: &[Card]) -> Self {
         let made: BTreeSet<&str> =
             says.iter().flat_map(|says| &says.makes).map(String::as_str).collect();
-        let mut survey = Self::default();
+        let claims = says.iter().flat_map(|says| &says.claims);
+        let names: BTreeSet<_> =
+            claims.flat_map(|claim| &claim.names).map(|name| name.value.as_str()).collect();
+        // `dmz.100` on another card is on no card `dmz`, unless something else names that one.
+        let placed = says.iter().flat_map(|says| &says.placed);
+        let placed = placed.filter(|name| !names.contains(base(name))).cloned().collect();
+        let mut survey = Self { placed, ..Self::default() };
         // Claims with a name first, so that those by MAC address alone find the name of their card.
         for nameless in [false, true] {
             for claim in says.iter().flat_map(|says| &says.claims) {
@@ -112,13 +120,16 @@ impl Survey {
     }
 
     fn add(&mut self, claim: &Claim, made: &BTreeSet<&str>, (cards, nameless): (&[Card], bool)) {
-        let names = names(claim, made, cards);
+        let names = self.names(claim, made, cards);
         // A claim about interfaces of software alone.
         let is_software = names.is_empty() && !claim.names.is_empty() && claim.patterns.is_empty();
         if is_software || nameless != names.is_empty() {
             return;
         }
-        self.is_configured |= claim.role == Role::Configures && claim.selects();
+        if claim.role == Role::Configures {
+            self.is_configured |= claim.selects();
+            self.selections.extend(Selection::of(claim, !nameless, cards));
+        }
         if !nameless {
             // Of several names and one MAC address nobody knows which is meant.
             let claim = if names.len() == 1 { claim } else { &bare(claim) };
@@ -137,22 +148,14 @@ impl Survey {
         } else if claim.role == Role::Configures {
             self.add_nameless(claim, cards);
         }
-        if claim.role == Role::Configures {
-            self.patterns.extend(claim.patterns.iter().cloned());
-        }
     }
 
     fn add_nameless(&mut self, claim: &Claim, cards: &[Card]) {
-        self.takes_any |= claim.any && claim.hardware.is_empty() && claim.macs.is_empty();
         if claim.macs.is_empty() {
-            match meant_by_all(&claim.hardware, cards) {
-                Meant::Holds => self.takes_any |= !claim.hardware.is_empty(),
-                Meant::Cards(meant) => {
-                    for card in meant {
-                        let addresses = claim.addresses.iter().cloned();
-                        self.selected.entry(card).or_default().extend(addresses);
-                    }
-                }
+            let Meant::Cards(meant) = meant_by_all(&claim.hardware, cards) else { return };
+            for card in meant {
+                let addresses = claim.addresses.iter().cloned();
+                self.selected.entry(card).or_default().extend(addresses);
             }
             return;
         }
@@ -173,6 +176,25 @@ impl Survey {
         }
     }
 
+    /// The names of cards in a claim.
+    fn names(&self, claim: &Claim, made: &BTreeSet<&str>, cards: &[Card]) -> Vec<String> {
+        let is_cards = |name: &str| {
+            let known = is_well_known(name) && claim.role != Role::Renames;
+            is_valid(name) && !made.contains(name) && !known
+        };
+        let plain = claim.names.iter().map(|name| self.card_of(&name.value));
+        let likely = claim.likely.as_deref().filter(|name| is_likely(name, claim, cards));
+        let mut names: Vec<_> = plain.chain(likely).filter(|name| is_cards(name)).collect();
+        names.dedup();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The name of the card that an interface is on: `ens192` of `ens192.5`, and the whole name where
+    /// it tells no card.
+    pub(super) fn card_of<'a>(&self, name: &'a str) -> &'a str {
+        if self.placed.contains(name) { name } else { base(name) }
+    }
+
     /// The subject of that name; none where there are too many already.
     fn named(&mut self, name: &str) -> Option<&mut Subject> {
         let index = self.subjects.iter().position(|own| own.name.as_deref() == Some(name));
@@ -189,19 +211,6 @@ fn bare(claim: &Claim) -> Claim {
     Claim { role: claim.role, addresses: claim.addresses.clone(), ..Claim::default() }
 }
 
-/// The names of cards in a claim.
-fn names(claim: &Claim, made: &BTreeSet<&str>, cards: &[Card]) -> Vec<String> {
-    let is_cards = |name: &str| {
-        let known = is_well_known(name) && claim.role != Role::Renames;
-        is_valid(name) && !made.contains(name) && !known
-    };
-    let plain = claim.names.iter().map(|name| base(&name.value));
-    let likely = claim.likely.as_deref().filter(|name| is_likely(name, claim, cards));
-    let mut names: Vec<_> = plain.chain(likely).filter(|name| is_cards(name)).collect();
-    names.dedup();
-    names.into_iter().map(str::to_owned).collect()
-}
-
 /// A label such as `ens192` over a MAC address is the card's name, unless the card sits elsewhere.
 fn is_likely(name: &str, claim: &Claim, cards: &[Card]) -> bool {
     let tells_place = name.starts_with("ens") || name.starts_with("enp") || name.starts_with("eno");
@@ -216,12 +225,12 @@ mod tests {
     use super::*;
 
     fn survey(files: &[(Form, &str)]) -> Survey {
-        let text = |(form, text): &(Form, &str)| Text {
+        let text = |(index, (form, text)): (usize, &(Form, &str))| Text {
             form: *form,
-            path: "/etc/x".to_owned(),
+            path: format!("/etc/{index}"),
             text: (*text).to_owned(),
         };
-        let files: Vec<_> = files.iter().map(text).collect();
+        let files: Vec<_> = files.iter().enumerate().map(text).collect();
         Survey::of(&read(&files.iter().collect::<Vec<_>>()), &cards(&[192, 224]))
     }
 
@@ -257,6 +266,38 @@ mod tests {
     }
 
     #[test]
+    fn a_vlan_on_another_card_tells_of_no_card_of_its_own_name() {
+        for (form, text, found) in [
+            (Form::Ifcfg, "DEVICE=dmz.100\nVLAN=yes\nPHYSDEV=ens192\n", vec!["ens192"]),
+            (
+                Form::Profile,
+                "[connection]\ntype=vlan\ninterface-name=dmz.100\n[vlan]\nparent=ens192\n",
+                vec!["ens192"],
+            ),
+            (Form::NetDev, "[NetDev]\nName=dmz.100\nKind=vlan\n", vec![]),
+            (
+                Form::Netplan,
+                "network:\n  ethernets:\n    lan: {match: {macaddress: '00:50:56:aa:bb:01'}}\n  vlans:\n    lan.5: {id: 5, link: lan}\n",
+                vec!["-"],
+            ),
+            (
+                Form::Ifupdown,
+                "auto dmz.100\niface dmz.100 inet static\n  vlan-raw-device ens192\n",
+                vec!["ens192"],
+            ),
+            // The card is named by the VLAN alone, or by something else as well.
+            (Form::Ifcfg, "DEVICE=ens192.5\nVLAN=yes\n", vec!["ens192"]),
+            (
+                Form::Ifupdown,
+                "iface ens192.5 inet static\n  address 192.0.2.7/24\n  vlan-raw-device ens192\n",
+                vec!["ens192"],
+            ),
+        ] {
+            assert_eq!(names(&survey(&[(form, text)])), found, "{text}");
+        }
+    }
+
+    #[test]
     fn labels_are_names_only_where_they_fit() {
         for (id, mac, found) in [
             ("ens192", "00:50:56:aa:bb:01", "ens192"),
@@ -278,11 +319,11 @@ mod tests {
             (Form::Network, "[Match]\nName=br0\nDriver=bridge\n[Network]\nDHCP=yes\n"),
         ]);
         assert!(names(&survey).is_empty(), "{survey:?}");
-        assert_eq!(
-            (survey.patterns.as_slice(), survey.selected.keys().copied().collect::<Vec<_>>()),
-            (&["en*".to_owned()][..], vec![0])
-        );
-        assert!(survey.is_configured && !survey.takes_any);
+        let by_pattern = Selection { patterns: vec!["en*".to_owned()], cards: None };
+        let by_place = Selection { patterns: Vec::new(), cards: Some(vec![0]) };
+        assert_eq!(survey.selections, [by_pattern, by_place]);
+        assert_eq!(survey.selected.keys().copied().collect::<Vec<_>>(), [0]);
+        assert!(survey.is_configured);
     }
 
     #[test]

@@ -35,16 +35,21 @@ pub(super) fn doubts(guest: &Guest, rows: &[Row], report: &mut Report<'_>) {
         report.warn("guest-network-by-order", text);
     }
     let uncovered = guest.uncovered(rows);
-    if uncovered.is_empty() || !guest.survey.is_configured {
+    if !guest.survey.is_configured {
+        if !uncovered.is_empty() {
+            stale_rules(guest, report);
+        }
         return;
     }
-    for index in uncovered {
-        let card = card(rows[index].mac, index);
+    for index in &uncovered {
+        let card = card(rows[*index].mac, *index);
         let text = format!("no network configuration of the guest is known to be of {card}");
         report.warn("guest-network-card-without-name", text);
     }
+    // What stays down was of a card that is gone, unless a card is missing its name.
     let open = subjects.iter().enumerate().filter(|(index, subject)| {
-        subject.is_configured && guest.assigned.card_of(*index).is_none()
+        let counts = subject.is_active || !uncovered.is_empty();
+        subject.is_configured && counts && guest.assigned.card_of(*index).is_none()
     });
     let names: Vec<_> = open.filter_map(|(_, subject)| subject.name.clone()).collect();
     if !names.is_empty() {
@@ -54,6 +59,24 @@ pub(super) fn doubts(guest: &Guest, rows: &[Row], report: &mut Report<'_>) {
             names.join(", ")
         );
         report.warn("guest-network-name-without-card", text);
+    }
+}
+
+/// Names that rules give to MAC addresses which no card has, in a guest whose configuration is not
+/// known: one of them may have been that of its card.
+fn stale_rules(guest: &Guest, report: &mut Report<'_>) {
+    let subjects = guest.survey.subjects.iter().enumerate();
+    let stale = subjects.filter(|(index, subject)| {
+        !subject.ruled_macs.is_empty() && guest.assigned.card_of(*index).is_none()
+    });
+    let names: Vec<_> = stale.filter_map(|(_, subject)| subject.name.clone()).collect();
+    if !names.is_empty() {
+        let text = format!(
+            "rules of the guest give {} to MAC addresses that no card of the VM has, and nothing \
+             tells which card is meant: set the addresses in the guest's rules of udev",
+            names.join(", ")
+        );
+        report.warn("guest-network-stale-mac", text);
     }
 }
 

@@ -1,5 +1,8 @@
 //! Guests as people have them, from their files to what is decided.
 
+mod selections;
+mod stray;
+
 use super::place::tests::{card, cards};
 use super::*;
 
@@ -148,8 +151,13 @@ fn names_of_the_kernel_on_the_cards_that_have_them() {
     let files = [(Form::Ifupdown, INTERFACES, text)];
     let in_place = guest(cards(&[192, 224]), KERNEL, &files);
     assert!(kept(&in_place).iter().all(|(.., keep)| *keep == Keep::Nothing));
+    // The domain gets them by their slots, whatever the order of the source's list.
+    let listed = guest(cards(&[224, 192]), KERNEL, &files);
+    let nothing = |card: u8, name: &str| (card, name.to_owned(), Keep::Nothing);
+    assert_eq!(kept(&listed), [nothing(1, "eth1"), nothing(2, "eth0")]);
+    assert_eq!(after(&listed), text);
     // The first card of the domain sat behind the second one.
-    let swapped = guest(cards(&[224, 192]), KERNEL, &files);
+    let swapped = guest(vec![card(1, Some(224)), card(2, Some(192))], KERNEL, &files);
     let renamed =
         |card: u8, name: &str, new: &str| (card, name.to_owned(), Keep::Renamed(new.to_owned()));
     assert_eq!(kept(&swapped), [renamed(1, "eth1", "net1"), renamed(2, "eth0", "net0")]);
@@ -210,7 +218,7 @@ fn configurations_as_distributions_write_them() {
     );
     let rhel_6 = Naming { kernel: true, links: false, swaps: true, ..SYSTEMD };
     let old = guest(
-        cards(&[224, 192]),
+        vec![card(1, Some(224)), card(2, Some(192))],
         rhel_6,
         &[
             (

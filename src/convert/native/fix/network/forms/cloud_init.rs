@@ -27,10 +27,16 @@ pub(super) fn read(text: &str) -> Says {
             "1" => version_1(network, text),
             _ => continue,
         };
-        says.claims.extend(found.claims);
-        says.makes.extend(found.makes);
+        says.append(found);
     }
     says
+}
+
+/// Whether a file has cloud-init leave the network alone.
+pub(super) fn is_off(text: &str) -> bool {
+    let documents = documents(text).unwrap_or_default();
+    let networks = documents.iter().filter_map(|document| document.get("network"));
+    networks.into_iter().any(|network| network.get_text("config") == "disabled")
 }
 
 fn version_1(network: &Node, text: &str) -> Says {
@@ -39,7 +45,9 @@ fn version_1(network: &Node, text: &str) -> Says {
         let kind = device.get_text("type");
         if MADE.contains(&kind) {
             let name = device.get("name").and_then(|name| name.spot(text));
-            name.into_iter().for_each(|name| says.make(name));
+            // A bond has no card in its name.
+            let is_placed = kind != "vlan" || device.get("vlan_link").is_some();
+            name.into_iter().for_each(|name| says.make(name, is_placed));
         } else if kind == "physical" {
             says.claims.extend(physical(device, text));
         }
@@ -96,6 +104,14 @@ mod tests {
         let json =
             "{\"network\": {\"version\": 2, \"ethernets\": {\"ens192\": {\"dhcp4\": true}}}}";
         assert_eq!(names(&read(json)), ["ens192"]);
+    }
+
+    #[test]
+    fn a_network_that_is_left_alone_is_told() {
+        assert!(is_off("network: {config: disabled}\n"));
+        for text in ["network: {version: 1, config: []}\n", "users: [default]\n", "network: ["] {
+            assert!(!is_off(text), "{text}");
+        }
     }
 
     #[test]

@@ -1,21 +1,24 @@
 //! The kernel's command line: whether the kernel's own names of cards stay, and the cards that it
 //! names (dracut.cmdline(7), Linux nfsroot.rst).
 
-use super::super::claim::{Claim, Edit, MAC, MacSpot, NOWHERE, Role, Says, Spot, mac};
+use super::super::claim::{
+    Claim, Edit, MAC, MacSpot, NOWHERE, Role, Says, Spot, mac, words as split,
+};
 
 /// Whether systemd is told to leave the kernel's names (systemd-udevd(8)). biosdevname is another
 /// matter: it names no card of a virtual machine.
 pub(in super::super) fn keeps_kernel_names(text: &str) -> bool {
-    parameters(text).any(|word| word == "net.ifnames=0")
+    words(text).iter().any(|word| word.value == "net.ifnames=0")
 }
 
 /// The cards that parameters name. The initramfs reads them, before any configuration.
 pub(super) fn read(text: &str) -> Says {
     let mut says = Says::default();
-    for (key, value) in parameters(text).filter_map(|word| word.split_once('=')) {
+    for word in words(text) {
+        let Some((key, value)) = word.value.split_once('=') else { continue };
         let fields = fields(value);
         match key {
-            "ifname" => says.claims.extend(named(value)),
+            "ifname" => says.claims.extend(named(value, word.at.end)),
             "ip" => says.claims.extend(addressed(&fields)),
             "bootdev" => says.mention(spot(value)),
             // vlan=NAME:CARD, bond=NAME:CARD,CARD:OPTIONS and their like.
@@ -32,13 +35,19 @@ pub(super) fn read(text: &str) -> Says {
     says
 }
 
-/// `ifname=NAME:MAC`
-fn named(value: &str) -> Option<Claim> {
+/// `ifname=NAME:MAC`, which ends at `end`. dracut renames by it. Another address is as long, which
+/// counts in a block of GRUB's environment.
+fn named(value: &str, end: usize) -> Option<Claim> {
     let (name, address) = value.split_once(':')?;
-    let edit = Edit::new(NOWHERE, MAC);
-    let macs = mac(address).map(|mac| MacSpot { mac, edit }).into_iter().collect();
-    Some(Claim { role: Role::Remembers, names: vec![spot(name)], macs, ..Claim::default() })
+    let edit = Edit::new(end - address.len()..end, MAC);
+    let is_plain = address.len() == MAC_LENGTH;
+    let mac = mac(address).filter(|_| is_plain).map(|mac| MacSpot { mac, edit });
+    let macs = mac.into_iter().collect();
+    Some(Claim { role: Role::Renames, names: vec![spot(name)], macs, ..Claim::default() })
 }
+
+/// Length of a MAC address with colons.
+const MAC_LENGTH: usize = 17;
 
 /// `ip=CARD:METHOD[:MTU[:MAC]]` or `ip=CLIENT:PEER:GATEWAY:NETMASK:HOST:CARD:METHOD…`
 fn addressed(fields: &[&str]) -> Option<Claim> {
@@ -64,9 +73,16 @@ fn spot(name: &str) -> Spot<String> {
     Spot::new(name.to_owned(), NOWHERE)
 }
 
-fn parameters(text: &str) -> impl Iterator<Item = &str> {
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    lines.flat_map(|line| line.split(|c: char| c.is_whitespace() || "\"'".contains(c)))
+fn words(text: &str) -> Vec<Spot<String>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if !line.trim_start().starts_with('#') {
+            found.extend(split(line, at, |c| c.is_whitespace() || "\"'".contains(c)));
+        }
+        at += line.len();
+    }
+    found
 }
 
 #[cfg(test)]
@@ -92,6 +108,7 @@ mod tests {
         let says = read("options ro ifname=lan0:00:50:56:aa:bb:01 ip=dhcp\n");
         assert_eq!(says.claims[0].names[0].value, "lan0");
         assert_eq!(says.claims[0].macs[0].mac.to_string(), "00:50:56:aa:bb:01");
+        assert_eq!(says.claims[0].macs[0].edit.at, 23..40);
         assert!(read("ifname=x").claims.is_empty());
     }
 

@@ -37,12 +37,13 @@ pub(super) fn dhcpcd_conf(text: &str) -> Says {
             "denyinterfaces" | "allowinterfaces" => {
                 let mut claim = Claim::default();
                 sort_names(&mut claim, rest.to_vec());
-                says.mention_all(claim.names);
-                // What is denied is configured by something else.
-                let patterns = claim.patterns.into_iter().filter(|_| key.value.starts_with('a'));
-                let patterns: Vec<_> = patterns.collect();
-                says.claims
-                    .extend(Some(Claim { patterns, ..Claim::default() }).filter(Claim::selects));
+                // What is denied is configured by something else, or is no card.
+                let is_denied = key.value.starts_with('d');
+                let role = if is_denied { Role::Mentions } else { Role::Configures };
+                let names = claim.names.into_iter();
+                says.claims.extend(names.map(|name| Claim { role, ..Claim::named(name) }));
+                let patterns = Claim { patterns: claim.patterns, ..Claim::default() };
+                says.claims.extend(Some(patterns).filter(|claim| !is_denied && claim.selects()));
             }
             "static" | "inform" => {
                 let address = value.split_once('=').filter(|(key, _)| key.starts_with("ip"));
@@ -145,8 +146,8 @@ pub(super) fn mactab(text: &str) -> Says {
         let Some(name) = words.first().cloned() else { continue };
         let mac = words.iter().skip(1).filter(|word| mac(&word.value).is_some());
         let macs: Vec<_> = mac.filter_map(MacSpot::read).collect();
-        says.claims
-            .extend(Some(Claim { macs, ..Claim::named(name) }).filter(|c| !c.macs.is_empty()));
+        let claim = Claim { role: Role::Renames, macs, ..Claim::named(name) };
+        says.claims.extend(Some(claim).filter(|claim| !claim.macs.is_empty()));
     }
     says
 }

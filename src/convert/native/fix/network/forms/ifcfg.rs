@@ -6,7 +6,7 @@ use super::super::place::{By, Hardware};
 use super::shell::{Assignment, assignments};
 
 /// Values of `TYPE` that stand for no card. Ports of Open vSwitch may be cards.
-const MADE: [&str; 21] = [
+const MADE: [&str; 22] = [
     "bond",
     "bridge",
     "vlan",
@@ -25,6 +25,7 @@ const MADE: [&str; 21] = [
     "ovsbond",
     "ovsintport",
     "ovspatchport",
+    "ovstunnel",
     "xdsl",
     "modem",
     "wireless",
@@ -34,6 +35,8 @@ const LEFT_OVER: [&str; 9] =
     ["~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave", ".rpmtmp", ".swp"];
 /// What files of Red Hat's without `DEVICE` begin with that are called after their card.
 const LOOKS_LIKE_A_CARD: [&str; 3] = ["eth", "en", "em"];
+/// Keys that name the card below an interface.
+const PARENTS: [&str; 4] = ["PHYSDEV", "ETHERDEVICE", "MACVLAN_DEVICE", "TUNNEL_DEVICE"];
 /// Names of files that are no interface's.
 const TEMPLATES: [&str; 2] = ["lo", "template"];
 
@@ -70,7 +73,8 @@ pub(super) fn read(path: &str, text: &str) -> Says {
         claim.any = !claim.selects();
     }
     if is_made(&all) {
-        claim.names.into_iter().for_each(|name| says.make(name));
+        let is_placed = PARENTS.iter().any(|key| get(key).is_some());
+        claim.names.into_iter().for_each(|name| says.make(name, is_placed));
     } else if claim.selects() {
         says.claims.insert(0, claim);
     }
@@ -206,6 +210,7 @@ mod tests {
             ),
             ("p", "DEVICE=ens192\nMASTER=lanbond\nSLAVE=yes\n", vec!["ens192"], vec!["lanbond"]),
             ("p", "DEVICE=ens192\nBRIDGE=lanbr\n", vec!["ens192"], vec!["lanbr"]),
+            ("t", "DEVICE=svc0\nTYPE=OVSTunnel\nOVS_BRIDGE=ovs\n", vec![], vec!["ovs", "svc0"]),
             ("t", "DEVICE=team0\nDEVICETYPE=Team\n", vec![], vec!["team0"]),
             ("o", "DEVICE=ens192\nTYPE=OVSPort\nOVS_BRIDGE=ovs\n", vec!["ens192"], vec!["ovs"]),
             (

@@ -1,8 +1,11 @@
 //! interfaces(5) of ifupdown, and what its companions add: bonds, bridges, VLANs, ifupdown-ng,
 //! ifupdown2.
 
-use super::super::claim::{Claim, MacSpot, Says, Spot, is_pattern, words};
+use std::collections::BTreeSet;
+
+use super::super::claim::{Claim, MacSpot, Role, Says, Spot, is_pattern, words};
 use super::super::place::{By, Hardware};
+use super::commands;
 
 /// Options whose values are interfaces below this one, `-` and `_` being the same. The interface
 /// itself is made by the system then.
@@ -23,7 +26,7 @@ const BELOW: [&str; 11] = [
 const MENTIONS: [&str; 5] =
     ["bond-primary", "ovs-ports", "bridge-hw", "requires", "tunnel-physdev"];
 /// Options that only interfaces have which the system makes.
-const MADE: [&str; 9] = [
+const MADE: [&str; 8] = [
     "bond-mode",
     "bridge-stp",
     "bridge-fd",
@@ -31,8 +34,24 @@ const MADE: [&str; 9] = [
     "vlan-id",
     "tunnel-mode",
     "vxlan-id",
-    "ovs-type",
     "link-type",
+];
+/// Executors of ifupdown-ng (`use NAME`) that make their interface.
+const USES: [&str; 14] = [
+    "batman",
+    "bond",
+    "bridge",
+    "dummy",
+    "gre",
+    "mpls",
+    "ppp",
+    "pppoe",
+    "tunnel",
+    "veth",
+    "vlan",
+    "vrf",
+    "vxlan",
+    "wireguard",
 ];
 /// Methods of interfaces that are no cards.
 const METHODS: [&str; 8] =
@@ -56,13 +75,11 @@ impl Line {
     }
 }
 
-/// What a file says.
-pub(super) fn read(text: &str) -> Says {
-    let mut reader = Reader::default();
-    for line in lines(text) {
-        reader.line(&line);
-    }
-    reader.finish()
+/// What all files together say: what one names may be started by another.
+pub(super) fn read(texts: &[&str]) -> Vec<Says> {
+    let readers: Vec<_> = texts.iter().map(|text| Reader::of(text)).collect();
+    let started: BTreeSet<_> = readers.iter().flat_map(|reader| reader.started.clone()).collect();
+    readers.into_iter().map(|reader| reader.finish(&started)).collect()
 }
 
 fn lines(text: &str) -> Vec<Line> {
@@ -92,11 +109,24 @@ struct Reader {
     /// into the stanzas of its ports too.
     looks_made: bool,
     is_port_of_bond: bool,
-    /// Names that are only templates or logical names.
+    /// Whether the stanza names the card below its interface.
+    has_parent: bool,
+    /// Claims of stanzas, which something else starts.
+    stanzas: Vec<usize>,
+    /// Interfaces that are started: `auto`, `allow-hotplug` and their like, and `mapping`.
+    started: Vec<String>,
+    /// Names that are only templates or logical names, unless they are started as well.
     logical: Vec<String>,
 }
 
 impl Reader {
+    fn of(text: &str) -> Self {
+        let mut reader = Self::default();
+        lines(text).iter().for_each(|line| reader.line(line));
+        reader.close();
+        reader
+    }
+
     fn line(&mut self, line: &Line) {
         match line.word(0) {
             "iface" => {
@@ -112,7 +142,9 @@ impl Reader {
             "mapping" => {
                 self.close();
                 let plain = line.rest(1).into_iter().filter(|word| !is_pattern(&word.value));
-                self.says.mention_all(plain.collect());
+                let plain: Vec<_> = plain.collect();
+                self.started.extend(plain.iter().map(|word| word.value.clone()));
+                self.says.mention_all(plain);
             }
             // `map HOME eth0-home`: the last word is a logical name.
             "map" => self.logical.extend(line.words.last().map(|word| word.value.clone())),
@@ -149,7 +181,9 @@ impl Reader {
         for word in line.rest(1) {
             let (selected, logical) = split(&word);
             self.logical.extend(logical.map(|name| name.value));
-            self.says.claims.push(selection(&selected));
+            let claim = selection(&selected);
+            self.started.extend(claim.names.iter().map(|name| name.value.clone()));
+            self.says.claims.push(claim);
         }
     }
 
@@ -157,7 +191,7 @@ impl Reader {
         let (selected, name) = split(word);
         let Some(name) = name else { return };
         // ifup renames when the card is found already; the name before tells which card is meant.
-        let mut claim = selection(&selected);
+        let mut claim = Claim { role: Role::Renames, ..selection(&selected) };
         let before = claim.names.drain(..).map(|before| before.value).collect::<Vec<_>>();
         if !before.is_empty() {
             claim.hardware.push(Hardware::evidence(By::PlaceName, before));
@@ -174,15 +208,19 @@ impl Reader {
             "address" => claim.addresses.extend(line.words.get(1).map(|word| word.value.clone())),
             key if BELOW.contains(&key) => {
                 self.is_made = true;
+                self.has_parent = true;
                 self.says.mention_all(values.collect());
             }
+            // A port is a card, or an interface that another stanza makes.
+            "ovs-type" => self.is_made |= !line.word(1).eq_ignore_ascii_case("OVSPort"),
+            "use" => self.is_made |= USES.contains(&line.word(1)),
             key if MENTIONS.contains(&key) => self.says.mention_all(values.collect()),
             key if MADE.contains(&key) => self.looks_made = true,
             "bond-master" | "vrf" | "ovs-bridge" => {
                 self.is_port_of_bond |= key == "bond-master";
                 self.says.makes.extend(values.map(|word| word.value));
             }
-            "pre-up" | "up" | "post-up" => link_add(line, &mut self.says),
+            "pre-up" | "up" | "post-up" => commands::made_by(&line.words, &mut self.says),
             _ => {}
         }
     }
@@ -190,22 +228,35 @@ impl Reader {
     fn close(&mut self) {
         if let Some(claim) = self.current.take() {
             if self.is_made || self.looks_made && !self.is_port_of_bond {
-                claim.names.into_iter().for_each(|name| self.says.make(name));
+                let is_placed = self.has_parent;
+                claim.names.into_iter().for_each(|name| self.says.make(name, is_placed));
             } else {
+                self.stanzas.push(self.says.claims.len());
                 self.says.claims.push(claim);
             }
         }
-        (self.is_made, self.looks_made, self.is_port_of_bond) = (false, false, false);
+        (self.is_made, self.looks_made) = (false, false);
+        (self.is_port_of_bond, self.has_parent) = (false, false);
     }
 
-    fn finish(mut self) -> Says {
-        self.close();
+    /// What the file says, where these interfaces are started: a stanza that nothing starts is of an
+    /// interface that stays down.
+    fn finish(mut self, started: &BTreeSet<String>) -> Says {
+        for index in self.stanzas {
+            let claim = &mut self.says.claims[index];
+            let is_started = |name: &Spot<String>| {
+                let alias = name.value.split(':').next().unwrap_or_default();
+                started.contains(&name.value) || started.contains(alias)
+            };
+            claim.is_idle = !claim.names.iter().any(is_started);
+        }
+        self.logical.retain(|name| !started.contains(name));
         self.says.makes.append(&mut self.logical);
         self.says
     }
 }
 
-fn is_name(word: &str) -> bool {
+pub(super) fn is_name(word: &str) -> bool {
     !NO_NAMES.contains(&word) && !is_pattern(word) && !word.contains('/')
 }
 
@@ -241,95 +292,5 @@ fn absolute(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/etc/network/{path}") }
 }
 
-/// `ip link add link ens192 name storage type vlan id 5`: an interface that a command makes.
-fn link_add(line: &Line, says: &mut Says) {
-    let mut words = line.words.iter().skip_while(|word| word.value != "add").skip(1);
-    if !line.words.iter().any(|word| word.value == "link" || word.value == "l") {
-        return;
-    }
-    let mut made = None;
-    while let Some(word) = words.next() {
-        match word.value.as_str() {
-            "type" => break,
-            "link" => says.mention_all(words.next().cloned().into_iter().collect()),
-            "name" | "dev" => made = words.next(),
-            _ => made = made.or(Some(word)),
-        }
-    }
-    says.makes.extend(made.map(|word| word.value.clone()).filter(|word| is_name(word)));
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(says: &Says) -> Vec<&str> {
-        let names = says.claims.iter().flat_map(|claim| &claim.names);
-        let mut names: Vec<_> = names.map(|name| name.value.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
-    #[test]
-    fn stanzas_have_names_and_addresses() {
-        let text = "# iface no inet dhcp\nauto lo ens192\niface lo inet loopback\niface ens192 inet static\n  address 192.0.2.7/24\n  hwaddress ether 02:00:00:00:00:77\niface ens192 inet6 auto\nallow-hotplug ens224\niface ens224 \\\n  inet dhcp\n";
-        let says = read(text);
-        assert_eq!(names(&says), ["ens192", "ens224", "lo"]);
-        assert_eq!(says.makes, ["lo"]);
-        assert!(says.claims.iter().all(|claim| claim.macs.is_empty()), "hwaddress sets");
-        let addresses: Vec<_> = says.claims.iter().flat_map(|claim| &claim.addresses).collect();
-        assert_eq!(addresses, ["192.0.2.7/24", "dhcp"]);
-    }
-
-    #[test]
-    fn bonds_bridges_and_vlans_are_made_of_cards() {
-        let text = "auto bond0\niface bond0 inet static\n  bond-slaves ens192 ens224\n  bond_primary ens192\niface lan inet manual\n  bridge_ports ens256 tap0\niface storage inet static\n  vlan_raw_device lan\niface nobr inet manual\n  bridge-ports none\niface allbr inet dhcp\n  bridge_ports regex ens.* noregex\niface ens161 inet manual\n  bond-master bond0\n";
-        let says = read(text);
-        assert_eq!(names(&says), ["bond0", "ens161", "ens192", "ens224", "ens256", "lan", "tap0"]);
-        assert_eq!(says.makes, ["bond0", "lan", "storage", "nobr", "allbr", "bond0"]);
-        assert_eq!(
-            names(&read("iface ens192.5 inet dhcp\n  vlan-raw-device ens192\n")),
-            ["ens192", "ens192.5"]
-        );
-        let old = "iface bond0 inet dhcp\n  slaves eth0 eth1\n";
-        assert_eq!(names(&read(old)), ["eth0", "eth1"]);
-    }
-
-    #[test]
-    fn a_port_with_the_options_of_its_bond_is_a_card() {
-        let text = "auto ens192\niface ens192 inet manual\n  bond-master bond0\n  bond-mode active-backup\niface ens224 inet manual\n  bond_mode active-backup\n  bond_master bond0\niface bond0 inet dhcp\n  bond-mode active-backup\n  bond-slaves none\niface ens256.7 inet manual\n  bond-master bond1\n  vlan-raw-device ens256\n";
-        let says = read(text);
-        assert_eq!(says.makes, ["bond0", "bond0", "bond0", "bond1", "ens256.7"]);
-        assert_eq!(names(&says), ["ens192", "ens224", "ens256", "ens256.7"]);
-    }
-
-    #[test]
-    fn patterns_and_logical_names_are_no_cards() {
-        let text = "auto /eth*=dhcp mac/00:50:56:AA:BB:01=lan ens192=home\niface dhcp inet dhcp\niface lan inet dhcp\niface base inet static\n  mtu 9000\niface ens224 inet static inherits base\n  address 192.0.2.9/24\nmapping ens256\n  script /bin/x\n  map work ens256-work\n";
-        let says = read(text);
-        assert_eq!(says.makes, ["dhcp", "lan", "home", "base", "ens256-work"]);
-        let claims: Vec<_> = says.claims.iter().take(3).collect();
-        assert_eq!(claims[0].patterns, ["eth*"]);
-        assert_eq!(&text[claims[1].macs[0].edit.at.clone()], "00:50:56:AA:BB:01");
-        assert_eq!(claims[2].names[0].value, "ens192");
-        assert!(names(&says).contains(&"ens224") && names(&says).contains(&"ens256"));
-    }
-
-    #[test]
-    fn renames_and_sources_are_followed() {
-        let text = "rename mac/00:50:56:aa:bb:01=lan0 foo=bar\nauto lan0\nsource interfaces.d/*.cfg\nsource-directory /etc/net.d\n";
-        let says = read(text);
-        assert_eq!(names(&says), ["bar", "lan0"]);
-        assert_eq!(says.claims[0].macs.len(), 1);
-        assert_eq!(says.sources, ["/etc/network/interfaces.d/*.cfg", "/etc/net.d/*"]);
-    }
-
-    #[test]
-    fn commands_make_interfaces() {
-        let text = "iface storage inet static\n  pre-up ip link add link ens192 name storage type vlan id 5\n  up ip link add dum type dummy\n  up ip -6 route add default dev ens192\n";
-        let says = read(text);
-        assert_eq!(says.makes, ["storage", "dum"]);
-        assert_eq!(names(&says), ["ens192", "storage"]);
-    }
-}
+mod tests;

@@ -1,8 +1,10 @@
 //! Forms of few distributions: netctl of Arch, the folders of ALT, Gentoo's netifrc, nmstate's
-//! files, and services that are started for an interface.
+//! files, Slackware's rc.inet1.conf, and services that are started for an interface.
 
-use super::super::claim::{Claim, MacSpot, NOWHERE, Says, Spot, sort_names};
-use super::shell::assignments;
+use std::collections::BTreeMap;
+
+use super::super::claim::{Claim, MacSpot, NOWHERE, Says, Spot, sort_names, words};
+use super::shell::{Assignment, assignments};
 use super::yaml::{Node, documents};
 
 /// netctl.profile(5).
@@ -23,7 +25,7 @@ pub(super) fn netctl(text: &str) -> Says {
                 claim.addresses.extend(dhcp.map(|_| "dhcp".to_owned()));
                 says.claims.push(claim);
             }
-            (_, Some(name)) => says.make(name),
+            (_, Some(name)) => says.make(name, get("BindsToInterfaces").is_some()),
             _ => {}
         }
     }
@@ -46,7 +48,7 @@ pub(super) fn etcnet(path: &str, text: &str) -> Says {
         let addresses = dhcp.map(|_| "dhcp".to_owned()).into_iter().collect();
         says.claims.push(Claim { addresses, ..Claim::named(name) });
     } else {
-        says.make(name);
+        says.make(name, get("HOST").is_some());
     }
     says.mention_all(get("HOST").map(|own| own.words()).unwrap_or_default());
     says
@@ -55,26 +57,81 @@ pub(super) fn etcnet(path: &str, text: &str) -> Says {
 /// netifrc of Gentoo: `config_ens192="192.0.2.7/24"`, `bridge_br0="ens192"`.
 pub(super) fn netifrc(text: &str) -> Says {
     let mut says = Says::default();
-    for own in assignments(text) {
+    let all = assignments(text);
+    let vlans: Vec<_> = all.iter().flat_map(netifrc_vlans).collect();
+    for own in &all {
         let start = own.line;
+        let spot = |from: &str, name: &str| {
+            let at = start + from.len();
+            Spot::new(name.to_owned(), at..at + name.len())
+        };
         if let Some(name) = own.key.strip_prefix("config_") {
-            let at = start + "config_".len()..start + own.key.len();
             let words = own.words().into_iter().map(|word| word.value);
             let addresses = words.filter(|word| word == "dhcp" || word.contains('.')).collect();
-            says.claims.push(Claim { addresses, ..Claim::named(Spot::new(name.to_owned(), at)) });
+            let mut word = spot("config_", name);
+            // The name of a VLAN as others write it, over the part that is the card's.
+            if let Some((card, vlan)) =
+                vlans.iter().find(|(card, n)| *name == format!("{card}_{n}"))
+            {
+                let at = word.at.start..word.at.start + card.len();
+                word = Spot::new(format!("{card}.{vlan}"), at);
+            }
+            says.claims.push(Claim { addresses, ..Claim::named(word) });
         }
-        for made in ["bridge_", "slaves_", "vlans_"] {
+        if let Some(card) = own.key.strip_prefix("vlans_") {
+            says.mention(spot("vlans_", card));
+        }
+        for made in ["bridge_", "slaves_"] {
             if let Some(name) = own.key.strip_prefix(made) {
-                if made == "vlans_" {
-                    says.mention(Spot::new(name.to_owned(), NOWHERE));
-                } else {
-                    says.makes.push(name.to_owned());
-                    says.mention_all(own.words());
-                }
+                says.makes.push(name.to_owned());
+                says.mention_all(own.words());
             }
         }
     }
     says
+}
+
+/// The VLANs of `vlans_ens192="100 200"`, with their card. `config_ens192_100` is of the first, since a
+/// variable has no dot in its name.
+fn netifrc_vlans<'a>(own: &Assignment<'a>) -> Vec<(&'a str, String)> {
+    let card = own.key.strip_prefix("vlans_");
+    let numbers = own.words().into_iter().map(|word| word.value);
+    card.map(|card| numbers.map(|number| (card, number)).collect()).unwrap_or_default()
+}
+
+/// rc.inet1.conf of Slackware: `IFNAME[0]="eth0"`, `IPADDR[0]="192.0.2.7/24"`, `USE_DHCP[0]="yes"`.
+/// Without `IFNAME` the interface of number 0 is `eth0`.
+pub(super) fn slackware(text: &str) -> Says {
+    let mut cards: BTreeMap<String, Claim> = BTreeMap::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let begin = at;
+        at += line.len();
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let Some((key, number)) = key.split_once('[') else { continue };
+        let number = number.trim_end_matches(']');
+        let words = words(value, begin + (line.len() - value.len()), char::is_whitespace);
+        let Some(word) = words.into_iter().next().filter(|word| !word.value.starts_with('#'))
+        else {
+            continue;
+        };
+        let own = || Claim::named(Spot::new(format!("eth{number}"), NOWHERE));
+        match key {
+            "IFNAME" => cards.entry(number.to_owned()).or_insert_with(own).names = vec![word],
+            "IPADDR" | "IPADDRS" => {
+                cards.entry(number.to_owned()).or_insert_with(own).addresses.push(word.value);
+            }
+            "USE_DHCP" if word.value == "yes" => {
+                cards
+                    .entry(number.to_owned())
+                    .or_insert_with(own)
+                    .addresses
+                    .push("dhcp".to_owned());
+            }
+            _ => {}
+        }
+    }
+    Says { claims: cards.into_values().collect(), ..Says::default() }
 }
 
 /// nmstate's desired state: `/etc/nmstate/*.yml`.
@@ -90,7 +147,8 @@ pub(super) fn nmstate(text: &str) -> Says {
         let kind = interface.get_text("type");
         let identifies = interface.get_text("identifier") == "mac-address";
         if !["ethernet", "", "unknown"].contains(&kind) {
-            says.make(name);
+            let vlan = interface.get("vlan");
+            says.make(name, vlan.is_none_or(|vlan| vlan.get("base-iface").is_some()));
         } else if identifies {
             let mac = interface.get("mac-address").and_then(|mac| mac.spot(text));
             let macs = mac.as_ref().and_then(MacSpot::read).into_iter().collect();
@@ -117,11 +175,13 @@ pub(super) fn nmstate(text: &str) -> Says {
 pub(super) fn service(path: &str) -> Says {
     let file = path.rsplit('/').next().unwrap_or_default();
     let instance = file.split_once('@').and_then(|(_, rest)| rest.strip_suffix(".service"));
-    // systemd-escape(1) writes a dash as \x2d.
-    let name = instance.unwrap_or_default().replace("\\x2d", "-");
-    let mut says = Says::default();
-    says.mention(Spot::new(name, NOWHERE));
-    says
+    // systemd-escape(1) writes a dash as \x2d. Gentoo links `net.ens192`.
+    let name = instance.or_else(|| file.strip_prefix("net.")).unwrap_or_default();
+    let name = name.replace("\\x2d", "-");
+    // A link in a runlevel starts it.
+    let is_idle = path.starts_with("/etc/init.d/");
+    let claim = Claim { is_idle, ..Claim::named(Spot::new(name, NOWHERE)) };
+    Says { claims: vec![claim], ..Says::default() }
 }
 
 #[cfg(test)]
@@ -162,6 +222,30 @@ mod tests {
         assert_eq!(&text[says.claims[0].names[0].at.clone()], "ens192");
         let path = "/etc/systemd/system/multi-user.target.wants/dhcpcd@ens192.service";
         assert_eq!(names(&service(path)), ["ens192"]);
+        let link = service("/etc/init.d/net.ens192");
+        assert_eq!((names(&link), link.claims[0].is_idle), (vec!["ens192"], true));
+        let started = service("/etc/runlevels/default/net.ens192");
+        assert_eq!((names(&started), started.claims[0].is_idle), (vec!["ens192"], false));
+    }
+
+    #[test]
+    fn vlans_of_gentoo_are_on_their_card() {
+        let text = "vlans_ens192=\"100 200\"\nconfig_ens192=\"null\"\nconfig_ens192_100=\"192.0.2.7/24\"\nconfig_net_a=\"dhcp\"\n";
+        let says = netifrc(text);
+        assert_eq!(names(&says), ["ens192", "ens192", "ens192.100", "net_a"]);
+        assert_eq!(&text[says.claims[2].names[0].at.clone()], "ens192");
+        assert_eq!(&text[says.claims[0].names[0].at.clone()], "ens192");
+        assert_eq!(says.claims[2].addresses, ["192.0.2.7/24"]);
+    }
+
+    #[test]
+    fn slackware_names_its_cards_by_number() {
+        let text = "IFNAME[0]=\"eth0\"\nIPADDR[0]=\"192.0.2.7/24\"\nUSE_DHCP[0]=\"\"\nIPADDR[1]=\"\"\n#IPADDR[2]=\"192.0.2.9\"\nUSE_DHCP[3]=\"yes\"\n";
+        let says = slackware(text);
+        assert_eq!(names(&says), ["eth0", "eth3"]);
+        assert_eq!(says.claims[0].addresses, ["192.0.2.7/24"]);
+        assert_eq!(&text[says.claims[0].names[0].at.clone()], "eth0");
+        assert_eq!(says.claims[1].addresses, ["dhcp"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod cloud_init;
 mod command_line;
+mod commands;
 mod dhcp;
 mod ifcfg;
 mod ifupdown;
@@ -12,6 +13,7 @@ mod netplan;
 mod network_manager;
 mod networkd;
 mod shell;
+mod together;
 mod udev;
 mod wicked;
 mod yaml;
@@ -19,7 +21,7 @@ mod yaml;
 use super::claim::{Role, Says};
 
 pub(super) use command_line::keeps_kernel_names;
-pub(super) use networkd::settings;
+pub(super) use together::settings;
 
 /// The form of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,7 @@ pub(super) enum Form {
     Profile,
     Rules,
     Service,
+    Slackware,
     Wicked,
     WickedLease,
 }
@@ -60,7 +63,7 @@ impl Form {
         match self {
             Self::Ifcfg => ifcfg::is_read(path),
             // systemd's own files select by kind and name no card.
-            Self::Link | Self::Network | Self::NetDev if path.starts_with("/usr/lib/") => {
+            Self::Link | Self::Network | Self::NetDev if !path.starts_with("/etc/") => {
                 !file.starts_with("80-")
                     && !["99-default.link", "73-usb-net-by-mac.link"].contains(&file)
             }
@@ -86,10 +89,17 @@ pub(super) struct Text {
     pub(super) text: String,
 }
 
+impl Text {
+    /// The name of the file, without its folder.
+    pub(super) fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
 /// What each of the files says, in their order.
 pub(super) fn read(files: &[&Text]) -> Vec<Says> {
     let mut all: Vec<_> = files.iter().map(|file| one(file)).collect();
-    netplan_files(files, &mut all);
+    together::join(files, &mut all);
     all
 }
 
@@ -106,19 +116,18 @@ fn one(file: &Text) -> Says {
         Form::DhcpcdLease => dhcp::dhcpcd_lease(path, &bytes(text)),
         Form::Etcnet => minor::etcnet(path, text),
         Form::Ifcfg => ifcfg::read(path, text),
-        Form::Ifupdown => ifupdown::read(text),
-        Form::Link => networkd::link(text),
         Form::Mactab => dhcp::mactab(text),
         Form::NetDev => networkd::netdev(text),
         Form::Netctl => minor::netctl(text),
         Form::Netifrc => minor::netifrc(text),
-        Form::Netplan => Says::default(),
-        Form::Network => networkd::network(text),
+        // Their files are read together.
+        Form::Ifupdown | Form::Link | Form::Netplan | Form::Network => Says::default(),
         Form::NetworkManagerConf => network_manager::configuration(text),
         Form::NetworkManagerLease => dhcp::network_manager_lease(path, text),
         Form::Nmstate => minor::nmstate(text),
         Form::Profile => network_manager::profile(text),
         Form::Rules => udev::read(text),
+        Form::Slackware => minor::slackware(text),
         Form::Service => minor::service(path),
         Form::Wicked => wicked::configuration(text),
         Form::WickedLease => wicked::lease(path, text),
@@ -140,31 +149,11 @@ fn remembered(mut says: Says) -> Says {
     says
 }
 
-/// netplan's files are read together.
-fn netplan_files(files: &[&Text], all: &mut [Says]) {
-    let mut ids = netplan::Ids::default();
-    let mut networks = Vec::new();
-    for (index, file) in files.iter().enumerate().filter(|(_, file)| file.form == Form::Netplan) {
-        match yaml::documents(&file.text) {
-            Ok(documents) => networks.extend(documents.into_iter().map(|one| (index, one))),
-            Err(fault) => all[index].fault = Some(fault),
-        }
-    }
-    let networks: Vec<_> =
-        networks.iter().filter_map(|(i, document)| Some((*i, document.get("network")?))).collect();
-    networks.iter().for_each(|(_, network)| ids.add(network));
-    for (index, network) in networks {
-        let found = netplan::network(network, &files[index].text, &ids);
-        all[index].claims.extend(found.claims);
-        all[index].makes.extend(found.makes);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [Form; 25] = [
+    const ALL: [Form; 26] = [
         Form::CloudInit,
         Form::CloudInstance,
         Form::CommandLine,
@@ -188,6 +177,7 @@ mod tests {
         Form::Profile,
         Form::Rules,
         Form::Service,
+        Form::Slackware,
         Form::Wicked,
         Form::WickedLease,
     ];
@@ -293,37 +283,12 @@ mod tests {
             (Form::Profile, "/etc/NetworkManager/system-connections/.a.swp", false),
             (Form::Network, "/usr/lib/systemd/network/80-container-host0.network", false),
             (Form::Network, "/usr/lib/systemd/network/20-vendor.network", true),
+            (Form::Link, "/lib/systemd/network/99-default.link", false),
+            (Form::Network, "/usr/local/lib/systemd/network/20-own.network", true),
             (Form::Network, "/etc/systemd/network/80-dhcp.network", true),
             (Form::Service, "/etc/systemd/system/multi-user.target.wants/dhcpcd@.service", false),
         ] {
             assert_eq!(form.is_read(path), is_read, "{path}");
         }
-    }
-
-    #[test]
-    fn netplan_files_are_read_together() {
-        let file = |path: &str, text: &str| Text {
-            form: Form::Netplan,
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
-        let all = [
-            file(
-                "/etc/netplan/1.yaml",
-                "network:\n  ethernets:\n    lan: {match: {name: ens192}}\n",
-            ),
-            file("/etc/netplan/2.yaml", "network: {ethernets: {lan: {dhcp4: true}, ens224: {}}}\n"),
-            file("/etc/netplan/3.yaml", "network: ["),
-        ];
-        let all = read(&all.iter().collect::<Vec<_>>());
-        let names = |says: &Says| {
-            let names = says.claims.iter().flat_map(|claim| claim.names.clone());
-            names.map(|name| name.value).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            (names(&all[0]), names(&all[1])),
-            (vec!["ens192".to_owned()], vec!["ens224".to_owned()])
-        );
-        assert!(all[2].fault.is_some());
     }
 }

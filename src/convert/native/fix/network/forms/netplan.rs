@@ -1,7 +1,7 @@
 //! netplan(5), of all files together: settings of one id are spread over files, and an id names a
 //! card only where no file gives the id a `match:`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::claim::{Claim, MAC, MacSpot, Role, Says, Spot, is_pattern};
 use super::super::place::{By, Hardware};
@@ -25,11 +25,26 @@ const MADE: [&str; 9] = [
 pub(super) struct Ids {
     /// Ids with a `match:`: they are labels and no names.
     labels: BTreeSet<String>,
+    /// The last word on DHCP of each id and protocol: of several files the later one counts.
+    dhcp: BTreeMap<(String, &'static str), bool>,
+    /// The last `match: name:` of each id.
+    names: BTreeMap<String, Vec<String>>,
 }
+
+/// The protocols of DHCP.
+const DHCP: [&str; 2] = ["dhcp4", "dhcp6"];
 
 impl Ids {
     /// Adds the ids of a `network:` mapping.
     pub(super) fn add(&mut self, network: &Node) {
+        for (id, definition) in definitions(network, "ethernets") {
+            for key in DHCP.into_iter().filter(|key| definition.get(key).is_some()) {
+                self.dhcp.insert((id.text().to_owned(), key), definition.is_on(key));
+            }
+            if let Some(names) = definition.get("match").and_then(|own| own.get("name")) {
+                self.names.insert(id.text().to_owned(), texts(names));
+            }
+        }
         let ethernets = definitions(network, "ethernets").iter();
         let labels = ethernets.filter(|(_, definition)| definition.get("match").is_some());
         self.labels.extend(labels.map(|(id, _)| id.text().to_owned()));
@@ -49,7 +64,7 @@ pub(super) fn network(network: &Node, text: &str, ids: &Ids) -> Says {
     }
     for kind in MADE {
         for (id, definition) in definitions(network, kind) {
-            id.spot(text).into_iter().for_each(|id| says.make(id));
+            id.spot(text).into_iter().for_each(|id| says.make(id, true));
             for key in ["interfaces", "link"] {
                 says.mention_all(references(definition, key, text, ids));
             }
@@ -70,11 +85,14 @@ fn references(definition: &Node, key: &str, text: &str, ids: &Ids) -> Vec<Spot<S
 
 /// The claims of one definition below `ethernets:`.
 fn ethernet(id: &Node, definition: &Node, text: &str, ids: &Ids) -> Vec<Claim> {
-    let mut claim = Claim { addresses: addresses(definition), ..Claim::default() };
+    let mut claim = Claim { addresses: addresses(id.text(), definition, ids), ..Claim::default() };
+    claim.is_idle = ["manual", "off"].contains(&definition.get_text("activation-mode"));
     let set_name = definition.get("set-name").and_then(|name| name.spot(text));
     let matched = definition.get("match");
     if let Some(matched) = matched {
-        select(&mut claim, matched, text);
+        let is_last =
+            |name: &Node| ids.names.get(id.text()).is_none_or(|last| *last == texts(name));
+        select(&mut claim, matched, matched.get("name").filter(|name| is_last(name)), text);
     }
     let is_label = ids.labels.contains(id.text());
     let mut claims = Vec::new();
@@ -92,7 +110,8 @@ fn ethernet(id: &Node, definition: &Node, text: &str, ids: &Ids) -> Vec<Claim> {
             hardware: claim.hardware.clone(),
             ..Claim::default()
         });
-        claim = Claim { addresses: claim.addresses, ..Claim::named(name) };
+        let Claim { addresses, is_idle, .. } = claim;
+        claim = Claim { addresses, is_idle, ..Claim::named(name) };
     } else if !is_label {
         claim.names.extend(id.spot(text));
     } else if !claim.macs.is_empty() && claim.names.is_empty() {
@@ -105,9 +124,13 @@ fn ethernet(id: &Node, definition: &Node, text: &str, ids: &Ids) -> Vec<Claim> {
     claims
 }
 
-/// Reads a `match:`.
-fn select(claim: &mut Claim, matched: &Node, text: &str) {
-    for name in matched.get("name").map(Node::scalars).unwrap_or_default() {
+fn texts(node: &Node) -> Vec<String> {
+    node.scalars().iter().map(|word| word.text().to_owned()).collect()
+}
+
+/// Reads a `match:`, with its `name:` unless a later file has another.
+fn select(claim: &mut Claim, matched: &Node, name: Option<&Node>, text: &str) {
+    for name in name.map(Node::scalars).unwrap_or_default() {
         match name.spot(text) {
             Some(word) if is_pattern(&word.value) => claim.patterns.push(word.value),
             Some(word) => claim.names.push(word),
@@ -127,7 +150,7 @@ fn select(claim: &mut Claim, matched: &Node, text: &str) {
         claim.hardware.push(selection(By::Driver, "driver", drivers, (matched, text)));
     }
     // An empty match selects every card.
-    claim.any |= !claim.selects();
+    claim.any |= matched.pairs().is_empty();
 }
 
 /// The selection by a key of `match:`.
@@ -143,8 +166,10 @@ fn selection(by: By, key: &str, patterns: Vec<String>, (matched, text): (&Node, 
     }
 }
 
-fn addresses(definition: &Node) -> Vec<String> {
-    let dhcp = definition.is_on("dhcp4") || definition.is_on("dhcp6");
+fn addresses(id: &str, definition: &Node, ids: &Ids) -> Vec<String> {
+    let is_on =
+        |key: &&str| definition.is_on(key) && ids.dhcp.get(&(id.to_owned(), *key)) != Some(&false);
+    let dhcp = DHCP.iter().any(is_on);
     let mut found: Vec<_> = dhcp.then(|| "dhcp".to_owned()).into_iter().collect();
     for address in definition.get("addresses").map(Node::scalars).unwrap_or_default() {
         // An address with options is the key of a mapping.
@@ -207,6 +232,32 @@ mod tests {
         assert_eq!(says[0].claims[0].role, Role::Renames);
         assert_eq!(names(&says[0]), ["lan0", "lan0"]);
         assert_eq!(names(&says[1]), ["ens224"]);
+    }
+
+    #[test]
+    fn a_later_file_turns_dhcp_off() {
+        let base =
+            "network: {ethernets: {ens192: {dhcp4: true, dhcp6: true}, ens224: {dhcp4: true}}}\n";
+        let more = "network: {ethernets: {ens192: {dhcp4: false, dhcp6: no}}}\n";
+        let says = says(&[base, more]);
+        let of = |index: usize| says[0].claims[index].addresses.len();
+        assert_eq!((of(0), of(1), says[1].claims[0].addresses.len()), (0, 1, 0));
+    }
+
+    #[test]
+    fn a_later_match_takes_the_place_of_an_earlier_one() {
+        let base = "network: {ethernets: {lan: {match: {name: ens33}, dhcp4: true}}}\n";
+        let more = "network: {ethernets: {lan: {match: {name: ens192}}}}\n";
+        let says = says(&[base, more]);
+        assert!(says[0].claims.is_empty(), "{says:?}");
+        assert_eq!(names(&says[1]), ["ens192"]);
+    }
+
+    #[test]
+    fn a_card_that_netplan_leaves_down_is_told() {
+        let text = "network: {ethernets: {ens33: {activation-mode: manual}, ens192: {}}}\n";
+        let claims = &says(&[text])[0].claims;
+        assert!(claims[0].is_idle && !claims[1].is_idle);
     }
 
     #[test]

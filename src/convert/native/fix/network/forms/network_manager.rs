@@ -1,12 +1,19 @@
 //! NetworkManager's profiles: nm-settings-keyfile(5), nm-settings(5), and the devices that its own
 //! configuration names (NetworkManager.conf(5)).
 
-use super::super::claim::{Claim, Edit, MAC, MacSpot, Says, Spot, is_pattern, sort_names, words};
+use super::super::claim::{
+    Claim, Edit, MAC, MacSpot, Role, Says, Spot, is_pattern, sort_names, words,
+};
 use super::super::place::{By, Hardware};
+use super::super::virtual_names::{base, is_valid};
 use super::keyfile::{Entry, entries};
 
-/// Values of `type` whose interface is a card: the kernel's, InfiniBand's and the old words.
-const CARDS: [&str; 4] = ["ethernet", "802-3-ethernet", "infiniband", "pppoe"];
+/// Values of `type` whose interface is a card: the kernel's, InfiniBand's and the old words. That of
+/// PPPoE is one where no parent is named.
+const CARDS: [&str; 4] = ["ethernet", "802-3-ethernet", "infiniband", PPPOE];
+const PPPOE: &str = "pppoe";
+/// Values of `type` whose parent may be told by a MAC address.
+const ON_A_CARD: [&str; 4] = ["vlan", "macvlan", "ipvlan", "macsec"];
 /// A port of Open vSwitch: no interface of the kernel's, and often called like the card in it.
 const PORT: &str = "ovs-port";
 /// The section with the MAC address, and its old name.
@@ -20,7 +27,9 @@ pub(super) fn profile(text: &str) -> Says {
     };
     let mut says = Says::default();
     let kind = value("connection", "type").map_or("ethernet", |entry| entry.value);
-    let is_card = CARDS.contains(&kind);
+    let is_parent = |e: &&Entry<'_>| e.section != "connection" && e.key == "parent";
+    let has_parent = entries.iter().filter(is_parent).any(|entry| !entry.value.is_empty());
+    let is_card = CARDS.contains(&kind) && !(kind == PPPOE && has_parent);
     let mut claim = Claim::default();
     if let Some(name) = value("connection", "interface-name").map(Entry::word)
         && !name.value.is_empty()
@@ -28,7 +37,9 @@ pub(super) fn profile(text: &str) -> Says {
         if is_card {
             claim.names.push(name);
         } else if kind != PORT {
-            says.make(name);
+            let is_vlan = kind == "vlan";
+            let has_mac = ETHERNET.iter().any(|own| value(own, "mac-address").is_some());
+            says.make(name, !is_vlan || has_parent || has_mac);
         }
     }
     let by_mac = mac_line(&entries, text);
@@ -36,14 +47,31 @@ pub(super) fn profile(text: &str) -> Says {
         .iter()
         .any(|key| value("connection", key).is_some_and(|entry| entry.value == PORT));
     for entry in entries.iter().filter(|entry| !in_port || !is_controller(entry)) {
-        read(entry, (&by_mac, is_card), &mut claim, &mut says);
+        read(entry, &by_mac, &mut claim, &mut says);
     }
     claim.is_idle = value("connection", "autoconnect").is_some_and(|entry| entry.value == "false");
-    claim.any = is_card && !claim.selects();
+    // An address that cannot be read means some card.
+    let has_mac = ETHERNET.iter().any(|own| value(own, "mac-address").is_some());
+    claim.any = is_card && !has_mac && !claim.selects();
     if is_card {
         says.claims.push(claim);
+    } else if ON_A_CARD.contains(&kind) && !has_parent && !claim.macs.is_empty() {
+        // The card below, and not its addresses.
+        let Claim { macs, is_idle, .. } = claim;
+        says.claims.push(Claim { macs, is_idle, ..Claim::default() });
     }
     says
+}
+
+/// A MAC address, which old versions write as a list of bytes: `0;80;86;170;187;1;`.
+fn mac_spot(entry: &Entry<'_>) -> Option<MacSpot> {
+    let word = entry.word();
+    MacSpot::read(&word).or_else(|| {
+        let bytes = word.value.split(';').filter(|byte| !byte.is_empty()).map(str::parse);
+        let bytes: Vec<u8> = bytes.collect::<Result<_, _>>().ok()?;
+        let mac = crate::model::MacAddress(bytes.try_into().ok()?);
+        Some(MacSpot { mac, edit: Edit::new(word.at, MAC) })
+    })
 }
 
 /// Whether an entry names the bond, the bridge or the port that the profile's interface is in.
@@ -51,7 +79,7 @@ fn is_controller(entry: &Entry<'_>) -> bool {
     entry.section == "connection" && ["master", "controller"].contains(&entry.key)
 }
 
-fn read(entry: &Entry<'_>, (by_mac, is_card): (&Edit, bool), claim: &mut Claim, says: &mut Says) {
+fn read(entry: &Entry<'_>, by_mac: &Edit, claim: &mut Claim, says: &mut Says) {
     match (entry.section, entry.key) {
         _ if is_controller(entry) => {
             says.makes.extend(Some(entry.word()).filter(is_name).map(|word| word.value));
@@ -60,10 +88,12 @@ fn read(entry: &Entry<'_>, (by_mac, is_card): (&Edit, bool), claim: &mut Claim, 
         (section, "parent") if section != "connection" => {
             says.mention_all(vec![entry.word()].into_iter().filter(is_name).collect());
         }
-        (section, "mac-address") if ETHERNET.contains(&section) && is_card => {
-            claim.macs.extend(MacSpot::read(&entry.word()));
+        (section, "mac-address") if ETHERNET.contains(&section) => {
+            claim.macs.extend(mac_spot(entry));
         }
-        ("match", "interface-name") => sort_names(claim, entry.list()),
+        ("match", "interface-name") => {
+            sort_names(claim, entry.list().into_iter().map(without_mark));
+        }
         ("match", "path") => claim.hardware.push(hardware(By::Path, entry, by_mac)),
         ("match", "driver") => claim.hardware.push(hardware(By::Driver, entry, by_mac)),
         ("bond" | "team", "primary" | "active_slave" | "active-slave") => {
@@ -88,7 +118,7 @@ fn is_address(key: &str) -> bool {
 
 /// Whether a word may be a name of an interface: a UUID of a profile is too long for one.
 fn is_name(word: &Spot<String>) -> bool {
-    super::super::virtual_names::is_valid(&word.value)
+    is_valid(&word.value)
 }
 
 /// The value of an option in a list such as `mode=active-backup,primary=ens192`.
@@ -133,6 +163,13 @@ fn pattern(word: &str) -> String {
     word.trim_start_matches(['|', '&']).to_owned()
 }
 
+/// The same of a name, with its place.
+fn without_mark(word: Spot<String>) -> Spot<String> {
+    let bare = pattern(&word.value);
+    let start = word.at.end - bare.len();
+    Spot::new(bare, start..word.at.end)
+}
+
 /// Where the line after the header of an empty section begins.
 fn find_header(text: &str, name: &str) -> Option<usize> {
     let mut at = 0;
@@ -146,7 +183,7 @@ fn find_header(text: &str, name: &str) -> Option<usize> {
 }
 
 /// What NetworkManager's own configuration says: lists of devices such as
-/// `interface-name:ens192;mac:00:50:56:aa:bb:01`.
+/// `interface-name:ens192;mac:00:50:56:aa:bb:01`. They configure none, and most are of software.
 pub(super) fn configuration(text: &str) -> Says {
     let mut says = Says::default();
     for entry in entries(text) {
@@ -158,8 +195,10 @@ pub(super) fn configuration(text: &str) -> Says {
         for word in words(entry.value, entry.at, |c| matches!(c, ';' | ',') || c.is_whitespace()) {
             let plain = word.value.strip_prefix("interface-name:");
             let plain = plain.map(|name| name.trim_start_matches('=')).filter(|n| !is_pattern(n));
-            if let Some(name) = plain {
-                says.mention(Spot::new(name.to_owned(), word.at.end - name.len()..word.at.end));
+            // `wireguard.cali` is a name and no VLAN.
+            if let Some(name) = plain.filter(|name| base(name) == *name) {
+                let name = Spot::new(name.to_owned(), word.at.end - name.len()..word.at.end);
+                says.claims.push(Claim { role: Role::Mentions, ..Claim::named(name) });
             }
         }
     }
@@ -275,6 +314,54 @@ mod tests {
     #[test]
     fn the_own_configuration_names_devices() {
         let text = "[keyfile]\nunmanaged-devices=interface-name:ens224;mac:00:50:56:aa:bb:01;interface-name:veth*\n";
-        assert_eq!(names(&configuration(text)), ["ens224"]);
+        let says = configuration(text);
+        assert_eq!((names(&says), says.claims[0].role), (vec!["ens224"], Role::Mentions));
+        let calico = "[keyfile]\nunmanaged-devices=interface-name:cali*;interface-name:tunl*;interface-name:vxlan.calico;interface-name:wireguard.cali\n";
+        assert!(configuration(calico).claims.is_empty());
+    }
+
+    #[test]
+    fn marks_of_a_match_are_no_part_of_a_name() {
+        let text = "[connection]\ntype=ethernet\n[match]\ninterface-name=|ens192;&ens2*;&!ens224;!ens256;\n";
+        let claim = &profile(text).claims[0];
+        assert_eq!(&text[claim.names[0].at.clone()], "ens192");
+        assert_eq!(claim.patterns, ["ens2*", "!ens224", "!ens256"]);
+    }
+
+    #[test]
+    fn a_vlan_by_the_address_of_its_card_means_the_card() {
+        for kind in ["vlan", "macvlan"] {
+            let text = format!(
+                "[connection]\ntype={kind}\ninterface-name=v.5\n[{kind}]\nid=5\n[ethernet]\nmac-address=00:50:56:AA:BB:01\n[ipv4]\naddress1=192.0.2.7/24\n"
+            );
+            let says = profile(&text);
+            let claim = says.claims.last().expect("one");
+            assert_eq!((claim.macs.len(), claim.addresses.len(), claim.names.len()), (1, 0, 0));
+        }
+        let bridge = "[connection]\ntype=bridge\ninterface-name=br0\n[ethernet]\nmac-address=00:50:56:AA:BB:01\n";
+        assert!(profile(bridge).claims.is_empty());
+    }
+
+    #[test]
+    fn addresses_of_old_keyfiles_are_lists_of_bytes() {
+        let text =
+            "[connection]\ntype=802-3-ethernet\n[802-3-ethernet]\nmac-address=0;80;86;170;187;1;\n";
+        let claim = &profile(text).claims[0];
+        assert_eq!(claim.macs[0].mac.to_string(), "00:50:56:aa:bb:01");
+        assert_eq!(&text[claim.macs[0].edit.at.clone()], "0;80;86;170;187;1;");
+        let unreadable = "[connection]\ntype=ethernet\n[ethernet]\nmac-address=permanent\n";
+        assert!(!profile(unreadable).claims[0].any);
+    }
+
+    #[test]
+    fn the_interface_of_pppoe_is_a_card_where_no_parent_is_named() {
+        let text = "[connection]\ntype=pppoe\ninterface-name=dsl\n[pppoe]\nparent=ens192\n";
+        let says = profile(text);
+        assert_eq!(
+            (names(&says), says.makes.as_slice()),
+            (vec!["ens192"], &["dsl".to_owned()][..])
+        );
+        let old = profile("[connection]\ntype=pppoe\ninterface-name=ens192\n[pppoe]\nusername=x\n");
+        assert_eq!((names(&old), old.makes.len()), (vec!["ens192"], 0));
     }
 }

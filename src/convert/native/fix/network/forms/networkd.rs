@@ -1,62 +1,84 @@
 //! systemd-networkd and the `.link` files of udev: systemd.network(5), systemd.netdev(5),
 //! systemd.link(5).
 
-use super::super::claim::{Claim, Edit, MAC, MacSpot, Role, Says, Spot, is_pattern, sort_names};
+use super::super::claim::{
+    Claim, Edit, MAC, MacSpot, NOWHERE, Role, Says, Spot, is_pattern, sort_names,
+};
 use super::super::pin::ANY_PATH;
 use super::super::place::{By, Card, Hardware, Meant};
 use super::keyfile::{Entry, entries};
+use super::udev::property;
 
 /// Keys of `[Network]` that name interfaces which another file makes.
 const MAKES: [&str; 10] =
     ["Bridge", "Bond", "VLAN", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP", "VXLAN", "Tunnel", "VRF"];
-/// Values of `Type=` and `Kind=` in `[Match]` that no card has.
-const NOT_A_CARD: [&str; 14] = [
-    "bond",
-    "bridge",
-    "vlan",
-    "macvlan",
-    "macvtap",
-    "ipvlan",
-    "vxlan",
-    "vrf",
-    "dummy",
-    "tun",
-    "tap",
-    "veth",
-    "wireguard",
-    "loopback",
-];
+/// An entry of a file, or of a drop-in of the file.
+struct Line<'a> {
+    entry: Entry<'a>,
+    /// Whether it stands in the file itself, which alone is edited.
+    is_own: bool,
+}
 
-/// What a `.network` file or a drop-in of one says.
-pub(super) fn network(text: &str) -> Says {
-    let entries = entries(text);
+impl Line<'_> {
+    /// A word of the line, with its place in the file.
+    fn placed(&self, word: Spot<String>) -> Spot<String> {
+        if self.is_own { word } else { Spot::new(word.value, NOWHERE) }
+    }
+}
+
+/// All entries of a file and of its drop-ins, in their order.
+fn lines<'a>(text: &'a str, drop_ins: &[&'a str]) -> Vec<Line<'a>> {
+    let own = entries(text).into_iter().map(|entry| Line { entry, is_own: true });
+    let others = drop_ins.iter().flat_map(|text| entries(text));
+    own.chain(others.map(|entry| Line { entry, is_own: false })).collect()
+}
+
+/// What a `.network` file says, with its drop-ins.
+pub(super) fn network(text: &str, drop_ins: &[&str]) -> Says {
+    let lines = lines(text, drop_ins);
     let mut says = Says::default();
-    let mut claim = matched(&entries);
-    for entry in &entries {
+    let mut claim = matched(&lines);
+    for line in &lines {
+        let entry = &line.entry;
         match (entry.section, entry.key) {
             ("Network", key) if MAKES.contains(&key) => {
-                entry.words().into_iter().for_each(|word| says.make(word));
+                entry.words().into_iter().for_each(|word| says.make(line.placed(word), true));
             }
             ("Network" | "Address", "Address") => claim.addresses.push(entry.word().value),
             ("Network", "DHCP") if !is_no(entry.value) => claim.addresses.push("dhcp".to_owned()),
-            ("Match", "Type" | "Kind") if entry.words().iter().any(no_card) => {
-                says.makes.extend(claim.names.iter().map(|name| name.value.clone()));
+            ("Link", "ActivationPolicy") => {
+                claim.is_idle |= ["manual", "down", "always-down"].contains(&entry.value);
             }
+            ("Link", "Unmanaged") => claim.is_idle |= !is_no(entry.value),
             _ => {}
         }
     }
-    if claim.selects() {
+    if !is_of_cards(&lines) {
+        says.makes.extend(claim.names.into_iter().map(|name| name.value));
+    } else if claim.selects() {
         says.claims.push(claim);
     }
     says
 }
 
-fn no_card(word: &Spot<String>) -> bool {
-    NOT_A_CARD.contains(&word.value.as_str())
-}
-
 fn is_no(value: &str) -> bool {
     ["no", "false", "0", "off", "n", "f"].contains(&value.to_ascii_lowercase().as_str())
+}
+
+/// Whether the sections `[Match]` may take an Ethernet card. A `!` in front negates the whole list.
+fn is_of_cards(lines: &[Line<'_>]) -> bool {
+    let mut matches = lines.iter().map(|line| &line.entry).filter(|entry| entry.section == "Match");
+    matches.all(|entry| {
+        let words = entry.words();
+        let has = |word: &str| words.iter().any(|own| own.value.trim_start_matches('!') == word);
+        match entry.key {
+            "Type" if !words.is_empty() => has("ether") != entry.value.starts_with('!'),
+            // Cards are of no kind.
+            "Kind" => words.is_empty() || entry.value.starts_with('!'),
+            "SSID" | "BSSID" | "WLANInterfaceType" => words.is_empty(),
+            _ => true,
+        }
+    })
 }
 
 /// What a `.netdev` file says: it makes interfaces.
@@ -64,84 +86,156 @@ pub(super) fn netdev(text: &str) -> Says {
     let names = entries(text).into_iter();
     let names = names.filter(|e| ["NetDev", "Peer"].contains(&e.section) && e.key == "Name");
     let mut says = Says::default();
-    names.for_each(|entry| says.make(entry.word()));
+    names.for_each(|entry| says.make(entry.word(), true));
     says
 }
 
-/// What a `.link` file says.
-pub(super) fn link(text: &str) -> Says {
-    let entries = entries(text);
-    let mut claim = Claim { role: Role::Renames, ..matched(&entries) };
-    let name = entries.iter().rev().find(|e| (e.section, e.key) == ("Link", "Name"));
+/// What a `.link` file says, with its drop-ins.
+pub(super) fn link(text: &str, drop_ins: &[&str]) -> Says {
+    let lines = lines(text, drop_ins);
+    let mut claim = Claim { role: Role::Renames, ..matched(&lines) };
+    let is_name = |line: &&Line<'_>| (line.entry.section, line.entry.key) == ("Link", "Name");
+    let name = lines.iter().rev().find(is_name).map(|line| line.placed(line.entry.word()));
     // `[Match] Name=` is no key of a .link file.
-    claim.names = name.map(Entry::word).into_iter().filter(|name| !name.value.is_empty()).collect();
+    claim.names = name.into_iter().filter(|name| !name.value.is_empty()).collect();
     claim.patterns.clear();
-    let tells = !claim.names.is_empty() || !claim.hardware.is_empty();
-    Says { claims: if tells { vec![claim] } else { Vec::new() }, ..Says::default() }
+    let mut says = Says::default();
+    if !is_of_cards(&lines) {
+        says.makes.extend(claim.names.into_iter().map(|name| name.value));
+    } else if !claim.names.is_empty() || !claim.hardware.is_empty() {
+        says.claims.push(claim);
+    }
+    says
 }
 
-/// The settings of `[Link]` that a `.link` file without a name gives a card; `None` where the file is
-/// not of that card.
-pub(in super::super) fn settings(text: &str, cards: &[Card], card: usize) -> Option<Vec<String>> {
-    let entries = entries(text);
-    let claim = matched(&entries);
+/// The settings of `[Link]` that a `.link` file and its drop-ins give a card without naming it; `None`
+/// where the file is not of that card.
+pub(in super::super) fn settings(
+    text: &str,
+    drop_ins: &[&str],
+    cards: &[Card],
+    card: usize,
+) -> Option<Vec<String>> {
+    let lines = lines(text, drop_ins);
+    let claim = matched(&lines);
     let is_own = |spot: &MacSpot| Some(spot.mac) == cards[card].mac;
     let by_mac = claim.macs.is_empty() || claim.macs.iter().any(is_own);
     let by_hardware = claim.hardware.iter().all(|hardware| match hardware.meant(cards) {
         Meant::Holds => true,
         Meant::Cards(meant) => meant.contains(&card),
     });
-    let link = entries.iter().filter(|entry| entry.section == "Link");
+    // A property that nobody knows the meaning of is rather another device's.
+    let by_property = !lines.iter().any(|line| is_unknown_property(&line.entry));
+    let is_of_it = by_mac && by_hardware && by_property && is_of_cards(&lines);
+    let link = lines.iter().map(|line| &line.entry).filter(|entry| entry.section == "Link");
     let names = link.clone().any(|entry| entry.key == "Name");
-    let lines = link.filter(|entry| entry.key != "NamePolicy");
-    let lines = lines.map(|entry| format!("{}={}", entry.key, entry.value));
-    (by_mac && by_hardware && !names).then(|| lines.collect())
+    let settings = link.filter(|entry| entry.key != "NamePolicy");
+    let settings = settings.map(|entry| format!("{}={}", entry.key, entry.value));
+    (is_of_it && !names).then(|| settings.collect())
 }
 
 /// The sections `[Match]`. An empty value takes back what stood before it.
-fn matched(entries: &[Entry<'_>]) -> Claim {
+fn matched(lines: &[Line<'_>]) -> Claim {
     let mut claim = Claim::default();
-    for entry in entries.iter().filter(|entry| entry.section == "Match") {
-        let words = entry.words();
-        match entry.key {
-            "Name" if words.is_empty() => {
-                claim.names.clear();
-                claim.patterns.clear();
-            }
-            // A `!` in front negates the whole list.
-            "Name" if entry.value.starts_with('!') => claim.patterns.push(entry.value.to_owned()),
-            "Name" => sort_names(&mut claim, words),
-            "MACAddress" | "PermanentMACAddress" if words.is_empty() => claim.macs.clear(),
-            "MACAddress" | "PermanentMACAddress" => {
-                claim.macs.extend(words.iter().filter_map(MacSpot::read));
-            }
-            "Path" => claim.hardware.push(hardware(By::Path, entry)),
-            "Driver" => claim.hardware.push(hardware(By::Driver, entry)),
-            "OriginalName" => {
-                let plain = words.into_iter().filter(|word| !is_pattern(&word.value));
-                if plain.count() > 0 {
-                    claim.hardware.push(hardware(By::KernelName, entry));
-                }
-            }
-            "Virtualization" if entry.value == "vmware" => {
-                claim.hardware.push(virtualization(entry));
-            }
-            "Type" if entry.words().iter().any(|word| word.value == "ether") => claim.any = true,
-            _ => {}
+    for Line { entry, is_own } in lines.iter().filter(|line| line.entry.section == "Match") {
+        if entry.words().is_empty() {
+            take_back(&mut claim, entry.key);
+            continue;
         }
+        let mut more = Claim::default();
+        select(&mut more, entry);
+        if !is_own {
+            more.forget_places();
+        }
+        claim.names.append(&mut more.names);
+        claim.patterns.append(&mut more.patterns);
+        claim.macs.append(&mut more.macs);
+        claim.hardware.append(&mut more.hardware);
+        claim.any |= more.any;
     }
     claim
 }
 
-fn hardware(by: By, entry: &Entry<'_>) -> Hardware {
+/// Empties the list of a key.
+fn take_back(claim: &mut Claim, key: &str) {
+    let by = match key {
+        "Name" => {
+            claim.names.clear();
+            claim.patterns.clear();
+            return;
+        }
+        "MACAddress" | "PermanentMACAddress" => return claim.macs.clear(),
+        "Path" => By::Path,
+        "Driver" => By::Driver,
+        "OriginalName" => By::KernelName,
+        "Virtualization" => By::Host,
+        _ => return,
+    };
+    claim.hardware.retain(|hardware| hardware.by != by);
+}
+
+/// Reads one entry of `[Match]`.
+fn select(claim: &mut Claim, entry: &Entry<'_>) {
+    let words = entry.words();
+    match entry.key {
+        // A `!` in front negates the whole list.
+        "Name" if entry.value.starts_with('!') => claim.patterns.extend(patterns(entry)),
+        "Name" => sort_names(claim, words),
+        "MACAddress" | "PermanentMACAddress" => {
+            claim.macs.extend(words.iter().filter_map(MacSpot::read));
+        }
+        "Path" => claim.hardware.push(hardware(By::Path, entry, patterns(entry))),
+        "Driver" => claim.hardware.push(hardware(By::Driver, entry, patterns(entry))),
+        "OriginalName" => {
+            let plain = words.into_iter().filter(|word| !is_pattern(&word.value));
+            if plain.count() > 0 {
+                claim.hardware.push(hardware(By::KernelName, entry, patterns(entry)));
+            }
+        }
+        "Property" => claim.hardware.extend(properties(entry)),
+        "Virtualization" if entry.value == "vmware" => claim.hardware.push(virtualization(entry)),
+        "Type" if words.iter().any(|word| word.value == "ether") => claim.any = true,
+        _ => {}
+    }
+}
+
+/// The patterns of an entry, each with the `!` of its list.
+fn patterns(entry: &Entry<'_>) -> Vec<String> {
     let is_negated = entry.value.starts_with('!');
     let pattern = |word: Spot<String>| match is_negated && !word.value.starts_with('!') {
         true => format!("!{}", word.value),
         false => word.value,
     };
+    entry.words().into_iter().map(pattern).collect()
+}
+
+/// `Property=ID_PATH=pci-0000:0b:00.0`: what udev knows of a card.
+fn properties(entry: &Entry<'_>) -> Vec<Hardware> {
+    let words = entry.words();
+    let known = words.iter().filter_map(|word| {
+        let (key, value) = word.value.split_once('=')?;
+        property(key, value)
+    });
+    let alone = |(by, patterns)| match words.len() {
+        1 => hardware(by, entry, patterns),
+        // The others would go with it.
+        _ => Hardware::evidence(by, patterns),
+    };
+    known.map(alone).collect()
+}
+
+fn is_unknown_property(entry: &Entry<'_>) -> bool {
+    let is_known = |word: &Spot<String>| {
+        let (key, value) = word.value.split_once('=').unwrap_or_default();
+        property(key, value).is_some()
+    };
+    (entry.section, entry.key) == ("Match", "Property") && !entry.words().iter().all(is_known)
+}
+
+fn hardware(by: By, entry: &Entry<'_>, patterns: Vec<String>) -> Hardware {
     Hardware {
         by,
-        patterns: entry.words().into_iter().map(pattern).collect(),
+        patterns,
         // A VLAN has the address of its card and no place.
         instead: vec![entry.replaced_by(&format!("MACAddress={MAC}\nPath={ANY_PATH}"))],
         without: vec![entry.replaced_by(&format!("Path={ANY_PATH}"))],
@@ -165,87 +259,4 @@ fn virtualization(entry: &Entry<'_>) -> Hardware {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::super::place::tests::cards;
-    use super::*;
-
-    fn names(claim: &Claim) -> Vec<&str> {
-        claim.names.iter().map(|name| name.value.as_str()).collect()
-    }
-
-    #[test]
-    fn lists_of_names_are_names() {
-        let says = network("[Match]\nName=ens192 ens224\n[Network]\nBond=bond0\n");
-        assert_eq!(names(&says.claims[0]), ["ens192", "ens224"]);
-        assert_eq!(says.makes, ["bond0"]);
-    }
-
-    #[test]
-    fn only_the_match_identifies() {
-        let text = "[Match]\nMACAddress=00:50:56:aa:bb:01 00-50-56-AA-BB-02\n[Link]\nMACAddress=02:00:00:00:00:77\n\
-                    MTUBytes=9000\n[Network]\nDHCP=ipv4\n[Address]\nAddress=192.0.2.7/24\n[Address]\nAddress=192.0.2.8/24\n";
-        let says = network(text);
-        let macs: Vec<_> = says.claims[0].macs.iter().map(|spot| spot.mac.to_string()).collect();
-        assert_eq!(macs, ["00:50:56:aa:bb:01", "00:50:56:aa:bb:02"]);
-        assert_eq!(says.claims[0].addresses, ["dhcp", "192.0.2.7/24", "192.0.2.8/24"]);
-    }
-
-    #[test]
-    fn patterns_negations_and_resets_are_no_names() {
-        let says = network("[Match]\nName=en* eth0\n[Network]\nDHCP=yes\n");
-        assert_eq!((names(&says.claims[0]), says.claims[0].patterns.len()), (vec!["eth0"], 1));
-        let says = network("[Match]\nName=!ens192 ens224\n[Network]\nDHCP=no\n");
-        assert!(says.claims[0].names.is_empty() && says.claims[0].addresses.is_empty());
-        let says = network("[Match]\nName=ens192\nName=\nName=ens224\n[Network]\nDHCP=true\n");
-        assert_eq!(names(&says.claims[0]), ["ens224"]);
-        assert!(network("[Network]\nDHCP=yes\n").claims.is_empty(), "a drop-in without a match");
-    }
-
-    #[test]
-    fn interfaces_that_are_made_are_told() {
-        assert_eq!(netdev("[NetDev]\nName=bond0\nKind=bond\n").makes, ["bond0"]);
-        assert_eq!(netdev("[NetDev]\nName=a\nKind=veth\n[Peer]\nName=b\n").makes, ["a", "b"]);
-        let says = network("[Match]\nName=storage\nKind=vlan\n[Network]\nAddress=192.0.2.1/24\n");
-        assert_eq!(says.makes, ["storage"]);
-        let says = network("[Match]\nName=lan0\n[Network]\nVLAN=v10 v20\nMACVLAN=mv\nBridge=br0\n");
-        assert_eq!(says.makes, ["v10", "v20", "mv", "br0"]);
-    }
-
-    #[test]
-    fn selections_by_hardware_have_another_way() {
-        let text = "[Match]\nPath=pci-0000:0b:00.0\nDriver=vmxnet3\n[Network]\nDHCP=yes\n";
-        let says = network(text);
-        let [path, driver] = says.claims[0].hardware.as_slice() else { panic!("{says:?}") };
-        assert_eq!((path.by, driver.by), (By::Path, By::Driver));
-        assert_eq!(path.instead, [Edit::new(8..30, "MACAddress={mac}\nPath=*pci-*\n")]);
-        assert_eq!(driver.without, [Edit::new(30..45, "Path=*pci-*\n")]);
-        assert_eq!(driver.words, "Driver=vmxnet3");
-    }
-
-    #[test]
-    fn settings_without_a_name_are_of_the_cards_that_match() {
-        let two = cards(&[192, 224]);
-        let text =
-            "[Match]\nMACAddress=00:50:56:aa:bb:01\n[Link]\nWakeOnLan=magic\nNamePolicy=path\n";
-        assert_eq!(settings(text, &two, 0), Some(vec!["WakeOnLan=magic".to_owned()]));
-        assert_eq!(settings(text, &two, 1), None);
-        let all = "[Match]\nOriginalName=*\n[Link]\nMTUBytes=9000\n";
-        assert_eq!(settings(all, &two, 1), Some(vec!["MTUBytes=9000".to_owned()]));
-        assert_eq!(settings("[Match]\nDriver=e1000\n[Link]\nMTUBytes=9000\n", &two, 1), None);
-        assert_eq!(settings("[Match]\nOriginalName=*\n[Link]\nName=x\n", &two, 1), None);
-    }
-
-    #[test]
-    fn a_link_names_a_card() {
-        let says = link(
-            "[Match]\nMACAddress=00:50:56:aa:bb:01\n[Link]\nName=lan0\nMACAddress=02:00:00:00:00:77\n",
-        );
-        assert_eq!((names(&says.claims[0]), says.claims[0].role), (vec!["lan0"], Role::Renames));
-        assert_eq!(says.claims[0].macs.len(), 1);
-        let says = link("[Match]\nPath=pci-0000:0b:00.0\n\n[Link]\nName=lan0\n");
-        assert_eq!(says.claims[0].hardware[0].by, By::Path);
-        assert!(
-            link("[Match]\nOriginalName=*\n[Link]\nNamePolicy=keep kernel\n").claims.is_empty()
-        );
-    }
-}
+mod tests;

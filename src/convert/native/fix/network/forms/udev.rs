@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::claim::{Claim, Edit, MAC, MacSpot, Role, Says, Spot, is_pattern};
+use super::super::claim::{BARE_MAC, Claim, Edit, MAC, MacSpot, Role, Says, Spot, is_pattern, mac};
 use super::super::place::{By, Hardware};
 
 /// One `KEY{attribute}==value` of a rule.
@@ -11,6 +11,8 @@ struct Token<'a> {
     key: &'a str,
     attribute: &'a str,
     operator: &'a str,
+    /// Whether the value is compared without regard to case.
+    ignores_case: bool,
     value: Spot<String>,
     /// From the key to the closing quote.
     at: Range<usize>,
@@ -73,14 +75,17 @@ fn token(text: &str, base: usize) -> Option<(Token<'_>, usize)> {
         ["==", "!=", "+=", "-=", ":=", "="].into_iter().find(|op| rest.starts_with(op))?;
     rest = rest[operator.len()..].trim_start();
     // e"…" is a string with escapes, i"…" one without regard to case.
-    rest = rest.trim_start_matches(['e', 'i']);
+    let before = rest.trim_start_matches(['e', 'i']);
+    let ignores_case = rest[..rest.len() - before.len()].contains('i');
+    rest = before;
     let inner = rest.strip_prefix('"')?;
     let close = closing_quote(inner)?;
     let start = text.len() - inner.len();
     let value = Spot::new(inner[..close].to_owned(), base + start..base + start + close);
     let length = start + close + 1;
     let at = base..base + length;
-    (!key.is_empty()).then_some((Token { key, attribute, operator, value, at }, length))
+    let token = Token { key, attribute, operator, ignores_case, value, at };
+    (!key.is_empty()).then_some((token, length))
 }
 
 fn closing_quote(text: &str) -> Option<usize> {
@@ -110,48 +115,119 @@ fn claim(rule: &[Token<'_>]) -> Option<Claim> {
     if !is_plain || other {
         return None;
     }
+    let is_net =
+        rule.iter().any(|token| token.is(&["SUBSYSTEM"], "") && token.value.value == "net");
     let mut claim = Claim { role: Role::Renames, ..Claim::named(name.value.clone()) };
-    for token in rule {
+    for token in rule.iter().filter(|token| token.operator == "==") {
+        let value = token.value.value.as_str();
         // SYSFS is the old word for ATTRS.
         if token.is(&["ATTR", "ATTRS", "SYSFS"], "address") {
-            claim.macs.extend(MacSpot::read(&token.value));
+            let Some(spot) = MacSpot::read(&token.value) else { continue };
+            // The kernel writes an address in one way, and udev compares letter by letter: a rule with
+            // another spelling has never named a card.
+            if !token.ignores_case && value != spot.mac.to_string() {
+                return None;
+            }
+            claim.macs.push(spot);
+        } else if let Some(spot) = mac_in_name(token) {
+            claim.macs.push(spot);
+        } else if let Some((by, patterns)) = by(token) {
+            // Devices of other kinds have names of the kernel's, too.
+            let is_card = is_net || value.starts_with("eth") || value.starts_with("en");
+            if by == By::KernelName && !is_card {
+                return None;
+            }
+            claim.hardware.push(hardware(by, token, patterns));
         } else {
-            claim.hardware.extend(by(token).map(|by| hardware(by, token)));
+            claim.is_doubtful |= !is_met(token);
         }
     }
     (!claim.macs.is_empty() || !claim.hardware.is_empty()).then_some(claim)
 }
 
-/// How a token selects a card by what KVM has not.
-fn by(token: &Token<'_>) -> Option<By> {
-    if token.operator != "==" {
-        return None;
-    }
+/// `ENV{ID_NET_NAME_MAC}=="enx005056aabb01"`: systemd's name made of the address.
+fn mac_in_name(token: &Token<'_>) -> Option<MacSpot> {
+    let digits = token.value.value.strip_prefix("enx").filter(|digits| digits.len() == 12)?;
+    let is_name = token.key == "ENV" && token.attribute.starts_with("ID_NET_NAME");
+    let pairs: Vec<_> = digits.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
+    let mac = mac(&pairs.join(":")).filter(|_| is_name)?;
+    let at = token.value.at.start + "enx".len()..token.value.at.end;
+    Some(MacSpot { mac, edit: Edit::new(at, BARE_MAC) })
+}
+
+/// Whether a condition is met by a card on KVM as by one on VMware.
+fn is_met(token: &Token<'_>) -> bool {
     let value = token.value.value.as_str();
-    match (token.key, token.attribute) {
-        ("KERNELS" | "ID", "") => value.contains(':').then_some(By::Address),
-        ("DEVPATH", "") => value.contains("0000:").then_some(By::Address),
+    let is_anything = !value.is_empty() && value.chars().all(|c| c == '*' || c == '?');
+    let is_same = match token.key {
+        "ATTR" | "ATTRS" | "SYSFS" => SAME_ATTRIBUTES.contains(&(token.attribute, value)),
+        "ENV" => SAME_PROPERTIES.contains(&token.attribute) || token.attribute.contains("NAME_MAC"),
+        // Nothing about the hardware.
+        _ => true,
+    };
+    is_anything || is_same
+}
+
+/// Attributes that every Ethernet card has.
+const SAME_ATTRIBUTES: [(&str, &str); 5] = [
+    ("type", "1"),
+    ("dev_id", "0x0"),
+    ("dev_port", "0"),
+    ("addr_assign_type", "0"),
+    ("addr_len", "6"),
+];
+/// Properties that tell nothing of the hardware.
+const SAME_PROPERTIES: [&str; 5] = ["ACTION", "SUBSYSTEM", "ID_BUS", "INTERFACE", "DEVTYPE"];
+
+/// How a token selects a card by what KVM has not, and by which patterns.
+fn by(token: &Token<'_>) -> Option<(By, Vec<String>)> {
+    let value = token.value.value.as_str();
+    let by = match (token.key, token.attribute) {
+        ("KERNELS" | "ID" | "DEVPATH", "") => value.contains(':').then_some(By::Address),
         ("DRIVERS" | "DRIVER", "") => Some(By::Driver),
-        ("ENV", "ID_NET_DRIVER") => Some(By::Driver),
-        ("ENV", "ID_PATH") => Some(By::Path),
-        // A name made of the MAC address is the same on KVM.
-        ("ENV", name) if name.starts_with("ID_NET_NAME") => {
-            (!value.starts_with("enx")).then_some(By::PlaceName)
-        }
         ("KERNEL", "") => (!is_pattern(value)).then_some(By::KernelName),
-        ("ATTRS" | "ATTR", name) if name.ends_with("vendor") => {
-            (value == "0x15ad").then_some(By::Vendor)
-        }
+        ("ATTRS" | "ATTR" | "SYSFS", name) => attribute(name, value),
+        ("ENV", name) => return property(name, value),
+        _ => None,
+    };
+    Some((by?, patterns(by?, value)))
+}
+
+fn attribute(name: &str, value: &str) -> Option<By> {
+    match name {
+        "vendor" | "subsystem_vendor" => (value == VMWARE).then_some(By::Vendor),
+        "device" | "subsystem_device" => Some(By::Model),
+        "label" => Some(By::Label),
         _ => None,
     }
 }
 
-fn hardware(by: By, token: &Token<'_>) -> Hardware {
+/// VMware's vendor id.
+const VMWARE: &str = "0x15ad";
+
+/// How a property of udev's database selects a card by what KVM has not, and by which patterns.
+pub(super) fn property(name: &str, value: &str) -> Option<(By, Vec<String>)> {
+    let by = match name {
+        "ID_NET_DRIVER" => By::Driver,
+        "ID_PATH" => By::Path,
+        // The same with other separators.
+        "ID_PATH_TAG" => return Some((By::Path, patterns(By::Path, &value.replace('_', "?")))),
+        "ID_VENDOR_ID" if value == VMWARE => By::Vendor,
+        "ID_MODEL_ID" => By::Model,
+        "ID_NET_LABEL_ONBOARD" => By::Label,
+        // A name made of the MAC address is the same on KVM.
+        name if name.starts_with("ID_NET_NAME") && !value.starts_with("enx") => By::PlaceName,
+        _ => return None,
+    };
+    Some((by, patterns(by, value)))
+}
+
+fn hardware(by: By, token: &Token<'_>, patterns: Vec<String>) -> Hardware {
     // Without DRIVERS the rule would take VLANs too, which have the address of their card.
     let instead = format!("ATTR{{address}}==\"{MAC}\", DRIVERS==\"?*\"");
     Hardware {
         by,
-        patterns: patterns(by, &token.value.value),
+        patterns,
         instead: vec![Edit::new(token.at.clone(), instead)],
         without: vec![Edit::new(token.at.clone(), "DRIVERS==\"?*\"")],
         takes_list: false,
@@ -189,9 +265,10 @@ mod tests {
         let wide =
             "  SUBSYSTEM == \"net\" , ATTR{address} == \"00:50:56:aa:bb:01\" , NAME = \"lan0\"\r\n";
         let lines = "# note\nSUBSYSTEM==\"net\", \\\n  ATTR{address}==\"00:50:56:aa:bb:01\", \\\n  NAME:=\"lan0\"\n";
-        let spaces = "SUBSYSTEM==\"net\" ATTRS{address}==\"00:50:56:AA:BB:01\" NAME=\"lan0\"\n";
+        let spaces = "SUBSYSTEM==\"net\" ATTRS{address}==\"00:50:56:aa:bb:01\" NAME=\"lan0\"\n";
+        let any_case = "ATTR{address}==i\"00:50:56:AA:BB:01\", NAME=\"lan0\"\n";
         let old = "SUBSYSTEM==\"net\", SYSFS{address}==\"00:50:56:aa:bb:01\", NAME=\"lan0\"\n";
-        for text in [debian, tight, wide, lines, spaces, old] {
+        for text in [debian, tight, wide, lines, spaces, any_case, old] {
             let claim = one(text);
             assert_eq!(claim.names[0].value, "lan0");
             assert_eq!(&text[claim.names[0].at.clone()], "lan0");
@@ -216,6 +293,14 @@ mod tests {
                 "0000:0b:00.0",
             ),
             ("BUS==\"pci\", ID==\"0000:02:00.0\"", By::Address, "0000:02:00.0"),
+            ("DEVPATH==\"*:0b:00.0/*\"", By::Address, "*:0b:00.0"),
+            ("ATTRS{device}==\"0x07b0\"", By::Model, "0x07b0"),
+            ("ATTRS{subsystem_device}==\"0x07b0\"", By::Model, "0x07b0"),
+            ("ENV{ID_MODEL_ID}==\"0x07b0\"", By::Model, "0x07b0"),
+            ("ENV{ID_VENDOR_ID}==\"0x15ad\"", By::Vendor, "0x15ad"),
+            ("ATTRS{label}==\"Ethernet0\"", By::Label, "Ethernet0"),
+            ("ENV{ID_NET_LABEL_ONBOARD}==\"Ethernet0\"", By::Label, "Ethernet0"),
+            ("ENV{ID_PATH_TAG}==\"pci-0000_0b_00_0\"", By::Path, "pci-0000?0b?00?0"),
         ] {
             let text = format!("SUBSYSTEM==\"net\",{key},NAME=\"lan0\"\n");
             let hardware = &one(&text).hardware[0];
@@ -231,8 +316,43 @@ mod tests {
     }
 
     #[test]
+    fn a_name_made_of_the_address_identifies() {
+        let text = "SUBSYSTEM==\"net\", ENV{ID_NET_NAME_MAC}==\"enx005056aabb01\", NAME=\"lan0\"\n";
+        let claim = one(text);
+        assert_eq!(claim.macs[0].mac.to_string(), "00:50:56:aa:bb:01");
+        let mac = "00:50:56:aa:bb:02".parse().expect("an address");
+        let edit = claim.macs[0].edit.with(&[mac]);
+        assert_eq!((&text[edit.at], edit.text.as_str()), ("005056aabb01", "005056aabb02"));
+        assert!(!claim.is_doubtful);
+    }
+
+    #[test]
+    fn conditions_that_kvm_may_not_meet_are_doubtful() {
+        let rule = |condition: &str| {
+            one(&format!("ATTR{{address}}==\"00:50:56:aa:bb:01\", {condition}, NAME=\"lan0\"\n"))
+        };
+        for condition in ["ATTRS{vendor}==\"0x8086\"", "ENV{ID_X}==\"1\"", "ATTR{mtu}==\"1500\""] {
+            assert!(rule(condition).is_doubtful, "{condition}");
+        }
+        for condition in [
+            "ATTR{type}==\"1\"",
+            "ATTR{dev_id}==\"0x0\"",
+            "ATTRS{vendor}==\"?*\"",
+            "ENV{ID_BUS}==\"pci\"",
+            "ENV{ID_X}!=\"1\"",
+            "ACTION==\"add\"",
+        ] {
+            assert!(!rule(condition).is_doubtful, "{condition}");
+        }
+    }
+
+    #[test]
     fn rules_that_name_no_one_card_are_passed_over() {
         for text in [
+            // The kernel writes its addresses in lower case and with colons.
+            "ATTR{address}==\"00:50:56:AA:BB:01\", NAME=\"lan0\"\n",
+            "ATTR{address}==\"00-50-56-aa-bb-01\", NAME=\"lan0\"\n",
+            "KERNEL==\"hw_random\", NAME=\"hwrng\"\n",
             "SUBSYSTEM==\"net\", NAME=\"$env{ID_NET_NAME}\"\n",
             "SUBSYSTEM==\"net\", ATTR{address}==\"00:50:56:aa:bb:01\", RUN+=\"/bin/x\"\n",
             "KERNEL==\"sda\", SUBSYSTEM==\"block\", NAME=\"disk\"\n",

@@ -121,7 +121,8 @@ fn interface(leaves: &[&Leaf], says: &mut Says) {
         kind || MADE.iter().any(|made| leaf.path.split('/').nth(1) == Some(made))
     });
     if is_made {
-        claim.names.into_iter().for_each(|name| says.make(name));
+        let has_device = leaves.iter().any(|leaf| leaf.path.ends_with("/device"));
+        claim.names.into_iter().for_each(|name| says.make(name, has_device));
     } else if claim.selects() {
         says.claims.push(claim);
     }
