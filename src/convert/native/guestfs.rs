@@ -282,7 +282,7 @@ impl Guestfs {
         let told = self.attempt("identify a block device", &["blkid", device]).await?;
         let pairs = told.unwrap_or_default();
         let pairs = pairs.iter().filter_map(|line| line.split_once(": "));
-        Ok(pairs.map(|(tag, value)| (tag.to_owned(), value.to_owned())).collect())
+        Ok(pairs.map(|(tag, value)| (tag.to_owned(), without_escapes(value))).collect())
     }
 
     /// Whether there is a folder of that path; links are followed.
@@ -320,6 +320,31 @@ impl Guestfs {
     }
 }
 
+/// A value as blkid(8) writes it for shells: a backslash before a character of theirs, `\xNN` for a byte
+/// that cannot be printed.
+fn without_escapes(value: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), value);
+    while let Some((before, after)) = rest.split_once('\\') {
+        bytes.extend(before.bytes());
+        let code = after.strip_prefix('x').and_then(|code| code.get(..2));
+        let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+        let mut others = after.chars();
+        rest = match (byte, others.next()) {
+            (Some(byte), _) => {
+                bytes.push(byte);
+                &after[3..]
+            }
+            (None, Some(c)) => {
+                bytes.extend(c.to_string().bytes());
+                others.as_str()
+            }
+            (None, None) => "",
+        };
+    }
+    bytes.extend(rest.bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 fn ended(doing: &str, why: Option<String>) -> Error {
     let message = why.unwrap_or_else(|| "guestfish ended".to_owned());
     Error::Guestfs { doing: doing.to_owned(), message }
@@ -350,6 +375,18 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_are_told_without_the_escapes_of_shells() {
+        for (told, value) in [
+            (r"EFI\ System\ Partition", "EFI System Partition"),
+            (r"it\'s\ a\\b", r"it's a\b"),
+            (r"\xc3\x9cbersicht\x", "Übersichtx"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(without_escapes(told), value);
+        }
+    }
 
     #[test]
     fn words_are_one_line_whatever_they_hold() {

@@ -7,7 +7,7 @@ use crate::model::OsFamily;
 
 use super::devices::Devices;
 use super::guestfs::Guestfs;
-use super::systems;
+use super::{mounts, systems};
 
 /// The system of a guest, in libguestfs' words (guestfs(3), "INSPECTION").
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -96,20 +96,8 @@ impl Guest {
     }
 }
 
-/// What a fix needs mounted besides `/`: the boot loader's files and those of the packages. Data
-/// stays unmounted, since a mount alone writes to a file system that was not unmounted.
-const NEEDED: [&str; 6] = ["/boot", "/efi", "/etc", "/opt", "/usr", "/var"];
-
-fn is_needed(mount_point: &str) -> bool {
-    let below = |top: &str| {
-        let rest = mount_point.strip_prefix(top);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    NEEDED.iter().any(|top| below(top))
-}
-
 /// Finds the guest's system and mounts its file systems: the root that was found, whatever fstab
-/// calls it, and what else fstab names.
+/// calls it, and what else belongs to the system.
 ///
 /// # Errors
 /// [`Error::Guestfs`] when there is no system, or more than one and none of them is `wanted`.
@@ -117,64 +105,15 @@ pub(super) async fn inspect(
     guestfs: &mut Guestfs,
     choice: &systems::Choice<'_>,
 ) -> Result<(Guest, Devices), Error> {
-    let mut guest = systems::choose(guestfs, choice).await?;
-    mount(guestfs, &guest.root, "/").await?;
-    let devices = Devices::find(guestfs, &guest.root, choice.vm).await?;
-    if guest.os == "linux" {
-        guest.mounts = mount_points(guestfs, &guest, &devices).await?;
-    }
-    for (at, device) in guest.mounts.iter().filter(|(at, _)| at != "/" && is_needed(at)) {
-        // Its fstab may name what is long gone.
-        guestfs.try_run(&format!("mount {device} of the guest"), &["mount", device, at]).await?;
-    }
-    Ok((guest, devices))
-}
-
-async fn mount(guestfs: &mut Guestfs, device: &str, at: &str) -> Result<(), Error> {
-    let doing = format!("mount {device} of the guest");
-    guestfs.run(&doing, &["mount", device, at]).await.map(drop)
-}
-
-/// The mount points by libguestfs, and those whose names in fstab only we resolve.
-async fn mount_points(
-    guestfs: &mut Guestfs,
-    guest: &Guest,
-    devices: &Devices,
-) -> Result<Vec<(String, String)>, Error> {
-    let is_device = |device: &str| {
-        let plain = device.strip_prefix("btrfsvol:").unwrap_or(device);
-        !plain.starts_with("/dev/disk/") && !plain.contains('=')
-    };
-    let mut mounts: Vec<_> = guest.mounts.clone();
-    mounts.retain(|(at, device)| at != "/" && is_device(device));
+    let roots = systems::roots(guestfs).await?;
+    let mut devices = Devices::find(guestfs, choice.vm).await?;
+    let root = systems::choose(guestfs, (roots, &devices), choice).await?;
+    let mut guest = Guest::read(guestfs, &root).await?;
+    let doing = format!("mount {root} of the guest");
+    guestfs.run(&doing, &["mount", &root, "/"]).await?;
+    let device = systems::device_of(guestfs, &root, &devices).await?;
     let fstab = guestfs.read("/etc/fstab").await?.unwrap_or_default();
-    for line in fstab.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let [name, at, ..] = fields.as_slice() else { continue };
-        let known = mounts.iter().any(|(other, _)| other == at);
-        if known || *at == "/" || !at.starts_with('/') {
-            continue;
-        }
-        if let Some(device) = devices.resolve(name) {
-            mounts.push(((*at).to_owned(), device.to_owned()));
-        }
-    }
-    mounts.push(("/".to_owned(), guest.root.clone()));
-    mounts.sort_by_key(|(at, _)| at.len());
-    Ok(mounts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn data_is_not_mounted() {
-        for needed in ["/boot", "/boot/efi", "/usr", "/var/lib", "/efi"] {
-            assert!(is_needed(needed), "{needed}");
-        }
-        for data in ["/home", "/data", "/srv", "/bootstrap", "/varnish"] {
-            assert!(!is_needed(data), "{data}");
-        }
-    }
+    devices.know_system(device, &fstab);
+    mounts::mount(guestfs, (&mut guest, &devices), &fstab).await?;
+    Ok((guest, devices))
 }

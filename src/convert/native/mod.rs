@@ -24,6 +24,7 @@ pub(super) mod guestfs;
 mod inspect;
 mod looking;
 mod luks;
+mod mounts;
 mod overlays;
 mod partitions;
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(in crate::convert::native) const CONFIGURATIONS: [&str; 20] = [
     "/etc/update-extlinux.conf",
 ];
 /// GRUB's environment block, where Red Hat's 8 keeps the command line (`kernelopts`).
-pub(super) const ENVIRONMENT: [&str; 3] =
+pub(in crate::convert::native) const ENVIRONMENT: [&str; 3] =
     ["/boot/grub2/grubenv", "/boot/grub/grubenv", "/boot/efi/EFI/*/grubenv"];
 /// Bytes of such a block, whatever it holds: GRUB writes to it in place (GRUB manual, "The GRUB
 /// environment block").
@@ -69,6 +69,21 @@ pub(in crate::convert::native) fn command_lines(text: &str, devices: &Devices) -
     fixed + rest
 }
 
+/// The value of a parameter, `name` with its `=`, on a kernel's command line: of several the last one
+/// counts (Linux, `init/do_mounts.c`).
+pub(in crate::convert::native) fn value_of<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let starts = |at: usize| line[..at].chars().last().is_none_or(is_boundary);
+    let at = line.rmatch_indices(name).map(|(at, _)| at).find(|at| starts(*at))?;
+    let value = &line[at + name.len()..];
+    let end = value.find(|c: char| c.is_whitespace() || "\"'".contains(c));
+    Some(&value[..end.unwrap_or(value.len())]).filter(|value| !value.is_empty())
+}
+
+/// What stands before a parameter: `kernelopts=root=…` begins with one, too.
+fn is_boundary(c: char) -> bool {
+    " \t\n\"'=".contains(c)
+}
+
 /// The device that a parameter begins with: `cryptdevice=` has a name behind it, parted by a colon, of
 /// which paths by place have some themselves.
 fn device_of<'a>(parameter: &str, text: &'a str) -> &'a str {
@@ -94,7 +109,7 @@ fn has_initramfs(text: &str) -> bool {
 /// Where the next parameter begins: after a space, a quote or at a line's beginning.
 fn next_parameter(text: &str) -> Option<(usize, &'static str)> {
     let found = PARAMETERS.iter().filter_map(|parameter| {
-        let starts = |at: usize| text[..at].chars().last().is_none_or(|c| " \t\n\"'=".contains(c));
+        let starts = |at: usize| text[..at].chars().last().is_none_or(is_boundary);
         let at = text.match_indices(parameter).map(|(at, _)| at).find(|at| starts(*at))?;
         Some((at, *parameter))
     });
@@ -114,6 +129,16 @@ pub(super) fn defaults(text: &str, devices: &Devices) -> String {
 mod tests {
     use super::*;
     use crate::convert::native::devices::devices;
+
+    #[test]
+    fn the_last_root_of_a_line_counts() {
+        let line = "\tlinux /vmlinuz root=/dev/sda1 ro console=ttyS0 root=UUID=5eed quiet";
+        assert_eq!(value_of(line, "root="), Some("UUID=5eed"));
+        assert_eq!(value_of("options \"root=/dev/sda2 rw\"", "root="), Some("/dev/sda2"));
+        assert_eq!(value_of("linux /vmlinuz ro rootflags=subvol=@", "root="), None);
+        assert_eq!(value_of("kernelopts=root=UUID=5eed ro", "root="), Some("UUID=5eed"));
+        assert_eq!(value_of("rootflags=subvol=@,ssd", "rootflags="), Some("subvol=@,ssd"));
+    }
 
     #[test]
     fn the_root_of_every_entry_lasts() {

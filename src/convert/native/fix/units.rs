@@ -28,10 +28,20 @@ pub(in crate::convert::native) fn named(text: &str) -> impl Iterator<Item = &str
     text.lines().filter_map(device_of)
 }
 
+/// The mount point of a unit that mounts, and the device.
+pub(in crate::convert::native) fn mount(text: &str) -> Option<(&str, &str)> {
+    let point = text.lines().find_map(|line| value(line, "Where"))?;
+    Some((point, named(text).next()?))
+}
+
 /// The device in a line `What=…`.
 fn device_of(line: &str) -> Option<&str> {
-    let (key, device) = line.split_once('=')?;
-    (key.trim() == "What").then(|| device.trim()).filter(|device| !device.is_empty())
+    value(line, "What")
+}
+
+fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    let (own, value) = line.split_once('=')?;
+    (own.trim() == key).then(|| value.trim()).filter(|value| !value.is_empty())
 }
 
 /// The path of a tag. systemd waits for a device only where the unit names it by its path.
@@ -71,5 +81,7 @@ mod tests {
     #[test]
     fn comments_name_no_device() {
         assert_eq!(named(&unit("/dev/sdb1")).collect::<Vec<_>>(), ["/dev/sdb1"]);
+        assert_eq!(mount(&unit("/dev/sdb1")), Some(("/srv", "/dev/sdb1")));
+        assert_eq!(mount("[Mount]\nWhat=/dev/sdb1\n"), None);
     }
 }

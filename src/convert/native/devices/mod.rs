@@ -1,18 +1,19 @@
 //! Block devices of a guest by names that last: on KVM `/dev/sda1` becomes `/dev/vda1`, and paths by
 //! place on the bus or by VMware's serial numbers are gone; UUIDs stay.
 
+mod order;
+mod places;
+
 use std::collections::BTreeMap;
 
 use crate::convert::Error;
-use crate::model::{Bus, Place, SourceDisk, SourceVm};
+use crate::model::SourceVm;
 
 use super::guestfs::Guestfs;
 use super::systems;
 
-/// Where udev links devices by their place on a bus.
-const BY_PATH: &str = "/dev/disk/by-path/";
-/// Where udev links devices by serial numbers.
-const BY_ID: &str = "/dev/disk/by-id/";
+use self::places::{Disks, is_unstable};
+
 /// Links by tags that last, and the tags of fstab(5) for the same.
 const TAGS: [(&str, &str, &str); 4] = [
     ("UUID=", "/dev/disk/by-uuid/", "UUID"),
@@ -20,8 +21,6 @@ const TAGS: [(&str, &str, &str); 4] = [
     ("PARTUUID=", "/dev/disk/by-partuuid/", "PART_ENTRY_UUID"),
     ("PARTLABEL=", "/dev/disk/by-partlabel/", "PART_ENTRY_NAME"),
 ];
-/// The disks that a kernel names by the order in which it finds them (Linux, devices.txt).
-const UNSTABLE: [&str; 5] = ["/dev/sd", "/dev/hd", "/dev/xvd", "/dev/vd", "/dev/nvme"];
 
 /// The file systems of a guest with their tags (blkid(8)).
 #[derive(Debug, Default)]
@@ -30,8 +29,7 @@ pub(super) struct Devices {
     tags: BTreeMap<String, BTreeMap<String, String>>,
     /// Names below `/dev/mapper` and of logical volumes.
     volumes: Vec<String>,
-    /// The disks, in the order in which libguestfs has them.
-    disks: Vec<SourceDisk>,
+    disks: Disks,
     /// The device of the root file system.
     root: String,
     /// Whether a device is encrypted and nobody opened it: what is inside is not known.
@@ -40,14 +38,7 @@ pub(super) struct Devices {
 
 /// The number of a disk and what follows its letters: `sdb12` is 1 and `12`.
 pub(super) fn disk_letter(name: &str) -> Option<(usize, &str)> {
-    let rest = name.strip_prefix("sd")?;
-    let letters = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_lowercase()).len();
-    let number = rest[..letters].bytes().try_fold(0_usize, |number, letter| {
-        number.checked_mul(26)?.checked_add(usize::from(letter - b'a') + 1)
-    })?;
-    let partition = &rest[letters..];
-    let is_number = partition.chars().all(|c| c.is_ascii_digit());
-    (letters > 0 && is_number).then(|| (number - 1, partition))
+    order::letter(name.strip_prefix("sd")?)
 }
 
 /// The name of a disk in libguestfs' appliance.
@@ -64,16 +55,12 @@ fn disk_name(mut index: usize) -> String {
 }
 
 impl Devices {
-    /// Asks libguestfs, which has the disks in the order of the VM's; `root` is the device of the
-    /// system's root.
-    pub(super) async fn find(
-        guestfs: &mut Guestfs,
-        root: &str,
-        vm: &SourceVm,
-    ) -> Result<Self, Error> {
-        let mut devices = Self { disks: vm.disks.clone(), ..Self::default() };
-        devices.root = systems::device_of(guestfs, root).await?;
-        let mut names = guestfs.run("list the guest's partitions", &["list-partitions"]).await?;
+    /// Asks libguestfs, which has the disks in the order of the VM's.
+    pub(super) async fn find(guestfs: &mut Guestfs, vm: &SourceVm) -> Result<Self, Error> {
+        let disks = Disks { disks: vm.disks.clone(), has_hd: false };
+        let mut devices = Self { disks, ..Self::default() };
+        // `list-filesystems` leaves out what is encrypted, wherever it lies.
+        let mut names = systems::block_devices(guestfs).await?;
         for line in guestfs.run("list the guest's file systems", &["list-filesystems"]).await? {
             let Some((device, _)) = line.rsplit_once(": ") else { continue };
             let (device, subvolume) = systems::split(device);
@@ -97,27 +84,52 @@ impl Devices {
         Ok(devices)
     }
 
+    /// Notes which root was chosen, and whether the guest's tables call disks `hda`.
+    pub(super) fn know_system(&mut self, root: String, fstab: &str) {
+        self.root = root;
+        let names = fstab.lines().filter_map(|line| line.split_whitespace().next());
+        self.disks.has_hd = names.filter_map(order::ordered).any(|(order, _)| order.is_hd());
+    }
+
+    /// Whether there is a device of that name of libguestfs'.
+    pub(super) fn has(&self, device: &str) -> bool {
+        self.tags.contains_key(device)
+    }
+
+    /// A tag of a device, by libguestfs' name of it.
+    pub(super) fn tag(&self, device: &str, key: &str) -> Option<&str> {
+        self.tags.get(device)?.get(key).map(String::as_str)
+    }
+
+    /// The devices with that tag.
+    pub(super) fn with_tag(&self, key: &str, value: &str) -> impl Iterator<Item = &String> {
+        // FAT's serial numbers are written in either case.
+        let has = move |tags: &BTreeMap<String, String>| {
+            tags.get(key).is_some_and(|own| own.eq_ignore_ascii_case(value))
+        };
+        self.tags.iter().filter(move |(_, tags)| has(tags)).map(|(device, _)| device)
+    }
+
     /// libguestfs' name of the device that the guest calls so.
     pub(super) fn resolve(&self, name: &str) -> Option<String> {
+        self.all(name).into_iter().next()
+    }
+
+    /// All devices that the guest may mean by a name: a copy has the tags of its original.
+    pub(super) fn all(&self, name: &str) -> Vec<String> {
         let name = name.trim_matches(['"', '\'']);
         for (tag, link, key) in TAGS {
             if let Some(value) = name.strip_prefix(tag).or_else(|| name.strip_prefix(link)) {
-                let value = value.trim_matches(['"', '\'']);
-                // FAT's serial numbers are written in either case.
-                let has = |tags: &BTreeMap<String, String>| {
-                    tags.get(key).is_some_and(|own| own.eq_ignore_ascii_case(value))
-                };
-                let found = self.tags.iter().find(|(_, tags)| has(tags));
-                return found.map(|(device, _)| device.clone());
+                let value = decoded(value.trim_matches(['"', '\'']));
+                return self.with_tag(key, &value).cloned().collect();
             }
         }
-        let place = match (name.strip_prefix(BY_PATH), name.strip_prefix(BY_ID)) {
-            (Some(path), _) => self.by_path(path),
-            (_, Some(id)) => self.by_id(id),
-            _ => self.by_order(name),
-        };
-        let device = place.map(|(disk, partition)| format!("{}{partition}", disk_name(disk)));
-        device.filter(|device| self.tags.contains_key(device))
+        if let Some((disk, partition)) = self.disks.find(name) {
+            let device = format!("{}{partition}", disk_name(disk));
+            return Some(device).filter(|device| self.has(device)).into_iter().collect();
+        }
+        let is = |device: &&String| volume_names(device).iter().any(|known| known == name);
+        self.tags.keys().filter(is).cloned().collect()
     }
 
     /// `UUID=…` (`PARTUUID=…` of what holds no file system) for a name that will not last; nothing
@@ -169,124 +181,6 @@ impl Devices {
         let names = lines.filter_map(|line| line.split_whitespace().next());
         self.volumes.extend(names.map(|name| format!("/dev/mapper/{name}")));
     }
-
-    fn by_order(&self, name: &str) -> Option<(usize, String)> {
-        let of = |bus: Bus, number: u32, unit: u32| {
-            self.disks.iter().position(|disk| {
-                disk.controller.bus == bus && disk.controller.number == number && disk.unit == unit
-            })
-        };
-        if let Some(rest) = name.strip_prefix("/dev/nvme") {
-            let (controller, rest) = rest.split_once('n')?;
-            let (namespace, partition) = rest.split_once('p').unwrap_or((rest, ""));
-            let unit = namespace.parse::<u32>().ok()?.checked_sub(1)?;
-            return Some((of(Bus::Nvme, controller.parse().ok()?, unit)?, partition.to_owned()));
-        }
-        let prefix = UNSTABLE.iter().find(|prefix| name.starts_with(*prefix))?;
-        let (letter, partition) = disk_letter(&format!("sd{}", &name[prefix.len()..]))
-            .map(|(index, partition)| (index, partition.to_owned()))?;
-        // `hda` is the first channel's master, whatever else there is.
-        let ide = u32::try_from(letter).ok().and_then(|n| of(Bus::Ide, n / 2, n % 2));
-        if let Some(index) = ide.filter(|_| *prefix == "/dev/hd") {
-            return Some((index, partition));
-        }
-        let scsi =
-            self.disks.iter().enumerate().filter(|(_, disk)| disk.controller.bus != Bus::Nvme);
-        let (index, _) = scsi.clone().nth(letter)?;
-        Some((index, partition))
-    }
-
-    /// By the place on the bus (systemd, `udev-builtin-path_id.c`): `pci-0000:03:00.0-scsi-0:0:1:0`.
-    fn by_path(&self, path: &str) -> Option<(usize, String)> {
-        let (place, partition) = without_partition(path);
-        let there = self.on_controller(place);
-        let number = |text: &str| text.parse::<u32>().ok();
-        let after = |word: &str| place.rsplit_once(word).map(|(_, rest)| rest);
-        let (bus, unit) = if let Some(rest) = after("-scsi-") {
-            (Bus::Scsi, rest.split(':').nth(2).and_then(number)?)
-        } else if let Some(rest) = after("-sas-phy") {
-            (Bus::Scsi, rest.split('-').next().and_then(number)?)
-        } else if let Some(rest) = after("-nvme-") {
-            (Bus::Nvme, rest.parse::<u32>().ok()?.checked_sub(1)?)
-        } else if let Some(rest) = after("-ata-") {
-            let (port, device) = rest.split_once('.').unwrap_or((rest, "0"));
-            let port = number(port)?.checked_sub(1)?;
-            let disk = self.by_ata(port, number(device)?, &there);
-            return disk.map(|disk| (disk, partition));
-        } else {
-            return self.only_of(&there).map(|disk| (disk, partition));
-        };
-        let disk = self.only_at(bus, |disk| disk.unit == unit && there(disk));
-        disk.or_else(|| self.only_of(&there)).map(|disk| (disk, partition))
-    }
-
-    /// Whether a disk may hang on the controller that a path begins with: the slot of its controller
-    /// tells, where that is known.
-    fn on_controller<'a>(&self, path: &'a str) -> impl Fn(&SourceDisk) -> bool + use<'a> {
-        let address = path.strip_prefix("pci-").and_then(|rest| rest.get(..12)).unwrap_or_default();
-        let is_told = self.disks.iter().any(|disk| address_of(disk).as_deref() == Some(address));
-        move |disk| !is_told || address_of(disk).as_deref() == Some(address)
-    }
-
-    /// A port of SATA, or a channel and a place of parallel ATA.
-    fn by_ata(
-        &self,
-        port: u32,
-        device: u32,
-        there: &impl Fn(&SourceDisk) -> bool,
-    ) -> Option<usize> {
-        let ide = |disk: &SourceDisk| disk.controller.number == port && disk.unit == device;
-        self.only_at(Bus::Sata, |disk| disk.unit == port && there(disk))
-            .or_else(|| self.only_at(Bus::Ide, ide))
-            .or_else(|| self.only_of(there))
-    }
-
-    /// By VMware's serial numbers: `scsi-3<uuid>`, `wwn-0x<uuid>`,
-    /// `nvme-VMware_Virtual_NVMe_Disk_VMware_NVME_0000_1`, `ata-VMware_Virtual_SATA_Hard_Drive_01…`.
-    fn by_id(&self, id: &str) -> Option<(usize, String)> {
-        let (id, partition) = without_partition(id);
-        let id = id.to_ascii_lowercase();
-        let has = |disk: &SourceDisk| {
-            disk.uuid.as_ref().is_some_and(|uuid| id.contains(&uuid.to_ascii_lowercase()))
-        };
-        if let Some(disk) = self.disks.iter().position(has) {
-            return Some((disk, partition));
-        }
-        if is_volume_id(&id) || id.contains("cd") {
-            return None;
-        }
-        let by_serial = if let Some((_, serial)) = id.split_once("vmware_nvme_") {
-            let (controller, namespace) = serial.split_once('_').unwrap_or((serial, "1"));
-            let (controller, namespace) = (controller.parse().ok(), namespace.parse::<u32>().ok());
-            self.only_at(Bus::Nvme, |disk| {
-                Some(disk.controller.number) == controller && Some(disk.unit + 1) == namespace
-            })
-        } else if let Some((_, serial)) = id.split_once("hard_drive_") {
-            let unit = serial.get(..2).and_then(|digits| digits.parse::<u32>().ok());
-            let bus = if id.contains("sata") { Bus::Sata } else { Bus::Ide };
-            self.only_at(bus, |disk| Some(disk.unit) == unit)
-        } else {
-            None
-        };
-        by_serial.or_else(|| self.only_of(&|_| true)).map(|disk| (disk, partition))
-    }
-
-    /// The only disk of the VM for which `is` holds.
-    fn only_of(&self, is: &impl Fn(&SourceDisk) -> bool) -> Option<usize> {
-        let mut found = self.disks.iter().enumerate().filter(|(_, disk)| is(disk));
-        let (index, _) = found.next()?;
-        found.next().is_none().then_some(index)
-    }
-
-    /// The only disk on that bus for which `is` holds.
-    fn only_at(&self, bus: Bus, is: impl Fn(&SourceDisk) -> bool) -> Option<usize> {
-        self.only_of(&|disk: &SourceDisk| disk.controller.bus == bus && is(disk))
-    }
-}
-
-/// The address on the PCI bus of a disk's controller, as the kernel writes it.
-fn address_of(disk: &SourceDisk) -> Option<String> {
-    disk.controller.slot.and_then(Place::of_slot).map(Place::address)
 }
 
 /// A name that lasts, of a device with these tags; `initramfs` says whether file systems are looked
@@ -296,25 +190,25 @@ fn tag(tags: &BTreeMap<String, String>, initramfs: bool) -> Option<String> {
     uuid.or_else(|| tags.get("PART_ENTRY_UUID").map(|uuid| format!("PARTUUID={uuid}")))
 }
 
-/// Whether KVM may give the name to another device, or to none.
-fn is_unstable(name: &str) -> bool {
-    let name = name.trim_matches(['"', '\'']);
-    let by_id = name.strip_prefix(BY_ID).is_some_and(|id| !is_volume_id(id));
-    name.starts_with(BY_PATH) || by_id || UNSTABLE.iter().any(|prefix| name.starts_with(prefix))
+/// A value as it is, of one in fstab(5) (`\040` is a space) or in a name of udev's (`\x20`).
+fn decoded(value: &str) -> String {
+    let octal = |digits: &str| u8::from_str_radix(digits, 8).ok();
+    let hexadecimal = |code: &str| u8::from_str_radix(code.strip_prefix('x')?, 16).ok();
+    // A backslash of udev's may itself be escaped in fstab.
+    unescaped(&unescaped(value, octal), hexadecimal)
 }
 
-/// An LVM or RAID keeps its identity, wherever its disks hang.
-fn is_volume_id(id: &str) -> bool {
-    ["dm-", "lvm-", "md-"].iter().any(|kind| id.starts_with(kind))
-}
-
-fn without_partition(name: &str) -> (&str, String) {
-    match name.rsplit_once("-part") {
-        Some((disk, number)) if number.chars().all(|c| c.is_ascii_digit()) => {
-            (disk, number.to_owned())
-        }
-        _ => (name, String::new()),
+/// Replaces each backslash with three characters behind it that `byte` reads.
+fn unescaped(value: &str, byte: impl Fn(&str) -> Option<u8>) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), value);
+    while let Some((before, after)) = rest.split_once('\\') {
+        bytes.extend(before.bytes());
+        let found = after.get(..3).and_then(&byte);
+        bytes.push(found.unwrap_or(b'\\'));
+        rest = if found.is_some() { &after[3..] } else { after };
     }
+    bytes.extend(rest.bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The names that a logical volume goes by: `/dev/vg/lv` and, its dashes doubled, `/dev/mapper/vg-lv`.
@@ -339,28 +233,12 @@ pub(super) fn devices(known: &[(&str, &str)]) -> Devices {
         ];
         ((*device).to_owned(), tags.into_iter().collect())
     };
-    let disk = |index: usize| SourceDisk {
-        id: crate::model::DiskId::from_index(index),
-        key: 0,
-        label: String::new(),
-        controller: crate::model::Controller {
-            bus: Bus::Scsi,
-            model: "ParaVirtualSCSIController".to_owned(),
-            number: 0,
-            slot: None,
-        },
-        unit: u32::try_from(index).expect("small"),
-        capacity: crate::model::ByteSize(0),
-        boot_order: 0,
-        backing: None,
-        uuid: Some(format!("6000c29000000000000000000000000{index}")),
-    };
     let letters = known.iter().filter_map(|(name, _)| disk_letter(name.strip_prefix("/dev/")?));
     let count = letters.map(|(index, _)| index + 1).max().unwrap_or(1);
     Devices {
         tags: known.iter().map(tags).collect(),
         volumes: vec!["/dev/mapper/vg-root".to_owned()],
-        disks: (0..count).map(disk).collect(),
+        disks: Disks { disks: (0..count).map(tests::disk).collect(), has_hd: false },
         root: known.first().map(|(device, _)| (*device).to_owned()).unwrap_or_default(),
         locked: false,
     }
@@ -369,6 +247,58 @@ pub(super) fn devices(known: &[(&str, &str)]) -> Devices {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Bus, ByteSize, Controller, DiskId, SourceDisk};
+
+    pub(super) fn disk(index: usize) -> SourceDisk {
+        SourceDisk {
+            id: DiskId::from_index(index),
+            key: 0,
+            label: String::new(),
+            controller: Controller {
+                bus: Bus::Scsi,
+                model: "ParaVirtualSCSIController".to_owned(),
+                number: 0,
+                slot: None,
+            },
+            unit: u32::try_from(index).expect("small"),
+            capacity: ByteSize(0),
+            boot_order: 0,
+            backing: None,
+            uuid: Some(format!("6000c29000000000000000000000000{index}")),
+        }
+    }
+
+    #[test]
+    fn labels_are_compared_without_their_escapes() {
+        let mut devices = devices(&[("/dev/sda1", "5eed"), ("/dev/sda2", "data")]);
+        let mut set = |device: &str, key: &str, value: &str| {
+            let tags = devices.tags.get_mut(device).expect("known");
+            tags.insert(key.to_owned(), value.to_owned());
+        };
+        set("/dev/sda1", "PART_ENTRY_NAME", "EFI System Partition");
+        set("/dev/sda2", "LABEL", "Meine Übersicht");
+        for (name, device) in [
+            (r"PARTLABEL=EFI\040System\040Partition", "/dev/sda1"),
+            (r"/dev/disk/by-partlabel/EFI\x20System\x20Partition", "/dev/sda1"),
+            (r"/dev/disk/by-partlabel/EFI\134x20System\134x20Partition", "/dev/sda1"),
+            (r"LABEL=Meine\040Übersicht", "/dev/sda2"),
+            (r"/dev/disk/by-label/Meine\x20\xc3\x9cbersicht", "/dev/sda2"),
+        ] {
+            assert_eq!(devices.resolve(name).as_deref(), Some(device), "{name}");
+            assert!(!devices.is_lost(name), "{name}");
+        }
+        assert!(devices.is_lost(r"LABEL=Meine\040"));
+        assert_eq!(decoded(r"a\b\04"), r"a\b\04");
+    }
+
+    #[test]
+    fn a_logical_volume_is_found_by_either_of_its_names() {
+        let mut devices = devices(&[("/dev/sda1", "5eed")]);
+        devices.tags.insert("/dev/my-vg/root".to_owned(), BTreeMap::new());
+        for name in ["/dev/my-vg/root", "/dev/mapper/my--vg-root"] {
+            assert_eq!(devices.resolve(name).as_deref(), Some("/dev/my-vg/root"));
+        }
+    }
 
     #[test]
     fn partitions_get_the_names_that_last() {
@@ -412,9 +342,9 @@ mod tests {
             format!("/dev/disk/by-path/pci-0000:{address}-scsi-0:0:{unit}:0-part1")
         };
         let mut devices = devices(&[("/dev/sda1", "root"), ("/dev/sdb1", "data")]);
-        devices.disks[1].unit = 0;
+        devices.disks.disks[1].unit = 0;
         assert_eq!(devices.lasting(&path("03:00.0", 0)), None, "nobody can say");
-        for (disk, (number, slot)) in devices.disks.iter_mut().zip([(0, 160), (1, 256)]) {
+        for (disk, (number, slot)) in devices.disks.disks.iter_mut().zip([(0, 160), (1, 256)]) {
             disk.controller.number = number;
             disk.controller.slot = Some(slot);
         }

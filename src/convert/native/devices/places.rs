@@ -1,0 +1,272 @@
+//! The disk and the partition that a name means which goes by the order of the disks, by their place on
+//! a bus, or by their serial numbers.
+
+use crate::model::{Bus, Place, SourceDisk};
+
+use super::order::{Order, ordered};
+
+/// Where udev links devices by their place on a bus.
+pub(super) const BY_PATH: &str = "/dev/disk/by-path/";
+/// Where udev links devices by serial numbers.
+pub(super) const BY_ID: &str = "/dev/disk/by-id/";
+/// What the names of CD-ROM drives have and no hexadecimal number.
+const CDROM: [&str; 3] = ["cdrom", "_cd", "dvd"];
+
+/// The disks of a VM, in the order in which libguestfs has them.
+#[derive(Debug, Default)]
+pub(super) struct Disks {
+    pub(super) disks: Vec<SourceDisk>,
+    /// Whether the guest's kernel calls disks of parallel ATA `hda`, and so does not count them as `sda`.
+    pub(super) has_hd: bool,
+}
+
+/// Whether KVM may give the name to another device, or to none.
+pub(super) fn is_unstable(name: &str) -> bool {
+    let name = name.trim_matches(['"', '\'']);
+    let by_id = name.strip_prefix(BY_ID).is_some_and(|id| !is_volume_id(id));
+    name.starts_with(BY_PATH) || by_id || ordered(name).is_some()
+}
+
+/// An LVM or RAID keeps its identity, wherever its disks hang.
+fn is_volume_id(id: &str) -> bool {
+    ["dm-", "lvm-", "md-"].iter().any(|kind| id.starts_with(kind))
+}
+
+impl Disks {
+    /// The disk that a name means, and the number of the partition.
+    pub(super) fn find(&self, name: &str) -> Option<(usize, String)> {
+        match (name.strip_prefix(BY_PATH), name.strip_prefix(BY_ID)) {
+            (Some(path), _) => self.by_path(path),
+            (_, Some(id)) => self.by_id(id),
+            _ => {
+                let (order, partition) = ordered(name)?;
+                Some((self.by_order(order)?, partition.to_owned()))
+            }
+        }
+    }
+
+    fn by_order(&self, order: Order) -> Option<usize> {
+        let exact = |bus: Bus, number: u32, unit: u32| {
+            self.only_at(bus, |disk| disk.controller.number == number && disk.unit == unit)
+        };
+        match order {
+            Order::Nvme { controller, unit } => exact(Bus::Nvme, controller, unit)
+                .or_else(|| self.nth(controller.checked_add(unit)?, has_no_known_bus)),
+            Order::Numbered(number) => self.nth(number, has_no_known_bus),
+            // `hda` is the first channel's master, whatever else there is.
+            Order::Hd(number) => self
+                .labelled("hd", number)
+                .or_else(|| exact(Bus::Ide, number / 2, number % 2))
+                .or_else(|| self.nth(number, |disk| !is_nvme(disk))),
+            Order::Sd(number) => {
+                let is_hd = |disk: &SourceDisk| self.has_hd && disk.controller.bus == Bus::Ide;
+                self.nth(number, |disk| !is_nvme(disk) && !is_virtio(disk) && !is_hd(disk))
+            }
+            Order::Vd(number) if self.disks.iter().any(is_virtio) => self.nth(number, is_virtio),
+            Order::Vd(number) | Order::Xvd(number) => self.nth(number, |disk| !is_nvme(disk)),
+        }
+    }
+
+    /// The disk of that number among those for which `is` holds.
+    fn nth(&self, number: u32, is: impl Fn(&SourceDisk) -> bool) -> Option<usize> {
+        let mut found = self.disks.iter().enumerate().filter(|(_, disk)| is(disk));
+        found.nth(usize::try_from(number).ok()?).map(|(index, _)| index)
+    }
+
+    /// The disk of parallel ATA that a libvirt source calls so.
+    fn labelled(&self, prefix: &str, number: u32) -> Option<usize> {
+        let letter = char::from_digit(number.checked_add(10)?, 36)?;
+        let label = format!("{prefix}{letter}");
+        self.only_at(Bus::Ide, |disk| disk.label == label)
+    }
+
+    /// By the place on the bus (systemd, `udev-builtin-path_id.c`): `pci-0000:03:00.0-scsi-0:0:1:0`.
+    fn by_path(&self, path: &str) -> Option<(usize, String)> {
+        let (place, partition) = without_partition(path);
+        let there = self.on_controller(place);
+        let number = |text: &str| text.parse::<u32>().ok();
+        let after = |word: &str| place.rsplit_once(word).map(|(_, rest)| rest);
+        let (bus, unit) = if let Some(rest) = after("-scsi-") {
+            (Bus::Scsi, rest.split(':').nth(2).and_then(number)?)
+        } else if let Some(rest) = after("-sas-phy") {
+            (Bus::Scsi, rest.split('-').next().and_then(number)?)
+        } else if let Some(rest) = after("-nvme-") {
+            (Bus::Nvme, rest.parse::<u32>().ok()?.checked_sub(1)?)
+        } else if let Some(rest) = after("-ata-") {
+            let (port, device) = rest.split_once('.').unwrap_or((rest, "0"));
+            let port = number(port)?.checked_sub(1)?;
+            let disk = self.by_ata(port, number(device)?, &there);
+            return disk.map(|disk| (disk, partition));
+        } else {
+            return self.only_of(&there).map(|disk| (disk, partition));
+        };
+        let disk = self.only_at(bus, |disk| disk.unit == unit && there(disk));
+        disk.or_else(|| self.only_of(&there)).map(|disk| (disk, partition))
+    }
+
+    /// Whether a disk may hang on the controller that a path begins with: the slot of its controller
+    /// tells, where that is known.
+    fn on_controller<'a>(&self, path: &'a str) -> impl Fn(&SourceDisk) -> bool + use<'a> {
+        let address = path.strip_prefix("pci-").and_then(|rest| rest.get(..12)).unwrap_or_default();
+        let is_told = self.disks.iter().any(|disk| address_of(disk).as_deref() == Some(address));
+        move |disk| !is_told || address_of(disk).as_deref() == Some(address)
+    }
+
+    /// A port of SATA, or a channel and a place of parallel ATA.
+    fn by_ata(
+        &self,
+        port: u32,
+        device: u32,
+        there: &impl Fn(&SourceDisk) -> bool,
+    ) -> Option<usize> {
+        let ide = |disk: &SourceDisk| disk.controller.number == port && disk.unit == device;
+        self.only_at(Bus::Sata, |disk| disk.unit == port && there(disk))
+            .or_else(|| self.only_at(Bus::Ide, ide))
+            .or_else(|| self.only_of(there))
+    }
+
+    /// By VMware's serial numbers: `scsi-3<uuid>`, `wwn-0x<uuid>`,
+    /// `nvme-VMware_Virtual_NVMe_Disk_VMware_NVME_0000_1`, `ata-VMware_Virtual_SATA_Hard_Drive_01…`.
+    fn by_id(&self, id: &str) -> Option<(usize, String)> {
+        let (id, partition) = without_partition(id);
+        let id = id.to_ascii_lowercase();
+        let has = |disk: &SourceDisk| {
+            disk.uuid.as_ref().is_some_and(|uuid| id.contains(&uuid.to_ascii_lowercase()))
+        };
+        if let Some(disk) = self.disks.iter().position(has) {
+            return Some((disk, partition));
+        }
+        if is_volume_id(&id) || CDROM.iter().any(|word| id.contains(word)) {
+            return None;
+        }
+        let by_serial = if let Some((_, serial)) = id.split_once("vmware_nvme_") {
+            let (controller, namespace) = serial.split_once('_').unwrap_or((serial, "1"));
+            let (controller, namespace) = (controller.parse().ok(), namespace.parse::<u32>().ok());
+            self.only_at(Bus::Nvme, |disk| {
+                Some(disk.controller.number) == controller && Some(disk.unit + 1) == namespace
+            })
+        } else if let Some((_, serial)) = id.split_once("hard_drive_") {
+            let unit = serial.get(..2).and_then(|digits| digits.parse::<u32>().ok());
+            let bus = if id.contains("sata") { Bus::Sata } else { Bus::Ide };
+            self.only_at(bus, |disk| Some(disk.unit) == unit)
+        } else {
+            None
+        };
+        by_serial.or_else(|| self.only_of(&|_| true)).map(|disk| (disk, partition))
+    }
+
+    /// The only disk of the VM for which `is` holds.
+    fn only_of(&self, is: &impl Fn(&SourceDisk) -> bool) -> Option<usize> {
+        let mut found = self.disks.iter().enumerate().filter(|(_, disk)| is(disk));
+        let (index, _) = found.next()?;
+        found.next().is_none().then_some(index)
+    }
+
+    /// The only disk on that bus for which `is` holds.
+    fn only_at(&self, bus: Bus, is: impl Fn(&SourceDisk) -> bool) -> Option<usize> {
+        self.only_of(&|disk: &SourceDisk| disk.controller.bus == bus && is(disk))
+    }
+}
+
+fn is_nvme(disk: &SourceDisk) -> bool {
+    disk.controller.bus == Bus::Nvme
+}
+
+/// A disk of virtio at a libvirt source.
+fn is_virtio(disk: &SourceDisk) -> bool {
+    disk.controller.bus == Bus::Other && disk.controller.model == "virtio"
+}
+
+/// A disk of which only the image is known.
+fn has_no_known_bus(disk: &SourceDisk) -> bool {
+    disk.controller.bus == Bus::Other && disk.controller.model.is_empty()
+}
+
+/// The address on the PCI bus of a disk's controller, as the kernel writes it.
+fn address_of(disk: &SourceDisk) -> Option<String> {
+    disk.controller.slot.and_then(Place::of_slot).map(Place::address)
+}
+
+fn without_partition(name: &str) -> (&str, String) {
+    match name.rsplit_once("-part") {
+        Some((disk, number)) if number.chars().all(|c| c.is_ascii_digit()) => {
+            (disk, number.to_owned())
+        }
+        _ => (name, String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::disk;
+    use super::*;
+
+    /// Disks of these buses with the source's name of each.
+    fn disks(kinds: &[(Bus, &str, &str)]) -> Disks {
+        let one = |(index, (bus, model, label)): (usize, &(Bus, &str, &str))| {
+            let mut disk = disk(index);
+            disk.controller.bus = *bus;
+            disk.controller.model = (*model).to_owned();
+            disk.label = (*label).to_owned();
+            disk.unit = 0;
+            disk.uuid = None;
+            disk
+        };
+        Disks { disks: kinds.iter().enumerate().map(one).collect(), has_hd: false }
+    }
+
+    fn found(disks: &Disks, name: &str) -> Option<usize> {
+        disks.find(name).map(|(disk, _)| disk)
+    }
+
+    #[test]
+    fn disks_of_virtio_and_of_other_buses_are_counted_apart() {
+        let disks = disks(&[
+            (Bus::Other, "virtio", "vda"),
+            (Bus::Sata, "sata", "sda"),
+            (Bus::Other, "virtio", "vdb"),
+        ]);
+        assert_eq!(found(&disks, "/dev/vda1"), Some(0));
+        assert_eq!(found(&disks, "/dev/vdb1"), Some(2));
+        assert_eq!(found(&disks, "/dev/sda1"), Some(1));
+        assert_eq!(found(&disks, "/dev/sdb1"), None);
+    }
+
+    #[test]
+    fn disks_of_the_old_ide_driver_are_counted_apart() {
+        let mut disks = disks(&[(Bus::Ide, "ide", "hdc"), (Bus::Scsi, "scsi", "sda")]);
+        assert_eq!(found(&disks, "/dev/sda1"), Some(0), "libata calls all of them sd");
+        disks.has_hd = true;
+        assert_eq!(found(&disks, "/dev/sda1"), Some(1));
+        assert_eq!(found(&disks, "/dev/hdc2"), Some(0));
+    }
+
+    #[test]
+    fn an_image_without_a_bus_may_be_of_any() {
+        let disks = disks(&[(Bus::Other, "", ""), (Bus::Other, "", "")]);
+        for name in ["/dev/nvme1n1p2", "/dev/mmcblk1p2", "/dev/cciss/c0d1p2", "/dev/sdb2"] {
+            assert_eq!(disks.find(name), Some((1, "2".to_owned())), "{name}");
+        }
+        assert_eq!(found(&disks, "/dev/nvme2n1p2"), None);
+    }
+
+    #[test]
+    fn volume_groups_may_be_called_as_disks_are() {
+        for name in ["/dev/vdata/home", "/dev/sdvg/x", "/dev/hdd_vg/y", "/dev/nvme-vg/root"] {
+            assert!(!is_unstable(name), "{name}");
+        }
+        for name in ["/dev/sda1", "/dev/hdb", "/dev/xvda2", "/dev/nvme0n1p2", "/dev/cciss/c0d0p1"] {
+            assert!(is_unstable(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn serial_numbers_with_cd_in_them_are_of_no_cdrom() {
+        let disks = disks(&[(Bus::Other, "", "")]);
+        let id = "/dev/disk/by-id/scsi-36000c29acd0123456789012345678901-part1";
+        assert_eq!(disks.find(id), Some((0, "1".to_owned())));
+        for id in ["ata-VMware_Virtual_SATA_CDRW_Drive_01", "ata-QEMU_DVD-ROM_QM3"] {
+            assert_eq!(disks.find(&format!("{BY_ID}{id}")), None, "{id}");
+        }
+    }
+}
