@@ -4,13 +4,12 @@
 use std::collections::BTreeSet;
 
 use crate::convert::Error;
-use crate::model::{GuestBus, GuestCard, GuestDrivers};
+use crate::model::{GuestBus, GuestCard, GuestDrivers, SourceVm};
 
 use super::devices::Devices;
-use super::fix::boot::{CONFIGURATIONS, command_lines};
 use super::fix::kernels::{self, Kernel};
-use super::fix::units;
 use super::guestfs::Guestfs;
+use super::lasting;
 
 /// The modules that each controller takes (Linux, `Kconfig` of each driver); one list of several is
 /// enough. Where there is `sd_mod` the disks of the controller are SCSI disks.
@@ -50,19 +49,27 @@ pub(super) async fn of_linux(
     let early: BTreeSet<_> = modules.built_in.union(&held.modules).map(String::as_str).collect();
     let late = modules.on_disk.iter().map(String::as_str);
     let late: BTreeSet<_> = early.iter().copied().chain(late).collect();
-    let mut drivers = drivers(&early, &late);
-    // A disk of virtio-blk is /dev/vda: a guest that looks for /dev/sda does not find it.
-    let is_unstable = command_lines(&held.command_line, devices) != held.command_line;
-    if is_unstable || !names_last(guestfs, devices).await? {
-        drivers.buses.retain(|bus| !matches!(bus, GuestBus::VirtioBlk | GuestBus::Nvme));
-    }
-    Ok(Some(drivers))
+    let drivers = drivers(&early, &late);
+    let lasts = lasting::tables_last(guestfs, devices).await?
+        && lasting::start_lasts(guestfs, (kernel, &held), devices).await?;
+    Ok(Some(if lasts { drivers } else { with_scsi_names(drivers) }))
+}
+
+/// The drivers with which disks are called `/dev/sda`: a guest that looks for that name finds no
+/// `/dev/vda`.
+fn with_scsi_names(mut drivers: GuestDrivers) -> GuestDrivers {
+    drivers.buses.retain(|bus| !matches!(bus, GuestBus::VirtioBlk | GuestBus::Nvme));
+    drivers
 }
 
 /// The same of what can be read where the root itself cannot: the initramfs in a clear `/boot`. What
 /// is built into the kernel is not known then, and so not counted.
-pub(super) async fn of_clear_boot(guestfs: &mut Guestfs) -> Result<Option<GuestDrivers>, Error> {
+pub(super) async fn of_clear_boot(
+    guestfs: &mut Guestfs,
+    vm: &SourceVm,
+) -> Result<Option<GuestDrivers>, Error> {
     let doing = "look for the guest's /boot";
+    let devices = Devices::find(guestfs, vm).await?;
     guestfs.run(doing, &["mkmountpoint", "/boot"]).await?;
     for line in guestfs.run(doing, &["list-filesystems"]).await? {
         let Some((device, kind)) = line.rsplit_once(": ") else { continue };
@@ -72,17 +79,29 @@ pub(super) async fn of_clear_boot(guestfs: &mut Guestfs) -> Result<Option<GuestD
             continue;
         }
         let kernels = kernels::find(guestfs).await?;
-        let held = match kernels.first() {
-            Some(kernel) => kernel.contents(guestfs).await?,
+        let found = match kernels.first() {
+            Some(kernel) => of_kernel(guestfs, kernel, &devices).await?,
             None => None,
         };
         guestfs.run(doing, &["umount", "/boot"]).await?;
-        if let Some(held) = held {
-            let early: BTreeSet<_> = held.modules.iter().map(String::as_str).collect();
-            return Ok(Some(drivers(&early, &early)));
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)
+}
+
+/// What a kernel without its root tells.
+async fn of_kernel(
+    guestfs: &mut Guestfs,
+    kernel: &Kernel,
+    devices: &Devices,
+) -> Result<Option<GuestDrivers>, Error> {
+    let Some(held) = kernel.contents(guestfs).await? else { return Ok(None) };
+    let early: BTreeSet<_> = held.modules.iter().map(String::as_str).collect();
+    let drivers = drivers(&early, &early);
+    let lasts = lasting::start_lasts(guestfs, (kernel, &held), devices).await?;
+    Ok(Some(if lasts { drivers } else { with_scsi_names(drivers) }))
 }
 
 fn drivers(early: &BTreeSet<&str>, late: &BTreeSet<&str>) -> GuestDrivers {
@@ -95,56 +114,9 @@ fn drivers(early: &BTreeSet<&str>, late: &BTreeSet<&str>) -> GuestDrivers {
     GuestDrivers { buses, cards }
 }
 
-/// Whether the guest finds its root and what it mounts by names that do not change with the bus.
-async fn names_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, Error> {
-    let fstab = guestfs.read("/etc/fstab").await?.unwrap_or_default();
-    let lines = fstab.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    for line in lines {
-        let mut fields = line.split_whitespace();
-        let device = fields.next().unwrap_or_default();
-        let optional = fields.nth(2).is_some_and(|options| {
-            options.split(',').any(|option| ["nofail", "noauto", "_netdev"].contains(&option))
-        });
-        if devices.lasting(device).is_some() && !optional {
-            return Ok(false);
-        }
-    }
-    for path in guestfs.glob(units::MOUNTS).await? {
-        let text = guestfs.read(&path).await?.unwrap_or_default();
-        if units::named(&text).any(|device| devices.lasting(device).is_some()) {
-            return Ok(false);
-        }
-    }
-    for pattern in CONFIGURATIONS {
-        for path in guestfs.glob(pattern).await? {
-            let text = guestfs.read(&path).await?.unwrap_or_default();
-            let mut roots = text.lines().filter_map(root_of);
-            if roots.any(|name| devices.lasting(name).is_some()) {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
-}
-
-/// The root that a command line names: of several parameters the last one counts (Linux,
-/// `init/do_mounts.c`).
-fn root_of(line: &str) -> Option<&str> {
-    let mut words = line.rsplit(|c: char| c.is_whitespace() || "\"'".contains(c));
-    words.find_map(|word| word.strip_prefix("root="))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_root_of_a_line_counts() {
-        let line = "\tlinux /vmlinuz root=/dev/sda1 ro console=ttyS0 root=UUID=5eed quiet";
-        assert_eq!(root_of(line), Some("UUID=5eed"));
-        assert_eq!(root_of("options \"root=/dev/sda2 rw\""), Some("/dev/sda2"));
-        assert_eq!(root_of("linux /vmlinuz ro"), None);
-    }
 
     #[test]
     fn a_controller_needs_all_of_its_modules() {

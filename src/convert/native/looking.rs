@@ -36,7 +36,7 @@ impl Surgery<'_> {
     ) -> Result<Option<GuestFacts>, Error> {
         let started = self.appliance(overlays, warnings).await;
         let Ok(mut guestfs) = started else { return Ok(None) };
-        let drivers = evidence::of_clear_boot(&mut guestfs).await;
+        let drivers = evidence::of_clear_boot(&mut guestfs, &self.vm).await;
         match (drivers, guestfs.end().await) {
             (Ok(Some(drivers)), Ok(())) => Ok(Some(GuestFacts {
                 family: OsFamily::Linux,

@@ -22,6 +22,7 @@ mod fat;
 mod fix;
 pub(super) mod guestfs;
 mod inspect;
+mod lasting;
 mod looking;
 mod luks;
 mod mounts;

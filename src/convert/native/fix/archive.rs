@@ -16,6 +16,8 @@ const NAME: usize = 94;
 const TRAILER: &[u8] = b"TRAILER!!!";
 /// Longest name (Linux, `PATH_MAX`).
 const LONGEST_NAME: usize = 4096;
+/// Largest table that is read, in bytes.
+const LARGEST_TABLE: u64 = 64 << 10;
 /// Most bytes of an unpacked archive: an initramfs has to fit into memory.
 const MOST: u64 = 4 << 30;
 
@@ -41,6 +43,8 @@ pub(in crate::convert::native) struct Contents {
     pub(in crate::convert::native) tools: BTreeSet<String>,
     /// The kernel's command line, where a unified kernel image holds both.
     pub(in crate::convert::native) command_line: String,
+    /// Its own copies of crypttab(5).
+    pub(in crate::convert::native) crypttab: String,
 }
 
 impl Contents {
@@ -141,8 +145,19 @@ fn read_archive(reader: &mut impl BufRead, found: &mut Contents) -> io::Result<(
             return Ok(());
         }
         found.note(&name, size);
-        skip(reader, size + padding(size))?;
+        let mut rest = size + padding(size);
+        if is_crypttab(&name) && size <= LARGEST_TABLE {
+            let mut text = Vec::new();
+            rest -= reader.by_ref().take(size).read_to_end(&mut text)? as u64;
+            found.crypttab.push_str(&String::from_utf8_lossy(&text));
+        }
+        skip(reader, rest)?;
     }
+}
+
+/// A copy of crypttab(5), or what initramfs-tools of Debian before 10 makes of it.
+fn is_crypttab(path: &[u8]) -> bool {
+    path.ends_with(b"/crypttab") || path.ends_with(b"conf.d/cryptroot")
 }
 
 fn field(header: &[u8], at: usize) -> io::Result<u64> {
@@ -238,6 +253,14 @@ pub(super) mod tests {
         let bytes = archive(&["usr/sbin/cryptsetup", "sbin/lvm", "bin/sh"]);
         let found = contents(io::Cursor::new(bytes)).expect("read").expect("known");
         assert_eq!(found.tools.iter().collect::<Vec<_>>(), ["cryptsetup", "lvm"]);
+    }
+
+    #[test]
+    fn copies_of_crypttab_are_read() {
+        let bytes = archive(&["cryptroot/crypttab", "sbin/lvm", "conf/conf.d/cryptroot", "bin/sh"]);
+        let found = contents(io::Cursor::new(bytes)).expect("read").expect("known");
+        assert_eq!(found.crypttab, "data!data!");
+        assert_eq!(found.tools.iter().collect::<Vec<_>>(), ["crypttab", "lvm"]);
     }
 
     #[test]

@@ -2,19 +2,22 @@
 
 use crate::convert::native::devices::Devices;
 
-/// Parameters that name a block device (Linux, kernel-parameters.txt; dracut.cmdline(7)).
-const PARAMETERS: [&str; 4] = ["root=", "resume=", "rd.luks.name=", "cryptdevice="];
+/// Parameters that name a block device (Linux, kernel-parameters.txt; dracut.cmdline(7)), and the
+/// variable that Photon's `grub.cfg` keeps the root in.
+const PARAMETERS: [&str; 5] =
+    ["root=", "rootpartition=", "resume=", "rd.luks.name=", "cryptdevice="];
 /// What tells GRUB's own scripts to write device names again.
 const DISABLED: [&str; 2] = ["GRUB_DISABLE_LINUX_UUID", "GRUB_DISABLE_UUID"];
 
 /// Files with the command line: made by GRUB 2, GRUB 1, the Boot Loader Specification, extlinux,
-/// systemd-boot and rEFInd.
-pub(in crate::convert::native) const CONFIGURATIONS: [&str; 20] = [
+/// systemd-boot, rEFInd, ELILO and limine; and what the tools of some of them make theirs from.
+pub(in crate::convert::native) const CONFIGURATIONS: [&str; 39] = [
     "/boot/grub/grub.cfg",
     "/boot/grub/custom.cfg",
     "/boot/grub2/grub.cfg",
     "/boot/efi/EFI/*/grub.cfg",
     "/boot/EFI/*/grub.cfg",
+    "/efi/EFI/*/grub.cfg",
     "/boot/grub/menu.lst",
     "/boot/grub/grub.conf",
     "/boot/loader/entries/*.conf",
@@ -23,13 +26,31 @@ pub(in crate::convert::native) const CONFIGURATIONS: [&str; 20] = [
     "/boot/extlinux/extlinux.conf",
     "/boot/extlinux.conf",
     "/boot/syslinux/syslinux.cfg",
+    "/boot/EFI/syslinux/syslinux.cfg",
+    "/boot/syslinux.cfg",
     "/boot/refind_linux.conf",
     "/boot/efi/EFI/*/refind.conf",
     "/efi/EFI/*/refind.conf",
     "/boot/EFI/*/refind.conf",
+    "/boot/efi/EFI/*/elilo.conf",
+    "/efi/EFI/*/elilo.conf",
+    "/boot/EFI/*/elilo.conf",
+    "/boot/limine.conf",
+    "/boot/limine/limine.conf",
+    "/boot/limine.cfg",
+    "/boot/limine/limine.cfg",
+    "/boot/EFI/*/limine.conf",
+    "/boot/efi/limine.conf",
+    "/boot/efi/limine/limine.conf",
+    "/boot/efi/EFI/*/limine.conf",
+    "/efi/limine.conf",
+    "/efi/limine/limine.conf",
+    "/efi/EFI/*/limine.conf",
     "/boot/grub2/systemd.cfg",
     "/etc/kernel/cmdline",
     "/etc/update-extlinux.conf",
+    "/etc/elilo.conf",
+    "/etc/default/limine",
 ];
 /// GRUB's environment block, where Red Hat's 8 keeps the command line (`kernelopts`).
 pub(in crate::convert::native) const ENVIRONMENT: [&str; 3] =
@@ -50,6 +71,13 @@ pub(super) fn environment(text: &str, devices: &Devices) -> String {
     fixed
 }
 
+/// The lines of an environment block whose names will not last and cannot be changed.
+pub(super) fn kept(text: &str, devices: &Devices) -> Vec<String> {
+    let fixed = environment(text, devices);
+    let is_kept = |line: &&str| command_lines(line, devices) != **line;
+    fixed.lines().filter(is_kept).map(str::to_owned).collect()
+}
+
 /// A configuration with lasting names.
 pub(in crate::convert::native) fn command_lines(text: &str, devices: &Devices) -> String {
     let initramfs = has_initramfs(text);
@@ -60,7 +88,7 @@ pub(in crate::convert::native) fn command_lines(text: &str, devices: &Devices) -
         let value = device_of(parameter, value);
         fixed.push_str(&rest[..at + parameter.len()]);
         let lasting = match parameter {
-            "root=" => devices.lasting_root(value, initramfs),
+            "root=" | "rootpartition=" => devices.lasting_root(value, initramfs),
             _ => devices.lasting(value),
         };
         fixed.push_str(&lasting.unwrap_or_else(|| value.to_owned()));
@@ -103,6 +131,9 @@ fn has_initramfs(text: &str) -> bool {
     let is =
         |words: &[&str]| first_words().any(|word| words.contains(&word.to_lowercase().as_str()));
     let starts_kernels = is(&["linux", "linux16", "linuxefi", "kernel", "loader"]);
+    // ELILO's entries begin with `image=`.
+    let starts_kernels =
+        starts_kernels || first_words().any(|word| word.to_lowercase().starts_with("image="));
     !starts_kernels || is(&["initrd", "initrd16", "initrdefi"]) || text.contains("initrd=")
 }
 
@@ -190,6 +221,40 @@ mod tests {
     }
 
     #[test]
+    fn entries_of_elilo_and_limine_name_their_roots() {
+        let devices = devices(&[("/dev/sda2", "5eed")]);
+        let elilo = |initrd: &str, root: &str| {
+            format!("prompt\nimage=vmlinuz\n  label=linux\n{initrd}  append=\"root={root} ro\"\n")
+        };
+        for (initrd, root) in [("  initrd=initrd\n", "UUID=5eed"), ("", "PARTUUID=part-5eed")] {
+            assert_eq!(command_lines(&elilo(initrd, "/dev/sda2"), &devices), elilo(initrd, root));
+        }
+        let limine = |root: &str| {
+            format!(
+                "/Arch\n    protocol: linux\n    cmdline: root={root} rw\n    module_path: boot():/i\n"
+            )
+        };
+        assert_eq!(command_lines(&limine("/dev/sda2"), &devices), limine("UUID=5eed"));
+        let old = |root: &str| format!(":Arch\nPROTOCOL=linux\nCMDLINE=root={root} rw\n");
+        assert_eq!(command_lines(&old("/dev/sda2"), &devices), old("UUID=5eed"));
+        for pattern in ["/boot/efi/EFI/*/elilo.conf", "/boot/limine.conf"] {
+            assert!(CONFIGURATIONS.contains(&pattern));
+        }
+    }
+
+    #[test]
+    fn photon_keeps_its_root_in_a_variable() {
+        let devices = devices(&[("/dev/sda2", "5eed")]);
+        let grub = |root: &str| {
+            format!(
+                "set rootpartition={root}\nlinux /$photon_linux root=$rootpartition ro\ninitrd /i\n"
+            )
+        };
+        assert_eq!(command_lines(&grub("/dev/sda2"), &devices), grub("UUID=5eed"));
+        assert_eq!(command_lines(&grub("PARTUUID=x"), &devices), grub("PARTUUID=x"));
+    }
+
+    #[test]
     fn an_environment_block_keeps_its_length() {
         let devices = devices(&[("/dev/sda1", "5eed")]);
         let head = "# GRUB Environment Block\nsaved_entry=0\nkernelopts=root=/dev/sda1 ro quiet\n";
@@ -198,6 +263,16 @@ mod tests {
         assert_eq!(fixed.len(), BLOCK);
         assert!(fixed.contains("kernelopts=root=UUID=5eed ro quiet\n#"), "{fixed}");
         assert_eq!(environment("short", &devices), "short");
+        assert!(kept(&block, &devices).is_empty());
+    }
+
+    #[test]
+    fn a_full_environment_block_stays_and_is_told() {
+        let devices = devices(&[("/dev/sda1", "5eed5eed-5eed-5eed-5eed-5eed5eed5eed")]);
+        let line = format!("kernelopts=root=/dev/sda1 ro {}", "x".repeat(BLOCK));
+        let full = format!("{}\n", &line[..BLOCK - 1]);
+        assert_eq!(environment(&full, &devices), full);
+        assert_eq!(kept(&full, &devices), [&line[..BLOCK - 1]]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) const FALLBACK: &str = "/EFI/BOOT/BOOTX64.EFI";
 const PARTITION: [&str; 2] = ["c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"];
 /// Boot loaders that may be started in the fallback's place, the better first: a shim before the
 /// GRUB that it starts.
-const LOADERS: [&str; 9] = [
+const LOADERS: [&str; 10] = [
     "shimx64.efi",
     "shim.efi",
     "bootmgfw.efi",
@@ -21,15 +21,16 @@ const LOADERS: [&str; 9] = [
     "grubx64.efi",
     "grub.efi",
     "refind_x64.efi",
+    "limine_x64.efi",
     "elilo.efi",
     // FreeBSD's (loader.efi(8)).
     "loader.efi",
 ];
 /// What a loader looks for beside itself: a shim its GRUB and its key manager, which SUSE calls
-/// otherwise, a GRUB its configuration. Not `fbx64.efi`, which would restart the machine to write
-/// variables.
-const COMPANIONS: [&str; 5] =
-    ["grubx64.efi", "grub.efi", "mmx64.efi", "MokManager.efi", "grub.cfg"];
+/// otherwise, a GRUB and a limine their configuration. Not `fbx64.efi`, which would restart the
+/// machine to write variables.
+const COMPANIONS: [&str; 6] =
+    ["grubx64.efi", "grub.efi", "mmx64.efi", "MokManager.efi", "grub.cfg", "limine.conf"];
 /// What rEFInd looks for beside itself: its configuration and the drivers of file systems.
 const OF_REFIND: [&str; 2] = ["refind.conf", "drivers_x64"];
 /// What a shim starts.
@@ -101,7 +102,11 @@ async fn copy_all(guestfs: &mut Guestfs, loader: &str) -> Result<Result<(), Stri
         return Ok(Err(why));
     }
     let mut made = Vec::new();
-    for (from, to) in copies(loader) {
+    let mut all = copies(loader);
+    if is_elilo(loader) {
+        all.extend(beside(&guestfs.glob(&format!("{}/*", folder_of(loader))).await?, loader));
+    }
+    for (from, to) in all {
         if exists(guestfs, &to).await? || !exists(guestfs, &from).await? {
             continue;
         }
@@ -118,6 +123,24 @@ async fn copy_all(guestfs: &mut Guestfs, loader: &str) -> Result<Result<(), Stri
 
 async fn exists(guestfs: &mut Guestfs, path: &str) -> Result<bool, Error> {
     Ok(guestfs.ask(&["exists", path]).await? == "true")
+}
+
+/// Whether a loader takes its configuration, kernels and initramfs files from its own folder.
+fn is_elilo(loader: &str) -> bool {
+    loader.to_ascii_lowercase().ends_with("/elilo.efi")
+}
+
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Copies of all files in a loader's folder besides the loader.
+fn beside(files: &[String], loader: &str) -> Vec<(String, String)> {
+    let pair = |path: &String| {
+        let name = path.strip_prefix(folder_of(loader))?;
+        (path != loader).then(|| (path.clone(), format!("/EFI/BOOT{name}")))
+    };
+    files.iter().filter_map(pair).collect()
 }
 
 /// What may be copied for a loader, and to where.
@@ -178,8 +201,20 @@ async fn is_lonely_shim(guestfs: &mut Guestfs, loaders: &[String]) -> Result<boo
 mod tests {
     use super::*;
 
+    #[test]
+    fn elilo_comes_with_its_whole_folder() {
+        let loader = "/EFI/Slackware/elilo.efi";
+        let files = ["elilo.conf", "elilo.efi", "initrd.gz", "vmlinuz"];
+        let files = files.map(|name| format!("/EFI/Slackware/{name}"));
+        assert!(is_elilo(loader) && is_elilo("/EFI/SuSE/ELILO.EFI"));
+        assert!(!is_elilo("/EFI/debian/grubx64.efi"));
+        let copied = beside(&files, loader);
+        let to: Vec<_> = copied.iter().map(|(_, to)| to.as_str()).collect();
+        assert_eq!(to, ["/EFI/BOOT/elilo.conf", "/EFI/BOOT/initrd.gz", "/EFI/BOOT/vmlinuz"]);
+    }
+
     /// The names of what is copied besides the loader.
-    fn beside(loader: &str) -> Vec<String> {
+    fn companions(loader: &str) -> Vec<String> {
         let copies = copies(loader);
         assert_eq!(copies[0], (loader.to_owned(), FALLBACK.to_owned()));
         let folder = loader.rsplit_once('/').expect("a path").0;
@@ -193,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_shim_of_suses_comes_with_what_it_starts() {
-        let beside = beside("/EFI/sles/shim.efi");
+        let beside = companions("/EFI/sles/shim.efi");
         for needed in ["grub.efi", "MokManager.efi", "grubx64.efi", "mmx64.efi", "grub.cfg"] {
             assert!(beside.iter().any(|name| name == needed), "{needed}");
         }
@@ -202,12 +237,12 @@ mod tests {
 
     #[test]
     fn refind_comes_with_its_configuration_and_drivers() {
-        assert_eq!(beside("/EFI/refind/refind_x64.efi"), ["refind.conf", "drivers_x64"]);
+        assert_eq!(companions("/EFI/refind/refind_x64.efi"), ["refind.conf", "drivers_x64"]);
     }
 
     #[test]
     fn a_loader_is_not_its_own_companion() {
-        let beside = beside("/EFI/debian/grubx64.efi");
+        let beside = companions("/EFI/debian/grubx64.efi");
         assert!(!beside.iter().any(|name| name == "grubx64.efi"), "{beside:?}");
     }
 }

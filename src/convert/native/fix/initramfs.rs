@@ -11,6 +11,7 @@ use super::archive::Contents;
 use super::boot::command_lines;
 use super::builders::{self, Order};
 use super::kernels::{Kernel, Modules};
+use super::tables::copy_is_unstable;
 use super::{Change, Report};
 
 /// What a root on virtio takes before it is mounted.
@@ -77,11 +78,14 @@ fn lacking(modules: &Modules, held: &Contents) -> Vec<&'static str> {
     BOOT.into_iter().filter(there).filter(|name| !held.modules.contains(*name)).collect()
 }
 
-/// What is wrong with the command line of a unified kernel image.
+/// What is wrong with the command line of a unified kernel image, or with a copy of crypttab(5).
 fn unstable(held: &Contents, devices: &Devices) -> Option<String> {
     let line = &held.command_line;
-    let is_stable = command_lines(line, devices) == *line;
-    (!is_stable).then(|| format!("a name that will not last in '{line}'"))
+    if command_lines(line, devices) != *line {
+        return Some(format!("a name that will not last in '{line}'"));
+    }
+    let is_old = copy_is_unstable(&held.crypttab, devices);
+    is_old.then(|| "a name that will not last in its crypttab".to_owned())
 }
 
 /// Has the guest's own tool build it anew, and looks at the result: one that still lacks a driver,

@@ -305,6 +305,11 @@ fn configured(config: &str) -> BTreeSet<String> {
 }
 
 impl Kernel {
+    /// Whether the kernel brings its command line itself.
+    pub(in crate::convert::native) fn is_unified(&self) -> bool {
+        self.unified
+    }
+
     /// The modules that the kernel can load.
     pub(in crate::convert::native) async fn modules(
         &self,
@@ -344,6 +349,7 @@ impl Kernel {
                     all.modules.extend(held.modules);
                     all.tools.extend(held.tools);
                     all.command_line += &held.command_line;
+                    all.crypttab += &held.crypttab;
                 }
                 Ok(None) => return Ok(None),
                 Err(error) => {

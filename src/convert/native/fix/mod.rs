@@ -5,7 +5,7 @@
 //! on an overlay: whoever calls throws it away when this fails.
 
 pub(super) mod agent;
-mod archive;
+pub(super) mod archive;
 pub(super) mod boot;
 mod builders;
 mod cloud_init;
@@ -16,7 +16,7 @@ mod initramfs;
 pub(super) mod kernels;
 mod lzo;
 mod network;
-mod tables;
+pub(super) mod tables;
 mod tools;
 pub(super) mod units;
 mod volumes;
@@ -167,8 +167,10 @@ async fn names(
     devices: &mut Devices,
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
-    let crypttab = guestfs.read("/etc/crypttab").await?.unwrap_or_default();
-    devices.know_mapped(&crypttab);
+    for table in TABLES.iter().filter(|table| table.what == "crypttab") {
+        let crypttab = guestfs.read(table.path).await?.unwrap_or_default();
+        devices.know_mapped(&crypttab);
+    }
     for table in TABLES {
         let fix = |text: &str| tables::stabilize(text, table, devices);
         for lost in change(guestfs, (table.what, table.path), report, fix).await? {
@@ -188,8 +190,14 @@ async fn names(
     }
     for pattern in boot::ENVIRONMENT {
         for path in guestfs.glob(pattern).await? {
-            let fix = |text: &str| (boot::environment(text, devices), Vec::new());
-            change(guestfs, ("boot loader", &path), report, fix).await?;
+            let fix = |text: &str| (boot::environment(text, devices), boot::kept(text, devices));
+            for line in change(guestfs, ("boot loader", &path), report, fix).await? {
+                let text = format!(
+                    "{path} of the guest has no room for a longer name in '{line}': change that line \
+                     with grub2-editenv in the guest"
+                );
+                report.warn("guest-boot-environment-full", text);
+            }
         }
     }
     let fix = |text: &str| (boot::defaults(text, devices), Vec::new());

@@ -5,18 +5,19 @@ use crate::convert::native::devices::Devices;
 
 /// A table, by the places of its fields.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Table {
-    pub(super) path: &'static str,
+pub(in crate::convert::native) struct Table {
+    pub(in crate::convert::native) path: &'static str,
     /// For people.
     pub(super) what: &'static str,
     device: usize,
     options: usize,
 }
 
-/// Both tables of a guest.
-pub(super) const TABLES: [Table; 2] = [
+/// The tables of a guest; the last one is what mkinitcpio puts into an initramfs as crypttab.
+pub(in crate::convert::native) const TABLES: [Table; 3] = [
     Table { path: "/etc/fstab", what: "fstab", device: 0, options: 3 },
     Table { path: "/etc/crypttab", what: "crypttab", device: 1, options: 3 },
+    Table { path: "/etc/crypttab.initramfs", what: "crypttab", device: 1, options: 3 },
 ];
 /// Options that let a guest start without the device (systemd.mount(5), crypttab(5)).
 const HARMLESS: [&str; 4] = ["nofail", "noauto", "_netdev", "x-systemd.automount"];
@@ -52,13 +53,38 @@ pub(super) fn stabilize(text: &str, table: Table, devices: &Devices) -> (String,
     (fixed, lost)
 }
 
+/// Whether a table names a device by a name that will not last, and the guest does not start without it.
+pub(in crate::convert::native) fn needs_unstable(
+    text: &str,
+    table: Table,
+    devices: &Devices,
+) -> bool {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let mut rows = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.any(|fields| {
+        let device = fields.get(table.device).copied().unwrap_or_default();
+        devices.lasting(device).is_some() && !is_harmless(&fields, table)
+    })
+}
+
+/// The same of the copies of crypttab(5) in an initramfs, where each line is needed. Debian before 10
+/// wrote them as `source=/dev/sda5,…`.
+pub(in crate::convert::native) fn copy_is_unstable(text: &str, devices: &Devices) -> bool {
+    let mut words = text.split(|c: char| c.is_whitespace() || c == ',');
+    words.any(|word| devices.lasting(word.strip_prefix("source=").unwrap_or(word)).is_some())
+}
+
+fn is_harmless(fields: &[&str], table: Table) -> bool {
+    let options = fields.get(table.options).copied().unwrap_or_default();
+    options.split(',').any(|option| HARMLESS.contains(&option))
+}
+
 /// The line of a device that is not there, made optional.
 fn without_need(line: &str, fields: &[&str], table: Table) -> String {
     let is_essential =
         table.device == 0 && fields.get(1).is_some_and(|point| ESSENTIAL.contains(point));
     let options = fields.get(table.options).copied().unwrap_or_default();
-    let harmless = options.split(',').any(|option| HARMLESS.contains(&option));
-    if is_essential || harmless {
+    if is_essential || is_harmless(fields, table) {
         return line.to_owned();
     }
     if !options.is_empty() {
@@ -106,6 +132,18 @@ mod tests {
         assert_eq!(lost, ["LABEL=x"]);
         let (fixed, _) = stabilize("sda5_crypt /dev/sda5 none luks\n", TABLES[1], &devices);
         assert_eq!(fixed, "sda5_crypt UUID=swap none luks\n");
+    }
+
+    #[test]
+    fn a_needed_device_by_an_unstable_name_is_seen() {
+        let devices = devices(&[("/dev/sda1", "5eed"), ("/dev/sda5", "luks")]);
+        let [fstab, crypttab, early] = TABLES;
+        assert!(needs_unstable("x /dev/sda5 none luks\n", crypttab, &devices));
+        assert!(needs_unstable("x /dev/sda5\n", early, &devices));
+        assert!(!needs_unstable("x /dev/sda5 none luks,nofail\n", crypttab, &devices));
+        assert!(!needs_unstable("# x /dev/sda5\nx UUID=luks none\n", crypttab, &devices));
+        assert!(needs_unstable("/dev/sda1 / ext4 rw 0 1\n", fstab, &devices));
+        assert!(!needs_unstable("/dev/sda1 /x ext4 noauto 0 1\n", fstab, &devices));
     }
 
     #[test]

@@ -1,0 +1,120 @@
+//! Whether a guest finds its disks by names that do not change with the bus: on virtio-blk `/dev/sda`
+//! is `/dev/vda`, and the kernel's numbers of devices are others as well.
+
+use crate::convert::Error;
+
+use super::devices::Devices;
+use super::fix::archive::Contents;
+use super::fix::boot::{CONFIGURATIONS, ENVIRONMENT, command_lines, value_of};
+use super::fix::kernels::Kernel;
+use super::fix::{tables, units};
+use super::guestfs::Guestfs;
+
+/// LILO's configuration, and the map of numbers that it makes of the configuration: the number of the
+/// root's device is among them (lilo.conf(5)).
+const LILO: [&str; 2] = ["/etc/lilo.conf", "/boot/map"];
+
+/// Whether the guest's tables and mount units name what the guest cannot do without so.
+pub(super) async fn tables_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, Error> {
+    for table in tables::TABLES {
+        let text = guestfs.read(table.path).await?.unwrap_or_default();
+        if tables::needs_unstable(&text, table, devices) {
+            return Ok(false);
+        }
+    }
+    for path in guestfs.glob(units::MOUNTS).await? {
+        let text = guestfs.read(&path).await?.unwrap_or_default();
+        if units::named(&text).any(|device| devices.lasting(device).is_some()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The same of what starts a kernel: its initramfs and the boot loaders. A unified kernel image brings
+/// its command line itself.
+pub(super) async fn start_lasts(
+    guestfs: &mut Guestfs,
+    (kernel, held): (&Kernel, &Contents),
+    devices: &Devices,
+) -> Result<bool, Error> {
+    Ok(initramfs_lasts(held, devices)
+        && (kernel.is_unified() || loaders_last(guestfs, devices).await?))
+}
+
+fn initramfs_lasts(held: &Contents, devices: &Devices) -> bool {
+    command_lines(&held.command_line, devices) == held.command_line
+        && !tables::copy_is_unstable(&held.crypttab, devices)
+}
+
+/// Whether the boot loaders do. One that nobody here can read is no evidence.
+async fn loaders_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, Error> {
+    let [configuration, map] = LILO;
+    if let Some(text) = guestfs.read(configuration).await?
+        && guestfs.is_file(map).await?
+    {
+        return Ok(lilo_lasts(&text));
+    }
+    let mut is_read = false;
+    for pattern in CONFIGURATIONS.iter().chain(&ENVIRONMENT) {
+        for path in guestfs.glob(pattern).await? {
+            let text = guestfs.read(&path).await?.unwrap_or_default();
+            if command_lines(&text, devices) != text {
+                return Ok(false);
+            }
+            // What stands in /etc is for the next time that something is written.
+            is_read |= !path.starts_with("/etc/") && names_root(&text);
+        }
+    }
+    Ok(is_read)
+}
+
+fn names_root(text: &str) -> bool {
+    let is_entry = |line: &str| line.split_whitespace().next() != Some("set");
+    text.lines().any(|line| is_entry(line) && value_of(line, "root=").is_some())
+}
+
+/// Whether LILO hands a tag to the kernel: of a path its map keeps the number of the device only.
+fn lilo_lasts(text: &str) -> bool {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let roots = lines.filter_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "root").then(|| value.trim().trim_matches('"'))
+    });
+    let mut roots = roots.peekable();
+    roots.peek().is_some() && roots.all(|root| root.contains("UUID=") || root.contains("LABEL="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::native::devices::devices;
+
+    #[test]
+    fn lilo_keeps_numbers_of_paths_and_tags_as_they_are() {
+        let lilo = |root: &str| format!("boot = /dev/sda\nimage = /boot/vmlinuz\n  {root}\n");
+        assert!(!lilo_lasts(&lilo("root = /dev/sda1")));
+        assert!(!lilo_lasts(&lilo("root=/dev/disk/by-uuid/5eed")));
+        assert!(lilo_lasts(&lilo("root=\"UUID=5eed\"")));
+        assert!(!lilo_lasts(&lilo("# root=UUID=5eed")));
+    }
+
+    #[test]
+    fn a_boot_loader_is_read_where_it_names_a_root() {
+        assert!(names_root("menuentry A {\n linux /vmlinuz root=/dev/mapper/vg-root ro\n}\n"));
+        assert!(names_root("kernelopts=root=UUID=x ro\n") && names_root("cmdline: root=UUID=x\n"));
+        assert!(!names_root("set root='hd0,gpt2'\nset root=hd0\nblscfg\n"));
+    }
+
+    #[test]
+    fn an_initramfs_may_hold_an_old_crypttab() {
+        let devices = devices(&[("/dev/sda1", "boot"), ("/dev/sda5", "luks")]);
+        let held =
+            |crypttab: &str| Contents { crypttab: crypttab.to_owned(), ..Contents::default() };
+        assert!(!initramfs_lasts(&held("sda5_crypt /dev/sda5 none luks\n"), &devices));
+        assert!(!initramfs_lasts(&held("target=x,source=/dev/sda5,key=none\n"), &devices));
+        assert!(initramfs_lasts(&held("sda5_crypt UUID=luks none luks\n"), &devices));
+        let line = Contents { command_line: "root=/dev/sda1".to_owned(), ..Contents::default() };
+        assert!(!initramfs_lasts(&line, &devices));
+    }
+}
