@@ -186,10 +186,6 @@ pub struct ApplyArgs {
     /// The plan
     #[arg(value_name = "PLAN")]
     pub plan: PathBuf,
-    /// Exit with 3, not 0, when a stage failed and what others made stands
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub strict: bool,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -243,7 +239,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub dry_run: bool,
-    /// Exit with 3, not 0, when a stage failed and what others made stands
+    /// Exit with 3, not 0, when a stage failed and what others made stands; convert, define and apply always do
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub strict: bool,

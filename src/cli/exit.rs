@@ -12,7 +12,7 @@ pub enum Exit {
     Failed = 1,
     /// The command line cannot be meant.
     Usage = 2,
-    /// A stage failed, and what others made stands (`--strict`).
+    /// A stage failed, and the results of others stand (a whole run only with `--strict`).
     LaterStage = 3,
     /// Refused before anything changed.
     Refused = 4,
@@ -21,7 +21,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The exit code of a run.
+    /// The exit code of a run; a failed later stage counts only if `strict`.
     pub fn of(outcome: Outcome, strict: bool) -> Self {
         match outcome {
             Outcome::Done => Self::Done,

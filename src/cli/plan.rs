@@ -63,7 +63,7 @@ pub fn apply(args: &ApplyArgs, environment: &Environment) -> anyhow::Result<Exit
     block_on(&args.output, |renderer, cancel| async move {
         let report = pipeline::apply(&plan, &target, &renderer.progress(), &cancel).await;
         open(&report, asked.after.open, environment);
-        tell_report(&report, &args.output, args.strict)
+        tell_report(&report, &args.output, true)
     })
 }
 

@@ -171,6 +171,22 @@ impl RunReport {
         lines
     }
 
+    fn partial(&self) -> String {
+        let place = self.output.display();
+        let failed = self.stages.iter().find(|stage| stage.status == StageStatus::Failed);
+        let failed = failed.map(|stage| stage.stage.as_str());
+        let exported = self.stages.iter().any(|stage| stage.stage == Stage::Export);
+        // `convert`, `define` and `apply` do no stage of that name.
+        let code = if exported { "exit code 0, or 3 by --strict" } else { "exit code 3" };
+        let (made, other) = match &self.domain {
+            Some(domain) => (format!("defined    {}", domain.name), "a later stage"),
+            None if exported => (format!("exported   {} to {place}", self.vm), "a later stage"),
+            // The guest on the disks is as it was.
+            None => (format!("converted  {} in {place}", self.vm), "FIX"),
+        };
+        format!("{made}, but {} failed ({code})", failed.unwrap_or(other))
+    }
+
     fn last_line(&self) -> String {
         let seconds = self.finished_at.duration_since(self.started_at).as_secs_f64();
         let size: u64 = self.disks.iter().map(|disk| disk.file_size.0).sum();
@@ -185,19 +201,7 @@ impl RunReport {
             Outcome::Done => {
                 format!("done       {} in {seconds:.0} s, {} in {place}", self.vm, ByteSize(size))
             }
-            // `convert` alone: its disks are there, and the guest on them is as it was.
-            Outcome::Partial if !self.stages.iter().any(|stage| stage.stage == Stage::Export) => {
-                format!("converted  {} in {place}, but FIX failed (exit code 3)", self.vm)
-            }
-            Outcome::Partial => {
-                let failed = self.stages.iter().find(|stage| stage.status == StageStatus::Failed);
-                let stage = failed.map_or("a later stage", |stage| stage.stage.as_str());
-                let made = match &self.domain {
-                    Some(domain) => format!("defined    {}", domain.name),
-                    None => format!("exported   {} to {place}", self.vm),
-                };
-                format!("{made}, but {stage} failed (exit code 0, or 3 by --strict)")
-            }
+            Outcome::Partial => self.partial(),
             Outcome::Failed => format!("failed     {} after {seconds:.0} s", self.vm),
             Outcome::Refused => format!("refused    {}: nothing was changed", self.vm),
             Outcome::Interrupted => format!("stopped    {} after {seconds:.0} s", self.vm),
