@@ -62,16 +62,20 @@ async fn loaders_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, 
             if command_lines(&text, devices) != text {
                 return Ok(false);
             }
-            // What stands in /etc is for the next time that something is written.
-            is_read |= !path.starts_with("/etc/") && names_root(&text);
+            is_read |= starts_root(&path, &text);
         }
     }
     Ok(is_read)
 }
 
-fn names_root(text: &str) -> bool {
+/// Whether a configuration says how the root is found. An entry of the Boot Loader Specification without
+/// `root=` leaves that to the type of the partition (systemd-gpt-auto-generator(8)); what stands in
+/// /etc is for the next time that something is written.
+fn starts_root(path: &str, text: &str) -> bool {
     let is_entry = |line: &str| line.split_whitespace().next() != Some("set");
-    text.lines().any(|line| is_entry(line) && value_of(line, "root=").is_some())
+    let mut lines = text.lines();
+    let names = lines.any(|line| is_entry(line) && value_of(line, "root=").is_some());
+    !path.starts_with("/etc/") && (names || path.contains("/loader/entries/"))
 }
 
 /// Whether LILO hands a tag to the kernel: of a path its map keeps the number of the device only.
@@ -101,9 +105,12 @@ mod tests {
 
     #[test]
     fn a_boot_loader_is_read_where_it_names_a_root() {
-        assert!(names_root("menuentry A {\n linux /vmlinuz root=/dev/mapper/vg-root ro\n}\n"));
-        assert!(names_root("kernelopts=root=UUID=x ro\n") && names_root("cmdline: root=UUID=x\n"));
-        assert!(!names_root("set root='hd0,gpt2'\nset root=hd0\nblscfg\n"));
+        let grub = |text: &str| starts_root("/boot/grub2/grub.cfg", text);
+        assert!(grub("menuentry A {\n linux /vmlinuz root=/dev/mapper/vg-root ro\n}\n"));
+        assert!(grub("kernelopts=root=UUID=x ro\n") && grub("cmdline: root=UUID=x\n"));
+        assert!(!grub("set root='hd0,gpt2'\nset root=hd0\nblscfg\n"));
+        assert!(starts_root("/efi/loader/entries/a.conf", "linux /vmlinuz\noptions rw quiet\n"));
+        assert!(!starts_root("/etc/kernel/cmdline", "root=UUID=x rw\n"));
     }
 
     #[test]

@@ -17,6 +17,12 @@ pub(super) enum Order {
     Numbered(u32),
 }
 
+/// A kind of disks that are counted by letters, of the disk's number.
+type Lettered = fn(u32) -> Order;
+
+const LETTERS: [(&str, Lettered); 4] =
+    [("sd", Order::Sd), ("hd", Order::Hd), ("vd", Order::Vd), ("xvd", Order::Xvd)];
+
 impl Order {
     /// Whether the old driver of parallel ATA counts so.
     pub(super) fn is_hd(self) -> bool {
@@ -27,9 +33,7 @@ impl Order {
 /// The disk of a name, and its partition; none of a name that goes by something else.
 pub(super) fn ordered(name: &str) -> Option<(Order, &str)> {
     let name = name.strip_prefix("/dev/")?;
-    let letters: [(&str, fn(u32) -> Order); 4] =
-        [("sd", Order::Sd), ("hd", Order::Hd), ("vd", Order::Vd), ("xvd", Order::Xvd)];
-    for (prefix, order) in letters {
+    for (prefix, order) in LETTERS {
         if let Some((number, partition)) = name.strip_prefix(prefix).and_then(letter) {
             return Some((order(u32::try_from(number).ok()?), partition));
         }
