@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -43,7 +44,7 @@ const FILES: [(&str, &str); 9] = [
     (
         "/var/lib/dhcp/dhclient.eth0.leases",
         "lease {\n  interface \"eth0\";\n  fixed-address 192.0.2.8;\n  option dhcp-client-identifier \
-         1:0:50:56:aa:bb:8;\n}\n",
+         1:0:50:56:aa:bb:9;\n}\n",
     ),
     // A package manager that does not run takes nothing of the rest along.
     ("/usr/bin/dpkg", "#!/bin/sh\nexit 1\n"),
@@ -136,9 +137,10 @@ fn every_card_keeps_its_name_in_every_form() {
             "{network:#}"
         );
     }
-    // The kernel gives eth0 to the first card, so that no other card can have the name.
-    assert_eq!(row(network, 7), (json!("eth0"), json!("net0"), json!("its DHCP lease")));
-    assert_eq!(row(network, 8), (Value::Null, Value::Null, Value::Null));
+    // The domain has the card of slot 33 first, and the kernel gives eth0 to that one, so that no other
+    // card can have the name.
+    assert_eq!(row(network, 8), (json!("eth0"), json!("net0"), json!("its DHCP lease")));
+    assert_eq!(row(network, 7), (Value::Null, Value::Null, Value::Null));
     let kept_by = |index: usize| network[index]["kept_by"].clone();
     assert_eq!(kept_by(0), "/etc/systemd/network/10-hyperexport-ens224.link");
     assert_eq!(kept_by(4), "/etc/udev/rules.d/70-dmz.rules");
@@ -152,7 +154,7 @@ fn every_card_keeps_its_name_in_every_form() {
     };
     assert!(told("guest-network-stale-mac", "00:0c:29:00:00:99"), "{codes:#?}");
     assert!(told("guest-network-renamed", "eth0 of the guest is now net0"), "{codes:#?}");
-    assert!(told("guest-network-card-without-name", &mac(8)), "{codes:#?}");
+    assert!(told("guest-network-card-without-name", &mac(7)), "{codes:#?}");
     assert!(!told("guest-network-by-order", ""), "{codes:#?}");
     assert!(told("guest-tools-not-removed", "open-vm-tools stays"), "{codes:#?}");
     assert_eq!(report["artifacts"][0]["fixed"], true, "{report:#}");
@@ -182,4 +184,62 @@ fn every_card_keeps_its_name_in_every_form() {
         assert!(seen.contains(text), "no {text:?} in {seen}\n{}", ended.stderr);
     }
     assert!(!seen.contains("hyperexport-dmz0.link"), "{seen}");
+}
+
+/// A disk with what FIX looks at in a Debian 12 whose initramfs nobody can read.
+fn unfixable(disk: &Path) {
+    File::create(disk).and_then(|file| file.set_len(64 << 20)).expect("a disk");
+    let modules =
+        ["virtio", "virtio_ring", "virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net"];
+    let modules = modules.map(|name| format!("kernel/drivers/{name}.ko:\\n")).concat();
+    let files = [
+        ("/etc/os-release", "ID=debian\\nVERSION_ID=12\\nPRETTY_NAME=Debian\\n".to_owned()),
+        ("/etc/fstab", "/dev/sda1 / ext4 rw 0 0\\n".to_owned()),
+        ("/etc/network/interfaces", "auto ens192\\niface ens192 inet dhcp\\n".to_owned()),
+        ("/boot/vmlinuz-6.1.0-9-amd64", "no kernel".to_owned()),
+        ("/boot/initrd.img-6.1.0-9-amd64", "no archive".to_owned()),
+        ("/usr/lib/modules/6.1.0-9-amd64/modules.dep", modules),
+        ("/usr/lib/udev/rules.d/80-net-setup-link.rules", "#".to_owned()),
+        ("/usr/lib/systemd/libsystemd-shared-252.so", "x".to_owned()),
+        ("/usr/bin/udevadm", "x".to_owned()),
+    ];
+    let folders = ["/bin", "/etc/systemd/network"].map(|path| format!("mkdir-p {path}\n")).concat();
+    let files = files.map(|(path, text)| {
+        let folder = Path::new(path).parent().expect("a folder").display();
+        format!("mkdir-p {folder}\nwrite {path} \"{text}\"\n")
+    });
+    let commands = format!(
+        "part-disk /dev/sda mbr\nmkfs ext4 /dev/sda1\nmount /dev/sda1 /\n{folders}{}ln-s usr/lib /lib\n",
+        files.concat()
+    );
+    guest::appliance(&["--format=raw", "-a", disk.to_str().expect("UTF-8")], &commands);
+}
+
+/// A disk image has no card, so that its MAC address is made when the image is read.
+#[test]
+fn a_guest_that_cannot_be_fixed_keeps_its_name_on_a_made_address() {
+    if guest::guest("uuid").is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = dir.path().join("names.raw");
+    unfixable(&disk);
+    let output = dir.path().join("out");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hyperexport"));
+    command.args(["--json", "--pipeline", "--converter", "native", "--manifest"]);
+    command.arg("--source").arg(&disk).arg("--output").arg(&output);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("HOME", dir.path()).current_dir(dir.path()).stdin(Stdio::null());
+    let ended = Ended::from(command.output().expect("hyperexport runs")).expect(0);
+
+    let report = read_json(&output.join("report.json"));
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("guest-initramfs-unreadable"), "{report:#}");
+    assert_eq!(report["artifacts"][0]["fixed"], false, "{report:#}");
+    let manifest = read_json(&output.join("manifest.json"));
+    let mac = manifest["nics"][0]["mac"].as_str().expect("made");
+    assert!(ended.stdout.contains("nic-mac-made"), "{}", ended.stdout);
+    let read = "cat /etc/systemd/network/10-hyperexport-ens192.link\n";
+    let seen = guest::guestfish(["--ro", "--format=qcow2"], &output.join("names.qcow2"), read);
+    assert!(seen.contains(&format!("MACAddress={mac}\n")), "{seen}");
 }
