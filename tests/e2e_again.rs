@@ -103,6 +103,9 @@ fn stages_that_are_missing_are_done_and_those_that_are_there_are_kept() {
     assert_same_disk((source(&job), "raw"), (&job.file("web01.qcow2"), "qcow2"));
     assert_eq!(job.manifest()["pipeline"]["convert"]["enabled"], true, "it tells what was asked");
     assert_nothing_to_do(&run(&job, &[&CONVERT]).expect(0));
+    // A default that is typed out, and a check that changes nothing.
+    let same = ["--compress-level", "3", "--pipeline-validate=false"];
+    assert_nothing_to_do(&run(&job, &[&CONVERT, &same]).expect(0));
 
     // What the export alone asks for is there, too, and nothing is forgotten by it.
     assert_nothing_to_do(&run(&job, &[&["--manifest"]]).expect(0));

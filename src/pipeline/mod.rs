@@ -26,6 +26,7 @@ mod fit;
 mod guest;
 mod host;
 mod in_use;
+mod inherit;
 mod job;
 mod journal;
 mod kept_domain;

@@ -13,6 +13,7 @@ use super::converted::{self, Converted};
 use super::earlier::{Earlier, Kept};
 use super::export::Export;
 use super::in_use::InUse;
+use super::inherit::{inherit, keep_conversion};
 use super::job::Job;
 use super::made::{Source as SourceNow, Taken};
 use super::preflight::{self, Ready, is_of};
@@ -34,15 +35,16 @@ pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) 
         ledger.report.errors.push(stopped.failure);
         return ledger.close(Outcome::Refused, None, false);
     }
-    let (outcome, claim) = whole(&job, &mut ledger).await;
+    let (outcome, held) = whole(&job, &mut ledger).await;
+    let (claim, stood) = held.map_or((None, false), |(claim, stood)| (Some(claim), stood));
     // A failed export leaves nothing, so there is nothing that a report could lie beside.
     let is_there = !ledger.report.disks.is_empty() || ledger.report.package.is_some();
     // A run that was killed has left no result: the next one would not know whose files these are.
     let unknown = !ledger.report.output.join(report::FILE_NAME).exists();
     let keep = claim.is_some() && is_there && (unknown || has_done(&job, &ledger.report));
     // Without a result the marker of the killed run alone tells that its export is ours: it stays.
-    let stands = unknown && !keep && ledger.report.output.join(manifest::FILE_NAME).exists();
-    ledger.close(outcome, claim.filter(|_| !stands), keep)
+    let stays = stood && unknown && !keep;
+    ledger.close(outcome, claim.filter(|_| !stays), keep)
 }
 
 /// Whether the run did anything that its result is to tell of: one that found everything there leaves
@@ -55,8 +57,9 @@ fn has_done(job: &Job, report: &RunReport) -> bool {
     })
 }
 
-/// All stages; returns how the run ended, and the output directory if it came to claim it.
-async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
+/// All stages; returns how the run ended, and the output directory if it came to claim it, with whether
+/// the export of an earlier run stood there.
+async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<(Claim, bool)>) {
     let found = OnceCell::new();
     let opened = ledger.stage(Stage::Preflight, open(job, &found, ledger.cancel)).await;
     if let Some((name, id)) = found.into_inner() {
@@ -103,7 +106,8 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
     let mut done = done.peekable();
     let was_there = done.peek().is_some() && done.all(|stage| stage.status == StageStatus::Kept);
     ledger.report.already_done = outcome == Outcome::Done && was_there;
-    (outcome, Some(held.claim))
+    let stood = !matches!(ready.earlier, Earlier::Nothing);
+    (outcome, Some((held.claim, stood)))
 }
 
 /// Removes a new export that has not taken the place of the old one.
@@ -436,38 +440,6 @@ async fn keep(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) ->
     }
     package::of_kept(job, kept, ready, ledger).await.then_some(())?;
     Some(Fetched { manifest, unwritten: false })
-}
-
-/// What an earlier run made stands in the report as long as it is there.
-fn inherit(kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) {
-    let report = &mut ledger.report;
-    report.disks.clone_from(&kept.disks);
-    report.nvram = kept.nvram.clone().filter(|nvram| nvram.path.is_file());
-    report.package.clone_from(&kept.package);
-    report.manifest = kept.manifest.as_ref().map(|_| kept.manifest_path.clone());
-    report.export = Some(kept.taken.clone());
-    let powered_off = kept.taken.state.as_ref().and_then(|state| state.powered_off);
-    report.source = Some(SourceNow { state: ready.state.clone(), powered_off });
-    // The files that it made may outlast its disks.
-    report.conversion = kept.result.as_ref().and_then(|result| result.conversion.clone());
-    if !matches!(kept.converted, Converted::Again(_)) {
-        keep_conversion(kept, ledger);
-    }
-}
-
-/// The conversion that an earlier run made stands in the report, if it is there or serves without its
-/// disks.
-fn keep_conversion(kept: &Kept, ledger: &mut Ledger<'_>) {
-    let (Some(earlier), report) = (&kept.result, &mut ledger.report) else { return };
-    let there = |disks: &ConvertedDisks| disks.0.iter().all(|disk| disk.path.is_file());
-    let serves = matches!(kept.converted, Converted::Kept(_));
-    if serves || earlier.converted.as_ref().is_some_and(there) {
-        report.converted.clone_from(&earlier.converted);
-        report.converter.clone_from(&earlier.converter);
-        report.conversion.clone_from(&earlier.conversion);
-        report.guest.clone_from(&earlier.guest);
-        report.guest_changes.clone_from(&earlier.guest_changes);
-    }
 }
 
 async fn write_manifest(manifest: &Manifest, path: &Path) -> Result<(), Stopped> {

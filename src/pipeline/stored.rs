@@ -87,7 +87,8 @@ impl Stored {
         let converted = result.filter(|result| ours::has_converted(result));
         let converted = converted.and_then(|result| result.converted.as_ref());
         let package = result.and_then(|result| result.package.as_ref());
-        let sums = package.map(|package| package.path.with_extension("mf"));
+        let is_ovf = |package: &&Package| package.path.extension().is_some_and(|e| e == "ovf");
+        let sums = package.filter(is_ovf).map(|package| package.path.with_extension("mf"));
         let paths = self
             .made
             .iter()

@@ -1,0 +1,40 @@
+//! What the report of a run takes over of the run before it.
+
+use super::converted::Converted;
+use super::earlier::Kept;
+use super::made::Source as SourceNow;
+use super::preflight::Ready;
+use super::stages::Ledger;
+use crate::model::ConvertedDisks;
+
+/// What an earlier run made stands in the report as long as it is there.
+pub(super) fn inherit(kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) {
+    let report = &mut ledger.report;
+    report.disks.clone_from(&kept.disks);
+    report.nvram = kept.nvram.clone().filter(|nvram| nvram.path.is_file());
+    report.package.clone_from(&kept.package);
+    report.manifest = kept.manifest.as_ref().map(|_| kept.manifest_path.clone());
+    report.export = Some(kept.taken.clone());
+    let powered_off = kept.taken.state.as_ref().and_then(|state| state.powered_off);
+    report.source = Some(SourceNow { state: ready.state.clone(), powered_off });
+    // The files that it made may outlast its disks.
+    report.conversion = kept.result.as_ref().and_then(|result| result.conversion.clone());
+    if !matches!(kept.converted, Converted::Again(_)) {
+        keep_conversion(kept, ledger);
+    }
+}
+
+/// The conversion that an earlier run made stands in the report, if it is there or serves without its
+/// disks.
+pub(super) fn keep_conversion(kept: &Kept, ledger: &mut Ledger<'_>) {
+    let (Some(earlier), report) = (&kept.result, &mut ledger.report) else { return };
+    let there = |disks: &ConvertedDisks| disks.0.iter().all(|disk| disk.path.is_file());
+    let serves = matches!(kept.converted, Converted::Kept(_));
+    if serves || earlier.converted.as_ref().is_some_and(there) {
+        report.converted.clone_from(&earlier.converted);
+        report.converter.clone_from(&earlier.converter);
+        report.conversion.clone_from(&earlier.conversion);
+        report.guest.clone_from(&earlier.guest);
+        report.guest_changes.clone_from(&earlier.guest_changes);
+    }
+}
