@@ -86,13 +86,14 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<(Claim, b
         }
     };
     tell_snapshots(&ready, &held, ledger);
+    let stood = !matches!(ready.earlier, Earlier::Nothing);
     match target_check::clear(job, &ready, ledger.cancel).await {
         Ok(warnings) => ledger.warn_all(warnings),
         Err(stopped) => {
             ledger.report.errors.push(stopped.failure);
             close(source, ledger).await;
             discard(&mut held, ledger);
-            return (ledger.ended(Outcome::Failed), Some(held.claim));
+            return (ledger.ended(Outcome::Failed), Some((held.claim, stood)));
         }
     }
     let fetched = fetch(job, &source, (&ready, &mut held), ledger).await;
@@ -106,7 +107,6 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<(Claim, b
     let mut done = done.peekable();
     let was_there = done.peek().is_some() && done.all(|stage| stage.status == StageStatus::Kept);
     ledger.report.already_done = outcome == Outcome::Done && was_there;
-    let stood = !matches!(ready.earlier, Earlier::Nothing);
     (outcome, Some((held.claim, stood)))
 }
 

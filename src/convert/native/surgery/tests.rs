@@ -74,6 +74,8 @@ fn debian(said: Value) -> Played {
     let names = ["virtio_pci.ko", "virtio_blk.ko", "virtio_net.ko", "ahci.ko", "sd_mod.ko"];
     let initramfs = archive(&names);
     let modules = names.map(|name| format!("{name}:\n")).concat();
+    let grub = "menuentry 'Debian' {\n linux /boot/vmlinuz-6.1 root=UUID=5eed ro\n initrd \
+                /boot/initrd.img-6.1\n}\n";
     let mut all = said;
     all["answers"] = answers("linux", "debian", "apt");
     for (name, answer) in all["more"].as_object().cloned().unwrap_or_default() {
@@ -83,6 +85,7 @@ fn debian(said: Value) -> Played {
         &[
             ("boot/vmlinuz-6.1", &kernel),
             ("boot/initrd.img-6.1", &initramfs),
+            ("boot/grub/grub.cfg", grub.as_bytes()),
             ("lib/modules/6.1/modules.dep", modules.as_bytes()),
             ("etc/fstab", b"/dev/gone /data ext4 defaults 0 2\n/dev/sdq1 /x ext4 defaults 0 2\n"),
             ("var/lib/dpkg/info/open-vm-tools.list", b""),

@@ -1,3 +1,5 @@
+//! Which card gets which name.
+
 use super::super::place::tests::{card, cards, e1000};
 use super::*;
 use crate::model::MacAddress;

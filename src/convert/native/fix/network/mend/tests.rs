@@ -1,3 +1,5 @@
+//! What becomes of names and addresses in the guest's own files.
+
 use super::super::assign::assign;
 use super::super::edits::edited;
 use super::super::forms::read;

@@ -1,3 +1,5 @@
+//! Cards by their places, as VMware numbers them.
+
 use super::*;
 use crate::model::SourceNic;
 

@@ -1,3 +1,5 @@
+//! What /etc/network/interfaces says of cards.
+
 use super::*;
 
 /// What one file says.

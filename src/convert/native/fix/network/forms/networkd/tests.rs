@@ -1,3 +1,5 @@
+//! What networkd's files say of cards.
+
 use super::super::super::place::tests::cards;
 use super::*;
 
