@@ -164,6 +164,8 @@ fn a_guest_that_cannot_be_fixed_gets_hardware_that_it_knows() {
     let ended = job.run("Debian", &args).expect(0);
     assert_eq!(ended.json["outcome"], "partial", "{}", ended.stdout);
     ended.said("no operating system found on the disks");
+    // Preflight could not know that.
+    assert!(ended.json["warnings"].to_string().contains("guest-not-fixed"), "{}", ended.stdout);
     let source = &job.sim.vm("Debian").disks.as_ref().expect("disks")[0].raw;
     assert_same_disk((source, "raw"), (&job.file("Debian.qcow2"), "qcow2"));
     let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
@@ -175,6 +177,20 @@ fn a_guest_that_cannot_be_fixed_gets_hardware_that_it_knows() {
     assert_eq!(report["pipeline"]["success"], false);
     assert_eq!(report["errors"][0]["stage"], "inspect", "{report:#}");
     assert_eq!(report["artifacts"][0]["fixed"], false);
+}
+
+#[test]
+fn flags_for_linux_guests_are_refused_for_windows() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = dir.path().join("data.raw");
+    raw_disk(&disk, 8, 1);
+    let inventory = json!({"vms": [{
+        "name": "Win", "guest_id": "windows2019srv_64Guest", "disks": [{"file": disk}],
+    }]});
+    let Some(job) = Job::new(dir, &inventory, &[]) else { return };
+    let ended = job.run("Win", &["--pipeline", "--firstboot-agent"]).expect(4);
+    assert_eq!(ended.json["errors"][0]["code"], "agent-for-linux", "{}", ended.stdout);
+    assert!(!job.output().exists(), "something was exported");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{DomainSpec, PlannedDisk};
-use crate::model::{ByteSize, DiskId, Sha256Digest};
+use crate::model::{ByteSize, DiskId, Sha256Digest, Warning};
 use crate::progress::Progress;
 
 use super::content::Content;
@@ -59,6 +59,9 @@ pub struct DefinedDomain {
     /// How all of it is taken back.
     #[serde(default)]
     pub undo: Vec<Undo>,
+    /// What works less well than it might, by the disks as they are. The report of the run has it.
+    #[serde(skip)]
+    pub warnings: Vec<Warning>,
 }
 
 /// A disk of a domain.
@@ -93,7 +96,7 @@ impl Target {
         cancel: &CancellationToken,
     ) -> Result<DefinedDomain, Error> {
         // Again: what was free when the export began may be taken now.
-        self.preflight(request).await?;
+        let warnings = self.preflight(request).await?;
         let filling = Filling {
             may_copy: self.may_copy(),
             unwind: Unwind::new(journal),
@@ -101,7 +104,7 @@ impl Target {
             cancel: cancel.clone(),
         };
         match self.try_import(request, &filling).await {
-            Ok(defined) => Ok(defined),
+            Ok(defined) => Ok(DefinedDomain { warnings, ..defined }),
             Err(error) => Err(self.unwind(filling.unwind, error).await),
         }
     }
@@ -172,6 +175,7 @@ impl Target {
             boot_proof: None,
             started: None,
             undo: Vec::new(),
+            warnings: Vec::new(),
         };
         self.after(request, &place, &mut defined, filling).await?;
         defined.undo = filling.unwind.steps();

@@ -8,7 +8,7 @@ use super::stages::{Ledger, Stopped};
 use crate::domain;
 use crate::libvirt::Sign;
 use crate::manifest::{self, Manifest, Overwrite};
-use crate::model::{ConvertedDisks, GuestFacts, SourceVm, Stage, Warning, chain};
+use crate::model::{ConvertedDisks, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
 
 /// Has the manifest say what the disks tell, in its file too where it has one and is ours.
 pub fn know(
@@ -20,8 +20,15 @@ pub fn know(
     let (vm, warnings) = domain::resolve(&manifest.source_vm(), facts);
     ledger.warn_all(warnings);
     if facts.agent == Some(false) {
-        let text = "the guest has no qemu-guest-agent: give its packages with --agent-package, or let \
-                    the guest install it with --firstboot-agent";
+        let text = match facts.family {
+            OsFamily::Windows => {
+                "the guest has no QEMU guest agent: install qemu-ga of virtio-win in the guest"
+            }
+            _ => {
+                "the guest has no qemu-guest-agent: give its packages with --agent-package, or let \
+                 the guest install it with --firstboot-agent"
+            }
+        };
         ledger.warn(Warning::new(Stage::Pipeline, "guest-agent-missing", text));
     }
     ledger.report.guest = Some(facts.clone());

@@ -106,6 +106,9 @@ pub async fn definition(
     let Some((so_far, recorded)) = ledger.stage(Stage::Libvirt, work).await else { return false };
     let report = &mut ledger.report;
     (report.domain, report.target, report.run) = (so_far.domain, so_far.target, so_far.run);
+    let warnings = report.domain.as_ref().map(|domain| domain.warnings.clone());
+    // Preflight knew the disks as a conversion was to leave them; these go by what it left.
+    ledger.warn_news(warnings.unwrap_or_default());
     if let Err(error) = recorded {
         let text =
             format!("record the run in {}: {error}; the domain is defined", output.display());

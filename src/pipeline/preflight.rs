@@ -14,16 +14,17 @@ use super::claim::Claim;
 use super::converted::Converted;
 use super::earlier::{self, Ask, BOTH_WAYS, Earlier, Kept};
 use super::fit::{self, Fit};
-use super::job::{Job, absolute};
+use super::job::{Job, Start, absolute};
 use super::kept_domain::KeptDomain;
 use super::source::{self, Source};
 use super::stages::Stopped;
 use super::{DOMAIN_XML, addresses, beside, guest, report, start, target_check};
+use crate::convert::Agent;
 use crate::exporter::{self, Inspected, PackageFormat};
 use crate::libvirt::Preview;
 use crate::model::{
-    ByteSize, DiskFormat, DiskId, ExportedDisk, PowerState, SourceDisk, SourceState, SourceVm,
-    Stage, Warning, chain,
+    ByteSize, DiskFormat, DiskId, ExportedDisk, OsFamily, PowerState, SourceDisk, SourceState,
+    SourceVm, Stage, Warning, chain,
 };
 use crate::{convert, manifest};
 
@@ -78,6 +79,7 @@ pub async fn check(
     let mut inspected = source.inspect(&job.vm).await.map_err(refused)?;
     found.get_or_init(|| (inspected.vm.name.clone(), inspected.vm.id.clone()));
     contradictions(job, &inspected.vm)?;
+    for_linux(job, &inspected.vm)?;
     let output = absolute(&job.output_for(&inspected.vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
@@ -169,6 +171,19 @@ fn contradictions(job: &Job, vm: &SourceVm) -> Result<(), Stopped> {
     if job.power_off.is_some() { Ok(()) } else { start::check(target, vm.power) }
 }
 
+/// Refuses flags that do nothing in a guest which the source calls Windows.
+fn for_linux(job: &Job, vm: &SourceVm) -> Result<(), Stopped> {
+    let agent = job.conversion.as_ref().map(|settings| &settings.agent);
+    if vm.guest.family != OsFamily::Windows || agent.is_none_or(|agent| *agent == Agent::default())
+    {
+        return Ok(());
+    }
+    let name = &vm.name;
+    let text = format!("--agent-package and --firstboot-agent are for Linux: {name} is Windows");
+    let hint = "install qemu-ga of virtio-win in the guest before the export, and leave the flags out";
+    Err(Stopped::because(Stage::Preflight, text, hint).coded("agent-for-linux"))
+}
+
 /// Finishes what a killed run left half replaced; a dry run only says so.
 fn settled(job: &Job, output: &Path) -> Result<(), Stopped> {
     if job.dry_run && beside::is_unsettled(output) {
@@ -201,7 +216,10 @@ fn current(job: &Job, ready: &Ready) -> Result<(), Stopped> {
         return Ok(());
     };
     let running = ready.domain.as_ref().is_some_and(|domain| domain.active);
-    let starts = target.start.is_some() && !running;
+    // Beside a source that runs, a copy is what is asked for.
+    let beside = ready.vm.power == PowerState::On;
+    let is_copy = |start: &Start| start.allow_running_source && beside;
+    let starts = target.start.as_ref().is_some_and(|start| !is_copy(start)) && !running;
     let proves = target.after.boot_proof.is_some() && ready.domain.is_none();
     let name = &ready.vm.name;
     let text = match &kept.fit {

@@ -221,6 +221,7 @@ mod tests {
             boot_proof: None,
             started: None,
             undo: vec![Undo::Undefine { name: name.to_owned(), uuid: name.to_owned() }],
+            warnings: Vec::new(),
         });
         report
     }

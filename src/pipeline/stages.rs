@@ -117,6 +117,15 @@ impl<'a> Ledger<'a> {
         warnings.into_iter().for_each(|warning| self.warn(warning));
     }
 
+    /// The same for those alone that the report does not have yet.
+    pub fn warn_news(&mut self, warnings: impl IntoIterator<Item = Warning>) {
+        for warning in warnings {
+            if !self.report.warnings.contains(&warning) {
+                self.warn(warning);
+            }
+        }
+    }
+
     /// How a run ended that did not come to its good end.
     pub fn ended(&self, outcome: Outcome) -> Outcome {
         if self.cancel.is_cancelled() { Outcome::Interrupted } else { outcome }

@@ -25,6 +25,7 @@ dd if="$base" of="$raw" bs=512 count=2048 conv=notrunc status=none
 # A key that is cheap to derive: a costly one takes a minute where the appliance is emulated. Only
 # libguestfs itself knows which disk is /dev/sda: to the appliance it may be the second one it found.
 guestfish --keys-from-stdin --format=raw --add "$raw" <<END
+add-drive $tar readonly:true format:raw
 run
 part-init /dev/sda mbr
 part-add /dev/sda p 2048 528383
@@ -37,7 +38,7 @@ mkfs ext4 /dev/mapper/root
 mount /dev/mapper/root /
 mkdir /boot
 mount /dev/sda1 /boot
-tar-in $tar /
+debug sh "$UNPACK"
 write /etc/fstab "/dev/mapper/sda2_crypt / ext4 errors=remount-ro 0 1\n/dev/sda1 /boot ext4 defaults 0 2\n"
 write /etc/crypttab "sda2_crypt /dev/sda2 none luks\n"
 umount-all

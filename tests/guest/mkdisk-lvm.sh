@@ -44,7 +44,8 @@ sed 's,^devices {,&\n\tglobal_filter = [ "a|^/dev/sda|"\, "r|.*|" ],' "$tree/etc
 truncate -s 3G "$raw"
 # Only libguestfs itself knows which disk is /dev/sda: to the appliance it may be the second one that
 # it found, and the first one has no partitions.
-guestfish --format=raw --add "$raw" <<END
+seen=$(guestfish --format=raw --add "$raw" <<END
+add-drive $tar readonly:true format:raw
 run
 part-init /dev/sda gpt
 part-add /dev/sda p 2048 4095
@@ -62,12 +63,13 @@ mkfs ext4 /dev/debian/root
 mount /dev/debian/root /
 mkdir /boot
 mount /dev/sda2 /boot
-tar-in $tar /
+debug sh "$UNPACK"
 sh "grub-install --target=i386-pc --no-floppy --modules='biosdisk part_gpt ext2' \$(ls /dev/sd?3 | cut -c 1-8)"
 sh "update-grub"
 upload $filter /etc/lvm/lvm.conf
+cat /boot/grub/grub.cfg
+cat /etc/lvm/lvm.conf
 END
-seen=$(guestfish --ro --format=raw --add "$raw" run : mount /dev/debian/root / : mount /dev/sda2 /boot : \
-  cat /boot/grub/grub.cfg : cat /etc/lvm/lvm.conf)
+)
 grep 'root=/dev/mapper/debian-root ' <<<"$seen"
 grep '^.global_filter = \[ "a|^/dev/sda|", "r|.\*|" \]' <<<"$seen"

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::convert::hyper2kvm::FORCE_TCG;
 use crate::convert::preflight::Engine;
-use crate::convert::{Error, Run};
-use crate::model::{Firmware, GuestBus, GuestFacts, SourceVm, Stage, Warning, chain};
+use crate::convert::{Agent, Error, Run};
+use crate::model::{Firmware, GuestBus, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
 use crate::progress::Unit;
 
 use super::attempt::{self, Way};
@@ -121,7 +121,9 @@ impl Surgery<'_> {
         if let Some(facts) = &mut operated.facts {
             match self.customize(facts).await {
                 // Whether the guest's own package sources have it, its first start shows.
-                Ok(()) if run.settings.agent.first_boot => facts.agent = None,
+                Ok(()) if run.settings.agent.first_boot && facts.family == OsFamily::Linux => {
+                    facts.agent = None;
+                }
                 Ok(()) => {}
                 Err(error) if is_of_guest(&error) => operated.failure = Some(error),
                 Err(error) => return Err(error),
@@ -282,6 +284,11 @@ impl Surgery<'_> {
         } else {
             report.drivers = windows::drivers(&mut guestfs, &guest.root).await?;
             let agent = windows::has_agent(&mut guestfs).await?;
+            if run.settings.agent != Agent::default() {
+                let text = "--agent-package and --firstboot-agent are for Linux guests: nothing was \
+                            installed";
+                report.warnings.push(Warning::new(Stage::Pipeline, "agent-for-linux", text));
+            }
             fix::loader(&mut guestfs, "windows", report).await?;
             Some(agent)
         };
@@ -294,7 +301,8 @@ impl Surgery<'_> {
     /// of the FIX along.
     async fn customize(&self, facts: &GuestFacts) -> Result<(), Error> {
         let mut scripts = Vec::new();
-        if self.run.settings.agent.first_boot && facts.agent == Some(false) {
+        let is_linux = facts.family == OsFamily::Linux;
+        if self.run.settings.agent.first_boot && is_linux && facts.agent == Some(false) {
             let script = self.run.work.tmp().join("install-guest-agent");
             fs::write(&script, fix::agent::FIRST_BOOT)
                 .map_err(Error::io(format!("write {}", script.display())))?;
