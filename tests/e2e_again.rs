@@ -580,6 +580,31 @@ fn the_complete_export_of_a_killed_run_goes_only_when_a_new_one_is_complete() {
 }
 
 #[test]
+fn a_refused_conversion_leaves_the_complete_export_of_a_killed_run() {
+    let Some(job) = job() else { return };
+    let asked = ["--manifest", "--format", "ovf"];
+    run(&job, &[&asked]).expect(0);
+    let whole: Vec<_> = job.files().into_iter().filter(|name| name != "result.json").collect();
+    kill_before_the_result(&job);
+    let makes = json!({"makes": ["web01.ovf", "web01.mf"]});
+    let snapshot = json!({"snapshot": "hyperexport-of-a-killed-run"});
+    let marker = job.file(".hyperexport-run");
+    let before = std::fs::read_to_string(&marker).expect("read");
+    std::fs::write(&marker, format!("{before}{makes}\n{snapshot}\n")).expect("written");
+    let mut command =
+        job.bare(&["convert", "--json", "--hyper2kvm-path", "/no/such", "--manifest"]);
+    let ended = Ended::from(command.arg(job.file("manifest.json")).output().expect("it runs"));
+    let ended = ended.expect(4);
+    assert_eq!(codes(&ended), ["snapshot-left"], "{}", ended.stdout);
+    assert!(marker.exists(), "nothing tells any more whose export it is");
+    let left: Vec<_> =
+        job.files().into_iter().filter(|name| !name.starts_with(".hyperexport")).collect();
+    assert_eq!(left, whole);
+    assert_nothing_to_do(&run(&job, &[&asked]).expect(0));
+    assert!(!marker.exists() && job.file("result.json").exists());
+}
+
+#[test]
 fn a_manifest_that_tells_no_sums_or_cannot_be_read_makes_way_only_for_fresh() {
     let Some(job) = job() else { return };
     run(&job, &[&["--manifest"]]).expect(0);
@@ -640,6 +665,19 @@ fn a_report_or_a_log_of_the_user_is_neither_overwritten_nor_removed() {
     std::fs::write(job.file("result.json"), "{\"score\": 3}").expect("written");
     let ended = convert(&[]).expect(4);
     assert_eq!(refused(&ended), "result-unreadable", "{}", ended.stdout);
+}
+
+#[test]
+fn a_manifest_of_the_user_stays() {
+    let Some(job) = job() else { return };
+    run(&job, &[&[]]).expect(0);
+    std::fs::write(job.file("manifest.json"), "the user's").expect("written");
+    for flags in [&["--manifest"][..], &["--manifest", "--fresh"]] {
+        let ended = run(&job, &[flags]).expect(4);
+        assert_eq!(refused(&ended), "file-in-the-way", "{}", ended.stdout);
+    }
+    run(&job, &[&["--fresh"]]).expect(0);
+    assert_eq!(std::fs::read_to_string(job.file("manifest.json")).expect("there"), "the user's");
 }
 
 #[test]

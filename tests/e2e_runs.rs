@@ -453,6 +453,10 @@ fn an_image_in_a_pool_is_in_use_whatever_path_leads_to_it() {
     folder.run(&target, &[]).expect(0);
     assert_eq!(std::fs::read(&image).expect("the domain's disk is gone"), bytes);
     folder.undo(&[&folder.folder()]);
+    // The pool stays with the files of the folder, but no domain uses the image any more.
+    let ended = folder.job.run("web01", &CONVERT).expect(4);
+    assert_eq!(ended.json["errors"][0]["code"], "converted-changed", "{}", ended.stderr);
+    folder.job.run("web01", &[&CONVERT[..], &["--fresh"]].concat()).expect(0);
 }
 
 #[test]

@@ -101,12 +101,14 @@ pub(super) fn describe(connect: &Connect, uuid: &str) -> Result<String, Error> {
     domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())
 }
 
-/// Takes a domain out of libvirt again, by its identity; one that is not there is fine.
+/// Takes a domain out of libvirt again, by its identity; one that is not there is fine, also where
+/// another run removes it at this moment.
 pub(super) fn undefine(connect: &Connect, uuid: &str) -> Result<(), virt::error::Error> {
-    match connect.lookup_domain_by_uuid_string(uuid) {
-        Ok(domain) => undefine_with_nvram(&domain),
+    let undefined =
+        connect.lookup_domain_by_uuid_string(uuid).and_then(|domain| undefine_with_nvram(&domain));
+    match undefined {
         Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(()),
-        Err(error) => Err(error),
+        undefined => undefined,
     }
 }
 

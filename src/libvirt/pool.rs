@@ -151,6 +151,8 @@ fn start(
     let started = if missing { None } else { Some(pool.create(0)) };
     match started {
         Some(Ok(())) => {}
+        // Another run has started it meanwhile, and stops it as long as nobody uses it.
+        Some(Err(_)) if is_active(&pool) => {}
         // What is there on another machine only its libvirt knows.
         Some(Err(error)) if local || !may_build || place.kind != DiskKind::File => {
             return Err(not_started(name)(error));
@@ -163,6 +165,10 @@ fn start(
         }
     }
     note_held(&pool, name, unwind, undo)
+}
+
+fn is_active(pool: &StoragePool) -> bool {
+    pool.is_active().unwrap_or(false)
 }
 
 fn not_started(name: &str) -> impl FnOnce(virt::error::Error) -> Error {
@@ -182,7 +188,10 @@ pub(super) fn try_start(connect: &Connect, choice: &PoolChoice, local: bool) -> 
         return Ok(());
     }
     let pool = open(connect, &place.pool)?;
-    pool.create(0).map_err(not_started(&place.pool))?;
+    if let Err(error) = pool.create(0) {
+        // Another run may have started it meanwhile.
+        return if is_active(&pool) { Ok(()) } else { Err(not_started(&place.pool)(error)) };
+    }
     let call = Error::call(format!("list the volumes of storage pool '{}'", place.pool));
     let held = undo_pool::volumes(&pool).map_err(call)?;
     match undo_pool::stop_idle(&pool, &held) {

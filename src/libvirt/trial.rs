@@ -75,9 +75,10 @@ fn remove_leftovers(connect: &Connect) -> Result<(), Error> {
     for domain in domains {
         // One that vanished since was another run's, and is no concern of this one.
         let (Ok(name), Ok(uuid)) = (domain.name(), domain.uuid_string()) else { continue };
-        if name.strip_prefix(PREFIX) == Some(&uuid) {
-            define::undefine(connect, &uuid)
-                .map_err(Error::call(format!("undefine domain '{name}'")))?;
+        if name.strip_prefix(PREFIX) == Some(&uuid)
+            && let Err(error) = define::undefine(connect, &uuid)
+        {
+            tracing::warn!(%error, "domain '{name}' of an earlier trial stays");
         }
     }
     Ok(())

@@ -94,6 +94,8 @@ pub struct Claim {
     made_directory: bool,
     /// What a dead run was about to make and had made, found and not yet dealt with.
     dead: Marker,
+    /// Whether there was anything of a dead run.
+    after_kill: bool,
 }
 
 impl Claim {
@@ -120,7 +122,8 @@ impl Claim {
         }
         let dead = read_marker(&mut file).map_err(io)?;
         beside::settle(directory).map_err(io)?;
-        Ok(Self { directory: directory.to_owned(), file, made_directory, dead })
+        let after_kill = !dead.makes.is_empty() || !dead.key.is_empty();
+        Ok(Self { directory: directory.to_owned(), file, made_directory, dead, after_kill })
     }
 
     /// Finishes what a run that was killed left half done of a replacement, and keeps the marker.
@@ -133,7 +136,7 @@ impl Claim {
 
     /// Whether a run died here.
     pub fn is_of_dead_run(&self) -> bool {
-        !self.dead.makes.is_empty() || !self.dead.key.is_empty()
+        self.after_kill
     }
 
     /// The disks that a dead run left whole, if it exported what `key` stands for.

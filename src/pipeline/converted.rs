@@ -29,6 +29,8 @@ pub struct KeptConversion {
     pub disks: ConvertedDisks,
     /// What was asked of it; `None` where an earlier version made it.
     pub record: Option<Conversion>,
+    /// Which network cards FIX counted otherwise than the domain gets them, for people.
+    pub cards: Option<String>,
 }
 
 /// A conversion that is done again.
@@ -89,17 +91,21 @@ pub(super) fn of(
         }
         (None, None) => {}
     }
-    if why.is_empty() {
-        if let Some(record) = &result.conversion {
-            unchanged(record, in_use)?;
-        }
-        let (disks, record) = (disks.clone(), result.conversion.clone());
-        return Ok(Converted::Kept(Box::new(KeptConversion { disks, record })));
-    }
     let is_result = |disk: &ExportedDisk| disks.0.iter().any(|result| result.path == disk.path);
     let from_results = exported.iter().any(is_result);
-    let untouched = result.conversion.as_ref().is_some_and(|record| record.guest_untouched);
-    if !exported_there || from_results && !untouched {
+    let record = result.conversion.as_ref();
+    let untouched = record.is_some_and(|record| record.guest_untouched);
+    let is_consumed = !exported_there || from_results && !untouched;
+    let cards = record.and_then(|record| cards_counted(ask, settings, record));
+    if why.is_empty() && (cards.is_none() || is_consumed) {
+        if let Some(record) = record {
+            unchanged(record, in_use)?;
+        }
+        let (disks, record) = (disks.clone(), record.cloned());
+        return Ok(Converted::Kept(Box::new(KeptConversion { disks, record, cards })));
+    }
+    why.extend(cards);
+    if is_consumed {
         let reason = if exported_there {
             "its disks were converted while they arrived, and FIX has changed them"
         } else {
@@ -162,21 +168,25 @@ fn differences(
     if let Some(word) = word.filter(|word| *word != by) {
         why.push(format!("{CONVERTER}: {by} then, {word} now"));
     }
-    // Without a domain any conversion serves.
-    if let Some(target) = &ask.job.target {
-        let now = left_out(settings, &target.network_map, &ask.vm.nics);
-        if now != record.left_out {
-            let [then, now] = [&record.left_out, &now].map(|ids| match ids.as_slice() {
-                [] => "none".to_owned(),
-                ids => ids.join(", "),
-            });
-            why.push(format!("network cards left out: {then} then, {now} now"));
-        }
-    }
     if let Some(failure) = &record.fix_failure {
         why.push(format!("FIX failed: {failure}"));
     }
     why
+}
+
+/// Whether FIX counted other network cards than the domain is to get. Without a domain any count serves.
+fn cards_counted(
+    ask: &Ask<'_>,
+    settings: &convert::Settings,
+    record: &Conversion,
+) -> Option<String> {
+    let target = ask.job.target.as_ref()?;
+    let now = left_out(settings, &target.network_map, &ask.vm.nics);
+    let said = |ids: &[String]| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
+    (now != record.left_out).then(|| {
+        let [then, now] = [&record.left_out, &now].map(|ids| said(ids));
+        format!("network cards left out: {then} then, {now} now")
+    })
 }
 
 /// Refuses results that somebody has written to, but for a domain that uses them. One that is gone was

@@ -254,7 +254,8 @@ impl Found<'_> {
     }
 
     fn has_manifest(&self) -> bool {
-        self.result.is_some() || self.leftovers.iter().any(|name| name == manifest::FILE_NAME)
+        let is_recorded = self.result.as_ref().is_some_and(|result| result.manifest.is_some());
+        is_recorded || self.leftovers.iter().any(|name| name == manifest::FILE_NAME)
     }
 
     fn same_vm(&self, id: Option<&str>, name: &str) -> Result<(), Stopped> {
@@ -348,6 +349,15 @@ impl Kept {
                 warn("export-state-unknown", text);
             }
             Fit::Current | Fit::Changed(_) => {}
+        }
+        if let Converted::Kept(kept) = &self.converted
+            && let Some(cards) = &kept.cards
+        {
+            let text = format!(
+                "the guest was fixed for other network cards ({cards}), and its export is not there to \
+                 convert it again: check the names of its network cards"
+            );
+            warn("guest-network-cards-differ", text);
         }
         if let Converted::Kept(kept) = &self.converted
             && kept.record.is_none()

@@ -20,7 +20,7 @@ impl InUse {
     /// [`Stopped`] when a record cannot be read.
     pub fn of(output: &Path) -> Result<Self, Stopped> {
         let mut found = Vec::new();
-        for record in records::all(output)?.iter().filter(|record| !record.is_undone()) {
+        for record in records::all(output)?.iter().filter(|record| record.may_use_disks()) {
             let Some(domain) = &record.report.domain else { continue };
             let here = domain.volumes.iter().filter(|volume| !volume.created);
             found.extend(here.map(|volume| (real(volume.path.as_ref()), domain.name.clone())));

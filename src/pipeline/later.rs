@@ -19,9 +19,11 @@ use super::kept_domain::KeptDomain;
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stages::{Ledger, Stopped};
 use super::{
-    DOMAIN_XML, addresses, beside, converted, guest, ours, records, start, stored, target,
+    DOMAIN_XML, addresses, beside, converted, guest, ours, records, snapshots, start, stored,
+    target,
 };
 use crate::convert as converter;
+use crate::exporter::PackageFormat;
 use crate::libvirt;
 use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
 use crate::model::{ConvertedDisk, ConvertedDisks, GuestFacts, Stage, Warning};
@@ -200,9 +202,10 @@ pub async fn convert(
         makes.extend(
             settings.cloud_init.as_ref().map(|_| converter::seed_path(manifest.vm_name(), &output)),
         );
-        let makes = names(&makes);
+        let mut makes = names(&makes);
+        makes.extend(needed.iter().map(|name| (*name).to_owned()));
         let earlier = stored::converted(&output, &manifest);
-        match claim(&mut ledger, &output, earlier.as_ref(), makes) {
+        match claim(&mut ledger, (&output, &manifest), earlier.as_ref(), makes) {
             Some(claim) => claimed = Some(claim),
             None => return ledger.report.finish(Outcome::Refused),
         }
@@ -265,7 +268,7 @@ pub async fn define(
     // One that an earlier run left is replaced, and is no leftover of this one.
     let made = Some(DOMAIN_XML.to_owned()).filter(|name| !output.join(name).exists());
     let makes = made.into_iter().collect();
-    let Some(claim) = claim(&mut ledger, &output, Some(&disks), makes) else {
+    let Some(claim) = claim(&mut ledger, (&output, &manifest), Some(&disks), makes) else {
         return ledger.report.finish(Outcome::Refused);
     };
     if definition(&mut ledger, &manifest, &output, &disks, target).await {
@@ -384,13 +387,18 @@ pub async fn recover(output: &Path, target: &Target) -> Result<Vec<Warning>, Sto
 /// conversion if there is one.
 fn claim(
     ledger: &mut Ledger<'_>,
-    output: &Path,
+    (output, manifest): (&Path, &Manifest),
     converted: Option<&ConvertedDisks>,
     makes: Vec<String>,
 ) -> Option<Claim> {
     let exported = ledger.report.disks.iter().map(|disk| disk.path.clone());
+    let nvram = manifest.nvram().map(|nvram| nvram.path.clone());
     let converted = converted.iter().flat_map(|disks| &disks.0).map(|disk| disk.path.clone());
-    let whole: Vec<_> = exported.chain(converted).chain(ledger.report.manifest.clone()).collect();
+    let whole: Vec<_> =
+        exported.chain(nvram).chain(converted).chain(ledger.report.manifest.clone()).collect();
+    // A package is complete before its manifest is written.
+    let packages = [PackageFormat::Ovf, PackageFormat::Ova];
+    let packages = packages.iter().flat_map(|format| format.makes(manifest.vm_name())).collect();
     let used = match InUse::of(output) {
         Ok(in_use) => in_use.names(output),
         Err(stopped) => {
@@ -398,16 +406,22 @@ fn claim(
             return None;
         }
     };
-    let keep = [names(&whole), used].concat();
+    let keep = [names(&whole), used, packages].concat();
     let claimed = Claim::take(output).and_then(|mut claim| {
         beside::remove_unfinished(output)
             .map_err(|source| super::claim::Error::Io { path: output.to_owned(), source })?;
         claim.remove_leftovers(&keep)?;
-        claim.will_make(makes.into_iter().filter(|name| !keep.contains(name)).collect())?;
+        let is_new = |name: &String| !keep.contains(name) && !output.join(name).exists();
+        claim.will_make(makes.into_iter().filter(is_new).collect())?;
         Ok(claim)
     });
     match claimed {
-        Ok(claim) => Some(claim),
+        Ok(claim) => {
+            // Nobody logs in to its source here.
+            let vm = manifest.vm_name();
+            snapshots::warn_of_left(vm, &claim.snapshots(), None, ledger);
+            Some(claim)
+        }
         Err(error) => {
             let stopped = Stopped::new(Stage::Preflight, &error, error.hint());
             ledger.report.errors.push(stopped.failure);

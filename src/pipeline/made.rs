@@ -91,4 +91,7 @@ pub struct Undone {
     /// What is left of it, each with the reason; nothing when all is gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,
+    /// How many of these stay only since others use them by now, such as a pool.
+    #[serde(default)]
+    pub shared: usize,
 }

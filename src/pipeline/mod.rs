@@ -41,6 +41,7 @@ mod replace;
 mod report;
 mod run;
 mod show;
+mod snapshots;
 mod source;
 mod stages;
 mod start;

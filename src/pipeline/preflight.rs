@@ -180,7 +180,8 @@ fn for_linux(job: &Job, vm: &SourceVm) -> Result<(), Stopped> {
     }
     let name = &vm.name;
     let text = format!("--agent-package and --firstboot-agent are for Linux: {name} is Windows");
-    let hint = "install qemu-ga of virtio-win in the guest before the export, and leave the flags out";
+    let hint =
+        "install qemu-ga of virtio-win in the guest before the export, and leave the flags out";
     Err(Stopped::because(Stage::Preflight, text, hint).coded("agent-for-linux"))
 }
 

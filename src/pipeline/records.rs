@@ -37,6 +37,11 @@ impl Record {
         self.report.undone.as_ref().is_some_and(|undone| undone.left.is_empty())
     }
 
+    /// Whether the domain may use its disks: no `undo` has removed all that was the run's own.
+    pub fn may_use_disks(&self) -> bool {
+        self.report.undone.as_ref().is_none_or(|undone| undone.left.len() > undone.shared)
+    }
+
     /// Writes it anew, and `result.json` if that tells of the same run.
     ///
     /// # Errors
@@ -267,7 +272,8 @@ mod tests {
         begin(&mut report).expect("recorded");
         let result = dir.path().join(report::FILE_NAME);
         fs::write(&result, serde_json::to_vec(&report).expect("JSON")).expect("written");
-        let undone = super::super::made::Undone { at: report.started_at, left: Vec::new() };
+        let undone =
+            super::super::made::Undone { at: report.started_at, left: Vec::new(), shared: 0 };
         let (_, mut record) = of_file(&result).unwrap_or_else(|_| panic!("readable")).expect("one");
         assert!(!record.is_undone());
         record.report.undone = Some(undone.clone());

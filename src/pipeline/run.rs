@@ -20,7 +20,7 @@ use super::preflight::{self, Ready, is_of};
 use super::report::{self, Outcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stages::{Ledger, Stopped};
-use super::{fit, later, ours, package, plan, replace, start, stream, target_check};
+use super::{fit, later, ours, package, plan, replace, snapshots, start, stream, target_check};
 use crate::convert;
 use crate::exporter::WholeDisk;
 use crate::manifest::{self, Manifest};
@@ -35,16 +35,13 @@ pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) 
         ledger.report.errors.push(stopped.failure);
         return ledger.close(Outcome::Refused, None, false);
     }
-    let (outcome, held) = whole(&job, &mut ledger).await;
-    let (claim, stood) = held.map_or((None, false), |(claim, stood)| (Some(claim), stood));
+    let (outcome, claim) = whole(&job, &mut ledger).await;
     // A failed export leaves nothing, so there is nothing that a report could lie beside.
     let is_there = !ledger.report.disks.is_empty() || ledger.report.package.is_some();
     // A run that was killed has left no result: the next one would not know whose files these are.
     let unknown = !ledger.report.output.join(report::FILE_NAME).exists();
     let keep = claim.is_some() && is_there && (unknown || has_done(&job, &ledger.report));
-    // Without a result the marker of the killed run alone tells that its export is ours: it stays.
-    let stays = stood && unknown && !keep;
-    ledger.close(outcome, claim.filter(|_| !stays), keep)
+    ledger.close(outcome, claim, keep)
 }
 
 /// Whether the run did anything that its result is to tell of: one that found everything there leaves
@@ -57,9 +54,8 @@ fn has_done(job: &Job, report: &RunReport) -> bool {
     })
 }
 
-/// All stages; returns how the run ended, and the output directory if it came to claim it, with whether
-/// the export of an earlier run stood there.
-async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<(Claim, bool)>) {
+/// All stages; returns how the run ended, and the output directory if it came to claim it.
+async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
     let found = OnceCell::new();
     let opened = ledger.stage(Stage::Preflight, open(job, &found, ledger.cancel)).await;
     if let Some((name, id)) = found.into_inner() {
@@ -85,15 +81,14 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<(Claim, b
             return (Outcome::Refused, None);
         }
     };
-    tell_snapshots(&ready, &held, ledger);
-    let stood = !matches!(ready.earlier, Earlier::Nothing);
+    snapshots::warn_of_strangers(&ready, &held.claim, ledger);
     match target_check::clear(job, &ready, ledger.cancel).await {
         Ok(warnings) => ledger.warn_all(warnings),
         Err(stopped) => {
             ledger.report.errors.push(stopped.failure);
             close(source, ledger).await;
             discard(&mut held, ledger);
-            return (ledger.ended(Outcome::Failed), Some((held.claim, stood)));
+            return (ledger.ended(Outcome::Failed), Some(held.claim));
         }
     }
     let fetched = fetch(job, &source, (&ready, &mut held), ledger).await;
@@ -107,7 +102,7 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<(Claim, b
     let mut done = done.peekable();
     let was_there = done.peek().is_some() && done.all(|stage| stage.status == StageStatus::Kept);
     ledger.report.already_done = outcome == Outcome::Done && was_there;
-    (outcome, Some((held.claim, stood)))
+    (outcome, Some(held.claim))
 }
 
 /// Removes a new export that has not taken the place of the old one.
@@ -132,19 +127,6 @@ async fn open(
             }
             Err(stopped)
         }
-    }
-}
-
-/// Tells of snapshots that a run has left which is known no more.
-fn tell_snapshots(ready: &Ready, held: &Held, ledger: &mut Ledger<'_>) {
-    let known = held.claim.snapshots();
-    for name in ready.snapshots.iter().filter(|name| !known.contains(name)) {
-        let text = format!(
-            "{} has the snapshot {name} of another run: if none is at work, it was killed; remove the \
-             snapshot in the vSphere client, or it grows for as long as the VM runs",
-            ready.vm.name
-        );
-        ledger.warn(Warning::new(Stage::Export, "snapshot-found", text));
     }
 }
 
@@ -348,6 +330,7 @@ async fn fetch(
     ledger: &mut Ledger<'_>,
 ) -> Option<Fetched> {
     if let Earlier::Export(kept) = &ready.earlier {
+        snapshots::remove(source, (&ready.vm, &held.claim), ledger).await;
         return keep(job, kept, ready, ledger).await;
     }
     let export = Export::new(job, source, ready, held);

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::claim::Claim;
 use super::report::{self, Failure, Outcome, RunReport, StageStatus};
 use super::{later, records};
+use crate::manifest;
 use crate::model::{Stage, Warning, chain};
 use crate::progress::{Event, Progress};
 
@@ -135,16 +136,25 @@ impl<'a> Ledger<'a> {
     /// given free. In this order: a kill in between leaves a marker and a result, never neither.
     pub fn close(mut self, outcome: Outcome, claim: Option<Claim>, keep: bool) -> RunReport {
         self.report = self.report.finish(outcome);
-        if keep && let Err(error) = save_result(&self.report) {
+        let saved = if keep { save_result(&self.report) } else { Ok(()) };
+        let unsaved = saved.is_err();
+        if let Err(error) = saved {
             let text = format!("write {}: {error}", report::FILE_NAME);
             self.warn(Warning::new(Stage::Export, "result-not-saved", text));
         }
-        if let Some(claim) = claim
+        let stays = |claim: &Claim| unsaved || !keep && claim.is_of_dead_run() && self.is_unknown();
+        if let Some(claim) = claim.filter(|claim| !stays(claim))
             && let Err(error) = claim.release()
         {
             self.warn(Warning::new(Stage::Export, "marker-stays", chain(&error)));
         }
         self.report
+    }
+
+    /// Whether the marker of a killed run alone tells that the export in the directory is ours.
+    fn is_unknown(&self) -> bool {
+        let is_there = |name: &str| self.report.output.join(name).exists();
+        is_there(manifest::FILE_NAME) && !is_there(report::FILE_NAME)
     }
 }
 

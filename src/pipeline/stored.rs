@@ -101,7 +101,7 @@ impl Stored {
             .filter_map(|path| path.file_name())
             .map(|name| name.to_string_lossy().into_owned())
             .chain(ours::names(ask.output, result))
-            .chain([manifest::FILE_NAME.to_owned()])
+            .chain(self.manifest.iter().map(|_| manifest::FILE_NAME.to_owned()))
             .filter(|name| ours::is_there(ask.output, name))
             .collect();
         names.sort();

@@ -65,6 +65,10 @@ pub async fn clear(
         Failed::Refused(stopped) => stopped,
         Failed::Libvirt(error) => Stopped::new(Stage::Preflight, &error, error.hint()),
     })?;
+    if let Some(stays) = cleared.left.first() {
+        let hint = "remove it, or give another --libvirt-name";
+        return Err(Stopped::because(Stage::Preflight, format!("{stays} is in the way"), hint));
+    }
     let removed = cleared.done.into_iter().map(|what| {
         let text = format!("removed {what}, which its domain has left as it was made");
         Warning::new(Stage::Preflight, "taken-back", text)

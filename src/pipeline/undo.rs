@@ -210,8 +210,8 @@ pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> 
             all.notes.push(format!("source {vm} was powered off for the export, and stays off"));
         }
         if !dry_run {
-            let left = taken.left.clone();
-            record.report.undone = Some(Undone { at: jiff::Timestamp::now(), left });
+            let (left, shared) = (taken.left.clone(), taken.shared);
+            record.report.undone = Some(Undone { at: jiff::Timestamp::now(), left, shared });
             if let Err(error) = record.rewrite(&output) {
                 let path = record.path.display();
                 all.notes.push(format!("{path} does not tell that it is undone: {error}"));

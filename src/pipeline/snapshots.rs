@@ -1,0 +1,49 @@
+//! Snapshots of runs that were killed: a VM that keeps one grows for as long as it runs.
+
+use super::claim::Claim;
+use super::preflight::Ready;
+use super::source::Source;
+use super::stages::Ledger;
+use crate::model::{SourceVm, Stage, Warning, chain};
+
+/// Warns of snapshots of runs that nothing in the output directory knows.
+pub(super) fn warn_of_strangers(ready: &Ready, claim: &Claim, ledger: &mut Ledger<'_>) {
+    let known = claim.snapshots();
+    for name in ready.snapshots.iter().filter(|name| !known.contains(name)) {
+        let text = format!(
+            "{} has the snapshot {name} of another run: if none is at work, it was killed; remove the \
+             snapshot in the vSphere client, or it grows for as long as the VM runs",
+            ready.vm.name
+        );
+        ledger.warn(Warning::new(Stage::Export, "snapshot-found", text));
+    }
+}
+
+/// Removes the snapshots of a killed run whose export is not made again, or warns of them.
+pub(super) async fn remove(
+    source: &Source,
+    (vm, claim): (&SourceVm, &Claim),
+    ledger: &mut Ledger<'_>,
+) {
+    let names = claim.snapshots();
+    if let Err(error) = source.remove_snapshots(vm, &names, ledger.progress).await {
+        warn_of_left(&vm.name, &names, Some(&error), ledger);
+    }
+}
+
+/// Warns of snapshots that a killed run has left at the source, with the error that keeps them.
+pub(super) fn warn_of_left(
+    vm: &str,
+    names: &[String],
+    why: Option<&dyn std::error::Error>,
+    ledger: &mut Ledger<'_>,
+) {
+    let why = why.map(|error| format!(" ({})", chain(error))).unwrap_or_default();
+    for name in names {
+        let text = format!(
+            "{vm} still has the snapshot {name} of a killed run{why}: remove the snapshot in the \
+             vSphere client, or it grows for as long as the VM runs"
+        );
+        ledger.warn(Warning::new(Stage::Export, "snapshot-left", text));
+    }
+}
