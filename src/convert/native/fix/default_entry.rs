@@ -42,9 +42,29 @@ pub(super) fn find(
 
 /// What a configuration calls its default entry.
 fn wanted(text: &str, saved: &str) -> Option<String> {
-    let last = text.lines().rev().find_map(value)?;
+    let last = uncounted(text).filter_map(value).last()?;
     let last = if last.contains("saved_entry") || last == "saved" { saved } else { last };
     (!last.is_empty()).then(|| last.to_owned())
+}
+
+/// The lines without those that GRUB runs once its countdown of failed starts has ended. Red Hat's
+/// generator writes them into every file (`08_fallback_counting`), and only guests that boot from
+/// OSTree count.
+fn uncounted(text: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    text.lines().filter(move |line| {
+        let opens = match line.split_whitespace().next() {
+            Some("if") if line.trim_end().ends_with("fi") => false,
+            Some("if") => depth > 0 || line.contains("boot_counter"),
+            Some("fi") => {
+                depth = depth.saturating_sub(1);
+                false
+            }
+            _ => false,
+        };
+        depth += usize::from(opens);
+        depth == 0
+    })
 }
 
 /// The value of a line that sets the default entry.
@@ -139,6 +159,34 @@ mod tests {
         }
         let fixed = GRUB.replace("${saved_entry}", "1>old");
         assert_eq!(default(&[("/boot/grub/grub.cfg", &fixed)], ""), "/old");
+    }
+
+    /// What grub2-mkconfig of Fedora and Red Hat writes behind the header.
+    const COUNTING: &str = "if [ -n \"${boot_counter}\" -a \"${boot_success}\" = \"0\" ]; then\n  \
+        if  [ \"${boot_counter}\" = \"0\" -o \"${boot_counter}\" = \"-1\" ]; then\n    \
+        set default=1\n    set boot_counter=-1\n  else\n    decrement boot_counter\n  fi\n  \
+        save_env boot_counter\nfi\n";
+
+    #[test]
+    fn a_countdown_of_failed_starts_names_no_default() {
+        let header = "if [ x ]; then\n set default=\"${saved_entry}\"\nfi\n";
+        let flat = "menuentry 'New' {\n linux /new\n}\nmenuentry 'Old' {\n linux /old\n}\n";
+        let flat = format!("{header}{COUNTING}{flat}");
+        let included = format!("{header}{COUNTING}blscfg\n");
+        let files = [
+            ("/boot/loader/entries/f00-6.9.conf", "title New\nlinux /new\n"),
+            ("/boot/loader/entries/f00-5.1.conf", "title Old\nlinux /old\n"),
+            ("/boot/grub2/grub.cfg", included.as_str()),
+        ];
+        for (saved, kernel) in [("", "/new"), ("Old", "/old")] {
+            assert_eq!(default(&[("/boot/grub2/grub.cfg", &flat)], saved), kernel, "{saved}");
+            assert_eq!(default(&files, saved), kernel, "{saved}");
+        }
+        let short = "if [ \"${boot_counter}\" ]; then decrement boot_counter; fi\n";
+        for more in ["", short] {
+            let later = format!("{flat}{more}set default=Old\n");
+            assert_eq!(default(&[("/boot/grub2/grub.cfg", &later)], ""), "/old", "{more}");
+        }
     }
 
     #[test]
