@@ -156,7 +156,8 @@ impl Assigning<'_> {
     }
 
     /// One card, and one rule that gives a name to a MAC address which no card has: the rule was of
-    /// this card, whatever configures it.
+    /// this card. Where a configuration selects the card by another name, such as `en*`, the rule was
+    /// of the card of a template: under the rule's name nothing would configure the card.
     fn by_only_rule(&mut self) {
         let subjects = self.survey.subjects.iter().enumerate();
         let ruled = subjects.filter(|(_, own)| {
@@ -167,9 +168,16 @@ impl Assigning<'_> {
         let is_open = self.cards.len() == 1 && self.named_ties().next().is_none();
         if let ([subject], true) = (ruled.as_slice(), is_open)
             && self.may_be(*subject, 0)
+            && !self.is_lost_to(*subject, 0)
         {
             self.tie(*subject, 0, How::Alone);
         }
+    }
+
+    /// Whether a configuration that selects the card by a pattern would miss it under the subject's name.
+    fn is_lost_to(&self, subject: usize, card: usize) -> bool {
+        let name = self.survey.subjects[subject].name.as_deref().unwrap_or_default();
+        self.survey.selections.iter().any(|own| own.is_of(card) && !own.fits(name))
     }
 
     fn by_elimination(&mut self) {

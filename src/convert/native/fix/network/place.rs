@@ -204,6 +204,13 @@ impl Hardware {
         Meant::Cards(meant)
     }
 
+    /// Whether any card matches, as with `DRIVERS=="?*"` in udev's own rules.
+    pub(super) fn is_of_any(&self) -> bool {
+        let takes_all =
+            |pattern: &String| pattern.contains('*') && pattern.trim_matches(['*', '?']).is_empty();
+        self.patterns.iter().any(takes_all)
+    }
+
     /// Which cards matched on VMware.
     pub(super) fn selected(&self, cards: &[Card]) -> Vec<usize> {
         (0..cards.len()).filter(|index| self.matches(*index, cards)).collect()

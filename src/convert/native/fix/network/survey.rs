@@ -59,7 +59,8 @@ impl Subject {
                 self.leased.extend(addresses);
             }
         }
-        let mut places = claim.hardware.iter().map(|hardware| hardware.selected(cards));
+        let told = claim.hardware.iter().filter(|hardware| !hardware.is_of_any());
+        let mut places = told.map(|hardware| hardware.selected(cards));
         if let Some(first) = places.next() {
             let both = |one: Vec<usize>, other: Vec<usize>| {
                 one.into_iter().filter(|card| other.contains(card)).collect()

@@ -137,6 +137,28 @@ fn a_rule_with_a_stale_address_is_mended_or_told() {
     assert_eq!(warnings(&doubtful), ["guest-network-stale-mac"]);
 }
 
+/// A template's rule has never matched on the clone: a pattern took the card under systemd's name.
+#[test]
+fn a_stale_rule_takes_no_card_from_a_pattern() {
+    let network = |pattern: &str| format!("[Match]\nName={pattern}\n[Network]\nDHCP=yes\n");
+    for more in ["", ", DRIVERS==\"?*\""] {
+        let rule = format!(
+            "SUBSYSTEM==\"net\", ATTR{{address}}==\"00:50:56:00:00:99\"{more}, NAME=\"eth0\"\n"
+        );
+        for (pattern, name) in [("en*", ""), ("eth*", "eth0")] {
+            let text = network(pattern);
+            let files = [
+                (Form::Rules, RULES, rule.as_str()),
+                (Form::Network, "/etc/systemd/network/20-wired.network", text.as_str()),
+            ];
+            let clone = guest(cards(&[192]), SYSTEMD, &files);
+            assert_eq!(kept(&clone), [nothing(1, name)], "{pattern} {rule}");
+            let is_mended = after(&clone) != rule;
+            assert_eq!(is_mended, pattern == "eth*", "{pattern} {rule}");
+        }
+    }
+}
+
 /// A card of a source without MAC addresses got one when the VM was read.
 #[test]
 fn a_made_address_reaches_what_keeps_the_name() {
