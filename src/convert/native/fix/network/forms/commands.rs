@@ -4,8 +4,28 @@
 use super::super::claim::{Says, Spot};
 use super::ifupdown::is_name;
 
-/// The interface that a command makes, and the card that it is on.
+/// The words that part commands of a shell.
+const OPERATORS: [&str; 5] = ["&&", "||", ";", "|", "&"];
+
+/// The interfaces that the commands of a line make, and the cards that they are on.
 pub(super) fn made_by(line: &[Spot<String>], says: &mut Says) {
+    let mut command = Vec::new();
+    for word in line {
+        let is_operator = OPERATORS.contains(&word.value.as_str());
+        let bare = word.value.trim_end_matches(';');
+        if !is_operator {
+            let end = word.at.end.saturating_sub(word.value.len() - bare.len());
+            command.push(Spot::new(bare.to_owned(), word.at.start..end));
+        }
+        if is_operator || bare != word.value {
+            made_by_one(&command, says);
+            command.clear();
+        }
+    }
+    made_by_one(&command, says);
+}
+
+fn made_by_one(line: &[Spot<String>], says: &mut Says) {
     let has = |names: &[&str]| line.iter().any(|word| names.contains(&program(word)));
     let after = |name: &str| {
         let at = line.iter().position(|word| word.value == name);
@@ -23,8 +43,8 @@ pub(super) fn made_by(line: &[Spot<String>], says: &mut Says) {
             says.makes.extend([format!("{}.{number}", card.value), format!("vlan{number}")]);
             says.mention(card);
         }
-    } else if has(&["link", "l", "tuntap"]) {
-        link_add(line, says);
+    } else if let Some(at) = line.windows(2).position(is_link_add) {
+        link_add(&line[at + 2..], says);
     }
 }
 
@@ -33,9 +53,15 @@ fn program(word: &Spot<String>) -> &str {
     word.value.rsplit('/').next().unwrap_or_default()
 }
 
-/// `ip link add link ens192 name storage type vlan id 5`, `ip tuntap add dev vpn mode tap`.
+/// Whether two words add a link: an address or a route that is added makes no interface.
+fn is_link_add(words: &[Spot<String>]) -> bool {
+    let [object, verb] = words else { return false };
+    ["link", "l", "tuntap"].contains(&object.value.as_str()) && verb.value == "add"
+}
+
+/// What follows `add`: `ip link add link ens192 name storage type vlan id 5`, `ip tuntap add dev vpn mode tap`.
 fn link_add(line: &[Spot<String>], says: &mut Says) {
-    let mut words = line.iter().skip_while(|word| word.value != "add").skip(1);
+    let mut words = line.iter();
     let mut made = None;
     while let Some(word) = words.next() {
         match word.value.as_str() {

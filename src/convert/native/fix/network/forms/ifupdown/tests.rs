@@ -82,6 +82,10 @@ fn commands_make_interfaces() {
         ("/usr/sbin/brctl addbr lan", vec!["lan"]),
         ("vconfig add ens192 5", vec!["ens192.5", "vlan5"]),
         ("openvpn --mktun --dev vpn", vec!["vpn"]),
+        ("ip link set ens192 up && ip addr add 192.0.2.7/24 dev ens192", vec![]),
+        ("ip link set ens192 up; ip route add 192.0.2.0/24 dev ens192", vec![]),
+        ("ip link set ens192 up; ip link add dum type dummy || true", vec!["dum"]),
+        ("brctl addbr lan; brctl addif lan ens192", vec!["lan"]),
     ] {
         let text = format!("iface x inet manual\n  pre-up {command}\n");
         assert_eq!(read(&text).makes, made, "{command}");
