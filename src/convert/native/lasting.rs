@@ -5,7 +5,7 @@ use crate::convert::Error;
 
 use super::devices::Devices;
 use super::fix::archive::Contents;
-use super::fix::boot::{CONFIGURATIONS, ENVIRONMENT, command_lines, value_of};
+use super::fix::boot::{self, CONFIGURATIONS, ENVIRONMENT, value_of};
 use super::fix::kernels::Kernel;
 use super::fix::{tables, units};
 use super::guestfs::Guestfs;
@@ -13,6 +13,9 @@ use super::guestfs::Guestfs;
 /// LILO's configuration, and the map of numbers that it makes of the configuration: the number of the
 /// root's device is among them (lilo.conf(5)).
 const LILO: [&str; 2] = ["/etc/lilo.conf", "/boot/map"];
+
+/// Where NixOS keeps the programs that its kernels start.
+const NIX: &str = "/nix/store/";
 
 /// Whether the guest's tables and mount units name what the guest cannot do without so.
 pub(super) async fn tables_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, Error> {
@@ -43,8 +46,7 @@ pub(super) async fn start_lasts(
 }
 
 fn initramfs_lasts(held: &Contents, devices: &Devices) -> bool {
-    command_lines(&held.command_line, devices) == held.command_line
-        && !tables::copy_is_unstable(&held.crypttab, devices)
+    boot::lasts(&held.command_line, devices) && !tables::copy_is_unstable(&held.crypttab, devices)
 }
 
 /// Whether the boot loaders do. One that nobody here can read is no evidence.
@@ -59,7 +61,7 @@ async fn loaders_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, 
     for pattern in CONFIGURATIONS.iter().chain(&ENVIRONMENT) {
         for path in guestfs.glob(pattern).await? {
             let text = guestfs.read(&path).await?.unwrap_or_default();
-            if command_lines(&text, devices) != text {
+            if !commands(&path, &text).all(|line| boot::lasts(line, devices)) {
                 return Ok(false);
             }
             is_read |= starts_root(&path, &text);
@@ -68,14 +70,21 @@ async fn loaders_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, 
     Ok(is_read)
 }
 
+/// The lines of a configuration that something boots by: no comments, and nothing in /etc, which is
+/// for the next time that something is written.
+fn commands<'a>(path: &str, text: &'a str) -> impl Iterator<Item = &'a str> + use<'a> {
+    let boots = !path.starts_with("/etc/");
+    text.lines().filter(move |line| boots && !line.trim_start().starts_with(['#', ';']))
+}
+
 /// Whether a configuration says how the root is found. An entry of the Boot Loader Specification without
-/// `root=` leaves that to the type of the partition (systemd-gpt-auto-generator(8)); what stands in
-/// /etc is for the next time that something is written.
+/// `root=` leaves that to the type of the partition (systemd-gpt-auto-generator(8)), and NixOS to a
+/// table of its own in the initramfs.
 fn starts_root(path: &str, text: &str) -> bool {
     let is_entry = |line: &str| line.split_whitespace().next() != Some("set");
-    let mut lines = text.lines();
-    let names = lines.any(|line| is_entry(line) && value_of(line, "root=").is_some());
-    !path.starts_with("/etc/") && (names || path.contains("/loader/entries/"))
+    let is_nix = |line: &str| value_of(line, "init=").is_some_and(|own| own.starts_with(NIX));
+    let names = |line: &str| is_entry(line) && value_of(line, "root=").is_some() || is_nix(line);
+    commands(path, text).any(names) || path.contains("/loader/entries/")
 }
 
 /// Whether LILO hands a tag to the kernel: of a path its map keeps the number of the device only.
@@ -111,6 +120,19 @@ mod tests {
         assert!(!grub("set root='hd0,gpt2'\nset root=hd0\nblscfg\n"));
         assert!(starts_root("/efi/loader/entries/a.conf", "linux /vmlinuz\noptions rw quiet\n"));
         assert!(!starts_root("/etc/kernel/cmdline", "root=UUID=x rw\n"));
+        assert!(grub("linux ($drive1)/k-bzImage init=/nix/store/5eed-nixos/init loglevel=4\n"));
+        assert!(!grub("linux /k init=/bin/sh\n# kopt=root=UUID=x ro\n"));
+    }
+
+    #[test]
+    fn comments_and_files_for_later_boot_nothing() {
+        let devices = devices(&[("/dev/sda1", "boot")]);
+        let lasts =
+            |path: &str, text: &str| commands(path, text).all(|line| boot::lasts(line, &devices));
+        let legacy = "# kopt=root=/dev/sda1 ro\n ## e.g. kopt=root=/dev/hda1 ro\n";
+        assert!(lasts("/boot/grub/menu.lst", legacy));
+        assert!(lasts("/etc/kernel/cmdline", "root=/dev/sda2 ro\n"));
+        assert!(!lasts("/boot/grub/menu.lst", "kernel /k root=/dev/sda1 ro\n"));
     }
 
     #[test]
@@ -123,5 +145,6 @@ mod tests {
         assert!(initramfs_lasts(&held("sda5_crypt UUID=luks none luks\n"), &devices));
         let line = Contents { command_line: "root=/dev/sda1".to_owned(), ..Contents::default() };
         assert!(!initramfs_lasts(&line, &devices));
+        assert!(!initramfs_lasts(&line, &Devices::default()), "no better name is known");
     }
 }

@@ -12,7 +12,8 @@ use crate::model::SourceVm;
 use super::guestfs::Guestfs;
 use super::systems;
 
-use self::places::{Disks, is_unstable};
+use self::places::Disks;
+pub(super) use self::places::is_unstable;
 
 /// Links by tags that last, and the tags of fstab(5) for the same.
 const TAGS: [(&str, &str, &str); 4] = [

@@ -21,7 +21,7 @@ pub(super) struct Disks {
 }
 
 /// Whether KVM may give the name to another device, or to none.
-pub(super) fn is_unstable(name: &str) -> bool {
+pub(in crate::convert::native) fn is_unstable(name: &str) -> bool {
     let name = name.trim_matches(['"', '\'']);
     let by_id = name.strip_prefix(BY_ID).is_some_and(|id| !is_volume_id(id));
     name.starts_with(BY_PATH) || by_id || ordered(name).is_some()

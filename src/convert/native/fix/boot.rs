@@ -1,6 +1,6 @@
 //! The kernel's command line, wherever a boot loader keeps it: `root=` and `resume=` by UUID.
 
-use crate::convert::native::devices::Devices;
+use crate::convert::native::devices::{Devices, is_unstable};
 
 /// Parameters that name a block device (Linux, kernel-parameters.txt; dracut.cmdline(7)), and the
 /// variable that Photon's `grub.cfg` keeps the root in.
@@ -11,7 +11,7 @@ const DISABLED: [&str; 2] = ["GRUB_DISABLE_LINUX_UUID", "GRUB_DISABLE_UUID"];
 
 /// Files with the command line: made by GRUB 2, GRUB 1, the Boot Loader Specification, extlinux,
 /// systemd-boot, rEFInd, ELILO and limine; and what the tools of some of them make theirs from.
-pub(in crate::convert::native) const CONFIGURATIONS: [&str; 39] = [
+pub(in crate::convert::native) const CONFIGURATIONS: [&str; 42] = [
     "/boot/grub/grub.cfg",
     "/boot/grub/custom.cfg",
     "/boot/grub2/grub.cfg",
@@ -20,6 +20,9 @@ pub(in crate::convert::native) const CONFIGURATIONS: [&str; 39] = [
     "/efi/EFI/*/grub.cfg",
     "/boot/grub/menu.lst",
     "/boot/grub/grub.conf",
+    "/boot/efi/EFI/*/grub.conf",
+    "/boot/EFI/*/grub.conf",
+    "/efi/EFI/*/grub.conf",
     "/boot/loader/entries/*.conf",
     "/boot/efi/loader/entries/*.conf",
     "/efi/loader/entries/*.conf",
@@ -82,19 +85,26 @@ pub(super) fn kept(text: &str, devices: &Devices) -> Vec<String> {
 pub(in crate::convert::native) fn command_lines(text: &str, devices: &Devices) -> String {
     let initramfs = has_initramfs(text);
     let mut fixed = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((at, parameter)) = next_parameter(rest) {
-        let value = &rest[at + parameter.len()..];
-        let value = device_of(parameter, value);
-        fixed.push_str(&rest[..at + parameter.len()]);
+    let mut done = 0;
+    for (start, parameter, value) in parameters(text) {
+        fixed.push_str(&text[done..start]);
         let lasting = match parameter {
             "root=" | "rootpartition=" => devices.lasting_root(value, initramfs),
             _ => devices.lasting(value),
         };
         fixed.push_str(&lasting.unwrap_or_else(|| value.to_owned()));
-        rest = &rest[at + parameter.len() + value.len()..];
+        done = start + value.len();
     }
-    fixed + rest
+    fixed + &text[done..]
+}
+
+/// Whether a kernel's command line finds its root on every bus. A root by a name that changes does
+/// not, whether or not a better name is known.
+pub(in crate::convert::native) fn lasts(text: &str, devices: &Devices) -> bool {
+    parameters(text).all(|(_, parameter, value)| match parameter {
+        "root=" | "rootpartition=" => !is_unstable(value),
+        _ => devices.lasting(value).is_none(),
+    })
 }
 
 /// The value of a parameter, `name` with its `=`, on a kernel's command line: of several the last one
@@ -137,14 +147,29 @@ fn has_initramfs(text: &str) -> bool {
     !starts_kernels || is(&["initrd", "initrd16", "initrdefi"]) || text.contains("initrd=")
 }
 
-/// Where the next parameter begins: after a space, a quote or at a line's beginning.
+/// All parameters of a text, each with the device that it names and where the device begins.
+fn parameters(text: &str) -> impl Iterator<Item = (usize, &'static str, &str)> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let (length, parameter) = next_parameter(&text[from..])?;
+        let start = from + length;
+        let value = device_of(parameter, &text[start..]);
+        from = start + value.len();
+        Some((start, parameter, value))
+    })
+}
+
+/// The next parameter and where it ends; it begins after a space, a quote or at a line's beginning.
+/// Each byte is read once: a guest may have many parameters.
 fn next_parameter(text: &str) -> Option<(usize, &'static str)> {
-    let found = PARAMETERS.iter().filter_map(|parameter| {
-        let starts = |at: usize| text[..at].chars().last().is_none_or(is_boundary);
-        let at = text.match_indices(parameter).map(|(at, _)| at).find(|at| starts(*at))?;
-        Some((at, *parameter))
-    });
-    found.min_by_key(|(at, _)| *at)
+    text.match_indices('=').find_map(|(at, _)| {
+        let head = &text[..=at];
+        let ends = |parameter: &&&str| {
+            let before = head.strip_suffix(**parameter);
+            before.is_some_and(|before| before.chars().last().is_none_or(is_boundary))
+        };
+        PARAMETERS.iter().find(ends).map(|parameter| (at + 1, *parameter))
+    })
 }
 
 /// `/etc/default/grub` that lets GRUB's scripts write UUIDs.
@@ -252,6 +277,34 @@ mod tests {
         };
         assert_eq!(command_lines(&grub("/dev/sda2"), &devices), grub("UUID=5eed"));
         assert_eq!(command_lines(&grub("PARTUUID=x"), &devices), grub("PARTUUID=x"));
+    }
+
+    #[test]
+    fn a_root_by_a_name_that_changes_does_not_last() {
+        let known = devices(&[("/dev/sda1", "5eed")]);
+        let unknown = devices(&[]);
+        for devices in [&known, &unknown] {
+            assert!(!lasts("linux /boot/vmlinuz root=/dev/sda1 ro\n", devices));
+            assert!(!lasts("set rootpartition=/dev/sda2\n", devices));
+            assert!(lasts("linux /k root=UUID=5eed ro resume=/dev/sdz9\n", devices));
+            assert!(lasts("set root='hd0,msdos1'\nlinux /k root=/dev/mapper/vg-root\n", devices));
+        }
+        assert!(!lasts("linux /k root=UUID=5eed resume=/dev/sda1\n", &known));
+    }
+
+    #[test]
+    fn many_parameters_are_read_in_one_pass() {
+        let devices = devices(&[("/dev/sda1", "5eed")]);
+        let text = "root=\n".repeat(700_000);
+        assert_eq!(command_lines(&text, &devices), text);
+    }
+
+    #[test]
+    fn grub_legacy_of_red_hat_lies_on_the_esp() {
+        for mounted in ["/boot/efi", "/efi", "/boot"] {
+            let pattern = format!("{mounted}/EFI/*/grub.conf");
+            assert!(CONFIGURATIONS.contains(&pattern.as_str()), "{pattern}");
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ const FILES: [(Form, &str); 29] = [
         Form::CommandLine,
         "/{boot,boot/efi,efi}/{grub/grub.cfg,grub2/grub.cfg,grub2/grubenv,grub/menu.lst,\
          grub/grub.conf,loader/entries/*.conf,extlinux/extlinux.conf,EFI/*/grub.cfg,\
-         syslinux/syslinux.cfg,cmdline.txt}",
+         EFI/*/grub.conf,syslinux/syslinux.cfg,cmdline.txt}",
     ),
     (Form::CommandLine, "/etc/kernel/cmdline"),
     (Form::DhclientLeases, "/var/lib/{dhcp,dhcp3,dhclient}/dhclient*.lease*"),
