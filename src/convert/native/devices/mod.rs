@@ -85,11 +85,13 @@ impl Devices {
         Ok(devices)
     }
 
-    /// Notes which root was chosen, and whether the guest's tables call disks `hda`.
+    /// Notes which root was chosen, and whether the guest's tables call disks `hda`. Where a CD-ROM
+    /// drive is called so, all disks may be called `sda`.
     pub(super) fn know_system(&mut self, root: String, fstab: &str) {
         self.root = root;
         let names = fstab.lines().filter_map(|line| line.split_whitespace().next());
-        self.disks.has_hd = names.filter_map(order::ordered).any(|(order, _)| order.is_hd());
+        let mut orders = names.filter_map(order::ordered).map(|(order, _)| order);
+        self.disks.has_hd = orders.any(|order| self.disks.is_hd(order));
     }
 
     /// Whether there is a device of that name of libguestfs'.

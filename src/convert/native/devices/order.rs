@@ -23,13 +23,6 @@ type Lettered = fn(u32) -> Order;
 const LETTERS: [(&str, Lettered); 4] =
     [("sd", Order::Sd), ("hd", Order::Hd), ("vd", Order::Vd), ("xvd", Order::Xvd)];
 
-impl Order {
-    /// Whether the old driver of parallel ATA counts so.
-    pub(super) fn is_hd(self) -> bool {
-        matches!(self, Self::Hd(_))
-    }
-}
-
 /// The disk of a name, and its partition; none of a name that goes by something else.
 pub(super) fn ordered(name: &str) -> Option<(Order, &str)> {
     let name = name.strip_prefix("/dev/")?;

@@ -46,18 +46,15 @@ impl Disks {
     }
 
     fn by_order(&self, order: Order) -> Option<usize> {
-        let exact = |bus: Bus, number: u32, unit: u32| {
-            self.only_at(bus, |disk| disk.controller.number == number && disk.unit == unit)
-        };
         match order {
-            Order::Nvme { controller, unit } => exact(Bus::Nvme, controller, unit)
+            Order::Nvme { controller, unit } => self
+                .at(Bus::Nvme, controller, unit)
                 .or_else(|| self.nth(controller.checked_add(unit)?, has_no_known_bus)),
             Order::Numbered(number) => self.nth(number, has_no_known_bus),
             // `hda` is the first channel's master, whatever else there is.
-            Order::Hd(number) => self
-                .labelled("hd", number)
-                .or_else(|| exact(Bus::Ide, number / 2, number % 2))
-                .or_else(|| self.nth(number, |disk| !is_nvme(disk))),
+            Order::Hd(number) => {
+                self.on_ide(number).or_else(|| self.nth(number, |disk| !is_nvme(disk)))
+            }
             Order::Sd(number) => {
                 let is_hd = |disk: &SourceDisk| self.has_hd && disk.controller.bus == Bus::Ide;
                 self.nth(number, |disk| !is_nvme(disk) && !is_virtio(disk) && !is_hd(disk))
@@ -65,6 +62,16 @@ impl Disks {
             Order::Vd(number) if self.disks.iter().any(is_virtio) => self.nth(number, is_virtio),
             Order::Vd(number) | Order::Xvd(number) => self.nth(number, |disk| !is_nvme(disk)),
         }
+    }
+
+    /// Whether a name is that of a disk by the old driver of parallel ATA.
+    pub(super) fn is_hd(&self, order: Order) -> bool {
+        matches!(order, Order::Hd(number) if self.on_ide(number).is_some())
+    }
+
+    /// The disk of that number on the channels of parallel ATA.
+    fn on_ide(&self, number: u32) -> Option<usize> {
+        self.labelled("hd", number).or_else(|| self.at(Bus::Ide, number / 2, number % 2))
     }
 
     /// The disk of that number among those for which `is` holds.
@@ -162,6 +169,11 @@ impl Disks {
         found.next().is_none().then_some(index)
     }
 
+    /// The disk at that place.
+    fn at(&self, bus: Bus, number: u32, unit: u32) -> Option<usize> {
+        self.only_at(bus, |disk| disk.controller.number == number && disk.unit == unit)
+    }
+
     /// The only disk on that bus for which `is` holds.
     fn only_at(&self, bus: Bus, is: impl Fn(&SourceDisk) -> bool) -> Option<usize> {
         self.only_of(&|disk: &SourceDisk| disk.controller.bus == bus && is(disk))
@@ -239,6 +251,17 @@ mod tests {
         disks.has_hd = true;
         assert_eq!(found(&disks, "/dev/sda1"), Some(1));
         assert_eq!(found(&disks, "/dev/hdc2"), Some(0));
+    }
+
+    #[test]
+    fn a_cdrom_drive_called_hdc_is_no_disk() {
+        let mut disks = disks(&[(Bus::Ide, "ide", ""), (Bus::Scsi, "scsi", "")]);
+        for (number, is_disk) in [(0, true), (2, false)] {
+            assert_eq!(disks.is_hd(Order::Hd(number)), is_disk, "{number}");
+        }
+        assert!(!disks.is_hd(Order::Sd(0)));
+        disks.disks[0].label = "hdc".to_owned();
+        assert!(disks.is_hd(Order::Hd(2)));
     }
 
     #[test]
