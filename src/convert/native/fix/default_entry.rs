@@ -3,7 +3,7 @@
 //! Read are `set default=` of GRUB 2 with `saved_entry` of its environment block, `default` of GRUB
 //! Legacy, syslinux and systemd-boot, and `MENU DEFAULT` of syslinux.
 
-use super::entries::Entry;
+use super::entries::{Entry, Item, LONGEST_NAME};
 
 /// Where systemd-boot is configured (loader.conf(5)).
 pub(super) const LOADERS: [&str; 3] =
@@ -81,13 +81,14 @@ fn value(line: &str) -> Option<&str> {
 /// The entry that a configuration means by a name, an id, a number, or a path of these through
 /// submenus (GRUB manual, "default").
 fn named(candidates: &[Candidate], configuration: &Configuration, wanted: &str) -> Option<usize> {
-    let by_pattern = glob::Pattern::new(&wanted.to_lowercase()).ok();
     let is_loader = LOADERS.contains(&configuration.file.as_str());
+    // The matcher calls itself once for each `*`: a long pattern of a guest would exhaust the stack.
+    let pattern = Some(wanted).filter(|wanted| is_loader && wanted.len() <= LONGEST_NAME);
+    let by_pattern = pattern.and_then(|wanted| glob::Pattern::new(&wanted.to_lowercase()).ok());
     let is_called = |candidate: &Candidate| {
         let Some(item) = candidate.entry.menu.last() else { return false };
         let matches = |name: &String| {
-            let by_pattern = by_pattern.as_ref().filter(|_| is_loader);
-            name == wanted || by_pattern.is_some_and(|p| p.matches(&name.to_lowercase()))
+            name == wanted || by_pattern.as_ref().is_some_and(|p| p.matches(&name.to_lowercase()))
         };
         item.names.iter().any(matches)
     };
@@ -96,7 +97,7 @@ fn named(candidates: &[Candidate], configuration: &Configuration, wanted: &str) 
     let includes = configuration.text.contains("blscfg");
     let is_at = |candidate: &Candidate| {
         let (menu, own) = (&candidate.entry.menu, candidate.file == configuration.file);
-        let is_step = |(item, step): (&super::entries::Item, &&str)| {
+        let is_step = |(item, step): (&Item, &&str)| {
             step.parse() == Ok(item.index) || item.names.iter().any(|name| name == step)
         };
         let included = includes && candidate.file.contains("/loader/entries/");
@@ -215,6 +216,18 @@ mod tests {
         assert_eq!(of("arch-lts.conf"), "/old");
         assert_eq!(of("Arch-*"), "/old");
         assert_eq!(of("@saved"), "/new");
+    }
+
+    #[test]
+    fn a_long_pattern_matches_nothing() {
+        let (pattern, title) = ("*a".repeat(1_000_000), "a".repeat(1_000_000));
+        let files = [
+            ("/boot/loader/loader.conf", format!("default {pattern}\n")),
+            ("/boot/loader/entries/1.conf", "linux /new\n".to_owned()),
+            ("/boot/loader/entries/2.conf", format!("title {title}\nlinux /old\n")),
+        ];
+        let files: Vec<_> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        assert_eq!(default(&files, ""), "/new");
     }
 
     #[test]

@@ -5,6 +5,13 @@
 
 use std::cmp::Ordering;
 
+/// Most entries that are read, and the deepest menu that one is looked for in: a guest may have menus
+/// without end, and each entry knows the menus around it.
+pub(super) const MOST: usize = 1_000;
+const DEEPEST: usize = 16;
+/// Longest name of an entry, in bytes: of a file it can be no longer.
+pub(super) const LONGEST_NAME: usize = 255;
+
 /// One entry, its paths as the boot loader sees them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -30,8 +37,10 @@ pub(super) struct Item {
 /// The menus of a configuration while it is read.
 #[derive(Debug, Default)]
 struct Menus {
-    /// What the braces around a line belong to; none for those that are no menu.
-    braces: Vec<Option<Item>>,
+    /// The open menus.
+    open: Vec<Item>,
+    /// Whether each pair of braces around a line is that of an open menu.
+    braces: Vec<bool>,
     /// Lines of each open menu so far.
     counts: Vec<usize>,
 }
@@ -49,17 +58,22 @@ impl Menus {
     /// The place of an entry that begins here.
     fn entry(&mut self, rest: &str) -> Vec<Item> {
         let item = self.item(rest);
-        self.braces.iter().flatten().cloned().chain([item]).collect()
+        self.open.iter().cloned().chain([item]).collect()
     }
 
     fn submenu(&mut self, rest: &str) {
         let item = self.item(rest);
-        self.braces.push(Some(item));
-        self.counts.push(0);
+        let is_open = self.open.len() < DEEPEST;
+        if is_open {
+            self.open.push(item);
+            self.counts.push(0);
+        }
+        self.braces.push(is_open);
     }
 
     fn close(&mut self) {
-        if self.braces.pop().flatten().is_some() {
+        if self.braces.pop() == Some(true) {
+            self.open.pop();
             self.counts.pop();
         }
     }
@@ -70,7 +84,8 @@ impl Menus {
 fn names(rest: &str) -> Vec<String> {
     let rest = rest.trim();
     if !rest.starts_with(['"', '\'']) {
-        return vec![rest.trim_end_matches('{').trim().to_owned()];
+        let name = rest.trim_end_matches('{').trim();
+        return Some(name.to_owned()).filter(|name| is_short(name)).into_iter().collect();
     }
     let quoted = |text: &str| {
         let mark = text.chars().next().filter(|c| ['"', '\''].contains(c))?;
@@ -81,7 +96,11 @@ fn names(rest: &str) -> Vec<String> {
         let word = after.trim();
         quoted(word).or_else(|| word.split_whitespace().next().map(str::to_owned))
     });
-    quoted(rest).into_iter().chain(id).collect()
+    quoted(rest).into_iter().chain(id).filter(|name| is_short(name)).collect()
+}
+
+fn is_short(name: &str) -> bool {
+    name.len() <= LONGEST_NAME
 }
 
 /// Titles of entries that are for emergencies.
@@ -97,6 +116,9 @@ pub(super) fn read(path: &str, text: &str) -> Vec<Entry> {
     let mut current = Entry::default();
     let mut emergency = false;
     for line in text.lines() {
+        if entries.len() >= MOST {
+            return entries;
+        }
         let line = line.trim();
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         match word.to_ascii_lowercase().as_str() {
@@ -105,7 +127,7 @@ pub(super) fn read(path: &str, text: &str) -> Vec<Entry> {
                 emergency = is_emergency(line);
                 current.menu = menus.entry(rest);
                 if line.ends_with('{') {
-                    menus.braces.push(None);
+                    menus.braces.push(false);
                 }
             }
             "submenu" => menus.submenu(rest),
@@ -127,7 +149,7 @@ pub(super) fn read(path: &str, text: &str) -> Vec<Entry> {
                 );
             }
             "append" => current.initramfs.extend(initrd_option(rest)),
-            _ if line.ends_with('{') => menus.braces.push(None),
+            _ if line.ends_with('{') => menus.braces.push(false),
             _ => {}
         }
     }
@@ -154,7 +176,10 @@ fn of_specification(path: &str, text: &str) -> Vec<Entry> {
         let (word, rest) = line.trim().split_once(char::is_whitespace).unwrap_or_default();
         match word {
             "linux" => entry.kernel = plain(rest.trim()),
-            "title" => entry.menu[0].names.push(rest.trim().to_owned()),
+            "title" => {
+                let title = Some(rest.trim().to_owned()).filter(|name| is_short(name));
+                entry.menu[0].names.extend(title);
+            }
             // `$tuned_initrd` and the like are GRUB's variables.
             "initrd" => {
                 let paths = rest.split_whitespace().filter(|path| !path.starts_with('$'));
@@ -233,6 +258,16 @@ mod tests {
             vec![item(2, &["C"])],
         ];
         assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn menus_without_end_are_left_out() {
+        let grub = "submenu a {\n".repeat(100_000) + &"title b\nkernel /a\n".repeat(100_000);
+        let entries = super::read("/boot/grub/grub.cfg", &grub);
+        assert_eq!(entries.len(), MOST);
+        assert_eq!(entries[0].menu.len(), DEEPEST + 1);
+        let long = format!("menuentry '{}' {{\n linux /a\n}}\n", "a".repeat(1_000));
+        assert_eq!(super::read("/boot/grub/grub.cfg", &long)[0].menu, [Item::default()]);
     }
 
     #[test]
