@@ -16,7 +16,7 @@ const NAME: usize = 94;
 const TRAILER: &[u8] = b"TRAILER!!!";
 /// Longest name (Linux, `PATH_MAX`).
 const LONGEST_NAME: usize = 4096;
-/// Largest table that is read, in bytes.
+/// Most bytes of tables that are read of one archive.
 const LARGEST_TABLE: u64 = 64 << 10;
 /// Most bytes of an unpacked archive: an initramfs has to fit into memory.
 const MOST: u64 = 4 << 30;
@@ -146,7 +146,7 @@ fn read_archive(reader: &mut impl BufRead, found: &mut Contents) -> io::Result<(
         }
         found.note(&name, size);
         let mut rest = size + padding(size);
-        if is_crypttab(&name) && size <= LARGEST_TABLE {
+        if is_crypttab(&name) && found.crypttab.len() as u64 + size <= LARGEST_TABLE {
             let mut text = Vec::new();
             rest -= reader.by_ref().take(size).read_to_end(&mut text)? as u64;
             found.crypttab.push_str(&String::from_utf8_lossy(&text));
@@ -253,6 +253,13 @@ pub(super) mod tests {
         let bytes = archive(&["usr/sbin/cryptsetup", "sbin/lvm", "bin/sh"]);
         let found = contents(io::Cursor::new(bytes)).expect("read").expect("known");
         assert_eq!(found.tools.iter().collect::<Vec<_>>(), ["cryptsetup", "lvm"]);
+    }
+
+    #[test]
+    fn copies_of_crypttab_without_end_are_left_out() {
+        let bytes = archive(&["a/crypttab"; 20_000]);
+        let found = contents(io::Cursor::new(bytes)).expect("read").expect("known");
+        assert!(found.crypttab.len() as u64 <= LARGEST_TABLE, "{}", found.crypttab.len());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::convert::native::guestfs::Guestfs;
 
 use super::archive::{self, Contents, module};
 use super::boot::{CONFIGURATIONS, ENVIRONMENT};
+use super::configurations;
 use super::default_entry::{self, Candidate, Configuration};
 use super::entries::{self, Entry, newest_first};
 
@@ -33,6 +34,8 @@ const ARCHIVES: [(&str, &str); 4] = [
 ];
 /// Names of files that are for other ends than to start the guest.
 const OTHERS: [&str; 6] = ["kdump", "rescue", "fallback", ".bak", ".old", "memtest"];
+/// Most initramfs files of one kernel; the one that a tool builds is the last one.
+const MOST_ARCHIVES: usize = 16;
 /// Bytes of a kernel that hold its header and version (Linux, `Documentation/arch/x86/boot.rst`:
 /// `kernel_version` points at most 0x8000 bytes beyond the header).
 const HEAD: u64 = 64 << 10;
@@ -94,7 +97,8 @@ pub(in crate::convert::native) async fn find(guestfs: &mut Guestfs) -> Result<Ve
         }
         let Some(image) = resolve(guestfs, &entry.kernel).await? else { continue };
         let mut initramfs = Vec::new();
-        for path in &entry.initramfs {
+        let skipped = entry.initramfs.len().saturating_sub(MOST_ARCHIVES);
+        for path in &entry.initramfs[skipped..] {
             initramfs.extend(resolve(guestfs, path).await?);
         }
         let version = version(guestfs, &image).await?;
@@ -123,22 +127,18 @@ fn is_plain(version: &str) -> bool {
 
 /// All entries, the default one first; those of the Boot Loader Specification sorted as it says.
 async fn candidates(guestfs: &mut Guestfs) -> Result<Vec<Candidate>, Error> {
-    let (mut others, mut by_file, mut configurations) = (Vec::new(), Vec::new(), Vec::new());
-    for pattern in default_entry::LOADERS.iter().chain(&CONFIGURATIONS) {
-        for file in guestfs.glob(pattern).await? {
-            let Some(text) = guestfs.read(&file).await? else { continue };
-            let is_entry = file.contains("/loader/entries/");
-            let entries = entries::read(&file, &text).into_iter();
-            let found =
-                entries.map(|entry| Candidate { file: file.clone(), entry, unified: false });
-            if is_entry {
-                by_file.extend(found)
-            } else {
-                others.extend(found)
-            }
-            if !is_entry {
-                configurations.push(Configuration { file, text });
-            }
+    let (mut others, mut by_file, mut named) = (Vec::new(), Vec::new(), Vec::new());
+    let patterns = default_entry::LOADERS.iter().chain(&CONFIGURATIONS);
+    for (file, text) in configurations::texts(guestfs, patterns).await? {
+        let is_entry = file.contains("/loader/entries/");
+        let room = entries::MOST.saturating_sub(others.len() + by_file.len());
+        let entries = entries::read(&file, &text).into_iter().take(room);
+        let found = entries.map(|entry| Candidate { file: file.clone(), entry, unified: false });
+        if is_entry {
+            by_file.extend(found)
+        } else {
+            others.extend(found);
+            named.push(Configuration { file, text });
         }
     }
     let mut unified = Vec::new();
@@ -157,7 +157,7 @@ async fn candidates(guestfs: &mut Guestfs) -> Result<Vec<Candidate>, Error> {
     }
     let mut all: Vec<_> = by_file.into_iter().chain(others).chain(unified).collect();
     let saved = saved_entry(guestfs).await?;
-    if let Some(first) = default_entry::find(&all, &configurations, &saved) {
+    if let Some(first) = default_entry::find(&all, &named, &saved) {
         all[..=first].rotate_right(1);
     }
     Ok(all)

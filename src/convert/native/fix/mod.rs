@@ -9,6 +9,7 @@ pub(super) mod archive;
 pub(super) mod boot;
 mod builders;
 mod cloud_init;
+pub(super) mod configurations;
 mod default_entry;
 mod efi;
 mod entries;

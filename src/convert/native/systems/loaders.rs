@@ -3,6 +3,7 @@
 use crate::convert::Error;
 use crate::convert::native::devices::Devices;
 use crate::convert::native::fix::boot::{CONFIGURATIONS, ENVIRONMENT, value_of};
+use crate::convert::native::fix::configurations;
 use crate::convert::native::guestfs::Guestfs;
 
 use super::layers::LISTING;
@@ -93,15 +94,7 @@ impl Site {
 
 /// The texts of the boot loaders on what is mounted.
 async fn texts(guestfs: &mut Guestfs) -> Result<Vec<(String, String)>, Error> {
-    let mut texts = Vec::new();
-    for pattern in CONFIGURATIONS.iter().chain(&ENVIRONMENT) {
-        for path in guestfs.glob(pattern).await? {
-            if let Some(text) = guestfs.read(&path).await? {
-                texts.push((path, text));
-            }
-        }
-    }
-    Ok(texts)
+    configurations::texts(guestfs, CONFIGURATIONS.iter().chain(&ENVIRONMENT)).await
 }
 
 /// The file systems that are no root and may hold a boot loader's files.
