@@ -7,6 +7,9 @@ use super::super::claim::{Claim, MacSpot, NOWHERE, Says, Spot, sort_names, words
 use super::shell::{Assignment, assignments};
 use super::yaml::{Node, documents};
 
+/// Most VLANs that are read: one card can have no more (IEEE 802.1Q).
+const MOST_VLANS: usize = 4_094;
+
 /// netctl.profile(5).
 pub(super) fn netctl(text: &str) -> Says {
     let all = assignments(text);
@@ -58,7 +61,9 @@ pub(super) fn etcnet(path: &str, text: &str) -> Says {
 pub(super) fn netifrc(text: &str) -> Says {
     let mut says = Says::default();
     let all = assignments(text);
-    let vlans: Vec<_> = all.iter().flat_map(netifrc_vlans).collect();
+    let vlans = all.iter().flat_map(netifrc_vlans).take(MOST_VLANS);
+    let vlans: BTreeMap<_, _> =
+        vlans.map(|(card, vlan)| (format!("{card}_{vlan}"), (card, vlan))).collect();
     for own in &all {
         let start = own.line;
         let spot = |from: &str, name: &str| {
@@ -70,9 +75,7 @@ pub(super) fn netifrc(text: &str) -> Says {
             let addresses = words.filter(|word| word == "dhcp" || word.contains('.')).collect();
             let mut word = spot("config_", name);
             // The name of a VLAN as others write it, over the part that is the card's.
-            if let Some((card, vlan)) =
-                vlans.iter().find(|(card, n)| *name == format!("{card}_{n}"))
-            {
+            if let Some((card, vlan)) = vlans.get(name) {
                 let at = word.at.start..word.at.start + card.len();
                 word = Spot::new(format!("{card}.{vlan}"), at);
             }
@@ -236,6 +239,14 @@ mod tests {
         assert_eq!(&text[says.claims[2].names[0].at.clone()], "ens192");
         assert_eq!(&text[says.claims[0].names[0].at.clone()], "ens192");
         assert_eq!(says.claims[2].addresses, ["192.0.2.7/24"]);
+    }
+
+    /// Compared one by one these would take minutes.
+    #[test]
+    fn many_vlans_of_gentoo_are_read_in_one_pass() {
+        let vlans = format!("vlans_a=\"{}\"\n", "1 ".repeat(100_000));
+        let says = netifrc(&(vlans + &"config_b=x\n".repeat(20_000)));
+        assert_eq!(says.claims.iter().filter(|claim| claim.names[0].value == "b").count(), 20_000);
     }
 
     #[test]
