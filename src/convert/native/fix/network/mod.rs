@@ -300,7 +300,10 @@ impl Guest {
         let (path, text) = match keep {
             Keep::Link | Keep::Renamed(_) if self.naming.links && self.naming.renames_again => {
                 let doing = "make a folder in the guest";
-                guestfs.modify(doing, &["mkdir-p", "/etc/systemd/network"]).await?;
+                let end = guestfs.modify(doing, &["mkdir-p", "/etc/systemd/network"]).await;
+                if report.accept(end)?.is_none() {
+                    return Ok(None);
+                }
                 pin::link(mac, name, &self.settings(index))
             }
             Keep::Rule | Keep::Renamed(_) => {
@@ -357,8 +360,10 @@ async fn write(
             // Files of SUSE's that go with an interface are called after it.
             let (from, to) = (from.replace("/ifcfg-", part), to.replace("/ifcfg-", part));
             if guestfs.is_file(&from).await? {
-                guestfs.modify("rename a file of the guest", &["mv", &from, &to]).await?;
-                report.changes.push(Change::new("network", &from, &from, &to));
+                let end = guestfs.modify("rename a file of the guest", &["mv", &from, &to]).await;
+                if report.accept(end)?.is_some() {
+                    report.changes.push(Change::new("network", &from, &from, &to));
+                }
             }
         }
     }

@@ -341,3 +341,24 @@ fn a_guest_that_means_harm_costs_no_time() {
         assert!(took < std::time::Duration::from_secs(30), "{form:?} {}: {took:?}", &text[..40]);
     }
 }
+
+/// One file that cannot be renamed and a folder that cannot be made cost what needs them alone.
+#[tokio::test]
+async fn what_the_guest_refuses_costs_no_other_card() {
+    use crate::convert::native::played::Played;
+    let said = serde_json::json!({"refused": ["/etc/systemd/network", "/etc/ifcfg-new"]});
+    let mut guestfs = Played::new(&[("etc/ifcfg-old", b"")], said).started().await;
+    let progress = crate::progress::Progress::new(|_| {});
+    let mut report = Report::new(&progress);
+    let files = [(Form::Ifupdown, INTERFACES, "auto ens192\niface ens192 inet dhcp\n")];
+    let known = guest(cards(&[192]), SYSTEMD, &files);
+    let rows = known.rows();
+    let kept = known.pin(&mut guestfs, (0, &rows[0], &Keep::Link), &mut report).await;
+    assert_eq!(kept.expect("goes on"), None);
+    let moved = Some(("/etc/ifcfg-old".to_owned(), "/etc/ifcfg-new".to_owned()));
+    let mended = Mended { moved, ..Mended::default() };
+    let changed = write(&mut guestfs, &known.files[0], &mended, &mut report).await;
+    assert!(!changed.expect("goes on"));
+    assert!(report.changes.is_empty());
+    assert_eq!(report.warnings.len(), 2);
+}
