@@ -33,6 +33,23 @@ fn product(facts: &GuestFacts) -> String {
     }
 }
 
+/// What the disks hold, for a warning: where no root could be read the family alone is known.
+fn held(facts: &GuestFacts) -> String {
+    match (product(facts), facts.family) {
+        (name, _) if !name.is_empty() => name,
+        (_, OsFamily::Windows) => "a Windows".to_owned(),
+        _ => "a Linux".to_owned(),
+    }
+}
+
+/// Calls the guest by what its disks hold, where that has a name.
+fn rename(vm: &mut SourceVm, facts: &GuestFacts) {
+    let name = product(facts);
+    if !name.is_empty() {
+        vm.guest.full_name = name;
+    }
+}
+
 /// How much the source says of the guest, measured by what its disks hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
@@ -88,7 +105,7 @@ fn guest(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
     let said = vm.guest.clone();
     if said.family == OsFamily::Unknown {
         vm.guest.family = facts.family;
-        vm.guest.full_name = product(facts);
+        rename(vm, facts);
         return;
     }
     let told = match (said.family == facts.family, facts.family) {
@@ -97,14 +114,14 @@ fn guest(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
         (true, _) => told_of_linux(&said, facts),
     };
     if told == Told::Less {
-        vm.guest.full_name = product(facts);
+        rename(vm, facts);
     }
     if told == Told::Otherwise {
         let named = [&said.full_name, &said.id].into_iter().find(|name| !name.is_empty());
         let text = format!(
             "source says that the guest is {}, its disks hold {}: planned as the source says",
             named.map_or("another", String::as_str),
-            product(facts)
+            held(facts)
         );
         warn(warnings, "guest-differs", text);
     }
@@ -203,6 +220,26 @@ mod tests {
         assert_eq!((vm.firmware, vm.arch.as_deref()), (Firmware::Efi, Some("x86_64")));
         assert_eq!(vm.facts, Some(facts()));
         assert_eq!(codes(&warnings), [""; 0]);
+    }
+
+    #[test]
+    fn a_system_without_a_name_takes_no_name_away() {
+        let unnamed = GuestFacts {
+            distribution: String::new(),
+            product: String::new(),
+            version: (0, 0),
+            ..facts()
+        };
+        let (vm, _) = resolve(&open_vm(), &unnamed);
+        assert_eq!(
+            (vm.guest.family, vm.guest.full_name.as_str()),
+            (OsFamily::Linux, "Other (64-bit)")
+        );
+        let mut windows = open_vm();
+        windows.guest.family = OsFamily::Windows;
+        let (_, warnings) = resolve(&windows, &unnamed);
+        let told = warnings.iter().find(|warning| warning.code == "guest-differs").expect("told");
+        assert!(told.message.contains("its disks hold a Linux:"), "{}", told.message);
     }
 
     #[test]
