@@ -600,6 +600,7 @@ fn a_refused_conversion_leaves_the_complete_export_of_a_killed_run() {
     let left: Vec<_> =
         job.files().into_iter().filter(|name| !name.starts_with(".hyperexport")).collect();
     assert_eq!(left, whole);
+    assert_eq!(run(&job, &[&asked]).expect(0).stage("export"), "kept");
     assert_nothing_to_do(&run(&job, &[&asked]).expect(0));
     assert!(!marker.exists() && job.file("result.json").exists());
 }

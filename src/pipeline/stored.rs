@@ -84,6 +84,9 @@ impl Stored {
     /// domain is no part of an export.
     pub fn names(&self, ask: &Ask<'_>, result: Option<&RunReport>) -> Vec<String> {
         let output = real(ask.output);
+        // One that a run wrote is ours also where nobody can read it any more.
+        let written = result.is_some_and(|result| result.manifest.is_some());
+        let of_manifest = self.manifest.is_some() || written;
         let converted = result.filter(|result| ours::has_converted(result));
         let converted = converted.and_then(|result| result.converted.as_ref());
         let package = result.and_then(|result| result.package.as_ref());
@@ -101,7 +104,7 @@ impl Stored {
             .filter_map(|path| path.file_name())
             .map(|name| name.to_string_lossy().into_owned())
             .chain(ours::names(ask.output, result))
-            .chain(self.manifest.iter().map(|_| manifest::FILE_NAME.to_owned()))
+            .chain(of_manifest.then(|| manifest::FILE_NAME.to_owned()))
             .filter(|name| ours::is_there(ask.output, name))
             .collect();
         names.sort();

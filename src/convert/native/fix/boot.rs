@@ -101,9 +101,15 @@ pub(in crate::convert::native) fn command_lines(text: &str, devices: &Devices) -
 /// Whether a kernel's command line finds its root on every bus. A root by a name that changes does
 /// not, whether or not a better name is known.
 pub(in crate::convert::native) fn lasts(text: &str, devices: &Devices) -> bool {
-    parameters(text).all(|(_, parameter, value)| match parameter {
-        "root=" | "rootpartition=" => !is_unstable(value),
-        _ => devices.lasting(value).is_none(),
+    text.lines().all(|line| {
+        let root = value_of(line, "root=");
+        let others = parameters(line).all(|(_, parameter, value)| match parameter {
+            // Of several the last one counts.
+            "root=" => true,
+            "rootpartition=" => !is_unstable(value),
+            _ => devices.lasting(value).is_none(),
+        });
+        others && root.is_none_or(|root| !is_unstable(root))
     })
 }
 
@@ -288,6 +294,9 @@ mod tests {
             assert!(!lasts("set rootpartition=/dev/sda2\n", devices));
             assert!(lasts("linux /k root=UUID=5eed ro resume=/dev/sdz9\n", devices));
             assert!(lasts("set root='hd0,msdos1'\nlinux /k root=/dev/mapper/vg-root\n", devices));
+            // As hyper2kvm leaves them: the kernel takes the last one.
+            assert!(lasts("linux /k root=/dev/sdb2 ro root=UUID=5eed\n", devices));
+            assert!(!lasts("linux /k root=UUID=5eed ro root=/dev/sdb2\n", devices));
         }
         assert!(!lasts("linux /k root=UUID=5eed resume=/dev/sda1\n", &known));
     }
