@@ -180,20 +180,6 @@ fn a_guest_that_cannot_be_fixed_gets_hardware_that_it_knows() {
 }
 
 #[test]
-fn flags_for_linux_guests_are_refused_for_windows() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let disk = dir.path().join("data.raw");
-    raw_disk(&disk, 8, 1);
-    let inventory = json!({"vms": [{
-        "name": "Win", "guest_id": "windows2019srv_64Guest", "disks": [{"file": disk}],
-    }]});
-    let Some(job) = Job::new(dir, &inventory, &[]) else { return };
-    let ended = job.run("Win", &["--pipeline", "--firstboot-agent"]).expect(4);
-    assert_eq!(ended.json["errors"][0]["code"], "agent-for-linux", "{}", ended.stdout);
-    assert!(!job.output().exists(), "something was exported");
-}
-
-#[test]
 fn without_libguestfs_disks_are_converted_all_the_same() {
     let dir = tempfile::tempdir().expect("a folder");
     let disk = dir.path().join("data.raw");
