@@ -77,33 +77,9 @@ pub(super) fn ordered(disks: &[PlannedDisk]) -> Result<Vec<&PlannedDisk>, Error>
     Ok(ordered)
 }
 
-/// Name of the device at `index` of those whose names begin with `prefix`, counted as Linux
-/// counts: `vda` … `vdz`, `vdaa` …
-pub(super) fn target(prefix: &str, mut index: u32) -> String {
-    let mut letters = Vec::new();
-    loop {
-        letters.push(char::from(b'a' + (index % 26) as u8));
-        if index < 26 {
-            break;
-        }
-        index = index / 26 - 1;
-    }
-    prefix.chars().chain(letters.into_iter().rev()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn targets_count_like_linux() {
-        for (index, name) in
-            [(0, "vda"), (25, "vdz"), (26, "vdaa"), (27, "vdab"), (701, "vdzz"), (702, "vdaaa")]
-        {
-            assert_eq!(target("vd", index), name);
-        }
-        assert_eq!(target("hd", 3), "hdd");
-    }
 
     #[test]
     fn no_disk_a_foreign_format_and_an_odd_path_are_refused() {

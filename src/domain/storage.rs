@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use super::Error;
 use super::boot_bus::BootBus;
-use super::disks::{PlannedDisk, ordered, target};
+use super::disks::{PlannedDisk, ordered};
 use super::family::Family;
 use super::hardware::DiskBus;
 use super::host::{Chipset, Platform};
 use super::spec::{CdromSpec, DiskSpec, ScsiModel};
+use crate::model::disk_target;
 
 /// Longest serial number of a virtio disk, in bytes (`VIRTIO_BLK_ID_BYTES`); SATA's is as long.
 const LONGEST_SERIAL: usize = 20;
@@ -110,13 +111,13 @@ fn spec(
 
 /// The next free device names.
 #[derive(Default)]
-struct Names(HashMap<&'static str, u32>);
+struct Names(HashMap<&'static str, usize>);
 
 impl Names {
     fn next(&mut self, bus: DiskBus) -> String {
         let count = self.0.entry(bus.prefix()).or_default();
         *count += 1;
-        target(bus.prefix(), *count - 1)
+        disk_target(bus.prefix(), *count - 1)
     }
 }
 

@@ -6,6 +6,7 @@ mod chain;
 mod check;
 mod converted;
 mod disk_format;
+mod disk_target;
 mod disk_uuid;
 mod exported;
 mod guest_facts;
@@ -21,6 +22,7 @@ pub use chain::chain;
 pub use check::{Check, Health};
 pub use converted::{ConvertedDisk, ConvertedDisks};
 pub use disk_format::DiskFormat;
+pub use disk_target::disk_target;
 pub use disk_uuid::disk_uuid;
 pub use exported::{
     ExportMethod, ExportState, ExportedDisk, ExportedNvram, ExportedVm, PoweredOff, ReceivedStream,

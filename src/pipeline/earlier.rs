@@ -119,13 +119,7 @@ impl Kept {
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<(), Stopped> {
-        let stopped = |error: manifest::Error| {
-            let stopped = Stopped::new(Stage::Export, &error, None);
-            match error {
-                manifest::Error::Cancelled => stopped,
-                _ => stopped.hinted(BOTH_WAYS),
-            }
-        };
+        let stopped = |error: manifest::Error| sums::stopped(Stage::Export, &error);
         if self.gone || self.disks.is_empty() {
             return Ok(());
         }

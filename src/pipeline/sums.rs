@@ -21,17 +21,20 @@ pub(super) async fn check(
     (progress, cancel): (&Progress, &CancellationToken),
 ) -> Result<(), Stopped> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let found = manifest::sum_of_file(path, &name, progress, cancel).await.map_err(|error| {
-        let stopped = Stopped::new(stage, &error, None);
-        if matches!(error, manifest::Error::Cancelled) {
-            stopped
-        } else {
-            stopped.hinted(BOTH_WAYS)
-        }
-    })?;
+    let found = manifest::sum_of_file(path, &name, progress, cancel).await;
+    let found = found.map_err(|error| stopped(stage, &error))?;
     if found == expected {
         return Ok(());
     }
     let text = format!("{} has the SHA-256 sum {found}, not {expected}", path.display());
     Err(Stopped::because(stage, text, BOTH_WAYS).coded("sum-differs"))
+}
+
+/// Why files of an export could not be compared with what was recorded of them.
+pub(super) fn stopped(stage: Stage, error: &manifest::Error) -> Stopped {
+    let stopped = Stopped::new(stage, error, None);
+    match error {
+        manifest::Error::Cancelled => stopped,
+        _ => stopped.hinted(BOTH_WAYS),
+    }
 }

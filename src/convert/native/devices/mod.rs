@@ -7,7 +7,7 @@ mod places;
 use std::collections::BTreeMap;
 
 use crate::convert::Error;
-use crate::model::SourceVm;
+use crate::model::{SourceVm, disk_target};
 
 use super::guestfs::Guestfs;
 use super::systems;
@@ -42,18 +42,8 @@ pub(super) fn disk_letter(name: &str) -> Option<(usize, &str)> {
     order::letter(name.strip_prefix("sd")?)
 }
 
-/// The name of a disk in libguestfs' appliance.
-fn disk_name(mut index: usize) -> String {
-    let mut letters = Vec::new();
-    loop {
-        letters.push(char::from(b'a' + (index % 26) as u8));
-        if index < 26 {
-            break;
-        }
-        index = index / 26 - 1;
-    }
-    "/dev/sd".chars().chain(letters.into_iter().rev()).collect()
-}
+/// What the names of disks begin with in libguestfs' appliance.
+const IN_APPLIANCE: &str = "/dev/sd";
 
 impl Devices {
     /// Asks libguestfs, which has the disks in the order of the VM's.
@@ -128,7 +118,7 @@ impl Devices {
             }
         }
         if let Some((disk, partition)) = self.disks.find(name) {
-            let device = format!("{}{partition}", disk_name(disk));
+            let device = format!("{}{partition}", disk_target(IN_APPLIANCE, disk));
             return Some(device).filter(|device| self.has(device)).into_iter().collect();
         }
         let is = |device: &&String| volume_names(device).iter().any(|known| known == name);
@@ -383,7 +373,7 @@ mod tests {
     fn letters_count_on_after_z() {
         assert_eq!(disk_letter("sda1"), Some((0, "1")));
         assert_eq!(disk_letter("sdaa12"), Some((26, "12")));
-        assert_eq!(disk_name(26), "/dev/sdaa");
+        assert_eq!(disk_target(IN_APPLIANCE, 26), "/dev/sdaa");
         assert_eq!(disk_letter("sr0"), None);
         assert_eq!(disk_letter("sda1p2"), None);
     }
