@@ -1,5 +1,5 @@
-//! Storage pools that are taken back: only where nobody else has put anything into them since, and no
-//! guest runs from them. Other runs and other programs may use a pool as soon as it is there.
+//! Rolls back storage pools: only where nobody else has put anything into them since, and no guest runs
+//! from them. Other runs and other programs may use a pool as soon as it is there.
 
 use std::path::Path;
 

@@ -109,7 +109,7 @@ pub async fn apply(
     report
 }
 
-/// A hint that names flags is for whoever writes the plan: `apply` has none of them.
+/// `apply` has no flags of the target: a hint that names one leads back to `plan`.
 fn of_plan(hint: String) -> String {
     match hint.contains("--libvirt") || hint.contains("--replace") {
         true => format!("write the plan anew with hyperexport plan: {hint}"),

@@ -1,5 +1,5 @@
-//! The programs of distributions that build an initramfs: which one the guest has, and how it is told
-//! to take drivers along, this time and at every later update of a kernel.
+//! The programs of distributions that build an initramfs: which one the guest has, and which files
+//! make it include drivers, this time and at every later update of a kernel.
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
