@@ -1,0 +1,249 @@
+//! The program itself after the definition: killed in the middle, started, taken back.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::support::hyper2kvm;
+use crate::support::job::{Ended, Job};
+use crate::support::libvirtd::{self, Names};
+use crate::support::vcsim::raw_disk;
+use serde_json::json;
+
+/// An export of a VM without a system, converted, and ready to be defined.
+fn converted() -> Option<Job> {
+    let hyper2kvm = hyper2kvm::real().filter(|_| libvirtd::available())?;
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("0.raw");
+    raw_disk(&path, 16, 1);
+    let inventory = json!({"vms": [{
+        "name": "web01", "cpu": 1, "memory_mb": 256, "firmware": "bios",
+        "guest_id": "ubuntu64Guest", "disks": [{"file": path}],
+        "nics": [{"mac": "00:50:56:aa:bb:01"}],
+    }]});
+    let job = Job::new(dir, &inventory, &[])?;
+    let path = hyper2kvm.to_str().expect("UTF-8");
+    job.run("web01", &["--pipeline", "--pipeline-fix=false", "--hyper2kvm-path", path]).expect(0);
+    Some(job)
+}
+
+fn define_flags(job: &Job, names: &Names) -> Vec<String> {
+    let (manifest, pool) = (job.file("manifest.json"), job.dir.path().join("pool"));
+    [
+        "define",
+        "--json",
+        "--manifest",
+        manifest.to_str().expect("UTF-8"),
+        "--libvirt-name",
+        &names.name("vm"),
+        "--libvirt-pool",
+        &names.name("pool"),
+        "--libvirt-pool-path",
+        pool.to_str().expect("UTF-8"),
+    ]
+    .map(String::from)
+    .to_vec()
+}
+
+fn run(job: &Job, flags: &[String], more: &[&str]) -> Ended {
+    let mut command = job.bare(&[]);
+    Ended::from(command.args(flags).args(more).output().expect("hyperexport runs"))
+}
+
+fn undo(job: &Job, more: &[&str]) -> Ended {
+    let result = job.file("result.json");
+    let mut command = job.bare(&["undo", "--result"]);
+    Ended::from(command.arg(result).args(more).output().expect("hyperexport runs"))
+}
+
+#[test]
+fn what_a_killed_run_left_is_taken_back_by_the_next() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    let flags = define_flags(&job, &names);
+    let mut command = job.bare(&[]);
+    command.args(&flags).args(["--boot-proof", "--libvirt-snapshot"]);
+    let mut child = command.spawn().expect("hyperexport runs");
+    let connect = libvirtd::connect();
+    let running = || {
+        let domain = connect.lookup_domain_by_name(&names.name("vm"));
+        domain.is_ok_and(|domain| domain.is_active().unwrap_or(false))
+    };
+    wait("the proof", &running);
+    child.kill().expect("it lives");
+    child.wait().expect("it is dead");
+    wait("libvirt to stop the domain of a dead client", &|| !running());
+    assert!(job.files().contains(&".hyperexport-undo".to_owned()), "{:?}", job.files());
+    assert_eq!(names.domains().len(), 1, "the killed run left its domain");
+
+    run(&job, &flags, &["--dry-run"]).expect(4);
+    assert_eq!(names.domains().len(), 1, "a dry run takes nothing back");
+    let ended = run(&job, &flags, &[]).expect(0);
+    assert!(ended.stdout.contains("taken-back"), "{}", ended.stdout);
+    assert!(ended.json["domain"]["snapshot"].is_null(), "{}", ended.stdout);
+    assert!(!job.files().iter().any(|name| name.starts_with('.')), "{:?}", job.files());
+    assert_eq!(names.domains().len(), 1);
+}
+
+fn wait(what: &str, until: &dyn Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !until() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn undo_takes_back_the_domain_and_its_disks_and_leaves_the_export() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    undo(&job, &[]).expect(4).said("tells of no domain");
+    run(&job, &define_flags(&job, &names), &["--libvirt-snapshot=first"]).expect(0);
+    let files = job.files();
+    let would = undo(&job, &["--dry-run"]).expect(0);
+    for what in ["domain '", "snapshot 'first'", "storage pool '"] {
+        let line = format!("would go  {what}");
+        assert!(would.stdout.contains(&line), "{}", would.stdout);
+    }
+    assert_eq!(names.domains().len(), 1, "a dry run changes nothing");
+
+    let ended = undo(&job, &["--json"]).expect(0);
+    assert_eq!(ended.json["left"], json!([]), "{}", ended.stdout);
+    assert!(names.domains().is_empty() && names.pools().is_empty());
+    assert!(!job.dir.path().join("pool").exists());
+    assert_eq!(job.files(), files, "the export is as it was");
+    let again = undo(&job, &[]).expect(0);
+    assert!(again.stdout.contains("was gone  domain '"), "{}", again.stdout);
+}
+
+#[test]
+fn a_domain_is_started_and_seen_to_run() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    let ended = run(&job, &define_flags(&job, &names), &["--libvirt-start"]).expect(0);
+    let domain = libvirtd::connect().lookup_domain_by_name(&names.name("vm")).expect("defined");
+    let active = domain.is_active().expect("known");
+    undo(&job, &[]).expect(4).said("runs");
+    domain.destroy().expect("stopped");
+    assert!(active, "it was started");
+    assert_eq!(ended.stage("start"), "done");
+    assert_eq!(ended.json["domain"]["started"]["sign"], "running", "{}", ended.stdout);
+    undo(&job, &[]).expect(0);
+}
+
+#[test]
+fn a_guest_that_does_not_come_up_is_told_and_can_be_undone() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    let wait = ["--libvirt-start", "--wait-for", "console:login:", "--wait-timeout", "3s"];
+    let wait = [&wait[..], &["--strict"]].concat();
+    let ended = run(&job, &define_flags(&job, &names), &wait).expect(3);
+    assert_eq!(ended.json["outcome"], "partial", "{}", ended.stdout);
+    assert_eq!(job.result()["domain"]["name"], names.name("vm"), "it is recorded");
+    let domain = libvirtd::connect().lookup_domain_by_name(&names.name("vm")).expect("it stays");
+    domain.destroy().expect("it runs on");
+    ended.said("shows 'login:' on its console");
+    assert_eq!((ended.stage("libvirt"), ended.stage("start")), ("done", "failed"));
+    undo(&job, &[]).expect(0);
+    assert!(names.domains().is_empty());
+}
+
+#[test]
+fn virt_manager_is_started_where_there_is_one_and_named_where_there_is_none() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    let told = job.dir.path().join("told");
+    let bin = job.dir.path().join("bin");
+    std::fs::create_dir(&bin).expect("made");
+    let script = format!("#!/bin/sh\nfor word; do echo \"$word\" >>'{}'; done\n", told.display());
+    let program = bin.join("virt-manager");
+    std::fs::write(&program, script).expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("set"));
+    let name = names.name("vm's <one>");
+    let open = |display: Option<&str>| {
+        let mut command = job.bare(&[]);
+        let flags = define_flags(&job, &names).into_iter();
+        let renamed = flags.map(|flag| if flag == names.name("vm") { name.clone() } else { flag });
+        command.args(renamed).arg("--open");
+        command.env("PATH", &path).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+        command.envs(display.map(|display| ("DISPLAY", display)));
+        let ended = Ended::from(command.output().expect("hyperexport runs")).expect(0);
+        undo(&job, &[]).expect(0);
+        ended
+    };
+    let quoted = name.replace('\'', r"'\''");
+    let command = "virt-manager --connect qemu:///system --show-domain-console";
+    open(None).said(&format!("{command} '{quoted}'"));
+    assert!(!told.exists(), "there is no screen to show it on");
+    let ended = open(Some(":0"));
+    assert!(!ended.stderr.contains("virt-manager"), "{}", ended.stderr);
+    wait("virt-manager", &|| std::fs::read_to_string(&told).is_ok_and(|t| t.contains("one>")));
+    let told = std::fs::read_to_string(&told).expect("told");
+    assert_eq!(told, format!("--connect\nqemu:///system\n--show-domain-console\n{name}\n"));
+}
+
+#[test]
+fn no_domain_is_started_beside_its_running_source() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    set_power(&job.file("manifest.json"), "on");
+    let flags = define_flags(&job, &names);
+    let ended = run(&job, &flags, &["--libvirt-start"]).expect(4);
+    ended.said("powered on");
+    ended.said("--allow-running-source");
+    assert!(names.domains().is_empty());
+    run(&job, &flags, &["--libvirt-start", "--allow-running-source"]).expect(0);
+    libvirtd::connect()
+        .lookup_domain_by_name(&names.name("vm"))
+        .expect("defined")
+        .destroy()
+        .expect("it runs");
+}
+
+/// As if the VM had been exported while it ran.
+fn set_power(manifest: &Path, power: &str) {
+    let text = std::fs::read_to_string(manifest).expect("there");
+    let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    json["metadata"]["hyperexport"]["source_vm"]["power"] = json!(power);
+    std::fs::write(manifest, json.to_string()).expect("written");
+}
+
+#[test]
+fn a_source_that_was_switched_on_since_is_not_joined() {
+    let (Some(hyper2kvm), true) = (hyper2kvm::real(), libvirtd::available()) else { return };
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    job.power("web01", true);
+    // The export is kept, so that its source may run meanwhile.
+    let (path, pool) = (hyper2kvm.to_str().expect("UTF-8"), job.dir.path().join("pool"));
+    let flags = [
+        "--pipeline",
+        "--pipeline-fix=false",
+        "--hyper2kvm-path",
+        path,
+        "--libvirt",
+        "--libvirt-start",
+        "--libvirt-name",
+        &names.name("vm"),
+        "--libvirt-pool",
+        &names.name("pool"),
+        "--libvirt-pool-path",
+        pool.to_str().expect("UTF-8"),
+    ];
+    let leases = job.leases();
+    let ended = job.run("web01", &flags).expect(4);
+    ended.said("powered on");
+    let connect = libvirtd::connect();
+    let domain = connect.lookup_domain_by_name(&names.name("vm"));
+    assert!(domain.is_err(), "it was defined");
+
+    // Off again, it is not what was exported: it has run.
+    job.power("web01", false);
+    let ended = job.run("web01", &flags).expect(4);
+    ended.said("its changeVersion was");
+    ended.said("--fresh");
+    assert_eq!(ended.json["errors"][0]["code"], "source-changed", "{}", ended.stdout);
+    assert_eq!(job.leases(), leases);
+    job.assert_source_is_free();
+}

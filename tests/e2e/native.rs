@@ -1,0 +1,213 @@
+//! The main job without hyper2kvm: guests as VMware leaves them are converted and fixed by
+//! ourselves, boot on virtio, and find their network under the names that they know.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::guest;
+use crate::support::job::{Ended, Job, assert_same_disk, assert_valid_domain};
+use crate::support::libvirtd::{self, Names};
+use crate::support::vcsim::raw_disk;
+use serde_json::{Value, json};
+
+/// A guest, what is wrong with it at its source, and what its console must say in the end.
+struct Case<'a> {
+    image: &'a str,
+    /// `bios` or `efi`.
+    firmware: &'a str,
+    /// What `/etc/issue` shows of its address.
+    address: &'a str,
+    converter: &'a str,
+    args: &'a [&'a str],
+}
+
+/// How it went.
+struct Migrated {
+    /// What `--json` printed.
+    json: Value,
+    /// What the guest said until its login prompt.
+    console: String,
+}
+
+/// Takes the guest from the simulator into libvirt and starts it; returns how the run ended.
+fn migrate(case: &Case<'_>) -> Option<(Job, Migrated)> {
+    let disk = guest::guest(case.image)?.vmdk;
+    if !libvirtd::available() {
+        return None;
+    }
+    let inventory = json!({"vms": [{
+        "name": "Debian", "cpu": 1, "memory_mb": 1024, "firmware": case.firmware,
+        "guest_id": "debian12_64Guest", "disks": [{"file": disk}, {"capacity_mb": 8}],
+        "nics": [{"mac": "00:50:56:aa:bb:01"}],
+    }]});
+    let dir = tempfile::tempdir().expect("a folder");
+    let job = Job::new(dir, &inventory, &["-nfc-listen", "127.0.0.1:0"])?;
+    let names = Names::new();
+    let (domain, pool) = (names.name("native"), names.name("pool"));
+    let pool_path = job.dir.path().join("pool");
+    let mut args = vec!["--pipeline", "--converter", case.converter, "--libvirt", "--strict"];
+    args.extend(["--libvirt-name", &domain, "--libvirt-pool", &pool, "--libvirt-bridge", "virbr0"]);
+    args.extend(["--libvirt-pool-path", pool_path.to_str().expect("UTF-8")]);
+    args.extend(case.args);
+    let ended = job.run("Debian", &args).expect(0);
+    let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
+    assert_valid_domain(&job.file("domain.xml"));
+    assert!(xml.contains("bus='virtio'") && xml.contains("type='virtio'"), "{xml}");
+    let console = guest::assert_boots(&domain);
+    let issue = format!("ens192 has {}", case.address);
+    assert!(console.contains(&issue), "no '{issue}' in {console}");
+    Some((job, Migrated { json: ended.json, console }))
+}
+
+/// The stage `fix` of the report.
+fn fix(job: &Job) -> Value {
+    let text = std::fs::read_to_string(job.file("report.json")).expect("a report");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(report["pipeline"]["success"], true, "{report:#}");
+    report["pipeline"]["stages"]["fix"]["result"].clone()
+}
+
+fn changed(fix: &Value, what: &str) -> Vec<String> {
+    let changes = fix["changes"].as_array().expect("changes").iter();
+    let of = changes.filter(|change| change["what"] == what);
+    of.map(|change| format!("{} → {}", change["before"], change["after"])).collect()
+}
+
+#[test]
+fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
+    let files = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let seed = file("user-data", "#cloud-config\nhostname: renamed\n");
+    let script = file("first.sh", "#!/bin/sh\necho first-boot-ran >/dev/ttyS0\n");
+    let key = file("key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPretended admin@example\n");
+    let wishes = ["--hostname", "renamed", "--ssh-key", &key, "--firstboot", &script];
+    let args = [&["--compress-type", "zlib", "--cloud-init", &seed], &wishes[..]].concat();
+    let case = Case {
+        image: "uuid",
+        firmware: "bios",
+        address: "192.168.122.",
+        converter: "native",
+        args: &args,
+    };
+    let Some((job, ended)) = migrate(&case) else { return };
+    assert!(ended.console.contains("renamed login:"), "{}", ended.console);
+    let fix = fix(&job);
+    assert_eq!(changed(&fix, "fstab").len(), 0, "{fix:#}");
+    assert_eq!(changed(&fix, "network").len(), 1, "{fix:#}");
+    let look = "cat /root/.ssh/authorized_keys\nls /usr/lib/virt-sysprep/scripts";
+    let seen = guest::guestfish(["--ro", "--format=qcow2"], &job.file("Debian.qcow2"), look);
+    assert!(seen.contains("admin@example") && seen.contains("first-sh"), "{seen}");
+    let iso = job.file("Debian-seed.iso");
+    let blkid = Command::new("blkid").args(["-o", "value", "-s", "LABEL"]).arg(&iso).output();
+    assert_eq!(String::from_utf8_lossy(&blkid.expect("blkid runs").stdout).trim(), "cidata");
+    let content = std::fs::read(&iso).expect("there");
+    for part in [
+        "#cloud-config\nhostname: renamed",
+        "instance-id: \"hyperexport-",
+        "local-hostname: \"Debian\"",
+    ] {
+        let found = content.windows(part.len()).any(|window| window == part.as_bytes());
+        assert!(found, "no {part} in the seed");
+    }
+    let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
+    let drive = xml.split("device='cdrom'").nth(1).expect("a CD-ROM drive");
+    let source = drive.split("<source file='").nth(1).and_then(|rest| rest.split('\'').next());
+    let volume = Path::new(source.expect("something in it"));
+    assert!(source.is_some_and(|path| path.ends_with("-seed.iso")), "{source:?}");
+    assert_eq!(std::fs::read(volume).expect("in the pool"), content);
+}
+
+#[test]
+fn what_virt_v2v_leaves_undone_is_mended() {
+    let case = Case {
+        image: "bios",
+        firmware: "bios",
+        address: "192.168.122.",
+        converter: "virt-v2v",
+        args: &["--pipeline-timeout", "20m"],
+    };
+    let Some((job, ended)) = migrate(&case) else { return };
+    let converter = ended.json["converter"].as_str().unwrap_or_default();
+    assert!(converter.starts_with("virt-v2v 2."), "{converter}");
+    let fix = fix(&job);
+    assert!(changed(&fix, "boot loader").iter().any(|line| line.contains("root=UUID=")), "{fix:#}");
+    assert_eq!(fix["network"][0]["after"], "ens192");
+}
+
+#[test]
+fn a_guest_that_cannot_be_fixed_gets_hardware_that_it_knows() {
+    if !libvirtd::available() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = dir.path().join("data.raw");
+    // It would start something, but nobody can see what: an encrypted system, say.
+    raw_disk(&disk, 8, 1);
+    let inventory = json!({"vms": [{
+        "name": "Debian", "cpu": 1, "memory_mb": 512, "firmware": "bios",
+        "guest_id": "debian12_64Guest", "disks": [{"file": disk}],
+        "nics": [{"mac": "00:50:56:aa:bb:01"}],
+    }]});
+    let Some(job) = Job::new(dir, &inventory, &[]) else { return };
+    let names = Names::new();
+    let pool_path = job.dir.path().join("pool");
+    let (domain, pool) = (names.name("unfixed"), names.name("pool"));
+    let mut args = vec!["--pipeline", "--converter", "native", "--libvirt"];
+    args.extend(["--libvirt-name", &domain, "--libvirt-pool", &pool, "--libvirt-bridge", "virbr0"]);
+    args.extend(["--libvirt-pool-path", pool_path.to_str().expect("UTF-8")]);
+    let ended = job.run("Debian", &args).expect(0);
+    assert_eq!(ended.json["outcome"], "partial", "{}", ended.stdout);
+    ended.said("no operating system found on the disks");
+    // Preflight could not know that.
+    assert!(ended.json["warnings"].to_string().contains("guest-not-fixed"), "{}", ended.stdout);
+    let source = &job.sim.vm("Debian").disks.as_ref().expect("disks")[0].raw;
+    assert_same_disk((source, "raw"), (&job.file("Debian.qcow2"), "qcow2"));
+    let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
+    // The controller and the card that it had.
+    assert!(!xml.contains("bus='virtio'") && xml.contains("model='vmpvscsi'"), "{xml}");
+    assert!(xml.contains("<model type='vmxnet3'/>"), "{xml}");
+    let report = std::fs::read_to_string(job.file("report.json")).expect("a report");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["pipeline"]["success"], false);
+    assert_eq!(report["errors"][0]["stage"], "inspect", "{report:#}");
+    assert_eq!(report["artifacts"][0]["fixed"], false);
+}
+
+#[test]
+fn without_libguestfs_disks_are_converted_all_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = dir.path().join("data.raw");
+    raw_disk(&disk, 8, 1);
+    let inventory = json!({"vms": [{"name": "Debian", "disks": [{"file": disk}]}]});
+    let Some(job) = Job::new(dir, &inventory, &[]) else { return };
+    let tools = crate::support::hyper2kvm::qemu_img_alone(job.dir.path());
+    let mut command = job.command("Debian", &["--pipeline", "--converter", "native"]);
+    let ended = Ended::from(command.env("PATH", tools).output().expect("hyperexport runs"));
+    let ended = ended.expect(0);
+    assert_eq!(ended.json["outcome"], "partial", "{}", ended.stdout);
+    assert_eq!(ended.json["warnings"][0]["code"], "guest-will-not-be-fixed", "{}", ended.stdout);
+    ended.said("install libguestfs-tools");
+    let source = &job.sim.vm("Debian").disks.as_ref().expect("disks")[0].raw;
+    assert_same_disk((source, "raw"), (&job.file("Debian.qcow2"), "qcow2"));
+}
+
+#[test]
+fn a_guest_on_lvm_keeps_its_static_address_of_networkd() {
+    let case = Case {
+        image: "lvm",
+        firmware: "bios",
+        address: "192.168.122.77",
+        converter: "native",
+        args: &[],
+    };
+    let Some((job, _)) = migrate(&case) else { return };
+    let fix = fix(&job);
+    assert_eq!(fix["network"][0]["addresses"], json!(["192.168.122.77/24"]), "{fix:#}");
+    assert!(changed(&fix, "fstab").iter().any(|line| line.contains("/dev/sda2")), "{fix:#}");
+    assert!(changed(&fix, "LVM")[0].contains("/dev/vda"), "{fix:#}");
+    assert!(changed(&fix, "initramfs")[0].contains("virtio_blk"), "built anew: {fix:#}");
+}

@@ -1,0 +1,11 @@
+//! Everything that is taken from files: packages, images, manifests.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod images;
+mod manifest;
+mod packages;
+mod rewriting;
+mod sums;
+mod whole;

@@ -1,0 +1,163 @@
+//! Disks in a pool of type `logical`. LVM is played by tests/lvm/lvm on loop devices, since there
+//! may be no device-mapper; libvirt, its storage driver, the devices and QEMU are real.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::daemon::Daemon;
+use crate::support::import::{CAPACITY, Setup, chain, open_folder, run};
+use crate::support::libvirtd;
+use hyperexport::libvirt::{Error, Journal, Settings, Target, Undo};
+use hyperexport::model::DiskFormat;
+use hyperexport::progress::Progress;
+use tokio_util::sync::CancellationToken;
+use virt::connect::Connect;
+
+const BACKEND: &str = "libvirt/storage-backend/libvirt_storage_backend_logical.so";
+const SIZE: u64 = 512 << 20;
+
+/// A daemon with a volume group that is a started pool.
+struct Group {
+    daemon: Daemon,
+    name: String,
+}
+
+impl Group {
+    fn new(setup: &mut Setup) -> Option<Self> {
+        let libraries = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"];
+        if !libraries.iter().any(|dir| Path::new(dir).join(BACKEND).exists()) {
+            libvirtd::skip("libvirt's storage backend for LVM is missing");
+            return None;
+        }
+        let dir = open_folder();
+        let name = setup.names.name("vg");
+        let state = dir.path().join(&name);
+        fs::create_dir_all(state.join("lv")).expect("made");
+        fs::write(state.join("size"), SIZE.to_string()).expect("written");
+        fs::create_dir_all(dir.path().join("over/usr/sbin")).expect("made");
+        let fake = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lvm/lvm");
+        let script = fs::read_to_string(fake).expect("reads");
+        let script = script.replacen("state=STATE", &format!("state={}", state.display()), 1);
+        let over = dir.path().join("over/usr/sbin/lvm");
+        fs::write(&over, script).expect("written");
+        run("chmod", &["755", over.to_str().expect("UTF-8")]);
+        fs::create_dir_all(Path::new("/dev").join(&name)).expect("root makes it");
+        let daemon = Daemon::in_folder(dir, "")?;
+        let pool = format!(
+            "<pool type='logical'><name>{name}</name><source><name>{name}</name>\
+             <format type='lvm2'/></source><target><path>/dev/{name}</path></target></pool>"
+        );
+        setup.pool.name.clone_from(&name);
+        setup.pool.path = None;
+        let group = Self { daemon, name };
+        let connect = Connect::open(Some(&group.daemon.uri())).expect("answers");
+        let pool = connect.define_storage_pool_xml(&pool, 0).expect("defines");
+        pool.create(0).expect("starts");
+        Some(group)
+    }
+
+    async fn target(&self, verify: bool) -> Target {
+        let settings = Settings { uri: self.daemon.uri(), verify, ..Settings::default() };
+        Target::connect(&settings).await.expect("answers")
+    }
+
+    fn volumes(&self) -> Vec<String> {
+        let connect = Connect::open(Some(&self.daemon.uri())).expect("answers");
+        let pool = connect.lookup_storage_pool_by_name(&self.name).expect("is there");
+        pool.refresh(0).expect("refreshes");
+        let volumes = pool.list_all_volumes(0).expect("lists");
+        volumes.iter().map(|volume| volume.name().expect("named")).collect()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let devices = Path::new("/dev").join(&self.name);
+        for entry in fs::read_dir(&devices).into_iter().flatten().flatten() {
+            let device = entry.path().canonicalize().expect("a device");
+            run("losetup", &["-d", device.to_str().expect("UTF-8")]);
+        }
+        fs::remove_dir_all(devices).expect("removed");
+    }
+}
+
+/// Whether a device begins with the disk of an image.
+fn assert_holds(device: &Path, image: &Path, format: DiskFormat) {
+    let raw = tempfile::NamedTempFile::new().expect("a file");
+    let [image, raw_path] = [image, raw.path()].map(|path| path.to_str().expect("UTF-8"));
+    run("qemu-img", &["convert", "-f", format.as_str(), "-O", "raw", image, raw_path]);
+    let same = Command::new("cmp")
+        .args(["-n", &CAPACITY.to_string()])
+        .args([device, raw.path()])
+        .status()
+        .expect("cmp runs");
+    assert!(same.success(), "{} is not {image}", device.display());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disks_become_logical_volumes_and_go_again() {
+    let Some(mut setup) = Setup::new().await else { return };
+    let Some(group) = Group::new(&mut setup) else { return };
+    setup.target = group.target(true).await;
+    setup.add_disk(DiskFormat::Raw);
+    setup.target.preflight(&setup.request()).await.expect("nothing to refuse");
+    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    let draft = setup.target.draft(&setup.request()).await.expect("a draft");
+
+    let defined = setup.import().await.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    libvirtd::validate(&defined.xml);
+    for (disk, volume) in setup.disks.0.iter().zip(&defined.volumes) {
+        assert_holds(Path::new(&volume.path), &disk.path, disk.format);
+        assert!(volume.sha256.is_some(), "it was not read back");
+        let source = format!("<source dev='{}'", volume.path);
+        assert!(defined.xml.contains(&source), "{}", defined.xml);
+    }
+    assert_eq!(defined.xml.matches("<disk type='block'").count(), 2, "{}", defined.xml);
+    let planned: Vec<_> = draft.volumes.iter().map(|volume| volume.path.clone()).collect();
+    let made: Vec<_> = defined.volumes.iter().map(|volume| PathBuf::from(&volume.path)).collect();
+    assert_eq!(planned, made);
+
+    let error = setup.import().await.expect_err("they exist");
+    assert!(matches!(error, Error::DomainExists { .. }), "{}", chain(&error));
+    let taken = setup.target.take_back(&defined.undo).await.expect("can be taken back");
+    assert_eq!(taken.left, [""; 0]);
+    assert_eq!(group.volumes(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_devices_cannot_is_refused_and_a_dead_run_s_are_known() {
+    let Some(mut setup) = Setup::new().await else { return };
+    let Some(group) = Group::new(&mut setup) else { return };
+    setup.target = group.target(false).await;
+
+    setup.after.snapshot = Some("came".to_owned());
+    let error = setup.target.preflight(&setup.request()).await.expect_err("no snapshot");
+    assert!(matches!(error, Error::NoSnapshot { .. }), "{}", chain(&error));
+    setup.after.snapshot = None;
+    for _ in 0..8 {
+        setup.add_disk(DiskFormat::Raw);
+    }
+    let error = setup.target.preflight(&setup.request()).await.expect_err("9 × 64 of 512 MiB");
+    assert!(matches!(error, Error::NoSpace { .. }), "{}", chain(&error));
+    setup.disks.0.truncate(1);
+
+    // Killed in the upload: only what the journal says is left of the run.
+    let steps = std::sync::Arc::new(std::sync::Mutex::new(Vec::<Undo>::new()));
+    let noted = std::sync::Arc::clone(&steps);
+    let journal = Journal::new(move |step| {
+        noted.lock().expect("whole").push(step.clone());
+        Ok(())
+    });
+    let (progress, cancel) = (Progress::none(), CancellationToken::new());
+    let request = setup.request();
+    let defined = setup.target.import(&request, &journal, &progress, &cancel).await;
+    let defined = defined.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let connect = Connect::open(Some(&group.daemon.uri())).expect("answers");
+    connect.lookup_domain_by_name(&defined.name).expect("there").undefine().expect("undefined");
+    let mut steps = steps.lock().expect("whole").clone();
+    steps.retain(|step| matches!(step, Undo::DeleteVolume { .. }));
+    let taken = setup.target.take_back(&steps).await.expect("can be taken back");
+    assert_eq!(taken.left, [""; 0]);
+    assert_eq!(group.volumes(), [""; 0]);
+}

@@ -1,0 +1,121 @@
+//! A daemon that dies between two steps of an import and comes back: a clear error, nothing
+//! half-made, and the next import succeeds. The daemon is the test's own, with folders of its own.
+
+use std::sync::{Arc, Mutex};
+
+use crate::support::daemon::Daemon;
+use crate::support::import::{Setup, chain, small_file_system};
+use hyperexport::libvirt::{DefinedDomain, Error, Journal, Settings, Target, Transfer};
+use hyperexport::model::{ByteSize, DiskFormat};
+use hyperexport::progress::{Event, Progress};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_dies_between_two_steps_leaves_nothing_half_made() {
+    let Some(mut setup) = Setup::new().await else { return };
+    let Some(daemon) = Daemon::start("").map(Arc::new) else {
+        return;
+    };
+    setup.add_disk(DiskFormat::Raw);
+    setup.autostart = true;
+    setup.after.snapshot = Some("came".to_owned());
+    let settings = Settings { uri: daemon.uri(), ..Settings::default() };
+    for crash_at in 0.. {
+        setup.target = Target::connect(&settings).await.expect("answers");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (noted, mortal) = (Arc::clone(&seen), Arc::clone(&daemon));
+        let journal = Journal::new(move |step| {
+            let mut noted = noted.lock().expect("whole");
+            noted.push(step.to_string());
+            if noted.len() == crash_at + 1 {
+                mortal.crash();
+            }
+            Ok(())
+        });
+        let (progress, cancel) = (Progress::none(), CancellationToken::new());
+        let end = setup.target.import(&setup.request(), &journal, &progress, &cancel).await;
+        let steps = seen.lock().expect("whole").clone();
+        if steps.len() > crash_at {
+            let error = end.expect_err("the daemon died");
+            let said = chain(&error);
+            assert!(matches!(error, Error::ConnectionLost { .. }), "{steps:?}: {said}");
+            assert!(said.contains(&daemon.uri()) && error.hint().is_some(), "{said}");
+        } else {
+            // Pool, two copies with a step before and after they have their names, domain, the
+            // two files of the snapshot and itself: it died at each, and now at none.
+            assert_eq!(crash_at, 9, "{steps:?}");
+            take_back(&settings, &end.expect("nothing disturbs it")).await;
+        }
+        assert_nothing_left(&daemon, &setup, &steps);
+        if steps.len() == crash_at {
+            break;
+        }
+        setup.target = Target::connect(&settings).await.expect("answers");
+        take_back(&settings, &setup.import().await.expect("imports the next time")).await;
+        assert_nothing_left(&daemon, &setup, &steps);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_fills_up_in_an_upload_is_told_and_nothing_stays() {
+    const LARGE: u64 = 32 << 20;
+    let Some(mut setup) = Setup::with(Transfer::Stream).await else { return };
+    let Some(_mount) = small_file_system(&setup) else { return };
+    let Some(daemon) = Daemon::start("") else { return };
+    let settings =
+        Settings { uri: daemon.uri(), transfer: Transfer::Stream, ..Settings::default() };
+    setup.target = Target::connect(&settings).await.expect("answers");
+    let image = setup.dir.path().join("large.raw");
+    let bytes: Vec<u8> = (0..LARGE).map(|at| (at % 251) as u8).collect();
+    std::fs::write(&image, bytes).expect("written");
+    let disk = &mut setup.disks.0[0];
+    (disk.path, disk.format, disk.capacity) = (image, DiskFormat::Raw, ByteSize(LARGE));
+
+    // Somebody else takes the space as soon as the first bytes have arrived.
+    let theirs = setup.pool_dir().join("theirs");
+    let taker = theirs.clone();
+    let progress = Progress::new(move |event| {
+        if matches!(event, Event::TaskAdvanced { position, .. } if position > 0) && !taker.exists()
+        {
+            let rest = std::fs::write(&taker, vec![1; 64 << 20]);
+            assert!(rest.is_err(), "the file system is full now");
+        }
+    });
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&steps);
+    let journal = Journal::new(move |step| {
+        noted.lock().expect("whole").push(step.clone());
+        Ok(())
+    });
+    let cancel = CancellationToken::new();
+    let end = setup.target.import(&setup.request(), &journal, &progress, &cancel).await;
+    let error = end.expect_err("there is no room");
+    assert!(theirs.exists(), "it failed before: {}", chain(&error));
+    assert!(error.hint().is_some(), "{}", chain(&error));
+
+    // Its libvirtd may have died of it: the next run takes back what is left.
+    daemon.crash();
+    setup.target = Target::connect(&settings).await.expect("answers");
+    let steps = steps.lock().expect("whole").clone();
+    let taken = setup.target.take_back(&steps).await.expect("can be taken back");
+    let left: Vec<_> = std::fs::read_dir(setup.pool_dir()).expect("the folder").flatten().collect();
+    let foreign = |name: &std::ffi::OsStr| name == "theirs" || name == "lost+found";
+    assert!(left.iter().all(|entry| foreign(&entry.file_name())), "{left:?}");
+    // The pool holds what is somebody else's, so it stays.
+    assert!(taken.left.iter().all(|what| what.starts_with("storage pool")), "{:?}", taken.left);
+    std::fs::remove_file(theirs).expect("removed");
+    let defined = setup.import().await.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    take_back(&settings, &defined).await;
+}
+
+async fn take_back(settings: &Settings, defined: &DefinedDomain) {
+    let target = Target::connect(settings).await.expect("answers");
+    let taken = target.take_back(&defined.undo).await.expect("can be taken back");
+    assert_eq!(taken.left, [""; 0]);
+}
+
+fn assert_nothing_left(daemon: &Daemon, setup: &Setup, steps: &[String]) {
+    let prefix = setup.options.name.as_deref().and_then(|name| name.strip_suffix("-vm"));
+    assert_eq!(daemon.names(prefix.expect("ours")), [""; 0], "{steps:?}");
+    assert!(!setup.pool_dir().exists(), "files are left: {steps:?}");
+}
