@@ -1,12 +1,13 @@
 //! Why something could not be had from the source, and what to do about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::transfer::Broken;
 use super::vsphere::Obstacle;
-use crate::model::DiskId;
+use crate::image::Kind;
+use crate::model::{DiskFormat, DiskId};
 
 /// A fault that the server answered with. It is told apart by [`Fault::kind`]; the text is in the
 /// server's language and only for people.
@@ -226,6 +227,42 @@ pub enum Error {
         /// What is wrong with it, as a clause.
         reason: String,
     },
+    /// A file that is only a part of a disk.
+    #[error("take a disk from {}: it is a part of {}", path.display(), of_descriptor(descriptor.as_deref()))]
+    PartOfDisk {
+        /// The file.
+        path: PathBuf,
+        /// What describes the whole disk, if it lies beside the part.
+        descriptor: Option<PathBuf>,
+    },
+    /// An image that is another thing than its name says.
+    #[error("take a disk from {}: by its name it is {told}, by its content {}", path.display(), look(*found))]
+    OtherFormat {
+        /// The image.
+        path: PathBuf,
+        /// The format that the name tells.
+        told: DiskFormat,
+        /// What the content looks like.
+        found: Kind,
+    },
+    /// A packed disk that becomes longer than its disk can be.
+    #[error("take a disk from {}: it is longer than a disk of {capacity} bytes can be, as which {by} describes it", path.display())]
+    TooLong {
+        /// The disk in its package.
+        path: PathBuf,
+        /// Size of the disk, in bytes.
+        capacity: u64,
+        /// Who says so: `its package`, `its own header`.
+        by: &'static str,
+    },
+    /// An archive without an OVF, which holds a VM of another kind.
+    #[error("take a VM from {}: it holds '{name}' and no OVF", path.display())]
+    Packed {
+        /// The archive.
+        path: PathBuf,
+        /// What it holds.
+        name: String,
+    },
     /// A package of several VMs, and none was named, or none of them.
     #[error("choose a VM from {}, which holds {}", path.display(), names.join(", "))]
     WhichVm {
@@ -329,6 +366,22 @@ impl Error {
             }
             error => error.is_transient(),
         }
+    }
+}
+
+fn of_descriptor(descriptor: Option<&Path>) -> String {
+    descriptor.map_or_else(
+        || "a disk whose descriptor is not beside it".to_owned(),
+        |path| format!("the disk that {} describes", path.display()),
+    )
+}
+
+/// What a file looks like, in words.
+fn look(kind: Kind) -> String {
+    match kind {
+        Kind::Disk(format) => format.to_string(),
+        Kind::Iso => "an ISO image".to_owned(),
+        Kind::Other(name) => name.to_owned(),
     }
 }
 

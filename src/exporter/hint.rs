@@ -4,7 +4,8 @@
 use std::io::ErrorKind;
 
 use super::{Error, Fault};
-use crate::image;
+use crate::image::{self, Kind};
+use crate::model::DiskFormat;
 
 impl Error {
     /// What to type or do next, where that is known.
@@ -48,8 +49,15 @@ impl Error {
                  --ignore-checksums takes it as it is"
                     .into()
             }
+            Self::Packed { name, .. } => format!(
+                "unpack it into an empty folder (`tar -xf`, or `unzip`), and give '{name}' there with \
+                 --source"
+            ),
             Self::NoTags { .. } => {
                 "only a vCenter has tags, from 6.5 on: give its address, not an ESXi host's".into()
+            }
+            Self::WhichVm { names, .. } if names.iter().any(|name| name.ends_with(')')) => {
+                "say which one by --vm ID: the id stands in brackets behind the name".into()
             }
             Self::WhichVm { .. } => "say which one by --vm NAME".into(),
             Self::HasNics { .. } => "connect its cards by --network-map, of which '*=none' leaves \
@@ -58,9 +66,18 @@ impl Error {
             Self::UnknownFormat { .. } => {
                 "say the format by --source-format: vmdk, qcow2, raw, vhd, vhdx or vdi".into()
             }
-            Self::Unusable { reason, .. } if reason == image::NAMES_A_PARENT => {
-                "delete or consolidate the VM's snapshots where it came from first".into()
+            Self::Unusable { reason, .. } => return of_image(reason).map(str::to_owned),
+            Self::PartOfDisk { descriptor: Some(path), .. } => {
+                format!("give the descriptor: --source {}", path.display())
             }
+            Self::PartOfDisk { .. } => "copy all files of the disk into one folder, and give its \
+                 descriptor (the VMDK without -flat, -s001 or -delta in its name); a -flat file \
+                 alone goes with --source-format raw"
+                .into(),
+            Self::OtherFormat { told, found, .. } => of_format(*told, *found),
+            Self::TooLong { .. } => "unpack the package into a folder and give its OVF: there the \
+                 image itself says how long it is"
+                .into(),
             Self::File { source, .. } if source.kind() == ErrorKind::StorageFull => {
                 "free some space, or choose another --output".into()
             }
@@ -83,6 +100,40 @@ impl Error {
             _ => return None,
         };
         Some(hint)
+    }
+}
+
+/// What to do about an image that cannot be taken as it is.
+fn of_image(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        image::NAMES_A_PARENT => {
+            "delete or consolidate the VM's snapshots where it came from first"
+        }
+        image::IS_A_DEVICE => {
+            "copy the device into a virtual disk first, or take it out of the VM and copy it by \
+             other means"
+        }
+        image::HAS_A_LOG => {
+            "shut the VM down in Hyper-V and copy the file again, or repair a copy of it: \
+             qemu-img check -r all COPY.vhdx"
+        }
+        image::HAS_LARGE_SECTORS => {
+            "in Hyper-V, copy the guest onto a disk that New-VHD -LogicalSectorSizeBytes 512 has made"
+        }
+        _ => return None,
+    })
+}
+
+/// How to say what an image is whose name says something else than its content.
+fn of_format(told: DiskFormat, found: Kind) -> String {
+    let raw = "if the disk itself holds these bytes, say --source-format raw";
+    match found {
+        Kind::Disk(format) if told == DiskFormat::Raw => {
+            format!("if it is a {format} image, say --source-format {format}; {raw}")
+        }
+        Kind::Disk(format) => format!("if it is a {format} image, say --source-format {format}"),
+        Kind::Iso => format!("an installation medium holds no VM; {raw}"),
+        Kind::Other(_) => format!("unpack or convert it first; {raw}"),
     }
 }
 

@@ -28,6 +28,23 @@ pub fn capacity(file: &File, format: DiskFormat) -> io::Result<Option<u64>> {
     }
 }
 
+/// As [`capacity`], of an image of which only the beginning is there: what a header says that stands in
+/// front. A raw disk and a VHD of fixed size have none.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn header_capacity(file: &File, format: DiskFormat) -> io::Result<Option<u64>> {
+    match format {
+        DiskFormat::Raw => Ok(None),
+        // One that grows has a copy of its footer in front.
+        DiskFormat::Vhd => {
+            let footer: [u8; 56] = at(file, 0)?;
+            Ok(footer.starts_with(b"conectix").then(|| big(&footer[48..56])))
+        }
+        format => capacity(file, format),
+    }
+}
+
 /// QEMU, docs/interop/qcow2.rst: magic in bytes 0 to 3, size in 24 to 31.
 fn qcow2(file: &File) -> io::Result<Option<u64>> {
     let header: [u8; 32] = at(file, 0)?;
@@ -47,7 +64,7 @@ fn vmdk(file: &File) -> io::Result<Option<u64>> {
     let length = file.metadata()?.len().min(LONGEST_DESCRIPTOR as u64);
     let mut text = vec![0; length as usize];
     file.read_exact_at(&mut text, 0)?;
-    let extents = vmdk::extents(&String::from_utf8_lossy(&text));
+    let extents = vmdk::extents(&vmdk::text(&text));
     let sectors = extents.iter().try_fold(0_u64, |sum, extent| sum.checked_add(extent.sectors));
     Ok(sectors.and_then(|sectors| sectors.checked_mul(SECTOR)).filter(|size| *size > 0))
 }

@@ -6,30 +6,38 @@
 //! together, and [`inspect`] is the look at a foreign image before any tool opens it. Nothing here
 //! knows where bytes come from or names a tool.
 
+mod beside;
 mod capacity;
 mod codec;
 mod direct;
 mod early;
 pub mod extents;
+mod kind;
 mod number;
+mod part;
 mod pieces;
 pub mod qcow2;
 mod raw;
 mod rewrite;
 mod split;
+mod text;
 mod untrusted;
 mod vhdx;
 pub mod vmdk;
 mod whole;
 mod workers;
 
-pub use capacity::capacity;
+pub use beside::beside;
+pub use capacity::{capacity, header_capacity};
 pub use codec::Compression;
 pub use direct::{AlignedBuffer, DirectFile};
 pub use early::{EarlyFile, begin_to_write};
+pub use kind::{Kind, kind};
+pub use part::{Part, part};
 pub use rewrite::{Rewriter, Target, Wrote};
 pub use split::Split;
-pub use untrusted::{NAMES_A_PARENT, inspect};
+pub use text::decoded;
+pub use untrusted::{HAS_A_LOG, HAS_LARGE_SECTORS, IS_A_DEVICE, NAMES_A_PARENT, NO_VMDK, inspect};
 
 use std::io;
 

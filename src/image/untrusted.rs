@@ -4,11 +4,12 @@
 //!
 //! Layouts: "VMware Virtual Disk Format 1.1" and QEMU's `docs/interop/qcow2.rst`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::beside::{beside, plain_name};
 use super::vhdx::Vhdx;
 use super::vmdk::{self, Extent, LONGEST_DESCRIPTOR};
 use super::whole;
@@ -19,6 +20,27 @@ const DESCRIPTOR_AT: u64 = 512;
 const DESCRIPTOR_SIZE: usize = 20 * 512;
 /// What [`inspect`] says of the difference to another image, as snapshots are.
 pub const NAMES_A_PARENT: &str = "it names a parent image";
+/// … of a VMDK without any content: a raw device mapping, a physical disk or a partition of a host.
+pub const IS_A_DEVICE: &str =
+    "it stands for a device of its host (a raw device mapping, or a physical disk)";
+/// … of what begins neither as a sparse VMDK nor as a descriptor.
+pub const NO_VMDK: &str = "it is no VMDK: neither a sparse header nor a descriptor";
+/// … of a VHDX that was copied while its VM ran, or that was not closed.
+pub const HAS_A_LOG: &str =
+    "it was copied while it was in use: its log holds writes that are not in their places yet";
+/// … of a VHDX that QEMU does not open.
+pub const HAS_LARGE_SECTORS: &str =
+    "its disk has sectors of 4096 bytes, and QEMU opens no VHDX of any others than 512";
+
+/// `createType` of VMDKs that stand for a device ("Virtual Disk Format 5.0"), in lower case.
+const DEVICES: [&str; 6] = [
+    "fulldevice",
+    "partitioneddevice",
+    "vmfsraw",
+    "vmfsrawdevicemap",
+    "vmfspassthroughrawdevicemap",
+    "vmfsrdm",
+];
 
 /// Whether an image of `format` stands for itself alone, and goes as far as its tables say. The
 /// inner result says what is wrong with the image.
@@ -47,7 +69,7 @@ fn vmdk(file: &File, path: &Path) -> io::Result<Result<(), String>> {
     match start.as_slice() {
         b"KDMV" => sparse_vmdk(file),
         b"# Di" => vmdk_descriptor(file, path),
-        _ => Ok(Err("it is no VMDK: neither a sparse header nor a descriptor".to_owned())),
+        _ => Ok(Err(NO_VMDK.to_owned())),
     }
 }
 
@@ -77,7 +99,11 @@ fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), String>> {
         return Ok(Err(NAMES_A_PARENT.to_owned()));
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let extents = vmdk::extents(&String::from_utf8_lossy(&text));
+    let text = vmdk::text(&text);
+    let extents = vmdk::extents(&text);
+    if is_device(&text, &extents) {
+        return Ok(Err(IS_A_DEVICE.to_owned()));
+    }
     for extent in &extents {
         if let Err(why) = vmdk_extent(extent, folder)? {
             return Ok(Err(why));
@@ -87,19 +113,26 @@ fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), String>> {
     Ok(if none { Err("its VMDK descriptor has no extents".to_owned()) } else { Ok(()) })
 }
 
+/// Whether a descriptor stands for a device of the host that it was made on.
+fn is_device(text: &str, extents: &[Extent]) -> bool {
+    let mut lines = text.lines().filter_map(|line| line.split_once('='));
+    let kind = lines.find(|(key, _)| key.trim().eq_ignore_ascii_case("createType"));
+    let kind = kind.map(|(_, value)| value.trim().trim_matches('"').to_ascii_lowercase());
+    kind.is_some_and(|kind| DEVICES.contains(&kind.as_str()))
+        || extents.iter().any(|extent| ["VMFSRDM", "VMFSRAW"].contains(&extent.kind.as_str()))
+}
+
 fn vmdk_extent(extent: &Extent, folder: &Path) -> io::Result<Result<(), String>> {
     let (kind, name) = (extent.kind.as_str(), extent.file.as_str());
     if kind == "ZERO" {
         return Ok(Ok(()));
     }
-    let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':']);
-    if !plain {
+    if name.contains(':') || plain_name(name).is_none() {
         return Ok(Err(format!("it names '{name}', which is no file beside it")));
     }
-    let extent = folder.join(name);
-    if !fs::symlink_metadata(&extent).is_ok_and(|found| found.is_file()) {
+    let Some(extent) = beside(folder, name)? else {
         return Ok(Err(format!("its extent '{name}' is no file beside it")));
-    }
+    };
     match kind {
         "FLAT" | "VMFS" => Ok(Ok(())),
         // They name no other file: it is the descriptor that names a parent.
@@ -152,8 +185,12 @@ fn vhd(file: &File) -> io::Result<Result<(), String>> {
 
 fn vhdx(file: &File) -> io::Result<Result<(), String>> {
     // What is no VHDX at all shows itself where its tables are looked at.
-    let has_parent = matches!(Vhdx::read(file), Ok(Some(vhdx)) if vhdx.has_parent);
-    Ok(if has_parent { Err(NAMES_A_PARENT.to_owned()) } else { Ok(()) })
+    Ok(match Vhdx::read(file) {
+        Ok(Some(vhdx)) if vhdx.has_parent => Err(NAMES_A_PARENT.to_owned()),
+        Ok(Some(vhdx)) if vhdx.has_log => Err(HAS_A_LOG.to_owned()),
+        Ok(Some(vhdx)) if vhdx.sector != 512 => Err(HAS_LARGE_SECTORS.to_owned()),
+        _ => Ok(()),
+    })
 }
 
 /// VirtualBox, src/VBox/Storage/VDICore.h: 1 in bytes 76 to 79 grows, 2 is fixed, 3 and 4 are the
@@ -186,6 +223,8 @@ fn contains(bytes: &[u8], word: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// What is wrong with an image of these bytes, if anything.

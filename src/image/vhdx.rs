@@ -4,8 +4,12 @@
 use std::fs::File;
 use std::io;
 
-use super::number::{at, little};
+use super::number::{at, entries, little};
 
+/// Where the two headers are, in bytes (2.2), of which the one with the higher number counts.
+const HEADERS: [u64; 2] = [64 * 1024, 128 * 1024];
+/// Bytes of a sector of the log (2.3).
+const LOG_SECTOR: u64 = 4096;
 /// Where the region table is, in bytes (2.2), and the most entries it may have (2.2.3.1).
 const REGIONS: u64 = 192 * 1024;
 const MOST_REGIONS: u64 = 2047;
@@ -31,6 +35,8 @@ pub(super) struct Vhdx {
     pub(super) block: u64,
     /// Bytes of a sector of the guest's.
     pub(super) sector: u64,
+    /// Whether its log holds writes that are not in their places yet.
+    pub(super) has_log: bool,
     /// Whether it is the difference to another image.
     pub(super) has_parent: bool,
     /// Place and length of the table of blocks, in bytes.
@@ -59,6 +65,7 @@ impl Vhdx {
             }
         }
         metadata.map_or(Ok(()), |place| vhdx.take_metadata(file, place))?;
+        vhdx.has_log = has_log(file)?;
         Ok(vhdx.is_plausible().then_some(vhdx))
     }
 
@@ -96,4 +103,30 @@ impl Vhdx {
     pub(super) fn chunk(&self) -> u64 {
         (self.sector << 23) / self.block
     }
+}
+
+/// Whether the log holds entries of the session that its header names: who closes an image names none
+/// there (2.2.2: number in bytes 8 to 15, `LogGuid` 48 to 63, length of the log 68 to 71, place 72 to
+/// 79; 2.3.1.1: `LogGuid` of an entry in bytes 32 to 47).
+fn has_log(file: &File) -> io::Result<bool> {
+    let mut current: Option<[u8; 80]> = None;
+    for place in HEADERS {
+        let header: [u8; 80] = at(file, place)?;
+        let number = |header: &[u8; 80]| little(&header[8..16]);
+        if header.starts_with(b"head")
+            && current.is_none_or(|current| number(&header) > number(&current))
+        {
+            current = Some(header);
+        }
+    }
+    let Some(header) = current.filter(|header| header[48..64] != [0; 16]) else {
+        return Ok(false);
+    };
+    let (place, sectors) = (little(&header[72..80]), little(&header[68..72]) / LOG_SECTOR);
+    let mut found = false;
+    entries(file, place, sectors, LOG_SECTOR, |_, sector| {
+        found |= sector.starts_with(b"loge") && sector[32..48] == header[48..64];
+        Ok(())
+    })?;
+    Ok(found)
 }

@@ -15,7 +15,7 @@ pub struct Environment {
     pub govc_username: Option<String>,
     /// `GOVC_PASSWORD`.
     pub govc_password: Option<Secret>,
-    /// `GOVC_INSECURE`: `1` or `true` switches certificate checks off.
+    /// `GOVC_INSECURE`: one of Go's words for true switches certificate checks off.
     pub govc_insecure: bool,
     /// `GOVC_TLS_CA_CERTS`: PEM files of trusted authorities, `:` between them.
     pub govc_ca_files: Vec<PathBuf>,
@@ -44,7 +44,7 @@ impl Environment {
             govc_url: text("GOVC_URL"),
             govc_username: text("GOVC_USERNAME"),
             govc_password: text("GOVC_PASSWORD").map(Secret::new),
-            govc_insecure: text("GOVC_INSECURE").is_some_and(|v| v == "1" || v == "true"),
+            govc_insecure: text("GOVC_INSECURE").is_some_and(|value| is_true(&value)),
             govc_ca_files: text("GOVC_TLS_CA_CERTS")
                 .map(|paths| env::split_paths(&paths).collect())
                 .unwrap_or_default(),
@@ -53,6 +53,26 @@ impl Environment {
             data_home: data_home.or_else(|| Some(home.as_ref()?.join(".local/share"))),
             home,
             libguestfs_backend_settings: text("LIBGUESTFS_BACKEND_SETTINGS"),
+        }
+    }
+}
+
+/// What govc takes for true (Go, `strconv.ParseBool`). Everything else leaves the checks on.
+fn is_true(value: &str) -> bool {
+    ["1", "t", "T", "true", "TRUE", "True"].contains(&value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_true;
+
+    #[test]
+    fn true_is_spelled_as_govc_spells_it() {
+        for value in ["1", "t", "T", "true", "TRUE", "True"] {
+            assert!(is_true(value), "{value}");
+        }
+        for value in ["", "0", "f", "FALSE", "no", "yes", "tRuE", " true"] {
+            assert!(!is_true(value), "{value}");
         }
     }
 }

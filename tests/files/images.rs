@@ -407,3 +407,180 @@ fn snapshot_is_refused(disk: &Path) {
     ended.said("it names a parent image");
     ended.said("snapshots");
 }
+
+/// A VMX of one disk, with further lines.
+fn vmx(desk: &Desk, disk: &str, lines: &str) {
+    let text = format!(
+        "displayName = \"vm1\"\nguestOS = \"debian12-64\"\nmemsize = \"1024\"  # MiB\n\
+         scsi0.present = \"TRUE\"\nscsi0:0.present = \"TRUE\"\nscsi0:0.fileName = \"{disk}\"\n{lines}"
+    );
+    fs::write(desk.path("vm.vmx"), text).expect("written");
+}
+
+#[test]
+fn devices_of_the_host_are_told_and_other_spellings_understood() {
+    let desk = Desk::new();
+    let raw = desk.raw("disk.bin", 3);
+    desk.image(&raw, "Disk.VMDK", "vmdk", &["subformat=twoGbMaxExtentFlat"]);
+    fs::rename(desk.path("Disk-f001.VMDK"), desk.path("DISK-F001.vmdk")).expect("renamed");
+    vmx(
+        &desk,
+        ".\\disk.vmdk",
+        "scsi0:1.present = \"TRUE\"\nscsi0:1.deviceType = \"scsi-passthru\"\n\
+         scsi0:1.fileName = \"/vmfs/devices/cdrom/mpx.vmhba32:C0:T0:L0\"\n",
+    );
+    let ended = desk.export("vm.vmx", &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.said("a drive of the source's host");
+    desk.assert_disk(0, &raw);
+    let vm = desk.manifest()["metadata"]["hyperexport"]["source_vm"].clone();
+    assert_eq!((&vm["memory_mib"], &vm["cdroms"]), (&1024.into(), &1.into()));
+}
+
+#[test]
+fn a_disk_that_is_a_device_of_its_host_is_refused_with_a_way_out() {
+    for (kind, extent) in [
+        ("fullDevice", "RW 8 FLAT \"\\\\.\\PhysicalDrive1\" 0"),
+        (
+            "partitionedDevice",
+            "RW 63 FLAT \"rdm-pt.vmdk\" 0\nRW 8 FLAT \"\\\\.\\PhysicalDrive1\" 63",
+        ),
+        ("vmfsPassthroughRawDeviceMap", "RW 8 VMFSRDM \"disk-rdmp.vmdk\""),
+        ("vmfsRawDeviceMap", "RW 8 VMFSRDM \"disk-rdm.vmdk\""),
+    ] {
+        let desk = Desk::new();
+        let text = format!("# Disk DescriptorFile\nversion=1\ncreateType=\"{kind}\"\n{extent}\n");
+        fs::write(desk.path("disk.vmdk"), text).expect("written");
+        vmx(&desk, "disk.vmdk", "scsi0:0.deviceType = \"rawDisk\"\n");
+        let ended = desk.export("vm.vmx", &[]);
+        assert_eq!(ended.code, Some(4), "{kind}: {}", ended.stderr);
+        ended.said("it stands for a device of its host");
+        ended.said("hint: copy the device");
+    }
+}
+
+#[test]
+fn a_split_disk_is_read_in_its_own_encoding() {
+    for (label, bytes, name) in [
+        ("GBK", &b"\xd0\xe9\xc4\xe2\xbb\xfa"[..], "虚拟机"),
+        ("Big5", b"\xb5\xea\xc0\xc0\xbe\xf7", "虛擬機"),
+        ("windows-1252", b"B\xfcro", "Büro"),
+        ("Shift_JIS", b"\x89\xbc\x91\x7a", "仮想"),
+    ] {
+        let desk = Desk::new();
+        let raw = desk.raw("disk.bin", 3);
+        desk.image(&raw, &format!("{name}.vmdk"), "vmdk", &["subformat=twoGbMaxExtentFlat"]);
+        let path = desk.path(&format!("{name}.vmdk"));
+        let text = fs::read_to_string(&path).expect("readable");
+        let (before, after) = text.split_once(name).expect("named");
+        let head = before.replace("version=1\n", &format!("version=1\nencoding=\"{label}\"\n"));
+        fs::write(&path, [head.as_bytes(), bytes, after.as_bytes()].concat()).expect("written");
+        let ended = desk.export(&format!("{name}.vmdk"), &[]);
+        assert_eq!(ended.code, Some(0), "{label}: {}", ended.stderr);
+        desk.assert_disk(0, &raw);
+    }
+}
+
+#[test]
+fn a_part_of_a_disk_names_the_whole_one() {
+    for (subformat, parts) in
+        [("twoGbMaxExtentSparse", "d-s001.vmdk"), ("monolithicFlat", "d-flat.vmdk")]
+    {
+        let desk = Desk::new();
+        let raw = desk.raw("disk.bin", 3);
+        desk.image(&raw, "d.vmdk", "vmdk", &[&format!("subformat={subformat}")]);
+        for verb in ["export", "info"] {
+            let ended = match verb {
+                "info" => desk.run(&["info", "--source", parts]),
+                _ => desk.export(parts, &[]),
+            };
+            assert_ne!(ended.code, Some(0), "{subformat}: {}", ended.stderr);
+            ended.said("it is a part of the disk that");
+            ended.said(&format!("--source {}", desk.path("d.vmdk").display()));
+        }
+        fs::remove_file(desk.path("d.vmdk")).expect("removed");
+        desk.export(parts, &[]).said("a disk whose descriptor is not beside it");
+    }
+}
+
+#[test]
+fn an_image_of_another_format_than_its_name_says_is_asked_about() {
+    let formats: [(&str, &[&str], &str); 5] = [
+        ("qcow2", &[], "qcow2"),
+        ("vmdk", &["subformat=monolithicSparse"], "vmdk"),
+        ("vpc", &["subformat=fixed,force_size=on"], "vhd"),
+        ("vhdx", &[], "vhdx"),
+        ("vdi", &[], "vdi"),
+    ];
+    for (format, options, name) in formats {
+        for ending in ["img", "RAW"] {
+            let desk = Desk::new();
+            let raw = desk.raw("disk.bin", 3);
+            let image = format!("disk.{ending}");
+            desk.image(&raw, &image, format, options);
+            let ended = desk.export(&image, &[]);
+            assert_eq!(ended.code, Some(4), "{name}: {}", ended.stderr);
+            ended.said(&format!("by its name it is raw, by its content {name}"));
+            ended.said(&format!("--source-format {name}"));
+            ended.said("--source-format raw");
+            assert_eq!(desk.export(&image, &["--source-format", name]).code, Some(0), "{name}");
+            desk.assert_disk(0, &raw);
+        }
+    }
+    let desk = Desk::new();
+    let mut iso = vec![0; 65536];
+    iso[32769..32774].copy_from_slice(b"CD001");
+    fs::write(desk.path("disk.img"), iso).expect("written");
+    desk.export("disk.img", &[]).said("an ISO image");
+    assert_eq!(desk.export("disk.img", &["--source-format", "raw"]).code, Some(0));
+    let raw = desk.raw("other.bin", 3);
+    desk.image(&raw, "other.vmdk", "qcow2", &[]);
+    desk.export("other.vmdk", &[]).said("by its name it is vmdk, by its content qcow2");
+}
+
+/// Leaves a VHDX open, with an entry of a session in its log. Its header names session 7.
+fn with_log(bytes: &mut [u8], session: u8) {
+    let word = |bytes: &[u8], at: usize| {
+        let number = bytes[at..at + 8].try_into().expect("8 bytes");
+        usize::try_from(u64::from_le_bytes(number)).expect("small")
+    };
+    // Of the two headers the one with the higher number counts.
+    let (first, second) = (64 << 10, 128 << 10);
+    let current = if word(bytes, first + 8) > word(bytes, second + 8) { first } else { second };
+    bytes[current + 48..current + 64].fill(7);
+    let place = word(bytes, current + 72);
+    bytes[place..place + 4].copy_from_slice(b"loge");
+    bytes[place + 32..place + 48].fill(session);
+}
+
+#[test]
+fn a_vhdx_that_qemu_would_not_open_is_refused_at_once() {
+    let changed = |change: fn(&mut Vec<u8>)| {
+        let desk = Desk::new();
+        let raw = desk.raw("disk.bin", 3);
+        desk.image(&raw, "disk.vhdx", "vhdx", &[]);
+        let mut bytes = fs::read(desk.path("disk.vhdx")).expect("readable");
+        change(&mut bytes);
+        fs::write(desk.path("disk.vhdx"), bytes).expect("written");
+        desk
+    };
+    let desk = changed(|bytes| with_log(bytes, 7));
+    for ended in [desk.export("disk.vhdx", &[]), desk.run(&["info", "--source", "disk.vhdx"])] {
+        assert_ne!(ended.code, Some(0), "{}", ended.stderr);
+        ended.said("it was copied while it was in use");
+        ended.said("shut the VM down in Hyper-V");
+    }
+    let old = changed(|bytes| with_log(bytes, 8));
+    assert_eq!(old.export("disk.vhdx", &[]).code, Some(0), "an entry of an older session");
+    let large = changed(|bytes| {
+        let guid = b"\x1d\xbf\x41\x81\x6f\xa9\x09\x47\xba\x47\xf2\x33\xa8\xfa\xab\x5f";
+        let find = |word: &[u8]| bytes.windows(word.len()).position(|found| found == word);
+        let (entry, table) = (find(guid).expect("there"), find(b"metadata").expect("there"));
+        let offset = u32::from_le_bytes(bytes[entry + 16..entry + 20].try_into().expect("4 bytes"));
+        let place = table + usize::try_from(offset).expect("small");
+        bytes[place..place + 4].copy_from_slice(&4096_u32.to_le_bytes());
+    });
+    let ended = large.export("disk.vhdx", &[]);
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    ended.said("sectors of 4096 bytes");
+}

@@ -1,7 +1,7 @@
 //! VMs that come as OVA or OVF, in every form that others give them.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -725,4 +725,65 @@ fn an_ova_goes_all_the_way_into_libvirt() {
     let domain = libvirtd::connect().lookup_domain_by_name(&name).expect("defined");
     let xml = domain.xml_desc(0).expect("described");
     assert!(xml.contains("<memory unit='KiB'>1572864</memory>"), "{xml}");
+}
+
+#[test]
+fn an_archive_of_another_kind_of_vm_says_what_to_do_with_it() {
+    for form in [Form::Tar, Form::TarGz, Form::Zip] {
+        for (name, holds) in [("box/vm.vmx", "box/vm.vmx"), ("box.img", "box.img")] {
+            let desk = Desk::new();
+            let files = [packed("metadata.json", "{}"), packed(name, "x"), packed("d.vmdk", "x")];
+            let path = pack(&desk, form, &files);
+            fs::rename(path, desk.path("vm.box")).expect("renamed");
+            let ended = desk.export("vm.box", &[]);
+            assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+            ended.said(&format!("it holds '{holds}' and no OVF"));
+            ended.said("unpack it into an empty folder");
+        }
+    }
+}
+
+#[test]
+fn two_vms_of_one_name_are_told_apart_by_their_ids() {
+    let desk = Desk::new();
+    let (ovf, vmdk) = package(&desk);
+    let text = ovf.text();
+    let (start, end) = (text.find("<VirtualSystem ").expect("one"), "</VirtualSystem>");
+    let end = text.find(end).expect("one") + end.len();
+    let (first, rest) = (&text[start..end], (&text[..start], &text[end..]));
+    let second = first.replacen("ovf:id='web01'", "ovf:id='second'", 1);
+    let both = format!(
+        "{}<VirtualSystemCollection ovf:id='c'>{first}{second}</VirtualSystemCollection>{}",
+        rest.0, rest.1
+    );
+    pack(&desk, Form::Folder, &[packed("vm.ovf", both), packed("disk1.vmdk", vmdk)]);
+    let ended = desk.export("vm/vm.ovf", &[]);
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    ended.said("(--vm second)");
+    for id in ["web01", "second"] {
+        let ended = desk.run(&["--source", "vm", "--vm", id, "--output", id, "--manifest"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_capacity_that_is_too_small_does_not_end_an_export() {
+    for form in [Form::Tar, Form::TarGz] {
+        let desk = Desk::new();
+        // Random, so that the image is longer than the bound of a disk of 1 MiB.
+        let raw = desk.path("disk.raw");
+        let mut random = fs::File::open("/dev/urandom").expect("there").take(80 << 20);
+        let mut file = fs::File::create(&raw).expect("made");
+        std::io::copy(&mut random, &mut file).expect("copied");
+        desk.image(&raw, "disk1.qcow2", "qcow2", &[]);
+        let image = fs::read(desk.path("disk1.qcow2")).expect("readable");
+        let ovf = Ovf::one("disk1.qcow2", 1);
+        let files = [packed("vm.ovf", ovf.text()), packed("disk1.qcow2", image)];
+        pack(&desk, form, &files);
+        let args = ["--source-format", "qcow2"];
+        let ended = desk.export("vm.ova", &args);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.said("the image counts");
+        desk.assert_disk(0, &raw);
+    }
 }

@@ -30,7 +30,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "a VMDK of a device",
         make: |desk| text(desk, "RW 8 VMFSRDM \"canary\" 0"),
-        said: "of the kind 'VMFSRDM'",
+        said: "it stands for a device of its host",
     },
     Case {
         name: "a VMDK with a parent",

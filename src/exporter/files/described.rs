@@ -102,10 +102,19 @@ impl Content {
     /// Blocks.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when it does not, [`Error::File`].
+    /// [`Error::Unusable`] when it does not, [`Error::PartOfDisk`], [`Error::File`].
     pub(super) fn of_image(path: &Path, format: DiskFormat) -> Result<Self, Error> {
         let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
         let judged = image::inspect(path, format).map_err(failed)?;
+        // A part of a VMDK passes for a disk, or for nothing at all.
+        let may_be_part = judged.as_ref().map_or_else(|reason| reason == image::NO_VMDK, |()| true);
+        if format == DiskFormat::Vmdk
+            && may_be_part
+            && let Some(part) = image::part(path).map_err(failed)?
+        {
+            let (path, descriptor) = (path.to_owned(), part.descriptor);
+            return Err(Error::PartOfDisk { path, descriptor });
+        }
         judged.map_err(|reason| Error::Unusable { path: path.to_owned(), reason })?;
         let mut start = [0; 4];
         let read = File::open(path).and_then(|mut file| file.read(&mut start)).map_err(failed)?;

@@ -8,7 +8,7 @@ use super::described::{Content, Described, Wanted};
 use super::names::format_by_extension;
 use super::verify::Expected;
 use crate::exporter::{Error, uuids};
-use crate::image;
+use crate::image::{self, Kind};
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware,
     GuestOs, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
@@ -18,10 +18,22 @@ use crate::model::{
 const MEMORY_MIB: u64 = 2048;
 
 /// The format of an image: what the user says, else what its name does. It is never guessed from
-/// the bytes: those are the guest's own.
+/// the bytes, which are the guest's own: where they say otherwise than the name, the user decides
+/// ([`check`]).
 pub(super) fn format(path: &Path, choice: &Choice) -> Option<DiskFormat> {
     let extension = path.extension().map(|text| text.to_string_lossy().into_owned());
     choice.format.or_else(|| format_by_extension(&extension?))
+}
+
+/// Refuses an image whose content is not what its name says. Blocks.
+fn check(path: &Path, file: &File, told: DiskFormat) -> Result<(), Error> {
+    let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+    match image::kind(file, told).map_err(failed)? {
+        Some(found) if found != Kind::Disk(told) => {
+            Err(Error::OtherFormat { path: path.to_owned(), told, found })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The VM whose disks are these images, the first of them the boot disk. Blocks.
@@ -34,9 +46,12 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         let unusable = |reason: &str| Error::Unusable { path: path.clone(), reason: reason.into() };
         let format = format(path, choice);
         let format = format.ok_or_else(|| Error::UnknownFormat { path: path.clone() })?;
-        let content = Content::of_image(path, format)?;
         let failed = |source| Error::File { action: "read", path: path.clone(), source };
         let file = File::open(path).map_err(failed)?;
+        if choice.format.is_none() {
+            check(path, &file, format)?;
+        }
+        let content = Content::of_image(path, format)?;
         let capacity = image::capacity(&file, format).map_err(failed)?;
         let capacity = capacity.filter(|size| *size > 0);
         let capacity =

@@ -5,6 +5,7 @@
 //! it may be. Images that are whole as they are stay where they are, and only their sums are made;
 //! packed ones are taken out of their archive in one pass.
 
+mod bound;
 mod check;
 mod described;
 mod follow;

@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 
 use flate2::write::MultiGzDecoder;
 
-use super::follow::{Follower, invalid};
+use super::bound::Bound;
+use super::follow::Follower;
 use super::sums::Digests;
 use crate::image::DirectFile;
 use crate::model::{DiskFormat, Sha256Digest};
@@ -55,20 +56,19 @@ pub(super) struct Sink {
     /// None where what comes in is summed already.
     digests: Option<Digests>,
     bytes: u64,
-    /// Longest that the file may become.
-    most: u64,
+    bound: Bound,
     follower: Follower,
 }
 
 impl Sink {
-    /// A disk of that format into `file`, which is empty, of at most `most` bytes; `sum` says whether it is to
-    /// be summed here.
-    pub(super) fn new(file: File, format: DiskFormat, most: u64, sum: bool) -> Self {
+    /// A disk of that format into `file`, which is empty, as long as `bound` lets it become; `sum` says
+    /// whether it is to be summed here.
+    pub(super) fn new(file: File, format: DiskFormat, bound: Bound, sum: bool) -> Self {
         Self {
             out: DirectFile::new(file),
             digests: sum.then(|| Digests::with(None)),
             bytes: 0,
-            most,
+            bound,
             follower: Follower::new(format),
         }
     }
@@ -88,9 +88,7 @@ impl Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes += bytes.len() as u64;
-        if self.bytes > self.most {
-            return Err(invalid(format!("it is longer than {} bytes", self.most)));
-        }
+        self.bound.check(self.bytes)?;
         self.follower.push(bytes)?;
         if let Some(digests) = &mut self.digests {
             digests.update(bytes);

@@ -2,35 +2,17 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, UTF_8};
-
-/// A longest beginning of a text that says how it is encoded, in bytes.
-const BEGINNING: usize = 1024;
+use crate::image::decoded;
 
 /// The text of an XML document: a byte order mark tells its encoding, or else its declaration
 /// (XML 1.0, appendix F); without either it is UTF-8. What makes no sense in it is replaced.
 pub(super) fn of_xml(bytes: &[u8]) -> Cow<'_, str> {
-    decode(bytes, label(bytes, "encoding="))
+    decoded(bytes, "encoding")
 }
 
 /// The text of a VMX, whose encoding stands in it as `.encoding = "windows-1252"`.
 pub(super) fn of_vmx(bytes: &[u8]) -> Cow<'_, str> {
-    decode(bytes, label(bytes, ".encoding"))
-}
-
-fn decode<'a>(bytes: &'a [u8], told: Option<&'static Encoding>) -> Cow<'a, str> {
-    let (text, ..) = told.unwrap_or(UTF_8).decode(bytes);
-    text
-}
-
-/// The encoding whose name stands in quotes behind `key`, near the beginning. One of more than a
-/// byte a character cannot say so itself.
-fn label(bytes: &[u8], key: &str) -> Option<&'static Encoding> {
-    let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(BEGINNING)]);
-    let (_, behind) = beginning.split_once(key)?;
-    let mut quoted = behind.split(['"', '\'']);
-    let found = Encoding::for_label(quoted.nth(1)?.trim().as_bytes())?;
-    found.is_ascii_compatible().then_some(found)
+    decoded(bytes, ".encoding")
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! A VM as VMware Workstation, Fusion and ESXi describe it: lines of `key = "value"` (the format
 //! has no specification; the keys are those that all of them write).
 
+mod devices;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::described::{Content, Described, Nvram, Wanted};
-use super::store::plain;
 use super::text;
 use super::verify::Expected;
 use crate::exporter::guest_os::{Detailed, arch, os_family};
@@ -15,6 +16,8 @@ use crate::model::{
     Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware,
     GuestOs, NicModel, Origin, PowerState, SourceDisk, SourceNic, SourceVm, chain,
 };
+
+use devices::Unit;
 
 /// Longest file taken, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -43,6 +46,9 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
     found.sort_by_key(|(disk, _)| (disk.controller.bus, disk.controller.number, disk.unit));
     let (mut disks, mut wanted) = (Vec::new(), Vec::new());
     for (index, (disk, file)) in found.into_iter().enumerate() {
+        if devices::is_of_host(&file) {
+            return Err(unusable(path, image::IS_A_DEVICE));
+        }
         let image = beside(path, folder, &file)?;
         let content = Content::of_image(&image, DiskFormat::Vmdk)?;
         let capacity = capacity(&image)?;
@@ -65,7 +71,7 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
     };
     Ok(Described {
         nvram: nvram.map(Nvram::Beside),
-        warnings: missed.into_iter().collect(),
+        warnings: missed.into_iter().chain(vmx.passed_through()).collect(),
         vm,
         tells_nics: true,
         disks: wanted,
@@ -81,8 +87,7 @@ impl Vmx {
     fn read(text: &str) -> Self {
         let line = |line: &str| {
             let (key, value) = line.split_once('=')?;
-            let value = value.trim().trim_matches('"');
-            Some((key.trim().to_ascii_lowercase(), unescape(value)))
+            Some((key.trim().to_ascii_lowercase(), unescape(plain_value(value))))
         };
         Self(text.lines().filter_map(line).collect())
     }
@@ -142,7 +147,7 @@ impl Vmx {
             firmware,
             secure_boot: firmware == Firmware::Efi && self.is("uefi.secureboot.enabled"),
             vtpm: self.is("vtpm.present"),
-            cdroms: self.units().filter(|(prefix, ..)| self.is_cdrom(prefix)).count() as u32,
+            cdroms: self.cdroms(),
             origin: Origin::default(),
             // VMware takes a VM for BIOS whose firmware stands nowhere.
             assumed: Assumed { firmware: false, boot_disk: !names_boot_disk },
@@ -176,11 +181,6 @@ impl Vmx {
         })
     }
 
-    fn is_cdrom(&self, prefix: &str) -> bool {
-        let kind = self.get(&format!("{prefix}.devicetype")).unwrap_or_default();
-        kind.to_ascii_lowercase().contains("cdrom")
-    }
-
     fn controller(&self, bus: Bus, number: u32) -> Controller {
         let name = match bus {
             Bus::Ide => "ide",
@@ -194,7 +194,7 @@ impl Vmx {
 
     /// The disks with the names of their files.
     fn disks(&self) -> Vec<(SourceDisk, String)> {
-        let disks = self.units().filter(|(prefix, ..)| !self.is_cdrom(prefix));
+        let disks = self.units().filter(|(prefix, ..)| self.unit(prefix) == Unit::Disk);
         let disks = disks.filter_map(|(prefix, bus, number, unit)| {
             let file = self.get(&format!("{prefix}.filename"))?.to_owned();
             let disk = SourceDisk {
@@ -323,6 +323,15 @@ fn guest_id(name: &str) -> String {
     }
 }
 
+/// A value without its quotes, and without the comment behind it.
+fn plain_value(value: &str) -> &str {
+    let value = value.trim();
+    match value.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"').map_or(quoted, |(inside, _)| inside),
+        None => value.split_once('#').map_or(value, |(before, _)| before).trim_end(),
+    }
+}
+
 /// `|22` stands for the character of that number in hexadecimal.
 fn unescape(value: &str) -> String {
     let mut text = String::new();
@@ -346,16 +355,9 @@ fn unescape(value: &str) -> String {
 
 /// A file that the VMX names, which must lie beside it.
 fn beside(vmx: &Path, folder: &Path, name: &str) -> Result<PathBuf, Error> {
-    let outside = || unusable(vmx, &format!("its file '{name}' is not in its folder"));
-    let name = plain(name);
-    if name.contains(['/', '\\', '\0']) || name.starts_with('.') {
-        return Err(outside());
-    }
-    let path = folder.join(&name);
-    let found = path.symlink_metadata();
-    let found =
-        found.map_err(|source| Error::File { action: "open", path: path.clone(), source })?;
-    if found.is_file() { Ok(path) } else { Err(outside()) }
+    let failed = |source| Error::File { action: "read", path: folder.to_owned(), source };
+    let found = image::beside(folder, name).map_err(failed)?;
+    found.ok_or_else(|| unusable(vmx, &format!("its file '{name}' is not in its folder")))
 }
 
 fn capacity(path: &Path) -> Result<u64, Error> {
@@ -397,6 +399,23 @@ mod tests {
         assert_eq!(disks.len(), 1);
         assert_eq!(disks[0].1, "a b.vmdk");
         assert_eq!(disks[0].0.controller.model, "ParaVirtualSCSIController");
+    }
+
+    #[test]
+    fn what_stands_behind_a_value_is_no_part_of_it() {
+        for (line, value) in [
+            ("memsize = \"2048\"   # two GiB", "2048"),
+            ("memsize = \"2048\"\t# \"4096\"", "2048"),
+            ("memsize=\"2048\"#", "2048"),
+            ("MemSize = 2048 # two", "2048"),
+            ("memsize = 2048", "2048"),
+            ("memsize = \"2048", "2048"),
+            ("memsize = \"a # b\"", "a # b"),
+            ("memsize = \"a |22b|22 # c\" # d", "a \"b\" # c"),
+        ] {
+            assert_eq!(Vmx::read(line).get("memsize"), Some(value), "{line}");
+        }
+        assert_eq!(Vmx::read("# memsize = \"1\"\n").get("memsize"), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) use self::sparse::Sparse;
 use super::vmdk::{self, SECTOR};
-use super::{CLUSTER, Error, extents, qcow2};
+use super::{CLUSTER, Error, beside, extents, qcow2};
 
 /// Sectors of a cluster.
 const CLUSTER_SECTORS: u64 = CLUSTER as u64 / SECTOR;
@@ -46,11 +46,13 @@ impl Split {
     pub fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
         let text = std::fs::read(path)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let named = vmdk::extents(&String::from_utf8_lossy(&text)).into_iter();
-        let named = named.filter(|extent| extent.kind != "ZERO");
-        Ok(std::iter::once(path.to_owned())
-            .chain(named.map(|extent| folder.join(extent.file)))
-            .collect())
+        let mut files = vec![path.to_owned()];
+        for extent in vmdk::extents(&vmdk::text(&text)) {
+            if extent.kind != "ZERO" {
+                files.push(extent_file(folder, &extent.file)?);
+            }
+        }
+        Ok(files)
     }
 
     /// Opens the files that the descriptor at `path` names, all of them beside it.
@@ -64,7 +66,7 @@ impl Split {
         let folder = path.parent().unwrap_or(Path::new("/"));
         let mut extents = Vec::new();
         let mut begin = 0_u64;
-        for named in vmdk::extents(&String::from_utf8_lossy(&text)) {
+        for named in vmdk::extents(&vmdk::text(&text)) {
             let content = Content::open(&named, folder)?;
             let end = begin.checked_add(named.sectors).ok_or_else(|| invalid("it is too long"))?;
             extents.push(Extent { begin, end, content });
@@ -134,7 +136,7 @@ impl Split {
 
 impl Content {
     fn open(named: &vmdk::Extent, folder: &Path) -> io::Result<Self> {
-        let open = || File::open(folder.join(&named.file));
+        let open = || File::open(extent_file(folder, &named.file)?);
         match named.kind.as_str() {
             "ZERO" => Ok(Self::Zero),
             "SPARSE" => Sparse::hosted(open()?, named.sectors).map(Self::Sparse),
@@ -175,6 +177,12 @@ impl Content {
             Self::Sparse(sparse) => sparse.read(sector, buffer),
         }
     }
+}
+
+/// The file of an extent beside its descriptor.
+fn extent_file(folder: &Path, name: &str) -> io::Result<PathBuf> {
+    let missing = || invalid(&format!("its extent '{name}' is no file beside it"));
+    beside(folder, name)?.ok_or_else(missing)
 }
 
 fn invalid(reason: &str) -> io::Error {

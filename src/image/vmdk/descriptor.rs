@@ -1,6 +1,10 @@
 //! The text that says of which files a VMDK is made ("Virtual Disk Format 5.0", VMware 2011, "The
 //! Descriptor File").
 
+use std::borrow::Cow;
+
+use crate::image::decoded;
+
 /// Longest one that is read, in bytes. Those of VMware have one or two KiB.
 pub const LONGEST_DESCRIPTOR: usize = 64 * 1024;
 
@@ -15,6 +19,12 @@ pub struct Extent {
     pub file: String,
     /// Where in a flat file it begins, in sectors.
     pub offset: u64,
+}
+
+/// A descriptor as text: `encoding="GBK"` in it says how it was written. File names in it may have any
+/// character of that encoding.
+pub fn text(bytes: &[u8]) -> Cow<'_, str> {
+    decoded(bytes, "encoding")
 }
 
 /// The extents that a descriptor names, in the order of the disk. A line that makes no sense has a

@@ -21,7 +21,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-pub use descriptor::{Extent, LONGEST_DESCRIPTOR, extents};
+pub use descriptor::{Extent, LONGEST_DESCRIPTOR, extents, text};
 pub use header::{Header, SECTOR};
 pub use uuid::uuid;
 

@@ -99,17 +99,29 @@ impl Package {
     }
 
     fn choose(&self, vm: Option<&str>) -> Result<&System, Error> {
-        let which = || Error::WhichVm {
-            path: self.store.path().to_owned(),
-            names: self.systems().map(|vm| format!("'{}'", vm.name)).collect(),
+        let which = || Error::WhichVm { path: self.store.path().to_owned(), names: self.names() };
+        let only = |is_meant: &dyn Fn(&System) -> bool| {
+            let mut meant = self.systems.iter().filter(|one| is_meant(one));
+            meant.next().filter(|_| meant.next().is_none())
         };
-        let is_meant =
-            |one: &&System| vm.is_none_or(|name| one.vm.name == name || one.vm.id == name);
-        let mut meant = self.systems.iter().filter(is_meant);
-        match (meant.next(), meant.next()) {
-            (Some(one), None) => Ok(one),
-            _ => Err(which()),
-        }
+        let found = match vm {
+            None => only(&|_| true),
+            // An id tells two of one name apart.
+            Some(name) => {
+                only(&|one| one.vm.name == name).or_else(|| only(&|one| one.vm.id == name))
+            }
+        };
+        found.ok_or_else(which)
+    }
+
+    /// The names of all VMs, with their ids where a name is that of two.
+    fn names(&self) -> Vec<String> {
+        let is_twice = |name: &str| self.systems().filter(|vm| vm.name == name).count() > 1;
+        let named = self.systems().map(|vm| match is_twice(&vm.name) {
+            true => format!("'{}' (--vm {})", vm.name, vm.id),
+            false => format!("'{}'", vm.name),
+        });
+        named.collect()
     }
 
     fn content(&self, file: &OvfDisk, format: DiskFormat) -> Result<Content, Error> {

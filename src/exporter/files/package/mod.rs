@@ -2,12 +2,13 @@
 
 mod describe;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read, Take};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::names::{files_in, has_extension, is_shadow};
+use super::names::{files_in, format_by_extension, has_extension, is_shadow};
 use super::store::{Member, Store};
 use super::sums::Digests;
 use super::verify::{Expected, is_sums, read_sums};
@@ -88,11 +89,18 @@ impl Package {
     /// [`Error::Unusable`], [`Error::WrongSum`], [`Error::File`].
     pub(super) fn of_archive(store: Store, ignore_checksums: bool) -> Result<Self, Error> {
         let mut found = Found::default();
+        let others = RefCell::new(Vec::new());
         // One that is a stream is read to its descriptor only, which comes first by the standard.
         let stream = store.is_stream();
         store.each(
             &|name, _| {
-                !is_shadow(name) && (has_extension(name, "ovf") || has_extension(name, "mf"))
+                if is_shadow(name) {
+                    return false;
+                }
+                if others.borrow().len() < MOST_SMALL && is_packed_vm(name) {
+                    others.borrow_mut().push(name.to_owned());
+                }
+                has_extension(name, "ovf") || has_extension(name, "mf")
             },
             &mut |member| {
                 if found.ovfs.len() + found.sums.len() == MOST_SMALL {
@@ -119,7 +127,7 @@ impl Package {
             Ok([(name, text)]) => {
                 Self::new(store, &name, &text, found.sums, (ExportMethod::Ova, ignore_checksums))
             }
-            Err(_) if names.is_empty() => Err(store.unusable("there is no OVF descriptor in it")),
+            Err(_) if names.is_empty() => Err(no_descriptor(&store, others.into_inner())),
             Err(_) => {
                 Err(store.unusable(format!("it holds several packages: {}", names.join(", "))))
             }
@@ -184,6 +192,22 @@ impl Package {
     /// The VMs in it.
     pub(super) fn systems(&self) -> impl Iterator<Item = &SourceVm> {
         self.systems.iter().map(|system| &system.vm)
+    }
+}
+
+/// Whether a member is what a VM is taken from where it lies in a folder: VMware's boxes of Vagrant hold
+/// a VMX, those of libvirt an image.
+fn is_packed_vm(name: &str) -> bool {
+    let extension = Path::new(name).extension().unwrap_or_default().to_string_lossy();
+    extension.eq_ignore_ascii_case("vmx") || format_by_extension(&extension).is_some()
+}
+
+/// What is said of an archive without an OVF, which holds these others.
+fn no_descriptor(store: &Store, others: Vec<String>) -> Error {
+    let vmx = others.iter().find(|name| has_extension(name, "vmx"));
+    match vmx.or(others.first()) {
+        Some(name) => Error::Packed { path: store.path().to_owned(), name: name.clone() },
+        None => store.unusable("there is no OVF descriptor in it"),
     }
 }
 

@@ -10,21 +10,18 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use crate::exporter::files::bound::{Bound, TooLong};
 use crate::exporter::files::described::{Content, Described, Wanted};
 use crate::exporter::files::follow::invalid;
 use crate::exporter::files::sink::{Sink, Unpacked};
+use crate::exporter::files::store::Store;
 use crate::exporter::files::sums::{Digests, summed};
 use crate::exporter::files::verify::Expected;
 use crate::exporter::transfer::{Part, sync_directory};
 use crate::exporter::{BandwidthLimit, Error, WholeDisk};
 use crate::image::{self, qcow2};
-use crate::model::{ByteSize, DiskFormat, ExportedDisk, Sha256Digest, Stage, Warning};
+use crate::model::{ByteSize, ExportedDisk, Sha256Digest, Stage, Warning};
 use crate::progress::{Progress, Task, Unit};
-
-/// What a VMDK may be longer than its disk: headers of grains, tables, descriptor.
-const OVERHEAD: u64 = 64 << 20;
-/// Longest packed disk whose capacity nobody tells, in bytes: that of the largest VMDK.
-const LARGEST: u64 = 62 << 40;
 
 /// The taking of all disks.
 pub(super) struct Taking<'a> {
@@ -100,9 +97,9 @@ impl Taking<'_> {
             let packed = match (&wanted.content, &part) {
                 (Content::Packed { gzip, members }, Some(part)) => {
                     let file = part.restart().map_err(|error| self.failed(wanted, error))?;
-                    let most = most(wanted);
+                    let bound = self.bound(wanted, part);
                     let sum = *gzip || members.len() > 1;
-                    let out = Unpacked::new(Sink::new(file, wanted.format, most, sum), *gzip);
+                    let out = Unpacked::new(Sink::new(file, wanted.format, bound, sum), *gzip);
                     let task = self.progress.task(format!("take {}", wanted.id), None, Unit::Bytes);
                     Some(Packed { out, chunks: 0, task })
                 }
@@ -111,6 +108,13 @@ impl Taking<'_> {
             slots.push(Slot { wanted, part, packed, stored: Some(0), done: None });
         }
         Ok(())
+    }
+
+    /// How long a packed disk may become.
+    fn bound(&self, wanted: &Wanted, part: &Part) -> Bound {
+        let is_open = matches!(self.described.store, Some(Store::Tar(_) | Store::Folder(_)));
+        let inflated = wanted.is_compressed() || !is_open;
+        Bound::new(part.path().to_owned(), wanted.format, wanted.capacity, inflated)
     }
 
     /// What a killed run left whole of a disk, if it is still that.
@@ -290,7 +294,11 @@ impl Taking<'_> {
         match error.kind() {
             ErrorKind::Interrupted => Error::Cancelled,
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
-                Error::Unusable { path, reason: error.to_string() }
+                let bound = error.get_ref().and_then(|error| error.downcast_ref::<TooLong>());
+                match bound.copied() {
+                    Some(TooLong { capacity, by }) => Error::TooLong { path, capacity, by },
+                    None => Error::Unusable { path, reason: error.to_string() },
+                }
             }
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 Error::File { action: "write into", path: self.directory.to_owned(), source: error }
@@ -320,15 +328,6 @@ impl Read for Limited<'_> {
         let read = self.from.read(buffer)?;
         self.limit.take_blocking(read as u64, self.cancel);
         Ok(read)
-    }
-}
-
-/// Longest that a packed disk may become: a bomb ends there.
-fn most(wanted: &Wanted) -> u64 {
-    match (wanted.capacity, wanted.format) {
-        (0, _) => LARGEST,
-        (capacity, DiskFormat::Raw) => capacity.saturating_add(OVERHEAD),
-        (capacity, _) => capacity.saturating_add(capacity / 16).saturating_add(OVERHEAD),
     }
 }
 
