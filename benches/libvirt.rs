@@ -17,8 +17,8 @@ use hyperexport::libvirt::{
     profile,
 };
 use hyperexport::model::{
-    ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
-    OsFamily, PowerState, SourceVm,
+    Board, ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware,
+    GuestOs, OsFamily, PowerState, SourceVm,
 };
 use hyperexport::progress::Progress;
 use tokio_util::sync::CancellationToken;
@@ -150,6 +150,7 @@ fn vm() -> SourceVm {
         secure_boot: false,
         vtpm: false,
         cdroms: 0,
+        board: Board::default(),
         origin: hyperexport::model::Origin::default(),
         assumed: hyperexport::model::Assumed::default(),
         guest: GuestOs {

@@ -129,6 +129,7 @@ fn facts(vm: &SourceVm) -> Table {
     };
     let assumed = if vm.assumed.firmware { " (assumed)" } else { "" };
     add("firmware", format!("{firmware}{assumed}"));
+    add("uuid", vm.board.uuid.clone().unwrap_or_default());
     for disk in &vm.disks {
         let at = format!("{}{}:{}", disk.controller.model, disk.controller.number, disk.unit);
         let named = disk.boot_order == 0 && !vm.assumed.boot_disk && vm.disks.len() > 1;
@@ -139,5 +140,6 @@ fn facts(vm: &SourceVm) -> Table {
     for card in vm.guest.network.iter().flat_map(|network| &network.interfaces) {
         add("address", format!("{} on {}", card.addresses.join(", "), card.mac));
     }
+    vm.board.not_kept.iter().for_each(|lost| add("not kept", lost.text.clone()));
     table
 }

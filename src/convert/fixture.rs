@@ -1,7 +1,7 @@
 //! A VM for the tests of this room.
 
 use crate::model::{
-    Assumed, CpuTopology, Firmware, GuestOs, Origin, OsFamily, PowerState, SourceVm,
+    Assumed, Board, CpuTopology, Firmware, GuestOs, Origin, OsFamily, PowerState, SourceVm,
 };
 
 /// A VM without devices.
@@ -21,6 +21,7 @@ pub(super) fn vm() -> SourceVm {
         secure_boot: false,
         vtpm: false,
         cdroms: 0,
+        board: Board::default(),
         origin: Origin::default(),
         assumed: Assumed::default(),
         guest: GuestOs {

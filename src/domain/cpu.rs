@@ -7,13 +7,21 @@ use super::hardware::CpuChoice;
 use super::host::{DomainType, Platform};
 use super::spec::CpuMode;
 
-/// The CPU model that was asked for, if the host has it. Without a wish the host's own under KVM,
-/// else all that the emulator can do; where the host does not offer that, its default: never a
-/// model that the host does not list.
-pub(super) fn mode(choice: &CpuChoice, platform: &Platform) -> Result<CpuMode, Error> {
+/// The CPU model that was asked for, if the host has it. Without a wish the model that was chosen for the
+/// VM at its `source`, where the host can run it; else the host's own under KVM, and all that the
+/// emulator can do without; where the host does not offer that, its default: never a model that the
+/// host does not list.
+pub(super) fn mode(
+    choice: &CpuChoice,
+    source: Option<&str>,
+    platform: &Platform,
+) -> Result<CpuMode, Error> {
     let offers = |name: &str| platform.cpu_modes.iter().any(|offered| offered == name);
     let wish = match choice {
         CpuChoice::Auto => {
+            if let Some(kept) = source.and_then(|model| kept(model, platform)) {
+                return Ok(kept);
+            }
             let mode = match platform.domain_type {
                 DomainType::Kvm => CpuMode::HostPassthrough,
                 DomainType::Qemu => CpuMode::Maximum,
@@ -38,9 +46,21 @@ pub(super) fn mode(choice: &CpuChoice, platform: &Platform) -> Result<CpuMode, E
     Err(Error::CpuModel { model: wanted.to_owned(), domain_type: platform.domain_type, existing })
 }
 
+/// The model of the source, as far as the host has it. What stands for the host's own is no model for an
+/// emulated guest.
+fn kept(model: &str, platform: &Platform) -> Option<CpuMode> {
+    let offers_own = platform.domain_type == DomainType::Kvm
+        && platform.cpu_modes.iter().any(|offered| offered == CpuMode::HostModel.as_str());
+    if model == CpuMode::HostModel.as_str() {
+        return offers_own.then_some(CpuMode::HostModel);
+    }
+    let lists = platform.cpu_models.iter().any(|known| known == model);
+    lists.then(|| CpuMode::Custom(model.to_owned()))
+}
+
 /// Virtual CPUs, sockets and cores, which libvirt wants to multiply exactly.
 pub(super) fn topology(cpu: CpuTopology, platform: &Platform) -> Result<CpuTopology, Error> {
-    let cpu = CpuTopology::new(cpu.vcpus, cpu.cores_per_socket);
+    let cpu = CpuTopology::new(cpu.vcpus, cpu.cores_per_socket).with_threads(cpu.threads());
     if cpu.vcpus > platform.max_vcpus {
         return Err(Error::TooManyVcpus {
             vcpus: cpu.vcpus,
@@ -60,7 +80,8 @@ mod tests {
     #[test]
     fn the_model_is_one_that_the_host_lists() {
         let host = host();
-        let auto = |platform: &Platform| mode(&CpuChoice::Auto, platform).expect("always one");
+        let auto =
+            |platform: &Platform| mode(&CpuChoice::Auto, None, platform).expect("always one");
         assert_eq!(auto(platform(&host, DomainType::Kvm, Chipset::Q35)), CpuMode::HostPassthrough);
         let mut tcg = platform(&host, DomainType::Qemu, Chipset::Pc).clone();
         assert_eq!(auto(&tcg), CpuMode::Maximum);
@@ -74,11 +95,18 @@ mod tests {
         let mut tcg = platform(&host, DomainType::Qemu, Chipset::Pc).clone();
         tcg.cpu_modes = ["maximum", "host-model", "custom"].map(str::to_owned).to_vec();
         tcg.cpu_models = vec!["EPYC".to_owned()];
-        assert_eq!(mode(&CpuChoice::HostModel, &tcg), Ok(CpuMode::HostModel));
+        assert_eq!(mode(&CpuChoice::HostModel, None, &tcg), Ok(CpuMode::HostModel));
+        let auto = |source: &str| mode(&CpuChoice::Auto, Some(source), &tcg);
+        assert_eq!(auto("EPYC"), Ok(CpuMode::Custom("EPYC".to_owned())));
+        assert_eq!(auto("Opteron_G9"), Ok(CpuMode::Maximum));
+        assert_eq!(auto("host-model"), Ok(CpuMode::Maximum), "emulated");
         let named = |name: &str| CpuChoice::Named(name.to_owned());
-        assert_eq!(mode(&named("EPYC"), &tcg), Ok(CpuMode::Custom("EPYC".to_owned())));
+        assert_eq!(
+            mode(&named("EPYC"), Some("kvm64"), &tcg),
+            Ok(CpuMode::Custom("EPYC".to_owned()))
+        );
         for wish in [named("Opteron_G9"), CpuChoice::HostPassthrough] {
-            let hint = mode(&wish, &tcg).expect_err("not there").hint().expect("a hint");
+            let hint = mode(&wish, None, &tcg).expect_err("not there").hint().expect("a hint");
             assert!(hint.contains("maximum, host-model, EPYC"), "{hint}");
         }
     }
@@ -87,8 +115,10 @@ mod tests {
     fn a_crooked_topology_is_straightened_and_too_many_refused() {
         let host = host();
         let pc = platform(&host, DomainType::Qemu, Chipset::Pc);
-        let crooked = CpuTopology { vcpus: 6, cores_per_socket: 4 };
-        assert_eq!(topology(crooked, pc), Ok(CpuTopology { vcpus: 6, cores_per_socket: 1 }));
+        let crooked = CpuTopology { vcpus: 6, cores_per_socket: 4, threads_per_core: Some(2) };
+        assert_eq!(topology(crooked, pc), Ok(CpuTopology::new(6, 1)));
+        let even = CpuTopology::new(8, 4).with_threads(2);
+        assert_eq!(topology(even, pc), Ok(even));
         let error = topology(CpuTopology::new(256, 1), pc).expect_err("pc takes 255");
         assert_eq!(
             error.to_string(),

@@ -1,7 +1,7 @@
 //! A host and a VM for the tests of this room.
 
 use crate::model::{
-    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
+    Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
     NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 
@@ -84,6 +84,7 @@ pub(super) fn vm() -> SourceVm {
         secure_boot: false,
         vtpm: false,
         cdroms: 0,
+        board: Board::default(),
         origin: Origin::default(),
         assumed: Assumed::default(),
         guest: GuestOs {

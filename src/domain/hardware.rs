@@ -18,6 +18,8 @@ pub struct Hardware {
     pub cpu: CpuChoice,
     /// Number of I/O threads that the disks share; 0 for none.
     pub iothreads: u32,
+    /// Whether the domain gets an identity of its own, and not that of its source.
+    pub new_uuid: bool,
 }
 
 /// The bus that a disk hangs on.

@@ -11,6 +11,7 @@ mod firmware;
 mod guest;
 mod hardware;
 mod host;
+mod identity;
 mod machine;
 mod name;
 mod network;
@@ -21,6 +22,7 @@ mod ports;
 mod profile;
 pub mod remedy;
 mod resolve;
+mod sound;
 mod spec;
 mod storage;
 mod text;
@@ -37,6 +39,7 @@ pub use hardware::{CpuChoice, DiskBus, Hardware, NoCpuModel, TpmChoice};
 pub use host::{
     Chipset, DomainType, HostBridge, HostCapabilities, HostNetwork, Platform, UnknownDomainType,
 };
+pub use identity::{GenId, Identity};
 pub use name::{check_name, domain_name};
 pub use network_map::{Attachment, BadMapping, MappedSource, NetworkMap, NetworkMapping};
 pub use plan::{PlanOptions, plan};
@@ -44,5 +47,5 @@ pub use profile::Profile;
 pub use resolve::resolve;
 pub use spec::{
     CdromSpec, CpuMode, Decisions, DiskSpec, DomainSpec, FirmwareSpec, NicKind, NicSource, NicSpec,
-    Provenance, ScsiModel, TpmModel,
+    Provenance, ScsiModel, SoundModel, TpmModel,
 };

@@ -13,7 +13,9 @@ use super::nic_model::Cards;
 use super::profile::{self, Profile};
 use super::spec::{Decisions, DomainSpec, Provenance};
 use super::storage::{self, Wanted};
-use super::{Error, cpu, firmware, guest, machine, network, ports, text, tpm, virtio};
+use super::{
+    Error, cpu, firmware, guest, identity, machine, network, ports, sound, text, tpm, virtio,
+};
 
 /// What the user decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +91,7 @@ pub fn plan(
     let nics = network::plug(&vm.nics, options, (host, platform), cards)?;
     Ok(DomainSpec::new(Decisions {
         name,
+        identity: identity::choose(vm, hardware),
         title: text::one_line(&vm.name),
         description: description(vm),
         osinfo: guest::osinfo(&vm.guest),
@@ -100,8 +103,9 @@ pub fn plan(
         memory_mib: vm.memory_mib,
         vcpus: topology.vcpus,
         sockets: topology.sockets(),
-        cores: topology.cores_per_socket,
-        cpu: cpu::mode(&hardware.cpu, platform)?,
+        cores: topology.cores_per_socket / topology.threads(),
+        threads: topology.threads(),
+        cpu: cpu::mode(&hardware.cpu, vm.board.cpu_model.as_deref(), platform)?,
         iothreads: hardware.iothreads,
         firmware: firmware::choose(vm.firmware, vm.secure_boot, platform)?,
         nvram: None,
@@ -110,6 +114,7 @@ pub fn plan(
         hyperv_clock: profile::hyperv_clock(platform),
         panic: profile::panic(profile.panic.as_deref(), platform),
         tpm: tpm::choose(hardware.tpm, vm, platform)?,
+        sound: sound::choose(vm, family, platform),
         fixed: fixed_by(vm, &storage, fixed),
         transitional: family == Family::Linux && virtio::transitional(&vm.guest, platform),
         scsi_model: storage.scsi_model,

@@ -7,6 +7,7 @@ use crate::model::{DiskFormat, DiskId, GuestCard, MacAddress};
 use super::disks::DiskKind;
 use super::hardware::DiskBus;
 use super::host::DomainType;
+use super::identity::Identity;
 use super::profile::Profile;
 
 /// A domain that keeps all rules. Only [`plan`](super::plan()) makes one, and nobody changes it.
@@ -64,6 +65,8 @@ impl Deref for DomainSpec {
 pub struct Decisions {
     /// Name of the domain, unique on its host.
     pub name: String,
+    /// What its guest knows the VM by.
+    pub identity: Identity,
     /// Display name of the source VM on one line; empty when nothing printable is left.
     pub title: String,
     /// Where the VM came from, on one line.
@@ -82,12 +85,14 @@ pub struct Decisions {
     pub emulator: String,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// Virtual CPUs: `sockets` times `cores`, one thread each.
+    /// Virtual CPUs: `sockets` times `cores` times `threads`.
     pub vcpus: u32,
     /// Sockets.
     pub sockets: u32,
     /// Cores of a socket.
     pub cores: u32,
+    /// Threads of a core.
+    pub threads: u32,
     /// CPU model.
     pub cpu: CpuMode,
     /// Number of I/O threads, which take turns at the disks; 0 for none.
@@ -108,6 +113,8 @@ pub struct Decisions {
     pub panic: Option<String>,
     /// The TPM 2.0, if it has one.
     pub tpm: Option<TpmModel>,
+    /// The sound card, if it has one.
+    pub sound: Option<SoundModel>,
     /// Whether the guest is known to start from its disks as they are planned.
     pub fixed: bool,
     /// Whether virtio devices speak the version before 1.0 too.
@@ -189,6 +196,37 @@ impl ScsiModel {
             Self::Virtio => "virtio-scsi",
             Self::VmPvscsi => "vmpvscsi",
             Self::LsiSas1068 => "lsisas1068",
+        }
+    }
+}
+
+/// Model of a sound card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SoundModel {
+    /// Intel HD Audio of a PC mainboard.
+    Ich6,
+    /// Intel HD Audio of Q35.
+    Ich9,
+    /// Intel 82801AA.
+    Ac97,
+    /// Ensoniq AudioPCI.
+    Es1370,
+    /// Creative Sound Blaster 16.
+    Sb16,
+    /// On USB.
+    Usb,
+}
+
+impl SoundModel {
+    /// libvirt's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ich6 => "ich6",
+            Self::Ich9 => "ich9",
+            Self::Ac97 => "ac97",
+            Self::Es1370 => "es1370",
+            Self::Sb16 => "sb16",
+            Self::Usb => "usb",
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod fuzzing;
 mod guest_os;
 mod hint;
 mod hosts;
+mod identity;
 mod landing;
 mod limit;
 mod nvram;

@@ -7,21 +7,22 @@ use virt::domain::Domain;
 use virt::error::ErrorNumber;
 use virt::sys;
 
+use crate::domain::DomainSpec;
+
+use super::identity::{self, Chosen};
 use super::undo::Undo;
 use super::unwind::Unwind;
-use super::{Error, Target};
+use super::{DefinedDomain, Error, Target};
 
 /// The kernel's source of random UUIDs (`random(4)`).
 const UUIDS: &str = "/proc/sys/kernel/random/uuid";
 
 /// A domain to be defined.
 pub(super) struct Definition {
-    /// Its name.
-    pub name: String,
-    /// Its identity, which nothing else has.
-    pub uuid: String,
-    /// Its XML, with that identity.
-    pub xml: String,
+    /// What it shall be.
+    pub spec: DomainSpec,
+    /// The identity that it must have, where that was planned before.
+    pub drafted: Option<Chosen>,
     /// Whether it starts with its host.
     pub autostart: bool,
 }
@@ -41,26 +42,55 @@ pub(super) fn check_free(connect: &Connect, name: &str) -> Result<(), Error> {
     }
 }
 
-/// Defines a domain and returns its XML as libvirt completed it.
-///
-/// Since its UUID is fresh, libvirt itself refuses a name that somebody took in between; with the
-/// UUID of the other domain it would redefine it.
+/// Defines a domain; returns its UUID, and its XML as libvirt completed it.
 pub(super) fn define(
     connect: &Connect,
     definition: &Definition,
     unwind: &Unwind,
-) -> Result<String, Error> {
-    let Definition { name, uuid, xml, autostart } = definition;
+) -> Result<(String, String), Error> {
+    let Definition { spec, drafted, .. } = definition;
+    let chosen = match drafted {
+        Some(drafted) => drafted.clone(),
+        None => identity::choose(connect, spec)?,
+    };
+    match define_as(connect, definition, &chosen, unwind) {
+        // Another run was faster.
+        Err(Error::UuidTaken { .. }) if drafted.is_none() => {
+            define_as(connect, definition, &Chosen::fresh()?, unwind)
+        }
+        defined => defined,
+    }
+}
+
+/// Where the UUID is fresh, libvirt itself refuses a name that somebody took in between; with the UUID
+/// of the other domain it would redefine it. So one that is kept from the source is looked up first.
+fn define_as(
+    connect: &Connect,
+    Definition { spec, autostart, .. }: &Definition,
+    chosen: &Chosen,
+    unwind: &Unwind,
+) -> Result<(String, String), Error> {
+    let (name, Chosen { uuid, mark }) = (&spec.name, chosen);
     check_free(connect, name)?;
-    unwind.push(Undo::Undefine { name: name.clone(), uuid: uuid.clone() })?;
+    let taken = || {
+        let owner = identity::owner(connect, uuid)?;
+        Ok(owner.map(|owner| Error::UuidTaken { uuid: uuid.clone(), owner }))
+    };
+    if let Some(error) = taken()? {
+        return Err(error);
+    }
+    let xml = chosen.xml(spec)?;
+    unwind.push(Undo::Undefine { name: name.clone(), uuid: uuid.clone(), mark: mark.clone() })?;
     let call = |verb: &str| Error::call(format!("{verb} domain '{name}'"));
-    let domain = connect
-        .define_domain_xml_flags(xml, sys::VIR_DOMAIN_DEFINE_VALIDATE)
-        .map_err(call("define"))?;
+    let domain = match connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE) {
+        Ok(domain) => domain,
+        Err(error) => return Err(taken()?.unwrap_or_else(|| call("define")(error))),
+    };
     if *autostart {
         domain.set_autostart(true).map_err(call("set autostart of"))?;
     }
-    domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call("read"))
+    let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call("read"))?;
+    Ok((uuid.clone(), xml))
 }
 
 /// A domain as it is now.
@@ -73,19 +103,16 @@ pub struct DomainNow {
 }
 
 impl Target {
-    /// The domain with the identity `uuid`; `None` when libvirt has none.
+    /// A domain that was defined, as it is now; `None` when libvirt has it no more.
     ///
     /// # Errors
     /// [`Error::Call`].
-    pub async fn domain_now(&self, uuid: &str) -> Result<Option<DomainNow>, Error> {
-        let uuid = uuid.to_owned();
+    pub async fn domain_now(&self, domain: &DefinedDomain) -> Result<Option<DomainNow>, Error> {
+        let (uuid, mark) = (domain.uuid.clone(), domain.mark().map(str::to_owned));
         self.call(move |connect| {
             let call = || Error::call(format!("look up domain {uuid}"));
-            let domain = match connect.lookup_domain_by_uuid_string(&uuid) {
-                Ok(domain) => domain,
-                Err(error) if error.code().is(ErrorNumber::NoDomain) => return Ok(None),
-                Err(error) => return Err(call()(error)),
-            };
+            let found = identity::find(connect, &uuid, mark.as_deref()).map_err(call())?;
+            let Some(domain) = found else { return Ok(None) };
             let name = domain.name().map_err(call())?;
             let active = domain.is_active().map_err(call())?;
             Ok(Some(DomainNow { name, active }))

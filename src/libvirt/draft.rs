@@ -10,9 +10,10 @@ use virt::connect::Connect;
 use crate::domain::DiskKind;
 use crate::model::{ByteSize, DiskFormat, DiskId};
 
+use super::identity::Chosen;
 use super::pool::{Access, Place};
 use super::request::{ImportRequest, WantedVolume};
-use super::{Error, Target, define, domain_xml, pool};
+use super::{Error, Target, pool};
 
 /// What an import would make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,9 @@ pub struct Draft {
     pub name: String,
     /// Identity that it will have.
     pub uuid: String,
+    /// What tells it from other domains of that UUID, where that is the source's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
     /// Its XML.
     pub xml: String,
     /// The storage pool of its disks.
@@ -88,14 +92,15 @@ impl Target {
         let nvram = old.and_then(|old| old.nvram_beside(request));
         let spec = request.plan(&planned)?.with_nvram(nvram);
         let identity = match request.exactly {
-            Some(draft) => draft.uuid.clone(),
-            None => define::fresh_uuid()?,
+            Some(draft) => draft.identity(),
+            None => self.identity(&spec).await?,
         };
         Ok(Draft {
             uri: self.uri().to_owned(),
             name: spec.name.clone(),
-            xml: domain_xml(&spec, &identity)?,
-            uuid: identity,
+            xml: identity.xml(&spec)?,
+            uuid: identity.uuid,
+            mark: identity.mark,
             pool: DraftPool { name: place.pool, uuid, path: place.dir },
             volumes,
         })
@@ -142,6 +147,10 @@ impl DraftVolume {
 }
 
 impl Draft {
+    pub(super) fn identity(&self) -> Chosen {
+        Chosen { uuid: self.uuid.clone(), mark: self.mark.clone() }
+    }
+
     /// How `now`, what would be made now, differs from this; nothing when it does not.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let mut found = Vec::new();
@@ -180,6 +189,7 @@ mod tests {
             uri: "qemu:///system".to_owned(),
             name: "web01".to_owned(),
             uuid: "u".to_owned(),
+            mark: None,
             xml: "<domain>\n  <name>web01</name>\n</domain>".to_owned(),
             pool: DraftPool { name: "p".to_owned(), uuid: None, path: "/p".into() },
             volumes: Vec::new(),

@@ -106,6 +106,14 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The UUID that a domain was to keep is that of another one by now.
+    #[error("domain '{owner}' has the UUID {uuid} by now")]
+    UuidTaken {
+        /// The UUID.
+        uuid: String,
+        /// The other domain.
+        owner: String,
+    },
     /// The domain that is to make way has another name than the new domain.
     #[error("--replace {old} replaces nothing: the new domain is called '{name}'")]
     ReplacesOther {
@@ -347,6 +355,9 @@ impl Error {
                 "give another name with --libvirt-name; --replace '{name}' sets a domain aside \
                  that hyperexport has made"
             ),
+            Self::UuidTaken { .. } => {
+                "run it again: the domain then gets a UUID of its own".to_owned()
+            }
             Self::NotReplaced { name, .. } => format!(
                 "give another name with --libvirt-name, or make '{name}' ready: shut off, without \
                  snapshots"

@@ -24,7 +24,7 @@ use super::undo::Undo;
 use super::unwind::{Journal, Unwind};
 use super::volume::{self, Filling};
 use super::watch::{Seen, Sign, Wait};
-use super::{Error, Target, define, domain_xml, pool, space, start, trial};
+use super::{Draft, Error, Target, define, pool, space, start, trial};
 
 /// A domain that libvirt now has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +62,16 @@ pub struct DefinedDomain {
     /// What works less well than it might, by the disks as they are. The report of the run has it.
     #[serde(skip)]
     pub warnings: Vec<Warning>,
+}
+
+impl DefinedDomain {
+    /// What its metadata has, where its UUID is that of its source: another domain may have that by now.
+    pub(super) fn mark(&self) -> Option<&str> {
+        self.undo.iter().find_map(|step| match step {
+            Undo::Undefine { uuid, mark, .. } if *uuid == self.uuid => mark.as_deref(),
+            _ => None,
+        })
+    }
 }
 
 /// A disk of a domain.
@@ -135,26 +145,20 @@ impl Target {
         let predecessor = self.predecessor(request).await?;
         let nvram = predecessor.as_ref().and_then(|old| old.nvram_beside(request));
         let spec = request.plan(&planned)?.with_nvram(nvram);
-        let uuid = match request.exactly {
-            Some(draft) => draft.uuid.clone(),
-            None => define::fresh_uuid()?,
-        };
+        let drafted = request.exactly.map(Draft::identity);
+        if let Some((draft, identity)) = request.exactly.zip(drafted.as_ref())
+            && draft.xml != identity.xml(&spec)?
+        {
+            return Err(Error::PlanChanged { differences: vec!["the domain's XML".to_owned()] });
+        }
         let boot_test = match request.after.boot_test {
             Some(timeout) => Some(self.boot_test(&spec, timeout, filling).await?),
             None => None,
         };
-        let xml = domain_xml(&spec, &uuid)?;
-        if request.exactly.is_some_and(|draft| draft.xml != xml) {
-            return Err(Error::PlanChanged { differences: vec!["the domain's XML".to_owned()] });
-        }
-        let definition = Definition {
-            name: spec.name.clone(),
-            xml,
-            uuid: uuid.clone(),
-            autostart: request.autostart,
-        };
+        let name = spec.name.clone();
+        let definition = Definition { spec, drafted, autostart: request.autostart };
         let unwind = filling.unwind.clone();
-        let xml = self
+        let (uuid, xml) = self
             .call(move |connect| {
                 if let Some(old) = predecessor {
                     old.set_aside(connect, &unwind)?;
@@ -164,7 +168,7 @@ impl Target {
             .await?;
         let mut defined = DefinedDomain {
             uri: self.uri().to_owned(),
-            name: spec.name.clone(),
+            name,
             uuid,
             xml,
             autostart: request.autostart,

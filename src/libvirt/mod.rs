@@ -19,6 +19,7 @@ mod download;
 mod draft;
 mod error;
 mod events;
+mod identity;
 mod import;
 mod kvm;
 mod own_profile;
@@ -31,6 +32,7 @@ mod request;
 mod shared;
 mod snapshot;
 mod source;
+mod source_board;
 mod space;
 mod ssh;
 mod start;
@@ -80,6 +82,5 @@ pub fn profile(family: Family) -> Result<Profile, Error> {
 /// # Errors
 /// [`Error::Xml`] when a value cannot be written in XML.
 pub fn domain_xml(spec: &crate::domain::DomainSpec, uuid: &str) -> Result<String, Error> {
-    xml::from_spec::domain_xml(spec, uuid)
-        .map_err(|source| Error::Xml { what: format!("domain '{}'", spec.name), source })
+    identity::Chosen { uuid: uuid.to_owned(), mark: None }.xml(spec)
 }

@@ -43,6 +43,7 @@ impl Target {
         let mut warnings = warnings(request.host, request.options);
         warnings.extend(remarks::of_plan(&spec, request.vm, request.options));
         warnings.extend(addresses::in_use(&spec, &others, request.host));
+        warnings.extend(self.uuid_taken(&spec).await?);
         Ok(warnings)
     }
 }

@@ -1,14 +1,54 @@
 //! What a person should know of a plan that keeps all rules.
 
 use crate::domain::Attachment::Nothing;
-use crate::domain::{DiskBus, DomainSpec, Family, NetworkMap, PlanOptions};
+use crate::domain::{
+    CpuChoice, CpuMode, DiskBus, DomainSpec, Family, FirmwareSpec, NetworkMap, PlanOptions,
+};
 use crate::model::{SourceNic, SourceVm, Stage, Warning};
 
 /// Warnings about the hardware of a planned domain.
 pub(super) fn of_plan(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Vec<Warning> {
     let mut warnings = of_disks(spec, vm, options);
     warnings.extend(of_networks(vm, &options.network_map));
+    warnings.extend(of_firmware(spec, vm));
+    warnings.extend(of_cpu(spec, vm, options));
     warnings
+}
+
+/// What an EFI guest does not find again. Its entries and keys are those of another firmware's file.
+fn of_firmware(spec: &DomainSpec, vm: &SourceVm) -> Option<Warning> {
+    let FirmwareSpec::Efi { secure_boot } = spec.firmware else { return None };
+    let mut message =
+        "the UEFI variables of the source are not carried over: the firmware finds the \
+                       guest by its loader \\EFI\\BOOT\\BOOTX64.EFI, and entries for other loaders \
+                       are to be made again (efibootmgr, bcdedit)"
+            .to_owned();
+    if secure_boot {
+        message += "; keys that were enrolled by hand (MOK, db) are not there, and what they signed \
+                    does not start";
+    }
+    if vm.vtpm {
+        message += "; the TPM is empty: BitLocker asks for its recovery key";
+    }
+    Some(Warning::new(Stage::Libvirt, "nvram-not-kept", message))
+}
+
+/// A CPU model of the source that the host does not have.
+fn of_cpu(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Option<Warning> {
+    let model = vm.board.cpu_model.as_deref()?;
+    let kept = match &spec.cpu {
+        CpuMode::Custom(chosen) => chosen == model,
+        mode => mode.as_str() == model,
+    };
+    if kept || options.hardware.cpu != CpuChoice::Auto {
+        return None;
+    }
+    let message = format!(
+        "the CPU model of the source, {model}, is not to be had here: the domain gets {}; \
+         --libvirt-cpu-mode chooses another",
+        spec.cpu.as_str()
+    );
+    Some(Warning::new(Stage::Libvirt, "cpu-model-not-kept", message))
 }
 
 /// What the map leaves out, and that `*` is for no card.

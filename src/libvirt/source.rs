@@ -12,10 +12,10 @@ use super::download::{self, Chunk};
 use super::xml::source_domain::{Disk, Interface, SourceDomain};
 use super::xml::sources;
 use super::xml::storage::Volume;
-use super::{Error, Target, xml};
+use super::{Error, Target, source_board, xml};
 use crate::model::{
-    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
-    NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm, normal_arch,
+    Assumed, Bus, ByteSize, Controller, DiskFormat, DiskId, Firmware, GuestOs, NicModel, Origin,
+    OsFamily, PowerState, SourceDisk, SourceNic, SourceVm, normal_arch,
 };
 use crate::progress::{Progress, Unit};
 
@@ -261,7 +261,6 @@ fn source_disk(disk: &Disk, id: DiskId, index: usize, capacity: ByteSize) -> Sou
 
 fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: &str) -> SourceVm {
     let is_efi = found.os.firmware == "efi" || found.os.loader.kind == "pflash";
-    let cores = found.cpu.topology.cores.max(1) * found.cpu.topology.threads.max(1);
     let cdroms = found.devices.disk.iter().filter(|disk| disk.device == "cdrom").count();
     SourceVm {
         provider: "libvirt".to_owned(),
@@ -272,12 +271,13 @@ fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: 
         datacenter: None,
         power,
         arch: Some(normal_arch(&found.os.kind.arch)).filter(|arch| !arch.is_empty()),
-        cpu: CpuTopology::new(found.vcpu.value, cores),
+        cpu: source_board::topology(found),
         memory_mib: mebibytes(found.memory.value, found.memory.unit.as_deref()),
         firmware: if is_efi { Firmware::Efi } else { Firmware::Bios },
         secure_boot: is_efi && found.os.loader.secure == "yes",
         vtpm: !found.devices.tpm.is_empty(),
         cdroms: u32::try_from(cdroms).unwrap_or(u32::MAX),
+        board: source_board::board(found),
         origin: Origin { server: Some(host.to_owned()), exported_at: None },
         assumed: Assumed::default(),
         guest: GuestOs {

@@ -24,7 +24,7 @@ use crate::model::Sha256Digest;
 
 use super::content::{self, BEGINNING};
 use super::xml::sources;
-use super::{Error, Target, define, download, pool, replace, snapshot, start, undo_pool};
+use super::{Error, Target, define, download, identity, pool, replace, snapshot, start, undo_pool};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +34,12 @@ pub enum Undo {
     Undefine {
         /// For messages.
         name: String,
-        /// Its identity, made for it.
+        /// Its identity.
         uuid: String,
+        /// What its metadata has, where its UUID is that of its source and not made for it: another
+        /// domain may have the UUID by now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mark: Option<String>,
     },
     /// Give a domain its name back that was set aside for another.
     BringBack {
@@ -255,21 +259,25 @@ impl Owners {
     /// # Errors
     /// [`Error::Running`] when one of ours runs; [`Error::Call`].
     pub(super) fn look(connect: &Connect, steps: &[Undo]) -> Result<Self, Error> {
-        let made = |uuid: &str| {
-            steps
-                .iter()
-                .any(|step| matches!(step, Undo::Undefine { uuid: ours, .. } if ours == uuid))
+        let made = |uuid: &str, xml: &str| {
+            steps.iter().any(|step| match step {
+                Undo::Undefine { uuid: ours, mark, .. } => {
+                    ours == uuid && identity::has_mark(xml, mark.as_deref())
+                }
+                _ => false,
+            })
         };
         let (mut ours, mut others) = (HashSet::new(), HashSet::new());
         let domains = connect.list_all_domains(0).map_err(Error::call("list domains"))?;
         for domain in domains {
             // One that vanishes while it is looked at uses nothing any more.
             let (Ok(uuid), Ok(xml)) = (domain.uuid_string(), domain.xml_desc(0)) else { continue };
-            if made(&uuid) && domain.is_active().unwrap_or(false) {
+            let is_ours = made(&uuid, &xml);
+            if is_ours && domain.is_active().unwrap_or(false) {
                 let name = domain.name().unwrap_or(uuid);
                 return Err(Error::Running { name });
             }
-            let files = if made(&uuid) { &mut ours } else { &mut others };
+            let files = if is_ours { &mut ours } else { &mut others };
             files.extend(sources::files(&xml));
         }
         Ok(Self { ours, others })
@@ -338,10 +346,12 @@ fn begins_as(
 
 pub(super) fn undo(connect: &Connect, step: &Undo) -> Result<End, String> {
     match step {
-        Undo::Undefine { uuid, .. } => match connect.lookup_domain_by_uuid_string(uuid) {
-            Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(End::Gone),
-            _ => define::undefine(connect, uuid).map(|()| End::Done).map_err(said),
-        },
+        Undo::Undefine { uuid, mark, .. } => {
+            match identity::find(connect, uuid, mark.as_deref()).map_err(said)? {
+                None => Ok(End::Gone),
+                Some(_) => define::undefine(connect, uuid).map(|()| End::Done).map_err(said),
+            }
+        }
         Undo::BringBack { name, aside, uuid, autostart } => {
             let back = replace::bring_back(connect, uuid, (name, aside), *autostart);
             back.map(|back| if back { End::Done } else { End::Gone }).map_err(said)

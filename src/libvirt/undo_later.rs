@@ -14,7 +14,7 @@ use super::content::Content;
 use super::undo::{FileId, Owners, TakenBack, Undo, find_volume, said, undo};
 use super::xml::sources;
 use super::{
-    DefinedDomain, Error, RegisteredVolume, Target, define, download, snapshot, undo_pool,
+    DefinedDomain, Error, RegisteredVolume, Target, define, download, identity, snapshot, undo_pool,
 };
 
 impl Target {
@@ -162,7 +162,9 @@ fn stays(connect: &Connect, steps: &[Undo], (name, uuid, held): (&str, &str, &[S
 /// Whether there is anything that the step would take back.
 fn is_there(connect: &Connect, step: &Undo) -> Result<bool, String> {
     Ok(match step {
-        Undo::Undefine { uuid, .. } => connect.lookup_domain_by_uuid_string(uuid).is_ok(),
+        Undo::Undefine { uuid, mark, .. } => {
+            identity::find(connect, uuid, mark.as_deref()).map_err(said)?.is_some()
+        }
         Undo::BringBack { uuid, aside, .. } => match connect.lookup_domain_by_uuid_string(uuid) {
             Ok(domain) => domain.name().map_err(said)? == *aside,
             Err(_) => false,

@@ -1,7 +1,7 @@
 //! From a manifest back to the VM it describes.
 
 use crate::model::{
-    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportState,
+    Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportState,
     ExportedNvram, Firmware, GuestOs, Origin, OsFamily, PowerState, ReceivedStream, SourceDisk,
     SourceNic, SourceVm,
 };
@@ -120,6 +120,7 @@ impl Manifest {
             secure_boot: vm.secureboot.unwrap_or(false),
             vtpm: false,
             cdroms: 0,
+            board: Board::default(),
             origin: Origin::default(),
             assumed: Assumed {
                 firmware: !matches!(

@@ -2,6 +2,7 @@
 //! converted. It knows no outside system and decides nothing.
 
 mod arch;
+mod board;
 mod chain;
 mod check;
 mod converted;
@@ -18,6 +19,7 @@ mod units;
 mod warning;
 
 pub use arch::{DOMAIN_ARCH, emulates, normal_arch};
+pub use board::{Board, NotKept, SmbiosText, SoundCard};
 pub use chain::chain;
 pub use check::{Check, Health};
 pub use converted::{ConvertedDisk, ConvertedDisks};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, DiskId, GuestCard, GuestFacts, MacAddress};
+use super::{Board, ByteSize, DiskId, GuestCard, GuestFacts, MacAddress};
 
 /// A virtual machine as its source describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct SourceVm {
     /// Number of CD-ROM drives.
     #[serde(default)]
     pub cdroms: u32,
+    /// Its identity and its lesser devices.
+    #[serde(default, skip_serializing_if = "Board::is_empty")]
+    pub board: Board,
     /// Where and when it was taken.
     #[serde(default)]
     pub origin: Origin,
@@ -118,8 +121,11 @@ impl PowerState {
 pub struct CpuTopology {
     /// All virtual CPUs, at least 1.
     pub vcpus: u32,
-    /// Cores of one socket, at least 1; `vcpus` when the source does not divide them evenly.
+    /// Virtual CPUs of one socket, at least 1; `vcpus` when the source does not divide them evenly.
     pub cores_per_socket: u32,
+    /// How many of those are threads of one core; none where nobody says that they are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads_per_core: Option<u32>,
 }
 
 impl CpuTopology {
@@ -128,7 +134,20 @@ impl CpuTopology {
     pub fn new(vcpus: u32, cores_per_socket: u32) -> Self {
         let vcpus = vcpus.max(1);
         let whole = cores_per_socket > 0 && vcpus.is_multiple_of(cores_per_socket);
-        Self { vcpus, cores_per_socket: if whole { cores_per_socket } else { 1 } }
+        let cores_per_socket = if whole { cores_per_socket } else { 1 };
+        Self { vcpus, cores_per_socket, threads_per_core: None }
+    }
+
+    /// The same with cores of so many threads, if the CPUs of a socket can be divided so.
+    #[must_use]
+    pub fn with_threads(self, threads: u32) -> Self {
+        let whole = threads > 1 && self.cores_per_socket.is_multiple_of(threads);
+        Self { threads_per_core: whole.then_some(threads), ..self }
+    }
+
+    /// Threads of one core.
+    pub fn threads(self) -> u32 {
+        self.threads_per_core.unwrap_or(1)
     }
 
     /// Number of sockets.
@@ -396,6 +415,12 @@ mod tests {
             .at(index)
         };
         (0..count).map(disk).collect()
+    }
+
+    #[test]
+    fn threads_are_kept_where_they_divide_a_socket() {
+        let threads = |cores, threads| CpuTopology::new(8, cores).with_threads(threads).threads();
+        assert_eq!([threads(4, 2), threads(1, 2), threads(4, 3), threads(8, 0)], [2, 1, 1, 1]);
     }
 
     #[test]

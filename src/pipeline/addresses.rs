@@ -141,8 +141,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Assumed, CpuTopology, Firmware, GuestInterface, GuestNetwork, GuestOs, Origin, OsFamily,
-        PowerState,
+        Assumed, Board, CpuTopology, Firmware, GuestInterface, GuestNetwork, GuestOs, Origin,
+        OsFamily, PowerState,
     };
 
     fn vm(cards: usize) -> SourceVm {
@@ -161,6 +161,7 @@ mod tests {
             secure_boot: false,
             vtpm: false,
             cdroms: 0,
+            board: Board::default(),
             origin: Origin::default(),
             assumed: Assumed::default(),
             guest: GuestOs {

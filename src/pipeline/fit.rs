@@ -197,8 +197,8 @@ pub(super) fn of_snapshot(taken: &Taken, name: &str, now: &SourceState) -> Strin
 mod tests {
     use super::*;
     use crate::model::{
-        Assumed, Bus, ByteSize, Controller, CpuTopology, DiskId, ExportState, Firmware, GuestOs,
-        NicModel, Origin, OsFamily, SourceNic,
+        Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskId, ExportState, Firmware,
+        GuestOs, NicModel, Origin, OsFamily, SourceNic,
     };
 
     fn vm() -> SourceVm {
@@ -217,6 +217,7 @@ mod tests {
             secure_boot: false,
             vtpm: false,
             cdroms: 0,
+            board: Board::default(),
             origin: Origin::default(),
             assumed: Assumed::default(),
             guest: GuestOs {

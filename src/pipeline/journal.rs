@@ -251,7 +251,7 @@ mod tests {
         assert!(pending(dir.path()).expect("read").is_none());
         let journal = Journal::begin(dir.path(), "qemu:///system").expect("begun");
         assert!(matches!(pending(dir.path()), Err(Error::Busy(_))), "its run is at work");
-        let domain = Undo::Undefine { name: "web01".to_owned(), uuid: "u".to_owned() };
+        let domain = Undo::Undefine { name: "web01".to_owned(), uuid: "u".to_owned(), mark: None };
         append(&journal.file, &domain).expect("noted");
         drop(journal);
         let seen = pending(dir.path()).expect("read").expect("there");

@@ -72,7 +72,7 @@ pub async fn find(
     for record in of_target(target, output, &name)? {
         let Some(domain) = record.report.domain.clone() else { continue };
         let connection = target.connections.open(&target.settings).await?;
-        let now = connection.domain_now(&domain.uuid).await?;
+        let now = connection.domain_now(&domain).await?;
         // Set aside by a later run, it has another name.
         let Some(now) = now.filter(|now| now.name == name) else { continue };
         let differences = differences(&record, target, kept);
@@ -122,7 +122,7 @@ pub async fn is_there(target: &Target, output: &Path, vm_name: &str) -> Result<b
     for record in of_target(target, output, &name)? {
         let Some(domain) = &record.report.domain else { continue };
         let connection = target.connections.open(&target.settings).await?;
-        let now = connection.domain_now(&domain.uuid).await?;
+        let now = connection.domain_now(domain).await?;
         if now.is_some_and(|now| now.name == name) {
             return Ok(true);
         }
@@ -146,7 +146,7 @@ pub async fn clear(
     for record in of_target(target, output, &name)? {
         let Some(domain) = &record.report.domain else { continue };
         let connection = target.connections.open(&target.settings).await?;
-        if connection.domain_now(&domain.uuid).await?.is_some() {
+        if connection.domain_now(domain).await?.is_some() {
             continue;
         }
         let converted = record.report.converted.iter().flat_map(|disks| &disks.0);

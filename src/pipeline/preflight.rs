@@ -87,6 +87,7 @@ pub async fn check(
     let domain = job.target.as_ref().map(|target| target.domain_name(&inspected.vm.name));
     let new_mac = job.new_mac.then(|| domain.unwrap_or_default());
     let mut warnings = addresses::give(&mut inspected.vm, &output, new_mac.as_deref());
+    warnings.extend(not_kept(&inspected.vm));
     let vm = &inspected.vm;
     let makes = files(job, vm, &inspected.makes);
     let (now, exports) = (inspected.state(), inspected.makes.clone());
@@ -144,6 +145,12 @@ pub async fn check(
         current(job, &ready)?;
     }
     if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }
+}
+
+/// What of a VM no domain gets.
+fn not_kept(vm: &SourceVm) -> Vec<Warning> {
+    let told = vm.board.not_kept.iter();
+    told.map(|lost| Warning::new(Stage::Preflight, lost.code.as_str(), lost.text.clone())).collect()
 }
 
 /// Whether the conversion that is asked for is there.

@@ -225,7 +225,7 @@ mod tests {
             boot_test: None,
             boot_proof: None,
             started: None,
-            undo: vec![Undo::Undefine { name: name.to_owned(), uuid: name.to_owned() }],
+            undo: vec![Undo::Undefine { name: name.to_owned(), uuid: name.to_owned(), mark: None }],
             warnings: Vec::new(),
         });
         report

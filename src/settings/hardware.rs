@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::Error;
 use crate::domain::{CpuChoice, DiskBus, Hardware, TpmChoice};
@@ -27,6 +27,10 @@ pub struct HardwareArgs {
     /// CPU model: auto, host-model, host-passthrough, maximum or a name
     #[arg(long, value_name = "MODEL", default_value = "auto")]
     pub libvirt_cpu_mode: CpuChoice,
+    /// Give the domain a UUID of its own, and neither the serial number nor the
+    /// generation ID of the VM: for a copy that runs beside it
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
+    pub new_uuid: bool,
     /// Serve the virtio disks by so many I/O threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub libvirt_iothreads: Option<u32>,
@@ -81,6 +85,7 @@ impl HardwareArgs {
             },
             cpu: self.libvirt_cpu_mode.clone(),
             iothreads: self.libvirt_iothreads.unwrap_or(0),
+            new_uuid: self.new_uuid,
         })
     }
 }

@@ -9,7 +9,7 @@ use hyperexport::manifest::{
     read, verify_sums, write,
 };
 use hyperexport::model::{
-    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod,
+    Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod,
     ExportedDisk, ExportedVm, Firmware, GuestOs, NicModel, Origin, OsFamily, PowerState,
     SourceDisk, SourceNic, SourceVm, Stage, Warning,
 };
@@ -68,6 +68,7 @@ fn exported(folder: &Path) -> ExportedVm {
             secure_boot: false,
             vtpm: true,
             cdroms: 1,
+            board: Board::default(),
             origin: Origin::default(),
             assumed: Assumed { firmware: false, boot_disk: true },
             guest: GuestOs {

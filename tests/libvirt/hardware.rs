@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use crate::support::import::{Setup, chain};
 use crate::support::{guest, libvirtd};
 use hyperexport::domain::{Chipset, CpuChoice, DiskBus, DomainType, TpmChoice};
-use hyperexport::libvirt::{DefinedDomain, Error, own_profile};
+use hyperexport::libvirt::{DefinedDomain, Error, Undo, own_profile};
 use hyperexport::model::{
-    AskedNic, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestCard,
-    MacAddress, OsFamily, SourceDisk, SourceNic,
+    AskedNic, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware,
+    GuestCard, MacAddress, OsFamily, SmbiosText, SoundCard, SourceDisk, SourceNic,
 };
 
 /// Starts the domain and stops it again.
@@ -322,4 +322,69 @@ async fn windows_as_it_was_keeps_the_controller_of_lsi_and_starts() {
     libvirtd::validate(&defined.xml);
     assert_eq!(count(&defined.xml, "lsisas1068"), 1, "{}", defined.xml);
     starts(&setup, &defined);
+}
+
+#[tokio::test]
+async fn the_identity_of_the_source_is_kept_by_one_domain_of_a_host() {
+    let Some(mut setup) = Setup::new().await else { return };
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").expect("readable");
+    let uuid = uuid.trim().to_owned();
+    setup.vm.memory_mib = 256;
+    setup.vm.cpu = CpuTopology::new(4, 4).with_threads(2);
+    setup.vm.board = Board {
+        uuid: Some(uuid.clone()),
+        smbios: [("system", "serial", "VMware-56 4d"), ("oemStrings", "", "of: us")]
+            .map(|(table, name, value)| SmbiosText {
+                table: table.to_owned(),
+                name: name.to_owned(),
+                value: value.to_owned(),
+            })
+            .to_vec(),
+        genid: Some("89abcdef-4567-0123-1032-547698badcfe".to_owned()),
+        sound: Some(SoundCard::Hda),
+        ..Board::default()
+    };
+    let defined = setup.import().await.expect("imports");
+    libvirtd::validate(&defined.xml);
+    assert_eq!(defined.uuid, uuid);
+    for part in [
+        "<genid>89abcdef-4567-0123-1032-547698badcfe</genid>",
+        "<entry name='serial'>VMware-56 4d</entry>",
+        "<entry>of: us</entry>",
+        "<smbios mode='sysinfo'/>",
+        "<sound model='ich6'>",
+        "cores='2' threads='2'/>",
+    ] {
+        assert!(defined.xml.contains(part), "no {part} in {}", defined.xml);
+    }
+    starts(&setup, &defined);
+
+    // A second domain of the VM gets a UUID of its own, and says so.
+    setup.options.name = Some(setup.names.name("second"));
+    let second = setup.import().await.expect("imports");
+    assert_ne!(second.uuid, uuid);
+    let codes: Vec<_> = second.warnings.iter().map(|warning| warning.code.as_str()).collect();
+    assert!(codes.contains(&"uuid-not-kept"), "{codes:?}");
+    assert!(second.xml.contains("VMware-56 4d"), "{}", second.xml);
+
+    // What another export is said to have defined with the UUID is not this domain.
+    let mut other = defined.undo.clone();
+    for step in &mut other {
+        if let Undo::Undefine { mark, .. } = step {
+            *mark = mark.as_ref().map(|_| "of another run".to_owned());
+        }
+    }
+    other.retain(|step| matches!(step, Undo::Undefine { .. }));
+    let taken = setup.target.take_back(&other).await.expect("nothing runs");
+    assert_eq!((taken.done.len(), taken.gone.len()), (0, 1), "{taken:?}");
+    let taken = setup.target.take_back(&defined.undo).await.expect("nothing runs");
+    assert!(taken.is_complete(), "{taken:?}");
+
+    // A copy has a new identity.
+    setup.options.name = Some(setup.names.name("copy"));
+    setup.options.hardware.new_uuid = true;
+    let copy = setup.import().await.expect("imports");
+    assert_ne!(copy.uuid, uuid);
+    assert!(copy.xml.contains("<genid>") && !copy.xml.contains("89abcdef"), "{}", copy.xml);
+    assert!(!copy.xml.contains("VMware-56"), "{}", copy.xml);
 }

@@ -9,7 +9,8 @@ use hyperexport::domain::{
 };
 use hyperexport::libvirt::{domain_xml, own_profile, platform, profile};
 use hyperexport::model::{
-    Bus, ByteSize, Controller, DiskFormat, DiskId, Firmware, OsFamily, SourceDisk, SourceVm,
+    Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, OsFamily,
+    SmbiosText, SoundCard, SourceDisk, SourceVm,
 };
 
 use super::import::vm;
@@ -110,6 +111,26 @@ pub fn guests() -> Vec<Guest> {
     own.hardware.disk_bus = Some(DiskBus::Virtio);
     own.hardware.iothreads = 1;
     own.hardware.cpu = CpuChoice::HostModel;
+    let board = Board {
+        uuid: Some("34124d56-cdab-01ef-2345-6789abcdef01".to_owned()),
+        smbios: vec![SmbiosText {
+            table: "system".to_owned(),
+            name: "serial".to_owned(),
+            value: "VMware-56 4d 12 34 ab cd ef 01-23 45 67 89 ab cd ef 01".to_owned(),
+        }],
+        genid: Some("89abcdef-4567-0123-1032-547698badcfe".to_owned()),
+        sound: Some(SoundCard::Hda),
+        cpu_model: None,
+        not_kept: Vec::new(),
+    };
+    let mut board_efi = guest("linux-board-efi", ubuntu, EFI);
+    board_efi.vm.board = board.clone();
+    board_efi.vm.cpu = CpuTopology::new(8, 4).with_threads(2);
+    let legacy = (Linux, "rhel5_64Guest", "Red Hat Enterprise Linux 5");
+    let mut board_bios = guest("linux-legacy-board-bios", legacy, BIOS);
+    board_bios.vm.board = Board { sound: Some(SoundCard::Ensoniq), ..board };
+    board_bios.hardware.new_uuid = true;
+    guests.extend([board_efi, board_bios]);
     let mut on_devices = guest("linux-on-devices-bios", ubuntu, BIOS);
     on_devices.kind = DiskKind::Block;
     guests.extend([unfixed, kept, old, many, own, on_devices]);

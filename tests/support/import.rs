@@ -10,8 +10,8 @@ use hyperexport::libvirt::{
     Transfer,
 };
 use hyperexport::model::{
-    Assumed, ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId, Firmware,
-    GuestOs, MacAddress, NicModel, Origin, OsFamily, PowerState, SourceNic, SourceVm,
+    Assumed, Board, ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId,
+    Firmware, GuestOs, MacAddress, NicModel, Origin, OsFamily, PowerState, SourceNic, SourceVm,
 };
 use hyperexport::progress::Progress;
 use tempfile::TempDir;
@@ -47,6 +47,7 @@ pub fn vm(name: &str) -> SourceVm {
         secure_boot: false,
         vtpm: false,
         cdroms: 0,
+        board: Board::default(),
         origin: Origin::default(),
         assumed: Assumed::default(),
         guest: GuestOs {

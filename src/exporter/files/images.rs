@@ -10,8 +10,8 @@ use super::verify::Expected;
 use crate::exporter::{Error, uuids};
 use crate::image::{self, Kind};
 use crate::model::{
-    Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware,
-    GuestOs, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
+    Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod,
+    Firmware, GuestOs, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 
 /// Memory unless told otherwise, in MiB.
@@ -87,6 +87,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         secure_boot: false,
         vtpm: false,
         cdroms: 0,
+        board: Board::default(),
         origin: Origin::default(),
         // The first image that is named is the boot disk.
         assumed: Assumed { firmware: true, boot_disk: false },

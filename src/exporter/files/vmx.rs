@@ -1,6 +1,7 @@
 //! A VM as VMware Workstation, Fusion and ESXi describe it: lines of `key = "value"` (the format
 //! has no specification; the keys are those that all of them write).
 
+mod board;
 mod devices;
 
 use std::collections::BTreeMap;
@@ -71,7 +72,7 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
     };
     Ok(Described {
         nvram: nvram.map(Nvram::Beside),
-        warnings: missed.into_iter().chain(vmx.passed_through()).collect(),
+        warnings: missed.into_iter().collect(),
         vm,
         tells_nics: true,
         disks: wanted,
@@ -132,6 +133,7 @@ impl Vmx {
         let detailed =
             self.get("guestos.detailed.data").or_else(|| self.get("guestinfo.detailed.data"));
         let detailed = Detailed::read(detailed.unwrap_or_default());
+        let family = os_family("", &[&id, detailed.family, detailed.pretty_name]);
         let vcpus = self.number("numvcpus").unwrap_or(1).min(4096);
         SourceVm {
             provider: "local".to_owned(),
@@ -148,11 +150,12 @@ impl Vmx {
             secure_boot: firmware == Firmware::Efi && self.is("uefi.secureboot.enabled"),
             vtpm: self.is("vtpm.present"),
             cdroms: self.cdroms(),
+            board: self.board(family),
             origin: Origin::default(),
             // VMware takes a VM for BIOS whose firmware stands nowhere.
             assumed: Assumed { firmware: false, boot_disk: !names_boot_disk },
             guest: GuestOs {
-                family: os_family("", &[&id, detailed.family, detailed.pretty_name]),
+                family,
                 full_name: detailed.pretty_name.to_owned(),
                 id,
                 network: None,

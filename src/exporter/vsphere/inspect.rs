@@ -1,6 +1,7 @@
 //! All facts about one VM that the later stages go by.
 
 use super::args::Moref;
+use super::board;
 use super::guest_network;
 use super::hardware::{self, ExtraConfig};
 use super::names::decode_name;
@@ -17,10 +18,12 @@ use crate::model::{
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
 /// know.
-const PROPERTIES: [&str; 16] = [
+const PROPERTIES: [&str; 18] = [
     "name",
     "config.changeVersion",
     "config.instanceUuid",
+    "config.uuid",
+    "config.version",
     "config.firmware",
     "config.bootOptions",
     "config.extraConfig",
@@ -198,6 +201,7 @@ fn facts(object: &Object) -> SourceVm {
     let (disks, names_boot_disk) =
         hardware.map(|hardware| hardware::disks(hardware, boot_options)).unwrap_or_default();
     let instance_uuid = Some(object.text("config.instanceUuid")).filter(|uuid| !uuid.is_empty());
+    let guest = guest(object);
     SourceVm {
         provider: "vsphere".to_owned(),
         id: object.moref.id.clone(),
@@ -216,9 +220,10 @@ fn facts(object: &Object) -> SourceVm {
         secure_boot: boot_options.is_some_and(|options| options.flag("efiSecureBootEnabled")),
         vtpm: hardware.is_some_and(hardware::vtpm),
         cdroms: hardware.map_or(0, hardware::cdroms),
+        board: board::board(object, guest.family),
         origin: Origin::default(),
         assumed: Assumed { firmware: false, boot_disk: !names_boot_disk },
-        guest: guest(object),
+        guest,
         disks,
         nics: Vec::new(),
         facts: None,

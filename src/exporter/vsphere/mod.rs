@@ -6,6 +6,7 @@
 //! nothing on the server, so their futures may simply be dropped.
 
 mod args;
+mod board;
 mod datastore;
 mod device_url;
 mod download;

@@ -33,6 +33,7 @@ pub enum Device {
     Watchdog(Watchdog),
     Panic(Model),
     Tpm(Tpm),
+    Sound(Model),
 }
 
 /// `<controller>`.

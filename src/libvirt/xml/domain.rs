@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::devices::Devices;
 use super::features::{Clock, Features, Pm, YesNo};
 use super::metadata::Metadata;
+use super::sysinfo::{Smbios, Sysinfo};
 
 /// `<domain>`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -16,6 +17,9 @@ pub struct Domain {
     pub name: String,
     /// Unique everywhere.
     pub uuid: String,
+    /// VM Generation ID; libvirt makes one where it is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub genid: Option<String>,
     /// For people; no line end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
@@ -30,6 +34,9 @@ pub struct Domain {
     /// Number of I/O threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iothreads: Option<u32>,
+    /// Texts of SMBIOS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sysinfo: Option<Sysinfo>,
     /// Machine and firmware.
     pub os: Os,
     /// What the mainboard can do.
@@ -69,6 +76,9 @@ pub struct Os {
     /// What the selected firmware must have and must not have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub firmware: Option<FirmwareFeatures>,
+    /// Where the texts of SMBIOS come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smbios: Option<Smbios>,
     /// File of the firmware's variables; libvirt chooses it where none is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nvram: Option<String>,

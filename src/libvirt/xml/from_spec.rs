@@ -1,8 +1,8 @@
 //! From a [`DomainSpec`] and its hardware profile to `<domain>`. Nothing is decided here.
 
 use crate::domain::{
-    CdromSpec, CpuMode, DiskBus, DiskKind, DiskSpec, DomainSpec, FirmwareSpec, NicKind, NicSource,
-    NicSpec, ScsiModel, TpmModel,
+    CdromSpec, CpuMode, DiskBus, DiskKind, DiskSpec, DomainSpec, FirmwareSpec, GenId, NicKind,
+    NicSource, NicSpec, ScsiModel, TpmModel,
 };
 
 use super::XmlError;
@@ -17,27 +17,33 @@ use super::metadata::{
     Export, HYPEREXPORT, Hyperexport, LIBOSINFO, Libosinfo, Metadata, OsId, Source,
 };
 use super::profile::ProfileXml;
+use super::sysinfo::{Smbios, Sysinfo};
 
 /// The model of virtio devices that speak the version before 1.0 too.
 const TRANSITIONAL: &str = "virtio-transitional";
 
-/// The domain XML of a plan, with an identity of its own.
-pub fn domain_xml(spec: &DomainSpec, uuid: &str) -> Result<String, XmlError> {
+/// The domain XML of a plan, with its UUID and what tells it from others of that UUID.
+pub fn domain_xml(spec: &DomainSpec, uuid: &str, mark: Option<&str>) -> Result<String, XmlError> {
     let profile = ProfileXml::of(&spec.profile)?;
-    super::write("domain", &domain(spec, uuid, profile))
+    super::write("domain", &domain(spec, (uuid, mark), profile))
 }
 
-fn domain(spec: &DomainSpec, uuid: &str, profile: ProfileXml) -> Domain {
+fn domain(spec: &DomainSpec, (uuid, mark): (&str, Option<&str>), profile: ProfileXml) -> Domain {
     Domain {
         kind: spec.domain_type.as_str().to_owned(),
         name: spec.name.clone(),
         uuid: uuid.to_owned(),
+        genid: spec.identity.genid.as_ref().map(|id| match id {
+            GenId::Kept(id) => id.clone(),
+            GenId::New => String::new(),
+        }),
         title: Some(spec.title.clone()).filter(|title| !title.is_empty()),
         description: spec.description.clone(),
-        metadata: metadata(spec),
+        metadata: metadata(spec, mark),
         memory: Memory { unit: "MiB", value: spec.memory_mib },
         vcpu: spec.vcpus,
         iothreads: Some(spec.iothreads).filter(|count| *count > 0),
+        sysinfo: Sysinfo::of(&spec.identity.smbios),
         os: os(spec),
         features: features(spec, profile.features),
         cpu: cpu(spec),
@@ -67,6 +73,7 @@ fn os(spec: &DomainSpec) -> Os {
         auto,
         machine: OsType { arch: spec.arch.clone(), machine: spec.machine.clone(), kind: "hvm" },
         firmware: firmware.map(|feature| FirmwareFeatures { feature }),
+        smbios: Sysinfo::of(&spec.identity.smbios).map(|_| Smbios { mode: "sysinfo".to_owned() }),
         nvram: spec.nvram.clone(),
     }
 }
@@ -95,11 +102,11 @@ fn cpu(spec: &DomainSpec) -> Cpu {
             CpuMode::Custom(model) => Some(model.clone()),
             _ => None,
         },
-        topology: Topology { sockets: spec.sockets, cores: spec.cores, threads: 1 },
+        topology: Topology { sockets: spec.sockets, cores: spec.cores, threads: spec.threads },
     }
 }
 
-fn metadata(spec: &DomainSpec) -> Metadata {
+fn metadata(spec: &DomainSpec, mark: Option<&str>) -> Metadata {
     let from = spec.provenance.clone();
     let os = |id: &String| Libosinfo { namespace: LIBOSINFO, os: OsId { id: id.clone() } };
     Metadata {
@@ -107,6 +114,7 @@ fn metadata(spec: &DomainSpec) -> Metadata {
         hyperexport: Hyperexport {
             namespace: HYPEREXPORT,
             version: env!("CARGO_PKG_VERSION"),
+            definition: mark.map(str::to_owned),
             source: Source {
                 provider: from.provider,
                 server: from.server,
@@ -127,6 +135,10 @@ fn devices(spec: &DomainSpec, profile: Devices) -> Devices {
     list.extend(spec.cdroms.iter().map(|drive| Device::Disk(Box::new(cdrom(drive)))));
     list.extend(spec.nics.iter().map(|nic| Device::Interface(Box::new(interface(nic, old)))));
     list.extend(spec.tpm.map(|model| Device::Tpm(tpm(model))));
+    // A profile of the user's own may have one.
+    let has_sound = profile.list.iter().any(|device| matches!(device, Device::Sound(_)));
+    let sound = spec.sound.filter(|_| !has_sound);
+    list.extend(sound.map(|model| Device::Sound(Model { model: model.as_str().to_owned() })));
     list.extend(profile.list.into_iter().filter_map(|device| granted(device, spec)));
     Devices { list }
 }

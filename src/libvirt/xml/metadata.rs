@@ -46,6 +46,9 @@ pub struct Hyperexport {
     /// Version of this program.
     #[serde(rename = "@version")]
     pub version: &'static str,
+    /// What tells the domain from any other that has its UUID, where that is the source's.
+    #[serde(rename = "@definition", skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
     /// The source.
     #[serde(rename = "hyperexport:source")]
     pub source: Source,

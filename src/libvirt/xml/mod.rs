@@ -14,6 +14,7 @@ pub(super) mod snapshot;
 pub(super) mod source_domain;
 pub(super) mod sources;
 pub(super) mod storage;
+pub(super) mod sysinfo;
 
 use quick_xml::Reader;
 use quick_xml::events::Event;

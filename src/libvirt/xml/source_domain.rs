@@ -3,12 +3,17 @@
 
 use serde::Deserialize;
 
+use super::sysinfo::{Smbios, Sysinfo};
+
 /// `<domain>`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct SourceDomain {
     pub name: String,
     pub uuid: String,
+    pub genid: Option<String>,
+    /// One for SMBIOS, one for what QEMU hands to the firmware.
+    pub sysinfo: Vec<Sysinfo>,
     pub memory: Amount,
     pub vcpu: Number,
     pub os: Os,
@@ -44,6 +49,7 @@ pub struct Os {
     #[serde(rename = "type")]
     pub kind: OsType,
     pub loader: Loader,
+    pub smbios: Smbios,
 }
 
 /// `<type>` of `<os>`.
@@ -68,13 +74,28 @@ pub struct Loader {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Cpu {
+    #[serde(rename = "@mode")]
+    pub mode: String,
+    pub model: CpuModel,
     pub topology: Topology,
+}
+
+/// `<model>` of a CPU.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct CpuModel {
+    #[serde(rename = "$text")]
+    pub name: String,
 }
 
 /// `<topology>`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Topology {
+    #[serde(rename = "@dies")]
+    pub dies: u32,
+    #[serde(rename = "@clusters")]
+    pub clusters: u32,
     #[serde(rename = "@cores")]
     pub cores: u32,
     #[serde(rename = "@threads")]
@@ -110,6 +131,24 @@ pub struct Devices {
     pub disk: Vec<Disk>,
     pub interface: Vec<Interface>,
     pub tpm: Vec<serde::de::IgnoredAny>,
+    pub sound: Vec<Sound>,
+    pub hostdev: Vec<HostDevice>,
+}
+
+/// `<sound>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Sound {
+    #[serde(rename = "@model")]
+    pub model: String,
+}
+
+/// `<hostdev>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct HostDevice {
+    #[serde(rename = "@type")]
+    pub kind: String,
 }
 
 /// `<disk>`.
@@ -140,6 +179,8 @@ pub struct Source {
     pub file: Option<String>,
     #[serde(rename = "@dev")]
     pub dev: Option<String>,
+    #[serde(rename = "@name")]
+    pub name: Option<String>,
     #[serde(rename = "@pool")]
     pub pool: Option<String>,
     #[serde(rename = "@volume")]

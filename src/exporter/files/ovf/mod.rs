@@ -1,5 +1,6 @@
 //! An OVF descriptor in the terms of [`SourceVm`](crate::model::SourceVm).
 
+mod board;
 mod devices;
 mod guest;
 mod index;
@@ -109,6 +110,7 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
         secure_boot: is_efi && secure.iter().any(is_on),
         vtpm: devices.vtpm,
         cdroms: devices.cdroms,
+        board: board::board(hardware, guest::family(os)),
         origin: Origin::default(),
         assumed: Assumed { firmware: firmware.is_none(), boot_disk: !devices.names_boot_disk },
         guest: GuestOs {

@@ -1,7 +1,7 @@
 //! What the units of a VMX's controllers are: disks, CD-ROM drives, or devices of the source's host.
 
 use super::Vmx;
-use crate::model::{Stage, Warning};
+use crate::model::NotKept;
 
 /// A unit of a controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +45,15 @@ impl Vmx {
         u32::try_from(drives.count()).unwrap_or(u32::MAX)
     }
 
-    /// Warnings about devices of the source's host, which no other host has.
-    pub(super) fn passed_through(&self) -> Vec<Warning> {
+    /// Devices of the source's host, which no other host has.
+    pub(super) fn passed_through(&self) -> Vec<NotKept> {
         let on_controllers = self.units().filter_map(|(prefix, ..)| {
             let file = self.get(&format!("{prefix}.filename")).unwrap_or_default();
             let kind = self.get(&format!("{prefix}.devicetype")).unwrap_or_default();
             match self.unit(&prefix) {
-                Unit::Host => Some(format!("{prefix} ({file}) is a device of the source's host")),
+                Unit::Host => Some(format!(
+                    "{prefix} ({file}) is a device of the source's host: the VM has it no more"
+                )),
                 Unit::Cdrom if kind.to_ascii_lowercase().contains("passthru") => Some(format!(
                     "{prefix} ({file}) is a drive of the source's host: the VM keeps an empty one"
                 )),
@@ -59,14 +61,11 @@ impl Vmx {
             }
         });
         let on_pci = (0..MOST_PCI).filter(|n| self.is(&format!("pcipassthru{n}.present")));
-        let on_pci =
-            on_pci.map(|n| format!("pciPassthru{n} is a device of the source's host (PCI)"));
+        let on_pci = on_pci.map(|n| {
+            format!("pciPassthru{n} is a device of the source's host: the VM has it no more")
+        });
         let told = on_controllers.chain(on_pci);
-        told.map(|text| {
-            let text = format!("{text}: it is not exported");
-            Warning::new(Stage::Export, "host-device-not-exported", text)
-        })
-        .collect()
+        told.map(NotKept::host_device).collect()
     }
 }
 
