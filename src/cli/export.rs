@@ -123,6 +123,7 @@ fn job(args: &ExportArgs, given: &Given, environment: &Environment) -> Result<Jo
         stream_convert: args.pipeline.stream_convert,
         target: target.map(|target| given.complete(target, environment)),
         new_mac: args.target.new_mac,
+        strict: args.run.strict,
         dry_run: args.run.dry_run,
     })
 }

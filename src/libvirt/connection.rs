@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use virt::connect::Connect;
-use virt::error::ErrorNumber;
 
-use super::{Error, events, ssh, uri};
+use super::{Error, Refusal, events, ssh, uri};
 
 /// How long a daemon may take to let somebody in. Over ssh, with a slow login, it is some seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,7 +54,8 @@ impl Target {
     /// Connects.
     ///
     /// # Errors
-    /// [`Error::Uri`], [`Error::Unreachable`] or [`Error::PermissionDenied`], each with a hint.
+    /// [`Error::Uri`], [`Error::Unreachable`], [`Error::Silent`], [`Error::PermissionDenied`] or
+    /// [`Error::Rejected`], each with a hint.
     pub async fn connect(settings: &Settings) -> Result<Self, Error> {
         uri::check(&settings.uri)?;
         // Else libvirt prints every error to standard error by itself.
@@ -137,41 +137,13 @@ impl Target {
 }
 
 fn refused(uri: String, error: virt::error::Error) -> Error {
-    let by_code = error.code().is_any(vec![
-        ErrorNumber::AuthFailed,
-        ErrorNumber::AuthCancelled,
-        ErrorNumber::AuthUnavailable,
-        ErrorNumber::AccessDenied,
-    ]);
-    if by_code || (uri::is_local(&uri) && sounds_denied(error.message())) {
-        Error::PermissionDenied { uri, source: error.into() }
+    let why = Refusal::of(&uri, &error);
+    let source = error.into();
+    if why.is_absence() {
+        Error::Unreachable { uri, why, source }
+    } else if why.is_permission() {
+        Error::PermissionDenied { uri, why, source }
     } else {
-        Error::Unreachable { uri, source: error.into() }
-    }
-}
-
-/// Refusals of a local daemon that have no error code of their own: a socket that may not be
-/// opened, and a daemon that asks polkit, which it cannot reach. Over ssh the same words are about
-/// the login there, which is a matter of reaching the host.
-fn sounds_denied(message: &str) -> bool {
-    message.contains("Permission denied") || message.contains("system bus connection")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sounds_denied;
-
-    #[test]
-    fn libvirts_words_for_a_refusal_are_known() {
-        for denied in [
-            "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied",
-            "internal error: Unable to get system bus connection: Could not connect: No such file \
-             or directory",
-        ] {
-            assert!(sounds_denied(denied), "{denied}");
-        }
-        assert!(!sounds_denied(
-            "Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory"
-        ));
+        Error::Rejected { uri, why, source }
     }
 }

@@ -8,7 +8,8 @@ use virt::error::ErrorNumber;
 use crate::domain;
 use crate::model::ByteSize;
 
-use super::{XmlError, source, ssh, uri};
+use super::shell::word;
+use super::{Refusal, XmlError, advice, source};
 
 /// What libvirt said.
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +33,23 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// Nobody answers.
-    #[error("connect to {uri}")]
+    /// The machine or its daemon cannot be reached.
+    #[error("connecting to {uri}")]
     Unreachable {
         /// Where.
         uri: String,
+        /// Whether it is the machine or the daemon.
+        why: Refusal,
+        /// What libvirt said.
+        source: Cause,
+    },
+    /// Something on the way to the daemon answers, and says no.
+    #[error("connecting to {uri}")]
+    Rejected {
+        /// Where.
+        uri: String,
+        /// What says no.
+        why: Refusal,
         /// What libvirt said.
         source: Cause,
     },
@@ -49,10 +62,12 @@ pub enum Error {
         after: std::time::Duration,
     },
     /// The daemon answers, but not to this user.
-    #[error("get access to {uri}")]
+    #[error("connecting to {uri}")]
     PermissionDenied {
         /// Where.
         uri: String,
+        /// What says no.
+        why: Refusal,
         /// What libvirt said.
         source: Cause,
     },
@@ -328,14 +343,12 @@ impl Error {
             Self::Uri { .. } => {
                 "use qemu:///system, qemu:///session or qemu+ssh://USER@HOST/system".to_owned()
             }
-            Self::Unreachable { source, .. } if source.0.code().is(ErrorNumber::NoConnect) => {
-                "install libvirt's QEMU driver on the host: libvirt-daemon-system on Debian and \
-                 Ubuntu, libvirt-daemon-kvm on Fedora and RHEL"
-                    .to_owned()
+            Self::Unreachable { uri, why, source }
+            | Self::Rejected { uri, why, source }
+            | Self::PermissionDenied { uri, why, source } => {
+                advice::of(*why, uri, source.0.message())
             }
-            Self::Unreachable { uri, source } => {
-                ssh::hint(uri, source.0.message()).unwrap_or_else(|| unreachable_hint(uri))
-            }
+            Self::Call { source, .. } if is_denied(source) => advice::GROUP.to_owned(),
             Self::Silent { .. } => {
                 "the daemon hangs, or something on the way to it does: look into \
                 its log, and restart it (running guests go on)"
@@ -349,7 +362,6 @@ impl Error {
                  dir --target FOLDER'"
                     .to_owned()
             }
-            Self::PermissionDenied { uri, .. } => denied_hint(uri),
             Self::Plan(error) => return error.hint(),
             Self::DomainExists { name } => format!(
                 "give another name with --libvirt-name; --replace '{name}' sets a domain aside \
@@ -415,14 +427,16 @@ impl Error {
             }
             Self::VolumeExists { name, pool } => format!(
                 "give another name with --libvirt-name, or, if nothing needs the volume (a run \
-                 that was killed leaves one), remove it: 'virsh vol-delete --pool {pool} {name}'"
+                 that was killed leaves one), remove it: 'virsh vol-delete --pool {} {}'",
+                word(pool),
+                word(name)
             ),
             Self::NoSpace { .. } => {
                 "free some space, or name another pool with --libvirt-pool".to_owned()
             }
             Self::PoolBlocked { folder, uid, .. } => format!(
                 "'setfacl -m u:{uid}:x {0}' (or 'chmod o+x {0}'), or another --libvirt-pool",
-                folder.display()
+                word(&folder.to_string_lossy())
             ),
             _ => return None,
         };
@@ -439,35 +453,10 @@ fn quoted(lines: &[String]) -> String {
     }
 }
 
-fn unreachable_hint(uri: &str) -> String {
-    if uri::is_local(uri) {
-        "start the daemon: 'sudo systemctl start libvirtd' (or virtqemud.socket, where libvirt is \
-         modular)"
-            .to_owned()
-    } else if uri::is_tls(uri) {
-        format!(
-            "try 'virsh -c {uri} version'; TLS needs cacert.pem of the authority that signed the \
-             host's certificate, and clientcert.pem and clientkey.pem of your own, below /etc/pki \
-             or in the folder of '?pkipath=DIR'"
-        )
-    } else {
-        format!(
-            "try 'virsh -c {uri} version'; over ssh the login must need no password, and the host \
-             key must be known"
-        )
-    }
-}
-
-fn denied_hint(uri: &str) -> String {
-    if uri.ends_with("/session") {
-        "your own daemon needs a home folder that you can write to: look at HOME and \
-         XDG_RUNTIME_DIR"
-            .to_owned()
-    } else {
-        "add yourself to the group libvirt ('sudo usermod -aG libvirt $USER', then log in again), \
-         or use your own daemon with --libvirt-uri qemu:///session"
-            .to_owned()
-    }
+/// Whether a daemon that lets the user in refuses one of his calls.
+fn is_denied(cause: &Cause) -> bool {
+    let denied = [ErrorNumber::AccessDenied, ErrorNumber::AuthUnavailable, ErrorNumber::AuthFailed];
+    cause.0.code().is_any(denied.to_vec())
 }
 
 fn no_pool_hint(name: &str, existing: &[String]) -> String {

@@ -6,6 +6,7 @@
 
 mod access;
 mod addresses;
+mod advice;
 mod bridges;
 mod capabilities;
 mod connection;
@@ -26,10 +27,12 @@ mod own_profile;
 mod pool;
 mod preflight;
 mod preview;
+mod refusal;
 mod remarks;
 mod replace;
 mod request;
 mod shared;
+mod shell;
 mod snapshot;
 mod source;
 mod source_board;
@@ -56,6 +59,7 @@ pub use error::{Cause, Error};
 pub use import::{DefinedDomain, RegisteredVolume};
 pub use own_profile::own_profile;
 pub use preview::{Preview, PreviewedPool};
+pub use refusal::Refusal;
 pub use request::{AfterDefine, DefaultPool, ImportRequest, PoolChoice};
 pub use shared::Connections;
 pub use snapshot::{Snapshot, SnapshotKind};

@@ -1,10 +1,13 @@
-//! Logins over ssh: never a question that nobody answers, and the command that mends a refusal.
+//! Logins over ssh: never a question that nobody answers, and the commands that log in by hand.
 //!
 //! libvirt starts `ssh` by itself; all that it tells is what ssh said before it ended.
 
 use std::borrow::Cow;
 
 use url::Url;
+
+use super::shell::word;
+use super::uri;
 
 /// The URL, where its transport starts the program `ssh`.
 fn parse(uri: &str) -> Option<Url> {
@@ -23,42 +26,54 @@ pub(super) fn in_batch_mode(uri: &str) -> Cow<'_, str> {
     }
 }
 
-/// What to type after ssh refused with these words, where they are known.
-pub(super) fn hint(uri: &str, message: &str) -> Option<String> {
-    let url = parse(uri)?;
-    let host = url.host_str()?.trim_matches(['[', ']']);
-    let port = url.port().map_or_else(String::new, |port| format!("-p {port} "));
-    if message.contains("IDENTIFICATION HAS CHANGED") {
-        let known = url.port().map_or(host.to_owned(), |port| format!("[{host}]:{port}"));
-        return Some(format!(
-            "the host has another key than before: ask its admin why; if that is right, forget \
-             the old one: \"ssh-keygen -R '{known}'\""
-        ));
+/// A command that logs in the same way as libvirt does, as far as the URI says how: `ssh -p 2222 me@kvm2`.
+/// What the user's configuration of ssh adds, such as an alias or a jump host, holds for it, too.
+pub(super) fn login(uri: &str) -> String {
+    let own = value(uri, "command").map_or_else(|| "ssh".to_owned(), |command| word(&command));
+    format!("{own} {}", arguments(uri))
+}
+
+/// The command that lets the key of the URI log in without a password.
+pub(super) fn copy_key(uri: &str) -> String {
+    format!("ssh-copy-id {}", arguments(uri))
+}
+
+/// Options and destination, as `ssh` and `ssh-copy-id` take them.
+fn arguments(uri: &str) -> String {
+    let Ok(url) = Url::parse(uri) else { return String::new() };
+    let key = value(uri, "keyfile").map(|file| format!("-i {} ", word(&file)));
+    let port = url.port().map(|port| format!("-p {port} "));
+    let user = match url.username() {
+        "" => String::new(),
+        user => format!("{user}@"),
+    };
+    format!("{}{}{user}{}", key.unwrap_or_default(), port.unwrap_or_default(), uri::host(uri))
+}
+
+/// The file of the private key that the URI names.
+pub(super) fn key_file(uri: &str) -> Option<String> {
+    value(uri, "keyfile")
+}
+
+/// Whether the URI says `name=…`, and what.
+pub(super) fn value(uri: &str, name: &str) -> Option<String> {
+    let url = Url::parse(uri).ok()?;
+    url.query_pairs().find(|(found, _)| found == name).map(|(_, value)| value.into_owned())
+}
+
+/// The name by which the user's `known_hosts` has the host: for an alias ssh alone knows it, and says it.
+pub(super) fn known_as(uri: &str, message: &str) -> String {
+    let said = message.split_once("Host key for ").and_then(|(_, rest)| rest.split_once(" has"));
+    if let Some((name, _)) = said {
+        return name.to_owned();
     }
-    if message.contains("Host key verification failed") {
-        return Some(format!(
-            "make the host known: 'ssh-keyscan {port}{host} >> ~/.ssh/known_hosts', and compare \
-             its key with what 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' says there"
-        ));
-    }
-    if message.contains("Permission denied") {
-        let key = url.query_pairs().find(|(name, _)| name == "keyfile");
-        let key = key.map_or_else(String::new, |(_, file)| format!("-i {file} "));
-        let user = match url.username() {
-            "" => String::new(),
-            user => format!("{user}@"),
-        };
-        return Some(format!(
-            "let the key log in there without a password: 'ssh-copy-id {key}{port}{user}{host}' \
-             (a key with a passphrase: 'ssh-add' before); ?keyfile=FILE in the URI names another"
-        ));
-    }
-    None
+    let (host, port) = (uri::host(uri), Url::parse(uri).ok().and_then(|url| url.port()));
+    port.map_or(host.clone(), |port| format!("[{host}]:{port}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{hint, in_batch_mode};
+    use super::{copy_key, in_batch_mode, known_as, login};
 
     #[test]
     fn ssh_never_asks_unless_it_is_told_to() {
@@ -78,23 +93,23 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_command_that_mends_it() {
-        let uri = "qemu+ssh://root@[fd00::1]:2222/system?keyfile=/k";
-        let said = |message: &str| hint(uri, message).expect("known");
-        assert!(
-            said("Host key verification failed.").contains("ssh-keyscan -p 2222 fd00::1 >>"),
-            "{}",
-            said("Host key verification failed.")
-        );
-        assert!(
-            said("root@fd00::1: Permission denied (publickey).")
-                .contains("ssh-copy-id -i /k -p 2222 root@fd00::1'")
-        );
-        assert!(
-            said("REMOTE HOST IDENTIFICATION HAS CHANGED! … Host key verification failed.")
-                .contains("ssh-keygen -R '[fd00::1]:2222'")
-        );
-        assert_eq!(hint(uri, "Connection refused"), None);
-        assert_eq!(hint("qemu:///system", "Permission denied"), None);
+    fn a_login_by_hand_is_that_of_libvirt() {
+        for (uri, arguments) in [
+            ("qemu+ssh://kvm2/system", "kvm2"),
+            ("qemu+ssh://root@[fd00::1]:2222/system?keyfile=/k", "-i /k -p 2222 root@fd00::1"),
+            ("qemu+ssh://my_alias/system?keyfile=/my%20key", "-i \"/my key\" my_alias"),
+        ] {
+            assert_eq!(login(uri), format!("ssh {arguments}"));
+            assert_eq!(copy_key(uri), format!("ssh-copy-id {arguments}"));
+        }
+        assert_eq!(login("qemu+ssh://h/system?command=/opt/ssh"), "/opt/ssh h");
+    }
+
+    #[test]
+    fn a_host_is_known_by_the_name_that_ssh_says() {
+        let uri = "qemu+ssh://kvm2:2222/system";
+        assert_eq!(known_as(uri, "IDENTIFICATION HAS CHANGED"), "[kvm2]:2222");
+        let said = "Host key for 10.0.0.7 has changed and you have requested strict checking.";
+        assert_eq!(known_as("qemu+ssh://kvm2/system", said), "10.0.0.7");
     }
 }

@@ -5,9 +5,6 @@ use url::Url;
 
 use super::Error;
 
-/// Transports that stay on this machine.
-const LOCAL: [&str; 2] = ["", "unix"];
-
 /// Checks a URI.
 ///
 /// # Errors
@@ -15,14 +12,16 @@ const LOCAL: [&str; 2] = ["", "unix"];
 pub(super) fn check(uri: &str) -> Result<(), Error> {
     let wrong = |problem| Err(Error::Uri { uri: uri.to_owned(), problem });
     let Ok(url) = Url::parse(uri) else {
-        return wrong("it does not have the form qemu://…");
+        return wrong(if uri.contains("://[") && uri.contains('%') {
+            "an address with a zone needs a name, in /etc/hosts or in ~/.ssh/config"
+        } else {
+            "it does not have the form qemu://…"
+        });
     };
-    let (driver, transport) = url.scheme().split_once('+').unwrap_or((url.scheme(), ""));
-    if driver != "qemu" {
+    if url.scheme().split('+').next() != Some("qemu") {
         return wrong("its driver is not qemu");
     }
-    let host = url.host_str().unwrap_or_default();
-    if !LOCAL.contains(&transport) && host.is_empty() {
+    if transport(uri) != "unix" && host(uri).is_empty() {
         return wrong("it names no host");
     }
     if !matches!(url.path(), "/system" | "/session") {
@@ -31,26 +30,38 @@ pub(super) fn check(uri: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// How the daemon at `uri` is reached: `unix`, `ssh`, `tls`, … Empty for what is no URI. A host without a
+/// transport means TLS.
+pub(super) fn transport(uri: &str) -> String {
+    let Ok(url) = Url::parse(uri) else { return String::new() };
+    let named = url.scheme().split_once('+').map_or("", |(_, transport)| transport);
+    match (named, url.host_str().unwrap_or_default()) {
+        ("", "") => "unix".to_owned(),
+        ("", _) => "tls".to_owned(),
+        (named, _) => named.to_owned(),
+    }
+}
+
+/// The host of `uri`, an address of IPv6 without its brackets; empty where there is none.
+pub(super) fn host(uri: &str) -> String {
+    let url = Url::parse(uri).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    host.trim_matches(['[', ']']).to_owned()
+}
+
+/// Who logs in at `uri`; empty where it does not say.
+pub(super) fn user(uri: &str) -> String {
+    Url::parse(uri).map(|url| url.username().to_owned()).unwrap_or_default()
+}
+
 /// Whether the daemon at `uri` runs on this machine. False for what is no URI.
 pub(super) fn is_local(uri: &str) -> bool {
-    Url::parse(uri).is_ok_and(|url| {
-        let transport = url.scheme().split_once('+').map_or("", |(_, transport)| transport);
-        LOCAL.contains(&transport) && url.host_str().unwrap_or_default().is_empty()
-    })
+    transport(uri) == "unix" && host(uri).is_empty()
 }
 
 /// Whether the daemon at `uri` is a user's own. False for what is no URI.
 pub(super) fn is_session(uri: &str) -> bool {
     Url::parse(uri).is_ok_and(|url| url.path() == "/session")
-}
-
-/// Whether `uri` reaches another machine by TLS, which is what a host without a transport means.
-pub(super) fn is_tls(uri: &str) -> bool {
-    Url::parse(uri).is_ok_and(|url| {
-        let transport = url.scheme().split_once('+').map_or("", |(_, transport)| transport);
-        transport == "tls"
-            || (transport.is_empty() && !url.host_str().unwrap_or_default().is_empty())
-    })
 }
 
 #[cfg(test)]
@@ -74,6 +85,20 @@ mod tests {
     }
 
     #[test]
+    fn the_way_to_the_daemon_is_known() {
+        for (uri, way, at) in [
+            ("qemu:///system", "unix", ""),
+            ("qemu+unix:///system?socket=/run/x", "unix", ""),
+            ("qemu://host/system", "tls", "host"),
+            ("qemu+ssh://me@[fd00::1]:22/system", "ssh", "fd00::1"),
+            ("qemu+libssh2://h/system", "libssh2", "h"),
+            ("system", "", ""),
+        ] {
+            assert_eq!((transport(uri).as_str(), host(uri).as_str()), (way, at), "{uri}");
+        }
+    }
+
+    #[test]
     fn what_is_missing_is_said() {
         for (uri, problem) in [
             ("", "it does not have the form qemu://…"),
@@ -83,6 +108,10 @@ mod tests {
             ("qemu://system", "it does not end with /system or /session"),
             ("qemu+ssh:///system", "it names no host"),
             ("xen:///system", "its driver is not qemu"),
+            (
+                "qemu+ssh://[fe80::1%25eth0]/system",
+                "an address with a zone needs a name, in /etc/hosts or in ~/.ssh/config",
+            ),
             ("test:///default", "its driver is not qemu"),
         ] {
             let error = check(uri).expect_err(uri);

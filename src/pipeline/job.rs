@@ -38,6 +38,8 @@ pub struct Job {
     pub target: Option<Target>,
     /// Whether every network card gets a new MAC address.
     pub new_mac: bool,
+    /// Whether a stage that fails fails the run: then what is known to fail is refused.
+    pub strict: bool,
     /// Say what would happen and change nothing.
     pub dry_run: bool,
 }

@@ -1,8 +1,9 @@
 //! Every refusal that costs seconds, before anything changes anywhere.
 //!
 //! A vCenter that cannot be reached, a VM that cannot be exported, an output directory in use, a
-//! libvirt host that says no: all of these stop the run here. A converter or a libvirt host that
-//! is missing does not: the export is worth having without them, so they become warnings.
+//! libvirt host that says no: all of these stop the run here. A converter that is missing does not, nor
+//! does a libvirt host that cannot be reached: the export is worth having without them, so they become
+//! warnings. Where a flag such as `--power-off` needs the domain, that host stops the run, too.
 
 use std::cell::OnceCell;
 use std::os::unix::fs::MetadataExt;

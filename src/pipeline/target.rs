@@ -87,12 +87,10 @@ pub async fn import(
     host.connection.import(&request, journal, progress, cancel).await
 }
 
-/// Whether the daemon may just not be running now.
+/// Whether the daemon, or its machine, cannot be reached now and may be there later. One that answers and
+/// says no is there already.
 pub fn is_unreachable(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Unreachable { .. } | Error::Silent { .. } | Error::PermissionDenied { .. }
-    )
+    matches!(error, Error::Unreachable { .. } | Error::Silent { .. })
 }
 
 /// The disks as a conversion will leave them at `paths`, boot disk first: for a preflight before

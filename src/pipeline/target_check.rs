@@ -12,7 +12,7 @@ use super::preflight::{Ready, seed, with_hint};
 use super::stages::Stopped;
 use super::{later, target};
 use crate::convert;
-use crate::model::{ConvertedDisks, SourceVm, Stage, Warning};
+use crate::model::{ConvertedDisks, SourceVm, Stage, Warning, chain};
 
 /// Whether the domain that is asked for is there, defined by a run into `output`, and stays. A host that
 /// cannot be asked now does not say so.
@@ -31,8 +31,9 @@ pub async fn has_domain(job: &Job, vm: &SourceVm, output: &Path) -> Result<bool,
     }
 }
 
-/// Asks. A libvirt host that cannot be reached now may be there later; one that answers and says no
-/// will say no later, too.
+/// Asks. A libvirt host that cannot be reached now may be there later, and only the warning says so, unless
+/// the run does something that is in vain, or harm, without a domain. One that answers and says no will
+/// say no later, too.
 ///
 /// # Errors
 /// [`Stopped`] with what the host refuses.
@@ -43,7 +44,7 @@ pub async fn check(
     cancel: &CancellationToken,
 ) -> Result<(), Stopped> {
     let asked = ask(job, target, ready, cancel).await;
-    judged(asked, ready)
+    judged(asked, (job, target), ready)
 }
 
 /// Removes what is in the way and may go. Nothing refuses the run any more by then.
@@ -76,17 +77,40 @@ pub async fn clear(
     Ok(removed.collect())
 }
 
-fn judged(asked: Result<(), Failed>, ready: &mut Ready) -> Result<(), Stopped> {
+fn judged(
+    asked: Result<(), Failed>,
+    (job, target): (&Job, &Target),
+    ready: &mut Ready,
+) -> Result<(), Stopped> {
     match asked {
         Ok(()) => Ok(()),
         Err(Failed::Refused(stopped)) => Err(stopped),
         Err(Failed::Libvirt(error)) if target::is_unreachable(&error) => {
+            if let Some(flag) = needs_domain(job, target) {
+                let text = format!("{flag} needs the libvirt of the domain: {}", chain(&error));
+                let hint = error.hint().map_or_else(String::new, |hint| format!("{hint}; "));
+                let hint = format!("{hint}or leave {flag} out, and define the domain later");
+                let stopped = Stopped::because(Stage::Preflight, text, hint);
+                return Err(stopped.coded("libvirt-unreachable"));
+            }
             let text = with_hint(&error, error.hint());
             ready.warnings.push(Warning::new(Stage::Preflight, "libvirt-unreachable", text));
             Ok(())
         }
         Err(Failed::Libvirt(error)) => Err(Stopped::new(Stage::Preflight, &error, error.hint())),
     }
+}
+
+/// The flag that makes no sense without a domain at the end of the run.
+fn needs_domain(job: &Job, target: &Target) -> Option<&'static str> {
+    [
+        ("--power-off", job.power_off.is_some()),
+        ("--libvirt-start", target.start.is_some()),
+        ("--replace", target.replace.is_some()),
+        ("--strict", job.strict),
+    ]
+    .into_iter()
+    .find_map(|(flag, given)| given.then_some(flag))
 }
 
 async fn ask(

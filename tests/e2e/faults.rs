@@ -154,6 +154,36 @@ fn a_running_vm_is_refused_unless_it_may_be_powered_off() {
 }
 
 #[test]
+fn a_target_that_cannot_take_the_vm_costs_the_source_nothing() {
+    let Some(job) = job() else { return };
+    let run = |uri: &str, more: &[&str]| {
+        let flags = ["--pipeline", "--libvirt", "--libvirt-uri", uri];
+        job.run("web01", &[&flags[..], more].concat()).expect(4)
+    };
+    // Nothing listens there; the names of `.invalid` never resolve.
+    let gone = "qemu+tcp://127.0.0.1:1/system";
+    let no_name = ["qemu+ssh://hxt.invalid/system", "qemu+tls://hxt.invalid/system"];
+    for more in [&["--strict"][..], &["--libvirt-start"], &["--replace", "web01"]] {
+        let ended = run(gone, more);
+        assert_eq!(ended.json["errors"][0]["code"], "libvirt-unreachable", "{}", ended.stdout);
+        ended.said(more[0]);
+    }
+    for uri in no_name {
+        let ended = run(uri, &[]);
+        assert_eq!(ended.json["errors"][0]["code"], "rejected", "{uri}: {}", ended.stdout);
+        ended.said("hint:");
+    }
+    job.power("web01", true);
+    for uri in [gone, no_name[0]] {
+        run(uri, &["--power-off=force"]).said("connecting to");
+        run(uri, &["--power-off=force", "--dry-run"]);
+    }
+    assert_eq!(job.leases(), 0);
+    assert!(!job.output().exists());
+    assert!(job.state()["calls"]["PowerOffVM_Task"].is_null(), "it was powered off");
+}
+
+#[test]
 fn a_power_that_was_cut_is_told_though_the_export_fails() {
     let Some(job) = job() else { return };
     job.power("web01", true);

@@ -69,22 +69,45 @@ async fn a_refused_login_says_what_to_type() {
     }
     let Some(sshd) = Sshd::start() else { return };
     let port = sshd.port;
-    for (key, known, command) in [
-        ("user", "nobody", format!("ssh-keyscan -p {port} 127.0.0.1 >> ~/.ssh/known_hosts")),
+    let login = |key: &str, known: &str| {
+        let at = |name: &str| sshd.dir.path().join(name).display().to_string();
+        (at(&format!("ssh-{known}")), format!("-i {} -p {port} root@127.0.0.1", at(key)))
+    };
+    let (wrapper, arguments) = login("user", "nobody");
+    let known = format!("'{wrapper} {arguments} true'");
+    let (_, stranger) = login("stranger", "known");
+    let key = format!("ssh-copy-id {stranger}");
+    let settings = |uri: String| Settings { uri, ..Settings::default() };
+    let library = format!(
+        "qemu+libssh://root@127.0.0.1:{port}/system?known_hosts={}",
+        sshd.dir.path().join("nobody").display()
+    );
+    for (uri, command) in [
+        (sshd.uri("user", "nobody"), known.as_str()),
+        (sshd.uri("stranger", "known"), key.as_str()),
+        (sshd.open_uri() + "&netcat=hxt-no-nc", "proxy=native"),
         (
-            "stranger",
-            "known",
-            format!(
-                "ssh-copy-id -i {} -p {port} root@127.0.0.1",
-                sshd.dir.path().join("stranger").display()
-            ),
+            format!("qemu+ssh://127.0.0.1:{port}/system?command=/no/such/ssh"),
+            "install /no/such/ssh",
         ),
+        (library, "qemu+ssh://"),
+        ("qemu+ssh://hxt-no-such-host.invalid/system".to_owned(), "getent hosts hxt-no-such-host"),
+        ("qemu+tcp://hxt-no-such-host.invalid/system".to_owned(), "getent hosts hxt-no-such-host"),
     ] {
-        let settings = Settings { uri: sshd.uri(key, known), ..Settings::default() };
-        let error = Target::connect(&settings).await.expect_err("refused");
-        assert!(matches!(error, Error::Unreachable { .. }), "{}", chain(&error));
+        let error = Target::connect(&settings(uri)).await.expect_err("refused");
+        assert!(matches!(error, Error::Rejected { .. }), "{}", chain(&error));
         let hint = error.hint().expect("a hint");
-        assert!(hint.contains(&command), "no '{command}' in '{hint}': {}", chain(&error));
+        assert!(hint.contains(command), "no '{command}' in '{hint}': {}", chain(&error));
+    }
+    for uri in [
+        sshd.open_uri() + "&socket=/no/such/socket&proxy=native",
+        "qemu+ssh://127.0.0.1:1/system".to_owned(),
+        "qemu+tcp://127.0.0.1:1/system".to_owned(),
+        "qemu+libssh2://127.0.0.1:1/system".to_owned(),
+    ] {
+        let error = Target::connect(&settings(uri)).await.expect_err("nobody there");
+        assert!(matches!(error, Error::Unreachable { .. }), "{}", chain(&error));
+        assert!(error.hint().is_some());
     }
 }
 

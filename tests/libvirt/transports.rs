@@ -132,7 +132,7 @@ async fn an_import_goes_over_tls_to_a_host_that_is_known() {
     }
     let settings = Settings { uri: uri(distrustful.path()), ..Settings::default() };
     let error = Target::connect(&settings).await.expect_err("the host is not known");
-    assert!(matches!(error, Error::Unreachable { .. }), "{}", chain(&error));
+    assert!(matches!(error, Error::Rejected { .. }), "{}", chain(&error));
     let hint = error.hint().expect("a hint");
     assert!(hint.contains("cacert.pem"), "no word of the authority in '{hint}': {}", chain(&error));
 }

@@ -1,0 +1,229 @@
+//! What to type next after a connection to libvirt was refused.
+
+use super::refusal::Refusal;
+use super::shell::word;
+use super::{ssh, uri};
+
+/// For a daemon of this machine that knows the user and does not let him manage it.
+pub(super) const GROUP: &str = "add yourself to the group libvirt ('sudo usermod -aG libvirt $USER', then log in \
+     again), or use your own daemon with --libvirt-uri qemu:///session";
+
+/// What mends it.
+pub(super) fn of(why: Refusal, uri: &str, message: &str) -> String {
+    let host = uri::host(uri);
+    match why {
+        Refusal::NotRunning | Refusal::Unreachable | Refusal::Other => of_absence(why, uri),
+        Refusal::Name => name(uri),
+        Refusal::HostKeyUnknown | Refusal::HostKeyChanged => host_key(why, uri, message),
+        Refusal::Login | Refusal::KeyMissing | Refusal::KeyOpen => login(why, uri),
+        Refusal::Socket | Refusal::Policy => permission(uri),
+        Refusal::Password => format!(
+            "libvirt on {host} asks for a name and a password: write them to \
+             ~/.config/libvirt/auth.conf (https://libvirt.org/auth.html), or use qemu+ssh://"
+        ),
+        Refusal::Certificate => format!(
+            "try 'virsh -c {} version'; TLS needs cacert.pem of the authority that signed the \
+             host's certificate, and clientcert.pem and clientkey.pem of your own, below /etc/pki \
+             or in the folder of '?pkipath=DIR'; the certificate must name the host as the URI does",
+            word(uri)
+        ),
+        Refusal::Relay => relay(uri),
+        Refusal::Chatter => format!(
+            "'{} true' must log in and print nothing: look at the shell of that user (nologin) and \
+             at what its .bashrc prints",
+            ssh::login(uri)
+        ),
+        Refusal::Program => match ssh::value(uri, "command") {
+            Some(program) => format!("install {program}, or correct '?command=' of the URI"),
+            None => {
+                "install the program ssh (package openssh-client or openssh-clients)".to_owned()
+            }
+        },
+        Refusal::Driver => "install libvirt's QEMU driver on the host: libvirt-daemon-system on \
+                            Debian and Ubuntu, libvirt-daemon-kvm on Fedora and RHEL"
+            .to_owned(),
+    }
+}
+
+fn of_absence(why: Refusal, uri: &str) -> String {
+    const START: &str =
+        "'sudo systemctl start libvirtd' (or virtqemud.socket, where libvirt is modular)";
+    let (host, transport) = (uri::host(uri), uri::transport(uri));
+    match (why, transport.as_str()) {
+        _ if uri::is_local(uri) => format!("start the daemon: {START}"),
+        (Refusal::NotRunning, _) => format!("start the daemon on {host}: {START}"),
+        (Refusal::Unreachable, "tcp" | "tls") => format!(
+            "libvirt on {host} listens there after 'sudo systemctl start libvirtd-{transport}.socket' \
+             (or virtproxyd-{transport}.socket); or use qemu+ssh://"
+        ),
+        (Refusal::Unreachable, "ssh") => {
+            format!("'{} true' must log in without a question", ssh::login(uri))
+        }
+        (_, "ssh") => format!(
+            "'{} true' must log in without a question, and 'virsh -c {} version' must answer",
+            ssh::login(uri),
+            word(uri)
+        ),
+        _ => format!("try 'virsh -c {} version'", word(uri)),
+    }
+}
+
+fn name(uri: &str) -> String {
+    let host = uri::host(uri);
+    let aliases = match uri::transport(uri).as_str() {
+        "ssh" => {
+            ", or '~/.ssh/config' of the user who runs this must have it as 'Host' with a 'HostName'"
+        }
+        _ => "; aliases of ~/.ssh/config hold for qemu+ssh:// alone",
+    };
+    format!("correct the host of the URI: 'getent hosts {host}' must answer{aliases}")
+}
+
+fn host_key(why: Refusal, uri: &str, message: &str) -> String {
+    let compare = "compare the key with what 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' \
+                   prints there";
+    match (why, uri::transport(uri).as_str()) {
+        (Refusal::HostKeyChanged, "ssh") => format!(
+            "the host has another key than before: ask its admin why; if that is right, forget the \
+             old one: \"ssh-keygen -R '{}'\"",
+            ssh::known_as(uri, message)
+        ),
+        (Refusal::HostKeyChanged, _) => {
+            "the host has another key than before: ask its admin why; if \
+             that is right, delete the line of the host from the file that the message names"
+                .to_owned()
+        }
+        (_, "ssh") => format!(
+            "make the host known, as the user who runs this: '{} true' asks once and remembers; \
+             {compare}",
+            ssh::login(uri)
+        ),
+        (_, library) => format!(
+            "{library} does not read ~/.ssh/known_hosts by itself: use qemu+ssh:// in the place of \
+             qemu+{library}://, or name a file that has the host with '?known_hosts=FILE'"
+        ),
+    }
+}
+
+fn login(why: Refusal, uri: &str) -> String {
+    let file = ssh::key_file(uri);
+    match (why, file) {
+        (Refusal::KeyMissing, Some(file)) => format!(
+            "correct '?keyfile=': the user who runs this cannot read {file}; without it ssh uses \
+             its own keys"
+        ),
+        (Refusal::KeyOpen, Some(file)) => {
+            format!("let nobody else read the key: 'chmod 600 {}'", word(&file))
+        }
+        (Refusal::KeyOpen, None) => {
+            "let nobody else write to the configuration of ssh or read its keys: 'chmod -R go= \
+             ~/.ssh'"
+                .to_owned()
+        }
+        _ if uri::transport(uri) != "ssh" => {
+            "name the key with '?keyfile=FILE&sshauth=privkey', or use that of an agent with \
+             '?sshauth=agent'; or use qemu+ssh://, which logs in as ssh does"
+                .to_owned()
+        }
+        _ => format!(
+            "let the key log in there without a password: '{}' (a key with a passphrase: 'ssh-add' \
+             before); ?keyfile=FILE in the URI names another",
+            ssh::copy_key(uri)
+        ),
+    }
+}
+
+fn permission(uri: &str) -> String {
+    let host = uri::host(uri);
+    if uri::is_session(uri) && uri::is_local(uri) {
+        "your own daemon needs a home folder that you can write to: look at HOME and XDG_RUNTIME_DIR"
+            .to_owned()
+    } else if uri::is_local(uri) {
+        GROUP.to_owned()
+    } else {
+        let user = uri::user(uri);
+        let user = if user.is_empty() { "USER".to_owned() } else { user };
+        format!(
+            "the login works, but {user} may not use libvirt there: on {host} 'sudo usermod -aG \
+             libvirt {user}', or log in as root (root@{host}), or use that user's own daemon \
+             (/session)"
+        )
+    }
+}
+
+fn relay(uri: &str) -> String {
+    let host = uri::host(uri);
+    let proxy = ssh::value(uri, "proxy");
+    let by_netcat = proxy.as_deref() == Some("netcat")
+        || ["socket", "netcat"].iter().any(|name| ssh::value(uri, name).is_some());
+    if proxy.as_deref() == Some("native") {
+        format!(
+            "{host} has no virt-ssh-helper, which comes with libvirt's daemon since 6.8: install \
+             netcat-openbsd there, and leave 'proxy=native' out"
+        )
+    } else if by_netcat {
+        format!("say 'proxy=native' in the URI; or install netcat-openbsd on {host}")
+    } else {
+        format!(
+            "{host} has neither virt-ssh-helper, which comes with libvirt's daemon since 6.8, nor nc: \
+             install libvirt there, or netcat-openbsd for an older one"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(why: Refusal, uri: &str, parts: &[&str]) {
+        let hint = of(why, uri, "");
+        for part in parts {
+            assert!(hint.contains(part), "no '{part}' in '{hint}'");
+        }
+    }
+
+    #[test]
+    fn what_ssh_refuses_is_mended_by_ssh() {
+        let uri = "qemu+ssh://root@[fd00::1]:2222/system?keyfile=/k";
+        says(Refusal::HostKeyUnknown, uri, &["'ssh -i /k -p 2222 root@fd00::1 true' asks once"]);
+        says(Refusal::HostKeyUnknown, "qemu+ssh://my_alias/system", &["'ssh my_alias true'"]);
+        says(Refusal::HostKeyChanged, uri, &["ssh-keygen -R '[fd00::1]:2222'"]);
+        says(Refusal::Login, uri, &["'ssh-copy-id -i /k -p 2222 root@fd00::1'"]);
+        says(Refusal::KeyMissing, uri, &["cannot read /k"]);
+        says(Refusal::KeyOpen, uri, &["chmod 600 /k"]);
+        says(Refusal::KeyOpen, "qemu+ssh://h/system", &["~/.ssh"]);
+        says(Refusal::Name, "qemu+ssh://kvm2/system", &["getent hosts kvm2", "~/.ssh/config"]);
+        says(Refusal::Chatter, "qemu+ssh://h/system", &["'ssh h true'", "nologin"]);
+        says(Refusal::Unreachable, "qemu+ssh://h/system", &["'ssh h true'"]);
+        says(Refusal::Program, "qemu+ssh://h/system?command=/no", &["install /no"]);
+    }
+
+    #[test]
+    fn the_libraries_have_files_of_their_own() {
+        let uri = "qemu+libssh2://kvm2/system";
+        says(Refusal::HostKeyUnknown, uri, &["known_hosts=FILE", "qemu+ssh://"]);
+        says(Refusal::Login, uri, &["sshauth=privkey", "sshauth=agent"]);
+        says(Refusal::Name, uri, &["qemu+ssh:// alone"]);
+    }
+
+    #[test]
+    fn rights_are_those_of_the_machine_of_the_daemon() {
+        let there = ["on kvm2", "'sudo usermod -aG libvirt me'", "root@kvm2"];
+        says(Refusal::Socket, "qemu+ssh://me@kvm2/system", &there);
+        says(Refusal::Policy, "qemu+ssh://kvm2/system", &["libvirt USER'"]);
+        says(Refusal::Socket, "qemu:///system", &["usermod -aG libvirt $USER", "qemu:///session"]);
+        says(Refusal::Socket, "qemu:///session", &["XDG_RUNTIME_DIR"]);
+        says(Refusal::Password, "qemu+tcp://kvm2/system", &["auth.conf"]);
+        says(Refusal::NotRunning, "qemu+ssh://kvm2/system", &["on kvm2", "libvirtd"]);
+        says(Refusal::NotRunning, "qemu:///system", &["start the daemon: 'sudo systemctl"]);
+        says(Refusal::Unreachable, "qemu://kvm2/system", &["libvirtd-tls.socket"]);
+    }
+
+    #[test]
+    fn the_way_around_a_missing_netcat_is_named() {
+        says(Refusal::Relay, "qemu+ssh://h/system?socket=/s", &["say 'proxy=native'"]);
+        says(Refusal::Relay, "qemu+ssh://h/system?proxy=netcat", &["say 'proxy=native'"]);
+        says(Refusal::Relay, "qemu+ssh://h/system", &["install libvirt there"]);
+        says(Refusal::Relay, "qemu+ssh://h/system?proxy=native", &["leave 'proxy=native' out"]);
+    }
+}

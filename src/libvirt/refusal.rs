@@ -1,0 +1,381 @@
+//! Why a connection to libvirt was not opened: the one place that reads libvirt's codes and the words of
+//! ssh.
+//!
+//! A daemon that cannot be reached may be there later. One that answers and says no will say no later,
+//! too, and so does what nobody here knows. So a connection counts as unreachable only by words that say
+//! so.
+//!
+//! libvirt's own messages are in English, since this program never calls `setlocale`, and so are those
+//! of `ssh`, which libvirt starts with `LC_ALL=C`. The shell on the other machine may speak another
+//! language: of its messages only the names of programs count.
+
+use url::Url;
+use virt::error::ErrorNumber;
+
+use super::uri;
+
+/// What stood in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The machine does not answer, or nothing listens on its port.
+    Unreachable,
+    /// The machine is there, and no daemon of libvirt runs on it.
+    NotRunning,
+    /// The host has no such name.
+    Name,
+    /// Nobody knows the key of the host.
+    HostKeyUnknown,
+    /// The host has another key than before.
+    HostKeyChanged,
+    /// ssh lets this user not in.
+    Login,
+    /// The private key that the URI names cannot be read.
+    KeyMissing,
+    /// Others may read the private key or the configuration of ssh.
+    KeyOpen,
+    /// The user may not open the daemon's socket.
+    Socket,
+    /// The daemon asked polkit, and that said no.
+    Policy,
+    /// The daemon wants a name and a password.
+    Password,
+    /// A certificate is missing, or one side does not accept that of the other.
+    Certificate,
+    /// The other machine has no program that carries the connection to the daemon.
+    Relay,
+    /// The login prints text, which libvirt takes for the daemon's answer.
+    Chatter,
+    /// The program of the URI, or `ssh`, is not on this machine.
+    Program,
+    /// The daemon, or its driver for QEMU, is not installed.
+    Driver,
+    /// Something else.
+    Other,
+}
+
+impl Refusal {
+    /// Why libvirt did not open `uri`.
+    pub(super) fn of(uri: &str, error: &virt::error::Error) -> Self {
+        let denied = error.code().is_any(vec![
+            ErrorNumber::AuthFailed,
+            ErrorNumber::AuthCancelled,
+            ErrorNumber::AuthUnavailable,
+            ErrorNumber::AccessDenied,
+        ]);
+        if error.code().is(ErrorNumber::NoConnect) {
+            return Self::Driver;
+        }
+        match by_words(uri, error.message()) {
+            Self::Other if denied => by_denial(uri),
+            // The codes of libvirt never mean this, whatever text is in the message.
+            Self::Unreachable | Self::NotRunning if denied => by_denial(uri),
+            refusal => refusal,
+        }
+    }
+
+    /// Whether the daemon may be there later.
+    pub(super) fn is_absence(self) -> bool {
+        matches!(self, Self::Unreachable | Self::NotRunning)
+    }
+
+    /// Whether the daemon is there, and not for this user.
+    pub(super) fn is_permission(self) -> bool {
+        matches!(self, Self::Socket | Self::Policy | Self::Password)
+    }
+}
+
+/// A refusal that only its code tells.
+fn by_denial(uri: &str) -> Refusal {
+    match uri::transport(uri).as_str() {
+        "libssh" | "libssh2" => Refusal::Login,
+        "tcp" | "tls" => Refusal::Password,
+        _ => Refusal::Policy,
+    }
+}
+
+fn by_words(uri: &str, message: &str) -> Refusal {
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    // Of the socket of the daemon: libvirt's words, those of netcat, and those of libvirt's helper, which
+    // may speak the language of the other machine and names the socket.
+    let of_socket =
+        says(&["connect socket to", "cannot connect to '", "unix connect failed", "-sock'"]);
+    if says(&["IDENTIFICATION HAS CHANGED", "differs from stored identity"]) {
+        Refusal::HostKeyChanged
+    } else if says(&["Host key verification failed", "SSH host key for", "session host key"]) {
+        Refusal::HostKeyUnknown
+    } else if says(&[
+        "Could not resolve hostname",
+        "Unable to resolve address",
+        "Name or service not known",
+        "failure in name resolution",
+    ]) {
+        Refusal::Name
+    } else if says(&["UNPROTECTED PRIVATE KEY", "Bad owner or permissions"]) {
+        Refusal::KeyOpen
+    } else if of_socket && says(&["Permission denied"]) {
+        Refusal::Socket
+    } else if says(&["system bus connection", "polkit", "denied by policy"]) {
+        Refusal::Policy
+    } else if is_login(uri, message) {
+        let missing = says(&[
+            "no such identity",
+            "not accessible: No such file",
+            "reading private key",
+            "Unable to open private key",
+        ]);
+        if missing { Refusal::KeyMissing } else { Refusal::Login }
+    } else if says(&["certificate", "Certificate", "TLS "]) {
+        Refusal::Certificate
+    } else if says(&["cannot execute binary", "Cannot find '"]) {
+        Refusal::Program
+    } else if says(&["received from server too large", "received from server too small"]) {
+        Refusal::Chatter
+    } else if says(&[
+        "Connection refused",
+        "onnection timed out",
+        "peration timed out",
+        "Timeout, server",
+        "No route to host",
+        "etwork is unreachable",
+        "Host is down",
+    ]) {
+        // A socket that nobody listens on is left of a daemon that ended.
+        if of_socket { Refusal::NotRunning } else { Refusal::Unreachable }
+    } else if of_socket && says(&["No such file or directory"]) {
+        Refusal::NotRunning
+    } else if !of_socket && relays(uri).iter().any(|relay| has_word(message, relay)) {
+        Refusal::Relay
+    } else {
+        Refusal::Other
+    }
+}
+
+/// Whether a login by ssh was refused: by `ssh` itself, or by one of the libraries that libvirt uses.
+fn is_login(uri: &str, message: &str) -> bool {
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    match uri::transport(uri).as_str() {
+        "ssh" => says(&["Permission denied", "Too many authentication failures"]),
+        "libssh" | "libssh2" => {
+            says(&["authentication failed", "failed to authenticate", "authenticate"])
+        }
+        _ => false,
+    }
+}
+
+/// The programs that carry the connection on the other machine, by the URI.
+fn relays(uri: &str) -> Vec<String> {
+    let Some(url) = Url::parse(uri).ok().filter(|_| uri::transport(uri).contains("ssh")) else {
+        return Vec::new();
+    };
+    let own = url.query_pairs().find(|(name, _)| name == "netcat").map(|(_, path)| path);
+    let own = own.map_or_else(|| "nc".to_owned(), std::borrow::Cow::into_owned);
+    vec!["virt-ssh-helper".to_owned(), own]
+}
+
+/// Whether `word` stands in `text` by itself. A path is known by its last part, too.
+fn has_word(text: &str, word: &str) -> bool {
+    let of_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    let name = word.rsplit('/').next().unwrap_or(word);
+    text.split(|c: char| !of_word(c))
+        .map(|found| found.trim_end_matches('.'))
+        .any(|found| found == word || found.rsplit('/').next() == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Refusal, by_denial, by_words};
+
+    const SSH: &str = "qemu+ssh://me@kvm2:2222/system?keyfile=/k";
+
+    /// Words of libvirt 9.0 and 11.3, OpenSSH, dash, bash and netcat, as they were seen.
+    #[test]
+    fn a_daemon_that_says_no_is_told_from_one_that_is_not_there() {
+        let reset = ": Connection reset by peer";
+        for (message, refusal) in [
+            ("ssh: connect to host kvm2 port 2222: Connection refused", Refusal::Unreachable),
+            ("ssh: connect to host kvm2 port 22: Connection timed out", Refusal::Unreachable),
+            ("ssh: connect to host kvm2 port 22: Operation timed out", Refusal::Unreachable),
+            ("ssh: connect to host kvm2 port 22: No route to host", Refusal::Unreachable),
+            ("ssh: connect to host kvm2 port 22: Network is unreachable", Refusal::Unreachable),
+            (
+                "channel 0: open failed: connect failed: Connection refused\r\nstdio forwarding \
+                 failed\r\nConnection closed by UNKNOWN port 65535",
+                Refusal::Unreachable,
+            ),
+            ("Connection timed out during banner exchange", Refusal::Unreachable),
+            ("nc: unix connect failed: No such file or directory", Refusal::NotRunning),
+            ("nc: unix connect failed: Connection refused", Refusal::NotRunning),
+            (
+                "virt-ssh-helper: cannot connect to '/run/libvirt/libvirt-sock': Failed to connect \
+                 socket to '/run/libvirt/libvirt-sock': No such file or directory",
+                Refusal::NotRunning,
+            ),
+            (
+                "virt-ssh-helper: cannot connect to '/run/libvirt/libvirt-sock': Failed to connect \
+                 socket to '/run/libvirt/libvirt-sock': Permission denied",
+                Refusal::Socket,
+            ),
+            ("nc: unix connect failed: Permission denied", Refusal::Socket),
+            ("me@kvm2: Permission denied (publickey,password).", Refusal::Login),
+            ("Received disconnect from ::1: Too many authentication failures", Refusal::Login),
+            (
+                "Warning: Identity file /k not accessible: No such file or directory.\n\
+                 me@kvm2: Permission denied (publickey).",
+                Refusal::KeyMissing,
+            ),
+            (
+                "WARNING: UNPROTECTED PRIVATE KEY FILE!\nPermissions 0644 for '/k' are too open.\n\
+                 me@kvm2: Permission denied (publickey).",
+                Refusal::KeyOpen,
+            ),
+            ("Bad owner or permissions on /home/me/.ssh/config", Refusal::KeyOpen),
+            ("Host key verification failed.", Refusal::HostKeyUnknown),
+            (
+                "WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed.",
+                Refusal::HostKeyChanged,
+            ),
+            ("ssh: Could not resolve hostname kvm2: Name or service not known", Refusal::Name),
+            (
+                "ssh: Could not resolve hostname kvm2: Temporary failure in name resolution",
+                Refusal::Name,
+            ),
+            ("sh: 1: nc: not found", Refusal::Relay),
+            ("bash: Zeile 1: nc: Kommando nicht gefunden.", Refusal::Relay),
+            ("zsh:1: command not found: virt-ssh-helper", Refusal::Relay),
+            ("nc: invalid option -- 'U'", Refusal::Relay),
+            (
+                "virt-ssh-helper: Verbindung zu '/run/libvirt/libvirt-sock' nicht möglich: Keine \
+                 Berechtigung",
+                Refusal::Other,
+            ),
+            ("libvirt:  error : cannot execute binary /no/ssh: No such file", Refusal::Program),
+            ("kex_exchange_identification: Connection closed by remote host", Refusal::Other),
+            ("kex_exchange_identification: read: Connection reset by peer", Refusal::Other),
+            ("Unable to negotiate with ::1 port 22: no matching host key type", Refusal::Other),
+            ("", Refusal::Other),
+        ] {
+            for message in [
+                format!("Cannot recv data: {message}{reset}"),
+                format!("End of file while reading data: {message}: Input/output error"),
+            ] {
+                assert_eq!(by_words(SSH, &message), refusal, "{message}");
+            }
+        }
+        let chatter = "packet 1416128879 bytes received from server too large, want 33554432";
+        assert_eq!(by_words(SSH, chatter), Refusal::Chatter);
+    }
+
+    #[test]
+    fn other_transports_have_words_of_their_own() {
+        let by_library = "qemu+libssh://me@kvm2/system";
+        let (tls, local) = ("qemu+tls://kvm2/system", "qemu:///system");
+        for (uri, message, refusal) in [
+            (
+                "qemu+tcp://k/system",
+                "unable to connect to server at 'k:16509': Connection refused",
+                Refusal::Unreachable,
+            ),
+            (
+                tls,
+                "unable to connect to server at 'kvm2:16514': Connection timed out",
+                Refusal::Unreachable,
+            ),
+            (
+                tls,
+                "Unable to resolve address 'kvm2' service '16514': Name or service not known",
+                Refusal::Name,
+            ),
+            (
+                tls,
+                "Cannot read CA certificate '/etc/pki/CA/cacert.pem': No such file or directory",
+                Refusal::Certificate,
+            ),
+            (
+                tls,
+                "authentication failed: Failed to verify peer's certificate",
+                Refusal::Certificate,
+            ),
+            (
+                tls,
+                "Cannot read from TLS channel: A TLS fatal alert has been received",
+                Refusal::Certificate,
+            ),
+            (
+                by_library,
+                "libssh transport error: SSH host key for '127.0.0.1' (25:56) was not accepted",
+                Refusal::HostKeyUnknown,
+            ),
+            (
+                by_library,
+                "No user interaction callback provided: Can't verify the session host key",
+                Refusal::HostKeyUnknown,
+            ),
+            (
+                by_library,
+                "authentication failed: !!! SSH HOST KEY VERIFICATION FAILED !!!: Identity of host 'kvm2:22' differs from stored identity.",
+                Refusal::HostKeyChanged,
+            ),
+            (
+                by_library,
+                "libssh transport error: failed to authenticate: Access denied for 'publickey'.",
+                Refusal::Login,
+            ),
+            (
+                by_library,
+                "authentication failed: error while reading private key '/k'",
+                Refusal::KeyMissing,
+            ),
+            (
+                by_library,
+                "authentication failed: All provided authentication methods with credentials were rejected by the server",
+                Refusal::Login,
+            ),
+            (
+                local,
+                "Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory",
+                Refusal::NotRunning,
+            ),
+            (
+                local,
+                "Failed to connect socket to '/var/run/libvirt/virtqemud-sock': Connection refused",
+                Refusal::NotRunning,
+            ),
+            (
+                local,
+                "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied",
+                Refusal::Socket,
+            ),
+            (
+                local,
+                "internal error: Unable to get system bus connection: Could not connect: No such file or directory",
+                Refusal::Policy,
+            ),
+            (
+                local,
+                "authentication unavailable: no polkit agent available to authenticate action 'org.libvirt.unix.manage'",
+                Refusal::Policy,
+            ),
+            (local, "authentication failed: access denied by policy", Refusal::Policy),
+        ] {
+            assert_eq!(by_words(uri, message), refusal, "{message}");
+        }
+        for (uri, refusal) in [
+            (local, Refusal::Policy),
+            (SSH, Refusal::Policy),
+            (by_library, Refusal::Login),
+            (tls, Refusal::Password),
+            ("qemu://kvm2/system", Refusal::Password),
+        ] {
+            assert_eq!(by_denial(uri), refusal, "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_relay_is_the_one_of_the_uri() {
+        let uri = "qemu+ssh://kvm2/system?netcat=/opt/bin/ncat";
+        let said = |words: &str| by_words(uri, &format!("End of file while reading data: {words}"));
+        assert_eq!(said("sh: 1: /opt/bin/ncat: not found"), Refusal::Relay);
+        assert_eq!(said("sh: ncat: inaccessible or not found"), Refusal::Relay);
+        assert_eq!(said("sh: 1: sync: not found"), Refusal::Other);
+    }
+}
