@@ -3,7 +3,7 @@
 use crate::model::DiskFormat;
 
 use super::hardware::DiskBus;
-use super::host::{Chipset, DomainType};
+use super::host::{Chipset, Closed, DomainType};
 use super::remedy;
 use super::spec::NicKind;
 
@@ -17,6 +17,8 @@ pub enum Error {
         domain_type: DomainType,
         /// Of which architecture.
         arch: String,
+        /// What keeps a user's own daemon off KVM.
+        closed: Option<Closed>,
     },
     /// A guest whose processors the host's emulator does not have.
     #[error("the guest is for {guest} processors, and the host emulates {host}")]
@@ -136,6 +138,23 @@ pub enum Error {
         /// Its name.
         network: String,
     },
+    /// A bridge that guests of a user's own daemon may not join.
+    #[error("bridge '{bridge}' is closed to guests of your own daemon: {}", .closed.why)]
+    BridgeClosed {
+        /// The bridge.
+        bridge: String,
+        /// Why, and what opens it.
+        closed: Closed,
+    },
+    /// A bridge of Open vSwitch, which takes root's rights.
+    #[error("guests of a user's own daemon cannot join Open vSwitch bridge '{bridge}'")]
+    SwitchOfUser {
+        /// The bridge.
+        bridge: String,
+    },
+    /// Nothing on the host carries a user network.
+    #[error("the host has nothing that carries a user network")]
+    NoUserNetwork,
     /// Nothing that may be a bridge of Open vSwitch has that name.
     #[error("Open vSwitch bridge '{bridge}' does not exist on the host")]
     NoSwitch {
@@ -232,8 +251,9 @@ impl Error {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::DomainType { domain_type: DomainType::Kvm, .. } => {
-                format!("{}, or emulate with --libvirt-domain-type qemu", remedy::KVM)
+            Self::DomainType { domain_type: DomainType::Kvm, closed, .. } => {
+                let remedy = closed.as_ref().map_or(remedy::KVM, |closed| &closed.remedy);
+                format!("{remedy}, or emulate with --libvirt-domain-type qemu")
             }
             Self::DomainType { .. } | Self::Machine { .. } => remedy::QEMU.to_owned(),
             Self::Architecture { .. } => "leave --libvirt out to export and convert the disks \
@@ -260,9 +280,18 @@ impl Error {
                 driver, use --disk-bus virtio or scsi"
                 .to_owned(),
             Self::NoBridge { existing, .. } if existing.is_empty() => {
-                "the host has no bridge: start libvirt's own with 'virsh net-start default'"
+                "the host has no bridge: start libvirt's own with 'virsh net-start default', or go \
+                 without: --network-map '*=user'"
                     .to_owned()
             }
+            Self::BridgeClosed { closed, .. } => {
+                format!("{}; or go without a bridge: --network-map '*=user'", closed.remedy)
+            }
+            Self::SwitchOfUser { .. } => {
+                "use --libvirt-uri qemu:///system, or go without a bridge: --network-map '*=user'"
+                    .to_owned()
+            }
+            Self::NoUserNetwork => "install passt on the host".to_owned(),
             Self::NoBridge { existing, .. } => {
                 format!(
                     "use --libvirt-bridge or --network-map with one of: {}",
@@ -270,7 +299,9 @@ impl Error {
                 )
             }
             Self::NoNetwork { existing, .. } if existing.is_empty() => {
-                "the host has no libvirt network: map to a bridge instead".to_owned()
+                "the host has no libvirt network: map to a bridge instead, or to a network of the \
+                 guest's own: --network-map '*=user'"
+                    .to_owned()
             }
             Self::NoNetwork { existing, .. } => {
                 format!("map to one of: {}", existing.join(", "))

@@ -7,7 +7,7 @@ use crate::model::{
 
 use super::{
     Chipset, DiskKind, DomainType, Family, Hardware, HostBridge, HostCapabilities, HostNetwork,
-    NetworkMap, PlanOptions, PlannedDisk, Platform, Profile,
+    NetworkMap, PlanOptions, PlannedDisk, Platform, Profile, UserNetwork,
 };
 
 pub(super) fn host() -> HostCapabilities {
@@ -31,6 +31,7 @@ pub(super) fn host() -> HostCapabilities {
                 panic: Vec::new(),
                 video: vec!["vga".to_owned(), "virtio".to_owned()],
                 hyperv: Vec::new(),
+                user_networks: vec![UserNetwork::Slirp],
             });
         }
     }
@@ -39,6 +40,7 @@ pub(super) fn host() -> HostCapabilities {
         network: network.map(str::to_owned),
         active: true,
         vlans: network.is_none(),
+        closed: None,
     };
     let network = |name: &str, active| HostNetwork { name: name.to_owned(), active };
     HostCapabilities {
@@ -48,6 +50,7 @@ pub(super) fn host() -> HostCapabilities {
         bridges: vec![bridge("virbr0", Some("default")), bridge("br0", None)],
         networks: vec![network("default", true), network("lab", false)],
         switches: vec!["ovsbr0".to_owned()],
+        own: None,
     }
 }
 

@@ -108,6 +108,17 @@ pub struct Platform {
     /// Hyper-V enlightenments: `relaxed`, `vapic`, …, and `stimer_direct` and the like where
     /// libvirt's defaults have them on.
     pub hyperv: Vec<String>,
+    /// What can carry a user network, the better first.
+    pub user_networks: Vec<UserNetwork>,
+}
+
+/// What carries a user network: no rights are needed for it, and no bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserNetwork {
+    /// QEMU itself (SLIRP).
+    Slirp,
+    /// The program passt, which is faster.
+    Passt,
 }
 
 impl Platform {
@@ -134,6 +145,26 @@ pub struct HostBridge {
     pub active: bool,
     /// Whether it and libvirt can tag a guest's frames.
     pub vlans: bool,
+    /// What keeps guests of a user's own daemon off it.
+    pub closed: Option<Closed>,
+}
+
+/// What a user may not use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// Why, as a clause.
+    pub why: String,
+    /// What to type to change that.
+    pub remedy: String,
+}
+
+/// A daemon of a user's own (`/session`), which has his rights alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnDaemon {
+    /// What keeps its guests off KVM.
+    pub kvm: Option<Closed>,
+    /// Whether its host could be looked at; else nobody knows which bridges are closed.
+    pub seen: bool,
 }
 
 /// A libvirt network.
@@ -161,6 +192,8 @@ pub struct HostCapabilities {
     pub networks: Vec<HostNetwork>,
     /// Network interfaces that may be bridges of Open vSwitch: from outside they look like others.
     pub switches: Vec<String>,
+    /// Present where the daemon is a user's own.
+    pub own: Option<OwnDaemon>,
 }
 
 impl HostCapabilities {

@@ -18,7 +18,8 @@ pub(super) fn choose(
         DomainType::Qemu
     });
     if !host.lists(domain_type) {
-        return Err(Error::DomainType { domain_type, arch: host.arch.clone() });
+        let closed = host.own.as_ref().and_then(|own| own.kvm.clone());
+        return Err(Error::DomainType { domain_type, arch: host.arch.clone(), closed });
     }
     // A BIOS guest gets the mainboard that VMware shows it too, unless the host's QEMU has dropped
     // that one, as RHEL's does; EFI with secure boot needs Q35.

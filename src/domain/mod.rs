@@ -37,7 +37,8 @@ pub use error::Error;
 pub use family::Family;
 pub use hardware::{CpuChoice, DiskBus, Hardware, NoCpuModel, TpmChoice};
 pub use host::{
-    Chipset, DomainType, HostBridge, HostCapabilities, HostNetwork, Platform, UnknownDomainType,
+    Chipset, Closed, DomainType, HostBridge, HostCapabilities, HostNetwork, OwnDaemon, Platform,
+    UnknownDomainType, UserNetwork,
 };
 pub use identity::{GenId, Identity};
 pub use name::{check_name, domain_name};

@@ -33,6 +33,7 @@ pub(super) fn plug(
             Some(Attachment::Bridge { name, vlan }) => bridge(&name, vlan, host)?,
             Some(Attachment::Ovs { name, vlan }) => (switch(&name, host)?, vlan),
             Some(Attachment::Network(name)) => (network(&name, host)?, None),
+            Some(Attachment::User) => (user(platform)?, None),
             Some(Attachment::Nothing) => continue,
         };
         check_mac(nic, &plugged)?;
@@ -99,6 +100,9 @@ fn bridge(
         let existing = host.bridges.iter().map(|known| known.name.clone()).collect();
         Error::NoBridge { bridge: name.to_owned(), existing }
     })?;
+    if let Some(closed) = found.closed.clone() {
+        return Err(Error::BridgeClosed { bridge: name.to_owned(), closed });
+    }
     match (&found.network, vlan) {
         (Some(network), _) if !found.active => {
             Err(Error::NetworkInactive { network: network.clone() })
@@ -120,7 +124,15 @@ fn network(name: &str, host: &HostCapabilities) -> Result<NicSource, Error> {
     }
 }
 
+fn user(platform: &Platform) -> Result<NicSource, Error> {
+    let first = platform.user_networks.first();
+    first.map(|network| NicSource::User(*network)).ok_or(Error::NoUserNetwork)
+}
+
 fn switch(name: &str, host: &HostCapabilities) -> Result<NicSource, Error> {
+    if host.own.is_some() {
+        return Err(Error::SwitchOfUser { bridge: name.to_owned() });
+    }
     if host.switches.iter().any(|known| known == name) {
         return Ok(NicSource::Ovs(name.to_owned()));
     }
@@ -131,7 +143,7 @@ fn switch(name: &str, host: &HostCapabilities) -> Result<NicSource, Error> {
 mod tests {
     use super::*;
     use crate::domain::fixture::{host, nic, options, platform, vm};
-    use crate::domain::{Chipset, DomainType, Family, NetworkMap};
+    use crate::domain::{Chipset, Closed, DomainType, Family, NetworkMap, OwnDaemon, UserNetwork};
     use crate::model::{AskedNic, GuestCard};
 
     /// The interfaces of `nics` on the fixture's host, by default on `bridge`.
@@ -232,6 +244,33 @@ mod tests {
         assert!(plugged(&[], "br9", &["*=none"]).expect("not needed").is_empty());
         assert!(plugged(&in_networks(&["A"]), "br9", &["A=bridge:br0"]).is_ok());
         assert!(plugged(&in_networks(&["A", "B"]), "br9", &["A=bridge:br0"]).is_err());
+    }
+
+    #[test]
+    fn a_user_network_needs_no_bridge() {
+        let source =
+            |map: &str| plugged(&[nic(0)], "br9", &[map]).map(|nics| nics[0].source.clone());
+        assert_eq!(source("*=user"), Ok(NicSource::User(UserNetwork::Slirp)));
+        let typed = plugged(&[asked("user", None)], "br9", &[]).expect("planned");
+        assert_eq!(typed[0].source, NicSource::User(UserNetwork::Slirp));
+        let mut none = platform(&host(), DomainType::Kvm, Chipset::Pc).clone();
+        none.user_networks.clear();
+        assert_eq!(user(&none), Err(Error::NoUserNetwork));
+        none.user_networks = vec![UserNetwork::Passt, UserNetwork::Slirp];
+        assert_eq!(user(&none), Ok(NicSource::User(UserNetwork::Passt)));
+    }
+
+    #[test]
+    fn what_is_closed_to_a_user_s_guests_is_refused_with_what_opens_it() {
+        let mut on = host();
+        let closed = Closed { why: "no rule".to_owned(), remedy: "add a rule".to_owned() };
+        on.bridges[1].closed = Some(closed);
+        on.own = Some(OwnDaemon { kvm: None, seen: true });
+        let error = bridge("br0", None, &on).expect_err("closed");
+        assert!(error.to_string().ends_with("your own daemon: no rule"), "{error}");
+        let hint = error.hint().expect("a hint");
+        assert!(hint.starts_with("add a rule") && hint.contains("'*=user'"), "{hint}");
+        assert!(matches!(switch("ovsbr0", &on), Err(Error::SwitchOfUser { .. })));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum Attachment {
     },
     /// A libvirt network, by its name.
     Network(String),
+    /// A network of the guest's own, by which it reaches others and nobody reaches it.
+    User,
     /// Nothing: the domain does not get the interface.
     Nothing,
 }
@@ -132,7 +134,7 @@ pub enum BadMapping {
     },
 }
 
-const FORMS: &str = "bridge:NAME[,vlan=N], ovs:NAME[,vlan=N], network:NAME or none";
+const FORMS: &str = "bridge:NAME[,vlan=N], ovs:NAME[,vlan=N], network:NAME, user or none";
 
 impl NetworkMap {
     /// A map of these entries.
@@ -237,8 +239,10 @@ impl FromStr for Attachment {
 
 /// What `text`, a part of `entry`, names; `None` when it does not begin like a target.
 fn attachment(entry: &str, text: &str) -> Option<Result<Attachment, BadMapping>> {
-    if text == "none" {
-        return Some(Ok(Attachment::Nothing));
+    match text {
+        "none" => return Some(Ok(Attachment::Nothing)),
+        "user" => return Some(Ok(Attachment::User)),
+        _ => {}
     }
     let (kind, rest) = text.split_once(':')?;
     Some(match kind {
@@ -290,6 +294,7 @@ impl fmt::Display for Attachment {
             Self::Bridge { name, vlan } => ("bridge", name, vlan),
             Self::Ovs { name, vlan } => ("Open vSwitch bridge", name, vlan),
             Self::Network(name) => ("network", name, &None),
+            Self::User => return f.write_str("a user network"),
             Self::Nothing => return f.write_str("nothing"),
         };
         write!(f, "{kind} {name}")?;
@@ -320,6 +325,8 @@ mod tests {
             ("*=none", "*", "nothing"),
             ("a=b, 'c' \"\u{1f980}\"=bridge:br0", "a=b, 'c' \"\u{1f980}\"", "bridge br0"),
             ("a==none", "a=", "nothing"),
+            ("*=user", "*", "a user network"),
+            ("Lab=network:user", "Lab", "network user"),
             ("vlan=20=bridge:b,vlan=1", "vlan=20", "bridge b, VLAN 1"),
             ("x=network:a b,c:d", "x", "network a b,c:d"),
             ("mac:00:50:56:aa:bb:01=bridge:br1", "mac:00:50:56:aa:bb:01", "bridge br1"),

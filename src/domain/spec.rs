@@ -6,7 +6,7 @@ use crate::model::{DiskFormat, DiskId, GuestCard, MacAddress};
 
 use super::disks::DiskKind;
 use super::hardware::DiskBus;
-use super::host::DomainType;
+use super::host::{DomainType, UserNetwork};
 use super::identity::Identity;
 use super::profile::Profile;
 
@@ -368,4 +368,6 @@ pub enum NicSource {
     Bridge(String),
     /// A bridge of Open vSwitch.
     Ovs(String),
+    /// A network of the guest's own, by which it reaches others and nobody reaches it.
+    User(UserNetwork),
 }

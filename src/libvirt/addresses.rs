@@ -81,9 +81,9 @@ pub(super) fn in_use(
     let mut warnings = Vec::new();
     for nic in &spec.nics {
         let Some(mac) = nic.mac else { continue };
-        let here = segment(&nic.source, nic.vlan, host);
+        let Some(here) = segment(&nic.source, nic.vlan, host) else { continue };
         let same = |other: &&OtherCard| {
-            other.mac == mac && segment(&other.source, other.vlan, host) == here
+            other.mac == mac && segment(&other.source, other.vlan, host).as_ref() == Some(&here)
         };
         for other in others.iter().filter(same) {
             let text = format!(
@@ -98,16 +98,17 @@ pub(super) fn in_use(
     warnings
 }
 
-/// A network is the same segment as the bridge that it owns.
-fn segment(source: &NicSource, vlan: Option<u16>, host: &HostCapabilities) -> Segment {
+/// A network is the same segment as the bridge that it owns. A user network is nobody else's.
+fn segment(source: &NicSource, vlan: Option<u16>, host: &HostCapabilities) -> Option<Segment> {
     let name = match source {
+        NicSource::User(_) => return None,
         NicSource::Bridge(name) | NicSource::Ovs(name) => name.clone(),
         NicSource::Network(name) => {
             let owned = host.bridges.iter().find(|bridge| bridge.network.as_ref() == Some(name));
             owned.map_or_else(|| format!("network {name}"), |bridge| bridge.name.clone())
         }
     };
-    Segment { name, vlan }
+    Some(Segment { name, vlan })
 }
 
 fn place(source: &NicSource) -> String {
@@ -115,6 +116,7 @@ fn place(source: &NicSource) -> String {
         NicSource::Network(name) => format!("network '{name}'"),
         NicSource::Bridge(name) => format!("bridge '{name}'"),
         NicSource::Ovs(name) => format!("Open vSwitch bridge '{name}'"),
+        NicSource::User(_) => "a user network".to_owned(),
     }
 }
 
@@ -129,6 +131,7 @@ mod tests {
             network: network.map(str::to_owned),
             active: true,
             vlans: false,
+            closed: None,
         };
         HostCapabilities {
             arch: "x86_64".to_owned(),
@@ -137,6 +140,7 @@ mod tests {
             bridges: vec![bridge("virbr0", Some("default")), bridge("br0", None)],
             networks: vec![HostNetwork { name: "default".to_owned(), active: true }],
             switches: Vec::new(),
+            own: None,
         }
     }
 

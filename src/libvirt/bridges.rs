@@ -46,14 +46,14 @@ pub(super) fn list(connect: &Connect, local: bool) -> Result<Connectors, Error> 
         // A network may have no bridge: a pool of virtual functions, for example.
         if let Ok(bridge) = network.bridge_name() {
             let (vlans, network) = (vlans(&bridge), Some(name.clone()));
-            bridges.push(HostBridge { name: bridge, network, active, vlans });
+            bridges.push(HostBridge { name: bridge, network, active, vlans, closed: None });
         }
         networks.push(HostNetwork { name, active });
     }
     for name in names {
         if bridges.iter().all(|known: &HostBridge| known.name != name) {
             let vlans = vlans(&name);
-            bridges.push(HostBridge { name, network: None, active: true, vlans });
+            bridges.push(HostBridge { name, network: None, active: true, vlans, closed: None });
         }
     }
     Ok(Connectors { bridges, networks, switches })

@@ -1,14 +1,19 @@
 //! What the host can do: libvirt's answers, turned into [`HostCapabilities`].
 
+use std::path::Path;
+
 use virt::connect::Connect;
 
-use crate::domain::{Chipset, DomainType, HostCapabilities, Platform};
+use crate::domain::{Chipset, DomainType, HostCapabilities, Platform, UserNetwork};
 use crate::model::DOMAIN_ARCH;
 
 use super::xml::capabilities::{
     Capabilities, CpuMode, CpuModePart, DomainCapabilities, HypervCapabilities, Supported, values,
 };
-use super::{Error, Target, bridges, kvm, xml};
+use super::{Error, Target, bridges, kvm, own_daemon, xml};
+
+/// Where the program passt is.
+const PASST: [&str; 3] = ["/usr/bin/passt", "/usr/local/bin/passt", "/usr/sbin/passt"];
 
 impl Target {
     /// Asks libvirt what the host can do, and has it prove KVM, which libvirt lists when `/dev/kvm`
@@ -19,8 +24,16 @@ impl Target {
     /// [`Error::Call`] or [`Error::Xml`] when libvirt does not answer properly.
     pub async fn capabilities(&self) -> Result<HostCapabilities, Error> {
         let local = self.is_local();
+        let own = own_daemon::of(self.uri());
+        let judged = own.as_ref().is_some_and(|own| own.seen);
         let (platforms, connectors) = self
-            .call(move |connect| Ok((platforms(connect)?, bridges::list(connect, local)?)))
+            .call(move |connect| {
+                let mut connectors = bridges::list(connect, local)?;
+                if judged {
+                    own_daemon::judge(&mut connectors.bridges);
+                }
+                Ok((platforms(connect, local)?, connectors))
+            })
             .await?;
         let kvm = platforms.iter().find(|platform| platform.domain_type == DomainType::Kvm);
         let kvm_runs = match kvm {
@@ -29,7 +42,7 @@ impl Target {
         };
         let bridges::Connectors { bridges, networks, switches } = connectors;
         let arch = DOMAIN_ARCH.to_owned();
-        Ok(HostCapabilities { arch, platforms, kvm_runs, bridges, networks, switches })
+        Ok(HostCapabilities { arch, platforms, kvm_runs, bridges, networks, switches, own })
     }
 
     async fn proof(&self, platform: &Platform) -> Result<bool, Error> {
@@ -51,7 +64,7 @@ pub(super) fn host(connect: &Connect) -> Result<Capabilities, Error> {
     read("capabilities", &text)
 }
 
-fn platforms(connect: &Connect) -> Result<Vec<Platform>, Error> {
+fn platforms(connect: &Connect, local: bool) -> Result<Vec<Platform>, Error> {
     let listed = domain_types(&host(connect)?);
     let mut platforms = Vec::new();
     for domain_type in listed {
@@ -64,13 +77,30 @@ fn platforms(connect: &Connect) -> Result<Vec<Platform>, Error> {
                 0,
             );
             match answer {
-                Ok(text) => platforms.push(platform(domain_type, chipset, &text)?),
+                Ok(text) => {
+                    let mut platform = platform(domain_type, chipset, &text)?;
+                    if local {
+                        prefer_passt(&mut platform.user_networks);
+                    }
+                    platforms.push(platform);
+                }
                 // No error yet: a machine that nobody needs may be missing.
                 Err(error) => tracing::debug!(%domain_type, %chipset, %error, "not offered"),
             }
         }
     }
     Ok(platforms)
+}
+
+/// libvirt lists passt where QEMU can speak to it, whether the program is there or not. Where it is,
+/// it is the better one.
+fn prefer_passt(networks: &mut Vec<UserNetwork>) {
+    let is_there = PASST.iter().any(|path| Path::new(path).exists());
+    let listed = networks.contains(&UserNetwork::Passt);
+    networks.retain(|network| *network != UserNetwork::Passt);
+    if listed && is_there {
+        networks.insert(0, UserNetwork::Passt);
+    }
 }
 
 fn domain_types(capabilities: &Capabilities) -> Vec<DomainType> {
@@ -106,6 +136,7 @@ pub fn platform(domain_type: DomainType, chipset: Chipset, text: &str) -> Result
         cpu_models: cpu_models(modes),
         disk_buses: answer.devices.disk.as_ref().map_or_else(Vec::new, |d| d.values("bus")),
         tpm: answer.devices.tpm.as_ref().map_or_else(Vec::new, tpm),
+        user_networks: answer.devices.interface.as_ref().map_or(vec![UserNetwork::Slirp], user),
         panic: answer.devices.panic.as_ref().map_or_else(Vec::new, |p| p.values("model")),
         machine: answer.machine,
         emulator: answer.path,
@@ -120,6 +151,16 @@ fn cpu_models(modes: &[CpuMode]) -> Vec<String> {
         CpuModePart::Model(_) | CpuModePart::Other => None,
     });
     parts.collect()
+}
+
+/// What carries a user network, QEMU itself first. libvirt before 9.2 does not list it: QEMU had SLIRP.
+fn user(interface: &Supported) -> Vec<UserNetwork> {
+    let listed = interface.values("backendType");
+    let of = |name: &str| listed.iter().any(|known| known == name);
+    [("default", UserNetwork::Slirp), ("passt", UserNetwork::Passt)]
+        .into_iter()
+        .filter_map(|(name, network)| of(name).then_some(network))
+        .collect()
 }
 
 /// The models of a TPM 2.0 by the emulator. libvirt before 8.0 does not list versions: it had 2.0.

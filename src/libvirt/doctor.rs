@@ -5,7 +5,7 @@ use std::path::Path;
 use virt::connect::Connect;
 use virt::storage_pool::StoragePool;
 
-use crate::domain::{DiskKind, DomainType, HostCapabilities, remedy};
+use crate::domain::{Closed, DiskKind, DomainType, HostCapabilities, remedy};
 use crate::model::{ByteSize, Check, chain};
 
 use super::request::{DefaultPool, PoolChoice};
@@ -72,9 +72,15 @@ fn of_hardware(host: &HostCapabilities) -> Vec<Check> {
             let remedy = "nested virtualization is often so: ask whoever runs the host below";
             Check::warning("kvm", found, remedy)
         }
-        (false, false) => {
-            Check::warning("kvm", "the host has none: guests will be emulated", remedy::KVM)
-        }
+        (false, false) => match host.own.as_ref().and_then(|own| own.kvm.as_ref()) {
+            Some(closed) => {
+                let found = format!("{}: guests will be emulated", closed.why);
+                Check::warning("kvm", found, closed.remedy.clone())
+            }
+            None => {
+                Check::warning("kvm", "the host has none: guests will be emulated", remedy::KVM)
+            }
+        },
     };
     let efi = match (any(|p| p.efi), any(|p| p.secure_boot)) {
         (true, true) => Check::ok("efi", "firmware with and without secure boot"),
@@ -167,11 +173,19 @@ fn of_networks(host: &HostCapabilities) -> Vec<Check> {
         check.about(network.name.clone())
     });
     let bridges = host.bridges.iter().filter(|bridge| bridge.network.is_none());
-    let bridges =
-        bridges.map(|bridge| Check::ok("bridge", "of the host").about(bridge.name.clone()));
+    let bridges = bridges.map(|bridge| {
+        let check = match &bridge.closed {
+            None => Check::ok("bridge", "of the host"),
+            Some(Closed { why, remedy }) => {
+                let remedy = format!("{remedy}; --network-map '*=user' goes without a bridge");
+                Check::warning("bridge", format!("closed to your guests: {why}"), remedy)
+            }
+        };
+        check.about(bridge.name.clone())
+    });
     let mut checks: Vec<_> = networks.chain(bridges).collect();
     if checks.is_empty() {
-        let remedy = "define a libvirt network, or make a bridge; --network-map '*=none' goes \
+        let remedy = "define a libvirt network, or make a bridge; --network-map '*=user' goes \
                       without";
         checks.push(Check::warning(NAME, "there is neither a network nor a bridge", remedy));
     }
@@ -181,7 +195,7 @@ fn of_networks(host: &HostCapabilities) -> Vec<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Chipset, HostNetwork};
+    use crate::domain::{Chipset, HostBridge, HostNetwork, OwnDaemon, Platform};
     use crate::model::Health;
 
     fn host() -> HostCapabilities {
@@ -192,6 +206,7 @@ mod tests {
             bridges: Vec::new(),
             networks: Vec::new(),
             switches: Vec::new(),
+            own: None,
         }
     }
 
@@ -230,6 +245,32 @@ mod tests {
         let expected = [("network", Health::Ok), ("network", Health::Warning)];
         assert_eq!(health(&checks), expected);
         assert_eq!(checks[1].about.as_deref(), Some("lab"));
+    }
+
+    #[test]
+    fn what_is_closed_to_a_user_s_guests_is_told_with_the_remedy() {
+        let closed = |why: &str| Closed { why: why.to_owned(), remedy: "open it".to_owned() };
+        let bridge = |name: &str, closed| HostBridge {
+            name: name.to_owned(),
+            network: None,
+            active: true,
+            vlans: false,
+            closed,
+        };
+        let host = HostCapabilities {
+            platforms: vec![Platform { domain_type: DomainType::Qemu, ..platform("") }],
+            bridges: vec![bridge("br0", None), bridge("br1", Some(closed("no rule")))],
+            own: Some(OwnDaemon { kvm: Some(closed("you may not open it")), seen: true }),
+            ..host()
+        };
+        let checks = of_networks(&host);
+        assert_eq!(health(&checks), [("bridge", Health::Ok), ("bridge", Health::Warning)]);
+        assert!(checks[1].found.contains("no rule"), "{:?}", checks[1].found);
+        let remedy = checks[1].remedy.as_deref().expect("a remedy");
+        assert!(remedy.starts_with("open it") && remedy.contains("*=user"), "{remedy}");
+        let kvm = &of_hardware(&host)[1];
+        assert!(kvm.found.contains("you may not open it"), "{}", kvm.found);
+        assert_eq!(kvm.remedy.as_deref(), Some("open it"));
     }
 
     #[test]

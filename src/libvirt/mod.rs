@@ -7,6 +7,7 @@
 mod access;
 mod addresses;
 mod advice;
+mod bridge_helper;
 mod bridges;
 mod capabilities;
 mod connection;
@@ -23,6 +24,7 @@ mod events;
 mod identity;
 mod import;
 mod kvm;
+mod own_daemon;
 mod own_profile;
 mod pool;
 mod preflight;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use virt::connect::Connect;
 
-use crate::domain::{DiskKind, DomainType, HostCapabilities, PlanOptions};
+use crate::domain::{DiskKind, DomainSpec, DomainType, HostCapabilities, NicSource, PlanOptions};
 use crate::model::{Stage, Warning};
 
 use super::pool::Place;
@@ -41,6 +41,7 @@ impl Target {
             })
             .await?;
         let mut warnings = warnings(request.host, request.options);
+        warnings.extend(unseen_bridges(&spec, request.host));
         warnings.extend(remarks::of_plan(&spec, request.vm, request.options));
         warnings.extend(addresses::in_use(&spec, &others, request.host));
         warnings.extend(self.uuid_taken(&spec).await?);
@@ -108,30 +109,50 @@ fn warnings(host: &HostCapabilities, options: &PlanOptions) -> Vec<Warning> {
         warnings.push(Warning::new(Stage::Libvirt, code, message));
     };
     if options.domain_type.is_none() && !host.kvm_runs {
-        let why = if host.lists(DomainType::Kvm) {
-            "libvirt lists KVM, but no guest runs on it"
-        } else {
-            "the host has no KVM"
+        let closed = host.own.as_ref().and_then(|own| own.kvm.as_ref());
+        let (why, remedy) = match closed {
+            _ if host.lists(DomainType::Kvm) => {
+                ("libvirt lists KVM, but no guest runs on it", String::new())
+            }
+            Some(closed) => (closed.why.as_str(), format!(" ({})", closed.remedy)),
+            None => ("the host has no KVM", String::new()),
         };
-        warn("kvm-unusable", format!("{why}: the domain will be emulated, which is slow"));
+        let text = format!("{why}: the domain will be emulated, which is slow{remedy}");
+        warn("kvm-unusable", text);
     }
     warnings
+}
+
+/// A bridge of another machine that a user's own daemon there joins, if QEMU's helper lets it.
+fn unseen_bridges(spec: &DomainSpec, host: &HostCapabilities) -> Option<Warning> {
+    host.own.as_ref().filter(|own| !own.seen)?;
+    let bridge = spec.nics.iter().find_map(|nic| match &nic.source {
+        NicSource::Bridge(name) => Some(name),
+        _ => None,
+    })?;
+    let text = format!(
+        "nobody here knows whether guests of a user's own daemon may join bridge '{bridge}' there: \
+         that takes 'allow {bridge}' in /etc/qemu/bridge.conf and a qemu-bridge-helper with the \
+         rights of root (--network-map '*=user' goes without)"
+    );
+    Some(Warning::new(Stage::Libvirt, "bridge-unproven", text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Hardware, NetworkMap};
+    use crate::domain::{Closed, Hardware, NetworkMap, OwnDaemon};
 
     #[test]
     fn emulation_is_worth_a_warning() {
-        let host = HostCapabilities {
+        let mut host = HostCapabilities {
             arch: "x86_64".to_owned(),
             platforms: Vec::new(),
             kvm_runs: false,
             bridges: Vec::new(),
             networks: Vec::new(),
             switches: Vec::new(),
+            own: None,
         };
         let mut options = PlanOptions {
             name: None,
@@ -145,6 +166,10 @@ mod tests {
             warnings(host, options).into_iter().map(|warning| warning.code).collect()
         };
         assert_eq!(codes(&host, &options), ["kvm-unusable"]);
+        let closed = Closed { why: "you may not".to_owned(), remedy: "add yourself".to_owned() };
+        host.own = Some(OwnDaemon { kvm: Some(closed), seen: true });
+        let told = warnings(&host, &options).remove(0).message;
+        assert!(told.contains("you may not: ") && told.contains("(add yourself)"), "{told}");
         options.domain_type = Some(DomainType::Qemu);
         assert!(codes(&host, &options).is_empty());
     }

@@ -84,6 +84,7 @@ fn connected(nic: &NicSpec) -> String {
         NicSource::Network(name) => format!("network '{name}'"),
         NicSource::Bridge(name) => format!("bridge {name}"),
         NicSource::Ovs(name) => format!("Open vSwitch bridge {name}"),
+        NicSource::User(_) => "a user network".to_owned(),
     };
     let vlan = nic.vlan.map(|vlan| format!(", VLAN {vlan}")).unwrap_or_default();
     let link = if nic.link_up { "" } else { ", its link down" };

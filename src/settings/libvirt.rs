@@ -32,7 +32,8 @@ pub struct LibvirtArgs {
     /// Connect the network cards of SOURCE to TARGET; may be repeated. SOURCE is
     /// a network of the VM, mac:ADDRESS for one card, or '*' for all other
     /// cards. TARGET is bridge:NAME, bridge:NAME,vlan=N, ovs:NAME,
-    /// ovs:NAME,vlan=N, network:NAME, or none to leave the cards out
+    /// ovs:NAME,vlan=N, network:NAME, user for a network that needs no rights and
+    /// no bridge, or none to leave the cards out
     #[arg(long, value_name = "SOURCE=TARGET", num_args = 1..)]
     pub network_map: Vec<NetworkMapping>,
     /// Give every network card a new MAC address, for a copy beside the VM

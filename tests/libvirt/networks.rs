@@ -3,7 +3,7 @@
 
 use crate::support::import::{Setup, chain};
 use crate::support::libvirtd;
-use hyperexport::domain::{NetworkMap, NetworkMapping};
+use hyperexport::domain::{NetworkMap, NetworkMapping, UserNetwork};
 use hyperexport::model::{MacAddress, Warning};
 use virt::network::Network;
 
@@ -145,6 +145,24 @@ async fn an_address_of_another_domain_on_the_same_network_is_warned_of() {
     (setup.options.name, setup.replace) = (Some(first.clone()), Some(first));
     let used = codes(setup.target.preflight(&setup.request()).await.expect("replaced"));
     assert!(used.is_empty(), "{used:?}");
+}
+
+#[tokio::test]
+async fn a_user_network_needs_nothing_of_the_host() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.options.network_map = map(&["*=user"]);
+    setup.options.bridge = "hxtnone".to_owned();
+    let defined = setup.import().await.expect("defined");
+    assert_eq!(defined.xml.matches("<interface type='user'>").count(), 2, "{}", defined.xml);
+    // With passt, as libvirt takes it: the program need not be there to define.
+    for platform in &mut setup.host.platforms {
+        platform.user_networks = vec![UserNetwork::Passt];
+    }
+    setup.options.name = Some(setup.names.name("passt"));
+    setup.target.rehearse(&setup.request()).await.unwrap_or_else(|e| panic!("{}", chain(&e)));
+    let defined = setup.import().await.expect("defined");
+    libvirtd::validate(&defined.xml);
+    assert_eq!(defined.xml.matches("<backend type='passt'/>").count(), 2, "{}", defined.xml);
 }
 
 #[tokio::test]

@@ -158,6 +158,7 @@ pub fn host(name: &str) -> HostCapabilities {
         network: network.map(str::to_owned),
         active: true,
         vlans: network.is_none(),
+        closed: None,
     };
     let default = HostNetwork { name: "default".to_owned(), active: true };
     HostCapabilities {
@@ -167,6 +168,7 @@ pub fn host(name: &str) -> HostCapabilities {
         bridges: vec![bridge("virbr0", Some("default")), bridge("br0", None)],
         networks: vec![default],
         switches: vec!["ovsbr0".to_owned()],
+        own: None,
     }
 }
 

@@ -168,6 +168,9 @@ pub struct DeviceCapabilities {
     /// `model`: the models.
     #[serde(default)]
     pub panic: Option<Supported>,
+    /// `backendType`: what carries a user network.
+    #[serde(default)]
+    pub interface: Option<Supported>,
 }
 
 /// `<features>`.

@@ -220,14 +220,18 @@ pub struct Boot {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interface {
-    /// `network` or `bridge`.
+    /// `network`, `bridge` or `user`.
     #[serde(rename = "@type")]
     pub kind: String,
     /// Its address; libvirt makes one when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
-    /// What it is plugged into.
-    pub source: InterfaceSource,
+    /// What carries a user network, where it is not QEMU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<InterfaceBackend>,
+    /// What it is plugged into; nothing for a user network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<InterfaceSource>,
     /// How the bridge is spoken to, where it is not the kernel's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub virtualport: Option<VirtualPort>,
@@ -248,6 +252,15 @@ pub struct Mac {
     /// `00:50:56:aa:bb:01`.
     #[serde(rename = "@address")]
     pub address: String,
+}
+
+/// `<backend>` of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterfaceBackend {
+    /// `passt`.
+    #[serde(rename = "@type")]
+    pub kind: String,
 }
 
 /// `<source>` of an interface: one of the two.

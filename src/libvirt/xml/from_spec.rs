@@ -2,14 +2,14 @@
 
 use crate::domain::{
     CdromSpec, CpuMode, DiskBus, DiskKind, DiskSpec, DomainSpec, FirmwareSpec, GenId, NicKind,
-    NicSource, NicSpec, ScsiModel, TpmModel,
+    NicSource, NicSpec, ScsiModel, TpmModel, UserNetwork,
 };
 
 use super::XmlError;
 use super::devices::{
     Boot, Controller, ControllerDriver, Device, Devices, Disk, DiskDriver, DiskSource, DiskTarget,
-    DriveAddress, Interface, InterfaceModel, InterfaceSource, Link, Mac, Model, Rng, Tpm,
-    TpmBackend, VirtualPort, Vlan, VlanTag,
+    DriveAddress, Interface, InterfaceBackend, InterfaceModel, InterfaceSource, Link, Mac, Model,
+    Rng, Tpm, TpmBackend, VirtualPort, Vlan, VlanTag,
 };
 use super::domain::{Cpu, Domain, FirmwareFeature, FirmwareFeatures, Memory, Os, OsType, Topology};
 use super::features::{Clock, Empty, Features, Switch, YesNo};
@@ -261,6 +261,7 @@ fn interface(spec: &NicSpec, transitional: bool) -> Interface {
     let (kind, network, bridge) = match &spec.source {
         NicSource::Network(name) => ("network", Some(name.clone()), None),
         NicSource::Bridge(name) | NicSource::Ovs(name) => ("bridge", None, Some(name.clone())),
+        NicSource::User(_) => ("user", None, None),
     };
     let model = match spec.model {
         NicKind::Virtio if transitional => TRANSITIONAL,
@@ -269,7 +270,9 @@ fn interface(spec: &NicSpec, transitional: bool) -> Interface {
     Interface {
         kind: kind.to_owned(),
         mac: spec.mac.map(|mac| Mac { address: mac.to_string() }),
-        source: InterfaceSource { network, bridge },
+        backend: (spec.source == NicSource::User(UserNetwork::Passt))
+            .then(|| InterfaceBackend { kind: "passt".to_owned() }),
+        source: (kind != "user").then_some(InterfaceSource { network, bridge }),
         virtualport: matches!(spec.source, NicSource::Ovs(_))
             .then(|| VirtualPort { kind: "openvswitch".to_owned() }),
         vlan: spec.vlan.map(|id| Vlan { tag: VlanTag { id } }),
