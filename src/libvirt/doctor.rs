@@ -9,6 +9,7 @@ use crate::domain::{Closed, DiskKind, DomainType, HostCapabilities, remedy};
 use crate::model::{ByteSize, Check, chain};
 
 use super::request::{DefaultPool, PoolChoice};
+use super::shell::word;
 use super::{Error, Target, access, pool};
 
 /// Name of the checks of storage pools.
@@ -134,8 +135,15 @@ fn of_pool(connect: &Connect, handle: &StoragePool, local: bool) -> Result<Check
     };
     let dir = place.dir.display();
     if !place.active {
+        if let Err(error) = place.has_folder(local, false) {
+            return Ok(troubled(NAME, &error).about(name));
+        }
         let found = format!("{dir}, not started");
-        let remedy = "it is started when a VM goes there; let it start with its host";
+        let remedy = format!(
+            "a run starts it; to start it with its host: 'virsh pool-autostart {0}', and now: 'virsh \
+             pool-start {0}'",
+            word(&name)
+        );
         return Ok(Check::warning(NAME, found, remedy).about(name));
     }
     let enters = local && place.kind == DiskKind::File;

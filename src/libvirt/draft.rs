@@ -116,11 +116,9 @@ fn find(connect: &Connect, choice: &super::PoolChoice) -> Result<(Place, Option<
             Ok((place, Some(uuid)))
         }
         (None, Some(path)) => {
-            let (pool, dir) = (choice.name.clone(), path.clone());
-            Ok((
-                Place { pool, kind: DiskKind::File, dir, access: Access::default(), active: false },
-                None,
-            ))
+            let (pool, dir, of) = (choice.name.clone(), path.clone(), pool::OF_FOLDER.to_owned());
+            let (kind, access) = (DiskKind::File, Access::default());
+            Ok((Place { pool, of, kind, dir, access, active: false }, None))
         }
         (None, None) => Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() }),
     }

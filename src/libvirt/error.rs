@@ -9,7 +9,7 @@ use crate::domain;
 use crate::model::ByteSize;
 
 use super::shell::word;
-use super::{Refusal, XmlError, advice, source};
+use super::{Refusal, XmlError, advice, pool_kind, source};
 
 /// What libvirt said.
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +180,8 @@ pub enum Error {
     PoolNotStarted {
         /// The pool.
         name: String,
+        /// Its type.
+        kind: String,
         /// What libvirt said.
         source: Cause,
     },
@@ -192,12 +194,14 @@ pub enum Error {
         name: String,
     },
     /// A pool whose volumes are neither files nor can be made as wanted.
-    #[error("storage pool '{name}' of type {kind} takes no disks")]
+    #[error("storage pool '{name}' of type {kind} takes no disks: {why}")]
     PoolKind {
         /// The pool.
         name: String,
         /// Its type.
         kind: String,
+        /// Why, as a clause.
+        why: &'static str,
     },
     /// An image of which no raw disk could be made.
     #[error("make a raw disk of {}: {reason}", image.display())]
@@ -410,17 +414,22 @@ impl Error {
                 "leave --libvirt-pool-path out, or name another pool with --libvirt-pool".to_owned()
             }
             Self::PoolFolder { name, .. } => format!(
-                "'virsh pool-build {name}' makes the folder, 'virsh pool-start {name}' starts the \
-                 pool; or name another pool with --libvirt-pool"
+                "'virsh pool-build {0}' makes the folder, 'virsh pool-start {0}' starts the pool; or \
+                 name another pool with --libvirt-pool",
+                word(name)
             ),
-            Self::PoolNotStarted { name, .. } => format!(
-                "'virsh pool-start {name}' must succeed first ('virsh pool-build {name}' makes a \
-                 missing folder); or name another pool with --libvirt-pool"
+            Self::PoolNotStarted { name, kind, .. } => format!(
+                "{}; 'virsh pool-start {}' must succeed first; or name another pool with \
+                 --libvirt-pool",
+                pool_kind::source(kind),
+                word(name)
             ),
-            Self::PathTaken { name, .. } => format!("use --libvirt-pool {name}"),
-            Self::PoolKind { .. } => {
-                "name a pool of type dir, fs, netfs or logical with --libvirt-pool".to_owned()
-            }
+            Self::PathTaken { name, .. } => format!("use --libvirt-pool {}", word(name)),
+            Self::PoolKind { kind, .. } => format!(
+                "{}; a pool of type dir, fs, netfs, logical or zfs takes disks: name it with \
+                 --libvirt-pool",
+                pool_kind::unfit(kind).instead
+            ),
             Self::NoSnapshot { .. } => {
                 "go without --libvirt-snapshot, or name a pool of files with --libvirt-pool"
                     .to_owned()

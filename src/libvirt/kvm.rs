@@ -100,7 +100,8 @@ fn with_disk<T>(
     let handle = pool::open(connect, pool)?;
     let place = pool::describe(&handle, pool)?;
     if place.kind != DiskKind::File {
-        return Err(Error::PoolKind { name: place.pool, kind: "logical".to_owned() });
+        let why = "a volume of it is a device";
+        return Err(Error::PoolKind { name: place.pool, kind: place.of, why });
     }
     let name = format!("{}{}.img", trial::PREFIX, define::fresh_uuid()?);
     let pool::Access { owner, group, mode } = place.access;

@@ -27,6 +27,7 @@ mod kvm;
 mod own_daemon;
 mod own_profile;
 mod pool;
+mod pool_kind;
 mod preflight;
 mod preview;
 mod refusal;

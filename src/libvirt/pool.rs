@@ -13,22 +13,23 @@ use super::request::PoolChoice;
 use super::undo::{End, Undo};
 use super::unwind::Unwind;
 use super::xml::storage::{Permissions, Pool, PoolTarget};
-use super::{Cause, Error, define, undo_pool, xml};
+use super::{Cause, Error, define, pool_kind, undo_pool, xml};
 
-/// Types of pools whose volumes are files in a folder.
-const OF_FILES: [&str; 3] = ["dir", "fs", "netfs"];
-/// The type of pools whose volumes are block devices that can be named and made as wanted: LVM.
-const OF_DEVICES: &str = "logical";
 /// While a volume is being made or filled in it, a pool cannot be refreshed.
 const BUSY_PAUSE: Duration = Duration::from_millis(250);
 /// How often that is waited for: five minutes in all.
 const BUSY_TRIES: u32 = 1200;
+
+/// The type of a pool over a folder, which is there whether the pool is started or not.
+pub(super) const OF_FOLDER: &str = "dir";
 
 /// A pool that disks can go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     /// Name of the pool.
     pub pool: String,
+    /// Its type: `dir`, `netfs`, …
+    pub of: String,
     /// What its volumes are.
     pub kind: DiskKind,
     /// Its folder on the daemon's machine: for devices that of their names.
@@ -107,7 +108,8 @@ pub(super) fn find(connect: &Connect, choice: &PoolChoice) -> Result<Option<Plac
         let existing = pools.into_iter().map(|(name, _)| name).collect();
         return Err(Error::NoPool { name: choice.name.clone(), existing });
     };
-    match pools.into_iter().find(|(_, dir)| dir.as_deref() == Some(path)) {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    match pools.into_iter().find(|(_, dir)| dir.as_deref().map(real) == Some(real(path))) {
         Some((name, _)) => Err(Error::PathTaken { path: path.clone(), name }),
         None => Ok(None),
     }
@@ -155,13 +157,13 @@ fn start(
         Some(Err(_)) if is_active(&pool) => {}
         // What is there on another machine only its libvirt knows.
         Some(Err(error)) if local || !may_build || place.kind != DiskKind::File => {
-            return Err(not_started(name)(error));
+            return Err(not_started(place)(error));
         }
         Some(Err(_)) | None => {
             unwind.push(Undo::RemoveFolder { pool: name.clone() })?;
             pool.build(0).map_err(step("build"))?;
             unwind.push(undo(Vec::new()))?;
-            pool.create(0).map_err(not_started(name))?;
+            pool.create(0).map_err(not_started(place))?;
         }
     }
     note_held(&pool, name, unwind, undo)
@@ -171,16 +173,23 @@ fn is_active(pool: &StoragePool) -> bool {
     pool.is_active().unwrap_or(false)
 }
 
-fn not_started(name: &str) -> impl FnOnce(virt::error::Error) -> Error {
-    move |error| Error::PoolNotStarted { name: name.to_owned(), source: Cause::from(error) }
+fn not_started(place: &Place) -> impl FnOnce(virt::error::Error) -> Error {
+    let (name, kind) = (place.pool.clone(), place.of.clone());
+    move |error| Error::PoolNotStarted { name, kind, source: Cause::from(error) }
 }
 
 /// Starts a pool that is not started, and stops it again: whether it can be started is known by that
-/// alone. A pool that others have begun to use in between stays started.
+/// alone, and what it holds, at which `look` looks meanwhile. A pool that others have begun to use in
+/// between stays started.
 ///
 /// # Errors
-/// [`Error::PoolNotStarted`], [`Error::Call`].
-pub(super) fn try_start(connect: &Connect, choice: &PoolChoice, local: bool) -> Result<(), Error> {
+/// [`Error::PoolNotStarted`], [`Error::Call`], and those of `look`.
+pub(super) fn try_start(
+    connect: &Connect,
+    choice: &PoolChoice,
+    local: bool,
+    look: impl FnOnce(&Place) -> Result<(), Error>,
+) -> Result<(), Error> {
     let Some(place) = find(connect, choice)?.filter(|place| !place.active) else { return Ok(()) };
     let may_build = choice.path.is_some() && place.kind == DiskKind::File;
     if may_build && (!local || place.lacks_folder()) {
@@ -190,16 +199,17 @@ pub(super) fn try_start(connect: &Connect, choice: &PoolChoice, local: bool) -> 
     let pool = open(connect, &place.pool)?;
     if let Err(error) = pool.create(0) {
         // Another run may have started it meanwhile.
-        return if is_active(&pool) { Ok(()) } else { Err(not_started(&place.pool)(error)) };
+        return if is_active(&pool) { Ok(()) } else { Err(not_started(&place)(error)) };
     }
     let call = Error::call(format!("list the volumes of storage pool '{}'", place.pool));
     let held = undo_pool::volumes(&pool).map_err(call)?;
+    let seen = look(&Place { active: true, ..place.clone() });
     match undo_pool::stop_idle(&pool, &held) {
         Ok(End::Shared(reason)) => tracing::debug!(reason, "the pool stays started"),
         Err(problem) => tracing::warn!(problem, "storage pool '{}' stays started", place.pool),
         Ok(_) => {}
     }
-    Ok(())
+    seen
 }
 
 /// Notes in the last step which volumes a pool holds that was just started: those are not the run's.
@@ -224,7 +234,7 @@ fn make(
 ) -> Result<(), Error> {
     let uuid = define::fresh_uuid()?;
     let definition = Pool {
-        kind: "dir".to_owned(),
+        kind: OF_FOLDER.to_owned(),
         name: name.to_owned(),
         uuid: Some(uuid.clone()),
         target: Some(PoolTarget { path: path.to_string_lossy().into_owned(), permissions: None }),
@@ -296,16 +306,15 @@ pub(super) fn describe(pool: &StoragePool, name: &str) -> Result<Place, Error> {
 }
 
 fn place(description: Pool, active: bool) -> Result<Place, Error> {
-    let Pool { kind, name, target, .. } = description;
-    let holds = match kind.as_str() {
-        kind if OF_FILES.contains(&kind) => DiskKind::File,
-        OF_DEVICES => DiskKind::Block,
-        _ => return Err(Error::PoolKind { name, kind }),
+    let Pool { kind: of, name, target, .. } = description;
+    let kind = match pool_kind::holds(&of) {
+        Ok(kind) => kind,
+        Err(pool_kind::Unfit { why, .. }) => return Err(Error::PoolKind { name, kind: of, why }),
     };
     let permissions = target.as_ref().and_then(|target| target.permissions.as_ref());
     let access = permissions.map(Access::like).unwrap_or_default();
     let dir = PathBuf::from(target.map(|target| target.path).unwrap_or_default());
-    Ok(Place { pool: name, kind: holds, dir, access, active })
+    Ok(Place { pool: name, of, kind, dir, access, active })
 }
 
 fn read(pool: &StoragePool, name: &str) -> Result<Pool, Error> {
@@ -352,15 +361,34 @@ mod tests {
     }
 
     #[test]
-    fn only_pools_of_files_and_of_lvm_are_used() {
+    fn only_pools_of_files_and_of_named_devices_are_used() {
         let files = place(pool("netfs", "/srv"), true).expect("files");
         assert_eq!((files.kind, files.dir.as_path()), (DiskKind::File, Path::new("/srv")));
         let devices = place(pool("logical", "/dev/vg"), true).expect("devices");
         assert_eq!(devices.kind, DiskKind::Block);
         assert!(!devices.holds(Path::new("/dev/vg/image.qcow2")));
         let error = place(pool("mpath", "/dev/mapper"), true).expect_err("neither");
-        assert_eq!(error.to_string(), "storage pool 'p' of type mpath takes no disks");
-        assert!(error.hint().expect("a hint").contains("dir, fs, netfs or logical"));
+        let said = error.to_string();
+        assert!(said.starts_with("storage pool 'p' of type mpath takes no disks: its"), "{said}");
+        assert!(error.hint().expect("a hint").contains("dir, fs, netfs, logical or zfs"));
+    }
+
+    #[test]
+    fn a_hint_never_proposes_to_format_a_device_and_quotes_names() {
+        let hint = |kind: &str| {
+            let place = place(pool(kind, "/srv"), false).expect("takes disks");
+            let named = Place { pool: "my pool".to_owned(), ..place };
+            let failed = Connect::open(Some("no-such-driver:///")).map_err(not_started(&named));
+            failed.err().and_then(|error| error.hint()).expect("a hint")
+        };
+        assert!(hint("dir").contains("virsh pool-build"), "{}", hint("dir"));
+        for (kind, part) in
+            [("logical", "vgs"), ("zfs", "zpool"), ("netfs", "server"), ("fs", "device")]
+        {
+            let said = hint(kind);
+            assert!(said.contains(part) && !said.contains("pool-build"), "{said}");
+            assert!(said.contains("'virsh pool-start \"my pool\"'"), "{said}");
+        }
     }
 
     #[test]

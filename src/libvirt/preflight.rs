@@ -9,6 +9,7 @@ use crate::model::{Stage, Warning};
 
 use super::pool::Place;
 use super::request::{ImportRequest, PoolChoice, WantedVolume};
+use super::shell::word;
 use super::{Error, Target, access, addresses, pool, remarks, space, volume};
 
 impl Target {
@@ -33,14 +34,21 @@ impl Target {
         self.predecessor(request).await?;
         let but: Vec<_> = request.replace.map(str::to_owned).into_iter().collect();
         let has_cards = !spec.nics.is_empty();
-        let others = self
+        let starts = request.autostart;
+        let (others, late) = self
             .call(move |connect| {
                 storage(connect, &choice, (&volumes, &going), local)?;
+                let late = if starts { autostart(connect, &choice)? } else { None };
                 // Each domain of the host is a question of its own.
-                if has_cards { addresses::of_others(connect, &but) } else { Ok(Vec::new()) }
+                let others = match has_cards {
+                    true => addresses::of_others(connect, &but)?,
+                    false => Vec::new(),
+                };
+                Ok((others, late))
             })
             .await?;
         let mut warnings = warnings(request.host, request.options);
+        warnings.extend(late);
         warnings.extend(unseen_bridges(&spec, request.host));
         warnings.extend(remarks::of_plan(&spec, request.vm, request.options));
         warnings.extend(addresses::in_use(&spec, &others, request.host));
@@ -68,18 +76,6 @@ fn storage(
     if let Some(place) = &place {
         place.has_folder(local, choice.path.is_some())?;
     }
-    // What goes leaves its room to its successor.
-    let to_make = |place: Option<&Place>| {
-        let place = place.cloned();
-        let goes = |place: &Place, volume: &WantedVolume| {
-            going.iter().any(|path| place.dir.join(&volume.name) == Path::new(path))
-        };
-        volumes.iter().filter(move |volume| {
-            !place
-                .as_ref()
-                .is_some_and(|place| goes(place, volume) || local && place.holds(&volume.image))
-        })
-    };
     // A device has no folder to enter, and its size is the volume group's affair.
     let files = place.as_ref().is_none_or(|place| place.kind == DiskKind::File);
     let dir = place.as_ref().map(|place| &place.dir).or(choice.path.as_ref());
@@ -87,20 +83,67 @@ fn storage(
     if let Some(dir) = dir {
         access::check(connect, &choice.name, dir)?;
     }
-    let available = match &place {
-        Some(place) if place.active => Some(space::of_pool(connect, place)?),
-        // Not started or not made yet: libvirt cannot tell, but this machine can about itself.
-        _ => dir.and_then(|dir| space::of_folder(dir)),
-    };
-    if let Some(available) = available {
-        space::check(&choice.name, available, to_make(place.as_ref()))?;
-    }
     if let Some(place) = place.as_ref().filter(|place| place.active) {
-        for volume in to_make(Some(place)) {
-            volume::check_free(connect, place, &volume.name)?;
-        }
+        return room(connect, place, (volumes, going), local);
+    }
+    // Not started or not made yet: libvirt cannot tell, but this machine can about itself. What a file
+    // system holds is known only when it is mounted.
+    let unmounted = place.as_ref().is_some_and(|place| place.of != pool::OF_FOLDER);
+    if let Some(available) = dir.filter(|_| !unmounted).and_then(|dir| space::of_folder(dir)) {
+        let place = place.as_ref();
+        space::check(&choice.name, available, to_make(place, (volumes, going), local))?;
     }
     Ok(())
+}
+
+/// Refuses a pool, which is started, that has not the room for the volumes, or has others of their names.
+pub(super) fn room(
+    connect: &Connect,
+    place: &Place,
+    (volumes, going): (&[WantedVolume], &[String]),
+    local: bool,
+) -> Result<(), Error> {
+    let to_make = || to_make(Some(place), (volumes, going), local);
+    space::check(&place.pool, space::of_pool(connect, place)?, to_make())?;
+    for volume in to_make() {
+        volume::check_free(connect, place, &volume.name)?;
+    }
+    Ok(())
+}
+
+/// The volumes that have to be made. What goes leaves its room to its successor.
+fn to_make<'a>(
+    place: Option<&'a Place>,
+    (volumes, going): (&'a [WantedVolume], &'a [String]),
+    local: bool,
+) -> impl Iterator<Item = &'a WantedVolume> {
+    let goes = |place: &Place, volume: &WantedVolume| {
+        going.iter().any(|path| place.dir.join(&volume.name) == Path::new(path))
+    };
+    volumes.iter().filter(move |volume| {
+        !place.is_some_and(|place| goes(place, volume) || local && place.holds(&volume.image))
+    })
+}
+
+/// A domain that starts with its host finds no disks when their pool does not. Files in a folder are there
+/// without their pool.
+fn autostart(connect: &Connect, choice: &PoolChoice) -> Result<Option<Warning>, Error> {
+    let Some(place) = pool::find(connect, choice)?.filter(|place| place.of != pool::OF_FOLDER)
+    else {
+        return Ok(None);
+    };
+    let name = &place.pool;
+    let starts = pool::open(connect, name)?.autostart();
+    if starts.map_err(Error::call(format!("look at storage pool '{name}'")))? {
+        return Ok(None);
+    }
+    let text = format!(
+        "the domain starts with its host, and storage pool '{name}' of type {} does not: 'virsh \
+         pool-autostart {}'",
+        place.of,
+        word(name)
+    );
+    Ok(Some(Warning::new(Stage::Libvirt, "pool-not-autostarted", text)))
 }
 
 fn warnings(host: &HostCapabilities, options: &PlanOptions) -> Vec<Warning> {

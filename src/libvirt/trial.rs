@@ -11,7 +11,7 @@ use super::request::{ImportRequest, WantedVolume};
 use super::undo::Undo;
 use super::unwind::Unwind;
 use super::watch::{Seen, Wait};
-use super::{Cause, Error, Target, define, domain_xml, pool, start};
+use super::{Cause, Error, Target, define, domain_xml, pool, preflight, start};
 
 /// Names of such domains begin so and end with their own UUID: by that alone they are known.
 pub(super) const PREFIX: &str = "hyperexport-trial-";
@@ -29,14 +29,18 @@ impl Target {
     pub async fn rehearse(&self, request: &ImportRequest<'_>) -> Result<(), Error> {
         let expected = |volume: &WantedVolume| volume.planned(format!("/{}", volume.name));
         let kind = self.kind_of(request.pool).await?;
-        let planned: Vec<_> = request.volumes(kind).iter().map(expected).collect();
+        let volumes = request.volumes(kind);
+        let planned: Vec<_> = volumes.iter().map(expected).collect();
         let uuid = define::fresh_uuid()?;
         let spec = request.plan(&planned)?.renamed(format!("{PREFIX}{uuid}"));
         let (name, xml) = (request.domain_name(), domain_xml(&spec, &uuid)?);
         let (choice, local) = (request.pool.clone(), self.is_local());
+        let going = request.going.to_vec();
         self.call(move |connect| {
             remove_leftovers(connect)?;
-            pool::try_start(connect, &choice, local)?;
+            pool::try_start(connect, &choice, local, |place| {
+                preflight::room(connect, place, (&volumes, &going), local)
+            })?;
             let defined = connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE);
             let undefined = define::undefine(connect, &uuid);
             defined.map_err(|error| Error::Refused { name, source: Cause::from(error) })?;

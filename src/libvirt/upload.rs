@@ -4,6 +4,7 @@
 //! it comes: libvirtd 11.3 dies or spins when one byte more than a declared length arrives.
 
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use virt::connect::Connect;
@@ -21,6 +22,16 @@ use super::content::Content;
 /// this machine takes by default (`net.core.wmem_default`), less what libvirt puts before the data
 /// (`src/rpc/virnetprotocol.x`: length and header). Larger ones are half as fast.
 const CHUNK: usize = 212_992 - 28;
+
+/// How often a device is waited for: five seconds in all. udev makes its name, and ZFS does not wait for
+/// that.
+const DEVICE_TRIES: u32 = 50;
+const DEVICE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether the path of a volume is not there (`virFDStreamOpenInternal`).
+fn is_missing(error: &virt::error::Error) -> bool {
+    error.message().ends_with("No such file or directory")
+}
 
 /// A stream that is aborted unless it is finished: dropped otherwise, it would live on in the
 /// daemon.
@@ -78,12 +89,21 @@ pub(super) fn send_beginning(
 impl Upload {
     fn begin(connect: &Connect, volume: &StorageVol) -> Result<Self, Error> {
         let name = volume.name().map_err(Error::call("read the name of a volume"))?;
-        let stream = Stream::new(connect, 0).map_err(Error::call("open a stream"))?;
         let flags = sys::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM;
-        volume
-            .upload(&stream, 0, 0, flags)
-            .map_err(Error::call(format!("begin to send volume '{name}'")))?;
-        Ok(Self { stream: Some(stream), volume: name })
+        let mut tries = 0;
+        loop {
+            let stream = Stream::new(connect, 0).map_err(Error::call("open a stream"))?;
+            match volume.upload(&stream, 0, 0, flags) {
+                Err(error) if is_missing(&error) && tries < DEVICE_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(DEVICE_PAUSE);
+                }
+                begun => {
+                    begun.map_err(Error::call(format!("begin to send volume '{name}'")))?;
+                    return Ok(Self { stream: Some(stream), volume: name });
+                }
+            }
+        }
     }
 
     fn stream(&self) -> &Stream {

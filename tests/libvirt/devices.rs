@@ -1,5 +1,6 @@
-//! Disks in a pool of type `logical`. LVM is played by tests/lvm/lvm on loop devices, since there
-//! may be no device-mapper; libvirt, its storage driver, the devices and QEMU are real.
+//! Disks in pools of type `logical` and `zfs`. LVM is played by tests/lvm/lvm and ZFS by tests/zfs/zfs on
+//! loop devices, since there may be no device-mapper and no ZFS; libvirt, its storage driver, the devices
+//! and QEMU are real.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,43 +15,79 @@ use hyperexport::progress::Progress;
 use tokio_util::sync::CancellationToken;
 use virt::connect::Connect;
 
-const BACKEND: &str = "libvirt/storage-backend/libvirt_storage_backend_logical.so";
 const SIZE: u64 = 512 << 20;
+
+/// What makes the devices.
+#[derive(Clone, Copy)]
+struct Manager {
+    /// Type of its pools.
+    kind: &'static str,
+    /// The script that plays it, and the programs that it is, below the folder of the daemon.
+    script: &'static str,
+    programs: &'static [&'static str],
+    /// The folder of volumes in its state.
+    volumes: &'static str,
+    /// The folder that has its devices, each in a folder of the group.
+    devices: &'static str,
+}
+
+const LVM: Manager = Manager {
+    kind: "logical",
+    script: "tests/lvm/lvm",
+    programs: &["over/usr/sbin/lvm"],
+    volumes: "lv",
+    devices: "/dev",
+};
+
+const ZFS: Manager = Manager {
+    kind: "zfs",
+    script: "tests/zfs/zfs",
+    programs: &["bin/zfs", "bin/zpool"],
+    volumes: "zvol",
+    devices: "/dev/zvol",
+};
 
 /// A daemon with a volume group that is a started pool.
 struct Group {
     daemon: Daemon,
     name: String,
+    devices: PathBuf,
 }
 
 impl Group {
-    fn new(setup: &mut Setup) -> Option<Self> {
+    fn new(setup: &mut Setup, manager: Manager) -> Option<Self> {
         let libraries = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"];
-        if !libraries.iter().any(|dir| Path::new(dir).join(BACKEND).exists()) {
-            libvirtd::skip("libvirt's storage backend for LVM is missing");
+        let kind = manager.kind;
+        let backend = format!("libvirt/storage-backend/libvirt_storage_backend_{kind}.so");
+        if !libraries.iter().any(|dir| Path::new(dir).join(&backend).exists()) {
+            libvirtd::skip(&format!("libvirt's storage backend for {kind} is missing"));
             return None;
         }
         let dir = open_folder();
         let name = setup.names.name("vg");
         let state = dir.path().join(&name);
-        fs::create_dir_all(state.join("lv")).expect("made");
+        fs::create_dir_all(state.join(manager.volumes)).expect("made");
         fs::write(state.join("size"), SIZE.to_string()).expect("written");
-        fs::create_dir_all(dir.path().join("over/usr/sbin")).expect("made");
-        let fake = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lvm/lvm");
+        let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join(manager.script);
         let script = fs::read_to_string(fake).expect("reads");
         let script = script.replacen("state=STATE", &format!("state={}", state.display()), 1);
-        let over = dir.path().join("over/usr/sbin/lvm");
-        fs::write(&over, script).expect("written");
-        run("chmod", &["755", over.to_str().expect("UTF-8")]);
-        fs::create_dir_all(Path::new("/dev").join(&name)).expect("root makes it");
+        for program in manager.programs {
+            let path = dir.path().join(program);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(&path, &script).expect("written");
+            run("chmod", &["755", path.to_str().expect("UTF-8")]);
+        }
+        let devices = Path::new(manager.devices).join(&name);
+        fs::create_dir_all(&devices).expect("root makes it");
         let daemon = Daemon::in_folder(dir, "")?;
         let pool = format!(
-            "<pool type='logical'><name>{name}</name><source><name>{name}</name>\
-             <format type='lvm2'/></source><target><path>/dev/{name}</path></target></pool>"
+            "<pool type='{kind}'><name>{name}</name><source><name>{name}</name></source>\
+             <target><path>{}</path></target></pool>",
+            devices.display()
         );
         setup.pool.name.clone_from(&name);
         setup.pool.path = None;
-        let group = Self { daemon, name };
+        let group = Self { daemon, name, devices };
         let connect = Connect::open(Some(&group.daemon.uri())).expect("answers");
         let pool = connect.define_storage_pool_xml(&pool, 0).expect("defines");
         pool.create(0).expect("starts");
@@ -73,12 +110,11 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let devices = Path::new("/dev").join(&self.name);
-        for entry in fs::read_dir(&devices).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(&self.devices).into_iter().flatten().flatten() {
             let device = entry.path().canonicalize().expect("a device");
             run("losetup", &["-d", device.to_str().expect("UTF-8")]);
         }
-        fs::remove_dir_all(devices).expect("removed");
+        fs::remove_dir_all(&self.devices).expect("removed");
     }
 }
 
@@ -97,8 +133,17 @@ fn assert_holds(device: &Path, image: &Path, format: DiskFormat) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disks_become_logical_volumes_and_go_again() {
+    come_and_go(LVM).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disks_become_volumes_of_zfs_and_go_again() {
+    come_and_go(ZFS).await;
+}
+
+async fn come_and_go(manager: Manager) {
     let Some(mut setup) = Setup::new().await else { return };
-    let Some(group) = Group::new(&mut setup) else { return };
+    let Some(group) = Group::new(&mut setup, manager) else { return };
     setup.target = group.target(true).await;
     setup.add_disk(DiskFormat::Raw);
     setup.target.preflight(&setup.request()).await.expect("nothing to refuse");
@@ -128,7 +173,7 @@ async fn disks_become_logical_volumes_and_go_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_devices_cannot_is_refused_and_a_dead_run_s_are_known() {
     let Some(mut setup) = Setup::new().await else { return };
-    let Some(group) = Group::new(&mut setup) else { return };
+    let Some(group) = Group::new(&mut setup, LVM) else { return };
     setup.target = group.target(false).await;
 
     setup.after.snapshot = Some("came".to_owned());

@@ -248,6 +248,27 @@ async fn a_pool_that_cannot_be_started_is_refused_before_anything_is_exported() 
 }
 
 #[tokio::test]
+async fn a_stopped_pool_is_looked_into_before_anything_is_exported() {
+    let Some(mut setup) = Setup::new().await else { return };
+    let pool = setup.make_pool();
+    let taken =
+        setup.pool_dir().join(format!("{}.qcow2", setup.options.name.as_ref().expect("named")));
+    fs::write(&taken, "somebody's").expect("written");
+    setup.target.preflight(&setup.request()).await.expect("it is stopped: nobody sees the volume");
+    let error = setup.target.rehearse(&setup.request()).await.expect_err("it is there");
+    assert!(matches!(error, Error::VolumeExists { .. }), "{}", chain(&error));
+    assert!(!pool.is_active().expect("known"), "it was stopped before");
+    fs::remove_file(taken).expect("removed");
+    setup.pool.path = None;
+    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+
+    // Whether the pool starts with its host matters for what is not a folder.
+    setup.autostart = true;
+    let warnings = setup.target.preflight(&setup.request()).await.expect("nothing to refuse");
+    assert!(warnings.iter().all(|warning| warning.code != "pool-not-autostarted"), "{warnings:?}");
+}
+
+#[tokio::test]
 async fn a_volume_that_goes_is_in_nobody_s_way() {
     let Some(mut setup) = Setup::new().await else { return };
     setup.add_disk(DiskFormat::Raw);

@@ -23,7 +23,7 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one with further lines of `libvirtd.conf`, in which `DIR` stands for its folder;
     /// `None` where that cannot be done. Files in `DIR/over` lie over the
-    /// machine's own of that path.
+    /// machine's own of that path, and programs in `DIR/bin` come first.
     pub fn start(configuration: &str) -> Option<Self> {
         Self::in_folder(open_folder(), configuration)
     }
@@ -98,7 +98,7 @@ fn start(dir: &Path) -> Child {
     let script = "grep -q ^listen_ $0/libvirtd.conf && listen=-l; mount --make-rprivate / && mount --bind $0/run /run/libvirt && \
         mount --bind $0/lib /var/lib/libvirt && mount --bind $0/etc /etc/libvirt && \
         (cd $0/over && find . -type f) | while read f; do mount --bind $0/over/$f /$f; done && \
-        exec libvirtd $listen -f $0/libvirtd.conf -p $0/run/own.pid 2>>$0/log";
+        PATH=$0/bin:$PATH exec libvirtd $listen -f $0/libvirtd.conf -p $0/run/own.pid 2>>$0/log";
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", script]).arg(dir);
     command.spawn().expect("unshare is there")

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Devices are made of as many bytes as a multiple of this, which every volume manager can.
+const DEVICE_BLOCK: u64 = 1 << 20;
+
 /// `<pool>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
@@ -87,8 +90,10 @@ impl Volume {
         self
     }
 
-    /// A new block device of `size` bytes, all of them its own.
+    /// A new block device of at least `size` bytes, all of them its own. ZFS makes only whole blocks of a
+    /// few KiB, and does not round up by itself.
     pub fn device(name: &str, size: u64) -> Self {
+        let size = size.next_multiple_of(DEVICE_BLOCK);
         let size = Bytes { unit: "bytes".to_owned(), value: size };
         Self { capacity: size.clone(), allocation: Some(size), target: None, ..Self::raw(name, 0) }
     }
