@@ -44,16 +44,16 @@ deb_target=()
 deb_choose_release() {
   case $(dpkg-query -W -f='${Version}' qemu-utils 2>/dev/null) in *bpo*) ;; *) return 0 ;; esac
   deb_target=(-t "$VERSION_CODENAME-backports")
-  apt-cache policy | grep -q "n=$VERSION_CODENAME-backports" && return 0
-  say "qemu-utils comes from backports: adding that suite to the package sources"
-  local uri
-  uri=$(awk -v c="$VERSION_CODENAME" '
-    /^URIs:/ {u=$2} /^Suites:/ {for (i=2;i<=NF;i++) if ($i==c) {print u; exit}}
-    /^deb / {for (i=2;i<NF;i++) if ($(i+1)==c) {print $i; exit}}' \
-    /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.list 2>/dev/null | head -n 1)
-  [ -n "$uri" ] || die "no package source for $VERSION_CODENAME found: add $VERSION_CODENAME-backports yourself"
-  printf 'Types: deb\nURIs: %s\nSuites: %s-backports\nComponents: main\n' "$uri" "$VERSION_CODENAME" |
-    as_root tee /etc/apt/sources.list.d/hyperexport-backports.sources >/dev/null
+  local own=/etc/apt/sources.list.d/hyperexport-backports.sources stanza
+  stanza=$("$(dirname "$0")/backports.sh" "$VERSION_CODENAME") ||
+    die "no package source for $VERSION_CODENAME found: add $VERSION_CODENAME-backports yourself"
+  if [ -z "$stanza" ]; then
+    # A source of the user's own has the suite: a second one of ours could only disagree with it.
+    [ ! -e "$own" ] || as_root rm "$own"
+  elif [ "$stanza" != "$(cat "$own" 2>/dev/null)" ]; then
+    say "qemu-utils comes from backports: adding that suite to the package sources"
+    as_root tee "$own" <<<"$stanza" >/dev/null
+  fi
 }
 
 install_debian() {
@@ -65,11 +65,15 @@ install_debian() {
     say "all ${#want[@]} packages are there"
   else
     deb_choose_release
-    # A third party's broken package source must not stop the set-up; a missing package will.
-    as_root apt-get -q update || say "some package sources did not answer; going on"
+    deb_update
     deb_install "${missing[@]}"
   fi
-  [ "$goal" != test ] || deb_install_lvm
+  [ "$goal" != test ] || deb_install_backends
+}
+
+deb_update() {
+  # A third party's broken package source must not stop the set-up; a missing package will.
+  as_root apt-get -q update || say "some package sources did not answer; going on"
 }
 
 deb_install() {
@@ -78,11 +82,17 @@ deb_install() {
     --no-install-recommends "${deb_target[@]}" install "$@"
 }
 
-# libvirt's pools over LVM: a package of their own since libvirt 10, part of the daemon's before.
-deb_install_lvm() {
-  ls /usr/lib/*/libvirt/storage-backend/libvirt_storage_backend_logical.so >/dev/null 2>&1 && return
+# libvirt's pools over LVM and ZFS: packages of their own, that of LVM since libvirt 10.
+deb_install_backends() {
+  local kind missing=()
+  for kind in logical zfs; do
+    ls "/usr/lib/"*"/libvirt/storage-backend/libvirt_storage_backend_$kind.so" >/dev/null 2>&1 ||
+      missing+=("libvirt-daemon-driver-storage-$kind")
+  done
+  [ ${#missing[@]} != 0 ] || return 0
   deb_choose_release
-  deb_install libvirt-daemon-driver-storage-logical
+  deb_update
+  deb_install "${missing[@]}"
 }
 
 # --- Fedora and RHEL -----------------------------------------------------------------------

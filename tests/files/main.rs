@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backports;
 mod images;
 mod manifest;
 mod packages;
