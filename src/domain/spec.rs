@@ -294,6 +294,8 @@ pub struct DiskSpec {
 pub struct CdromSpec {
     /// What lies in it, if anything does: what it is on the host, and its absolute path.
     pub medium: Option<(DiskKind, String)>,
+    /// Place in the boot order, behind all disks, of a medium that the source had.
+    pub boot: Option<u32>,
     /// What it hangs on.
     pub bus: DiskBus,
     /// Name on the bus: `hda`.

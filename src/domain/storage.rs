@@ -59,7 +59,7 @@ pub(super) fn arrange(
     platform: &Platform,
 ) -> Result<Storage, Error> {
     let ordered = ordered(disks)?;
-    let drives = cdroms.max(u32::try_from(mediums.len()).unwrap_or(u32::MAX)).min(MOST_CDROMS);
+    let drives = cdroms.min(MOST_CDROMS).max(u32::try_from(mediums.len()).unwrap_or(u32::MAX));
     // What was read from the guest goes before what is only likely.
     let kept = wanted.proven.map_or(wanted.kept, |proven| proven.model);
     // A wish of the user is for virtio-scsi.
@@ -70,8 +70,19 @@ pub(super) fn arrange(
     let disks: Vec<_> =
         specs.map(|(index, (disk, bus))| spec(disk, index, *bus, wanted, &mut names)).collect();
     let bus = cdrom_bus(&buses, wanted, platform);
-    let mut mediums = mediums.iter().map(|medium| (medium.kind, medium.path.clone()));
-    let drive = |_| CdromSpec { medium: mediums.next(), bus, target: names.next(bus) };
+    let mut mediums = mediums.iter();
+    let mut boot = u32::try_from(disks.len()).unwrap_or(u32::MAX).saturating_add(1)..;
+    let drive = |_| {
+        let medium = mediums.next();
+        // A guest may be there to be installed: a disk that starts nothing leaves it to the drives.
+        let boots = medium.is_some_and(|medium| medium.id.is_of_medium());
+        CdromSpec {
+            medium: medium.map(|medium| (medium.kind, medium.path.clone())),
+            boot: boots.then(|| boot.next()).flatten(),
+            bus,
+            target: names.next(bus),
+        }
+    };
     let cdroms = (0..drives).map(drive).collect();
     let on_scsi = buses.iter().chain((0..drives).map(|_| &bus)).filter(|b| **b == DiskBus::Scsi);
     let scsi_controllers = match wanted.kept {
@@ -263,6 +274,34 @@ mod tests {
         let threaded = Wanted { iothreads: 1, ..kept };
         let error = arranged(threaded, Chipset::Pc).expect_err("of no use");
         assert_eq!(error, Error::NoIothreads { bus: DiskBus::Scsi });
+    }
+
+    #[test]
+    fn what_the_source_had_in_a_drive_boots_behind_all_disks() {
+        let host = host();
+        let disks: Vec<_> = (0..2).map(disk).collect();
+        let medium = |id: &str| PlannedDisk {
+            id: id.parse().expect("an id"),
+            path: format!("/pool/{id}.iso"),
+            medium: true,
+            ..disk(0)
+        };
+        let media = [medium("seed"), medium("cdrom-0"), medium("cdrom-1")];
+        let at = platform(&host, DomainType::Kvm, Chipset::Q35);
+        let storage = arrange((&disks, &media), 1, LINUX, at).expect("arranged");
+        let drives: Vec<_> = storage
+            .cdroms
+            .iter()
+            .map(|drive| (drive.medium.as_ref().map(|(_, path)| path.as_str()), drive.boot))
+            .collect();
+        assert_eq!(
+            drives,
+            [
+                (Some("/pool/seed.iso"), None),
+                (Some("/pool/cdrom-0.iso"), Some(3)),
+                (Some("/pool/cdrom-1.iso"), Some(4))
+            ]
+        );
     }
 
     #[test]

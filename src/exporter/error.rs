@@ -302,6 +302,14 @@ pub enum Error {
         /// What was read.
         found: String,
     },
+    /// The sums of a package cannot be compared with.
+    #[error("check the sums of {}: {reason}", path.display())]
+    Sums {
+        /// The package.
+        path: PathBuf,
+        /// What is wrong with them, as a clause.
+        reason: String,
+    },
     /// Tags were asked for, and the server has none.
     #[error("{host} knows no tags: it has no REST API")]
     NoTags {

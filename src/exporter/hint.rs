@@ -53,13 +53,13 @@ impl Error {
                 "unpack it into an empty folder (`tar -xf`, or `unzip`), and give '{name}' there with \
                  --source"
             ),
+            Self::Sums { .. } => {
+                "--ignore-checksums takes the package as it is, without its sums".into()
+            }
             Self::NoTags { .. } => {
                 "only a vCenter has tags, from 6.5 on: give its address, not an ESXi host's".into()
             }
-            Self::WhichVm { names, .. } if names.iter().any(|name| name.ends_with(')')) => {
-                "say which one by --vm ID: the id stands in brackets behind the name".into()
-            }
-            Self::WhichVm { .. } => "say which one by --vm NAME".into(),
+            Self::WhichVm { .. } => "say which one by --vm NAME, or by its id".into(),
             Self::HasNics { .. } => "connect its cards by --network-map, of which '*=none' leaves \
                  them out, and leave --nic out"
                 .into(),

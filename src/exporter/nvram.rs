@@ -23,6 +23,21 @@ pub fn missed(why: impl Display) -> Warning {
     Warning::new(Stage::Export, "nvram-not-exported", message)
 }
 
+/// What the keys that a person enrolled for shim are stored as (shim, `MokVars.txt`), in UCS-2 with its
+/// end.
+const OWNER_KEYS: &[u8] = b"M\0o\0k\0L\0i\0s\0t\0\0\0";
+
+/// What the variables hold that the domain's firmware will not have and the guest may need.
+pub(super) fn lost(variables: &[u8]) -> Option<Warning> {
+    variables.windows(OWNER_KEYS.len()).any(|part| part == OWNER_KEYS).then_some(())?;
+    let message =
+        "keys for secure boot were enrolled in the UEFI variables of the VM (MokList), and \
+        the domain's firmware starts without them: with secure boot the guest refuses modules and \
+        kernels that are signed with such a key, until `mokutil --import` enrols it anew"
+            .to_owned();
+    Some(Warning::new(Stage::Export, "nvram-keys-lost", message))
+}
+
 /// Copies the variables that lie at `from` into `directory`. Blocks.
 pub(super) fn copy(from: &Path, directory: &Path) -> Result<ExportedNvram, Error> {
     let failed = |source| Error::File { action: "read", path: from.to_owned(), source };
@@ -57,4 +72,22 @@ pub fn write(directory: &Path, content: &[u8]) -> Result<ExportedNvram, Error> {
     let sha256 = Sha256Digest(sha2::Sha256::digest(content).into());
     let file_size = ByteSize(content.len() as u64);
     Ok(ExportedNvram { path: part.target().to_owned(), file_size, sha256 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lost;
+
+    #[test]
+    fn keys_that_a_person_enrolled_are_told() {
+        let name = |name: &str| -> Vec<u8> {
+            let name = format!("{name}\0");
+            name.encode_utf16().flat_map(u16::to_le_bytes).collect()
+        };
+        let with =
+            |variable: &str| [b"VMW".as_slice(), &name("Boot0001"), &name(variable)].concat();
+        assert_eq!(lost(&with("MokList")).expect("told").code, "nvram-keys-lost");
+        assert_eq!(lost(&with("MokListRT")), None, "made anew at each start");
+        assert_eq!(lost(b""), None);
+    }
 }

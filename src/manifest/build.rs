@@ -73,6 +73,7 @@ pub fn build(exported: &ExportedVm, options: &BuildOptions) -> Manifest {
             hyperexport: Some(Exact {
                 source_vm: vm.clone(),
                 capacities: exported.disks.iter().map(|d| (d.id.clone(), d.capacity)).collect(),
+                media: exported.media.clone(),
                 nvram: exported.nvram.clone(),
                 received: exported.disks.iter().filter_map(received).collect(),
                 state: None,

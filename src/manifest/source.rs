@@ -2,8 +2,8 @@
 
 use crate::model::{
     Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportState,
-    ExportedNvram, Firmware, GuestOs, Origin, OsFamily, PowerState, ReceivedStream, SourceDisk,
-    SourceNic, SourceVm,
+    ExportedMedium, ExportedNvram, Firmware, GuestOs, Origin, OsFamily, PowerState, ReceivedStream,
+    SourceDisk, SourceNic, SourceVm,
 };
 
 use super::types::{Disk, Manifest, ManifestFirmware, Nic, Vm};
@@ -12,6 +12,12 @@ use super::types::{Disk, Manifest, ManifestFirmware, Nic, Vm};
 const DEFAULT_MEM_GB: u64 = 2;
 
 impl Manifest {
+    /// What lies in the VM's CD-ROM drives, as far as it was exported.
+    pub fn media(&self) -> &[ExportedMedium] {
+        let exact = self.metadata.as_ref().and_then(|metadata| metadata.hyperexport.as_ref());
+        exact.map_or(&[], |exact| &exact.media)
+    }
+
     /// The variables of the VM's EFI firmware, if they were exported.
     pub fn nvram(&self) -> Option<&ExportedNvram> {
         self.metadata.as_ref()?.hyperexport.as_ref()?.nvram.as_ref()

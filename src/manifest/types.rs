@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::model::{
-    ByteSize, DiskFormat, DiskId, ExportState, ExportedNvram, MacAddress, OsFamily, ReceivedStream,
-    Sha256Digest, SourceVm,
+    ByteSize, DiskFormat, DiskId, ExportState, ExportedMedium, ExportedNvram, MacAddress, OsFamily,
+    ReceivedStream, Sha256Digest, SourceVm,
 };
 
 /// An Artifact Manifest v1.0.
@@ -221,6 +221,9 @@ pub struct Exact {
     pub source_vm: SourceVm,
     /// Size that the guest sees of every disk, in bytes.
     pub capacities: BTreeMap<DiskId, ByteSize>,
+    /// What lies in its CD-ROM drives; the first for the first drive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<ExportedMedium>,
     /// The variables of its EFI firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvram: Option<ExportedNvram>,

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, DiskFormat, DiskId, PowerState, Sha256Digest, SourceVm, Warning};
+use super::{
+    ByteSize, ConvertedDisk, DiskFormat, DiskId, PowerState, Sha256Digest, SourceVm, Warning,
+};
 
 /// A VM whose disks all lie in the output directory, complete and checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +20,9 @@ pub struct ExportedVm {
     pub exported_at: jiff::Timestamp,
     /// One for every disk of [`SourceVm::disks`], in the same order.
     pub disks: Vec<ExportedDisk>,
+    /// What lies in its CD-ROM drives, as far as it was exported; the first for the first drive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<ExportedMedium>,
     /// The variables of its firmware, if it is EFI and they could be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvram: Option<ExportedNvram>,
@@ -110,6 +115,35 @@ pub struct ExportedNvram {
     pub file_size: ByteSize,
     /// Its sum.
     pub sha256: Sha256Digest,
+}
+
+/// The image of a CD-ROM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportedMedium {
+    /// `cdrom-0`, …
+    pub id: DiskId,
+    /// Absolute path of the file.
+    pub path: PathBuf,
+    /// Its size.
+    pub file_size: ByteSize,
+    /// Its sum.
+    pub sha256: Sha256Digest,
+}
+
+impl ExportedMedium {
+    /// The image among the disks of a target, after `disks` of them.
+    pub fn converted(&self, disks: usize) -> ConvertedDisk {
+        ConvertedDisk {
+            id: self.id.clone(),
+            path: self.path.clone(),
+            format: DiskFormat::Raw,
+            capacity: self.file_size,
+            allocated: self.file_size,
+            boot_order: u32::try_from(disks).unwrap_or(u32::MAX),
+            fixed: false,
+            medium: true,
+        }
+    }
 }
 
 /// One exported disk image.

@@ -27,8 +27,8 @@ pub use disk_format::DiskFormat;
 pub use disk_target::disk_target;
 pub use disk_uuid::disk_uuid;
 pub use exported::{
-    ExportMethod, ExportState, ExportedDisk, ExportedNvram, ExportedVm, PoweredOff, ReceivedStream,
-    SourceState,
+    ExportMethod, ExportState, ExportedDisk, ExportedMedium, ExportedNvram, ExportedVm, PoweredOff,
+    ReceivedStream, SourceState,
 };
 pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts, Lack};
 pub use names::file_name;

@@ -127,6 +127,16 @@ impl DiskId {
         Self(format!("disk-{index}"))
     }
 
+    /// The id of what lies in a CD-ROM drive, counted from 0.
+    pub fn of_medium(index: usize) -> Self {
+        Self(format!("cdrom-{index}"))
+    }
+
+    /// Whether it is one of [`DiskId::of_medium`].
+    pub fn is_of_medium(&self) -> bool {
+        self.0.starts_with("cdrom-")
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

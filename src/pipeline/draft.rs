@@ -72,6 +72,7 @@ pub async fn draft(
         .await
         .map_err(|stopped| stopped.failure)?;
     let vm = guest::planned(&read, guest::reported(&output, &read).as_ref());
+    let disks = target::with_media(&disks, read.media());
     let draft = target::draft(target, &vm, &disks).await.map_err(refused)?;
     let preview = target::preview(target, &vm, &disks).await.map_err(refused)?;
     Ok(Plan {

@@ -33,7 +33,7 @@ use super::unfit::{refuse_asked_otherwise, refuse_unfit};
 use super::{ours, records, sums};
 use crate::manifest::{self, Manifest};
 use crate::model::{
-    ExportedDisk, ExportedNvram, ExportedVm, SourceState, SourceVm, Stage, Warning,
+    ExportedDisk, ExportedMedium, ExportedNvram, ExportedVm, SourceState, SourceVm, Stage, Warning,
 };
 use crate::progress::Progress;
 
@@ -55,6 +55,8 @@ pub struct Kept {
     pub taken: Taken,
     /// Its disks.
     pub disks: Vec<ExportedDisk>,
+    /// What lies in its CD-ROM drives.
+    pub media: Vec<ExportedMedium>,
     /// The variables of its firmware.
     pub nvram: Option<ExportedNvram>,
     /// Its package.
@@ -127,6 +129,9 @@ impl Kept {
         described.disks.retain(|disk| self.in_use.by(&disk.local_path).is_none());
         manifest::check_files(&described).map_err(stopped)?;
         manifest::verify_sums(&described, progress, cancel).await.map_err(stopped)?;
+        for medium in &self.media {
+            sums::check(&medium.path, medium.sha256, Stage::Export, (progress, cancel)).await?;
+        }
         let Some(nvram) = &self.nvram else { return Ok(()) };
         sums::check(&nvram.path, nvram.sha256, Stage::Export, (progress, cancel)).await
     }
@@ -147,6 +152,7 @@ impl Kept {
             method: self.taken.method,
             exported_at: self.taken.exported_at,
             disks: self.disks.clone(),
+            media: self.media.iter().filter(|medium| medium.path.is_file()).cloned().collect(),
             nvram: self.nvram.clone().filter(|nvram| nvram.path.is_file()),
             warnings: Vec::new(),
         }
@@ -218,8 +224,10 @@ impl Found<'_> {
         {
             return self.replaced(names);
         }
-        let nvram = export.nvram.iter().map(|nvram| &nvram.path).filter(|path| !path.is_file());
-        if let Some(path) = missing.into_iter().chain(nvram).next().filter(|_| !gone) {
+        let beside = export.media.iter().map(|medium| &medium.path);
+        let beside = beside.chain(export.nvram.iter().map(|nvram| &nvram.path));
+        let beside = beside.filter(|path| !path.is_file());
+        if let Some(path) = missing.into_iter().chain(beside).next().filter(|_| !gone) {
             let at = fit::time(export.taken.exported_at);
             return Err(incomplete(format!("{} is gone from the export of {at}", path.display())));
         }
@@ -305,10 +313,11 @@ impl Kept {
         package: Option<Package>,
         names: Vec<String>,
     ) -> Self {
-        let Stored { taken, disks, nvram, manifest, manifest_path, .. } = stored;
+        let Stored { taken, disks, media, nvram, manifest, manifest_path, .. } = stored;
         Self {
             taken,
             disks,
+            media,
             nvram,
             package,
             manifest,

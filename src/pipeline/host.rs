@@ -101,6 +101,7 @@ impl Host {
                 let mut warnings = Vec::new();
                 let nvram = nvram.inspect_err(|why| warnings.push(nvram_missed(why)));
                 Ok(ExportedVm {
+                    media: Vec::new(),
                     vm: with_uuids(vm, &disks).await?,
                     method: ExportMethod::Disk,
                     exported_at: jiff::Timestamp::now(),

@@ -11,6 +11,7 @@ use crate::model::ConvertedDisks;
 pub(super) fn inherit(kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) {
     let report = &mut ledger.report;
     report.disks.clone_from(&kept.disks);
+    report.media.clone_from(&kept.exported().media);
     report.nvram = kept.nvram.clone().filter(|nvram| nvram.path.is_file());
     report.package.clone_from(&kept.package);
     report.manifest = kept.manifest.as_ref().map(|_| kept.manifest_path.clone());

@@ -97,6 +97,7 @@ pub async fn definition(
     target: &Target,
 ) -> bool {
     let (progress, cancel) = (ledger.progress, ledger.cancel);
+    ledger.warn_news(target::gone_media(manifest.media()));
     let facts = ledger.report.guest.clone();
     let mut so_far = ledger.report.clone();
     let work = async {
@@ -158,7 +159,8 @@ impl Import<'_> {
         })?;
         let journal = Journal::begin(output, &target.settings.uri).map_err(stopped)?;
         let writer = journal.writer().map_err(stopped)?;
-        let imported = target::import(target, &vm, disks, &writer, (progress, cancel)).await;
+        let disks = target::with_media(disks, manifest.media());
+        let imported = target::import(target, &vm, &disks, &writer, (progress, cancel)).await;
         let domain = match imported {
             Ok(domain) => domain,
             Err(error) => {
@@ -260,6 +262,7 @@ pub async fn define(
     ledger.report.guest = guest::reported(&output, &manifest);
     if dry_run {
         let vm = guest::planned(&manifest, ledger.report.guest.as_ref());
+        let disks = target::with_media(&disks, manifest.media());
         let preview = target::preview(target, &vm, &disks).await.ok();
         let shown = (preview.as_ref(), output.as_path());
         ledger.report.plan = super::plan::definition(&vm, target, shown);
@@ -321,6 +324,7 @@ fn inherit(report: &mut RunReport, output: &Path) {
     let earlier = stored::read_result(&output.join(super::report::FILE_NAME)).ok().flatten();
     let Some(earlier) = earlier.filter(|earlier| earlier.vm_id == report.vm_id) else { return };
     report.export = earlier.export;
+    report.media = earlier.media;
     report.nvram = earlier.nvram;
     report.package = earlier.package;
     report.source = earlier.source;
@@ -347,7 +351,9 @@ pub(super) async fn check(
     guest::check(&vm, target, Stage::Preflight)?;
     start::check_export(target, manifest)?;
     let mut warnings = if dry_run { Vec::new() } else { recover(output, target).await? };
-    let checked = target::preflight(target, &vm, &disks, (dry_run, &[])).await;
+    let all = target::with_media(&disks, manifest.media());
+    warnings.extend(target::gone_media(manifest.media()));
+    let checked = target::preflight(target, &vm, &all, (dry_run, &[])).await;
     warnings.extend(checked.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?);
     Ok((disks, warnings))
 }
@@ -392,10 +398,15 @@ fn claim(
     makes: Vec<String>,
 ) -> Option<Claim> {
     let exported = ledger.report.disks.iter().map(|disk| disk.path.clone());
+    let media = manifest.media().iter().map(|medium| medium.path.clone());
     let nvram = manifest.nvram().map(|nvram| nvram.path.clone());
     let converted = converted.iter().flat_map(|disks| &disks.0).map(|disk| disk.path.clone());
-    let whole: Vec<_> =
-        exported.chain(nvram).chain(converted).chain(ledger.report.manifest.clone()).collect();
+    let whole: Vec<_> = exported
+        .chain(media)
+        .chain(nvram)
+        .chain(converted)
+        .chain(ledger.report.manifest.clone())
+        .collect();
     // A package is complete before its manifest is written.
     let packages = [PackageFormat::Ovf, PackageFormat::Ova];
     let packages = packages.iter().flat_map(|format| format.makes(manifest.vm_name())).collect();

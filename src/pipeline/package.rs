@@ -42,7 +42,8 @@ pub async fn write(
     if format == PackageFormat::Ova {
         let disks = std::mem::take(&mut ledger.report.disks).into_iter().map(|disk| disk.path);
         let nvram = ledger.report.nvram.take().map(|nvram| nvram.path);
-        remove(disks.chain(nvram), ledger);
+        let media = std::mem::take(&mut ledger.report.media).into_iter().map(|medium| medium.path);
+        remove(disks.chain(media).chain(nvram), ledger);
     }
     true
 }

@@ -58,8 +58,10 @@ fn move_manifest(manifest: &mut Manifest, beside: &Beside) {
         disk.local_path = beside.moved(&disk.local_path);
     }
     let exact = manifest.metadata.as_mut().and_then(|metadata| metadata.hyperexport.as_mut());
-    if let Some(nvram) = exact.and_then(|exact| exact.nvram.as_mut()) {
-        nvram.path = beside.moved(&nvram.path);
+    let Some(exact) = exact else { return };
+    let media = exact.media.iter_mut().map(|medium| &mut medium.path);
+    for path in media.chain(exact.nvram.iter_mut().map(|nvram| &mut nvram.path)) {
+        *path = beside.moved(path);
     }
 }
 
@@ -70,6 +72,7 @@ fn move_report(report: &mut RunReport, beside: &Beside) {
     let paths = disks
         .chain(converted.map(|disk| &mut disk.path))
         .chain(stamps.map(|stamp| &mut stamp.path))
+        .chain(report.media.iter_mut().map(|medium| &mut medium.path))
         .chain(report.nvram.iter_mut().map(|nvram| &mut nvram.path))
         .chain(report.package.iter_mut().map(|package| &mut package.path))
         .chain(&mut report.manifest);

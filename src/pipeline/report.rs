@@ -11,8 +11,8 @@ use super::code::code_of;
 use super::made::{Conversion, Source, Taken, Undone};
 use crate::libvirt::DefinedDomain;
 use crate::model::{
-    ByteSize, ConvertedDisks, ExportedDisk, ExportedNvram, GuestFacts, Sha256Digest, Stage,
-    Warning, chain,
+    ByteSize, ConvertedDisks, ExportedDisk, ExportedMedium, ExportedNvram, GuestFacts,
+    Sha256Digest, Stage, Warning, chain,
 };
 
 /// File name of a run's report in its output directory.
@@ -53,6 +53,9 @@ pub struct RunReport {
     /// The exported disks.
     #[serde(default)]
     pub disks: Vec<ExportedDisk>,
+    /// What lies in its CD-ROM drives, as far as it was exported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<ExportedMedium>,
     /// The variables of the source's EFI firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvram: Option<ExportedNvram>,
@@ -188,6 +191,7 @@ impl RunReport {
             export: None,
             source: None,
             disks: Vec::new(),
+            media: Vec::new(),
             nvram: None,
             package: None,
             manifest: None,

@@ -342,6 +342,7 @@ async fn fetch(
     let (exported, state) = exported?;
     ledger.warn_all(exported.warnings.iter().cloned());
     ledger.report.disks.clone_from(&exported.disks);
+    ledger.report.media.clone_from(&exported.media);
     ledger.report.nvram.clone_from(&exported.nvram);
     let taken = Taken {
         exported_at: exported.exported_at,
@@ -445,6 +446,7 @@ fn remove_files(job: &Job, (ready, work): (&Ready, &Path), ledger: &mut Ledger<'
     let names = ready.exports.iter().cloned().chain(package.unwrap_or_default());
     remove(names.map(|name| work.join(name)), ledger);
     ledger.report.disks.clear();
+    ledger.report.media.clear();
     ledger.report.nvram = None;
 }
 

@@ -13,7 +13,8 @@ use super::stages::Stopped;
 use crate::exporter::PackageFormat;
 use crate::manifest::{self, Manifest};
 use crate::model::{
-    ConvertedDisks, DiskId, ExportMethod, ExportedDisk, ExportedNvram, PowerState, SourceVm, Stage,
+    ConvertedDisks, DiskId, ExportMethod, ExportedDisk, ExportedMedium, ExportedNvram, PowerState,
+    SourceVm, Stage,
 };
 
 /// The provider of VMs in files, which do not run.
@@ -23,12 +24,13 @@ pub(super) const LOCAL: &str = "local";
 pub(super) struct Stored {
     pub taken: Taken,
     pub disks: Vec<ExportedDisk>,
+    pub media: Vec<ExportedMedium>,
     pub nvram: Option<ExportedNvram>,
     pub manifest: Option<Manifest>,
     pub manifest_path: PathBuf,
     /// The first disk whose sum or size the manifest does not tell: the export cannot be checked.
     pub lacking: Option<DiskId>,
-    /// The files of all its disks that the export made.
+    /// The files of all its disks and media that the export made.
     made: Vec<PathBuf>,
 }
 
@@ -54,10 +56,20 @@ impl Stored {
                 let received = manifest.received(&disk.id).is_some();
                 (&disk.local_path, received)
             });
-            let made = made(all, ask);
+            let media = manifest.media().to_vec();
+            let made = made(all.chain(media.iter().map(|medium| (&medium.path, false))), ask);
             let nvram = manifest.nvram().cloned();
             let manifest = Some(manifest);
-            return Some(Self { taken, disks, nvram, manifest, manifest_path, lacking, made });
+            return Some(Self {
+                taken,
+                disks,
+                media,
+                nvram,
+                manifest,
+                manifest_path,
+                lacking,
+                made,
+            });
         }
         let result = result?;
         if result.disks.is_empty() && result.package.is_none() {
@@ -70,9 +82,12 @@ impl Stored {
             state: None,
             vm: SourceVm { power: PowerState::Off, ..ask.vm.clone() },
         });
-        let (disks, nvram) = (result.disks.clone(), result.nvram.clone());
-        let made = made(disks.iter().map(|disk| (&disk.path, disk.received.is_some())), ask);
-        Some(Self { taken, disks, nvram, manifest: None, manifest_path, lacking: None, made })
+        let (disks, media) = (result.disks.clone(), result.media.clone());
+        let nvram = result.nvram.clone();
+        let all = disks.iter().map(|disk| (&disk.path, disk.received.is_some()));
+        let made = made(all.chain(media.iter().map(|medium| (&medium.path, false))), ask);
+        let (manifest, lacking) = (None, None);
+        Some(Self { taken, disks, media, nvram, manifest, manifest_path, lacking, made })
     }
 
     /// Disks that are no longer there.

@@ -7,7 +7,9 @@ use super::job::real;
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stored::LOCAL;
 use crate::libvirt::{DefinedDomain, Seen, Undo};
-use crate::model::{ByteSize, ConvertedDisk, ExportedDisk, PowerState, PoweredOff, Stage};
+use crate::model::{
+    ByteSize, ConvertedDisk, ExportedDisk, ExportedMedium, PowerState, PoweredOff, Stage,
+};
 
 /// Changes of the guest that are told one by one.
 const CHANGES: usize = 5;
@@ -19,8 +21,14 @@ impl RunReport {
             return self.plan.clone();
         }
         let mut lines: Vec<_> = self.disks.iter().filter_map(|disk| self.exported(disk)).collect();
+        for ExportedMedium { id, path, file_size, .. } in &self.media {
+            lines.push(format!("exported   {id}  {} ({file_size})", path.display()));
+        }
         if let Some(nvram) = &self.nvram {
-            lines.push(format!("exported   nvram   {}", nvram.path.display()));
+            let path = nvram.path.display();
+            lines.push(format!(
+                "exported   nvram   {path} (kept, the domain has variables of its own)"
+            ));
         }
         if let Some(package) = &self.package {
             lines.push(format!("packed     {} ({})", package.path.display(), package.size));

@@ -10,7 +10,9 @@ use crate::domain::{HostCapabilities, PlanOptions};
 use crate::libvirt::{
     self, DefinedDomain, Draft, Error, ImportRequest, Journal, PoolChoice, Preview,
 };
-use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, SourceVm, Stage, Warning};
+use crate::model::{
+    ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, ExportedMedium, SourceVm, Stage, Warning,
+};
 use crate::progress::Progress;
 
 /// Asks the target whether it will take the VM, once the volumes at the paths `going` are gone. Nothing is
@@ -117,6 +119,26 @@ pub fn expected_disks(
     let seed = seed.and_then(|path| convert::seed_disk(path, ByteSize(0), &disks));
     disks.0.extend(seed);
     disks
+}
+
+/// The disks, and what lies in the VM's drives, as far as its file is still there.
+pub fn with_media(disks: &ConvertedDisks, media: &[ExportedMedium]) -> ConvertedDisks {
+    let mut all = disks.clone();
+    for medium in media.iter().filter(|medium| medium.path.is_file()) {
+        all.0.push(medium.converted(all.0.len()));
+    }
+    all
+}
+
+/// What is said of media whose files are gone.
+pub fn gone_media(media: &[ExportedMedium]) -> Vec<Warning> {
+    let gone = media.iter().filter(|medium| !medium.path.is_file());
+    let warn = |medium: &ExportedMedium| {
+        let text =
+            format!("{} is gone: the CD-ROM drive that had it stays empty", medium.path.display());
+        Warning::new(Stage::Libvirt, "iso-not-taken", text)
+    };
+    gone.map(warn).collect()
 }
 
 /// A connected target and what was asked of it.

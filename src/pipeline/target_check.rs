@@ -144,13 +144,18 @@ async fn ask(
 
 /// The disks as they are, or as a conversion will leave them.
 fn disks(job: &Job, ready: &Ready) -> ConvertedDisks {
+    let media = match &ready.earlier {
+        Earlier::Export(kept) => kept.media.as_slice(),
+        _ => &[],
+    };
     if let Earlier::Export(kept) = &ready.earlier
         && let Converted::Kept(kept) = &kept.converted
     {
-        return kept.disks.clone();
+        return target::with_media(&kept.disks, media);
     }
     let fixes = job.conversion.as_ref().is_some_and(|settings| settings.stages.fix);
     let (vm, output) = (&ready.vm, &ready.output);
     let paths = convert::result_paths(&vm.into(), output);
-    target::expected_disks(vm, (&paths, seed(job, vm, output)), fixes)
+    let disks = target::expected_disks(vm, (&paths, seed(job, vm, output)), fixes);
+    target::with_media(&disks, media)
 }

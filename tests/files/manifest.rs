@@ -53,6 +53,7 @@ fn exported(folder: &Path) -> ExportedVm {
         }
     };
     ExportedVm {
+        media: Vec::new(),
         vm: SourceVm {
             provider: "vsphere".to_owned(),
             id: "vm-42".to_owned(),

@@ -696,8 +696,13 @@ fn an_ova_goes_all_the_way_into_libvirt() {
         return;
     };
     let (desk, names) = (Desk::new(), Names::new());
-    let (ovf, vmdk) = package(&desk);
-    pack(&desk, Form::TarXz, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
+    let (mut ovf, vmdk) = package(&desk);
+    ovf.files += "<File ovf:id='iso' ovf:href='a.iso'/>";
+    ovf.items += &item(15, "<rasd:HostResource>ovf:/file/iso</rasd:HostResource>");
+    let iso = vec![9; 64 << 10];
+    let files =
+        [packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk), packed("a.iso", &iso[..])];
+    pack(&desk, Form::TarXz, &files);
     let pool = desk.path("pool");
     let (name, pool_name) = (names.name("vm"), names.name("pool"));
     let ended = desk.export(
@@ -725,6 +730,15 @@ fn an_ova_goes_all_the_way_into_libvirt() {
     let domain = libvirtd::connect().lookup_domain_by_name(&name).expect("defined");
     let xml = domain.xml_desc(0).expect("described");
     assert!(xml.contains("<memory unit='KiB'>1572864</memory>"), "{xml}");
+    let medium = pool.join(format!("{name}-cdrom-0.iso"));
+    assert_eq!(fs::read(&medium).expect("in the pool"), iso);
+    let (_, drive) = xml.split_once("device='cdrom'").expect("a drive");
+    let (drive, _) = drive.split_once("</disk>").expect("its end");
+    assert!(drive.contains(&format!("<source file='{}'", medium.display())), "{drive}");
+    assert!(drive.contains("<boot order='2'/>"), "{drive}");
+    let undone = desk.run(&["undo", "out"]);
+    assert_eq!(undone.code, Some(0), "{}", undone.stderr);
+    assert!(!medium.exists() && desk.path("out/cdrom-0.iso").exists());
 }
 
 #[test]

@@ -64,6 +64,64 @@ fn sums_are_compared_however_their_file_and_its_lines_are_called() {
 }
 
 #[test]
+fn every_file_of_sums_beside_the_descriptor_counts() {
+    let right = |bytes: &[u8]| format!("{}  disk1.vmdk\n", hex(&sha2::Sha256::digest(bytes)));
+    for form in Form::ALL {
+        let desk = Desk::new();
+        let (ovf, disk) = package(&desk, "disk1.vmdk");
+        let with = |sums: [(&str, String); 2]| {
+            let sums = sums.map(|(name, text)| packed(name, text));
+            let files: Vec<_> =
+                [ovf.clone()].into_iter().chain(sums).chain([disk.clone()]).collect();
+            pack(&desk, form, &files).to_str().expect("UTF-8").to_owned()
+        };
+        let good = || right(&disk.bytes);
+        let source = with([("a.mf", good()), ("b.mf", wrong("disk1.vmdk"))]);
+        refuses(&desk.export(&source, &[]), &format!("{form:?} none is its own"));
+        let source = with([("a.mf", String::new()), ("b.mf", good())]);
+        let ended = desk.export(&source, &["--fresh"]);
+        assert_eq!(ended.code, Some(0), "{form:?}: {}", ended.stderr);
+        assert_eq!(ended.json["warnings"], serde_json::json!([]), "{form:?}");
+    }
+}
+
+#[test]
+fn sums_of_another_descriptor_beside_it_do_not_count() {
+    let desk = Desk::new();
+    let (ovf, disk) = package(&desk, "disk1.vmdk");
+    let other = packed("other.ovf", ovf.bytes.clone());
+    let sums = packed("other.mf", wrong("disk1.vmdk"));
+    pack(&desk, Form::Folder, &[ovf, other, sums, disk]);
+    assert_eq!(desk.export("vm/vm.ovf", &[]).code, Some(0));
+    fs::remove_dir_all(desk.path("out")).expect("there");
+    refuses(&desk.export("vm/other.ovf", &[]), "its own");
+}
+
+#[test]
+fn every_refusal_of_sums_says_how_to_do_without() {
+    let many: Vec<_> = (0..17).map(|n| packed(&format!("{n}.mf"), "")).collect();
+    for (files, said) in [
+        (vec![packed("vm.mf", "garbage")], "has a line that is no sum: 'garbage'"),
+        (vec![packed("vm.mf", "MD5(disk1.vmdk)= 00")], "a line that is no sum"),
+        (vec![packed("vm.mf", vec![b'0'; (1 << 20) + 1])], "'vm.mf' in it is too long"),
+        (many, "too many files of sums"),
+    ] {
+        for form in [Form::Tar, Form::TarGz, Form::Folder] {
+            let desk = Desk::new();
+            let (ovf, disk) = package(&desk, "disk1.vmdk");
+            let all: Vec<_> = files.iter().cloned().chain([ovf, disk]).collect();
+            let source = pack(&desk, form, &all).to_str().expect("UTF-8").to_owned();
+            let ended = desk.export(&source, &[]);
+            assert_eq!(ended.code, Some(4), "{form:?} {said}: {}", ended.stderr);
+            ended.said(said);
+            ended.said("--ignore-checksums");
+            let ended = desk.export(&source, &["--ignore-checksums"]);
+            assert_eq!(ended.code, Some(0), "{form:?} {said}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
 fn a_disk_of_several_files_is_compared_too() {
     for name in ["disk1.vmdk", "disk1-flat.vmdk"] {
         let desk = Desk::new();

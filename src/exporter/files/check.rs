@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::described::{Content, Described, Nvram};
-use super::package::{LONGEST_MF, MOST_SMALL, small};
+use super::package::{MOST_SMALL, small_sums};
 use super::store::{Member, Store};
 use super::sums::{Digests, summed};
 use crate::exporter::Error;
@@ -37,9 +37,9 @@ impl Checking<'_> {
         let mut visit = |member: Member<'_>| {
             if sums.are_in(&member.name) {
                 if told.len() == MOST_SMALL {
-                    return Err(store.unusable("it holds too many files of sums"));
+                    return Err(store.bad_sums("it holds too many files of sums"));
                 }
-                told.push((member.name.clone(), small(store, member, LONGEST_MF)?));
+                told.push((member.name.clone(), small_sums(store, member)?));
             } else {
                 let name = member.name.clone();
                 seen.push((name, self.digests(store, member)?));
@@ -64,12 +64,12 @@ impl Checking<'_> {
 
     /// The files of the VM that may have a sum.
     fn names(&self, store: &Store) -> Result<Vec<String>, Error> {
-        let Described { sums, prefix, disks, nvram, .. } = self.described;
+        let Described { sums, prefix, nvram, .. } = self.described;
         let relative = |path: &Path| {
             path.strip_prefix(store.path()).unwrap_or(path).to_string_lossy().into_owned()
         };
         let mut names = Vec::new();
-        for disk in disks {
+        for disk in self.described.images() {
             match &disk.content {
                 Content::Packed { members, .. } => names.extend(members.iter().cloned()),
                 Content::InPlace(path) => names.push(relative(path)),

@@ -18,6 +18,8 @@ pub(super) struct Described {
     pub(super) tells_nics: bool,
     /// In the order of the VM's disks.
     pub(super) disks: Vec<Wanted>,
+    /// What lies in its CD-ROM drives.
+    pub(super) media: Vec<Wanted>,
     pub(super) method: ExportMethod,
     /// Where packed disks are.
     pub(super) store: Option<Store>,
@@ -41,7 +43,7 @@ pub(super) enum Nvram {
     Member(String),
 }
 
-/// A disk.
+/// A disk, or what lies in a drive.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) id: DiskId,
@@ -52,6 +54,8 @@ pub(super) struct Wanted {
     pub(super) content: Content,
     /// Length of what lies at the source, in bytes, if a package tells it.
     pub(super) stored: Option<u64>,
+    /// Whether it is no disk but what lies in a CD-ROM drive.
+    pub(super) medium: bool,
 }
 
 /// Where a disk's bytes are.
@@ -79,7 +83,10 @@ impl Wanted {
     /// Name of the file that an export makes of it; none when it stays where it is.
     pub(super) fn file_name(&self) -> Option<String> {
         let made = !matches!(self.content, Content::InPlace(_));
-        made.then(|| self.id.file_name(self.exported_format()))
+        made.then(|| match self.medium {
+            true => format!("{}.iso", self.id),
+            false => self.id.file_name(self.exported_format()),
+        })
     }
 
     /// Whether it is compressed where it lies.
@@ -135,6 +142,11 @@ impl Wanted {
 }
 
 impl Described {
+    /// Its disks, and then what lies in its drives.
+    pub(super) fn images(&self) -> impl Iterator<Item = &Wanted> {
+        self.disks.iter().chain(&self.media)
+    }
+
     /// The files that its disks and its variables are read from, but for an archive as a whole.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let folder = match &self.store {
@@ -142,7 +154,7 @@ impl Described {
             _ => None,
         };
         let mut files = Vec::new();
-        for disk in &self.disks {
+        for disk in self.images() {
             match &disk.content {
                 Content::InPlace(path) => files.push(path.clone()),
                 // One whose parts cannot be named is refused later, with the reason.
@@ -163,7 +175,7 @@ impl Described {
 
     /// Names of the files that an export makes.
     pub(super) fn makes(&self) -> Vec<String> {
-        let disks = self.disks.iter().filter_map(Wanted::file_name);
+        let disks = self.images().filter_map(Wanted::file_name);
         disks.chain(self.nvram.iter().map(|_| NVRAM.to_owned())).collect()
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
             uuid: uuids::of_image(path, format),
         };
         disks.push(disk.at(index));
-        wanted.push(Wanted { id, format, capacity, content, stored: None });
+        wanted.push(Wanted { id, format, capacity, content, stored: None, medium: false });
     }
     let stem = paths.first().and_then(|path| path.file_stem()).unwrap_or_default();
     let vm = SourceVm {
@@ -113,5 +113,6 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         nvram: None,
         warnings: Vec::new(),
         least: 0,
+        media: Vec::new(),
     })
 }

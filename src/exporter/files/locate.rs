@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::names::{files_in, has_extension};
 use super::store::Store;
-use super::{FileSettings, images};
+use super::{FileSettings, below, images};
 use crate::exporter::Error;
+use crate::model::{Stage, Warning};
+
+/// How many of several VMs are named.
+const MOST_NAMED: usize = 12;
 
 /// Where a VM lies.
 pub(super) enum Place {
@@ -21,8 +25,8 @@ impl Place {
         match self {
             Self::Archive(store) => vec![store.path().to_owned()],
             Self::Ovf(path) => {
-                let sums = path.with_extension("mf");
-                let sums = sums.is_file().then_some(sums);
+                let beside = path.parent().map(files_in).and_then(Result::ok).unwrap_or_default();
+                let sums = beside.into_iter().filter(|path| has_extension(path, "mf"));
                 [path.clone()].into_iter().chain(sums).collect()
             }
             Self::Vmx(path) => vec![path.clone()],
@@ -46,7 +50,7 @@ pub(super) fn absolute(mut settings: FileSettings) -> Result<FileSettings, Error
 ///
 /// # Errors
 /// [`Error::Unusable`] when it is nothing that a VM can be taken from, or more than one thing.
-pub(super) fn locate(settings: &FileSettings) -> Result<Place, Error> {
+pub(super) fn locate(settings: &FileSettings) -> Result<(Place, Option<Warning>), Error> {
     let Some(path) = settings.paths.first() else {
         return Err(unusable(Path::new(""), "no file is named"));
     };
@@ -61,12 +65,27 @@ pub(super) fn locate(settings: &FileSettings) -> Result<Place, Error> {
         };
         return match settings.paths.iter().find(is_package) {
             Some(path) => Err(unusable(path, "it is a whole VM, and disks alone come several")),
-            None => Ok(Place::Images(settings.paths.clone())),
+            None => Ok((Place::Images(settings.paths.clone()), None)),
         };
     }
-    if found.is_dir() {
-        return in_folder(path);
+    if !found.is_dir() {
+        return of_file(path, settings).map(|place| (place, None));
     }
+    if let Some(place) = in_folder(path)? {
+        return Ok((place, None));
+    }
+    let found = below::find(path)?;
+    let warning = Warning::new(
+        Stage::Export,
+        "found-below",
+        format!("{} itself holds no VM: taking {}", path.display(), found.display()),
+    );
+    Ok((of_file(&found, settings)?, Some(warning)))
+}
+
+/// What the file at a path is.
+fn of_file(path: &PathBuf, settings: &FileSettings) -> Result<Place, Error> {
+    let failed = |source| Error::File { action: "open", path: path.clone(), source };
     let is_ova = has_extension(path, "ova");
     match path {
         _ if has_extension(path, "ovf") => Ok(Place::Ovf(path.clone())),
@@ -95,19 +114,28 @@ fn check_kind(path: &Path) -> Result<(), Error> {
     Err(unusable(path, "it is no ordinary file; copy what a device holds into one first"))
 }
 
-/// The one package or VM of a folder.
-fn in_folder(folder: &Path) -> Result<Place, Error> {
+/// The one package or VM of a folder, if there is any.
+fn in_folder(folder: &Path) -> Result<Option<Place>, Error> {
     let files = files_in(folder)?;
     let of = |kind| -> Vec<_> { files.iter().filter(|path| has_extension(path, kind)).collect() };
     match (of("ovf").as_slice(), of("vmx").as_slice()) {
-        ([ovf], _) => Ok(Place::Ovf((*ovf).clone())),
-        ([], [vmx]) => Ok(Place::Vmx((*vmx).clone())),
-        ([], []) => Err(unusable(folder, "there is neither an OVF nor a VMX in it")),
-        (several, _) if !several.is_empty() => {
-            Err(unusable(folder, "there are several OVFs in it: name one of them"))
-        }
-        _ => Err(unusable(folder, "there are several VMXs in it: name one of them")),
+        ([ovf], _) => Ok(Some(Place::Ovf((*ovf).clone()))),
+        ([], [vmx]) => Ok(Some(Place::Vmx((*vmx).clone()))),
+        ([], []) => Ok(None),
+        ([], several) => Err(several_of("VMXs", folder, several)),
+        (several, _) => Err(several_of("OVFs", folder, several)),
     }
+}
+
+/// There are several of what there should be one.
+pub(super) fn several_of(what: &str, folder: &Path, several: &[&PathBuf]) -> Error {
+    let names = several.iter().map(|path| path.strip_prefix(folder).unwrap_or(path));
+    let mut names: Vec<_> = names.take(MOST_NAMED).map(|name| name.display().to_string()).collect();
+    if several.len() > MOST_NAMED {
+        names.push(format!("{} more", several.len() - MOST_NAMED));
+    }
+    let names = names.join(", ");
+    unusable(folder, &format!("there are several {what} in it: name one of them: {names}"))
 }
 
 /// What tells whether files have changed: their lengths and times. Blocks.
@@ -127,6 +155,6 @@ pub(super) fn revision(paths: &[PathBuf]) -> Result<String, Error> {
     Ok(revision)
 }
 
-fn unusable(path: &Path, reason: &str) -> Error {
+pub(super) fn unusable(path: &Path, reason: &str) -> Error {
     Error::Unusable { path: path.to_owned(), reason: reason.to_owned() }
 }

@@ -5,6 +5,7 @@
 //! it may be. Images that are whole as they are stay where they are, and only their sums are made;
 //! packed ones are taken out of their archive in one pass.
 
+mod below;
 mod bound;
 mod check;
 mod described;
@@ -77,13 +78,15 @@ pub struct Choice {
 pub struct Files {
     settings: Arc<FileSettings>,
     found: Arc<Found>,
+    /// That it lies deeper than the user said.
+    told: Option<Warning>,
     /// Differs when the files have changed.
     revision: String,
 }
 
 #[derive(Debug)]
 enum Found {
-    Package(Package),
+    Package(Box<Package>),
     Other(Box<Described>),
 }
 
@@ -96,13 +99,13 @@ impl Files {
     pub async fn open(settings: FileSettings) -> Result<Self, Error> {
         let settings = Arc::new(locate::absolute(settings)?);
         blocking(&settings.clone(), move || {
-            let place = locate::locate(&settings)?;
+            let (place, told) = locate::locate(&settings)?;
             let ignore = settings.choice.ignore_checksums;
             let found = match &place {
                 Place::Archive(store) => {
-                    Found::Package(Package::of_archive(store.clone(), ignore)?)
+                    Found::Package(Box::new(Package::of_archive(store.clone(), ignore)?))
                 }
-                Place::Ovf(path) => Found::Package(Package::of_folder(path, ignore)?),
+                Place::Ovf(path) => Found::Package(Box::new(Package::of_folder(path, ignore)?)),
                 Place::Vmx(path) => Found::Other(Box::new(vmx::describe(path)?)),
                 Place::Images(paths) => {
                     Found::Other(Box::new(images::describe(paths, &settings.choice)?))
@@ -116,7 +119,7 @@ impl Files {
             paths.extend(described.iter().flat_map(Described::files));
             paths.dedup();
             let revision = locate::revision(&paths)?;
-            Ok(Self { settings, found: Arc::new(found), revision })
+            Ok(Self { settings, found: Arc::new(found), told, revision })
         })
         .await
     }
@@ -196,8 +199,9 @@ impl Files {
         let (directory, progress, cancel) =
             (request.directory.clone(), progress.clone(), cancel.clone());
         let (limit, whole) = (request.limit.clone(), request.whole.clone());
-        let (tell, mut told) = mpsc::unbounded_channel();
+        let (tell, mut tellings) = mpsc::unbounded_channel();
         let mut vm = vm.clone();
+        let told = Vec::from_iter(self.told.clone());
         let work = blocking(&self.settings, move || {
             let failed = |source| Error::File { action: "open", path: directory.clone(), source };
             let directory = std::path::absolute(&directory).map_err(failed)?;
@@ -210,8 +214,8 @@ impl Files {
                 whole: &whole,
                 tell: &tell,
             };
-            let Taken { disks, nvram: variables, warnings } = taking.take()?;
-            let mut warnings = [described.warnings.clone(), warnings].concat();
+            let Taken { disks, media, nvram: variables, warnings } = taking.take()?;
+            let mut warnings = [told, described.warnings.clone(), warnings].concat();
             for (disk, told) in disks.iter().zip(&vm.disks) {
                 if told.capacity.0 != 0 && told.capacity != disk.capacity {
                     let text = format!(
@@ -230,18 +234,21 @@ impl Files {
             let nvram = nvram.and_then(|end| {
                 end.inspect_err(|error| warnings.push(nvram::missed(chain(error)))).ok()
             });
+            let variables = nvram.as_ref().and_then(|nvram| std::fs::read(&nvram.path).ok());
+            warnings.extend(variables.and_then(|variables| nvram::lost(&variables)));
             Ok(ExportedVm {
                 vm,
                 method: described.method,
                 exported_at: jiff::Timestamp::now(),
                 disks,
+                media,
                 nvram,
                 warnings,
             })
         });
         // The note belongs to the caller, and the work to a thread that it may not go to.
         let noting = async {
-            while let Some(disk) = told.recv().await {
+            while let Some(disk) = tellings.recv().await {
                 WholeDisk::tell(&disk, request.note);
             }
         };

@@ -10,7 +10,8 @@ pub(super) fn format_of(uri: &str, name: &str) -> Option<DiskFormat> {
     let uri = uri.to_ascii_lowercase();
     let told = [
         ("vmdk", DiskFormat::Vmdk),
-        ("qcow2", DiskFormat::Qcow2),
+        // Of qcow and qcow2 alike: `http://www.gnome.org/~markmc/qcow-image-format.html`.
+        ("qcow", DiskFormat::Qcow2),
         ("vhdx", DiskFormat::Vhdx),
         ("vhd", DiskFormat::Vhd),
         ("vdi", DiskFormat::Vdi),

@@ -66,7 +66,7 @@ impl Sink {
     pub(super) fn new(file: File, format: DiskFormat, bound: Bound, sum: bool) -> Self {
         Self {
             out: DirectFile::new(file),
-            digests: sum.then(|| Digests::with(None)),
+            digests: sum.then(|| Digests::with(&[])),
             bytes: 0,
             bound,
             follower: Follower::new(format),

@@ -172,6 +172,11 @@ impl Store {
         Error::Unusable { path: self.path().to_owned(), reason: reason.into() }
     }
 
+    /// What is wrong with its sums, in words.
+    pub(super) fn bad_sums(&self, reason: impl Into<String>) -> Error {
+        Error::Sums { path: self.path().to_owned(), reason: reason.into() }
+    }
+
     /// It could not be read.
     pub(super) fn failed(&self, source: io::Error) -> Error {
         Error::File { action: "read", path: self.path().to_owned(), source }

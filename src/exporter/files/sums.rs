@@ -7,15 +7,21 @@ use std::sync::{Arc, LazyLock, mpsc};
 
 use percent_encoding::percent_decode_str;
 use regex::Regex;
-use sha2::{Digest, Sha256, Sha512};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::store::plain;
 use crate::image::AlignedBuffer;
 use crate::model::Sha256Digest;
 
-/// `SHA256(disk.vmdk)= 0123…`, with or without spaces, in either case.
+/// `SHA256(disk.vmdk)= 0123…`, with or without spaces, in either case; OpenSSL 3 writes `SHA2-256`.
 static LINE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?i)^SHA-?(1|256|512)\s*\(\s*(.+?)\s*\)\s*=\s*([0-9a-f]+)$").expect("a pattern")
+    let pattern = r"(?i)^SHA(?:2?[-_ ])?(1|256|384|512)\s*\(\s*(.+?)\s*\)\s*=\s*([0-9a-f]+)$";
+    Regex::new(pattern).expect("a pattern")
+});
+/// `0123…  disk.vmdk`, as `sha256sum` writes it: the length of the sum tells how it was made.
+static SUM_FIRST: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)^([0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})\s+\*?(.+)$")
+        .expect("a pattern")
 });
 
 /// What sums are made of.
@@ -23,6 +29,7 @@ static LINE: LazyLock<Regex> = LazyLock::new(|| {
 pub(super) enum Algorithm {
     Sha1,
     Sha256,
+    Sha384,
     Sha512,
 }
 
@@ -32,14 +39,24 @@ impl Algorithm {
         match self {
             Self::Sha1 => "SHA1",
             Self::Sha256 => "SHA256",
+            Self::Sha384 => "SHA384",
             Self::Sha512 => "SHA512",
         }
     }
 }
 
-/// The sums that a package gives of its files.
+/// A sum, in lower-case hexadecimal, and how it is made.
+pub(super) type Sum = (Algorithm, String);
+
+/// The sums that a package gives of its files. A file has several where it is named several times, and
+/// all of them count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Sums(HashMap<String, (Algorithm, String)>);
+pub(super) struct Sums {
+    /// By the names as they stand there.
+    told: HashMap<String, Vec<Sum>>,
+    /// By what these names mean as references.
+    decoded: HashMap<String, Vec<Sum>>,
+}
 
 impl Sums {
     /// Reads a `.mf` file; an empty one says nothing.
@@ -48,37 +65,72 @@ impl Sums {
     /// The line that makes no sense.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-        let mut sums = HashMap::new();
-        for line in lines.filter(|line| !line.is_empty()) {
-            let wrong = || line.chars().take(80).collect::<String>();
-            let found = LINE.captures(line).ok_or_else(wrong)?;
-            let algorithm = match &found[1] {
-                "1" => Algorithm::Sha1,
-                "256" => Algorithm::Sha256,
-                _ => Algorithm::Sha512,
-            };
-            let sum = (algorithm, found[3].to_ascii_lowercase());
-            let name = plain(&found[2]);
-            // As a reference would write it.
+        let mut sums = Self::default();
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let found = sum(line).ok_or_else(|| line.chars().take(80).collect::<String>())?;
+            let (name, sum) = found;
+            let name = plain(&name.replace('\\', "/"));
             let decoded = percent_decode_str(&name).decode_utf8_lossy().into_owned();
-            sums.entry(decoded).or_insert_with(|| sum.clone());
-            sums.insert(name, sum);
+            sums.decoded.entry(decoded).or_default().push(sum.clone());
+            sums.told.entry(name).or_default().push(sum);
         }
-        Ok(Self(sums))
+        Ok(sums)
+    }
+
+    /// Takes over the sums of another file, of what it alone names.
+    pub(super) fn add(&mut self, other: Self) {
+        for (own, other) in [(&mut self.told, other.told), (&mut self.decoded, other.decoded)] {
+            for (name, sums) in other {
+                own.entry(name).or_insert(sums);
+            }
+        }
+    }
+
+    /// As [`Sums::add`], of all that it names.
+    pub(super) fn join(&mut self, other: Self) {
+        for (own, other) in [(&mut self.told, other.told), (&mut self.decoded, other.decoded)] {
+            for (name, mut sums) in other {
+                own.entry(name).or_default().append(&mut sums);
+            }
+        }
     }
 
     /// Whether nothing is said.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.told.is_empty()
     }
 
-    /// What the sum of a file should be: its name stands there without the folder `prefix` of the
-    /// package, or with it.
-    pub(super) fn of(&self, prefix: &str, name: &str) -> Option<(Algorithm, &str)> {
+    /// What the sums of a file should be: its name stands there without the folder `prefix` of the
+    /// package, or with it; at last in another case.
+    pub(super) fn of(&self, prefix: &str, name: &str) -> &[Sum] {
         let short = name.strip_prefix(prefix).unwrap_or(name);
-        let found = self.0.get(short).or_else(|| self.0.get(name));
-        found.map(|(algorithm, sum)| (*algorithm, sum.as_str()))
+        let known = [(&self.told, short), (&self.told, name), (&self.decoded, short)];
+        let found = known.into_iter().find_map(|(sums, name)| sums.get(name)).or_else(|| {
+            let lower = short.to_lowercase();
+            let alike = self.told.iter().find(|(told, _)| told.to_lowercase() == lower);
+            alike.map(|(_, sums)| sums)
+        });
+        found.map_or(&[], Vec::as_slice)
     }
+}
+
+/// The name of a file and its sum, of a line in any of the two spellings.
+fn sum(line: &str) -> Option<(String, Sum)> {
+    let (length, name, hex) = match LINE.captures(line) {
+        Some(found) => (found[1].to_owned(), found[2].to_owned(), found[3].to_owned()),
+        None => {
+            let found = SUM_FIRST.captures(line)?;
+            let length = if found[1].len() == 40 { 1 } else { found[1].len() * 4 };
+            (length.to_string(), found[2].to_owned(), found[1].to_owned())
+        }
+    };
+    let algorithm = match length.as_str() {
+        "1" => Algorithm::Sha1,
+        "256" => Algorithm::Sha256,
+        "384" => Algorithm::Sha384,
+        _ => Algorithm::Sha512,
+    };
+    Some((name, (algorithm, hex.to_ascii_lowercase())))
 }
 
 /// Sums of what passes by. SHA-256 is made in any case: it is the one that we record.
@@ -86,27 +138,34 @@ impl Sums {
 pub(super) struct Digests {
     sha256: Sha256,
     sha1: Option<sha1::Sha1>,
+    sha384: Option<Sha384>,
     sha512: Option<Sha512>,
 }
 
 impl Digests {
-    /// The sum that is recorded, and the one to compare with.
-    pub(super) fn with(algorithm: Option<Algorithm>) -> Self {
+    /// The sum that is recorded, and those to compare with.
+    pub(super) fn with(sums: &[Sum]) -> Self {
+        let has = |wanted| sums.iter().any(|(algorithm, _)| *algorithm == wanted);
         Self {
             sha256: Sha256::new(),
-            sha1: (algorithm == Some(Algorithm::Sha1)).then(sha1::Sha1::new),
-            sha512: (algorithm == Some(Algorithm::Sha512)).then(Sha512::new),
+            sha1: has(Algorithm::Sha1).then(sha1::Sha1::new),
+            sha384: has(Algorithm::Sha384).then(Sha384::new),
+            sha512: has(Algorithm::Sha512).then(Sha512::new),
         }
     }
 
-    /// All of them, for files whose sums come after them.
+    /// Those of the standard, for files whose sums come after them.
     pub(super) fn all() -> Self {
-        Self { sha256: Sha256::new(), sha1: Some(sha1::Sha1::new()), sha512: Some(Sha512::new()) }
+        let sha1 = Some(sha1::Sha1::new());
+        Self { sha256: Sha256::new(), sha1, sha384: None, sha512: Some(Sha512::new()) }
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         if let Some(sum) = &mut self.sha1 {
+            sum.update(bytes);
+        }
+        if let Some(sum) = &mut self.sha384 {
             sum.update(bytes);
         }
         if let Some(sum) = &mut self.sha512 {
@@ -125,6 +184,7 @@ impl Digests {
         match algorithm {
             Algorithm::Sha1 => self.sha1.clone().map(|sum| hex(&sum.finalize())),
             Algorithm::Sha256 => Some(self.recorded().to_string()),
+            Algorithm::Sha384 => self.sha384.clone().map(|sum| hex(&sum.finalize())),
             Algorithm::Sha512 => self.sha512.clone().map(|sum| hex(&sum.finalize())),
         }
     }
@@ -212,19 +272,57 @@ fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use super::*;
 
+    /// The one sum of a file.
+    fn only<'a>(sums: &'a Sums, name: &str) -> Option<(Algorithm, &'a str)> {
+        let of = sums.of("", name);
+        assert!(of.len() < 2, "{name}");
+        of.first().map(|(algorithm, sum)| (*algorithm, sum.as_str()))
+    }
+
     #[test]
     fn sums_are_read_in_every_spelling_in_use() {
-        let text = "\u{feff}SHA1(a.ovf)= 0A\r\nSHA256 (my disk(1).vmdk) = 0b\r\n\
-                    sha512(c.vmdk)=0c\n\nSHA-256( ./d.vmdk ) =0d\nSHA1(my%20disk.vmdk)= 0e";
+        let text = "\u{feff}SHA1(a.ovf)= 0A\r\nSHA256 (my disk(1).vmdk) = 0b\r\n# of today\n\
+                    sha512(c.vmdk)=0c\n\nSHA-256( ./d.vmdk ) =0d\nSHA1(my%20disk.vmdk)= 0e\n\
+                    SHA2-256(e.vmdk)= 0f\nSHA2-512(f.vmdk)= 10\nSHA384(g.vmdk)= 11\n\
+                    SHA-1(sub\\h.vmdk)= 12";
         let sums = Sums::read(text).expect("it is read");
-        assert_eq!(sums.of("", "a.ovf"), Some((Algorithm::Sha1, "0a")));
-        assert_eq!(sums.of("", "my disk(1).vmdk"), Some((Algorithm::Sha256, "0b")));
-        assert_eq!(sums.of("", "c.vmdk"), Some((Algorithm::Sha512, "0c")));
-        assert_eq!(sums.of("", "d.vmdk"), Some((Algorithm::Sha256, "0d")));
-        assert_eq!(sums.of("", "my disk.vmdk"), Some((Algorithm::Sha1, "0e")));
-        assert_eq!(sums.of("", "my%20disk.vmdk"), Some((Algorithm::Sha1, "0e")));
-        assert_eq!(sums.of("", "e.vmdk"), None);
-        assert_eq!(Sums::read("MD5(a)= 00"), Err("MD5(a)= 00".to_owned()));
+        for (name, algorithm, sum) in [
+            ("a.ovf", Algorithm::Sha1, "0a"),
+            ("my disk(1).vmdk", Algorithm::Sha256, "0b"),
+            ("c.vmdk", Algorithm::Sha512, "0c"),
+            ("d.vmdk", Algorithm::Sha256, "0d"),
+            ("my disk.vmdk", Algorithm::Sha1, "0e"),
+            ("my%20disk.vmdk", Algorithm::Sha1, "0e"),
+            ("e.vmdk", Algorithm::Sha256, "0f"),
+            ("f.vmdk", Algorithm::Sha512, "10"),
+            ("g.vmdk", Algorithm::Sha384, "11"),
+            ("sub/h.vmdk", Algorithm::Sha1, "12"),
+            ("E.VMDK", Algorithm::Sha256, "0f"),
+        ] {
+            assert_eq!(only(&sums, name), Some((algorithm, sum)), "{name}");
+        }
+        assert_eq!(only(&sums, "none.vmdk"), None);
+        for line in ["MD5(a)= 00", "SHA2-512/256(a)= 00", "SHA3-256(a)= 00", "nonsense", "0a  a"] {
+            assert_eq!(Sums::read(line), Err(line.to_owned()));
+        }
+    }
+
+    #[test]
+    fn sums_stand_before_names_as_in_the_output_of_sha256sum() {
+        let text = format!(
+            "{}  a.vmdk\n{} *b.vmdk\n{} c d.vmdk\n",
+            "A1".repeat(32),
+            "b2".repeat(20),
+            "c3".repeat(64)
+        );
+        let sums = Sums::read(&text).expect("it is read");
+        for (name, algorithm, byte, count) in [
+            ("a.vmdk", Algorithm::Sha256, "a1", 32),
+            ("b.vmdk", Algorithm::Sha1, "b2", 20),
+            ("c d.vmdk", Algorithm::Sha512, "c3", 64),
+        ] {
+            assert_eq!(only(&sums, name), Some((algorithm, byte.repeat(count).as_str())), "{name}");
+        }
     }
 
     #[test]

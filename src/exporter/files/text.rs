@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use encoding_rs::UTF_8;
+
 use crate::image::decoded;
 
 /// The text of an XML document: a byte order mark tells its encoding, or else its declaration
@@ -15,6 +17,11 @@ pub(super) fn of_vmx(bytes: &[u8]) -> Cow<'_, str> {
     decoded(bytes, ".encoding")
 }
 
+/// The text of a file of sums. PowerShell writes UTF-16, with a byte order mark.
+pub(super) fn of_sums(bytes: &[u8]) -> Cow<'_, str> {
+    UTF_8.decode(bytes).0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,6 +31,7 @@ mod tests {
         let utf_16: Vec<u8> =
             "\u{feff}<a>ü</a>".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(of_xml(&utf_16), "<a>ü</a>");
+        assert_eq!(of_sums(&utf_16), "<a>ü</a>");
         assert_eq!(of_xml("\u{feff}<a>ü</a>".as_bytes()), "<a>ü</a>");
         let latin = b"<?xml version='1.0' encoding='ISO-8859-1'?><a>\xfc</a>";
         assert_eq!(of_xml(latin), "<?xml version='1.0' encoding='ISO-8859-1'?><a>ü</a>");

@@ -137,6 +137,7 @@ fn exported(vm: &SourceVm, parts: &[Arc<Part>], whole: Vec<WholeDisk>) -> Export
     let disks = parts.iter().zip(whole);
     let disks = disks.map(|(part, whole)| whole.exported(part.target(), DiskFormat::Raw));
     ExportedVm {
+        media: Vec::new(),
         vm: vm.clone(),
         method: ExportMethod::Datastore,
         exported_at: jiff::Timestamp::now(),

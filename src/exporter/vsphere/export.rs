@@ -260,6 +260,7 @@ impl Run<'_> {
         let directory = &self.request.directory;
         let nvram = self.vsphere.nvram(self.vm, &offer.urls, directory, &mut warnings).await;
         Ok(ExportedVm {
+            media: Vec::new(),
             vm: self.vm.clone(),
             method: ExportMethod::NfcLease,
             exported_at: jiff::Timestamp::now(),

@@ -11,7 +11,7 @@ use super::folder::{Missing, folder_url, read};
 use super::lease::DeviceUrl;
 use super::session::VSphere;
 use crate::exporter::Error;
-use crate::exporter::nvram::{LARGEST, missed, write};
+use crate::exporter::nvram::{LARGEST, lost, missed, write};
 use crate::model::{ExportedNvram, Firmware, SourceVm, Warning};
 
 impl VSphere {
@@ -27,7 +27,10 @@ impl VSphere {
             return None;
         }
         match self.export_nvram(vm, offered, directory).await {
-            Ok(nvram) => Some(nvram),
+            Ok((nvram, lost)) => {
+                warnings.extend(lost);
+                Some(nvram)
+            }
             Err(why) => {
                 warnings.push(missed(why));
                 None
@@ -36,24 +39,26 @@ impl VSphere {
     }
 
     /// Writes the variables of `vm` into `directory`. They come by the lease where the server puts
-    /// them there, and from the datastore elsewhere, which is the rule for a vCenter.
+    /// them there, and from the datastore elsewhere, which is the rule for a vCenter. With them comes what the
+    /// domain will miss.
     async fn export_nvram(
         &self,
         vm: &SourceVm,
         offered: &[DeviceUrl],
         directory: &Path,
-    ) -> Result<ExportedNvram, Missing> {
+    ) -> Result<(ExportedNvram, Option<Warning>), Missing> {
         let (client, url) = match offered.iter().find(|entry| is_nvram(entry)) {
             Some(entry) => Sources::new(self).address(entry)?.map_err(Missing::Address)?,
             None => (self.soap.client(), self.in_datastore(vm).await?),
         };
         let content = read(&client, url, &self.settings, LARGEST).await?;
+        let lost = lost(&content);
         let directory = directory.to_owned();
         let path = directory.clone();
         let written = tokio::task::spawn_blocking(move || write(&directory, &content)).await;
         let broken =
             |error| Error::File { action: "write", path, source: std::io::Error::other(error) };
-        Ok(written.map_err(broken)??)
+        Ok((written.map_err(broken)??, lost))
     }
 
     /// Its address on the datastore that the VM's layout names.

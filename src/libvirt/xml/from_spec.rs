@@ -216,7 +216,7 @@ fn cdrom(spec: &CdromSpec) -> Disk {
         transient: None,
         serial: None,
         address: None,
-        boot: None,
+        boot: spec.boot.map(|order| Boot { order }),
     }
 }
 

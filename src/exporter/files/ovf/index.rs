@@ -2,12 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::schema::{Disk, Envelope, FileReference, Item};
+use super::schema::{Collection, Disk, Envelope, FileReference, Item, Product};
+use crate::exporter::files::names::has_extension;
 
 /// The disks and files of an envelope, and which of its items count.
 pub(super) struct Index<'a> {
     pub(super) disks: HashMap<&'a str, &'a Disk>,
     pub(super) files: HashMap<&'a str, &'a FileReference>,
+    /// The sections of properties of all collections.
+    pub(super) products: Vec<&'a Product>,
     /// The deployment option that everybody gets who chooses none.
     configuration: Option<&'a str>,
 }
@@ -25,13 +28,31 @@ impl<'a> Index<'a> {
         let options = &envelope.deployment_option_section.configuration;
         let default = options.iter().find(|option| matches!(option.default.trim(), "true" | "1"));
         let configuration = default.or(options.first()).map(|option| option.id.as_str());
-        Self { disks, files, configuration }
+        let mut products = Vec::new();
+        collect(&envelope.virtual_system_collection, &mut products);
+        Self { disks, files, products, configuration }
     }
 
-    /// Whether an item counts: it is there in any deployment, or in the default one.
+    /// Whether an item counts: it is there in any deployment, or in the default one, and not the end of
+    /// a range.
     pub(super) fn has(&self, item: &Item) -> bool {
-        let mut among = item.configuration.split_whitespace().peekable();
-        among.peek().is_none() || among.any(|id| Some(id) == self.configuration)
+        let of_all = item.configuration.trim().is_empty();
+        let is_device = matches!(item.bound.trim(), "" | "normal");
+        is_device && (of_all || self.is_default(&item.configuration))
+    }
+
+    /// Whether the default deployment option is among those.
+    pub(super) fn is_default(&self, options: &str) -> bool {
+        options.split_whitespace().any(|id| Some(id) == self.configuration)
+    }
+
+    /// The images of CD-ROMs that are not among those which hardware refers to, by their names.
+    pub(super) fn unused_media(&self, used: &HashSet<&str>) -> Vec<String> {
+        let files = self.files.values().map(|file| file.href.as_str());
+        let unused = files.filter(|href| has_extension(href, "iso") && !used.contains(href));
+        let mut unused: Vec<_> = unused.map(str::to_owned).collect();
+        unused.sort();
+        unused
     }
 
     /// The files of disks that are not among those which hardware refers to, by their names.
@@ -42,5 +63,12 @@ impl<'a> Index<'a> {
         unused.sort();
         unused.dedup();
         unused
+    }
+}
+
+fn collect<'a>(collections: &'a [Collection], products: &mut Vec<&'a Product>) {
+    for collection in collections {
+        products.extend(&collection.product_section);
+        collect(&collection.virtual_system_collection, products);
     }
 }

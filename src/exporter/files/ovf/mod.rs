@@ -1,24 +1,32 @@
 //! An OVF descriptor in the terms of [`SourceVm`](crate::model::SourceVm).
 
 mod board;
+mod cards;
 mod devices;
+mod disks;
+mod firmware;
 mod guest;
 mod index;
+mod normal;
+mod properties;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod units;
+
+use std::collections::HashSet;
 
 use quick_xml::de::from_str;
 
 use super::package::System;
 use crate::exporter::guest_os::{self, Detailed};
+use crate::exporter::nvram;
 use crate::model::{Assumed, CpuTopology, Firmware, GuestOs, Origin, PowerState, SourceVm};
 
 use devices::Devices;
 use index::Index;
-use schema::{Collection, Envelope, Hardware, Machine, VirtualSystem};
+use schema::{Collection, Envelope, Hardware, VirtualSystem};
 
-/// Deepest nesting of elements. Descriptors stay below 12.
-const DEEPEST: usize = 64;
 /// Longest name of a VM that is kept, in characters.
 const LONGEST_NAME: usize = 1000;
 
@@ -29,6 +37,8 @@ pub(super) struct Read {
     pub(super) systems: Vec<System>,
     /// The disks that no hardware uses, by their files.
     pub(super) unused: Vec<String>,
+    /// The images of CD-ROMs that no hardware uses.
+    pub(super) unused_media: Vec<String>,
 }
 
 /// Reads a descriptor.
@@ -36,8 +46,8 @@ pub(super) struct Read {
 /// # Errors
 /// What is wrong with it, as a clause.
 pub(super) fn read(text: &str) -> Result<Read, String> {
-    check_depth(text)?;
-    let envelope: Envelope = from_str(text).map_err(|error| format!("it is no OVF: {error}"))?;
+    let text = normal::normal(text)?;
+    let envelope: Envelope = from_str(&text).map_err(|error| format!("it is no OVF: {error}"))?;
     if envelope.content.is_some() {
         return Err("it is of OVF 0.9; export the VM again as OVF 1.0 or later".to_owned());
     }
@@ -50,32 +60,17 @@ pub(super) fn read(text: &str) -> Result<Read, String> {
     let systems = systems.into_iter().map(|system| describe(system, &index));
     let systems: Vec<_> = systems.collect::<Result<_, _>>()?;
     let used = systems.iter().flat_map(|system| &system.disks);
-    let unused = index.unused(&used.filter_map(|disk| disk.href.as_deref()).collect());
-    Ok(Read { systems, unused })
+    let used: HashSet<&str> = used.filter_map(|disk| disk.href.as_deref()).collect();
+    let media = systems.iter().flat_map(|system| &system.media).map(|medium| medium.href.as_str());
+    let media: HashSet<&str> = used.iter().copied().chain(media).collect();
+    let (unused, unused_media) = (index.unused(&media), index.unused_media(&media));
+    Ok(Read { systems, unused, unused_media })
 }
 
 fn collect<'a>(collections: &'a [Collection], systems: &mut Vec<&'a VirtualSystem>) {
     for collection in collections {
         systems.extend(&collection.virtual_system);
         collect(&collection.virtual_system_collection, systems);
-    }
-}
-
-/// The parser of a type that contains itself goes down as deep as the text does.
-fn check_depth(text: &str) -> Result<(), String> {
-    use quick_xml::events::Event;
-    let mut reader = quick_xml::Reader::from_str(text);
-    let mut depth = 0_usize;
-    loop {
-        match reader.read_event().map_err(|error| format!("it is no XML: {error}"))? {
-            Event::Start(_) => depth += 1,
-            Event::End(_) => depth = depth.saturating_sub(1),
-            Event::Eof => return Ok(()),
-            _ => {}
-        }
-        if depth > DEEPEST {
-            return Err(format!("its elements are nested deeper than {DEEPEST} levels"));
-        }
     }
 }
 
@@ -88,10 +83,11 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
         let all = [&hardware.config, &hardware.extra_config];
         all.into_iter().find_map(|settings| schema::setting(settings, key))
     };
-    let firmware = firmware(setting("firmware"), system.machine.as_ref());
+    let firmware = firmware::firmware(setting("firmware"), system, hardware);
     let is_efi = firmware == Some(Firmware::Efi);
     let secure = ["bootOptions.efiSecureBootEnabled", "uefi.secureBoot.enabled"];
     let is_on = |key: &&str| setting(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let secure = secure.iter().any(is_on) || firmware::is_secure(system, hardware);
     let detailed = ["guestInfo.detailed.data", "guestOS.detailed.data"];
     let detailed = detailed.into_iter().find_map(setting).map(Detailed::read).unwrap_or_default();
     let os = &system.operating_system_section;
@@ -107,7 +103,7 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
         cpu: devices.cpu.unwrap_or(CpuTopology::new(1, 1)),
         memory_mib: devices.memory_mib.unwrap_or(0),
         firmware: firmware.unwrap_or(Firmware::Bios),
-        secure_boot: is_efi && secure.iter().any(is_on),
+        secure_boot: is_efi && secure,
         vtpm: devices.vtpm,
         cdroms: devices.cdroms,
         board: board::board(hardware, guest::family(os)),
@@ -123,23 +119,16 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
         nics: devices.nics,
         facts: None,
     };
-    let nvram = if is_efi { nvram(hardware, index)? } else { None };
-    Ok(System { vm, disks: devices.files, nvram })
-}
-
-/// The firmware: by VMware's setting, else by VirtualBox's description, in which BIOS is what is left
-/// out. `None` when the package tells none.
-fn firmware(setting: Option<&str>, machine: Option<&Machine>) -> Option<Firmware> {
-    match setting.map(str::to_ascii_lowercase).as_deref() {
-        Some("efi") => return Some(Firmware::Efi),
-        Some("bios") => return Some(Firmware::Bios),
-        _ => {}
-    }
-    let is_efi = |kind: &str| kind.to_ascii_uppercase().starts_with("EFI");
-    machine.map(|machine| match is_efi(&machine.hardware.firmware.kind) {
-        true => Firmware::Efi,
-        false => Firmware::Bios,
-    })
+    let mut warnings = devices.warnings;
+    let nvram = match is_efi.then(|| variables(hardware, index)).transpose() {
+        Ok(nvram) => nvram.flatten(),
+        Err(why) => {
+            warnings.push(nvram::missed(why));
+            None
+        }
+    };
+    let (disks, media, odd_cpu) = (devices.files, devices.media, devices.odd_cpu);
+    Ok(System { vm, disks, odd_cpu, media, nvram, warnings })
 }
 
 /// The architecture: by VirtualBox's platform, by the kind of the system, by the guest.
@@ -151,18 +140,15 @@ fn arch(system: &VirtualSystem, hardware: &Hardware) -> Option<String> {
 }
 
 /// The file of the UEFI variables, which VMware names as `ovf:/file/ID`.
-fn nvram(hardware: &Hardware, index: &Index<'_>) -> Result<Option<String>, String> {
-    let mut settings = hardware.extra_config.iter();
-    let setting = settings.find(|setting| setting.key.eq_ignore_ascii_case("nvram"));
-    let Some(id) = setting.and_then(|setting| setting.value.strip_prefix("ovf:/file/")) else {
-        return Ok(None);
-    };
+fn variables(hardware: &Hardware, index: &Index<'_>) -> Result<Option<String>, String> {
+    let Some(value) = schema::setting(&hardware.extra_config, "nvram") else { return Ok(None) };
+    let Some(id) = value.strip_prefix("ovf:/file/") else { return Ok(None) };
     let file = index.files.get(id);
     let file =
-        file.ok_or_else(|| format!("its UEFI variables are in the file '{id}' that is not there"))?;
+        file.ok_or_else(|| format!("the package lists no file '{id}', which is to hold them"))?;
     match file.compression.as_str() {
         "" | "identity" => Ok(Some(file.href.clone())),
-        other => Err(format!("its UEFI variables are compressed by '{other}'")),
+        other => Err(format!("they are compressed by '{other}'")),
     }
 }
 

@@ -1,7 +1,33 @@
 //! The parts of an OVF envelope that matter here (DSP0243 2.1.1; elements and attributes by their
-//! local names, since every writer has prefixes of its own). What is not known is passed over.
+//! local names, which [`normal`](super::normal) leaves). What is not known is passed over.
 
 use serde::Deserialize;
+
+/// The elements that may come several times in one parent: every `Vec` of these types.
+pub(super) const SEVERAL: [&str; 22] = [
+    "Adapter",
+    "BootOrderSection",
+    "Config",
+    "Configuration",
+    "Connection",
+    "Description",
+    "Disk",
+    "EthernetPortItem",
+    "ExtraConfig",
+    "File",
+    "HostResource",
+    "Item",
+    "Name",
+    "ProductSection",
+    "Property",
+    "ResourceSubType",
+    "StorageItem",
+    "Value",
+    "VirtualHardwareSection",
+    "VirtualSystem",
+    "VirtualSystemCollection",
+    "VirtualSystemOtherConfigurationData",
+];
 
 /// `ovf:Envelope`.
 #[derive(Debug, Default, Deserialize)]
@@ -63,6 +89,15 @@ pub(super) struct Disk {
     /// oVirt: `true` for the disk that boots.
     #[serde(rename = "@boot")]
     pub(super) boot: String,
+    /// Citrix: the same.
+    #[serde(rename = "@isBootable")]
+    pub(super) is_bootable: String,
+    /// oVirt: `COW`, `RAW`. Of a volume of its storage, not of the file.
+    #[serde(rename = "@volume-format")]
+    pub(super) volume: Option<String>,
+    /// oVirt: `VirtIO`, `VirtIO_SCSI`, `IDE`, `SATA`.
+    #[serde(rename = "@disk-interface")]
+    pub(super) interface: String,
 }
 
 /// `DeploymentOptionSection` (section 9.8).
@@ -87,6 +122,40 @@ pub(super) struct Configuration {
 pub(super) struct Collection {
     pub(super) virtual_system: Vec<VirtualSystem>,
     pub(super) virtual_system_collection: Vec<Collection>,
+    pub(super) product_section: Vec<Product>,
+}
+
+/// `ProductSection` (section 9.5), for its properties.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Product {
+    #[serde(rename = "@class")]
+    pub(super) class: String,
+    #[serde(rename = "@instance")]
+    pub(super) instance: String,
+    #[serde(rename = "Property")]
+    pub(super) property: Vec<Property>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Property {
+    #[serde(rename = "@key")]
+    pub(super) key: String,
+    #[serde(rename = "@value")]
+    pub(super) value: Option<String>,
+    /// Its values in deployment options.
+    #[serde(rename = "Value")]
+    pub(super) values: Vec<OptionValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct OptionValue {
+    #[serde(rename = "@value")]
+    pub(super) value: String,
+    #[serde(rename = "@configuration")]
+    pub(super) configuration: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -102,6 +171,9 @@ pub(super) struct VirtualSystem {
     pub(super) boot_order_section: Vec<BootOrder>,
     /// VirtualBox's own description of the VM.
     pub(super) machine: Option<Machine>,
+    /// oVirt: a number of its `BiosType`.
+    pub(super) bios_type: String,
+    pub(super) product_section: Vec<Product>,
 }
 
 /// `vmw:BootOrderSection`.
@@ -146,6 +218,27 @@ pub(super) struct Hardware {
     pub(super) config: Vec<Setting>,
     /// VMware's lines of the VMX.
     pub(super) extra_config: Vec<Setting>,
+    /// Citrix's settings.
+    pub(super) virtual_system_other_configuration_data: Vec<OtherSetting>,
+}
+
+/// `xenovf:VirtualSystemOtherConfigurationData`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct OtherSetting {
+    #[serde(rename = "@Name")]
+    pub(super) name: String,
+    /// `KEY=VALUE;KEY=VALUE`.
+    #[serde(rename = "Value")]
+    pub(super) value: Vec<Content>,
+}
+
+/// The text of an element that may hold others.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Content {
+    #[serde(rename = "$text")]
+    pub(super) text: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -179,6 +272,9 @@ pub(super) struct Item {
     /// The deployment options that it belongs to; empty for all.
     #[serde(rename = "@configuration")]
     pub(super) configuration: String,
+    /// `min` and `max` are the ends of a range (section 8.4), `normal` or nothing is the device.
+    #[serde(rename = "@bound")]
+    pub(super) bound: String,
     #[serde(rename = "ResourceType")]
     pub(super) kind: String,
     #[serde(rename = "ResourceSubType")]
@@ -193,6 +289,8 @@ pub(super) struct Item {
     pub(super) address_on_parent: Option<String>,
     #[serde(rename = "ElementName")]
     pub(super) name: Option<String>,
+    #[serde(rename = "Caption")]
+    pub(super) caption: Option<String>,
     #[serde(rename = "HostResource")]
     pub(super) host_resource: Vec<String>,
     #[serde(rename = "Connection")]
@@ -201,19 +299,60 @@ pub(super) struct Item {
     pub(super) quantity: Option<String>,
     #[serde(rename = "AllocationUnits")]
     pub(super) units: Option<String>,
+    #[serde(rename = "VirtualQuantityUnits")]
+    pub(super) quantity_units: Option<String>,
+    #[serde(rename = "Reservation")]
+    pub(super) reservation: Option<String>,
+    #[serde(rename = "Limit")]
+    pub(super) limit: Option<String>,
     #[serde(rename = "CoresPerSocket")]
     pub(super) cores_per_socket: Option<String>,
+    /// oVirt: the same.
+    #[serde(rename = "cpu_per_socket")]
+    pub(super) cpu_per_socket: Option<String>,
     #[serde(rename = "AutomaticAllocation")]
     pub(super) connected: Option<String>,
     /// oVirt: the MAC address of a card.
     #[serde(rename = "MACAddress")]
     pub(super) mac: Option<String>,
+    /// oVirt: `tpm` and others.
+    #[serde(rename = "Device")]
+    pub(super) device: String,
     /// oVirt: when the device is tried, from 1.
     #[serde(rename = "BootOrder")]
     pub(super) boot_order: Option<String>,
     /// VMware's settings of the device.
     #[serde(rename = "Config")]
     pub(super) config: Vec<Setting>,
+}
+
+impl Item {
+    /// Takes over what a later description of the same device names.
+    pub(super) fn replace(&mut self, later: &Self) {
+        let later = later.clone();
+        let replace = |own: &mut Option<String>, other: Option<String>| {
+            if other.is_some() {
+                *own = other;
+            }
+        };
+        replace(&mut self.parent, later.parent);
+        replace(&mut self.address, later.address);
+        replace(&mut self.address_on_parent, later.address_on_parent);
+        replace(&mut self.name, later.name);
+        replace(&mut self.quantity, later.quantity);
+        replace(&mut self.units, later.units);
+        replace(&mut self.quantity_units, later.quantity_units);
+        replace(&mut self.cores_per_socket, later.cores_per_socket);
+        replace(&mut self.connected, later.connected);
+        let replace_all = |own: &mut Vec<String>, other: Vec<String>| {
+            if !other.is_empty() {
+                *own = other;
+            }
+        };
+        replace_all(&mut self.subtype, later.subtype);
+        replace_all(&mut self.host_resource, later.host_resource);
+        replace_all(&mut self.connection, later.connection);
+    }
 }
 
 /// `vbox:Machine`, the VM in VirtualBox's own settings (`src/VBox/Main/xml/Settings.cpp`).
@@ -237,6 +376,7 @@ pub(super) struct MachinePlatform {
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct MachineHardware {
     pub(super) firmware: MachineFirmware,
+    pub(super) trusted_platform_module: MachineTpm,
     pub(super) network: MachineNetwork,
 }
 
@@ -244,6 +384,14 @@ pub(super) struct MachineHardware {
 #[serde(default)]
 pub(super) struct MachineFirmware {
     /// `EFI`, `EFI64`, `BIOS`.
+    #[serde(rename = "@type")]
+    pub(super) kind: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct MachineTpm {
+    /// `None`, `v1_2`, `v2_0`, `Host`, `Swtpm`.
     #[serde(rename = "@type")]
     pub(super) kind: String,
 }
@@ -264,4 +412,7 @@ pub(super) struct Adapter {
     pub(super) enabled: String,
     #[serde(rename = "@MACAddress")]
     pub(super) mac: String,
+    /// `82540EM`, `virtio`, `Am79C973`.
+    #[serde(rename = "@type")]
+    pub(super) kind: String,
 }

@@ -1,18 +1,15 @@
 //! The VM of a package that is meant, and where its disks are.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
-use std::ops::ControlFlow;
-use std::path::{Component, Path};
-
-use percent_encoding::percent_decode_str;
-
-use super::{OvfDisk, Package, System};
-use crate::exporter::Error;
+use super::members::Members;
+use super::{OvfDisk, OvfMedium, Package, System};
 use crate::exporter::files::Choice;
 use crate::exporter::files::described::{Content, Described, Nvram, Wanted};
-use crate::exporter::files::store::{Store, plain};
-use crate::model::{DiskFormat, Stage, Warning};
+use crate::exporter::files::store::Store;
+use crate::exporter::{Error, nvram};
+use crate::model::{DiskFormat, DiskId, Stage, Warning, chain};
+
+/// Most images of CD-ROMs that are taken: a controller of AHCI has six places.
+const MOST_MEDIA: usize = 4;
 
 impl Package {
     /// The VM that is meant, and where its disks are. Blocks.
@@ -21,6 +18,10 @@ impl Package {
     /// [`Error::Unusable`] when it cannot be told which one, or a disk cannot be had.
     pub(in crate::exporter::files) fn describe(&self, choice: &Choice) -> Result<Described, Error> {
         let system = self.choose(choice.vm.as_deref())?;
+        if system.odd_cpu && choice.cpu.is_none() {
+            let reason = "its number of CPUs makes no sense: say it by --cpu";
+            return Err(self.store.unusable(reason));
+        }
         if system.disks.is_empty() {
             let unused = match self.unused.as_slice() {
                 [] => String::new(),
@@ -28,33 +29,18 @@ impl Package {
             };
             return Err(self.store.unusable(format!("its VM has no disk{unused}")));
         }
+        let members = Members::of(&self.store, &self.prefix)?;
         let disks = system.vm.disks.iter().zip(&system.disks);
         let disks: Result<Vec<_>, Error> = disks
-            .map(|(disk, file)| {
-                let format = match &file.href {
-                    None => DiskFormat::Qcow2,
-                    Some(href) => {
-                        let unknown =
-                            || Error::UnknownFormat { path: self.store.path().join(href) };
-                        choice.format.or(file.format).ok_or_else(unknown)?
-                    }
-                };
-                let content = self.content(file, format)?;
-                let (id, capacity) = (disk.id.clone(), file.capacity);
-                Ok(Wanted { id, format, capacity, content, stored: file.size })
-            })
+            .map(|(disk, file)| self.wanted(&members, disk.id.clone(), file, choice.format))
             .collect();
         let disks = disks?;
-        let nvram = system.nvram.as_ref().map(|href| self.small_file(href)).transpose()?;
-        let least = self.check_members(&disks, nvram.as_deref())?;
-        let mut warnings = Vec::new();
-        if !self.unused.is_empty() {
-            let text = format!(
-                "the package holds {}, which the hardware of no VM in it uses: not exported",
-                self.unused.join(", ")
-            );
-            warnings.push(Warning::new(Stage::Export, "disk-not-used", text));
-        }
+        let mut warnings = [self.warnings(), system.warnings.clone()].concat();
+        let nvram = self.variables(&members, system, &mut warnings);
+        let media = self.media(&members, system, &mut warnings);
+        let copied = disks.iter().chain(&media).filter(|disk| !disk.is_compressed());
+        let sizes = copied.flat_map(Wanted::members).filter_map(|name| members.size(name));
+        let least = sizes.fold(0, u64::saturating_add);
         let mut vm = system.vm.clone();
         for (disk, wanted) in vm.disks.iter_mut().zip(&disks) {
             disk.uuid = wanted.uuid();
@@ -63,6 +49,7 @@ impl Package {
             vm,
             tells_nics: true,
             disks,
+            media,
             warnings,
             method: self.method,
             store: Some(self.store.clone()),
@@ -73,108 +60,162 @@ impl Package {
         })
     }
 
-    /// Looks whether an archive whose list is soon read has what its descriptor names; says how many
-    /// bytes an export of it writes at least.
-    fn check_members(&self, disks: &[Wanted], nvram: Option<&str>) -> Result<u64, Error> {
-        if matches!(self.store, Store::Folder(_)) || self.store.is_stream() {
-            return Ok(0);
-        }
-        let copied: HashSet<&str> =
-            disks.iter().filter(|disk| !disk.is_compressed()).flat_map(Wanted::members).collect();
-        let least = Cell::new(0_u64);
-        let mut missing: HashSet<&str> = nvram.into_iter().collect();
-        missing.extend(disks.iter().flat_map(Wanted::members));
-        let missing = RefCell::new(missing);
-        let is_wanted = |name: &str, size| {
-            if missing.borrow_mut().remove(name) && copied.contains(name) {
-                least.set(least.get().saturating_add(size));
+    fn wanted(
+        &self,
+        members: &Members<'_>,
+        id: DiskId,
+        file: &OvfDisk,
+        told: Option<DiskFormat>,
+    ) -> Result<Wanted, Error> {
+        let names = self.names(members, file)?;
+        let format = match &file.href {
+            None => DiskFormat::Qcow2,
+            Some(_) if file.of_ovirt && told.is_none() => of_ovirt(members, &names)?,
+            Some(href) => {
+                let unknown = || Error::UnknownFormat { path: self.store.path().join(href) };
+                told.or(file.format).ok_or_else(unknown)?
             }
-            false
         };
-        self.store.each(&is_wanted, &mut |_| Ok(ControlFlow::Continue(())))?;
-        match missing.into_inner().iter().min() {
-            Some(name) => Err(self.store.lacks(name)),
-            None => Ok(least.get()),
+        let content = self.content(names, file.gzip, format)?;
+        Ok(Wanted {
+            id,
+            format,
+            capacity: file.capacity,
+            content,
+            stored: file.size,
+            medium: false,
+        })
+    }
+
+    /// The files that a disk comes in.
+    fn names(&self, members: &Members<'_>, file: &OvfDisk) -> Result<Vec<String>, Error> {
+        match (&file.href, file.chunks) {
+            (Some(href), None) => members.find_or_chunks(href),
+            _ => file.hrefs().iter().map(|href| members.find(href)).collect(),
         }
     }
 
+    fn content(
+        &self,
+        names: Vec<String>,
+        gzip: bool,
+        format: DiskFormat,
+    ) -> Result<Content, Error> {
+        Ok(match (&self.store, names.as_slice()) {
+            (_, []) => Content::Empty,
+            (Store::Folder(folder), [only]) if !gzip => {
+                Content::of_image(&folder.join(only), format)?
+            }
+            _ => Content::Packed { members: names, gzip },
+        })
+    }
+
+    /// The file of the UEFI variables, if it is there. A VM starts without it.
+    fn variables(
+        &self,
+        members: &Members<'_>,
+        system: &System,
+        warnings: &mut Vec<Warning>,
+    ) -> Option<String> {
+        let found = members.find(system.nvram.as_ref()?);
+        found.inspect_err(|error| warnings.push(nvram::missed(chain(error)))).ok()
+    }
+
+    /// What lies in the VM's CD-ROM drives, as far as the package has it. A VM starts without it, unless
+    /// its system comes from there.
+    fn media(
+        &self,
+        members: &Members<'_>,
+        system: &System,
+        warnings: &mut Vec<Warning>,
+    ) -> Vec<Wanted> {
+        let mut media: Vec<Wanted> = Vec::new();
+        for medium in &system.media {
+            if media.len() == MOST_MEDIA {
+                let why = format!("a domain gets {MOST_MEDIA} of them at most");
+                warnings.push(not_taken(&medium.href, why));
+                continue;
+            }
+            match self.medium(members, medium, media.len()) {
+                // Two drives may show one image, of which one is enough.
+                Ok(found) if media.iter().any(|known| known.content == found.content) => {}
+                Ok(found) => media.push(found),
+                Err(why) => warnings.push(not_taken(&medium.href, chain(&why))),
+            }
+        }
+        media
+    }
+
+    fn medium(
+        &self,
+        members: &Members<'_>,
+        medium: &OvfMedium,
+        index: usize,
+    ) -> Result<Wanted, Error> {
+        let id = DiskId::of_medium(index);
+        let names = vec![members.find(&medium.href)?];
+        let content = self.content(names, medium.gzip, DiskFormat::Raw)?;
+        Ok(Wanted { id, format: DiskFormat::Raw, capacity: 0, content, stored: None, medium: true })
+    }
+
+    /// What is worth telling of the package as a whole.
+    fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        if !self.unused.is_empty() {
+            let text = format!(
+                "the package holds {}, which the hardware of no VM in it uses: not exported",
+                self.unused.join(", ")
+            );
+            warnings.push(Warning::new(Stage::Export, "disk-not-used", text));
+        }
+        let unused = self.unused_media.iter();
+        let why = "no CD-ROM drive of a VM in the package names it";
+        warnings.extend(unused.map(|href| not_taken(href, why)));
+        warnings
+    }
+
+    /// The VM of that id or name; without one the only VM.
     fn choose(&self, vm: Option<&str>) -> Result<&System, Error> {
-        let which = || Error::WhichVm { path: self.store.path().to_owned(), names: self.names() };
-        let only = |is_meant: &dyn Fn(&System) -> bool| {
-            let mut meant = self.systems.iter().filter(|one| is_meant(one));
-            meant.next().filter(|_| meant.next().is_none())
-        };
-        let found = match vm {
-            None => only(&|_| true),
-            // An id tells two of one name apart.
-            Some(name) => {
-                only(&|one| one.vm.name == name).or_else(|| only(&|one| one.vm.id == name))
-            }
-        };
-        found.ok_or_else(which)
-    }
-
-    /// The names of all VMs, with their ids where a name is that of two.
-    fn names(&self) -> Vec<String> {
-        let is_twice = |name: &str| self.systems().filter(|vm| vm.name == name).count() > 1;
-        let named = self.systems().map(|vm| match is_twice(&vm.name) {
-            true => format!("'{}' (--vm {})", vm.name, vm.id),
-            false => format!("'{}'", vm.name),
-        });
-        named.collect()
-    }
-
-    fn content(&self, file: &OvfDisk, format: DiskFormat) -> Result<Content, Error> {
-        let Store::Folder(folder) = &self.store else {
-            let members: Vec<String> =
-                file.hrefs().iter().map(|href| self.member(href)).collect::<Result<_, _>>()?;
-            return Ok(match members.is_empty() {
-                true => Content::Empty,
-                false => Content::Packed { members, gzip: file.gzip },
-            });
-        };
-        let members: Vec<String> =
-            file.hrefs().iter().map(|href| self.beside(folder, href)).collect::<Result<_, _>>()?;
-        match members.as_slice() {
-            [] => Ok(Content::Empty),
-            [only] if !file.gzip => Content::of_image(&folder.join(only), format),
-            _ => Ok(Content::Packed { members, gzip: file.gzip }),
+        let all = || self.systems.iter();
+        let by_id = all().find(|one| vm == Some(one.vm.id.as_str()));
+        let mut meant = all().filter(|one| vm.is_none_or(|name| one.vm.name == name));
+        match (by_id, meant.next(), meant.next()) {
+            (Some(one), ..) | (None, Some(one), None) => Ok(one),
+            _ => Err(Error::WhichVm {
+                path: self.store.path().to_owned(),
+                names: all().map(|one| self.call(one)).collect(),
+            }),
         }
     }
 
-    fn small_file(&self, href: &str) -> Result<String, Error> {
-        match &self.store {
-            Store::Folder(folder) => self.beside(folder, href),
-            _ => self.member(href),
+    /// What a VM is called in a list: with its id where another one has its name.
+    fn call(&self, system: &System) -> String {
+        let name = &system.vm.name;
+        let same = self.systems().filter(|vm| vm.name == *name).count();
+        match same {
+            0 | 1 => format!("'{name}'"),
+            _ => format!("'{name}' (id '{}')", system.vm.id),
         }
     }
+}
 
-    /// The member of the archive that a reference means: its name, or percent-encoded.
-    fn member(&self, href: &str) -> Result<String, Error> {
-        let decoded = percent_decode_str(href).decode_utf8_lossy();
-        if href.contains("://") {
-            return Err(self.store.unusable(format!("'{href}' is not in it")));
-        }
-        Ok(format!("{}{}", self.prefix, plain(&decoded)))
-    }
+/// The format of an image that oVirt packed: its descriptor tells the format of the volume, and its
+/// archive has qcow2 in any case, while a folder of its storage has the volumes themselves.
+fn of_ovirt(members: &Members<'_>, names: &[String]) -> Result<DiskFormat, Error> {
+    let starts = members.starts(names)?;
+    Ok(match names.first().and_then(|name| starts.get(name)) {
+        Some(b"QFI\xfb") => DiskFormat::Qcow2,
+        Some(b"KDMV") => DiskFormat::Vmdk,
+        Some(_) => DiskFormat::Raw,
+        None => DiskFormat::Qcow2,
+    })
+}
 
-    /// The path below the folder that a reference means, which does not lead out of it.
-    fn beside(&self, folder: &Path, href: &str) -> Result<String, Error> {
-        let decoded = percent_decode_str(href).decode_utf8_lossy().into_owned();
-        let name = plain(if folder.join(href).is_file() { href } else { &decoded });
-        let outside = || self.store.unusable(format!("its file '{href}' is not in its folder"));
-        let is_plain =
-            Path::new(&name).components().all(|part| matches!(part, Component::Normal(_)));
-        if !is_plain || name.contains("://") || name.is_empty() || name.contains('\0') {
-            return Err(outside());
-        }
-        let path = folder.join(&name);
-        let real = path.canonicalize().map_err(|source| Error::File {
-            action: "open",
-            path: path.clone(),
-            source,
-        })?;
-        let root = folder.canonicalize().map_err(|source| self.store.failed(source))?;
-        if real.starts_with(&root) && real.is_file() { Ok(name) } else { Err(outside()) }
-    }
+/// What is said of the image of a CD-ROM that could not be had, because of `why`.
+pub(in crate::exporter::files) fn not_taken(href: &str, why: impl std::fmt::Display) -> Warning {
+    let text = format!(
+        "the CD-ROM image '{href}' of the package was not exported: {why}; if the guest starts or \
+         installs from it, attach it with `virsh change-media` after the import"
+    );
+    Warning::new(Stage::Export, "iso-not-taken", text)
 }

@@ -1,6 +1,7 @@
 //! An OVF package: its descriptor and its sums.
 
 mod describe;
+mod members;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -8,18 +9,20 @@ use std::io::{Read, Take};
 use std::ops::ControlFlow;
 use std::path::Path;
 
+pub(super) use describe::not_taken;
+
 use super::names::{files_in, format_by_extension, has_extension, is_shadow};
 use super::store::{Member, Store};
 use super::sums::Digests;
-use super::verify::{Expected, is_sums, read_sums};
+use super::verify::{Expected, is_of_another, is_sums, read_sums};
 use super::{ovf, text};
 use crate::exporter::Error;
-use crate::model::{DiskFormat, ExportMethod, SourceVm};
+use crate::model::{DiskFormat, ExportMethod, SourceVm, Warning};
 
 /// Longest descriptor, in bytes. Those of large vApps have some 200 KiB.
 const LONGEST_OVF: u64 = 8 << 20;
 /// Longest file of sums, in bytes.
-pub(super) const LONGEST_MF: u64 = 1 << 20;
+const LONGEST_MF: u64 = 1 << 20;
 /// Most descriptors and files of sums of an archive, all of which are kept in memory.
 pub(super) const MOST_SMALL: usize = 16;
 
@@ -29,12 +32,27 @@ pub(super) struct System {
     pub(super) vm: SourceVm,
     /// In the order of the VM's disks.
     pub(super) disks: Vec<OvfDisk>,
+    /// Whether the number of its CPUs makes no sense.
+    pub(super) odd_cpu: bool,
+    /// What lies in its CD-ROM drives.
+    pub(super) media: Vec<OvfMedium>,
     /// The file of its UEFI variables beside the descriptor, if there is one.
     pub(super) nvram: Option<String>,
+    /// What is worth telling of it.
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// The image in a CD-ROM drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OvfMedium {
+    /// What it is called beside the descriptor.
+    pub(super) href: String,
+    /// Whether it is gzip-compressed.
+    pub(super) gzip: bool,
 }
 
 /// The file of a disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct OvfDisk {
     /// What it is called beside the descriptor; none when the disk is empty.
     pub(super) href: Option<String>,
@@ -46,6 +64,8 @@ pub(super) struct OvfDisk {
     pub(super) gzip: bool,
     /// Its format, if descriptor or name tell.
     pub(super) format: Option<DiskFormat>,
+    /// Whether oVirt wrote it, which names the format of the volume in its storage.
+    pub(super) of_ovirt: bool,
     /// Size that the guest sees, in bytes; 0 when the descriptor does not say.
     pub(super) capacity: u64,
 }
@@ -73,6 +93,8 @@ pub(super) struct Package {
     method: ExportMethod,
     /// Disks that no VM has, by their files.
     unused: Vec<String>,
+    /// Images of CD-ROMs that no VM has.
+    unused_media: Vec<String>,
 }
 
 /// The small files of a package.
@@ -100,18 +122,23 @@ impl Package {
                 if others.borrow().len() < MOST_SMALL && is_packed_vm(name) {
                     others.borrow_mut().push(name.to_owned());
                 }
-                has_extension(name, "ovf") || has_extension(name, "mf")
+                let is_sums = !ignore_checksums && has_extension(name, "mf");
+                has_extension(name, "ovf") || is_sums
             },
             &mut |member| {
-                if found.ovfs.len() + found.sums.len() == MOST_SMALL {
-                    return Err(store.unusable("it holds too many descriptors and sums"));
-                }
                 let is_ovf = has_extension(&member.name, "ovf");
-                let (most, list) = match is_ovf {
-                    true => (LONGEST_OVF, &mut found.ovfs),
-                    false => (LONGEST_MF, &mut found.sums),
-                };
-                list.push((member.name.clone(), small(&store, member, most)?));
+                let name = member.name.clone();
+                if is_ovf {
+                    if found.ovfs.len() == MOST_SMALL {
+                        return Err(store.unusable("it holds too many descriptors"));
+                    }
+                    found.ovfs.push((name, small(&store, member, LONGEST_OVF)?));
+                } else {
+                    if found.sums.len() == MOST_SMALL {
+                        return Err(store.bad_sums("it holds too many files of sums"));
+                    }
+                    found.sums.push((name, small_sums(&store, member)?));
+                }
                 Ok(if stream && is_ovf {
                     ControlFlow::Break(())
                 } else {
@@ -140,23 +167,28 @@ impl Package {
     /// As those of [`Package::of_archive`].
     pub(super) fn of_folder(path: &Path, ignore_checksums: bool) -> Result<Self, Error> {
         let store = Store::Folder(path.parent().unwrap_or(Path::new("/")).to_owned());
-        let read = |path: &Path, most: u64| {
+        let name_of =
+            |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let open = |path: &Path| {
             let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
-            let mut file = File::open(path).map_err(failed)?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let text = small(&store, Member { name: name.clone(), content: &mut file }, most)?;
-            Ok::<_, Error>((name, text))
+            File::open(path).map_err(failed)
         };
-        let (name, text) = read(path, LONGEST_OVF)?;
+        let name = name_of(path);
+        let content = &mut open(path)?;
+        let text = small(&store, Member { name: name.clone(), content }, LONGEST_OVF)?;
         let mut sums = Vec::new();
         let beside = files_in(store.path())?;
         let of = |kind: &'static str| beside.iter().filter(move |path| has_extension(path, kind));
-        for file in of("mf") {
-            // One that is called otherwise may belong to another descriptor.
-            let is_own =
-                file.with_extension("").as_os_str().eq_ignore_ascii_case(path.with_extension(""));
-            if is_own || of("ovf").count() == 1 {
-                sums.push(read(file, LONGEST_MF)?);
+        let others: Vec<_> = of("ovf").map(|path| name_of(path)).collect();
+        for file in of("mf").filter(|_| !ignore_checksums) {
+            if sums.len() == MOST_SMALL {
+                return Err(store.bad_sums("too many files of sums lie beside it"));
+            }
+            let called = name_of(file);
+            if !is_of_another(&called, &name, &others) {
+                let content = &mut open(file)?;
+                let text = small_sums(&store, Member { name: called.clone(), content })?;
+                sums.push((called, text));
             }
         }
         Self::new(store.clone(), &name, &text, sums, (ExportMethod::Ovf, ignore_checksums))
@@ -185,8 +217,8 @@ impl Package {
         };
         let text = text::of_xml(text);
         let read = ovf::read(&text).map_err(|reason| store.unusable(reason))?;
-        let ovf::Read { systems, unused } = read;
-        Ok(Self { store, prefix, systems, sums: expected, method, unused })
+        let ovf::Read { systems, unused, unused_media } = read;
+        Ok(Self { store, prefix, systems, sums: expected, method, unused, unused_media })
     }
 
     /// The VMs in it.
@@ -209,6 +241,15 @@ fn no_descriptor(store: &Store, others: Vec<String>) -> Error {
         Some(name) => Error::Packed { path: store.path().to_owned(), name: name.clone() },
         None => store.unusable("there is no OVF descriptor in it"),
     }
+}
+
+/// A file of sums that is read into memory.
+pub(super) fn small_sums(store: &Store, member: Member<'_>) -> Result<Vec<u8>, Error> {
+    let name = member.name.clone();
+    small(store, member, LONGEST_MF).map_err(|error| match error {
+        Error::Unusable { .. } => store.bad_sums(format!("'{name}' in it is too long")),
+        error => error,
+    })
 }
 
 /// A member that is read into memory.

@@ -20,7 +20,7 @@ use crate::exporter::files::verify::Expected;
 use crate::exporter::transfer::{Part, sync_directory};
 use crate::exporter::{BandwidthLimit, Error, WholeDisk};
 use crate::image::{self, qcow2};
-use crate::model::{ByteSize, ExportedDisk, Sha256Digest, Stage, Warning};
+use crate::model::{ByteSize, ExportedDisk, ExportedMedium, Sha256Digest, Stage, Warning};
 use crate::progress::{Progress, Task, Unit};
 
 /// The taking of all disks.
@@ -37,7 +37,7 @@ pub(super) struct Taking<'a> {
     pub(super) tell: &'a UnboundedSender<WholeDisk>,
 }
 
-/// A disk on its way.
+/// A disk, or what lies in a drive, on its way.
 struct Slot<'a> {
     wanted: &'a Wanted,
     part: Option<Part>,
@@ -55,9 +55,14 @@ struct Packed {
     task: Task,
 }
 
+/// The UEFI variables, where they were in the store, the sums that are known, and what was missed.
+type Filled = (Option<Vec<u8>>, Expected, Vec<Warning>);
+
 /// What was taken.
 pub(super) struct Taken {
     pub(super) disks: Vec<ExportedDisk>,
+    /// What lies in the drives.
+    pub(super) media: Vec<ExportedMedium>,
     /// The UEFI variables, where they were in the store.
     pub(super) nvram: Option<Vec<u8>>,
     /// What is odd about the package.
@@ -72,9 +77,10 @@ impl Taking<'_> {
     pub(super) fn take(&self) -> Result<Taken, Error> {
         let mut slots = Vec::new();
         let end = self.begin(&mut slots).and_then(|()| self.fill(&mut slots));
-        let taken = end.and_then(|(nvram, sums)| {
-            let disks = self.commit(&slots)?;
-            Ok(Taken { disks, nvram, warnings: self.warnings(&slots, &sums) })
+        let taken = end.and_then(|(nvram, sums, missed)| {
+            let warnings = [missed, self.warnings(&slots, &sums)].concat();
+            let (disks, media) = self.commit(&slots)?;
+            Ok(Taken { disks, media, nvram, warnings })
         });
         taken.inspect_err(|_| {
             for part in slots.iter().filter_map(|slot| slot.part.as_ref()) {
@@ -86,7 +92,7 @@ impl Taking<'_> {
     }
 
     fn begin<'a>(&'a self, slots: &mut Vec<Slot<'a>>) -> Result<(), Error> {
-        for wanted in &self.described.disks {
+        for wanted in self.described.images() {
             if let Some((part, whole)) = self.adopt(wanted)? {
                 let done = Some((whole.file_size.0, whole.sha256));
                 slots.push(Slot { wanted, part: Some(part), packed: None, stored: None, done });
@@ -140,8 +146,8 @@ impl Taking<'_> {
         }
     }
 
-    /// Reads all disks; returns the UEFI variables and the sums that are known by then.
-    fn fill(&self, slots: &mut [Slot<'_>]) -> Result<(Option<Vec<u8>>, Expected), Error> {
+    /// Reads all disks; returns the UEFI variables, the sums that are known by then, and what was missed.
+    fn fill(&self, slots: &mut Vec<Slot<'_>>) -> Result<Filled, Error> {
         for slot in slots.iter_mut().filter(|slot| slot.done.is_none()) {
             slot.done = match (&slot.wanted.content, &slot.part) {
                 (Content::InPlace(path), _) => Some(self.sum(slot, path)?),
@@ -156,7 +162,7 @@ impl Taking<'_> {
             {
                 self.unpack(store, slots)
             }
-            _ => Ok((None, self.described.sums.clone())),
+            _ => Ok((None, self.described.sums.clone(), Vec::new())),
         }
     }
 
@@ -190,8 +196,11 @@ impl Taking<'_> {
         warnings
     }
 
-    fn commit(&self, slots: &[Slot<'_>]) -> Result<Vec<ExportedDisk>, Error> {
-        let mut exported = Vec::new();
+    fn commit(
+        &self,
+        slots: &[Slot<'_>],
+    ) -> Result<(Vec<ExportedDisk>, Vec<ExportedMedium>), Error> {
+        let (mut exported, mut media) = (Vec::new(), Vec::new());
         for slot in slots {
             let (wanted, path) = match (&slot.wanted.content, &slot.part) {
                 (Content::InPlace(path), _) => (slot.wanted, path.clone()),
@@ -203,25 +212,30 @@ impl Taking<'_> {
             };
             let format = wanted.exported_format();
             let failed = |error| self.failed(wanted, error);
+            let (bytes, sha256) = slot.done.ok_or_else(|| failed(cut_off()))?;
+            let (id, file_size) = (wanted.id.clone(), ByteSize(bytes));
+            if wanted.medium {
+                media.push(ExportedMedium { id, path, file_size, sha256 });
+                continue;
+            }
             let found = File::open(&path).and_then(|file| image::capacity(&file, format));
             let found = found.map_err(failed)?.filter(|size| *size > 0);
             let capacity = found.ok_or_else(|| Error::Unusable {
                 path: self.place(wanted),
                 reason: format!("it is no image of a disk in {format}"),
             })?;
-            let (bytes, sha256) = slot.done.ok_or_else(|| failed(cut_off()))?;
             exported.push(ExportedDisk {
-                id: wanted.id.clone(),
+                id,
                 path,
                 format,
-                file_size: ByteSize(bytes),
+                file_size,
                 capacity: ByteSize(capacity),
                 sha256,
                 received: None,
             });
         }
         sync_directory(self.directory)?;
-        Ok(exported)
+        Ok((exported, media))
     }
 
     /// A disk that nothing was ever written to.
@@ -237,7 +251,7 @@ impl Taking<'_> {
     fn written(&self, wanted: &Wanted, mut file: File) -> Result<(u64, Sha256Digest), Error> {
         let mut length = 0;
         let read = io::Seek::rewind(&mut file).and_then(|()| file.sync_all()).and_then(|()| {
-            self.copy(&mut file, Digests::with(None), |bytes| {
+            self.copy(&mut file, Digests::with(&[]), |bytes| {
                 length += bytes.len() as u64;
                 Ok(())
             })

@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use super::{Slot, Taking};
+use super::{Filled, Slot, Taking};
 use crate::exporter::files::described::{Content, Described, Nvram};
-use crate::exporter::files::package::{LONGEST_MF, MOST_SMALL, small};
+use crate::exporter::files::package::{MOST_SMALL, not_taken, small, small_sums};
 use crate::exporter::files::store::{Member, Store};
 use crate::exporter::files::sums::Digests;
 use crate::exporter::files::verify::Expected;
-use crate::exporter::nvram::LARGEST as LARGEST_NVRAM;
+use crate::exporter::nvram::{self, LARGEST as LARGEST_NVRAM};
+use crate::exporter::transfer::Part;
 use crate::exporter::{Error, WholeDisk};
 use crate::model::ByteSize;
 
@@ -25,12 +26,9 @@ impl Taking<'_> {
     }
 
     /// All packed disks and the UEFI variables, in one pass over their store, to its end: a name
-    /// that comes twice shows itself there.
-    pub(super) fn unpack(
-        &self,
-        store: &Store,
-        slots: &mut [Slot<'_>],
-    ) -> Result<(Option<Vec<u8>>, Expected), Error> {
+    /// that comes twice shows itself there. Without the variables and what lies in drives a VM starts: what
+    /// of them is not there is missed.
+    pub(super) fn unpack(&self, store: &Store, slots: &mut Vec<Slot<'_>>) -> Result<Filled, Error> {
         let places = places(store, slots)?;
         let variables = self.variables().filter(|name| !places.contains_key(*name));
         let wanted = || places.keys().chain(variables);
@@ -40,9 +38,9 @@ impl Taking<'_> {
             let name = member.name.clone();
             if is_later(&name) {
                 if told.len() == MOST_SMALL {
-                    return Err(store.unusable("it holds too many files of sums"));
+                    return Err(store.bad_sums("it holds too many files of sums"));
                 }
-                told.push((name, small(store, member, LONGEST_MF)?));
+                told.push((name, small_sums(store, member)?));
             } else if let Some(&(disk, chunk)) = places.get(&name) {
                 let slot = &mut slots[disk];
                 // Of one that a killed run has taken it only counts that it is there, and once.
@@ -74,15 +72,33 @@ impl Taking<'_> {
                 store.each(&is_wanted, &mut visit)?
             }
         }
-        if let Some(name) = wanted().find(|name| !seen.iter().any(|(seen, _)| seen == *name)) {
-            return Err(store.lacks(name));
+        let mut missed = Vec::new();
+        for name in wanted().filter(|name| !seen.iter().any(|(seen, _)| seen == *name)) {
+            let lacks = store.lacks(name);
+            match places.get(name) {
+                None => missed.push(nvram::missed(lacks)),
+                Some((slot, _)) if slots[*slot].wanted.medium => {
+                    missed.push(not_taken(name, lacks));
+                }
+                Some(_) => return Err(lacks),
+            }
         }
+        self.leave_out(slots)?;
         let expected = self.check_later(store, &told, seen)?;
         // Only now their sums are known to be right.
         if matches!(self.described.sums, Expected::Later { .. }) {
             slots.iter().for_each(|slot| self.note_taken(store, slot));
         }
-        Ok((nvram, expected))
+        Ok((nvram, expected, missed))
+    }
+
+    /// Forgets what lies in drives and was not there.
+    fn leave_out(&self, slots: &mut Vec<Slot<'_>>) -> Result<(), Error> {
+        for slot in slots.iter().filter(|slot| slot.wanted.medium && slot.done.is_none()) {
+            slot.part.iter().try_for_each(Part::discard)?;
+        }
+        slots.retain(|slot| !slot.wanted.medium || slot.done.is_some());
+        Ok(())
     }
 
     /// Tells that a disk is whole, so that a later run need not take it again. What lies in a folder may

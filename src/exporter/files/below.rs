@@ -1,0 +1,94 @@
+//! VMs in the folders below a folder: a drive that they were carried on, or an archive that was unpacked
+//! into a folder of its own.
+
+use std::path::{Path, PathBuf};
+
+use super::locate::{several_of, unusable};
+use super::names::{files_in, has_extension};
+use crate::exporter::Error;
+
+/// How deep below a folder VMs are looked for.
+const DEEPEST: usize = 3;
+/// Most folders that are looked into: whoever names `/` does not wait for ever.
+const MOST_FOLDERS: usize = 10_000;
+
+/// The only VM in a folder that holds no OVF and no VMX itself. Blocks.
+///
+/// # Errors
+/// [`Error::Unusable`] when there is none, or more than one.
+pub(super) fn find(folder: &Path) -> Result<PathBuf, Error> {
+    let mut found = packed(&files_in(folder)?);
+    let mut level = folders(folder);
+    let mut looked = 0;
+    for _ in 0..DEEPEST {
+        looked += level.len();
+        if looked > MOST_FOLDERS {
+            return Err(unusable(
+                folder,
+                "it has too many folders to look for a VM: name its file",
+            ));
+        }
+        // One that may not be read, as `lost+found`, has no VM for us.
+        found.extend(level.iter().filter_map(|below| Some(vms(&files_in(below).ok()?))).flatten());
+        level = level.iter().flat_map(|below| folders(below)).collect();
+    }
+    match found.iter().collect::<Vec<_>>().as_slice() {
+        [] => Err(unusable(folder, "there is neither an OVF nor a VMX in it")),
+        [only] => Ok((*only).clone()),
+        several => Err(several_of("VMs", folder, several)),
+    }
+}
+
+/// The VMs among the files of a folder. Fusion and others leave a VMX beside an OVF, which is the same
+/// VM.
+fn vms(files: &[PathBuf]) -> Vec<PathBuf> {
+    let of = |kind| files.iter().filter(move |path| has_extension(path, kind));
+    let kind = if of("ovf").next().is_some() { "ovf" } else { "vmx" };
+    of(kind).cloned().chain(packed(files)).collect()
+}
+
+fn packed(files: &[PathBuf]) -> Vec<PathBuf> {
+    files.iter().filter(|path| has_extension(path, "ova")).cloned().collect()
+}
+
+/// The folders in a folder, without hidden ones and without what is only linked.
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let entries = entries.filter_map(Result::ok);
+    let is_folder = |entry: &std::fs::DirEntry| {
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        !is_hidden && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    };
+    let mut folders: Vec<_> = entries.filter(is_folder).map(|entry| entry.path()).collect();
+    folders.sort();
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_only_vm_below_a_folder_is_found_and_several_are_listed() {
+        let root = tempfile::tempdir().expect("a folder");
+        let put = |name: &str| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            std::fs::write(&path, "").expect("written");
+            path
+        };
+        let said = || find(root.path()).expect_err("refused").to_string();
+        put(".Trash/old/vm.ovf");
+        put("too/deep/for/us/vm.ovf");
+        assert!(said().ends_with("neither an OVF nor a VMX in it"));
+        let ovf = put("stick/web/web.ovf");
+        put("stick/web/web.vmx");
+        put("stick/web/._web.ovf");
+        assert_eq!(find(root.path()).expect("one"), ovf);
+        put("db.ova");
+        put("stick/mail/mail.vmx");
+        let said = said();
+        assert!(said.contains("several VMs in it"), "{said}");
+        assert!(said.ends_with("db.ova, stick/mail/mail.vmx, stick/web/web.ovf"), "{said}");
+    }
+}

@@ -1,0 +1,272 @@
+//! The disks of an OVF, and what lies in its CD-ROM drives.
+
+use super::cards::slot;
+use super::index::Index;
+use super::properties::Properties;
+use super::schema::{Disk, FileReference, Item};
+use super::units;
+use crate::exporter::files::names::{format_of, has_extension};
+use crate::exporter::files::package::{OvfDisk, OvfMedium};
+use crate::model::{Bus, ByteSize, Controller, DiskId, SourceDisk};
+
+/// Most chunks of one file: an archive holds no more.
+const MOST_CHUNKS: u64 = 10_000;
+/// Longest name of a file, in bytes: that of any path of Linux.
+const LONGEST_HREF: usize = 4096;
+
+/// A disk as it is found, before the disks are put in order.
+pub(super) struct Found {
+    pub(super) disk: SourceDisk,
+    pub(super) file: OvfDisk,
+    /// Its `InstanceID`.
+    pub(super) instance: String,
+    /// oVirt: its place among all devices that boot.
+    pub(super) boot_order: Option<u32>,
+    /// oVirt and Citrix: whether it is marked as the boot disk.
+    pub(super) boots: bool,
+    /// Whether the hardware alone knows of it, so that it is made empty.
+    pub(super) made: bool,
+}
+
+/// What a resource of an item is.
+enum Resource<'a> {
+    Disk(&'a Disk),
+    File(&'a FileReference),
+}
+
+/// What items refer to.
+pub(super) struct Resources<'a> {
+    pub(super) items: &'a [Item],
+    pub(super) index: &'a Index<'a>,
+    pub(super) properties: &'a Properties<'a>,
+}
+
+impl<'a> Resources<'a> {
+    /// Whether an item is a drive for CD-ROMs, or an image of one that is written as a disk.
+    pub(super) fn is_medium(&self, item: &Item) -> bool {
+        matches!(item.kind.trim(), "15" | "16")
+            || self.file(item).is_some_and(|(file, format)| {
+                has_extension(&file.href, "iso") && format_of(format, "").is_none()
+            })
+    }
+
+    /// Whether an item is a disk: by its kind, or by what it refers to. Citrix writes disks as storage
+    /// extents (19), others as storage volumes (32).
+    pub(super) fn is_disk(&self, item: &Item) -> bool {
+        match item.kind.trim() {
+            "17" | "31" => true,
+            // A floppy is none, whatever lies in it.
+            "14" => false,
+            _ => self.resource(item).is_some(),
+        }
+    }
+
+    /// What the package has for a drive.
+    pub(super) fn medium(&self, item: &Item) -> Option<OvfMedium> {
+        let (file, _) = self.file(item)?;
+        // What is compressed in another way is told as an image that nobody uses.
+        matches!(file.compression.as_str(), "" | "identity" | "gzip").then_some(())?;
+        Some(OvfMedium { href: file.href.clone(), gzip: is_compressed(file) })
+    }
+
+    /// A disk, or the label of one that has neither an image nor a size.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a clause.
+    pub(super) fn disk(&self, item: &Item) -> Result<Result<Found, String>, String> {
+        let label = label(item);
+        let none = Disk::default();
+        let (described, file) = match self.resource(item) {
+            Some(Resource::Disk(disk)) => (disk, self.file_of(disk)),
+            Some(Resource::File(file)) => (&none, Some(file)),
+            None => match reference(item) {
+                "" => (&none, None),
+                other => return Err(format!("its disk '{label}' is nowhere: '{other}'")),
+            },
+        };
+        if described.parent.is_some() {
+            return Err(format!("its disk '{label}' is the difference to another one"));
+        }
+        if let (Some(id), None) = (&described.file, file) {
+            return Err(format!("its disk '{label}' is in the file '{id}' that is not there"));
+        }
+        let is_known = !described.id.is_empty() || file.is_some();
+        let capacity = match is_known {
+            true => self.capacity(described, file.is_some(), &label)?,
+            false => self.own_capacity(item),
+        };
+        if file.is_none() && capacity == 0 {
+            return match is_known {
+                true => Err(format!("its disk '{label}' has neither a file nor a capacity")),
+                false => Ok(Err(label)),
+            };
+        }
+        let unit = item.address_on_parent.as_deref().and_then(|text| text.trim().parse().ok());
+        let disk = SourceDisk {
+            id: DiskId::from_index(0),
+            key: 0,
+            label,
+            controller: self.controller(item, described),
+            unit: unit.unwrap_or(0),
+            capacity: ByteSize(capacity),
+            boot_order: 0,
+            backing: file.map(|file| file.href.clone()),
+            uuid: None,
+        };
+        Ok(Ok(Found {
+            disk,
+            file: of_file(file, described, capacity)?,
+            instance: item.instance.clone(),
+            boot_order: item
+                .boot_order
+                .as_deref()
+                .and_then(|number| number.trim().parse().ok())
+                .filter(|number| *number > 0),
+            boots: [&described.boot, &described.is_bootable]
+                .iter()
+                .any(|text| matches!(text.trim().to_ascii_lowercase().as_str(), "true" | "1")),
+            made: !is_known,
+        }))
+    }
+
+    /// What an item refers to: `ovf:/disk/ID`, `ovf:/file/ID`, `/disk/ID`, `ID`; without a reference
+    /// the disk that is called as the item is.
+    fn resource(&self, item: &Item) -> Option<Resource<'a>> {
+        let reference = reference(item);
+        let id = reference.rsplit_once('/').map_or(reference, |(_, id)| id);
+        let disk = |id: &str| self.index.disks.get(id).copied().map(Resource::Disk);
+        match reference {
+            "" if item.instance.trim().is_empty() => None,
+            "" => disk(item.instance.trim()),
+            _ if reference.contains("/file/") => {
+                self.index.files.get(id).copied().map(Resource::File)
+            }
+            _ => disk(id),
+        }
+    }
+
+    /// The file that an item refers to, if it refers to one, and the format that is told of it.
+    fn file(&self, item: &Item) -> Option<(&'a FileReference, &'a str)> {
+        match self.resource(item)? {
+            Resource::Disk(disk) => Some((self.file_of(disk)?, disk.format.as_str())),
+            Resource::File(file) => Some((file, "")),
+        }
+    }
+
+    fn file_of(&self, disk: &Disk) -> Option<&'a FileReference> {
+        self.index.files.get(disk.file.as_deref()?).copied()
+    }
+
+    /// In bytes. Where there is an image, it tells what the descriptor does not.
+    fn capacity(&self, disk: &Disk, has_image: bool, label: &str) -> Result<u64, String> {
+        let text = disk.capacity.trim();
+        let value = self.properties.value(text);
+        match value.and_then(|number| units::amount(number, &disk.units)) {
+            Some(bytes) => Ok(bytes),
+            None if text.is_empty() || has_image => Ok(0),
+            None => Err(format!("the capacity of its disk '{label}' makes no sense: '{text}'")),
+        }
+    }
+
+    /// What the hardware alone says of the size of a disk, in bytes.
+    fn own_capacity(&self, item: &Item) -> u64 {
+        let units = item.units.as_deref().or(item.quantity_units.as_deref()).unwrap_or_default();
+        let told = [&item.quantity, &item.reservation, &item.limit].into_iter().flatten();
+        let told = told.filter_map(|text| units::amount(self.properties.value(text)?, units));
+        // What counts in disks and not in bytes tells no size: no disk is that small.
+        told.max().filter(|bytes| *bytes >= 512).unwrap_or(0)
+    }
+
+    fn controller(&self, item: &Item, disk: &Disk) -> Controller {
+        let parent = item.parent.as_deref().map(str::trim).filter(|id| !id.is_empty());
+        let found = self.items.iter().find(|other| parent == Some(other.instance.trim()));
+        found.map_or_else(|| by_interface(&disk.interface), bus)
+    }
+}
+
+/// What an item refers to; empty when it refers to nothing.
+fn reference(item: &Item) -> &str {
+    let mut named = item.host_resource.iter().map(|resource| resource.trim());
+    named.find(|resource| !resource.is_empty()).unwrap_or_default()
+}
+
+fn label(item: &Item) -> String {
+    let told = [&item.name, &item.caption].into_iter().flatten().map(|text| text.trim());
+    let mut told = told.filter(|text| !text.is_empty());
+    told.next().unwrap_or(item.instance.trim()).to_owned()
+}
+
+fn is_compressed(file: &FileReference) -> bool {
+    match file.compression.as_str() {
+        "" | "identity" => has_extension(&file.href, "gz"),
+        _ => true,
+    }
+}
+
+fn of_file(file: Option<&FileReference>, disk: &Disk, capacity: u64) -> Result<OvfDisk, String> {
+    let Some(file) = file else { return Ok(OvfDisk { capacity, ..OvfDisk::default() }) };
+    let href = &file.href;
+    if href.is_empty() {
+        return Err(format!("its file '{}' has no href", file.id));
+    }
+    if href.len() > LONGEST_HREF {
+        return Err(format!("the name of its file '{}' is too long", file.id));
+    }
+    if !matches!(file.compression.as_str(), "" | "identity" | "gzip") {
+        return Err(format!("'{href}' is compressed as '{}'", file.compression));
+    }
+    let number = |text: &Option<String>| {
+        text.as_deref().and_then(|text| text.trim().parse::<u64>().ok()).filter(|n| *n > 0)
+    };
+    let size = number(&file.size);
+    // Section 7.1: all chunks but the last are of the same size.
+    let chunks = match (number(&file.chunk_size), size) {
+        (None, _) => None,
+        (Some(chunk), Some(size)) if size.div_ceil(chunk) <= MOST_CHUNKS => {
+            Some(size.div_ceil(chunk))
+        }
+        (Some(_), _) => return Err(format!("the chunks of '{href}' cannot be counted")),
+    };
+    Ok(OvfDisk {
+        href: Some(href.clone()),
+        chunks,
+        // oVirt tells the size of the volume in its storage.
+        size: size.filter(|_| disk.volume.is_none()),
+        gzip: is_compressed(file),
+        format: format_of(&disk.format, href),
+        of_ovirt: disk.volume.is_some(),
+        capacity,
+    })
+}
+
+/// The controller by oVirt's word for the interface of a disk.
+fn by_interface(interface: &str) -> Controller {
+    let (bus, model) = match interface.trim().to_ascii_lowercase().as_str() {
+        "virtio_scsi" => (Bus::Scsi, "virtio-scsi"),
+        "virtio" => (Bus::Other, "virtio-blk"),
+        "sata" => (Bus::Sata, "VirtualAHCIController"),
+        "ide" => (Bus::Ide, "VirtualIDEController"),
+        _ => (Bus::Other, ""),
+    };
+    Controller { bus, model: model.to_owned(), number: 0, slot: None }
+}
+
+/// The controller in vSphere's words, which the domain is planned by.
+fn bus(item: &Item) -> Controller {
+    let subtype = item.subtype.join(" ").to_ascii_lowercase();
+    let (bus, model) = match (item.kind.trim(), subtype.as_str()) {
+        ("5", _) => (Bus::Ide, "VirtualIDEController"),
+        ("6" | "20", kind) if kind.contains("virtio") => (Bus::Scsi, "virtio-scsi"),
+        ("6", kind) if kind.contains("virtualscsi") => (Bus::Scsi, "ParaVirtualSCSIController"),
+        ("6", kind) if kind.contains("lsilogicsas") => (Bus::Scsi, "VirtualLsiLogicSASController"),
+        ("6", kind) if kind.contains("buslogic") => (Bus::Scsi, "VirtualBusLogicController"),
+        ("6", _) => (Bus::Scsi, "VirtualLsiLogicController"),
+        (_, kind) if kind.contains("nvme") => (Bus::Nvme, "VirtualNVMEController"),
+        ("20", kind) if kind.contains("ahci") || kind.contains("sata") => {
+            (Bus::Sata, "VirtualAHCIController")
+        }
+        _ => (Bus::Other, ""),
+    };
+    let number = item.address.as_deref().and_then(|text| text.trim().parse().ok());
+    Controller { bus, model: model.to_owned(), number: number.unwrap_or(0), slot: slot(item) }
+}

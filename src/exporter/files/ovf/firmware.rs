@@ -1,0 +1,52 @@
+//! The firmware of an OVF's VM, which every writer tells in a place of its own.
+
+use super::schema::{Hardware, VirtualSystem};
+use crate::model::Firmware;
+
+/// The firmware; `None` when the package tells none. `setting` is VMware's. VirtualBox leaves BIOS out
+/// of its description, oVirt has a number, and Citrix a parameter of the boot.
+pub(super) fn firmware(
+    setting: Option<&str>,
+    system: &VirtualSystem,
+    hardware: &Hardware,
+) -> Option<Firmware> {
+    match setting.map(|value| value.trim().to_ascii_lowercase()).as_deref() {
+        Some("efi") => return Some(Firmware::Efi),
+        Some("bios") => return Some(Firmware::Bios),
+        _ => {}
+    }
+    // oVirt's `BiosType`: 0 leaves it to the cluster.
+    match system.bios_type.trim() {
+        "1" | "2" => return Some(Firmware::Bios),
+        "3" | "4" => return Some(Firmware::Efi),
+        _ => {}
+    }
+    if let Some(kind) = of_citrix(hardware, "HVM_boot_params", "firmware") {
+        return Some(by_name(kind));
+    }
+    if of_citrix(hardware, "HVM_boot_params", "order").is_some() {
+        return Some(Firmware::Bios);
+    }
+    system.machine.as_ref().map(|machine| by_name(&machine.hardware.firmware.kind))
+}
+
+/// Whether oVirt or Citrix say that the firmware enforces signatures.
+pub(super) fn is_secure(system: &VirtualSystem, hardware: &Hardware) -> bool {
+    let of_citrix = of_citrix(hardware, "platform", "secureboot");
+    system.bios_type.trim() == "4" || of_citrix.is_some_and(|on| on.eq_ignore_ascii_case("true"))
+}
+
+fn by_name(kind: &str) -> Firmware {
+    let kind = kind.trim().to_ascii_lowercase();
+    if kind.starts_with("efi") || kind.starts_with("uefi") { Firmware::Efi } else { Firmware::Bios }
+}
+
+/// A value of one of Citrix's settings: `order=dc;firmware=uefi`.
+fn of_citrix<'a>(hardware: &'a Hardware, name: &str, key: &str) -> Option<&'a str> {
+    let settings = hardware.virtual_system_other_configuration_data.iter();
+    let values = settings.filter(|setting| setting.name == name).flat_map(|setting| &setting.value);
+    let pairs = values.flat_map(|value| value.text.split([';', ',']));
+    let mut pairs = pairs.filter_map(|pair| pair.split_once('='));
+    let found = pairs.find(|(found, _)| found.trim().eq_ignore_ascii_case(key));
+    found.map(|(_, value)| value.trim())
+}

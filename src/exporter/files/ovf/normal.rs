@@ -1,0 +1,220 @@
+//! The XML of a descriptor in one spelling, whatever its writer's is.
+//!
+//! Serde tells elements and attributes by their names alone, and refuses what comes twice. So names lose
+//! their prefixes first: `<File>` and `<ovf:File>` are one list then. Of two attributes of one local name
+//! (`ovf:id`, `ovirt:id`) the standard's stays, and of two elements that stand for one value the first.
+
+use std::collections::HashSet;
+
+use quick_xml::NsReader;
+use quick_xml::events::attributes::Attribute;
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::name::{Namespace, NamespaceResolver, ResolveResult};
+
+use super::schema::SEVERAL;
+
+/// Deepest nesting of elements. Descriptors stay below 12. The parser of a type that contains itself
+/// goes down as deep as the text does.
+const DEEPEST: usize = 64;
+/// Namespaces of attributes that say something of the text and nothing of the VM: `xsi:type`,
+/// `xml:lang`.
+const OF_XML: [&str; 2] =
+    ["http://www.w3.org/2001/XMLSchema-instance", "http://www.w3.org/XML/1998/namespace"];
+/// What the namespaces of the standard have in common.
+const STANDARD: &str = "//schemas.dmtf.org/";
+
+/// Rewrites a descriptor. Attributes that are empty are left out: a reference to nothing is none.
+///
+/// # Errors
+/// What is wrong with the text, as a clause.
+pub(super) fn normal(text: &str) -> Result<String, String> {
+    let mut reader = NsReader::from_str(text);
+    let mut out = Out::default();
+    loop {
+        match reader.read_event().map_err(no_xml)? {
+            Event::Start(tag) => {
+                let kept = out.begins(tag.local_name().into_inner());
+                if kept {
+                    out.tag(&tag, reader.resolver(), ">")?;
+                }
+                out.open(kept)?;
+            }
+            Event::Empty(tag) => {
+                if out.begins(tag.local_name().into_inner()) {
+                    out.tag(&tag, reader.resolver(), "/>")?;
+                }
+            }
+            Event::End(tag) => out.close(tag.local_name().into_inner()),
+            Event::Text(text) => out.push(["", &text.into_inner(), ""]),
+            Event::CData(text) => out.push(["<![CDATA[", &text.into_inner(), "]]>"]),
+            Event::GeneralRef(name) => out.push(["&", &name, ";"]),
+            Event::Eof => return Ok(out.text),
+            // Entities that a document type declares are not resolved: their references are refused.
+            Event::DocType(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+        }
+    }
+}
+
+/// The text that grows.
+#[derive(Default)]
+struct Out {
+    text: String,
+    /// The children that each open element has had, but for those that may come several times.
+    open: Vec<HashSet<String>>,
+    /// Within how many elements that are left out the reader is.
+    left_out: usize,
+}
+
+impl Out {
+    /// Whether an element of that name that begins now is kept.
+    fn begins(&mut self, name: &str) -> bool {
+        if self.left_out > 0 {
+            return false;
+        }
+        let Some(had) = self.open.last_mut() else { return true };
+        SEVERAL.contains(&name) || had.insert(name.to_owned())
+    }
+
+    fn open(&mut self, kept: bool) -> Result<(), String> {
+        if !kept {
+            self.left_out += 1;
+        } else {
+            self.open.push(HashSet::new());
+        }
+        if self.open.len() + self.left_out > DEEPEST {
+            return Err(format!("its elements are nested deeper than {DEEPEST} levels"));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, name: &str) {
+        if self.left_out > 0 {
+            self.left_out -= 1;
+        } else {
+            self.open.pop();
+            self.push(["</", name, ">"]);
+        }
+    }
+
+    fn push(&mut self, parts: [&str; 3]) {
+        if self.left_out == 0 {
+            self.text.extend(parts);
+        }
+    }
+
+    fn tag(
+        &mut self,
+        tag: &BytesStart<'_>,
+        names: &NamespaceResolver,
+        end: &str,
+    ) -> Result<(), String> {
+        self.push(["<", tag.local_name().into_inner(), ""]);
+        for attribute in attributes(tag, names)? {
+            let quote = if attribute.value.contains('"') { "'" } else { "\"" };
+            self.push([" ", attribute.key.local_name().into_inner(), "="]);
+            self.push([quote, &attribute.value, quote]);
+        }
+        self.push(["", end, ""]);
+        Ok(())
+    }
+}
+
+/// The attributes that count: one of each local name.
+fn attributes<'a>(
+    tag: &'a BytesStart<'_>,
+    names: &NamespaceResolver,
+) -> Result<Vec<Attribute<'a>>, String> {
+    let (own, _) = names.resolve_element(tag.name());
+    let mut kept: Vec<(u8, Attribute<'a>)> = Vec::new();
+    for attribute in tag.attributes().with_checks(false) {
+        let attribute = attribute.map_err(no_xml)?;
+        let (of, name) = names.resolve_attribute(attribute.key);
+        let is_binding = attribute.key.as_namespace_binding().is_some();
+        let Some(rank) = rank(&of, &own).filter(|_| !is_binding) else { continue };
+        if attribute.value.trim().is_empty() {
+            continue;
+        }
+        match kept.iter_mut().find(|(_, known)| known.key.local_name() == name) {
+            Some((known, place)) if rank < *known => (*known, *place) = (rank, attribute),
+            Some(_) => {}
+            None => kept.push((rank, attribute)),
+        }
+    }
+    Ok(kept.into_iter().map(|(_, attribute)| attribute).collect())
+}
+
+/// Which of two attributes of one name counts: the lower one. `None` for those that never do.
+fn rank(of: &ResolveResult<'_>, own: &ResolveResult<'_>) -> Option<u8> {
+    match of {
+        ResolveResult::Unbound => Some(0),
+        ResolveResult::Bound(Namespace(uri)) if OF_XML.contains(uri) => None,
+        ResolveResult::Bound(Namespace(uri)) if uri.contains(STANDARD) => Some(0),
+        ResolveResult::Bound(_) if of == own => Some(0),
+        // A writer that declares no namespaces has the usual prefixes at least.
+        ResolveResult::Unknown(prefix) => match prefix.as_str() {
+            "xsi" | "xml" => None,
+            "ovf" => Some(0),
+            _ => Some(1),
+        },
+        ResolveResult::Bound(_) => Some(1),
+    }
+}
+
+fn no_xml(error: impl std::fmt::Display) -> String {
+    format!("it is no XML: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normal;
+
+    const NAMES: &str = "xmlns='http://schemas.dmtf.org/ovf/envelope/1' \
+        xmlns:o='http://schemas.dmtf.org/ovf/envelope/1/' xmlns:v='http://www.ovirt.org/ovf' \
+        xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance'";
+
+    fn inside(text: &str) -> String {
+        let text = normal(&format!("<?xml version='1.0'?><o:E {NAMES}>{text}</o:E>"));
+        let text = text.expect("it is XML");
+        let text = text.strip_prefix("<E>").and_then(|text| text.strip_suffix("</E>"));
+        text.expect("an E").to_owned()
+    }
+
+    #[test]
+    fn names_lose_their_prefixes_and_the_attribute_of_the_standard_counts() {
+        for (text, expected) in [
+            ("<File o:id='1'/><o:File id=\"2\"/>", "<File id=\"1\"/><File id=\"2\"/>"),
+            ("<a v:id='1' o:id='2'/>", "<a id=\"2\"/>"),
+            ("<a o:id='2' v:id='1'/>", "<a id=\"2\"/>"),
+            ("<a v:id='1'/>", "<a id=\"1\"/>"),
+            ("<v:a v:id='1'/>", "<a id=\"1\"/>"),
+            ("<a xsi:type='x' xml:lang='en' type='y'/>", "<a type=\"y\"/>"),
+            ("<a ovf:id='1' x:id='2' nope:key='\"'/>", "<a id=\"1\" key='\"'/>"),
+            ("<a o:parentRef='' o:fileRef=' '/>", "<a/>"),
+            (
+                "<a xmlns:z='urn:z' z:b='1'>&lt;&#65;<![CDATA[<]]></a>",
+                "<a b=\"1\">&lt;&#65;<![CDATA[<]]></a>",
+            ),
+        ] {
+            assert_eq!(inside(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_comes_twice_counts_once_unless_it_is_a_list() {
+        let text =
+            "<Item><v:Parent>3</v:Parent><o:Parent><b>4</b></o:Parent></Item><!-- --><Item/>";
+        assert_eq!(inside(text), "<Item><Parent>3</Parent></Item><Item/>");
+    }
+
+    #[test]
+    fn what_is_no_xml_or_too_deep_is_refused() {
+        let deep = |levels: usize| format!("{}{}", "<a>".repeat(levels), "</a>".repeat(levels));
+        assert!(normal(&deep(64)).is_ok());
+        assert!(normal(&deep(65)).expect_err("too deep").contains("deeper than 64"));
+        // Also within what is left out.
+        let hidden = format!("<a><b/><b>{}</b></a>", deep(63));
+        assert!(normal(&hidden).expect_err("too deep").contains("deeper than 64"));
+        assert!(normal("<a></b>").expect_err("no XML").starts_with("it is no XML"));
+        assert!(normal("<a b=1/>").is_err());
+    }
+}

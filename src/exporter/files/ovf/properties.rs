@@ -1,0 +1,56 @@
+//! Values that a descriptor leaves to whoever deploys it (DSP0243 2.1.1, sections 9.1 and 9.5): what
+//! stands there as `${KEY}` is the default of the property of that name.
+
+use std::collections::HashMap;
+
+use super::index::Index;
+use super::schema::{Product, Property, VirtualSystem};
+
+/// The properties of a system, with their defaults.
+#[derive(Default)]
+pub(super) struct Properties<'a>(HashMap<String, &'a str>);
+
+impl<'a> Properties<'a> {
+    /// Those of the system and of the collections around it; its own first.
+    pub(super) fn of(system: &'a VirtualSystem, index: &Index<'a>) -> Self {
+        let mut values = HashMap::new();
+        for product in system.product_section.iter().chain(index.products.iter().copied()) {
+            for property in &product.property {
+                let Some(value) = value(property, index) else { continue };
+                values.entry(full_key(product, property)).or_insert(value);
+                values.entry(property.key.trim().to_owned()).or_insert(value);
+            }
+        }
+        Self(values)
+    }
+
+    /// The text itself, or the default of the property that it names; `None` for one without.
+    pub(super) fn value<'t>(&self, text: &'t str) -> Option<&'t str>
+    where
+        'a: 't,
+    {
+        let name = text.trim().strip_prefix("${").and_then(|name| name.strip_suffix('}'));
+        match name {
+            Some(name) => self.0.get(name.trim()).copied(),
+            None => Some(text),
+        }
+    }
+}
+
+/// `CLASS.KEY.INSTANCE`, without what is not given.
+fn full_key(product: &Product, property: &Property) -> String {
+    let parts = [&product.class, &property.key, &product.instance];
+    let parts: Vec<_> =
+        parts.into_iter().map(|part| part.trim()).filter(|part| !part.is_empty()).collect();
+    parts.join(".")
+}
+
+/// The value in the default deployment option, else the one of all.
+fn value<'a>(property: &'a Property, index: &Index<'_>) -> Option<&'a str> {
+    let of_option = property.values.iter().find(|value| index.is_default(&value.configuration));
+    let of_all = property.values.iter().find(|value| value.configuration.trim().is_empty());
+    of_option
+        .map(|value| value.value.as_str())
+        .or(property.value.as_deref())
+        .or(of_all.map(|value| value.value.as_str()))
+}
