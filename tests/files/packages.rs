@@ -773,7 +773,7 @@ fn two_vms_of_one_name_are_told_apart_by_their_ids() {
     pack(&desk, Form::Folder, &[packed("vm.ovf", both), packed("disk1.vmdk", vmdk)]);
     let ended = desk.export("vm/vm.ovf", &[]);
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    ended.said("(--vm second)");
+    ended.said("(id 'second')");
     for id in ["web01", "second"] {
         let ended = desk.run(&["--source", "vm", "--vm", id, "--output", id, "--manifest"]);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
