@@ -49,34 +49,14 @@ impl Error {
                  --ignore-checksums takes it as it is"
                     .into()
             }
-            Self::Packed { name, .. } => format!(
-                "unpack it into an empty folder (`tar -xf`, or `unzip`), and give '{name}' there with \
-                 --source"
-            ),
             Self::Sums { .. } => {
                 "--ignore-checksums takes the package as it is, without its sums".into()
             }
             Self::NoTags { .. } => {
                 "only a vCenter has tags, from 6.5 on: give its address, not an ESXi host's".into()
             }
-            Self::WhichVm { .. } => "say which one by --vm NAME, or by its id".into(),
             Self::HasNics { .. } => "connect its cards by --network-map, of which '*=none' leaves \
                  them out, and leave --nic out"
-                .into(),
-            Self::UnknownFormat { .. } => {
-                "say the format by --source-format: vmdk, qcow2, raw, vhd, vhdx or vdi".into()
-            }
-            Self::Unusable { reason, .. } => return of_image(reason).map(str::to_owned),
-            Self::PartOfDisk { descriptor: Some(path), .. } => {
-                format!("give the descriptor: --source {}", path.display())
-            }
-            Self::PartOfDisk { .. } => "copy all files of the disk into one folder, and give its \
-                 descriptor (the VMDK without -flat, -s001 or -delta in its name); a -flat file \
-                 alone goes with --source-format raw"
-                .into(),
-            Self::OtherFormat { told, found, .. } => of_format(*told, *found),
-            Self::TooLong { .. } => "unpack the package into a folder and give its OVF: there the \
-                 image itself says how long it is"
                 .into(),
             Self::File { source, .. } if source.kind() == ErrorKind::StorageFull => {
                 "free some space, or choose another --output".into()
@@ -97,6 +77,36 @@ impl Error {
                 return source.hint();
             }
             Self::Download { source, .. } => return source.hint(),
+            error => return error.of_files(),
+        };
+        Some(hint)
+    }
+}
+
+impl Error {
+    /// What to do about what lies in files.
+    fn of_files(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unusable { reason, .. } => return of_image(reason).map(str::to_owned),
+            Self::PartOfDisk { descriptor: Some(path), .. } => {
+                format!("give the descriptor: --source {}", path.display())
+            }
+            Self::PartOfDisk { .. } => "copy all files of the disk into one folder, and give its \
+                 descriptor (the VMDK without -flat, -s001 or -delta in its name); a -flat file \
+                 alone goes with --source-format raw"
+                .into(),
+            Self::OtherFormat { told, found, .. } => of_format(*told, *found),
+            Self::TooLong { .. } => "unpack the package into a folder and give its OVF: there the \
+                 image itself says how long it is"
+                .into(),
+            Self::Packed { name, .. } => format!(
+                "unpack it into an empty folder (`tar -xf`, or `unzip`), and give '{name}' there with \
+                 --source"
+            ),
+            Self::WhichVm { .. } => "say which one by --vm NAME, or by its id".into(),
+            Self::UnknownFormat { .. } => {
+                "say the format by --source-format: vmdk, qcow2, raw, vhd, vhdx or vdi".into()
+            }
             _ => return None,
         };
         Some(hint)

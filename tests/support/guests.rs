@@ -51,6 +51,22 @@ const BIOS: (Firmware, bool) = (Firmware::Bios, false);
 const EFI: (Firmware, bool) = (Firmware::Efi, false);
 const SECURE: (Firmware, bool) = (Firmware::Efi, true);
 
+/// What VMware tells of a VM's identity, with a sound card.
+fn board() -> Board {
+    Board {
+        uuid: Some("34124d56-cdab-01ef-2345-6789abcdef01".to_owned()),
+        smbios: vec![SmbiosText {
+            table: "system".to_owned(),
+            name: "serial".to_owned(),
+            value: "VMware-56 4d 12 34 ab cd ef 01-23 45 67 89 ab cd ef 01".to_owned(),
+        }],
+        genid: Some("89abcdef-4567-0123-1032-547698badcfe".to_owned()),
+        sound: Some(SoundCard::Hda),
+        cpu_model: None,
+        not_kept: Vec::new(),
+    }
+}
+
 /// Every family with every firmware that it boots by, and guests with every wish.
 pub fn guests() -> Vec<Guest> {
     use OsFamily::{Linux, Unknown, Windows};
@@ -111,24 +127,12 @@ pub fn guests() -> Vec<Guest> {
     own.hardware.disk_bus = Some(DiskBus::Virtio);
     own.hardware.iothreads = 1;
     own.hardware.cpu = CpuChoice::HostModel;
-    let board = Board {
-        uuid: Some("34124d56-cdab-01ef-2345-6789abcdef01".to_owned()),
-        smbios: vec![SmbiosText {
-            table: "system".to_owned(),
-            name: "serial".to_owned(),
-            value: "VMware-56 4d 12 34 ab cd ef 01-23 45 67 89 ab cd ef 01".to_owned(),
-        }],
-        genid: Some("89abcdef-4567-0123-1032-547698badcfe".to_owned()),
-        sound: Some(SoundCard::Hda),
-        cpu_model: None,
-        not_kept: Vec::new(),
-    };
     let mut board_efi = guest("linux-board-efi", ubuntu, EFI);
-    board_efi.vm.board = board.clone();
+    board_efi.vm.board = board();
     board_efi.vm.cpu = CpuTopology::new(8, 4).with_threads(2);
     let legacy = (Linux, "rhel5_64Guest", "Red Hat Enterprise Linux 5");
     let mut board_bios = guest("linux-legacy-board-bios", legacy, BIOS);
-    board_bios.vm.board = Board { sound: Some(SoundCard::Ensoniq), ..board };
+    board_bios.vm.board = Board { sound: Some(SoundCard::Ensoniq), ..board() };
     board_bios.hardware.new_uuid = true;
     guests.extend([board_efi, board_bios]);
     let mut on_devices = guest("linux-on-devices-bios", ubuntu, BIOS);
