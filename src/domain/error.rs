@@ -279,6 +279,15 @@ impl Error {
             Self::NoIothreads { .. } => "leave --libvirt-iothreads out, or, if the guest has the \
                 driver, use --disk-bus virtio or scsi"
                 .to_owned(),
+            Self::Name { .. } => "give another name with --libvirt-name".to_owned(),
+            _ => return self.hint_of_networks(),
+        };
+        Some(hint)
+    }
+
+    /// The same of network cards.
+    fn hint_of_networks(&self) -> Option<String> {
+        let hint = match self {
             Self::NoBridge { existing, .. } if existing.is_empty() => {
                 "the host has no bridge: start libvirt's own with 'virsh net-start default', or go \
                  without: --network-map '*=user'"
@@ -331,7 +340,6 @@ impl Error {
             Self::DuplicateMac { .. } => "give one of them another address in vSphere, or leave \
                 it out: --network-map 'NETWORK=none'"
                 .to_owned(),
-            Self::Name { .. } => "give another name with --libvirt-name".to_owned(),
             _ => return None,
         };
         Some(hint)

@@ -89,7 +89,7 @@ mod tests {
         fs::write(&device, "").expect("written");
         assert_eq!(closed_kvm(&device), None);
         if !geteuid().is_root() {
-            fs::set_permissions(&device, fs::Permissions::from_mode(0)).expect("set");
+            fs::set_permissions(&device, fs::Permissions::from_mode(0o000)).expect("set");
             assert!(closed_kvm(&device).expect("closed").remedy.contains("usermod -aG"));
         }
     }

@@ -265,105 +265,127 @@ mod tests {
         assert_eq!(by_words(SSH, chatter), Refusal::Chatter);
     }
 
+    const LIBRARY: &str = "qemu+libssh://me@kvm2/system";
+    const TLS: &str = "qemu+tls://kvm2/system";
+    const LOCAL: &str = "qemu:///system";
+
+    fn all_are(cases: &[(&str, &str, Refusal)]) {
+        for (uri, message, refusal) in cases {
+            assert_eq!(by_words(uri, message), *refusal, "{message}");
+        }
+    }
+
     #[test]
-    fn other_transports_have_words_of_their_own() {
-        let by_library = "qemu+libssh://me@kvm2/system";
-        let (tls, local) = ("qemu+tls://kvm2/system", "qemu:///system");
-        for (uri, message, refusal) in [
+    fn ports_and_certificates_have_words_of_their_own() {
+        all_are(&[
             (
                 "qemu+tcp://k/system",
                 "unable to connect to server at 'k:16509': Connection refused",
                 Refusal::Unreachable,
             ),
             (
-                tls,
+                TLS,
                 "unable to connect to server at 'kvm2:16514': Connection timed out",
                 Refusal::Unreachable,
             ),
             (
-                tls,
+                TLS,
                 "Unable to resolve address 'kvm2' service '16514': Name or service not known",
                 Refusal::Name,
             ),
             (
-                tls,
+                TLS,
                 "Cannot read CA certificate '/etc/pki/CA/cacert.pem': No such file or directory",
                 Refusal::Certificate,
             ),
             (
-                tls,
+                TLS,
                 "authentication failed: Failed to verify peer's certificate",
                 Refusal::Certificate,
             ),
             (
-                tls,
+                TLS,
                 "Cannot read from TLS channel: A TLS fatal alert has been received",
                 Refusal::Certificate,
             ),
+        ]);
+    }
+
+    #[test]
+    fn the_libraries_of_ssh_have_words_of_their_own() {
+        all_are(&[
             (
-                by_library,
+                LIBRARY,
                 "libssh transport error: SSH host key for '127.0.0.1' (25:56) was not accepted",
                 Refusal::HostKeyUnknown,
             ),
             (
-                by_library,
+                LIBRARY,
                 "No user interaction callback provided: Can't verify the session host key",
                 Refusal::HostKeyUnknown,
             ),
             (
-                by_library,
+                LIBRARY,
                 "authentication failed: !!! SSH HOST KEY VERIFICATION FAILED !!!: Identity of host 'kvm2:22' differs from stored identity.",
                 Refusal::HostKeyChanged,
             ),
             (
-                by_library,
+                LIBRARY,
                 "libssh transport error: failed to authenticate: Access denied for 'publickey'.",
                 Refusal::Login,
             ),
             (
-                by_library,
+                LIBRARY,
                 "authentication failed: error while reading private key '/k'",
                 Refusal::KeyMissing,
             ),
             (
-                by_library,
+                LIBRARY,
                 "authentication failed: All provided authentication methods with credentials were rejected by the server",
                 Refusal::Login,
             ),
+        ]);
+    }
+
+    #[test]
+    fn a_daemon_here_has_words_of_its_own() {
+        all_are(&[
             (
-                local,
+                LOCAL,
                 "Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory",
                 Refusal::NotRunning,
             ),
             (
-                local,
+                LOCAL,
                 "Failed to connect socket to '/var/run/libvirt/virtqemud-sock': Connection refused",
                 Refusal::NotRunning,
             ),
             (
-                local,
+                LOCAL,
                 "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied",
                 Refusal::Socket,
             ),
             (
-                local,
+                LOCAL,
                 "internal error: Unable to get system bus connection: Could not connect: No such file or directory",
                 Refusal::Policy,
             ),
             (
-                local,
+                LOCAL,
                 "authentication unavailable: no polkit agent available to authenticate action 'org.libvirt.unix.manage'",
                 Refusal::Policy,
             ),
-            (local, "authentication failed: access denied by policy", Refusal::Policy),
-        ] {
-            assert_eq!(by_words(uri, message), refusal, "{message}");
-        }
+            (LOCAL, "authentication failed: access denied by policy", Refusal::Policy),
+        ]);
+    }
+
+    #[test]
+    fn a_code_alone_is_read_by_the_way_to_the_daemon() {
         for (uri, refusal) in [
-            (local, Refusal::Policy),
+            (LOCAL, Refusal::Policy),
             (SSH, Refusal::Policy),
-            (by_library, Refusal::Login),
-            (tls, Refusal::Password),
+            (LIBRARY, Refusal::Login),
+            (TLS, Refusal::Password),
             ("qemu://kvm2/system", Refusal::Password),
         ] {
             assert_eq!(by_denial(uri), refusal, "{uri}");
