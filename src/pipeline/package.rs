@@ -12,7 +12,7 @@ use super::run::remove;
 use super::stages::{Ledger, Stopped};
 use super::sums;
 use crate::exporter::{self, PackageFormat, write_package};
-use crate::model::{ExportedVm, Stage};
+use crate::model::{ExportedVm, Stage, Warning};
 use crate::progress::Progress;
 
 /// Writes it into `folder`; says whether all is well. An OVA takes the place of its files.
@@ -38,12 +38,16 @@ pub async fn write(
     };
     let Some(written) = ledger.stage(Stage::Package, work).await else { return false };
     let exporter::WrittenPackage { path, size, sums } = written;
+    for medium in &ledger.report.media.clone() {
+        let text =
+            format!("{} holds no CD-ROM: {} lies beside it", path.display(), medium.path.display());
+        ledger.warn(Warning::new(Stage::Package, "iso-not-packed", text));
+    }
     ledger.report.package = Some(Package { path, size, sums });
     if format == PackageFormat::Ova {
         let disks = std::mem::take(&mut ledger.report.disks).into_iter().map(|disk| disk.path);
         let nvram = ledger.report.nvram.take().map(|nvram| nvram.path);
-        let media = std::mem::take(&mut ledger.report.media).into_iter().map(|medium| medium.path);
-        remove(disks.chain(media).chain(nvram), ledger);
+        remove(disks.chain(nvram), ledger);
     }
     true
 }

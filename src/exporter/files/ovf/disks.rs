@@ -157,14 +157,19 @@ impl<'a> Resources<'a> {
         self.index.files.get(disk.file.as_deref()?).copied()
     }
 
-    /// In bytes. Where there is an image, it tells what the descriptor does not.
+    /// In bytes. Where there is an image, it tells what the descriptor leaves out or says in words that
+    /// nobody knows; a number beyond all is refused in any case.
     fn capacity(&self, disk: &Disk, has_image: bool, label: &str) -> Result<u64, String> {
         let text = disk.capacity.trim();
-        let value = self.properties.value(text);
-        match value.and_then(|number| units::amount(number, &disk.units)) {
-            Some(bytes) => Ok(bytes),
-            None if text.is_empty() || has_image => Ok(0),
-            None => Err(format!("the capacity of its disk '{label}' makes no sense: '{text}'")),
+        let value = self.properties.value(text).unwrap_or_default().trim();
+        if let Some(bytes) = units::amount(value, &disk.units) {
+            return Ok(bytes);
+        }
+        let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        let is_beyond = is_number && units::bytes(&disk.units).is_some();
+        match text.is_empty() || has_image && !is_beyond {
+            true => Ok(0),
+            false => Err(format!("the capacity of its disk '{label}' makes no sense: '{text}'")),
         }
     }
 

@@ -280,6 +280,8 @@ fn amounts_may_be_properties() {
         let read = with_disk(capacity, "ovf:fileRef='f1'", section).expect("read");
         assert_eq!(read.systems[0].disks[0].capacity, 0);
     }
+    let beyond = with_disk("99999999999999999999", "ovf:fileRef='f1'", "");
+    assert!(beyond.expect_err("no size").contains("makes no sense"));
     let cpu = of_kind(3, "<rasd:VirtualQuantity>${size}</rasd:VirtualQuantity>");
     let parts = Parts { system: section, ..Parts::with(&[cpu]) };
     assert_eq!(parts.system().vm.cpu.vcpus, 5);
