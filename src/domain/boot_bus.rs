@@ -131,7 +131,7 @@ mod tests {
         disks: usize,
         chipset: Chipset,
     ) -> Option<BootBus> {
-        let drivers = GuestDrivers { buses: buses.to_vec(), cards: Vec::new() };
+        let drivers = GuestDrivers { buses: buses.to_vec(), cards: Vec::new(), virtio_1: false };
         let host = host();
         let load = Load { disks, drives: 1 };
         choose(&drivers, vm, load, platform(&host, DomainType::Kvm, chipset))

@@ -117,6 +117,19 @@ pub(super) fn is_open(guest: &GuestOs) -> bool {
     is_or_later || windows(guest).is_none()
 }
 
+/// The short ids in libosinfo's database of the releases that a Windows may be: several where its source
+/// has one name for several, none where it may be any.
+pub fn windows_ids(guest: &GuestOs) -> Vec<String> {
+    if is_open(guest) {
+        return Vec::new();
+    }
+    let id = osinfo(guest).unwrap_or_default();
+    let short = id.rsplit('/').next().unwrap_or_default();
+    let alike = [("8", "8.1"), ("10", "11"), ("2k12", "2k12r2"), ("2k8", "2k8r2")];
+    let later = alike.iter().find(|(name, _)| *name == short).map(|(_, later)| *later);
+    [short].into_iter().chain(later).map(|short| format!("win{short}")).collect()
+}
+
 /// Whether a disk that names the release `found` may be of a guest that is called `said`: Windows 11
 /// still calls itself 10 in its registry, and one id of VirtualBox's is of two releases.
 pub(super) fn may_be(said: Windows, found: Windows) -> bool {
@@ -319,6 +332,26 @@ mod tests {
         assert_eq!(by_name("Windows"), None);
         assert_eq!(windows(&guest(OsFamily::Windows, "WindowsNT_64", "")), None, "any other");
         assert_eq!(windows(&guest(OsFamily::Linux, "windows9Guest", "")), None);
+    }
+
+    #[test]
+    fn a_name_may_stand_for_several_releases() {
+        let ids = |id: &str, name: &str| windows_ids(&guest(OsFamily::Windows, id, name)).join(" ");
+        for (name, releases) in [
+            ("Microsoft Windows 10 (64-bit)", "win10 win11"),
+            ("Microsoft Windows 11 (64-bit)", "win11"),
+            ("Microsoft Windows 7 (32-bit)", "win7"),
+            ("Microsoft Windows 8.x (64-bit)", "win8 win8.1"),
+            ("Microsoft Windows Server 2012 (64-bit)", "win2k12 win2k12r2"),
+            ("Windows Server 2012 R2 Standard", "win2k12r2"),
+            ("Microsoft Windows Server 2025 (64-bit)", "win2k25"),
+            ("Microsoft Windows Server 2016 or later (64-bit)", ""),
+            ("Windows", ""),
+        ] {
+            assert_eq!(ids("", name), releases, "{name}");
+        }
+        assert_eq!(ids("windows2019srvNext_64Guest", ""), "win2k22");
+        assert_eq!(windows_ids(&guest(OsFamily::Linux, "windows9Guest", "")), [""; 0]);
     }
 
     #[test]

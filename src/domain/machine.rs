@@ -5,12 +5,13 @@ use crate::model::Firmware;
 use super::Error;
 use super::host::{Chipset, DomainType, HostCapabilities, Platform};
 
-/// The platform for a guest of that firmware. Without a wish the domain type is kvm where it runs
+/// The platform for a guest of that firmware; `express`: whether the guest does better on PCI Express
+/// (`virtio::on_express`). Without a wish the domain type is kvm where it runs
 /// guests, else qemu; a wish is followed where libvirt lists it.
 pub(super) fn choose(
     host: &HostCapabilities,
     wish: Option<DomainType>,
-    firmware: Firmware,
+    (firmware, express): (Firmware, bool),
 ) -> Result<&Platform, Error> {
     let domain_type = wish.unwrap_or(if host.kvm_runs && host.lists(DomainType::Kvm) {
         DomainType::Kvm
@@ -21,9 +22,11 @@ pub(super) fn choose(
         let closed = host.own.as_ref().and_then(|own| own.kvm.clone());
         return Err(Error::DomainType { domain_type, arch: host.arch.clone(), closed });
     }
-    // A BIOS guest gets the mainboard that VMware shows it too, unless the host's QEMU has dropped
-    // that one, as RHEL's does; EFI with secure boot needs Q35.
+    // A BIOS guest gets the mainboard that VMware shows it too, unless its controllers are new to it
+    // anyway, or the host's QEMU has dropped that mainboard, as RHEL's does; EFI with secure boot needs
+    // Q35.
     let (chipset, other) = match firmware {
+        Firmware::Bios if express => (Chipset::Q35, Chipset::Pc),
         Firmware::Bios => (Chipset::Pc, Chipset::Q35),
         Firmware::Efi => (Chipset::Q35, Chipset::Q35),
     };
@@ -41,7 +44,7 @@ mod tests {
     fn kvm_only_where_it_runs_unless_it_is_asked_for() {
         let mut host = host();
         let chosen = |host: &HostCapabilities, wish| {
-            choose(host, wish, Firmware::Bios).expect("offered").domain_type
+            choose(host, wish, (Firmware::Bios, false)).expect("offered").domain_type
         };
         assert_eq!(chosen(&host, None), DomainType::Kvm);
         assert_eq!(chosen(&host, Some(DomainType::Qemu)), DomainType::Qemu);
@@ -49,7 +52,8 @@ mod tests {
         assert_eq!(chosen(&host, None), DomainType::Qemu);
         assert_eq!(chosen(&host, Some(DomainType::Kvm)), DomainType::Kvm);
         host.platforms.retain(|p| p.domain_type == DomainType::Qemu);
-        let error = choose(&host, Some(DomainType::Kvm), Firmware::Bios).expect_err("not listed");
+        let error =
+            choose(&host, Some(DomainType::Kvm), (Firmware::Bios, false)).expect_err("not listed");
         assert!(error.hint().expect("a hint").contains("--libvirt-domain-type qemu"));
     }
 
@@ -57,15 +61,20 @@ mod tests {
     fn the_chipset_follows_the_firmware() {
         let mut host = host();
         let chipset = |host: &HostCapabilities, firmware| {
-            choose(host, None, firmware).map(|platform| platform.chipset)
+            choose(host, None, (firmware, false)).map(|platform| platform.chipset)
         };
         assert_eq!(chipset(&host, Firmware::Bios), Ok(Chipset::Pc));
         assert_eq!(chipset(&host, Firmware::Efi), Ok(Chipset::Q35));
+        let on_express = |host: &HostCapabilities| {
+            choose(host, None, (Firmware::Bios, true)).map(|platform| platform.chipset)
+        };
+        assert_eq!(on_express(&host), Ok(Chipset::Q35));
         let all = host.platforms.clone();
         host.platforms.retain(|p| p.chipset == Chipset::Q35);
         assert_eq!(chipset(&host, Firmware::Bios), Ok(Chipset::Q35));
         host.platforms = all;
         host.platforms.retain(|p| p.chipset == Chipset::Pc);
+        assert_eq!(on_express(&host), Ok(Chipset::Pc));
         assert!(matches!(chipset(&host, Firmware::Efi), Err(Error::Machine { .. })));
     }
 }

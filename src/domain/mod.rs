@@ -35,6 +35,7 @@ mod fixture;
 pub use disks::{DiskKind, PlannedDisk, device_name, medium_name, volume_name};
 pub use error::Error;
 pub use family::Family;
+pub use guest::windows_ids;
 pub use hardware::{CpuChoice, DiskBus, Hardware, NoCpuModel, TpmChoice};
 pub use host::{
     Chipset, Closed, DomainType, HostBridge, HostCapabilities, HostNetwork, OwnDaemon, Platform,

@@ -165,7 +165,8 @@ mod tests {
         let host = host();
         let mut at = platform(&host, DomainType::Kvm, Chipset::Pc).clone();
         let model = |cards: &[GuestCard], source, at: &Platform| {
-            let drivers = GuestDrivers { buses: Vec::new(), cards: cards.to_vec() };
+            let drivers =
+                GuestDrivers { buses: Vec::new(), cards: cards.to_vec(), virtio_1: false };
             let family = Family::Linux;
             let drivers = Some(&drivers);
             Cards { family, guest: &guest, fixed: false, drivers, platform: at }.model(source)

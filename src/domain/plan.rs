@@ -67,9 +67,10 @@ pub fn plan(
     }
     let (mediums, disks): (Vec<_>, Vec<_>) = disks.iter().cloned().partition(|disk| disk.medium);
     let disks = disks.as_slice();
-    let platform = machine::choose(host, options.domain_type, vm.firmware)?;
-    let topology = cpu::topology(vm.cpu, platform)?;
     let hardware = &options.hardware;
+    let express = virtio::on_express(vm, hardware.disk_bus);
+    let platform = machine::choose(host, options.domain_type, (vm.firmware, express))?;
+    let topology = cpu::topology(vm.cpu, platform)?;
     bootable(vm, options)?;
     // By the guest, not by the profile, which the user may have put in its place.
     let (family, fixed) = (options.family(vm), disks::fixed(disks));
@@ -116,7 +117,7 @@ pub fn plan(
         tpm: tpm::choose(hardware.tpm, vm, platform)?,
         sound: sound::choose(vm, family, platform),
         fixed: fixed_by(vm, &storage, fixed),
-        transitional: family == Family::Linux && virtio::transitional(&vm.guest, platform),
+        transitional: virtio::transitional(vm, platform),
         scsi_model: storage.scsi_model,
         scsi_controllers: storage.scsi_controllers,
         root_ports: ports::planned(&storage, nics.len(), platform),
@@ -295,7 +296,8 @@ mod tests {
     #[test]
     fn virtio_scsi_is_virtio() {
         let drivers = |buses: &[GuestBus]| {
-            let drivers = Some(GuestDrivers { buses: buses.to_vec(), cards: Vec::new() });
+            let drivers =
+                Some(GuestDrivers { buses: buses.to_vec(), cards: Vec::new(), virtio_1: false });
             SourceVm { facts: Some(GuestFacts { drivers, ..GuestFacts::default() }), ..vm() }
         };
         let starts = |vm: &SourceVm| {

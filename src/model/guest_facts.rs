@@ -61,6 +61,9 @@ pub struct GuestDrivers {
     pub buses: Vec<GuestBus>,
     /// Network cards that it can use once it runs.
     pub cards: Vec<GuestCard>,
+    /// Of Windows: whether it starts from controllers of virtio 1.0, the only ones on PCI Express.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub virtio_1: bool,
 }
 
 impl GuestDrivers {

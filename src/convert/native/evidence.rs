@@ -111,7 +111,7 @@ fn drivers(early: &BTreeSet<&str>, late: &BTreeSet<&str>) -> GuestDrivers {
     let known = CARDS.iter().filter(|(_, name)| late.contains(name)).map(|(card, _)| *card);
     let mut cards: Vec<_> = known.collect();
     cards.dedup();
-    GuestDrivers { buses, cards }
+    GuestDrivers { buses, cards, virtio_1: false }
 }
 
 #[cfg(test)]
