@@ -40,6 +40,7 @@ const BOUND: &[(&str, &[&str], &str)] = &[
         &["convert", "exporter", "libvirt"],
         "XML is a matter of wire formats and of wicked",
     ),
+    ("isomage::", &["image"], "images are read as bytes in one place"),
     ("process::Command", &["child"], "processes are started in one place"),
     ("Command::new(", &["child"], "processes are started in one place"),
     ("env::var", &["settings"], "the environment is read in one place"),

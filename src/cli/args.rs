@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::settings::{
     DescribedArgs, ExaminedArgs, FilterArgs, LibvirtArgs, PackageArg, PipelineArgs, RunningArgs,
-    SourceArgs, StageArgs, TransferArgs,
+    SourceArgs, StageArgs, TransferArgs, WindowsArgs,
 };
 
 const EXAMPLE: &str = "\
@@ -130,6 +130,9 @@ pub struct InfoArgs {
     /// What files do not say.
     #[command(flatten)]
     pub described: DescribedArgs,
+    /// What Windows guests get.
+    #[command(flatten)]
+    pub windows: WindowsArgs,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -9,7 +9,7 @@ use super::source::ask;
 use super::{Exit, block_on, tell};
 use crate::exporter::Inspected;
 use crate::model::{ByteSize, Firmware, SourceNic, SourceVm, chain};
-use crate::pipeline::{Source, SourceError, SourceSettings};
+use crate::pipeline::{Source, SourceError, SourceSettings, WindowsFound, windows_drivers};
 use crate::settings::{Environment, Error};
 
 /// Runs the command.
@@ -24,12 +24,14 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
         (None, SourceSettings::Host(host)) => host.domain.clone().ok_or(Error::MISSING_VM)?,
         (None, _) => return Err(Error::MISSING_VM.into()),
     };
+    let windows = args.windows.resolve(environment);
     block_on(&args.output, |renderer, cancel| async move {
         let progress = renderer.progress();
         let facts = async |source: &Source| {
             let inspected = source.inspect(&vm).await?;
             let sums = source.check_sums(&progress, &cancel).await;
-            Ok(Known { inspected, sums })
+            let drivers = windows_drivers(&inspected.vm, &windows).await;
+            Ok(Known { inspected, sums, drivers })
         };
         match ask(&settings, &cancel, facts).await {
             Ok(Some(known)) => print(&known, args.output.json).map(|()| Exit::Done),
@@ -47,6 +49,8 @@ struct Known {
     inspected: Inspected,
     /// How many files were compared with the sums of their package; nothing where it has none.
     sums: Result<Option<usize>, SourceError>,
+    /// The drivers of virtio for a Windows.
+    drivers: Option<WindowsFound>,
 }
 
 impl Known {
@@ -74,7 +78,10 @@ fn print(known: &Known, json: bool) -> anyhow::Result<()> {
             .map(|(_, obstacle, remedy)| json!({"obstacle": obstacle, "remedy": remedy}))
             .collect();
         let compared = known.sums.as_ref().ok().copied().flatten();
-        let whole = json!({"vm": vm, "obstacles": obstacles, "checksums_compared": compared});
+        let mut whole = json!({"vm": vm, "obstacles": obstacles, "checksums_compared": compared});
+        if let Some(drivers) = &known.drivers {
+            whole["virtio_win"] = serde_json::to_value(drivers)?;
+        }
         print_line(&serde_json::to_string_pretty(&whole)?)?;
         return Ok(());
     }
@@ -82,6 +89,9 @@ fn print(known: &Known, json: bool) -> anyhow::Result<()> {
     if let Ok(Some(count)) = known.sums {
         let files = if count == 1 { "file matches" } else { "files match" };
         table.add_row(["checksums".to_owned(), format!("{count} {files}")]);
+    }
+    if let Some(drivers) = &known.drivers {
+        table.add_row(["virtio drivers", &drivers.line]);
     }
     print_line(&table.trim_fmt())?;
     for (what, obstacle, remedy) in obstacles {

@@ -10,7 +10,7 @@ use crate::model::{Check, chain};
 use super::environment::APPLIANCE_CACHE;
 use super::hyper2kvm::FORCE_TCG;
 use super::qemu_img::Tools;
-use super::{Settings, appliance, find, probe};
+use super::{Settings, appliance, find, probe, virtio_win};
 
 /// Longest time that the appliance of libguestfs may take; emulated it is some 15 s, and half a
 /// minute more when it has to be built first.
@@ -18,15 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const LIBGUESTFS_REMEDY: &str = "install libguestfs-tools and python3-guestfs (Fedora: guestfs-tools \
      and python3-libguestfs) and a kernel that its user can read; libguestfs-test-tool says more";
 
-/// Examines this machine: qemu-img, hyper2kvm, and libguestfs by starting its appliance. Changes
-/// nothing.
+/// Examines this machine: qemu-img, hyper2kvm, libguestfs by starting its appliance, and what Windows
+/// guests need. Changes nothing.
 pub async fn examine(settings: &Settings, cancel: &CancellationToken) -> Vec<Check> {
     let tools = Tools::new(settings.path.clone(), PATIENCE, cancel.clone());
-    vec![
+    let mut checks = vec![
         qemu_img(&tools).await,
         hyper2kvm(settings, &tools).await,
         libguestfs(settings, cancel).await,
-    ]
+    ];
+    checks.extend(virtio_win::checks(&settings.windows, &tools).await);
+    checks
 }
 
 async fn qemu_img(tools: &Tools) -> Check {
@@ -120,15 +122,28 @@ mod tests {
     #[tokio::test]
     async fn where_nothing_is_installed_the_remedies_say_what_to_install() {
         let empty = tempfile::tempdir().expect("a folder");
-        let settings = Settings { path: empty.path().into(), ..Settings::default() };
+        let mut settings = Settings { path: empty.path().into(), ..Settings::default() };
+        settings.windows.virtio_win_variable = Some(empty.path().into());
+        settings.windows.virt_tools = Some(empty.path().into());
         let checks = examine(&settings, &CancellationToken::new()).await;
-        let [qemu_img, _, libguestfs] = &checks[..] else { panic!("{checks:?}") };
+        let [qemu_img, _, libguestfs, v2v, drivers, rhsrvany] = &checks[..] else {
+            panic!("{checks:?}")
+        };
         assert_eq!(qemu_img.health, Health::Failed);
         let remedy = |check: &Check| check.remedy.clone().expect("a remedy");
         assert!(remedy(qemu_img).contains("qemu-utils"), "{}", remedy(qemu_img));
         assert_eq!(libguestfs.health, Health::Warning);
         assert!(libguestfs.found.starts_with("start guestfish"), "{}", libguestfs.found);
         assert!(remedy(libguestfs).contains("libguestfs-tools"), "{}", remedy(libguestfs));
+        for (check, part) in [
+            (v2v, "install virt-v2v"),
+            (drivers, "virtio-win.iso"),
+            (rhsrvany, "VIRT_TOOLS_DATA_DIR"),
+        ] {
+            assert_eq!(check.health, Health::Warning, "{check:?}");
+            assert!(remedy(check).contains(part), "{check:?}");
+        }
+        assert!(drivers.found.contains("holds no viostor.sys"), "{drivers:?}");
     }
 
     #[test]

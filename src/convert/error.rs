@@ -9,6 +9,7 @@ use crate::manifest;
 use crate::model::{ByteSize, DiskId};
 
 use super::find::INSTALL;
+use super::virtio_win::{DOWNLOAD, INSTALL_RHSRVANY, SHUT_DOWN, is_hibernated};
 
 /// Why disks were not converted.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +159,22 @@ pub enum Error {
         /// What it lacks.
         why: String,
     },
+    /// What is to hold the drivers of virtio for Windows does not.
+    #[error("reading the drivers of virtio in {}: {why}", path.display())]
+    VirtioWin {
+        /// The ISO or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A Windows that no drivers of virtio were found for.
+    #[error("no drivers of virtio for {guest}{}", in_place(place.as_deref()))]
+    NoDrivers {
+        /// The guest's name of itself.
+        guest: String,
+        /// Where drivers for other releases are, if there are any.
+        place: Option<PathBuf>,
+    },
     /// hyper2kvm says that it did not succeed.
     #[error("run hyper2kvm: {stage}{message}")]
     Hyper2kvm {
@@ -250,26 +267,16 @@ impl Error {
                     .to_owned(),
             ),
             Self::NotFixed { why } if why.contains("not installed") => {
-                Some("install virt-v2v, and virtio-win for the drivers of Windows".to_owned())
+                Some(format!("install virt-v2v; for the drivers {DOWNLOAD}"))
             }
+            Self::VirtioWin { .. } | Self::NoDrivers { .. } => Some(DOWNLOAD.to_owned()),
             Self::NotFixed { .. } => Some(format!(
                 "the domain gets the hardware that the guest knows; {} and {} tell more",
                 super::REPORT,
                 super::native::LOG
             )),
-            Self::Guestfs { message, .. } if message.contains("nbdkit is not installed") => {
-                Some("install nbdkit".to_owned())
-            }
-            Self::Guestfs { doing, .. } if doing.contains("appliance") => Some(
-                "try libguestfs-test-tool, and LIBGUESTFS_BACKEND_SETTINGS=force_tcg where KVM \
-                 cannot run guests"
-                    .to_owned(),
-            ),
-            Self::Guestfs { .. } | Self::Refused { .. } => Some(format!(
-                "all that was said is in {}, beside the results; the domain gets hardware that the \
-                 guest knows already",
-                super::native::LOG
-            )),
+            Self::Guestfs { doing, message } => Some(of_guestfs(doing, message)),
+            Self::Refused { .. } => Some(all_is_in_the_log()),
             Self::TimedOut { .. } => Some("give it longer: --pipeline-timeout 2h".to_owned()),
             Self::Io { .. } | Self::Child { .. } | Self::QemuImg { .. } | Self::Cancelled => None,
         }
@@ -280,6 +287,37 @@ impl Error {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
+}
+
+/// What to do where libguestfs, or what works through it, refused.
+fn of_guestfs(doing: &str, message: &str) -> String {
+    if message.contains("rhsrvany") {
+        return INSTALL_RHSRVANY.to_owned();
+    }
+    if is_hibernated(message) {
+        return SHUT_DOWN.to_owned();
+    }
+    if message.contains("nbdkit is not installed") {
+        return "install nbdkit".to_owned();
+    }
+    if doing.contains("appliance") {
+        return "try libguestfs-test-tool, and LIBGUESTFS_BACKEND_SETTINGS=force_tcg where KVM cannot \
+                run guests"
+            .to_owned();
+    }
+    all_is_in_the_log()
+}
+
+fn all_is_in_the_log() -> String {
+    format!(
+        "all that was said is in {}, beside the results; the domain gets hardware that the guest knows \
+         already",
+        super::native::LOG
+    )
+}
+
+fn in_place(place: Option<&Path>) -> String {
+    place.map(|place| format!(" in {}", place.display())).unwrap_or_default()
 }
 
 fn no_system(encrypted: &[String]) -> String {

@@ -20,9 +20,11 @@ impl Settings {
         }
         let mut lines = match vm.guest.family {
             OsFamily::Linux => self.of_linux(vm, ""),
-            OsFamily::Windows => of_windows(""),
+            OsFamily::Windows => vec![self.of_windows("")],
             OsFamily::Unknown => {
-                [self.of_linux(vm, "if it is a Linux, "), of_windows("if it is Windows, ")].concat()
+                let mut lines = self.of_linux(vm, "if it is a Linux, ");
+                lines.push(self.of_windows("if it is Windows, "));
+                lines
             }
         };
         if vm.firmware == Firmware::Efi {
@@ -63,6 +65,18 @@ impl Settings {
         lines.into_iter().map(|line| format!("{when}{line}")).collect()
     }
 
+    fn of_windows(&self, when: &str) -> String {
+        match self.windows.place() {
+            Some(place) => format!(
+                "{when}install the drivers of virtio in {} and remove VMware Tools by {}, where that is \
+                 installed and the drivers are for this Windows",
+                place.display(),
+                v2v::PROGRAM
+            ),
+            None => format!("{when}install nothing: there are no drivers of virtio (--virtio-win)"),
+        }
+    }
+
     /// What the user wants besides.
     fn wished(&self) -> Vec<String> {
         let wishes = &self.customize;
@@ -95,13 +109,6 @@ fn pinned(nics: &[SourceNic]) -> Option<String> {
         let cards = cards.join(", ");
         format!("tie the name that the guest's configuration has for a network card to its MAC address: {cards}")
     })
-}
-
-fn of_windows(when: &str) -> Vec<String> {
-    vec![format!(
-        "{when}install the drivers of virtio and remove VMware Tools by {}, where that is installed",
-        v2v::PROGRAM
-    )]
 }
 
 #[cfg(test)]

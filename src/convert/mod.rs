@@ -38,6 +38,7 @@ mod results;
 mod rewrite;
 mod seed;
 mod settings;
+mod virtio_win;
 mod work;
 
 pub use doctor::examine;
@@ -49,6 +50,9 @@ pub use preflight::{Engine, Needs, Plan, Ready, preflight, usable};
 pub use results::{existing, result_paths};
 pub use seed::{seed_disk, seed_path};
 pub use settings::{Agent, Converter, Customize, DiskKey, Settings, Stages};
+pub use virtio_win::{
+    DriversOf, Foretold, WindowsDrivers, WindowsSources, check_sources, drivers_for,
+};
 
 use std::borrow::Cow;
 use std::fs;

@@ -14,6 +14,7 @@ use super::find::find;
 use super::native::{guestfs, v2v};
 use super::qemu_img::{Tools, option};
 use super::results::free_paths;
+use super::virtio_win::{self, Foretold};
 use super::{Converter, Error, Settings, probe, seed};
 
 /// What a conversion is going to be about, known before there is a manifest.
@@ -94,11 +95,13 @@ pub async fn preflight(
     prepare(needs, dir, settings, &tools).await
 }
 
-/// Whether we convert by ourselves, as far as that is known before anything is looked at closely.
-pub fn is_ours(settings: &Settings) -> bool {
+/// Whether we convert by ourselves, as far as that is known before anything is looked at closely; of any
+/// guest where its family is not told.
+pub fn is_ours(settings: &Settings, family: Option<OsFamily>) -> bool {
     match settings.chosen() {
         Converter::Native | Converter::VirtV2v => true,
         Converter::Hyper2kvm => false,
+        Converter::Auto if family.is_some_and(|family| family != OsFamily::Linux) => true,
         Converter::Auto => matches!(find(settings), Err(Error::NotFound { .. })),
     }
 }
@@ -110,19 +113,22 @@ pub fn is_ours(settings: &Settings) -> bool {
 /// # Errors
 /// The first thing that is missing.
 pub async fn usable(
-    family: OsFamily,
+    guest: &Foretold,
     settings: &Settings,
     cancel: &CancellationToken,
-) -> Result<Option<Warning>, Error> {
+) -> Result<Vec<Warning>, Error> {
     let tools = Tools::new(settings.path.clone(), settings.timeout, cancel.clone());
-    let ready = converter(family, settings, &tools).await?;
+    let ready = converter(guest.family, settings, &tools).await?;
     let ours = !matches!(ready.engine, Engine::Hyper2kvm(_));
-    if !(ours && settings.stages.fix) || guestfs::is_there(&tools).await {
-        return Ok(None);
+    if !(ours && settings.stages.fix) {
+        return Ok(Vec::new());
+    }
+    if guestfs::is_there(&tools).await {
+        return Ok(virtio_win::warnings(&settings.windows, guest, &tools).await);
     }
     let text = "guestfish is not installed, so the guest will not be fixed: it gets hardware that it \
                 knows already (install libguestfs-tools; Fedora: guestfs-tools)";
-    Ok(Some(Warning::new(Stage::Preflight, "guest-will-not-be-fixed", text)))
+    Ok(vec![Warning::new(Stage::Preflight, "guest-will-not-be-fixed", text)])
 }
 
 /// [`preflight`] with the tools of a conversion.
@@ -145,6 +151,7 @@ pub(super) async fn prepare(
 /// The tools alone, without results.
 async fn converter(family: OsFamily, settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
     tools.version().await?;
+    virtio_win::check_sources(&settings.windows).await?;
     if let Some(path) = &settings.cloud_init {
         seed::check(path)?;
     }
@@ -296,4 +303,26 @@ fn by_hyper2kvm(
         });
     }
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn auto_takes_hyper2kvm_for_linux_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let program = dir.path().join("hyper2kvm");
+        std::fs::write(&program, "#!/bin/sh\n").expect("written");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&program, executable).expect("set");
+        let settings = Settings { path: dir.path().into(), ..Settings::default() };
+        assert!(!is_ours(&settings, Some(OsFamily::Linux)) && !is_ours(&settings, None));
+        assert!(is_ours(&settings, Some(OsFamily::Windows)));
+        assert!(is_ours(&settings, Some(OsFamily::Unknown)));
+        let named = Settings { hyper2kvm_path: Some(program), ..settings };
+        assert!(!is_ours(&named, Some(OsFamily::Windows)), "a word for hyper2kvm");
+    }
 }

@@ -8,6 +8,7 @@ use crate::image::Compression;
 use crate::model::{Secret, Stage, Warning};
 
 use super::qemu_img::is_exact;
+use super::virtio_win::WindowsSources;
 
 /// Who converts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -97,6 +98,8 @@ pub struct Settings {
     pub root: Option<String>,
     /// What opens encrypted disks.
     pub keys: Vec<DiskKey>,
+    /// What a Windows guest gets.
+    pub windows: WindowsSources,
     /// What the seed of cloud-init is made of: a file of user data, or a folder.
     pub cloud_init: Option<PathBuf>,
     /// Whether images that were made while they arrived may become the results themselves. Else they
@@ -125,6 +128,7 @@ impl Default for Settings {
             agent: Agent::default(),
             root: None,
             keys: Vec::new(),
+            windows: WindowsSources::default(),
             cloud_init: None,
             consume: false,
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),

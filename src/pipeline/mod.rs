@@ -53,6 +53,7 @@ mod target;
 mod target_check;
 mod undo;
 mod unfit;
+mod windows;
 
 pub use asked::Flags;
 pub use doctor::{Diagnosis, examine};
@@ -66,6 +67,7 @@ pub use run::run;
 pub use show::show;
 pub use source::{Error as SourceError, Source, SourceSettings};
 pub use undo::{Error as UndoError, Place, Run, TakenBackRuns, Which, runs, undo};
+pub use windows::{Found as WindowsFound, drivers as windows_drivers};
 
 /// File name of the domain's XML, as libvirt returned it, in the output directory.
 const DOMAIN_XML: &str = "domain.xml";

@@ -207,7 +207,8 @@ fn conversion(job: &Job, ready: &Ready, settings: &convert::Settings) -> Vec<Str
         lines.push(written(&ready.output, convert::REPORT));
         return lines;
     }
-    let who = if convert::is_ours(settings) { "convert" } else { "run hyper2kvm on copies of" };
+    let is_ours = convert::is_ours(settings, Some(ready.vm.guest.family));
+    let who = if is_ours { "convert" } else { "run hyper2kvm on copies of" };
     if settings.dry_run {
         lines.push(format!("tell how to {who} the disks: {}", stages.names()));
         return lines;

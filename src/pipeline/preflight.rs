@@ -19,7 +19,7 @@ use super::job::{Job, Start, absolute};
 use super::kept_domain::KeptDomain;
 use super::source::{self, Source};
 use super::stages::Stopped;
-use super::{DOMAIN_XML, addresses, beside, guest, report, start, target_check};
+use super::{DOMAIN_XML, addresses, beside, guest, report, start, target_check, windows};
 use crate::convert::Agent;
 use crate::exporter::{self, Inspected, PackageFormat};
 use crate::libvirt::Preview;
@@ -81,6 +81,7 @@ pub async fn check(
     found.get_or_init(|| (inspected.vm.name.clone(), inspected.vm.id.clone()));
     contradictions(job, &inspected.vm)?;
     for_linux(job, &inspected.vm)?;
+    windows::check(job).await?;
     let output = absolute(&job.output_for(&inspected.vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
@@ -367,12 +368,12 @@ async fn converter(
     vm: &SourceVm,
     settings: &convert::Settings,
     cancel: &CancellationToken,
-) -> Option<Warning> {
-    match convert::usable(vm.guest.family, settings, cancel).await {
-        Ok(warning) => warning,
+) -> Vec<Warning> {
+    match convert::usable(&windows::foretold(vm), settings, cancel).await {
+        Ok(warnings) => warnings,
         Err(error) => {
             let text = with_hint(&error, error.hint());
-            Some(Warning::new(Stage::Preflight, "converter-unusable", text))
+            vec![Warning::new(Stage::Preflight, "converter-unusable", text)]
         }
     }
 }

@@ -65,7 +65,7 @@ fn rewrite(job: &Job) -> Result<Rewrite, &'static str> {
     if !conversion.stages.convert || conversion.dry_run {
         return Err("nothing is to be converted");
     }
-    if !convert::is_ours(conversion) {
+    if !convert::is_ours(conversion, None) {
         return Err("hyper2kvm takes whole files only: choose --converter native");
     }
     if job.format != PackageFormat::Disks {

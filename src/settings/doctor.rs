@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Environment;
 use super::libvirt::DEFAULT_POOL;
+use super::{Environment, WindowsArgs};
 use crate::convert;
 use crate::libvirt::{self, DefaultPool};
 
@@ -18,6 +18,9 @@ pub struct ExaminedArgs {
     /// The hyper2kvm to ask [default: searched in the usual places and PATH]
     #[arg(long, value_name = "PATH")]
     pub hyper2kvm_path: Option<PathBuf>,
+    /// What Windows guests get.
+    #[command(flatten)]
+    pub windows: WindowsArgs,
 }
 
 impl ExaminedArgs {
@@ -33,6 +36,7 @@ impl ExaminedArgs {
         };
         let conversion = convert::Settings {
             hyper2kvm_path: self.hyper2kvm_path.clone(),
+            windows: self.windows.resolve(environment),
             guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),
             path: environment.path.clone(),
             home: environment.home.clone(),

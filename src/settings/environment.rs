@@ -30,12 +30,22 @@ pub struct Environment {
     pub data_home: Option<PathBuf>,
     /// `LIBGUESTFS_BACKEND_SETTINGS`: handed to the converter's appliance.
     pub libguestfs_backend_settings: Option<String>,
+    /// `VIRTIO_WIN`, or its old name `VIRTIO_WIN_DIR`: drivers of virtio for Windows, as virt-v2v looks
+    /// for them. Absolute.
+    pub virtio_win: Option<PathBuf>,
+    /// `VIRT_TOOLS_DATA_DIR`: virt-v2v's programs for the first start of Windows. Absolute.
+    pub virt_tools: Option<PathBuf>,
 }
 
 impl Environment {
     /// Reads the environment of this process. An empty variable counts as unset.
     pub fn read() -> Self {
         let text = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        // Programs run in folders of their own, where a relative path would lead elsewhere.
+        let place = |name| {
+            let given = env::var_os(name).filter(|value| !value.is_empty())?;
+            Some(std::path::absolute(&given).unwrap_or_else(|_| given.into()))
+        };
         let home = env::var_os("HOME").map(PathBuf::from);
         let data_home = env::var_os("XDG_DATA_HOME").map(PathBuf::from);
         // Relative paths in it are to be ignored.
@@ -53,6 +63,8 @@ impl Environment {
             data_home: data_home.or_else(|| Some(home.as_ref()?.join(".local/share"))),
             home,
             libguestfs_backend_settings: text("LIBGUESTFS_BACKEND_SETTINGS"),
+            virtio_win: place("VIRTIO_WIN").or_else(|| place("VIRTIO_WIN_DIR")),
+            virt_tools: place("VIRT_TOOLS_DATA_DIR"),
         }
     }
 }

@@ -200,6 +200,8 @@ fn flag(arg: &Arg, matches: &ArgMatches) -> Option<Flag> {
     let kind = match names.first() {
         Some(name) if name.contains("FILE") || name.contains("SCRIPT") => Kind::Content,
         Some(name) if name == "DIR" => Kind::Folder,
+        // As large as a CD: where it lies must do.
+        _ if id == "virtio_win" => Kind::Folder,
         _ => Kind::Word,
     };
     Some(Flag {

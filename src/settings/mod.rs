@@ -16,6 +16,7 @@ mod running;
 mod source;
 mod transfer;
 mod vsphere;
+mod windows;
 
 pub use after::AfterArgs;
 pub use doctor::ExaminedArgs;
@@ -30,6 +31,7 @@ pub use running::{PowerOffArg, RunningArgs};
 pub use source::{DescribedArgs, SourceArgs};
 pub use transfer::{PackageArg, TransferArgs, TransportArg, read_rate};
 pub use vsphere::VsphereArgs;
+pub use windows::WindowsArgs;
 
 use std::io;
 use std::path::PathBuf;

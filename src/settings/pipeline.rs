@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::{Environment, Error};
+use super::{Environment, Error, WindowsArgs};
 use crate::convert::{self, Agent, Converter, Customize, DiskKey};
 use crate::image::Compression;
 use crate::model::Secret;
@@ -63,6 +63,9 @@ pub struct StageArgs {
     /// device (/dev/sda2), a LUKS UUID or 'all'
     #[arg(long, value_name = "DISK:file:PATH", value_parser = disk_key)]
     pub key: Vec<(String, PathBuf)>,
+    /// What Windows guests get.
+    #[command(flatten)]
+    pub windows: WindowsArgs,
     /// Give the guest a seed of cloud-init in a CD-ROM drive: a file of user
     /// data, or a folder with user-data, meta-data and network-config
     #[arg(long, value_name = "FILE|DIR")]
@@ -153,6 +156,7 @@ impl StageArgs {
             agent: self.agent()?,
             root: self.root.clone(),
             keys: self.keys()?,
+            windows: self.windows.resolve(environment),
             cloud_init: self.cloud_init.clone().map(absolute).transpose()?,
             consume: false,
             path: environment.path.clone(),

@@ -25,3 +25,4 @@ mod snapshot;
 mod source_libvirt;
 mod stream;
 mod systems;
+mod windows;

@@ -7,8 +7,10 @@ Beside the program lies guest.json:
   refused   patterns of paths that cannot be written: the disk is full
   sh        commands of the guest: [pattern, exit code, output, {path: local file}]
   dies      patterns of commands that end guestfish
-  hive      the registry: keys are objects, values are strings of hexadecimal digits
+  hive      the registry: keys are objects, values are strings of hexadecimal digits; a hive that is JSON
+            counts in its place
   v2v       exit code and output of virt-v2v-in-place
+  v2v_writes  files that it writes into the guest: path to text; what it is given goes to v2v.json
 An overlay is a file that names its own copy of the tree.
 """
 import fnmatch, glob, json, os, re, shlex, shutil, subprocess, sys, tempfile
@@ -36,6 +38,13 @@ def virt_v2v(args):
     if args == ["--version"]:
         print("virt-v2v-in-place 2.2.0")
         return
+    with open(os.path.join(HERE, "v2v.json"), "w") as log:
+        json.dump({"args": args, "environment": dict(os.environ)}, log)
+    overlay = re.search("source file='([^']*)'", open(args[-1]).read()).group(1)
+    for path, text in GUEST.get("v2v_writes", {}).items():
+        path = os.path.join(open(overlay).read(), path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        open(path, "w").write(text)
     code, said = GUEST["v2v"]
     print(said, file=sys.stderr)
     sys.exit(code)
@@ -124,8 +133,11 @@ class Guestfish:
             return self.sh(args[0])
         elif name == "case-sensitive-path":
             return [self.spelled(args[0])]
+        elif name == "hivex-open":
+            text = open(self.at(args[0])).read()
+            self.hive = json.loads(text) if text.startswith("{") else GUEST["hive"]
         elif name == "hivex-root":
-            return self.node(GUEST["hive"])
+            return self.node(self.hive)
         elif name == "hivex-node-get-child":
             return self.child(args[0], args[1], dict)
         elif name == "hivex-node-get-value":

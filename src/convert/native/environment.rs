@@ -21,6 +21,8 @@ impl Environment for Program {
             .env("LIBGUESTFS_TMPDIR", run.work.tmp())
             .env("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE)
             .env("LIBGUESTFS_BACKEND", "direct")
+            // Programs that Windows runs at its first start, for virt-v2v and virt-customize.
+            .envs(run.settings.windows.virt_tools.iter().map(|path| ("VIRT_TOOLS_DATA_DIR", path)))
             .dir(run.work.path());
         match backend_settings {
             Some(given) => program.env("LIBGUESTFS_BACKEND_SETTINGS", given),

@@ -26,6 +26,9 @@ pub(super) struct Guest {
     pub(super) minor: u32,
     /// `x86_64`, …
     pub(super) arch: String,
+    /// Of Windows: the short id in libosinfo's database, by which virt-v2v chooses drivers.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) osinfo: String,
     /// Name of the host.
     pub(super) hostname: String,
     /// `apt`, `dnf`, …
@@ -80,10 +83,14 @@ impl Guest {
             major: ask("inspect-get-major-version").await?.parse().unwrap_or(0),
             minor: ask("inspect-get-minor-version").await?.parse().unwrap_or(0),
             arch: ask("inspect-get-arch").await?,
+            osinfo: String::new(),
             hostname: ask("inspect-get-hostname").await?,
             packages: ask("inspect-get-package-management").await?,
             mounts: Vec::new(),
         };
+        if guest.family() == Family::Windows {
+            guest.osinfo = ask("inspect-get-osinfo").await?;
+        }
         // Of Debian libguestfs knows no more than the number.
         if !guest.product.contains(|c: char| c.is_alphabetic()) {
             guest.product = format!("{} {}", guest.distribution, guest.product);

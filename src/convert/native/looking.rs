@@ -19,7 +19,7 @@ impl Surgery<'_> {
                 (drivers, Some(fix::agent::is_installed(&mut guestfs).await?))
             }
             OsFamily::Windows => {
-                let drivers = windows::drivers(&mut guestfs, &guest.root).await?;
+                let drivers = windows::drivers(&mut guestfs, &guest).await?;
                 (drivers, Some(windows::has_agent(&mut guestfs).await?))
             }
             OsFamily::Unknown => (None, None),

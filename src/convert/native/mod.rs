@@ -33,6 +33,7 @@ mod played;
 mod report;
 mod surgery;
 mod systems;
+mod treated;
 pub(super) mod v2v;
 mod validate;
 mod windows;

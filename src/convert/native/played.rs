@@ -119,6 +119,11 @@ impl Played {
         appliance.start(&[overlay]).await.expect("started")
     }
 
+    /// The folder of it all: what the programs left is in `bin`.
+    pub(super) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     /// What a file of the guest holds after the changes were written back.
     pub(super) fn written(&self, path: &str) -> Option<Vec<u8>> {
         fs::read(self.dir.path().join("bin/tree").join(path)).ok()

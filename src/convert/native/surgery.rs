@@ -23,6 +23,7 @@ use super::guestfs::{Appliance, Guestfs};
 use super::inspect::{Family, Guest, inspect};
 use super::report::Stages;
 use super::systems::Choice;
+use super::treated::{self, Treated};
 use super::{LOG, Work, luks, v2v, windows};
 
 /// INSPECT and FIX.
@@ -86,7 +87,7 @@ impl Surgery<'_> {
         let opened = self.open(&overlays, warnings).await;
         drop(task);
         stages.note("inspect", begin.elapsed(), opened.as_ref().map(|opened| json!(opened.guest)));
-        let opened = match opened {
+        let mut opened = match opened {
             Ok(opened) => opened,
             Err(error) if is_of_guest(&error) => {
                 let mut operated = Operated::failed(error);
@@ -109,6 +110,10 @@ impl Surgery<'_> {
             }
             Err(error) => return Err(error),
         };
+        if opened.guest.family() == Family::Windows {
+            let Opened { guestfs, guest, .. } = &mut opened;
+            warnings.extend(windows::not_shut_down(guestfs, &guest.root).await?);
+        }
         if !self.fixes {
             return self.look(opened).await;
         }
@@ -156,17 +161,35 @@ impl Surgery<'_> {
         let run = self.run;
         let guest = opened.guest.clone();
         let has_v2v = v2v::is_there(run.tools).await;
-        let mut ways = attempt::ways(self.engine, guest.family(), has_v2v).into_iter().peekable();
+        let mut ways = attempt::ways(self.engine, guest.family(), has_v2v);
         let (mut opened, mut overlays) = (Some(opened), Some(overlays));
         let (mut best, mut failure) = (None, None);
+        let mut windows = None;
+        if let Some(opened) = opened.as_mut().filter(|_| guest.family() == Family::Windows) {
+            match Treated::begin(run, opened).await {
+                Ok(treated) => windows = Some(treated),
+                Err(error) if is_of_guest(&error) => {
+                    failure = (!ways.is_empty()).then_some(error);
+                    ways.clear();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let windows = windows.as_ref();
+        let mut ways = ways.into_iter().peekable();
         while let Some(way) = ways.next() {
             let on = match overlays.take() {
                 Some(overlays) => overlays,
                 None => self.overlays().await?,
             };
             let mut report = Report::new(run.progress);
-            let tried = self.try_way(way, opened.take(), (&guest, &on), &mut report).await;
+            let tried = self.try_way(way, opened.take(), (&guest, &on, windows), &mut report).await;
             match tried {
+                Ok(operated) if windows.is_some_and(|windows| !windows.gained(&operated)) => {
+                    warnings.append(&mut report.warnings);
+                    let place = run.settings.windows.place();
+                    failure = windows.map(|windows| windows.failure(&guest, place.as_deref()));
+                }
                 Ok(operated) if operated.is_fixed() || ways.peek().is_none() && best.is_none() => {
                     self.commit(&on).await?;
                     warnings.append(&mut report.warnings);
@@ -215,8 +238,11 @@ impl Surgery<'_> {
             Family::Windows => "Windows takes virt-v2v-in-place, which is not installed".to_owned(),
             _ => format!("nothing here can change {}", guest.product),
         };
-        // A guest that needs no change is no failure, where none was tried.
-        let needs_none = failure.is_none() && looked.is_fixed();
+        // A guest that needs no change is no failure, where nothing could change it.
+        let was_tried = failure
+            .as_ref()
+            .is_some_and(|why| !matches!(why, Error::NoDrivers { .. } | Error::VirtioWin { .. }));
+        let needs_none = !was_tried && looked.is_fixed();
         let failure = failure.unwrap_or(Error::NotFixed { why });
         let failure = (!needs_none).then_some(failure);
         let mut report = self.loader_alone(warnings).await?;
@@ -260,7 +286,7 @@ impl Surgery<'_> {
         &'r self,
         way: Way,
         opened: Option<Opened>,
-        (guest, overlays): (&Guest, &[PathBuf]),
+        (guest, overlays, windows): (&Guest, &[PathBuf], Option<&Treated>),
         report: &mut Report<'r>,
     ) -> Result<Operated, Error> {
         let run = self.run;
@@ -269,7 +295,10 @@ impl Surgery<'_> {
             if let Some(opened) = opened.take() {
                 opened.guestfs.end().await?;
             }
-            v2v::fix(run, overlays, self.backend_settings(), report).await?;
+            let (backend_settings, root) = (self.backend_settings(), guest.root.as_str());
+            let virtio_win = windows.and_then(Treated::virtio_win);
+            let patient = v2v::Patient { overlays, backend_settings, root, virtio_win };
+            v2v::fix(run, patient, report).await?;
         }
         let opened = match opened {
             Some(opened) => opened,
@@ -282,7 +311,8 @@ impl Surgery<'_> {
             fix::linux(&mut guestfs, (guest, &mut devices), &wanted, report).await?;
             report.agent
         } else {
-            report.drivers = windows::drivers(&mut guestfs, &guest.root).await?;
+            let found = windows::drivers(&mut guestfs, guest).await?;
+            report.drivers = found.map(|found| treated::without_tools(found, guest));
             let agent = windows::has_agent(&mut guestfs).await?;
             if run.settings.agent != Agent::default() {
                 let text = "--agent-package and --firstboot-agent are for Linux guests: nothing was \
@@ -399,6 +429,8 @@ pub(in crate::convert) fn is_of_guest(error: &Error) -> bool {
             | Error::NoSystem { .. }
             | Error::Systems { .. }
             | Error::NotFixed { .. }
+            | Error::NoDrivers { .. }
+            | Error::VirtioWin { .. }
     )
 }
 

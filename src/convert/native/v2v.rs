@@ -1,7 +1,7 @@
 //! FIX by virt-v2v-in-place(1), which knows the drivers of Windows and the boot loaders of many.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::child::{self, Output, Program};
 use crate::convert::qemu_img::Tools;
@@ -15,7 +15,7 @@ use super::fix::Report;
 pub(in crate::convert) const PROGRAM: &str = "virt-v2v-in-place";
 
 /// Whether it is installed.
-pub(super) async fn is_there(tools: &Tools) -> bool {
+pub(in crate::convert) async fn is_there(tools: &Tools) -> bool {
     version(tools).await.is_ok()
 }
 
@@ -33,23 +33,43 @@ pub(in crate::convert) async fn version(tools: &Tools) -> Result<String, Error> 
     Ok(said)
 }
 
-/// Fixes the guest on `overlays`, qcow2 images.
+/// What virt-v2v-in-place works on, and with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patient<'a> {
+    /// The disks, qcow2 images.
+    pub(super) overlays: &'a [PathBuf],
+    /// `LIBGUESTFS_BACKEND_SETTINGS`.
+    pub(super) backend_settings: Option<&'a str>,
+    /// The root of the guest as INSPECT found it: of several it would choose none.
+    pub(super) root: &'a str,
+    /// `VIRTIO_WIN`.
+    pub(super) virtio_win: Option<&'a Path>,
+}
+
+/// Fixes a guest.
 ///
 /// # Errors
 /// [`Error::Guestfs`] with its last words.
 pub(super) async fn fix(
     run: &Run<'_>,
-    overlays: &[PathBuf],
-    backend_settings: Option<&str>,
+    patient: Patient<'_>,
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
+    let Patient { overlays, backend_settings, root, virtio_win } = patient;
     let doing = "fix the guest by virt-v2v-in-place".to_owned();
     let xml = run.work.tmp().join("guest.xml");
     fs::write(&xml, domain(overlays)).map_err(Error::io(format!("write {}", xml.display())))?;
     let program = Program::new(PROGRAM)
         .args(["-i", "libvirtxml"])
+        // The form `btrfsvol:/dev/sda2/@` is libguestfs' alone.
+        .args(
+            Some(root)
+                .filter(|root| root.starts_with("/dev/"))
+                .map(|root| format!("--root={root}")),
+        )
         .arg(xml)
-        .environment(run, backend_settings);
+        .environment(run, backend_settings)
+        .envs(virtio_win.map(|path| ("VIRTIO_WIN", path)));
     let (mut last, mut why) = (String::new(), None);
     let limits = run.tools.limits();
     let status = child::run(program, &limits, |_, line| {

@@ -2,9 +2,11 @@
 //! the kernel (`Start` 0) and its file is there.
 
 use crate::convert::Error;
-use crate::model::{GuestBus, GuestCard, GuestDrivers};
+use crate::convert::virtio_win::SHUT_DOWN;
+use crate::model::{GuestBus, GuestCard, GuestDrivers, Stage, Warning};
 
 use super::guestfs::Guestfs;
+use super::inspect::Guest;
 
 /// Services and files of the drivers of each controller; one of several is enough.
 const BUSES: [(GuestBus, &str); 11] = [
@@ -22,25 +24,27 @@ const BUSES: [(GuestBus, &str); 11] = [
 ];
 /// virtio's network card.
 const CARD: &str = "netkvm";
+/// The class of a controller of virtio 1.0 below `CriticalDeviceDatabase`, of Windows 7 and older: where
+/// it is missing, the disk of such a controller is found too late to start from.
+const CRITICAL: [&str; 2] =
+    ["PCI#VEN_1AF4&DEV_1042&SUBSYS_11001AF4&REV_01", "PCI#VEN_1AF4&DEV_1042"];
+/// Windows 8 finds drivers of all devices that they know, whether or not it has seen the device.
+const WINDOWS_8: (u32, u32) = (6, 2);
+/// Where virt-v2v puts drivers.
+const BY_V2V: &str = r"%SystemRoot%\Drivers\VirtIO";
 
 /// The drivers of the Windows that is mounted; none when its registry cannot be read.
 pub(super) async fn drivers(
     guestfs: &mut Guestfs,
-    root: &str,
+    guest: &Guest,
 ) -> Result<Option<GuestDrivers>, Error> {
-    let words = ["inspect-get-windows-systemroot", root];
-    let folder = first(guestfs.attempt("find Windows", &words).await?);
-    let words = ["inspect-get-windows-current-control-set", root];
+    let folder = system_root(guestfs, &guest.root).await?;
+    let words = ["inspect-get-windows-current-control-set", &guest.root];
     let set = first(guestfs.attempt("find Windows", &words).await?);
-    let hive = path(guestfs, &format!("{folder}/System32/config/SYSTEM")).await?;
-    let (Some(hive), false) = (hive, folder.is_empty() || set.is_empty()) else {
-        return Ok(None);
-    };
-    if !guestfs.try_run("open the registry", &["hivex-open", &hive]).await? {
-        return Ok(None);
-    }
+    let hive = hive(guestfs, &folder, "SYSTEM").await?;
+    let (Some(hive), false) = (hive, set.is_empty()) else { return Ok(None) };
+    let Some(top) = open(guestfs, &hive).await? else { return Ok(None) };
     let mut found = GuestDrivers::default();
-    let top = first(guestfs.attempt("read the registry", &["hivex-root"]).await?);
     let services = node(guestfs, &top, &[&set, "Services"]).await?.unwrap_or_default();
     for (bus, service) in BUSES {
         let Some(key) = service_key(guestfs, &services, service).await? else { continue };
@@ -54,8 +58,128 @@ pub(super) async fn drivers(
     {
         found.cards.push(GuestCard::Virtio);
     }
+    let critical = node(guestfs, &top, &[&set, "Control", "CriticalDeviceDatabase"]).await?;
+    found.virtio_1 = (guest.major, guest.minor) >= WINDOWS_8
+        || has_any(guestfs, critical.as_deref(), &CRITICAL).await?;
     guestfs.run("close the registry", &["hivex-close"]).await?;
+    if found.cards.is_empty() && is_at_hand(guestfs, &folder).await? {
+        found.cards.push(GuestCard::Virtio);
+    }
     Ok(Some(found))
+}
+
+/// Whether Windows would find the driver of virtio's network card when it first sees one: in the Driver
+/// Store, or in a folder where it looks for drivers.
+async fn is_at_hand(guestfs: &mut Guestfs, folder: &str) -> Result<bool, Error> {
+    let store = format!("{folder}/System32/DriverStore/FileRepository");
+    let words = ["case-sensitive-path", &store];
+    let store = first(guestfs.attempt("find the Driver Store", &words).await?);
+    if !store.is_empty() {
+        let stored = format!("{store}/{CARD}.inf_*/{CARD}.sys");
+        if !guestfs.glob(&stored).await?.is_empty() {
+            return Ok(true);
+        }
+    }
+    for place in device_path(guestfs, folder).await? {
+        let place = image_path(&place, folder);
+        let (driver, setup) = (format!("{place}/{CARD}.sys"), format!("{place}/{CARD}.inf"));
+        if path(guestfs, &driver).await?.is_some() && path(guestfs, &setup).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The folders where Windows looks for drivers of new devices.
+async fn device_path(guestfs: &mut Guestfs, folder: &str) -> Result<Vec<String>, Error> {
+    let Some(hive) = hive(guestfs, folder, "SOFTWARE").await? else { return Ok(Vec::new()) };
+    let Some(top) = open(guestfs, &hive).await? else { return Ok(Vec::new()) };
+    let key = node(guestfs, &top, &["Microsoft", "Windows", "CurrentVersion"]).await?;
+    let value = match key {
+        Some(key) => text(guestfs, &key, "DevicePath").await?,
+        None => None,
+    };
+    guestfs.run("close the registry", &["hivex-close"]).await?;
+    let value = value.unwrap_or_else(|| BY_V2V.to_owned());
+    Ok(value.split(';').filter(|part| !part.is_empty()).map(str::to_owned).collect())
+}
+
+/// What of a Windows that was not shut down is worth a word, whatever is done to it.
+pub(super) async fn not_shut_down(
+    guestfs: &mut Guestfs,
+    root: &str,
+) -> Result<Vec<Warning>, Error> {
+    let warn =
+        |code, text: String| Warning::new(Stage::Pipeline, code, format!("{text}: {SHUT_DOWN}"));
+    let mut warnings = Vec::new();
+    if is_hibernated(guestfs).await? {
+        let text = "Windows is hibernated, as fast startup leaves it at each shutdown. It cannot be \
+                    changed, and would wake up on hardware that it does not expect";
+        warnings.push(warn("guest-hibernated", text.to_owned()));
+    }
+    if let Some(name) = unsaved(guestfs, root).await? {
+        let text = format!(
+            "Windows was not shut down. Changes of its registry are in the log of {name} alone, and may \
+             be lost"
+        );
+        warnings.push(warn("guest-registry-unsaved", text));
+    }
+    Ok(warnings)
+}
+
+/// Whether there is an image of the memory to wake up from; Windows clears its head when it is used up
+/// (ntfs-3g(8), "Windows hibernation and fast restarting").
+async fn is_hibernated(guestfs: &mut Guestfs) -> Result<bool, Error> {
+    let Some(image) = path(guestfs, "/hiberfil.sys").await? else { return Ok(false) };
+    Ok(guestfs.head(&image, 4).await?.eq_ignore_ascii_case(b"hibr"))
+}
+
+/// A hive whose changes are in its log alone, as those of a Windows that was not shut down are: its two
+/// sequence numbers differ. What changes the hive drops them.
+async fn unsaved(guestfs: &mut Guestfs, root: &str) -> Result<Option<&'static str>, Error> {
+    let folder = system_root(guestfs, root).await?;
+    for name in ["SYSTEM", "SOFTWARE"] {
+        let Some(hive) = hive(guestfs, &folder, name).await? else { continue };
+        let head = guestfs.head(&hive, 12).await?;
+        let is_hive = head.len() == 12 && head.starts_with(b"regf");
+        if is_hive && head[4..8] != head[8..12] {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// The folder of Windows, from `/`.
+async fn system_root(guestfs: &mut Guestfs, root: &str) -> Result<String, Error> {
+    let words = ["inspect-get-windows-systemroot", root];
+    Ok(first(guestfs.attempt("find Windows", &words).await?))
+}
+
+/// A hive of the registry, by its path as the file system spells it.
+async fn hive(guestfs: &mut Guestfs, folder: &str, name: &str) -> Result<Option<String>, Error> {
+    match folder {
+        "" => Ok(None),
+        folder => path(guestfs, &format!("{folder}/System32/config/{name}")).await,
+    }
+}
+
+/// Opens a hive; its root.
+async fn open(guestfs: &mut Guestfs, hive: &str) -> Result<Option<String>, Error> {
+    if !guestfs.try_run("open the registry", &["hivex-open", hive]).await? {
+        return Ok(None);
+    }
+    Ok(Some(first(guestfs.attempt("read the registry", &["hivex-root"]).await?)))
+}
+
+/// Whether a key has one of these below it.
+async fn has_any(guestfs: &mut Guestfs, key: Option<&str>, names: &[&str]) -> Result<bool, Error> {
+    let Some(key) = key else { return Ok(false) };
+    for name in names {
+        if node(guestfs, key, &[name]).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the guest agent of QEMU is installed.
@@ -221,17 +345,30 @@ mod tests {
 
     /// The drivers of a Windows with these services and files.
     async fn drivers_of(services: Value, files: &[&str]) -> GuestDrivers {
-        let mut all = vec![("Windows/System32/config/SYSTEM", b"hive".as_slice())];
+        drivers_with(json!({"Services": services}), (10, 0), files).await
+    }
+
+    /// The same with all of the control set, and of a release by its number.
+    async fn drivers_with(set: Value, (major, minor): (u32, u32), files: &[&str]) -> GuestDrivers {
+        let hives = ["SYSTEM", "SOFTWARE"].map(|name| format!("Windows/System32/config/{name}"));
+        let mut all: Vec<_> =
+            hives.iter().map(|path| (path.as_str(), b"hive".as_slice())).collect();
         all.extend(files.iter().map(|path| (*path, b"MZ".as_slice())));
         let said = json!({
-            "hive": {"ControlSet001": {"Services": services}},
+            "hive": {
+                "ControlSet001": set,
+                "Microsoft": {"Windows": {"CurrentVersion": {
+                    "DevicePath": string(r"%SystemRoot%\inf;%systemroot%\Drivers\VirtIO"),
+                }}},
+            },
             "answers": {
                 "inspect-get-windows-systemroot": ["/WINDOWS"],
                 "inspect-get-windows-current-control-set": ["ControlSet001"],
             },
         });
         let mut guestfs = Played::new(&all, said).started().await;
-        drivers(&mut guestfs, "/dev/sda2").await.expect("read").expect("a registry")
+        let guest = Guest { root: "/dev/sda2".to_owned(), major, minor, ..Guest::default() };
+        drivers(&mut guestfs, &guest).await.expect("read").expect("a registry")
     }
 
     const DRIVERS: &str = "Windows/System32/drivers";
@@ -252,7 +389,8 @@ mod tests {
         let found = drivers_of(services, &files).await;
         assert_eq!(found.buses, [GuestBus::VirtioBlk, GuestBus::Ide]);
         assert_eq!(found.cards, [GuestCard::Virtio]);
-        assert_eq!(drivers_of(json!({}), &[]).await, GuestDrivers::default());
+        let none = GuestDrivers { virtio_1: true, ..GuestDrivers::default() };
+        assert_eq!(drivers_of(json!({}), &[]).await, none);
     }
 
     #[tokio::test]
@@ -270,5 +408,50 @@ mod tests {
         // The file that is named is missing, another of that name is nobody's.
         let other = format!("{DRIVERS}/viostor.sys");
         assert_eq!(drivers_of(services, &[&other]).await.buses, []);
+    }
+
+    #[tokio::test]
+    async fn a_card_that_windows_has_not_seen_has_its_driver_at_hand() {
+        let by_v2v = ["Windows/Drivers/VirtIO/netkvm.inf", "Windows/Drivers/VirtIO/netkvm.sys"];
+        assert_eq!(drivers_of(json!({}), &by_v2v).await.cards, [GuestCard::Virtio]);
+        assert_eq!(drivers_of(json!({}), &by_v2v[..1]).await.cards, [], "no driver");
+        let elsewhere = ["Windows/Drivers/netkvm.inf", "Windows/Drivers/netkvm.sys"];
+        assert_eq!(drivers_of(json!({}), &elsewhere).await.cards, [], "no place to look at");
+        let store = "Windows/System32/DriverStore/FileRepository/netkvm.inf_amd64_1f/netkvm.sys";
+        assert_eq!(drivers_of(json!({}), &[store]).await.cards, [GuestCard::Virtio]);
+    }
+
+    #[tokio::test]
+    async fn an_old_windows_starts_from_the_controllers_alone_that_it_has_noted() {
+        let knows = async |release, noted: &str| {
+            let set = json!({"Control": {"CriticalDeviceDatabase": {noted: {}}}});
+            drivers_with(set, release, &[]).await.virtio_1
+        };
+        let (old, new) = ("PCI#VEN_1AF4&DEV_1001", CRITICAL[0]);
+        assert!(knows((6, 1), new).await && knows((6, 1), &new.to_lowercase()).await);
+        assert!(!knows((6, 1), old).await);
+        assert!(knows((6, 2), old).await, "Windows 8 goes by its database of drivers");
+    }
+
+    #[tokio::test]
+    async fn a_windows_that_was_not_shut_down_is_told() {
+        let told = async |second: u8, image: &[u8]| {
+            let mut hive = b"regf\x02\0\0\0\x02\0\0\0rest".to_vec();
+            hive[8] = second;
+            let said = json!({"answers": {"inspect-get-windows-systemroot": ["/WINDOWS"]}});
+            let files: [(_, &[u8]); 2] =
+                [("Windows/System32/config/SOFTWARE", &hive), ("hiberfil.sys", image)];
+            let mut guestfs = Played::new(&files, said).started().await;
+            not_shut_down(&mut guestfs, "/dev/sda2").await.expect("read")
+        };
+        let codes = |warnings: Vec<Warning>| {
+            let hints = warnings.iter().all(|warning| warning.message.contains("shutdown /s /f"));
+            assert!(hints, "{warnings:?}");
+            warnings.into_iter().map(|warning| warning.code).collect::<Vec<_>>()
+        };
+        assert_eq!(codes(told(2, b"\0\0\0\0\0").await), [""; 0]);
+        assert_eq!(codes(told(1, b"").await), ["guest-registry-unsaved"]);
+        assert_eq!(codes(told(2, b"HIBR....").await), ["guest-hibernated"]);
+        assert_eq!(codes(told(1, b"hibr....").await).len(), 2);
     }
 }

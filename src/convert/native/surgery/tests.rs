@@ -104,9 +104,16 @@ fn windows(virtio: bool, v2v: Option<Value>) -> Played {
     }
     let mut said = json!({
         "answers": answers("windows", "windows", "unknown"),
-        "hive": {"ControlSet001": {"Services": services}},
+        "hive": {"ControlSet001": {"Services": services.clone()}},
     });
     if let Some(v2v) = v2v {
+        if v2v[1].as_str().is_some_and(|said| said.contains("drivers installed")) {
+            services["viostor"] = json!({"Start": zero});
+        }
+        said["v2v_writes"] = json!({
+            "Windows/System32/config/SYSTEM": json!({"ControlSet001": {"Services": services}}).to_string(),
+            "Program Files/Guestfs/Firstboot/uninstall.bat": "VMware Tools",
+        });
         said["v2v"] = v2v;
     }
     let files =
@@ -156,6 +163,18 @@ async fn a_full_disk_costs_what_cannot_be_written_alone() {
     assert_eq!(ended.buses(), [GuestBus::VirtioBlk, GuestBus::Sata]);
 }
 
+/// A folder with drivers of virtio for Windows 10, which `played` is given.
+fn with_drivers(played: &mut Played) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    for file in ["viostor/w10/amd64/viostor.sys", "NetKVM/w10/amd64/netkvm.inf"] {
+        let path = dir.path().join(file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, "").expect("written");
+    }
+    played.settings.windows.virtio_win = Some(dir.path().to_owned());
+    dir
+}
+
 #[tokio::test]
 async fn a_windows_with_virtio_needs_no_virt_v2v() {
     let ended = operate(&windows(true, None), Engine::Native).await;
@@ -163,21 +182,64 @@ async fn a_windows_with_virtio_needs_no_virt_v2v() {
     let drivers = ended.operated.facts.and_then(|facts| facts.drivers).expect("read");
     assert_eq!(drivers.cards, [GuestCard::Virtio]);
     let failing = Some(json!([1, "virt-v2v-in-place: error: the disk is hibernated"]));
-    let ended = operate(&windows(true, failing), Engine::Native).await;
+    let mut played = windows(true, failing);
+    let _drivers = with_drivers(&mut played);
+    let ended = operate(&played, Engine::Native).await;
     assert!(ended.failure().contains("hibernated"), "{}", ended.failure());
+    let hint = ended.operated.failure.as_ref().and_then(Error::hint).expect("a hint");
+    assert!(hint.contains("shutdown /s /f /t 0"), "{hint}");
     assert!(ended.operated.is_fixed());
+    // Without drivers there is nothing that virt-v2v could do, and nothing that the guest lacks.
+    let mut played = windows(true, Some(json!([0, ""])));
+    played.settings.windows.virtio_win_variable = Some("/nowhere".into());
+    let ended = operate(&played, Engine::Native).await;
+    assert_eq!((ended.failure(), ended.operated.is_fixed()), (String::new(), true));
 }
 
 #[tokio::test]
 async fn a_virt_v2v_that_did_nothing_is_not_believed() {
     let said = "virt-v2v-in-place: warning: there are no virtio drivers available for this version";
-    let ended = operate(&windows(false, Some(json!([0, said]))), Engine::Native).await;
+    let mut played = windows(false, Some(json!([0, said])));
+    let _drivers = with_drivers(&mut played);
+    let ended = operate(&played, Engine::Native).await;
     assert!(ended.warned("virt-v2v-warning")[0].contains("no virtio drivers"));
-    assert!(ended.failure().contains("not fit for virtio"), "{}", ended.failure());
+    // The guest has no name of libosinfo's, for which there would be drivers.
+    assert!(
+        ended.failure().starts_with("no drivers of virtio for windows 12.15 in /"),
+        "{}",
+        ended.failure()
+    );
     assert_eq!(ended.buses(), [GuestBus::LsiSas]);
+    let left = played.written("Program Files/Guestfs/Firstboot/uninstall.bat");
+    assert_eq!(left, None, "VMware Tools stay, which the guest needs");
     let ended = operate(&windows(false, None), Engine::Native).await;
     assert!(ended.failure().contains("not installed"), "{}", ended.failure());
     assert_eq!(ended.buses(), [GuestBus::LsiSas]);
+    let mut played = windows(false, Some(json!([0, said])));
+    played.settings.windows.virtio_win_variable = Some("/nowhere".into());
+    let ended = operate(&played, Engine::Native).await;
+    assert!(ended.failure().contains("/nowhere"), "{}", ended.failure());
+    let hint = ended.operated.failure.as_ref().and_then(Error::hint).expect("a hint");
+    assert!(hint.contains("virtio-win.iso"), "{hint}");
+}
+
+#[tokio::test]
+async fn virt_v2v_is_given_drivers_and_what_it_installed_is_kept() {
+    let mut played = windows(false, Some(json!([0, "This guest has virtio drivers installed."])));
+    let drivers = with_drivers(&mut played);
+    played.settings.windows.virt_tools = Some("/tools".into());
+    let ended = operate(&played, Engine::Native).await;
+    assert_eq!((ended.failure(), ended.operated.is_fixed()), (String::new(), true));
+    let found = ended.operated.facts.and_then(|facts| facts.drivers).expect("read");
+    assert_eq!(found.buses, [GuestBus::VirtioBlk, GuestBus::LsiSas]);
+    // The driver of vmxnet3 goes with VMware Tools.
+    assert_eq!(found.cards, [GuestCard::E1000e, GuestCard::E1000]);
+    let given = fs::read_to_string(played.dir().join("bin/v2v.json")).expect("it ran");
+    let given: Value = serde_json::from_str(&given).expect("JSON");
+    assert_eq!(given["environment"]["VIRTIO_WIN"], json!(drivers.path()));
+    assert_eq!(given["environment"]["VIRT_TOOLS_DATA_DIR"], "/tools");
+    assert!(given["args"].to_string().contains("--root=/dev/sda1"), "{given}");
+    assert!(played.written("Program Files/Guestfs/Firstboot/uninstall.bat").is_some());
 }
 
 #[tokio::test]

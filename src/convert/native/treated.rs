@@ -1,0 +1,70 @@
+//! A Windows that virt-v2v-in-place changes: what it is given, and whether its work is kept.
+
+use std::path::Path;
+
+use crate::convert::virtio_win::{Handed, hand_over};
+use crate::convert::{Error, Run};
+use crate::model::{GuestBus, GuestCard, GuestDrivers};
+
+use super::inspect::Guest;
+use super::surgery::{Opened, Operated};
+use super::windows;
+
+/// What is known of a Windows before it is changed.
+#[derive(Debug)]
+pub(super) struct Treated {
+    before: Option<GuestDrivers>,
+    handed: Handed,
+}
+
+impl Treated {
+    /// Reads the guest as it is, and finds drivers for it.
+    ///
+    /// # Errors
+    /// [`Error::NoDrivers`] or [`Error::VirtioWin`] where there is nothing that virt-v2v could install.
+    pub(super) async fn begin(run: &Run<'_>, opened: &mut Opened) -> Result<Self, Error> {
+        let Opened { guestfs, guest, .. } = opened;
+        let before = windows::drivers(guestfs, guest).await?;
+        let about = (guest.osinfo.as_str(), guest.arch.as_str(), guest.product.as_str());
+        let handed = hand_over(&run.settings.windows, about, &run.work.tmp()).await?;
+        Ok(Self { before, handed })
+    }
+
+    /// virt-v2v's `VIRTIO_WIN`.
+    pub(super) fn virtio_win(&self) -> Option<&Path> {
+        self.handed.virtio_win.as_deref()
+    }
+
+    /// Whether the guest is the better for it. virt-v2v ends well without drivers, too, and has VMware
+    /// Tools removed all the same: the drivers of the controller and the card that the guest is to keep
+    /// then.
+    pub(super) fn gained(&self, operated: &Operated) -> bool {
+        let after = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
+        operated.is_fixed() && (self.handed.fits || after != self.before.as_ref())
+    }
+
+    /// Why it is not.
+    pub(super) fn failure(&self, guest: &Guest, place: Option<&Path>) -> Error {
+        if self.handed.fits {
+            let why = "virt-v2v-in-place installed no driver of virtio that it could start from";
+            return Error::NotFixed { why: why.to_owned() };
+        }
+        let (guest, place) = (guest.product.clone(), place.map(Path::to_owned));
+        Error::NoDrivers { guest, place }
+    }
+}
+
+/// The drivers of a Windows that virt-v2v-in-place has changed: VMware Tools go at its next start, and
+/// the driver of vmxnet3 with them. Where virtio's card has no driver either, a card of Intel's has one
+/// that comes with Windows.
+pub(super) fn without_tools(mut found: GuestDrivers, guest: &Guest) -> GuestDrivers {
+    let virtio = [GuestBus::VirtioBlk, GuestBus::VirtioScsi];
+    let starts = virtio.iter().any(|bus| found.boots_from(*bus));
+    if starts && !found.has_card(GuestCard::Virtio) {
+        // Windows 8 and later know the chip of e1000e.
+        let since_8 = (guest.major, guest.minor) >= (6, 2);
+        found.cards.extend(since_8.then_some(GuestCard::E1000e));
+        found.cards.push(GuestCard::E1000);
+    }
+    found
+}

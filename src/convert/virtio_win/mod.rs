@@ -1,0 +1,244 @@
+//! The drivers of virtio for Windows: where they are, for which Windows they are, and what
+//! virt-v2v-in-place is given of them.
+
+mod layout;
+mod outlook;
+mod staged;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::image::{IsoFile, iso_files};
+
+use super::Error;
+use layout::{Driver, Release, Width};
+
+pub use outlook::{Foretold, WindowsDrivers, check_sources, drivers_for};
+pub(super) use outlook::{checks, warnings};
+pub(super) use staged::{Handed, hand_over};
+
+/// Where drivers come from, for hints.
+pub(super) const DOWNLOAD: &str = "download virtio-win.iso from \
+     https://fedorapeople.org/groups/virt/virtio-win/direct-downloads/stable-virtio/ and give it with \
+     --virtio-win, or install the package virtio-win (Fedora, RHEL; Debian has none)";
+/// How to get what runs programs at the first start of a Windows.
+pub(super) const INSTALL_RHSRVANY: &str = "install rhsrvany (Debian 12: from bookworm-backports; Fedora: \
+     mingw-srvany-redistributable), or name a folder with rhsrvany.exe in VIRT_TOOLS_DATA_DIR";
+/// How to end a Windows so that its disks can be changed.
+pub(super) const SHUT_DOWN: &str = "start Windows at the source, run `shutdown /s /f /t 0` there, which \
+     passes by hibernation and fast startup, and export the VM again";
+/// Where virt-v2v looks by itself.
+const USUAL: [&str; 2] = ["/usr/share/virtio-win/virtio-win.iso", "/usr/share/virtio-win"];
+/// Where virt-v2v looks for the programs that Windows runs at its first start.
+const USUAL_TOOLS: &str = "/usr/share/virt-tools";
+/// Either of them starts what runs at the first start.
+const STARTERS: [&str; 2] = ["rhsrvany.exe", "pvvxsvc.exe"];
+/// Most folders within each other, and most files, that are looked through.
+const DEEPEST: usize = 12;
+const MOST: usize = 200_000;
+
+/// What a Windows guest gets beside its disks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WindowsSources {
+    /// `--virtio-win`: virtio-win's ISO, or a folder.
+    pub virtio_win: Option<PathBuf>,
+    /// `VIRTIO_WIN`, which counts where the flag is not given.
+    pub virtio_win_variable: Option<PathBuf>,
+    /// `VIRT_TOOLS_DATA_DIR`: a folder with rhsrvany.exe.
+    pub virt_tools: Option<PathBuf>,
+}
+
+impl WindowsSources {
+    /// Where the drivers are: where the user says, else where virt-v2v looks by itself.
+    pub(super) fn place(&self) -> Option<PathBuf> {
+        self.named().cloned().or_else(|| USUAL.iter().map(PathBuf::from).find(|path| path.exists()))
+    }
+
+    /// Where the user says that they are.
+    pub(super) fn named(&self) -> Option<&PathBuf> {
+        self.virtio_win.as_ref().or(self.virtio_win_variable.as_ref())
+    }
+
+    /// The folder of the programs for the first start.
+    pub(super) fn tools(&self) -> PathBuf {
+        self.virt_tools.clone().unwrap_or_else(|| USUAL_TOOLS.into())
+    }
+
+    /// Whether virt-v2v can have something run at the first start, as it must for a guest with VMware
+    /// Tools.
+    pub(super) fn has_starter(&self) -> bool {
+        STARTERS.iter().any(|name| self.tools().join(name).is_file())
+    }
+}
+
+/// What virtio-win has for one Windows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DriversOf {
+    /// The short id of libosinfo's: `win10`.
+    pub windows: &'static str,
+    /// The folder of the processor: `amd64` or `x86`.
+    pub arch: String,
+    /// `viostor`, `vioscsi`, `netkvm`.
+    pub drivers: Vec<String>,
+}
+
+/// The drivers in one place.
+#[derive(Debug)]
+pub(super) struct Drivers {
+    pub(super) path: PathBuf,
+    by_system: BTreeMap<(&'static Release, Width), BTreeSet<Driver>>,
+    files: Vec<Found>,
+}
+
+/// A file of virtio-win.
+#[derive(Debug)]
+struct Found {
+    /// Relative to the top.
+    path: String,
+    at: At,
+}
+
+#[derive(Debug)]
+enum At {
+    Folder(PathBuf),
+    Iso(IsoFile),
+}
+
+/// The drivers in an ISO or a folder, without a thread of its own. Blocks.
+///
+/// # Errors
+/// [`Error::VirtioWin`] when the path is neither, or holds no drivers.
+fn read(path: &Path) -> Result<Drivers, Error> {
+    let wrong = |why: String| Error::VirtioWin { path: path.to_owned(), why };
+    let found = fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+    let files = match found.is_dir() {
+        true => folder_files(path).map_err(|error| wrong(error.to_string()))?,
+        false => iso_files(path)
+            .map_err(|error| wrong(format!("neither a folder nor an ISO image: {error}")))?
+            .into_iter()
+            .map(|file| Found { path: file.path.clone(), at: At::Iso(file) })
+            .collect(),
+    };
+    let mut by_system: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for Found { path, .. } in &files {
+        if let (Some(system), Some(driver)) = (layout::system(path), layout::driver(path)) {
+            by_system.entry(system).or_default().insert(driver);
+        }
+    }
+    // An ISO of another kind, or the folder above virtio-win's many versions.
+    if !by_system.values().any(|drivers| drivers.contains(&Driver::Viostor)) {
+        return Err(wrong("it holds no viostor.sys in folders such as w10/amd64".to_owned()));
+    }
+    Ok(Drivers { path: path.to_owned(), by_system, files })
+}
+
+/// The same on a thread of its own.
+pub(super) async fn look(path: &Path) -> Result<Drivers, Error> {
+    let owned = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || read(&owned)).await;
+    // A reader that breaks at a strange image breaks alone.
+    read.unwrap_or_else(|_| {
+        Err(Error::VirtioWin { path: path.to_owned(), why: "the image cannot be read".to_owned() })
+    })
+}
+
+fn folder_files(top: &Path) -> io::Result<Vec<Found>> {
+    let (mut files, mut folders) = (Vec::new(), vec![(top.to_owned(), String::new(), 0)]);
+    while let Some((folder, below, depth)) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            let name = format!("{below}{}", entry.file_name().to_string_lossy());
+            // Packages have one folder for several releases, and links to it.
+            match fs::metadata(&path) {
+                Ok(found) if found.is_dir() && depth < DEEPEST => {
+                    folders.push((path, format!("{name}/"), depth + 1));
+                }
+                Ok(found) if found.is_file() && files.len() < MOST => {
+                    files.push(Found { path: name, at: At::Folder(path) });
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(files)
+}
+
+impl Found {
+    fn copy(&self, top: &Path, to: &Path) -> io::Result<()> {
+        match &self.at {
+            At::Folder(path) => fs::copy(path, to).map(drop),
+            At::Iso(file) => file.copy(&mut File::open(top)?, &mut File::create(to)?),
+        }
+    }
+}
+
+impl Drivers {
+    /// Whether a disk of virtio starts this Windows with them.
+    fn start(&self, release: &'static Release, width: Width) -> bool {
+        let found = self.by_system.get(&(release, width));
+        found.is_some_and(|drivers| drivers.contains(&Driver::Viostor))
+    }
+
+    /// The releases among `ids` that have a driver here to start from, on that processor; on any
+    /// where it is not known. Without ids: all.
+    pub(super) fn serve(&self, ids: &[&str], arch: Option<&str>) -> Vec<DriversOf> {
+        let width = arch.map(Width::of);
+        let fits = |release: &Release, of: Width| {
+            let stands_for = ids.iter().any(|id| stand_ins(id).contains(&release.osinfo));
+            (ids.is_empty() || stands_for) && width.is_none_or(|width| width == Some(of))
+        };
+        let of = self.by_system.iter();
+        of.filter(|((release, width), _)| fits(release, *width) && self.start(release, *width))
+            .map(|((release, width), drivers)| DriversOf {
+                windows: release.osinfo,
+                arch: width.to_string(),
+                drivers: drivers.iter().map(ToString::to_string).collect(),
+            })
+            .collect()
+    }
+
+    /// For people: `amd64: Windows 7, 10, Server 2019; x86: Windows 7`.
+    pub(super) fn summary(&self) -> String {
+        let mut widths: BTreeMap<Width, Vec<&str>> = BTreeMap::new();
+        for (release, width) in
+            self.by_system.keys().filter(|(release, width)| self.start(release, *width))
+        {
+            widths.entry(*width).or_default().push(release.name);
+        }
+        let of = widths.iter().rev();
+        let parts = of.map(|(width, names)| format!("{width}: Windows {}", names.join(", ")));
+        parts.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// The releases whose drivers serve a Windows, its own first: Microsoft signs the drivers of the newest
+/// for the one before, too, and older discs have no folder for them.
+fn stand_ins(osinfo: &str) -> Vec<&str> {
+    match osinfo {
+        "win11" => vec!["win11", "win10"],
+        "win2k25" => vec!["win2k25", "win2k22"],
+        own => vec![own],
+    }
+}
+
+/// A name for people: `Windows Server 2019`.
+pub(super) fn name(osinfo: &str) -> String {
+    let known = layout::by_osinfo(osinfo).map(|release| release.name);
+    known.map_or_else(|| "Windows".to_owned(), |name| format!("Windows {name}"))
+}
+
+/// Whether libguestfs or virt-v2v speak of an NTFS that is in use by a Windows that sleeps.
+pub(super) fn is_hibernated(message: &str) -> bool {
+    let lower = message.to_lowercase();
+    ["hibernat", "fast restart", "mounted read-only", "unclean file system"]
+        .iter()
+        .any(|word| lower.contains(word))
+}
+
+#[cfg(test)]
+mod tests;
