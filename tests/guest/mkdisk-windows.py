@@ -155,8 +155,10 @@ def fill(tree, args):
     if args.dirty_hive:
         with open(os.path.join(config, "SYSTEM"), "r+b") as file:
             # The first sequence number is written before a change, the second after it.
+            file.seek(8)
+            (second,) = struct.unpack("<I", file.read(4))
             file.seek(4)
-            file.write(struct.pack("<I", 2))
+            file.write(struct.pack("<I", second + 1))
             file.seek(0)
             words = struct.unpack("<127I", file.read(508))
             total = 0
