@@ -149,7 +149,7 @@ fn a_windows_with_drivers_gets_virtio() {
     desk.drivers("drivers", &["w10/amd64", "2k25/amd64"]);
     write(&desk.path("tools/rhsrvany.exe"), "");
     let (result, xml) = desk.migrate(&vmx, &["--virtio-win", "drivers"], 0);
-    assert_eq!(result["outcome"], "complete", "{result:#}");
+    assert_eq!(result["outcome"], "done", "{result:#}");
     let told = codes(&result);
     assert!(!told.iter().any(|code| code.starts_with("windows-")), "{result:#}");
     assert!(xml.matches("bus='virtio'").count() >= 2 && xml.contains("machine='pc-q35"), "{xml}");
