@@ -109,6 +109,7 @@ async fn import(uri: &str, how: &str, image: &str, pool: &str) -> anyhow::Result
         after: &after,
         replace: None,
         going: &[],
+        undone: &[],
         exactly: None,
     };
     let (progress, cancel) = (Progress::none(), CancellationToken::new());

@@ -16,7 +16,7 @@ use crate::progress::Task;
 
 use super::Error;
 use super::pool::Access;
-use super::undo::FileId;
+use super::undo_step::FileId;
 
 /// Bytes copied at once.
 const CHUNK: usize = 1024 * 1024;

@@ -10,9 +10,10 @@ use virt::sys;
 use crate::domain::DomainSpec;
 
 use super::identity::{self, Chosen};
-use super::undo::Undo;
+use super::import::RegisteredVolume;
+use super::undo_step::Undo;
 use super::unwind::Unwind;
-use super::{DefinedDomain, Error, Target};
+use super::{DefinedDomain, Error, Target, used};
 
 /// The kernel's source of random UUIDs (`random(4)`).
 const UUIDS: &str = "/proc/sys/kernel/random/uuid";
@@ -25,6 +26,10 @@ pub(super) struct Definition {
     pub drafted: Option<Chosen>,
     /// Whether it starts with its host.
     pub autostart: bool,
+    /// The storage pool of its disks.
+    pub pool: String,
+    /// Its disks.
+    pub disks: Vec<RegisteredVolume>,
 }
 
 /// A UUID that nothing else has.
@@ -66,7 +71,7 @@ pub(super) fn define(
 /// of the other domain it would redefine it. So one that is kept from the source is looked up first.
 fn define_as(
     connect: &Connect,
-    Definition { spec, autostart, .. }: &Definition,
+    Definition { spec, autostart, pool, disks, .. }: &Definition,
     chosen: &Chosen,
     unwind: &Unwind,
 ) -> Result<(String, String), Error> {
@@ -80,6 +85,12 @@ fn define_as(
         return Err(error);
     }
     let xml = chosen.xml(spec)?;
+    unwind.announce(&Undo::Defined {
+        name: name.clone(),
+        uuid: uuid.clone(),
+        pool: pool.clone(),
+        disks: used::disks_now(connect, disks.clone()),
+    })?;
     unwind.push(Undo::Undefine { name: name.clone(), uuid: uuid.clone(), mark: mark.clone() })?;
     let call = |verb: &str| Error::call(format!("{verb} domain '{name}'"));
     let domain = match connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE) {

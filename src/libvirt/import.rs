@@ -20,7 +20,7 @@ use super::define::Definition;
 use super::pool::Place;
 use super::request::{ImportRequest, WantedVolume};
 use super::snapshot::{self, Snapshot};
-use super::undo::Undo;
+use super::undo_step::Undo;
 use super::unwind::{Journal, Unwind};
 use super::volume::{self, Filling};
 use super::watch::{Seen, Sign, Wait};
@@ -126,7 +126,7 @@ impl Target {
     ) -> Result<DefinedDomain, Error> {
         let (choice, unwind) = (request.pool.clone(), filling.unwind.clone());
         let local = self.is_local();
-        let place =
+        let (place, _in_use) =
             self.call(move |connect| pool::ensure(connect, &choice, local, &unwind)).await?;
         if filling.unwind.steps().iter().any(|step| matches!(step, Undo::RemovePool { .. })) {
             let dir = place.dir.display();
@@ -156,7 +156,8 @@ impl Target {
             None => None,
         };
         let name = spec.name.clone();
-        let definition = Definition { spec, drafted, autostart: request.autostart };
+        let (pool, disks) = (place.pool.clone(), volumes.clone());
+        let definition = Definition { spec, drafted, autostart: request.autostart, pool, disks };
         let unwind = filling.unwind.clone();
         let (uuid, xml) = self
             .call(move |connect| {
@@ -183,11 +184,7 @@ impl Target {
         };
         self.after(request, &place, &mut defined, filling).await?;
         defined.undo = filling.unwind.steps();
-        // Over by now, and others may use the pool.
-        let is_over = |step: &Undo| {
-            matches!(step, Undo::Stop { .. } | Undo::StopPool { .. } | Undo::RemoveFolder { .. })
-        };
-        defined.undo.retain(|step| !is_over(step));
+        defined.undo.retain(|step| !step.is_over());
         Ok(defined)
     }
 

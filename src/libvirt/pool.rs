@@ -9,8 +9,10 @@ use virt::storage_pool::StoragePool;
 
 use crate::domain::DiskKind;
 
+use super::pool_use::PoolUse;
 use super::request::PoolChoice;
-use super::undo::{End, Undo};
+use super::undo::End;
+use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::xml::storage::{Permissions, Pool, PoolTarget};
 use super::{Cause, Error, define, pool_kind, undo_pool, xml};
@@ -116,14 +118,23 @@ pub(super) fn find(connect: &Connect, choice: &PoolChoice) -> Result<Option<Plac
 }
 
 /// Looks for the pool and starts or makes it where needed; `local` says whether the daemon runs on this
-/// machine.
+/// machine. No other run stops the pool for as long as what is returned lives.
 pub(super) fn ensure(
     connect: &Connect,
     choice: &PoolChoice,
     local: bool,
     unwind: &Unwind,
-) -> Result<Place, Error> {
-    match (find(connect, choice)?, &choice.path) {
+) -> Result<(Place, PoolUse), Error> {
+    let mut in_use = None;
+    let found = loop {
+        let found = find(connect, choice)?;
+        if found.is_none() || in_use.is_some() {
+            break found;
+        }
+        // What was found before may be stopped until the lock is there.
+        in_use = Some(PoolUse::begin(&open(connect, &choice.name)?));
+    };
+    match (found, &choice.path) {
         (Some(place), _) if place.active => {}
         (Some(place), path) => start(connect, (&place, path.is_some()), local, unwind)?,
         (None, Some(path)) => make(connect, (&choice.name, path), local, unwind)?,
@@ -132,8 +143,9 @@ pub(super) fn ensure(
         }
     }
     let pool = open(connect, &choice.name)?;
+    let in_use = in_use.unwrap_or_else(|| PoolUse::begin(&pool));
     refresh(&pool, &choice.name)?;
-    describe(&pool, &choice.name)
+    Ok((describe(&pool, &choice.name)?, in_use))
 }
 
 /// Starts a pool that is there, and makes its folder where that is missing and may be made.

@@ -10,6 +10,7 @@ use crate::model::{Stage, Warning};
 use super::pool::Place;
 use super::request::{ImportRequest, PoolChoice, WantedVolume};
 use super::shell::word;
+use super::undo_step::Undo;
 use super::{Error, Target, access, addresses, pool, remarks, space, volume};
 
 impl Target {
@@ -30,14 +31,15 @@ impl Target {
             return Err(Error::NoSnapshot { pool: request.pool.name.clone() });
         }
         let (choice, local) = (request.pool.clone(), self.is_local());
-        let going = request.going.to_vec();
+        let leaves = Leaves::of(request);
         self.predecessor(request).await?;
-        let but: Vec<_> = request.replace.map(str::to_owned).into_iter().collect();
+        let but: Vec<_> =
+            request.replace.map(str::to_owned).into_iter().chain(leaves.domains()).collect();
         let has_cards = !spec.nics.is_empty();
         let starts = request.autostart;
         let (others, late) = self
             .call(move |connect| {
-                storage(connect, &choice, (&volumes, &going), local)?;
+                storage(connect, &choice, (&volumes, &leaves), local)?;
                 let late = if starts { autostart(connect, &choice)? } else { None };
                 // Each domain of the host is a question of its own.
                 let others = match has_cards {
@@ -66,10 +68,43 @@ impl Target {
     }
 }
 
+/// What is there and is gone by the time of the import.
+pub(super) struct Leaves {
+    /// Paths of volumes.
+    going: Vec<String>,
+    /// Steps of a killed run that are taken back first.
+    undone: Vec<Undo>,
+}
+
+impl Leaves {
+    pub fn of(request: &ImportRequest<'_>) -> Self {
+        Self { going: request.going.to_vec(), undone: request.undone.to_vec() }
+    }
+
+    /// Names of domains.
+    fn domains(&self) -> impl Iterator<Item = String> {
+        self.undone.iter().filter_map(|step| match step {
+            Undo::Undefine { name, .. } => Some(name.clone()),
+            _ => None,
+        })
+    }
+
+    /// Whether the volume of that name is one.
+    fn volume(&self, place: &Place, volume: &str) -> bool {
+        let path = place.dir.join(volume);
+        let is_it = |step: &Undo| match step {
+            Undo::RemoveFile { path: made, .. } => *made == path,
+            Undo::DeleteVolume { name, pool, .. } => name == volume && *pool == place.pool,
+            _ => false,
+        };
+        self.going.iter().any(|going| path == Path::new(going)) || self.undone.iter().any(is_it)
+    }
+}
+
 fn storage(
     connect: &Connect,
     choice: &PoolChoice,
-    (volumes, going): (&[WantedVolume], &[String]),
+    (volumes, leaves): (&[WantedVolume], &Leaves),
     local: bool,
 ) -> Result<(), Error> {
     let place = pool::find(connect, choice)?;
@@ -84,14 +119,14 @@ fn storage(
         access::check(connect, &choice.name, dir)?;
     }
     if let Some(place) = place.as_ref().filter(|place| place.active) {
-        return room(connect, place, (volumes, going), local);
+        return room(connect, place, (volumes, leaves), local);
     }
     // Not started or not made yet: libvirt cannot tell, but this machine can about itself. What a file
     // system holds is known only when it is mounted.
     let unmounted = place.as_ref().is_some_and(|place| place.of != pool::OF_FOLDER);
     if let Some(available) = dir.filter(|_| !unmounted).and_then(|dir| space::of_folder(dir)) {
         let place = place.as_ref();
-        space::check(&choice.name, available, to_make(place, (volumes, going), local))?;
+        space::check(&choice.name, available, to_make(place, (volumes, leaves), local))?;
     }
     Ok(())
 }
@@ -100,10 +135,10 @@ fn storage(
 pub(super) fn room(
     connect: &Connect,
     place: &Place,
-    (volumes, going): (&[WantedVolume], &[String]),
+    (volumes, leaves): (&[WantedVolume], &Leaves),
     local: bool,
 ) -> Result<(), Error> {
-    let to_make = || to_make(Some(place), (volumes, going), local);
+    let to_make = || to_make(Some(place), (volumes, leaves), local);
     space::check(&place.pool, space::of_pool(connect, place)?, to_make())?;
     for volume in to_make() {
         volume::check_free(connect, place, &volume.name)?;
@@ -114,14 +149,13 @@ pub(super) fn room(
 /// The volumes that have to be made. What goes leaves its room to its successor.
 fn to_make<'a>(
     place: Option<&'a Place>,
-    (volumes, going): (&'a [WantedVolume], &'a [String]),
+    (volumes, leaves): (&'a [WantedVolume], &'a Leaves),
     local: bool,
 ) -> impl Iterator<Item = &'a WantedVolume> {
-    let goes = |place: &Place, volume: &WantedVolume| {
-        going.iter().any(|path| place.dir.join(&volume.name) == Path::new(path))
-    };
     volumes.iter().filter(move |volume| {
-        !place.is_some_and(|place| goes(place, volume) || local && place.holds(&volume.image))
+        !place.is_some_and(|place| {
+            leaves.volume(place, &volume.name) || local && place.holds(&volume.image)
+        })
     })
 }
 

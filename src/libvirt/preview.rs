@@ -6,6 +6,7 @@ use crate::domain::{DiskKind, NicSource, NicSpec};
 use crate::model::{DiskId, MacAddress};
 
 use super::request::ImportRequest;
+use super::undo_step::Undo;
 use super::{Error, Target, pool};
 
 /// What an import would make.
@@ -43,6 +44,9 @@ impl Target {
     pub async fn preview(&self, request: &ImportRequest<'_>) -> Result<Preview, Error> {
         let choice = request.pool.clone();
         let place = self.call(move |connect| pool::find(connect, &choice)).await?;
+        let goes = |step: &Undo| matches!(step, Undo::RemovePool { name, .. } if *name == request.pool.name);
+        let made_again = request.undone.iter().any(goes) && request.pool.path.is_some();
+        let place = place.filter(|_| !made_again);
         let kind = place.as_ref().map_or(DiskKind::File, |place| place.kind);
         let pool = PreviewedPool {
             name: request.pool.name.clone(),

@@ -11,7 +11,7 @@ use virt::sys;
 use crate::model::Firmware;
 
 use super::request::ImportRequest;
-use super::undo::Undo;
+use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::xml::metadata::HYPEREXPORT;
 use super::xml::sources;
@@ -29,18 +29,15 @@ pub(super) struct Predecessor {
 
 /// The domain that has the name, if it may be replaced: only by its name typed out, only one that
 /// this program has made, and only one that is shut off and has no snapshots, which libvirt does
-/// not rename.
-pub(super) fn look(
+/// not rename. What the steps in `undone` take back first is passed over.
+fn look(
     connect: &Connect,
     name: &str,
     replace: Option<&str>,
+    undone: &[Undo],
 ) -> Result<Option<Predecessor>, Error> {
     let call = || Error::call(format!("look up domain '{name}'"));
-    let domain = match connect.lookup_domain_by_name(name) {
-        Ok(domain) => domain,
-        Err(error) if error.code().is(ErrorNumber::NoDomain) => return Ok(None),
-        Err(error) => return Err(call()(error)),
-    };
+    let Some(domain) = named(connect, name, undone).map_err(call())? else { return Ok(None) };
     if replace != Some(name) {
         return Err(Error::DomainExists { name: name.to_owned() });
     }
@@ -61,6 +58,33 @@ pub(super) fn look(
         autostart: domain.autostart().map_err(call())?,
         nvram: sources::nvram(&xml),
     }))
+}
+
+/// The domain that has the name once the steps in `undone` are taken back.
+fn named(
+    connect: &Connect,
+    name: &str,
+    undone: &[Undo],
+) -> Result<Option<Domain>, virt::error::Error> {
+    let there = |found: Result<Domain, virt::error::Error>| match found {
+        Ok(domain) => Ok(Some(domain)),
+        Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let Some(domain) = there(connect.lookup_domain_by_name(name))? else { return Ok(None) };
+    let found = domain.uuid_string()?;
+    let goes = |step: &Undo| matches!(step, Undo::Undefine { uuid, .. } if *uuid == found);
+    if !undone.iter().any(goes) {
+        return Ok(Some(domain));
+    }
+    let back = undone.iter().find_map(|step| match step {
+        Undo::BringBack { name: old, uuid, .. } if old == name => Some(uuid),
+        _ => None,
+    });
+    match back {
+        Some(uuid) => there(connect.lookup_domain_by_uuid_string(uuid)),
+        None => Ok(None),
+    }
 }
 
 fn is_ours(domain: &Domain) -> Result<bool, virt::error::Error> {
@@ -95,7 +119,8 @@ impl Target {
         request: &ImportRequest<'_>,
     ) -> Result<Option<Predecessor>, Error> {
         let (name, replace) = (request.domain_name(), request.replace.map(str::to_owned));
-        self.call(move |connect| look(connect, &name, replace.as_deref())).await
+        let undone = request.undone.to_vec();
+        self.call(move |connect| look(connect, &name, replace.as_deref(), &undone)).await
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::{
 use crate::image::extents;
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, SourceVm};
 
+use super::undo_step::Undo;
 use super::{Draft, Error, profile};
 
 /// A VM to be taken in. The same value serves [`Target::preflight`](super::Target::preflight),
@@ -35,6 +36,8 @@ pub struct ImportRequest<'a> {
     pub replace: Option<&'a str>,
     /// Paths of volumes that are there and are removed before the import: they are in nobody's way.
     pub going: &'a [String],
+    /// Steps of a killed run that are taken back before the import: what they name is in nobody's way.
+    pub undone: &'a [Undo],
     /// What is to be made, to the last character; anything else is refused.
     pub exactly: Option<&'a Draft>,
 }

@@ -14,7 +14,7 @@ use crate::model::{DiskFormat, Firmware, file_name};
 use super::import::RegisteredVolume;
 use super::pool::Place;
 use super::request::{ImportRequest, WantedVolume};
-use super::undo::Undo;
+use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::xml::snapshot::{Disk, DomainSnapshot, Driver, Source};
 use super::{Error, pool, volume, xml};

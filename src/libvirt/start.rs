@@ -6,7 +6,7 @@ use virt::domain::Domain;
 use virt::sys;
 
 use super::console::Console;
-use super::undo::Undo;
+use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::watch::{Seen, Wait, watch};
 use super::xml::interfaces;

@@ -7,8 +7,9 @@ use virt::sys;
 
 use crate::domain::DomainSpec;
 
+use super::preflight::Leaves;
 use super::request::{ImportRequest, WantedVolume};
-use super::undo::Undo;
+use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::watch::{Seen, Wait};
 use super::{Cause, Error, Target, define, domain_xml, pool, preflight, start};
@@ -35,11 +36,11 @@ impl Target {
         let spec = request.plan(&planned)?.renamed(format!("{PREFIX}{uuid}"));
         let (name, xml) = (request.domain_name(), domain_xml(&spec, &uuid)?);
         let (choice, local) = (request.pool.clone(), self.is_local());
-        let going = request.going.to_vec();
+        let leaves = Leaves::of(request);
         self.call(move |connect| {
             remove_leftovers(connect)?;
             pool::try_start(connect, &choice, local, |place| {
-                preflight::room(connect, place, (&volumes, &going), local)
+                preflight::room(connect, place, (&volumes, &leaves), local)
             })?;
             let defined = connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE);
             let undefined = define::undefine(connect, &uuid);
@@ -71,6 +72,11 @@ pub(super) fn boot_test(
     let seen = seen?;
     off.and(undefined).map_err(Error::call(format!("undefine domain '{own}'")))?;
     Ok(seen)
+}
+
+/// Whether a domain is one of a boot test, which nobody else has a use for.
+pub(super) fn is_boot_test(name: &str, uuid: &str) -> bool {
+    name.strip_prefix(BOOT_TEST) == Some(uuid)
 }
 
 fn remove_leftovers(connect: &Connect) -> Result<(), Error> {

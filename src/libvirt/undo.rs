@@ -7,14 +7,11 @@
 //! that was being sent. Whatever is in doubt stays and is named.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
 use virt::storage_vol::StorageVol;
@@ -23,134 +20,9 @@ use virt::sys;
 use crate::model::Sha256Digest;
 
 use super::content::{self, BEGINNING};
+use super::undo_step::{FileId, Undo};
 use super::xml::sources;
 use super::{Error, Target, define, download, identity, pool, replace, snapshot, start, undo_pool};
-
-/// One step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
-pub enum Undo {
-    /// Take a domain out of libvirt, with the variables of its firmware.
-    Undefine {
-        /// For messages.
-        name: String,
-        /// Its identity.
-        uuid: String,
-        /// What its metadata has, where its UUID is that of its source and not made for it: another
-        /// domain may have the UUID by now.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        mark: Option<String>,
-    },
-    /// Give a domain its name back that was set aside for another.
-    BringBack {
-        /// Its name.
-        name: String,
-        /// The name that it has now.
-        aside: String,
-        /// Its identity.
-        uuid: String,
-        /// Whether it started with its host.
-        autostart: bool,
-    },
-    /// Switch a domain off that was started to prove that it boots.
-    Stop {
-        /// For messages.
-        name: String,
-        /// Its identity, made for it.
-        uuid: String,
-    },
-    /// Forget a snapshot; the files of an external one are steps of their own.
-    DropSnapshot {
-        /// Its name.
-        name: String,
-        /// Identity of its domain.
-        uuid: String,
-        /// Whether it lies in files of its own.
-        external: bool,
-    },
-    /// Delete a volume that libvirt made.
-    DeleteVolume {
-        /// The volume.
-        name: String,
-        /// Its pool.
-        pool: String,
-        /// The image that was sent into it; none for a device and for a snapshot's file.
-        image: Option<PathBuf>,
-        /// Sum of the first MiB that was sent into it, if it is a device.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        begins: Option<Sha256Digest>,
-    },
-    /// Remove a file that was copied into a pool's folder.
-    RemoveFile {
-        /// The file.
-        path: PathBuf,
-        /// The pool.
-        pool: String,
-        /// Another file of that name is not ours.
-        id: FileId,
-    },
-    /// Stop a pool that was not started.
-    StopPool {
-        /// The pool.
-        name: String,
-        /// Names of the volumes that it held when it was started.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        held: Vec<String>,
-    },
-    /// Remove the folder that was made for a pool which was there without one.
-    RemoveFolder {
-        /// The pool.
-        pool: String,
-    },
-    /// Stop and forget a pool.
-    RemovePool {
-        /// For messages.
-        name: String,
-        /// Its identity, made for it.
-        uuid: String,
-        /// Whether its folder was made too.
-        folder: bool,
-        /// Names of the volumes that lay in its folder before.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        held: Vec<String>,
-    },
-}
-
-impl fmt::Display for Undo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Undefine { name, .. } => write!(f, "domain '{name}'"),
-            Self::BringBack { name, aside, .. } => {
-                write!(f, "domain '{aside}', which was '{name}'")
-            }
-            Self::Stop { name, .. } => write!(f, "domain '{name}' running"),
-            Self::DropSnapshot { name, .. } => write!(f, "snapshot '{name}'"),
-            Self::DeleteVolume { name, pool, .. } => write!(f, "volume '{name}' in pool '{pool}'"),
-            Self::RemoveFile { path, .. } => write!(f, "{}", path.display()),
-            Self::StopPool { name, .. } => write!(f, "storage pool '{name}' started"),
-            Self::RemoveFolder { pool } => write!(f, "folder of storage pool '{pool}'"),
-            Self::RemovePool { name, .. } => write!(f, "storage pool '{name}'"),
-        }
-    }
-}
-
-/// What tells a file from any other, whatever their names: inodes are used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileId {
-    /// Its inode.
-    inode: u64,
-    /// When it was made, in nanoseconds since 1970, where the file system knows.
-    born: Option<u64>,
-}
-
-impl From<&fs::Metadata> for FileId {
-    fn from(found: &fs::Metadata) -> Self {
-        let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
-        let born = found.created().ok().and_then(since);
-        let born = born.and_then(|since| u64::try_from(since.as_nanos()).ok());
-        Self { inode: found.ino(), born }
-    }
-}
 
 /// What became of steps that were to be taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -210,28 +82,32 @@ impl Target {
     /// [`Error::Running`] when a domain of it runs; [`Error::Call`]. Nothing was changed then.
     pub async fn take_back(&self, steps: &[Undo]) -> Result<TakenBack, Error> {
         let steps = steps.to_vec();
-        self.call(move |connect| {
-            let owners = Owners::look(connect, &steps)?;
-            let mut taken = TakenBack::default();
-            for step in steps.iter().rev() {
-                match (owners.undo(connect, step), step) {
-                    (Ok(End::Done), Undo::BringBack { name, aside, .. }) => {
-                        taken.renamed.push(format!("'{aside}' is '{name}' again"));
-                    }
-                    (Ok(End::Done), _) => taken.done.push(step.to_string()),
-                    (Ok(End::Gone), _) => taken.gone.push(step.to_string()),
-                    (Ok(End::Left(reason)), _) => taken.left.push(format!("{step} ({reason})")),
-                    (Ok(End::Shared(reason)), _) => {
-                        taken.left.push(format!("{step} ({reason})"));
-                        taken.shared += 1;
-                    }
-                    (Err(error), _) => taken.left.push(format!("{step} ({error})")),
-                }
-            }
-            Ok(taken)
-        })
-        .await
+        self.call(move |connect| take_back(connect, &steps)).await
     }
+}
+
+/// As [`Target::take_back`]. Blocks.
+pub(super) fn take_back(connect: &Connect, steps: &[Undo]) -> Result<TakenBack, Error> {
+    let owners = Owners::look(connect, steps)?;
+    let mut taken = TakenBack::default();
+    for step in steps.iter().rev() {
+        match (owners.undo(connect, step), step) {
+            // It only tells of the domain that another step undefines.
+            (_, Undo::Defined { .. }) => {}
+            (Ok(End::Done), Undo::BringBack { name, aside, .. }) => {
+                taken.renamed.push(format!("'{aside}' is '{name}' again"));
+            }
+            (Ok(End::Done), _) => taken.done.push(step.to_string()),
+            (Ok(End::Gone), _) => taken.gone.push(step.to_string()),
+            (Ok(End::Left(reason)), _) => taken.left.push(format!("{step} ({reason})")),
+            (Ok(End::Shared(reason)), _) => {
+                taken.left.push(format!("{step} ({reason})"));
+                taken.shared += 1;
+            }
+            (Err(error), _) => taken.left.push(format!("{step} ({error})")),
+        }
+    }
+    Ok(taken)
 }
 
 /// Does all steps in reverse for the run that made them; returns what is left.
@@ -253,12 +129,26 @@ pub(super) fn undo_all(connect: &Connect, steps: Vec<Undo>) -> Vec<String> {
 pub(super) struct Owners {
     ours: HashSet<String>,
     others: HashSet<String>,
+    /// One of ours that runs.
+    running: Option<String>,
 }
 
 impl Owners {
     /// # Errors
     /// [`Error::Running`] when one of ours runs; [`Error::Call`].
     pub(super) fn look(connect: &Connect, steps: &[Undo]) -> Result<Self, Error> {
+        let mut owners = Self::of(connect, steps)?;
+        match owners.running.take() {
+            Some(name) => Err(Error::Running { name }),
+            None => Ok(owners),
+        }
+    }
+
+    /// The same whether one of ours runs or not.
+    ///
+    /// # Errors
+    /// [`Error::Call`].
+    pub(super) fn of(connect: &Connect, steps: &[Undo]) -> Result<Self, Error> {
         let made = |uuid: &str, xml: &str| {
             steps.iter().any(|step| match step {
                 Undo::Undefine { uuid: ours, mark, .. } => {
@@ -267,20 +157,19 @@ impl Owners {
                 _ => false,
             })
         };
-        let (mut ours, mut others) = (HashSet::new(), HashSet::new());
+        let (mut ours, mut others, mut running) = (HashSet::new(), HashSet::new(), None);
         let domains = connect.list_all_domains(0).map_err(Error::call("list domains"))?;
         for domain in domains {
             // One that vanishes while it is looked at uses nothing any more.
             let (Ok(uuid), Ok(xml)) = (domain.uuid_string(), domain.xml_desc(0)) else { continue };
             let is_ours = made(&uuid, &xml);
             if is_ours && domain.is_active().unwrap_or(false) {
-                let name = domain.name().unwrap_or(uuid);
-                return Err(Error::Running { name });
+                running = Some(domain.name().unwrap_or_else(|_| uuid.clone()));
             }
             let files = if is_ours { &mut ours } else { &mut others };
             files.extend(sources::files(&xml));
         }
-        Ok(Self { ours, others })
+        Ok(Self { ours, others, running })
     }
 
     /// Whether a domain that is not ours uses the file.
@@ -352,6 +241,7 @@ pub(super) fn undo(connect: &Connect, step: &Undo) -> Result<End, String> {
                 Some(_) => define::undefine(connect, uuid).map(|()| End::Done).map_err(said),
             }
         }
+        Undo::Defined { .. } => Ok(End::Gone),
         Undo::BringBack { name, aside, uuid, autostart } => {
             let back = replace::bring_back(connect, uuid, (name, aside), *autostart);
             back.map(|back| if back { End::Done } else { End::Gone }).map_err(said)

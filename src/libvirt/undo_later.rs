@@ -11,7 +11,8 @@ use crate::model::DiskId;
 use crate::progress::{Progress, Unit};
 
 use super::content::Content;
-use super::undo::{FileId, Owners, TakenBack, Undo, find_volume, said, undo};
+use super::undo::{Owners, TakenBack, find_volume, said, undo};
+use super::undo_step::{FileId, Undo};
 use super::xml::sources;
 use super::{
     DefinedDomain, Error, RegisteredVolume, Target, define, download, identity, snapshot, undo_pool,
@@ -24,26 +25,7 @@ impl Target {
     /// As [`Self::take_back`].
     pub async fn would_take_back(&self, steps: &[Undo]) -> Result<TakenBack, Error> {
         let steps = steps.to_vec();
-        self.call(move |connect| {
-            Owners::look(connect, &steps)?;
-            let mut would = TakenBack::default();
-            for step in steps.iter().rev() {
-                match (is_there(connect, step), step) {
-                    (Ok(true), Undo::RemovePool { name, uuid, held, .. }) => {
-                        match stays(connect, &steps, (name, uuid, held)) {
-                            0 => would.would_go.push(step.to_string()),
-                            count => would.left.push(format!("{step} (it holds {count} volumes)")),
-                        }
-                    }
-                    (Ok(true), Undo::BringBack { .. }) => would.would_rename.push(step.to_string()),
-                    (Ok(true), _) => would.would_go.push(step.to_string()),
-                    (Ok(false), _) => would.gone.push(step.to_string()),
-                    (Err(problem), _) => would.left.push(format!("{step} ({problem})")),
-                }
-            }
-            Ok(would)
-        })
-        .await
+        self.call(move |connect| would_take_back(connect, &steps)).await
     }
 
     /// Removes the volumes that were made for a domain which is gone, where each still is byte by byte
@@ -120,6 +102,28 @@ impl Target {
     }
 }
 
+/// As [`Target::would_take_back`]. Blocks.
+pub(super) fn would_take_back(connect: &Connect, steps: &[Undo]) -> Result<TakenBack, Error> {
+    Owners::look(connect, steps)?;
+    let mut would = TakenBack::default();
+    for step in steps.iter().rev() {
+        match (is_there(connect, step), step) {
+            (_, Undo::Defined { .. }) => {}
+            (Ok(true), Undo::RemovePool { name, uuid, held, .. }) => {
+                match stays(connect, steps, (name, uuid, held)) {
+                    0 => would.would_go.push(step.to_string()),
+                    count => would.left.push(format!("{step} (it holds {count} volumes)")),
+                }
+            }
+            (Ok(true), Undo::BringBack { .. }) => would.would_rename.push(step.to_string()),
+            (Ok(true), _) => would.would_go.push(step.to_string()),
+            (Ok(false), _) => would.gone.push(step.to_string()),
+            (Err(problem), _) => would.left.push(format!("{step} ({problem})")),
+        }
+    }
+    Ok(would)
+}
+
 /// Whether the step takes back this very volume.
 fn makes(step: &Undo, volume: &RegisteredVolume) -> bool {
     match step {
@@ -176,6 +180,9 @@ fn is_there(connect: &Connect, step: &Undo) -> Result<bool, String> {
         }
         Undo::RemovePool { uuid, .. } => connect.lookup_storage_pool_by_uuid_string(uuid).is_ok(),
         // They were over with the run that made them.
-        Undo::Stop { .. } | Undo::StopPool { .. } | Undo::RemoveFolder { .. } => false,
+        Undo::Defined { .. }
+        | Undo::Stop { .. }
+        | Undo::StopPool { .. }
+        | Undo::RemoveFolder { .. } => false,
     })
 }

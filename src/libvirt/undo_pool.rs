@@ -9,6 +9,7 @@ use virt::storage_pool::StoragePool;
 use virt::sys;
 
 use super::pool;
+use super::pool_use::PoolUse;
 use super::undo::{End, gone, said};
 use super::xml::sources;
 
@@ -29,8 +30,20 @@ pub(super) fn stop(connect: &Connect, name: &str, held: &[String]) -> Result<End
     }
 }
 
-/// Stops a pool that holds no volume but those that it held before.
+/// Stops a pool that holds no volume but those that it held before, and that no other run is about to
+/// fill.
 pub(super) fn stop_idle(pool: &StoragePool, held: &[String]) -> Result<End, String> {
+    match PoolUse::alone(pool) {
+        Some(_alone) => stop_unfilled(pool, held),
+        None => Ok(used()),
+    }
+}
+
+fn used() -> End {
+    End::Shared("another run uses it".to_owned())
+}
+
+fn stop_unfilled(pool: &StoragePool, held: &[String]) -> Result<End, String> {
     match new_volumes(pool, held)? {
         0 => pool.destroy().map(|()| End::Done).map_err(said),
         count => Ok(holds(count)),
@@ -52,9 +65,10 @@ pub(super) fn remove(
         Ok(pool) => pool,
         Err(error) => return gone(error, ErrorNumber::NoStoragePool),
     };
+    let Some(_alone) = PoolUse::alone(&pool) else { return Ok(used()) };
     // Guests that run from images which lay in the folder before do not need the pool.
     if pool.is_active().map_err(said)?
-        && let shared @ End::Shared(_) = stop_idle(&pool, held)?
+        && let shared @ End::Shared(_) = stop_unfilled(&pool, held)?
     {
         return Ok(shared);
     }

@@ -5,7 +5,8 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::undo::{Undo, undo_all};
+use super::undo::undo_all;
+use super::undo_step::Undo;
 use super::{Error, Target};
 
 type Note = dyn Fn(&Undo) -> io::Result<()> + Send + Sync;

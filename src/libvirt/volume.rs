@@ -17,7 +17,7 @@ use super::content::Content;
 use super::import::RegisteredVolume;
 use super::pool::{Access, Place};
 use super::request::WantedVolume;
-use super::undo::Undo;
+use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::xml::storage::Volume;
 use super::{Error, copy, download, pool, upload, xml};

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::addresses;
 use super::guest;
 use super::job::Target;
-use super::later;
+use super::later::{self, Checked};
 use super::plan;
+use super::preflight::Told;
 use super::report::{Failure, Outcome, RunReport};
 use super::stages::{Ledger, Stopped};
 use super::target;
@@ -68,13 +69,17 @@ pub async fn draft(
     let Some((read, output)) = opened else { return Err(first(&mut ledger)) };
     let (read, made) =
         addresses::renewed(read, &output, target).map_err(|stopped| stopped.failure)?;
-    let (disks, warnings) = later::check(&read, &output, (target, true), cancel)
-        .await
-        .map_err(|stopped| stopped.failure)?;
+    let told = Told::default();
+    told.warn_all(made);
+    let Checked { disks, first, undone } =
+        later::check(&read, &output, (target, true, &told), cancel)
+            .await
+            .map_err(|stopped| stopped.failure)?;
     let vm = guest::planned(&read, guest::reported(&output, &read).as_ref());
     let disks = target::with_media(&disks, read.media());
-    let draft = target::draft(target, &vm, &disks).await.map_err(refused)?;
-    let preview = target::preview(target, &vm, &disks).await.map_err(refused)?;
+    let draft = target::draft(target, &vm, &disks, &undone).await.map_err(refused)?;
+    let preview = target::preview(target, &vm, &disks, &undone).await.map_err(refused)?;
+    let definition = plan::definition(&vm, target, (Some(&preview), &output));
     Ok(Plan {
         hyperexport_plan: VERSION,
         hyperexport_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -82,9 +87,9 @@ pub async fn draft(
         manifest: ledger.report.manifest.take().unwrap_or_else(|| manifest.to_owned()),
         arguments: asked.arguments,
         directory: asked.directory,
-        steps: plan::definition(&vm, target, (Some(&preview), &output)),
+        steps: [first, definition].concat(),
         draft,
-        warnings: [made, warnings].concat(),
+        warnings: told.warnings(),
     })
 }
 

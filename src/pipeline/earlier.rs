@@ -26,11 +26,12 @@ use super::fit::{self, Fit, fit};
 use super::in_use::InUse;
 use super::job::Job;
 use super::made::Taken;
+use super::records::Record;
 use super::report::{self, Package, RunReport};
 use super::stages::Stopped;
 use super::stored::{Stored, read_manifest, read_result};
 use super::unfit::{refuse_asked_otherwise, refuse_unfit};
-use super::{ours, records, sums};
+use super::{ours, sums};
 use crate::manifest::{self, Manifest};
 use crate::model::{
     ExportedDisk, ExportedMedium, ExportedNvram, ExportedVm, SourceState, SourceVm, Stage, Warning,
@@ -95,6 +96,8 @@ pub struct Ask<'a> {
     pub makes: &'a [String],
     /// Names of the files that an export of the VM makes: disks of files may be used where they are.
     pub exports: &'a [String],
+    /// The runs of this folder that defined a domain.
+    pub records: &'a [Record],
     /// Whether the domain that is asked for is there, defined by a run of this folder.
     pub domain: bool,
 }
@@ -172,9 +175,9 @@ pub fn look(ask: &Ask<'_>) -> Result<Earlier, Stopped> {
     let mut result = read_result(&ask.output.join(report::FILE_NAME))?;
     if result.is_none() && !leftovers.is_empty() {
         // A run that was killed after it defined a domain has recorded what its result would tell.
-        result = records::all(ask.output)?.into_iter().next().map(|record| record.report);
+        result = ask.records.first().map(|record| record.report.clone());
     }
-    Found { ask, result, leftovers, in_use: InUse::of(ask.output)? }.judge()
+    Found { ask, result, leftovers, in_use: InUse::of(ask.records, ask.output)? }.judge()
 }
 
 /// What lies in an output directory.
@@ -289,7 +292,7 @@ impl Found<'_> {
     /// Refuses a file of a name that the run needs, which nobody of us made.
     fn refuse_others(&self, names: &[String]) -> Result<(), Stopped> {
         let output = self.ask.output;
-        let domain = ours::domain_xml(output, self.result.as_ref())?;
+        let domain = ours::domain_xml(self.result.as_ref(), self.ask.records);
         let ours: Vec<_> = names.iter().chain(&self.leftovers).chain(&domain).cloned().collect();
         ours::refuse_others(output, self.ask.makes, &ours)
     }

@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use super::job::real;
-use super::records;
+use super::journal;
+use super::records::{self, Record};
 use super::stages::Stopped;
+use crate::libvirt::{RegisteredVolume, Undo};
 use crate::model::Stage;
 
 /// The files without links, each with its domain: libvirt names them by the path of the pool, and the
@@ -14,18 +16,40 @@ use crate::model::Stage;
 pub struct InUse(Vec<(PathBuf, String)>);
 
 impl InUse {
-    /// Those of the runs in `output` that were not undone.
+    /// Those of the recorded runs in `output` that were not undone, and of one that was killed.
     ///
     /// # Errors
-    /// [`Stopped`] when a record cannot be read.
-    pub fn of(output: &Path) -> Result<Self, Stopped> {
+    /// [`Stopped`] when the journal of that run cannot be read.
+    pub fn of(records: &[Record], output: &Path) -> Result<Self, Stopped> {
         let mut found = Vec::new();
-        for record in records::all(output)?.iter().filter(|record| record.may_use_disks()) {
+        let mut add = |name: &str, volume: &RegisteredVolume| {
+            if !volume.created {
+                found.push((real(volume.path.as_ref()), name.to_owned()));
+            }
+        };
+        for record in records.iter().filter(|record| record.may_use_disks()) {
             let Some(domain) = &record.report.domain else { continue };
-            let here = domain.volumes.iter().filter(|volume| !volume.created);
-            found.extend(here.map(|volume| (real(volume.path.as_ref()), domain.name.clone())));
+            domain.volumes.iter().for_each(|volume| add(&domain.name, volume));
+        }
+        let pending = match journal::pending(output) {
+            // A run that is at work has claimed the folder.
+            Err(journal::Error::Busy(_)) => None,
+            read => read.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?,
+        };
+        for step in pending.iter().flat_map(|pending| &pending.steps) {
+            if let Undo::Defined { name, disks, .. } = step {
+                disks.iter().for_each(|disk| add(name, &disk.volume));
+            }
         }
         Ok(Self(found))
+    }
+
+    /// As [`Self::of`], with the records as they are now.
+    ///
+    /// # Errors
+    /// [`Stopped`] when one of them cannot be read.
+    pub fn read(output: &Path) -> Result<Self, Stopped> {
+        Self::of(&records::all(output)?, output)
     }
 
     /// The domain that uses a file.

@@ -5,18 +5,27 @@
 //!   begin (locked) ─▶ step, step, … ─▶ end: the import is whole, or was taken back
 //!                          └── killed: the file stays, unlocked; the next run takes it back
 //! ```
+//!
+//! The time of the file shows when its run was alive for the last time. A domain that somebody may have
+//! used since is not taken back: it gets a record of its own, by which `hyperexport undo` removes it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
-use crate::libvirt::{self, Connections, TakenBack, Undo};
+use super::records::{self, Record};
+use super::report::{Outcome, RunReport};
+use crate::libvirt::{self, Connections, TakenBack, Undo, UsedDomain};
 
 /// Name of the journal in the output directory.
 const NAME: &str = ".hyperexport-undo";
+/// How often a run shows that it is alive.
+const PULSE: Duration = Duration::from_secs(2);
 
 /// Why a journal cannot be kept, or what it says cannot be taken back.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +67,9 @@ impl Error {
 #[derive(Serialize, Deserialize)]
 struct Head {
     uri: String,
+    /// What the run had done before. An earlier version did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    report: Option<Box<RunReport>>,
 }
 
 /// The journal of a working run.
@@ -68,11 +80,12 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins one in `output` for an import by way of `uri`. There must be none.
+    /// Begins one in `output` for an import by way of `uri`, of a run that has done what `report` tells.
+    /// There must be none.
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn begin(output: &Path, uri: &str) -> Result<Self, Error> {
+    pub fn begin(output: &Path, uri: &str, report: &RunReport) -> Result<Self, Error> {
         let path = output.join(NAME);
         let failed = |act, source| Error::File { act, path: path.clone(), source };
         let file = OpenOptions::new()
@@ -83,7 +96,8 @@ impl Journal {
             .open(&path)
             .map_err(|source| failed("create", source))?;
         lock(&file, &path)?;
-        append(&file, &Head { uri: uri.to_owned() }).map_err(|source| failed("write", source))?;
+        let head = Head { uri: uri.to_owned(), report: Some(Box::new(report.clone())) };
+        append(&file, &head).map_err(|source| failed("write", source))?;
         Ok(Self { path, file })
     }
 
@@ -97,6 +111,29 @@ impl Journal {
         Ok(libvirt::Journal::new(move |step| append(&file, step)))
     }
 
+    /// Shows by the time of the file that the run is alive, until the pulse is dropped.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the system has no more file descriptors.
+    pub fn pulse(&self) -> Result<Pulse, Error> {
+        self.pulse_every(PULSE)
+    }
+
+    fn pulse_every(&self, pause: Duration) -> Result<Pulse, Error> {
+        let failed = |source| Error::File { act: "write", path: self.path.clone(), source };
+        let file = self.file.try_clone().map_err(failed)?;
+        Ok(Pulse(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                // Where that fails the run seems to have died earlier: what was written since counts
+                // as somebody else's, and stays.
+                if let Err(error) = file.set_modified(SystemTime::now()) {
+                    tracing::debug!(%error, "show that the run is alive");
+                }
+            }
+        })))
+    }
+
     /// Ends it: there is nothing that a later run would have to take back.
     ///
     /// # Errors
@@ -107,16 +144,91 @@ impl Journal {
     }
 }
 
-/// Takes back what a killed run in `output` left on its target, and returns that.
+/// The life sign of a run.
+#[derive(Debug)]
+pub struct Pulse(JoinHandle<()>);
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What became of what a killed run left.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// What was taken back.
+    pub taken: TakenBack,
+    /// The domain that stays, since somebody may use it by now.
+    pub kept: Option<Kept>,
+}
+
+/// A domain of a killed run that stays.
+#[derive(Debug)]
+pub struct Kept {
+    /// The record of its run.
+    pub record: Record,
+    /// Name of the domain.
+    pub name: String,
+    /// What shows that it may be used, as a sentence.
+    pub why: String,
+}
+
+/// Takes back what a killed run in `output` left on its target, and returns that. A domain that somebody
+/// may use by now stays, and is recorded as one that its run defined.
 ///
 /// # Errors
 /// [`Error`]; the journal stays, so that the next run tries again.
-pub async fn recover(output: &Path, connections: &Connections) -> Result<TakenBack, Error> {
-    let taken = take_back(output, connections).await?;
-    if taken.is_complete() { Ok(taken) } else { Err(Error::Left(taken.left)) }
+pub async fn recover(output: &Path, connections: &Connections) -> Result<Recovered, Error> {
+    let path = output.join(NAME);
+    let Some((head, steps)) = read(&path)? else { return Ok(Recovered::default()) };
+    let mut recovered = Recovered::default();
+    if let Some(Head { uri, report }) = head {
+        let target = connections.open(&settings(uri)).await?;
+        let libvirt::Recovered { taken, kept } = target.recover(&steps, alive_at(&path)).await?;
+        if !taken.is_complete() {
+            return Err(Error::Left(taken.left));
+        }
+        recovered.taken = taken;
+        if let Some(used) = kept {
+            let mut kept = Kept::of(used, (output, report.map(|report| *report)));
+            let failed =
+                |source| Error::File { act: "record the run of", path: path.clone(), source };
+            records::begin(&mut kept.record.report).map_err(failed)?;
+            kept.record = Record::of(kept.record.report);
+            recovered.kept = Some(kept);
+        }
+    }
+    fs::remove_file(&path).map_err(|source| Error::File { act: "remove", path, source })?;
+    Ok(recovered)
 }
 
-/// The same where what cannot be taken back is no error. The journal stays then.
+impl Kept {
+    fn of(used: UsedDomain, (output, report): (&Path, Option<RunReport>)) -> Self {
+        let UsedDomain { domain, why } = used;
+        let name = domain.name.clone();
+        let report = report.unwrap_or_else(|| RunReport::begin(&name, output));
+        let mut report = report.finish(Outcome::Interrupted);
+        // The folder may have been moved since.
+        output.clone_into(&mut report.output);
+        report.domain = Some(domain);
+        Self { record: Record::of(report), name, why }
+    }
+}
+
+fn settings(uri: String) -> libvirt::Settings {
+    libvirt::Settings { uri, ..libvirt::Settings::default() }
+}
+
+/// When the run of a journal was alive for the last time.
+fn alive_at(path: &Path) -> SystemTime {
+    let modified = path.metadata().and_then(|found| found.modified());
+    // In doubt whatever was written is not the run's.
+    modified.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Takes back everything, as a person asks for it: also a domain that was used since, as long as it does
+/// not run. What cannot be taken back is no error. The journal stays then.
 ///
 /// # Errors
 /// [`Error::Busy`], [`Error::File`], [`Error::Libvirt`].
@@ -124,10 +236,7 @@ pub async fn take_back(output: &Path, connections: &Connections) -> Result<Taken
     let path = output.join(NAME);
     let Some((head, steps)) = read(&path)? else { return Ok(TakenBack::default()) };
     let taken = match head {
-        Some(head) => {
-            let settings = libvirt::Settings { uri: head.uri, ..libvirt::Settings::default() };
-            connections.open(&settings).await?.take_back(&steps).await?
-        }
+        Some(head) => connections.open(&settings(head.uri)).await?.take_back(&steps).await?,
         // Killed before its first line was whole: it had made nothing.
         None => TakenBack::default(),
     };
@@ -142,10 +251,12 @@ pub async fn take_back(output: &Path, connections: &Connections) -> Result<Taken
 pub struct Pending {
     /// By way of which libvirt.
     pub uri: String,
-    /// When the last step was noted.
-    pub noted_at: jiff::Timestamp,
+    /// When the run was alive for the last time.
+    pub alive_at: SystemTime,
     /// The steps.
     pub steps: Vec<Undo>,
+    /// What the run had done before its import.
+    report: Option<RunReport>,
 }
 
 impl Pending {
@@ -156,6 +267,26 @@ impl Pending {
             _ => None,
         })
     }
+
+    /// What would be taken back now, or kept. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Libvirt`].
+    pub async fn foreseen(
+        &self,
+        output: &Path,
+        connections: &Connections,
+    ) -> Result<Recovered, Error> {
+        let target = connections.open(&settings(self.uri.clone())).await?;
+        let found = target.would_recover(&self.steps, self.alive_at).await?;
+        let kept = found.kept.map(|used| Kept::of(used, (output, self.report.clone())));
+        Ok(Recovered { taken: found.taken, kept })
+    }
+}
+
+/// Where the journal of an output directory is.
+pub fn path(output: &Path) -> PathBuf {
+    output.join(NAME)
 }
 
 /// What the journal in `output` says, if there is one. Changes nothing.
@@ -165,9 +296,8 @@ impl Pending {
 pub fn pending(output: &Path) -> Result<Option<Pending>, Error> {
     let path = output.join(NAME);
     let Some((Some(head), steps)) = read(&path)? else { return Ok(None) };
-    let modified = path.metadata().and_then(|found| found.modified());
-    let noted_at = modified.ok().and_then(|time| jiff::Timestamp::try_from(time).ok());
-    Ok(Some(Pending { uri: head.uri, noted_at: noted_at.unwrap_or_default(), steps }))
+    let report = head.report.map(|report| *report);
+    Ok(Some(Pending { uri: head.uri, alive_at: alive_at(&path), steps, report }))
 }
 
 type Read = (Option<Head>, Vec<Undo>);
@@ -218,11 +348,15 @@ mod tests {
         Undo::StopPool { name: name.to_owned(), held: Vec::new() }
     }
 
+    fn begin(output: &Path, uri: &str) -> Result<Journal, Error> {
+        Journal::begin(output, uri, &RunReport::begin("web01", output))
+    }
+
     #[test]
     fn what_was_written_is_read_and_a_line_that_was_cut_off_is_not() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join(NAME);
-        let journal = Journal::begin(dir.path(), "qemu:///system").expect("begun");
+        let journal = begin(dir.path(), "qemu:///system").expect("begun");
         assert!(matches!(read(&path), Err(Error::Busy(_))), "its run is at work");
         drop(journal);
         let whole = "{\"uri\":\"qemu:///system\"}\n{\"step\":\"stop-pool\",\"name\":\"a\"}\n";
@@ -237,7 +371,7 @@ mod tests {
     #[test]
     fn steps_are_there_as_soon_as_they_are_noted_and_the_end_leaves_nothing() {
         let dir = tempfile::tempdir().expect("a folder");
-        let journal = Journal::begin(dir.path(), "test:///default").expect("begun");
+        let journal = begin(dir.path(), "test:///default").expect("begun");
         append(&journal.file, &step("x")).expect("noted");
         let text = fs::read_to_string(dir.path().join(NAME)).expect("there");
         assert!(text.ends_with("{\"step\":\"stop-pool\",\"name\":\"x\"}\n"), "{text}");
@@ -249,7 +383,7 @@ mod tests {
     fn what_a_dead_run_has_noted_is_seen_and_stays() {
         let dir = tempfile::tempdir().expect("a folder");
         assert!(pending(dir.path()).expect("read").is_none());
-        let journal = Journal::begin(dir.path(), "qemu:///system").expect("begun");
+        let journal = begin(dir.path(), "qemu:///system").expect("begun");
         assert!(matches!(pending(dir.path()), Err(Error::Busy(_))), "its run is at work");
         let domain = Undo::Undefine { name: "web01".to_owned(), uuid: "u".to_owned(), mark: None };
         append(&journal.file, &domain).expect("noted");
@@ -266,6 +400,28 @@ mod tests {
     #[tokio::test]
     async fn without_a_journal_there_is_nothing_to_take_back() {
         let (dir, none) = (tempfile::tempdir().expect("a folder"), Connections::default());
-        assert_eq!(recover(dir.path(), &none).await.expect("nothing to do"), TakenBack::default());
+        let recovered = recover(dir.path(), &none).await.expect("nothing to do");
+        assert_eq!(recovered.taken, TakenBack::default());
+        assert!(recovered.kept.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_time_of_the_file_follows_its_run() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join(NAME);
+        let journal = begin(dir.path(), "qemu:///system").expect("begun");
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        let age = || journal.file.set_modified(long_ago).expect("set");
+        age();
+        let pause = Duration::from_millis(10);
+        let pulse = journal.pulse_every(pause).expect("it beats");
+        while alive_at(&path) == long_ago {
+            tokio::time::sleep(pause).await;
+        }
+        drop(pulse);
+        tokio::time::sleep(pause * 2).await;
+        age();
+        tokio::time::sleep(pause * 5).await;
+        assert_eq!(alive_at(&path), long_ago, "nobody is alive");
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::converted::Converted;
 use super::earlier::Kept;
 use super::job::Target;
-use super::records::{self, Record};
+use super::records::Record;
 use super::stages::Stopped;
 use crate::libvirt::{DefinedDomain, Error, TakenBack};
 use crate::model::{ExportedDisk, Stage};
@@ -64,22 +64,22 @@ impl From<Stopped> for Failed {
 /// [`Failed`], among others when it was defined from another export or with other flags.
 pub async fn find(
     target: &Target,
-    output: &Path,
+    (output, records): (&Path, &[Record]),
     vm_name: &str,
     kept: &Kept,
 ) -> Result<Option<KeptDomain>, Failed> {
     let name = target.domain_name(vm_name);
-    for record in of_target(target, output, &name)? {
+    for record in of_target(target, records, &name) {
         let Some(domain) = record.report.domain.clone() else { continue };
         let connection = target.connections.open(&target.settings).await?;
         let now = connection.domain_now(&domain).await?;
         // Set aside by a later run, it has another name.
         let Some(now) = now.filter(|now| now.name == name) else { continue };
-        let differences = differences(&record, target, kept);
+        let differences = differences(record, target, kept);
         let gone = connection.missing_volumes(&domain).await?;
         if differences.is_empty() && gone.is_empty() {
             let active = now.active;
-            return Ok(Some(KeptDomain { run: record.id, domain, active }));
+            return Ok(Some(KeptDomain { run: record.id.clone(), domain, active }));
         }
         if target.replace.as_ref() == Some(&name) {
             return Ok(None);
@@ -116,10 +116,10 @@ fn without_volume(name: &str, path: &str, output: &Path) -> Stopped {
 /// it was defined.
 ///
 /// # Errors
-/// [`Failed`].
-pub async fn is_there(target: &Target, output: &Path, vm_name: &str) -> Result<bool, Failed> {
+/// What libvirt says.
+pub async fn is_there(target: &Target, records: &[Record], vm_name: &str) -> Result<bool, Error> {
     let name = target.domain_name(vm_name);
-    for record in of_target(target, output, &name)? {
+    for record in of_target(target, records, &name) {
         let Some(domain) = &record.report.domain else { continue };
         let connection = target.connections.open(&target.settings).await?;
         let now = connection.domain_now(domain).await?;
@@ -134,16 +134,16 @@ pub async fn is_there(target: &Target, output: &Path, vm_name: &str) -> Result<b
 /// made of. In a dry run it only says what would go.
 ///
 /// # Errors
-/// [`Failed`].
+/// What libvirt says.
 pub async fn clear(
     target: &Target,
-    output: &Path,
+    records: &[Record],
     vm_name: &str,
     (dry_run, cancel): (bool, &CancellationToken),
-) -> Result<TakenBack, Failed> {
+) -> Result<TakenBack, Error> {
     let name = target.domain_name(vm_name);
     let mut cleared = TakenBack::default();
-    for record in of_target(target, output, &name)? {
+    for record in of_target(target, records, &name) {
         let Some(domain) = &record.report.domain else { continue };
         let connection = target.connections.open(&target.settings).await?;
         if connection.domain_now(domain).await?.is_some() {
@@ -160,16 +160,18 @@ pub async fn clear(
     Ok(cleared)
 }
 
-/// Runs of this folder that defined a domain of that name there and were not undone, the newest first.
-fn of_target(target: &Target, output: &Path, name: &str) -> Result<Vec<Record>, Stopped> {
+/// Runs that defined a domain of that name there and were not undone, in their order.
+fn of_target<'a>(
+    target: &'a Target,
+    records: &'a [Record],
+    name: &'a str,
+) -> impl Iterator<Item = &'a Record> {
     let uri = &target.settings.uri;
-    let mut records = records::all(output)?;
-    records.retain(|record| {
+    records.iter().filter(move |record| {
         let domain = record.report.domain.as_ref();
         !record.is_undone()
             && domain.is_some_and(|domain| domain.name == name && domain.uri == *uri)
-    });
-    Ok(records)
+    })
 }
 
 /// What the domain was made of that is not what is asked for.

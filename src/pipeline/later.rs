@@ -12,21 +12,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::asked::Flags;
 use super::claim::Claim;
+use super::import::Import;
 use super::in_use::InUse;
 use super::job::{Target, absolute};
-use super::journal::{self, Journal};
 use super::kept_domain::KeptDomain;
+use super::preflight::Told;
+use super::recovery::{self, Recovery};
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stages::{Ledger, Stopped};
 use super::{
-    DOMAIN_XML, addresses, beside, converted, guest, ours, records, snapshots, start, stored,
-    target,
+    DOMAIN_XML, addresses, beside, converted, guest, ours, snapshots, start, stored, target,
 };
 use crate::convert as converter;
 use crate::exporter::PackageFormat;
-use crate::libvirt;
+use crate::libvirt::Undo;
 use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
-use crate::model::{ConvertedDisk, ConvertedDisks, GuestFacts, Stage, Warning};
+use crate::model::{ConvertedDisk, ConvertedDisks, Stage, Warning};
 use crate::progress::Progress;
 
 /// What the manifest says about the conversion to come.
@@ -130,55 +131,6 @@ pub fn kept(ledger: &mut Ledger<'_>, target: &Target, kept: &KeptDomain) -> bool
     true
 }
 
-/// The import of a VM.
-struct Import<'a> {
-    /// The manifest, and what a conversion of a manifest of another program found.
-    known: (&'a Manifest, Option<&'a GuestFacts>),
-    output: &'a Path,
-    disks: &'a ConvertedDisks,
-    target: &'a Target,
-    progress: &'a Progress,
-    cancel: &'a CancellationToken,
-}
-
-impl Import<'_> {
-    /// Imports. Its steps are noted in the output directory for as long as they may have to be taken
-    /// back by another run, and then recorded in the report and its record: whether that could be
-    /// written is returned.
-    async fn run(&self, report: &mut RunReport) -> Result<io::Result<()>, Stopped> {
-        let Self { known: (manifest, facts), output, disks, target, progress, cancel } = self;
-        let stopped = |error: journal::Error| Stopped::new(Stage::Libvirt, &error, error.hint());
-        // Not found in preflight if the target could not be reached then.
-        journal::recover(output, &target.connections).await.map_err(stopped)?;
-        let vm = guest::planned(manifest, *facts);
-        guest::check(&vm, target, Stage::Libvirt)?;
-        records::prepare(output).map_err(|error| {
-            let text =
-                format!("record the run in {}: {error}", output.join(records::FOLDER).display());
-            Stopped::because(Stage::Libvirt, text, "move away what is in its place")
-        })?;
-        let journal = Journal::begin(output, &target.settings.uri).map_err(stopped)?;
-        let writer = journal.writer().map_err(stopped)?;
-        let disks = target::with_media(disks, manifest.media());
-        let imported = target::import(target, &vm, &disks, &writer, (progress, cancel)).await;
-        let domain = match imported {
-            Ok(domain) => domain,
-            Err(error) => {
-                if !matches!(error, libvirt::Error::NotUndone { .. }) {
-                    journal.end().map_err(stopped)?;
-                }
-                return Err(Stopped::new(Stage::Libvirt, &error, error.hint()));
-            }
-        };
-        let saved = save(&output.join(DOMAIN_XML), domain.xml.as_bytes());
-        (report.domain, report.target) = (Some(domain), Some(target.asked.clone()));
-        // Before the journal ends: whenever the run is killed, one of the two tells how to undo it.
-        let recorded = records::begin(report);
-        journal.end().map_err(stopped)?;
-        Ok(recorded.and(saved))
-    }
-}
-
 /// `hyperexport convert`: the conversion alone.
 pub async fn convert(
     manifest_path: &Path,
@@ -246,26 +198,29 @@ pub async fn define(
     let Some((manifest, output)) = opened else {
         return ledger.report.finish(Outcome::Refused);
     };
+    let told = Told::default();
     let checked = async {
         if !dry_run {
             ours::refuse_strangers(&output, &[DOMAIN_XML, super::report::FILE_NAME])?;
         }
         let (manifest, made) = addresses::renewed(manifest, &output, target)?;
-        let (disks, warnings) = check(&manifest, &output, (target, dry_run), cancel).await?;
-        Ok((manifest, disks, [made, warnings].concat()))
+        told.warn_all(made);
+        let checked = check(&manifest, &output, (target, dry_run, &told), cancel).await?;
+        Ok((manifest, checked))
     };
-    let Some((manifest, disks, warnings)) = ledger.stage(Stage::Preflight, checked).await else {
+    let checked = ledger.stage(Stage::Preflight, checked).await;
+    ledger.warn_all(told.warnings());
+    let Some((manifest, Checked { disks, first, undone })) = checked else {
         return ledger.report.finish(Outcome::Refused);
     };
-    ledger.warn_all(warnings);
     ledger.report.converted = Some(disks.clone());
     ledger.report.guest = guest::reported(&output, &manifest);
     if dry_run {
         let vm = guest::planned(&manifest, ledger.report.guest.as_ref());
         let disks = target::with_media(&disks, manifest.media());
-        let preview = target::preview(target, &vm, &disks).await.ok();
+        let preview = target::preview(target, &vm, &disks, &undone).await.ok();
         let shown = (preview.as_ref(), output.as_path());
-        ledger.report.plan = super::plan::definition(&vm, target, shown);
+        ledger.report.plan = [first, super::plan::definition(&vm, target, shown)].concat();
         return ledger.report.finish(Outcome::Done);
     }
     // One that an earlier run left is replaced, and is no leftover of this one.
@@ -334,13 +289,24 @@ fn inherit(report: &mut RunReport, output: &Path) {
     report.guest_changes = earlier.guest_changes;
 }
 
-/// What `define` needs: converted disks that are there, and a host that will take them.
+/// What `define` goes on with.
+pub(super) struct Checked {
+    /// The converted disks.
+    pub disks: ConvertedDisks,
+    /// What is done before anything else, for a plan.
+    pub first: Vec<String>,
+    /// The steps of a killed run that are taken back first, in a dry run.
+    pub undone: Vec<Undo>,
+}
+
+/// What `define` needs: converted disks that are there, and a host that will take them. Warnings go to
+/// `told`.
 pub(super) async fn check(
     manifest: &Manifest,
     output: &Path,
-    (target, dry_run): (&Target, bool),
+    (target, dry_run, told): (&Target, bool, &Told),
     cancel: &CancellationToken,
-) -> Result<(ConvertedDisks, Vec<Warning>), Stopped> {
+) -> Result<Checked, Stopped> {
     let mut disks = converter::existing(manifest, output, &converter::Settings::default(), cancel)
         .await
         .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
@@ -350,12 +316,17 @@ pub(super) async fn check(
     guest::order(&mut disks, &vm);
     guest::check(&vm, target, Stage::Preflight)?;
     start::check_export(target, manifest)?;
-    let mut warnings = if dry_run { Vec::new() } else { recover(output, target).await? };
+    let Recovery { warnings, plan: first, undone, .. } = match dry_run {
+        true => recovery::foresee(output, target).await?,
+        false => recovery::recover(output, target).await?,
+    };
+    told.warn_all(warnings);
     let all = target::with_media(&disks, manifest.media());
-    warnings.extend(target::gone_media(manifest.media()));
-    let checked = target::preflight(target, &vm, &all, (dry_run, &[])).await;
-    warnings.extend(checked.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?);
-    Ok((disks, warnings))
+    told.warn_all(target::gone_media(manifest.media()));
+    let asked = target::Asked { dry_run, going: &[], undone: &undone };
+    let checked = target::preflight(target, &vm, &all, asked).await;
+    told.warn_all(checked.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?);
+    Ok(Checked { disks, first, undone })
 }
 
 /// Images do not tell whether the guest on them was made fit for virtio; the result of the run that
@@ -365,27 +336,6 @@ fn remember_fixed(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
     for disk in &mut disks.0 {
         let same = |other: &&ConvertedDisk| other.id == disk.id && other.capacity == disk.capacity;
         disk.fixed = earlier.iter().find(same).is_some_and(|other| other.fixed);
-    }
-}
-
-/// Takes back what a killed run left on its target.
-///
-/// # Errors
-/// [`Stopped`]; a target that cannot be reached now is none.
-pub async fn recover(output: &Path, target: &Target) -> Result<Vec<Warning>, Stopped> {
-    match journal::recover(output, &target.connections).await {
-        Ok(taken) => {
-            let warn = |code, text| Warning::new(Stage::Preflight, code, text);
-            let done = taken.done.into_iter().map(|what| {
-                warn("taken-back", format!("took back what a killed run left: {what}"))
-            });
-            let left = taken.left.into_iter().map(|what| {
-                warn("left-to-others", format!("{what} of a killed run stays: others use it"))
-            });
-            Ok(done.chain(left).collect())
-        }
-        Err(journal::Error::Libvirt(error)) if target::is_unreachable(&error) => Ok(Vec::new()),
-        Err(error) => Err(Stopped::new(Stage::Preflight, &error, error.hint())),
     }
 }
 
@@ -410,7 +360,7 @@ fn claim(
     // A package is complete before its manifest is written.
     let packages = [PackageFormat::Ovf, PackageFormat::Ova];
     let packages = packages.iter().flat_map(|format| format.makes(manifest.vm_name())).collect();
-    let used = match InUse::of(output) {
+    let used = match InUse::read(output) {
         Ok(in_use) => in_use.names(output),
         Err(stopped) => {
             ledger.report.errors.push(stopped.failure);

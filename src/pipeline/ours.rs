@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
+use super::DOMAIN_XML;
 use super::claim::Claim;
+use super::records::{self, Record};
 use super::report::{self, RunReport};
 use super::stages::Stopped;
 use super::stored::read_result;
-use super::{DOMAIN_XML, records};
 use crate::convert;
 use crate::model::Stage;
 
@@ -28,16 +29,9 @@ pub(super) fn names(output: &Path, result: Option<&RunReport>) -> Vec<String> {
 }
 
 /// The name of the domain's XML, if a run of this folder defined one.
-///
-/// # Errors
-/// [`Stopped`] when a record cannot be read.
-pub(super) fn domain_xml(
-    output: &Path,
-    result: Option<&RunReport>,
-) -> Result<Option<String>, Stopped> {
+pub(super) fn domain_xml(result: Option<&RunReport>, records: &[Record]) -> Option<String> {
     let defined = result.is_some_and(|result| result.domain.is_some());
-    let is_ours = defined || !records::all(output)?.is_empty();
-    Ok(is_ours.then(|| DOMAIN_XML.to_owned()))
+    (defined || !records.is_empty()).then(|| DOMAIN_XML.to_owned())
 }
 
 /// Whether a run made the conversion that a result reports: `define` reports converted disks that
@@ -71,7 +65,7 @@ pub(super) fn refuse_strangers(output: &Path, needed: &[&str]) -> Result<(), Sto
     let result = read_result(&output.join(report::FILE_NAME))?;
     let left = Claim::leftovers(output)
         .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
-    let domain = domain_xml(output, result.as_ref())?;
+    let domain = domain_xml(result.as_ref(), &records::all(output)?);
     let ours: Vec<_> =
         names(output, result.as_ref()).into_iter().chain(left).chain(domain).collect();
     let needed: Vec<_> = needed.iter().map(|name| (*name).to_owned()).collect();
@@ -107,7 +101,7 @@ mod tests {
         result.converter = Some("native".to_owned());
         let all = ["hyper2kvm.log", "convert.log", "report.json", "result.json"];
         assert_eq!(names(output, Some(&result)), all);
-        assert_eq!(domain_xml(output, Some(&result)).ok(), Some(None));
+        assert_eq!(domain_xml(Some(&result), &[]), None);
         let refused = refuse_others(output, &["domain.xml".to_owned()], &[]);
         assert_eq!(refused.expect_err("in the way").failure.code, "file-in-the-way");
     }

@@ -6,7 +6,7 @@ use super::converted::Converted;
 use super::earlier::{Earlier, Kept};
 use super::job::{Job, Target};
 use super::preflight::{Ready, is_of, seed};
-use super::{DOMAIN_XML, fit, journal, records, stream};
+use super::{DOMAIN_XML, fit, records, stream};
 use crate::domain::Attachment;
 use crate::libvirt::Preview;
 use crate::model::{ByteSize, PowerState, SourceNic, SourceVm};
@@ -18,6 +18,7 @@ pub const NO_DOMAIN: &str = "define no domain: --pipeline-dry-run converts nothi
 /// The plan of a whole run.
 pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
     let mut lines = vec![describe(&ready.vm)];
+    lines.extend(ready.first.iter().cloned());
     if !job.conversion.as_ref().is_some_and(|settings| settings.dry_run) {
         lines.extend(ready.going.iter().map(|path| {
             format!("remove the volume {path}, which its domain has left as it was made")
@@ -70,10 +71,6 @@ pub fn definition(
 ) -> Vec<String> {
     let name = target.domain_name(&vm.name);
     let mut lines = vec![format!("connect to {}", target.settings.uri)];
-    // Of a journal that cannot be read the run itself tells.
-    if let Ok(Some(pending)) = journal::pending(output) {
-        lines.push(format!("take back what an unfinished run has left at {}", pending.uri));
-    }
     match preview {
         Some(preview) => lines.extend(volumes(preview)),
         None => {

@@ -5,7 +5,7 @@
 //! does a libvirt host that cannot be reached: the export is worth having without them, so they become
 //! warnings. Where a flag such as `--power-off` needs the domain, that host stops the run, too.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ use super::earlier::{self, Ask, BOTH_WAYS, Earlier, Kept};
 use super::fit::{self, Fit};
 use super::job::{Job, Start, absolute};
 use super::kept_domain::KeptDomain;
+use super::records::{self, Record};
 use super::source::{self, Source};
 use super::stages::Stopped;
 use super::{DOMAIN_XML, addresses, beside, guest, report, start, target_check, windows};
@@ -51,8 +52,32 @@ pub struct Ready {
     pub preview: Option<Preview>,
     /// Paths of volumes that a domain left which is gone: they are removed before the run begins.
     pub going: Vec<String>,
+    /// The runs of the output directory that defined a domain, the newest first.
+    pub records: Vec<Record>,
+    /// What a run would do before anything else, for the plan of a dry run.
+    pub first: Vec<String>,
     /// What is less than well.
     pub warnings: Vec<Warning>,
+}
+
+/// What is known of a run although it may be refused.
+#[derive(Default)]
+pub struct Told {
+    /// Name and id of the VM.
+    pub found: OnceCell<(String, String)>,
+    warnings: RefCell<Vec<Warning>>,
+}
+
+impl Told {
+    /// Adds warnings.
+    pub fn warn_all(&self, warnings: Vec<Warning>) {
+        self.warnings.borrow_mut().extend(warnings);
+    }
+
+    /// The warnings, in their order.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.warnings.take()
+    }
 }
 
 /// Logs in.
@@ -66,19 +91,19 @@ pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<Source, St
     }
 }
 
-/// Checks all that can be checked without changing anything. The name and id of the VM go to `found` as
-/// soon as they are known.
+/// Checks all that can be checked without changing anything. What is known of a refused run goes to
+/// `told`.
 ///
 /// # Errors
 /// [`Stopped`] with the first reason to refuse.
 pub async fn check(
     source: &Source,
     job: &Job,
-    found: &OnceCell<(String, String)>,
+    told: &Told,
     cancel: &CancellationToken,
 ) -> Result<Ready, Stopped> {
     let mut inspected = source.inspect(&job.vm).await.map_err(refused)?;
-    found.get_or_init(|| (inspected.vm.name.clone(), inspected.vm.id.clone()));
+    told.found.get_or_init(|| (inspected.vm.name.clone(), inspected.vm.id.clone()));
     contradictions(job, &inspected.vm)?;
     for_linux(job, &inspected.vm)?;
     windows::check(job).await?;
@@ -93,6 +118,7 @@ pub async fn check(
     let vm = &inspected.vm;
     let makes = files(job, vm, &inspected.makes);
     let (now, exports) = (inspected.state(), inspected.makes.clone());
+    let records = records::all(&output)?;
     let ask = Ask {
         job,
         vm,
@@ -100,7 +126,8 @@ pub async fn check(
         output: &output,
         makes: &makes,
         exports: &exports,
-        domain: target_check::has_domain(job, vm, &output).await?,
+        domain: target_check::has_domain(job, vm, &records).await,
+        records: &records,
     };
     let earlier = earlier::look(&ask)?;
     match &earlier {
@@ -134,6 +161,8 @@ pub async fn check(
         domain: None,
         preview: None,
         going: Vec::new(),
+        records,
+        first: Vec::new(),
         warnings,
     };
     if let (Some(target), Earlier::Export(kept)) = (&job.target, &ready.earlier)
@@ -143,7 +172,7 @@ pub async fn check(
         guest::check(&guest::planned(&kept.described(), facts), target, Stage::Preflight)?;
     }
     if let Some(target) = &job.target {
-        target_check::check(job, target, &mut ready, cancel).await?;
+        target_check::check(job, target, (&mut ready, told), cancel).await?;
         current(job, &ready)?;
     }
     if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }

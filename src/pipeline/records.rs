@@ -32,6 +32,12 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// The record that a report has, or would have.
+    pub fn of(report: RunReport) -> Self {
+        let id = report.run.clone().unwrap_or_else(|| name(report.started_at));
+        Self { path: file(&report.output, &id), id, report }
+    }
+
     /// Whether nothing of it is left.
     pub fn is_undone(&self) -> bool {
         self.report.undone.as_ref().is_some_and(|undone| undone.left.is_empty())

@@ -1,6 +1,5 @@
 //! One VM through all its stages.
 
-use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,7 @@ use super::in_use::InUse;
 use super::inherit::{inherit, keep_conversion};
 use super::job::Job;
 use super::made::{Source as SourceNow, Taken};
-use super::preflight::{self, Ready, is_of};
+use super::preflight::{self, Ready, Told, is_of};
 use super::report::{self, Outcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stages::{Ledger, Stopped};
@@ -56,9 +55,10 @@ fn has_done(job: &Job, report: &RunReport) -> bool {
 
 /// All stages; returns how the run ended, and the output directory if it came to claim it.
 async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
-    let found = OnceCell::new();
-    let opened = ledger.stage(Stage::Preflight, open(job, &found, ledger.cancel)).await;
-    if let Some((name, id)) = found.into_inner() {
+    let told = Told::default();
+    let opened = ledger.stage(Stage::Preflight, open(job, &told, ledger.cancel)).await;
+    ledger.warn_all(told.warnings());
+    if let Some((name, id)) = told.found.into_inner() {
         ledger.report.output = job.output_for(&name);
         (ledger.report.vm, ledger.report.vm_id) = (name, Some(id));
     }
@@ -115,11 +115,11 @@ fn discard(held: &mut Held, ledger: &mut Ledger<'_>) {
 /// Logs in and checks; logs out again when the run is refused.
 async fn open(
     job: &Job,
-    found: &OnceCell<(String, String)>,
+    told: &Told,
     cancel: &CancellationToken,
 ) -> Result<(Source, Ready), Stopped> {
     let source = preflight::connect(job, cancel).await?;
-    match preflight::check(&source, job, found, cancel).await {
+    match preflight::check(&source, job, told, cancel).await {
         Ok(ready) => Ok((source, ready)),
         Err(stopped) => {
             if let Err(error) = source.close().await {
@@ -301,7 +301,7 @@ fn take(job: &Job, ready: &Ready) -> Result<Held, Stopped> {
     };
     let of_whole = |name: &&String| whole.iter().any(|disk| is_of(name, &disk.id));
     let whole_names: Vec<_> = ready.exports.iter().filter(of_whole).cloned().collect();
-    let in_use = InUse::of(&ready.output)?.names(&ready.output);
+    let in_use = InUse::read(&ready.output)?.names(&ready.output);
     let mut earlier = [ready.earlier.kept_names(), in_use].concat();
     earlier.retain(|name| ours::is_there(&ready.output, name));
     let replaced = matches!(ready.earlier, Earlier::Replaced(_));

@@ -8,15 +8,25 @@ use super::job::Target;
 use crate::convert;
 use crate::domain::{HostCapabilities, PlanOptions};
 use crate::libvirt::{
-    self, DefinedDomain, Draft, Error, ImportRequest, Journal, PoolChoice, Preview,
+    self, DefinedDomain, Draft, Error, ImportRequest, Journal, PoolChoice, Preview, Undo,
 };
 use crate::model::{
     ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, ExportedMedium, SourceVm, Stage, Warning,
 };
 use crate::progress::Progress;
 
-/// Asks the target whether it will take the VM, once the volumes at the paths `going` are gone. Nothing is
-/// different there afterwards; in a dry run nothing is defined on trial either.
+/// How a target is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Nothing is defined on trial.
+    pub dry_run: bool,
+    /// Paths of volumes that are gone by the time of the import.
+    pub going: &'a [String],
+    /// Steps of a killed run that are taken back by then.
+    pub undone: &'a [Undo],
+}
+
+/// Asks the target whether it will take the VM. Nothing is different there afterwards.
 ///
 /// # Errors
 /// The first refusal.
@@ -24,12 +34,12 @@ pub async fn preflight(
     target: &Target,
     vm: &SourceVm,
     disks: &ConvertedDisks,
-    (dry_run, going): (bool, &[String]),
+    Asked { dry_run, going, undone }: Asked<'_>,
 ) -> Result<Vec<Warning>, Error> {
     // What the host need not be asked about is refused although it does not answer.
     target.network_map.check(&vm.nics).map_err(Error::Plan)?;
     let host = Host::connect(target).await?;
-    let request = ImportRequest { going, ..host.request(target, vm, disks) };
+    let request = ImportRequest { going, undone, ..host.request(target, vm, disks) };
     host.connection.check_replace(&request).await?;
     let mut warnings = host.connection.preflight(&request).await?;
     if host.pool.name != target.pool {
@@ -59,18 +69,26 @@ pub async fn preview(
     target: &Target,
     vm: &SourceVm,
     disks: &ConvertedDisks,
+    undone: &[Undo],
 ) -> Result<Preview, Error> {
     let host = Host::connect(target).await?;
-    host.connection.preview(&host.request(target, vm, disks)).await
+    let request = ImportRequest { undone, ..host.request(target, vm, disks) };
+    host.connection.preview(&request).await
 }
 
 /// What the target would make of the VM.
 ///
 /// # Errors
 /// The first refusal.
-pub async fn draft(target: &Target, vm: &SourceVm, disks: &ConvertedDisks) -> Result<Draft, Error> {
+pub async fn draft(
+    target: &Target,
+    vm: &SourceVm,
+    disks: &ConvertedDisks,
+    undone: &[Undo],
+) -> Result<Draft, Error> {
     let host = Host::connect(target).await?;
-    host.connection.draft(&host.request(target, vm, disks)).await
+    let request = ImportRequest { undone, ..host.request(target, vm, disks) };
+    host.connection.draft(&request).await
 }
 
 /// Gives the VM to the target.
@@ -184,6 +202,7 @@ impl Host {
             after: &target.after,
             replace: target.replace.as_deref(),
             going: &[],
+            undone: &[],
             exactly: target.exactly.as_ref(),
         }
     }

@@ -1,34 +1,28 @@
 //! What preflight asks of the target: whether it will take the VM, or has its domain already.
 
-use std::path::Path;
-
 use tokio_util::sync::CancellationToken;
 
 use super::converted::Converted;
 use super::earlier::Earlier;
+use super::in_use::InUse;
 use super::job::{Job, Target};
 use super::kept_domain::{self, Failed};
-use super::preflight::{Ready, seed, with_hint};
+use super::preflight::{Ready, Told, seed, with_hint};
+use super::records::Record;
 use super::stages::Stopped;
-use super::{later, target};
+use super::{recovery, target};
 use crate::convert;
 use crate::model::{ConvertedDisks, SourceVm, Stage, Warning, chain};
 
 /// Whether the domain that is asked for is there, defined by a run into `output`, and stays. A host that
 /// cannot be asked now does not say so.
 ///
-/// # Errors
-/// [`Stopped`] when a record cannot be read.
-pub async fn has_domain(job: &Job, vm: &SourceVm, output: &Path) -> Result<bool, Stopped> {
-    let Some(target) = &job.target else { return Ok(false) };
+pub async fn has_domain(job: &Job, vm: &SourceVm, records: &[Record]) -> bool {
+    let Some(target) = &job.target else { return false };
     if target.replace.as_ref() == Some(&target.domain_name(&vm.name)) {
-        return Ok(false);
+        return false;
     }
-    match kept_domain::is_there(target, output, &vm.name).await {
-        Ok(there) => Ok(there),
-        Err(Failed::Libvirt(_)) => Ok(false),
-        Err(Failed::Refused(stopped)) => Err(stopped),
-    }
+    kept_domain::is_there(target, records, &vm.name).await.unwrap_or(false)
 }
 
 /// Asks. A libvirt host that cannot be reached now may be there later, and only the warning says so, unless
@@ -40,10 +34,10 @@ pub async fn has_domain(job: &Job, vm: &SourceVm, output: &Path) -> Result<bool,
 pub async fn check(
     job: &Job,
     target: &Target,
-    ready: &mut Ready,
+    (ready, told): (&mut Ready, &Told),
     cancel: &CancellationToken,
 ) -> Result<(), Stopped> {
-    let asked = ask(job, target, ready, cancel).await;
+    let asked = ask(job, target, (ready, told), cancel).await;
     judged(asked, (job, target), ready)
 }
 
@@ -61,11 +55,8 @@ pub async fn clear(
         return Ok(Vec::new());
     }
     let name = &ready.vm.name;
-    let cleared = kept_domain::clear(target, &ready.output, name, (false, cancel)).await;
-    let cleared = cleared.map_err(|failed| match failed {
-        Failed::Refused(stopped) => stopped,
-        Failed::Libvirt(error) => Stopped::new(Stage::Preflight, &error, error.hint()),
-    })?;
+    let cleared = kept_domain::clear(target, &ready.records, name, (false, cancel)).await;
+    let cleared = cleared.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
     if let Some(stays) = cleared.left.first() {
         let hint = "remove it, or give another --libvirt-name";
         return Err(Stopped::because(Stage::Preflight, format!("{stays} is in the way"), hint));
@@ -116,30 +107,47 @@ fn needs_domain(job: &Job, target: &Target) -> Option<&'static str> {
 async fn ask(
     job: &Job,
     target: &Target,
-    ready: &mut Ready,
+    (ready, told): (&mut Ready, &Told),
     cancel: &CancellationToken,
 ) -> Result<(), Failed> {
-    let output = &ready.output;
-    if !job.dry_run {
-        ready.warnings.extend(later::recover(output, target).await?);
+    let recovery = match job.dry_run {
+        true => recovery::foresee(&ready.output, target).await?,
+        false => recovery::recover(&ready.output, target).await?,
+    };
+    told.warn_all(recovery.warnings);
+    ready.first = recovery.plan;
+    if let Some(record) = recovery.kept {
+        ready.records.insert(0, record);
+        still_free(ready)?;
     }
+    let (output, name) = (&ready.output, &ready.vm.name);
     if let Earlier::Export(kept) = &ready.earlier
         && !matches!(kept.converted, Converted::Again(_))
     {
-        ready.domain = kept_domain::find(target, output, &ready.vm.name, kept).await?;
+        let folder = (output.as_path(), ready.records.as_slice());
+        ready.domain = kept_domain::find(target, folder, name, kept).await?;
         if ready.domain.is_some() {
             return Ok(());
         }
     }
-    let in_the_way = kept_domain::clear(target, output, &ready.vm.name, (true, cancel)).await?;
+    let in_the_way = kept_domain::clear(target, &ready.records, name, (true, cancel)).await?;
     ready.going = in_the_way.would_go;
     let disks = disks(job, ready);
-    let asked = (job.dry_run, ready.going.as_slice());
+    let asked =
+        target::Asked { dry_run: job.dry_run, going: &ready.going, undone: &recovery.undone };
     ready.warnings.extend(target::preflight(target, &ready.vm, &disks, asked).await?);
     if job.dry_run {
-        ready.preview = Some(target::preview(target, &ready.vm, &disks).await?);
+        let undone = &recovery.undone;
+        ready.preview = Some(target::preview(target, &ready.vm, &disks, undone).await?);
     }
     Ok(())
+}
+
+/// Refuses to replace a file that the domain of a killed run turns out to use.
+fn still_free(ready: &Ready) -> Result<(), Stopped> {
+    let Earlier::Replaced(names) = &ready.earlier else { return Ok(()) };
+    let (output, in_use) = (&ready.output, InUse::of(&ready.records, &ready.output)?);
+    names.iter().try_for_each(|name| in_use.refuse(&output.join(name), output))
 }
 
 /// The disks as they are, or as a conversion will leave them.

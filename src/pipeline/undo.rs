@@ -305,7 +305,7 @@ impl Run {
     fn unfinished(pending: &Pending) -> Self {
         Self {
             run: UNFINISHED.to_owned(),
-            started_at: pending.noted_at,
+            started_at: jiff::Timestamp::try_from(pending.alive_at).unwrap_or_default(),
             uri: pending.uri.clone(),
             domain: pending.domain(),
             undone_at: None,

@@ -56,13 +56,10 @@ fn undo(job: &Job, more: &[&str]) -> Ended {
     Ended::from(command.arg(result).args(more).output().expect("hyperexport runs"))
 }
 
-#[test]
-fn what_a_killed_run_left_is_taken_back_by_the_next() {
-    let Some(job) = converted() else { return };
-    let names = Names::new();
-    let flags = define_flags(&job, &names);
+/// Kills a `define` while it proves that its domain boots.
+fn kill_in_the_proof(job: &Job, names: &Names, flags: &[String]) {
     let mut command = job.bare(&[]);
-    command.args(&flags).args(["--boot-proof", "--libvirt-snapshot"]);
+    command.args(flags).args(["--boot-proof", "--libvirt-snapshot"]);
     let mut child = command.spawn().expect("hyperexport runs");
     let connect = libvirtd::connect();
     let running = || {
@@ -75,14 +72,69 @@ fn what_a_killed_run_left_is_taken_back_by_the_next() {
     wait("libvirt to stop the domain of a dead client", &|| !running());
     assert!(job.files().contains(&".hyperexport-undo".to_owned()), "{:?}", job.files());
     assert_eq!(names.domains().len(), 1, "the killed run left its domain");
+}
 
-    run(&job, &flags, &["--dry-run"]).expect(4);
+#[test]
+fn what_a_killed_run_left_is_taken_back_by_the_next() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    let flags = define_flags(&job, &names);
+    kill_in_the_proof(&job, &names, &flags);
+
+    let plan = run(&job, &flags, &["--dry-run"]).expect(0).json["plan"].to_string();
+    let (vm, pool) = (names.name("vm"), names.name("pool"));
+    for line in [
+        "take back what a killed run has left at qemu:///system".to_owned(),
+        format!("remove domain '{vm}'"),
+        format!("make the storage pool '{pool}'"),
+        format!("define the domain {vm}"),
+    ] {
+        assert!(plan.contains(&line), "no '{line}' in {plan}");
+    }
     assert_eq!(names.domains().len(), 1, "a dry run takes nothing back");
     let ended = run(&job, &flags, &[]).expect(0);
     assert!(ended.stdout.contains("taken-back"), "{}", ended.stdout);
     assert!(ended.json["domain"]["snapshot"].is_null(), "{}", ended.stdout);
     assert!(!job.files().iter().any(|name| name.starts_with('.')), "{:?}", job.files());
     assert_eq!(names.domains().len(), 1);
+}
+
+#[test]
+fn a_domain_that_was_used_since_the_kill_stays_until_it_is_undone() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    let flags = define_flags(&job, &names);
+    kill_in_the_proof(&job, &names, &flags);
+    let domain = libvirtd::connect().lookup_domain_by_name(&names.name("vm")).expect("there");
+    // Libvirt has had the time to stop what it ran for the dead run.
+    let journal = std::fs::File::options().append(true).open(job.file(".hyperexport-undo"));
+    let minute_ago = std::time::SystemTime::now() - Duration::from_secs(60);
+    journal.expect("there").set_modified(minute_ago).expect("set");
+    domain.create().expect("the user starts it");
+    let told = |ended: &Ended, why: &str| {
+        let warnings = ended.json["warnings"].to_string();
+        for part in ["domain-kept", why, &format!("undo {}", job.output().display())] {
+            assert!(warnings.contains(part), "no '{part}' in {warnings}");
+        }
+    };
+    let dry = run(&job, &flags, &["--dry-run"]);
+    let first = run(&job, &flags, &[]);
+    let is_active = domain.is_active();
+    // A run into the folder knows the domain of the killed one for its own by now.
+    let second = run(&job, &flags, &[]);
+    domain.destroy().expect("it runs on");
+    told(&dry.expect(4), "it runs");
+    told(&first.expect(4), "it runs");
+    second.expect(4).said("exists already");
+    assert!(is_active.expect("known"), "it was switched off");
+    run(&job, &flags, &[]).expect(4).said("exists already");
+    assert_eq!(names.domains().len(), 1);
+    assert!(job.dir.path().join("pool").read_dir().expect("there").count() > 0, "its disks");
+
+    let mut undo = job.bare(&["undo"]);
+    Ended::from(undo.arg(job.output()).output().expect("it runs")).expect(0);
+    assert!(names.domains().is_empty() && names.pools().is_empty());
+    run(&job, &flags, &[]).expect(0);
 }
 
 fn wait(what: &str, until: &dyn Fn() -> bool) {

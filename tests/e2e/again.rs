@@ -796,3 +796,30 @@ fn a_seed_is_kept_where_the_folder_has_two_names() {
     assert_nothing_to_do(&run(&[]).expect(0));
     assert!(path("real/disk-seed.iso").exists());
 }
+
+#[test]
+fn what_a_killed_run_left_on_a_host_that_does_not_answer_refuses_before_the_export() {
+    let Some(job) = job() else { return };
+    let [gone, other] = ["gone", "other"].map(|name| {
+        let socket = job.dir.path().join(name);
+        format!("qemu+unix:///system?socket={}", socket.display())
+    });
+    std::fs::create_dir(job.output()).expect("made");
+    let step = json!({"step": "undefine", "name": "web01", "uuid": "u"});
+    let journal = format!("{}\n{step}\n", json!({"uri": gone}));
+    std::fs::write(job.file(".hyperexport-undo"), &journal).expect("written");
+    let target = ["--libvirt", "--libvirt-uri", &other];
+    for more in [&[][..], &["--dry-run"]] {
+        let ended = run(&job, &[&CONVERT, &target, more]).expect(4);
+        assert_eq!(refused(&ended), "killed-run-unreachable", "{}", ended.stdout);
+        for part in [&gone, "domain 'web01'", "another --output", ".hyperexport-undo"] {
+            ended.said(part);
+        }
+    }
+    assert_eq!(job.leases(), 0, "it was exported");
+    let kept = std::fs::read_to_string(job.file(".hyperexport-undo")).expect("there");
+    assert_eq!(kept, journal);
+    // The host of the run's own target may be there later.
+    let ended = run(&job, &[&CONVERT, &["--libvirt", "--libvirt-uri", &gone, "--dry-run"]]);
+    assert!(codes(&ended.expect(0)).contains(&"libvirt-unreachable"));
+}

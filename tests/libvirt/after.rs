@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::support::import::{Setup, assert_same, chain, run};
 use crate::support::{guest, libvirtd};
@@ -225,6 +225,81 @@ async fn the_steps_of_a_dead_run_take_back_what_it_made() {
     setup.assert_nothing_left();
     let again = setup.target.take_back(&steps).await.expect("nothing to do");
     assert_eq!((again.done.len(), again.left.len()), (0, 0), "{again:?}");
+}
+
+/// An import whose run dies at its end, and the steps that it has noted.
+async fn killed(setup: &Setup) -> Vec<Undo> {
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    let steps = Arc::clone(&noted);
+    let journal = Journal::new(move |step: &Undo| {
+        steps.lock().expect("whole").push(step.clone());
+        Ok(())
+    });
+    let (progress, cancel) = (Progress::none(), CancellationToken::new());
+    setup.target.import(&setup.request(), &journal, &progress, &cancel).await.expect("imports");
+    let steps = noted.lock().expect("whole").clone();
+    steps
+}
+
+#[tokio::test]
+async fn a_domain_of_a_killed_run_stays_if_anything_shows_that_it_is_used() {
+    let Some(mut setup) = Setup::new().await else { return };
+    setup.vm.memory_mib = 256;
+    setup.after.snapshot = Some("came".to_owned());
+    let steps = killed(&setup).await;
+    let alive = SystemTime::now();
+    let connect = libvirtd::connect();
+    let name = setup.options.name.clone().expect("given");
+    let domain = connect.lookup_domain_by_name(&name).expect("there");
+    let volume = setup.pool_dir().join(format!("{name}.qcow2"));
+    let uuid = domain.uuid_string().expect("known");
+    let stop = Undo::Stop { name: name.clone(), uuid };
+    let proved = [&steps[..], &[stop]].concat();
+    let why = async |steps: &[Undo], alive| {
+        let found = setup.target.would_recover(steps, alive).await;
+        let found = found.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert_eq!(found.kept.is_none(), !found.taken.would_go.is_empty(), "{found:?}");
+        found.kept.map(|kept| kept.why).unwrap_or_default()
+    };
+    assert_eq!(why(&steps, alive).await, "");
+    assert_eq!(why(&proved, alive).await, "");
+
+    // Written by the run itself, for its snapshot or its proof, or by others later.
+    let written = std::fs::File::options().append(true).open(&volume).expect("there");
+    let minutes = |number: u64| Duration::from_secs(number * 60);
+    written.set_modified(alive + minutes(2)).expect("set");
+    assert_eq!(why(&proved, alive + minutes(3)).await, "");
+    let said = format!("{} was written to since", volume.display());
+    assert_eq!(why(&proved, alive).await, said);
+    let plain: Vec<_> =
+        steps.iter().filter(|step| !matches!(step, Undo::DropSnapshot { .. })).cloned().collect();
+    assert_eq!(why(&plain, alive).await, "it has the snapshot 'came'");
+    written.set_modified(alive).expect("set");
+    assert_eq!(why(&proved, alive).await, "");
+
+    let overlay = setup.pool_dir().join("theirs.qcow2");
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let over = ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"];
+    run("qemu-img", &[&over[..], &[&text(&volume), &text(&overlay)]].concat());
+    let said = format!("{} is an overlay of {}", overlay.display(), volume.display());
+    assert_eq!(why(&steps, alive).await, said);
+    std::fs::remove_file(&overlay).expect("removed");
+
+    domain.create().expect("started");
+    let running = why(&steps, alive).await;
+    domain.destroy().expect("stopped");
+    assert_eq!(running, "it runs");
+    assert_eq!(why(&steps, alive).await, "it was started since");
+    // The run itself had started it: then only what was written tells.
+    assert_eq!(why(&proved, alive + minutes(3)).await, "");
+
+    let recovered = setup.target.recover(&steps, alive).await.expect("looked");
+    assert!(recovered.taken.done.is_empty(), "{recovered:?}");
+    let kept = recovered.kept.expect("it stays").domain;
+    assert_eq!((kept.name.as_str(), kept.pool.as_str()), (&*name, &*setup.pool.name));
+    assert_eq!(kept.volumes[0].path, text(&volume));
+    assert!(kept.volumes[0].created && volume.exists());
+    take_back(&setup, &kept.undo).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::support::import::{Setup, allocated, assert_same, chain, run};
 use crate::support::libvirtd;
@@ -174,6 +175,62 @@ async fn a_pool_that_was_started_is_not_stopped_under_others() {
     setup.import().await.expect_err("no such machine");
     assert!(!pool.is_active().expect("known"), "it was stopped before");
     setup.host = good;
+}
+
+/// A run that fails stops the pool that it has started, also while another run is about to fill it.
+#[tokio::test]
+async fn a_pool_that_another_run_is_about_to_fill_is_not_stopped() {
+    let (Some(mut first), Some(mut second)) = (Setup::new().await, Setup::new().await) else {
+        return;
+    };
+    let pool = first.make_pool();
+    second.pool = first.pool.clone();
+    for platform in &mut first.host.platforms {
+        platform.machine = "pc-no-such-machine".to_owned();
+    }
+    // Each waits where it is about to make its volume: the first for the second, and that for its end.
+    let (enter, entered) = tokio::sync::oneshot::channel::<()>();
+    let (begin, begun) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel();
+    let (enter, begun, ended) = (Mutex::new(Some(enter)), Mutex::new(begun), Mutex::new(ended));
+    let wait = Duration::from_secs(60);
+    let of_first = Journal::new(move |step| {
+        if matches!(step, Undo::RemoveFile { .. })
+            && let Some(enter) = enter.lock().expect("whole").take()
+        {
+            enter.send(()).expect("the second waits");
+            begun.lock().expect("whole").recv_timeout(wait).expect("it has begun");
+        }
+        Ok(())
+    });
+    let once = Mutex::new(Some(begin));
+    let of_second = Journal::new(move |step| {
+        if matches!(step, Undo::RemoveFile { .. })
+            && let Some(begin) = once.lock().expect("whole").take()
+        {
+            begin.send(()).expect("the first waits");
+            ended.lock().expect("whole").recv_timeout(wait).expect("it has ended");
+        }
+        Ok(())
+    });
+    let (progress, cancel) = (Progress::none(), CancellationToken::new());
+    let (fails, imports) = (first.request(), second.request());
+    let failing = async {
+        let error = first.target.import(&fails, &of_first, &progress, &cancel).await;
+        end.send(()).expect("the second waits");
+        error.expect_err("no such machine")
+    };
+    let importing = async {
+        entered.await.expect("it comes");
+        second.target.import(&imports, &of_second, &progress, &cancel).await
+    };
+    let (error, imported) = tokio::join!(failing, importing);
+    let said = chain(&error);
+    let imported = imported.unwrap_or_else(|error| panic!("{}; {said}", chain(&error)));
+    assert!(said.contains("another run uses it"), "{said}");
+    assert!(pool.is_active().expect("known"), "it was stopped under another run");
+    let taken = second.target.take_back(&imported.undo).await.expect("can be taken back");
+    assert_eq!(taken.left, [""; 0]);
 }
 
 #[tokio::test]

@@ -186,6 +186,7 @@ impl Setup {
             after: &self.after,
             replace: self.replace.as_deref(),
             going: &[],
+            undone: &[],
             exactly: None,
         }
     }

@@ -1,0 +1,243 @@
+//! Whether somebody has used a domain since the run that defined it was killed: by what libvirt and the
+//! volumes tell. Where they do not tell, somebody may have.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use virt::connect::Connect;
+use virt::domain::{Domain, DomainShutoffReason, DomainState, DomainStateReason};
+use virt::enumutil::Enum;
+use virt::storage_vol::StorageVol;
+use virt::sys;
+
+use super::import::RegisteredVolume;
+use super::undo::{Owners, find_volume};
+use super::undo_step::{DiskThen, Undo};
+use super::xml::sources;
+use super::xml::storage::Volume;
+use super::{Error, xml};
+
+/// How long after the death of its client libvirt may take to stop a domain that was started for it: ten
+/// seconds for QEMU to end by itself, and the rest for a machine that is busy.
+const GRACE: Duration = Duration::from_secs(30);
+/// How often is looked whether it has stopped.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The disks of a domain that is about to be defined, each with the time of the last write to it.
+pub(super) fn disks_now(connect: &Connect, volumes: Vec<RegisteredVolume>) -> Vec<DiskThen> {
+    let then = |volume: RegisteredVolume| {
+        let found = connect.lookup_storage_vol_by_path(&volume.path).ok();
+        let modified = found.and_then(|found| describe(&found)).and_then(|found| found.changed());
+        DiskThen { volume, modified }
+    };
+    volumes.into_iter().map(then).collect()
+}
+
+fn describe(volume: &StorageVol) -> Option<Volume> {
+    xml::read("volume", &volume.xml_desc(0).ok()?).ok()
+}
+
+/// What a killed run noted, to be compared with what is there.
+pub(super) struct Traces<'a> {
+    connect: &'a Connect,
+    steps: &'a [Undo],
+    /// What was written up to then may have been written for the run.
+    until: SystemTime,
+    /// Whether the clock of the host is that of this machine.
+    local: bool,
+    owners: Owners,
+}
+
+impl<'a> Traces<'a> {
+    pub fn new(
+        connect: &'a Connect,
+        steps: &'a [Undo],
+        (alive, local): (SystemTime, bool),
+    ) -> Result<Self, Error> {
+        let owners = Owners::of(connect, steps)?;
+        Ok(Self { connect, steps, until: alive + GRACE, local, owners })
+    }
+
+    /// What shows that somebody may have used the domain, as a sentence.
+    pub fn of(&self, domain: &Domain) -> Result<Option<String>, Error> {
+        let call = || Error::call("look whether a domain is used");
+        if self.runs(domain)? {
+            return Ok(Some("it runs".to_owned()));
+        }
+        if domain.has_managed_save(0).map_err(call())? {
+            return Ok(Some("its memory is saved on disk".to_owned()));
+        }
+        if !self.was_proved() && was_started(domain).map_err(call())? {
+            return Ok(Some("it was started since".to_owned()));
+        }
+        for snapshot in domain.list_all_snapshots(0).map_err(call())? {
+            // One that vanishes while it is looked at is nobody's any more.
+            let Ok(name) = snapshot.name() else { continue };
+            if !self.is_our_snapshot(&name) {
+                return Ok(Some(format!("it has the snapshot '{name}'")));
+            }
+        }
+        let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())?;
+        let files = sources::files(&xml);
+        let overlays = self.overlays();
+        Ok(self
+            .foreign(&files, &overlays)
+            .or_else(|| self.shared(&files))
+            .or_else(|| self.written(&files, &overlays)))
+    }
+
+    /// Whether it runs, once libvirt has had the time to stop what it ran for the dead run.
+    fn runs(&self, domain: &Domain) -> Result<bool, Error> {
+        let call = || Error::call("look whether a domain runs");
+        while domain.is_active().map_err(call())? {
+            if !self.was_proved() || SystemTime::now() > self.until {
+                return Ok(true);
+            }
+            sleep(PAUSE);
+        }
+        Ok(false)
+    }
+
+    /// Whether the run was about to start the domain itself.
+    fn was_proved(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Undo::Stop { .. }))
+    }
+
+    fn is_our_snapshot(&self, wanted: &str) -> bool {
+        let is_it = |step: &Undo| matches!(step, Undo::DropSnapshot { name, .. } if name == wanted);
+        self.steps.iter().any(is_it)
+    }
+
+    /// Paths of the files of a snapshot of ours.
+    fn overlays(&self) -> Vec<String> {
+        let path = |step: &Undo| match step {
+            Undo::DeleteVolume { name, pool, image: None, begins: None } => {
+                find_volume(self.connect, pool, name).ok().flatten()?.path().ok()
+            }
+            _ => None,
+        };
+        self.steps.iter().filter_map(path).collect()
+    }
+
+    /// The disks just before the definition; none of a run of an earlier version.
+    fn disks(&self) -> Option<&'a [DiskThen]> {
+        self.steps.iter().rev().find_map(|step| match step {
+            Undo::Defined { disks, .. } => Some(disks.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// A file that the domain did not have.
+    fn foreign(&self, files: &[String], overlays: &[String]) -> Option<String> {
+        let disks = self.disks()?;
+        let had = |file: &String| {
+            overlays.contains(file) || disks.iter().any(|disk| disk.volume.path == *file)
+        };
+        let file = files.iter().find(|file| !had(file))?;
+        Some(format!("it has {file}, which it did not have"))
+    }
+
+    /// A file of the domain that others need.
+    fn shared(&self, files: &[String]) -> Option<String> {
+        if let Some(file) = files.iter().find(|file| self.owners.others_use(file)) {
+            return Some(format!("another domain uses {file}"));
+        }
+        // An overlay that nobody has given to a domain yet.
+        let mut pools: Vec<_> = self.steps.iter().filter_map(pool_of).collect();
+        pools.sort_unstable();
+        pools.dedup();
+        pools.iter().find_map(|pool| self.overlay_in(pool, files))
+    }
+
+    fn overlay_in(&self, pool: &str, files: &[String]) -> Option<String> {
+        let pool = self.connect.lookup_storage_pool_by_name(pool).ok()?;
+        if let Err(error) = pool.refresh(0) {
+            tracing::debug!(%error, "refresh");
+        }
+        pool.list_all_volumes(0).ok()?.iter().find_map(|volume| {
+            let path = volume.path().ok().filter(|path| !files.contains(path))?;
+            let below = describe(volume)?.backing_store?.path;
+            files.contains(&below).then(|| format!("{path} is an overlay of {below}"))
+        })
+    }
+
+    /// A file that was written to since, or that does not tell.
+    fn written(&self, files: &[String], overlays: &[String]) -> Option<String> {
+        let of_run = |file: &String| {
+            let is_it = |disk: &&DiskThen| disk.volume.path == *file;
+            self.disks().unwrap_or_default().iter().find(is_it)
+        };
+        // Below the overlay of a snapshot the disks do not change, and are no longer named.
+        let all = files.iter().chain(overlays.iter().filter(|file| !files.contains(file)));
+        all.filter_map(|file| {
+            let then = of_run(file).and_then(|disk| disk.modified.as_deref());
+            let may_be_ours = self.may_have_written() || overlays.contains(file);
+            let found = match self.connect.lookup_storage_vol_by_path(file) {
+                Ok(volume) => describe(&volume)?.changed(),
+                Err(_) if !Path::new(file).exists() => return None,
+                Err(_) => None,
+            };
+            self.judged((then, found.as_deref()), may_be_ours).map(|what| format!("{file} {what}"))
+        })
+        .next()
+    }
+
+    /// Whether the run itself may have had something written after the definition.
+    fn may_have_written(&self) -> bool {
+        let writes = |step: &Undo| matches!(step, Undo::Stop { .. } | Undo::DropSnapshot { .. });
+        self.disks().is_none() || self.steps.iter().any(writes)
+    }
+
+    fn judged(
+        &self,
+        (then, now): (Option<&str>, Option<&str>),
+        may_be_ours: bool,
+    ) -> Option<&'static str> {
+        let Some(now) = now else { return Some("does not show whether it was written to since") };
+        if then == Some(now) {
+            return None;
+        }
+        let is_old = time(now).is_some_and(|time| time <= self.until);
+        match may_be_ours {
+            true if self.local && is_old => None,
+            true if !self.local => Some("was written to, by the run or since"),
+            _ => Some("was written to since"),
+        }
+    }
+}
+
+/// The pool of what a step made, or of the disks of its domain.
+fn pool_of(step: &Undo) -> Option<&str> {
+    match step {
+        Undo::Defined { pool, .. }
+        | Undo::DeleteVolume { pool, .. }
+        | Undo::RemoveFile { pool, .. } => Some(pool),
+        _ => None,
+    }
+}
+
+/// Whether a domain that does not run was started since it was defined, or since its daemon was.
+fn was_started(domain: &Domain) -> Result<bool, virt::error::Error> {
+    let never = DomainStateReason::Shutoff(Enum::Known(DomainShutoffReason::Unknown));
+    Ok(domain.state()? != (Enum::Known(DomainState::Shutoff), Enum::Known(never)))
+}
+
+/// A time as libvirt writes it: seconds since 1970, and nine digits of a fraction.
+fn time(text: &str) -> Option<SystemTime> {
+    let (seconds, nanos) = text.split_once('.').unwrap_or((text, "0"));
+    Some(UNIX_EPOCH + Duration::new(seconds.parse().ok()?, nanos.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_volumes_are_read() {
+        let at = |seconds, nanos| UNIX_EPOCH + Duration::new(seconds, nanos);
+        assert_eq!(time("1764183256.000000007"), Some(at(1_764_183_256, 7)));
+        assert_eq!(time("1764183256"), Some(at(1_764_183_256, 0)));
+        assert_eq!(time("yesterday"), None);
+    }
+}

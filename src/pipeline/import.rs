@@ -1,0 +1,72 @@
+//! The import of a VM with its journal: its steps are noted in the output directory for as long as another
+//! run may have to take them back.
+
+use std::io;
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+
+use super::job::Target;
+use super::journal::{self, Journal};
+use super::later::save;
+use super::report::RunReport;
+use super::stages::Stopped;
+use super::{DOMAIN_XML, guest, records, target};
+use crate::libvirt;
+use crate::manifest::Manifest;
+use crate::model::{ConvertedDisks, GuestFacts, Stage};
+use crate::progress::Progress;
+
+/// The import of a VM.
+pub(super) struct Import<'a> {
+    /// The manifest, and what a conversion of a manifest of another program found.
+    pub known: (&'a Manifest, Option<&'a GuestFacts>),
+    pub output: &'a Path,
+    pub disks: &'a ConvertedDisks,
+    pub target: &'a Target,
+    pub progress: &'a Progress,
+    pub cancel: &'a CancellationToken,
+}
+
+impl Import<'_> {
+    /// Imports. Its steps are noted in the output directory for as long as they may have to be taken
+    /// back by another run, and then recorded in the report and its record: whether that could be
+    /// written is returned.
+    ///
+    /// # Errors
+    /// [`Stopped`]; everything that was made is taken back.
+    pub async fn run(&self, report: &mut RunReport) -> Result<io::Result<()>, Stopped> {
+        let Self { known: (manifest, facts), output, disks, target, progress, cancel } = self;
+        let stopped = |error: journal::Error| Stopped::new(Stage::Libvirt, &error, error.hint());
+        // Not found in preflight if the target could not be reached then.
+        journal::recover(output, &target.connections).await.map_err(stopped)?;
+        let vm = guest::planned(manifest, *facts);
+        guest::check(&vm, target, Stage::Libvirt)?;
+        records::prepare(output).map_err(|error| {
+            let text =
+                format!("record the run in {}: {error}", output.join(records::FOLDER).display());
+            Stopped::because(Stage::Libvirt, text, "move away what is in its place")
+        })?;
+        let so_far = RunReport { target: Some(target.asked.clone()), ..report.clone() };
+        let journal = Journal::begin(output, &target.settings.uri, &so_far).map_err(stopped)?;
+        let (writer, _pulse) =
+            (journal.writer().map_err(stopped)?, journal.pulse().map_err(stopped)?);
+        let disks = target::with_media(disks, manifest.media());
+        let imported = target::import(target, &vm, &disks, &writer, (progress, cancel)).await;
+        let domain = match imported {
+            Ok(domain) => domain,
+            Err(error) => {
+                if !matches!(error, libvirt::Error::NotUndone { .. }) {
+                    journal.end().map_err(stopped)?;
+                }
+                return Err(Stopped::new(Stage::Libvirt, &error, error.hint()));
+            }
+        };
+        let saved = save(&output.join(DOMAIN_XML), domain.xml.as_bytes());
+        (report.domain, report.target) = (Some(domain), Some(target.asked.clone()));
+        // Before the journal ends: whenever the run is killed, one of the two tells how to undo it.
+        let recorded = records::begin(report);
+        journal.end().map_err(stopped)?;
+        Ok(recorded.and(saved))
+    }
+}
