@@ -248,6 +248,29 @@ fn has(cards: &[String]) -> String {
 }
 
 impl Error {
+    /// Whether the way out are other flags of the target.
+    pub fn is_by_other_flags(&self) -> bool {
+        match self {
+            Self::DomainType { domain_type, .. } => *domain_type == DomainType::Kvm,
+            Self::NoBridge { existing, .. } => !existing.is_empty(),
+            Self::Unbootable { .. }
+            | Self::NoTpm { .. }
+            | Self::CpuModel { .. }
+            | Self::NoBus { .. }
+            | Self::IdeFull { .. }
+            | Self::NeedsIde { .. }
+            | Self::NoIothreads { .. }
+            | Self::NoNetwork { .. }
+            | Self::UnknownNetwork { .. }
+            | Self::UnusedMapping { .. }
+            | Self::NoCard { .. }
+            | Self::NoVlans { .. }
+            | Self::DuplicateMac { .. }
+            | Self::Name { .. } => true,
+            _ => false,
+        }
+    }
+
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {

@@ -406,6 +406,30 @@ impl Error {
         Some(hint)
     }
 
+    /// Whether the way out are other flags of the target.
+    pub fn is_by_other_flags(&self) -> bool {
+        match self {
+            Self::Plan(error) => error.is_by_other_flags(),
+            Self::NotUndone { source, .. } => source.is_by_other_flags(),
+            Self::DomainExists { .. }
+            | Self::NotReplaced { .. }
+            | Self::ReplacesOther { .. }
+            | Self::NothingToReplace { .. }
+            | Self::Refused { .. }
+            | Self::NoPool { .. }
+            | Self::PoolElsewhere { .. }
+            | Self::PoolFolder { .. }
+            | Self::PoolNotStarted { .. }
+            | Self::PathTaken { .. }
+            | Self::PoolKind { .. }
+            | Self::NoSnapshot { .. }
+            | Self::VolumeExists { .. }
+            | Self::NoSpace { .. }
+            | Self::PoolBlocked { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The same of pools and volumes.
     fn hint_of_storage(&self) -> Option<String> {
         let hint = match self {

@@ -15,7 +15,7 @@ use super::xml::storage::Volume;
 use super::{Error, Target, source_board, xml};
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, DiskFormat, DiskId, Firmware, GuestOs, NicModel, Origin,
-    OsFamily, PowerState, SourceDisk, SourceNic, SourceVm, normal_arch,
+    OsFamily, PowerState, SourceDisk, SourceNic, SourceVm, normal_arch, revision,
 };
 use crate::progress::{Progress, Unit};
 
@@ -49,12 +49,12 @@ pub struct FoundVolume {
 }
 
 impl FoundDomain {
-    /// Differs when the domain was changed, or a volume of it written to; empty when that cannot be
-    /// known.
+    /// Differs when a volume was written to; empty when that cannot be known. The hardware is compared
+    /// by itself.
     pub fn revision(&self) -> String {
         let changed: Option<Vec<&str>> =
             self.volumes.iter().map(|volume| volume.changed.as_deref()).collect();
-        changed.map(|changed| format!("{:?} {changed:?}", self.vm.disks)).unwrap_or_default()
+        changed.map(|changed| revision::of_volumes(&changed)).unwrap_or_default()
     }
 }
 

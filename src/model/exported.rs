@@ -91,9 +91,9 @@ pub struct ExportState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub powered_off: Option<PoweredOff>,
     /// Flags that described the VM in the place of its source (`--firmware`, `--nic`, `--new-mac`),
-    /// each with its values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub asked: BTreeMap<String, Vec<String>>,
+    /// each with its values; `None` where an earlier version did not record them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// How a running VM was switched off.

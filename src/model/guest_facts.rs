@@ -115,3 +115,30 @@ pub enum GuestCard {
     /// Realtek 8139.
     Rtl8139,
 }
+
+impl GuestCard {
+    /// The name in results, in manifests and behind `model=`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Virtio => "virtio",
+            Self::Vmxnet3 => "vmxnet3",
+            Self::E1000e => "e1000e",
+            Self::E1000 => "e1000",
+            Self::Pcnet => "pcnet",
+            Self::Rtl8139 => "rtl8139",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::GuestCard::{self, E1000, E1000e, Pcnet, Rtl8139, Virtio, Vmxnet3};
+
+    #[test]
+    fn a_card_has_one_name() {
+        for card in [Virtio, Vmxnet3, E1000e, E1000, Pcnet, Rtl8139] {
+            let read: GuestCard = serde_json::from_value(card.as_str().into()).expect("a name");
+            assert_eq!(read, card);
+        }
+    }
+}

@@ -13,6 +13,7 @@ mod exported;
 mod guest_facts;
 mod names;
 mod pci;
+pub mod revision;
 mod secret;
 mod source_vm;
 mod units;

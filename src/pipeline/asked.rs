@@ -82,7 +82,7 @@ impl Flags {
 fn card(nic: &SourceNic) -> String {
     let mac = nic.mac.map(|mac| format!("{mac}@")).unwrap_or_default();
     let model = nic.asked.as_ref().and_then(|asked| asked.card);
-    let model = model.map(|card| format!(",model={card:?}").to_lowercase()).unwrap_or_default();
+    let model = model.map(|card| format!(",model={}", card.as_str())).unwrap_or_default();
     format!("{mac}{}{model}", nic.network)
 }
 

@@ -4,6 +4,7 @@ use super::asked::Flags;
 use super::earlier::{Ask, BOTH_WAYS};
 use super::in_use::InUse;
 use super::job::Job;
+use super::kept_domain;
 use super::made::{Conversion, Stamp};
 use super::report::RunReport;
 use super::stages::{Ledger, Stopped};
@@ -29,7 +30,7 @@ pub struct KeptConversion {
     pub disks: ConvertedDisks,
     /// What was asked of it; `None` where an earlier version made it.
     pub record: Option<Conversion>,
-    /// Which network cards FIX counted otherwise than the domain gets them, for people.
+    /// Which network cards FIX counted otherwise than the domain gets them, or may have, for people.
     pub cards: Option<String>,
 }
 
@@ -55,7 +56,7 @@ pub(super) fn note(ledger: &mut Ledger<'_>, asked: &Flags, settings: &convert::S
         flags: asked.clone(),
         guest_untouched: !settings.stages.fix || fix_failure.is_some(),
         fix_failure,
-        left_out: settings.left_out.clone(),
+        left_out: Some(settings.left_out.clone()),
         images: disks.0.iter().filter_map(|disk| Stamp::of(&disk.path)).collect(),
     });
 }
@@ -77,7 +78,10 @@ pub(super) fn of(
     };
     let Some(disks) = &result.converted else { return Ok(Converted::None) };
     // A domain that is there needs its image no longer.
-    let missing = disks.0.iter().find(|disk| !disk.path.is_file()).filter(|_| !ask.domain);
+    let stays = ask.domain.zip(ask.job.target.as_ref()).is_some_and(|(domain, target)| {
+        kept_domain::needs_no_copy(domain, target, (exported, result))
+    });
+    let missing = disks.0.iter().find(|disk| !disk.path.is_file()).filter(|_| !stays);
     let exported_there = exported.iter().all(|disk| disk.path.is_file());
     if missing.is_some() && !exported_there {
         // Neither serves: what is left of the export decides.
@@ -101,6 +105,7 @@ pub(super) fn of(
         if let Some(record) = record {
             unchanged(record, in_use)?;
         }
+        let cards = cards.or_else(|| cards_unknown(ask, settings, record));
         let (disks, record) = (disks.clone(), record.cloned());
         return Ok(Converted::Kept(Box::new(KeptConversion { disks, record, cards })));
     }
@@ -182,11 +187,28 @@ fn cards_counted(
 ) -> Option<String> {
     let target = ask.job.target.as_ref()?;
     let now = left_out(settings, &target.network_map, &ask.vm.nics);
-    let said = |ids: &[String]| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
-    (now != record.left_out).then(|| {
-        let [then, now] = [&record.left_out, &now].map(|ids| said(ids));
+    let then = record.left_out.as_ref()?;
+    (now != *then).then(|| {
+        let [then, now] = [then, &now].map(|ids| said(ids));
         format!("network cards left out: {then} then, {now} now")
     })
+}
+
+/// The network cards that the domain is not to get, where nothing shows whether FIX counted without them.
+fn cards_unknown(
+    ask: &Ask<'_>,
+    settings: &convert::Settings,
+    record: Option<&Conversion>,
+) -> Option<String> {
+    let target = ask.job.target.as_ref()?;
+    let now = left_out(settings, &target.network_map, &ask.vm.nics);
+    let unknown = record.is_none_or(|record| record.left_out.is_none());
+    (unknown && !now.is_empty())
+        .then(|| format!("network cards left out: not recorded then, {} now", said(&now)))
+}
+
+fn said(ids: &[String]) -> String {
+    if ids.is_empty() { "none".to_owned() } else { ids.join(", ") }
 }
 
 /// Refuses results that somebody has written to, but for a domain that uses them. One that is gone was

@@ -109,17 +109,15 @@ pub async fn apply(
         return report.finish(Outcome::Refused);
     }
     let mut report = later::define(&plan.manifest, &target, false, progress, cancel).await;
-    for failure in &mut report.errors {
-        failure.hint = failure.hint.take().map(of_plan);
-    }
+    report.errors.iter_mut().for_each(lead_to_plan);
     report
 }
 
-/// `apply` has no flags of the target: a hint that names one leads back to `plan`.
-fn of_plan(hint: String) -> String {
-    match hint.contains("--libvirt") || hint.contains("--replace") {
-        true => format!("write the plan anew with hyperexport plan: {hint}"),
-        false => hint,
+/// `apply` has no flags of the target: where others are the way out, that leads back to `plan`.
+fn lead_to_plan(failure: &mut Failure) {
+    if failure.by_other_flags {
+        let hint = failure.hint.take().unwrap_or_default();
+        failure.hint = Some(format!("write the plan anew with hyperexport plan: {hint}"));
     }
 }
 
@@ -136,12 +134,34 @@ fn refused(error: crate::libvirt::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::of_plan;
+    use super::*;
+    use crate::domain;
+    use crate::libvirt::Error;
+    use crate::pipeline::journal;
 
     #[test]
-    fn a_hint_of_flags_that_apply_lacks_leads_to_plan() {
-        let hint = of_plan("give another name with --libvirt-name".to_owned());
-        assert!(hint.starts_with("write the plan anew with hyperexport plan: "), "{hint}");
-        assert_eq!(of_plan("free some space".to_owned()), "free some space");
+    fn a_failure_whose_way_out_are_other_flags_leads_to_plan() {
+        let name = || "web01".to_owned();
+        let plan = Error::Plan(domain::Error::SecureBootOnBios);
+        let named = domain::Error::NoBridge { bridge: name(), existing: vec![name()] };
+        let within = Error::NotUndone {
+            left: Vec::new(),
+            source: Box::new(Error::DomainExists { name: name() }),
+        };
+        for (error, leads) in [
+            (Error::DomainExists { name: name() }, true),
+            (Error::NothingToReplace { name: name() }, true),
+            (Error::Plan(named), true),
+            (within, true),
+            (plan, false),
+            (Error::Running { name: name() }, false),
+            (Error::PlanChanged { differences: vec!["--libvirt-name".to_owned()] }, false),
+        ] {
+            let error = journal::Error::Libvirt(error);
+            let mut failure = Failure::new(Stage::Preflight, &error, Some("do".to_owned()));
+            lead_to_plan(&mut failure);
+            let hint = failure.hint.expect("kept");
+            assert_eq!(hint.starts_with("write the plan anew"), leads, "{error:?}: {hint}");
+        }
     }
 }

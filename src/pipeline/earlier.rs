@@ -30,7 +30,7 @@ use super::records::Record;
 use super::report::{self, Package, RunReport};
 use super::stages::Stopped;
 use super::stored::{Stored, read_manifest, read_result};
-use super::unfit::{refuse_asked_otherwise, refuse_unfit};
+use super::unfit::{refuse_asked_otherwise, refuse_unfit, unrecorded};
 use super::{ours, sums};
 use crate::manifest::{self, Manifest};
 use crate::model::{
@@ -98,8 +98,8 @@ pub struct Ask<'a> {
     pub exports: &'a [String],
     /// The runs of this folder that defined a domain.
     pub records: &'a [Record],
-    /// Whether the domain that is asked for is there, defined by a run of this folder.
-    pub domain: bool,
+    /// The run of this folder that defined the domain which is asked for, if that is there.
+    pub domain: Option<&'a Record>,
 }
 
 impl Earlier {
@@ -360,10 +360,17 @@ impl Kept {
             && let Some(cards) = &kept.cards
         {
             let text = format!(
-                "the guest was fixed for other network cards ({cards}), and its export is not there to \
-                 convert it again: check the names of its network cards"
+                "the guest may be fixed for other network cards ({cards}), and is not converted again: \
+                 check the names of its network cards"
             );
             warn("guest-network-cards-differ", text);
+        }
+        if let Some(flags) = unrecorded(ask, &self.taken) {
+            let text = format!(
+                "an earlier version of hyperexport took the export and did not record which flags \
+                 described the VM ({flags}): the export counts; --fresh exports anew"
+            );
+            warn("export-flags-unknown", text);
         }
         if let Converted::Kept(kept) = &self.converted
             && kept.record.is_none()

@@ -78,7 +78,7 @@ impl<'a> Export<'a> {
                 state = after;
             }
         }
-        let asked = Flags::of_export(self.job, &vm.name).0;
+        let asked = Some(Flags::of_export(self.job, &vm.name).0);
         Ok((exported, ExportState { source: state, snapshot: of_snapshot, powered_off, asked }))
     }
 

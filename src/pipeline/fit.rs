@@ -6,7 +6,7 @@ use super::earlier::Kept;
 use super::made::Taken;
 use super::stored::LOCAL;
 use crate::model::{
-    ExportMethod, MacAddress, PowerState, SourceDisk, SourceNic, SourceState, SourceVm,
+    ExportMethod, MacAddress, PowerState, SourceDisk, SourceNic, SourceState, SourceVm, revision,
 };
 
 /// The provider whose revision is `config.changeVersion`.
@@ -45,12 +45,12 @@ pub(super) fn fit(taken: &Taken, vm: &SourceVm, now: &SourceState) -> Fit {
             now.power.as_str()
         ));
     }
-    let revision = taken.state.as_ref().map_or("", |state| &state.source.revision);
-    let known = !revision.is_empty() && !now.revision.is_empty();
-    if known && revision != now.revision {
+    let then = taken.state.as_ref().map_or("", |state| &state.source.revision);
+    let same = revision::is_same(then, &now.revision);
+    if same == Some(false) {
         changes.push(if taken.vm.provider == VSPHERE {
             format!(
-                "its changeVersion was {revision} and is {}: it was reconfigured or ran since",
+                "its changeVersion was {then} and is {}: it was reconfigured or ran since",
                 now.revision
             )
         } else {
@@ -59,10 +59,10 @@ pub(super) fn fit(taken: &Taken, vm: &SourceVm, now: &SourceState) -> Fit {
     } else if taken.state.is_none() && changed_after(&now.revision, taken.exported_at) {
         changes.push(format!("its changeVersion is {}, after the export", now.revision));
     }
-    match (changes.is_empty(), known) {
+    match (changes.is_empty(), same) {
         (false, _) => Fit::Changed(changes),
-        (true, true) => Fit::Current,
-        (true, false) => Fit::Unknown,
+        (true, Some(_)) => Fit::Current,
+        (true, None) => Fit::Unknown,
     }
 }
 
@@ -265,7 +265,7 @@ mod tests {
                 source,
                 snapshot: false,
                 powered_off: None,
-                asked: std::collections::BTreeMap::new(),
+                asked: Some(std::collections::BTreeMap::new()),
             }),
             vm: vm(),
         }

@@ -77,12 +77,13 @@ pub fn check(vm: &SourceVm, target: &Target, stage: Stage) -> Result<(), Stopped
     if !waits || !has_none {
         return Ok(());
     }
-    Err(Stopped::because(
+    let stopped = Stopped::because(
         stage,
         "--wait-for agent: the guest has no qemu-guest-agent",
         "wait for another sign, such as --wait-for console:login:, or convert with --agent-package \
          FILE or --firstboot-agent",
-    ))
+    );
+    Err(stopped.by_other_flags())
 }
 
 /// The facts that an earlier run reported of the VM of `manifest`.

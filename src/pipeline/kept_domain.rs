@@ -3,12 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::converted::Converted;
 use super::earlier::Kept;
 use super::job::Target;
 use super::records::Record;
+use super::report::RunReport;
 use super::stages::Stopped;
 use crate::libvirt::{DefinedDomain, Error, TakenBack};
 use crate::model::{ExportedDisk, Stage};
@@ -75,7 +77,11 @@ pub async fn find(
         let now = connection.domain_now(&domain).await?;
         // Set aside by a later run, it has another name.
         let Some(now) = now.filter(|now| now.name == name) else { continue };
-        let differences = differences(record, target, kept);
+        let made_at = match &kept.converted {
+            Converted::Kept(kept) => kept.record.as_ref().map(|record| record.made_at),
+            _ => None,
+        };
+        let differences = differences(record, target, (&kept.disks, made_at));
         let gone = connection.missing_volumes(&domain).await?;
         if differences.is_empty() && gone.is_empty() {
             let active = now.active;
@@ -112,22 +118,42 @@ fn without_volume(name: &str, path: &str, output: &Path) -> Stopped {
     Stopped::because(Stage::Preflight, text, hint).coded("volume-gone")
 }
 
-/// Whether a domain that this folder has defined under the name that is asked for is still there, however
-/// it was defined.
+/// The run that defined the domain of the name that is asked for, if that is still there, however it was
+/// defined. One that would be replaced must have its volumes.
 ///
 /// # Errors
 /// What libvirt says.
-pub async fn is_there(target: &Target, records: &[Record], vm_name: &str) -> Result<bool, Error> {
+pub async fn standing<'a>(
+    target: &Target,
+    records: &'a [Record],
+    vm_name: &str,
+) -> Result<Option<&'a Record>, Error> {
     let name = target.domain_name(vm_name);
     for record in of_target(target, records, &name) {
         let Some(domain) = &record.report.domain else { continue };
         let connection = target.connections.open(&target.settings).await?;
         let now = connection.domain_now(domain).await?;
-        if now.is_some_and(|now| now.name == name) {
-            return Ok(true);
+        if now.is_none_or(|now| now.name != name) {
+            continue;
         }
+        let replaced = target.replace.as_ref() == Some(&name);
+        let is_whole = !replaced || connection.missing_volumes(domain).await?.is_empty();
+        return Ok(is_whole.then_some(record));
     }
-    Ok(false)
+    Ok(None)
+}
+
+/// Whether nothing is defined in the place of a domain that is there: it is not to be replaced, or is the
+/// very one that is asked for.
+pub(super) fn needs_no_copy(
+    record: &Record,
+    target: &Target,
+    (exported, result): (&[ExportedDisk], &RunReport),
+) -> bool {
+    let domain = record.report.domain.as_ref();
+    let replaced = target.replace.as_ref() == domain.map(|domain| &domain.name);
+    let made_at = result.conversion.as_ref().map(|conversion| conversion.made_at);
+    !replaced || differences(record, target, (exported, made_at)).is_empty()
 }
 
 /// Removes volumes that a domain of this folder left which is gone, where they are still what they were
@@ -162,30 +188,29 @@ pub async fn clear(
 
 /// Runs that defined a domain of that name there and were not undone, in their order.
 fn of_target<'a>(
-    target: &'a Target,
+    target: &Target,
     records: &'a [Record],
-    name: &'a str,
-) -> impl Iterator<Item = &'a Record> {
-    let uri = &target.settings.uri;
+    name: &str,
+) -> impl Iterator<Item = &'a Record> + use<'a> {
+    let (uri, name) = (target.settings.uri.clone(), name.to_owned());
     records.iter().filter(move |record| {
         let domain = record.report.domain.as_ref();
-        !record.is_undone()
-            && domain.is_some_and(|domain| domain.name == name && domain.uri == *uri)
+        !record.is_undone() && domain.is_some_and(|domain| domain.name == name && domain.uri == uri)
     })
 }
 
 /// What the domain was made of that is not what is asked for.
-fn differences(record: &Record, target: &Target, kept: &Kept) -> Vec<String> {
+fn differences(
+    record: &Record,
+    target: &Target,
+    (exported, made_at): (&[ExportedDisk], Option<Timestamp>),
+) -> Vec<String> {
     let report = &record.report;
     let mut found = Vec::new();
     let sums = |disks: &[ExportedDisk]| -> Vec<_> {
         disks.iter().map(|disk| (disk.id.clone(), disk.sha256)).collect()
     };
-    let same_export = report.disks.is_empty() || sums(&report.disks) == sums(&kept.disks);
-    let made_at = match &kept.converted {
-        Converted::Kept(kept) => kept.record.as_ref().map(|record| record.made_at),
-        _ => None,
-    };
+    let same_export = report.disks.is_empty() || sums(&report.disks) == sums(exported);
     let before = report.conversion.as_ref().map(|record| record.made_at);
     let same_conversion = match (before, made_at) {
         (Some(before), Some(now)) => before == now,

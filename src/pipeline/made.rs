@@ -50,9 +50,10 @@ pub struct Conversion {
     /// Why FIX failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix_failure: Option<String>,
-    /// Ids of the network cards that the domain was not to get, which FIX counted without.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<String>,
+    /// Ids of the network cards that the domain was not to get, which FIX counted without; `None` where
+    /// an earlier version did not record them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<Vec<String>>,
     /// The converted images, as they were left.
     pub images: Vec<Stamp>,
 }

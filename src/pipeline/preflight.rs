@@ -126,7 +126,7 @@ pub async fn check(
         output: &output,
         makes: &makes,
         exports: &exports,
-        domain: target_check::has_domain(job, vm, &records).await,
+        domain: target_check::domain(job, vm, &records).await,
         records: &records,
     };
     let earlier = earlier::look(&ask)?;

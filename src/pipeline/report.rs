@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::asked::Flags;
 use super::code::code_of;
 use super::made::{Conversion, Source, Taken, Undone};
-use crate::libvirt::DefinedDomain;
+use crate::libvirt::{self, DefinedDomain};
 use crate::model::{
     ByteSize, ConvertedDisks, ExportedDisk, ExportedMedium, ExportedNvram, GuestFacts,
     Sha256Digest, Stage, Warning, chain,
@@ -164,13 +164,33 @@ pub struct Failure {
     /// What to type next, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Whether the way out are other flags of the target, which `apply` does not have.
+    #[serde(skip)]
+    pub by_other_flags: bool,
 }
 
 impl Failure {
     /// The whole chain of `error` in one line.
-    pub fn new(stage: Stage, error: &dyn std::error::Error, hint: Option<String>) -> Self {
-        Self { stage, code: code_of(error), message: chain(error), hint }
+    pub fn new(
+        stage: Stage,
+        error: &(dyn std::error::Error + 'static),
+        hint: Option<String>,
+    ) -> Self {
+        let by_other_flags = is_by_other_flags(error);
+        Self { stage, code: code_of(error), message: chain(error), hint, by_other_flags }
     }
+}
+
+/// What the error of the target says about itself, whatever carries it along.
+fn is_by_other_flags(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<libvirt::Error>() {
+            return error.is_by_other_flags();
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl RunReport {

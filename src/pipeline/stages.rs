@@ -21,14 +21,26 @@ pub struct Stopped {
 
 impl Stopped {
     /// What `error` says, with what to type next.
-    pub fn new(stage: Stage, error: &dyn std::error::Error, hint: Option<String>) -> Self {
+    pub fn new(
+        stage: Stage,
+        error: &(dyn std::error::Error + 'static),
+        hint: Option<String>,
+    ) -> Self {
         Self { failure: Failure::new(stage, error, hint) }
     }
 
     /// A refusal of our own.
     pub fn because(stage: Stage, message: impl Into<String>, hint: impl Into<String>) -> Self {
         let (code, hint) = ("refused".to_owned(), Some(hint.into()));
-        Self { failure: Failure { stage, code, message: message.into(), hint } }
+        let message = message.into();
+        Self { failure: Failure { stage, code, message, hint, by_other_flags: false } }
+    }
+
+    /// The same where the way out are other flags of the target.
+    #[must_use]
+    pub fn by_other_flags(mut self) -> Self {
+        self.failure.by_other_flags = true;
+        self
     }
 
     /// The same with what to type next.

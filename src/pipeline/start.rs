@@ -10,7 +10,7 @@ use super::stages::{Ledger, Stopped};
 use super::stored;
 use crate::libvirt;
 use crate::manifest::Manifest;
-use crate::model::{PowerState, SourceState, SourceVm, Stage, chain};
+use crate::model::{PowerState, SourceState, SourceVm, Stage, chain, revision};
 
 /// Starts the domain of a run that was just defined, or was there. The source is asked again: hours may
 /// have passed since it was found powered off.
@@ -80,7 +80,7 @@ pub fn check_export(target: &Target, manifest: &Manifest) -> Result<(), Stopped>
     let hint = format!(
         "export again with --fresh while the source is powered off; or leave {flag} out; or {other}"
     );
-    Err(Stopped::because(Stage::Preflight, text, hint).coded("stale-export"))
+    Err(Stopped::because(Stage::Preflight, text, hint).coded("stale-export").by_other_flags())
 }
 
 async fn begin(
@@ -116,7 +116,7 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), Stopped> {
         format!("{message}: both would answer to the same addresses"),
         "power the source off, or start the domain beside it with --allow-running-source",
     );
-    Err(stopped.coded("source-running"))
+    Err(stopped.coded("source-running").by_other_flags())
 }
 
 /// Refuses to start what is no longer the state of the source: it may have run between its export and
@@ -124,8 +124,8 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), Stopped> {
 fn unchanged(taken: &Taken, now: &SourceState) -> Result<(), Stopped> {
     refuse_running(now.power, Stage::Start)?;
     let exported = taken.state.as_ref().map_or("", |state| &state.source.revision);
-    let known = !exported.is_empty() && !now.revision.is_empty();
-    if is_snapshot(taken) || known && exported != now.revision {
+    let has_changed = revision::is_same(exported, &now.revision) == Some(false);
+    if is_snapshot(taken) || has_changed {
         let text = format!(
             "{} has changed since its disks were exported: what it has written since is not on them",
             taken.vm.name

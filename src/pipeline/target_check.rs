@@ -14,15 +14,12 @@ use super::{recovery, target};
 use crate::convert;
 use crate::model::{ConvertedDisks, SourceVm, Stage, Warning, chain};
 
-/// Whether the domain that is asked for is there, defined by a run into `output`, and stays. A host that
-/// cannot be asked now does not say so.
+/// The run that defined the domain which is asked for, if that is there. A host that cannot be asked now
+/// does not say so.
 ///
-pub async fn has_domain(job: &Job, vm: &SourceVm, records: &[Record]) -> bool {
-    let Some(target) = &job.target else { return false };
-    if target.replace.as_ref() == Some(&target.domain_name(&vm.name)) {
-        return false;
-    }
-    kept_domain::is_there(target, records, &vm.name).await.unwrap_or(false)
+pub async fn domain<'a>(job: &Job, vm: &SourceVm, records: &'a [Record]) -> Option<&'a Record> {
+    let target = job.target.as_ref()?;
+    kept_domain::standing(target, records, &vm.name).await.unwrap_or_default()
 }
 
 /// Asks. A libvirt host that cannot be reached now may be there later, and only the warning says so, unless

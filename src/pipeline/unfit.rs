@@ -15,9 +15,8 @@ use crate::model::{PowerState, Stage};
 /// # Errors
 /// [`Stopped`] with each flag, its values then and now, and both ways out.
 pub(super) fn refuse_asked_otherwise(ask: &Ask<'_>, taken: &Taken) -> Result<(), Stopped> {
-    // Earlier versions did not record the flags.
-    let Some(state) = &taken.state else { return Ok(()) };
-    let differences = differences(ask, &Flags(state.asked.clone()));
+    let Some(then) = recorded(taken) else { return Ok(()) };
+    let differences = differences(ask, &then);
     if differences.is_empty() {
         return Ok(());
     }
@@ -28,6 +27,19 @@ pub(super) fn refuse_asked_otherwise(ask: &Ask<'_>, taken: &Taken) -> Result<(),
         differences.join("; ")
     );
     Err(Stopped::because(Stage::Preflight, text, BOTH_WAYS).coded("export-differs"))
+}
+
+/// The flags that described the VM of an export; `None` where an earlier version did not record them.
+fn recorded(taken: &Taken) -> Option<Flags> {
+    taken.state.as_ref()?.asked.clone().map(Flags)
+}
+
+/// The flags that describe the VM now, where nothing shows whether its export was described likewise.
+pub(super) fn unrecorded(ask: &Ask<'_>, taken: &Taken) -> Option<String> {
+    match recorded(taken) {
+        Some(_) => None,
+        None => Some(differences(ask, &Flags::default()).join("; ")).filter(|now| !now.is_empty()),
+    }
 }
 
 fn differences(ask: &Ask<'_>, then: &Flags) -> Vec<String> {

@@ -779,6 +779,51 @@ fn flags_that_describe_the_vm_otherwise_than_its_export_are_named() {
 }
 
 #[test]
+fn what_an_earlier_version_did_not_record_is_not_compared() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name);
+    let text = |name: &str| path(name).to_str().expect("UTF-8").to_owned();
+    raw_disk(&path("raw"), 4, 7);
+    let made = qemu_img(&["convert", "-f", "raw", "-O", "vmdk", &text("raw"), &text("vm.vmdk")]);
+    assert_eq!(made.0, 0, "{}", made.1);
+    let vmx = "displayName = \"vm\"\nmemsize = \"512\"\nscsi0:0.present = \"TRUE\"\n\
+               scsi0:0.fileName = \"vm.vmdk\"\n";
+    std::fs::write(path("vm.vmx"), vmx).expect("written");
+    let output = path("out");
+    let nic = ["--nic", "00:50:56:aa:bb:01@LAN", "--firmware", "efi"];
+    let run = |more: &[&str]| of_files(dir.path(), &output, &[&nic[..], more].concat());
+    run(&[]).expect(0);
+    // As it was before the flags, the cards and the descriptor's state were recorded.
+    for (name, place) in [("result.json", "/export"), ("manifest.json", "/metadata/hyperexport")] {
+        let file = output.join(name);
+        let mut json = crate::support::job::read_json(&file);
+        let state = json.pointer_mut(place).and_then(|found| found.get_mut("state")).expect("one");
+        assert!(state["asked"].is_object(), "{state}");
+        state.as_object_mut().expect("an object").remove("asked");
+        let revision = state["revision"].as_str().expect("text").to_owned();
+        let disks: Vec<_> = revision.split_whitespace().skip(2).collect();
+        assert!(revision.starts_with("files ") && !disks.is_empty(), "{revision}");
+        state["revision"] = json!(format!("4096@1.0 {} ", disks.join(" ")));
+        if let Some(conversion) = json.get_mut("conversion").and_then(Value::as_object_mut) {
+            assert!(conversion.remove("left_out").is_some());
+        }
+        std::fs::write(&file, json.to_string()).expect("written");
+    }
+    let gone = "qemu+unix:///system?socket=/no/such/socket";
+    let left_out = ["--libvirt", "--libvirt-uri", gone, "--network-map", "LAN=none", "--dry-run"];
+    let ended = run(&left_out).expect(0);
+    for code in ["export-state-unknown", "export-flags-unknown"] {
+        assert!(codes(&ended).contains(&code), "{}", ended.stdout);
+    }
+    assert!(ended.json["plan"].to_string().contains("keep the conversion"), "{}", ended.stdout);
+    assert_nothing_to_do(&run(&[]).expect(0));
+    raw_disk(&path("raw"), 4, 8);
+    let made = qemu_img(&["convert", "-f", "raw", "-O", "vmdk", &text("raw"), &text("vm.vmdk")]);
+    assert_eq!(made.0, 0, "{}", made.1);
+    assert_eq!(refused(&run(&[]).expect(4)), "source-changed");
+}
+
+#[test]
 fn a_seed_is_kept_where_the_folder_has_two_names() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = |name: &str| dir.path().join(name);

@@ -158,6 +158,15 @@ fn a_domain_that_was_set_aside_gets_its_name_back_in_so_many_words() {
     assert_ne!(new.json["domain"]["uuid"], old.json["domain"]["uuid"], "it was kept");
     let twice = folder.run(&target, &["--replace", &name]).expect(0);
     assert_eq!(twice.json["already_done"], true, "{}", twice.stdout);
+    // Nor are the copies missed, as long as no other domain is asked for.
+    for copy in ["disk-0.vmdk", "web01.qcow2"] {
+        drop(std::fs::remove_file(folder.job.file(copy)));
+    }
+    let twice = folder.run(&target, &["--replace", &name]).expect(0);
+    assert_eq!(twice.json["already_done"], true, "{}", twice.stdout);
+    let other = folder.run(&target, &["--replace", &name, "--disk-bus", "sata", "--dry-run"]);
+    let plan = other.expect(0).json["plan"].to_string();
+    assert!(plan.contains("export disk-0"), "{plan}");
 
     let would = folder.undo(&[&place, "--dry-run", "--json"]).expect(0).json;
     let renamed = format!("'{name}-replaced' is '{name}' again");
@@ -385,7 +394,7 @@ fn what_a_killed_run_has_made_is_listed_and_undone() {
     let would = folder.undo(&[&place, "--dry-run"]).expect(0).stdout;
     assert!(would.contains(&format!("would go  storage pool '{pool}'")), "{would}");
     let dry = folder.define(&folder.target("b", "other"), &["--dry-run"]).expect(0);
-    assert!(dry.json["plan"].to_string().contains("take back what an unfinished run"), "{would}");
+    assert!(dry.json["plan"].to_string().contains("take back what a killed run"), "{would}");
     assert!(noted.exists() && folder.names.pools().contains(&pool));
     folder.undo(&[&place]).expect(0);
     assert!(!noted.exists() && !folder.names.pools().contains(&pool) && !path.exists());

@@ -6,7 +6,7 @@ use super::names::{files_in, has_extension};
 use super::store::Store;
 use super::{FileSettings, below, images};
 use crate::exporter::Error;
-use crate::model::{Stage, Warning};
+use crate::model::{Stage, Warning, revision};
 
 /// How many of several VMs are named.
 const MOST_NAMED: usize = 12;
@@ -141,18 +141,13 @@ pub(super) fn several_of(what: &str, folder: &Path, several: &[&PathBuf]) -> Err
 /// What tells whether files have changed: their lengths and times. Blocks.
 pub(super) fn revision(paths: &[PathBuf]) -> Result<String, Error> {
     use std::os::unix::fs::MetadataExt;
-    let mut revision = String::new();
-    for path in paths {
-        revision += &match std::fs::metadata(path) {
-            Ok(found) => format!("{}@{}.{} ", found.len(), found.mtime(), found.mtime_nsec()),
-            // A file that is missing is refused where it is needed.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => "- ".to_owned(),
-            Err(source) => {
-                return Err(Error::File { action: "look at", path: path.clone(), source });
-            }
-        };
-    }
-    Ok(revision)
+    let state = |path: &PathBuf| match std::fs::metadata(path) {
+        Ok(found) => Ok(format!("{}@{}.{}", found.len(), found.mtime(), found.mtime_nsec())),
+        // A file that is missing is refused where it is needed.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok("-".to_owned()),
+        Err(source) => Err(Error::File { action: "look at", path: path.clone(), source }),
+    };
+    Ok(revision::of_files(&paths.iter().map(state).collect::<Result<Vec<_>, _>>()?))
 }
 
 pub(super) fn unusable(path: &Path, reason: &str) -> Error {
