@@ -5,8 +5,24 @@ use std::path::PathBuf;
 use crate::convert::Error;
 use crate::model::{GuestFacts, OsFamily, Warning};
 
+use super::guestfs::Guestfs;
+use super::inspect::inspect;
 use super::surgery::{Opened, Operated, Surgery, is_of_guest, nothing};
 use super::{evidence, facts, fix, windows};
+
+/// A guest that could not be opened.
+pub(super) struct Unread {
+    /// Why.
+    pub(super) error: Error,
+    /// What is known of it all the same.
+    pub(super) facts: Option<GuestFacts>,
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self { error, facts: None }
+    }
+}
 
 impl Surgery<'_> {
     /// INSPECT alone: what the guest can start from as it is.
@@ -28,23 +44,40 @@ impl Surgery<'_> {
         Ok(Operated { facts: Some(facts::of(&guest, drivers, agent)), ..Operated::default() })
     }
 
-    /// What a clear `/boot` tells of a guest whose root cannot be read.
-    pub(super) async fn without_root(
+    /// Opens the guest. Of one without a system that can be read the same appliance reads a clear
+    /// `/boot`: each start of one takes longer than all that is read.
+    pub(super) async fn open_or_read(
         &self,
         overlays: &[PathBuf],
         warnings: &mut Vec<Warning>,
-    ) -> Result<Option<GuestFacts>, Error> {
-        let started = self.appliance(overlays, warnings).await;
-        let Ok(mut guestfs) = started else { return Ok(None) };
-        let drivers = evidence::of_clear_boot(&mut guestfs, &self.vm).await;
-        match (drivers, guestfs.end().await) {
-            (Ok(Some(drivers)), Ok(())) => Ok(Some(GuestFacts {
+    ) -> Result<Opened, Unread> {
+        let (mut guestfs, choice) = self.unlocked(overlays, warnings).await?;
+        let error = match inspect(&mut guestfs, &choice).await {
+            Ok((guest, devices)) => return Ok(Opened { guestfs, guest, devices }),
+            Err(error) => error,
+        };
+        let Error::NoSystem { encrypted } = &error else { return Err(error.into()) };
+        let facts = self.without_root(guestfs).await?;
+        let facts = facts.or_else(|| encrypted.is_empty().then(nothing));
+        Err(Unread { error, facts })
+    }
+
+    /// What a clear `/boot` tells of a guest whose root cannot be read.
+    async fn without_root(&self, mut guestfs: Guestfs) -> Result<Option<GuestFacts>, Error> {
+        let read = async {
+            guestfs.run("unmount the guest's file systems", &["umount-all"]).await?;
+            let drivers = evidence::of_clear_boot(&mut guestfs, &self.vm).await?;
+            guestfs.end().await?;
+            Ok(drivers)
+        };
+        match read.await {
+            Ok(drivers) => Ok(drivers.map(|drivers| GuestFacts {
                 family: OsFamily::Linux,
                 drivers: Some(drivers),
                 ..nothing()
             })),
-            (Err(error), _) if !is_of_guest(&error) => Err(error),
-            _ => Ok(None),
+            Err(error) if !is_of_guest(&error) => Err(error),
+            Err(_) => Ok(None),
         }
     }
 

@@ -124,6 +124,12 @@ impl Played {
         self.dir.path()
     }
 
+    /// How many appliances were started.
+    pub(super) fn starts(&self) -> usize {
+        let log = fs::read_to_string(self.dir.path().join(super::LOG)).unwrap_or_default();
+        log.lines().filter(|line| line.starts_with("--- ")).count()
+    }
+
     /// What a file of the guest holds after the changes were written back.
     pub(super) fn written(&self, path: &str) -> Option<Vec<u8>> {
         fs::read(self.dir.path().join("bin/tree").join(path)).ok()

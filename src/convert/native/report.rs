@@ -15,10 +15,25 @@ pub(super) struct Stages(Map<String, Value>, Vec<(String, Duration)>);
 impl Stages {
     /// Notes how a stage ended: what it found or did, or why it failed.
     pub(super) fn note(&mut self, name: &str, took: Duration, end: Result<Value, &Error>) {
-        let mut stage = json!({ "success": end.is_ok(), "duration": took.as_secs_f64() });
         match end {
-            Ok(result) => stage["result"] = result,
-            Err(error) => stage["error"] = Value::from(chain(error)),
+            Ok(result) => self.note_done(name, took, (Some(result), None)),
+            Err(error) => self.note_done(name, took, (None, Some(error))),
+        }
+    }
+
+    /// The same of a stage that failed and did something all the same.
+    pub(super) fn note_done(
+        &mut self,
+        name: &str,
+        took: Duration,
+        (result, failure): (Option<Value>, Option<&Error>),
+    ) {
+        let mut stage = json!({ "success": failure.is_none(), "duration": took.as_secs_f64() });
+        if let Some(result) = result {
+            stage["result"] = result;
+        }
+        if let Some(error) = failure {
+            stage["error"] = Value::from(chain(error));
         }
         self.0.insert(name.to_owned(), stage);
         self.1.push((name.to_owned(), took));

@@ -21,6 +21,7 @@ use super::facts;
 use super::fix::{self, Report, Wanted};
 use super::guestfs::{Appliance, Guestfs};
 use super::inspect::{Family, Guest, inspect};
+use super::looking::Unread;
 use super::report::Stages;
 use super::systems::Choice;
 use super::treated::{self, Treated};
@@ -84,22 +85,17 @@ impl Surgery<'_> {
         let (run, begin) = (self.run, Instant::now());
         let overlays = self.overlays().await?;
         let task = run.progress.task("inspect the guest", None, Unit::BasisPoints);
-        let opened = self.open(&overlays, warnings).await;
+        let opened = self.open_or_read(&overlays, warnings).await;
         drop(task);
-        stages.note("inspect", begin.elapsed(), opened.as_ref().map(|opened| json!(opened.guest)));
+        let found = opened.as_ref().map(|opened| json!(opened.guest));
+        stages.note("inspect", begin.elapsed(), found.map_err(|unread| &unread.error));
         let mut opened = match opened {
             Ok(opened) => opened,
-            Err(error) if is_of_guest(&error) => {
-                let mut operated = Operated::failed(error);
-                operated.facts = match &operated.failure {
-                    Some(Error::NoSystem { encrypted }) => {
-                        let found = self.without_root(&overlays, warnings).await?;
-                        found.or_else(|| encrypted.is_empty().then(nothing))
-                    }
-                    _ => None,
-                };
+            Err(Unread { error, facts }) if is_of_guest(&error) => {
+                let mut operated = Operated { facts, ..Operated::failed(error) };
                 if self.fixes && has_no_system(&operated) {
-                    operated.changes = changes(&self.loader_alone(warnings).await?);
+                    let begin = Instant::now();
+                    operated.changes = self.loader_of(&operated, (stages, begin), warnings).await?;
                 }
                 if !self.fixes && !run.settings.stages.fix {
                     let why = operated.failure.take();
@@ -108,7 +104,7 @@ impl Surgery<'_> {
                 }
                 return Ok(operated);
             }
-            Err(error) => return Err(error),
+            Err(Unread { error, .. }) => return Err(error),
         };
         if opened.guest.family() == Family::Windows {
             let Opened { guestfs, guest, .. } = &mut opened;
@@ -142,8 +138,7 @@ impl Surgery<'_> {
             "drivers": report.drivers,
             "network": report.interfaces,
         });
-        let end = operated.failure.as_ref().map_or(Ok(done), Err);
-        stages.note("fix", begin.elapsed(), end);
+        stages.note_done("fix", begin.elapsed(), (Some(done), operated.failure.as_ref()));
         if operated.facts.is_none() {
             operated.facts = Some(facts::of(&guest, None, None));
         }
@@ -248,6 +243,21 @@ impl Surgery<'_> {
         let mut report = self.loader_alone(warnings).await?;
         report.drivers = looked.facts.as_ref().and_then(|facts| facts.drivers.clone());
         Ok((Operated { failure, ..looked }, report))
+    }
+
+    /// Completes the boot loader of a guest without a system that can be read, and notes what was done.
+    async fn loader_of(
+        &self,
+        operated: &Operated,
+        (stages, begin): (&mut Stages, Instant),
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Vec<String>, Error> {
+        let report = self.loader_alone(warnings).await?;
+        if !report.changes.is_empty() {
+            let done = json!({ "changes": report.changes });
+            stages.note_done("fix", begin.elapsed(), (Some(done), operated.failure.as_ref()));
+        }
+        Ok(changes(&report))
     }
 
     /// What firmware starts, of a UEFI guest whose system cannot be changed: its EFI system partition
@@ -358,14 +368,23 @@ impl Surgery<'_> {
         overlays: &[PathBuf],
         warnings: &mut Vec<Warning>,
     ) -> Result<Opened, Error> {
+        let (mut guestfs, choice) = self.unlocked(overlays, warnings).await?;
+        let (guest, devices) = inspect(&mut guestfs, &choice).await?;
+        Ok(Opened { guestfs, guest, devices })
+    }
+
+    /// Starts the appliance and opens what is encrypted.
+    pub(super) async fn unlocked(
+        &self,
+        overlays: &[PathBuf],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Guestfs, Choice<'_>), Error> {
         let mut guestfs = self.appliance(overlays, warnings).await?;
         let settings = self.run.settings;
         for why in luks::open(&mut guestfs, &settings.keys).await? {
             warnings.push(Warning::new(Stage::Pipeline, "guest-disk-not-opened", why));
         }
-        let choice = Choice { vm: &self.vm, root: settings.root.as_deref() };
-        let (guest, devices) = inspect(&mut guestfs, &choice).await?;
-        Ok(Opened { guestfs, guest, devices })
+        Ok((guestfs, Choice { vm: &self.vm, root: settings.root.as_deref() }))
     }
 
     /// Starts the appliance; without KVM where that does not run guests, unless the user said how.

@@ -11,6 +11,8 @@ use crate::model::GuestCard;
 struct Ended {
     operated: Operated,
     warnings: Vec<Warning>,
+    /// FIX in `report.json`.
+    fix: Value,
 }
 
 impl Ended {
@@ -42,7 +44,9 @@ async fn operate(played: &Played, engine: Engine) -> Ended {
     };
     let (mut stages, mut warnings) = (Stages::default(), Vec::new());
     let operated = surgery.operate(&mut stages, &mut warnings).await.expect("the run goes on");
-    Ended { operated, warnings }
+    let report = stages.report("native", run.manifest, None, &warnings);
+    let fix = report["pipeline"]["stages"]["fix"].clone();
+    Ended { operated, warnings, fix }
 }
 
 /// What libguestfs says of a system.
@@ -212,6 +216,11 @@ async fn a_virt_v2v_that_did_nothing_is_not_believed() {
     assert_eq!(ended.buses(), [GuestBus::LsiSas]);
     let left = played.written("Program Files/Guestfs/Firstboot/uninstall.bat");
     assert_eq!(left, None, "VMware Tools stay, which the guest needs");
+    // What was done is told although it was not enough.
+    assert_eq!(ended.fix["success"], false, "{}", ended.fix);
+    assert!(ended.fix["error"].is_string(), "{}", ended.fix);
+    assert_eq!(ended.fix["result"]["boot_disk_id"], "disk-0", "{}", ended.fix);
+    assert!(ended.fix["result"]["changes"].is_array(), "{}", ended.fix);
     let ended = operate(&windows(false, None), Engine::Native).await;
     assert!(ended.failure().contains("not installed"), "{}", ended.failure());
     assert_eq!(ended.buses(), [GuestBus::LsiSas]);
@@ -250,4 +259,46 @@ async fn a_clear_boot_tells_of_any_root_that_cannot_be_read() {
     let facts = ended.operated.facts.as_ref().expect("facts");
     assert!(facts.inspected && facts.family == crate::model::OsFamily::Linux, "{facts:?}");
     assert!(ended.buses().contains(&GuestBus::Sata), "{:?}", ended.buses());
+}
+
+/// A disk whose root and `/boot` are encrypted: its EFI system partition alone can be read.
+fn encrypted() -> Played {
+    let mut said = json!({"answers": answers("linux", "debian", "apt")});
+    for (name, answer) in [
+        ("inspect-os", json!([])),
+        ("list-filesystems", json!(["/dev/sda1: vfat", "/dev/sda2: crypto_LUKS"])),
+        ("list-partitions", json!(["/dev/sda1", "/dev/sda2"])),
+        ("blkid /dev/sda1", json!(["PART_ENTRY_TYPE: c12a7328-f81f-11d2-ba4b-00a0c93ec93b"])),
+        ("blkid /dev/sda2", json!(["UUID: 1ace", "TYPE: crypto_LUKS"])),
+    ] {
+        said["answers"][name] = answer;
+    }
+    Played::new(
+        &[("EFI/debian/grubx64.efi", b"MZ"), ("EFI/debian/grub.cfg", b"cryptomount -u 1ace\n")],
+        said,
+    )
+}
+
+#[tokio::test]
+async fn a_guest_with_a_clear_esp_alone_is_told_and_starts_by_any_firmware() {
+    let played = encrypted();
+    let ended = operate(&played, Engine::Native).await;
+    assert_eq!(ended.failure(), "/dev/sda2 is encrypted: no operating system found on the rest");
+    let hint = ended.operated.failure.as_ref().and_then(Error::hint).expect("a hint");
+    assert!(hint.contains("--key /dev/sda2:file:PATH"), "{hint}");
+    // Nothing is known of its drivers: the plan goes by the source.
+    assert!(ended.operated.facts.is_none(), "{:?}", ended.operated.facts);
+    let loader = played.written("EFI/BOOT/BOOTX64.EFI");
+    assert_eq!(loader.as_deref(), Some(&b"MZ"[..]), "{:?}", ended.operated.changes);
+    assert_eq!(ended.operated.changes.len(), 1);
+    assert_eq!(ended.fix["result"]["changes"].as_array().map(Vec::len), Some(1), "{}", ended.fix);
+    assert_eq!(played.starts(), 2, "one to read, one for the boot loader");
+}
+
+#[tokio::test]
+async fn a_disk_without_a_system_is_read_by_the_appliance_that_searched_it() {
+    let played = debian(json!({"more": {"inspect-os": []}}));
+    let ended = operate(&played, Engine::Native).await;
+    assert_eq!(ended.failure(), "no operating system found on the disks");
+    assert_eq!(played.starts(), 2, "one to read, one for the boot loader");
 }

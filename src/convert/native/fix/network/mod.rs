@@ -40,14 +40,11 @@ use self::files::Found;
 use self::forms::{Form, Text};
 use self::mend::{Known, Mended, mend};
 use self::naming::Naming;
-use self::pin::{Keep, Row, Settings};
+use self::pin::{Keep, Keeper, Row, Settings};
 use self::place::Card;
 use self::selection::Selection;
 use self::survey::Survey;
 use super::{Change, Report};
-
-/// Where rules of udev for cards lie.
-const RULES: &str = "/etc/udev/rules.d/70-persistent-net.rules";
 
 /// One network card of the guest, before and after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -96,12 +93,18 @@ pub(super) async fn preserve(
     let keeps = pin::keep(&rows, naming, &guest.survey.taken);
     let mended = guest.mend(&rows, &keeps);
     tell::doubts(&guest, &rows, report);
-    let mut written = BTreeSet::new();
+    let (mut written, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for (found, mended) in guest.files.iter().zip(&mended) {
-        if write(guestfs, found, mended, report).await? {
-            written.insert(found.text.path.as_str());
-        }
+        match write(guestfs, found, mended, report).await? {
+            Written::Changed => written.insert(found.text.path.as_str()),
+            Written::Refused => {
+                tell::refused(&found.text.path, report);
+                refused.insert(found.text.path.as_str())
+            }
+            Written::Same => false,
+        };
     }
+    let keeps = guest.without(&refused, (&rows, keeps));
     for (index, (row, keep)) in rows.iter().zip(&keeps).enumerate() {
         let kept_by = guest.pin(guestfs, (index, row, keep), report).await?;
         let ruled_by = guest.rule_of(index, row).filter(|path| written.contains(path));
@@ -115,7 +118,7 @@ pub(super) async fn preserve(
 fn interface(row: &Row, keep: &Keep, kept_by: Option<String>) -> Interface {
     let after = match keep {
         Keep::Renamed(name) | Keep::Kernel(name) => Some(name.clone()),
-        Keep::Impossible => None,
+        Keep::Impossible | Keep::Refused => None,
         _ => row.name.clone().filter(|_| row.position.is_some()),
     };
     Interface {
@@ -247,6 +250,30 @@ impl Guest {
         ruling.next().map(|(found, _)| found.text.path.as_str())
     }
 
+    /// What keeps the names of cards where the file that was to keep one takes no change.
+    fn without(&self, refused: &BTreeSet<&str>, (rows, keeps): (&[Row], Vec<Keep>)) -> Vec<Keep> {
+        let is_lost = |(index, (row, keep)): (usize, (&Row, &Keep))| {
+            let file = match keep {
+                Keep::Hwaddr => self.ifcfg_of(row.name.as_deref().unwrap_or_default()),
+                _ => self.rule_of(index, row).filter(|_| row.is_ruled),
+            };
+            file.is_some_and(|path| refused.contains(path))
+        };
+        let lost: Vec<_> = rows.iter().zip(&keeps).enumerate().map(is_lost).collect();
+        let ruled = rows
+            .iter()
+            .zip(&lost)
+            .map(|(row, lost)| Row { is_ruled: row.is_ruled && !lost, ..row.clone() });
+        let again = pin::keep(&ruled.collect::<Vec<_>>(), self.naming, &self.survey.taken);
+        let of_card = |((keep, again), lost): ((Keep, Keep), bool)| match (lost, again) {
+            (false, _) => keep,
+            (true, again @ (Keep::Nothing | Keep::Link | Keep::Rule)) => again,
+            // The files with the name are written already.
+            (true, _) => Keep::Refused,
+        };
+        keeps.into_iter().zip(again).zip(lost).map(of_card).collect()
+    }
+
     /// What becomes of each file.
     fn mend(&self, rows: &[Row], keeps: &[Keep]) -> Vec<Mended> {
         let (mut renames, mut hwaddr) = (BTreeMap::new(), BTreeMap::new());
@@ -297,34 +324,42 @@ impl Guest {
             Keep::Renamed(name) => name,
             _ => name,
         };
-        let (path, text) = match keep {
-            Keep::Link | Keep::Renamed(_) if self.naming.links && self.naming.renames_again => {
-                let doing = "make a folder in the guest";
-                let end = guestfs.modify(doing, &["mkdir-p", "/etc/systemd/network"]).await;
-                if report.accept(end)?.is_none() {
-                    return Ok(None);
-                }
-                pin::link(mac, name, &self.settings(index))
-            }
-            Keep::Rule | Keep::Renamed(_) => {
-                let old = guestfs.read(RULES).await?.unwrap_or_default();
-                let gap = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
-                (RULES.to_owned(), format!("{old}{gap}{}", pin::rule(mac, name)))
-            }
-            Keep::Hwaddr => {
-                let is_own = |(file, claim): &(&Text, &claim::Claim)| {
-                    file.form == Form::Ifcfg && claim.names.iter().any(|own| own.value == name)
-                };
-                return Ok(self.claims().find(is_own).map(|(file, _)| file.path.clone()));
-            }
-            Keep::Nothing | Keep::Link | Keep::Kernel(_) | Keep::Impossible => return Ok(None),
-        };
-        let end = guestfs.write(&path, &text).await;
-        if report.accept(end)?.is_none() {
-            return Ok(None);
+        match keep {
+            Keep::Link | Keep::Rule | Keep::Renamed(_) => {}
+            Keep::Hwaddr => return Ok(self.ifcfg_of(name).map(str::to_owned)),
+            Keep::Nothing | Keep::Kernel(_) | Keep::Impossible | Keep::Refused => return Ok(None),
         }
-        report.changes.push(Change::new("network", &path, "", &format!("{name} keeps its name")));
-        Ok(Some(path))
+        for keeper in pin::keepers(keep, self.naming) {
+            let (path, text) = match keeper {
+                Keeper::Link => pin::link(mac, name, &self.settings(index)),
+                Keeper::Rules(path) => {
+                    let old = guestfs.read(path).await?.unwrap_or_default();
+                    let gap = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
+                    (path.to_owned(), format!("{old}{gap}{}", pin::rule(mac, name)))
+                }
+            };
+            let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
+            let end = guestfs.modify("make a folder in the guest", &["mkdir-p", folder]).await;
+            if report.accept(end)?.is_none() {
+                continue;
+            }
+            let end = guestfs.write(&path, &text).await;
+            if report.accept(end)?.is_some() {
+                let after = format!("{name} keeps its name");
+                report.changes.push(Change::new("network", &path, "", &after));
+                return Ok(Some(path));
+            }
+        }
+        tell::not_pinned(name, report);
+        Ok(None)
+    }
+
+    /// The ifcfg file that configures a card by name.
+    fn ifcfg_of(&self, name: &str) -> Option<&str> {
+        let is_own = |(file, claim): &(&Text, &claim::Claim)| {
+            file.form == Form::Ifcfg && claim.names.iter().any(|own| own.value == name)
+        };
+        self.claims().find(is_own).map(|(file, _)| file.path.as_str())
     }
 
     /// What the first `.link` file of the guest's own says that is of the card.
@@ -335,22 +370,34 @@ impl Guest {
     }
 }
 
-/// Writes what becomes of a file; says whether it changed.
+/// How the writing of a file ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// It needed no change.
+    Same,
+    /// It is another now.
+    Changed,
+    /// The guest took no change of it.
+    Refused,
+}
+
+/// Writes what becomes of a file.
 async fn write(
     guestfs: &mut Guestfs,
     found: &Found,
     mended: &Mended,
     report: &mut Report<'_>,
-) -> Result<bool, Error> {
+) -> Result<Written, Error> {
     let Text { path, text, .. } = &found.text;
     tell::mended(found, mended, report);
     let after = edited(text, &mended.edits);
-    let mut is_changed = found.is_editable && after != *text;
-    if is_changed {
+    let mut written = Written::Same;
+    if found.is_editable && after != *text {
         let end = guestfs.write(path, &after).await;
-        is_changed = report.accept(end)?.is_some();
+        let accepted = report.accept(end)?.is_some();
+        written = if accepted { Written::Changed } else { Written::Refused };
     }
-    if is_changed {
+    if written == Written::Changed {
         for (before, after) in differences(text, &after) {
             report.changes.push(Change::new("network", path, &before, &after));
         }
@@ -367,7 +414,7 @@ async fn write(
             }
         }
     }
-    Ok(is_changed)
+    Ok(written)
 }
 
 #[cfg(test)]

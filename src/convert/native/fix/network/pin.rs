@@ -47,6 +47,35 @@ pub(super) enum Keep {
     Kernel(String),
     /// The guest has nothing that could keep it.
     Impossible,
+    /// A file of the guest that was to keep it takes no change, and nothing else keeps it.
+    Refused,
+}
+
+/// A file that can keep a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeper {
+    /// A `.link` file.
+    Link,
+    /// This file of rules of udev.
+    Rules(&'static str),
+}
+
+/// Where rules of udev for cards lie.
+const RULES: &str = "/etc/udev/rules.d/70-persistent-net.rules";
+/// A file of our own for them, where that one takes no change.
+const OWN_RULES: &str = "/etc/udev/rules.d/70-hyperexport-net.rules";
+
+/// The files that can keep a name, the best first: each where those before take no change. A rule that
+/// gives a name goes before every `.link` file (systemd's `80-net-setup-link.rules`).
+pub(super) fn keepers(keep: &Keep, naming: Naming) -> Vec<Keeper> {
+    let by_link = naming.links && naming.renames_again && *keep != Keep::Rule;
+    let by_rules = naming.rules || !by_link;
+    let rules = [Keeper::Rules(RULES), Keeper::Rules(OWN_RULES)];
+    by_link
+        .then_some(Keeper::Link)
+        .into_iter()
+        .chain(rules.into_iter().filter(|_| by_rules))
+        .collect()
 }
 
 /// Decides for each card.
@@ -251,6 +280,17 @@ mod tests {
         assert_eq!(kept(&rows(None, Some(0))), [Keep::Nothing, Keep::Link]);
         assert_eq!(kept(&rows(Some(0), None)), [Keep::Nothing, Keep::Nothing]);
         assert_eq!(kept(&rows(Some(1), Some(0))), [renamed("net0"), renamed("net1")]);
+    }
+
+    #[test]
+    fn where_one_file_takes_no_change_another_keeps_the_name() {
+        let rules = [Keeper::Rules(RULES), Keeper::Rules(OWN_RULES)];
+        let all = [&[Keeper::Link][..], &rules].concat();
+        assert_eq!(keepers(&Keep::Link, LINKS), all);
+        assert_eq!(keepers(&renamed("net0"), LINKS), all);
+        assert_eq!(keepers(&Keep::Link, Naming { rules: false, ..LINKS }), [Keeper::Link]);
+        assert_eq!(keepers(&Keep::Rule, LINKS), rules);
+        assert_eq!(keepers(&renamed("net0"), OLD), rules);
     }
 
     #[test]

@@ -130,8 +130,26 @@ pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut Report<'_>) {
             let text = format!("{name} of the guest may get another name on KVM: {why}");
             report.warn("guest-network-not-pinned", text);
         }
+        Keep::Refused => not_pinned(name, report),
         Keep::Nothing | Keep::Link | Keep::Rule | Keep::Hwaddr => {}
     }
+}
+
+/// A file that was to be changed and takes no change.
+pub(super) fn refused(path: &str, report: &mut Report<'_>) {
+    let text = format!(
+        "{path} of the guest takes no change: what it says of network cards is as it was on VMware: \
+         check the file"
+    );
+    report.warn("guest-network-not-changed", text);
+}
+
+/// A name that no file of the guest could be made to keep.
+pub(super) fn not_pinned(name: &str, report: &mut Report<'_>) {
+    let text = format!(
+        "{name} of the guest may get another name on KVM: the guest takes no file that would keep the name"
+    );
+    report.warn("guest-network-not-pinned", text);
 }
 
 fn card(mac: Option<MacAddress>, index: usize) -> String {

@@ -346,7 +346,8 @@ fn a_guest_that_means_harm_costs_no_time() {
 #[tokio::test]
 async fn what_the_guest_refuses_costs_no_other_card() {
     use crate::convert::native::played::Played;
-    let said = serde_json::json!({"refused": ["/etc/systemd/network", "/etc/ifcfg-new"]});
+    let refused = ["/etc/systemd/network", "/etc/udev/*", "/etc/ifcfg-new"];
+    let said = serde_json::json!({ "refused": refused });
     let mut guestfs = Played::new(&[("etc/ifcfg-old", b"")], said).started().await;
     let progress = crate::progress::Progress::new(|_| {});
     let mut report = Report::new(&progress);
@@ -358,7 +359,51 @@ async fn what_the_guest_refuses_costs_no_other_card() {
     let moved = Some(("/etc/ifcfg-old".to_owned(), "/etc/ifcfg-new".to_owned()));
     let mended = Mended { moved, ..Mended::default() };
     let changed = write(&mut guestfs, &known.files[0], &mended, &mut report).await;
-    assert!(!changed.expect("goes on"));
+    assert_eq!(changed.expect("goes on"), Written::Same);
     assert!(report.changes.is_empty());
-    assert_eq!(report.warnings.len(), 2);
+    let told: Vec<_> = report.warnings.iter().map(|warning| warning.code.as_str()).collect();
+    let refused = "guest-change-refused";
+    assert_eq!(told, [refused, refused, refused, "guest-network-not-pinned", refused]);
+}
+
+/// A name is kept in another file where the usual one takes no change.
+#[tokio::test]
+async fn a_card_whose_file_takes_no_change_is_pinned_in_another() {
+    use crate::convert::native::played::Played;
+    let own = "/etc/udev/rules.d/70-hyperexport-net.rules";
+    let usual = "/etc/udev/rules.d/70-persistent-net.rules";
+    let files = [(Form::Ifupdown, INTERFACES, "auto ens192\niface ens192 inet dhcp\n")];
+    let known = guest(cards(&[192]), SYSTEMD, &files);
+    let row = &known.rows()[0];
+    for (refused, kept_by) in [
+        (&["/etc/systemd/network"][..], usual),
+        (&["/etc/systemd/network/*", "/etc/udev/rules.d/70-p*"], own),
+    ] {
+        let said = serde_json::json!({ "refused": refused });
+        let mut guestfs = Played::new(&[("etc/hostname", b"")], said).started().await;
+        let progress = crate::progress::Progress::new(|_| {});
+        let mut report = Report::new(&progress);
+        let kept = known.pin(&mut guestfs, (0, row, &Keep::Link), &mut report).await;
+        assert_eq!(kept.expect("goes on").as_deref(), Some(kept_by), "{refused:?}");
+        let text = guestfs.read(kept_by).await.expect("read").expect("there");
+        assert!(text.contains("00:50:56:aa:bb:01") && text.contains("ens192"), "{text}");
+        let told: Vec<_> = report.warnings.iter().map(|warning| &warning.code).collect();
+        assert!(told.iter().all(|code| *code == "guest-change-refused"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_rule_that_takes_no_change_keeps_no_name() {
+    let path = "/etc/udev/rules.d/70-persistent-net.rules";
+    let rule = "SUBSYSTEM==\"net\", ACTION==\"add\", DRIVERS==\"vmxnet3\", \
+                ATTR{address}==\"00:50:56:aa:bb:01\", NAME=\"lan0\"\n";
+    let known = guest(cards(&[192]), SYSTEMD, &[(Form::Rules, path, rule)]);
+    let rows = known.rows();
+    let keeps = pin::keep(&rows, known.naming, &known.survey.taken);
+    assert!(rows[0].is_ruled && keeps == [Keep::Nothing], "{rows:?}");
+    let without = |refused: &[&str]| {
+        known.without(&refused.iter().copied().collect(), (&rows, keeps.clone()))
+    };
+    assert_eq!(without(&[]), [Keep::Nothing]);
+    assert_eq!(without(&[path]), [Keep::Link]);
 }
