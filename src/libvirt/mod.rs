@@ -21,6 +21,7 @@ mod download;
 mod draft;
 mod error;
 mod events;
+mod hint;
 mod identity;
 mod import;
 mod kvm;

@@ -31,7 +31,7 @@ use super::report::{self, Package, RunReport};
 use super::stages::Stopped;
 use super::stored::{Stored, read_manifest, read_result};
 use super::unfit::{refuse_asked_otherwise, refuse_unfit, unrecorded};
-use super::{ours, sums};
+use super::{journal, ours, sums};
 use crate::manifest::{self, Manifest};
 use crate::model::{
     ExportedDisk, ExportedMedium, ExportedNvram, ExportedVm, SourceState, SourceVm, Stage, Warning,
@@ -174,8 +174,10 @@ pub fn look(ask: &Ask<'_>) -> Result<Earlier, Stopped> {
         .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
     let mut result = read_result(&ask.output.join(report::FILE_NAME))?;
     if result.is_none() && !leftovers.is_empty() {
-        // A run that was killed after it defined a domain has recorded what its result would tell.
-        result = ask.records.first().map(|record| record.report.clone());
+        // A run that was killed after it defined a domain has recorded what its result would tell, and
+        // one that was killed while it did has noted it.
+        let recorded = ask.records.first().map(|record| record.report.clone());
+        result = recorded.or_else(|| journal::report(ask.output));
     }
     Found { ask, result, leftovers, in_use: InUse::of(ask.records, ask.output)? }.judge()
 }

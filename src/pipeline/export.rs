@@ -6,10 +6,10 @@ use std::cell::RefCell;
 use tokio_util::sync::CancellationToken;
 
 use super::asked::Flags;
+use super::held::{Held, key};
 use super::job::Job;
 use super::made::Source as SourceNow;
 use super::preflight::Ready;
-use super::run::{Held, key};
 use super::source::{Error, Source};
 use super::stages::Stopped;
 use crate::exporter::{ExportRequest, SNAPSHOT_PREFIX, SnapshotRequest};

@@ -24,6 +24,7 @@ mod earlier;
 mod export;
 mod fit;
 mod guest;
+mod held;
 mod host;
 mod import;
 mod in_use;

@@ -578,6 +578,18 @@ fn the_complete_export_of_a_killed_run_goes_only_when_a_new_one_is_complete() {
 }
 
 #[test]
+fn what_a_run_had_done_before_its_import_is_known_by_its_journal() {
+    let Some(job) = job() else { return };
+    run(&job, &[&CONVERT]).expect(0);
+    let head = json!({"uri": "qemu+unix:///system?socket=/no/such", "report": job.result()});
+    kill_before_the_result(&job);
+    std::fs::write(job.file(".hyperexport-undo"), format!("{head}\n")).expect("written");
+    let ended = run(&job, &[&CONVERT]).expect(0);
+    assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("kept", "kept"));
+    assert_nothing_to_do(&ended);
+}
+
+#[test]
 fn a_refused_conversion_leaves_the_complete_export_of_a_killed_run() {
     let Some(job) = job() else { return };
     let asked = ["--manifest", "--format", "ovf"];

@@ -195,9 +195,9 @@ async fn whichever_step_fails_nothing_is_left() {
         assert!(matches!(error, Error::Journal(_)), "{}", chain(&error));
         failed_at.extend(seen.lock().expect("whole").last().cloned());
     }
-    // Pool, two copies with a step before and after they have their names, domain, the files of
-    // the snapshot and itself, the proof.
-    assert_eq!(failed_at.len(), 10, "{failed_at:?}");
+    // Pool, two copies with a step before and after they have their names, the domain before and at
+    // its definition, the files of the snapshot and itself, the proof.
+    assert_eq!(failed_at.len(), 11, "{failed_at:?}");
     for (disk, what) in setup.disks.0.iter().zip(["qcow2", "raw"]) {
         assert!(disk.path.exists(), "the {what} image is gone");
     }
@@ -237,8 +237,7 @@ async fn killed(setup: &Setup) -> Vec<Undo> {
     });
     let (progress, cancel) = (Progress::none(), CancellationToken::new());
     setup.target.import(&setup.request(), &journal, &progress, &cancel).await.expect("imports");
-    let steps = noted.lock().expect("whole").clone();
-    steps
+    noted.lock().expect("whole").clone()
 }
 
 #[tokio::test]

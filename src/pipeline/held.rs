@@ -1,0 +1,100 @@
+//! The output directory of a run that may begin: claimed, and without what a dead run left.
+
+use std::path::Path;
+
+use super::beside::{self, Beside};
+use super::claim::Claim;
+use super::earlier::Earlier;
+use super::in_use::InUse;
+use super::job::Job;
+use super::preflight::{Ready, is_of};
+use super::stages::{Ledger, Stopped};
+use super::{ours, replace, stream};
+use crate::exporter::WholeDisk;
+use crate::manifest::Manifest;
+use crate::model::{PowerState, SourceVm, Stage};
+
+/// A claimed output directory, and what a dead run left whole there.
+pub(super) struct Held {
+    pub claim: Claim,
+    pub whole: Vec<WholeDisk>,
+    pub after_kill: bool,
+    /// Where a new export is made that will take the place of an old one.
+    pub beside: Option<Beside>,
+}
+
+impl Held {
+    /// The folder that an export goes to.
+    pub fn work<'a>(&'a self, output: &'a Path) -> &'a Path {
+        self.beside.as_ref().map_or(output, Beside::path)
+    }
+
+    /// Has a new export take the place of the old one, if it was made beside one.
+    pub fn replace(
+        &mut self,
+        ready: &Ready,
+        manifest: Option<&mut Manifest>,
+        ledger: &mut Ledger<'_>,
+    ) -> Option<()> {
+        let Some(beside) = self.beside.take() else { return Some(()) };
+        let Earlier::Replaced(names) = &ready.earlier else { return Some(()) };
+        let replaced = replace::commit(beside, names, manifest, ledger);
+        let noted = replaced.and_then(|()| {
+            // From here on files are made in the output directory itself.
+            let there = |name: &&String| !ready.output.join(name).exists();
+            let makes = ready.makes.iter().filter(there).cloned().collect();
+            let stopped =
+                |error: super::claim::Error| Stopped::new(Stage::Export, &error, error.hint());
+            self.claim.will_make(makes).map_err(stopped)
+        });
+        noted.map_err(|stopped| ledger.report.errors.push(stopped.failure)).ok()
+    }
+}
+
+/// What is exported, in which state of it, and what it becomes while it arrives.
+pub(super) fn key(job: &Job, vm: &SourceVm, revision: &str) -> String {
+    let server = vm.origin.server.as_deref().unwrap_or_default();
+    let uuid = vm.instance_uuid.as_deref().unwrap_or_default();
+    let as_what = stream::compression(job).map(|kind| format!(" {kind}")).unwrap_or_default();
+    format!("{server} {} {uuid} {revision}{as_what}", vm.id)
+}
+
+/// Claims the output directory and removes what a dead run left there, but for whole disks of the
+/// VM as it still is. One that runs is not as it was.
+pub(super) fn take(job: &Job, ready: &Ready) -> Result<Held, Stopped> {
+    let stopped = |error: &super::claim::Error| Stopped::new(Stage::Preflight, error, error.hint());
+    let io = |source| {
+        let path = ready.output.join(beside::FRESH);
+        stopped(&super::claim::Error::Io { path, source })
+    };
+    let mut claim = Claim::take(&ready.output).map_err(|e| stopped(&e))?;
+    let after_kill = claim.is_of_dead_run();
+    let known = ready.vm.power == PowerState::Off && !ready.state.revision.is_empty();
+    let whole = match &ready.earlier {
+        Earlier::Nothing | Earlier::Replaced(_) if known => {
+            claim.whole_disks(&key(job, &ready.vm, &ready.state.revision))
+        }
+        _ => Vec::new(),
+    };
+    let of_whole = |name: &&String| whole.iter().any(|disk| is_of(name, &disk.id));
+    let whole_names: Vec<_> = ready.exports.iter().filter(of_whole).cloned().collect();
+    let in_use = InUse::read(&ready.output)?.names(&ready.output);
+    let mut earlier = [ready.earlier.kept_names(), in_use].concat();
+    earlier.retain(|name| ours::is_there(&ready.output, name));
+    let replaced = matches!(ready.earlier, Earlier::Replaced(_));
+    let beside = match replaced {
+        true => Some(Beside::begin(&ready.output, &whole_names).map_err(io)?),
+        false => {
+            beside::remove_unfinished(&ready.output).map_err(io)?;
+            None
+        }
+    };
+    let kept = if replaced { earlier.clone() } else { [earlier.clone(), whole_names].concat() };
+    claim.remove_leftovers(&kept).map_err(|e| stopped(&e))?;
+    // What is made beside an old export is not in its place yet.
+    if !replaced {
+        let makes = ready.makes.iter().filter(|name| !earlier.contains(name)).cloned().collect();
+        claim.will_make(makes).map_err(|e| stopped(&e))?;
+    }
+    Ok(Held { claim, whole, after_kill, beside })
+}
