@@ -1,6 +1,7 @@
 //! Whether somebody has used a domain since the run that defined it was killed: by what libvirt and the
 //! volumes tell. Where they do not tell, somebody may have.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -174,9 +175,10 @@ impl<'a> Traces<'a> {
             let then = of_run(file).and_then(|disk| disk.modified.as_deref());
             let may_be_ours = self.may_have_written() || overlays.contains(file);
             let found = match self.connect.lookup_storage_vol_by_path(file) {
-                Ok(volume) => describe(&volume)?.changed(),
-                Err(_) if !Path::new(file).exists() => return None,
-                Err(_) => None,
+                Ok(volume) => describe(&volume).and_then(|volume| volume.changed()),
+                // Its pool may be stopped since.
+                Err(_) if self.local && !Path::new(file).exists() => return None,
+                Err(_) => Some(file).filter(|_| self.local).and_then(|file| modified(file)),
             };
             self.judged((then, found.as_deref()), may_be_ours).map(|what| format!("{file} {what}"))
         })
@@ -223,6 +225,12 @@ fn was_started(domain: &Domain) -> Result<bool, virt::error::Error> {
     Ok(domain.state()? != (Enum::Known(DomainState::Shutoff), Enum::Known(never)))
 }
 
+/// When a file of this machine was written to last, as libvirt writes it. A device does not tell.
+fn modified(file: &str) -> Option<String> {
+    let found = Path::new(file).metadata().ok().filter(std::fs::Metadata::is_file)?;
+    Some(format!("{}.{:09}", found.mtime(), found.mtime_nsec()))
+}
+
 /// A time as libvirt writes it: seconds since 1970, and nine digits of a fraction.
 fn time(text: &str) -> Option<SystemTime> {
     let (seconds, nanos) = text.split_once('.').unwrap_or((text, "0"));
@@ -239,5 +247,10 @@ mod tests {
         assert_eq!(time("1764183256.000000007"), Some(at(1_764_183_256, 7)));
         assert_eq!(time("1764183256"), Some(at(1_764_183_256, 0)));
         assert_eq!(time("yesterday"), None);
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        file.as_file().set_modified(at(1_764_183_256, 7)).expect("set");
+        let path = file.path().to_str().expect("UTF-8");
+        assert_eq!(modified(path).as_deref(), Some("1764183256.000000007"));
+        assert_eq!(modified("/dev/null"), None);
     }
 }
