@@ -579,12 +579,19 @@ fn the_complete_export_of_a_killed_run_goes_only_when_a_new_one_is_complete() {
 
 #[test]
 fn what_a_run_had_done_before_its_import_is_known_by_its_journal() {
-    let Some(job) = job() else { return };
-    run(&job, &[&CONVERT]).expect(0);
-    let head = json!({"uri": "qemu+unix:///system?socket=/no/such", "report": job.result()});
-    kill_before_the_result(&job);
-    std::fs::write(job.file(".hyperexport-undo"), format!("{head}\n")).expect("written");
-    let ended = run(&job, &[&CONVERT]).expect(0);
+    let dir = tempfile::tempdir().expect("a folder");
+    let (disk, output) = (dir.path().join("disk.raw"), dir.path().join("out"));
+    raw_disk(&disk, 4, 7);
+    of_files(&disk, &output, &[]).expect(0);
+    // As a run leaves its folder that is killed while it defines the domain.
+    let result = output.join("result.json");
+    let report = crate::support::job::read_json(&result);
+    let head = json!({"uri": "qemu+unix:///system?socket=/no/such", "report": report});
+    std::fs::write(output.join(".hyperexport-undo"), format!("{head}\n")).expect("written");
+    let makes = json!({"makes": ["manifest.json", "disk.qcow2", "result.json"]});
+    std::fs::write(output.join(".hyperexport-run"), format!("\n{makes}\n")).expect("written");
+    std::fs::remove_file(&result).expect("removed");
+    let ended = of_files(&disk, &output, &[]).expect(0);
     assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("kept", "kept"));
     assert_nothing_to_do(&ended);
 }
