@@ -172,6 +172,12 @@ pub enum Error {
         /// Name of the VM.
         vm: String,
     },
+    /// Nothing in the guest can be told to bring it to rest.
+    #[error("no VMware Tools run in {vm}, so its guest cannot be brought to rest for the snapshot")]
+    CannotRest {
+        /// Name of the VM.
+        vm: String,
+    },
     /// The guest was told to shut down, and its VM is still on.
     #[error("{vm} did not shut down within {}", humantime::format_duration(*after))]
     StillOn {

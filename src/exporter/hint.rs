@@ -71,7 +71,9 @@ impl Error {
             Self::NoUrl { .. } => "the disk may be independent or a raw device; make it a \
                  dependent virtual disk, or remove it from the VM"
                 .into(),
-            Self::NoTools { .. } | Self::StillOn { .. } => self.of_running_guest().into(),
+            Self::NoTools { .. } | Self::CannotRest { .. } | Self::StillOn { .. } => {
+                self.of_running_guest().into()
+            }
             Self::TimedOut { .. } => "look at the VM's recent tasks in the vSphere client".into(),
             Self::Refused { source, .. } | Self::Task { source, .. } | Self::Lease(source) => {
                 return source.hint();
@@ -148,9 +150,13 @@ fn of_format(told: DiskFormat, found: Kind) -> String {
 }
 
 impl Error {
-    /// What to do about a guest that does not shut down.
+    /// What to do about a guest that does not shut down, or come to rest.
     fn of_running_guest(&self) -> &'static str {
         match self {
+            Self::CannotRest { .. } => {
+                "start VMware Tools in the guest, or use --quiesce try or no: the disks are then as \
+                 after a power failure"
+            }
             Self::NoTools { .. } => {
                 "shut the guest down from inside, or cut the power of the VM with \
                  --power-off=force: its disks are then as after a power failure"

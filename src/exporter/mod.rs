@@ -149,6 +149,9 @@ pub struct SnapshotRequest {
     pub name: String,
     /// Whether the guest is brought to rest.
     pub quiesce: Quiesce,
+    /// Whether VMware Tools run in the guest, where that is known. Without them vSphere takes a snapshot
+    /// and says nothing of the guest, which went on (`CreateSnapshot_Task`, `quiesce`).
+    pub tools: Option<bool>,
 }
 
 /// Where an export goes, and what of it is there.

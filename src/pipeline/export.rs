@@ -116,7 +116,7 @@ impl<'a> Export<'a> {
         let (now, process) = (jiff::Timestamp::now(), std::process::id());
         let name = format!("{SNAPSHOT_PREFIX}{now}-{process}");
         self.held.claim.will_snapshot(&name)?;
-        Ok(Some(SnapshotRequest { name, quiesce }))
+        Ok(Some(SnapshotRequest { name, quiesce, tools: self.ready.tools }))
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Ready {
     pub records: Vec<Record>,
     /// What a run would do before anything else, for the plan of a dry run.
     pub first: Vec<String>,
+    /// Whether VMware Tools run in the guest, where that is known.
+    pub tools: Option<bool>,
     /// What is less than well.
     pub warnings: Vec<Warning>,
 }
@@ -163,6 +165,7 @@ pub async fn check(
         going: Vec::new(),
         records,
         first: Vec::new(),
+        tools: inspected.tools,
         warnings,
     };
     if let (Some(target), Earlier::Export(kept)) = (&job.target, &ready.earlier)
@@ -240,10 +243,15 @@ fn settled(job: &Job, output: &Path) -> Result<(), Stopped> {
 fn exportable(source: &Source, job: &Job, inspected: &Inspected) -> Result<(), Stopped> {
     let running = job.power_off.is_some() || job.snapshot.is_some();
     source.exportable(inspected, running).map_err(refused)?;
-    let by_tools = job.power_off.is_some_and(|how| !how.force);
-    if inspected.vm.power == PowerState::On && by_tools && inspected.tools == Some(false) {
-        let error = exporter::Error::NoTools { vm: inspected.vm.name.clone() };
-        return Err(refused(error.into()));
+    if inspected.vm.power != PowerState::On || inspected.tools != Some(false) {
+        return Ok(());
+    }
+    let vm = inspected.vm.name.clone();
+    if job.power_off.is_some_and(|how| !how.force) {
+        return Err(refused(exporter::Error::NoTools { vm }.into()));
+    }
+    if job.snapshot == Some(exporter::Quiesce::Yes) {
+        return Err(refused(exporter::Error::CannotRest { vm }.into()));
     }
     Ok(())
 }

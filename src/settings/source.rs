@@ -195,6 +195,9 @@ fn path_of(text: &str) -> Result<PathBuf, Error> {
     }
 }
 
+/// Smallest amount of memory that may be given as a bare number, in MiB. Whoever gives less means GiB.
+const LEAST_BARE: u64 = 16;
+
 /// An amount of memory in MiB.
 fn mebibytes(text: &str) -> Result<u64, String> {
     let wrong = || "write it as 2048 (MiB), 512M or 4G".to_owned();
@@ -204,6 +207,9 @@ fn mebibytes(text: &str) -> Result<u64, String> {
         None => (upper.strip_suffix('M').unwrap_or(&upper), 1),
     };
     let mib = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    if let Some(mib) = mib.filter(|mib| digits == upper && (1..LEAST_BARE).contains(mib)) {
+        return Err(format!("a bare number is in MiB: write {mib}G, or {mib}M if that is meant"));
+    }
     mib.filter(|mib| (1..=1 << 30).contains(mib)).ok_or_else(wrong)
 }
 
@@ -213,12 +219,13 @@ mod tests {
 
     #[test]
     fn memory_is_read_as_people_write_it() {
-        for (text, mib) in [("2048", 2048), ("512M", 512), ("4g", 4096)] {
+        for (text, mib) in [("2048", 2048), ("512M", 512), ("4g", 4096), ("8M", 8), ("16", 16)] {
             assert_eq!(mebibytes(text), Ok(mib));
         }
         for text in ["", "0", "-1", "1.5G", "4T", "99999999999G"] {
             assert!(mebibytes(text).is_err(), "{text}");
         }
+        assert!(mebibytes("4").is_err_and(|why| why.contains("write 4G")));
     }
 
     #[test]

@@ -14,11 +14,15 @@ const OTHER: &str = "before the update";
 
 /// A running VM with one disk and a snapshot of its user.
 fn job(args: &[&str]) -> Option<Job> {
+    job_with("toolsOk", args)
+}
+
+fn job_with(tools: &str, args: &[&str]) -> Option<Job> {
     let dir = tempfile::tempdir().expect("a folder");
     let disk = dir.path().join("0.raw");
     raw_disk(&disk, 8, 5);
     let inventory = json!({"vms": [{
-        "name": "web01", "firmware": "bios", "power": "on", "tools": "toolsOk",
+        "name": "web01", "firmware": "bios", "power": "on", "tools": tools,
         "snapshots": [OTHER], "disks": [{"file": disk}],
     }]});
     Job::new(dir, &inventory, args)
@@ -104,6 +108,19 @@ fn a_guest_that_cannot_rest_is_a_warning_or_an_end() {
     assert_eq!(codes(&ended), ["not-quiesced"]);
     assert_exported(&job);
     assert_only_other_snapshot(&job);
+}
+
+#[test]
+fn a_guest_without_tools_is_never_said_to_have_rested() {
+    let Some(job) = job_with("toolsNotRunning", &[]) else { return };
+    let ended = job.run("web01", &["--snapshot", "--quiesce", "yes"]).expect(4);
+    ended.said("no VMware Tools run in web01");
+    ended.said("--quiesce try or no");
+    assert!(job.state()["calls"]["CreateSnapshot_Task"].is_null());
+
+    let ended = job.run("web01", &["--snapshot"]).expect(0);
+    assert_eq!(codes(&ended), ["not-quiesced"]);
+    assert_exported(&job);
 }
 
 #[test]

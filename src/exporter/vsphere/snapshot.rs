@@ -43,9 +43,14 @@ impl VSphere {
             );
             vec![Warning::new(Stage::Export, "not-quiesced", message)]
         };
-        if request.quiesce == Quiesce::No {
+        let goes_on = match request.quiesce {
+            Quiesce::No => Some("--quiesce no"),
+            Quiesce::Try if request.tools == Some(false) => Some("no VMware Tools run in it"),
+            Quiesce::Try | Quiesce::Yes => None,
+        };
+        if let Some(why) = goes_on {
             let moref = self.snapshot(vm, (&request.name, false), (progress, cancel)).await?;
-            return Ok(Taken { moref, warnings: not_quiesced("--quiesce no") });
+            return Ok(Taken { moref, warnings: not_quiesced(why) });
         }
         match self.snapshot(vm, (&request.name, true), (progress, cancel)).await {
             Ok(moref) => Ok(Taken { moref, warnings: Vec::new() }),
