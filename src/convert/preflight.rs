@@ -7,7 +7,7 @@ use nix::sys::statvfs::statvfs;
 use tokio_util::sync::CancellationToken;
 
 use crate::image::Compression;
-use crate::manifest::Manifest;
+use crate::manifest::{Disk, Manifest};
 use crate::model::{ByteSize, DiskFormat, DiskId, OsFamily, SourceVm, Stage, Warning, chain};
 
 use super::find::find;
@@ -26,6 +26,8 @@ pub struct Needs {
     pub disks: Vec<DiskId>,
     /// Bytes of the images to convert, as far as they are known.
     pub data: ByteSize,
+    /// The same without images that were converted while they arrived.
+    pub unconverted: ByteSize,
     /// The family of the guest, as far as the source tells.
     pub family: OsFamily,
 }
@@ -33,10 +35,14 @@ pub struct Needs {
 impl From<&Manifest> for Needs {
     fn from(manifest: &Manifest) -> Self {
         let order = manifest.disks_in_boot_order();
+        let bytes = |counts: &dyn Fn(&&Disk) -> bool| {
+            ByteSize(manifest.disks.iter().filter(counts).map(|disk| disk.bytes).sum())
+        };
         Self {
             vm_name: manifest.vm_name().to_owned(),
             disks: order.iter().map(|disk| disk.id.clone()).collect(),
-            data: ByteSize(manifest.disks.iter().map(|disk| disk.bytes).sum()),
+            data: bytes(&|_| true),
+            unconverted: bytes(&|disk| manifest.received(&disk.id).is_none()),
             family: manifest.source_vm().guest.family,
         }
     }
@@ -51,6 +57,7 @@ impl From<&SourceVm> for Needs {
             disks: disks.iter().map(|disk| disk.id.clone()).collect(),
             // How much of its capacity a disk uses is not known before it is exported.
             data: ByteSize(0),
+            unconverted: ByteSize(0),
             family: vm.guest.family,
         }
     }
@@ -141,9 +148,7 @@ pub(super) async fn prepare(
     let seed = settings.cloud_init.is_some();
     let paths = if settings.stages.convert { free_paths(needs, dir, seed)? } else { Vec::new() };
     // What arrived as it is to be takes no further space.
-    if !settings.consume {
-        space(dir, needs.data)?;
-    }
+    space(dir, if settings.consume { needs.unconverted } else { needs.data })?;
     let ready = converter(needs.family, settings, tools).await?;
     Ok(Ready { results: paths, ..ready })
 }

@@ -187,6 +187,7 @@ mod tests {
             vm_name: "Web/01".to_owned(),
             disks: vec![DiskId::from_index(0), DiskId::from_index(1)],
             data: ByteSize(0),
+            unconverted: ByteSize(0),
             family: crate::model::OsFamily::Linux,
         };
         let paths = free_paths(&needs, Path::new("/no/such"), true).expect("free");

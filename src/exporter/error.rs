@@ -269,6 +269,14 @@ pub enum Error {
         /// What it holds.
         name: String,
     },
+    /// A disk is to be converted while it is read, and cannot be.
+    #[error("converting {} while it is read: {reason}", path.display())]
+    NotStreamable {
+        /// The disk's file.
+        path: PathBuf,
+        /// Why, as a clause.
+        reason: String,
+    },
     /// A package of several VMs, and none was named, or none of them.
     #[error("choose a VM from {}, which holds {}", path.display(), names.join(", "))]
     WhichVm {

@@ -105,6 +105,9 @@ impl Error {
                 "unpack it into an empty folder (`tar -xf`, or `unzip`), and give '{name}' there with \
                  --source"
             ),
+            Self::NotStreamable { .. } => {
+                "give --stream-convert=false: the disk is then exported as it is".into()
+            }
             Self::WhichVm { .. } => "say which one by --vm NAME, or by its id".into(),
             Self::UnknownFormat { .. } => {
                 "say the format by --source-format: vmdk, qcow2, raw, vhd, vhdx or vdi".into()

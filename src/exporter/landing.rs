@@ -93,6 +93,7 @@ impl Landing {
             file_size: ByteSize(length),
             sha256: Sha256Digest(sum.finalize().into()),
             received: None,
+            uuid: None,
             unverified: None,
         })
     }

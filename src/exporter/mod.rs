@@ -17,6 +17,8 @@ mod limit;
 mod nvram;
 mod package;
 mod retry;
+mod rewriting;
+mod streaming;
 mod thumbprint;
 mod tls;
 mod transfer;
@@ -29,7 +31,6 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::image::Compression;
 use crate::model::Secret;
 
 pub use address::{Address, sdk_url};
@@ -42,6 +43,7 @@ pub use limit::BandwidthLimit;
 pub use nvram::{LARGEST as LARGEST_NVRAM, missed as nvram_missed, write as write_nvram};
 pub use package::{PackageFormat, WrittenPackage, write_package};
 pub use retry::Retry;
+pub use streaming::{Rewrite, Streaming};
 pub use thumbprint::Thumbprint;
 pub use tls::Trust;
 pub use transfer::Broken;
@@ -54,13 +56,6 @@ pub const SNAPSHOT_PREFIX: &str = "hyperexport-";
 
 /// File name of an EFI guest's variables in the folder of its export.
 pub const NVRAM: &str = "source.nvram";
-
-/// The disks of a lease become qcow2 while they arrive: no VMDK is ever written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rewrite {
-    /// How their clusters are compressed, if they are.
-    pub compression: Option<Compression>,
-}
 
 /// Whom to talk to, and how.
 #[derive(Debug, Clone)]

@@ -22,6 +22,9 @@ pub struct WholeDisk {
     /// What it was made of while it arrived, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<ReceivedStream>,
+    /// VMware's UUID of it, where what it was made of told one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
     /// Why the server did not confirm it, if it did not.
     pub unverified: Option<String>,
 }

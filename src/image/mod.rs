@@ -2,7 +2,7 @@
 //! what can be told of all others from their headers.
 //!
 //! [`vmdk::Stream`] follows a stream as it arrives; [`Rewriter`] turns it into another format on
-//! all cores while it does, at flat memory. [`Split`] puts a VMDK of several files
+//! all cores while it does, at flat memory, and [`FlatRewriter`] does so with a raw disk. [`Split`] puts a VMDK of several files
 //! together, and [`inspect`] is the look at a foreign image before any tool opens it. Nothing here
 //! knows where bytes come from or names a tool.
 
@@ -12,6 +12,7 @@ mod codec;
 mod direct;
 mod early;
 pub mod extents;
+mod flat;
 mod iso;
 mod kind;
 mod number;
@@ -33,13 +34,16 @@ pub use capacity::{capacity, header_capacity};
 pub use codec::Compression;
 pub use direct::{AlignedBuffer, DirectFile};
 pub use early::{EarlyFile, begin_to_write};
+pub use flat::FlatRewriter;
 pub use iso::{IsoFile, iso_files};
 pub use kind::{Kind, kind};
 pub use part::{Part, part};
 pub use rewrite::{Rewriter, Target, Wrote};
 pub use split::Split;
 pub use text::decoded;
-pub use untrusted::{HAS_A_LOG, HAS_LARGE_SECTORS, IS_A_DEVICE, NAMES_A_PARENT, NO_VMDK, inspect};
+pub use untrusted::{
+    HAS_A_LOG, HAS_LARGE_SECTORS, IS_A_DEVICE, NAMES_A_PARENT, NO_VMDK, inspect, inspect_sparse,
+};
 
 use std::io;
 

@@ -27,6 +27,12 @@ impl Writer {
         self.file.write_all_at(&content[..length], offset)
     }
 
+    /// Has the disk end at `capacity` bytes.
+    pub fn end_at(&mut self, capacity: u64) -> io::Result<()> {
+        self.capacity = capacity;
+        self.file.set_len(capacity)
+    }
+
     /// Ends the image.
     pub fn finish(self) -> File {
         self.file

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pieces::{Clusters, Grains};
 use super::vmdk::{self, End, Piece};
-use super::workers::{Stopped, Workers};
+use super::workers::{Form, Stopped, Workers};
 use super::{CLUSTER, Compression, Error, qcow2, raw};
 
 /// The format to write.
@@ -17,6 +17,16 @@ pub enum Target {
     Qcow2(Option<Compression>),
     /// Raw, with its holes kept.
     Raw,
+}
+
+impl Target {
+    /// How clusters are compressed, if they are.
+    fn compression(self) -> Option<Compression> {
+        match self {
+            Self::Qcow2(compression) => compression,
+            Self::Raw => None,
+        }
+    }
 }
 
 /// What was written.
@@ -61,10 +71,10 @@ impl Rewriter {
         self.reached.load(Ordering::Relaxed)
     }
 
-    /// Where the tables in front of the grains end, in bytes of the stream: 0 when they stand at its
-    /// end, and none as long as the header has not arrived. [`Rewriter::finish`] reads them again.
-    pub fn tables_end(&self) -> Option<u64> {
-        self.stream.header().map(vmdk::Header::tables_end)
+    /// Where the part in front of the grains ends that [`Rewriter::finish`] may read again, in bytes
+    /// of the stream; none as long as the header has not arrived.
+    pub fn front_end(&self) -> Option<u64> {
+        self.stream.header().map(vmdk::Header::front_end)
     }
 
     /// Takes the next bytes of the stream. Blocks while the disk is behind.
@@ -104,7 +114,7 @@ impl Rewriter {
             return Err(self.failure());
         }
         let wrote = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Running { workers, .. } => workers.finish()?,
+            State::Running { workers, .. } => workers.finish()?.finish()?,
             _ => return Err(Error::Early { reached, capacity: self.capacity }),
         };
         match self.stream.finish(read_at)? {
@@ -122,14 +132,9 @@ impl Rewriter {
         let State::Begin(file, target, _) = std::mem::replace(&mut self.state, State::Ended) else {
             return Ok(());
         };
-        let (format, compression) = match target {
-            Target::Qcow2(compression) => {
-                (Format::Qcow2(qcow2::Writer::new(file, self.capacity, compression)?), compression)
-            }
-            Target::Raw => (Format::Raw(raw::Writer::new(file, self.capacity)?), None),
-        };
-        let image = Image { format, data: 0, reached: Arc::clone(&self.reached) };
-        let workers = Workers::start(image, self.capacity, grain as usize, compression)?;
+        let image = Image::new(file, self.capacity, target, Arc::clone(&self.reached))?;
+        let (compression, grains) = (target.compression(), (grain as usize, Form::Deflated));
+        let workers = Workers::start(image, self.capacity, grains, compression)?;
         self.state = State::Running { batch: Grains::default(), grain: grain as usize, workers };
         Ok(())
     }
@@ -174,6 +179,31 @@ enum Format {
 }
 
 impl Image {
+    /// An image of `capacity` bytes in `file`, which is empty; `reached` follows what is written.
+    pub fn new(
+        file: File,
+        capacity: u64,
+        target: Target,
+        reached: Arc<AtomicU64>,
+    ) -> Result<Self, Error> {
+        let format = match target {
+            Target::Qcow2(compression) => {
+                Format::Qcow2(qcow2::Writer::new(file, capacity, compression)?)
+            }
+            Target::Raw => Format::Raw(raw::Writer::new(file, capacity)?),
+        };
+        Ok(Self { format, data: 0, reached })
+    }
+
+    /// Has the disk end at `capacity` bytes, which is no more than it was made for.
+    pub fn end_at(&mut self, capacity: u64) -> io::Result<()> {
+        match &mut self.format {
+            Format::Qcow2(writer) => writer.end_at(capacity),
+            Format::Raw(writer) => writer.end_at(capacity)?,
+        }
+        Ok(())
+    }
+
     /// Writes a batch.
     pub fn write(&mut self, batch: &Clusters) -> Result<(), Error> {
         for (number, range, compressed) in &batch.clusters {

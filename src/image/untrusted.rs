@@ -73,6 +73,14 @@ fn vmdk(file: &File, path: &Path) -> io::Result<Result<(), String>> {
     }
 }
 
+/// The same of a sparse VMDK of which `file` has the beginning alone, descriptor and all.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn inspect_sparse(file: &File) -> io::Result<Result<(), String>> {
+    sparse_vmdk(file)
+}
+
 /// A sparse extent. With a capacity of 0 QEMU would take its embedded descriptor for the image,
 /// extents and all; with a `parentFileNameHint` there it would open that parent.
 fn sparse_vmdk(file: &File) -> io::Result<Result<(), String>> {

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::codec::{Compressor, Inflater, is_zero};
 use super::pieces::{Clusters, Grains};
-use super::rewrite::{Image, Wrote};
+use super::rewrite::Image;
 use super::{CLUSTER, Compression, Error, vmdk};
 
 /// More threads than this would only wait for the one that writes.
@@ -22,12 +22,21 @@ const MOST_WORKERS: usize = 8;
 
 type Numbered<T> = (u64, T);
 
+/// What grains hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The zlib streams (RFC 1950) of a streamOptimized VMDK.
+    Deflated,
+    /// The bytes of the disk.
+    Flat,
+}
+
 /// The threads of one rewrite.
 #[derive(Debug)]
 pub(super) struct Workers {
     grains: Sender<Numbered<Grains>>,
     next: u64,
-    writer: JoinHandle<Result<Wrote, Error>>,
+    writer: JoinHandle<Result<Image, Error>>,
 }
 
 /// A thread stopped early; [`Workers::finish`] says why.
@@ -38,7 +47,7 @@ impl Workers {
     pub fn start(
         image: Image,
         capacity: u64,
-        grain: usize,
+        (grain, form): (usize, Form),
         compression: Option<Compression>,
     ) -> Result<Self, Error> {
         let count = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
@@ -46,7 +55,7 @@ impl Workers {
         let (done, clusters) = bounded(count);
         for _ in 0..count {
             let worker = Worker {
-                inflater: Inflater::new(),
+                inflater: (form == Form::Deflated).then(Inflater::new),
                 compressor: compression.map(Compressor::new).transpose()?,
                 grain: vec![0; grain],
                 capacity,
@@ -65,8 +74,8 @@ impl Workers {
         self.grains.send((number, grains)).map_err(|_| Stopped)
     }
 
-    /// Waits until all is written.
-    pub fn finish(self) -> Result<Wrote, Error> {
+    /// Waits until all grains are written. The image has no end yet.
+    pub fn finish(self) -> Result<Image, Error> {
         drop(self.grains);
         self.writer.join().unwrap_or_else(|_| {
             Err(Error::Write(std::io::Error::other("a thread of the conversion ended")))
@@ -75,7 +84,8 @@ impl Workers {
 }
 
 struct Worker {
-    inflater: Inflater,
+    /// None for grains that are no compressed data.
+    inflater: Option<Inflater>,
     compressor: Option<Compressor>,
     grain: Vec<u8>,
     capacity: u64,
@@ -100,10 +110,10 @@ impl Worker {
         let mut clusters = Clusters::default();
         for (sector, range) in &grains.grains {
             let offset = sector * vmdk::SECTOR;
-            self.inflate(offset, &grains.data[range.clone()])?;
+            self.unpack(offset, &grains.data[range.clone()])?;
             // What the source's deflate could not make smaller, with its larger window, ours will
             // not either: trying takes longer than anything else.
-            let compressible = range.len() < self.grain.len();
+            let compressible = self.inflater.is_none() || range.len() < self.grain.len();
             let first = offset / CLUSTER as u64;
             for (index, content) in self.grain.chunks(CLUSTER).enumerate() {
                 let number = first + index as u64;
@@ -128,9 +138,15 @@ impl Worker {
     }
 
     /// Has the grain at `offset` in memory. The disk's last one may be short.
-    fn inflate(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
+    fn unpack(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        let Some(inflater) = &mut self.inflater else {
+            let (content, rest) = self.grain.split_at_mut(data.len());
+            content.copy_from_slice(data);
+            rest.fill(0);
+            return Ok(());
+        };
         let needed = (self.capacity - offset).min(self.grain.len() as u64) as usize;
-        let length = self.inflater.inflate(data, &mut self.grain).unwrap_or(0);
+        let length = inflater.inflate(data, &mut self.grain).unwrap_or(0);
         if length < needed {
             return Err(Error::Grain { offset });
         }
@@ -142,7 +158,7 @@ impl Worker {
 fn write(
     mut image: Image,
     clusters: &Receiver<Numbered<Result<Clusters, Error>>>,
-) -> Result<Wrote, Error> {
+) -> Result<Image, Error> {
     let mut early = BTreeMap::new();
     let mut next = 0;
     for (number, batch) in clusters {
@@ -152,5 +168,5 @@ fn write(
             next += 1;
         }
     }
-    image.finish()
+    Ok(image)
 }

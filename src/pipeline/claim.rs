@@ -331,6 +331,7 @@ mod tests {
             file_size: crate::model::ByteSize(5),
             sha256: crate::model::Sha256Digest([7; 32]),
             received: None,
+            uuid: None,
             unverified: None,
         };
         let dead = Claim::take(directory.path()).expect("free");

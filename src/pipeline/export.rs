@@ -58,7 +58,9 @@ impl<'a> Export<'a> {
         self.source.remove_snapshots(&vm, &claim.snapshots(), progress).await.map_err(stopped)?;
         let snapshot = self.snapshot().map_err(claimed)?;
         let whole = self.held.whole.clone();
-        claim.exports(&key(self.job, &vm, &state.revision), whole.clone()).map_err(claimed)?;
+        claim
+            .exports(&key(self.job, self.ready, &state.revision), whole.clone())
+            .map_err(claimed)?;
         let of_snapshot = snapshot.is_some();
         let request = ExportRequest {
             directory: self.held.work(&self.ready.output).to_owned(),

@@ -12,7 +12,7 @@ use super::stages::{Ledger, Stopped};
 use super::{ours, replace, stream};
 use crate::exporter::WholeDisk;
 use crate::manifest::Manifest;
-use crate::model::{PowerState, SourceVm, Stage};
+use crate::model::{PowerState, Stage};
 
 /// A claimed output directory, and what a dead run left whole there.
 pub(super) struct Held {
@@ -51,11 +51,13 @@ impl Held {
     }
 }
 
-/// What is exported, in which state of it, and what it becomes while it arrives.
-pub(super) fn key(job: &Job, vm: &SourceVm, revision: &str) -> String {
+/// What is exported, in which state of it, and what it becomes while it leaves the source.
+pub(super) fn key(job: &Job, ready: &Ready, revision: &str) -> String {
+    let vm = &ready.vm;
     let server = vm.origin.server.as_deref().unwrap_or_default();
     let uuid = vm.instance_uuid.as_deref().unwrap_or_default();
-    let as_what = stream::compression(job).map(|kind| format!(" {kind}")).unwrap_or_default();
+    let compression = stream::compression(job, &ready.streaming);
+    let as_what = compression.map(|kind| format!(" {kind}")).unwrap_or_default();
     format!("{server} {} {uuid} {revision}{as_what}", vm.id)
 }
 
@@ -72,7 +74,7 @@ pub(super) fn take(job: &Job, ready: &Ready) -> Result<Held, Stopped> {
     let known = ready.vm.power == PowerState::Off && !ready.state.revision.is_empty();
     let whole = match &ready.earlier {
         Earlier::Nothing | Earlier::Replaced(_) if known => {
-            claim.whole_disks(&key(job, &ready.vm, &ready.state.revision))
+            claim.whole_disks(&key(job, ready, &ready.state.revision))
         }
         _ => Vec::new(),
     };

@@ -53,10 +53,20 @@ impl Host {
         let revision = found.revision();
         // A volume's allocation may be holes for the most part.
         let least = ByteSize(0);
-        let (snapshots, obstacles) = (Vec::new(), Vec::new());
+        let (snapshots, obstacles, streaming) = (Vec::new(), Vec::new(), Vec::new());
         let (boot_time, tools) = (None, None);
         let vm = found.vm;
-        Ok(Inspected { vm, makes, least, revision, boot_time, tools, snapshots, obstacles })
+        Ok(Inspected {
+            vm,
+            makes,
+            streaming,
+            least,
+            revision,
+            boot_time,
+            tools,
+            snapshots,
+            obstacles,
+        })
     }
 
     /// Reads all volumes of the domain into the request's folder. It must not run: a volume that

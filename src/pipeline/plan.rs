@@ -1,15 +1,17 @@
 //! What a run would do, line by line, for `--dry-run`: the run does that and nothing else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::converted::Converted;
 use super::earlier::{Earlier, Kept};
 use super::job::{Job, Target};
 use super::preflight::{Ready, is_of, seed};
+use super::source::SourceSettings;
 use super::{DOMAIN_XML, fit, records, stream};
 use crate::domain::Attachment;
+use crate::exporter::Streaming;
 use crate::libvirt::Preview;
-use crate::model::{ByteSize, PowerState, SourceNic, SourceVm};
+use crate::model::{ByteSize, DiskId, PowerState, SourceDisk, SourceNic, SourceVm};
 use crate::{convert, manifest};
 
 /// What follows a conversion that is only told.
@@ -33,7 +35,7 @@ pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
         lines.extend(conversion(job, ready, settings));
     }
     // Of disks that are converted while they arrive it tells what came of that.
-    if is_new && job.writes_manifest() && stream::is_on(job) {
+    if is_new && job.writes_manifest() && stream::is_on(&ready.streaming) {
         lines.push(written(&ready.output, manifest::FILE_NAME));
     }
     if let Earlier::Replaced(names) = &ready.earlier {
@@ -193,8 +195,11 @@ fn conversion(job: &Job, ready: &Ready, settings: &convert::Settings) -> Vec<Str
             }
             Converted::None => {}
         }
-    } else if stream::is_on(job) {
-        // CONVERT is done by then.
+    } else if stream::is_on(&ready.streaming) {
+        // CONVERT is done by then, but for disks that are exported as they are.
+        lines.extend(
+            late(ready).map(|(disk, path)| format!("convert {disk} to {}", path.display())),
+        );
         let rest = convert::Stages { convert: false, ..stages };
         if !rest.names().is_empty() {
             lines.push(format!("work on the converted disks: {}", rest.names()));
@@ -276,34 +281,73 @@ fn export(job: &Job, ready: &Ready) -> Vec<String> {
     if vm.power == PowerState::On && job.snapshot.is_some() {
         lines.push(format!("take a snapshot of {}, and remove it after the export", vm.name));
     }
-    if let Some(kind) = stream::compression(job) {
-        let packed = match kind.as_str() {
-            "none" => "not compressed".to_owned(),
-            kind => format!("compressed by {kind}"),
-        };
-        let mut disks: Vec<_> = vm.disks.iter().collect();
-        disks.sort_by_key(|disk| disk.boot_order);
-        let results = convert::result_paths(&vm.into(), output);
-        lines.extend(disks.iter().zip(results).map(|(disk, path)| {
-            let (id, capacity, path) = (&disk.id, disk.capacity, path.display());
-            format!(
-                "export {id} (up to {capacity}) to {path}, converted while it arrives and {packed}"
-            )
-        }));
+    if let Some(kind) = stream::compression(job, &ready.streaming) {
+        lines.extend(streamed(job, ready, &kind));
         return lines;
     }
-    for disk in &vm.disks {
-        let made = ready.exports.iter().find(|name| is_of(name, &disk.id));
-        lines.push(match made.map(|name| output.join(name)) {
-            Some(path) => {
-                format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display())
-            }
-            None => format!("use {} ({}) where it is", disk.id, disk.capacity),
-        });
-    }
+    lines.extend(vm.disks.iter().map(|disk| kept(disk, ready)));
     lines.extend(job.format.makes(&vm.name).iter().map(|name| written(output, name)));
     if job.writes_manifest() {
         lines.push(written(output, manifest::FILE_NAME));
     }
     lines
+}
+
+/// A disk that is exported as it is.
+fn kept(disk: &SourceDisk, ready: &Ready) -> String {
+    let made = ready.exports.iter().rfind(|name| is_of(name, &disk.id));
+    match made.map(|name| ready.output.join(name)) {
+        Some(path) => format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display()),
+        None => format!("use {} ({}) where it is", disk.id, disk.capacity),
+    }
+}
+
+/// The disks in the order in which they boot, and what each becomes.
+fn results(ready: &Ready) -> impl Iterator<Item = (&SourceDisk, PathBuf)> {
+    let mut disks: Vec<_> = ready.vm.disks.iter().collect();
+    disks.sort_by_key(|disk| disk.boot_order);
+    disks.into_iter().zip(convert::result_paths(&(&ready.vm).into(), &ready.output))
+}
+
+/// Disks that are converted after the export, and what each becomes.
+fn late(ready: &Ready) -> impl Iterator<Item = (&DiskId, PathBuf)> {
+    let is_late = |(disk, _): &(&SourceDisk, PathBuf)| !is_streamed(disk, ready);
+    results(ready).filter(is_late).map(|(disk, path)| (&disk.id, path))
+}
+
+fn is_streamed(disk: &SourceDisk, ready: &Ready) -> bool {
+    streaming(disk, ready).is_some_and(|streaming| !matches!(streaming, Streaming::No(_)))
+}
+
+fn streaming(disk: &SourceDisk, ready: &Ready) -> Option<Streaming> {
+    ready.streaming.iter().find(|(id, _)| *id == disk.id).map(|(_, streaming)| *streaming)
+}
+
+/// An export whose disks are converted while they leave the source, as far as they can be.
+fn streamed(job: &Job, ready: &Ready, kind: &str) -> Vec<String> {
+    let packed = match kind {
+        "none" => "not compressed".to_owned(),
+        kind => format!("compressed by {kind}"),
+    };
+    let comes = match job.source {
+        SourceSettings::Files(_) => "is read",
+        SourceSettings::VSphere(_) | SourceSettings::Host(_) => "arrives",
+    };
+    let line = |(disk, path): (&SourceDisk, PathBuf)| {
+        let how = format!("converted while it {comes} and {packed}");
+        let to = format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display());
+        match streaming(disk, ready) {
+            Some(Streaming::Yes) => format!("{to}, {how}"),
+            Some(Streaming::Open) => {
+                let name = ready.exports.iter().rfind(|name| is_of(name, &disk.id));
+                let other = ready.output.join(name.map_or("", String::as_str));
+                let other = other.display();
+                format!(
+                    "{to}, {how} if it is a streamOptimized VMDK; any other VMDK to {other} first"
+                )
+            }
+            Some(Streaming::No(_)) | None => kept(disk, ready),
+        }
+    };
+    results(ready).map(line).collect()
 }

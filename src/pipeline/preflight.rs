@@ -20,9 +20,9 @@ use super::kept_domain::KeptDomain;
 use super::records::{self, Record};
 use super::source::{self, Source};
 use super::stages::Stopped;
-use super::{DOMAIN_XML, addresses, beside, guest, report, start, target_check, windows};
+use super::{DOMAIN_XML, addresses, beside, guest, report, start, stream, target_check, windows};
 use crate::convert::Agent;
-use crate::exporter::{self, Inspected, PackageFormat};
+use crate::exporter::{self, Inspected, PackageFormat, Streaming};
 use crate::libvirt::Preview;
 use crate::model::{
     ByteSize, DiskFormat, DiskId, ExportedDisk, OsFamily, PowerState, SourceDisk, SourceState,
@@ -40,6 +40,8 @@ pub struct Ready {
     pub output: PathBuf,
     /// Names of the files that the export will make there.
     pub exports: Vec<String>,
+    /// Whether its disks are converted while they leave the source.
+    pub streaming: Vec<(DiskId, Streaming)>,
     /// Names of all files that the run will make there.
     pub makes: Vec<String>,
     /// Names of the snapshots of our kind that the VM has.
@@ -141,6 +143,7 @@ pub async fn check(
         }
         Earlier::Nothing | Earlier::Replaced(_) => {
             exportable(source, job, &inspected)?;
+            stream::check(job, &inspected.streaming)?;
             packable(job, vm, &exports)?;
             let folder = match &earlier {
                 Earlier::Replaced(_) => output.join(beside::FRESH),
@@ -157,6 +160,7 @@ pub async fn check(
         state: now,
         output,
         exports,
+        streaming: inspected.streaming,
         makes,
         snapshots: inspected.snapshots,
         earlier,

@@ -219,9 +219,12 @@ async fn conversion(
         // Its disks are no longer what was exported, and there is nothing that tells what they are.
         let results = ledger.report.converted.take();
         let results = results.iter().flat_map(|disks| &disks.0).map(|disk| disk.path.clone());
-        let exports = manifest.disks.iter().map(|disk| disk.local_path.clone());
+        // Images that stay where they are belong to the user.
+        let exports = ready.exports.iter().map(|name| work.join(name));
         remove(exports.chain(results).collect::<Vec<_>>().into_iter(), ledger);
         ledger.report.disks.clear();
+        ledger.report.media.clear();
+        ledger.report.nvram = None;
         return None;
     }
     held.replace(ready, Some(manifest), ledger)?;
@@ -260,7 +263,7 @@ async fn fetch(
     let taken = Taken {
         exported_at: exported.exported_at,
         method: exported.method,
-        compression: stream::compression(job),
+        compression: stream::compression(job, &ready.streaming),
         state: Some(state),
         vm: exported.vm.clone(),
     };
@@ -275,7 +278,7 @@ async fn fetch(
         return Some(Fetched { manifest: None, unwritten: false });
     }
     let mut manifest = describe(job, &exported, &taken, &ready.output);
-    if stream::is_on(job) {
+    if exported.disks.iter().any(|disk| disk.received.is_some()) {
         return Some(Fetched { manifest: Some(manifest), unwritten: true });
     }
     let path = work.join(manifest::FILE_NAME);

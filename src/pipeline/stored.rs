@@ -161,8 +161,9 @@ impl Stored {
 /// that is.
 fn made<'a>(disks: impl Iterator<Item = (&'a PathBuf, bool)>, ask: &Ask<'_>) -> Vec<PathBuf> {
     let is_made = |(path, received): &(&PathBuf, bool)| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_listed = ask.exports.iter().any(|made| *made == name);
+        // Other flags may make a file of another format of the same disk.
+        let is_listed =
+            ask.exports.iter().any(|made| path.file_stem() == Path::new(made).file_stem());
         ask.vm.provider != LOCAL || *received || is_listed
     };
     disks.filter(is_made).map(|(path, _)| path.clone()).collect()

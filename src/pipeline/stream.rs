@@ -1,5 +1,5 @@
-//! Disks that are converted while they arrive: export and conversion end together, and what takes
-//! space is the result alone.
+//! Disks that are converted while they leave their source, the streams of a lease and the members of
+//! a package: export and conversion end together, and what takes space is the result alone.
 //!
 //! FIX then works on the very file that was exported. A manifest on the disk always tells the truth:
 //! so here it is written after the conversion, with the sums of what came of it. A run that is
@@ -14,9 +14,9 @@ use super::source::SourceSettings;
 use super::stages::{Ledger, Stopped};
 use super::{later, stored};
 use crate::convert;
-use crate::exporter::{PackageFormat, Rewrite, Transport};
+use crate::exporter::{PackageFormat, Rewrite, Streaming, Transport};
 use crate::manifest::{self, Disk, Manifest};
-use crate::model::{ConvertedDisks, Stage};
+use crate::model::{ConvertedDisks, DiskId, Stage};
 
 /// Has the source convert what arrives, where that can be done and is not unwanted.
 ///
@@ -28,28 +28,51 @@ pub fn prepare(job: &mut Job) -> Result<(), Stopped> {
     }
     match rewrite(job) {
         Ok(rewrite) => {
-            if let SourceSettings::VSphere(settings) = &mut job.source {
-                settings.rewrite = Some(rewrite);
+            match &mut job.source {
+                SourceSettings::VSphere(settings) => settings.rewrite = Some(rewrite),
+                SourceSettings::Files(settings) => settings.rewrite = Some(rewrite),
+                SourceSettings::Host(_) => {}
             }
             Ok(())
         }
         Err(_) if job.stream_convert.is_none() => Ok(()),
-        Err(why) => Err(Stopped::because(
-            Stage::Preflight,
-            format!("--stream-convert: {why}"),
-            "leave it out: disks are then converted after the export",
-        )),
+        Err(why) => Err(refused(why)),
     }
 }
 
-/// Whether disks are converted while they arrive.
-pub fn is_on(job: &Job) -> bool {
-    matches!(&job.source, SourceSettings::VSphere(settings) if settings.rewrite.is_some())
+/// Refuses a disk that is kept as it is where all were to be converted while they leave the source.
+///
+/// # Errors
+/// [`Stopped`] with the first one.
+pub fn check(job: &Job, streaming: &[(DiskId, Streaming)]) -> Result<(), Stopped> {
+    let kept = streaming.iter().find_map(|(disk, streaming)| match streaming {
+        Streaming::No(why) => Some((disk, why)),
+        Streaming::Yes | Streaming::Open => None,
+    });
+    match kept {
+        Some((disk, why)) if job.stream_convert == Some(true) => {
+            Err(refused(&format!("{disk}: {why}")).coded("not-streamable"))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// How disks are compressed while they arrive, if they are converted then.
-pub fn compression(job: &Job) -> Option<String> {
-    job.conversion.as_ref().filter(|_| is_on(job)).map(named)
+fn refused(why: &str) -> Stopped {
+    Stopped::because(
+        Stage::Preflight,
+        format!("--stream-convert: {why}"),
+        "leave it out: disks are then converted after the export",
+    )
+}
+
+/// Whether any disk is converted while it leaves the source, as far as that is known beforehand.
+pub fn is_on(streaming: &[(DiskId, Streaming)]) -> bool {
+    streaming.iter().any(|(_, streaming)| !matches!(streaming, Streaming::No(_)))
+}
+
+/// How disks are compressed while they leave the source, if they are converted then.
+pub fn compression(job: &Job, streaming: &[(DiskId, Streaming)]) -> Option<String> {
+    job.conversion.as_ref().filter(|_| is_on(streaming)).map(named)
 }
 
 /// How converted disks are compressed: `zstd 3`, `none`.
@@ -71,11 +94,14 @@ fn rewrite(job: &Job) -> Result<Rewrite, &'static str> {
     if job.format != PackageFormat::Disks {
         return Err("a package is made of VMDKs, which would not be there");
     }
+    let rewrite =
+        Rewrite { compression: conversion.compression, required: job.stream_convert == Some(true) };
     match &job.source {
-        SourceSettings::VSphere(settings) if settings.transport != Transport::Datastore => {
-            Ok(Rewrite { compression: conversion.compression })
+        SourceSettings::VSphere(settings) if settings.transport == Transport::Datastore => {
+            Err("of a vSphere, only the lease sends streams")
         }
-        _ => Err("only the lease of a vSphere sends streams"),
+        SourceSettings::VSphere(_) | SourceSettings::Files(_) => Ok(rewrite),
+        SourceSettings::Host(_) => Err("the volumes of a libvirt host are read as they are"),
     }
 }
 

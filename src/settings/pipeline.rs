@@ -118,8 +118,8 @@ pub struct PipelineArgs {
     /// Convert the exported disks for KVM
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub pipeline: bool,
-    /// Convert disks while they arrive, so that no VMDK is written [default: where the converter is
-    /// native and the source vSphere]
+    /// Convert disks while they leave vSphere or a package, so that no VMDK is written [default: where
+    /// the converter is native and the disk can be read front to back]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     pub stream_convert: Option<bool>,
     /// How.

@@ -131,6 +131,7 @@ impl SourceArgs {
                     }),
                     nics: nic::cards(&described.nic).map_err(Error::Invalid)?,
                 },
+                rewrite: None,
             })),
         }
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::job::{Job, assert_same_disk};
+use crate::support::job::{Ended, Job, assert_same_disk};
 use crate::support::vcsim::raw_disk;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -270,4 +270,34 @@ fn a_conversion_that_fails_leaves_what_it_began_with() {
     job.run("web01", &CONVERT).expect(0);
     let disks = job.sim.vm("web01").disks.as_ref().expect("disks");
     assert_same_disk((&disks[0].raw, "raw"), (&job.file("web01.qcow2"), "qcow2"));
+}
+
+/// A package as hyperexport itself makes one.
+#[test]
+fn a_package_is_converted_while_it_is_read_whenever_that_was_killed() {
+    let Some(job) = job(&[]) else { return };
+    job.run("web01", &["--format", "ova"]).expect(0);
+    let package = job.dir.path().join("web01.ova");
+    std::fs::rename(job.file("web01.ova"), &package).expect("moved");
+    std::fs::remove_dir_all(job.output()).expect("removed");
+    let command = |args: &[&str]| {
+        let mut command = job.bare(&[&["--json"], &CONVERT[..], args].concat());
+        command.arg("--source").arg(&package).arg("--output").arg(job.output());
+        command
+    };
+    for round in 1..=8 {
+        let mut child = command(&["--bandwidth-limit", "3M", "--quiet"]).spawn().expect("it runs");
+        std::thread::sleep(Duration::from_millis(110 * round));
+        child.kill().expect("it is ours");
+        child.wait().expect("it is dead");
+        assert!(!job.files().iter().any(|name| name.contains(".vmdk")), "{:?}", job.files());
+        if job.file("result.json").exists() {
+            std::fs::remove_dir_all(job.output()).expect("removed");
+        }
+    }
+    let run = || Ended::from(command(&[]).output().expect("it runs"));
+    run().expect(0);
+    assert_converted(&job);
+    assert_eq!(run().expect(0).json["already_done"], true);
+    assert_converted(&job);
 }

@@ -10,5 +10,6 @@ mod media;
 mod packages;
 mod rewriting;
 mod spellings;
+mod streamed;
 mod sums;
 mod whole;

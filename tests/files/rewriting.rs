@@ -150,10 +150,10 @@ fn the_same_stream_gives_the_same_image_whatever_the_pieces() {
 }
 
 /// Size of the disks below: 18000 grains, more than two L2 tables.
-const HOST_CAPACITY: u64 = 18_000 * CLUSTER as u64;
+pub const HOST_CAPACITY: u64 = 18_000 * CLUSTER as u64;
 
 /// A stream as an ESXi host sends it, with grains of one repeated byte.
-fn host_stream(dir: &Path, grains: &[(u64, u8)]) -> PathBuf {
+pub fn host_stream(dir: &Path, grains: &[(u64, u8)]) -> PathBuf {
     let header = |directory: u64| {
         let mut sector = vec![0; 512];
         sector[..4].copy_from_slice(b"KDMV");
@@ -196,7 +196,7 @@ fn host_stream(dir: &Path, grains: &[(u64, u8)]) -> PathBuf {
 }
 
 /// The disk that [`host_stream`] describes.
-fn host_disk(dir: &Path, grains: &[(u64, u8)]) -> PathBuf {
+pub fn host_disk(dir: &Path, grains: &[(u64, u8)]) -> PathBuf {
     let path = dir.join("host.raw");
     let file = File::create(&path).expect("created");
     file.set_len(HOST_CAPACITY).expect("sized");

@@ -23,6 +23,9 @@ pub(super) struct Bound {
     capacity: u64,
     /// Who says so.
     by: Told,
+    /// What its own header says, where that was read as the disk came: what is written then is
+    /// another image.
+    header: Option<u64>,
 }
 
 /// Who tells how large a disk is.
@@ -50,7 +53,22 @@ impl Bound {
     pub(super) fn new(path: PathBuf, format: DiskFormat, capacity: u64, inflated: bool) -> Self {
         let by = if inflated { Told::Package } else { Told::Source };
         let capacity = if capacity == 0 { LARGEST } else { capacity };
-        Self { path, format, capacity, by }
+        Self { path, format, capacity, by, header: None }
+    }
+
+    /// Notes what the header of the image says of the size of its disk.
+    pub(super) fn note_header(&mut self, capacity: u64) {
+        self.header = Some(capacity);
+    }
+
+    /// Longest that a raw disk may become, of which `length` bytes lie at the source, or 0 if nobody
+    /// knows: what is not compressed is as long as it is, whatever its package tells.
+    pub(super) fn longest_raw(&self, length: u64) -> u64 {
+        match (self.by, length) {
+            (Told::Source, 0) => LARGEST,
+            (Told::Source, length) => length,
+            _ => self.most(),
+        }
     }
 
     /// Whether the disk may have `bytes` bytes. Blocks.
@@ -76,9 +94,13 @@ impl Bound {
         self.capacity.saturating_add(tables).saturating_add(OVERHEAD)
     }
 
-    /// What the header of the image says, which is written by now: it stands within the first MiBs.
+    /// What the header of the image says, which is noted or written by now: it stands within the first
+    /// MiBs.
     fn own_capacity(&self) -> io::Result<Option<u64>> {
-        let found = image::header_capacity(&File::open(&self.path)?, self.format)?;
+        let found = match self.header {
+            None => image::header_capacity(&File::open(&self.path)?, self.format)?,
+            noted => noted,
+        };
         Ok(found.filter(|capacity| *capacity > 0))
     }
 }
@@ -113,5 +135,21 @@ mod tests {
         let error = bound(DiskFormat::Raw, MIB, true).check(100 * MIB).expect_err("too long");
         let told = error.get_ref().and_then(|error| error.downcast_ref::<TooLong>());
         assert_eq!(told.map(|told| (told.capacity, told.by)), Some((MIB, "its package")));
+    }
+
+    #[test]
+    fn a_disk_that_becomes_another_image_has_the_same_bound() {
+        // Where it is written there is a qcow2 image, or nothing yet.
+        let path = PathBuf::from("/none");
+        let mut bound = Bound::new(path.clone(), DiskFormat::Vmdk, MIB, true);
+        bound.note_header(512 * MIB);
+        assert_eq!((0..2000).rfind(|mib| bound.check(mib * MIB).is_ok()), Some(608));
+        let error = bound.check(700 * MIB).expect_err("too long");
+        let told = error.get_ref().and_then(|error| error.downcast_ref::<TooLong>());
+        assert_eq!(told.map(|told| (told.capacity, told.by)), Some((512 * MIB, "its own header")));
+        let raw = |inflated| Bound::new(path.clone(), DiskFormat::Raw, MIB, inflated);
+        assert_eq!(raw(true).longest_raw(200 * MIB), 65 * MIB);
+        assert_eq!(raw(false).longest_raw(200 * MIB), 200 * MIB);
+        assert_eq!(raw(false).longest_raw(0), LARGEST);
     }
 }

@@ -5,8 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::store::Store;
+use super::streaming::NOT_ASKED;
 use super::verify::Expected;
-use crate::exporter::{Error, NVRAM, uuids};
+use crate::exporter::{Error, NVRAM, Streaming, uuids};
 use crate::image::{self, Split};
 use crate::model::{DiskFormat, DiskId, ExportMethod, SourceVm, Warning};
 
@@ -30,8 +31,6 @@ pub(super) struct Described {
     pub(super) nvram: Option<Nvram>,
     /// What is worth telling of it.
     pub(super) warnings: Vec<Warning>,
-    /// Bytes that an export writes at least, as far as that is known.
-    pub(super) least: u64,
 }
 
 /// Where the variables of a firmware are.
@@ -56,6 +55,10 @@ pub(super) struct Wanted {
     pub(super) stored: Option<u64>,
     /// Whether it is no disk but what lies in a CD-ROM drive.
     pub(super) medium: bool,
+    /// Bytes that an export writes at least of what it keeps as it is, as far as that is known.
+    pub(super) least: u64,
+    /// Whether it is converted while it is read.
+    pub(super) streaming: Streaming,
 }
 
 /// Where a disk's bytes are.
@@ -72,21 +75,50 @@ pub(super) enum Content {
 }
 
 impl Wanted {
-    /// The format in which it is exported.
-    pub(super) fn exported_format(&self) -> DiskFormat {
+    /// A disk of that format and capacity.
+    pub(super) fn disk(
+        id: DiskId,
+        (format, capacity): (DiskFormat, u64),
+        content: Content,
+    ) -> Self {
+        let (stored, least, streaming) = (None, 0, Streaming::No(NOT_ASKED));
+        Self { id, format, capacity, content, stored, medium: false, least, streaming }
+    }
+
+    /// What lies in a CD-ROM drive: it is never converted.
+    pub(super) fn medium(id: DiskId, content: Content) -> Self {
+        Self { medium: true, ..Self::disk(id, (DiskFormat::Raw, 0), content) }
+    }
+
+    /// The format in which it is exported, `rewritten` or not.
+    pub(super) fn exported_format(&self, rewritten: bool) -> DiskFormat {
         match self.content {
+            _ if rewritten => DiskFormat::Qcow2,
             Content::InPlace(_) | Content::Packed { .. } => self.format,
             Content::Split(_) | Content::Empty => DiskFormat::Qcow2,
         }
     }
 
-    /// Name of the file that an export makes of it; none when it stays where it is.
-    pub(super) fn file_name(&self) -> Option<String> {
-        let made = !matches!(self.content, Content::InPlace(_));
-        made.then(|| match self.medium {
+    /// Name of the file that an export makes of it, `rewritten` or not.
+    pub(super) fn file_name(&self, rewritten: bool) -> String {
+        match self.medium {
             true => format!("{}.iso", self.id),
-            false => self.id.file_name(self.exported_format()),
-        })
+            false => self.id.file_name(self.exported_format(rewritten)),
+        }
+    }
+
+    /// Names of the file that an export makes of it: none when it stays where it is, and two where
+    /// its first bytes decide what becomes of it.
+    pub(super) fn file_names(&self) -> Vec<String> {
+        if matches!(self.content, Content::InPlace(_)) {
+            return Vec::new();
+        }
+        let rewritten: &[bool] = match self.streaming {
+            Streaming::Yes => &[true],
+            Streaming::Open => &[true, false],
+            Streaming::No(_) => &[false],
+        };
+        rewritten.iter().map(|rewritten| self.file_name(*rewritten)).collect()
     }
 
     /// Whether it is compressed where it lies.
@@ -175,7 +207,20 @@ impl Described {
 
     /// Names of the files that an export makes.
     pub(super) fn makes(&self) -> Vec<String> {
-        let disks = self.images().filter_map(Wanted::file_name);
+        let disks = self.images().flat_map(Wanted::file_names);
         disks.chain(self.nvram.iter().map(|_| NVRAM.to_owned())).collect()
+    }
+
+    /// Bytes that an export writes at least, as far as that is known. What a disk comes to that is
+    /// converted while it is read shows itself then.
+    pub(super) fn least(&self) -> u64 {
+        let kept = |image: &&Wanted| matches!(image.streaming, Streaming::No(_));
+        self.images().filter(kept).fold(0, |sum, image| sum.saturating_add(image.least))
+    }
+
+    /// Whether its disks are converted while they are read. Of one that is empty nothing is read.
+    pub(super) fn streaming(&self) -> Vec<(DiskId, Streaming)> {
+        let disks = self.disks.iter().filter(|disk| disk.content != Content::Empty);
+        disks.map(|disk| (disk.id.clone(), disk.streaming)).collect()
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
             uuid: uuids::of_image(path, format),
         };
         disks.push(disk.at(index));
-        wanted.push(Wanted { id, format, capacity, content, stored: None, medium: false });
+        wanted.push(Wanted::disk(id, (format, capacity), content));
     }
     let stem = paths.first().and_then(|path| path.file_stem()).unwrap_or_default();
     let vm = SourceVm {
@@ -112,7 +112,6 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         sums: Expected::None,
         nvram: None,
         warnings: Vec::new(),
-        least: 0,
         media: Vec::new(),
     })
 }

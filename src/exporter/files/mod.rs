@@ -17,6 +17,7 @@ mod ovf;
 mod package;
 mod sink;
 mod store;
+mod streaming;
 mod sums;
 mod take;
 mod tar;
@@ -31,7 +32,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::nvram;
-use super::{Error, ExportRequest, Inspected, VmSummary, WholeDisk, fill_disk_uuids};
+use super::{Error, ExportRequest, Inspected, Rewrite, VmSummary, WholeDisk, fill_disk_uuids};
 use crate::model::{
     ByteSize, DiskFormat, ExportedVm, Firmware, SourceNic, SourceVm, Stage, Warning, chain,
 };
@@ -50,6 +51,8 @@ pub struct FileSettings {
     pub paths: Vec<PathBuf>,
     /// Which part of it is meant, and what is known of it.
     pub choice: Choice,
+    /// What packed disks become while they are read, if they can; none to keep them as they are.
+    pub rewrite: Option<Rewrite>,
 }
 
 /// What the user says about a VM in files.
@@ -88,6 +91,22 @@ pub struct Files {
 enum Found {
     Package(Box<Package>),
     Other(Box<Described>),
+}
+
+impl Found {
+    /// The VM that is meant, and where its disks are. Blocks.
+    fn describe(&self, settings: &FileSettings) -> Result<Described, Error> {
+        match self {
+            Self::Package(package) => package.describe(&settings.choice),
+            Self::Other(described) => match &settings.choice.vm {
+                Some(name) if *name != described.vm.name => Err(Error::WhichVm {
+                    path: settings.paths.first().cloned().unwrap_or_default(),
+                    names: vec![format!("'{}'", described.vm.name)],
+                }),
+                _ => Ok((**described).clone()),
+            },
+        }
+    }
 }
 
 impl Files {
@@ -154,8 +173,9 @@ impl Files {
         Ok(Inspected {
             vm,
             makes: described.makes(),
+            streaming: described.streaming(),
             revision: self.revision.clone(),
-            least: ByteSize(described.least),
+            least: ByteSize(described.least()),
             boot_time: None,
             tools: None,
             snapshots: Vec::new(),
@@ -200,6 +220,7 @@ impl Files {
             (request.directory.clone(), progress.clone(), cancel.clone());
         let (limit, whole) = (request.limit.clone(), request.whole.clone());
         let (tell, mut tellings) = mpsc::unbounded_channel();
+        let rewrite = self.settings.rewrite;
         let mut vm = vm.clone();
         let told = Vec::from_iter(self.told.clone());
         let work = blocking(&self.settings, move || {
@@ -211,10 +232,11 @@ impl Files {
                 progress: &progress,
                 cancel: &cancel,
                 limit: &limit,
+                rewrite,
                 whole: &whole,
                 tell: &tell,
             };
-            let Taken { disks, media, nvram: variables, warnings } = taking.take()?;
+            let Taken { disks, uuids, media, nvram: variables, warnings } = taking.take()?;
             let mut warnings = [told, described.warnings.clone(), warnings].concat();
             for (disk, told) in disks.iter().zip(&vm.disks) {
                 if told.capacity.0 != 0 && told.capacity != disk.capacity {
@@ -224,6 +246,10 @@ impl Files {
                     );
                     warnings.push(Warning::new(Stage::Export, "capacity-differs", text));
                 }
+            }
+            for (id, uuid) in uuids {
+                let disk = vm.disks.iter_mut().find(|disk| disk.id == id && disk.uuid.is_none());
+                disk.into_iter().for_each(|disk| disk.uuid = Some(uuid.clone()));
             }
             fill_disk_uuids(&mut vm, &disks);
             let nvram = match (&described.nvram, &variables) {
@@ -257,15 +283,10 @@ impl Files {
 
     async fn described(&self) -> Result<Described, Error> {
         let (found, settings) = (Arc::clone(&self.found), Arc::clone(&self.settings));
-        blocking(&self.settings, move || match &*found {
-            Found::Package(package) => package.describe(&settings.choice),
-            Found::Other(described) => match &settings.choice.vm {
-                Some(name) if *name != described.vm.name => Err(Error::WhichVm {
-                    path: settings.paths.first().cloned().unwrap_or_default(),
-                    names: vec![format!("'{}'", described.vm.name)],
-                }),
-                _ => Ok((**described).clone()),
-            },
+        blocking(&self.settings, move || {
+            let mut described = found.describe(&settings)?;
+            described.decide_streaming(settings.rewrite)?;
+            Ok(described)
         })
         .await
     }

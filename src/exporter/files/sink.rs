@@ -1,16 +1,21 @@
-//! Where the bytes of one packed disk go: inflated if need be, summed, bounded, and followed if
-//! they are a streamOptimized VMDK, in one pass.
+//! Where the bytes of one packed disk go: inflated if need be, bounded, and in one pass into a file
+//! that is as they are, summed and followed, or into the image that they become.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use flate2::write::MultiGzDecoder;
 
 use super::bound::Bound;
-use super::follow::Follower;
+use super::follow::{Follower, invalid};
+use super::streaming::header;
 use super::sums::Digests;
-use crate::image::DirectFile;
+use crate::exporter::Rewrite;
+use crate::exporter::rewriting::{Rewriting, Rewritten};
+use crate::image::vmdk::SECTOR;
+use crate::image::{self, DirectFile};
 use crate::model::{DiskFormat, Sha256Digest};
 
 /// A packed disk in the making.
@@ -29,7 +34,7 @@ impl Unpacked {
     }
 
     /// Ends it. [`Sink::finish`] tells the errors.
-    pub(super) fn finish(self) -> io::Result<(u64, Option<Sha256Digest>)> {
+    pub(super) fn finish(self) -> io::Result<Finished> {
         match self {
             Self::Plain(sink) => sink.finish(),
             Self::Gzip(decoder) => decoder.finish()?.finish(),
@@ -50,54 +55,186 @@ impl Write for Unpacked {
     }
 }
 
+/// What is to come.
+pub(super) struct Incoming {
+    pub(super) format: DiskFormat,
+    /// How long the disk may become.
+    pub(super) bound: Bound,
+    /// Length of what lies at the source, in bytes, as far as that is known; else 0.
+    pub(super) length: u64,
+    /// Whether a file that is as the disk comes is to be summed here.
+    pub(super) sum: bool,
+    /// What the disk becomes, if it can.
+    pub(super) rewrite: Option<Rewrite>,
+    /// Folder for what is needed until the end.
+    pub(super) scratch: PathBuf,
+}
+
+/// A disk that has come to its end.
+pub(super) enum Finished {
+    /// A file that is as the disk came: its length, and its sum if that was made here.
+    Kept(u64, Option<Sha256Digest>),
+    /// The image that the disk became.
+    Rewritten(Rewritten),
+}
+
+/// A disk that is to be converted while it is read, and cannot be. Why, as a clause.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NotStreamable(pub(super) String);
+
 /// A file that grows, and what is known of it.
 pub(super) struct Sink {
-    out: DirectFile,
-    /// None where what comes in is summed already.
-    digests: Option<Digests>,
+    incoming: Incoming,
     bytes: u64,
-    bound: Bound,
-    follower: Follower,
+    out: Out,
+}
+
+enum Out {
+    /// The first sector, which decides, is not there yet.
+    Begin(File, Vec<u8>),
+    Kept(Box<Kept>),
+    Rewriting(Box<Rewriting>),
+    /// After an error.
+    Ended,
 }
 
 impl Sink {
-    /// A disk of that format into `file`, which is empty, as long as `bound` lets it become; `sum` says
-    /// whether it is to be summed here.
-    pub(super) fn new(file: File, format: DiskFormat, bound: Bound, sum: bool) -> Self {
-        Self {
-            out: DirectFile::new(file),
-            digests: sum.then(|| Digests::with(&[])),
-            bytes: 0,
-            bound,
-            follower: Follower::new(format),
-        }
+    /// A disk into `file`, which is empty. Nothing is started before its first byte is there.
+    pub(super) fn new(file: File, incoming: Incoming) -> Self {
+        let out = match incoming.rewrite {
+            Some(_) => Out::Begin(file, Vec::new()),
+            None => Out::Kept(Box::new(Kept::new(file, &incoming))),
+        };
+        Self { incoming, bytes: 0, out }
     }
 
-    /// Makes it last; returns its length and its sum, if that is made here.
+    /// Makes it last.
     ///
     /// # Errors
     /// What the system said, or [`io::ErrorKind::InvalidData`] with what is wrong with the disk.
-    fn finish(self) -> io::Result<(u64, Option<Sha256Digest>)> {
-        let file = self.out.finish()?;
-        self.follower.finish(|buffer, offset| file.read_exact_at(buffer, offset))?;
-        file.sync_all()?;
-        Ok((self.bytes, self.digests.map(|digests| digests.recorded())))
+    fn finish(mut self) -> io::Result<Finished> {
+        if let Out::Begin(file, head) = self.out {
+            // Too short for any disk, as it says itself.
+            let mut kept = Kept::new(file, &self.incoming);
+            kept.push(&head)?;
+            self.out = Out::Kept(Box::new(kept));
+        }
+        match self.out {
+            Out::Kept(kept) => kept.finish(self.bytes),
+            Out::Rewriting(rewriting) => {
+                let done = rewriting.finish().map_err(broken)?;
+                if let Some(front) = &done.front {
+                    image::inspect_sparse(front)?.map_err(invalid)?;
+                }
+                Ok(Finished::Rewritten(done))
+            }
+            Out::Begin(..) | Out::Ended => Err(io::Error::other("it has ended")),
+        }
+    }
+
+    /// Gathers the first sector; what of `bytes` comes after it stays.
+    fn begin<'a>(&mut self, bytes: &'a [u8]) -> io::Result<&'a [u8]> {
+        let Out::Begin(_, head) = &mut self.out else { return Ok(bytes) };
+        let needed = if self.incoming.format == DiskFormat::Vmdk { SECTOR as usize } else { 0 };
+        let (now, later) = bytes.split_at(bytes.len().min(needed - head.len()));
+        head.extend_from_slice(now);
+        if head.len() == needed
+            && let Out::Begin(file, head) = std::mem::replace(&mut self.out, Out::Ended)
+        {
+            self.out = self.decide(file, &head)?;
+            self.put(&head)?;
+        }
+        Ok(later)
+    }
+
+    fn decide(&mut self, file: File, head: &[u8]) -> io::Result<Out> {
+        let incoming = &mut self.incoming;
+        let kept = |file, incoming| Ok(Out::Kept(Box::new(Kept::new(file, incoming))));
+        let Some(rewrite) = incoming.rewrite else { return kept(file, incoming) };
+        if incoming.format == DiskFormat::Raw {
+            let most = incoming.bound.longest_raw(incoming.length);
+            let rewriting = Rewriting::of_raw(file, most, rewrite.compression);
+            return Ok(Out::Rewriting(Box::new(rewriting.map_err(broken)?)));
+        }
+        match header(head) {
+            Ok(header) => {
+                let front = tempfile::tempfile_in(&incoming.scratch)?;
+                let capacity = header.capacity.saturating_mul(SECTOR);
+                incoming.bound.note_header(capacity);
+                let rewriting = Rewriting::of_vmdk((file, front), capacity, rewrite.compression);
+                Ok(Out::Rewriting(Box::new(rewriting)))
+            }
+            Err(why) if rewrite.required => Err(invalid(NotStreamable(why.to_owned()))),
+            Err(_) => kept(file, incoming),
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.out {
+            Out::Kept(kept) => kept.push(bytes),
+            Out::Rewriting(rewriting) => rewriting.push(bytes).map_err(broken),
+            Out::Begin(..) | Out::Ended => Ok(()),
+        }
     }
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes += bytes.len() as u64;
-        self.bound.check(self.bytes)?;
-        self.follower.push(bytes)?;
-        if let Some(digests) = &mut self.digests {
-            digests.update(bytes);
-        }
-        self.out.write_all(bytes)?;
+        self.incoming.bound.check(self.bytes)?;
+        let rest = self.begin(bytes)?;
+        self.put(rest)?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        Ok(())
+    }
+}
+
+/// A file that is as the disk comes.
+struct Kept {
+    out: DirectFile,
+    /// None where what comes in is summed already.
+    digests: Option<Digests>,
+    follower: Follower,
+}
+
+impl Kept {
+    fn new(file: File, incoming: &Incoming) -> Self {
+        Self {
+            out: DirectFile::new(file),
+            digests: incoming.sum.then(|| Digests::with(&[])),
+            follower: Follower::new(incoming.format),
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.follower.push(bytes)?;
+        if let Some(digests) = &mut self.digests {
+            digests.update(bytes);
+        }
+        self.out.write_all(bytes)
+    }
+
+    fn finish(self, bytes: u64) -> io::Result<Finished> {
+        let file = self.out.finish()?;
+        self.follower.finish(|buffer, offset| file.read_exact_at(buffer, offset))?;
+        file.sync_all()?;
+        Ok(Finished::Kept(bytes, self.digests.map(|digests| digests.recorded())))
+    }
+}
+
+/// The error of a rewrite as one of reading the disk, or of writing the image.
+fn broken(error: image::Error) -> io::Error {
+    match error {
+        image::Error::Write(error) => error,
+        image::Error::Stream(fault) => invalid(fault),
+        image::Error::Early { reached, .. } => {
+            invalid(format!("it is cut off: it ends at byte {reached} of the disk"))
+        }
+        // Another program may make something of what we do not.
+        other => invalid(NotStreamable(other.to_string())),
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
         let uuid = uuids::of_image(&image, DiskFormat::Vmdk);
         disks.push(SourceDisk { capacity: ByteSize(capacity), uuid, ..disk }.at(index));
         let format = DiskFormat::Vmdk;
-        wanted.push(Wanted { id, format, capacity, content, stored: None, medium: false });
+        wanted.push(Wanted::disk(id, (format, capacity), content));
     }
     if disks.is_empty() {
         return Err(unusable(path, "it names no disk"));
@@ -80,7 +80,6 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
         store: None,
         prefix: String::new(),
         sums: Expected::None,
-        least: 0,
         media: Vec::new(),
     })
 }

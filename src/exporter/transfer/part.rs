@@ -90,6 +90,25 @@ impl Part {
         }
     }
 
+    /// Has the file become `target` in the end. Blocks.
+    ///
+    /// # Errors
+    /// As those of [`Part::create`].
+    pub(in crate::exporter) fn retarget(&mut self, target: PathBuf) -> Result<(), Error> {
+        if target == self.target {
+            return Ok(());
+        }
+        if target.symlink_metadata().is_ok() {
+            return Err(Error::Exists { path: target });
+        }
+        let path = part_of(&target);
+        remove_stale(&path)?;
+        let failed = |source| Error::File { action: "rename", path: self.path.clone(), source };
+        std::fs::rename(&self.path, &path).map_err(failed)?;
+        (self.path, self.target) = (path, target);
+        Ok(())
+    }
+
     /// Another handle to the file, emptied, to write it from the beginning. Blocks.
     pub(in crate::exporter) fn restart(&self) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
@@ -211,6 +230,20 @@ mod tests {
         assert!(!target.exists());
         part.commit().expect("renamed");
         assert_eq!(std::fs::read(&target).expect("there"), b"second");
+    }
+
+    #[test]
+    fn another_name_is_taken_before_the_end_and_replaces_nothing() {
+        let (dir, target) = target();
+        let mut part = Part::create(target.clone()).expect("created");
+        part.restart().expect("a handle").write_all(b"image").expect("written");
+        let other = dir.path().join("disk-0.qcow2");
+        part.retarget(other.clone()).expect("renamed");
+        assert!(!dir.path().join("disk-0.vmdk.part").exists());
+        std::fs::write(&target, "mine").expect("written");
+        assert!(matches!(part.retarget(target), Err(Error::Exists { .. })));
+        part.commit().expect("named");
+        assert_eq!(std::fs::read(&other).expect("there"), b"image");
     }
 
     #[test]

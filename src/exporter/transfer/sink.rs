@@ -63,7 +63,9 @@ impl Sink<Written> {
     /// A sink into `file`, which is empty, for the stream of a disk.
     pub(super) fn of_stream(file: File, wanted: Wanted, meter: Arc<Meter>) -> Self {
         Self::start(move |chunks| match wanted.rewrite {
-            Some(Rewrite { compression }) => rewrite(file, (wanted, compression), &meter, chunks),
+            Some(Rewrite { compression, .. }) => {
+                rewrite(file, (wanted, compression), &meter, chunks)
+            }
             None => write(file, wanted, &meter, chunks),
         })
     }

@@ -199,6 +199,7 @@ impl Run<'_> {
             file_size: flat.capacity,
             sha256,
             received: None,
+            uuid: None,
             unverified: None,
         };
         whole.tell(self.request.note);

@@ -197,6 +197,7 @@ impl Download<'_> {
             file_size: ByteSize(written.file_size),
             sha256: written.file_sha256,
             received: written.received,
+            uuid: None,
             unverified,
         })
     }

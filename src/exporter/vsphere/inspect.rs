@@ -11,9 +11,10 @@ use super::properties::Object;
 use super::session::VSphere;
 use super::snapshot;
 use crate::exporter::guest_os::{Detailed, arch, os_family};
-use crate::exporter::{Error, NVRAM, Transport};
+use crate::exporter::{Error, NVRAM, Streaming, Transport};
 use crate::model::{
-    Assumed, ByteSize, CpuTopology, DiskFormat, Firmware, GuestOs, Origin, SourceState, SourceVm,
+    Assumed, ByteSize, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, Origin, SourceState,
+    SourceVm,
 };
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
@@ -46,6 +47,9 @@ pub struct Inspected {
     pub vm: SourceVm,
     /// Names of the files that an export writes into its folder.
     pub makes: Vec<String>,
+    /// Whether its disks are converted while they leave the source; of disks that are missing here
+    /// nobody asked for that.
+    pub streaming: Vec<(DiskId, Streaming)>,
     /// Bytes that an export writes at least, as far as that is known: a lease does not tell.
     pub least: ByteSize,
     /// Differs when the VM was reconfigured or started meanwhile; empty when that is unknown.
@@ -120,7 +124,19 @@ impl VSphere {
         let snapshots = object.get("snapshot").map(snapshot::of_ours).unwrap_or_default();
         let least = ByteSize(0);
         let (boot_time, tools) = (boot_time(&object), tools(&object));
-        Ok(Inspected { vm, makes, least, revision, boot_time, tools, snapshots, obstacles })
+        let rewritten = vm.disks.iter().filter(|_| self.settings.rewrite.is_some());
+        let streaming = rewritten.map(|disk| (disk.id.clone(), Streaming::Yes)).collect();
+        Ok(Inspected {
+            vm,
+            makes,
+            streaming,
+            least,
+            revision,
+            boot_time,
+            tools,
+            snapshots,
+            obstacles,
+        })
     }
 
     /// In which state the VM is now.

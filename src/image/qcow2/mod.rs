@@ -104,6 +104,12 @@ impl Writer {
         Ok(())
     }
 
+    /// Has the disk end at `capacity` bytes, which is no more than [`Writer::new`] was told. The table
+    /// of tables keeps its length: QEMU takes one that is longer than its disk needs.
+    pub(super) fn end_at(&mut self, capacity: u64) {
+        self.capacity = capacity;
+    }
+
     /// Writes what remains and returns the file.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The header of a sparse VMDK, which the footer repeats; little endian throughout.
 
+use super::LONGEST_DESCRIPTOR;
 use crate::image::CLUSTER;
 
 /// `KDMV`, little endian.
@@ -12,6 +13,8 @@ const MOST_TABLE_ENTRIES: u32 = 1 << 16;
 pub const SECTOR: u64 = 512;
 /// Larger grains would make memory depend on the stream.
 const LARGEST_GRAIN: u64 = 1 << 20;
+/// What may stand in front of the grains beside their tables, in bytes: descriptor and padding.
+const MOST_FRONT: u64 = 1 << 20;
 /// `gdOffset` of a header whose directory comes at the end.
 pub(super) const DIRECTORY_AT_END: u64 = u64::MAX;
 
@@ -66,6 +69,21 @@ impl Header {
     /// Where the tables in front of the grains end, in bytes; 0 when they stand at the end.
     pub fn tables_end(&self) -> u64 {
         if self.directory == DIRECTORY_AT_END { 0 } else { self.overhead.saturating_mul(SECTOR) }
+    }
+
+    /// Where the part in front of the grains ends that is read again once all of them have passed,
+    /// in bytes: the descriptor, and the tables if they stand there.
+    pub fn front_end(&self) -> u64 {
+        let most = SECTOR + LONGEST_DESCRIPTOR as u64;
+        self.tables_end().max(self.overhead.saturating_mul(SECTOR).min(most))
+    }
+
+    /// Whether the tables in front of the grains are no longer than a disk of that size needs: each
+    /// stands there twice at most.
+    pub fn has_usual_front(&self) -> bool {
+        let table = (u64::from(self.table_entries) * 4).next_multiple_of(SECTOR);
+        let tables = self.tables().saturating_mul(table + 4).saturating_mul(2);
+        self.tables_end() <= tables.saturating_add(MOST_FRONT)
     }
 
     /// Whether a [`Rewriter`](crate::image::Rewriter) takes such grains: 64 KiB, or a small

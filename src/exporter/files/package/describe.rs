@@ -38,9 +38,6 @@ impl Package {
         let mut warnings = [self.warnings(), system.warnings.clone()].concat();
         let nvram = self.variables(&members, system, &mut warnings);
         let media = self.media(&members, system, &mut warnings);
-        let copied = disks.iter().chain(&media).filter(|disk| !disk.is_compressed());
-        let sizes = copied.flat_map(Wanted::members).filter_map(|name| members.size(name));
-        let least = sizes.fold(0, u64::saturating_add);
         let mut vm = system.vm.clone();
         for (disk, wanted) in vm.disks.iter_mut().zip(&disks) {
             disk.uuid = wanted.uuid();
@@ -56,7 +53,6 @@ impl Package {
             prefix: self.prefix.clone(),
             sums: self.sums.clone(),
             nvram: nvram.map(Nvram::Member),
-            least,
         })
     }
 
@@ -77,14 +73,8 @@ impl Package {
             }
         };
         let content = self.content(names, file.gzip, format)?;
-        Ok(Wanted {
-            id,
-            format,
-            capacity: file.capacity,
-            content,
-            stored: file.size,
-            medium: false,
-        })
+        let wanted = Wanted::disk(id, (format, file.capacity), content);
+        Ok(Wanted { stored: file.size, least: least(members, &wanted), ..wanted })
     }
 
     /// The files that a disk comes in.
@@ -155,7 +145,8 @@ impl Package {
         let id = DiskId::of_medium(index);
         let names = vec![members.find(&medium.href)?];
         let content = self.content(names, medium.gzip, DiskFormat::Raw)?;
-        Ok(Wanted { id, format: DiskFormat::Raw, capacity: 0, content, stored: None, medium: true })
+        let wanted = Wanted::medium(id, content);
+        Ok(Wanted { least: least(members, &wanted), ..wanted })
     }
 
     /// What is worth telling of the package as a whole.
@@ -209,6 +200,17 @@ fn of_ovirt(members: &Members<'_>, names: &[String]) -> Result<DiskFormat, Error
         Some(_) => DiskFormat::Raw,
         None => DiskFormat::Qcow2,
     })
+}
+
+/// Bytes that an export writes at least of what it keeps as it is, as far as the store lists that.
+fn least(members: &Members<'_>, wanted: &Wanted) -> u64 {
+    match wanted.is_compressed() {
+        true => 0,
+        false => {
+            let sizes = wanted.members().filter_map(|name| members.size(name));
+            sizes.fold(0, u64::saturating_add)
+        }
+    }
 }
 
 /// What is said of the image of a CD-ROM that could not be had, because of `why`.

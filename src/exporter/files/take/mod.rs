@@ -1,6 +1,7 @@
 //! The disks of a VM that was found in files, as files of the export.
 
 mod beside;
+mod packed;
 mod unpack;
 
 use std::fs::File;
@@ -10,18 +11,21 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use crate::exporter::files::bound::{Bound, TooLong};
+use crate::exporter::files::bound::TooLong;
 use crate::exporter::files::described::{Content, Described, Wanted};
 use crate::exporter::files::follow::invalid;
-use crate::exporter::files::sink::{Sink, Unpacked};
-use crate::exporter::files::store::Store;
+use crate::exporter::files::sink::NotStreamable;
 use crate::exporter::files::sums::{Digests, summed};
 use crate::exporter::files::verify::Expected;
 use crate::exporter::transfer::{Part, sync_directory};
-use crate::exporter::{BandwidthLimit, Error, WholeDisk};
+use crate::exporter::{BandwidthLimit, Error, Rewrite, WholeDisk};
 use crate::image::{self, qcow2};
-use crate::model::{ByteSize, ExportedDisk, ExportedMedium, Sha256Digest, Stage, Warning};
-use crate::progress::{Progress, Task, Unit};
+use crate::model::{
+    ByteSize, DiskFormat, DiskId, ExportedDisk, ExportedMedium, Sha256Digest, Stage, Warning,
+};
+use crate::progress::{Progress, Unit};
+
+use packed::Packed;
 
 /// The taking of all disks.
 pub(super) struct Taking<'a> {
@@ -31,6 +35,8 @@ pub(super) struct Taking<'a> {
     pub(super) progress: &'a Progress,
     pub(super) cancel: &'a CancellationToken,
     pub(super) limit: &'a BandwidthLimit,
+    /// What disks become while they are read, if they can.
+    pub(super) rewrite: Option<Rewrite>,
     /// Disks that a killed run left whole.
     pub(super) whole: &'a [WholeDisk],
     /// Where it is told that a disk is whole.
@@ -44,15 +50,19 @@ struct Slot<'a> {
     packed: Option<Packed>,
     /// Bytes that were read of it at the source; nothing when a killed run did that.
     stored: Option<u64>,
-    done: Option<(u64, Sha256Digest)>,
+    done: Option<WholeDisk>,
 }
 
-/// A packed disk on its way.
-struct Packed {
-    out: Unpacked,
-    /// How many of its chunks are there.
-    chunks: usize,
-    task: Task,
+impl Slot<'_> {
+    /// Whether it became another image while it was read.
+    fn is_rewritten(&self) -> bool {
+        self.done.as_ref().is_some_and(|done| done.received.is_some())
+    }
+
+    /// The format of what was exported.
+    fn format(&self) -> DiskFormat {
+        self.wanted.exported_format(self.is_rewritten())
+    }
 }
 
 /// The UEFI variables, where they were in the store, the sums that are known, and what was missed.
@@ -63,6 +73,8 @@ pub(super) struct Taken {
     pub(super) disks: Vec<ExportedDisk>,
     /// What lies in the drives.
     pub(super) media: Vec<ExportedMedium>,
+    /// VMware's UUIDs of disks that were VMDKs when they were read and no longer are.
+    pub(super) uuids: Vec<(DiskId, String)>,
     /// The UEFI variables, where they were in the store.
     pub(super) nvram: Option<Vec<u8>>,
     /// What is odd about the package.
@@ -80,7 +92,9 @@ impl Taking<'_> {
         let taken = end.and_then(|(nvram, sums, missed)| {
             let warnings = [missed, self.warnings(&slots, &sums)].concat();
             let (disks, media) = self.commit(&slots)?;
-            Ok(Taken { disks, media, nvram, warnings })
+            let done = slots.iter().filter_map(|slot| slot.done.as_ref());
+            let uuids = done.filter_map(|done| Some((done.id.clone(), done.uuid.clone()?)));
+            Ok(Taken { disks, uuids: uuids.collect(), media, nvram, warnings })
         });
         taken.inspect_err(|_| {
             for part in slots.iter().filter_map(|slot| slot.part.as_ref()) {
@@ -94,42 +108,29 @@ impl Taking<'_> {
     fn begin<'a>(&'a self, slots: &mut Vec<Slot<'a>>) -> Result<(), Error> {
         for wanted in self.described.images() {
             if let Some((part, whole)) = self.adopt(wanted)? {
-                let done = Some((whole.file_size.0, whole.sha256));
+                let done = Some(whole);
                 slots.push(Slot { wanted, part: Some(part), packed: None, stored: None, done });
                 continue;
             }
-            let part = wanted.file_name().map(|name| Part::create(self.directory.join(name)));
-            let part = part.transpose()?;
-            let packed = match (&wanted.content, &part) {
-                (Content::Packed { gzip, members }, Some(part)) => {
-                    let file = part.restart().map_err(|error| self.failed(wanted, error))?;
-                    let bound = self.bound(wanted, part);
-                    let sum = *gzip || members.len() > 1;
-                    let out = Unpacked::new(Sink::new(file, wanted.format, bound, sum), *gzip);
-                    let task = self.progress.task(format!("take {}", wanted.id), None, Unit::Bytes);
-                    Some(Packed { out, chunks: 0, task })
-                }
-                _ => None,
-            };
-            slots.push(Slot { wanted, part, packed, stored: Some(0), done: None });
+            let name = wanted.file_names().into_iter().next();
+            let part = name.map(|name| Part::create(self.directory.join(name))).transpose()?;
+            let mut slot = Slot { wanted, part, packed: None, stored: Some(0), done: None };
+            slot.packed = self.packed(&slot)?;
+            slots.push(slot);
         }
         Ok(())
     }
 
-    /// How long a packed disk may become.
-    fn bound(&self, wanted: &Wanted, part: &Part) -> Bound {
-        let is_open = matches!(self.described.store, Some(Store::Tar(_) | Store::Folder(_)));
-        let inflated = wanted.is_compressed() || !is_open;
-        Bound::new(part.path().to_owned(), wanted.format, wanted.capacity, inflated)
-    }
-
     /// What a killed run left whole of a disk, if it is still that.
     fn adopt(&self, wanted: &Wanted) -> Result<Option<(Part, WholeDisk)>, Error> {
-        let Some(name) = wanted.file_name() else { return Ok(None) };
         let same = |whole: &&WholeDisk| {
             whole.id == wanted.id && whole.capacity == ByteSize(wanted.capacity)
         };
         let Some(whole) = self.whole.iter().rfind(same) else { return Ok(None) };
+        let name = wanted.file_name(whole.received.is_some());
+        if !wanted.file_names().contains(&name) {
+            return Ok(None);
+        }
         let length = Some(whole.file_size.0);
         let task = self.progress.task(format!("check {}", wanted.id), length, Unit::Bytes);
         let part = Part::adopt(self.directory.join(name), whole, &task, self.cancel)?;
@@ -149,12 +150,13 @@ impl Taking<'_> {
     /// Reads all disks; returns the UEFI variables, the sums that are known by then, and what was missed.
     fn fill(&self, slots: &mut Vec<Slot<'_>>) -> Result<Filled, Error> {
         for slot in slots.iter_mut().filter(|slot| slot.done.is_none()) {
-            slot.done = match (&slot.wanted.content, &slot.part) {
+            let done = match (&slot.wanted.content, &slot.part) {
                 (Content::InPlace(path), _) => Some(self.sum(slot, path)?),
                 (Content::Split(path), Some(part)) => Some(self.join(slot.wanted, path, part)?),
                 (Content::Empty, Some(part)) => Some(self.empty(slot.wanted, part)?),
                 _ => None,
             };
+            slot.done = done.map(|(bytes, sha256)| whole(slot.wanted, bytes, sha256));
         }
         match &self.described.store {
             Some(store)
@@ -210,11 +212,11 @@ impl Taking<'_> {
                 }
                 _ => continue,
             };
-            let format = wanted.exported_format();
+            let format = slot.format();
             let failed = |error| self.failed(wanted, error);
-            let (bytes, sha256) = slot.done.ok_or_else(|| failed(cut_off()))?;
-            let (id, file_size) = (wanted.id.clone(), ByteSize(bytes));
+            let done = slot.done.clone().ok_or_else(|| failed(cut_off()))?;
             if wanted.medium {
+                let WholeDisk { id, file_size, sha256, .. } = done;
                 media.push(ExportedMedium { id, path, file_size, sha256 });
                 continue;
             }
@@ -224,15 +226,8 @@ impl Taking<'_> {
                 path: self.place(wanted),
                 reason: format!("it is no image of a disk in {format}"),
             })?;
-            exported.push(ExportedDisk {
-                id,
-                path,
-                format,
-                file_size,
-                capacity: ByteSize(capacity),
-                sha256,
-                received: None,
-            });
+            let done = done.exported(&path, format);
+            exported.push(ExportedDisk { capacity: ByteSize(capacity), ..done });
         }
         sync_directory(self.directory)?;
         Ok((exported, media))
@@ -258,14 +253,6 @@ impl Taking<'_> {
         });
         let digests = read.map_err(|error| self.failed(wanted, error))?;
         Ok((length, digests.recorded()))
-    }
-
-    /// The look at a foreign image before any tool opens it.
-    fn look(&self, slot: &Slot<'_>, path: &Path) -> Result<(), Error> {
-        let (Some(part), format) = (&slot.part, slot.wanted.format) else { return Ok(()) };
-        let judged =
-            image::inspect(part.path(), format).map_err(|error| self.failed(slot.wanted, error))?;
-        judged.map_err(|reason| Error::Unusable { path: path.to_owned(), reason })
     }
 
     /// Reads all of `from`, which lies at the source, no faster than it may be.
@@ -305,6 +292,9 @@ impl Taking<'_> {
     /// What went wrong while something at the source was read, or written from there.
     fn read_error(&self, path: &Path, error: io::Error) -> Error {
         let path = path.to_owned();
+        if let Some(NotStreamable(reason)) = error.get_ref().and_then(|e| e.downcast_ref()) {
+            return Error::NotStreamable { path, reason: reason.clone() };
+        }
         match error.kind() {
             ErrorKind::Interrupted => Error::Cancelled,
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
@@ -322,7 +312,8 @@ impl Taking<'_> {
     }
 
     fn failed(&self, wanted: &Wanted, error: io::Error) -> Error {
-        let path: PathBuf = self.directory.join(wanted.file_name().unwrap_or_default());
+        let name = wanted.file_names().into_iter().next();
+        let path: PathBuf = self.directory.join(name.unwrap_or_default());
         match error.kind() {
             ErrorKind::Interrupted => Error::Cancelled,
             _ => Error::File { action: "write", path, source: error },
@@ -342,6 +333,19 @@ impl Read for Limited<'_> {
         let read = self.from.read(buffer)?;
         self.limit.take_blocking(read as u64, self.cancel);
         Ok(read)
+    }
+}
+
+/// A disk that is complete, in a file of so many bytes.
+fn whole(wanted: &Wanted, bytes: u64, sha256: Sha256Digest) -> WholeDisk {
+    WholeDisk {
+        id: wanted.id.clone(),
+        capacity: ByteSize(wanted.capacity),
+        file_size: ByteSize(bytes),
+        sha256,
+        received: None,
+        uuid: None,
+        unverified: None,
     }
 }
 

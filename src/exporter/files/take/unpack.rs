@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write;
 use std::ops::ControlFlow;
 
 use super::{Filled, Slot, Taking};
+use crate::exporter::Error;
 use crate::exporter::files::described::{Content, Described, Nvram};
 use crate::exporter::files::package::{MOST_SMALL, not_taken, small, small_sums};
 use crate::exporter::files::store::{Member, Store};
@@ -13,8 +13,6 @@ use crate::exporter::files::sums::Digests;
 use crate::exporter::files::verify::Expected;
 use crate::exporter::nvram::{self, LARGEST as LARGEST_NVRAM};
 use crate::exporter::transfer::Part;
-use crate::exporter::{Error, WholeDisk};
-use crate::model::ByteSize;
 
 impl Taking<'_> {
     /// The member of the store that holds the UEFI variables.
@@ -104,18 +102,10 @@ impl Taking<'_> {
     /// Tells that a disk is whole, so that a later run need not take it again. What lies in a folder may
     /// change without a trace in the folder itself.
     fn note_taken(&self, store: &Store, slot: &Slot<'_>) {
-        let Some((bytes, sha256)) = slot.done.filter(|_| slot.stored.is_some()) else { return };
-        if matches!(store, Store::Folder(_)) {
-            return;
+        let is_new = slot.stored.is_some() && !matches!(store, Store::Folder(_));
+        if let Some(done) = slot.done.as_ref().filter(|_| is_new) {
+            self.note(done.clone());
         }
-        self.note(WholeDisk {
-            id: slot.wanted.id.clone(),
-            capacity: ByteSize(slot.wanted.capacity),
-            file_size: ByteSize(bytes),
-            sha256,
-            received: None,
-            unverified: None,
-        });
     }
 
     /// The sums of a small file, which are those of its package.
@@ -159,24 +149,16 @@ impl Taking<'_> {
         let Some(packed) = slot.packed.as_mut().filter(|packed| packed.chunks == chunk) else {
             return Err(store.unusable(format!("'{name}' does not come in its order")));
         };
-        let (out, task, read) = (&mut packed.out, &packed.task, slot.stored.get_or_insert(0));
         let Described { sums, prefix, .. } = self.described;
-        let end = self.read(member.content, sums.digests(prefix, &name), |bytes| {
-            *read += bytes.len() as u64;
-            task.at(*read);
-            out.write_all(bytes)
-        });
-        let digests = end.map_err(|error| self.read_error(&store.path().join(&name), error))?;
+        let end =
+            self.read(member.content, sums.digests(prefix, &name), |bytes| packed.take(bytes));
+        slot.stored = Some(packed.read());
+        let path = store.path().join(&name);
+        let digests = end.map_err(|error| self.read_error(&path, error))?;
         sums.check(store, prefix, &name, &digests)?;
         packed.chunks += 1;
-        let Content::Packed { members, .. } = &slot.wanted.content else { return Ok(digests) };
-        if packed.chunks == members.len()
-            && let Some(packed) = slot.packed.take()
-        {
-            let path = store.path().join(&name);
-            let done = packed.out.finish().map_err(|error| self.read_error(&path, error))?;
-            slot.done = Some((done.0, done.1.unwrap_or_else(|| digests.recorded())));
-            self.look(slot, &path)?;
+        if packed.chunks == slot.wanted.members().count() {
+            self.end(slot, &digests, &path)?;
             if !matches!(sums, Expected::Later { .. }) {
                 self.note_taken(store, slot);
             }

@@ -1,0 +1,157 @@
+//! A disk that becomes a qcow2 image while it arrives, so that no file of its own format is ever
+//! written. Whoever feeds the disk in sums what arrives.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc;
+
+use sha2::{Digest, Sha256};
+
+use crate::image::{self, Compression, FlatRewriter, Rewriter, Target};
+use crate::model::Sha256Digest;
+
+/// Bytes read at a time.
+const BLOCK: usize = 1 << 20;
+/// Blocks between the thread that reads and the one that sums.
+const UNDER_WAY: usize = 2;
+
+/// An image in the making.
+#[derive(Debug)]
+pub(super) enum Rewriting {
+    /// From a streamOptimized VMDK.
+    Vmdk(Box<Rewriter>, Front),
+    /// From a raw disk.
+    Raw(Box<FlatRewriter>),
+}
+
+/// An image that is complete and synced.
+#[derive(Debug)]
+pub(super) struct Rewritten {
+    /// Length of the image.
+    pub(super) bytes: u64,
+    /// Its sum.
+    pub(super) sha256: Sha256Digest,
+    /// What stood in front of the grains of a VMDK, its descriptor among it.
+    pub(super) front: Option<File>,
+}
+
+impl Rewriting {
+    /// A VMDK of a disk of `capacity` bytes into `file`, which is empty, as is `front`.
+    pub(super) fn of_vmdk(
+        (file, front): (File, File),
+        capacity: u64,
+        compression: Option<Compression>,
+    ) -> Self {
+        let rewriter = Rewriter::new(file, capacity, Target::Qcow2(compression));
+        Self::Vmdk(Box::new(rewriter), Front { file: front, kept: 0 })
+    }
+
+    /// A raw disk of at most `most` bytes into `file`, which is empty.
+    ///
+    /// # Errors
+    /// [`image::Error`].
+    pub(super) fn of_raw(
+        file: File,
+        most: u64,
+        compression: Option<Compression>,
+    ) -> Result<Self, image::Error> {
+        Ok(Self::Raw(Box::new(FlatRewriter::new(file, most, compression)?)))
+    }
+
+    /// Takes what arrives next. Blocks while the image is behind.
+    ///
+    /// # Errors
+    /// [`image::Error`]; the file is of no use then.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), image::Error> {
+        match self {
+            Self::Vmdk(rewriter, front) => {
+                rewriter.push(bytes)?;
+                Ok(front.keep(bytes, rewriter.front_end())?)
+            }
+            Self::Raw(rewriter) => rewriter.push(bytes),
+        }
+    }
+
+    /// How far into the disk the image has come, in bytes.
+    pub(super) fn reached(&self) -> u64 {
+        match self {
+            Self::Vmdk(rewriter, _) => rewriter.reached(),
+            Self::Raw(rewriter) => rewriter.reached(),
+        }
+    }
+
+    /// Waits until the image is complete, and syncs and sums it.
+    ///
+    /// # Errors
+    /// [`image::Error`], also where the stream ended too early.
+    pub(super) fn finish(self) -> Result<Rewritten, image::Error> {
+        let (wrote, front) = match self {
+            Self::Vmdk(rewriter, front) => {
+                let read_again =
+                    |buffer: &mut [u8], offset| front.file.read_exact_at(buffer, offset);
+                (rewriter.finish(read_again)?, Some(front.file))
+            }
+            Self::Raw(rewriter) => (rewriter.finish()?, None),
+        };
+        let file = wrote.file;
+        // The storage is busy with the one and a core with the other.
+        let (synced, summed) = std::thread::scope(|scope| {
+            let syncing = scope.spawn(|| file.sync_all());
+            let summed = sum(&file);
+            let broken = |_| Err(io::Error::other("a thread broke off"));
+            (syncing.join().unwrap_or_else(broken), summed)
+        });
+        synced?;
+        let (bytes, sha256) = summed?;
+        Ok(Rewritten { bytes, sha256, front })
+    }
+}
+
+/// The length and the sum of a file. One thread reads it while another sums.
+fn sum(file: &File) -> io::Result<(u64, Sha256Digest)> {
+    let (to_sum, read) = mpsc::sync_channel::<Vec<u8>>(UNDER_WAY);
+    let (back, used) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let summing = scope.spawn(move || {
+            let mut sum = Sha256::new();
+            for block in read {
+                sum.update(&block);
+                // The reader may have come to the end.
+                back.send(block).ok();
+            }
+            Sha256Digest(sum.finalize().into())
+        });
+        let mut length = 0;
+        loop {
+            let mut block = used.try_recv().unwrap_or_default();
+            block.resize(BLOCK, 0);
+            let read = file.read_at(&mut block, length)?;
+            block.truncate(read);
+            length += read as u64;
+            if read == 0 || to_sum.send(block).is_err() {
+                break;
+            }
+        }
+        drop(to_sum);
+        let broken = |_| io::Error::other("a thread broke off");
+        Ok((length, summing.join().map_err(broken)?))
+    })
+}
+
+/// The beginning of a VMDK, up to its grains: tables in it are compared with the grains at the end.
+#[derive(Debug)]
+pub(super) struct Front {
+    file: File,
+    kept: u64,
+}
+
+impl Front {
+    /// Keeps a chunk up to `end`, or all of it while nobody knows where the front ends.
+    fn keep(&mut self, chunk: &[u8], end: Option<u64>) -> io::Result<()> {
+        let wanted = end.map_or(u64::MAX, |end| end.saturating_sub(self.kept));
+        let length = wanted.min(chunk.len() as u64) as usize;
+        self.kept += length as u64;
+        self.file.write_all(&chunk[..length])
+    }
+}
