@@ -58,18 +58,21 @@ impl Compressor {
         })
     }
 
-    /// Appends `cluster` in compressed form to `out`, or nothing where that saves nothing.
-    pub fn append(&mut self, cluster: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
-        let begin = out.len();
-        out.resize(begin + CLUSTER - 1, 0);
+    /// Appends `cluster` in compressed form to `out`, or nothing where that saves nothing. `scratch`
+    /// has a cluster's length and no content that counts.
+    pub fn append(
+        &mut self,
+        cluster: &[u8],
+        scratch: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> io::Result<bool> {
+        let room = &mut scratch[..CLUSTER - 1];
         let length = match self {
-            Self::Zlib(compress) => deflate(compress, cluster, &mut out[begin..])?,
+            Self::Zlib(compress) => deflate(compress, cluster, room)?,
             // Too long for its place is the only way in which this fails.
-            Self::Zstd(compressor) => {
-                compressor.compress_to_buffer(cluster, &mut out[begin..]).unwrap_or(0)
-            }
+            Self::Zstd(compressor) => compressor.compress_to_buffer(cluster, room).unwrap_or(0),
         };
-        out.truncate(begin + length);
+        out.extend_from_slice(&scratch[..length]);
         Ok(length > 0)
     }
 }

@@ -58,6 +58,7 @@ impl Workers {
                 inflater: (form == Form::Deflated).then(Inflater::new),
                 compressor: compression.map(Compressor::new).transpose()?,
                 grain: vec![0; grain],
+                scratch: vec![0; CLUSTER],
                 capacity,
             };
             let (todo, done) = (todo.clone(), done.clone());
@@ -88,6 +89,8 @@ struct Worker {
     inflater: Option<Inflater>,
     compressor: Option<Compressor>,
     grain: Vec<u8>,
+    /// Room for a compressed cluster.
+    scratch: Vec<u8>,
     capacity: u64,
 }
 
@@ -123,7 +126,7 @@ impl Worker {
                 let begin = clusters.data.len();
                 let compressed = match &mut self.compressor {
                     Some(compressor) if compressible => {
-                        compressor.append(content, &mut clusters.data)?
+                        compressor.append(content, &mut self.scratch, &mut clusters.data)?
                     }
                     _ => false,
                 };
