@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The conversion rows of `make bench`: a VMDK to qcow2 of every kind against `qemu-img convert`, a
-# stream against `curl` and then `qemu-img`, and a real Debian guest from its OVA against hyper2kvm
-# and virt-v2v. What counts is the ratio, not the seconds.
+# stream against `curl` and then `qemu-img`, an OVA against `tar` and then `qemu-img`, and a real Debian
+# guest from its OVA against hyper2kvm and virt-v2v. What counts is the ratio, not the seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/bench-common.sh
@@ -39,6 +39,20 @@ curl_then_qemu_img() { # URL
   measure bash -c 'curl -sk "$1" -o "$2/disk.vmdk" &&
     qemu-img convert -f vmdk -O qcow2 -c -W -m 16 -o compression_type=zstd "$2/disk.vmdk" "$2/disk.qcow2"' - \
     "$1" "$work/fetched"
+}
+
+ova_once() {
+  rm -rf "$work/taken"
+  measure target/release/hyperexport --source "$work/ova/one.ova" --output "$work/taken" --quiet --pipeline \
+    --converter native --pipeline-inspect=false --pipeline-fix=false --pipeline-validate=false
+}
+
+tar_then_qemu_img() {
+  rm -rf "$work/untarred" && mkdir "$work/untarred"
+  # shellcheck disable=SC2016
+  measure bash -c 'tar -xf "$1" -C "$2" &&
+    qemu-img convert -f vmdk -O qcow2 -c -W -m 16 -o compression_type=zstd "$2"/*.vmdk "$2/disk.qcow2"' - \
+    "$work/ova/one.ova" "$work/untarred"
 }
 
 # Most KiB that a folder held while a command ran.
@@ -90,6 +104,15 @@ ours=$(peak_of "$work/streamed" stream_once)
 peers=$(peak_of "$work/fetched" curl_then_qemu_img "${urls[0]}")
 sizes+=("$(awk -v a="$ours" -v b="$peers" \
   'BEGIN { printf "| most on disk of a stream | %.1f MiB | %.1f MiB | %.4f |", a / 1024, b / 1024, a / b }')")
+target/release/hyperexport --url "$url" --username bench --password-file "$work/password" \
+  --thumbprint "$thumbprint" --vm one --output "$work/ova" --format ova --quiet
+versus 'an OVA: tar, then qemu-img' ova_once tar_then_qemu_img
+ours=$(peak_of "$work/taken" ova_once)
+peers=$(peak_of "$work/untarred" tar_then_qemu_img)
+sizes+=("$(awk -v a="$ours" -v b="$peers" \
+  'BEGIN { printf "| most on disk of an OVA | %.1f MiB | %.1f MiB | %.4f |", a / 1024, b / 1024, a / b }')")
+sizes+=("$(awk -v a="$ours" -v b="$(du -sk "$work/taken" | cut -f 1)" \
+  'BEGIN { printf "| … the result itself | %.1f MiB | %.1f MiB | %.4f |", a / 1024, b / 1024, a / b }')")
 target/release/hyperexport --url "$url" --username bench --password-file "$work/password" \
   --thumbprint "$thumbprint" --vm guest --output "$work/guest" --format ova --quiet
 versus 'a Debian guest: through hyper2kvm' 'job_once native' 'job_once hyper2kvm'
