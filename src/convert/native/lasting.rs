@@ -27,7 +27,7 @@ pub(super) async fn tables_last(guestfs: &mut Guestfs, devices: &Devices) -> Res
     }
     for path in guestfs.glob(units::MOUNTS).await? {
         let text = guestfs.read(&path).await?.unwrap_or_default();
-        if units::named(&text).any(|device| devices.lasting(device).is_some()) {
+        if units::named(&text).any(|device| devices.changes(device)) {
             return Ok(false);
         }
     }

@@ -3,6 +3,7 @@
 
 mod order;
 mod places;
+mod twins;
 
 use std::collections::BTreeMap;
 
@@ -131,8 +132,7 @@ impl Devices {
         if !is_unstable(name) {
             return None;
         }
-        let tags = self.tags.get(&self.resolve(name)?)?;
-        tag(tags, true)
+        self.lasting_tag(&self.resolve(name)?, true)
     }
 
     /// The same of what is to be mounted as root. A name that is no partition of the guest's means
@@ -144,12 +144,31 @@ impl Devices {
         }
         let root = || self.tags.get(&self.root).map(|_| self.root.clone());
         let device = self.resolve(name).or_else(root)?;
-        tag(self.tags.get(&device)?, initramfs)
+        self.lasting_tag(&device, initramfs)
     }
 
     /// The name that lasts of the root that was found.
     pub(super) fn root(&self) -> Option<String> {
-        tag(self.tags.get(&self.root)?, true)
+        self.lasting_tag(&self.root, true)
+    }
+
+    /// `PARTUUID=…` for a name that will not last: that of one disk, where several hold one file system.
+    pub(super) fn lasting_part(&self, name: &str) -> Option<String> {
+        if !is_unstable(name) {
+            return None;
+        }
+        self.lasting_tag(&self.resolve(name)?, false)
+    }
+
+    /// A name that lasts and means that device alone; `initramfs` says whether file systems are looked
+    /// for by somebody who knows them.
+    fn lasting_tag(&self, device: &str, initramfs: bool) -> Option<String> {
+        let own = |key: &str, name: &str| {
+            let value = self.tag(device, key)?;
+            self.twins(key, value).is_empty().then(|| format!("{name}={value}"))
+        };
+        let uuid = if initramfs { own("UUID", "UUID") } else { None };
+        uuid.or_else(|| own("PART_ENTRY_UUID", "PARTUUID"))
     }
 
     /// Whether a name will mean something else on KVM, or nothing, and nothing better is known for
@@ -162,10 +181,19 @@ impl Devices {
             return !self.locked && self.resolve(name).is_none();
         }
         if is_unstable(bare) {
-            return self.lasting(bare).is_none();
+            return !self.changes(bare);
         }
         let is_volume = bare.starts_with("/dev/mapper/");
         is_volume && !self.locked && !self.volumes.iter().any(|known| known == bare)
+    }
+
+    /// Why a name is lost. Without serial numbers and buses from the source, a name by them may well be
+    /// of a disk that is there.
+    pub(super) fn why_lost(&self, name: &str) -> &'static str {
+        match self.disks.can_tell(name) {
+            true => "which none of its disks is",
+            false => "whose disk is not known",
+        }
     }
 
     /// Notes the names that crypttab(5) maps devices to: what they hold is not looked into.
@@ -174,13 +202,6 @@ impl Devices {
         let names = lines.filter_map(|line| line.split_whitespace().next());
         self.volumes.extend(names.map(|name| format!("/dev/mapper/{name}")));
     }
-}
-
-/// A name that lasts, of a device with these tags; `initramfs` says whether file systems are looked
-/// for by somebody who knows them.
-fn tag(tags: &BTreeMap<String, String>, initramfs: bool) -> Option<String> {
-    let uuid = tags.get("UUID").filter(|_| initramfs).map(|uuid| format!("UUID={uuid}"));
-    uuid.or_else(|| tags.get("PART_ENTRY_UUID").map(|uuid| format!("PARTUUID={uuid}")))
 }
 
 /// A value as it is, of one in fstab(5) (`\040` is a space) or in a name of udev's (`\x20`).
@@ -219,12 +240,19 @@ fn volume_names(device: &str) -> Vec<String> {
 
 #[cfg(test)]
 pub(super) fn devices(known: &[(&str, &str)]) -> Devices {
-    let tags = |(device, uuid): &(&str, &str)| {
-        let tags = [
-            ("UUID".to_owned(), (*uuid).to_owned()),
-            ("PART_ENTRY_UUID".to_owned(), format!("part-{uuid}")),
-        ];
-        ((*device).to_owned(), tags.into_iter().collect())
+    let parts: Vec<_> = known.iter().map(|(_, uuid)| format!("part-{uuid}")).collect();
+    let tags = known.iter().zip(&parts).map(|((device, uuid), part)| {
+        (*device, vec![("UUID", *uuid), ("PART_ENTRY_UUID", part.as_str())])
+    });
+    tagged(&tags.collect::<Vec<_>>())
+}
+
+/// Devices with all their tags.
+#[cfg(test)]
+pub(super) fn tagged(known: &[(&str, Vec<(&str, &str)>)]) -> Devices {
+    let tags = |(device, tags): &(&str, Vec<(&str, &str)>)| {
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        ((*device).to_owned(), tags.collect())
     };
     let letters = known.iter().filter_map(|(name, _)| disk_letter(name.strip_prefix("/dev/")?));
     let count = letters.map(|(index, _)| index + 1).max().unwrap_or(1);

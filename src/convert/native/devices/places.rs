@@ -45,6 +45,15 @@ impl Disks {
         }
     }
 
+    /// Whether enough is known of the disks to say that a name is of none of them.
+    pub(super) fn can_tell(&self, name: &str) -> bool {
+        let is_known = |disk: &SourceDisk| match name.starts_with(BY_ID) {
+            true => disk.uuid.is_some(),
+            false => !name.starts_with(BY_PATH) || !has_no_known_bus(disk),
+        };
+        self.disks.iter().all(is_known)
+    }
+
     fn by_order(&self, order: Order) -> Option<usize> {
         match order {
             Order::Nvme { controller, unit } => self

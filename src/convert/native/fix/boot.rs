@@ -107,7 +107,7 @@ pub(in crate::convert::native) fn lasts(text: &str, devices: &Devices) -> bool {
             // Of several the last one counts.
             "root=" => true,
             "rootpartition=" => !is_unstable(value),
-            _ => devices.lasting(value).is_none(),
+            _ => !devices.changes(value),
         });
         others && root.is_none_or(|root| !is_unstable(root))
     })

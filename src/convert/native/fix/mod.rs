@@ -6,17 +6,21 @@
 
 pub(super) mod agent;
 pub(super) mod archive;
+mod arrays;
 pub(super) mod boot;
 mod builders;
 mod cloud_init;
 pub(super) mod configurations;
 mod default_entry;
+mod differences;
 mod efi;
 mod entries;
 mod initramfs;
 pub(super) mod kernels;
 mod lzo;
+mod mentions;
 mod network;
+mod options;
 pub(super) mod tables;
 mod tools;
 pub(super) mod units;
@@ -138,7 +142,9 @@ pub(super) async fn linux(
     report: &mut Report<'_>,
 ) -> Result<(), Error> {
     let settings = wanted.settings;
+    twins(devices, report);
     names(guestfs, devices, report).await?;
+    mentions::tell(guestfs, devices, report).await?;
     let stale = lists(guestfs, devices, report).await?;
     if settings.preserve_network {
         let end = network::preserve(guestfs, wanted.manifest, &settings.left_out, report).await;
@@ -162,6 +168,19 @@ pub(super) async fn linux(
     efi::ensure_fallback(guestfs, &guest.distribution, report).await
 }
 
+/// UUIDs that two disks carry: no name here can tell the disks apart, on VMware neither.
+fn twins(devices: &Devices, report: &mut Report<'_>) {
+    for (uuid, disks) in devices.all_twins() {
+        let text = format!(
+            "{} of the guest have one UUID, {uuid}, and the guest may take either for the other: names \
+             by that UUID are not written; give the copy another UUID (tune2fs -U random, xfs_admin -U \
+             generate, btrfstune -u, swaplabel -U, cryptsetup luksUUID)",
+            disks.join(" and ")
+        );
+        report.warn("guest-uuid-twice", text);
+    }
+}
+
 /// Names of devices, wherever the guest keeps them.
 async fn names(
     guestfs: &mut Guestfs,
@@ -176,8 +195,9 @@ async fn names(
         let fix = |text: &str| tables::stabilize(text, table, devices);
         for lost in change(guestfs, (table.what, table.path), report, fix).await? {
             let text = format!(
-                "{} of the guest names {lost}, which none of its disks is: the guest starts without it",
-                table.path
+                "{} of the guest names {lost}, {}: the guest starts without it",
+                table.path,
+                devices.why_lost(&lost)
             );
             report.warn("guest-device-not-found", text);
         }
@@ -215,15 +235,15 @@ async fn mounts(
         let fix = |text: &str| units::stabilize(text, devices);
         for lost in change(guestfs, ("mount unit", &path), report, fix).await? {
             let text = format!(
-                "{path} of the guest names {lost}, which none of its disks is: what needs that mount \
-                 does not start"
+                "{path} of the guest names {lost}, {}: what needs that mount does not start",
+                devices.why_lost(&lost)
             );
             report.warn("guest-device-not-found", text);
         }
     }
     for path in guestfs.glob(units::SWAPS).await? {
         let text = guestfs.read(&path).await?.unwrap_or_default();
-        let changes = |name: &&str| devices.lasting(name).is_some() || devices.is_lost(name);
+        let changes = |name: &&str| devices.changes(name) || devices.is_lost(name);
         for name in units::named(&text).filter(changes) {
             let text = format!(
                 "{path} of the guest names {name}, which may have another name on KVM: swap by a line \
@@ -245,8 +265,16 @@ async fn lists(
     let mut stale = Vec::new();
     for list in volumes::LISTS {
         let changes = report.changes.len();
-        let mend = |text: &str| ((list.mend)(text, devices), Vec::new());
-        change(guestfs, (list.what, list.path), report, mend).await?;
+        for path in guestfs.glob(list.path).await? {
+            let mend = |text: &str| (list.mend)(text, devices);
+            for line in change(guestfs, (list.what, &path), report, mend).await? {
+                let text = format!(
+                    "{path} of the guest names an array by its devices alone, which may have other \
+                     names on KVM: in '{line}' put UUID= of mdadm --detail in the place of devices="
+                );
+                report.warn("guest-md-devices", text);
+            }
+        }
         if report.changes.len() > changes {
             stale.push(list.path);
         }
@@ -288,9 +316,9 @@ async fn change(
     }
     let end = guestfs.write(path, &fixed).await;
     if report.accept(end)?.is_some() {
-        let differ = |(old, new): &(&str, &str)| old != new;
-        let pair = text.lines().zip(fixed.lines()).find(differ).unwrap_or_default();
-        report.changes.push(Change::new(what, path, pair.0.trim(), pair.1.trim()));
+        let lines = differences::differences(&text, &fixed);
+        let changes = lines.iter().map(|(old, new)| Change::new(what, path, old, new));
+        report.changes.extend(changes);
     }
     Ok(said)
 }

@@ -3,6 +3,8 @@
 
 use crate::convert::native::devices::Devices;
 
+use super::options;
+
 /// A table, by the places of its fields.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::convert::native) struct Table {
@@ -10,14 +12,22 @@ pub(in crate::convert::native) struct Table {
     /// For people.
     pub(super) what: &'static str,
     device: usize,
+    /// The field of a key, which may be a device or lie on one.
+    key: Option<usize>,
     options: usize,
 }
 
 /// The tables of a guest; the last one is what mkinitcpio puts into an initramfs as crypttab.
 pub(in crate::convert::native) const TABLES: [Table; 3] = [
-    Table { path: "/etc/fstab", what: "fstab", device: 0, options: 3 },
-    Table { path: "/etc/crypttab", what: "crypttab", device: 1, options: 3 },
-    Table { path: "/etc/crypttab.initramfs", what: "crypttab", device: 1, options: 3 },
+    Table { path: "/etc/fstab", what: "fstab", device: 0, key: None, options: 3 },
+    Table { path: "/etc/crypttab", what: "crypttab", device: 1, key: Some(2), options: 3 },
+    Table {
+        path: "/etc/crypttab.initramfs",
+        what: "crypttab",
+        device: 1,
+        key: Some(2),
+        options: 3,
+    },
 ];
 /// Options that let a guest start without the device (systemd.mount(5), crypttab(5)).
 const HARMLESS: [&str; 4] = ["nofail", "noauto", "_netdev", "x-systemd.automount"];
@@ -40,16 +50,34 @@ pub(super) fn stabilize(text: &str, table: Table, devices: &Devices) -> (String,
             // The root was found, whatever it is called here.
             devices.root().filter(|_| is_root && devices.is_lost(device))
         });
-        if let Some(lasting) = lasting {
-            return replace_field(line, table.device, &lasting);
+        let (mut fixed, mut gone) = besides(line, &fields, table, devices);
+        match lasting {
+            Some(lasting) => fixed = replace_field(&fixed, table.device, &lasting),
+            None if devices.is_lost(device) => gone.push(device.to_owned()),
+            None => {}
         }
-        if !devices.is_lost(device) {
-            return line.to_owned();
+        if gone.is_empty() {
+            return fixed;
         }
-        lost.push(device.to_owned());
-        without_need(line, &fields, table)
+        lost.append(&mut gone);
+        without_need(&fixed, &fixed.split_whitespace().collect::<Vec<_>>(), table)
     };
     let fixed = text.split_inclusive('\n').map(&mut line).collect();
+    (fixed, lost)
+}
+
+/// A line with the devices of its key and its options by names that last, and those that could not be
+/// helped.
+fn besides(line: &str, fields: &[&str], table: Table, devices: &Devices) -> (String, Vec<String>) {
+    let (mut fixed, mut lost) = (line.to_owned(), Vec::new());
+    for column in table.key.into_iter().chain([table.options]) {
+        let Some(field) = fields.get(column) else { continue };
+        let (stable, gone) = options::stabilize(field, devices);
+        if stable != *field {
+            fixed = replace_field(&fixed, column, &stable);
+        }
+        lost.extend(gone);
+    }
     (fixed, lost)
 }
 
@@ -62,8 +90,12 @@ pub(in crate::convert::native) fn needs_unstable(
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let mut rows = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
     rows.any(|fields| {
-        let device = fields.get(table.device).copied().unwrap_or_default();
-        devices.lasting(device).is_some() && !is_harmless(&fields, table)
+        let field = |column: usize| fields.get(column).copied().unwrap_or_default();
+        let besides = table.key.into_iter().chain([table.options]).map(field);
+        let mut besides = besides.flat_map(options::unstable);
+        let is_unstable =
+            devices.changes(field(table.device)) || besides.any(|device| devices.changes(&device));
+        is_unstable && !is_harmless(&fields, table)
     })
 }
 
@@ -71,7 +103,10 @@ pub(in crate::convert::native) fn needs_unstable(
 /// wrote them as `source=/dev/sda5,…`.
 pub(in crate::convert::native) fn copy_is_unstable(text: &str, devices: &Devices) -> bool {
     let mut words = text.split(|c: char| c.is_whitespace() || c == ',');
-    words.any(|word| devices.lasting(word.strip_prefix("source=").unwrap_or(word)).is_some())
+    words.any(|word| {
+        let device = word.strip_prefix("source=").unwrap_or(word);
+        devices.changes(device) || options::unstable(word).any(|device| devices.changes(&device))
+    })
 }
 
 fn is_harmless(fields: &[&str], table: Table) -> bool {
@@ -116,7 +151,7 @@ fn replace_field(line: &str, column: usize, by: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::native::devices::devices;
+    use crate::convert::native::devices::{devices, tagged};
 
     #[test]
     fn only_the_device_of_a_line_changes() {
@@ -132,6 +167,44 @@ mod tests {
         assert_eq!(lost, ["LABEL=x"]);
         let (fixed, _) = stabilize("sda5_crypt /dev/sda5 none luks\n", TABLES[1], &devices);
         assert_eq!(fixed, "sda5_crypt UUID=swap none luks\n");
+    }
+
+    #[test]
+    fn devices_of_keys_and_options_last_too() {
+        let devices = devices(&[("/dev/sda1", "5eed"), ("/dev/sdb1", "log")]);
+        let [fstab, crypttab, _] = TABLES;
+        for (before, after, table) in [
+            (
+                "/dev/sda1 / xfs logdev=/dev/sdb1 0 1\n",
+                "UUID=5eed / xfs logdev=/dev/disk/by-uuid/log 0 1\n",
+                fstab,
+            ),
+            (
+                "UUID=5eed /srv xfs rw,rtdev=/dev/sdz1 0 2\n",
+                "UUID=5eed /srv xfs rw,rtdev=/dev/sdz1,nofail 0 2\n",
+                fstab,
+            ),
+            (
+                "x /dev/sda1 /dev/sdb1 luks,header=/dev/sdb1\n",
+                "x UUID=5eed /dev/disk/by-uuid/log luks,header=/dev/disk/by-uuid/log\n",
+                crypttab,
+            ),
+        ] {
+            let (fixed, _) = stabilize(before, table, &devices);
+            assert_eq!(fixed, after);
+            assert!(!needs_unstable(&fixed, table, &devices), "{fixed}");
+        }
+        assert!(needs_unstable("UUID=5eed / xfs logdev=/dev/sdb1 0 1\n", fstab, &devices));
+        assert!(copy_is_unstable("x UUID=5eed none header=/dev/sdb1\n", &devices));
+    }
+
+    #[test]
+    fn a_disk_with_a_twin_keeps_its_name() {
+        let part = |name: &'static str| (name, vec![("UUID", "5eed"), ("PART_ENTRY_UUID", "part")]);
+        let twins = tagged(&[part("/dev/sda1"), part("/dev/sdb1")]);
+        let text = "/dev/sda1 / ext4 rw 0 1\n/dev/sdb1 /copy ext4 rw 0 2\n";
+        assert_eq!(stabilize(text, TABLES[0], &twins), (text.to_owned(), Vec::new()));
+        assert!(needs_unstable(text, TABLES[0], &twins));
     }
 
     #[test]

@@ -44,8 +44,14 @@ fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     (own.trim() == key).then(|| value.trim()).filter(|value| !value.is_empty())
 }
 
+/// The device that a unit of type `device` stands for (systemd.device(5), systemd-escape(1)).
+pub(super) fn device_of_unit(name: &str) -> Option<String> {
+    let path = name.strip_suffix(".device")?.strip_prefix("dev-")?;
+    Some(format!("/dev/{}", path.replace('-', "/").replace("\\x2d", "-")))
+}
+
 /// The path of a tag. systemd waits for a device only where the unit names it by its path.
-fn link(tag: &str) -> Option<String> {
+pub(super) fn link(tag: &str) -> Option<String> {
     let (kind, value) = tag.split_once('=')?;
     Some(format!("/dev/disk/by-{}/{value}", kind.to_ascii_lowercase()))
 }
@@ -76,6 +82,17 @@ mod tests {
         for name in ["tmpfs", "nas:/x", "/dev/disk/by-uuid/root", "UUID=root"] {
             assert_eq!(stabilize(&unit(name), &devices), (unit(name), Vec::new()), "{name}");
         }
+    }
+
+    #[test]
+    fn units_of_devices_are_called_after_them() {
+        let device = |name| device_of_unit(name);
+        assert_eq!(device("dev-sdb2.device").as_deref(), Some("/dev/sdb2"));
+        assert_eq!(
+            device("dev-disk-by\\x2did-scsi\\x2d36000c29.device").as_deref(),
+            Some("/dev/disk/by-id/scsi-36000c29")
+        );
+        assert_eq!((device("sys-a.device"), device("dev-sdb2.swap")), (None, None));
     }
 
     #[test]

@@ -7,21 +7,27 @@ use regex::Regex;
 
 use crate::convert::native::devices::Devices;
 
-/// A file of the guest that an initramfs holds a copy of.
+use super::arrays;
+
+/// Files of the guest that an initramfs holds copies of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct List {
+    /// A path, or a pattern of paths.
     pub(super) path: &'static str,
     /// For people.
     pub(super) what: &'static str,
-    pub(super) mend: fn(&str, &Devices) -> String,
+    /// Returns the text for KVM, and what only names of devices identify.
+    pub(super) mend: fn(&str, &Devices) -> (String, Vec<String>),
 }
 
 /// All lists.
-pub(super) const LISTS: [List; 5] = [
+pub(super) const LISTS: [List; 7] = [
     List { path: "/etc/lvm/lvm.conf", what: "LVM", mend: filters },
     List { path: "/etc/lvm/lvmlocal.conf", what: "LVM", mend: filters },
-    List { path: "/etc/mdadm/mdadm.conf", what: "md", mend: arrays },
-    List { path: "/etc/mdadm.conf", what: "md", mend: arrays },
+    List { path: "/etc/mdadm/mdadm.conf", what: "md", mend: arrays::mend },
+    List { path: "/etc/mdadm/mdadm.conf.d/*.conf", what: "md", mend: arrays::mend },
+    List { path: "/etc/mdadm.conf", what: "md", mend: arrays::mend },
+    List { path: "/etc/mdadm.conf.d/*.conf", what: "md", mend: arrays::mend },
     List { path: "/etc/initramfs-tools/conf.d/resume", what: "resume", mend: resume },
 ];
 
@@ -38,7 +44,7 @@ static DISK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(^|[/^(|])sd").expe
 
 /// Adds to LVM's filters what their patterns mean on KVM. What they say stays: the guest may have a
 /// controller of SCSI there, too.
-fn filters(text: &str, _: &Devices) -> String {
+fn filters(text: &str, _: &Devices) -> (String, Vec<String>) {
     let (mut done, mut at) = (String::with_capacity(text.len()), 0);
     for found in FILTER.find_iter(text) {
         let end = end_of_value(text, found.end());
@@ -50,7 +56,7 @@ fn filters(text: &str, _: &Devices) -> String {
         at = end;
     }
     done.push_str(&text[at..]);
-    done
+    (done, Vec::new())
 }
 
 /// Where a value that begins at `from` ends: behind its `]`, or with its line.
@@ -101,41 +107,8 @@ fn on_kvm(pattern: &str) -> Option<String> {
         .then(|| format!("a{delimiter}^/dev/[sv]d[a-z]{delimiter}"))
 }
 
-/// `DEVICE` with all partitions, which are found by their superblocks, and `ARRAY` without a list of
-/// devices beside a UUID.
-fn arrays(text: &str, _: &Devices) -> String {
-    let is_device = |line: &str| {
-        let word = line.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
-        word.len() >= 3 && "device".starts_with(&word)
-    };
-    let names_all = |line: &str| line.split_whitespace().any(|word| word == "partitions");
-    let lines = || text.lines().filter(|line| is_device(line));
-    let is_short = lines().any(|line| line.contains("/dev/")) && !lines().any(names_all);
-    let mut is_done = false;
-    let line = |line: &str| {
-        let content = line.trim_end();
-        let end = &line[content.len()..];
-        if is_short && !is_done && is_device(content) {
-            is_done = true;
-            let (words, comment) = content.split_once('#').unwrap_or((content, ""));
-            let comment = if comment.is_empty() { String::new() } else { format!(" #{comment}") };
-            return format!("{} partitions{comment}{end}", words.trim_end());
-        }
-        let is_array = content.to_ascii_lowercase().starts_with("array ");
-        if !is_array || !content.to_ascii_lowercase().contains("uuid=") {
-            return line.to_owned();
-        }
-        let is_list = |word: &&str| word.to_ascii_lowercase().starts_with("devices=/dev/");
-        match content.split_whitespace().find(is_list) {
-            Some(list) => format!("{}{end}", content.replacen(&format!(" {list}"), "", 1)),
-            None => line.to_owned(),
-        }
-    };
-    text.split_inclusive('\n').map(line).collect()
-}
-
 /// `RESUME=` by UUID.
-fn resume(text: &str, devices: &Devices) -> String {
+fn resume(text: &str, devices: &Devices) -> (String, Vec<String>) {
     let line = |line: &str| {
         let name = line.trim().strip_prefix("RESUME=");
         let lasting = name.and_then(|name| devices.lasting(name.trim_matches(['"', '\''])));
@@ -144,7 +117,7 @@ fn resume(text: &str, devices: &Devices) -> String {
             _ => line.to_owned(),
         }
     };
-    text.split_inclusive('\n').map(line).collect()
+    (text.split_inclusive('\n').map(line).collect(), Vec::new())
 }
 
 /// Whether LVM knows disks by what VMware calls them alone. It then looks for them by the marks that
@@ -179,9 +152,9 @@ mod tests {
                 "filter = [ \"a|/dev/disk/by-id/scsi-36000c29abc|\", \"a|^/dev/[sv]d[a-z]|\", \"r|.*|\" ]\n",
             ),
         ] {
-            let once = filters(before, &none);
+            let once = filters(before, &none).0;
             assert_eq!(once, after);
-            assert_eq!(filters(&once, &none), after, "it is added once");
+            assert_eq!(filters(&once, &none).0, after, "it is added once");
         }
         for text in [
             "filter = [ \"a|.*|\" ]\n",
@@ -191,27 +164,15 @@ mod tests {
             "filter = ",
             "filter = [ \"\", \"a\", \"é\" ]",
         ] {
-            assert_eq!(filters(text, &none), text);
-        }
-    }
-
-    #[test]
-    fn arrays_are_found_by_their_superblocks() {
-        let none = Devices::default();
-        let before = "DEVICE /dev/sda1 /dev/sdb1 # two\nARRAY /dev/md0 devices=/dev/sda1,/dev/sdb1 UUID=1:2:3:4\n";
-        let after = "DEVICE /dev/sda1 /dev/sdb1 partitions # two\nARRAY /dev/md0 UUID=1:2:3:4\n";
-        assert_eq!(arrays(before, &none), after);
-        assert_eq!(arrays(after, &none), after);
-        for text in ["DEVICE partitions containers\n", "ARRAY /dev/md0 devices=/dev/sda1\n", ""] {
-            assert_eq!(arrays(text, &none), text);
+            assert_eq!(filters(text, &none).0, text);
         }
     }
 
     #[test]
     fn the_swap_to_resume_from_is_named_by_its_uuid() {
         let devices = devices(&[("/dev/sda5", "swap")]);
-        assert_eq!(resume("RESUME=/dev/sda5\n", &devices), "RESUME=UUID=swap\n");
-        assert_eq!(resume("RESUME=none\n", &devices), "RESUME=none\n");
+        assert_eq!(resume("RESUME=/dev/sda5\n", &devices).0, "RESUME=UUID=swap\n");
+        assert_eq!(resume("RESUME=none\n", &devices).0, "RESUME=none\n");
     }
 
     #[test]

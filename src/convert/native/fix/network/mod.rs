@@ -35,7 +35,7 @@ use crate::model::MacAddress;
 
 use self::assign::{Assigned, How, assign};
 use self::claim::Says;
-use self::edits::{differences, edited};
+use self::edits::edited;
 use self::files::Found;
 use self::forms::{Form, Text};
 use self::mend::{Known, Mended, mend};
@@ -44,6 +44,7 @@ use self::pin::{Keep, Keeper, Row, Settings};
 use self::place::Card;
 use self::selection::Selection;
 use self::survey::Survey;
+use super::differences::differences;
 use super::{Change, Report};
 
 /// One network card of the guest, before and after.

@@ -1,0 +1,97 @@
+//! Tags that several disks carry: a copy of a disk has the UUIDs of its original, and which of the two
+//! such a name means, nobody can say.
+
+use std::collections::BTreeSet;
+
+use super::{Devices, disk_letter, is_unstable};
+
+impl Devices {
+    /// The disks and partitions with a tag, where it does not tell them apart. Parts of one file system
+    /// or of one array share its UUID by right.
+    pub(in crate::convert::native) fn twins(&self, key: &str, value: &str) -> Vec<&str> {
+        let is_disk = |name: &str| name.strip_prefix("/dev/").and_then(disk_letter).is_some();
+        let is_member = |name: &str| {
+            self.tag(name, "TYPE")
+                .is_some_and(|kind| kind.to_ascii_lowercase().ends_with("_member"))
+        };
+        let own = self.with_tag(key, value).map(String::as_str);
+        let own: Vec<_> = own.filter(|name| is_disk(name) && !is_member(name)).collect();
+        let parts: BTreeSet<_> = own.iter().filter_map(|name| self.tag(name, "UUID_SUB")).collect();
+        let is_one = key == "UUID" && parts.len() == own.len();
+        if own.len() < 2 || is_one { Vec::new() } else { own }
+    }
+
+    /// All UUIDs of file systems that several disks carry, with those disks.
+    pub(in crate::convert::native) fn all_twins(&self) -> Vec<(&str, Vec<&str>)> {
+        let uuids = self.tags.values().filter_map(|tags| tags.get("UUID"));
+        let uuids: BTreeSet<_> = uuids.map(String::as_str).collect();
+        let twins = uuids.into_iter().map(|uuid| (uuid, self.twins("UUID", uuid)));
+        twins.filter(|(_, twins)| !twins.is_empty()).collect()
+    }
+
+    /// Whether the guest has the device of a name that will not last, and no name that means this
+    /// device alone.
+    pub(in crate::convert::native) fn is_ambiguous(&self, name: &str) -> bool {
+        let has_twin = |device: String| {
+            let uuid = self.tag(&device, "UUID");
+            uuid.is_some_and(|uuid| !self.twins("UUID", uuid).is_empty())
+        };
+        is_unstable(name)
+            && self.lasting(name).is_none()
+            && self.resolve(name).is_some_and(has_twin)
+    }
+
+    /// Whether a name of one of the guest's devices means another device on KVM, or none.
+    pub(in crate::convert::native) fn changes(&self, name: &str) -> bool {
+        self.lasting(name).is_some() || self.is_ambiguous(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tagged;
+
+    const EXT4: (&str, &str) = ("TYPE", "ext4");
+
+    #[test]
+    fn a_uuid_that_two_disks_have_names_neither() {
+        let part = |name: &'static str, part: &'static str| {
+            (name, vec![EXT4, ("UUID", "5eed"), ("PART_ENTRY_UUID", part)])
+        };
+        let own = tagged(&[part("/dev/sda1", "one"), part("/dev/sdb1", "two")]);
+        assert_eq!(own.lasting("/dev/sda1").as_deref(), Some("PARTUUID=one"));
+        assert_eq!(own.lasting_root("/dev/sdb1", true).as_deref(), Some("PARTUUID=two"));
+        assert_eq!(own.all_twins(), [("5eed", vec!["/dev/sda1", "/dev/sdb1"])]);
+        let whole = tagged(&[part("/dev/sda1", "one"), part("/dev/sdb1", "one")]);
+        assert_eq!(whole.lasting("/dev/sda1"), None);
+        assert_eq!(whole.lasting_root("/dev/sda1", false), None);
+        assert!(whole.is_ambiguous("/dev/sda1") && whole.changes("/dev/sda1"));
+        assert!(!whole.is_lost("/dev/sda1"), "its disk is there");
+        assert!(whole.is_lost("/dev/sda2") && !whole.is_ambiguous("/dev/sda2"));
+    }
+
+    #[test]
+    fn parts_of_one_file_system_and_of_one_array_share_a_uuid() {
+        let btrfs = |name: &'static str, part: &'static str| {
+            (name, vec![("TYPE", "btrfs"), ("UUID", "5eed"), ("UUID_SUB", part)])
+        };
+        let own = tagged(&[btrfs("/dev/sda1", "one"), btrfs("/dev/sdb1", "two")]);
+        assert_eq!(own.lasting("/dev/sda1").as_deref(), Some("UUID=5eed"));
+        assert!(own.all_twins().is_empty());
+        let copies = tagged(&[btrfs("/dev/sda1", "one"), btrfs("/dev/sdb1", "one")]);
+        assert_eq!(copies.all_twins().len(), 1);
+        for kind in ["linux_raid_member", "zfs_member", "LVM2_member"] {
+            let member = |name: &'static str| (name, vec![("TYPE", kind), ("UUID", "5eed")]);
+            assert!(tagged(&[member("/dev/sda1"), member("/dev/sdb1")]).all_twins().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_a_volume_is_no_second_disk() {
+        let own = tagged(&[
+            ("/dev/sda1", vec![EXT4, ("UUID", "5eed")]),
+            ("/dev/vg/copy", vec![EXT4, ("UUID", "5eed")]),
+        ]);
+        assert!(own.all_twins().is_empty());
+    }
+}
