@@ -121,6 +121,9 @@ pub(super) struct Claim {
     pub(super) any: bool,
     /// Whether the guest leaves the interface down at its start: what an old card left behind.
     pub(super) is_idle: bool,
+    /// The name of the file among those of which the first that takes a card is the only one for it
+    /// (systemd.network(5)).
+    pub(super) turn: Option<String>,
     /// Whether a rule has further conditions, and nobody knows whether they are met on KVM.
     pub(super) is_doubtful: bool,
 }

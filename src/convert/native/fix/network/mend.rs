@@ -166,7 +166,7 @@ fn hardware(claim: &Claim, by_mac: bool, known: &Known<'_>, mended: &mut Mended)
     let Meant::Cards(meant) = meant_by_all(&claim.hardware, known.cards) else { return };
     let meant = if own.is_empty() { meant } else { own };
     for hardware in &claim.hardware {
-        if hardware.meant(known.cards) == Meant::Holds {
+        if hardware.meant(known.cards) == Meant::Holds || hardware.is_of_software() {
             continue;
         }
         let macs: Vec<_> = meant.iter().filter_map(|card| known.cards[*card].mac).collect();

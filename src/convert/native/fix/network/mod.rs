@@ -156,7 +156,8 @@ impl Guest {
         let selected = self.survey.selected.get(&index);
         let mut addresses: Vec<_> =
             ties.iter().flat_map(|tie| subjects[tie.subject].addresses.clone()).collect();
-        addresses.extend(selected.into_iter().flatten().cloned());
+        let turns = || ties.iter().filter_map(|tie| subjects[tie.subject].turn.as_ref());
+        addresses.extend(selected.into_iter().flat_map(|own| own.addresses(turns())).cloned());
         addresses.dedup();
         let mut row = Row {
             mac: card.mac,

@@ -204,6 +204,13 @@ impl Hardware {
         Meant::Cards(meant)
     }
 
+    /// Whether it takes interfaces that software makes, and no card: `Driver=bonding`.
+    pub(super) fn is_of_software(&self) -> bool {
+        let takes = |drivers: &[&str]| drivers.iter().any(|driver| self.accepts(driver));
+        let is_plain = self.patterns.iter().all(|pattern| !pattern.starts_with('!'));
+        self.by == By::Driver && is_plain && takes(&VIRTUAL_DRIVERS) && !takes(&CARD_DRIVERS)
+    }
+
     /// Whether any card matches, as with `DRIVERS=="?*"` in udev's own rules.
     pub(super) fn is_of_any(&self) -> bool {
         let takes_all =
@@ -309,6 +316,51 @@ pub(super) fn names_like(patterns: &[String], index: usize, count: usize) -> Vec
 const TURNS: usize = 4;
 /// Drivers of the cards that VMware emulates.
 const VMWARE_DRIVERS: [&str; 5] = ["vmxnet3", "vmxnet", "e1000", "e1000e", "pcnet32"];
+/// Drivers of cards that a VM may have, here and there.
+const CARD_DRIVERS: [&str; 8] =
+    ["vmxnet3", "vmxnet", "e1000", "e1000e", "pcnet32", "virtio_net", "igb", "8139cp"];
+/// Drivers of interfaces that software makes, as the kernel calls them (ethtool(8), `--driver`). A
+/// list of systemd's parts `802.1Q VLAN Support` at its spaces.
+const VIRTUAL_DRIVERS: [&str; 38] = [
+    "802.1Q",
+    "802.1Q VLAN Support",
+    "8021q",
+    "bareudp",
+    "batman_adv",
+    "bonding",
+    "bridge",
+    "dummy",
+    "geneve",
+    "gre",
+    "gretap",
+    "hsr",
+    "ifb",
+    "ip6_gre",
+    "ip6_tunnel",
+    "ip6gre",
+    "ip6tnl",
+    "ip_gre",
+    "ipip",
+    "ip_tunnel",
+    "ipvlan",
+    "ipvtap",
+    "macsec",
+    "macvlan",
+    "macvtap",
+    "netkit",
+    "nlmon",
+    "openvswitch",
+    "ppp_generic",
+    "sit",
+    "tap",
+    "team",
+    "tun",
+    "veth",
+    "vlan",
+    "vrf",
+    "vxlan",
+    "wireguard",
+];
 /// Device ids of virtio cards, from before virtio 1.0 and since.
 const VIRTIO_IDS: [&str; 2] = ["0x1000", "0x1041"];
 /// Places of cards on KVM's boards, q35 and i440fx.

@@ -50,6 +50,36 @@ impl Selection {
     }
 }
 
+/// What configurations without a name say of a card that they select by its hardware.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Selected {
+    addresses: Vec<String>,
+    /// The addresses of the first of the files that take turns, and its name.
+    first: Option<(String, Vec<String>)>,
+}
+
+impl Selected {
+    pub(super) fn add(&mut self, claim: &Claim) {
+        let addresses = claim.addresses.iter().cloned();
+        match (&claim.turn, &self.first) {
+            (None, _) => self.addresses.extend(addresses),
+            (Some(turn), Some((first, _))) if first <= turn => {}
+            (Some(turn), _) => self.first = Some((turn.clone(), addresses.collect())),
+        }
+    }
+
+    /// The addresses of a card that files with these names take as well.
+    pub(super) fn addresses<'a>(
+        &'a self,
+        others: impl Iterator<Item = &'a String>,
+    ) -> impl Iterator<Item = &'a String> {
+        let earliest = others.min();
+        let is_first = |first: &&(String, Vec<String>)| earliest.is_none_or(|own| first.0 <= *own);
+        let first = self.first.as_ref().filter(is_first);
+        self.addresses.iter().chain(first.into_iter().flat_map(|(_, addresses)| addresses))
+    }
+}
+
 fn is_negated(pattern: &str) -> bool {
     pattern.starts_with('!')
 }

@@ -7,7 +7,7 @@ use crate::model::MacAddress;
 
 use super::claim::{Claim, Role, Says};
 use super::place::{Card, Meant, meant_by_all};
-use super::selection::Selection;
+use super::selection::{Selected, Selection};
 use super::virtual_names::{base, is_valid, is_well_known};
 
 /// Most subjects; a guest has fewer cards by far.
@@ -30,6 +30,8 @@ pub(super) struct Subject {
     pub(super) addresses: Vec<String>,
     /// Addresses that leases tell.
     pub(super) leased: Vec<String>,
+    /// The first file for it of those that take turns.
+    pub(super) turn: Option<String>,
     /// Whether a configuration speaks of it, and not only a rule or a lease.
     pub(super) is_configured: bool,
     /// Whether a configuration brings it up at the start of the guest.
@@ -51,6 +53,8 @@ impl Subject {
                 self.addresses.extend(addresses);
                 self.is_configured = true;
                 self.is_active |= !claim.is_idle;
+                let turns = self.turn.take().into_iter().chain(claim.turn.clone());
+                self.turn = turns.min();
             }
             Role::Renames => self.ruled_macs.extend(macs),
             Role::Mentions => {}
@@ -86,7 +90,7 @@ pub(super) struct Survey {
     /// What configurations select without naming a card.
     pub(super) selections: Vec<Selection>,
     /// Cards that configurations without a name select by place or driver, with their addresses.
-    pub(super) selected: BTreeMap<usize, Vec<String>>,
+    pub(super) selected: BTreeMap<usize, Selected>,
     /// Whether the guest has any configuration of a network.
     pub(super) is_configured: bool,
     /// Names that are taken, those of software's interfaces too.
@@ -155,8 +159,7 @@ impl Survey {
         if claim.macs.is_empty() {
             let Meant::Cards(meant) = meant_by_all(&claim.hardware, cards) else { return };
             for card in meant {
-                let addresses = claim.addresses.iter().cloned();
-                self.selected.entry(card).or_default().extend(addresses);
+                self.selected.entry(card).or_default().add(claim);
             }
             return;
         }
@@ -209,7 +212,8 @@ impl Survey {
 
 /// A claim without what tells one card from another.
 fn bare(claim: &Claim) -> Claim {
-    Claim { role: claim.role, addresses: claim.addresses.clone(), ..Claim::default() }
+    let (addresses, turn) = (claim.addresses.clone(), claim.turn.clone());
+    Claim { role: claim.role, addresses, turn, ..Claim::default() }
 }
 
 /// A label such as `ens192` over a MAC address is the card's name, unless the card sits elsewhere.

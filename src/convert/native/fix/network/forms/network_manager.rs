@@ -28,7 +28,9 @@ pub(super) fn profile(text: &str) -> Says {
     let mut says = Says::default();
     let kind = value("connection", "type").map_or("ethernet", |entry| entry.value);
     let is_parent = |e: &&Entry<'_>| e.section != "connection" && e.key == "parent";
-    let has_parent = entries.iter().filter(is_parent).any(|entry| !entry.value.is_empty());
+    let is_named = |e: &Entry<'_>| !e.value.is_empty() && mac_spot(e).is_none();
+    let has_parent = entries.iter().filter(is_parent).any(is_named);
+    let has_parents_mac = entries.iter().filter(is_parent).any(|entry| mac_spot(entry).is_some());
     let is_card = CARDS.contains(&kind) && !(kind == PPPOE && has_parent);
     let mut claim = Claim::default();
     if let Some(name) = value("connection", "interface-name").map(Entry::word)
@@ -39,7 +41,7 @@ pub(super) fn profile(text: &str) -> Says {
         } else if kind != PORT {
             let is_vlan = kind == "vlan";
             let has_mac = ETHERNET.iter().any(|own| value(own, "mac-address").is_some());
-            says.make(name, !is_vlan || has_parent || has_mac);
+            says.make(name, !is_vlan || has_parent || has_parents_mac || has_mac);
         }
     }
     let by_mac = mac_line(&entries, text);
@@ -55,7 +57,10 @@ pub(super) fn profile(text: &str) -> Says {
     claim.any = is_card && !has_mac && !claim.selects();
     if is_card {
         says.claims.push(claim);
-    } else if ON_A_CARD.contains(&kind) && !has_parent && !claim.macs.is_empty() {
+    } else if (has_parents_mac || ON_A_CARD.contains(&kind))
+        && !has_parent
+        && !claim.macs.is_empty()
+    {
         // The card below, and not its addresses.
         let Claim { macs, is_idle, .. } = claim;
         says.claims.push(Claim { macs, is_idle, ..Claim::default() });
@@ -84,10 +89,12 @@ fn read(entry: &Entry<'_>, by_mac: &Edit, claim: &mut Claim, says: &mut Says) {
         _ if is_controller(entry) => {
             says.makes.extend(Some(entry.word()).filter(is_name).map(|word| word.value));
         }
-        // Parents of VLAN, MACVLAN, VXLAN, tunnels, PPPoE, MACsec: a name, or a profile's UUID.
-        (section, "parent") if section != "connection" => {
-            says.mention_all(vec![entry.word()].into_iter().filter(is_name).collect());
-        }
+        // Parents of VLAN, MACVLAN, VXLAN, tunnels, PPPoE, MACsec: a name, a profile's UUID, or the
+        // address of a card.
+        (section, "parent") if section != "connection" => match mac_spot(entry) {
+            Some(spot) => claim.macs.push(spot),
+            None => says.mention_all(vec![entry.word()].into_iter().filter(is_name).collect()),
+        },
         (section, "mac-address") if ETHERNET.contains(&section) => {
             claim.macs.extend(mac_spot(entry));
         }
@@ -238,6 +245,16 @@ mod tests {
                 (names(&says), says.makes.as_slice()),
                 (vec!["ens192"], &["v100".to_owned()][..])
             );
+        }
+        for kind in ["vlan", "macvlan", "vxlan"] {
+            let mac = "00:50:56:AA:BB:01";
+            let text = format!(
+                "[connection]\ntype={kind}\ninterface-name=dmz.5\n[{kind}]\nparent={mac}\n[ipv4]\naddress1=10.0.0.7/24\n"
+            );
+            let says = profile(&text);
+            assert_eq!(says.placed, ["dmz.5"]);
+            let card = says.claims.iter().find(|claim| !claim.macs.is_empty()).expect("a card");
+            assert_eq!((&text[card.macs[0].edit.at.clone()], card.addresses.len()), (mac, 0));
         }
         let by_uuid =
             "[connection]\ntype=vlan\n[vlan]\nparent=5f1c1a3e-0000-4000-8000-000000000100\n";

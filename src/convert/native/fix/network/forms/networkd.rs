@@ -73,6 +73,7 @@ fn is_of_cards(lines: &[Line<'_>]) -> bool {
         let has = |word: &str| words.iter().any(|own| own.value.trim_start_matches('!') == word);
         match entry.key {
             "Type" if !words.is_empty() => has("ether") != entry.value.starts_with('!'),
+            "Driver" => !hardware(By::Driver, entry, patterns(entry)).is_of_software(),
             // Cards are of no kind.
             "Kind" => words.is_empty() || entry.value.starts_with('!'),
             "SSID" | "BSSID" | "WLANInterfaceType" => words.is_empty(),

@@ -38,6 +38,10 @@ fn networkd_units(form: Form, files: &[&Text], all: &mut [Says]) {
             Form::Link => networkd::link(text, &drop_ins),
             _ => networkd::network(text, &drop_ins),
         };
+        if form == Form::Network {
+            let turn = Some(files[main].name().to_owned());
+            all[main].claims.iter_mut().for_each(|claim| claim.turn.clone_from(&turn));
+        }
     }
 }
 

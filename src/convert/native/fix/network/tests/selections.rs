@@ -55,6 +55,66 @@ fn a_configured_name_without_a_card_is_told_beside_one_that_takes_any_card() {
 }
 
 #[test]
+fn the_first_file_of_networkd_that_takes_a_card_is_its_only_one() {
+    let by_name = "[Match]\nName=ens192\n[Network]\nAddress=192.0.2.7/24\n";
+    let by_mac = "[Match]\nMACAddress=00:50:56:aa:bb:01\n[Network]\nAddress=192.0.2.7/24\n";
+    let all = "[Match]\nDriver=vmxnet3\n[Network]\nDHCP=yes\n";
+    let later = "[Match]\nDriver=vmx*\n[Network]\nAddress=192.0.2.99/24\n";
+    let file = |name: &str| format!("/etc/systemd/network/{name}.network");
+    for one in [by_name, by_mac] {
+        for (name, first) in
+            [("10-static", vec!["192.0.2.7/24"]), ("95-x", vec!["192.0.2.7/24", "dhcp"])]
+        {
+            let files = [
+                (Form::Network, &*file("90-any"), all),
+                (Form::Network, &*file(name), one),
+                (Form::Network, &*file("99-last"), later),
+            ];
+            let guest = guest(cards(&[192, 224]), SYSTEMD, &files);
+            let rows = guest.rows();
+            assert_eq!(rows[0].addresses, first, "{one}{name}");
+            assert_eq!(rows[1].addresses, ["dhcp"], "{one}{name}");
+        }
+    }
+}
+
+#[test]
+fn a_vlan_on_the_address_of_a_card_is_of_that_card() {
+    let vlan =
+        "[connection]\ntype=vlan\ninterface-name=dmz\n[vlan]\nid=5\nparent=00:50:56:AA:BB:01\n";
+    let files = [(Form::Profile, PROFILE, vlan)];
+    assert!(warnings(&guest(cards(&[192]), SYSTEMD, &files)).is_empty());
+}
+
+#[test]
+fn drivers_of_software_select_no_card() {
+    let link = "/usr/lib/systemd/network/98-net-bonding.link";
+    for driver in [
+        "bonding",
+        "bridge bonding",
+        "team",
+        "veth*",
+        "802.1Q*",
+        "wireguard",
+        "\"802.1Q VLAN Support\"",
+    ] {
+        let text = format!("[Match]\nDriver={driver}\n[Link]\nNamePolicy=keep\n");
+        for (form, path) in [(Form::Link, link), (Form::Network, NETWORK)] {
+            let guest = guest(cards(&[192]), SYSTEMD, &[(form, path, &text)]);
+            let rows = guest.rows();
+            let keeps = pin::keep(&rows, guest.naming, &guest.survey.taken);
+            let mended = guest.mend(&rows, &keeps);
+            assert!(mended[0].lost.is_empty() && mended[0].edits.is_empty(), "{text}{mended:?}");
+        }
+    }
+    let netplan = "network: {ethernets: {a: {match: {driver: bonding}, dhcp4: true}}}\n";
+    let guest = guest(cards(&[192]), SYSTEMD, &[(Form::Netplan, "/etc/netplan/a.yaml", netplan)]);
+    let rows = guest.rows();
+    let mended = guest.mend(&rows, &pin::keep(&rows, guest.naming, &guest.survey.taken));
+    assert!(mended[0].lost.is_empty(), "{mended:?}");
+}
+
+#[test]
 fn a_negation_selects_nothing_by_itself() {
     let text =
         "[connection]\ntype=ethernet\n[match]\ninterface-name=ens*;!ens224;\n[ipv4]\nmethod=auto\n";
