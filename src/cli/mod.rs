@@ -160,7 +160,7 @@ fn tell_report(report: &RunReport, output: &OutputArgs, strict: bool) -> anyhow:
     } else if output.quiet {
         Ok(())
     } else {
-        report.summary().iter().try_for_each(|line| print_line(line))
+        report.summary(strict).iter().try_for_each(|line| print_line(line))
     }
     .context("print the result")?;
     Ok(Exit::of(report.outcome, strict))

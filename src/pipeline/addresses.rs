@@ -62,15 +62,24 @@ fn fill(vm: &mut SourceVm, output: &Path) -> Vec<Warning> {
         }
         let mac = address(vm, output, index, None);
         let nic = &mut vm.nics[index];
+        let why = without_address(nic, index);
         (nic.mac, nic.mac_made) = (Some(mac), true);
-        let text = format!(
-            "{} has no MAC address at its source: it gets {mac}; a licence or a DHCP reservation may \
-             need to know",
-            named(nic)
-        );
+        let text =
+            format!("{why}: it gets {mac}; a licence or a DHCP reservation may need to know");
         warnings.push(Warning::new(Stage::Preflight, "nic-mac-made", text));
     }
     warnings
+}
+
+/// Why a card has no address: a disk image tells of no card.
+fn without_address(nic: &SourceNic, index: usize) -> String {
+    match &nic.asked {
+        Some(_) => format!("{} of --nic has no MAC address", nic.id),
+        None if *nic == SourceNic::at(index) => {
+            format!("the source describes no network card, and the domain gets {}", nic.id)
+        }
+        None => format!("{} has no MAC address at its source", named(nic)),
+    }
 }
 
 fn renew(vm: &mut SourceVm, output: &Path, domain: &str) -> Vec<Warning> {
@@ -183,6 +192,17 @@ mod tests {
     fn filled(mut vm: SourceVm, output: &str) -> Vec<String> {
         give(&mut vm, Path::new(output), None);
         macs(&vm)
+    }
+
+    #[test]
+    fn a_card_that_no_source_describes_is_told_as_such() {
+        let mut image = vm(1);
+        let told = give(&mut image, Path::new("/no/such/folder"), None);
+        assert!(told[0].message.starts_with("the source describes no network card"), "{told:?}");
+        let mut described = vm(1);
+        described.nics[0].network = "VM Network".to_owned();
+        let told = give(&mut described, Path::new("/no/such/folder"), None);
+        assert!(told[0].message.contains("has no MAC address at its source"), "{told:?}");
     }
 
     #[test]

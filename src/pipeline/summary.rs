@@ -15,8 +15,9 @@ use crate::model::{
 const CHANGES: usize = 5;
 
 impl RunReport {
-    /// What a person wants to know at the end, line by line.
-    pub fn summary(&self) -> Vec<String> {
+    /// What a person wants to know at the end, line by line; `strict` says whether a failed stage sets
+    /// the exit code.
+    pub fn summary(&self, strict: bool) -> Vec<String> {
         if !self.plan.is_empty() {
             return self.plan.clone();
         }
@@ -46,7 +47,7 @@ impl RunReport {
         lines.extend(self.domain.iter().flat_map(after));
         lines.extend(self.source_now());
         lines.extend(self.copies());
-        lines.push(self.last_line());
+        lines.push(self.last_line(strict));
         lines
     }
 
@@ -179,23 +180,32 @@ impl RunReport {
         lines
     }
 
-    fn partial(&self) -> String {
+    fn partial(&self, strict: bool) -> String {
         let place = self.output.display();
         let failed = self.stages.iter().find(|stage| stage.status == StageStatus::Failed);
-        let failed = failed.map(|stage| stage.stage.as_str());
+        let failed = failed.map(|stage| stage.stage);
+        let failed = failed.or_else(|| self.errors.first().map(|error| error.stage));
+        let failed = match failed {
+            // The guest on the disks is as it was.
+            Some(Stage::Pipeline) if self.converted.is_some() => "FIX",
+            Some(stage) => stage.as_str(),
+            None => "a stage",
+        };
         let exported = self.stages.iter().any(|stage| stage.stage == Stage::Export);
         // `convert`, `define` and `apply` do no stage of that name.
-        let code = if exported { "exit code 0, or 3 by --strict" } else { "exit code 3" };
-        let (made, other) = match &self.domain {
-            Some(domain) => (format!("defined    {}", domain.name), "a later stage"),
-            None if exported => (format!("exported   {} to {place}", self.vm), "a later stage"),
-            // The guest on the disks is as it was.
-            None => (format!("converted  {} in {place}", self.vm), "FIX"),
+        let code = match exported && !strict {
+            true => "exit code 0, or 3 by --strict",
+            false => "exit code 3",
         };
-        format!("{made}, but {} failed ({code})", failed.unwrap_or(other))
+        let made = match &self.domain {
+            Some(domain) => format!("defined    {}", domain.name),
+            None if exported => format!("exported   {} to {place}", self.vm),
+            None => format!("converted  {} in {place}", self.vm),
+        };
+        format!("{made}, but {failed} failed ({code})")
     }
 
-    fn last_line(&self) -> String {
+    fn last_line(&self, strict: bool) -> String {
         let seconds = self.finished_at.duration_since(self.started_at).as_secs_f64();
         let size: u64 = self.disks.iter().map(|disk| disk.file_size.0).sum();
         let place = self.output.display();
@@ -209,7 +219,7 @@ impl RunReport {
             Outcome::Done => {
                 format!("done       {} in {seconds:.0} s, {} in {place}", self.vm, ByteSize(size))
             }
-            Outcome::Partial => self.partial(),
+            Outcome::Partial => self.partial(strict),
             Outcome::Failed => format!("failed     {} after {seconds:.0} s", self.vm),
             Outcome::Refused => format!("refused    {}: nothing was changed", self.vm),
             Outcome::Interrupted => format!("stopped    {} after {seconds:.0} s", self.vm),
@@ -231,4 +241,49 @@ fn after(domain: &DefinedDomain) -> Vec<String> {
     domain.boot_proof.iter().for_each(|proof| seen("proved", proof));
     domain.started.iter().for_each(|start| seen("started", start));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::report::{Failure, StageReport};
+
+    fn partial(stages: &[(Stage, StageStatus)], failed: Stage) -> RunReport {
+        let mut report = RunReport::begin("web01", Path::new("/srv/web01"));
+        let stage = |(stage, status): &(Stage, StageStatus)| StageReport {
+            stage: *stage,
+            status: *status,
+            seconds: 0.0,
+        };
+        report.stages = stages.iter().map(stage).collect();
+        report.outcome = Outcome::Partial;
+        report.errors.push(Failure {
+            stage: failed,
+            code: "guest-not-fixed".to_owned(),
+            message: "no".to_owned(),
+            hint: None,
+            by_other_flags: false,
+        });
+        report
+    }
+
+    #[test]
+    fn a_partial_run_names_the_stage_that_failed_and_its_exit_code() {
+        use StageStatus::{Done, Failed};
+        let run = partial(&[(Stage::Export, Done), (Stage::Libvirt, Failed)], Stage::Libvirt);
+        let last = |report: &RunReport, strict| report.last_line(strict);
+        assert_eq!(
+            last(&run, false),
+            "exported   web01 to /srv/web01, but libvirt failed (exit code 0, or 3 by --strict)"
+        );
+        assert_eq!(
+            last(&run, true),
+            "exported   web01 to /srv/web01, but libvirt failed (exit code 3)"
+        );
+        let mut fix = partial(&[(Stage::Export, Done), (Stage::Pipeline, Done)], Stage::Pipeline);
+        fix.converted = Some(crate::model::ConvertedDisks(Vec::new()));
+        assert!(last(&fix, true).ends_with("but FIX failed (exit code 3)"), "{}", last(&fix, true));
+        let later = partial(&[(Stage::Start, Failed)], Stage::Start);
+        assert!(last(&later, false).ends_with("but start failed (exit code 3)"));
+    }
 }
