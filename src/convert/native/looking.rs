@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::convert::Error;
-use crate::model::{GuestFacts, OsFamily, Warning};
+use crate::model::{GuestFacts, OsFamily, Stage, Warning};
 
 use super::guestfs::Guestfs;
 use super::inspect::inspect;
@@ -60,6 +60,28 @@ impl Surgery<'_> {
         let facts = self.without_root(guestfs).await?;
         let facts = facts.or_else(|| encrypted.is_empty().then(nothing));
         Err(Unread { error, facts })
+    }
+
+    /// The warning that nothing keeps the names of network cards in a guest that cannot be read.
+    pub(super) fn network_as_it_was(&self, operated: &Operated) -> Option<Warning> {
+        let Some(Error::NoSystem { encrypted }) = &operated.failure else { return None };
+        let is_linux = operated.facts.as_ref().is_some_and(|facts| facts.family == OsFamily::Linux);
+        let is_windows = self.vm.guest.family == OsFamily::Windows;
+        let may_be_lost = !is_windows && (is_linux || !encrypted.is_empty());
+        let is_wanted =
+            self.fixes && self.run.settings.preserve_network && !self.vm.nics.is_empty();
+        let remedy = match encrypted.first() {
+            Some(device) => format!("give --key {device}:file:PATH, or "),
+            None => String::new(),
+        };
+        (is_wanted && may_be_lost).then(|| {
+            let text = format!(
+                "the guest's files cannot be read, so nothing keeps the names of its network cards: \
+                 ens192 becomes enp1s0 on KVM, and no network configuration fits; {remedy}tie the names \
+                 to the MAC addresses in the guest before the export"
+            );
+            Warning::new(Stage::Pipeline, "guest-network-not-kept", text)
+        })
     }
 
     /// What a clear `/boot` tells of a guest whose root cannot be read.

@@ -97,6 +97,7 @@ impl Surgery<'_> {
                     let begin = Instant::now();
                     operated.changes = self.loader_of(&operated, (stages, begin), warnings).await?;
                 }
+                warnings.extend(self.network_as_it_was(&operated));
                 if !self.fixes && !run.settings.stages.fix {
                     let why = operated.failure.take();
                     let text = why.map(|why| chain(&why)).unwrap_or_default();

@@ -42,6 +42,12 @@ pub(super) async fn keep_identity(
         report.warn("cloud-init-first-boot", text);
         return Ok(());
     }
+    if !guestfs.is_file(&format!("{INSTANCE}/obj.pkl")).await? {
+        let text = "cloud-init of the guest has no cache of its instance \
+                    (/var/lib/cloud/instance/obj.pkl) and takes the guest for a new one on KVM: host \
+                    name, SSH host keys and network stay, and its scripts per instance run again";
+        report.warn("cloud-init-new-instance", text);
+    }
     let source = guestfs.read(&format!("{INSTANCE}/datasource")).await?.unwrap_or_default();
     let source = source.split(':').next().unwrap_or_default().trim().to_owned();
     guestfs.modify("make a folder in the guest", &["mkdir-p", "/etc/cloud/cloud.cfg.d"]).await?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::convert::native::fix::archive;
 use crate::convert::native::played::Played;
-use crate::model::GuestCard;
+use crate::model::{GuestCard, SourceNic};
 
 /// How INSPECT and FIX ended.
 struct Ended {
@@ -32,11 +32,16 @@ impl Ended {
 }
 
 async fn operate(played: &Played, engine: Engine) -> Ended {
+    operate_with(played, engine, Vec::new()).await
+}
+
+/// The same of a VM with these cards.
+async fn operate_with(played: &Played, engine: Engine, nics: Vec<SourceNic>) -> Ended {
     let run = played.run();
     let disks = played.disks(&run);
     let surgery = Surgery {
         run: &run,
-        vm: run.manifest.source_vm(),
+        vm: SourceVm { nics, ..run.manifest.source_vm() },
         without_kvm: Cell::new(false),
         engine: &engine,
         disks: &disks,
@@ -286,6 +291,7 @@ async fn a_guest_with_a_clear_esp_alone_is_told_and_starts_by_any_firmware() {
     assert_eq!(ended.failure(), "/dev/sda2 is encrypted: no operating system found on the rest");
     let hint = ended.operated.failure.as_ref().and_then(Error::hint).expect("a hint");
     assert!(hint.contains("--key /dev/sda2:file:PATH"), "{hint}");
+    assert!(ended.warned("guest-network-not-kept").is_empty(), "the VM has no card");
     // Nothing is known of its drivers: the plan goes by the source.
     assert!(ended.operated.facts.is_none(), "{:?}", ended.operated.facts);
     let loader = played.written("EFI/BOOT/BOOTX64.EFI");
@@ -293,6 +299,18 @@ async fn a_guest_with_a_clear_esp_alone_is_told_and_starts_by_any_firmware() {
     assert_eq!(ended.operated.changes.len(), 1);
     assert_eq!(ended.fix["result"]["changes"].as_array().map(Vec::len), Some(1), "{}", ended.fix);
     assert_eq!(played.starts(), 2, "one to read, one for the boot loader");
+}
+
+#[tokio::test]
+async fn names_of_cards_in_a_guest_that_cannot_be_read_are_warned_of() {
+    let zfs = debian(json!({"more": {"inspect-os": []}}));
+    for (played, remedy) in [(encrypted(), "--key /dev/sda2:file:PATH, or tie"), (zfs, "tie")] {
+        let ended = operate_with(&played, Engine::Native, vec![SourceNic::at(0)]).await;
+        let [told] = ended.warned("guest-network-not-kept")[..] else {
+            panic!("{:?}", ended.warnings)
+        };
+        assert!(told.contains(remedy), "{told}");
+    }
 }
 
 #[tokio::test]
