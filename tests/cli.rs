@@ -103,7 +103,7 @@ fn flags_that_would_have_no_effect_are_refused_with_what_to_add() {
         (
             &[pipeline, "--libvirt", "--allow-running-source"],
             "--allow-running-source",
-            "--libvirt-start",
+            "--libvirt-start or --libvirt-autostart",
         ),
         (
             &[pipeline, "--libvirt", "--boot-proof-timeout", "1m"],

@@ -225,6 +225,11 @@ pub struct UndoArgs {
     /// Undo the run that --list shows by this name
     #[arg(long, value_name = "ID")]
     pub run: Option<String>,
+    /// Delete disks that were written to since their run, too: the newest data
+    /// of the machine may be on them
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub even_if_used: bool,
     /// Print what would go and change nothing
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]

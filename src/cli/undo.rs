@@ -2,7 +2,7 @@
 
 use super::args::UndoArgs;
 use super::{Exit, block_on, chain, print_line, tell};
-use crate::pipeline::{self, Place, Run, TakenBackRuns, Which};
+use crate::pipeline::{self, How, Place, Run, TakenBackRuns, Which};
 
 /// Runs the command.
 ///
@@ -13,8 +13,9 @@ pub fn run(args: &UndoArgs) -> anyhow::Result<Exit> {
     if args.list {
         return list(args, &place);
     }
+    let how = How { dry_run: args.dry_run, even_if_used: args.even_if_used };
     block_on(&args.output, |_, _| async move {
-        let undone = match pipeline::undo(&place, args.dry_run).await {
+        let undone = match pipeline::undo(&place, how).await {
             Ok(undone) => undone,
             Err(error) => {
                 tell(&chain(&error), error.hint().as_deref());

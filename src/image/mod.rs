@@ -6,6 +6,7 @@
 //! together, and [`inspect`] is the look at a foreign image before any tool opens it. Nothing here
 //! knows where bytes come from or names a tool.
 
+mod backing;
 mod beside;
 mod capacity;
 mod codec;
@@ -29,6 +30,7 @@ pub mod vmdk;
 mod whole;
 mod workers;
 
+pub use backing::backing_file;
 pub use beside::beside;
 pub use capacity::{capacity, header_capacity};
 pub use codec::Compression;

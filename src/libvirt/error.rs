@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::domain;
 use crate::model::ByteSize;
 
-use super::{Refusal, XmlError};
+use super::{InTheWay, Refusal, XmlError};
 
 /// What libvirt said.
 #[derive(Debug, thiserror::Error)]
@@ -221,6 +221,8 @@ pub enum Error {
         name: String,
         /// Its pool.
         pool: String,
+        /// Who uses it, as a clause.
+        user: Option<String>,
     },
     /// A volume came out other than it should.
     #[error("check volume '{name}': {problem}")]
@@ -287,6 +289,14 @@ pub enum Error {
         /// The domain.
         name: String,
     },
+    /// A domain that is to be taken back has what libvirt does not undefine with it.
+    #[error("domain '{name}' cannot be undefined: {}", listed(found))]
+    NotUndefinable {
+        /// The domain.
+        name: String,
+        /// What is in the way.
+        found: Vec<InTheWay>,
+    },
     /// A guest was started and ended.
     #[error("domain '{name}' stopped while its guest was to come up{}", quoted(last))]
     GuestStopped {
@@ -337,6 +347,10 @@ impl Error {
     ) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { act, path: path.into(), source }
     }
+}
+
+fn listed(found: &[InTheWay]) -> String {
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The last lines of a console, for the end of a sentence.

@@ -63,6 +63,13 @@ impl Error {
                 "look what changed, and write the plan anew: hyperexport plan".to_owned()
             }
             Self::Running { name } => format!("shut it down first: 'virsh shutdown {name}'"),
+            Self::NotUndefinable { name, found } => {
+                let commands: Vec<_> = found.iter().map(|found| found.command(name)).collect();
+                format!(
+                    "nothing was changed; remove it first, if nobody needs it: {}",
+                    commands.join(", ")
+                )
+            }
             Self::NotSeen { name, .. } | Self::GuestStopped { name, .. } => {
                 format!("look at its screen: 'virt-viewer {name}' or 'virsh console {name}'")
             }
@@ -124,7 +131,10 @@ impl Error {
                 "go without --libvirt-snapshot, or name a pool of files with --libvirt-pool"
                     .to_owned()
             }
-            Self::VolumeExists { name, pool } => format!(
+            Self::VolumeExists { user: Some(user), .. } => {
+                format!("give another name with --libvirt-name; the volume is needed: {user}")
+            }
+            Self::VolumeExists { name, pool, user: None } => format!(
                 "give another name with --libvirt-name, or, if nothing needs the volume (a run \
                  that was killed leaves one), remove it: 'virsh vol-delete --pool {} {}'",
                 word(pool),

@@ -24,7 +24,7 @@ use super::undo_step::Undo;
 use super::unwind::{Journal, Unwind};
 use super::volume::{self, Filling};
 use super::watch::{Seen, Sign, Wait};
-use super::{Draft, Error, Target, define, pool, space, start, trial};
+use super::{Draft, Error, Target, define, pool, space, start, trial, used};
 
 /// A domain that libvirt now has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -185,6 +185,10 @@ impl Target {
         self.after(request, &place, &mut defined, filling).await?;
         defined.undo = filling.unwind.steps();
         defined.undo.retain(|step| !step.is_over());
+        let (pool, volumes) = (place.pool.clone(), snapshot::written(request, &place, &defined));
+        let disks = self.call(move |connect| Ok(used::disks_now(connect, volumes))).await?;
+        let (name, uuid) = (defined.name.clone(), defined.uuid.clone());
+        defined.undo.push(Undo::Defined { name, uuid, pool, disks });
         Ok(defined)
     }
 

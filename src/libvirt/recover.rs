@@ -38,7 +38,7 @@ impl Target {
     /// # Errors
     /// [`Error::Call`]. Nothing was changed then, but for the domain of a boot test.
     pub async fn recover(&self, steps: &[Undo], alive: SystemTime) -> Result<Recovered, Error> {
-        let (target, steps) = (self.clone(), steps.to_vec());
+        let (target, steps, local) = (self.clone(), steps.to_vec(), self.is_local());
         self.call(move |connect| {
             let (trials, others): (Vec<_>, Vec<_>) = steps.into_iter().partition(is_of_trial);
             for (uuid, _) in trials.iter().filter_map(undefined) {
@@ -46,7 +46,7 @@ impl Target {
             }
             let kept = target.used(connect, &others, alive)?;
             let all = [others, trials.clone()].concat();
-            let taken = take_back(connect, if kept.is_some() { &trials } else { &all })?;
+            let taken = take_back(connect, if kept.is_some() { &trials } else { &all }, local)?;
             Ok(Recovered { taken, kept })
         })
         .await
@@ -61,12 +61,12 @@ impl Target {
         steps: &[Undo],
         alive: SystemTime,
     ) -> Result<Recovered, Error> {
-        let (target, mut steps) = (self.clone(), steps.to_vec());
+        let (target, mut steps, local) = (self.clone(), steps.to_vec(), self.is_local());
         steps.retain(|step| !is_of_trial(step));
         self.call(move |connect| {
             let kept = target.used(connect, &steps, alive)?;
             let would = if kept.is_some() { &[][..] } else { &steps };
-            Ok(Recovered { taken: would_take_back(connect, would)?, kept })
+            Ok(Recovered { taken: would_take_back(connect, would, local)?, kept })
         })
         .await
     }

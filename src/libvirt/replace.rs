@@ -17,6 +17,9 @@ use super::xml::metadata::HYPEREXPORT;
 use super::xml::sources;
 use super::{Error, Target};
 
+/// How the name of a domain ends that was set aside, but for a number.
+const ASIDE: &str = "-replaced";
+
 /// A domain that is to make way.
 #[derive(Debug, Clone)]
 pub(super) struct Predecessor {
@@ -175,11 +178,20 @@ pub(super) fn bring_back(
     Ok(is_aside)
 }
 
+/// Whether a domain of that name has now the name of one that was set aside.
+pub(super) fn is_aside(name: &str, now: &str) -> bool {
+    let number = now.strip_prefix(name).and_then(|rest| rest.strip_prefix(ASIDE));
+    number.is_some_and(|number| {
+        let number = number.strip_prefix('-').unwrap_or(number);
+        number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
 /// `NAME-replaced`, or the next of its kind.
 fn free_name(connect: &Connect, name: &str) -> Result<String, Error> {
     for number in 1_u32.. {
         let number = if number == 1 { String::new() } else { format!("-{number}") };
-        let aside = format!("{name}-replaced{number}");
+        let aside = format!("{name}{ASIDE}{number}");
         match connect.lookup_domain_by_name(&aside) {
             Err(error) if error.code().is(ErrorNumber::NoDomain) => return Ok(aside),
             Err(error) => return Err(Error::call(format!("look up domain '{aside}'"))(error)),
@@ -187,4 +199,19 @@ fn free_name(connect: &Connect, name: &str) -> Result<String, Error> {
         }
     }
     Err(Error::DomainExists { name: format!("{name}-replaced") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_aside;
+
+    #[test]
+    fn a_domain_that_was_set_aside_is_known_by_its_name() {
+        for now in ["web-replaced", "web-replaced-2", "web-replaced-13"] {
+            assert!(is_aside("web", now), "{now}");
+        }
+        for now in ["web", "web2", "web-replaced-by-hand", "other-replaced"] {
+            assert!(!is_aside("web", now), "{now}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::request::{ImportRequest, WantedVolume};
 use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::xml::snapshot::{Disk, DomainSnapshot, Driver, Source};
-use super::{Error, pool, volume, xml};
+use super::{DefinedDomain, Error, pool, volume, xml};
 
 /// A snapshot that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +129,27 @@ pub(super) fn take(connect: &Connect, wanted: &Wanted, unwind: &Unwind) -> Resul
         pool::refresh(&pool::open(connect, &place.pool)?, &place.pool)?;
     }
     Ok(Snapshot { name: name.clone(), kind: *kind })
+}
+
+/// The files that a domain writes to or has written to: its disks, and those of an external snapshot of
+/// ours above them.
+pub(super) fn written(
+    request: &ImportRequest<'_>,
+    place: &Place,
+    defined: &DefinedDomain,
+) -> Vec<RegisteredVolume> {
+    let volumes = &defined.volumes;
+    let external = |snapshot: &&Snapshot| snapshot.kind == SnapshotKind::External;
+    let Some(snapshot) = defined.snapshot.as_ref().filter(external) else {
+        return volumes.clone();
+    };
+    let wanted = Wanted::new(request, (&snapshot.name, &defined.uuid), place, volumes);
+    let overlay = |volume: &RegisteredVolume| {
+        let (_, name) = wanted.disks.iter().find(|(path, _)| *path == volume.path)?;
+        let path = place.dir.join(name).to_string_lossy().into_owned();
+        Some(RegisteredVolume { name: name.clone(), path, ..volume.clone() })
+    };
+    volumes.iter().cloned().chain(volumes.iter().filter_map(overlay)).collect()
 }
 
 /// Whether the domain has a snapshot of that name.

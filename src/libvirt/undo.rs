@@ -6,7 +6,6 @@
 //! made is taken back later only if it is a disk of our domain, or still a beginning of the image
 //! that was being sent. Whatever is in doubt stays and is named.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -20,8 +19,8 @@ use virt::sys;
 use crate::model::Sha256Digest;
 
 use super::content::{self, BEGINNING};
+use super::owners::Owners;
 use super::undo_step::{FileId, Undo};
-use super::xml::sources;
 use super::{Error, Target, define, download, identity, pool, replace, snapshot, start, undo_pool};
 
 /// What became of steps that were to be taken back.
@@ -79,137 +78,98 @@ impl Target {
     /// changed hands since stays.
     ///
     /// # Errors
-    /// [`Error::Running`] when a domain of it runs; [`Error::Call`]. Nothing was changed then.
+    /// [`Error::Running`] when a domain of it runs, [`Error::NotUndefinable`] when libvirt would keep it;
+    /// [`Error::Call`]. Nothing was changed then.
     pub async fn take_back(&self, steps: &[Undo]) -> Result<TakenBack, Error> {
-        let steps = steps.to_vec();
-        self.call(move |connect| take_back(connect, &steps)).await
+        let (steps, local) = (steps.to_vec(), self.is_local());
+        self.call(move |connect| take_back(connect, &steps, local)).await
     }
 }
 
 /// As [`Target::take_back`]. Blocks.
-pub(super) fn take_back(connect: &Connect, steps: &[Undo]) -> Result<TakenBack, Error> {
-    let owners = Owners::look(connect, steps)?;
+pub(super) fn take_back(
+    connect: &Connect,
+    steps: &[Undo],
+    local: bool,
+) -> Result<TakenBack, Error> {
+    let owners = Owners::look(connect, steps, local)?;
     let mut taken = TakenBack::default();
-    for step in steps.iter().rev() {
-        match (owners.undo(connect, step), step) {
-            // It only tells of the domain that another step undefines.
-            (_, Undo::Defined { .. }) => {}
-            (Ok(End::Done), Undo::BringBack { name, aside, .. }) => {
-                taken.renamed.push(format!("'{aside}' is '{name}' again"));
-            }
-            (Ok(End::Done), _) => taken.done.push(step.to_string()),
-            (Ok(End::Gone), _) => taken.gone.push(step.to_string()),
-            (Ok(End::Left(reason)), _) => taken.left.push(format!("{step} ({reason})")),
-            (Ok(End::Shared(reason)), _) => {
-                taken.left.push(format!("{step} ({reason})"));
-                taken.shared += 1;
-            }
-            (Err(error), _) => taken.left.push(format!("{step} ({error})")),
+    let act = |step: &Undo| undo_later(connect, &owners, step);
+    each(steps, act, |step, end| match (end, step) {
+        // It only tells of the domain that another step undefines.
+        (_, Undo::Defined { .. }) => {}
+        (Ok(End::Done), Undo::BringBack { name, aside, .. }) => {
+            taken.renamed.push(format!("'{aside}' is '{name}' again"));
         }
-    }
+        (Ok(End::Done), _) => taken.done.push(owners.label(step)),
+        (Ok(End::Gone), _) => taken.gone.push(owners.label(step)),
+        (Ok(End::Left(reason)) | Err(reason), _) => {
+            taken.left.push(format!("{} ({reason})", owners.label(step)));
+        }
+        (Ok(End::Shared(reason)), _) => {
+            taken.left.push(format!("{step} ({reason})"));
+            taken.shared += 1;
+        }
+    });
     Ok(taken)
 }
 
-/// Does all steps in reverse for the run that made them; returns what is left.
-pub(super) fn undo_all(connect: &Connect, steps: Vec<Undo>) -> Vec<String> {
+/// Does all steps for the run that made them; returns what is left.
+pub(super) fn undo_all(connect: &Connect, steps: &[Undo]) -> Vec<String> {
     let mut left = Vec::new();
-    for step in steps.into_iter().rev() {
+    let act = |step: &Undo| {
         tracing::debug!(%step, "take back");
-        match undo(connect, &step) {
-            Ok(End::Left(problem) | End::Shared(problem)) | Err(problem) => {
-                left.push(format!("{step} ({problem})"));
-            }
-            Ok(End::Done | End::Gone) => {}
+        undo(connect, step)
+    };
+    each(steps, act, |step, end| match end {
+        Ok(End::Left(problem) | End::Shared(problem)) | Err(problem) => {
+            left.push(format!("{step} ({problem})"));
         }
-    }
+        Ok(End::Done | End::Gone) => {}
+    });
     left
 }
 
-/// Which files our domains use, and which all the others.
-pub(super) struct Owners {
-    ours: HashSet<String>,
-    others: HashSet<String>,
-    /// One of ours that runs.
-    running: Option<String>,
+/// The steps in the order in which they are taken back.
+pub(super) fn in_order(steps: &[Undo]) -> Vec<&Undo> {
+    let mut steps: Vec<_> = steps.iter().rev().collect();
+    steps.sort_by_key(|step| step.place());
+    steps
 }
 
-impl Owners {
-    /// # Errors
-    /// [`Error::Running`] when one of ours runs; [`Error::Call`].
-    pub(super) fn look(connect: &Connect, steps: &[Undo]) -> Result<Self, Error> {
-        let mut owners = Self::of(connect, steps)?;
-        match owners.running.take() {
-            Some(name) => Err(Error::Running { name }),
-            None => Ok(owners),
-        }
-    }
-
-    /// The same whether one of ours runs or not.
-    ///
-    /// # Errors
-    /// [`Error::Call`].
-    pub(super) fn of(connect: &Connect, steps: &[Undo]) -> Result<Self, Error> {
-        let made = |uuid: &str, xml: &str| {
-            steps.iter().any(|step| match step {
-                Undo::Undefine { uuid: ours, mark, .. } => {
-                    ours == uuid && identity::has_mark(xml, mark.as_deref())
-                }
-                _ => false,
-            })
+/// Does all steps, whatever becomes of each: but where a domain stays, its volumes stay with it.
+fn each(
+    steps: &[Undo],
+    act: impl Fn(&Undo) -> Result<End, String>,
+    mut told: impl FnMut(&Undo, Result<End, String>),
+) {
+    let mut stays = false;
+    for step in in_order(steps) {
+        let end = if stays && step.is_of_volume() {
+            Ok(End::Left("its domain stays".to_owned()))
+        } else {
+            act(step)
         };
-        let (mut ours, mut others, mut running) = (HashSet::new(), HashSet::new(), None);
-        let domains = connect.list_all_domains(0).map_err(Error::call("list domains"))?;
-        for domain in domains {
-            // One that vanishes while it is looked at uses nothing any more.
-            let (Ok(uuid), Ok(xml)) = (domain.uuid_string(), domain.xml_desc(0)) else { continue };
-            let is_ours = made(&uuid, &xml);
-            if is_ours && domain.is_active().unwrap_or(false) {
-                running = Some(domain.name().unwrap_or_else(|_| uuid.clone()));
-            }
-            let files = if is_ours { &mut ours } else { &mut others };
-            files.extend(sources::files(&xml));
-        }
-        Ok(Self { ours, others, running })
+        let is_left = matches!(end, Err(_) | Ok(End::Left(_) | End::Shared(_)));
+        stays |= is_left && matches!(step, Undo::Undefine { .. });
+        told(step, end);
     }
+}
 
-    /// Whether a domain that is not ours uses the file.
-    pub(super) fn others_use(&self, path: &str) -> bool {
-        self.others.contains(path)
-    }
-
-    fn undo(&self, connect: &Connect, step: &Undo) -> Result<End, String> {
-        match step {
-            Undo::DeleteVolume { name, pool, image, begins } => {
-                let Some(volume) = find_volume(connect, pool, name)? else { return Ok(End::Gone) };
-                let path = volume.path().map_err(said)?;
-                let reason = if self.others_use(&path) {
-                    Some("another domain uses it")
-                } else if self.ours.contains(&path)
-                    || begins_as(connect, &volume, image.as_deref(), *begins)
-                {
-                    None
-                } else {
-                    Some("it may be another by now")
-                };
-                match reason {
-                    Some(reason) => Ok(End::Left(format!(
-                        "{reason}: 'virsh vol-delete --pool {pool} {name}' removes it"
-                    ))),
-                    None => undo(connect, step),
-                }
-            }
-            Undo::RemoveFile { path, .. } if self.others_use(&path.to_string_lossy()) => {
-                Ok(End::Left("another domain uses it".to_owned()))
-            }
-            // A pool that was there before is of use to others as it is.
-            Undo::StopPool { .. } | Undo::RemoveFolder { .. } => Ok(End::Gone),
-            _ => undo(connect, step),
-        }
+/// Does one step of a run that is over: what has changed hands since stays.
+fn undo_later(connect: &Connect, owners: &Owners, step: &Undo) -> Result<End, String> {
+    match step {
+        // A pool that was there before is of use to others as it is.
+        Undo::StopPool { .. } | Undo::RemoveFolder { .. } => Ok(End::Gone),
+        _ => match owners.reason(connect, step)? {
+            Some(reason) => Ok(End::Left(reason)),
+            None => undo(connect, step),
+        },
     }
 }
 
 /// Whether a volume is empty or begins with what was being sent: then it is that.
-fn begins_as(
+pub(super) fn begins_as(
     connect: &Connect,
     volume: &StorageVol,
     image: Option<&Path>,
@@ -314,4 +274,76 @@ pub(super) fn said(error: virt::error::Error) -> String {
 /// What is gone already needs not be taken back.
 pub(super) fn gone(error: virt::error::Error, number: ErrorNumber) -> Result<End, String> {
     if error.code().is(number) { Ok(End::Gone) } else { Err(said(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps() -> Vec<Undo> {
+        let volume = |name: &str, image: Option<&str>| Undo::DeleteVolume {
+            name: name.to_owned(),
+            pool: "p".to_owned(),
+            image: image.map(Into::into),
+            begins: None,
+        };
+        let uuid = "u".to_owned();
+        vec![
+            Undo::RemovePool {
+                name: "p".to_owned(),
+                uuid: uuid.clone(),
+                folder: true,
+                held: Vec::new(),
+            },
+            volume("disk", Some("/image")),
+            Undo::BringBack {
+                name: "web".to_owned(),
+                aside: "old".to_owned(),
+                uuid: "v".to_owned(),
+                autostart: false,
+            },
+            Undo::Undefine { name: "web".to_owned(), uuid: uuid.clone(), mark: None },
+            Undo::DropSnapshot { name: "s".to_owned(), uuid, external: true },
+            volume("overlay", None),
+        ]
+    }
+
+    #[test]
+    fn no_volume_goes_before_its_domain() {
+        let steps = steps();
+        let order: Vec<_> = in_order(&steps).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            order,
+            [
+                "snapshot 's'",
+                "domain 'web'",
+                "domain 'old', which was 'web'",
+                "volume 'overlay' in pool 'p'",
+                "volume 'disk' in pool 'p'",
+                "storage pool 'p'",
+            ]
+        );
+    }
+
+    #[test]
+    fn volumes_stay_where_their_domain_stays() {
+        let mut left = Vec::new();
+        let act = |step: &Undo| match step {
+            Undo::Undefine { .. } => Err("libvirt says no".to_owned()),
+            Undo::DeleteVolume { .. } => panic!("{step} is removed"),
+            _ => Ok(End::Done),
+        };
+        each(&steps(), act, |step, end| {
+            if let Ok(End::Left(reason)) = end {
+                left.push(format!("{step}: {reason}"));
+            }
+        });
+        assert_eq!(
+            left,
+            [
+                "volume 'overlay' in pool 'p': its domain stays",
+                "volume 'disk' in pool 'p': its domain stays",
+            ]
+        );
+    }
 }

@@ -11,7 +11,8 @@ use crate::model::DiskId;
 use crate::progress::{Progress, Unit};
 
 use super::content::Content;
-use super::undo::{Owners, TakenBack, find_volume, said, undo};
+use super::owners::Owners;
+use super::undo::{TakenBack, find_volume, in_order, said, undo};
 use super::undo_step::{FileId, Undo};
 use super::xml::sources;
 use super::{
@@ -24,8 +25,8 @@ impl Target {
     /// # Errors
     /// As [`Self::take_back`].
     pub async fn would_take_back(&self, steps: &[Undo]) -> Result<TakenBack, Error> {
-        let steps = steps.to_vec();
-        self.call(move |connect| would_take_back(connect, &steps)).await
+        let (steps, local) = (steps.to_vec(), self.is_local());
+        self.call(move |connect| would_take_back(connect, &steps, local)).await
     }
 
     /// Removes the volumes that were made for a domain which is gone, where each still is byte by byte
@@ -41,8 +42,9 @@ impl Target {
         cancel: &CancellationToken,
     ) -> Result<TakenBack, Error> {
         let (domain, images, cancel) = (domain.clone(), images.to_vec(), cancel.clone());
+        let local = self.is_local();
         self.call(move |connect| {
-            let owners = Owners::look(connect, &domain.undo)?;
+            let owners = Owners::look(connect, &domain.undo, local)?;
             let mut taken = TakenBack::default();
             for volume in domain.volumes.iter().filter(|volume| volume.created) {
                 let image = images.iter().find(|(id, _)| *id == volume.disk);
@@ -52,7 +54,9 @@ impl Target {
                 };
                 let handle = find_volume(connect, &domain.pool, &volume.name);
                 let Ok(Some(handle)) = handle else { continue };
-                if owners.others_use(&volume.path) || !is_still(connect, &handle, image, &cancel)? {
+                if owners.user_of(&volume.path).is_some()
+                    || !is_still(connect, &handle, image, &cancel)?
+                {
                     continue;
                 }
                 if dry_run {
@@ -103,20 +107,28 @@ impl Target {
 }
 
 /// As [`Target::would_take_back`]. Blocks.
-pub(super) fn would_take_back(connect: &Connect, steps: &[Undo]) -> Result<TakenBack, Error> {
-    Owners::look(connect, steps)?;
+pub(super) fn would_take_back(
+    connect: &Connect,
+    steps: &[Undo],
+    local: bool,
+) -> Result<TakenBack, Error> {
+    let owners = Owners::look(connect, steps, local)?;
     let mut would = TakenBack::default();
-    for step in steps.iter().rev() {
+    for step in in_order(steps) {
+        if let Ok(Some(reason)) = owners.reason(connect, step) {
+            would.left.push(format!("{step} ({reason})"));
+            continue;
+        }
         match (is_there(connect, step), step) {
             (_, Undo::Defined { .. }) => {}
             (Ok(true), Undo::RemovePool { name, uuid, held, .. }) => {
-                match stays(connect, steps, (name, uuid, held)) {
+                match stays(connect, (steps, &owners), (name, uuid, held)) {
                     0 => would.would_go.push(step.to_string()),
                     count => would.left.push(format!("{step} (it holds {count} volumes)")),
                 }
             }
             (Ok(true), Undo::BringBack { .. }) => would.would_rename.push(step.to_string()),
-            (Ok(true), _) => would.would_go.push(step.to_string()),
+            (Ok(true), _) => would.would_go.push(owners.label(step)),
             (Ok(false), _) => would.gone.push(step.to_string()),
             (Err(problem), _) => would.left.push(format!("{step} ({problem})")),
         }
@@ -153,12 +165,19 @@ fn is_still(
 }
 
 /// How many volumes a pool that was made would hold after all steps beside those that were there before.
-fn stays(connect: &Connect, steps: &[Undo], (name, uuid, held): (&str, &str, &[String])) -> usize {
+fn stays(
+    connect: &Connect,
+    (steps, owners): (&[Undo], &Owners),
+    (name, uuid, held): (&str, &str, &[String]),
+) -> usize {
     let is_of = |step: &&Undo| match step {
         Undo::DeleteVolume { pool, .. } | Undo::RemoveFile { pool, .. } => pool == name,
         _ => false,
     };
-    let going = steps.iter().filter(is_of).filter(|step| is_there(connect, step) == Ok(true));
+    let goes = |step: &&Undo| {
+        is_there(connect, step) == Ok(true) && owners.reason(connect, step) == Ok(None)
+    };
+    let going = steps.iter().filter(is_of).filter(goes);
     let there = undo_pool::strangers(connect, uuid, held).unwrap_or(0);
     there.saturating_sub(going.count())
 }

@@ -27,8 +27,9 @@ pub enum Undo {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mark: Option<String>,
     },
-    /// Nothing to undo: a domain as it was just before its definition. A later run compares, and so sees
-    /// whether somebody has used the domain since.
+    /// Nothing to undo: a domain as it was just before its definition, and in the record of a finished run
+    /// as that run has left it. Whoever comes later compares, and so sees whether somebody has used the
+    /// domain since.
     Defined {
         /// For messages.
         name: String,
@@ -135,15 +136,26 @@ impl fmt::Display for Undo {
 }
 
 impl Undo {
+    /// In which order steps are taken back, those of one place in reverse: no volume goes before its domain,
+    /// and no domain gets its name back before its successor has left it.
+    pub(super) fn place(&self) -> u8 {
+        match self {
+            Self::Stop { .. } | Self::DropSnapshot { .. } => 0,
+            Self::Undefine { .. } | Self::Defined { .. } => 1,
+            Self::BringBack { .. } => 2,
+            Self::DeleteVolume { .. } | Self::RemoveFile { .. } => 3,
+            Self::StopPool { .. } | Self::RemoveFolder { .. } | Self::RemovePool { .. } => 4,
+        }
+    }
+
+    /// Whether the step removes a volume.
+    pub(super) fn is_of_volume(&self) -> bool {
+        matches!(self, Self::DeleteVolume { .. } | Self::RemoveFile { .. })
+    }
+
     /// Whether a run that came to its end has nothing to undo by the step: others may use the pool by then.
     pub(super) fn is_over(&self) -> bool {
-        matches!(
-            self,
-            Self::Defined { .. }
-                | Self::Stop { .. }
-                | Self::StopPool { .. }
-                | Self::RemoveFolder { .. }
-        )
+        matches!(self, Self::Stop { .. } | Self::StopPool { .. } | Self::RemoveFolder { .. })
     }
 }
 

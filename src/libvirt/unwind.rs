@@ -86,7 +86,7 @@ impl Target {
     /// Takes everything back and returns `error`, with what could not be taken back.
     pub(super) async fn unwind(&self, unwind: Unwind, error: Error) -> Error {
         let target = self.revived(matches!(error, Error::ConnectionLost { .. })).await;
-        let undone = target.call(move |connect| Ok(undo_all(connect, unwind.steps()))).await;
+        let undone = target.call(move |connect| Ok(undo_all(connect, &unwind.steps()))).await;
         let left = undone.unwrap_or_else(|error| vec![error.to_string()]);
         if left.is_empty() { error } else { Error::NotUndone { left, source: Box::new(error) } }
     }

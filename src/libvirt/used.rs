@@ -13,15 +13,16 @@ use virt::storage_vol::StorageVol;
 use virt::sys;
 
 use super::import::RegisteredVolume;
-use super::undo::{Owners, find_volume};
+use super::owners::{Owners, User};
+use super::undo::find_volume;
 use super::undo_step::{DiskThen, Undo};
 use super::xml::sources;
 use super::xml::storage::Volume;
-use super::{Error, xml};
+use super::{Error, undo_way, xml};
 
 /// How long after the death of its client libvirt may take to stop a domain that was started for it: ten
 /// seconds for QEMU to end by itself, and the rest for a machine that is busy.
-const GRACE: Duration = Duration::from_secs(30);
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 /// How often is looked whether it has stopped.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -35,7 +36,7 @@ pub(super) fn disks_now(connect: &Connect, volumes: Vec<RegisteredVolume>) -> Ve
     volumes.into_iter().map(then).collect()
 }
 
-fn describe(volume: &StorageVol) -> Option<Volume> {
+pub(super) fn describe(volume: &StorageVol) -> Option<Volume> {
     xml::read("volume", &volume.xml_desc(0).ok()?).ok()
 }
 
@@ -56,7 +57,7 @@ impl<'a> Traces<'a> {
         steps: &'a [Undo],
         (alive, local): (SystemTime, bool),
     ) -> Result<Self, Error> {
-        let owners = Owners::of(connect, steps)?;
+        let owners = Owners::of(connect, steps, local)?;
         Ok(Self { connect, steps, until: alive + GRACE, local, owners })
     }
 
@@ -66,18 +67,11 @@ impl<'a> Traces<'a> {
         if self.runs(domain)? {
             return Ok(Some("it runs".to_owned()));
         }
-        if domain.has_managed_save(0).map_err(call())? {
-            return Ok(Some("its memory is saved on disk".to_owned()));
-        }
         if !self.was_proved() && was_started(domain).map_err(call())? {
             return Ok(Some("it was started since".to_owned()));
         }
-        for snapshot in domain.list_all_snapshots(0).map_err(call())? {
-            // One that vanishes while it is looked at is nobody's any more.
-            let Ok(name) = snapshot.name() else { continue };
-            if !self.is_our_snapshot(&name) {
-                return Ok(Some(format!("it has the snapshot '{name}'")));
-            }
+        if let Some(found) = undo_way::found(domain, self.steps).map_err(call())?.first() {
+            return Ok(Some(found.to_string()));
         }
         let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())?;
         let files = sources::files(&xml);
@@ -103,11 +97,6 @@ impl<'a> Traces<'a> {
     /// Whether the run was about to start the domain itself.
     fn was_proved(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Undo::Stop { .. }))
-    }
-
-    fn is_our_snapshot(&self, wanted: &str) -> bool {
-        let is_it = |step: &Undo| matches!(step, Undo::DropSnapshot { name, .. } if name == wanted);
-        self.steps.iter().any(is_it)
     }
 
     /// Paths of the files of a snapshot of ours.
@@ -141,25 +130,9 @@ impl<'a> Traces<'a> {
 
     /// A file of the domain that others need.
     fn shared(&self, files: &[String]) -> Option<String> {
-        if let Some(file) = files.iter().find(|file| self.owners.others_use(file)) {
-            return Some(format!("another domain uses {file}"));
-        }
-        // An overlay that nobody has given to a domain yet.
-        let mut pools: Vec<_> = self.steps.iter().filter_map(pool_of).collect();
-        pools.sort_unstable();
-        pools.dedup();
-        pools.iter().find_map(|pool| self.overlay_in(pool, files))
-    }
-
-    fn overlay_in(&self, pool: &str, files: &[String]) -> Option<String> {
-        let pool = self.connect.lookup_storage_pool_by_name(pool).ok()?;
-        if let Err(error) = pool.refresh(0) {
-            tracing::debug!(%error, "refresh");
-        }
-        pool.list_all_volumes(0).ok()?.iter().find_map(|volume| {
-            let path = volume.path().ok().filter(|path| !files.contains(path))?;
-            let below = describe(volume)?.backing_store?.path;
-            files.contains(&below).then(|| format!("{path} is an overlay of {below}"))
+        files.iter().find_map(|file| match self.owners.user_of(file)? {
+            User::Domain(_) => Some(format!("another domain uses {file}")),
+            User::Overlay(path) => Some(format!("{path} is an overlay of {file}")),
         })
     }
 
@@ -174,11 +147,10 @@ impl<'a> Traces<'a> {
         all.filter_map(|file| {
             let then = of_run(file).and_then(|disk| disk.modified.as_deref());
             let may_be_ours = self.may_have_written() || overlays.contains(file);
-            let found = match self.connect.lookup_storage_vol_by_path(file) {
-                Ok(volume) => describe(&volume).and_then(|volume| volume.changed()),
-                // Its pool may be stopped since.
-                Err(_) if self.local && !Path::new(file).exists() => return None,
-                Err(_) => Some(file).filter(|_| self.local).and_then(|file| modified(file)),
+            let found = match written_at(self.connect, file, self.local) {
+                LastWrite::At(time) => Some(time),
+                LastWrite::Unknown => None,
+                LastWrite::Gone => return None,
             };
             self.judged((then, found.as_deref()), may_be_ours).map(|what| format!("{file} {what}"))
         })
@@ -209,14 +181,22 @@ impl<'a> Traces<'a> {
     }
 }
 
-/// The pool of what a step made, or of the disks of its domain.
-fn pool_of(step: &Undo) -> Option<&str> {
-    match step {
-        Undo::Defined { pool, .. }
-        | Undo::DeleteVolume { pool, .. }
-        | Undo::RemoveFile { pool, .. } => Some(pool),
-        _ => None,
-    }
+/// When a file was written to last, as libvirt writes it.
+pub(super) enum LastWrite {
+    At(String),
+    Unknown,
+    /// There is no such file of this machine.
+    Gone,
+}
+
+/// When a file was written to last, by its volume, or where its pool is stopped by the file itself.
+pub(super) fn written_at(connect: &Connect, file: &str, local: bool) -> LastWrite {
+    let found = match connect.lookup_storage_vol_by_path(file) {
+        Ok(volume) => describe(&volume).and_then(|volume| volume.changed()),
+        Err(_) if local && !Path::new(file).exists() => return LastWrite::Gone,
+        Err(_) => Some(file).filter(|_| local).and_then(modified),
+    };
+    found.map_or(LastWrite::Unknown, LastWrite::At)
 }
 
 /// Whether a domain that does not run was started since it was defined, or since its daemon was.
@@ -232,7 +212,7 @@ fn modified(file: &str) -> Option<String> {
 }
 
 /// A time as libvirt writes it: seconds since 1970, and nine digits of a fraction.
-fn time(text: &str) -> Option<SystemTime> {
+pub(super) fn time(text: &str) -> Option<SystemTime> {
     let (seconds, nanos) = text.split_once('.').unwrap_or((text, "0"));
     Some(UNIX_EPOCH + Duration::new(seconds.parse().ok()?, nanos.parse().ok()?))
 }

@@ -17,10 +17,11 @@ use super::content::Content;
 use super::import::RegisteredVolume;
 use super::pool::{Access, Place};
 use super::request::WantedVolume;
+use super::undo::find_volume;
 use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::xml::storage::Volume;
-use super::{Error, copy, download, pool, upload, xml};
+use super::{Error, copy, download, owners, pool, upload, uri, xml};
 
 /// The tools and rules for filling a volume.
 #[derive(Clone)]
@@ -38,9 +39,19 @@ pub(super) struct Filling {
 /// Refuses when the pool has a volume of that name.
 pub(super) fn check_free(connect: &Connect, place: &Place, name: &str) -> Result<(), Error> {
     match look_up(connect, place, name)? {
-        Some(_) => Err(Error::VolumeExists { name: name.to_owned(), pool: place.pool.clone() }),
+        Some(_) => Err(exists(connect, name, &place.pool)),
         None => Ok(()),
     }
+}
+
+/// The error that a name is taken, with who uses the volume of that name.
+fn exists(connect: &Connect, name: &str, pool: &str) -> Error {
+    let volume = find_volume(connect, pool, name).ok().flatten();
+    let path = volume.and_then(|volume| volume.path().ok());
+    let local = connect.uri().is_ok_and(|uri| uri::is_local(&uri));
+    let user = path.and_then(|path| owners::user_of(connect, &path, local).ok().flatten());
+    let user = user.map(|user| user.clause());
+    Error::VolumeExists { name: name.to_owned(), pool: pool.to_owned(), user }
 }
 
 fn look_up(connect: &Connect, place: &Place, name: &str) -> Result<Option<StorageVol>, Error> {
@@ -71,7 +82,7 @@ pub(super) fn fill(
             filling.unwind.announce(&remove(place.dir.join(&wanted.name)))?;
             part.belongs(place.access)?;
             let copied = part.fill(&wanted.image, &wanted.name, &task, &filling.cancel);
-            let path = copied.map_err(|error| taken(error, wanted, place))?;
+            let path = copied.map_err(|error| taken(connect, error, wanted, place))?;
             filling.unwind.made(remove(path));
         }
         None => send(connect, place, (wanted, content), &task, filling)?,
@@ -81,10 +92,10 @@ pub(super) fn fill(
 }
 
 /// A file that appeared meanwhile is a volume like any other.
-fn taken(error: Error, wanted: &WantedVolume, place: &Place) -> Error {
+fn taken(connect: &Connect, error: Error, wanted: &WantedVolume, place: &Place) -> Error {
     match error {
         Error::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
-            Error::VolumeExists { name: wanted.name.clone(), pool: place.pool.clone() }
+            exists(connect, &wanted.name, &place.pool)
         }
         other => other,
     }
@@ -117,7 +128,7 @@ fn send(
     let volume = match StorageVol::create_xml(&handle, &text, 0) {
         Ok(volume) => volume,
         Err(error) if error.code().is(ErrorNumber::StorageVolExist) => {
-            return Err(Error::VolumeExists { name, pool });
+            return Err(exists(connect, &name, &pool));
         }
         Err(error) => return Err(Error::call(format!("create volume '{name}'"))(error)),
     };

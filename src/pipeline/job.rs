@@ -103,6 +103,8 @@ pub struct Target {
     pub exactly: Option<libvirt::Draft>,
     /// Whether the domain is started, and how.
     pub start: Option<Start>,
+    /// Whether the source VM may run beside the domain: two machines of one address and one set of services.
+    pub allow_running_source: bool,
 }
 
 /// The start of a domain that was defined.
@@ -110,11 +112,19 @@ pub struct Target {
 pub struct Start {
     /// What is waited for.
     pub wait: libvirt::Wait,
-    /// Whether the source VM may be running: two machines of one address and one set of services.
-    pub allow_running_source: bool,
 }
 
 impl Target {
+    /// The flag by which the domain starts, now or with its host, where its source must not run then.
+    pub fn starts_by(&self) -> Option<&'static str> {
+        match (&self.start, self.autostart) {
+            _ if self.allow_running_source => None,
+            (Some(_), _) => Some("--libvirt-start"),
+            (None, true) => Some("--libvirt-autostart"),
+            (None, false) => None,
+        }
+    }
+
     /// Name of the domain for a VM of this display name.
     pub fn domain_name(&self, vm_name: &str) -> String {
         self.name.clone().unwrap_or_else(|| domain::domain_name(vm_name))

@@ -55,6 +55,7 @@ mod sums;
 mod target;
 mod target_check;
 mod undo;
+mod undo_check;
 mod unfit;
 mod windows;
 
@@ -69,7 +70,7 @@ pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus};
 pub use run::run;
 pub use show::show;
 pub use source::{Error as SourceError, Source, SourceSettings};
-pub use undo::{Error as UndoError, Place, Run, TakenBackRuns, Which, runs, undo};
+pub use undo::{Error as UndoError, How, Place, Run, TakenBackRuns, Which, runs, undo};
 pub use windows::{Found as WindowsFound, drivers as windows_drivers};
 
 /// File name of the domain's XML, as libvirt returned it, in the output directory.

@@ -15,7 +15,7 @@ use super::claim::Claim;
 use super::converted::Converted;
 use super::earlier::{self, Ask, BOTH_WAYS, Earlier, Kept};
 use super::fit::{self, Fit};
-use super::job::{Job, Start, absolute};
+use super::job::{Job, absolute};
 use super::kept_domain::KeptDomain;
 use super::records::{self, Record};
 use super::source::{self, Source};
@@ -199,13 +199,13 @@ pub fn is_converted(earlier: &Earlier) -> bool {
 /// Refuses what cannot be meant of this VM, as far as its power state tells.
 fn contradictions(job: &Job, vm: &SourceVm) -> Result<(), Stopped> {
     let Some(target) = &job.target else { return Ok(()) };
-    let starts = target.start.as_ref().is_some_and(|start| !start.allow_running_source);
-    if vm.power != PowerState::On || !starts {
+    let Some(flag) = target.starts_by().filter(|_| vm.power == PowerState::On) else {
         return Ok(());
-    }
+    };
     if job.snapshot.is_some() {
+        let when = if target.start.is_some() { "" } else { " when the host starts" };
         let text = format!(
-            "--snapshot copies {} while it runs on, and --libvirt-start would start the copy beside it",
+            "--snapshot copies {} while it runs on, and {flag} would start the copy beside it{when}",
             vm.name
         );
         let hint = "--power-off in the place of --snapshot moves the VM; --allow-running-source \
@@ -269,8 +269,8 @@ fn current(job: &Job, ready: &Ready) -> Result<(), Stopped> {
     let running = ready.domain.as_ref().is_some_and(|domain| domain.active);
     // Beside a source that runs, a copy is what is asked for.
     let beside = ready.vm.power == PowerState::On;
-    let is_copy = |start: &Start| start.allow_running_source && beside;
-    let starts = target.start.as_ref().is_some_and(|start| !is_copy(start)) && !running;
+    let is_copy = target.allow_running_source && beside;
+    let starts = target.start.is_some() && !is_copy && !running;
     let proves = target.after.boot_proof.is_some() && ready.domain.is_none();
     let name = &ready.vm.name;
     let text = match &kept.fit {

@@ -24,7 +24,7 @@ pub fn show(domain: &DefinedDomain, path: &OsStr, display: bool) -> Result<(), S
 }
 
 /// A word as a shell takes it (POSIX shell, 2.2.2).
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+=@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -20,14 +20,16 @@ pub async fn after_run(
     kept: Option<&KeptDomain>,
     ledger: &mut Ledger<'_>,
 ) {
-    let Some(start) = &target.start else { return };
+    if target.start.is_none() {
+        return;
+    }
     // One that was seen to be up and still runs needs no second look.
     if let Some(kept) = kept.filter(|kept| kept.active && kept.domain.started.is_some()) {
         ledger.progress.note(format!("domain '{}' runs already", kept.domain.name));
         ledger.without(Stage::Start, StageStatus::Kept);
         return;
     }
-    let (allowed, taken) = (start.allow_running_source, ledger.report.export.clone());
+    let (allowed, taken) = (target.allow_running_source, ledger.report.export.clone());
     let source = async {
         match (allowed, taken) {
             (true, _) | (_, None) => Ok(()),
@@ -42,14 +44,16 @@ pub async fn after_define(target: &Target, manifest: &Manifest, ledger: &mut Led
     begin(target, ledger, async { check_export(target, manifest) }).await;
 }
 
-/// Refuses a start beside a source that runs.
+/// Refuses a start beside a source that runs, now or when the host starts.
 ///
 /// # Errors
 /// [`Stopped`].
 pub fn check(target: &Target, power: PowerState) -> Result<(), Stopped> {
-    match &target.start {
-        Some(start) if !start.allow_running_source => refuse_running(power, Stage::Preflight),
-        _ => Ok(()),
+    match (target.starts_by(), power) {
+        // Where nothing tells, it is off by the time that the host starts again, for all that is known.
+        (Some(_), PowerState::Unknown) if target.start.is_none() => Ok(()),
+        (Some(_), power) => refuse_running(power, Stage::Preflight),
+        (None, _) => Ok(()),
     }
 }
 
@@ -60,12 +64,12 @@ pub fn check(target: &Target, power: PowerState) -> Result<(), Stopped> {
 /// [`Stopped`].
 pub fn check_export(target: &Target, manifest: &Manifest) -> Result<(), Stopped> {
     let vm = manifest.source_vm();
-    let starts = target.start.as_ref().is_some_and(|start| !start.allow_running_source);
+    let starts = target.starts_by();
     let proves = target.after.boot_proof.is_some();
-    if !(starts || proves) || !is_snapshot(&stored::described(manifest, &vm)) {
+    if !(starts.is_some() || proves) || !is_snapshot(&stored::described(manifest, &vm)) {
         return check(target, vm.power);
     }
-    let flag = if starts { "--libvirt-start" } else { "--boot-proof" };
+    let flag = starts.unwrap_or("--boot-proof");
     let at = manifest.source.as_ref().and_then(|source| source.export_timestamp.as_deref());
     let text = format!(
         "{flag}: the disks are those of a snapshot of {} of {}, while it ran: what it has written since \
@@ -73,7 +77,7 @@ pub fn check_export(target: &Target, manifest: &Manifest) -> Result<(), Stopped>
         vm.name,
         at.unwrap_or("an unknown time")
     );
-    let other = match starts {
+    let other = match starts.is_some() {
         true => "start a copy beside the source with --allow-running-source",
         false => "try the copy with --boot-test",
     };

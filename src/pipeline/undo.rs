@@ -9,7 +9,9 @@ use super::journal::{self, Pending};
 use super::made::Undone;
 use super::records::{self, Record};
 use super::report;
-use crate::libvirt::{self, Connections, DefinedDomain, TakenBack};
+use super::show::quoted;
+use super::undo_check::{self, Candidate, EVEN_IF_USED};
+use crate::libvirt::{self, Connections, Life, TakenBack, Undo};
 use crate::model::chain;
 
 /// Why nothing was taken back.
@@ -35,6 +37,26 @@ pub enum Error {
     /// What a run has noted that did not come to its end cannot be read or taken back.
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    /// The newest data of the machine may be in the disks that would go.
+    #[error("domain '{name}' was used since its run: {}", disks.join("; "))]
+    Used {
+        /// The domain.
+        name: String,
+        /// What shows that, one line a disk.
+        disks: Vec<String>,
+    },
+    /// A later run has set the domain aside, and would give it its name back.
+    #[error("domain '{name}' is '{now}' now: a later run has set it aside{}", run_of(by, folder))]
+    SetAside {
+        /// The domain.
+        name: String,
+        /// Its present name.
+        now: String,
+        /// That run, if it is one of the folder.
+        by: Option<String>,
+        /// The output directory.
+        folder: PathBuf,
+    },
     /// libvirt refused.
     #[error("take back domain '{name}'")]
     Libvirt {
@@ -58,6 +80,20 @@ impl Error {
             }
             Self::Busy(error) => error.hint(),
             Self::Journal(error) => error.hint(),
+            Self::Used { .. } => Some(format!(
+                "nothing was changed; copy what is needed out of these disks first; {EVEN_IF_USED} \
+                 deletes them with all that their guest has written"
+            )),
+            Self::SetAside { by: Some(id), folder, .. } => Some(format!(
+                "undo that run first: hyperexport undo {} --run {id}",
+                quoted(&folder.to_string_lossy())
+            )),
+            Self::SetAside { name, now, by: None, .. } => Some(format!(
+                "undo that run first, in its own output directory; or, if it is gone, give the domain \
+                 its name back: virsh domrename {} {}",
+                quoted(now),
+                quoted(name)
+            )),
             Self::Libvirt { source, .. } => source.hint(),
         }
     }
@@ -72,6 +108,15 @@ pub enum Which {
     All,
     /// The one of that name.
     Named(String),
+}
+
+/// How it is undone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// Only say what would go.
+    pub dry_run: bool,
+    /// Also where the disks were written to since.
+    pub even_if_used: bool,
 }
 
 /// What is to be undone.
@@ -124,7 +169,12 @@ pub struct Run {
 }
 
 /// The name of a run that was killed, or could not take back what it had made: it has no record.
-const UNFINISHED: &str = "unfinished";
+pub(super) const UNFINISHED: &str = "unfinished";
+
+/// Which run that is, for the end of a sentence.
+fn run_of(id: &Option<String>, folder: &Path) -> String {
+    id.as_ref().map(|id| format!(", {id} of {}", folder.display())).unwrap_or_default()
+}
 
 /// What became of runs.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -167,7 +217,7 @@ pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
 /// # Errors
 /// [`Error`]; nothing was changed then. Where one of several runs cannot be undone, the runs before it
 /// are, and it stands in what is left, with the reason.
-pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> {
+pub async fn undo(place: &Place, how: How) -> Result<TakenBackRuns, Error> {
     let (output, pending, records) = match place {
         Place::Folder(folder, which) => {
             let pending = journal::pending(folder)?.filter(|_| which.has_unfinished());
@@ -184,9 +234,13 @@ pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> 
     };
     Claim::leftovers(&output)?;
     let mut all = TakenBackRuns::default();
+    let mut before = Vec::new();
     if let Some(pending) = pending {
         all.runs.push(Run::unfinished(&pending));
-        all.taken.add(of_unfinished(&output, &pending, dry_run).await?);
+        let (taken, told) = of_unfinished(&output, &pending, how).await?;
+        all.taken.add(taken);
+        all.notes.extend(told);
+        before.extend(pending.steps);
     }
     for mut record in records {
         let shown = || match place {
@@ -195,8 +249,13 @@ pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> 
         };
         let domain = record.report.domain.clone().filter(|domain| !domain.undo.is_empty());
         let domain = domain.ok_or_else(|| Error::NoDomain(shown()))?;
-        let taken = match take_back(&domain, dry_run).await {
-            Ok(taken) => taken,
+        let life = Life { started: domain.started.is_some(), alive: None };
+        let run = Candidate { name: &domain.name, steps: &domain.undo, life, output: &output };
+        let taken = match take_back(&domain.uri, &run, &before, how).await {
+            Ok((taken, told)) => {
+                all.notes.extend(told);
+                taken
+            }
             Err(error) if all.runs.is_empty() => return Err(error),
             Err(error) => {
                 all.taken.left.push(format!("domain '{}': {}", domain.name, chain(&error)));
@@ -207,9 +266,12 @@ pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> 
         let source = record.report.source.as_ref();
         if source.is_some_and(|source| source.powered_off.is_some()) {
             let vm = &record.report.vm;
-            all.notes.push(format!("source {vm} was powered off for the export, and stays off"));
+            all.notes.push(format!(
+                "source {vm} was powered off by this run; whether it is on now was not asked"
+            ));
         }
-        if !dry_run {
+        before.extend(domain.undo);
+        if !how.dry_run {
             let (left, shared) = (taken.left.clone(), taken.shared);
             record.report.undone = Some(Undone { at: jiff::Timestamp::now(), left, shared });
             if let Err(error) = record.rewrite(&output) {
@@ -223,29 +285,41 @@ pub async fn undo(place: &Place, dry_run: bool) -> Result<TakenBackRuns, Error> 
     Ok(all)
 }
 
-/// Takes back what a run has left that did not come to its end.
+/// Takes back what a run has left that did not come to its end; returns also what is told of its disks.
 async fn of_unfinished(
     output: &Path,
     pending: &Pending,
-    dry_run: bool,
-) -> Result<TakenBack, Error> {
+    how: How,
+) -> Result<(TakenBack, Vec<String>), Error> {
     let connections = Connections::default();
-    if !dry_run {
-        return Ok(journal::take_back(output, &connections).await?);
-    }
     let settings = libvirt::Settings { uri: pending.uri.clone(), ..libvirt::Settings::default() };
     let target = connections.open(&settings).await.map_err(journal::Error::Libvirt)?;
-    Ok(target.would_take_back(&pending.steps).await.map_err(journal::Error::Libvirt)?)
+    let name = pending.domain().unwrap_or_default();
+    let life = Life { alive: Some(pending.alive_at), started: false };
+    let run = Candidate { name: &name, steps: &pending.steps, life, output };
+    let told = undo_check::check(&target, &run, &[], how).await?;
+    let taken = match how.dry_run {
+        true => target.would_take_back(&pending.steps).await.map_err(journal::Error::Libvirt)?,
+        false => journal::take_back(output, &connections).await?,
+    };
+    Ok((taken, told))
 }
 
-async fn take_back(domain: &DefinedDomain, dry_run: bool) -> Result<TakenBack, Error> {
-    let refused = |source| Error::Libvirt { name: domain.name.clone(), source };
-    let settings = libvirt::Settings { uri: domain.uri.clone(), ..libvirt::Settings::default() };
+async fn take_back(
+    uri: &str,
+    run: &Candidate<'_>,
+    before: &[Undo],
+    how: How,
+) -> Result<(TakenBack, Vec<String>), Error> {
+    let refused = |source| Error::Libvirt { name: run.name.to_owned(), source };
+    let settings = libvirt::Settings { uri: uri.to_owned(), ..libvirt::Settings::default() };
     let target = libvirt::Target::connect(&settings).await.map_err(refused)?;
-    match dry_run {
-        true => target.would_take_back(&domain.undo).await.map_err(refused),
-        false => target.take_back(&domain.undo).await.map_err(refused),
-    }
+    let told = undo_check::check(&target, run, before, how).await?;
+    let taken = match how.dry_run {
+        true => target.would_take_back(run.steps).await,
+        false => target.take_back(run.steps).await,
+    };
+    Ok((taken.map_err(refused)?, told))
 }
 
 /// The records of the runs that are to be undone, beside one that did not come to its end.

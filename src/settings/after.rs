@@ -51,7 +51,8 @@ pub struct AfterArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub open: bool,
-    /// Start the domain although the source VM may be running
+    /// Start the domain, now or with its host, although the source VM may be
+    /// running
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub allow_running_source: bool,
@@ -71,7 +72,6 @@ impl AfterArgs {
     pub(super) fn start(&self) -> Option<Start> {
         self.libvirt_start.then(|| Start {
             wait: Wait { sign: self.wait_for.clone(), timeout: self.wait_timeout },
-            allow_running_source: self.allow_running_source,
         })
     }
 }

@@ -44,7 +44,7 @@ const UNORDERED: [&str; 4] = ["agent_package", "key", "network_map", "ssh_key"];
 const TIED: [(&str, &[&str]); 8] = [
     ("wait_for", &["libvirt_start"]),
     ("wait_timeout", &["libvirt_start"]),
-    ("allow_running_source", &["libvirt_start"]),
+    ("allow_running_source", &["libvirt_start", "libvirt_autostart"]),
     ("boot_proof_timeout", &["boot_test", "boot_proof"]),
     ("shutdown_timeout", &["power_off"]),
     ("quiesce", &["snapshot"]),

@@ -110,6 +110,7 @@ impl LibvirtArgs {
             allow_unbootable: self.allow_unbootable,
             after: self.after.import(),
             start: self.after.start(),
+            allow_running_source: self.after.allow_running_source,
             replace: self.after.replace.clone(),
             open: self.after.open,
             exactly: None,

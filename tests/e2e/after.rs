@@ -131,8 +131,13 @@ fn a_domain_that_was_used_since_the_kill_stays_until_it_is_undone() {
     assert_eq!(names.domains().len(), 1);
     assert!(job.dir.path().join("pool").read_dir().expect("there").count() > 0, "its disks");
 
-    let mut undo = job.bare(&["undo"]);
-    Ended::from(undo.arg(job.output()).output().expect("it runs")).expect(0);
+    // Its guest may have written what nobody else has.
+    let undo = |more: &[&str]| {
+        let mut undo = job.bare(&["undo"]);
+        Ended::from(undo.arg(job.output()).args(more).output().expect("it runs"))
+    };
+    undo(&[]).expect(4).said("was written to since the run");
+    undo(&["--even-if-used"]).expect(0);
     assert!(names.domains().is_empty() && names.pools().is_empty());
     run(&job, &flags, &[]).expect(0);
 }
@@ -180,7 +185,128 @@ fn a_domain_is_started_and_seen_to_run() {
     assert!(active, "it was started");
     assert_eq!(ended.stage("start"), "done");
     assert_eq!(ended.json["domain"]["started"]["sign"], "running", "{}", ended.stdout);
+    let told = undo(&job, &["--dry-run"]).expect(0).stdout;
+    assert!(told.contains("would go  domain '") && told.contains("--even-if-used"), "{told}");
+    undo(&job, &[]).expect(4).said("which the run has started");
+    assert_eq!(names.domains().len(), 1);
+    undo(&job, &["--even-if-used"]).expect(0);
+    // What is gone holds no data.
     undo(&job, &[]).expect(0);
+}
+
+#[test]
+fn undo_refuses_disks_that_were_written_to_since() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    let ended = run(&job, &define_flags(&job, &names), &[]).expect(0);
+    let disk = ended.json["domain"]["volumes"][0]["path"].as_str().expect("a path").to_owned();
+    let told = undo(&job, &["--dry-run"]).expect(0).stdout;
+    assert!(!told.contains("written to"), "nobody has written to it: {told}");
+    let file = std::fs::File::options().append(true).open(&disk).expect("there");
+    let written = std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    file.set_modified(written).expect("set");
+    let line = format!("disk {disk} was written to since the run (last at 2027-01-15T08:00:00Z)");
+    let told = undo(&job, &["--dry-run"]).expect(0).stdout;
+    assert!(told.contains(&line), "{told}");
+    let refused = undo(&job, &[]).expect(4);
+    refused.said(&line);
+    refused.said("--even-if-used");
+    assert!(Path::new(&disk).exists() && names.domains().len() == 1);
+    let told = undo(&job, &["--even-if-used"]).expect(0).stdout;
+    assert!(told.contains(&line), "{told}");
+    assert!(names.domains().is_empty() && !Path::new(&disk).exists());
+}
+
+#[test]
+fn undo_removes_nothing_while_libvirt_would_keep_the_domain() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    let ended = run(&job, &define_flags(&job, &names), &["--libvirt-snapshot=came"]).expect(0);
+    let disk = ended.json["domain"]["volumes"][0]["path"].as_str().expect("a path").to_owned();
+    let name = names.name("vm");
+    let virsh = |args: &[&str]| {
+        let ended = std::process::Command::new("virsh").arg("-q").args(args).output();
+        let ended = ended.expect("virsh runs");
+        assert!(ended.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    };
+    let stays = |said: &[&str]| {
+        for more in [&[][..], &["--dry-run"]] {
+            let refused = undo(&job, &[more, &["--even-if-used"]].concat()).expect(4);
+            said.iter().for_each(|said| refused.said(said));
+        }
+        assert!(Path::new(&disk).exists() && names.domains().len() == 1);
+    };
+    virsh(&["snapshot-create-as", &name, "theirs"]);
+    stays(&["it has the snapshot 'theirs'", &format!("virsh snapshot-delete {name} theirs")]);
+    virsh(&["snapshot-delete", &name, "theirs"]);
+    // Tools for backups leave those; a domain that does not run takes only a description of one.
+    let xml = job.dir.path().join("checkpoint.xml");
+    let uuid = ended.json["domain"]["uuid"].as_str().expect("defined");
+    let text = format!(
+        "<domaincheckpoint><name>full</name><creationTime>1764183256</creationTime>\
+         <disks><disk name='vda' checkpoint='bitmap' bitmap='full'/></disks>\
+         <domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory>65536</memory>\
+         <os><type arch='x86_64'>hvm</type></os><devices><disk type='file' device='disk'>\
+         <driver name='qemu' type='qcow2'/><source file='{disk}'/><target dev='vda'/></disk>\
+         </devices></domain></domaincheckpoint>"
+    );
+    std::fs::write(&xml, text).expect("written");
+    virsh(&["checkpoint-create", &name, xml.to_str().expect("UTF-8"), "--redefine"]);
+    stays(&["it has checkpoints", "virsh checkpoint-list"]);
+    virsh(&["checkpoint-delete", &name, "full", "--metadata"]);
+    libvirtd::connect().lookup_domain_by_name(&name).expect("there").create().expect("starts");
+    virsh(&["managedsave", &name]);
+    stays(&["its memory is saved", &format!("virsh managedsave-remove {name}")]);
+    virsh(&["managedsave-remove", &name]);
+    undo(&job, &["--even-if-used"]).expect(0);
+    assert!(names.domains().is_empty() && !Path::new(&disk).exists());
+}
+
+#[test]
+fn undo_leaves_a_disk_that_is_below_others() {
+    let Some(job) = converted() else { return };
+    let names = Names::new();
+    let ended = run(&job, &define_flags(&job, &names), &[]).expect(0);
+    let disk = ended.json["domain"]["volumes"][0]["path"].as_str().expect("a path").to_owned();
+    // In no pool, so that only the domain that has it tells.
+    let clones = job.dir.path().join("clones");
+    std::fs::create_dir(&clones).expect("made");
+    let overlay = clones.join("clone.qcow2");
+    let overlay = overlay.to_str().expect("UTF-8");
+    let made = std::process::Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", &disk, overlay])
+        .status();
+    assert!(made.expect("it runs").success());
+    let clone = names.name("clone");
+    let xml = format!(
+        "<domain type='qemu'><name>{clone}</name><memory unit='MiB'>64</memory>\
+         <os><type arch='x86_64'>hvm</type></os><devices><disk type='file'>\
+         <driver name='qemu' type='qcow2'/><source file='{overlay}'/><target dev='vda'/></disk>\
+         </devices></domain>"
+    );
+    let domain = libvirtd::connect().define_domain_xml(&xml).expect("defined");
+    let said = format!("stays     {disk} (another domain uses it: '{clone}')");
+    let told = undo(&job, &["--dry-run"]).expect(0).stdout;
+    assert!(told.contains(&said), "{told}");
+    let told = undo(&job, &[]).expect(1).stdout;
+    assert!(told.contains(&said) && Path::new(&disk).exists(), "{told}");
+    domain.undefine().expect("undefined");
+
+    // An overlay that no domain has, in another pool than that of the disk.
+    let pool = format!(
+        "<pool type='dir'><name>{}</name><target><path>{}</path></target></pool>",
+        names.name("clones"),
+        clones.display()
+    );
+    let pool = libvirtd::connect().define_storage_pool_xml(&pool, 0).expect("defined");
+    pool.create(0).expect("started");
+    let told = undo(&job, &[]).expect(1).stdout;
+    let said = format!("stays     {disk} ({overlay} is an overlay of it)");
+    assert!(told.contains(&said) && Path::new(&disk).exists(), "{told}");
+    std::fs::remove_file(overlay).expect("removed");
+    pool.destroy().and_then(|()| pool.undefine()).expect("gone");
+    undo(&job, &[]).expect(0);
+    assert!(!Path::new(&disk).exists());
 }
 
 #[test]
@@ -196,7 +322,7 @@ fn a_guest_that_does_not_come_up_is_told_and_can_be_undone() {
     domain.destroy().expect("it runs on");
     ended.said("shows 'login:' on its console");
     assert_eq!((ended.stage("libvirt"), ended.stage("start")), ("done", "failed"));
-    undo(&job, &[]).expect(0);
+    undo(&job, &["--even-if-used"]).expect(0);
     assert!(names.domains().is_empty());
 }
 
@@ -244,6 +370,10 @@ fn no_domain_is_started_beside_its_running_source() {
     let ended = run(&job, &flags, &["--libvirt-start"]).expect(4);
     ended.said("powered on");
     ended.said("--allow-running-source");
+    // The next start of the host would start it beside its source, too.
+    let ended = run(&job, &flags, &["--libvirt-autostart"]).expect(4);
+    ended.said("powered on");
+    assert_eq!(ended.json["errors"][0]["code"], "source-running", "{}", ended.stdout);
     assert!(names.domains().is_empty());
     run(&job, &flags, &["--libvirt-start", "--allow-running-source"]).expect(0);
     libvirtd::connect()

@@ -342,6 +342,12 @@ fn a_snapshot_is_reused_with_a_word_and_never_started() {
     assert_eq!(refused(&ended), "snapshot-and-start", "{}", ended.stderr);
     ended.said("--power-off");
     run(&job, &[&CONVERT, &target, &["--snapshot", "--dry-run"]]).expect(4);
+    let later = ["--libvirt", "--libvirt-autostart", "--libvirt-name", &name];
+    let ended = run(&job, &[&CONVERT, &later, &["--snapshot", "--dry-run"]]).expect(4);
+    assert_eq!(refused(&ended), "snapshot-and-start", "{}", ended.stderr);
+    ended.said("--libvirt-autostart would start the copy beside it when the host starts");
+    let allowed = ["--snapshot", "--dry-run", "--allow-running-source"];
+    run(&job, &[&CONVERT, &later, &allowed]).expect(0);
     assert_eq!((job.leases(), job.output().exists()), (0, false));
 
     let ended = run(&job, &[&["--manifest", "--snapshot"]]).expect(0);

@@ -168,6 +168,20 @@ fn a_domain_that_was_set_aside_gets_its_name_back_in_so_many_words() {
     let plan = other.expect(0).json["plan"].to_string();
     assert!(plan.contains("export disk-0"), "{plan}");
 
+    // Without the old one the new one would have no way back.
+    let (id, by) = (&old.json["run"], new.json["run"].as_str().expect("named"));
+    for more in [&[][..], &["--dry-run"]] {
+        let args = [&[&*place, "--run", id.as_str().expect("named")][..], more].concat();
+        let refused = folder.undo(&args).expect(4);
+        refused.said(&format!("domain '{name}' is '{name}-replaced' now"));
+        refused.said(&format!("hyperexport undo {place} --run {by}"));
+    }
+    assert_eq!(folder.names.domains().len(), 2);
+    let all = folder.undo(&[&place, "--all", "--dry-run", "--json"]).expect(0).json;
+    let domain = format!("domain '{name}-replaced', which was '{name}'");
+    let goes = all["would_go"].as_array().expect("a list");
+    assert!(goes.contains(&json!(domain)), "{all:#}");
+
     let would = folder.undo(&[&place, "--dry-run", "--json"]).expect(0).json;
     let renamed = format!("'{name}-replaced' is '{name}' again");
     assert_eq!(would["would_rename"].as_array().map(Vec::len), Some(1), "{would:#}");
@@ -177,6 +191,10 @@ fn a_domain_that_was_set_aside_gets_its_name_back_in_so_many_words() {
     let back = libvirtd::connect().lookup_domain_by_name(&name).expect("it has its name back");
     let uuid = back.uuid_string().expect("known");
     assert_eq!(old.json["domain"]["uuid"], uuid.as_str());
+    let present = folder.names.name("renamed");
+    back.rename(&present, 0).expect("renamed");
+    let would = folder.undo(&[&place, "--dry-run"]).expect(0).stdout;
+    assert!(would.contains(&format!("domain '{present}', which was '{name}'")), "{would}");
     folder.undo(&[&place]).expect(0);
     assert!(folder.names.domains().is_empty());
 }
@@ -289,12 +307,12 @@ fn undoing_all_says_which_run_could_not_be_undone() {
     let gone = ended.json["done"].to_string();
     assert!(gone.contains(&folder.names.name("b")), "{}", ended.stdout);
     domain.destroy().expect("it stops");
-    folder.undo(&[&folder.folder(), "--all"]).expect(0);
+    folder.undo(&[&folder.folder(), "--all", "--even-if-used"]).expect(0);
     assert!(folder.names.domains().is_empty());
 }
 
 #[test]
-fn undo_says_that_the_source_stays_off() {
+fn undo_says_that_the_source_was_switched_off() {
     let Some(folder) = Folder::new() else { return };
     folder.job.power("web01", true);
     let target = folder.target("a", "pool");
@@ -302,7 +320,9 @@ fn undo_says_that_the_source_stays_off() {
     assert_eq!(ended.json["source"]["powered_off"], "cut", "{}", ended.stdout);
     let undone = folder.undo(&[&folder.folder()]).expect(0).stdout;
     assert!(
-        undone.contains("source web01 was powered off for the export, and stays off"),
+        undone.contains(
+            "source web01 was powered off by this run; whether it is on now was not asked"
+        ),
         "{undone}"
     );
 }

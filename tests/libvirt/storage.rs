@@ -383,6 +383,22 @@ async fn a_volume_that_exists_is_refused_and_untouched() {
     fs::write(&theirs, "mine").expect("written");
     let error = setup.target.preflight(&setup.request()).await.expect_err("taken");
     assert!(matches!(error, Error::VolumeExists { .. }), "{}", chain(&error));
+    let hint = error.hint().expect("a hint");
+    assert!(hint.contains("virsh vol-delete"), "{hint}");
+    // One that a domain needs is not to be removed.
+    let other = setup.names.name("other");
+    let xml = format!(
+        "<domain type='qemu'><name>{other}</name><memory unit='MiB'>64</memory>\
+         <os><type arch='x86_64'>hvm</type></os><devices><disk type='file'>\
+         <source file='{}'/><target dev='vda'/></disk></devices></domain>",
+        theirs.display()
+    );
+    let domain = libvirtd::connect().define_domain_xml(&xml).expect("defined");
+    let error = setup.target.preflight(&setup.request()).await.expect_err("taken");
+    let hint = error.hint().expect("a hint");
+    assert!(hint.contains(&format!("domain '{other}' uses it")), "{hint}");
+    assert!(!hint.contains("vol-delete"), "{hint}");
+    domain.undefine().expect("undefined");
     let error = setup.import().await.expect_err("taken");
     assert!(matches!(error, Error::VolumeExists { .. }), "{}", chain(&error));
     assert_eq!(fs::read_to_string(&theirs).expect("reads"), "mine");
