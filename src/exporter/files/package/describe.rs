@@ -159,6 +159,11 @@ impl Package {
             );
             warnings.push(Warning::new(Stage::Export, "disk-not-used", text));
         }
+        if self.unchecked {
+            let text = "the package was not compared with its checksums (--ignore-checksums): whether \
+                        its disks are damaged is not known";
+            warnings.push(Warning::new(Stage::Export, "checksums-ignored", text));
+        }
         let unused = self.unused_media.iter();
         let why = "no CD-ROM drive of a VM in the package names it";
         warnings.extend(unused.map(|href| not_taken(href, why)));

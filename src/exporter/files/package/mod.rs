@@ -90,6 +90,8 @@ pub(super) struct Package {
     prefix: String,
     systems: Vec<System>,
     sums: Expected,
+    /// Whether no sum is compared because nobody wants it.
+    unchecked: bool,
     method: ExportMethod,
     /// Disks that no VM has, by their files.
     unused: Vec<String>,
@@ -218,7 +220,16 @@ impl Package {
         let text = text::of_xml(text);
         let read = ovf::read(&text).map_err(|reason| store.unusable(reason))?;
         let ovf::Read { systems, unused, unused_media } = read;
-        Ok(Self { store, prefix, systems, sums: expected, method, unused, unused_media })
+        Ok(Self {
+            store,
+            prefix,
+            systems,
+            sums: expected,
+            unchecked: ignore_checksums,
+            method,
+            unused,
+            unused_media,
+        })
     }
 
     /// The VMs in it.
