@@ -295,7 +295,7 @@ fn export(job: &Job, ready: &Ready) -> Vec<String> {
 
 /// A disk that is exported as it is.
 fn kept(disk: &SourceDisk, ready: &Ready) -> String {
-    let made = ready.exports.iter().rfind(|name| is_of(name, &disk.id));
+    let made = ready.exports.iter().find(|name| is_of(name, &disk.id));
     match made.map(|name| ready.output.join(name)) {
         Some(path) => format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display()),
         None => format!("use {} ({}) where it is", disk.id, disk.capacity),

@@ -158,7 +158,7 @@ fn the_sequence_does_what_it_says_in_one_folder() {
     let console = guest::assert_boots(DOMAIN);
     assert!(console.contains("ens192 has 192.168.122."), "{console}");
 
-    let undone = shell.types("hyperexport undo /tmp/test");
+    let undone = shell.types("hyperexport undo --even-if-used /tmp/test");
     assert!(undone.stdout.contains("gone      storage pool 'default'"), "{}", undone.stdout);
     assert!(libvirtd::connect().lookup_domain_by_name(DOMAIN).is_err());
     job.assert_source_is_free();
