@@ -149,6 +149,7 @@ pub(super) async fn prepare(
     let paths = if settings.stages.convert { free_paths(needs, dir, seed)? } else { Vec::new() };
     // What arrived as it is to be takes no further space.
     space(dir, if settings.consume { needs.unconverted } else { needs.data })?;
+    virtio_win::check_sources(&settings.windows).await?;
     let ready = converter(needs.family, settings, tools).await?;
     Ok(Ready { results: paths, ..ready })
 }
@@ -156,7 +157,6 @@ pub(super) async fn prepare(
 /// The tools alone, without results.
 async fn converter(family: OsFamily, settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
     tools.version().await?;
-    virtio_win::check_sources(&settings.windows).await?;
     if let Some(path) = &settings.cloud_init {
         seed::check(path)?;
     }

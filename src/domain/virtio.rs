@@ -1,7 +1,7 @@
 //! Which virtio a guest speaks. On PCI Express QEMU offers version 1.0 alone, which Linux knows
 //! since 4.0 and its distributions since some release; on a PC mainboard both versions are offered.
 
-use crate::model::{GuestBus, GuestDrivers, SourceVm};
+use crate::model::{GuestDrivers, SourceVm};
 
 use super::family::Family;
 use super::guest::linux;
@@ -42,8 +42,7 @@ fn is_old_linux(vm: &SourceVm) -> bool {
 /// The drivers of a guest that was read to start from virtio.
 fn starts(vm: &SourceVm) -> Option<&GuestDrivers> {
     let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
-    let virtio = [GuestBus::VirtioBlk, GuestBus::VirtioScsi];
-    drivers.filter(|drivers| virtio.iter().any(|bus| drivers.boots_from(*bus)))
+    drivers.filter(|drivers| drivers.starts_from_virtio())
 }
 
 /// Whether a guest goes on PCI Express although its firmware does not ask for that: a Windows that starts
@@ -59,6 +58,7 @@ mod tests {
     use super::*;
     use crate::domain::DomainType;
     use crate::domain::fixture::{host, platform, vm};
+    use crate::model::GuestBus;
     use crate::model::{GuestFacts, GuestOs, OsFamily};
 
     #[test]

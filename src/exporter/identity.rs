@@ -6,14 +6,14 @@
 //! vCenter does (VMware KB 53609). Windows swaps in any case, Linux looks at the version of SMBIOS.
 //! QEMU writes SMBIOS 2.8 and newer, and swaps when it writes.
 
-use crate::model::{OsFamily, SmbiosText};
+use crate::model::{Board, OsFamily, SmbiosText};
 
 /// First hardware version whose SMBIOS is newer than 2.6.
 const SWAPPED_FROM: u32 = 13;
 
 /// The bytes of a UUID, in the order of its hexadecimal digits; nothing for a text that is none, or that
 /// stands for none (all digits alike).
-pub(super) fn bytes(text: &str) -> Option<[u8; 16]> {
+fn bytes(text: &str) -> Option<[u8; 16]> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let rest = text.bytes().filter(|byte| !byte.is_ascii_hexdigit());
     let is_uuid = digits.len() == 32 && rest.into_iter().all(|byte| b" -{}\t".contains(&byte));
@@ -25,7 +25,7 @@ pub(super) fn bytes(text: &str) -> Option<[u8; 16]> {
 }
 
 /// The text of a UUID of these bytes.
-pub(super) fn uuid(bytes: [u8; 16]) -> String {
+fn uuid(bytes: [u8; 16]) -> String {
     let hex = format!("{:032x}", u128::from_be_bytes(bytes));
     let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
     groups.join("-")
@@ -39,9 +39,25 @@ fn swapped(mut bytes: [u8; 16]) -> [u8; 16] {
     bytes
 }
 
+/// The identity of a VM, by its BIOS UUID, the version of its virtual hardware, and the two numbers of its
+/// generation.
+pub(super) fn board(
+    uuid: &str,
+    family: OsFamily,
+    hardware: &str,
+    (low, high): (&str, &str),
+) -> Board {
+    Board {
+        uuid: guest_uuid(uuid, family, hardware),
+        smbios: serial(uuid).into_iter().collect(),
+        genid: genid(low, high),
+        ..Board::default()
+    }
+}
+
 /// What the guest of a VM with the BIOS UUID `own` shows as its UUID. `hardware` is the version of the
 /// virtual hardware: `19`, `vmx-19`.
-pub(super) fn guest_uuid(own: &str, family: OsFamily, hardware: &str) -> Option<String> {
+fn guest_uuid(own: &str, family: OsFamily, hardware: &str) -> Option<String> {
     let bytes = bytes(own)?;
     let version = hardware.trim_start_matches("vmx-").trim().parse::<u32>();
     let is_old = version.is_ok_and(|version| version < SWAPPED_FROM);
@@ -58,7 +74,7 @@ pub(super) fn serial(own: &str) -> Option<SmbiosText> {
 
 /// The VM Generation ID of `vm.genid` and `vm.genidX`: two signed numbers of 64 bits, whose bytes, the
 /// least first, are those that the guest reads. As a GUID the first three groups are swapped.
-pub(super) fn genid(low: &str, high: &str) -> Option<String> {
+fn genid(low: &str, high: &str) -> Option<String> {
     let number = |text: &str| text.trim().parse::<i64>().ok().map(i64::to_le_bytes);
     let (low, high) = (number(low)?, number(high)?);
     let mut bytes = [0; 16];

@@ -38,8 +38,8 @@ pub(super) fn lost(variables: &[u8]) -> Option<Warning> {
     Some(Warning::new(Stage::Export, "nvram-keys-lost", message))
 }
 
-/// Copies the variables that lie at `from` into `directory`. Blocks.
-pub(super) fn copy(from: &Path, directory: &Path) -> Result<ExportedNvram, Error> {
+/// The variables that lie at `from`. Blocks.
+pub(super) fn read(from: &Path) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::File { action: "read", path: from.to_owned(), source };
     let mut content = Vec::new();
     let file = File::open(from).map_err(failed)?;
@@ -48,7 +48,7 @@ pub(super) fn copy(from: &Path, directory: &Path) -> Result<ExportedNvram, Error
         let reason = format!("it is larger than {}", ByteSize(LARGEST as u64));
         return Err(Error::Unusable { path: from.to_owned(), reason });
     }
-    write(directory, &content)
+    Ok(content)
 }
 
 /// Writes the variables into `directory`: under their name only when they are whole, and never over

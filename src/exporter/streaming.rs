@@ -21,3 +21,10 @@ pub enum Streaming {
     /// The export keeps it as it is. Why, as a clause.
     No(&'static str),
 }
+
+impl Streaming {
+    /// Whether the export converts it, as far as that is known.
+    pub fn may(self) -> bool {
+        !matches!(self, Self::No(_))
+    }
+}

@@ -106,7 +106,7 @@ fn host_key(why: Refusal, uri: &str, message: &str) -> String {
 }
 
 fn login(why: Refusal, uri: &str) -> String {
-    let file = ssh::key_file(uri);
+    let file = ssh::value(uri, "keyfile");
     match (why, file) {
         (Refusal::KeyMissing, Some(file)) => format!(
             "correct '?keyfile=': the user who runs this cannot read {file}; without it ssh uses \

@@ -142,15 +142,14 @@ pub(super) fn describe(connect: &Connect, uuid: &str) -> Result<String, Error> {
 /// Takes a domain out of libvirt again, by its identity; one that is not there is fine, also where
 /// another run removes it at this moment.
 pub(super) fn undefine(connect: &Connect, uuid: &str) -> Result<(), virt::error::Error> {
-    let undefined =
-        connect.lookup_domain_by_uuid_string(uuid).and_then(|domain| undefine_with_nvram(&domain));
-    match undefined {
+    identity::find(connect, uuid, None)?.map_or(Ok(()), |domain| undefine_found(&domain))
+}
+
+/// Takes this very domain out of libvirt again. Without the flag libvirt refuses one that has variables of
+/// its firmware stored.
+pub(super) fn undefine_found(domain: &Domain) -> Result<(), virt::error::Error> {
+    match domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_NVRAM) {
         Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(()),
         undefined => undefined,
     }
-}
-
-/// Without the flag libvirt refuses a domain that has variables of its firmware stored.
-fn undefine_with_nvram(domain: &Domain) -> Result<(), virt::error::Error> {
-    domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_NVRAM)
 }

@@ -81,11 +81,8 @@ pub(super) fn choose(connect: &Connect, spec: &DomainSpec) -> Result<Chosen, Err
 /// Name of the domain that has a UUID. Blocks.
 pub(super) fn owner(connect: &Connect, uuid: &str) -> Result<Option<String>, Error> {
     let call = || Error::call(format!("look up domain {uuid}"));
-    match connect.lookup_domain_by_uuid_string(uuid) {
-        Ok(domain) => domain.name().map(Some).map_err(call()),
-        Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(None),
-        Err(error) => Err(call()(error)),
-    }
+    let found = find(connect, uuid, None).map_err(call())?;
+    found.map(|domain| domain.name()).transpose().map_err(call())
 }
 
 /// The domain of that UUID, if it is the one with the mark. Blocks.
@@ -100,9 +97,15 @@ pub(super) fn find(
         Err(error) => return Err(error),
     };
     let Some(mark) = mark else { return Ok(Some(domain)) };
+    let is_it = metadata(&domain)?.is_some_and(|text| has_mark(&text, Some(mark)));
+    Ok(is_it.then_some(domain))
+}
+
+/// What we have written into the metadata of a domain; none of a domain that is not ours. Blocks.
+pub(super) fn metadata(domain: &Domain) -> Result<Option<String>, virt::error::Error> {
     let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
     match domain.metadata(kind, Some(HYPEREXPORT), 0) {
-        Ok(text) => Ok(has_mark(&text, Some(mark)).then_some(domain)),
+        Ok(text) => Ok(Some(text)),
         Err(error) if error.code().is(ErrorNumber::NoDomainMetadata) => Ok(None),
         Err(error) => Err(error),
     }

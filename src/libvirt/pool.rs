@@ -89,9 +89,13 @@ impl Place {
     }
 
     fn is_at(&self, dir: &Path) -> bool {
-        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         real(dir) == real(&self.dir)
     }
+}
+
+/// A folder by the path without links, where it is there.
+fn real(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }
 
 /// Looks for the pool: `None` where it does not exist and may be made.
@@ -110,8 +114,8 @@ pub(super) fn find(connect: &Connect, choice: &PoolChoice) -> Result<Option<Plac
         let existing = pools.into_iter().map(|(name, _)| name).collect();
         return Err(Error::NoPool { name: choice.name.clone(), existing });
     };
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    match pools.into_iter().find(|(_, dir)| dir.as_deref().map(real) == Some(real(path))) {
+    let wanted = real(path);
+    match pools.into_iter().find(|(_, dir)| dir.as_deref().is_some_and(|dir| real(dir) == wanted)) {
         Some((name, _)) => Err(Error::PathTaken { path: path.clone(), name }),
         None => Ok(None),
     }
@@ -213,8 +217,7 @@ pub(super) fn try_start(
         // Another run may have started it meanwhile.
         return if is_active(&pool) { Ok(()) } else { Err(not_started(&place)(error)) };
     }
-    let call = Error::call(format!("list the volumes of storage pool '{}'", place.pool));
-    let held = undo_pool::volumes(&pool).map_err(call)?;
+    let held = held(&pool, &place.pool)?;
     let seen = look(&Place { active: true, ..place.clone() });
     match undo_pool::stop_idle(&pool, &held) {
         Ok(End::Shared(reason)) => tracing::debug!(reason, "the pool stays started"),
@@ -224,6 +227,12 @@ pub(super) fn try_start(
     seen
 }
 
+/// The names of the volumes that a pool holds.
+fn held(pool: &StoragePool, name: &str) -> Result<Vec<String>, Error> {
+    let call = Error::call(format!("list the volumes of storage pool '{name}'"));
+    undo_pool::volumes(pool).map_err(call)
+}
+
 /// Notes in the last step which volumes a pool holds that was just started: those are not the run's.
 fn note_held(
     pool: &StoragePool,
@@ -231,8 +240,7 @@ fn note_held(
     unwind: &Unwind,
     step: impl FnOnce(Vec<String>) -> Undo,
 ) -> Result<(), Error> {
-    let call = Error::call(format!("list the volumes of storage pool '{name}'"));
-    let held = undo_pool::volumes(pool).map_err(call)?;
+    let held = held(pool, name)?;
     if held.is_empty() { Ok(()) } else { unwind.correct(step(held)) }
 }
 

@@ -39,8 +39,8 @@ impl Target {
         let starts = request.autostart;
         let (others, late) = self
             .call(move |connect| {
-                storage(connect, &choice, (&volumes, &leaves), local)?;
-                let late = if starts { autostart(connect, &choice)? } else { None };
+                let place = storage(connect, &choice, (&volumes, &leaves), local)?;
+                let late = if starts { autostart(connect, place.as_ref())? } else { None };
                 // Each domain of the host is a question of its own.
                 let others = match has_cards {
                     true => addresses::of_others(connect, &but)?,
@@ -106,7 +106,7 @@ fn storage(
     choice: &PoolChoice,
     (volumes, leaves): (&[WantedVolume], &Leaves),
     local: bool,
-) -> Result<(), Error> {
+) -> Result<Option<Place>, Error> {
     let place = pool::find(connect, choice)?;
     if let Some(place) = &place {
         place.has_folder(local, choice.path.is_some())?;
@@ -119,7 +119,8 @@ fn storage(
         access::check(connect, &choice.name, dir)?;
     }
     if let Some(place) = place.as_ref().filter(|place| place.active) {
-        return room(connect, place, (volumes, leaves), local);
+        room(connect, place, (volumes, leaves), local)?;
+        return Ok(Some(place.clone()));
     }
     // Not started or not made yet: libvirt cannot tell, but this machine can about itself. What a file
     // system holds is known only when it is mounted.
@@ -128,7 +129,7 @@ fn storage(
         let place = place.as_ref();
         space::check(&choice.name, available, to_make(place, (volumes, leaves), local))?;
     }
-    Ok(())
+    Ok(place)
 }
 
 /// Refuses a pool, which is started, that has not the room for the volumes, or has others of their names.
@@ -161,11 +162,8 @@ fn to_make<'a>(
 
 /// A domain that starts with its host finds no disks when their pool does not. Files in a folder are there
 /// without their pool.
-fn autostart(connect: &Connect, choice: &PoolChoice) -> Result<Option<Warning>, Error> {
-    let Some(place) = pool::find(connect, choice)?.filter(|place| place.of != pool::OF_FOLDER)
-    else {
-        return Ok(None);
-    };
+fn autostart(connect: &Connect, place: Option<&Place>) -> Result<Option<Warning>, Error> {
+    let Some(place) = place.filter(|place| place.of != pool::OF_FOLDER) else { return Ok(None) };
     let name = &place.pool;
     let starts = pool::open(connect, name)?.autostart();
     if starts.map_err(Error::call(format!("look at storage pool '{name}'")))? {

@@ -9,7 +9,7 @@ use virt::sys;
 
 use super::undo::{TakenBack, take_back};
 use super::undo_later::would_take_back;
-use super::undo_step::{DiskThen, Undo};
+use super::undo_step::{self, DiskThen, Undo};
 use super::used::Traces;
 use super::{DefinedDomain, Error, Target, identity, start, trial};
 
@@ -97,19 +97,15 @@ impl Target {
         steps: &[Undo],
     ) -> Result<DefinedDomain, Error> {
         let call = || Error::call(format!("read domain {uuid}"));
-        let then = steps.iter().rev().find_map(|step| match step {
-            Undo::Defined { pool, disks, .. } => Some((pool.clone(), disks.clone())),
-            _ => None,
-        });
-        let (pool, disks) = then.unwrap_or_default();
+        let (pool, disks) = undo_step::defined(steps).unwrap_or_default();
         Ok(DefinedDomain {
             uri: self.uri().to_owned(),
             name: domain.name().map_err(call())?,
             uuid: uuid.to_owned(),
             xml: domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())?,
             autostart: domain.autostart().map_err(call())?,
-            pool,
-            volumes: disks.into_iter().map(|DiskThen { volume, .. }| volume).collect(),
+            pool: pool.to_owned(),
+            volumes: disks.iter().map(|DiskThen { volume, .. }| volume.clone()).collect(),
             snapshot: None,
             boot_test: None,
             boot_proof: None,

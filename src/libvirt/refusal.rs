@@ -9,10 +9,9 @@
 //! of `ssh`, which libvirt starts with `LC_ALL=C`. The shell on the other machine may speak another
 //! language: of its messages only the names of programs count.
 
-use url::Url;
 use virt::error::ErrorNumber;
 
-use super::uri;
+use super::{ssh, uri};
 
 /// What stood in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,11 +163,10 @@ fn is_login(uri: &str, message: &str) -> bool {
 
 /// The programs that carry the connection on the other machine, by the URI.
 fn relays(uri: &str) -> Vec<String> {
-    let Some(url) = Url::parse(uri).ok().filter(|_| uri::transport(uri).contains("ssh")) else {
+    if !uri::transport(uri).contains("ssh") {
         return Vec::new();
-    };
-    let own = url.query_pairs().find(|(name, _)| name == "netcat").map(|(_, path)| path);
-    let own = own.map_or_else(|| "nc".to_owned(), std::borrow::Cow::into_owned);
+    }
+    let own = ssh::value(uri, "netcat").unwrap_or_else(|| "nc".to_owned());
     vec!["virt-ssh-helper".to_owned(), own]
 }
 

@@ -13,9 +13,8 @@ use crate::model::Firmware;
 use super::request::ImportRequest;
 use super::undo_step::Undo;
 use super::unwind::Unwind;
-use super::xml::metadata::HYPEREXPORT;
 use super::xml::sources;
-use super::{Error, Target};
+use super::{Error, Target, identity};
 
 /// How the name of a domain ends that was set aside, but for a number.
 const ASIDE: &str = "-replaced";
@@ -69,12 +68,11 @@ fn named(
     name: &str,
     undone: &[Undo],
 ) -> Result<Option<Domain>, virt::error::Error> {
-    let there = |found: Result<Domain, virt::error::Error>| match found {
-        Ok(domain) => Ok(Some(domain)),
-        Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(None),
-        Err(error) => Err(error),
+    let domain = match connect.lookup_domain_by_name(name) {
+        Ok(domain) => domain,
+        Err(error) if error.code().is(ErrorNumber::NoDomain) => return Ok(None),
+        Err(error) => return Err(error),
     };
-    let Some(domain) = there(connect.lookup_domain_by_name(name))? else { return Ok(None) };
     let found = domain.uuid_string()?;
     let goes = |step: &Undo| matches!(step, Undo::Undefine { uuid, .. } if *uuid == found);
     if !undone.iter().any(goes) {
@@ -85,18 +83,13 @@ fn named(
         _ => None,
     });
     match back {
-        Some(uuid) => there(connect.lookup_domain_by_uuid_string(uuid)),
+        Some(uuid) => identity::find(connect, uuid, None),
         None => Ok(None),
     }
 }
 
 fn is_ours(domain: &Domain) -> Result<bool, virt::error::Error> {
-    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-    match domain.metadata(kind, Some(HYPEREXPORT), 0) {
-        Ok(_) => Ok(true),
-        Err(error) if error.code().is(ErrorNumber::NoDomainMetadata) => Ok(false),
-        Err(error) => Err(error),
-    }
+    Ok(identity::metadata(domain)?.is_some())
 }
 
 impl Target {
@@ -163,11 +156,7 @@ pub(super) fn bring_back(
     (name, aside): (&str, &str),
     autostart: bool,
 ) -> Result<bool, virt::error::Error> {
-    let domain = match connect.lookup_domain_by_uuid_string(uuid) {
-        Ok(domain) => domain,
-        Err(error) if error.code().is(ErrorNumber::NoDomain) => return Ok(false),
-        Err(error) => return Err(error),
-    };
+    let Some(domain) = identity::find(connect, uuid, None)? else { return Ok(false) };
     let is_aside = domain.name()? == aside;
     if is_aside {
         domain.rename(name, 0)?;

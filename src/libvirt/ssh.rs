@@ -50,11 +50,6 @@ fn arguments(uri: &str) -> String {
     format!("{}{}{user}{}", key.unwrap_or_default(), port.unwrap_or_default(), uri::host(uri))
 }
 
-/// The file of the private key that the URI names.
-pub(super) fn key_file(uri: &str) -> Option<String> {
-    value(uri, "keyfile")
-}
-
 /// Whether the URI says `name=…`, and what.
 pub(super) fn value(uri: &str, name: &str) -> Option<String> {
     let url = Url::parse(uri).ok()?;

@@ -198,7 +198,7 @@ pub(super) fn undo(connect: &Connect, step: &Undo) -> Result<End, String> {
         Undo::Undefine { uuid, mark, .. } => {
             match identity::find(connect, uuid, mark.as_deref()).map_err(said)? {
                 None => Ok(End::Gone),
-                Some(_) => define::undefine(connect, uuid).map(|()| End::Done).map_err(said),
+                Some(domain) => define::undefine_found(&domain).map(|()| End::Done).map_err(said),
             }
         }
         Undo::Defined { .. } => Ok(End::Gone),

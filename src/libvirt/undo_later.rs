@@ -114,15 +114,22 @@ pub(super) fn would_take_back(
 ) -> Result<TakenBack, Error> {
     let owners = Owners::look(connect, steps, local)?;
     let mut would = TakenBack::default();
+    let mut going = Vec::new();
     for step in in_order(steps) {
-        if let Ok(Some(reason)) = owners.reason(connect, step) {
+        let reason = owners.reason(connect, step);
+        if let Ok(Some(reason)) = reason {
             would.left.push(format!("{step} ({reason})"));
             continue;
         }
-        match (is_there(connect, step), step) {
+        let there = is_there(connect, step);
+        // Volumes come before their pool.
+        if reason.is_ok() && there == Ok(true) && step.is_of_volume() {
+            going.push(step);
+        }
+        match (there, step) {
             (_, Undo::Defined { .. }) => {}
             (Ok(true), Undo::RemovePool { name, uuid, held, .. }) => {
-                match stays(connect, (steps, &owners), (name, uuid, held)) {
+                match stays(connect, &going, (name, uuid, held)) {
                     0 => would.would_go.push(step.to_string()),
                     count => would.left.push(format!("{step} (it holds {count} volumes)")),
                 }
@@ -165,21 +172,13 @@ fn is_still(
 }
 
 /// How many volumes a pool that was made would hold after all steps beside those that were there before.
-fn stays(
-    connect: &Connect,
-    (steps, owners): (&[Undo], &Owners),
-    (name, uuid, held): (&str, &str, &[String]),
-) -> usize {
+fn stays(connect: &Connect, going: &[&Undo], (name, uuid, held): (&str, &str, &[String])) -> usize {
     let is_of = |step: &&Undo| match step {
         Undo::DeleteVolume { pool, .. } | Undo::RemoveFile { pool, .. } => pool == name,
         _ => false,
     };
-    let goes = |step: &&Undo| {
-        is_there(connect, step) == Ok(true) && owners.reason(connect, step) == Ok(None)
-    };
-    let going = steps.iter().filter(is_of).filter(goes);
     let there = undo_pool::strangers(connect, uuid, held).unwrap_or(0);
-    there.saturating_sub(going.count())
+    there.saturating_sub(going.iter().copied().filter(is_of).count())
 }
 
 /// Whether there is anything that the step would take back.

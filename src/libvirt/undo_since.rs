@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use virt::connect::Connect;
 
 use super::owners::{self, Owners};
-use super::undo_step::Undo;
+use super::undo_step::{self, Undo};
 use super::used::{self, LastWrite};
 use super::{Error, Target};
 
@@ -96,10 +96,8 @@ fn used(connect: &Connect, disk: &str, (steps, local): (&[Undo], bool), life: Li
         LastWrite::At(now) => Some(now),
         LastWrite::Unknown => None,
     };
-    let then = steps.iter().rev().find_map(|step| match step {
-        Undo::Defined { disks, .. } => disks.iter().find(|then| then.volume.path == disk),
-        _ => None,
-    });
+    let disks = undo_step::defined(steps).map(|(_, disks)| disks).unwrap_or_default();
+    let then = disks.iter().find(|then| then.volume.path == disk);
     judged((then.and_then(|then| then.modified.as_deref()), now.as_deref()), life)
 }
 

@@ -159,6 +159,15 @@ impl Undo {
     }
 }
 
+/// The storage pool and the disks of the domain that the steps define, as they were then; none of a run
+/// of an earlier version.
+pub(super) fn defined(steps: &[Undo]) -> Option<(&str, &[DiskThen])> {
+    steps.iter().rev().find_map(|step| match step {
+        Undo::Defined { pool, disks, .. } => Some((pool.as_str(), disks.as_slice())),
+        _ => None,
+    })
+}
+
 /// A disk of a domain just before the definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskThen {

@@ -14,11 +14,10 @@ use virt::sys;
 
 use super::import::RegisteredVolume;
 use super::owners::{Owners, User};
-use super::undo::find_volume;
-use super::undo_step::{DiskThen, Undo};
+use super::undo_step::{self, DiskThen, Undo};
 use super::xml::sources;
 use super::xml::storage::Volume;
-use super::{Error, undo_way, xml};
+use super::{Error, owners, undo_way, xml};
 
 /// How long after the death of its client libvirt may take to stop a domain that was started for it: ten
 /// seconds for QEMU to end by itself, and the rest for a machine that is busy.
@@ -101,21 +100,15 @@ impl<'a> Traces<'a> {
 
     /// Paths of the files of a snapshot of ours.
     fn overlays(&self) -> Vec<String> {
-        let path = |step: &Undo| match step {
-            Undo::DeleteVolume { name, pool, image: None, begins: None } => {
-                find_volume(self.connect, pool, name).ok().flatten()?.path().ok()
-            }
-            _ => None,
-        };
-        self.steps.iter().filter_map(path).collect()
+        let is_overlay =
+            |step: &&Undo| matches!(step, Undo::DeleteVolume { image: None, begins: None, .. });
+        let overlays = self.steps.iter().filter(is_overlay);
+        overlays.filter_map(|step| owners::path(self.connect, step)).collect()
     }
 
     /// The disks just before the definition; none of a run of an earlier version.
     fn disks(&self) -> Option<&'a [DiskThen]> {
-        self.steps.iter().rev().find_map(|step| match step {
-            Undo::Defined { disks, .. } => Some(disks.as_slice()),
-            _ => None,
-        })
+        undo_step::defined(self.steps).map(|(_, disks)| disks)
     }
 
     /// A file that the domain did not have.

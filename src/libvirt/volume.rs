@@ -39,7 +39,7 @@ pub(super) struct Filling {
 /// Refuses when the pool has a volume of that name.
 pub(super) fn check_free(connect: &Connect, place: &Place, name: &str) -> Result<(), Error> {
     match look_up(connect, place, name)? {
-        Some(_) => Err(exists(connect, name, &place.pool)),
+        Some(volume) => Err(taken_by(connect, Some(&volume), name, &place.pool)),
         None => Ok(()),
     }
 }
@@ -47,6 +47,11 @@ pub(super) fn check_free(connect: &Connect, place: &Place, name: &str) -> Result
 /// The error that a name is taken, with who uses the volume of that name.
 fn exists(connect: &Connect, name: &str, pool: &str) -> Error {
     let volume = find_volume(connect, pool, name).ok().flatten();
+    taken_by(connect, volume.as_ref(), name, pool)
+}
+
+/// The same where the volume is in hand.
+fn taken_by(connect: &Connect, volume: Option<&StorageVol>, name: &str, pool: &str) -> Error {
     let path = volume.and_then(|volume| volume.path().ok());
     let local = connect.uri().is_ok_and(|uri| uri::is_local(&uri));
     let user = path.and_then(|path| owners::user_of(connect, &path, local).ok().flatten());

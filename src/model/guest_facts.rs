@@ -72,6 +72,11 @@ impl GuestDrivers {
         self.buses.contains(&bus)
     }
 
+    /// Whether the guest starts from a disk of virtio.
+    pub fn starts_from_virtio(&self) -> bool {
+        self.boots_from(GuestBus::VirtioBlk) || self.boots_from(GuestBus::VirtioScsi)
+    }
+
     /// Whether the guest has a driver for this network card.
     pub fn has_card(&self, card: GuestCard) -> bool {
         self.cards.contains(&card)

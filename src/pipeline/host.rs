@@ -12,7 +12,7 @@ use crate::exporter::{
 };
 use crate::libvirt::{self, Chunk, FoundDomain, FoundVolume, Settings, Target};
 use crate::model::{
-    ByteSize, ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, SourceVm, chain,
+    ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, SourceVm, chain,
 };
 use crate::progress::Progress;
 
@@ -51,22 +51,9 @@ impl Host {
         let disks = volumes.map(|volume| volume.id.file_name(volume.format));
         let makes = disks.chain(found.nvram.iter().map(|_| NVRAM.to_owned())).collect();
         let revision = found.revision();
-        // A volume's allocation may be holes for the most part.
-        let least = ByteSize(0);
-        let (snapshots, obstacles, streaming) = (Vec::new(), Vec::new(), Vec::new());
-        let (boot_time, tools) = (None, None);
-        let vm = found.vm;
-        Ok(Inspected {
-            vm,
-            makes,
-            streaming,
-            least,
-            revision,
-            boot_time,
-            tools,
-            snapshots,
-            obstacles,
-        })
+        // How much an export writes at least nobody tells: a volume's allocation may be holes for the
+        // most part.
+        Ok(Inspected::new(found.vm, makes, revision))
     }
 
     /// Reads all volumes of the domain into the request's folder. It must not run: a volume that

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use super::job::real;
-use super::journal;
 use super::records::{self, Record};
 use super::stages::Stopped;
+use super::{journal, recovery};
 use crate::libvirt::{RegisteredVolume, Undo};
 use crate::model::Stage;
 
@@ -34,7 +34,7 @@ impl InUse {
         let pending = match journal::pending(output) {
             // A run that is at work has claimed the folder.
             Err(journal::Error::Busy(_)) => None,
-            read => read.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?,
+            read => read.map_err(recovery::stopped)?,
         };
         for step in pending.iter().flat_map(|pending| &pending.steps) {
             if let Undo::Defined { name, disks, .. } = step {

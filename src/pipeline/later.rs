@@ -316,10 +316,8 @@ pub(super) async fn check(
     guest::order(&mut disks, &vm);
     guest::check(&vm, target, Stage::Preflight)?;
     start::check_export(target, manifest)?;
-    let Recovery { warnings, plan: first, undone, .. } = match dry_run {
-        true => recovery::foresee(output, target).await?,
-        false => recovery::recover(output, target).await?,
-    };
+    let recovery = recovery::first(output, target, dry_run).await?;
+    let Recovery { warnings, plan: first, undone, .. } = recovery;
     told.warn_all(warnings);
     let all = target::with_media(&disks, manifest.media());
     told.warn_all(target::gone_media(manifest.media()));

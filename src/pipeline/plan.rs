@@ -316,7 +316,7 @@ fn late(ready: &Ready) -> impl Iterator<Item = (&DiskId, PathBuf)> {
 }
 
 fn is_streamed(disk: &SourceDisk, ready: &Ready) -> bool {
-    streaming(disk, ready).is_some_and(|streaming| !matches!(streaming, Streaming::No(_)))
+    streaming(disk, ready).is_some_and(Streaming::may)
 }
 
 fn streaming(disk: &SourceDisk, ready: &Ready) -> Option<Streaming> {

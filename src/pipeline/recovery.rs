@@ -24,11 +24,22 @@ pub(super) struct Recovery {
     pub kept: Option<Record>,
 }
 
-/// Takes back what a killed run left.
+/// Takes back what a killed run left, or foresees it in a dry run.
 ///
 /// # Errors
 /// [`Stopped`]. That the target of this run cannot be reached now is none: it may be there later.
-pub(super) async fn recover(output: &Path, target: &Target) -> Result<Recovery, Stopped> {
+pub(super) async fn first(
+    output: &Path,
+    target: &Target,
+    dry_run: bool,
+) -> Result<Recovery, Stopped> {
+    match dry_run {
+        true => foresee(output, target).await,
+        false => recover(output, target).await,
+    }
+}
+
+async fn recover(output: &Path, target: &Target) -> Result<Recovery, Stopped> {
     let pending = pending(output)?;
     match journal::recover(output, &target.connections).await {
         Ok(Recovered { taken, kept }) => {
@@ -49,10 +60,7 @@ pub(super) async fn recover(output: &Path, target: &Target) -> Result<Recovery, 
 }
 
 /// What [`recover`] would do. Changes nothing.
-///
-/// # Errors
-/// As [`recover`].
-pub(super) async fn foresee(output: &Path, target: &Target) -> Result<Recovery, Stopped> {
+async fn foresee(output: &Path, target: &Target) -> Result<Recovery, Stopped> {
     let Some(pending) = pending(output)? else { return Ok(Recovery::default()) };
     let mut plan = vec![format!("take back what a killed run has left at {}", pending.uri)];
     let Recovered { taken, kept } = match pending.foreseen(output, &target.connections).await {
@@ -83,7 +91,8 @@ fn pending(output: &Path) -> Result<Option<Pending>, Stopped> {
     journal::pending(output).map_err(stopped)
 }
 
-fn stopped(error: journal::Error) -> Stopped {
+/// A journal that cannot be read, or whose steps cannot be taken back, in preflight.
+pub(super) fn stopped(error: journal::Error) -> Stopped {
     Stopped::new(Stage::Preflight, &error, error.hint())
 }
 

@@ -67,7 +67,7 @@ fn refused(why: &str) -> Stopped {
 
 /// Whether any disk is converted while it leaves the source, as far as that is known beforehand.
 pub fn is_on(streaming: &[(DiskId, Streaming)]) -> bool {
-    streaming.iter().any(|(_, streaming)| !matches!(streaming, Streaming::No(_)))
+    streaming.iter().any(|(_, streaming)| streaming.may())
 }
 
 /// How disks are compressed while they leave the source, if they are converted then.

@@ -107,10 +107,7 @@ async fn ask(
     (ready, told): (&mut Ready, &Told),
     cancel: &CancellationToken,
 ) -> Result<(), Failed> {
-    let recovery = match job.dry_run {
-        true => recovery::foresee(&ready.output, target).await?,
-        false => recovery::recover(&ready.output, target).await?,
-    };
+    let recovery = recovery::first(&ready.output, target, job.dry_run).await?;
     told.warn_all(recovery.warnings);
     ready.first = recovery.plan;
     if let Some(record) = recovery.kept {

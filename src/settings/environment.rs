@@ -2,8 +2,9 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::absolute;
 use crate::model::Secret;
 
 /// What the environment says. The `GOVC_*` names are govc's own, so that one set-up serves both.
@@ -44,7 +45,7 @@ impl Environment {
         // Programs run in folders of their own, where a relative path would lead elsewhere.
         let place = |name| {
             let given = env::var_os(name).filter(|value| !value.is_empty())?;
-            Some(std::path::absolute(&given).unwrap_or_else(|_| given.into()))
+            Some(absolute(Path::new(&given)))
         };
         let home = env::var_os("HOME").map(PathBuf::from);
         let data_home = env::var_os("XDG_DATA_HOME").map(PathBuf::from);

@@ -1,10 +1,10 @@
 //! Which libvirt gets the result, and how the domain there is to be.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::{AfterArgs, Error, HardwareArgs};
+use super::{AfterArgs, Error, HardwareArgs, absolute};
 use crate::domain::{DomainType, NetworkMap, NetworkMapping};
 use crate::libvirt;
 use crate::pipeline::{Flags, Target};
@@ -61,11 +61,6 @@ pub struct LibvirtArgs {
     /// Flags about what follows.
     #[command(flatten)]
     pub after: AfterArgs,
-}
-
-/// libvirt wants whole paths; a relative one can only be meant from here.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Choice of the domain type.

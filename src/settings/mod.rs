@@ -34,7 +34,7 @@ pub use vsphere::VsphereArgs;
 pub use windows::WindowsArgs;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A command line or environment that cannot be meant: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -98,4 +98,10 @@ impl Error {
             Self::Invalid(_) | Self::PasswordFile { .. } => None,
         }
     }
+}
+
+/// The path from the root. Libraries and other programs may work in other folders, and a relative path
+/// can only be meant from here.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Environment;
+use super::{Environment, absolute};
 use crate::convert::WindowsSources;
 
 /// The flag of the conversion, and of the commands that say what there is.
@@ -19,9 +19,8 @@ pub struct WindowsArgs {
 impl WindowsArgs {
     /// Flag and environment, with absolute paths. Whether there is something, preflight sees.
     pub fn resolve(&self, environment: &Environment) -> WindowsSources {
-        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         WindowsSources {
-            virtio_win: self.virtio_win.as_ref().map(absolute),
+            virtio_win: self.virtio_win.as_deref().map(absolute),
             virtio_win_variable: environment.virtio_win.clone(),
             virt_tools: environment.virt_tools.clone(),
         }

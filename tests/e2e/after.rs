@@ -4,28 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::hyper2kvm;
+use crate::support::hyper2kvm::{self, converted};
 use crate::support::job::{Ended, Job};
 use crate::support::libvirtd::{self, Names};
-use crate::support::vcsim::raw_disk;
 use serde_json::json;
-
-/// An export of a VM without a system, converted, and ready to be defined.
-fn converted() -> Option<Job> {
-    let hyper2kvm = hyper2kvm::real().filter(|_| libvirtd::available())?;
-    let dir = tempfile::tempdir().expect("a folder");
-    let path = dir.path().join("0.raw");
-    raw_disk(&path, 16, 1);
-    let inventory = json!({"vms": [{
-        "name": "web01", "cpu": 1, "memory_mb": 256, "firmware": "bios",
-        "guest_id": "ubuntu64Guest", "disks": [{"file": path}],
-        "nics": [{"mac": "00:50:56:aa:bb:01"}],
-    }]});
-    let job = Job::new(dir, &inventory, &[])?;
-    let path = hyper2kvm.to_str().expect("UTF-8");
-    job.run("web01", &["--pipeline", "--pipeline-fix=false", "--hyper2kvm-path", path]).expect(0);
-    Some(job)
-}
 
 fn define_flags(job: &Job, names: &Names) -> Vec<String> {
     let (manifest, pool) = (job.file("manifest.json"), job.dir.path().join("pool"));

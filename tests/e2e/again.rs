@@ -57,11 +57,6 @@ fn refused(ended: &Ended) -> &str {
     ended.json["errors"][0]["code"].as_str().unwrap_or_default()
 }
 
-fn codes(ended: &Ended) -> Vec<&str> {
-    let warnings = ended.json["warnings"].as_array().expect("warnings");
-    warnings.iter().filter_map(|warning| warning["code"].as_str()).collect()
-}
-
 fn assert_nothing_to_do(ended: &Ended) {
     assert_eq!(ended.json["outcome"], "done", "{}", ended.stdout);
     assert_eq!(ended.json["already_done"], true, "{}", ended.stdout);
@@ -355,7 +350,7 @@ fn a_snapshot_is_reused_with_a_word_and_never_started() {
     assert_eq!(ended.json["source"]["power"], "on", "{}", ended.stdout);
     // A conversion needs no state of now, and the VM may go on.
     let ended = run(&job, &[&CONVERT]).expect(0);
-    assert_eq!(codes(&ended)[0], "snapshot-export-reused");
+    assert_eq!(ended.codes()[0], "snapshot-export-reused");
     ended.said("while web01 ran: what it has written since is not on them");
     ended.said("it is on now, started 20");
     // But who wants it switched off wants its disks after that.
@@ -412,7 +407,7 @@ fn a_folder_of_an_earlier_version_still_serves() {
 
     let ended = run(&job, &[&CONVERT]).expect(0);
     assert_nothing_to_do(&ended);
-    assert_eq!(codes(&ended), ["export-state-unknown", "conversion-unrecorded"]);
+    assert_eq!(ended.codes(), ["export-state-unknown", "conversion-unrecorded"]);
     // The server says when the VM was changed last.
     job.power("web01", true);
     job.power("web01", false);
@@ -618,7 +613,7 @@ fn a_refused_conversion_leaves_the_complete_export_of_a_killed_run() {
         job.bare(&["convert", "--json", "--hyper2kvm-path", "/no/such", "--manifest"]);
     let ended = Ended::from(command.arg(job.file("manifest.json")).output().expect("it runs"));
     let ended = ended.expect(4);
-    assert_eq!(codes(&ended), ["snapshot-left"], "{}", ended.stdout);
+    assert_eq!(ended.codes(), ["snapshot-left"], "{}", ended.stdout);
     assert!(marker.exists(), "nothing tells any more whose export it is");
     let left: Vec<_> =
         job.files().into_iter().filter(|name| !name.starts_with(".hyperexport")).collect();
@@ -838,7 +833,7 @@ fn what_an_earlier_version_did_not_record_is_not_compared() {
     let left_out = ["--libvirt", "--libvirt-uri", gone, "--network-map", "LAN=none", "--dry-run"];
     let ended = run(&left_out).expect(0);
     for code in ["export-state-unknown", "export-flags-unknown"] {
-        assert!(codes(&ended).contains(&code), "{}", ended.stdout);
+        assert!(ended.codes().contains(&code), "{}", ended.stdout);
     }
     assert!(ended.json["plan"].to_string().contains("keep the conversion"), "{}", ended.stdout);
     assert_nothing_to_do(&run(&[]).expect(0));
@@ -891,5 +886,5 @@ fn what_a_killed_run_left_on_a_host_that_does_not_answer_refuses_before_the_expo
     assert_eq!(kept, journal);
     // The host of the run's own target may be there later.
     let ended = run(&job, &[&CONVERT, &["--libvirt", "--libvirt-uri", &gone, "--dry-run"]]);
-    assert!(codes(&ended.expect(0)).contains(&"libvirt-unreachable"));
+    assert!(ended.expect(0).codes().contains(&"libvirt-unreachable"));
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::support::guest;
-use crate::support::job::assert_valid_domain;
+use crate::support::job::{assert_valid_domain, codes, json_of};
 use crate::support::libvirtd::{self, Names};
 use serde_json::Value;
 
@@ -64,17 +64,6 @@ impl Migration {
     }
 }
 
-fn expect(output: &Output, code: i32) -> Value {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
-}
-
-fn codes(result: &Value) -> Vec<&str> {
-    let warnings = result["warnings"].as_array().expect("warnings").iter();
-    warnings.filter_map(|warning| warning["code"].as_str()).collect()
-}
-
 /// A VMX folder over flat disks on a paravirtual controller, with cards in these slots.
 fn vmx(folder: &Path, disks: &[(&Path, &str)], cards: &[(&str, u32)]) -> PathBuf {
     fs::create_dir(folder).expect("made");
@@ -128,7 +117,7 @@ fn old_system(disk: &Path, copy: &Path) {
 fn a_disk_image_boots_by_what_is_on_it() {
     let Some(image) = guest::guest("vendor") else { return };
     let Some(migration) = Migration::new("image") else { return };
-    let result = expect(&migration.run(&image.raw, &["--name", "image", "--memory", "1G"]), 0);
+    let result = json_of(&migration.run(&image.raw, &["--name", "image", "--memory", "1G"]), 0);
     let manifest = migration.read("manifest.json");
     assert_eq!(manifest["vm"]["os_hint"], "linux", "{manifest:#}");
     assert_eq!(manifest["vm"]["firmware"], "uefi", "{manifest:#}");
@@ -166,7 +155,7 @@ fn devices_and_cards_named_by_their_places_are_found() {
     let disks = [(first.raw.as_path(), own), (old.as_path(), SECOND)];
     let cards = [("00:50:56:aa:04:01", 224), ("00:50:56:aa:04:02", 192)];
     let path = vmx(&migration.dir.path().join("vm"), &disks, &cards);
-    let result = expect(&migration.run(&path, &[]), 0);
+    let result = json_of(&migration.run(&path, &[]), 0);
     assert!(codes(&result).contains(&"guest-device-not-found"), "{result:#}");
     assert!(!codes(&result).contains(&"guest-network-by-order"), "{result:#}");
     let fix = migration.read("report.json")["pipeline"]["stages"]["fix"]["result"].clone();
@@ -188,7 +177,7 @@ fn devices_and_cards_named_by_their_places_are_found() {
 fn a_guest_of_cloud_init_stays_the_instance_that_it_was() {
     let Some(image) = guest::guest("cloud") else { return };
     let Some(migration) = Migration::new("cloud") else { return };
-    let result = expect(&migration.run(&image.raw, &["--name", "cloud", "--memory", "1G"]), 0);
+    let result = json_of(&migration.run(&image.raw, &["--name", "cloud", "--memory", "1G"]), 0);
     let changes = result["guest_changes"].as_array().expect("changes");
     let told =
         |part: &str| changes.iter().any(|line| line.as_str().is_some_and(|l| l.contains(part)));
@@ -205,7 +194,7 @@ fn a_guest_of_cloud_init_stays_the_instance_that_it_was() {
 fn an_encrypted_root_is_named_and_opened_with_its_key() {
     let Some(image) = guest::guest("luks") else { return };
     let Some(migration) = Migration::new("luks") else { return };
-    let result = expect(&migration.run(&image.raw, &["--name", "luks"]), 3);
+    let result = json_of(&migration.run(&image.raw, &["--name", "luks"]), 3);
     let error = result["errors"][0]["message"].as_str().expect("an error");
     assert!(error.contains("/dev/sda2 is encrypted"), "{error}");
     let hint = result["errors"][0]["hint"].as_str().expect("a hint");
@@ -220,7 +209,7 @@ fn an_encrypted_root_is_named_and_opened_with_its_key() {
     let wish = format!("/dev/sda2:file:{}", key.display());
     let args = ["--name", "opened", "--key", &wish, "--pipeline-validate=false"];
     let ran = opened.run(&image.raw, &args);
-    let result = expect(&ran, 0);
+    let result = json_of(&ran, 0);
     let guest = &result["guest"];
     assert_eq!(guest["distribution"], "debian", "{result:#}");
     assert!(opened.xml().contains("bus='virtio'"));
@@ -235,13 +224,13 @@ fn a_blank_disk_becomes_no_domain_unless_that_is_wanted() {
     let Some(migration) = Migration::new("blank") else { return };
     let blank = migration.dir.path().join("blank.raw");
     fs::File::create(&blank).and_then(|file| file.set_len(64 << 20)).expect("made");
-    let result = expect(&migration.run(&blank, &["--name", "blank", "--pipeline-fix=false"]), 3);
+    let result = json_of(&migration.run(&blank, &["--name", "blank", "--pipeline-fix=false"]), 3);
     let error = result["errors"][0]["message"].as_str().expect("an error");
     assert!(error.contains("disk-0 holds no boot loader and no operating system"), "{error}");
     assert!(codes(&result).contains(&"guest-not-inspected"), "{result:#}");
     assert_eq!(result["domain"], Value::Null);
     assert!(migration.output().join("blank.qcow2").is_file(), "export and conversion stand");
     let args = ["--name", "blank", "--pipeline-fix=false", "--allow-unbootable"];
-    let result = expect(&migration.run(&blank, &args), 0);
+    let result = json_of(&migration.run(&blank, &args), 0);
     assert_eq!(result["domain"]["name"], migration.domain.as_str());
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::support::job::{Ended, Job, assert_same_disk, on_small_disk};
+use crate::support::job::{Ended, Job, on_small_disk};
 use crate::support::vcsim::raw_disk;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,11 +18,6 @@ fn job() -> Option<Job> {
     let inventory =
         json!({"vms": [{"name": "web01", "firmware": "bios", "disks": [{"file": disk}]}]});
     Job::new(dir, &inventory, &[])
-}
-
-fn assert_exported(job: &Job) {
-    let source = &job.sim.vm("web01").disks.as_ref().expect("disks")[0].raw;
-    assert_same_disk((source, "raw"), (&job.file("disk-0.vmdk"), "vmdk"));
 }
 
 /// Waits until bytes of the first disk have arrived.
@@ -65,7 +60,7 @@ fn every_signal_that_ends_a_run_gives_the_lease_back_and_leaves_nothing() {
 
     job.faults(&json!({}));
     job.run("web01", &["--manifest"]).expect(0);
-    assert_exported(&job);
+    job.assert_exported();
 }
 
 /// A terminal whose connection breaks: `script` makes one, and goes.
@@ -108,7 +103,7 @@ fn after_a_kill_the_same_command_succeeds() {
     job.faults(&json!({}));
     job.expire();
     job.run("web01", &["--manifest"]).expect(0);
-    assert_exported(&job);
+    job.assert_exported();
     assert_eq!(job.files(), ["disk-0.vmdk", "manifest.json", "result.json"]);
 }
 
@@ -141,7 +136,7 @@ fn a_running_vm_is_refused_unless_it_may_be_powered_off() {
     assert!(job.state()["calls"]["PowerOffVM_Task"].is_null(), "it was powered off");
 
     let ended = job.run("web01", &["--power-off=force"]).expect(0);
-    assert_exported(&job);
+    job.assert_exported();
     job.assert_source_is_free();
     assert_eq!(ended.json["warnings"][0]["code"], "powered-off-hard", "{}", ended.stdout);
     assert_eq!(ended.json["source"]["powered_off"], "cut", "{}", ended.stdout);
@@ -257,7 +252,7 @@ fn a_broken_stream_fails_and_leaves_nothing() {
     job.assert_source_is_free();
     job.faults(&json!({}));
     job.run("web01", &["--manifest"]).expect(0);
-    assert_exported(&job);
+    job.assert_exported();
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use crate::support::hyper2kvm;
 use crate::support::job::{Ended, Job};
 use crate::support::libvirtd::{self, Names};
-use crate::support::vcsim::raw_disk;
 use serde_json::{Value, json};
 
 struct Planned {
@@ -15,19 +14,7 @@ impl Planned {
     /// A converted export and the plan of its definition, in a folder where the pool is a relative
     /// path.
     fn new() -> Option<Self> {
-        let hyper2kvm = hyper2kvm::real().filter(|_| libvirtd::available())?;
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("0.raw");
-        raw_disk(&path, 16, 1);
-        let inventory = json!({"vms": [{
-            "name": "web01", "cpu": 1, "memory_mb": 256, "firmware": "bios",
-            "guest_id": "ubuntu64Guest", "disks": [{"file": path}],
-            "nics": [{"mac": "00:50:56:aa:bb:01"}],
-        }]});
-        let job = Job::new(dir, &inventory, &[])?;
-        let path = hyper2kvm.to_str().expect("UTF-8");
-        let convert = ["--pipeline", "--pipeline-fix=false", "--hyper2kvm-path", path];
-        job.run("web01", &convert).expect(0);
+        let job = hyper2kvm::converted()?;
         let planned = Self { job, names: Names::new() };
         planned.plan().expect(0);
         Some(planned)

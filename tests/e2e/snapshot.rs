@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::job::{Ended, Job, assert_same_disk};
+use crate::support::job::{Ended, Job};
 use crate::support::vcsim::raw_disk;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -28,20 +28,10 @@ fn job_with(tools: &str, args: &[&str]) -> Option<Job> {
     Job::new(dir, &inventory, args)
 }
 
-fn assert_exported(job: &Job) {
-    let source = &job.sim.vm("web01").disks.as_ref().expect("disks")[0].raw;
-    assert_same_disk((source, "raw"), (&job.file("disk-0.vmdk"), "vmdk"));
-}
-
 /// The user's snapshot is there, and none of ours.
 fn assert_only_other_snapshot(job: &Job) {
     assert_eq!(job.state()["snapshots"], json!([OTHER]));
     job.assert_source_is_free();
-}
-
-fn codes(ended: &Ended) -> Vec<&str> {
-    let warnings = ended.json["warnings"].as_array().expect("warnings");
-    warnings.iter().filter_map(|warning| warning["code"].as_str()).collect()
 }
 
 /// Waits until bytes were sent, with our snapshot there.
@@ -64,9 +54,9 @@ fn wait_for_bytes(job: &Job) {
 fn a_running_vm_is_exported_and_goes_on_running() {
     let Some(job) = job(&["-task-delay", "600ms"]) else { return };
     let ended = job.run("web01", &["--manifest", "--snapshot"]).expect(0);
-    assert_exported(&job);
+    job.assert_exported();
     assert_only_other_snapshot(&job);
-    assert_eq!(codes(&ended), [""; 0], "{}", ended.stdout);
+    assert_eq!(ended.codes(), [""; 0], "{}", ended.stdout);
     assert_eq!(job.manifest()["source"]["export_method"], "nfc-snapshot");
     let calls = &job.state()["calls"];
     assert!(calls["PowerOffVM_Task"].is_null() && calls["ShutdownGuest"].is_null(), "{calls}");
@@ -105,8 +95,8 @@ fn a_guest_that_cannot_rest_is_a_warning_or_an_end() {
 
     job.faults(&fault);
     let ended = job.run("web01", &["--snapshot"]).expect(0);
-    assert_eq!(codes(&ended), ["not-quiesced"]);
-    assert_exported(&job);
+    assert_eq!(ended.codes(), ["not-quiesced"]);
+    job.assert_exported();
     assert_only_other_snapshot(&job);
 }
 
@@ -119,8 +109,8 @@ fn a_guest_without_tools_is_never_said_to_have_rested() {
     assert!(job.state()["calls"]["CreateSnapshot_Task"].is_null());
 
     let ended = job.run("web01", &["--snapshot"]).expect(0);
-    assert_eq!(codes(&ended), ["not-quiesced"]);
-    assert_exported(&job);
+    assert_eq!(ended.codes(), ["not-quiesced"]);
+    job.assert_exported();
 }
 
 #[test]
@@ -160,7 +150,7 @@ fn killed() -> Option<Job> {
 fn the_snapshot_of_a_killed_run_goes_with_the_next_one() {
     let Some(job) = killed() else { return };
     job.run("web01", &["--snapshot"]).expect(0).said("remove the snapshot hyperexport-");
-    assert_exported(&job);
+    job.assert_exported();
     assert_only_other_snapshot(&job);
 }
 
@@ -171,9 +161,9 @@ fn the_snapshot_of_a_run_that_is_known_no_more_is_told() {
     std::fs::remove_file(job.file(".hyperexport-run")).expect("there");
     std::fs::remove_file(job.file("disk-0.vmdk.part")).expect("there");
     let ended = job.run("web01", &["--snapshot"]).expect(0);
-    assert_eq!(codes(&ended), ["snapshot-found"]);
+    assert_eq!(ended.codes(), ["snapshot-found"]);
     ended.said("of another run");
-    assert_exported(&job);
+    job.assert_exported();
     let left = job.state()["snapshots"].as_array().map_or(0, Vec::len);
     assert_eq!(left, 2, "the user's, and that of nobody we know");
 }
@@ -192,7 +182,7 @@ fn a_snapshot_is_taken_once_though_the_server_restarts_meanwhile() {
     let ended = Ended::from(child.wait_with_output().expect("it ends")).expect(0);
     ended.said("HTTP 503; the snapshot hyperexport-");
     assert_eq!(job.state()["calls"]["CreateSnapshot_Task"], 1);
-    assert_exported(&job);
+    job.assert_exported();
     assert_only_other_snapshot(&job);
 }
 
@@ -211,7 +201,7 @@ fn a_snapshot_that_a_killed_run_asked_for_is_waited_for() {
     job.expire();
     let ended = job.run("web01", &["--snapshot"]).expect(0);
     ended.said("wait for a snapshot of web01 that is under way");
-    assert_exported(&job);
+    job.assert_exported();
     assert_only_other_snapshot(&job);
 }
 
@@ -224,7 +214,7 @@ fn the_snapshot_goes_though_the_session_ends_in_the_transfer() {
     job.faults(&json!({}));
     job.expire();
     Ended::from(child.wait_with_output().expect("it ends")).expect(0);
-    assert_exported(&job);
+    job.assert_exported();
     assert_only_other_snapshot(&job);
 }
 
@@ -239,8 +229,8 @@ fn a_guest_that_takes_too_long_stays_on_unless_its_power_may_be_cut() {
     assert!(job.state()["calls"]["PowerOffVM_Task"].is_null(), "its power was cut");
 
     let ended = job.run("web01", &["--power-off=force", "--shutdown-timeout", "1s"]).expect(0);
-    assert_eq!(codes(&ended), ["powered-off-hard"]);
-    assert_exported(&job);
+    assert_eq!(ended.codes(), ["powered-off-hard"]);
+    job.assert_exported();
     assert_only_other_snapshot(&job);
 }
 
@@ -248,7 +238,7 @@ fn a_guest_that_takes_too_long_stays_on_unless_its_power_may_be_cut() {
 fn a_guest_that_shuts_down_is_not_cut() {
     let Some(job) = job(&["-task-delay", "300ms"]) else { return };
     let ended = job.run("web01", &["--power-off=true", "--manifest"]).expect(0);
-    assert_eq!(codes(&ended), [""; 0], "{}", ended.stdout);
+    assert_eq!(ended.codes(), [""; 0], "{}", ended.stdout);
     assert_eq!(ended.json["source"]["powered_off"], "shutdown", "{}", ended.stdout);
     let state = &job.manifest()["metadata"]["hyperexport"]["state"];
     assert_eq!((&state["power"], &state["snapshot"]), (&json!("off"), &json!(false)), "{state}");

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::job::{Ended, Job, assert_same_disk};
+use crate::support::job::{Ended, Job, assert_same_disk, codes};
 use crate::support::vcsim::raw_disk;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 /// A conversion of disks without an operating system.
@@ -53,11 +53,6 @@ fn assert_converted(job: &Job) {
         assert!(received["sha256"].as_str().is_some_and(|sum| sum.len() == 64), "{received}");
     }
     job.assert_source_is_free();
-}
-
-fn codes(ended: &Value) -> Vec<&str> {
-    let warnings = ended["warnings"].as_array().expect("warnings").iter();
-    warnings.filter_map(|warning| warning["code"].as_str()).collect()
 }
 
 #[test]

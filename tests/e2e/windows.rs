@@ -4,10 +4,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use crate::support::guest;
-use crate::support::job::assert_valid_domain;
+use crate::support::job::{assert_valid_domain, codes, json_of};
 use crate::support::libvirtd::{self, Names};
 use serde_json::Value;
 
@@ -113,7 +113,7 @@ impl Desk {
             .env("VIRT_TOOLS_DATA_DIR", "tools")
             .output()
             .expect("hyperexport runs");
-        let result = json(&output, code);
+        let result = json_of(&output, code);
         assert_valid_domain(&self.path("out/domain.xml"));
         (result, fs::read_to_string(self.path("out/domain.xml")).expect("domain.xml"))
     }
@@ -122,17 +122,6 @@ impl Desk {
 fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     fs::write(path, text).expect("written");
-}
-
-fn json(output: &Output, code: i32) -> Value {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
-}
-
-fn codes(result: &Value) -> Vec<&str> {
-    let warnings = result["warnings"].as_array().expect("warnings").iter();
-    warnings.filter_map(|warning| warning["code"].as_str()).collect()
 }
 
 /// Server 2025 with a BIOS, VMware Tools and the second of three control sets: virt-v2v 2.2 does not know
@@ -237,7 +226,7 @@ fn what_there_is_is_said_before_a_byte_moves() {
     let flag = [&info[..], &["--virtio-win", "drivers"]].concat();
     for (args, variable) in [(&flag[..], "none"), (&info[..], "drivers")] {
         let ended = desk.command(args).env("VIRTIO_WIN", variable).output().expect("it runs");
-        let found = &json(&ended, 0)["virtio_win"];
+        let found = &json_of(&ended, 0)["virtio_win"];
         let place = desk.path("drivers");
         assert_eq!(found["place"].as_str(), place.to_str(), "{found:#}");
         assert_eq!(found["drivers"][0]["windows"], "win10", "{found:#}");

@@ -1,14 +1,14 @@
 //! VMs that come as OVA or OVF, in every form that others give them.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::files::{
-    Desk, Form, Ovf, Packed, hex, item, modified, pack, packed, set_apart, write_uuid,
+    Desk, Form, Ovf, Packed, gzip, hex, item, modified, pack, packed, set_apart, write_uuid,
 };
 use crate::support::job::{assert_same_disk, on_small_disk};
 use crate::support::libvirtd::{self, Names};
@@ -133,13 +133,6 @@ fn a_wrong_sum_of_the_descriptor_is_refused_before_anything_is_made() {
     let ended = desk.export("vm.ova", &[]);
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
     ended.said("check 'vm.ovf'");
-}
-
-/// The bytes, gzip-compressed.
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    out.write_all(bytes).expect("written");
-    out.finish().expect("written")
 }
 
 #[test]

@@ -26,11 +26,6 @@ fn taken(desk: &Desk, source: &std::path::Path, args: &[&str], of: &str) -> Ende
     ended
 }
 
-fn codes(ended: &Ended) -> Vec<&str> {
-    let warnings = ended.json["warnings"].as_array().expect("a list");
-    warnings.iter().map(|warning| warning["code"].as_str().expect("a code")).collect()
-}
-
 #[test]
 fn files_are_found_by_the_names_that_they_have() {
     for form in [Form::Tar, Form::Zip, Form::Folder] {
@@ -104,7 +99,7 @@ fn variables_that_a_package_names_and_lacks_are_missed_and_told() {
                       <vmw:ExtraConfig vmw:key='nvram' vmw:value='ovf:/file/file2'/>";
         let files = [packed("vm.ovf", ovf.text()), packed("disk1.vmdk", image(&desk, "vmdk"))];
         let ended = taken(&desk, &pack(&desk, form, &files), &[], &format!("{form:?}"));
-        assert_eq!(codes(&ended), ["nvram-not-exported"], "{form:?}");
+        assert_eq!(ended.codes(), ["nvram-not-exported"], "{form:?}");
         ended.said("keys enrolled by hand");
     }
 }
@@ -117,7 +112,7 @@ fn the_only_vm_below_a_folder_is_taken_and_told() {
     let files = [packed("web/web.ovf", text()), packed("web/disk1.vmdk", &vmdk[..])];
     let stick = pack(&desk, Form::Folder, &files);
     let ended = taken(&desk, &stick, &[], "one");
-    assert_eq!(codes(&ended), ["found-below"]);
+    assert_eq!(ended.codes(), ["found-below"]);
     ended.said("web/web.ovf");
     pack(&desk, Form::Folder, &[packed("db/db.ovf", text())]);
     let ended = desk.export("vm", &["--fresh"]);

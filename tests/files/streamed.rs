@@ -2,14 +2,13 @@
 //! written, the bytes are right, and the sums of both are known.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::rewriting::{HOST_CAPACITY, host_disk, host_stream};
 use crate::support::files::{
-    Desk, Form, Ovf, Packed, hex, item, modified, pack, packed, set_apart, write_uuid,
+    Desk, Form, Ovf, Packed, gzip, hex, item, modified, pack, packed, set_apart, write_uuid,
 };
 use crate::support::job::{Ended, assert_same_disk, on_small_disk};
 use serde_json::{Value, json};
@@ -34,12 +33,6 @@ fn vmdk(desk: &Desk, raw: &Path, kind: &str) -> Vec<u8> {
     let bytes = fs::read(&path).expect("readable");
     fs::remove_file(path).expect("removed");
     bytes
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    out.write_all(bytes).expect("written");
-    out.finish().expect("written")
 }
 
 fn sum(bytes: &[u8]) -> String {

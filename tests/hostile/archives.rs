@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
 use crate::Case;
-use crate::support::files::{Desk, Form, Ovf, pack, packed};
+use crate::support::files::{Desk, Form, Ovf, gzip, pack, packed};
 
 pub const CASES: &[Case] = &[
     Case {
@@ -157,9 +157,7 @@ fn endless_disk(desk: &Desk) -> PathBuf {
 fn endless_gzip(desk: &Desk) -> PathBuf {
     let mut ovf = Ovf::one("disk1.vmdk", 4);
     ovf.files = ovf.files.replace("/>", " ovf:compression='gzip'/>");
-    let mut out = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    out.write_all(&[beginning(), vec![0; 160 << 20]].concat()).expect("written");
-    let disk = out.finish().expect("written");
+    let disk = gzip(&[beginning(), vec![0; 160 << 20]].concat());
     pack(desk, Form::Tar, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", disk)])
 }
 

@@ -209,16 +209,7 @@ async fn the_steps_of_a_dead_run_take_back_what_it_made() {
     let Some(mut setup) = Setup::new().await else { return };
     setup.add_disk(DiskFormat::Raw);
     setup.after.snapshot = Some("came".to_owned());
-    let noted = Arc::new(Mutex::new(Vec::new()));
-    let steps = Arc::clone(&noted);
-    let journal = Journal::new(move |step: &Undo| {
-        steps.lock().expect("whole").push(step.clone());
-        Ok(())
-    });
-    let cancel = CancellationToken::new();
-    let (request, progress) = (setup.request(), Progress::none());
-    setup.target.import(&request, &journal, &progress, &cancel).await.expect("imports");
-    let steps = noted.lock().expect("whole").clone();
+    let steps = killed(&setup).await;
     let taken = setup.target.take_back(&steps).await.expect("can be taken back");
     assert_eq!(taken.left, [""; 0]);
     assert!(taken.done.iter().any(|what| what.starts_with("domain '")), "{taken:?}");

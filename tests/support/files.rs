@@ -308,3 +308,10 @@ pub fn item(kind: u32, inner: &str) -> String {
          <rasd:ElementName>of kind {kind}</rasd:ElementName>{inner}</Item>\n"
     )
 }
+
+/// The bytes, gzip-compressed.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    out.write_all(bytes).expect("written");
+    out.finish().expect("written")
+}

@@ -12,6 +12,10 @@ use hyperexport::manifest::Manifest;
 use hyperexport::progress::{Event, Progress};
 use serde_json::json;
 
+use super::job::Job;
+use super::libvirtd;
+use super::vcsim::raw_disk;
+
 /// The real hyper2kvm. Without it a test fails in CI and is skipped elsewhere.
 #[expect(clippy::print_stdout, reason = "why a test was skipped is for the person who runs it")]
 pub fn real() -> Option<PathBuf> {
@@ -185,4 +189,21 @@ pub fn qemu_img_alone(dir: &Path) -> PathBuf {
     fs::create_dir(&tools).expect("made");
     std::os::unix::fs::symlink(program, tools.join("qemu-img")).expect("link");
     tools
+}
+
+/// An export of a VM without a system, converted, and ready to be defined.
+pub fn converted() -> Option<Job> {
+    let hyper2kvm = real().filter(|_| libvirtd::available())?;
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("0.raw");
+    raw_disk(&path, 16, 1);
+    let inventory = json!({"vms": [{
+        "name": "web01", "cpu": 1, "memory_mb": 256, "firmware": "bios",
+        "guest_id": "ubuntu64Guest", "disks": [{"file": path}],
+        "nics": [{"mac": "00:50:56:aa:bb:01"}],
+    }]});
+    let job = Job::new(dir, &inventory, &[])?;
+    let path = hyper2kvm.to_str().expect("UTF-8");
+    job.run("web01", &["--pipeline", "--pipeline-fix=false", "--hyper2kvm-path", path]).expect(0);
+    Some(job)
 }

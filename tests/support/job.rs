@@ -138,6 +138,12 @@ impl Job {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(work)
     }
+
+    /// The only disk of `web01` is exported as it is at the source.
+    pub fn assert_exported(&self) {
+        let source = &self.sim.vm("web01").disks.as_ref().expect("disks")[0].raw;
+        assert_same_disk((source, "raw"), (&self.file("disk-0.vmdk"), "vmdk"));
+    }
 }
 
 /// Runs a command with a file system of `kib` KiB at `folder`, and lists at the end of standard
@@ -189,6 +195,11 @@ impl Ended {
         assert!(self.stderr.contains(text), "'{text}' is missing:\n{}", self.stderr);
     }
 
+    /// The codes of all warnings.
+    pub fn codes(&self) -> Vec<&str> {
+        codes(&self.json)
+    }
+
     /// The status of a stage in the report.
     pub fn stage(&self, name: &str) -> &str {
         let stages = self.json["stages"].as_array().expect("stages");
@@ -218,4 +229,17 @@ pub fn assert_valid_domain(path: &Path) {
     let output = Command::new("virt-xml-validate").arg(path).arg("domain").output();
     let output = output.expect("virt-xml-validate runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What a command printed as JSON, whose exit code must be this.
+pub fn json_of(output: &Output, code: i32) -> Value {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+/// The codes of all warnings of a result.
+pub fn codes(result: &Value) -> Vec<&str> {
+    let warnings = result["warnings"].as_array().expect("warnings").iter();
+    warnings.map(|warning| warning["code"].as_str().expect("a code")).collect()
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::convert::hyper2kvm::FORCE_TCG;
 use crate::convert::preflight::Engine;
 use crate::convert::{Agent, Error, Run};
-use crate::model::{Firmware, GuestBus, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
+use crate::model::{Firmware, GuestDrivers, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
 use crate::progress::Unit;
 
 use super::attempt::{self, Way};
@@ -55,8 +55,7 @@ impl Operated {
     /// Whether the guest starts from virtio.
     pub(in crate::convert) fn is_fixed(&self) -> bool {
         let drivers = self.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
-        let virtio = [GuestBus::VirtioBlk, GuestBus::VirtioScsi];
-        drivers.is_some_and(|drivers| virtio.iter().any(|bus| drivers.boots_from(*bus)))
+        drivers.is_some_and(GuestDrivers::starts_from_virtio)
     }
 
     fn failed(error: Error) -> Self {
@@ -161,11 +160,13 @@ impl Surgery<'_> {
         let (mut opened, mut overlays) = (Some(opened), Some(overlays));
         let (mut best, mut failure) = (None, None);
         let mut windows = None;
-        if let Some(opened) = opened.as_mut().filter(|_| guest.family() == Family::Windows) {
+        // Without a way of fixing nobody asks what the guest gained.
+        let is_treated = guest.family() == Family::Windows && !ways.is_empty();
+        if let Some(opened) = opened.as_mut().filter(|_| is_treated) {
             match Treated::begin(run, opened).await {
                 Ok(treated) => windows = Some(treated),
                 Err(error) if is_of_guest(&error) => {
-                    failure = (!ways.is_empty()).then_some(error);
+                    failure = Some(error);
                     ways.clear();
                 }
                 Err(error) => return Err(error),

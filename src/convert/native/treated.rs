@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::convert::virtio_win::{Handed, hand_over};
 use crate::convert::{Error, Run};
-use crate::model::{GuestBus, GuestCard, GuestDrivers};
+use crate::model::{GuestCard, GuestDrivers};
 
 use super::inspect::Guest;
 use super::surgery::{Opened, Operated};
@@ -24,9 +24,9 @@ impl Treated {
     /// [`Error::NoDrivers`] or [`Error::VirtioWin`] where there is nothing that virt-v2v could install.
     pub(super) async fn begin(run: &Run<'_>, opened: &mut Opened) -> Result<Self, Error> {
         let Opened { guestfs, guest, .. } = opened;
-        let before = windows::drivers(guestfs, guest).await?;
         let about = (guest.osinfo.as_str(), guest.arch.as_str(), guest.product.as_str());
         let handed = hand_over(&run.settings.windows, about, &run.work.tmp()).await?;
+        let before = windows::drivers(guestfs, guest).await?;
         Ok(Self { before, handed })
     }
 
@@ -58,9 +58,7 @@ impl Treated {
 /// the driver of vmxnet3 with them. Where virtio's card has no driver either, a card of Intel's has one
 /// that comes with Windows.
 pub(super) fn without_tools(mut found: GuestDrivers, guest: &Guest) -> GuestDrivers {
-    let virtio = [GuestBus::VirtioBlk, GuestBus::VirtioScsi];
-    let starts = virtio.iter().any(|bus| found.boots_from(*bus));
-    if starts && !found.has_card(GuestCard::Virtio) {
+    if found.starts_from_virtio() && !found.has_card(GuestCard::Virtio) {
         // Windows 8 and later know the chip of e1000e.
         let since_8 = (guest.major, guest.minor) >= (6, 2);
         found.cards.extend(since_8.then_some(GuestCard::E1000e));

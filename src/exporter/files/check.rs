@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::described::{Content, Described, Nvram};
-use super::package::{MOST_SMALL, small_sums};
+use super::package::take_sums;
 use super::store::{Member, Store};
 use super::sums::{Digests, summed};
 use crate::exporter::Error;
@@ -36,10 +36,7 @@ impl Checking<'_> {
         let (mut seen, mut told) = (Vec::new(), Vec::new());
         let mut visit = |member: Member<'_>| {
             if sums.are_in(&member.name) {
-                if told.len() == MOST_SMALL {
-                    return Err(store.bad_sums("it holds too many files of sums"));
-                }
-                told.push((member.name.clone(), small_sums(store, member)?));
+                take_sums(store, member, &mut told)?;
             } else {
                 let name = member.name.clone();
                 seen.push((name, self.digests(store, member)?));

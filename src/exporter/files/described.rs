@@ -214,7 +214,7 @@ impl Described {
     /// Bytes that an export writes at least, as far as that is known. What a disk comes to that is
     /// converted while it is read shows itself then.
     pub(super) fn least(&self) -> u64 {
-        let kept = |image: &&Wanted| matches!(image.streaming, Streaming::No(_));
+        let kept = |image: &&Wanted| !image.streaming.may();
         self.images().filter(kept).fold(0, |sum, image| sum.saturating_add(image.least))
     }
 

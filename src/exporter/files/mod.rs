@@ -171,15 +171,9 @@ impl Files {
             return Err(Error::Unusable { path, reason });
         }
         Ok(Inspected {
-            vm,
-            makes: described.makes(),
             streaming: described.streaming(),
-            revision: self.revision.clone(),
             least: ByteSize(described.least()),
-            boot_time: None,
-            tools: None,
-            snapshots: Vec::new(),
-            obstacles: Vec::new(),
+            ..Inspected::new(vm, described.makes(), self.revision.clone())
         })
     }
 
@@ -252,16 +246,26 @@ impl Files {
                 disk.into_iter().for_each(|disk| disk.uuid = Some(uuid.clone()));
             }
             fill_disk_uuids(&mut vm, &disks);
-            let nvram = match (&described.nvram, &variables) {
-                (_, Some(content)) => Some(nvram::write(&directory, content)),
-                (Some(Nvram::Beside(path)), None) => Some(nvram::copy(path, &directory)),
+            let variables = match (&described.nvram, variables) {
+                (_, Some(content)) => Some(Ok(content)),
+                (Some(Nvram::Beside(path)), None) => Some(nvram::read(path)),
                 (_, None) => None,
             };
-            let nvram = nvram.and_then(|end| {
-                end.inspect_err(|error| warnings.push(nvram::missed(chain(error)))).ok()
+            let written = variables.map(|content| {
+                let content = content?;
+                Ok((nvram::write(&directory, &content)?, nvram::lost(&content)))
             });
-            let variables = nvram.as_ref().and_then(|nvram| std::fs::read(&nvram.path).ok());
-            warnings.extend(variables.and_then(|variables| nvram::lost(&variables)));
+            let nvram = match written.transpose() {
+                Ok(written) => written.map(|(nvram, lost)| {
+                    warnings.extend(lost);
+                    nvram
+                }),
+                Err(error) => {
+                    let error: Error = error;
+                    warnings.push(nvram::missed(chain(&error)));
+                    None
+                }
+            };
             Ok(ExportedVm {
                 vm,
                 method: described.method,

@@ -13,10 +13,9 @@ pub(super) fn board(object: &Object, family: OsFamily) -> Board {
     let (uuid, hardware) = (object.text("config.uuid"), object.text("config.version"));
     let devices = object.get("config.hardware").map(devices).unwrap_or_default();
     Board {
-        uuid: identity::guest_uuid(uuid, family, hardware),
-        smbios: identity::serial(uuid).into_iter().collect(),
-        genid: identity::genid(genid("vm.genid"), genid("vm.genidX")),
-        ..devices
+        sound: devices.sound,
+        not_kept: devices.not_kept,
+        ..identity::board(uuid, family, hardware, (genid("vm.genid"), genid("vm.genidX")))
     }
 }
 

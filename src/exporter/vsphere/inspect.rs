@@ -66,6 +66,22 @@ pub struct Inspected {
 }
 
 impl Inspected {
+    /// A VM of which no more is known: of a source that has no snapshots of ours, and of which nothing
+    /// tells whether it runs.
+    pub fn new(vm: SourceVm, makes: Vec<String>, revision: String) -> Self {
+        Self {
+            vm,
+            makes,
+            streaming: Vec::new(),
+            least: ByteSize(0),
+            revision,
+            boot_time: None,
+            tools: None,
+            snapshots: Vec::new(),
+            obstacles: Vec::new(),
+        }
+    }
+
     /// What is in the way of its export, and what keeps it from becoming a domain.
     pub fn all_obstacles(&self) -> Vec<Obstacle> {
         self.obstacles.iter().cloned().chain(Obstacle::of_domain(&self.vm)).collect()

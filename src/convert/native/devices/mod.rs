@@ -129,10 +129,14 @@ impl Devices {
     /// `UUID=…` (`PARTUUID=…` of what holds no file system) for a name that will not last; nothing
     /// for any other.
     pub(super) fn lasting(&self, name: &str) -> Option<String> {
+        self.last(name, true)
+    }
+
+    fn last(&self, name: &str, initramfs: bool) -> Option<String> {
         if !is_unstable(name) {
             return None;
         }
-        self.lasting_tag(&self.resolve(name)?, true)
+        self.lasting_tag(&self.resolve(name)?, initramfs)
     }
 
     /// The same of what is to be mounted as root. A name that is no partition of the guest's means
@@ -154,10 +158,7 @@ impl Devices {
 
     /// `PARTUUID=…` for a name that will not last: that of one disk, where several hold one file system.
     pub(super) fn lasting_part(&self, name: &str) -> Option<String> {
-        if !is_unstable(name) {
-            return None;
-        }
-        self.lasting_tag(&self.resolve(name)?, false)
+        self.last(name, false)
     }
 
     /// A name that lasts and means that device alone; `initramfs` says whether file systems are looked
@@ -207,9 +208,13 @@ impl Devices {
 /// A value as it is, of one in fstab(5) (`\040` is a space) or in a name of udev's (`\x20`).
 fn decoded(value: &str) -> String {
     let octal = |digits: &str| u8::from_str_radix(digits, 8).ok();
-    let hexadecimal = |code: &str| u8::from_str_radix(code.strip_prefix('x')?, 16).ok();
     // A backslash of udev's may itself be escaped in fstab.
-    unescaped(&unescaped(value, octal), hexadecimal)
+    unescaped_name(&unescaped(value, octal))
+}
+
+/// A name of udev's or of a unit of systemd as it is: `\x20` is a space.
+pub(super) fn unescaped_name(name: &str) -> String {
+    unescaped(name, |code| u8::from_str_radix(code.strip_prefix('x')?, 16).ok())
 }
 
 /// Replaces each backslash with three characters behind it that `byte` reads.

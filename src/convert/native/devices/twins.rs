@@ -29,21 +29,15 @@ impl Devices {
         twins.filter(|(_, twins)| !twins.is_empty()).collect()
     }
 
-    /// Whether the guest has the device of a name that will not last, and no name that means this
-    /// device alone.
-    pub(in crate::convert::native) fn is_ambiguous(&self, name: &str) -> bool {
-        let has_twin = |device: String| {
-            let uuid = self.tag(&device, "UUID");
-            uuid.is_some_and(|uuid| !self.twins("UUID", uuid).is_empty())
-        };
-        is_unstable(name)
-            && self.lasting(name).is_none()
-            && self.resolve(name).is_some_and(has_twin)
-    }
-
     /// Whether a name of one of the guest's devices means another device on KVM, or none.
     pub(in crate::convert::native) fn changes(&self, name: &str) -> bool {
-        self.lasting(name).is_some() || self.is_ambiguous(name)
+        let is_known =
+            |device: String| self.lasting_tag(&device, true).is_some() || self.has_twin(&device);
+        is_unstable(name) && self.resolve(name).is_some_and(is_known)
+    }
+
+    fn has_twin(&self, device: &str) -> bool {
+        self.tag(device, "UUID").is_some_and(|uuid| !self.twins("UUID", uuid).is_empty())
     }
 }
 
@@ -65,9 +59,9 @@ mod tests {
         let whole = tagged(&[part("/dev/sda1", "one"), part("/dev/sdb1", "one")]);
         assert_eq!(whole.lasting("/dev/sda1"), None);
         assert_eq!(whole.lasting_root("/dev/sda1", false), None);
-        assert!(whole.is_ambiguous("/dev/sda1") && whole.changes("/dev/sda1"));
+        assert!(whole.has_twin("/dev/sda1") && whole.changes("/dev/sda1"));
         assert!(!whole.is_lost("/dev/sda1"), "its disk is there");
-        assert!(whole.is_lost("/dev/sda2") && !whole.is_ambiguous("/dev/sda2"));
+        assert!(whole.is_lost("/dev/sda2") && !whole.changes("/dev/sda2"));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use crate::convert::native::devices::{Devices, is_unstable};
 
+use super::edits::{Edit, edited};
+
 /// Words of an `ARRAY` line that identify the array by its superblocks.
 const IDENTITIES: [&str; 4] = ["uuid=", "name=", "super-minor=", "container="];
 /// The word that lists the devices of an array.
@@ -19,6 +21,7 @@ type Word = Range<usize>;
 /// identify.
 pub(super) fn mend(text: &str, devices: &Devices) -> (String, Vec<String>) {
     let lines = lines(text);
+    let end = |edit: &Edit| edit.at.end;
     let (mut edits, mut lost) = (Vec::new(), Vec::new());
     edits.extend(all_partitions(text, &lines));
     for line in lines.iter().filter(|line| is_keyword(text, line, "array")) {
@@ -30,24 +33,21 @@ pub(super) fn mend(text: &str, devices: &Devices) -> (String, Vec<String>) {
                 continue;
             };
             if has_identity {
-                edits.push((without(text, word), String::new()));
+                // The white space between two lists goes once.
+                let (at, done) = (without(text, word), edits.last().map_or(0, end));
+                edits.push(Edit::new(at.start.max(done)..at.end, ""));
             } else if let Some(uuid) = uuid_of(list, devices) {
-                edits.push((word.clone(), format!("UUID={uuid}")));
+                edits.push(Edit::new(word.clone(), format!("UUID={uuid}")));
             } else if list.split(',').any(may_change) {
                 lost.push(text[line[0].start..word.end].split_whitespace().collect::<Vec<_>>());
             }
         }
     }
-    let mut fixed = text.to_owned();
-    edits.sort_by_key(|(at, _)| at.start);
-    for (at, by) in edits.into_iter().rev() {
-        fixed.replace_range(at, &by);
-    }
-    (fixed, lost.into_iter().map(|words| words.join(" ")).collect())
+    (edited(text, &edits), lost.into_iter().map(|words| words.join(" ")).collect())
 }
 
 /// The edit that has mdadm search all partitions, where `DEVICE` names single ones.
-fn all_partitions(text: &str, lines: &[Vec<Word>]) -> Option<(Range<usize>, String)> {
+fn all_partitions(text: &str, lines: &[Vec<Word>]) -> Option<Edit> {
     let named: Vec<_> = lines.iter().filter(|line| is_keyword(text, line, "device")).collect();
     let has = |is: &dyn Fn(&str) -> bool| {
         named.iter().flat_map(|line| line.iter()).any(|word| is(&value(text, word)))
@@ -56,7 +56,7 @@ fn all_partitions(text: &str, lines: &[Vec<Word>]) -> Option<(Range<usize>, Stri
         return None;
     }
     let end = named.first()?.last()?.end;
-    Some((end..end, " partitions".to_owned()))
+    Some(Edit::new(end..end, " partitions"))
 }
 
 /// The words of each line. A line that begins with white space goes on with the one before it, also
@@ -168,6 +168,18 @@ mod tests {
         assert!(lost.is_empty(), "{lost:?}");
         assert_eq!(mend(&fixed, &Devices::default()).0, fixed, "it is changed once");
         fixed
+    }
+
+    #[test]
+    fn two_lists_on_one_line_both_go() {
+        let devices = devices(&[("/dev/sda", "a")]);
+        for end in ["", "\n", "\nMAILADDR root\n"] {
+            let line = "ARRAY /dev/md0 UUID=1:2:3:4\n devices=/dev/sda devices=/dev/sdb";
+            let (fixed, lost) = mend(&format!("{line}{end}"), &devices);
+            assert!(!fixed.contains("devices="), "{fixed}");
+            assert!(lost.is_empty() && fixed.ends_with(end.trim_start()), "{fixed:?}");
+            assert!(!end.contains("MAIL") || fixed.contains("\nMAILADDR root\n"), "{fixed:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::convert::Error;
-use crate::convert::native::devices::{Devices, is_unstable};
+use crate::convert::native::devices::is_unstable;
 use crate::convert::native::guestfs::Guestfs;
 
 use super::{Report, units};
@@ -44,14 +44,10 @@ static GIVES: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Warns of all of them.
-pub(super) async fn tell(
-    guestfs: &mut Guestfs,
-    devices: &Devices,
-    report: &mut Report<'_>,
-) -> Result<(), Error> {
+pub(super) async fn tell(guestfs: &mut Guestfs, report: &mut Report<'_>) -> Result<(), Error> {
     for path in paths(guestfs, &STARTED).await? {
         let text = guestfs.read(&path).await?.unwrap_or_default();
-        let named = named(&path, &text, devices);
+        let named = named(&path, &text);
         if !named.is_empty() {
             let text = format!(
                 "{path} of the guest names {}, which may have another name on KVM: name the device by \
@@ -86,10 +82,10 @@ async fn paths(guestfs: &mut Guestfs, patterns: &[&str]) -> Result<BTreeSet<Stri
 
 /// The names of disks by order, place or serial number in a unit or a script. What a unit mounts or
 /// swaps is looked at elsewhere.
-fn named(path: &str, text: &str, devices: &Devices) -> Vec<String> {
+fn named(path: &str, text: &str) -> Vec<String> {
     let is_told = |line: &str| {
         let is_unit = path.ends_with(".mount") || path.ends_with(".swap");
-        is_unit && line.trim_start().starts_with("What")
+        is_unit && units::device_of(line).is_some()
     };
     let lines = text.lines().filter(|line| !line.trim_start().starts_with(['#', ';']));
     let words = lines
@@ -97,9 +93,7 @@ fn named(path: &str, text: &str, devices: &Devices) -> Vec<String> {
         .flat_map(|line| line.split(|c: char| c.is_whitespace() || "=,;\"'()|<>&".contains(c)));
     let found = words.filter_map(|word| {
         let device = units::device_of_unit(word).unwrap_or_else(|| word.to_owned());
-        let is_meant =
-            is_unstable(&device) && (devices.changes(&device) || devices.is_lost(&device));
-        is_meant.then(|| word.to_owned())
+        is_unstable(&device).then(|| word.to_owned())
     });
     distinct(found)
 }
@@ -130,7 +124,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::convert::native::devices::devices;
     use crate::convert::native::played::Played;
     use crate::progress::Progress;
 
@@ -173,17 +166,13 @@ mod tests {
 
     #[test]
     fn units_that_wait_for_a_disk_are_seen() {
-        let devices = devices(&[("/dev/sda1", "root"), ("/dev/sdb2", "data")]);
         let unit = "[Unit]\n# After=dev-sda1.device\nRequires=dev-sdb2.device\n\
                     After=dev-sdb2.device dev-disk-by\\x2duuid-5eed.device\n\
                     [Service]\nExecStart=-/sbin/blockdev --setra 64 /dev/sdb\n";
-        assert_eq!(
-            named("/etc/systemd/system/x.service", unit, &devices),
-            ["/dev/sdb", "dev-sdb2.device"]
-        );
+        assert_eq!(named("/etc/systemd/system/x.service", unit), ["/dev/sdb", "dev-sdb2.device"]);
         let by_id = "Wants=dev-disk-by\\x2did-scsi\\x2d36000c290000000000000000000000001\\x2dpart2.device\n";
-        assert_eq!(named("/etc/systemd/system/x.service", by_id, &devices).len(), 1);
-        assert!(named("/etc/systemd/system/a.mount", "What=/dev/sdb2\n", &devices).is_empty());
+        assert_eq!(named("/etc/systemd/system/x.service", by_id).len(), 1);
+        assert!(named("/etc/systemd/system/a.mount", "What=/dev/sdb2\n").is_empty());
     }
 
     #[tokio::test]
@@ -202,7 +191,7 @@ mod tests {
         );
         let (mut guestfs, progress) = (played.started().await, Progress::none());
         let mut report = Report::new(&progress);
-        tell(&mut guestfs, &devices(&[("/dev/sda1", "root")]), &mut report).await.expect("told");
+        tell(&mut guestfs, &mut report).await.expect("told");
         let codes: Vec<_> = report.warnings.iter().map(|warning| warning.code.as_str()).collect();
         let (order, hardware) = ("guest-device-by-order", "guest-disk-by-hardware");
         assert_eq!(codes, [order, order, hardware, hardware], "{:?}", report.warnings);

@@ -13,6 +13,7 @@ mod cloud_init;
 pub(super) mod configurations;
 mod default_entry;
 mod differences;
+mod edits;
 mod efi;
 mod entries;
 mod initramfs;
@@ -144,7 +145,7 @@ pub(super) async fn linux(
     let settings = wanted.settings;
     twins(devices, report);
     names(guestfs, devices, report).await?;
-    mentions::tell(guestfs, devices, report).await?;
+    mentions::tell(guestfs, report).await?;
     let stale = lists(guestfs, devices, report).await?;
     if settings.preserve_network {
         let end = network::preserve(guestfs, wanted.manifest, &settings.left_out, report).await;
@@ -314,13 +315,24 @@ async fn change(
     if fixed == text {
         return Ok(said);
     }
-    let end = guestfs.write(path, &fixed).await;
-    if report.accept(end)?.is_some() {
-        let lines = differences::differences(&text, &fixed);
-        let changes = lines.iter().map(|(old, new)| Change::new(what, path, old, new));
-        report.changes.extend(changes);
-    }
+    rewrite(guestfs, (what, path), (&text, &fixed), report).await?;
     Ok(said)
+}
+
+/// Writes a text that is another now, and notes the lines that differ; says whether the guest took it.
+async fn rewrite(
+    guestfs: &mut Guestfs,
+    (what, path): (&'static str, &str),
+    (before, after): (&str, &str),
+    report: &mut Report<'_>,
+) -> Result<bool, Error> {
+    let end = guestfs.write(path, after).await;
+    let accepted = report.accept(end)?.is_some();
+    if accepted {
+        let lines = differences::differences(before, after);
+        report.changes.extend(lines.iter().map(|(old, new)| Change::new(what, path, old, new)));
+    }
+    Ok(accepted)
 }
 
 /// Files that were written carry no label; SELinux would refuse them.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::convert::native::devices::{Devices, is_unstable};
+use crate::convert::native::devices::Devices;
 
 use super::units;
 
@@ -40,11 +40,10 @@ pub(super) fn stabilize(options: &str, devices: &Devices) -> (String, Vec<String
     (if kept.is_empty() { "defaults".to_owned() } else { kept }, lost)
 }
 
-/// The devices that options name by names that may mean others on KVM.
-pub(super) fn unstable(options: &str) -> impl Iterator<Item = String> {
-    let values = options.split(',').map(|option| parted(option).1);
-    let devices = values.filter_map(Named::read).map(|named| named.device);
-    devices.filter(|device| is_unstable(device))
+/// Whether options name a device by a name that means another one on KVM, or none.
+pub(super) fn change(options: &str, devices: &Devices) -> bool {
+    let mut named = options.split(',').filter_map(|option| Named::read(parted(option).1));
+    named.any(|named| devices.changes(&named.device))
 }
 
 /// The key and the value of an option. The place of a key has no such key: `/key:LABEL=usb`.
@@ -150,11 +149,10 @@ mod tests {
 
     #[test]
     fn devices_that_may_be_others_are_seen() {
-        let found = |options: &str| unstable(options).collect::<Vec<_>>();
-        assert_eq!(
-            found("rw,logdev=/dev/sdb2,x-systemd.after=dev-sdc.device"),
-            ["/dev/sdb2", "/dev/sdc"]
-        );
-        assert!(found("rw,logdev=/dev/disk/by-uuid/x,subvol=@").is_empty());
+        let known = devices(&[("/dev/sda1", "root"), ("/dev/sdb2", "log"), ("/dev/sdc", "disk")]);
+        for options in ["rw,logdev=/dev/sdb2", "x-systemd.after=dev-sdc.device,rw"] {
+            assert!(change(options, &known), "{options}");
+        }
+        assert!(!change("rw,logdev=/dev/disk/by-uuid/x,subvol=@", &known));
     }
 }

@@ -92,9 +92,8 @@ pub(in crate::convert::native) fn needs_unstable(
     rows.any(|fields| {
         let field = |column: usize| fields.get(column).copied().unwrap_or_default();
         let besides = table.key.into_iter().chain([table.options]).map(field);
-        let mut besides = besides.flat_map(options::unstable);
-        let is_unstable =
-            devices.changes(field(table.device)) || besides.any(|device| devices.changes(&device));
+        let is_unstable = devices.changes(field(table.device))
+            || besides.into_iter().any(|field| options::change(field, devices));
         is_unstable && !is_harmless(&fields, table)
     })
 }
@@ -102,11 +101,7 @@ pub(in crate::convert::native) fn needs_unstable(
 /// The same of the copies of crypttab(5) in an initramfs, where each line is needed. Debian before 10
 /// wrote them as `source=/dev/sda5,…`.
 pub(in crate::convert::native) fn copy_is_unstable(text: &str, devices: &Devices) -> bool {
-    let mut words = text.split(|c: char| c.is_whitespace() || c == ',');
-    words.any(|word| {
-        let device = word.strip_prefix("source=").unwrap_or(word);
-        devices.changes(device) || options::unstable(word).any(|device| devices.changes(&device))
-    })
+    text.split_whitespace().any(|word| options::change(word, devices))
 }
 
 fn is_harmless(fields: &[&str], table: Table) -> bool {

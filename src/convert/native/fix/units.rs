@@ -1,7 +1,7 @@
 //! Units of systemd that mount or swap (systemd.mount(5), systemd.swap(5)): devices by names that
 //! last. What is lost cannot be made optional here, as in fstab: the units that need it say that.
 
-use crate::convert::native::devices::Devices;
+use crate::convert::native::devices::{Devices, unescaped_name};
 
 /// Units of the administrator's own that mount.
 pub(in crate::convert::native) const MOUNTS: &str = "/etc/systemd/system/*.mount";
@@ -35,7 +35,7 @@ pub(in crate::convert::native) fn mount(text: &str) -> Option<(&str, &str)> {
 }
 
 /// The device in a line `What=…`.
-fn device_of(line: &str) -> Option<&str> {
+pub(super) fn device_of(line: &str) -> Option<&str> {
     value(line, "What")
 }
 
@@ -47,7 +47,7 @@ fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 /// The device that a unit of type `device` stands for (systemd.device(5), systemd-escape(1)).
 pub(super) fn device_of_unit(name: &str) -> Option<String> {
     let path = name.strip_suffix(".device")?.strip_prefix("dev-")?;
-    Some(format!("/dev/{}", path.replace('-', "/").replace("\\x2d", "-")))
+    Some(format!("/dev/{}", unescaped_name(&path.replace('-', "/"))))
 }
 
 /// The path of a tag. systemd waits for a device only where the unit names it by its path.

@@ -12,16 +12,13 @@ const MOST_FLOPPIES: usize = 2;
 pub(super) fn board(hardware: &Hardware, family: OsFamily) -> Board {
     let line = |key| setting(&hardware.extra_config, key).unwrap_or_default();
     let version = hardware.system.virtual_system_type.as_deref().unwrap_or_default();
-    let uuid = line("uuid.bios");
+    let genid = (line("vm.genid"), line("vm.genidX"));
     let is_floppy = |item: &&Item| item.kind.trim() == "14";
     let floppies = hardware.item.iter().filter(is_floppy).take(MOST_FLOPPIES);
     Board {
-        uuid: identity::guest_uuid(uuid, family, version),
-        smbios: identity::serial(uuid).into_iter().collect(),
-        genid: identity::genid(line("vm.genid"), line("vm.genidX")),
         sound: hardware.item.iter().find_map(sound),
-        cpu_model: None,
         not_kept: floppies.map(|item| NotKept::floppy(&label(item))).collect(),
+        ..identity::board(line("uuid.bios"), family, version, genid)
     }
 }
 

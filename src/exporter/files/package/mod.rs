@@ -24,7 +24,7 @@ const LONGEST_OVF: u64 = 8 << 20;
 /// Longest file of sums, in bytes.
 const LONGEST_MF: u64 = 1 << 20;
 /// Most descriptors and files of sums of an archive, all of which are kept in memory.
-pub(super) const MOST_SMALL: usize = 16;
+const MOST_SMALL: usize = 16;
 
 /// A VM of a package.
 #[derive(Debug, Clone)]
@@ -136,10 +136,7 @@ impl Package {
                     }
                     found.ovfs.push((name, small(&store, member, LONGEST_OVF)?));
                 } else {
-                    if found.sums.len() == MOST_SMALL {
-                        return Err(store.bad_sums("it holds too many files of sums"));
-                    }
-                    found.sums.push((name, small_sums(&store, member)?));
+                    take_sums(&store, member, &mut found.sums)?;
                 }
                 Ok(if stream && is_ovf {
                     ControlFlow::Break(())
@@ -254,8 +251,21 @@ fn no_descriptor(store: &Store, others: Vec<String>) -> Error {
     }
 }
 
+/// Adds a file of sums of an archive to those that are `told`.
+pub(super) fn take_sums(
+    store: &Store,
+    member: Member<'_>,
+    told: &mut Vec<(String, Vec<u8>)>,
+) -> Result<(), Error> {
+    if told.len() == MOST_SMALL {
+        return Err(store.bad_sums("it holds too many files of sums"));
+    }
+    told.push((member.name.clone(), small_sums(store, member)?));
+    Ok(())
+}
+
 /// A file of sums that is read into memory.
-pub(super) fn small_sums(store: &Store, member: Member<'_>) -> Result<Vec<u8>, Error> {
+fn small_sums(store: &Store, member: Member<'_>) -> Result<Vec<u8>, Error> {
     let name = member.name.clone();
     small(store, member, LONGEST_MF).map_err(|error| match error {
         Error::Unusable { .. } => store.bad_sums(format!("'{name}' in it is too long")),

@@ -12,7 +12,7 @@ use crate::exporter::files::sink::{Finished, Incoming, Sink, Unpacked};
 use crate::exporter::files::store::Store;
 use crate::exporter::files::sums::Digests;
 use crate::exporter::transfer::Part;
-use crate::exporter::{Error, Streaming, WholeDisk};
+use crate::exporter::{Error, WholeDisk};
 use crate::image::{self, vmdk};
 use crate::model::{ByteSize, ReceivedStream, Sha256Digest};
 use crate::progress::{Task, Unit};
@@ -78,7 +78,7 @@ impl Taking<'_> {
             bound: self.bound(wanted, part),
             length: wanted.least,
             sum: *gzip || in_chunks,
-            rewrite: self.rewrite.filter(|_| !matches!(wanted.streaming, Streaming::No(_))),
+            rewrite: self.rewrite.filter(|_| wanted.streaming.may()),
             scratch: self.directory.to_owned(),
         };
         let file = part.restart().map_err(|error| self.failed(wanted, error))?;

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use super::{Filled, Slot, Taking};
 use crate::exporter::Error;
 use crate::exporter::files::described::{Content, Described, Nvram};
-use crate::exporter::files::package::{MOST_SMALL, not_taken, small, small_sums};
+use crate::exporter::files::package::{not_taken, small, take_sums};
 use crate::exporter::files::store::{Member, Store};
 use crate::exporter::files::sums::Digests;
 use crate::exporter::files::verify::Expected;
@@ -35,10 +35,7 @@ impl Taking<'_> {
         let mut visit = |member: Member<'_>| {
             let name = member.name.clone();
             if is_later(&name) {
-                if told.len() == MOST_SMALL {
-                    return Err(store.bad_sums("it holds too many files of sums"));
-                }
-                told.push((name, small_sums(store, member)?));
+                take_sums(store, member, &mut told)?;
             } else if let Some(&(disk, chunk)) = places.get(&name) {
                 let slot = &mut slots[disk];
                 // Of one that a killed run has taken it only counts that it is there, and once.

@@ -15,12 +15,10 @@ impl Vmx {
         let get = |key: &str| self.get(key).unwrap_or_default();
         let (uuid, hardware) = (get("uuid.bios"), get("virtualhw.version"));
         Board {
-            uuid: identity::guest_uuid(uuid, family, hardware),
             smbios: self.serial(uuid).into_iter().collect(),
-            genid: identity::genid(get("vm.genid"), get("vm.genidx")),
             sound: self.sound(),
-            cpu_model: None,
             not_kept: self.floppies().chain(self.media()).chain(self.passed_through()).collect(),
+            ..identity::board(uuid, family, hardware, (get("vm.genid"), get("vm.genidx")))
         }
     }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::model::MacAddress;
 
+pub(super) use super::super::edits::{Edit, NOWHERE};
 use super::place::Hardware;
 use super::virtual_names::base;
 
@@ -14,9 +15,6 @@ pub(super) const MAC: &str = "{mac}";
 pub(super) const UPPER_MAC: &str = "{MAC}";
 /// Stands in a replacement for the digits of the MAC address, without colons.
 pub(super) const BARE_MAC: &str = "{digits}";
-
-/// The place of a word that is not in the text of its file, but in the name of the file.
-pub(super) const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
 
 /// A value and the bytes of the file that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,20 +29,9 @@ impl<T> Spot<T> {
     }
 }
 
-/// A replacement of some bytes of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Edit {
-    pub(super) at: Range<usize>,
-    /// May hold [`MAC`], [`UPPER_MAC`] or [`BARE_MAC`].
-    pub(super) text: String,
-}
-
 impl Edit {
-    pub(super) fn new(at: Range<usize>, text: impl Into<String>) -> Self {
-        Self { at, text: text.into() }
-    }
-
-    /// The edit with MAC addresses filled in, separated by spaces.
+    /// The edit with MAC addresses filled in, separated by spaces: its text may hold [`MAC`],
+    /// [`UPPER_MAC`] or [`BARE_MAC`].
     pub(super) fn with(&self, macs: &[MacAddress]) -> Self {
         let macs: Vec<_> = macs.iter().map(MacAddress::to_string).collect();
         let macs = macs.join(" ");

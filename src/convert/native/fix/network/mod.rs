@@ -12,7 +12,6 @@
 
 mod assign;
 mod claim;
-mod edits;
 mod files;
 mod forms;
 mod mend;
@@ -35,7 +34,6 @@ use crate::model::MacAddress;
 
 use self::assign::{Assigned, How, assign};
 use self::claim::Says;
-use self::edits::edited;
 use self::files::Found;
 use self::forms::{Form, Text};
 use self::mend::{Known, Mended, mend};
@@ -44,8 +42,8 @@ use self::pin::{Keep, Keeper, Row, Settings};
 use self::place::Card;
 use self::selection::Selection;
 use self::survey::Survey;
-use super::differences::differences;
-use super::{Change, Report};
+use super::edits::edited;
+use super::{Change, Report, rewrite};
 
 /// One network card of the guest, before and after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -395,14 +393,8 @@ async fn write(
     let after = edited(text, &mended.edits);
     let mut written = Written::Same;
     if found.is_editable && after != *text {
-        let end = guestfs.write(path, &after).await;
-        let accepted = report.accept(end)?.is_some();
+        let accepted = rewrite(guestfs, ("network", path), (text, &after), report).await?;
         written = if accepted { Written::Changed } else { Written::Refused };
-    }
-    if written == Written::Changed {
-        for (before, after) in differences(text, &after) {
-            report.changes.push(Change::new("network", path, &before, &after));
-        }
     }
     if let Some((from, to)) = &mended.moved {
         for part in ["/ifcfg-", "/ifroute-", "/ifrule-", "/ifsysctl-"] {

@@ -208,7 +208,8 @@ impl Hardware {
     pub(super) fn is_of_software(&self) -> bool {
         let takes = |drivers: &[&str]| drivers.iter().any(|driver| self.accepts(driver));
         let is_plain = self.patterns.iter().all(|pattern| !pattern.starts_with('!'));
-        self.by == By::Driver && is_plain && takes(&VIRTUAL_DRIVERS) && !takes(&CARD_DRIVERS)
+        let takes_cards = || takes(&VMWARE_DRIVERS) || takes(&OTHER_CARD_DRIVERS);
+        self.by == By::Driver && is_plain && takes(&VIRTUAL_DRIVERS) && !takes_cards()
     }
 
     /// Whether any card matches, as with `DRIVERS=="?*"` in udev's own rules.
@@ -316,9 +317,8 @@ pub(super) fn names_like(patterns: &[String], index: usize, count: usize) -> Vec
 const TURNS: usize = 4;
 /// Drivers of the cards that VMware emulates.
 const VMWARE_DRIVERS: [&str; 5] = ["vmxnet3", "vmxnet", "e1000", "e1000e", "pcnet32"];
-/// Drivers of cards that a VM may have, here and there.
-const CARD_DRIVERS: [&str; 8] =
-    ["vmxnet3", "vmxnet", "e1000", "e1000e", "pcnet32", "virtio_net", "igb", "8139cp"];
+/// Drivers of cards that a VM may have elsewhere.
+const OTHER_CARD_DRIVERS: [&str; 3] = ["virtio_net", "igb", "8139cp"];
 /// Drivers of interfaces that software makes, as the kernel calls them (ethtool(8), `--driver`). A
 /// list of systemd's parts `802.1Q VLAN Support` at its spaces.
 const VIRTUAL_DRIVERS: [&str; 38] = [

@@ -1,7 +1,7 @@
 //! What becomes of names and addresses in the guest's own files.
 
+use super::super::super::edits::edited;
 use super::super::assign::assign;
-use super::super::edits::edited;
 use super::super::forms::read;
 use super::super::place::tests::{card, cards};
 use super::*;

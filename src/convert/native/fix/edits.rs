@@ -1,6 +1,22 @@
-//! Edits done to a text.
+//! Edits done to a text: some of its bytes are replaced, and comments, order and spaces stay.
 
-use super::claim::{Edit, NOWHERE};
+use std::ops::Range;
+
+/// The place of a word that is not in the text of its file, but in the name of the file.
+pub(super) const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
+
+/// A replacement of some bytes of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Edit {
+    pub(super) at: Range<usize>,
+    pub(super) text: String,
+}
+
+impl Edit {
+    pub(super) fn new(at: Range<usize>, text: impl Into<String>) -> Self {
+        Self { at, text: text.into() }
+    }
+}
 
 /// The text with all edits done. Of edits that overlap the first one counts.
 pub(super) fn edited(text: &str, edits: &[Edit]) -> String {
