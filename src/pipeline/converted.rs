@@ -1,15 +1,20 @@
 //! Whether the conversion that an earlier run left is the one that is asked for now.
 
+use std::path::{Path, PathBuf};
+
 use super::asked::Flags;
 use super::earlier::{Ask, BOTH_WAYS};
 use super::in_use::InUse;
-use super::job::Job;
+use super::job::{Job, real};
 use super::kept_domain;
 use super::made::{Conversion, Stamp};
 use super::report::RunReport;
+use super::show::quoted;
 use super::stages::{Ledger, Stopped};
+use super::stored;
 use crate::convert::{self, Converter};
 use crate::domain::{Attachment, NetworkMap};
+use crate::manifest::Manifest;
 use crate::model::{ConvertedDisks, ExportedDisk, SourceNic, Stage};
 
 /// What there is of a conversion.
@@ -125,6 +130,38 @@ pub(super) fn of(
     let names = old.filter_map(|path| path.file_name());
     let replaces = names.map(|name| name.to_string_lossy().into_owned()).collect();
     Ok(Converted::Again(Again { replaces, why, from_results }))
+}
+
+/// Refuses to convert, from the manifest alone, disks that are converted already.
+///
+/// # Errors
+/// [`Stopped`] with the converted disks and the command that goes on from them.
+pub(super) fn refuse_converted(
+    (manifest, path): (&Manifest, &Path),
+    output: &Path,
+    needs: &convert::Needs,
+) -> Result<(), Stopped> {
+    let mut there = convert::result_paths(needs, output);
+    there.retain(|path| path.is_file());
+    let is_result = |path: &PathBuf| there.iter().any(|there| real(there) == real(path));
+    let streamed = manifest.disks.iter().any(|disk| is_result(&disk.local_path));
+    // A file of that name may be the user's own.
+    if there.is_empty() || !streamed && stored::converted(output, manifest).is_none() {
+        return Ok(());
+    }
+    let files: Vec<_> = there.iter().map(|path| path.display().to_string()).collect();
+    let text = format!("{} is converted already: {}", manifest.vm_name(), files.join(", "));
+    let path = quoted(&path.to_string_lossy());
+    let define = format!("hyperexport define --manifest {path} makes a domain of these disks");
+    let (text, otherwise) = if streamed {
+        let told = "the disks were converted while they were exported, and there is no other copy";
+        let again = "to convert otherwise, repeat the command of the export with --fresh";
+        (format!("{text}; {told}"), again)
+    } else {
+        (text, "to convert again, move them away first")
+    };
+    let hint = format!("{define}; {otherwise}");
+    Err(Stopped::because(Stage::Preflight, text, hint).coded("converted-already"))
 }
 
 /// The conversion's settings together with what the domain says about them.

@@ -143,6 +143,13 @@ pub async fn convert(
         return ledger.report.finish(Outcome::Refused);
     };
     let needs = converter::Needs::from(&manifest);
+    if settings.stages.convert
+        && let Err(stopped) =
+            converted::refuse_converted((&manifest, manifest_path), &output, &needs)
+    {
+        ledger.report.errors.push(stopped.failure);
+        return ledger.report.finish(Outcome::Refused);
+    }
     // Claimed before the check: a result that a killed run left half of is not in the way.
     let mut claimed = None;
     if !settings.dry_run {
@@ -167,7 +174,7 @@ pub async fn convert(
     let ready = async {
         converter::preflight(&needs, &output, settings, cancel)
             .await
-            .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
+            .map_err(|error| Stopped::new(Stage::Preflight, &error, hint_of(&error)))?;
         if settings.dry_run {
             return Ok(());
         }
@@ -184,6 +191,14 @@ pub async fn convert(
     let disks = conversion(&mut ledger, &mut manifest, &output, settings).await;
     converted::note(&mut ledger, &asked, settings);
     end(ledger, claimed, disks.is_some())
+}
+
+/// What to type next where there is no `--output`: the results lie beside the manifest.
+fn hint_of(error: &converter::Error) -> Option<String> {
+    match error {
+        converter::Error::ResultExists { path } => Some(format!("move {} away", path.display())),
+        other => other.hint(),
+    }
 }
 
 /// `hyperexport define`: the domain alone.

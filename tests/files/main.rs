@@ -7,6 +7,7 @@ mod backports;
 mod images;
 mod manifest;
 mod media;
+mod moved;
 mod packages;
 mod rewriting;
 mod spellings;
