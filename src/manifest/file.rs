@@ -3,14 +3,14 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Error;
 use super::rules::{Violation, check, check_value};
 use super::types::Manifest;
+use super::{Error, moved};
 
 /// Largest manifest read, in bytes: some ten thousand disks.
 const LARGEST: u64 = 16 << 20;
@@ -24,7 +24,8 @@ pub enum Overwrite {
     Yes,
 }
 
-/// Reads a manifest and holds it to the contract. Blocks for a small read.
+/// Reads a manifest and holds it to the contract; the files that it names are looked for in its own
+/// folder, too ([`moved`]). Blocks for a small read.
 ///
 /// # Errors
 /// [`Error`] when the file cannot be read, is too large, holds no JSON or breaks a rule; all broken
@@ -41,9 +42,17 @@ pub fn read(path: &Path) -> Result<Manifest, Error> {
         .map_err(|source| Error::NotJson { path: path.to_owned(), source })?;
     check_value(&value).map_err(|violations| Error::Invalid { violations })?;
     // The rules cover every typed field, so this does not fail; if it should, it is reported too.
-    Manifest::deserialize(value).map_err(|error| Error::Invalid {
+    let manifest = Manifest::deserialize(value).map_err(|error| Error::Invalid {
         violations: vec![Violation { path: "$".to_owned(), rule: error.to_string() }],
-    })
+    })?;
+    Ok(moved::found(manifest, &folder_of(path)?))
+}
+
+/// The folder of a file, as an absolute path.
+fn folder_of(path: &Path) -> Result<PathBuf, Error> {
+    let absolute = std::path::absolute(path)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(absolute.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 /// Holds a manifest to the contract and writes it: to a file of another name first, which is

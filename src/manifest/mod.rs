@@ -6,6 +6,7 @@
 
 mod build;
 mod file;
+mod moved;
 mod node;
 mod rules;
 mod source;
@@ -14,6 +15,7 @@ mod types;
 
 pub use build::{BuildOptions, GENERATOR, PipelineFlags, build, stages};
 pub use file::{Overwrite, read, write};
+pub use moved::Moved;
 pub use rules::{Violation, check};
 pub use sums::{check_files, sum_of, sum_of_file, verify_sums};
 pub use types::{

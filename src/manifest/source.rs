@@ -1,5 +1,7 @@
 //! From a manifest back to the VM it describes.
 
+use std::path::{Path, PathBuf};
+
 use crate::model::{
     Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportState,
     ExportedMedium, ExportedNvram, Firmware, GuestOs, Origin, OsFamily, PowerState, ReceivedStream,
@@ -16,6 +18,18 @@ impl Manifest {
     pub fn media(&self) -> &[ExportedMedium] {
         let exact = self.metadata.as_ref().and_then(|metadata| metadata.hyperexport.as_ref());
         exact.map_or(&[], |exact| &exact.media)
+    }
+
+    /// Replaces the path of every file that the manifest names: disks, media, variables.
+    pub fn each_path(&mut self, place: impl Fn(&Path) -> PathBuf) {
+        let exact = self.metadata.as_mut().and_then(|metadata| metadata.hyperexport.as_mut());
+        let beside = exact.into_iter().flat_map(|exact| {
+            let media = exact.media.iter_mut().map(|medium| &mut medium.path);
+            media.chain(exact.nvram.iter_mut().map(|nvram| &mut nvram.path))
+        });
+        for path in self.disks.iter_mut().map(|disk| &mut disk.local_path).chain(beside) {
+            *path = place(path);
+        }
     }
 
     /// The variables of the VM's EFI firmware, if they were exported.

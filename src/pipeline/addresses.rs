@@ -20,11 +20,28 @@ const PREFIX: [u8; 3] = [0x52, 0x54, 0x00];
 /// Gives every card an address that has none, or with `new` every card another one. `output` is the
 /// output directory, and `domain` the domain's name where there is to be one.
 pub fn give(vm: &mut SourceVm, output: &Path, new: Option<&str>) -> Vec<Warning> {
+    give_as(vm, output, new, None)
+}
+
+/// The same for a VM whose export lies in `output`: what its cards were given stays theirs, also where
+/// the folder was moved since.
+pub fn give_as(
+    vm: &mut SourceVm,
+    output: &Path,
+    new: Option<&str>,
+    exported: Option<&SourceVm>,
+) -> Vec<Warning> {
     let output = real(output);
     match new {
-        Some(domain) => renew(vm, &output, domain),
-        None => fill(vm, &output),
+        Some(domain) => renew(vm, &output, domain, exported),
+        None => fill(vm, &output, exported),
     }
+}
+
+/// The address that was made for the card when its VM was exported.
+fn made_before(nic: &SourceNic, exported: Option<&SourceVm>) -> Option<MacAddress> {
+    let before = exported?.nics.iter().find(|before| before.id == nic.id)?;
+    before.mac.filter(|_| before.mac_made)
 }
 
 /// The manifest of an export whose domain gets new addresses, if the target wants them.
@@ -54,13 +71,14 @@ pub fn renewed(
     Ok((manifest.with_nics(&vm), warnings))
 }
 
-fn fill(vm: &mut SourceVm, output: &Path) -> Vec<Warning> {
+fn fill(vm: &mut SourceVm, output: &Path, exported: Option<&SourceVm>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for index in 0..vm.nics.len() {
         if vm.nics[index].mac.is_some() {
             continue;
         }
-        let mac = address(vm, output, index, None);
+        let before = made_before(&vm.nics[index], exported);
+        let mac = before.unwrap_or_else(|| address(vm, output, index, None));
         let nic = &mut vm.nics[index];
         let why = without_address(nic, index);
         (nic.mac, nic.mac_made) = (Some(mac), true);
@@ -82,10 +100,16 @@ fn without_address(nic: &SourceNic, index: usize) -> String {
     }
 }
 
-fn renew(vm: &mut SourceVm, output: &Path, domain: &str) -> Vec<Warning> {
+fn renew(
+    vm: &mut SourceVm,
+    output: &Path,
+    domain: &str,
+    exported: Option<&SourceVm>,
+) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for index in 0..vm.nics.len() {
-        let mac = address(vm, output, index, Some(domain));
+        let before = made_before(&vm.nics[index], exported);
+        let mac = before.unwrap_or_else(|| address(vm, output, index, Some(domain)));
         let nic = &mut vm.nics[index];
         let old = nic.mac.replace(mac);
         nic.mac_made = true;

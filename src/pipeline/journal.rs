@@ -287,7 +287,7 @@ impl Pending {
 /// What a killed run had done before its import, if it noted that and can be read.
 pub fn report(output: &Path) -> Option<RunReport> {
     let report = pending(output).ok()??.report?;
-    Some(RunReport { output: output.to_owned(), ..report })
+    Some(report.moved_to(output))
 }
 
 /// Where the journal of an output directory is.

@@ -20,9 +20,11 @@ use super::kept_domain::KeptDomain;
 use super::records::{self, Record};
 use super::source::{self, Source};
 use super::stages::Stopped;
-use super::{DOMAIN_XML, addresses, beside, guest, report, start, stream, target_check, windows};
+use super::{
+    DOMAIN_XML, addresses, beside, guest, report, start, stored, stream, target_check, windows,
+};
 use crate::convert::Agent;
-use crate::exporter::{self, Inspected, PackageFormat, Streaming};
+use crate::exporter::{self, ExpectedMedium, Inspected, PackageFormat, Streaming};
 use crate::libvirt::Preview;
 use crate::model::{
     ByteSize, DiskFormat, DiskId, ExportedDisk, OsFamily, PowerState, SourceDisk, SourceState,
@@ -117,7 +119,9 @@ pub async fn check(
     settled(job, &output)?;
     let domain = job.target.as_ref().map(|target| target.domain_name(&inspected.vm.name));
     let new_mac = job.new_mac.then(|| domain.unwrap_or_default());
-    let mut warnings = addresses::give(&mut inspected.vm, &output, new_mac.as_deref());
+    let exported = stored::exported_vm(job, &inspected.vm, &output);
+    let (vm, before) = (&mut inspected.vm, exported.as_ref());
+    let mut warnings = addresses::give_as(vm, &output, new_mac.as_deref(), before);
     warnings.extend(not_kept(&inspected.vm));
     let vm = &inspected.vm;
     let makes = files(job, vm, &inspected.makes);

@@ -28,7 +28,7 @@ pub(super) fn commit(
         Stopped::because(Stage::Export, text, hint).coded("not-replaced")
     };
     if let Some(manifest) = manifest {
-        move_manifest(manifest, &beside);
+        manifest.each_path(|path| beside.moved(path));
         let path = beside.path().join(manifest::FILE_NAME);
         manifest::write(manifest, &path, manifest::Overwrite::Yes)
             .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))?;
@@ -53,32 +53,8 @@ pub(super) fn discard(beside: Beside, ledger: &mut Ledger<'_>) {
     }
 }
 
-fn move_manifest(manifest: &mut Manifest, beside: &Beside) {
-    for disk in &mut manifest.disks {
-        disk.local_path = beside.moved(&disk.local_path);
-    }
-    let exact = manifest.metadata.as_mut().and_then(|metadata| metadata.hyperexport.as_mut());
-    let Some(exact) = exact else { return };
-    let media = exact.media.iter_mut().map(|medium| &mut medium.path);
-    for path in media.chain(exact.nvram.iter_mut().map(|nvram| &mut nvram.path)) {
-        *path = beside.moved(path);
-    }
-}
-
 fn move_report(report: &mut RunReport, beside: &Beside) {
-    let disks = report.disks.iter_mut().map(|disk| &mut disk.path);
-    let converted = report.converted.iter_mut().flat_map(|disks| &mut disks.0);
-    let stamps = report.conversion.iter_mut().flat_map(|record| &mut record.images);
-    let paths = disks
-        .chain(converted.map(|disk| &mut disk.path))
-        .chain(stamps.map(|stamp| &mut stamp.path))
-        .chain(report.media.iter_mut().map(|medium| &mut medium.path))
-        .chain(report.nvram.iter_mut().map(|nvram| &mut nvram.path))
-        .chain(report.package.iter_mut().map(|package| &mut package.path))
-        .chain(&mut report.manifest);
-    for path in paths {
-        *path = beside.moved(path);
-    }
+    report.each_path(|path| beside.moved(path));
     for failure in &mut report.errors {
         failure.message = beside.told(&failure.message);
         failure.hint = failure.hint.as_ref().map(|hint| beside.told(hint));

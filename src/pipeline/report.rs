@@ -10,6 +10,7 @@ use super::asked::Flags;
 use super::code::code_of;
 use super::made::{Conversion, Source, Taken, Undone};
 use crate::libvirt::{self, DefinedDomain};
+use crate::manifest;
 use crate::model::{
     ByteSize, ConvertedDisks, ExportedDisk, ExportedMedium, ExportedNvram, GuestFacts,
     Sha256Digest, Stage, Warning, chain,
@@ -227,6 +228,35 @@ impl RunReport {
             errors: Vec::new(),
             plan: Vec::new(),
         }
+    }
+
+    /// Replaces the path of every file that a run made in its output directory.
+    pub fn each_path(&mut self, place: impl Fn(&Path) -> PathBuf) {
+        let disks = self.disks.iter_mut().map(|disk| &mut disk.path);
+        let converted = self.converted.iter_mut().flat_map(|disks| &mut disks.0);
+        let stamps = self.conversion.iter_mut().flat_map(|record| &mut record.images);
+        let paths = disks
+            .chain(converted.map(|disk| &mut disk.path))
+            .chain(stamps.map(|stamp| &mut stamp.path))
+            .chain(self.media.iter_mut().map(|medium| &mut medium.path))
+            .chain(self.nvram.iter_mut().map(|nvram| &mut nvram.path))
+            .chain(self.package.iter_mut().map(|package| &mut package.path))
+            .chain(&mut self.manifest);
+        for path in paths {
+            *path = place(path);
+        }
+    }
+
+    /// The report of a run whose output directory is `folder` now: it may have been moved since. What
+    /// libvirt was told of files stays as it is.
+    #[must_use]
+    pub fn moved_to(mut self, folder: &Path) -> Self {
+        let moved = manifest::Moved::new(Some(&self.output), folder);
+        if moved.is_known() {
+            self.each_path(|path| moved.now(path));
+            folder.clone_into(&mut self.output);
+        }
+        self
     }
 
     /// Notes how a stage ended.

@@ -4,12 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::asked::Flags;
 use super::earlier::{Ask, BOTH_WAYS};
-use super::job::real;
+use super::job::{Job, absolute, real};
 use super::made::Taken;
-use super::ours;
 use super::report::{self, Package, RunReport};
 use super::stages::Stopped;
+use super::{ours, records};
 use crate::exporter::PackageFormat;
 use crate::manifest::{self, Manifest};
 use crate::model::{
@@ -213,6 +214,17 @@ pub fn converted(output: &Path, manifest: &Manifest) -> Option<ConvertedDisks> {
     converted.0.iter().all(|disk| disk.path.is_file()).then_some(converted)
 }
 
+/// The VM as it was exported into `output`, if its network cards are to have the addresses that they got
+/// then.
+pub(super) fn exported_vm(job: &Job, vm: &SourceVm, output: &Path) -> Option<SourceVm> {
+    let taken = read_result(&output.join(report::FILE_NAME)).ok().flatten()?.export?;
+    let then = taken.state.as_ref().and_then(|state| state.asked.as_ref());
+    let asked = Flags::of_export(job, &vm.name);
+    let asked = asked.0.get(Flags::NEW_MAC);
+    let same = then.and_then(|then| then.get(Flags::NEW_MAC)) == asked;
+    (same && !job.fresh && taken.vm.id == vm.id).then_some(taken.vm)
+}
+
 /// The exported disks of a manifest, if it has all facts of them.
 pub fn exported_disks(manifest: &Manifest) -> Option<Vec<ExportedDisk>> {
     manifest.disks.iter().map(|disk| exported_disk(manifest, disk)).collect()
@@ -230,7 +242,17 @@ fn exported_disk(manifest: &Manifest, disk: &manifest::Disk) -> Option<ExportedD
     })
 }
 
-/// The report of an earlier run; none when there is no such file.
+/// The output directory of a result or a record, as an absolute path.
+fn folder_of(path: &Path) -> PathBuf {
+    let path = absolute(path).unwrap_or_else(|_| path.to_owned());
+    let is_result = path.file_name().is_some_and(|name| name == report::FILE_NAME);
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let of_record = folder.parent().filter(|_| !is_result && folder.ends_with(records::FOLDER));
+    of_record.unwrap_or(folder).to_owned()
+}
+
+/// The report of an earlier run, with its files as they are found if the folder was moved since; none
+/// when there is no such file.
 pub fn read_result(path: &Path) -> Result<Option<RunReport>, Stopped> {
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -240,7 +262,8 @@ pub fn read_result(path: &Path) -> Result<Option<RunReport>, Stopped> {
             return Err(Stopped::because(Stage::Preflight, text, "give another --output"));
         }
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| {
+    let read = serde_json::from_slice(&text);
+    read.map(|report: RunReport| Some(report.moved_to(&folder_of(path)))).map_err(|error| {
         Stopped::because(
             Stage::Preflight,
             format!("{} is no result of hyperexport: {error}", path.display()),

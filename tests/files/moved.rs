@@ -1,10 +1,13 @@
-//! Disks that are converted already: what is there, and which command goes on from it.
+//! An export whose folder was moved, renamed or copied, and one that was converted while it was read: what
+//! is there, and which command goes on from it.
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::support::files::{Desk, Form, Ovf, item, pack, packed};
-use crate::support::job::Ended;
+use crate::support::job::{Ended, assert_same_disk};
+use serde_json::json;
 
 /// A conversion of disks without an operating system.
 const CONVERT: [&str; 4] =
@@ -30,19 +33,84 @@ fn later(desk: &Desk, command: &str, folder: &str, args: &[&str]) -> Ended {
     desk.run(&[&[command, "--manifest", &manifest, "--json"], args].concat())
 }
 
+/// The folder `out` is `there` now; `copied` leaves the old one.
+fn moved(desk: &Desk, there: &str, copied: bool) {
+    if copied {
+        let mut copy = Command::new("cp");
+        copy.args(["-a", "out", there]).current_dir(desk.dir.path());
+        assert!(copy.status().expect("cp runs").success());
+    } else {
+        fs::rename(desk.path("out"), desk.path(there)).expect("moved");
+    }
+}
+
+#[test]
+fn an_export_is_converted_where_its_folder_is_now() {
+    for copied in [false, true] {
+        let desk = Desk::new();
+        package(&desk);
+        run_into(&desk, "out", &[]).expect(0);
+        moved(&desk, "there", copied);
+        if copied {
+            // A copy goes by its own files.
+            fs::write(desk.path("out/disk-0.vmdk"), "of another VM").expect("written");
+        }
+        let before = desk.files("out");
+        let ended = later(&desk, "convert", "there", &CONVERT).expect(0);
+        let result = desk.path("there/web <01>.qcow2");
+        assert_eq!(ended.json["converted"][0]["path"], json!(result), "{}", ended.stdout);
+        assert_same_disk((&desk.path("disk.raw"), "raw"), (&result, "qcow2"));
+        assert_eq!(desk.files("out"), before, "copied {copied}");
+    }
+}
+
+#[test]
+fn a_run_into_the_new_place_goes_on_from_what_is_there() {
+    for copied in [false, true] {
+        let desk = Desk::new();
+        package(&desk);
+        let first = run_into(&desk, "out", &[]).expect(0);
+        moved(&desk, "there", copied);
+        let args = [&["--pipeline"][..], &CONVERT].concat();
+        let ended = run_into(&desk, "there", &args).expect(0);
+        assert_eq!(ended.json["stages"][1]["status"], "kept", "{}", ended.stdout);
+        let disk = desk.path("there/disk-0.vmdk");
+        assert_eq!(ended.json["disks"][0]["path"], json!(disk), "{}", ended.stdout);
+        // The card keeps the address that it was given in the first place.
+        assert_eq!(first.json["warnings"][0]["code"], "nic-mac-made", "{}", first.stdout);
+        assert_eq!(first.json["warnings"], ended.json["warnings"], "{}", ended.stdout);
+
+        fs::rename(desk.path("there"), desk.path("elsewhere")).expect("moved");
+        let again = run_into(&desk, "elsewhere", &args).expect(0);
+        assert_eq!(again.json["already_done"], true, "{}", again.stderr);
+        let stamp = desk.path("elsewhere/web <01>.qcow2");
+        assert_eq!(again.json["conversion"]["images"][0]["path"], json!(stamp));
+        assert_eq!(first.json["warnings"], again.json["warnings"], "{}", again.stdout);
+    }
+}
+
 #[test]
 fn what_was_converted_while_it_was_read_is_told_and_stays() {
-    let desk = Desk::new();
-    package(&desk);
-    let args = [&["--pipeline", "--stream-convert"][..], &CONVERT].concat();
-    run_into(&desk, "out", &args).expect(0);
-    let refused = later(&desk, "convert", "out", &CONVERT).expect(4);
-    assert_eq!(refused.json["errors"][0]["code"], "converted-already", "{}", refused.stdout);
-    refused.said("is converted already");
-    refused.said("no other copy");
-    refused.said("hyperexport define --manifest out/manifest.json makes a domain");
-    refused.said("--fresh");
-    run_into(&desk, "out", &[&args[..], &["--fresh"]].concat()).expect(0);
+    for copied in [false, true] {
+        let desk = Desk::new();
+        package(&desk);
+        let args = [&["--pipeline", "--stream-convert"][..], &CONVERT].concat();
+        run_into(&desk, "out", &args).expect(0);
+        let refused = later(&desk, "convert", "out", &CONVERT).expect(4);
+        assert_eq!(refused.json["errors"][0]["code"], "converted-already", "{}", refused.stdout);
+        refused.said("is converted already");
+        refused.said("no other copy");
+        refused.said("hyperexport define --manifest out/manifest.json makes a domain");
+        refused.said("--fresh");
+        run_into(&desk, "out", &[&args[..], &["--fresh"]].concat()).expect(0);
+
+        moved(&desk, "there", copied);
+        let again = run_into(&desk, "there", &args).expect(0);
+        assert_eq!(again.json["already_done"], true, "{}", again.stderr);
+        assert_eq!(again.json["disks"][0]["path"], json!(desk.path("there/web <01>.qcow2")));
+        let refused = later(&desk, "convert", "there", &CONVERT).expect(4);
+        refused.said("hyperexport define --manifest there/manifest.json makes a domain");
+    }
 }
 
 #[test]
