@@ -31,7 +31,7 @@ use super::report::{self, Package, RunReport};
 use super::stages::Stopped;
 use super::stored::{Stored, read_manifest, read_result};
 use super::unfit::{refuse_asked_otherwise, refuse_unfit, unrecorded};
-use super::{journal, ours, sums};
+use super::{inherit, journal, ours, sums};
 use crate::manifest::{self, Manifest};
 use crate::model::{
     ExportedDisk, ExportedMedium, ExportedNvram, ExportedVm, SourceState, SourceVm, Stage, Warning,
@@ -367,6 +367,12 @@ impl Kept {
             );
             warn("guest-network-cards-differ", text);
         }
+        if let (Converted::Kept(_), Some(earlier)) = (&self.converted, &self.result) {
+            self.warnings.extend(inherit::warnings(earlier));
+        }
+        let mut warn = |code: &str, text: String| {
+            self.warnings.push(Warning::new(Stage::Preflight, code, text));
+        };
         if let Some(flags) = unrecorded(ask, &self.taken) {
             let text = format!(
                 "an earlier version of hyperexport took the export and did not record which flags \

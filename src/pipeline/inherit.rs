@@ -1,11 +1,28 @@
 //! What the report of a run takes over of the run before it.
 
+use serde::Deserialize;
+use serde_json::Value;
+
 use super::converted::Converted;
 use super::earlier::Kept;
 use super::made::Source as SourceNow;
+use super::ours;
 use super::preflight::Ready;
+use super::report::RunReport;
 use super::stages::Ledger;
-use crate::model::ConvertedDisks;
+use crate::convert;
+use crate::model::{ConvertedDisks, Stage, Warning};
+
+/// Codes of warnings that tell of the run that converted, and not of what it left.
+const PASSED: [&str; 7] = [
+    "hyper2kvm-not-isolated",
+    "hyper2kvm-unsafe-path",
+    "hyper2kvm-unusable",
+    "libguestfs-without-kvm",
+    "manifest-not-updated",
+    "report-not-saved",
+    "work-folder-left",
+];
 
 /// What an earlier run made stands in the report as long as it is there.
 pub(super) fn inherit(kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) {
@@ -25,6 +42,27 @@ pub(super) fn inherit(kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) {
     }
 }
 
+/// The warnings of the conversion that `earlier` tells of, as far as they hold while its disks are used:
+/// those of the result, and those of the conversion's own report, which outlives many results.
+pub(super) fn warnings(earlier: &RunReport) -> Vec<Warning> {
+    let path = earlier.output.join(convert::REPORT);
+    let text = std::fs::read(path).ok().filter(|_| ours::has_converted(earlier));
+    let report: Option<Value> = text.and_then(|text| serde_json::from_slice(&text).ok());
+    let told = report.as_ref().and_then(|report| report["warnings"].as_array());
+    // hyper2kvm's own have no code.
+    let told = told.into_iter().flatten().filter_map(|told| Warning::deserialize(told).ok());
+    let holds = |warning: &Warning| {
+        warning.stage == Stage::Pipeline && !PASSED.contains(&warning.code.as_str())
+    };
+    let mut found: Vec<Warning> = Vec::new();
+    for warning in earlier.warnings.iter().cloned().chain(told).filter(holds) {
+        if !found.contains(&warning) {
+            found.push(warning);
+        }
+    }
+    found
+}
+
 /// The conversion that an earlier run made stands in the report, if it is there or serves without its
 /// disks.
 pub(super) fn keep_conversion(kept: &Kept, ledger: &mut Ledger<'_>) {
@@ -37,5 +75,6 @@ pub(super) fn keep_conversion(kept: &Kept, ledger: &mut Ledger<'_>) {
         report.conversion.clone_from(&earlier.conversion);
         report.guest.clone_from(&earlier.guest);
         report.guest_changes.clone_from(&earlier.guest_changes);
+        ledger.warn_news(warnings(earlier));
     }
 }

@@ -21,7 +21,8 @@ use super::recovery::{self, Recovery};
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stages::{Ledger, Stopped};
 use super::{
-    DOMAIN_XML, addresses, beside, converted, guest, ours, snapshots, start, stored, target,
+    DOMAIN_XML, addresses, beside, converted, guest, inherit, ours, snapshots, start, stored,
+    target,
 };
 use crate::convert as converter;
 use crate::exporter::PackageFormat;
@@ -334,12 +335,21 @@ pub(super) async fn check(
     let recovery = recovery::first(output, target, dry_run).await?;
     let Recovery { warnings, plan: first, undone, .. } = recovery;
     told.warn_all(warnings);
+    told.warn_all(told_before(output, manifest));
     let all = target::with_media(&disks, manifest.media());
     told.warn_all(target::gone_media(manifest.media()));
     let asked = target::Asked { dry_run, going: &[], undone: &undone };
     let checked = target::preflight(target, &vm, &all, asked).await;
     told.warn_all(checked.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?);
     Ok(Checked { disks, first, undone })
+}
+
+/// What the conversion of these disks warned of.
+fn told_before(output: &Path, manifest: &Manifest) -> Vec<Warning> {
+    let earlier = stored::read_result(&output.join(super::report::FILE_NAME)).ok().flatten();
+    let id = manifest.source.as_ref().and_then(|source| source.vm_id.as_ref());
+    let earlier = earlier.filter(|earlier| earlier.vm_id.as_ref() == id);
+    earlier.as_ref().map(inherit::warnings).unwrap_or_default()
 }
 
 /// Images do not tell whether the guest on them was made fit for virtio; the result of the run that

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::files::{Desk, Form, Ovf, item, pack, packed};
-use crate::support::job::{Ended, assert_same_disk};
-use serde_json::json;
+use crate::support::job::{Ended, assert_same_disk, read_json};
+use serde_json::{Value, json};
 
 /// A conversion of disks without an operating system.
 const CONVERT: [&str; 4] =
@@ -127,4 +127,31 @@ fn disks_that_are_converted_already_are_told_as_such() {
     }
     fs::rename(desk.path("out/web <01>.qcow2"), desk.path("away")).expect("moved");
     later(&desk, "convert", "out", &CONVERT).expect(0);
+}
+
+#[test]
+fn a_conversion_that_is_kept_warns_as_it_did() {
+    let desk = Desk::new();
+    package(&desk);
+    let args = [&["--pipeline", "--stream-convert=false"][..], &CONVERT].concat();
+    run_into(&desk, "out", &args).expect(0);
+    // As FIX would have told it; what was about that run alone is of no use now.
+    let path = desk.path("out/report.json");
+    let mut report = read_json(&path);
+    let warning = |code: &str| json!({"stage": "pipeline", "code": code, "message": "as it was"});
+    report["warnings"] =
+        json!([warning("guest-network-not-kept"), warning("work-folder-left"), "x"]);
+    fs::write(&path, report.to_string()).expect("written");
+    let told = |ended: &Ended| {
+        let told = ended.codes().into_iter().filter(|code| *code != "nic-mac-made");
+        told.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for args in [&args[..], &[&args[..], &["--dry-run"]].concat(), &["--format", "ovf"]] {
+        let ended = run_into(&desk, "out", args).expect(0);
+        assert_eq!(told(&ended), ["guest-network-not-kept"], "{args:?}: {}", ended.stdout);
+        ended.said("as it was");
+    }
+    let result: Value = read_json(&desk.path("out/result.json"));
+    assert_eq!(result["package"]["path"], json!(desk.path("out/web <01>.ovf")), "{result:#}");
+    assert!(result["warnings"].to_string().contains("guest-network-not-kept"), "{result:#}");
 }
