@@ -10,14 +10,20 @@ use flate2::read::MultiGzDecoder;
 use liblzma::read::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
 use zip::ZipArchive;
+use zip::result::ZipError;
 
-use super::tar::{Passing, Tar, is_tar};
+use super::tar::{BLOCK, Passing, Skip, Tar, is_tar};
 use crate::exporter::Error;
 
 /// Most members of an archive.
 const MOST_MEMBERS: usize = 10_000;
 /// Memory that an xz stream may ask for, in bytes: `xz -9` makes streams that need 65 MiB.
 const XZ_MEMORY: u64 = 128 << 20;
+
+/// Bytes at the end of an xz file that are looked at.
+const MOST_XZ_PADDING: u64 = 64 << 10;
+/// What helps where an archive is not complete.
+const COPY_AGAIN: &str = "download or copy it again";
 
 /// A folder or an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,16 +98,23 @@ impl Store {
         let open = || File::open(self.path()).map_err(|source| self.failed(source));
         match self {
             Self::Folder(_) => Ok(()),
-            Self::Tar(_) => self.each_of(BufReader::new(open()?), wanted, &mut once),
+            Self::Tar(_) => {
+                let seekable = Seekable::new(open()?).map_err(|source| self.failed(source))?;
+                self.each_of(seekable, wanted, &mut once)
+            }
             Self::TarGz(_) => self.each_of(
                 Passing(MultiGzDecoder::new(BufReader::new(open()?))),
                 wanted,
                 &mut once,
             ),
             Self::TarXz(_) => {
+                let mut file = open()?;
+                if !has_xz_end(&mut file).map_err(|source| self.failed(source))? {
+                    return Err(self.cut_off());
+                }
                 let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED);
                 let stream = stream.map_err(|error| self.failed(error.into()))?;
-                self.each_of(Passing(XzDecoder::new_stream(open()?, stream)), wanted, &mut once)
+                self.each_of(Passing(XzDecoder::new_stream(file, stream)), wanted, &mut once)
             }
             Self::Zip(_) => self.each_zipped(open()?, wanted, &mut once),
         }
@@ -115,7 +128,7 @@ impl Store {
     ) -> Result<(), Error> {
         let mut tar = Tar::new(reader);
         let mut members = 0;
-        while let Some(found) = tar.next().map_err(|source| self.failed(source))? {
+        while let Some(found) = tar.next().map_err(|source| self.damaged(source))? {
             members += 1;
             if members > MOST_MEMBERS {
                 return Err(self.unusable(format!("it holds more than {MOST_MEMBERS} files")));
@@ -140,7 +153,13 @@ impl Store {
         wanted: &dyn Fn(&str, u64) -> bool,
         visit: Visit<'_>,
     ) -> Result<(), Error> {
-        let failed = |error: zip::result::ZipError| self.failed(io::Error::other(error));
+        let failed = |error: ZipError| match error {
+            // The list of its members is the last thing in it.
+            ZipError::InvalidArchive(why) => {
+                self.unusable(format!("it is no complete zip archive ({why}): {COPY_AGAIN}"))
+            }
+            error => self.failed(io::Error::other(error)),
+        };
         let mut archive = ZipArchive::new(BufReader::new(file)).map_err(failed)?;
         if archive.len() > MOST_MEMBERS {
             return Err(self.unusable(format!("it holds more than {MOST_MEMBERS} files")));
@@ -172,6 +191,19 @@ impl Store {
         Error::Unusable { path: self.path().to_owned(), reason: reason.into() }
     }
 
+    /// It ends before what is in it does.
+    fn cut_off(&self) -> Error {
+        self.unusable(format!("the archive is cut off: {COPY_AGAIN}"))
+    }
+
+    /// Its members could not be read.
+    fn damaged(&self, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => self.cut_off(),
+            _ => self.failed(source),
+        }
+    }
+
     /// What is wrong with its sums, in words.
     pub(super) fn bad_sums(&self, reason: impl Into<String>) -> Error {
         Error::Sums { path: self.path().to_owned(), reason: reason.into() }
@@ -188,12 +220,50 @@ pub(super) fn plain(name: &str) -> String {
     name.trim_start_matches("./").to_owned()
 }
 
-impl<R: Read + Seek> super::tar::Skip for BufReader<R> {
-    fn skip(&mut self, bytes: u64) -> io::Result<()> {
-        // A length that is not there shows itself at the next header.
-        match i64::try_from(bytes) {
-            Ok(bytes) => self.seek_relative(bytes),
-            Err(_) => self.seek(SeekFrom::End(0)).map(drop),
-        }
+/// An archive that lies open, where what nobody wants is passed over without reading it.
+struct Seekable {
+    reader: BufReader<File>,
+    position: u64,
+    length: u64,
+}
+
+impl Seekable {
+    fn new(file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        Ok(Self { reader: BufReader::new(file), position: 0, length })
     }
+}
+
+impl Read for Seekable {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl Skip for Seekable {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let end = self.position.saturating_add(bytes);
+        // Some writers leave out what fills the last block.
+        if end > self.length.next_multiple_of(BLOCK) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.position = self.reader.seek(SeekFrom::Start(end))?;
+        Ok(())
+    }
+}
+
+/// Whether a file ends as xz files do (The .xz File Format 1.2.1, 2.1.2.4 and 2.2): with the magic bytes
+/// of a stream's footer, and perhaps zeros. The file is at its start afterwards.
+fn has_xz_end(file: &mut File) -> io::Result<bool> {
+    const MAGIC: &[u8] = b"YZ";
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MOST_XZ_PADDING)))?;
+    let mut end = Vec::new();
+    file.by_ref().take(MOST_XZ_PADDING).read_to_end(&mut end)?;
+    file.rewind()?;
+    let last = end.iter().rposition(|byte| *byte != 0);
+    // Longer padding than anybody writes is left to the decoder.
+    Ok(last.is_none_or(|last| end[..=last].ends_with(MAGIC)))
 }

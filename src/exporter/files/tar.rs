@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Read};
 use tar::{EntryType, Header, PaxExtensions};
 
 /// Bytes of a block.
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 /// Longest name or other note about a member, in bytes.
 const LONGEST_NOTE: u64 = 64 * 1024;
 
