@@ -17,6 +17,6 @@ pub fn run(args: &ConvertArgs, given: &Given, environment: &Environment) -> anyh
         let progress = renderer.progress();
         let asked = (&conversion, given.conversion());
         let report = pipeline::convert(&args.manifest, asked, &progress, &cancel).await;
-        tell_report(&report, &args.run.output, true)
+        Ok(tell_report(&report, &args.run.output, true))
     })
 }

@@ -17,6 +17,6 @@ pub fn run(args: &DefineArgs, given: &Given, environment: &Environment) -> anyho
         let report =
             pipeline::define(&args.manifest, &target, args.run.dry_run, &progress, &cancel).await;
         open(&report, args.target.after.open, environment);
-        tell_report(&report, &args.run.output, true)
+        Ok(tell_report(&report, &args.run.output, true))
     })
 }

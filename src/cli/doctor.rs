@@ -1,7 +1,8 @@
 //! `hyperexport doctor`: what a migration would miss here, and what to do about it.
 
 use super::args::DoctorArgs;
-use super::{Exit, block_on, print_line};
+use super::render::{print_json, print_line};
+use super::{Exit, block_on};
 use crate::model::{Check, Health};
 use crate::pipeline;
 use crate::settings::Environment;
@@ -19,7 +20,7 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<Exit>
             return Ok(Exit::Interrupted);
         }
         if args.output.json {
-            print_line(&serde_json::to_string_pretty(&diagnosis)?)?;
+            print_json(&diagnosis)?;
         } else {
             diagnosis.checks.iter().flat_map(lines).try_for_each(|line| print_line(&line))?;
         }

@@ -1,17 +1,12 @@
 //! `hyperexport --vm NAME …`: one VM through all its stages.
 
-use std::path::PathBuf;
-
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::mpsc;
 
 use super::args::ExportArgs;
-use super::signals::Hangup;
-use super::{Exit, block_on_until, open, tell_report};
-use crate::exporter::{BandwidthLimit, PackageFormat};
-use crate::model::ByteSize;
+use super::{Exit, block_on_rereading, limit_file, open, tell_report};
+use crate::exporter::PackageFormat;
 use crate::pipeline::{self, Job, SourceSettings};
-use crate::progress::Progress;
-use crate::settings::{Environment, Error, Given, TransportArg, read_rate};
+use crate::settings::{Environment, Error, Given, TransportArg};
 
 /// Runs the command.
 ///
@@ -19,36 +14,17 @@ use crate::settings::{Environment, Error, Given, TransportArg, read_rate};
 /// A command line that cannot be meant, or a result that cannot be printed.
 pub fn run(args: &ExportArgs, given: &Given, environment: &Environment) -> anyhow::Result<Exit> {
     let job = job(args, given, environment)?;
-    let hangup = match args.transfer.bandwidth_limit_file {
-        Some(_) => Hangup::Rereads,
-        None => Hangup::Ends,
-    };
-    block_on_until(hangup, &args.run.output, |renderer, cancel| async move {
-        if let Some(path) = args.transfer.bandwidth_limit_file.clone() {
-            tokio::spawn(reread_limit(path, job.limit.clone(), renderer.progress()));
+    let (rereads, wanted) = mpsc::channel();
+    let file = args.transfer.bandwidth_limit_file.clone();
+    let rereads = file.is_some().then_some(rereads);
+    block_on_rereading(rereads, &args.run.output, |renderer, cancel| async move {
+        if let Some(path) = file {
+            limit_file::watch(path, job.limit.clone(), renderer.progress(), wanted);
         }
         let report = pipeline::run(job, &renderer.progress(), &cancel).await;
         open(&report, args.target.after.open, environment);
-        tell_report(&report, &args.run.output, args.run.strict)
+        Ok(tell_report(&report, &args.run.output, args.run.strict))
     })
-}
-
-/// Reads the limit again at every USR1 and HUP. A limit that makes no sense changes nothing.
-async fn reread_limit(path: PathBuf, limit: BandwidthLimit, progress: Progress) {
-    let kinds = (signal(SignalKind::user_defined1()), signal(SignalKind::hangup()));
-    let (Ok(mut user), Ok(mut hangup)) = kinds else {
-        return tracing::warn!("USR1 and HUP cannot be listened to");
-    };
-    while tokio::select! { got = user.recv() => got, got = hangup.recv() => got }.is_some() {
-        progress.note(match read_rate(&path) {
-            Ok(rate) => {
-                limit.set(rate);
-                let rate = rate.map_or("none".to_owned(), |rate| format!("{}/s", ByteSize(rate)));
-                format!("the bandwidth limit is now {rate}")
-            }
-            Err(reason) => format!("the bandwidth limit stays as it is: {reason}"),
-        });
-    }
 }
 
 fn job(args: &ExportArgs, given: &Given, environment: &Environment) -> Result<Job, Error> {

@@ -4,7 +4,7 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 
 use super::args::InfoArgs;
-use super::render::print_line;
+use super::render::{cell, print_json, print_line, print_table};
 use super::source::ask;
 use super::{Exit, block_on, tell};
 use crate::exporter::Inspected;
@@ -82,7 +82,7 @@ fn print(known: &Known, json: bool) -> anyhow::Result<()> {
         if let Some(drivers) = &known.drivers {
             whole["virtio_win"] = serde_json::to_value(drivers)?;
         }
-        print_line(&serde_json::to_string_pretty(&whole)?)?;
+        print_json(&whole)?;
         return Ok(());
     }
     let mut table = facts(vm);
@@ -91,9 +91,9 @@ fn print(known: &Known, json: bool) -> anyhow::Result<()> {
         table.add_row(["checksums".to_owned(), format!("{count} {files}")]);
     }
     if let Some(drivers) = &known.drivers {
-        table.add_row(["virtio drivers", &drivers.line]);
+        table.add_row(["virtio drivers", &cell(&drivers.line)]);
     }
-    print_line(&table.trim_fmt())?;
+    print_table(&table)?;
     for (what, obstacle, remedy) in obstacles {
         print_line(&format!("not {what} as it is: {obstacle}; {remedy}"))?;
     }
@@ -119,7 +119,7 @@ fn facts(vm: &SourceVm) -> Table {
     table.load_preset(presets::NOTHING);
     let mut add = |what: &str, value: String| {
         if !value.is_empty() {
-            table.add_row([what.to_owned(), value]);
+            table.add_row([cell(what), cell(&value)]);
         }
     };
     add("name", vm.name.clone());

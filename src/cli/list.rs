@@ -4,7 +4,7 @@ use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::args::ListArgs;
-use super::render::print_line;
+use super::render::{cell, print_json, print_table};
 use super::source::ask;
 use super::{Exit, block_on, tell};
 use crate::exporter::{Filter, VmSummary};
@@ -41,14 +41,14 @@ async fn list(source: &Source, filter: &Filter) -> Result<Vec<VmSummary>, Source
 }
 
 fn print(vms: &[VmSummary], json: bool) -> anyhow::Result<Exit> {
-    let text = if json { serde_json::to_string_pretty(vms)? } else { table(vms).trim_fmt() };
-    print_line(&text).context("print the list")?;
+    let printed = if json { print_json(&vms) } else { print_table(&table(vms)) };
+    printed.context("print the list")?;
     Ok(Exit::Done)
 }
 
 /// A fact that the source may not tell.
 fn shown(fact: Option<impl ToString>) -> String {
-    fact.map_or_else(|| "-".to_owned(), |fact| fact.to_string())
+    fact.map_or_else(|| "-".to_owned(), |fact| cell(&fact.to_string()))
 }
 
 fn table(vms: &[VmSummary]) -> Table {
@@ -57,8 +57,8 @@ fn table(vms: &[VmSummary]) -> Table {
     table.set_header(["NAME", "MOREF", "POWER", "CPU", "MEMORY", "DISKS", "SIZE", "GUEST", "PATH"]);
     for vm in vms {
         table.add_row([
-            vm.name.clone(),
-            vm.moref.clone(),
+            cell(&vm.name),
+            cell(&vm.moref),
             vm.power.as_str().to_owned(),
             shown(vm.cpu),
             shown(vm.memory_mib.map(|mib| ByteSize(mib << 20))),

@@ -8,6 +8,7 @@ mod doctor;
 mod exit;
 mod export;
 mod info;
+mod limit_file;
 mod list;
 mod plan;
 mod render;
@@ -18,21 +19,22 @@ mod undo;
 
 pub use args::command;
 
+use std::borrow::Cow;
 use std::future::Future;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
-use anyhow::Context;
 use clap::FromArgMatches;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::chain;
+use crate::model::{chain, shown};
 use crate::pipeline::{self, RunReport};
 use crate::settings::{self, Environment, Given};
 use args::{Cli, Command, OutputArgs};
 use exit::Exit;
-use render::{Loudness, Renderer, eprint_line, print_line};
-use signals::Hangup;
+use render::{Log, Loudness, Renderer, eprint_line, print_json, print_line};
 
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
@@ -60,8 +62,15 @@ pub fn main() -> ExitCode {
 
 /// `--help` and `--version` are no errors, but clap returns them as such.
 fn usage_or_help(error: &clap::Error) -> ExitCode {
-    if let Err(failed) = error.print() {
-        tracing::trace!(%failed, "print usage");
+    let text = error.render().to_string();
+    match shown::text(&text) {
+        // clap's own way has colours, where a terminal takes them.
+        Cow::Borrowed(_) => {
+            if let Err(failed) = error.print() {
+                tracing::trace!(%failed, "print usage");
+            }
+        }
+        Cow::Owned(safe) => safe.lines().for_each(eprint_line),
     }
     if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
 }
@@ -91,12 +100,12 @@ fn block_on<T, F>(
 where
     F: Future<Output = T>,
 {
-    block_on_until(Hangup::Ends, output, work)
+    block_on_rereading(None, output, work)
 }
 
-/// The same where HUP may mean something else.
-fn block_on_until<T, F>(
-    hangup: Hangup,
+/// The same where signals may also ask, through `rereads`, for a file to be read again.
+fn block_on_rereading<T, F>(
+    rereads: Option<Sender<()>>,
     output: &OutputArgs,
     work: impl FnOnce(Arc<Renderer>, CancellationToken) -> F,
 ) -> T
@@ -107,6 +116,7 @@ where
     let loudness = if output.quiet { Loudness::Quiet } else { Loudness::Normal };
     let renderer = Arc::new(Renderer::new(loudness));
     let cancel = CancellationToken::new();
+    signals::listen(cancel.clone(), rereads);
     // One thread carries all that waits: it takes in some 2 GB of TLS a second, more than a host
     // sends. What computes or blocks has threads of its own, and a second thread here would cost a
     // fifth of a download's CPU for passing chunks to and fro.
@@ -114,10 +124,7 @@ where
         .enable_all()
         .build()
         .expect("the system has threads for a runtime");
-    let end = runtime.block_on(async {
-        tokio::spawn(signals::listen(cancel.clone(), hangup));
-        work(renderer, cancel).await
-    });
+    let end = runtime.block_on(async { work(renderer, cancel).await });
     // Without this a call that a hanging libvirtd never answers would keep the program.
     runtime.shutdown_background();
     end
@@ -133,7 +140,9 @@ fn listen_to_tracing(output: &OutputArgs) {
     };
     let set = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr)
+        .with_writer(|| Log)
+        .log_internal_errors(false)
+        .with_ansi(false)
         .with_target(false)
         .try_init();
     if let Err(error) = set {
@@ -150,18 +159,24 @@ fn open(report: &RunReport, asked: bool, environment: &Environment) {
 }
 
 /// Prints the result of a run: one JSON object, or its errors and a summary for a person.
-fn tell_report(report: &RunReport, output: &OutputArgs, strict: bool) -> anyhow::Result<Exit> {
+fn tell_report(report: &RunReport, output: &OutputArgs, strict: bool) -> Exit {
     for error in &report.errors {
         let message = format!("{} {}: {}", error.stage, report.vm, error.message);
         tell(&message, error.hint.as_deref());
     }
-    if output.json {
-        print_line(&serde_json::to_string_pretty(report)?)
+    done(if output.json {
+        print_json(report)
     } else if output.quiet {
         Ok(())
     } else {
         report.summary(strict).iter().try_for_each(|line| print_line(line))
+    });
+    Exit::of(report.outcome, strict)
+}
+
+/// What was done is done, whether or not its result could be printed.
+fn done(printed: io::Result<()>) {
+    if let Err(error) = printed {
+        eprint_line(&format!("warning: printing the result: {error}"));
     }
-    .context("print the result")?;
-    Ok(Exit::of(report.outcome, strict))
 }

@@ -2,13 +2,15 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
 use clap::FromArgMatches;
 
 use super::args::{ApplyArgs, PlanArgs};
-use super::{Exit, block_on, open, print_line, tell, tell_report};
+use super::render::{print_json, print_line};
+use super::{Exit, block_on, done, open, tell, tell_report};
 use crate::pipeline::{self, Asked, Plan};
 use crate::settings::{Environment, Error, Given, LibvirtArgs};
 
@@ -32,17 +34,21 @@ pub fn plan(args: &PlanArgs, given: &Given, environment: &Environment) -> anyhow
         };
         let text = serde_json::to_string_pretty(&plan)?;
         write(&args.plan, &text).with_context(|| format!("write {}", args.plan.display()))?;
-        if args.output.json {
-            print_line(&text)?;
-        } else if !args.output.quiet {
-            for warning in &plan.warnings {
-                print_line(&format!("warning: {}", warning.message))?;
-            }
-            plan.steps.iter().try_for_each(|step| print_line(step))?;
-            print_line(&format!("planned    do it: hyperexport apply {}", args.plan.display()))?;
-        }
+        done(if args.output.json { print_json(&plan) } else { print(&plan, args) });
         Ok(Exit::Done)
     })
+}
+
+/// What the plan does, for a person.
+fn print(plan: &Plan, args: &PlanArgs) -> std::io::Result<()> {
+    if args.output.quiet {
+        return Ok(());
+    }
+    for warning in &plan.warnings {
+        print_line(&format!("warning: {}", warning.message))?;
+    }
+    plan.steps.iter().try_for_each(|step| print_line(step))?;
+    print_line(&format!("planned    do it: hyperexport apply {}", args.plan.display()))
 }
 
 /// Does what a plan says.
@@ -63,7 +69,7 @@ pub fn apply(args: &ApplyArgs, environment: &Environment) -> anyhow::Result<Exit
     block_on(&args.output, |renderer, cancel| async move {
         let report = pipeline::apply(&plan, &target, &renderer.progress(), &cancel).await;
         open(&report, asked.after.open, environment);
-        tell_report(&report, &args.output, true)
+        Ok(tell_report(&report, &args.output, true))
     })
 }
 
@@ -88,9 +94,9 @@ fn target(arguments: &[String]) -> Result<(LibvirtArgs, Given), Error> {
     Ok((args, Given::of(&command, &parsed)))
 }
 
-/// Never over another file.
+/// Never over another file, and for nobody else: a plan tells much of the guest.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

@@ -5,9 +5,12 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use comfy_table::Table;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 
 use super::screen;
+use crate::model::shown;
 use crate::progress::{Event, Progress, Unit};
 
 /// Without a terminal, a task is mentioned no more often than this.
@@ -65,7 +68,7 @@ impl Renderer {
             Event::StageKept(stage) => self.say(&format!("== {stage}: kept")),
             Event::Note(text) => self.say(&text),
             Event::Output { program, line } => {
-                self.say(&format!("{program} | {}", printable(&line)))
+                self.say(&format!("{program} | {}", shown::text(&line)))
             }
             Event::Warned(warning) => {
                 self.line(&format!("warning: {}: {}", warning.stage, warning.message));
@@ -91,7 +94,7 @@ impl Renderer {
     fn start(&self, task: String, total: Option<u64>, unit: Unit) {
         let bar = self.bars.add(total.map_or_else(ProgressBar::no_length, ProgressBar::new));
         bar.set_style(style(total, unit));
-        bar.set_message(task.clone());
+        bar.set_message(shown::value(&task).into_owned());
         if self.terminal {
             bar.enable_steady_tick(Duration::from_millis(250));
         }
@@ -146,17 +149,10 @@ fn style(total: Option<u64>, unit: Unit) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// The output of others must not steer the terminal: control characters are taken out.
-fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect()
-}
-
-/// Writes a line to standard error. A closed standard error is nothing that could be told.
+/// Writes a message to standard error. That standard error is closed is nothing that could be told,
+/// least of all in the log, which goes the same way.
 pub fn eprint_line(text: &str) {
-    let mut stderr = io::stderr().lock();
-    if writeln!(stderr, "{text}").is_err() {
-        tracing::trace!("standard error is closed");
-    }
+    let _ = writeln!(io::stderr().lock(), "{}", shown::message(text));
 }
 
 /// Writes a line to standard output.
@@ -164,9 +160,66 @@ pub fn eprint_line(text: &str) {
 /// # Errors
 /// What the system says, so that a full disk behind a redirection is noticed.
 pub fn print_line(text: &str) -> io::Result<()> {
+    print(&shown::message(text))
+}
+
+/// Writes a table to standard output, whose cells are made by [`cell`].
+///
+/// # Errors
+/// As [`print_line`].
+pub fn print_table(table: &Table) -> io::Result<()> {
+    print(&shown::text(&table.trim_fmt()))
+}
+
+/// Writes a value to standard output as JSON.
+///
+/// # Errors
+/// As [`print_line`].
+pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    print(&json(&serde_json::to_string_pretty(value)?))
+}
+
+/// A value of others as the cell of a table, which has one line.
+pub fn cell(value: &str) -> String {
+    shown::value(value).into_owned()
+}
+
+/// JSON that means the same and steers no terminal. serde escapes C0 alone; what else steers stands
+/// within strings, and each such character has a single unit of UTF-16.
+fn json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c != '\n' && shown::steers(c) => {
+                safe.push_str(&format!("\\u{:04x}", u32::from(c)))
+            }
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// A reader that has seen enough, as `head` has, is no error.
+fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")?;
-    stdout.flush()
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        end => end,
+    }
+}
+
+/// The log of `-v` on standard error: an event is a message, and one that cannot be written is lost.
+pub struct Log;
+
+impl Write for Log {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        eprint_line(&String::from_utf8_lossy(event));
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -181,7 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn escape_sequences_of_others_do_not_reach_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\tc"), "a [2Jb\tc");
+    fn json_means_the_same_and_steers_no_terminal() {
+        let value = serde_json::json!({"name": "a\u{1b}[2J\u{9b}\u{7f}\u{202e}\u{2028}\n\u{e9}"});
+        let text = json(&serde_json::to_string_pretty(&value).expect("JSON"));
+        assert!(!text.contains(|c| c != '\n' && shown::steers(c)), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
     }
 }

@@ -1,77 +1,93 @@
-//! Signals. Those that end a program undo what the run has begun: Ctrl-C, TERM, QUIT, and HUP, which
-//! a terminal sends when its connection breaks.
+//! Signals, on a thread of their own: whatever blocks the runtime, they are heard. Those that end a
+//! program undo what the run has begun: Ctrl-C, TERM, QUIT, and HUP, which a terminal sends when its
+//! connection breaks.
 
+use std::ffi::c_int;
 use std::fs::{self, File};
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::libc;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
 use super::render::eprint_line;
 
-/// What HUP means while the terminal stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hangup {
-    /// The end, as ever.
-    Ends,
-    /// Somebody wants the bandwidth limit read again.
-    Rereads,
-}
+/// How long the program waits for its last words: standard error may take none.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Cancels `cancel` at the first signal, and leaves the program at the second one.
-pub(super) async fn listen(cancel: CancellationToken, hangup: Hangup) {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit()];
-    let listened: std::io::Result<Vec<Signal>> = kinds.into_iter().map(signal).collect();
-    let (Ok(mut ends), Ok(mut hangups)) = (listened, Hangups::new(hangup)) else {
-        return tracing::warn!("signals cannot be listened to");
-    };
-    let [interrupt, terminate, quit] = ends.as_mut_slice() else { return };
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = quit.recv() => {}
-            () = hangups.end() => {}
-        }
-        if cancel.is_cancelled() {
-            eprint_line("interrupted twice: leaving at once; the next run tidies up");
-            std::process::exit(i32::from(Exit::Interrupted as u8));
-        }
-        eprint_line("interrupted: undoing what was begun (once more to leave at once)");
-        cancel.cancel();
+/// Cancels `cancel` at the first signal that ends a program, and leaves the program at the second one.
+/// With `rereads`, USR1 asks for a file to be read again, and so does HUP while the terminal stands.
+pub(super) fn listen(cancel: CancellationToken, rereads: Option<Sender<()>>) {
+    let mut kinds = vec![SIGINT, SIGTERM, SIGQUIT];
+    kinds.extend((!ignores_hangups()).then_some(SIGHUP));
+    kinds.extend(rereads.is_some().then_some(SIGUSR1));
+    let listener = Listener { cancel, rereads, terminal: has_terminal() };
+    let started = Signals::new(kinds).and_then(|signals| start(listener, signals));
+    if let Err(error) = started {
+        tracing::warn!(%error, "signals cannot be listened to");
     }
 }
 
-/// HUP, as far as it ends the run.
-struct Hangups {
-    meaning: Hangup,
+fn start(listener: Listener, mut signals: Signals) -> io::Result<()> {
+    let work = move || signals.forever().for_each(|signal| listener.hear(signal));
+    thread::Builder::new().name("signals".to_owned()).spawn(work).map(drop)
+}
+
+struct Listener {
+    cancel: CancellationToken,
+    rereads: Option<Sender<()>>,
     /// Whether the program began on a terminal.
     terminal: bool,
-    /// None where HUP was ignored from the beginning, as nohup(1) has it.
-    signals: Option<Signal>,
 }
 
-impl Hangups {
-    fn new(meaning: Hangup) -> std::io::Result<Self> {
-        let signals = (!ignored()).then(|| signal(SignalKind::hangup())).transpose()?;
-        Ok(Self { meaning, terminal: has_terminal(), signals })
-    }
-
-    /// Waits for the HUP that ends the run. A broken connection may send several at once, of which
-    /// the later ones are no wish to leave.
-    async fn end(&mut self) {
-        let Some(signals) = &mut self.signals else { return std::future::pending().await };
-        loop {
-            if signals.recv().await.is_none() {
-                return std::future::pending().await;
+impl Listener {
+    fn hear(&self, signal: c_int) {
+        match &self.rereads {
+            Some(rereads) if signal == SIGUSR1 || signal == SIGHUP && !self.has_lost_terminal() => {
+                if rereads.send(()).is_err() {
+                    tracing::debug!("nobody reads the file again");
+                }
             }
-            let is_lost = self.terminal && !has_terminal();
-            if self.meaning == Hangup::Ends || is_lost {
-                self.signals = None;
-                return;
-            }
+            // A broken connection may send several, none of which is a wish to leave at once.
+            _ if signal == SIGHUP && self.cancel.is_cancelled() => {}
+            _ => self.end(),
         }
     }
+
+    fn end(&self) {
+        if self.cancel.is_cancelled() {
+            let said = say("interrupted twice: leaving at once; the next run tidies up");
+            // Whether or not standard error took it.
+            let _ = said.recv_timeout(LAST_WORDS);
+            // SAFETY: it only ends the process. What `exit` runs before may wait for what is blocked.
+            unsafe { libc::_exit(c_int::from(Exit::Interrupted as u8)) }
+        }
+        self.cancel.cancel();
+        say("interrupted: undoing what was begun (once more to leave at once)");
+    }
+
+    fn has_lost_terminal(&self) -> bool {
+        self.terminal && !has_terminal()
+    }
+}
+
+/// Prints on another thread, since standard error may be what is blocked. The receiver hears the end.
+fn say(text: &'static str) -> Receiver<()> {
+    let (done, heard) = mpsc::channel();
+    let print = move || {
+        eprint_line(text);
+        // Nobody waits for the first message.
+        let _ = done.send(());
+    };
+    if let Err(error) = thread::Builder::new().spawn(print) {
+        tracing::debug!(%error, "start a thread");
+    }
+    heard
 }
 
 /// A terminal that hung up cannot be opened any more (tty(4)).
@@ -79,8 +95,9 @@ fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// Whether HUP, the first signal, is in the mask of those that are ignored (proc(5), `SigIgn`).
-fn ignored() -> bool {
+/// Whether HUP is ignored from the beginning, as nohup(1) has it: HUP, the first signal, is in the mask
+/// of those that are ignored (proc(5), `SigIgn`).
+fn ignores_hangups() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())

@@ -1,7 +1,8 @@
 //! `hyperexport undo DIR`: takes back what runs made in libvirt.
 
 use super::args::UndoArgs;
-use super::{Exit, block_on, chain, print_line, tell};
+use super::render::{print_json, print_line};
+use super::{Exit, block_on, chain, done, tell};
 use crate::pipeline::{self, How, Place, Run, TakenBackRuns, Which};
 
 /// Runs the command.
@@ -24,11 +25,11 @@ pub fn run(args: &UndoArgs) -> anyhow::Result<Exit> {
         };
         let exit =
             if undone.taken.left.is_empty() || args.dry_run { Exit::Done } else { Exit::Failed };
-        if args.output.json {
-            print_line(&serde_json::to_string_pretty(&undone)?)?;
+        done(if args.output.json {
+            print_json(&undone)
         } else {
-            lines(&undone).iter().try_for_each(|line| print_line(line))?;
-        }
+            lines(&undone).iter().try_for_each(|line| print_line(line))
+        });
         Ok(exit)
     })
 }
@@ -75,7 +76,7 @@ fn list(args: &UndoArgs, place: &Place) -> anyhow::Result<Exit> {
         }
     };
     if args.output.json {
-        print_line(&serde_json::to_string_pretty(&runs)?)?;
+        print_json(&runs)?;
         return Ok(Exit::Done);
     }
     for run in runs {

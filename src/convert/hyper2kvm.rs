@@ -10,7 +10,7 @@ use std::process::ExitStatus;
 use serde_json::Value;
 
 use crate::child::{self, Program};
-use crate::model::{Stage, Warning};
+use crate::model::{Stage, Warning, shown};
 use crate::progress::{Event, Progress};
 
 use super::environment::hyper2kvm_environment;
@@ -123,7 +123,7 @@ impl Hyper2kvm<'_> {
             // A short write to the page cache, at once so that a killed run's log is whole: not
             // worth leaving the runtime for.
             if written.is_ok() {
-                written = log.write_all(format!("{line}\n").as_bytes());
+                written = log.write_all(format!("{}\n", shown::text(line)).as_bytes());
             }
             if self.settings.stream_output {
                 self.progress.send(Event::Output { program: "hyper2kvm", line: line.to_owned() });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::model::{
     Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportState,
     ExportedMedium, ExportedNvram, Firmware, GuestOs, Origin, OsFamily, PowerState, ReceivedStream,
-    SourceDisk, SourceNic, SourceVm,
+    SourceDisk, SourceNic, SourceVm, shown,
 };
 
 use super::types::{Disk, Manifest, ManifestFirmware, Nic, Vm};
@@ -63,6 +63,7 @@ impl Manifest {
             None => self.derived_vm(),
         };
         vm.origin.exported_at = self.source.as_ref().and_then(|s| s.export_timestamp.clone());
+        vm.name = shown::name(&vm.name);
         vm
     }
 

@@ -15,6 +15,7 @@ mod names;
 mod pci;
 pub mod revision;
 mod secret;
+pub mod shown;
 mod source_vm;
 mod units;
 mod warning;

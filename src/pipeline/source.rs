@@ -7,7 +7,7 @@ use crate::exporter::{
     self, ExportRequest, FileSettings, Files, Inspected, Shutdown, VSphere, VmSummary,
 };
 use crate::libvirt;
-use crate::model::{ExportedVm, PoweredOff, SourceState, SourceVm};
+use crate::model::{ExportedVm, PoweredOff, SourceState, SourceVm, shown};
 use crate::progress::Progress;
 
 /// Why something could not be had from a source.
@@ -107,16 +107,19 @@ impl Source {
         }
     }
 
-    /// Everything about the VM that `selector` names; files know themselves which one is meant.
+    /// Everything about the VM that `selector` names; files know themselves which one is meant. Its name
+    /// has one line.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn inspect(&self, selector: &str) -> Result<Inspected, Error> {
-        match self {
-            Self::VSphere(source) => Ok(source.inspect(selector).await?),
-            Self::Files(source) => Ok(source.inspect().await?),
-            Self::Host(source) => source.inspect(selector).await,
-        }
+        let mut inspected = match self {
+            Self::VSphere(source) => source.inspect(selector).await?,
+            Self::Files(source) => source.inspect().await?,
+            Self::Host(source) => source.inspect(selector).await?,
+        };
+        inspected.vm.name = shown::name(&inspected.vm.name);
+        Ok(inspected)
     }
 
     /// Compares the files of a package with its sums and counts them; nothing where there are none.

@@ -65,8 +65,8 @@ pub struct TransferArgs {
     /// Most bytes per second, all disks together: 500K, 50M, 1G (K = 1024)
     #[arg(long, value_name = "RATE", conflicts_with = "bandwidth_limit_file")]
     pub bandwidth_limit: Option<String>,
-    /// File that holds the limit, or "none"; it is read again at every SIGUSR1
-    /// (and SIGHUP), so that a running transfer can be slowed down or set free
+    /// File that holds the limit, or "none"; it is read again when it changes and at
+    /// every SIGUSR1 (and SIGHUP), so that a running transfer can be slowed down or set free
     #[arg(long, value_name = "FILE")]
     pub bandwidth_limit_file: Option<PathBuf>,
 }

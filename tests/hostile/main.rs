@@ -9,6 +9,7 @@ mod descriptors;
 mod images;
 mod names;
 mod replies;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::Command;

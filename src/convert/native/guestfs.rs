@@ -14,7 +14,7 @@ use crate::child::{self, Dialogue, Output, Program};
 use crate::convert::keep_log::open_log;
 use crate::convert::qemu_img::Tools;
 use crate::convert::{Error, Run, isolate};
-use crate::model::Secret;
+use crate::model::{Secret, shown};
 
 use super::environment::Environment;
 
@@ -314,7 +314,7 @@ impl Guestfs {
 
     /// The log helps a person; a run does not fail of it.
     fn note(&mut self, line: &str) {
-        if let Err(error) = writeln!(self.log, "{line}") {
+        if let Err(error) = writeln!(self.log, "{}", shown::text(line)) {
             tracing::debug!(%error, "write the log");
         }
     }
