@@ -31,6 +31,7 @@ mod native;
 mod outcome;
 mod part;
 mod preflight;
+mod private;
 mod probe;
 mod qemu_img;
 mod report;
@@ -47,12 +48,14 @@ pub use find::{Found, find};
 pub use keep_log::is_log;
 pub use preflight::is_ours;
 pub use preflight::{Engine, Needs, Plan, Ready, preflight, usable};
+pub use private::make_private_folder;
 pub use results::{existing, result_paths};
 pub use seed::{seed_disk, seed_path};
 pub use settings::{Agent, Converter, Customize, DiskKey, Settings, Stages};
 pub use virtio_win::{
     DriversOf, Foretold, WindowsDrivers, WindowsSources, check_sources, drivers_for,
 };
+pub use work::remove_work_folder;
 
 use std::borrow::Cow;
 use std::fs;
@@ -129,7 +132,7 @@ pub async fn convert(
     if settings.dry_run {
         return Ok(dry_run(manifest, ready, settings, warnings, progress));
     }
-    fs::create_dir_all(&output).map_err(Error::io(&doing))?;
+    make_private_folder(&output).map_err(Error::io(&doing))?;
     // Links resolved: the work folder is compared with the kernel's list of mounts.
     let output = fs::canonicalize(&output).map_err(Error::io(&doing))?;
     warnings.extend(ready.warnings.clone());

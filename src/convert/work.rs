@@ -121,6 +121,34 @@ fn lock(folder: &Path) -> io::Result<Flock<File>> {
     Ok(lock)
 }
 
+/// Removes a work folder, and the mounts below it, unless its run lives. For a caller who knows that
+/// nobody is about to make one there: a folder that has no lock yet goes, too.
+///
+/// # Errors
+/// What the file system says.
+pub fn remove_work_folder(path: &Path) -> io::Result<()> {
+    let _lock = match lock_of_dead(path) {
+        Ok(lock) => Some(lock),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            tracing::warn!(path = %path.display(), "the run of this work folder lives: it stays");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    leftovers::unmount_below(path);
+    fs::remove_dir_all(path)
+}
+
+/// The lock of a work folder whose run is gone, so that nobody else removes the folder meanwhile.
+fn lock_of_dead(path: &Path) -> io::Result<Flock<File>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+        .open(path.join("lock"))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
+}
+
 /// Removes work folders whose runs are gone. What cannot be removed is left for a person.
 fn remove_stale(output: &Path) {
     let Ok(entries) = fs::read_dir(output) else { return };
@@ -129,14 +157,7 @@ fn remove_stale(output: &Path) {
             continue;
         }
         let path = entry.path();
-        let lock = OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(path.join("lock"))
-            .and_then(|file| {
-                Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e.into())
-            });
-        if let Ok(_lock) = lock {
+        if let Ok(_lock) = lock_of_dead(&path) {
             leftovers::unmount_below(&path);
             match fs::remove_dir_all(&path) {
                 Ok(()) => tracing::info!(path = %path.display(), "removed a killed run's folder"),
@@ -172,6 +193,10 @@ mod tests {
         let foreign = output.path().join(".hyperexport-work-foreign");
         fs::create_dir(&foreign).expect("made");
         let new = WorkDir::new(output.path()).expect("made");
+        assert!(!dead.exists());
+        remove_work_folder(alive.path()).expect("looked at");
+        fs::create_dir(&dead).expect("made");
+        remove_work_folder(&dead).expect("removed");
         assert!(!dead.exists());
         assert!(alive.path().exists() && foreign.exists() && new.path().exists());
     }

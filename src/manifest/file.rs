@@ -68,7 +68,8 @@ pub fn write(manifest: &Manifest, path: &Path, overwrite: Overwrite) -> Result<(
     let mut file = tempfile::Builder::new()
         // The prefix by which the next run finds what a killed one left.
         .prefix(".hyperexport-tmp-")
-        .permissions(fs::Permissions::from_mode(0o644))
+        // Addresses, names of hosts and more of the guest stand in it.
+        .permissions(fs::Permissions::from_mode(0o600))
         .tempfile_in(folder)
         .map_err(failed)?;
     serde_json::to_writer_pretty(&mut file, manifest).map_err(|e| failed(e.into()))?;

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::later::save;
 use super::report;
+use crate::convert::make_private_folder;
 use crate::manifest;
 
 /// Name of the folder while its files are made.
@@ -52,7 +53,7 @@ impl Beside {
     /// What the file system says.
     pub fn begin(output: &Path, keep: &[String]) -> io::Result<Self> {
         let path = output.join(FRESH);
-        fs::create_dir_all(&path)?;
+        make_private_folder(&path)?;
         for entry in fs::read_dir(&path)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();

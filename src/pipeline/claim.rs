@@ -16,12 +16,13 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::beside;
+use crate::convert::{make_private_folder, remove_work_folder};
 use crate::exporter::WholeDisk;
 
 /// Name of the file that marks a working run.
@@ -106,7 +107,7 @@ impl Claim {
     pub fn take(directory: &Path) -> Result<Self, Error> {
         let io = |source| Error::Io { path: directory.to_owned(), source };
         let made_directory = !directory.exists();
-        fs::create_dir_all(directory).map_err(io)?;
+        make_private_folder(directory).map_err(io)?;
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -132,6 +133,21 @@ impl Claim {
     /// [`Error::Busy`] when that run is not dead; [`Error::Io`] when the file system refuses.
     pub fn settle(directory: &Path) -> Result<(), Error> {
         if beside::is_unsettled(directory) { Self::take(directory).map(drop) } else { Ok(()) }
+    }
+
+    /// Lets QEMU's user pass through to `folder`, that of a storage pool, where the directory is one that
+    /// this run made and `folder` lies in it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file system refuses.
+    pub fn leads_to(&self, folder: &Path) -> Result<(), Error> {
+        let failed = |source| Error::Io { path: self.directory.clone(), source };
+        let folder = std::path::absolute(folder).map_err(failed)?;
+        let directory = std::path::absolute(&self.directory).map_err(failed)?;
+        if !self.made_directory || !folder.starts_with(directory) {
+            return Ok(());
+        }
+        fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o711)).map_err(failed)
     }
 
     /// Whether a run died here.
@@ -179,7 +195,7 @@ impl Claim {
         for entry in entries.flatten() {
             let (name, path) = (entry.file_name(), entry.path());
             if name.to_string_lossy().starts_with(WORK_PREFIX) {
-                fs::remove_dir_all(&path).map_err(|source| Error::Io { path, source })?;
+                remove_work_folder(&path).map_err(|source| Error::Io { path, source })?;
             } else if name.to_string_lossy().starts_with(FILE_PREFIX) {
                 remove_if_there(&path)?;
             }

@@ -70,6 +70,9 @@ pub(super) fn take(job: &Job, ready: &Ready) -> Result<Held, Stopped> {
         stopped(&super::claim::Error::Io { path, source })
     };
     let mut claim = Claim::take(&ready.output).map_err(|e| stopped(&e))?;
+    if let Some(pool) = job.target.as_ref().and_then(|target| target.pool_path.as_ref()) {
+        claim.leads_to(pool).map_err(|e| stopped(&e))?;
+    }
     let after_kill = claim.is_of_dead_run();
     let known = ready.vm.power == PowerState::Off && !ready.state.revision.is_empty();
     let whole = match &ready.earlier {

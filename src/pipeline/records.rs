@@ -10,6 +10,7 @@
 use std::cmp::Reverse;
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::later::save;
@@ -112,7 +113,7 @@ pub(super) fn begin(report: &mut RunReport) -> io::Result<()> {
 /// What the file system says.
 pub(super) fn prepare(output: &Path) -> io::Result<()> {
     let folder = output.join(FOLDER);
-    match fs::create_dir(&folder) {
+    match fs::DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         end => end,
     }

@@ -9,6 +9,7 @@ mod manifest;
 mod media;
 mod moved;
 mod packages;
+mod private;
 mod rewriting;
 mod spellings;
 mod streamed;
