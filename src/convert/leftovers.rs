@@ -6,8 +6,15 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
+use nix::unistd::geteuid;
+
+/// The socket on which libguestfs waits for its appliance.
+const SOCKET: &str = "guestfsd.sock";
+/// How old a socket is that counts as one which nobody listens on.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Takes away every mount below `folder`, the innermost first.
 pub(super) fn unmount_below(folder: &Path) {
@@ -51,23 +58,60 @@ impl GuestfsFolders {
         Self(guestfs_folders())
     }
 
-    /// Removes those that came since, are ours, and whose sockets no process listens on: another
-    /// libguestfs may have started meanwhile.
+    /// Removes those that came since, are ours, and whose appliance is dead: other runs start theirs
+    /// meanwhile. Where all processes of the machine can be seen, older ones go, too, which a killed run
+    /// has left.
     pub(super) fn remove_newer(&self) {
-        let us = nix::unistd::geteuid().as_raw();
-        let listening = fs::read_to_string("/proc/net/unix").unwrap_or_default();
-        for folder in guestfs_folders().difference(&self.0) {
-            let ours = fs::symlink_metadata(folder).is_ok_and(|m| m.is_dir() && m.uid() == us);
-            let socket = folder.join("guestfsd.sock");
-            let alive = listening.contains(&*folder.to_string_lossy());
-            if ours && socket.exists() && !alive {
-                match fs::remove_dir_all(folder) {
-                    Ok(()) => tracing::debug!(folder = %folder.display(), "removed"),
-                    Err(error) => tracing::warn!(folder = %folder.display(), %error, "remove"),
-                }
+        let (us, all) = (geteuid().as_raw(), sees_all_processes());
+        let mut folders = guestfs_folders();
+        folders.retain(|folder| all || !self.0.contains(folder));
+        folders.retain(|folder| {
+            let is_ours = fs::symlink_metadata(folder).is_ok_and(|m| m.is_dir() && m.uid() == us);
+            is_ours && is_settled(&folder.join(SOCKET))
+        });
+        if folders.is_empty() {
+            return;
+        }
+        let sockets = unix_sockets();
+        for folder in folders.iter().filter(|folder| !is_in_use(folder, &sockets)) {
+            match fs::remove_dir_all(folder) {
+                Ok(()) => tracing::debug!(folder = %folder.display(), "removed"),
+                Err(error) => tracing::warn!(folder = %folder.display(), %error, "remove"),
             }
         }
     }
+}
+
+/// Whether the socket is there, and long enough for the kernel to list it: its file comes first.
+fn is_settled(socket: &Path) -> bool {
+    let made = fs::symlink_metadata(socket).and_then(|found| found.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age >= SETTLED))
+}
+
+/// Whether a process listens on a socket in the folder, or talks through one.
+fn is_in_use(folder: &Path, sockets: &str) -> bool {
+    sockets.contains(&format!("{}/", folder.display()))
+}
+
+/// The sockets of all namespaces of networks that a process is in (proc(5), `/proc/net/unix`): each has a
+/// list of its own.
+fn unix_sockets() -> String {
+    let (mut seen, mut sockets) = (HashSet::new(), String::new());
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let path = process.path();
+        let Ok(namespace) = fs::read_link(path.join("ns/net")) else { continue };
+        if seen.insert(namespace) {
+            sockets += &fs::read_to_string(path.join("net/unix")).unwrap_or_default();
+        }
+    }
+    sockets
+}
+
+/// Root sees all in the first namespace of processes, whose number is a constant of the kernel
+/// (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
+fn sees_all_processes() -> bool {
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    geteuid().is_root() && namespace == Path::new("pid:[4026531836]")
 }
 
 fn guestfs_folders() -> HashSet<PathBuf> {
@@ -78,6 +122,8 @@ fn guestfs_folders() -> HashSet<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
     use super::*;
 
     #[test]
@@ -85,5 +131,23 @@ mod tests {
         let text = "36 35 98:0 / /mnt/a\\040b rw - ext3 /dev/root rw\n\
                     37 36 0:5 / /mnt/a\\040b/c rw - fuse x rw\n";
         assert_eq!(mount_points(text), [Path::new("/mnt/a b"), Path::new("/mnt/a b/c")]);
+    }
+
+    #[test]
+    fn a_folder_is_in_use_while_a_socket_in_it_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let socket = dir.path().join(SOCKET);
+        assert!(!is_settled(&socket), "there is none");
+        let listener = UnixListener::bind(&socket).expect("bound");
+        assert!(!is_settled(&socket), "it has just been made");
+        let client = UnixStream::connect(&socket).expect("connected");
+        let (server, _) = listener.accept().expect("accepted");
+        assert!(is_in_use(dir.path(), &unix_sockets()));
+        drop(listener);
+        assert!(is_in_use(dir.path(), &unix_sockets()), "the appliance talks still");
+        drop((server, client));
+        assert!(!is_in_use(dir.path(), &unix_sockets()));
+        let longer = PathBuf::from(format!("{}x", dir.path().display()));
+        assert!(!is_in_use(dir.path(), &format!(" {}/{SOCKET}\n", longer.display())));
     }
 }

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use virt::connect::Connect;
 use virt::domain::DomainState;
+use virt::storage_pool::StoragePool;
 use virt::storage_vol::StorageVol;
 use virt::sys;
 
 use crate::domain::{DiskKind, DomainType, Platform};
 use crate::kvm::{Accelerator, DISK, PATIENCE, Proof, boot_sector, prove};
 
+use super::run_owner::RunOwner;
 use super::xml::probe;
 use super::xml::storage::Volume;
 use super::{Error, define, pool, trial, upload, xml};
@@ -103,7 +105,9 @@ fn with_disk<T>(
         let why = "a volume of it is a device";
         return Err(Error::PoolKind { name: place.pool, kind: place.of, why });
     }
-    let name = format!("{}{}.img", trial::PREFIX, define::fresh_uuid()?);
+    let owner = RunOwner::here()?;
+    remove_leftovers(&handle, &owner)?;
+    let name = format!("{}{owner}-{}.img", trial::PREFIX, define::fresh_uuid()?);
     let pool::Access { owner, group, mode } = place.access;
     let text = xml::write("volume", &Volume::raw(&name, 0).owned(owner, group, mode))
         .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
@@ -117,6 +121,20 @@ fn with_disk<T>(
         tracing::warn!(name, pool, %error, "a volume that was there for a moment stays");
     }
     end
+}
+
+/// Deletes the volumes of runs that were killed while they had one.
+fn remove_leftovers(pool: &StoragePool, here: &RunOwner) -> Result<(), Error> {
+    for volume in pool.list_all_volumes(0).map_err(Error::call("list volumes"))? {
+        let Ok(name) = volume.name() else { continue };
+        let owner = name.strip_prefix(trial::PREFIX).and_then(RunOwner::in_text);
+        if owner.is_some_and(|owner| owner.is_dead(here))
+            && let Err(error) = volume.delete(0)
+        {
+            tracing::warn!(%error, "volume '{name}' of an earlier trial stays");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -157,7 +175,18 @@ mod tests {
         let platform = platform.expect("emulation");
         let work = move |connect: &Connect| {
             pool(connect, &name, &path);
+            let leave = |owner: &str| {
+                let file = path.join(format!("{}{owner}-0a.img", trial::PREFIX));
+                std::fs::write(&file, "").expect("written");
+                file
+            };
+            let here = RunOwner::here()?.to_string();
+            let of_dead = here.replace(&format!("-{}-", std::process::id()), "-999999999-");
+            let (dead, alive) = (leave(&of_dead), leave(&here));
+            pool::open(connect, &name)?.refresh(0).map_err(Error::call("look at a pool"))?;
             let by_guest = runs_there(connect, "x86_64", &platform, Some(&name));
+            assert!(!dead.exists() && alive.exists(), "only what a dead run left goes");
+            std::fs::remove_file(alive).expect("still there");
             let by_firmware = boot(connect, "x86_64", &platform, None);
             let left = std::fs::read_dir(&path).expect("the folder").count();
             let gone = pool::open(connect, &name)?.destroy();

@@ -38,6 +38,7 @@ mod refusal;
 mod remarks;
 mod replace;
 mod request;
+mod run_owner;
 mod shared;
 mod shell;
 mod snapshot;

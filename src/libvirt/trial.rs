@@ -7,12 +7,14 @@ use virt::sys;
 
 use crate::domain::DomainSpec;
 
+use super::identity::Chosen;
 use super::preflight::Leaves;
 use super::request::{ImportRequest, WantedVolume};
+use super::run_owner::RunOwner;
 use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::watch::{Seen, Wait};
-use super::{Cause, Error, Target, define, domain_xml, pool, preflight, start};
+use super::{Cause, Error, Target, define, domain_xml, identity, pool, preflight, start};
 
 /// Names of such domains begin so and end with their own UUID: by that alone they are known.
 pub(super) const PREFIX: &str = "hyperexport-trial-";
@@ -22,7 +24,8 @@ const BOOT_TEST: &str = "hyperexport-boot-test-";
 
 impl Target {
     /// Has libvirt accept the domain that [`Self::import`] would define, and forget it; starts a pool
-    /// that is stopped, and stops it again. Takes away what a run left that was killed in between.
+    /// that is stopped, and stops it again. Takes away what a run left that was killed in between, and
+    /// nothing of a run that lives.
     ///
     /// # Errors
     /// [`Error::Refused`] and [`Error::PoolNotStarted`] with libvirt's words; [`Error::Plan`],
@@ -34,11 +37,14 @@ impl Target {
         let planned: Vec<_> = volumes.iter().map(expected).collect();
         let uuid = define::fresh_uuid()?;
         let spec = request.plan(&planned)?.renamed(format!("{PREFIX}{uuid}"));
-        let (name, xml) = (request.domain_name(), domain_xml(&spec, &uuid)?);
+        let owner = RunOwner::here()?;
+        // The mark of the run, by which others know that it lives.
+        let chosen = Chosen { uuid: uuid.clone(), mark: Some(owner.to_string()) };
+        let (name, xml) = (request.domain_name(), chosen.xml(&spec)?);
         let (choice, local) = (request.pool.clone(), self.is_local());
         let leaves = Leaves::of(request);
         self.call(move |connect| {
-            remove_leftovers(connect)?;
+            remove_leftovers(connect, &owner)?;
             pool::try_start(connect, &choice, local, |place| {
                 preflight::room(connect, place, (&volumes, &leaves), local)
             })?;
@@ -79,13 +85,19 @@ pub(super) fn is_boot_test(name: &str, uuid: &str) -> bool {
     name.strip_prefix(BOOT_TEST) == Some(uuid)
 }
 
-fn remove_leftovers(connect: &Connect) -> Result<(), Error> {
+fn remove_leftovers(connect: &Connect, here: &RunOwner) -> Result<(), Error> {
     let inactive = sys::VIR_CONNECT_LIST_DOMAINS_INACTIVE;
     let domains = connect.list_all_domains(inactive).map_err(Error::call("list domains"))?;
     for domain in domains {
         // One that vanished since was another run's, and is no concern of this one.
         let (Ok(name), Ok(uuid)) = (domain.name(), domain.uuid_string()) else { continue };
-        if name.strip_prefix(PREFIX) == Some(&uuid)
+        if name.strip_prefix(PREFIX) != Some(&uuid) {
+            continue;
+        }
+        let Ok(metadata) = identity::metadata(&domain) else { continue };
+        let owner = metadata.as_deref().and_then(RunOwner::in_text);
+        // One without a mark was left by an earlier version.
+        if owner.is_none_or(|owner| owner.is_dead(here))
             && let Err(error) = define::undefine(connect, &uuid)
         {
             tracing::warn!(%error, "domain '{name}' of an earlier trial stays");
