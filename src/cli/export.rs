@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use super::args::ExportArgs;
 use super::{Exit, block_on_rereading, limit_file, open, tell_report};
 use crate::exporter::PackageFormat;
-use crate::pipeline::{self, Job, SourceSettings};
+use crate::pipeline::{self, ComesBack, Job, SourceSettings};
 use crate::settings::{Environment, Error, Given, TransportArg};
 
 /// Runs the command.
@@ -78,6 +78,11 @@ fn job(args: &ExportArgs, given: &Given, environment: &Environment) -> Result<Jo
         // What is meant is known by the files; until they are read they are named by the first.
         SourceSettings::Files(files) => {
             only_vsphere(args)?;
+            if shutdown.is_some() {
+                let why =
+                    "--power-off is for a VM of vSphere or a domain of libvirt: files do not run";
+                return Err(Error::Invalid(why.to_owned()));
+            }
             let path = files.paths.first().and_then(|path| path.file_stem());
             args.vm.clone().unwrap_or_else(|| path.unwrap_or_default().to_string_lossy().into())
         }
@@ -91,6 +96,7 @@ fn job(args: &ExportArgs, given: &Given, environment: &Environment) -> Result<Jo
         format,
         manifest: args.manifest,
         power_off: shutdown,
+        comes_back: comes_back(args)?,
         snapshot: running.snapshot.then_some(running.quiesce),
         limit: args.transfer.limit()?,
         fresh: args.fresh,
@@ -104,12 +110,37 @@ fn job(args: &ExportArgs, given: &Given, environment: &Environment) -> Result<Jo
     })
 }
 
-/// Refuses what is said about vSphere where there is none.
+/// When a VM that was switched off comes back, as far as that can be meant.
+fn comes_back(args: &ExportArgs) -> Result<ComesBack, Error> {
+    let (running, after) = (&args.running, &args.target.after);
+    if running.power_on_after && running.keep_source_off {
+        return Err(Error::Invalid(
+            "--power-on-after cannot go with --keep-source-off: it is one or the other".to_owned(),
+        ));
+    }
+    let starts = [
+        ("--libvirt-start", after.libvirt_start),
+        ("--libvirt-autostart", args.target.libvirt_autostart),
+    ];
+    if let Some((flag, _)) = starts.iter().find(|(_, given)| args.libvirt && *given)
+        && running.power_on_after
+    {
+        return Err(Error::Invalid(format!(
+            "--power-on-after cannot go with {flag}: the VM and its domain would both run"
+        )));
+    }
+    Ok(match (running.power_on_after, running.keep_source_off) {
+        (true, _) => ComesBack::Always,
+        (_, true) => ComesBack::Never,
+        (false, false) => ComesBack::AfterFailure,
+    })
+}
+
+/// Refuses what is said about a VM of vSphere where there is none.
 fn only_vsphere(args: &ExportArgs) -> Result<(), Error> {
     let given = [
         ("--transport", args.transfer.transport.is_some()),
         ("--parallel", args.transfer.parallel.is_some()),
-        ("--power-off", args.running.shutdown().is_some()),
         ("--snapshot", args.running.snapshot),
     ];
     match given.into_iter().find(|(_, given)| *given) {

@@ -84,6 +84,20 @@ pub enum Error {
         /// Why, as a clause.
         reason: String,
     },
+    /// A domain that is gone when it is off.
+    #[error("domain '{name}' is transient: libvirt forgets it when it shuts down")]
+    Transient {
+        /// Which.
+        name: String,
+    },
+    /// A guest was told to shut down, and its domain still runs.
+    #[error("domain '{name}' did not shut down within {} s", after.as_secs())]
+    StillOn {
+        /// Which.
+        name: String,
+        /// How long that was waited for.
+        after: std::time::Duration,
+    },
     /// Any other call that libvirt refused.
     #[error("{act}")]
     Call {

@@ -32,6 +32,14 @@ impl Error {
                  dir --target FOLDER'"
                     .to_owned()
             }
+            Self::Transient { name } => format!(
+                "make it persistent first: 'virsh dumpxml {name} >it.xml; virsh define it.xml'"
+            ),
+            Self::StillOn { .. } => {
+                "shut the guest down from inside; or give it longer by --shutdown-timeout; or let \
+                 --power-off=force cut its power"
+                    .to_owned()
+            }
             Self::Plan(error) => return error.hint(),
             Self::DomainExists { name } => format!(
                 "give another name with --libvirt-name; --replace '{name}' sets a domain aside \

@@ -44,6 +44,7 @@ mod shell;
 mod snapshot;
 mod source;
 mod source_board;
+mod source_power;
 mod space;
 mod ssh;
 mod start;

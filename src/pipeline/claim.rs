@@ -3,7 +3,8 @@
 //! The file `.hyperexport-run` stands in the directory while a run works there: locked, so that a
 //! second run is refused, and naming the files that the run is about to make, so that the next run
 //! can remove what a killed one left, and the disks that are whole, so that it need not fetch them
-//! again. It goes when the run ends, well or not. It only ever grows, line by line: a run that is
+//! again. It also names the VM that the run switches off: a VM that a killed run has left off is powered on
+//! by the next one. It goes when the run ends, well or not, unless that VM could not be powered on. It only ever grows, line by line: a run that is
 //! killed while it writes leaves a torn last line, which is passed over. What is to replace files of an
 //! earlier run is made beside them (`beside`); whoever claims the directory finishes that first.
 //!
@@ -18,12 +19,14 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::beside;
 use crate::convert::{make_private_folder, remove_work_folder};
 use crate::exporter::WholeDisk;
+use crate::model::PoweredOff;
 
 /// Name of the file that marks a working run.
 const MARKER: &str = ".hyperexport-run";
@@ -76,6 +79,24 @@ struct Line {
     /// A snapshot that is about to be taken of the VM.
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<String>,
+    /// A VM that is about to be switched off for its export, or that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    switched_off: Option<SwitchedOff>,
+    /// The VM of the lines before is on again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    switched_on: bool,
+}
+
+/// A VM that a run switches off, and that is to come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwitchedOff {
+    /// Which VM of which server, as `held::identity` writes it.
+    pub vm: String,
+    /// Its name, for messages.
+    pub name: String,
+    /// How it was switched off; `None` until it was seen to be off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<PoweredOff>,
 }
 
 /// What the marker says.
@@ -85,6 +106,7 @@ struct Marker {
     key: String,
     whole: Vec<WholeDisk>,
     snapshots: Vec<String>,
+    switched_off: Option<SwitchedOff>,
 }
 
 /// A claimed output directory.
@@ -97,6 +119,10 @@ pub struct Claim {
     dead: Marker,
     /// Whether there was anything of a dead run.
     after_kill: bool,
+    /// The VM that this run or a dead one has switched off and nobody has powered on yet.
+    switched_off: Mutex<Option<SwitchedOff>>,
+    /// Whether the marker stays for the next run, which powers that VM on.
+    pub stays: bool,
 }
 
 impl Claim {
@@ -124,7 +150,10 @@ impl Claim {
         let dead = read_marker(&mut file).map_err(io)?;
         beside::settle(directory).map_err(io)?;
         let after_kill = !dead.makes.is_empty() || !dead.key.is_empty();
-        Ok(Self { directory: directory.to_owned(), file, made_directory, dead, after_kill })
+        let switched_off = Mutex::new(dead.switched_off.clone());
+        let directory = directory.to_owned();
+        let stays = false;
+        Ok(Self { directory, file, made_directory, dead, after_kill, switched_off, stays })
     }
 
     /// Finishes what a run that was killed left half done of a replacement, and keeps the marker.
@@ -165,15 +194,27 @@ impl Claim {
     /// # Errors
     /// [`Error::Busy`] when that run is not dead; [`Error::Io`] when the file system refuses.
     pub fn leftovers(directory: &Path) -> Result<Vec<String>, Error> {
+        Ok(Self::look(directory)?.makes)
+    }
+
+    /// The VM that a dead run in `directory` has left switched off. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::leftovers`].
+    pub fn left_off(directory: &Path) -> Result<Option<SwitchedOff>, Error> {
+        Ok(Self::look(directory)?.switched_off)
+    }
+
+    fn look(directory: &Path) -> Result<Marker, Error> {
         let path = directory.join(MARKER);
         let io = |source| Error::Io { path: path.clone(), source };
         let mut file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Marker::default()),
             Err(source) => return Err(io(source)),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(read_marker(&mut file).map_err(io)?.makes),
+            Ok(()) => read_marker(&mut file).map_err(io),
             Err(TryLockError::WouldBlock) => Err(Error::Busy(directory.to_owned())),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
@@ -235,6 +276,36 @@ impl Claim {
             .map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
     }
 
+    /// The VM that this run or a dead one has switched off, and that is not on again.
+    pub fn switched_off(&self) -> Option<SwitchedOff> {
+        self.owed().clone()
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Option<SwitchedOff>> {
+        self.switched_off.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes, durably, that a VM is about to be switched off, or how that was done.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the marker cannot be written.
+    pub fn switches_off(&self, vm: SwitchedOff) -> Result<(), Error> {
+        let noted = self.append(&Line { switched_off: Some(vm.clone()), ..Line::default() });
+        noted.map_err(|source| Error::Io { path: self.directory.join(MARKER), source })?;
+        *self.owed() = Some(vm);
+        Ok(())
+    }
+
+    /// Notes that the VM is on again.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the marker cannot be written.
+    pub fn switched_on(&self) -> Result<(), Error> {
+        *self.owed() = None;
+        let noted = self.append(&Line { switched_on: true, ..Line::default() });
+        noted.map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
+    }
+
     /// Notes, durably, that one more disk is whole.
     ///
     /// # Errors
@@ -282,6 +353,10 @@ fn read_marker(file: &mut File) -> io::Result<Marker> {
         }
         marker.whole.append(&mut line.whole);
         marker.snapshots.extend(line.snapshot);
+        if line.switched_on {
+            marker.switched_off = None;
+        }
+        marker.switched_off = line.switched_off.or(marker.switched_off);
     }
     Ok(marker)
 }
@@ -367,6 +442,25 @@ mod tests {
         drop(next);
         let last = Claim::take(directory.path()).expect("free");
         assert!(last.whole_disks("vm-1 a").is_empty(), "its file may have been replaced");
+    }
+
+    #[test]
+    fn a_vm_that_a_dead_run_switched_off_is_known_until_it_is_on_again() {
+        let directory = tempfile::tempdir().expect("temp dir");
+        let vm = |how| SwitchedOff { vm: "vc vm-1".into(), name: "web01".into(), how };
+        let dead = Claim::take(directory.path()).expect("free");
+        assert!(dead.switched_off().is_none());
+        dead.switches_off(vm(None)).expect("noted");
+        dead.switches_off(vm(Some(PoweredOff::Shutdown))).expect("noted");
+        drop(dead);
+        let left = Some(vm(Some(PoweredOff::Shutdown)));
+        assert_eq!(Claim::left_off(directory.path()).expect("readable"), left);
+        let next = Claim::take(directory.path()).expect("free");
+        assert_eq!(next.switched_off(), left);
+        next.switched_on().expect("noted");
+        assert!(next.switched_off().is_none());
+        drop(next);
+        assert!(Claim::take(directory.path()).expect("free").switched_off().is_none());
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use tokio_util::sync::CancellationToken;
 
 use super::asked::Flags;
-use super::held::{Held, key};
+use super::claim::SwitchedOff;
+use super::held::{Held, identity, key};
 use super::job::Job;
 use super::made::Source as SourceNow;
 use super::preflight::Ready;
@@ -29,7 +30,7 @@ pub(super) struct Export<'a> {
 
 impl<'a> Export<'a> {
     pub fn new(job: &'a Job, source: &'a Source, ready: &'a Ready, held: &'a Held) -> Self {
-        let seen = SourceNow { state: ready.state.clone(), powered_off: None };
+        let seen = SourceNow::of(ready.state.clone(), None);
         let (seen, warnings) = (RefCell::new(seen), RefCell::default());
         Self { job, source, ready, held, seen, warnings }
     }
@@ -45,8 +46,6 @@ impl<'a> Export<'a> {
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<(ExportedVm, ExportState), Stopped> {
-        let claimed =
-            |error: super::claim::Error| Stopped::new(Stage::Export, &error, error.hint());
         let (mut vm, claim) = (self.ready.vm.clone(), &self.held.claim);
         let mut state = self.ready.state.clone();
         let powered_off = self.switch_off(progress, cancel).await?;
@@ -95,8 +94,12 @@ impl<'a> Export<'a> {
             return Ok(None);
         };
         progress.note(format!("shutting down {}", vm.name));
+        // Noted before: whatever becomes of this run, the VM is to come back.
+        let noted = |how| SwitchedOff { vm: identity(vm), name: vm.name.clone(), how };
+        self.held.claim.switches_off(noted(None)).map_err(claimed)?;
         let off = self.source.power_off(vm, how, progress, cancel).await.map_err(stopped)?;
         self.seen.borrow_mut().powered_off = off;
+        self.held.claim.switches_off(noted(off)).map_err(claimed)?;
         if off == Some(PoweredOff::Cut) {
             let text = format!(
                 "the power of {} was cut, since its guest could not be shut down: its disks are as \
@@ -120,6 +123,10 @@ impl<'a> Export<'a> {
         self.held.claim.will_snapshot(&name)?;
         Ok(Some(SnapshotRequest { name, quiesce, tools: self.ready.tools }))
     }
+}
+
+fn claimed(error: super::claim::Error) -> Stopped {
+    Stopped::new(Stage::Export, &error, error.hint())
 }
 
 fn stopped(error: Error) -> Stopped {

@@ -12,7 +12,7 @@ use super::stages::{Ledger, Stopped};
 use super::{ours, replace, stream};
 use crate::exporter::WholeDisk;
 use crate::manifest::Manifest;
-use crate::model::{PowerState, Stage};
+use crate::model::{PowerState, SourceVm, Stage};
 
 /// A claimed output directory, and what a dead run left whole there.
 pub(super) struct Held {
@@ -53,12 +53,16 @@ impl Held {
 
 /// What is exported, in which state of it, and what it becomes while it leaves the source.
 pub(super) fn key(job: &Job, ready: &Ready, revision: &str) -> String {
-    let vm = &ready.vm;
-    let server = vm.origin.server.as_deref().unwrap_or_default();
-    let uuid = vm.instance_uuid.as_deref().unwrap_or_default();
     let compression = stream::compression(job, &ready.streaming);
     let as_what = compression.map(|kind| format!(" {kind}")).unwrap_or_default();
-    format!("{server} {} {uuid} {revision}{as_what}", vm.id)
+    format!("{} {revision}{as_what}", identity(&ready.vm))
+}
+
+/// Which VM of which server this is, whatever its name.
+pub(super) fn identity(vm: &SourceVm) -> String {
+    let server = vm.origin.server.as_deref().unwrap_or_default();
+    let uuid = vm.instance_uuid.as_deref().unwrap_or_default();
+    format!("{server} {} {uuid}", vm.id)
 }
 
 /// Claims the output directory and removes what a dead run left there, but for whole disks of the

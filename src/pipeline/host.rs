@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::Error;
 use crate::exporter::{
-    self, BandwidthLimit, ExportRequest, Inspected, LARGEST_NVRAM, Landing, NVRAM, VmSummary,
-    WholeDisk, fill_disk_uuids, nvram_missed, write_nvram,
+    self, BandwidthLimit, ExportRequest, Inspected, LARGEST_NVRAM, Landing, NVRAM, Shutdown,
+    VmSummary, WholeDisk, fill_disk_uuids, nvram_missed, write_nvram,
 };
 use crate::libvirt::{self, Chunk, FoundDomain, FoundVolume, Settings, Target};
 use crate::model::{
-    ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, SourceVm, chain,
+    ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, PoweredOff, SourceVm, chain,
 };
 use crate::progress::Progress;
 
@@ -56,6 +56,23 @@ impl Host {
         Ok(Inspected::new(found.vm, makes, revision))
     }
 
+    /// Shuts the domain down; `None` when it was off.
+    pub(super) async fn power_off(
+        &self,
+        vm: &SourceVm,
+        how: Shutdown,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<Option<PoweredOff>, Error> {
+        let (limit, cut) = (how.timeout, how.force);
+        Ok(self.target.shut_down(&vm.id, (limit, cut), (progress, cancel)).await?)
+    }
+
+    /// Starts the domain, unless it runs.
+    pub(super) async fn power_on(&self, vm: &SourceVm) -> Result<(), Error> {
+        Ok(self.target.power_on(&vm.id).await?)
+    }
+
     /// Reads all volumes of the domain into the request's folder. It must not run: a volume that
     /// is written to while it is read is no disk.
     pub(super) async fn export(
@@ -66,7 +83,7 @@ impl Host {
         cancel: &CancellationToken,
     ) -> Result<ExportedVm, Error> {
         let found = self.target.domain(&vm.id).await?;
-        exportable(&found.vm)?;
+        exportable(&found.vm, false)?;
         let mut landings = Vec::new();
         let end = async {
             let mut disks = Vec::new();
@@ -85,7 +102,7 @@ impl Host {
             }
             // Started meanwhile, it may have written while it was read.
             let now = self.target.domain(&vm.id).await?;
-            exportable(&now.vm)?;
+            exportable(&now.vm, false)?;
             if now.revision() != found.revision() {
                 return Err(exporter::Error::Changed { vm: vm.name.clone() }.into());
             }
@@ -188,13 +205,14 @@ async fn begin(
     Ok((Arc::new(landing), kept))
 }
 
-/// Whether the domain may be exported.
+/// Whether the domain may be exported, or may be once it is shut down, if `running` is no obstacle.
 ///
 /// # Errors
 /// [`Error::Running`], [`Error::Saved`].
-pub(super) fn exportable(vm: &SourceVm) -> Result<(), Error> {
+pub(super) fn exportable(vm: &SourceVm, running: bool) -> Result<(), Error> {
     match vm.power {
         PowerState::Off => Ok(()),
+        PowerState::On if running => Ok(()),
         PowerState::Suspended => Err(Error::Saved { name: vm.name.clone() }),
         PowerState::On | PowerState::Unknown => Err(Error::Running { name: vm.name.clone() }),
     }

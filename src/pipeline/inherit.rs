@@ -34,7 +34,7 @@ pub(super) fn inherit(kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) {
     report.manifest = kept.manifest.as_ref().map(|_| kept.manifest_path.clone());
     report.export = Some(kept.taken.clone());
     let powered_off = kept.taken.state.as_ref().and_then(|state| state.powered_off);
-    report.source = Some(SourceNow { state: ready.state.clone(), powered_off });
+    report.source = Some(SourceNow::of(ready.state.clone(), powered_off));
     // The files that it made may outlast its disks.
     report.conversion = kept.result.as_ref().and_then(|result| result.conversion.clone());
     if !matches!(kept.converted, Converted::Again(_)) {

@@ -22,6 +22,8 @@ pub struct Job {
     pub manifest: bool,
     /// Whether a running VM is switched off, and how.
     pub power_off: Option<exporter::Shutdown>,
+    /// When a VM that was switched off comes back.
+    pub comes_back: ComesBack,
     /// Whether a running VM is exported from a snapshot, and how that is taken.
     pub snapshot: Option<exporter::Quiesce>,
     /// How fast disks may come in. A clone changes it while they do.
@@ -42,6 +44,18 @@ pub struct Job {
     pub strict: bool,
     /// Say what would happen and change nothing.
     pub dry_run: bool,
+}
+
+/// When a VM that a run has switched off is powered on again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ComesBack {
+    /// Where the run does not come to its good end.
+    #[default]
+    AfterFailure,
+    /// In any case.
+    Always,
+    /// Never.
+    Never,
 }
 
 impl Job {

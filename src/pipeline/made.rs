@@ -32,10 +32,33 @@ pub struct Source {
     /// Its state, as it was last seen.
     #[serde(flatten)]
     pub state: SourceState,
-    /// How the VM was switched off for its export, by this run or the one that took the export. It
-    /// stays off.
+    /// How the VM was switched off for its export, by this run or the one that took the export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub powered_off: Option<PoweredOff>,
+    /// What became of a VM that this run, or a killed one before, has switched off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returned: Option<Returned>,
+}
+
+impl Source {
+    /// A source that nothing was done to but that it was switched off, perhaps.
+    pub fn of(state: SourceState, powered_off: Option<PoweredOff>) -> Self {
+        Self { state, powered_off, returned: None }
+    }
+}
+
+/// What became of a VM that was switched off for its export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Returned {
+    /// It is on again.
+    On,
+    /// It stays off: the run came to its good end, or the user said so.
+    StaysOff,
+    /// It stays off, since its domain runs or may run.
+    DomainMayRun,
+    /// It could not be powered on, or is still shutting down.
+    Failed,
 }
 
 /// A conversion.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::converted::Converted;
 use super::earlier::{Earlier, Kept};
-use super::job::{Job, Target};
+use super::job::{ComesBack, Job, Target};
 use super::preflight::{Ready, is_of, seed};
 use super::source::SourceSettings;
 use super::{DOMAIN_XML, fit, records, stream};
@@ -277,6 +277,12 @@ fn export(job: &Job, ready: &Ready) -> Vec<String> {
         let limit = humantime::format_duration(how.timeout);
         let or = if how.force { "or cut its power" } else { "or stop here" };
         lines.push(format!("shut down the guest of {} within {limit}, {or}", vm.name));
+        let back = match job.comes_back {
+            ComesBack::AfterFailure => "power it on again if the run fails or is interrupted",
+            ComesBack::Always => "power it on again at the end of the run",
+            ComesBack::Never => "leave it off, whatever becomes of the run",
+        };
+        lines.push(back.to_owned());
     }
     if vm.power == PowerState::On && job.snapshot.is_some() {
         lines.push(format!("take a snapshot of {}, and remove it after the export", vm.name));

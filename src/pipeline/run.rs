@@ -18,7 +18,9 @@ use super::preflight::{self, Ready, Told};
 use super::report::{self, Outcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stages::{Ledger, Stopped};
-use super::{fit, later, package, plan, replace, snapshots, start, stream, target_check};
+use super::{
+    fit, later, package, plan, replace, snapshots, source_power, start, stream, target_check,
+};
 use crate::convert;
 use crate::manifest::{self, Manifest};
 use crate::model::{ConvertedDisks, ExportedVm, Stage, Warning, chain};
@@ -61,10 +63,14 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
         (ledger.report.vm, ledger.report.vm_id) = (name, Some(id));
     }
     let Some((source, ready)) = opened else {
+        // A log of refusals alone would not show that a service is down.
+        if let Ok(Some(owed)) = Claim::left_off(&ledger.report.output) {
+            ledger.warn(source_power::left_off(&owed));
+        }
         return (ledger.ended(Outcome::Refused), None);
     };
     ledger.report.output.clone_from(&ready.output);
-    ledger.report.source = Some(SourceNow { state: ready.state.clone(), powered_off: None });
+    ledger.report.source = Some(SourceNow::of(ready.state.clone(), None));
     ledger.warn_all(ready.warnings.iter().cloned());
     if job.dry_run {
         ledger.report.plan = plan::whole(job, &ready);
@@ -79,28 +85,38 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
             return (Outcome::Refused, None);
         }
     };
-    snapshots::warn_of_strangers(&ready, &held.claim, ledger);
-    match target_check::clear(job, &ready, ledger.cancel).await {
-        Ok(warnings) => ledger.warn_all(warnings),
-        Err(stopped) => {
-            ledger.report.errors.push(stopped.failure);
-            close(source, ledger).await;
-            discard(&mut held, ledger);
-            return (ledger.ended(Outcome::Failed), Some(held.claim));
-        }
-    }
-    let fetched = fetch(job, &source, (&ready, &mut held), ledger).await;
-    close(source, ledger).await;
-    let outcome = match fetched {
-        None => ledger.ended(Outcome::Failed),
-        Some(fetched) => finish(job, fetched, (&ready, &mut held), ledger).await,
-    };
+    let outcome = stages(job, source, (&ready, &mut held), ledger).await;
+    source_power::settle(job, (&ready, &mut held), outcome, ledger).await;
     discard(&mut held, ledger);
     let done = ledger.report.stages.iter().filter(|stage| stage.stage != Stage::Preflight);
     let mut done = done.peekable();
     let was_there = done.peek().is_some() && done.all(|stage| stage.status == StageStatus::Kept);
     ledger.report.already_done = outcome == Outcome::Done && was_there;
     (outcome, Some(held.claim))
+}
+
+/// What follows preflight. Whatever it returns, a VM that was switched off may have to come back.
+async fn stages(
+    job: &Job,
+    source: Source,
+    (ready, held): (&Ready, &mut Held),
+    ledger: &mut Ledger<'_>,
+) -> Outcome {
+    snapshots::warn_of_strangers(ready, &held.claim, ledger);
+    match target_check::clear(job, ready, ledger.cancel).await {
+        Ok(warnings) => ledger.warn_all(warnings),
+        Err(stopped) => {
+            ledger.report.errors.push(stopped.failure);
+            close(source, ledger).await;
+            return ledger.ended(Outcome::Failed);
+        }
+    }
+    let fetched = fetch(job, &source, (ready, held), ledger).await;
+    close(source, ledger).await;
+    match fetched {
+        None => ledger.ended(Outcome::Failed),
+        Some(fetched) => finish(job, fetched, (ready, held), ledger).await,
+    }
 }
 
 /// Removes a new export that has not taken the place of the old one.

@@ -39,7 +39,9 @@ impl Error {
         match self {
             Self::Exporter(error) => error.hint(),
             Self::Libvirt(error) => error.hint(),
-            Self::Running { .. } => Some("shut its guest down first".to_owned()),
+            Self::Running { .. } => {
+                Some("shut its guest down first, or let --power-off do that".to_owned())
+            }
             Self::Saved { .. } => Some("start it, and shut its guest down".to_owned()),
         }
     }
@@ -141,7 +143,7 @@ impl Source {
     pub(super) fn exportable(&self, inspected: &Inspected, running: bool) -> Result<(), Error> {
         match self {
             Self::VSphere(_) | Self::Files(_) => Ok(inspected.exportable(running)?),
-            Self::Host(_) => host::exportable(&inspected.vm),
+            Self::Host(_) => host::exportable(&inspected.vm, running),
         }
     }
 
@@ -154,7 +156,7 @@ impl Source {
     }
 
     /// Shuts a running VM down; `None` when there was none to shut down. What lies in files does not
-    /// run, and a domain that does is refused.
+    /// run.
     pub(super) async fn power_off(
         &self,
         vm: &SourceVm,
@@ -164,7 +166,17 @@ impl Source {
     ) -> Result<Option<PoweredOff>, Error> {
         match self {
             Self::VSphere(source) => Ok(source.power_off(vm, how, progress, cancel).await?),
-            Self::Files(_) | Self::Host(_) => Ok(None),
+            Self::Host(source) => source.power_off(vm, how, progress, cancel).await,
+            Self::Files(_) => Ok(None),
+        }
+    }
+
+    /// Powers the VM on, unless the VM is on.
+    pub(super) async fn power_on(&self, vm: &SourceVm, progress: &Progress) -> Result<(), Error> {
+        match self {
+            Self::VSphere(source) => Ok(source.power_on(vm, progress).await?),
+            Self::Host(source) => source.power_on(vm).await,
+            Self::Files(_) => Ok(()),
         }
     }
 

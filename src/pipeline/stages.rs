@@ -154,7 +154,9 @@ impl<'a> Ledger<'a> {
             let text = format!("write {}: {error}", report::FILE_NAME);
             self.warn(Warning::new(Stage::Export, "result-not-saved", text));
         }
-        let stays = |claim: &Claim| unsaved || !keep && claim.is_of_dead_run() && self.is_unknown();
+        let stays = |claim: &Claim| {
+            unsaved || claim.stays || !keep && claim.is_of_dead_run() && self.is_unknown()
+        };
         if let Some(claim) = claim.filter(|claim| !stays(claim))
             && let Err(error) = claim.release()
         {

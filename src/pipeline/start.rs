@@ -1,16 +1,24 @@
 //! The end of a migration: the guest is up. Never beside its source: two machines of one address
 //! harm each other and everybody who talks to them. And never from disks that are older than the source.
 
+use super::fence;
 use super::fit::is_snapshot;
 use super::job::{Job, Target};
 use super::kept_domain::KeptDomain;
 use super::made::Taken;
 use super::report::StageStatus;
 use super::stages::{Ledger, Stopped};
-use super::stored;
+use super::stored::{self, LOCAL};
 use crate::libvirt;
 use crate::manifest::Manifest;
-use crate::model::{PowerState, SourceState, SourceVm, Stage, chain, revision};
+use crate::model::{PowerState, SourceState, SourceVm, Stage, Warning, chain, revision};
+
+/// Code of a refusal since the source runs.
+const RUNNING: &str = "source-running";
+/// Code of a refusal since the source has run or was changed.
+const STALE: &str = "stale-export";
+/// Refusals of a start that leave nothing to start later: the disks are no longer those of the source.
+const FENCES: [&str; 2] = [RUNNING, STALE];
 
 /// Starts the domain of a run that was just defined, or was there. The source is asked again: hours may
 /// have passed since it was found powered off.
@@ -37,10 +45,24 @@ pub async fn after_run(
         }
     };
     begin(target, ledger, source).await;
+    let refused = ledger.report.errors.last().filter(|error| error.stage == Stage::Start);
+    let fenced = refused.is_some_and(|error| FENCES.contains(&error.code.as_str()));
+    if fenced && kept.is_none() {
+        fence::take_back(target, ledger).await;
+    }
 }
 
 /// Starts the domain of `define`, if its source was off when it was exported.
 pub async fn after_define(target: &Target, manifest: &Manifest, ledger: &mut Ledger<'_>) {
+    let vm = manifest.source_vm();
+    if target.start.is_some() && !target.allow_running_source && vm.provider != LOCAL {
+        let text = format!(
+            "whether {} is off now was not asked: there is no login of its source here; it was off when \
+             it was exported",
+            vm.name
+        );
+        ledger.warn(Warning::new(Stage::Start, "source-not-asked", text));
+    }
     begin(target, ledger, async { check_export(target, manifest) }).await;
 }
 
@@ -95,10 +117,11 @@ async fn begin(
     let (Some(start), Some(domain)) = (&target.start, ledger.report.domain.clone()) else { return };
     let (progress, cancel) = (ledger.progress, ledger.cancel);
     let work = async {
-        source.await?;
-        progress.note(format!("starting {}: waiting until it {}", domain.name, start.wait.sign));
         let stopped = |error: libvirt::Error| Stopped::new(Stage::Start, &error, error.hint());
         let connection = target.connections.open(&target.settings).await.map_err(stopped)?;
+        // Last of all: the less time lies between this and the start, the better.
+        source.await?;
+        progress.note(format!("starting {}: waiting until it {}", domain.name, start.wait.sign));
         connection.start(&domain, &start.wait, cancel).await.map_err(stopped)
     };
     let seen = ledger.stage(Stage::Start, work).await;
@@ -120,7 +143,7 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), Stopped> {
         format!("{message}: both would answer to the same addresses"),
         "power the source off, or start the domain beside it with --allow-running-source",
     );
-    Err(stopped.coded("source-running").by_other_flags())
+    Err(stopped.coded(RUNNING).by_other_flags())
 }
 
 /// Refuses to start what is no longer the state of the source: it may have run between its export and
@@ -135,7 +158,7 @@ fn unchanged(taken: &Taken, now: &SourceState) -> Result<(), Stopped> {
             taken.vm.name
         );
         let hint = "run the same command with --fresh, which exports it anew";
-        return Err(Stopped::because(Stage::Start, text, hint).coded("stale-export"));
+        return Err(Stopped::because(Stage::Start, text, hint).coded(STALE));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::fit;
 use super::job::real;
+use super::made::Returned;
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stored::LOCAL;
 use crate::libvirt::{DefinedDomain, Seen, Undo};
@@ -39,12 +40,14 @@ impl RunReport {
             lines.push(format!("converted  {}  {path} ({})", disk.id, disk.allocated));
         }
         lines.extend(self.changes());
-        if let Some(domain) = &self.domain {
+        let undone = self.undone.is_some();
+        let domain = self.domain.as_ref().filter(|_| !undone);
+        if let Some(domain) = domain {
             lines.extend(self.volumes(domain));
             let autostart = if domain.autostart { ", starts with its host" } else { "" };
             lines.push(format!("domain     {} ({}{autostart})", domain.name, domain.uuid));
         }
-        lines.extend(self.domain.iter().flat_map(after));
+        lines.extend(domain.into_iter().flat_map(after));
         lines.extend(self.source_now());
         lines.extend(self.copies());
         lines.push(self.last_line(strict));
@@ -115,6 +118,10 @@ impl RunReport {
         }
         let name = &self.vm;
         let now = match (source.state.power, source.powered_off) {
+            _ if source.returned == Some(Returned::On) => {
+                "is on again: it was switched off for the export; what it writes is not on the \
+                 exported disks"
+            }
             (PowerState::Off, Some(PoweredOff::Shutdown)) => {
                 "is off: it was shut down for the export, and stays off"
             }
@@ -197,7 +204,7 @@ impl RunReport {
             true => "exit code 0, or 3 by --strict",
             false => "exit code 3",
         };
-        let made = match &self.domain {
+        let made = match self.domain.as_ref().filter(|_| self.undone.is_none()) {
             Some(domain) => format!("defined    {}", domain.name),
             None if exported => format!("exported   {} to {place}", self.vm),
             None => format!("converted  {} in {place}", self.vm),

@@ -41,12 +41,14 @@ const NOT_OF_THE_DOMAIN: [&str; 7] = [
 /// Flags that may be repeated, and whose order does not count.
 const UNORDERED: [&str; 4] = ["agent_package", "key", "network_map", "ssh_key"];
 /// Flags that say how something is done, each with the switches that have it done.
-const TIED: [(&str, &[&str]); 8] = [
+const TIED: [(&str, &[&str]); 10] = [
     ("wait_for", &["libvirt_start"]),
     ("wait_timeout", &["libvirt_start"]),
     ("allow_running_source", &["libvirt_start", "libvirt_autostart"]),
     ("boot_proof_timeout", &["boot_test", "boot_proof"]),
     ("shutdown_timeout", &["power_off"]),
+    ("keep_source_off", &["power_off"]),
+    ("power_on_after", &["power_off"]),
     ("quiesce", &["snapshot"]),
     ("compress_type", &["pipeline_compress"]),
     ("compress_level", &["pipeline_compress"]),

@@ -19,6 +19,15 @@ pub struct RunningArgs {
     /// Longest time that the guest may take to shut down
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub shutdown_timeout: Duration,
+    /// Leave a VM off that --power-off has shut down, although the run fails;
+    /// otherwise it is powered on again
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub keep_source_off: bool,
+    /// Power the VM on again after a run that succeeds, too
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub power_on_after: bool,
     /// Export a running VM from a snapshot, which is removed at the end
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]

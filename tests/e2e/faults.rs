@@ -186,7 +186,8 @@ fn a_power_that_was_cut_is_told_though_the_export_fails() {
     let ended = job.run("web01", &["--power-off=force", "--transport", "nfc"]).expect(1);
     assert_eq!(ended.json["warnings"][0]["code"], "powered-off-hard", "{}", ended.stdout);
     let source = &ended.json["source"];
-    assert_eq!((&source["power"], &source["powered_off"]), (&json!("off"), &json!("cut")));
+    assert_eq!((&source["power"], &source["powered_off"]), (&json!("on"), &json!("cut")));
+    assert_eq!(source["returned"], "on", "{source}");
 }
 
 #[test]

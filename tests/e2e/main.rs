@@ -7,6 +7,7 @@ mod after;
 mod again;
 mod boots;
 mod cards;
+mod comes_back;
 mod convert;
 mod convert_faults;
 mod doctor;

@@ -74,6 +74,7 @@ Faults: -fault KEY=VALUE, may be repeated (names as in struct faults, soap.go)
 	rest_status=503 rest_status_count=M
 	export_fault=TYPE lease_fault=TYPE task_fault=createSnapshot:TYPE
 	bad_checksum=true  no_manifest=true  folder_status=503
+	denied=["VApp.Export"]  privileges that the login lacks   no_authorization=true
 
 Assumptions, where nothing public says what a server does: the fault of a timed-out
 lease (Timedout), leases ending with their session, ExportVm of a suspended VM

@@ -58,6 +58,9 @@ type faults struct {
 	FolderDropN int    `json:"folder_drop_count,omitempty"`
 	FolderWhole bool   `json:"folder_whole,omitempty"` // /folder ignores ranges
 	FolderAuth  int    `json:"folder_status,omitempty"`
+
+	Denied          []string `json:"denied,omitempty"`           // privileges that the login lacks
+	NoAuthorization bool     `json:"no_authorization,omitempty"` // FetchUserPrivilegeOnEntities is not supported
 }
 
 type state struct {
@@ -268,6 +271,8 @@ func (s *server) redirect(c soapCall, body []byte) []byte {
 			simulator.Map.Put(&snapExt{e})
 		case extOvf:
 			simulator.Map.Put(&ovfExt{e})
+		case extAuth:
+			simulator.Map.Put(&authExt{e})
 		}
 	}
 	var out bytes.Buffer
@@ -355,6 +360,13 @@ func (s *server) serveSDK(w http.ResponseWriter, r *http.Request, inner http.Han
 			s.logSOAP(seq, c.method, r, body, 500, w.Header(), out)
 			return
 		}
+	}
+	if out := s.refusal(c); out != "" && !dead {
+		w.Header().Set("Content-Type", "text/xml; charset=utf-8")
+		w.WriteHeader(http.StatusInternalServerError)
+		w.Write([]byte(out))
+		s.logSOAP(seq, c.method, r, body, 500, w.Header(), []byte(out))
+		return
 	}
 	r2 := r.Clone(r.Context())
 	sent := s.redirect(c, body)
@@ -609,14 +621,43 @@ func (s *server) control(w http.ResponseWriter, r *http.Request) {
 			walk(t.ChildSnapshotList)
 		}
 	}
+	vms := []map[string]interface{}{}
 	for _, ref := range s.names {
-		if vm, ok := simulator.Map.Get(ref).(*simulator.VirtualMachine); ok && vm.Snapshot != nil {
+		vm, ok := simulator.Map.Get(ref).(*simulator.VirtualMachine)
+		if !ok {
+			continue
+		}
+		if vm.Snapshot != nil {
 			walk(vm.Snapshot.RootSnapshotList)
 		}
+		vms = append(vms, aboutVM(vm))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", " ")
-	e.Encode(map[string]interface{}{"snapshots": snapshots, "calls": st.calls, "notes": st.notes, "nfc": st.nfc, "nfc_bytes": st.bytes,
+	e.Encode(map[string]interface{}{"vms": vms, "snapshots": snapshots, "calls": st.calls, "notes": st.notes, "nfc": st.nfc, "nfc_bytes": st.bytes,
 		"leases": leases, "logins": len(st.logins), "live_sessions": live, "faults": st.f})
+}
+
+// aboutVM is what a client may have changed of a VM.
+func aboutVM(vm *simulator.VirtualMachine) map[string]interface{} {
+	about := map[string]interface{}{"name": vm.Name, "power": string(vm.Runtime.PowerState), "folder": ""}
+	if vm.Parent != nil {
+		if f, ok := simulator.Map.Get(*vm.Parent).(*simulator.Folder); ok {
+			about["folder"] = f.Name
+		}
+	}
+	if vm.Config == nil {
+		return about
+	}
+	about["annotation"] = vm.Config.Annotation
+	connect := []bool{}
+	for _, d := range vm.Config.Hardware.Device {
+		if card, ok := d.(types.BaseVirtualEthernetCard); ok {
+			c := card.GetVirtualEthernetCard().Connectable
+			connect = append(connect, c != nil && c.StartConnected)
+		}
+	}
+	about["start_connected"] = connect
+	return about
 }

@@ -38,6 +38,7 @@ var extMethods = map[string]map[string]string{
 	},
 	"VirtualMachineSnapshot": {"ExportSnapshot": extSnap, "RemoveSnapshot_Task": extSnap},
 	"OvfManager":             {"CreateDescriptor": extOvf},
+	"AuthorizationManager":   {"FetchUserPrivilegeOnEntities": extAuth},
 }
 
 type vmExt struct {

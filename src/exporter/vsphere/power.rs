@@ -1,4 +1,4 @@
-//! Powering a VM off, the only change ever made to a source VM, and only on request.
+//! Powering a VM off, only on request, and on again: a service must not be down on both sides.
 
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ use crate::progress::Progress;
 
 /// Longest time that powering off may take; it needs no guest.
 const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest time that powering on may take; the guest may boot for longer. A question of the host about the
+/// VM makes it wait without an end.
+const POWER_ON_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl VSphere {
     /// Shuts the guest of `vm` down and waits until the VM is off. Where no VMware Tools run, or the
@@ -69,6 +72,42 @@ impl VSphere {
         Ok(Some(PoweredOff::Cut))
     }
 
+    /// Powers `vm` on, unless the VM is on. Waits for a server that restarts, and for the end of a lease or
+    /// a task of the VM, as long as a transfer would.
+    ///
+    /// # Errors
+    /// [`Error::Task`] when the server refuses or fails to, [`Error::TimedOut`].
+    pub async fn power_on(&self, vm: &SourceVm, progress: &Progress) -> Result<(), Error> {
+        let mut pauses = self.settings.retry.of_server().pauses();
+        let attempt = async || self.power_on_once(vm).await;
+        while let Err(error) = self.in_session(attempt).await {
+            let may_pass = error.is_loss() || is_busy(&error);
+            let Some(pause) = pauses.next().filter(|_| may_pass) else { return Err(error) };
+            let seconds = pause.as_secs_f64();
+            progress.note(format!("{error}; powering {} on again in {seconds:.1} s", vm.name));
+            tokio::time::sleep(pause).await;
+        }
+        Ok(())
+    }
+
+    async fn power_on_once(&self, vm: &SourceVm) -> Result<(), Error> {
+        let moref = Moref::new("VirtualMachine", &vm.id);
+        if self.power_of(&moref).await? == PowerState::On {
+            return Ok(());
+        }
+        let action = format!("power on {}", vm.name);
+        let end = async {
+            let task = self.start_task("PowerOnVM_Task", &moref, Args::default(), &action).await?;
+            let never = CancellationToken::new();
+            self.end_of_task(&task, &action, POWER_ON_TIMEOUT, &never).await
+        };
+        match end.await {
+            // Somebody else was faster.
+            Err(Error::Task { source, .. }) if source.is("InvalidPowerState") => Ok(()),
+            end => end.map(drop),
+        }
+    }
+
     /// Asks the guest to shut down; false when no VMware Tools run that could.
     async fn shut_down(
         &self,
@@ -111,4 +150,9 @@ impl VSphere {
         let object = self.properties(moref, &["runtime.powerState"]).await?;
         Ok(power_state(object.text("runtime.powerState")))
     }
+}
+
+/// Whether the VM is busy: a lease or a task of it is about to end.
+fn is_busy(error: &Error) -> bool {
+    matches!(error, Error::Task { source, .. } if source.is("TaskInProgress"))
 }
