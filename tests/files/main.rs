@@ -4,6 +4,7 @@
 mod support;
 
 mod backports;
+mod boxes;
 mod images;
 mod manifest;
 mod media;

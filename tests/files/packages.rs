@@ -737,7 +737,8 @@ fn an_ova_goes_all_the_way_into_libvirt() {
 #[test]
 fn an_archive_of_another_kind_of_vm_says_what_to_do_with_it() {
     for form in [Form::Tar, Form::TarGz, Form::Zip] {
-        for (name, holds) in [("box/vm.vmx", "box/vm.vmx"), ("box.img", "box.img")] {
+        // Which of them is the disk nobody tells.
+        for (name, holds) in [("a.vhdx", "a.vhdx"), ("box.img", "box.img")] {
             let desk = Desk::new();
             let files = [packed("metadata.json", "{}"), packed(name, "x"), packed("d.vmdk", "x")];
             let path = pack(&desk, form, &files);

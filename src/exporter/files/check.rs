@@ -68,7 +68,9 @@ impl Checking<'_> {
         let mut names = Vec::new();
         for disk in self.described.images() {
             match &disk.content {
-                Content::Packed { members, .. } => names.extend(members.iter().cloned()),
+                Content::Packed { members, .. } | Content::PackedSplit { members } => {
+                    names.extend(members.iter().cloned());
+                }
                 Content::InPlace(path) => names.push(relative(path)),
                 Content::Split(path) => {
                     let files = Split::files(path).map_err(|source| failed(path, source))?;

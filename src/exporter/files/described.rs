@@ -70,6 +70,8 @@ pub(super) enum Content {
     Split(PathBuf),
     /// In a store, in one member or in several chunks.
     Packed { members: Vec<String>, gzip: bool },
+    /// A VMDK of several files in an archive, the descriptor first.
+    PackedSplit { members: Vec<String> },
     /// Nothing is on it.
     Empty,
 }
@@ -95,7 +97,7 @@ impl Wanted {
         match self.content {
             _ if rewritten => DiskFormat::Qcow2,
             Content::InPlace(_) | Content::Packed { .. } => self.format,
-            Content::Split(_) | Content::Empty => DiskFormat::Qcow2,
+            Content::Split(_) | Content::PackedSplit { .. } | Content::Empty => DiskFormat::Qcow2,
         }
     }
 
@@ -129,7 +131,9 @@ impl Wanted {
     /// The members of a store that it is in.
     pub(super) fn members(&self) -> impl Iterator<Item = &str> {
         let members = match &self.content {
-            Content::Packed { members, .. } => members.as_slice(),
+            Content::Packed { members, .. } | Content::PackedSplit { members } => {
+                members.as_slice()
+            }
             _ => &[],
         };
         members.iter().map(String::as_str)
@@ -168,7 +172,7 @@ impl Wanted {
     pub(super) fn uuid(&self) -> Option<String> {
         match &self.content {
             Content::InPlace(path) | Content::Split(path) => uuids::of_image(path, self.format),
-            Content::Packed { .. } | Content::Empty => None,
+            Content::Packed { .. } | Content::PackedSplit { .. } | Content::Empty => None,
         }
     }
 }
@@ -196,7 +200,8 @@ impl Described {
                         folder.iter().flat_map(|folder| members.iter().map(|m| folder.join(m))),
                     );
                 }
-                Content::Empty => {}
+                // In an archive, which is looked at as a whole.
+                Content::PackedSplit { .. } | Content::Empty => {}
             }
         }
         if let Some(Nvram::Beside(path)) = &self.nvram {

@@ -57,25 +57,45 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         let capacity =
             capacity.ok_or_else(|| unusable(&format!("it is no image of a disk in {format}")))?;
         let id = DiskId::from_index(index);
-        let disk = SourceDisk {
-            id: id.clone(),
-            key: 0,
-            label: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            controller: Controller { bus: Bus::Other, model: String::new(), number: 0, slot: None },
-            unit: u32::try_from(index).unwrap_or(u32::MAX),
-            capacity: ByteSize(capacity),
-            boot_order: 0,
-            backing: None,
-            uuid: uuids::of_image(path, format),
-        };
-        disks.push(disk.at(index));
+        let label = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        disks.push(disk(label, index, (capacity, uuids::of_image(path, format))));
         wanted.push(Wanted::disk(id, (format, capacity), content));
     }
     let stem = paths.first().and_then(|path| path.file_stem()).unwrap_or_default();
+    Ok(machine(stem.to_string_lossy().into_owned(), disks, wanted, choice))
+}
+
+/// A disk of a VM that nothing describes; of its size, and VMware's UUID of it.
+pub(super) fn disk(
+    label: String,
+    index: usize,
+    (capacity, uuid): (u64, Option<String>),
+) -> SourceDisk {
+    let disk = SourceDisk {
+        id: DiskId::from_index(index),
+        key: 0,
+        label,
+        controller: Controller { bus: Bus::Other, model: String::new(), number: 0, slot: None },
+        unit: u32::try_from(index).unwrap_or(u32::MAX),
+        capacity: ByteSize(capacity),
+        boot_order: 0,
+        backing: None,
+        uuid,
+    };
+    disk.at(index)
+}
+
+/// A VM that nothing but its disks describes.
+pub(super) fn machine(
+    name: String,
+    disks: Vec<SourceDisk>,
+    wanted: Vec<Wanted>,
+    choice: &Choice,
+) -> Described {
     let vm = SourceVm {
         provider: "local".to_owned(),
         id: String::new(),
-        name: stem.to_string_lossy().into_owned(),
+        name,
         instance_uuid: None,
         inventory_path: None,
         datacenter: None,
@@ -102,7 +122,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         nics: choice.nics.clone().unwrap_or_else(|| vec![SourceNic::at(0)]),
         facts: None,
     };
-    Ok(Described {
+    Described {
         vm,
         tells_nics: false,
         disks: wanted,
@@ -113,5 +133,5 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         nvram: None,
         warnings: Vec::new(),
         media: Vec::new(),
-    })
+    }
 }

@@ -7,6 +7,7 @@
 
 mod below;
 mod bound;
+mod boxed;
 mod check;
 mod described;
 mod follow;
@@ -121,9 +122,13 @@ impl Files {
             let (place, told) = locate::locate(&settings)?;
             let ignore = settings.choice.ignore_checksums;
             let found = match &place {
-                Place::Archive(store) => {
-                    Found::Package(Box::new(Package::of_archive(store.clone(), ignore)?))
-                }
+                Place::Archive(store) => match Package::of_archive(store.clone(), ignore) {
+                    Err(Error::Packed { name, .. }) => {
+                        let described = boxed::describe(store, name, &settings.choice)?;
+                        Found::Other(Box::new(described))
+                    }
+                    package => Found::Package(Box::new(package?)),
+                },
                 Place::Ovf(path) => Found::Package(Box::new(Package::of_folder(path, ignore)?)),
                 Place::Vmx(path) => Found::Other(Box::new(vmx::describe(path)?)),
                 Place::Images(paths) => {

@@ -51,7 +51,7 @@ impl Described {
             disk.streaming = match (rewrite, &disk.content, disk.format) {
                 (None, ..) | (_, Content::Empty, _) => Streaming::No(NOT_ASKED),
                 (_, Content::InPlace(_), _) => Streaming::No(IN_PLACE),
-                (_, Content::Split(_), _) => Streaming::No(SPLIT),
+                (_, Content::Split(_) | Content::PackedSplit { .. }, _) => Streaming::No(SPLIT),
                 (_, Content::Packed { .. }, DiskFormat::Raw) => Streaming::Yes,
                 (_, Content::Packed { members, .. }, DiskFormat::Vmdk) => {
                     let head = members.first().and_then(|name| heads.get(name));

@@ -40,9 +40,62 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
         return Err(unusable(path, "it is too long"));
     }
     let text = std::fs::read(path).map_err(failed)?;
-    let vmx = Vmx::read(&text::of_vmx(&text));
-    vmx.check(path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
+    read(path, &text, &Beside { vmx: path, folder })
+}
+
+/// Where the files of a VMX are.
+pub(super) trait Folder {
+    /// The disk image of that name.
+    ///
+    /// # Errors
+    /// [`Error`] when it is not there, or no image that can be taken.
+    fn image(&self, name: &str) -> Result<Image, Error>;
+
+    /// The UEFI variables of that name.
+    ///
+    /// # Errors
+    /// [`Error`] when they are not there.
+    fn variables(&self, name: &str) -> Result<Nvram, Error>;
+}
+
+/// A disk's image.
+pub(super) struct Image {
+    pub(super) content: Content,
+    /// Size that the guest sees, in bytes.
+    pub(super) capacity: u64,
+    /// VMware's UUID of the disk.
+    pub(super) uuid: Option<String>,
+    /// Bytes that an export writes at least.
+    pub(super) least: u64,
+}
+
+/// The folder that the VMX itself lies in.
+struct Beside<'a> {
+    vmx: &'a Path,
+    folder: &'a Path,
+}
+
+impl Folder for Beside<'_> {
+    fn image(&self, name: &str) -> Result<Image, Error> {
+        let image = beside(self.vmx, self.folder, name)?;
+        let content = Content::of_image(&image, DiskFormat::Vmdk)?;
+        let capacity = capacity(&image)?;
+        Ok(Image { content, capacity, uuid: uuids::of_image(&image, DiskFormat::Vmdk), least: 0 })
+    }
+
+    fn variables(&self, name: &str) -> Result<Nvram, Error> {
+        beside(self.vmx, self.folder, name).map(Nvram::Beside)
+    }
+}
+
+/// Reads the VM of a VMX whose files are in `folder`; `path` is where it lies itself. Blocks.
+///
+/// # Errors
+/// As those of [`describe`].
+pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<Described, Error> {
+    let vmx = Vmx::read(&text::of_vmx(text));
+    vmx.check(path)?;
     let mut found = vmx.disks();
     found.sort_by_key(|(disk, _)| (disk.controller.bus, disk.controller.number, disk.unit));
     let (mut disks, mut wanted) = (Vec::new(), Vec::new());
@@ -50,14 +103,11 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
         if devices::is_of_host(&file) {
             return Err(unusable(path, image::IS_A_DEVICE));
         }
-        let image = beside(path, folder, &file)?;
-        let content = Content::of_image(&image, DiskFormat::Vmdk)?;
-        let capacity = capacity(&image)?;
+        let Image { content, capacity, uuid, least } = folder.image(&file)?;
         let id = DiskId::from_index(index);
-        let uuid = uuids::of_image(&image, DiskFormat::Vmdk);
         disks.push(SourceDisk { capacity: ByteSize(capacity), uuid, ..disk }.at(index));
         let format = DiskFormat::Vmdk;
-        wanted.push(Wanted::disk(id, (format, capacity), content));
+        wanted.push(Wanted { least, ..Wanted::disk(id, (format, capacity), content) });
     }
     if disks.is_empty() {
         return Err(unusable(path, "it names no disk"));
@@ -66,12 +116,12 @@ pub(super) fn describe(path: &Path) -> Result<Described, Error> {
     let names_boot_disk = SourceDisk::order_boot(&mut disks, &boot_disks);
     let vm = vmx.vm(path, disks, names_boot_disk);
     let nvram = vmx.get("nvram").filter(|_| vm.firmware == Firmware::Efi);
-    let (nvram, missed) = match nvram.map(|name| beside(path, folder, name)) {
+    let (nvram, missed) = match nvram.map(|name| folder.variables(name)) {
         Some(Err(error)) => (None, Some(nvram::missed(chain(&error)))),
         found => (found.and_then(Result::ok), None),
     };
     Ok(Described {
-        nvram: nvram.map(Nvram::Beside),
+        nvram,
         warnings: missed.into_iter().collect(),
         vm,
         tells_nics: true,

@@ -1,6 +1,7 @@
 //! The disks of a VM that was found in files, as files of the export.
 
 mod beside;
+mod boxed;
 mod packed;
 mod unpack;
 
@@ -150,6 +151,12 @@ impl Taking<'_> {
     /// Reads all disks; returns the UEFI variables, the sums that are known by then, and what was missed.
     fn fill(&self, slots: &mut Vec<Slot<'_>>) -> Result<Filled, Error> {
         for slot in slots.iter_mut().filter(|slot| slot.done.is_none()) {
+            if let (Content::PackedSplit { members }, Some(part)) =
+                (&slot.wanted.content, &slot.part)
+            {
+                slot.done = Some(self.join_packed(slot.wanted, members, part)?);
+                continue;
+            }
             let done = match (&slot.wanted.content, &slot.part) {
                 (Content::InPlace(path), _) => Some(self.sum(slot, path)?),
                 (Content::Split(path), Some(part)) => Some(self.join(slot.wanted, path, part)?),
@@ -174,7 +181,9 @@ impl Taking<'_> {
         for slot in slots {
             let id = &slot.wanted.id;
             let names = match &slot.wanted.content {
-                Content::Packed { members, .. } => members.clone(),
+                Content::Packed { members, .. } | Content::PackedSplit { members } => {
+                    members.clone()
+                }
                 Content::InPlace(path) | Content::Split(path) => vec![self.name(path)],
                 Content::Empty => Vec::new(),
             };
@@ -183,7 +192,8 @@ impl Taking<'_> {
                     format!("the package has sums, but none of '{name}' ({id}): not compared");
                 warnings.push(Warning::new(Stage::Export, "sum-missing", text));
             }
-            let is_split = matches!(slot.wanted.content, Content::Split(_));
+            let is_split =
+                matches!(slot.wanted.content, Content::Split(_) | Content::PackedSplit { .. });
             if let Some((stored, told)) = slot.stored.zip(slot.wanted.stored)
                 && stored != told
                 && !is_split

@@ -1,0 +1,279 @@
+//! A VM in an archive that holds no OVF: a VMX with its disks, or images alone, as the boxes of Vagrant
+//! have them (Vagrant, "Box File Format"; vagrant-libvirt, "Box Format": `metadata.json` names the
+//! images and their format, or the only image is `box.img`).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::described::{Content, Described, Nvram, Wanted};
+use super::names::{format_by_extension, has_extension, is_shadow};
+use super::store::{Store, plain};
+use super::{Choice, images, vmx};
+use crate::exporter::Error;
+use crate::image::{self, Kind, vmdk};
+use crate::model::{DiskFormat, DiskId};
+
+/// Bytes of each file that are read to know what it is: more than any VMX and any descriptor of a VMDK
+/// has, and all that stands in front of the data of an image.
+const HEAD: u64 = 1 << 20;
+/// Most files that are looked at. A VMDK of 2 TiB in parts of 2 GiB has a thousand, without a head.
+const MOST_HEADS: usize = 64;
+/// The file that tells what a box is.
+const METADATA: &str = "metadata.json";
+/// The image of a box for libvirt, which is qcow2 unless the box tells otherwise.
+const BOX_IMAGE: &str = "box.img";
+
+/// The VM of an archive that holds `named` and no OVF. Blocks.
+///
+/// # Errors
+/// [`Error::Packed`] where it cannot be told which VM is meant; [`Error::Unusable`], [`Error::File`].
+pub(super) fn describe(store: &Store, named: String, choice: &Choice) -> Result<Described, Error> {
+    let found = Members::read(store)?;
+    let of_vmx: Vec<_> = found.heads.keys().filter(|name| has_extension(name, "vmx")).collect();
+    let described = match of_vmx.as_slice() {
+        [name] => found.vm(name)?,
+        [] => match found.images() {
+            Some(images) => found.machine(&images, choice)?,
+            None => return Err(Error::Packed { path: store.path().to_owned(), name: named }),
+        },
+        several => {
+            let names: Vec<_> = several.iter().map(|name| name.as_str()).collect();
+            return Err(store.unusable(format!("it holds several VMs: {}", names.join(", "))));
+        }
+    };
+    Ok(Described { store: Some(store.clone()), ..described })
+}
+
+/// The members of an archive.
+struct Members<'a> {
+    store: &'a Store,
+    /// Their lengths, by their names.
+    sizes: BTreeMap<String, u64>,
+    /// How those begin that may tell of a VM.
+    heads: BTreeMap<String, Vec<u8>>,
+}
+
+/// What `metadata.json` of a box says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    format: Option<String>,
+    disks: Vec<Image>,
+}
+
+/// An image of a box, by its name in the archive.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Image {
+    path: String,
+    format: Option<String>,
+}
+
+impl<'a> Members<'a> {
+    /// Lists an archive, and reads how its files begin.
+    fn read(store: &'a Store) -> Result<Self, Error> {
+        let (sizes, mut heads) = (RefCell::new(BTreeMap::new()), BTreeMap::new());
+        let wanted = |name: &str, size| {
+            if is_shadow(name) {
+                return false;
+            }
+            sizes.borrow_mut().insert(name.to_owned(), size);
+            // The parts of a split VMDK are known by its descriptor, and are as good as many.
+            tells(name) && !is_part(name)
+        };
+        store.each(&wanted, &mut |member| {
+            let mut head = Vec::new();
+            if heads.len() < MOST_HEADS {
+                let read = member.content.take(HEAD).read_to_end(&mut head);
+                read.map_err(|source| store.failed(source))?;
+                heads.insert(member.name, head);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(Self { store, sizes: sizes.into_inner(), heads })
+    }
+
+    /// The VM of a VMX.
+    fn vm(&self, name: &str) -> Result<Described, Error> {
+        let prefix = name.rfind('/').map_or("", |at| &name[..=at]);
+        let text = self.text(name)?;
+        let path = self.store.path().join(name);
+        vmx::read(&path, text, &Folder { members: self, prefix })
+    }
+
+    /// A small file, which was read to its end.
+    fn text(&self, name: &str) -> Result<&[u8], Error> {
+        let head = self.heads.get(name).map(Vec::as_slice).unwrap_or_default();
+        match self.sizes.get(name).is_some_and(|size| *size == head.len() as u64) {
+            true => Ok(head),
+            false => Err(self.store.unusable(format!("'{name}' in it is too long"))),
+        }
+    }
+
+    /// The images of a VM that nothing describes, the boot disk first, each with its format: those that
+    /// the box names, or the only one.
+    fn images(&self) -> Option<Vec<(String, Option<DiskFormat>)>> {
+        let told = self.heads.keys().find(|name| plain_name(name) == METADATA);
+        let metadata: Metadata = told
+            .and_then(|name| serde_json::from_slice(&self.heads[name]).ok())
+            .unwrap_or_default();
+        let format = |text: &Option<String>| text.as_deref().and_then(format_by_extension);
+        let of_all = format(&metadata.format);
+        if !metadata.disks.is_empty() {
+            let named = metadata.disks.iter().map(|disk| {
+                (plain(&disk.path), format(&disk.format).or(of_all).or(Some(DiskFormat::Qcow2)))
+            });
+            return Some(named.collect());
+        }
+        let mut images = self.heads.keys().filter(|name| format_of(name).is_some());
+        let (only, None) = (images.next()?, images.next()) else { return None };
+        let by_name = (plain_name(only) == BOX_IMAGE).then_some(DiskFormat::Qcow2);
+        Some(vec![(only.clone(), of_all.filter(|_| by_name.is_some()).or(by_name))])
+    }
+
+    /// The VM whose disks are these images.
+    fn machine(
+        &self,
+        images: &[(String, Option<DiskFormat>)],
+        choice: &Choice,
+    ) -> Result<Described, Error> {
+        let (mut disks, mut wanted) = (Vec::new(), Vec::new());
+        for (index, (name, told)) in images.iter().enumerate() {
+            let size = *self.sizes.get(name).ok_or_else(|| self.lacks(name))?;
+            let path = self.store.path().join(name);
+            let unknown = || Error::UnknownFormat { path: path.clone() };
+            let format = told.or_else(|| format_of(name)).ok_or_else(unknown)?;
+            let file = self.head_file(name)?;
+            let kind = image::kind(&file, format).map_err(|source| self.store.failed(source))?;
+            if let Some(found) = kind.filter(|found| *found != Kind::Disk(format)) {
+                return Err(Error::OtherFormat { path, told: format, found });
+            }
+            let capacity = if format == DiskFormat::Raw { size } else { capacity(&file, format) };
+            disks.push(images::disk(plain_name(name).to_owned(), index, (capacity, None)));
+            let content = Content::Packed { members: vec![name.clone()], gzip: false };
+            let disk = Wanted::disk(DiskId::from_index(index), (format, capacity), content);
+            wanted.push(Wanted { least: size, ..disk });
+        }
+        let stem = self.store.path().file_stem().unwrap_or_default().to_string_lossy();
+        let stem = stem.strip_suffix(".tar").unwrap_or(&stem).to_owned();
+        Ok(images::machine(stem, disks, wanted, choice))
+    }
+
+    /// A file of the length of a member that begins as the member does.
+    fn head_file(&self, name: &str) -> Result<File, Error> {
+        let failed = |source| self.store.failed(source);
+        let mut file = tempfile::tempfile().map_err(failed)?;
+        let head = self.heads.get(name).map(Vec::as_slice).unwrap_or_default();
+        file.write_all(head).map_err(failed)?;
+        file.set_len(self.sizes.get(name).copied().unwrap_or_default()).map_err(failed)?;
+        Ok(file)
+    }
+
+    fn lacks(&self, name: &str) -> Error {
+        self.store.unusable(format!("'{name}', which belongs to its VM, is not in it"))
+    }
+}
+
+/// The folder of a VMX in an archive.
+struct Folder<'a> {
+    members: &'a Members<'a>,
+    /// Its path, with a `/` behind it unless empty.
+    prefix: &'a str,
+}
+
+impl Folder<'_> {
+    /// The member of that name in the folder, in whatever case.
+    fn find(&self, name: &str) -> Result<&str, Error> {
+        let name = name.replace('\\', "/");
+        let wanted = format!("{}{}", self.prefix, plain(&name));
+        let sizes = &self.members.sizes;
+        let same = |member: &&String| member.eq_ignore_ascii_case(&wanted);
+        let exact = sizes.get_key_value(&wanted).map(|(name, _)| name);
+        let found = exact.or_else(|| sizes.keys().find(same));
+        found.map(String::as_str).ok_or_else(|| self.members.lacks(&wanted))
+    }
+
+    /// A VMDK of several files, by its descriptor.
+    fn split(&self, descriptor: &str) -> Result<vmx::Image, Error> {
+        let text = self.members.text(descriptor)?;
+        let (mut members, mut sectors) = (vec![descriptor.to_owned()], Some(0_u64));
+        for extent in vmdk::extents(&vmdk::text(text)) {
+            sectors = sectors.and_then(|sum| sum.checked_add(extent.sectors));
+            if extent.kind == "ZERO" {
+                continue;
+            }
+            let member = self.find(&extent.file)?;
+            if !members.iter().any(|known| known == member) {
+                members.push(member.to_owned());
+            }
+        }
+        let capacity = sectors.and_then(|sectors| sectors.checked_mul(vmdk::SECTOR));
+        let too_long = || self.members.store.unusable(format!("'{descriptor}' in it is too long"));
+        let least = members.iter().filter_map(|name| self.members.sizes.get(name));
+        Ok(vmx::Image {
+            capacity: capacity.ok_or_else(too_long)?,
+            uuid: None,
+            least: least.fold(0, |sum, size| sum.saturating_add(*size)),
+            content: Content::PackedSplit { members },
+        })
+    }
+}
+
+impl vmx::Folder for Folder<'_> {
+    fn image(&self, name: &str) -> Result<vmx::Image, Error> {
+        let member = self.find(name)?;
+        let head = self.members.heads.get(member).map(Vec::as_slice).unwrap_or_default();
+        if head.starts_with(b"# Di") {
+            return self.split(member);
+        }
+        let file = self.members.head_file(member)?;
+        let capacity = capacity(&file, DiskFormat::Vmdk);
+        if capacity == 0 {
+            let reason = format!("'{member}' in it is no VMDK");
+            return Err(self.members.store.unusable(reason));
+        }
+        Ok(vmx::Image {
+            content: Content::Packed { members: vec![member.to_owned()], gzip: false },
+            capacity,
+            uuid: vmdk::uuid(&file).ok().flatten(),
+            least: self.members.sizes.get(member).copied().unwrap_or_default(),
+        })
+    }
+
+    fn variables(&self, name: &str) -> Result<Nvram, Error> {
+        self.find(name).map(|name| Nvram::Member(name.to_owned()))
+    }
+}
+
+/// What an image says of its size; 0 where only the whole of it tells.
+fn capacity(file: &File, format: DiskFormat) -> u64 {
+    image::header_capacity(file, format).ok().flatten().unwrap_or_default()
+}
+
+/// Whether a file may tell of a VM.
+fn tells(name: &str) -> bool {
+    plain_name(name) == METADATA || has_extension(name, "vmx") || format_of(name).is_some()
+}
+
+/// Whether a name is that of one of many parts of a VMDK: `disk-s001.vmdk`, `disk-f001.vmdk`.
+fn is_part(name: &str) -> bool {
+    let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let number = stem.rsplit_once("-s").or_else(|| stem.rsplit_once("-f"));
+    let is_number = |text: &str| text.len() >= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    has_extension(name, "vmdk") && number.is_some_and(|(_, number)| is_number(number))
+}
+
+fn format_of(name: &str) -> Option<DiskFormat> {
+    format_by_extension(&Path::new(name).extension()?.to_string_lossy())
+}
+
+/// The name without the folders that it lies in.
+fn plain_name(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
