@@ -48,7 +48,7 @@ pub use thumbprint::Thumbprint;
 pub use tls::Trust;
 pub use transfer::Broken;
 pub use uuids::fill_disk_uuids;
-pub use vsphere::{Inspected, Obstacle, Tag, VSphere, VmSummary};
+pub use vsphere::{ExpectedMedium, Inspected, Obstacle, Tag, VSphere, VmSummary};
 pub use whole::{Note, WholeDisk};
 
 /// How the names of our snapshots begin.

@@ -44,6 +44,8 @@ pub struct Ready {
     pub exports: Vec<String>,
     /// Whether its disks are converted while they leave the source.
     pub streaming: Vec<(DiskId, Streaming)>,
+    /// What lies in the VM's CD-ROM drives, where it is exported.
+    pub media: Vec<ExpectedMedium>,
     /// Names of all files that the run will make there.
     pub makes: Vec<String>,
     /// Names of the snapshots of our kind that the VM has.
@@ -165,6 +167,7 @@ pub async fn check(
         output,
         exports,
         streaming: inspected.streaming,
+        media: inspected.media,
         makes,
         snapshots: inspected.snapshots,
         earlier,

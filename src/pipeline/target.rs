@@ -1,17 +1,19 @@
 //! From the pipeline's words to the libvirt room's: one target, one VM.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
 use super::job::Target;
 use crate::convert;
 use crate::domain::{HostCapabilities, PlanOptions};
+use crate::exporter::ExpectedMedium;
 use crate::libvirt::{
     self, DefinedDomain, Draft, Error, ImportRequest, Journal, PoolChoice, Preview, Undo,
 };
 use crate::model::{
-    ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, ExportedMedium, SourceVm, Stage, Warning,
+    ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, ExportedMedium, Sha256Digest, SourceVm,
+    Stage, Warning,
 };
 use crate::progress::Progress;
 
@@ -144,6 +146,27 @@ pub fn with_media(disks: &ConvertedDisks, media: &[ExportedMedium]) -> Converted
     let mut all = disks.clone();
     for medium in media.iter().filter(|medium| medium.path.is_file()) {
         all.0.push(medium.converted(all.0.len()));
+    }
+    all
+}
+
+/// The disks, and what the VM's drives will hold once `media` are exported into `output`.
+pub fn with_expected_media(
+    disks: &ConvertedDisks,
+    media: &[ExpectedMedium],
+    output: &Path,
+) -> ConvertedDisks {
+    let mut all = disks.clone();
+    for ExpectedMedium { id, in_place, size } in media {
+        let file = output.join(format!("{id}.iso"));
+        let path = in_place.clone().unwrap_or(file);
+        let expected = ExportedMedium {
+            id: id.clone(),
+            path,
+            file_size: *size,
+            sha256: Sha256Digest([0; 32]),
+        };
+        all.0.push(expected.converted(all.0.len()));
     }
     all
 }

@@ -146,18 +146,21 @@ fn still_free(ready: &Ready) -> Result<(), Stopped> {
 
 /// The disks as they are, or as a conversion will leave them.
 fn disks(job: &Job, ready: &Ready) -> ConvertedDisks {
-    let media = match &ready.earlier {
-        Earlier::Export(kept) => kept.media.as_slice(),
-        _ => &[],
+    let kept = match &ready.earlier {
+        Earlier::Export(kept) => Some(kept),
+        Earlier::Nothing | Earlier::Replaced(_) => None,
     };
-    if let Earlier::Export(kept) = &ready.earlier
-        && let Converted::Kept(kept) = &kept.converted
+    if let Some(kept) = kept
+        && let Converted::Kept(conversion) = &kept.converted
     {
-        return target::with_media(&kept.disks, media);
+        return target::with_media(&conversion.disks, &kept.media);
     }
     let fixes = job.conversion.as_ref().is_some_and(|settings| settings.stages.fix);
     let (vm, output) = (&ready.vm, &ready.output);
     let paths = convert::result_paths(&vm.into(), output);
     let disks = target::expected_disks(vm, (&paths, seed(job, vm, output)), fixes);
-    target::with_media(&disks, media)
+    match kept {
+        Some(kept) => target::with_media(&disks, &kept.media),
+        None => target::with_expected_media(&disks, &ready.media, output),
+    }
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::store::Store;
 use super::streaming::NOT_ASKED;
 use super::verify::Expected;
-use crate::exporter::{Error, NVRAM, Streaming, uuids};
+use crate::exporter::{Error, ExpectedMedium, NVRAM, Streaming, uuids};
 use crate::image::{self, Split};
-use crate::model::{DiskFormat, DiskId, ExportMethod, SourceVm, Warning};
+use crate::model::{ByteSize, DiskFormat, DiskId, ExportMethod, SourceVm, Warning};
 
 /// A VM and what an export needs to take it.
 #[derive(Debug, Clone)]
@@ -214,6 +214,20 @@ impl Described {
     pub(super) fn makes(&self) -> Vec<String> {
         let disks = self.images().flat_map(Wanted::file_names);
         disks.chain(self.nvram.iter().map(|_| NVRAM.to_owned())).collect()
+    }
+
+    /// What lies in its drives, before it is exported. Blocks for a look at each file.
+    pub(super) fn expected_media(&self) -> Vec<ExpectedMedium> {
+        let expected = |medium: &Wanted| {
+            let in_place = match &medium.content {
+                Content::InPlace(path) => Some(path.clone()),
+                _ => None,
+            };
+            let length = |path: &PathBuf| std::fs::metadata(path).ok().map(|found| found.len());
+            let size = in_place.as_ref().and_then(length).unwrap_or(medium.least);
+            ExpectedMedium { id: medium.id.clone(), in_place, size: ByteSize(size) }
+        };
+        self.media.iter().map(expected).collect()
     }
 
     /// Bytes that an export writes at least, as far as that is known. What a disk comes to that is

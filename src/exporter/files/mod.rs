@@ -177,6 +177,7 @@ impl Files {
         }
         Ok(Inspected {
             streaming: described.streaming(),
+            media: described.expected_media(),
             least: ByteSize(described.least()),
             ..Inspected::new(vm, described.makes(), self.revision.clone())
         })

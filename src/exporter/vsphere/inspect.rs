@@ -1,5 +1,7 @@
 //! All facts about one VM that the later stages go by.
 
+use std::path::PathBuf;
+
 use super::args::Moref;
 use super::board;
 use super::guest_network;
@@ -40,6 +42,17 @@ const PROPERTIES: [&str; 18] = [
     "snapshot",
 ];
 
+/// The image of a CD-ROM that an export takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedMedium {
+    /// `cdrom-0`, …
+    pub id: DiskId,
+    /// Where it lies and stays; `None` of one that is taken out of an archive.
+    pub in_place: Option<PathBuf>,
+    /// Its size, as far as that is known; else 0.
+    pub size: ByteSize,
+}
+
 /// A VM and what is in the way of its export.
 #[derive(Debug, Clone)]
 pub struct Inspected {
@@ -47,6 +60,8 @@ pub struct Inspected {
     pub vm: SourceVm,
     /// Names of the files that an export writes into its folder.
     pub makes: Vec<String>,
+    /// What lies in its CD-ROM drives and is exported; only packages have that.
+    pub media: Vec<ExpectedMedium>,
     /// Whether its disks are converted while they leave the source; of disks that are missing here
     /// nobody asked for that.
     pub streaming: Vec<(DiskId, Streaming)>,
@@ -72,6 +87,7 @@ impl Inspected {
         Self {
             vm,
             makes,
+            media: Vec::new(),
             streaming: Vec::new(),
             least: ByteSize(0),
             revision,
@@ -145,6 +161,7 @@ impl VSphere {
         Ok(Inspected {
             vm,
             makes,
+            media: Vec::new(),
             streaming,
             least,
             revision,

@@ -33,7 +33,7 @@ mod tags;
 mod tasks;
 mod verify;
 
-pub use inspect::Inspected;
+pub use inspect::{ExpectedMedium, Inspected};
 pub use inventory::VmSummary;
 pub use obstacle::Obstacle;
 pub use session::VSphere;
