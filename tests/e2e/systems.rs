@@ -2,6 +2,7 @@
 //! disk holds.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -152,4 +153,49 @@ fn the_default_subvolume_or_the_boot_loader_names_the_root() {
     let found = inspected(&manifest(&[several]));
     assert_eq!(found["root"], "btrfsvol:/dev/sda2/@", "{found:#}");
     assert_eq!(found["distribution"], "debian", "{found:#}");
+}
+
+/// UUID of the file system that the GRUB of the tests' guest goes on from (`mkdisk-bios.sh`).
+const LED_TO: &str = "5eed0000-0000-4000-8000-00000000b105";
+
+/// Two systems with a GRUB each, and in front of them the boot sector and the core image of a guest that
+/// starts with a BIOS.
+fn two_loaders(dir: &Path, guest: &Path) -> String {
+    let [disk, other] = empty(dir);
+    let commands = ["debian", "fedora"].into_iter().zip([("1", "own"), ("2", LED_TO)]);
+    let commands = commands.map(|(distribution, (number, uuid))| {
+        let root = root(distribution, "LABEL=here / ext4 rw 0 0");
+        let entry = format!("linux /boot/vmlinuz root=/dev/sda{number} ro\\n");
+        let uuid = match uuid {
+            LED_TO => format!("set-uuid /dev/sda{number} {LED_TO}\n"),
+            _ => String::new(),
+        };
+        format!(
+            "mkfs ext4 /dev/sda{number}\n{uuid}mount /dev/sda{number} /\n{root}mkdir-p /boot/grub\n\
+             write /boot/grub/grub.cfg \"{entry}\"\numount /\n"
+        )
+    });
+    let layout = "part-init /dev/sda mbr\npart-add /dev/sda p 2048 329727\n\
+                  part-add /dev/sda p 329728 -2048\n";
+    fill(&[disk.clone(), other], &format!("{layout}{}", commands.collect::<String>()));
+    // The table of partitions stays.
+    let guest = File::open(guest).expect("a guest");
+    let file = File::options().write(true).open(&disk).expect("a disk");
+    let mut front = vec![0; 1 << 20];
+    guest.read_exact_at(&mut front, 0).expect("read");
+    file.write_all_at(&front[..440], 0).expect("written");
+    file.write_all_at(&front[512..], 512).expect("written");
+    disk
+}
+
+#[test]
+fn the_boot_sector_leads_to_one_of_two_boot_loaders() {
+    let Some(guest) = guest::guest("bios") else {
+        return libvirtd::skip("no libguestfs");
+    };
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = two_loaders(dir.path(), &guest.raw);
+    let found = inspected(&manifest(&[disk]));
+    assert_eq!(found["root"], "/dev/sda2", "{found:#}");
+    assert_eq!(found["distribution"], "fedora", "{found:#}");
 }

@@ -277,6 +277,22 @@ impl Guestfs {
         fs::read(&local).map_err(Error::io(format!("read {}", local.display())))
     }
 
+    /// So many bytes of a block device from an offset on; nothing where they are not all there.
+    pub(super) async fn part(
+        &mut self,
+        device: &str,
+        (offset, length): (u64, u64),
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let local = self.next_file();
+        let to = local.to_string_lossy().into_owned();
+        let words = ["download-offset", device, &to, &offset.to_string(), &length.to_string()];
+        if self.attempt(&format!("read {device}"), &words).await?.is_err() {
+            return Ok(None);
+        }
+        let read = fs::read(&local).map_err(Error::io(format!("read {}", local.display())))?;
+        Ok(Some(read).filter(|read| read.len() as u64 == length))
+    }
+
     /// The tags of a block device as blkid(8) finds them: `UUID`, `PARTUUID`, `LABEL`, …
     pub(super) async fn tags(&mut self, device: &str) -> Result<BTreeMap<String, String>, Error> {
         let told = self.attempt("identify a block device", &["blkid", device]).await?;

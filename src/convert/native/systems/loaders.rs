@@ -58,6 +58,18 @@ impl Site {
         Ok(site)
     }
 
+    /// The boot loader in a boot sector, which goes on from the file system of that UUID.
+    pub(super) fn of_boot_sector(uuid: &str) -> Self {
+        let text = format!("search.fs_uuid {uuid} root");
+        Self { texts: vec![("boot sector".to_owned(), text)], ..Self::default() }
+    }
+
+    /// Whether its boot loader only names another file system, where the rest of it is.
+    pub(super) fn leads_on(&self) -> bool {
+        let has_loader = self.texts.iter().any(|(path, _)| path != FSTAB);
+        has_loader && self.commands().is_empty()
+    }
+
     pub(super) fn fstab(&self) -> &str {
         let found = self.texts.iter().find(|(path, _)| path == FSTAB);
         found.map(|(_, text)| text.as_str()).unwrap_or_default()
@@ -263,7 +275,14 @@ mod tests {
         assert_eq!(started(&sites, &roots, &disk()), ["/dev/sda2", "/dev/sda3"]);
         let short = "search.fs_uuid old root\nset prefix=($root)'/boot/grub'\n";
         sites.push(site("/dev/sda1", false, &[("/boot/EFI/debian/grub.cfg", short)]));
+        assert!(sites[2].leads_on() && !sites[0].leads_on());
         assert_eq!(started(&sites, &roots, &disk()), ["/dev/sda3"]);
+        // With a BIOS the boot sector leads there.
+        for (uuid, root) in [("own", "/dev/sda2"), ("old", "/dev/sda3")] {
+            sites[2] = Site::of_boot_sector(uuid);
+            assert!(sites[2].leads_on());
+            assert_eq!(started(&sites, &roots, &disk()), [root]);
+        }
     }
 
     #[test]

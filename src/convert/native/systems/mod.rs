@@ -3,16 +3,18 @@
 //! Several disks may each hold a system (an old disk kept as data), and one btrfs shows a root for
 //! every snapshot of it. The VM boots the system that its boot disk leads to; `--root` overrules.
 
+mod core_image;
 mod layers;
 mod loaders;
 mod subvolumes;
 
 use crate::convert::Error;
-use crate::model::SourceVm;
+use crate::model::{Firmware, SourceVm, disk_target};
 
 use super::devices::Devices;
 use super::guestfs::Guestfs;
 
+use self::core_image::LeadsTo;
 use self::layers::origins;
 use self::loaders::{Root, Site};
 use self::subvolumes::Group;
@@ -185,6 +187,9 @@ async fn booted(
             sites.push(site);
         }
     }
+    if vm.firmware == Firmware::Bios && !sites.iter().any(Site::leads_on) {
+        sites.extend(of_boot_sector(guestfs, boot, devices).await?);
+    }
     let mut roots = Vec::new();
     for name in found {
         let device = device_of(guestfs, &name, devices).await?;
@@ -192,6 +197,23 @@ async fn booted(
         roots.push(Root { name, device });
     }
     started(guestfs, (sites, roots), devices).await
+}
+
+/// What the GRUB in the boot sector of a disk leads to.
+async fn of_boot_sector(
+    guestfs: &mut Guestfs,
+    boot: usize,
+    devices: &Devices,
+) -> Result<Option<Site>, Error> {
+    let disk = format!("/dev/{}", disk_target("sd", boot));
+    let uuid = match core_image::of_disk(guestfs, &disk).await? {
+        Some(LeadsTo::Uuid(uuid)) => Some(uuid),
+        Some(LeadsTo::Partition(number)) => {
+            devices.tag(&format!("{disk}{number}"), "UUID").map(str::to_owned)
+        }
+        None => None,
+    };
+    Ok(uuid.map(|uuid| Site::of_boot_sector(&uuid)))
 }
 
 /// The systems that the boot loaders start first. Copies count only where no boot loader names one.
