@@ -119,11 +119,7 @@ pub async fn check(
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
     settled(job, &output)?;
-    let domain = job.target.as_ref().map(|target| target.domain_name(&inspected.vm.name));
-    let new_mac = job.new_mac.then(|| domain.unwrap_or_default());
-    let exported = stored::exported_vm(job, &inspected.vm, &output);
-    let (vm, before) = (&mut inspected.vm, exported.as_ref());
-    let mut warnings = addresses::give_as(vm, &output, new_mac.as_deref(), before);
+    let mut warnings = give_addresses(job, &mut inspected.vm, &output);
     warnings.extend(not_kept(&inspected.vm));
     let vm = &inspected.vm;
     let makes = files(job, vm, &inspected.makes);
@@ -190,6 +186,15 @@ pub async fn check(
         current(job, &ready)?;
     }
     if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }
+}
+
+/// Gives the VM's cards the addresses that they lack, or that the user wants: those of its export in
+/// `output`, where that is there.
+fn give_addresses(job: &Job, vm: &mut SourceVm, output: &Path) -> Vec<Warning> {
+    let domain = job.target.as_ref().map(|target| target.domain_name(&vm.name));
+    let new_mac = job.new_mac.then(|| domain.unwrap_or_default());
+    let exported = stored::exported_vm(job, vm, output);
+    addresses::give_as(vm, output, new_mac.as_deref(), exported.as_ref())
 }
 
 /// What of a VM no domain gets.
