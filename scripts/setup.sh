@@ -116,7 +116,8 @@ install_fedora() {
 
 # --- hyper2kvm -----------------------------------------------------------------------------
 
-# Its wheel forgets to name rich and requests; libguestfs' Python binding is the system's.
+# Root may run it: nothing is installed but what hyper2kvm.txt has the SHA-256 of. libguestfs' Python
+# binding is the system's.
 install_hyper2kvm() {
   local version
   version=$("$VENV/bin/python" -c 'import importlib.metadata as m, guestfs, hyper2kvm; print(m.version("hyper2kvm"))' 2>/dev/null || true)
@@ -126,7 +127,7 @@ install_hyper2kvm() {
   rm -rf "$VENV"
   mkdir -p "$(dirname "$VENV")"
   /usr/bin/python3 -m venv --system-site-packages "$VENV"
-  "$VENV/bin/pip" install --quiet "hyper2kvm==$HYPER2KVM_VERSION" rich requests
+  "$VENV/bin/pip" install --quiet --require-hashes --only-binary :all: -r "$(dirname "$0")/hyper2kvm.txt"
 }
 
 [ -r /etc/os-release ] || die "no /etc/os-release: this is no system that this script knows"

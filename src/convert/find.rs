@@ -12,7 +12,7 @@ use super::{Error, Settings};
 
 /// How a user gets a hyper2kvm that works. Its metadata names neither `rich` nor `requests`.
 pub(super) const INSTALL: &str = "install it: python3 -m venv --system-site-packages ~/hyper2kvm-venv && \
-     ~/hyper2kvm-venv/bin/pip install hyper2kvm==0.2.1 rich requests (FIX needs python3-guestfs \
+     ~/hyper2kvm-venv/bin/pip install hyper2kvm==0.2.1 rich==15.0.0 requests==2.34.2 (FIX needs python3-guestfs \
      too), then give --hyper2kvm-path ~/hyper2kvm-venv/bin/hyper2kvm";
 
 /// A hyper2kvm that may be run, not yet asked for its version.

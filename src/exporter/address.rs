@@ -66,7 +66,9 @@ fn percent_decode(text: &str) -> String {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
-        let byte = tail.get(..2).filter(|_| first == b'%').and_then(|digits| {
+        // `from_str_radix` takes a sign, too.
+        let digits = tail.get(..2).filter(|two| two.iter().all(u8::is_ascii_hexdigit));
+        let byte = digits.filter(|_| first == b'%').and_then(|digits| {
             let digits = std::str::from_utf8(digits).ok()?;
             u8::from_str_radix(digits, 16).ok()
         });

@@ -38,6 +38,11 @@ impl FromStr for HostMapping {
 }
 
 impl HostMap {
+    /// Whether the host of `url` is one of them.
+    pub(super) fn names(&self, url: &Url) -> bool {
+        self.0.iter().any(|one| Some(one.name.as_str()) == url.host_str())
+    }
+
     /// Leads `url` to where its host is reached. A port that the map does not name stays.
     ///
     /// # Errors
@@ -50,6 +55,40 @@ impl HostMap {
             Some(port) => url.set_port(Some(port)).map_err(|()| "has no usable port"),
             None => Ok(()),
         }
+    }
+}
+
+/// Hosts that a lease may name: this one, and those whose names end so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSuffix(String);
+
+impl FromStr for HostSuffix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write it as a domain, a host or an address".to_owned();
+        // As names in leases are read.
+        let host = text.strip_prefix('.').unwrap_or(text);
+        let url = Url::parse(&format!("https://{host}/")).map_err(|_| wrong())?;
+        let is_host = url.path() == "/" && url.username().is_empty() && url.port().is_none();
+        let name = url.host_str().filter(|_| is_host && !host.ends_with('/'));
+        name.map(|name| Self(name.to_owned())).ok_or_else(wrong)
+    }
+}
+
+/// All of them; none for hosts of any name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NfcHosts(pub Vec<HostSuffix>);
+
+impl NfcHosts {
+    /// Whether disks may be fetched from the host of `url`.
+    pub(super) fn allow(&self, url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default();
+        let is_below = |suffix: &str| {
+            let front = host.strip_suffix(suffix).filter(|_| url.domain().is_some());
+            front.is_some_and(|front| front.ends_with('.'))
+        };
+        self.0.is_empty() || self.0.iter().any(|suffix| host == suffix.0 || is_below(&suffix.0))
     }
 }
 
@@ -73,6 +112,31 @@ mod tests {
             let mut url = Url::parse(from).expect("a URL");
             map.apply(&mut url).expect("led");
             assert_eq!(url.as_str(), to);
+        }
+    }
+
+    #[test]
+    fn a_lease_may_name_hosts_of_the_given_domains_alone() {
+        let read = |list: &[&str]| {
+            NfcHosts(list.iter().map(|one| one.parse().expect("a suffix")).collect())
+        };
+        let allows = |list: &NfcHosts, host: &str| {
+            list.allow(&Url::parse(&format!("https://{host}:902/nfc/x")).expect("a URL"))
+        };
+        assert!(allows(&read(&[]), "anything.invalid"), "any without a list");
+        let list = read(&["Example.com", ".lab.local", "10.0.0.5", "[fd00::1]"]);
+        for host in ["example.com", "ESX1.example.COM", "a.b.lab.local", "10.0.0.5", "[fd00::1]"] {
+            assert!(allows(&list, host), "{host}");
+        }
+        let bad =
+            ["example.org", "badexample.com", "example.com.evil.org", "10.0.0.50", "[fd00::2]"];
+        for host in bad.into_iter().chain(["1.10.0.0.5.evil", "localhost", "127.0.0.1"]) {
+            assert!(!allows(&list, host), "{host}");
+        }
+        // The end of an address is no domain.
+        assert!(!allows(&read(&["0.0.5"]), "10.0.0.5"));
+        for text in ["", ".", "a/b", "a:902", "u@h", "https://h"] {
+            assert!(text.parse::<HostSuffix>().is_err(), "{text}");
         }
     }
 

@@ -37,7 +37,7 @@ pub use address::{Address, sdk_url};
 pub use error::{Error, Fault};
 pub use files::{Choice, FileSettings, Files};
 pub use filter::Filter;
-pub use hosts::{HostMap, HostMapping};
+pub use hosts::{HostMap, HostMapping, HostSuffix, NfcHosts};
 pub use landing::{Landing, LandingWriter};
 pub use limit::BandwidthLimit;
 pub use nvram::{LARGEST as LARGEST_NVRAM, missed as nvram_missed, write as write_nvram};
@@ -80,6 +80,8 @@ pub struct Settings {
     pub retry: Retry,
     /// Where hosts are reached whose names do not lead there from here.
     pub hosts: HostMap,
+    /// Hosts that a lease may name, besides the server itself and those that are led elsewhere.
+    pub nfc_hosts: NfcHosts,
 }
 
 impl Settings {
@@ -102,6 +104,7 @@ impl Settings {
             rewrite: None,
             retry: Retry::TRANSFER,
             hosts: HostMap::default(),
+            nfc_hosts: NfcHosts::default(),
         }
     }
 }

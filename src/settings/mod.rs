@@ -9,6 +9,7 @@ mod environment;
 mod filter;
 mod given;
 mod hardware;
+mod hostname;
 mod libvirt;
 mod nic;
 mod pipeline;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::hostname::hostname;
 use super::{Environment, Error, WindowsArgs};
 use crate::convert::{self, Agent, Converter, Customize, DiskKey};
 use crate::image::Compression;
@@ -71,7 +72,7 @@ pub struct StageArgs {
     #[arg(long, value_name = "FILE|DIR")]
     pub cloud_init: Option<PathBuf>,
     /// Name the guest anew (native, virt-v2v)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = hostname)]
     pub hostname: Option<String>,
     /// Let the keys of a file log in, as root or another user (native, virt-v2v)
     #[arg(long, value_name = "[USER:]FILE", value_parser = ssh_key)]

@@ -39,6 +39,10 @@ pub struct VsphereArgs {
     /// may be repeated
     #[arg(long, value_name = "NAME=ADDRESS[:PORT]")]
     pub host_map: Vec<exporter::HostMapping>,
+    /// Fetch disks only from ESXi hosts of this domain, or this host or address, whatever the
+    /// server names; may be repeated [default: any]
+    #[arg(long, value_name = "SUFFIX")]
+    pub nfc_host: Vec<exporter::HostSuffix>,
     /// Trust the authorities in this PEM file [env: GOVC_TLS_CA_CERTS]
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
@@ -84,7 +88,8 @@ impl VsphereArgs {
         };
         let settings = exporter::Settings::new(address.url, username, password);
         let hosts = exporter::HostMap(self.host_map.clone());
-        Ok(exporter::Settings { trust: self.trust(environment)?, hosts, ..settings })
+        let nfc_hosts = exporter::NfcHosts(self.nfc_host.clone());
+        Ok(exporter::Settings { trust: self.trust(environment)?, hosts, nfc_hosts, ..settings })
     }
 
     /// A flag wins over the environment; the narrower trust wins over the wider.

@@ -8,7 +8,7 @@ use crate::support::export::{
     assert_clean, assert_same, export, folders, listener, one_disk, plain_export,
 };
 use crate::support::vcsim::{Vcsim, raw_disk};
-use hyperexport::exporter::{Broken, Error, HostMap, sdk_url};
+use hyperexport::exporter::{Broken, Error, HostMap, NfcHosts, sdk_url};
 use hyperexport::model::{DiskFormat, ExportedVm};
 use hyperexport::progress::{Event, Progress};
 use serde_json::{Value, json};
@@ -88,6 +88,13 @@ async fn a_host_that_no_name_leads_to_is_reached_by_its_address() {
     let end = export(settings.clone(), &folders.request(), &progress, &cancel).await;
     let error = end.expect_err("it does not resolve");
     assert!(error.hint().expect("a hint").contains("--host-map NAME=ADDRESS"), "{error}");
+    let allow =
+        |list: &[&str]| NfcHosts(list.iter().map(|one| one.parse().expect("a host")).collect());
+    settings.nfc_hosts = allow(&["example.com"]);
+    let end = export(settings.clone(), &folders.request(), &progress, &cancel).await;
+    let error = hyperexport::model::chain(&end.expect_err("another domain"));
+    assert!(error.contains("a host that no --nfc-host allows"), "{error}");
+    settings.nfc_hosts = allow(&["invalid"]);
     let port = sdk_url(&sim.url).expect("an address").port().expect("a port");
     let mapping = format!("ESX1.invalid=127.0.0.1:{port}").parse().expect("a mapping");
     settings.hosts = HostMap(vec![mapping]);

@@ -391,7 +391,9 @@ fn unescape(value: &str) -> String {
     let mut rest = value;
     while let Some((before, after)) = rest.split_once('|') {
         text.push_str(before);
-        let code = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        // `from_str_radix` takes a sign, too.
+        let digits = after.get(..2).filter(|two| two.bytes().all(|c| c.is_ascii_hexdigit()));
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match code {
             Some(code) => {
                 text.push(char::from(code));

@@ -8,7 +8,7 @@ use super::lease::DeviceUrl;
 use super::session::VSphere;
 use crate::exporter::tls::{Client, Trust};
 use crate::exporter::transfer::Source;
-use crate::exporter::{BandwidthLimit, Error, Thumbprint};
+use crate::exporter::{self, BandwidthLimit, Error, Thumbprint};
 use crate::model::{DiskId, SourceDisk};
 
 /// The entry of each disk, in the order of `disks`.
@@ -83,7 +83,12 @@ impl<'a> Sources<'a> {
             Ok(url) => url,
             Err(fault) => return Ok(Err(fault)),
         };
-        if let Err(fault) = self.vsphere.settings.hosts.apply(&mut url) {
+        let exporter::Settings { hosts, nfc_hosts, .. } = &self.vsphere.settings;
+        let is_server = url.host_str() == self.vsphere.soap.url().host_str();
+        if !is_server && !hosts.names(&url) && !nfc_hosts.allow(&url) {
+            return Ok(Err("leads to a host that no --nfc-host allows"));
+        }
+        if let Err(fault) = hosts.apply(&mut url) {
             return Ok(Err(fault));
         }
         let pin = match entry.thumbprint.parse() {

@@ -61,17 +61,7 @@ impl MacSpot {
 
 /// Reads `00:50:56:aa:bb:01`, `00-50-56-AA-BB-01`, `0050.56aa.bb01` and `"00:50:56:aa:bb:01"`.
 pub(super) fn mac(word: &str) -> Option<MacAddress> {
-    let word = word.trim().trim_matches(['"', '\'']);
-    if let Ok(mac) = word.parse() {
-        return Some(mac);
-    }
-    let digits: String = word.chars().filter(|c| *c != '.').collect();
-    let is_dotted = word.len() == 14 && digits.len() == 12 && digits.is_ascii();
-    let mut bytes = [0; 6];
-    for (index, byte) in bytes.iter_mut().enumerate().filter(|_| is_dotted) {
-        *byte = u8::from_str_radix(&digits[index * 2..index * 2 + 2], 16).ok()?;
-    }
-    is_dotted.then_some(MacAddress(bytes))
+    word.trim().trim_matches(['"', '\'']).parse().ok()
 }
 
 /// What a claim is good for.
