@@ -5,6 +5,7 @@ mod support;
 
 mod after;
 mod again;
+mod beside;
 mod boots;
 mod cards;
 mod comes_back;
