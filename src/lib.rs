@@ -14,3 +14,4 @@ pub mod model;
 pub mod pipeline;
 pub mod progress;
 pub mod settings;
+pub mod state;

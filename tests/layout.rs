@@ -13,21 +13,28 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("progress", &["model"]),
     ("child", &[]),
     ("kvm", &["child"]),
-    ("manifest", &["model", "progress"]),
+    ("state", &[]),
+    ("manifest", &["model", "progress", "state"]),
     ("image", &["model"]),
-    ("exporter", &["image", "model", "progress"]),
-    ("convert", &["child", "image", "kvm", "manifest", "model", "progress"]),
+    ("exporter", &["image", "model", "progress", "state"]),
+    ("convert", &["child", "image", "kvm", "manifest", "model", "progress", "state"]),
     ("domain", &["model"]),
-    ("libvirt", &["child", "domain", "image", "kvm", "model", "progress"]),
+    ("libvirt", &["child", "domain", "image", "kvm", "model", "progress", "state"]),
     (
         "pipeline",
-        &["child", "convert", "domain", "exporter", "libvirt", "manifest", "model", "progress"],
+        &[
+            "child", "convert", "domain", "exporter", "libvirt", "manifest", "model", "progress",
+            "state",
+        ],
     ),
     (
         "settings",
-        &["convert", "domain", "exporter", "image", "libvirt", "manifest", "model", "pipeline"],
+        &[
+            "convert", "domain", "exporter", "image", "libvirt", "manifest", "model", "pipeline",
+            "state",
+        ],
     ),
-    ("cli", &["exporter", "model", "pipeline", "progress", "settings"]),
+    ("cli", &["exporter", "model", "pipeline", "progress", "settings", "state"]),
 ];
 
 /// Words that stand in certain rooms only, with the reason.

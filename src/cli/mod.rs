@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{chain, shown};
 use crate::pipeline::{self, RunReport};
 use crate::settings::{self, Environment, Given};
+use crate::state;
 use args::{Cli, Command, OutputArgs};
 use exit::Exit;
 use render::{Log, Loudness, Renderer, eprint_line, print_json, print_line};
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
         Err(error) => return usage_or_help(&error),
     };
     let environment = Environment::read();
+    state::begin(environment.surroundings.clone());
     let exit = match cli.command {
         None => export::run(&cli.export, &given, &environment),
         Some(Command::List(args)) => list::run(&args, &environment),

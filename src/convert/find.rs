@@ -2,11 +2,12 @@
 //! have written is passed over.
 
 use std::ffi::OsStr;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::model::{Stage, Warning};
+use crate::state::distrust;
 
 use super::{Error, Settings};
 
@@ -76,49 +77,6 @@ fn candidates(settings: &Settings, here: &Path) -> Vec<PathBuf> {
 
 fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-}
-
-/// Who else could have written `path`: the file, where a link to it lies, or any folder above
-/// either. `None` when nobody but root and this user could.
-fn distrust(path: &Path) -> Option<String> {
-    let us = nix::unistd::geteuid().as_raw();
-    let Ok(target) = fs::canonicalize(path) else {
-        return Some("it cannot be resolved".to_owned());
-    };
-    // The folder that the candidate's own name lies in counts as well as the target's: whoever
-    // can write there can point the link elsewhere.
-    let link_folder = path.parent().and_then(|folder| fs::canonicalize(folder).ok());
-    let places = target.ancestors().chain(link_folder.iter().flat_map(|f| f.ancestors()));
-    for place in places {
-        match fs::symlink_metadata(place) {
-            Ok(found) => {
-                if let Some(why) = others_could_write(&found, us) {
-                    return Some(format!("{} {why}", place.display()));
-                }
-            }
-            Err(error) => return Some(format!("{}: {error}", place.display())),
-        }
-    }
-    None
-}
-
-/// Judges one file or folder. In a sticky folder such as /tmp others cannot replace what is not
-/// theirs, so there only the owner counts. Root's group counts as root.
-fn others_could_write(found: &Metadata, us: u32) -> Option<String> {
-    if found.uid() != 0 && found.uid() != us {
-        return Some(format!("belongs to user {}", found.uid()));
-    }
-    let mode = found.mode();
-    if found.is_dir() && mode & 0o1000 != 0 {
-        return None;
-    }
-    if mode & 0o002 != 0 {
-        return Some("can be written by everybody".to_owned());
-    }
-    if mode & 0o020 != 0 && found.gid() != 0 {
-        return Some(format!("can be written by group {}", found.gid()));
-    }
-    None
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::state;
+
 /// What stands around the time in that line.
 const BEGIN: &str = "--- ";
 const END: &str = " ---";
@@ -19,7 +21,7 @@ pub(super) fn open_log(path: &Path) -> io::Result<File> {
         .create(true)
         .append(true)
         .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
         .open(path)?;
     writeln!(log, "{BEGIN}{}{END}", jiff::Timestamp::now())?;
     Ok(log)
@@ -28,8 +30,8 @@ pub(super) fn open_log(path: &Path) -> io::Result<File> {
 /// Whether a file is a log that a run began.
 pub fn is_log(path: &Path) -> bool {
     let mut line = String::new();
-    let read =
-        File::open(path).and_then(|file| BufReader::new(file.take(LONGEST)).read_line(&mut line));
+    let Ok(Some(file)) = state::open_own(path) else { return false };
+    let read = BufReader::new(file.take(LONGEST)).read_line(&mut line);
     let time = line.trim_end().strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END));
     read.is_ok() && time.is_some_and(|time| time.parse::<jiff::Timestamp>().is_ok())
 }

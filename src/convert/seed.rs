@@ -1,13 +1,13 @@
 //! The seed of cloud-init: a small ISO image labelled `cidata` that its data source NoCloud looks
 //! for (cloud-init documentation, "NoCloud"). It goes along as another volume, in a CD-ROM drive.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::child::{self, Output, Program};
-use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, file_name};
+use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, chain, file_name};
+use crate::state;
 
 use super::qemu_img::Tools;
 use super::results::move_in;
@@ -59,10 +59,8 @@ pub fn seed_disk(path: PathBuf, size: ByteSize, disks: &ConvertedDisks) -> Optio
 pub(super) fn check(path: &Path) -> Result<(), Error> {
     let wrong = |why: String| Error::Seed { path: path.to_owned(), why };
     let data = user_data(path);
-    let file = File::open(&data).map_err(|error| wrong(format!("{}: {error}", data.display())))?;
-    let mut start = Vec::new();
-    file.take(64).read_to_end(&mut start).map_err(Error::io(format!("read {}", data.display())))?;
-    let text = String::from_utf8_lossy(&start);
+    let start = state::read_small(&data, LARGEST).map_err(|error| wrong(chain(&error)))?;
+    let text = String::from_utf8_lossy(&start[..start.len().min(64)]);
     if !BEGINNINGS.iter().any(|begin| text.starts_with(begin)) {
         let why = format!("{} does not begin with #cloud-config, #! or the like", data.display());
         return Err(wrong(why));
@@ -106,15 +104,12 @@ pub(super) async fn make(run: &Run<'_>, path: &Path) -> Result<PathBuf, Error> {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let doing = format!("read {}", path.display());
-    let file = match File::open(path) {
-        Ok(file) => file,
+    match state::read_small(path, LARGEST) {
+        Ok(content) => Ok(Some(content)),
         // A single file has no siblings.
-        Err(_) => return Ok(None),
-    };
-    let mut content = Vec::new();
-    file.take(LARGEST).read_to_end(&mut content).map_err(Error::io(doing))?;
-    Ok(Some(content))
+        Err(error) if error.is_absence() => Ok(None),
+        Err(error) => Err(Error::Seed { path: path.to_owned(), why: chain(&error) }),
+    }
 }
 
 /// The least that cloud-init needs: an id that is new to the guest, so that it acts, and a name.

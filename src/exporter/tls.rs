@@ -14,6 +14,10 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::{Error, Thumbprint};
+use crate::state;
+
+/// Largest file of certificates, in bytes: those of all systems have half a million.
+const LARGEST_CA_FILE: u64 = 16 << 20;
 
 /// Longest time to establish a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -211,7 +215,7 @@ fn file_roots(paths: &[PathBuf]) -> Result<Listed, Error> {
     let (mut roots, mut listed) = (RootCertStore::empty(), Vec::new());
     for path in paths {
         let wrong = |source| Error::CaFile { path: path.clone(), source };
-        let pem = std::fs::read(path).map_err(|error| wrong(error.into()))?;
+        let pem = state::read_small(path, LARGEST_CA_FILE).map_err(|error| wrong(error.into()))?;
         let before = listed.len();
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|error| wrong(error.into()))?;

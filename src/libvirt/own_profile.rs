@@ -1,10 +1,9 @@
 //! A hardware profile of the user's own (`--libvirt-profile`), checked before it is used.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use crate::domain::{Family, Profile};
+use crate::state;
 
 use super::Error;
 use super::xml::profile::{ProfileXml, fault};
@@ -19,13 +18,13 @@ const LARGEST: u64 = 1 << 20;
 /// [`Error::File`] when it cannot be read, [`Error::Profile`] naming the element when it cannot be
 /// used: what is not understood would be missing in the domain.
 pub fn own_profile(path: &Path) -> Result<Profile, Error> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
-    read.map_err(Error::file("read", path))?;
     let wrong = |problem: String| Error::Profile { path: path.to_owned(), problem };
-    if text.len() as u64 > LARGEST {
-        return Err(wrong("it is larger than 1 MiB".to_owned()));
-    }
+    let text = match state::read_small(path, LARGEST) {
+        Ok(text) => text,
+        Err(state::Error::Read { source, .. }) => return Err(Error::file("read", path)(source)),
+        Err(error) => return Err(wrong(error.to_string())),
+    };
+    let text = String::from_utf8(text).map_err(|_| wrong("it is no text in UTF-8".to_owned()))?;
     let profile = ProfileXml::parse(&text).map_err(wrong)?;
     if let Some(problem) = fault(&profile) {
         return Err(wrong(problem));

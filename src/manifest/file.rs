@@ -1,7 +1,7 @@
 //! The manifest's file: read with a limit and checked, written whole or not at all.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::rules::{Violation, check, check_value};
 use super::types::Manifest;
 use super::{Error, moved};
+use crate::state;
 
 /// Largest manifest read, in bytes: some ten thousand disks.
 const LARGEST: u64 = 16 << 20;
@@ -31,14 +32,21 @@ pub enum Overwrite {
 /// [`Error`] when the file cannot be read, is too large, holds no JSON or breaks a rule; all broken
 /// rules are named.
 pub fn read(path: &Path) -> Result<Manifest, Error> {
-    let failed = |source| Error::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let mut text = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut text).map_err(failed)?;
-    if text.len() as u64 > LARGEST {
-        return Err(Error::TooLarge { path: path.to_owned(), limit: LARGEST });
-    }
-    let value: Value = serde_json::from_slice(&text)
+    let text = state::read_small(path, LARGEST).map_err(Error::from)?;
+    parse(path, &text)
+}
+
+/// The same of a manifest that a run of ours has written; `None` where there is none.
+///
+/// # Errors
+/// As [`read`]; [`Error::State`] when somebody else could have written it.
+pub fn read_own(path: &Path) -> Result<Option<Manifest>, Error> {
+    let text = state::read_own(path, LARGEST).map_err(Error::from)?;
+    text.map(|text| parse(path, &text)).transpose()
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<Manifest, Error> {
+    let value: Value = serde_json::from_slice(text)
         .map_err(|source| Error::NotJson { path: path.to_owned(), source })?;
     check_value(&value).map_err(|violations| Error::Invalid { violations })?;
     // The rules cover every typed field, so this does not fail; if it should, it is reported too.
@@ -83,5 +91,5 @@ pub fn write(manifest: &Manifest, path: &Path, overwrite: Overwrite) -> Result<(
         io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
         _ => failed(error.error),
     })?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    state::sync_folder(folder).map_err(failed)
 }

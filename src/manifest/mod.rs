@@ -14,7 +14,7 @@ mod sums;
 mod types;
 
 pub use build::{BuildOptions, GENERATOR, PipelineFlags, build, stages};
-pub use file::{Overwrite, read, write};
+pub use file::{Overwrite, read, read_own, write};
 pub use moved::Moved;
 pub use rules::{Violation, check};
 pub use sums::{check_files, sum_of, sum_of_file, verify_sums};
@@ -27,6 +27,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::model::{DiskId, Sha256Digest};
+use crate::state;
 
 /// Name of the manifest's file in an output directory.
 pub const FILE_NAME: &str = "manifest.json";
@@ -90,9 +91,22 @@ pub enum Error {
         /// The sum of the file.
         found: Sha256Digest,
     },
+    /// It is no file that may be read, or somebody else could have written it.
+    #[error(transparent)]
+    State(state::Error),
     /// The run was cancelled.
     #[error("interrupted")]
     Cancelled,
+}
+
+impl From<state::Error> for Error {
+    fn from(error: state::Error) -> Self {
+        match error {
+            state::Error::Read { path, source } => Self::Read { path, source },
+            state::Error::TooLarge { path, limit } => Self::TooLarge { path, limit },
+            other => Self::State(other),
+        }
+    }
 }
 
 impl Error {
@@ -109,6 +123,7 @@ impl Error {
             Self::Exists { path } => {
                 Some(format!("move {} away, or use another --output", path.display()))
             }
+            Self::State(error) => error.hint(),
             Self::SumDiffers { .. } => Some("the image changed: export the VM again".to_owned()),
             _ => None,
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::absolute;
 use crate::model::Secret;
+use crate::state::Surroundings;
 
 /// What the environment says. The `GOVC_*` names are govc's own, so that one set-up serves both.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +30,8 @@ pub struct Environment {
     /// Folder for the user's data: `XDG_DATA_HOME`, else `.local/share` in the home folder (XDG Base
     /// Directory Specification).
     pub data_home: Option<PathBuf>,
+    /// Where state of programs is kept, and who called sudo (`XDG_STATE_HOME`, `HOME`, `SUDO_UID`).
+    pub surroundings: Surroundings,
     /// `LIBGUESTFS_BACKEND_SETTINGS`: handed to the converter's appliance.
     pub libguestfs_backend_settings: Option<String>,
     /// `VIRTIO_WIN`, or its old name `VIRTIO_WIN_DIR`: drivers of virtio for Windows, as virt-v2v looks
@@ -51,6 +54,12 @@ impl Environment {
         let data_home = env::var_os("XDG_DATA_HOME").map(PathBuf::from);
         // Relative paths in it are to be ignored.
         let data_home = data_home.filter(|path| path.is_absolute());
+        let state_home = env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+        let surroundings = Surroundings {
+            state_home: state_home.filter(|path| path.is_absolute()),
+            home: home.clone().filter(|path| path.is_absolute()),
+            invoker: text("SUDO_UID").and_then(|uid| uid.parse().ok()),
+        };
         Self {
             govc_url: text("GOVC_URL"),
             govc_username: text("GOVC_USERNAME"),
@@ -63,6 +72,7 @@ impl Environment {
             display: text("DISPLAY").or_else(|| text("WAYLAND_DISPLAY")).is_some(),
             data_home: data_home.or_else(|| Some(home.as_ref()?.join(".local/share"))),
             home,
+            surroundings,
             libguestfs_backend_settings: text("LIBGUESTFS_BACKEND_SETTINGS"),
             virtio_win: place("VIRTIO_WIN").or_else(|| place("VIRTIO_WIN_DIR")),
             virt_tools: place("VIRT_TOOLS_DATA_DIR"),

@@ -9,7 +9,11 @@ use super::hostname::hostname;
 use super::{Environment, Error, WindowsArgs};
 use crate::convert::{self, Agent, Converter, Customize, DiskKey};
 use crate::image::Compression;
-use crate::model::Secret;
+use crate::model::{Secret, chain};
+use crate::state;
+
+/// Longest file of a passphrase, in bytes.
+const LONGEST_KEY: u64 = 64 << 10;
 
 const HEADING: &str = "Conversion";
 
@@ -217,8 +221,9 @@ impl StageArgs {
     /// The passphrases, each the first line of its file, as virt-v2v reads them.
     fn keys(&self) -> Result<Vec<DiskKey>, Error> {
         let read = |(device, file): &(String, PathBuf)| {
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| Error::Invalid(format!("--key {}: {error}", file.display())))?;
+            let text = state::read_piped(file, LONGEST_KEY)
+                .map_err(|error| Error::Invalid(format!("--key: {}", chain(&error))))?;
+            let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
             let line = text.lines().next().unwrap_or_default();
             if line.is_empty() {
                 let text = format!("--key {}: the first line is empty", file.display());

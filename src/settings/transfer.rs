@@ -1,13 +1,16 @@
 //! How disks are fetched: how many at a time, and how fast.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::Error;
 use crate::exporter::{self, BandwidthLimit};
+use crate::model::chain;
+use crate::state;
+
+/// Longest file of a rate, in bytes.
+const LONGEST_RATE: u64 = 4096;
 
 /// How disks can leave vSphere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -105,7 +108,8 @@ impl TransferArgs {
 /// In words, when the file cannot be read or its first line is no limit.
 pub fn read_rate(path: &Path) -> Result<Option<u64>, String> {
     let wrong = |reason: String| format!("{}: {reason}", path.display());
-    let text = fs::read_to_string(path).map_err(|error: io::Error| wrong(error.to_string()))?;
+    let text = state::read_small(path, LONGEST_RATE).map_err(|error| chain(&error))?;
+    let text = String::from_utf8_lossy(&text);
     rate(text.lines().next().unwrap_or_default()).map_err(wrong)
 }
 

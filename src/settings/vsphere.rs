@@ -1,6 +1,5 @@
 //! How to reach the vCenter or ESXi host.
 
-use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use clap::Args;
 use super::{Environment, Error};
 use crate::exporter;
 use crate::model::Secret;
+use crate::state;
 
 const HEADING: &str = "Source (vSphere)";
 /// Longest password read, in bytes; a larger file is not a password.
@@ -116,8 +116,11 @@ fn read_password(path: &Path) -> Result<Secret, Error> {
     if path == Path::new("-") {
         io::stdin().lock().take(LONGEST_PASSWORD).read_to_string(&mut text).map_err(failed)?;
     } else {
-        let file = fs::File::open(path).map_err(failed)?;
-        file.take(LONGEST_PASSWORD).read_to_string(&mut text).map_err(failed)?;
+        let read = state::read_piped(path, LONGEST_PASSWORD);
+        let bytes = zeroize::Zeroizing::new(read.map_err(|error| failed(io::Error::other(error)))?);
+        text.push_str(std::str::from_utf8(&bytes).map_err(|_| {
+            failed(io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8"))
+        })?);
     }
     let text = zeroize::Zeroizing::new(text);
     let password = text.lines().next().unwrap_or_default();
@@ -132,6 +135,8 @@ fn read_password(path: &Path) -> Result<Secret, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn args(url: &str) -> VsphereArgs {

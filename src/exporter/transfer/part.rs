@@ -13,6 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::adopt;
 use crate::exporter::{Error, WholeDisk};
 use crate::progress::Task;
+use crate::state;
+
+/// How often another run may remove the file between its creation and its lock.
+const TRIES: usize = 10;
 
 /// A file being written. It is locked, so that two runs cannot write the same one.
 #[derive(Debug)]
@@ -35,26 +39,33 @@ impl Part {
             return Err(Error::Exists { path: target });
         }
         let path = part_of(&target);
-        remove_stale(&path)?;
         let failed = |source| Error::File { action: "create", path: path.clone(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            // It will hold a whole machine's files, keys and password hashes included.
-            .mode(0o600)
-            .custom_flags(OFlag::O_NOFOLLOW.bits())
-            .open(&path)
-            .map_err(failed)?;
-        lock(&file, &path)?;
-        Ok(Self { file, path, target, committed: AtomicBool::new(false) })
+        for _ in 0..TRIES {
+            remove_stale(&path)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                // It will hold a whole machine's files, keys and password hashes included.
+                .mode(0o600)
+                .custom_flags(OFlag::O_NOFOLLOW.bits())
+                .open(&path)
+                .map_err(failed)?;
+            lock(&file, &path)?;
+            // Another run may have taken it for a stale one before it was locked.
+            if state::has_name(&file, &path).map_err(failed)? {
+                return Ok(Self { file, path, target, committed: AtomicBool::new(false) });
+            }
+        }
+        Err(Error::Busy { path })
     }
 
     /// Takes over the file that a killed run left as `target`, whole and perhaps named already, if
     /// it is still what `disk` says; `None` when it is not, and then it is gone. Blocks.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another run writes it; [`Error::Cancelled`]; [`Error::File`].
+    /// [`Error::Busy`] when another run writes it; [`Error::Exists`] when what has its name already is
+    /// another file: the user may have put it there; [`Error::Cancelled`]; [`Error::File`].
     pub(in crate::exporter) fn adopt(
         target: PathBuf,
         disk: &WholeDisk,
@@ -63,23 +74,33 @@ impl Part {
     ) -> Result<Option<Self>, Error> {
         let path = part_of(&target);
         let failed = |action, source| Error::File { action, path: path.clone(), source };
-        if path.symlink_metadata().is_err() && target.is_file() {
-            std::fs::rename(&target, &path).map_err(|source| failed("rename", source))?;
+        let is_named = path.symlink_metadata().is_err();
+        let found = if is_named { &target } else { &path };
+        match found.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(failed("look at", source)),
+            Ok(file) if !file.is_file() => return Err(Error::Exists { path: found.clone() }),
+            Ok(_) => {}
         }
         let open = OpenOptions::new()
             .read(true)
             .write(true)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-            .open(&path);
-        let file = match open {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(failed("open", source)),
-        };
-        lock(&file, &path)?;
+            .open(found);
+        let file = open.map_err(|source| failed("open", source))?;
+        lock(&file, found)?;
+        if !state::has_name(&file, found).map_err(|source| failed("look at", source))? {
+            return Err(Error::Busy { path: found.clone() });
+        }
         let same = file.try_clone().and_then(|file| adopt::is_same(file, disk, task, cancel));
         match same {
-            Ok(true) => Ok(Some(Self { file, path, target, committed: AtomicBool::new(false) })),
+            Ok(true) => {
+                if is_named {
+                    std::fs::rename(&target, &path).map_err(|source| failed("rename", source))?;
+                }
+                Ok(Some(Self { file, path, target, committed: AtomicBool::new(false) }))
+            }
+            Ok(false) if is_named => Err(Error::Exists { path: target }),
             Ok(false) => {
                 drop(file);
                 remove_stale(&path)?;
@@ -194,7 +215,11 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
         .open(path)
         .map_err(|source| failed("open", source))?;
     lock(&stale, path)?;
-    std::fs::remove_file(path).map_err(|source| failed("remove", source))
+    // Only what is locked goes: another run may have put its own file in the place of a stale one.
+    match state::has_name(&stale, path).map_err(|source| failed("look at", source))? {
+        true => std::fs::remove_file(path).map_err(|source| failed("remove", source)),
+        false => Err(Error::Busy { path: path.to_owned() }),
+    }
 }
 
 /// Locks, where the file system can: elsewhere two runs at a time are up to the user.
@@ -266,6 +291,50 @@ mod tests {
         std::os::unix::fs::symlink("/nowhere", &target).expect("linked");
         assert!(matches!(Part::create(target), Err(Error::Exists { .. })));
         assert_eq!(std::fs::read(&victim).expect("there"), b"mine");
+    }
+
+    #[test]
+    fn only_the_very_file_of_a_killed_run_is_taken_over() {
+        let (dir, target) = target();
+        let bytes = b"whole";
+        let disk = WholeDisk {
+            id: crate::model::DiskId::from_index(0),
+            capacity: crate::model::ByteSize(5),
+            file_size: crate::model::ByteSize(5),
+            sha256: crate::model::Sha256Digest(
+                sha2::Digest::finalize(sha2::Digest::chain_update(
+                    <sha2::Sha256 as sha2::Digest>::new(),
+                    bytes,
+                ))
+                .into(),
+            ),
+            received: None,
+            uuid: None,
+            unverified: None,
+        };
+        let adopt = || {
+            let task =
+                crate::progress::Progress::none().task("look", None, crate::progress::Unit::Bytes);
+            Part::adopt(target.clone(), &disk, &task, &CancellationToken::new())
+        };
+        assert!(adopt().expect("looked").is_none());
+        std::fs::write(&target, "other").expect("written");
+        assert!(matches!(adopt(), Err(Error::Exists { .. })));
+        assert_eq!(std::fs::read(&target).expect("stays"), b"other");
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::rename(&target, &elsewhere).expect("moved");
+        std::fs::write(&elsewhere, bytes).expect("written");
+        std::os::unix::fs::symlink(&elsewhere, &target).expect("linked");
+        assert!(matches!(adopt(), Err(Error::Exists { .. })), "a link");
+        assert!(target.is_symlink());
+        std::fs::remove_file(&target).expect("removed");
+        std::fs::write(&target, bytes).expect("written");
+        let part = adopt().expect("looked").expect("the same");
+        assert!(part.path().exists() && !target.exists());
+        drop(part);
+        std::fs::write(dir.path().join("disk-0.vmdk.part"), "other").expect("written");
+        assert!(adopt().expect("looked").is_none());
+        assert!(!dir.path().join("disk-0.vmdk.part").exists());
     }
 
     #[test]

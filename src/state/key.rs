@@ -1,0 +1,194 @@
+//! The key of this user on this machine, and the seals that it makes. A journal or a record with our seal
+//! was written by a run of this user here, whoever has put it where it lies.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::PathBuf;
+
+use hmac::{Hmac, KeyInit, Mac};
+use nix::unistd::{User, geteuid};
+use sha2::Sha256;
+
+use super::read::{open_own_by, read_from};
+use super::trust::foreign;
+use super::{Error, surroundings};
+
+/// Name of its folder in the folder for state.
+const FOLDER: &str = "hyperexport";
+/// Where root keeps the folder.
+const OF_ROOT: &str = "/var/lib";
+/// Name of the file.
+const NAME: &str = "journal.key";
+/// Length of the key, in bytes.
+const LENGTH: usize = 32;
+/// Bytes of a block of SHA-256.
+const BLOCK: usize = 64;
+/// Where random bytes come from.
+const RANDOM: &str = "/dev/urandom";
+
+/// The key.
+#[derive(Clone)]
+pub struct Key([u8; LENGTH]);
+
+impl Key {
+    /// The key, if this user has one here.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be read, or is not this user's alone.
+    pub fn existing() -> Result<Option<Self>, Error> {
+        let path = path()?;
+        let Some(file) = open_own_by(File::options().read(true), &path)? else {
+            return Ok(None);
+        };
+        let bytes = read_from(&file, &path, LENGTH as u64)?;
+        let broken = |_| Error::Key { path, source: io::ErrorKind::InvalidData.into() };
+        bytes.try_into().map(|bytes| Some(Self(bytes))).map_err(broken)
+    }
+
+    /// The key, made on its first use.
+    ///
+    /// # Errors
+    /// [`Error`] when there is no place for it.
+    pub fn get() -> Result<Self, Error> {
+        match Self::existing()? {
+            Some(key) => Ok(key),
+            None => Self::make(),
+        }
+    }
+
+    fn make() -> Result<Self, Error> {
+        let path = path()?;
+        let failed = |source| Error::Key { path: path.clone(), source };
+        let folder = path.parent().unwrap_or(&path);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        let found = folder.metadata().map_err(failed)?;
+        if let Some(why) = foreign(&found) {
+            return Err(Error::Distrusted { path: folder.to_owned(), why: format!("it {why}") });
+        }
+        let mut bytes = [0; LENGTH];
+        File::open(RANDOM).and_then(|mut file| file.read_exact(&mut bytes)).map_err(failed)?;
+        let mut file = tempfile::Builder::new()
+            .permissions(std::fs::Permissions::from_mode(0o600))
+            .tempfile_in(folder)
+            .map_err(failed)?;
+        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => super::sync_folder(folder).map_err(failed)?,
+            // Another run was faster.
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(error.error)),
+        }
+        Self::existing()?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
+    }
+
+    /// The seal of some bytes, in hexadecimal. `use_of` keeps seals of one use from serving another.
+    pub fn seal(&self, use_of: &str, bytes: &[u8]) -> String {
+        Chain::new(self, use_of).seal(bytes)
+    }
+
+    /// Whether a seal is that of the bytes.
+    pub fn holds(&self, use_of: &str, bytes: &[u8], seal: &str) -> bool {
+        Chain::new(self, use_of).holds(bytes, seal)
+    }
+}
+
+fn path() -> Result<PathBuf, Error> {
+    let around = surroundings();
+    let known = || User::from_uid(geteuid()).ok().flatten().map(|user| user.dir);
+    let base = match around.state_home {
+        Some(base) => base,
+        // Not in the home that `sudo` may have left in the environment.
+        None if geteuid().is_root() => OF_ROOT.into(),
+        None => around.home.or_else(known).ok_or(Error::NoHome)?.join(".local/state"),
+    };
+    Ok(base.join(FOLDER).join(NAME))
+}
+
+/// Seals one text after the other, each together with all before it: none can be left out or moved.
+pub struct Chain {
+    so_far: Hmac<Sha256>,
+}
+
+impl Chain {
+    /// A chain without a text.
+    pub fn new(key: &Key, use_of: &str) -> Self {
+        // HMAC fills a key that is shorter than a block with zeros (RFC 2104).
+        let mut block = [0; BLOCK];
+        block[..LENGTH].copy_from_slice(&key.0);
+        let mut so_far = <Hmac<Sha256> as KeyInit>::new(&block.into());
+        so_far.update(use_of.as_bytes());
+        Self { so_far }.framed()
+    }
+
+    /// Adds a text and returns its seal.
+    pub fn seal(&mut self, text: &[u8]) -> String {
+        let seal = self.after(text).finalize().into_bytes();
+        self.so_far = self.after(text);
+        seal.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Adds a text, and says whether `seal` is that of it.
+    pub fn holds(&mut self, text: &[u8], seal: &str) -> bool {
+        let expected = bytes(seal);
+        let is_it = expected.is_some_and(|bytes| self.after(text).verify_slice(&bytes).is_ok());
+        self.so_far = self.after(text);
+        is_it
+    }
+
+    fn after(&self, text: &[u8]) -> Hmac<Sha256> {
+        let mut next = self.so_far.clone();
+        // With its length, so that two texts are never taken for one.
+        next.update(&(text.len() as u64).to_le_bytes());
+        next.update(text);
+        next
+    }
+
+    fn framed(mut self) -> Self {
+        self.so_far.update(&[0]);
+        self
+    }
+}
+
+/// The bytes of a number in hexadecimal.
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    if hex.len() % 2 != 0 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let pairs = (0..hex.len()).step_by(2);
+    pairs.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_is_of_its_key_its_use_and_its_bytes() {
+        let (key, other) = (Key([7; LENGTH]), Key([8; LENGTH]));
+        let seal = key.seal("record", b"steps");
+        assert_eq!(seal.len(), 64);
+        assert!(key.holds("record", b"steps", &seal));
+        for wrong in ["", "zz", &seal[2..], &seal.replace(&seal[..1], "g")] {
+            assert!(!key.holds("record", b"steps", wrong), "{wrong}");
+        }
+        assert!(!key.holds("journal", b"steps", &seal));
+        assert!(!key.holds("record", b"step", &seal));
+        assert!(!other.holds("record", b"steps", &seal));
+    }
+
+    #[test]
+    fn no_text_of_a_chain_can_be_left_out_or_moved() {
+        let key = Key([7; LENGTH]);
+        let mut chain = Chain::new(&key, "journal");
+        let seals = [chain.seal(b"a"), chain.seal(b"b"), chain.seal(b"c")];
+        let holds = |texts: &[(&[u8], &str)]| {
+            let mut chain = Chain::new(&key, "journal");
+            texts.iter().all(|(text, seal)| chain.holds(text, seal))
+        };
+        assert!(holds(&[(b"a", &seals[0]), (b"b", &seals[1]), (b"c", &seals[2])]));
+        assert!(!holds(&[(b"a", &seals[0]), (b"c", &seals[2])]));
+        assert!(!holds(&[(b"b", &seals[1]), (b"a", &seals[0])]));
+        assert!(!holds(&[(b"a", &seals[0]), (b"ab", &seals[1])]));
+    }
+}

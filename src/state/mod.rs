@@ -1,0 +1,127 @@
+//! Whose state a file is. What steers a run from a folder of the user's (journals, records, markers, plans)
+//! is read here and nowhere else:
+//!
+//! ```text
+//!   read_small   a file that the user names: a regular file, up to a limit
+//!   read_own     state of ours: also no link, of this user or root, and nobody else may write it
+//!   Key          what journals and records are sealed with; it stays below the state directory
+//! ```
+//!
+//! Ownership alone does not prove anything: what root unpacks belongs to root. So whatever leads to acts
+//! carries a seal, too.
+
+mod key;
+mod lock;
+mod read;
+mod trust;
+
+pub use key::{Chain, Key};
+pub use lock::{Locked, has_name, lock, sync_folder};
+pub use read::{open_own, read_from, read_own, read_piped, read_small};
+pub use trust::{distrust, distrust_folder, is_fatal};
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// What the environment says about this user.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Folder for the state of programs: `XDG_STATE_HOME`. None for the usual place.
+    pub state_home: Option<PathBuf>,
+    /// The home folder of the user, if `HOME` names it.
+    pub home: Option<PathBuf>,
+    /// Who called sudo to run this process: that user may name any program for it to run.
+    pub invoker: Option<u32>,
+}
+
+static SURROUNDINGS: OnceLock<Surroundings> = OnceLock::new();
+
+/// Says once, before anything is read, what the environment tells.
+pub fn begin(surroundings: Surroundings) {
+    if SURROUNDINGS.set(surroundings).is_err() {
+        tracing::debug!("the surroundings are known already");
+    }
+}
+
+fn surroundings() -> Surroundings {
+    SURROUNDINGS.get().cloned().unwrap_or_default()
+}
+
+/// Why a file is not read, or not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error("reading {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is a link, a device, a pipe or the like.
+    #[error("{} is no regular file{}", path.display(), if *link { ": it is a symbolic link" } else { "" })]
+    NoFile {
+        /// The file.
+        path: PathBuf,
+        /// Whether it is a symbolic link.
+        link: bool,
+    },
+    /// It is larger than anything of its kind.
+    #[error("{} is larger than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        limit: u64,
+    },
+    /// Somebody else could have written it.
+    #[error("{} is not trusted: {why}", path.display())]
+    Distrusted {
+        /// The file.
+        path: PathBuf,
+        /// Who could.
+        why: String,
+    },
+    /// There is no key to seal journals with.
+    #[error("making the key that journals are sealed with, {}", path.display())]
+    Key {
+        /// The key.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody knows where this user keeps state.
+    #[error("this user has no home folder to keep the key of journals in")]
+    NoHome,
+}
+
+impl Error {
+    /// What to type next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoFile { .. } | Self::TooLarge { .. } => {
+                Some("move it away, or name another file or folder".to_owned())
+            }
+            Self::Distrusted { .. } => Some(
+                "run it as the user who made the file, or name a folder that only you and root can \
+                 write to"
+                    .to_owned(),
+            ),
+            Self::Key { .. } | Self::NoHome => {
+                Some("set XDG_STATE_HOME to a folder of your own".to_owned())
+            }
+            Self::Read { .. } => None,
+        }
+    }
+
+    /// Whether there is no such file.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::Read { path, source }
+    }
+}

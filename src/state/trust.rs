@@ -1,0 +1,149 @@
+//! Who else could have written a file or a folder.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{Gid, Group, Uid, getegid, geteuid};
+
+use super::surroundings;
+
+/// Who else could have written `path`: the file, where a link to it lies, or any folder above
+/// either. `None` when nobody but root and this user could.
+pub fn distrust(path: &Path) -> Option<String> {
+    let us = [geteuid().as_raw(), 0];
+    let Ok(target) = fs::canonicalize(path) else {
+        return Some("it cannot be resolved".to_owned());
+    };
+    // The folder that the candidate's own name lies in counts as well as the target's: whoever
+    // can write there can point the link elsewhere.
+    let link_folder = path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+    let places = target.ancestors().chain(link_folder.iter().flat_map(|f| f.ancestors()));
+    first_distrusted(places, &us)
+}
+
+/// Who else could change what lies in `folder`, a folder that is there. In a sticky folder above it, such
+/// as /tmp, nobody can replace it; but the folder itself must not be open to others. Who called sudo
+/// counts as this user: sudo lets that user name the programs that run.
+pub fn distrust_folder(folder: &Path) -> Option<String> {
+    let us: Vec<_> = [geteuid().as_raw(), 0].into_iter().chain(surroundings().invoker).collect();
+    let Ok(target) = fs::canonicalize(folder) else {
+        return Some("it cannot be resolved".to_owned());
+    };
+    let open = fs::symlink_metadata(&target).ok().and_then(|found| open_to_others(&found));
+    if let Some(why) = open {
+        return Some(format!("{} {why}", target.display()));
+    }
+    let link_folder = std::path::absolute(folder).ok();
+    let link_folder = link_folder.as_deref().and_then(Path::parent);
+    let link_folder = link_folder.and_then(|folder| fs::canonicalize(folder).ok());
+    let places = target.ancestors().chain(link_folder.iter().flat_map(|f| f.ancestors()));
+    first_distrusted(places, &us)
+}
+
+/// Whether a folder that others can write to ends what this user does. Root would overwrite files of
+/// anybody's; another user at most their own, and is told.
+pub fn is_fatal() -> bool {
+    geteuid().is_root()
+}
+
+fn first_distrusted<'a>(places: impl Iterator<Item = &'a Path>, us: &[u32]) -> Option<String> {
+    for place in places {
+        match fs::symlink_metadata(place) {
+            Ok(found) => {
+                if let Some(why) = others_could_write(&found, us) {
+                    return Some(format!("{} {why}", place.display()));
+                }
+            }
+            Err(error) => return Some(format!("{}: {error}", place.display())),
+        }
+    }
+    None
+}
+
+/// Judges one file or folder. In a sticky folder such as /tmp others cannot replace what is not
+/// theirs, so there only the owner counts.
+fn others_could_write(found: &Metadata, us: &[u32]) -> Option<String> {
+    if let Some(why) = owned_by_others(found, us) {
+        return Some(why);
+    }
+    if found.is_dir() && found.mode() & 0o1000 != 0 {
+        return None;
+    }
+    open_to_others(found)
+}
+
+/// Judges a file of our own state: it belongs to this user or to root, and nobody else can write it.
+pub(super) fn foreign(found: &Metadata) -> Option<String> {
+    owned_by_others(found, &[geteuid().as_raw(), 0]).or_else(|| open_to_others(found))
+}
+
+fn owned_by_others(found: &Metadata, us: &[u32]) -> Option<String> {
+    (!us.contains(&found.uid())).then(|| format!("belongs to user {}", found.uid()))
+}
+
+/// Root's group counts as root, and a group without another member as its user.
+fn open_to_others(found: &Metadata) -> Option<String> {
+    let mode = found.mode();
+    if mode & 0o002 != 0 {
+        return Some("can be written by everybody".to_owned());
+    }
+    if mode & 0o020 != 0 && found.gid() != 0 && !is_private(found.gid()) {
+        return Some(format!("can be written by group {}", found.gid()));
+    }
+    None
+}
+
+/// Whether a group is this user's own, as most systems make one for each user.
+fn is_private(gid: u32) -> bool {
+    if getegid() != Gid::from_raw(gid) || geteuid() == Uid::from_raw(0) {
+        return false;
+    }
+    let user = nix::unistd::User::from_uid(geteuid()).ok().flatten();
+    let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
+    user.zip(group).is_some_and(|(user, group)| {
+        group.name == user.name && group.mem.iter().all(|member| *member == user.name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    fn folder(mode: u32) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("set");
+        dir
+    }
+
+    #[test]
+    fn a_folder_of_ours_below_a_sticky_one_is_trusted() {
+        assert_eq!(distrust_folder(folder(0o755).path()), None);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_not_even_where_it_is_sticky() {
+        for mode in [0o777, 0o1777] {
+            let why = distrust_folder(folder(mode).path());
+            assert!(why.is_some_and(|why| why.contains("everybody")), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn whoever_can_replace_a_folder_or_the_link_to_it_counts() {
+        let (open, good) = (folder(0o777), folder(0o755));
+        let inner = open.path().join("inner");
+        fs::create_dir(&inner).expect("made");
+        assert!(distrust_folder(&inner).is_some());
+        let link = open.path().join("link");
+        symlink(good.path(), &link).expect("linked");
+        assert!(distrust_folder(&link).is_some());
+        if geteuid().is_root() {
+            chown(good.path(), Some(12345), None).expect("chown");
+            let why = distrust_folder(good.path());
+            assert!(why.is_some_and(|why| why.contains("belongs to user 12345")));
+        }
+    }
+}
