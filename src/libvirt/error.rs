@@ -30,6 +30,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A run used another libvirt than the one that is named now.
+    #[error("the run used {there}, and not {here}")]
+    OtherUri {
+        /// That of the run.
+        there: String,
+        /// That of the command line.
+        here: String,
+    },
     /// The machine or its daemon cannot be reached.
     #[error("connecting to {uri}")]
     Unreachable {

@@ -4,12 +4,17 @@ use virt::error::ErrorNumber;
 
 use super::error::{Cause, Error};
 use super::shell::word;
+use super::uri::NAMES_A_PROGRAM;
 use super::{advice, pool_kind, source};
 
 impl Error {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Uri { uri, problem } if *problem == NAMES_A_PROGRAM => {
+                format!("if it is meant so, name it yourself: --libvirt-uri {}", word(uri))
+            }
+            Self::OtherUri { there, .. } => format!("--libvirt-uri {}", word(there)),
             Self::Uri { .. } => {
                 "use qemu:///system, qemu:///session or qemu+ssh://USER@HOST/system".to_owned()
             }

@@ -18,15 +18,15 @@ use super::{Error, Target, xml};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chosen {
     pub uuid: String,
-    /// What tells the domain from any other of that UUID, which stands in its metadata. None where
-    /// nothing else has the UUID.
+    /// What tells the domain from any other, which stands in its metadata and in the record of its run
+    /// alone. None of what goes with its own run.
     pub mark: Option<String>,
 }
 
 impl Chosen {
     /// One that nothing else has.
     pub fn fresh() -> Result<Self, Error> {
-        Ok(Self { uuid: define::fresh_uuid()?, mark: None })
+        Ok(Self { uuid: define::fresh_uuid()?, mark: Some(define::fresh_uuid()?) })
     }
 
     /// The XML of the domain.
@@ -113,5 +113,48 @@ pub(super) fn metadata(domain: &Domain) -> Result<Option<String>, virt::error::E
 
 /// Whether the XML of a domain, or its metadata, has the mark.
 pub(super) fn has_mark(xml: &str, mark: Option<&str>) -> bool {
-    mark.is_none_or(|mark| xml.contains(mark))
+    mark.is_none_or(|mark| {
+        is_mark(mark)
+            && MARKED.iter().any(|(before, after)| xml.contains(&format!("{before}{mark}{after}")))
+    })
+}
+
+/// How the metadata of a domain holds its mark: libvirt chooses the quotes.
+const MARKED: [(&str, &str); 2] = [("definition='", "'"), ("definition=\"", "\"")];
+
+/// Whether a word can be a mark: a UUID, and not a word that every domain has.
+fn is_mark(word: &str) -> bool {
+    word.len() == 36 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// Whether the metadata of a domain proves that the run which the steps are of has made it. A run of an
+/// earlier version has left no mark in it: there has to be none then.
+pub(super) fn is_proved(metadata: Option<&str>, mark: Option<&str>) -> bool {
+    match (metadata, mark) {
+        (None, _) => false,
+        (Some(text), Some(mark)) => has_mark(text, Some(mark)),
+        (Some(text), None) => !MARKED.iter().any(|(before, _)| text.contains(before)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARK: &str = "8f4f7d10-9f0c-4c43-9f63-0b3f0f1d2c11";
+
+    #[test]
+    fn a_domain_is_proved_by_the_mark_in_its_metadata_and_by_no_word_that_others_have() {
+        let with = format!("<h:hyperexport xmlns:h='urn' version='0.1.0' definition='{MARK}'/>");
+        let without = "<h:hyperexport xmlns:h='urn' version='0.1.0'/>";
+        assert!(is_proved(Some(&with), Some(MARK)));
+        assert!(is_proved(Some(&with.replace('\'', "\"")), Some(MARK)));
+        for mark in ["", "definition", "0.1.0", &MARK.replace('8', "9"), &MARK[..35]] {
+            assert!(!is_proved(Some(&with), Some(mark)), "{mark}");
+        }
+        assert!(is_proved(Some(without), None), "of an earlier version");
+        assert!(!is_proved(Some(&with), None), "of another run");
+        assert!(!is_proved(Some(without), Some(MARK)));
+        assert!(!is_proved(None, None) && !is_proved(None, Some(MARK)), "nobody of us made it");
+    }
 }

@@ -59,6 +59,9 @@ pub struct DefinedDomain {
     /// How all of it is taken back.
     #[serde(default)]
     pub undo: Vec<Undo>,
+    /// What proves that a run of this user has written the way back, where its caller has sealed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
     /// What works less well than it might, by the disks as they are. The report of the run has it.
     #[serde(skip)]
     pub warnings: Vec<Warning>,
@@ -180,6 +183,7 @@ impl Target {
             boot_proof: None,
             started: None,
             undo: Vec::new(),
+            seal: None,
             warnings: Vec::new(),
         };
         self.after(request, &place, &mut defined, filling).await?;

@@ -80,9 +80,10 @@ pub use snapshot::{Snapshot, SnapshotKind};
 pub use source::{FoundDomain, FoundVolume, VolumeSink};
 pub use undo::TakenBack;
 pub use undo_since::{Life, Use, UsedDisk};
-pub use undo_step::{DiskThen, FileId, Undo};
+pub use undo_step::{DiskThen, Evidence, FileId, Undo};
 pub use undo_way::InTheWay;
 pub use unwind::Journal;
+pub use uri::check_from_file as check_uri_from_file;
 pub use watch::{Seen, Sign, Wait};
 pub use xml::XmlError;
 

@@ -13,10 +13,11 @@ use virt::sys;
 use crate::domain::DiskKind;
 use crate::image;
 
+use super::shell::word;
 use super::undo::{begins_as, find_volume, said};
-use super::undo_step::Undo;
+use super::undo_step::{Evidence, Undo};
 use super::xml::sources;
-use super::{Error, identity, pool, undo_way, used};
+use super::{Error, identity, pool, replace, undo_way, used};
 
 /// Who uses a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,14 +55,29 @@ pub(super) struct Owners {
     names: HashMap<String, String>,
     /// Whether the files are those of this machine.
     local: bool,
+    /// What shows that the steps are those of a run of ours.
+    evidence: Evidence,
+    /// Present names of domains that steps name, and that no run of ours has made, by their UUIDs.
+    strangers: HashMap<String, String>,
 }
 
 impl Owners {
     /// # Errors
     /// As [`undo_way::check`]; [`Error::Call`].
-    pub fn look(connect: &Connect, steps: &[Undo], local: bool) -> Result<Self, Error> {
-        undo_way::check(connect, steps)?;
-        Self::of(connect, steps, local)
+    pub fn look(
+        connect: &Connect,
+        (steps, evidence): (&[Undo], Evidence),
+        local: bool,
+    ) -> Result<Self, Error> {
+        let owners = Self::by(connect, (steps, evidence), local)?;
+        // What is in the way of a domain that stays is in nobody's way.
+        let ours = |step: &&Undo| match step {
+            Undo::Undefine { uuid, .. } => !owners.strangers.contains_key(uuid),
+            _ => true,
+        };
+        let steps: Vec<_> = steps.iter().filter(ours).cloned().collect();
+        undo_way::check(connect, &steps)?;
+        Ok(owners)
     }
 
     /// The same whatever is in the way of undefining our domains.
@@ -69,7 +85,15 @@ impl Owners {
     /// # Errors
     /// [`Error::Call`].
     pub fn of(connect: &Connect, steps: &[Undo], local: bool) -> Result<Self, Error> {
-        let mut owners = Self::new(local);
+        Self::by(connect, (steps, Evidence::Seal), local)
+    }
+
+    fn by(
+        connect: &Connect,
+        (steps, evidence): (&[Undo], Evidence),
+        local: bool,
+    ) -> Result<Self, Error> {
+        let mut owners = Self { evidence, ..Self::new(local) };
         for domain in connect.list_all_domains(0).map_err(Error::call("list domains"))? {
             owners.add(&domain, steps);
         }
@@ -82,19 +106,28 @@ impl Owners {
 
     fn new(local: bool) -> Self {
         let (ours, others, names) = (HashSet::new(), HashMap::new(), HashMap::new());
-        Self { ours, others, names, local }
+        let strangers = HashMap::new();
+        Self { ours, others, names, local, evidence: Evidence::Seal, strangers }
     }
 
     fn add(&mut self, domain: &Domain, steps: &[Undo]) {
         // One that vanishes while it is looked at uses nothing any more.
         let (Ok(uuid), Ok(xml)) = (domain.uuid_string(), domain.xml_desc(0)) else { return };
         let name = domain.name().unwrap_or_else(|_| uuid.clone());
-        let is_ours = steps.iter().any(|step| match step {
-            Undo::Undefine { uuid: ours, mark, .. } => {
-                *ours == uuid && identity::has_mark(&xml, mark.as_deref())
-            }
-            _ => false,
+        let named = steps.iter().find_map(|step| match step {
+            Undo::Undefine { uuid: ours, mark, .. } if *ours == uuid => Some(mark.as_deref()),
+            _ => None,
         });
+        let is_ours = named.is_some_and(|mark| match self.evidence {
+            Evidence::Seal => identity::has_mark(&xml, mark),
+            Evidence::Marks => {
+                let metadata = identity::metadata(domain).ok().flatten();
+                identity::is_proved(metadata.as_deref(), mark)
+            }
+        });
+        if named.is_some() && !is_ours {
+            self.strangers.insert(uuid.clone(), name.clone());
+        }
         let mut files = sources::files(&xml);
         if self.local {
             // libvirt names what lies below a disk only while its domain runs.
@@ -141,19 +174,29 @@ impl Owners {
     /// What a step takes back, by the present name of its domain.
     pub fn label(&self, step: &Undo) -> String {
         match step {
-            Undo::Undefine { name, uuid, .. } => match self.names.get(uuid) {
-                Some(now) if now != name => format!("domain '{now}', which was '{name}'"),
-                _ => step.to_string(),
-            },
+            Undo::Undefine { name, uuid, .. } => {
+                match (self.names.get(uuid), self.strangers.get(uuid)) {
+                    (Some(now), _) if now != name => format!("domain '{now}', which was '{name}'"),
+                    (None, Some(now)) if now != name => {
+                        format!("domain '{now}', which the record calls '{name}'")
+                    }
+                    _ => step.to_string(),
+                }
+            }
             _ => step.to_string(),
         }
     }
 
-    /// Why the volume of a step stays, if it does.
+    /// Why what a step names stays, if it does.
     ///
     /// # Errors
-    /// What libvirt says of its pool.
+    /// What libvirt says of it.
     pub fn reason(&self, connect: &Connect, step: &Undo) -> Result<Option<String>, String> {
+        if self.evidence == Evidence::Marks
+            && let Some(reason) = self.unproved(connect, step)?
+        {
+            return Ok(Some(reason));
+        }
         match step {
             Undo::DeleteVolume { name, pool, image, begins } => {
                 let Some(volume) = find_volume(connect, pool, name)? else { return Ok(None) };
@@ -161,7 +204,8 @@ impl Owners {
                 Ok(match self.user_of(&path) {
                     Some(user) => Some(user.to_string()),
                     None if self.ours.contains(&path)
-                        || begins_as(connect, &volume, image.as_deref(), *begins) =>
+                        || self.evidence == Evidence::Seal
+                            && begins_as(connect, &volume, image.as_deref(), *begins) =>
                     {
                         None
                     }
@@ -176,6 +220,58 @@ impl Owners {
             _ => Ok(None),
         }
     }
+}
+
+/// Why things stay that nothing but the file proves to be ours.
+impl Owners {
+    /// What no mark on the thing itself proves, where nothing else does.
+    fn unproved(&self, connect: &Connect, step: &Undo) -> Result<Option<String>, String> {
+        let of_ours = |uuid: &str| self.names.contains_key(uuid);
+        Ok(match step {
+            Undo::Undefine { uuid, .. } => self.strangers.get(uuid).map(|now| {
+                format!(
+                    "the mark of that run is not in its metadata, so another has made it: \
+                     'virsh undefine --nvram {}' removes it",
+                    word(now)
+                )
+            }),
+            Undo::DropSnapshot { uuid, .. } | Undo::Stop { uuid, .. } => {
+                (!of_ours(uuid)).then(|| "its domain is not that of this run".to_owned())
+            }
+            Undo::BringBack { name, aside, uuid, .. } => {
+                let domain = identity::find(connect, uuid, None).map_err(said)?;
+                let metadata = domain.map(|domain| identity::metadata(&domain)).transpose();
+                let is_ours = metadata.map_err(said)?.is_none_or(|found| found.is_some());
+                let fits = replace::is_aside(name, aside);
+                (!is_ours || !fits).then(|| "no run of hyperexport has set it aside".to_owned())
+            }
+            Undo::RemoveFile { path, pool, .. } => {
+                (!lies_in(connect, path, pool)).then(|| format!("it does not lie in pool '{pool}'"))
+            }
+            Undo::RemovePool { name, uuid, .. } => {
+                let there = connect.lookup_storage_pool_by_uuid_string(uuid).is_ok();
+                there.then(|| {
+                    format!(
+                        "nothing proves that this run has made it: 'virsh pool-destroy {0}' and \
+                         'virsh pool-undefine {0}' remove it",
+                        word(name)
+                    )
+                })
+            }
+            Undo::Defined { .. }
+            | Undo::DeleteVolume { .. }
+            | Undo::StopPool { .. }
+            | Undo::RemoveFolder { .. } => None,
+        })
+    }
+}
+
+/// Whether a file lies directly in the folder of a pool of that name. Blocks.
+fn lies_in(connect: &Connect, path: &Path, pool: &str) -> bool {
+    let Ok(handle) = connect.lookup_storage_pool_by_name(pool) else { return false };
+    let folder = pool::describe(&handle, pool).ok().and_then(|place| place.dir.canonicalize().ok());
+    let around = path.parent().and_then(|parent| parent.canonicalize().ok());
+    folder.is_some() && folder == around
 }
 
 /// Who uses a volume, if anybody does. Blocks.

@@ -9,7 +9,7 @@ use virt::sys;
 
 use super::undo::{TakenBack, take_back};
 use super::undo_later::would_take_back;
-use super::undo_step::{self, DiskThen, Undo};
+use super::undo_step::{self, DiskThen, Evidence, Undo};
 use super::used::Traces;
 use super::{DefinedDomain, Error, Target, identity, start, trial};
 
@@ -46,7 +46,8 @@ impl Target {
             }
             let kept = target.used(connect, &others, alive)?;
             let all = [others, trials.clone()].concat();
-            let taken = take_back(connect, if kept.is_some() { &trials } else { &all }, local)?;
+            let going = if kept.is_some() { &trials } else { &all };
+            let taken = take_back(connect, (going, Evidence::Seal), local)?;
             Ok(Recovered { taken, kept })
         })
         .await
@@ -66,7 +67,7 @@ impl Target {
         self.call(move |connect| {
             let kept = target.used(connect, &steps, alive)?;
             let would = if kept.is_some() { &[][..] } else { &steps };
-            Ok(Recovered { taken: would_take_back(connect, would, local)?, kept })
+            Ok(Recovered { taken: would_take_back(connect, (would, Evidence::Seal), local)?, kept })
         })
         .await
     }
@@ -111,6 +112,7 @@ impl Target {
             boot_proof: None,
             started: None,
             undo: steps.iter().filter(|step| !step.is_over()).cloned().collect(),
+            seal: None,
             warnings: Vec::new(),
         })
     }

@@ -20,7 +20,7 @@ use crate::model::Sha256Digest;
 
 use super::content::{self, BEGINNING};
 use super::owners::Owners;
-use super::undo_step::{FileId, Undo};
+use super::undo_step::{Evidence, FileId, Undo};
 use super::{Error, Target, define, download, identity, pool, replace, snapshot, start, undo_pool};
 
 /// What became of steps that were to be taken back.
@@ -81,18 +81,30 @@ impl Target {
     /// [`Error::Running`] when a domain of it runs, [`Error::NotUndefinable`] when libvirt would keep it;
     /// [`Error::Call`]. Nothing was changed then.
     pub async fn take_back(&self, steps: &[Undo]) -> Result<TakenBack, Error> {
+        self.take_back_by(steps, Evidence::Seal).await
+    }
+
+    /// The same of steps of which `evidence` shows whose they are: what it does not prove stays.
+    ///
+    /// # Errors
+    /// As [`Self::take_back`].
+    pub async fn take_back_by(
+        &self,
+        steps: &[Undo],
+        evidence: Evidence,
+    ) -> Result<TakenBack, Error> {
         let (steps, local) = (steps.to_vec(), self.is_local());
-        self.call(move |connect| take_back(connect, &steps, local)).await
+        self.call(move |connect| take_back(connect, (&steps, evidence), local)).await
     }
 }
 
 /// As [`Target::take_back`]. Blocks.
 pub(super) fn take_back(
     connect: &Connect,
-    steps: &[Undo],
+    (steps, evidence): (&[Undo], Evidence),
     local: bool,
 ) -> Result<TakenBack, Error> {
-    let owners = Owners::look(connect, steps, local)?;
+    let owners = Owners::look(connect, (steps, evidence), local)?;
     let mut taken = TakenBack::default();
     let act = |step: &Undo| undo_later(connect, &owners, step);
     each(steps, act, |step, end| match (end, step) {
@@ -107,7 +119,7 @@ pub(super) fn take_back(
             taken.left.push(format!("{} ({reason})", owners.label(step)));
         }
         (Ok(End::Shared(reason)), _) => {
-            taken.left.push(format!("{step} ({reason})"));
+            taken.left.push(format!("{} ({reason})", owners.label(step)));
             taken.shared += 1;
         }
     });

@@ -13,7 +13,7 @@ use crate::progress::{Progress, Unit};
 use super::content::Content;
 use super::owners::Owners;
 use super::undo::{TakenBack, find_volume, in_order, said, undo};
-use super::undo_step::{FileId, Undo};
+use super::undo_step::{Evidence, FileId, Undo};
 use super::xml::sources;
 use super::{
     DefinedDomain, Error, RegisteredVolume, Target, define, download, identity, snapshot, undo_pool,
@@ -25,8 +25,20 @@ impl Target {
     /// # Errors
     /// As [`Self::take_back`].
     pub async fn would_take_back(&self, steps: &[Undo]) -> Result<TakenBack, Error> {
+        self.would_take_back_by(steps, Evidence::Seal).await
+    }
+
+    /// What [`Self::take_back_by`] would do with these steps now. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::take_back`].
+    pub async fn would_take_back_by(
+        &self,
+        steps: &[Undo],
+        evidence: Evidence,
+    ) -> Result<TakenBack, Error> {
         let (steps, local) = (steps.to_vec(), self.is_local());
-        self.call(move |connect| would_take_back(connect, &steps, local)).await
+        self.call(move |connect| would_take_back(connect, (&steps, evidence), local)).await
     }
 
     /// Removes the volumes that were made for a domain which is gone, where each still is byte by byte
@@ -44,7 +56,7 @@ impl Target {
         let (domain, images, cancel) = (domain.clone(), images.to_vec(), cancel.clone());
         let local = self.is_local();
         self.call(move |connect| {
-            let owners = Owners::look(connect, &domain.undo, local)?;
+            let owners = Owners::look(connect, (&domain.undo, Evidence::Seal), local)?;
             let mut taken = TakenBack::default();
             for volume in domain.volumes.iter().filter(|volume| volume.created) {
                 let image = images.iter().find(|(id, _)| *id == volume.disk);
@@ -109,16 +121,16 @@ impl Target {
 /// As [`Target::would_take_back`]. Blocks.
 pub(super) fn would_take_back(
     connect: &Connect,
-    steps: &[Undo],
+    (steps, evidence): (&[Undo], Evidence),
     local: bool,
 ) -> Result<TakenBack, Error> {
-    let owners = Owners::look(connect, steps, local)?;
+    let owners = Owners::look(connect, (steps, evidence), local)?;
     let mut would = TakenBack::default();
     let mut going = Vec::new();
     for step in in_order(steps) {
         let reason = owners.reason(connect, step);
         if let Ok(Some(reason)) = reason {
-            would.left.push(format!("{step} ({reason})"));
+            would.left.push(format!("{} ({reason})", owners.label(step)));
             continue;
         }
         let there = is_there(connect, step);

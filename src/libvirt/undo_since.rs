@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use virt::connect::Connect;
 
 use super::owners::{self, Owners};
-use super::undo_step::{self, Undo};
+use super::undo_step::{self, Evidence, Undo};
 use super::used::{self, LastWrite};
 use super::{Error, Target};
 
@@ -68,10 +68,14 @@ impl Target {
     ///
     /// # Errors
     /// As [`Self::take_back`].
-    pub async fn used_since(&self, steps: &[Undo], life: Life) -> Result<Vec<UsedDisk>, Error> {
+    pub async fn used_since(
+        &self,
+        (steps, evidence): (&[Undo], Evidence),
+        life: Life,
+    ) -> Result<Vec<UsedDisk>, Error> {
         let (steps, local) = (steps.to_vec(), self.is_local());
         self.call(move |connect| {
-            let owners = Owners::look(connect, &steps, local)?;
+            let owners = Owners::look(connect, (&steps, evidence), local)?;
             if !steps.iter().any(|step| matches!(step, Undo::Undefine { .. })) {
                 return Ok(Vec::new());
             }

@@ -12,6 +12,15 @@ use crate::model::Sha256Digest;
 
 use super::import::RegisteredVolume;
 
+/// What shows that steps name what a run of ours has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// A run of this user has written them on this machine, as their seal proves.
+    Seal,
+    /// Nothing but marks on the things themselves: anybody may have written the steps.
+    Marks,
+}
+
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
