@@ -230,6 +230,10 @@ pub struct UndoArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub even_if_used: bool,
+    /// The URI that the run used, where it names a program (command, netcat):
+    /// files are not believed there
+    #[arg(long, value_name = "URI")]
+    pub libvirt_uri: Option<String>,
     /// Print what would go and change nothing
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]

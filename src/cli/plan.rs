@@ -1,6 +1,6 @@
 //! `hyperexport plan` and `hyperexport apply`.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -10,9 +10,13 @@ use clap::FromArgMatches;
 
 use super::args::{ApplyArgs, PlanArgs};
 use super::render::{print_json, print_line};
-use super::{Exit, block_on, done, open, tell, tell_report};
+use super::{Exit, block_on, chain, done, open, tell, tell_report};
 use crate::pipeline::{self, Asked, Plan};
 use crate::settings::{Environment, Error, Given, LibvirtArgs};
+use crate::state;
+
+/// Largest plan read, in bytes.
+const LARGEST_PLAN: u64 = 16 << 20;
 
 /// Writes a plan.
 ///
@@ -57,15 +61,16 @@ fn print(plan: &Plan, args: &PlanArgs) -> std::io::Result<()> {
 /// A plan that cannot be read, or a result that cannot be printed.
 pub fn apply(args: &ApplyArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let path = args.plan.display();
-    let text = fs::read_to_string(&args.plan)
-        .map_err(|error| Error::Invalid(format!("read the plan {path}: {error}")))?;
-    let plan: Plan = serde_json::from_str(&text)
+    let text = state::read_small(&args.plan, LARGEST_PLAN)
+        .map_err(|error| Error::Invalid(format!("read the plan: {}", chain(&error))))?;
+    let plan: Plan = serde_json::from_slice(&text)
         .map_err(|error| Error::Invalid(format!("{path} is no plan: {error}")))?;
     // Relative paths among the words were meant from there.
     std::env::set_current_dir(&plan.directory)
         .map_err(|error| Error::Invalid(format!("enter {}: {error}", plan.directory.display())))?;
     let (asked, given) = target(&plan.arguments)?;
     let target = given.complete(asked.resolve()?, environment);
+    pipeline::check_uri_of_plan(&target).map_err(Error::from)?;
     block_on(&args.output, |renderer, cancel| async move {
         let report = pipeline::apply(&plan, &target, &renderer.progress(), &cancel).await;
         open(&report, asked.after.open, environment);

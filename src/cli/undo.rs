@@ -14,9 +14,10 @@ pub fn run(args: &UndoArgs) -> anyhow::Result<Exit> {
     if args.list {
         return list(args, &place);
     }
-    let how = How { dry_run: args.dry_run, even_if_used: args.even_if_used };
+    let (uri, even_if_used) = (args.libvirt_uri.clone(), args.even_if_used);
+    let how = How { uri, dry_run: args.dry_run, even_if_used };
     block_on(&args.output, |_, _| async move {
-        let undone = match pipeline::undo(&place, how).await {
+        let undone = match pipeline::undo(&place, &how).await {
             Ok(undone) => undone,
             Err(error) => {
                 tell(&chain(&error), error.hint().as_deref());

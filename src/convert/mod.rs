@@ -49,13 +49,13 @@ pub use keep_log::is_log;
 pub use preflight::is_ours;
 pub use preflight::{Engine, Needs, Plan, Ready, preflight, usable};
 pub use private::make_private_folder;
-pub use results::{existing, result_paths};
+pub use results::{existing, fault, placed, result_paths};
 pub use seed::{seed_disk, seed_path};
 pub use settings::{Agent, Converter, Customize, DiskKey, Settings, Stages};
 pub use virtio_win::{
     DriversOf, Foretold, WindowsDrivers, WindowsSources, check_sources, drivers_for,
 };
-pub use work::remove_work_folder;
+pub use work::remove_dead_work;
 
 use std::borrow::Cow;
 use std::fs;

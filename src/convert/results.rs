@@ -91,6 +91,65 @@ pub async fn existing(
     Ok(disks)
 }
 
+/// The results that a record tells of, each where a run of ours puts it: in `dir`, under a name of its VM
+/// and disk. A path of another kind would be the word of whoever wrote the record.
+pub fn placed(disks: &ConvertedDisks, vm_name: &str, dir: &Path) -> ConvertedDisks {
+    let name = file_name(vm_name);
+    let here = dir.canonicalize().ok();
+    let is_here = |path: &Path| {
+        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        folder.is_some() && folder == here
+    };
+    let mut taken: Vec<PathBuf> = Vec::new();
+    let placed = |disk: &ConvertedDisk| {
+        let names = match disk.medium {
+            true => vec![seed_path(vm_name, dir)],
+            // One disk alone, the first, has the name of the VM.
+            false => {
+                vec![
+                    dir.join(format!("{name}.qcow2")),
+                    dir.join(format!("{name}-{}.qcow2", disk.id)),
+                ]
+            }
+        };
+        let is_it = |path: &&PathBuf| path.file_name() == disk.path.file_name();
+        let fitting = names.iter().find(is_it).filter(|path| !taken.contains(path));
+        let path = match (fitting, names.last()) {
+            (Some(path), _) if is_here(&disk.path) => {
+                taken.push(path.clone());
+                disk.path.clone()
+            }
+            (Some(path), _) | (None, Some(path)) => {
+                taken.push(path.clone());
+                path.clone()
+            }
+            (None, None) => disk.path.clone(),
+        };
+        let format = if disk.medium { DiskFormat::Raw } else { DiskFormat::Qcow2 };
+        ConvertedDisk { path, format, ..disk.clone() }
+    };
+    ConvertedDisks(disks.0.iter().map(placed).collect())
+}
+
+/// What is wrong with a result that is there, if it is not the disk that a record tells of: it names other
+/// files, or its guest would see another size. Blocks for a short read.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn fault(disk: &ConvertedDisk) -> io::Result<Option<String>> {
+    if !fs::symlink_metadata(&disk.path)?.is_file() {
+        return Ok(Some("it is no regular file".to_owned()));
+    }
+    if let Err(why) = image::inspect(&disk.path, disk.format)? {
+        return Ok(Some(why));
+    }
+    let capacity = image::capacity(&File::open(&disk.path)?, disk.format)?;
+    Ok((capacity != Some(disk.capacity.0)).then(|| match capacity {
+        Some(found) => format!("it has {}, not {}", ByteSize(found), disk.capacity),
+        None => format!("it is no image in {}", disk.format),
+    }))
+}
+
 /// A finished image in the work folder.
 #[derive(Debug)]
 pub(super) struct Finished {
@@ -195,6 +254,64 @@ mod tests {
             paths,
             [Path::new("/no/such/Web_01.qcow2"), Path::new("/no/such/Web_01-disk-1.qcow2")]
         );
+    }
+
+    #[test]
+    fn a_record_does_not_choose_which_files_are_results() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let real = dir.path().canonicalize().expect("there");
+        let disk = |index: usize, path: &str, medium| ConvertedDisk {
+            id: DiskId::from_index(index),
+            path: path.into(),
+            format: DiskFormat::Raw,
+            capacity: ByteSize(512),
+            allocated: ByteSize(0),
+            boot_order: 0,
+            fixed: true,
+            medium,
+        };
+        let places = |disks: Vec<ConvertedDisk>| {
+            let placed = placed(&ConvertedDisks(disks), "web", &real).0;
+            assert!(placed.iter().all(|disk| (disk.format == DiskFormat::Raw) == disk.medium));
+            placed.into_iter().map(|disk| disk.path).collect::<Vec<_>>()
+        };
+        let own = real.join("web.qcow2").to_string_lossy().into_owned();
+        let of = |name: &str| real.join(name);
+        assert_eq!(places(vec![disk(0, &own, false)]), [of("web.qcow2")]);
+        let planted = vec![
+            disk(0, "/etc/shadow", false),
+            disk(1, "/other/web.qcow2", false),
+            disk(2, "web.qcow2", false),
+            disk(3, "/x/web-seed.iso", true),
+        ];
+        let names = ["web-disk-0.qcow2", "web.qcow2", "web-disk-2.qcow2", "web-seed.iso"];
+        assert_eq!(places(planted), names.map(of));
+    }
+
+    #[test]
+    fn a_result_of_another_size_or_kind_is_found() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("web.qcow2");
+        let disk = ConvertedDisk {
+            id: DiskId::from_index(0),
+            path: path.clone(),
+            format: DiskFormat::Qcow2,
+            capacity: ByteSize(512),
+            allocated: ByteSize(0),
+            boot_order: 0,
+            fixed: true,
+            medium: false,
+        };
+        fs::write(&path, [7; 4096]).expect("written");
+        assert!(fault(&disk).expect("read").is_some());
+        let seed = ConvertedDisk { format: DiskFormat::Raw, ..disk.clone() };
+        let said = fault(&seed).expect("read").expect("of another size");
+        assert!(said.contains("not 512 B"), "{said}");
+        let seed = ConvertedDisk { capacity: ByteSize(4096), ..seed };
+        assert_eq!(fault(&seed).expect("read"), None);
+        std::os::unix::fs::symlink(&path, dir.path().join("link")).expect("linked");
+        let link = ConvertedDisk { path: dir.path().join("link"), ..seed };
+        assert!(fault(&link).expect("read").is_some());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
@@ -121,34 +122,6 @@ fn lock(folder: &Path) -> io::Result<Flock<File>> {
     Ok(lock)
 }
 
-/// Removes a work folder, and the mounts below it, unless its run lives. For a caller who knows that
-/// nobody is about to make one there: a folder that has no lock yet goes, too.
-///
-/// # Errors
-/// What the file system says.
-pub fn remove_work_folder(path: &Path) -> io::Result<()> {
-    let _lock = match lock_of_dead(path) {
-        Ok(lock) => Some(lock),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            tracing::warn!(path = %path.display(), "the run of this work folder lives: it stays");
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
-    leftovers::unmount_below(path);
-    fs::remove_dir_all(path)
-}
-
-/// The lock of a work folder whose run is gone, so that nobody else removes the folder meanwhile.
-fn lock_of_dead(path: &Path) -> io::Result<Flock<File>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-        .open(path.join("lock"))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
-}
-
 /// Removes work folders whose runs are gone. What cannot be removed is left for a person.
 fn remove_stale(output: &Path) {
     let Ok(entries) = fs::read_dir(output) else { return };
@@ -157,16 +130,45 @@ fn remove_stale(output: &Path) {
             continue;
         }
         let path = entry.path();
-        if let Ok(_lock) = lock_of_dead(&path) {
-            leftovers::unmount_below(&path);
-            match fs::remove_dir_all(&path) {
-                Ok(()) => tracing::info!(path = %path.display(), "removed a killed run's folder"),
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "remove a killed run's folder");
-                }
+        // Without a lock it may be one that a run is making at this moment.
+        if path.join("lock").symlink_metadata().is_err() {
+            continue;
+        }
+        match remove_dead_work(&path) {
+            Ok(true) => tracing::info!(path = %path.display(), "removed a killed run's folder"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "remove a killed run's folder");
             }
         }
     }
+}
+
+/// Removes a work folder, unless the run that made it lives; says whether it is gone. Who calls this has
+/// claimed the folder around it: a work folder without a lock is of a run that was killed meanwhile.
+///
+/// # Errors
+/// What the file system says.
+pub fn remove_dead_work(path: &Path) -> io::Result<bool> {
+    let lock = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+        .open(path.join("lock"));
+    let _lock = match lock {
+        Ok(file) => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Some(lock),
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(false),
+            Err((_, error)) => return Err(error.into()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    leftovers::unmount_below(path);
+    match path.symlink_metadata()?.is_dir() {
+        true => fs::remove_dir_all(path)?,
+        false => fs::remove_file(path)?,
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -194,9 +196,9 @@ mod tests {
         fs::create_dir(&foreign).expect("made");
         let new = WorkDir::new(output.path()).expect("made");
         assert!(!dead.exists());
-        remove_work_folder(alive.path()).expect("looked at");
+        remove_dead_work(alive.path()).expect("looked at");
         fs::create_dir(&dead).expect("made");
-        remove_work_folder(&dead).expect("removed");
+        remove_dead_work(&dead).expect("removed");
         assert!(!dead.exists());
         assert!(alive.path().exists() && foreign.exists() && new.path().exists());
     }

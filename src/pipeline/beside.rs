@@ -14,16 +14,17 @@
 //! Manifest and result go first and come last, so that neither ever stands beside files that it does
 //! not describe.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::later::save;
 use super::report;
-use crate::convert::make_private_folder;
 use crate::manifest;
+use crate::state;
 
 /// Name of the folder while its files are made.
 pub(super) const FRESH: &str = ".hyperexport-fresh";
@@ -31,6 +32,9 @@ pub(super) const FRESH: &str = ".hyperexport-fresh";
 const READY: &str = ".hyperexport-ready";
 /// The file in it that tells what makes way.
 const LIST: &str = ".hyperexport-replaces";
+
+/// Largest such list read, in bytes.
+const LONGEST_LIST: u64 = 16 << 20;
 
 /// What makes way for the files of the folder.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,7 +57,11 @@ impl Beside {
     /// What the file system says.
     pub fn begin(output: &Path, keep: &[String]) -> io::Result<Self> {
         let path = output.join(FRESH);
-        make_private_folder(&path)?;
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            // A link to a folder elsewhere is none: what lies there is nobody's to remove.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_folder(&path) => {}
+            end => end?,
+        }
         for entry in fs::read_dir(&path)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -101,7 +109,7 @@ impl Beside {
         let names = replaces.iter().filter(|name| is_plain(name)).filter(new).cloned().collect();
         save(&self.path.join(LIST), &serde_json::to_vec(&Replaced { names })?)?;
         fs::rename(&self.path, self.output.join(READY))?;
-        File::open(&self.output)?.sync_all()
+        state::sync_folder(&self.output)
     }
 
     /// Removes the folder, but for logs, which tell why.
@@ -121,7 +129,7 @@ impl Beside {
 
 /// Whether a run was killed while its complete files took their places.
 pub(super) fn is_unsettled(output: &Path) -> bool {
-    output.join(READY).is_dir()
+    is_folder(&output.join(READY))
 }
 
 /// Removes what a run that was killed left unfinished.
@@ -142,9 +150,12 @@ pub(super) fn remove_unfinished(output: &Path) -> io::Result<()> {
 /// What the file system says.
 pub(super) fn settle(output: &Path) -> io::Result<()> {
     let ready = output.join(READY);
+    if !is_folder(&ready) {
+        return Ok(());
+    }
     let list = ready.join(LIST);
     // Without its list the folder is one that was emptied, and not yet removed.
-    if let Some(text) = there(fs::read(&list))? {
+    if let Some(text) = state::read_own(&list, LONGEST_LIST).map_err(io::Error::other)? {
         let Replaced { names } = serde_json::from_slice(&text)?;
         for last in [report::FILE_NAME, manifest::FILE_NAME] {
             // One that has its place already is the new one.
@@ -170,13 +181,18 @@ pub(super) fn settle(output: &Path) -> io::Result<()> {
         for name in new {
             fs::rename(ready.join(&name), output.join(&name))?;
         }
-        File::open(output)?.sync_all()?;
+        state::sync_folder(output)?;
         fs::remove_file(&list)?;
     }
     match fs::remove_dir(&ready) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Whether there is a folder of that path, and no link to one.
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
 /// Whether a name is that of a file of a folder, and no path.
@@ -247,6 +263,20 @@ mod tests {
         made(dir.path()).commit(&replaced()).expect("committed");
         assert_eq!(content(dir.path()), NEW);
         assert!(!is_unsettled(dir.path()) && !dir.path().join(FRESH).exists());
+    }
+
+    #[test]
+    fn a_link_to_a_folder_elsewhere_is_neither_emptied_nor_settled() {
+        let (dir, elsewhere) = (folder(), folder());
+        for name in [FRESH, READY] {
+            std::os::unix::fs::symlink(elsewhere.path(), dir.path().join(name)).expect("linked");
+        }
+        let replaced = serde_json::json!({"names": ["notes.txt"]}).to_string();
+        fs::write(elsewhere.path().join(LIST), replaced).expect("written");
+        assert!(Beside::begin(dir.path(), &[]).is_err());
+        settle(dir.path()).expect("nothing to do");
+        assert_eq!(content(elsewhere.path()).len(), OLD.len() + 1);
+        assert!(dir.path().join("notes.txt").exists());
     }
 
     #[test]

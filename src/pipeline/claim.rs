@@ -16,7 +16,7 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,9 +24,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::beside;
-use crate::convert::{make_private_folder, remove_work_folder};
+use crate::convert::{self, make_private_folder};
 use crate::exporter::WholeDisk;
-use crate::model::PoweredOff;
+use crate::model::{PoweredOff, Stage, Warning};
+use crate::state::{self, Locked};
 
 /// Name of the file that marks a working run.
 const MARKER: &str = ".hyperexport-run";
@@ -43,6 +44,17 @@ pub enum Error {
     /// Another run works there.
     #[error("another run works in {}", .0.display())]
     Busy(PathBuf),
+    /// Somebody else could replace what is made there.
+    #[error("{} is no safe output directory: {why}", path.display())]
+    SharedOutput {
+        /// The directory.
+        path: PathBuf,
+        /// Who could.
+        why: String,
+    },
+    /// The marker there is not read.
+    #[error(transparent)]
+    State(#[from] state::Error),
     /// The file system refused.
     #[error("claim {}", path.display())]
     Io {
@@ -58,9 +70,40 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Busy(_) => Some("wait for it, or give another --output".to_owned()),
+            Self::SharedOutput { .. } => Some(
+                "give an --output below a folder that only you and root can write to; or have its \
+                 owner run this, or take the right to write from the others: chmod go-w"
+                    .to_owned(),
+            ),
+            Self::State(error) => error.hint(),
             Self::Io { .. } => None,
         }
     }
+}
+
+/// Whether nobody but root and this user can write to `directory`, or to where it is made. Root refuses
+/// another one: whoever can replace a file there could have root overwrite any file. Another user is
+/// told.
+///
+/// # Errors
+/// [`Error::SharedOutput`].
+pub(super) fn check_folder(directory: &Path) -> Result<Option<Warning>, Error> {
+    let shared = match directory.ancestors().find(|path| path.exists()) {
+        Some(there) if there == directory => state::distrust_folder(there),
+        // It is made with nobody's right to write but ours: what counts is who can replace it.
+        Some(above) => state::distrust(above),
+        None => None,
+    };
+    let Some(why) = shared else { return Ok(None) };
+    let path = directory.to_owned();
+    if state::is_fatal() {
+        return Err(Error::SharedOutput { path, why });
+    }
+    let text = format!(
+        "{why}: whoever does can replace what is made in {}, and read what is there",
+        path.display()
+    );
+    Ok(Some(Warning::new(Stage::Preflight, "output-shared", text)))
 }
 
 /// A line of the marker.
@@ -129,25 +172,24 @@ impl Claim {
     /// Claims `directory`, and makes it if need be.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another run works there; [`Error::Io`] when the file system refuses.
+    /// [`Error::Busy`] when another run works there; [`Error::SharedOutput`]; [`Error::State`];
+    /// [`Error::Io`] when the file system refuses.
     pub fn take(directory: &Path) -> Result<Self, Error> {
         let io = |source| Error::Io { path: directory.to_owned(), source };
+        check_folder(directory)?;
         let made_directory = !directory.exists();
         make_private_folder(directory).map_err(io)?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(directory.join(MARKER))
-            .map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Busy(directory.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
-        let dead = read_marker(&mut file).map_err(io)?;
+        // Once more: a folder of that name may have come between.
+        check_folder(directory)?;
+        let path = directory.join(MARKER);
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        let file = match state::lock(&options, &path)? {
+            Locked::Ours(file) => file,
+            Locked::Busy | Locked::Gone => return Err(Error::Busy(directory.to_owned())),
+            Locked::Unlocked(_) => return Err(io(io::ErrorKind::Unsupported.into())),
+        };
+        let dead = read_marker(&file, &path)?;
         beside::settle(directory).map_err(io)?;
         let after_kill = !dead.makes.is_empty() || !dead.key.is_empty();
         let switched_off = Mutex::new(dead.switched_off.clone());
@@ -207,16 +249,11 @@ impl Claim {
 
     fn look(directory: &Path) -> Result<Marker, Error> {
         let path = directory.join(MARKER);
-        let io = |source| Error::Io { path: path.clone(), source };
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Marker::default()),
-            Err(source) => return Err(io(source)),
-        };
+        let Some(file) = state::open_own(&path)? else { return Ok(Marker::default()) };
         match file.try_lock_shared() {
-            Ok(()) => read_marker(&mut file).map_err(io),
+            Ok(()) => Ok(read_marker(&file, &path)?),
             Err(TryLockError::WouldBlock) => Err(Error::Busy(directory.to_owned())),
-            Err(TryLockError::Error(source)) => Err(io(source)),
+            Err(TryLockError::Error(source)) => Err(Error::Io { path, source }),
         }
     }
 
@@ -236,7 +273,8 @@ impl Claim {
         for entry in entries.flatten() {
             let (name, path) = (entry.file_name(), entry.path());
             if name.to_string_lossy().starts_with(WORK_PREFIX) {
-                remove_work_folder(&path).map_err(|source| Error::Io { path, source })?;
+                // One whose own lock is held is that of a run which lives.
+                convert::remove_dead_work(&path).map_err(|source| Error::Io { path, source })?;
             } else if name.to_string_lossy().starts_with(FILE_PREFIX) {
                 remove_if_there(&path)?;
             }
@@ -322,6 +360,15 @@ impl Claim {
         self.file.sync_all()
     }
 
+    /// Ends a claim that was taken only to clean up: the marker of a dead run stays for the next one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when an empty marker cannot be removed.
+    pub fn give_back(self) -> Result<(), Error> {
+        let is_empty = self.file.metadata().is_ok_and(|found| found.len() == 0);
+        if is_empty { self.release() } else { Ok(()) }
+    }
+
     /// Ends the claim: the marker goes, and with it a directory that this run made and left empty.
     ///
     /// # Errors
@@ -340,9 +387,8 @@ impl Claim {
 
 /// An empty marker is that of a run that died before it made anything. A broken line is one that
 /// a run died writing: what it was to say has not begun.
-fn read_marker(file: &mut File) -> io::Result<Marker> {
-    let mut text = Vec::new();
-    file.take(LONGEST_MARKER).read_to_end(&mut text)?;
+fn read_marker(file: &File, path: &Path) -> Result<Marker, state::Error> {
+    let text = state::read_from(file, path, LONGEST_MARKER)?;
     let mut marker = Marker::default();
     for line in text.split(|byte| *byte == b'\n') {
         let Ok(mut line) = serde_json::from_slice::<Line>(line) else { continue };
@@ -461,6 +507,50 @@ mod tests {
         assert!(next.switched_off().is_none());
         drop(next);
         assert!(Claim::take(directory.path()).expect("free").switched_off().is_none());
+    }
+
+    #[test]
+    fn a_work_folder_whose_run_lives_stays() {
+        let directory = tempfile::tempdir().expect("temp dir");
+        let [alive, dead] = ["alive", "dead"].map(|name| {
+            let work = directory.path().join(format!("{WORK_PREFIX}{name}"));
+            fs::create_dir(&work).expect("mkdir");
+            (File::create(work.join("lock")).expect("made"), work)
+        });
+        alive.0.try_lock().expect("free");
+        drop(dead.0);
+        let mut next = Claim::take(directory.path()).expect("free");
+        next.remove_leftovers(&[]).expect("removed");
+        assert!(alive.1.exists() && !dead.1.exists());
+    }
+
+    #[test]
+    fn a_claim_that_was_taken_to_clean_up_leaves_what_was_there() {
+        let directory = tempfile::tempdir().expect("temp dir");
+        let marker = directory.path().join(MARKER);
+        Claim::take(directory.path()).expect("free").give_back().expect("given back");
+        assert!(!marker.exists());
+        let dead = Claim::take(directory.path()).expect("free");
+        dead.will_make(vec!["disk-0.vmdk".into()]).expect("noted");
+        drop(dead);
+        Claim::take(directory.path()).expect("free").give_back().expect("given back");
+        assert!(marker.exists());
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_not_claimed() {
+        let directory = tempfile::tempdir().expect("temp dir");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("set");
+        if nix::unistd::geteuid().is_root() {
+            for output in [directory.path().to_owned(), directory.path().join("new/folder")] {
+                let error = Claim::take(&output).expect_err("refused");
+                assert!(matches!(error, Error::SharedOutput { .. }), "{error}");
+                assert!(error.hint().is_some());
+            }
+            assert_eq!(fs::read_dir(directory.path()).expect("read").count(), 0);
+        } else {
+            assert!(check_folder(directory.path()).expect("told").is_some());
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::error::Error;
 
 /// Variants that carry the error of another room along.
-const WRAPPERS: [&str; 4] = ["Exporter", "Libvirt", "Plan", "Vsphere"];
+const WRAPPERS: [&str; 5] = ["Exporter", "Libvirt", "Plan", "State", "Vsphere"];
 /// The variant whose last field tells more than its name, and how that field begins.
 const OBSTACLE: (&str, &str) = ("Obstacle", "obstacle: ");
 

@@ -110,6 +110,7 @@ pub(super) fn of(
         if let Some(record) = record {
             unchanged(record, in_use)?;
         }
+        fitting(disks, in_use)?;
         let cards = cards.or_else(|| cards_unknown(ask, settings, record));
         let (disks, record) = (disks.clone(), record.cloned());
         return Ok(Converted::Kept(Box::new(KeptConversion { disks, record, cards })));
@@ -261,6 +262,21 @@ fn unchanged(record: &Conversion, in_use: &InUse) -> Result<(), Stopped> {
             Err(Stopped::because(Stage::Preflight, text, hint).coded("converted-changed"))
         }
     }
+}
+
+/// Refuses results that are not what the record tells of, but for a domain that uses them: a record proves
+/// nothing about the bytes of a file.
+fn fitting(disks: &ConvertedDisks, in_use: &InUse) -> Result<(), Stopped> {
+    let there = disks.0.iter().filter(|disk| disk.path.symlink_metadata().is_ok());
+    for disk in there.filter(|disk| in_use.by(&disk.path).is_none()) {
+        let why = convert::fault(disk).unwrap_or_else(|error| Some(error.to_string()));
+        let Some(why) = why else { continue };
+        let text = format!("{} is not the disk that was converted: {why}", disk.path.display());
+        let hint = format!("move it away, which has it converted again; {BOTH_WAYS}");
+        let stopped = Stopped::because(Stage::Preflight, text, hint);
+        return Err(stopped.coded("converted-changed"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

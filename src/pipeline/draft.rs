@@ -15,7 +15,7 @@ use super::preflight::Told;
 use super::report::{Failure, Outcome, RunReport};
 use super::stages::{Ledger, Stopped};
 use super::target;
-use crate::libvirt::Draft;
+use crate::libvirt::{self, Draft};
 use crate::model::{Stage, Warning};
 use crate::progress::Progress;
 
@@ -91,6 +91,14 @@ pub async fn draft(
         draft,
         warnings: told.warnings(),
     })
+}
+
+/// Refuses a plan whose words name a program to run on the way to libvirt: a plan is a file.
+///
+/// # Errors
+/// [`libvirt::Error::Uri`].
+pub fn check_uri_of_plan(target: &Target) -> Result<(), libvirt::Error> {
+    libvirt::check_uri_from_file(&target.settings.uri)
 }
 
 /// Does what a plan says, unless something would be made otherwise by now.

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::job::Target;
 use super::journal::{self, Journal};
 use super::later::save;
+use super::preflight::Told;
 use super::report::RunReport;
 use super::stages::Stopped;
-use super::{DOMAIN_XML, guest, records, target};
+use super::{DOMAIN_XML, guest, records, recovery, target};
 use crate::libvirt;
 use crate::manifest::Manifest;
 use crate::model::{ConvertedDisks, GuestFacts, Stage};
@@ -24,6 +25,8 @@ pub(super) struct Import<'a> {
     pub output: &'a Path,
     pub disks: &'a ConvertedDisks,
     pub target: &'a Target,
+    /// Gets what was taken back first.
+    pub told: &'a Told,
     pub progress: &'a Progress,
     pub cancel: &'a CancellationToken,
 }
@@ -36,10 +39,12 @@ impl Import<'_> {
     /// # Errors
     /// [`Stopped`]; everything that was made is taken back.
     pub async fn run(&self, report: &mut RunReport) -> Result<io::Result<()>, Stopped> {
-        let Self { known: (manifest, facts), output, disks, target, progress, cancel } = self;
+        let Self { known: (manifest, facts), output, disks, target, told, progress, cancel } = self;
         let stopped = |error: journal::Error| Stopped::new(Stage::Libvirt, &error, error.hint());
         // Not found in preflight if the target could not be reached then.
-        journal::recover(output, &target.connections).await.map_err(stopped)?;
+        let recovered = journal::recover(output, target).await.map_err(stopped)?;
+        told.warn_all(recovery::of_taken(&recovered.taken));
+        told.warn_all(recovered.kept.iter().map(|kept| recovery::of_kept(kept, output)).collect());
         let vm = guest::planned(manifest, *facts);
         guest::check(&vm, target, Stage::Libvirt)?;
         records::prepare(output).map_err(|error| {
@@ -49,11 +54,10 @@ impl Import<'_> {
         })?;
         let so_far = RunReport { target: Some(target.asked.clone()), ..report.clone() };
         let journal = Journal::begin(output, &target.settings.uri, &so_far).map_err(stopped)?;
-        let (writer, _pulse) =
-            (journal.writer().map_err(stopped)?, journal.pulse().map_err(stopped)?);
+        let (writer, _pulse) = (journal.writer(), journal.pulse().map_err(stopped)?);
         let disks = target::with_media(disks, manifest.media());
         let imported = target::import(target, &vm, &disks, &writer, (progress, cancel)).await;
-        let domain = match imported {
+        let mut domain = match imported {
             Ok(domain) => domain,
             Err(error) => {
                 if !matches!(error, libvirt::Error::NotUndone { .. }) {
@@ -62,6 +66,8 @@ impl Import<'_> {
                 return Err(Stopped::new(Stage::Libvirt, &error, error.hint()));
             }
         };
+        // Where there is no key by now, undo goes by the marks on what was made.
+        domain.seal = records::seal(&domain).unwrap_or_default();
         let saved = save(&output.join(DOMAIN_XML), domain.xml.as_bytes());
         (report.domain, report.target) = (Some(domain), Some(target.asked.clone()));
         // Before the journal ends: whenever the run is killed, one of the two tells how to undo it.

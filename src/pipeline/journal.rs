@@ -6,26 +6,41 @@
 //!                          └── killed: the file stays, unlocked; the next run takes it back
 //! ```
 //!
+//! Each line ends with a seal (`state::Key`), and the first one names the folder: only what a run of this
+//! user has written here, for this folder, is executed. Other journals protect the files that they name,
+//! and no more. A journal is taken back by way of the URI that the command line names alone.
+//!
 //! The time of the file shows when its run was alive for the last time. A domain that somebody may have
 //! used since is not taken back: it gets a record of its own, by which `hyperexport undo` removes it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
+use super::job::{Target, real};
 use super::records::{self, Record};
 use super::report::{Outcome, RunReport};
-use crate::libvirt::{self, Connections, TakenBack, Undo, UsedDomain};
+use super::stored::in_its_place;
+use crate::libvirt::{self, Connections, FileId, TakenBack, Undo, UsedDomain};
+use crate::state::{self, Chain, Key, Locked};
 
 /// Name of the journal in the output directory.
 const NAME: &str = ".hyperexport-undo";
+/// Largest journal read, in bytes: the report of a run with a thousand disks has some two million.
+const LARGEST: u64 = 64 << 20;
+/// What its seals are for.
+const SEALS: &str = "journal";
+/// What stands between a line and its seal; JSON has none.
+const BETWEEN: char = '\t';
 /// How often a run shows that it is alive.
 const PULSE: Duration = Duration::from_secs(2);
+/// Steps that an error names.
+const NAMED: usize = 5;
 
 /// Why a journal cannot be kept, or what it says cannot be taken back.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +58,46 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// It is not read, or there is no key to seal it with.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// No run of this user has written it here.
+    #[error(
+        "{} has no seal of this user on this machine, or is of another folder: nothing of what it \
+         names was removed ({})",
+        path.display(),
+        .steps.join(", ")
+    )]
+    JournalUnproved {
+        /// The journal.
+        path: PathBuf,
+        /// What it names.
+        steps: Vec<String>,
+    },
+    /// It is of a run by way of another libvirt than that of the command line.
+    #[error(
+        "a killed run of {} left {what} by way of {there}; this run goes by way of {here}",
+        output.display()
+    )]
+    KilledRunElsewhere {
+        /// The output directory.
+        output: PathBuf,
+        /// What it left.
+        what: String,
+        /// The URI of the journal.
+        there: String,
+        /// That of the command line.
+        here: String,
+    },
     /// libvirt refused.
     #[error("take back what a killed run left")]
     Libvirt(#[from] libvirt::Error),
     /// Not all could be taken back.
-    #[error("take back what a killed run left: {}", .0.join(", "))]
-    Left(Vec<String>),
+    #[error("take back what a killed run left: {}", taken.left.join(", "))]
+    Left {
+        /// What could, and what could not.
+        taken: TakenBack,
+    },
 }
 
 impl Error {
@@ -56,8 +105,22 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Busy(_) => Some("wait for it, or give another --output".to_owned()),
+            Self::State(error) => error.hint(),
+            Self::JournalUnproved { path, .. } => Some(format!(
+                "remove by hand what of this is left ('virsh list --all', 'virsh vol-list POOL'), then \
+                 'rm {}' and run it again; or give another --output",
+                path.display()
+            )),
+            Self::KilledRunElsewhere { output, there, .. } => Some(format!(
+                "'hyperexport undo {}' takes that back; so does this command with --libvirt-uri \
+                 '{there}'; or give another --output; or, where the host is gone for good, remove {}",
+                output.display(),
+                output.join(NAME).display()
+            )),
             Self::Libvirt(error) => error.hint(),
-            Self::Left(_) => Some("remove what stands there yourself, and run it again".to_owned()),
+            Self::Left { .. } => {
+                Some("remove what stands there yourself, and run it again".to_owned())
+            }
             Self::File { .. } => None,
         }
     }
@@ -67,16 +130,60 @@ impl Error {
 #[derive(Serialize, Deserialize)]
 struct Head {
     uri: String,
+    /// The output directory. An earlier version did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<Place>,
     /// What the run had done before. An earlier version did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     report: Option<Box<RunReport>>,
+}
+
+/// A folder: by its path without links, or by what stays when it is moved.
+#[derive(Serialize, Deserialize)]
+struct Place {
+    path: PathBuf,
+    id: FileId,
+}
+
+impl Place {
+    fn of(output: &Path) -> io::Result<Self> {
+        Ok(Self { path: real(output), id: FileId::from(&output.metadata()?) })
+    }
+
+    /// Whether the folder is this one: nobody has copied or moved its journal to another.
+    fn is(&self, output: &Path) -> bool {
+        Self::of(output).is_ok_and(|now| now.path == self.path || now.id == self.id)
+    }
 }
 
 /// The journal of a working run.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
+    lines: Arc<Lines>,
+}
+
+/// The side that writes lines.
+struct Lines {
     file: File,
+    chain: Mutex<Chain>,
+}
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lines")
+    }
+}
+
+impl Lines {
+    /// Adds a line with its seal, in one write that outlasts the process.
+    fn append(&self, line: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        let seal = self.chain.lock().unwrap_or_else(PoisonError::into_inner).seal(&text);
+        text.extend(format!("{BETWEEN}{seal}\n").bytes());
+        (&self.file).write_all(&text)?;
+        self.file.sync_data()
+    }
 }
 
 impl Journal {
@@ -84,31 +191,34 @@ impl Journal {
     /// There must be none.
     ///
     /// # Errors
-    /// [`Error::File`].
+    /// [`Error::File`], [`Error::State`].
     pub fn begin(output: &Path, uri: &str, report: &RunReport) -> Result<Self, Error> {
         let path = output.join(NAME);
         let failed = |act, source| Error::File { act, path: path.clone(), source };
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(|source| failed("create", source))?;
-        lock(&file, &path)?;
-        let head = Head { uri: uri.to_owned(), report: Some(Box::new(report.clone())) };
-        append(&file, &head).map_err(|source| failed("write", source))?;
-        Ok(Self { path, file })
+        let chain = Mutex::new(Chain::new(&Key::get()?, SEALS));
+        // It gets its name when it is locked and has its first line, so that nobody finds it free or
+        // empty. The prefix is that by which the next run finds what a killed one left.
+        let unnamed = tempfile::Builder::new().prefix(".hyperexport-tmp-").tempfile_in(output);
+        let unnamed = unnamed.map_err(|source| failed("create", source))?;
+        let file = unnamed.as_file().try_clone().map_err(|source| failed("create", source))?;
+        if let Err(error) = file.try_lock() {
+            // Where the file system knows no locks the claim on the directory has to do.
+            tracing::debug!(path = %path.display(), %error, "lock");
+        }
+        let lines = Arc::new(Lines { file, chain });
+        let place = Place::of(output).map_err(|source| failed("create", source))?;
+        let report = Some(Box::new(report.clone()));
+        let head = Head { uri: uri.to_owned(), place: Some(place), report };
+        lines.append(&head).map_err(|source| failed("write", source))?;
+        unnamed.persist_noclobber(&path).map_err(|error| failed("create", error.error))?;
+        state::sync_folder(output).map_err(|source| failed("create", source))?;
+        Ok(Self { path, lines })
     }
 
     /// The side that notes steps.
-    ///
-    /// # Errors
-    /// [`Error::File`] when the system has no more file descriptors.
-    pub fn writer(&self) -> Result<libvirt::Journal, Error> {
-        let failed = |source| Error::File { act: "write", path: self.path.clone(), source };
-        let file = self.file.try_clone().map_err(failed)?;
-        Ok(libvirt::Journal::new(move |step| append(&file, step)))
+    pub fn writer(&self) -> libvirt::Journal {
+        let lines = self.lines.clone();
+        libvirt::Journal::new(move |step| lines.append(step))
     }
 
     /// Shows by the time of the file that the run is alive, until the pulse is dropped.
@@ -121,7 +231,7 @@ impl Journal {
 
     fn pulse_every(&self, pause: Duration) -> Result<Pulse, Error> {
         let failed = |source| Error::File { act: "write", path: self.path.clone(), source };
-        let file = self.file.try_clone().map_err(failed)?;
+        let file = self.lines.file.try_clone().map_err(failed)?;
         Ok(Pulse(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pause).await;
@@ -174,32 +284,39 @@ pub struct Kept {
     pub why: String,
 }
 
-/// Takes back what a killed run in `output` left on its target, and returns that. A domain that somebody
-/// may use by now stays, and is recorded as one that its run defined.
+/// Takes back what a killed run in `output` left on the target, and returns that. A domain that somebody
+/// may use by now stays, and is recorded as one that its run defined. Whoever calls this has claimed the
+/// directory; the journal is locked until it is gone.
 ///
 /// # Errors
 /// [`Error`]; the journal stays, so that the next run tries again.
-pub async fn recover(output: &Path, connections: &Connections) -> Result<Recovered, Error> {
+pub async fn recover(output: &Path, target: &Target) -> Result<Recovered, Error> {
     let path = output.join(NAME);
-    let Some((head, steps)) = read(&path)? else { return Ok(Recovered::default()) };
+    let Some(found) = Found::locked(output)? else { return Ok(Recovered::default()) };
     let mut recovered = Recovered::default();
-    if let Some(Head { uri, report }) = head {
-        let target = connections.open(&settings(uri)).await?;
-        let libvirt::Recovered { taken, kept } = target.recover(&steps, alive_at(&path)).await?;
-        if !taken.is_complete() {
-            return Err(Error::Left(taken.left));
+    if let Some(pending) = found.pending(output) {
+        pending.check(output, &target.settings.uri)?;
+        // Only a target of the command line's is ever asked.
+        let connection = target.connections.open(&target.settings).await?;
+        let back = connection.recover(&pending.steps, pending.alive_at).await?;
+        if !back.taken.is_complete() {
+            return Err(Error::Left { taken: back.taken });
         }
-        recovered.taken = taken;
-        if let Some(used) = kept {
-            let mut kept = Kept::of(used, (output, report.map(|report| *report)));
+        recovered.taken = back.taken;
+        if let Some(used) = back.kept {
+            let mut kept = Kept::of(used, (output, pending.report));
             let failed =
                 |source| Error::File { act: "record the run of", path: path.clone(), source };
+            if let Some(domain) = &mut kept.record.report.domain {
+                let seal = records::seal(domain)?;
+                domain.seal = seal;
+            }
             records::begin(&mut kept.record.report).map_err(failed)?;
             kept.record = Record::of(kept.record.report);
             recovered.kept = Some(kept);
         }
     }
-    fs::remove_file(&path).map_err(|source| Error::File { act: "remove", path, source })?;
+    found.remove()?;
     Ok(recovered)
 }
 
@@ -216,34 +333,31 @@ impl Kept {
     }
 }
 
-fn settings(uri: String) -> libvirt::Settings {
-    libvirt::Settings { uri, ..libvirt::Settings::default() }
-}
-
-/// When the run of a journal was alive for the last time.
-fn alive_at(path: &Path) -> SystemTime {
-    let modified = path.metadata().and_then(|found| found.modified());
-    // In doubt whatever was written is not the run's.
-    modified.unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
 /// Takes back everything, as a person asks for it: also a domain that was used since, as long as it does
 /// not run. What cannot be taken back is no error. The journal stays then.
 ///
 /// # Errors
-/// [`Error::Busy`], [`Error::File`], [`Error::Libvirt`].
+/// [`Error`].
 pub async fn take_back(output: &Path, connections: &Connections) -> Result<TakenBack, Error> {
-    let path = output.join(NAME);
-    let Some((head, steps)) = read(&path)? else { return Ok(TakenBack::default()) };
-    let taken = match head {
-        Some(head) => connections.open(&settings(head.uri)).await?.take_back(&steps).await?,
+    let Some(found) = Found::locked(output)? else { return Ok(TakenBack::default()) };
+    let taken = match found.pending(output) {
+        Some(pending) => {
+            pending.proved(output)?;
+            let settings = settings(&pending.uri);
+            connections.open(&settings).await?.take_back(&pending.steps).await?
+        }
         // Killed before its first line was whole: it had made nothing.
         None => TakenBack::default(),
     };
     if taken.is_complete() {
-        fs::remove_file(&path).map_err(|source| Error::File { act: "remove", path, source })?;
+        found.remove()?;
     }
     Ok(taken)
+}
+
+/// How the libvirt of a URI is asked.
+pub(super) fn settings(uri: &str) -> libvirt::Settings {
+    libvirt::Settings { uri: uri.to_owned(), ..libvirt::Settings::default() }
 }
 
 /// What a run has noted that was killed, or that could not take everything back.
@@ -257,6 +371,8 @@ pub struct Pending {
     pub steps: Vec<Undo>,
     /// What the run had done before its import.
     report: Option<RunReport>,
+    /// Whether a run of this user has written all of it, for this folder.
+    is_proved: bool,
 }
 
 impl Pending {
@@ -268,16 +384,51 @@ impl Pending {
         })
     }
 
+    /// Refuses to execute what no run of this user has written for this folder.
+    ///
+    /// # Errors
+    /// [`Error::JournalUnproved`].
+    pub fn proved(&self, output: &Path) -> Result<(), Error> {
+        if self.is_proved {
+            return Ok(());
+        }
+        let mut steps: Vec<_> = self.steps.iter().take(NAMED).map(ToString::to_string).collect();
+        steps.dedup();
+        let more = self.steps.len().saturating_sub(NAMED);
+        if more > 0 {
+            steps.push(format!("{more} more"));
+        }
+        if steps.is_empty() {
+            steps.push("it names nothing".to_owned());
+        }
+        Err(Error::JournalUnproved { path: output.join(NAME), steps })
+    }
+
+    /// Refuses, too, where the command line names another libvirt, at `uri`.
+    ///
+    /// # Errors
+    /// [`Error::JournalUnproved`], [`Error::KilledRunElsewhere`].
+    pub fn check(&self, output: &Path, uri: &str) -> Result<(), Error> {
+        self.proved(output)?;
+        if self.uri == uri {
+            return Ok(());
+        }
+        let domain = self.domain().map(|name| format!("domain '{name}'"));
+        Err(Error::KilledRunElsewhere {
+            output: output.to_owned(),
+            what: domain.unwrap_or_else(|| "volumes".to_owned()),
+            there: self.uri.clone(),
+            here: uri.to_owned(),
+        })
+    }
+
     /// What would be taken back now, or kept. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Libvirt`].
-    pub async fn foreseen(
-        &self,
-        output: &Path,
-        connections: &Connections,
-    ) -> Result<Recovered, Error> {
-        let target = connections.open(&settings(self.uri.clone())).await?;
+    /// As [`Self::check`]; [`Error::Libvirt`].
+    pub async fn foreseen(&self, output: &Path, target: &Target) -> Result<Recovered, Error> {
+        self.check(output, &target.settings.uri)?;
+        let target = target.connections.open(&target.settings).await?;
         let found = target.would_recover(&self.steps, self.alive_at).await?;
         let kept = found.kept.map(|used| Kept::of(used, (output, self.report.clone())));
         Ok(Recovered { taken: found.taken, kept })
@@ -287,63 +438,81 @@ impl Pending {
 /// What a killed run had done before its import, if it noted that and can be read.
 pub fn report(output: &Path) -> Option<RunReport> {
     let report = pending(output).ok()??.report?;
-    Some(report.moved_to(output))
-}
-
-/// Where the journal of an output directory is.
-pub fn path(output: &Path) -> PathBuf {
-    output.join(NAME)
+    Some(in_its_place(report.moved_to(output), output))
 }
 
 /// What the journal in `output` says, if there is one. Changes nothing.
 ///
 /// # Errors
-/// [`Error::Busy`], [`Error::File`].
+/// [`Error::Busy`], [`Error::File`], [`Error::State`].
 pub fn pending(output: &Path) -> Result<Option<Pending>, Error> {
-    let path = output.join(NAME);
-    let Some((Some(head), steps)) = read(&path)? else { return Ok(None) };
-    let report = head.report.map(|report| *report);
-    Ok(Some(Pending { uri: head.uri, alive_at: alive_at(&path), steps, report }))
+    Ok(Found::locked(output)?.and_then(|found| found.pending(output)))
 }
 
-type Read = (Option<Head>, Vec<Undo>);
+/// A journal that is there and that no run writes: it is locked.
+struct Found {
+    file: File,
+    path: PathBuf,
+    head: Option<Head>,
+    steps: Vec<Undo>,
+    is_sealed: bool,
+}
 
-fn read(path: &Path) -> Result<Option<Read>, Error> {
-    let failed = |source| Error::File { act: "read", path: path.to_owned(), source };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(failed(source)),
-    };
-    lock(&file, path)?;
-    let lines = BufReader::new(file).lines().collect::<io::Result<Vec<_>>>().map_err(failed)?;
-    let Some((head, rest)) = lines.split_first() else { return Ok(Some((None, Vec::new()))) };
-    let Ok(head) = serde_json::from_str(head) else { return Ok(Some((None, Vec::new()))) };
-    let mut steps = Vec::new();
-    for (index, line) in rest.iter().enumerate() {
-        match serde_json::from_str(line) {
-            Ok(step) => steps.push(step),
-            // Cut off by the kill: what it was to announce was not begun.
-            Err(_) if index + 1 == rest.len() => {}
-            Err(error) => return Err(failed(error.into())),
+impl Found {
+    fn locked(output: &Path) -> Result<Option<Self>, Error> {
+        let path = output.join(NAME);
+        let file = match state::lock(File::options().read(true), &path)? {
+            Locked::Ours(file) | Locked::Unlocked(file) => file,
+            Locked::Busy => return Err(Error::Busy(output.to_owned())),
+            Locked::Gone => return Ok(None),
+        };
+        let text = state::read_from(&file, &path, LARGEST)?;
+        let key = Key::existing()?;
+        let (head, steps, is_sealed) = parse(&text, key.as_ref())
+            .map_err(|source| Error::File { act: "read", path: path.clone(), source })?;
+        Ok(Some(Self { file, path, head, steps, is_sealed }))
+    }
+
+    /// What it says; nothing where its run was killed before it had begun.
+    fn pending(&self, output: &Path) -> Option<Pending> {
+        let head = self.head.as_ref()?;
+        let modified = self.file.metadata().and_then(|found| found.modified());
+        Some(Pending {
+            uri: head.uri.clone(),
+            // In doubt whatever was written is not the run's.
+            alive_at: modified.unwrap_or(SystemTime::UNIX_EPOCH),
+            steps: self.steps.clone(),
+            report: head.report.as_deref().cloned(),
+            is_proved: self.is_sealed && head.place.as_ref().is_some_and(|place| place.is(output)),
+        })
+    }
+
+    fn remove(self) -> Result<(), Error> {
+        let Self { path, .. } = self;
+        fs::remove_file(&path).map_err(|source| Error::File { act: "remove", path, source })
+    }
+}
+
+/// Head and steps of a journal, and whether every line has the seal of `key`.
+fn parse(text: &[u8], key: Option<&Key>) -> io::Result<(Option<Head>, Vec<Undo>, bool)> {
+    let text = String::from_utf8_lossy(text);
+    // What follows the last line break was cut off by the kill: what it was to announce was not begun.
+    let lines: Vec<_> =
+        text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).collect();
+    let mut chain = key.map(|key| Chain::new(key, SEALS));
+    let (mut head, mut steps, mut is_sealed) = (None, Vec::new(), true);
+    for (index, line) in lines.iter().enumerate() {
+        let (json, seal) = line.split_once(BETWEEN).unwrap_or((line, ""));
+        is_sealed &= chain.as_mut().is_some_and(|chain| chain.holds(json.as_bytes(), seal));
+        if index == 0 {
+            // Of an earlier version, cut off by a kill, which had made nothing.
+            let Ok(read) = serde_json::from_str(json) else { break };
+            head = Some(read);
+        } else {
+            steps.push(serde_json::from_str(json)?);
         }
     }
-    Ok(Some((Some(head), steps)))
-}
-
-fn append(mut file: &File, line: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
-    file.write_all(&text)?;
-    file.sync_data()
-}
-
-fn lock(file: &File, path: &Path) -> Result<(), Error> {
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(Error::Busy(path.parent().unwrap_or(path).to_owned())),
-        // Where the file system knows no locks the claim on the directory has to do.
-        _ => Ok(()),
-    }
+    Ok((head, steps, is_sealed))
 }
 
 #[cfg(test)]
@@ -358,31 +527,99 @@ mod tests {
         Journal::begin(output, uri, &RunReport::begin("web01", output))
     }
 
-    #[test]
-    fn what_was_written_is_read_and_a_line_that_was_cut_off_is_not() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join(NAME);
-        let journal = begin(dir.path(), "qemu:///system").expect("begun");
-        assert!(matches!(read(&path), Err(Error::Busy(_))), "its run is at work");
-        drop(journal);
-        let whole = "{\"uri\":\"qemu:///system\"}\n{\"step\":\"stop-pool\",\"name\":\"a\"}\n";
-        fs::write(&path, format!("{whole}{{\"step\":\"stop-po")).expect("written");
-        let (head, steps) = read(&path).expect("read").expect("there");
-        assert_eq!((head.expect("whole").uri.as_str(), steps), ("qemu:///system", vec![step("a")]));
-        fs::write(&path, "{\"ur").expect("written");
-        let (head, steps) = read(&path).expect("read").expect("there");
-        assert!(head.is_none() && steps.is_empty());
+    fn seen(output: &Path) -> Pending {
+        pending(output).expect("read").expect("there")
+    }
+
+    /// The journal of a run that noted one step and was killed.
+    fn killed(output: &Path) -> PathBuf {
+        let journal = begin(output, "qemu:///system").expect("begun");
+        journal.lines.append(&step("a")).expect("noted");
+        output.join(NAME)
     }
 
     #[test]
-    fn steps_are_there_as_soon_as_they_are_noted_and_the_end_leaves_nothing() {
+    fn what_was_written_is_read_and_a_line_that_was_cut_off_is_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let journal = begin(dir.path(), "qemu:///system").expect("begun");
+        assert!(matches!(pending(dir.path()), Err(Error::Busy(_))), "its run is at work");
+        journal.lines.append(&step("a")).expect("noted");
+        let path = dir.path().join(NAME);
+        let text = fs::read_to_string(&path).expect("there");
+        assert!(text.contains("{\"step\":\"stop-pool\",\"name\":\"a\"}\t"), "{text}");
+        drop(journal);
+        for cut in ["", "{\"step\":\"stop-po", "{\"step\":\"stop-pool\",\"name\":\"b\"}\t00"] {
+            fs::write(&path, format!("{text}{cut}")).expect("written");
+            let pending = seen(dir.path());
+            assert_eq!(
+                (pending.uri.as_str(), &*pending.steps),
+                ("qemu:///system", &[step("a")][..])
+            );
+            pending.proved(dir.path()).expect("ours");
+        }
+        for cut in ["", "{\"ur"] {
+            fs::write(&path, cut).expect("written");
+            assert!(pending(dir.path()).expect("read").is_none());
+        }
+    }
+
+    #[test]
+    fn the_end_leaves_nothing() {
         let dir = tempfile::tempdir().expect("a folder");
         let journal = begin(dir.path(), "test:///default").expect("begun");
-        append(&journal.file, &step("x")).expect("noted");
-        let text = fs::read_to_string(dir.path().join(NAME)).expect("there");
-        assert!(text.ends_with("{\"step\":\"stop-pool\",\"name\":\"x\"}\n"), "{text}");
+        assert!(begin(dir.path(), "test:///default").is_err(), "there is one");
         journal.end().expect("removed");
-        assert!(!dir.path().join(NAME).exists());
+        assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn a_journal_that_nobody_of_us_wrote_is_told_and_not_executed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = killed(dir.path());
+        let ours = fs::read_to_string(&path).expect("there");
+        let lines: Vec<_> = ours.lines().collect();
+        let refused = |text: String| {
+            fs::write(&path, text).expect("written");
+            let error = seen(dir.path()).check(dir.path(), "qemu:///system").expect_err("refused");
+            assert!(matches!(error, Error::JournalUnproved { .. }), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("rm ")));
+            error.to_string()
+        };
+        // As an earlier version wrote it, and as anybody can.
+        let bare: Vec<_> = lines.iter().map(|line| line.split('\t').next().unwrap_or("")).collect();
+        let said = refused(format!("{}\n", bare.join("\n")));
+        assert!(said.contains("storage pool 'a' started"), "{said}");
+        refused(ours.replace("qemu:///system", "qemu:///session"));
+        refused(ours.replace("\"name\":\"a\"", "\"name\":\"b\""));
+        refused(format!("{}\n{}\n{}\n", lines[0], lines[1], lines[1]));
+        refused(format!("{ours}{{\"step\":\"stop-pool\",\"name\":\"b\"}}\n"));
+        fs::write(&path, &ours).expect("written");
+        seen(dir.path()).check(dir.path(), "qemu:///system").expect("ours");
+    }
+
+    #[test]
+    fn a_journal_serves_the_folder_that_it_was_written_for_also_where_that_was_moved() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let [first, other, moved] = ["first", "other", "moved"].map(|name| dir.path().join(name));
+        fs::create_dir(&first).expect("made");
+        fs::create_dir(&other).expect("made");
+        let path = killed(&first);
+        fs::copy(&path, other.join(NAME)).expect("copied");
+        assert!(matches!(seen(&other).proved(&other), Err(Error::JournalUnproved { .. })));
+        fs::rename(&first, &moved).expect("renamed");
+        seen(&moved).proved(&moved).expect("the same folder");
+    }
+
+    #[test]
+    fn a_journal_is_taken_back_by_way_of_the_uri_of_the_command_line_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        killed(dir.path());
+        let error = seen(dir.path()).check(dir.path(), "qemu:///session").expect_err("refused");
+        for part in ["volumes", "qemu:///system", "qemu:///session"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        let hint = error.hint().expect("a hint");
+        assert!(hint.contains("hyperexport undo") && hint.contains("--libvirt-uri"), "{hint}");
     }
 
     #[test]
@@ -390,11 +627,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         assert!(pending(dir.path()).expect("read").is_none());
         let journal = begin(dir.path(), "qemu:///system").expect("begun");
-        assert!(matches!(pending(dir.path()), Err(Error::Busy(_))), "its run is at work");
         let domain = Undo::Undefine { name: "web01".to_owned(), uuid: "u".to_owned(), mark: None };
-        append(&journal.file, &domain).expect("noted");
+        journal.lines.append(&domain).expect("noted");
         drop(journal);
-        let seen = pending(dir.path()).expect("read").expect("there");
+        let seen = seen(dir.path());
         assert_eq!(
             (seen.uri.as_str(), seen.domain().as_deref()),
             ("qemu:///system", Some("web01"))
@@ -406,9 +642,8 @@ mod tests {
     #[tokio::test]
     async fn without_a_journal_there_is_nothing_to_take_back() {
         let (dir, none) = (tempfile::tempdir().expect("a folder"), Connections::default());
-        let recovered = recover(dir.path(), &none).await.expect("nothing to do");
-        assert_eq!(recovered.taken, TakenBack::default());
-        assert!(recovered.kept.is_none());
+        let taken = take_back(dir.path(), &none).await.expect("nothing to do");
+        assert_eq!(taken, TakenBack::default());
     }
 
     #[tokio::test]
@@ -417,17 +652,18 @@ mod tests {
         let path = dir.path().join(NAME);
         let journal = begin(dir.path(), "qemu:///system").expect("begun");
         let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
-        let age = || journal.file.set_modified(long_ago).expect("set");
+        let age = || journal.lines.file.set_modified(long_ago).expect("set");
+        let alive_at = || path.metadata().and_then(|found| found.modified()).expect("there");
         age();
         let pause = Duration::from_millis(10);
         let pulse = journal.pulse_every(pause).expect("it beats");
-        while alive_at(&path) == long_ago {
+        while alive_at() == long_ago {
             tokio::time::sleep(pause).await;
         }
         drop(pulse);
         tokio::time::sleep(pause * 2).await;
         age();
         tokio::time::sleep(pause * 5).await;
-        assert_eq!(alive_at(&path), long_ago, "nobody is alive");
+        assert_eq!(alive_at(), long_ago, "nobody is alive");
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::converted::Converted;
 use super::earlier::Kept;
 use super::job::Target;
-use super::records::Record;
+use super::records::{self, Record};
 use super::report::RunReport;
 use super::stages::Stopped;
 use crate::libvirt::{DefinedDomain, Error, TakenBack};
@@ -170,7 +170,9 @@ pub async fn clear(
     let name = target.domain_name(vm_name);
     let mut cleared = TakenBack::default();
     for record in of_target(target, records, &name) {
-        let Some(domain) = &record.report.domain else { continue };
+        // Volumes carry no mark: which ones are its own only a run of ours can say.
+        let domain = record.report.domain.as_ref().filter(|domain| records::is_sealed(domain));
+        let Some(domain) = domain else { continue };
         let connection = target.connections.open(&target.settings).await?;
         if connection.domain_now(domain).await?.is_some() {
             continue;

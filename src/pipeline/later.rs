@@ -3,7 +3,7 @@
 //! They need nothing but the files of the export, so that `convert` and `define` run them alone.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,7 @@ use crate::libvirt::Undo;
 use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
 use crate::model::{ConvertedDisk, ConvertedDisks, Stage, Warning};
 use crate::progress::Progress;
+use crate::state;
 
 /// What the manifest says about the conversion to come.
 pub fn build_options(conversion: Option<&converter::Settings>, output: &Path) -> BuildOptions {
@@ -102,13 +103,16 @@ pub async fn definition(
     ledger.warn_news(target::gone_media(manifest.media()));
     let facts = ledger.report.guest.clone();
     let mut so_far = ledger.report.clone();
+    let told = Told::default();
     let work = async {
         let known = (manifest, facts.as_ref());
-        let import = Import { known, output, disks, target, progress, cancel };
+        let import = Import { known, output, disks, target, told: &told, progress, cancel };
         let recorded = import.run(&mut so_far).await?;
         Ok((so_far, recorded))
     };
-    let Some((so_far, recorded)) = ledger.stage(Stage::Libvirt, work).await else { return false };
+    let done = ledger.stage(Stage::Libvirt, work).await;
+    ledger.warn_all(told.warnings());
+    let Some((so_far, recorded)) = done else { return false };
     let report = &mut ledger.report;
     (report.domain, report.target, report.run) = (so_far.domain, so_far.target, so_far.run);
     let warnings = report.domain.as_ref().map(|domain| domain.warnings.clone());
@@ -332,9 +336,8 @@ pub(super) async fn check(
     guest::order(&mut disks, &vm);
     guest::check(&vm, target, Stage::Preflight)?;
     start::check_export(target, manifest)?;
-    let recovery = recovery::first(output, target, dry_run).await?;
-    let Recovery { warnings, plan: first, undone, .. } = recovery;
-    told.warn_all(warnings);
+    let recovery = recovery::first(output, target, (dry_run, told)).await?;
+    let Recovery { plan: first, undone, .. } = recovery;
     told.warn_all(told_before(output, manifest));
     let all = target::with_media(&disks, manifest.media());
     told.warn_all(target::gone_media(manifest.media()));
@@ -441,7 +444,7 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().set_permissions(Permissions::from_mode(0o600))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+    state::sync_folder(folder)
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ mod windows;
 
 pub use asked::Flags;
 pub use doctor::{Diagnosis, examine};
-pub use draft::{Asked, Plan, apply, draft};
+pub use draft::{Asked, Plan, apply, check_uri_of_plan, draft};
 pub use host::HostSettings;
 pub use job::{ComesBack, Job, Start, Target};
 pub use later::{convert, define};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::claim::Claim;
+use super::claim::{self, Claim};
 use super::converted::Converted;
 use super::earlier::{self, Ask, BOTH_WAYS, Earlier, Kept};
 use super::fit::{self, Fit};
@@ -118,9 +118,12 @@ pub async fn check(
     let output = absolute(&job.output_for(&inspected.vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
+    let shared = claim::check_folder(&output)
+        .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
     settled(job, &output)?;
     let mut warnings = give_addresses(job, &mut inspected.vm, &output);
     warnings.extend(not_kept(&inspected.vm));
+    warnings.extend(shared);
     let vm = &inspected.vm;
     let makes = files(job, vm, &inspected.makes);
     let (now, exports) = (inspected.state(), inspected.makes.clone());

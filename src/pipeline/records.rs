@@ -17,9 +17,35 @@ use super::later::save;
 use super::report::{self, RunReport};
 use super::stages::Stopped;
 use super::stored::read_result;
+use crate::libvirt::DefinedDomain;
+use crate::state::{self, Key};
 
 /// Name of the folder in the output directory.
 pub(super) const FOLDER: &str = "runs";
+
+/// What the seals of records are for.
+const SEALS: &str = "record";
+
+/// The seal of the way back of a domain that this very run has defined: what `undo` finds with it was
+/// written by a run of this user on this machine.
+///
+/// # Errors
+/// [`state::Error`] where there is no key.
+pub(super) fn seal(domain: &DefinedDomain) -> Result<Option<String>, state::Error> {
+    let key = Key::get()?;
+    Ok(sealed(domain).map(|bytes| key.seal(SEALS, &bytes)))
+}
+
+/// Whether the way back of a domain has our seal. Without a key it has none.
+pub(super) fn is_sealed(domain: &DefinedDomain) -> bool {
+    let (seal, key) = (domain.seal.as_ref(), Key::existing().ok().flatten());
+    let parts = seal.zip(key).zip(sealed(domain));
+    parts.is_some_and(|((seal, key), bytes)| key.holds(SEALS, &bytes, seal))
+}
+
+fn sealed(domain: &DefinedDomain) -> Option<Vec<u8>> {
+    serde_json::to_vec(&(&domain.uri, &domain.uuid, &domain.undo)).ok()
+}
 
 /// A run that defined a domain.
 #[derive(Debug, Clone)]
@@ -114,7 +140,7 @@ pub(super) fn begin(report: &mut RunReport) -> io::Result<()> {
 pub(super) fn prepare(output: &Path) -> io::Result<()> {
     let folder = output.join(FOLDER);
     match fs::DirBuilder::new().mode(0o700).create(&folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_folder(&folder) => Ok(()),
         end => end,
     }
 }
@@ -207,7 +233,15 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// A link to the records of another folder is none.
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
+}
+
 fn files(folder: &Path) -> Vec<PathBuf> {
+    if !is_folder(folder) {
+        return Vec::new();
+    }
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.map(|entry| entry.path());
     files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect()
@@ -216,7 +250,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::libvirt::{DefinedDomain, Undo};
+    use crate::libvirt::Undo;
 
     fn defined(output: &Path, name: &str) -> RunReport {
         let mut report = RunReport::begin("web01", output);
@@ -233,6 +267,7 @@ mod tests {
             boot_proof: None,
             started: None,
             undo: vec![Undo::Undefine { name: name.to_owned(), uuid: name.to_owned(), mark: None }],
+            seal: None,
             warnings: Vec::new(),
         });
         report

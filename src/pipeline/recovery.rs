@@ -3,19 +3,22 @@
 
 use std::path::Path;
 
+use super::claim::{self, Claim};
 use super::job::Target;
 use super::journal::{self, Kept, Pending, Recovered};
+use super::preflight::Told;
 use super::records::Record;
 use super::stages::Stopped;
 use super::target;
-use crate::libvirt::Undo;
-use crate::model::{Stage, Warning, chain};
+use crate::libvirt::{TakenBack, Undo};
+use crate::model::{Stage, Warning};
 
-/// What became of what a killed run left, or what would.
+/// The code of warnings about what was taken back.
+pub(super) const TAKEN_BACK: &str = "taken-back";
+
+/// What became of what a killed run left, or what would. What a person should know is told already.
 #[derive(Default)]
 pub(super) struct Recovery {
-    /// What a person should know.
-    pub warnings: Vec<Warning>,
     /// Lines for the plan of a dry run.
     pub plan: Vec<String>,
     /// Steps that a run would take back first.
@@ -24,67 +27,95 @@ pub(super) struct Recovery {
     pub kept: Option<Record>,
 }
 
-/// Takes back what a killed run left, or foresees it in a dry run.
+/// Takes back what a killed run left, or foresees it in a dry run. What was done goes to `told`, also
+/// where the run is refused then.
 ///
 /// # Errors
 /// [`Stopped`]. That the target of this run cannot be reached now is none: it may be there later.
 pub(super) async fn first(
     output: &Path,
     target: &Target,
-    dry_run: bool,
+    (dry_run, told): (bool, &Told),
 ) -> Result<Recovery, Stopped> {
-    match dry_run {
-        true => foresee(output, target).await,
-        false => recover(output, target).await,
+    let Some(pending) = pending(output)? else {
+        // An empty journal, of a run that had begun nothing, is left to the import.
+        return Ok(Recovery::default());
+    };
+    pending.check(output, &target.settings.uri).map_err(stopped)?;
+    if dry_run {
+        return foresee(output, target, (pending, told)).await;
     }
+    // Nobody else takes the same journal back, and no run begins between.
+    let refused = |error: claim::Error| Stopped::new(Stage::Preflight, &error, error.hint());
+    let claim = Claim::take(output).map_err(refused)?;
+    let recovered = recover(output, target, told).await;
+    claim.give_back().map_err(refused)?;
+    recovered
 }
 
-async fn recover(output: &Path, target: &Target) -> Result<Recovery, Stopped> {
-    let pending = pending(output)?;
-    match journal::recover(output, &target.connections).await {
+async fn recover(output: &Path, target: &Target, told: &Told) -> Result<Recovery, Stopped> {
+    match journal::recover(output, target).await {
         Ok(Recovered { taken, kept }) => {
-            let warn = |code, text| Warning::new(Stage::Preflight, code, text);
-            let done = taken.done.into_iter().map(|what| {
-                warn("taken-back", format!("took back what a killed run left: {what}"))
-            });
-            let left = taken.left.into_iter().map(|what| {
-                warn("left-to-others", format!("{what} of a killed run stays: others use it"))
-            });
-            let stays = kept.iter().map(|kept| of_kept(kept, output));
-            let warnings = done.chain(left).chain(stays).collect();
+            told.warn_all(of_taken(&taken));
+            told.warn_all(kept.iter().map(|kept| of_kept(kept, output)).collect());
             let kept = kept.map(|kept| kept.record);
-            Ok(Recovery { warnings, kept, ..Recovery::default() })
+            Ok(Recovery { kept, ..Recovery::default() })
         }
-        Err(error) => unreachable(error, pending.as_ref(), (output, target)),
+        Err(error) => {
+            if let journal::Error::Left { taken } = &error {
+                told.warn_all(of_done(taken));
+            }
+            unreachable(error)
+        }
     }
 }
 
 /// What [`recover`] would do. Changes nothing.
-async fn foresee(output: &Path, target: &Target) -> Result<Recovery, Stopped> {
-    let Some(pending) = pending(output)? else { return Ok(Recovery::default()) };
+async fn foresee(
+    output: &Path,
+    target: &Target,
+    (pending, told): (Pending, &Told),
+) -> Result<Recovery, Stopped> {
     let mut plan = vec![format!("take back what a killed run has left at {}", pending.uri)];
-    let Recovered { taken, kept } = match pending.foreseen(output, &target.connections).await {
+    let Recovered { taken, kept } = match pending.foreseen(output, target).await {
         Ok(recovered) => recovered,
         Err(error) => {
-            let unknown = unreachable(error, Some(&pending), (output, target))?;
+            let unknown = unreachable(error)?;
             return Ok(Recovery { plan, ..unknown });
         }
     };
     if let Some(kept) = kept {
         let name = &kept.name;
         plan = vec![format!("leave the domain {name} of a killed run as it is: {}", kept.why)];
-        let warnings = vec![of_kept(&kept, output)];
-        return Ok(Recovery { warnings, plan, kept: Some(kept.record), ..Recovery::default() });
+        told.warn_all(vec![of_kept(&kept, output)]);
+        return Ok(Recovery { plan, kept: Some(kept.record), ..Recovery::default() });
     }
     plan.extend(taken.would_go.iter().map(|what| format!("remove {what}")));
     plan.extend(taken.would_rename.iter().map(|what| format!("give its name back to {what}")));
-    let here = pending.uri == target.settings.uri;
     let stays = |step: &Undo| {
         let name = format!("{step} (");
         taken.left.iter().any(|left| left.starts_with(&name))
     };
-    let undone = pending.steps.into_iter().filter(|step| here && !stays(step)).collect();
+    let undone = pending.steps.into_iter().filter(|step| !stays(step)).collect();
     Ok(Recovery { plan, undone, ..Recovery::default() })
+}
+
+/// What was taken back, and what stays since others use it, as warnings.
+pub(super) fn of_taken(taken: &TakenBack) -> Vec<Warning> {
+    let left = taken.left.iter().map(|what| {
+        let text = format!("{what} of a killed run stays: others use it");
+        Warning::new(Stage::Preflight, "left-to-others", text)
+    });
+    of_done(taken).into_iter().chain(left).collect()
+}
+
+fn of_done(taken: &TakenBack) -> Vec<Warning> {
+    let done = taken.done.iter().chain(&taken.renamed);
+    let warning = |what: &String| {
+        let text = format!("took back what a killed run left: {what}");
+        Warning::new(Stage::Preflight, TAKEN_BACK, text)
+    };
+    done.map(warning).collect()
 }
 
 fn pending(output: &Path) -> Result<Option<Pending>, Stopped> {
@@ -96,7 +127,7 @@ pub(super) fn stopped(error: journal::Error) -> Stopped {
     Stopped::new(Stage::Preflight, &error, error.hint())
 }
 
-fn of_kept(kept: &Kept, output: &Path) -> Warning {
+pub(super) fn of_kept(kept: &Kept, output: &Path) -> Warning {
     let text = format!(
         "domain '{}' of a killed run stays with its disks, since somebody may use it: {}; hyperexport \
          undo {} removes it",
@@ -107,33 +138,10 @@ fn of_kept(kept: &Kept, output: &Path) -> Warning {
     Warning::new(Stage::Preflight, "domain-kept", text)
 }
 
-/// The host of this run's own target is asked again when the disks are there. Another host never would be,
-/// and its journal stands in the way of the import.
-fn unreachable(
-    error: journal::Error,
-    pending: Option<&Pending>,
-    (output, target): (&Path, &Target),
-) -> Result<Recovery, Stopped> {
-    let (journal::Error::Libvirt(cause), Some(pending)) = (&error, pending) else {
-        return Err(stopped(error));
-    };
-    if !target::is_unreachable(cause) {
-        return Err(stopped(error));
+/// The host of this run's own target is asked again when the disks are there.
+fn unreachable(error: journal::Error) -> Result<Recovery, Stopped> {
+    match &error {
+        journal::Error::Libvirt(cause) if target::is_unreachable(cause) => Ok(Recovery::default()),
+        _ => Err(stopped(error)),
     }
-    let uri = &pending.uri;
-    if *uri == target.settings.uri {
-        return Ok(Recovery::default());
-    }
-    let text = format!(
-        "a killed run of {} may have left {} at {uri}, which does not answer: {}",
-        output.display(),
-        pending.domain().map_or_else(|| "volumes".to_owned(), |name| format!("domain '{name}'")),
-        chain(cause)
-    );
-    let hint = format!(
-        "make {uri} reachable and run it again, which takes that back; or give another --output; or, \
-         where the host is gone for good, remove {}",
-        journal::path(output).display()
-    );
-    Err(Stopped::because(Stage::Preflight, text, hint).coded("killed-run-unreachable"))
 }

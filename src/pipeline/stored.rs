@@ -1,7 +1,6 @@
 //! An export as the files of an output directory tell of it: its manifest, and the result of the run that
 //! left it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::asked::Flags;
@@ -11,12 +10,17 @@ use super::made::Taken;
 use super::report::{self, Package, RunReport};
 use super::stages::Stopped;
 use super::{ours, records};
+use crate::convert;
 use crate::exporter::PackageFormat;
 use crate::manifest::{self, Manifest};
 use crate::model::{
     ConvertedDisks, DiskId, ExportMethod, ExportedDisk, ExportedMedium, ExportedNvram, PowerState,
     SourceVm, Stage,
 };
+use crate::state;
+
+/// Largest result read, in bytes.
+const LARGEST_RESULT: u64 = 64 << 20;
 
 /// The provider of VMs in files, which do not run.
 pub(super) const LOCAL: &str = "local";
@@ -194,13 +198,8 @@ fn method_of(vm: &SourceVm) -> ExportMethod {
 /// The manifest in an output directory, if there is one.
 pub(super) fn read_manifest(output: &Path) -> Result<Option<Manifest>, Stopped> {
     let path = output.join(manifest::FILE_NAME);
-    match manifest::read(&path) {
-        Ok(manifest) => Ok(Some(manifest)),
-        Err(manifest::Error::Read { source, .. })
-            if source.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(None)
-        }
+    match manifest::read_own(&path) {
+        Ok(manifest) => Ok(manifest),
         Err(error) => Err(Stopped::new(Stage::Preflight, &error, Some(BOTH_WAYS.to_owned()))),
     }
 }
@@ -242,28 +241,41 @@ fn exported_disk(manifest: &Manifest, disk: &manifest::Disk) -> Option<ExportedD
     })
 }
 
-/// The output directory of a result or a record, as an absolute path.
-fn folder_of(path: &Path) -> PathBuf {
-    let path = absolute(path).unwrap_or_else(|_| path.to_owned());
-    let is_result = path.file_name().is_some_and(|name| name == report::FILE_NAME);
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let of_record = folder.parent().filter(|_| !is_result && folder.ends_with(records::FOLDER));
-    of_record.unwrap_or(folder).to_owned()
+/// The output directory of a result, or of a record in its folder.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    fn parent(path: &Path) -> &Path {
+        match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => Path::new("/"),
+        }
+    }
+    let folder = parent(path);
+    match folder.file_name() {
+        Some(name) if name == records::FOLDER => parent(folder),
+        _ => folder,
+    }
 }
 
-/// The report of an earlier run, with its files as they are found if the folder was moved since; none
-/// when there is no such file.
+/// A report whose results lie where runs into `output` put them. It tells facts; which files they are of
+/// is known.
+pub(super) fn in_its_place(report: RunReport, output: &Path) -> RunReport {
+    let converted = report.converted.as_ref();
+    let converted = converted.map(|disks| convert::placed(disks, &report.vm, output));
+    RunReport { converted, ..report }
+}
+
+/// The report of an earlier run; none when there is no such file.
 pub fn read_result(path: &Path) -> Result<Option<RunReport>, Stopped> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            let text = format!("read {}: {error}", path.display());
-            return Err(Stopped::because(Stage::Preflight, text, "give another --output"));
-        }
-    };
-    let read = serde_json::from_slice(&text);
-    read.map(|report: RunReport| Some(report.moved_to(&folder_of(path)))).map_err(|error| {
+    let read = state::read_own(path, LARGEST_RESULT).map_err(|error| {
+        let hint = error.hint().unwrap_or_else(|| "give another --output".to_owned());
+        Stopped::new(Stage::Preflight, &error, Some(hint))
+    });
+    let Some(text) = read? else { return Ok(None) };
+    let read: Result<RunReport, _> = serde_json::from_slice(&text);
+    let folder = absolute(folder_of(path)).unwrap_or_else(|_| folder_of(path).to_owned());
+    let found = |report: RunReport| Some(in_its_place(report.moved_to(&folder), &folder));
+    read.map(found).map_err(|error| {
         Stopped::because(
             Stage::Preflight,
             format!("{} is no result of hyperexport: {error}", path.display()),

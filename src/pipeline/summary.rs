@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::fit;
 use super::job::real;
 use super::made::Returned;
+use super::recovery;
 use super::report::{Outcome, RunReport, StageStatus};
 use super::stored::LOCAL;
 use crate::libvirt::{DefinedDomain, Seen, Undo};
@@ -77,6 +78,11 @@ impl RunReport {
         let own = disk.id.file_name(disk.format);
         let is_named = disk.path.file_name().is_some_and(|name| name == own.as_str());
         disk.path.starts_with(&self.output) && (!is_local || is_named)
+    }
+
+    /// Whether preflight has taken back what a killed run left.
+    fn has_taken_back(&self) -> bool {
+        self.warnings.iter().any(|warning| warning.code == recovery::TAKEN_BACK)
     }
 
     fn changes(&self) -> Vec<String> {
@@ -228,6 +234,10 @@ impl RunReport {
             }
             Outcome::Partial => self.partial(strict),
             Outcome::Failed => format!("failed     {} after {seconds:.0} s", self.vm),
+            Outcome::Refused if self.has_taken_back() => format!(
+                "refused    {}: the leftovers of a killed run were taken back, nothing else was changed",
+                self.vm
+            ),
             Outcome::Refused => format!("refused    {}: nothing was changed", self.vm),
             Outcome::Interrupted => format!("stopped    {} after {seconds:.0} s", self.vm),
         }

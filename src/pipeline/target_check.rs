@@ -60,7 +60,7 @@ pub async fn clear(
     }
     let removed = cleared.done.into_iter().map(|what| {
         let text = format!("removed {what}, which its domain has left as it was made");
-        Warning::new(Stage::Preflight, "taken-back", text)
+        Warning::new(Stage::Preflight, recovery::TAKEN_BACK, text)
     });
     Ok(removed.collect())
 }
@@ -107,8 +107,7 @@ async fn ask(
     (ready, told): (&mut Ready, &Told),
     cancel: &CancellationToken,
 ) -> Result<(), Failed> {
-    let recovery = recovery::first(&ready.output, target, job.dry_run).await?;
-    told.warn_all(recovery.warnings);
+    let recovery = recovery::first(&ready.output, target, (job.dry_run, told)).await?;
     ready.first = recovery.plan;
     if let Some(record) = recovery.kept {
         ready.records.insert(0, record);

@@ -10,8 +10,9 @@ use super::made::Undone;
 use super::records::{self, Record};
 use super::report;
 use super::show::quoted;
+use super::stored::folder_of;
 use super::undo_check::{self, Candidate, EVEN_IF_USED};
-use crate::libvirt::{self, Connections, Life, TakenBack, Undo};
+use crate::libvirt::{self, Connections, Evidence, Life, TakenBack, Undo};
 use crate::model::chain;
 
 /// Why nothing was taken back.
@@ -111,12 +112,27 @@ pub enum Which {
 }
 
 /// How it is undone.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct How {
+    /// The libvirt URI, where the user names it: it may say more than one that a file names.
+    pub uri: Option<String>,
     /// Only say what would go.
     pub dry_run: bool,
     /// Also where the disks were written to since.
     pub even_if_used: bool,
+}
+
+impl How {
+    /// Refuses a URI of a file that could name a program to run, and one that the user has not named.
+    fn check_uri(&self, uri: &str) -> Result<(), libvirt::Error> {
+        match &self.uri {
+            None => libvirt::check_uri_from_file(uri),
+            Some(named) if named == uri => Ok(()),
+            Some(named) => {
+                Err(libvirt::Error::OtherUri { there: uri.to_owned(), here: named.clone() })
+            }
+        }
+    }
 }
 
 /// What is to be undone.
@@ -133,23 +149,9 @@ impl Place {
     pub fn of(path: PathBuf, which: Which) -> Self {
         match (path.is_file(), which) {
             (true, Which::Newest) => Self::File(path),
-            (true, which) => Self::Folder(folder_of(&path), which),
+            (true, which) => Self::Folder(folder_of(&path).to_owned(), which),
             (false, which) => Self::Folder(path, which),
         }
-    }
-}
-
-/// The output directory of a result or a record.
-fn folder_of(file: &Path) -> PathBuf {
-    let parent = |path: &Path| match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-        Some(parent) => parent.to_owned(),
-        None => PathBuf::from("/"),
-    };
-    let folder = parent(file);
-    match folder.file_name() {
-        Some(name) if name == records::FOLDER => parent(&folder),
-        _ => folder,
     }
 }
 
@@ -195,7 +197,7 @@ pub struct TakenBackRuns {
 pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
     let folder = match place {
         Place::Folder(folder, _) => folder.clone(),
-        Place::File(path) => folder_of(path),
+        Place::File(path) => folder_of(path).to_owned(),
     };
     let pending = match journal::pending(&folder) {
         // A run that is at work takes back what it makes, or records it.
@@ -217,7 +219,7 @@ pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
 /// # Errors
 /// [`Error`]; nothing was changed then. Where one of several runs cannot be undone, the runs before it
 /// are, and it stands in what is left, with the reason.
-pub async fn undo(place: &Place, how: How) -> Result<TakenBackRuns, Error> {
+pub async fn undo(place: &Place, how: &How) -> Result<TakenBackRuns, Error> {
     let (output, pending, records) = match place {
         Place::Folder(folder, which) => {
             let pending = journal::pending(folder)?.filter(|_| which.has_unfinished());
@@ -250,7 +252,12 @@ pub async fn undo(place: &Place, how: How) -> Result<TakenBackRuns, Error> {
         let domain = record.report.domain.clone().filter(|domain| !domain.undo.is_empty());
         let domain = domain.ok_or_else(|| Error::NoDomain(shown()))?;
         let life = Life { started: domain.started.is_some(), alive: None };
-        let run = Candidate { name: &domain.name, steps: &domain.undo, life, output: &output };
+        let evidence = match records::is_sealed(&domain) {
+            true => Evidence::Seal,
+            false => Evidence::Marks,
+        };
+        let (name, steps) = (&*domain.name, &*domain.undo);
+        let run = Candidate { name, steps, evidence, life, output: &output };
         let taken = match take_back(&domain.uri, &run, &before, how).await {
             Ok((taken, told)) => {
                 all.notes.extend(told);
@@ -289,14 +296,17 @@ pub async fn undo(place: &Place, how: How) -> Result<TakenBackRuns, Error> {
 async fn of_unfinished(
     output: &Path,
     pending: &Pending,
-    how: How,
+    how: &How,
 ) -> Result<(TakenBack, Vec<String>), Error> {
+    pending.proved(output)?;
+    how.check_uri(&pending.uri).map_err(journal::Error::Libvirt)?;
     let connections = Connections::default();
-    let settings = libvirt::Settings { uri: pending.uri.clone(), ..libvirt::Settings::default() };
+    let settings = journal::settings(&pending.uri);
     let target = connections.open(&settings).await.map_err(journal::Error::Libvirt)?;
     let name = pending.domain().unwrap_or_default();
     let life = Life { alive: Some(pending.alive_at), started: false };
-    let run = Candidate { name: &name, steps: &pending.steps, life, output };
+    let (steps, evidence) = (&*pending.steps, Evidence::Seal);
+    let run = Candidate { name: &name, steps, evidence, life, output };
     let told = undo_check::check(&target, &run, &[], how).await?;
     let taken = match how.dry_run {
         true => target.would_take_back(&pending.steps).await.map_err(journal::Error::Libvirt)?,
@@ -309,15 +319,16 @@ async fn take_back(
     uri: &str,
     run: &Candidate<'_>,
     before: &[Undo],
-    how: How,
+    how: &How,
 ) -> Result<(TakenBack, Vec<String>), Error> {
     let refused = |source| Error::Libvirt { name: run.name.to_owned(), source };
-    let settings = libvirt::Settings { uri: uri.to_owned(), ..libvirt::Settings::default() };
+    how.check_uri(uri).map_err(refused)?;
+    let settings = journal::settings(uri);
     let target = libvirt::Target::connect(&settings).await.map_err(refused)?;
     let told = undo_check::check(&target, run, before, how).await?;
     let taken = match how.dry_run {
-        true => target.would_take_back(run.steps).await,
-        false => target.take_back(run.steps).await,
+        true => target.would_take_back_by(run.steps, run.evidence).await,
+        false => target.take_back_by(run.steps, run.evidence).await,
     };
     Ok((taken.map_err(refused)?, told))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::undo::{Error, How};
 use super::{journal, records};
-use crate::libvirt::{Life, Target, Undo};
+use crate::libvirt::{Evidence, Life, Target, Undo};
 
 /// A run that is to be undone.
 pub(super) struct Candidate<'a> {
@@ -12,6 +12,8 @@ pub(super) struct Candidate<'a> {
     pub name: &'a str,
     /// Its steps.
     pub steps: &'a [Undo],
+    /// What shows that they are its own.
+    pub evidence: Evidence,
     /// What is known of it beside its steps.
     pub life: Life,
     /// Its output directory.
@@ -27,9 +29,9 @@ pub(super) async fn check(
     target: &Target,
     run: &Candidate<'_>,
     before: &[Undo],
-    how: How,
+    how: &How,
 ) -> Result<Vec<String>, Error> {
-    let Candidate { steps, output, .. } = *run;
+    let Candidate { steps, output, evidence, .. } = *run;
     let name = run.name.to_owned();
     let refused = |source| Error::Libvirt { name: name.clone(), source };
     // A dry run has not given the name back that the run before would.
@@ -38,7 +40,7 @@ pub(super) async fn check(
         let by = setter(output, steps);
         return Err(Error::SetAside { name, now, by, folder: output.to_owned() });
     }
-    let used = target.used_since(steps, run.life).await.map_err(refused)?;
+    let used = target.used_since((steps, evidence), run.life).await.map_err(refused)?;
     let lines: Vec<_> = used.iter().map(ToString::to_string).collect();
     if how.even_if_used || !used.iter().any(|disk| disk.is_certain()) {
         return Ok(lines);
