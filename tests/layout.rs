@@ -63,7 +63,18 @@ const BOUND: &[(&str, &[&str], &str)] = &[
     ("indicatif::", &["cli"], "only cli draws"),
     ("clap::", &["cli", "settings"], "only the command line knows clap"),
     ("anyhow::", &["cli", "main"], "rooms have error types of their own"),
+    ("fs::read(", READERS, STATE),
+    ("fs::read_to_string(", READERS, STATE),
+    ("File::open(", OPENERS, STATE),
 ];
+/// Why rooms that read state do so by `state` alone.
+const STATE: &str = "state and files that users name are read in one place, crate::state";
+/// Rooms that read other things whole: files of the system, and of their own work folders.
+const READERS: &[&str] =
+    &["child", "cli", "convert", "exporter", "image", "kvm", "libvirt", "state"];
+/// Rooms that open images and packages.
+const OPENERS: &[&str] =
+    &["child", "cli", "convert", "exporter", "image", "kvm", "libvirt", "manifest", "state"];
 
 /// What lies at the top of the repository; other files there would be nobody's.
 const TOP_LEVEL: &[&str] = &[
@@ -337,6 +348,8 @@ fn broken_rules_are_found() {
         ("exporter/x.rs", "fn f() { std::env::var_os(\"X\"); }", "the environment"),
         ("exporter/x.rs", "fn f() { println!(); }", "only cli prints"),
         ("pipeline/x.rs", "fn f() -> anyhow::Result<()> {}", "error types of their own"),
+        ("pipeline/x.rs", "fn f() { fs::read(\"result.json\"); }", "read in one place"),
+        ("settings/x.rs", "fn f() { File::open(\"key\"); }", "read in one place"),
         ("attic/x.rs", "", "no room of the table"),
         ("model/x.rs", &"fn f() {}\n".repeat(500), "501 lines are too many"),
     ] {

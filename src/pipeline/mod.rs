@@ -32,6 +32,7 @@ mod in_use;
 mod inherit;
 mod job;
 mod journal;
+mod journal_file;
 mod kept_domain;
 mod later;
 mod made;

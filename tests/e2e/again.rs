@@ -863,7 +863,7 @@ fn a_seed_is_kept_where_the_folder_has_two_names() {
 }
 
 #[test]
-fn what_a_killed_run_left_on_a_host_that_does_not_answer_refuses_before_the_export() {
+fn what_a_killed_run_left_on_another_host_refuses_before_the_export() {
     let Some(job) = job() else { return };
     let [gone, other] = ["gone", "other"].map(|name| {
         let socket = job.dir.path().join(name);
@@ -871,19 +871,19 @@ fn what_a_killed_run_left_on_a_host_that_does_not_answer_refuses_before_the_expo
     });
     std::fs::create_dir(job.output()).expect("made");
     let step = json!({"step": "undefine", "name": "web01", "uuid": "u"});
-    let journal = format!("{}\n{step}\n", json!({"uri": gone}));
-    std::fs::write(job.file(".hyperexport-undo"), &journal).expect("written");
+    crate::support::journal::write(&job.output(), &gone, None, &[step]);
+    let noted = || std::fs::read_to_string(job.file(".hyperexport-undo")).expect("there");
+    let journal = noted();
     let target = ["--libvirt", "--libvirt-uri", &other];
     for more in [&[][..], &["--dry-run"]] {
         let ended = run(&job, &[&CONVERT, &target, more]).expect(4);
-        assert_eq!(refused(&ended), "killed-run-unreachable", "{}", ended.stdout);
-        for part in [&gone, "domain 'web01'", "another --output", ".hyperexport-undo"] {
+        assert_eq!(refused(&ended), "killed-run-elsewhere", "{}", ended.stdout);
+        for part in [&gone, &other, "domain 'web01'", "another --output", ".hyperexport-undo"] {
             ended.said(part);
         }
     }
     assert_eq!(job.leases(), 0, "it was exported");
-    let kept = std::fs::read_to_string(job.file(".hyperexport-undo")).expect("there");
-    assert_eq!(kept, journal);
+    assert_eq!(noted(), journal);
     // The host of the run's own target may be there later.
     let ended = run(&job, &[&CONVERT, &["--libvirt", "--libvirt-uri", &gone, "--dry-run"]]);
     assert!(ended.expect(0).codes().contains(&"libvirt-unreachable"));

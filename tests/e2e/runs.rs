@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::job::{Ended, Job};
+use crate::support::journal;
 use crate::support::libvirtd::{self, Names};
 use crate::support::vcsim::raw_disk;
 use serde_json::{Value, json};
@@ -404,9 +405,8 @@ fn what_a_killed_run_has_made_is_listed_and_undone() {
     );
     libvirtd::connect().define_storage_pool_xml(&xml, 0).expect("defined");
     let step = json!({"step": "remove-pool", "name": pool, "uuid": uuid, "folder": true});
-    let journal = format!("{}\n{step}\n", json!({"uri": libvirtd::URI}));
     let noted = folder.job.file(".hyperexport-undo");
-    std::fs::write(&noted, journal).expect("written");
+    journal::write(&folder.job.output(), libvirtd::URI, None, &[step]);
 
     let list = folder.undo(&["--list", &place]).expect(0).stdout;
     assert!(list.starts_with("unfinished  no domain yet at qemu:///system"), "{list}");

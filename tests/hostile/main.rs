@@ -8,6 +8,7 @@ mod archives;
 mod descriptors;
 mod images;
 mod names;
+mod planted;
 mod replies;
 mod terminal;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::support::import::{Setup, assert_same, chain, run};
 use crate::support::{guest, libvirtd};
 use hyperexport::libvirt::{
-    AfterDefine, DefinedDomain, Error, Journal, Sign, SnapshotKind, Undo, Wait,
+    AfterDefine, DefinedDomain, Error, Evidence, FileId, Journal, Sign, SnapshotKind, Undo, Wait,
 };
 use hyperexport::model::{ByteSize, CpuTopology, DiskFormat, Firmware};
 use hyperexport::progress::Progress;
@@ -290,6 +290,80 @@ async fn a_domain_of_a_killed_run_stays_if_anything_shows_that_it_is_used() {
     assert_eq!(kept.volumes[0].path, text(&volume));
     assert!(kept.volumes[0].created && volume.exists());
     take_back(&setup, &kept.undo).await;
+}
+
+/// What a record says that anybody may have written: nothing of others goes by it, and what is told has
+/// the names that libvirt has.
+#[tokio::test]
+async fn without_a_seal_only_what_carries_our_mark_is_undone() {
+    let Some(setup) = Setup::new().await else { return };
+    let (victim, pool_name) = (setup.names.name("victim"), setup.pool.name.clone());
+    let pool = setup.make_pool();
+    pool.create(0).expect("started");
+    let (disk, spare) = (setup.pool_dir().join("victim.raw"), setup.pool_dir().join("spare.raw"));
+    std::fs::write(&disk, "theirs").expect("written");
+    std::fs::write(&spare, "").expect("written");
+    let outside = setup.dir.path().join("outside");
+    std::fs::write(&outside, "theirs").expect("written");
+    let xml = format!(
+        "<domain type='qemu'><name>{victim}</name><memory unit='MiB'>64</memory>\
+         <os><type arch='x86_64'>hvm</type></os><devices><disk type='file'>\
+         <source file='{}'/><target dev='vda'/></disk></devices></domain>",
+        disk.display()
+    );
+    let domain = libvirtd::connect().define_domain_xml(&xml).expect("defined");
+    let uuid = domain.uuid_string().expect("known");
+    let volume = |name: &str| Undo::DeleteVolume {
+        name: name.to_owned(),
+        pool: pool_name.clone(),
+        image: Some(spare.clone()),
+        begins: None,
+    };
+    let file = |path: &Path| Undo::RemoveFile {
+        path: path.to_owned(),
+        pool: pool_name.clone(),
+        id: FileId::from(&path.metadata().expect("there")),
+    };
+    for mark in [None, Some(String::new()), Some("domain".to_owned())] {
+        let name = "innocent".to_owned();
+        let aside = format!("{victim}-replaced");
+        let steps = [
+            Undo::RemovePool {
+                name: pool_name.clone(),
+                uuid: pool.uuid_string().expect("known"),
+                folder: true,
+                held: Vec::new(),
+            },
+            volume("victim.raw"),
+            volume("spare.raw"),
+            file(&disk),
+            file(&outside),
+            Undo::BringBack { name: aside.clone(), aside, uuid: uuid.clone(), autostart: true },
+            Undo::DropSnapshot { name: "s".to_owned(), uuid: uuid.clone(), external: false },
+            Undo::Undefine { name, uuid: uuid.clone(), mark },
+        ];
+        let would = setup.target.would_take_back_by(&steps, Evidence::Marks).await.expect("looked");
+        assert!(would.would_go.is_empty() && would.would_rename.is_empty(), "{would:?}");
+        let taken = setup.target.take_back_by(&steps, Evidence::Marks).await.expect("looked");
+        assert!(taken.done.is_empty() && taken.renamed.is_empty(), "{taken:?}");
+        for told in [&would.left, &taken.left] {
+            let told = told.join("\n");
+            assert!(told.contains(&format!("domain '{victim}', which the record")), "{told}");
+        }
+        assert!(disk.exists() && spare.exists() && outside.exists(), "{taken:?}");
+        assert_eq!(domain.name().expect("it stays"), victim);
+        assert!(!domain.autostart().expect("known"), "it starts with its host now");
+    }
+    domain.undefine().expect("undefined");
+    for path in [&disk, &spare, &outside] {
+        std::fs::remove_file(path).expect("removed");
+    }
+    // A domain of ours carries the mark that its record has, and its disks are its own by that.
+    let defined = setup.import().await.expect("imports");
+    assert!(defined.xml.contains("definition="), "{}", defined.xml);
+    let taken = setup.target.take_back_by(&defined.undo, Evidence::Marks).await.expect("looked");
+    let gone = libvirtd::connect().lookup_domain_by_uuid_string(&defined.uuid).is_err();
+    assert!(gone && !Path::new(&defined.volumes[0].path).exists(), "{taken:?}");
 }
 
 #[tokio::test]

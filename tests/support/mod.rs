@@ -10,6 +10,7 @@ pub mod guests;
 pub mod hyper2kvm;
 pub mod import;
 pub mod job;
+pub mod journal;
 pub mod libvirtd;
 pub mod sshd;
 pub mod vcsim;
