@@ -62,6 +62,7 @@ pub async fn prove(
     // A comma ends a value unless it stands there twice.
     let file = disk.path().to_string_lossy().replace(',', ",,");
     let program = Program::new(emulator)
+        .env("LC_ALL", "C.UTF-8")
         .args(["-accel", accelerator, "-cpu", cpu, "-m", "32"])
         .args(machine.map(|machine| ["-machine", machine]).into_iter().flatten())
         .args(["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot"])

@@ -4,15 +4,26 @@
 //! talked with ([`Dialogue`]), and both outputs read line by line. It is never left behind: when its time is up or the run is cancelled
 //! the whole group gets TERM, and KILL after a grace period; when hyperexport itself is killed the
 //! kernel ends it (`PR_SET_PDEATHSIG`).
+//!
+//! Its environment holds what the caller sets and nothing else: a variable of the user's shell may
+//! be a password, or change what the program does. What opens the files of strangers is confined
+//! besides ([`Confinement`], [`Bounds`]).
 
+mod bounds;
+mod confine;
 mod dialogue;
+mod namespace;
 
+pub use bounds::{Bounds, write_no_core};
+pub use confine::{Confinement, Door};
 pub use dialogue::Dialogue;
+pub use namespace::{enter_mount_and_pid, mount_proc};
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -29,6 +40,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Longest line kept, in bytes; the rest of a longer one is dropped.
 const LONGEST_LINE: usize = 64 * 1024;
+
+/// Where programs usually are.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+static SEARCH_PATH: OnceLock<OsString> = OnceLock::new();
 
 /// Why a child did not come to its own end.
 #[derive(Debug, thiserror::Error)]
@@ -82,20 +97,22 @@ pub struct Program {
     path: PathBuf,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
-    clear_env: bool,
     dir: Option<PathBuf>,
+    bounds: Bounds,
+    confinement: Option<(Confinement, Door)>,
     before_exec: Option<BeforeExec>,
 }
 
 impl Program {
-    /// A program by its path, or by its name to be found in `PATH`.
+    /// A program by its path, or by its name to be found in the `PATH` that it is given.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
             args: Vec::new(),
             env: Vec::new(),
-            clear_env: false,
             dir: None,
+            bounds: Bounds::default(),
+            confinement: None,
             before_exec: None,
         }
     }
@@ -112,9 +129,14 @@ impl Program {
         self
     }
 
-    /// Sets an environment variable.
+    /// Sets an environment variable: it has no others. Of a `PATH` the absolute entries count: what
+    /// lies in the working folder is no program.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        let (key, mut value) = (key.as_ref().to_owned(), value.as_ref().to_owned());
+        if key == "PATH" {
+            value = absolute_entries(&value);
+        }
+        self.env.push((key, value));
         self
     }
 
@@ -126,15 +148,21 @@ impl Program {
         variables.into_iter().fold(self, |program, (key, value)| program.env(key, value))
     }
 
-    /// Gives it only the variables set with [`Program::env`].
-    pub fn clear_env(mut self) -> Self {
-        self.clear_env = true;
-        self
-    }
-
     /// Runs it in `dir`.
     pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Limits what it may use up.
+    pub fn bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    /// Gives it a root of its own by `door`.
+    pub fn confined(mut self, confinement: Confinement, door: Door) -> Self {
+        self.confinement = Some((confinement, door));
         self
     }
 
@@ -153,28 +181,54 @@ impl Program {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
     }
 
-    fn command(self) -> Command {
+    fn command(self) -> io::Result<Command> {
+        let mut confine = match self.confinement {
+            Some((confinement, door)) => {
+                let path = self.env.iter().rfind(|(key, _)| key == "PATH");
+                let path = path.map_or(OsStr::new(""), |(_, path)| path);
+                Some(confinement.hook(door, (&self.path, path), self.dir.as_deref())?)
+            }
+            None => None,
+        };
         let mut command = Command::new(&self.path);
-        command.args(&self.args);
-        if self.clear_env {
-            command.env_clear();
-        }
-        command.envs(self.env);
+        command.args(&self.args).env_clear().envs(self.env);
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut before_exec = self.before_exec;
-        // SAFETY: setsid and prctl are async-signal-safe; `before_exec` promises the same.
+        let (mut before_exec, bounds) = (self.before_exec, self.bounds);
+        // SAFETY: setsid and prctl are async-signal-safe; `before_exec`, the confinement and the
+        // bounds promise the same.
         unsafe {
             command.pre_exec(move || {
                 nix::unistd::setsid()?;
                 nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-                before_exec.as_mut().map_or(Ok(()), |act| act())
+                before_exec.as_mut().map_or(Ok(()), |act| act())?;
+                confine.as_mut().map_or(Ok(()), |act| act())?;
+                bounds.apply()
             });
         }
-        command
+        Ok(command)
     }
+}
+
+/// Where programs are found that no caller has a `PATH` for: as [`find_programs_in`] says.
+pub fn search_path() -> &'static OsStr {
+    SEARCH_PATH.get().map_or(OsStr::new(USUAL_PATH), OsString::as_os_str)
+}
+
+/// Sets what [`search_path`] returns, once for the whole process: the `PATH` of whoever runs it.
+pub fn find_programs_in(path: &OsStr) {
+    if SEARCH_PATH.set(absolute_entries(path)).is_err() {
+        tracing::debug!("the search path is set already");
+    }
+}
+
+/// `PATH` without its relative and empty entries.
+fn absolute_entries(path: &OsStr) -> OsString {
+    let entries = std::env::split_paths(path).filter(|entry| entry.is_absolute());
+    // Only an entry with a colon cannot be joined, and none has one.
+    std::env::join_paths(entries).unwrap_or_default()
 }
 
 /// Starts a program of the user's and leaves it to itself: it lives on when this process ends.
@@ -184,7 +238,7 @@ impl Program {
 pub fn launch(program: Program) -> Result<(), Error> {
     let name = program.name();
     let mut command = std::process::Command::new(&program.path);
-    command.args(&program.args).envs(program.env);
+    command.args(&program.args).env_clear().envs(program.env);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command.spawn().map(drop).map_err(|source| Error::Start { program: name, source })
@@ -234,8 +288,9 @@ struct Started {
 }
 
 fn start(program: Program, stdin: Stdio) -> Result<Started, Error> {
+    debug_assert!(!may_end_early(), "a child of this thread would be killed when the thread ends");
     let name = program.name();
-    let spawned = program.command().stdin(stdin).spawn();
+    let spawned = program.command().and_then(|mut command| command.stdin(stdin).spawn());
     let mut child = spawned.map_err(|source| Error::Start { program: name.clone(), source })?;
     let group = child.id().map(|id| Pid::from_raw(id.cast_signed()));
     let (lines, received) = mpsc::channel(64);
@@ -246,6 +301,12 @@ fn start(program: Program, stdin: Stdio) -> Result<Started, Error> {
         tokio::spawn(read_lines(err, Output::Stderr, lines));
     }
     Ok(Started { name, child, group, received })
+}
+
+/// Whether this is a thread that tokio ends when it has nothing to do: the kernel would take its end
+/// for ours (`PR_SET_PDEATHSIG` follows the thread) and kill its children.
+fn may_end_early() -> bool {
+    std::thread::current().name() == Some("tokio-rt-worker")
 }
 
 /// Hands lines on until the child ends, its time is up or the run is cancelled.
@@ -445,6 +506,43 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("the grandchild lives on");
+    }
+
+    #[tokio::test]
+    async fn a_thread_of_tokios_starts_no_children() {
+        assert!(!may_end_early());
+        assert!(tokio::task::spawn_blocking(may_end_early).await.expect("it ran"));
+    }
+
+    #[tokio::test]
+    async fn a_child_has_no_variable_but_those_it_is_given() {
+        assert!(std::env::vars_os().count() > 0);
+        let mut seen = Vec::new();
+        let env = Program::new("/usr/bin/env").env("LC_ALL", "C.UTF-8");
+        run(env, &limits(None), |_, line| seen.push(line.to_owned())).await.expect("runs");
+        assert_eq!(seen, ["LC_ALL=C.UTF-8"]);
+    }
+
+    #[test]
+    fn programs_are_not_found_by_relative_entries_of_path() {
+        for (given, kept) in
+            [("/a:/b c", "/a:/b c"), (".:/a::b:../c", "/a"), ("", ""), (":", ""), ("./a", "")]
+        {
+            assert_eq!(absolute_entries(OsStr::new(given)), kept, "{given}");
+        }
+    }
+
+    #[tokio::test]
+    async fn bounds_hold_for_the_child() {
+        let mut seen = Vec::new();
+        let bounds = Bounds {
+            address_space: Some(1 << 30),
+            cpu: Some(Duration::from_secs(9)),
+            file_size: Some(1 << 20),
+        };
+        let told = shell("ulimit -H -v; ulimit -H -t; ulimit -H -f; ulimit -H -c").bounds(bounds);
+        run(told, &limits(None), |_, line| seen.push(line.to_owned())).await.expect("runs");
+        assert_eq!(seen, ["1048576", "9", "2048", "0"]);
     }
 
     #[tokio::test]

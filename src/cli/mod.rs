@@ -48,6 +48,7 @@ pub fn main() -> ExitCode {
     };
     let environment = Environment::read();
     state::begin(environment.surroundings.clone());
+    pipeline::harden(&environment.path);
     let exit = match cli.command {
         None => export::run(&cli.export, &given, &environment),
         Some(Command::List(args)) => list::run(&args, &environment),
@@ -155,7 +156,8 @@ fn listen_to_tracing(output: &OutputArgs) {
 /// Shows the console of the run's domain, or says how to.
 fn open(report: &RunReport, asked: bool, environment: &Environment) {
     let Some(domain) = report.domain.as_ref().filter(|_| asked) else { return };
-    if let Err(command) = pipeline::show(domain, &environment.path, environment.display) {
+    let session = (&*environment.path, &*environment.session);
+    if let Err(command) = pipeline::show(domain, session, environment.display) {
         eprint_line(&format!("to see its console: {command}"));
     }
 }

@@ -44,6 +44,7 @@ pub(super) async fn decided<'a>(
 }
 
 fn emulator(settings: &Settings) -> Option<PathBuf> {
-    let in_path = std::env::split_paths(&settings.path).map(|folder| folder.join(IN_PATH));
+    let folders = std::env::split_paths(&settings.path).filter(|folder| folder.is_absolute());
+    let in_path = folders.map(|folder| folder.join(IN_PATH));
     in_path.chain([PathBuf::from(OF_RED_HAT)]).find(|path| path.is_file())
 }

@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::child::{self, Limits, Output, Program};
+use crate::child::{self, Door, Limits, Output, Program};
 use crate::model::{Check, chain};
 
 use super::environment::APPLIANCE_CACHE;
 use super::hyper2kvm::FORCE_TCG;
+use super::libguestfs::{confined, described, door};
 use super::qemu_img::Tools;
 use super::{Settings, appliance, find, probe, virtio_win};
 
 /// Longest time that the appliance of libguestfs may take; emulated it is some 15 s, and half a
 /// minute more when it has to be built first.
 const PATIENCE: Duration = Duration::from_secs(180);
+const UNCONFINED_REMEDY: &str = "run it as root, or allow user namespaces (sysctl user.max_user_namespaces, \
+     kernel.apparmor_restrict_unprivileged_userns=0), so that an image that takes the program over finds \
+     no other file; without LIBGUESTFS_BACKEND libguestfs is confined, too";
 const LIBGUESTFS_REMEDY: &str = "install libguestfs-tools and python3-guestfs (Fedora: guestfs-tools \
      and python3-libguestfs) and a kernel that its user can read; libguestfs-test-tool says more";
 
@@ -25,7 +29,7 @@ pub async fn examine(settings: &Settings, cancel: &CancellationToken) -> Vec<Che
     let mut checks = vec![
         qemu_img(&tools).await,
         hyper2kvm(settings, &tools).await,
-        libguestfs(settings, cancel).await,
+        libguestfs(settings, &tools).await,
     ];
     checks.extend(virtio_win::checks(&settings.windows, &tools).await);
     checks
@@ -33,7 +37,15 @@ pub async fn examine(settings: &Settings, cancel: &CancellationToken) -> Vec<Che
 
 async fn qemu_img(tools: &Tools) -> Check {
     match tools.version().await {
-        Ok(version) => Check::ok("qemu-img", version),
+        Ok(version) => match tools.door().await {
+            Door::None => {
+                let found = format!("{version}, not confined: there are no namespaces here");
+                Check::warning("qemu-img", found, UNCONFINED_REMEDY)
+            }
+            Door::Privilege | Door::UserNamespace => {
+                Check::ok("qemu-img", format!("{version}, confined"))
+            }
+        },
         Err(error) => Check::failed("qemu-img", chain(&error), error.hint()),
     }
 }
@@ -62,18 +74,28 @@ async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Check {
 
 /// That it is installed proves nothing: its appliance needs a kernel and an emulator that work. A
 /// conversion falls back to emulation, and so does this.
-async fn libguestfs(settings: &Settings, cancel: &CancellationToken) -> Check {
+async fn libguestfs(settings: &Settings, tools: &Tools) -> Check {
     const NAME: &str = "libguestfs";
+    let cancel = &tools.cancel;
+    let door = door(settings, tools).await;
     let (decided, without_kvm) = appliance::decided(settings, cancel).await;
     let given = decided.guestfs_backend_settings.as_deref();
-    let first = start(settings, given, cancel).await;
+    let first = start(settings, given, (door, cancel)).await;
     let (ended, how) = match (&first, given) {
-        (Err(_), None) => (start(settings, Some(FORCE_TCG), cancel).await, "starts emulated"),
+        (Err(_), None) => {
+            (start(settings, Some(FORCE_TCG), (door, cancel)).await, "starts emulated")
+        }
         _ if without_kvm.is_some() => (first, "starts emulated"),
         _ => (first, "starts"),
     };
     match ended {
-        Ok(version) => Check::ok(NAME, format!("{version}, its appliance {how}")),
+        Ok(version) => {
+            let found = format!("{version}, {}, its appliance {how}", described(settings, door));
+            match door {
+                Door::None => Check::warning(NAME, found, UNCONFINED_REMEDY),
+                Door::Privilege | Door::UserNamespace => Check::ok(NAME, found),
+            }
+        }
         Err(why) => Check::warning(NAME, why, LIBGUESTFS_REMEDY),
     }
 }
@@ -82,16 +104,15 @@ async fn libguestfs(settings: &Settings, cancel: &CancellationToken) -> Check {
 async fn start(
     settings: &Settings,
     backend_settings: Option<&str>,
-    cancel: &CancellationToken,
+    (door, cancel): (Door, &CancellationToken),
 ) -> Result<String, String> {
     let program = Program::new("guestfish")
         .args(["add-drive-scratch", "1M", ":", "run", ":", "version"])
-        .clear_env()
         .env("PATH", &settings.path)
         .env("LC_ALL", "C.UTF-8")
-        .env("LIBGUESTFS_BACKEND", "direct")
         .env("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE)
         .envs(backend_settings.map(|given| ("LIBGUESTFS_BACKEND_SETTINGS", given)));
+    let program = confined(program, settings, None, door);
     let (mut version, mut why) = (Vec::new(), String::new());
     let limits = Limits { timeout: Some(PATIENCE), cancel: cancel.clone() };
     let end = child::run(program, &limits, |output, line| match output {

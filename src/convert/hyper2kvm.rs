@@ -91,7 +91,6 @@ impl Hyper2kvm<'_> {
         let mut program = Program::new(self.program)
             .args(["-v", "--manifest"])
             .arg(self.work.job())
-            .clear_env()
             .envs(hyper2kvm_environment(self.settings, self.work, backend_settings))
             .dir(self.work.path());
         if isolated {

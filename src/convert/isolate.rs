@@ -1,16 +1,10 @@
 //! Keeps hyper2kvm, run as root, away from the host's disks: it runs in a mount namespace whose
 //! `/dev` holds null, random, tty, kvm and the like and no block device, and in a PID namespace
-//! whose end ends every process in it, whatever session or group it moved to.
+//! whose end ends every process in it, whatever session or group it moved to
+//! (`child/namespace.rs`). The namespaces cannot be had without CAP_SYS_ADMIN; `available` tries.
 //!
-//! ```text
-//! hyperexport ── fork ──▶ watcher ── fork ──▶ PID 1 of the namespace ── exec ──▶ hyper2kvm
-//!                         waits, passes the        private /proc and /dev
-//!                         exit status on
-//! ```
-//!
-//! A killed hyperexport takes the watcher with it and the watcher PID 1 (`PR_SET_PDEATHSIG`), and
-//! the kernel everything else. The namespaces cannot be had without CAP_SYS_ADMIN; `available`
-//! tries.
+//! What opens images for ourselves is confined further (`child/confine.rs`); hyper2kvm mounts and
+//! starts what it likes, and needs the machine's files for that.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -18,12 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
-use nix::libc;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::{ForkResult, fork, mkdir, symlinkat};
+use nix::unistd::{mkdir, symlinkat};
 
 use crate::child::{self, Program};
 
@@ -44,7 +35,7 @@ const NOTHING: Option<&CStr> = None;
 /// Whether this user may make the namespaces here. `stage` is an empty folder.
 pub(super) async fn available(stage: &Path, tools: &Tools) -> bool {
     let Ok(hook) = isolation(stage) else { return false };
-    let program = Program::new("true").clear_env().env("PATH", &tools.path).before_exec(hook);
+    let program = Program::new("true").env("PATH", &tools.path).before_exec(hook);
     match child::run(program, &tools.limits(), |_, _| {}).await {
         Ok(status) => status.success(),
         Err(error) => {
@@ -61,45 +52,10 @@ pub(super) fn isolation(
 ) -> io::Result<impl FnMut() -> io::Result<()> + Send + Sync + 'static> {
     let dev = PrivateDev::new(stage)?;
     Ok(move || {
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;
-        // Nothing that is mounted from here on shows up outside, and MS_MOVE demands it.
-        mount(NOTHING, c"/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)?;
-        // SAFETY: this process has one thread, the one that std forked, and from here on both
-        // sides only make system calls.
-        match unsafe { fork() }? {
-            ForkResult::Parent { child } => watch(child.as_raw()),
-            ForkResult::Child => {
-                // fork cleared what child.rs had set.
-                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-                let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-                mount(Some(c"proc"), c"/proc", Some(c"proc"), flags, NOTHING)?;
-                dev.mount()
-            }
-        }
+        child::enter_mount_and_pid()?;
+        child::mount_proc(c"/proc")?;
+        dev.mount()
     })
-}
-
-/// Waits for the namespace's first process and ends with its status; a signal counts as 128 and
-/// its number, as in a shell.
-fn watch(child: libc::pid_t) -> ! {
-    // SAFETY: plain system calls. Handlers of the program that forked us would swallow TERM, and
-    // an open end of its pipes would keep it waiting for our exec.
-    unsafe {
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
-        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
-        let mut status = 0;
-        while libc::waitpid(child, &raw mut status, 0) < 0 {
-            if *libc::__errno_location() != libc::EINTR {
-                libc::_exit(127);
-            }
-        }
-        if libc::WIFEXITED(status) {
-            libc::_exit(libc::WEXITSTATUS(status));
-        }
-        libc::_exit(128 + libc::WTERMSIG(status));
-    }
 }
 
 /// The paths that a new `/dev` is made of.

@@ -26,6 +26,7 @@ mod isolate;
 mod job;
 mod keep_log;
 mod leftovers;
+mod libguestfs;
 mod log;
 mod native;
 mod outcome;
@@ -329,12 +330,24 @@ impl Run<'_> {
     async fn capacity(&self, disk: &Disk) -> Result<ByteSize, Error> {
         let path = disk.local_path.clone();
         let format = disk.source_format;
-        let looked = tokio::task::spawn_blocking(move || image::inspect(&path, format)).await;
+        let look = move || {
+            let judged = image::inspect(&path, format)?;
+            let is_split = format == DiskFormat::Vmdk && !image::is_single_vmdk(&path)?;
+            let joined = match judged.is_ok() && is_split {
+                true => Some(image::Split::open(&path)?.capacity()),
+                false => None,
+            };
+            Ok((judged, joined))
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
         let read = format!("read {}", disk.local_path.display());
-        let judged =
-            looked.map_err(|join| Error::io(&read)(join.into()))?.map_err(Error::io(&read));
-        judged?.map_err(|why| Error::Untrusted { disk: disk.id.clone(), why })?;
-        let found = ByteSize(self.tools.info(&disk.local_path, format).await?.virtual_size);
+        let looked = looked.map_err(|join| Error::io(&read)(join.into()))?;
+        let (judged, joined) = looked.map_err(Error::io(&read))?;
+        judged.map_err(|why| Error::Untrusted { disk: disk.id.clone(), why })?;
+        let found = match joined {
+            Some(capacity) => ByteSize(capacity),
+            None => ByteSize(self.tools.info(&disk.local_path, format).await?.virtual_size),
+        };
         match self.manifest.capacity(disk) {
             // qemu-img rounds a raw file up to whole sectors.
             Some(expected) if format != DiskFormat::Raw && expected != found => {

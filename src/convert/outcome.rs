@@ -147,7 +147,9 @@ impl Made<'_> {
     /// A FIX after which the guest's disk is what it was has failed, whatever it reports. The
     /// comparison ends at the first difference.
     async fn guest_changed(&self, boot: &Disk, image: &Path) -> Result<(), Error> {
-        let before = Image { path: &boot.local_path, format: boot.source_format };
+        let source = Image { path: &boot.local_path, format: boot.source_format };
+        let joined = self.run.work.tmp().join("joined.qcow2");
+        let before = self.run.tools.joined(source, &joined).await?.unwrap_or(source);
         let after = Image { path: image, format: DiskFormat::Qcow2 };
         if self.run.tools.same(before, after).await? {
             return Err(self.not_done("fix changed nothing on the boot disk".to_owned()));
@@ -161,7 +163,8 @@ impl Made<'_> {
         let to = self.run.work.path().join(format!("{}-compressed.qcow2", disk.id));
         let from = Image { path: &image, format: DiskFormat::Qcow2 };
         let task = format!("compress {}", disk.id);
-        self.run.tools.to_qcow2(from, &to, Some(compression), (self.run.progress, &task)).await?;
+        let (to_file, how) = ((to.as_path(), Some(compression)), (self.run.progress, &*task));
+        self.run.tools.to_qcow2(from, to_file, self.capacity(disk), how).await?;
         self.examine(disk, &to).await?;
         tokio::fs::remove_file(&image)
             .await

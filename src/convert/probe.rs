@@ -86,7 +86,6 @@ async fn run(
     let program = Program::new(&python[0])
         .args(&python[1..])
         .args(["-c", QUESTION])
-        .clear_env()
         .envs(python_environment(settings))
         .dir("/");
     let limits = Limits { timeout: Some(PATIENCE), cancel: tools.cancel.clone() };

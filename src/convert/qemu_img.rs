@@ -1,17 +1,21 @@
 //! qemu-img, always with the format of every image named: it never gets to guess from bytes that
-//! somebody else wrote.
+//! somebody else wrote. It sees no other files than those of its call, and may use up no more than
+//! they are worth (`child`).
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::child::{self, Limits, Output, Program};
-use crate::image::Compression;
-use crate::model::DiskFormat;
+use crate::child::{self, Bounds, Confinement, Door, Limits, Output, Program};
+use crate::image::{self, Compression};
+use crate::model::{ByteSize, DiskFormat};
 use crate::progress::{Progress, Unit};
 
 use super::Error;
@@ -27,12 +31,44 @@ pub(super) struct Tools {
     pub(super) deadline: Instant,
     /// Ends it all.
     pub(super) cancel: CancellationToken,
+    /// How programs that open images are confined, once that is found out.
+    door: Arc<OnceCell<Door>>,
+}
+
+/// One call of qemu-img.
+struct Call<'a> {
+    /// What it does, for messages.
+    doing: String,
+    args: Vec<OsString>,
+    /// The images that it reads.
+    read: Vec<Image<'a>>,
+    /// The files and folders that it writes, too.
+    write: Vec<PathBuf>,
+    bounds: Bounds,
 }
 
 impl Tools {
     /// Programs of `path`, with `timeout` for all that is run from now on.
     pub(super) fn new(path: OsString, timeout: Duration, cancel: CancellationToken) -> Self {
-        Self { path, timeout, deadline: Instant::now() + timeout, cancel }
+        let deadline = Instant::now() + timeout;
+        Self { path, timeout, deadline, cancel, door: Arc::default() }
+    }
+
+    /// The same where programs are played by scripts that write beside themselves.
+    #[cfg(test)]
+    pub(super) fn unconfined(self) -> Self {
+        Self { door: Arc::new(OnceCell::new_with(Some(Door::None))), ..self }
+    }
+
+    /// How programs that open images are confined on this machine: qemu-img tells its version so.
+    pub(super) async fn door(&self) -> Door {
+        let limits = self.limits();
+        let find = || Door::find(|| self.program(vec!["--version".into()]), &limits);
+        *self.door.get_or_init(find).await
+    }
+
+    fn program(&self, args: Vec<OsString>) -> Program {
+        Program::new("qemu-img").args(args).env("PATH", &self.path).env("LC_ALL", "C.UTF-8")
     }
 
     /// Limits for a child that starts now.
@@ -51,42 +87,60 @@ impl Tools {
         }
     }
 
-    /// Runs qemu-img and returns its exit code, all standard output, and its last words.
+    /// Runs qemu-img and returns its exit code, and its last words; all standard output goes to
+    /// `on_out`.
     async fn qemu_img(
         &self,
-        doing: &str,
-        args: Vec<OsString>,
+        call: Call<'_>,
         mut on_out: impl FnMut(&str),
     ) -> Result<(i32, String), Error> {
-        let program = Program::new("qemu-img")
-            .args(args)
-            .clear_env()
-            .env("PATH", &self.path)
-            .env("LC_ALL", "C.UTF-8");
+        let Call { doing, args, read, write, bounds } = call;
+        for image in read.iter().filter(|image| image.format == DiskFormat::Vmdk) {
+            // A descriptor names other files: we read those ourselves (`rewrite`).
+            let reading = || Error::io(format!("read {}", image.path.display()));
+            if !image::is_single_vmdk(image.path).map_err(reading())? {
+                let message = "only a VMDK of one sparse file is handed to it".to_owned();
+                return Err(Error::QemuImg { doing, message });
+            }
+        }
+        let confinement = Confinement::new().read(read.iter().map(|image| image.path)).write(write);
+        let program = self.program(args).bounds(bounds).confined(confinement, self.door().await);
         let mut last = String::new();
         let status = child::run(program, &self.limits(), |output, line| match output {
             Output::Stdout => on_out(line),
             Output::Stderr => last = line.to_owned(),
         })
         .await
-        .map_err(self.child_error(doing))?;
+        .map_err(self.child_error(&doing))?;
         Ok((status.code().unwrap_or(-1), last))
     }
 
     /// What qemu-img says of itself: `qemu-img version 10.0.8 (Debian …)`.
     pub(super) async fn version(&self) -> Result<String, Error> {
         let mut lines = Vec::new();
-        let keep = |line: &str| lines.push(line.to_owned());
-        self.qemu_img("run qemu-img", vec!["--version".into()], keep).await?;
+        let call = Call {
+            doing: "run qemu-img".to_owned(),
+            args: vec!["--version".into()],
+            read: Vec::new(),
+            write: Vec::new(),
+            bounds: Bounds::of_a_look(),
+        };
+        self.qemu_img(call, |line| lines.push(line.to_owned())).await?;
         Ok(lines.into_iter().next().unwrap_or_default())
     }
 
     /// What an image says of itself.
     pub(super) async fn info(&self, path: &Path, format: DiskFormat) -> Result<ImageInfo, Error> {
         let doing = format!("look at {}", path.display());
-        let args = args(["info", "--output=json", "-f", format.qemu_driver()], [path]);
+        let call = Call {
+            doing: doing.clone(),
+            args: args(["info", "--output=json", "-f", format.qemu_driver()], [path]),
+            read: vec![Image { path, format }],
+            write: Vec::new(),
+            bounds: Bounds::of_a_look(),
+        };
         let mut json = String::new();
-        let (code, last) = self.qemu_img(&doing, args, |line| json.push_str(line)).await?;
+        let (code, last) = self.qemu_img(call, |line| json.push_str(line)).await?;
         if code != 0 {
             return Err(Error::QemuImg { doing, message: last });
         }
@@ -97,8 +151,14 @@ impl Tools {
     /// Checks the structure of a qcow2 image.
     pub(super) async fn check(&self, path: &Path) -> Result<(), Error> {
         let doing = format!("check {}", path.display());
-        let (code, last) =
-            self.qemu_img(&doing, args(["check", "-f", "qcow2"], [path]), |_| {}).await?;
+        let call = Call {
+            doing: doing.clone(),
+            args: args(["check", "-f", "qcow2"], [path]),
+            read: vec![Image { path, format: DiskFormat::Qcow2 }],
+            write: Vec::new(),
+            bounds: Bounds::of_reading(length(path)),
+        };
+        let (code, last) = self.qemu_img(call, |_| {}).await?;
         // qemu-img(1): 2 is a corrupt image, 3 leaked clusters, which only take space.
         match code {
             0 | 3 => Ok(()),
@@ -108,14 +168,29 @@ impl Tools {
 
     /// Makes an image that shows `base`, a qcow2, and takes all that is written.
     pub(super) async fn overlay(&self, base: &Path, to: &Path) -> Result<(), Error> {
-        let words = args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"], [base, to]);
-        self.done(format!("make an overlay of {}", base.display()), words).await
+        self.done(Call {
+            doing: format!("make an overlay of {}", base.display()),
+            args: args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"], [base, to]),
+            read: vec![Image { path: base, format: DiskFormat::Qcow2 }],
+            write: vec![to.to_owned()],
+            bounds: Bounds::of_writing(0),
+        })
+        .await
     }
 
-    /// Writes what an overlay has taken into its base.
-    pub(super) async fn commit(&self, overlay: &Path) -> Result<(), Error> {
-        let doing = format!("write the changes of {} back", overlay.display());
-        self.done(doing, args(["commit", "-q", "-d", "-f", "qcow2"], [overlay])).await
+    /// Writes what an overlay has taken into its base, which is a file of `images`. The overlay was
+    /// in the hands of the appliance: no other file that it names can be reached.
+    pub(super) async fn commit(&self, overlay: &Path, images: &Path) -> Result<(), Error> {
+        let files = fs::read_dir(images).into_iter().flatten().flatten();
+        let bases = files.map(|file| length(&file.path())).max().unwrap_or_default();
+        self.done(Call {
+            doing: format!("write the changes of {} back", overlay.display()),
+            args: args(["commit", "-q", "-d", "-f", "qcow2"], [overlay]),
+            read: Vec::new(),
+            write: vec![overlay.to_owned(), images.to_owned()],
+            bounds: Bounds::of_writing(bases.saturating_add(length(overlay))),
+        })
+        .await
     }
 
     /// Copies the first bytes that the guest sees of an image into a raw file.
@@ -129,7 +204,14 @@ impl Tools {
         let mut words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
         words.push(format!("count={kib}").into());
         words.extend([operand("if=", image.path), operand("of=", to)]);
-        self.done(format!("read the beginning of {}", image.path.display()), words).await
+        self.done(Call {
+            doing: format!("read the beginning of {}", image.path.display()),
+            args: words,
+            read: vec![image],
+            write: vec![to.to_owned()],
+            bounds: Bounds::of_writing(u64::from(kib) << 10),
+        })
+        .await
     }
 
     /// Copies `size` bytes from `offset` on, as the guest sees them, into a raw file; zeros take no
@@ -150,11 +232,19 @@ impl Tools {
         let mut words: Vec<OsString> =
             ["convert", "--image-opts", &source, "-O", "raw"].map(OsString::from).to_vec();
         words.push(to.as_os_str().to_owned());
-        self.done(format!("read a partition of {}", image.path.display()), words).await
+        self.done(Call {
+            doing: format!("read a partition of {}", image.path.display()),
+            args: words,
+            read: vec![image],
+            write: vec![to.to_owned()],
+            bounds: Bounds::of_writing(size),
+        })
+        .await
     }
 
-    async fn done(&self, doing: String, args: Vec<OsString>) -> Result<(), Error> {
-        match self.qemu_img(&doing, args, |_| {}).await? {
+    async fn done(&self, call: Call<'_>) -> Result<(), Error> {
+        let doing = call.doing.clone();
+        match self.qemu_img(call, |_| {}).await? {
             (0, _) => Ok(()),
             (_, message) => Err(Error::QemuImg { doing, message }),
         }
@@ -164,7 +254,14 @@ impl Tools {
     pub(super) async fn same(&self, a: Image<'_>, b: Image<'_>) -> Result<bool, Error> {
         let doing = format!("compare {} and {}", a.path.display(), b.path.display());
         let formats = ["compare", "-f", a.format.qemu_driver(), "-F", b.format.qemu_driver()];
-        let (code, last) = self.qemu_img(&doing, args(formats, [a.path, b.path]), |_| {}).await?;
+        let call = Call {
+            doing: doing.clone(),
+            args: args(formats, [a.path, b.path]),
+            read: vec![a, b],
+            write: Vec::new(),
+            bounds: Bounds::of_reading(length(a.path).saturating_add(length(b.path))),
+        };
+        let (code, last) = self.qemu_img(call, |_| {}).await?;
         match code {
             0 => Ok(true),
             1 => Ok(false),
@@ -172,12 +269,13 @@ impl Tools {
         }
     }
 
-    /// Copies an image into a new qcow2 file and reports how far it is as the task `name`.
+    /// Copies an image of `capacity` bytes for the guest into a new qcow2 file and reports how far
+    /// it is as the task `name`.
     pub(super) async fn to_qcow2(
         &self,
         from: Image<'_>,
-        to: &Path,
-        compression: Option<Compression>,
+        (to, compression): (&Path, Option<Compression>),
+        capacity: ByteSize,
         (progress, name): (&Progress, &str),
     ) -> Result<(), Error> {
         let doing = format!("convert {} to {}", from.path.display(), to.display());
@@ -187,8 +285,15 @@ impl Tools {
             words.extend(["-c", "-W", "-m", "16", "-o", option(compression)]);
         }
         let task = progress.task(name, Some(10_000), Unit::BasisPoints);
+        let call = Call {
+            doing: doing.clone(),
+            args: args(words, [from.path, to]),
+            read: vec![from],
+            write: vec![to.to_owned()],
+            bounds: Bounds::of_writing(capacity.0),
+        };
         let (code, last) = self
-            .qemu_img(&doing, args(words, [from.path, to]), |line| {
+            .qemu_img(call, |line| {
                 percentage(line).into_iter().for_each(|position| task.at(position));
             })
             .await?;
@@ -233,6 +338,11 @@ pub(super) fn is_exact(compression: Compression) -> bool {
 fn percentage(line: &str) -> Option<u64> {
     let (whole, part) = line.trim().strip_prefix('(')?.strip_suffix("/100%)")?.split_once('.')?;
     Some(whole.parse::<u64>().ok()? * 100 + part.parse::<u64>().ok()?)
+}
+
+/// Length of a file; 0 for one that cannot be looked at, which the call itself tells of.
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |found| found.len())
 }
 
 fn args<'a>(

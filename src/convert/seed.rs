@@ -128,7 +128,6 @@ async fn write(tools: &Tools, program: &str, folder: &Path, image: &Path) -> Res
         .args(["-quiet", "-volid", LABEL, "-rational-rock", "-joliet", "-output"])
         .arg(image)
         .arg(folder)
-        .clear_env()
         .env("PATH", &tools.path)
         .env("LC_ALL", "C.UTF-8");
     let mut last = String::new();

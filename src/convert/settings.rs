@@ -88,6 +88,8 @@ pub struct Settings {
     pub preserve_network: bool,
     /// Ids of the network cards that the domain does not get: the kernel counts the others alone.
     pub left_out: Vec<String>,
+    /// `LIBGUESTFS_BACKEND` where the user gave one, such as `libvirt`.
+    pub guestfs_backend: Option<String>,
     /// `LIBGUESTFS_BACKEND_SETTINGS`, such as `force_tcg`, for libguestfs.
     pub guestfs_backend_settings: Option<String>,
     /// What is changed in the guest besides.
@@ -123,6 +125,7 @@ impl Default for Settings {
             compression: Some(Compression::ZSTD),
             preserve_network: true,
             left_out: Vec::new(),
+            guestfs_backend: None,
             guestfs_backend_settings: None,
             customize: Customize::default(),
             agent: Agent::default(),

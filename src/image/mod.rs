@@ -45,6 +45,7 @@ pub use split::Split;
 pub use text::decoded;
 pub use untrusted::{
     HAS_A_LOG, HAS_LARGE_SECTORS, IS_A_DEVICE, NAMES_A_PARENT, NO_VMDK, inspect, inspect_sparse,
+    is_single_vmdk,
 };
 
 use std::io;

@@ -73,6 +73,14 @@ fn vmdk(file: &File, path: &Path) -> io::Result<Result<(), String>> {
     }
 }
 
+/// Whether a VMDK is one sparse file, and no descriptor that names others.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn is_single_vmdk(path: &Path) -> io::Result<bool> {
+    Ok(bytes_at(&File::open(path)?, 0, 4)? == b"KDMV")
+}
+
 /// The same of a sparse VMDK of which `file` has the beginning alone, descriptor and all.
 ///
 /// # Errors
@@ -81,7 +89,7 @@ pub fn inspect_sparse(file: &File) -> io::Result<Result<(), String>> {
     sparse_vmdk(file)
 }
 
-/// A sparse extent. With a capacity of 0 QEMU would take its embedded descriptor for the image,
+/// A hosted sparse extent. With a capacity of 0 QEMU would take its embedded descriptor for the image,
 /// extents and all; with a `parentFileNameHint` there it would open that parent.
 fn sparse_vmdk(file: &File) -> io::Result<Result<(), String>> {
     let capacity = bytes_at(file, 12, 8)?;
@@ -143,18 +151,28 @@ fn vmdk_extent(extent: &Extent, folder: &Path) -> io::Result<Result<(), String>>
     };
     match kind {
         "FLAT" | "VMFS" => Ok(Ok(())),
-        // They name no other file: it is the descriptor that names a parent.
-        "VMFSSPARSE" | "SESPARSE" => Ok(Ok(())),
-        "SPARSE" => {
-            let file = File::open(extent)?;
-            if bytes_at(&file, 0, 4)? == b"KDMV" {
-                sparse_vmdk(&file)
-            } else {
-                Ok(Err(format!("its extent '{name}' is not sparse")))
-            }
-        }
+        "SPARSE" | "VMFSSPARSE" | "SESPARSE" => sparse_extent(&File::open(extent)?, kind, name),
         _ => Ok(Err(format!("it has an extent of the kind '{kind}'"))),
     }
+}
+
+/// What begins with the magic number of its kind names no other file, as long as it has a capacity:
+/// QEMU goes by the number, whatever the descriptor calls the extent.
+fn sparse_extent(file: &File, kind: &str, name: &str) -> io::Result<Result<(), String>> {
+    let (magic, capacity): (&[u8], _) = match kind {
+        "SPARSE" => (b"KDMV", 12..20),
+        "VMFSSPARSE" => (b"COWD", 12..16),
+        _ => (&[0xbe, 0xba, 0xfe, 0xca, 0, 0, 0, 0], 16..24),
+    };
+    let header = bytes_at(file, 0, 24)?;
+    if !header.starts_with(magic) {
+        return Ok(Err(format!("its extent '{name}' is not of the kind '{kind}'")));
+    }
+    let capacity = header.get(capacity).unwrap_or_default();
+    if capacity.iter().all(|byte| *byte == 0) {
+        return Ok(Err(format!("its extent '{name}' has no capacity")));
+    }
+    if kind == "SPARSE" { sparse_vmdk(file) } else { Ok(Ok(())) }
 }
 
 /// Bytes 0-3 magic, 4-7 version, 8-15 offset of the backing file's name, 32-35 encryption, 72-79
@@ -241,6 +259,9 @@ mod tests {
         let path = dir.path().join("image");
         fs::write(&path, bytes).expect("written");
         fs::write(dir.path().join("disk-flat.vmdk"), "x").expect("written");
+        // A header without a capacity, which stands for the descriptor that follows.
+        let embedded = "# Disk DescriptorFile\nRW 8 FLAT \"/etc/shadow\" 0\n";
+        fs::write(dir.path().join("empty.vmdk"), sparse(0, embedded)).expect("written");
         std::os::unix::fs::symlink("/etc/shadow", dir.path().join("link.vmdk")).expect("link");
         inspect(&path, format).expect("readable").err()
     }
@@ -284,6 +305,12 @@ mod tests {
             "RW 8 FLAT \"missing.vmdk\" 0",
             "RW 8 VMFSRDM \"disk-flat.vmdk\" 0",
             "RW 8 SPARSE \"disk-flat.vmdk\"",
+            "RW 8 VMFSSPARSE \"disk-flat.vmdk\"",
+            "RW 8 SESPARSE \"disk-flat.vmdk\"",
+            "RW 8 SPARSE \"empty.vmdk\"",
+            "RW 8 VMFSSPARSE \"empty.vmdk\"",
+            "RW 8 SESPARSE \"empty.vmdk\"",
+            "RW 8 FLAT \"disk-flat.vmdk\"\nRW 8 VMFSSPARSE \"empty.vmdk\"",
             "RW 8 VMFS \"disk-flat.vmdk\"\nparentFileNameHint=\"/etc/shadow\"",
             "",
         ] {
@@ -294,6 +321,36 @@ mod tests {
         assert!(judge(DiskFormat::Vmdk, &parent).is_some());
         assert!(judge(DiskFormat::Vmdk, &sparse(0, "RW 8 FLAT \"/etc/shadow\" 0")).is_some());
         assert!(judge(DiskFormat::Vmdk, b"\x00\x01\x02\x03").is_some());
+    }
+
+    #[test]
+    fn extents_of_esx_are_what_their_kind_says() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let judge = |kind: &str, bytes: &[u8]| {
+            fs::write(dir.path().join("x"), bytes).expect("written");
+            let extent = format!("RW 8 {kind} \"x\"");
+            let extents = vmdk::extents(&extent);
+            vmdk_extent(&extents[0], dir.path()).expect("readable")
+        };
+        let with = |magic: &[u8], capacity_at: usize, capacity: u8| {
+            let mut bytes = vec![0; 512];
+            bytes[..magic.len()].copy_from_slice(magic);
+            bytes[capacity_at] = capacity;
+            bytes
+        };
+        let efficient = 0xcafe_babe_u64.to_le_bytes();
+        assert_eq!(judge("VMFSSPARSE", &with(b"COWD", 12, 8)), Ok(()));
+        assert_eq!(judge("SESPARSE", &with(&efficient, 16, 8)), Ok(()));
+        for (kind, bytes) in [
+            ("VMFSSPARSE", with(b"COWD", 12, 0)),
+            ("VMFSSPARSE", with(b"KDMV", 12, 8)),
+            ("VMFSSPARSE", b"COWD".to_vec()),
+            ("SESPARSE", with(&efficient, 16, 0)),
+            ("SESPARSE", with(b"KDMV", 16, 8)),
+            ("SPARSE", with(b"COWD", 12, 8)),
+        ] {
+            assert!(judge(kind, &bytes).is_err(), "{kind} {:?}", &bytes[..4]);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::child::{self, Limits, Output, Program};
+use crate::child::{self, Bounds, Confinement, Door, Limits, Output, Program};
 use crate::image::extents;
 use crate::model::{DiskFormat, Sha256Digest};
 
@@ -74,17 +74,28 @@ pub(super) fn sum_of(bytes: &[u8]) -> Sha256Digest {
 
 async fn raw(wanted: &WantedVolume, cancel: &CancellationToken) -> Result<File, Error> {
     let image = &wanted.image;
+    if wanted.image_format == DiskFormat::Vmdk {
+        // Its descriptor may name other files. What is converted here is no VMDK.
+        let reason = "a VMDK is converted before it becomes a volume".to_owned();
+        return Err(Error::NotRaw { image: image.clone(), reason });
+    }
     let dir = image.parent().unwrap_or(Path::new("/"));
     let make = Error::file("make a raw disk beside", image);
     let file = tempfile::tempfile_in(dir).map_err(make)?;
     file.set_len(wanted.capacity.0).map_err(Error::file("make a raw disk beside", image))?;
-    let program = Program::new("qemu-img")
+    let limits = Limits { timeout: None, cancel: cancel.clone() };
+    let qemu_img =
+        || Program::new("qemu-img").env("PATH", child::search_path()).env("LC_ALL", "C.UTF-8");
+    let door = Door::find(|| qemu_img().arg("--version"), &limits).await;
+    let confinement = Confinement::new().read([image]).keep(&file);
+    let program = qemu_img()
         .args(["convert", "-n", "--target-is-zero", "-O", DiskFormat::Raw.qemu_driver()])
         .args(["-f", wanted.image_format.qemu_driver()])
         .arg(image)
-        .arg(fd_path(&file));
+        .arg(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        .bounds(Bounds::of_writing(wanted.capacity.0))
+        .confined(confinement, door);
     let mut last = String::new();
-    let limits = Limits { timeout: None, cancel: cancel.clone() };
     let ended = child::run(program, &limits, |output, line| {
         if output == Output::Stderr {
             line.clone_into(&mut last);
@@ -100,7 +111,7 @@ async fn raw(wanted: &WantedVolume, cancel: &CancellationToken) -> Result<File, 
     }
 }
 
-/// A path by which this process and its children can open a file that has none.
+/// A path by which this process can open a file that has none.
 fn fd_path(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
 }

@@ -16,6 +16,7 @@ mod pci;
 pub mod revision;
 mod secret;
 pub mod shown;
+mod shell;
 mod source_vm;
 mod units;
 mod warning;
@@ -36,6 +37,7 @@ pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts, Lack};
 pub use names::file_name;
 pub(crate) use pci::{Place, plug_order};
 pub use secret::Secret;
+pub use shell::quoted;
 pub use source_vm::{
     AskedNic, Assumed, Bus, Controller, CpuTopology, Firmware, GuestInterface, GuestNetwork,
     GuestOs, NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,

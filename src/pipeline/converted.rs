@@ -9,13 +9,12 @@ use super::job::{Job, real};
 use super::kept_domain;
 use super::made::{Conversion, Stamp};
 use super::report::RunReport;
-use super::show::quoted;
 use super::stages::{Ledger, Stopped};
 use super::stored;
 use crate::convert::{self, Converter};
 use crate::domain::{Attachment, NetworkMap};
 use crate::manifest::Manifest;
-use crate::model::{ConvertedDisks, ExportedDisk, SourceNic, Stage};
+use crate::model::{ConvertedDisks, ExportedDisk, SourceNic, Stage, quoted};
 
 /// What there is of a conversion.
 #[derive(Debug)]

@@ -9,11 +9,10 @@ use super::journal::{self, Pending};
 use super::made::Undone;
 use super::records::{self, Record};
 use super::report;
-use super::show::quoted;
 use super::stored::folder_of;
 use super::undo_check::{self, Candidate, EVEN_IF_USED};
 use crate::libvirt::{self, Connections, Evidence, Life, TakenBack, Undo};
-use crate::model::chain;
+use crate::model::{chain, quoted};
 
 /// Why nothing was taken back.
 #[derive(Debug, thiserror::Error)]

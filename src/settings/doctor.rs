@@ -37,6 +37,7 @@ impl ExaminedArgs {
         let conversion = convert::Settings {
             hyper2kvm_path: self.hyper2kvm_path.clone(),
             windows: self.windows.resolve(environment),
+            guestfs_backend: environment.libguestfs_backend.clone(),
             guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),
             path: environment.path.clone(),
             home: environment.home.clone(),

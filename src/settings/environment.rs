@@ -1,7 +1,8 @@
-//! The environment variables that mean something to hyperexport, read once.
+//! The environment variables that mean something to hyperexport, read once. Those that may be secrets
+//! are then removed: libvirt's own children inherit this process' environment.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::absolute;
@@ -23,6 +24,8 @@ pub struct Environment {
     pub govc_ca_files: Vec<PathBuf>,
     /// `PATH`.
     pub path: OsString,
+    /// What a program with windows needs of the user's session.
+    pub session: Vec<(OsString, OsString)>,
     /// Whether there is a screen: `DISPLAY` or `WAYLAND_DISPLAY` is set.
     pub display: bool,
     /// `HOME`.
@@ -32,6 +35,8 @@ pub struct Environment {
     pub data_home: Option<PathBuf>,
     /// Where state of programs is kept, and who called sudo (`XDG_STATE_HOME`, `HOME`, `SUDO_UID`).
     pub surroundings: Surroundings,
+    /// `LIBGUESTFS_BACKEND`: how libguestfs runs its appliance.
+    pub libguestfs_backend: Option<String>,
     /// `LIBGUESTFS_BACKEND_SETTINGS`: handed to the converter's appliance.
     pub libguestfs_backend_settings: Option<String>,
     /// `VIRTIO_WIN`, or its old name `VIRTIO_WIN_DIR`: drivers of virtio for Windows, as virt-v2v looks
@@ -41,9 +46,45 @@ pub struct Environment {
     pub virt_tools: Option<PathBuf>,
 }
 
+/// How the variables begin that may hold a password or where it goes: no program that is started
+/// needs any of them.
+const SECRET: &str = "GOVC_";
+/// What belongs to the session of a user at a screen; with a `*` all that begin so.
+const SESSION: [&str; 19] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+    "XDG_*",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "SSH_AUTH_SOCK",
+    "KRB5CCNAME",
+    "DESKTOP_SESSION",
+    "GNOME_*",
+    "GDK_*",
+    "GTK_*",
+    "GSETTINGS_*",
+    "LIBVIRT_*",
+];
+
 impl Environment {
-    /// Reads the environment of this process. An empty variable counts as unset.
+    /// Reads the environment of this process, and removes from it what may be secret. An empty
+    /// variable counts as unset. Called once, while there is one thread.
     pub fn read() -> Self {
+        let environment = Self::look();
+        for name in secrets(env::vars_os().map(|(name, _)| name)) {
+            // SAFETY: no other thread reads the environment, since there is none yet.
+            unsafe { env::remove_var(name) };
+        }
+        environment
+    }
+
+    fn look() -> Self {
         let text = |name| env::var(name).ok().filter(|value| !value.is_empty());
         // Programs run in folders of their own, where a relative path would lead elsewhere.
         let place = |name| {
@@ -69,15 +110,29 @@ impl Environment {
                 .map(|paths| env::split_paths(&paths).collect())
                 .unwrap_or_default(),
             path: env::var_os("PATH").unwrap_or_default(),
+            session: env::vars_os().filter(|(name, _)| is_of_session(name)).collect(),
             display: text("DISPLAY").or_else(|| text("WAYLAND_DISPLAY")).is_some(),
             data_home: data_home.or_else(|| Some(home.as_ref()?.join(".local/share"))),
             home,
             surroundings,
+            libguestfs_backend: text("LIBGUESTFS_BACKEND"),
             libguestfs_backend_settings: text("LIBGUESTFS_BACKEND_SETTINGS"),
             virtio_win: place("VIRTIO_WIN").or_else(|| place("VIRTIO_WIN_DIR")),
             virt_tools: place("VIRT_TOOLS_DATA_DIR"),
         }
     }
+}
+
+/// The names of those variables that may be secret.
+fn secrets(names: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    names.filter(|name| name.as_encoded_bytes().starts_with(SECRET.as_bytes())).collect()
+}
+
+fn is_of_session(name: &OsStr) -> bool {
+    SESSION.iter().any(|known| match known.strip_suffix('*') {
+        Some(beginning) => name.as_encoded_bytes().starts_with(beginning.as_bytes()),
+        None => name == *known,
+    })
 }
 
 /// What govc takes for true (Go, `strconv.ParseBool`). Everything else leaves the checks on.
@@ -87,7 +142,22 @@ fn is_true(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_true;
+    use super::{OsStr, is_of_session, is_true, secrets};
+
+    #[test]
+    fn what_may_be_secret_is_kept_from_children() {
+        let names = ["GOVC_PASSWORD", "GOVC_URL", "GOVC_USERNAME", "GOVC_NEW", "PATH", "MY_GOVC_X"];
+        let found = secrets(names.iter().map(std::convert::Into::into));
+        assert_eq!(found, ["GOVC_PASSWORD", "GOVC_URL", "GOVC_USERNAME", "GOVC_NEW"]);
+        let of_session = |name: &str| is_of_session(OsStr::new(name));
+        assert!(
+            of_session("XDG_RUNTIME_DIR") && of_session("SSH_AUTH_SOCK") && of_session("LC_ALL")
+        );
+        for name in ["GOVC_PASSWORD", "https_proxy", "LD_PRELOAD", "AWS_SECRET_ACCESS_KEY", "HOMES"]
+        {
+            assert!(!of_session(name), "{name}");
+        }
+    }
 
     #[test]
     fn true_is_spelled_as_govc_spells_it() {

@@ -156,6 +156,7 @@ impl StageArgs {
             compression: self.pipeline_compress.then(|| self.compression()),
             preserve_network: self.preserve_network,
             left_out: Vec::new(),
+            guestfs_backend: environment.libguestfs_backend.clone(),
             guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),
             customize: self.customize()?,
             agent: self.agent()?,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::child::{self, Output, Program};
-use crate::convert::{Customize, Error, Run};
+use crate::convert::{Customize, Error, Run, libguestfs};
 use crate::progress::Event;
 
 use super::environment::Environment;
@@ -33,7 +33,8 @@ pub(super) async fn customize(
     for overlay in overlays {
         program = program.arg("-a").arg(overlay);
     }
-    let program = program.args(wishes).environment(run, backend_settings);
+    let door = libguestfs::door(run.settings, run.tools).await;
+    let program = program.args(wishes).environment(run, backend_settings, door);
     let doing = "customize the guest by virt-customize";
     let (mut last, limits) = (String::new(), run.tools.limits());
     let status = child::run(program, &limits, |output, line| {

@@ -10,10 +10,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::child::{self, Dialogue, Output, Program};
+use crate::child::{self, Dialogue, Door, Output, Program};
 use crate::convert::keep_log::open_log;
 use crate::convert::qemu_img::Tools;
-use crate::convert::{Error, Run, isolate};
+use crate::convert::{Error, Run, isolate, libguestfs};
 use crate::model::{Secret, shown};
 
 use super::environment::Environment;
@@ -34,7 +34,7 @@ const ERROR: &str = "libguestfs: error: ";
 
 /// Whether it is installed.
 pub(in crate::convert) async fn is_there(tools: &Tools) -> bool {
-    let program = Program::new(PROGRAM).arg("--version").clear_env().env("PATH", &tools.path);
+    let program = Program::new(PROGRAM).arg("--version").env("PATH", &tools.path);
     child::run(program, &tools.limits(), |_, _| {}).await.is_ok_and(|status| status.success())
 }
 
@@ -68,11 +68,15 @@ impl Appliance<'_> {
     /// # Errors
     /// [`Error::Guestfs`] with its last words; [`Error::Child`] when there is no guestfish.
     pub(super) async fn start(&self, disks: &[PathBuf]) -> Result<Guestfs, Error> {
-        let Run { work, tools, .. } = self.run;
-        let mut program = Program::new(PROGRAM)
-            .arg("--keys-from-stdin")
-            .environment(self.run, self.backend_settings);
-        if isolate::available(&work.dev(), tools).await {
+        let Run { work, tools, settings, .. } = self.run;
+        let door = libguestfs::door(settings, tools).await;
+        let mut program = Program::new(PROGRAM).arg("--keys-from-stdin").environment(
+            self.run,
+            self.backend_settings,
+            door,
+        );
+        // With a backend that needs a daemon there is at least no disk of this machine in `/dev`.
+        if door == Door::None && isolate::available(&work.dev(), tools).await {
             let hook = isolate::isolation(&work.dev());
             program = program.before_exec(hook.map_err(Error::io("prepare a private /dev"))?);
         }
@@ -224,9 +228,12 @@ impl Guestfs {
         Ok(self.ask(&["is-file", path, "followsymlinks:true"]).await? == "true")
     }
 
-    /// The files that match a pattern.
+    /// The files that match a pattern. Names with a line break are left out: no system that starts
+    /// needs one, and here they would be taken for two.
     pub(super) async fn glob(&mut self, pattern: &str) -> Result<Vec<String>, Error> {
-        self.run("list the guest's files", &["glob-expand", pattern, "directoryslash:false"]).await
+        let words = ["glob-expand", pattern, "directoryslash:false"];
+        let lines = self.run("list the guest's files", &words).await?;
+        Ok(whole_names(lines, pattern))
     }
 
     /// The text of a file, if there is one. Bytes that are no UTF-8 make it none that we touch.
@@ -336,6 +343,20 @@ impl Guestfs {
     }
 }
 
+/// The names among the lines of an answer: what does not begin as the pattern does is the rest of the
+/// name before it.
+fn whole_names(lines: Vec<String>, pattern: &str) -> Vec<String> {
+    let literal = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
+    let mut names: Vec<Option<String>> = Vec::new();
+    for line in lines {
+        match names.last_mut() {
+            Some(name) if !line.starts_with(literal) => *name = None,
+            _ => names.push(line.starts_with(literal).then_some(line)),
+        }
+    }
+    names.into_iter().flatten().collect()
+}
+
 /// A value as blkid(8) writes it for shells: a backslash before a character of theirs, `\xNN` for a byte
 /// that cannot be printed.
 fn without_escapes(value: &str) -> String {
@@ -402,6 +423,16 @@ mod tests {
         ] {
             assert_eq!(without_escapes(told), value);
         }
+    }
+
+    #[test]
+    fn a_name_with_a_line_break_is_no_two_names() {
+        let lines = ["/etc/x.d/a", "/etc/x.d/b", "c", "/etc/shadow", "/etc/x.d/d"];
+        let lines = lines.map(str::to_owned).to_vec();
+        assert_eq!(whole_names(lines, "/etc/x.d/*"), ["/etc/x.d/a", "/etc/x.d/d"]);
+        let lines = vec!["/boot/vmlinuz-6.1".to_owned()];
+        assert_eq!(whole_names(lines.clone(), "/boot/vmlinuz-*"), lines);
+        assert_eq!(whole_names(lines.clone(), "/{boot,efi}/vmlinuz-*"), lines);
     }
 
     #[test]

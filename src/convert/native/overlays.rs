@@ -44,7 +44,7 @@ impl Surgery<'_> {
     /// Writes the changes into the images.
     pub(super) async fn commit(&self, overlays: &[PathBuf]) -> Result<(), Error> {
         for overlay in overlays {
-            self.run.tools.commit(overlay).await?;
+            self.run.tools.commit(overlay, &self.run.work.images()).await?;
             let removed = fs::remove_file(overlay);
             removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
         }

@@ -85,7 +85,7 @@ impl Played {
             manifest: serde_json::from_value(manifest).expect("a manifest"),
             settings: Settings { path: path.clone(), ..Settings::default() },
             progress: Progress::none(),
-            tools: Tools::new(path, Duration::from_secs(60), CancellationToken::new()),
+            tools: Tools::new(path, Duration::from_secs(60), CancellationToken::new()).unconfined(),
             work: WorkDir::new(dir.path()).expect("a work folder"),
             dir,
         }

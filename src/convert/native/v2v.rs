@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::child::{self, Output, Program};
 use crate::convert::qemu_img::Tools;
-use crate::convert::{Error, Run};
+use crate::convert::{Error, Run, libguestfs};
 use crate::progress::Event;
 
 use super::environment::Environment;
@@ -21,7 +21,7 @@ pub(in crate::convert) async fn is_there(tools: &Tools) -> bool {
 
 /// `virt-v2v-in-place 2.2.0`.
 pub(in crate::convert) async fn version(tools: &Tools) -> Result<String, Error> {
-    let program = Program::new(PROGRAM).arg("--version").clear_env().env("PATH", &tools.path);
+    let program = Program::new(PROGRAM).arg("--version").env("PATH", &tools.path);
     let mut said = String::new();
     child::run(program, &tools.limits(), |output, line| {
         if output == Output::Stdout && said.is_empty() {
@@ -59,6 +59,7 @@ pub(super) async fn fix(
     let doing = "fix the guest by virt-v2v-in-place".to_owned();
     let xml = run.work.tmp().join("guest.xml");
     fs::write(&xml, domain(overlays)).map_err(Error::io(format!("write {}", xml.display())))?;
+    let door = libguestfs::door(run.settings, run.tools).await;
     let program = Program::new(PROGRAM)
         .args(["-i", "libvirtxml"])
         // The form `btrfsvol:/dev/sda2/@` is libguestfs' alone.
@@ -68,7 +69,7 @@ pub(super) async fn fix(
                 .map(|root| format!("--root={root}")),
         )
         .arg(xml)
-        .environment(run, backend_settings)
+        .environment(run, backend_settings, door)
         .envs(virtio_win.map(|path| ("VIRTIO_WIN", path)));
     let (mut last, mut why) = (String::new(), None);
     let limits = run.tools.limits();

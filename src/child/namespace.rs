@@ -1,0 +1,118 @@
+//! The namespaces of a child: a PID namespace whose end ends every process in it, and around it
+//! what else the caller asks for.
+//!
+//! ```text
+//! hyperexport ── fork ──▶ watcher ── fork ──▶ PID 1 of the namespace ── exec ──▶ the program
+//!                         waits, passes the
+//!                         exit status on
+//! ```
+//!
+//! A killed hyperexport takes the watcher with it and the watcher PID 1 (`PR_SET_PDEATHSIG`), and
+//! the kernel everything else. Everything here runs between `fork` and `exec`: system calls only.
+
+use std::ffi::{CStr, CString};
+use std::io;
+
+use nix::fcntl::{OFlag, open};
+use nix::libc;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::{ForkResult, fork, getegid, geteuid, write};
+
+const NOTHING: Option<&CStr> = None;
+
+/// Who this user is in a user namespace of his own: the same. Made before `fork`, since it
+/// allocates.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    user: CString,
+    group: CString,
+}
+
+impl Identity {
+    /// This process' user and group.
+    pub(super) fn own() -> io::Result<Self> {
+        let (user, group) = (geteuid(), getegid());
+        Ok(Self {
+            user: CString::new(format!("{user} {user} 1"))?,
+            group: CString::new(format!("{group} {group} 1"))?,
+        })
+    }
+
+    /// user_namespaces(7): without `deny` a user may not map his group.
+    fn map(&self) -> io::Result<()> {
+        for (file, text) in [
+            (c"/proc/self/setgroups", c"deny"),
+            (c"/proc/self/uid_map", &*self.user),
+            (c"/proc/self/gid_map", &*self.group),
+        ] {
+            let file = open(file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+            write(&file, text.to_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// Enters a mount and a PID namespace and those of `more`; with an identity in a user namespace,
+/// which needs no privilege. Returns in the first process of the PID namespace.
+pub(super) fn enter(more: CloneFlags, identity: Option<&Identity>) -> io::Result<()> {
+    let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | more;
+    match identity {
+        Some(identity) => {
+            unshare(flags | CloneFlags::CLONE_NEWUSER)?;
+            identity.map()?;
+        }
+        None => unshare(flags)?,
+    }
+    // Nothing that is mounted from here on shows up outside, and MS_MOVE demands it.
+    mount(NOTHING, c"/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)?;
+    // SAFETY: this process has one thread, the one that std forked, and from here on both sides
+    // only make system calls.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => watch(child.as_raw()),
+        // fork cleared what `Program` had set.
+        ForkResult::Child => Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?),
+    }
+}
+
+/// [`enter`] without anything more, for rooms that put their own `/dev` together.
+///
+/// # Errors
+/// When this user may not make the namespaces.
+pub fn enter_mount_and_pid() -> io::Result<()> {
+    enter(CloneFlags::empty(), None)
+}
+
+/// Mounts the `/proc` of the PID namespace.
+///
+/// # Errors
+/// When the kernel refuses, as it does in some containers.
+pub fn mount_proc(at: &CStr) -> io::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    Ok(mount(Some(c"proc"), at, Some(c"proc"), flags, NOTHING)?)
+}
+
+/// Waits for the namespace's first process and ends with its status; a signal counts as 128 and
+/// its number, as in a shell.
+fn watch(child: libc::pid_t) -> ! {
+    // SAFETY: plain system calls. Handlers of the program that forked us would swallow TERM, and
+    // an open end of its pipes would keep it waiting for our exec.
+    unsafe {
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
+        let mut status = 0;
+        while libc::waitpid(child, &raw mut status, 0) < 0 {
+            if *libc::__errno_location() != libc::EINTR {
+                libc::_exit(127);
+            }
+        }
+        if libc::WIFEXITED(status) {
+            libc::_exit(libc::WEXITSTATUS(status));
+        }
+        libc::_exit(128 + libc::WTERMSIG(status));
+    }
+}

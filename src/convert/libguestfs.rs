@@ -1,0 +1,119 @@
+//! How programs of libguestfs are run: which backend, and what they see of this machine.
+//!
+//! `direct` is the backend: libguestfs starts QEMU by itself, within the confinement. With `libvirt`
+//! the daemon starts QEMU, outside of it, as a user who cannot reach the work folder; it confines only
+//! where sVirt is on. So libvirt is taken where the user says so, and the programs are not confined
+//! then, since they talk to the daemon.
+
+use std::fs::{self, DirBuilder};
+use std::num::NonZero;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+use crate::child::{Bounds, Confinement, Door, Program};
+
+use super::Settings;
+use super::environment::APPLIANCE_CACHE;
+use super::qemu_img::Tools;
+
+/// The backend that is taken where the user says nothing.
+pub(super) const DIRECT: &str = "direct";
+/// What supermin makes the appliance of, beside programs and libraries: configuration, kernels, and
+/// the list of packages.
+const PARTS: [&str; 6] =
+    ["/etc", "/boot", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/pacman", "/var/lib/apk"];
+/// What of `/etc` is secret.
+const SECRETS: [&str; 20] = [
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/security/opasswd",
+    "/etc/sudoers.d",
+    "/etc/ssh",
+    "/etc/ssl/private",
+    "/etc/pki/tls/private",
+    "/etc/pki/libvirt",
+    "/etc/pki/qemu",
+    "/etc/krb5.keytab",
+    "/etc/libvirt",
+    "/etc/NetworkManager/system-connections",
+    "/etc/wireguard",
+    "/etc/openvpn",
+    "/etc/ipsec.d",
+    "/etc/letsencrypt",
+    "/etc/kubernetes",
+    "/etc/ceph",
+];
+/// Longest file that FIX makes, an overlay or a file on its way: configuration, kernels, drivers.
+const LONGEST_FILE: u64 = 16 << 30;
+
+/// How a program of libguestfs is confined; [`Door::None`] where the user's backend needs a daemon.
+pub(super) async fn door(settings: &Settings, tools: &Tools) -> Door {
+    match settings.guestfs_backend.as_deref() {
+        None | Some(DIRECT) => tools.door().await,
+        Some(_) => Door::None,
+    }
+}
+
+/// `program` with the backend and the bounds of libguestfs, behind `door`. It writes below `work`,
+/// where there is one.
+pub(super) fn confined(
+    program: Program,
+    settings: &Settings,
+    work: Option<&Path>,
+    door: Door,
+) -> Program {
+    let backend = settings.guestfs_backend.as_deref().unwrap_or(DIRECT);
+    let cpus = available_parallelism().map_or(1, NonZero::get);
+    // The address space has no bound: an emulator maps several times what its guest has, and what
+    // that is libguestfs says (`-m`).
+    let bounds = Bounds {
+        address_space: None,
+        cpu: Some(settings.timeout.saturating_mul(u32::try_from(cpus).unwrap_or(u32::MAX))),
+        file_size: Some(LONGEST_FILE),
+    };
+    let confinement = Confinement::new()
+        .read(PARTS)
+        .hide(SECRETS)
+        .read(users_files(settings))
+        .devices(&["kvm"])
+        // Sockets, and what supermin has in hand beside the appliance's folder.
+        .scratch(&["/tmp", "/var/tmp"])
+        .write(appliance_folder())
+        .write(work);
+    program.env("LIBGUESTFS_BACKEND", backend).bounds(bounds).confined(confinement, door)
+}
+
+/// The files that go into the guest because the user says so.
+fn users_files(settings: &Settings) -> impl Iterator<Item = &PathBuf> {
+    let windows = &settings.windows;
+    let customize = &settings.customize;
+    let windows = [&windows.virtio_win, &windows.virtio_win_variable, &windows.virt_tools];
+    let keys = customize.ssh_keys.iter().map(|(_, file)| file);
+    let packages = &settings.agent.packages;
+    windows.into_iter().flatten().chain(keys).chain(&customize.firstboot).chain(packages)
+}
+
+/// Where libguestfs keeps its appliance, made as it makes it. One that somebody else put there is none:
+/// libguestfs would refuse it.
+fn appliance_folder() -> Option<PathBuf> {
+    let us = nix::unistd::geteuid();
+    let folder = Path::new(APPLIANCE_CACHE).join(format!(".guestfs-{us}"));
+    if let Err(error) = DirBuilder::new().mode(0o755).create(&folder) {
+        tracing::trace!(%error, "the folder of the appliance");
+    }
+    let found = fs::symlink_metadata(&folder).ok()?;
+    (found.is_dir() && found.uid() == us.as_raw()).then_some(folder)
+}
+
+/// How libguestfs works here, for a person.
+pub(super) fn described(settings: &Settings, door: Door) -> String {
+    let backend = settings.guestfs_backend.as_deref().unwrap_or(DIRECT);
+    let how = match door {
+        Door::None => "not confined",
+        Door::Privilege | Door::UserNamespace => "confined",
+    };
+    format!("backend {backend}, {how}")
+}
