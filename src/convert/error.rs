@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::child;
 use crate::manifest;
-use crate::model::{ByteSize, DiskId};
+use crate::model::{ByteSize, DiskId, Warning};
 
 use super::find::INSTALL;
 use super::virtio_win::{DOWNLOAD, INSTALL_RHSRVANY, SHUT_DOWN, is_hibernated};
@@ -19,6 +19,8 @@ pub enum Error {
     NotFound {
         /// Every path looked at.
         searched: Vec<PathBuf>,
+        /// Programs that are there and are not run, with the reasons.
+        passed_over: Vec<Warning>,
     },
     /// The path given by the user names no program.
     #[error("find hyper2kvm: {} is not an executable file", path.display())]
@@ -214,6 +216,10 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let read = |log: &Path| format!("its whole output is in {}", log.display());
         match self {
+            Self::NotFound { passed_over, .. } if !passed_over.is_empty() => {
+                let reasons = passed_over.iter().map(|warning| warning.message.as_str());
+                Some(reasons.collect::<Vec<_>>().join("; "))
+            }
             Self::NotFound { .. } | Self::NotImportable { .. } => Some(INSTALL.to_owned()),
             Self::NoSuchProgram { .. } => {
                 Some("give --hyper2kvm-path the program itself, such as venv/bin/hyper2kvm".into())

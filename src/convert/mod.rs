@@ -40,6 +40,7 @@ mod results;
 mod rewrite;
 mod seed;
 mod settings;
+mod shebang;
 mod virtio_win;
 mod work;
 

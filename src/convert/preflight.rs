@@ -167,11 +167,15 @@ async fn converter(family: OsFamily, settings: &Settings, tools: &Tools) -> Resu
         // hyper2kvm 0.2.1 knows Linux alone: of any other guest it converts nothing.
         Converter::Auto if family != OsFamily::Linux => Ok(native()),
         Converter::Auto => match hyper2kvm(settings, tools).await {
-            Err(Error::NotFound { .. }) => Ok(native()),
+            Err(Error::NotFound { passed_over, .. }) => {
+                Ok(Ready { warnings: passed_over, ..native() })
+            }
             // One that is there and does not work is worth a word, unless it was asked for.
-            Err(error @ (Error::NotImportable { .. } | Error::NoGuestfs { .. }))
-                if settings.hyper2kvm_path.is_none() =>
-            {
+            Err(
+                error @ (Error::NotImportable { .. }
+                | Error::NoGuestfs { .. }
+                | Error::Unsafe { .. }),
+            ) if settings.hyper2kvm_path.is_none() => {
                 let mut ready = native();
                 let warning = Warning::new(Stage::Pipeline, "hyper2kvm-unusable", chain(&error));
                 ready.warnings.push(warning);

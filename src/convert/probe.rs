@@ -2,8 +2,6 @@
 //! tell: 0.2.1 says 0.2.0, and dies of an import error when `rich` or `requests` is missing. So its
 //! own Python, named by its first line, is asked for the package's metadata.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +12,7 @@ use crate::model::{Stage, Warning};
 
 use super::environment::python_environment;
 use super::qemu_img::Tools;
-use super::{Error, Settings};
+use super::{Error, Settings, shebang};
 
 /// The versions whose behaviour this program was written against.
 const TRIED: [&str; 1] = ["0.2.1"];
@@ -58,8 +56,8 @@ pub(super) async fn ask(
     settings: &Settings,
     tools: &Tools,
 ) -> Result<Installed, Error> {
-    let script = first_lines(path).map_err(Error::io(format!("read {}", path.display())))?;
-    let Some(python) = interpreter(&script) else {
+    let python = shebang::python(path).map_err(Error::io(format!("read {}", path.display())))?;
+    let Some(python) = python else {
         return Ok(installed(None));
     };
     let answer = run(&python, settings, tools).await?;
@@ -122,45 +120,9 @@ fn installed(version: Option<&str>) -> Installed {
     }
 }
 
-/// The first bytes of a program, enough for two lines.
-fn first_lines(path: &Path) -> std::io::Result<String> {
-    let mut start = Vec::new();
-    File::open(path)?.take(4096).read_to_end(&mut start)?;
-    Ok(String::from_utf8_lossy(&start).into_owned())
-}
-
-/// The Python of a script: its program and first arguments.
-fn interpreter(script: &str) -> Option<Vec<String>> {
-    let mut lines = script.lines();
-    let first = lines.next()?.strip_prefix("#!")?.trim();
-    // pip writes this where a path is too long or has spaces: `'''exec' "/the path/python" "$0"`.
-    if let Some(exec) = lines.next().and_then(|line| line.strip_prefix("'''exec' ")) {
-        let path = match exec.strip_prefix('"') {
-            Some(quoted) => quoted.split('"').next(),
-            None => exec.split(' ').next(),
-        };
-        return path.map(|path| vec![path.to_owned()]);
-    }
-    let words: Vec<String> = first.split_whitespace().map(str::to_owned).collect();
-    words.iter().any(|word| word.contains("python")).then_some(words)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_python_of_a_script_is_found() {
-        let python = |script| interpreter(script).map(|words| words.join(" "));
-        assert_eq!(python("#!/v/bin/python3\nimport re").as_deref(), Some("/v/bin/python3"));
-        assert_eq!(python("#!/usr/bin/env python3\n").as_deref(), Some("/usr/bin/env python3"));
-        assert_eq!(
-            python("#!/bin/sh\n'''exec' \"/a b/python3\" \"$0\" \"$@\"\n' '''\n").as_deref(),
-            Some("/a b/python3")
-        );
-        assert_eq!(python("#!/bin/sh\necho hello\n"), None);
-        assert_eq!(python("\u{7f}ELF"), None);
-    }
 
     #[test]
     fn an_untried_version_is_a_warning() {

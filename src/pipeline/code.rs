@@ -63,7 +63,10 @@ mod tests {
             (&pipeline::SourceError::Running { name: "a".into() }, "running"),
             (&libvirt::Error::Plan(no_bridge), "no-bridge"),
             (&pipeline::SourceError::from(exists), "domain-exists"),
-            (&convert::Error::NotFound { searched: Vec::new() }, "not-found"),
+            (
+                &convert::Error::NotFound { searched: Vec::new(), passed_over: Vec::new() },
+                "not-found",
+            ),
             (&unreadable, "read"),
             (&exporter::Error::Cancelled, "cancelled"),
         ];
