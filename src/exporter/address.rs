@@ -70,7 +70,9 @@ fn percent_decode(text: &str) -> String {
         let digits = tail.get(..2).filter(|two| two.iter().all(u8::is_ascii_hexdigit));
         let byte = digits.filter(|_| first == b'%').and_then(|digits| {
             let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 16).ok()
+            // A sign is no digit, though Rust takes one.
+            let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)
         });
         decoded.push(byte.unwrap_or(first));
         rest = if byte.is_some() { &tail[2..] } else { tail };
@@ -104,11 +106,11 @@ mod tests {
 
     #[test]
     fn user_and_password_are_split_off() {
-        let address = Address::parse("administrator@vsphere.local:p%40s+s%2f&@vc/sdk");
+        let address = Address::parse("administrator@vsphere.local:p%40s+s%2f%+f&@vc/sdk");
         let address = address.expect("valid");
         assert_eq!(address.url.as_str(), "https://vc/sdk");
         assert_eq!(address.username.as_deref(), Some("administrator@vsphere.local"));
-        assert_eq!(address.password.expect("one").reveal(), "p@s+s/&");
+        assert_eq!(address.password.expect("one").reveal(), "p@s+s/%+f&");
     }
 
     #[test]

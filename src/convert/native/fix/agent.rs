@@ -94,5 +94,7 @@ async fn copy(guestfs: &mut Guestfs, folder: &str, packages: &[PathBuf]) -> Resu
 }
 
 fn extension(path: &Path) -> &str {
-    path.extension().and_then(|extension| extension.to_str()).unwrap_or("pkg")
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let is_plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    extension.filter(is_plain).unwrap_or("pkg")
 }

@@ -78,15 +78,17 @@ pub(super) async fn prepare(
 ) -> Result<String, Error> {
     let Order { kernel: Kernel { version, unified, .. }, file, modules, command_line } = order;
     let list = modules.join(" ");
+    // Names of the guest's files: any of them may hold a quote.
+    let (kernel, image) = (word(version), word(file));
     let command = match tool {
         Tool::InitramfsTools => {
             add_lines(guestfs, "/etc/initramfs-tools/modules", &modules.join("\n")).await?;
             // By its own name it also keeps what the boot loader needs up to date.
             match guestfs.is_file("/usr/sbin/update-initramfs").await? {
                 true if file == format!("/boot/initrd.img-{version}") => {
-                    format!("update-initramfs -u -k '{version}'")
+                    format!("update-initramfs -u -k {kernel}")
                 }
-                _ => format!("mkinitramfs -o '{file}' '{version}'"),
+                _ => format!("mkinitramfs -o {image} {kernel}"),
             }
         }
         Tool::Dracut => {
@@ -94,7 +96,7 @@ pub(super) async fn prepare(
             let drivers = format!("add_drivers+=\" {list} \"\n");
             guestfs.write("/etc/dracut.conf.d/zz-hyperexport.conf", &drivers).await?;
             let uefi = if *unified { with_command_line(command_line) } else { String::new() };
-            format!("dracut --force --add-drivers '{list}'{uefi} '{file}' '{version}'")
+            format!("dracut --force --add-drivers '{list}'{uefi} {image} {kernel}")
         }
         Tool::Mkinitcpio => {
             // The files are shell scripts: what is added last counts, in every version of the tool.
@@ -106,9 +108,9 @@ pub(super) async fn prepare(
             }
             if *unified {
                 guestfs.write(COMMAND_LINE, &format!("{command_line}\n")).await?;
-                format!("mkinitcpio -k '{version}' -U '{file}' --cmdline {COMMAND_LINE}")
+                format!("mkinitcpio -k {kernel} -U {image} --cmdline {COMMAND_LINE}")
             } else {
-                format!("mkinitcpio -k '{version}' -g '{file}'")
+                format!("mkinitcpio -k {kernel} -g {image}")
             }
         }
         Tool::Mkinitfs => {
@@ -116,13 +118,13 @@ pub(super) async fn prepare(
             let text = guestfs.read(path).await?.unwrap_or_default();
             make_folder(guestfs, "/etc/mkinitfs").await?;
             guestfs.write(path, &with_feature(&text)).await?;
-            format!("mkinitfs -o '{file}' '{version}'")
+            format!("mkinitfs -o {image} {kernel}")
         }
         Tool::Mkinitrd => {
             let with: Vec<_> = modules.iter().map(|name| format!("--with={name}")).collect();
             format!(
-                "mkinitrd -k vmlinuz-'{version}' -i \"$(basename '{file}')\" -m '{list}' || \
-                 mkinitrd -f {} '{file}' '{version}'",
+                "mkinitrd -k vmlinuz-{kernel} -i \"$(basename {image})\" -m '{list}' || \
+                 mkinitrd -f {} {image} {kernel}",
                 with.join(" ")
             )
         }
@@ -130,12 +132,17 @@ pub(super) async fn prepare(
     Ok(command)
 }
 
+/// A word of the guest's shell, always in quotes.
+fn word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// Options of dracut for a unified kernel image. Without them the command line would be made of what
 /// dracut sees in the appliance.
 fn with_command_line(line: &str) -> String {
     let line = match line {
         "" => String::new(),
-        line => format!(" --kernel-cmdline '{}'", line.replace('\'', r"'\''")),
+        line => format!(" --kernel-cmdline {}", word(line)),
     };
     format!(" --uefi --no-hostonly-cmdline{line}")
 }
@@ -222,6 +229,26 @@ mod tests {
         let files = guestfs.glob("/etc/mkinitcpio.conf.d/*").await.expect("listed");
         let last = guestfs.read(files.last().expect("one")).await.expect("read");
         assert_eq!(last.as_deref(), Some("MODULES+=(virtio_pci virtio_blk)\n"));
+    }
+
+    #[tokio::test]
+    async fn a_quote_in_the_name_of_a_file_stays_in_the_name() {
+        let tools = [Tool::InitramfsTools, Tool::Dracut, Tool::Mkinitcpio, Tool::Mkinitfs];
+        for tool in tools.into_iter().chain([Tool::Mkinitrd]) {
+            let files = [
+                ("etc/mkinitcpio.conf", b"".as_slice()),
+                ("etc/initramfs-tools/modules", b""),
+                ("etc/dracut.conf.d/x.conf", b""),
+                ("etc/mkinitfs/mkinitfs.conf", b""),
+            ];
+            let mut guestfs = Played::new(&files, json!({})).started().await;
+            let kernel = Kernel { version: "6'; v".to_owned(), ..Kernel::default() };
+            let file = "/boot/i'; touch x";
+            let order = Order { kernel: &kernel, file, modules: &["virtio_blk"], command_line: "" };
+            let command = prepare(&mut guestfs, tool, order).await.expect("prepared");
+            assert!(command.contains(r"'/boot/i'\''; touch x'"), "{command}");
+            assert!(command.contains(r"'6'\''; v'"), "{command}");
+        }
     }
 
     #[tokio::test]

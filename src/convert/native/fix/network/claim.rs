@@ -241,8 +241,16 @@ mod tests {
         ] {
             assert_eq!(mac(word), Some(right), "{word}");
         }
-        for word in ["", "permanent", "stable", "0050.56aa.bb0g", "00:50:56:aa:bb", "é050.56aa.bb0"]
-        {
+        for word in [
+            "",
+            "permanent",
+            "stable",
+            "0050.56aa.bb0g",
+            "0050.56aa.bb+1",
+            "00:50:56:aa:bb:+1",
+            "00:50:56:aa:bb",
+            "é050.56aa.bb0",
+        ] {
             assert_eq!(mac(word), None, "{word}");
         }
     }
