@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path, PathBuf, absolute};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -158,15 +158,18 @@ impl Confinement {
         dir: Option<&Path>,
     ) -> io::Result<impl FnMut() -> io::Result<()> + Send + Sync + 'static> {
         let kept = self.kept;
-        let dir = CString::new(dir.unwrap_or(Path::new("/")).as_os_str().as_bytes())?;
+        // Arguments may be relative paths.
+        let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        let dir = here.join(dir.unwrap_or(&here));
         let identity = match door {
             Door::UserNamespace => Some(Identity::own()?),
             _ => None,
         };
         let steps = match door {
             Door::None => Vec::new(),
-            _ => self.steps(&own_folders(program, path))?,
+            _ => self.steps(&own_folders(program, path), &dir)?,
         };
+        let dir = CString::new(dir.into_os_string().into_encoded_bytes())?;
         let (stage, proc) = (CString::new(STAGE)?, CString::new(format!("{STAGE}/proc"))?);
         Ok(move || {
             if door == Door::None {
@@ -191,7 +194,7 @@ impl Confinement {
         })
     }
 
-    fn steps(&self, own: &[PathBuf]) -> io::Result<Vec<Step>> {
+    fn steps(&self, own: &[PathBuf], dir: &Path) -> io::Result<Vec<Step>> {
         let mut steps = Steps::default();
         // First: what is shown may lie below.
         for folder in self.scratch.iter().map(Path::new) {
@@ -209,10 +212,10 @@ impl Confinement {
             steps.0.push(Step::Link { target: target.to_owned(), at });
         }
         for path in &self.read {
-            steps.show(path, false)?;
+            steps.show(&absolute(path)?, false)?;
         }
         for path in &self.hidden {
-            steps.hide(path)?;
+            steps.hide(&absolute(path)?)?;
         }
         for path in &self.write {
             if !path.exists() {
@@ -221,8 +224,9 @@ impl Confinement {
                     io::Error::new(error.kind(), format!("make {}: {error}", path.display()))
                 })?;
             }
-            steps.show(path, true)?;
+            steps.show(&absolute(path)?, true)?;
         }
+        steps.folder(dir)?;
         Ok(steps.0)
     }
 }
@@ -533,6 +537,15 @@ mod tests {
             let mut text = String::new();
             file.read_to_string(&mut text).expect("read");
             assert_eq!(text, "kept\n");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_relative_path_is_one_of_the_working_folder() {
+        let confinement = Confinement::new().read(["Cargo.toml"]);
+        for (said, well) in confined("cat Cargo.toml; ls", &confinement).await {
+            assert!(well && said.contains(&"[package]".to_owned()), "{said:?}");
+            assert_eq!(said.last().map(String::as_str), Some("Cargo.toml"), "{said:?}");
         }
     }
 
