@@ -5,6 +5,7 @@
 mod support;
 
 mod archives;
+mod children;
 mod descriptors;
 mod images;
 mod names;
