@@ -162,8 +162,8 @@ fn a_sparse_file_of_esx_that_makes_no_sense_is_refused() {
     let (old, new) = (("vmfsSparse", "VMFSSPARSE"), ("seSparse", "SESPARSE"));
     let raw = vec![7; 4 << 20];
     let (esx, efficient) = (vmfs_sparse(&raw), se_sparse(&raw));
-    refused(old, &efficient, "makes no sense");
-    refused(new, &esx, "makes no sense");
+    refused(old, &efficient, "is not of the kind 'VMFSSPARSE'");
+    refused(new, &esx, "is not of the kind 'SESPARSE'");
     let with = |bytes: &[u8], at: usize, byte: u8| {
         let mut bytes = bytes.to_vec();
         bytes[at] = byte;
