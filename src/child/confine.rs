@@ -104,6 +104,7 @@ pub struct Confinement {
     hidden: Vec<PathBuf>,
     devices: Vec<&'static str>,
     scratch: Vec<&'static str>,
+    skeleton: Vec<&'static str>,
     kept: Option<RawFd>,
 }
 
@@ -140,6 +141,12 @@ impl Confinement {
     /// Folders for temporary files, empty at first and gone with it.
     pub fn scratch(mut self, folders: &[&'static str]) -> Self {
         self.scratch.extend(folders);
+        self
+    }
+
+    /// Folders whose folders and links are there, too, the folders empty.
+    pub fn skeleton(mut self, folders: &[&'static str]) -> Self {
+        self.skeleton.extend(folders);
         self
     }
 
@@ -227,6 +234,10 @@ impl Confinement {
             steps.show(&absolute(path)?, true)?;
         }
         steps.folder(dir)?;
+        // Last: a link to an absolute path leads out of the new root until that is in its place.
+        for folder in &self.skeleton {
+            steps.outline(Path::new(folder))?;
+        }
         Ok(steps.0)
     }
 }
@@ -329,6 +340,24 @@ impl Steps {
         let from = CString::new(path.as_os_str().as_bytes())?;
         self.0.push(if is_folder { Step::Folder(at.clone()) } else { Step::File(at.clone()) });
         self.0.push(Step::Bind { from, at, writable });
+        Ok(())
+    }
+
+    /// Makes what a folder of this machine has of folders, empty, and of links.
+    fn outline(&mut self, folder: &Path) -> io::Result<()> {
+        self.folder(folder)?;
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let (path, at) = (entry.path(), staged(&entry.path())?);
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => self.0.push(Step::Folder(at)),
+                Ok(kind) if kind.is_symlink() => {
+                    let target =
+                        CString::new(fs::read_link(path)?.into_os_string().into_encoded_bytes())?;
+                    self.0.push(Step::Link { target, at });
+                }
+                _ => {}
+            }
+        }
         Ok(())
     }
 
@@ -537,6 +566,18 @@ mod tests {
             let mut text = String::new();
             file.read_to_string(&mut text).expect("read");
             assert_eq!(text, "kept\n");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_skeleton_has_empty_folders_and_links() {
+        let confinement = Confinement::new().skeleton(&["/", "/var"]);
+        let script = "ls -d /sys /root /run /var/lib; readlink /var/run; ls /root /var/lib";
+        for (said, well) in confined(script, &confinement).await {
+            assert!(well, "{said:?}");
+            let known: Vec<_> = said.iter().filter(|line| line.starts_with('/')).collect();
+            assert!(known.len() >= 4, "{said:?}");
+            assert_eq!(said.last().map(String::as_str), Some("/var/lib:"), "{said:?}");
         }
     }
 

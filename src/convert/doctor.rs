@@ -18,7 +18,8 @@ use super::{Settings, appliance, find, probe, virtio_win};
 const PATIENCE: Duration = Duration::from_secs(180);
 const UNCONFINED_REMEDY: &str = "run it as root, or allow user namespaces (sysctl user.max_user_namespaces, \
      kernel.apparmor_restrict_unprivileged_userns=0), so that an image that takes the program over finds \
-     no other file; without LIBGUESTFS_BACKEND libguestfs is confined, too";
+     no other file. libguestfs is confined without LIBGUESTFS_BACKEND, and once its appliance is built: \
+     run this again";
 const LIBGUESTFS_REMEDY: &str = "install libguestfs-tools and python3-guestfs (Fedora: guestfs-tools \
      and python3-libguestfs) and a kernel that its user can read; libguestfs-test-tool says more";
 

@@ -23,6 +23,24 @@ pub(super) const DIRECT: &str = "direct";
 /// the list of packages.
 const PARTS: [&str; 6] =
     ["/etc", "/boot", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/pacman", "/var/lib/apk"];
+/// Folders whose folders supermin looks for, since packages list them: an appliance without `/sys` and
+/// `/run` does not start.
+const OUTLINE: [&str; 6] = ["/", "/run", "/var", "/var/cache", "/var/lib", "/var/log"];
+/// What supermin looks at to see whether the appliance is to be built anew: lists of packages, kernels,
+/// and libguestfs' own description.
+const INPUTS: [&str; 11] = [
+    "/var/lib/dpkg/status",
+    "/var/lib/rpm/Packages",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/var/lib/pacman/local",
+    "/lib/apk/db/installed",
+    "/boot",
+    "/lib/modules",
+    "/usr/lib/x86_64-linux-gnu/guestfs/supermin.d",
+    "/usr/lib64/guestfs/supermin.d",
+    "/usr/lib/guestfs/supermin.d",
+];
 /// What of `/etc` is secret.
 const SECRETS: [&str; 20] = [
     "/etc/shadow",
@@ -49,12 +67,21 @@ const SECRETS: [&str; 20] = [
 /// Longest file that FIX makes, an overlay or a file on its way: configuration, kernels, drivers.
 const LONGEST_FILE: u64 = 16 << 30;
 
-/// How a program of libguestfs is confined; [`Door::None`] where the user's backend needs a daemon.
+/// How a program of libguestfs is confined; [`Door::None`] where the user's backend needs a daemon, and
+/// where the appliance is not built yet, for which supermin needs the machine's files and their owners.
 pub(super) async fn door(settings: &Settings, tools: &Tools) -> Door {
     match settings.guestfs_backend.as_deref() {
-        None | Some(DIRECT) => tools.door().await,
-        Some(_) => Door::None,
+        None | Some(DIRECT) if is_built() => tools.door().await,
+        _ => Door::None,
     }
+}
+
+/// Whether the appliance is newer than what it is made of, so that supermin leaves it as it is.
+fn is_built() -> bool {
+    let Some(folder) = appliance_folder() else { return false };
+    let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
+    let Some(built) = changed(&folder.join("appliance.d")) else { return false };
+    INPUTS.iter().filter_map(|path| changed(Path::new(path))).all(|input| input < built)
 }
 
 /// `program` with the backend and the bounds of libguestfs, behind `door`. It writes below `work`,
@@ -77,6 +104,7 @@ pub(super) fn confined(
     let confinement = Confinement::new()
         .read(PARTS)
         .hide(SECRETS)
+        .skeleton(&OUTLINE)
         .read(users_files(settings))
         .devices(&["kvm"])
         // Sockets, and what supermin has in hand beside the appliance's folder.

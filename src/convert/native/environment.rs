@@ -6,7 +6,9 @@ use crate::convert::{Run, libguestfs};
 
 /// What every program of libguestfs gets to see.
 pub(super) trait Environment {
-    /// Nothing of the user's shell, and only folders of the run's own; behind `door`.
+    /// Nothing of the user's shell, and only folders of the run's own; behind `door`. virt-v2v and
+    /// virt-customize are bounded and not confined: they want gigabytes in `/var/tmp`, and start what
+    /// they like.
     fn environment(self, run: &Run<'_>, backend_settings: Option<&str>, door: Door) -> Self;
 }
 

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::child::{self, Output, Program};
+use crate::child::{self, Door, Output, Program};
 use crate::convert::qemu_img::Tools;
-use crate::convert::{Error, Run, libguestfs};
+use crate::convert::{Error, Run};
 use crate::progress::Event;
 
 use super::environment::Environment;
@@ -59,7 +59,6 @@ pub(super) async fn fix(
     let doing = "fix the guest by virt-v2v-in-place".to_owned();
     let xml = run.work.tmp().join("guest.xml");
     fs::write(&xml, domain(overlays)).map_err(Error::io(format!("write {}", xml.display())))?;
-    let door = libguestfs::door(run.settings, run.tools).await;
     let program = Program::new(PROGRAM)
         .args(["-i", "libvirtxml"])
         // The form `btrfsvol:/dev/sda2/@` is libguestfs' alone.
@@ -69,7 +68,7 @@ pub(super) async fn fix(
                 .map(|root| format!("--root={root}")),
         )
         .arg(xml)
-        .environment(run, backend_settings, door)
+        .environment(run, backend_settings, Door::None)
         .envs(virtio_win.map(|path| ("VIRTIO_WIN", path)));
     let (mut last, mut why) = (String::new(), None);
     let limits = run.tools.limits();
