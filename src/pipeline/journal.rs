@@ -83,7 +83,7 @@ pub enum Error {
     #[error("take back what a killed run left: {}", taken.left.join(", "))]
     Left {
         /// What could, and what could not.
-        taken: TakenBack,
+        taken: Box<TakenBack>,
     },
 }
 
@@ -149,7 +149,7 @@ pub async fn recover(output: &Path, target: &Target) -> Result<Recovered, Error>
         let connection = target.connections.open(&target.settings).await?;
         let back = connection.recover(&pending.steps, pending.alive_at).await?;
         if !back.taken.is_complete() {
-            return Err(Error::Left { taken: back.taken });
+            return Err(Error::Left { taken: Box::new(back.taken) });
         }
         recovered.taken = back.taken;
         if let Some(used) = back.kept {

@@ -118,9 +118,7 @@ pub async fn check(
     let output = absolute(&job.output_for(&inspected.vm.name)).map_err(|error| {
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
-    let shared = claim::check_folder(&output)
-        .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
-    settled(job, &output)?;
+    let shared = settled(job, &output)?;
     let mut warnings = give_addresses(job, &mut inspected.vm, &output);
     warnings.extend(not_kept(&inspected.vm));
     warnings.extend(shared);
@@ -245,8 +243,11 @@ fn for_linux(job: &Job, vm: &SourceVm) -> Result<(), Stopped> {
     Err(Stopped::because(Stage::Preflight, text, hint).coded("agent-for-linux"))
 }
 
-/// Finishes what a killed run left half replaced; a dry run only says so.
-fn settled(job: &Job, output: &Path) -> Result<(), Stopped> {
+/// Refuses a folder that others can write to, or warns of it. Finishes what a killed run left half
+/// replaced; a dry run only says so.
+fn settled(job: &Job, output: &Path) -> Result<Option<Warning>, Stopped> {
+    let refused = |error: claim::Error| Stopped::new(Stage::Preflight, &error, error.hint());
+    let shared = claim::check_folder(output).map_err(refused)?;
     if job.dry_run && beside::is_unsettled(output) {
         let text = format!(
             "a killed run has left {} while a new export took the place of the old one",
@@ -255,7 +256,8 @@ fn settled(job: &Job, output: &Path) -> Result<(), Stopped> {
         let hint = "leave --dry-run out: the next run finishes that first";
         return Err(Stopped::because(Stage::Preflight, text, hint).coded("unsettled"));
     }
-    Claim::settle(output).map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))
+    Claim::settle(output).map_err(refused)?;
+    Ok(shared)
 }
 
 /// Whether the VM can be exported in the way that is asked for.

@@ -12,6 +12,7 @@ use super::stages::Stopped;
 use super::target;
 use crate::libvirt::{TakenBack, Undo};
 use crate::model::{Stage, Warning};
+use crate::state::{self, Key};
 
 /// The code of warnings about what was taken back.
 pub(super) const TAKEN_BACK: &str = "taken-back";
@@ -37,6 +38,11 @@ pub(super) async fn first(
     target: &Target,
     (dry_run, told): (bool, &Told),
 ) -> Result<Recovery, Stopped> {
+    if !dry_run {
+        // Without a key nothing could be noted when the export is there, hours later.
+        let no_key = |error: state::Error| Stopped::new(Stage::Preflight, &error, error.hint());
+        Key::get().map_err(no_key)?;
+    }
     let Some(pending) = pending(output)? else {
         // An empty journal, of a run that had begun nothing, is left to the import.
         return Ok(Recovery::default());

@@ -1,25 +1,21 @@
 //! Who else could have written a file or a folder.
 
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, getegid, geteuid};
 
 use super::surroundings;
 
+/// How many links lead to a path at most, as Linux has it.
+const MOST_LINKS: u32 = 40;
+
 /// Who else could have written `path`: the file, where a link to it lies, or any folder above
 /// either. `None` when nobody but root and this user could.
 pub fn distrust(path: &Path) -> Option<String> {
-    let us = [geteuid().as_raw(), 0];
-    let Ok(target) = fs::canonicalize(path) else {
-        return Some("it cannot be resolved".to_owned());
-    };
-    // The folder that the candidate's own name lies in counts as well as the target's: whoever
-    // can write there can point the link elsewhere.
-    let link_folder = path.parent().and_then(|folder| fs::canonicalize(folder).ok());
-    let places = target.ancestors().chain(link_folder.iter().flat_map(|f| f.ancestors()));
-    first_distrusted(places, &us)
+    first_distrusted(path, &[geteuid().as_raw(), 0])
 }
 
 /// Who else could change what lies in `folder`, a folder that is there. In a sticky folder above it, such
@@ -27,18 +23,11 @@ pub fn distrust(path: &Path) -> Option<String> {
 /// counts as this user: sudo lets that user name the programs that run.
 pub fn distrust_folder(folder: &Path) -> Option<String> {
     let us: Vec<_> = [geteuid().as_raw(), 0].into_iter().chain(surroundings().invoker).collect();
-    let Ok(target) = fs::canonicalize(folder) else {
-        return Some("it cannot be resolved".to_owned());
-    };
-    let open = fs::symlink_metadata(&target).ok().and_then(|found| open_to_others(&found));
-    if let Some(why) = open {
-        return Some(format!("{} {why}", target.display()));
+    match fs::metadata(folder) {
+        Ok(found) => open_to_others(&found).map(|why| format!("{} {why}", folder.display())),
+        Err(error) => Some(format!("{}: {error}", folder.display())),
     }
-    let link_folder = std::path::absolute(folder).ok();
-    let link_folder = link_folder.as_deref().and_then(Path::parent);
-    let link_folder = link_folder.and_then(|folder| fs::canonicalize(folder).ok());
-    let places = target.ancestors().chain(link_folder.iter().flat_map(|f| f.ancestors()));
-    first_distrusted(places, &us)
+    .or_else(|| first_distrusted(folder, &us))
 }
 
 /// Whether a folder that others can write to ends what this user does. Root would overwrite files of
@@ -47,18 +36,48 @@ pub fn is_fatal() -> bool {
     geteuid().is_root()
 }
 
-fn first_distrusted<'a>(places: impl Iterator<Item = &'a Path>, us: &[u32]) -> Option<String> {
-    for place in places {
-        match fs::symlink_metadata(place) {
-            Ok(found) => {
-                if let Some(why) = others_could_write(&found, us) {
-                    return Some(format!("{} {why}", place.display()));
-                }
+fn first_distrusted(path: &Path, us: &[u32]) -> Option<String> {
+    let walked = match walk(path) {
+        Ok(walked) => walked,
+        Err(error) => return Some(format!("{} cannot be resolved: {error}", path.display())),
+    };
+    let judged = |(place, found): &(PathBuf, Metadata)| {
+        Some(format!("{} {}", place.display(), others_could_write(found, us)?))
+    };
+    walked.iter().find_map(judged)
+}
+
+/// Whatever is passed on the way to a path, from the root on: each folder, and each link with the folder
+/// that it lies in. Whoever can write to one of them can lead the path elsewhere.
+fn walk(path: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let path = std::path::absolute(path)?;
+    let names = |path: &Path| -> Vec<PathBuf> {
+        path.components().rev().map(|part| part.as_os_str().into()).collect()
+    };
+    let (mut rest, mut at, mut walked, mut links) = (names(&path), PathBuf::new(), Vec::new(), 0);
+    while let Some(name) = rest.pop() {
+        match name.components().next() {
+            Some(Component::ParentDir) => {
+                at.pop();
+                continue;
             }
-            Err(error) => return Some(format!("{}: {error}", place.display())),
+            Some(Component::CurDir) | None => continue,
+            _ => {}
         }
+        let next = at.join(&name);
+        let found = fs::symlink_metadata(&next)?;
+        if found.is_symlink() {
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(io::Error::other("too many links"));
+            }
+            rest.extend(names(&fs::read_link(&next)?));
+        } else {
+            at.clone_from(&next);
+        }
+        walked.push((next, found));
     }
-    None
+    Ok(walked)
 }
 
 /// Judges one file or folder. In a sticky folder such as /tmp others cannot replace what is not
@@ -66,6 +85,10 @@ fn first_distrusted<'a>(places: impl Iterator<Item = &'a Path>, us: &[u32]) -> O
 fn others_could_write(found: &Metadata, us: &[u32]) -> Option<String> {
     if let Some(why) = owned_by_others(found, us) {
         return Some(why);
+    }
+    // What a link holds cannot be changed, whatever its mode says.
+    if found.is_symlink() {
+        return None;
     }
     if found.is_dir() && found.mode() & 0o1000 != 0 {
         return None;
@@ -128,6 +151,26 @@ mod tests {
         for mode in [0o777, 0o1777] {
             let why = distrust_folder(folder(mode).path());
             assert!(why.is_some_and(|why| why.contains("everybody")), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn every_link_on_the_way_counts() {
+        let (open, good, start) = (folder(0o777), folder(0o755), folder(0o755));
+        symlink(good.path(), open.path().join("second")).expect("linked");
+        symlink(open.path().join("second"), start.path().join("first")).expect("linked");
+        symlink("good", start.path().join("near")).expect("linked");
+        fs::create_dir(start.path().join("good")).expect("made");
+        assert!(distrust_folder(&start.path().join("first")).is_some(), "by an open folder");
+        assert_eq!(distrust_folder(&start.path().join("near")), None);
+        assert_eq!(distrust_folder(&start.path().join("near/../good/.")), None);
+        symlink("round", start.path().join("round")).expect("linked");
+        assert!(distrust(&start.path().join("round")).is_some());
+        if geteuid().is_root() {
+            // In a sticky folder its owner can replace a link.
+            let link = start.path().join("near");
+            std::os::unix::fs::lchown(&link, Some(12345), None).expect("chown");
+            assert!(distrust_folder(&link).is_some());
         }
     }
 
