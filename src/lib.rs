@@ -1,6 +1,7 @@
 //! hyperexport takes a virtual machine out of VMware vSphere, converts its disks for KVM and hands
 //! the result to libvirt. ARCHITECTURE.md says how the rooms hang together.
 
+pub mod budget;
 pub mod child;
 pub mod cli;
 pub mod convert;
@@ -11,6 +12,7 @@ pub mod kvm;
 pub mod libvirt;
 pub mod manifest;
 pub mod model;
+pub mod panics;
 pub mod pipeline;
 pub mod progress;
 pub mod settings;

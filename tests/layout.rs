@@ -9,22 +9,30 @@ const LONGEST_FILE: usize = 500;
 
 /// Every room with the rooms that it may name. `main.rs` and `lib.rs` are doors, not rooms.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("budget", &[]),
+    ("panics", &[]),
     ("model", &[]),
     ("progress", &["model"]),
     ("child", &[]),
     ("kvm", &["child"]),
     ("state", &[]),
     ("manifest", &["model", "progress", "state"]),
-    ("image", &["model"]),
-    ("exporter", &["image", "model", "progress", "state"]),
-    ("convert", &["child", "image", "kvm", "manifest", "model", "progress", "state"]),
+    ("image", &["budget", "model", "panics"]),
+    ("exporter", &["budget", "image", "model", "panics", "progress", "state"]),
+    (
+        "convert",
+        &["budget", "child", "image", "kvm", "manifest", "model", "panics", "progress", "state"],
+    ),
     ("domain", &["model"]),
-    ("libvirt", &["child", "domain", "image", "kvm", "model", "progress", "state"]),
+    (
+        "libvirt",
+        &["budget", "child", "domain", "image", "kvm", "model", "panics", "progress", "state"],
+    ),
     (
         "pipeline",
         &[
-            "child", "convert", "domain", "exporter", "libvirt", "manifest", "model", "progress",
-            "state",
+            "child", "convert", "domain", "exporter", "libvirt", "manifest", "model", "panics",
+            "progress", "state",
         ],
     ),
     (
@@ -34,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "state",
         ],
     ),
-    ("cli", &["exporter", "model", "pipeline", "progress", "settings", "state"]),
+    ("cli", &["exporter", "model", "panics", "pipeline", "progress", "settings", "state"]),
 ];
 
 /// Words that stand in certain rooms only, with the reason.

@@ -131,7 +131,7 @@ fn facts(vm: &SourceVm) -> Table {
     add("architecture", vm.arch.clone().unwrap_or_default());
     let (sockets, cores) = (vm.cpu.vcpus / vm.cpu.cores_per_socket.max(1), vm.cpu.cores_per_socket);
     add("cpu", format!("{} ({sockets} sockets, {cores} cores each)", vm.cpu.vcpus));
-    add("memory", ByteSize(vm.memory_mib << 20).to_string());
+    add("memory", ByteSize::of_mib(vm.memory_mib).to_string());
     let firmware = match (vm.firmware, vm.secure_boot) {
         (Firmware::Bios, _) => "BIOS",
         (Firmware::Efi, false) => "EFI",

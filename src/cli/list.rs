@@ -61,7 +61,7 @@ fn table(vms: &[VmSummary]) -> Table {
             cell(&vm.moref),
             vm.power.as_str().to_owned(),
             shown(vm.cpu),
-            shown(vm.memory_mib.map(|mib| ByteSize(mib << 20))),
+            shown(vm.memory_mib.map(ByteSize::of_mib)),
             shown(vm.disks),
             shown(vm.size.map(ByteSize)),
             shown(vm.guest.clone()),

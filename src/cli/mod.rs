@@ -30,6 +30,7 @@ use clap::FromArgMatches;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{chain, shown};
+use crate::panics;
 use crate::pipeline::{self, RunReport};
 use crate::settings::{self, Environment, Given};
 use crate::state;
@@ -60,7 +61,9 @@ pub fn main() -> ExitCode {
         Some(Command::Plan(args)) => plan::plan(&args, &given, &environment),
         Some(Command::Apply(args)) => plan::apply(&args, &environment),
     };
-    exit.unwrap_or_else(|error| tell_error(&error)).into()
+    let exit = exit.unwrap_or_else(|error| tell_error(&error));
+    // Whatever else came of it: nobody may believe the result of a run that broke.
+    if panics::happened() { Exit::Failed.into() } else { exit.into() }
 }
 
 /// `--help` and `--version` are no errors, but clap returns them as such.
@@ -86,6 +89,11 @@ fn tell_error(error: &anyhow::Error) -> Exit {
     if usage.is_some() { Exit::Usage } else { Exit::Failed }
 }
 
+/// A mistake in this program, which ends the run.
+fn tell_panic(line: &str) {
+    eprint_line(&format!("a mistake in this program, undoing what was begun: {line}"));
+}
+
 /// An error and what to type next.
 fn tell(message: &str, hint: Option<&str>) {
     eprint_line(&format!("error: {message}"));
@@ -96,24 +104,24 @@ fn tell(message: &str, hint: Option<&str>) {
 
 /// Runs `work` on a runtime, with a renderer for its progress and a token that the first signal that
 /// ends a program cancels. The second one exits at once.
-fn block_on<T, F>(
+fn block_on<F>(
     output: &OutputArgs,
     work: impl FnOnce(Arc<Renderer>, CancellationToken) -> F,
-) -> T
+) -> anyhow::Result<Exit>
 where
-    F: Future<Output = T>,
+    F: Future<Output = anyhow::Result<Exit>>,
 {
     block_on_rereading(None, output, work)
 }
 
 /// The same where signals may also ask, through `rereads`, for a file to be read again.
-fn block_on_rereading<T, F>(
+fn block_on_rereading<F>(
     rereads: Option<Sender<()>>,
     output: &OutputArgs,
     work: impl FnOnce(Arc<Renderer>, CancellationToken) -> F,
-) -> T
+) -> anyhow::Result<Exit>
 where
-    F: Future<Output = T>,
+    F: Future<Output = anyhow::Result<Exit>>,
 {
     listen_to_tracing(output);
     let loudness = if output.quiet { Loudness::Quiet } else { Loudness::Normal };
@@ -127,7 +135,10 @@ where
         .enable_all()
         .build()
         .expect("the system has threads for a runtime");
-    let end = runtime.block_on(async { work(renderer, cancel).await });
+    let end = runtime.block_on(async {
+        panics::cancel_on_panic(&cancel, tell_panic);
+        panics::caught(work(renderer, cancel)).await
+    });
     // Without this a call that a hanging libvirtd never answers would keep the program.
     runtime.shutdown_background();
     end

@@ -21,6 +21,8 @@ mod find;
 #[cfg(test)]
 mod fixture;
 mod foreseen;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hyper2kvm;
 mod isolate;
 mod job;
@@ -67,6 +69,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::{Going, is_stop};
 use crate::image;
 use crate::manifest::{Disk, Manifest, Overwrite, check, check_files, write};
 use crate::model::{
@@ -329,24 +332,11 @@ impl Run<'_> {
     /// The size that the guest sees of an exported image, which must be that of the manifest. The
     /// image has been looked at by [`image::inspect`] before qemu-img opens it.
     async fn capacity(&self, disk: &Disk) -> Result<ByteSize, Error> {
-        let path = disk.local_path.clone();
         let format = disk.source_format;
-        let look = move || {
-            let judged = image::inspect(&path, format)?;
-            let is_split = format == DiskFormat::Vmdk && !image::is_single_vmdk(&path)?;
-            let joined = match judged.is_ok() && is_split {
-                true => Some(image::Split::open(&path)?.capacity()),
-                false => None,
-            };
-            Ok((judged, joined))
-        };
-        let looked = tokio::task::spawn_blocking(look).await;
-        let read = format!("read {}", disk.local_path.display());
-        let looked = looked.map_err(|join| Error::io(&read)(join.into()))?;
-        let (judged, joined) = looked.map_err(Error::io(&read))?;
-        judged.map_err(|why| Error::Untrusted { disk: disk.id.clone(), why })?;
+        let judged = look(&disk.local_path, format, &self.tools.cancel).await?;
+        let joined = judged.map_err(|why| Error::Untrusted { disk: disk.id.clone(), why })?;
         let found = match joined {
-            Some(capacity) => ByteSize(capacity),
+            Some(capacity) => capacity,
             None => ByteSize(self.tools.info(&disk.local_path, format).await?.virtual_size),
         };
         match self.manifest.capacity(disk) {
@@ -360,4 +350,27 @@ impl Run<'_> {
             _ => Ok(found),
         }
     }
+}
+
+/// [`image::inspect`], which blocks, until the run is cancelled; and the capacity of a VMDK of several files,
+/// which qemu-img is not asked for.
+async fn look(
+    path: &Path,
+    format: DiskFormat,
+    cancel: &CancellationToken,
+) -> Result<Result<Option<ByteSize>, String>, Error> {
+    let (image, going) = (path.to_owned(), Going::from(cancel));
+    let look = move || {
+        if let Err(why) = image::inspect(&image, format, &going)? {
+            return Ok(Err(why));
+        }
+        let is_split = format == DiskFormat::Vmdk && !image::is_single_vmdk(&image)?;
+        let joined = is_split.then(|| image::Split::open(&image)).transpose()?;
+        Ok(Ok(joined.map(|split| ByteSize(split.capacity()))))
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    let read = format!("read {}", path.display());
+    looked
+        .map_err(|join| Error::io(&read)(join.into()))?
+        .map_err(|error| if is_stop(&error) { Error::Cancelled } else { Error::io(&read)(error) })
 }

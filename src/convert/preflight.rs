@@ -36,7 +36,7 @@ impl From<&Manifest> for Needs {
     fn from(manifest: &Manifest) -> Self {
         let order = manifest.disks_in_boot_order();
         let bytes = |counts: &dyn Fn(&&Disk) -> bool| {
-            ByteSize(manifest.disks.iter().filter(counts).map(|disk| disk.bytes).sum())
+            manifest.disks.iter().filter(counts).map(|disk| ByteSize(disk.bytes)).sum()
         };
         Self {
             vm_name: manifest.vm_name().to_owned(),

@@ -337,7 +337,8 @@ pub(super) fn is_exact(compression: Compression) -> bool {
 /// Hundredths of a percent from qemu-img's `    (45.00/100%)`.
 fn percentage(line: &str) -> Option<u64> {
     let (whole, part) = line.trim().strip_prefix('(')?.strip_suffix("/100%)")?.split_once('.')?;
-    Some(whole.parse::<u64>().ok()? * 100 + part.parse::<u64>().ok()?)
+    let hundredths = whole.parse::<u64>().ok()?.checked_mul(100)?;
+    hundredths.checked_add(part.parse().ok()?)
 }
 
 /// Length of a file; 0 for one that cannot be looked at, which the call itself tells of.

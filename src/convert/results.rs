@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Going;
 use crate::image;
 use crate::manifest::Manifest;
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, file_name};
 
 use super::qemu_img::Tools;
 use super::seed::{seed_disk, seed_path};
-use super::{Error, Needs, Settings};
+use super::{Error, Needs, Settings, look};
 
 /// Bytes of a block as stat(2) counts them, whatever the file system's are.
 const BLOCK: u64 = 512;
@@ -67,8 +68,8 @@ pub async fn existing(
             }
             Err(error) => return Err(read()(error)),
         };
-        image::inspect(&path, DiskFormat::Qcow2)
-            .map_err(read())?
+        look(&path, DiskFormat::Qcow2, cancel)
+            .await?
             .map_err(|why| Error::Untrusted { disk: id.clone(), why })?;
         let info = tools.info(&path, DiskFormat::Qcow2).await?;
         disks.push(ConvertedDisk {
@@ -140,7 +141,7 @@ pub fn fault(disk: &ConvertedDisk) -> io::Result<Option<String>> {
     if !fs::symlink_metadata(&disk.path)?.is_file() {
         return Ok(Some("it is no regular file".to_owned()));
     }
-    if let Err(why) = image::inspect(&disk.path, disk.format)? {
+    if let Err(why) = image::inspect(&disk.path, disk.format, &Going::default())? {
         return Ok(Some(why));
     }
     let capacity = image::capacity(&File::open(&disk.path)?, disk.format)?;

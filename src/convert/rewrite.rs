@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::budget::Going;
 use crate::image::vmdk::{Header, SECTOR};
 use crate::image::{self, Compression, Rewriter, Split, Target};
 use crate::model::{ByteSize, DiskFormat};
@@ -76,7 +77,8 @@ impl Tools {
         let split = Split::open(from).map_err(Error::io(format!("read {}", from.display())))?;
         let write = Error::io(format!("write {}", to.display()));
         let file = File::options().read(true).write(true).create_new(true).open(to);
-        let done = split.write(file.map_err(write)?, |_| {
+        let going = Going::from(&self.cancel);
+        let done = split.write(file.map_err(write)?, &going, |_| {
             let late = self.deadline.elapsed() > std::time::Duration::ZERO;
             if late || self.cancel.is_cancelled() {
                 Err(ErrorKind::Interrupted.into())

@@ -174,7 +174,7 @@ fn boot_disk(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>)
         if disk.id == *id {
             disk.boot_order = 0;
         } else if disk.boot_order < place {
-            disk.boot_order += 1;
+            disk.boot_order = disk.boot_order.saturating_add(1);
         }
     }
     warn(warnings, "boot-disk-chosen", format!("{id} holds the boot loader and comes first"));

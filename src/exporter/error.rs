@@ -8,6 +8,7 @@ use super::transfer::Broken;
 use super::vsphere::Obstacle;
 use crate::image::Kind;
 use crate::model::{DiskFormat, DiskId};
+use crate::panics::Panicked;
 
 /// A fault that the server answered with. It is told apart by [`Fault::kind`]; the text is in the
 /// server's language and only for people.
@@ -360,6 +361,9 @@ pub enum Error {
         /// What happened to it.
         source: Broken,
     },
+    /// A mistake in this program.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The run was cancelled.
     #[error("interrupted")]
     Cancelled,

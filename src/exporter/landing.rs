@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::transfer::{Part, sync_directory};
 use super::{Error, WholeDisk};
+use crate::budget::{Going, is_stop};
 use crate::image;
 use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, Sha256Digest};
 use crate::progress::{Progress, Unit};
@@ -65,11 +66,14 @@ impl Landing {
     /// Looks at what has arrived, which is whole, and sums it. Blocks.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when it does not stand for itself, [`Error::File`].
-    pub fn check(&self) -> Result<WholeDisk, Error> {
-        let path = self.part.path();
-        let failed = |source| self.failed("read", source);
-        let judged = image::inspect(path, self.format).map_err(failed)?;
+    /// [`Error::Unusable`] when it does not stand for itself, [`Error::File`], [`Error::Cancelled`].
+    pub fn check(&self, cancel: &CancellationToken) -> Result<WholeDisk, Error> {
+        let (path, going) = (self.part.path(), Going::from(cancel));
+        let failed = |source| match is_stop(&source) {
+            true => Error::Cancelled,
+            false => self.failed("read", source),
+        };
+        let judged = image::inspect(path, self.format, &going).map_err(failed)?;
         let unusable = |reason| Error::Unusable { path: path.to_owned(), reason };
         judged.map_err(unusable)?;
         let mut file = File::open(path).map_err(failed)?;
@@ -79,6 +83,8 @@ impl Landing {
         file.sync_all().map_err(failed)?;
         let (mut sum, mut length, mut buffer) = (Sha256::new(), 0, vec![0; BLOCK]);
         loop {
+            // A hole that a remote host told may be longer than all that can be summed.
+            going.check().map_err(failed)?;
             match file.read(&mut buffer).map_err(failed)? {
                 0 => break,
                 read => {
@@ -148,7 +154,8 @@ impl LandingWriter {
     /// # Errors
     /// What the system said.
     pub fn hole(&mut self, length: u64) -> io::Result<()> {
-        self.position += length;
+        let end = self.position.checked_add(length);
+        self.position = end.ok_or(io::ErrorKind::FileTooLarge)?;
         self.file.set_len(self.position)
     }
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use isomage::TreeNode;
 
+use crate::panics::contained;
+
 /// A file in the image.
 #[derive(Debug)]
 pub struct IsoFile {
@@ -21,8 +23,10 @@ pub struct IsoFile {
 pub fn iso_files(image: &Path) -> io::Result<Vec<IsoFile>> {
     let mut file = File::open(image)?;
     let name = image.to_string_lossy();
-    let read = isomage::detect_and_parse_filesystem(&mut file, &name);
-    let root = read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let root = contained(|| {
+        let read = isomage::detect_and_parse_filesystem(&mut file, &name);
+        read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    })?;
     let mut files = Vec::new();
     collect(root, "", &mut files);
     Ok(files)

@@ -10,9 +10,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::beside::{beside, plain_name};
+use super::split;
 use super::vhdx::Vhdx;
 use super::vmdk::{self, Extent, LONGEST_DESCRIPTOR};
 use super::whole;
+use crate::budget::Going;
 use crate::model::DiskFormat;
 
 /// Where QEMU's driver looks for a sparse VMDK's descriptor, in bytes, and how much it reads.
@@ -46,8 +48,8 @@ const DEVICES: [&str; 6] = [
 /// inner result says what is wrong with the image.
 ///
 /// # Errors
-/// When the file cannot be read.
-pub fn inspect(path: &Path, format: DiskFormat) -> io::Result<Result<(), String>> {
+/// When the file cannot be read, or the work may not go on. Blocks: `going` ends it.
+pub fn inspect(path: &Path, format: DiskFormat, going: &Going) -> io::Result<Result<(), String>> {
     let file = File::open(path)?;
     let alone = match format {
         DiskFormat::Vmdk => vmdk(&file, path),
@@ -59,7 +61,7 @@ pub fn inspect(path: &Path, format: DiskFormat) -> io::Result<Result<(), String>
         DiskFormat::Raw => Ok(Ok(())),
     };
     match alone? {
-        Ok(()) => whole::check(&file, format),
+        Ok(()) => whole::check(&file, format, going),
         wrong => Ok(wrong),
     }
 }
@@ -124,6 +126,9 @@ fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), String>> {
         if let Err(why) = vmdk_extent(extent, folder)? {
             return Ok(Err(why));
         }
+    }
+    if let Err(why) = split::each_once(&extents, folder)? {
+        return Ok(Err(why));
     }
     let none = extents.is_empty();
     Ok(if none { Err("its VMDK descriptor has no extents".to_owned()) } else { Ok(()) })
@@ -263,7 +268,7 @@ mod tests {
         let embedded = "# Disk DescriptorFile\nRW 8 FLAT \"/etc/shadow\" 0\n";
         fs::write(dir.path().join("empty.vmdk"), sparse(0, embedded)).expect("written");
         std::os::unix::fs::symlink("/etc/shadow", dir.path().join("link.vmdk")).expect("link");
-        inspect(&path, format).expect("readable").err()
+        inspect(&path, format, &Going::default()).expect("readable").err()
     }
 
     fn sparse(capacity: u8, descriptor: &str) -> Vec<u8> {

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use super::number::{at, big, entries, little};
 use super::split::Sparse;
 use super::vhdx::Vhdx;
+use crate::budget::{Going, TableBudget};
 use crate::model::DiskFormat;
 
 /// What is wrong with an image of `format` that ends too early, or has tables that make no sense.
@@ -14,16 +15,20 @@ use crate::model::DiskFormat;
 /// [`Stream`](super::vmdk::Stream).
 ///
 /// # Errors
-/// When the file cannot be read.
-pub(super) fn check(file: &File, format: DiskFormat) -> io::Result<Result<(), String>> {
+/// When the file cannot be read, or the work may not go on.
+pub(super) fn check(
+    file: &File,
+    format: DiskFormat,
+    going: &Going,
+) -> io::Result<Result<(), String>> {
     let length = file.metadata()?.len();
     let reached = match format {
         DiskFormat::Raw => Ok(0),
-        DiskFormat::Vmdk => vmdk(file),
-        DiskFormat::Qcow2 => qcow2(file, length),
+        DiskFormat::Vmdk => vmdk(file, going),
+        DiskFormat::Qcow2 => qcow2(file, length, going),
         DiskFormat::Vhd => vhd(file, length),
-        DiskFormat::Vhdx => vhdx(file, length),
-        DiskFormat::Vdi => vdi(file, length),
+        DiskFormat::Vhdx => vhdx(file, length, going),
+        DiskFormat::Vdi => vdi(file, length, going),
     };
     match reached {
         Ok(end) if end <= length => Ok(Ok(())),
@@ -41,19 +46,19 @@ pub(super) fn check(file: &File, format: DiskFormat) -> io::Result<Result<(), St
 
 /// A sparse extent that is a disk of its own. A text has no tables, and one whose grains are
 /// compressed, which a flag in bytes 10 and 11 says, none to go by.
-fn vmdk(file: &File) -> io::Result<u64> {
+fn vmdk(file: &File, going: &Going) -> io::Result<u64> {
     let header: [u8; 20] = at(file, 0)?;
     if !header.starts_with(b"KDMV") || header[10..12] != [0, 0] {
         return Ok(0);
     }
     let sectors = little(&header[12..20]);
-    Sparse::hosted(file.try_clone()?, sectors)?.reach(sectors)
+    Sparse::hosted(file.try_clone()?, sectors)?.reach(sectors, going)
 }
 
 /// QEMU, docs/interop/qcow2.rst: cluster size as a power of two in bytes 20 to 23, size 24 to 31,
 /// entries of the first table 36 to 39, its place 40 to 47, incompatible features 72 to 79, of which
 /// bit 4 makes entries of the second tables twice as long.
-fn qcow2(file: &File, length: u64) -> io::Result<u64> {
+fn qcow2(file: &File, length: u64, going: &Going) -> io::Result<u64> {
     let header: [u8; 48] = at(file, 0)?;
     let bits = big(&header[20..24]);
     let extended = header[7] >= 3 && at::<1>(file, 79)?[0] & 0b1_0000 != 0;
@@ -63,16 +68,14 @@ fn qcow2(file: &File, length: u64) -> io::Result<u64> {
     }
     let cluster = 1 << bits;
     let mut end = 0;
-    let mut tables = 0;
+    let mut tables = TableBudget::of_tables(length);
     entries(file, big(&header[40..48]), count, 8, |_, entry| {
         let table = big(entry) & OFFSET;
         if table == 0 {
             return Ok(());
         }
-        tables += 1;
-        if tables > length / cluster {
-            return Err(invalid("its tables lie over each other"));
-        }
+        going.check()?;
+        tables.draw(cluster)?;
         entries(file, table, cluster / width, width, |_, entry| {
             end = end.max(cluster_end(big(&entry[..8]), bits));
             Ok(())
@@ -113,12 +116,13 @@ fn vhd(file: &File, length: u64) -> io::Result<u64> {
 
 /// MS-VHDX, 2.5: entries of 64 bits, the lowest three of which say what is there (6: a block, 7: a
 /// part of one), and from bit 20 on where, in MiB. After each chunk of blocks comes a bitmap.
-fn vhdx(file: &File, length: u64) -> io::Result<u64> {
+fn vhdx(file: &File, length: u64, going: &Going) -> io::Result<u64> {
     let vhdx = Vhdx::read(file)?.ok_or(ErrorKind::UnexpectedEof)?;
     let (place, bytes) = vhdx.table;
     let count = bytes.min(length) / 8;
     let mut end = 0;
     entries(file, place, count, 8, |index, entry| {
+        check_at(index, going)?;
         let entry = little(entry);
         if matches!(entry & 0b111, 6 | 7) {
             let is_bitmap = index % (vhdx.chunk() + 1) == vhdx.chunk();
@@ -133,7 +137,7 @@ fn vhdx(file: &File, length: u64) -> io::Result<u64> {
 /// VirtualBox, src/VBox/Storage/VDICore.h: place of the table of blocks in bytes 0x154 to 0x157, of
 /// the blocks 0x158, size of a block 0x178 and of what stands before each 0x17c, number of blocks
 /// 0x180. The two highest entries stand for nothing and for zeros.
-fn vdi(file: &File, length: u64) -> io::Result<u64> {
+fn vdi(file: &File, length: u64, going: &Going) -> io::Result<u64> {
     let header: [u8; 0x184] = at(file, 0)?;
     let word = |place: usize| little(&header[place..place + 4]);
     let (block, count) = (word(0x178).saturating_add(word(0x17c)), word(0x180));
@@ -141,7 +145,8 @@ fn vdi(file: &File, length: u64) -> io::Result<u64> {
         return Err(ErrorKind::UnexpectedEof.into());
     }
     let mut end = 0;
-    entries(file, word(0x154), count, 4, |_, entry| {
+    entries(file, word(0x154), count, 4, |index, entry| {
+        check_at(index, going)?;
         let entry = little(entry);
         if entry < 0xffff_fffe {
             end = end.max(word(0x158).saturating_add((entry + 1).saturating_mul(block)));
@@ -149,6 +154,11 @@ fn vdi(file: &File, length: u64) -> io::Result<u64> {
         Ok(())
     })?;
     Ok(end)
+}
+
+/// Asks now and then whether the work may go on: each time would cost more than the entry itself.
+fn check_at(index: u64, going: &Going) -> io::Result<()> {
+    if index.is_multiple_of(1 << 12) { going.check() } else { Ok(()) }
 }
 
 fn invalid(reason: &str) -> io::Error {

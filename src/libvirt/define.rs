@@ -79,7 +79,7 @@ fn define_as(
     check_free(connect, name)?;
     let taken = || {
         let owner = identity::owner(connect, uuid)?;
-        Ok(owner.map(|owner| Error::UuidTaken { uuid: uuid.clone(), owner }))
+        Ok::<_, Error>(owner.map(|owner| Error::UuidTaken { uuid: uuid.clone(), owner }))
     };
     if let Some(error) = taken()? {
         return Err(error);

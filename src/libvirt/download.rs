@@ -1,5 +1,6 @@
 //! Bytes of a volume, read back through libvirt.
 
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use sha2::{Digest, Sha256};
@@ -9,6 +10,7 @@ use virt::storage_vol::StorageVol;
 use virt::stream::Stream;
 use virt::sys;
 
+use crate::budget::{Budget, Going};
 use crate::image::extents;
 use crate::model::Sha256Digest;
 use crate::progress::Task;
@@ -44,6 +46,9 @@ pub(super) fn beginning(
     Ok(bytes)
 }
 
+/// What a volume may be longer than its host says: sizes are rounded up to extents of pools.
+const ROUNDING: u64 = 64 << 20;
+
 /// The sum of the first `length` bytes of a volume, 0 for all, holes read as the zeros that they
 /// are.
 pub(super) fn sum(
@@ -52,11 +57,11 @@ pub(super) fn sum(
     task: &Task,
     cancel: &CancellationToken,
 ) -> Result<Sha256Digest, Error> {
-    let mut sum = Sum::default();
+    let (mut sum, going) = (Sum::default(), Going::from(cancel));
     each(connect, (volume, length), cancel, &mut |chunk| {
         match chunk {
             Chunk::Data(bytes) => sum.add(bytes),
-            Chunk::Hole(length) => sum.zeros(length),
+            Chunk::Hole(length) => sum.zeros(length, &going).map_err(|_| Error::Cancelled)?,
         }
         task.at(sum.length);
         Ok(())
@@ -85,13 +90,18 @@ pub(super) fn each(
     let sparse = sys::VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
     volume.download(&stream, 0, length, sparse).map_err(call())?;
     let mut buffer = vec![0; CHUNK];
+    let most = longest(volume);
+    let mut budget = Budget::new(most, "bytes, which is all that its host says it holds");
     loop {
         let end = match cancel.is_cancelled() {
             true => Err(Error::Cancelled),
             false => match receive(&stream, &mut buffer).map_err(call())? {
                 Received::Data(0) => break,
-                Received::Data(length) => visit(Chunk::Data(&buffer[..length])),
-                Received::Hole(length) => visit(Chunk::Hole(length)),
+                Received::Data(length) => draw(&mut budget, volume, length as u64)
+                    .and_then(|()| visit(Chunk::Data(&buffer[..length]))),
+                Received::Hole(length) => {
+                    draw(&mut budget, volume, length).and_then(|()| visit(Chunk::Hole(length)))
+                }
             },
         };
         if let Err(error) = end {
@@ -102,21 +112,44 @@ pub(super) fn each(
     stream.finish().map_err(call())
 }
 
+/// Bytes that a volume can give at most: its size for the guest, or its length as an image where that is
+/// more. A hole costs its sender nothing, and we write and sum its zeros.
+fn longest(volume: &StorageVol) -> u64 {
+    let known = volume.info().map(|info| info.capacity.max(info.allocation));
+    let mut info = sys::virStorageVolInfo { type_: 0, capacity: 0, allocation: 0 };
+    let physical = sys::VIR_STORAGE_VOL_GET_PHYSICAL;
+    // SAFETY: the volume is alive, and `info` outlives the call.
+    let result =
+        unsafe { sys::virStorageVolGetInfoFlags(volume.as_ptr(), &raw mut info, physical) };
+    match known {
+        Ok(known) if result == 0 => known.max(info.allocation).saturating_add(ROUNDING),
+        // A host before libvirt 3.0 does not know how long an image is.
+        _ => u64::MAX,
+    }
+}
+
+fn draw(budget: &mut Budget, volume: &StorageVol, bytes: u64) -> Result<(), Error> {
+    budget.draw(bytes).map_err(|exhausted| Error::NotTaken {
+        name: volume.path().unwrap_or_default(),
+        reason: exhausted.to_string(),
+    })
+}
+
 /// The sum of all that goes into a volume.
 pub(super) fn sum_of(content: &Content) -> Result<Sha256Digest, Error> {
     let unreadable = |error| Error::file("read", &content.image)(error);
     let (file, length) = (&content.file, content.len()?);
-    let mut sum = Sum::default();
+    let (mut sum, going) = (Sum::default(), Going::default());
     let mut buffer = vec![0; CHUNK];
     while let Some(data) = extents::next_data(file, sum.length, length).map_err(unreadable)? {
-        sum.zeros(data.start - sum.length);
+        sum.zeros(data.start - sum.length, &going).map_err(unreadable)?;
         while sum.length < data.end {
             let wanted = CHUNK.min(usize::try_from(data.end - sum.length).unwrap_or(CHUNK));
             file.read_exact_at(&mut buffer[..wanted], sum.length).map_err(unreadable)?;
             sum.add(&buffer[..wanted]);
         }
     }
-    sum.zeros(length - sum.length);
+    sum.zeros(length - sum.length, &going).map_err(unreadable)?;
     Ok(sum.finish())
 }
 
@@ -133,14 +166,16 @@ impl Sum {
         self.length += bytes.len() as u64;
     }
 
-    fn zeros(&mut self, length: u64) {
+    fn zeros(&mut self, length: u64, going: &Going) -> io::Result<()> {
         let zeros = [0; 64 * 1024];
         let mut left = length;
         while left > 0 {
+            going.check()?;
             let next = left.min(zeros.len() as u64);
             self.add(&zeros[..usize::try_from(next).unwrap_or(zeros.len())]);
             left -= next;
         }
+        Ok(())
     }
 
     fn finish(self) -> Sha256Digest {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::domain;
 use crate::model::ByteSize;
+use crate::panics::Panicked;
 
 use super::{InTheWay, Refusal, XmlError};
 
@@ -343,6 +344,9 @@ pub enum Error {
         /// The last lines of its console.
         last: Vec<String>,
     },
+    /// A mistake in this program.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The run was cancelled.
     #[error("the import was interrupted")]
     Cancelled,

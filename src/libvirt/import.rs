@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{DomainSpec, PlannedDisk};
 use crate::model::{ByteSize, DiskId, Sha256Digest, Warning};
+use crate::panics::caught;
 use crate::progress::Progress;
 
 use super::content::Content;
@@ -116,7 +117,7 @@ impl Target {
             progress: progress.clone(),
             cancel: cancel.clone(),
         };
-        match self.try_import(request, &filling).await {
+        match caught(self.try_import(request, &filling)).await {
             Ok(defined) => Ok(DefinedDomain { warnings, ..defined }),
             Err(error) => Err(self.unwind(filling.unwind, error).await),
         }

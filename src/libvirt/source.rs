@@ -308,7 +308,7 @@ fn mebibytes(value: u64, unit: Option<&str>) -> u64 {
     match unit {
         Some("b" | "bytes") => value >> 20,
         Some("M" | "MiB") => value,
-        Some("G" | "GiB") => value << 10,
+        Some("G" | "GiB") => value.saturating_mul(1024),
         _ => value >> 10,
     }
 }
@@ -331,6 +331,20 @@ fn nic((index, interface): (usize, &Interface)) -> SourceNic {
         connected: interface.link.state != "down",
         ..SourceNic::at(index)
     }
+}
+
+/// Reads a domain, a volume and a pool as a host tells them.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(text: &str) {
+    xml::read::<Volume>("volume", text).ok();
+    sources::nvram(text);
+    let Ok(found) = xml::read::<SourceDomain>("domain", text) else { return };
+    let all: Vec<&Disk> = found.devices.disk.iter().collect();
+    let disk =
+        |(at, disk): (usize, &&Disk)| source_disk(disk, DiskId::from_index(at), at, ByteSize(1));
+    let mut disks: Vec<_> = all.iter().enumerate().map(disk).collect();
+    SourceDisk::order_boot(&mut disks, &boot_disks(&all));
+    facts(&found, PowerState::Off, disks, "qemu:///system");
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ pub(super) fn check<'a>(
     available: ByteSize,
     volumes: impl Iterator<Item = &'a WantedVolume>,
 ) -> Result<(), Error> {
-    let bytes: u64 = volumes.map(|volume| volume.needs().0).sum();
-    let needed = ByteSize(bytes + bytes / 100 + MARGIN);
+    let ByteSize(bytes) = volumes.map(|volume| volume.needs()).sum();
+    let needed = ByteSize(bytes.saturating_add(bytes / 100 + MARGIN));
     if bytes > 0 && needed > available {
         return Err(Error::NoSpace { pool: pool.to_owned(), needed, available });
     }
@@ -42,7 +42,7 @@ pub(super) fn of_pool(connect: &Connect, place: &Place) -> Result<ByteSize, Erro
 pub(super) fn of_folder(dir: &Path) -> Option<ByteSize> {
     let existing = dir.ancestors().find(|ancestor| ancestor.exists())?;
     let stat = nix::sys::statvfs::statvfs(existing).ok()?;
-    Some(ByteSize(stat.blocks_available() * stat.fragment_size()))
+    Some(ByteSize(stat.blocks_available().saturating_mul(stat.fragment_size())))
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ impl Manifest {
             power: PowerState::Unknown,
             arch: None,
             cpu: CpuTopology::new(vm.cpu.unwrap_or(1), 1),
-            memory_mib: vm.mem_gb.unwrap_or(DEFAULT_MEM_GB) * 1024,
+            memory_mib: vm.mem_gb.unwrap_or(DEFAULT_MEM_GB).saturating_mul(1024),
             firmware: match vm.firmware {
                 Some(ManifestFirmware::Uefi) => Firmware::Efi,
                 _ => Firmware::Bios,

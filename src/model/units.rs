@@ -30,6 +30,20 @@ impl InvalidValue {
 #[serde(transparent)]
 pub struct ByteSize(pub u64);
 
+impl ByteSize {
+    /// So many MiB, as sources count memory; the largest number for more than all.
+    pub const fn of_mib(mib: u64) -> Self {
+        Self(mib.saturating_mul(1 << 20))
+    }
+}
+
+/// Sizes are what others say: a sum beyond all numbers is the largest number, and never a small one.
+impl std::iter::Sum for ByteSize {
+    fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
+        Self(sizes.fold(0, |sum, size| sum.saturating_add(size.0)))
+    }
+}
+
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -192,6 +206,9 @@ mod tests {
     fn sizes_are_shown_with_binary_units() {
         assert_eq!(ByteSize(1023).to_string(), "1023 B");
         assert_eq!(ByteSize(1536 * 1024 * 1024).to_string(), "1.5 GiB");
+        assert_eq!(ByteSize::of_mib(u64::MAX), ByteSize(u64::MAX));
+        let sum: ByteSize = [ByteSize(u64::MAX), ByteSize(2)].into_iter().sum();
+        assert_eq!(sum, ByteSize(u64::MAX));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::libvirt::{self, Chunk, FoundDomain, FoundVolume, Settings, Target};
 use crate::model::{
     ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, PoweredOff, SourceVm, chain,
 };
+use crate::panics::caught;
 use crate::progress::Progress;
 
 /// Which domain of which host.
@@ -109,7 +110,7 @@ impl Host {
             landings.iter().try_for_each(|landing| landing.commit())?;
             Ok::<_, Error>(disks)
         };
-        match end.await {
+        match caught(end).await {
             Ok(disks) => {
                 let nvram = self.variables(&found, &request.directory).await;
                 let mut warnings = Vec::new();
@@ -168,7 +169,8 @@ impl Host {
             Chunk::Hole(length) => writer.hole(length),
         };
         self.target.read_volume(volume, Box::new(sink), (progress, cancel)).await?;
-        let checked = tokio::task::spawn_blocking(move || landing.check()).await;
+        let stop = cancel.clone();
+        let checked = tokio::task::spawn_blocking(move || landing.check(&stop)).await;
         Ok(checked.map_err(libvirt::Error::Task)??)
     }
 }

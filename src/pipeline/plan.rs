@@ -241,7 +241,7 @@ fn describe(vm: &SourceVm) -> String {
     let path = vm.inventory_path.as_deref().unwrap_or(&vm.name);
     let facts = [
         counted(vm.cpu.vcpus as usize, "CPU"),
-        ByteSize(vm.memory_mib << 20).to_string(),
+        ByteSize::of_mib(vm.memory_mib).to_string(),
         vm.guest.full_name.clone(),
         counted(vm.disks.len(), "disk"),
         counted(vm.nics.len(), "network interface"),

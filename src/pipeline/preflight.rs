@@ -110,7 +110,8 @@ pub async fn check(
     told: &Told,
     cancel: &CancellationToken,
 ) -> Result<Ready, Stopped> {
-    let mut inspected = source.inspect(&job.vm).await.map_err(refused)?;
+    let inspected = cancel.run_until_cancelled(source.inspect(&job.vm)).await;
+    let mut inspected = inspected.ok_or_else(interrupted)?.map_err(refused)?;
     told.found.get_or_init(|| (inspected.vm.name.clone(), inspected.vm.id.clone()));
     contradictions(job, &inspected.vm)?;
     for_linux(job, &inspected.vm)?;
@@ -389,13 +390,14 @@ fn space(
     let Some(there) = output.ancestors().find(|path| path.exists()) else { return Ok(None) };
     let Ok(free) = nix::sys::statvfs::statvfs(there) else { return Ok(None) };
     // What a killed run left there is taken over or goes.
-    let of_dead_run: u64 = exports
+    let of_dead_run: ByteSize = exports
         .iter()
         .flat_map(|name| [output.join(name), output.join(format!("{name}.part"))])
         .filter_map(|path| path.metadata().ok())
-        .map(|found| found.blocks() * 512)
+        .map(|found| ByteSize(found.blocks().saturating_mul(512)))
         .sum();
-    let free = ByteSize(free.blocks_available() * free.fragment_size() + of_dead_run);
+    let available = free.blocks_available().saturating_mul(free.fragment_size());
+    let free = ByteSize(available.saturating_add(of_dead_run.0));
     if free < least {
         let name = &vm.name;
         return Err(Stopped::because(
@@ -405,7 +407,7 @@ fn space(
         ));
     }
     let is_made = |disk: &&SourceDisk| exports.iter().any(|name| is_of(name, &disk.id));
-    let most = ByteSize(vm.disks.iter().filter(is_made).map(|disk| disk.capacity.0).sum());
+    let most: ByteSize = vm.disks.iter().filter(is_made).map(|disk| disk.capacity).sum();
     Ok((free < most).then(|| {
         let text = format!(
             "{} has {free} free; the disks of {} may need up to {most}",

@@ -8,6 +8,7 @@ use crate::exporter::{
 };
 use crate::libvirt;
 use crate::model::{ExportedVm, PoweredOff, SourceState, SourceVm, shown};
+use crate::panics::Panicked;
 use crate::progress::Progress;
 
 /// Why something could not be had from a source.
@@ -19,6 +20,9 @@ pub enum Error {
     /// A libvirt host.
     #[error(transparent)]
     Libvirt(#[from] libvirt::Error),
+    /// A mistake in this program.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The domain runs.
     #[error("take domain '{name}': it runs")]
     Running {
@@ -39,6 +43,7 @@ impl Error {
         match self {
             Self::Exporter(error) => error.hint(),
             Self::Libvirt(error) => error.hint(),
+            Self::Panicked(_) => None,
             Self::Running { .. } => {
                 Some("shut its guest down first, or let --power-off do that".to_owned())
             }

@@ -10,6 +10,7 @@ use super::report::{self, Failure, Outcome, RunReport, StageStatus};
 use super::{later, records};
 use crate::manifest;
 use crate::model::{Stage, Warning, chain};
+use crate::panics::{self, Panicked, caught};
 use crate::progress::{Event, Progress};
 
 /// A failed stage, in words.
@@ -17,6 +18,30 @@ use crate::progress::{Event, Progress};
 pub struct Stopped {
     /// The error and its causes.
     pub failure: Failure,
+}
+
+/// How a stage did not come to its good end.
+enum Ended {
+    Stopped(Stopped),
+    Panicked(Panicked),
+}
+
+impl From<Panicked> for Ended {
+    fn from(panicked: Panicked) -> Self {
+        Self::Panicked(panicked)
+    }
+}
+
+impl Ended {
+    fn stopped(self, stage: Stage) -> Stopped {
+        match self {
+            Self::Stopped(stopped) => stopped,
+            Self::Panicked(panicked) => {
+                let hint = "report it with the line above; the run was undone";
+                Stopped::new(stage, &panicked, Some(hint.to_owned())).coded("panicked")
+            }
+        }
+    }
 }
 
 impl Stopped {
@@ -92,7 +117,8 @@ impl<'a> Ledger<'a> {
     ) -> Option<T> {
         self.progress.send(Event::StageStarted(stage));
         let begun = Instant::now();
-        let done = work.await;
+        let done = caught(async { work.await.map_err(Ended::Stopped) }).await;
+        let done = done.map_err(|ended| ended.stopped(stage));
         let took = begun.elapsed();
         self.progress.send(match (&done, good) {
             (Ok(_), StageStatus::Kept) => Event::StageKept(stage),
@@ -141,7 +167,8 @@ impl<'a> Ledger<'a> {
 
     /// How a run ended that did not come to its good end.
     pub fn ended(&self, outcome: Outcome) -> Outcome {
-        if self.cancel.is_cancelled() { Outcome::Interrupted } else { outcome }
+        let by_user = self.cancel.is_cancelled() && !panics::happened();
+        if by_user { Outcome::Interrupted } else { outcome }
     }
 
     /// Ends the run: `result.json` is written if it is to be kept, then the output directory is

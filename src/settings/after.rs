@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+use super::pipeline::duration;
 use crate::libvirt::{AfterDefine, Sign, Wait};
 use crate::pipeline::Start;
 
@@ -34,7 +35,7 @@ pub struct AfterArgs {
     pub boot_proof: bool,
     /// How long the guest may take for --boot-test or --boot-proof
     #[arg(long, value_name = "DURATION", default_value = "10m",
-          value_parser = humantime::parse_duration)]
+          value_parser = duration)]
     pub boot_proof_timeout: Duration,
     /// Start the domain; refused while the source VM is powered on
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
@@ -45,7 +46,7 @@ pub struct AfterArgs {
     pub wait_for: Sign,
     /// How long that may take
     #[arg(long, value_name = "DURATION", default_value = "10m",
-          value_parser = humantime::parse_duration)]
+          value_parser = duration)]
     pub wait_timeout: Duration,
     /// Show the domain's console in virt-manager, or print the command for it
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,

@@ -286,7 +286,29 @@ fn disk_key(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
-/// A duration as people write it.
+/// Longest duration that may be given. The clock has an end, and nobody waits for it.
+const A_YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// A duration as people write it, of a year at most.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}: write it as 90s, 30m or 1h"))
+    let found = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}: write it as 90s, 30m or 1h"))?;
+    match found <= A_YEAR {
+        true => Ok(found),
+        false => Err("it is longer than a year: write it as 90s, 30m or 1h".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod duration_tests {
+    use super::*;
+
+    #[test]
+    fn durations_beyond_the_clock_are_refused() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert!(duration("366d").is_ok());
+        for text in ["584542000000y", "18446744073709551615s", "2y", "367d", "-1s", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 }

@@ -33,6 +33,17 @@ pub const CASES: &[Case] = &[
     },
     Case { name: "a sparse file of pax", make: pax_sparse, said: "it holds a sparse file" },
     Case { name: "a size beyond all", make: pax_size, said: "a size makes no sense" },
+    Case {
+        name: "a disk whose size wraps around",
+        make: |desk| wraps(desk, 1),
+        said: "a size makes no sense",
+    },
+    Case {
+        name: "a descriptor whose size wraps around",
+        make: |desk| wraps(desk, 0),
+        said: "a size makes no sense",
+    },
+    Case { name: "notes without number", make: notes, said: "members and notes about them" },
     Case { name: "a name without end", make: long_name, said: "a name in it is too long" },
     Case { name: "one name twice", make: twice, said: "twice" },
     Case {
@@ -117,6 +128,38 @@ fn pax_sparse(desk: &Desk) -> PathBuf {
 
 fn pax_size(desk: &Desk) -> PathBuf {
     with_note(desk, "size", "18446744073709551615")
+}
+
+/// An archive whose member `at` has 2^64-1 bytes, which GNU tar writes in binary: with its padding that is
+/// none at all.
+fn wraps(desk: &Desk, at: usize) -> PathBuf {
+    let (path, file) = create(desk);
+    let mut tar = Builder::new(file);
+    for (n, name) in ["vm.ovf", "readme", "disk1.vmdk"].into_iter().enumerate() {
+        let text = if n == 0 { ovf() } else { String::new() };
+        let mut header = Header::new_gnu();
+        header.set_path(name).expect("fits");
+        header.set_size(if n == at { u64::MAX } else { text.len() as u64 });
+        header.set_cksum();
+        tar.get_mut().write_all(header.as_bytes()).expect("written");
+        let mut content = text.into_bytes();
+        content.resize(content.len().next_multiple_of(512), 0);
+        tar.get_mut().write_all(&content).expect("written");
+    }
+    tar.finish().expect("written");
+    path
+}
+
+/// A member with fifty thousand notes about it.
+fn notes(desk: &Desk) -> PathBuf {
+    let (path, file) = create(desk);
+    let mut tar = Builder::new(GzEncoder::new(file, flate2::Compression::fast()));
+    for _ in 0..50_000 {
+        tar.append_pax_extensions([("comment", b"x".as_slice())]).expect("written");
+    }
+    add(&mut tar, "vm.ovf", ovf().as_bytes());
+    tar.into_inner().expect("written").finish().expect("written");
+    path
 }
 
 /// A GNU long name of 64 GiB, of which the archive holds as much as it likes.

@@ -91,6 +91,39 @@ pub const CASES: &[Case] = &[
         said: "cannot be counted",
     },
     Case { name: "chunks that fill all memory", make: chunks, said: "is too long" },
+    Case {
+        name: "chunks of long names, of many disks",
+        make: |desk| many_chunks(desk, &"x".repeat(4000), 1, Form::Tar),
+        said: "more than 16777216 bytes of names of files",
+    },
+    Case {
+        name: "the same, packed",
+        make: |desk| many_chunks(desk, &"x".repeat(4000), 1, Form::TarGz),
+        said: "more than 16777216 bytes of names of files",
+    },
+    Case {
+        name: "one file of chunks as many disks",
+        make: |desk| many_chunks(desk, "part", 1, Form::Tar),
+        said: "is two disks at once",
+    },
+    Case {
+        name: "many files of many chunks",
+        make: |desk| many_chunks(desk, "part", 20, Form::TarGz),
+        said: "more than 65536 files of disks",
+    },
+    Case {
+        name: "elements beyond number",
+        make: |desk| {
+            let items = "<Item/>".repeat(250_000);
+            replaced(
+                desk,
+                "</VirtualHardwareSection>",
+                &format!("{items}</VirtualHardwareSection>"),
+            )
+        },
+        said: "more than 200000 elements",
+    },
+    Case { name: "disks that nobody uses, of one long name", make: unused, said: "disk1.vmdk" },
     Case { name: "devices beyond number", make: devices, said: "more than 2000 devices" },
     Case { name: "a VMX that is no text", make: vmx_bytes, said: "it names no disk" },
     Case {
@@ -124,6 +157,32 @@ fn chunks(desk: &Desk) -> PathBuf {
     let mut ovf = Ovf::one(&"x".repeat(5000), 4);
     ovf.files = ovf.files.replace("/>", " ovf:size='10000' ovf:chunkSize='1'/>");
     ovf.items = ovf.items.repeat(1000);
+    text(desk, &ovf.text())
+}
+
+/// A package of 1990 disks, of `files` files of 10 000 chunks each.
+fn many_chunks(desk: &Desk, href: &str, files: usize, form: Form) -> PathBuf {
+    let mut ovf = Ovf::one(href, 4);
+    let (file, disk, item) = (ovf.files, ovf.disks, ovf.items);
+    let file = file.replace("/>", " ovf:size='10000' ovf:chunkSize='1'/>");
+    let number = |text: &str, n: usize| {
+        let text = text.replace("file1", &format!("f{n}")).replace(href, &format!("{href}{n}"));
+        text.replace("'d1'", &format!("'d{n}'"))
+    };
+    ovf.files = (0..files).map(|n| number(&file, n)).collect();
+    ovf.disks = (0..files).map(|n| number(&disk, n)).collect();
+    let use_of = |n| item.replace("/disk/d1", &format!("/disk/d{}", n % files));
+    ovf.items = (0..1990).map(use_of).collect();
+    pack(desk, form, &[packed("vm.ovf", ovf.text())])
+}
+
+/// Many disks without a device name one file of a long name; the one with a device is not there.
+fn unused(desk: &Desk) -> PathBuf {
+    let mut ovf = Ovf::one("disk1.vmdk", 4);
+    ovf.files += &format!("<File ovf:id='long' ovf:href='{}'/>", "y".repeat(1 << 20));
+    for n in 0..2_000 {
+        ovf.disks += &format!("<Disk ovf:diskId='u{n}' ovf:fileRef='long' ovf:capacity='4'/>");
+    }
     text(desk, &ovf.text())
 }
 

@@ -78,7 +78,35 @@ pub const CASES: &[Case] = &[
     Case {
         name: "a qcow2 whose tables are one",
         make: |desk| changed(desk, "qcow2", &["cluster_size=512"], tables_in_one),
-        said: "its tables lie over each other",
+        said: "its tables are cut off, or lie over each other",
+    },
+    Case {
+        name: "a stream whose tables are one",
+        make: stream_of_one_table,
+        said: "its tables are cut off, or lie over each other",
+    },
+    Case {
+        name: "an extent whose tables are one",
+        make: |desk| extent(desk, 1 << 20, 0),
+        said: "its tables are cut off, or lie over each other",
+    },
+    Case {
+        name: "an extent whose grains are one",
+        make: |desk| extent(desk, 1, 6),
+        said: "its data is cut off, or lies over each other",
+    },
+    Case {
+        name: "a sparse VMDK whose grains are one",
+        make: |desk| {
+            extent(desk, 1, 6);
+            desk.path("extent.vmdk")
+        },
+        said: "its data is cut off, or lies over each other",
+    },
+    Case {
+        name: "one file as many extents",
+        make: |desk| text(desk, &"RW 8 FLAT \"beside\" 0\n".repeat(2600)),
+        said: "names the same part of a file twice",
     },
     Case {
         name: "a pipe as an image",
@@ -144,6 +172,47 @@ fn vhdx(desk: &Desk) -> PathBuf {
     bytes[table..table + 4].copy_from_slice(b"regi");
     bytes[table + 8..table + 12].copy_from_slice(&u32::MAX.to_le_bytes());
     image(desk, "disk.vhdx", &bytes)
+}
+
+/// A header of a sparse VMDK of grains of 64 KiB and tables of 512 of them, whose directory is at sector 1.
+fn vmdk_header(tables: u64, flags: u32, overhead: u64) -> Vec<u8> {
+    let mut header = vec![0; 512];
+    let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"KDMV\x01");
+    put(8, &flags.to_le_bytes());
+    put(12, &(tables * 512 * 128).to_le_bytes());
+    put(20, &128_u64.to_le_bytes());
+    put(44, &512_u32.to_le_bytes());
+    put(56, &1_u64.to_le_bytes());
+    put(64, &overhead.to_le_bytes());
+    put(73, b"\n \r\n");
+    put(77, &[u8::from(flags != 0)]);
+    header
+}
+
+/// A directory of so many tables, all of which are one, with `grain` as each entry.
+fn directory_of_one_table(tables: u64, grain: u32) -> Vec<u8> {
+    let place = 1 + (tables * 4).div_ceil(512);
+    let mut bytes = u32::try_from(place).expect("small").to_le_bytes().repeat(tables as usize);
+    bytes.resize((place as usize - 1) * 512, 0);
+    bytes.extend(grain.to_le_bytes().repeat(512));
+    bytes
+}
+
+fn stream_of_one_table(desk: &Desk) -> PathBuf {
+    let tables = directory_of_one_table(1 << 20, 0);
+    let overhead = 1 + tables.len() as u64 / 512;
+    image(desk, "disk.vmdk", &[vmdk_header(1 << 20, 0x30001, overhead), tables].concat())
+}
+
+/// A descriptor with one sparse extent of so many tables, all of which are one, and grains that are one.
+fn extent(desk: &Desk, tables: u64, grain: u32) -> PathBuf {
+    let mut bytes = [vmdk_header(tables, 1, 1), directory_of_one_table(tables, grain)].concat();
+    bytes.extend([7; 128 * 512]);
+    // It has a descriptor of its own, or else it would be refused as a part of a disk.
+    bytes[28] = u8::from(tables == 1);
+    image(desk, "extent.vmdk", &bytes);
+    text(desk, &format!("RW {} SPARSE \"extent.vmdk\"", tables * 512 * 128))
 }
 
 /// An image of `qemu-img`, changed.

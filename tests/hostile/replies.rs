@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use crate::MEMORY_KIB;
+use crate::limited;
 use crate::support::files::Desk;
 use crate::support::job::Ended;
 
@@ -48,6 +48,8 @@ fn replies_are_not_trusted() {
         ("endless", "it is longer than 64 MiB"),
         ("deep", "nested deeper than 100 levels"),
         ("entities", "unknown entity"),
+        ("elements", "more than 1000000 elements"),
+        ("pages", "more than 200000 objects on its pages"),
         ("cut", "it ends in the middle"),
         ("other", "understand the answer to RetrieveServiceContent"),
     ] {
@@ -57,10 +59,7 @@ fn replies_are_not_trusted() {
         let url = format!("https://127.0.0.1:{}/sdk", server.port);
         let login = ["--username", "u", "--password-file", "password", "--insecure"];
         let inner = desk.command(&[&["--url", &url, "--vm", "x"], &login[..]].concat());
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -v {MEMORY_KIB}; exec \"$@\""), "-"]);
-        command.arg(inner.get_program()).args(inner.get_args()).current_dir(desk.dir.path());
-        let ended = Ended::from(command.output().expect("it runs"));
+        let ended = Ended::from(limited(&desk, &inner).output().expect("it runs"));
         assert_eq!(ended.code, Some(4), "{kind}: {}", ended.stderr);
         ended.said(said);
     }

@@ -112,8 +112,8 @@ class Guestfish:
         elif name == "download":
             shutil.copyfile(self.at(args[0]), args[1])
         elif name == "download-offset":
-            content = open(self.at(args[0]), "rb").read()
-            open(args[1], "wb").write(content[: int(args[3])])
+            content = open(self.at(args[0]), "rb").read(int(args[3]))
+            open(args[1], "wb").write(content)
         elif name == "upload":
             self.write(args[1], open(args[0], "rb").read())
         elif name in ("cp-a", "cp-r", "mv"):

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::convert::Error;
 
 use super::guestfs::Guestfs;
+use super::transit::LONGEST_TEXT;
 
 impl Guestfs {
     /// Runs a command that changes the guest.
@@ -23,13 +24,15 @@ impl Guestfs {
     /// # Errors
     /// [`Error::Refused`] when the guest refuses it: the file is as it was.
     pub(super) async fn write(&mut self, path: &str, text: &str) -> Result<(), Error> {
-        let local = self.next_file();
+        let local = self.next_file()?;
         fs::write(&local, text).map_err(Error::io(format!("write {}", local.display())))?;
-        let old = match self.is_file(path).await? {
-            true => Some(self.fetch(path).await?),
-            false => None,
-        };
         let (from, doing) = (local.to_string_lossy(), format!("write the guest's {path}"));
+        let old = self.fetch(path, LONGEST_TEXT).await?;
+        // A pipe would be waited for without end, and a device be written to.
+        if old.is_none() && self.ask(&["exists", path]).await? == "true" {
+            let why = "it is no ordinary file, or a very long one".to_owned();
+            return Err(Error::Refused { doing, why });
+        }
         let end = self.modify(&doing, &["upload", &from, path]).await;
         if let Err(Error::Refused { .. }) = &end {
             self.restore(path, old.as_deref()).await?;
@@ -65,10 +68,13 @@ impl Guestfs {
 
     /// Whether a file of the guest has the content of a local one.
     async fn holds(&mut self, path: &str, other: &Path) -> Result<bool, Error> {
-        let local = self.fetch(path).await?;
         let read =
             |path: &Path| fs::read(path).map_err(Error::io(format!("read {}", path.display())));
-        Ok(read(&local)? == read(other)?)
+        let other = read(other)?;
+        match self.fetch(path, other.len() as u64).await? {
+            Some(local) => Ok(read(&local)? == other),
+            None => Ok(false),
+        }
     }
 }
 

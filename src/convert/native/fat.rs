@@ -3,14 +3,18 @@
 //! FAT32 in the boot sector (EDK II, `FatPkg/EnhancedFatDxe/Init.c`).
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use crate::budget::Budget;
 
 /// The least clusters of a FAT32 (Microsoft's FAT specification, "FAT Type Determination").
 const LEAST: u64 = 65525;
 /// Where the number of sectors stands in the boot sector of FAT32.
 const SECTORS: usize = 32;
+/// Most bytes that are read to find one file: some sectors of the table and some of folders.
+const MOST_READ: u64 = 4 << 20;
 
 /// Has the boot sector of a FAT32 with few clusters say that there are enough. The file allocation
 /// table, which files are found by, stays as it is.
@@ -33,5 +37,41 @@ pub(super) fn admit(path: &Path) -> io::Result<()> {
     match u32::try_from(least) {
         Ok(least) => file.write_all_at(&least.to_le_bytes(), SECTORS as u64),
         Err(_) => Ok(()),
+    }
+}
+
+/// A file system that is read up to a limit: a folder whose last cluster is its first has no end.
+pub(super) struct Bounded {
+    file: File,
+    left: Budget,
+}
+
+impl Bounded {
+    pub(super) const fn new(file: File) -> Self {
+        Self { file, left: Budget::new(MOST_READ, "bytes to read") }
+    }
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.left.draw(read as u64)?;
+        Ok(read)
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.file.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Bounded {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }

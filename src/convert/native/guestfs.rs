@@ -2,14 +2,14 @@
 //!
 //! Not by the C library: a file system that breaks its parser, a hang or a crash must not take this
 //! process along, and the program has to start where no libguestfs is installed. Files go through
-//! the work folder (`download`, `upload`), so that nothing of the guest's is ever a word of the
-//! protocol. The end of an answer is a line that nobody else knows.
+//! the work folder (`transit`), so that nothing of the guest's is ever a word of the protocol. The end of an answer is a line that nobody else knows.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::budget::{Budget, Going};
 use crate::child::{self, Dialogue, Door, Output, Program};
 use crate::convert::keep_log::open_log;
 use crate::convert::qemu_img::Tools;
@@ -17,12 +17,15 @@ use crate::convert::{Error, Run, isolate, libguestfs};
 use crate::model::{Secret, shown};
 
 use super::environment::Environment;
+use super::transit::Gate;
 
 /// libguestfs' shell.
 const PROGRAM: &str = "guestfish";
-/// Largest text that is read from a guest, in bytes: configuration, never data.
-const LARGEST: u64 = 4 << 20;
+/// Longest answer of a command, in bytes.
+const LONGEST_ANSWER: u64 = 16 << 20;
 
+/// What a line costs beside its bytes.
+const LINE: u64 = 32;
 /// The last line of a command in the guest.
 const WELL: &str = "it went well";
 const BADLY: &str = "it went badly";
@@ -45,9 +48,8 @@ pub(super) struct Guestfs {
     log: File,
     /// What ends an answer.
     marker: String,
-    /// Where files are on their way.
-    transit: PathBuf,
-    files: u32,
+    /// What leaves the guest.
+    pub(super) gate: Gate,
     /// The first error of the command that was spoken last.
     reason: Option<String>,
 }
@@ -90,8 +92,7 @@ impl Appliance<'_> {
             tools: Tools::clone(tools),
             log,
             marker: format!("end{name}"),
-            transit: work.tmp(),
-            files: 0,
+            gate: Gate::new(work.tmp(), Going::from(&tools.cancel)),
             reason: None,
         };
         for disk in disks {
@@ -151,12 +152,17 @@ impl Guestfs {
         }
         self.dialogue.say(&format!("echo {}\n", quoted(&self.marker))).await;
         let mut answer = Vec::new();
+        let mut budget = Budget::new(LONGEST_ANSWER, "bytes of an answer");
         self.reason = None;
         loop {
             let heard = self.dialogue.hear().await.map_err(self.tools.child_error(doing))?;
             match heard {
                 Some((Output::Stdout, line)) if line == self.marker => return Ok(answer),
-                Some((Output::Stdout, line)) => answer.push(line),
+                Some((Output::Stdout, line)) => {
+                    let drawn = budget.draw(line.len() as u64 + LINE);
+                    drawn.map_err(|exhausted| ended(doing, Some(exhausted.to_string())))?;
+                    answer.push(line);
+                }
                 Some((Output::Stderr, line)) => {
                     self.note(&line);
                     // The first is the reason, what follows is advice.
@@ -228,36 +234,6 @@ impl Guestfs {
         Ok(self.ask(&["is-file", path, "followsymlinks:true"]).await? == "true")
     }
 
-    /// The files that match a pattern. Names with a line break are left out: no system that starts
-    /// needs one, and here they would be taken for two.
-    pub(super) async fn glob(&mut self, pattern: &str) -> Result<Vec<String>, Error> {
-        let words = ["glob-expand", pattern, "directoryslash:false"];
-        let lines = self.run("list the guest's files", &words).await?;
-        Ok(whole_names(lines, pattern))
-    }
-
-    /// The text of a file, if there is one. Bytes that are no UTF-8 make it none that we touch.
-    pub(super) async fn read(&mut self, path: &str) -> Result<Option<String>, Error> {
-        if !self.is_file(path).await? {
-            return Ok(None);
-        }
-        let size: u64 = self.ask(&["filesize", path]).await?.parse().unwrap_or(u64::MAX);
-        if size > LARGEST {
-            return Ok(None);
-        }
-        let local = self.fetch(path).await?;
-        let read = fs::read(&local).map_err(Error::io(format!("read {}", local.display())))?;
-        Ok(String::from_utf8(read).ok())
-    }
-
-    /// A copy of a file in the work folder.
-    pub(super) async fn fetch(&mut self, path: &str) -> Result<PathBuf, Error> {
-        let local = self.next_file();
-        let to = local.to_string_lossy().into_owned();
-        self.run(&format!("read the guest's {path}"), &["download", path, &to]).await?;
-        Ok(local)
-    }
-
     /// Runs a command in the guest's own system; says whether it ended well.
     pub(super) async fn sh(&mut self, command: &str) -> Result<(bool, Vec<String>), Error> {
         // Not by our own marker, which nobody in the guest may know.
@@ -269,35 +245,6 @@ impl Guestfs {
         };
         let end = said.pop().unwrap_or_default();
         Ok((end == WELL, said))
-    }
-
-    /// The first `length` bytes of a file in the guest, fewer where it is shorter.
-    pub(super) async fn head(&mut self, path: &str, length: u64) -> Result<Vec<u8>, Error> {
-        let local = self.next_file();
-        let (to, doing) =
-            (local.to_string_lossy().into_owned(), format!("read the guest's {path}"));
-        let words = ["download-offset", path, &to, "0", &length.to_string()];
-        if self.attempt(&doing, &words).await?.is_err() {
-            // It is shorter than that.
-            self.run(&doing, &["download", path, &to]).await?;
-        }
-        fs::read(&local).map_err(Error::io(format!("read {}", local.display())))
-    }
-
-    /// So many bytes of a block device from an offset on; nothing where they are not all there.
-    pub(super) async fn part(
-        &mut self,
-        device: &str,
-        (offset, length): (u64, u64),
-    ) -> Result<Option<Vec<u8>>, Error> {
-        let local = self.next_file();
-        let to = local.to_string_lossy().into_owned();
-        let words = ["download-offset", device, &to, &offset.to_string(), &length.to_string()];
-        if self.attempt(&format!("read {device}"), &words).await?.is_err() {
-            return Ok(None);
-        }
-        let read = fs::read(&local).map_err(Error::io(format!("read {}", local.display())))?;
-        Ok(Some(read).filter(|read| read.len() as u64 == length))
     }
 
     /// The tags of a block device as blkid(8) finds them: `UUID`, `PARTUUID`, `LABEL`, …
@@ -329,32 +276,12 @@ impl Guestfs {
         }
     }
 
-    /// A name in the work folder for a file that goes to the guest or comes from it.
-    pub(super) fn next_file(&mut self) -> PathBuf {
-        self.files += 1;
-        self.transit.join(format!("file-{}", self.files))
-    }
-
     /// The log helps a person; a run does not fail of it.
     fn note(&mut self, line: &str) {
         if let Err(error) = writeln!(self.log, "{}", shown::text(line)) {
             tracing::debug!(%error, "write the log");
         }
     }
-}
-
-/// The names among the lines of an answer: what does not begin as the pattern does is the rest of the
-/// name before it.
-fn whole_names(lines: Vec<String>, pattern: &str) -> Vec<String> {
-    let literal = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
-    let mut names: Vec<Option<String>> = Vec::new();
-    for line in lines {
-        match names.last_mut() {
-            Some(name) if !line.starts_with(literal) => *name = None,
-            _ => names.push(line.starts_with(literal).then_some(line)),
-        }
-    }
-    names.into_iter().flatten().collect()
 }
 
 /// A value as blkid(8) writes it for shells: a backslash before a character of theirs, `\xNN` for a byte
@@ -423,16 +350,6 @@ mod tests {
         ] {
             assert_eq!(without_escapes(told), value);
         }
-    }
-
-    #[test]
-    fn a_name_with_a_line_break_is_no_two_names() {
-        let lines = ["/etc/x.d/a", "/etc/x.d/b", "c", "/etc/shadow", "/etc/x.d/d"];
-        let lines = lines.map(str::to_owned).to_vec();
-        assert_eq!(whole_names(lines, "/etc/x.d/*"), ["/etc/x.d/a", "/etc/x.d/d"]);
-        let lines = vec!["/boot/vmlinuz-6.1".to_owned()];
-        assert_eq!(whole_names(lines.clone(), "/boot/vmlinuz-*"), lines);
-        assert_eq!(whole_names(lines.clone(), "/{boot,efi}/vmlinuz-*"), lines);
     }
 
     #[test]

@@ -19,7 +19,10 @@ mod environment;
 mod evidence;
 mod facts;
 mod fat;
+#[cfg(not(fuzzing))]
 mod fix;
+#[cfg(fuzzing)]
+pub(super) mod fix;
 pub(super) mod guestfs;
 mod inspect;
 mod lasting;
@@ -33,6 +36,7 @@ mod played;
 mod report;
 mod surgery;
 mod systems;
+mod transit;
 mod treated;
 pub(super) mod v2v;
 mod validate;

@@ -128,7 +128,7 @@ fn gpt(bytes: &[u8]) -> Vec<Partition> {
         let (first, last) = (number64(&entry[32..40]), number64(&entry[40..48]));
         Partition {
             first,
-            sectors: last.saturating_sub(first).saturating_add(1),
+            sectors: last.saturating_sub(first).saturating_add(1).min(u64::MAX / 512),
             is_esp: entry[..16] == ESP,
             for_bios: entry[..16] == BIOS_BOOT
                 || entry[..16] == FREEBSD_BOOT

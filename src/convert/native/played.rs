@@ -53,6 +53,13 @@ impl DerefMut for Started {
     }
 }
 
+impl Started {
+    /// The files of the guest as the appliance sees them.
+    pub(super) fn tree(&self) -> std::path::PathBuf {
+        fs::read_to_string(self._played.dir().join("overlay")).expect("an overlay").into()
+    }
+}
+
 impl Played {
     /// A guest with these files; `said` is `guest.json` but for the files.
     pub(super) fn new(files: &[(&str, &[u8])], said: Value) -> Self {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::convert::Error;
 use crate::convert::qemu_img::{Image, Tools};
 use crate::model::{ByteSize, DiskFormat, Firmware, Lack};
+use crate::panics::contained;
 
 use super::fat;
 use super::partitions::{BiosLoader, Partitions, SECTOR, Table};
@@ -91,10 +92,9 @@ pub(super) async fn beginning(
     };
     for esp in partitions.efi() {
         start.efi_partition = true;
-        let (offset, size) = (esp.first * SECTOR as u64, esp.sectors * SECTOR as u64);
-        if size == 0 || size > LARGEST_ESP {
-            continue;
-        }
+        // A table may name places that no disk has.
+        let (offset, size) = (esp.first.checked_mul(SECTOR as u64), esp.sectors * SECTOR as u64);
+        let Some(offset) = offset.filter(|_| (1..=LARGEST_ESP).contains(&size)) else { continue };
         // A partition that goes beyond the end of its disk is none that firmware reads.
         if tools.part(image, scratch, (offset, size)).await.is_ok() {
             start.efi_loader |= holds_loader(scratch).await;
@@ -125,10 +125,13 @@ async fn holds_loader(partition: &Path) -> bool {
     let path = partition.to_owned();
     let look = move || {
         fat::admit(&path)?;
-        let files = fatfs::FileSystem::new(File::open(path)?, fatfs::FsOptions::new())?;
-        let mut magic = [0; 2];
-        files.root_dir().open_file(FALLBACK)?.read_exact(&mut magic)?;
-        Ok::<_, std::io::Error>(&magic == b"MZ")
+        contained(|| {
+            let file = fat::Bounded::new(File::open(path)?);
+            let files = fatfs::FileSystem::new(file, fatfs::FsOptions::new())?;
+            let mut magic = [0; 2];
+            files.root_dir().open_file(FALLBACK)?.read_exact(&mut magic)?;
+            Ok(&magic == b"MZ")
+        })
     };
     match tokio::task::spawn_blocking(look).await {
         Ok(Ok(found)) => found,
@@ -238,6 +241,30 @@ mod tests {
         assert!(!holds_loader(&path).await, "empty");
         fs::write(&path, [0xff; 4096]).expect("written");
         assert!(!holds_loader(&path).await, "no file system");
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_end_is_left() {
+        use std::os::unix::fs::FileExt;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("esp");
+        let options = fatfs::FormatVolumeOptions::new();
+        esp(&path, 40, options.fat_type(fatfs::FatType::Fat32).bytes_per_cluster(512));
+        let file = File::options().read(true).write(true).open(&path).expect("opened");
+        let mut boot = [0; 512];
+        file.read_exact_at(&mut boot, 0).expect("read");
+        let number = |at: usize| u64::from(boot[at]) | u64::from(boot[at + 1]) << 8;
+        let (begin, tables, length) = (number(14), u64::from(boot[16]), number(36));
+        // The root, in cluster 2, goes on in itself, and has no last entry.
+        for table in 0..tables {
+            let place = (begin + table * length) * 512 + 8;
+            file.write_all_at(&2_u32.to_le_bytes(), place).expect("written");
+        }
+        let mut entry = [0; 32];
+        entry[..12].copy_from_slice(b"NOTHING TXT ");
+        file.write_all_at(&entry.repeat(16), (begin + tables * length) * 512).expect("written");
+        assert!(!holds_loader(&path).await);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use super::described::{Content, Described, Nvram};
 use super::package::take_sums;
 use super::store::{Member, Store};
 use super::sums::{Digests, summed};
+use crate::budget::{Going, is_stop};
 use crate::exporter::Error;
 use crate::image::Split;
 use crate::progress::{Progress, Unit};
@@ -49,7 +50,8 @@ impl Checking<'_> {
                 let _ = visit(Member { name: name.clone(), content: &mut file })?;
             }
         } else {
-            store.each(&|name, _| sums.are_in(name) || wanted(name), &mut visit)?;
+            let is_wanted = |name: &str, _| sums.are_in(name) || wanted(name);
+            store.each_until(&Going::from(self.cancel), &is_wanted, &mut visit)?;
         }
         let known = sums.known(store, prefix, &told)?;
         seen.retain(|(name, _)| known.may_be_of(prefix, name));
@@ -99,6 +101,7 @@ impl Checking<'_> {
         end.map_err(|error| match error.kind() {
             ErrorKind::Interrupted => Error::Cancelled,
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => store.unusable(error.to_string()),
+            _ if is_stop(&error) => Error::Cancelled,
             _ => failed(&store.path().join(&member.name), error),
         })
     }

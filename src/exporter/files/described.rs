@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::store::Store;
 use super::streaming::NOT_ASKED;
 use super::verify::Expected;
+use crate::budget::Going;
 use crate::exporter::{Error, ExpectedMedium, NVRAM, Streaming, uuids};
 use crate::image::{self, Split};
 use crate::model::{ByteSize, DiskFormat, DiskId, ExportMethod, SourceVm, Warning};
@@ -142,13 +143,13 @@ impl Wanted {
 
 impl Content {
     /// The content of the image at an absolute path, after a look whether it stands for itself.
-    /// Blocks.
+    /// Blocks, and only reads: who waits for it may leave.
     ///
     /// # Errors
     /// [`Error::Unusable`] when it does not, [`Error::PartOfDisk`], [`Error::File`].
     pub(super) fn of_image(path: &Path, format: DiskFormat) -> Result<Self, Error> {
         let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
-        let judged = image::inspect(path, format).map_err(failed)?;
+        let judged = image::inspect(path, format, &Going::default()).map_err(failed)?;
         // A part of a VMDK passes for a disk, or for nothing at all.
         let may_be_part = judged.as_ref().map_or_else(|reason| reason == image::NO_VMDK, |()| true);
         if format == DiskFormat::Vmdk

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::image::vmdk::{End, Header, SECTOR, Stream};
+use crate::image::vmdk::{End, Header, InvalidStream, SECTOR, Stream};
 use crate::model::DiskFormat;
 
 /// Follows the bytes of one disk.
@@ -67,7 +67,12 @@ impl Follower {
         }
         let Some(stream) = self.stream else { return Ok(()) };
         let reached = stream.reached();
-        match stream.finish(read_at).map_err(invalid)? {
+        let end = stream.finish(read_at).map_err(|error| match error {
+            // What is wrong with its tables says more than that they could not be read.
+            InvalidStream::Tables(source) if source.kind() == ErrorKind::InvalidData => source,
+            error => invalid(error),
+        });
+        match end? {
             End::Whole => Ok(()),
             End::Early => {
                 Err(invalid(format!("it is cut off: it ends at byte {reached} of the disk")))

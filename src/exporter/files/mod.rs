@@ -194,7 +194,7 @@ impl Files {
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<Option<usize>, Error> {
-        let described = self.described().await?;
+        let described = self.described_until(cancel).await?;
         let (progress, cancel) = (progress.clone(), cancel.clone());
         blocking(&self.settings, move || {
             Checking { described: &described, progress: &progress, cancel: &cancel }.check()
@@ -215,7 +215,7 @@ impl Files {
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<ExportedVm, Error> {
-        let described = self.described().await?;
+        let described = self.described_until(cancel).await?;
         let (directory, progress, cancel) =
             (request.directory.clone(), progress.clone(), cancel.clone());
         let (limit, whole) = (request.limit.clone(), request.whole.clone());
@@ -291,6 +291,10 @@ impl Files {
         tokio::join!(work, noting).0
     }
 
+    async fn described_until(&self, cancel: &CancellationToken) -> Result<Described, Error> {
+        cancel.run_until_cancelled(self.described()).await.unwrap_or(Err(Error::Cancelled))
+    }
+
     async fn described(&self) -> Result<Described, Error> {
         let (found, settings) = (Arc::clone(&self.found), Arc::clone(&self.settings));
         blocking(&self.settings, move || {
@@ -345,15 +349,31 @@ async fn blocking<T: Send + 'static>(
 #[cfg(fuzzing)]
 pub(super) mod fuzzing {
     use std::io::Read;
+    use std::path::Path;
 
+    use super::Choice;
+    use super::package::Package;
+    use super::store::Store;
     use super::tar::{Passing, Tar};
+    use crate::budget::Going;
 
     /// Walks an archive and reads all of it.
     pub(in crate::exporter) fn archive(bytes: &[u8]) {
-        let mut tar = Tar::new(Passing(bytes));
+        let mut tar = Tar::new(Passing(bytes, Going::default()));
         while let Ok(Some(_)) = tar.next() {
             if tar.read_to_end(&mut Vec::new()).is_err() {
                 return;
+            }
+        }
+    }
+
+    /// Looks into a package, and for the disks of each of its VMs.
+    pub(in crate::exporter) fn package(path: &Path) {
+        let Ok(Some(store)) = Store::archive(path) else { return };
+        for ignore in [true, false] {
+            let Ok(package) = Package::of_archive(store.clone(), ignore) else { continue };
+            for vm in package.systems().map(|vm| vm.id.clone()).take(4) {
+                package.describe(&Choice { vm: Some(vm), ..Choice::default() }).ok();
             }
         }
     }

@@ -13,6 +13,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::tar::{BLOCK, Passing, Skip, Tar, is_tar};
+use crate::budget::{Going, is_stop};
 use crate::exporter::Error;
 
 /// Most members of an archive.
@@ -87,6 +88,20 @@ impl Store {
         wanted: &dyn Fn(&str, u64) -> bool,
         visit: Visit<'_>,
     ) -> Result<(), Error> {
+        self.each_until(&Going::default(), wanted, visit)
+    }
+
+    /// The same, as long as it may go on.
+    ///
+    /// # Errors
+    /// As those of [`Store::each`]; [`Error::Cancelled`].
+    pub(super) fn each_until(
+        &self,
+        going: &Going,
+        wanted: &dyn Fn(&str, u64) -> bool,
+        visit: Visit<'_>,
+    ) -> Result<(), Error> {
+        let passing = |reader| Passing::<Box<dyn Read>>(reader, going.clone());
         let mut seen = Vec::new();
         let mut once = |member: Member<'_>| {
             if seen.contains(&member.name) {
@@ -102,11 +117,10 @@ impl Store {
                 let seekable = Seekable::new(open()?).map_err(|source| self.failed(source))?;
                 self.each_of(seekable, wanted, &mut once)
             }
-            Self::TarGz(_) => self.each_of(
-                Passing(MultiGzDecoder::new(BufReader::new(open()?))),
-                wanted,
-                &mut once,
-            ),
+            Self::TarGz(_) => {
+                let reader = MultiGzDecoder::new(BufReader::new(open()?));
+                self.each_of(passing(Box::new(reader)), wanted, &mut once)
+            }
             Self::TarXz(_) => {
                 let mut file = open()?;
                 if !has_xz_end(&mut file).map_err(|source| self.failed(source))? {
@@ -114,7 +128,8 @@ impl Store {
                 }
                 let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED);
                 let stream = stream.map_err(|error| self.failed(error.into()))?;
-                self.each_of(Passing(XzDecoder::new_stream(file, stream)), wanted, &mut once)
+                let reader = XzDecoder::new_stream(file, stream);
+                self.each_of(passing(Box::new(reader)), wanted, &mut once)
             }
             Self::Zip(_) => self.each_zipped(open()?, wanted, &mut once),
         }
@@ -211,6 +226,9 @@ impl Store {
 
     /// It could not be read.
     pub(super) fn failed(&self, source: io::Error) -> Error {
+        if is_stop(&source) {
+            return Error::Cancelled;
+        }
         Error::File { action: "read", path: self.path().to_owned(), source }
     }
 }

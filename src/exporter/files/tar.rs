@@ -6,28 +6,34 @@ use std::io::{self, ErrorKind, Read};
 
 use tar::{EntryType, Header, PaxExtensions};
 
+use crate::budget::{Budget, Going};
+
 /// Bytes of a block.
 pub(super) const BLOCK: u64 = 512;
 /// Longest name or other note about a member, in bytes.
 const LONGEST_NOTE: u64 = 64 * 1024;
+/// Most members and notes about them. Each member may have a long name, a long link and a note of pax.
+const MOST_HEADERS: u64 = 40_000;
 
 /// A reader that can pass over what nobody wants.
 pub(super) trait Skip: Read {
     fn skip(&mut self, bytes: u64) -> io::Result<()>;
 }
 
-/// A stream, which passes over bytes by reading them.
-pub(super) struct Passing<R>(pub(super) R);
+/// A stream, which passes over bytes by reading them, as long as it may go on: some megabytes of it are
+/// a terabyte of zeros.
+pub(super) struct Passing<R>(pub(super) R, pub(super) Going);
 
 impl<R: Read> Read for Passing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1.check()?;
         self.0.read(buffer)
     }
 }
 
 impl<R: Read> Skip for Passing<R> {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
-        let passed = io::copy(&mut self.0.by_ref().take(bytes), &mut io::sink())?;
+        let passed = io::copy(&mut self.by_ref().take(bytes), &mut io::sink())?;
         if passed == bytes { Ok(()) } else { Err(cut_off()) }
     }
 }
@@ -37,6 +43,7 @@ pub(super) struct Tar<R> {
     reader: R,
     left: u64,
     padding: u64,
+    headers: Budget,
     /// Whether a header was read.
     begun: bool,
 }
@@ -58,7 +65,8 @@ struct Notes {
 
 impl<R: Skip> Tar<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, left: 0, padding: 0, begun: false }
+        let headers = Budget::new(MOST_HEADERS, "members and notes about them");
+        Self { reader, left: 0, padding: 0, headers, begun: false }
     }
 
     /// The next member; none at the end.
@@ -68,7 +76,8 @@ impl<R: Skip> Tar<R> {
     pub(super) fn next(&mut self) -> io::Result<Option<Found>> {
         let mut notes = Notes::default();
         loop {
-            self.reader.skip(self.left + self.padding)?;
+            self.headers.draw(1)?;
+            self.reader.skip(self.left.saturating_add(self.padding))?;
             (self.left, self.padding) = (0, 0);
             let Some(header) = self.header()? else { return Ok(None) };
             let kind = header.entry_type();
@@ -78,7 +87,7 @@ impl<R: Skip> Tar<R> {
                 None => header.entry_size()?,
             };
             self.left = size;
-            self.padding = size.next_multiple_of(BLOCK) - size;
+            self.padding = padding(size)?;
             match kind {
                 EntryType::XHeader => notes.take_pax(&self.note()?)?,
                 EntryType::GNULongName => notes.name = Some(text(&self.note()?)),
@@ -161,6 +170,14 @@ impl Notes {
         }
         Ok(())
     }
+}
+
+/// Bytes from the end of a member to that of its last block. GNU tar writes sizes of 64 bits, and the
+/// largest of them would be a member of no length.
+fn padding(size: u64) -> io::Result<u64> {
+    let end = size.checked_next_multiple_of(BLOCK).filter(|end| i64::try_from(*end).is_ok());
+    let wrong = || io::Error::new(ErrorKind::InvalidData, "a size makes no sense");
+    Ok(end.ok_or_else(wrong)? - size)
 }
 
 fn is_note(kind: EntryType) -> bool {

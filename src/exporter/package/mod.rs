@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use self::descriptor::NvramFile;
 use super::Error;
 use super::transfer::{Part, sync_directory};
+use crate::budget::{Going, is_stop};
 use crate::image::{EarlyFile, vmdk};
 use crate::model::{ByteSize, DiskFormat, ExportedNvram, ExportedVm, Sha256Digest, file_name};
 use crate::progress::{Progress, Unit};
@@ -132,7 +133,9 @@ impl Package<'_> {
                 return Err(Error::Unusable { path: path.clone(), reason });
             }
             let file = File::open(path).map_err(failed("open", path))?;
-            let populated = vmdk::populated(&file).map_err(failed("read", path))?;
+            let populated = vmdk::populated(&file, &Going::from(self.cancel)).map_err(|error| {
+                if is_stop(&error) { Error::Cancelled } else { failed("read", path)(error) }
+            })?;
             files.push(descriptor::DiskFile { disk, href: href(path), populated });
         }
         let text = descriptor::write(&self.exported.vm, &files, nvram);
@@ -166,7 +169,7 @@ impl Package<'_> {
         nvram: Option<&NvramFile>,
     ) -> Result<Sha256Digest, Error> {
         let name = file_name(&self.exported.vm.name);
-        let total = self.exported.disks.iter().map(|disk| disk.file_size.0).sum();
+        let ByteSize(total) = self.exported.disks.iter().map(|disk| disk.file_size).sum();
         let task = self.progress.task("pack", Some(total), Unit::Bytes);
         let mut position = 0;
         let written = part.restart().and_then(|file| {

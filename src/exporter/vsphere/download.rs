@@ -84,7 +84,8 @@ pub(super) fn gauge(downloads: &[Download<'_>]) -> Gauge {
     Gauge {
         moved: Box::new(move || for_moved.iter().map(|meter| meter.moved()).sum()),
         percent: Box::new(move || {
-            let position: u64 = for_percent.iter().map(|meter| meter.position()).sum();
+            let ByteSize(position) =
+                for_percent.iter().map(|meter| ByteSize(meter.position())).sum();
             (u128::from(position) * 100 / u128::from(whole)) as u64
         }),
     }
@@ -109,7 +110,10 @@ pub(super) async fn download_all(
         })
         .buffer_unordered(parallel.max(1))
         .collect::<Vec<_>>();
-    let position = || downloads.iter().map(|one| one.slot.meter.position()).sum();
+    let position = || {
+        let positions = downloads.iter().map(|one| ByteSize(one.slot.meter.position()));
+        positions.sum::<ByteSize>().0
+    };
     let mut ended = reporting(&all, position, work).await;
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
@@ -252,5 +256,5 @@ fn is_cancelled(error: &Error) -> bool {
 }
 
 fn total(downloads: &[Download<'_>]) -> u64 {
-    downloads.iter().map(|one| one.capacity.0).sum()
+    downloads.iter().map(|one| one.capacity).sum::<ByteSize>().0
 }

@@ -16,6 +16,7 @@ use super::nvram::is_nvram;
 use super::session::VSphere;
 use crate::exporter::{Error, ExportRequest, Fault, SnapshotRequest, Transport};
 use crate::model::{DiskFormat, ExportMethod, ExportedDisk, ExportedVm, SourceVm, Stage, Warning};
+use crate::panics::caught;
 use crate::progress::{Event, Progress};
 
 /// How many read timeouts may pass without a byte before the lease's keeper gives up.
@@ -74,8 +75,8 @@ impl VSphere {
         let slots = begun.into_iter().map(|one| Slot::new(one.part, one.whole)).collect();
         let mut run = Run { vsphere: self, vm, request, slots, snapshot: None, progress, cancel };
         let end = match &request.snapshot {
-            None => run.rounds().await,
-            Some(snapshot) => run.over_snapshot(snapshot).await,
+            None => caught(run.rounds()).await,
+            Some(snapshot) => caught(run.over_snapshot(snapshot)).await,
         };
         if end.is_err() {
             discard(parts, progress).await;
@@ -104,7 +105,7 @@ impl Run<'_> {
         let end = match taken {
             Ok(taken) => {
                 self.snapshot = Some(taken.moref);
-                let end = self.rounds().await;
+                let end = caught(self.rounds()).await;
                 end.map(|mut exported| {
                     exported.method = ExportMethod::NfcSnapshot;
                     exported.warnings.extend(taken.warnings);
@@ -188,7 +189,7 @@ impl Run<'_> {
             return Err(Error::Cancelled);
         }
         let lease = self.lease(patient).await?;
-        let mut exported = match self.under(&lease).await {
+        let mut exported = match caught(self.under(&lease)).await {
             Ok(exported) => exported,
             Err(error) => {
                 // A lease that is lost needs no end, and the next round's login ends it for good.

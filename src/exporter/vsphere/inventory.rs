@@ -13,7 +13,7 @@ use super::select::{Candidate, select};
 use super::session::VSphere;
 use super::tags::Tag;
 use crate::exporter::Error;
-use crate::model::{PowerState, SourceVm};
+use crate::model::{ByteSize, PowerState, SourceVm};
 
 /// Deepest inventory followed: a guard against folders that contain each other.
 const DEEPEST: usize = 100;
@@ -66,7 +66,7 @@ impl VmSummary {
             memory_mib: Some(vm.memory_mib),
             guest: Some(vm.guest.full_name.clone()),
             disks: Some(vm.disks.len()),
-            size: Some(vm.disks.iter().map(|disk| disk.capacity.0).sum()),
+            size: Some(vm.disks.iter().map(|disk| disk.capacity).sum::<ByteSize>().0),
             attributes: BTreeMap::new(),
             tags: Vec::new(),
         }
@@ -193,7 +193,7 @@ fn summary(vm: &Object, place: Place) -> VmSummary {
         memory_mib: hardware.and_then(|hardware| hardware.number("memoryMB")),
         guest: vm.get("config.guestFullName").map(|node| node.text.clone()),
         disks: capacities.as_ref().map(Vec::len),
-        size: capacities.map(|all| all.iter().sum()),
+        size: capacities.map(|all| all.into_iter().map(ByteSize).sum::<ByteSize>().0),
         attributes: attributes(vm),
         tags: Vec::new(),
     }

@@ -43,8 +43,8 @@ pub use tags::Tag;
 #[cfg(fuzzing)]
 pub(super) fn fuzz(text: &str) {
     let Ok(node) = node::Node::parse(text) else { return };
-    let disks = hardware::disks(&node, Some(&node));
-    hardware::nics(&node);
+    let (disks, _) = hardware::disks(&node, Some(&node));
+    hardware::nics(&node, hardware::ExtraConfig(Some(&node)));
     guest_network::told(Some(&node), Some(&node));
     lease::Offer::read(&node);
     if let Some(object) = properties::Object::read(&node) {

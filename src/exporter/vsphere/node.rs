@@ -9,11 +9,15 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
 
 use super::args::Moref;
+use crate::budget::Budget;
 
 /// W3C XML Schema, part 1, §3.15: the namespace of `xsi:type`.
 const XSI: Namespace<'static> = Namespace("http://www.w3.org/2001/XMLSchema-instance");
 /// Deepest nesting accepted. Replies of vSphere stay below 30.
 const DEEPEST: usize = 100;
+/// Most elements of a reply. An element of four bytes takes a hundred here. A page of a hundred VMs has
+/// some thirty thousand.
+const MOST_NODES: u64 = 1_000_000;
 
 /// An element.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +42,7 @@ impl Node {
     pub(super) fn parse(xml: &str) -> Result<Self, String> {
         let mut reader = NsReader::from_str(xml);
         let mut open: Vec<Node> = Vec::new();
+        let mut budget = Budget::new(MOST_NODES, "elements");
         loop {
             let event = reader.read_event().map_err(|error| error.to_string())?;
             match event {
@@ -45,9 +50,11 @@ impl Node {
                     if open.len() == DEEPEST {
                         return Err(format!("it is nested deeper than {DEEPEST} levels"));
                     }
+                    budget.draw(1)?;
                     open.push(Self::begin(&reader, &start)?);
                 }
                 Event::Empty(start) => {
+                    budget.draw(1)?;
                     let node = Self::begin(&reader, &start)?;
                     match open.last_mut() {
                         Some(parent) => parent.children.push(node),
@@ -111,6 +118,11 @@ impl Node {
             _ => {}
         }
         Ok(())
+    }
+
+    /// How many elements it has, itself among them.
+    pub(super) fn size(&self) -> u64 {
+        1 + self.children.iter().map(Node::size).sum::<u64>()
     }
 
     /// The first child called `name`.
@@ -190,5 +202,8 @@ mod tests {
         for xml in ["", "<a>", "<a>&x;</a>", "<a></b>", "no xml", &deep] {
             assert!(Node::parse(xml).is_err(), "{}", &xml[..xml.len().min(20)]);
         }
+        let many = format!("<a>{}</a>", "<b/>".repeat(MOST_NODES as usize));
+        let error = Node::parse(&many).expect_err("too many");
+        assert_eq!(error, "it has more than 1000000 elements");
     }
 }

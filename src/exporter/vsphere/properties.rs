@@ -1,15 +1,26 @@
 //! The property collector: reads named properties of objects, page by page.
 
 use std::collections::HashMap;
+use std::time::Duration;
+
+use humantime::format_duration;
 
 use super::args::{Args, Moref};
 use super::node::Node;
 use super::session::{VSphere, lacks};
 use super::soap::localized_fault;
+use crate::budget::Budget;
 use crate::exporter::{Error, Fault};
 
 const RETRIEVE: &str = "RetrievePropertiesEx";
 const CONTINUE: &str = "ContinueRetrievePropertiesEx";
+/// Most objects of an inventory. A vCenter has 45 000 VMs at most ("Configuration Maximums"), and as many
+/// folders, hosts and datastores again.
+const MOST_OBJECTS: u64 = 200_000;
+/// Most elements of all that is kept of them.
+const MOST_NODES: u64 = 4_000_000;
+/// Longest time that all pages may take together.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// What the collector said about one object.
 #[derive(Debug)]
@@ -97,7 +108,11 @@ impl VSphere {
             Some("TraversalSpec"),
             through,
         );
-        let found = self.retrieve(spec.nested("objectSet", objects)).await;
+        let pages = self.retrieve(spec.nested("objectSet", objects));
+        let found = tokio::time::timeout(LONGEST, pages).await.unwrap_or_else(|_| {
+            let reason = format!("its pages do not end within {}", format_duration(LONGEST));
+            Err(Error::Reply { method: CONTINUE, reason })
+        });
         // A view costs the server little and ends with the session, so its end decides nothing.
         if let Err(error) = self.soap.call("DestroyView", &view, Args::default()).await {
             tracing::debug!(%error, "destroy the view");
@@ -118,10 +133,14 @@ impl VSphere {
         let mut reply = self.soap.read(RETRIEVE, &self.property_collector, args).await?;
         let mut objects = Vec::new();
         let mut method = RETRIEVE;
+        let mut budgets = Budgets::new();
         // Nothing found is an answer without a returnval.
         while let Some(page) = reply.child("returnval") {
             let before = objects.len();
-            objects.extend(page.all("objects").filter_map(Object::read));
+            for found in page.all("objects") {
+                budgets.draw(found).map_err(|reason| Error::Reply { method, reason })?;
+                objects.extend(Object::read(found));
+            }
             let Some(token) = page.child("token").map(|token| token.text.clone()) else { break };
             if objects.len() == before {
                 return Err(Error::Reply { method, reason: "its page is empty".to_owned() });
@@ -133,6 +152,24 @@ impl VSphere {
         // A dead session may be told by each property instead of by a fault.
         let dead = |object: &Object| object.missing.values().any(|f| f.is("NotAuthenticated"));
         if objects.iter().any(dead) { Err(Error::SessionEnded { method }) } else { Ok(objects) }
+    }
+}
+
+/// What the pages of one answer may come to.
+struct Budgets {
+    objects: Budget,
+    nodes: Budget,
+}
+
+impl Budgets {
+    const fn new() -> Self {
+        let objects = Budget::new(MOST_OBJECTS, "objects on its pages");
+        Self { objects, nodes: Budget::new(MOST_NODES, "elements on its pages") }
+    }
+
+    fn draw(&mut self, object: &Node) -> Result<(), String> {
+        self.objects.draw(1)?;
+        Ok(self.nodes.draw(object.size())?)
     }
 }
 

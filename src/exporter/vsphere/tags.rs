@@ -12,6 +12,7 @@ use serde_json::json;
 use super::inventory::VmSummary;
 use super::session::VSphere;
 use super::soap::{CALL_TIMEOUT, answer, host_of, patiently};
+use crate::budget::{Budget, Exhausted};
 use crate::exporter::tls::Client;
 use crate::exporter::{Error, Settings};
 
@@ -21,6 +22,10 @@ const TAG: &str = "com/vmware/cis/tagging/tag";
 const ASSOCIATION: &str = "com/vmware/cis/tagging/tag-association";
 /// Objects that are asked about at a time; the API takes at most 2000.
 const AT_A_TIME: usize = 1000;
+/// Most tags, each of which is asked for alone: a vCenter has 18 000 at most, and ties 100 000 to objects
+/// ("Configuration Maximums").
+const MOST_TAGS: u64 = 50_000;
+const MOST_ATTACHED: u64 = 500_000;
 
 /// A tag of a VM.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -60,6 +65,11 @@ struct Rest<'a> {
     client: Client,
     settings: &'a Settings,
     session: String,
+}
+
+/// The server names tags without end.
+fn too_many(exhausted: Exhausted) -> Error {
+    Error::Reply { method: "POST list-attached-tags-on-objects", reason: exhausted.to_string() }
 }
 
 /// What every answer is wrapped in.
@@ -119,10 +129,15 @@ impl<'a> Rest<'a> {
 
     async fn read_tags(&self, vms: &mut [VmSummary]) -> Result<(), Error> {
         let mut attached = BTreeMap::new();
+        let mut budget = Budget::new(MOST_ATTACHED, "tags on its VMs");
         for some in vms.chunks(AT_A_TIME) {
-            attached.extend(self.attached(some).await?);
+            for (vm, ids) in self.attached(some).await? {
+                budget.draw(ids.len() as u64 + 1).map_err(too_many)?;
+                attached.insert(vm, ids);
+            }
         }
         let ids: BTreeSet<&String> = attached.values().flatten().collect();
+        Budget::new(MOST_TAGS, "tags").draw(ids.len() as u64).map_err(too_many)?;
         let (mut tags, mut categories) = (BTreeMap::new(), BTreeMap::new());
         for id in ids {
             let found: FoundTag = self.get("GET tag", TAG, id).await?;

@@ -1,15 +1,18 @@
 //! A VMDK that is made of several files, put together: flat and sparse extents one after another.
 
+mod once;
 mod sparse;
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+pub(super) use self::once::each_once;
 pub(super) use self::sparse::Sparse;
-use super::vmdk::{self, SECTOR};
+use super::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
 use super::{CLUSTER, Error, beside, extents, qcow2};
+use crate::budget::Going;
 
 /// Sectors of a cluster.
 const CLUSTER_SECTORS: u64 = CLUSTER as u64 / SECTOR;
@@ -44,7 +47,7 @@ impl Split {
     /// # Errors
     /// When it cannot be read.
     pub fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
-        let text = std::fs::read(path)?;
+        let text = descriptor(path)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
         let mut files = vec![path.to_owned()];
         for extent in vmdk::extents(&vmdk::text(&text)) {
@@ -62,11 +65,13 @@ impl Split {
     /// When a file cannot be read, or is not what the descriptor says
     /// ([`ErrorKind::InvalidData`]).
     pub fn open(path: &Path) -> io::Result<Self> {
-        let text = std::fs::read(path)?;
+        let text = descriptor(path)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
         let mut extents = Vec::new();
         let mut begin = 0_u64;
-        for named in vmdk::extents(&vmdk::text(&text)) {
+        let all = vmdk::extents(&vmdk::text(&text));
+        each_once(&all, folder)?.map_err(|why| invalid(&why))?;
+        for named in all {
             let content = Content::open(&named, folder)?;
             let end = begin.checked_add(named.sectors).ok_or_else(|| invalid("it is too long"))?;
             extents.push(Extent { begin, end, content });
@@ -82,19 +87,20 @@ impl Split {
     }
 
     /// Writes the disk as qcow2 into `file`, which is empty; `at` is told how far it is, in bytes
-    /// of the disk, and stops the work by an error.
+    /// of the disk, and stops the work by an error. Where nothing is found for long, `going` does.
     ///
     /// # Errors
     /// [`Error::Write`], also for what could not be read; [`Error::TooLarge`].
     pub fn write(
         mut self,
         file: File,
+        going: &Going,
         mut at: impl FnMut(u64) -> io::Result<()>,
     ) -> Result<File, Error> {
         let mut writer = qcow2::Writer::new(file, self.capacity, None)?;
         let mut buffer = vec![0; CLUSTER];
         let mut cluster = 0;
-        while let Some(next) = self.next_data(cluster * CLUSTER_SECTORS)? {
+        while let Some(next) = self.next_data(cluster * CLUSTER_SECTORS, going)? {
             cluster = next / CLUSTER_SECTORS;
             self.read(cluster * CLUSTER_SECTORS, &mut buffer)?;
             if buffer.iter().any(|byte| *byte != 0) {
@@ -107,11 +113,12 @@ impl Split {
     }
 
     /// The first sector from `sector` on that may hold something.
-    fn next_data(&mut self, sector: u64) -> io::Result<Option<u64>> {
+    fn next_data(&mut self, sector: u64, going: &Going) -> io::Result<Option<u64>> {
         for extent in self.extents.iter_mut().filter(|extent| extent.end > sector) {
+            going.check()?;
             let from = sector.max(extent.begin);
-            let within =
-                extent.content.next_data(from - extent.begin, extent.end - extent.begin)?;
+            let (from, length) = (from - extent.begin, extent.end - extent.begin);
+            let within = extent.content.next_data(from, length, going)?;
             if let Some(within) = within {
                 return Ok(Some(extent.begin + within));
             }
@@ -158,7 +165,7 @@ impl Content {
         }
     }
 
-    fn next_data(&mut self, sector: u64, length: u64) -> io::Result<Option<u64>> {
+    fn next_data(&mut self, sector: u64, length: u64, going: &Going) -> io::Result<Option<u64>> {
         match self {
             Self::Zero => Ok(None),
             Self::Flat(file, begin) => {
@@ -166,7 +173,7 @@ impl Content {
                 let found = extents::next_data(file, *begin + sector * SECTOR, end)?;
                 Ok(found.map(|data| (data.start - *begin) / SECTOR))
             }
-            Self::Sparse(sparse) => sparse.next_data(sector, length),
+            Self::Sparse(sparse) => sparse.next_data(sector, length, going),
         }
     }
 
@@ -176,6 +183,16 @@ impl Content {
             Self::Flat(file, begin) => file.read_exact_at(buffer, *begin + sector * SECTOR),
             Self::Sparse(sparse) => sparse.read(sector, buffer),
         }
+    }
+}
+
+/// The bytes of the descriptor at `path`, which is of bounded length.
+fn descriptor(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(LONGEST_DESCRIPTOR as u64 + 1).read_to_end(&mut text)?;
+    match text.len() > LONGEST_DESCRIPTOR {
+        true => Err(invalid("its VMDK descriptor is too long")),
+        false => Ok(text),
     }
 }
 

@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::invalid;
+use crate::budget::{Going, TableBudget};
 use crate::image::number::{LAST_PLACE, little};
 use crate::image::vmdk::SECTOR;
 
@@ -20,6 +21,8 @@ const LARGEST_GRAIN: u64 = 1 << 11;
 const MOST_ENTRIES: u64 = 1 << 16;
 /// Most tables of an extent: 64 TiB in grains of 64 KiB with 512 of them to a table, or of 4 KiB with 4096.
 const MOST_TABLES: u64 = 1 << 22;
+/// After so many grains the loops ask whether the work may go on.
+const CHECK_EVERY: u64 = 1 << 12;
 /// Entries of a table of ESX.
 const ESX_ENTRIES: u64 = 4096;
 /// Magic number and version of a space-efficient extent.
@@ -41,6 +44,9 @@ pub(in crate::image) struct Sparse {
     tables: Vec<u64>,
     /// The table that was used last.
     table: Option<(usize, Vec<u64>)>,
+    /// What may still be read of the grains: two entries that name one grain would make a disk out of
+    /// nothing.
+    grains: TableBudget,
 }
 
 /// What a header says of its extent.
@@ -126,13 +132,26 @@ impl Sparse {
         let shape = shape.ok_or_else(|| invalid("the header of a sparse extent makes no sense"))?;
         let Shape { layout, grain, entries, directory, .. } = shape;
         let tables = layout.numbers(&file, directory, shape.tables(sectors))?;
-        Ok(Self { file, layout, grain, entries, tables, table: None })
+        let length = file.metadata()?.len();
+        let used = tables.iter().filter(|entry| **entry != 0).count() as u64;
+        let bytes = used.saturating_mul(entries).saturating_mul(layout.width() as u64);
+        TableBudget::of_tables(length).draw(bytes)?;
+        let grains = TableBudget::of_data(length);
+        Ok(Self { file, layout, grain, entries, tables, table: None, grains })
     }
 
     /// The first sector from `sector` on, below `length`, that may hold something.
-    pub(super) fn next_data(&mut self, sector: u64, length: u64) -> io::Result<Option<u64>> {
+    pub(super) fn next_data(
+        &mut self,
+        sector: u64,
+        length: u64,
+        going: &Going,
+    ) -> io::Result<Option<u64>> {
         let mut grain = sector / self.grain;
         while grain * self.grain < length {
+            if grain.is_multiple_of(CHECK_EVERY) {
+                going.check()?;
+            }
             if self.tables[(grain / self.entries) as usize] == 0 {
                 grain = (grain / self.entries + 1) * self.entries;
             } else if self.place(grain)?.is_none() {
@@ -145,27 +164,29 @@ impl Sparse {
     }
 
     /// Where the last of its grains ends in the file, in bytes, for a disk of `sectors` sectors.
-    pub(in crate::image) fn reach(&mut self, sectors: u64) -> io::Result<u64> {
-        let (length, width) = (self.file.metadata()?.len(), self.layout.width() as u64);
-        let (mut used, mut end) = (0, 0);
+    pub(in crate::image) fn reach(&mut self, sectors: u64, going: &Going) -> io::Result<u64> {
+        let (mut held, mut end) = (0_u64, 0);
         for index in 0..self.tables.len() as u64 {
             if self.tables[index as usize] == 0 {
                 continue;
             }
-            used += self.entries * width;
-            if used > length {
-                return Err(invalid("its tables are cut off, or lie over each other"));
-            }
+            going.check()?;
             for grain in index * self.entries..(index + 1) * self.entries {
-                let left = sectors.saturating_sub(grain * self.grain);
+                let left = sectors.saturating_sub(grain * self.grain).min(self.grain);
                 if left > 0
                     && let Some(place) = self.place(grain)?
                 {
-                    end = end.max(place.saturating_add(left.min(self.grain)));
+                    held = held.saturating_add(left);
+                    end = end.max(place.saturating_add(left));
                 }
             }
         }
-        bytes(end)
+        let (end, length) = (bytes(end)?, self.file.metadata()?.len());
+        // Of a file that is cut off, the caller says where.
+        if end <= length {
+            TableBudget::of_data(length).draw(held.saturating_mul(SECTOR))?;
+        }
+        Ok(end)
     }
 
     /// Reads what is there from `sector` on; the rest of `buffer` stays as it is.
@@ -176,6 +197,7 @@ impl Sparse {
             let length = ((self.grain - within) * SECTOR).min(rest.len() as u64) as usize;
             let (now, later) = rest.split_at_mut(length);
             if let Some(place) = self.place(sector / self.grain)? {
+                self.grains.draw(length as u64)?;
                 self.file.read_exact_at(now, bytes(place.saturating_add(within))?)?;
             }
             sector += length as u64 / SECTOR;

@@ -25,10 +25,13 @@ pub use descriptor::{Extent, LONGEST_DESCRIPTOR, extents, text};
 pub use header::{Header, SECTOR};
 pub use uuid::uuid;
 
+use crate::budget::{Going, TableBudget};
 use header::{DIRECTORY_AT_END, u32_at, u64_at};
 
 /// Bytes of a marker that tell what it is.
 const MARKER: usize = 16;
+/// Entries of a directory that are read at a time.
+const DIRECTORY_ENTRIES: u64 = 1 << 12;
 
 /// What is wrong with a stream.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +192,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Says whether the stream may end here. `read_at` reads what has been pushed so far again.
+    /// Says whether the stream may end here. `read_at` reads what has been pushed so far again; an
+    /// error of it ends the work.
     ///
     /// # Errors
     /// [`InvalidStream`] when its tables and its grains do not agree, or cannot be read.
@@ -206,7 +210,7 @@ impl Stream {
         if !(between || at_end) {
             return Ok(End::Early);
         }
-        let named = named_grains(&header, read_at).map_err(InvalidStream::Tables)?;
+        let named = named_grains(&header, self.offset, read_at).map_err(InvalidStream::Tables)?;
         match self.grains.cmp(&named) {
             std::cmp::Ordering::Less => Ok(End::Early),
             std::cmp::Ordering::Equal => Ok(End::Whole),
@@ -324,40 +328,50 @@ impl Stream {
 /// Bytes of the disk that a whole streamOptimized VMDK holds, in grains, by its tables.
 ///
 /// # Errors
-/// When it cannot be read, or is none ([`io::ErrorKind::InvalidData`]).
-pub fn populated(file: &File) -> io::Result<u64> {
+/// When it cannot be read, is none ([`io::ErrorKind::InvalidData`]), or the work may not go on.
+pub fn populated(file: &File, going: &Going) -> io::Result<u64> {
     let header = |place| {
         let mut sector = [0; SECTOR as usize];
         file.read_exact_at(&mut sector, place)?;
         Header::read(&sector).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
     };
     let mut found = header(0)?;
+    let length = file.metadata()?.len();
     if found.directory == DIRECTORY_AT_END {
         // The footer, and behind it the end-of-stream marker.
-        found = header(file.metadata()?.len().saturating_sub(2 * SECTOR))?;
+        found = header(length.saturating_sub(2 * SECTOR))?;
     }
-    let grains = named_grains(&found, |bytes, place| file.read_exact_at(bytes, place))?;
+    let grains = named_grains(&found, length, |bytes, place| {
+        going.check()?;
+        file.read_exact_at(bytes, place)
+    })?;
     Ok(grains.saturating_mul(found.grain * SECTOR))
 }
 
-/// Counts the grains that the tables name. An entry is the sector of a grain; 0 and 1 stand for
-/// grains that are not there.
+/// Counts the grains that the tables name in a file of `length` bytes. An entry is the sector of a
+/// grain; 0 and 1 stand for grains that are not there.
 fn named_grains(
     header: &Header,
+    length: u64,
     read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
 ) -> io::Result<u64> {
+    let mut budget = TableBudget::of_tables(length);
     let mut table = vec![0; header.table_entries as usize * 4];
-    let mut entry = [0; 4];
+    let mut directory = Vec::new();
     let mut named = 0;
-    for index in 0..header.tables() {
-        let place = header.directory.saturating_mul(SECTOR).saturating_add(index * 4);
-        read_at(&mut entry, place)?;
-        let sector = u64::from(u32::from_le_bytes(entry));
-        if sector == 0 {
-            continue;
+    for first in (0..header.tables()).step_by(DIRECTORY_ENTRIES as usize) {
+        let count = DIRECTORY_ENTRIES.min(header.tables() - first);
+        directory.resize(count as usize * 4, 0);
+        budget.draw(count * 4)?;
+        let place = header.directory.saturating_mul(SECTOR).saturating_add(first * 4);
+        read_at(&mut directory, place)?;
+        for sector in directory.chunks_exact(4).map(|entry| u64::from(u32_at(entry, 0))) {
+            if sector != 0 {
+                budget.draw(table.len() as u64)?;
+                read_at(&mut table, sector * SECTOR)?;
+                named += table.chunks(4).filter(|entry| u32_at(entry, 0) > 1).count() as u64;
+            }
         }
-        read_at(&mut table, sector * SECTOR)?;
-        named += table.chunks(4).filter(|entry| u32_at(entry, 0) > 1).count() as u64;
     }
     Ok(named)
 }

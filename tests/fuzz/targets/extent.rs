@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use hyperexport::budget::Going;
 use hyperexport::image::Split;
 
 /// Size of the disk, in bytes.
@@ -28,7 +29,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     options.read(true).write(true).create(true).truncate(true);
     let file = options.open(folder.join("image")).expect("opened");
     let mut last = 0;
-    let written = split.write(file, |position| {
+    let written = split.write(file, &Going::default(), |position| {
         let ahead = position > last && position <= CAPACITY;
         last = position;
         if ahead { Ok(()) } else { Err(io::Error::other("it goes back")) }

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
+use hyperexport::budget::Going;
 use hyperexport::image;
 use hyperexport::model::DiskFormat;
 
@@ -17,6 +18,6 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         bytes if bytes.get(64..68) == Some(&[0x7f, 0x10, 0xda, 0xbe]) => DiskFormat::Vdi,
         _ => DiskFormat::Vhd,
     };
-    image::inspect(path, format).expect("readable").ok();
+    image::inspect(path, format, &Going::default()).expect("readable").ok();
     image::capacity(&File::open(path).expect("opened"), format).expect("readable");
 });

@@ -5,7 +5,11 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
+use liblzma::bufread::XzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
+
 use super::lzo;
+use crate::budget::{Budget, Exhausted, Going, Watched};
 
 /// Bytes of a header in "newc" format.
 const HEADER: usize = 110;
@@ -19,7 +23,12 @@ const LONGEST_NAME: usize = 4096;
 /// Most bytes of tables that are read of one archive.
 const LARGEST_TABLE: u64 = 64 << 10;
 /// Most bytes of an unpacked archive: an initramfs has to fit into memory.
-const MOST: u64 = 4 << 30;
+const MOST: u64 = 2 << 30;
+/// Most entries of it, and bytes of the names of modules that are kept.
+const MOST_ENTRIES: u64 = 1_000_000;
+const MOST_NAMES: u64 = 4 << 20;
+/// Memory that a decoder of xz or LZMA may ask for, in bytes: `xz -9` makes streams that need 65 MiB.
+const XZ_MEMORY: u64 = 128 << 20;
 
 /// Programs without which an initramfs does not find a root that lies on something else than a disk.
 const TOOLS: [&str; 9] = [
@@ -48,17 +57,32 @@ pub(in crate::convert::native) struct Contents {
 }
 
 impl Contents {
-    fn note(&mut self, path: &[u8], size: u64) {
-        self.modules.extend(module(path));
+    fn note(&mut self, path: &[u8], size: u64, left: &mut Left) -> Result<(), Exhausted> {
+        left.entries.draw(1)?;
+        if let Some(module) = module(path).filter(|module| !self.modules.contains(module)) {
+            left.names.draw(module.len() as u64)?;
+            self.modules.insert(module);
+        }
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
         let tool = TOOLS.iter().find(|tool| tool.as_bytes() == name).filter(|_| size > 0);
         self.tools.extend(tool.map(|tool| (*tool).to_owned()));
+        Ok(())
     }
 }
 
+/// What an initramfs may still cost.
+struct Left {
+    entries: Budget,
+    names: Budget,
+}
+
 /// What an initramfs holds. None when it is compressed as nobody here knows.
-pub(super) fn contents(file: impl Read + 'static) -> io::Result<Option<Contents>> {
+pub(super) fn contents(file: impl Read + 'static, going: &Going) -> io::Result<Option<Contents>> {
     let mut found = Contents::default();
+    let mut left = Left {
+        entries: Budget::new(MOST_ENTRIES, "entries"),
+        names: Budget::new(MOST_NAMES, "bytes of names of modules"),
+    };
     let mut reader = BufReader::new(file);
     loop {
         skip_zeros(&mut reader)?;
@@ -67,17 +91,17 @@ pub(super) fn contents(file: impl Read + 'static) -> io::Result<Option<Contents>
             return Ok(Some(found));
         }
         if start.starts_with(b"0707") {
-            read_archive(&mut reader, &mut found)?;
+            read_archive(&mut reader, &mut found, &mut left)?;
             continue;
         }
         let Some(unpacked) = unpack(reader)? else { return Ok(None) };
-        let mut unpacked = BufReader::new(unpacked.take(MOST));
+        let mut unpacked = BufReader::new(Watched::new(unpacked, going).take(MOST));
         loop {
             skip_zeros(&mut unpacked)?;
             if unpacked.fill_buf()?.is_empty() {
                 return Ok(Some(found));
             }
-            read_archive(&mut unpacked, &mut found)?;
+            read_archive(&mut unpacked, &mut found, &mut left)?;
         }
     }
 }
@@ -99,10 +123,11 @@ fn unpack(mut reader: BufReader<impl Read + 'static>) -> io::Result<Option<Box<d
     } else if zstd {
         Some(Box::new(zstd::stream::read::Decoder::with_buffer(reader)?))
     } else if xz {
-        Some(Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(reader)))
+        let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
+        Some(Box::new(XzDecoder::new_stream(reader, stream)))
     } else if lzma {
-        let stream = liblzma::stream::Stream::new_lzma_decoder(u64::MAX)?;
-        Some(Box::new(liblzma::bufread::XzDecoder::new_stream(reader, stream)))
+        let stream = Stream::new_lzma_decoder(XZ_MEMORY)?;
+        Some(Box::new(XzDecoder::new_stream(reader, stream)))
     } else if lz4 {
         Some(Box::new(lz4_flex::frame::FrameDecoder::new(reader)))
     } else if bzip2 {
@@ -126,7 +151,11 @@ fn skip_zeros(reader: &mut impl BufRead) -> io::Result<()> {
     }
 }
 
-fn read_archive(reader: &mut impl BufRead, found: &mut Contents) -> io::Result<()> {
+fn read_archive(
+    reader: &mut impl BufRead,
+    found: &mut Contents,
+    left: &mut Left,
+) -> io::Result<()> {
     loop {
         let mut header = [0; HEADER];
         reader.read_exact(&mut header)?;
@@ -144,7 +173,7 @@ fn read_archive(reader: &mut impl BufRead, found: &mut Contents) -> io::Result<(
         if name == TRAILER {
             return Ok(());
         }
-        found.note(&name, size);
+        found.note(&name, size, left)?;
         let mut rest = size + padding(size);
         if is_crypttab(&name) && found.crypttab.len() as u64 + size <= LARGEST_TABLE {
             let mut text = Vec::new();
@@ -212,7 +241,8 @@ pub(super) mod tests {
     }
 
     fn found(bytes: &[u8]) -> io::Result<Option<BTreeSet<String>>> {
-        contents(io::Cursor::new(bytes.to_vec())).map(|found| found.map(|found| found.modules))
+        contents(io::Cursor::new(bytes.to_vec()), &Going::default())
+            .map(|found| found.map(|found| found.modules))
     }
 
     /// What `lz4 -l` writes: a magic number, then blocks with their lengths in front.
@@ -251,23 +281,49 @@ pub(super) mod tests {
     #[test]
     fn tools_that_find_a_root_are_seen_unless_they_are_empty() {
         let bytes = archive(&["usr/sbin/cryptsetup", "sbin/lvm", "bin/sh"]);
-        let found = contents(io::Cursor::new(bytes)).expect("read").expect("known");
+        let found =
+            contents(io::Cursor::new(bytes), &Going::default()).expect("read").expect("known");
         assert_eq!(found.tools.iter().collect::<Vec<_>>(), ["cryptsetup", "lvm"]);
     }
 
     #[test]
     fn copies_of_crypttab_without_end_are_left_out() {
         let bytes = archive(&["a/crypttab"; 20_000]);
-        let found = contents(io::Cursor::new(bytes)).expect("read").expect("known");
+        let found =
+            contents(io::Cursor::new(bytes), &Going::default()).expect("read").expect("known");
         assert!(found.crypttab.len() as u64 <= LARGEST_TABLE, "{}", found.crypttab.len());
     }
 
     #[test]
     fn copies_of_crypttab_are_read() {
         let bytes = archive(&["cryptroot/crypttab", "sbin/lvm", "conf/conf.d/cryptroot", "bin/sh"]);
-        let found = contents(io::Cursor::new(bytes)).expect("read").expect("known");
+        let found =
+            contents(io::Cursor::new(bytes), &Going::default()).expect("read").expect("known");
         assert_eq!(found.crypttab, "data!data!");
         assert_eq!(found.tools.iter().collect::<Vec<_>>(), ["crypttab", "lvm"]);
+    }
+
+    #[test]
+    fn archives_that_would_fill_all_memory_are_refused() {
+        let long = |n: u32| format!("{}{n}.ko", "x".repeat(4000));
+        let names: Vec<_> = (0..2000).map(long).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let bomb = zstd::bulk::compress(&archive(&names), 1).expect("packed");
+        assert!(bomb.len() < 200_000, "{}", bomb.len());
+        let error = found(&bomb).expect_err("too long").to_string();
+        assert!(error.contains("bytes of names of modules"), "{error}");
+        // LZMA alone: properties, a dictionary of 1.5 GiB, an unknown length.
+        let greedy = [&[0x5d][..], &(1536_u32 << 20).to_le_bytes(), &[0xff; 8], &[0; 64]].concat();
+        assert!(found(&greedy).is_err());
+    }
+
+    #[test]
+    fn an_archive_is_left_when_the_run_is_cancelled() {
+        let cancel = tokio_util::sync::CancellationToken::new();
+        cancel.cancel();
+        let bytes = zstd::bulk::compress(&archive(&["a.ko"]), 1).expect("packed");
+        let end = contents(io::Cursor::new(bytes), &Going::from(&cancel));
+        assert!(crate::budget::is_stop(&end.expect_err("cancelled")));
     }
 
     #[test]

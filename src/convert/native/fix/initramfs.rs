@@ -5,6 +5,7 @@
 use crate::convert::Error;
 use crate::convert::native::devices::Devices;
 use crate::convert::native::guestfs::Guestfs;
+use crate::convert::native::transit::LONGEST_INITRAMFS;
 use crate::model::chain;
 
 use super::archive::Contents;
@@ -107,7 +108,9 @@ async fn rebuild(
     let wanted: Vec<_> = wanted.collect();
     let command_line = command_lines(&held.command_line, devices);
     let order = Order { kernel, file, modules: &wanted, command_line: &command_line };
-    let old = guestfs.fetch(file).await?;
+    let Some(old) = guestfs.fetch(file, LONGEST_INITRAMFS).await? else {
+        return Ok(Err("no copy of it can be kept".to_owned()));
+    };
     let command = match builders::prepare(guestfs, tool, order).await {
         Err(error @ Error::Refused { .. }) => return Ok(Err(chain(&error))),
         prepared => prepared?,
@@ -226,7 +229,8 @@ mod tests {
             guest(&["/boot/*.before-hyperexport"], json!([["dracut", 1, "No space left", {}]]));
         let (warnings, mut guestfs) = warnings_of(played).await;
         assert!(warnings[0].contains("No space left"), "{warnings:?}");
-        let held = guestfs.fetch("/boot/initrd.img-6.1").await.expect("there");
+        let held = guestfs.fetch("/boot/initrd.img-6.1", LONGEST_INITRAMFS).await;
+        let held = held.expect("asked").expect("there");
         assert_eq!(std::fs::read(held).expect("read"), archive(&["lib/ahci.ko"]));
         assert_eq!(guestfs.glob("/boot/*").await.expect("listed").len(), 1);
     }
@@ -245,7 +249,8 @@ mod tests {
         let built = json!([["dracut", 0, "", {"/boot/initrd.img-6.1": worse}]]);
         let (warnings, mut guestfs) = warnings_of(guest(&[], built)).await;
         assert!(warnings[0].contains("virtio_blk is missing"), "{warnings:?}");
-        let held = guestfs.fetch("/boot/initrd.img-6.1").await.expect("there");
+        let held = guestfs.fetch("/boot/initrd.img-6.1", LONGEST_INITRAMFS).await;
+        let held = held.expect("asked").expect("there");
         assert_eq!(std::fs::read(held).expect("read"), archive(&["lib/ahci.ko"]));
     }
 }

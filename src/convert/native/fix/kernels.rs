@@ -3,14 +3,17 @@
 //! itself is asked.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Cursor};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Take};
 use std::path::Path;
 
-use object::{Object, ObjectSection};
+use object::{Object, ObjectSection, ReadCache};
 
+use crate::budget::Going;
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
+use crate::convert::native::transit::LONGEST_INITRAMFS;
+use crate::panics::contained;
 
 use super::archive::{self, Contents, module};
 use super::boot::{CONFIGURATIONS, ENVIRONMENT};
@@ -39,6 +42,8 @@ const MOST_ARCHIVES: usize = 16;
 /// Bytes of a kernel that hold its header and version (Linux, `Documentation/arch/x86/boot.rst`:
 /// `kernel_version` points at most 0x8000 bytes beyond the header).
 const HEAD: u64 = 64 << 10;
+/// Longest command line of a unified kernel image that is read, in bytes; Linux takes 2048.
+const LONGEST_COMMAND_LINE: u64 = 64 << 10;
 
 /// Where the modules of all kernels lie; NixOS has them in the profile that it starts.
 const MODULES: [&str; 2] =
@@ -229,30 +234,44 @@ fn version_in(head: &[u8]) -> Option<String> {
 }
 
 async fn unified_version(guestfs: &mut Guestfs, path: &str) -> Result<String, Error> {
-    let local = guestfs.fetch(path).await?;
-    let told = section(&local, ".uname").and_then(|bytes| String::from_utf8(bytes).ok());
+    let Some(local) = guestfs.fetch(path, LONGEST_INITRAMFS).await? else {
+        return Ok(String::new());
+    };
+    let told = section(&local, ".uname", HEAD).and_then(|bytes| String::from_utf8(bytes).ok());
     let told = told.map(|text| text.trim_matches(['\0', '\n', ' ']).to_owned());
-    let linux = || section(&local, ".linux").and_then(|kernel| version_in(&kernel));
+    let linux = || section(&local, ".linux", HEAD).and_then(|kernel| version_in(&kernel));
     let version =
         told.filter(|version| !version.is_empty() && !version.contains('/')).or_else(linux);
     Ok(version.unwrap_or_default())
 }
 
 /// What a unified kernel image holds (UAPI.5).
-fn unified(path: &Path) -> io::Result<Option<Contents>> {
-    let Some(initrd) = section(path, ".initrd") else { return Ok(None) };
-    let line = section(path, ".cmdline").unwrap_or_default();
-    let held = archive::contents(Cursor::new(initrd))?;
+fn unified(path: &Path, going: &Going) -> io::Result<Option<Contents>> {
+    let Some(initrd) = place(path, ".initrd") else { return Ok(None) };
+    let line = section(path, ".cmdline", LONGEST_COMMAND_LINE).unwrap_or_default();
+    let held = archive::contents(initrd, going)?;
     let command_line = String::from_utf8_lossy(&line).trim_matches(['\0', '\n', ' ']).to_owned();
     Ok(held.map(|held| Contents { command_line, ..held }))
 }
 
-/// The bytes of a section of an EFI program.
-fn section(path: &Path, name: &str) -> Option<Vec<u8>> {
-    let bytes = fs::read(path).ok()?;
-    let file = object::File::parse(&*bytes).ok()?;
-    let data = file.section_by_name(name)?.data().ok()?.to_vec();
-    Some(data)
+/// A section of an EFI program, to be read.
+fn place(path: &Path, name: &str) -> Option<Take<File>> {
+    let mut file = File::open(path).ok()?;
+    let (begin, length) = {
+        // It keeps the headers alone, where the program may be of half a gigabyte.
+        let cache = ReadCache::new(&mut file);
+        let program = object::File::parse(&cache).ok()?;
+        program.section_by_name(name)?.file_range()?
+    };
+    file.seek(SeekFrom::Start(begin)).ok()?;
+    Some(file.take(length))
+}
+
+/// The first `most` bytes of a section of an EFI program.
+fn section(path: &Path, name: &str, most: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    place(path, name)?.take(most).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Kernels and initramfs files by their names alone.
@@ -336,11 +355,15 @@ impl Kernel {
     ) -> Result<Option<Contents>, Error> {
         let mut all = Contents::default();
         for path in &self.initramfs {
-            let local = guestfs.fetch(path).await?;
-            let is_unified = self.unified;
-            let read = move || match is_unified {
-                true => unified(&local),
-                false => File::open(local).and_then(archive::contents),
+            let Some(local) = guestfs.fetch(path, LONGEST_INITRAMFS).await? else {
+                return Ok(None);
+            };
+            let (is_unified, going) = (self.unified, guestfs.going());
+            let read = move || {
+                contained(|| match is_unified {
+                    true => unified(&local, &going),
+                    false => File::open(&local).and_then(|file| archive::contents(file, &going)),
+                })
             };
             let doing = format!("read the guest's {path}");
             let held = tokio::task::spawn_blocking(read).await;
@@ -364,6 +387,8 @@ impl Kernel {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::json;
 
     use super::*;
@@ -420,11 +445,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("linux.efi");
         fs::write(&path, whole).expect("written");
-        let held = unified(&path).expect("read").expect("known");
+        let held = unified(&path, &Going::default()).expect("read").expect("known");
         assert_eq!(held.command_line, "root=/dev/sda2 rw");
         assert!(held.modules.contains("virtio_blk"), "{held:?}");
         fs::write(&path, program(&[(".text", b"x")])).expect("written");
-        assert_eq!(unified(&path).expect("read"), None);
+        assert_eq!(unified(&path, &Going::default()).expect("read"), None);
     }
 
     /// The head of a kernel for x86 with that version.

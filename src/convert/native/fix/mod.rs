@@ -16,6 +16,8 @@ mod differences;
 mod edits;
 mod efi;
 mod entries;
+#[cfg(fuzzing)]
+pub(in crate::convert) mod fuzzing;
 mod initramfs;
 pub(super) mod kernels;
 mod lzo;

@@ -1,5 +1,7 @@
 //! The devices of an OVF's hardware section.
 
+use std::collections::HashSet;
+
 use super::cards;
 use super::disks::{Found, Resources};
 use super::index::Index;
@@ -47,9 +49,9 @@ impl Devices {
         if items.len() > MOST_DEVICES {
             return Err(format!("it describes a VM of more than {MOST_DEVICES} devices"));
         }
-        let properties = Properties::of(system, index);
+        let properties = Properties::of(system, index)?;
         let resources = Resources { items: &items, index, properties: &properties };
-        let mut disks = Vec::new();
+        let (mut disks, mut chunked) = (Vec::new(), HashSet::new());
         for item in &items {
             // `CIM_ResourceAllocationSettingData.ResourceType`.
             match item.kind.trim() {
@@ -58,10 +60,13 @@ impl Devices {
                 "10" => devices.nics.push(cards::nic(item, devices.nics.len())),
                 _ if resources.is_medium(item) => {
                     devices.cdroms += 1;
-                    devices.media.extend(resources.medium(item));
+                    devices.media.extend(resources.medium(item)?);
                 }
                 _ if resources.is_disk(item) => match resources.disk(item)? {
-                    Ok(found) => disks.push(found),
+                    Ok(found) => {
+                        chunks_once(&mut chunked, &found)?;
+                        disks.push(found);
+                    }
                     Err(label) => devices.warnings.push(left_out(&label)),
                 },
                 _ => devices.vtpm |= is_tpm(item),
@@ -119,6 +124,16 @@ fn items(hardware: &Hardware, index: &Index<'_>) -> Vec<Item> {
         }
     }
     items
+}
+
+/// Refuses disks that are the same chunks: nobody writes that, and each disk would have all the names.
+fn chunks_once(chunked: &mut HashSet<String>, found: &Found) -> Result<(), String> {
+    match (&found.file.href, found.file.chunks) {
+        (Some(href), Some(_)) if !chunked.insert(href.clone()) => {
+            Err(format!("'{href}' in it is two disks at once"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn is_tpm(item: &Item) -> bool {

@@ -62,11 +62,17 @@ impl<'a> Resources<'a> {
     }
 
     /// What the package has for a drive.
-    pub(super) fn medium(&self, item: &Item) -> Option<OvfMedium> {
-        let (file, _) = self.file(item)?;
+    ///
+    /// # Errors
+    /// When the descriptor names too many files.
+    pub(super) fn medium(&self, item: &Item) -> Result<Option<OvfMedium>, String> {
+        let Some((file, _)) = self.file(item) else { return Ok(None) };
         // What is compressed in another way is told as an image that nobody uses.
-        matches!(file.compression.as_str(), "" | "identity" | "gzip").then_some(())?;
-        Some(OvfMedium { href: file.href.clone(), gzip: is_compressed(file) })
+        if !matches!(file.compression.as_str(), "" | "identity" | "gzip") {
+            return Ok(None);
+        }
+        self.index.cost.borrow_mut().file(&file.href)?;
+        Ok(Some(OvfMedium { href: file.href.clone(), gzip: is_compressed(file) }))
     }
 
     /// A disk, or the label of one that has neither an image nor a size.
@@ -101,6 +107,8 @@ impl<'a> Resources<'a> {
                 false => Ok(Err(label)),
             };
         }
+        let in_package = of_file(file, described, capacity)?;
+        self.index.cost.borrow_mut().disk(&in_package)?;
         let unit = item.address_on_parent.as_deref().and_then(|text| text.trim().parse().ok());
         let disk = SourceDisk {
             id: DiskId::from_index(0),
@@ -115,7 +123,7 @@ impl<'a> Resources<'a> {
         };
         Ok(Ok(Found {
             disk,
-            file: of_file(file, described, capacity)?,
+            file: in_package,
             instance: item.instance.clone(),
             boot_order: item
                 .boot_order

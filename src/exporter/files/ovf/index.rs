@@ -1,7 +1,9 @@
 //! What hardware refers to, found by its id.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
+use super::cost::Cost;
 use super::schema::{Collection, Disk, Envelope, FileReference, Item, Product};
 use crate::exporter::files::names::has_extension;
 
@@ -11,6 +13,8 @@ pub(super) struct Index<'a> {
     pub(super) files: HashMap<&'a str, &'a FileReference>,
     /// The sections of properties of all collections.
     pub(super) products: Vec<&'a Product>,
+    /// What the description may still cost.
+    pub(super) cost: RefCell<Cost>,
     /// The deployment option that everybody gets who chooses none.
     configuration: Option<&'a str>,
 }
@@ -30,7 +34,7 @@ impl<'a> Index<'a> {
         let configuration = default.or(options.first()).map(|option| option.id.as_str());
         let mut products = Vec::new();
         collect(&envelope.virtual_system_collection, &mut products);
-        Self { disks, files, products, configuration }
+        Self { disks, files, products, cost: RefCell::default(), configuration }
     }
 
     /// Whether an item counts: it is there in any deployment, or in the default one, and not the end of
@@ -57,12 +61,14 @@ impl<'a> Index<'a> {
 
     /// The files of disks that are not among those which hardware refers to, by their names.
     pub(super) fn unused(&self, used: &HashSet<&str>) -> Vec<String> {
-        let files = self.disks.values().filter_map(|disk| self.files.get(disk.file.as_deref()?));
+        // Many disks may name one file of a long name, which is then compared and written once.
+        let ids: HashSet<_> = self.disks.values().filter_map(|disk| disk.file.as_deref()).collect();
+        let files = ids.into_iter().filter_map(|id| self.files.get(id));
         let unused = files.map(|file| file.href.as_str()).filter(|href| !used.contains(href));
-        let mut unused: Vec<_> = unused.map(|href| format!("'{href}'")).collect();
-        unused.sort();
+        let mut unused: Vec<_> = unused.collect();
+        unused.sort_unstable();
         unused.dedup();
-        unused
+        unused.into_iter().map(|href| format!("'{href}'")).collect()
     }
 }
 

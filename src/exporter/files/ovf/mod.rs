@@ -2,6 +2,7 @@
 
 mod board;
 mod cards;
+mod cost;
 mod devices;
 mod disks;
 mod firmware;
@@ -75,6 +76,7 @@ fn collect<'a>(collections: &'a [Collection], systems: &mut Vec<&'a VirtualSyste
 }
 
 fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String> {
+    index.cost.borrow_mut().system()?;
     // Further sections are alternatives; the first is the one that everybody takes.
     let none = Hardware::default();
     let hardware = system.virtual_hardware_section.first().unwrap_or(&none);
@@ -147,7 +149,10 @@ fn variables(hardware: &Hardware, index: &Index<'_>) -> Result<Option<String>, S
     let file =
         file.ok_or_else(|| format!("the package lists no file '{id}', which is to hold them"))?;
     match file.compression.as_str() {
-        "" | "identity" => Ok(Some(file.href.clone())),
+        "" | "identity" => {
+            index.cost.borrow_mut().file(&file.href)?;
+            Ok(Some(file.href.clone()))
+        }
         other => Err(format!("they are compressed by '{other}'")),
     }
 }

@@ -12,10 +12,14 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{Namespace, NamespaceResolver, ResolveResult};
 
 use super::schema::SEVERAL;
+use crate::budget::Budget;
 
 /// Deepest nesting of elements. Descriptors stay below 12. The parser of a type that contains itself
 /// goes down as deep as the text does.
 const DEEPEST: usize = 64;
+/// Most elements. The largest descriptors have some thousands; an item of seven bytes takes a hundred times
+/// as many once it is read.
+const MOST_ELEMENTS: u64 = 200_000;
 /// Namespaces of attributes that say something of the text and nothing of the VM: `xsi:type`,
 /// `xml:lang`.
 const OF_XML: [&str; 2] =
@@ -30,9 +34,11 @@ const STANDARD: &str = "//schemas.dmtf.org/";
 pub(super) fn normal(text: &str) -> Result<String, String> {
     let mut reader = NsReader::from_str(text);
     let mut out = Out::default();
+    let mut budget = Budget::new(MOST_ELEMENTS, "elements");
     loop {
         match reader.read_event().map_err(no_xml)? {
             Event::Start(tag) => {
+                budget.draw(1)?;
                 let kept = out.begins(tag.local_name().into_inner());
                 if kept {
                     out.tag(&tag, reader.resolver(), ">")?;
@@ -40,6 +46,7 @@ pub(super) fn normal(text: &str) -> Result<String, String> {
                 out.open(kept)?;
             }
             Event::Empty(tag) => {
+                budget.draw(1)?;
                 if out.begins(tag.local_name().into_inner()) {
                     out.tag(&tag, reader.resolver(), "/>")?;
                 }

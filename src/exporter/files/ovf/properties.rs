@@ -12,16 +12,21 @@ pub(super) struct Properties<'a>(HashMap<String, &'a str>);
 
 impl<'a> Properties<'a> {
     /// Those of the system and of the collections around it; its own first.
-    pub(super) fn of(system: &'a VirtualSystem, index: &Index<'a>) -> Self {
+    ///
+    /// # Errors
+    /// When the VMs of the descriptor have too many of them.
+    pub(super) fn of(system: &'a VirtualSystem, index: &Index<'a>) -> Result<Self, String> {
         let mut values = HashMap::new();
         for product in system.product_section.iter().chain(index.products.iter().copied()) {
             for property in &product.property {
+                let count = property.values.len() as u64 + 1;
+                index.cost.borrow_mut().properties(count)?;
                 let Some(value) = value(property, index) else { continue };
                 values.entry(full_key(product, property)).or_insert(value);
                 values.entry(property.key.trim().to_owned()).or_insert(value);
             }
         }
-        Self(values)
+        Ok(Self(values))
     }
 
     /// The text itself, or the default of the property that it names; `None` for one without.

@@ -81,7 +81,7 @@ impl Package {
     fn names(&self, members: &Members<'_>, file: &OvfDisk) -> Result<Vec<String>, Error> {
         match (&file.href, file.chunks) {
             (Some(href), None) => members.find_or_chunks(href),
-            _ => file.hrefs().iter().map(|href| members.find(href)).collect(),
+            _ => file.hrefs().map(|href| members.find(&href)).collect(),
         }
     }
 

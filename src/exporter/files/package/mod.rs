@@ -72,13 +72,15 @@ pub(super) struct OvfDisk {
 
 impl OvfDisk {
     /// The files that it comes in (DSP0243 2.1.1, section 7.1): chunks are called
-    /// `HREF.000000000` and so on.
-    fn hrefs(&self) -> Vec<String> {
-        let Some(href) = &self.href else { return Vec::new() };
-        match self.chunks {
-            None => vec![href.clone()],
-            Some(chunks) => (0..chunks).map(|n| format!("{href}.{n:09}")).collect(),
-        }
+    /// `HREF.000000000` and so on. Each name is made when it is asked for.
+    fn hrefs(&self) -> impl Iterator<Item = String> + '_ {
+        let count = self.chunks.unwrap_or(1);
+        self.href.iter().flat_map(move |href| {
+            (0..count).map(move |n| match self.chunks {
+                None => href.clone(),
+                Some(_) => format!("{href}.{n:09}"),
+            })
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::{Slot, Taking};
+use crate::budget::Going;
 use crate::exporter::Error;
 use crate::exporter::files::described::{Described, Wanted};
 use crate::exporter::files::follow::Follower;
@@ -36,7 +37,11 @@ impl Taking<'_> {
             follower.push(bytes)
         })?;
         slot.stored = Some(stored);
-        let end = follower.finish(|buffer, offset| file.read_exact_at(buffer, offset));
+        let going = Going::from(self.cancel);
+        let end = follower.finish(|buffer, offset| {
+            going.check()?;
+            file.read_exact_at(buffer, offset)
+        });
         end.map_err(|error| self.read_error(path, error))?;
         Ok((stored, digests.recorded()))
     }
@@ -82,7 +87,7 @@ impl Taking<'_> {
         let task =
             self.progress.task(format!("take {}", wanted.id), Some(split.capacity()), Unit::Bytes);
         let file = part.restart().map_err(|error| self.failed(wanted, error))?;
-        let written = split.write(file, |position| {
+        let written = split.write(file, &Going::from(self.cancel), |position| {
             task.at(position);
             self.limit.take_blocking(CLUSTER as u64, self.cancel);
             if self.cancel.is_cancelled() { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::is_stop;
 use crate::exporter::files::bound::TooLong;
 use crate::exporter::files::described::{Content, Described, Wanted};
 use crate::exporter::files::follow::invalid;
@@ -24,6 +25,7 @@ use crate::image::{self, qcow2};
 use crate::model::{
     ByteSize, DiskFormat, DiskId, ExportedDisk, ExportedMedium, Sha256Digest, Stage, Warning,
 };
+use crate::panics::caught_here;
 use crate::progress::{Progress, Unit};
 
 use packed::Packed;
@@ -89,7 +91,10 @@ impl Taking<'_> {
     /// [`Error`]; no file of this run stays then.
     pub(super) fn take(&self) -> Result<Taken, Error> {
         let mut slots = Vec::new();
-        let end = self.begin(&mut slots).and_then(|()| self.fill(&mut slots));
+        let end = caught_here(|| {
+            self.begin(&mut slots)?;
+            self.fill(&mut slots)
+        });
         let taken = end.and_then(|(nvram, sums, missed)| {
             let warnings = [missed, self.warnings(&slots, &sums)].concat();
             let (disks, media) = self.commit(&slots)?;
@@ -305,6 +310,9 @@ impl Taking<'_> {
         if let Some(NotStreamable(reason)) = error.get_ref().and_then(|e| e.downcast_ref()) {
             return Error::NotStreamable { path, reason: reason.clone() };
         }
+        if is_stop(&error) {
+            return Error::Cancelled;
+        }
         match error.kind() {
             ErrorKind::Interrupted => Error::Cancelled,
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
@@ -326,6 +334,7 @@ impl Taking<'_> {
         let path: PathBuf = self.directory.join(name.unwrap_or_default());
         match error.kind() {
             ErrorKind::Interrupted => Error::Cancelled,
+            _ if is_stop(&error) => Error::Cancelled,
             _ => Error::File { action: "write", path, source: error },
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::{Slot, Taking, whole};
+use crate::budget::Going;
 use crate::exporter::files::bound::Bound;
 use crate::exporter::files::described::{Content, Wanted};
 use crate::exporter::files::sink::{Finished, Incoming, Sink, Unpacked};
@@ -118,7 +119,7 @@ impl Taking<'_> {
     /// The look at a foreign image before any tool opens it. What we wrote ourselves is none.
     fn look(&self, slot: &Slot<'_>, path: &Path) -> Result<(), Error> {
         let (Some(part), false) = (&slot.part, slot.is_rewritten()) else { return Ok(()) };
-        let judged = image::inspect(part.path(), slot.wanted.format)
+        let judged = image::inspect(part.path(), slot.wanted.format, &Going::from(self.cancel))
             .map_err(|error| self.failed(slot.wanted, error))?;
         judged.map_err(|reason| Error::Unusable { path: path.to_owned(), reason })
     }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::ops::ControlFlow;
 
 use super::{Filled, Slot, Taking};
+use crate::budget::Going;
 use crate::exporter::Error;
 use crate::exporter::files::described::{Content, Described, Nvram};
 use crate::exporter::files::package::{not_taken, small, take_sums};
@@ -64,7 +65,7 @@ impl Taking<'_> {
             }
             _ => {
                 let is_wanted = |name: &str, _| is_later(name) || wanted().any(|one| one == name);
-                store.each(&is_wanted, &mut visit)?
+                store.each_until(&Going::from(self.cancel), &is_wanted, &mut visit)?
             }
         }
         let mut missed = Vec::new();

@@ -154,12 +154,7 @@ async fn text(
     {
         return Ok(Some((text, true)));
     }
-    let is_small = guestfs.is_file(path).await?
-        && guestfs.ask(&["filesize", path]).await?.parse().is_ok_and(|size: u64| size <= LARGEST);
-    if !is_small {
-        return Ok(None);
-    }
-    let local = guestfs.fetch(path).await?;
+    let Some(local) = guestfs.fetch(path, LARGEST).await? else { return Ok(None) };
     let bytes = fs::read(&local).map_err(Error::io(format!("read {}", local.display())))?;
     Ok(Some((text_of(&bytes), false)))
 }

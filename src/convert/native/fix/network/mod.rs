@@ -14,6 +14,8 @@ mod assign;
 mod claim;
 mod files;
 mod forms;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod mend;
 mod naming;
 mod pin;

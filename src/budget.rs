@@ -1,0 +1,196 @@
+//! Limits that all readers of foreign bytes share.
+//!
+//! A reader that bounds each thing alone bounds nothing: ten thousand chunks of two thousand disks are
+//! eighty gigabytes of names. So what an input may cost as a whole is one [`Budget`], and every loop
+//! draws from it while the input is read. A loop that follows tables of an image draws from a
+//! [`TableBudget`]. [`Going`] lets a loop that blocks end when the user interrupts the run.
+
+use std::error::Error;
+use std::io::{self, ErrorKind, Read};
+
+use tokio_util::sync::CancellationToken;
+
+/// What an input may cost of one thing, and what is left of it.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    what: &'static str,
+    most: u64,
+    left: u64,
+}
+
+/// An input costs more than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it has more than {most} {what}")]
+pub struct Exhausted {
+    what: &'static str,
+    most: u64,
+}
+
+impl Budget {
+    /// A budget of `most` of `what`, which is a plural: "files", "bytes of names".
+    pub const fn new(most: u64, what: &'static str) -> Self {
+        Self { what, most, left: most }
+    }
+
+    /// Takes `amount` from what is left. After an error nothing is left.
+    ///
+    /// # Errors
+    /// [`Exhausted`].
+    pub fn draw(&mut self, amount: u64) -> Result<(), Exhausted> {
+        match self.left.checked_sub(amount) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => {
+                self.left = 0;
+                Err(Exhausted { what: self.what, most: self.most })
+            }
+        }
+    }
+}
+
+impl From<Exhausted> for io::Error {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::new(ErrorKind::InvalidData, exhausted)
+    }
+}
+
+impl From<Exhausted> for String {
+    fn from(exhausted: Exhausted) -> Self {
+        exhausted.to_string()
+    }
+}
+
+/// The bytes of a file that tables, or blocks of data, may lie in. Each byte belongs to one of them, so
+/// all together cannot be longer than the file; where they are, they lie over each other, and a small
+/// file would keep the program busy for hours.
+#[derive(Debug, Clone)]
+pub struct TableBudget {
+    left: u64,
+    fault: &'static str,
+}
+
+impl TableBudget {
+    /// The budget of the tables of a file of `length` bytes.
+    pub const fn of_tables(length: u64) -> Self {
+        Self { left: length, fault: "its tables are cut off, or lie over each other" }
+    }
+
+    /// The budget of the blocks of data of a file of `length` bytes.
+    pub const fn of_data(length: u64) -> Self {
+        Self { left: length, fault: "its data is cut off, or lies over each other" }
+    }
+
+    /// Takes the `bytes` of a table or block.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidData`] when all of them are longer than the file.
+    pub fn draw(&mut self, bytes: u64) -> io::Result<()> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, self.fault))?;
+        Ok(())
+    }
+}
+
+/// Whether work that blocks may go on. The default goes on for ever.
+#[derive(Debug, Clone, Default)]
+pub struct Going(Option<CancellationToken>);
+
+impl Going {
+    /// Says whether the work may go on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConnectionAborted`] once the run is cancelled. It is not `Interrupted`, which the
+    /// readers of the standard library take for a reason to try again.
+    pub fn check(&self) -> io::Result<()> {
+        match &self.0 {
+            Some(cancel) if cancel.is_cancelled() => {
+                Err(io::Error::new(ErrorKind::ConnectionAborted, Stopped))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<&CancellationToken> for Going {
+    fn from(cancel: &CancellationToken) -> Self {
+        Self(Some(cancel.clone()))
+    }
+}
+
+/// A reader that ends when the run is cancelled, for what unpacks without end.
+#[derive(Debug)]
+pub struct Watched<R> {
+    reader: R,
+    going: Going,
+}
+
+impl<R> Watched<R> {
+    /// Reads from `reader` as long as it may.
+    pub fn new(reader: R, going: &Going) -> Self {
+        Self { reader, going: going.clone() }
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.going.check()?;
+        self.reader.read(buffer)
+    }
+}
+
+/// Whether [`Going::check`] ended the work that failed with `error`, be it wrapped in other errors.
+pub fn is_stop(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<Stopped>() {
+            return true;
+        }
+        // The source of an `io::Error` is that of the error inside it, which would be passed over.
+        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the run was interrupted")]
+struct Stopped;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_drawn_to_its_end_and_not_beyond() {
+        let mut budget = Budget::new(3, "files");
+        assert_eq!(budget.draw(2), Ok(()));
+        assert_eq!(budget.draw(1), Ok(()));
+        let error = budget.draw(1).expect_err("nothing is left");
+        assert_eq!(error.to_string(), "it has more than 3 files");
+        assert!(Budget::new(3, "files").draw(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn tables_are_no_longer_than_their_file() {
+        let mut budget = TableBudget::of_tables(1024);
+        assert!(budget.draw(1024).is_ok());
+        assert_eq!(budget.draw(1).expect_err("too long").kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn work_ends_when_the_run_is_cancelled() {
+        let cancel = CancellationToken::new();
+        let going = Going::from(&cancel);
+        assert!(going.check().is_ok() && Going::default().check().is_ok());
+        cancel.cancel();
+        assert!(is_stop(&going.check().expect_err("cancelled")));
+        let wrapped = going.check().expect_err("cancelled");
+        assert!(is_stop(&io::Error::new(ErrorKind::InvalidData, wrapped)));
+        assert!(!is_stop(&io::Error::from(ErrorKind::ConnectionAborted)));
+    }
+}
