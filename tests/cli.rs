@@ -112,6 +112,8 @@ fn flags_that_would_have_no_effect_are_refused_with_what_to_add() {
         ),
         (&["--shutdown-timeout", "1m"], "--shutdown-timeout", "--power-off"),
         (&["--quiesce", "no"], "--quiesce", "--snapshot"),
+        (&["--keep-source-off"], "--keep-source-off", "--power-off"),
+        (&["--power-on-after"], "--power-on-after", "--power-off"),
         (
             &[pipeline, "--pipeline-compress=false", "--compress-level", "9"],
             "--compress-level",
@@ -184,6 +186,44 @@ fn the_reference_in_docs_is_that_of_the_program() {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == reference, "docs/cli.md is old: UPDATE_GOLDEN=1 cargo test --test cli");
+}
+
+#[test]
+fn the_table_of_privileges_in_docs_is_that_of_the_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/sources.md");
+    let text = std::fs::read_to_string(&path).expect("docs/sources.md");
+    let (head, rest) = text.split_once("<!-- privileges -->\n").expect("where it begins");
+    let (_, tail) = rest.split_once("<!-- end -->").expect("where it ends");
+    let table = hyperexport::exporter::privileges_markdown();
+    let expected = format!("{head}<!-- privileges -->\n{table}<!-- end -->{tail}");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &expected).expect("docs/sources.md is written");
+    }
+    let found = std::fs::read_to_string(&path).expect("docs/sources.md");
+    assert!(found == expected, "docs/sources.md is old: UPDATE_GOLDEN=1 cargo test --test cli");
+}
+
+#[test]
+fn a_role_is_printed_as_commands_a_table_and_json() {
+    let output = hyperexport(&["role", "--for", "export,power-off"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    let command = "govc role.create hyperexport Datastore.Browse Datastore.FileManagement VApp.Export \
+                   VirtualMachine.Interact.PowerOff VirtualMachine.Interact.PowerOn\n";
+    assert!(text.starts_with(command), "{text}");
+    assert!(text.contains("NEEDED FOR"), "{text}");
+    let output = hyperexport(&["role", "--for", "datastore", "--json"]);
+    let role: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(role["privileges"][0]["id"], "Datastore.Browse");
+    assert_eq!(hyperexport(&["role", "--for", "everything"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_source_that_comes_back_and_one_that_stays_off_are_told_apart() {
+    let both = ["--vm", "x", "--power-off", "--power-on-after", "--keep-source-off"];
+    let output = hyperexport(&both);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("it is one or the other"), "{}", stderr(&output));
 }
 
 /// `docs/cli.md`: the help of every command.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::settings::{
-    DescribedArgs, ExaminedArgs, FilterArgs, LibvirtArgs, PackageArg, PipelineArgs, RunningArgs,
-    SourceArgs, StageArgs, TransferArgs, WindowsArgs,
+    DescribedArgs, ExaminedArgs, FilterArgs, LibvirtArgs, PackageArg, PipelineArgs, RoleForArg,
+    RunningArgs, SourceArgs, StageArgs, TransferArgs, WindowsArgs,
 };
 
 const EXAMPLE: &str = "\
@@ -50,6 +50,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Take back what a run made in libvirt; the export stays
     Undo(UndoArgs),
+    /// Print the least role of a login at vSphere, and the commands that make it
+    Role(RoleArgs),
     /// Look whether everything is there that a migration needs
     Doctor(DoctorArgs),
 }
@@ -238,6 +240,25 @@ pub struct UndoArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub dry_run: bool,
+    /// Power the source VM on that the run has switched off; refused while the
+    /// domain runs or may run. Needs the login of the source
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub power_on_source: bool,
+    /// Source flags.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Output flags.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `hyperexport role …`
+#[derive(Debug, Args)]
+pub struct RoleArgs {
+    /// What the login shall be able to do; repeated or with commas
+    #[arg(long = "for", value_name = "USE", value_delimiter = ',', default_value = "export")]
+    pub uses: Vec<RoleForArg>,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,

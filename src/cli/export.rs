@@ -58,6 +58,7 @@ fn job(args: &ExportArgs, given: &Given, environment: &Environment) -> Result<Jo
     if args.vm.is_none() && args.source.source.is_empty() {
         return Err(Error::MISSING_VM);
     }
+    let (back, follows) = (comes_back(args)?, running.source_after()?);
     if running.snapshot && args.transfer.transport == Some(TransportArg::Datastore) {
         return Err(Error::Invalid(
             "--snapshot cannot go with --transport datastore: a snapshot leaves by a lease"
@@ -96,7 +97,8 @@ fn job(args: &ExportArgs, given: &Given, environment: &Environment) -> Result<Jo
         format,
         manifest: args.manifest,
         power_off: shutdown,
-        comes_back: comes_back(args)?,
+        comes_back: back,
+        source_after: follows,
         snapshot: running.snapshot.then_some(running.quiesce),
         limit: args.transfer.limit()?,
         fresh: args.fresh,

@@ -12,6 +12,7 @@ mod limit_file;
 mod list;
 mod plan;
 mod render;
+mod role;
 mod screen;
 mod signals;
 mod source;
@@ -57,7 +58,8 @@ pub fn main() -> ExitCode {
         Some(Command::Convert(args)) => convert::run(&args, &given, &environment),
         Some(Command::Define(args)) => define::run(&args, &given, &environment),
         Some(Command::Doctor(args)) => doctor::run(&args, &environment),
-        Some(Command::Undo(args)) => undo::run(&args),
+        Some(Command::Undo(args)) => undo::run(&args, &environment),
+        Some(Command::Role(args)) => role::run(&args),
         Some(Command::Plan(args)) => plan::plan(&args, &given, &environment),
         Some(Command::Apply(args)) => plan::apply(&args, &environment),
     };

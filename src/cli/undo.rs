@@ -3,21 +3,23 @@
 use super::args::UndoArgs;
 use super::render::{print_json, print_line};
 use super::{Exit, block_on, chain, done, tell};
-use crate::pipeline::{self, How, Place, Run, TakenBackRuns, Which};
+use crate::pipeline::{self, AtSource, How, Place, Run, TakenBackRuns, Which};
+use crate::settings::{DescribedArgs, Environment, Error};
 
 /// Runs the command.
 ///
 /// # Errors
 /// A result that cannot be printed.
-pub fn run(args: &UndoArgs) -> anyhow::Result<Exit> {
+pub fn run(args: &UndoArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let place = place(args);
     if args.list {
         return list(args, &place);
     }
+    let source = at_source(args, environment)?;
     let (uri, even_if_used) = (args.libvirt_uri.clone(), args.even_if_used);
     let how = How { uri, dry_run: args.dry_run, even_if_used };
     block_on(&args.output, |_, _| async move {
-        let undone = match pipeline::undo(&place, &how).await {
+        let undone = match pipeline::undo(&place, &how, &source).await {
             Ok(undone) => undone,
             Err(error) => {
                 tell(&chain(&error), error.hint().as_deref());
@@ -33,6 +35,16 @@ pub fn run(args: &UndoArgs) -> anyhow::Result<Exit> {
         });
         Ok(exit)
     })
+}
+
+/// The source, if there is a login for it.
+fn at_source(args: &UndoArgs, environment: &Environment) -> Result<AtSource, Error> {
+    let given = !args.source.source.is_empty()
+        || args.source.vsphere.url.is_some()
+        || environment.govc_url.is_some();
+    let resolve = || args.source.resolve(environment, None, &DescribedArgs::default());
+    let settings = (given || args.power_on_source).then(resolve).transpose()?;
+    Ok(AtSource { settings, power_on: args.power_on_source })
 }
 
 fn place(args: &UndoArgs) -> Place {
@@ -62,7 +74,7 @@ fn lines(undone: &TakenBackRuns) -> Vec<String> {
     ] {
         lines.extend(things.iter().map(|thing| format!("{what:<9} {thing}")));
     }
-    if undone.runs.is_empty() {
+    if undone.runs.is_empty() && lines.is_empty() {
         lines.push("nothing to do: all runs are undone".to_owned());
     }
     lines

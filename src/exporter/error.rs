@@ -159,6 +159,24 @@ pub enum Error {
         /// The server's fault.
         source: Fault,
     },
+    /// What is to follow the migration cannot be done to the VM.
+    #[error("--source-after {step}: {reason}")]
+    CannotFollow {
+        /// What was asked for: `rename:-old`.
+        step: String,
+        /// Why, as a clause.
+        reason: String,
+    },
+    /// The login may not do what the flags ask for.
+    #[error("{username} lacks the privilege{} {}", if lacking.len() == 1 { "" } else { "s" }, lacking.join(", "))]
+    LacksPrivileges {
+        /// Who.
+        username: String,
+        /// Which, and on what, one each: `VApp.Export on web01`.
+        lacking: Vec<String>,
+        /// Kinds of use for `hyperexport role --for`.
+        uses: String,
+    },
     /// Something did not happen in time.
     #[error("{action}: not done within {}", humantime::format_duration(*after))]
     TimedOut {

@@ -39,6 +39,13 @@ impl Error {
             Self::NotFound { near, .. } if near.is_empty() => {
                 "`hyperexport list` shows all VMs that this user may see".into()
             }
+            Self::LacksPrivileges { uses, .. } => {
+                format!("hyperexport role --for {uses} prints the role that is needed")
+            }
+            Self::CannotFollow { .. } => {
+                "make what is missing in the vSphere client, or leave that --source-after out"
+                    .into()
+            }
             Self::NotFound { near, .. } => format!("is it {}?", near.join(" or ")),
             Self::Ambiguous { .. } => {
                 "use the inventory path or the moref instead of the name".into()

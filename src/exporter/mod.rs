@@ -16,6 +16,7 @@ mod landing;
 mod limit;
 mod nvram;
 mod package;
+mod privileges;
 mod retry;
 mod rewriting;
 mod streaming;
@@ -42,13 +43,16 @@ pub use landing::{Landing, LandingWriter};
 pub use limit::BandwidthLimit;
 pub use nvram::{LARGEST as LARGEST_NVRAM, missed as nvram_missed, write as write_nvram};
 pub use package::{PackageFormat, WrittenPackage, write_package};
+pub use privileges::{
+    Need, On, PRIVILEGES, Privilege, Role, RoleFor, markdown as privileges_markdown,
+};
 pub use retry::Retry;
 pub use streaming::{Rewrite, Streaming};
 pub use thumbprint::Thumbprint;
 pub use tls::Trust;
 pub use transfer::Broken;
 pub use uuids::fill_disk_uuids;
-pub use vsphere::{ExpectedMedium, Inspected, Obstacle, Tag, VSphere, VmSummary};
+pub use vsphere::{ExpectedMedium, Granted, Inspected, Obstacle, Tag, VSphere, VmSummary};
 pub use whole::{Note, WholeDisk};
 
 /// How the names of our snapshots begin.

@@ -93,6 +93,14 @@ pub enum Error {
         /// Why, as a clause.
         reason: String,
     },
+    /// What is to follow the migration cannot be done to the domain.
+    #[error("--source-after {step}: {reason}")]
+    CannotFollow {
+        /// What was asked for.
+        step: String,
+        /// Why, as a clause.
+        reason: String,
+    },
     /// A domain that is gone when it is off.
     #[error("domain '{name}' is transient: libvirt forgets it when it shuts down")]
     Transient {

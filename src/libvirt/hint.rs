@@ -37,6 +37,9 @@ impl Error {
                  dir --target FOLDER'"
                     .to_owned()
             }
+            Self::CannotFollow { .. } => {
+                "leave it out; libvirt knows disconnect-nics, rename:SUFFIX and note".to_owned()
+            }
             Self::Transient { name } => format!(
                 "make it persistent first: 'virsh dumpxml {name} >it.xml; virsh define it.xml'"
             ),

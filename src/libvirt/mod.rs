@@ -43,6 +43,7 @@ mod shared;
 mod shell;
 mod snapshot;
 mod source;
+mod source_after;
 mod source_board;
 mod source_power;
 mod space;

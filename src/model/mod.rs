@@ -17,6 +17,7 @@ pub mod revision;
 mod secret;
 mod shell;
 pub mod shown;
+mod source_after;
 mod source_vm;
 mod units;
 mod warning;
@@ -38,6 +39,7 @@ pub use names::file_name;
 pub(crate) use pci::{Place, plug_order};
 pub use secret::Secret;
 pub use shell::quoted;
+pub use source_after::{SourceAfter, SourceStep};
 pub use source_vm::{
     AskedNic, Assumed, Bus, Controller, CpuTopology, Firmware, GuestInterface, GuestNetwork,
     GuestOs, NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,

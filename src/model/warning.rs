@@ -22,6 +22,8 @@ pub enum Stage {
     Libvirt,
     /// The guest is started there.
     Start,
+    /// The source VM gets what was asked for a migration that succeeded.
+    Source,
 }
 
 impl Stage {
@@ -35,6 +37,7 @@ impl Stage {
             Self::Pipeline => "pipeline",
             Self::Libvirt => "libvirt",
             Self::Start => "start",
+            Self::Source => "source",
         }
     }
 }

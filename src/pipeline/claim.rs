@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::beside;
 use crate::convert::{self, make_private_folder};
 use crate::exporter::WholeDisk;
-use crate::model::{PoweredOff, Stage, Warning};
+use crate::model::{PoweredOff, SourceStep, Stage, Warning};
 use crate::state::{self, Locked};
 
 /// Name of the file that marks a working run.
@@ -128,6 +128,19 @@ struct Line {
     /// The VM of the lines before is on again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     switched_on: bool,
+    /// A step of `--source-after` that is about to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    follows: Option<NotedStep>,
+}
+
+/// A step that is done to a source VM after its migration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotedStep {
+    /// Which VM of which server, as `held::identity` writes it.
+    pub vm: String,
+    /// The step.
+    #[serde(flatten)]
+    pub step: SourceStep,
 }
 
 /// A VM that a run switches off, and that is to come back.
@@ -135,6 +148,9 @@ struct Line {
 pub struct SwitchedOff {
     /// Which VM of which server, as `held::identity` writes it.
     pub vm: String,
+    /// The source's id of it.
+    #[serde(default)]
+    pub id: String,
     /// Its name, for messages.
     pub name: String,
     /// How it was switched off; `None` until it was seen to be off.
@@ -150,6 +166,7 @@ struct Marker {
     whole: Vec<WholeDisk>,
     snapshots: Vec<String>,
     switched_off: Option<SwitchedOff>,
+    followed: Vec<NotedStep>,
 }
 
 /// A claimed output directory.
@@ -334,6 +351,21 @@ impl Claim {
         Ok(())
     }
 
+    /// Steps that a dead run has done to the VM, or was about to do.
+    pub fn followed(&self, vm: &str) -> Vec<SourceStep> {
+        let of_vm = self.dead.followed.iter().filter(|noted| noted.vm == vm);
+        of_vm.map(|noted| noted.step.clone()).collect()
+    }
+
+    /// Notes, durably, that a step is about to be done to the source.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the marker cannot be written.
+    pub fn follows(&self, step: NotedStep) -> Result<(), Error> {
+        self.append(&Line { follows: Some(step), ..Line::default() })
+            .map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
+    }
+
     /// Notes that the VM is on again.
     ///
     /// # Errors
@@ -403,6 +435,7 @@ fn read_marker(file: &File, path: &Path) -> Result<Marker, state::Error> {
             marker.switched_off = None;
         }
         marker.switched_off = line.switched_off.or(marker.switched_off);
+        marker.followed.extend(line.follows);
     }
     Ok(marker)
 }
@@ -493,7 +526,12 @@ mod tests {
     #[test]
     fn a_vm_that_a_dead_run_switched_off_is_known_until_it_is_on_again() {
         let directory = tempfile::tempdir().expect("temp dir");
-        let vm = |how| SwitchedOff { vm: "vc vm-1".into(), name: "web01".into(), how };
+        let vm = |how| SwitchedOff {
+            vm: "vc vm-1".into(),
+            id: "vm-1".into(),
+            name: "web01".into(),
+            how,
+        };
         let dead = Claim::take(directory.path()).expect("free");
         assert!(dead.switched_off().is_none());
         dead.switches_off(vm(None)).expect("noted");

@@ -95,7 +95,8 @@ impl<'a> Export<'a> {
         };
         progress.note(format!("shutting down {}", vm.name));
         // Noted before: whatever becomes of this run, the VM is to come back.
-        let noted = |how| SwitchedOff { vm: identity(vm), name: vm.name.clone(), how };
+        let noted =
+            |how| SwitchedOff { vm: identity(vm), id: vm.id.clone(), name: vm.name.clone(), how };
         self.held.claim.switches_off(noted(None)).map_err(claimed)?;
         let off = self.source.power_off(vm, how, progress, cancel).await.map_err(stopped)?;
         self.seen.borrow_mut().powered_off = off;

@@ -12,7 +12,8 @@ use crate::exporter::{
 };
 use crate::libvirt::{self, Chunk, FoundDomain, FoundVolume, Settings, Target};
 use crate::model::{
-    ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, PoweredOff, SourceVm, chain,
+    ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, PoweredOff, SourceAfter,
+    SourceStep, SourceVm, chain,
 };
 use crate::panics::caught;
 use crate::progress::Progress;
@@ -72,6 +73,26 @@ impl Host {
     /// Starts the domain, unless it runs.
     pub(super) async fn power_on(&self, vm: &SourceVm) -> Result<(), Error> {
         Ok(self.target.power_on(&vm.id).await?)
+    }
+
+    /// What `wanted` comes down to for the domain as it is now.
+    pub(super) async fn plan_step(
+        &self,
+        vm: &SourceVm,
+        wanted: &SourceAfter,
+        note: &str,
+    ) -> Result<Option<SourceStep>, Error> {
+        Ok(self.target.plan_step(&vm.id, wanted, note).await?)
+    }
+
+    /// Does a step.
+    pub(super) async fn do_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<(), Error> {
+        Ok(self.target.do_step(&vm.id, step).await?)
+    }
+
+    /// Undoes a step.
+    pub(super) async fn undo_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<bool, Error> {
+        Ok(self.target.undo_step(&vm.id, step).await?)
     }
 
     /// Reads all volumes of the domain into the request's folder. It must not run: a volume that

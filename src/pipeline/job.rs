@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::asked::Flags;
 use super::source::SourceSettings;
 use crate::domain::DomainType;
+use crate::model::SourceAfter;
 use crate::{convert, domain, exporter, libvirt, model};
 
 /// The export of one VM and what is to follow it.
@@ -24,6 +25,8 @@ pub struct Job {
     pub power_off: Option<exporter::Shutdown>,
     /// When a VM that was switched off comes back.
     pub comes_back: ComesBack,
+    /// What is done to the VM once its migration has succeeded.
+    pub source_after: Vec<SourceAfter>,
     /// Whether a running VM is exported from a snapshot, and how that is taken.
     pub snapshot: Option<exporter::Quiesce>,
     /// How fast disks may come in. A clone changes it while they do.

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use super::asked::Flags;
-use crate::model::{ExportMethod, ExportState, PoweredOff, SourceState, SourceVm};
+use crate::model::{ExportMethod, ExportState, PoweredOff, SourceState, SourceStep, SourceVm};
 
 /// An export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,12 +38,19 @@ pub struct Source {
     /// What became of a VM that this run, or a killed one before, has switched off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returned: Option<Returned>,
+    /// What was done to the VM by `--source-after` and nobody has undone, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<SourceStep>,
+    /// The revision that these steps left the VM at, if it was until then as it was exported: that they
+    /// changed it does not make the export an old one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_at: Option<String>,
 }
 
 impl Source {
     /// A source that nothing was done to but that it was switched off, perhaps.
     pub fn of(state: SourceState, powered_off: Option<PoweredOff>) -> Self {
-        Self { state, powered_off, returned: None }
+        Self { state, powered_off, returned: None, after: Vec::new(), left_at: None }
     }
 }
 

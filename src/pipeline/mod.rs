@@ -41,6 +41,7 @@ mod ours;
 mod package;
 mod plan;
 mod preflight;
+mod privileges;
 mod records;
 mod recovery;
 mod replace;
@@ -49,6 +50,7 @@ mod run;
 mod show;
 mod snapshots;
 mod source;
+mod source_after;
 mod source_power;
 mod stages;
 mod start;
@@ -60,6 +62,7 @@ mod target;
 mod target_check;
 mod undo;
 mod undo_check;
+mod undo_source;
 mod unfit;
 mod windows;
 
@@ -76,6 +79,7 @@ pub use run::run;
 pub use show::show;
 pub use source::{Error as SourceError, Source, SourceSettings};
 pub use undo::{Error as UndoError, How, Place, Run, TakenBackRuns, Which, runs, undo};
+pub use undo_source::AtSource;
 pub use windows::{Found as WindowsFound, drivers as windows_drivers};
 
 /// File name of the domain's XML, as libvirt returned it, in the output directory.

@@ -43,7 +43,12 @@ pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
         let folder = ready.output.display();
         lines.push(format!("then replace what the old export left in {folder}: {names}"));
     }
-    let Some(target) = &job.target else { return lines };
+    let follows = job.source_after.iter();
+    let follows = follows.map(|step| format!("if all succeeds, do this to the source: {step}"));
+    let Some(target) = &job.target else {
+        lines.extend(follows);
+        return lines;
+    };
     if job.conversion.as_ref().is_some_and(|settings| settings.dry_run) {
         lines.push(NO_DOMAIN.to_owned());
         return lines;
@@ -61,6 +66,7 @@ pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
             lines.extend(definition(&ready.vm, target, (preview, &ready.output)));
         }
     }
+    lines.extend(follows);
     lines
 }
 

@@ -21,7 +21,8 @@ use super::records::{self, Record};
 use super::source::{self, Source};
 use super::stages::Stopped;
 use super::{
-    DOMAIN_XML, addresses, beside, guest, report, start, stored, stream, target_check, windows,
+    DOMAIN_XML, addresses, beside, guest, privileges, report, source_after, start, stored, stream,
+    target_check, windows,
 };
 use crate::convert::Agent;
 use crate::exporter::{self, ExpectedMedium, Inspected, PackageFormat, Streaming};
@@ -120,6 +121,7 @@ pub async fn check(
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
     let shared = settled(job, &output)?;
+    source_after::as_it_was(&mut inspected, &output);
     let mut warnings = give_addresses(job, &mut inspected.vm, &output);
     warnings.extend(not_kept(&inspected.vm));
     warnings.extend(shared);
@@ -156,6 +158,9 @@ pub async fn check(
             warnings.extend(space(&folder, vm, &exports, inspected.least)?);
         }
     }
+    let anew = !matches!(earlier, Earlier::Export(_));
+    warnings.extend(privileges::check(source, job, vm, anew).await?);
+    source_after::check(source, job, vm).await?;
     if let Some(settings) = job.conversion.as_ref().filter(|_| !is_converted(&earlier)) {
         warnings.extend(converter(vm, settings, cancel).await);
     }

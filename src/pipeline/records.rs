@@ -86,6 +86,7 @@ impl Record {
         let newest = read_result(&result).ok().flatten();
         if let Some(mut newest) = newest.filter(|newest| newest.run.as_ref() == Some(&self.id)) {
             newest.undone.clone_from(&self.report.undone);
+            newest.source.clone_from(&self.report.source);
             save(&result, &serde_json::to_vec_pretty(&newest)?)?;
         }
         Ok(())
@@ -180,6 +181,19 @@ pub(super) fn started(report: &RunReport) -> io::Result<()> {
     let path = file(&report.output, id);
     let Ok(Some(mut recorded)) = read_result(&path) else { return Ok(()) };
     recorded.domain.clone_from(&report.domain);
+    recorded.source.clone_from(&report.source);
+    save(&path, &serde_json::to_vec_pretty(&recorded)?)
+}
+
+/// Records what was done to the source of an earlier run.
+///
+/// # Errors
+/// What the file system says.
+pub(super) fn of_source(report: &RunReport) -> io::Result<()> {
+    let Some(id) = &report.run else { return Ok(()) };
+    let path = file(&report.output, id);
+    let Ok(Some(mut recorded)) = read_result(&path) else { return Ok(()) };
+    recorded.source.clone_from(&report.source);
     save(&path, &serde_json::to_vec_pretty(&recorded)?)
 }
 

@@ -19,7 +19,8 @@ use super::report::{self, Outcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stages::{Ledger, Stopped};
 use super::{
-    fit, later, package, plan, replace, snapshots, source_power, start, stream, target_check,
+    fit, later, package, plan, replace, snapshots, source_after, source_power, start, stream,
+    target_check,
 };
 use crate::convert;
 use crate::manifest::{self, Manifest};
@@ -86,7 +87,10 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
         }
     };
     let outcome = stages(job, source, (&ready, &mut held), ledger).await;
-    source_power::settle(job, (&ready, &mut held), outcome, ledger).await;
+    let succeeded = outcome == Outcome::Done;
+    let followed = source_after::follow(job, (&ready, &held), succeeded, ledger).await;
+    source_power::settle(job, (&ready, &mut held), (outcome, followed), ledger).await;
+    let outcome = if followed { outcome } else { ledger.ended(Outcome::Partial) };
     discard(&mut held, ledger);
     let done = ledger.report.stages.iter().filter(|stage| stage.stage != Stage::Preflight);
     let mut done = done.peekable();

@@ -7,7 +7,7 @@ use crate::exporter::{
     self, ExportRequest, FileSettings, Files, Inspected, Shutdown, VSphere, VmSummary,
 };
 use crate::libvirt;
-use crate::model::{ExportedVm, PoweredOff, SourceState, SourceVm, shown};
+use crate::model::{ExportedVm, PoweredOff, SourceAfter, SourceState, SourceStep, SourceVm, shown};
 use crate::panics::Panicked;
 use crate::progress::Progress;
 
@@ -29,6 +29,12 @@ pub enum Error {
         /// Which.
         name: String,
     },
+    /// What is to follow the migration cannot be done to files.
+    #[error("--source-after {step}: the source is files, which are never changed")]
+    CannotFollow {
+        /// What was asked for.
+        step: String,
+    },
     /// The domain's memory lies saved on its host.
     #[error("take domain '{name}': its memory is saved on its host")]
     Saved {
@@ -47,6 +53,7 @@ impl Error {
             Self::Running { .. } => {
                 Some("shut its guest down first, or let --power-off do that".to_owned())
             }
+            Self::CannotFollow { .. } => Some("leave --source-after out".to_owned()),
             Self::Saved { .. } => Some("start it, and shut its guest down".to_owned()),
         }
     }
@@ -182,6 +189,39 @@ impl Source {
             Self::VSphere(source) => Ok(source.power_on(vm, progress).await?),
             Self::Host(source) => source.power_on(vm).await,
             Self::Files(_) => Ok(()),
+        }
+    }
+
+    /// What `wanted` comes down to for the VM as it is now; `None` where nothing is to be done. Changes
+    /// nothing.
+    pub(super) async fn plan_step(
+        &self,
+        vm: &SourceVm,
+        wanted: &SourceAfter,
+        note: &str,
+    ) -> Result<Option<SourceStep>, Error> {
+        match self {
+            Self::VSphere(source) => Ok(source.plan_step(vm, wanted, note).await?),
+            Self::Host(source) => source.plan_step(vm, wanted, note).await,
+            Self::Files(_) => Err(Error::CannotFollow { step: wanted.to_string() }),
+        }
+    }
+
+    /// Does a step.
+    pub(super) async fn do_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<(), Error> {
+        match self {
+            Self::VSphere(source) => Ok(source.do_step(vm, step).await?),
+            Self::Host(source) => source.do_step(vm, step).await,
+            Self::Files(_) => Err(Error::CannotFollow { step: step.to_string() }),
+        }
+    }
+
+    /// Undoes a step as far as the VM is as it was left; false where nothing was to be undone.
+    pub(super) async fn undo_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<bool, Error> {
+        match self {
+            Self::VSphere(source) => Ok(source.undo_step(vm, step).await?),
+            Self::Host(source) => source.undo_step(vm, step).await,
+            Self::Files(_) => Ok(false),
         }
     }
 

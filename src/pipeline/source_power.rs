@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_secs(1);
 pub(super) async fn settle(
     job: &Job,
     (ready, held): (&Ready, &mut Held),
-    outcome: Outcome,
+    (outcome, followed): (Outcome, bool),
     ledger: &mut Ledger<'_>,
 ) {
     let Some(owed) = held.claim.switched_off() else { return };
@@ -39,7 +39,8 @@ pub(super) async fn settle(
     if let Some(source) = &mut ledger.report.source {
         source.powered_off = source.powered_off.or(owed.how);
     }
-    let returned = match stays_off(job, outcome) {
+    // What was to be done to the VM before it runs again was not done: its network cards may be connected.
+    let returned = match stays_off(job, outcome) || !followed {
         true => Returned::StaysOff,
         false => match may_run(job, ready, &ledger.report).await {
             Some(why) => {

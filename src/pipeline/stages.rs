@@ -210,6 +210,8 @@ fn save_result(report: &RunReport) -> std::io::Result<()> {
         records::write(report)
     } else if ended(Stage::Start) {
         records::started(report)
+    } else if ended(Stage::Source) {
+        records::of_source(report)
     } else {
         Ok(())
     };

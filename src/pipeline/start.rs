@@ -7,6 +7,7 @@ use super::job::{Job, Target};
 use super::kept_domain::KeptDomain;
 use super::made::Taken;
 use super::report::StageStatus;
+use super::source_after;
 use super::stages::{Ledger, Stopped};
 use super::stored::{self, LOCAL};
 use crate::libvirt;
@@ -38,10 +39,14 @@ pub async fn after_run(
         return;
     }
     let (allowed, taken) = (target.allow_running_source, ledger.report.export.clone());
+    let output = ledger.report.output.clone();
     let source = async {
         match (allowed, taken) {
             (true, _) | (_, None) => Ok(()),
-            (false, Some(taken)) => unchanged(&taken, &source_state(job, &taken.vm).await?),
+            (false, Some(taken)) => {
+                let state = source_state(job, &taken.vm).await?;
+                unchanged(&taken, &source_after::state_as_it_was(state, (&output, &taken.vm)))
+            }
         }
     };
     begin(target, ledger, source).await;

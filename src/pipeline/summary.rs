@@ -50,6 +50,8 @@ impl RunReport {
         }
         lines.extend(domain.into_iter().flat_map(after));
         lines.extend(self.source_now());
+        let after = self.source.iter().flat_map(|source| &source.after);
+        lines.extend(after.map(|step| format!("source     {} {step}", self.vm)));
         lines.extend(self.copies());
         lines.push(self.last_line(strict));
         lines

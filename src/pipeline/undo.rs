@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::claim::Claim;
 use super::journal::{self, Pending};
-use super::made::Undone;
+use super::made::{Returned, Undone};
 use super::records::{self, Record};
 use super::report;
 use super::stored::folder_of;
 use super::undo_check::{self, Candidate, EVEN_IF_USED};
+use super::undo_source::{self, AtSource};
 use crate::libvirt::{self, Connections, Evidence, Life, TakenBack, Undo};
 use crate::model::{chain, quoted};
 
@@ -152,6 +153,14 @@ impl Place {
             (false, which) => Self::Folder(path, which),
         }
     }
+
+    /// The output directory.
+    fn output(&self) -> PathBuf {
+        match self {
+            Self::Folder(folder, _) => folder.clone(),
+            Self::File(path) => folder_of(path).to_owned(),
+        }
+    }
 }
 
 /// A run that defined a domain.
@@ -194,10 +203,7 @@ pub struct TakenBackRuns {
 /// # Errors
 /// [`Error::Record`], [`Error::NoDomain`], [`Error::Journal`].
 pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
-    let folder = match place {
-        Place::Folder(folder, _) => folder.clone(),
-        Place::File(path) => folder_of(path).to_owned(),
-    };
+    let folder = place.output();
     let pending = match journal::pending(&folder) {
         // A run that is at work takes back what it makes, or records it.
         Err(journal::Error::Busy(_)) => None,
@@ -211,6 +217,24 @@ pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
     Ok(pending.iter().map(Run::unfinished).chain(recorded).collect())
 }
 
+/// Takes back what runs made, in libvirt and, with a login, at their source.
+///
+/// # Errors
+/// As [`undo_domains`].
+pub async fn undo(place: &Place, how: &How, source: &AtSource) -> Result<TakenBackRuns, Error> {
+    let output = place.output();
+    let mut all = match undo_domains(place, how).await {
+        // A run without a domain may have done something at its source.
+        Err(Error::NoDomain(_) | Error::Record(_)) if undo_source::is_owed(&output, source) => {
+            Claim::leftovers(&output)?;
+            TakenBackRuns::default()
+        }
+        all => all?,
+    };
+    undo_source::at_source(&output, source, how, &mut all).await;
+    Ok(all)
+}
+
 /// Takes back what runs made, and nothing else: domain, variables of its firmware, snapshot, the
 /// volumes that were made for it, and a pool that was made and is empty. In a dry run it only says what
 /// that would be.
@@ -218,7 +242,7 @@ pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
 /// # Errors
 /// [`Error`]; nothing was changed then. Where one of several runs cannot be undone, the runs before it
 /// are, and it stands in what is left, with the reason.
-pub async fn undo(place: &Place, how: &How) -> Result<TakenBackRuns, Error> {
+async fn undo_domains(place: &Place, how: &How) -> Result<TakenBackRuns, Error> {
     let (output, pending, records) = match place {
         Place::Folder(folder, which) => {
             let pending = journal::pending(folder)?.filter(|_| which.has_unfinished());
@@ -270,10 +294,14 @@ pub async fn undo(place: &Place, how: &How) -> Result<TakenBackRuns, Error> {
             }
         };
         let source = record.report.source.as_ref();
-        if source.is_some_and(|source| source.powered_off.is_some()) {
+        let off = source.is_some_and(|source| {
+            source.powered_off.is_some() && source.returned != Some(Returned::On)
+        });
+        if off {
             let vm = &record.report.vm;
             all.notes.push(format!(
-                "source {vm} was powered off by this run; whether it is on now was not asked"
+                "source {vm} was powered off by this run; whether it is on now was not asked; \
+                 --power-on-source powers it on"
             ));
         }
         before.extend(domain.undo);

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+use super::Error;
 use super::pipeline::duration;
 use crate::exporter::{Quiesce, Shutdown};
+use crate::model::SourceAfter;
 
 /// Flags about running VMs.
 #[derive(Debug, Clone, Args)]
@@ -28,6 +30,11 @@ pub struct RunningArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub power_on_after: bool,
+    /// What to do to the VM after a run that succeeds, repeated or with commas:
+    /// leave, disconnect-nics, rename:SUFFIX, folder:PATH, tag:CATEGORY/NAME,
+    /// note. `undo` undoes it [default: leave]
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = source_after)]
+    pub source_after: Vec<SourceAfterArg>,
     /// Export a running VM from a snapshot, which is removed at the end
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
@@ -35,6 +42,15 @@ pub struct RunningArgs {
     /// Bring the guest to rest for the snapshot: try, yes (or fail), no
     #[arg(long, value_name = "HOW", default_value = "try", value_parser = quiesce)]
     pub quiesce: Quiesce,
+}
+
+/// A value of `--source-after`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceAfterArg {
+    /// Nothing.
+    Leave,
+    /// A step.
+    Step(SourceAfter),
 }
 
 /// `--power-off`.
@@ -49,6 +65,24 @@ pub enum PowerOffArg {
 }
 
 impl RunningArgs {
+    /// What follows a migration that succeeds, in its order.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where `leave` stands beside something else.
+    pub fn source_after(&self) -> Result<Vec<SourceAfter>, Error> {
+        let steps = self.source_after.iter().filter_map(|given| match given {
+            SourceAfterArg::Leave => None,
+            SourceAfterArg::Step(step) => Some(step.clone()),
+        });
+        let steps: Vec<_> = steps.collect();
+        match steps.is_empty() || steps.len() == self.source_after.len() {
+            true => Ok(steps),
+            false => Err(Error::Invalid(
+                "--source-after leave cannot go with other values of it".to_owned(),
+            )),
+        }
+    }
+
     /// How a running VM is switched off, if it may be.
     pub fn shutdown(&self) -> Option<Shutdown> {
         let shutdown = |force| Shutdown { timeout: self.shutdown_timeout, force };
@@ -57,6 +91,13 @@ impl RunningArgs {
             PowerOffArg::Shutdown => Some(shutdown(false)),
             PowerOffArg::Force => Some(shutdown(true)),
         }
+    }
+}
+
+fn source_after(text: &str) -> Result<SourceAfterArg, String> {
+    match text {
+        "leave" => Ok(SourceAfterArg::Leave),
+        step => step.parse().map(SourceAfterArg::Step),
     }
 }
 

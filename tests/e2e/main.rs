@@ -24,6 +24,7 @@ mod plan;
 mod runs;
 mod sequence;
 mod snapshot;
+mod source_after;
 mod source_libvirt;
 mod stream;
 mod systems;

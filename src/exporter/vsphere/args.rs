@@ -5,6 +5,8 @@ use std::fmt;
 
 use quick_xml::escape::escape;
 
+use super::node::Node;
+
 /// A reference to a managed object: its type and the server's opaque id of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Moref {
@@ -54,6 +56,21 @@ impl Args {
         self
     }
 
+    /// Adds what a reply had, as an element called `name`.
+    pub(super) fn node(mut self, name: &str, node: &Node) -> Self {
+        let attribute = |key: &str, value: &Option<String>| {
+            let value = value.as_deref().map(|value| format!(" {key}=\"{}\"", xml_text(value)));
+            value.unwrap_or_default()
+        };
+        let (of_type, kind) =
+            (attribute("xsi:type", &node.xsi_type), attribute("type", &node.kind));
+        let all = node.children.iter();
+        let inner = all.fold(Self::default(), |inner, child| inner.node(&child.name, child));
+        let text = if node.children.is_empty() { xml_text(&node.text) } else { Cow::Borrowed("") };
+        self.push(format_args!("<{name}{of_type}{kind}>{text}{}</{name}>", *inner.0));
+        self
+    }
+
     fn push(&mut self, piece: fmt::Arguments<'_>) {
         // Grown by hand: a buffer that reallocates would leave copies of a password behind.
         let piece = zeroize::Zeroizing::new(piece.to_string());
@@ -90,6 +107,17 @@ pub(super) fn envelope(method: &str, this: &Moref, args: &Args) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_read_is_sent_as_it_was() {
+        let text = "<device xsi:type=\"VirtualE1000\"><key>4000</key><backing \
+                    xsi:type=\"VirtualEthernetCardNetworkBackingInfo\"><deviceName>a &amp; b\
+                    </deviceName><network type=\"Network\">network-7</network></backing></device>";
+        let xsi = "xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"";
+        let read = Node::parse(&text.replacen("<device", &format!("<device {xsi}"), 1));
+        let sent = Args::default().node("device", &read.expect("well-formed"));
+        assert_eq!(*sent.0, text);
+    }
 
     #[test]
     fn arguments_are_escaped() {

@@ -133,6 +133,27 @@ impl VSphere {
         Ok(Found { moref, place })
     }
 
+    /// The folder of VMs at an inventory path, `/DC0/vm/Old`, or below the folder of VMs of the
+    /// datacenter, `Old`.
+    pub(super) async fn find_folder(
+        &self,
+        path: &str,
+        datacenter: Option<&str>,
+    ) -> Result<Option<Moref>, Error> {
+        let (tree, _) = self.tree(&["name"]).await?;
+        let wanted = match (path.strip_prefix('/'), datacenter) {
+            (Some(absolute), _) => absolute.trim_end_matches('/').to_owned(),
+            (None, Some(datacenter)) => format!("{datacenter}/vm/{}", path.trim_end_matches('/')),
+            (None, None) => return Ok(None),
+        };
+        let folders = tree.entities.keys().filter(|moref| moref.kind == "Folder");
+        let is_it = |moref: &&Moref| {
+            let names = tree.names(moref);
+            names.is_some_and(|names| names.join("/") == wanted || shown(&names) == wanted)
+        };
+        Ok(folders.clone().find(is_it).cloned())
+    }
+
     async fn tree(&self, vm_paths: &[&str]) -> Result<(Tree, Vec<Object>), Error> {
         let [folder, datacenter, vapp] = ANCESTORS;
         let wanted = [("VirtualMachine", vm_paths), folder, datacenter, vapp];
@@ -157,7 +178,25 @@ struct Tree {
     entities: HashMap<Moref, Entity>,
 }
 
+/// A path with names as the vSphere client shows them.
+fn shown(names: &[&str]) -> String {
+    names.iter().map(|name| decode_name(name)).collect::<Vec<_>>().join("/")
+}
+
 impl Tree {
+    /// The names from below the root down to an object; `None` where one above may not be seen.
+    fn names(&self, of: &Moref) -> Option<Vec<&str>> {
+        let mut names = Vec::new();
+        let mut next = of;
+        while *next != self.root {
+            let entity = self.entities.get(next).filter(|_| names.len() < DEEPEST)?;
+            names.push(entity.name.as_str());
+            next = entity.parent.as_ref()?;
+        }
+        names.reverse();
+        Some(names)
+    }
+
     /// Walks upwards. A VM inside a vApp has no `parent`, only a `parentVApp`.
     fn place(&self, vm: &Object) -> Place {
         let mut names = vec![vm.text("name")];

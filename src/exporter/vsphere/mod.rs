@@ -5,6 +5,7 @@
 //! that take a cancellation token give everything back before they return; all others change
 //! nothing on the server, so their futures may simply be dropped.
 
+mod after;
 mod args;
 mod board;
 mod datastore;
@@ -13,6 +14,7 @@ mod download;
 mod export;
 mod files;
 mod folder;
+mod granted;
 mod guest_network;
 mod hardware;
 mod inspect;
@@ -33,6 +35,7 @@ mod tags;
 mod tasks;
 mod verify;
 
+pub use granted::Granted;
 pub use inspect::{ExpectedMedium, Inspected};
 pub use inventory::VmSummary;
 pub use obstacle::Obstacle;

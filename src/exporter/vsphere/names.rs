@@ -21,9 +21,21 @@ pub(super) fn decode_name(name: &str) -> String {
     decoded
 }
 
+/// A name as the server takes it.
+pub(super) fn encode_name(name: &str) -> String {
+    name.replace('%', "%25").replace('/', "%2f").replace('\\', "%5c")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::decode_name;
+    use super::{decode_name, encode_name};
+
+    #[test]
+    fn what_is_encoded_is_decoded_to_the_same() {
+        for name in ["centos/7", "100% /\\", "%2f", "ü"] {
+            assert_eq!(decode_name(&encode_name(name)), name);
+        }
+    }
 
     #[test]
     fn only_three_characters_are_escaped() {

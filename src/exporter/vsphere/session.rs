@@ -14,7 +14,9 @@ pub struct VSphere {
     pub(super) root_folder: Moref,
     pub(super) property_collector: Moref,
     pub(super) view_manager: Moref,
-    session_manager: Moref,
+    pub(super) session_manager: Moref,
+    /// Of a server that has one.
+    pub(super) authorization_manager: Option<Moref>,
 }
 
 impl VSphere {
@@ -42,6 +44,7 @@ impl VSphere {
             property_collector: object("propertyCollector")?,
             view_manager: object("viewManager")?,
             session_manager: object("sessionManager")?,
+            authorization_manager: object("authorizationManager").ok(),
             soap,
             settings,
         };

@@ -60,6 +60,43 @@ impl VSphere {
     }
 }
 
+/// A tag that is there.
+pub(super) struct Found {
+    pub(super) id: String,
+    /// Whether the VM has it.
+    pub(super) attached: bool,
+}
+
+impl VSphere {
+    /// The tag of that category and name, and whether the VM has it.
+    pub(super) async fn find_tag(
+        &self,
+        vm: &str,
+        category: &str,
+        name: &str,
+    ) -> Result<Option<Found>, Error> {
+        let rest = Rest::log_in(&self.settings).await?;
+        let found = rest.find(vm, category, name).await;
+        let closed = rest.log_out().await;
+        let found = found?;
+        closed?;
+        Ok(found)
+    }
+
+    /// Gives the VM a tag, or takes it from the VM.
+    pub(super) async fn attach(&self, vm: &str, tag: &str, on: bool) -> Result<(), Error> {
+        let rest = Rest::log_in(&self.settings).await?;
+        let done = rest.attach(vm, tag, on).await;
+        let closed = rest.log_out().await;
+        done.and(closed)
+    }
+}
+
+/// A VM, as the API names objects.
+fn object(vm: &str) -> serde_json::Value {
+    json!({"type": "VirtualMachine", "id": vm})
+}
+
 /// A session of the REST API.
 struct Rest<'a> {
     client: Client,
@@ -130,7 +167,8 @@ impl<'a> Rest<'a> {
     async fn read_tags(&self, vms: &mut [VmSummary]) -> Result<(), Error> {
         let mut attached = BTreeMap::new();
         let mut budget = Budget::new(MOST_ATTACHED, "tags on its VMs");
-        for some in vms.chunks(AT_A_TIME) {
+        let morefs: Vec<_> = vms.iter().map(|vm| vm.moref.clone()).collect();
+        for some in morefs.chunks(AT_A_TIME) {
             for (vm, ids) in self.attached(some).await? {
                 budget.draw(ids.len() as u64 + 1).map_err(too_many)?;
                 attached.insert(vm, ids);
@@ -158,9 +196,8 @@ impl<'a> Rest<'a> {
     }
 
     /// The ids of the tags of each VM.
-    async fn attached(&self, vms: &[VmSummary]) -> Result<Vec<(String, Vec<String>)>, Error> {
-        let object = |vm: &VmSummary| json!({"type": "VirtualMachine", "id": vm.moref});
-        let objects: Vec<_> = vms.iter().map(object).collect();
+    async fn attached(&self, vms: &[String]) -> Result<Vec<(String, Vec<String>)>, Error> {
+        let objects: Vec<_> = vms.iter().map(|vm| object(vm)).collect();
         let action = Some("~action=list-attached-tags-on-objects");
         let body = json!({"object_ids": objects}).to_string();
         let request = || {
@@ -174,6 +211,41 @@ impl<'a> Rest<'a> {
             .into_iter()
             .map(|one| (one.object_id.id, one.tag_ids.unwrap_or_default()))
             .collect())
+    }
+
+    async fn find(&self, vm: &str, category: &str, name: &str) -> Result<Option<Found>, Error> {
+        let categories: Vec<String> =
+            self.value("GET categories", || self.request(Method::GET, &[CATEGORY], None)).await?;
+        for id in categories {
+            let seen: Category = self.get("GET category", CATEGORY, &id).await?;
+            if seen.name != category {
+                continue;
+            }
+            let path = [TAG, &format!("id:{id}")];
+            let action = Some("~action=list-tags-for-category");
+            let request = || self.request(Method::POST, &path, action);
+            let tags: Vec<String> = self.value("POST list-tags-for-category", request).await?;
+            for tag in tags {
+                let seen: FoundTag = self.get("GET tag", TAG, &tag).await?;
+                if seen.name == name {
+                    let attached = self.attached(&[vm.to_owned()]).await?;
+                    let attached = attached.iter().any(|(_, tags)| tags.contains(&tag));
+                    return Ok(Some(Found { id: tag, attached }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn attach(&self, vm: &str, tag: &str, on: bool) -> Result<(), Error> {
+        let action = if on { "~action=attach" } else { "~action=detach" };
+        let body = json!({"object_id": object(vm)}).to_string();
+        let request = || {
+            self.request(Method::POST, &[ASSOCIATION, &format!("id:{tag}")], Some(action))
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone())
+        };
+        self.send("POST attach or detach", request).await.map(drop)
     }
 
     async fn get<T: DeserializeOwned>(

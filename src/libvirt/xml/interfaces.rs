@@ -12,6 +12,11 @@ const LINK: &str = "link";
 /// Every `<interface>` of a domain's XML, with its link down
 /// (<https://libvirt.org/formatdomain.html#modifying-virtual-link-state>).
 pub fn with_links_down(domain: &str) -> Result<Vec<String>, XmlError> {
+    with_links(domain, "down")
+}
+
+/// Every `<interface>` of a domain's XML, with its link in that state: `up`, `down`.
+pub fn with_links(domain: &str, state: &str) -> Result<Vec<String>, XmlError> {
     let mut reader = Reader::from_str(domain);
     let mut found = Vec::new();
     let mut open: Option<Writer<Vec<u8>>> = None;
@@ -27,8 +32,8 @@ pub fn with_links_down(domain: &str) -> Result<Vec<String>, XmlError> {
         match &event {
             Event::Empty(link) if link.name().as_ref() == LINK => continue,
             Event::End(end) if end.name().as_ref() == INTERFACE => {
-                let down = BytesStart::new("link").with_attributes([("state", "down")]);
-                writer.write_event(Event::Empty(down)).map_err(written)?;
+                let link = BytesStart::new("link").with_attributes([("state", state)]);
+                writer.write_event(Event::Empty(link)).map_err(written)?;
                 writer.write_event(event).map_err(written)?;
                 let bytes = open.take().map(Writer::into_inner).unwrap_or_default();
                 found.push(String::from_utf8_lossy(&bytes).into_owned());
