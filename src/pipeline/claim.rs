@@ -3,8 +3,9 @@
 //! The file `.hyperexport-run` stands in the directory while a run works there: locked, so that a
 //! second run is refused, and naming the files that the run is about to make, so that the next run
 //! can remove what a killed one left, and the disks that are whole, so that it need not fetch them
-//! again. It also names the VM that the run switches off: a VM that a killed run has left off is powered on
-//! by the next one. It goes when the run ends, well or not, unless that VM could not be powered on. It only ever grows, line by line: a run that is
+//! again. It also names the VM that the run switches off, which the next run powers on where a killed one
+//! has left it off, and what is about to be done to the source after a success. It goes when the run ends,
+//! well or not, unless that VM could not be powered on. It only ever grows, line by line: a run that is
 //! killed while it writes leaves a torn last line, which is passed over. What is to replace files of an
 //! earlier run is made beside them (`beside`); whoever claims the directory finishes that first.
 //!

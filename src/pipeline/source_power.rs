@@ -91,14 +91,15 @@ async fn bring_back(
     let back = power_on(job, vm, owed.how, ledger.progress).await;
     let name = &vm.name;
     let warning = match back {
-        Ok(state) => {
-            let is_on = state.power == PowerState::On;
+        Ok(Some(state)) => {
             if let Some(source) = &mut ledger.report.source {
                 source.state = state;
+                // One whose guest went down only now shut down by itself.
+                source.powered_off.get_or_insert(PoweredOff::Shutdown);
             }
-            if is_on && owed.how.is_some() {
-                return Returned::On;
-            }
+            return Returned::On;
+        }
+        Ok(None) => {
             let text = format!(
                 "{name} was told to shut down and still runs: its guest may go down later; the next run \
                  of this folder powers it on then"
@@ -118,21 +119,22 @@ async fn bring_back(
     Returned::Failed
 }
 
-/// Over a session of its own: that of the export has ended, perhaps because it failed.
+/// Over a session of its own: that of the export has ended, perhaps because it failed. Returns the state of
+/// the VM; `None` where its guest has not gone down yet.
 async fn power_on(
     job: &Job,
     vm: &SourceVm,
     how: Option<PoweredOff>,
     progress: &Progress,
-) -> Result<SourceState, Error> {
+) -> Result<Option<SourceState>, Error> {
     let source = job.source.open().await?;
     let end = async {
         if how.is_none() && !has_gone_down(&source, vm, progress).await? {
-            return source.state(vm).await;
+            return Ok(None);
         }
         progress.note(format!("powering {} on again", vm.name));
         source.power_on(vm, progress).await?;
-        source.state(vm).await
+        source.state(vm).await.map(Some)
     };
     let end = end.await;
     if let Err(error) = source.close().await {

@@ -227,6 +227,9 @@ fn a_guest_that_takes_too_long_stays_on_unless_its_power_may_be_cut() {
     assert_eq!(ended.json["errors"][0]["code"], "still-on", "{}", ended.stdout);
     assert_eq!((job.leases(), job.output().exists()), (0, false));
     assert!(job.state()["calls"]["PowerOffVM_Task"].is_null(), "its power was cut");
+    // The guest went down after that all the same, and came back.
+    let source = &ended.json["source"];
+    assert_eq!((&source["returned"], &source["power"]), (&json!("on"), &json!("on")), "{source}");
 
     let ended = job.run("web01", &["--power-off=force", "--shutdown-timeout", "1s"]).expect(0);
     assert_eq!(ended.codes(), ["powered-off-hard"]);

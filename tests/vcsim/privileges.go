@@ -66,9 +66,10 @@ func (e *authExt) FetchUserPrivilegeOnEntities(ctx *simulator.Context, req *type
 	var all []string
 	for _, role := range m.RoleList {
 		if role.Name == "Admin" {
-			all = role.Privilege
+			all = append(all, role.Privilege...)
 		}
 	}
+	all = append(all, "InventoryService.Tagging.AttachTag") // of the REST API's service, which the library leaves out
 	body.Res = &types.FetchUserPrivilegeOnEntitiesResponse{}
 	for _, entity := range req.Entities {
 		r := types.UserPrivilegeResult{Entity: entity}
