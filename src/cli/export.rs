@@ -78,12 +78,7 @@ fn job(args: &ExportArgs, given: &Given, environment: &Environment) -> Result<Jo
         }
         // What is meant is known by the files; until they are read they are named by the first.
         SourceSettings::Files(files) => {
-            only_vsphere(args)?;
-            if shutdown.is_some() {
-                let why =
-                    "--power-off is for a VM of vSphere or a domain of libvirt: files do not run";
-                return Err(Error::Invalid(why.to_owned()));
-            }
+            only_running_sources(args)?;
             let path = files.paths.first().and_then(|path| path.file_stem());
             args.vm.clone().unwrap_or_else(|| path.unwrap_or_default().to_string_lossy().into())
         }
@@ -147,6 +142,18 @@ fn only_vsphere(args: &ExportArgs) -> Result<(), Error> {
     ];
     match given.into_iter().find(|(_, given)| *given) {
         Some((flag, _)) => Err(Error::Invalid(format!("{flag} is for a VM of vSphere"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what is said about a VM that may run where there are only files.
+fn only_running_sources(args: &ExportArgs) -> Result<(), Error> {
+    only_vsphere(args)?;
+    match args.running.shutdown() {
+        Some(_) => Err(Error::Invalid(
+            "--power-off is for a VM of vSphere or a domain of libvirt: files do not run"
+                .to_owned(),
+        )),
         None => Ok(()),
     }
 }

@@ -121,9 +121,7 @@ pub async fn check(
         Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
     let shared = settled(job, &output)?;
-    source_after::as_it_was(&mut inspected, &output);
-    let mut warnings = give_addresses(job, &mut inspected.vm, &output);
-    warnings.extend(not_kept(&inspected.vm));
+    let mut warnings = completed(job, &mut inspected, &output);
     warnings.extend(shared);
     let vm = &inspected.vm;
     let makes = files(job, vm, &inspected.makes);
@@ -158,9 +156,7 @@ pub async fn check(
             warnings.extend(space(&folder, vm, &exports, inspected.least)?);
         }
     }
-    let anew = !matches!(earlier, Earlier::Export(_));
-    warnings.extend(privileges::check(source, job, vm, anew).await?);
-    source_after::check(source, job, vm).await?;
+    warnings.extend(allowed(source, job, (vm, &earlier)).await?);
     if let Some(settings) = job.conversion.as_ref().filter(|_| !is_converted(&earlier)) {
         warnings.extend(converter(vm, settings, cancel).await);
     }
@@ -195,13 +191,30 @@ pub async fn check(
     if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }
 }
 
-/// Gives the VM's cards the addresses that they lack, or that the user wants: those of its export in
-/// `output`, where that is there.
-fn give_addresses(job: &Job, vm: &mut SourceVm, output: &Path) -> Vec<Warning> {
+/// Makes of the VM as it was found the one that the stages work with, and returns what is told of that. Its
+/// cards get the addresses that they lack, or that the user wants: those of its export in `output`, where
+/// that is there.
+fn completed(job: &Job, inspected: &mut Inspected, output: &Path) -> Vec<Warning> {
+    source_after::as_it_was(inspected, output);
+    let vm = &mut inspected.vm;
     let domain = job.target.as_ref().map(|target| target.domain_name(&vm.name));
     let new_mac = job.new_mac.then(|| domain.unwrap_or_default());
     let exported = stored::exported_vm(job, vm, output);
-    addresses::give_as(vm, output, new_mac.as_deref(), exported.as_ref())
+    let mut warnings = addresses::give_as(vm, output, new_mac.as_deref(), exported.as_ref());
+    warnings.extend(not_kept(vm));
+    warnings
+}
+
+/// Whether the login may do what is asked for, and the source can.
+async fn allowed(
+    source: &Source,
+    job: &Job,
+    (vm, earlier): (&SourceVm, &Earlier),
+) -> Result<Option<Warning>, Stopped> {
+    let anew = !matches!(earlier, Earlier::Export(_));
+    let warning = privileges::check(source, job, vm, anew).await?;
+    source_after::check(source, job, vm).await?;
+    Ok(warning)
 }
 
 /// What of a VM no domain gets.
