@@ -37,17 +37,6 @@ impl Error {
                  dir --target FOLDER'"
                     .to_owned()
             }
-            Self::CannotFollow { .. } => {
-                "leave it out; libvirt knows disconnect-nics, rename:SUFFIX and note".to_owned()
-            }
-            Self::Transient { name } => format!(
-                "make it persistent first: 'virsh dumpxml {name} >it.xml; virsh define it.xml'"
-            ),
-            Self::StillOn { .. } => {
-                "shut the guest down from inside; or give it longer by --shutdown-timeout; or let \
-                 --power-off=force cut its power"
-                    .to_owned()
-            }
             Self::Plan(error) => return error.hint(),
             Self::DomainExists { name } => format!(
                 "give another name with --libvirt-name; --replace '{name}' sets a domain aside \
@@ -90,9 +79,27 @@ impl Error {
                 format!("look at its screen: 'virt-viewer {name}' or 'virsh console {name}'")
             }
             Self::NotUndone { source, .. } => return source.hint(),
-            _ => return self.hint_of_storage(),
+            _ => return self.hint_of_source().or_else(|| self.hint_of_storage()),
         };
         Some(hint)
+    }
+
+    /// What to do about a domain that is a source.
+    fn hint_of_source(&self) -> Option<String> {
+        Some(match self {
+            Self::CannotFollow { .. } => {
+                "leave it out; libvirt knows disconnect-nics, rename:SUFFIX and note".to_owned()
+            }
+            Self::Transient { name } => format!(
+                "make it persistent first: 'virsh dumpxml {name} >it.xml; virsh define it.xml'"
+            ),
+            Self::StillOn { .. } => {
+                "shut the guest down from inside; or give it longer by --shutdown-timeout; or let \
+                 --power-off=force cut its power"
+                    .to_owned()
+            }
+            _ => return None,
+        })
     }
 
     /// Whether the way out are other flags of the target.

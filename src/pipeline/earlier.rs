@@ -367,12 +367,6 @@ impl Kept {
             );
             warn("guest-network-cards-differ", text);
         }
-        if let (Converted::Kept(_), Some(earlier)) = (&self.converted, &self.result) {
-            self.warnings.extend(inherit::warnings(earlier));
-        }
-        let mut warn = |code: &str, text: String| {
-            self.warnings.push(Warning::new(Stage::Preflight, code, text));
-        };
         if let Some(flags) = unrecorded(ask, &self.taken) {
             let text = format!(
                 "an earlier version of hyperexport took the export and did not record which flags \
@@ -386,6 +380,9 @@ impl Kept {
             let text = "an earlier version of hyperexport converted the disks and did not record \
                         with which flags; they are used as they are";
             warn("conversion-unrecorded", text.to_owned());
+        }
+        if let (Converted::Kept(_), Some(earlier)) = (&self.converted, &self.result) {
+            self.warnings.extend(inherit::warnings(earlier));
         }
         self
     }

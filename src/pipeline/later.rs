@@ -338,12 +338,12 @@ pub(super) async fn check(
     start::check_export(target, manifest)?;
     let recovery = recovery::first(output, target, (dry_run, told)).await?;
     let Recovery { plan: first, undone, .. } = recovery;
-    told.warn_all(told_before(output, manifest));
     let all = target::with_media(&disks, manifest.media());
     told.warn_all(target::gone_media(manifest.media()));
     let asked = target::Asked { dry_run, going: &[], undone: &undone };
     let checked = target::preflight(target, &vm, &all, asked).await;
     told.warn_all(checked.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?);
+    told.warn_all(told_before(output, manifest));
     Ok(Checked { disks, first, undone })
 }
 

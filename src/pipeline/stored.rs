@@ -251,8 +251,9 @@ pub(super) fn folder_of(path: &Path) -> &Path {
         }
     }
     let folder = parent(path);
+    let is_result = path.file_name().is_some_and(|name| name == report::FILE_NAME);
     match folder.file_name() {
-        Some(name) if name == records::FOLDER => parent(folder),
+        Some(name) if name == records::FOLDER && !is_result => parent(folder),
         _ => folder,
     }
 }
@@ -283,4 +284,42 @@ pub fn read_result(path: &Path) -> Result<Option<RunReport>, Stopped> {
         )
         .coded("result-unreadable")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::model::{ByteSize, DiskFormat, Sha256Digest};
+
+    #[test]
+    fn results_and_records_name_files_where_their_folder_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        // Also one that is called as the folder of the records is.
+        for name in ["moved", records::FOLDER] {
+            let output = dir.path().join(name);
+            fs::create_dir_all(output.join(records::FOLDER)).expect("made");
+            let mut report = RunReport::begin("web01", Path::new("/no/such/export"));
+            let disk = |path: &str| ExportedDisk {
+                id: DiskId::from_index(0),
+                path: path.into(),
+                format: DiskFormat::Raw,
+                file_size: ByteSize(1),
+                capacity: ByteSize(1),
+                sha256: Sha256Digest([0; 32]),
+                received: None,
+            };
+            report.disks = vec![disk("/no/such/export/disk-0.raw"), disk("/srv/own.raw")];
+            let text = serde_json::to_vec(&report).expect("JSON");
+            for file in [report::FILE_NAME, "runs/20261126T000000Z.json"] {
+                let path = output.join(file);
+                fs::write(&path, &text).expect("written");
+                let read = read_result(&path).unwrap_or_else(|_| panic!("readable")).expect("one");
+                assert_eq!(read.output, output, "{file}");
+                assert_eq!(read.disks[0].path, output.join("disk-0.raw"), "{file}");
+                assert_eq!(read.disks[1].path, Path::new("/srv/own.raw"), "{file}");
+            }
+        }
+    }
 }

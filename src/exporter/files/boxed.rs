@@ -19,10 +19,10 @@ use crate::exporter::Error;
 use crate::image::{self, Kind, vmdk};
 use crate::model::{DiskFormat, DiskId};
 
-/// Bytes of each file that are read to know what it is: more than any VMX and any descriptor of a VMDK
-/// has, and all that stands in front of the data of an image.
-const HEAD: u64 = 1 << 20;
-/// Most files that are looked at. A VMDK of 2 TiB in parts of 2 GiB has a thousand, without a head.
+/// Bytes of each file that are read to know what it is: more than a VMX or the descriptor of a VMDK has,
+/// and what stands in front of the tables of an image.
+const HEAD: u64 = 256 << 10;
+/// Most images that are looked at, and as many files that describe them. Parts of a VMDK do not count.
 const MOST_HEADS: usize = 64;
 /// The file that tells what a box is.
 const METADATA: &str = "metadata.json";
@@ -88,8 +88,9 @@ impl<'a> Members<'a> {
             tells(name) && !is_part(name)
         };
         store.each(&wanted, &mut |member| {
-            let mut head = Vec::new();
-            if heads.len() < MOST_HEADS {
+            let most = if format_of(&member.name).is_some() { 1 } else { 2 } * MOST_HEADS;
+            if heads.len() < most {
+                let mut head = Vec::new();
                 let read = member.content.take(HEAD).read_to_end(&mut head);
                 read.map_err(|source| store.failed(source))?;
                 heads.insert(member.name, head);

@@ -208,7 +208,7 @@ impl Store {
 
     /// It ends before what is in it does.
     fn cut_off(&self) -> Error {
-        self.unusable(format!("the archive is cut off: {COPY_AGAIN}"))
+        self.unusable(format!("the archive is cut off or damaged: {COPY_AGAIN}"))
     }
 
     /// Its members could not be read.
