@@ -1,11 +1,13 @@
 //! `hyperexport role`: the least role that a login at vSphere needs.
 
+use std::io;
+
 use anyhow::Context;
 use comfy_table::{Table, presets};
 
 use super::Exit;
 use super::args::RoleArgs;
-use super::render::print_line;
+use super::render::{print_json, print_line};
 use crate::exporter::{Role, RoleFor};
 
 /// Runs the command.
@@ -15,12 +17,15 @@ use crate::exporter::{Role, RoleFor};
 pub fn run(args: &RoleArgs) -> anyhow::Result<Exit> {
     let uses: Vec<_> = args.uses.iter().map(|one| RoleFor::from(*one)).collect();
     let role = Role::new(&uses);
-    let text = match args.output.json {
-        true => serde_json::to_string_pretty(&role)?,
-        false => format!("{}\n\n{}", role.govc.join("\n"), table(&role).trim_fmt()),
-    };
-    print_line(&text).context("print the role")?;
+    let printed = if args.output.json { print_json(&role) } else { print(&role) };
+    printed.context("print the role")?;
     Ok(Exit::Done)
+}
+
+fn print(role: &Role) -> io::Result<()> {
+    role.govc.iter().try_for_each(|command| print_line(command))?;
+    print_line("")?;
+    table(role).trim_fmt().lines().try_for_each(print_line)
 }
 
 fn table(role: &Role) -> Table {

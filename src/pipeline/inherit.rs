@@ -12,6 +12,10 @@ use super::report::RunReport;
 use super::stages::Ledger;
 use crate::convert;
 use crate::model::{ConvertedDisks, Stage, Warning};
+use crate::state;
+
+/// Longest report of a conversion that is read, in bytes.
+const LARGEST_REPORT: u64 = 64 << 20;
 
 /// Codes of warnings that tell of the run that converted, and not of what it left.
 const PASSED: [&str; 7] = [
@@ -46,7 +50,8 @@ pub(super) fn inherit(kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) {
 /// those of the result, and those of the conversion's own report, which outlives many results.
 pub(super) fn warnings(earlier: &RunReport) -> Vec<Warning> {
     let path = earlier.output.join(convert::REPORT);
-    let text = std::fs::read(path).ok().filter(|_| ours::has_converted(earlier));
+    let text = state::read_own(&path, LARGEST_REPORT).ok().flatten();
+    let text = text.filter(|_| ours::has_converted(earlier));
     let report: Option<Value> = text.and_then(|text| serde_json::from_slice(&text).ok());
     let told = report.as_ref().and_then(|report| report["warnings"].as_array());
     // hyper2kvm's own have no code.

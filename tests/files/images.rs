@@ -243,14 +243,15 @@ fn flags_for_files_do_not_go_with_vsphere() {
 fn flags_for_vsphere_do_not_go_with_anything_else() {
     let desk = Desk::new();
     for source in ["vm.ova", "libvirt+test:///default?domain=test"] {
-        for flag in
-            [&["--transport", "nfc"][..], &["--parallel", "2"], &["--power-off"], &["--snapshot"]]
-        {
+        for flag in [&["--transport", "nfc"][..], &["--parallel", "2"], &["--snapshot"]] {
             let ended = desk.run(&[&["--source", source][..], flag].concat());
             assert_eq!(ended.code, Some(2), "{flag:?}: {}", ended.stderr);
             ended.said(&format!("{} is for a VM of vSphere", flag[0]));
         }
     }
+    let ended = desk.run(&["--source", "vm.ova", "--power-off"]);
+    assert_eq!(ended.code, Some(2));
+    ended.said("--power-off is for a VM of vSphere or a domain of libvirt: files do not run");
 }
 
 /// A VM as Workstation lays it down.

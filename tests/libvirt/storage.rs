@@ -429,7 +429,7 @@ struct Small<'a>(&'a Path);
 impl<'a> Small<'a> {
     fn mount(dir: &'a Path) -> Option<Self> {
         fs::create_dir_all(dir).expect("made");
-        let options = Some("size=8m");
+        let options = Some("size=8m,mode=755");
         match mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), options) {
             Ok(()) => Some(Self(dir)),
             Err(error) => {

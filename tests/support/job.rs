@@ -153,7 +153,7 @@ pub fn on_small_disk(inner: &Command, folder: &Path, kib: u32) -> Option<Ended> 
     let small = |script: &str| {
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "--mount", "sh", "-c"]);
-        let mount = format!("mount -t tmpfs -o size={kib}k tmpfs \"$0\"");
+        let mount = format!("mount -t tmpfs -o size={kib}k,mode=755 tmpfs \"$0\"");
         command.arg(format!("{mount} && {script}")).arg(folder);
         command
     };
