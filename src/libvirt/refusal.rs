@@ -9,6 +9,8 @@
 //! of `ssh`, which libvirt starts with `LC_ALL=C`. The shell on the other machine may speak another
 //! language: of its messages only the names of programs count.
 
+use std::path::PathBuf;
+
 use virt::error::ErrorNumber;
 
 use super::{ssh, uri};
@@ -144,9 +146,18 @@ fn by_words(uri: &str, message: &str) -> Refusal {
         Refusal::NotRunning
     } else if !of_socket && relays(uri).iter().any(|relay| has_word(message, relay)) {
         Refusal::Relay
+    } else if says(&["socket is closed"]) && lacks_program(uri) {
+        // libvirt may have written to it before it read why there is nobody.
+        Refusal::Program
     } else {
         Refusal::Other
     }
+}
+
+/// Whether the URI names a program of this machine that is not there.
+fn lacks_program(uri: &str) -> bool {
+    let program = ssh::value(uri, "command").map(PathBuf::from);
+    program.is_some_and(|program| program.is_absolute() && !program.exists())
 }
 
 /// Whether a login by ssh was refused: by `ssh` itself, or by one of the libraries that libvirt uses.
@@ -261,6 +272,11 @@ mod tests {
         }
         let chatter = "packet 1416128879 bytes received from server too large, want 33554432";
         assert_eq!(by_words(SSH, chatter), Refusal::Chatter);
+        let closed = "internal error: client socket is closed";
+        let by = |program| format!("qemu+ssh://h/system?command={program}");
+        assert_eq!(by_words(&by("/no/ssh"), closed), Refusal::Program);
+        assert_eq!(by_words(&by("/bin/sh"), closed), Refusal::Other);
+        assert_eq!(by_words(SSH, closed), Refusal::Other);
     }
 
     const LIBRARY: &str = "qemu+libssh://me@kvm2/system";

@@ -115,9 +115,10 @@ impl Error {
         }
     }
 
-    /// Whether there is no such file.
+    /// Whether there is no such file, nor the folder that it would lie in.
     pub fn is_absence(&self) -> bool {
-        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        use io::ErrorKind::{NotADirectory, NotFound};
+        matches!(self, Self::Read { source, .. } if [NotFound, NotADirectory].contains(&source.kind()))
     }
 
     pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {

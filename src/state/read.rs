@@ -121,7 +121,9 @@ mod tests {
         assert_eq!(read_own(&path, 4).expect("read").as_deref(), Some(&b"ours"[..]));
         assert!(matches!(read_own(&path, 3), Err(Error::TooLarge { .. })));
         assert_eq!(read_own(&dir.path().join("none"), 4).expect("looked"), None);
-        assert!(read_small(&dir.path().join("none"), 4).expect_err("none").is_absence());
+        for name in ["none", "state/none"] {
+            assert!(read_small(&dir.path().join(name), 4).expect_err("none").is_absence());
+        }
     }
 
     #[test]
