@@ -142,9 +142,11 @@ async fn an_address_of_another_domain_on_the_same_network_is_warned_of() {
 
     // The domain that makes way does not count.
     setup.options.network_map = map(&["Lab=network:default", "Old=none"]);
-    (setup.options.name, setup.replace) = (Some(first.clone()), Some(first));
+    (setup.options.name, setup.replace) = (Some(first.clone()), Some(first.clone()));
     let used = codes(setup.target.preflight(&setup.request()).await.expect("replaced"));
-    assert!(used.is_empty(), "{used:?}");
+    // Another test may have a domain with these addresses at this moment.
+    let named = format!("domain '{first}'");
+    assert!(!used.iter().any(|message| message.contains(&named)), "{used:?}");
 }
 
 #[tokio::test]
