@@ -16,7 +16,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::later::save;
 use super::report;
 use crate::manifest;
-use crate::state;
+use crate::state::{self, is_folder};
 
 /// Name of the folder while its files are made.
 pub(super) const FRESH: &str = ".hyperexport-fresh";
@@ -57,11 +56,7 @@ impl Beside {
     /// What the file system says.
     pub fn begin(output: &Path, keep: &[String]) -> io::Result<Self> {
         let path = output.join(FRESH);
-        match fs::DirBuilder::new().mode(0o700).create(&path) {
-            // A link to a folder elsewhere is none: what lies there is nobody's to remove.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_folder(&path) => {}
-            end => end?,
-        }
+        state::make_folder(&path)?;
         for entry in fs::read_dir(&path)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -188,11 +183,6 @@ pub(super) fn settle(output: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Whether there is a folder of that path, and no link to one.
-fn is_folder(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
 /// Whether a name is that of a file of a folder, and no path.

@@ -305,8 +305,7 @@ impl Claim {
     /// # Errors
     /// [`Error::Io`] when the marker cannot be written.
     pub fn will_make(&self, names: Vec<String>) -> Result<(), Error> {
-        self.append(&Line { makes: names, ..Line::default() })
-            .map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
+        self.note(&Line { makes: names, ..Line::default() })
     }
 
     /// Notes, durably, that what `key` stands for is exported now, and which disks of it are whole.
@@ -314,8 +313,7 @@ impl Claim {
     /// # Errors
     /// [`Error::Io`] when the marker cannot be written.
     pub fn exports(&self, key: &str, whole: Vec<WholeDisk>) -> Result<(), Error> {
-        self.append(&Line { key: Some(key.to_owned()), whole, ..Line::default() })
-            .map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
+        self.note(&Line { key: Some(key.to_owned()), whole, ..Line::default() })
     }
 
     /// Names of the snapshots that dead runs were about to take.
@@ -328,8 +326,7 @@ impl Claim {
     /// # Errors
     /// [`Error::Io`] when the marker cannot be written.
     pub fn will_snapshot(&self, name: &str) -> Result<(), Error> {
-        self.append(&Line { snapshot: Some(name.to_owned()), ..Line::default() })
-            .map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
+        self.note(&Line { snapshot: Some(name.to_owned()), ..Line::default() })
     }
 
     /// The VM that this run or a dead one has switched off, and that is not on again.
@@ -346,8 +343,7 @@ impl Claim {
     /// # Errors
     /// [`Error::Io`] when the marker cannot be written.
     pub fn switches_off(&self, vm: SwitchedOff) -> Result<(), Error> {
-        let noted = self.append(&Line { switched_off: Some(vm.clone()), ..Line::default() });
-        noted.map_err(|source| Error::Io { path: self.directory.join(MARKER), source })?;
+        self.note(&Line { switched_off: Some(vm.clone()), ..Line::default() })?;
         *self.owed() = Some(vm);
         Ok(())
     }
@@ -363,8 +359,7 @@ impl Claim {
     /// # Errors
     /// [`Error::Io`] when the marker cannot be written.
     pub fn follows(&self, step: NotedStep) -> Result<(), Error> {
-        self.append(&Line { follows: Some(step), ..Line::default() })
-            .map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
+        self.note(&Line { follows: Some(step), ..Line::default() })
     }
 
     /// Notes that the VM is on again.
@@ -373,8 +368,7 @@ impl Claim {
     /// [`Error::Io`] when the marker cannot be written.
     pub fn switched_on(&self) -> Result<(), Error> {
         *self.owed() = None;
-        let noted = self.append(&Line { switched_on: true, ..Line::default() });
-        noted.map_err(|source| Error::Io { path: self.directory.join(MARKER), source })
+        self.note(&Line { switched_on: true, ..Line::default() })
     }
 
     /// Notes, durably, that one more disk is whole.
@@ -383,6 +377,11 @@ impl Claim {
     /// When the marker cannot be written.
     pub fn has(&self, disk: &WholeDisk) -> io::Result<()> {
         self.append(&Line { whole: vec![disk.clone()], ..Line::default() })
+    }
+
+    fn note(&self, line: &Line) -> Result<(), Error> {
+        let path = || self.directory.join(MARKER);
+        self.append(line).map_err(|source| Error::Io { path: path(), source })
     }
 
     /// Adds a line in one write. It begins on a line of its own whatever a dead run left.

@@ -48,6 +48,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether the VM was switched off and, for all that is known, nobody has powered it on.
+    pub fn is_left_off(&self) -> bool {
+        self.powered_off.is_some() && self.returned != Some(Returned::On)
+    }
+
     /// A source that nothing was done to but that it was switched off, perhaps.
     pub fn of(state: SourceState, powered_off: Option<PoweredOff>) -> Self {
         Self { state, powered_off, returned: None, after: Vec::new(), left_at: None }

@@ -10,15 +10,14 @@
 use std::cmp::Reverse;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::later::save;
 use super::report::{self, RunReport};
 use super::stages::Stopped;
-use super::stored::read_result;
+use super::stored::{folder_of, read_result};
 use crate::libvirt::DefinedDomain;
-use crate::state::{self, Key};
+use crate::state::{self, Key, is_folder};
 
 /// Name of the folder in the output directory.
 pub(super) const FOLDER: &str = "runs";
@@ -140,10 +139,7 @@ pub(super) fn begin(report: &mut RunReport) -> io::Result<()> {
 /// What the file system says.
 pub(super) fn prepare(output: &Path) -> io::Result<()> {
     let folder = output.join(FOLDER);
-    match fs::DirBuilder::new().mode(0o700).create(&folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_folder(&folder) => Ok(()),
-        end => end,
-    }
+    state::make_folder(&folder)
 }
 
 fn record(report: &mut RunReport) -> io::Result<()> {
@@ -220,11 +216,7 @@ pub(super) fn keep_unrecorded(output: &Path) -> io::Result<()> {
 /// [`Stopped`] when it cannot be read.
 pub(super) fn of_file(path: &Path) -> Result<Option<(PathBuf, Record)>, Stopped> {
     let Some(report) = read_result(path)? else { return Ok(None) };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let output = match folder.file_name() {
-        Some(name) if name == FOLDER => folder.parent().unwrap_or(Path::new(".")),
-        _ => folder,
-    };
+    let output = folder_of(path);
     let id = report.run.clone().unwrap_or_else(|| name(report.started_at));
     let recorded = file(output, &id);
     // What undo has noted there counts.
@@ -245,11 +237,6 @@ fn name(started_at: jiff::Timestamp) -> String {
 
 fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// A link to the records of another folder is none.
-fn is_folder(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

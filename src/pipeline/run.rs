@@ -140,9 +140,7 @@ async fn open(
     match preflight::check(&source, job, told, cancel).await {
         Ok(ready) => Ok((source, ready)),
         Err(stopped) => {
-            if let Err(error) = source.close().await {
-                tracing::warn!(error = chain(&error), "log out");
-            }
+            source.leave().await;
             Err(stopped)
         }
     }

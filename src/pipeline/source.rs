@@ -7,7 +7,9 @@ use crate::exporter::{
     self, ExportRequest, FileSettings, Files, Inspected, Shutdown, VSphere, VmSummary,
 };
 use crate::libvirt;
-use crate::model::{ExportedVm, PoweredOff, SourceAfter, SourceState, SourceStep, SourceVm, shown};
+use crate::model::{
+    ExportedVm, PoweredOff, SourceAfter, SourceState, SourceStep, SourceVm, chain, shown,
+};
 use crate::panics::Panicked;
 use crate::progress::Progress;
 
@@ -261,6 +263,13 @@ impl Source {
         match self {
             Self::VSphere(source) => Ok(source.close().await?),
             Self::Files(_) | Self::Host(_) => Ok(()),
+        }
+    }
+
+    /// The same where it changes nothing that it did not work: the log tells it.
+    pub async fn leave(self) {
+        if let Err(error) = self.close().await {
+            tracing::warn!(error = chain(&error), "log out");
         }
     }
 }

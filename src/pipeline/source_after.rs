@@ -13,7 +13,7 @@ use super::source::{Error, Source};
 use super::stages::{Ledger, Stopped};
 use super::stored::read_result;
 use crate::exporter::Inspected;
-use crate::model::{SourceState, SourceStep, SourceVm, Stage, chain};
+use crate::model::{SourceState, SourceStep, SourceVm, Stage};
 
 /// Refuses what cannot be done to this VM, while nothing has changed.
 ///
@@ -126,9 +126,7 @@ async fn over_session(
         Ok(Some(after.revision).filter(|_| was_known))
     };
     let all = all.await;
-    if let Err(error) = source.close().await {
-        tracing::warn!(error = chain(&error), "log out");
-    }
+    source.leave().await;
     all
 }
 

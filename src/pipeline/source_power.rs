@@ -14,7 +14,7 @@ use super::records::Record;
 use super::report::{Outcome, RunReport};
 use super::source::{Error, Source};
 use super::stages::Ledger;
-use crate::libvirt::{self, Connections, Undo};
+use crate::libvirt::{Connections, Undo};
 use crate::model::{PowerState, PoweredOff, SourceState, SourceVm, Stage, Warning, chain};
 use crate::progress::Progress;
 
@@ -137,9 +137,7 @@ async fn power_on(
         source.state(vm).await.map(Some)
     };
     let end = end.await;
-    if let Err(error) = source.close().await {
-        tracing::warn!(error = chain(&error), "log out");
-    }
+    source.leave().await;
     end
 }
 
@@ -187,7 +185,7 @@ pub(super) async fn domain_may_run(
     connections: &Connections,
 ) -> Option<String> {
     for (uri, steps) in domains {
-        let settings = libvirt::Settings { uri: uri.clone(), ..libvirt::Settings::default() };
+        let settings = journal::settings(&uri);
         let found = async { connections.open(&settings).await?.may_run(&steps).await };
         match found.await {
             Ok(None) => {}

@@ -20,30 +20,6 @@ pub struct Stopped {
     pub failure: Failure,
 }
 
-/// How a stage did not come to its good end.
-enum Ended {
-    Stopped(Stopped),
-    Panicked(Panicked),
-}
-
-impl From<Panicked> for Ended {
-    fn from(panicked: Panicked) -> Self {
-        Self::Panicked(panicked)
-    }
-}
-
-impl Ended {
-    fn stopped(self, stage: Stage) -> Stopped {
-        match self {
-            Self::Stopped(stopped) => stopped,
-            Self::Panicked(panicked) => {
-                let hint = "report it with the line above; the run was undone";
-                Stopped::new(stage, &panicked, Some(hint.to_owned())).coded("panicked")
-            }
-        }
-    }
-}
-
 impl Stopped {
     /// What `error` says, with what to type next.
     pub fn new(
@@ -52,6 +28,12 @@ impl Stopped {
         hint: Option<String>,
     ) -> Self {
         Self { failure: Failure::new(stage, error, hint) }
+    }
+
+    /// A mistake of this program.
+    fn by_panic(stage: Stage, panicked: &Panicked) -> Self {
+        let hint = "report it with the line above; the run was undone";
+        Self::new(stage, panicked, Some(hint.to_owned())).coded("panicked")
     }
 
     /// A refusal of our own.
@@ -117,8 +99,8 @@ impl<'a> Ledger<'a> {
     ) -> Option<T> {
         self.progress.send(Event::StageStarted(stage));
         let begun = Instant::now();
-        let done = caught(async { work.await.map_err(Ended::Stopped) }).await;
-        let done = done.map_err(|ended| ended.stopped(stage));
+        let done = caught(async { Ok::<_, Panicked>(work.await) }).await;
+        let done = done.unwrap_or_else(|panicked| Err(Stopped::by_panic(stage, &panicked)));
         let took = begun.elapsed();
         self.progress.send(match (&done, good) {
             (Ok(_), StageStatus::Kept) => Event::StageKept(stage),

@@ -12,7 +12,7 @@ use super::stages::{Ledger, Stopped};
 use super::stored::{self, LOCAL};
 use crate::libvirt;
 use crate::manifest::Manifest;
-use crate::model::{PowerState, SourceState, SourceVm, Stage, Warning, chain, revision};
+use crate::model::{PowerState, SourceState, SourceVm, Stage, Warning, revision};
 
 /// Code of a refusal since the source runs.
 const RUNNING: &str = "source-running";
@@ -173,8 +173,6 @@ async fn source_state(job: &Job, vm: &SourceVm) -> Result<SourceState, Stopped> 
     let stopped = |error: super::source::Error| Stopped::new(Stage::Start, &error, error.hint());
     let source = job.source.open().await.map_err(stopped)?;
     let state = source.state(vm).await;
-    if let Err(error) = source.close().await {
-        tracing::warn!(error = chain(&error), "log out");
-    }
+    source.leave().await;
     state.map_err(stopped)
 }

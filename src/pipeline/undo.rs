@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::claim::Claim;
 use super::journal::{self, Pending};
-use super::made::{Returned, Undone};
+use super::made::{Source as SourceNow, Undone};
 use super::records::{self, Record};
 use super::report;
 use super::stored::folder_of;
@@ -294,10 +294,7 @@ async fn undo_domains(place: &Place, how: &How) -> Result<TakenBackRuns, Error> 
             }
         };
         let source = record.report.source.as_ref();
-        let off = source.is_some_and(|source| {
-            source.powered_off.is_some() && source.returned != Some(Returned::On)
-        });
-        if off {
+        if source.is_some_and(SourceNow::is_left_off) {
             let vm = &record.report.vm;
             all.notes.push(format!(
                 "source {vm} was powered off by this run; whether it is on now was not asked; \

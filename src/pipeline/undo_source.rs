@@ -100,10 +100,7 @@ impl Owed {
 
     /// Whether the VM was switched off and, for all that is known, nobody has powered it on.
     fn is_off(&self) -> bool {
-        let off = |source: &SourceNow| {
-            source.powered_off.is_some() && source.returned != Some(Returned::On)
-        };
-        self.killed.is_some() || self.source().is_some_and(off)
+        self.killed.is_some() || self.source().is_some_and(SourceNow::is_left_off)
     }
 
     fn name(&self) -> String {
@@ -138,9 +135,7 @@ impl Owed {
             Ok(())
         };
         let done = done.await;
-        if let Err(error) = source.close().await {
-            tracing::warn!(error = chain(&error), "log out");
-        }
+        source.leave().await;
         self.save(output, all);
         done
     }

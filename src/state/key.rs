@@ -118,35 +118,27 @@ impl Chain {
         block[..LENGTH].copy_from_slice(&key.0);
         let mut so_far = <Hmac<Sha256> as KeyInit>::new(&block.into());
         so_far.update(use_of.as_bytes());
-        Self { so_far }.framed()
+        so_far.update(&[0]);
+        Self { so_far }
     }
 
     /// Adds a text and returns its seal.
     pub fn seal(&mut self, text: &[u8]) -> String {
-        let seal = self.after(text).finalize().into_bytes();
-        self.so_far = self.after(text);
+        let seal = self.add(text).finalize().into_bytes();
         seal.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Adds a text, and says whether `seal` is that of it.
     pub fn holds(&mut self, text: &[u8], seal: &str) -> bool {
-        let expected = bytes(seal);
-        let is_it = expected.is_some_and(|bytes| self.after(text).verify_slice(&bytes).is_ok());
-        self.so_far = self.after(text);
-        is_it
+        let sum = self.add(text);
+        bytes(seal).is_some_and(|bytes| sum.verify_slice(&bytes).is_ok())
     }
 
-    fn after(&self, text: &[u8]) -> Hmac<Sha256> {
-        let mut next = self.so_far.clone();
+    fn add(&mut self, text: &[u8]) -> Hmac<Sha256> {
         // With its length, so that two texts are never taken for one.
-        next.update(&(text.len() as u64).to_le_bytes());
-        next.update(text);
-        next
-    }
-
-    fn framed(mut self) -> Self {
-        self.so_far.update(&[0]);
-        self
+        self.so_far.update(&(text.len() as u64).to_le_bytes());
+        self.so_far.update(text);
+        self.so_far.clone()
     }
 }
 

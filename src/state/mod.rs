@@ -18,7 +18,7 @@ mod trust;
 pub use key::{Chain, Key};
 pub use lock::{Locked, has_name, lock, sync_folder};
 pub use read::{open_own, read_from, read_own, read_piped, read_small};
-pub use trust::{distrust, distrust_folder, is_fatal};
+pub use trust::{distrust, distrust_folder, is_fatal, is_folder, make_folder};
 
 use std::io;
 use std::path::{Path, PathBuf};

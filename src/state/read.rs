@@ -72,7 +72,7 @@ pub(super) fn open_own_by(options: &OpenOptions, path: &Path) -> Result<Option<F
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let why = foreign(&found).map(|why| format!("it {why}"));
-    match why.or_else(|| distrust_folder(folder).filter(|_| is_fatal())) {
+    match why.or_else(|| is_fatal().then(|| distrust_folder(folder)).flatten()) {
         Some(why) => Err(Error::Distrusted { path: path.to_owned(), why }),
         None => Ok(Some(file)),
     }

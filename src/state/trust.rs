@@ -1,8 +1,8 @@
 //! Who else could have written a file or a folder.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, getegid, geteuid};
@@ -11,6 +11,22 @@ use super::surroundings;
 
 /// How many links lead to a path at most, as Linux has it.
 const MOST_LINKS: u32 = 40;
+
+/// Whether there is a folder at `path`. A link to one is none: what lies there is nobody's to take for ours.
+pub fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// Makes a folder for state, for its owner alone, unless it is there.
+///
+/// # Errors
+/// What the file system says, also where a link or a file is in its place.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_folder(path) => Ok(()),
+        end => end,
+    }
+}
 
 /// Who else could have written `path`: the file, where a link to it lies, or any folder above
 /// either. `None` when nobody but root and this user could.

@@ -21,27 +21,8 @@ const CONVERT: [&str; 6] = [
     "--stream-convert=false",
 ];
 
-/// A VM with one disk; what it is besides, in the words of the inventory.
-fn job_of(more: Value) -> Option<Job> {
-    let dir = tempfile::tempdir().expect("a folder");
-    let disk = dir.path().join("0.raw");
-    raw_disk(&disk, 8, 5);
-    let mut vm = json!({
-        "name": "web01", "firmware": "bios", "memory_mb": 256, "disks": [{"file": disk}],
-        "nics": [{"mac": "00:50:56:aa:bb:01"}],
-    });
-    for (key, value) in more.as_object().expect("an object") {
-        vm[key] = value.clone();
-    }
-    Job::new(dir, &json!({"vms": [vm]}), &["-lease-timeout", "3"])
-}
-
 fn job() -> Option<Job> {
-    job_of(json!({}))
-}
-
-fn running() -> Option<Job> {
-    job_of(json!({"power": "on", "tools": "toolsOk"}))
+    Job::of_one(json!({}))
 }
 
 fn source(job: &Job) -> &Path {
@@ -117,7 +98,7 @@ fn stages_that_are_missing_are_done_and_those_that_are_there_are_kept() {
 
 #[test]
 fn a_plan_names_what_fix_changes_in_such_a_guest_and_what_is_written() {
-    let Some(job) = job_of(json!({"guest_id": "ubuntu64Guest"})) else { return };
+    let Some(job) = Job::of_one(json!({"guest_id": "ubuntu64Guest"})) else { return };
     let user_data = job.dir.path().join("user-data");
     std::fs::write(&user_data, "#cloud-config\n").expect("written");
     let seed = ["--cloud-init", user_data.to_str().expect("UTF-8")];
@@ -328,7 +309,7 @@ fn kills_at_any_moment_of_a_fresh_export_leave_one_that_serves() {
 
 #[test]
 fn a_snapshot_is_reused_with_a_word_and_never_started() {
-    let Some(job) = running() else { return };
+    let Some(job) = Job::of_running() else { return };
     let names = Names::new();
     let name = names.name("vm");
     let target = ["--libvirt", "--libvirt-start", "--libvirt-name", &name];

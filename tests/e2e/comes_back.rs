@@ -21,18 +21,6 @@ const CONVERT: [&str; 6] = [
     "--libvirt",
 ];
 
-/// A VM that runs, with VMware Tools.
-fn job() -> Option<Job> {
-    let dir = tempfile::tempdir().expect("a folder");
-    let disk = dir.path().join("0.raw");
-    raw_disk(&disk, 8, 5);
-    let vm = json!({
-        "name": "web01", "firmware": "bios", "memory_mb": 256, "disks": [{"file": disk}],
-        "nics": [{"mac": "00:50:56:aa:bb:01"}], "power": "on", "tools": "toolsOk",
-    });
-    Job::new(dir, &json!({"vms": [vm]}), &["-lease-timeout", "3"])
-}
-
 /// What the simulator has of the VM.
 pub fn vm(job: &Job) -> Value {
     job.state()["vms"][0].clone()
@@ -64,7 +52,7 @@ fn in_the_transfer(job: &Job, flags: &[&str]) -> Child {
 
 #[test]
 fn a_run_that_fails_powers_its_source_on_again() {
-    let Some(job) = job() else { return };
+    let Some(job) = Job::of_running() else { return };
     let fail = ["--transport", "nfc", "--power-off"];
     job.faults(&json!({"export_fault": "NoPermission"}));
     let ended = job.run("web01", &fail).expect(1);
@@ -81,7 +69,7 @@ fn a_run_that_fails_powers_its_source_on_again() {
 
 #[test]
 fn a_run_that_succeeds_leaves_its_source_off_unless_told_otherwise() {
-    let Some(job) = job() else { return };
+    let Some(job) = Job::of_running() else { return };
     let ended = job.run("web01", &OFF).expect(0);
     assert_eq!(returned(&ended), "stays-off", "{}", ended.stdout);
     assert!(!is_on(&job));
@@ -97,7 +85,7 @@ fn a_run_that_succeeds_leaves_its_source_off_unless_told_otherwise() {
 
 #[test]
 fn an_interrupted_run_powers_its_source_on_again() {
-    let Some(job) = job() else { return };
+    let Some(job) = Job::of_running() else { return };
     let child = in_the_transfer(&job, &OFF);
     let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
     kill(pid, Signal::SIGTERM).expect("it lives");
@@ -109,7 +97,7 @@ fn an_interrupted_run_powers_its_source_on_again() {
 
 #[test]
 fn the_run_after_a_kill_powers_the_source_on_where_it_fails_too_or_never_asked_for_that() {
-    let Some(job) = job() else { return };
+    let Some(job) = Job::of_running() else { return };
     for (flags, code, end) in
         [(&["--power-off", "--transport", "nfc"][..], 1, "on"), (&["--manifest"], 0, "on")]
     {
@@ -129,7 +117,7 @@ fn the_run_after_a_kill_powers_the_source_on_where_it_fails_too_or_never_asked_f
 
 #[test]
 fn a_source_that_cannot_be_powered_on_is_left_to_the_next_run() {
-    let Some(job) = job() else { return };
+    let Some(job) = Job::of_running() else { return };
     let child = in_the_transfer(&job, &OFF);
     job.faults(&json!({"nfc_rate": 300_000, "denied": ["VirtualMachine.Interact.PowerOn"]}));
     let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
@@ -163,7 +151,7 @@ fn a_source_is_on_again_after_a_partial_run_unless_its_domain_runs() {
     if !libvirtd::available() {
         return;
     }
-    let Some(job) = job() else { return };
+    let Some(job) = Job::of_running() else { return };
     let names = Names::new();
     // The guest halts at once and shows no prompt: the domain stays, and runs.
     let start = ["--libvirt-start", "--wait-for", "console:never", "--wait-timeout", "1s"];
@@ -189,7 +177,7 @@ fn a_source_that_is_powered_on_before_the_start_has_its_domain_taken_back() {
     if !libvirtd::available() {
         return;
     }
-    let Some(job) = job() else { return };
+    let Some(job) = Job::of_running() else { return };
     let names = Names::new();
     job.power("web01", false);
     // The disk is there, and the source is asked next before the start.

@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::vcsim::Vcsim;
+use super::vcsim::{Vcsim, raw_disk};
 
 /// A simulator, an output directory and a command line.
 pub struct Job {
@@ -34,6 +34,27 @@ impl Job {
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).expect("set");
         std::fs::write(dir.path().join("password"), &sim.password).expect("written");
         Some(Self { sim, dir })
+    }
+
+    /// A job whose simulator has one VM, `web01`, with one disk; what the VM is besides in the words of the
+    /// inventory.
+    pub fn of_one(more: Value) -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disk = dir.path().join("0.raw");
+        raw_disk(&disk, 8, 5);
+        let mut vm = json!({
+            "name": "web01", "firmware": "bios", "memory_mb": 256, "disks": [{"file": disk}],
+            "nics": [{"mac": "00:50:56:aa:bb:01"}],
+        });
+        for (key, value) in more.as_object().expect("an object") {
+            vm[key] = value.clone();
+        }
+        Self::new(dir, &json!({"vms": [vm]}), &["-lease-timeout", "3"])
+    }
+
+    /// The same of a VM that runs, with VMware Tools.
+    pub fn of_running() -> Option<Self> {
+        Self::of_one(json!({"power": "on", "tools": "toolsOk"}))
     }
 
     /// Where the export goes.

@@ -1,38 +1,8 @@
 //! A door for `make fuzz`: each form of network configuration.
 
 use super::claim::NOWHERE;
-use super::forms::{self, Form, Text};
+use super::forms::{self, ALL, Text};
 use super::survey::Survey;
-
-/// Every form there is.
-const ALL: [Form; 26] = [
-    Form::CloudInit,
-    Form::CloudInstance,
-    Form::CommandLine,
-    Form::DhclientConf,
-    Form::DhclientLeases,
-    Form::DhcpcdConf,
-    Form::DhcpcdLease,
-    Form::Etcnet,
-    Form::Ifcfg,
-    Form::Ifupdown,
-    Form::Link,
-    Form::Mactab,
-    Form::NetDev,
-    Form::Netctl,
-    Form::Netifrc,
-    Form::Netplan,
-    Form::Network,
-    Form::NetworkManagerConf,
-    Form::NetworkManagerLease,
-    Form::Nmstate,
-    Form::Profile,
-    Form::Rules,
-    Form::Service,
-    Form::Slackware,
-    Form::Wicked,
-    Form::WickedLease,
-];
 
 /// Reads a text in every form. Each place that a reader gives must lie in its text.
 pub(in crate::convert::native::fix) fn text(text: &str) {

@@ -149,38 +149,40 @@ fn remembered(mut says: Says) -> Says {
     says
 }
 
+/// Every form there is, for those who try each.
+#[cfg(any(test, fuzzing))]
+pub(super) const ALL: [Form; 26] = [
+    Form::CloudInit,
+    Form::CloudInstance,
+    Form::CommandLine,
+    Form::DhclientConf,
+    Form::DhclientLeases,
+    Form::DhcpcdConf,
+    Form::DhcpcdLease,
+    Form::Etcnet,
+    Form::Ifcfg,
+    Form::Ifupdown,
+    Form::Link,
+    Form::Mactab,
+    Form::NetDev,
+    Form::Netctl,
+    Form::Netifrc,
+    Form::Netplan,
+    Form::Network,
+    Form::NetworkManagerConf,
+    Form::NetworkManagerLease,
+    Form::Nmstate,
+    Form::Profile,
+    Form::Rules,
+    Form::Service,
+    Form::Slackware,
+    Form::Wicked,
+    Form::WickedLease,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ALL: [Form; 26] = [
-        Form::CloudInit,
-        Form::CloudInstance,
-        Form::CommandLine,
-        Form::DhclientConf,
-        Form::DhclientLeases,
-        Form::DhcpcdConf,
-        Form::DhcpcdLease,
-        Form::Etcnet,
-        Form::Ifcfg,
-        Form::Ifupdown,
-        Form::Link,
-        Form::Mactab,
-        Form::NetDev,
-        Form::Netctl,
-        Form::Netifrc,
-        Form::Netplan,
-        Form::Network,
-        Form::NetworkManagerConf,
-        Form::NetworkManagerLease,
-        Form::Nmstate,
-        Form::Profile,
-        Form::Rules,
-        Form::Service,
-        Form::Slackware,
-        Form::Wicked,
-        Form::WickedLease,
-    ];
 
     /// Pieces that the forms are made of, and pieces that none expects.
     const PIECES: [&str; 58] = [
