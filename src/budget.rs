@@ -113,6 +113,16 @@ impl Going {
     }
 }
 
+impl Going {
+    /// The same in a loop over entries, now and then: each time would cost more than the entry itself.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn check_at(&self, entry: u64) -> io::Result<()> {
+        if entry.is_multiple_of(1 << 12) { self.check() } else { Ok(()) }
+    }
+}
+
 impl From<&CancellationToken> for Going {
     fn from(cancel: &CancellationToken) -> Self {
         Self(Some(cancel.clone()))

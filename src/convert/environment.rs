@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::Settings;
-use super::libguestfs::DIRECT;
+use super::libguestfs::backend;
 use super::work::WorkDir;
 
 /// Where the libguestfs appliance is kept between runs; libguestfs checks whose it is. Inside the
@@ -46,7 +46,7 @@ pub(super) fn hyper2kvm_environment(
         ("LIBGUESTFS_TMPDIR", tmp),
         ("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE.into()),
         ("HYPER2KVM_GUESTFS_BACKEND", "libguestfs".into()),
-        ("LIBGUESTFS_BACKEND", settings.guestfs_backend.as_deref().unwrap_or(DIRECT).into()),
+        ("LIBGUESTFS_BACKEND", backend(settings).into()),
         // Read by log.rs, which learns from it what hyper2kvm does not say.
         ("LIBGUESTFS_TRACE", "1".into()),
     ]);

@@ -18,7 +18,7 @@ use super::environment::APPLIANCE_CACHE;
 use super::qemu_img::Tools;
 
 /// The backend that is taken where the user says nothing.
-pub(super) const DIRECT: &str = "direct";
+const DIRECT: &str = "direct";
 /// What supermin makes the appliance of, beside programs and libraries: configuration, kernels, and
 /// the list of packages.
 const PARTS: [&str; 6] =
@@ -70,10 +70,12 @@ const LONGEST_FILE: u64 = 16 << 30;
 /// How a program of libguestfs is confined; [`Door::None`] where the user's backend needs a daemon, and
 /// where the appliance is not built yet, for which supermin needs the machine's files and their owners.
 pub(super) async fn door(settings: &Settings, tools: &Tools) -> Door {
-    match settings.guestfs_backend.as_deref() {
-        None | Some(DIRECT) if is_built() => tools.door().await,
-        _ => Door::None,
-    }
+    if backend(settings) == DIRECT && is_built() { tools.door().await } else { Door::None }
+}
+
+/// How libguestfs runs its appliance: as the user wants it, else directly.
+pub(super) fn backend(settings: &Settings) -> &str {
+    settings.guestfs_backend.as_deref().unwrap_or(DIRECT)
 }
 
 /// Whether the appliance is newer than what it is made of, so that supermin leaves it as it is.
@@ -92,7 +94,6 @@ pub(super) fn confined(
     work: Option<&Path>,
     door: Door,
 ) -> Program {
-    let backend = settings.guestfs_backend.as_deref().unwrap_or(DIRECT);
     let cpus = available_parallelism().map_or(1, NonZero::get);
     // The address space has no bound: an emulator maps several times what its guest has, and what
     // that is libguestfs says (`-m`).
@@ -111,7 +112,7 @@ pub(super) fn confined(
         .scratch(&["/tmp", "/var/tmp"])
         .write(appliance_folder())
         .write(work);
-    program.env("LIBGUESTFS_BACKEND", backend).bounds(bounds).confined(confinement, door)
+    program.env("LIBGUESTFS_BACKEND", backend(settings)).bounds(bounds).confined(confinement, door)
 }
 
 /// The files that go into the guest because the user says so.
@@ -138,10 +139,9 @@ fn appliance_folder() -> Option<PathBuf> {
 
 /// How libguestfs works here, for a person.
 pub(super) fn described(settings: &Settings, door: Door) -> String {
-    let backend = settings.guestfs_backend.as_deref().unwrap_or(DIRECT);
     let how = match door {
         Door::None => "not confined",
         Door::Privilege | Door::UserNamespace => "confined",
     };
-    format!("backend {backend}, {how}")
+    format!("backend {}, {how}", backend(settings))
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::budget::Going;
 use crate::image::vmdk::{Header, SECTOR};
@@ -79,20 +80,22 @@ impl Tools {
         let file = File::options().read(true).write(true).create_new(true).open(to);
         let going = Going::from(&self.cancel);
         let done = split.write(file.map_err(write)?, &going, |_| {
-            let late = self.deadline.elapsed() > std::time::Duration::ZERO;
-            if late || self.cancel.is_cancelled() {
-                Err(ErrorKind::Interrupted.into())
-            } else {
-                Ok(())
-            }
+            self.may_go_on().map_err(|_| ErrorKind::Interrupted.into())
         });
-        match done {
-            Ok(_) => Ok(()),
-            Err(_) if self.cancel.is_cancelled() => Err(Error::Cancelled),
-            Err(_) if self.deadline.elapsed() > std::time::Duration::ZERO => {
-                Err(Error::TimedOut { after: self.timeout })
-            }
-            Err(error) => Err(broken(error, from, to)),
+        done.map(drop).or_else(|error| {
+            self.may_go_on()?;
+            Err(broken(error, from, to))
+        })
+    }
+
+    /// Whether neither the user nor the time ends the work.
+    fn may_go_on(&self) -> Result<(), Error> {
+        if self.cancel.is_cancelled() {
+            Err(Error::Cancelled)
+        } else if self.deadline.elapsed() > Duration::ZERO {
+            Err(Error::TimedOut { after: self.timeout })
+        } else {
+            Ok(())
         }
     }
 
@@ -114,12 +117,7 @@ impl Tools {
         let mut rewriter = Rewriter::new(file.map_err(write)?, capacity.0, kind);
         let mut buffer = vec![0; BLOCK];
         loop {
-            if self.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            if self.deadline.elapsed() > std::time::Duration::ZERO {
-                return Err(Error::TimedOut { after: self.timeout });
-            }
+            self.may_go_on()?;
             let length = stream.read(&mut buffer).map_err(read)?;
             if length == 0 {
                 break;

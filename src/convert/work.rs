@@ -12,10 +12,10 @@ use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
 use crate::model::DiskId;
+use crate::state::WORK_PREFIX;
 
 use super::{Error, leftovers};
 
-const PREFIX: &str = ".hyperexport-work-";
 /// What hyper2kvm runs as `xfs_admin` on the *host*, with device names of the guest, before it
 /// knows whether they are the guest's (see `isolate.rs`).
 const NO_XFS_ADMIN: &str = "#!/bin/sh\necho 'xfs_admin: not on the host' >&2\nexit 1\n";
@@ -34,7 +34,7 @@ impl WorkDir {
         remove_stale(output);
         let failed = || Error::io(format!("make a work folder in {}", output.display()));
         let dir = tempfile::Builder::new()
-            .prefix(PREFIX)
+            .prefix(WORK_PREFIX)
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(output)
             .map_err(failed())?;
@@ -126,7 +126,7 @@ fn lock(folder: &Path) -> io::Result<Flock<File>> {
 fn remove_stale(output: &Path) {
     let Ok(entries) = fs::read_dir(output) else { return };
     for entry in entries.flatten() {
-        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        if !entry.file_name().to_string_lossy().starts_with(WORK_PREFIX) {
             continue;
         }
         let path = entry.path();

@@ -1,5 +1,6 @@
 //! The address of a vCenter or ESXi host as people and `GOVC_URL` write it.
 
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::Error;
@@ -63,21 +64,7 @@ pub fn sdk_url(text: &str) -> Result<Url, Error> {
 
 /// Replaces `%XX` by the byte it stands for; what is not UTF-8 afterwards is replaced.
 fn percent_decode(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        // `from_str_radix` takes a sign, too.
-        let digits = tail.get(..2).filter(|two| two.iter().all(u8::is_ascii_hexdigit));
-        let byte = digits.filter(|_| first == b'%').and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            // A sign is no digit, though Rust takes one.
-            let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)
-        });
-        decoded.push(byte.unwrap_or(first));
-        rest = if byte.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ fn vhdx(file: &File, length: u64, going: &Going) -> io::Result<u64> {
     let count = bytes.min(length) / 8;
     let mut end = 0;
     entries(file, place, count, 8, |index, entry| {
-        check_at(index, going)?;
+        going.check_at(index)?;
         let entry = little(entry);
         if matches!(entry & 0b111, 6 | 7) {
             let is_bitmap = index % (vhdx.chunk() + 1) == vhdx.chunk();
@@ -146,7 +146,7 @@ fn vdi(file: &File, length: u64, going: &Going) -> io::Result<u64> {
     }
     let mut end = 0;
     entries(file, word(0x154), count, 4, |index, entry| {
-        check_at(index, going)?;
+        going.check_at(index)?;
         let entry = little(entry);
         if entry < 0xffff_fffe {
             end = end.max(word(0x158).saturating_add((entry + 1).saturating_mul(block)));
@@ -154,11 +154,6 @@ fn vdi(file: &File, length: u64, going: &Going) -> io::Result<u64> {
         Ok(())
     })?;
     Ok(end)
-}
-
-/// Asks now and then whether the work may go on: each time would cost more than the entry itself.
-fn check_at(index: u64, going: &Going) -> io::Result<()> {
-    if index.is_multiple_of(1 << 12) { going.check() } else { Ok(()) }
 }
 
 fn invalid(reason: &str) -> io::Error {

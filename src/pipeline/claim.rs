@@ -28,12 +28,10 @@ use super::beside;
 use crate::convert::{self, make_private_folder};
 use crate::exporter::WholeDisk;
 use crate::model::{PoweredOff, SourceStep, Stage, Warning};
-use crate::state::{self, Locked};
+use crate::state::{self, Locked, WORK_PREFIX};
 
 /// Name of the file that marks a working run.
 const MARKER: &str = ".hyperexport-run";
-/// Beginning of the names of the converter's work folders.
-const WORK_PREFIX: &str = ".hyperexport-work-";
 /// Beginning of the names of files that are written before they get their names.
 const FILE_PREFIX: &str = ".hyperexport-tmp-";
 /// Longest marker read, in bytes.

@@ -24,6 +24,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+/// Beginning of the names of work folders in an output directory. The next run there removes them.
+pub const WORK_PREFIX: &str = ".hyperexport-work-";
+
 /// What the environment says about this user.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {

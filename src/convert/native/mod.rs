@@ -19,9 +19,6 @@ mod environment;
 mod evidence;
 mod facts;
 mod fat;
-#[cfg(not(fuzzing))]
-mod fix;
-#[cfg(fuzzing)]
 pub(super) mod fix;
 pub(super) mod guestfs;
 mod inspect;

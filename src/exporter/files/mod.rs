@@ -354,12 +354,12 @@ pub(super) mod fuzzing {
     use super::Choice;
     use super::package::Package;
     use super::store::Store;
-    use super::tar::{Passing, Tar};
-    use crate::budget::Going;
+    use super::tar::Tar;
+    use crate::budget::{Going, Watched};
 
     /// Walks an archive and reads all of it.
     pub(in crate::exporter) fn archive(bytes: &[u8]) {
-        let mut tar = Tar::new(Passing(bytes, Going::default()));
+        let mut tar = Tar::new(Watched::new(bytes, &Going::default()));
         while let Ok(Some(_)) = tar.next() {
             if tar.read_to_end(&mut Vec::new()).is_err() {
                 return;

@@ -12,8 +12,8 @@ use liblzma::stream::{CONCATENATED, Stream};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::tar::{BLOCK, Passing, Skip, Tar, is_tar};
-use crate::budget::{Going, is_stop};
+use super::tar::{BLOCK, Skip, Tar, is_tar};
+use crate::budget::{Going, Watched, is_stop};
 use crate::exporter::Error;
 
 /// Most members of an archive.
@@ -101,7 +101,7 @@ impl Store {
         wanted: &dyn Fn(&str, u64) -> bool,
         visit: Visit<'_>,
     ) -> Result<(), Error> {
-        let passing = |reader| Passing::<Box<dyn Read>>(reader, going.clone());
+        let passing = |reader: Box<dyn Read>| Watched::new(reader, going);
         let mut seen = Vec::new();
         let mut once = |member: Member<'_>| {
             if seen.contains(&member.name) {

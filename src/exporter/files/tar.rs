@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read};
 
 use tar::{EntryType, Header, PaxExtensions};
 
-use crate::budget::{Budget, Going};
+use crate::budget::{Budget, Watched};
 
 /// Bytes of a block.
 pub(super) const BLOCK: u64 = 512;
@@ -20,18 +20,9 @@ pub(super) trait Skip: Read {
     fn skip(&mut self, bytes: u64) -> io::Result<()>;
 }
 
-/// A stream, which passes over bytes by reading them, as long as it may go on: some megabytes of it are
-/// a terabyte of zeros.
-pub(super) struct Passing<R>(pub(super) R, pub(super) Going);
-
-impl<R: Read> Read for Passing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.1.check()?;
-        self.0.read(buffer)
-    }
-}
-
-impl<R: Read> Skip for Passing<R> {
+/// A stream passes over bytes by reading them, as long as it may go on: some megabytes of it are a terabyte
+/// of zeros.
+impl<R: Read> Skip for Watched<R> {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         let passed = io::copy(&mut self.by_ref().take(bytes), &mut io::sink())?;
         if passed == bytes { Ok(()) } else { Err(cut_off()) }

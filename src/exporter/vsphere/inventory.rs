@@ -140,18 +140,18 @@ impl VSphere {
         path: &str,
         datacenter: Option<&str>,
     ) -> Result<Option<Moref>, Error> {
-        let (tree, _) = self.tree(&["name"]).await?;
+        let tree = self.tree_of(self.all_properties(&ANCESTORS).await?);
         let wanted = match (path.strip_prefix('/'), datacenter) {
             (Some(absolute), _) => absolute.trim_end_matches('/').to_owned(),
             (None, Some(datacenter)) => format!("{datacenter}/vm/{}", path.trim_end_matches('/')),
             (None, None) => return Ok(None),
         };
-        let folders = tree.entities.keys().filter(|moref| moref.kind == "Folder");
+        let mut folders = tree.entities.keys().filter(|moref| moref.kind == "Folder");
         let is_it = |moref: &&Moref| {
             let names = tree.names(moref);
             names.is_some_and(|names| names.join("/") == wanted || shown(&names) == wanted)
         };
-        Ok(folders.clone().find(is_it).cloned())
+        Ok(folders.find(is_it).cloned())
     }
 
     async fn tree(&self, vm_paths: &[&str]) -> Result<(Tree, Vec<Object>), Error> {
@@ -160,11 +160,15 @@ impl VSphere {
         let objects = self.all_properties(&wanted).await?;
         let (vms, ancestors): (Vec<_>, Vec<_>) =
             objects.into_iter().partition(|object| object.moref.kind == "VirtualMachine");
+        Ok((self.tree_of(ancestors), vms))
+    }
+
+    fn tree_of(&self, ancestors: Vec<Object>) -> Tree {
         let entities = ancestors.into_iter().map(|object| {
             let parent = object.moref("parentFolder").or_else(|| object.moref("parent"));
             (object.moref.clone(), Entity { name: object.text("name").to_owned(), parent })
         });
-        Ok((Tree { root: self.root_folder.clone(), entities: entities.collect() }, vms))
+        Tree { root: self.root_folder.clone(), entities: entities.collect() }
     }
 }
 

@@ -21,8 +21,6 @@ const LARGEST_GRAIN: u64 = 1 << 11;
 const MOST_ENTRIES: u64 = 1 << 16;
 /// Most tables of an extent: 64 TiB in grains of 64 KiB with 512 of them to a table, or of 4 KiB with 4096.
 const MOST_TABLES: u64 = 1 << 22;
-/// After so many grains the loops ask whether the work may go on.
-const CHECK_EVERY: u64 = 1 << 12;
 /// Entries of a table of ESX.
 const ESX_ENTRIES: u64 = 4096;
 /// Magic number and version of a space-efficient extent.
@@ -149,9 +147,7 @@ impl Sparse {
     ) -> io::Result<Option<u64>> {
         let mut grain = sector / self.grain;
         while grain * self.grain < length {
-            if grain.is_multiple_of(CHECK_EVERY) {
-                going.check()?;
-            }
+            going.check_at(grain)?;
             if self.tables[(grain / self.entries) as usize] == 0 {
                 grain = (grain / self.entries + 1) * self.entries;
             } else if self.place(grain)?.is_none() {

@@ -58,7 +58,7 @@ pub(super) async fn of_disk(guestfs: &mut Guestfs, disk: &str) -> Result<Option<
             None => return Ok(None),
         }
     }
-    Ok(unpacked(&core).as_deref().and_then(leads_to))
+    Ok(told(&core))
 }
 
 /// The first sector of the core image, by the boot sector.
@@ -83,9 +83,9 @@ fn blocks(first: &[u8]) -> Vec<(u64, u64)> {
     if sum > MOST_SECTORS { Vec::new() } else { blocks }
 }
 
-/// Kernel, modules, configuration and prefix. Where the decompressor ends depends on how it was
+/// What a core image tells, unpacked: kernel, modules, configuration and prefix. Where the decompressor ends depends on how it was
 /// compiled, so each place is tried where the packed bytes may begin: with a zero.
-fn unpacked(core: &[u8]) -> Option<Vec<u8>> {
+fn told(core: &[u8]) -> Option<LeadsTo> {
     let number = |at: usize| {
         let bytes = core.get(at..at + 4)?.try_into().ok()?;
         usize::try_from(u32::from_le_bytes(bytes)).ok()
@@ -98,7 +98,7 @@ fn unpacked(core: &[u8]) -> Option<Vec<u8>> {
     places
         .filter_map(|at| core.get(at..at + packed))
         .filter_map(|bytes| inflated(bytes, size))
-        .find(|bytes| leads_to(bytes).is_some())
+        .find_map(|bytes| leads_to(&bytes))
 }
 
 /// `packed` as raw LZMA without an end mark, if it becomes exactly `size` bytes.
@@ -173,11 +173,10 @@ mod tests {
             ("(hd0,gpt12)/grub\0", Some(LeadsTo::Partition(12))),
             ("(lvm/vg-root)/boot/grub\0", None),
         ] {
-            let found = unpacked(&core_image(&modules(said)));
-            assert_eq!(found.as_deref().and_then(leads_to), leads, "{said}");
+            assert_eq!(told(&core_image(&modules(said))), leads, "{said}");
         }
-        assert_eq!(unpacked(&[0; 4096]), None);
-        assert_eq!(unpacked(b"short"), None);
+        assert_eq!(told(&[0; 4096]), None);
+        assert_eq!(told(b"short"), None);
     }
 
     #[test]

@@ -14,9 +14,8 @@ use crate::exporter::files::sums::Digests;
 use crate::exporter::transfer::Part;
 use crate::exporter::{Error, WholeDisk, uuids};
 use crate::model::DiskFormat;
+use crate::state::WORK_PREFIX;
 
-/// Beginning of the name of the folder, which the next run removes if this one is killed.
-const PREFIX: &str = ".hyperexport-work-";
 /// How much longer than its extent of the disk a part may be, for its tables.
 const MOST_TABLES: u64 = 64 << 20;
 
@@ -58,7 +57,7 @@ impl Taking<'_> {
     ) -> Result<TempDir, Error> {
         let failed =
             |source| Error::File { action: "write into", path: self.directory.to_owned(), source };
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(self.directory);
+        let folder = tempfile::Builder::new().prefix(WORK_PREFIX).tempdir_in(self.directory);
         let folder = folder.map_err(failed)?;
         let most = (wanted.capacity / 16).saturating_mul(17).saturating_add(MOST_TABLES);
         let mut left: Vec<_> = members.iter().collect();
