@@ -9,10 +9,11 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::content::content_of;
 use super::transfer::{Part, sync_directory};
 use super::{Error, WholeDisk};
 use crate::budget::{Going, is_stop};
-use crate::image;
+use crate::image::{self, content::Content};
 use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, Sha256Digest};
 use crate::progress::{Progress, Unit};
 
@@ -63,7 +64,7 @@ impl Landing {
         Ok(LandingWriter { file, position: 0 })
     }
 
-    /// Looks at what has arrived, which is whole, and sums it. Blocks.
+    /// Looks at what has arrived, which is whole, sums it and hashes its content. Blocks.
     ///
     /// # Errors
     /// [`Error::Unusable`] when it does not stand for itself, [`Error::File`], [`Error::Cancelled`].
@@ -82,6 +83,7 @@ impl Landing {
             .ok_or_else(|| unusable(format!("it is no image of a disk in {}", self.format)))?;
         file.sync_all().map_err(failed)?;
         let (mut sum, mut length, mut buffer) = (Sha256::new(), 0, vec![0; BLOCK]);
+        let mut raw = (self.format == DiskFormat::Raw).then(Content::default);
         loop {
             // A hole that a remote host told may be longer than all that can be summed.
             going.check().map_err(failed)?;
@@ -89,15 +91,23 @@ impl Landing {
                 0 => break,
                 read => {
                     sum.update(&buffer[..read]);
+                    if let Some(content) = &mut raw {
+                        content.data(&buffer[..read]);
+                    }
                     length += read as u64;
                 }
             }
         }
+        let content = match raw {
+            Some(content) => content.finish(),
+            None => content_of(&file, self.format, &going).map_err(failed)?,
+        };
         Ok(WholeDisk {
             id: self.id.clone(),
             capacity: ByteSize(capacity),
             file_size: ByteSize(length),
             sha256: Sha256Digest(sum.finalize().into()),
+            content,
             received: None,
             uuid: None,
             unverified: None,
@@ -127,6 +137,9 @@ impl Landing {
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> Error {
+        if source.kind() == io::ErrorKind::Interrupted {
+            return Error::Cancelled;
+        }
         Error::File { action, path: self.part.path().to_owned(), source }
     }
 }

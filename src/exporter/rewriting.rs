@@ -32,6 +32,8 @@ pub(super) struct Rewritten {
     pub(super) bytes: u64,
     /// Its sum.
     pub(super) sha256: Sha256Digest,
+    /// Hash of the content of the disk.
+    pub(super) content: Option<Sha256Digest>,
     /// What stood in front of the grains of a VMDK, its descriptor among it.
     pub(super) front: Option<File>,
 }
@@ -43,7 +45,7 @@ impl Rewriting {
         capacity: u64,
         compression: Option<Compression>,
     ) -> Self {
-        let rewriter = Rewriter::new(file, capacity, Target::Qcow2(compression));
+        let rewriter = Rewriter::new(file, capacity, Target::Qcow2(compression)).hashing();
         Self::Vmdk(Box::new(rewriter), Front { file: front, kept: 0 })
     }
 
@@ -94,7 +96,7 @@ impl Rewriting {
             }
             Self::Raw(rewriter) => (rewriter.finish()?, None),
         };
-        let file = wrote.file;
+        let (file, content) = (wrote.file, wrote.content);
         // The storage is busy with the one and a core with the other.
         let (synced, summed) = std::thread::scope(|scope| {
             let syncing = scope.spawn(|| file.sync_all());
@@ -104,7 +106,7 @@ impl Rewriting {
         });
         synced?;
         let (bytes, sha256) = summed?;
-        Ok(Rewritten { bytes, sha256, front })
+        Ok(Rewritten { bytes, sha256, content, front })
     }
 }
 

@@ -19,6 +19,9 @@ pub struct WholeDisk {
     pub file_size: ByteSize,
     /// Sum of the file.
     pub sha256: Sha256Digest,
+    /// Hash of the content of the disk, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Sha256Digest>,
     /// What it was made of while it arrived, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<ReceivedStream>,
@@ -39,6 +42,7 @@ impl WholeDisk {
             file_size: self.file_size,
             capacity: self.capacity,
             sha256: self.sha256,
+            content: self.content,
             received: self.received,
         }
     }

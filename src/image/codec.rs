@@ -95,6 +95,11 @@ impl Inflater {
     pub fn inflate(&mut self, data: &[u8], grain: &mut [u8]) -> Option<usize> {
         self.0.zlib_decompress(data, grain).ok()
     }
+
+    /// The same of a stream without a header (RFC 1951); what follows the stream is passed over.
+    pub fn inflate_raw(&mut self, data: &[u8], cluster: &mut [u8]) -> Option<usize> {
+        self.0.deflate_decompress(data, cluster).ok()
+    }
 }
 
 /// Whether all bytes are zero. Words first: a cluster is read at the speed of memory.

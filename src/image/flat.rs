@@ -1,4 +1,4 @@
-//! A raw disk in, qcow2 out, while it arrives. How long the disk is shows itself at its end.
+//! A raw disk in, qcow2 out, while it arrives, and the hash of its content. How long the disk is shows itself at its end.
 
 use std::fs::File;
 use std::io;
@@ -30,7 +30,8 @@ impl FlatRewriter {
     pub fn new(file: File, most: u64, compression: Option<Compression>) -> Result<Self, Error> {
         let reached: Arc<AtomicU64> = Arc::default();
         let image = Image::new(file, most, Target::Qcow2(compression), Arc::clone(&reached))?;
-        let workers = Some(Workers::start(image, most, (CLUSTER, Form::Flat), compression)?);
+        let workers =
+            Some(Workers::start(image, most, (CLUSTER, Form::Flat), (compression, true))?);
         Ok(Self { workers, batch: Grains::default(), length: 0, reached })
     }
 
@@ -65,9 +66,10 @@ impl FlatRewriter {
     pub fn finish(mut self) -> Result<Wrote, Error> {
         self.hand_over()?;
         let Some(workers) = self.workers else { return Err(ended()) };
-        let mut image = workers.finish()?;
-        image.end_at(self.length.next_multiple_of(SECTOR))?;
-        image.finish()
+        let (mut image, hashed) = workers.finish()?;
+        let size = self.length.next_multiple_of(SECTOR);
+        image.end_at(size)?;
+        image.finish(hashed.finish(size))
     }
 
     fn begin_cluster(&mut self) -> Result<(), Error> {

@@ -10,6 +10,7 @@ mod backing;
 mod beside;
 mod capacity;
 mod codec;
+pub mod content;
 mod direct;
 mod early;
 pub mod extents;

@@ -49,4 +49,24 @@ pub(super) struct Clusters {
     pub clusters: Vec<(u64, Range<usize>, bool)>,
     /// How far into the disk the batch reaches, in bytes.
     pub reached: u64,
+    /// What is hashed of it.
+    pub plain: Plain,
+}
+
+/// Content of the disk that is not all zero, as the guest sees it.
+#[derive(Debug, Default)]
+pub(super) struct Plain {
+    /// The content of all pieces.
+    pub data: Vec<u8>,
+    /// Place of each on the disk, in bytes, and its part of `data`.
+    pub pieces: Vec<(u64, Range<usize>)>,
+}
+
+impl Plain {
+    /// Adds a piece.
+    pub fn add(&mut self, offset: u64, content: &[u8]) {
+        let begin = self.data.len();
+        self.data.extend_from_slice(content);
+        self.pieces.push((offset, begin..self.data.len()));
+    }
 }

@@ -9,6 +9,7 @@ use super::pieces::{Clusters, Grains};
 use super::vmdk::{self, End, Piece};
 use super::workers::{Form, Stopped, Workers};
 use super::{CLUSTER, Compression, Error, qcow2, raw};
+use crate::model::Sha256Digest;
 
 /// The format to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Wrote {
     pub file: File,
     /// Bytes of the disk that are not zero, in whole clusters.
     pub data: u64,
+    /// Hash of the content of the disk, where it was asked for and the stream went forward.
+    pub content: Option<Sha256Digest>,
 }
 
 /// Turns the stream of one disk into an image.
@@ -45,6 +48,7 @@ pub struct Rewriter {
     capacity: u64,
     state: State,
     reached: Arc<AtomicU64>,
+    hashes: bool,
 }
 
 #[derive(Debug)]
@@ -63,7 +67,14 @@ impl Rewriter {
     /// A rewrite of the stream of a disk of `capacity` bytes into `file`, which is empty.
     pub fn new(file: File, capacity: u64, target: Target) -> Self {
         let state = State::Begin(file, target, vmdk::SECTOR as usize);
-        Self { stream: vmdk::Stream::new(capacity), capacity, state, reached: Arc::default() }
+        let (stream, reached) = (vmdk::Stream::new(capacity), Arc::default());
+        Self { stream, capacity, state, reached, hashes: false }
+    }
+
+    /// Hashes the content of the disk, too.
+    #[must_use]
+    pub fn hashing(self) -> Self {
+        Self { hashes: true, ..self }
     }
 
     /// How far into the disk the image has come, in bytes.
@@ -114,7 +125,10 @@ impl Rewriter {
             return Err(self.failure());
         }
         let wrote = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Running { workers, .. } => workers.finish()?.finish()?,
+            State::Running { workers, .. } => {
+                let (image, hashed) = workers.finish()?;
+                image.finish(hashed.finish(self.capacity))?
+            }
             _ => return Err(Error::Early { reached, capacity: self.capacity }),
         };
         match self.stream.finish(read_at)? {
@@ -133,8 +147,9 @@ impl Rewriter {
             return Ok(());
         };
         let image = Image::new(file, self.capacity, target, Arc::clone(&self.reached))?;
-        let (compression, grains) = (target.compression(), (grain as usize, Form::Deflated));
-        let workers = Workers::start(image, self.capacity, grains, compression)?;
+        let (grains, makes) =
+            ((grain as usize, Form::Deflated), (target.compression(), self.hashes));
+        let workers = Workers::start(image, self.capacity, grains, makes)?;
         self.state = State::Running { batch: Grains::default(), grain: grain as usize, workers };
         Ok(())
     }
@@ -176,9 +191,21 @@ pub(super) struct Image {
 enum Format {
     Qcow2(qcow2::Writer),
     Raw(raw::Writer),
+    /// None: the disk is only hashed.
+    None,
 }
 
 impl Image {
+    /// No image.
+    pub fn none() -> Self {
+        Self { format: Format::None, data: 0, reached: Arc::default() }
+    }
+
+    /// Whether anything is written.
+    pub fn keeps(&self) -> bool {
+        !matches!(self.format, Format::None)
+    }
+
     /// An image of `capacity` bytes in `file`, which is empty; `reached` follows what is written.
     pub fn new(
         file: File,
@@ -200,6 +227,7 @@ impl Image {
         match &mut self.format {
             Format::Qcow2(writer) => writer.end_at(capacity),
             Format::Raw(writer) => writer.end_at(capacity)?,
+            Format::None => {}
         }
         Ok(())
     }
@@ -211,6 +239,7 @@ impl Image {
             match &mut self.format {
                 Format::Qcow2(writer) => writer.write(*number, content, *compressed)?,
                 Format::Raw(writer) => writer.write(*number, content)?,
+                Format::None => {}
             }
             self.data += CLUSTER as u64;
         }
@@ -218,12 +247,13 @@ impl Image {
         Ok(())
     }
 
-    /// Ends it.
-    pub fn finish(self) -> Result<Wrote, Error> {
+    /// Ends it; `content` is the hash of the disk.
+    pub fn finish(self, content: Option<Sha256Digest>) -> Result<Wrote, Error> {
         let file = match self.format {
             Format::Qcow2(writer) => writer.finish()?,
             Format::Raw(writer) => writer.finish(),
+            Format::None => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         };
-        Ok(Wrote { file, data: self.data })
+        Ok(Wrote { file, data: self.data, content })
     }
 }

@@ -1,11 +1,11 @@
 //! The threads between a stream and its new image.
 //!
 //! ```text
-//! push ─▶ grains ─▶ worker … worker ─▶ clusters ─▶ writer
+//! push ─▶ grains ─▶ worker … worker ─▶ clusters ─▶ writer ─▶ content ─▶ hash
 //! ```
 //!
 //! Batches carry numbers, and the writer takes them in order: the same stream gives the same
-//! image. Both queues are short, so that a slow disk slows the stream and not the memory.
+//! image. All queues are short, so that a slow disk slows the stream and not the memory.
 
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
@@ -13,9 +13,11 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::codec::{Compressor, Inflater, is_zero};
-use super::pieces::{Clusters, Grains};
+use super::content::Content;
+use super::pieces::{Clusters, Grains, Plain};
 use super::rewrite::Image;
 use super::{CLUSTER, Compression, Error, vmdk};
+use crate::model::Sha256Digest;
 
 /// More threads than this would only wait for the one that writes.
 const MOST_WORKERS: usize = 8;
@@ -37,22 +39,25 @@ pub(super) struct Workers {
     grains: Sender<Numbered<Grains>>,
     next: u64,
     writer: JoinHandle<Result<Image, Error>>,
+    hash: JoinHandle<Hashed>,
 }
 
 /// A thread stopped early; [`Workers::finish`] says why.
 pub(super) struct Stopped;
 
 impl Workers {
-    /// Starts them for a disk of `capacity` bytes in grains of `grain` bytes.
+    /// Starts them for a disk of `capacity` bytes in grains of `grain` bytes; `hashes` says whether
+    /// the content is hashed, too.
     pub fn start(
         image: Image,
         capacity: u64,
         (grain, form): (usize, Form),
-        compression: Option<Compression>,
+        (compression, hashes): (Option<Compression>, bool),
     ) -> Result<Self, Error> {
         let count = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
         let (grains, todo) = bounded(count);
         let (done, clusters) = bounded(count);
+        let keeps = image.keeps();
         for _ in 0..count {
             let worker = Worker {
                 inflater: (form == Form::Deflated).then(Inflater::new),
@@ -60,12 +65,21 @@ impl Workers {
                 grain: vec![0; grain],
                 scratch: vec![0; CLUSTER],
                 capacity,
+                keeps,
+                hashes,
             };
             let (todo, done) = (todo.clone(), done.clone());
             std::thread::spawn(move || worker.run(&todo, &done));
         }
-        let writer = std::thread::spawn(move || write(image, &clusters));
-        Ok(Self { grains, next: 0, writer })
+        let (to_hash, plain) = bounded(count);
+        let writer = std::thread::spawn(move || write(image, &clusters, &to_hash));
+        let hash = std::thread::spawn(move || hash(&plain, hashes));
+        Ok(Self { grains, next: 0, writer, hash })
+    }
+
+    /// Starts them for the hash of the content alone.
+    pub fn of_hash(capacity: u64, grains: (usize, Form)) -> Result<Self, Error> {
+        Self::start(Image::none(), capacity, grains, (None, true))
     }
 
     /// Hands a batch over; waits while the threads are behind.
@@ -75,12 +89,39 @@ impl Workers {
         self.grains.send((number, grains)).map_err(|_| Stopped)
     }
 
-    /// Waits until all grains are written. The image has no end yet.
-    pub fn finish(self) -> Result<Image, Error> {
+    /// Waits until all grains are written. Neither the image nor the content has an end yet.
+    pub fn finish(self) -> Result<(Image, Hashed), Error> {
         drop(self.grains);
-        self.writer.join().unwrap_or_else(|_| {
-            Err(Error::Write(std::io::Error::other("a thread of the conversion ended")))
-        })
+        let ended = |_| Error::Write(std::io::Error::other("a thread of the conversion ended"));
+        let image = self.writer.join().map_err(ended)??;
+        Ok((image, self.hash.join().map_err(ended)?))
+    }
+}
+
+/// The content of a disk up to its last data.
+#[derive(Debug, Default)]
+pub(super) struct Hashed(Option<Content>);
+
+impl Hashed {
+    /// The hash of a disk of `size` bytes; `None` where nobody asked for the hash, or the stream did
+    /// not go forward.
+    pub fn finish(self, size: u64) -> Option<Sha256Digest> {
+        let mut content = self.0?;
+        content.zeros(size.checked_sub(content.position())?);
+        content.finish()
+    }
+
+    fn add(&mut self, plain: &Plain) {
+        for (offset, range) in &plain.pieces {
+            let Some(content) = &mut self.0 else { return };
+            match offset.checked_sub(content.position()) {
+                Some(hole) => {
+                    content.zeros(hole);
+                    content.data(&plain.data[range.clone()]);
+                }
+                None => self.0 = None,
+            }
+        }
     }
 }
 
@@ -92,6 +133,10 @@ struct Worker {
     /// Room for a compressed cluster.
     scratch: Vec<u8>,
     capacity: u64,
+    /// Whether an image is made of the clusters.
+    keeps: bool,
+    /// Whether their content is hashed.
+    hashes: bool,
 }
 
 impl Worker {
@@ -120,7 +165,20 @@ impl Worker {
             let first = offset / CLUSTER as u64;
             for (index, content) in self.grain.chunks(CLUSTER).enumerate() {
                 let number = first + index as u64;
-                if number * CLUSTER as u64 >= self.capacity || is_zero(content) {
+                let at = number * CLUSTER as u64;
+                if at >= self.capacity || is_zero(content) {
+                    continue;
+                }
+                if self.hashes {
+                    // What of a flat grain has not arrived is no part of the disk.
+                    let there = match self.inflater {
+                        Some(_) => self.capacity - at,
+                        None => range.len() as u64,
+                    };
+                    let length = there.min(content.len() as u64) as usize;
+                    clusters.plain.add(at, &content[..length]);
+                }
+                if !self.keeps {
                     continue;
                 }
                 let begin = clusters.data.len();
@@ -161,6 +219,7 @@ impl Worker {
 fn write(
     mut image: Image,
     clusters: &Receiver<Numbered<Result<Clusters, Error>>>,
+    to_hash: &Sender<Plain>,
 ) -> Result<Image, Error> {
     let mut early = BTreeMap::new();
     let mut next = 0;
@@ -168,8 +227,16 @@ fn write(
         early.insert(number, batch?);
         while let Some(batch) = early.remove(&next) {
             image.write(&batch)?;
+            // The hash thread listens to the end.
+            to_hash.send(batch.plain).ok();
             next += 1;
         }
     }
     Ok(image)
+}
+
+fn hash(plain: &Receiver<Plain>, hashes: bool) -> Hashed {
+    let mut hashed = Hashed(hashes.then(Content::default));
+    plain.iter().for_each(|plain| hashed.add(&plain));
+    hashed
 }

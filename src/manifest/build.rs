@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use crate::model::{
-    DiskFormat, DiskId, ExportedDisk, ExportedVm, Firmware, ReceivedStream, SourceDisk, SourceVm,
+    DiskFormat, DiskId, ExportedDisk, ExportedVm, Firmware, ReceivedStream, Sha256Digest,
+    SourceDisk, SourceVm,
 };
 
 use super::types::{
@@ -76,6 +77,7 @@ pub fn build(exported: &ExportedVm, options: &BuildOptions) -> Manifest {
                 media: exported.media.clone(),
                 nvram: exported.nvram.clone(),
                 received: exported.disks.iter().filter_map(received).collect(),
+                content: exported.disks.iter().filter_map(content).collect(),
                 state: None,
             }),
             extra: Map::new(),
@@ -92,6 +94,10 @@ pub fn build(exported: &ExportedVm, options: &BuildOptions) -> Manifest {
 
 fn received(disk: &ExportedDisk) -> Option<(DiskId, ReceivedStream)> {
     Some((disk.id.clone(), disk.received.clone()?))
+}
+
+fn content(disk: &ExportedDisk) -> Option<(DiskId, Sha256Digest)> {
+    Some((disk.id.clone(), disk.content?))
 }
 
 pub(super) fn hardware(vm: &SourceVm) -> Vm {

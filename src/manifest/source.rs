@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::model::{
     Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportState,
     ExportedMedium, ExportedNvram, Firmware, GuestOs, Origin, OsFamily, PowerState, ReceivedStream,
-    SourceDisk, SourceNic, SourceVm, shown,
+    Sha256Digest, SourceDisk, SourceNic, SourceVm, shown,
 };
 
 use super::types::{Disk, Manifest, ManifestFirmware, Nic, Vm};
@@ -40,6 +40,20 @@ impl Manifest {
     /// What a disk's image was made of while it arrived, if it was.
     pub fn received(&self, disk: &DiskId) -> Option<&ReceivedStream> {
         self.metadata.as_ref()?.hyperexport.as_ref()?.received.get(disk)
+    }
+
+    /// Hash of the content of a disk as it was exported, where the manifest says it.
+    pub fn content(&self, disk: &DiskId) -> Option<Sha256Digest> {
+        self.metadata.as_ref()?.hyperexport.as_ref()?.content.get(disk).copied()
+    }
+
+    /// Records the hash of the content of a disk, or that it is not known. A manifest of another program
+    /// has no place for it.
+    pub fn set_content(&mut self, disk: &DiskId, content: Option<Sha256Digest>) {
+        if let Some(exact) = self.metadata.as_mut().and_then(|m| m.hyperexport.as_mut()) {
+            exact.content.remove(disk);
+            exact.content.extend(content.map(|content| (disk.clone(), content)));
+        }
     }
 
     /// In which state of the VM its disks were read, where the manifest says it.

@@ -230,6 +230,10 @@ pub struct Exact {
     /// The streams that disks were made of while they arrived.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub received: BTreeMap<DiskId, ReceivedStream>,
+    /// Hash of what the guest sees of every disk as it was exported (`docs/proof.md`), where it is
+    /// known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub content: BTreeMap<DiskId, Sha256Digest>,
     /// In which state of the VM its disks were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ExportState>,

@@ -161,6 +161,9 @@ pub struct ExportedDisk {
     pub capacity: ByteSize,
     /// Sum of the file.
     pub sha256: Sha256Digest,
+    /// Hash of what the guest sees (`docs/proof.md`), where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Sha256Digest>,
     /// What the image was made of while it arrived, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<ReceivedStream>,

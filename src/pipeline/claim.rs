@@ -498,6 +498,7 @@ mod tests {
             capacity: crate::model::ByteSize(9),
             file_size: crate::model::ByteSize(5),
             sha256: crate::model::Sha256Digest([7; 32]),
+            content: None,
             received: None,
             uuid: None,
             unverified: None,

@@ -182,15 +182,15 @@ impl Host {
     ) -> Result<WholeDisk, Error> {
         let mut writer = landing.writer()?;
         let (limit, stop) = (limit.clone(), cancel.clone());
+        let slowed = stop.clone();
         let sink = move |chunk: Chunk<'_>| match chunk {
             Chunk::Data(bytes) => {
-                limit.take_blocking(bytes.len() as u64, &stop);
+                limit.take_blocking(bytes.len() as u64, &slowed);
                 writer.data(bytes)
             }
             Chunk::Hole(length) => writer.hole(length),
         };
         self.target.read_volume(volume, Box::new(sink), (progress, cancel)).await?;
-        let stop = cancel.clone();
         let checked = tokio::task::spawn_blocking(move || landing.check(&stop)).await;
         Ok(checked.map_err(libvirt::Error::Task)??)
     }

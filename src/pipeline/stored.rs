@@ -237,6 +237,7 @@ fn exported_disk(manifest: &Manifest, disk: &manifest::Disk) -> Option<ExportedD
         file_size: crate::model::ByteSize(disk.bytes),
         capacity: manifest.capacity(disk)?,
         sha256: disk.checksum?,
+        content: manifest.content(&disk.id),
         received: manifest.received(&disk.id).cloned(),
     })
 }
@@ -308,6 +309,7 @@ mod tests {
                 file_size: ByteSize(1),
                 capacity: ByteSize(1),
                 sha256: Sha256Digest([0; 32]),
+                content: None,
                 received: None,
             };
             report.disks = vec![disk("/no/such/export/disk-0.raw"), disk("/srv/own.raw")];

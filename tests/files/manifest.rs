@@ -49,6 +49,7 @@ fn exported(folder: &Path) -> ExportedVm {
             file_size: ByteSize(1000),
             capacity: ByteSize(1 << 30),
             sha256: hyperexport::model::Sha256Digest(Sha256::digest([index as u8; 1000]).into()),
+            content: None,
             received: None,
         }
     };

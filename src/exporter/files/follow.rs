@@ -3,20 +3,23 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::image::vmdk::{End, Header, InvalidStream, SECTOR, Stream};
-use crate::model::DiskFormat;
+use crate::image::content::{Content, HashedStream};
+use crate::image::vmdk::{End, Header, InvalidStream, SECTOR};
+use crate::model::{DiskFormat, Sha256Digest};
 
 /// Follows the bytes of one disk.
 pub(super) struct Follower {
     format: DiskFormat,
     /// Its first sector, until it is there.
     head: Vec<u8>,
-    stream: Option<Stream>,
+    stream: Option<HashedStream>,
+    /// The content of a raw disk.
+    content: Content,
 }
 
 impl Follower {
     pub(super) fn new(format: DiskFormat) -> Self {
-        Self { format, head: Vec::new(), stream: None }
+        Self { format, head: Vec::new(), stream: None, content: Content::default() }
     }
 
     /// Looks at the next bytes.
@@ -24,6 +27,9 @@ impl Follower {
     /// # Errors
     /// [`ErrorKind::InvalidData`] with what is wrong with the disk.
     pub(super) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.format == DiskFormat::Raw {
+            self.content.data(bytes);
+        }
         if self.format != DiskFormat::Vmdk {
             return Ok(());
         }
@@ -36,7 +42,7 @@ impl Follower {
             }
         }
         match &mut self.stream {
-            Some(stream) if !rest.is_empty() => stream.push(rest, |_| {}).map_err(invalid),
+            Some(stream) if !rest.is_empty() => stream.push(rest).map_err(invalid),
             _ => Ok(()),
         }
     }
@@ -47,25 +53,29 @@ impl Follower {
             return Err(invalid("it is no VMDK, or one that names other files"));
         }
         if let Ok(header) = Header::read(&self.head) {
-            let mut stream = Stream::new(header.capacity * SECTOR);
-            stream.push(&self.head, |_| {}).map_err(invalid)?;
+            let mut stream = HashedStream::new(header.capacity * SECTOR);
+            stream.push(&self.head).map_err(invalid)?;
             self.stream = Some(stream);
         }
         Ok(())
     }
 
-    /// That was all of it; `read_at` reads from its bytes once more.
+    /// That was all of it; `read_at` reads from its bytes once more. Returns the hash of the content,
+    /// where the format shows it to one who reads from front to back.
     ///
     /// # Errors
     /// As [`Follower::push`], when it is not whole.
     pub(super) fn finish(
         self,
         read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Sha256Digest>> {
+        if self.format == DiskFormat::Raw {
+            return Ok(self.content.finish());
+        }
         if self.format == DiskFormat::Vmdk && self.head.len() < SECTOR as usize {
             return Err(invalid(format!("it is no VMDK: it has {} bytes", self.head.len())));
         }
-        let Some(stream) = self.stream else { return Ok(()) };
+        let Some(stream) = self.stream else { return Ok(None) };
         let reached = stream.reached();
         let end = stream.finish(read_at).map_err(|error| match error {
             // What is wrong with its tables says more than that they could not be read.
@@ -73,8 +83,8 @@ impl Follower {
             error => invalid(error),
         });
         match end? {
-            End::Whole => Ok(()),
-            End::Early => {
+            (End::Whole, content) => Ok(content),
+            (End::Early, _) => {
                 Err(invalid(format!("it is cut off: it ends at byte {reached} of the disk")))
             }
         }

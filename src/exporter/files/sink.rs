@@ -72,10 +72,19 @@ pub(super) struct Incoming {
 
 /// A disk that has come to its end.
 pub(super) enum Finished {
-    /// A file that is as the disk came: its length, and its sum if that was made here.
-    Kept(u64, Option<Sha256Digest>),
+    /// A file that is as the disk came.
+    Kept(KeptFile),
     /// The image that the disk became.
     Rewritten(Rewritten),
+}
+
+/// What is known of a file that is as the disk came.
+pub(super) struct KeptFile {
+    pub(super) bytes: u64,
+    /// Its sum, if that was made here.
+    pub(super) sum: Option<Sha256Digest>,
+    /// Hash of the content of the disk, where its format shows it to one who reads from front to back.
+    pub(super) content: Option<Sha256Digest>,
 }
 
 /// A disk that is to be converted while it is read, and cannot be. Why, as a clause.
@@ -220,9 +229,10 @@ impl Kept {
 
     fn finish(self, bytes: u64) -> io::Result<Finished> {
         let file = self.out.finish()?;
-        self.follower.finish(|buffer, offset| file.read_exact_at(buffer, offset))?;
+        let content = self.follower.finish(|buffer, offset| file.read_exact_at(buffer, offset))?;
         file.sync_all()?;
-        Ok(Finished::Kept(bytes, self.digests.map(|digests| digests.recorded())))
+        let sum = self.digests.map(|digests| digests.recorded());
+        Ok(Finished::Kept(KeptFile { bytes, sum, content }))
     }
 }
 

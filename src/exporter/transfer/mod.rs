@@ -22,6 +22,7 @@ use crate::model::ByteSize;
 
 pub(super) use fetch::{Source, fetch};
 pub(super) use part::{Part, sync_directory};
+pub(super) use raw::RawSums;
 pub(super) use sink::{Sink, Wanted, Written, sha1_of};
 
 /// Attempts at a disk that arrives whole but wrong.

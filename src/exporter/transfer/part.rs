@@ -308,6 +308,7 @@ mod tests {
                 ))
                 .into(),
             ),
+            content: None,
             received: None,
             uuid: None,
             unverified: None,

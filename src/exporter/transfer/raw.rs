@@ -1,4 +1,4 @@
-//! Writes and sums a raw disk as it arrives, on a thread of its own; blocks of zeros become holes.
+//! Writes, sums and hashes a raw disk as it arrives, on a thread of its own; blocks of zeros become holes.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,15 +10,24 @@ use tokio_util::bytes::Bytes;
 use super::Broken;
 use super::sink::Sink;
 use crate::image::begin_to_write;
+use crate::image::content::Content;
 use crate::model::Sha256Digest;
 use crate::progress::Task;
 
 /// Bytes that become a hole when all are zero, and that are written at a time.
 const BLOCK: usize = 64 * 1024;
 
-impl Sink<Sha256Digest> {
-    /// A sink into `file`, which is empty, for the bytes of a disk of `capacity` bytes; it gives
-    /// their sum once they are written, lastingly.
+/// What is known of a raw disk that was written, lastingly.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::exporter) struct RawSums {
+    /// The sum of the file.
+    pub(in crate::exporter) file: Sha256Digest,
+    /// Hash of the content.
+    pub(in crate::exporter) content: Option<Sha256Digest>,
+}
+
+impl Sink<RawSums> {
+    /// A sink into `file`, which is empty, for the bytes of a disk of `capacity` bytes.
     pub(in crate::exporter) fn of_raw(file: File, capacity: u64, task: Task) -> Self {
         Self::start(move |chunks| write(&file, capacity, &task, chunks))
     }
@@ -29,10 +38,10 @@ fn write(
     capacity: u64,
     task: &Task,
     mut chunks: mpsc::Receiver<Bytes>,
-) -> Result<Sha256Digest, Broken> {
+) -> Result<RawSums, Broken> {
     let failed = |action| move |source| Broken::File { action, source };
     file.set_len(capacity).map_err(failed("size"))?;
-    let mut sum = Sha256::new();
+    let (mut sum, mut content) = (Sha256::new(), Content::default());
     let (mut block, mut position) = (Vec::with_capacity(BLOCK), 0);
     let place = |block: &mut Vec<u8>, position: &mut u64| {
         if block.iter().any(|byte| *byte != 0) {
@@ -46,6 +55,7 @@ fn write(
     };
     while let Some(chunk) = chunks.blocking_recv() {
         sum.update(&chunk);
+        content.data(&chunk);
         let mut rest = &chunk[..];
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(BLOCK - block.len()));
@@ -61,5 +71,5 @@ fn write(
         return Err(Broken::Short { received: position, expected: capacity });
     }
     file.sync_all().map_err(failed("sync"))?;
-    Ok(Sha256Digest(sum.finalize().into()))
+    Ok(RawSums { file: Sha256Digest(sum.finalize().into()), content: content.finish() })
 }

@@ -41,6 +41,7 @@ pub(super) fn rewrite(
         sha1: sha1.map(|sum| hex(&sum.finalize())),
         file_size: written.bytes,
         file_sha256: written.sha256,
+        content: written.content,
         received: Some(ReceivedStream {
             format: DiskFormat::Vmdk,
             bytes: ByteSize(bytes),

@@ -12,10 +12,13 @@ use tokio_util::bytes::Bytes;
 
 use super::rewrite::rewrite;
 use super::{Broken, Meter};
+use crate::budget::Going;
 use crate::exporter::Rewrite;
+use crate::exporter::content::content_of;
 use crate::image::DirectFile;
-use crate::image::vmdk::{End, Stream};
-use crate::model::{ReceivedStream, Sha256Digest};
+use crate::image::content::HashedStream;
+use crate::image::vmdk::End;
+use crate::model::{DiskFormat, ReceivedStream, Sha256Digest};
 
 /// Chunks under way between the network and the thread. Each is at most some 400 KiB.
 const UNDER_WAY: usize = 2;
@@ -35,6 +38,8 @@ pub(in crate::exporter) struct Written {
     pub(in crate::exporter) file_size: u64,
     /// Its sum.
     pub(in crate::exporter) file_sha256: Sha256Digest,
+    /// Hash of the content of the disk.
+    pub(in crate::exporter) content: Option<Sha256Digest>,
     /// What the file was made of, if it is not the stream itself.
     pub(in crate::exporter) received: Option<ReceivedStream>,
 }
@@ -101,12 +106,12 @@ fn write(
     mut chunks: mpsc::Receiver<Bytes>,
 ) -> Result<Written, Broken> {
     let failed = |action| move |source| Broken::File { action, source };
-    let mut check = Stream::new(capacity);
+    let mut check = HashedStream::new(capacity);
     let (mut sha256, mut sha1) = (sha2::Sha256::new(), sha1.then(sha1::Sha1::new));
     let mut out = DirectFile::new(file);
     let mut bytes = 0;
     while let Some(chunk) = chunks.blocking_recv() {
-        check.push(&chunk, |_| {}).map_err(Broken::Stream)?;
+        check.push(&chunk).map_err(Broken::Stream)?;
         sha256.update(&chunk);
         if let Some(sha1) = &mut sha1 {
             sha1.update(&chunk);
@@ -118,14 +123,20 @@ fn write(
     let file = out.finish().map_err(failed("write"))?;
     let reached = check.reached();
     let end = check.finish(|buffer, offset| file.read_exact_at(buffer, offset));
-    if end.map_err(Broken::Stream)? == End::Early {
+    let (end, content) = end.map_err(Broken::Stream)?;
+    if end == End::Early {
         return Err(Broken::early(bytes, reached, capacity));
     }
     file.sync_all().map_err(failed("sync"))?;
+    // Grains in another order show the content only by their tables.
+    let content = match content {
+        None => content_of(&file, DiskFormat::Vmdk, &Going::default()).map_err(failed("read"))?,
+        content => content,
+    };
     let sha1 = sha1.map(|sum| hex(&sum.finalize()));
     let sha256 = Sha256Digest(sha256.finalize().into());
     let (file_size, file_sha256) = (bytes, sha256);
-    Ok(Written { bytes, sha256, sha1, file_size, file_sha256, received: None })
+    Ok(Written { bytes, sha256, sha1, file_size, file_sha256, content, received: None })
 }
 
 /// The SHA-1 sum of a file that was written, in lower-case hexadecimal. Blocks.

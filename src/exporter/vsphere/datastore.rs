@@ -15,12 +15,11 @@ use url::Url;
 use super::files::{begin, commit, discard};
 use super::folder::{folder_url, read_small};
 use super::session::VSphere;
-use crate::exporter::transfer::{Broken, Part, Sink};
+use crate::exporter::transfer::{Broken, Part, RawSums, Sink};
 use crate::exporter::{Error, ExportRequest, WholeDisk};
 use crate::image::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
 use crate::model::{
-    ByteSize, DiskFormat, DiskId, ExportMethod, ExportedVm, PowerState, Sha256Digest, SourceDisk,
-    SourceVm,
+    ByteSize, DiskFormat, DiskId, ExportMethod, ExportedVm, PowerState, SourceDisk, SourceVm,
 };
 use crate::progress::{Progress, Unit};
 
@@ -192,12 +191,13 @@ impl Run<'_> {
                 self.vsphere.renew().await?;
             }
         }
-        let sha256 = sink.finish().await.map_err(failed)?;
+        let sums = sink.finish().await.map_err(failed)?;
         let whole = WholeDisk {
             id: flat.id.clone(),
             capacity: flat.capacity,
             file_size: flat.capacity,
-            sha256,
+            sha256: sums.file,
+            content: sums.content,
             received: None,
             uuid: None,
             unverified: None,
@@ -211,7 +211,7 @@ impl Run<'_> {
         &self,
         flat: &Flat,
         received: &mut u64,
-        sink: &Sink<Sha256Digest>,
+        sink: &Sink<RawSums>,
     ) -> Result<(), Broken> {
         let settings = &self.vsphere.settings;
         let from = *received;

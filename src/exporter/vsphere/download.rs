@@ -200,6 +200,7 @@ impl Download<'_> {
             capacity: self.capacity,
             file_size: ByteSize(written.file_size),
             sha256: written.file_sha256,
+            content: written.content,
             received: written.received,
             uuid: None,
             unverified,

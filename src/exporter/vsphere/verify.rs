@@ -121,6 +121,7 @@ mod tests {
             sha1: Some("aa".repeat(20)),
             file_size: 10,
             file_sha256: Sha256Digest([0x11; 32]),
+            content: None,
             received: None,
         }
     }

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 
 pub(super) use self::once::each_once;
 pub(super) use self::sparse::Sparse;
+use super::content::Content as DiskContent;
 use super::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
 use super::{CLUSTER, Error, beside, extents, qcow2};
 use crate::budget::Going;
+use crate::model::Sha256Digest;
 
 /// Sectors of a cluster.
 const CLUSTER_SECTORS: u64 = CLUSTER as u64 / SECTOR;
@@ -81,13 +83,21 @@ impl Split {
         Ok(Self { extents, capacity })
     }
 
+    /// A sparse file of `sectors` sectors that is a disk of its own.
+    pub(super) fn hosted(file: File, sectors: u64) -> io::Result<Self> {
+        let content = Content::Sparse(Sparse::hosted(file, sectors)?);
+        let capacity = sectors.checked_mul(SECTOR).ok_or_else(|| invalid("it is too long"))?;
+        Ok(Self { extents: vec![Extent { begin: 0, end: sectors, content }], capacity })
+    }
+
     /// Size of the disk, in bytes.
     pub fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// Writes the disk as qcow2 into `file`, which is empty; `at` is told how far it is, in bytes
-    /// of the disk, and stops the work by an error. Where nothing is found for long, `going` does.
+    /// Writes the disk as qcow2 into `file`, which is empty, and hashes its content; `at` is told how
+    /// far it is, in bytes of the disk, and stops the work by an error. Where nothing is found for
+    /// long, `going` does.
     ///
     /// # Errors
     /// [`Error::Write`], also for what could not be read; [`Error::TooLarge`].
@@ -96,7 +106,8 @@ impl Split {
         file: File,
         going: &Going,
         mut at: impl FnMut(u64) -> io::Result<()>,
-    ) -> Result<File, Error> {
+    ) -> Result<(File, Option<Sha256Digest>), Error> {
+        let mut hash = DiskContent::default();
         let mut writer = qcow2::Writer::new(file, self.capacity, None)?;
         let mut buffer = vec![0; CLUSTER];
         let mut cluster = 0;
@@ -105,15 +116,19 @@ impl Split {
             self.read(cluster * CLUSTER_SECTORS, &mut buffer)?;
             if buffer.iter().any(|byte| *byte != 0) {
                 writer.write(cluster, &buffer, false)?;
+                let begin = cluster * CLUSTER as u64;
+                hash.zeros(begin - hash.position());
+                hash.data(&buffer[..(self.capacity - begin).min(CLUSTER as u64) as usize]);
             }
             cluster += 1;
             at((cluster * CLUSTER as u64).min(self.capacity))?;
         }
-        Ok(writer.finish()?)
+        hash.zeros(self.capacity - hash.position());
+        Ok((writer.finish()?, hash.finish()))
     }
 
     /// The first sector from `sector` on that may hold something.
-    fn next_data(&mut self, sector: u64, going: &Going) -> io::Result<Option<u64>> {
+    pub(super) fn next_data(&mut self, sector: u64, going: &Going) -> io::Result<Option<u64>> {
         for extent in self.extents.iter_mut().filter(|extent| extent.end > sector) {
             going.check()?;
             let from = sector.max(extent.begin);
@@ -127,7 +142,7 @@ impl Split {
     }
 
     /// Fills `buffer` from `sector` on; what is not there is zero.
-    fn read(&mut self, sector: u64, buffer: &mut [u8]) -> io::Result<()> {
+    pub(super) fn read(&mut self, sector: u64, buffer: &mut [u8]) -> io::Result<()> {
         buffer.fill(0);
         let until = sector + buffer.len() as u64 / SECTOR;
         for extent in &mut self.extents {

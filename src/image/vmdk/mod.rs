@@ -330,22 +330,46 @@ impl Stream {
 /// # Errors
 /// When it cannot be read, is none ([`io::ErrorKind::InvalidData`]), or the work may not go on.
 pub fn populated(file: &File, going: &Going) -> io::Result<u64> {
+    let found = final_header(file)?;
+    let grains = named_grains(&found, file.metadata()?.len(), |bytes, place| {
+        going.check()?;
+        file.read_exact_at(bytes, place)
+    })?;
+    Ok(grains.saturating_mul(found.grain * SECTOR))
+}
+
+/// Where the tables of a whole streamOptimized VMDK are, all in sectors.
+#[derive(Debug)]
+pub(super) struct GrainTables {
+    /// Size of a grain.
+    pub(super) grain: u64,
+    /// Grains that one table describes.
+    pub(super) entries: u64,
+    /// Where the directory of tables stands.
+    pub(super) directory: u64,
+}
+
+impl GrainTables {
+    /// Reads the header that counts.
+    pub(super) fn read(file: &File) -> io::Result<Self> {
+        let Header { grain, table_entries, directory, .. } = final_header(file)?;
+        Ok(Self { grain, entries: table_entries.into(), directory })
+    }
+}
+
+/// The header of a whole stream that names the directory: the first, or its copy at the end.
+fn final_header(file: &File) -> io::Result<Header> {
     let header = |place| {
         let mut sector = [0; SECTOR as usize];
         file.read_exact_at(&mut sector, place)?;
         Header::read(&sector).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
     };
-    let mut found = header(0)?;
-    let length = file.metadata()?.len();
-    if found.directory == DIRECTORY_AT_END {
-        // The footer, and behind it the end-of-stream marker.
-        found = header(length.saturating_sub(2 * SECTOR))?;
+    let found = header(0)?;
+    if found.directory != DIRECTORY_AT_END {
+        return Ok(found);
     }
-    let grains = named_grains(&found, length, |bytes, place| {
-        going.check()?;
-        file.read_exact_at(bytes, place)
-    })?;
-    Ok(grains.saturating_mul(found.grain * SECTOR))
+    // The footer, and behind it the end-of-stream marker.
+    header(file.metadata()?.len().saturating_sub(2 * SECTOR))
 }
 
 /// Counts the grains that the tables name in a file of `length` bytes. An entry is the sector of a

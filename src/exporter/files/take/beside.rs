@@ -5,26 +5,22 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::{Slot, Taking};
+use super::{Slot, Taking, whole};
 use crate::budget::Going;
-use crate::exporter::Error;
+use crate::exporter::content::content_of;
 use crate::exporter::files::described::{Described, Wanted};
 use crate::exporter::files::follow::Follower;
 use crate::exporter::files::store::Store;
 use crate::exporter::files::sums::Digests;
 use crate::exporter::files::verify::Expected;
 use crate::exporter::transfer::Part;
+use crate::exporter::{Error, WholeDisk};
 use crate::image::{self, CLUSTER, Split};
-use crate::model::Sha256Digest;
 use crate::progress::Unit;
 
 impl Taking<'_> {
     /// An image that stays where it is: its sum says what it was.
-    pub(super) fn sum(
-        &self,
-        slot: &mut Slot<'_>,
-        path: &Path,
-    ) -> Result<(u64, Sha256Digest), Error> {
+    pub(super) fn sum(&self, slot: &mut Slot<'_>, path: &Path) -> Result<WholeDisk, Error> {
         let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
         let mut file = File::open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
@@ -42,8 +38,12 @@ impl Taking<'_> {
             going.check()?;
             file.read_exact_at(buffer, offset)
         });
-        end.map_err(|error| self.read_error(path, error))?;
-        Ok((stored, digests.recorded()))
+        let content = match end.map_err(|error| self.read_error(path, error))? {
+            None if !slot.wanted.medium => content_of(&file, slot.wanted.format, &going)
+                .map_err(|error| self.read_error(path, error))?,
+            content => content,
+        };
+        Ok(WholeDisk { content, ..whole(slot.wanted, stored, digests.recorded()) })
     }
 
     /// Reads a file that stays where it is, and compares it with what its package says.
@@ -75,7 +75,7 @@ impl Taking<'_> {
         wanted: &Wanted,
         path: &Path,
         part: &Part,
-    ) -> Result<(u64, Sha256Digest), Error> {
+    ) -> Result<WholeDisk, Error> {
         let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
         if matches!(self.described.sums, Expected::Known(_)) {
             for part in Split::files(path).map_err(failed)? {
@@ -92,10 +92,10 @@ impl Taking<'_> {
             self.limit.take_blocking(CLUSTER as u64, self.cancel);
             if self.cancel.is_cancelled() { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
         });
-        let file = written.map_err(|error| match error {
+        let written = written.map_err(|error| match error {
             image::Error::Write(error) => self.read_error(path, error),
             error => self.failed(wanted, io::Error::other(error)),
         })?;
-        self.written(wanted, file)
+        self.written(wanted, written)
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Taking, whole};
+use super::Taking;
 use crate::exporter::files::described::{Content, Wanted};
 use crate::exporter::files::store::Store;
 use crate::exporter::files::sums::Digests;
@@ -40,9 +40,8 @@ impl Taking<'_> {
         };
         match Content::of_image(&path, DiskFormat::Vmdk).map_err(of_archive)? {
             Content::Split(path) => {
-                let (bytes, sum) = self.join(wanted, &path, part).map_err(of_archive)?;
-                let uuid = uuids::of_image(&path, DiskFormat::Vmdk);
-                Ok(WholeDisk { uuid, ..whole(wanted, bytes, sum) })
+                let joined = self.join(wanted, &path, part).map_err(of_archive)?;
+                Ok(WholeDisk { uuid: uuids::of_image(&path, DiskFormat::Vmdk), ..joined })
             }
             _ => Err(self.odd(wanted)),
         }

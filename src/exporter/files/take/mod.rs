@@ -21,6 +21,7 @@ use crate::exporter::files::sums::{Digests, summed};
 use crate::exporter::files::verify::Expected;
 use crate::exporter::transfer::{Part, sync_directory};
 use crate::exporter::{BandwidthLimit, Error, Rewrite, WholeDisk};
+use crate::image::content::Content as DiskContent;
 use crate::image::{self, qcow2};
 use crate::model::{
     ByteSize, DiskFormat, DiskId, ExportedDisk, ExportedMedium, Sha256Digest, Stage, Warning,
@@ -168,7 +169,7 @@ impl Taking<'_> {
                 (Content::Empty, Some(part)) => Some(self.empty(slot.wanted, part)?),
                 _ => None,
             };
-            slot.done = done.map(|(bytes, sha256)| whole(slot.wanted, bytes, sha256));
+            slot.done = done;
         }
         match &self.described.store {
             Some(store)
@@ -249,16 +250,22 @@ impl Taking<'_> {
     }
 
     /// A disk that nothing was ever written to.
-    fn empty(&self, wanted: &Wanted, part: &Part) -> Result<(u64, Sha256Digest), Error> {
+    fn empty(&self, wanted: &Wanted, part: &Part) -> Result<WholeDisk, Error> {
         let failed = |error| self.failed(wanted, error);
         let file = part.restart().map_err(failed)?;
         let writer = qcow2::Writer::new(file, wanted.capacity, None);
         let writer = writer.map_err(|error| failed(io::Error::other(error)))?;
-        self.written(wanted, writer.finish().map_err(failed)?)
+        let mut content = DiskContent::default();
+        content.zeros(wanted.capacity);
+        self.written(wanted, (writer.finish().map_err(failed)?, content.finish()))
     }
 
-    /// Makes a file of ours last, and sums it.
-    fn written(&self, wanted: &Wanted, mut file: File) -> Result<(u64, Sha256Digest), Error> {
+    /// Makes a file of ours last, and sums it; `content` is the hash of the disk in it.
+    fn written(
+        &self,
+        wanted: &Wanted,
+        (mut file, content): (File, Option<Sha256Digest>),
+    ) -> Result<WholeDisk, Error> {
         let mut length = 0;
         let read = io::Seek::rewind(&mut file).and_then(|()| file.sync_all()).and_then(|()| {
             self.copy(&mut file, Digests::with(&[]), |bytes| {
@@ -267,7 +274,8 @@ impl Taking<'_> {
             })
         });
         let digests = read.map_err(|error| self.failed(wanted, error))?;
-        Ok((length, digests.recorded()))
+        let done = whole(wanted, length, digests.recorded());
+        Ok(WholeDisk { content, ..done })
     }
 
     /// Reads all of `from`, which lies at the source, no faster than it may be.
@@ -362,6 +370,7 @@ fn whole(wanted: &Wanted, bytes: u64, sha256: Sha256Digest) -> WholeDisk {
         capacity: ByteSize(wanted.capacity),
         file_size: ByteSize(bytes),
         sha256,
+        content: None,
         received: None,
         uuid: None,
         unverified: None,

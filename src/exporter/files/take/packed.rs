@@ -1,5 +1,6 @@
 //! A packed disk: where its bytes go, and what is known once all of them are there.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Slot, Taking, whole};
 use crate::budget::Going;
+use crate::exporter::content::content_of;
 use crate::exporter::files::bound::Bound;
 use crate::exporter::files::described::{Content, Wanted};
 use crate::exporter::files::sink::{Finished, Incoming, Sink, Unpacked};
@@ -51,7 +53,10 @@ impl Packed {
         let only_member = || last.recorded();
         let stream = self.stream.map(|sum| Sha256Digest(sum.finalize().into()));
         Ok(match self.out.finish()? {
-            Finished::Kept(bytes, sum) => whole(wanted, bytes, sum.unwrap_or_else(only_member)),
+            Finished::Kept(kept) => WholeDisk {
+                content: kept.content,
+                ..whole(wanted, kept.bytes, kept.sum.unwrap_or_else(only_member))
+            },
             Finished::Rewritten(image) => WholeDisk {
                 received: Some(ReceivedStream {
                     format: wanted.format,
@@ -60,6 +65,7 @@ impl Packed {
                 }),
                 // One that cannot be read is no reason to fail.
                 uuid: image.front.and_then(|front| vmdk::uuid(&front).ok().flatten()),
+                content: image.content,
                 ..whole(wanted, image.bytes, image.sha256)
             },
         })
@@ -113,7 +119,21 @@ impl Taking<'_> {
         if let Some(part) = &mut slot.part {
             part.retarget(self.directory.join(name))?;
         }
-        self.look(slot, path)
+        self.look(slot, path)?;
+        self.hash(slot)
+    }
+
+    /// Hashes the content of a disk whose format shows it only in a complete image.
+    fn hash(&self, slot: &mut Slot<'_>) -> Result<(), Error> {
+        let (wanted, format) = (slot.wanted, slot.format());
+        let (Some(part), Some(done)) = (&slot.part, &mut slot.done) else { return Ok(()) };
+        if done.content.is_none() && !wanted.medium {
+            let file = File::open(part.path());
+            let going = Going::from(self.cancel);
+            let content = file.and_then(|file| content_of(&file, format, &going));
+            done.content = content.map_err(|error| self.failed(wanted, error))?;
+        }
+        Ok(())
     }
 
     /// The look at a foreign image before any tool opens it. What we wrote ourselves is none.

@@ -1,0 +1,288 @@
+//! What the guest sees of an image, at any place.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+
+use super::blocks::LARGEST;
+use super::qcow2::Qcow2;
+use super::stream::Grains;
+use super::tables::Table;
+use crate::budget::{Going, TableBudget};
+use crate::image::number::LAST_PLACE;
+use crate::image::split::Split;
+use crate::image::vmdk::{Header, SECTOR};
+use crate::image::{capacity, extents};
+use crate::model::DiskFormat;
+
+/// No unit is shorter than this once it is compressed, in bytes.
+const LEAST_PACKED: u64 = 8;
+
+/// An image that is read. Each thread has one of its own: tables are kept in memory, one at a time.
+pub(super) struct Disk {
+    /// Size that the guest sees, in whole sectors.
+    pub(super) size: u64,
+    layout: Layout,
+    /// The answer of the last search for data, and where the search began.
+    hole: (u64, u64),
+    /// What may still be read of the units: tables that name one unit many times would make a disk
+    /// out of nothing.
+    data: TableBudget,
+    going: Going,
+}
+
+enum Layout {
+    /// A file, and how many of its bytes are the disk's.
+    Raw(File, u64),
+    Split(Split),
+    Units(File, Box<dyn Units>, Unpacked),
+}
+
+/// A format that keeps a disk in units, found by tables.
+pub(super) trait Units: Send {
+    /// The unit around a place of the disk. One that is no data may be longer than a unit.
+    fn find(&mut self, file: &File, at: u64) -> io::Result<Unit>;
+
+    /// Fills `unit` from its compressed form.
+    fn unpack(&mut self, packed: &[u8], unit: &mut [u8]) -> io::Result<()>;
+}
+
+/// A stretch of the disk, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unit {
+    pub(super) begin: u64,
+    pub(super) end: u64,
+    pub(super) place: Place,
+}
+
+/// Where a unit is in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nowhere: it is zeros.
+    Zeros,
+    /// As it is, from here on.
+    Plain(u64),
+    /// Compressed, in at most so many bytes from here on.
+    Packed(u64, usize),
+}
+
+/// The compressed unit that was read last.
+#[derive(Default)]
+struct Unpacked {
+    begin: Option<u64>,
+    packed: Vec<u8>,
+    unit: Vec<u8>,
+}
+
+impl Disk {
+    /// Opens an image that names no other file; `None` where its format has something that is not
+    /// read here.
+    pub(super) fn open(file: &File, format: DiskFormat, going: &Going) -> io::Result<Option<Self>> {
+        let Some(size) = capacity(file, format)? else { return Ok(None) };
+        let of = file.try_clone()?;
+        let units = |units: Box<dyn Units>| -> io::Result<Layout> {
+            Ok(Layout::Units(file.try_clone()?, units, Unpacked::default()))
+        };
+        let layout = match format {
+            DiskFormat::Raw => Some(Layout::Raw(of, size)),
+            DiskFormat::Qcow2 => {
+                Qcow2::open(file)?.map(|qcow2| units(Box::new(qcow2))).transpose()?
+            }
+            DiskFormat::Vmdk => {
+                let mut sector = [0; SECTOR as usize];
+                file.read_exact_at(&mut sector, 0)?;
+                match Header::read(&sector) {
+                    Ok(_) => Some(units(Box::new(Grains::open(file)?))?),
+                    Err(_) => Some(Layout::Split(Split::hosted(of, size / SECTOR)?)),
+                }
+            }
+            DiskFormat::Vhd => match Table::vhd(file)? {
+                Some(table) => Some(units(Box::new(table))?),
+                None => Some(Layout::Raw(of, size)),
+            },
+            DiskFormat::Vhdx => {
+                Table::vhdx(file)?.map(|table| units(Box::new(table))).transpose()?
+            }
+            DiskFormat::Vdi => Table::vdi(file)?.map(|table| units(Box::new(table))).transpose()?,
+        };
+        let size = size.checked_next_multiple_of(SECTOR).ok_or(ErrorKind::InvalidData)?;
+        let layout = layout.filter(|_| size <= LARGEST);
+        let data = TableBudget::of_data(file.metadata()?.len());
+        let going = going.clone();
+        Ok(layout.map(|layout| Self { size, layout, hole: (0, 0), data, going }))
+    }
+
+    /// Says whether the work may go on.
+    pub(super) fn check(&self) -> io::Result<()> {
+        self.going.check()
+    }
+
+    /// The first place from `from` on, below `end`, that may hold data.
+    pub(super) fn next_data(&mut self, from: u64, end: u64) -> io::Result<Option<u64>> {
+        // One search may have passed over many blocks.
+        let (begin, until) = self.hole;
+        let from = if (begin..until).contains(&from) { until } else { from };
+        if from >= end {
+            return Ok(None);
+        }
+        let found = match &mut self.layout {
+            Layout::Raw(file, size) => {
+                extents::next_data(file, from, *size)?.map(|data| data.start)
+            }
+            Layout::Split(split) => {
+                let found = split.next_data(from / SECTOR, &self.going)?;
+                found.map(|at| (at * SECTOR).max(from))
+            }
+            Layout::Units(file, units, _) => {
+                let mut at = from;
+                loop {
+                    if at >= end {
+                        break Some(at);
+                    }
+                    let unit = units.find(file, at)?;
+                    if unit.place != Place::Zeros {
+                        break Some(at);
+                    }
+                    at = unit.end.max(at + 1);
+                }
+            }
+        };
+        let found = found.unwrap_or(u64::MAX);
+        self.hole = (from, found);
+        Ok(Some(found).filter(|at| *at < end))
+    }
+
+    /// Fills `buffer` from `at` on.
+    pub(super) fn read(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        match &mut self.layout {
+            Layout::Raw(file, size) => {
+                let there = size.saturating_sub(at).min(buffer.len() as u64) as usize;
+                let (data, rest) = buffer.split_at_mut(there);
+                rest.fill(0);
+                file.read_exact_at(data, at)
+            }
+            Layout::Split(split) => split.read(at / SECTOR, buffer),
+            Layout::Units(file, units, unpacked) => {
+                let (mut at, mut rest) = (at, buffer);
+                while !rest.is_empty() {
+                    let unit = units.find(file, at)?;
+                    let length = unit.end.saturating_sub(at).clamp(1, rest.len() as u64) as usize;
+                    let (now, later) = rest.split_at_mut(length);
+                    match unit.place {
+                        Place::Zeros => now.fill(0),
+                        Place::Plain(place) => {
+                            self.data.draw(length as u64)?;
+                            read_to_end(file, now, place.saturating_add(at - unit.begin))?;
+                        }
+                        Place::Packed(place, packed) => {
+                            let from = (&*file, (place, packed));
+                            let content =
+                                unpacked.read(from, &mut **units, unit, &mut self.data)?;
+                            let from = (at - unit.begin) as usize;
+                            now.copy_from_slice(&content[from..from + length]);
+                        }
+                    }
+                    at += length as u64;
+                    rest = later;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Unpacked {
+    fn read(
+        &mut self,
+        (file, (place, length)): (&File, (u64, usize)),
+        units: &mut dyn Units,
+        unit: Unit,
+        data: &mut TableBudget,
+    ) -> io::Result<&[u8]> {
+        if self.begin != Some(unit.begin) {
+            self.begin = None;
+            // Up to so many bytes belong to what lies behind it: lengths are told in sectors.
+            data.draw((length as u64).saturating_sub(SECTOR - 1).max(LEAST_PACKED))?;
+            self.packed.resize(length, 0);
+            read_to_end(file, &mut self.packed, place)?;
+            self.unit.resize((unit.end - unit.begin) as usize, 0);
+            units.unpack(&self.packed, &mut self.unit)?;
+            self.begin = Some(unit.begin);
+        }
+        Ok(&self.unit)
+    }
+}
+
+/// Fills a buffer from a file; what lies past the end of the file is zeros, as QEMU reads it. An
+/// image that was cut off has been refused before.
+fn read_to_end(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+    if at > LAST_PLACE {
+        return Err(invalid("a table names a place that no file has"));
+    }
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], at + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer[done..].fill(0);
+    Ok(())
+}
+
+pub(super) fn invalid(reason: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::budget::is_stop;
+    use crate::image::content::hash_image;
+
+    /// A VDI of blocks of a sector each: the table stands at byte 512, data begins at 1024.
+    fn vdi(table: &[u32], data: u64) -> File {
+        let file = tempfile::tempfile().expect("a file");
+        let put = |place, number: u32| {
+            file.write_all_at(&number.to_le_bytes(), place).expect("written");
+        };
+        put(64, 0xbeda_107f);
+        put(0x4c, 1);
+        put(0x154, 512);
+        put(0x158, 1024);
+        put(0x170, table.len() as u32 * 512);
+        put(0x178, 512);
+        put(0x180, table.len() as u32);
+        (512..).step_by(4).zip(table).for_each(|(place, entry)| put(place, *entry));
+        file.write_all_at(&vec![7; data as usize], 1024).expect("written");
+        file
+    }
+
+    #[test]
+    fn blocks_that_lie_over_each_other_make_no_disk() {
+        let hash = |file| hash_image(&file, DiskFormat::Vdi, &Going::default(), &mut |_, _| Ok(()));
+        let sound = hash(vdi(&[3, 2, 1, 0], 2048)).expect("read");
+        assert!(sound.is_some());
+        let error = hash(vdi(&[0; 100], 512)).expect_err("one block is named a hundred times");
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_place_that_no_file_has_is_told() {
+        let error = read_to_end(&vdi(&[0], 512), &mut [0; 512], u64::MAX).expect_err("nowhere");
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_cancelled_run_hashes_nothing() {
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let (file, going) = (vdi(&[0], 512), Going::from(&cancel));
+        let ended = hash_image(&file, DiskFormat::Vdi, &going, &mut |_, _| Ok(()));
+        assert!(is_stop(&ended.expect_err("cancelled")));
+    }
+}

@@ -1,0 +1,100 @@
+//! A streamOptimized VMDK that is kept as it is: its content is hashed while it passes by.
+
+use std::io;
+
+use crate::image::pieces::Grains;
+use crate::image::vmdk::{End, InvalidStream, Piece, SECTOR, Stream};
+use crate::image::workers::{Form, Workers};
+use crate::model::Sha256Digest;
+
+/// Follows a stream and hashes what its grains hold.
+#[derive(Debug)]
+pub struct HashedStream {
+    stream: Stream,
+    capacity: u64,
+    /// Bytes of the header that have not arrived.
+    missing: usize,
+    hashing: Option<Hashing>,
+}
+
+#[derive(Debug)]
+struct Hashing {
+    batch: Grains,
+    grain: usize,
+    workers: Workers,
+}
+
+impl HashedStream {
+    /// The stream of a disk of `capacity` bytes.
+    pub fn new(capacity: u64) -> Self {
+        let stream = Stream::new(capacity);
+        Self { stream, capacity, missing: SECTOR as usize, hashing: None }
+    }
+
+    /// How far into the disk the stream has come, in bytes.
+    pub fn reached(&self) -> u64 {
+        self.stream.reached()
+    }
+
+    /// Takes the next bytes of the stream. Blocks while the hash is behind.
+    ///
+    /// # Errors
+    /// [`InvalidStream`].
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), InvalidStream> {
+        let (head, rest) = bytes.split_at(bytes.len().min(self.missing));
+        if !head.is_empty() {
+            // The header apart: what it says is needed before the first grain comes.
+            self.stream.push(head, |_| {})?;
+            self.missing -= head.len();
+            self.hashing = self.stream.header().and_then(|header| {
+                let grain = usize::try_from(header.grain * SECTOR).ok()?;
+                // A hash that cannot be made is no reason to lose the export.
+                let grains = (grain, Form::Deflated);
+                let workers =
+                    header.has_usual_grains().then(|| Workers::of_hash(self.capacity, grains));
+                Some(Hashing { batch: Grains::default(), grain, workers: workers?.ok()? })
+            });
+        }
+        let (hashing, mut stopped) = (&mut self.hashing, false);
+        self.stream.push(rest, |piece| {
+            if let Some(hashing) = hashing {
+                stopped |= hashing.add(piece).is_none();
+            }
+        })?;
+        if stopped {
+            self.hashing = None;
+        }
+        Ok(())
+    }
+
+    /// How the stream ended, and the hash of its content: `None` where its grains are odd or damaged.
+    ///
+    /// # Errors
+    /// [`InvalidStream`].
+    pub fn finish(
+        self,
+        read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
+    ) -> Result<(End, Option<Sha256Digest>), InvalidStream> {
+        let end = self.stream.finish(read_at)?;
+        let capacity = self.capacity;
+        Ok((end, self.hashing.and_then(|hashing| hashing.finish(capacity))))
+    }
+}
+
+impl Hashing {
+    /// `None` once the threads have stopped.
+    fn add(&mut self, piece: Piece<'_>) -> Option<()> {
+        let is_full = matches!(piece, Piece::Grain { .. }) && self.batch.is_full(self.grain);
+        if is_full {
+            self.workers.push(std::mem::take(&mut self.batch)).ok()?;
+        }
+        self.batch.add(piece);
+        Some(())
+    }
+
+    fn finish(mut self, capacity: u64) -> Option<Sha256Digest> {
+        self.workers.push(self.batch).ok()?;
+        let (_, content) = self.workers.finish().ok()?;
+        content.finish(capacity)
+    }
+}

@@ -1,0 +1,129 @@
+//! The hash of a finished image, on all cores.
+//!
+//! Each thread takes every n-th stretch of the disk and hands on the hashes of its blocks by a short
+//! queue of its own, so that no thread runs far ahead of the others.
+
+use std::fs::File;
+use std::io;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::blocks::{BLOCK, Block, Blocks};
+use super::disk::Disk;
+use crate::budget::Going;
+use crate::model::{DiskFormat, Sha256Digest};
+
+/// Blocks of a stretch.
+const STRETCH: u64 = 8;
+/// More threads than this would only wait for the storage.
+const MOST_THREADS: usize = 8;
+/// Stretches that a thread may be ahead.
+const AHEAD: usize = 4;
+/// Bytes read at a time.
+const PIECE: u64 = 1 << 20;
+
+/// Told of each block in its order: its number, and its hash. An error ends the work.
+pub type Each<'a> = &'a mut dyn FnMut(u64, &Sha256Digest) -> io::Result<()>;
+
+type Hashes = io::Result<Vec<Sha256Digest>>;
+
+/// The hash of the content of an image that names no other file; `None` where its format has
+/// something that is not read here. Blocks.
+///
+/// # Errors
+/// When it cannot be read, is damaged, the work may not go on, or what `each` says.
+pub fn hash_image(
+    file: &File,
+    format: DiskFormat,
+    going: &Going,
+    each: Each<'_>,
+) -> io::Result<Option<Sha256Digest>> {
+    let Some(disk) = Disk::open(file, format, going)? else { return Ok(None) };
+    let stretches = disk.size.div_ceil(BLOCK * STRETCH);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (threads.min(MOST_THREADS) as u64).min(stretches).max(1);
+    let mut disks = vec![disk];
+    while (disks.len() as u64) < threads {
+        let Some(disk) = Disk::open(file, format, going)? else { return Ok(None) };
+        disks.push(disk);
+    }
+    std::thread::scope(|scope| {
+        let mut queues: Vec<Receiver<Hashes>> = Vec::new();
+        for (first, mut disk) in (0..).zip(disks) {
+            let (done, queue) = bounded(AHEAD);
+            queues.push(queue);
+            scope.spawn(move || {
+                let mut buffer = vec![0; PIECE as usize];
+                for stretch in (first..stretches).step_by(threads as usize) {
+                    let hashes = hash_stretch(&mut disk, stretch, &mut buffer);
+                    let failed = hashes.is_err();
+                    // Nobody listens after an error.
+                    if done.send(hashes).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+        }
+        collect(&queues, stretches, each).map(Some)
+    })
+}
+
+fn collect(
+    queues: &[Receiver<Hashes>],
+    stretches: u64,
+    each: Each<'_>,
+) -> io::Result<Sha256Digest> {
+    let (mut blocks, mut number) = (Blocks::default(), 0);
+    for stretch in 0..stretches {
+        let queue = &queues[(stretch % queues.len() as u64) as usize];
+        let hashes = queue.recv().map_err(|_| io::Error::other("a thread broke off"))?;
+        for hash in hashes? {
+            each(number, &hash)?;
+            blocks.add(&hash);
+            number += 1;
+        }
+    }
+    Ok(blocks.finish())
+}
+
+fn hash_stretch(disk: &mut Disk, stretch: u64, buffer: &mut [u8]) -> Hashes {
+    let first = stretch * STRETCH;
+    let last = (first + STRETCH).min(disk.size.div_ceil(BLOCK));
+    (first..last).map(|number| hash_one(disk, number, buffer)).collect()
+}
+
+fn hash_one(disk: &mut Disk, number: u64, buffer: &mut [u8]) -> io::Result<Sha256Digest> {
+    disk.check()?;
+    let (mut at, end) = (number * BLOCK, ((number + 1) * BLOCK).min(disk.size));
+    let mut block = Block::default();
+    while let Some(data) = disk.next_data(at, end)? {
+        block.zeros(data - at);
+        // Aligned, so that units are read whole.
+        let until = ((data / PIECE + 1) * PIECE).min(end);
+        let piece = &mut buffer[..(until - data) as usize];
+        disk.read(data, piece)?;
+        block.data(piece);
+        at = until;
+    }
+    block.zeros(end - at);
+    Ok(block.finish())
+}
+
+/// The hashes of some blocks of an image, by their numbers. Blocks.
+///
+/// # Errors
+/// As those of [`hash_image`]; also where its format is not read here.
+pub fn hash_blocks(
+    file: &File,
+    format: DiskFormat,
+    going: &Going,
+    numbers: impl IntoIterator<Item = u64>,
+) -> io::Result<Vec<(u64, Sha256Digest)>> {
+    let disk = Disk::open(file, format, going)?;
+    let mut disk = disk.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+    let mut buffer = vec![0; PIECE as usize];
+    let hashes = numbers
+        .into_iter()
+        .map(|number| hash_one(&mut disk, number, &mut buffer).map(|hash| (number, hash)));
+    hashes.collect()
+}

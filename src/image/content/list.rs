@@ -1,0 +1,105 @@
+//! The hashes of all blocks of a disk, kept in a file: memory stays flat whatever the size of the disk.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::blocks::{Blocks, ZERO_BLOCK};
+use crate::image::number::entries;
+use crate::model::Sha256Digest;
+
+/// Bytes of a hash.
+const WIDTH: u64 = 32;
+
+/// The list. A block of zeros is a hole of the file.
+#[derive(Debug)]
+pub struct BlockList {
+    file: File,
+    count: u64,
+}
+
+impl BlockList {
+    /// An empty list in `file`, which is empty.
+    pub fn new(file: File) -> Self {
+        Self { file, count: 0 }
+    }
+
+    /// Adds the hash of the next block.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn push(&mut self, hash: &Sha256Digest) -> io::Result<()> {
+        if *hash != ZERO_BLOCK {
+            self.file.write_all_at(&hash.0, self.count * WIDTH)?;
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    /// The list ends with its last block, a hole or not.
+    fn end(&self) -> io::Result<()> {
+        self.file.set_len(self.count * WIDTH)
+    }
+
+    /// The hash of a block.
+    ///
+    /// # Errors
+    /// What the system said; also for a block that the disk does not have.
+    pub fn get(&self, block: u64) -> io::Result<Sha256Digest> {
+        self.end()?;
+        let mut hash = [0; WIDTH as usize];
+        self.file.read_exact_at(&mut hash, block * WIDTH)?;
+        Ok(read(&hash))
+    }
+
+    /// The hash of the disk with other blocks in the place of some.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn with(&self, others: &BTreeMap<u64, Sha256Digest>) -> io::Result<Sha256Digest> {
+        self.end()?;
+        let mut blocks = Blocks::default();
+        entries(&self.file, 0, self.count, WIDTH, |number, hash| {
+            match others.get(&number) {
+                Some(other) => blocks.add(other),
+                None => blocks.add(&read(hash)),
+            }
+            Ok(())
+        })?;
+        Ok(blocks.finish())
+    }
+}
+
+fn read(hash: &[u8]) -> Sha256Digest {
+    let mut bytes = [0; WIDTH as usize];
+    bytes.copy_from_slice(hash);
+    if bytes == [0; WIDTH as usize] { ZERO_BLOCK } else { Sha256Digest(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::content::{BLOCK, Content};
+
+    #[test]
+    fn blocks_in_the_place_of_others_give_the_hash_of_that_disk() {
+        let whole = |bytes: [u8; 3]| {
+            let mut content = Content::default();
+            bytes.iter().for_each(|byte| content.data(&vec![*byte; BLOCK as usize]));
+            content.finish().expect("a hash")
+        };
+        let one = |byte: u8| {
+            let mut block = super::super::blocks::Block::default();
+            block.data(&vec![byte; BLOCK as usize]);
+            block.finish()
+        };
+        let mut list = BlockList::new(tempfile::tempfile().expect("a file"));
+        [1, 0, 0].iter().for_each(|byte| list.push(&one(*byte)).expect("kept"));
+        assert_eq!(list.get(1).expect("there"), ZERO_BLOCK);
+        assert_eq!(list.with(&BTreeMap::new()).expect("read"), whole([1, 0, 0]));
+        let others = BTreeMap::from([(0, one(0)), (2, one(7))]);
+        assert_eq!(list.with(&others).expect("read"), whole([0, 0, 7]));
+        assert!(list.get(3).is_err());
+    }
+}

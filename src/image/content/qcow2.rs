@@ -1,0 +1,160 @@
+//! Reading a qcow2 image (QEMU, docs/interop/qcow2.rst) of version 2 or 3, also one that another
+//! program wrote.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use super::disk::{Place, Unit, Units, invalid};
+use crate::budget::TableBudget;
+use crate::image::codec::Inflater;
+use crate::image::number::{LAST_PLACE, at, big, entries};
+
+/// Most entries of the first table: QEMU reads no more than 32 MiB (`QCOW_MAX_L1_SIZE`).
+const MOST_TABLES: u64 = (32 << 20) / 8;
+/// Bits of an entry that are a place in the file.
+const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+/// An entry of a compressed cluster.
+const COMPRESSED: u64 = 1 << 62;
+/// Incompatible features that change nothing here: the image was not closed, its compression type.
+const DIRTY: u64 = 1;
+const COMPRESSION_TYPE: u64 = 1 << 3;
+
+/// An image that is read.
+pub(super) struct Qcow2 {
+    bits: u64,
+    /// The first table: where the second ones are.
+    tables: Vec<u64>,
+    /// The second table that was used last.
+    table: Option<(usize, Vec<u64>)>,
+    budget: TableBudget,
+    codec: Codec,
+}
+
+enum Codec {
+    Deflate(Inflater),
+    Zstd(zstd::bulk::Decompressor<'static>),
+}
+
+impl Qcow2 {
+    /// Opens an image; `None` where it has another file behind it, is encrypted, or has features
+    /// that are not read here. Header: backing file at byte 8, cluster bits 20, encryption 32,
+    /// entries of the first table 36, its place 40, incompatible features 72, length 100,
+    /// compression type 104.
+    pub(super) fn open(file: &File) -> io::Result<Option<Self>> {
+        Self::read(file, false)
+    }
+
+    fn read(file: &File, overlay: bool) -> io::Result<Option<Self>> {
+        let header: [u8; 72] = at(file, 0)?;
+        let (version, bits) = (big(&header[4..8]), big(&header[20..24]));
+        let count = big(&header[36..40]);
+        if !(2..=3).contains(&version) || !(9..=21).contains(&bits) || count > MOST_TABLES {
+            return Err(invalid("its qcow2 header makes no sense"));
+        }
+        let features = if version == 2 { 0 } else { big(&at::<8>(file, 72)?) };
+        let is_zstd = features & COMPRESSION_TYPE != 0 && at::<1>(file, 104)? == [1];
+        let is_known = features & !(DIRTY | COMPRESSION_TYPE) == 0;
+        let stands_alone = overlay || big(&header[8..16]) == 0;
+        if !is_known || !stands_alone || big(&header[32..36]) != 0 {
+            return Ok(None);
+        }
+        let mut tables = Vec::with_capacity(count as usize);
+        entries(file, big(&header[40..48]), count, 8, |_, entry| {
+            tables.push(big(entry) & OFFSET);
+            Ok(())
+        })?;
+        let codec = match is_zstd {
+            true => Codec::Zstd(zstd::bulk::Decompressor::new()?),
+            false => Codec::Deflate(Inflater::new()),
+        };
+        let budget = TableBudget::of_tables(file.metadata()?.len());
+        Ok(Some(Self { bits, tables, table: None, budget, codec }))
+    }
+
+    /// The entry of a cluster in its second table; `None` where there is no such table.
+    fn entry(&mut self, file: &File, cluster: u64) -> io::Result<Option<u64>> {
+        let (index, width) = ((cluster >> (self.bits - 3)) as usize, 1_u64 << (self.bits - 3));
+        let Some(place) = self.tables.get(index).copied().filter(|place| *place != 0) else {
+            return Ok(None);
+        };
+        if self.table.as_ref().is_none_or(|(known, _)| *known != index) {
+            self.budget.draw(width * 8)?;
+            let mut table = Vec::with_capacity(width as usize);
+            entries(file, place, width, 8, |_, entry| {
+                table.push(big(entry));
+                Ok(())
+            })?;
+            self.table = Some((index, table));
+        }
+        let within = (cluster & (width - 1)) as usize;
+        Ok(self.table.as_ref().and_then(|(_, table)| table.get(within).copied()))
+    }
+
+    fn place(&self, entry: u64) -> Place {
+        if entry & COMPRESSED != 0 {
+            let place_bits = 62 - (self.bits - 8);
+            let place = entry & ((1 << place_bits) - 1);
+            let sectors = (entry & (COMPRESSED - 1)) >> place_bits;
+            let end = (place & !511) + (sectors + 1) * 512;
+            return Place::Packed(place, (end - place) as usize);
+        }
+        match entry & OFFSET {
+            place if place == 0 || entry & 1 == 1 => Place::Zeros,
+            place => Place::Plain(place),
+        }
+    }
+}
+
+impl Units for Qcow2 {
+    fn find(&mut self, file: &File, at: u64) -> io::Result<Unit> {
+        let cluster = at >> self.bits;
+        let (begin, end) = (cluster << self.bits, (cluster + 1) << self.bits);
+        if let Some(entry) = self.entry(file, cluster)? {
+            return Ok(Unit { begin, end, place: self.place(entry) });
+        }
+        // Nothing as far as the second table would reach.
+        let reach = 2 * self.bits - 3;
+        let end = ((at >> reach) + 1).checked_mul(1 << reach).unwrap_or(LAST_PLACE);
+        Ok(Unit { begin, end, place: Place::Zeros })
+    }
+
+    fn unpack(&mut self, packed: &[u8], unit: &mut [u8]) -> io::Result<()> {
+        let broken = || invalid("a compressed cluster is damaged");
+        let length = match &mut self.codec {
+            Codec::Deflate(inflater) => inflater.inflate_raw(packed, unit),
+            Codec::Zstd(decompressor) => {
+                // What follows the frame belongs to another cluster.
+                let frame = zstd::zstd_safe::find_frame_compressed_size(packed);
+                let frame = frame.ok().and_then(|length| packed.get(..length));
+                frame.and_then(|frame| decompressor.decompress_to_buffer(frame, unit).ok())
+            }
+        };
+        if length == Some(unit.len()) { Ok(()) } else { Err(broken()) }
+    }
+}
+
+/// The stretches of the disk that an overlay of qemu-img's has in the place of its base, in their
+/// order: whole clusters.
+///
+/// # Errors
+/// When it cannot be read, or is no qcow2.
+pub fn stored_ranges(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
+    let read = Qcow2::read(file, true)?;
+    let mut overlay = read.ok_or_else(|| invalid("the overlay has features that are not known"))?;
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let unit = overlay.find(file, at)?;
+        // A cluster of zeros hides its base as well.
+        let is_stored = overlay.entry(file, at >> overlay.bits)?.is_some_and(|entry| entry != 0);
+        if is_stored {
+            match ranges.last_mut() {
+                Some(last) if last.end == unit.begin => last.end = unit.end,
+                _ => ranges.push(unit.begin..unit.end),
+            }
+        }
+        at = unit.end.max(at + 1);
+    }
+    Ok(ranges)
+}

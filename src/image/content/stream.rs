@@ -1,0 +1,76 @@
+//! Reading a streamOptimized VMDK at any place, by its tables.
+
+use std::fs::File;
+use std::io;
+
+use super::disk::{Place, Unit, Units, invalid};
+use crate::budget::TableBudget;
+use crate::image::codec::Inflater;
+use crate::image::number::{at, entries, little};
+use crate::image::vmdk::{GrainTables, SECTOR};
+
+/// Bytes of a grain's marker in front of its data: its place on the disk, and its length.
+const MARKER: u64 = 12;
+
+/// The grains of a stream.
+pub(super) struct Grains {
+    tables: GrainTables,
+    /// The table that was used last.
+    table: Option<(u64, Vec<u64>)>,
+    budget: TableBudget,
+    inflater: Inflater,
+}
+
+impl Grains {
+    pub(super) fn open(file: &File) -> io::Result<Self> {
+        let tables = GrainTables::read(file)?;
+        let budget = TableBudget::of_tables(file.metadata()?.len());
+        Ok(Self { tables, table: None, budget, inflater: Inflater::new() })
+    }
+}
+
+impl Units for Grains {
+    fn find(&mut self, file: &File, at_byte: u64) -> io::Result<Unit> {
+        let bytes = self.tables.grain * SECTOR;
+        let grain = at_byte / bytes;
+        let (begin, end) = (grain * bytes, (grain + 1) * bytes);
+        let (index, within) = (grain / self.tables.entries, grain % self.tables.entries);
+        if self.table.as_ref().is_none_or(|(known, _)| *known != index) {
+            let directory = self.tables.directory.saturating_mul(SECTOR);
+            let sector = little(&at::<4>(file, directory.saturating_add(index * 4))?);
+            let mut table = Vec::new();
+            if sector != 0 {
+                self.budget.draw(self.tables.entries * 4)?;
+                entries(file, sector * SECTOR, self.tables.entries, 4, |_, entry| {
+                    table.push(little(entry));
+                    Ok(())
+                })?;
+            }
+            self.table = Some((index, table));
+        }
+        let table = self.table.as_ref().map_or(&[][..], |(_, table)| table);
+        if table.is_empty() {
+            let end = (index + 1) * self.tables.entries * bytes;
+            return Ok(Unit { begin, end, place: Place::Zeros });
+        }
+        // 0 and 1 stand for grains that are not there.
+        let sector = table.get(within as usize).copied().unwrap_or(0);
+        if sector < 2 {
+            return Ok(Unit { begin, end, place: Place::Zeros });
+        }
+        let marker: [u8; MARKER as usize] = at(file, sector * SECTOR)?;
+        let length = little(&marker[8..]);
+        if little(&marker[..8]) != begin / SECTOR || length == 0 || length > bytes * 2 {
+            return Err(invalid("a table names something that is no grain"));
+        }
+        Ok(Unit { begin, end, place: Place::Packed(sector * SECTOR + MARKER, length as usize) })
+    }
+
+    fn unpack(&mut self, packed: &[u8], unit: &mut [u8]) -> io::Result<()> {
+        // The last grain of a disk may be short.
+        let length = self.inflater.inflate(packed, unit);
+        let length = length.ok_or_else(|| invalid("a grain is damaged"))?;
+        unit[length..].fill(0);
+        Ok(())
+    }
+}

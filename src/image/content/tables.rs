@@ -1,0 +1,136 @@
+//! VHD, VHDX and VDI: one table that says where each block of the disk is. `whole.rs` and `vhdx.rs`
+//! name the specifications.
+
+use std::fs::File;
+use std::io;
+
+use super::disk::{Place, Unit, Units, invalid};
+use crate::image::number::{at, big, entries, little};
+use crate::image::vhdx::Vhdx;
+
+/// Entries of the table in memory.
+const WINDOW: u64 = 1 << 13;
+/// Largest block: that of a VHDX.
+const LARGEST: u64 = 1 << 28;
+
+/// A table of blocks.
+pub(super) struct Table {
+    kind: Kind,
+    /// Place of the table, and how many entries it has.
+    place: u64,
+    count: u64,
+    /// Bytes of a block of the disk.
+    block: u64,
+    /// First entry in memory, and the entries.
+    window: Option<(u64, Vec<u64>)>,
+}
+
+enum Kind {
+    /// Entries are sectors; a bitmap of so many bytes stands before each block.
+    Vhd { bitmap: u64 },
+    /// Entries are states and MiB; after so many blocks comes the entry of a bitmap.
+    Vhdx { chunk: u64 },
+    /// Entries are numbers of blocks, which begin at a place and have something before each.
+    Vdi { blocks: u64, before: u64 },
+}
+
+impl Table {
+    /// A VHD that grows; `None` for a fixed one. The footer names a header in bytes 16 to 23: place of
+    /// the table 16 to 23, entries 28 to 31, size of a block 32 to 35.
+    pub(super) fn vhd(file: &File) -> io::Result<Option<Self>> {
+        let end = file.metadata()?.len().checked_sub(512);
+        let footer: [u8; 64] = at(file, end.ok_or_else(|| invalid("it is no VHD"))?)?;
+        if big(&footer[60..64]) == 2 {
+            return Ok(None);
+        }
+        let header: [u8; 36] = at(file, big(&footer[16..24]))?;
+        let block = big(&header[32..36]);
+        let bitmap = (block / 512).div_ceil(8).next_multiple_of(512);
+        let (place, count) = (big(&header[16..24]), big(&header[28..32]));
+        Self::new(Kind::Vhd { bitmap }, (place, count), block).map(Some)
+    }
+
+    /// `None` where a log is to be replayed, or its parent is needed.
+    pub(super) fn vhdx(file: &File) -> io::Result<Option<Self>> {
+        let vhdx = Vhdx::read(file)?.filter(|vhdx| !vhdx.has_log && !vhdx.has_parent);
+        let Some(vhdx) = vhdx else { return Ok(None) };
+        let (place, bytes) = vhdx.table;
+        let kind = Kind::Vhdx { chunk: vhdx.chunk().max(1) };
+        Self::new(kind, (place, bytes / 8), vhdx.block).map(Some)
+    }
+
+    /// `None` for the difference to another image: bytes 76 to 79 have the kind.
+    pub(super) fn vdi(file: &File) -> io::Result<Option<Self>> {
+        let header: [u8; 0x184] = at(file, 0)?;
+        let word = |place: usize| little(&header[place..place + 4]);
+        if word(0x4c) > 2 {
+            return Ok(None);
+        }
+        let kind = Kind::Vdi { blocks: word(0x158), before: word(0x17c) };
+        Self::new(kind, (word(0x154), word(0x180)), word(0x178)).map(Some)
+    }
+
+    fn new(kind: Kind, (place, count): (u64, u64), block: u64) -> io::Result<Self> {
+        if !block.is_multiple_of(512) || !(512..=LARGEST).contains(&block) {
+            return Err(invalid("its blocks have no size that makes sense"));
+        }
+        Ok(Self { kind, place, count, block, window: None })
+    }
+
+    fn entry(&mut self, file: &File, index: u64) -> io::Result<u64> {
+        if index >= self.count {
+            return Err(invalid("its table is shorter than the disk"));
+        }
+        let first = index / WINDOW * WINDOW;
+        if self.window.as_ref().is_none_or(|(known, _)| *known != first) {
+            let mut window = Vec::with_capacity(WINDOW as usize);
+            let (width, number): (u64, fn(&[u8]) -> u64) = match self.kind {
+                Kind::Vhd { .. } => (4, big),
+                Kind::Vhdx { .. } => (8, little),
+                Kind::Vdi { .. } => (4, little),
+            };
+            let place = self.place.saturating_add(first * width);
+            entries(file, place, WINDOW.min(self.count - first), width, |_, entry| {
+                window.push(number(entry));
+                Ok(())
+            })?;
+            self.window = Some((first, window));
+        }
+        let window = self.window.as_ref().map_or(&[][..], |(_, window)| window);
+        Ok(window[(index - first) as usize])
+    }
+
+    fn place(&self, entry: u64) -> io::Result<Place> {
+        let place = match self.kind {
+            Kind::Vhd { .. } if entry == 0xffff_ffff => None,
+            Kind::Vhd { bitmap } => (entry * 512).checked_add(bitmap),
+            Kind::Vhdx { .. } => match entry & 0b111 {
+                6 => Some(entry >> 20 << 20),
+                7 => return Err(invalid("a block of it is only partly there")),
+                _ => None,
+            },
+            Kind::Vdi { .. } if entry >= 0xffff_fffe => None,
+            Kind::Vdi { blocks, before } => {
+                let place = entry.saturating_mul(self.block + before);
+                Some(place.saturating_add(blocks + before))
+            }
+        };
+        Ok(place.map_or(Place::Zeros, Place::Plain))
+    }
+}
+
+impl Units for Table {
+    fn find(&mut self, file: &File, at: u64) -> io::Result<Unit> {
+        let index = at / self.block;
+        let (begin, end) = (index * self.block, (index + 1) * self.block);
+        let entry = match self.kind {
+            Kind::Vhdx { chunk } => self.entry(file, index + index / chunk)?,
+            _ => self.entry(file, index)?,
+        };
+        Ok(Unit { begin, end, place: self.place(entry)? })
+    }
+
+    fn unpack(&mut self, _: &[u8], _: &mut [u8]) -> io::Result<()> {
+        Err(invalid("nothing in it is compressed"))
+    }
+}
