@@ -52,6 +52,9 @@ pub enum Command {
     Undo(UndoArgs),
     /// Print the least role of a login at vSphere, and the commands that make it
     Role(RoleArgs),
+    /// Prove that the disks of a run hold what was exported, before the first
+    /// start of the domain
+    Verify(VerifyArgs),
     /// Look whether everything is there that a migration needs
     Doctor(DoctorArgs),
 }
@@ -259,6 +262,22 @@ pub struct RoleArgs {
     /// What the login shall be able to do; repeated or with commas
     #[arg(long = "for", value_name = "USE", value_delimiter = ',', default_value = "export")]
     pub uses: Vec<RoleForArg>,
+    /// Output flags.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `hyperexport verify …`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The result.json of the run, a file of its folder runs/, or its output
+    /// directory
+    #[arg(long, value_name = "FILE")]
+    pub result: PathBuf,
+    /// The URI that the run used, where it names a program (command, netcat):
+    /// files are not believed there
+    #[arg(long, value_name = "URI")]
+    pub libvirt_uri: Option<String>,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,

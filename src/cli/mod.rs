@@ -17,6 +17,7 @@ mod screen;
 mod signals;
 mod source;
 mod undo;
+mod verify;
 
 pub use args::command;
 
@@ -60,6 +61,7 @@ pub fn main() -> ExitCode {
         Some(Command::Doctor(args)) => doctor::run(&args, &environment),
         Some(Command::Undo(args)) => undo::run(&args, &environment),
         Some(Command::Role(args)) => role::run(&args),
+        Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Plan(args)) => plan::plan(&args, &given, &environment),
         Some(Command::Apply(args)) => plan::apply(&args, &environment),
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::child;
 use crate::manifest;
-use crate::model::{ByteSize, DiskId, Warning};
+use crate::model::{ByteSize, DiskId, Sha256Digest, Warning};
 
 use super::find::INSTALL;
 use super::virtio_win::{DOWNLOAD, INSTALL_RHSRVANY, SHUT_DOWN, is_hibernated};
@@ -155,6 +155,18 @@ pub enum Error {
         /// The root that the user named.
         wanted: Option<String>,
     },
+    /// A converted disk does not hold what was exported.
+    #[error(
+        "converted {disk} differs from the exported disk: content hash {converted} instead of {exported}"
+    )]
+    ContentDiffers {
+        /// Which disk.
+        disk: DiskId,
+        /// Hash of the content as it was exported.
+        exported: Sha256Digest,
+        /// Hash of the content of the converted image, before FIX.
+        converted: Sha256Digest,
+    },
     /// The guest would not start on virtio.
     #[error("guest is not fit for virtio: {why}")]
     NotFixed {
@@ -239,6 +251,11 @@ impl Error {
                     .to_owned(),
             ),
             Self::Manifest(error) => error.hint(),
+            Self::ContentDiffers { .. } => Some(
+                "run the same command again; if it fails again, check memory and storage of this \
+                 host, then try another --converter"
+                    .to_owned(),
+            ),
             Self::Untrusted { .. } | Self::Image { .. } => Some("export the VM again".to_owned()),
             Self::ResultExists { path } => {
                 Some(format!("move {} away, or use another --output", path.display()))

@@ -36,6 +36,7 @@ mod part;
 mod preflight;
 mod private;
 mod probe;
+mod proof;
 mod qemu_img;
 mod report;
 mod results;
@@ -43,6 +44,7 @@ mod rewrite;
 mod seed;
 mod settings;
 mod shebang;
+mod verify;
 mod virtio_win;
 mod work;
 
@@ -56,6 +58,7 @@ pub use private::make_private_folder;
 pub use results::{existing, fault, placed, result_paths};
 pub use seed::{seed_disk, seed_path};
 pub use settings::{Agent, Converter, Customize, DiskKey, Settings, Stages};
+pub use verify::{Difference, compare, open_image};
 pub use virtio_win::{
     DriversOf, Foretold, WindowsDrivers, WindowsSources, check_sources, drivers_for,
 };
@@ -66,19 +69,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Going, is_stop};
 use crate::image;
 use crate::manifest::{Disk, Manifest, Overwrite, check, check_files, write};
 use crate::model::{
-    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, OsFamily, Stage, Warning, chain,
+    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, OsFamily, Proof, Stage, Warning, chain,
 };
 use crate::progress::Progress;
 
 use self::hyper2kvm::{Hyper2kvm, Outcome};
 use self::outcome::Made;
+use self::proof::{Converted, Proofs};
 use self::qemu_img::{Image, Tools};
 use self::work::WorkDir;
 
@@ -106,6 +110,8 @@ pub struct Conversion {
     pub guest: Option<GuestFacts>,
     /// What is another in the guest, a line for each change.
     pub changes: Vec<String>,
+    /// What shows that the results hold what was exported; none in a dry run.
+    pub proof: Option<Proof>,
     /// What was done, in the shape of hyper2kvm's report; null in a dry run.
     pub report: Value,
     /// Why the guest was not fixed, where the disks were converted all the same.
@@ -188,6 +194,7 @@ fn dry_run(
         converter: ready.converter,
         guest: None,
         changes: Vec::new(),
+        proof: None,
         report: Value::Null,
         fix_failure: None,
         durations: Vec::new(),
@@ -259,6 +266,9 @@ impl Run<'_> {
         let mut durations = Vec::new();
         let begin = Instant::now();
         let capacities = self.prepare().await?;
+        // hyper2kvm changes the work images in place.
+        let proofs = self.proofs(&capacities);
+        proofs.settled().await?;
         durations.push(("prepare".to_owned(), begin.elapsed()));
 
         let outcome = Hyper2kvm {
@@ -276,22 +286,36 @@ impl Run<'_> {
 
         let begin = Instant::now();
         let made = Made { run: self, outcome: &outcome, capacities: &capacities };
-        let finished = made.finish(&ready.results).await?;
+        let finished = made.finish(&ready.results, proofs).await?;
         durations.push(("finish".to_owned(), begin.elapsed()));
         let mut warnings = outcome.warnings;
         warnings.extend(finished.warnings);
-        let told = report::told_of_results(outcome.json, &ready.converter, finished.disks.as_ref());
+        let mut told =
+            report::told_of_results(outcome.json, &ready.converter, finished.disks.as_ref());
+        told["proof"] = json!(finished.proof);
         Ok(Conversion {
             plan: None,
             warnings,
             converter: ready.converter.clone(),
             guest: finished.guest,
             changes: finished.changes,
+            proof: finished.proof,
             report: told,
             fix_failure: finished.failure,
             durations,
             disks: finished.disks,
         })
+    }
+
+    /// The proofs of the work images.
+    fn proofs(&self, capacities: &[ByteSize]) -> Proofs {
+        let disks = self.manifest.disks.iter().zip(capacities);
+        let images: Vec<_> = disks
+            .map(|(disk, capacity)| (&disk.id, self.work.image(&disk.id), *capacity))
+            .collect();
+        let images =
+            images.iter().map(|(id, image, capacity)| Converted { id, image, capacity: *capacity });
+        Proofs::begin(self, images)
     }
 
     fn is_windows(&self) -> bool {

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::manifest::Disk;
-use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Stage, Warning, chain};
+use crate::model::{
+    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Proof, Stage, Warning, chain,
+};
 
 use super::hyper2kvm::Outcome;
-use super::native::{self, Operated, Work};
+use super::native::{self, FixList, Operated, Work};
+use super::proof::{Converted, Proofs};
 use super::qemu_img::Image;
 use super::results::{Finished, publish_all};
 use super::{Error, LOG, Run};
@@ -40,6 +43,8 @@ pub(super) struct Done {
     pub(super) changes: Vec<String>,
     /// Why the guest does not start from virtio after all.
     pub(super) failure: Option<Error>,
+    /// What shows that the results hold what was exported.
+    pub(super) proof: Option<Proof>,
     /// What is less than well.
     pub(super) warnings: Vec<Warning>,
 }
@@ -55,7 +60,7 @@ pub(super) struct Made<'a> {
 impl Made<'_> {
     /// Checks it, looks after what hyper2kvm does not, and moves it to `results`, the boot disk's
     /// first.
-    pub(super) async fn finish(&self, results: &[PathBuf]) -> Result<Done, Error> {
+    pub(super) async fn finish(&self, results: &[PathBuf], proofs: Proofs) -> Result<Done, Error> {
         let stages = self.run.settings.stages;
         let order = self.run.manifest.disks_in_boot_order();
         if !stages.convert {
@@ -88,6 +93,7 @@ impl Made<'_> {
             let image = self.compressed(disk, image).await?;
             finished.push(Finished { id: disk.id.clone(), image, capacity, fixed });
         }
+        done.proof = Some(self.prove(proofs, &finished, &mut done.warnings).await?);
         done.disks = Some(publish_all(finished, results, self.run.tools).await?);
         Ok(done)
     }
@@ -107,6 +113,29 @@ impl Made<'_> {
             warnings.push(Warning::new(Stage::Pipeline, "guest-not-verified", text));
         }
         self.run.fixed(self.outcome)
+    }
+
+    /// Compares the results with the work images as they were before hyper2kvm, whose changes of files
+    /// nobody lists.
+    async fn prove(
+        &self,
+        proofs: Proofs,
+        finished: &[Finished],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Proof, Error> {
+        let images = finished.iter().map(|disk| {
+            let Finished { id, image, capacity, .. } = disk;
+            Converted { id, image, capacity: *capacity }
+        });
+        let proved = proofs.finish_anew(images).await?;
+        let files = match self.run.settings.stages.fix {
+            true => {
+                warnings.extend(FixList::by("hyper2kvm").warning());
+                None
+            }
+            false => Some(Vec::new()),
+        };
+        Ok(proved.with_files(files, warnings))
     }
 
     fn not_done(&self, problem: String) -> Error {

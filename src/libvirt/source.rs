@@ -48,6 +48,13 @@ pub struct FoundVolume {
     changed: Option<String>,
 }
 
+impl FoundVolume {
+    /// The volume at `path` of the host, which takes at most `size` bytes.
+    pub(super) fn at(id: DiskId, format: DiskFormat, path: &str, size: ByteSize) -> Self {
+        Self { id, format, path: path.to_owned(), allocation: size.0, changed: None }
+    }
+}
+
 impl FoundDomain {
     /// Differs when a volume was written to; empty when that cannot be known. The hardware is compared
     /// by itself.

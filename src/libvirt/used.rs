@@ -193,7 +193,7 @@ pub(super) fn written_at(connect: &Connect, file: &str, local: bool) -> LastWrit
 }
 
 /// Whether a domain that does not run was started since it was defined, or since its daemon was.
-fn was_started(domain: &Domain) -> Result<bool, virt::error::Error> {
+pub(super) fn was_started(domain: &Domain) -> Result<bool, virt::error::Error> {
     let never = DomainStateReason::Shutoff(Enum::Known(DomainShutoffReason::Unknown));
     Ok(domain.state()? != (Enum::Known(DomainState::Shutoff), Enum::Known(never)))
 }

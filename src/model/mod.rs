@@ -13,6 +13,7 @@ mod exported;
 mod guest_facts;
 mod names;
 mod pci;
+mod proof;
 pub mod revision;
 mod secret;
 mod shell;
@@ -37,6 +38,7 @@ pub use exported::{
 pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts, Lack};
 pub use names::file_name;
 pub(crate) use pci::{Place, plug_order};
+pub use proof::{ChangedBlock, DiskProof, FileChange, FixedFile, Proof};
 pub use secret::Secret;
 pub use shell::quoted;
 pub use source_after::{SourceAfter, SourceStep};

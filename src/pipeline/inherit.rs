@@ -80,6 +80,7 @@ pub(super) fn keep_conversion(kept: &Kept, ledger: &mut Ledger<'_>) {
         report.conversion.clone_from(&earlier.conversion);
         report.guest.clone_from(&earlier.guest);
         report.guest_changes.clone_from(&earlier.guest_changes);
+        report.proof.clone_from(&earlier.proof);
         ledger.warn_news(warnings(earlier));
     }
 }

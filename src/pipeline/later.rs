@@ -81,6 +81,7 @@ pub async fn conversion(
         ledger.report.errors.push(failure);
     }
     ledger.report.guest_changes = converted.changes;
+    ledger.report.proof = converted.proof;
     ledger.warn_all(converted.warnings);
     if let Some(facts) = &converted.guest {
         guest::know(ledger, manifest, facts, converted.disks.as_mut());
@@ -307,6 +308,7 @@ fn inherit(report: &mut RunReport, output: &Path) {
     report.conversion = earlier.conversion;
     report.guest = earlier.guest;
     report.guest_changes = earlier.guest_changes;
+    report.proof = earlier.proof;
 }
 
 /// What `define` goes on with.

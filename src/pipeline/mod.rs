@@ -64,6 +64,7 @@ mod undo;
 mod undo_check;
 mod undo_source;
 mod unfit;
+mod verify;
 mod windows;
 
 pub use asked::Flags;
@@ -80,6 +81,7 @@ pub use show::show;
 pub use source::{Error as SourceError, Source, SourceSettings};
 pub use undo::{Error as UndoError, How, Place, Run, TakenBackRuns, Which, runs, undo};
 pub use undo_source::AtSource;
+pub use verify::{Error as VerifyError, Verified, VerifiedDisk, verify};
 pub use windows::{Found as WindowsFound, drivers as windows_drivers};
 
 /// File name of the domain's XML, as libvirt returned it, in the output directory.

@@ -12,7 +12,7 @@ use super::made::{Conversion, Source, Taken, Undone};
 use crate::libvirt::{self, DefinedDomain};
 use crate::manifest;
 use crate::model::{
-    ByteSize, ConvertedDisks, ExportedDisk, ExportedMedium, ExportedNvram, GuestFacts,
+    ByteSize, ConvertedDisks, ExportedDisk, ExportedMedium, ExportedNvram, GuestFacts, Proof,
     Sha256Digest, Stage, Warning, chain,
 };
 
@@ -81,6 +81,9 @@ pub struct RunReport {
     /// What was changed in the guest, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guest_changes: Vec<String>,
+    /// What shows that the converted disks hold what was exported, but for what FIX changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
     /// The domain, if it was defined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<DefinedDomain>,
@@ -221,6 +224,7 @@ impl RunReport {
             converter: None,
             conversion: None,
             guest_changes: Vec::new(),
+            proof: None,
             domain: None,
             target: None,
             undone: None,

@@ -148,12 +148,16 @@ async fn describe(
         let read = |source| manifest::Error::Read { path: result.path.clone(), source };
         let bytes = std::fs::metadata(&result.path).map_err(read)?.len();
         let now = Disk { local_path: result.path.clone(), bytes, ..disk.clone() };
+        let proof = ledger.report.proof.iter().flat_map(|proof| &proof.disks);
+        let content = proof.clone().find(|proof| proof.id == result.id).map(|proof| proof.result);
         let checksum = match changed {
             true => Some(manifest::sum_of(&now, ledger.progress, ledger.cancel).await?),
             // The same file under another name.
             false => now.checksum,
         };
         *disk = Disk { checksum, ..now };
+        // The manifest tells of the files that it names, and FIX may have changed them.
+        manifest.set_content(&result.id, content);
     }
     Ok(())
 }

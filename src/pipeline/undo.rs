@@ -125,12 +125,17 @@ pub struct How {
 impl How {
     /// Refuses a URI of a file that could name a program to run, and one that the user has not named.
     fn check_uri(&self, uri: &str) -> Result<(), libvirt::Error> {
-        match &self.uri {
-            None => libvirt::check_uri_from_file(uri),
-            Some(named) if named == uri => Ok(()),
-            Some(named) => {
-                Err(libvirt::Error::OtherUri { there: uri.to_owned(), here: named.clone() })
-            }
+        check_uri(uri, self.uri.as_deref())
+    }
+}
+
+/// Refuses the `uri` of a file that could name a program to run, and one that is not the user's.
+pub(super) fn check_uri(uri: &str, named: Option<&str>) -> Result<(), libvirt::Error> {
+    match named {
+        None => libvirt::check_uri_from_file(uri),
+        Some(named) if named == uri => Ok(()),
+        Some(named) => {
+            Err(libvirt::Error::OtherUri { there: uri.to_owned(), here: named.to_owned() })
         }
     }
 }

@@ -115,6 +115,13 @@ fn every_byte_of_every_disk_arrives_in_the_pool() {
     assert_valid_domain(&job.file("domain.xml"));
     assert_eq!(job.result(), ended.json, "result.json and --json differ");
     job.assert_source_is_free();
+    let mut verify = job.bare(&["verify", "--json", "--result"]);
+    let verify = verify.arg(job.file("result.json")).output().expect("hyperexport runs");
+    let verified = Ended::from(verify).expect(0);
+    for disk in 0..2 {
+        let exported = &ended.json["disks"][disk]["content"];
+        assert_eq!(verified.json["disks"][disk]["exported"], *exported, "{}", verified.stdout);
+    }
 
     let uuid = ended.json["domain"]["uuid"].as_str().expect("defined").to_owned();
     let times = || {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::guest;
-use crate::support::job::{Ended, Job, assert_same_disk, assert_valid_domain};
+use crate::support::job::{Ended, Job, assert_same_disk, assert_valid_domain, codes};
 use crate::support::libvirtd::{self, Names};
 use crate::support::vcsim::raw_disk;
 use serde_json::{Value, json};
@@ -53,7 +53,17 @@ fn migrate(case: &Case<'_>) -> Option<(Job, Migrated)> {
     let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
     assert_valid_domain(&job.file("domain.xml"));
     assert!(xml.contains("bus='virtio'") && xml.contains("type='virtio'"), "{xml}");
+    let verify = || {
+        let mut command = job.bare(&["verify", "--json", "--result"]);
+        Ended::from(command.arg(job.file("result.json")).output().expect("hyperexport runs"))
+    };
+    let verified = verify().expect(0);
+    let proof = &ended.json["proof"];
+    assert_eq!(verified.json["disks"].as_array().map(Vec::len), Some(2), "{}", verified.stdout);
+    assert_ne!(proof["disks"][0]["exported"], proof["disks"][0]["result"], "{proof:#}");
+    assert_eq!(proof["disks"][1]["exported"], proof["disks"][1]["result"], "{proof:#}");
     let console = guest::assert_boots(&domain);
+    verify().expect(4).said("cannot be compared any more");
     let issue = format!("ens192 has {}", case.address);
     assert!(console.contains(&issue), "no '{issue}' in {console}");
     Some((job, Migrated { json: ended.json, console }))
@@ -98,6 +108,12 @@ fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
     let fix = fix(&job);
     assert_eq!(changed(&fix, "fstab").len(), 0, "{fix:#}");
     assert_eq!(changed(&fix, "network").len(), 1, "{fix:#}");
+    let files = ended.json["proof"]["files"].as_array().expect("a list of files");
+    let is_listed = |file: &&Value| file["path"].as_str().is_some_and(|p| p.starts_with("/etc/"));
+    let listed = files.iter().find(is_listed).expect("a file of the network");
+    assert!(listed["after"].as_str().is_some_and(|sum| sum.len() == 64), "{listed:#}");
+    // virt-customize changes files that nobody lists.
+    assert!(codes(&ended.json).contains(&"fix-list-not-known"), "{}", ended.json["warnings"]);
     let look = "cat /root/.ssh/authorized_keys\nls /usr/lib/virt-sysprep/scripts";
     let seen = guest::guestfish(["--ro", "--format=qcow2"], &job.file("Debian.qcow2"), look);
     assert!(seen.contains("admin@example") && seen.contains("first-sh"), "{seen}");

@@ -11,6 +11,7 @@ mod media;
 mod moved;
 mod packages;
 mod private;
+mod proof;
 mod rewriting;
 mod spellings;
 mod streamed;

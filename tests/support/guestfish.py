@@ -13,7 +13,7 @@ Beside the program lies guest.json:
   v2v_writes  files that it writes into the guest: path to text; what it is given goes to v2v.json
 An overlay is a file that names its own copy of the tree.
 """
-import fnmatch, glob, json, os, re, shlex, shutil, subprocess, sys, tempfile
+import fnmatch, glob, hashlib, json, os, re, shlex, shutil, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GUEST = json.load(open(os.path.join(HERE, "guest.json")))
@@ -104,6 +104,8 @@ class Guestfish:
             return yes(os.path.isdir(self.at(args[0])))
         elif name == "exists":
             return yes(os.path.lexists(self.at(args[0])))
+        elif name == "checksum":
+            return [hashlib.new(args[0], open(self.at(args[1]), "rb").read()).hexdigest()]
         elif name == "filesize":
             return [str(os.path.getsize(self.at(args[0])))]
         elif name == "glob-expand":

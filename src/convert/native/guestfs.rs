@@ -17,6 +17,7 @@ use crate::convert::{Error, Run, isolate, libguestfs};
 use crate::model::{Secret, shown};
 
 use super::environment::Environment;
+use super::fixed_files::Written;
 use super::transit::Gate;
 
 /// libguestfs' shell.
@@ -52,6 +53,8 @@ pub(super) struct Guestfs {
     pub(super) gate: Gate,
     /// The first error of the command that was spoken last.
     reason: Option<String>,
+    /// What was changed in the guest.
+    pub(super) written: Written,
 }
 
 /// What an appliance needs.
@@ -94,6 +97,7 @@ impl Appliance<'_> {
             marker: format!("end{name}"),
             gate: Gate::new(work.tmp(), Going::from(&tools.cancel)),
             reason: None,
+            written: Written::default(),
         };
         for disk in disks {
             let path = disk.to_string_lossy();
@@ -111,6 +115,7 @@ impl Appliance<'_> {
 impl Guestfs {
     /// Runs a command; `doing` names it in an error.
     pub(super) async fn run(&mut self, doing: &str, words: &[&str]) -> Result<Vec<String>, Error> {
+        self.note_written(words).await?;
         self.speak(doing, &command(words), None).await
     }
 
@@ -184,6 +189,16 @@ impl Guestfs {
         doing: &str,
         words: &[&str],
     ) -> Result<Result<Vec<String>, String>, Error> {
+        self.note_written(words).await?;
+        self.ask_failing(doing, words).await
+    }
+
+    /// The same of a command that changes nothing.
+    pub(super) async fn ask_failing(
+        &mut self,
+        doing: &str,
+        words: &[&str],
+    ) -> Result<Result<Vec<String>, String>, Error> {
         // guestfish(1), "EXIT ON ERROR BEHAVIOUR": a dash in front lets guestfish go on.
         let answer = self.speak(doing, &format!("-{}", command(words)), None).await?;
         self.outcome(doing, answer).await
@@ -234,8 +249,14 @@ impl Guestfs {
         Ok(self.ask(&["is-file", path, "followsymlinks:true"]).await? == "true")
     }
 
-    /// Runs a command in the guest's own system; says whether it ended well.
+    /// Runs a program of the guest's that changes files; says whether it ended well.
     pub(super) async fn sh(&mut self, command: &str) -> Result<(bool, Vec<String>), Error> {
+        self.written.unlisted(&format!("'{command}' of the guest"));
+        self.ask_sh(command).await
+    }
+
+    /// Runs a program of the guest's that changes nothing; says whether it ended well.
+    pub(super) async fn ask_sh(&mut self, command: &str) -> Result<(bool, Vec<String>), Error> {
         // Not by our own marker, which nobody in the guest may know.
         let shell = format!("{{ {command}\n}} 2>&1 && echo {WELL} || echo {BADLY}");
         // A guest whose shell cannot run is no reason for guestfish to end.
@@ -257,7 +278,11 @@ impl Guestfs {
 
     /// Whether there is a folder of that path; links are followed.
     pub(super) async fn is_dir(&mut self, path: &str) -> Result<bool, Error> {
-        Ok(self.ask(&["is-dir", path, "followsymlinks:true"]).await? == "true")
+        let words = ["is-dir", path, "followsymlinks:true"];
+        // Not by `run`, which asks this of what it is about to write.
+        let doing = format!("look for the guest's {path}");
+        let answer = self.speak(&doing, &command(&words), None).await?;
+        Ok(answer.first().is_some_and(|answer| answer == "true"))
     }
 
     /// Writes everything back and stops.

@@ -20,6 +20,7 @@ mod evidence;
 mod facts;
 mod fat;
 pub(super) mod fix;
+mod fixed_files;
 pub(super) mod guestfs;
 mod inspect;
 mod lasting;
@@ -52,11 +53,13 @@ use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Warning};
 use self::report::Stages;
 use self::surgery::Surgery;
 use super::leftovers::GuestfsFolders;
+use super::proof::{Converted, Proofs};
 use super::qemu_img::Image;
 use super::results::{Finished, publish_all};
 use super::{Conversion, Converter, Engine, Error, Ready, Run};
 
 pub(super) use self::fix::TOOLS;
+pub(super) use self::fixed_files::FixList;
 pub(super) use self::surgery::Operated;
 
 /// Name of the file in the output directory that keeps what libguestfs said.
@@ -69,6 +72,13 @@ pub(super) struct Work<'a> {
     pub(super) image: PathBuf,
 }
 
+impl Work<'_> {
+    /// The image, for its proof.
+    pub(super) fn converted(&self) -> Converted<'_> {
+        Converted { id: &self.disk.id, image: &self.image, capacity: self.capacity }
+    }
+}
+
 /// Converts the disks of the run's manifest.
 pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, Error> {
     let (mut stages, mut warnings) = (Stages::default(), Vec::new());
@@ -77,10 +87,16 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     let made: Vec<_> = disks.iter().map(|disk| json!({"disk_id": disk.disk.id})).collect();
     let done = json!({ "disks_converted": disks.len(), "output_format": "qcow2", "converted_disks": made });
     stages.note("convert", begin.elapsed(), Ok(done));
+    let proofs = Proofs::begin(run, disks.iter().map(Work::converted));
     let told = (&mut stages, &mut warnings);
-    let operated = operate(run, &ready.engine, (&disks, run.settings.stages.fix), told).await?;
-    let fixed = run.settings.stages.fix && operated.is_fixed();
-    let Operated { facts, changes, failure } = operated;
+    let fixes_guest = run.settings.stages.fix;
+    let on = (disks.as_slice(), Some(&proofs));
+    let operated = operate(run, &ready.engine, (on, fixes_guest), told).await?;
+    let fixed = fixes_guest && operated.is_fixed();
+    let Operated { facts, changes, failure, fixes } = operated;
+    let proved = proofs.finish(disks.iter().map(Work::converted)).await?;
+    warnings.extend(fixes.warning());
+    let proof = proved.with_files(Some(fixes.files), &mut warnings);
     let guest = examine(run, &disks, facts, (&mut stages, &mut warnings)).await?;
     let finished = disks.into_iter().map(|work| Finished {
         id: work.disk.id.clone(),
@@ -93,8 +109,10 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
         false => None,
     };
     let durations = stages.durations();
-    let report = stages.report(&ready.converter, run.manifest, results.as_ref(), &warnings);
+    let mut report = stages.report(&ready.converter, run.manifest, results.as_ref(), &warnings);
+    report["proof"] = json!(proof);
     Ok(Conversion {
+        proof: Some(proof),
         disks: results,
         plan: None,
         warnings,
@@ -111,14 +129,15 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
 async fn operate(
     run: &Run<'_>,
     engine: &Engine,
-    (disks, fixes): (&[Work<'_>], bool),
+    ((disks, proofs), fixes): ((&[Work<'_>], Option<&Proofs>), bool),
     (stages, warnings): (&mut Stages, &mut Vec<Warning>),
 ) -> Result<Operated, Error> {
     if !run.settings.stages.inspect && !run.settings.stages.fix {
         return Ok(Operated::default());
     }
     let vm = run.manifest.source_vm();
-    let surgery = Surgery { run, vm, without_kvm: Cell::new(false), engine, disks, fixes };
+    let without_kvm = Cell::new(false);
+    let surgery = Surgery { run, vm, without_kvm, engine, disks, fixes, proofs };
     let before = GuestfsFolders::now();
     let operated = surgery.operate(stages, warnings).await;
     // An appliance that was ended leaves its sockets.
@@ -169,7 +188,7 @@ pub(super) async fn after(
     let mut operated = match ours || wanted.fix {
         true => {
             let told = (&mut stages, &mut *warnings);
-            operate(run, &Engine::Native, (disks, ours && wanted.fix), told).await?
+            operate(run, &Engine::Native, ((disks, None), ours && wanted.fix), told).await?
         }
         false => Operated::default(),
     };

@@ -43,7 +43,11 @@ impl Surgery<'_> {
 
     /// Writes the changes into the images.
     pub(super) async fn commit(&self, overlays: &[PathBuf]) -> Result<(), Error> {
-        for overlay in overlays {
+        // In the order of the manifest's disks, as `overlays` made them.
+        for (disk, overlay) in self.run.manifest.disks.iter().zip(overlays) {
+            if let Some(proofs) = self.proofs {
+                proofs.will_commit(&disk.id, overlay).await?;
+            }
             self.run.tools.commit(overlay, &self.run.work.images()).await?;
             let removed = fs::remove_file(overlay);
             removed.map_err(Error::io(format!("remove {}", overlay.display())))?;

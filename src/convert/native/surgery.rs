@@ -10,15 +10,17 @@ use serde_json::json;
 
 use crate::convert::hyper2kvm::FORCE_TCG;
 use crate::convert::preflight::Engine;
+use crate::convert::proof::Proofs;
 use crate::convert::{Agent, Error, Run};
 use crate::model::{Firmware, GuestDrivers, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
 use crate::progress::Unit;
 
 use super::attempt::{self, Way};
-use super::customize::customize;
+use super::customize::{self, customize};
 use super::devices::Devices;
 use super::facts;
 use super::fix::{self, Report, Wanted};
+use super::fixed_files::FixList;
 use super::guestfs::{Appliance, Guestfs};
 use super::inspect::{Family, Guest, inspect};
 use super::looking::Unread;
@@ -38,6 +40,8 @@ pub(super) struct Surgery<'a> {
     pub(super) disks: &'a [Work<'a>],
     /// Whether the guest is changed; else it is only read.
     pub(super) fixes: bool,
+    /// What is to be known of an image before it changes.
+    pub(super) proofs: Option<&'a Proofs>,
 }
 
 /// What INSPECT and FIX found and did.
@@ -49,6 +53,8 @@ pub(in crate::convert) struct Operated {
     pub(in crate::convert) changes: Vec<String>,
     /// Why the guest is not as it was to be.
     pub(in crate::convert) failure: Option<Error>,
+    /// The files that were changed.
+    pub(in crate::convert) fixes: FixList,
 }
 
 impl Operated {
@@ -94,7 +100,9 @@ impl Surgery<'_> {
                 let mut operated = Operated { facts, ..Operated::failed(error) };
                 if self.fixes && has_no_system(&operated) {
                     let begin = Instant::now();
-                    operated.changes = self.loader_of(&operated, (stages, begin), warnings).await?;
+                    let told = (stages, begin);
+                    (operated.changes, operated.fixes) =
+                        self.loader_of(&operated, told, warnings).await?;
                 }
                 warnings.extend(self.network_as_it_was(&operated));
                 if !self.fixes && !run.settings.stages.fix {
@@ -119,8 +127,13 @@ impl Surgery<'_> {
         let _task = run.progress.task("fix the guest", None, Unit::BasisPoints);
         let guest = opened.guest.clone();
         let (mut operated, report) = self.fix(opened, overlays, warnings).await?;
+        operated.fixes = report.fixes.clone();
         if let Some(facts) = &mut operated.facts {
-            match self.customize(facts).await {
+            let customized = self.customize(facts).await;
+            if matches!(customized, Ok(true)) {
+                operated.fixes.unlisted.push(customize::PROGRAM.to_owned());
+            }
+            match customized.map(drop) {
                 // Whether the guest's own package sources have it, its first start shows.
                 Ok(()) if run.settings.agent.first_boot && facts.family == OsFamily::Linux => {
                     facts.agent = None;
@@ -253,13 +266,13 @@ impl Surgery<'_> {
         operated: &Operated,
         (stages, begin): (&mut Stages, Instant),
         warnings: &mut Vec<Warning>,
-    ) -> Result<Vec<String>, Error> {
+    ) -> Result<(Vec<String>, FixList), Error> {
         let report = self.loader_alone(warnings).await?;
         if !report.changes.is_empty() {
             let done = json!({ "changes": report.changes });
             stages.note_done("fix", begin.elapsed(), (Some(done), operated.failure.as_ref()));
         }
-        Ok(changes(&report))
+        Ok((changes(&report), report.fixes))
     }
 
     /// What firmware starts, of a UEFI guest whose system cannot be changed: its EFI system partition
@@ -291,6 +304,7 @@ impl Surgery<'_> {
     ) -> Result<(), Error> {
         let mut guestfs = self.appliance(overlays, &mut report.warnings).await?;
         fix::loader(&mut guestfs, "", report).await?;
+        report.fixes.add(guestfs.take_fixed().await?);
         guestfs.end().await
     }
 
@@ -311,6 +325,7 @@ impl Surgery<'_> {
             let virtio_win = windows.and_then(Treated::virtio_win);
             let patient = v2v::Patient { overlays, backend_settings, root, virtio_win };
             v2v::fix(run, patient, report).await?;
+            report.fixes.unlisted.push(way.to_string());
         }
         let opened = match opened {
             Some(opened) => opened,
@@ -334,14 +349,15 @@ impl Surgery<'_> {
             fix::loader(&mut guestfs, "windows", report).await?;
             Some(agent)
         };
+        report.fixes.add(guestfs.take_fixed().await?);
         guestfs.end().await?;
         let facts = facts::of(guest, report.drivers.clone(), agent);
         Ok(Operated { facts: Some(facts), ..Operated::default() })
     }
 
     /// What the user wants changed besides, on overlays of its own: a wish that fails takes nothing
-    /// of the FIX along.
-    async fn customize(&self, facts: &GuestFacts) -> Result<(), Error> {
+    /// of the FIX along. Tells whether there was anything to do.
+    async fn customize(&self, facts: &GuestFacts) -> Result<bool, Error> {
         let mut scripts = Vec::new();
         let is_linux = facts.family == OsFamily::Linux;
         if self.run.settings.agent.first_boot && is_linux && facts.agent == Some(false) {
@@ -352,10 +368,11 @@ impl Surgery<'_> {
         }
         let overlays = self.overlays().await?;
         let on = (overlays.as_slice(), scripts.as_slice());
-        if customize(self.run, on, self.backend_settings()).await? {
+        let is_another = customize(self.run, on, self.backend_settings()).await?;
+        if is_another {
             self.commit(&overlays).await?;
         }
-        Ok(())
+        Ok(is_another)
     }
 
     /// `LIBGUESTFS_BACKEND_SETTINGS` as the user gave them, or as they turned out to be needed.

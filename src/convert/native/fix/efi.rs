@@ -62,6 +62,7 @@ pub(super) async fn ensure_fallback(
             report.warn("guest-esp-unreadable", text);
             continue;
         }
+        guestfs.written.within(&device);
         complete(guestfs, &device, distribution, report).await?;
         guestfs.run("unmount the EFI system partition", &["umount-all"]).await?;
     }

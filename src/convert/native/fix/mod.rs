@@ -42,6 +42,7 @@ use crate::progress::Progress;
 use self::tables::TABLES;
 use super::devices::Devices;
 use super::evidence;
+use super::fixed_files::FixList;
 use super::guestfs::Guestfs;
 use super::inspect::Guest;
 
@@ -91,6 +92,8 @@ pub(super) struct Report<'a> {
     pub(super) warnings: Vec<Warning>,
     /// Whether the guest has QEMU's agent.
     pub(super) agent: Option<bool>,
+    /// The files that were changed.
+    pub(super) fixes: FixList,
     progress: &'a Progress,
 }
 
@@ -103,6 +106,7 @@ impl<'a> Report<'a> {
             interfaces: Vec::new(),
             warnings: Vec::new(),
             agent: None,
+            fixes: FixList::default(),
             progress,
         }
     }

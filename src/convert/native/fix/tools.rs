@@ -24,7 +24,7 @@ pub(super) async fn remove(
             "apt" if guestfs.is_file(&format!("/var/lib/dpkg/info/{package}.list")).await? => {
                 format!("DEBIAN_FRONTEND=noninteractive dpkg --purge {package}")
             }
-            "yum" | "dnf" | "zypper" if guestfs.sh(&format!("rpm -q {package}")).await?.0 => {
+            "yum" | "dnf" | "zypper" if guestfs.ask_sh(&format!("rpm -q {package}")).await?.0 => {
                 format!("rpm -e {package}")
             }
             _ => continue,

@@ -46,6 +46,7 @@ async fn operate_with(played: &Played, engine: Engine, nics: Vec<SourceNic>) -> 
         engine: &engine,
         disks: &disks,
         fixes: true,
+        proofs: None,
     };
     let (mut stages, mut warnings) = (Stages::default(), Vec::new());
     let operated = surgery.operate(&mut stages, &mut warnings).await.expect("the run goes on");

@@ -1,0 +1,198 @@
+//! The list of the guest's files that FIX changed, with the SHA-256 of each before and after.
+//!
+//! Every command of guestfish that writes passes by [`Guestfs::note_written`]. What programs of the
+//! guest write is not seen here: [`FixList::unlisted`] names those programs.
+
+use std::collections::BTreeMap;
+
+use crate::convert::Error;
+use crate::model::{FileChange, FixedFile, Sha256Digest, Stage, Warning};
+
+use super::guestfs::Guestfs;
+use super::transit::LONGEST_INITRAMFS;
+
+/// What FIX changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::convert) struct FixList {
+    pub(in crate::convert) files: Vec<FixedFile>,
+    /// What changed files besides: programs, and copies of whole folders.
+    pub(in crate::convert) unlisted: Vec<String>,
+}
+
+impl FixList {
+    /// A list of nothing but who changed files.
+    pub(in crate::convert) fn by(program: &str) -> Self {
+        Self { files: Vec::new(), unlisted: vec![program.to_owned()] }
+    }
+
+    /// Adds the changes of a later step.
+    pub(super) fn add(&mut self, later: Self) {
+        for file in later.files {
+            match self.files.iter_mut().find(|known| known.path == file.path) {
+                Some(known) => known.after = file.after,
+                None => self.files.push(file),
+            }
+        }
+        self.files.retain(|file| file.before != file.after);
+        for file in &mut self.files {
+            file.change = change(file.before, file.after);
+        }
+        self.unlisted.extend(later.unlisted);
+    }
+
+    /// A warning where the list does not name all files.
+    pub(in crate::convert) fn warning(&self) -> Option<Warning> {
+        let by = self.unlisted.join(", ");
+        (!by.is_empty()).then(|| {
+            let text = format!(
+                "the list of files that FIX changed is not complete: {by} changed files, too; the \
+                 changed blocks are all listed"
+            );
+            Warning::new(Stage::Pipeline, "fix-list-not-known", text)
+        })
+    }
+}
+
+/// What was written since the last look.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Files, and what they were.
+    before: BTreeMap<String, Option<Sha256Digest>>,
+    list: FixList,
+    /// Device of the file system at `/` where that is not the guest's root.
+    device: Option<String>,
+}
+
+impl Written {
+    /// Notes that something changed files that nobody lists.
+    pub(super) fn unlisted(&mut self, by: &str) {
+        self.list.unlisted.push(by.to_owned());
+    }
+
+    /// Names the device whose file system is at `/`, for the paths to come.
+    pub(super) fn within(&mut self, device: &str) {
+        self.device = Some(device.to_owned());
+    }
+}
+
+impl Guestfs {
+    /// Notes what a command is about to change; settles the list before file systems go.
+    pub(super) async fn note_written(&mut self, words: &[&str]) -> Result<(), Error> {
+        let paths: &[&str] = match words {
+            ["umount-all"] => return self.settle_written().await,
+            ["upload" | "cp-r", _, path] | ["touch" | "rm-f" | "rm-rf", path] => &[*path],
+            ["mv", from, to] => &[*from, *to],
+            _ => return Ok(()),
+        };
+        if let ["cp-r", from, _] = words
+            && self.is_dir(from).await?
+        {
+            self.written.unlisted(&format!("a copy of {from}"));
+        }
+        for path in paths {
+            if !self.written.before.contains_key(*path) {
+                let before = self.checksum(path).await?;
+                self.written.before.insert((*path).to_owned(), before);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was changed so far. File systems are still mounted.
+    pub(super) async fn take_fixed(&mut self) -> Result<FixList, Error> {
+        self.settle_written().await?;
+        Ok(std::mem::take(&mut self.written.list))
+    }
+
+    async fn settle_written(&mut self) -> Result<(), Error> {
+        let device = self.written.device.take();
+        for (path, before) in std::mem::take(&mut self.written.before) {
+            let after = self.checksum(&path).await?;
+            let path = match &device {
+                Some(device) => format!("{device}:{path}"),
+                None => path,
+            };
+            let file = FixedFile { path, change: change(before, after), before, after };
+            self.written.list.add(FixList { files: vec![file], unlisted: Vec::new() });
+        }
+        Ok(())
+    }
+
+    /// SHA-256 of a file; none where there is no ordinary file, and of one that is longer than any that
+    /// FIX writes.
+    async fn checksum(&mut self, path: &str) -> Result<Option<Sha256Digest>, Error> {
+        // A pipe would be waited for without end, and a device read.
+        let is_file = self.first_line(path, &["is-file", path, "followsymlinks:true"]).await?;
+        if is_file.is_none_or(|answer| answer != "true") {
+            return Ok(None);
+        }
+        let length = self.first_line(path, &["filesize", path]).await?;
+        let length: Option<u64> = length.and_then(|length| length.parse().ok());
+        if length.is_none_or(|length| length > LONGEST_INITRAMFS) {
+            self.written.unlisted(&format!("a change of {path}, which is very long,"));
+            return Ok(None);
+        }
+        let sum = self.first_line(path, &["checksum", "sha256", path]).await?;
+        Ok(sum.and_then(|sum| sum.parse().ok()))
+    }
+
+    /// The first line of an answer about a file. Not by [`Guestfs::run`], which asks this of what it is
+    /// about to write.
+    async fn first_line(&mut self, path: &str, words: &[&str]) -> Result<Option<String>, Error> {
+        let answer = self.ask_failing(&format!("hash the guest's {path}"), words).await?;
+        Ok(answer.ok().and_then(|lines| lines.into_iter().next()))
+    }
+}
+
+fn change(before: Option<Sha256Digest>, after: Option<Sha256Digest>) -> FileChange {
+    match (before, after) {
+        (None, _) => FileChange::Added,
+        (_, None) => FileChange::Removed,
+        _ => FileChange::Changed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::convert::native::played::Played;
+
+    fn sum(text: &str) -> Option<Sha256Digest> {
+        Some(Sha256Digest(Sha256::digest(text).into()))
+    }
+
+    #[tokio::test]
+    async fn files_are_listed_with_what_they_were_and_are() {
+        let files: &[(&str, &[u8])] =
+            &[("etc/fstab", b"old\n"), ("etc/hosts", b"same\n"), ("etc/gone", b"x"), ("a", b"a")];
+        let said = json!({"refused": ["/etc/full"], "sh": [["update", 0, "", {}]]});
+        let mut guestfs = Played::new(files, said).started().await;
+        guestfs.write("/etc/fstab", "new\n").await.expect("written");
+        guestfs.write("/etc/fstab", "newer\n").await.expect("written");
+        guestfs.write("/etc/hosts", "other\n").await.expect("written");
+        guestfs.write("/etc/hosts", "same\n").await.expect("written");
+        guestfs.write("/etc/full", "no\n").await.expect_err("refused");
+        guestfs.modify("remove", &["rm-f", "/etc/gone"]).await.expect("removed");
+        guestfs.modify("rename", &["mv", "/a", "/b"]).await.expect("renamed");
+        guestfs.run("unmount", &["umount-all"]).await.expect("unmounted");
+        guestfs.written.within("/dev/sda1");
+        guestfs.modify("make", &["touch", "/c"]).await.expect("made");
+        guestfs.sh("update-initramfs").await.expect("run");
+        let list = guestfs.take_fixed().await.expect("listed");
+        let found: Vec<_> =
+            list.files.iter().map(|f| (f.path.as_str(), f.change, f.before, f.after)).collect();
+        let expected = [
+            ("/a", FileChange::Removed, sum("a"), None),
+            ("/b", FileChange::Added, None, sum("a")),
+            ("/etc/fstab", FileChange::Changed, sum("old\n"), sum("newer\n")),
+            ("/etc/gone", FileChange::Removed, sum("x"), None),
+            ("/dev/sda1:/c", FileChange::Added, None, sum("")),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(list.warning().expect("not complete").code, "fix-list-not-known");
+        assert_eq!(FixList::default().warning(), None);
+    }
+}

@@ -1,0 +1,343 @@
+//! Whether the converted images hold what was exported, and which blocks FIX changed afterwards.
+//!
+//! The images are hashed on a thread beside INSPECT and FIX, which work on overlays: nothing is
+//! written into an image before its hash is known to be that of the export ([`Proofs::settled`]).
+//! The hash of each block goes into a file of the work folder, so that the blocks of a changed image
+//! can be compared with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::sync::DropGuard;
+
+use crate::budget::{Going, is_stop};
+use crate::image::content::{BLOCK, BlockList, hash_blocks, hash_image, stored_ranges};
+use crate::model::{
+    ByteSize, ChangedBlock, DiskFormat, DiskId, DiskProof, FixedFile, Proof, Sha256Digest, Stage,
+    Warning,
+};
+use crate::progress::{Task, Unit};
+
+use super::qemu_img::Tools;
+use super::{Error, Run};
+
+/// A converted image to be proved.
+pub(super) struct Converted<'a> {
+    pub(super) id: &'a DiskId,
+    pub(super) image: &'a Path,
+    pub(super) capacity: ByteSize,
+}
+
+/// The proofs of the disks of one conversion.
+pub(super) struct Proofs {
+    state: Mutex<State>,
+    tools: Tools,
+    /// Ends the thread with the conversion.
+    _guard: DropGuard,
+}
+
+enum State {
+    Running(JoinHandle<Result<Vec<Base>, Error>>),
+    Known(Vec<Base>),
+    /// An error has been told.
+    Failed,
+}
+
+/// An image as it was before FIX.
+struct Base {
+    id: DiskId,
+    capacity: ByteSize,
+    /// Its hash, and those of its blocks; `None` where the export has no hash to compare with.
+    proved: Option<(Sha256Digest, BlockList)>,
+    /// Numbers of the blocks that may have changed since.
+    touched: BTreeSet<u64>,
+}
+
+/// What is proved in the end.
+pub(super) struct Proved {
+    proofs: Vec<DiskProof>,
+    /// Disks without a proof.
+    without: Vec<DiskId>,
+}
+
+impl Proved {
+    /// The whole proof; `files` are those that FIX changed, where they are known. Disks without a
+    /// proof are warned of.
+    pub(super) fn with_files(
+        self,
+        files: Option<Vec<FixedFile>>,
+        warnings: &mut Vec<Warning>,
+    ) -> Proof {
+        for disk in &self.without {
+            let text = format!(
+                "the content of {disk} was not compared with the exported disk: its image has a \
+                 feature that hyperexport does not read itself, or its stream had another order"
+            );
+            warnings.push(Warning::new(Stage::Pipeline, "content-not-compared", text));
+        }
+        Proof { disks: self.proofs, files }
+    }
+}
+
+/// One disk, for the thread.
+struct Order {
+    id: DiskId,
+    image: PathBuf,
+    capacity: ByteSize,
+    list: PathBuf,
+    exported: Option<Sha256Digest>,
+    /// The exported image, where that is another file.
+    source: Option<(PathBuf, DiskFormat)>,
+    task: Task,
+}
+
+impl Proofs {
+    /// Begins to hash the images of a run.
+    pub(super) fn begin<'a>(
+        run: &Run<'_>,
+        images: impl IntoIterator<Item = Converted<'a>>,
+    ) -> Self {
+        let orders: Vec<_> = images.into_iter().map(|image| Order::new(run, &image)).collect();
+        let cancel = run.tools.cancel.child_token();
+        let mut tools = run.tools.clone();
+        tools.cancel = cancel.clone();
+        let working = tools.clone();
+        let work = move || orders.into_iter().map(|order| order.fulfil(&working)).collect();
+        let state = Mutex::new(State::Running(tokio::task::spawn_blocking(work)));
+        Self { state, tools, _guard: cancel.drop_guard() }
+    }
+
+    /// Waits until all images are known to hold what was exported.
+    ///
+    /// # Errors
+    /// [`Error::ContentDiffers`] for the first that does not; [`Error::Cancelled`],
+    /// [`Error::TimedOut`], [`Error::Io`].
+    pub(super) async fn settled(&self) -> Result<(), Error> {
+        let mut state = self.state.lock().await;
+        if let State::Running(work) = &mut *state {
+            let ended = work.await;
+            *state = State::Failed;
+            let bases =
+                ended.map_err(|join| Error::io("hash the converted disks")(join.into()))??;
+            *state = State::Known(bases);
+        }
+        match &*state {
+            State::Failed => Err(Error::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes the blocks that an overlay of a disk is about to change.
+    ///
+    /// # Errors
+    /// As those of [`Proofs::settled`].
+    pub(super) async fn will_commit(&self, disk: &DiskId, overlay: &Path) -> Result<(), Error> {
+        self.settled().await?;
+        let State::Known(bases) = &mut *self.state.lock().await else { return Ok(()) };
+        let Some(base) = bases.iter_mut().find(|base| base.id == *disk) else { return Ok(()) };
+        if base.proved.is_some() {
+            let ranges = File::open(overlay).and_then(|file| stored_ranges(&file, base.capacity.0));
+            let ranges = ranges.map_err(Error::io(format!("read {}", overlay.display())))?;
+            let blocks =
+                ranges.iter().flat_map(|range| range.start / BLOCK..=(range.end - 1) / BLOCK);
+            base.touched.extend(blocks.filter(|block| block * BLOCK < base.capacity.0));
+        }
+        Ok(())
+    }
+
+    /// The proofs of the images as they are now, of which only those blocks have changed that
+    /// [`Proofs::will_commit`] was told of; and the disks that have no proof.
+    ///
+    /// # Errors
+    /// As those of [`Proofs::settled`].
+    pub(super) async fn finish<'a>(
+        self,
+        images: impl IntoIterator<Item = Converted<'a>>,
+    ) -> Result<Proved, Error> {
+        self.ended(images, |base, image, tools| {
+            let (exported, list) = base.proved?;
+            Some(compare_touched((base.id, exported), &list, (image, base.touched), tools))
+        })
+        .await
+    }
+
+    /// The same of other images, which another program made: all their blocks are compared.
+    ///
+    /// # Errors
+    /// As those of [`Proofs::settled`].
+    pub(super) async fn finish_anew<'a>(
+        self,
+        images: impl IntoIterator<Item = Converted<'a>>,
+    ) -> Result<Proved, Error> {
+        self.ended(images, |base, image, tools| {
+            let (exported, list) = base.proved?;
+            Some(compare_all((base.id, exported), &list, image, tools))
+        })
+        .await
+    }
+
+    async fn ended<'a>(
+        self,
+        images: impl IntoIterator<Item = Converted<'a>>,
+        compare: fn(Base, &Path, &Tools) -> Option<io::Result<DiskProof>>,
+    ) -> Result<Proved, Error> {
+        self.settled().await?;
+        let images: Vec<_> =
+            images.into_iter().map(|image| (image.id.clone(), image.image.to_owned())).collect();
+        let State::Known(bases) = self.state.into_inner() else { return Err(Error::Cancelled) };
+        let tools = self.tools;
+        let work = move || {
+            let (mut proofs, mut without) = (Vec::new(), Vec::new());
+            for base in bases {
+                let Some((id, image)) = images.iter().find(|(id, _)| *id == base.id) else {
+                    continue;
+                };
+                match compare(base, image, &tools) {
+                    Some(proof) => proofs.push(proof.map_err(|error| tools.hashing(image, error))?),
+                    None => without.push(id.clone()),
+                }
+            }
+            Ok(Proved { proofs, without })
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|join| Error::io("hash the results")(join.into()))?
+    }
+}
+
+impl Order {
+    fn new(run: &Run<'_>, Converted { id, image, capacity }: &Converted<'_>) -> Self {
+        let disk = run.manifest.disks.iter().find(|disk| disk.id == **id);
+        let kept = disk.filter(|disk| run.manifest.received(&disk.id).is_none());
+        Self {
+            id: (*id).clone(),
+            image: (*image).to_owned(),
+            capacity: *capacity,
+            list: run.work.tmp().join(format!("{id}.blocks")),
+            exported: run.manifest.content(id),
+            source: kept.map(|disk| (disk.local_path.clone(), disk.source_format)),
+            task: run.progress.task(format!("compare {id}"), Some(capacity.0), Unit::Bytes),
+        }
+    }
+
+    fn fulfil(self, tools: &Tools) -> Result<Base, Error> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error| tools.hashing(&path, error)
+        };
+        let exported = match (self.exported, &self.source) {
+            (None, Some((path, format))) => {
+                let mut each = |_, _: &Sha256Digest| tools.is_in_time();
+                let hashed = File::open(path)
+                    .and_then(|file| hash_image(&file, *format, &tools.going(), &mut each));
+                // A format that is read in part is no reason to lose the conversion.
+                hashed
+                    .or_else(|error| tools.is_in_time().map(|()| unread(&error)))
+                    .map_err(failed(path))?
+            }
+            (exported, _) => exported,
+        };
+        let Self { id, image, capacity, list, .. } = &self;
+        let proved = match exported {
+            Some(exported) => {
+                let mut options = File::options();
+                let options =
+                    options.read(true).write(true).create(true).truncate(true).mode(0o600);
+                let mut blocks = BlockList::new(options.open(list).map_err(failed(list))?);
+                let mut each = |block: u64, hash: &Sha256Digest| {
+                    self.task.at((block * BLOCK).min(capacity.0));
+                    tools.is_in_time()?;
+                    blocks.push(hash)
+                };
+                let hashed = File::open(image).and_then(|file| {
+                    hash_image(&file, DiskFormat::Qcow2, &tools.going(), &mut each)
+                });
+                match hashed.map_err(failed(image))? {
+                    Some(converted) if converted != exported => {
+                        return Err(Error::ContentDiffers {
+                            disk: id.clone(),
+                            exported,
+                            converted,
+                        });
+                    }
+                    Some(_) => Some((exported, blocks)),
+                    None => None,
+                }
+            }
+            None => None,
+        };
+        let (id, capacity) = (id.clone(), *capacity);
+        Ok(Base { id, capacity, proved, touched: BTreeSet::new() })
+    }
+}
+
+fn unread(error: &io::Error) -> Option<Sha256Digest> {
+    tracing::warn!(%error, "hash the content of an exported disk");
+    None
+}
+
+fn compare_touched(
+    (id, exported): (DiskId, Sha256Digest),
+    list: &BlockList,
+    (image, touched): (&Path, BTreeSet<u64>),
+    tools: &Tools,
+) -> io::Result<DiskProof> {
+    let file = File::open(image)?;
+    let mut changed = Vec::new();
+    for (block, after) in hash_blocks(&file, DiskFormat::Qcow2, &tools.going(), touched)? {
+        let before = list.get(block)?;
+        if before != after {
+            changed.push(ChangedBlock { block, before, after });
+        }
+    }
+    let after: BTreeMap<_, _> = changed.iter().map(|one| (one.block, one.after)).collect();
+    Ok(DiskProof { id, exported, result: list.with(&after)?, changed })
+}
+
+fn compare_all(
+    (id, exported): (DiskId, Sha256Digest),
+    list: &BlockList,
+    image: &Path,
+    tools: &Tools,
+) -> io::Result<DiskProof> {
+    let mut changed = Vec::new();
+    let mut each = |block, after: &Sha256Digest| {
+        tools.is_in_time()?;
+        let before = list.get(block)?;
+        if before != *after {
+            changed.push(ChangedBlock { block, before, after: *after });
+        }
+        Ok(())
+    };
+    let file = File::open(image)?;
+    let result = hash_image(&file, DiskFormat::Qcow2, &tools.going(), &mut each)?;
+    let result = result.ok_or(ErrorKind::Unsupported)?;
+    Ok(DiskProof { id, exported, result, changed })
+}
+
+impl Tools {
+    fn going(&self) -> Going {
+        Going::from(&self.cancel)
+    }
+
+    /// Whether work may go on, and the conversion still has time.
+    fn is_in_time(&self) -> io::Result<()> {
+        self.going().check()?;
+        match self.deadline.elapsed().is_zero() {
+            true => Ok(()),
+            false => Err(ErrorKind::TimedOut.into()),
+        }
+    }
+
+    fn hashing(&self, path: &Path, error: io::Error) -> Error {
+        match error.kind() {
+            _ if is_stop(&error) => Error::Cancelled,
+            ErrorKind::TimedOut => Error::TimedOut { after: self.timeout },
+            _ => Error::io(format!("hash {}", path.display()))(error),
+        }
+    }
+}

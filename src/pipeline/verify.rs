@@ -1,0 +1,271 @@
+//! `hyperexport verify`: proves later that the disks of a run hold what was exported, but for what FIX
+//! changed. Nothing is changed.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::report::{self, RunReport};
+use super::stored::read_result;
+use super::{journal, undo};
+use crate::convert::{Difference, compare, open_image};
+use crate::libvirt::{self, Chunk, DefinedDomain, UnusedDisk};
+use crate::model::{DiskFormat, DiskId, DiskProof, FixedFile, Proof, Sha256Digest};
+use crate::progress::{Progress, Unit};
+
+/// Why nothing is proved.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The result cannot be read.
+    #[error("{0}")]
+    Result(String),
+    /// The result has no proof.
+    #[error("{} has no proof of its disks", .0.display())]
+    NoProof(PathBuf),
+    /// The disks are no longer those that the run has left.
+    #[error("the disks of the run cannot be compared any more: {0}")]
+    Used(String),
+    /// A disk is not what its proof says.
+    #[error("{disk} ({}) differs: {why}", place.display())]
+    Differs {
+        /// Which disk.
+        disk: DiskId,
+        /// Where it is.
+        place: PathBuf,
+        /// How.
+        why: String,
+    },
+    /// A disk cannot be read.
+    #[error("read {}", place.display())]
+    Read {
+        /// The disk.
+        place: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// libvirt refused.
+    #[error("reading the disks through libvirt")]
+    Libvirt(#[from] libvirt::Error),
+    /// The run was cancelled.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl Error {
+    /// What to type next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Result(_) => {
+                Some("give the result.json of an output directory, or a file of its runs/".into())
+            }
+            Self::NoProof(_) => Some(
+                "convert the disks with this version: the proof is recorded during the conversion"
+                    .to_owned(),
+            ),
+            Self::Used(_) => Some(
+                "verify before the first start; the exported disks still have their own checksums"
+                    .to_owned(),
+            ),
+            Self::Differs { .. } => {
+                Some("undo the run (hyperexport undo DIR), then run the migration again".to_owned())
+            }
+            Self::Libvirt(source) => source.hint(),
+            Self::Read { .. } | Self::Cancelled => None,
+        }
+    }
+
+    /// Whether a disk was compared and is not what it should be.
+    pub fn is_difference(&self) -> bool {
+        matches!(self, Self::Differs { .. })
+    }
+}
+
+/// What was proved.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verified {
+    /// Display name of the VM.
+    pub vm: String,
+    /// The disks, all of which hold what was exported but for the blocks that FIX changed.
+    pub disks: Vec<VerifiedDisk>,
+    /// The files that explain these blocks, where they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<FixedFile>>,
+}
+
+/// A disk that was compared.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifiedDisk {
+    /// Which disk.
+    pub id: DiskId,
+    /// Where it is.
+    pub place: PathBuf,
+    /// Hash of the content as it was exported.
+    pub exported: Sha256Digest,
+    /// How many blocks FIX changed.
+    pub changed_blocks: usize,
+}
+
+/// Compares the disks of the run whose result is `path` with their proofs; `uri` is that of libvirt
+/// where the user names it.
+///
+/// # Errors
+/// [`Error`].
+pub async fn verify(
+    (path, uri): (&Path, Option<&str>),
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Verified, Error> {
+    let path = if path.is_dir() { path.join(report::FILE_NAME) } else { path.to_owned() };
+    let read = read_result(&path).map_err(|stopped| Error::Result(stopped.failure.message))?;
+    let result = read.ok_or_else(|| {
+        Error::Result(format!("read {}: No such file or directory", path.display()))
+    })?;
+    let proof = result.proof.clone().filter(|proof| !proof.disks.is_empty());
+    let proof = proof.ok_or(Error::NoProof(path))?;
+    let work = (progress, cancel);
+    let undone = result.undone.as_ref().is_some_and(|undone| undone.left.is_empty());
+    let disks = match result.domain.as_ref().filter(|_| !undone) {
+        Some(domain) => {
+            undo::check_uri(&domain.uri, uri)?;
+            of_domain(&result, domain, &proof, work).await?
+        }
+        None => of_images(&result, &proof, work).await?,
+    };
+    Ok(Verified { vm: result.vm, disks, files: proof.files })
+}
+
+/// The volumes of a domain.
+async fn of_domain(
+    result: &RunReport,
+    domain: &DefinedDomain,
+    proof: &Proof,
+    (progress, cancel): (&Progress, &CancellationToken),
+) -> Result<Vec<VerifiedDisk>, Error> {
+    let target = libvirt::Target::connect(&journal::settings(&domain.uri)).await?;
+    let disks = target.unused_disks(domain).await?.map_err(Error::Used)?;
+    let mut verified = Vec::new();
+    for proof in &proof.disks {
+        let Some(disk) = disks.iter().find(|disk| disk.volume.id == proof.id) else {
+            return Err(Error::Used(format!("the domain has no volume of {}", proof.id)));
+        };
+        let failed = |source| read_error(&disk.path, source);
+        let here = match disk.is_here {
+            true => open_image(&disk.path).map_err(failed)?,
+            false => None,
+        };
+        let file = match here {
+            Some(file) => file,
+            // On another machine, or not ours to read: libvirt reads it.
+            None => {
+                let file = tempfile::tempfile_in(&result.output).map_err(failed)?;
+                download(&target, disk, &file, (progress, cancel)).await?;
+                file
+            }
+        };
+        let disk = (disk.path.as_path(), disk.volume.format);
+        verified.push(one(file, disk, proof, (progress, cancel)).await?);
+    }
+    Ok(verified)
+}
+
+/// Copies a volume into an empty file; holes stay holes.
+async fn download(
+    target: &libvirt::Target,
+    disk: &UnusedDisk,
+    file: &File,
+    work: (&Progress, &CancellationToken),
+) -> Result<(), Error> {
+    let failed = |source| read_error(&disk.path, source);
+    let (out, mut position) = (file.try_clone().map_err(failed)?, 0);
+    let sink = move |chunk: Chunk<'_>| match chunk {
+        Chunk::Data(bytes) => {
+            out.write_all_at(bytes, position)?;
+            position += bytes.len() as u64;
+            Ok(())
+        }
+        Chunk::Hole(length) => {
+            position = position.checked_add(length).ok_or(ErrorKind::FileTooLarge)?;
+            out.set_len(position)
+        }
+    };
+    target.read_volume(&disk.volume, Box::new(sink), work).await?;
+    if disk.volume.format == DiskFormat::Raw {
+        // A device may be larger than the disk on it.
+        file.set_len(disk.capacity.0).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The converted images, where there is no domain.
+async fn of_images(
+    result: &RunReport,
+    proof: &Proof,
+    work: (&Progress, &CancellationToken),
+) -> Result<Vec<VerifiedDisk>, Error> {
+    let stamps = result.conversion.iter().flat_map(|conversion| &conversion.images);
+    let mut verified = Vec::new();
+    for proof in &proof.disks {
+        let disks = result.converted.iter().flat_map(|disks| &disks.0);
+        let Some(disk) = disks.clone().find(|disk| disk.id == proof.id) else {
+            return Err(Error::Used(format!("there is no converted image of {}", proof.id)));
+        };
+        let path = &disk.path;
+        if !path.is_file() {
+            return Err(Error::Used(format!("{} is gone", path.display())));
+        }
+        if stamps.clone().any(|stamp| stamp.path == *path && !stamp.holds()) {
+            return Err(Error::Used(format!("{} was written to since the run", path.display())));
+        }
+        let refused = || ErrorKind::PermissionDenied.into();
+        let file = open_image(path).and_then(|file| file.ok_or_else(refused));
+        let file = file.map_err(|source| read_error(path, source))?;
+        verified.push(one(file, (path, disk.format), proof, work).await?);
+    }
+    Ok(verified)
+}
+
+/// One disk.
+async fn one(
+    file: File,
+    (place, format): (&Path, DiskFormat),
+    proof: &DiskProof,
+    (progress, cancel): (&Progress, &CancellationToken),
+) -> Result<VerifiedDisk, Error> {
+    let _task = progress.task(format!("verify {}", proof.id), None, Unit::Bytes);
+    let (wanted, cancel) = (proof.clone(), cancel.clone());
+    let compared = tokio::task::spawn_blocking(move || compare(&file, format, &wanted, &cancel));
+    let compared = compared.await.unwrap_or_else(|join| Err(join.into()));
+    let compared = compared.map_err(|source| read_error(place, source))?;
+    let place = place.to_owned();
+    compared.map_err(|difference| Error::Differs {
+        disk: proof.id.clone(),
+        place: place.clone(),
+        why: described(difference, proof),
+    })?;
+    let DiskProof { id, exported, changed, .. } = proof;
+    Ok(VerifiedDisk { id: id.clone(), place, exported: *exported, changed_blocks: changed.len() })
+}
+
+fn described(difference: Difference, proof: &DiskProof) -> String {
+    match difference {
+        Difference::Fixed(block) => {
+            format!("block {block} of 4 MiB has another content than FIX left there")
+        }
+        Difference::Exported(found) => format!(
+            "without what FIX changed, the content hash is {found} instead of {}",
+            proof.exported
+        ),
+        Difference::Unread => "hyperexport does not read this form of the format".to_owned(),
+    }
+}
+
+fn read_error(place: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        ErrorKind::Interrupted => Error::Cancelled,
+        _ => Error::Read { place: place.to_owned(), source },
+    }
+}
