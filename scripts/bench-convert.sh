@@ -26,9 +26,9 @@ qemu_img_once() { # KIND
   measure qemu-img convert -f vmdk -O qcow2 "${how[@]}" "$work/disk.vmdk" "$work/peer.qcow2"
 }
 
-stream_once() {
+stream_once() { # [PROGRAM]
   rm -rf "$work/streamed"
-  measure target/release/hyperexport --url "$url" --username bench --password-file "$work/password" \
+  measure "${1:-target/release/hyperexport}" --url "$url" --username bench --password-file "$work/password" \
     --thumbprint "$thumbprint" --vm one --output "$work/streamed" --quiet --pipeline --converter native \
     --pipeline-inspect=false --pipeline-fix=false --pipeline-validate=false
 }
@@ -70,11 +70,11 @@ peak_of() { # FOLDER COMMAND…
   echo "$most"
 }
 
-job_once() { # CONVERTER
+job_once() { # CONVERTER [PROGRAM]
   local how=(--converter "$1")
   [ "$1" != hyper2kvm ] || how+=(--hyper2kvm-path "$HYPER2KVM")
   rm -rf "$work/job"
-  measure target/release/hyperexport --source "$work/guest/guest.ova" --output "$work/job" --strict --quiet \
+  measure "${2:-target/release/hyperexport}" --source "$work/guest/guest.ova" --output "$work/job" --strict --quiet \
     --pipeline "${how[@]}"
 }
 
@@ -115,6 +115,11 @@ sizes+=("$(awk -v a="$ours" -v b="$(du -sk "$work/taken" | cut -f 1)" \
   'BEGIN { printf "| … the result itself | %.1f MiB | %.1f MiB | %.4f |", a / 1024, b / 1024, a / b }')")
 target/release/hyperexport --url "$url" --username bench --password-file "$work/password" \
   --thumbprint "$thumbprint" --vm guest --output "$work/guest" --format ova --quiet
+# What a change costs: BENCH_BEFORE names a program that was built before the change.
+if [ -n "${BENCH_BEFORE:-}" ]; then
+  versus 'a stream: before the change' stream_once "stream_once $BENCH_BEFORE"
+  versus 'a Debian guest: before the change' 'job_once native' "job_once native $BENCH_BEFORE"
+fi
 versus 'a Debian guest: through hyper2kvm' 'job_once native' 'job_once hyper2kvm'
 versus '… virt-v2v' 'job_once native' virt_v2v_once
 printf '\n| size | hyperexport | peer | ratio |\n|---|---|---|---|\n'

@@ -66,6 +66,21 @@ pub(super) struct Proved {
 }
 
 impl Proved {
+    /// Where nobody was to change a disk, the results must hold what was exported.
+    ///
+    /// # Errors
+    /// [`Error::ContentDiffers`].
+    pub(super) fn unchanged(&self) -> Result<(), Error> {
+        match self.proofs.iter().find(|proof| proof.result != proof.exported) {
+            Some(DiskProof { id, exported, result, .. }) => Err(Error::ContentDiffers {
+                disk: id.clone(),
+                exported: *exported,
+                converted: *result,
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// The whole proof; `files` are those that FIX changed, where they are known. Disks without a
     /// proof are warned of.
     pub(super) fn with_files(
@@ -150,6 +165,16 @@ impl Proofs {
         Ok(())
     }
 
+    /// Ends the thread of a conversion that has failed: nothing writes into the work folder then.
+    pub(super) async fn stop(self) {
+        self.tools.cancel.cancel();
+        if let State::Running(work) = self.state.into_inner()
+            && let Err(error) = work.await
+        {
+            tracing::debug!(%error, "hash the converted disks");
+        }
+    }
+
     /// The proofs of the images as they are now, of which only those blocks have changed that
     /// [`Proofs::will_commit`] was told of; and the disks that have no proof.
     ///
@@ -225,6 +250,7 @@ impl Order {
     }
 
     fn fulfil(self, tools: &Tools) -> Result<Base, Error> {
+        tools.is_in_time().map_err(|error| tools.hashing(&self.image, error))?;
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |error| tools.hashing(&path, error)

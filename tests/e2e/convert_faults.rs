@@ -63,11 +63,26 @@ async fn an_unknown_program_that_does_the_work_is_taken_with_a_warning() {
     let done = case.run(&case.fake(GOOD)).await.expect("converted");
     assert_eq!(names(&case.out), ["Data VM.qcow2", "convert.log", "hyper2kvm.log"]);
     let codes: Vec<_> = done.warnings.iter().map(|warning| warning.code.as_str()).collect();
-    assert_eq!(codes, ["hyper2kvm-untried-version", "boot-disk-not-bootable"]);
+    let expected = ["hyper2kvm-untried-version", "boot-disk-not-bootable", "fix-list-not-known"];
+    assert_eq!(codes, expected);
+    let proof = done.proof.expect("a proof");
+    let changed: Vec<_> = proof.disks[0].changed.iter().map(|changed| changed.block).collect();
+    assert_eq!((changed, proof.files), (vec![0], None));
     // It says that it has fixed a guest; there is none on that disk.
     assert!(!done.disks.expect("disks").0[0].fixed);
     let failure = done.fix_failure.expect("it is looked for").to_string();
     assert_eq!(failure, "no operating system found on the disks");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversion_that_changes_a_byte_is_refused() {
+    let case = Case::new();
+    let script = "convert; qemu-io -f qcow2 -c 'write -P 9 1M 512' $work/out/disk-0.qcow2 >/dev/null; \
+                  report true";
+    let settings = Settings { stages: without_fix(), ..case.fake(script) };
+    let error = case.run(&settings).await.expect_err("refused").to_string();
+    assert!(error.starts_with("converted disk-0 differs from the exported disk: "), "{error}");
+    assert!(names(&case.out).iter().all(|name| name.ends_with(".log")), "{:?}", names(&case.out));
 }
 
 #[tokio::test(flavor = "multi_thread")]

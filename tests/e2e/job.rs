@@ -71,6 +71,17 @@ fn source(job: &Job, disk: usize) -> &Path {
     &job.sim.vm("web01").disks.as_ref().expect("disks")[disk].raw
 }
 
+/// The volumes hold what was exported.
+fn assert_verified(job: &Job, ended: &Ended) {
+    let mut verify = job.bare(&["verify", "--json", "--result"]);
+    let verify = verify.arg(job.file("result.json")).output().expect("hyperexport runs");
+    let verified = Ended::from(verify).expect(0);
+    for disk in 0..2 {
+        let exported = &ended.json["disks"][disk]["content"];
+        assert_eq!(verified.json["disks"][disk]["exported"], *exported, "{}", verified.stdout);
+    }
+}
+
 #[test]
 fn every_byte_of_every_disk_arrives_in_the_pool() {
     let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
@@ -115,13 +126,7 @@ fn every_byte_of_every_disk_arrives_in_the_pool() {
     assert_valid_domain(&job.file("domain.xml"));
     assert_eq!(job.result(), ended.json, "result.json and --json differ");
     job.assert_source_is_free();
-    let mut verify = job.bare(&["verify", "--json", "--result"]);
-    let verify = verify.arg(job.file("result.json")).output().expect("hyperexport runs");
-    let verified = Ended::from(verify).expect(0);
-    for disk in 0..2 {
-        let exported = &ended.json["disks"][disk]["content"];
-        assert_eq!(verified.json["disks"][disk]["exported"], *exported, "{}", verified.stdout);
-    }
+    assert_verified(&job, &ended);
 
     let uuid = ended.json["domain"]["uuid"].as_str().expect("defined").to_owned();
     let times = || {

@@ -91,7 +91,13 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     let told = (&mut stages, &mut warnings);
     let fixes_guest = run.settings.stages.fix;
     let on = (disks.as_slice(), Some(&proofs));
-    let operated = operate(run, &ready.engine, (on, fixes_guest), told).await?;
+    let operated = match operate(run, &ready.engine, (on, fixes_guest), told).await {
+        Ok(operated) => operated,
+        Err(error) => {
+            proofs.stop().await;
+            return Err(error);
+        }
+    };
     let fixed = fixes_guest && operated.is_fixed();
     let Operated { facts, changes, failure, fixes } = operated;
     let proved = proofs.finish(disks.iter().map(Work::converted)).await?;
@@ -110,9 +116,10 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     };
     let durations = stages.durations();
     let mut report = stages.report(&ready.converter, run.manifest, results.as_ref(), &warnings);
+    let proof = results.is_some().then_some(proof);
     report["proof"] = json!(proof);
     Ok(Conversion {
-        proof: Some(proof),
+        proof,
         disks: results,
         plan: None,
         warnings,
