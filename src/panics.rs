@@ -35,12 +35,16 @@ impl Panicked {
 ///
 /// # Errors
 /// Those of `work`, and [`Panicked`].
-pub async fn caught<T, E: From<Panicked>>(
+pub fn caught<T, E: From<Panicked>>(
     work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    // What a panic may leave half done belongs to the run, which only takes things back from here on.
-    let end = AssertUnwindSafe(work).catch_unwind().await;
-    end.unwrap_or_else(|payload| Err(Panicked::new(&*payload).into()))
+) -> impl Future<Output = Result<T, E>> {
+    // On the heap: each future that holds this one would make room for `work` twice.
+    let work = Box::pin(work);
+    async {
+        // Partial state after a panic belongs to the run, which only cleans up from here on.
+        let end = AssertUnwindSafe(work).catch_unwind().await;
+        end.unwrap_or_else(|payload| Err(Panicked::new(&*payload).into()))
+    }
 }
 
 /// The same of work that blocks.

@@ -239,7 +239,7 @@ impl Run<'_> {
                 }
                 converted => converted?,
             },
-            Engine::Native | Engine::VirtV2v => native::convert(self, ready).await?,
+            Engine::Native | Engine::VirtV2v => Box::pin(native::convert(self, ready)).await?,
         };
         if let (Some(image), Some(disks)) = (seed, &mut conversion.disks) {
             // Beside the results, whose folder is named as the user named it.
@@ -257,7 +257,7 @@ impl Run<'_> {
         self.work.clear().map_err(Error::io("clear the work folder"))?;
         let native = preflight::native();
         let ready = Ready { results: ready.results.clone(), ..native };
-        let mut conversion = native::convert(self, &ready).await?;
+        let mut conversion = Box::pin(native::convert(self, &ready)).await?;
         conversion.warnings.insert(0, Warning::new(Stage::Pipeline, "converter-failed", text));
         Ok(conversion)
     }
@@ -286,7 +286,7 @@ impl Run<'_> {
 
         let begin = Instant::now();
         let made = Made { run: self, outcome: &outcome, capacities: &capacities };
-        let finished = made.finish(&ready.results, proofs).await?;
+        let finished = Box::pin(made.finish(&ready.results, proofs)).await?;
         durations.push(("finish".to_owned(), begin.elapsed()));
         let mut warnings = outcome.warnings;
         warnings.extend(finished.warnings);

@@ -71,10 +71,8 @@ pub async fn draft(
         addresses::renewed(read, &output, target).map_err(|stopped| stopped.failure)?;
     let told = Told::default();
     told.warn_all(made);
-    let Checked { disks, first, undone } =
-        later::check(&read, &output, (target, true, &told), cancel)
-            .await
-            .map_err(|stopped| stopped.failure)?;
+    let checked = Box::pin(later::check(&read, &output, (target, true, &told), cancel));
+    let Checked { disks, first, undone } = checked.await.map_err(|stopped| stopped.failure)?;
     let vm = guest::planned(&read, guest::reported(&output, &read).as_ref());
     let disks = target::with_media(&disks, read.media());
     let draft = target::draft(target, &vm, &disks, &undone).await.map_err(refused)?;

@@ -35,7 +35,7 @@ pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) 
         ledger.report.errors.push(stopped.failure);
         return ledger.close(Outcome::Refused, None, false);
     }
-    let (outcome, claim) = whole(&job, &mut ledger).await;
+    let (outcome, claim) = Box::pin(whole(&job, &mut ledger)).await;
     // A failed export leaves nothing, so there is nothing that a report could lie beside.
     let is_there = !ledger.report.disks.is_empty() || ledger.report.package.is_some();
     // A run that was killed has left no result: the next one would not know whose files these are.
@@ -137,7 +137,7 @@ async fn open(
     cancel: &CancellationToken,
 ) -> Result<(Source, Ready), Stopped> {
     let source = preflight::connect(job, cancel).await?;
-    match preflight::check(&source, job, told, cancel).await {
+    match Box::pin(preflight::check(&source, job, told, cancel)).await {
         Ok(ready) => Ok((source, ready)),
         Err(stopped) => {
             source.leave().await;

@@ -1,6 +1,7 @@
 //! Bookkeeping around a stage: its events, its time, its end in the report.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
@@ -82,20 +83,30 @@ impl<'a> Ledger<'a> {
     }
 
     /// Runs `work` as `stage`, and notes how long it took and how it ended.
-    pub async fn stage<T>(
+    pub fn stage<T>(
         &mut self,
         stage: Stage,
         work: impl Future<Output = Result<T, Stopped>>,
-    ) -> Option<T> {
-        self.stage_as(stage, StageStatus::Done, work).await
+    ) -> impl Future<Output = Option<T>> {
+        self.stage_as(stage, StageStatus::Done, work)
     }
 
     /// The same for work whose good end has a name of its own.
-    pub async fn stage_as<T>(
+    pub fn stage_as<T>(
         &mut self,
         stage: Stage,
         good: StageStatus,
         work: impl Future<Output = Result<T, Stopped>>,
+    ) -> impl Future<Output = Option<T>> {
+        // On the heap at once: stages are nested, and their futures would outgrow the stack.
+        self.run(stage, good, Box::pin(work))
+    }
+
+    async fn run<T>(
+        &mut self,
+        stage: Stage,
+        good: StageStatus,
+        work: Pin<Box<impl Future<Output = Result<T, Stopped>>>>,
     ) -> Option<T> {
         self.progress.send(Event::StageStarted(stage));
         let begun = Instant::now();
