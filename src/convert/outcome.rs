@@ -128,15 +128,15 @@ impl Made<'_> {
             Converted { id, image, capacity: *capacity }
         });
         let proved = proofs.finish_anew(images).await?;
-        if !self.run.settings.stages.fix {
-            proved.unchanged()?;
-        }
         let files = match self.run.settings.stages.fix {
             true => {
                 warnings.extend(FixList::by("hyper2kvm").warning());
                 None
             }
-            false => Some(Vec::new()),
+            false => {
+                proved.unchanged()?;
+                Some(Vec::new())
+            }
         };
         Ok(proved.with_files(files, warnings))
     }

@@ -184,11 +184,7 @@ impl Proofs {
         self,
         images: impl IntoIterator<Item = Converted<'a>>,
     ) -> Result<Proved, Error> {
-        self.ended(images, |base, image, tools| {
-            let (exported, list) = base.proved?;
-            Some(compare_touched((base.id, exported), &list, (image, base.touched), tools))
-        })
-        .await
+        self.ended(images, compare_touched).await
     }
 
     /// The same of other images, which another program made: all their blocks are compared.
@@ -199,17 +195,13 @@ impl Proofs {
         self,
         images: impl IntoIterator<Item = Converted<'a>>,
     ) -> Result<Proved, Error> {
-        self.ended(images, |base, image, tools| {
-            let (exported, list) = base.proved?;
-            Some(compare_all((base.id, exported), &list, image, tools))
-        })
-        .await
+        self.ended(images, compare_all).await
     }
 
     async fn ended<'a>(
         self,
         images: impl IntoIterator<Item = Converted<'a>>,
-        compare: fn(Base, &Path, &Tools) -> Option<io::Result<DiskProof>>,
+        compare: Compare,
     ) -> Result<Proved, Error> {
         self.settled().await?;
         let images: Vec<_> =
@@ -222,10 +214,12 @@ impl Proofs {
                 let Some((id, image)) = images.iter().find(|(id, _)| *id == base.id) else {
                     continue;
                 };
-                match compare(base, image, &tools) {
-                    Some(proof) => proofs.push(proof.map_err(|error| tools.hashing(image, error))?),
-                    None => without.push(id.clone()),
-                }
+                let Some((exported, list)) = base.proved else {
+                    without.push(id.clone());
+                    continue;
+                };
+                let proof = compare((base.id, exported), &list, (image, base.touched), &tools);
+                proofs.push(proof.map_err(|error| tools.hashing(image, error))?);
             }
             Ok(Proved { proofs, without })
         };
@@ -306,6 +300,10 @@ fn unread(error: &io::Error) -> Option<Sha256Digest> {
     None
 }
 
+/// Compares an image with the list of its blocks before FIX. The set has the blocks that may have changed.
+type Compare =
+    fn((DiskId, Sha256Digest), &BlockList, (&Path, BTreeSet<u64>), &Tools) -> io::Result<DiskProof>;
+
 fn compare_touched(
     (id, exported): (DiskId, Sha256Digest),
     list: &BlockList,
@@ -327,7 +325,7 @@ fn compare_touched(
 fn compare_all(
     (id, exported): (DiskId, Sha256Digest),
     list: &BlockList,
-    image: &Path,
+    (image, _): (&Path, BTreeSet<u64>),
     tools: &Tools,
 ) -> io::Result<DiskProof> {
     let mut changed = Vec::new();

@@ -28,7 +28,7 @@ pub enum Difference {
 /// # Errors
 /// What the system said, and for what is no regular file.
 pub fn open_image(path: &Path) -> io::Result<Option<File>> {
-    // A pipe without a writer blocks whoever opens it otherwise.
+    // Opening a pipe that has no writer would block.
     match OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path) {
         Ok(file) if file.metadata()?.is_file() => Ok(Some(file)),
         Ok(_) => Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file")),

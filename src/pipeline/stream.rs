@@ -148,8 +148,8 @@ async fn describe(
         let read = |source| manifest::Error::Read { path: result.path.clone(), source };
         let bytes = std::fs::metadata(&result.path).map_err(read)?.len();
         let now = Disk { local_path: result.path.clone(), bytes, ..disk.clone() };
-        let proof = ledger.report.proof.iter().flat_map(|proof| &proof.disks);
-        let content = proof.clone().find(|proof| proof.id == result.id).map(|proof| proof.result);
+        let mut proofs = ledger.report.proof.iter().flat_map(|proof| &proof.disks);
+        let content = proofs.find(|proof| proof.id == result.id).map(|proof| proof.result);
         let checksum = match changed {
             true => Some(manifest::sum_of(&now, ledger.progress, ledger.cancel).await?),
             // The same file under another name.

@@ -209,8 +209,8 @@ async fn of_images(
     let stamps = result.conversion.iter().flat_map(|conversion| &conversion.images);
     let mut verified = Vec::new();
     for proof in &proof.disks {
-        let disks = result.converted.iter().flat_map(|disks| &disks.0);
-        let Some(disk) = disks.clone().find(|disk| disk.id == proof.id) else {
+        let mut disks = result.converted.iter().flat_map(|disks| &disks.0);
+        let Some(disk) = disks.find(|disk| disk.id == proof.id) else {
             return Err(Error::Used(format!("there is no converted image of {}", proof.id)));
         };
         let path = &disk.path;

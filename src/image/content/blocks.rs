@@ -104,7 +104,7 @@ impl Content {
         }
     }
 
-    /// So many zeros.
+    /// Adds `length` zeros.
     pub fn zeros(&mut self, length: u64) {
         if self.position.saturating_add(length) > LARGEST {
             // There will be no hash.

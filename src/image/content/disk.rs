@@ -62,7 +62,7 @@ pub(super) enum Place {
     Zeros,
     /// As it is, from here on.
     Plain(u64),
-    /// Compressed, in at most so many bytes from here on.
+    /// Compressed: where it begins, and the most bytes that it takes.
     Packed(u64, usize),
 }
 
@@ -201,7 +201,7 @@ impl Unpacked {
     ) -> io::Result<&[u8]> {
         if self.begin != Some(unit.begin) {
             self.begin = None;
-            // Up to so many bytes belong to what lies behind it: lengths are told in sectors.
+            // Lengths are in whole sectors: the last bytes may belong to the next unit.
             data.draw((length as u64).saturating_sub(SECTOR - 1).max(LEAST_PACKED))?;
             self.packed.resize(length, 0);
             read_to_end(file, &mut self.packed, place)?;

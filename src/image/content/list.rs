@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 
 use super::blocks::{Blocks, ZERO_BLOCK};
@@ -37,20 +37,19 @@ impl BlockList {
         Ok(())
     }
 
-    /// The list ends with its last block, a hole or not.
-    fn end(&self) -> io::Result<()> {
-        self.file.set_len(self.count * WIDTH)
-    }
-
     /// The hash of a block.
     ///
     /// # Errors
     /// What the system said; also for a block that the disk does not have.
     pub fn get(&self, block: u64) -> io::Result<Sha256Digest> {
-        self.end()?;
         let mut hash = [0; WIDTH as usize];
-        self.file.read_exact_at(&mut hash, block * WIDTH)?;
-        Ok(read(&hash))
+        match self.file.read_exact_at(&mut hash, block * WIDTH) {
+            // The hole of the last blocks has no end in the file yet.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && block < self.count => {
+                Ok(ZERO_BLOCK)
+            }
+            done => done.map(|()| read(&hash)),
+        }
     }
 
     /// The hash of the disk with other blocks in the place of some.
@@ -58,7 +57,8 @@ impl BlockList {
     /// # Errors
     /// What the system said.
     pub fn with(&self, others: &BTreeMap<u64, Sha256Digest>) -> io::Result<Sha256Digest> {
-        self.end()?;
+        // The list ends with its last block, a hole or not.
+        self.file.set_len(self.count * WIDTH)?;
         let mut blocks = Blocks::default();
         entries(&self.file, 0, self.count, WIDTH, |number, hash| {
             match others.get(&number) {

@@ -26,9 +26,9 @@ pub(super) struct Table {
 }
 
 enum Kind {
-    /// Entries are sectors; a bitmap of so many bytes stands before each block.
+    /// Entries are sectors; a bitmap of `bitmap` bytes precedes each block.
     Vhd { bitmap: u64 },
-    /// Entries are states and MiB; after so many blocks comes the entry of a bitmap.
+    /// Entries are states and MiB; the entry of a bitmap follows each `chunk` blocks.
     Vhdx { chunk: u64 },
     /// Entries are numbers of blocks, which begin at a place and have something before each.
     Vdi { blocks: u64, before: u64 },
