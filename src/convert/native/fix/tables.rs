@@ -36,7 +36,11 @@ const ESSENTIAL: [&str; 3] = ["/", "/usr", "/var"];
 
 /// A table with its devices by names that last, and those that could not be helped. All else stays
 /// as it is, down to the last space.
-pub(super) fn stabilize(text: &str, table: Table, devices: &Devices) -> (String, Vec<String>) {
+pub(in crate::convert::native) fn stabilize(
+    text: &str,
+    table: Table,
+    devices: &Devices,
+) -> (String, Vec<String>) {
     let mut lost = Vec::new();
     let mut line = |line: &str| {
         let content = line.trim();
