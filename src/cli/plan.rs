@@ -11,7 +11,7 @@ use clap::FromArgMatches;
 use super::args::{ApplyArgs, PlanArgs};
 use super::render::{print_json, print_line};
 use super::{Exit, block_on, chain, done, open, tell, tell_report};
-use crate::pipeline::{self, Asked, Plan};
+use crate::pipeline::{self, Plan, PlanRequest};
 use crate::settings::{Environment, Error, Given, LibvirtArgs};
 use crate::state;
 
@@ -27,7 +27,7 @@ pub fn plan(args: &PlanArgs, given: &Given, environment: &Environment) -> anyhow
     let target = given.complete(args.target.resolve()?, environment);
     let arguments = words()?;
     let directory = std::env::current_dir().context("find the current folder")?;
-    let asked = Asked { arguments, directory };
+    let asked = PlanRequest { arguments, directory };
     block_on(&args.output, |_, cancel| async move {
         let plan = match pipeline::draft(&args.manifest, &target, asked, &cancel).await {
             Ok(plan) => plan,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::budget::Going;
 use crate::image::vmdk::{Header, SECTOR};
-use crate::image::{self, Compression, Rewriter, Split, Target};
+use crate::image::{self, Compression, OutputFormat, Rewriter, Split};
 use crate::model::{ByteSize, DiskFormat};
 use crate::progress::{Progress, Task, Unit};
 
@@ -33,7 +33,7 @@ impl Tools {
         if from.format == DiskFormat::Vmdk {
             let task = progress.task(name, Some(capacity.0), Unit::Bytes);
             let (tools, path, target) = (self.clone(), from.path.to_owned(), to.to_owned());
-            let kind = Target::Qcow2(compression);
+            let kind = OutputFormat::Qcow2(compression);
             let work = move || tools.rewrite(&path, (&target, kind), capacity, &task);
             let done = tokio::task::spawn_blocking(work).await;
             if done.map_err(|join| Error::io(format!("write {}", to.display()))(join.into()))?? {
@@ -103,7 +103,7 @@ impl Tools {
     fn rewrite(
         &self,
         from: &Path,
-        (to, kind): (&Path, Target),
+        (to, kind): (&Path, OutputFormat),
         capacity: ByteSize,
         task: &Task,
     ) -> Result<bool, Error> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pieces::Grains;
-use super::rewrite::{Image, Target, Wrote};
+use super::rewrite::{Image, OutputFormat, Wrote};
 use super::vmdk::{Piece, SECTOR};
 use super::workers::{Form, Stopped, Workers};
 use super::{CLUSTER, Compression, Error};
@@ -30,7 +30,7 @@ impl FlatRewriter {
     /// [`Error::TooLarge`], [`Error::Write`].
     pub fn new(file: File, most: u64, compression: Option<Compression>) -> Result<Self, Error> {
         let reached: Arc<AtomicU64> = Arc::default();
-        let image = Image::new(file, most, Target::Qcow2(compression), Arc::clone(&reached))?;
+        let image = Image::new(file, most, OutputFormat::Qcow2(compression), Arc::clone(&reached))?;
         let workers =
             Some(Workers::start(image, most, (CLUSTER, Form::Flat), (compression, true))?);
         Ok(Self { workers, batch: Grains::default(), length: 0, reached })

@@ -41,7 +41,7 @@ pub use flat::FlatRewriter;
 pub use iso::{IsoFile, iso_files};
 pub use kind::{Kind, kind};
 pub use part::{Part, part};
-pub use rewrite::{Rewriter, Target, Wrote};
+pub use rewrite::{OutputFormat, Rewriter, Wrote};
 pub use split::Split;
 pub use text::decoded;
 pub use untrusted::{

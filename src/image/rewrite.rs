@@ -13,14 +13,14 @@ use crate::model::Sha256Digest;
 
 /// The format to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
+pub enum OutputFormat {
     /// qcow2, its clusters compressed or not.
     Qcow2(Option<Compression>),
     /// Raw, with its holes kept.
     Raw,
 }
 
-impl Target {
+impl OutputFormat {
     /// How clusters are compressed, if they are.
     fn compression(self) -> Option<Compression> {
         match self {
@@ -54,7 +54,7 @@ pub struct Rewriter {
 #[derive(Debug)]
 enum State {
     /// So much of the header has not arrived.
-    Begin(File, Target, usize),
+    Begin(File, OutputFormat, usize),
     Running {
         batch: Grains,
         grain: usize,
@@ -65,7 +65,7 @@ enum State {
 
 impl Rewriter {
     /// A rewrite of the stream of a disk of `capacity` bytes into `file`, which is empty.
-    pub fn new(file: File, capacity: u64, target: Target) -> Self {
+    pub fn new(file: File, capacity: u64, target: OutputFormat) -> Self {
         let state = State::Begin(file, target, vmdk::SECTOR as usize);
         let (stream, reached) = (vmdk::Stream::new(capacity), Arc::default());
         Self { stream, capacity, state, reached, hashes: false }
@@ -210,14 +210,14 @@ impl Image {
     pub fn new(
         file: File,
         capacity: u64,
-        target: Target,
+        target: OutputFormat,
         reached: Arc<AtomicU64>,
     ) -> Result<Self, Error> {
         let format = match target {
-            Target::Qcow2(compression) => {
+            OutputFormat::Qcow2(compression) => {
                 Format::Qcow2(qcow2::Writer::new(file, capacity, compression)?)
             }
-            Target::Raw => Format::Raw(raw::Writer::new(file, capacity)?),
+            OutputFormat::Raw => Format::Raw(raw::Writer::new(file, capacity)?),
         };
         Ok(Self { format, data: 0, reached })
     }

@@ -10,12 +10,12 @@ use crate::model::DOMAIN_ARCH;
 use super::xml::capabilities::{
     Capabilities, CpuMode, CpuModePart, DomainCapabilities, HypervCapabilities, Supported, values,
 };
-use super::{Error, Target, bridges, kvm, own_daemon, xml};
+use super::{Connection, Error, bridges, kvm, own_daemon, xml};
 
 /// Where the program passt is.
 const PASST: [&str; 3] = ["/usr/bin/passt", "/usr/local/bin/passt", "/usr/sbin/passt"];
 
-impl Target {
+impl Connection {
     /// Asks libvirt what the host can do, and has it prove KVM, which libvirt lists when `/dev/kvm`
     /// opens, even where it runs no guest: by its emulator on this machine, by a transient domain on
     /// another.

@@ -37,20 +37,20 @@ pub enum Transfer {
 
 /// A libvirt daemon that VMs can be given to.
 #[derive(Clone)]
-pub struct Target {
+pub struct Connection {
     connect: Arc<Connect>,
     settings: Settings,
     /// Whether KVM runs there: the proof takes seconds, so it is made once.
     pub(super) kvm_runs: Arc<OnceCell<bool>>,
 }
 
-impl std::fmt::Debug for Target {
+impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Target").field("uri", &self.settings.uri).finish_non_exhaustive()
     }
 }
 
-impl Target {
+impl Connection {
     /// Connects.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::request::{DefaultPool, PoolChoice};
-use super::{Error, Target, pool, uri};
+use super::{Connection, Error, pool, uri};
 
 /// The name that every tool of libvirt gives to the first storage pool.
 const NAME: &str = "default";
@@ -13,7 +13,7 @@ const SYSTEM: &str = "/var/lib/libvirt/images";
 /// The same of a user's own daemon, below the folder for his data.
 const SESSION: &str = "libvirt/images";
 
-impl Target {
+impl Connection {
     /// The pool that gets the disks where the user has named none: `default` as it is; another pool over the
     /// same folder, since libvirt allows only one; or `default`, still to be made over that folder.
     /// The home folder of a user on another machine is not known: there `default` must exist.

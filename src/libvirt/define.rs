@@ -13,7 +13,7 @@ use super::identity::{self, Chosen};
 use super::import::RegisteredVolume;
 use super::undo_step::Undo;
 use super::unwind::Unwind;
-use super::{DefinedDomain, Error, Target, used};
+use super::{Connection, DefinedDomain, Error, used};
 
 /// The kernel's source of random UUIDs (`random(4)`).
 const UUIDS: &str = "/proc/sys/kernel/random/uuid";
@@ -113,7 +113,7 @@ pub struct DomainNow {
     pub active: bool,
 }
 
-impl Target {
+impl Connection {
     /// A domain that was defined, as it is now; `None` when libvirt has it no more.
     ///
     /// # Errors

@@ -10,14 +10,14 @@ use crate::model::{ByteSize, Check, chain};
 
 use super::request::{DefaultPool, PoolChoice};
 use super::shell::word;
-use super::{Error, Target, access, pool};
+use super::{Connection, Error, access, pool};
 
 /// Name of the checks of storage pools.
 const POOL: &str = "storage-pool";
 /// A pool with less than this is worth a warning: hardly a guest fits into it.
 const LITTLE: ByteSize = ByteSize(2 * 1024 * 1024 * 1024);
 
-impl Target {
+impl Connection {
     /// Examines the host: the daemon, the emulator, KVM by running a guest on it, firmware, TPM,
     /// the storage pool of a user who names none and every other one, and what guests can be plugged
     /// into. Changes nothing.

@@ -13,7 +13,7 @@ use crate::model::{ByteSize, DiskFormat, DiskId};
 use super::identity::Chosen;
 use super::pool::{Access, Place};
 use super::request::{ImportRequest, WantedVolume};
-use super::{Error, Target, pool};
+use super::{Connection, Error, pool};
 
 /// What an import would make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ pub struct DraftVolume {
     pub image_modified: u64,
 }
 
-impl Target {
+impl Connection {
     /// What [`Self::import`] would make of `request`, whose images must be there. The domain gets
     /// the identity of the draft that the request is to follow exactly, or a new one.
     ///

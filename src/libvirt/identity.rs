@@ -12,7 +12,7 @@ use crate::model::{Stage, Warning};
 
 use super::define;
 use super::xml::metadata::HYPEREXPORT;
-use super::{Error, Target, xml};
+use super::{Connection, Error, xml};
 
 /// UUID of a domain to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Chosen {
     }
 }
 
-impl Target {
+impl Connection {
     /// As [`choose`].
     ///
     /// # Errors

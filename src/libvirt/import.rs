@@ -25,7 +25,7 @@ use super::undo_step::Undo;
 use super::unwind::{Journal, Unwind};
 use super::volume::{self, Filling};
 use super::watch::{Seen, Sign, Wait};
-use super::{Draft, Error, Target, define, pool, space, start, trial, used};
+use super::{Connection, Draft, Error, define, pool, space, start, trial, used};
 
 /// A domain that libvirt now has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ pub struct RegisteredVolume {
     pub sha256: Option<Sha256Digest>,
 }
 
-impl Target {
+impl Connection {
     /// Makes volumes of the disks and a domain of the VM. On any failure, and when `cancel` is
     /// cancelled, everything that was made is taken back.
     ///

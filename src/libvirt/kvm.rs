@@ -143,7 +143,7 @@ mod tests {
 
     use super::*;
     use crate::domain::Chipset;
-    use crate::libvirt::{Settings, Target};
+    use crate::libvirt::{Connection, Settings};
 
     const URI: &str = "qemu:///system";
 
@@ -160,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn a_guest_that_libvirt_runs_is_the_proof() {
         let settings = Settings { uri: URI.to_owned(), ..Settings::default() };
-        let Ok(target) = Target::connect(&settings).await else {
+        let Ok(target) = Connection::connect(&settings).await else {
             assert!(std::env::var_os("CI").is_none(), "this test must run in CI: no {URI}");
             return println!("skipped: no {URI}");
         };

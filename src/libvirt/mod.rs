@@ -1,7 +1,7 @@
 //! The target: libvirt, through the `virt` crate, which no other room names.
 //!
-//! [`Target`] is one connection. [`Target::preflight`] refuses what cannot work before a byte
-//! moves; [`Target::import`] makes volumes of the converted disks and a domain of the plan, or
+//! [`Connection`] is one connection. [`Connection::preflight`] refuses what cannot work before a byte
+//! moves; [`Connection::import`] makes volumes of the converted disks and a domain of the plan, or
 //! nothing at all. Every call of libvirt blocks, so all of them run off the runtime.
 
 mod access;
@@ -66,7 +66,7 @@ mod watch;
 mod xml;
 
 pub use capabilities::platform;
-pub use connection::{Settings, Target, Transfer};
+pub use connection::{Connection, Settings, Transfer};
 pub use define::DomainNow;
 pub use download::Chunk;
 pub use draft::{Draft, DraftPool, DraftVolume};

@@ -11,9 +11,9 @@ use super::pool::Place;
 use super::request::{ImportRequest, PoolChoice, WantedVolume};
 use super::shell::word;
 use super::undo_step::Undo;
-use super::{Error, Target, access, addresses, pool, remarks, space, volume};
+use super::{Connection, Error, access, addresses, pool, remarks, space, volume};
 
-impl Target {
+impl Connection {
     /// Refuses what cannot work, and changes nothing: the plan (firmware, machine, bridge, name),
     /// a name that is taken, a pool that is missing, too full or closed to QEMU, a volume that
     /// exists. The images need not exist yet.
@@ -59,7 +59,7 @@ impl Target {
     }
 }
 
-impl Target {
+impl Connection {
     /// What the volumes of a pool are; files in one that is still to be made.
     pub(super) async fn kind_of(&self, choice: &PoolChoice) -> Result<DiskKind, Error> {
         let choice = choice.clone();

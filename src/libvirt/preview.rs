@@ -7,7 +7,7 @@ use crate::model::{DiskId, MacAddress};
 
 use super::request::ImportRequest;
 use super::undo_step::Undo;
-use super::{Error, Target, pool};
+use super::{Connection, Error, pool};
 
 /// What an import would make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct PreviewedPool {
     pub built: bool,
 }
 
-impl Target {
+impl Connection {
     /// What [`Self::import`] would make of `request`. Changes nothing.
     ///
     /// # Errors

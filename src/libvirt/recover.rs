@@ -11,7 +11,7 @@ use super::undo::{TakenBack, take_back};
 use super::undo_later::would_take_back;
 use super::undo_step::{self, DiskThen, Evidence, Undo};
 use super::used::Traces;
-use super::{DefinedDomain, Error, Target, identity, start, trial};
+use super::{Connection, DefinedDomain, Error, identity, start, trial};
 
 /// What became of what a killed run left.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub struct UsedDomain {
     pub why: String,
 }
 
-impl Target {
+impl Connection {
     /// Takes back what a killed run made that was seen alive at `alive` for the last time. A domain that
     /// somebody may have used since stays, and so does all that belongs to it.
     ///

@@ -14,7 +14,7 @@ use super::request::ImportRequest;
 use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::xml::sources;
-use super::{Error, Target, identity};
+use super::{Connection, Error, identity};
 
 /// How the name of a domain ends that was set aside, but for a number.
 const ASIDE: &str = "-replaced";
@@ -92,7 +92,7 @@ fn is_ours(domain: &Domain) -> Result<bool, virt::error::Error> {
     Ok(identity::metadata(domain)?.is_some())
 }
 
-impl Target {
+impl Connection {
     /// Refuses a `--replace` that replaces nothing: the domain that it names must be there, and have the
     /// name of the new one.
     ///

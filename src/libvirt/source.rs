@@ -12,7 +12,7 @@ use super::download::{self, Chunk};
 use super::xml::source_domain::{Disk, Interface, SourceDomain};
 use super::xml::sources;
 use super::xml::storage::Volume;
-use super::{Error, Target, source_board, xml};
+use super::{Connection, Error, source_board, xml};
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, DiskFormat, DiskId, Firmware, GuestOs, NicModel, Origin,
     OsFamily, PowerState, SourceDisk, SourceNic, SourceVm, normal_arch, revision,
@@ -68,7 +68,7 @@ impl FoundDomain {
 /// Takes what a volume holds, in its order.
 pub type VolumeSink = Box<dyn FnMut(Chunk<'_>) -> io::Result<()> + Send>;
 
-impl Target {
+impl Connection {
     /// All domains of the host, running or not.
     ///
     /// # Errors

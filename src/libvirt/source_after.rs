@@ -8,10 +8,10 @@ use virt::sys;
 
 use super::xml::source_domain::SourceDomain;
 use super::xml::{self, interfaces};
-use super::{Error, Target};
+use super::{Connection, Error};
 use crate::model::{SourceAfter, SourceStep};
 
-impl Target {
+impl Connection {
     /// What `wanted` comes down to for the domain as it is now; `None` where nothing is to be done. `note`
     /// is the line for its description. Changes nothing.
     ///

@@ -9,14 +9,14 @@ use virt::domain::Domain;
 use virt::error::ErrorNumber;
 
 use super::undo_step::Undo;
-use super::{Error, Target, identity};
+use super::{Connection, Error, identity};
 use crate::model::PoweredOff;
 use crate::progress::Progress;
 
 /// Time between two looks at a guest that shuts down.
 const POLL: Duration = Duration::from_millis(250);
 
-impl Target {
+impl Connection {
     /// Shuts the guest of a domain down and waits until the domain is off; where that takes longer than
     /// `limit` the domain is switched off, if `cut`. `None` when the domain was off.
     ///

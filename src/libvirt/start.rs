@@ -10,12 +10,12 @@ use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::watch::{Seen, Wait, watch};
 use super::xml::interfaces;
-use super::{DefinedDomain, Error, Target};
+use super::{Connection, DefinedDomain, Error};
 
 /// How long a guest that proved itself may take to shut down before it is switched off.
 const SHUTDOWN: std::time::Duration = std::time::Duration::from_secs(20);
 
-impl Target {
+impl Connection {
     /// Starts a domain, unless it runs already, and waits until its guest shows what `wait` asks for.
     /// The domain runs on, whatever it shows.
     ///

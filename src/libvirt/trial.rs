@@ -14,7 +14,7 @@ use super::run_owner::RunOwner;
 use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::watch::{Seen, Wait};
-use super::{Cause, Error, Target, define, domain_xml, identity, pool, preflight, start};
+use super::{Cause, Connection, Error, define, domain_xml, identity, pool, preflight, start};
 
 /// Names of such domains begin so and end with their own UUID: by that alone they are known.
 pub(super) const PREFIX: &str = "hyperexport-trial-";
@@ -22,7 +22,7 @@ pub(super) const PREFIX: &str = "hyperexport-trial-";
 /// How names of domains for a boot test begin.
 const BOOT_TEST: &str = "hyperexport-boot-test-";
 
-impl Target {
+impl Connection {
     /// Has libvirt accept the domain that [`Self::import`] would define, and forget it; starts a pool
     /// that is stopped, and stops it again. Takes away what a run left that was killed in between, and
     /// nothing of a run that lives.

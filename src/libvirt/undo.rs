@@ -21,7 +21,9 @@ use crate::model::Sha256Digest;
 use super::content::{self, BEGINNING};
 use super::owners::Owners;
 use super::undo_step::{Evidence, FileId, Undo};
-use super::{Error, Target, define, download, identity, pool, replace, snapshot, start, undo_pool};
+use super::{
+    Connection, Error, define, download, identity, pool, replace, snapshot, start, undo_pool,
+};
 
 /// What became of steps that were to be taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -73,7 +75,7 @@ pub(super) enum End {
     Shared(String),
 }
 
-impl Target {
+impl Connection {
     /// Takes back what an earlier run made, in reverse, whatever becomes of each step. What has
     /// changed hands since stays.
     ///
@@ -98,7 +100,7 @@ impl Target {
     }
 }
 
-/// As [`Target::take_back`]. Blocks.
+/// As [`Connection::take_back`]. Blocks.
 pub(super) fn take_back(
     connect: &Connect,
     (steps, evidence): (&[Undo], Evidence),

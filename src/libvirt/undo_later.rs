@@ -16,10 +16,11 @@ use super::undo::{TakenBack, find_volume, in_order, said, undo};
 use super::undo_step::{Evidence, FileId, Undo};
 use super::xml::sources;
 use super::{
-    DefinedDomain, Error, RegisteredVolume, Target, define, download, identity, snapshot, undo_pool,
+    Connection, DefinedDomain, Error, RegisteredVolume, define, download, identity, snapshot,
+    undo_pool,
 };
 
-impl Target {
+impl Connection {
     /// What [`Self::take_back`] would do with these steps now. Changes nothing.
     ///
     /// # Errors
@@ -86,7 +87,7 @@ impl Target {
     }
 }
 
-impl Target {
+impl Connection {
     /// Paths of the volumes of a domain that are gone. One that the domain no longer uses is not looked
     /// for, and neither is one in a pool that cannot be asked now.
     ///
@@ -118,7 +119,7 @@ impl Target {
     }
 }
 
-/// As [`Target::would_take_back`]. Blocks.
+/// As [`Connection::would_take_back`]. Blocks.
 pub(super) fn would_take_back(
     connect: &Connect,
     (steps, evidence): (&[Undo], Evidence),

@@ -9,7 +9,7 @@ use virt::connect::Connect;
 use super::owners::{self, Owners};
 use super::undo_step::{self, Evidence, Undo};
 use super::used::{self, LastWrite};
-use super::{Error, Target};
+use super::{Connection, Error};
 
 /// A disk that would go, and that is not as its run has left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub struct Life {
     pub started: bool,
 }
 
-impl Target {
+impl Connection {
     /// The disks that [`Self::take_back`] would remove and that were used since the run.
     ///
     /// # Errors

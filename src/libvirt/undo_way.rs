@@ -10,7 +10,7 @@ use virt::sys;
 
 use super::shell::word;
 use super::undo_step::Undo;
-use super::{Error, Target, identity, replace};
+use super::{Connection, Error, identity, replace};
 
 /// What belongs to a domain that libvirt does not undefine with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl InTheWay {
     }
 }
 
-impl Target {
+impl Connection {
     /// The present name of the domain that the steps undefine, if a later run has set the domain aside for
     /// its own: the way back of that run is the domain.
     ///

@@ -10,7 +10,7 @@ use super::import::RegisteredVolume;
 use super::source::FoundVolume;
 use super::used::{self, LastWrite};
 use super::xml::source_domain::SourceDomain;
-use super::{DefinedDomain, Error, Target, undo_step, xml};
+use super::{Connection, DefinedDomain, Error, undo_step, xml};
 use crate::model::{ByteSize, DiskFormat};
 
 /// A disk that is as the run has left it, as far as libvirt and its pool tell.
@@ -26,7 +26,7 @@ pub struct UnusedDisk {
     pub is_here: bool,
 }
 
-impl Target {
+impl Connection {
     /// The disks of a domain that a run has defined; the inner result says why they are no longer what
     /// the run has left.
     ///

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::undo::undo_all;
 use super::undo_step::Undo;
-use super::{Error, Target};
+use super::{Connection, Error};
 
 type Note = dyn Fn(&Undo) -> io::Result<()> + Send + Sync;
 
@@ -82,7 +82,7 @@ impl Unwind {
     }
 }
 
-impl Target {
+impl Connection {
     /// Takes everything back and returns `error`, with what could not be taken back.
     pub(super) async fn unwind(&self, unwind: Unwind, error: Error) -> Error {
         let target = self.revived(matches!(error, Error::ConnectionLost { .. })).await;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::job::{Target, real};
+use super::job::{ImportSettings, real};
 use super::stages::Stopped;
 use super::stored;
 use crate::manifest::Manifest;
@@ -51,7 +51,7 @@ fn made_before(nic: &SourceNic, exported: Option<&SourceVm>) -> Option<MacAddres
 pub fn renewed(
     manifest: Manifest,
     output: &Path,
-    target: &Target,
+    target: &ImportSettings,
 ) -> Result<(Manifest, Vec<Warning>), Stopped> {
     if !target.new_mac {
         return Ok((manifest, Vec::new()));

@@ -36,5 +36,5 @@ async fn examined(
     target: &libvirt::Settings,
     default_pool: &libvirt::DefaultPool,
 ) -> Result<Vec<Check>, libvirt::Error> {
-    libvirt::Target::connect(target).await?.examine(default_pool).await
+    libvirt::Connection::connect(target).await?.examine(default_pool).await
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::addresses;
 use super::guest;
-use super::job::Target;
+use super::job::ImportSettings;
 use super::later::{self, Checked};
 use super::plan;
 use super::preflight::Told;
@@ -47,7 +47,7 @@ pub struct Plan {
 
 /// How the target was asked for.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct PlanRequest {
     /// The command line's words.
     pub arguments: Vec<String>,
     /// The folder that they were given in.
@@ -60,8 +60,8 @@ pub struct Asked {
 /// The first refusal.
 pub async fn draft(
     manifest: &Path,
-    target: &Target,
-    asked: Asked,
+    target: &ImportSettings,
+    asked: PlanRequest,
     cancel: &CancellationToken,
 ) -> Result<Plan, Failure> {
     let progress = Progress::none();
@@ -95,18 +95,18 @@ pub async fn draft(
 ///
 /// # Errors
 /// [`libvirt::Error::Uri`].
-pub fn check_uri_of_plan(target: &Target) -> Result<(), libvirt::Error> {
+pub fn check_uri_of_plan(target: &ImportSettings) -> Result<(), libvirt::Error> {
     libvirt::check_uri_from_file(&target.settings.uri)
 }
 
 /// Does what a plan says, unless something would be made otherwise by now.
 pub async fn apply(
     plan: &Plan,
-    target: &Target,
+    target: &ImportSettings,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> RunReport {
-    let target = Target { exactly: Some(plan.draft.clone()), ..target.clone() };
+    let target = ImportSettings { exactly: Some(plan.draft.clone()), ..target.clone() };
     if plan.hyperexport_plan != VERSION {
         let mut report = RunReport::begin(&plan.draft.name, &plan.directory);
         let text = format!("the plan has the form {}, not {VERSION}", plan.hyperexport_plan);

@@ -1,14 +1,14 @@
 //! A domain that must not be started, since its source was powered on in between, is taken back: nobody is
 //! to start it by hand from disks that are no longer those of the source.
 
-use super::job::Target;
+use super::job::ImportSettings;
 use super::made::Undone;
 use super::stages::Ledger;
 use crate::libvirt::{self, TakenBack};
 use crate::model::{Stage, Warning, chain};
 
 /// Takes back the domain that this run has defined. What stays of it is told.
-pub(super) async fn take_back(target: &Target, ledger: &mut Ledger<'_>) {
+pub(super) async fn take_back(target: &ImportSettings, ledger: &mut Ledger<'_>) {
     let Some(domain) = ledger.report.domain.clone() else { return };
     let undone = async {
         let connection = target.connections.open(&target.settings).await?;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::job::Target;
+use super::job::ImportSettings;
 use super::stages::{Ledger, Stopped};
 use crate::domain;
 use crate::libvirt::Sign;
@@ -71,7 +71,7 @@ pub fn planned(manifest: &Manifest, facts: Option<&GuestFacts>) -> SourceVm {
 ///
 /// # Errors
 /// [`Stopped`] when the guest agent is waited for and the guest has none.
-pub fn check(vm: &SourceVm, target: &Target, stage: Stage) -> Result<(), Stopped> {
+pub fn check(vm: &SourceVm, target: &ImportSettings, stage: Stage) -> Result<(), Stopped> {
     let waits = target.start.as_ref().is_some_and(|start| matches!(start.wait.sign, Sign::Agent));
     let has_none = vm.facts.as_ref().is_some_and(|facts| facts.agent == Some(false));
     if !waits || !has_none {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::job::Target;
+use super::job::ImportSettings;
 use super::journal::{self, Journal};
 use super::later::save;
 use super::preflight::Told;
@@ -24,7 +24,7 @@ pub(super) struct Import<'a> {
     pub known: (&'a Manifest, Option<&'a GuestFacts>),
     pub output: &'a Path,
     pub disks: &'a ConvertedDisks,
-    pub target: &'a Target,
+    pub target: &'a ImportSettings,
     /// Gets what was taken back first.
     pub told: &'a Told,
     pub progress: &'a Progress,

@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::job::Target;
+use super::job::ImportSettings;
 pub use super::journal_file::Journal;
 use super::journal_file::{Found, NAME};
 use super::records::{self, Record};
@@ -139,7 +139,7 @@ pub struct Kept {
 ///
 /// # Errors
 /// [`Error`]; the journal stays, so that the next run tries again.
-pub async fn recover(output: &Path, target: &Target) -> Result<Recovered, Error> {
+pub async fn recover(output: &Path, target: &ImportSettings) -> Result<Recovered, Error> {
     let path = output.join(NAME);
     let Some(found) = Found::locked(output)? else { return Ok(Recovered::default()) };
     let mut recovered = Recovered::default();
@@ -275,7 +275,11 @@ impl Pending {
     ///
     /// # Errors
     /// As [`Self::check`]; [`Error::Libvirt`].
-    pub async fn foreseen(&self, output: &Path, target: &Target) -> Result<Recovered, Error> {
+    pub async fn foreseen(
+        &self,
+        output: &Path,
+        target: &ImportSettings,
+    ) -> Result<Recovered, Error> {
         self.check(output, &target.settings.uri)?;
         let target = target.connections.open(&target.settings).await?;
         let found = target.would_recover(&self.steps, self.alive_at).await?;

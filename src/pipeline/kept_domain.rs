@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::converted::Converted;
 use super::earlier::Kept;
-use super::job::Target;
+use super::job::ImportSettings;
 use super::records::{self, Record};
 use super::report::RunReport;
 use super::stages::Stopped;
@@ -65,7 +65,7 @@ impl From<Stopped> for Failed {
 /// # Errors
 /// [`Failed`], among others when it was defined from another export or with other flags.
 pub async fn find(
-    target: &Target,
+    target: &ImportSettings,
     (output, records): (&Path, &[Record]),
     vm_name: &str,
     kept: &Kept,
@@ -124,7 +124,7 @@ fn without_volume(name: &str, path: &str, output: &Path) -> Stopped {
 /// # Errors
 /// What libvirt says.
 pub async fn standing<'a>(
-    target: &Target,
+    target: &ImportSettings,
     records: &'a [Record],
     vm_name: &str,
 ) -> Result<Option<&'a Record>, Error> {
@@ -147,7 +147,7 @@ pub async fn standing<'a>(
 /// very one that is asked for.
 pub(super) fn needs_no_copy(
     record: &Record,
-    target: &Target,
+    target: &ImportSettings,
     (exported, result): (&[ExportedDisk], &RunReport),
 ) -> bool {
     let domain = record.report.domain.as_ref();
@@ -162,7 +162,7 @@ pub(super) fn needs_no_copy(
 /// # Errors
 /// What libvirt says.
 pub async fn clear(
-    target: &Target,
+    target: &ImportSettings,
     records: &[Record],
     vm_name: &str,
     (dry_run, cancel): (bool, &CancellationToken),
@@ -190,7 +190,7 @@ pub async fn clear(
 
 /// Runs that defined a domain of that name there and were not undone, in their order.
 fn of_target<'a>(
-    target: &Target,
+    target: &ImportSettings,
     records: &'a [Record],
     name: &str,
 ) -> impl Iterator<Item = &'a Record> + use<'a> {
@@ -204,7 +204,7 @@ fn of_target<'a>(
 /// What the domain was made of that is not what is asked for.
 fn differences(
     record: &Record,
-    target: &Target,
+    target: &ImportSettings,
     (exported, made_at): (&[ExportedDisk], Option<Timestamp>),
 ) -> Vec<String> {
     let report = &record.report;

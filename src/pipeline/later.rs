@@ -14,7 +14,7 @@ use super::asked::Flags;
 use super::claim::Claim;
 use super::import::Import;
 use super::in_use::InUse;
-use super::job::{Target, absolute};
+use super::job::{ImportSettings, absolute};
 use super::kept_domain::KeptDomain;
 use super::preflight::Told;
 use super::recovery::{self, Recovery};
@@ -98,7 +98,7 @@ pub async fn definition(
     manifest: &Manifest,
     output: &Path,
     disks: &ConvertedDisks,
-    target: &Target,
+    target: &ImportSettings,
 ) -> bool {
     let (progress, cancel) = (ledger.progress, ledger.cancel);
     ledger.warn_news(target::gone_media(manifest.media()));
@@ -128,7 +128,7 @@ pub async fn definition(
 }
 
 /// The domain of an earlier run, which is there as it was asked for.
-pub fn kept(ledger: &mut Ledger<'_>, target: &Target, kept: &KeptDomain) -> bool {
+pub fn kept(ledger: &mut Ledger<'_>, target: &ImportSettings, kept: &KeptDomain) -> bool {
     ledger.without(Stage::Libvirt, StageStatus::Kept);
     ledger.progress.note(format!("domain '{}' is there already", kept.domain.name));
     ledger.report.domain = Some(kept.domain.clone());
@@ -210,7 +210,7 @@ fn hint_of(error: &converter::Error) -> Option<String> {
 /// `hyperexport define`: the domain alone.
 pub async fn define(
     manifest_path: &Path,
-    target: &Target,
+    target: &ImportSettings,
     dry_run: bool,
     progress: &Progress,
     cancel: &CancellationToken,
@@ -326,7 +326,7 @@ pub(super) struct Checked {
 pub(super) async fn check(
     manifest: &Manifest,
     output: &Path,
-    (target, dry_run, told): (&Target, bool, &Told),
+    (target, dry_run, told): (&ImportSettings, bool, &Told),
     cancel: &CancellationToken,
 ) -> Result<Checked, Stopped> {
     let mut disks = converter::existing(manifest, output, &converter::Settings::default(), cancel)
@@ -342,7 +342,7 @@ pub(super) async fn check(
     let Recovery { plan: first, undone, .. } = recovery;
     let all = target::with_media(&disks, manifest.media());
     told.warn_all(target::gone_media(manifest.media()));
-    let asked = target::Asked { dry_run, going: &[], undone: &undone };
+    let asked = target::TargetRequest { dry_run, going: &[], undone: &undone };
     let checked = target::preflight(target, &vm, &all, asked).await;
     told.warn_all(checked.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?);
     told.warn_all(told_before(output, manifest));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::converted::Converted;
 use super::earlier::{Earlier, Kept};
-use super::job::{ComesBack, Job, Target};
+use super::job::{ComesBack, ImportSettings, Job};
 use super::preflight::{Ready, is_of, seed};
 use super::source::SourceSettings;
 use super::{DOMAIN_XML, fit, records, stream};
@@ -74,7 +74,7 @@ pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
 /// the domain goes to `output`.
 pub fn definition(
     vm: &SourceVm,
-    target: &Target,
+    target: &ImportSettings,
     (preview, output): (Option<&Preview>, &Path),
 ) -> Vec<String> {
     let name = target.domain_name(&vm.name);
@@ -113,12 +113,12 @@ pub fn definition(
     lines
 }
 
-fn started(name: &str, target: &Target) -> Option<String> {
+fn started(name: &str, target: &ImportSettings) -> Option<String> {
     let start = target.start.as_ref()?;
     Some(format!("start {name} and wait until it {}", start.wait.sign))
 }
 
-fn shown(name: &str, target: &Target) -> Option<String> {
+fn shown(name: &str, target: &ImportSettings) -> Option<String> {
     target.open.then(|| format!("show the console of {name} in virt-manager"))
 }
 
@@ -170,7 +170,7 @@ fn connections(nics: &[SourceNic], preview: &Preview) -> Vec<String> {
 }
 
 /// What becomes of a network interface where the host cannot say.
-fn connection(nic: &SourceNic, target: &Target) -> String {
+fn connection(nic: &SourceNic, target: &ImportSettings) -> String {
     match target.network_map.target(nic) {
         Some(Attachment::Nothing) => format!("leave out {}", named(nic)),
         Some(attachment) => format!("connect {} to {attachment}", named(nic)),

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::claim::{self, Claim};
-use super::job::Target;
+use super::job::ImportSettings;
 use super::journal::{self, Kept, Pending, Recovered};
 use super::preflight::Told;
 use super::records::Record;
@@ -35,7 +35,7 @@ pub(super) struct Recovery {
 /// [`Stopped`]. That the target of this run cannot be reached now is none: it may be there later.
 pub(super) async fn first(
     output: &Path,
-    target: &Target,
+    target: &ImportSettings,
     (dry_run, told): (bool, &Told),
 ) -> Result<Recovery, Stopped> {
     if !dry_run {
@@ -59,7 +59,7 @@ pub(super) async fn first(
     recovered
 }
 
-async fn recover(output: &Path, target: &Target, told: &Told) -> Result<Recovery, Stopped> {
+async fn recover(output: &Path, target: &ImportSettings, told: &Told) -> Result<Recovery, Stopped> {
     match journal::recover(output, target).await {
         Ok(Recovered { taken, kept }) => {
             told.warn_all(of_taken(&taken));
@@ -79,7 +79,7 @@ async fn recover(output: &Path, target: &Target, told: &Told) -> Result<Recovery
 /// What [`recover`] would do. Changes nothing.
 async fn foresee(
     output: &Path,
-    target: &Target,
+    target: &ImportSettings,
     (pending, told): (Pending, &Told),
 ) -> Result<Recovery, Stopped> {
     let mut plan = vec![format!("take back what a killed run has left at {}", pending.uri)];

@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::host::{self, Host, HostSettings};
+use super::libvirt_source::{self, LibvirtSource, LibvirtSourceSettings};
 use crate::exporter::{
     self, ExportRequest, FileSettings, Files, Inspected, Shutdown, VSphere, VmSummary,
 };
@@ -69,7 +69,7 @@ pub enum SourceSettings {
     /// Files of this machine.
     Files(FileSettings),
     /// Another libvirt host.
-    Host(HostSettings),
+    Host(LibvirtSourceSettings),
 }
 
 impl SourceSettings {
@@ -83,7 +83,7 @@ impl SourceSettings {
                 Source::VSphere(Box::new(VSphere::connect(settings.clone()).await?))
             }
             Self::Files(settings) => Source::Files(Files::open(settings.clone()).await?),
-            Self::Host(settings) => Source::Host(Host::connect(settings).await?),
+            Self::Host(settings) => Source::Host(LibvirtSource::connect(settings).await?),
         })
     }
 }
@@ -96,7 +96,7 @@ pub enum Source {
     /// Files of this machine.
     Files(Files),
     /// Another libvirt host.
-    Host(Host),
+    Host(LibvirtSource),
 }
 
 impl Source {
@@ -157,7 +157,7 @@ impl Source {
     pub(super) fn exportable(&self, inspected: &Inspected, running: bool) -> Result<(), Error> {
         match self {
             Self::VSphere(_) | Self::Files(_) => Ok(inspected.exportable(running)?),
-            Self::Host(_) => host::exportable(&inspected.vm, running),
+            Self::Host(_) => libvirt_source::exportable(&inspected.vm, running),
         }
     }
 

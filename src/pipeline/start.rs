@@ -3,7 +3,7 @@
 
 use super::fence;
 use super::fit::is_snapshot;
-use super::job::{Job, Target};
+use super::job::{ImportSettings, Job};
 use super::kept_domain::KeptDomain;
 use super::made::Taken;
 use super::report::StageStatus;
@@ -25,7 +25,7 @@ const FENCES: [&str; 2] = [RUNNING, STALE];
 /// have passed since it was found powered off.
 pub async fn after_run(
     job: &Job,
-    target: &Target,
+    target: &ImportSettings,
     kept: Option<&KeptDomain>,
     ledger: &mut Ledger<'_>,
 ) {
@@ -58,7 +58,7 @@ pub async fn after_run(
 }
 
 /// Starts the domain of `define`, if its source was off when it was exported.
-pub async fn after_define(target: &Target, manifest: &Manifest, ledger: &mut Ledger<'_>) {
+pub async fn after_define(target: &ImportSettings, manifest: &Manifest, ledger: &mut Ledger<'_>) {
     let vm = manifest.source_vm();
     if target.start.is_some() && !target.allow_running_source && vm.provider != LOCAL {
         let text = format!(
@@ -75,7 +75,7 @@ pub async fn after_define(target: &Target, manifest: &Manifest, ledger: &mut Led
 ///
 /// # Errors
 /// [`Stopped`].
-pub fn check(target: &Target, power: PowerState) -> Result<(), Stopped> {
+pub fn check(target: &ImportSettings, power: PowerState) -> Result<(), Stopped> {
     match (target.starts_by(), power) {
         // Where nothing tells, it is off by the time that the host starts again, for all that is known.
         (Some(_), PowerState::Unknown) if target.start.is_none() => Ok(()),
@@ -89,7 +89,7 @@ pub fn check(target: &Target, power: PowerState) -> Result<(), Stopped> {
 ///
 /// # Errors
 /// [`Stopped`].
-pub fn check_export(target: &Target, manifest: &Manifest) -> Result<(), Stopped> {
+pub fn check_export(target: &ImportSettings, manifest: &Manifest) -> Result<(), Stopped> {
     let vm = manifest.source_vm();
     let starts = target.starts_by();
     let proves = target.after.boot_proof.is_some();
@@ -115,7 +115,7 @@ pub fn check_export(target: &Target, manifest: &Manifest) -> Result<(), Stopped>
 }
 
 async fn begin(
-    target: &Target,
+    target: &ImportSettings,
     ledger: &mut Ledger<'_>,
     source: impl Future<Output = Result<(), Stopped>>,
 ) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::job::Target;
+use super::job::ImportSettings;
 use crate::convert;
 use crate::domain::{HostCapabilities, PlanOptions};
 use crate::exporter::ExpectedMedium;
@@ -19,7 +19,7 @@ use crate::progress::Progress;
 
 /// How a target is asked.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct TargetRequest<'a> {
     /// Nothing is defined on trial.
     pub dry_run: bool,
     /// Paths of volumes that are gone by the time of the import.
@@ -33,14 +33,14 @@ pub struct Asked<'a> {
 /// # Errors
 /// The first refusal.
 pub async fn preflight(
-    target: &Target,
+    target: &ImportSettings,
     vm: &SourceVm,
     disks: &ConvertedDisks,
-    Asked { dry_run, going, undone }: Asked<'_>,
+    TargetRequest { dry_run, going, undone }: TargetRequest<'_>,
 ) -> Result<Vec<Warning>, Error> {
     // What the host need not be asked about is refused although it does not answer.
     target.network_map.check(&vm.nics).map_err(Error::Plan)?;
-    let host = Host::connect(target).await?;
+    let host = ConnectedTarget::connect(target).await?;
     let request = ImportRequest { going, undone, ..host.request(target, vm, disks) };
     host.connection.check_replace(&request).await?;
     let mut warnings = host.connection.preflight(&request).await?;
@@ -68,12 +68,12 @@ pub async fn preflight(
 /// # Errors
 /// The first refusal.
 pub async fn preview(
-    target: &Target,
+    target: &ImportSettings,
     vm: &SourceVm,
     disks: &ConvertedDisks,
     undone: &[Undo],
 ) -> Result<Preview, Error> {
-    let host = Host::connect(target).await?;
+    let host = ConnectedTarget::connect(target).await?;
     let request = ImportRequest { undone, ..host.request(target, vm, disks) };
     host.connection.preview(&request).await
 }
@@ -83,12 +83,12 @@ pub async fn preview(
 /// # Errors
 /// The first refusal.
 pub async fn draft(
-    target: &Target,
+    target: &ImportSettings,
     vm: &SourceVm,
     disks: &ConvertedDisks,
     undone: &[Undo],
 ) -> Result<Draft, Error> {
-    let host = Host::connect(target).await?;
+    let host = ConnectedTarget::connect(target).await?;
     let request = ImportRequest { undone, ..host.request(target, vm, disks) };
     host.connection.draft(&request).await
 }
@@ -98,13 +98,13 @@ pub async fn draft(
 /// # Errors
 /// What failed; everything that was made there is taken back.
 pub async fn import(
-    target: &Target,
+    target: &ImportSettings,
     vm: &SourceVm,
     disks: &ConvertedDisks,
     journal: &Journal,
     (progress, cancel): (&Progress, &CancellationToken),
 ) -> Result<DefinedDomain, Error> {
-    let host = Host::connect(target).await?;
+    let host = ConnectedTarget::connect(target).await?;
     let request = host.request(target, vm, disks);
     host.connection.import(&request, journal, progress, cancel).await
 }
@@ -183,15 +183,15 @@ pub fn gone_media(media: &[ExportedMedium]) -> Vec<Warning> {
 }
 
 /// A connected target and what was asked of it.
-struct Host {
-    connection: libvirt::Target,
+struct ConnectedTarget {
+    connection: libvirt::Connection,
     capabilities: HostCapabilities,
     options: PlanOptions,
     pool: PoolChoice,
 }
 
-impl Host {
-    async fn connect(target: &Target) -> Result<Self, Error> {
+impl ConnectedTarget {
+    async fn connect(target: &ImportSettings) -> Result<Self, Error> {
         let connection = target.connections.open(&target.settings).await?;
         let capabilities = connection.capabilities().await?;
         let options = PlanOptions {
@@ -211,7 +211,7 @@ impl Host {
 
     fn request<'a>(
         &'a self,
-        target: &'a Target,
+        target: &'a ImportSettings,
         vm: &'a SourceVm,
         disks: &'a ConvertedDisks,
     ) -> ImportRequest<'a> {

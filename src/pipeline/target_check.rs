@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 use super::converted::Converted;
 use super::earlier::Earlier;
 use super::in_use::InUse;
-use super::job::{Job, Target};
+use super::job::{ImportSettings, Job};
 use super::kept_domain::{self, Failed};
 use super::preflight::{Ready, Told, seed, with_hint};
 use super::records::Record;
@@ -30,7 +30,7 @@ pub async fn domain<'a>(job: &Job, vm: &SourceVm, records: &'a [Record]) -> Opti
 /// [`Stopped`] with what the host refuses.
 pub async fn check(
     job: &Job,
-    target: &Target,
+    target: &ImportSettings,
     (ready, told): (&mut Ready, &Told),
     cancel: &CancellationToken,
 ) -> Result<(), Stopped> {
@@ -67,7 +67,7 @@ pub async fn clear(
 
 fn judged(
     asked: Result<(), Failed>,
-    (job, target): (&Job, &Target),
+    (job, target): (&Job, &ImportSettings),
     ready: &mut Ready,
 ) -> Result<(), Stopped> {
     match asked {
@@ -90,7 +90,7 @@ fn judged(
 }
 
 /// The flag that makes no sense without a domain at the end of the run.
-fn needs_domain(job: &Job, target: &Target) -> Option<&'static str> {
+fn needs_domain(job: &Job, target: &ImportSettings) -> Option<&'static str> {
     [
         ("--power-off", job.power_off.is_some()),
         ("--libvirt-start", target.start.is_some()),
@@ -103,7 +103,7 @@ fn needs_domain(job: &Job, target: &Target) -> Option<&'static str> {
 
 async fn ask(
     job: &Job,
-    target: &Target,
+    target: &ImportSettings,
     (ready, told): (&mut Ready, &Told),
     cancel: &CancellationToken,
 ) -> Result<(), Failed> {
@@ -126,8 +126,11 @@ async fn ask(
     let in_the_way = kept_domain::clear(target, &ready.records, name, (true, cancel)).await?;
     ready.going = in_the_way.would_go;
     let disks = disks(job, ready);
-    let asked =
-        target::Asked { dry_run: job.dry_run, going: &ready.going, undone: &recovery.undone };
+    let asked = target::TargetRequest {
+        dry_run: job.dry_run,
+        going: &ready.going,
+        undone: &recovery.undone,
+    };
     ready.warnings.extend(target::preflight(target, &ready.vm, &disks, asked).await?);
     if job.dry_run {
         let undone = &recovery.undone;

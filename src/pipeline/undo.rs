@@ -353,7 +353,7 @@ async fn take_back(
     let refused = |source| Error::Libvirt { name: run.name.to_owned(), source };
     how.check_uri(uri).map_err(refused)?;
     let settings = journal::settings(uri);
-    let target = libvirt::Target::connect(&settings).await.map_err(refused)?;
+    let target = libvirt::Connection::connect(&settings).await.map_err(refused)?;
     let told = undo_check::check(&target, run, before, how).await?;
     let taken = match how.dry_run {
         true => target.would_take_back_by(run.steps, run.evidence).await,

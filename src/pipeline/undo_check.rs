@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::undo::{Error, How};
 use super::{journal, records};
-use crate::libvirt::{Evidence, Life, Target, Undo};
+use crate::libvirt::{Connection, Evidence, Life, Undo};
 
 /// A run that is to be undone.
 pub(super) struct Candidate<'a> {
@@ -26,7 +26,7 @@ pub(super) struct Candidate<'a> {
 /// [`Error::Used`] where that is certain and the user has not said that they go; [`Error::SetAside`];
 /// [`Error::Libvirt`]. `before` are the steps of runs that are undone before this one.
 pub(super) async fn check(
-    target: &Target,
+    target: &Connection,
     run: &Candidate<'_>,
     before: &[Undo],
     how: &How,

@@ -145,7 +145,7 @@ async fn of_domain(
     proof: &Proof,
     (progress, cancel): (&Progress, &CancellationToken),
 ) -> Result<Vec<VerifiedDisk>, Error> {
-    let target = libvirt::Target::connect(&journal::settings(&domain.uri)).await?;
+    let target = libvirt::Connection::connect(&journal::settings(&domain.uri)).await?;
     let disks = target.unused_disks(domain).await?.map_err(Error::Used)?;
     let mut verified = Vec::new();
     for proof in &proof.disks {
@@ -174,7 +174,7 @@ async fn of_domain(
 
 /// Copies a volume into an empty file; holes stay holes.
 async fn download(
-    target: &libvirt::Target,
+    target: &libvirt::Connection,
     disk: &UnusedDisk,
     file: &File,
     work: (&Progress, &CancellationToken),

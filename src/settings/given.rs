@@ -12,7 +12,7 @@ use super::{Environment, Error};
 use crate::image::Compression;
 use crate::libvirt::DefaultPool;
 use crate::model::Sha256Digest;
-use crate::pipeline::{Flags, Target};
+use crate::pipeline::{Flags, ImportSettings};
 use crate::state;
 
 /// Headings of the flags that are about a domain in libvirt.
@@ -160,11 +160,11 @@ impl Given {
 
     /// The target with what only the command line as a whole tells: what was asked for, and whether
     /// the user has named a pool.
-    pub fn complete(&self, target: Target, environment: &Environment) -> Target {
+    pub fn complete(&self, target: ImportSettings, environment: &Environment) -> ImportSettings {
         let typed = |id: &str| self.find(id).is_some_and(|flag| flag.typed);
         let named = typed("libvirt_pool") || typed("libvirt_pool_path");
         let data_home = environment.data_home.clone();
-        Target {
+        ImportSettings {
             asked: self.target(),
             default_pool: (!named).then_some(DefaultPool { data_home }),
             ..target

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::{AfterArgs, Error, HardwareArgs, absolute};
 use crate::domain::{DomainType, NetworkMap, NetworkMapping};
 use crate::libvirt;
-use crate::pipeline::{Flags, Target};
+use crate::pipeline::{Flags, ImportSettings};
 
 const HEADING: &str = "Target (libvirt)";
 /// What everybody calls his first storage pool.
@@ -79,8 +79,8 @@ impl LibvirtArgs {
     ///
     /// # Errors
     /// [`Error::Libvirt`] when a hardware profile cannot be used.
-    pub fn resolve(&self) -> Result<Target, Error> {
-        Ok(Target {
+    pub fn resolve(&self) -> Result<ImportSettings, Error> {
+        Ok(ImportSettings {
             settings: libvirt::Settings {
                 uri: self.libvirt_uri.clone(),
                 transfer: libvirt::Transfer::Auto,

@@ -8,7 +8,7 @@ use super::{Environment, Error, NicArg, VsphereArgs, nic};
 use crate::exporter::{Choice, FileSettings};
 use crate::libvirt;
 use crate::model::{DiskFormat, Firmware};
-use crate::pipeline::{HostSettings, SourceSettings};
+use crate::pipeline::{LibvirtSourceSettings, SourceSettings};
 
 /// Flags that say where VMs come from.
 #[derive(Debug, Clone, Default, Args)]
@@ -171,7 +171,7 @@ const LIBVIRT: &str = "libvirt+";
 
 /// The host and domain of `libvirt+qemu+ssh://host/system?domain=NAME`: what is not ours in the query
 /// is libvirt's.
-fn host(uri: &str, vm: Option<&str>) -> Result<HostSettings, Error> {
+fn host(uri: &str, vm: Option<&str>) -> Result<LibvirtSourceSettings, Error> {
     let wrong = || Error::Invalid(format!("--source {uri}: it is no libvirt URI"));
     let mut url = url::Url::parse(uri.trim_start_matches(LIBVIRT)).map_err(|_| wrong())?;
     let domain = url.query_pairs().find(|(key, _)| key == "domain");
@@ -180,7 +180,7 @@ fn host(uri: &str, vm: Option<&str>) -> Result<HostSettings, Error> {
     let theirs: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("domain=")).collect();
     url.set_query(Some(theirs.join("&")).as_deref().filter(|query| !query.is_empty()));
     let libvirt = libvirt::Settings { uri: url.to_string(), ..libvirt::Settings::default() };
-    Ok(HostSettings { libvirt, domain: domain.or_else(|| vm.map(str::to_owned)) })
+    Ok(LibvirtSourceSettings { libvirt, domain: domain.or_else(|| vm.map(str::to_owned)) })
 }
 
 /// A path, or a `file:` URL.

@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::support::daemon::Daemon;
 use crate::support::import::{CAPACITY, Setup, chain, open_folder, run};
 use crate::support::libvirtd;
-use hyperexport::libvirt::{Error, Journal, Settings, Target, Undo};
+use hyperexport::libvirt::{Connection, Error, Journal, Settings, Undo};
 use hyperexport::model::DiskFormat;
 use hyperexport::progress::Progress;
 use tokio_util::sync::CancellationToken;
@@ -94,9 +94,9 @@ impl Group {
         Some(group)
     }
 
-    async fn target(&self, verify: bool) -> Target {
+    async fn target(&self, verify: bool) -> Connection {
         let settings = Settings { uri: self.daemon.uri(), verify, ..Settings::default() };
-        Target::connect(&settings).await.expect("answers")
+        Connection::connect(&settings).await.expect("answers")
     }
 
     fn volumes(&self) -> Vec<String> {

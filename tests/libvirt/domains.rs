@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::import::{Setup, assert_same, chain};
 use crate::support::libvirtd;
 use hyperexport::domain::{Chipset, DomainType};
-use hyperexport::libvirt::{Error, Journal, Settings, Target, Transfer};
+use hyperexport::libvirt::{Connection, Error, Journal, Settings, Transfer};
 use hyperexport::model::{DiskFormat, Firmware, OsFamily};
 use hyperexport::progress::{Event, Progress};
 use tokio_util::sync::CancellationToken;
@@ -325,12 +325,12 @@ async fn a_daemon_that_is_not_there_is_named_with_the_remedy() {
         ..Settings::default()
     };
     let uri = "qemu+unix:///system?socket=/nonexistent";
-    let error = Target::connect(&settings(uri)).await.expect_err("nobody there");
+    let error = Connection::connect(&settings(uri)).await.expect_err("nobody there");
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     assert!(chain(&error).contains("/nonexistent"), "{}", chain(&error));
     assert!(error.hint().expect("a hint").contains("libvirtd"));
 
-    let error = Target::connect(&settings("qemu://")).await.expect_err("no URI");
+    let error = Connection::connect(&settings("qemu://")).await.expect_err("no URI");
     assert!(matches!(error, Error::Uri { .. }), "{error:?}");
 }
 

@@ -9,7 +9,7 @@ use crate::support::import::{Setup, allocated, assert_same, chain, small_file_sy
 use crate::support::libvirtd;
 use crate::support::sshd::Sshd;
 use hyperexport::domain::UserNetwork;
-use hyperexport::libvirt::{Error, Journal, Settings, Target, Transfer};
+use hyperexport::libvirt::{Connection, Error, Journal, Settings, Transfer};
 use hyperexport::model::DiskFormat;
 use hyperexport::progress::{Event, Progress};
 use nix::sys::signal::{Signal, kill};
@@ -64,7 +64,7 @@ async fn what_was_sent_is_read_back_and_its_sum_told() {
     let uri = sshd.open_uri();
     let Some(mut setup) = Setup::at(&uri, Transfer::Auto).await else { return };
     let settings = Settings { uri, verify: true, ..Settings::default() };
-    setup.target = Target::connect(&settings).await.expect("connects");
+    setup.target = Connection::connect(&settings).await.expect("connects");
     let defined = setup.import().await.expect("imports");
     let bytes = std::fs::read(&setup.disks.0[0].path).expect("read");
     let sum: [u8; 32] = Sha256::digest(&bytes).into();
@@ -103,7 +103,7 @@ async fn a_refused_login_says_what_to_type() {
         ("qemu+ssh://hxt-no-such-host.invalid/system".to_owned(), "getent hosts hxt-no-such-host"),
         ("qemu+tcp://hxt-no-such-host.invalid/system".to_owned(), "getent hosts hxt-no-such-host"),
     ] {
-        let error = Target::connect(&settings(uri)).await.expect_err("refused");
+        let error = Connection::connect(&settings(uri)).await.expect_err("refused");
         assert!(matches!(error, Error::Rejected { .. }), "{}", chain(&error));
         let hint = error.hint().expect("a hint");
         assert!(hint.contains(command), "no '{command}' in '{hint}': {}", chain(&error));
@@ -114,7 +114,7 @@ async fn a_refused_login_says_what_to_type() {
         "qemu+tcp://127.0.0.1:1/system".to_owned(),
         "qemu+libssh2://127.0.0.1:1/system".to_owned(),
     ] {
-        let error = Target::connect(&settings(uri)).await.expect_err("nobody there");
+        let error = Connection::connect(&settings(uri)).await.expect_err("nobody there");
         assert!(matches!(error, Error::Unreachable { .. }), "{}", chain(&error));
         assert!(error.hint().is_some());
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use hyperexport::domain::{DomainType, Hardware, HostCapabilities, NetworkMap, PlanOptions};
 use hyperexport::libvirt::{
-    AfterDefine, DefinedDomain, Error, ImportRequest, Journal, PoolChoice, Settings, Target,
+    AfterDefine, Connection, DefinedDomain, Error, ImportRequest, Journal, PoolChoice, Settings,
     Transfer,
 };
 use hyperexport::model::{
@@ -100,7 +100,7 @@ pub fn allocated(path: &Path) -> u64 {
 pub struct Setup {
     pub names: Names,
     pub dir: TempDir,
-    pub target: Target,
+    pub target: Connection,
     pub host: HostCapabilities,
     pub vm: SourceVm,
     pub disks: ConvertedDisks,
@@ -127,7 +127,7 @@ impl Setup {
             return None;
         }
         let settings = Settings { uri: uri.to_owned(), transfer, ..Settings::default() };
-        let target = Target::connect(&settings).await.expect("the daemon answers");
+        let target = Connection::connect(&settings).await.expect("the daemon answers");
         let host = target.capabilities().await.expect("the daemon knows");
         let names = Names::new();
         let dir = open_folder();

@@ -8,15 +8,15 @@ use serde::Deserialize;
 pub struct Capabilities {
     /// What the host is.
     #[serde(default)]
-    pub host: Option<Host>,
+    pub host: Option<HostElement>,
     /// What guests there can be.
     #[serde(default)]
-    pub guest: Vec<Guest>,
+    pub guest: Vec<GuestElement>,
 }
 
 /// `<host>`.
 #[derive(Debug, Deserialize)]
-pub struct Host {
+pub struct HostElement {
     /// How it keeps guests apart.
     #[serde(default)]
     pub secmodel: Vec<SecurityModel>,
@@ -42,7 +42,7 @@ pub struct Label {
 
 /// `<guest>`.
 #[derive(Debug, Deserialize)]
-pub struct Guest {
+pub struct GuestElement {
     /// `hvm`.
     pub os_type: String,
     /// Of which architecture.

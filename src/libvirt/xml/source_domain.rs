@@ -159,7 +159,7 @@ pub struct Disk {
     pub device: String,
     pub driver: Driver,
     pub source: Source,
-    pub target: Target,
+    pub target: DeviceTarget,
     pub boot: Option<Boot>,
 }
 
@@ -194,7 +194,7 @@ pub struct Source {
 /// `<target>`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Target {
+pub struct DeviceTarget {
     #[serde(rename = "@dev")]
     pub dev: String,
     #[serde(rename = "@bus")]

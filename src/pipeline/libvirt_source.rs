@@ -10,7 +10,7 @@ use crate::exporter::{
     self, BandwidthLimit, ExportRequest, Inspected, LARGEST_NVRAM, Landing, NVRAM, Shutdown,
     VmSummary, WholeDisk, fill_disk_uuids, nvram_missed, write_nvram,
 };
-use crate::libvirt::{self, Chunk, FoundDomain, FoundVolume, Settings, Target};
+use crate::libvirt::{self, Chunk, Connection, FoundDomain, FoundVolume, Settings};
 use crate::model::{
     ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, PoweredOff, SourceAfter,
     SourceStep, SourceVm, chain,
@@ -20,7 +20,7 @@ use crate::progress::Progress;
 
 /// Which domain of which host.
 #[derive(Debug, Clone)]
-pub struct HostSettings {
+pub struct LibvirtSourceSettings {
     /// How to connect.
     pub libvirt: Settings,
     /// Name or UUID of the domain, if the URI names one.
@@ -29,15 +29,15 @@ pub struct HostSettings {
 
 /// A host that is connected.
 #[derive(Debug)]
-pub struct Host {
-    target: Target,
+pub struct LibvirtSource {
+    target: Connection,
     domain: Option<String>,
 }
 
-impl Host {
+impl LibvirtSource {
     /// Connects.
-    pub(super) async fn connect(settings: &HostSettings) -> Result<Self, Error> {
-        let target = Target::connect(&settings.libvirt).await?;
+    pub(super) async fn connect(settings: &LibvirtSourceSettings) -> Result<Self, Error> {
+        let target = Connection::connect(&settings.libvirt).await?;
         Ok(Self { target, domain: settings.domain.clone() })
     }
 
