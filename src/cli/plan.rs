@@ -11,7 +11,7 @@ use clap::FromArgMatches;
 use super::args::{ApplyArgs, PlanArgs};
 use super::render::{print_json, print_line};
 use super::{Exit, block_on, chain, done, open, tell, tell_report};
-use crate::pipeline::{self, Plan, PlanRequest};
+use crate::pipeline::{self, PlanFile, PlanRequest};
 use crate::settings::{Environment, Error, Given, LibvirtArgs};
 use crate::state;
 
@@ -44,7 +44,7 @@ pub fn plan(args: &PlanArgs, given: &Given, environment: &Environment) -> anyhow
 }
 
 /// What the plan does, for a person.
-fn print(plan: &Plan, args: &PlanArgs) -> std::io::Result<()> {
+fn print(plan: &PlanFile, args: &PlanArgs) -> std::io::Result<()> {
     if args.output.quiet {
         return Ok(());
     }
@@ -63,7 +63,7 @@ pub fn apply(args: &ApplyArgs, environment: &Environment) -> anyhow::Result<Exit
     let path = args.plan.display();
     let text = state::read_small(&args.plan, LARGEST_PLAN)
         .map_err(|error| Error::Invalid(format!("read the plan: {}", chain(&error))))?;
-    let plan: Plan = serde_json::from_slice(&text)
+    let plan: PlanFile = serde_json::from_slice(&text)
         .map_err(|error| Error::Invalid(format!("{path} is no plan: {error}")))?;
     // Relative paths among the words were meant from there.
     std::env::set_current_dir(&plan.directory)

@@ -15,9 +15,9 @@ use crate::progress::{Event, Progress};
 
 use super::environment::hyper2kvm_environment;
 use super::keep_log::open_log;
-use super::leftovers::{self, GuestfsFolders};
+use super::libguestfs_cleanup::{self, GuestfsFolders};
 use super::log::{Findings, LogReader, is_trace};
-use super::part::Converting;
+use super::output_progress::OutputProgress;
 use super::qemu_img::Tools;
 use super::report::Report;
 use super::work::WorkDir;
@@ -100,7 +100,7 @@ impl Hyper2kvm<'_> {
         }
         let before = GuestfsFolders::now();
         let ended = self.follow(program).await;
-        leftovers::unmount_below(self.work.path());
+        libguestfs_cleanup::unmount_below(self.work.path());
         before.remove_newer();
         ended
     }
@@ -110,7 +110,7 @@ impl Hyper2kvm<'_> {
         let path = self.output.join(LOG);
         let doing = format!("write {}", path.display());
         let mut log = open_log(&path).map_err(Error::io(&doing))?;
-        let converting = Converting::new(self.progress, self.work);
+        let converting = OutputProgress::new(self.progress, self.work);
         let mut reader = LogReader::new(self.progress, converting.clone());
         let mut written = Ok(());
         let limits = self.tools.limits();

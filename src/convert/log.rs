@@ -12,7 +12,7 @@ use regex::Regex;
 
 use crate::progress::{Progress, Task, Unit};
 
-use super::part::Converting;
+use super::output_progress::OutputProgress;
 
 /// A pattern that is known to be right.
 fn pattern(text: &str) -> Regex {
@@ -101,7 +101,7 @@ pub(super) struct Findings {
 pub(super) struct LogReader {
     progress: Progress,
     stage: Option<Task>,
-    converting: Converting,
+    converting: OutputProgress,
     findings: Findings,
     error_seen: bool,
     /// A command whose result has not come yet: whether it builds an initramfs.
@@ -110,7 +110,7 @@ pub(super) struct LogReader {
 
 impl LogReader {
     /// Stages are reported to `progress`, and disks to `converting`.
-    pub(super) fn new(progress: &Progress, converting: Converting) -> Self {
+    pub(super) fn new(progress: &Progress, converting: OutputProgress) -> Self {
         Self {
             progress: progress.clone(),
             stage: None,
@@ -209,7 +209,7 @@ impl LogReader {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use crate::convert::part;
+    use crate::convert::output_progress;
     use crate::progress::Event;
 
     use super::*;
@@ -225,7 +225,7 @@ mod tests {
                 _ => return,
             });
         });
-        let mut reader = LogReader::new(&progress, part::nowhere(&progress));
+        let mut reader = LogReader::new(&progress, output_progress::nowhere(&progress));
         lines.iter().for_each(|line| reader.line(line));
         let findings = reader.finish();
         let seen = seen.lock().expect("whole").clone();

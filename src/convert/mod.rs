@@ -13,6 +13,7 @@
 //! bytes must all agree (`report`, `log`, `outcome`). Whatever happens the work folder goes; only
 //! `hyper2kvm.log` stays.
 
+mod accept;
 mod appliance;
 mod doctor;
 mod environment;
@@ -27,12 +28,11 @@ mod hyper2kvm;
 mod isolate;
 mod job;
 mod keep_log;
-mod leftovers;
 mod libguestfs;
+mod libguestfs_cleanup;
 mod log;
 mod native;
-mod outcome;
-mod part;
+mod output_progress;
 mod preflight;
 mod private;
 mod probe;
@@ -80,8 +80,8 @@ use crate::model::{
 };
 use crate::progress::Progress;
 
+use self::accept::Acceptance;
 use self::hyper2kvm::{Hyper2kvm, Outcome};
-use self::outcome::Made;
 use self::proof::{Converted, Proofs};
 use self::qemu_img::{Image, Tools};
 use self::work::WorkDir;
@@ -285,7 +285,7 @@ impl Run<'_> {
         durations.extend(outcome.durations());
 
         let begin = Instant::now();
-        let made = Made { run: self, outcome: &outcome, capacities: &capacities };
+        let made = Acceptance { run: self, outcome: &outcome, capacities: &capacities };
         let finished = Box::pin(made.finish(&ready.results, proofs)).await?;
         durations.push(("finish".to_owned(), begin.elapsed()));
         let mut warnings = outcome.warnings;

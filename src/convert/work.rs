@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::model::DiskId;
 use crate::state::WORK_PREFIX;
 
-use super::{Error, leftovers};
+use super::{Error, libguestfs_cleanup};
 
 /// What hyper2kvm runs as `xfs_admin` on the *host*, with device names of the guest, before it
 /// knows whether they are the guest's (see `isolate.rs`).
@@ -108,7 +108,7 @@ impl WorkDir {
 
     /// Removes the folder and all in it; mounts below it are taken away first.
     pub(super) fn remove(self) -> io::Result<()> {
-        leftovers::unmount_below(&self.path);
+        libguestfs_cleanup::unmount_below(&self.path);
         self.dir.close()
     }
 }
@@ -163,7 +163,7 @@ pub fn remove_dead_work(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    leftovers::unmount_below(path);
+    libguestfs_cleanup::unmount_below(path);
     match path.symlink_metadata()?.is_dir() {
         true => fs::remove_dir_all(path)?,
         false => fs::remove_file(path)?,

@@ -3,8 +3,8 @@
 use crate::model::DiskFormat;
 
 use super::hardware::DiskBus;
+use super::hints;
 use super::host::{Chipset, Closed, DomainType};
-use super::remedy;
 use super::spec::NicKind;
 
 /// Why no domain can be planned.
@@ -275,20 +275,20 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::DomainType { domain_type: DomainType::Kvm, closed, .. } => {
-                let remedy = closed.as_ref().map_or(remedy::KVM, |closed| &closed.remedy);
+                let remedy = closed.as_ref().map_or(hints::KVM, |closed| &closed.remedy);
                 format!("{remedy}, or emulate with --libvirt-domain-type qemu")
             }
-            Self::DomainType { .. } | Self::Machine { .. } => remedy::QEMU.to_owned(),
+            Self::DomainType { .. } | Self::Machine { .. } => hints::QEMU.to_owned(),
             Self::Architecture { .. } => "leave --libvirt out to export and convert the disks \
                 alone, and define the domain by hand on a host of that architecture"
                 .to_owned(),
-            Self::NoEfi { .. } | Self::NoSecureBoot { .. } => remedy::EFI.to_owned(),
+            Self::NoEfi { .. } | Self::NoSecureBoot { .. } => hints::EFI.to_owned(),
             Self::Unbootable { .. } => {
                 "define it all the same with --allow-unbootable, or name the disk that boots first"
                     .to_owned()
             }
             Self::NoTpm { .. } => {
-                format!("{}, or go without: --libvirt-tpm off", remedy::TPM)
+                format!("{}, or go without: --libvirt-tpm off", hints::TPM)
             }
             Self::CpuModel { existing, .. } => {
                 format!("use --libvirt-cpu-mode with one of: {}", existing.join(", "))

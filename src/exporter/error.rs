@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::transfer::Broken;
-use super::vsphere::Obstacle;
+use super::vsphere::ExportBlocker;
 use crate::image::Kind;
 use crate::model::{DiskFormat, DiskId};
 use crate::panics::Panicked;
@@ -149,7 +149,7 @@ pub enum Error {
         /// Name of the VM.
         vm: String,
         /// Why.
-        obstacle: Obstacle,
+        obstacle: ExportBlocker,
     },
     /// A task of the server ended badly.
     #[error("{action}")]

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::pieces::Grains;
+use super::batches::Grains;
 use super::rewrite::{Image, OutputFormat, Wrote};
 use super::vmdk::{Piece, SECTOR};
 use super::workers::{Form, Stopped, Workers};

@@ -7,47 +7,47 @@
 //! knows where bytes come from or names a tool.
 
 mod backing;
+mod batches;
 mod beside;
 mod capacity;
 mod codec;
 pub mod content;
 mod direct;
-mod early;
 pub mod extents;
 mod flat;
+mod inspect;
 mod iso;
 mod kind;
 mod number;
 mod part;
-mod pieces;
 pub mod qcow2;
 mod raw;
 mod rewrite;
 mod split;
 mod text;
-mod untrusted;
+mod truncation;
 mod vhdx;
 pub mod vmdk;
-mod whole;
 mod workers;
+mod writeback;
 
 pub use backing::backing_file;
 pub use beside::beside;
 pub use capacity::{capacity, header_capacity};
 pub use codec::Compression;
 pub use direct::{AlignedBuffer, DirectFile};
-pub use early::{EarlyFile, begin_to_write};
 pub use flat::FlatRewriter;
+pub use inspect::{
+    HAS_A_LOG, HAS_LARGE_SECTORS, IS_A_DEVICE, NAMES_A_PARENT, NO_VMDK, inspect, inspect_sparse,
+    is_single_vmdk,
+};
 pub use iso::{IsoFile, iso_files};
 pub use kind::{Kind, kind};
 pub use part::{Part, part};
 pub use rewrite::{OutputFormat, Rewriter, Wrote};
 pub use split::Split;
 pub use text::decoded;
-pub use untrusted::{
-    HAS_A_LOG, HAS_LARGE_SECTORS, IS_A_DEVICE, NAMES_A_PARENT, NO_VMDK, inspect, inspect_sparse,
-    is_single_vmdk,
-};
+pub use writeback::{WritebackFile, begin_to_write};
 
 use std::io;
 

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::pieces::{Clusters, Grains};
+use super::batches::{Clusters, Grains};
 use super::vmdk::{self, End, Piece};
 use super::workers::{Form, Stopped, Workers};
 use super::{CLUSTER, Compression, Error, qcow2, raw};

@@ -12,9 +12,9 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::batches::{Clusters, Grains, Plain};
 use super::codec::{Compressor, Inflater, is_zero};
 use super::content::Content;
-use super::pieces::{Clusters, Grains, Plain};
 use super::rewrite::Image;
 use super::{CLUSTER, Compression, Error, vmdk};
 use crate::model::Sha256Digest;

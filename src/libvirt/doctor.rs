@@ -5,7 +5,7 @@ use std::path::Path;
 use virt::connect::Connect;
 use virt::storage_pool::StoragePool;
 
-use crate::domain::{Closed, DiskKind, DomainType, HostCapabilities, remedy};
+use crate::domain::{Closed, DiskKind, DomainType, HostCapabilities, hints};
 use crate::model::{ByteSize, Check, chain};
 
 use super::request::{DefaultPool, PoolChoice};
@@ -63,7 +63,7 @@ fn dotted(version: u32) -> String {
 fn of_hardware(host: &HostCapabilities) -> Vec<Check> {
     let Some(platform) = host.platforms.first() else {
         let found = format!("no emulator for {}", host.arch);
-        return vec![Check::failed("qemu", found, Some(remedy::QEMU.to_owned()))];
+        return vec![Check::failed("qemu", found, Some(hints::QEMU.to_owned()))];
     };
     let any = |wanted: fn(&crate::domain::Platform) -> bool| host.platforms.iter().any(wanted);
     let kvm = match (host.kvm_runs, host.lists(DomainType::Kvm)) {
@@ -78,19 +78,17 @@ fn of_hardware(host: &HostCapabilities) -> Vec<Check> {
                 let found = format!("{}: guests will be emulated", closed.why);
                 Check::warning("kvm", found, closed.remedy.clone())
             }
-            None => {
-                Check::warning("kvm", "the host has none: guests will be emulated", remedy::KVM)
-            }
+            None => Check::warning("kvm", "the host has none: guests will be emulated", hints::KVM),
         },
     };
     let efi = match (any(|p| p.efi), any(|p| p.secure_boot)) {
         (true, true) => Check::ok("efi", "firmware with and without secure boot"),
-        (true, false) => Check::warning("efi", "no firmware with secure boot", remedy::EFI),
-        (false, _) => Check::warning("efi", "no firmware: EFI guests are refused", remedy::EFI),
+        (true, false) => Check::warning("efi", "no firmware with secure boot", hints::EFI),
+        (false, _) => Check::warning("efi", "no firmware: EFI guests are refused", hints::EFI),
     };
     let tpm = match any(|p| !p.tpm.is_empty()) {
         true => Check::ok("tpm", "emulated by swtpm"),
-        false => Check::warning("tpm", "no emulator: Windows 11 is refused", remedy::TPM),
+        false => Check::warning("tpm", "no emulator: Windows 11 is refused", hints::TPM),
     };
     vec![Check::ok("qemu", platform.emulator.clone()), kvm, efi, tpm]
 }

@@ -25,7 +25,7 @@ use super::undo_step::Undo;
 use super::unwind::{Journal, Unwind};
 use super::volume::{self, Filling};
 use super::watch::{Seen, Sign, Wait};
-use super::{Connection, Draft, Error, define, pool, space, start, trial, used};
+use super::{Connection, Draft, Error, define, pool, space, start, test_define, used};
 
 /// A domain that libvirt now has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -208,7 +208,7 @@ impl Connection {
         let wait = Wait { sign: Sign::Up, timeout };
         let (spec, filling) = (spec.clone(), filling.clone());
         let test = move |connect: &virt::connect::Connect| {
-            trial::boot_test(connect, spec, &wait, (&filling.unwind, &filling.cancel))
+            test_define::boot_test(connect, spec, &wait, (&filling.unwind, &filling.cancel))
         };
         self.call(test).await
     }

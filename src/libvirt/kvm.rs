@@ -20,7 +20,7 @@ use crate::kvm::{Accelerator, DISK, PATIENCE, Proof, boot_sector, prove};
 use super::run_owner::RunOwner;
 use super::xml::probe;
 use super::xml::storage::Volume;
-use super::{Error, define, pool, trial, upload, xml};
+use super::{Error, define, pool, test_define, upload, xml};
 
 /// Pools that are tried: where KVM itself fails they all do.
 const MOST_POOLS: usize = 3;
@@ -73,7 +73,7 @@ fn boot(
     disk: Option<&str>,
 ) -> Result<bool, Error> {
     let uuid = define::fresh_uuid()?;
-    let name = format!("{}{uuid}", trial::PREFIX);
+    let name = format!("{}{uuid}", test_define::PREFIX);
     let text = xml::write("domain", &probe::Domain::new(&name, &uuid, arch, platform, disk))
         .map_err(|source| Error::Xml { what: format!("domain '{name}'"), source })?;
     // Ends with this connection, so that a run that is killed leaves none.
@@ -107,7 +107,7 @@ fn with_disk<T>(
     }
     let owner = RunOwner::here()?;
     remove_leftovers(&handle, &owner)?;
-    let name = format!("{}{owner}-{}.img", trial::PREFIX, define::fresh_uuid()?);
+    let name = format!("{}{owner}-{}.img", test_define::PREFIX, define::fresh_uuid()?);
     let pool::Access { owner, group, mode } = place.access;
     let text = xml::write("volume", &Volume::raw(&name, 0).owned(owner, group, mode))
         .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
@@ -127,7 +127,7 @@ fn with_disk<T>(
 fn remove_leftovers(pool: &StoragePool, here: &RunOwner) -> Result<(), Error> {
     for volume in pool.list_all_volumes(0).map_err(Error::call("list volumes"))? {
         let Ok(name) = volume.name() else { continue };
-        let owner = name.strip_prefix(trial::PREFIX).and_then(RunOwner::in_text);
+        let owner = name.strip_prefix(test_define::PREFIX).and_then(RunOwner::in_text);
         if owner.is_some_and(|owner| owner.is_dead(here))
             && let Err(error) = volume.delete(0)
         {
@@ -176,7 +176,7 @@ mod tests {
         let work = move |connect: &Connect| {
             pool(connect, &name, &path);
             let leave = |owner: &str| {
-                let file = path.join(format!("{}{owner}-0a.img", trial::PREFIX));
+                let file = path.join(format!("{}{owner}-0a.img", test_define::PREFIX));
                 std::fs::write(&file, "").expect("written");
                 file
             };

@@ -11,7 +11,7 @@ use crate::domain::DiskKind;
 
 use super::pool_use::PoolUse;
 use super::request::PoolChoice;
-use super::undo::End;
+use super::undo::StepResult;
 use super::undo_step::Undo;
 use super::unwind::Unwind;
 use super::xml::storage::{Permissions, Pool, PoolTarget};
@@ -220,7 +220,7 @@ pub(super) fn try_start(
     let held = held(&pool, &place.pool)?;
     let seen = look(&Place { active: true, ..place.clone() });
     match undo_pool::stop_idle(&pool, &held) {
-        Ok(End::Shared(reason)) => tracing::debug!(reason, "the pool stays started"),
+        Ok(StepResult::Shared(reason)) => tracing::debug!(reason, "the pool stays started"),
         Err(problem) => tracing::warn!(problem, "storage pool '{}' stays started", place.pool),
         Ok(_) => {}
     }

@@ -11,7 +11,7 @@ use super::pool::Place;
 use super::request::{ImportRequest, PoolChoice, WantedVolume};
 use super::shell::word;
 use super::undo_step::Undo;
-use super::{Connection, Error, access, addresses, pool, remarks, space, volume};
+use super::{Connection, Error, access, addresses, pool, space, volume, warnings};
 
 impl Connection {
     /// Refuses what cannot work, and changes nothing: the plan (firmware, machine, bridge, name),
@@ -52,7 +52,7 @@ impl Connection {
         let mut warnings = warnings(request.host, request.options);
         warnings.extend(late);
         warnings.extend(unseen_bridges(&spec, request.host));
-        warnings.extend(remarks::of_plan(&spec, request.vm, request.options));
+        warnings.extend(warnings::of_plan(&spec, request.vm, request.options));
         warnings.extend(addresses::in_use(&spec, &others, request.host));
         warnings.extend(self.uuid_taken(&spec).await?);
         Ok(warnings)

@@ -7,17 +7,17 @@ use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::sys;
 
-use super::undo::{TakenBack, take_back};
+use super::undo::{UndoReport, take_back};
 use super::undo_later::would_take_back;
 use super::undo_step::{self, DiskThen, Evidence, Undo};
 use super::used::Traces;
-use super::{Connection, DefinedDomain, Error, identity, start, trial};
+use super::{Connection, DefinedDomain, Error, identity, start, test_define};
 
 /// What became of what a killed run left.
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// What was taken back.
-    pub taken: TakenBack,
+    pub taken: UndoReport,
     /// The domain that stays.
     pub kept: Option<UsedDomain>,
 }
@@ -127,5 +127,5 @@ fn undefined(step: &Undo) -> Option<(&str, Option<&str>)> {
 }
 
 fn is_of_trial(step: &Undo) -> bool {
-    matches!(step, Undo::Undefine { name, uuid, .. } if trial::is_boot_test(name, uuid))
+    matches!(step, Undo::Undefine { name, uuid, .. } if test_define::is_boot_test(name, uuid))
 }

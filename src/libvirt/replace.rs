@@ -150,7 +150,7 @@ impl Predecessor {
 }
 
 /// Gives a domain its name back; says whether it was aside.
-pub(super) fn bring_back(
+pub(super) fn restore_name(
     connect: &Connect,
     uuid: &str,
     (name, aside): (&str, &str),

@@ -27,7 +27,7 @@ use super::{
 
 /// What became of steps that were to be taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct TakenBack {
+pub struct UndoReport {
     /// What is gone now.
     pub done: Vec<String>,
     /// Which domains have their old names again.
@@ -48,7 +48,7 @@ pub struct TakenBack {
     pub shared: usize,
 }
 
-impl TakenBack {
+impl UndoReport {
     /// Adds what became of further steps.
     pub fn add(&mut self, more: Self) {
         self.done.extend(more.done);
@@ -67,7 +67,7 @@ impl TakenBack {
 }
 
 /// How one step ended.
-pub(super) enum End {
+pub(super) enum StepResult {
     Done,
     Gone,
     Left(String),
@@ -82,7 +82,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Running`] when a domain of it runs, [`Error::NotUndefinable`] when libvirt would keep it;
     /// [`Error::Call`]. Nothing was changed then.
-    pub async fn take_back(&self, steps: &[Undo]) -> Result<TakenBack, Error> {
+    pub async fn take_back(&self, steps: &[Undo]) -> Result<UndoReport, Error> {
         self.take_back_by(steps, Evidence::Seal).await
     }
 
@@ -94,7 +94,7 @@ impl Connection {
         &self,
         steps: &[Undo],
         evidence: Evidence,
-    ) -> Result<TakenBack, Error> {
+    ) -> Result<UndoReport, Error> {
         let (steps, local) = (steps.to_vec(), self.is_local());
         self.call(move |connect| take_back(connect, (&steps, evidence), local)).await
     }
@@ -105,22 +105,22 @@ pub(super) fn take_back(
     connect: &Connect,
     (steps, evidence): (&[Undo], Evidence),
     local: bool,
-) -> Result<TakenBack, Error> {
+) -> Result<UndoReport, Error> {
     let owners = Owners::look(connect, (steps, evidence), local)?;
-    let mut taken = TakenBack::default();
+    let mut taken = UndoReport::default();
     let act = |step: &Undo| undo_later(connect, &owners, step);
     each(steps, act, |step, end| match (end, step) {
         // It only tells of the domain that another step undefines.
         (_, Undo::Defined { .. }) => {}
-        (Ok(End::Done), Undo::BringBack { name, aside, .. }) => {
+        (Ok(StepResult::Done), Undo::BringBack { name, aside, .. }) => {
             taken.renamed.push(format!("'{aside}' is '{name}' again"));
         }
-        (Ok(End::Done), _) => taken.done.push(owners.label(step)),
-        (Ok(End::Gone), _) => taken.gone.push(owners.label(step)),
-        (Ok(End::Left(reason)) | Err(reason), _) => {
+        (Ok(StepResult::Done), _) => taken.done.push(owners.label(step)),
+        (Ok(StepResult::Gone), _) => taken.gone.push(owners.label(step)),
+        (Ok(StepResult::Left(reason)) | Err(reason), _) => {
             taken.left.push(format!("{} ({reason})", owners.label(step)));
         }
-        (Ok(End::Shared(reason)), _) => {
+        (Ok(StepResult::Shared(reason)), _) => {
             taken.left.push(format!("{} ({reason})", owners.label(step)));
             taken.shared += 1;
         }
@@ -136,10 +136,10 @@ pub(super) fn undo_all(connect: &Connect, steps: &[Undo]) -> Vec<String> {
         undo(connect, step)
     };
     each(steps, act, |step, end| match end {
-        Ok(End::Left(problem) | End::Shared(problem)) | Err(problem) => {
+        Ok(StepResult::Left(problem) | StepResult::Shared(problem)) | Err(problem) => {
             left.push(format!("{step} ({problem})"));
         }
-        Ok(End::Done | End::Gone) => {}
+        Ok(StepResult::Done | StepResult::Gone) => {}
     });
     left
 }
@@ -154,29 +154,29 @@ pub(super) fn in_order(steps: &[Undo]) -> Vec<&Undo> {
 /// Does all steps, whatever becomes of each: but where a domain stays, its volumes stay with it.
 fn each(
     steps: &[Undo],
-    act: impl Fn(&Undo) -> Result<End, String>,
-    mut told: impl FnMut(&Undo, Result<End, String>),
+    act: impl Fn(&Undo) -> Result<StepResult, String>,
+    mut told: impl FnMut(&Undo, Result<StepResult, String>),
 ) {
     let mut stays = false;
     for step in in_order(steps) {
         let end = if stays && step.is_of_volume() {
-            Ok(End::Left("its domain stays".to_owned()))
+            Ok(StepResult::Left("its domain stays".to_owned()))
         } else {
             act(step)
         };
-        let is_left = matches!(end, Err(_) | Ok(End::Left(_) | End::Shared(_)));
+        let is_left = matches!(end, Err(_) | Ok(StepResult::Left(_) | StepResult::Shared(_)));
         stays |= is_left && matches!(step, Undo::Undefine { .. });
         told(step, end);
     }
 }
 
 /// Does one step of a run that is over: what has changed hands since stays.
-fn undo_later(connect: &Connect, owners: &Owners, step: &Undo) -> Result<End, String> {
+fn undo_later(connect: &Connect, owners: &Owners, step: &Undo) -> Result<StepResult, String> {
     match step {
         // A pool that was there before is of use to others as it is.
-        Undo::StopPool { .. } | Undo::RemoveFolder { .. } => Ok(End::Gone),
+        Undo::StopPool { .. } | Undo::RemoveFolder { .. } => Ok(StepResult::Gone),
         _ => match owners.reason(connect, step)? {
-            Some(reason) => Ok(End::Left(reason)),
+            Some(reason) => Ok(StepResult::Left(reason)),
             None => undo(connect, step),
         },
     }
@@ -207,29 +207,31 @@ pub(super) fn begins_as(
     })
 }
 
-pub(super) fn undo(connect: &Connect, step: &Undo) -> Result<End, String> {
+pub(super) fn undo(connect: &Connect, step: &Undo) -> Result<StepResult, String> {
     match step {
         Undo::Undefine { uuid, mark, .. } => {
             match identity::find(connect, uuid, mark.as_deref()).map_err(said)? {
-                None => Ok(End::Gone),
-                Some(domain) => define::undefine_found(&domain).map(|()| End::Done).map_err(said),
+                None => Ok(StepResult::Gone),
+                Some(domain) => {
+                    define::undefine_found(&domain).map(|()| StepResult::Done).map_err(said)
+                }
             }
         }
-        Undo::Defined { .. } => Ok(End::Gone),
+        Undo::Defined { .. } => Ok(StepResult::Gone),
         Undo::BringBack { name, aside, uuid, autostart } => {
-            let back = replace::bring_back(connect, uuid, (name, aside), *autostart);
-            back.map(|back| if back { End::Done } else { End::Gone }).map_err(said)
+            let back = replace::restore_name(connect, uuid, (name, aside), *autostart);
+            back.map(|back| if back { StepResult::Done } else { StepResult::Gone }).map_err(said)
         }
         Undo::Stop { uuid, .. } => {
-            start::switch_off(connect, uuid).map(|()| End::Gone).map_err(said)
+            start::switch_off(connect, uuid).map(|()| StepResult::Gone).map_err(said)
         }
         Undo::DropSnapshot { name, uuid, external } => {
             let forgotten = snapshot::forget(connect, uuid, name, *external).map_err(said)?;
-            Ok(if forgotten { End::Done } else { End::Gone })
+            Ok(if forgotten { StepResult::Done } else { StepResult::Gone })
         }
         Undo::DeleteVolume { name, pool, .. } => match find_volume(connect, pool, name)? {
-            Some(volume) => volume.delete(0).map(|()| End::Done).map_err(said),
-            None => Ok(End::Gone),
+            Some(volume) => volume.delete(0).map(|()| StepResult::Done).map_err(said),
+            None => Ok(StepResult::Gone),
         },
         Undo::RemoveFile { path, pool, id } => remove_file(connect, path, pool, *id),
         Undo::StopPool { name, held } => undo_pool::stop(connect, name, held),
@@ -265,20 +267,25 @@ pub(super) fn find_volume(
     }
 }
 
-fn remove_file(connect: &Connect, path: &Path, pool: &str, id: FileId) -> Result<End, String> {
+fn remove_file(
+    connect: &Connect,
+    path: &Path,
+    pool: &str,
+    id: FileId,
+) -> Result<StepResult, String> {
     match path.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(End::Gone),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(StepResult::Gone),
         Err(error) => return Err(error.to_string()),
         Ok(found) if FileId::from(&found) != id => {
-            return Ok(End::Left("it is another file by now".to_owned()));
+            return Ok(StepResult::Left("it is another file by now".to_owned()));
         }
         Ok(_) => fs::remove_file(path).map_err(|error| error.to_string())?,
     }
     match connect.lookup_storage_pool_by_name(pool) {
         Ok(handle) => pool::refresh(&handle, pool).map_err(|error| error.to_string())?,
-        Err(error) => return gone(error, ErrorNumber::NoStoragePool).map(|_| End::Done),
+        Err(error) => return gone(error, ErrorNumber::NoStoragePool).map(|_| StepResult::Done),
     }
-    Ok(End::Done)
+    Ok(StepResult::Done)
 }
 
 pub(super) fn said(error: virt::error::Error) -> String {
@@ -286,8 +293,8 @@ pub(super) fn said(error: virt::error::Error) -> String {
 }
 
 /// What is gone already needs not be taken back.
-pub(super) fn gone(error: virt::error::Error, number: ErrorNumber) -> Result<End, String> {
-    if error.code().is(number) { Ok(End::Gone) } else { Err(said(error)) }
+pub(super) fn gone(error: virt::error::Error, number: ErrorNumber) -> Result<StepResult, String> {
+    if error.code().is(number) { Ok(StepResult::Gone) } else { Err(said(error)) }
 }
 
 #[cfg(test)]
@@ -345,10 +352,10 @@ mod tests {
         let act = |step: &Undo| match step {
             Undo::Undefine { .. } => Err("libvirt says no".to_owned()),
             Undo::DeleteVolume { .. } => panic!("{step} is removed"),
-            _ => Ok(End::Done),
+            _ => Ok(StepResult::Done),
         };
         each(&steps(), act, |step, end| {
-            if let Ok(End::Left(reason)) = end {
+            if let Ok(StepResult::Left(reason)) = end {
                 left.push(format!("{step}: {reason}"));
             }
         });

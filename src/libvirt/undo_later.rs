@@ -12,7 +12,7 @@ use crate::progress::{Progress, Unit};
 
 use super::content::Content;
 use super::owners::Owners;
-use super::undo::{TakenBack, find_volume, in_order, said, undo};
+use super::undo::{UndoReport, find_volume, in_order, said, undo};
 use super::undo_step::{Evidence, FileId, Undo};
 use super::xml::sources;
 use super::{
@@ -25,7 +25,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Self::take_back`].
-    pub async fn would_take_back(&self, steps: &[Undo]) -> Result<TakenBack, Error> {
+    pub async fn would_take_back(&self, steps: &[Undo]) -> Result<UndoReport, Error> {
         self.would_take_back_by(steps, Evidence::Seal).await
     }
 
@@ -37,7 +37,7 @@ impl Connection {
         &self,
         steps: &[Undo],
         evidence: Evidence,
-    ) -> Result<TakenBack, Error> {
+    ) -> Result<UndoReport, Error> {
         let (steps, local) = (steps.to_vec(), self.is_local());
         self.call(move |connect| would_take_back(connect, (&steps, evidence), local)).await
     }
@@ -53,12 +53,12 @@ impl Connection {
         (domain, images): (&DefinedDomain, &[(DiskId, PathBuf)]),
         dry_run: bool,
         cancel: &CancellationToken,
-    ) -> Result<TakenBack, Error> {
+    ) -> Result<UndoReport, Error> {
         let (domain, images, cancel) = (domain.clone(), images.to_vec(), cancel.clone());
         let local = self.is_local();
         self.call(move |connect| {
             let owners = Owners::look(connect, (&domain.undo, Evidence::Seal), local)?;
-            let mut taken = TakenBack::default();
+            let mut taken = UndoReport::default();
             for volume in domain.volumes.iter().filter(|volume| volume.created) {
                 let image = images.iter().find(|(id, _)| *id == volume.disk);
                 let Some((_, image)) = image else { continue };
@@ -124,9 +124,9 @@ pub(super) fn would_take_back(
     connect: &Connect,
     (steps, evidence): (&[Undo], Evidence),
     local: bool,
-) -> Result<TakenBack, Error> {
+) -> Result<UndoReport, Error> {
     let owners = Owners::look(connect, (steps, evidence), local)?;
-    let mut would = TakenBack::default();
+    let mut would = UndoReport::default();
     let mut going = Vec::new();
     for step in in_order(steps) {
         let reason = owners.reason(connect, step);

@@ -10,48 +10,48 @@ use virt::sys;
 
 use super::pool;
 use super::pool_use::PoolUse;
-use super::undo::{End, gone, said};
+use super::undo::{StepResult, gone, said};
 use super::xml::sources;
 
 /// Stops a pool that the run has started, unless others use it by now.
-pub(super) fn stop(connect: &Connect, name: &str, held: &[String]) -> Result<End, String> {
+pub(super) fn stop(connect: &Connect, name: &str, held: &[String]) -> Result<StepResult, String> {
     let pool = match connect.lookup_storage_pool_by_name(name) {
         Ok(pool) => pool,
         Err(error) => return gone(error, ErrorNumber::NoStoragePool),
     };
     if !pool.is_active().map_err(said)? {
-        return Ok(End::Gone);
+        return Ok(StepResult::Gone);
     }
     // A volume that was there before may be that of a guest that was started since.
     let place = pool::describe(&pool, name).map_err(|error| error.to_string())?;
     match running_from(connect, &place.dir)? {
-        Some(domain) => Ok(End::Shared(format!("domain '{domain}' runs from it"))),
+        Some(domain) => Ok(StepResult::Shared(format!("domain '{domain}' runs from it"))),
         None => stop_idle(&pool, held),
     }
 }
 
 /// Stops a pool that holds no volume but those that it held before, and that no other run is about to
 /// fill.
-pub(super) fn stop_idle(pool: &StoragePool, held: &[String]) -> Result<End, String> {
+pub(super) fn stop_idle(pool: &StoragePool, held: &[String]) -> Result<StepResult, String> {
     match PoolUse::alone(pool) {
         Some(_alone) => stop_unfilled(pool, held),
         None => Ok(used()),
     }
 }
 
-fn used() -> End {
-    End::Shared("another run uses it".to_owned())
+fn used() -> StepResult {
+    StepResult::Shared("another run uses it".to_owned())
 }
 
-fn stop_unfilled(pool: &StoragePool, held: &[String]) -> Result<End, String> {
+fn stop_unfilled(pool: &StoragePool, held: &[String]) -> Result<StepResult, String> {
     match new_volumes(pool, held)? {
-        0 => pool.destroy().map(|()| End::Done).map_err(said),
+        0 => pool.destroy().map(|()| StepResult::Done).map_err(said),
         count => Ok(holds(count)),
     }
 }
 
-fn holds(count: usize) -> End {
-    End::Shared(format!("it holds {count} volumes"))
+fn holds(count: usize) -> StepResult {
+    StepResult::Shared(format!("it holds {count} volumes"))
 }
 
 /// Stops and undefines a pool that the run has made, unless others use it by now.
@@ -60,7 +60,7 @@ pub(super) fn remove(
     uuid: &str,
     held: &[String],
     folder: bool,
-) -> Result<End, String> {
+) -> Result<StepResult, String> {
     let pool = match connect.lookup_storage_pool_by_uuid_string(uuid) {
         Ok(pool) => pool,
         Err(error) => return gone(error, ErrorNumber::NoStoragePool),
@@ -68,7 +68,7 @@ pub(super) fn remove(
     let Some(_alone) = PoolUse::alone(&pool) else { return Ok(used()) };
     // Guests that run from images which lay in the folder before do not need the pool.
     if pool.is_active().map_err(said)?
-        && let shared @ End::Shared(_) = stop_unfilled(&pool, held)?
+        && let shared @ StepResult::Shared(_) = stop_unfilled(&pool, held)?
     {
         return Ok(shared);
     }
@@ -76,24 +76,24 @@ pub(super) fn remove(
     if folder && let Err(error) = pool.delete(0) {
         tracing::debug!(%error, "keep the pool's folder");
     }
-    pool.undefine().map(|()| End::Done).map_err(said)
+    pool.undefine().map(|()| StepResult::Done).map_err(said)
 }
 
 /// Removes the folder that was made for a pool which was there without one, if the pool is stopped and
 /// the folder is empty.
-pub(super) fn remove_folder(connect: &Connect, name: &str) -> Result<End, String> {
+pub(super) fn remove_folder(connect: &Connect, name: &str) -> Result<StepResult, String> {
     let pool = match connect.lookup_storage_pool_by_name(name) {
         Ok(pool) => pool,
         Err(error) => return gone(error, ErrorNumber::NoStoragePool),
     };
     if pool.is_active().map_err(said)? {
-        return Ok(End::Shared("the pool is started".to_owned()));
+        return Ok(StepResult::Shared("the pool is started".to_owned()));
     }
     match pool.delete(0) {
-        Ok(()) => Ok(End::Done),
+        Ok(()) => Ok(StepResult::Done),
         Err(error) => {
             tracing::debug!(%error, "keep the pool's folder");
-            Ok(End::Gone)
+            Ok(StepResult::Gone)
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::job::{ImportSettings, real};
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use super::stored;
 use crate::manifest::Manifest;
 use crate::model::{MacAddress, SourceNic, SourceVm, Stage, Warning};
@@ -47,18 +47,18 @@ fn made_before(nic: &SourceNic, exported: Option<&SourceVm>) -> Option<MacAddres
 /// The manifest of an export whose domain gets new addresses, if the target wants them.
 ///
 /// # Errors
-/// [`Stopped`] when the guest's names are tied to the old ones.
+/// [`StageError`] when the guest's names are tied to the old ones.
 pub fn renewed(
     manifest: Manifest,
     output: &Path,
     target: &ImportSettings,
-) -> Result<(Manifest, Vec<Warning>), Stopped> {
+) -> Result<(Manifest, Vec<Warning>), StageError> {
     if !target.new_mac {
         return Ok((manifest, Vec::new()));
     }
     let converted = stored::converted(output, &manifest);
     if converted.is_some_and(|disks| disks.0.iter().any(|disk| disk.fixed)) {
-        return Err(Stopped::because(
+        return Err(StageError::because(
             Stage::Preflight,
             "--new-mac: the conversion has tied the guest's names of network cards to the addresses \
              of this export",

@@ -7,8 +7,8 @@ use super::beside::{self, Beside};
 use super::converted::{self, Again};
 use super::job::Job;
 use super::made::Taken;
-use super::stages::{Ledger, Stopped};
-use super::{earlier, later, replace, stored, stream};
+use super::stage_runner::{StageError, StageRunner};
+use super::{from_manifest, previous_run, replace, stored, stream};
 use crate::convert;
 use crate::manifest::{self, Manifest};
 use crate::model::{ConvertedDisks, Stage};
@@ -26,7 +26,7 @@ impl Redo<'_> {
         &self,
         manifest: &mut Manifest,
         output: &Path,
-        ledger: &mut Ledger<'_>,
+        ledger: &mut StageRunner<'_>,
     ) -> Option<ConvertedDisks> {
         let Self { job, again, settings } = self;
         ledger.progress.note(format!("converting again: {}", again.why.join("; ")));
@@ -37,7 +37,7 @@ impl Redo<'_> {
         if settings.dry_run {
             // Results are in the way only where they would be made.
             let folder = output.join(beside::FRESH);
-            later::conversion(ledger, &mut source, &folder, settings).await;
+            from_manifest::conversion(ledger, &mut source, &folder, settings).await;
             for step in &mut ledger.report.plan {
                 *step = step.replace(&*folder.to_string_lossy(), &output.to_string_lossy());
             }
@@ -47,14 +47,14 @@ impl Redo<'_> {
             Ok(beside) => beside,
             Err(error) => {
                 let text = format!("make a folder in {}: {error}", output.display());
-                let stopped = Stopped::because(Stage::Pipeline, text, earlier::BOTH_WAYS);
+                let stopped = StageError::because(Stage::Pipeline, text, previous_run::BOTH_WAYS);
                 ledger.report.errors.push(stopped.failure);
                 return None;
             }
         };
         // The manifest gets its new words together with the new results.
         let path = ledger.report.manifest.take();
-        let disks = later::conversion(ledger, &mut source, beside.path(), settings).await;
+        let disks = from_manifest::conversion(ledger, &mut source, beside.path(), settings).await;
         ledger.report.manifest = path;
         converted::note(ledger, &job.asked, settings);
         let Some(disks) = disks else {
@@ -64,7 +64,7 @@ impl Redo<'_> {
         let mut updated = manifest.describe(&source.source_vm());
         if again.from_results {
             if let Err(error) = describe(ledger, manifest, &disks, &beside).await {
-                let stopped = Stopped::new(Stage::Manifest, &error, error.hint());
+                let stopped = StageError::new(Stage::Manifest, &error, error.hint());
                 ledger.report.errors.push(stopped.failure);
                 replace::discard(beside, ledger);
                 ledger.report.converted = None;
@@ -88,7 +88,7 @@ impl Redo<'_> {
 
 /// The results are the export: their sums are those of the new ones.
 async fn describe(
-    ledger: &Ledger<'_>,
+    ledger: &StageRunner<'_>,
     manifest: &mut Manifest,
     results: &ConvertedDisks,
     beside: &Beside,

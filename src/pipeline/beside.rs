@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::later::save;
+use super::from_manifest::save;
 use super::report;
 use crate::manifest;
 use crate::state::{self, is_folder};

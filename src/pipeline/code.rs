@@ -45,7 +45,7 @@ mod tests {
     /// Scripts match these: a code that changes is a change that users notice.
     #[test]
     fn codes_are_the_names_of_variants() {
-        let obstacle = exporter::Obstacle::PoweredOn;
+        let obstacle = exporter::ExportBlocker::PoweredOn;
         let powered_on = exporter::Error::Obstacle { vm: "web01".into(), obstacle };
         let no_bridge = domain::Error::NoBridge { bridge: "br0".into(), existing: Vec::new() };
         let exists = libvirt::Error::DomainExists { name: "web01".into() };

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::asked::Flags;
-use super::earlier::{Ask, BOTH_WAYS};
 use super::in_use::InUse;
 use super::job::{Job, real};
 use super::kept_domain;
 use super::made::{Conversion, Stamp};
+use super::previous_run::{BOTH_WAYS, ReuseRequest};
 use super::report::RunReport;
-use super::stages::{Ledger, Stopped};
+use super::stage_runner::{StageError, StageRunner};
 use super::stored;
 use crate::convert::{self, Converter};
 use crate::domain::{Attachment, NetworkMap};
@@ -50,7 +50,7 @@ pub struct Again {
 }
 
 /// Records in the report what was asked of the conversion that it tells of, and the images as they are.
-pub(super) fn note(ledger: &mut Ledger<'_>, asked: &Flags, settings: &convert::Settings) {
+pub(super) fn note(ledger: &mut StageRunner<'_>, asked: &Flags, settings: &convert::Settings) {
     let report = &mut ledger.report;
     let Some(disks) = &report.converted else { return };
     let failed = report.errors.iter().find(|failure| failure.stage == Stage::Pipeline);
@@ -68,14 +68,14 @@ pub(super) fn note(ledger: &mut Ledger<'_>, asked: &Flags, settings: &convert::S
 /// Compares what a run left with what is asked for.
 ///
 /// # Errors
-/// [`Stopped`] when another conversion is asked for and the export is no longer there; when a result
+/// [`StageError`] when another conversion is asked for and the export is no longer there; when a result
 /// was written to since; when a domain uses a result that would make way.
 pub(super) fn of(
-    ask: &Ask<'_>,
+    ask: &ReuseRequest<'_>,
     exported: &[ExportedDisk],
     result: &RunReport,
     in_use: &InUse,
-) -> Result<Converted, Stopped> {
+) -> Result<Converted, StageError> {
     let Some(settings) = ask.job.conversion.as_ref().filter(|settings| settings.stages.convert)
     else {
         return Ok(Converted::None);
@@ -122,7 +122,7 @@ pub(super) fn of(
             "the exported disks are gone"
         };
         let text = format!("another conversion is asked for ({}), and {reason}", why.join("; "));
-        let stopped = Stopped::because(Stage::Preflight, text, BOTH_WAYS);
+        let stopped = StageError::because(Stage::Preflight, text, BOTH_WAYS);
         return Err(stopped.coded("export-consumed"));
     }
     let old = disks.0.iter().map(|disk| &disk.path).filter(|path| path.exists());
@@ -135,12 +135,12 @@ pub(super) fn of(
 /// Refuses to convert, from the manifest alone, disks that are converted already.
 ///
 /// # Errors
-/// [`Stopped`] with the converted disks and the command that goes on from them.
+/// [`StageError`] with the converted disks and the command that goes on from them.
 pub(super) fn refuse_converted(
     (manifest, path): (&Manifest, &Path),
     output: &Path,
     needs: &convert::Needs,
-) -> Result<(), Stopped> {
+) -> Result<(), StageError> {
     let mut there = convert::result_paths(needs, output);
     there.retain(|path| path.is_file());
     let is_result = |path: &PathBuf| there.iter().any(|there| real(there) == real(path));
@@ -161,7 +161,7 @@ pub(super) fn refuse_converted(
         (text, "to convert again, move them away first")
     };
     let hint = format!("{define}; {otherwise}");
-    Err(Stopped::because(Stage::Preflight, text, hint).coded("converted-already"))
+    Err(StageError::because(Stage::Preflight, text, hint).coded("converted-already"))
 }
 
 /// The conversion's settings together with what the domain says about them.
@@ -184,7 +184,7 @@ fn left_out(settings: &convert::Settings, map: &NetworkMap, nics: &[SourceNic]) 
 
 /// What is asked for otherwise than it was.
 fn differences(
-    ask: &Ask<'_>,
+    ask: &ReuseRequest<'_>,
     settings: &convert::Settings,
     record: &Conversion,
     result: &RunReport,
@@ -218,7 +218,7 @@ fn differences(
 
 /// Whether FIX counted other network cards than the domain is to get. Without a domain any count serves.
 fn cards_counted(
-    ask: &Ask<'_>,
+    ask: &ReuseRequest<'_>,
     settings: &convert::Settings,
     record: &Conversion,
 ) -> Option<String> {
@@ -233,7 +233,7 @@ fn cards_counted(
 
 /// The network cards that the domain is not to get, where nothing shows whether FIX counted without them.
 fn cards_unknown(
-    ask: &Ask<'_>,
+    ask: &ReuseRequest<'_>,
     settings: &convert::Settings,
     record: Option<&Conversion>,
 ) -> Option<String> {
@@ -250,7 +250,7 @@ fn said(ids: &[String]) -> String {
 
 /// Refuses results that somebody has written to, but for a domain that uses them. One that is gone was
 /// judged before.
-fn unchanged(record: &Conversion, in_use: &InUse) -> Result<(), Stopped> {
+fn unchanged(record: &Conversion, in_use: &InUse) -> Result<(), StageError> {
     let there = record.images.iter().filter(|stamp| stamp.path.is_file());
     let changed = there.clone().find(|stamp| !stamp.holds() && in_use.by(&stamp.path).is_none());
     match changed {
@@ -258,21 +258,21 @@ fn unchanged(record: &Conversion, in_use: &InUse) -> Result<(), Stopped> {
         Some(stamp) => {
             let text = format!("{} was written to since it was converted", stamp.path.display());
             let hint = format!("move it away, which has it converted again; {BOTH_WAYS}");
-            Err(Stopped::because(Stage::Preflight, text, hint).coded("converted-changed"))
+            Err(StageError::because(Stage::Preflight, text, hint).coded("converted-changed"))
         }
     }
 }
 
 /// Refuses results that are not what the record tells of, but for a domain that uses them: a record proves
 /// nothing about the bytes of a file.
-fn fitting(disks: &ConvertedDisks, in_use: &InUse) -> Result<(), Stopped> {
+fn fitting(disks: &ConvertedDisks, in_use: &InUse) -> Result<(), StageError> {
     let there = disks.0.iter().filter(|disk| disk.path.symlink_metadata().is_ok());
     for disk in there.filter(|disk| in_use.by(&disk.path).is_none()) {
         let why = convert::fault(disk).unwrap_or_else(|error| Some(error.to_string()));
         let Some(why) = why else { continue };
         let text = format!("{} is not the disk that was converted: {why}", disk.path.display());
         let hint = format!("move it away, which has it converted again; {BOTH_WAYS}");
-        let stopped = Stopped::because(Stage::Preflight, text, hint);
+        let stopped = StageError::because(Stage::Preflight, text, hint);
         return Err(stopped.coded("converted-changed"));
     }
     Ok(())

@@ -6,13 +6,13 @@ use std::cell::RefCell;
 use tokio_util::sync::CancellationToken;
 
 use super::asked::Flags;
-use super::claim::SwitchedOff;
 use super::held::{Held, identity, key};
 use super::job::Job;
 use super::made::Source as SourceNow;
+use super::output_lock::SwitchedOff;
 use super::preflight::Ready;
 use super::source::{Error, Source};
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use crate::exporter::{ExportRequest, SNAPSHOT_PREFIX, SnapshotRequest};
 use crate::model::{ExportState, ExportedVm, PowerState, PoweredOff, Stage, Warning};
 use crate::progress::Progress;
@@ -45,7 +45,7 @@ impl<'a> Export<'a> {
         &self,
         progress: &Progress,
         cancel: &CancellationToken,
-    ) -> Result<(ExportedVm, ExportState), Stopped> {
+    ) -> Result<(ExportedVm, ExportState), StageError> {
         let (mut vm, claim) = (self.ready.vm.clone(), &self.held.claim);
         let mut state = self.ready.state.clone();
         let powered_off = self.switch_off(progress, cancel).await?;
@@ -88,7 +88,7 @@ impl<'a> Export<'a> {
         &self,
         progress: &Progress,
         cancel: &CancellationToken,
-    ) -> Result<Option<PoweredOff>, Stopped> {
+    ) -> Result<Option<PoweredOff>, StageError> {
         let vm = &self.ready.vm;
         let Some(how) = self.job.power_off.filter(|_| vm.power == PowerState::On) else {
             return Ok(None);
@@ -114,7 +114,7 @@ impl<'a> Export<'a> {
     }
 
     /// The snapshot of a running VM, if there is to be one. Its name is noted before it is taken.
-    fn snapshot(&self) -> Result<Option<SnapshotRequest>, super::claim::Error> {
+    fn snapshot(&self) -> Result<Option<SnapshotRequest>, super::output_lock::Error> {
         let Some(quiesce) = self.job.snapshot.filter(|_| self.ready.vm.power == PowerState::On)
         else {
             return Ok(None);
@@ -126,10 +126,10 @@ impl<'a> Export<'a> {
     }
 }
 
-fn claimed(error: super::claim::Error) -> Stopped {
-    Stopped::new(Stage::Export, &error, error.hint())
+fn claimed(error: super::output_lock::Error) -> StageError {
+    StageError::new(Stage::Export, &error, error.hint())
 }
 
-fn stopped(error: Error) -> Stopped {
-    Stopped::new(Stage::Export, &error, error.hint())
+fn stopped(error: Error) -> StageError {
+    StageError::new(Stage::Export, &error, error.hint())
 }

@@ -3,18 +3,18 @@
 
 use super::job::ImportSettings;
 use super::made::Undone;
-use super::stages::Ledger;
-use crate::libvirt::{self, TakenBack};
+use super::stage_runner::StageRunner;
+use crate::libvirt::{self, UndoReport};
 use crate::model::{Stage, Warning, chain};
 
 /// Takes back the domain that this run has defined. What stays of it is told.
-pub(super) async fn take_back(target: &ImportSettings, ledger: &mut Ledger<'_>) {
+pub(super) async fn take_back(target: &ImportSettings, ledger: &mut StageRunner<'_>) {
     let Some(domain) = ledger.report.domain.clone() else { return };
     let undone = async {
         let connection = target.connections.open(&target.settings).await?;
         connection.take_back(&domain.undo).await
     };
-    let undone: Result<TakenBack, libvirt::Error> = undone.await;
+    let undone: Result<UndoReport, libvirt::Error> = undone.await;
     match undone {
         Ok(taken) => {
             ledger.progress.note(format!("took back domain '{}': its source has run", domain.name));

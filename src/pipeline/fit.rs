@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::earlier::Kept;
 use super::made::Taken;
+use super::previous_run::ReusableExport;
 use super::stored::LOCAL;
 use crate::model::{
     ExportMethod, MacAddress, PowerState, SourceDisk, SourceNic, SourceState, SourceVm, revision,
@@ -160,7 +160,7 @@ fn age(seconds: i64) -> String {
 }
 
 /// What shows that an export is of its VM as it is now; what is less sure is a warning of its own.
-pub(super) fn current(kept: &Kept, now: &SourceState) -> Option<String> {
+pub(super) fn current(kept: &ReusableExport, now: &SourceState) -> Option<String> {
     let (name, power) = (&kept.taken.vm.name, now.power.as_str());
     match kept.fit {
         Fit::Current if kept.taken.vm.provider == VSPHERE => {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::job::ImportSettings;
-use super::stages::{Ledger, Stopped};
+use super::stage_runner::{StageError, StageRunner};
 use crate::domain;
 use crate::libvirt::Sign;
 use crate::manifest::{self, Manifest, Overwrite};
@@ -12,7 +12,7 @@ use crate::model::{ConvertedDisks, GuestFacts, OsFamily, SourceVm, Stage, Warnin
 
 /// Has the manifest say what the disks tell, in its file too where it has one and is ours.
 pub fn know(
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
     manifest: &mut Manifest,
     facts: &GuestFacts,
     disks: Option<&mut ConvertedDisks>,
@@ -70,14 +70,14 @@ pub fn planned(manifest: &Manifest, facts: Option<&GuestFacts>) -> SourceVm {
 /// Refuses what a guest that was looked into cannot do.
 ///
 /// # Errors
-/// [`Stopped`] when the guest agent is waited for and the guest has none.
-pub fn check(vm: &SourceVm, target: &ImportSettings, stage: Stage) -> Result<(), Stopped> {
+/// [`StageError`] when the guest agent is waited for and the guest has none.
+pub fn check(vm: &SourceVm, target: &ImportSettings, stage: Stage) -> Result<(), StageError> {
     let waits = target.start.as_ref().is_some_and(|start| matches!(start.wait.sign, Sign::Agent));
     let has_none = vm.facts.as_ref().is_some_and(|facts| facts.agent == Some(false));
     if !waits || !has_none {
         return Ok(());
     }
-    let stopped = Stopped::because(
+    let stopped = StageError::because(
         stage,
         "--wait-for agent: the guest has no qemu-guest-agent",
         "wait for another sign, such as --wait-for console:login:, or convert with --agent-package \

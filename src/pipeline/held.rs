@@ -3,21 +3,21 @@
 use std::path::Path;
 
 use super::beside::{self, Beside};
-use super::claim::Claim;
-use super::earlier::Earlier;
 use super::in_use::InUse;
 use super::job::Job;
+use super::output_lock::OutputDir;
 use super::preflight::{Ready, is_of};
-use super::stages::{Ledger, Stopped};
+use super::previous_run::PreviousRun;
+use super::stage_runner::{StageError, StageRunner};
 use super::{ours, replace, stream};
-use crate::exporter::WholeDisk;
+use crate::exporter::FinishedDisk;
 use crate::manifest::Manifest;
 use crate::model::{PowerState, SourceVm, Stage};
 
 /// A claimed output directory, and what a dead run left whole there.
 pub(super) struct Held {
-    pub claim: Claim,
-    pub whole: Vec<WholeDisk>,
+    pub claim: OutputDir,
+    pub whole: Vec<FinishedDisk>,
     pub after_kill: bool,
     /// Where a new export is made that will take the place of an old one.
     pub beside: Option<Beside>,
@@ -34,17 +34,18 @@ impl Held {
         &mut self,
         ready: &Ready,
         manifest: Option<&mut Manifest>,
-        ledger: &mut Ledger<'_>,
+        ledger: &mut StageRunner<'_>,
     ) -> Option<()> {
         let Some(beside) = self.beside.take() else { return Some(()) };
-        let Earlier::Replaced(names) = &ready.earlier else { return Some(()) };
+        let PreviousRun::Replaced(names) = &ready.earlier else { return Some(()) };
         let replaced = replace::commit(beside, names, manifest, ledger);
         let noted = replaced.and_then(|()| {
             // From here on files are made in the output directory itself.
             let there = |name: &&String| !ready.output.join(name).exists();
             let makes = ready.makes.iter().filter(there).cloned().collect();
-            let stopped =
-                |error: super::claim::Error| Stopped::new(Stage::Export, &error, error.hint());
+            let stopped = |error: super::output_lock::Error| {
+                StageError::new(Stage::Export, &error, error.hint())
+            };
             self.claim.will_make(makes).map_err(stopped)
         });
         noted.map_err(|stopped| ledger.report.errors.push(stopped.failure)).ok()
@@ -67,20 +68,21 @@ pub(super) fn identity(vm: &SourceVm) -> String {
 
 /// Claims the output directory and removes what a dead run left there, but for whole disks of the
 /// VM as it still is. One that runs is not as it was.
-pub(super) fn take(job: &Job, ready: &Ready) -> Result<Held, Stopped> {
-    let stopped = |error: &super::claim::Error| Stopped::new(Stage::Preflight, error, error.hint());
+pub(super) fn take(job: &Job, ready: &Ready) -> Result<Held, StageError> {
+    let stopped =
+        |error: &super::output_lock::Error| StageError::new(Stage::Preflight, error, error.hint());
     let io = |source| {
         let path = ready.output.join(beside::FRESH);
-        stopped(&super::claim::Error::Io { path, source })
+        stopped(&super::output_lock::Error::Io { path, source })
     };
-    let mut claim = Claim::take(&ready.output).map_err(|e| stopped(&e))?;
+    let mut claim = OutputDir::take(&ready.output).map_err(|e| stopped(&e))?;
     if let Some(pool) = job.target.as_ref().and_then(|target| target.pool_path.as_ref()) {
         claim.leads_to(pool).map_err(|e| stopped(&e))?;
     }
     let after_kill = claim.is_of_dead_run();
     let known = ready.vm.power == PowerState::Off && !ready.state.revision.is_empty();
     let whole = match &ready.earlier {
-        Earlier::Nothing | Earlier::Replaced(_) if known => {
+        PreviousRun::Nothing | PreviousRun::Replaced(_) if known => {
             claim.whole_disks(&key(job, ready, &ready.state.revision))
         }
         _ => Vec::new(),
@@ -90,7 +92,7 @@ pub(super) fn take(job: &Job, ready: &Ready) -> Result<Held, Stopped> {
     let in_use = InUse::read(&ready.output)?.names(&ready.output);
     let mut earlier = [ready.earlier.kept_names(), in_use].concat();
     earlier.retain(|name| ours::is_there(&ready.output, name));
-    let replaced = matches!(ready.earlier, Earlier::Replaced(_));
+    let replaced = matches!(ready.earlier, PreviousRun::Replaced(_));
     let beside = match replaced {
         true => Some(Beside::begin(&ready.output, &whole_names).map_err(io)?),
         false => {

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
+use super::from_manifest::save;
 use super::job::ImportSettings;
 use super::journal::{self, Journal};
-use super::later::save;
 use super::preflight::Told;
 use super::report::RunReport;
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use super::{DOMAIN_XML, guest, records, recovery, target};
 use crate::libvirt;
 use crate::manifest::Manifest;
@@ -37,10 +37,10 @@ impl Import<'_> {
     /// written is returned.
     ///
     /// # Errors
-    /// [`Stopped`]; everything that was made is taken back.
-    pub async fn run(&self, report: &mut RunReport) -> Result<io::Result<()>, Stopped> {
+    /// [`StageError`]; everything that was made is taken back.
+    pub async fn run(&self, report: &mut RunReport) -> Result<io::Result<()>, StageError> {
         let Self { known: (manifest, facts), output, disks, target, told, progress, cancel } = self;
-        let stopped = |error: journal::Error| Stopped::new(Stage::Libvirt, &error, error.hint());
+        let stopped = |error: journal::Error| StageError::new(Stage::Libvirt, &error, error.hint());
         // Not found in preflight if the target could not be reached then.
         let recovered = journal::recover(output, target).await.map_err(stopped)?;
         told.warn_all(recovery::of_taken(&recovered.taken));
@@ -50,7 +50,7 @@ impl Import<'_> {
         records::prepare(output).map_err(|error| {
             let text =
                 format!("record the run in {}: {error}", output.join(records::FOLDER).display());
-            Stopped::because(Stage::Libvirt, text, "move away what is in its place")
+            StageError::because(Stage::Libvirt, text, "move away what is in its place")
         })?;
         let so_far = RunReport { target: Some(target.asked.clone()), ..report.clone() };
         let journal = Journal::begin(output, &target.settings.uri, &so_far).map_err(stopped)?;
@@ -63,7 +63,7 @@ impl Import<'_> {
                 if !matches!(error, libvirt::Error::NotUndone { .. }) {
                     journal.end().map_err(stopped)?;
                 }
-                return Err(Stopped::new(Stage::Libvirt, &error, error.hint()));
+                return Err(StageError::new(Stage::Libvirt, &error, error.hint()));
             }
         };
         // Where there is no key by now, undo goes by the marks on what was made.

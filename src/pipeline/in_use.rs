@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::job::real;
 use super::records::{self, Record};
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use super::{journal, recovery};
 use crate::libvirt::{RegisteredVolume, Undo};
 use crate::model::Stage;
@@ -19,8 +19,8 @@ impl InUse {
     /// Those of the recorded runs in `output` that were not undone, and of one that was killed.
     ///
     /// # Errors
-    /// [`Stopped`] when the journal of that run cannot be read.
-    pub fn of(records: &[Record], output: &Path) -> Result<Self, Stopped> {
+    /// [`StageError`] when the journal of that run cannot be read.
+    pub fn of(records: &[Record], output: &Path) -> Result<Self, StageError> {
         let mut found = Vec::new();
         let mut add = |name: &str, volume: &RegisteredVolume| {
             if !volume.created {
@@ -47,8 +47,8 @@ impl InUse {
     /// As [`Self::of`], with the records as they are now.
     ///
     /// # Errors
-    /// [`Stopped`] when one of them cannot be read.
-    pub fn read(output: &Path) -> Result<Self, Stopped> {
+    /// [`StageError`] when one of them cannot be read.
+    pub fn read(output: &Path) -> Result<Self, StageError> {
         Self::of(&records::all(output)?, output)
     }
 
@@ -69,12 +69,12 @@ impl InUse {
     /// Refuses to replace a file that a domain uses.
     ///
     /// # Errors
-    /// [`Stopped`] naming both.
-    pub fn refuse(&self, path: &Path, output: &Path) -> Result<(), Stopped> {
+    /// [`StageError`] naming both.
+    pub fn refuse(&self, path: &Path, output: &Path) -> Result<(), StageError> {
         let Some(domain) = self.by(path) else { return Ok(()) };
         let text = format!("domain '{domain}' uses {} where it is", path.display());
         let hint = format!("hyperexport undo {} first, or give another --output", output.display());
-        Err(Stopped::because(Stage::Preflight, text, hint).coded("export-in-use"))
+        Err(StageError::because(Stage::Preflight, text, hint).coded("export-in-use"))
     }
 }
 

@@ -4,12 +4,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::converted::Converted;
-use super::earlier::Kept;
 use super::made::Source as SourceNow;
 use super::ours;
 use super::preflight::Ready;
+use super::previous_run::ReusableExport;
 use super::report::RunReport;
-use super::stages::Ledger;
+use super::stage_runner::StageRunner;
 use crate::convert;
 use crate::model::{ConvertedDisks, Stage, Warning};
 use crate::state;
@@ -29,7 +29,7 @@ const PASSED: [&str; 7] = [
 ];
 
 /// What an earlier run made stands in the report as long as it is there.
-pub(super) fn inherit(kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) {
+pub(super) fn inherit(kept: &ReusableExport, ready: &Ready, ledger: &mut StageRunner<'_>) {
     let report = &mut ledger.report;
     report.disks.clone_from(&kept.disks);
     report.media.clone_from(&kept.exported().media);
@@ -70,7 +70,7 @@ pub(super) fn warnings(earlier: &RunReport) -> Vec<Warning> {
 
 /// The conversion that an earlier run made stands in the report, if it is there or serves without its
 /// disks.
-pub(super) fn keep_conversion(kept: &Kept, ledger: &mut Ledger<'_>) {
+pub(super) fn keep_conversion(kept: &ReusableExport, ledger: &mut StageRunner<'_>) {
     let (Some(earlier), report) = (&kept.result, &mut ledger.report) else { return };
     let there = |disks: &ConvertedDisks| disks.0.iter().all(|disk| disk.path.is_file());
     let serves = matches!(kept.converted, Converted::Kept(_));

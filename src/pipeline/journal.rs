@@ -23,7 +23,7 @@ use super::journal_file::{Found, NAME};
 use super::records::{self, Record};
 use super::report::{Outcome, RunReport};
 use super::stored::in_its_place;
-use crate::libvirt::{self, Connections, TakenBack, Undo, UsedDomain};
+use crate::libvirt::{self, Connections, Undo, UndoReport, UsedDomain};
 use crate::state;
 
 /// Steps that an error names.
@@ -83,7 +83,7 @@ pub enum Error {
     #[error("take back what a killed run left: {}", taken.left.join(", "))]
     Left {
         /// What could, and what could not.
-        taken: Box<TakenBack>,
+        taken: Box<UndoReport>,
     },
 }
 
@@ -117,7 +117,7 @@ impl Error {
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// What was taken back.
-    pub taken: TakenBack,
+    pub taken: UndoReport,
     /// The domain that stays, since somebody may use it by now.
     pub kept: Option<Kept>,
 }
@@ -187,8 +187,8 @@ impl Kept {
 ///
 /// # Errors
 /// [`Error`].
-pub async fn take_back(output: &Path, connections: &Connections) -> Result<TakenBack, Error> {
-    let Some(found) = Found::locked(output)? else { return Ok(TakenBack::default()) };
+pub async fn take_back(output: &Path, connections: &Connections) -> Result<UndoReport, Error> {
+    let Some(found) = Found::locked(output)? else { return Ok(UndoReport::default()) };
     let taken = match found.pending(output) {
         Some(pending) => {
             pending.proved(output)?;
@@ -196,7 +196,7 @@ pub async fn take_back(output: &Path, connections: &Connections) -> Result<Taken
             connections.open(&settings).await?.take_back(&pending.steps).await?
         }
         // Killed before its first line was whole: it had made nothing.
-        None => TakenBack::default(),
+        None => UndoReport::default(),
     };
     if taken.is_complete() {
         found.remove()?;
@@ -433,7 +433,7 @@ mod tests {
     async fn without_a_journal_there_is_nothing_to_take_back() {
         let (dir, none) = (tempfile::tempdir().expect("a folder"), Connections::default());
         let taken = take_back(dir.path(), &none).await.expect("nothing to do");
-        assert_eq!(taken, TakenBack::default());
+        assert_eq!(taken, UndoReport::default());
     }
 
     #[tokio::test]

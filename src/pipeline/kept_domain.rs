@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::converted::Converted;
-use super::earlier::Kept;
 use super::job::ImportSettings;
+use super::previous_run::ReusableExport;
 use super::records::{self, Record};
 use super::report::RunReport;
-use super::stages::Stopped;
-use crate::libvirt::{DefinedDomain, Error, TakenBack};
+use super::stage_runner::StageError;
+use crate::libvirt::{DefinedDomain, Error, UndoReport};
 use crate::model::{ExportedDisk, Stage};
 
 /// Flags that ask for something to be done once. A later run need not ask for it again.
@@ -45,7 +45,7 @@ pub enum Failed {
     /// libvirt does not say.
     Libvirt(Error),
     /// It was made from something else, or a record cannot be read.
-    Refused(Stopped),
+    Refused(StageError),
 }
 
 impl From<Error> for Failed {
@@ -54,8 +54,8 @@ impl From<Error> for Failed {
     }
 }
 
-impl From<Stopped> for Failed {
-    fn from(stopped: Stopped) -> Self {
+impl From<StageError> for Failed {
+    fn from(stopped: StageError) -> Self {
         Self::Refused(stopped)
     }
 }
@@ -68,7 +68,7 @@ pub async fn find(
     target: &ImportSettings,
     (output, records): (&Path, &[Record]),
     vm_name: &str,
-    kept: &Kept,
+    kept: &ReusableExport,
 ) -> Result<Option<KeptDomain>, Failed> {
     let name = target.domain_name(vm_name);
     for record in of_target(target, records, &name) {
@@ -102,20 +102,20 @@ pub async fn find(
              defines another beside it",
             output.display()
         );
-        let stopped = Stopped::because(Stage::Preflight, text, hint);
+        let stopped = StageError::because(Stage::Preflight, text, hint);
         return Err(stopped.coded("domain-differs").into());
     }
     Ok(None)
 }
 
-fn without_volume(name: &str, path: &str, output: &Path) -> Stopped {
+fn without_volume(name: &str, path: &str, output: &Path) -> StageError {
     let text = format!("domain '{name}' is there, but its volume {path} is gone");
     let hint = format!(
         "hyperexport undo {} removes the domain, and the same command defines it again; --replace \
          '{name}' sets it aside; or bring the volume back",
         output.display()
     );
-    Stopped::because(Stage::Preflight, text, hint).coded("volume-gone")
+    StageError::because(Stage::Preflight, text, hint).coded("volume-gone")
 }
 
 /// The run that defined the domain of the name that is asked for, if that is still there, however it was
@@ -166,9 +166,9 @@ pub async fn clear(
     records: &[Record],
     vm_name: &str,
     (dry_run, cancel): (bool, &CancellationToken),
-) -> Result<TakenBack, Error> {
+) -> Result<UndoReport, Error> {
     let name = target.domain_name(vm_name);
-    let mut cleared = TakenBack::default();
+    let mut cleared = UndoReport::default();
     for record in of_target(target, records, &name) {
         // Volumes carry no mark: which ones are its own only a run of ours can say.
         let domain = record.report.domain.as_ref().filter(|domain| records::is_sealed(domain));

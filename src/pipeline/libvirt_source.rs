@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::Error;
 use crate::exporter::{
-    self, BandwidthLimit, ExportRequest, Inspected, LARGEST_NVRAM, Landing, NVRAM, Shutdown,
-    VmSummary, WholeDisk, fill_disk_uuids, nvram_missed, write_nvram,
+    self, BandwidthLimit, ExportRequest, FinishedDisk, IncomingDisk, Inspected, LARGEST_NVRAM,
+    NVRAM, Shutdown, VmSummary, fill_disk_uuids, nvram_missed, write_nvram,
 };
 use crate::libvirt::{self, Chunk, Connection, FoundDomain, FoundVolume, Settings};
 use crate::model::{
@@ -177,9 +177,9 @@ impl LibvirtSource {
     async fn land(
         &self,
         volume: &FoundVolume,
-        landing: Arc<Landing>,
+        landing: Arc<IncomingDisk>,
         (progress, cancel, limit): (&Progress, &CancellationToken, &BandwidthLimit),
-    ) -> Result<WholeDisk, Error> {
+    ) -> Result<FinishedDisk, Error> {
         let mut writer = landing.writer()?;
         let (limit, stop) = (limit.clone(), cancel.clone());
         let slowed = stop.clone();
@@ -211,17 +211,18 @@ async fn begin(
     volume: &FoundVolume,
     request: &ExportRequest<'_>,
     (progress, cancel): (&Progress, &CancellationToken),
-) -> Result<(Arc<Landing>, Option<WholeDisk>), Error> {
+) -> Result<(Arc<IncomingDisk>, Option<FinishedDisk>), Error> {
     let whole = request.whole.iter().rfind(|whole| whole.id == volume.id).cloned();
     let (directory, id, format) = (request.directory.clone(), volume.id.clone(), volume.format);
     let (progress, cancel) = (progress.clone(), cancel.clone());
     let work = move || {
         if let Some(whole) = whole
-            && let Some(landing) = Landing::adopt(&directory, &whole, format, (&progress, &cancel))?
+            && let Some(landing) =
+                IncomingDisk::adopt(&directory, &whole, format, (&progress, &cancel))?
         {
             return Ok((landing, Some(whole)));
         }
-        Ok::<_, exporter::Error>((Landing::begin(&directory, &id, format)?, None))
+        Ok::<_, exporter::Error>((IncomingDisk::begin(&directory, &id, format)?, None))
     };
     let (landing, kept) =
         tokio::task::spawn_blocking(work).await.map_err(libvirt::Error::Task)??;

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use super::DOMAIN_XML;
-use super::claim::Claim;
+use super::output_lock::OutputDir;
 use super::records::{self, Record};
 use super::report::{self, RunReport};
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use super::stored::read_result;
 use crate::convert;
 use crate::model::Stage;
@@ -44,27 +44,27 @@ pub(super) fn has_converted(result: &RunReport) -> bool {
 /// Refuses the first file of a name in `needed` that is not in `ours`.
 ///
 /// # Errors
-/// [`Stopped`] naming it.
+/// [`StageError`] naming it.
 pub(super) fn refuse_others(
     output: &Path,
     needed: &[String],
     ours: &[String],
-) -> Result<(), Stopped> {
+) -> Result<(), StageError> {
     let stranger = needed.iter().find(|name| !ours.contains(name) && is_there(output, name));
     let Some(name) = stranger else { return Ok(()) };
     let text = format!("{} is in the way", output.join(name).display());
     let hint = "move it away, or give another --output";
-    Err(Stopped::because(Stage::Preflight, text, hint).coded("file-in-the-way"))
+    Err(StageError::because(Stage::Preflight, text, hint).coded("file-in-the-way"))
 }
 
 /// Refuses the first file of a name in `needed` that no run into `output` has made, dead ones included.
 ///
 /// # Errors
-/// [`Stopped`] naming it.
-pub(super) fn refuse_strangers(output: &Path, needed: &[&str]) -> Result<(), Stopped> {
+/// [`StageError`] naming it.
+pub(super) fn refuse_strangers(output: &Path, needed: &[&str]) -> Result<(), StageError> {
     let result = read_result(&output.join(report::FILE_NAME))?;
-    let left = Claim::leftovers(output)
-        .map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
+    let left = OutputDir::leftovers(output)
+        .map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
     let domain = domain_xml(result.as_ref(), &records::all(output)?);
     let ours: Vec<_> =
         names(output, result.as_ref()).into_iter().chain(left).chain(domain).collect();

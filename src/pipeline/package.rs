@@ -4,12 +4,12 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::earlier::{BOTH_WAYS, Kept};
 use super::job::Job;
 use super::preflight::Ready;
+use super::previous_run::{BOTH_WAYS, ReusableExport};
 use super::report::{Package, StageStatus};
 use super::run::remove;
-use super::stages::{Ledger, Stopped};
+use super::stage_runner::{StageError, StageRunner};
 use super::sums;
 use crate::exporter::{self, PackageFormat, write_package};
 use crate::model::{ExportedVm, Stage, Warning};
@@ -20,7 +20,7 @@ pub async fn write(
     job: &Job,
     exported: &ExportedVm,
     folder: &Path,
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
 ) -> bool {
     let format = job.format;
     if format == PackageFormat::Disks {
@@ -29,11 +29,12 @@ pub async fn write(
     let (exported, directory) = (exported.clone(), folder.to_owned());
     let (progress, cancel) = (ledger.progress.clone(), ledger.cancel.clone());
     let work = async move {
-        let stopped = |error: exporter::Error| Stopped::new(Stage::Package, &error, error.hint());
+        let stopped =
+            |error: exporter::Error| StageError::new(Stage::Package, &error, error.hint());
         let work = move || write_package(&exported, format, &directory, &progress, &cancel);
         match tokio::task::spawn_blocking(work).await {
             Ok(written) => written.map_err(stopped),
-            Err(error) => Err(Stopped::new(Stage::Package, &error, None)),
+            Err(error) => Err(StageError::new(Stage::Package, &error, None)),
         }
     };
     let Some(written) = ledger.stage(Stage::Package, work).await else { return false };
@@ -53,7 +54,12 @@ pub async fn write(
 }
 
 /// Writes that of an export which an earlier run made, unless it is there as it was written.
-pub async fn of_kept(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) -> bool {
+pub async fn of_kept(
+    job: &Job,
+    kept: &ReusableExport,
+    ready: &Ready,
+    ledger: &mut StageRunner<'_>,
+) -> bool {
     let names = job.format.makes(&ready.vm.name);
     if names.is_empty() {
         return true;
@@ -71,16 +77,16 @@ pub async fn of_kept(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<
 
 /// Compares the files of a package with what was recorded of them.
 async fn unchanged(
-    kept: &Kept,
+    kept: &ReusableExport,
     output: &Path,
     work: (&Progress, &CancellationToken),
-) -> Result<(), Stopped> {
+) -> Result<(), StageError> {
     let Some(package) = &kept.package else { return Ok(()) };
     let size = package.path.metadata().map(|found| found.len()).unwrap_or_default();
     if size != package.size.0 {
         let (path, expected) = (package.path.display(), package.size.0);
         let text = format!("{path} has {size} bytes, not {expected}");
-        return Err(Stopped::because(Stage::Package, text, BOTH_WAYS).coded("size-differs"));
+        return Err(StageError::because(Stage::Package, text, BOTH_WAYS).coded("size-differs"));
     }
     for (name, sum) in &package.sums {
         sums::check(&output.join(name), *sum, Stage::Package, work).await?;

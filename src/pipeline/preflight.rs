@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::claim::{self, Claim};
 use super::converted::Converted;
-use super::earlier::{self, Ask, BOTH_WAYS, Earlier, Kept};
 use super::fit::{self, Fit};
 use super::job::{Job, absolute};
 use super::kept_domain::KeptDomain;
+use super::output_lock::{self, OutputDir};
+use super::previous_run::{self, BOTH_WAYS, PreviousRun, ReusableExport, ReuseRequest};
 use super::records::{self, Record};
 use super::source::{self, Source};
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use super::{
     DOMAIN_XML, addresses, beside, guest, privileges, report, source_after, start, stored, stream,
     target_check, windows,
@@ -52,7 +52,7 @@ pub struct Ready {
     /// Names of the snapshots of our kind that the VM has.
     pub snapshots: Vec<String>,
     /// What there is to build on.
-    pub earlier: Earlier,
+    pub earlier: PreviousRun,
     /// The domain that is there already.
     pub domain: Option<KeptDomain>,
     /// What the target would make, where it could be asked and nothing is there.
@@ -92,8 +92,8 @@ impl Told {
 /// Logs in.
 ///
 /// # Errors
-/// [`Stopped`] when the source cannot be reached or says no.
-pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<Source, Stopped> {
+/// [`StageError`] when the source cannot be reached or says no.
+pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<Source, StageError> {
     tokio::select! {
         source = job.source.open() => source.map_err(refused),
         () = cancel.cancelled() => Err(interrupted()),
@@ -104,13 +104,13 @@ pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<Source, St
 /// `told`.
 ///
 /// # Errors
-/// [`Stopped`] with the first reason to refuse.
+/// [`StageError`] with the first reason to refuse.
 pub async fn check(
     source: &Source,
     job: &Job,
     told: &Told,
     cancel: &CancellationToken,
-) -> Result<Ready, Stopped> {
+) -> Result<Ready, StageError> {
     let inspected = cancel.run_until_cancelled(source.inspect(&job.vm)).await;
     let mut inspected = inspected.ok_or_else(interrupted)?.map_err(refused)?;
     told.found.get_or_init(|| (inspected.vm.name.clone(), inspected.vm.id.clone()));
@@ -118,7 +118,7 @@ pub async fn check(
     for_linux(job, &inspected.vm)?;
     windows::check(job).await?;
     let output = absolute(&job.output_for(&inspected.vm.name)).map_err(|error| {
-        Stopped::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
+        StageError::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
     })?;
     let shared = settled(job, &output)?;
     let mut warnings = completed(job, &mut inspected, &output);
@@ -127,7 +127,7 @@ pub async fn check(
     let makes = files(job, vm, &inspected.makes);
     let (now, exports) = (inspected.state(), inspected.makes.clone());
     let records = records::all(&output)?;
-    let ask = Ask {
+    let ask = ReuseRequest {
         job,
         vm,
         now: &now,
@@ -137,20 +137,20 @@ pub async fn check(
         domain: target_check::domain(job, vm, &records).await,
         records: &records,
     };
-    let earlier = earlier::look(&ask)?;
+    let earlier = previous_run::look(&ask)?;
     match &earlier {
-        Earlier::Export(kept) => {
+        PreviousRun::Export(kept) => {
             if kept.package.is_none() {
                 kept_packable(job, kept, &output)?;
             }
             warnings.extend(kept.warnings.iter().cloned());
         }
-        Earlier::Nothing | Earlier::Replaced(_) => {
+        PreviousRun::Nothing | PreviousRun::Replaced(_) => {
             exportable(source, job, &inspected)?;
             stream::check(job, &inspected.streaming)?;
             packable(job, vm, &exports)?;
             let folder = match &earlier {
-                Earlier::Replaced(_) => output.join(beside::FRESH),
+                PreviousRun::Replaced(_) => output.join(beside::FRESH),
                 _ => output.clone(),
             };
             warnings.extend(space(&folder, vm, &exports, inspected.least)?);
@@ -178,7 +178,7 @@ pub async fn check(
         tools: inspected.tools,
         warnings,
     };
-    if let (Some(target), Earlier::Export(kept)) = (&job.target, &ready.earlier)
+    if let (Some(target), PreviousRun::Export(kept)) = (&job.target, &ready.earlier)
         && is_converted(&ready.earlier)
     {
         let facts = kept.result.as_ref().and_then(|result| result.guest.as_ref());
@@ -209,9 +209,9 @@ fn completed(job: &Job, inspected: &mut Inspected, output: &Path) -> Vec<Warning
 async fn allowed(
     source: &Source,
     job: &Job,
-    (vm, earlier): (&SourceVm, &Earlier),
-) -> Result<Option<Warning>, Stopped> {
-    let anew = !matches!(earlier, Earlier::Export(_));
+    (vm, earlier): (&SourceVm, &PreviousRun),
+) -> Result<Option<Warning>, StageError> {
+    let anew = !matches!(earlier, PreviousRun::Export(_));
     let warning = privileges::check(source, job, vm, anew).await?;
     source_after::check(source, job, vm).await?;
     Ok(warning)
@@ -224,12 +224,12 @@ fn not_kept(vm: &SourceVm) -> Vec<Warning> {
 }
 
 /// Whether the conversion that is asked for is there.
-pub fn is_converted(earlier: &Earlier) -> bool {
-    matches!(earlier, Earlier::Export(kept) if matches!(kept.converted, Converted::Kept(_)))
+pub fn is_converted(earlier: &PreviousRun) -> bool {
+    matches!(earlier, PreviousRun::Export(kept) if matches!(kept.converted, Converted::Kept(_)))
 }
 
 /// Refuses what cannot be meant of this VM, as far as its power state tells.
-fn contradictions(job: &Job, vm: &SourceVm) -> Result<(), Stopped> {
+fn contradictions(job: &Job, vm: &SourceVm) -> Result<(), StageError> {
     let Some(target) = &job.target else { return Ok(()) };
     let Some(flag) = target.starts_by().filter(|_| vm.power == PowerState::On) else {
         return Ok(());
@@ -242,14 +242,14 @@ fn contradictions(job: &Job, vm: &SourceVm) -> Result<(), Stopped> {
         );
         let hint = "--power-off in the place of --snapshot moves the VM; --allow-running-source \
                     starts a copy beside it";
-        let stopped = Stopped::because(Stage::Preflight, text, hint);
+        let stopped = StageError::because(Stage::Preflight, text, hint);
         return Err(stopped.coded("snapshot-and-start"));
     }
     if job.power_off.is_some() { Ok(()) } else { start::check(target, vm.power) }
 }
 
 /// Refuses flags that do nothing in a guest which the source calls Windows.
-fn for_linux(job: &Job, vm: &SourceVm) -> Result<(), Stopped> {
+fn for_linux(job: &Job, vm: &SourceVm) -> Result<(), StageError> {
     let agent = job.conversion.as_ref().map(|settings| &settings.agent);
     if vm.guest.family != OsFamily::Windows || agent.is_none_or(|agent| *agent == Agent::default())
     {
@@ -259,28 +259,29 @@ fn for_linux(job: &Job, vm: &SourceVm) -> Result<(), Stopped> {
     let text = format!("--agent-package and --firstboot-agent are for Linux: {name} is Windows");
     let hint =
         "install qemu-ga of virtio-win in the guest before the export, and leave the flags out";
-    Err(Stopped::because(Stage::Preflight, text, hint).coded("agent-for-linux"))
+    Err(StageError::because(Stage::Preflight, text, hint).coded("agent-for-linux"))
 }
 
 /// Refuses a folder that others can write to, or warns of it. Finishes what a killed run left half
 /// replaced; a dry run only says so.
-fn settled(job: &Job, output: &Path) -> Result<Option<Warning>, Stopped> {
-    let refused = |error: claim::Error| Stopped::new(Stage::Preflight, &error, error.hint());
-    let shared = claim::check_folder(output).map_err(refused)?;
+fn settled(job: &Job, output: &Path) -> Result<Option<Warning>, StageError> {
+    let refused =
+        |error: output_lock::Error| StageError::new(Stage::Preflight, &error, error.hint());
+    let shared = output_lock::check_folder(output).map_err(refused)?;
     if job.dry_run && beside::is_unsettled(output) {
         let text = format!(
             "a killed run has left {} while a new export took the place of the old one",
             output.display()
         );
         let hint = "leave --dry-run out: the next run finishes that first";
-        return Err(Stopped::because(Stage::Preflight, text, hint).coded("unsettled"));
+        return Err(StageError::because(Stage::Preflight, text, hint).coded("unsettled"));
     }
-    Claim::settle(output).map_err(refused)?;
+    OutputDir::settle(output).map_err(refused)?;
     Ok(shared)
 }
 
 /// Whether the VM can be exported in the way that is asked for.
-fn exportable(source: &Source, job: &Job, inspected: &Inspected) -> Result<(), Stopped> {
+fn exportable(source: &Source, job: &Job, inspected: &Inspected) -> Result<(), StageError> {
     let running = job.power_off.is_some() || job.snapshot.is_some();
     source.exportable(inspected, running).map_err(refused)?;
     if inspected.vm.power != PowerState::On || inspected.tools != Some(false) {
@@ -298,8 +299,8 @@ fn exportable(source: &Source, job: &Job, inspected: &Inspected) -> Result<(), S
 
 /// Refuses to start, or to prove, a domain of disks that are not those of the VM as it is now. What is
 /// done already is no matter.
-fn current(job: &Job, ready: &Ready) -> Result<(), Stopped> {
-    let (Some(target), Earlier::Export(kept)) = (&job.target, &ready.earlier) else {
+fn current(job: &Job, ready: &Ready) -> Result<(), StageError> {
+    let (Some(target), PreviousRun::Export(kept)) = (&job.target, &ready.earlier) else {
         return Ok(());
     };
     let running = ready.domain.as_ref().is_some_and(|domain| domain.active);
@@ -325,22 +326,22 @@ fn current(job: &Job, ready: &Ready) -> Result<(), Stopped> {
     let how = if running { "--fresh --power-off" } else { "--fresh" };
     let hint = format!("{how} exports anew and replaces the old export; or give another --output");
     let text = format!("{flag} needs the disks of {name} as they are now: {text}");
-    Err(Stopped::because(Stage::Preflight, text, hint).coded("stale-export"))
+    Err(StageError::because(Stage::Preflight, text, hint).coded("stale-export"))
 }
 
-fn refused(error: source::Error) -> Stopped {
-    Stopped::new(Stage::Preflight, &error, error.hint())
+fn refused(error: source::Error) -> StageError {
+    StageError::new(Stage::Preflight, &error, error.hint())
 }
 
-fn interrupted() -> Stopped {
-    Stopped::because(Stage::Preflight, "interrupted", "run it again")
+fn interrupted() -> StageError {
+    StageError::because(Stage::Preflight, "interrupted", "run it again")
 }
 
 /// Whether the export can become the package that is asked for: that takes VMDKs.
-fn packable(job: &Job, vm: &SourceVm, exports: &[String]) -> Result<(), Stopped> {
+fn packable(job: &Job, vm: &SourceVm, exports: &[String]) -> Result<(), StageError> {
     let is_vmdk = |disk: &SourceDisk| exports.contains(&disk.id.file_name(DiskFormat::Vmdk));
     match vm.disks.iter().find(|disk| !is_vmdk(disk)) {
-        Some(disk) if job.format != PackageFormat::Disks => Err(Stopped::because(
+        Some(disk) if job.format != PackageFormat::Disks => Err(StageError::because(
             Stage::Preflight,
             format!(
                 "{} of {} is no VMDK that the export makes: no package takes it",
@@ -353,7 +354,7 @@ fn packable(job: &Job, vm: &SourceVm, exports: &[String]) -> Result<(), Stopped>
 }
 
 /// The same of the disks of an export that is there.
-fn kept_packable(job: &Job, kept: &Kept, output: &Path) -> Result<(), Stopped> {
+fn kept_packable(job: &Job, kept: &ReusableExport, output: &Path) -> Result<(), StageError> {
     let fits = |disk: &ExportedDisk| {
         let is_here = disk.path.parent() == Some(output) && disk.path.is_file();
         disk.format == DiskFormat::Vmdk && is_here
@@ -367,7 +368,7 @@ fn kept_packable(job: &Job, kept: &Kept, output: &Path) -> Result<(), Stopped> {
         output.display()
     );
     let hint = format!("leave --format out; {BOTH_WAYS}");
-    Err(Stopped::because(Stage::Preflight, text, hint).coded("not-packable"))
+    Err(StageError::because(Stage::Preflight, text, hint).coded("not-packable"))
 }
 
 /// Names of all files that a run makes in its output directory.
@@ -404,7 +405,7 @@ fn space(
     vm: &SourceVm,
     exports: &[String],
     least: ByteSize,
-) -> Result<Option<Warning>, Stopped> {
+) -> Result<Option<Warning>, StageError> {
     let Some(there) = output.ancestors().find(|path| path.exists()) else { return Ok(None) };
     let Ok(free) = nix::sys::statvfs::statvfs(there) else { return Ok(None) };
     // What a killed run left there is taken over or goes.
@@ -418,7 +419,7 @@ fn space(
     let free = ByteSize(available.saturating_add(of_dead_run.0));
     if free < least {
         let name = &vm.name;
-        return Err(Stopped::because(
+        return Err(StageError::because(
             Stage::Preflight,
             format!("{} has {free} free; the disks of {name} take {least}", there.display()),
             "free some space, or choose another --output",

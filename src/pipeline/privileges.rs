@@ -3,7 +3,7 @@
 
 use super::job::{ComesBack, Job};
 use super::source::{Source, SourceSettings};
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use crate::exporter::{self, Granted, Need, Transport};
 use crate::model::{PowerState, SourceAfter, SourceVm, Stage, Warning};
 
@@ -11,13 +11,13 @@ use crate::model::{PowerState, SourceAfter, SourceVm, Stage, Warning};
 /// the server does not tell.
 ///
 /// # Errors
-/// [`Stopped`] with every privilege that is lacking.
+/// [`StageError`] with every privilege that is lacking.
 pub(super) async fn check(
     source: &Source,
     job: &Job,
     vm: &SourceVm,
     exports: bool,
-) -> Result<Option<Warning>, Stopped> {
+) -> Result<Option<Warning>, StageError> {
     let (Source::VSphere(server), SourceSettings::VSphere(settings)) = (source, &job.source) else {
         return Ok(None);
     };
@@ -25,7 +25,7 @@ pub(super) async fn check(
     if needs.is_empty() {
         return Ok(None);
     }
-    let stopped = |error: exporter::Error| Stopped::new(Stage::Preflight, &error, error.hint());
+    let stopped = |error: exporter::Error| StageError::new(Stage::Preflight, &error, error.hint());
     let folder = job.source_after.iter().find_map(|after| match after {
         SourceAfter::Folder(path) => Some(path.as_str()),
         _ => None,

@@ -12,9 +12,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::later::save;
+use super::from_manifest::save;
 use super::report::{self, RunReport};
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use super::stored::{folder_of, read_result};
 use crate::libvirt::DefinedDomain;
 use crate::state::{self, Key, is_folder};
@@ -95,8 +95,8 @@ impl Record {
 /// The runs of a folder that defined a domain, the newest first.
 ///
 /// # Errors
-/// [`Stopped`] when a record cannot be read.
-pub(super) fn all(output: &Path) -> Result<Vec<Record>, Stopped> {
+/// [`StageError`] when a record cannot be read.
+pub(super) fn all(output: &Path) -> Result<Vec<Record>, StageError> {
     let mut records = Vec::new();
     for path in files(&output.join(FOLDER)) {
         let id = stem(&path);
@@ -213,8 +213,8 @@ pub(super) fn keep_unrecorded(output: &Path) -> io::Result<()> {
 /// The output directory and the record that a file is of: `result.json`, or one in `runs/`.
 ///
 /// # Errors
-/// [`Stopped`] when it cannot be read.
-pub(super) fn of_file(path: &Path) -> Result<Option<(PathBuf, Record)>, Stopped> {
+/// [`StageError`] when it cannot be read.
+pub(super) fn of_file(path: &Path) -> Result<Option<(PathBuf, Record)>, StageError> {
     let Some(report) = read_result(path)? else { return Ok(None) };
     let output = folder_of(path);
     let id = report.run.clone().unwrap_or_else(|| name(report.started_at));

@@ -3,14 +3,14 @@
 
 use std::path::Path;
 
-use super::claim::{self, Claim};
 use super::job::ImportSettings;
 use super::journal::{self, Kept, Pending, Recovered};
+use super::output_lock::{self, OutputDir};
 use super::preflight::Told;
 use super::records::Record;
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use super::target;
-use crate::libvirt::{TakenBack, Undo};
+use crate::libvirt::{Undo, UndoReport};
 use crate::model::{Stage, Warning};
 use crate::state::{self, Key};
 
@@ -32,15 +32,15 @@ pub(super) struct Recovery {
 /// where the run is refused then.
 ///
 /// # Errors
-/// [`Stopped`]. That the target of this run cannot be reached now is none: it may be there later.
+/// [`StageError`]. That the target of this run cannot be reached now is none: it may be there later.
 pub(super) async fn first(
     output: &Path,
     target: &ImportSettings,
     (dry_run, told): (bool, &Told),
-) -> Result<Recovery, Stopped> {
+) -> Result<Recovery, StageError> {
     if !dry_run {
         // Without a key nothing could be noted when the export is there, hours later.
-        let no_key = |error: state::Error| Stopped::new(Stage::Preflight, &error, error.hint());
+        let no_key = |error: state::Error| StageError::new(Stage::Preflight, &error, error.hint());
         Key::get().map_err(no_key)?;
     }
     let Some(pending) = pending(output)? else {
@@ -52,14 +52,19 @@ pub(super) async fn first(
         return foresee(output, target, (pending, told)).await;
     }
     // Nobody else takes the same journal back, and no run begins between.
-    let refused = |error: claim::Error| Stopped::new(Stage::Preflight, &error, error.hint());
-    let claim = Claim::take(output).map_err(refused)?;
+    let refused =
+        |error: output_lock::Error| StageError::new(Stage::Preflight, &error, error.hint());
+    let claim = OutputDir::take(output).map_err(refused)?;
     let recovered = recover(output, target, told).await;
     claim.give_back().map_err(refused)?;
     recovered
 }
 
-async fn recover(output: &Path, target: &ImportSettings, told: &Told) -> Result<Recovery, Stopped> {
+async fn recover(
+    output: &Path,
+    target: &ImportSettings,
+    told: &Told,
+) -> Result<Recovery, StageError> {
     match journal::recover(output, target).await {
         Ok(Recovered { taken, kept }) => {
             told.warn_all(of_taken(&taken));
@@ -81,7 +86,7 @@ async fn foresee(
     output: &Path,
     target: &ImportSettings,
     (pending, told): (Pending, &Told),
-) -> Result<Recovery, Stopped> {
+) -> Result<Recovery, StageError> {
     let mut plan = vec![format!("take back what a killed run has left at {}", pending.uri)];
     let Recovered { taken, kept } = match pending.foreseen(output, target).await {
         Ok(recovered) => recovered,
@@ -107,7 +112,7 @@ async fn foresee(
 }
 
 /// What was taken back, and what stays since others use it, as warnings.
-pub(super) fn of_taken(taken: &TakenBack) -> Vec<Warning> {
+pub(super) fn of_taken(taken: &UndoReport) -> Vec<Warning> {
     let left = taken.left.iter().map(|what| {
         let text = format!("{what} of a killed run stays: others use it");
         Warning::new(Stage::Preflight, "left-to-others", text)
@@ -115,7 +120,7 @@ pub(super) fn of_taken(taken: &TakenBack) -> Vec<Warning> {
     of_done(taken).into_iter().chain(left).collect()
 }
 
-fn of_done(taken: &TakenBack) -> Vec<Warning> {
+fn of_done(taken: &UndoReport) -> Vec<Warning> {
     let done = taken.done.iter().chain(&taken.renamed);
     let warning = |what: &String| {
         let text = format!("took back what a killed run left: {what}");
@@ -124,13 +129,13 @@ fn of_done(taken: &TakenBack) -> Vec<Warning> {
     done.map(warning).collect()
 }
 
-fn pending(output: &Path) -> Result<Option<Pending>, Stopped> {
+fn pending(output: &Path) -> Result<Option<Pending>, StageError> {
     journal::pending(output).map_err(stopped)
 }
 
 /// A journal that cannot be read, or whose steps cannot be taken back, in preflight.
-pub(super) fn stopped(error: journal::Error) -> Stopped {
-    Stopped::new(Stage::Preflight, &error, error.hint())
+pub(super) fn stopped(error: journal::Error) -> StageError {
+    StageError::new(Stage::Preflight, &error, error.hint())
 }
 
 pub(super) fn of_kept(kept: &Kept, output: &Path) -> Warning {
@@ -145,7 +150,7 @@ pub(super) fn of_kept(kept: &Kept, output: &Path) -> Warning {
 }
 
 /// The host of this run's own target is asked again when the disks are there.
-fn unreachable(error: journal::Error) -> Result<Recovery, Stopped> {
+fn unreachable(error: journal::Error) -> Result<Recovery, StageError> {
     match &error {
         journal::Error::Libvirt(cause) if target::is_unreachable(cause) => Ok(Recovery::default()),
         _ => Err(stopped(error)),

@@ -2,10 +2,10 @@
 //! go with them.
 
 use super::beside::Beside;
-use super::later::save;
+use super::from_manifest::save;
 use super::records;
 use super::report::{self, Outcome, RunReport};
-use super::stages::{Ledger, Stopped};
+use super::stage_runner::{StageError, StageRunner};
 use crate::convert;
 use crate::manifest::{self, Manifest};
 use crate::model::{Stage, Warning};
@@ -15,23 +15,23 @@ use crate::model::{Stage, Warning};
 /// leaves either the old files with theirs or the new ones.
 ///
 /// # Errors
-/// [`Stopped`]; the next run goes on where this one stopped.
+/// [`StageError`]; the next run goes on where this one stopped.
 pub(super) fn commit(
     beside: Beside,
     replaces: &[String],
     manifest: Option<&mut Manifest>,
-    ledger: &mut Ledger<'_>,
-) -> Result<(), Stopped> {
+    ledger: &mut StageRunner<'_>,
+) -> Result<(), StageError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         let text = format!("{what}: {error}");
         let hint = "run it again: it goes on from here";
-        Stopped::because(Stage::Export, text, hint).coded("not-replaced")
+        StageError::because(Stage::Export, text, hint).coded("not-replaced")
     };
     if let Some(manifest) = manifest {
         manifest.each_path(|path| beside.moved(path));
         let path = beside.path().join(manifest::FILE_NAME);
         manifest::write(manifest, &path, manifest::Overwrite::Yes)
-            .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))?;
+            .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))?;
     }
     move_report(&mut ledger.report, &beside);
     let so_far = ledger.report.clone().finish(Outcome::Interrupted);
@@ -45,7 +45,7 @@ pub(super) fn commit(
 }
 
 /// Removes files that are not complete; logs stay.
-pub(super) fn discard(beside: Beside, ledger: &mut Ledger<'_>) {
+pub(super) fn discard(beside: Beside, ledger: &mut StageRunner<'_>) {
     move_report(&mut ledger.report, &beside);
     if let Err(error) = beside.discard(&convert::LOGS) {
         let text = format!("remove the unfinished files: {error}");

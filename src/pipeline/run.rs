@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::again::{self, Redo};
-use super::claim::Claim;
 use super::converted::{self, Converted};
-use super::earlier::{Earlier, Kept};
 use super::export::Export;
 use super::held::{Held, take};
 use super::inherit::{inherit, keep_conversion};
 use super::job::Job;
 use super::made::{Source as SourceNow, Taken};
+use super::output_lock::OutputDir;
 use super::preflight::{self, Ready, Told};
+use super::previous_run::{PreviousRun, ReusableExport};
 use super::report::{self, Outcome, RunReport, StageStatus};
 use super::source::Source;
-use super::stages::{Ledger, Stopped};
+use super::stage_runner::{StageError, StageRunner};
 use super::{
-    fit, later, package, plan, replace, snapshots, source_after, source_power, start, stream,
-    target_check,
+    dry_run, fit, from_manifest, package, replace, snapshots, source_after, source_power, start,
+    stream, target_check,
 };
 use crate::convert;
 use crate::manifest::{self, Manifest};
@@ -30,7 +30,7 @@ use crate::progress::Progress;
 /// Does what `job` asks for, and tells how it went. Errors stand in the report.
 pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) -> RunReport {
     let report = RunReport::begin(&job.vm, &job.output_for(&job.vm));
-    let mut ledger = Ledger::new(report, progress, cancel);
+    let mut ledger = StageRunner::new(report, progress, cancel);
     if let Err(stopped) = stream::prepare(&mut job) {
         ledger.report.errors.push(stopped.failure);
         return ledger.close(Outcome::Refused, None, false);
@@ -55,7 +55,7 @@ fn has_done(job: &Job, report: &RunReport) -> bool {
 }
 
 /// All stages; returns how the run ended, and the output directory if it came to claim it.
-async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
+async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (Outcome, Option<OutputDir>) {
     let told = Told::default();
     let opened = ledger.stage(Stage::Preflight, open(job, &told, ledger.cancel)).await;
     ledger.warn_all(told.warnings());
@@ -65,7 +65,7 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
     }
     let Some((source, ready)) = opened else {
         // A log of refusals alone would not show that a service is down.
-        if let Ok(Some(owed)) = Claim::left_off(&ledger.report.output) {
+        if let Ok(Some(owed)) = OutputDir::left_off(&ledger.report.output) {
             ledger.warn(source_power::left_off(&owed));
         }
         return (ledger.ended(Outcome::Refused), None);
@@ -74,7 +74,7 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
     ledger.report.source = Some(SourceNow::of(ready.state.clone(), None));
     ledger.warn_all(ready.warnings.iter().cloned());
     if job.dry_run {
-        ledger.report.plan = plan::whole(job, &ready);
+        ledger.report.plan = dry_run::whole(job, &ready);
         close(source, ledger).await;
         return (Outcome::Done, None);
     }
@@ -104,7 +104,7 @@ async fn stages(
     job: &Job,
     source: Source,
     (ready, held): (&Ready, &mut Held),
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
 ) -> Outcome {
     snapshots::warn_of_strangers(ready, &held.claim, ledger);
     match target_check::clear(job, ready, ledger.cancel).await {
@@ -124,7 +124,7 @@ async fn stages(
 }
 
 /// Removes a new export that has not taken the place of the old one.
-fn discard(held: &mut Held, ledger: &mut Ledger<'_>) {
+fn discard(held: &mut Held, ledger: &mut StageRunner<'_>) {
     if let Some(beside) = held.beside.take() {
         replace::discard(beside, ledger);
     }
@@ -135,7 +135,7 @@ async fn open(
     job: &Job,
     told: &Told,
     cancel: &CancellationToken,
-) -> Result<(Source, Ready), Stopped> {
+) -> Result<(Source, Ready), StageError> {
     let source = preflight::connect(job, cancel).await?;
     match Box::pin(preflight::check(&source, job, told, cancel)).await {
         Ok(ready) => Ok((source, ready)),
@@ -151,7 +151,7 @@ async fn finish(
     job: &Job,
     mut fetched: Fetched,
     (ready, held): (&Ready, &mut Held),
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
 ) -> Outcome {
     let (Some(settings), Some(manifest)) = (&job.conversion, &mut fetched.manifest) else {
         return Outcome::Done;
@@ -165,9 +165,10 @@ async fn finish(
         match converted {
             Some(disks) => {
                 let domain = match &ready.domain {
-                    Some(kept) => later::kept(ledger, target, kept),
+                    Some(kept) => from_manifest::kept(ledger, target, kept),
                     None => {
-                        later::definition(ledger, manifest, &ready.output, &disks, target).await
+                        from_manifest::definition(ledger, manifest, &ready.output, &disks, target)
+                            .await
                     }
                 };
                 if domain {
@@ -176,7 +177,7 @@ async fn finish(
             }
             None => {
                 if settings.dry_run {
-                    ledger.report.plan.push(plan::NO_DOMAIN.to_owned());
+                    ledger.report.plan.push(dry_run::NO_DOMAIN.to_owned());
                 }
                 ledger.without(Stage::Libvirt, StageStatus::Skipped);
             }
@@ -190,9 +191,9 @@ async fn conversion(
     job: &Job,
     (settings, manifest, unwritten): (&convert::Settings, &mut Manifest, bool),
     (ready, held): (&Ready, &mut Held),
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
 ) -> Option<Option<ConvertedDisks>> {
-    if let Earlier::Export(kept) = &ready.earlier {
+    if let PreviousRun::Export(kept) = &ready.earlier {
         return Some(match &kept.converted {
             Converted::Kept(conversion) => {
                 ledger.without(Stage::Pipeline, StageStatus::Kept);
@@ -214,7 +215,7 @@ async fn conversion(
             Converted::None => {
                 again::forget_other_compression(&kept.taken, settings, manifest);
                 let (output, before) = (&ready.output, ledger.report.clone());
-                let disks = later::conversion(ledger, manifest, output, settings).await;
+                let disks = from_manifest::conversion(ledger, manifest, output, settings).await;
                 converted::note(ledger, &job.asked, settings);
                 if !settings.stages.convert {
                     // What is there is not touched.
@@ -227,7 +228,7 @@ async fn conversion(
     }
     let work = held.work(&ready.output).to_owned();
     if !unwritten {
-        let disks = later::conversion(ledger, manifest, &work, settings).await;
+        let disks = from_manifest::conversion(ledger, manifest, &work, settings).await;
         converted::note(ledger, &job.asked, settings);
         return Some(disks);
     }
@@ -261,9 +262,9 @@ async fn fetch(
     job: &Job,
     source: &Source,
     (ready, held): (&Ready, &mut Held),
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
 ) -> Option<Fetched> {
-    if let Earlier::Export(kept) = &ready.earlier {
+    if let PreviousRun::Export(kept) = &ready.earlier {
         snapshots::remove(source, (&ready.vm, &held.claim), ledger).await;
         return keep(job, kept, ready, ledger).await;
     }
@@ -312,7 +313,12 @@ async fn fetch(
 
 /// An export that an earlier run made, if every file still has its sum; the manifest and the package
 /// are made where they are asked for and missing.
-async fn keep(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) -> Option<Fetched> {
+async fn keep(
+    job: &Job,
+    kept: &ReusableExport,
+    ready: &Ready,
+    ledger: &mut StageRunner<'_>,
+) -> Option<Fetched> {
     let at = fit::time(kept.taken.exported_at);
     ledger.progress.note(match kept.gone {
         true if ready.domain.is_some() => {
@@ -331,7 +337,7 @@ async fn keep(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) ->
     inherit(kept, ready, ledger);
     let mut manifest = None;
     if job.writes_manifest() {
-        let wanted = later::build_options(job.conversion.as_ref(), &ready.output);
+        let wanted = from_manifest::build_options(job.conversion.as_ref(), &ready.output);
         let mut described = kept.described();
         let stages = manifest::stages(wanted.pipeline);
         let asked = job.conversion.is_some() && !preflight::is_converted(&ready.earlier);
@@ -347,7 +353,7 @@ async fn keep(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) ->
             let path = &kept.manifest_path;
             let work = async {
                 manifest::write(&described, path, manifest::Overwrite::Yes)
-                    .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))
+                    .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))
             };
             ledger.stage(Stage::Manifest, work).await?;
         } else {
@@ -360,13 +366,13 @@ async fn keep(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) ->
     Some(Fetched { manifest, unwritten: false })
 }
 
-async fn write_manifest(manifest: &Manifest, path: &Path) -> Result<(), Stopped> {
+async fn write_manifest(manifest: &Manifest, path: &Path) -> Result<(), StageError> {
     manifest::write(manifest, path, manifest::Overwrite::No)
-        .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))
+        .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))
 }
 
 fn describe(job: &Job, exported: &ExportedVm, taken: &Taken, output: &Path) -> Manifest {
-    let options = later::build_options(job.conversion.as_ref(), output);
+    let options = from_manifest::build_options(job.conversion.as_ref(), output);
     let mut manifest = manifest::build(exported, &options);
     if let Some(state) = taken.state.clone() {
         manifest.set_state(state);
@@ -375,7 +381,7 @@ fn describe(job: &Job, exported: &ExportedVm, taken: &Taken, output: &Path) -> M
 }
 
 /// A failed run leaves no file behind that looks like an export.
-fn remove_files(job: &Job, (ready, work): (&Ready, &Path), ledger: &mut Ledger<'_>) {
+fn remove_files(job: &Job, (ready, work): (&Ready, &Path), ledger: &mut StageRunner<'_>) {
     let package = ledger.report.package.take().map(|_| job.format.makes(&ready.vm.name));
     let names = ready.exports.iter().cloned().chain(package.unwrap_or_default());
     remove(names.map(|name| work.join(name)), ledger);
@@ -385,7 +391,7 @@ fn remove_files(job: &Job, (ready, work): (&Ready, &Path), ledger: &mut Ledger<'
 }
 
 /// Removes files of the run's own.
-pub fn remove(paths: impl Iterator<Item = PathBuf>, ledger: &mut Ledger<'_>) {
+pub fn remove(paths: impl Iterator<Item = PathBuf>, ledger: &mut StageRunner<'_>) {
     for path in paths {
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != ErrorKind::NotFound
@@ -396,7 +402,7 @@ pub fn remove(paths: impl Iterator<Item = PathBuf>, ledger: &mut Ledger<'_>) {
     }
 }
 
-async fn close(source: Source, ledger: &mut Ledger<'_>) {
+async fn close(source: Source, ledger: &mut StageRunner<'_>) {
     if let Err(error) = source.close().await {
         let text = format!("log out: {}", chain(&error));
         ledger.warn(Warning::new(Stage::Export, "session-left", text));

@@ -1,13 +1,13 @@
 //! Snapshots of runs that were killed: a VM that keeps one grows for as long as it runs.
 
-use super::claim::Claim;
+use super::output_lock::OutputDir;
 use super::preflight::Ready;
 use super::source::Source;
-use super::stages::Ledger;
+use super::stage_runner::StageRunner;
 use crate::model::{SourceVm, Stage, Warning, chain};
 
 /// Warns of snapshots of runs that nothing in the output directory knows.
-pub(super) fn warn_of_strangers(ready: &Ready, claim: &Claim, ledger: &mut Ledger<'_>) {
+pub(super) fn warn_of_strangers(ready: &Ready, claim: &OutputDir, ledger: &mut StageRunner<'_>) {
     let known = claim.snapshots();
     for name in ready.snapshots.iter().filter(|name| !known.contains(name)) {
         let text = format!(
@@ -22,8 +22,8 @@ pub(super) fn warn_of_strangers(ready: &Ready, claim: &Claim, ledger: &mut Ledge
 /// Removes the snapshots of a killed run whose export is not made again, or warns of them.
 pub(super) async fn remove(
     source: &Source,
-    (vm, claim): (&SourceVm, &Claim),
-    ledger: &mut Ledger<'_>,
+    (vm, claim): (&SourceVm, &OutputDir),
+    ledger: &mut StageRunner<'_>,
 ) {
     let names = claim.snapshots();
     if let Err(error) = source.remove_snapshots(vm, &names, ledger.progress).await {
@@ -36,7 +36,7 @@ pub(super) fn warn_of_left(
     vm: &str,
     names: &[String],
     why: Option<&dyn std::error::Error>,
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
 ) {
     let why = why.map(|error| format!(" ({})", chain(error))).unwrap_or_default();
     for name in names {

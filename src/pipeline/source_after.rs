@@ -4,13 +4,13 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use super::claim::{Claim, NotedStep};
 use super::held::{Held, identity};
 use super::job::Job;
+use super::output_lock::{NotedStep, OutputDir};
 use super::preflight::Ready;
 use super::report::{self, RunReport, StageStatus};
 use super::source::{Error, Source};
-use super::stages::{Ledger, Stopped};
+use super::stage_runner::{StageError, StageRunner};
 use super::stored::read_result;
 use crate::exporter::Inspected;
 use crate::model::{SourceState, SourceStep, SourceVm, Stage};
@@ -18,11 +18,11 @@ use crate::model::{SourceState, SourceStep, SourceVm, Stage};
 /// Refuses what cannot be done to this VM, while nothing has changed.
 ///
 /// # Errors
-/// [`Stopped`] with the first step that cannot be done.
-pub(super) async fn check(source: &Source, job: &Job, vm: &SourceVm) -> Result<(), Stopped> {
+/// [`StageError`] with the first step that cannot be done.
+pub(super) async fn check(source: &Source, job: &Job, vm: &SourceVm) -> Result<(), StageError> {
     for wanted in &job.source_after {
         let planned = source.plan_step(vm, wanted, "").await;
-        planned.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
+        planned.map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
     }
     Ok(())
 }
@@ -68,7 +68,7 @@ pub(super) async fn follow(
     job: &Job,
     (ready, held): (&Ready, &Held),
     succeeded: bool,
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
 ) -> bool {
     let (mut steps, mut left_at) = earlier(ready, &held.claim);
     let mut all_done = true;
@@ -104,10 +104,10 @@ pub(super) async fn follow(
 /// left, if it was at one of the `known` ones before.
 async fn over_session(
     job: &Job,
-    (ready, claim): (&Ready, &Claim),
+    (ready, claim): (&Ready, &OutputDir),
     (note, done, known): (&str, &RefCell<Vec<SourceStep>>, &[Option<String>]),
-) -> Result<Option<String>, Stopped> {
-    let stopped = |error: Error| Stopped::new(Stage::Source, &error, error.hint());
+) -> Result<Option<String>, StageError> {
+    let stopped = |error: Error| StageError::new(Stage::Source, &error, error.hint());
     let source = job.source.open().await.map_err(stopped)?;
     let all = async {
         let before = source.state(&ready.vm).await.map_err(stopped)?;
@@ -115,8 +115,9 @@ async fn over_session(
             let planned = source.plan_step(&ready.vm, wanted, note).await.map_err(stopped)?;
             let Some(step) = planned else { continue };
             let noted = NotedStep { vm: identity(&ready.vm), step: step.clone() };
-            let failed =
-                |error: super::claim::Error| Stopped::new(Stage::Source, &error, error.hint());
+            let failed = |error: super::output_lock::Error| {
+                StageError::new(Stage::Source, &error, error.hint())
+            };
             claim.follows(noted).map_err(failed)?;
             source.do_step(&ready.vm, &step).await.map_err(stopped)?;
             done.borrow_mut().push(step);
@@ -132,7 +133,7 @@ async fn over_session(
 
 /// What earlier runs of the folder did to the VM and nobody has undone: that of the result, and that of a
 /// run which was killed; and at which revision that of the result left the VM.
-fn earlier(ready: &Ready, claim: &Claim) -> (Vec<SourceStep>, Option<String>) {
+fn earlier(ready: &Ready, claim: &OutputDir) -> (Vec<SourceStep>, Option<String>) {
     let result = result_of(&ready.output, &ready.vm.id).and_then(|result| result.source);
     let (mut all, left_at) =
         result.map(|source| (source.after, source.left_at)).unwrap_or_default();

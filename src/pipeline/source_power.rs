@@ -4,16 +4,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::claim::SwitchedOff;
 use super::held::{Held, identity};
 use super::job::{ComesBack, Job};
 use super::journal;
 use super::made::Returned;
+use super::output_lock::SwitchedOff;
 use super::preflight::Ready;
 use super::records::Record;
 use super::report::{Outcome, RunReport};
 use super::source::{Error, Source};
-use super::stages::Ledger;
+use super::stage_runner::StageRunner;
 use crate::libvirt::{Connections, Undo};
 use crate::model::{PowerState, PoweredOff, SourceState, SourceVm, Stage, Warning, chain};
 use crate::progress::Progress;
@@ -29,7 +29,7 @@ pub(super) async fn settle(
     job: &Job,
     (ready, held): (&Ready, &mut Held),
     (outcome, followed): (Outcome, bool),
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
 ) {
     let Some(owed) = held.claim.switched_off() else { return };
     if owed.vm != identity(&ready.vm) {
@@ -86,7 +86,7 @@ async fn bring_back(
     job: &Job,
     vm: &SourceVm,
     owed: &SwitchedOff,
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
 ) -> Returned {
     let back = power_on(job, vm, owed.how, ledger.progress).await;
     let name = &vm.name;

@@ -8,7 +8,7 @@ use super::kept_domain::KeptDomain;
 use super::made::Taken;
 use super::report::StageStatus;
 use super::source_after;
-use super::stages::{Ledger, Stopped};
+use super::stage_runner::{StageError, StageRunner};
 use super::stored::{self, LOCAL};
 use crate::libvirt;
 use crate::manifest::Manifest;
@@ -27,7 +27,7 @@ pub async fn after_run(
     job: &Job,
     target: &ImportSettings,
     kept: Option<&KeptDomain>,
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
 ) {
     if target.start.is_none() {
         return;
@@ -58,7 +58,11 @@ pub async fn after_run(
 }
 
 /// Starts the domain of `define`, if its source was off when it was exported.
-pub async fn after_define(target: &ImportSettings, manifest: &Manifest, ledger: &mut Ledger<'_>) {
+pub async fn after_define(
+    target: &ImportSettings,
+    manifest: &Manifest,
+    ledger: &mut StageRunner<'_>,
+) {
     let vm = manifest.source_vm();
     if target.start.is_some() && !target.allow_running_source && vm.provider != LOCAL {
         let text = format!(
@@ -74,8 +78,8 @@ pub async fn after_define(target: &ImportSettings, manifest: &Manifest, ledger: 
 /// Refuses a start beside a source that runs, now or when the host starts.
 ///
 /// # Errors
-/// [`Stopped`].
-pub fn check(target: &ImportSettings, power: PowerState) -> Result<(), Stopped> {
+/// [`StageError`].
+pub fn check(target: &ImportSettings, power: PowerState) -> Result<(), StageError> {
     match (target.starts_by(), power) {
         // Where nothing tells, it is off by the time that the host starts again, for all that is known.
         (Some(_), PowerState::Unknown) if target.start.is_none() => Ok(()),
@@ -88,8 +92,8 @@ pub fn check(target: &ImportSettings, power: PowerState) -> Result<(), Stopped> 
 /// the proof that such disks boot.
 ///
 /// # Errors
-/// [`Stopped`].
-pub fn check_export(target: &ImportSettings, manifest: &Manifest) -> Result<(), Stopped> {
+/// [`StageError`].
+pub fn check_export(target: &ImportSettings, manifest: &Manifest) -> Result<(), StageError> {
     let vm = manifest.source_vm();
     let starts = target.starts_by();
     let proves = target.after.boot_proof.is_some();
@@ -111,18 +115,18 @@ pub fn check_export(target: &ImportSettings, manifest: &Manifest) -> Result<(), 
     let hint = format!(
         "export again with --fresh while the source is powered off; or leave {flag} out; or {other}"
     );
-    Err(Stopped::because(Stage::Preflight, text, hint).coded("stale-export").by_other_flags())
+    Err(StageError::because(Stage::Preflight, text, hint).coded("stale-export").by_other_flags())
 }
 
 async fn begin(
     target: &ImportSettings,
-    ledger: &mut Ledger<'_>,
-    source: impl Future<Output = Result<(), Stopped>>,
+    ledger: &mut StageRunner<'_>,
+    source: impl Future<Output = Result<(), StageError>>,
 ) {
     let (Some(start), Some(domain)) = (&target.start, ledger.report.domain.clone()) else { return };
     let (progress, cancel) = (ledger.progress, ledger.cancel);
     let work = async {
-        let stopped = |error: libvirt::Error| Stopped::new(Stage::Start, &error, error.hint());
+        let stopped = |error: libvirt::Error| StageError::new(Stage::Start, &error, error.hint());
         let connection = target.connections.open(&target.settings).await.map_err(stopped)?;
         // Last of all: the less time lies between this and the start, the better.
         source.await?;
@@ -135,7 +139,7 @@ async fn begin(
     }
 }
 
-fn refuse_running(power: PowerState, stage: Stage) -> Result<(), Stopped> {
+fn refuse_running(power: PowerState, stage: Stage) -> Result<(), StageError> {
     if power == PowerState::Off {
         return Ok(());
     }
@@ -143,7 +147,7 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), Stopped> {
         PowerState::On => "the source VM is powered on",
         _ => "the source VM may be powered on",
     };
-    let stopped = Stopped::because(
+    let stopped = StageError::because(
         stage,
         format!("{message}: both would answer to the same addresses"),
         "power the source off, or start the domain beside it with --allow-running-source",
@@ -153,7 +157,7 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), Stopped> {
 
 /// Refuses to start what is no longer the state of the source: it may have run between its export and
 /// now.
-fn unchanged(taken: &Taken, now: &SourceState) -> Result<(), Stopped> {
+fn unchanged(taken: &Taken, now: &SourceState) -> Result<(), StageError> {
     refuse_running(now.power, Stage::Start)?;
     let exported = taken.state.as_ref().map_or("", |state| &state.source.revision);
     let has_changed = revision::is_same(exported, &now.revision) == Some(false);
@@ -163,14 +167,14 @@ fn unchanged(taken: &Taken, now: &SourceState) -> Result<(), Stopped> {
             taken.vm.name
         );
         let hint = "run the same command with --fresh, which exports it anew";
-        return Err(Stopped::because(Stage::Start, text, hint).coded(STALE));
+        return Err(StageError::because(Stage::Start, text, hint).coded(STALE));
     }
     Ok(())
 }
 
 /// Over a session of its own: that of the export has ended by now.
-async fn source_state(job: &Job, vm: &SourceVm) -> Result<SourceState, Stopped> {
-    let stopped = |error: super::source::Error| Stopped::new(Stage::Start, &error, error.hint());
+async fn source_state(job: &Job, vm: &SourceVm) -> Result<SourceState, StageError> {
+    let stopped = |error: super::source::Error| StageError::new(Stage::Start, &error, error.hint());
     let source = job.source.open().await.map_err(stopped)?;
     let state = source.state(vm).await;
     source.leave().await;

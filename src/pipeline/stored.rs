@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use super::asked::Flags;
-use super::earlier::{Ask, BOTH_WAYS};
 use super::job::{Job, absolute, real};
 use super::made::Taken;
+use super::previous_run::{BOTH_WAYS, ReuseRequest};
 use super::report::{self, Package, RunReport};
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use super::{ours, records};
 use crate::convert;
 use crate::exporter::PackageFormat;
@@ -42,7 +42,7 @@ pub(super) struct Stored {
 impl Stored {
     /// By its manifest and its result; `None` where neither tells of one.
     pub fn of(
-        ask: &Ask<'_>,
+        ask: &ReuseRequest<'_>,
         manifest: Option<Manifest>,
         result: Option<&RunReport>,
     ) -> Option<Self> {
@@ -102,7 +102,7 @@ impl Stored {
 
     /// Names of all files of ours in the output directory, whichever stage made them. The record of a
     /// domain is no part of an export.
-    pub fn names(&self, ask: &Ask<'_>, result: Option<&RunReport>) -> Vec<String> {
+    pub fn names(&self, ask: &ReuseRequest<'_>, result: Option<&RunReport>) -> Vec<String> {
         let output = real(ask.output);
         // One that a run wrote is ours also where nobody can read it any more.
         let written = result.is_some_and(|result| result.manifest.is_some());
@@ -135,9 +135,9 @@ impl Stored {
     /// The package that is there, if the one that is asked for can be that or can still be written.
     pub fn package(
         &self,
-        ask: &Ask<'_>,
+        ask: &ReuseRequest<'_>,
         result: Option<&RunReport>,
-    ) -> Result<Option<Package>, Stopped> {
+    ) -> Result<Option<Package>, StageError> {
         let there = |package: &&Package| package.path.is_file();
         let package = result.and_then(|result| result.package.as_ref()).filter(there).cloned();
         let is_ova = |package: &Package| package.path.extension().is_some_and(|e| e == "ova");
@@ -147,14 +147,14 @@ impl Stored {
                 let path = package.path.display();
                 let hint = format!("go on from it: --source {path}; {BOTH_WAYS}");
                 let text = format!("the disks of the export are packed in {path}");
-                Err(Stopped::because(Stage::Preflight, text, hint).coded("export-packed"))
+                Err(StageError::because(Stage::Preflight, text, hint).coded("export-packed"))
             }
             (None, PackageFormat::Ova) if self.manifest.is_some() => {
                 let text = format!(
                     "--format ova packs the disks and removes them, and {} names them",
                     self.manifest_path.display()
                 );
-                Err(Stopped::because(Stage::Preflight, text, BOTH_WAYS).coded("export-named"))
+                Err(StageError::because(Stage::Preflight, text, BOTH_WAYS).coded("export-named"))
             }
             _ => Ok(package),
         }
@@ -164,7 +164,10 @@ impl Stored {
 /// The files of disks that the export made; of each disk its file, and whether that was converted while
 /// it arrived. A disk that lies in files may be used where it is: then it is the user's own, wherever
 /// that is.
-fn made<'a>(disks: impl Iterator<Item = (&'a PathBuf, bool)>, ask: &Ask<'_>) -> Vec<PathBuf> {
+fn made<'a>(
+    disks: impl Iterator<Item = (&'a PathBuf, bool)>,
+    ask: &ReuseRequest<'_>,
+) -> Vec<PathBuf> {
     let is_made = |(path, received): &(&PathBuf, bool)| {
         // Other flags may make a file of another format of the same disk.
         let is_listed =
@@ -196,11 +199,11 @@ fn method_of(vm: &SourceVm) -> ExportMethod {
 }
 
 /// The manifest in an output directory, if there is one.
-pub(super) fn read_manifest(output: &Path) -> Result<Option<Manifest>, Stopped> {
+pub(super) fn read_manifest(output: &Path) -> Result<Option<Manifest>, StageError> {
     let path = output.join(manifest::FILE_NAME);
     match manifest::read_own(&path) {
         Ok(manifest) => Ok(manifest),
-        Err(error) => Err(Stopped::new(Stage::Preflight, &error, Some(BOTH_WAYS.to_owned()))),
+        Err(error) => Err(StageError::new(Stage::Preflight, &error, Some(BOTH_WAYS.to_owned()))),
     }
 }
 
@@ -268,17 +271,17 @@ pub(super) fn in_its_place(report: RunReport, output: &Path) -> RunReport {
 }
 
 /// The report of an earlier run; none when there is no such file.
-pub fn read_result(path: &Path) -> Result<Option<RunReport>, Stopped> {
+pub fn read_result(path: &Path) -> Result<Option<RunReport>, StageError> {
     let read = state::read_own(path, LARGEST_RESULT).map_err(|error| {
         let hint = error.hint().unwrap_or_else(|| "give another --output".to_owned());
-        Stopped::new(Stage::Preflight, &error, Some(hint))
+        StageError::new(Stage::Preflight, &error, Some(hint))
     });
     let Some(text) = read? else { return Ok(None) };
     let read: Result<RunReport, _> = serde_json::from_slice(&text);
     let folder = absolute(folder_of(path)).unwrap_or_else(|_| folder_of(path).to_owned());
     let found = |report: RunReport| Some(in_its_place(report.moved_to(&folder), &folder));
     read.map(found).map_err(|error| {
-        Stopped::because(
+        StageError::because(
             Stage::Preflight,
             format!("{} is no result of hyperexport: {error}", path.display()),
             "move it away, or give another --output",

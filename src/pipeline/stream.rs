@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::job::Job;
 use super::source::SourceSettings;
-use super::stages::{Ledger, Stopped};
-use super::{later, stored};
+use super::stage_runner::{StageError, StageRunner};
+use super::{from_manifest, stored};
 use crate::convert;
 use crate::exporter::{PackageFormat, Rewrite, Streaming, Transport};
 use crate::manifest::{self, Disk, Manifest};
@@ -21,8 +21,8 @@ use crate::model::{ConvertedDisks, DiskId, Stage};
 /// Has the source convert what arrives, where that can be done and is not unwanted.
 ///
 /// # Errors
-/// [`Stopped`] when it is wanted and cannot be done.
-pub fn prepare(job: &mut Job) -> Result<(), Stopped> {
+/// [`StageError`] when it is wanted and cannot be done.
+pub fn prepare(job: &mut Job) -> Result<(), StageError> {
     if job.stream_convert == Some(false) {
         return Ok(());
     }
@@ -43,8 +43,8 @@ pub fn prepare(job: &mut Job) -> Result<(), Stopped> {
 /// Refuses a disk that is kept as it is where all were to be converted while they leave the source.
 ///
 /// # Errors
-/// [`Stopped`] with the first one.
-pub fn check(job: &Job, streaming: &[(DiskId, Streaming)]) -> Result<(), Stopped> {
+/// [`StageError`] with the first one.
+pub fn check(job: &Job, streaming: &[(DiskId, Streaming)]) -> Result<(), StageError> {
     let kept = streaming.iter().find_map(|(disk, streaming)| match streaming {
         Streaming::No(why) => Some((disk, why)),
         Streaming::Yes | Streaming::Open => None,
@@ -57,8 +57,8 @@ pub fn check(job: &Job, streaming: &[(DiskId, Streaming)]) -> Result<(), Stopped
     }
 }
 
-fn refused(why: &str) -> Stopped {
-    Stopped::because(
+fn refused(why: &str) -> StageError {
+    StageError::because(
         Stage::Preflight,
         format!("--stream-convert: {why}"),
         "leave it out: disks are then converted after the export",
@@ -107,13 +107,13 @@ fn rewrite(job: &Job) -> Result<Rewrite, &'static str> {
 
 /// FIX and VALIDATE of disks that are converted already, then the manifest of what came of them.
 pub async fn finish(
-    ledger: &mut Ledger<'_>,
+    ledger: &mut StageRunner<'_>,
     manifest: &mut Manifest,
     output: &Path,
     settings: &convert::Settings,
 ) -> Option<ConvertedDisks> {
     let settings = convert::Settings { consume: true, ..settings.clone() };
-    let converted = later::conversion(ledger, manifest, output, &settings).await;
+    let converted = from_manifest::conversion(ledger, manifest, output, &settings).await;
     let described = match &converted {
         Some(disks) => describe(ledger, manifest, (disks, settings.stages.fix)).await,
         // Also of a run that was interrupted: its export is worth the seconds that this takes.
@@ -123,7 +123,7 @@ pub async fn finish(
     let written = async {
         described
             .and_then(|()| manifest::write(manifest, &path, manifest::Overwrite::No))
-            .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))
+            .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))
     };
     ledger.stage(Stage::Manifest, written).await?;
     ledger.report.disks = stored::exported_disks(manifest).unwrap_or_default();
@@ -134,7 +134,7 @@ pub async fn finish(
 /// Has the manifest name the results in the place of what they were made of, which FIX may have
 /// changed.
 async fn describe(
-    ledger: &Ledger<'_>,
+    ledger: &StageRunner<'_>,
     manifest: &mut Manifest,
     (results, changed): (&ConvertedDisks, bool),
 ) -> Result<(), manifest::Error> {

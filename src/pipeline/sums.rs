@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::earlier::BOTH_WAYS;
-use super::stages::Stopped;
+use super::previous_run::BOTH_WAYS;
+use super::stage_runner::StageError;
 use crate::manifest;
 use crate::model::{Sha256Digest, Stage};
 use crate::progress::Progress;
@@ -13,13 +13,13 @@ use crate::progress::Progress;
 /// Reads a file and compares its SHA-256 checksum with the one that was recorded.
 ///
 /// # Errors
-/// [`Stopped`] when they differ, or the file cannot be read.
+/// [`StageError`] when they differ, or the file cannot be read.
 pub(super) async fn check(
     path: &Path,
     expected: Sha256Digest,
     stage: Stage,
     (progress, cancel): (&Progress, &CancellationToken),
-) -> Result<(), Stopped> {
+) -> Result<(), StageError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let found = manifest::sum_of_file(path, &name, progress, cancel).await;
     let found = found.map_err(|error| stopped(stage, &error))?;
@@ -27,12 +27,12 @@ pub(super) async fn check(
         return Ok(());
     }
     let text = format!("{} has the SHA-256 sum {found}, not {expected}", path.display());
-    Err(Stopped::because(stage, text, BOTH_WAYS).coded("sum-differs"))
+    Err(StageError::because(stage, text, BOTH_WAYS).coded("sum-differs"))
 }
 
 /// Why files of an export could not be compared with what was recorded of them.
-pub(super) fn stopped(stage: Stage, error: &manifest::Error) -> Stopped {
-    let stopped = Stopped::new(stage, error, None);
+pub(super) fn stopped(stage: Stage, error: &manifest::Error) -> StageError {
+    let stopped = StageError::new(stage, error, None);
     match error {
         manifest::Error::Cancelled => stopped,
         _ => stopped.hinted(BOTH_WAYS),

@@ -58,7 +58,7 @@ pub async fn preflight(
         }
     }
     if !dry_run {
-        host.connection.rehearse(&request).await?;
+        host.connection.test_define(&request).await?;
     }
     Ok(warnings)
 }

@@ -3,13 +3,13 @@
 use tokio_util::sync::CancellationToken;
 
 use super::converted::Converted;
-use super::earlier::Earlier;
 use super::in_use::InUse;
 use super::job::{ImportSettings, Job};
 use super::kept_domain::{self, Failed};
 use super::preflight::{Ready, Told, seed, with_hint};
+use super::previous_run::PreviousRun;
 use super::records::Record;
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use super::{recovery, target};
 use crate::convert;
 use crate::model::{ConvertedDisks, SourceVm, Stage, Warning, chain};
@@ -27,13 +27,13 @@ pub async fn domain<'a>(job: &Job, vm: &SourceVm, records: &'a [Record]) -> Opti
 /// say no later, too.
 ///
 /// # Errors
-/// [`Stopped`] with what the host refuses.
+/// [`StageError`] with what the host refuses.
 pub async fn check(
     job: &Job,
     target: &ImportSettings,
     (ready, told): (&mut Ready, &Told),
     cancel: &CancellationToken,
-) -> Result<(), Stopped> {
+) -> Result<(), StageError> {
     let asked = ask(job, target, (ready, told), cancel).await;
     judged(asked, (job, target), ready)
 }
@@ -41,22 +41,23 @@ pub async fn check(
 /// Removes what is in the way and may go. Nothing refuses the run any more by then.
 ///
 /// # Errors
-/// [`Stopped`] when a volume cannot be compared or removed.
+/// [`StageError`] when a volume cannot be compared or removed.
 pub async fn clear(
     job: &Job,
     ready: &Ready,
     cancel: &CancellationToken,
-) -> Result<Vec<Warning>, Stopped> {
+) -> Result<Vec<Warning>, StageError> {
     let Some(target) = &job.target else { return Ok(Vec::new()) };
     if ready.going.is_empty() || job.is_dry() {
         return Ok(Vec::new());
     }
     let name = &ready.vm.name;
     let cleared = kept_domain::clear(target, &ready.records, name, (false, cancel)).await;
-    let cleared = cleared.map_err(|error| Stopped::new(Stage::Preflight, &error, error.hint()))?;
+    let cleared =
+        cleared.map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
     if let Some(stays) = cleared.left.first() {
         let hint = "remove it, or give another --libvirt-name";
-        return Err(Stopped::because(Stage::Preflight, format!("{stays} is in the way"), hint));
+        return Err(StageError::because(Stage::Preflight, format!("{stays} is in the way"), hint));
     }
     let removed = cleared.done.into_iter().map(|what| {
         let text = format!("removed {what}, which its domain has left as it was made");
@@ -69,7 +70,7 @@ fn judged(
     asked: Result<(), Failed>,
     (job, target): (&Job, &ImportSettings),
     ready: &mut Ready,
-) -> Result<(), Stopped> {
+) -> Result<(), StageError> {
     match asked {
         Ok(()) => Ok(()),
         Err(Failed::Refused(stopped)) => Err(stopped),
@@ -78,14 +79,14 @@ fn judged(
                 let text = format!("{flag} needs the libvirt of the domain: {}", chain(&error));
                 let hint = error.hint().map_or_else(String::new, |hint| format!("{hint}; "));
                 let hint = format!("{hint}or leave {flag} out, and define the domain later");
-                let stopped = Stopped::because(Stage::Preflight, text, hint);
+                let stopped = StageError::because(Stage::Preflight, text, hint);
                 return Err(stopped.coded("libvirt-unreachable"));
             }
             let text = with_hint(&error, error.hint());
             ready.warnings.push(Warning::new(Stage::Preflight, "libvirt-unreachable", text));
             Ok(())
         }
-        Err(Failed::Libvirt(error)) => Err(Stopped::new(Stage::Preflight, &error, error.hint())),
+        Err(Failed::Libvirt(error)) => Err(StageError::new(Stage::Preflight, &error, error.hint())),
     }
 }
 
@@ -114,7 +115,7 @@ async fn ask(
         still_free(ready)?;
     }
     let (output, name) = (&ready.output, &ready.vm.name);
-    if let Earlier::Export(kept) = &ready.earlier
+    if let PreviousRun::Export(kept) = &ready.earlier
         && !matches!(kept.converted, Converted::Again(_))
     {
         let folder = (output.as_path(), ready.records.as_slice());
@@ -140,8 +141,8 @@ async fn ask(
 }
 
 /// Refuses to replace a file that the domain of a killed run turns out to use.
-fn still_free(ready: &Ready) -> Result<(), Stopped> {
-    let Earlier::Replaced(names) = &ready.earlier else { return Ok(()) };
+fn still_free(ready: &Ready) -> Result<(), StageError> {
+    let PreviousRun::Replaced(names) = &ready.earlier else { return Ok(()) };
     let (output, in_use) = (&ready.output, InUse::of(&ready.records, &ready.output)?);
     names.iter().try_for_each(|name| in_use.refuse(&output.join(name), output))
 }
@@ -149,8 +150,8 @@ fn still_free(ready: &Ready) -> Result<(), Stopped> {
 /// The disks as they are, or as a conversion will leave them.
 fn disks(job: &Job, ready: &Ready) -> ConvertedDisks {
     let kept = match &ready.earlier {
-        Earlier::Export(kept) => Some(kept),
-        Earlier::Nothing | Earlier::Replaced(_) => None,
+        PreviousRun::Export(kept) => Some(kept),
+        PreviousRun::Nothing | PreviousRun::Replaced(_) => None,
     };
     if let Some(kept) = kept
         && let Converted::Kept(conversion) = &kept.converted

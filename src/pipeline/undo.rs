@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::claim::Claim;
 use super::journal::{self, Pending};
 use super::made::{Source as SourceNow, Undone};
+use super::output_lock::OutputDir;
 use super::records::{self, Record};
 use super::report;
 use super::stored::folder_of;
 use super::undo_check::{self, Candidate, EVEN_IF_USED};
 use super::undo_source::{self, AtSource};
-use crate::libvirt::{self, Connections, Evidence, Life, TakenBack, Undo};
+use crate::libvirt::{self, Connections, Evidence, Life, Undo, UndoReport};
 use crate::model::{chain, quoted};
 
 /// Why nothing was taken back.
@@ -34,7 +34,7 @@ pub enum Error {
     },
     /// Another run works in the folder.
     #[error(transparent)]
-    Busy(#[from] super::claim::Error),
+    Busy(#[from] super::output_lock::Error),
     /// What a run has noted that did not come to its end cannot be read or taken back.
     #[error(transparent)]
     Journal(#[from] journal::Error),
@@ -198,7 +198,7 @@ pub struct TakenBackRuns {
     pub runs: Vec<Run>,
     /// What became of their steps.
     #[serde(flatten)]
-    pub taken: TakenBack,
+    pub taken: UndoReport,
     /// What stays that a person may not expect, one line each.
     pub notes: Vec<String>,
 }
@@ -231,7 +231,7 @@ pub async fn undo(place: &Place, how: &How, source: &AtSource) -> Result<TakenBa
     let mut all = match undo_domains(place, how).await {
         // A run without a domain may have done something at its source.
         Err(Error::NoDomain(_) | Error::Record(_)) if undo_source::is_owed(&output, source) => {
-            Claim::leftovers(&output)?;
+            OutputDir::leftovers(&output)?;
             TakenBackRuns::default()
         }
         all => all?,
@@ -262,7 +262,7 @@ async fn undo_domains(place: &Place, how: &How) -> Result<TakenBackRuns, Error> 
             (output, None, vec![found])
         }
     };
-    Claim::leftovers(&output)?;
+    OutputDir::leftovers(&output)?;
     let mut all = TakenBackRuns::default();
     let mut before = Vec::new();
     if let Some(pending) = pending {
@@ -326,7 +326,7 @@ async fn of_unfinished(
     output: &Path,
     pending: &Pending,
     how: &How,
-) -> Result<(TakenBack, Vec<String>), Error> {
+) -> Result<(UndoReport, Vec<String>), Error> {
     pending.proved(output)?;
     how.check_uri(&pending.uri).map_err(journal::Error::Libvirt)?;
     let connections = Connections::default();
@@ -349,7 +349,7 @@ async fn take_back(
     run: &Candidate<'_>,
     before: &[Undo],
     how: &How,
-) -> Result<(TakenBack, Vec<String>), Error> {
+) -> Result<(UndoReport, Vec<String>), Error> {
     let refused = |source| Error::Libvirt { name: run.name.to_owned(), source };
     how.check_uri(uri).map_err(refused)?;
     let settings = journal::settings(uri);
@@ -399,7 +399,7 @@ fn recorded(folder: &Path) -> Result<Vec<Record>, Error> {
     Ok(records)
 }
 
-fn record(path: &Path, stopped: super::stages::Stopped) -> Error {
+fn record(path: &Path, stopped: super::stage_runner::StageError) -> Error {
     let message = stopped.failure.message;
     let path = path.display().to_string();
     Error::Record(if message.contains(&path) { message } else { format!("{path}: {message}") })

@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::claim::{Claim, SwitchedOff};
+use super::from_manifest::save;
 use super::held::identity;
-use super::later::save;
 use super::made::{Returned, Source as SourceNow};
+use super::output_lock::{OutputDir, SwitchedOff};
 use super::records::{self, Record};
 use super::report::{self, RunReport};
 use super::source::{Error as SourceError, Source, SourceSettings};
@@ -77,7 +77,7 @@ pub(super) async fn at_source(output: &Path, asked: &AtSource, how: &How, all: &
 impl Owed {
     /// That of the newest of these runs, or of the result of the folder where it tells of something.
     fn of(output: &Path, runs: &[String]) -> Self {
-        let killed = Claim::left_off(output).ok().flatten();
+        let killed = OutputDir::left_off(output).ok().flatten();
         let records = records::all(output).unwrap_or_default();
         let of_run = |record: &Record| runs.first().is_none_or(|run| *run == record.id);
         let recorded = records.into_iter().find(of_run).map(|found| (found.path, found.report));
@@ -194,7 +194,7 @@ impl Owed {
             now.returned = Some(Returned::On);
         }
         if self.killed.take().is_some()
-            && let Err(error) = Claim::take(output).and_then(|claim| claim.switched_on())
+            && let Err(error) = OutputDir::take(output).and_then(|claim| claim.switched_on())
         {
             all.notes.push(format!("that it is on is not noted: {}", chain(&error)));
         }

@@ -2,10 +2,10 @@
 //! otherwise by the flags of the run that exported it.
 
 use super::asked::Flags;
-use super::earlier::{Ask, BOTH_WAYS};
 use super::fit::{self, Fit};
 use super::made::Taken;
-use super::stages::Stopped;
+use super::previous_run::{BOTH_WAYS, ReuseRequest};
+use super::stage_runner::StageError;
 use crate::manifest;
 use crate::model::{PowerState, Stage};
 
@@ -13,8 +13,11 @@ use crate::model::{PowerState, Stage};
 /// of the export: the flags would be without effect.
 ///
 /// # Errors
-/// [`Stopped`] with each flag, its values then and now, and both ways out.
-pub(super) fn refuse_asked_otherwise(ask: &Ask<'_>, taken: &Taken) -> Result<(), Stopped> {
+/// [`StageError`] with each flag, its values then and now, and both ways out.
+pub(super) fn refuse_asked_otherwise(
+    ask: &ReuseRequest<'_>,
+    taken: &Taken,
+) -> Result<(), StageError> {
     let Some(then) = recorded(taken) else { return Ok(()) };
     let differences = differences(ask, &then);
     if differences.is_empty() {
@@ -26,7 +29,7 @@ pub(super) fn refuse_asked_otherwise(ask: &Ask<'_>, taken: &Taken) -> Result<(),
         ask.output.display(),
         differences.join("; ")
     );
-    Err(Stopped::because(Stage::Preflight, text, BOTH_WAYS).coded("export-differs"))
+    Err(StageError::because(Stage::Preflight, text, BOTH_WAYS).coded("export-differs"))
 }
 
 /// The flags that described the VM of an export; `None` where an earlier version did not record them.
@@ -35,14 +38,14 @@ fn recorded(taken: &Taken) -> Option<Flags> {
 }
 
 /// The flags that describe the VM now, where nothing shows whether its export was described likewise.
-pub(super) fn unrecorded(ask: &Ask<'_>, taken: &Taken) -> Option<String> {
+pub(super) fn unrecorded(ask: &ReuseRequest<'_>, taken: &Taken) -> Option<String> {
     match recorded(taken) {
         Some(_) => None,
         None => Some(differences(ask, &Flags::default()).join("; ")).filter(|now| !now.is_empty()),
     }
 }
 
-fn differences(ask: &Ask<'_>, then: &Flags) -> Vec<String> {
+fn differences(ask: &ReuseRequest<'_>, then: &Flags) -> Vec<String> {
     let now = Flags::of_export(ask.job, &ask.vm.name);
     if ask.job.target.is_some() {
         return now.differences(then);
@@ -55,8 +58,12 @@ fn differences(ask: &Ask<'_>, then: &Flags) -> Vec<String> {
 /// its export.
 ///
 /// # Errors
-/// [`Stopped`] with what differs, and both ways out.
-pub(super) fn refuse_unfit(ask: &Ask<'_>, taken: &Taken, fit: &Fit) -> Result<(), Stopped> {
+/// [`StageError`] with what differs, and both ways out.
+pub(super) fn refuse_unfit(
+    ask: &ReuseRequest<'_>,
+    taken: &Taken,
+    fit: &Fit,
+) -> Result<(), StageError> {
     let (at, folder) = (fit::time(taken.exported_at), ask.output.display());
     let name = &ask.vm.name;
     let (text, code) = match fit {
@@ -85,5 +92,5 @@ pub(super) fn refuse_unfit(ask: &Ask<'_>, taken: &Taken, fit: &Fit) -> Result<()
         "--fresh exports anew{running} and replaces the old export once the new one is complete; or \
          give another --output{go_on}"
     );
-    Err(Stopped::because(Stage::Preflight, text, hint).coded(code))
+    Err(StageError::because(Stage::Preflight, text, hint).coded(code))
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::job::Job;
-use super::stages::Stopped;
+use super::stage_runner::StageError;
 use crate::convert::{self, Foretold, WindowsDrivers, WindowsSources};
 use crate::domain;
 use crate::model::{OsFamily, SourceVm, Stage};
@@ -20,11 +20,11 @@ pub fn foretold(vm: &SourceVm) -> Foretold {
 /// Refuses a `--virtio-win` that holds no drivers, whatever the guest is: the next one may be a Windows.
 ///
 /// # Errors
-/// [`Stopped`].
-pub async fn check(job: &Job) -> Result<(), Stopped> {
+/// [`StageError`].
+pub async fn check(job: &Job) -> Result<(), StageError> {
     let Some(settings) = &job.conversion else { return Ok(()) };
     convert::check_sources(&settings.windows).await.map_err(|error| {
-        Stopped::new(Stage::Preflight, &error, error.hint()).coded("virtio-win-unusable")
+        StageError::new(Stage::Preflight, &error, error.hint()).coded("virtio-win-unusable")
     })
 }
 

@@ -68,7 +68,7 @@ impl HardwareArgs {
     /// # Errors
     /// [`Error::Libvirt`] when the profile cannot be used.
     pub fn resolve(&self) -> Result<Hardware, Error> {
-        let own = self.libvirt_profile.as_deref().map(libvirt::own_profile).transpose()?;
+        let own = self.libvirt_profile.as_deref().map(libvirt::user_profile).transpose()?;
         Ok(Hardware {
             profile: own,
             disk_bus: match self.disk_bus {

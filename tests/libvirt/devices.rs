@@ -147,7 +147,7 @@ async fn come_and_go(manager: Manager) {
     setup.target = group.target(true).await;
     setup.add_disk(DiskFormat::Raw);
     setup.target.preflight(&setup.request()).await.expect("nothing to refuse");
-    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
     let draft = setup.target.draft(&setup.request()).await.expect("a draft");
 
     let defined = setup.import().await.unwrap_or_else(|error| panic!("{}", chain(&error)));

@@ -278,13 +278,13 @@ async fn a_pool_that_qemu_cannot_reach_is_refused_at_once() {
 #[tokio::test]
 async fn hardware_that_libvirt_refuses_is_found_out_beforehand() {
     let Some(mut setup) = Setup::new().await else { return };
-    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
     setup.assert_nothing_left();
     // As if the host had lost a machine since it was asked.
     for platform in &mut setup.host.platforms {
         platform.machine = "pc-i440fx-0.1".to_owned();
     }
-    let error = setup.target.rehearse(&setup.request()).await.expect_err("refused");
+    let error = setup.target.test_define(&setup.request()).await.expect_err("refused");
     let name = setup.options.name.as_deref().expect("given");
     let said = chain(&error);
     assert!(
@@ -311,7 +311,7 @@ async fn a_rehearsal_takes_away_what_a_killed_one_left_and_nothing_else() {
     define(&format!("hyperexport-trial-{ours}"), ours);
     // Somebody's own choice of a name.
     let kept = define("hyperexport-trial-mine", other);
-    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
     let left = connect.lookup_domain_by_uuid_string(ours);
     kept.undefine().expect("still there");
     assert!(left.is_err(), "the leftover is gone");

@@ -24,7 +24,7 @@ async fn the_whole_import_goes_over_ssh() {
     setup.add_disk(DiskFormat::Raw);
     setup.autostart = true;
     setup.target.preflight(&setup.request()).await.expect("nothing to refuse");
-    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
     let defined = setup.import().await.expect("imports");
     assert_eq!(defined.uri, sshd.open_uri());
     libvirtd::validate(&defined.xml);

@@ -266,7 +266,7 @@ async fn a_stopped_pool_without_its_folder_is_refused_or_gets_it() {
     let preview = setup.target.preview(&setup.request()).await.expect("previewed");
     assert!(preview.pool.built && preview.pool.stopped, "{preview:?}");
     setup.target.preflight(&setup.request()).await.expect("it is made");
-    setup.target.rehearse(&setup.request()).await.expect("it is made");
+    setup.target.test_define(&setup.request()).await.expect("it is made");
     let good = setup.host.clone();
     for platform in &mut setup.host.platforms {
         platform.machine = "pc-no-such-machine".to_owned();
@@ -294,13 +294,13 @@ async fn a_pool_that_cannot_be_started_is_refused_before_anything_is_exported() 
     let connect = libvirtd::connect();
     let broken = connect.define_storage_pool_xml(&xml, 0).expect("a pool");
     setup.pool.path = None;
-    let error = setup.target.rehearse(&setup.request()).await.expect_err("no device");
+    let error = setup.target.test_define(&setup.request()).await.expect_err("no device");
     assert!(matches!(error, Error::PoolNotStarted { .. }), "{}", chain(&error));
     assert!(error.hint().expect("a hint").contains("virsh pool-start"), "{}", chain(&error));
     broken.undefine().expect("undefined");
 
     let sound = setup.make_pool();
-    setup.target.rehearse(&setup.request()).await.expect("nothing against it");
+    setup.target.test_define(&setup.request()).await.expect("nothing against it");
     assert!(!sound.is_active().expect("known"), "it was stopped before");
 }
 
@@ -312,12 +312,12 @@ async fn a_stopped_pool_is_looked_into_before_anything_is_exported() {
         setup.pool_dir().join(format!("{}.qcow2", setup.options.name.as_ref().expect("named")));
     fs::write(&taken, "somebody's").expect("written");
     setup.target.preflight(&setup.request()).await.expect("it is stopped: nobody sees the volume");
-    let error = setup.target.rehearse(&setup.request()).await.expect_err("it is there");
+    let error = setup.target.test_define(&setup.request()).await.expect_err("it is there");
     assert!(matches!(error, Error::VolumeExists { .. }), "{}", chain(&error));
     assert!(!pool.is_active().expect("known"), "it was stopped before");
     fs::remove_file(taken).expect("removed");
     setup.pool.path = None;
-    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
 
     // Whether the pool starts with its host matters for what is not a folder.
     setup.autostart = true;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::vcsim::Vcsim;
-use hyperexport::exporter::{Error, Filter, Obstacle, Shutdown, Trust, VSphere};
+use hyperexport::exporter::{Error, ExportBlocker, Filter, Shutdown, Trust, VSphere};
 use hyperexport::model::{
     Assumed, Bus, ByteSize, Firmware, NicModel, OsFamily, PowerState, PoweredOff, Secret,
 };
@@ -292,7 +292,11 @@ async fn what_cannot_be_exported_is_refused_with_a_remedy() {
         assert!(error.to_string().contains(clause), "{name}: {error}");
         assert!(error.hint().is_some(), "{name}");
         let with_power_off = inspected.exportable(true);
-        assert_eq!(with_power_off.is_ok(), inspected.obstacles == [Obstacle::PoweredOn], "{name}");
+        assert_eq!(
+            with_power_off.is_ok(),
+            inspected.obstacles == [ExportBlocker::PoweredOn],
+            "{name}"
+        );
     }
     vsphere.close().await.expect("logged out");
     let state = sim.state().await;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::convert::Error;
 use crate::model::{GuestFacts, OsFamily, Stage, Warning};
 
+use super::guest_fix::{GuestFix, Opened, Operated, is_of_guest, nothing};
 use super::guestfs::Guestfs;
 use super::inspect::inspect;
-use super::surgery::{Opened, Operated, Surgery, is_of_guest, nothing};
 use super::{evidence, facts, fix, windows};
 
 /// A guest that could not be opened.
@@ -24,7 +24,7 @@ impl From<Error> for Unread {
     }
 }
 
-impl Surgery<'_> {
+impl GuestFix<'_> {
     /// INSPECT alone: what the guest can start from as it is.
     pub(super) async fn look(&self, opened: Opened) -> Result<Operated, Error> {
         let Opened { mut guestfs, guest, devices } = opened;

@@ -21,6 +21,7 @@ mod facts;
 mod fat;
 pub(super) mod fix;
 mod fixed_files;
+mod guest_fix;
 pub(super) mod guestfs;
 mod inspect;
 mod lasting;
@@ -32,7 +33,6 @@ mod partitions;
 #[cfg(test)]
 mod played;
 mod report;
-mod surgery;
 mod systems;
 mod transit;
 mod treated;
@@ -50,9 +50,9 @@ use serde_json::json;
 use crate::manifest::Disk;
 use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Warning};
 
+use self::guest_fix::GuestFix;
 use self::report::Stages;
-use self::surgery::Surgery;
-use super::leftovers::GuestfsFolders;
+use super::libguestfs_cleanup::GuestfsFolders;
 use super::proof::{Converted, Proofs};
 use super::qemu_img::Image;
 use super::results::{Finished, publish_all};
@@ -60,7 +60,7 @@ use super::{Conversion, Converter, Engine, Error, Ready, Run};
 
 pub(super) use self::fix::TOOLS;
 pub(super) use self::fixed_files::FixList;
-pub(super) use self::surgery::Operated;
+pub(super) use self::guest_fix::Operated;
 
 /// Name of the file in the output directory that keeps what libguestfs said.
 pub(super) const LOG: &str = "convert.log";
@@ -91,7 +91,7 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     let told = (&mut stages, &mut warnings);
     let fixes_guest = run.settings.stages.fix;
     let on = (disks.as_slice(), Some(&proofs));
-    let operated = match operate(run, &ready.engine, (on, fixes_guest), told).await {
+    let operated = match inspect_and_fix(run, &ready.engine, (on, fixes_guest), told).await {
         Ok(operated) => operated,
         Err(error) => {
             proofs.stop().await;
@@ -133,7 +133,7 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
 }
 
 /// INSPECT and, if `fixes`, FIX, where they are wanted.
-async fn operate(
+async fn inspect_and_fix(
     run: &Run<'_>,
     engine: &Engine,
     ((disks, proofs), fixes): ((&[Work<'_>], Option<&Proofs>), bool),
@@ -144,9 +144,9 @@ async fn operate(
     }
     let vm = run.manifest.source_vm();
     let without_kvm = Cell::new(false);
-    let surgery = Surgery { run, vm, without_kvm, engine, disks, fixes, proofs };
+    let surgery = GuestFix { run, vm, without_kvm, engine, disks, fixes, proofs };
     let before = GuestfsFolders::now();
-    let operated = surgery.operate(stages, warnings).await;
+    let operated = surgery.inspect_and_fix(stages, warnings).await;
     // An appliance that was ended leaves its sockets.
     before.remove_newer();
     operated
@@ -195,13 +195,13 @@ pub(super) async fn after(
     let mut operated = match ours || wanted.fix {
         true => {
             let told = (&mut stages, &mut *warnings);
-            operate(run, &Engine::Native, ((disks, None), ours && wanted.fix), told).await?
+            inspect_and_fix(run, &Engine::Native, ((disks, None), ours && wanted.fix), told).await?
         }
         false => Operated::default(),
     };
     let is_read = operated.facts.as_ref().is_some_and(|facts| facts.drivers.is_some());
     if wanted.fix && is_read && operated.failure.is_none() {
-        operated = surgery::fit(operated);
+        operated = guest_fix::fit(operated);
     }
     let facts = operated.facts.take();
     let guest = examine(run, disks, facts.clone(), (&mut stages, warnings)).await?;

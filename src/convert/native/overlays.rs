@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::surgery::Surgery;
+use super::guest_fix::GuestFix;
 use crate::convert::Error;
 use crate::model::DiskId;
 
-impl Surgery<'_> {
+impl GuestFix<'_> {
     /// Fresh overlays of all images, in the order that the guest's controllers had them.
     pub(super) async fn overlays(&self) -> Result<Vec<PathBuf>, Error> {
         let mut overlays = Vec::new();

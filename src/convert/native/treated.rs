@@ -6,8 +6,8 @@ use crate::convert::virtio_win::{Handed, hand_over};
 use crate::convert::{Error, Run};
 use crate::model::{GuestCard, GuestDrivers};
 
+use super::guest_fix::{Opened, Operated};
 use super::inspect::Guest;
-use super::surgery::{Opened, Operated};
 use super::windows;
 
 /// What is known of a Windows before it is changed.

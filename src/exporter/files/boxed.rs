@@ -11,9 +11,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::described::{Content, Described, Nvram, Wanted};
 use super::names::{format_by_extension, has_extension, is_shadow};
 use super::store::{Store, plain};
+use super::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
 use super::{Choice, images, vmx};
 use crate::exporter::Error;
 use crate::image::{self, Kind, vmdk};
@@ -33,7 +33,11 @@ const BOX_IMAGE: &str = "box.img";
 ///
 /// # Errors
 /// [`Error::Packed`] where it cannot be told which VM is meant; [`Error::Unusable`], [`Error::File`].
-pub(super) fn describe(store: &Store, named: String, choice: &Choice) -> Result<Described, Error> {
+pub(super) fn describe(
+    store: &Store,
+    named: String,
+    choice: &Choice,
+) -> Result<DescribedVm, Error> {
     let found = Members::read(store)?;
     let of_vmx: Vec<_> = found.heads.keys().filter(|name| has_extension(name, "vmx")).collect();
     let described = match of_vmx.as_slice() {
@@ -47,7 +51,7 @@ pub(super) fn describe(store: &Store, named: String, choice: &Choice) -> Result<
             return Err(store.unusable(format!("it holds several VMs: {}", names.join(", "))));
         }
     };
-    Ok(Described { store: Some(store.clone()), ..described })
+    Ok(DescribedVm { store: Some(store.clone()), ..described })
 }
 
 /// The members of an archive.
@@ -101,7 +105,7 @@ impl<'a> Members<'a> {
     }
 
     /// The VM of a VMX.
-    fn vm(&self, name: &str) -> Result<Described, Error> {
+    fn vm(&self, name: &str) -> Result<DescribedVm, Error> {
         let prefix = name.rfind('/').map_or("", |at| &name[..=at]);
         let text = self.text(name)?;
         let path = self.store.path().join(name);
@@ -143,7 +147,7 @@ impl<'a> Members<'a> {
         &self,
         images: &[(String, Option<DiskFormat>)],
         choice: &Choice,
-    ) -> Result<Described, Error> {
+    ) -> Result<DescribedVm, Error> {
         let (mut disks, mut wanted) = (Vec::new(), Vec::new());
         for (index, (name, told)) in images.iter().enumerate() {
             let size = *self.sizes.get(name).ok_or_else(|| self.lacks(name))?;
@@ -157,9 +161,9 @@ impl<'a> Members<'a> {
             }
             let capacity = if format == DiskFormat::Raw { size } else { capacity(&file, format) };
             disks.push(images::disk(plain_name(name).to_owned(), index, (capacity, None)));
-            let content = Content::Packed { members: vec![name.clone()], gzip: false };
-            let disk = Wanted::disk(DiskId::from_index(index), (format, capacity), content);
-            wanted.push(Wanted { least: size, ..disk });
+            let content = DiskBytes::Packed { members: vec![name.clone()], gzip: false };
+            let disk = WantedDisk::disk(DiskId::from_index(index), (format, capacity), content);
+            wanted.push(WantedDisk { least: size, ..disk });
         }
         let stem = self.store.path().file_stem().unwrap_or_default().to_string_lossy();
         let stem = stem.strip_suffix(".tar").unwrap_or(&stem).to_owned();
@@ -221,7 +225,7 @@ impl Folder<'_> {
             capacity: capacity.ok_or_else(too_long)?,
             uuid: None,
             least: least.fold(0, |sum, size| sum.saturating_add(*size)),
-            content: Content::PackedSplit { members },
+            content: DiskBytes::PackedSplit { members },
         })
     }
 }
@@ -240,7 +244,7 @@ impl vmx::Folder for Folder<'_> {
             return Err(self.members.store.unusable(reason));
         }
         Ok(vmx::Image {
-            content: Content::Packed { members: vec![member.to_owned()], gzip: false },
+            content: DiskBytes::Packed { members: vec![member.to_owned()], gzip: false },
             capacity,
             uuid: vmdk::uuid(&file).ok().flatten(),
             least: self.members.sizes.get(member).copied().unwrap_or_default(),

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::Choice;
-use super::described::{Content, Described, Wanted};
 use super::names::format_by_extension;
 use super::verify::Expected;
+use super::vm_files::{DescribedVm, DiskBytes, WantedDisk};
 use crate::exporter::{Error, uuids};
 use crate::image::{self, Kind};
 use crate::model::{
@@ -40,7 +40,7 @@ fn check(path: &Path, file: &File, told: DiskFormat) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Unusable`], [`Error::File`].
-pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, Error> {
+pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<DescribedVm, Error> {
     let (mut disks, mut wanted) = (Vec::new(), Vec::new());
     for (index, path) in paths.iter().enumerate() {
         let unusable = |reason: &str| Error::Unusable { path: path.clone(), reason: reason.into() };
@@ -51,7 +51,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         if choice.format.is_none() {
             check(path, &file, format)?;
         }
-        let content = Content::of_image(path, format)?;
+        let content = DiskBytes::of_image(path, format)?;
         let capacity = image::capacity(&file, format).map_err(failed)?;
         let capacity = capacity.filter(|size| *size > 0);
         let capacity =
@@ -59,7 +59,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, 
         let id = DiskId::from_index(index);
         let label = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         disks.push(disk(label, index, (capacity, uuids::of_image(path, format))));
-        wanted.push(Wanted::disk(id, (format, capacity), content));
+        wanted.push(WantedDisk::disk(id, (format, capacity), content));
     }
     let stem = paths.first().and_then(|path| path.file_stem()).unwrap_or_default();
     Ok(machine(stem.to_string_lossy().into_owned(), disks, wanted, choice))
@@ -89,9 +89,9 @@ pub(super) fn disk(
 pub(super) fn machine(
     name: String,
     disks: Vec<SourceDisk>,
-    wanted: Vec<Wanted>,
+    wanted: Vec<WantedDisk>,
     choice: &Choice,
-) -> Described {
+) -> DescribedVm {
     let vm = SourceVm {
         provider: "local".to_owned(),
         id: String::new(),
@@ -122,7 +122,7 @@ pub(super) fn machine(
         nics: choice.nics.clone().unwrap_or_else(|| vec![SourceNic::at(0)]),
         facts: None,
     };
-    Described {
+    DescribedVm {
         vm,
         tells_nics: false,
         disks: wanted,

@@ -9,21 +9,21 @@ mod below;
 mod bound;
 mod boxed;
 mod check;
-mod described;
-mod follow;
+mod extract;
 mod images;
 mod locate;
 mod names;
 mod ovf;
-mod package;
+mod ovf_package;
 mod sink;
 mod store;
 mod streaming;
 mod sums;
-mod take;
 mod tar;
 mod text;
 mod verify;
+mod vm_files;
+mod vmdk_check;
 mod vmx;
 
 use std::path::PathBuf;
@@ -33,17 +33,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::nvram;
-use super::{Error, ExportRequest, Inspected, Rewrite, VmSummary, WholeDisk, fill_disk_uuids};
+use super::{Error, ExportRequest, FinishedDisk, Inspected, Rewrite, VmSummary, fill_disk_uuids};
 use crate::model::{
     ByteSize, DiskFormat, ExportedVm, Firmware, SourceNic, SourceVm, Stage, Warning, chain,
 };
 use crate::progress::Progress;
 
 use check::Checking;
-use described::{Described, Nvram};
+use extract::{Extracted, Extraction};
 use locate::Place;
-use package::Package;
-use take::{Taken, Taking};
+use ovf_package::OvfPackage;
+use vm_files::{DescribedVm, Nvram};
 
 /// Where a VM lies, and what its files do not say.
 #[derive(Debug, Clone)]
@@ -90,13 +90,13 @@ pub struct Files {
 
 #[derive(Debug)]
 enum Found {
-    Package(Box<Package>),
-    Other(Box<Described>),
+    Package(Box<OvfPackage>),
+    Other(Box<DescribedVm>),
 }
 
 impl Found {
     /// The VM that is meant, and where its disks are. Blocks.
-    fn describe(&self, settings: &FileSettings) -> Result<Described, Error> {
+    fn describe(&self, settings: &FileSettings) -> Result<DescribedVm, Error> {
         match self {
             Self::Package(package) => package.describe(&settings.choice),
             Self::Other(described) => match &settings.choice.vm {
@@ -122,14 +122,14 @@ impl Files {
             let (place, told) = locate::locate(&settings)?;
             let ignore = settings.choice.ignore_checksums;
             let found = match &place {
-                Place::Archive(store) => match Package::of_archive(store.clone(), ignore) {
+                Place::Archive(store) => match OvfPackage::of_archive(store.clone(), ignore) {
                     Err(Error::Packed { name, .. }) => {
                         let described = boxed::describe(store, name, &settings.choice)?;
                         Found::Other(Box::new(described))
                     }
                     package => Found::Package(Box::new(package?)),
                 },
-                Place::Ovf(path) => Found::Package(Box::new(Package::of_folder(path, ignore)?)),
+                Place::Ovf(path) => Found::Package(Box::new(OvfPackage::of_folder(path, ignore)?)),
                 Place::Vmx(path) => Found::Other(Box::new(vmx::describe(path)?)),
                 Place::Images(paths) => {
                     Found::Other(Box::new(images::describe(paths, &settings.choice)?))
@@ -140,7 +140,7 @@ impl Files {
                 Found::Other(described) => Some((**described).clone()),
             };
             let mut paths = place.files();
-            paths.extend(described.iter().flat_map(Described::files));
+            paths.extend(described.iter().flat_map(DescribedVm::files));
             paths.dedup();
             let revision = locate::revision(&paths)?;
             Ok(Self { settings, found: Arc::new(found), told, revision })
@@ -226,7 +226,7 @@ impl Files {
         let work = blocking(&self.settings, move || {
             let failed = |source| Error::File { action: "open", path: directory.clone(), source };
             let directory = std::path::absolute(&directory).map_err(failed)?;
-            let taking = Taking {
+            let taking = Extraction {
                 described: &described,
                 directory: &directory,
                 progress: &progress,
@@ -236,7 +236,7 @@ impl Files {
                 whole: &whole,
                 tell: &tell,
             };
-            let Taken { disks, uuids, media, nvram: variables, warnings } = taking.take()?;
+            let Extracted { disks, uuids, media, nvram: variables, warnings } = taking.take()?;
             let mut warnings = [told, described.warnings.clone(), warnings].concat();
             for (disk, told) in disks.iter().zip(&vm.disks) {
                 if told.capacity.0 != 0 && told.capacity != disk.capacity {
@@ -285,17 +285,17 @@ impl Files {
         // The note belongs to the caller, and the work to a thread that it may not go to.
         let noting = async {
             while let Some(disk) = tellings.recv().await {
-                WholeDisk::tell(&disk, request.note);
+                FinishedDisk::tell(&disk, request.note);
             }
         };
         tokio::join!(work, noting).0
     }
 
-    async fn described_until(&self, cancel: &CancellationToken) -> Result<Described, Error> {
+    async fn described_until(&self, cancel: &CancellationToken) -> Result<DescribedVm, Error> {
         cancel.run_until_cancelled(self.described()).await.unwrap_or(Err(Error::Cancelled))
     }
 
-    async fn described(&self) -> Result<Described, Error> {
+    async fn described(&self) -> Result<DescribedVm, Error> {
         let (found, settings) = (Arc::clone(&self.found), Arc::clone(&self.settings));
         blocking(&self.settings, move || {
             let mut described = found.describe(&settings)?;
@@ -306,7 +306,7 @@ impl Files {
     }
 
     /// The VM as the user wants it.
-    fn vm(&self, described: &Described) -> SourceVm {
+    fn vm(&self, described: &DescribedVm) -> SourceVm {
         let choice = &self.settings.choice;
         let mut vm = self.identified(described.vm.clone());
         if let Some(name) = &choice.name {
@@ -352,7 +352,7 @@ pub(super) mod fuzzing {
     use std::path::Path;
 
     use super::Choice;
-    use super::package::Package;
+    use super::ovf_package::OvfPackage;
     use super::store::Store;
     use super::tar::Tar;
     use crate::budget::{Going, Watched};
@@ -371,7 +371,7 @@ pub(super) mod fuzzing {
     pub(in crate::exporter) fn package(path: &Path) {
         let Ok(Some(store)) = Store::archive(path) else { return };
         for ignore in [true, false] {
-            let Ok(package) = Package::of_archive(store.clone(), ignore) else { continue };
+            let Ok(package) = OvfPackage::of_archive(store.clone(), ignore) else { continue };
             for vm in package.systems().map(|vm| vm.id.clone()).take(4) {
                 package.describe(&Choice { vm: Some(vm), ..Choice::default() }).ok();
             }

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use flate2::write::MultiGzDecoder;
 
 use super::bound::Bound;
-use super::follow::{Follower, invalid};
 use super::streaming::header;
 use super::sums::Digests;
+use super::vmdk_check::{StreamCheck, invalid};
 use crate::exporter::Rewrite;
 use crate::exporter::rewriting::{Rewriting, Rewritten};
 use crate::image::vmdk::SECTOR;
@@ -207,7 +207,7 @@ struct Kept {
     out: DirectFile,
     /// None where what comes in is summed already.
     digests: Option<Digests>,
-    follower: Follower,
+    follower: StreamCheck,
 }
 
 impl Kept {
@@ -215,7 +215,7 @@ impl Kept {
         Self {
             out: DirectFile::new(file),
             digests: incoming.sum.then(|| Digests::with(&[])),
-            follower: Follower::new(incoming.format),
+            follower: StreamCheck::new(incoming.format),
         }
     }
 

@@ -7,9 +7,9 @@ mod devices;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::described::{Content, Described, Nvram, Wanted};
 use super::text;
 use super::verify::Expected;
+use super::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
 use crate::exporter::guest_os::{Detailed, arch, os_family};
 use crate::exporter::{Error, nvram, uuids};
 use crate::image;
@@ -34,7 +34,7 @@ struct Vmx(BTreeMap<String, String>);
 ///
 /// # Errors
 /// [`Error::Unusable`] when it cannot be taken as it is, [`Error::File`].
-pub(super) fn describe(path: &Path) -> Result<Described, Error> {
+pub(super) fn describe(path: &Path) -> Result<DescribedVm, Error> {
     let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
     if std::fs::metadata(path).map_err(failed)?.len() > LONGEST {
         return Err(unusable(path, "it is too long"));
@@ -61,7 +61,7 @@ pub(super) trait Folder {
 
 /// A disk's image.
 pub(super) struct Image {
-    pub(super) content: Content,
+    pub(super) content: DiskBytes,
     /// Size that the guest sees, in bytes.
     pub(super) capacity: u64,
     /// VMware's UUID of the disk.
@@ -79,7 +79,7 @@ struct Beside<'a> {
 impl Folder for Beside<'_> {
     fn image(&self, name: &str) -> Result<Image, Error> {
         let image = beside(self.vmx, self.folder, name)?;
-        let content = Content::of_image(&image, DiskFormat::Vmdk)?;
+        let content = DiskBytes::of_image(&image, DiskFormat::Vmdk)?;
         let capacity = capacity(&image)?;
         Ok(Image { content, capacity, uuid: uuids::of_image(&image, DiskFormat::Vmdk), least: 0 })
     }
@@ -93,7 +93,7 @@ impl Folder for Beside<'_> {
 ///
 /// # Errors
 /// As those of [`describe`].
-pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<Described, Error> {
+pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<DescribedVm, Error> {
     let vmx = Vmx::read(&text::of_vmx(text));
     vmx.check(path)?;
     let mut found = vmx.disks();
@@ -107,7 +107,7 @@ pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<Desc
         let id = DiskId::from_index(index);
         disks.push(SourceDisk { capacity: ByteSize(capacity), uuid, ..disk }.at(index));
         let format = DiskFormat::Vmdk;
-        wanted.push(Wanted { least, ..Wanted::disk(id, (format, capacity), content) });
+        wanted.push(WantedDisk { least, ..WantedDisk::disk(id, (format, capacity), content) });
     }
     if disks.is_empty() {
         return Err(unusable(path, "it names no disk"));
@@ -120,7 +120,7 @@ pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<Desc
         Some(Err(error)) => (None, Some(nvram::missed(chain(&error)))),
         found => (found.and_then(Result::ok), None),
     };
-    Ok(Described {
+    Ok(DescribedVm {
         nvram,
         warnings: missed.into_iter().collect(),
         vm,

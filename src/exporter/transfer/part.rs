@@ -11,7 +11,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags};
 use tokio_util::sync::CancellationToken;
 
 use super::adopt;
-use crate::exporter::{Error, WholeDisk};
+use crate::exporter::{Error, FinishedDisk};
 use crate::progress::Task;
 use crate::state;
 
@@ -68,7 +68,7 @@ impl Part {
     /// another file: the user may have put it there; [`Error::Cancelled`]; [`Error::File`].
     pub(in crate::exporter) fn adopt(
         target: PathBuf,
-        disk: &WholeDisk,
+        disk: &FinishedDisk,
         task: &Task,
         cancel: &CancellationToken,
     ) -> Result<Option<Self>, Error> {
@@ -297,7 +297,7 @@ mod tests {
     fn only_the_very_file_of_a_killed_run_is_taken_over() {
         let (dir, target) = target();
         let bytes = b"whole";
-        let disk = WholeDisk {
+        let disk = FinishedDisk {
             id: crate::model::DiskId::from_index(0),
             capacity: crate::model::ByteSize(5),
             file_size: crate::model::ByteSize(5),

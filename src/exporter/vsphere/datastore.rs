@@ -12,11 +12,11 @@ use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::files::{begin, commit, discard};
 use super::folder::{folder_url, read_small};
+use super::part_files::{begin, commit, discard};
 use super::session::VSphere;
 use crate::exporter::transfer::{Broken, Part, RawSums, Sink};
-use crate::exporter::{Error, ExportRequest, WholeDisk};
+use crate::exporter::{Error, ExportRequest, FinishedDisk};
 use crate::image::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
 use crate::model::{
     ByteSize, DiskFormat, DiskId, ExportMethod, ExportedVm, PowerState, SourceDisk, SourceVm,
@@ -59,7 +59,7 @@ impl VSphere {
                 }
             })
             .buffered(self.settings.parallel.max(1));
-        let whole: Result<Vec<WholeDisk>, Error> =
+        let whole: Result<Vec<FinishedDisk>, Error> =
             futures_util::TryStreamExt::try_collect(work).await;
         let end = async {
             let whole = whole?;
@@ -132,7 +132,7 @@ fn is_delta(path: &str) -> bool {
     number.is_some_and(|(_, n)| n.len() == 6 && n.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-fn exported(vm: &SourceVm, parts: &[Arc<Part>], whole: Vec<WholeDisk>) -> ExportedVm {
+fn exported(vm: &SourceVm, parts: &[Arc<Part>], whole: Vec<FinishedDisk>) -> ExportedVm {
     let disks = parts.iter().zip(whole);
     let disks = disks.map(|(part, whole)| whole.exported(part.target(), DiskFormat::Raw));
     ExportedVm {
@@ -156,7 +156,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Reads a disk to its end, going on where the link broke.
-    async fn disk(&self, flat: &Flat, part: Arc<Part>) -> Result<WholeDisk, Error> {
+    async fn disk(&self, flat: &Flat, part: Arc<Part>) -> Result<FinishedDisk, Error> {
         let failed = |source| Error::Download { disk: flat.id.clone(), source };
         let name = format!("read {}", flat.id);
         let task = self.progress.task(&name, Some(flat.capacity.0), Unit::Bytes);
@@ -192,7 +192,7 @@ impl Run<'_> {
             }
         }
         let sums = sink.finish().await.map_err(failed)?;
-        let whole = WholeDisk {
+        let whole = FinishedDisk {
             id: flat.id.clone(),
             capacity: flat.capacity,
             file_size: flat.capacity,

@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::keeper::Gauge;
 use super::lease::Lease;
+use super::lease_renewal::TransferProgress;
 use super::verify::{Verdict, verify};
 use crate::exporter::transfer::{Broken, Meter, Part, Source, Wanted, Written, fetch};
-use crate::exporter::{Error, Note, Retry, Rewrite, WholeDisk};
+use crate::exporter::{Error, FinishedDisk, OnFinished, Retry, Rewrite};
 use crate::model::{ByteSize, DiskId};
 use crate::progress::{Progress, Task, Unit};
 
@@ -27,12 +27,12 @@ pub(super) struct Slot {
     pub(super) part: Arc<Part>,
     /// How far it is.
     pub(super) meter: Arc<Meter>,
-    arrived: Arc<Mutex<Option<WholeDisk>>>,
+    arrived: Arc<Mutex<Option<FinishedDisk>>>,
 }
 
 impl Slot {
     /// A slot for the file `part`, with what is in it already.
-    pub(super) fn new(part: Arc<Part>, whole: Option<WholeDisk>) -> Self {
+    pub(super) fn new(part: Arc<Part>, whole: Option<FinishedDisk>) -> Self {
         let meter = Arc::new(Meter::default());
         if let Some(whole) = &whole {
             meter.finish(whole.capacity.0);
@@ -41,12 +41,12 @@ impl Slot {
     }
 
     /// The disk, once it is whole. It then stays, whatever happens to the lease.
-    pub(super) fn arrived(&self) -> Option<WholeDisk> {
+    pub(super) fn arrived(&self) -> Option<FinishedDisk> {
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Says that it is whole, or that it is not any more.
-    pub(super) fn set(&self, whole: Option<WholeDisk>) {
+    pub(super) fn set(&self, whole: Option<FinishedDisk>) {
         *self.arrived.lock().unwrap_or_else(PoisonError::into_inner) = whole;
     }
 }
@@ -73,15 +73,15 @@ pub(super) struct Download<'a> {
     /// How often it may be begun anew.
     pub(super) retry: Retry,
     /// Told when it is whole.
-    pub(super) note: Option<Note<'a>>,
+    pub(super) note: Option<OnFinished<'a>>,
 }
 
 /// What the lease's keeper needs to know about `downloads`.
-pub(super) fn gauge(downloads: &[Download<'_>]) -> Gauge {
+pub(super) fn gauge(downloads: &[Download<'_>]) -> TransferProgress {
     let meters = || -> Vec<_> { downloads.iter().map(|one| one.slot.meter.clone()).collect() };
     let whole = total(downloads).max(1);
     let (for_moved, for_percent) = (meters(), meters());
-    Gauge {
+    TransferProgress {
         moved: Box::new(move || for_moved.iter().map(|meter| meter.moved()).sum()),
         percent: Box::new(move || {
             let ByteSize(position) =
@@ -156,7 +156,7 @@ impl Download<'_> {
         name: &str,
         progress: &Progress,
         stop: &CancellationToken,
-    ) -> Result<WholeDisk, Error> {
+    ) -> Result<FinishedDisk, Error> {
         let mut pauses = self.retry.pauses();
         for attempt in 1.. {
             let error = match self.attempt(stop).await {
@@ -185,7 +185,7 @@ impl Download<'_> {
         Err(self.error(Broken::Cancelled))
     }
 
-    async fn attempt(&self, stop: &CancellationToken) -> Result<WholeDisk, Error> {
+    async fn attempt(&self, stop: &CancellationToken) -> Result<FinishedDisk, Error> {
         let written = self.fetch(stop).await.map_err(|broken| self.error(broken))?;
         let unverified = match verify(&self.lease, &self.key, &written, &self.slot.part).await? {
             Verdict::Same => None,
@@ -195,7 +195,7 @@ impl Download<'_> {
             }
         };
         self.slot.meter.finish(self.capacity.0);
-        Ok(WholeDisk {
+        Ok(FinishedDisk {
             id: self.disk.clone(),
             capacity: self.capacity,
             file_size: ByteSize(written.file_size),

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::args::Moref;
+use super::blocker::{self, ExportBlocker, obstacles};
 use super::board;
 use super::guest_network;
 use super::hardware::{self, ExtraConfig};
 use super::names::decode_name;
 use super::node::Node;
-use super::obstacle::{self, Obstacle, obstacles};
 use super::properties::Object;
 use super::session::VSphere;
 use super::snapshot;
@@ -77,7 +77,7 @@ pub struct Inspected {
     /// Names of the snapshots that runs of ours took and did not remove, or did not yet.
     pub snapshots: Vec<String>,
     /// What is in the way, the gravest first; nothing when it can be exported at once.
-    pub obstacles: Vec<Obstacle>,
+    pub obstacles: Vec<ExportBlocker>,
 }
 
 impl Inspected {
@@ -99,8 +99,8 @@ impl Inspected {
     }
 
     /// What is in the way of its export, and what keeps it from becoming a domain.
-    pub fn all_obstacles(&self) -> Vec<Obstacle> {
-        self.obstacles.iter().cloned().chain(Obstacle::of_domain(&self.vm)).collect()
+    pub fn all_obstacles(&self) -> Vec<ExportBlocker> {
+        self.obstacles.iter().cloned().chain(ExportBlocker::of_domain(&self.vm)).collect()
     }
 
     /// In which state the VM was found.
@@ -118,7 +118,8 @@ impl Inspected {
     /// # Errors
     /// [`Error::Obstacle`] with the gravest; its hint is the remedy.
     pub fn exportable(&self, running: bool) -> Result<(), Error> {
-        let counts = |obstacle: &&Obstacle| !(running && **obstacle == Obstacle::PoweredOn);
+        let counts =
+            |obstacle: &&ExportBlocker| !(running && **obstacle == ExportBlocker::PoweredOn);
         match self.obstacles.iter().find(counts) {
             None => Ok(()),
             Some(obstacle) => {
@@ -139,7 +140,7 @@ impl VSphere {
 
     async fn inspect_once(&self, selector: &str) -> Result<Inspected, Error> {
         let found = self.find(selector).await?;
-        let paths = [&PROPERTIES[..], &obstacle::PROPERTIES[..]].concat();
+        let paths = [&PROPERTIES[..], &blocker::PROPERTIES[..]].concat();
         let object = self.properties(&found.moref, &paths).await?;
         let mut vm = facts(&object);
         vm.inventory_path = found.place.path;

@@ -7,24 +7,24 @@
 
 mod after;
 mod args;
+mod blocker;
 mod board;
 mod datastore;
 mod device_url;
 mod download;
 mod export;
-mod files;
 mod folder;
 mod granted;
 mod guest_network;
 mod hardware;
 mod inspect;
 mod inventory;
-mod keeper;
 mod lease;
+mod lease_renewal;
 mod names;
 mod node;
 mod nvram;
-mod obstacle;
+mod part_files;
 mod power;
 mod properties;
 mod select;
@@ -35,10 +35,10 @@ mod tags;
 mod tasks;
 mod verify;
 
+pub use blocker::ExportBlocker;
 pub use granted::Granted;
 pub use inspect::{ExpectedMedium, Inspected};
 pub use inventory::VmSummary;
-pub use obstacle::Obstacle;
 pub use session::VSphere;
 pub use tags::Tag;
 
@@ -51,7 +51,7 @@ pub(super) fn fuzz(text: &str) {
     guest_network::told(Some(&node), Some(&node));
     lease::Offer::read(&node);
     if let Some(object) = properties::Object::read(&node) {
-        obstacle::obstacles(&object);
+        blocker::obstacles(&object);
     }
     assert!(disks.iter().all(|disk| disk.boot_order < u32::MAX));
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::image::pieces::Grains;
+use crate::image::batches::Grains;
 use crate::image::vmdk::{End, InvalidStream, Piece, SECTOR, Stream};
 use crate::image::workers::{Form, Workers};
 use crate::model::Sha256Digest;

@@ -8,7 +8,7 @@ use super::index::Index;
 use super::properties::Properties;
 use super::schema::{BootOrder, Hardware, Item, VirtualSystem, setting};
 use super::units;
-use crate::exporter::files::package::{OvfDisk, OvfMedium};
+use crate::exporter::files::ovf_package::{OvfDisk, OvfMedium};
 use crate::model::{CpuTopology, SourceDisk, SourceNic, Stage, Warning};
 
 /// Most devices of a VM. vSphere has some 350 of all kinds ("Configuration Maximums").

@@ -6,7 +6,7 @@ use super::properties::Properties;
 use super::schema::{Disk, FileReference, Item};
 use super::units;
 use crate::exporter::files::names::{format_of, has_extension};
-use crate::exporter::files::package::{OvfDisk, OvfMedium};
+use crate::exporter::files::ovf_package::{OvfDisk, OvfMedium};
 use crate::model::{Bus, ByteSize, Controller, DiskId, SourceDisk};
 
 /// Most chunks of one file: an archive holds no more.

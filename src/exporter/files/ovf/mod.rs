@@ -19,7 +19,7 @@ use std::collections::HashSet;
 
 use quick_xml::de::from_str;
 
-use super::package::System;
+use super::ovf_package::PackagedVm;
 use crate::exporter::guest_os::{self, Detailed};
 use crate::exporter::nvram;
 use crate::model::{Assumed, CpuTopology, Firmware, GuestOs, Origin, PowerState, SourceVm};
@@ -35,7 +35,7 @@ const LONGEST_NAME: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Read {
     /// The VMs, in its order.
-    pub(super) systems: Vec<System>,
+    pub(super) systems: Vec<PackagedVm>,
     /// The disks that no hardware uses, by their files.
     pub(super) unused: Vec<String>,
     /// The images of CD-ROMs that no hardware uses.
@@ -75,7 +75,7 @@ fn collect<'a>(collections: &'a [Collection], systems: &mut Vec<&'a VirtualSyste
     }
 }
 
-fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String> {
+fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<PackagedVm, String> {
     index.cost.borrow_mut().system()?;
     // Further sections are alternatives; the first is the one that everybody takes.
     let none = Hardware::default();
@@ -130,7 +130,7 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
         }
     };
     let (disks, media, odd_cpu) = (devices.files, devices.media, devices.odd_cpu);
-    Ok(System { vm, disks, odd_cpu, media, nvram, warnings })
+    Ok(PackagedVm { vm, disks, odd_cpu, media, nvram, warnings })
 }
 
 /// The architecture: by VirtualBox's platform, by the kind of the system, by the guest.
