@@ -106,7 +106,7 @@ impl Going {
     pub fn check(&self) -> io::Result<()> {
         match &self.0 {
             Some(cancel) if cancel.is_cancelled() => {
-                Err(io::Error::new(ErrorKind::ConnectionAborted, Stopped))
+                Err(io::Error::new(ErrorKind::ConnectionAborted, LoopStopped))
             }
             _ => Ok(()),
         }
@@ -154,7 +154,7 @@ impl<R: Read> Read for Watched<R> {
 pub fn is_stop(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<Stopped>() {
+        if error.is::<LoopStopped>() {
             return true;
         }
         // The source of an `io::Error` is that of the error inside it, which would be passed over.
@@ -169,7 +169,7 @@ pub fn is_stop(error: &(dyn Error + 'static)) -> bool {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the run was interrupted")]
-struct Stopped;
+struct LoopStopped;
 
 #[cfg(test)]
 mod tests {

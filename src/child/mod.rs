@@ -264,7 +264,7 @@ pub async fn run(
     limits: &Limits,
     mut on_line: impl FnMut(Output, &str),
 ) -> Result<ExitStatus, Error> {
-    let Started { name, mut child, group, mut received } = start(program, Stdio::null())?;
+    let StartedChild { name, mut child, group, mut received } = start(program, Stdio::null())?;
     let mut guard = KillOnDrop(group);
     let end = watch(&name, &mut child, &mut received, limits, &mut on_line).await;
     // Also after a good end: what the child itself left running must not outlive it.
@@ -280,14 +280,14 @@ pub async fn run(
 }
 
 /// A child that has just been started, its outputs being read.
-struct Started {
+struct StartedChild {
     name: String,
     child: tokio::process::Child,
     group: Option<Pid>,
     received: mpsc::Receiver<(Output, String)>,
 }
 
-fn start(program: Program, stdin: Stdio) -> Result<Started, Error> {
+fn start(program: Program, stdin: Stdio) -> Result<StartedChild, Error> {
     debug_assert!(!may_end_early(), "a child of this thread would be killed when the thread ends");
     let name = program.name();
     let spawned = program.command().and_then(|mut command| command.stdin(stdin).spawn());
@@ -300,7 +300,7 @@ fn start(program: Program, stdin: Stdio) -> Result<Started, Error> {
     if let Some(err) = child.stderr.take() {
         tokio::spawn(read_lines(err, Output::Stderr, lines));
     }
-    Ok(Started { name, child, group, received })
+    Ok(StartedChild { name, child, group, received })
 }
 
 /// Whether this is a thread that tokio ends when it has nothing to do: the kernel would take its end

@@ -31,7 +31,7 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
             let inspected = source.inspect(&vm).await?;
             let sums = source.check_sums(&progress, &cancel).await;
             let drivers = windows_drivers(&inspected.vm, &windows).await;
-            Ok(Known { inspected, sums, drivers })
+            Ok(VmDetails { inspected, sums, drivers })
         };
         match ask(&settings, &cancel, facts).await {
             Ok(Some(known)) => print(&known, args.output.json).map(|()| Exit::Done),
@@ -45,7 +45,7 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
 }
 
 /// What is known of a VM.
-struct Known {
+struct VmDetails {
     inspected: Inspected,
     /// How many files were compared with the sums of their package; nothing where it has none.
     sums: Result<Option<usize>, SourceError>,
@@ -53,7 +53,7 @@ struct Known {
     drivers: Option<WindowsFound>,
 }
 
-impl Known {
+impl VmDetails {
     /// What is in the way: of what, why, and what to do about it.
     fn obstacles(&self) -> Vec<(&'static str, String, String)> {
         let damage = self
@@ -70,7 +70,7 @@ impl Known {
     }
 }
 
-fn print(known: &Known, json: bool) -> anyhow::Result<()> {
+fn print(known: &VmDetails, json: bool) -> anyhow::Result<()> {
     let (vm, obstacles) = (&known.inspected.vm, known.obstacles());
     if json {
         let obstacles: Vec<_> = obstacles

@@ -3,7 +3,9 @@
 use super::args::UndoArgs;
 use super::render::{print_json, print_line};
 use super::{Exit, block_on, chain, done, tell};
-use crate::pipeline::{self, AtSource, How, Place, Run, TakenBackRuns, Which};
+use crate::pipeline::{
+    self, AtSource, RecordedRun, TakenBackRuns, UndoOptions, UndoScope, WhichRuns,
+};
 use crate::settings::{DescribedArgs, Environment, Error};
 
 /// Runs the command.
@@ -17,7 +19,7 @@ pub fn run(args: &UndoArgs, environment: &Environment) -> anyhow::Result<Exit> {
     }
     let source = at_source(args, environment)?;
     let (uri, even_if_used) = (args.libvirt_uri.clone(), args.even_if_used);
-    let how = How { uri, dry_run: args.dry_run, even_if_used };
+    let how = UndoOptions { uri, dry_run: args.dry_run, even_if_used };
     block_on(&args.output, |_, _| async move {
         let undone = match pipeline::undo(&place, &how, &source).await {
             Ok(undone) => undone,
@@ -47,15 +49,15 @@ fn at_source(args: &UndoArgs, environment: &Environment) -> Result<AtSource, Err
     Ok(AtSource { settings, power_on: args.power_on_source })
 }
 
-fn place(args: &UndoArgs) -> Place {
+fn place(args: &UndoArgs) -> UndoScope {
     let which = match (&args.run, args.all) {
-        (Some(run), _) => Which::Named(run.clone()),
-        (None, true) => Which::All,
-        (None, false) => Which::Newest,
+        (Some(run), _) => WhichRuns::Named(run.clone()),
+        (None, true) => WhichRuns::All,
+        (None, false) => WhichRuns::Newest,
     };
     match (&args.result, &args.output_dir) {
-        (Some(file), _) => Place::File(file.clone()),
-        (None, path) => Place::of(path.clone().unwrap_or_default(), which),
+        (Some(file), _) => UndoScope::File(file.clone()),
+        (None, path) => UndoScope::of(path.clone().unwrap_or_default(), which),
     }
 }
 
@@ -80,7 +82,7 @@ fn lines(undone: &TakenBackRuns) -> Vec<String> {
     lines
 }
 
-fn list(args: &UndoArgs, place: &Place) -> anyhow::Result<Exit> {
+fn list(args: &UndoArgs, place: &UndoScope) -> anyhow::Result<Exit> {
     let runs = match pipeline::runs(place) {
         Ok(runs) => runs,
         Err(error) => {
@@ -100,6 +102,6 @@ fn list(args: &UndoArgs, place: &Place) -> anyhow::Result<Exit> {
 }
 
 /// Its domain, for people.
-fn domain(run: &Run) -> &str {
+fn domain(run: &RecordedRun) -> &str {
     run.domain.as_deref().unwrap_or("no domain yet")
 }

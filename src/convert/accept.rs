@@ -9,17 +9,17 @@ use crate::model::{
     ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Proof, Stage, Warning, chain,
 };
 
-use super::hyper2kvm::Outcome;
+use super::hyper2kvm::Hyper2kvmOutcome;
 use super::native::{self, FixList, Operated, Work};
-use super::proof::{Converted, Proofs};
+use super::proof::{ConvertedImage, Proofs};
 use super::qemu_img::Image;
-use super::results::{Finished, publish_all};
-use super::{Error, LOG, Run};
+use super::results::{FinishedImage, publish_all};
+use super::{ConversionRun, Error, LOG};
 
 /// The order in which hyper2kvm runs its stages.
 const STAGES: [&str; 5] = ["load_manifest", "inspect", "fix", "convert", "validate"];
 
-impl Outcome {
+impl Hyper2kvmOutcome {
     /// How long the stages took by hyper2kvm's own account.
     pub(super) fn durations(&self) -> Vec<(String, Duration)> {
         let stages = &self.report.pipeline.stages;
@@ -51,8 +51,8 @@ pub(super) struct Accepted {
 
 /// What a run of hyper2kvm made.
 pub(super) struct Acceptance<'a> {
-    pub(super) run: &'a Run<'a>,
-    pub(super) outcome: &'a Outcome,
+    pub(super) run: &'a ConversionRun<'a>,
+    pub(super) outcome: &'a Hyper2kvmOutcome,
     /// Sizes that the guest sees, in the order of the manifest's disks.
     pub(super) capacities: &'a [ByteSize],
 }
@@ -95,7 +95,7 @@ impl Acceptance<'_> {
         let mut finished = Vec::new();
         for Work { disk, capacity, image } in disks {
             let image = self.compressed(disk, image).await?;
-            finished.push(Finished { id: disk.id.clone(), image, capacity, fixed });
+            finished.push(FinishedImage { id: disk.id.clone(), image, capacity, fixed });
         }
         done.proof = Some(self.prove(proofs, &finished, &mut done.warnings).await?);
         done.disks = Some(publish_all(finished, results, self.run.tools).await?);
@@ -124,12 +124,12 @@ impl Acceptance<'_> {
     async fn prove(
         &self,
         proofs: Proofs,
-        finished: &[Finished],
+        finished: &[FinishedImage],
         warnings: &mut Vec<Warning>,
     ) -> Result<Proof, Error> {
         let images = finished.iter().map(|disk| {
-            let Finished { id, image, capacity, .. } = disk;
-            Converted { id, image, capacity: *capacity }
+            let FinishedImage { id, image, capacity, .. } = disk;
+            ConvertedImage { id, image, capacity: *capacity }
         });
         let proved = proofs.finish_anew(images).await?;
         let files = match self.run.settings.stages.fix {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::hyper2kvm::FORCE_TCG;
-use crate::kvm::{Accelerator, Proof, prove};
+use crate::kvm::{Accelerator, KvmProof, prove};
 use crate::model::{Stage, Warning};
 
 /// The emulators that libguestfs runs it in: Debian's, found in `PATH`, and Red Hat's.
@@ -27,10 +27,10 @@ pub(super) async fn decided<'a>(
     }
     let Some(emulator) = emulator(settings) else { return as_it_is() };
     match prove(&emulator, None, Accelerator::Kvm, cancel).await {
-        Proof::Runs => as_it_is(),
+        KvmProof::Runs => as_it_is(),
         // It has no KVM to begin with, and knows so itself.
-        Proof::Forbidden => as_it_is(),
-        Proof::Fails => {
+        KvmProof::Forbidden => as_it_is(),
+        KvmProof::Fails => {
             let decided = Settings {
                 guestfs_backend_settings: Some(FORCE_TCG.to_owned()),
                 ..settings.clone()

@@ -24,7 +24,7 @@ pub(super) const INSTALL: &str = "install it: python3 -m venv --system-site-pack
 
 /// A hyper2kvm that may be run, not yet asked for its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundHyper2kvm {
     /// Absolute path of the program.
     pub path: PathBuf,
     /// Candidates passed over.
@@ -33,7 +33,7 @@ pub struct Found {
 
 /// A place where hyper2kvm may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Candidate {
+struct InstallCandidate {
     path: PathBuf,
     /// Why a program there is named and not run.
     doubt: Option<String>,
@@ -43,7 +43,7 @@ struct Candidate {
 ///
 /// # Errors
 /// [`Error::NoSuchProgram`] or [`Error::Unsafe`] for the user's own path, else [`Error::NotFound`].
-pub fn find(settings: &Settings) -> Result<Found, Error> {
+pub fn find(settings: &Settings) -> Result<FoundHyper2kvm, Error> {
     let here = std::env::current_dir().map_err(Error::io("find the current directory"))?;
     if let Some(path) = &settings.hyper2kvm_path {
         let path = here.join(path);
@@ -52,7 +52,7 @@ pub fn find(settings: &Settings) -> Result<Found, Error> {
         }
         return match distrust_all(&path, &settings.path) {
             Some(why) => Err(Error::Unsafe { path, why }),
-            None => Ok(Found { path, warnings: Vec::new() }),
+            None => Ok(FoundHyper2kvm { path, warnings: Vec::new() }),
         };
     }
     first_trusted(candidates(settings, &here), &homes(settings), &settings.path)
@@ -60,19 +60,21 @@ pub fn find(settings: &Settings) -> Result<Found, Error> {
 
 /// The first program that may be run. One before it that may not is named in a warning.
 fn first_trusted(
-    candidates: Vec<Candidate>,
+    candidates: Vec<InstallCandidate>,
     homes: &[PathBuf],
     search: &OsStr,
-) -> Result<Found, Error> {
+) -> Result<FoundHyper2kvm, Error> {
     let mut warnings = Vec::new();
-    for Candidate { path, doubt } in candidates.iter().filter(|place| is_program(&place.path)) {
+    for InstallCandidate { path, doubt } in
+        candidates.iter().filter(|place| is_program(&place.path))
+    {
         if let Some(why) = distrust_all(path, search) {
             let text = format!("{} is passed over: {why}", path.display());
             warnings.push(Warning::new(Stage::Pipeline, "hyper2kvm-unsafe-path", text));
             continue;
         }
         match doubt.clone().or_else(|| any_of_another_home(path, homes, search)) {
-            None => return Ok(Found { path: path.clone(), warnings }),
+            None => return Ok(FoundHyper2kvm { path: path.clone(), warnings }),
             Some(why) => {
                 let word = quoted(&path.to_string_lossy());
                 let text = format!(
@@ -89,11 +91,11 @@ fn first_trusted(
 
 /// Every place to look at, in the order that the project's owner gave. What is found relative to the
 /// working folder came there by whoever filled that folder, such as by an archive, and is doubted.
-fn candidates(settings: &Settings, here: &Path) -> Vec<Candidate> {
-    let sure = |path: PathBuf| Candidate { path, doubt: None };
+fn candidates(settings: &Settings, here: &Path) -> Vec<InstallCandidate> {
+    let sure = |path: PathBuf| InstallCandidate { path, doubt: None };
     let beside = |path: PathBuf| {
         let doubt = Some("it lies in or beside the working folder".to_owned());
-        Candidate { path, doubt }
+        InstallCandidate { path, doubt }
     };
     let mut places = vec![sure("/home/tt/hyper2kvm/hyper2kvm".into())];
     places.extend(settings.home.as_ref().map(|home| sure(home.join("hyper2kvm/hyper2kvm"))));
@@ -104,7 +106,7 @@ fn candidates(settings: &Settings, here: &Path) -> Vec<Candidate> {
     for dir in std::env::split_paths(&settings.path) {
         let doubt = (!dir.is_absolute())
             .then(|| format!("the entry '{}' of PATH is relative", dir.display()));
-        places.push(Candidate { path: here.join(dir).join("hyper2kvm"), doubt });
+        places.push(InstallCandidate { path: here.join(dir).join("hyper2kvm"), doubt });
     }
     // The working folder may be one of the good places.
     let known: Vec<_> = places
@@ -214,7 +216,7 @@ mod tests {
         let (_a, bad) = place(0o757);
         let (_b, good) = place(0o755);
         let (_c, not_executable) = place(0o644);
-        let sure = |path: &PathBuf| Candidate { path: path.clone(), doubt: None };
+        let sure = |path: &PathBuf| InstallCandidate { path: path.clone(), doubt: None };
         let places = vec![sure(&not_executable), sure(&bad), sure(&good)];
         let found = first_trusted(places, &[], OsStr::new("")).expect("found");
         assert_eq!(found.path, good);

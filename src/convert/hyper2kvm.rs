@@ -19,7 +19,7 @@ use super::libguestfs_cleanup::{self, GuestfsFolders};
 use super::log::{Findings, LogReader, is_trace};
 use super::output_progress::OutputProgress;
 use super::qemu_img::Tools;
-use super::report::Report;
+use super::report::Hyper2kvmReport;
 use super::work::WorkDir;
 use super::{Error, LOG, Settings, isolate};
 
@@ -28,8 +28,8 @@ pub(super) const FORCE_TCG: &str = "force_tcg";
 
 /// What a run that ended well by its own account left.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) report: Report,
+pub(super) struct Hyper2kvmOutcome {
+    pub(super) report: Hyper2kvmReport,
     pub(super) json: Value,
     pub(super) warnings: Vec<Warning>,
     /// Whether it built an initramfs.
@@ -52,7 +52,7 @@ pub(super) struct Hyper2kvm<'a> {
 impl Hyper2kvm<'_> {
     /// Runs the job. When libguestfs cannot start its appliance and the user did not say how it
     /// should, it is tried once more without KVM.
-    pub(super) async fn run(&self) -> Result<Outcome, Error> {
+    pub(super) async fn run(&self) -> Result<Hyper2kvmOutcome, Error> {
         let given = self.settings.guestfs_backend_settings.as_deref();
         let mut warnings = Vec::new();
         let isolated = isolate::available(&self.work.dev(), self.tools).await;
@@ -146,9 +146,9 @@ impl Hyper2kvm<'_> {
         &self,
         (status, findings): (ExitStatus, Findings),
         mut warnings: Vec<Warning>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Hyper2kvmOutcome, Error> {
         let log = self.output.join(LOG);
-        let read = Report::read(&self.report_places());
+        let read = Hyper2kvmReport::read(&self.report_places());
         if !status.success() {
             let said = read.ok().and_then(|(report, _)| report.first_error());
             let own = || (String::new(), last_words(status, &findings));
@@ -170,7 +170,7 @@ impl Hyper2kvm<'_> {
                  the virtio drivers and not boot",
             ));
         }
-        Ok(Outcome { report, json, warnings, initramfs: initramfs.done })
+        Ok(Hyper2kvmOutcome { report, json, warnings, initramfs: initramfs.done })
     }
 
     /// Where the report may be: where the job says, in the output folder once CONVERT began, or
@@ -192,7 +192,11 @@ fn last_words(status: ExitStatus, findings: &Findings) -> String {
 }
 
 /// What contradicts a successful exit.
-fn hidden_failure(report: &Report, findings: &Findings, settings: &Settings) -> Option<String> {
+fn hidden_failure(
+    report: &Hyper2kvmReport,
+    findings: &Findings,
+    settings: &Settings,
+) -> Option<String> {
     let stages = &report.pipeline.stages;
     let wanted = [
         ("fix", settings.stages.fix),
@@ -219,7 +223,7 @@ fn hidden_failure(report: &Report, findings: &Findings, settings: &Settings) -> 
 }
 
 /// Warnings of the report and of the log. That data disks are not fixed is as it should be.
-fn remarks(report: &Report, findings: &Findings) -> Vec<Warning> {
+fn remarks(report: &Hyper2kvmReport, findings: &Findings) -> Vec<Warning> {
     let warn = |code: &str, message: String| Warning::new(Stage::Pipeline, code, message);
     let said = report.warnings.iter().filter(|r| !r.message.starts_with("Data disk "));
     let mut all: Vec<_> = said.map(|r| warn("hyper2kvm-warning", r.message.clone())).collect();

@@ -50,15 +50,15 @@ mod work;
 
 pub use doctor::examine;
 pub use error::Error;
-pub use find::{Found, find};
+pub use find::{FoundHyper2kvm, find};
 pub use keep_log::is_log;
 pub use preflight::is_ours;
-pub use preflight::{Engine, Needs, Plan, Ready, preflight, usable};
+pub use preflight::{ConversionPlan, Engine, Needs, ReadyConversion, preflight, usable};
 pub use private::make_private_folder;
 pub use results::{existing, fault, placed, result_paths};
 pub use seed::{seed_disk, seed_path};
 pub use settings::{Agent, Converter, Customize, DiskKey, Settings, Stages};
-pub use verify::{Difference, compare, open_image};
+pub use verify::{ImageDifference, compare, open_image};
 pub use virtio_win::{
     DriversOf, Foretold, WindowsDrivers, WindowsSources, check_sources, drivers_for,
 };
@@ -81,8 +81,8 @@ use crate::model::{
 use crate::progress::Progress;
 
 use self::accept::Acceptance;
-use self::hyper2kvm::{Hyper2kvm, Outcome};
-use self::proof::{Converted, Proofs};
+use self::hyper2kvm::{Hyper2kvm, Hyper2kvmOutcome};
+use self::proof::{ConvertedImage, Proofs};
 use self::qemu_img::{Image, Tools};
 use self::work::WorkDir;
 
@@ -101,7 +101,7 @@ pub struct Conversion {
     /// The converted disks; none in a dry run, or when [`Stages::convert`] is off.
     pub disks: Option<ConvertedDisks>,
     /// What would have been done, in a dry run.
-    pub plan: Option<Plan>,
+    pub plan: Option<ConversionPlan>,
     /// What went less than well.
     pub warnings: Vec<Warning>,
     /// Name and version of the converter.
@@ -161,7 +161,8 @@ pub async fn convert(
     warnings.extend(without_kvm);
     let settings = &*settings;
     let work = make_work(output.clone()).await?;
-    let run = Run { manifest, settings, progress, tools: &tools, work: &work, output: &output };
+    let run =
+        ConversionRun { manifest, settings, progress, tools: &tools, work: &work, output: &output };
     let converted = run.all(&ready).await;
     let removed = remove(work).await;
     let mut conversion = converted?;
@@ -178,7 +179,7 @@ pub async fn convert(
 
 fn dry_run(
     manifest: &Manifest,
-    ready: Ready,
+    ready: ReadyConversion,
     settings: &Settings,
     mut warnings: Vec<Warning>,
     progress: &Progress,
@@ -214,7 +215,7 @@ async fn remove(work: WorkDir) -> std::io::Result<()> {
 }
 
 /// One conversion in its work folder.
-struct Run<'a> {
+struct ConversionRun<'a> {
     manifest: &'a Manifest,
     settings: &'a Settings,
     progress: &'a Progress,
@@ -223,9 +224,9 @@ struct Run<'a> {
     output: &'a Path,
 }
 
-impl Run<'_> {
+impl ConversionRun<'_> {
     /// The seed, which costs little and may be refused, then the disks.
-    async fn all(&self, ready: &Ready) -> Result<Conversion, Error> {
+    async fn all(&self, ready: &ReadyConversion) -> Result<Conversion, Error> {
         let seed = match &self.settings.cloud_init {
             Some(path) => Some(seed::make(self, path).await?),
             None => None,
@@ -251,18 +252,18 @@ impl Run<'_> {
     }
 
     /// The conversion by ourselves, where hyper2kvm was our choice and failed.
-    async fn instead(&self, ready: &Ready, error: &Error) -> Result<Conversion, Error> {
+    async fn instead(&self, ready: &ReadyConversion, error: &Error) -> Result<Conversion, Error> {
         let text = format!("{}; converting natively instead", chain(error));
         self.progress.note(&text);
         self.work.clear().map_err(Error::io("clear the work folder"))?;
         let native = preflight::native();
-        let ready = Ready { results: ready.results.clone(), ..native };
+        let ready = ReadyConversion { results: ready.results.clone(), ..native };
         let mut conversion = Box::pin(native::convert(self, &ready)).await?;
         conversion.warnings.insert(0, Warning::new(Stage::Pipeline, "converter-failed", text));
         Ok(conversion)
     }
 
-    async fn convert(&self, ready: &Ready, program: &Path) -> Result<Conversion, Error> {
+    async fn convert(&self, ready: &ReadyConversion, program: &Path) -> Result<Conversion, Error> {
         let mut durations = Vec::new();
         let begin = Instant::now();
         let capacities = self.prepare().await?;
@@ -313,8 +314,11 @@ impl Run<'_> {
         let images: Vec<_> = disks
             .map(|(disk, capacity)| (&disk.id, self.work.image(&disk.id), *capacity))
             .collect();
-        let images =
-            images.iter().map(|(id, image, capacity)| Converted { id, image, capacity: *capacity });
+        let images = images.iter().map(|(id, image, capacity)| ConvertedImage {
+            id,
+            image,
+            capacity: *capacity,
+        });
         Proofs::begin(self, images)
     }
 
@@ -324,7 +328,7 @@ impl Run<'_> {
 
     /// Whether the guest is fit for virtio after a FIX that went well: a Linux needs an initramfs
     /// with the drivers.
-    fn fixed(&self, outcome: &Outcome) -> bool {
+    fn fixed(&self, outcome: &Hyper2kvmOutcome) -> bool {
         self.settings.stages.fix && (self.is_windows() || self.initramfs() && outcome.initramfs)
     }
 

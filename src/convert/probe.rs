@@ -41,7 +41,7 @@ pub(super) struct Installed {
 }
 
 #[derive(Debug, Deserialize)]
-struct Answer {
+struct ProbeAnswer {
     guestfs: bool,
     version: Option<String>,
     error: Option<String>,
@@ -62,13 +62,13 @@ pub(super) async fn ask(
     };
     let answer = run(&python, settings, tools).await?;
     let what = match &answer {
-        Ok(Answer { error: None, guestfs, version }) => {
+        Ok(ProbeAnswer { error: None, guestfs, version }) => {
             if settings.stages.fix && !guestfs {
                 return Err(Error::NoGuestfs { path: path.to_owned() });
             }
             return Ok(installed(version.as_deref()));
         }
-        Ok(Answer { error: Some(error), .. }) => error.clone(),
+        Ok(ProbeAnswer { error: Some(error), .. }) => error.clone(),
         Err(last) => last.clone(),
     };
     Err(Error::NotImportable { path: path.to_owned(), what })
@@ -79,7 +79,7 @@ async fn run(
     python: &[String],
     settings: &Settings,
     tools: &Tools,
-) -> Result<Result<Answer, String>, Error> {
+) -> Result<Result<ProbeAnswer, String>, Error> {
     // In `/`: Python looks for modules in the current directory first.
     let program = Program::new(&python[0])
         .args(&python[1..])

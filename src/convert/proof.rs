@@ -24,10 +24,10 @@ use crate::model::{
 use crate::progress::{Task, Unit};
 
 use super::qemu_img::Tools;
-use super::{Error, Run};
+use super::{ConversionRun, Error};
 
 /// A converted image to be proved.
-pub(super) struct Converted<'a> {
+pub(super) struct ConvertedImage<'a> {
     pub(super) id: &'a DiskId,
     pub(super) image: &'a Path,
     pub(super) capacity: ByteSize,
@@ -35,13 +35,13 @@ pub(super) struct Converted<'a> {
 
 /// The proofs of the disks of one conversion.
 pub(super) struct Proofs {
-    state: Mutex<State>,
+    state: Mutex<ProofState>,
     tools: Tools,
     /// Ends the thread with the conversion.
     _guard: DropGuard,
 }
 
-enum State {
+enum ProofState {
     Running(JoinHandle<Result<Vec<Base>, Error>>),
     Known(Vec<Base>),
     /// An error has been told.
@@ -100,7 +100,7 @@ impl Proved {
 }
 
 /// One disk, for the thread.
-struct Order {
+struct ProofTask {
     id: DiskId,
     image: PathBuf,
     capacity: ByteSize,
@@ -114,16 +114,16 @@ struct Order {
 impl Proofs {
     /// Begins to hash the images of a run.
     pub(super) fn begin<'a>(
-        run: &Run<'_>,
-        images: impl IntoIterator<Item = Converted<'a>>,
+        run: &ConversionRun<'_>,
+        images: impl IntoIterator<Item = ConvertedImage<'a>>,
     ) -> Self {
-        let orders: Vec<_> = images.into_iter().map(|image| Order::new(run, &image)).collect();
+        let orders: Vec<_> = images.into_iter().map(|image| ProofTask::new(run, &image)).collect();
         let cancel = run.tools.cancel.child_token();
         let mut tools = run.tools.clone();
         tools.cancel = cancel.clone();
         let working = tools.clone();
         let work = move || orders.into_iter().map(|order| order.fulfil(&working)).collect();
-        let state = Mutex::new(State::Running(tokio::task::spawn_blocking(work)));
+        let state = Mutex::new(ProofState::Running(tokio::task::spawn_blocking(work)));
         Self { state, tools, _guard: cancel.drop_guard() }
     }
 
@@ -134,15 +134,15 @@ impl Proofs {
     /// [`Error::TimedOut`], [`Error::Io`].
     pub(super) async fn settled(&self) -> Result<(), Error> {
         let mut state = self.state.lock().await;
-        if let State::Running(work) = &mut *state {
+        if let ProofState::Running(work) = &mut *state {
             let ended = work.await;
-            *state = State::Failed;
+            *state = ProofState::Failed;
             let bases =
                 ended.map_err(|join| Error::io("hash the converted disks")(join.into()))??;
-            *state = State::Known(bases);
+            *state = ProofState::Known(bases);
         }
         match &*state {
-            State::Failed => Err(Error::Cancelled),
+            ProofState::Failed => Err(Error::Cancelled),
             _ => Ok(()),
         }
     }
@@ -153,7 +153,7 @@ impl Proofs {
     /// As those of [`Proofs::settled`].
     pub(super) async fn will_commit(&self, disk: &DiskId, overlay: &Path) -> Result<(), Error> {
         self.settled().await?;
-        let State::Known(bases) = &mut *self.state.lock().await else { return Ok(()) };
+        let ProofState::Known(bases) = &mut *self.state.lock().await else { return Ok(()) };
         let Some(base) = bases.iter_mut().find(|base| base.id == *disk) else { return Ok(()) };
         if base.proved.is_some() {
             let ranges = File::open(overlay).and_then(|file| stored_ranges(&file, base.capacity.0));
@@ -168,7 +168,7 @@ impl Proofs {
     /// Ends the thread of a conversion that has failed: nothing writes into the work folder then.
     pub(super) async fn stop(self) {
         self.tools.cancel.cancel();
-        if let State::Running(work) = self.state.into_inner()
+        if let ProofState::Running(work) = self.state.into_inner()
             && let Err(error) = work.await
         {
             tracing::debug!(%error, "hash the converted disks");
@@ -182,7 +182,7 @@ impl Proofs {
     /// As those of [`Proofs::settled`].
     pub(super) async fn finish<'a>(
         self,
-        images: impl IntoIterator<Item = Converted<'a>>,
+        images: impl IntoIterator<Item = ConvertedImage<'a>>,
     ) -> Result<Proved, Error> {
         self.ended(images, compare_touched).await
     }
@@ -193,20 +193,22 @@ impl Proofs {
     /// As those of [`Proofs::settled`].
     pub(super) async fn finish_anew<'a>(
         self,
-        images: impl IntoIterator<Item = Converted<'a>>,
+        images: impl IntoIterator<Item = ConvertedImage<'a>>,
     ) -> Result<Proved, Error> {
         self.ended(images, compare_all).await
     }
 
     async fn ended<'a>(
         self,
-        images: impl IntoIterator<Item = Converted<'a>>,
+        images: impl IntoIterator<Item = ConvertedImage<'a>>,
         compare: Compare,
     ) -> Result<Proved, Error> {
         self.settled().await?;
         let images: Vec<_> =
             images.into_iter().map(|image| (image.id.clone(), image.image.to_owned())).collect();
-        let State::Known(bases) = self.state.into_inner() else { return Err(Error::Cancelled) };
+        let ProofState::Known(bases) = self.state.into_inner() else {
+            return Err(Error::Cancelled);
+        };
         let tools = self.tools;
         let work = move || {
             let (mut proofs, mut without) = (Vec::new(), Vec::new());
@@ -228,8 +230,11 @@ impl Proofs {
     }
 }
 
-impl Order {
-    fn new(run: &Run<'_>, Converted { id, image, capacity }: &Converted<'_>) -> Self {
+impl ProofTask {
+    fn new(
+        run: &ConversionRun<'_>,
+        ConvertedImage { id, image, capacity }: &ConvertedImage<'_>,
+    ) -> Self {
         let disk = run.manifest.disks.iter().find(|disk| disk.id == **id);
         let kept = disk.filter(|disk| run.manifest.received(&disk.id).is_none());
         Self {

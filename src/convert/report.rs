@@ -15,7 +15,7 @@ const LARGEST: u64 = 16 << 20;
 /// What `report.json` says.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Report {
+pub(super) struct Hyper2kvmReport {
     pub(super) pipeline: PipelineReport,
     pub(super) artifacts: Vec<Artifact>,
     pub(super) warnings: Vec<Remark>,
@@ -27,13 +27,13 @@ pub(super) struct Report {
 #[serde(default)]
 pub(super) struct PipelineReport {
     pub(super) success: bool,
-    pub(super) stages: HashMap<String, StageReport>,
+    pub(super) stages: HashMap<String, Hyper2kvmStage>,
 }
 
 /// How one stage went.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct StageReport {
+pub(super) struct Hyper2kvmStage {
     pub(super) success: bool,
     /// Seconds.
     pub(super) duration: f64,
@@ -75,7 +75,7 @@ pub(super) fn told_of_results(
     report
 }
 
-impl Report {
+impl Hyper2kvmReport {
     /// Reads the first report found in `places`, and as plain JSON too. The message says why there
     /// is none.
     pub(super) fn read(places: &[PathBuf]) -> Result<(Self, Value), String> {
@@ -124,11 +124,11 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Report, String> {
+    fn read(text: &str) -> Result<Hyper2kvmReport, String> {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("report.json");
         fs::write(&path, text).expect("written");
-        Report::read(&[dir.path().join("elsewhere.json"), path]).map(|(report, _)| report)
+        Hyper2kvmReport::read(&[dir.path().join("elsewhere.json"), path]).map(|(report, _)| report)
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
         assert!(!read("{}").expect("a report").pipeline.success);
         assert!(read("[").expect_err("not JSON").contains("not JSON"));
         assert!(read(r#"{"artifacts": 7}"#).expect_err("odd").contains("not understood"));
-        assert!(Report::read(&[]).expect_err("none").contains("no report.json"));
+        assert!(Hyper2kvmReport::read(&[]).expect_err("none").contains("no report.json"));
     }
 
     #[test]
@@ -166,14 +166,14 @@ mod tests {
             path: dir.path().join(format!("{id}.qcow2")),
             format: format.to_owned(),
         };
-        let report = Report {
+        let report = Hyper2kvmReport {
             artifacts: vec![
                 artifact("disk-0", "qcow2"),
                 artifact("disk-1", "qcow2"),
                 artifact("disk-2", "raw"),
                 artifact("disk-3", "qcow2"),
             ],
-            ..Report::default()
+            ..Hyper2kvmReport::default()
         };
         let of = |i| report.artifact(&DiskId::from_index(i), dir.path());
         assert!(of(0).expect("there").ends_with("disk-0.qcow2"));

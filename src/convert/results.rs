@@ -153,7 +153,7 @@ pub fn fault(disk: &ConvertedDisk) -> io::Result<Option<String>> {
 
 /// A finished image in the work folder.
 #[derive(Debug)]
-pub(super) struct Finished {
+pub(super) struct FinishedImage {
     pub(super) id: DiskId,
     pub(super) image: PathBuf,
     pub(super) capacity: ByteSize,
@@ -162,7 +162,7 @@ pub(super) struct Finished {
 
 /// [`publish`], which blocks, unless the run was cancelled.
 pub(super) async fn publish_all(
-    finished: Vec<Finished>,
+    finished: Vec<FinishedImage>,
     paths: &[PathBuf],
     tools: &Tools,
 ) -> Result<ConvertedDisks, Error> {
@@ -176,7 +176,7 @@ pub(super) async fn publish_all(
 
 /// Moves finished images, boot disk first, to their results. When one cannot be moved the others
 /// are taken away again.
-fn publish(finished: &[Finished], paths: &[PathBuf]) -> Result<ConvertedDisks, Error> {
+fn publish(finished: &[FinishedImage], paths: &[PathBuf]) -> Result<ConvertedDisks, Error> {
     let mut disks = Vec::new();
     for (order, (disk, path)) in (0..).zip(finished.iter().zip(paths)) {
         match named(disk, path, order) {
@@ -198,7 +198,7 @@ fn publish(finished: &[Finished], paths: &[PathBuf]) -> Result<ConvertedDisks, E
 }
 
 /// One finished image under its name.
-fn named(disk: &Finished, path: &Path, boot_order: u32) -> Result<ConvertedDisk, Error> {
+fn named(disk: &FinishedImage, path: &Path, boot_order: u32) -> Result<ConvertedDisk, Error> {
     let (_, allocated) = move_in(&disk.image, path)?;
     Ok(ConvertedDisk {
         id: disk.id.clone(),
@@ -235,10 +235,10 @@ pub(super) fn move_in(image: &Path, path: &Path) -> Result<(ByteSize, ByteSize),
 mod tests {
     use super::*;
 
-    fn finished(dir: &Path, index: usize) -> Finished {
+    fn finished(dir: &Path, index: usize) -> FinishedImage {
         let image = dir.join(format!("work-{index}"));
         fs::write(&image, format!("image {index}")).expect("written");
-        Finished { id: DiskId::from_index(index), image, capacity: ByteSize(512), fixed: true }
+        FinishedImage { id: DiskId::from_index(index), image, capacity: ByteSize(512), fixed: true }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::state;
 
 use super::qemu_img::Tools;
 use super::results::move_in;
-use super::{Error, Run};
+use super::{ConversionRun, Error};
 
 /// The files of a seed; the first one there must be.
 const FILES: [&str; 4] = ["user-data", "meta-data", "network-config", "vendor-data"];
@@ -76,7 +76,7 @@ fn user_data(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`Error::Seed`], [`Error::Child`] when no program for it is installed.
-pub(super) async fn make(run: &Run<'_>, path: &Path) -> Result<PathBuf, Error> {
+pub(super) async fn make(run: &ConversionRun<'_>, path: &Path) -> Result<PathBuf, Error> {
     check(path)?;
     let folder = run.work.tmp().join("seed");
     let doing = || format!("make {}", folder.display());
@@ -113,7 +113,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// The least that cloud-init needs: an id that is new to the guest, so that it acts, and a name.
-fn meta_data(run: &Run<'_>) -> String {
+fn meta_data(run: &ConversionRun<'_>) -> String {
     let vm = run.manifest.source_vm();
     let exported = vm.origin.exported_at.unwrap_or_default();
     let name = serde_json::Value::from(file_name(&vm.name));

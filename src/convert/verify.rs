@@ -14,7 +14,7 @@ use crate::model::{DiskFormat, DiskProof, Sha256Digest};
 
 /// How an image differs from its proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Difference {
+pub enum ImageDifference {
     /// A block that FIX changed has another content than FIX left.
     Fixed(u64),
     /// Something outside the blocks that FIX changed is not as it was exported.
@@ -47,7 +47,7 @@ pub fn compare(
     format: DiskFormat,
     proof: &DiskProof,
     cancel: &CancellationToken,
-) -> io::Result<Result<(), Difference>> {
+) -> io::Result<Result<(), ImageDifference>> {
     let (mut exported, mut wrong) = (Blocks::default(), None);
     let mut changed = proof.changed.iter().peekable();
     let mut each = |number, hash: &Sha256Digest| {
@@ -69,10 +69,10 @@ pub fn compare(
     })?;
     let (is_listed, exported) = (changed.next().is_none(), exported.finish());
     Ok(match (found, wrong) {
-        (None, _) => Err(Difference::Unread),
-        (_, Some(block)) => Err(Difference::Fixed(block)),
+        (None, _) => Err(ImageDifference::Unread),
+        (_, Some(block)) => Err(ImageDifference::Fixed(block)),
         _ if exported == proof.exported && is_listed => Ok(()),
-        _ => Err(Difference::Exported(exported)),
+        _ => Err(ImageDifference::Exported(exported)),
     })
 }
 
@@ -110,10 +110,10 @@ mod tests {
         let compared = |proof| compare(&file, DiskFormat::Raw, proof, &cancel).expect("read");
         assert_eq!(compared(&proof), Ok(()));
         let unlisted = DiskProof { changed: Vec::new(), ..proof.clone() };
-        assert!(matches!(compared(&unlisted), Err(Difference::Exported(_))));
+        assert!(matches!(compared(&unlisted), Err(ImageDifference::Exported(_))));
         file.write_all_at(b"x", BLOCK).expect("written");
-        assert!(matches!(compared(&proof), Err(Difference::Exported(_))));
+        assert!(matches!(compared(&proof), Err(ImageDifference::Exported(_))));
         file.write_all_at(b"x", 2 * BLOCK).expect("written");
-        assert_eq!(compared(&proof), Err(Difference::Fixed(2)));
+        assert_eq!(compared(&proof), Err(ImageDifference::Fixed(2)));
     }
 }

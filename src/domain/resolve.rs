@@ -52,7 +52,7 @@ fn rename(vm: &mut SourceVm, facts: &GuestFacts) {
 
 /// How much the source says of the guest, measured by what its disks hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum SourceDetail {
     /// Less than the disks.
     Less,
     /// The same, or what the disks do not deny.
@@ -67,34 +67,36 @@ fn found(facts: &GuestFacts) -> GuestOs {
     GuestOs { id: String::new(), full_name, family: facts.family, network: None }
 }
 
-fn told_of_windows(said: &GuestOs, facts: &GuestFacts) -> Told {
+fn told_of_windows(said: &GuestOs, facts: &GuestFacts) -> SourceDetail {
     match (windows(said), windows(&found(facts))) {
-        (_, None) if said.full_name.is_empty() => Told::Less,
-        (_, None) => Told::Same,
-        _ if is_open(said) => Told::Less,
-        (Some(told), Some(found)) if told == found => Told::Same,
+        (_, None) if said.full_name.is_empty() => SourceDetail::Less,
+        (_, None) => SourceDetail::Same,
+        _ if is_open(said) => SourceDetail::Less,
+        (Some(told), Some(found)) if told == found => SourceDetail::Same,
         // The name tells the release that an id leaves open.
         (Some(told), Some(found)) if may_be(told, found) => {
             if told < found {
-                Told::Less
+                SourceDetail::Less
             } else {
-                Told::Same
+                SourceDetail::Same
             }
         }
-        _ => Told::Otherwise,
+        _ => SourceDetail::Otherwise,
     }
 }
 
-fn told_of_linux(said: &GuestOs, facts: &GuestFacts) -> Told {
-    let (Some(told), Some(found)) = (linux(said), linux(&found(facts))) else { return Told::Same };
-    let Some(name) = found.distribution else { return Told::Same };
+fn told_of_linux(said: &GuestOs, facts: &GuestFacts) -> SourceDetail {
+    let (Some(told), Some(found)) = (linux(said), linux(&found(facts))) else {
+        return SourceDetail::Same;
+    };
+    let Some(name) = found.distribution else { return SourceDetail::Same };
     let major = Some(facts.version.0).filter(|major| *major != 0).or(found.major);
     match (told.distribution, told.major, major) {
-        (None, ..) => Told::Less,
-        (Some(told), ..) if told != name => Told::Otherwise,
-        (_, None, _) => Told::Less,
-        (_, Some(told), Some(major)) if told != major => Told::Otherwise,
-        _ => Told::Same,
+        (None, ..) => SourceDetail::Less,
+        (Some(told), ..) if told != name => SourceDetail::Otherwise,
+        (_, None, _) => SourceDetail::Less,
+        (_, Some(told), Some(major)) if told != major => SourceDetail::Otherwise,
+        _ => SourceDetail::Same,
     }
 }
 
@@ -109,14 +111,14 @@ fn guest(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
         return;
     }
     let told = match (said.family == facts.family, facts.family) {
-        (false, _) => Told::Otherwise,
+        (false, _) => SourceDetail::Otherwise,
         (true, OsFamily::Windows) => told_of_windows(&said, facts),
         (true, _) => told_of_linux(&said, facts),
     };
-    if told == Told::Less {
+    if told == SourceDetail::Less {
         rename(vm, facts);
     }
-    if told == Told::Otherwise {
+    if told == SourceDetail::Otherwise {
         let named = [&said.full_name, &said.id].into_iter().find(|name| !name.is_empty());
         let text = format!(
             "source says that the guest is {}, its disks hold {}: planned as the source says",

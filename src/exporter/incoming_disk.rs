@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::content::content_of;
-use super::transfer::{Part, sync_directory};
+use super::transfer::{PartFile, sync_directory};
 use super::{Error, FinishedDisk};
 use crate::budget::{Going, is_stop};
-use crate::image::{self, content::Content};
+use crate::image::{self, content::ContentHasher};
 use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, Sha256Digest};
 use crate::progress::{Progress, Unit};
 
@@ -23,7 +23,7 @@ const BLOCK: usize = 1 << 20;
 /// A disk on its way.
 #[derive(Debug)]
 pub struct IncomingDisk {
-    part: Part,
+    part: PartFile,
     id: DiskId,
     format: DiskFormat,
 }
@@ -34,7 +34,7 @@ impl IncomingDisk {
     /// # Errors
     /// [`Error::Exists`], [`Error::Busy`], [`Error::File`].
     pub fn begin(directory: &Path, id: &DiskId, format: DiskFormat) -> Result<Self, Error> {
-        let part = Part::create(directory.join(id.file_name(format)))?;
+        let part = PartFile::create(directory.join(id.file_name(format)))?;
         Ok(Self { part, id: id.clone(), format })
     }
 
@@ -51,7 +51,7 @@ impl IncomingDisk {
     ) -> Result<Option<Self>, Error> {
         let id = whole.id.clone();
         let task = progress.task(format!("check {id}"), Some(whole.file_size.0), Unit::Bytes);
-        let part = Part::adopt(directory.join(id.file_name(format)), whole, &task, cancel)?;
+        let part = PartFile::adopt(directory.join(id.file_name(format)), whole, &task, cancel)?;
         Ok(part.map(|part| Self { part, id, format }))
     }
 
@@ -83,7 +83,7 @@ impl IncomingDisk {
             .ok_or_else(|| unusable(format!("it is no image of a disk in {}", self.format)))?;
         file.sync_all().map_err(failed)?;
         let (mut sum, mut length, mut buffer) = (Sha256::new(), 0, vec![0; BLOCK]);
-        let mut raw = (self.format == DiskFormat::Raw).then(Content::default);
+        let mut raw = (self.format == DiskFormat::Raw).then(ContentHasher::default);
         loop {
             // A hole that a remote host told may be longer than all that can be summed.
             going.check().map_err(failed)?;

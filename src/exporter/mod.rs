@@ -37,7 +37,7 @@ use crate::model::Secret;
 
 pub use address::{Address, sdk_url};
 pub use error::{Error, Fault};
-pub use files::{Choice, FileSettings, Files};
+pub use files::{FileChoice, FileSettings, Files};
 pub use filter::Filter;
 pub use finished_disk::{FinishedDisk, OnFinished};
 pub use hosts::{HostMap, HostMapping, HostSuffix, NfcHosts};

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sha2::Digest;
 
-use super::transfer::{Part, sync_directory};
+use super::transfer::{PartFile, sync_directory};
 use super::{Error, NVRAM};
 use crate::model::{ByteSize, ExportedNvram, Sha256Digest, Stage, Warning};
 
@@ -58,7 +58,7 @@ pub(super) fn read(from: &Path) -> Result<Vec<u8>, Error> {
 /// [`Error::Exists`], [`Error::Busy`], [`Error::File`].
 pub fn write(directory: &Path, content: &[u8]) -> Result<ExportedNvram, Error> {
     let failed = |source| Error::File { action: "write", path: directory.to_owned(), source };
-    let part = Part::create(std::path::absolute(directory).map_err(failed)?.join(NVRAM))?;
+    let part = PartFile::create(std::path::absolute(directory).map_err(failed)?.join(NVRAM))?;
     let written = part
         .restart()
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))

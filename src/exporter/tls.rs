@@ -76,7 +76,7 @@ impl Client {
     pub(super) fn refusal(&self, host: &str) -> Option<Error> {
         let (seen, source) = self.verifier.refused()?;
         Some(match &self.verifier.check {
-            Check::Pin(pin) => Error::WrongThumbprint {
+            CertificateCheck::Pin(pin) => Error::WrongThumbprint {
                 host: host.to_owned(),
                 expected: pin.to_string(),
                 seen: pin.of_same_kind(&seen).to_string(),
@@ -91,7 +91,7 @@ impl Client {
 }
 
 #[derive(Debug)]
-enum Check {
+enum CertificateCheck {
     Pin(Thumbprint),
     Roots {
         webpki: Arc<WebPkiServerVerifier>,
@@ -104,7 +104,7 @@ enum Check {
 
 #[derive(Debug)]
 struct Verifier {
-    check: Check,
+    check: CertificateCheck,
     algorithms: rustls::crypto::WebPkiSupportedAlgorithms,
     /// The certificate refused last, and why; `None` after one that was accepted.
     refused: Mutex<Option<(Vec<u8>, rustls::Error)>>,
@@ -113,13 +113,13 @@ struct Verifier {
 impl Verifier {
     fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
         let check = match trust {
-            Trust::System => Check::by_roots(system_roots()?, Vec::new(), provider)?,
+            Trust::System => CertificateCheck::by_roots(system_roots()?, Vec::new(), provider)?,
             Trust::CaFiles(paths) => {
                 let (roots, listed) = file_roots(paths)?;
-                Check::by_roots(roots, listed, provider)?
+                CertificateCheck::by_roots(roots, listed, provider)?
             }
-            Trust::Thumbprint(pin) => Check::Pin(*pin),
-            Trust::Insecure => Check::Anybody,
+            Trust::Thumbprint(pin) => CertificateCheck::Pin(*pin),
+            Trust::Insecure => CertificateCheck::Anybody,
         };
         let algorithms = provider.signature_verification_algorithms;
         Ok(Self { check, algorithms, refused: Mutex::new(None) })
@@ -140,17 +140,19 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let verdict = match &self.check {
-            Check::Anybody => Ok(ServerCertVerified::assertion()),
-            Check::Pin(pin) if pin.of_same_kind(end_entity) == *pin => {
+            CertificateCheck::Anybody => Ok(ServerCertVerified::assertion()),
+            CertificateCheck::Pin(pin) if pin.of_same_kind(end_entity) == *pin => {
                 Ok(ServerCertVerified::assertion())
             }
-            Check::Pin(_) => Err(rustls::Error::General("thumbprint differs".into())),
-            Check::Roots { listed, .. } if listed.iter().any(|known| known == end_entity) => {
+            CertificateCheck::Pin(_) => Err(rustls::Error::General("thumbprint differs".into())),
+            CertificateCheck::Roots { listed, .. }
+                if listed.iter().any(|known| known == end_entity) =>
+            {
                 let parsed = rustls::server::ParsedCertificate::try_from(end_entity)?;
                 rustls::client::verify_server_name(&parsed, name)
                     .map(|()| ServerCertVerified::assertion())
             }
-            Check::Roots { webpki, .. } => {
+            CertificateCheck::Roots { webpki, .. } => {
                 webpki.verify_server_cert(end_entity, intermediates, name, ocsp, now)
             }
         };
@@ -182,7 +184,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-impl Check {
+impl CertificateCheck {
     fn by_roots(
         roots: RootCertStore,
         listed: Vec<CertificateDer<'static>>,

@@ -43,7 +43,7 @@ pub use inspect::{
 };
 pub use iso::{IsoFile, iso_files};
 pub use kind::{Kind, kind};
-pub use part::{Part, part};
+pub use part::{DiskPart, part};
 pub use rewrite::{OutputFormat, Rewriter, Wrote};
 pub use split::Split;
 pub use text::decoded;

@@ -16,7 +16,7 @@ use super::{Error, capabilities};
 
 /// The user that QEMU runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct User {
+struct AccessUser {
     uid: u32,
     gid: u32,
 }
@@ -39,17 +39,17 @@ pub(super) fn check(connect: &Connect, pool: &str, dir: &Path) -> Result<(), Err
 
 /// As libvirt tells it: the base label of its DAC driver, `+UID:+GID`
 /// (<https://libvirt.org/formatcaps.html>, `secmodel`).
-fn qemu_user(capabilities: &Capabilities) -> Option<User> {
+fn qemu_user(capabilities: &Capabilities) -> Option<AccessUser> {
     let models = &capabilities.host.as_ref()?.secmodel;
     let labels = &models.iter().find(|model| model.model == "dac")?.baselabel;
     let (uid, gid) = labels.first()?.text.split_once(':')?;
     let number = |text: &str| text.trim().trim_start_matches('+').parse().ok();
-    Some(User { uid: number(uid)?, gid: number(gid)? })
+    Some(AccessUser { uid: number(uid)?, gid: number(gid)? })
 }
 
 /// The first folder on the way to `dir` that `user` may not search. The kernel itself is asked, so
 /// that ACLs count as well as modes; changes the identity of the calling thread.
-fn blocked(dir: &Path, user: User) -> Option<PathBuf> {
+fn blocked(dir: &Path, user: AccessUser) -> Option<PathBuf> {
     // Links are resolved while everything may be seen.
     let existing = dir.ancestors().find_map(|folder| folder.canonicalize().ok())?;
     // SAFETY: no memory is passed. The raw call, unlike that of the C library, is about this
@@ -84,7 +84,7 @@ mod tests {
         };
         let label = "<baselabel type='kvm'>+64055:+108</baselabel><baselabel type='qemu'>+1:+1\
                      </baselabel>";
-        assert_eq!(read(label), Some(User { uid: 64055, gid: 108 }));
+        assert_eq!(read(label), Some(AccessUser { uid: 64055, gid: 108 }));
         assert_eq!(read(""), None);
     }
 
@@ -104,7 +104,7 @@ mod tests {
         // Open to root's group, which this process has and QEMU has not.
         mode(&shut, 0o770);
         let look = |path: PathBuf| {
-            let user = User { uid: 64055, gid: 64055 };
+            let user = AccessUser { uid: 64055, gid: 64055 };
             std::thread::spawn(move || blocked(&path, user)).join().expect("no panic")
         };
         assert_eq!(look(shut.join("pool")), Some(shut.clone()));

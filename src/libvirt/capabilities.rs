@@ -8,7 +8,8 @@ use crate::domain::{Chipset, DomainType, HostCapabilities, Platform, UserNetwork
 use crate::model::DOMAIN_ARCH;
 
 use super::xml::capabilities::{
-    Capabilities, CpuMode, CpuModePart, DomainCapabilities, HypervCapabilities, Supported, values,
+    Capabilities, CpuModeCapability, CpuModePart, DomainCapabilities, HypervCapabilities,
+    Supported, values,
 };
 use super::{Connection, Error, bridges, kvm, own_daemon, xml};
 
@@ -144,7 +145,7 @@ pub fn platform(domain_type: DomainType, chipset: Chipset, text: &str) -> Result
 }
 
 /// The CPU models that can be named. Of what libvirt does not know the use, the host will tell.
-fn cpu_models(modes: &[CpuMode]) -> Vec<String> {
+fn cpu_models(modes: &[CpuModeCapability]) -> Vec<String> {
     let custom = modes.iter().filter(|mode| mode.name == "custom" && mode.supported == "yes");
     let parts = custom.flat_map(|mode| &mode.parts).filter_map(|part| match part {
         CpuModePart::Model(model) if model.usable != "no" => Some(model.name.clone()),

@@ -22,14 +22,14 @@ pub(super) const BEGINNING: u64 = 1 << 20;
 
 /// What goes into a volume. A clone is the same open file.
 #[derive(Debug, Clone)]
-pub(super) struct Content {
+pub(super) struct VolumeContent {
     /// The bytes.
     pub file: Arc<File>,
     /// The image that they come from, for messages.
     pub image: PathBuf,
 }
 
-impl Content {
+impl VolumeContent {
     /// Opens the image, or makes a raw disk of it, sparse and without a name, so that it goes with
     /// the last that holds it.
     pub async fn of(wanted: &WantedVolume, cancel: &CancellationToken) -> Result<Self, Error> {

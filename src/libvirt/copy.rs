@@ -23,13 +23,13 @@ const CHUNK: usize = 1024 * 1024;
 
 /// A file in the making in the folder of a pool; it vanishes unless it is filled.
 #[derive(Debug)]
-pub(super) struct Part(NamedTempFile);
+pub(super) struct PartialCopy(NamedTempFile);
 
 /// Opens a hidden file in `dir` with mode 0600, as libvirt makes its volumes; `None` where this
 /// process may not, or where the folder is not on this machine.
-pub(super) fn open(dir: &Path) -> Result<Option<Part>, Error> {
+pub(super) fn open(dir: &Path) -> Result<Option<PartialCopy>, Error> {
     match tempfile::Builder::new().prefix(".hyperexport-").suffix(".part").tempfile_in(dir) {
-        Ok(file) => Ok(Some(Part(file))),
+        Ok(file) => Ok(Some(PartialCopy(file))),
         Err(error)
             if matches!(
                 error.kind(),
@@ -43,7 +43,7 @@ pub(super) fn open(dir: &Path) -> Result<Option<Part>, Error> {
     }
 }
 
-impl Part {
+impl PartialCopy {
     /// Where it is.
     pub fn path(&self) -> PathBuf {
         self.0.path().to_owned()

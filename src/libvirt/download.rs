@@ -16,7 +16,7 @@ use crate::model::Sha256Digest;
 use crate::progress::Task;
 
 use super::Error;
-use super::content::Content;
+use super::content::VolumeContent;
 
 /// Bytes taken at once; libvirt's packets hold a quarter of a MiB.
 const CHUNK: usize = 512 * 1024;
@@ -57,7 +57,7 @@ pub(super) fn sum(
     task: &Task,
     cancel: &CancellationToken,
 ) -> Result<Sha256Digest, Error> {
-    let (mut sum, going) = (Sum::default(), Going::from(cancel));
+    let (mut sum, going) = (RunningSum::default(), Going::from(cancel));
     each(connect, (volume, length), cancel, &mut |chunk| {
         match chunk {
             Chunk::Data(bytes) => sum.add(bytes),
@@ -136,10 +136,10 @@ fn draw(budget: &mut Budget, volume: &StorageVol, bytes: u64) -> Result<(), Erro
 }
 
 /// The sum of all that goes into a volume.
-pub(super) fn sum_of(content: &Content) -> Result<Sha256Digest, Error> {
+pub(super) fn sum_of(content: &VolumeContent) -> Result<Sha256Digest, Error> {
     let unreadable = |error| Error::file("read", &content.image)(error);
     let (file, length) = (&content.file, content.len()?);
-    let (mut sum, going) = (Sum::default(), Going::default());
+    let (mut sum, going) = (RunningSum::default(), Going::default());
     let mut buffer = vec![0; CHUNK];
     while let Some(data) = extents::next_data(file, sum.length, length).map_err(unreadable)? {
         sum.zeros(data.start - sum.length, &going).map_err(unreadable)?;
@@ -155,12 +155,12 @@ pub(super) fn sum_of(content: &Content) -> Result<Sha256Digest, Error> {
 
 /// A sum in the making.
 #[derive(Default)]
-struct Sum {
+struct RunningSum {
     sha256: Sha256,
     length: u64,
 }
 
-impl Sum {
+impl RunningSum {
     fn add(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         self.length += bytes.len() as u64;

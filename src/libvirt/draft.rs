@@ -11,7 +11,7 @@ use crate::domain::DiskKind;
 use crate::model::{ByteSize, DiskFormat, DiskId};
 
 use super::identity::Chosen;
-use super::pool::{Access, Place};
+use super::pool::{Access, UsablePool};
 use super::request::{ImportRequest, WantedVolume};
 use super::{Connection, Error, pool};
 
@@ -107,7 +107,10 @@ impl Connection {
     }
 }
 
-fn find(connect: &Connect, choice: &super::PoolChoice) -> Result<(Place, Option<String>), Error> {
+fn find(
+    connect: &Connect,
+    choice: &super::PoolChoice,
+) -> Result<(UsablePool, Option<String>), Error> {
     match (pool::find(connect, choice)?, &choice.path) {
         (Some(place), _) => {
             let handle = pool::open(connect, &place.pool)?;
@@ -118,7 +121,7 @@ fn find(connect: &Connect, choice: &super::PoolChoice) -> Result<(Place, Option<
         (None, Some(path)) => {
             let (pool, dir, of) = (choice.name.clone(), path.clone(), pool::OF_FOLDER.to_owned());
             let (kind, access) = (DiskKind::File, Access::default());
-            Ok((Place { pool, of, kind, dir, access, active: false }, None))
+            Ok((UsablePool { pool, of, kind, dir, access, active: false }, None))
         }
         (None, None) => Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() }),
     }

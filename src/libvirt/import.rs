@@ -16,15 +16,15 @@ use crate::model::{ByteSize, DiskId, Sha256Digest, Warning};
 use crate::panics::caught;
 use crate::progress::Progress;
 
-use super::content::Content;
+use super::content::VolumeContent;
 use super::define::Definition;
-use super::pool::Place;
+use super::pool::UsablePool;
 use super::request::{ImportRequest, WantedVolume};
 use super::snapshot::{self, Snapshot};
 use super::undo_step::Undo;
 use super::unwind::{Journal, Unwind};
 use super::volume::{self, Filling};
-use super::watch::{Seen, Sign, Wait};
+use super::watch::{GuestSigns, Sign, Wait};
 use super::{Connection, Draft, Error, define, pool, space, start, test_define, used};
 
 /// A domain that libvirt now has.
@@ -50,13 +50,13 @@ pub struct DefinedDomain {
     pub snapshot: Option<Snapshot>,
     /// What its guest showed when it was started on overlays of its disks, before the definition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boot_test: Option<Seen>,
+    pub boot_test: Option<GuestSigns>,
     /// What its guest showed when it was started once with its links down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boot_proof: Option<Seen>,
+    pub boot_proof: Option<GuestSigns>,
     /// What its guest showed when it was started for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started: Option<Seen>,
+    pub started: Option<GuestSigns>,
     /// How all of it is taken back.
     #[serde(default)]
     pub undo: Vec<Undo>,
@@ -203,7 +203,7 @@ impl Connection {
         spec: &DomainSpec,
         timeout: Duration,
         filling: &Filling,
-    ) -> Result<Seen, Error> {
+    ) -> Result<GuestSigns, Error> {
         filling.progress.note(format!("starting {} once, on overlays of its disks", spec.name));
         let wait = Wait { sign: Sign::Up, timeout };
         let (spec, filling) = (spec.clone(), filling.clone());
@@ -217,13 +217,13 @@ impl Connection {
     async fn after(
         &self,
         request: &ImportRequest<'_>,
-        place: &Place,
+        place: &UsablePool,
         defined: &mut DefinedDomain,
         filling: &Filling,
     ) -> Result<(), Error> {
         if let Some(name) = &request.after.snapshot {
             let ids = (name.as_str(), defined.uuid.as_str());
-            let wanted = snapshot::Wanted::new(request, ids, place, &defined.volumes);
+            let wanted = snapshot::PlannedSnapshot::new(request, ids, place, &defined.volumes);
             let (unwind, uuid) = (filling.unwind.clone(), defined.uuid.clone());
             let (snapshot, xml) = self
                 .call(move |connect| {
@@ -248,7 +248,7 @@ impl Connection {
     /// Brings all images into the pool, one after the other: they share the disk they go to.
     async fn volumes(
         &self,
-        place: &Place,
+        place: &UsablePool,
         wanted: &[WantedVolume],
         filling: &Filling,
     ) -> Result<Vec<RegisteredVolume>, Error> {
@@ -268,12 +268,12 @@ impl Connection {
                 return Err(Error::Cancelled);
             }
             let (target, filling) = (place.clone(), filling.clone());
-            let content = Content::of(&volume, &filling.cancel).await?;
+            let content = VolumeContent::of(&volume, &filling.cancel).await?;
             self.call(move |connect| volume::fill(connect, &target, (&volume, &content), &filling))
                 .await?;
         }
-        let named: Vec<Named> =
-            wanted.iter().map(|volume| Named::new(volume, in_place(volume))).collect();
+        let named: Vec<NamedVolume> =
+            wanted.iter().map(|volume| NamedVolume::new(volume, in_place(volume))).collect();
         let target = place.clone();
         let mut volumes = self
             .call(move |connect| {
@@ -283,7 +283,7 @@ impl Connection {
             })
             .await?;
         for (volume, wanted) in volumes.iter_mut().zip(wanted).filter(|_| self.verifies()) {
-            let content = Content::of(wanted, &filling.cancel).await?;
+            let content = VolumeContent::of(wanted, &filling.cancel).await?;
             let (target, registered, filling) = (place.clone(), volume.clone(), filling.clone());
             let read = move |connect: &virt::connect::Connect| {
                 volume::verify(connect, &target, (&registered, &content), &filling)
@@ -295,13 +295,13 @@ impl Connection {
 }
 
 /// A volume and the name that it has in the pool.
-struct Named {
+struct NamedVolume {
     wanted: WantedVolume,
     name: String,
     created: bool,
 }
 
-impl Named {
+impl NamedVolume {
     fn new(wanted: &WantedVolume, in_place: bool) -> Self {
         let own = wanted.image.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = own.filter(|_| in_place).unwrap_or_else(|| wanted.name.clone());
@@ -311,10 +311,10 @@ impl Named {
 
 fn register_all(
     connect: &virt::connect::Connect,
-    place: &Place,
-    volumes: Vec<Named>,
+    place: &UsablePool,
+    volumes: Vec<NamedVolume>,
 ) -> Result<Vec<RegisteredVolume>, Error> {
-    let register = |volume: Named| {
+    let register = |volume: NamedVolume| {
         Ok(RegisteredVolume {
             path: volume::register(connect, place, &volume.name, &volume.wanted)?,
             disk: volume.wanted.id,

@@ -15,7 +15,7 @@ use virt::storage_vol::StorageVol;
 use virt::sys;
 
 use crate::domain::{DiskKind, DomainType, Platform};
-use crate::kvm::{Accelerator, DISK, PATIENCE, Proof, boot_sector, prove};
+use crate::kvm::{Accelerator, DISK, KvmProof, PATIENCE, boot_sector, prove};
 
 use super::run_owner::RunOwner;
 use super::xml::probe;
@@ -36,9 +36,9 @@ pub(super) async fn runs(platform: &Platform) -> Option<bool> {
     };
     let (emulator, machine) = (Path::new(&platform.emulator), Some(platform.chipset.as_str()));
     match prove(emulator, machine, accelerator, &CancellationToken::new()).await {
-        Proof::Runs => Some(true),
-        Proof::Fails => Some(false),
-        Proof::Forbidden => None,
+        KvmProof::Runs => Some(true),
+        KvmProof::Fails => Some(false),
+        KvmProof::Forbidden => None,
     }
 }
 

@@ -73,7 +73,7 @@ pub use draft::{Draft, DraftPool, DraftVolume};
 pub use error::{Cause, Error};
 pub use import::{DefinedDomain, RegisteredVolume};
 pub use preview::{Preview, PreviewedPool};
-pub use recover::{Recovered, UsedDomain};
+pub use recover::{RecoveryResult, UsedDomain};
 pub use refusal::Refusal;
 pub use request::{AfterDefine, DefaultPool, ImportRequest, PoolChoice};
 pub use shared::Connections;
@@ -87,7 +87,7 @@ pub use unused::UnusedDisk;
 pub use unwind::Journal;
 pub use uri::check_from_file as check_uri_from_file;
 pub use user_profile::user_profile;
-pub use watch::{Seen, Sign, Wait};
+pub use watch::{GuestSigns, Sign, Wait};
 pub use xml::XmlError;
 
 use crate::domain::{Family, Profile};

@@ -21,14 +21,14 @@ use super::{Error, identity, pool, replace, undo_way, used};
 
 /// Who uses a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum User {
+pub(super) enum OwningUser {
     /// A domain of that name.
     Domain(String),
     /// An overlay of that path, which no domain has yet.
     Overlay(String),
 }
 
-impl fmt::Display for User {
+impl fmt::Display for OwningUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Domain(name) => write!(f, "another domain uses it: '{name}'"),
@@ -37,7 +37,7 @@ impl fmt::Display for User {
     }
 }
 
-impl User {
+impl OwningUser {
     /// The same of a volume of which nothing is ours.
     pub fn clause(&self) -> String {
         match self {
@@ -50,7 +50,7 @@ impl User {
 /// Which files our domains use, and who uses the others.
 pub(super) struct Owners {
     ours: HashSet<String>,
-    others: HashMap<String, User>,
+    others: HashMap<String, OwningUser>,
     /// Present names of our domains by their UUIDs.
     names: HashMap<String, String>,
     /// Whether the files are those of this machine.
@@ -137,7 +137,8 @@ impl Owners {
             self.ours.extend(files);
             self.names.insert(uuid, name);
         } else {
-            self.others.extend(files.into_iter().map(|file| (file, User::Domain(name.clone()))));
+            self.others
+                .extend(files.into_iter().map(|file| (file, OwningUser::Domain(name.clone()))));
         }
     }
 
@@ -152,7 +153,7 @@ impl Owners {
                 }
                 let user = match self.others.get(above) {
                     Some(user) => Some(user.clone()),
-                    None if !going.contains(above) => Some(User::Overlay(above.clone())),
+                    None if !going.contains(above) => Some(OwningUser::Overlay(above.clone())),
                     None => None,
                 };
                 if let Some(user) = user.filter(|_| !self.others.contains_key(below)) {
@@ -166,7 +167,7 @@ impl Owners {
     }
 
     /// Who uses the file beside our domains.
-    pub fn user_of(&self, path: &str) -> Option<&User> {
+    pub fn user_of(&self, path: &str) -> Option<&OwningUser> {
         let real = || real(path).filter(|_| self.local);
         self.others.get(path).or_else(|| self.others.get(&real()?))
     }
@@ -215,7 +216,7 @@ impl Owners {
                 })
             }
             Undo::RemoveFile { path, .. } => {
-                Ok(self.user_of(&path.to_string_lossy()).map(User::to_string))
+                Ok(self.user_of(&path.to_string_lossy()).map(OwningUser::to_string))
             }
             _ => Ok(None),
         }
@@ -278,7 +279,11 @@ fn lies_in(connect: &Connect, path: &Path, pool: &str) -> bool {
 ///
 /// # Errors
 /// [`Error::Call`].
-pub(super) fn user_of(connect: &Connect, path: &str, local: bool) -> Result<Option<User>, Error> {
+pub(super) fn user_of(
+    connect: &Connect,
+    path: &str,
+    local: bool,
+) -> Result<Option<OwningUser>, Error> {
     let mut owners = Owners::of(connect, &[], local)?;
     owners.follow(&overlays(connect, local), &HashSet::new());
     Ok(owners.user_of(path).cloned())

@@ -27,7 +27,7 @@ pub(super) const OF_FOLDER: &str = "dir";
 
 /// A pool that disks can go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct UsablePool {
     /// Name of the pool.
     pub pool: String,
     /// Its type: `dir`, `netfs`, …
@@ -69,7 +69,7 @@ impl Access {
     }
 }
 
-impl Place {
+impl UsablePool {
     /// Whether `image`, a file of this machine, is a volume of this pool by where it lies.
     pub fn holds(&self, image: &Path) -> bool {
         self.kind == DiskKind::File && image.parent().is_some_and(|parent| self.is_at(parent))
@@ -99,7 +99,7 @@ fn real(folder: &Path) -> PathBuf {
 }
 
 /// Looks for the pool: `None` where it does not exist and may be made.
-pub(super) fn find(connect: &Connect, choice: &PoolChoice) -> Result<Option<Place>, Error> {
+pub(super) fn find(connect: &Connect, choice: &PoolChoice) -> Result<Option<UsablePool>, Error> {
     if let Some(pool) = look_up(connect, &choice.name)? {
         let place = describe(&pool, &choice.name)?;
         return match &choice.path {
@@ -128,7 +128,7 @@ pub(super) fn ensure(
     choice: &PoolChoice,
     local: bool,
     unwind: &Unwind,
-) -> Result<(Place, PoolUse), Error> {
+) -> Result<(UsablePool, PoolUse), Error> {
     let mut in_use = None;
     let found = loop {
         let found = find(connect, choice)?;
@@ -155,7 +155,7 @@ pub(super) fn ensure(
 /// Starts a pool that is there, and makes its folder where that is missing and may be made.
 fn start(
     connect: &Connect,
-    (place, may_build): (&Place, bool),
+    (place, may_build): (&UsablePool, bool),
     local: bool,
     unwind: &Unwind,
 ) -> Result<(), Error> {
@@ -189,7 +189,7 @@ fn is_active(pool: &StoragePool) -> bool {
     pool.is_active().unwrap_or(false)
 }
 
-fn not_started(place: &Place) -> impl FnOnce(virt::error::Error) -> Error {
+fn not_started(place: &UsablePool) -> impl FnOnce(virt::error::Error) -> Error {
     let (name, kind) = (place.pool.clone(), place.of.clone());
     move |error| Error::PoolNotStarted { name, kind, source: Cause::from(error) }
 }
@@ -204,7 +204,7 @@ pub(super) fn try_start(
     connect: &Connect,
     choice: &PoolChoice,
     local: bool,
-    look: impl FnOnce(&Place) -> Result<(), Error>,
+    look: impl FnOnce(&UsablePool) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let Some(place) = find(connect, choice)?.filter(|place| !place.active) else { return Ok(()) };
     let may_build = choice.path.is_some() && place.kind == DiskKind::File;
@@ -218,7 +218,7 @@ pub(super) fn try_start(
         return if is_active(&pool) { Ok(()) } else { Err(not_started(&place)(error)) };
     }
     let held = held(&pool, &place.pool)?;
-    let seen = look(&Place { active: true, ..place.clone() });
+    let seen = look(&UsablePool { active: true, ..place.clone() });
     match undo_pool::stop_idle(&pool, &held) {
         Ok(StepResult::Shared(reason)) => tracing::debug!(reason, "the pool stays started"),
         Err(problem) => tracing::warn!(problem, "storage pool '{}' stays started", place.pool),
@@ -319,13 +319,13 @@ fn is_busy(error: &virt::error::Error) -> bool {
 }
 
 /// What and where a pool is.
-pub(super) fn describe(pool: &StoragePool, name: &str) -> Result<Place, Error> {
+pub(super) fn describe(pool: &StoragePool, name: &str) -> Result<UsablePool, Error> {
     let active = pool.is_active().map_err(Error::call(format!("look at storage pool '{name}'")))?;
     let description = read(pool, name)?;
     place(description, active)
 }
 
-fn place(description: Pool, active: bool) -> Result<Place, Error> {
+fn place(description: Pool, active: bool) -> Result<UsablePool, Error> {
     let Pool { kind: of, name, target, .. } = description;
     let kind = match pool_kind::holds(&of) {
         Ok(kind) => kind,
@@ -334,7 +334,7 @@ fn place(description: Pool, active: bool) -> Result<Place, Error> {
     let permissions = target.as_ref().and_then(|target| target.permissions.as_ref());
     let access = permissions.map(Access::like).unwrap_or_default();
     let dir = PathBuf::from(target.map(|target| target.path).unwrap_or_default());
-    Ok(Place { pool: name, of, kind, dir, access, active })
+    Ok(UsablePool { pool: name, of, kind, dir, access, active })
 }
 
 fn read(pool: &StoragePool, name: &str) -> Result<Pool, Error> {
@@ -397,7 +397,7 @@ mod tests {
     fn a_hint_never_proposes_to_format_a_device_and_quotes_names() {
         let hint = |kind: &str| {
             let place = place(pool(kind, "/srv"), false).expect("takes disks");
-            let named = Place { pool: "my pool".to_owned(), ..place };
+            let named = UsablePool { pool: "my pool".to_owned(), ..place };
             let failed = Connect::open(Some("no-such-driver:///")).map_err(not_started(&named));
             failed.err().and_then(|error| error.hint()).expect("a hint")
         };

@@ -7,7 +7,7 @@ use virt::connect::Connect;
 use crate::domain::{DiskKind, DomainSpec, DomainType, HostCapabilities, NicSource, PlanOptions};
 use crate::model::{Stage, Warning};
 
-use super::pool::Place;
+use super::pool::UsablePool;
 use super::request::{ImportRequest, PoolChoice, WantedVolume};
 use super::shell::word;
 use super::undo_step::Undo;
@@ -90,7 +90,7 @@ impl Leaves {
     }
 
     /// Whether the volume of that name is one.
-    fn volume(&self, place: &Place, volume: &str) -> bool {
+    fn volume(&self, place: &UsablePool, volume: &str) -> bool {
         let path = place.dir.join(volume);
         let is_it = |step: &Undo| match step {
             Undo::RemoveFile { path: made, .. } => *made == path,
@@ -106,7 +106,7 @@ fn storage(
     choice: &PoolChoice,
     (volumes, leaves): (&[WantedVolume], &Leaves),
     local: bool,
-) -> Result<Option<Place>, Error> {
+) -> Result<Option<UsablePool>, Error> {
     let place = pool::find(connect, choice)?;
     if let Some(place) = &place {
         place.has_folder(local, choice.path.is_some())?;
@@ -135,7 +135,7 @@ fn storage(
 /// Refuses a pool, which is started, that has not the room for the volumes, or has others of their names.
 pub(super) fn room(
     connect: &Connect,
-    place: &Place,
+    place: &UsablePool,
     (volumes, leaves): (&[WantedVolume], &Leaves),
     local: bool,
 ) -> Result<(), Error> {
@@ -149,7 +149,7 @@ pub(super) fn room(
 
 /// The volumes that have to be made. What goes leaves its room to its successor.
 fn to_make<'a>(
-    place: Option<&'a Place>,
+    place: Option<&'a UsablePool>,
     (volumes, leaves): (&'a [WantedVolume], &'a Leaves),
     local: bool,
 ) -> impl Iterator<Item = &'a WantedVolume> {
@@ -162,7 +162,7 @@ fn to_make<'a>(
 
 /// A domain that starts with its host finds no disks when their pool does not. Files in a folder are there
 /// without their pool.
-fn autostart(connect: &Connect, place: Option<&Place>) -> Result<Option<Warning>, Error> {
+fn autostart(connect: &Connect, place: Option<&UsablePool>) -> Result<Option<Warning>, Error> {
     let Some(place) = place.filter(|place| place.of != pool::OF_FOLDER) else { return Ok(None) };
     let name = &place.pool;
     let starts = pool::open(connect, name)?.autostart();

@@ -15,7 +15,7 @@ use super::{Connection, DefinedDomain, Error, identity, start, test_define};
 
 /// What became of what a killed run left.
 #[derive(Debug, Default)]
-pub struct Recovered {
+pub struct RecoveryResult {
     /// What was taken back.
     pub taken: UndoReport,
     /// The domain that stays.
@@ -37,7 +37,11 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Call`]. Nothing was changed then, but for the domain of a boot test.
-    pub async fn recover(&self, steps: &[Undo], alive: SystemTime) -> Result<Recovered, Error> {
+    pub async fn recover(
+        &self,
+        steps: &[Undo],
+        alive: SystemTime,
+    ) -> Result<RecoveryResult, Error> {
         let (target, steps, local) = (self.clone(), steps.to_vec(), self.is_local());
         self.call(move |connect| {
             let (trials, others): (Vec<_>, Vec<_>) = steps.into_iter().partition(is_of_trial);
@@ -48,7 +52,7 @@ impl Connection {
             let all = [others, trials.clone()].concat();
             let going = if kept.is_some() { &trials } else { &all };
             let taken = take_back(connect, (going, Evidence::Seal), local)?;
-            Ok(Recovered { taken, kept })
+            Ok(RecoveryResult { taken, kept })
         })
         .await
     }
@@ -61,13 +65,16 @@ impl Connection {
         &self,
         steps: &[Undo],
         alive: SystemTime,
-    ) -> Result<Recovered, Error> {
+    ) -> Result<RecoveryResult, Error> {
         let (target, mut steps, local) = (self.clone(), steps.to_vec(), self.is_local());
         steps.retain(|step| !is_of_trial(step));
         self.call(move |connect| {
             let kept = target.used(connect, &steps, alive)?;
             let would = if kept.is_some() { &[][..] } else { &steps };
-            Ok(Recovered { taken: would_take_back(connect, (would, Evidence::Seal), local)?, kept })
+            Ok(RecoveryResult {
+                taken: would_take_back(connect, (would, Evidence::Seal), local)?,
+                kept,
+            })
         })
         .await
     }

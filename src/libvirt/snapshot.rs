@@ -12,11 +12,11 @@ use virt::sys;
 use crate::model::{DiskFormat, Firmware, file_name};
 
 use super::import::RegisteredVolume;
-use super::pool::Place;
+use super::pool::UsablePool;
 use super::request::{ImportRequest, WantedVolume};
 use super::undo_step::Undo;
 use super::unwind::Unwind;
-use super::xml::snapshot::{Disk, DomainSnapshot, Driver, Source};
+use super::xml::snapshot::{DomainSnapshot, SnapshotDisk, SnapshotDriver, SnapshotSource};
 use super::{DefinedDomain, Error, pool, volume, xml};
 
 /// A snapshot that was taken.
@@ -39,20 +39,20 @@ pub enum SnapshotKind {
 }
 
 /// A snapshot to be taken of a domain that does not run.
-pub(super) struct Wanted {
+pub(super) struct PlannedSnapshot {
     pub name: String,
     pub uuid: String,
-    pub place: Place,
+    pub place: UsablePool,
     /// Paths of all disks, each with the name of the volume that an external one makes.
     disks: Vec<(String, String)>,
     kind: SnapshotKind,
 }
 
-impl Wanted {
+impl PlannedSnapshot {
     pub fn new(
         request: &ImportRequest<'_>,
         (name, uuid): (&str, &str),
-        place: &Place,
+        place: &UsablePool,
         volumes: &[RegisteredVolume],
     ) -> Self {
         let asked = request.volumes(place.kind);
@@ -87,11 +87,13 @@ impl Wanted {
     }
 
     fn xml(&self) -> Result<String, Error> {
-        let disk = |(path, overlay): &(String, String)| Disk {
+        let disk = |(path, overlay): &(String, String)| SnapshotDisk {
             name: path.clone(),
             snapshot: "external",
-            driver: Driver { kind: "qcow2" },
-            source: Source { file: self.place.dir.join(overlay).to_string_lossy().into_owned() },
+            driver: SnapshotDriver { kind: "qcow2" },
+            source: SnapshotSource {
+                file: self.place.dir.join(overlay).to_string_lossy().into_owned(),
+            },
         };
         let snapshot = DomainSnapshot {
             name: self.name.clone(),
@@ -109,8 +111,12 @@ impl Wanted {
 }
 
 /// Takes a snapshot.
-pub(super) fn take(connect: &Connect, wanted: &Wanted, unwind: &Unwind) -> Result<Snapshot, Error> {
-    let Wanted { name, uuid, place, kind, .. } = wanted;
+pub(super) fn take(
+    connect: &Connect,
+    wanted: &PlannedSnapshot,
+    unwind: &Unwind,
+) -> Result<Snapshot, Error> {
+    let PlannedSnapshot { name, uuid, place, kind, .. } = wanted;
     let call = || Error::call(format!("take snapshot '{name}'"));
     let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;
     let external = *kind == SnapshotKind::External;
@@ -135,7 +141,7 @@ pub(super) fn take(connect: &Connect, wanted: &Wanted, unwind: &Unwind) -> Resul
 /// ours above them.
 pub(super) fn written(
     request: &ImportRequest<'_>,
-    place: &Place,
+    place: &UsablePool,
     defined: &DefinedDomain,
 ) -> Vec<RegisteredVolume> {
     let volumes = &defined.volumes;
@@ -143,7 +149,7 @@ pub(super) fn written(
     let Some(snapshot) = defined.snapshot.as_ref().filter(external) else {
         return volumes.clone();
     };
-    let wanted = Wanted::new(request, (&snapshot.name, &defined.uuid), place, volumes);
+    let wanted = PlannedSnapshot::new(request, (&snapshot.name, &defined.uuid), place, volumes);
     let overlay = |volume: &RegisteredVolume| {
         let (_, name) = wanted.disks.iter().find(|(path, _)| *path == volume.path)?;
         let path = place.dir.join(name).to_string_lossy().into_owned();

@@ -9,7 +9,7 @@ use virt::domain::Domain;
 use virt::error::ErrorNumber;
 
 use super::download::{self, Chunk};
-use super::xml::source_domain::{Disk, Interface, SourceDomain};
+use super::xml::source_domain::{DomainDisk, Interface, SourceDomain};
 use super::xml::sources;
 use super::xml::storage::Volume;
 use super::{Connection, Error, source_board, xml};
@@ -97,7 +97,7 @@ impl Connection {
             match found.missing {
                 Some(reason) => Err(Error::NotTaken { name: found.vm.name, reason }),
                 None => {
-                    let Described { vm, volumes, nvram, .. } = found;
+                    let DescribedDomain { vm, volumes, nvram, .. } = found;
                     Ok(FoundDomain { vm, volumes, nvram })
                 }
             }
@@ -157,14 +157,14 @@ impl Connection {
 }
 
 /// A domain with what is missing of it.
-struct Described {
+struct DescribedDomain {
     vm: SourceVm,
     volumes: Vec<FoundVolume>,
     nvram: Option<String>,
     missing: Option<String>,
 }
 
-fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<Described, Error> {
+fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<DescribedDomain, Error> {
     let call = || Error::call("read a domain");
     // What it is when it starts next, without what libvirt adds while it runs.
     let text = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())?;
@@ -179,8 +179,8 @@ fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<Described,
         PowerState::Off
     };
     let (mut disks, mut volumes, mut missing) = (Vec::new(), Vec::new(), None);
-    let is_disk = |disk: &&Disk| matches!(disk.device.as_str(), "" | "disk");
-    let all: Vec<&Disk> = found.devices.disk.iter().filter(is_disk).collect();
+    let is_disk = |disk: &&DomainDisk| matches!(disk.device.as_str(), "" | "disk");
+    let all: Vec<&DomainDisk> = found.devices.disk.iter().filter(is_disk).collect();
     for (index, disk) in all.iter().enumerate() {
         let id = DiskId::from_index(index);
         let mut capacity = ByteSize(0);
@@ -200,12 +200,12 @@ fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<Described,
     let mut vm = facts(&found, power, disks, host);
     vm.assumed.boot_disk = !names_boot_disk;
     let nvram = sources::nvram(&text).filter(|_| vm.firmware == Firmware::Efi);
-    Ok(Described { vm, volumes, nvram, missing })
+    Ok(DescribedDomain { vm, volumes, nvram, missing })
 }
 
 /// The disks that have a place in the boot order, the first of them first. `<boot dev='hd'/>` of
 /// `<os>` names none: QEMU then tries the first disk, and its firmware goes on with the others.
-fn boot_disks(disks: &[&Disk]) -> Vec<usize> {
+fn boot_disks(disks: &[&DomainDisk]) -> Vec<usize> {
     let placed = disks.iter().enumerate();
     let mut placed: Vec<_> =
         placed.filter_map(|(at, disk)| Some((disk.boot.as_ref()?.order, at))).collect();
@@ -214,7 +214,11 @@ fn boot_disks(disks: &[&Disk]) -> Vec<usize> {
 }
 
 /// The volume of a disk and its capacity, or why there is none.
-fn volume(connect: &Connect, disk: &Disk, id: &DiskId) -> Result<(FoundVolume, ByteSize), String> {
+fn volume(
+    connect: &Connect,
+    disk: &DomainDisk,
+    id: &DiskId,
+) -> Result<(FoundVolume, ByteSize), String> {
     let dev = &disk.target.dev;
     let source = &disk.source;
     let format = match disk.driver.kind.as_deref().unwrap_or("raw") {
@@ -245,7 +249,7 @@ fn volume(connect: &Connect, disk: &Disk, id: &DiskId) -> Result<(FoundVolume, B
     Ok((FoundVolume { id, format, path, allocation, changed }, ByteSize(info.capacity)))
 }
 
-fn source_disk(disk: &Disk, id: DiskId, index: usize, capacity: ByteSize) -> SourceDisk {
+fn source_disk(disk: &DomainDisk, id: DiskId, index: usize, capacity: ByteSize) -> SourceDisk {
     let bus = match disk.target.bus.as_str() {
         "ide" => Bus::Ide,
         "scsi" => Bus::Scsi,
@@ -346,9 +350,10 @@ pub(super) fn fuzz(text: &str) {
     xml::read::<Volume>("volume", text).ok();
     sources::nvram(text);
     let Ok(found) = xml::read::<SourceDomain>("domain", text) else { return };
-    let all: Vec<&Disk> = found.devices.disk.iter().collect();
-    let disk =
-        |(at, disk): (usize, &&Disk)| source_disk(disk, DiskId::from_index(at), at, ByteSize(1));
+    let all: Vec<&DomainDisk> = found.devices.disk.iter().collect();
+    let disk = |(at, disk): (usize, &&DomainDisk)| {
+        source_disk(disk, DiskId::from_index(at), at, ByteSize(1))
+    };
     let mut disks: Vec<_> = all.iter().enumerate().map(disk).collect();
     SourceDisk::order_boot(&mut disks, &boot_disks(&all));
     facts(&found, PowerState::Off, disks, "qemu:///system");

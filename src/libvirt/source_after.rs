@@ -24,7 +24,7 @@ impl Connection {
         note: &str,
     ) -> Result<Option<SourceStep>, Error> {
         let (uuid, wanted, note) = (uuid.to_owned(), wanted.clone(), note.to_owned());
-        self.call(move |connect| Found::open(connect, &uuid)?.plan(&wanted, &note)).await
+        self.call(move |connect| MigratedDomain::open(connect, &uuid)?.plan(&wanted, &note)).await
     }
 
     /// Does a step.
@@ -34,7 +34,7 @@ impl Connection {
     pub async fn do_step(&self, uuid: &str, step: &SourceStep) -> Result<(), Error> {
         let (uuid, step) = (uuid.to_owned(), step.clone());
         self.call(move |connect| {
-            let found = Found::open(connect, &uuid)?;
+            let found = MigratedDomain::open(connect, &uuid)?;
             match &step {
                 SourceStep::DisconnectNics { cards } => found.set_links(cards, "down"),
                 SourceStep::Rename { to, .. } => found.rename(to),
@@ -53,7 +53,7 @@ impl Connection {
     pub async fn undo_step(&self, uuid: &str, step: &SourceStep) -> Result<bool, Error> {
         let (uuid, step) = (uuid.to_owned(), step.clone());
         self.call(move |connect| {
-            let found = Found::open(connect, &uuid)?;
+            let found = MigratedDomain::open(connect, &uuid)?;
             match &step {
                 SourceStep::DisconnectNics { cards } => found.set_links(cards, "up")?,
                 SourceStep::Rename { from, to } if found.name == *to => found.rename(from)?,
@@ -68,12 +68,12 @@ impl Connection {
     }
 }
 
-struct Found {
+struct MigratedDomain {
     domain: Domain,
     name: String,
 }
 
-impl Found {
+impl MigratedDomain {
     fn open(connect: &Connect, uuid: &str) -> Result<Self, Error> {
         let call = || Error::call(format!("look up domain {uuid}"));
         let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;

@@ -1,6 +1,6 @@
 //! What the XML of a domain tells of its identity, its processors and its lesser devices.
 
-use super::xml::source_domain::{Disk, SourceDomain};
+use super::xml::source_domain::{DomainDisk, SourceDomain};
 use crate::model::{Board, CpuTopology, NotKept, SoundCard};
 
 /// Beginnings of CPU models that nobody has chosen: libvirt writes QEMU's own where none is named.
@@ -52,7 +52,7 @@ fn sound_card(model: &str) -> Option<SoundCard> {
 }
 
 fn not_kept(found: &SourceDomain) -> Vec<NotKept> {
-    let label = |disk: &Disk| format!("{} ({})", disk.target.dev, disk.target.bus);
+    let label = |disk: &DomainDisk| format!("{} ({})", disk.target.dev, disk.target.bus);
     let of_drives = found.devices.disk.iter().filter_map(|disk| match disk.device.as_str() {
         "floppy" => Some(NotKept::floppy(&label(disk))),
         "cdrom" => Some(NotKept::medium(&format!("CD-ROM drive {}", label(disk)), &medium(disk)?)),
@@ -74,7 +74,7 @@ fn not_kept(found: &SourceDomain) -> Vec<NotKept> {
 }
 
 /// What lies in a drive.
-fn medium(drive: &Disk) -> Option<String> {
+fn medium(drive: &DomainDisk) -> Option<String> {
     let source = &drive.source;
     let volume = source.pool.as_ref().zip(source.volume.as_ref());
     let named = source.file.as_ref().or(source.dev.as_ref()).or(source.name.as_ref());

@@ -7,7 +7,7 @@ use virt::connect::Connect;
 
 use crate::model::ByteSize;
 
-use super::pool::Place;
+use super::pool::UsablePool;
 use super::request::WantedVolume;
 use super::{Error, pool};
 
@@ -29,7 +29,7 @@ pub(super) fn check<'a>(
 }
 
 /// Free bytes of an active pool, as libvirt sees them now.
-pub(super) fn of_pool(connect: &Connect, place: &Place) -> Result<ByteSize, Error> {
+pub(super) fn of_pool(connect: &Connect, place: &UsablePool) -> Result<ByteSize, Error> {
     let handle = pool::open(connect, &place.pool)?;
     pool::refresh(&handle, &place.pool)?;
     let info = handle

@@ -8,7 +8,7 @@ use virt::sys;
 use super::console::Console;
 use super::undo_step::Undo;
 use super::unwind::Unwind;
-use super::watch::{Seen, Wait, watch};
+use super::watch::{GuestSigns, Wait, watch};
 use super::xml::interfaces;
 use super::{Connection, DefinedDomain, Error};
 
@@ -27,10 +27,10 @@ impl Connection {
         domain: &DefinedDomain,
         wait: &Wait,
         cancel: &CancellationToken,
-    ) -> Result<Seen, Error> {
+    ) -> Result<GuestSigns, Error> {
         let (uuid, wait, cancel) = (domain.uuid.clone(), wait.clone(), cancel.clone());
         self.call(move |connect| {
-            let guest = Guest::find(connect, &uuid)?;
+            let guest = StartingDomain::find(connect, &uuid)?;
             let console = if guest.domain.is_active().map_err(guest.call("look at"))? {
                 guest.console(wait.sign.needs_console())?
             } else {
@@ -52,8 +52,8 @@ pub(super) fn prove(
     uuid: &str,
     wait: &Wait,
     (unwind, cancel): (&Unwind, &CancellationToken),
-) -> Result<Seen, Error> {
-    let guest = Guest::find(connect, uuid)?;
+) -> Result<GuestSigns, Error> {
+    let guest = StartingDomain::find(connect, uuid)?;
     unwind.push(Undo::Stop { name: guest.name.clone(), uuid: uuid.to_owned() })?;
     let console = guest.start_paused(true, sys::VIR_DOMAIN_START_AUTODESTROY)?;
     guest.take_links_down()?;
@@ -69,8 +69,8 @@ pub(super) fn run_once(
     uuid: &str,
     wait: &Wait,
     cancel: &CancellationToken,
-) -> Result<Seen, Error> {
-    let guest = Guest::find(connect, uuid)?;
+) -> Result<GuestSigns, Error> {
+    let guest = StartingDomain::find(connect, uuid)?;
     let console = guest.start_paused(true, sys::VIR_DOMAIN_START_AUTODESTROY)?;
     guest.resume()?;
     watch(&guest.domain, &guest.name, console, wait, cancel)
@@ -87,13 +87,13 @@ pub(super) fn switch_off(connect: &Connect, uuid: &str) -> Result<(), virt::erro
 }
 
 /// A domain that is being started.
-struct Guest<'a> {
+struct StartingDomain<'a> {
     connect: &'a Connect,
     domain: Domain,
     name: String,
 }
 
-impl<'a> Guest<'a> {
+impl<'a> StartingDomain<'a> {
     fn find(connect: &'a Connect, uuid: &str) -> Result<Self, Error> {
         let call = || Error::call(format!("look up domain {uuid}"));
         let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;

@@ -13,7 +13,7 @@ use super::request::{ImportRequest, WantedVolume};
 use super::run_owner::RunOwner;
 use super::undo_step::Undo;
 use super::unwind::Unwind;
-use super::watch::{Seen, Wait};
+use super::watch::{GuestSigns, Wait};
 use super::{Cause, Connection, Error, define, domain_xml, identity, pool, preflight, start};
 
 /// Names of such domains begin so and end with their own UUID: by that alone they are known.
@@ -64,7 +64,7 @@ pub(super) fn boot_test(
     spec: DomainSpec,
     wait: &Wait,
     (unwind, cancel): (&Unwind, &CancellationToken),
-) -> Result<Seen, Error> {
+) -> Result<GuestSigns, Error> {
     let uuid = define::fresh_uuid()?;
     let (name, own) = (spec.name.clone(), format!("{BOOT_TEST}{uuid}"));
     let xml = domain_xml(&spec.for_boot_test(own.clone()), &uuid)?;

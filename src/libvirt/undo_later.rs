@@ -10,7 +10,7 @@ use virt::sys;
 use crate::model::DiskId;
 use crate::progress::{Progress, Unit};
 
-use super::content::Content;
+use super::content::VolumeContent;
 use super::owners::Owners;
 use super::undo::{UndoReport, find_volume, in_order, said, undo};
 use super::undo_step::{Evidence, FileId, Undo};
@@ -173,7 +173,7 @@ fn is_still(
     cancel: &CancellationToken,
 ) -> Result<bool, Error> {
     let file = std::fs::File::open(image).map_err(Error::file("open", image))?;
-    let content = Content { file: file.into(), image: image.to_owned() };
+    let content = VolumeContent { file: file.into(), image: image.to_owned() };
     let info = volume.info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL);
     let info = info.map_err(Error::call("measure a volume"))?;
     let length = content.len()?;

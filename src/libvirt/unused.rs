@@ -79,7 +79,7 @@ fn unused_disk(
     local: bool,
 ) -> Result<UnusedDisk, String> {
     let path = &volume.path;
-    let is_it = |disk: &&xml::source_domain::Disk| {
+    let is_it = |disk: &&xml::source_domain::DomainDisk| {
         let source = &disk.source;
         let named = source.file.as_ref().or(source.dev.as_ref());
         named == Some(path) || source.volume.as_ref() == Some(&volume.name)

@@ -16,7 +16,7 @@ use crate::image::extents;
 use crate::progress::Task;
 
 use super::Error;
-use super::content::Content;
+use super::content::VolumeContent;
 
 /// Bytes sent at once, such that a packet leaves in a single write: what the socket of a daemon on
 /// this machine takes by default (`net.core.wmem_default`), less what libvirt puts before the data
@@ -44,7 +44,7 @@ struct Upload {
 pub(super) fn send(
     connect: &Connect,
     volume: &StorageVol,
-    content: &Content,
+    content: &VolumeContent,
     task: &Task,
     cancel: &CancellationToken,
 ) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use virt::storage_vol::StorageVol;
 use virt::sys;
 
 use super::import::RegisteredVolume;
-use super::owners::{Owners, User};
+use super::owners::{Owners, OwningUser};
 use super::undo_step::{self, DiskThen, Undo};
 use super::xml::sources;
 use super::xml::storage::Volume;
@@ -124,8 +124,8 @@ impl<'a> Traces<'a> {
     /// A file of the domain that others need.
     fn shared(&self, files: &[String]) -> Option<String> {
         files.iter().find_map(|file| match self.owners.user_of(file)? {
-            User::Domain(_) => Some(format!("another domain uses {file}")),
-            User::Overlay(path) => Some(format!("{path} is an overlay of {file}")),
+            OwningUser::Domain(_) => Some(format!("another domain uses {file}")),
+            OwningUser::Overlay(path) => Some(format!("{path} is an overlay of {file}")),
         })
     }
 

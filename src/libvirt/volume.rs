@@ -13,9 +13,9 @@ use crate::domain::DiskKind;
 use crate::model::Sha256Digest;
 use crate::progress::{Progress, Task, Unit};
 
-use super::content::Content;
+use super::content::VolumeContent;
 use super::import::RegisteredVolume;
-use super::pool::{Access, Place};
+use super::pool::{Access, UsablePool};
 use super::request::WantedVolume;
 use super::undo::find_volume;
 use super::undo_step::Undo;
@@ -37,7 +37,7 @@ pub(super) struct Filling {
 }
 
 /// Refuses when the pool has a volume of that name.
-pub(super) fn check_free(connect: &Connect, place: &Place, name: &str) -> Result<(), Error> {
+pub(super) fn check_free(connect: &Connect, place: &UsablePool, name: &str) -> Result<(), Error> {
     match look_up(connect, place, name)? {
         Some(volume) => Err(taken_by(connect, Some(&volume), name, &place.pool)),
         None => Ok(()),
@@ -59,7 +59,7 @@ fn taken_by(connect: &Connect, volume: Option<&StorageVol>, name: &str, pool: &s
     Error::VolumeExists { name: name.to_owned(), pool: pool.to_owned(), user }
 }
 
-fn look_up(connect: &Connect, place: &Place, name: &str) -> Result<Option<StorageVol>, Error> {
+fn look_up(connect: &Connect, place: &UsablePool, name: &str) -> Result<Option<StorageVol>, Error> {
     match pool::open(connect, &place.pool)?.lookup_storage_vol_by_name(name) {
         Ok(volume) => Ok(Some(volume)),
         Err(error) if error.code().is(ErrorNumber::NoStorageVolume) => Ok(None),
@@ -70,8 +70,8 @@ fn look_up(connect: &Connect, place: &Place, name: &str) -> Result<Option<Storag
 /// Makes a volume and fills it.
 pub(super) fn fill(
     connect: &Connect,
-    place: &Place,
-    (wanted, content): (&WantedVolume, &Content),
+    place: &UsablePool,
+    (wanted, content): (&WantedVolume, &VolumeContent),
     filling: &Filling,
 ) -> Result<(), Error> {
     check_free(connect, place, &wanted.name)?;
@@ -97,7 +97,7 @@ pub(super) fn fill(
 }
 
 /// A file that appeared meanwhile is a volume like any other.
-fn taken(connect: &Connect, error: Error, wanted: &WantedVolume, place: &Place) -> Error {
+fn taken(connect: &Connect, error: Error, wanted: &WantedVolume, place: &UsablePool) -> Error {
     match error {
         Error::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
             exists(connect, &wanted.name, &place.pool)
@@ -108,8 +108,8 @@ fn taken(connect: &Connect, error: Error, wanted: &WantedVolume, place: &Place) 
 
 fn send(
     connect: &Connect,
-    place: &Place,
-    (wanted, content): (&WantedVolume, &Content),
+    place: &UsablePool,
+    (wanted, content): (&WantedVolume, &VolumeContent),
     task: &Task,
     filling: &Filling,
 ) -> Result<(), Error> {
@@ -145,7 +145,7 @@ fn send(
 /// The path of a volume on the daemon's machine, once libvirt sees in it what the image is.
 pub(super) fn register(
     connect: &Connect,
-    place: &Place,
+    place: &UsablePool,
     name: &str,
     wanted: &WantedVolume,
 ) -> Result<String, Error> {
@@ -188,8 +188,8 @@ pub(super) fn register(
 /// Reads a volume back; its sum, which is that of what it was filled with.
 pub(super) fn verify(
     connect: &Connect,
-    place: &Place,
-    (volume, content): (&RegisteredVolume, &Content),
+    place: &UsablePool,
+    (volume, content): (&RegisteredVolume, &VolumeContent),
     filling: &Filling,
 ) -> Result<Sha256Digest, Error> {
     let name = &volume.name;

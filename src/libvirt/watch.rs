@@ -43,7 +43,7 @@ pub struct Wait {
 
 /// What a guest has shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct GuestSigns {
     /// `running`, `agent`, or the line of the console.
     pub sign: String,
     /// Seconds after its start.
@@ -90,7 +90,7 @@ pub(super) fn watch(
     mut console: Option<Console>,
     wait: &Wait,
     cancel: &CancellationToken,
-) -> Result<Seen, Error> {
+) -> Result<GuestSigns, Error> {
     let begun = Instant::now();
     loop {
         if let Some(console) = &mut console {
@@ -110,7 +110,7 @@ pub(super) fn watch(
             });
         }
         if let Some(sign) = shown(domain, name, &text, &wait.sign)? {
-            return Ok(Seen { sign, seconds: begun.elapsed().as_secs_f64() });
+            return Ok(GuestSigns { sign, seconds: begun.elapsed().as_secs_f64() });
         }
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);

@@ -12,7 +12,7 @@ use crate::model::{
 
 use super::types::{
     ConvertStage, Disk, DiskType, Exact, FixStage, InspectStage, Manifest, ManifestFirmware,
-    Metadata, Nic, OutputTarget, Pipeline, RecordedWarning, Source, ValidateStage, Vm,
+    ManifestSource, Metadata, Nic, OutputTarget, Pipeline, RecordedWarning, ValidateStage, Vm,
 };
 
 /// What `metadata.hypersdk_version` says: name and version of this program.
@@ -53,7 +53,7 @@ pub fn build(exported: &ExportedVm, options: &BuildOptions) -> Manifest {
     let vm = &exported.vm;
     Manifest {
         manifest_version: "1.0".to_owned(),
-        source: Some(Source {
+        source: Some(ManifestSource {
             provider: Some(vm.provider.clone()),
             vm_id: Some(vm.id.clone()),
             vm_name: Some(vm.name.clone()),

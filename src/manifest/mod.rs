@@ -20,7 +20,7 @@ pub use rules::{Violation, check};
 pub use sums::{check_files, sum_of, sum_of_file, verify_sums};
 pub use types::{
     ConvertStage, Disk, DiskType, Exact, FixStage, InspectStage, Manifest, ManifestFirmware,
-    Metadata, Nic, OutputTarget, Pipeline, RecordedWarning, Source, ValidateStage, Vm,
+    ManifestSource, Metadata, Nic, OutputTarget, Pipeline, RecordedWarning, ValidateStage, Vm,
 };
 
 use std::io;

@@ -37,7 +37,7 @@ pub use exported::{
 };
 pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts, Lack};
 pub use names::file_name;
-pub(crate) use pci::{Place, plug_order};
+pub(crate) use pci::{PciAddress, plug_order};
 pub use proof::{ChangedBlock, DiskProof, FileChange, FixedFile, Proof};
 pub use secret::Secret;
 pub use shell::quoted;

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use super::beside::{self, Beside};
 use super::converted::{self, Again};
 use super::job::Job;
-use super::made::Taken;
+use super::made::RecordedExport;
 use super::stage_runner::{StageError, StageRunner};
+use super::staged_files::{self, StagedFiles};
 use super::{from_manifest, previous_run, replace, stored, stream};
 use crate::convert;
 use crate::manifest::{self, Manifest};
@@ -36,14 +36,14 @@ impl Redo<'_> {
         }
         if settings.dry_run {
             // Results are in the way only where they would be made.
-            let folder = output.join(beside::FRESH);
+            let folder = output.join(staged_files::FRESH);
             from_manifest::conversion(ledger, &mut source, &folder, settings).await;
             for step in &mut ledger.report.plan {
                 *step = step.replace(&*folder.to_string_lossy(), &output.to_string_lossy());
             }
             return None;
         }
-        let beside = match Beside::begin(output, &[]) {
+        let beside = match StagedFiles::begin(output, &[]) {
             Ok(beside) => beside,
             Err(error) => {
                 let text = format!("make a folder in {}: {error}", output.display());
@@ -91,7 +91,7 @@ async fn describe(
     ledger: &StageRunner<'_>,
     manifest: &mut Manifest,
     results: &ConvertedDisks,
-    beside: &Beside,
+    beside: &StagedFiles,
 ) -> Result<(), manifest::Error> {
     for result in &results.0 {
         let is_it = |disk: &&mut manifest::Disk| {
@@ -109,7 +109,7 @@ async fn describe(
 
 /// Disks that were compressed otherwise while they arrived are converted as any others are.
 pub(super) fn forget_other_compression(
-    taken: &Taken,
+    taken: &RecordedExport,
     settings: &convert::Settings,
     manifest: &mut Manifest,
 ) {

@@ -18,7 +18,7 @@ use crate::model::{ConvertedDisks, ExportedDisk, SourceNic, Stage, quoted};
 
 /// What there is of a conversion.
 #[derive(Debug)]
-pub enum Converted {
+pub enum PreviousConversion {
     /// Nothing, or nothing is asked for.
     None,
     /// The one that is asked for.
@@ -75,12 +75,12 @@ pub(super) fn of(
     exported: &[ExportedDisk],
     result: &RunReport,
     in_use: &InUse,
-) -> Result<Converted, StageError> {
+) -> Result<PreviousConversion, StageError> {
     let Some(settings) = ask.job.conversion.as_ref().filter(|settings| settings.stages.convert)
     else {
-        return Ok(Converted::None);
+        return Ok(PreviousConversion::None);
     };
-    let Some(disks) = &result.converted else { return Ok(Converted::None) };
+    let Some(disks) = &result.converted else { return Ok(PreviousConversion::None) };
     // A domain that is there needs its image no longer.
     let stays = ask.domain.zip(ask.job.target.as_ref()).is_some_and(|(domain, target)| {
         kept_domain::needs_no_copy(domain, target, (exported, result))
@@ -89,7 +89,7 @@ pub(super) fn of(
     let exported_there = exported.iter().all(|disk| disk.path.is_file());
     if missing.is_some() && !exported_there {
         // Neither serves: what is left of the export decides.
-        return Ok(Converted::None);
+        return Ok(PreviousConversion::None);
     }
     let mut why = Vec::new();
     match (&result.conversion, missing) {
@@ -112,7 +112,7 @@ pub(super) fn of(
         fitting(disks, in_use)?;
         let cards = cards.or_else(|| cards_unknown(ask, settings, record));
         let (disks, record) = (disks.clone(), record.cloned());
-        return Ok(Converted::Kept(Box::new(KeptConversion { disks, record, cards })));
+        return Ok(PreviousConversion::Kept(Box::new(KeptConversion { disks, record, cards })));
     }
     why.extend(cards);
     if is_consumed {
@@ -129,7 +129,7 @@ pub(super) fn of(
     old.clone().try_for_each(|path| in_use.refuse(path, ask.output))?;
     let names = old.filter_map(|path| path.file_name());
     let replaces = names.map(|name| name.to_string_lossy().into_owned()).collect();
-    Ok(Converted::Again(Again { replaces, why, from_results }))
+    Ok(PreviousConversion::Again(Again { replaces, why, from_results }))
 }
 
 /// Refuses to convert, from the manifest alone, disks that are converted already.

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::converted::Converted;
+use super::converted::PreviousConversion;
 use super::job::{ComesBack, ImportSettings, Job};
-use super::preflight::{Ready, is_of, seed};
+use super::preflight::{ReadyRun, is_of, seed};
 use super::previous_run::{PreviousRun, ReusableExport};
 use super::source::SourceSettings;
 use super::{DOMAIN_XML, fit, records, stream};
@@ -18,7 +18,7 @@ use crate::{convert, manifest};
 pub const NO_DOMAIN: &str = "define no domain: --pipeline-dry-run converts nothing";
 
 /// The plan of a whole run.
-pub fn whole(job: &Job, ready: &Ready) -> Vec<String> {
+pub fn whole(job: &Job, ready: &ReadyRun) -> Vec<String> {
     let mut lines = vec![describe(&ready.vm)];
     lines.extend(ready.first.iter().cloned());
     if !job.conversion.as_ref().is_some_and(|settings| settings.dry_run) {
@@ -190,16 +190,18 @@ fn named(nic: &SourceNic) -> String {
     }
 }
 
-fn conversion(job: &Job, ready: &Ready, settings: &convert::Settings) -> Vec<String> {
+fn conversion(job: &Job, ready: &ReadyRun, settings: &convert::Settings) -> Vec<String> {
     let stages = settings.stages;
     let mut lines = Vec::new();
     if let PreviousRun::Export(kept) = &ready.earlier {
         match &kept.converted {
-            Converted::Kept(_) => return vec!["keep the conversion that is there".to_owned()],
-            Converted::Again(again) => {
+            PreviousConversion::Kept(_) => {
+                return vec!["keep the conversion that is there".to_owned()];
+            }
+            PreviousConversion::Again(again) => {
                 lines.push(format!("convert again: {}", again.why.join("; ")));
             }
-            Converted::None => {}
+            PreviousConversion::None => {}
         }
     } else if stream::is_on(&ready.streaming) {
         // CONVERT is done by then, but for disks that are exported as they are.
@@ -261,7 +263,7 @@ fn counted(number: usize, what: &str) -> String {
 }
 
 /// What is done with an export that is there.
-fn reuse(job: &Job, kept: &ReusableExport, ready: &Ready) -> Vec<String> {
+fn reuse(job: &Job, kept: &ReusableExport, ready: &ReadyRun) -> Vec<String> {
     let at = fit::time(kept.taken.exported_at);
     let mut lines = vec![match kept.gone {
         true => format!("go on from the converted disks: those of the export of {at} are gone"),
@@ -276,7 +278,7 @@ fn reuse(job: &Job, kept: &ReusableExport, ready: &Ready) -> Vec<String> {
     lines
 }
 
-fn export(job: &Job, ready: &Ready) -> Vec<String> {
+fn export(job: &Job, ready: &ReadyRun) -> Vec<String> {
     let (vm, output) = (&ready.vm, &ready.output);
     let mut lines = Vec::new();
     if let Some(how) = job.power_off.filter(|_| vm.power == PowerState::On) {
@@ -306,7 +308,7 @@ fn export(job: &Job, ready: &Ready) -> Vec<String> {
 }
 
 /// A disk that is exported as it is.
-fn kept(disk: &SourceDisk, ready: &Ready) -> String {
+fn kept(disk: &SourceDisk, ready: &ReadyRun) -> String {
     let made = ready.exports.iter().find(|name| is_of(name, &disk.id));
     match made.map(|name| ready.output.join(name)) {
         Some(path) => format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display()),
@@ -315,28 +317,28 @@ fn kept(disk: &SourceDisk, ready: &Ready) -> String {
 }
 
 /// The disks in the order in which they boot, and what each becomes.
-fn results(ready: &Ready) -> impl Iterator<Item = (&SourceDisk, PathBuf)> {
+fn results(ready: &ReadyRun) -> impl Iterator<Item = (&SourceDisk, PathBuf)> {
     let mut disks: Vec<_> = ready.vm.disks.iter().collect();
     disks.sort_by_key(|disk| disk.boot_order);
     disks.into_iter().zip(convert::result_paths(&(&ready.vm).into(), &ready.output))
 }
 
 /// Disks that are converted after the export, and what each becomes.
-fn late(ready: &Ready) -> impl Iterator<Item = (&DiskId, PathBuf)> {
+fn late(ready: &ReadyRun) -> impl Iterator<Item = (&DiskId, PathBuf)> {
     let is_late = |(disk, _): &(&SourceDisk, PathBuf)| !is_streamed(disk, ready);
     results(ready).filter(is_late).map(|(disk, path)| (&disk.id, path))
 }
 
-fn is_streamed(disk: &SourceDisk, ready: &Ready) -> bool {
+fn is_streamed(disk: &SourceDisk, ready: &ReadyRun) -> bool {
     streaming(disk, ready).is_some_and(Streaming::may)
 }
 
-fn streaming(disk: &SourceDisk, ready: &Ready) -> Option<Streaming> {
+fn streaming(disk: &SourceDisk, ready: &ReadyRun) -> Option<Streaming> {
     ready.streaming.iter().find(|(id, _)| *id == disk.id).map(|(_, streaming)| *streaming)
 }
 
 /// An export whose disks are converted while they leave the source, as far as they can be.
-fn streamed(job: &Job, ready: &Ready, kind: &str) -> Vec<String> {
+fn streamed(job: &Job, ready: &ReadyRun, kind: &str) -> Vec<String> {
     let packed = match kind {
         "none" => "not compressed".to_owned(),
         kind => format!("compressed by {kind}"),

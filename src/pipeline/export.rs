@@ -6,11 +6,11 @@ use std::cell::RefCell;
 use tokio_util::sync::CancellationToken;
 
 use super::asked::Flags;
-use super::held::{Held, identity, key};
+use super::held::{LockedOutput, identity, key};
 use super::job::Job;
-use super::made::Source as SourceNow;
+use super::made::SourceNow;
 use super::output_lock::SwitchedOff;
-use super::preflight::Ready;
+use super::preflight::ReadyRun;
 use super::source::{Error, Source};
 use super::stage_runner::StageError;
 use crate::exporter::{ExportRequest, SNAPSHOT_PREFIX, SnapshotRequest};
@@ -18,18 +18,23 @@ use crate::model::{ExportState, ExportedVm, PowerState, PoweredOff, Stage, Warni
 use crate::progress::Progress;
 
 /// The stage.
-pub(super) struct Export<'a> {
+pub(super) struct ExportStage<'a> {
     job: &'a Job,
     source: &'a Source,
-    ready: &'a Ready,
-    held: &'a Held,
+    ready: &'a ReadyRun,
+    held: &'a LockedOutput,
     /// The VM as it was last seen, also when the export fails.
     seen: RefCell<SourceNow>,
     warnings: RefCell<Vec<Warning>>,
 }
 
-impl<'a> Export<'a> {
-    pub fn new(job: &'a Job, source: &'a Source, ready: &'a Ready, held: &'a Held) -> Self {
+impl<'a> ExportStage<'a> {
+    pub fn new(
+        job: &'a Job,
+        source: &'a Source,
+        ready: &'a ReadyRun,
+        held: &'a LockedOutput,
+    ) -> Self {
         let seen = SourceNow::of(ready.state.clone(), None);
         let (seen, warnings) = (RefCell::new(seen), RefCell::default());
         Self { job, source, ready, held, seen, warnings }

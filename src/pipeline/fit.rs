@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::made::Taken;
+use super::made::RecordedExport;
 use super::previous_run::ReusableExport;
 use super::stored::LOCAL;
 use crate::model::{
@@ -29,7 +29,7 @@ pub(super) enum Fit {
 }
 
 /// Compares an export with its VM.
-pub(super) fn fit(taken: &Taken, vm: &SourceVm, now: &SourceState) -> Fit {
+pub(super) fn fit(taken: &RecordedExport, vm: &SourceVm, now: &SourceState) -> Fit {
     let mut changes = facts(&taken.vm, vm);
     if is_snapshot(taken) {
         return if changes.is_empty() { Fit::Snapshot } else { Fit::Changed(changes) };
@@ -67,7 +67,7 @@ pub(super) fn fit(taken: &Taken, vm: &SourceVm, now: &SourceState) -> Fit {
 }
 
 /// Whether the disks are those of a snapshot of the running VM.
-pub(super) fn is_snapshot(taken: &Taken) -> bool {
+pub(super) fn is_snapshot(taken: &RecordedExport) -> bool {
     taken.method == ExportMethod::NfcSnapshot
         || taken.state.as_ref().is_some_and(|state| state.snapshot)
 }
@@ -171,7 +171,7 @@ pub(super) fn current(kept: &ReusableExport, now: &SourceState) -> Option<String
 }
 
 /// What a snapshot is to its VM, in one sentence.
-pub(super) fn of_snapshot(taken: &Taken, name: &str, now: &SourceState) -> String {
+pub(super) fn of_snapshot(taken: &RecordedExport, name: &str, now: &SourceState) -> String {
     let at = taken.exported_at;
     let age = age(Timestamp::now().as_second() - at.as_second());
     let power = match (now.power, &now.boot_time) {
@@ -256,8 +256,8 @@ mod tests {
         SourceState { power, revision: revision.to_owned(), boot_time: None }
     }
 
-    fn taken(state: Option<SourceState>) -> Taken {
-        Taken {
+    fn taken(state: Option<SourceState>) -> RecordedExport {
+        RecordedExport {
             exported_at: "2026-11-26T05:12:30Z".parse().expect("a time"),
             method: ExportMethod::NfcLease,
             compression: None,
@@ -356,7 +356,7 @@ mod tests {
         let off = state(PowerState::Off, "volumes");
         let mut domain = vm();
         domain.provider = LIBVIRT.to_owned();
-        let then = Taken { vm: domain.clone(), ..taken(Some(off.clone())) };
+        let then = RecordedExport { vm: domain.clone(), ..taken(Some(off.clone())) };
         assert_eq!(fit(&then, &domain, &off), Fit::Current);
         let edited = |edit: fn(&mut SourceVm)| {
             let mut edited = domain.clone();

@@ -16,12 +16,12 @@ use super::in_use::InUse;
 use super::job::{ImportSettings, absolute};
 use super::kept_domain::KeptDomain;
 use super::output_lock::OutputDir;
-use super::preflight::Told;
+use super::preflight::RunDetails;
 use super::recovery::{self, Recovery};
-use super::report::{Outcome, RunReport, StageStatus};
+use super::report::{RunOutcome, RunReport, StageStatus};
 use super::stage_runner::{StageError, StageRunner};
 use super::{
-    DOMAIN_XML, addresses, beside, converted, guest, inherit, ours, snapshots, start, stored,
+    DOMAIN_XML, addresses, converted, guest, inherit, ours, snapshots, staged_files, start, stored,
     target,
 };
 use crate::convert as converter;
@@ -104,7 +104,7 @@ pub async fn definition(
     ledger.warn_news(target::gone_media(manifest.media()));
     let facts = ledger.report.guest.clone();
     let mut so_far = ledger.report.clone();
-    let told = Told::default();
+    let told = RunDetails::default();
     let work = async {
         let known = (manifest, facts.as_ref());
         let import = Import { known, output, disks, target, told: &told, progress, cancel };
@@ -146,7 +146,7 @@ pub async fn convert(
 ) -> RunReport {
     let (mut ledger, opened) = open(manifest_path, progress, cancel);
     let Some((mut manifest, output)) = opened else {
-        return ledger.report.finish(Outcome::Refused);
+        return ledger.report.finish(RunOutcome::Refused);
     };
     let needs = converter::Needs::from(&manifest);
     if settings.stages.convert
@@ -154,7 +154,7 @@ pub async fn convert(
             converted::refuse_converted((&manifest, manifest_path), &output, &needs)
     {
         ledger.report.errors.push(stopped.failure);
-        return ledger.report.finish(Outcome::Refused);
+        return ledger.report.finish(RunOutcome::Refused);
     }
     // Claimed before the check: a result that a killed run left half of is not in the way.
     let mut claimed = None;
@@ -163,7 +163,7 @@ pub async fn convert(
             [&converter::LOGS[..], &[converter::REPORT, super::report::FILE_NAME]].concat();
         if let Err(stopped) = ours::refuse_strangers(&output, &needed) {
             ledger.report.errors.push(stopped.failure);
-            return ledger.report.finish(Outcome::Refused);
+            return ledger.report.finish(RunOutcome::Refused);
         }
         let mut makes = converter::result_paths(&needs, &output);
         makes.extend(
@@ -174,7 +174,7 @@ pub async fn convert(
         let earlier = stored::converted(&output, &manifest);
         match claim(&mut ledger, (&output, &manifest), earlier.as_ref(), makes) {
             Some(claim) => claimed = Some(claim),
-            None => return ledger.report.finish(Outcome::Refused),
+            None => return ledger.report.finish(RunOutcome::Refused),
         }
     }
     let ready = async {
@@ -190,7 +190,7 @@ pub async fn convert(
             .map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))
     };
     if ledger.stage(Stage::Preflight, ready).await.is_none() {
-        let outcome = ledger.ended(Outcome::Refused);
+        let outcome = ledger.ended(RunOutcome::Refused);
         return ledger.close(outcome, claimed, false);
     }
     // A failed FIX leaves disks all the same: the next run has to know them.
@@ -217,9 +217,9 @@ pub async fn define(
 ) -> RunReport {
     let (mut ledger, opened) = open(manifest_path, progress, cancel);
     let Some((manifest, output)) = opened else {
-        return ledger.report.finish(Outcome::Refused);
+        return ledger.report.finish(RunOutcome::Refused);
     };
-    let told = Told::default();
+    let told = RunDetails::default();
     let checked = async {
         if !dry_run {
             ours::refuse_strangers(&output, &[DOMAIN_XML, super::report::FILE_NAME])?;
@@ -232,7 +232,7 @@ pub async fn define(
     let checked = ledger.stage(Stage::Preflight, checked).await;
     ledger.warn_all(told.warnings());
     let Some((manifest, Checked { disks, first, undone })) = checked else {
-        return ledger.report.finish(Outcome::Refused);
+        return ledger.report.finish(RunOutcome::Refused);
     };
     ledger.report.converted = Some(disks.clone());
     ledger.report.guest = guest::reported(&output, &manifest);
@@ -242,13 +242,13 @@ pub async fn define(
         let preview = target::preview(target, &vm, &disks, &undone).await.ok();
         let shown = (preview.as_ref(), output.as_path());
         ledger.report.plan = [first, super::dry_run::definition(&vm, target, shown)].concat();
-        return ledger.report.finish(Outcome::Done);
+        return ledger.report.finish(RunOutcome::Done);
     }
     // One that an earlier run left is replaced, and is no leftover of this one.
     let made = Some(DOMAIN_XML.to_owned()).filter(|name| !output.join(name).exists());
     let makes = made.into_iter().collect();
     let Some(claim) = claim(&mut ledger, (&output, &manifest), Some(&disks), makes) else {
-        return ledger.report.finish(Outcome::Refused);
+        return ledger.report.finish(RunOutcome::Refused);
     };
     if definition(&mut ledger, &manifest, &output, &disks, target).await {
         start::after_define(target, &manifest, &mut ledger).await;
@@ -326,7 +326,7 @@ pub(super) struct Checked {
 pub(super) async fn check(
     manifest: &Manifest,
     output: &Path,
-    (target, dry_run, told): (&ImportSettings, bool, &Told),
+    (target, dry_run, told): (&ImportSettings, bool, &RunDetails),
     cancel: &CancellationToken,
 ) -> Result<Checked, StageError> {
     let mut disks = converter::existing(manifest, output, &converter::Settings::default(), cancel)
@@ -399,7 +399,7 @@ fn claim(
     };
     let keep = [names(&whole), used, packages].concat();
     let claimed = OutputDir::take(output).and_then(|mut claim| {
-        beside::remove_unfinished(output)
+        staged_files::remove_unfinished(output)
             .map_err(|source| super::output_lock::Error::Io { path: output.to_owned(), source })?;
         claim.remove_leftovers(&keep)?;
         let is_new = |name: &String| !keep.contains(name) && !output.join(name).exists();
@@ -426,11 +426,11 @@ fn end(ledger: StageRunner<'_>, claim: Option<OutputDir>, converted: bool) -> Ru
     // Also a domain whose start failed.
     let made = converted || ledger.report.domain.is_some();
     let outcome = match (ledger.report.errors.is_empty(), made) {
-        (true, _) => Outcome::Done,
-        (false, true) => ledger.ended(Outcome::Partial),
-        (false, false) => ledger.ended(Outcome::Failed),
+        (true, _) => RunOutcome::Done,
+        (false, true) => ledger.ended(RunOutcome::Partial),
+        (false, false) => ledger.ended(RunOutcome::Failed),
     };
-    let keep = claim.is_some() && (outcome == Outcome::Done || made);
+    let keep = claim.is_some() && (outcome == RunOutcome::Done || made);
     ledger.close(outcome, claim, keep)
 }
 

@@ -2,37 +2,37 @@
 
 use std::path::Path;
 
-use super::beside::{self, Beside};
 use super::in_use::InUse;
 use super::job::Job;
 use super::output_lock::OutputDir;
-use super::preflight::{Ready, is_of};
+use super::preflight::{ReadyRun, is_of};
 use super::previous_run::PreviousRun;
 use super::stage_runner::{StageError, StageRunner};
+use super::staged_files::{self, StagedFiles};
 use super::{ours, replace, stream};
 use crate::exporter::FinishedDisk;
 use crate::manifest::Manifest;
 use crate::model::{PowerState, SourceVm, Stage};
 
 /// A claimed output directory, and what a dead run left whole there.
-pub(super) struct Held {
+pub(super) struct LockedOutput {
     pub claim: OutputDir,
     pub whole: Vec<FinishedDisk>,
     pub after_kill: bool,
     /// Where a new export is made that will take the place of an old one.
-    pub beside: Option<Beside>,
+    pub beside: Option<StagedFiles>,
 }
 
-impl Held {
+impl LockedOutput {
     /// The folder that an export goes to.
     pub fn work<'a>(&'a self, output: &'a Path) -> &'a Path {
-        self.beside.as_ref().map_or(output, Beside::path)
+        self.beside.as_ref().map_or(output, StagedFiles::path)
     }
 
     /// Has a new export take the place of the old one, if it was made beside one.
     pub fn replace(
         &mut self,
-        ready: &Ready,
+        ready: &ReadyRun,
         manifest: Option<&mut Manifest>,
         ledger: &mut StageRunner<'_>,
     ) -> Option<()> {
@@ -53,7 +53,7 @@ impl Held {
 }
 
 /// What is exported, in which state of it, and what it becomes while it leaves the source.
-pub(super) fn key(job: &Job, ready: &Ready, revision: &str) -> String {
+pub(super) fn key(job: &Job, ready: &ReadyRun, revision: &str) -> String {
     let compression = stream::compression(job, &ready.streaming);
     let as_what = compression.map(|kind| format!(" {kind}")).unwrap_or_default();
     format!("{} {revision}{as_what}", identity(&ready.vm))
@@ -68,11 +68,11 @@ pub(super) fn identity(vm: &SourceVm) -> String {
 
 /// Claims the output directory and removes what a dead run left there, but for whole disks of the
 /// VM as it still is. One that runs is not as it was.
-pub(super) fn take(job: &Job, ready: &Ready) -> Result<Held, StageError> {
+pub(super) fn take(job: &Job, ready: &ReadyRun) -> Result<LockedOutput, StageError> {
     let stopped =
         |error: &super::output_lock::Error| StageError::new(Stage::Preflight, error, error.hint());
     let io = |source| {
-        let path = ready.output.join(beside::FRESH);
+        let path = ready.output.join(staged_files::FRESH);
         stopped(&super::output_lock::Error::Io { path, source })
     };
     let mut claim = OutputDir::take(&ready.output).map_err(|e| stopped(&e))?;
@@ -94,9 +94,9 @@ pub(super) fn take(job: &Job, ready: &Ready) -> Result<Held, StageError> {
     earlier.retain(|name| ours::is_there(&ready.output, name));
     let replaced = matches!(ready.earlier, PreviousRun::Replaced(_));
     let beside = match replaced {
-        true => Some(Beside::begin(&ready.output, &whole_names).map_err(io)?),
+        true => Some(StagedFiles::begin(&ready.output, &whole_names).map_err(io)?),
         false => {
-            beside::remove_unfinished(&ready.output).map_err(io)?;
+            staged_files::remove_unfinished(&ready.output).map_err(io)?;
             None
         }
     };
@@ -107,5 +107,5 @@ pub(super) fn take(job: &Job, ready: &Ready) -> Result<Held, StageError> {
         let makes = ready.makes.iter().filter(|name| !earlier.contains(name)).cloned().collect();
         claim.will_make(makes).map_err(|e| stopped(&e))?;
     }
-    Ok(Held { claim, whole, after_kill, beside })
+    Ok(LockedOutput { claim, whole, after_kill, beside })
 }

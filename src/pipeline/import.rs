@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::from_manifest::save;
 use super::job::ImportSettings;
-use super::journal::{self, Journal};
-use super::preflight::Told;
+use super::journal::{self, JournalFile};
+use super::preflight::RunDetails;
 use super::report::RunReport;
 use super::stage_runner::StageError;
 use super::{DOMAIN_XML, guest, records, recovery, target};
@@ -26,7 +26,7 @@ pub(super) struct Import<'a> {
     pub disks: &'a ConvertedDisks,
     pub target: &'a ImportSettings,
     /// Gets what was taken back first.
-    pub told: &'a Told,
+    pub told: &'a RunDetails,
     pub progress: &'a Progress,
     pub cancel: &'a CancellationToken,
 }
@@ -53,7 +53,7 @@ impl Import<'_> {
             StageError::because(Stage::Libvirt, text, "move away what is in its place")
         })?;
         let so_far = RunReport { target: Some(target.asked.clone()), ..report.clone() };
-        let journal = Journal::begin(output, &target.settings.uri, &so_far).map_err(stopped)?;
+        let journal = JournalFile::begin(output, &target.settings.uri, &so_far).map_err(stopped)?;
         let (writer, _pulse) = (journal.writer(), journal.pulse().map_err(stopped)?);
         let disks = target::with_media(disks, manifest.media());
         let imported = target::import(target, &vm, &disks, &writer, (progress, cancel)).await;

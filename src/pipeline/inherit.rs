@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::converted::Converted;
-use super::made::Source as SourceNow;
+use super::converted::PreviousConversion;
+use super::made::SourceNow;
 use super::ours;
-use super::preflight::Ready;
+use super::preflight::ReadyRun;
 use super::previous_run::ReusableExport;
 use super::report::RunReport;
 use super::stage_runner::StageRunner;
@@ -29,7 +29,7 @@ const PASSED: [&str; 7] = [
 ];
 
 /// What an earlier run made stands in the report as long as it is there.
-pub(super) fn inherit(kept: &ReusableExport, ready: &Ready, ledger: &mut StageRunner<'_>) {
+pub(super) fn inherit(kept: &ReusableExport, ready: &ReadyRun, ledger: &mut StageRunner<'_>) {
     let report = &mut ledger.report;
     report.disks.clone_from(&kept.disks);
     report.media.clone_from(&kept.exported().media);
@@ -41,7 +41,7 @@ pub(super) fn inherit(kept: &ReusableExport, ready: &Ready, ledger: &mut StageRu
     report.source = Some(SourceNow::of(ready.state.clone(), powered_off));
     // The files that it made may outlast its disks.
     report.conversion = kept.result.as_ref().and_then(|result| result.conversion.clone());
-    if !matches!(kept.converted, Converted::Again(_)) {
+    if !matches!(kept.converted, PreviousConversion::Again(_)) {
         keep_conversion(kept, ledger);
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn warnings(earlier: &RunReport) -> Vec<Warning> {
 pub(super) fn keep_conversion(kept: &ReusableExport, ledger: &mut StageRunner<'_>) {
     let (Some(earlier), report) = (&kept.result, &mut ledger.report) else { return };
     let there = |disks: &ConvertedDisks| disks.0.iter().all(|disk| disk.path.is_file());
-    let serves = matches!(kept.converted, Converted::Kept(_));
+    let serves = matches!(kept.converted, PreviousConversion::Kept(_));
     if serves || earlier.converted.as_ref().is_some_and(there) {
         report.converted.clone_from(&earlier.converted);
         report.converter.clone_from(&earlier.converter);

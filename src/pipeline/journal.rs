@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::job::ImportSettings;
-pub use super::journal_file::Journal;
-use super::journal_file::{Found, NAME};
+pub use super::journal_file::JournalFile;
+use super::journal_file::{FoundJournal, NAME};
 use super::records::{self, Record};
-use super::report::{Outcome, RunReport};
+use super::report::{RunOutcome, RunReport};
 use super::stored::in_its_place;
 use crate::libvirt::{self, Connections, Undo, UndoReport, UsedDomain};
 use crate::state;
@@ -115,16 +115,16 @@ impl Error {
 
 /// What became of what a killed run left.
 #[derive(Debug, Default)]
-pub struct Recovered {
+pub struct JournalRecovery {
     /// What was taken back.
     pub taken: UndoReport,
     /// The domain that stays, since somebody may use it by now.
-    pub kept: Option<Kept>,
+    pub kept: Option<SurvivingDomain>,
 }
 
 /// A domain of a killed run that stays.
 #[derive(Debug)]
-pub struct Kept {
+pub struct SurvivingDomain {
     /// The record of its run.
     pub record: Record,
     /// Name of the domain.
@@ -139,10 +139,10 @@ pub struct Kept {
 ///
 /// # Errors
 /// [`Error`]; the journal stays, so that the next run tries again.
-pub async fn recover(output: &Path, target: &ImportSettings) -> Result<Recovered, Error> {
+pub async fn recover(output: &Path, target: &ImportSettings) -> Result<JournalRecovery, Error> {
     let path = output.join(NAME);
-    let Some(found) = Found::locked(output)? else { return Ok(Recovered::default()) };
-    let mut recovered = Recovered::default();
+    let Some(found) = FoundJournal::locked(output)? else { return Ok(JournalRecovery::default()) };
+    let mut recovered = JournalRecovery::default();
     if let Some(pending) = found.pending(output) {
         pending.check(output, &target.settings.uri)?;
         // Only a target of the command line's is ever asked.
@@ -153,7 +153,7 @@ pub async fn recover(output: &Path, target: &ImportSettings) -> Result<Recovered
         }
         recovered.taken = back.taken;
         if let Some(used) = back.kept {
-            let mut kept = Kept::of(used, (output, pending.report));
+            let mut kept = SurvivingDomain::of(used, (output, pending.report));
             let failed =
                 |source| Error::File { act: "record the run of", path: path.clone(), source };
             if let Some(domain) = &mut kept.record.report.domain {
@@ -169,12 +169,12 @@ pub async fn recover(output: &Path, target: &ImportSettings) -> Result<Recovered
     Ok(recovered)
 }
 
-impl Kept {
+impl SurvivingDomain {
     fn of(used: UsedDomain, (output, report): (&Path, Option<RunReport>)) -> Self {
         let UsedDomain { domain, why } = used;
         let name = domain.name.clone();
         let report = report.unwrap_or_else(|| RunReport::begin(&name, output));
-        let mut report = report.finish(Outcome::Interrupted);
+        let mut report = report.finish(RunOutcome::Interrupted);
         // The folder may have been moved since.
         output.clone_into(&mut report.output);
         report.domain = Some(domain);
@@ -188,7 +188,7 @@ impl Kept {
 /// # Errors
 /// [`Error`].
 pub async fn take_back(output: &Path, connections: &Connections) -> Result<UndoReport, Error> {
-    let Some(found) = Found::locked(output)? else { return Ok(UndoReport::default()) };
+    let Some(found) = FoundJournal::locked(output)? else { return Ok(UndoReport::default()) };
     let taken = match found.pending(output) {
         Some(pending) => {
             pending.proved(output)?;
@@ -279,12 +279,12 @@ impl Pending {
         &self,
         output: &Path,
         target: &ImportSettings,
-    ) -> Result<Recovered, Error> {
+    ) -> Result<JournalRecovery, Error> {
         self.check(output, &target.settings.uri)?;
         let target = target.connections.open(&target.settings).await?;
         let found = target.would_recover(&self.steps, self.alive_at).await?;
-        let kept = found.kept.map(|used| Kept::of(used, (output, self.report.clone())));
-        Ok(Recovered { taken: found.taken, kept })
+        let kept = found.kept.map(|used| SurvivingDomain::of(used, (output, self.report.clone())));
+        Ok(JournalRecovery { taken: found.taken, kept })
     }
 }
 
@@ -299,7 +299,7 @@ pub fn report(output: &Path) -> Option<RunReport> {
 /// # Errors
 /// [`Error::Busy`], [`Error::File`], [`Error::State`].
 pub fn pending(output: &Path) -> Result<Option<Pending>, Error> {
-    Ok(Found::locked(output)?.and_then(|found| found.pending(output)))
+    Ok(FoundJournal::locked(output)?.and_then(|found| found.pending(output)))
 }
 
 #[cfg(test)]
@@ -313,8 +313,8 @@ mod tests {
         Undo::StopPool { name: name.to_owned(), held: Vec::new() }
     }
 
-    fn begin(output: &Path, uri: &str) -> Result<Journal, Error> {
-        Journal::begin(output, uri, &RunReport::begin("web01", output))
+    fn begin(output: &Path, uri: &str) -> Result<JournalFile, Error> {
+        JournalFile::begin(output, uri, &RunReport::begin("web01", output))
     }
 
     fn seen(output: &Path) -> Pending {

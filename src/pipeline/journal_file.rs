@@ -38,7 +38,7 @@ struct Head {
     uri: String,
     /// The output directory. An earlier version did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    place: Option<Place>,
+    place: Option<FolderIdentity>,
     /// What the run had done before. An earlier version did not note it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     report: Option<Box<RunReport>>,
@@ -46,12 +46,12 @@ struct Head {
 
 /// A folder: by its path without links, or by what stays when it is moved.
 #[derive(Serialize, Deserialize)]
-struct Place {
+struct FolderIdentity {
     path: PathBuf,
     id: FileId,
 }
 
-impl Place {
+impl FolderIdentity {
     fn of(output: &Path) -> io::Result<Self> {
         Ok(Self { path: real(output), id: FileId::from(&output.metadata()?) })
     }
@@ -64,24 +64,24 @@ impl Place {
 
 /// The journal of a working run.
 #[derive(Debug)]
-pub struct Journal {
+pub struct JournalFile {
     path: PathBuf,
-    pub(super) lines: Arc<Lines>,
+    pub(super) lines: Arc<JournalLines>,
 }
 
 /// The side that writes lines.
-pub(super) struct Lines {
+pub(super) struct JournalLines {
     pub(super) file: File,
     chain: Mutex<Chain>,
 }
 
-impl std::fmt::Debug for Lines {
+impl std::fmt::Debug for JournalLines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Lines")
     }
 }
 
-impl Lines {
+impl JournalLines {
     /// Adds a line with its seal, in one write that outlasts the process.
     pub(super) fn append(&self, line: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
@@ -92,7 +92,7 @@ impl Lines {
     }
 }
 
-impl Journal {
+impl JournalFile {
     /// Begins one in `output` for an import by way of `uri`, of a run that has done what `report` tells.
     /// There must be none.
     ///
@@ -111,8 +111,8 @@ impl Journal {
             // Where the file system knows no locks the claim on the directory has to do.
             tracing::debug!(path = %path.display(), %error, "lock");
         }
-        let lines = Arc::new(Lines { file, chain });
-        let place = Place::of(output).map_err(|source| failed("create", source))?;
+        let lines = Arc::new(JournalLines { file, chain });
+        let place = FolderIdentity::of(output).map_err(|source| failed("create", source))?;
         let report = Some(Box::new(report.clone()));
         let head = Head { uri: uri.to_owned(), place: Some(place), report };
         lines.append(&head).map_err(|source| failed("write", source))?;
@@ -171,7 +171,7 @@ impl Drop for Pulse {
 }
 
 /// A journal that is there and that no run writes: it is locked.
-pub(super) struct Found {
+pub(super) struct FoundJournal {
     file: File,
     path: PathBuf,
     head: Option<Head>,
@@ -179,7 +179,7 @@ pub(super) struct Found {
     is_sealed: bool,
 }
 
-impl Found {
+impl FoundJournal {
     /// The journal in `output`, if there is one.
     ///
     /// # Errors

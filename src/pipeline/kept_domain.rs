@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::converted::Converted;
+use super::converted::PreviousConversion;
 use super::job::ImportSettings;
 use super::previous_run::ReusableExport;
 use super::records::{self, Record};
@@ -78,7 +78,7 @@ pub async fn find(
         // Set aside by a later run, it has another name.
         let Some(now) = now.filter(|now| now.name == name) else { continue };
         let made_at = match &kept.converted {
-            Converted::Kept(kept) => kept.record.as_ref().map(|record| record.made_at),
+            PreviousConversion::Kept(kept) => kept.record.as_ref().map(|record| record.made_at),
             _ => None,
         };
         let differences = differences(record, target, (&kept.disks, made_at));

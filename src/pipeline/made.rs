@@ -11,7 +11,7 @@ use crate::model::{ExportMethod, ExportState, PoweredOff, SourceState, SourceSte
 
 /// An export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Taken {
+pub struct RecordedExport {
     /// When it was complete.
     pub exported_at: jiff::Timestamp,
     /// How the disks left the source.
@@ -28,7 +28,7 @@ pub struct Taken {
 
 /// The source VM at the end of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct SourceNow {
     /// Its state, as it was last seen.
     #[serde(flatten)]
     pub state: SourceState,
@@ -47,7 +47,7 @@ pub struct Source {
     pub left_at: Option<String>,
 }
 
-impl Source {
+impl SourceNow {
     /// Whether the VM was switched off and, for all that is known, nobody has powered it on.
     pub fn is_left_off(&self) -> bool {
         self.powered_off.is_some() && self.returned != Some(Returned::On)

@@ -14,7 +14,6 @@
 mod addresses;
 mod again;
 mod asked;
-mod beside;
 mod code;
 mod converted;
 mod doctor;
@@ -53,6 +52,7 @@ mod source;
 mod source_after;
 mod source_power;
 mod stage_runner;
+mod staged_files;
 mod start;
 mod stored;
 mod stream;
@@ -73,16 +73,18 @@ pub use from_manifest::{convert, define};
 pub use harden::harden;
 pub use job::{ComesBack, ImportSettings, Job, Start};
 pub use libvirt_source::LibvirtSourceSettings;
-pub use made::{Conversion, Returned, Source as SourceNow, Stamp, Taken, Undone};
+pub use made::{Conversion, RecordedExport, Returned, SourceNow, Stamp, Undone};
 pub use plan_file::{PlanFile, PlanRequest, apply, check_uri_of_plan, draft};
-pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus};
+pub use report::{Failure, RunOutcome, RunReport, StageReport, StageStatus};
 pub use run::run;
 pub use show::show;
 pub use source::{Error as SourceError, Source, SourceSettings};
-pub use undo::{Error as UndoError, How, Place, Run, TakenBackRuns, Which, runs, undo};
+pub use undo::{
+    Error as UndoError, RecordedRun, TakenBackRuns, UndoOptions, UndoScope, WhichRuns, runs, undo,
+};
 pub use undo_source::AtSource;
 pub use verify::{Error as VerifyError, Verified, VerifiedDisk, verify};
-pub use windows::{Found as WindowsFound, drivers as windows_drivers};
+pub use windows::{WindowsFound, drivers as windows_drivers};
 
 /// File name of the domain's XML, as libvirt returned it, in the output directory.
 const DOMAIN_XML: &str = "domain.xml";

@@ -24,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::beside;
+use super::staged_files;
 use crate::convert::{self, make_private_folder};
 use crate::exporter::FinishedDisk;
 use crate::model::{PoweredOff, SourceStep, Stage, Warning};
@@ -206,7 +206,7 @@ impl OutputDir {
             Locked::Unlocked(_) => return Err(io(io::ErrorKind::Unsupported.into())),
         };
         let dead = read_marker(&file, &path)?;
-        beside::settle(directory).map_err(io)?;
+        staged_files::settle(directory).map_err(io)?;
         let after_kill = !dead.makes.is_empty() || !dead.key.is_empty();
         let switched_off = Mutex::new(dead.switched_off.clone());
         let directory = directory.to_owned();
@@ -219,7 +219,7 @@ impl OutputDir {
     /// # Errors
     /// [`Error::Busy`] when that run is not dead; [`Error::Io`] when the file system refuses.
     pub fn settle(directory: &Path) -> Result<(), Error> {
-        if beside::is_unsettled(directory) { Self::take(directory).map(drop) } else { Ok(()) }
+        if staged_files::is_unsettled(directory) { Self::take(directory).map(drop) } else { Ok(()) }
     }
 
     /// Lets QEMU's user pass through to `folder`, that of a storage pool, where the directory is one that

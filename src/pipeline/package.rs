@@ -5,9 +5,9 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::job::Job;
-use super::preflight::Ready;
+use super::preflight::ReadyRun;
 use super::previous_run::{BOTH_WAYS, ReusableExport};
-use super::report::{Package, StageStatus};
+use super::report::{PackageReport, StageStatus};
 use super::run::remove;
 use super::stage_runner::{StageError, StageRunner};
 use super::sums;
@@ -44,7 +44,7 @@ pub async fn write(
             format!("{} holds no CD-ROM: {} lies beside it", path.display(), medium.path.display());
         ledger.warn(Warning::new(Stage::Package, "iso-not-packed", text));
     }
-    ledger.report.package = Some(Package { path, size, sums });
+    ledger.report.package = Some(PackageReport { path, size, sums });
     if format == PackageFormat::Ova {
         let disks = std::mem::take(&mut ledger.report.disks).into_iter().map(|disk| disk.path);
         let nvram = ledger.report.nvram.take().map(|nvram| nvram.path);
@@ -57,7 +57,7 @@ pub async fn write(
 pub async fn of_kept(
     job: &Job,
     kept: &ReusableExport,
-    ready: &Ready,
+    ready: &ReadyRun,
     ledger: &mut StageRunner<'_>,
 ) -> bool {
     let names = job.format.makes(&ready.vm.name);

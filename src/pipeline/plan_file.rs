@@ -11,8 +11,8 @@ use super::dry_run;
 use super::from_manifest::{self, Checked};
 use super::guest;
 use super::job::ImportSettings;
-use super::preflight::Told;
-use super::report::{Failure, Outcome, RunReport};
+use super::preflight::RunDetails;
+use super::report::{Failure, RunOutcome, RunReport};
 use super::stage_runner::{StageError, StageRunner};
 use super::target;
 use crate::libvirt::{self, Draft};
@@ -69,7 +69,7 @@ pub async fn draft(
     let Some((read, output)) = opened else { return Err(first(&mut ledger)) };
     let (read, made) =
         addresses::renewed(read, &output, target).map_err(|stopped| stopped.failure)?;
-    let told = Told::default();
+    let told = RunDetails::default();
     told.warn_all(made);
     let checked = Box::pin(from_manifest::check(&read, &output, (target, true, &told), cancel));
     let Checked { disks, first, undone } = checked.await.map_err(|stopped| stopped.failure)?;
@@ -113,7 +113,7 @@ pub async fn apply(
         let stopped =
             StageError::because(Stage::Preflight, text, "write it anew: hyperexport plan");
         report.errors.push(stopped.failure);
-        return report.finish(Outcome::Refused);
+        return report.finish(RunOutcome::Refused);
     }
     let mut report = from_manifest::define(&plan.manifest, &target, false, progress, cancel).await;
     report.errors.iter_mut().for_each(lead_to_plan);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::converted::Converted;
+use super::converted::PreviousConversion;
 use super::fit::{self, Fit};
 use super::job::{Job, absolute};
 use super::kept_domain::KeptDomain;
@@ -21,8 +21,8 @@ use super::records::{self, Record};
 use super::source::{self, Source};
 use super::stage_runner::StageError;
 use super::{
-    DOMAIN_XML, addresses, beside, guest, privileges, report, source_after, start, stored, stream,
-    target_check, windows,
+    DOMAIN_XML, addresses, guest, privileges, report, source_after, staged_files, start, stored,
+    stream, target_check, windows,
 };
 use crate::convert::Agent;
 use crate::exporter::{self, ExpectedMedium, Inspected, PackageFormat, Streaming};
@@ -34,7 +34,7 @@ use crate::model::{
 use crate::{convert, manifest};
 
 /// A run that may begin, but for its source.
-pub struct Ready {
+pub struct ReadyRun {
     /// The VM as it is now.
     pub vm: SourceVm,
     /// In which state it is.
@@ -71,13 +71,13 @@ pub struct Ready {
 
 /// What is known of a run although it may be refused.
 #[derive(Default)]
-pub struct Told {
+pub struct RunDetails {
     /// Name and id of the VM.
     pub found: OnceCell<(String, String)>,
     warnings: RefCell<Vec<Warning>>,
 }
 
-impl Told {
+impl RunDetails {
     /// Adds warnings.
     pub fn warn_all(&self, warnings: Vec<Warning>) {
         self.warnings.borrow_mut().extend(warnings);
@@ -108,9 +108,9 @@ pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<Source, St
 pub async fn check(
     source: &Source,
     job: &Job,
-    told: &Told,
+    told: &RunDetails,
     cancel: &CancellationToken,
-) -> Result<Ready, StageError> {
+) -> Result<ReadyRun, StageError> {
     let inspected = cancel.run_until_cancelled(source.inspect(&job.vm)).await;
     let mut inspected = inspected.ok_or_else(interrupted)?.map_err(refused)?;
     told.found.get_or_init(|| (inspected.vm.name.clone(), inspected.vm.id.clone()));
@@ -150,7 +150,7 @@ pub async fn check(
             stream::check(job, &inspected.streaming)?;
             packable(job, vm, &exports)?;
             let folder = match &earlier {
-                PreviousRun::Replaced(_) => output.join(beside::FRESH),
+                PreviousRun::Replaced(_) => output.join(staged_files::FRESH),
                 _ => output.clone(),
             };
             warnings.extend(space(&folder, vm, &exports, inspected.least)?);
@@ -160,7 +160,7 @@ pub async fn check(
     if let Some(settings) = job.conversion.as_ref().filter(|_| !is_converted(&earlier)) {
         warnings.extend(converter(vm, settings, cancel).await);
     }
-    let mut ready = Ready {
+    let mut ready = ReadyRun {
         vm: vm.clone(),
         state: now,
         output,
@@ -225,7 +225,7 @@ fn not_kept(vm: &SourceVm) -> Vec<Warning> {
 
 /// Whether the conversion that is asked for is there.
 pub fn is_converted(earlier: &PreviousRun) -> bool {
-    matches!(earlier, PreviousRun::Export(kept) if matches!(kept.converted, Converted::Kept(_)))
+    matches!(earlier, PreviousRun::Export(kept) if matches!(kept.converted, PreviousConversion::Kept(_)))
 }
 
 /// Refuses what cannot be meant of this VM, as far as its power state tells.
@@ -268,7 +268,7 @@ fn settled(job: &Job, output: &Path) -> Result<Option<Warning>, StageError> {
     let refused =
         |error: output_lock::Error| StageError::new(Stage::Preflight, &error, error.hint());
     let shared = output_lock::check_folder(output).map_err(refused)?;
-    if job.dry_run && beside::is_unsettled(output) {
+    if job.dry_run && staged_files::is_unsettled(output) {
         let text = format!(
             "a killed run has left {} while a new export took the place of the old one",
             output.display()
@@ -299,7 +299,7 @@ fn exportable(source: &Source, job: &Job, inspected: &Inspected) -> Result<(), S
 
 /// Refuses to start, or to prove, a domain of disks that are not those of the VM as it is now. What is
 /// done already is no matter.
-fn current(job: &Job, ready: &Ready) -> Result<(), StageError> {
+fn current(job: &Job, ready: &ReadyRun) -> Result<(), StageError> {
     let (Some(target), PreviousRun::Export(kept)) = (&job.target, &ready.earlier) else {
         return Ok(());
     };

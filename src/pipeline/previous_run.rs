@@ -20,14 +20,14 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::DOMAIN_XML;
-use super::converted::{self, Converted};
+use super::converted::{self, PreviousConversion};
 use super::fit::{self, Fit, fit};
 use super::in_use::InUse;
 use super::job::Job;
-use super::made::Taken;
+use super::made::RecordedExport;
 use super::output_lock::OutputDir;
 use super::records::Record;
-use super::report::{self, Package, RunReport};
+use super::report::{self, PackageReport, RunReport};
 use super::stage_runner::StageError;
 use super::stored::{Stored, read_manifest, read_result};
 use super::unfit::{refuse_asked_otherwise, refuse_unfit, unrecorded};
@@ -53,7 +53,7 @@ pub enum PreviousRun {
 #[derive(Debug)]
 pub struct ReusableExport {
     /// What was exported, and in which state of its VM.
-    pub taken: Taken,
+    pub taken: RecordedExport,
     /// Its disks.
     pub disks: Vec<ExportedDisk>,
     /// What lies in its CD-ROM drives.
@@ -61,7 +61,7 @@ pub struct ReusableExport {
     /// The variables of its firmware.
     pub nvram: Option<ExportedNvram>,
     /// Its package.
-    pub package: Option<Package>,
+    pub package: Option<PackageReport>,
     /// Its manifest, if one was written.
     pub manifest: Option<Manifest>,
     /// Where that is, or is to be.
@@ -73,7 +73,7 @@ pub struct ReusableExport {
     /// Disks that a domain uses where they are: they change while its guest runs.
     pub in_use: InUse,
     /// What there is of a conversion.
-    pub converted: Converted,
+    pub converted: PreviousConversion,
     /// The result of the run that left it.
     pub result: Option<RunReport>,
     /// What is less than well about it.
@@ -217,10 +217,10 @@ impl OutputFiles<'_> {
         refuse_unfit(ask, &export.taken, &fit)?;
         let converted = match result {
             Some(result) => converted::of(ask, &export.disks, result, &self.in_use)?,
-            None => Converted::None,
+            None => PreviousConversion::None,
         };
         let missing: Vec<_> = export.missing().collect();
-        let gone = !missing.is_empty() && matches!(converted, Converted::Kept(_));
+        let gone = !missing.is_empty() && matches!(converted, PreviousConversion::Kept(_));
         let converted_left = || {
             let converted = result.and_then(|result| result.converted.as_ref());
             converted.iter().flat_map(|disks| &disks.0).any(|disk| disk.path.exists())
@@ -322,8 +322,8 @@ impl ReusableExport {
     fn new(
         stored: Stored,
         (fit, gone, in_use): (Fit, bool, InUse),
-        converted: Converted,
-        package: Option<Package>,
+        converted: PreviousConversion,
+        package: Option<PackageReport>,
         names: Vec<String>,
     ) -> Self {
         let Stored { taken, disks, media, nvram, manifest, manifest_path, .. } = stored;
@@ -366,7 +366,7 @@ impl ReusableExport {
             }
             Fit::Current | Fit::Changed(_) => {}
         }
-        if let Converted::Kept(kept) = &self.converted
+        if let PreviousConversion::Kept(kept) = &self.converted
             && let Some(cards) = &kept.cards
         {
             let text = format!(
@@ -382,14 +382,14 @@ impl ReusableExport {
             );
             warn("export-flags-unknown", text);
         }
-        if let Converted::Kept(kept) = &self.converted
+        if let PreviousConversion::Kept(kept) = &self.converted
             && kept.record.is_none()
         {
             let text = "an earlier version of hyperexport converted the disks and did not record \
                         with which flags; they are used as they are";
             warn("conversion-unrecorded", text.to_owned());
         }
-        if let (Converted::Kept(_), Some(earlier)) = (&self.converted, &self.result) {
+        if let (PreviousConversion::Kept(_), Some(earlier)) = (&self.converted, &self.result) {
             self.warnings.extend(inherit::warnings(earlier));
         }
         self

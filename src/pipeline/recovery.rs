@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use super::job::ImportSettings;
-use super::journal::{self, Kept, Pending, Recovered};
+use super::journal::{self, JournalRecovery, Pending, SurvivingDomain};
 use super::output_lock::{self, OutputDir};
-use super::preflight::Told;
+use super::preflight::RunDetails;
 use super::records::Record;
 use super::stage_runner::StageError;
 use super::target;
@@ -36,7 +36,7 @@ pub(super) struct Recovery {
 pub(super) async fn first(
     output: &Path,
     target: &ImportSettings,
-    (dry_run, told): (bool, &Told),
+    (dry_run, told): (bool, &RunDetails),
 ) -> Result<Recovery, StageError> {
     if !dry_run {
         // Without a key nothing could be noted when the export is there, hours later.
@@ -63,10 +63,10 @@ pub(super) async fn first(
 async fn recover(
     output: &Path,
     target: &ImportSettings,
-    told: &Told,
+    told: &RunDetails,
 ) -> Result<Recovery, StageError> {
     match journal::recover(output, target).await {
-        Ok(Recovered { taken, kept }) => {
+        Ok(JournalRecovery { taken, kept }) => {
             told.warn_all(of_taken(&taken));
             told.warn_all(kept.iter().map(|kept| of_kept(kept, output)).collect());
             let kept = kept.map(|kept| kept.record);
@@ -85,10 +85,10 @@ async fn recover(
 async fn foresee(
     output: &Path,
     target: &ImportSettings,
-    (pending, told): (Pending, &Told),
+    (pending, told): (Pending, &RunDetails),
 ) -> Result<Recovery, StageError> {
     let mut plan = vec![format!("take back what a killed run has left at {}", pending.uri)];
-    let Recovered { taken, kept } = match pending.foreseen(output, target).await {
+    let JournalRecovery { taken, kept } = match pending.foreseen(output, target).await {
         Ok(recovered) => recovered,
         Err(error) => {
             let unknown = unreachable(error)?;
@@ -138,7 +138,7 @@ pub(super) fn stopped(error: journal::Error) -> StageError {
     StageError::new(Stage::Preflight, &error, error.hint())
 }
 
-pub(super) fn of_kept(kept: &Kept, output: &Path) -> Warning {
+pub(super) fn of_kept(kept: &SurvivingDomain, output: &Path) -> Warning {
     let text = format!(
         "domain '{}' of a killed run stays with its disks, since somebody may use it: {}; hyperexport \
          undo {} removes it",

@@ -1,11 +1,11 @@
 //! New files take the place of old ones: the report and the manifest name them where they will be, and
 //! go with them.
 
-use super::beside::Beside;
 use super::from_manifest::save;
 use super::records;
-use super::report::{self, Outcome, RunReport};
+use super::report::{self, RunOutcome, RunReport};
 use super::stage_runner::{StageError, StageRunner};
+use super::staged_files::StagedFiles;
 use crate::convert;
 use crate::manifest::{self, Manifest};
 use crate::model::{Stage, Warning};
@@ -17,7 +17,7 @@ use crate::model::{Stage, Warning};
 /// # Errors
 /// [`StageError`]; the next run goes on where this one stopped.
 pub(super) fn commit(
-    beside: Beside,
+    beside: StagedFiles,
     replaces: &[String],
     manifest: Option<&mut Manifest>,
     ledger: &mut StageRunner<'_>,
@@ -34,7 +34,7 @@ pub(super) fn commit(
             .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))?;
     }
     move_report(&mut ledger.report, &beside);
-    let so_far = ledger.report.clone().finish(Outcome::Interrupted);
+    let so_far = ledger.report.clone().finish(RunOutcome::Interrupted);
     let text =
         serde_json::to_vec_pretty(&so_far).map_err(|error| failed("write result", &error))?;
     save(&beside.path().join(report::FILE_NAME), &text)
@@ -45,7 +45,7 @@ pub(super) fn commit(
 }
 
 /// Removes files that are not complete; logs stay.
-pub(super) fn discard(beside: Beside, ledger: &mut StageRunner<'_>) {
+pub(super) fn discard(beside: StagedFiles, ledger: &mut StageRunner<'_>) {
     move_report(&mut ledger.report, &beside);
     if let Err(error) = beside.discard(&convert::LOGS) {
         let text = format!("remove the unfinished files: {error}");
@@ -53,7 +53,7 @@ pub(super) fn discard(beside: Beside, ledger: &mut StageRunner<'_>) {
     }
 }
 
-fn move_report(report: &mut RunReport, beside: &Beside) {
+fn move_report(report: &mut RunReport, beside: &StagedFiles) {
     report.each_path(|path| beside.moved(path));
     for failure in &mut report.errors {
         failure.message = beside.told(&failure.message);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::asked::Flags;
 use super::code::code_of;
-use super::made::{Conversion, Source, Taken, Undone};
+use super::made::{Conversion, RecordedExport, SourceNow, Undone};
 use crate::libvirt::{self, DefinedDomain};
 use crate::manifest;
 use crate::model::{
@@ -25,7 +25,7 @@ pub struct RunReport {
     /// Version of hyperexport that wrote it.
     pub hyperexport_version: String,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
     /// Whether everything that was asked for was there already, so that nothing was done.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub already_done: bool,
@@ -47,10 +47,10 @@ pub struct RunReport {
     pub stages: Vec<StageReport>,
     /// What was exported, and in which state of its source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub export: Option<Taken>,
+    pub export: Option<RecordedExport>,
     /// The source VM as this run left it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Source>,
+    pub source: Option<SourceNow>,
     /// The exported disks.
     #[serde(default)]
     pub disks: Vec<ExportedDisk>,
@@ -62,7 +62,7 @@ pub struct RunReport {
     pub nvram: Option<ExportedNvram>,
     /// The OVF or OVA, if one was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub package: Option<Package>,
+    pub package: Option<PackageReport>,
     /// The manifest, if it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<PathBuf>,
@@ -104,7 +104,7 @@ pub struct RunReport {
 
 /// An OVF package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Package {
+pub struct PackageReport {
     /// Absolute path of its descriptor or archive.
     pub path: PathBuf,
     /// Size of that file.
@@ -117,7 +117,7 @@ pub struct Package {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum RunOutcome {
     /// Everything asked for was done.
     Done,
     /// A stage failed, and what others made stands: the export, converted disks, a domain.
@@ -203,7 +203,7 @@ impl RunReport {
         let now = jiff::Timestamp::now();
         Self {
             hyperexport_version: env!("CARGO_PKG_VERSION").to_owned(),
-            outcome: Outcome::Failed,
+            outcome: RunOutcome::Failed,
             already_done: false,
             vm: vm.to_owned(),
             vm_id: None,
@@ -271,7 +271,7 @@ impl RunReport {
     }
 
     /// Ends the report.
-    pub fn finish(mut self, outcome: Outcome) -> Self {
+    pub fn finish(mut self, outcome: RunOutcome) -> Self {
         self.outcome = outcome;
         self.finished_at = jiff::Timestamp::now();
         self

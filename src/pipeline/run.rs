@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::again::{self, Redo};
-use super::converted::{self, Converted};
-use super::export::Export;
-use super::held::{Held, take};
+use super::converted::{self, PreviousConversion};
+use super::export::ExportStage;
+use super::held::{LockedOutput, take};
 use super::inherit::{inherit, keep_conversion};
 use super::job::Job;
-use super::made::{Source as SourceNow, Taken};
+use super::made::{RecordedExport, SourceNow};
 use super::output_lock::OutputDir;
-use super::preflight::{self, Ready, Told};
+use super::preflight::{self, ReadyRun, RunDetails};
 use super::previous_run::{PreviousRun, ReusableExport};
-use super::report::{self, Outcome, RunReport, StageStatus};
+use super::report::{self, RunOutcome, RunReport, StageStatus};
 use super::source::Source;
 use super::stage_runner::{StageError, StageRunner};
 use super::{
@@ -33,7 +33,7 @@ pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) 
     let mut ledger = StageRunner::new(report, progress, cancel);
     if let Err(stopped) = stream::prepare(&mut job) {
         ledger.report.errors.push(stopped.failure);
-        return ledger.close(Outcome::Refused, None, false);
+        return ledger.close(RunOutcome::Refused, None, false);
     }
     let (outcome, claim) = Box::pin(whole(&job, &mut ledger)).await;
     // A failed export leaves nothing, so there is nothing that a report could lie beside.
@@ -55,8 +55,8 @@ fn has_done(job: &Job, report: &RunReport) -> bool {
 }
 
 /// All stages; returns how the run ended, and the output directory if it came to claim it.
-async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (Outcome, Option<OutputDir>) {
-    let told = Told::default();
+async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (RunOutcome, Option<OutputDir>) {
+    let told = RunDetails::default();
     let opened = ledger.stage(Stage::Preflight, open(job, &told, ledger.cancel)).await;
     ledger.warn_all(told.warnings());
     if let Some((name, id)) = told.found.into_inner() {
@@ -68,7 +68,7 @@ async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (Outcome, Option<Outp
         if let Ok(Some(owed)) = OutputDir::left_off(&ledger.report.output) {
             ledger.warn(source_power::left_off(&owed));
         }
-        return (ledger.ended(Outcome::Refused), None);
+        return (ledger.ended(RunOutcome::Refused), None);
     };
     ledger.report.output.clone_from(&ready.output);
     ledger.report.source = Some(SourceNow::of(ready.state.clone(), None));
@@ -76,26 +76,26 @@ async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (Outcome, Option<Outp
     if job.dry_run {
         ledger.report.plan = dry_run::whole(job, &ready);
         close(source, ledger).await;
-        return (Outcome::Done, None);
+        return (RunOutcome::Done, None);
     }
     let mut held = match take(job, &ready) {
         Ok(held) => held,
         Err(stopped) => {
             ledger.report.errors.push(stopped.failure);
             close(source, ledger).await;
-            return (Outcome::Refused, None);
+            return (RunOutcome::Refused, None);
         }
     };
     let outcome = stages(job, source, (&ready, &mut held), ledger).await;
-    let succeeded = outcome == Outcome::Done;
+    let succeeded = outcome == RunOutcome::Done;
     let followed = source_after::follow(job, (&ready, &held), succeeded, ledger).await;
     source_power::settle(job, (&ready, &mut held), (outcome, followed), ledger).await;
-    let outcome = if followed { outcome } else { ledger.ended(Outcome::Partial) };
+    let outcome = if followed { outcome } else { ledger.ended(RunOutcome::Partial) };
     discard(&mut held, ledger);
     let done = ledger.report.stages.iter().filter(|stage| stage.stage != Stage::Preflight);
     let mut done = done.peekable();
     let was_there = done.peek().is_some() && done.all(|stage| stage.status == StageStatus::Kept);
-    ledger.report.already_done = outcome == Outcome::Done && was_there;
+    ledger.report.already_done = outcome == RunOutcome::Done && was_there;
     (outcome, Some(held.claim))
 }
 
@@ -103,28 +103,28 @@ async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (Outcome, Option<Outp
 async fn stages(
     job: &Job,
     source: Source,
-    (ready, held): (&Ready, &mut Held),
+    (ready, held): (&ReadyRun, &mut LockedOutput),
     ledger: &mut StageRunner<'_>,
-) -> Outcome {
+) -> RunOutcome {
     snapshots::warn_of_strangers(ready, &held.claim, ledger);
     match target_check::clear(job, ready, ledger.cancel).await {
         Ok(warnings) => ledger.warn_all(warnings),
         Err(stopped) => {
             ledger.report.errors.push(stopped.failure);
             close(source, ledger).await;
-            return ledger.ended(Outcome::Failed);
+            return ledger.ended(RunOutcome::Failed);
         }
     }
     let fetched = fetch(job, &source, (ready, held), ledger).await;
     close(source, ledger).await;
     match fetched {
-        None => ledger.ended(Outcome::Failed),
+        None => ledger.ended(RunOutcome::Failed),
         Some(fetched) => finish(job, fetched, (ready, held), ledger).await,
     }
 }
 
 /// Removes a new export that has not taken the place of the old one.
-fn discard(held: &mut Held, ledger: &mut StageRunner<'_>) {
+fn discard(held: &mut LockedOutput, ledger: &mut StageRunner<'_>) {
     if let Some(beside) = held.beside.take() {
         replace::discard(beside, ledger);
     }
@@ -133,9 +133,9 @@ fn discard(held: &mut Held, ledger: &mut StageRunner<'_>) {
 /// Logs in and checks; logs out again when the run is refused.
 async fn open(
     job: &Job,
-    told: &Told,
+    told: &RunDetails,
     cancel: &CancellationToken,
-) -> Result<(Source, Ready), StageError> {
+) -> Result<(Source, ReadyRun), StageError> {
     let source = preflight::connect(job, cancel).await?;
     match Box::pin(preflight::check(&source, job, told, cancel)).await {
         Ok(ready) => Ok((source, ready)),
@@ -150,16 +150,16 @@ async fn open(
 async fn finish(
     job: &Job,
     mut fetched: Fetched,
-    (ready, held): (&Ready, &mut Held),
+    (ready, held): (&ReadyRun, &mut LockedOutput),
     ledger: &mut StageRunner<'_>,
-) -> Outcome {
+) -> RunOutcome {
     let (Some(settings), Some(manifest)) = (&job.conversion, &mut fetched.manifest) else {
-        return Outcome::Done;
+        return RunOutcome::Done;
     };
     let settings = &converted::settings_for(job, settings, &manifest.source_vm().nics);
     let work = (settings, &mut *manifest, fetched.unwritten);
     let Some(converted) = conversion(job, work, (ready, held), ledger).await else {
-        return ledger.ended(Outcome::Failed);
+        return ledger.ended(RunOutcome::Failed);
     };
     if let Some(target) = &job.target {
         match converted {
@@ -183,19 +183,23 @@ async fn finish(
             }
         }
     }
-    if ledger.report.errors.is_empty() { Outcome::Done } else { ledger.ended(Outcome::Partial) }
+    if ledger.report.errors.is_empty() {
+        RunOutcome::Done
+    } else {
+        ledger.ended(RunOutcome::Partial)
+    }
 }
 
 /// The conversion, or the one that is there. `None` when the export is lost with it.
 async fn conversion(
     job: &Job,
     (settings, manifest, unwritten): (&convert::Settings, &mut Manifest, bool),
-    (ready, held): (&Ready, &mut Held),
+    (ready, held): (&ReadyRun, &mut LockedOutput),
     ledger: &mut StageRunner<'_>,
 ) -> Option<Option<ConvertedDisks>> {
     if let PreviousRun::Export(kept) = &ready.earlier {
         return Some(match &kept.converted {
-            Converted::Kept(conversion) => {
+            PreviousConversion::Kept(conversion) => {
                 ledger.without(Stage::Pipeline, StageStatus::Kept);
                 if settings.dry_run {
                     ledger.report.plan.push("keep the conversion that is there".to_owned());
@@ -203,7 +207,7 @@ async fn conversion(
                 // As where nothing is converted yet: a dry run leads to no domain.
                 Some(conversion.disks.clone()).filter(|_| !settings.dry_run)
             }
-            Converted::Again(again) => {
+            PreviousConversion::Again(again) => {
                 let work = Redo { job, again, settings };
                 let disks = work.run(manifest, &ready.output, ledger).await;
                 if disks.is_none() {
@@ -212,7 +216,7 @@ async fn conversion(
                 }
                 disks
             }
-            Converted::None => {
+            PreviousConversion::None => {
                 again::forget_other_compression(&kept.taken, settings, manifest);
                 let (output, before) = (&ready.output, ledger.report.clone());
                 let disks = from_manifest::conversion(ledger, manifest, output, settings).await;
@@ -261,14 +265,14 @@ struct Fetched {
 async fn fetch(
     job: &Job,
     source: &Source,
-    (ready, held): (&Ready, &mut Held),
+    (ready, held): (&ReadyRun, &mut LockedOutput),
     ledger: &mut StageRunner<'_>,
 ) -> Option<Fetched> {
     if let PreviousRun::Export(kept) = &ready.earlier {
         snapshots::remove(source, (&ready.vm, &held.claim), ledger).await;
         return keep(job, kept, ready, ledger).await;
     }
-    let export = Export::new(job, source, ready, held);
+    let export = ExportStage::new(job, source, ready, held);
     let exported = ledger.stage(Stage::Export, export.run(ledger.progress, ledger.cancel)).await;
     // Also of an export that failed: the VM may have been switched off for it.
     let (seen, warnings) = export.seen();
@@ -279,7 +283,7 @@ async fn fetch(
     ledger.report.disks.clone_from(&exported.disks);
     ledger.report.media.clone_from(&exported.media);
     ledger.report.nvram.clone_from(&exported.nvram);
-    let taken = Taken {
+    let taken = RecordedExport {
         exported_at: exported.exported_at,
         method: exported.method,
         compression: stream::compression(job, &ready.streaming),
@@ -316,7 +320,7 @@ async fn fetch(
 async fn keep(
     job: &Job,
     kept: &ReusableExport,
-    ready: &Ready,
+    ready: &ReadyRun,
     ledger: &mut StageRunner<'_>,
 ) -> Option<Fetched> {
     let at = fit::time(kept.taken.exported_at);
@@ -371,7 +375,7 @@ async fn write_manifest(manifest: &Manifest, path: &Path) -> Result<(), StageErr
         .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))
 }
 
-fn describe(job: &Job, exported: &ExportedVm, taken: &Taken, output: &Path) -> Manifest {
+fn describe(job: &Job, exported: &ExportedVm, taken: &RecordedExport, output: &Path) -> Manifest {
     let options = from_manifest::build_options(job.conversion.as_ref(), output);
     let mut manifest = manifest::build(exported, &options);
     if let Some(state) = taken.state.clone() {
@@ -381,7 +385,7 @@ fn describe(job: &Job, exported: &ExportedVm, taken: &Taken, output: &Path) -> M
 }
 
 /// A failed run leaves no file behind that looks like an export.
-fn remove_files(job: &Job, (ready, work): (&Ready, &Path), ledger: &mut StageRunner<'_>) {
+fn remove_files(job: &Job, (ready, work): (&ReadyRun, &Path), ledger: &mut StageRunner<'_>) {
     let package = ledger.report.package.take().map(|_| job.format.makes(&ready.vm.name));
     let names = ready.exports.iter().cloned().chain(package.unwrap_or_default());
     remove(names.map(|name| work.join(name)), ledger);

@@ -1,13 +1,13 @@
 //! Snapshots of runs that were killed: a VM that keeps one grows for as long as it runs.
 
 use super::output_lock::OutputDir;
-use super::preflight::Ready;
+use super::preflight::ReadyRun;
 use super::source::Source;
 use super::stage_runner::StageRunner;
 use crate::model::{SourceVm, Stage, Warning, chain};
 
 /// Warns of snapshots of runs that nothing in the output directory knows.
-pub(super) fn warn_of_strangers(ready: &Ready, claim: &OutputDir, ledger: &mut StageRunner<'_>) {
+pub(super) fn warn_of_strangers(ready: &ReadyRun, claim: &OutputDir, ledger: &mut StageRunner<'_>) {
     let known = claim.snapshots();
     for name in ready.snapshots.iter().filter(|name| !known.contains(name)) {
         let text = format!(

@@ -4,10 +4,10 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use super::held::{Held, identity};
+use super::held::{LockedOutput, identity};
 use super::job::Job;
 use super::output_lock::{NotedStep, OutputDir};
-use super::preflight::Ready;
+use super::preflight::ReadyRun;
 use super::report::{self, RunReport, StageStatus};
 use super::source::{Error, Source};
 use super::stage_runner::{StageError, StageRunner};
@@ -66,7 +66,7 @@ fn exported_at(result: &RunReport, now: &str) -> Option<String> {
 /// the report in any case.
 pub(super) async fn follow(
     job: &Job,
-    (ready, held): (&Ready, &Held),
+    (ready, held): (&ReadyRun, &LockedOutput),
     succeeded: bool,
     ledger: &mut StageRunner<'_>,
 ) -> bool {
@@ -104,7 +104,7 @@ pub(super) async fn follow(
 /// left, if it was at one of the `known` ones before.
 async fn over_session(
     job: &Job,
-    (ready, claim): (&Ready, &OutputDir),
+    (ready, claim): (&ReadyRun, &OutputDir),
     (note, done, known): (&str, &RefCell<Vec<SourceStep>>, &[Option<String>]),
 ) -> Result<Option<String>, StageError> {
     let stopped = |error: Error| StageError::new(Stage::Source, &error, error.hint());
@@ -133,7 +133,7 @@ async fn over_session(
 
 /// What earlier runs of the folder did to the VM and nobody has undone: that of the result, and that of a
 /// run which was killed; and at which revision that of the result left the VM.
-fn earlier(ready: &Ready, claim: &OutputDir) -> (Vec<SourceStep>, Option<String>) {
+fn earlier(ready: &ReadyRun, claim: &OutputDir) -> (Vec<SourceStep>, Option<String>) {
     let result = result_of(&ready.output, &ready.vm.id).and_then(|result| result.source);
     let (mut all, left_at) =
         result.map(|source| (source.after, source.left_at)).unwrap_or_default();

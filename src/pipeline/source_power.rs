@@ -4,14 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::held::{Held, identity};
+use super::held::{LockedOutput, identity};
 use super::job::{ComesBack, Job};
 use super::journal;
 use super::made::Returned;
 use super::output_lock::SwitchedOff;
-use super::preflight::Ready;
+use super::preflight::ReadyRun;
 use super::records::Record;
-use super::report::{Outcome, RunReport};
+use super::report::{RunOutcome, RunReport};
 use super::source::{Error, Source};
 use super::stage_runner::StageRunner;
 use crate::libvirt::{Connections, Undo};
@@ -27,8 +27,8 @@ const POLL: Duration = Duration::from_secs(1);
 /// so. Whatever happens is told and stands in the report.
 pub(super) async fn settle(
     job: &Job,
-    (ready, held): (&Ready, &mut Held),
-    (outcome, followed): (Outcome, bool),
+    (ready, held): (&ReadyRun, &mut LockedOutput),
+    (outcome, followed): (RunOutcome, bool),
     ledger: &mut StageRunner<'_>,
 ) {
     let Some(owed) = held.claim.switched_off() else { return };
@@ -74,11 +74,11 @@ pub(super) fn left_off(owed: &SwitchedOff) -> Warning {
 
 /// Whether a run of this outcome leaves the VM off. One that never asked for the VM to be off gives back
 /// what a killed run took.
-fn stays_off(job: &Job, outcome: Outcome) -> bool {
+fn stays_off(job: &Job, outcome: RunOutcome) -> bool {
     match job.comes_back {
         ComesBack::Never => true,
         ComesBack::Always => false,
-        ComesBack::AfterFailure => outcome == Outcome::Done && job.power_off.is_some(),
+        ComesBack::AfterFailure => outcome == RunOutcome::Done && job.power_off.is_some(),
     }
 }
 
@@ -160,7 +160,7 @@ async fn has_gone_down(source: &Source, vm: &SourceVm, progress: &Progress) -> R
 
 /// The domain that runs or may run in the place of the VM, as a clause: that of this run, of earlier ones
 /// of the folder, and of one that did not come to its end. One that cannot be asked may run.
-async fn may_run(job: &Job, ready: &Ready, report: &RunReport) -> Option<String> {
+async fn may_run(job: &Job, ready: &ReadyRun, report: &RunReport) -> Option<String> {
     let kept = ready.domain.iter().map(|kept| &kept.domain);
     let own = report.domain.iter().chain(kept);
     let of_run = own.map(|domain| (domain.uri.clone(), domain.undo.clone()));

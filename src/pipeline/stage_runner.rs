@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::output_lock::OutputDir;
-use super::report::{self, Failure, Outcome, RunReport, StageStatus};
+use super::report::{self, Failure, RunOutcome, RunReport, StageStatus};
 use super::{from_manifest, records};
 use crate::manifest;
 use crate::model::{Stage, Warning, chain};
@@ -159,14 +159,14 @@ impl<'a> StageRunner<'a> {
     }
 
     /// How a run ended that did not come to its good end.
-    pub fn ended(&self, outcome: Outcome) -> Outcome {
+    pub fn ended(&self, outcome: RunOutcome) -> RunOutcome {
         let by_user = self.cancel.is_cancelled() && !panics::happened();
-        if by_user { Outcome::Interrupted } else { outcome }
+        if by_user { RunOutcome::Interrupted } else { outcome }
     }
 
     /// Ends the run: `result.json` is written if it is to be kept, then the output directory is
     /// given free. In this order: a kill in between leaves a marker and a result, never neither.
-    pub fn close(mut self, outcome: Outcome, claim: Option<OutputDir>, keep: bool) -> RunReport {
+    pub fn close(mut self, outcome: RunOutcome, claim: Option<OutputDir>, keep: bool) -> RunReport {
         self.report = self.report.finish(outcome);
         let saved = if keep { save_result(&self.report) } else { Ok(()) };
         let unsaved = saved.is_err();

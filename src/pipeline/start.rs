@@ -5,7 +5,7 @@ use super::fence;
 use super::fit::is_snapshot;
 use super::job::{ImportSettings, Job};
 use super::kept_domain::KeptDomain;
-use super::made::Taken;
+use super::made::RecordedExport;
 use super::report::StageStatus;
 use super::source_after;
 use super::stage_runner::{StageError, StageRunner};
@@ -157,7 +157,7 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), StageError> {
 
 /// Refuses to start what is no longer the state of the source: it may have run between its export and
 /// now.
-fn unchanged(taken: &Taken, now: &SourceState) -> Result<(), StageError> {
+fn unchanged(taken: &RecordedExport, now: &SourceState) -> Result<(), StageError> {
     refuse_running(now.power, Stage::Start)?;
     let exported = taken.state.as_ref().map_or("", |state| &state.source.revision);
     let has_changed = revision::is_same(exported, &now.revision) == Some(false);

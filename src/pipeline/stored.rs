@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::asked::Flags;
 use super::job::{Job, absolute, real};
-use super::made::Taken;
+use super::made::RecordedExport;
 use super::previous_run::{BOTH_WAYS, ReuseRequest};
-use super::report::{self, Package, RunReport};
+use super::report::{self, PackageReport, RunReport};
 use super::stage_runner::StageError;
 use super::{ours, records};
 use crate::convert;
@@ -27,7 +27,7 @@ pub(super) const LOCAL: &str = "local";
 
 /// An export.
 pub(super) struct Stored {
-    pub taken: Taken,
+    pub taken: RecordedExport,
     pub disks: Vec<ExportedDisk>,
     pub media: Vec<ExportedMedium>,
     pub nvram: Option<ExportedNvram>,
@@ -51,7 +51,7 @@ impl Stored {
         if let Some(manifest) = manifest {
             let described = described(&manifest, ask.vm);
             // The record has the VM as its source told of it.
-            let same = |taken: &Taken| taken.exported_at == described.exported_at;
+            let same = |taken: &RecordedExport| taken.exported_at == described.exported_at;
             let taken = recorded.filter(same).unwrap_or(described);
             let exported = |disk| exported_disk(&manifest, disk);
             let disks: Vec<_> = manifest.disks.iter().filter_map(exported).collect();
@@ -80,7 +80,7 @@ impl Stored {
         if result.disks.is_empty() && result.package.is_none() {
             return None;
         }
-        let taken = recorded.unwrap_or_else(|| Taken {
+        let taken = recorded.unwrap_or_else(|| RecordedExport {
             exported_at: result.finished_at,
             method: method_of(ask.vm),
             compression: None,
@@ -110,7 +110,8 @@ impl Stored {
         let converted = result.filter(|result| ours::has_converted(result));
         let converted = converted.and_then(|result| result.converted.as_ref());
         let package = result.and_then(|result| result.package.as_ref());
-        let is_ovf = |package: &&Package| package.path.extension().is_some_and(|e| e == "ovf");
+        let is_ovf =
+            |package: &&PackageReport| package.path.extension().is_some_and(|e| e == "ovf");
         let sums = package.filter(is_ovf).map(|package| package.path.with_extension("mf"));
         let paths = self
             .made
@@ -137,10 +138,10 @@ impl Stored {
         &self,
         ask: &ReuseRequest<'_>,
         result: Option<&RunReport>,
-    ) -> Result<Option<Package>, StageError> {
-        let there = |package: &&Package| package.path.is_file();
+    ) -> Result<Option<PackageReport>, StageError> {
+        let there = |package: &&PackageReport| package.path.is_file();
         let package = result.and_then(|result| result.package.as_ref()).filter(there).cloned();
-        let is_ova = |package: &Package| package.path.extension().is_some_and(|e| e == "ova");
+        let is_ova = |package: &PackageReport| package.path.extension().is_some_and(|e| e == "ova");
         let packed = package.as_ref().filter(|package| is_ova(package));
         match (packed, ask.job.format) {
             (Some(package), PackageFormat::Disks | PackageFormat::Ovf) => {
@@ -178,13 +179,13 @@ fn made<'a>(
 }
 
 /// What a manifest tells of an export.
-pub(super) fn described(manifest: &Manifest, vm: &SourceVm) -> Taken {
+pub(super) fn described(manifest: &Manifest, vm: &SourceVm) -> RecordedExport {
     let source = manifest.source.as_ref();
-    let text = |pick: fn(&manifest::Source) -> Option<&String>| source.and_then(pick);
+    let text = |pick: fn(&manifest::ManifestSource) -> Option<&String>| source.and_then(pick);
     let exported_at = text(|source| source.export_timestamp.as_ref());
     let method = text(|source| source.export_method.as_ref());
     let method = method.and_then(|text| serde_json::from_value(text.as_str().into()).ok());
-    Taken {
+    RecordedExport {
         exported_at: exported_at.and_then(|text| text.parse().ok()).unwrap_or_default(),
         method: method.unwrap_or_else(|| method_of(vm)),
         compression: None,

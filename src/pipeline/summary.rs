@@ -6,9 +6,9 @@ use super::fit;
 use super::job::real;
 use super::made::Returned;
 use super::recovery;
-use super::report::{Outcome, RunReport, StageStatus};
+use super::report::{RunOutcome, RunReport, StageStatus};
 use super::stored::LOCAL;
-use crate::libvirt::{DefinedDomain, Seen, Undo};
+use crate::libvirt::{DefinedDomain, GuestSigns, Undo};
 use crate::model::{
     ByteSize, ConvertedDisk, ExportedDisk, ExportedMedium, PowerState, PoweredOff, Stage,
 };
@@ -230,18 +230,18 @@ impl RunReport {
             return format!("done       {}: nothing to do, all is there{of}", self.vm);
         }
         match self.outcome {
-            Outcome::Done if size == 0 => format!("done       {} in {seconds:.0} s", self.vm),
-            Outcome::Done => {
+            RunOutcome::Done if size == 0 => format!("done       {} in {seconds:.0} s", self.vm),
+            RunOutcome::Done => {
                 format!("done       {} in {seconds:.0} s, {} in {place}", self.vm, ByteSize(size))
             }
-            Outcome::Partial => self.partial(strict),
-            Outcome::Failed => format!("failed     {} after {seconds:.0} s", self.vm),
-            Outcome::Refused if self.has_taken_back() => format!(
+            RunOutcome::Partial => self.partial(strict),
+            RunOutcome::Failed => format!("failed     {} after {seconds:.0} s", self.vm),
+            RunOutcome::Refused if self.has_taken_back() => format!(
                 "refused    {}: the leftovers of a killed run were taken back, nothing else was changed",
                 self.vm
             ),
-            Outcome::Refused => format!("refused    {}: nothing was changed", self.vm),
-            Outcome::Interrupted => format!("stopped    {} after {seconds:.0} s", self.vm),
+            RunOutcome::Refused => format!("refused    {}: nothing was changed", self.vm),
+            RunOutcome::Interrupted => format!("stopped    {} after {seconds:.0} s", self.vm),
         }
     }
 }
@@ -252,7 +252,7 @@ fn after(domain: &DefinedDomain) -> Vec<String> {
     if let Some(snapshot) = &domain.snapshot {
         lines.push(format!("snapshot   {} of {}", snapshot.name, domain.name));
     }
-    let mut seen = |what: &str, seen: &Seen| {
+    let mut seen = |what: &str, seen: &GuestSigns| {
         lines
             .push(format!("{what:<10} {}: {} after {:.0} s", domain.name, seen.sign, seen.seconds));
     };
@@ -275,7 +275,7 @@ mod tests {
             seconds: 0.0,
         };
         report.stages = stages.iter().map(stage).collect();
-        report.outcome = Outcome::Partial;
+        report.outcome = RunOutcome::Partial;
         report.errors.push(Failure {
             stage: failed,
             code: "guest-not-fixed".to_owned(),

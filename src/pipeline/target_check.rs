@@ -2,11 +2,11 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::converted::Converted;
+use super::converted::PreviousConversion;
 use super::in_use::InUse;
 use super::job::{ImportSettings, Job};
 use super::kept_domain::{self, Failed};
-use super::preflight::{Ready, Told, seed, with_hint};
+use super::preflight::{ReadyRun, RunDetails, seed, with_hint};
 use super::previous_run::PreviousRun;
 use super::records::Record;
 use super::stage_runner::StageError;
@@ -31,7 +31,7 @@ pub async fn domain<'a>(job: &Job, vm: &SourceVm, records: &'a [Record]) -> Opti
 pub async fn check(
     job: &Job,
     target: &ImportSettings,
-    (ready, told): (&mut Ready, &Told),
+    (ready, told): (&mut ReadyRun, &RunDetails),
     cancel: &CancellationToken,
 ) -> Result<(), StageError> {
     let asked = ask(job, target, (ready, told), cancel).await;
@@ -44,7 +44,7 @@ pub async fn check(
 /// [`StageError`] when a volume cannot be compared or removed.
 pub async fn clear(
     job: &Job,
-    ready: &Ready,
+    ready: &ReadyRun,
     cancel: &CancellationToken,
 ) -> Result<Vec<Warning>, StageError> {
     let Some(target) = &job.target else { return Ok(Vec::new()) };
@@ -69,7 +69,7 @@ pub async fn clear(
 fn judged(
     asked: Result<(), Failed>,
     (job, target): (&Job, &ImportSettings),
-    ready: &mut Ready,
+    ready: &mut ReadyRun,
 ) -> Result<(), StageError> {
     match asked {
         Ok(()) => Ok(()),
@@ -105,7 +105,7 @@ fn needs_domain(job: &Job, target: &ImportSettings) -> Option<&'static str> {
 async fn ask(
     job: &Job,
     target: &ImportSettings,
-    (ready, told): (&mut Ready, &Told),
+    (ready, told): (&mut ReadyRun, &RunDetails),
     cancel: &CancellationToken,
 ) -> Result<(), Failed> {
     let recovery = recovery::first(&ready.output, target, (job.dry_run, told)).await?;
@@ -116,7 +116,7 @@ async fn ask(
     }
     let (output, name) = (&ready.output, &ready.vm.name);
     if let PreviousRun::Export(kept) = &ready.earlier
-        && !matches!(kept.converted, Converted::Again(_))
+        && !matches!(kept.converted, PreviousConversion::Again(_))
     {
         let folder = (output.as_path(), ready.records.as_slice());
         ready.domain = kept_domain::find(target, folder, name, kept).await?;
@@ -141,20 +141,20 @@ async fn ask(
 }
 
 /// Refuses to replace a file that the domain of a killed run turns out to use.
-fn still_free(ready: &Ready) -> Result<(), StageError> {
+fn still_free(ready: &ReadyRun) -> Result<(), StageError> {
     let PreviousRun::Replaced(names) = &ready.earlier else { return Ok(()) };
     let (output, in_use) = (&ready.output, InUse::of(&ready.records, &ready.output)?);
     names.iter().try_for_each(|name| in_use.refuse(&output.join(name), output))
 }
 
 /// The disks as they are, or as a conversion will leave them.
-fn disks(job: &Job, ready: &Ready) -> ConvertedDisks {
+fn disks(job: &Job, ready: &ReadyRun) -> ConvertedDisks {
     let kept = match &ready.earlier {
         PreviousRun::Export(kept) => Some(kept),
         PreviousRun::Nothing | PreviousRun::Replaced(_) => None,
     };
     if let Some(kept) = kept
-        && let Converted::Kept(conversion) = &kept.converted
+        && let PreviousConversion::Kept(conversion) = &kept.converted
     {
         return target::with_media(&conversion.disks, &kept.media);
     }

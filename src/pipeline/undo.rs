@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::journal::{self, Pending};
-use super::made::{Source as SourceNow, Undone};
+use super::made::{SourceNow, Undone};
 use super::output_lock::OutputDir;
 use super::records::{self, Record};
 use super::report;
 use super::stored::folder_of;
-use super::undo_check::{self, Candidate, EVEN_IF_USED};
+use super::undo_check::{self, EVEN_IF_USED, UndoCandidate};
 use super::undo_source::{self, AtSource};
 use crate::libvirt::{self, Connections, Evidence, Life, Undo, UndoReport};
 use crate::model::{chain, quoted};
@@ -102,7 +102,7 @@ impl Error {
 
 /// Which runs of an output directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum WhichRuns {
     /// The newest that is not undone.
     Newest,
     /// All that are not undone, the newest first.
@@ -113,7 +113,7 @@ pub enum Which {
 
 /// How it is undone.
 #[derive(Debug, Clone, Default)]
-pub struct How {
+pub struct UndoOptions {
     /// The libvirt URI, where the user names it: it may say more than one that a file names.
     pub uri: Option<String>,
     /// Only say what would go.
@@ -122,7 +122,7 @@ pub struct How {
     pub even_if_used: bool,
 }
 
-impl How {
+impl UndoOptions {
     /// Refuses a URI of a file that could name a program to run, and one that the user has not named.
     fn check_uri(&self, uri: &str) -> Result<(), libvirt::Error> {
         check_uri(uri, self.uri.as_deref())
@@ -142,18 +142,18 @@ pub(super) fn check_uri(uri: &str, named: Option<&str>) -> Result<(), libvirt::E
 
 /// What is to be undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum UndoScope {
     /// Runs of an output directory.
-    Folder(PathBuf, Which),
+    Folder(PathBuf, WhichRuns),
     /// The run that a result tells of.
     File(PathBuf),
 }
 
-impl Place {
+impl UndoScope {
     /// An output directory, or a file of it: alone that is a word for its own run.
-    pub fn of(path: PathBuf, which: Which) -> Self {
+    pub fn of(path: PathBuf, which: WhichRuns) -> Self {
         match (path.is_file(), which) {
-            (true, Which::Newest) => Self::File(path),
+            (true, WhichRuns::Newest) => Self::File(path),
             (true, which) => Self::Folder(folder_of(&path).to_owned(), which),
             (false, which) => Self::Folder(path, which),
         }
@@ -170,7 +170,7 @@ impl Place {
 
 /// A run that defined a domain.
 #[derive(Debug, Clone, Serialize)]
-pub struct Run {
+pub struct RecordedRun {
     /// Its name.
     pub run: String,
     /// When it began.
@@ -195,7 +195,7 @@ fn run_of(id: &Option<String>, folder: &Path) -> String {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct TakenBackRuns {
     /// Which runs.
-    pub runs: Vec<Run>,
+    pub runs: Vec<RecordedRun>,
     /// What became of their steps.
     #[serde(flatten)]
     pub taken: UndoReport,
@@ -207,7 +207,7 @@ pub struct TakenBackRuns {
 ///
 /// # Errors
 /// [`Error::Record`], [`Error::NoDomain`], [`Error::Journal`].
-pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
+pub fn runs(place: &UndoScope) -> Result<Vec<RecordedRun>, Error> {
     let folder = place.output();
     let pending = match journal::pending(&folder) {
         // A run that is at work takes back what it makes, or records it.
@@ -218,15 +218,19 @@ pub fn runs(place: &Place) -> Result<Vec<Run>, Error> {
         Err(_) if pending.is_some() => Vec::new(),
         records => records?,
     };
-    let recorded = records.iter().filter_map(Run::of);
-    Ok(pending.iter().map(Run::unfinished).chain(recorded).collect())
+    let recorded = records.iter().filter_map(RecordedRun::of);
+    Ok(pending.iter().map(RecordedRun::unfinished).chain(recorded).collect())
 }
 
 /// Takes back what runs made, in libvirt and, with a login, at their source.
 ///
 /// # Errors
 /// As [`undo_domains`].
-pub async fn undo(place: &Place, how: &How, source: &AtSource) -> Result<TakenBackRuns, Error> {
+pub async fn undo(
+    place: &UndoScope,
+    how: &UndoOptions,
+    source: &AtSource,
+) -> Result<TakenBackRuns, Error> {
     let output = place.output();
     let mut all = match undo_domains(place, how).await {
         // A run without a domain may have done something at its source.
@@ -247,14 +251,14 @@ pub async fn undo(place: &Place, how: &How, source: &AtSource) -> Result<TakenBa
 /// # Errors
 /// [`Error`]; nothing was changed then. Where one of several runs cannot be undone, the runs before it
 /// are, and it stands in what is left, with the reason.
-async fn undo_domains(place: &Place, how: &How) -> Result<TakenBackRuns, Error> {
+async fn undo_domains(place: &UndoScope, how: &UndoOptions) -> Result<TakenBackRuns, Error> {
     let (output, pending, records) = match place {
-        Place::Folder(folder, which) => {
+        UndoScope::Folder(folder, which) => {
             let pending = journal::pending(folder)?.filter(|_| which.has_unfinished());
             let records = chosen(folder, which, pending.is_some())?;
             (folder.clone(), pending, records)
         }
-        Place::File(path) => {
+        UndoScope::File(path) => {
             let found = records::of_file(path).map_err(|stopped| record(path, stopped))?;
             let (output, found) = found.ok_or_else(|| {
                 Error::Record(format!("read {}: No such file or directory", path.display()))
@@ -266,7 +270,7 @@ async fn undo_domains(place: &Place, how: &How) -> Result<TakenBackRuns, Error> 
     let mut all = TakenBackRuns::default();
     let mut before = Vec::new();
     if let Some(pending) = pending {
-        all.runs.push(Run::unfinished(&pending));
+        all.runs.push(RecordedRun::unfinished(&pending));
         let (taken, told) = of_unfinished(&output, &pending, how).await?;
         all.taken.add(taken);
         all.notes.extend(told);
@@ -274,8 +278,8 @@ async fn undo_domains(place: &Place, how: &How) -> Result<TakenBackRuns, Error> 
     }
     for mut record in records {
         let shown = || match place {
-            Place::File(path) => path.display().to_string(),
-            Place::Folder(..) => record.path.display().to_string(),
+            UndoScope::File(path) => path.display().to_string(),
+            UndoScope::Folder(..) => record.path.display().to_string(),
         };
         let domain = record.report.domain.clone().filter(|domain| !domain.undo.is_empty());
         let domain = domain.ok_or_else(|| Error::NoDomain(shown()))?;
@@ -285,7 +289,7 @@ async fn undo_domains(place: &Place, how: &How) -> Result<TakenBackRuns, Error> 
             false => Evidence::Marks,
         };
         let (name, steps) = (&*domain.name, &*domain.undo);
-        let run = Candidate { name, steps, evidence, life, output: &output };
+        let run = UndoCandidate { name, steps, evidence, life, output: &output };
         let taken = match take_back(&domain.uri, &run, &before, how).await {
             Ok((taken, told)) => {
                 all.notes.extend(told);
@@ -315,7 +319,7 @@ async fn undo_domains(place: &Place, how: &How) -> Result<TakenBackRuns, Error> 
                 all.notes.push(format!("{path} does not tell that it is undone: {error}"));
             }
         }
-        all.runs.extend(Run::of(&record));
+        all.runs.extend(RecordedRun::of(&record));
         all.taken.add(taken);
     }
     Ok(all)
@@ -325,7 +329,7 @@ async fn undo_domains(place: &Place, how: &How) -> Result<TakenBackRuns, Error> 
 async fn of_unfinished(
     output: &Path,
     pending: &Pending,
-    how: &How,
+    how: &UndoOptions,
 ) -> Result<(UndoReport, Vec<String>), Error> {
     pending.proved(output)?;
     how.check_uri(&pending.uri).map_err(journal::Error::Libvirt)?;
@@ -335,7 +339,7 @@ async fn of_unfinished(
     let name = pending.domain().unwrap_or_default();
     let life = Life { alive: Some(pending.alive_at), started: false };
     let (steps, evidence) = (&*pending.steps, Evidence::Seal);
-    let run = Candidate { name: &name, steps, evidence, life, output };
+    let run = UndoCandidate { name: &name, steps, evidence, life, output };
     let told = undo_check::check(&target, &run, &[], how).await?;
     let taken = match how.dry_run {
         true => target.would_take_back(&pending.steps).await.map_err(journal::Error::Libvirt)?,
@@ -346,9 +350,9 @@ async fn of_unfinished(
 
 async fn take_back(
     uri: &str,
-    run: &Candidate<'_>,
+    run: &UndoCandidate<'_>,
     before: &[Undo],
-    how: &How,
+    how: &UndoOptions,
 ) -> Result<(UndoReport, Vec<String>), Error> {
     let refused = |source| Error::Libvirt { name: run.name.to_owned(), source };
     how.check_uri(uri).map_err(refused)?;
@@ -363,20 +367,20 @@ async fn take_back(
 }
 
 /// The records of the runs that are to be undone, beside one that did not come to its end.
-fn chosen(folder: &Path, which: &Which, unfinished: bool) -> Result<Vec<Record>, Error> {
+fn chosen(folder: &Path, which: &WhichRuns, unfinished: bool) -> Result<Vec<Record>, Error> {
     let mut records = match recorded(folder) {
         Err(_) if unfinished => Vec::new(),
         records => records?,
     };
     match which {
         // It is the newest.
-        Which::Newest | Which::Named(_) if unfinished => records.clear(),
-        Which::Newest => {
+        WhichRuns::Newest | WhichRuns::Named(_) if unfinished => records.clear(),
+        WhichRuns::Newest => {
             records.retain(|record| !record.is_undone());
             records.truncate(1);
         }
-        Which::All => records.retain(|record| !record.is_undone()),
-        Which::Named(id) => {
+        WhichRuns::All => records.retain(|record| !record.is_undone()),
+        WhichRuns::Named(id) => {
             records.retain(|record| record.id == *id);
             if records.is_empty() {
                 return Err(Error::NoRun { id: id.clone(), folder: folder.to_owned() });
@@ -405,7 +409,7 @@ fn record(path: &Path, stopped: super::stage_runner::StageError) -> Error {
     Error::Record(if message.contains(&path) { message } else { format!("{path}: {message}") })
 }
 
-impl Which {
+impl WhichRuns {
     /// Whether a run is among them that did not come to its end.
     fn has_unfinished(&self) -> bool {
         match self {
@@ -415,7 +419,7 @@ impl Which {
     }
 }
 
-impl Run {
+impl RecordedRun {
     fn unfinished(pending: &Pending) -> Self {
         Self {
             run: UNFINISHED.to_owned(),

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::undo::{Error, How};
+use super::undo::{Error, UndoOptions};
 use super::{journal, records};
 use crate::libvirt::{Connection, Evidence, Life, Undo};
 
 /// A run that is to be undone.
-pub(super) struct Candidate<'a> {
+pub(super) struct UndoCandidate<'a> {
     /// Name of its domain.
     pub name: &'a str,
     /// Its steps.
@@ -27,11 +27,11 @@ pub(super) struct Candidate<'a> {
 /// [`Error::Libvirt`]. `before` are the steps of runs that are undone before this one.
 pub(super) async fn check(
     target: &Connection,
-    run: &Candidate<'_>,
+    run: &UndoCandidate<'_>,
     before: &[Undo],
-    how: &How,
+    how: &UndoOptions,
 ) -> Result<Vec<String>, Error> {
-    let Candidate { steps, output, evidence, .. } = *run;
+    let UndoCandidate { steps, output, evidence, .. } = *run;
     let name = run.name.to_owned();
     let refused = |source| Error::Libvirt { name: name.clone(), source };
     // A dry run has not given the name back that the run before would.

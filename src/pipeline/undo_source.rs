@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use super::from_manifest::save;
 use super::held::identity;
-use super::made::{Returned, Source as SourceNow};
+use super::made::{Returned, SourceNow};
 use super::output_lock::{OutputDir, SwitchedOff};
 use super::records::{self, Record};
 use super::report::{self, RunReport};
 use super::source::{Error as SourceError, Source, SourceSettings};
 use super::source_power::{domain_may_run, of_folder};
 use super::stored::read_result;
-use super::undo::{How, TakenBackRuns};
+use super::undo::{TakenBackRuns, UndoOptions};
 use crate::libvirt::Connections;
 use crate::model::{SourceVm, chain};
 use crate::progress::Progress;
@@ -41,7 +41,12 @@ pub(super) fn is_owed(output: &Path, asked: &AtSource) -> bool {
 }
 
 /// Does what is to be done at the source of `output` for the runs that were undone, and tells it in `all`.
-pub(super) async fn at_source(output: &Path, asked: &AtSource, how: &How, all: &mut TakenBackRuns) {
+pub(super) async fn at_source(
+    output: &Path,
+    asked: &AtSource,
+    how: &UndoOptions,
+    all: &mut TakenBackRuns,
+) {
     let runs: Vec<_> = all.runs.iter().map(|run| run.run.clone()).collect();
     let mut owed = Owed::of(output, &runs);
     let name = owed.name();

@@ -3,7 +3,7 @@
 
 use super::asked::Flags;
 use super::fit::{self, Fit};
-use super::made::Taken;
+use super::made::RecordedExport;
 use super::previous_run::{BOTH_WAYS, ReuseRequest};
 use super::stage_runner::StageError;
 use crate::manifest;
@@ -16,7 +16,7 @@ use crate::model::{PowerState, Stage};
 /// [`StageError`] with each flag, its values then and now, and both ways out.
 pub(super) fn refuse_asked_otherwise(
     ask: &ReuseRequest<'_>,
-    taken: &Taken,
+    taken: &RecordedExport,
 ) -> Result<(), StageError> {
     let Some(then) = recorded(taken) else { return Ok(()) };
     let differences = differences(ask, &then);
@@ -33,12 +33,12 @@ pub(super) fn refuse_asked_otherwise(
 }
 
 /// The flags that described the VM of an export; `None` where an earlier version did not record them.
-fn recorded(taken: &Taken) -> Option<Flags> {
+fn recorded(taken: &RecordedExport) -> Option<Flags> {
     taken.state.as_ref()?.asked.clone().map(Flags)
 }
 
 /// The flags that describe the VM now, where nothing shows whether its export was described likewise.
-pub(super) fn unrecorded(ask: &ReuseRequest<'_>, taken: &Taken) -> Option<String> {
+pub(super) fn unrecorded(ask: &ReuseRequest<'_>, taken: &RecordedExport) -> Option<String> {
     match recorded(taken) {
         Some(_) => None,
         None => Some(differences(ask, &Flags::default()).join("; ")).filter(|now| !now.is_empty()),
@@ -61,7 +61,7 @@ fn differences(ask: &ReuseRequest<'_>, then: &Flags) -> Vec<String> {
 /// [`StageError`] with what differs, and both ways out.
 pub(super) fn refuse_unfit(
     ask: &ReuseRequest<'_>,
-    taken: &Taken,
+    taken: &RecordedExport,
     fit: &Fit,
 ) -> Result<(), StageError> {
     let (at, folder) = (fit::time(taken.exported_at), ask.output.display());

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::report::{self, RunReport};
 use super::stored::read_result;
 use super::{journal, undo};
-use crate::convert::{Difference, compare, open_image};
+use crate::convert::{ImageDifference, compare, open_image};
 use crate::libvirt::{self, Chunk, DefinedDomain, UnusedDisk};
 use crate::model::{DiskFormat, DiskId, DiskProof, FixedFile, Proof, Sha256Digest};
 use crate::progress::{Progress, Unit};
@@ -250,16 +250,16 @@ async fn one(
     Ok(VerifiedDisk { id: id.clone(), place, exported: *exported, changed_blocks: changed.len() })
 }
 
-fn described(difference: Difference, proof: &DiskProof) -> String {
+fn described(difference: ImageDifference, proof: &DiskProof) -> String {
     match difference {
-        Difference::Fixed(block) => {
+        ImageDifference::Fixed(block) => {
             format!("block {block} of 4 MiB has another content than FIX left there")
         }
-        Difference::Exported(found) => format!(
+        ImageDifference::Exported(found) => format!(
             "without what FIX changed, the content hash is {found} instead of {}",
             proof.exported
         ),
-        Difference::Unread => "hyperexport does not read this form of the format".to_owned(),
+        ImageDifference::Unread => "hyperexport does not read this form of the format".to_owned(),
     }
 }
 

@@ -30,7 +30,7 @@ pub async fn check(job: &Job) -> Result<(), StageError> {
 
 /// The drivers of virtio that there are for a Windows.
 #[derive(Debug, Serialize)]
-pub struct Found {
+pub struct WindowsFound {
     /// For people.
     #[serde(skip)]
     pub line: String,
@@ -40,11 +40,11 @@ pub struct Found {
 }
 
 /// Looks for the drivers of a guest; none for what is no Windows.
-pub async fn drivers(vm: &SourceVm, sources: &WindowsSources) -> Option<Found> {
+pub async fn drivers(vm: &SourceVm, sources: &WindowsSources) -> Option<WindowsFound> {
     let guest = foretold(vm);
     if guest.family != OsFamily::Windows {
         return None;
     }
     let drivers = convert::drivers_for(sources, &guest).await;
-    Some(Found { line: drivers.line(&guest), drivers })
+    Some(WindowsFound { line: drivers.line(&guest), drivers })
 }

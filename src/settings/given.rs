@@ -70,12 +70,12 @@ struct Flag {
     /// Whether its values are those that it has by default.
     default: bool,
     /// What its values are.
-    kind: Kind,
+    kind: ValueKind,
 }
 
 /// What the values of a flag are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ValueKind {
     Word,
     /// A file, or a folder whose files count.
     Content,
@@ -201,11 +201,11 @@ fn flag(arg: &Arg, matches: &ArgMatches) -> Option<Flag> {
     let default: Vec<_> = arg.get_default_values().iter().map(|value| text(value)).collect();
     let names = arg.get_value_names().unwrap_or_default();
     let kind = match names.first() {
-        Some(name) if name.contains("FILE") || name.contains("SCRIPT") => Kind::Content,
-        Some(name) if name == "DIR" => Kind::Folder,
+        Some(name) if name.contains("FILE") || name.contains("SCRIPT") => ValueKind::Content,
+        Some(name) if name == "DIR" => ValueKind::Folder,
         // As large as a CD: where it lies must do.
-        _ if id == "virtio_win" => Kind::Folder,
-        _ => Kind::Word,
+        _ if id == "virtio_win" => ValueKind::Folder,
+        _ => ValueKind::Word,
     };
     Some(Flag {
         id: id.to_owned(),
@@ -229,9 +229,9 @@ fn meant(flag: &Flag, value: &str) -> String {
             None => format!("root:{}", of_content(value)),
         },
         _ => match flag.kind {
-            Kind::Content => of_content(value),
-            Kind::Folder => of_place(value),
-            Kind::Word => value.to_owned(),
+            ValueKind::Content => of_content(value),
+            ValueKind::Folder => of_place(value),
+            ValueKind::Word => value.to_owned(),
         },
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::{Environment, Error, NicArg, VsphereArgs, nic};
-use crate::exporter::{Choice, FileSettings};
+use crate::exporter::{FileChoice, FileSettings};
 use crate::libvirt;
 use crate::model::{DiskFormat, Firmware};
 use crate::pipeline::{LibvirtSourceSettings, SourceSettings};
@@ -118,7 +118,7 @@ impl SourceArgs {
             }
             paths => Ok(SourceSettings::Files(FileSettings {
                 paths: paths.iter().map(|path| path_of(path)).collect::<Result<_, _>>()?,
-                choice: Choice {
+                choice: FileChoice {
                     vm: vm.map(str::to_owned),
                     format: self.source_format.map(DiskFormat::from),
                     ignore_checksums: self.ignore_checksums,

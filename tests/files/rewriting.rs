@@ -228,7 +228,8 @@ fn many_refcount_blocks_are_right() {
     let out = dir.path().join("large.qcow2");
     let file = File::options().read(true).write(true).create_new(true).open(&out).expect("created");
     let capacity = 40_000 * CLUSTER as u64;
-    let mut writer = hyperexport::image::qcow2::Writer::new(file, capacity, None).expect("begun");
+    let mut writer =
+        hyperexport::image::qcow2::Qcow2Writer::new(file, capacity, None).expect("begun");
     let mut content = vec![0; CLUSTER];
     for cluster in 0..40_000u64 {
         content[..8].copy_from_slice(&(cluster + 1).to_le_bytes());

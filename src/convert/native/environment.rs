@@ -2,18 +2,28 @@
 
 use crate::child::{Door, Program};
 use crate::convert::environment::APPLIANCE_CACHE;
-use crate::convert::{Run, libguestfs};
+use crate::convert::{ConversionRun, libguestfs};
 
 /// What every program of libguestfs gets to see.
-pub(super) trait Environment {
+pub(super) trait GuestfsEnvironment {
     /// Nothing of the user's shell, and only folders of the run's own; behind `door`. virt-v2v and
     /// virt-customize are bounded and not confined: they want gigabytes in `/var/tmp`, and start what
     /// they like.
-    fn environment(self, run: &Run<'_>, backend_settings: Option<&str>, door: Door) -> Self;
+    fn environment(
+        self,
+        run: &ConversionRun<'_>,
+        backend_settings: Option<&str>,
+        door: Door,
+    ) -> Self;
 }
 
-impl Environment for Program {
-    fn environment(self, run: &Run<'_>, backend_settings: Option<&str>, door: Door) -> Self {
+impl GuestfsEnvironment for Program {
+    fn environment(
+        self,
+        run: &ConversionRun<'_>,
+        backend_settings: Option<&str>,
+        door: Door,
+    ) -> Self {
         let program = self
             .env("PATH", &run.settings.path)
             .env("LC_ALL", "C.UTF-8")

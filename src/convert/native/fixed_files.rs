@@ -55,7 +55,7 @@ impl FixList {
 
 /// What was written since the last look.
 #[derive(Debug, Default)]
-pub(super) struct Written {
+pub(super) struct WrittenFiles {
     /// Files, and what they were.
     before: BTreeMap<String, Option<Sha256Digest>>,
     list: FixList,
@@ -63,7 +63,7 @@ pub(super) struct Written {
     device: Option<String>,
 }
 
-impl Written {
+impl WrittenFiles {
     /// Notes that something changed files that nobody lists.
     pub(super) fn unlisted(&mut self, by: &str) {
         self.list.unlisted.push(by.to_owned());

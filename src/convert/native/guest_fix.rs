@@ -11,27 +11,27 @@ use serde_json::json;
 use crate::convert::hyper2kvm::FORCE_TCG;
 use crate::convert::preflight::Engine;
 use crate::convert::proof::Proofs;
-use crate::convert::{Agent, Error, Run};
+use crate::convert::{Agent, ConversionRun, Error};
 use crate::model::{Firmware, GuestDrivers, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
 use crate::progress::Unit;
 
 use super::attempt::{self, Way};
 use super::customize::{self, customize};
-use super::devices::Devices;
+use super::devices::GuestDevices;
 use super::facts;
-use super::fix::{self, Report, Wanted};
+use super::fix::{self, FixReport, FixRequest};
 use super::fixed_files::FixList;
 use super::guestfs::{Appliance, Guestfs};
-use super::inspect::{Family, Guest, inspect};
+use super::inspect::{Guest, SystemFamily, inspect};
 use super::looking::Unread;
-use super::report::Stages;
-use super::systems::Choice;
+use super::report::StageLog;
+use super::systems::SystemChoice;
 use super::treated::{self, Treated};
 use super::{LOG, Work, luks, v2v, windows};
 
 /// INSPECT and FIX.
 pub(super) struct GuestFix<'a> {
-    pub(super) run: &'a Run<'a>,
+    pub(super) run: &'a ConversionRun<'a>,
     /// The VM as its manifest describes it.
     pub(super) vm: SourceVm,
     /// Whether the appliance has turned out not to run on KVM here.
@@ -73,7 +73,7 @@ impl Operated {
 pub(super) struct Opened {
     pub(super) guestfs: Guestfs,
     pub(super) guest: Guest,
-    pub(super) devices: Devices,
+    pub(super) devices: GuestDevices,
 }
 
 impl GuestFix<'_> {
@@ -84,7 +84,7 @@ impl GuestFix<'_> {
     /// fixed is none: [`Operated::failure`] tells.
     pub(super) async fn inspect_and_fix(
         &self,
-        stages: &mut Stages,
+        stages: &mut StageLog,
         warnings: &mut Vec<Warning>,
     ) -> Result<Operated, Error> {
         let (run, begin) = (self.run, Instant::now());
@@ -114,7 +114,7 @@ impl GuestFix<'_> {
             }
             Err(Unread { error, .. }) => return Err(error),
         };
-        if opened.guest.family() == Family::Windows {
+        if opened.guest.family() == SystemFamily::Windows {
             let Opened { guestfs, guest, .. } = &mut opened;
             warnings.extend(windows::not_shut_down(guestfs, &guest.root).await?);
         }
@@ -165,7 +165,7 @@ impl GuestFix<'_> {
         opened: Opened,
         overlays: Vec<PathBuf>,
         warnings: &mut Vec<Warning>,
-    ) -> Result<(Operated, Report<'_>), Error> {
+    ) -> Result<(Operated, FixReport<'_>), Error> {
         let run = self.run;
         let guest = opened.guest.clone();
         let has_v2v = v2v::is_there(run.tools).await;
@@ -174,7 +174,7 @@ impl GuestFix<'_> {
         let (mut best, mut failure) = (None, None);
         let mut windows = None;
         // Without a way of fixing nobody asks what the guest gained.
-        let is_treated = guest.family() == Family::Windows && !ways.is_empty();
+        let is_treated = guest.family() == SystemFamily::Windows && !ways.is_empty();
         if let Some(opened) = opened.as_mut().filter(|_| is_treated) {
             match Treated::begin(run, opened).await {
                 Ok(treated) => windows = Some(treated),
@@ -192,7 +192,7 @@ impl GuestFix<'_> {
                 Some(overlays) => overlays,
                 None => self.overlays().await?,
             };
-            let mut report = Report::new(run.progress);
+            let mut report = FixReport::new(run.progress);
             let tried = self.try_way(way, opened.take(), (&guest, &on, windows), &mut report).await;
             match tried {
                 Ok(operated) if windows.is_some_and(|windows| !windows.gained(&operated)) => {
@@ -233,7 +233,7 @@ impl GuestFix<'_> {
         opened: Option<Opened>,
         (guest, failure): (Guest, Option<Error>),
         warnings: &mut Vec<Warning>,
-    ) -> Result<(Operated, Report<'_>), Error> {
+    ) -> Result<(Operated, FixReport<'_>), Error> {
         // Where there was no way the first appliance still runs; all others have changed their
         // overlays, or may have.
         let looked = match opened {
@@ -245,7 +245,9 @@ impl GuestFix<'_> {
             looked => looked?,
         };
         let why = match guest.family() {
-            Family::Windows => "Windows takes virt-v2v-in-place, which is not installed".to_owned(),
+            SystemFamily::Windows => {
+                "Windows takes virt-v2v-in-place, which is not installed".to_owned()
+            }
             _ => format!("nothing here can change {}", guest.product),
         };
         // A guest that needs no change is no failure, where nothing could change it.
@@ -264,7 +266,7 @@ impl GuestFix<'_> {
     async fn loader_of(
         &self,
         operated: &Operated,
-        (stages, begin): (&mut Stages, Instant),
+        (stages, begin): (&mut StageLog, Instant),
         warnings: &mut Vec<Warning>,
     ) -> Result<(Vec<String>, FixList), Error> {
         let report = self.loader_alone(warnings).await?;
@@ -277,8 +279,8 @@ impl GuestFix<'_> {
 
     /// What firmware starts, of a UEFI guest whose system cannot be changed: its EFI system partition
     /// can. On overlays of its own, and without it the guest is as it was.
-    async fn loader_alone(&self, warnings: &mut Vec<Warning>) -> Result<Report<'_>, Error> {
-        let mut report = Report::new(self.run.progress);
+    async fn loader_alone(&self, warnings: &mut Vec<Warning>) -> Result<FixReport<'_>, Error> {
+        let mut report = FixReport::new(self.run.progress);
         if self.vm.firmware != Firmware::Efi && !self.vm.assumed.firmware {
             return Ok(report);
         }
@@ -287,7 +289,7 @@ impl GuestFix<'_> {
             Ok(()) if report.changes.is_empty() => {}
             Ok(()) => self.commit(&overlays).await?,
             Err(error) if is_of_guest(&error) => {
-                report = Report::new(self.run.progress);
+                report = FixReport::new(self.run.progress);
                 let text = format!("the guest's boot loader was not looked for: {}", chain(&error));
                 report.warn("guest-esp-unreadable", text);
             }
@@ -300,7 +302,7 @@ impl GuestFix<'_> {
     async fn complete_loader(
         &self,
         overlays: &[PathBuf],
-        report: &mut Report<'_>,
+        report: &mut FixReport<'_>,
     ) -> Result<(), Error> {
         let mut guestfs = self.appliance(overlays, &mut report.warnings).await?;
         fix::loader(&mut guestfs, "", report).await?;
@@ -313,7 +315,7 @@ impl GuestFix<'_> {
         way: Way,
         opened: Option<Opened>,
         (guest, overlays, windows): (&Guest, &[PathBuf], Option<&Treated>),
-        report: &mut Report<'r>,
+        report: &mut FixReport<'r>,
     ) -> Result<Operated, Error> {
         let run = self.run;
         let mut opened = opened;
@@ -334,7 +336,7 @@ impl GuestFix<'_> {
         let Opened { mut guestfs, guest: _, mut devices } = opened;
         let agent = if guest.os == "linux" {
             let tidies = way != Way::OwnLeast;
-            let wanted = Wanted { manifest: run.manifest, settings: run.settings, tidies };
+            let wanted = FixRequest { manifest: run.manifest, settings: run.settings, tidies };
             fix::linux(&mut guestfs, (guest, &mut devices), &wanted, report).await?;
             report.agent
         } else {
@@ -397,13 +399,13 @@ impl GuestFix<'_> {
         &self,
         overlays: &[PathBuf],
         warnings: &mut Vec<Warning>,
-    ) -> Result<(Guestfs, Choice<'_>), Error> {
+    ) -> Result<(Guestfs, SystemChoice<'_>), Error> {
         let mut guestfs = self.appliance(overlays, warnings).await?;
         let settings = self.run.settings;
         for why in luks::open(&mut guestfs, &settings.keys).await? {
             warnings.push(Warning::new(Stage::Pipeline, "guest-disk-not-opened", why));
         }
-        Ok((guestfs, Choice { vm: &self.vm, root: settings.root.as_deref() }))
+        Ok((guestfs, SystemChoice { vm: &self.vm, root: settings.root.as_deref() }))
     }
 
     /// Starts the appliance; without KVM where that does not run guests, unless the user said how.
@@ -435,7 +437,7 @@ fn has_no_system(operated: &Operated) -> bool {
 }
 
 /// What was done, a line for each change.
-fn changes(report: &Report<'_>) -> Vec<String> {
+fn changes(report: &FixReport<'_>) -> Vec<String> {
     report.changes.iter().map(ToString::to_string).collect()
 }
 

@@ -13,11 +13,11 @@ use crate::budget::{Budget, Going};
 use crate::child::{self, Dialogue, Door, Output, Program};
 use crate::convert::keep_log::open_log;
 use crate::convert::qemu_img::Tools;
-use crate::convert::{Error, Run, isolate, libguestfs};
+use crate::convert::{ConversionRun, Error, isolate, libguestfs};
 use crate::model::{Secret, shown};
 
-use super::environment::Environment;
-use super::fixed_files::Written;
+use super::environment::GuestfsEnvironment;
+use super::fixed_files::WrittenFiles;
 use super::transit::Gate;
 
 /// libguestfs' shell.
@@ -54,13 +54,13 @@ pub(super) struct Guestfs {
     /// The first error of the command that was spoken last.
     reason: Option<String>,
     /// What was changed in the guest.
-    pub(super) written: Written,
+    pub(super) written: WrittenFiles,
 }
 
 /// What an appliance needs.
 #[derive(Clone, Copy)]
 pub(super) struct Appliance<'a> {
-    pub(super) run: &'a Run<'a>,
+    pub(super) run: &'a ConversionRun<'a>,
     /// Where its words are kept.
     pub(super) log: &'a Path,
     /// `LIBGUESTFS_BACKEND_SETTINGS`.
@@ -73,7 +73,7 @@ impl Appliance<'_> {
     /// # Errors
     /// [`Error::Guestfs`] with its last words; [`Error::Child`] when there is no guestfish.
     pub(super) async fn start(&self, disks: &[PathBuf]) -> Result<Guestfs, Error> {
-        let Run { work, tools, settings, .. } = self.run;
+        let ConversionRun { work, tools, settings, .. } = self.run;
         let door = libguestfs::door(settings, tools).await;
         let mut program = Program::new(PROGRAM).arg("--keys-from-stdin").environment(
             self.run,
@@ -97,7 +97,7 @@ impl Appliance<'_> {
             marker: format!("end{name}"),
             gate: Gate::new(work.tmp(), Going::from(&tools.cancel)),
             reason: None,
-            written: Written::default(),
+            written: WrittenFiles::default(),
         };
         for disk in disks {
             let path = disk.to_string_lossy();

@@ -51,12 +51,12 @@ use crate::manifest::Disk;
 use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Warning};
 
 use self::guest_fix::GuestFix;
-use self::report::Stages;
+use self::report::StageLog;
 use super::libguestfs_cleanup::GuestfsFolders;
-use super::proof::{Converted, Proofs};
+use super::proof::{ConvertedImage, Proofs};
 use super::qemu_img::Image;
-use super::results::{Finished, publish_all};
-use super::{Conversion, Converter, Engine, Error, Ready, Run};
+use super::results::{FinishedImage, publish_all};
+use super::{Conversion, ConversionRun, Converter, Engine, Error, ReadyConversion};
 
 pub(super) use self::fix::TOOLS;
 pub(super) use self::fixed_files::FixList;
@@ -74,14 +74,17 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     /// The image, for its proof.
-    pub(super) fn converted(&self) -> Converted<'_> {
-        Converted { id: &self.disk.id, image: &self.image, capacity: self.capacity }
+    pub(super) fn converted(&self) -> ConvertedImage<'_> {
+        ConvertedImage { id: &self.disk.id, image: &self.image, capacity: self.capacity }
     }
 }
 
 /// Converts the disks of the run's manifest.
-pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, Error> {
-    let (mut stages, mut warnings) = (Stages::default(), Vec::new());
+pub(super) async fn convert(
+    run: &ConversionRun<'_>,
+    ready: &ReadyConversion,
+) -> Result<Conversion, Error> {
+    let (mut stages, mut warnings) = (StageLog::default(), Vec::new());
     let begin = Instant::now();
     let disks = images(run).await?;
     let made: Vec<_> = disks.iter().map(|disk| json!({"disk_id": disk.disk.id})).collect();
@@ -104,7 +107,7 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     warnings.extend(fixes.warning());
     let proof = proved.with_files(Some(fixes.files), &mut warnings);
     let guest = examine(run, &disks, facts, (&mut stages, &mut warnings)).await?;
-    let finished = disks.into_iter().map(|work| Finished {
+    let finished = disks.into_iter().map(|work| FinishedImage {
         id: work.disk.id.clone(),
         image: work.image,
         capacity: work.capacity,
@@ -134,10 +137,10 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
 
 /// INSPECT and, if `fixes`, FIX, where they are wanted.
 async fn inspect_and_fix(
-    run: &Run<'_>,
+    run: &ConversionRun<'_>,
     engine: &Engine,
     ((disks, proofs), fixes): ((&[Work<'_>], Option<&Proofs>), bool),
-    (stages, warnings): (&mut Stages, &mut Vec<Warning>),
+    (stages, warnings): (&mut StageLog, &mut Vec<Warning>),
 ) -> Result<Operated, Error> {
     if !run.settings.stages.inspect && !run.settings.stages.fix {
         return Ok(Operated::default());
@@ -154,10 +157,10 @@ async fn inspect_and_fix(
 
 /// VALIDATE, and what the disks begin with, which the plan goes by whatever is asked for.
 async fn examine(
-    run: &Run<'_>,
+    run: &ConversionRun<'_>,
     disks: &[Work<'_>],
     facts: Option<GuestFacts>,
-    (stages, warnings): (&mut Stages, &mut Vec<Warning>),
+    (stages, warnings): (&mut StageLog, &mut Vec<Warning>),
 ) -> Result<GuestFacts, Error> {
     let begin = Instant::now();
     let mut starts = Vec::new();
@@ -186,11 +189,11 @@ async fn examine(
 /// hyper2kvm was our choice and not the user's, FIX adds what it leaves out: the network, the boot
 /// loader and drivers. Where it was the user's, the guest is read and stays as hyper2kvm left it.
 pub(super) async fn after(
-    run: &Run<'_>,
+    run: &ConversionRun<'_>,
     disks: &[Work<'_>],
     warnings: &mut Vec<Warning>,
 ) -> Result<(Operated, GuestFacts), Error> {
-    let (mut stages, wanted) = (Stages::default(), run.settings.stages);
+    let (mut stages, wanted) = (StageLog::default(), run.settings.stages);
     let ours = run.settings.chosen() == Converter::Auto;
     let mut operated = match ours || wanted.fix {
         true => {
@@ -211,9 +214,9 @@ pub(super) async fn after(
 
 /// Names the results. Images that became them have one name only in the end.
 async fn publish(
-    run: &Run<'_>,
-    finished: Vec<Finished>,
-    ready: &Ready,
+    run: &ConversionRun<'_>,
+    finished: Vec<FinishedImage>,
+    ready: &ReadyConversion,
 ) -> Result<ConvertedDisks, Error> {
     let results = publish_all(finished, &ready.results, run.tools).await?;
     let received = |disk: &&Disk| run.manifest.received(&disk.id).is_some();
@@ -225,7 +228,7 @@ async fn publish(
 }
 
 /// CONVERT, the boot disk first.
-async fn images<'a>(run: &Run<'a>) -> Result<Vec<Work<'a>>, Error> {
+async fn images<'a>(run: &ConversionRun<'a>) -> Result<Vec<Work<'a>>, Error> {
     let mut done = Vec::new();
     for disk in run.manifest.disks_in_boot_order() {
         let capacity = run.capacity(disk).await?;
@@ -245,7 +248,7 @@ async fn images<'a>(run: &Run<'a>) -> Result<Vec<Work<'a>>, Error> {
 }
 
 /// An image that was converted while it arrived: it becomes the result itself, or a copy of it does.
-async fn take(run: &Run<'_>, disk: &Disk, image: &Path) -> Result<(), Error> {
+async fn take(run: &ConversionRun<'_>, disk: &Disk, image: &Path) -> Result<(), Error> {
     let doing = format!("take {}", disk.local_path.display());
     let (from, to, consume) = (disk.local_path.clone(), image.to_owned(), run.settings.consume);
     let work = move || match consume {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::child::{self, Door, Output, Program};
 use crate::convert::qemu_img::Tools;
-use crate::convert::{Error, Run};
+use crate::convert::{ConversionRun, Error};
 use crate::progress::Event;
 
-use super::environment::Environment;
-use super::fix::Report;
+use super::environment::GuestfsEnvironment;
+use super::fix::FixReport;
 
 /// The program.
 pub(in crate::convert) const PROGRAM: &str = "virt-v2v-in-place";
@@ -51,9 +51,9 @@ pub(super) struct Patient<'a> {
 /// # Errors
 /// [`Error::Guestfs`] with its last words.
 pub(super) async fn fix(
-    run: &Run<'_>,
+    run: &ConversionRun<'_>,
     patient: Patient<'_>,
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     let Patient { overlays, backend_settings, root, virtio_win } = patient;
     let doing = "fix the guest by virt-v2v-in-place".to_owned();

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::names::{format_by_extension, has_extension, is_shadow};
 use super::store::{Store, plain};
 use super::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
-use super::{Choice, images, vmx};
+use super::{FileChoice, images, vmx};
 use crate::exporter::Error;
 use crate::image::{self, Kind, vmdk};
 use crate::model::{DiskFormat, DiskId};
@@ -36,9 +36,9 @@ const BOX_IMAGE: &str = "box.img";
 pub(super) fn describe(
     store: &Store,
     named: String,
-    choice: &Choice,
+    choice: &FileChoice,
 ) -> Result<DescribedVm, Error> {
-    let found = Members::read(store)?;
+    let found = BoxMembers::read(store)?;
     let of_vmx: Vec<_> = found.heads.keys().filter(|name| has_extension(name, "vmx")).collect();
     let described = match of_vmx.as_slice() {
         [name] => found.vm(name)?,
@@ -55,7 +55,7 @@ pub(super) fn describe(
 }
 
 /// The members of an archive.
-struct Members<'a> {
+struct BoxMembers<'a> {
     store: &'a Store,
     /// Their lengths, by their names.
     sizes: BTreeMap<String, u64>,
@@ -66,20 +66,20 @@ struct Members<'a> {
 /// What `metadata.json` of a box says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Metadata {
+struct BoxMetadata {
     format: Option<String>,
-    disks: Vec<Image>,
+    disks: Vec<BoxedImage>,
 }
 
 /// An image of a box, by its name in the archive.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Image {
+struct BoxedImage {
     path: String,
     format: Option<String>,
 }
 
-impl<'a> Members<'a> {
+impl<'a> BoxMembers<'a> {
     /// Lists an archive, and reads how its files begin.
     fn read(store: &'a Store) -> Result<Self, Error> {
         let (sizes, mut heads) = (RefCell::new(BTreeMap::new()), BTreeMap::new());
@@ -109,7 +109,7 @@ impl<'a> Members<'a> {
         let prefix = name.rfind('/').map_or("", |at| &name[..=at]);
         let text = self.text(name)?;
         let path = self.store.path().join(name);
-        vmx::read(&path, text, &Folder { members: self, prefix })
+        vmx::read(&path, text, &BoxFolder { members: self, prefix })
     }
 
     /// A small file, which was read to its end.
@@ -125,7 +125,7 @@ impl<'a> Members<'a> {
     /// the box names, or the only one.
     fn images(&self) -> Option<Vec<(String, Option<DiskFormat>)>> {
         let told = self.heads.keys().find(|name| plain_name(name) == METADATA);
-        let metadata: Metadata = told
+        let metadata: BoxMetadata = told
             .and_then(|name| serde_json::from_slice(&self.heads[name]).ok())
             .unwrap_or_default();
         let format = |text: &Option<String>| text.as_deref().and_then(format_by_extension);
@@ -146,7 +146,7 @@ impl<'a> Members<'a> {
     fn machine(
         &self,
         images: &[(String, Option<DiskFormat>)],
-        choice: &Choice,
+        choice: &FileChoice,
     ) -> Result<DescribedVm, Error> {
         let (mut disks, mut wanted) = (Vec::new(), Vec::new());
         for (index, (name, told)) in images.iter().enumerate() {
@@ -186,13 +186,13 @@ impl<'a> Members<'a> {
 }
 
 /// The folder of a VMX in an archive.
-struct Folder<'a> {
-    members: &'a Members<'a>,
+struct BoxFolder<'a> {
+    members: &'a BoxMembers<'a>,
     /// Its path, with a `/` behind it unless empty.
     prefix: &'a str,
 }
 
-impl Folder<'_> {
+impl BoxFolder<'_> {
     /// The member of that name in the folder, in whatever case.
     fn find(&self, name: &str) -> Result<&str, Error> {
         let name = name.replace('\\', "/");
@@ -205,7 +205,7 @@ impl Folder<'_> {
     }
 
     /// A VMDK of several files, by its descriptor.
-    fn split(&self, descriptor: &str) -> Result<vmx::Image, Error> {
+    fn split(&self, descriptor: &str) -> Result<vmx::VmxImage, Error> {
         let text = self.members.text(descriptor)?;
         let (mut members, mut sectors) = (vec![descriptor.to_owned()], Some(0_u64));
         for extent in vmdk::extents(&vmdk::text(text)) {
@@ -221,7 +221,7 @@ impl Folder<'_> {
         let capacity = sectors.and_then(|sectors| sectors.checked_mul(vmdk::SECTOR));
         let too_long = || self.members.store.unusable(format!("'{descriptor}' in it is too long"));
         let least = members.iter().filter_map(|name| self.members.sizes.get(name));
-        Ok(vmx::Image {
+        Ok(vmx::VmxImage {
             capacity: capacity.ok_or_else(too_long)?,
             uuid: None,
             least: least.fold(0, |sum, size| sum.saturating_add(*size)),
@@ -230,8 +230,8 @@ impl Folder<'_> {
     }
 }
 
-impl vmx::Folder for Folder<'_> {
-    fn image(&self, name: &str) -> Result<vmx::Image, Error> {
+impl vmx::Folder for BoxFolder<'_> {
+    fn image(&self, name: &str) -> Result<vmx::VmxImage, Error> {
         let member = self.find(name)?;
         let head = self.members.heads.get(member).map(Vec::as_slice).unwrap_or_default();
         if head.starts_with(b"# Di") {
@@ -243,7 +243,7 @@ impl vmx::Folder for Folder<'_> {
             let reason = format!("'{member}' in it is no VMDK");
             return Err(self.members.store.unusable(reason));
         }
-        Ok(vmx::Image {
+        Ok(vmx::VmxImage {
             content: DiskBytes::Packed { members: vec![member.to_owned()], gzip: false },
             capacity,
             uuid: vmdk::uuid(&file).ok().flatten(),

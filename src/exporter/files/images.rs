@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::Choice;
+use super::FileChoice;
 use super::names::format_by_extension;
 use super::verify::Expected;
 use super::vm_files::{DescribedVm, DiskBytes, WantedDisk};
@@ -20,7 +20,7 @@ const MEMORY_MIB: u64 = 2048;
 /// The format of an image: what the user says, else what its name does. It is never guessed from
 /// the bytes, which are the guest's own: where they say otherwise than the name, the user decides
 /// ([`check`]).
-pub(super) fn format(path: &Path, choice: &Choice) -> Option<DiskFormat> {
+pub(super) fn format(path: &Path, choice: &FileChoice) -> Option<DiskFormat> {
     let extension = path.extension().map(|text| text.to_string_lossy().into_owned());
     choice.format.or_else(|| format_by_extension(&extension?))
 }
@@ -40,7 +40,7 @@ fn check(path: &Path, file: &File, told: DiskFormat) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Unusable`], [`Error::File`].
-pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<DescribedVm, Error> {
+pub(super) fn describe(paths: &[PathBuf], choice: &FileChoice) -> Result<DescribedVm, Error> {
     let (mut disks, mut wanted) = (Vec::new(), Vec::new());
     for (index, path) in paths.iter().enumerate() {
         let unusable = |reason: &str| Error::Unusable { path: path.clone(), reason: reason.into() };
@@ -90,7 +90,7 @@ pub(super) fn machine(
     name: String,
     disks: Vec<SourceDisk>,
     wanted: Vec<WantedDisk>,
-    choice: &Choice,
+    choice: &FileChoice,
 ) -> DescribedVm {
     let vm = SourceVm {
         provider: "local".to_owned(),

@@ -12,14 +12,14 @@ use crate::model::{Stage, Warning, revision};
 const MOST_NAMED: usize = 12;
 
 /// Where a VM lies.
-pub(super) enum Place {
+pub(super) enum VmLocation {
     Archive(Store),
     Ovf(PathBuf),
     Vmx(PathBuf),
     Images(Vec<PathBuf>),
 }
 
-impl Place {
+impl VmLocation {
     /// The files that describe the VM. A folder is none: whatever comes into it would change it.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         match self {
@@ -50,7 +50,7 @@ pub(super) fn absolute(mut settings: FileSettings) -> Result<FileSettings, Error
 ///
 /// # Errors
 /// [`Error::Unusable`] when it is nothing that a VM can be taken from, or more than one thing.
-pub(super) fn locate(settings: &FileSettings) -> Result<(Place, Option<Warning>), Error> {
+pub(super) fn locate(settings: &FileSettings) -> Result<(VmLocation, Option<Warning>), Error> {
     let Some(path) = settings.paths.first() else {
         return Err(unusable(Path::new(""), "no file is named"));
     };
@@ -65,7 +65,7 @@ pub(super) fn locate(settings: &FileSettings) -> Result<(Place, Option<Warning>)
         };
         return match settings.paths.iter().find(is_package) {
             Some(path) => Err(unusable(path, "it is a whole VM, and disks alone come several")),
-            None => Ok((Place::Images(settings.paths.clone()), None)),
+            None => Ok((VmLocation::Images(settings.paths.clone()), None)),
         };
     }
     if !found.is_dir() {
@@ -84,17 +84,17 @@ pub(super) fn locate(settings: &FileSettings) -> Result<(Place, Option<Warning>)
 }
 
 /// What the file at a path is.
-fn of_file(path: &PathBuf, settings: &FileSettings) -> Result<Place, Error> {
+fn of_file(path: &PathBuf, settings: &FileSettings) -> Result<VmLocation, Error> {
     let failed = |source| Error::File { action: "open", path: path.clone(), source };
     let is_ova = has_extension(path, "ova");
     match path {
-        _ if has_extension(path, "ovf") => Ok(Place::Ovf(path.clone())),
-        _ if has_extension(path, "vmx") => Ok(Place::Vmx(path.clone())),
+        _ if has_extension(path, "ovf") => Ok(VmLocation::Ovf(path.clone())),
+        _ if has_extension(path, "vmx") => Ok(VmLocation::Vmx(path.clone())),
         _ if !is_ova && images::format(path, &settings.choice).is_some() => {
-            Ok(Place::Images(settings.paths.clone()))
+            Ok(VmLocation::Images(settings.paths.clone()))
         }
         _ => match Store::archive(path).map_err(failed)? {
-            Some(store) => Ok(Place::Archive(store)),
+            Some(store) => Ok(VmLocation::Archive(store)),
             None if is_ova => Err(unusable(
                 path,
                 "it is neither a tar archive, plain or compressed by gzip or xz, nor a zip",
@@ -115,12 +115,12 @@ fn check_kind(path: &Path) -> Result<(), Error> {
 }
 
 /// The one package or VM of a folder, if there is any.
-fn in_folder(folder: &Path) -> Result<Option<Place>, Error> {
+fn in_folder(folder: &Path) -> Result<Option<VmLocation>, Error> {
     let files = files_in(folder)?;
     let of = |kind| -> Vec<_> { files.iter().filter(|path| has_extension(path, kind)).collect() };
     match (of("ovf").as_slice(), of("vmx").as_slice()) {
-        ([ovf], _) => Ok(Some(Place::Ovf((*ovf).clone()))),
-        ([], [vmx]) => Ok(Some(Place::Vmx((*vmx).clone()))),
+        ([ovf], _) => Ok(Some(VmLocation::Ovf((*ovf).clone()))),
+        ([], [vmx]) => Ok(Some(VmLocation::Vmx((*vmx).clone()))),
         ([], []) => Ok(None),
         ([], several) => Err(several_of("VMXs", folder, several)),
         (several, _) => Err(several_of("OVFs", folder, several)),

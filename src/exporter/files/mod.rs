@@ -41,7 +41,7 @@ use crate::progress::Progress;
 
 use check::Checking;
 use extract::{Extracted, Extraction};
-use locate::Place;
+use locate::VmLocation;
 use ovf_package::OvfPackage;
 use vm_files::{DescribedVm, Nvram};
 
@@ -51,14 +51,14 @@ pub struct FileSettings {
     /// The OVA, OVF, VMX, folder or image; further ones are further images.
     pub paths: Vec<PathBuf>,
     /// Which part of it is meant, and what is known of it.
-    pub choice: Choice,
+    pub choice: FileChoice,
     /// What packed disks become while they are read, if they can; none to keep them as they are.
     pub rewrite: Option<Rewrite>,
 }
 
 /// What the user says about a VM in files.
 #[derive(Debug, Clone, Default)]
-pub struct Choice {
+pub struct FileChoice {
     /// Name or id of the VM, where a package holds several.
     pub vm: Option<String>,
     /// Format of the images, where their names do not tell or tell wrong.
@@ -81,7 +81,7 @@ pub struct Choice {
 #[derive(Debug, Clone)]
 pub struct Files {
     settings: Arc<FileSettings>,
-    found: Arc<Found>,
+    found: Arc<FoundSource>,
     /// That it lies deeper than the user said.
     told: Option<Warning>,
     /// Differs when the files have changed.
@@ -89,12 +89,12 @@ pub struct Files {
 }
 
 #[derive(Debug)]
-enum Found {
+enum FoundSource {
     Package(Box<OvfPackage>),
     Other(Box<DescribedVm>),
 }
 
-impl Found {
+impl FoundSource {
     /// The VM that is meant, and where its disks are. Blocks.
     fn describe(&self, settings: &FileSettings) -> Result<DescribedVm, Error> {
         match self {
@@ -122,22 +122,24 @@ impl Files {
             let (place, told) = locate::locate(&settings)?;
             let ignore = settings.choice.ignore_checksums;
             let found = match &place {
-                Place::Archive(store) => match OvfPackage::of_archive(store.clone(), ignore) {
+                VmLocation::Archive(store) => match OvfPackage::of_archive(store.clone(), ignore) {
                     Err(Error::Packed { name, .. }) => {
                         let described = boxed::describe(store, name, &settings.choice)?;
-                        Found::Other(Box::new(described))
+                        FoundSource::Other(Box::new(described))
                     }
-                    package => Found::Package(Box::new(package?)),
+                    package => FoundSource::Package(Box::new(package?)),
                 },
-                Place::Ovf(path) => Found::Package(Box::new(OvfPackage::of_folder(path, ignore)?)),
-                Place::Vmx(path) => Found::Other(Box::new(vmx::describe(path)?)),
-                Place::Images(paths) => {
-                    Found::Other(Box::new(images::describe(paths, &settings.choice)?))
+                VmLocation::Ovf(path) => {
+                    FoundSource::Package(Box::new(OvfPackage::of_folder(path, ignore)?))
+                }
+                VmLocation::Vmx(path) => FoundSource::Other(Box::new(vmx::describe(path)?)),
+                VmLocation::Images(paths) => {
+                    FoundSource::Other(Box::new(images::describe(paths, &settings.choice)?))
                 }
             };
             let described = match &found {
-                Found::Package(package) => package.describe(&settings.choice).ok(),
-                Found::Other(described) => Some((**described).clone()),
+                FoundSource::Package(package) => package.describe(&settings.choice).ok(),
+                FoundSource::Other(described) => Some((**described).clone()),
             };
             let mut paths = place.files();
             paths.extend(described.iter().flat_map(DescribedVm::files));
@@ -151,10 +153,10 @@ impl Files {
     /// The VMs that lie there.
     pub fn list(&self) -> Vec<VmSummary> {
         match &*self.found {
-            Found::Package(package) => {
+            FoundSource::Package(package) => {
                 package.systems().map(|vm| VmSummary::of(&self.identified(vm.clone()))).collect()
             }
-            Found::Other(described) => vec![VmSummary::of(&self.vm(described))],
+            FoundSource::Other(described) => vec![VmSummary::of(&self.vm(described))],
         }
     }
 
@@ -351,7 +353,7 @@ pub(super) mod fuzzing {
     use std::io::Read;
     use std::path::Path;
 
-    use super::Choice;
+    use super::FileChoice;
     use super::ovf_package::OvfPackage;
     use super::store::Store;
     use super::tar::Tar;
@@ -373,7 +375,7 @@ pub(super) mod fuzzing {
         for ignore in [true, false] {
             let Ok(package) = OvfPackage::of_archive(store.clone(), ignore) else { continue };
             for vm in package.systems().map(|vm| vm.id.clone()).take(4) {
-                package.describe(&Choice { vm: Some(vm), ..Choice::default() }).ok();
+                package.describe(&FileChoice { vm: Some(vm), ..FileChoice::default() }).ok();
             }
         }
     }

@@ -3,8 +3,8 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::image::content::{Content, HashedStream};
-use crate::image::vmdk::{End, Header, InvalidStream, SECTOR};
+use crate::image::content::{ContentHasher, HashedStream};
+use crate::image::vmdk::{Header, InvalidStream, SECTOR, StreamEnd};
 use crate::model::{DiskFormat, Sha256Digest};
 
 /// Follows the bytes of one disk.
@@ -14,12 +14,12 @@ pub(super) struct StreamCheck {
     head: Vec<u8>,
     stream: Option<HashedStream>,
     /// The content of a raw disk.
-    content: Content,
+    content: ContentHasher,
 }
 
 impl StreamCheck {
     pub(super) fn new(format: DiskFormat) -> Self {
-        Self { format, head: Vec::new(), stream: None, content: Content::default() }
+        Self { format, head: Vec::new(), stream: None, content: ContentHasher::default() }
     }
 
     /// Looks at the next bytes.
@@ -83,8 +83,8 @@ impl StreamCheck {
             error => invalid(error),
         });
         match end? {
-            (End::Whole, content) => Ok(content),
-            (End::Early, _) => {
+            (StreamEnd::Whole, content) => Ok(content),
+            (StreamEnd::Early, _) => {
                 Err(invalid(format!("it is cut off: it ends at byte {reached} of the disk")))
             }
         }

@@ -18,7 +18,7 @@ use crate::model::{
     GuestOs, NicModel, Origin, PowerState, SourceDisk, SourceNic, SourceVm, chain,
 };
 
-use devices::Unit;
+use devices::ControllerUnit;
 
 /// Longest file taken, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -41,7 +41,7 @@ pub(super) fn describe(path: &Path) -> Result<DescribedVm, Error> {
     }
     let text = std::fs::read(path).map_err(failed)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    read(path, &text, &Beside { vmx: path, folder })
+    read(path, &text, &VmxFolder { vmx: path, folder })
 }
 
 /// Where the files of a VMX are.
@@ -50,7 +50,7 @@ pub(super) trait Folder {
     ///
     /// # Errors
     /// [`Error`] when it is not there, or no image that can be taken.
-    fn image(&self, name: &str) -> Result<Image, Error>;
+    fn image(&self, name: &str) -> Result<VmxImage, Error>;
 
     /// The UEFI variables of that name.
     ///
@@ -60,7 +60,7 @@ pub(super) trait Folder {
 }
 
 /// A disk's image.
-pub(super) struct Image {
+pub(super) struct VmxImage {
     pub(super) content: DiskBytes,
     /// Size that the guest sees, in bytes.
     pub(super) capacity: u64,
@@ -71,17 +71,22 @@ pub(super) struct Image {
 }
 
 /// The folder that the VMX itself lies in.
-struct Beside<'a> {
+struct VmxFolder<'a> {
     vmx: &'a Path,
     folder: &'a Path,
 }
 
-impl Folder for Beside<'_> {
-    fn image(&self, name: &str) -> Result<Image, Error> {
+impl Folder for VmxFolder<'_> {
+    fn image(&self, name: &str) -> Result<VmxImage, Error> {
         let image = beside(self.vmx, self.folder, name)?;
         let content = DiskBytes::of_image(&image, DiskFormat::Vmdk)?;
         let capacity = capacity(&image)?;
-        Ok(Image { content, capacity, uuid: uuids::of_image(&image, DiskFormat::Vmdk), least: 0 })
+        Ok(VmxImage {
+            content,
+            capacity,
+            uuid: uuids::of_image(&image, DiskFormat::Vmdk),
+            least: 0,
+        })
     }
 
     fn variables(&self, name: &str) -> Result<Nvram, Error> {
@@ -103,7 +108,7 @@ pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<Desc
         if devices::is_of_host(&file) {
             return Err(unusable(path, image::IS_A_DEVICE));
         }
-        let Image { content, capacity, uuid, least } = folder.image(&file)?;
+        let VmxImage { content, capacity, uuid, least } = folder.image(&file)?;
         let id = DiskId::from_index(index);
         disks.push(SourceDisk { capacity: ByteSize(capacity), uuid, ..disk }.at(index));
         let format = DiskFormat::Vmdk;
@@ -247,7 +252,7 @@ impl Vmx {
 
     /// The disks with the names of their files.
     fn disks(&self) -> Vec<(SourceDisk, String)> {
-        let disks = self.units().filter(|(prefix, ..)| self.unit(prefix) == Unit::Disk);
+        let disks = self.units().filter(|(prefix, ..)| self.unit(prefix) == ControllerUnit::Disk);
         let disks = disks.filter_map(|(prefix, bus, number, unit)| {
             let file = self.get(&format!("{prefix}.filename"))?.to_owned();
             let disk = SourceDisk {

@@ -56,7 +56,7 @@ struct Envelope<'a> {
     #[serde(rename = "NetworkSection")]
     networks: NetworkSection<'a>,
     #[serde(rename = "VirtualSystem")]
-    system: System<'a>,
+    system: WrittenSystem<'a>,
 }
 
 #[derive(Serialize)]
@@ -116,7 +116,7 @@ struct Network<'a> {
 }
 
 #[derive(Serialize)]
-struct System<'a> {
+struct WrittenSystem<'a> {
     #[serde(rename = "@ovf:id")]
     id: &'static str,
     #[serde(rename = "Info")]
@@ -126,7 +126,7 @@ struct System<'a> {
     #[serde(rename = "OperatingSystemSection")]
     os: Os<'a>,
     #[serde(rename = "VirtualHardwareSection")]
-    hardware: Hardware<'a>,
+    hardware: WrittenHardware<'a>,
     #[serde(rename = "vmw:BootOrderSection", skip_serializing_if = "Option::is_none")]
     boot_order: Option<BootOrder>,
 }
@@ -156,13 +156,13 @@ struct Os<'a> {
 }
 
 #[derive(Serialize)]
-struct Hardware<'a> {
+struct WrittenHardware<'a> {
     #[serde(rename = "Info")]
     info: &'static str,
     #[serde(rename = "System")]
     system: Family<'a>,
     #[serde(rename = "Item")]
-    items: Vec<Item>,
+    items: Vec<WrittenItem>,
     #[serde(rename = "vmw:Config")]
     config: Vec<Setting>,
     #[serde(rename = "vmw:ExtraConfig")]
@@ -193,7 +193,7 @@ struct Setting {
 
 /// A device; its elements in the order of the alphabet, as the schema has them.
 #[derive(Default, Serialize)]
-struct Item {
+struct WrittenItem {
     #[serde(rename = "rasd:Address", skip_serializing_if = "Option::is_none")]
     address: Option<String>,
     #[serde(rename = "rasd:AddressOnParent", skip_serializing_if = "Option::is_none")]
@@ -252,7 +252,7 @@ pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>], nvram: Option<&NvramF
                 .map(|name| Network { name, description: "A network of the source" })
                 .collect(),
         },
-        system: System {
+        system: WrittenSystem {
             id: "vm",
             info: "A virtual machine",
             name: &vm.name,
@@ -268,7 +268,7 @@ pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>], nvram: Option<&NvramF
                 description: &vm.guest.full_name,
             },
             boot_order: boot_order(vm, &items),
-            hardware: Hardware {
+            hardware: WrittenHardware {
                 info: "Virtual hardware",
                 system: Family {
                     name: "Virtual Hardware Family",
@@ -334,23 +334,23 @@ fn config(vm: &SourceVm) -> Vec<Setting> {
     }
 }
 
-fn items(vm: &SourceVm) -> Vec<Item> {
+fn items(vm: &SourceVm) -> Vec<WrittenItem> {
     let cores = Cores { required: false, count: vm.cpu.cores_per_socket };
     let mut items = vec![
-        Item {
+        WrittenItem {
             name: format!("{} virtual CPUs", vm.cpu.vcpus),
             units: Some("hertz * 10^6"),
             kind: 3,
             quantity: Some(u64::from(vm.cpu.vcpus)),
             cores: Some(cores),
-            ..Item::default()
+            ..WrittenItem::default()
         },
-        Item {
+        WrittenItem {
             name: format!("{} MiB of memory", vm.memory_mib),
             units: Some("byte * 2^20"),
             kind: 4,
             quantity: Some(vm.memory_mib),
-            ..Item::default()
+            ..WrittenItem::default()
         },
     ];
     let mut controllers: Vec<&Controller> = Vec::new();
@@ -366,12 +366,12 @@ fn items(vm: &SourceVm) -> Vec<Item> {
         let at = controllers.iter().position(|one| **one == disk.controller).unwrap_or(0);
         items.push(hard_disk(disk, first + at));
     }
-    items.extend((0..vm.cdroms).map(|n| Item {
+    items.extend((0..vm.cdroms).map(|n| WrittenItem {
         name: format!("CD/DVD drive {}", n + 1),
         connected: Some(false),
         subtype: Some("vmware.cdrom.remotepassthrough"),
         kind: 15,
-        ..Item::default()
+        ..WrittenItem::default()
     }));
     items.extend(vm.nics.iter().map(nic));
     for (index, item) in items.iter_mut().enumerate() {
@@ -381,7 +381,7 @@ fn items(vm: &SourceVm) -> Vec<Item> {
 }
 
 /// Names the boot disk where it is not the first one, which readers take for it.
-fn boot_order(vm: &SourceVm, items: &[Item]) -> Option<BootOrder> {
+fn boot_order(vm: &SourceVm, items: &[WrittenItem]) -> Option<BootOrder> {
     let first = vm.disks.iter().position(|disk| disk.boot_order == 0).filter(|at| *at > 0)?;
     let resource = resource(&vm.disks[first]);
     let item = items.iter().find(|item| item.host_resource.as_ref() == Some(&resource))?;
@@ -393,7 +393,7 @@ fn resource(disk: &SourceDisk) -> String {
     format!("ovf:/disk/{}", disk.id)
 }
 
-fn controller(one: &Controller) -> Item {
+fn controller(one: &Controller) -> WrittenItem {
     let (kind, subtype) = match (one.bus, one.model.as_str()) {
         (Bus::Ide, _) => (5, None),
         (Bus::Sata, _) => (20, Some("vmware.sata.ahci")),
@@ -403,28 +403,28 @@ fn controller(one: &Controller) -> Item {
         (_, "VirtualBusLogicController") => (6, Some("buslogic")),
         (Bus::Scsi | Bus::Other, _) => (6, Some("lsilogic")),
     };
-    Item {
+    WrittenItem {
         address: Some(one.number.to_string()),
         name: format!("Controller {}", one.number),
         subtype,
         kind,
-        ..Item::default()
+        ..WrittenItem::default()
     }
 }
 
-fn hard_disk(disk: &SourceDisk, parent: usize) -> Item {
-    Item {
+fn hard_disk(disk: &SourceDisk, parent: usize) -> WrittenItem {
+    WrittenItem {
         address_on_parent: Some(disk.unit),
         name: if disk.label.is_empty() { disk.id.to_string() } else { disk.label.clone() },
         host_resource: Some(resource(disk)),
         parent: Some(parent),
         kind: 17,
-        ..Item::default()
+        ..WrittenItem::default()
     }
 }
 
-fn nic(nic: &SourceNic) -> Item {
-    Item {
+fn nic(nic: &SourceNic) -> WrittenItem {
+    WrittenItem {
         // Readers may ignore it; ours does not.
         address: nic.mac.map(|mac| mac.to_string()),
         connected: Some(nic.connected),
@@ -444,7 +444,7 @@ fn nic(nic: &SourceNic) -> Item {
             key: "slotInfo.pciSlotNumber",
             value: slot.to_string(),
         }),
-        ..Item::default()
+        ..WrittenItem::default()
     }
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::descriptor::NvramFile;
 use super::Error;
-use super::transfer::{Part, sync_directory};
+use super::transfer::{PartFile, sync_directory};
 use crate::budget::{Going, is_stop};
 use crate::image::{WritebackFile, vmdk};
 use crate::model::{ByteSize, DiskFormat, ExportedNvram, ExportedVm, Sha256Digest, file_name};
@@ -75,7 +75,7 @@ pub fn write_package(
     let nvram = package.nvram()?;
     let (text, mf) = package.texts(nvram.as_ref())?;
     let names = format.makes(&exported.vm.name);
-    let parts = names.iter().map(|name| Part::create(directory.join(name)));
+    let parts = names.iter().map(|name| PartFile::create(directory.join(name)));
     let parts = parts.collect::<Result<Vec<_>, _>>()?;
     let written = match (format, parts.as_slice()) {
         (PackageFormat::Ovf, [first, second]) => {
@@ -87,14 +87,14 @@ pub fn write_package(
         _ => Ok(Vec::new()),
     };
     let committed = written.and_then(|sums| {
-        parts.iter().try_for_each(Part::commit)?;
+        parts.iter().try_for_each(PartFile::commit)?;
         sync_directory(directory)?;
         Ok(sums)
     });
     let sums = match committed {
         Ok(sums) => names.into_iter().zip(sums).collect(),
         Err(error) => {
-            parts.iter().try_for_each(Part::discard)?;
+            parts.iter().try_for_each(PartFile::discard)?;
             return Err(error);
         }
     };
@@ -152,7 +152,7 @@ impl NewPackage<'_> {
     }
 
     /// Writes a text; its sum.
-    fn file(&self, part: &Part, text: &str) -> Result<Sha256Digest, Error> {
+    fn file(&self, part: &PartFile, text: &str) -> Result<Sha256Digest, Error> {
         let written = part.restart().and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()
@@ -164,7 +164,7 @@ impl NewPackage<'_> {
     /// The descriptor first, as section 5.3 of the standard demands, then all in its order. Its sum.
     fn archive(
         &self,
-        part: &Part,
+        part: &PartFile,
         (text, sums): (&str, &str),
         nvram: Option<&NvramFile>,
     ) -> Result<Sha256Digest, Error> {

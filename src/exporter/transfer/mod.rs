@@ -20,10 +20,10 @@ use crate::image;
 use crate::image::vmdk::InvalidStream;
 use crate::model::ByteSize;
 
-pub(super) use fetch::{Source, fetch};
-pub(super) use part::{Part, sync_directory};
+pub(super) use fetch::{StreamSource, fetch};
+pub(super) use part::{PartFile, sync_directory};
 pub(super) use raw::RawSums;
-pub(super) use sink::{Sink, Wanted, Written, sha1_of};
+pub(super) use sink::{ExpectedStream, Sink, WrittenStream, sha1_of};
 
 /// Attempts at a disk that arrives whole but wrong.
 const WRONG_DATA_ATTEMPTS: u32 = 3;

@@ -20,14 +20,14 @@ const TRIES: usize = 10;
 
 /// A file being written. It is locked, so that two runs cannot write the same one.
 #[derive(Debug)]
-pub(in crate::exporter) struct Part {
+pub(in crate::exporter) struct PartFile {
     file: File,
     path: PathBuf,
     target: PathBuf,
     committed: AtomicBool,
 }
 
-impl Part {
+impl PartFile {
     /// Begins the file `target`. What an earlier run left half-written is replaced. Blocks.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl Part {
     /// Has the file become `target` in the end. Blocks.
     ///
     /// # Errors
-    /// As those of [`Part::create`].
+    /// As those of [`PartFile::create`].
     pub(in crate::exporter) fn retarget(&mut self, target: PathBuf) -> Result<(), Error> {
         if target == self.target {
             return Ok(());
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn the_name_appears_at_the_end() {
         let (_dir, target) = target();
-        let part = Part::create(target.clone()).expect("created");
+        let part = PartFile::create(target.clone()).expect("created");
         part.restart().expect("a handle").write_all(b"first, longer").expect("written");
         part.restart().expect("a handle").write_all(b"second").expect("written");
         assert!(!target.exists());
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn another_name_is_taken_before_the_end_and_replaces_nothing() {
         let (dir, target) = target();
-        let mut part = Part::create(target.clone()).expect("created");
+        let mut part = PartFile::create(target.clone()).expect("created");
         part.restart().expect("a handle").write_all(b"image").expect("written");
         let other = dir.path().join("disk-0.qcow2");
         part.retarget(other.clone()).expect("renamed");
@@ -274,10 +274,10 @@ mod tests {
     #[test]
     fn what_is_there_is_never_replaced() {
         let (_dir, target) = target();
-        let part = Part::create(target.clone()).expect("created");
+        let part = PartFile::create(target.clone()).expect("created");
         std::fs::write(&target, "mine").expect("written");
         assert!(matches!(part.commit(), Err(Error::Exists { .. })));
-        assert!(matches!(Part::create(target.clone()), Err(Error::Exists { .. })));
+        assert!(matches!(PartFile::create(target.clone()), Err(Error::Exists { .. })));
         assert_eq!(std::fs::read(&target).expect("there"), b"mine");
     }
 
@@ -287,9 +287,9 @@ mod tests {
         let victim = dir.path().join("victim");
         std::fs::write(&victim, "mine").expect("written");
         std::os::unix::fs::symlink(&victim, dir.path().join("disk-0.vmdk.part")).expect("linked");
-        assert!(matches!(Part::create(target.clone()), Err(Error::Exists { .. })));
+        assert!(matches!(PartFile::create(target.clone()), Err(Error::Exists { .. })));
         std::os::unix::fs::symlink("/nowhere", &target).expect("linked");
-        assert!(matches!(Part::create(target), Err(Error::Exists { .. })));
+        assert!(matches!(PartFile::create(target), Err(Error::Exists { .. })));
         assert_eq!(std::fs::read(&victim).expect("there"), b"mine");
     }
 
@@ -316,7 +316,7 @@ mod tests {
         let adopt = || {
             let task =
                 crate::progress::Progress::none().task("look", None, crate::progress::Unit::Bytes);
-            Part::adopt(target.clone(), &disk, &task, &CancellationToken::new())
+            PartFile::adopt(target.clone(), &disk, &task, &CancellationToken::new())
         };
         assert!(adopt().expect("looked").is_none());
         std::fs::write(&target, "other").expect("written");
@@ -341,10 +341,10 @@ mod tests {
     #[test]
     fn a_stale_part_is_replaced_but_one_in_use_is_not() {
         let (_dir, target) = target();
-        let first = Part::create(target.clone()).expect("created");
-        assert!(matches!(Part::create(target.clone()), Err(Error::Busy { .. })));
+        let first = PartFile::create(target.clone()).expect("created");
+        assert!(matches!(PartFile::create(target.clone()), Err(Error::Busy { .. })));
         drop(first);
-        let second = Part::create(target).expect("replaced");
+        let second = PartFile::create(target).expect("replaced");
         second.discard().expect("removed");
         assert!(!second.path.exists());
     }

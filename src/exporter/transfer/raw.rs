@@ -10,7 +10,7 @@ use tokio_util::bytes::Bytes;
 use super::Broken;
 use super::sink::Sink;
 use crate::image::begin_to_write;
-use crate::image::content::Content;
+use crate::image::content::ContentHasher;
 use crate::model::Sha256Digest;
 use crate::progress::Task;
 
@@ -41,7 +41,7 @@ fn write(
 ) -> Result<RawSums, Broken> {
     let failed = |action| move |source| Broken::File { action, source };
     file.set_len(capacity).map_err(failed("size"))?;
-    let (mut sum, mut content) = (Sha256::new(), Content::default());
+    let (mut sum, mut content) = (Sha256::new(), ContentHasher::default());
     let (mut block, mut position) = (Vec::with_capacity(BLOCK), 0);
     let place = |block: &mut Vec<u8>, position: &mut u64| {
         if block.iter().any(|byte| *byte != 0) {

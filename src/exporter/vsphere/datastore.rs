@@ -15,7 +15,7 @@ use url::Url;
 use super::folder::{folder_url, read_small};
 use super::part_files::{begin, commit, discard};
 use super::session::VSphere;
-use crate::exporter::transfer::{Broken, Part, RawSums, Sink};
+use crate::exporter::transfer::{Broken, PartFile, RawSums, Sink};
 use crate::exporter::{Error, ExportRequest, FinishedDisk};
 use crate::image::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
 use crate::model::{
@@ -50,7 +50,7 @@ impl VSphere {
         }
         let begun = begin(request, &vm.disks, DiskFormat::Raw, progress, cancel).await?;
         let parts: Vec<_> = begun.iter().map(|one| one.part.clone()).collect();
-        let run = Run { vsphere: self, request, progress, cancel };
+        let run = DatastoreRun { vsphere: self, request, progress, cancel };
         let work = futures_util::stream::iter(flats.iter().zip(begun))
             .map(|(flat, begun)| async {
                 match begun.whole {
@@ -132,7 +132,7 @@ fn is_delta(path: &str) -> bool {
     number.is_some_and(|(_, n)| n.len() == 6 && n.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-fn exported(vm: &SourceVm, parts: &[Arc<Part>], whole: Vec<FinishedDisk>) -> ExportedVm {
+fn exported(vm: &SourceVm, parts: &[Arc<PartFile>], whole: Vec<FinishedDisk>) -> ExportedVm {
     let disks = parts.iter().zip(whole);
     let disks = disks.map(|(part, whole)| whole.exported(part.target(), DiskFormat::Raw));
     ExportedVm {
@@ -147,16 +147,16 @@ fn exported(vm: &SourceVm, parts: &[Arc<Part>], whole: Vec<FinishedDisk>) -> Exp
 }
 
 /// The reading of all disks.
-struct Run<'a> {
+struct DatastoreRun<'a> {
     vsphere: &'a VSphere,
     request: &'a ExportRequest<'a>,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
 }
 
-impl Run<'_> {
+impl DatastoreRun<'_> {
     /// Reads a disk to its end, going on where the link broke.
-    async fn disk(&self, flat: &Flat, part: Arc<Part>) -> Result<FinishedDisk, Error> {
+    async fn disk(&self, flat: &Flat, part: Arc<PartFile>) -> Result<FinishedDisk, Error> {
         let failed = |source| Error::Download { disk: flat.id.clone(), source };
         let name = format!("read {}", flat.id);
         let task = self.progress.task(&name, Some(flat.capacity.0), Unit::Bytes);

@@ -7,7 +7,7 @@ use url::Url;
 use super::lease::DeviceUrl;
 use super::session::VSphere;
 use crate::exporter::tls::{Client, Trust};
-use crate::exporter::transfer::Source;
+use crate::exporter::transfer::StreamSource;
 use crate::exporter::{self, BandwidthLimit, Error, Thumbprint};
 use crate::model::{DiskId, SourceDisk};
 
@@ -67,11 +67,11 @@ impl<'a> Sources<'a> {
         disk: &DiskId,
         entry: &DeviceUrl,
         limit: BandwidthLimit,
-    ) -> Result<Source, Error> {
+    ) -> Result<StreamSource, Error> {
         let wrong = |fault| Error::DeviceUrl { disk: disk.clone(), fault };
         let (client, url) = self.address(entry)?.map_err(wrong)?;
         let read_timeout = self.vsphere.settings.read_timeout;
-        Ok(Source { client, url, read_timeout, limit })
+        Ok(StreamSource { client, url, read_timeout, limit })
     }
 
     /// The address of `entry` and a client that trusts its host; or what is wrong with the entry.

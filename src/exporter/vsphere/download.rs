@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::lease::Lease;
 use super::lease_renewal::TransferProgress;
 use super::verify::{Verdict, verify};
-use crate::exporter::transfer::{Broken, Meter, Part, Source, Wanted, Written, fetch};
+use crate::exporter::transfer::{
+    Broken, ExpectedStream, Meter, PartFile, StreamSource, WrittenStream, fetch,
+};
 use crate::exporter::{Error, FinishedDisk, OnFinished, Retry, Rewrite};
 use crate::model::{ByteSize, DiskId};
 use crate::progress::{Progress, Task, Unit};
@@ -22,17 +24,17 @@ const REPORT: Duration = Duration::from_millis(250);
 
 /// What there is of one disk, whatever lease it comes by.
 #[derive(Debug, Clone)]
-pub(super) struct Slot {
+pub(super) struct DiskDownload {
     /// Where it goes.
-    pub(super) part: Arc<Part>,
+    pub(super) part: Arc<PartFile>,
     /// How far it is.
     pub(super) meter: Arc<Meter>,
     arrived: Arc<Mutex<Option<FinishedDisk>>>,
 }
 
-impl Slot {
+impl DiskDownload {
     /// A slot for the file `part`, with what is in it already.
-    pub(super) fn new(part: Arc<Part>, whole: Option<FinishedDisk>) -> Self {
+    pub(super) fn new(part: Arc<PartFile>, whole: Option<FinishedDisk>) -> Self {
         let meter = Arc::new(Meter::default());
         if let Some(whole) = &whole {
             meter.finish(whole.capacity.0);
@@ -59,9 +61,9 @@ pub(super) struct Download<'a> {
     /// Its size as the guest sees it.
     pub(super) capacity: ByteSize,
     /// Where it comes from.
-    pub(super) source: Source,
+    pub(super) source: StreamSource,
     /// Where it goes.
-    pub(super) slot: Slot,
+    pub(super) slot: DiskDownload,
     /// The lease that covers it.
     pub(super) lease: Lease,
     /// What the lease calls it.
@@ -207,13 +209,14 @@ impl Download<'_> {
         })
     }
 
-    async fn fetch(&self, stop: &CancellationToken) -> Result<Written, Broken> {
+    async fn fetch(&self, stop: &CancellationToken) -> Result<WrittenStream, Broken> {
         let part = self.slot.part.clone();
         let file = tokio::task::spawn_blocking(move || part.restart())
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(|source| Broken::File { action: "empty", source })?;
-        let wanted = Wanted { capacity: self.capacity.0, sha1: self.sha1, rewrite: self.rewrite };
+        let wanted =
+            ExpectedStream { capacity: self.capacity.0, sha1: self.sha1, rewrite: self.rewrite };
         fetch(&self.source, file, wanted, &self.slot.meter, stop).await
     }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::Moref;
 use super::device_url::{Sources, entries};
-use super::download::{Download, Slot, download_all, gauge};
+use super::download::{DiskDownload, Download, download_all, gauge};
 use super::lease::{DeviceUrl, Lease};
 use super::nvram::is_nvram;
 use super::part_files::{begin, commit, discard};
@@ -72,8 +72,9 @@ impl VSphere {
     ) -> Result<ExportedVm, Error> {
         let begun = begin(request, &vm.disks, self.disk_format(), progress, cancel).await?;
         let parts: Vec<_> = begun.iter().map(|one| one.part.clone()).collect();
-        let slots = begun.into_iter().map(|one| Slot::new(one.part, one.whole)).collect();
-        let mut run = Run { vsphere: self, vm, request, slots, snapshot: None, progress, cancel };
+        let slots = begun.into_iter().map(|one| DiskDownload::new(one.part, one.whole)).collect();
+        let mut run =
+            ExportRun { vsphere: self, vm, request, slots, snapshot: None, progress, cancel };
         let end = match &request.snapshot {
             None => caught(run.rounds()).await,
             Some(snapshot) => caught(run.over_snapshot(snapshot)).await,
@@ -86,18 +87,18 @@ impl VSphere {
 }
 
 /// One export under way.
-struct Run<'a> {
+struct ExportRun<'a> {
     vsphere: &'a VSphere,
     vm: &'a SourceVm,
     request: &'a ExportRequest<'a>,
-    slots: Vec<Slot>,
+    slots: Vec<DiskDownload>,
     /// What is exported, if not the VM itself.
     snapshot: Option<Moref>,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
 }
 
-impl Run<'_> {
+impl ExportRun<'_> {
     /// Takes the snapshot, exports it and removes it, whatever happens.
     async fn over_snapshot(&mut self, request: &SnapshotRequest) -> Result<ExportedVm, Error> {
         let taken =

@@ -14,11 +14,11 @@ const FETCH: &str = "FetchUserPrivilegeOnEntities";
 /// What the login may do. Objects that were not asked about grant nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Granted {
-    objects: Vec<Object>,
+    objects: Vec<GrantedObject>,
 }
 
 #[derive(Debug, Clone)]
-struct Object {
+struct GrantedObject {
     on: On,
     /// For messages: `web01`, `datastore ssd1`.
     name: String,
@@ -80,7 +80,7 @@ impl VSphere {
             let Some(privileges) = self.privileges_on(manager, user, &moref).await? else {
                 return Ok(None);
             };
-            granted.objects.push(Object { on, name, privileges });
+            granted.objects.push(GrantedObject { on, name, privileges });
         }
         Ok(Some(granted))
     }

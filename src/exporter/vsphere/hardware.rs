@@ -107,7 +107,7 @@ fn bus(kind: &str) -> Bus {
 }
 
 /// A network interface, and the port group whose name is still to be looked up.
-pub(super) struct Nic {
+pub(super) struct HardwareNic {
     /// All that the device itself says.
     pub(super) nic: SourceNic,
     /// The distributed port group, where it hangs on one.
@@ -115,12 +115,12 @@ pub(super) struct Nic {
 }
 
 /// All network interfaces in the order of the device list. `extra` is `config.extraConfig`.
-pub(super) fn nics(hardware: &Node, extra: ExtraConfig<'_>) -> Vec<Nic> {
+pub(super) fn nics(hardware: &Node, extra: ExtraConfig<'_>) -> Vec<HardwareNic> {
     let cards = hardware.all("device").filter_map(|device| Some((model(device)?, device)));
     cards.enumerate().map(|(index, (model, device))| nic(index, model, device, extra)).collect()
 }
 
-fn nic(index: usize, model: NicModel, device: &Node, extra: ExtraConfig<'_>) -> Nic {
+fn nic(index: usize, model: NicModel, device: &Node, extra: ExtraConfig<'_>) -> HardwareNic {
     let backing = device.child("backing");
     let text = |path: &[&str]| {
         let node = backing.and_then(|backing| backing.at(path));
@@ -129,7 +129,7 @@ fn nic(index: usize, model: NicModel, device: &Node, extra: ExtraConfig<'_>) -> 
     let port_group = text(&["port", "portgroupKey"]);
     let network = text(&["deviceName"]).or_else(|| text(&["opaqueNetworkId"])).or(port_group);
     let mac = device.text_of("macAddress").trim().parse();
-    Nic {
+    HardwareNic {
         nic: SourceNic {
             mac: mac.ok(),
             slot: slot(device, extra),

@@ -203,8 +203,11 @@ impl VSphere {
 
     /// Looks the name of a distributed port group up: the device holds its key only. One that may
     /// not be read keeps its key as its name.
-    async fn with_network(&self, nic: hardware::Nic) -> Result<crate::model::SourceNic, Error> {
-        let hardware::Nic { mut nic, port_group } = nic;
+    async fn with_network(
+        &self,
+        nic: hardware::HardwareNic,
+    ) -> Result<crate::model::SourceNic, Error> {
+        let hardware::HardwareNic { mut nic, port_group } = nic;
         let Some(port_group) = port_group else { return Ok(nic) };
         match self.properties(&port_group, &["name"]).await {
             Ok(object) if object.get("name").is_some() => {

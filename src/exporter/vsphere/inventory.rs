@@ -9,7 +9,7 @@ use super::hardware;
 use super::names::decode_name;
 use super::node::Node;
 use super::properties::Object;
-use super::select::{Candidate, select};
+use super::select::{VmCandidate, select};
 use super::session::VSphere;
 use super::tags::Tag;
 use crate::exporter::Error;
@@ -75,7 +75,7 @@ impl VmSummary {
 
 /// Where a VM lies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct InventoryLocation {
     /// Inventory path with names as vSphere writes them, a `/` inside a name being `%2f`.
     pub(super) path: Option<String>,
     /// Name of the datacenter.
@@ -83,9 +83,9 @@ pub(super) struct Place {
 }
 
 /// A VM found by its selector.
-pub(super) struct Found {
+pub(super) struct FoundVm {
     pub(super) moref: Moref,
-    pub(super) place: Place,
+    pub(super) place: InventoryLocation,
 }
 
 impl VSphere {
@@ -115,22 +115,22 @@ impl VSphere {
     }
 
     /// The one VM that `selector` names: its name, inventory path or moref.
-    pub(super) async fn find(&self, selector: &str) -> Result<Found, Error> {
+    pub(super) async fn find(&self, selector: &str) -> Result<FoundVm, Error> {
         let (tree, vms) = self.tree(&["name", "parent", "parentVApp"]).await?;
-        let candidates: Vec<Candidate> = vms
+        let candidates: Vec<VmCandidate> = vms
             .into_iter()
-            .map(|vm| Candidate {
+            .map(|vm| VmCandidate {
                 place: tree.place(&vm),
                 raw_name: vm.text("name").to_owned(),
                 moref: vm.moref,
             })
             .collect();
         let index = select(selector, &candidates)?;
-        let Candidate { moref, place, .. } = candidates
+        let VmCandidate { moref, place, .. } = candidates
             .into_iter()
             .nth(index)
             .ok_or_else(|| Error::NotFound { selector: selector.to_owned(), near: Vec::new() })?;
-        Ok(Found { moref, place })
+        Ok(FoundVm { moref, place })
     }
 
     /// The folder of VMs at an inventory path, `/DC0/vm/Old`, or below the folder of VMs of the
@@ -202,14 +202,17 @@ impl Tree {
     }
 
     /// Walks upwards. A VM inside a vApp has no `parent`, only a `parentVApp`.
-    fn place(&self, vm: &Object) -> Place {
+    fn place(&self, vm: &Object) -> InventoryLocation {
         let mut names = vec![vm.text("name")];
         let mut datacenter = None;
         let mut above = vm.moref("parent").or_else(|| vm.moref("parentVApp"));
         while let Some(moref) = above.take().filter(|_| names.len() < DEEPEST) {
             if moref == self.root {
                 names.reverse();
-                return Place { path: Some(format!("/{}", names.join("/"))), datacenter };
+                return InventoryLocation {
+                    path: Some(format!("/{}", names.join("/"))),
+                    datacenter,
+                };
             }
             let Some(entity) = self.entities.get(&moref) else { break };
             if moref.kind == "Datacenter" {
@@ -218,11 +221,11 @@ impl Tree {
             names.push(&entity.name);
             above.clone_from(&entity.parent);
         }
-        Place { path: None, datacenter }
+        InventoryLocation { path: None, datacenter }
     }
 }
 
-fn summary(vm: &Object, place: Place) -> VmSummary {
+fn summary(vm: &Object, place: InventoryLocation) -> VmSummary {
     let hardware = vm.get("config.hardware");
     let capacities: Option<Vec<u64>> = hardware.map(|hardware| {
         hardware.all("device").filter(|d| d.is("VirtualDisk")).map(hardware::capacity).collect()
@@ -293,7 +296,7 @@ mod tests {
     #[test]
     fn a_folder_that_may_not_be_seen_leaves_no_path() {
         let place = tree(&[]).place(&vm("parent", "Folder", "hidden"));
-        assert_eq!(place, Place::default());
+        assert_eq!(place, InventoryLocation::default());
     }
 
     #[test]

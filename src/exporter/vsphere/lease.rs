@@ -60,7 +60,7 @@ pub(super) struct DeviceUrl {
 
 /// How a server computes sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Algorithm {
+pub(super) enum ServerAlgorithm {
     /// What all versions do.
     Sha1,
     /// What newer ones do if they are asked: the sum that we make in any case.
@@ -75,7 +75,7 @@ pub(super) struct SentFile {
     /// Bytes.
     pub(super) size: Option<u64>,
     /// Its sum in lower-case hexadecimal, and how that was computed.
-    pub(super) sum: Option<(Algorithm, String)>,
+    pub(super) sum: Option<(ServerAlgorithm, String)>,
 }
 
 impl VSphere {
@@ -215,11 +215,11 @@ impl SentFile {
         }
     }
 
-    fn sum(entry: &Node) -> Option<(Algorithm, String)> {
+    fn sum(entry: &Node) -> Option<(ServerAlgorithm, String)> {
         let text = |name| Some(entry.text_of(name).trim().to_lowercase()).filter(|t| !t.is_empty());
         let newer = text("checksum").filter(|_| entry.text_of("checksumType") == "sha256");
-        let newer = newer.map(|sum| (Algorithm::Sha256, sum));
-        newer.or_else(|| text("sha1").map(|sum| (Algorithm::Sha1, sum)))
+        let newer = newer.map(|sum| (ServerAlgorithm::Sha256, sum));
+        newer.or_else(|| text("sha1").map(|sum| (ServerAlgorithm::Sha1, sum)))
     }
 }
 
@@ -239,7 +239,7 @@ fn is_gone(fault: &Fault) -> bool {
 mod tests {
     use super::*;
 
-    fn sum(inner: &str) -> Option<(Algorithm, String)> {
+    fn sum(inner: &str) -> Option<(ServerAlgorithm, String)> {
         let entry = Node::parse(&format!("<returnval>{inner}</returnval>")).expect("well-formed");
         SentFile::read(&entry).sum
     }
@@ -247,8 +247,11 @@ mod tests {
     #[test]
     fn sums_are_read_in_either_algorithm() {
         let newer = "<checksum>CD</checksum><checksumType>sha256</checksumType>";
-        assert_eq!(sum("<sha1>AB</sha1>"), Some((Algorithm::Sha1, "ab".into())));
-        assert_eq!(sum(&format!("<sha1>AB</sha1>{newer}")), Some((Algorithm::Sha256, "cd".into())));
+        assert_eq!(sum("<sha1>AB</sha1>"), Some((ServerAlgorithm::Sha1, "ab".into())));
+        assert_eq!(
+            sum(&format!("<sha1>AB</sha1>{newer}")),
+            Some((ServerAlgorithm::Sha256, "cd".into()))
+        );
         assert_eq!(sum("<checksum>CD</checksum><checksumType>md5</checksumType>"), None);
     }
 

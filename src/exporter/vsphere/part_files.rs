@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::exporter::transfer::{Part, sync_directory};
+use crate::exporter::transfer::{PartFile, sync_directory};
 use crate::exporter::{Error, ExportRequest, FinishedDisk};
 use crate::model::{DiskFormat, SourceDisk, Stage, Warning};
 use crate::progress::{Event, Progress, Task, Unit};
 
 /// A begun file.
 pub(super) struct BegunFile {
-    pub(super) part: Arc<Part>,
+    pub(super) part: Arc<PartFile>,
     /// Set when a killed run left it whole.
     pub(super) whole: Option<FinishedDisk>,
 }
@@ -61,15 +61,15 @@ fn begin_one(
     cancel: &CancellationToken,
 ) -> Result<BegunFile, Error> {
     if let Some((whole, task)) = whole
-        && let Some(part) = Part::adopt(target.clone(), &whole, &task, cancel)?
+        && let Some(part) = PartFile::adopt(target.clone(), &whole, &task, cancel)?
     {
         return Ok(BegunFile { part: Arc::new(part), whole: Some(whole) });
     }
-    Ok(BegunFile { part: Arc::new(Part::create(target)?), whole: None })
+    Ok(BegunFile { part: Arc::new(PartFile::create(target)?), whole: None })
 }
 
 /// Gives all files their names, lastingly.
-pub(super) async fn commit(parts: Vec<Arc<Part>>) -> Result<(), Error> {
+pub(super) async fn commit(parts: Vec<Arc<PartFile>>) -> Result<(), Error> {
     let Some(directory) = parts.first().and_then(|part| part.target().parent()) else {
         return Ok(());
     };
@@ -82,7 +82,7 @@ pub(super) async fn commit(parts: Vec<Arc<Part>>) -> Result<(), Error> {
 }
 
 /// Removes all files of a failed run, so that the next one can begin.
-pub(super) async fn discard(parts: Vec<Arc<Part>>, progress: &Progress) {
+pub(super) async fn discard(parts: Vec<Arc<PartFile>>, progress: &Progress) {
     for part in parts {
         let path = part.target().to_owned();
         if let Err(error) = blocking(&path, move || part.discard()).await {

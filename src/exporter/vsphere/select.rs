@@ -1,7 +1,7 @@
 //! Which VM a name, an inventory path or a moref means.
 
 use super::args::Moref;
-use super::inventory::Place;
+use super::inventory::InventoryLocation;
 use super::names::decode_name;
 use crate::exporter::Error;
 
@@ -9,14 +9,14 @@ use crate::exporter::Error;
 const MOST_NEAR: usize = 3;
 
 /// A VM that a selector may mean.
-pub(super) struct Candidate {
+pub(super) struct VmCandidate {
     pub(super) moref: Moref,
     /// Its name as vSphere writes it.
     pub(super) raw_name: String,
-    pub(super) place: Place,
+    pub(super) place: InventoryLocation,
 }
 
-impl Candidate {
+impl VmCandidate {
     /// Names are compared as shown and as vSphere writes them (`a/b` and `a%2fb`).
     fn is_meant_by(&self, selector: &str) -> bool {
         let path = self.place.path.as_deref().is_some_and(|path| {
@@ -39,7 +39,7 @@ impl Candidate {
 ///
 /// # Errors
 /// [`Error::NotFound`] with similar names, [`Error::Ambiguous`] with all paths.
-pub(super) fn select(selector: &str, candidates: &[Candidate]) -> Result<usize, Error> {
+pub(super) fn select(selector: &str, candidates: &[VmCandidate]) -> Result<usize, Error> {
     let hits: Vec<usize> =
         (0..candidates.len()).filter(|&i| candidates[i].is_meant_by(selector)).collect();
     match hits[..] {
@@ -56,7 +56,7 @@ pub(super) fn select(selector: &str, candidates: &[Candidate]) -> Result<usize, 
 }
 
 /// Paths of VMs whose names differ from what was asked for by case, a part, or a typing error.
-fn near(selector: &str, candidates: &[Candidate]) -> Vec<String> {
+fn near(selector: &str, candidates: &[VmCandidate]) -> Vec<String> {
     let wanted = selector.rsplit('/').next().unwrap_or(selector).to_lowercase();
     let mut ranked: Vec<(usize, String)> = candidates
         .iter()
@@ -92,12 +92,12 @@ fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn candidates(vms: &[(&str, &str)]) -> Vec<Candidate> {
+    fn candidates(vms: &[(&str, &str)]) -> Vec<VmCandidate> {
         vms.iter()
-            .map(|(moref, path)| Candidate {
+            .map(|(moref, path)| VmCandidate {
                 moref: Moref::new("VirtualMachine", moref),
                 raw_name: path.rsplit('/').next().expect("a name").to_owned(),
-                place: Place { path: Some((*path).to_owned()), datacenter: None },
+                place: InventoryLocation { path: Some((*path).to_owned()), datacenter: None },
             })
             .collect()
     }

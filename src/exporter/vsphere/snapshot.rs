@@ -20,7 +20,7 @@ const DESCRIPTION: &str = "taken by hyperexport for an export, which removes it 
 const TASK_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A snapshot that was taken, and how.
-pub(super) struct Taken {
+pub(super) struct TakenSnapshot {
     pub(super) moref: Moref,
     pub(super) warnings: Vec<Warning>,
 }
@@ -33,7 +33,7 @@ impl VSphere {
         vm: &SourceVm,
         request: &SnapshotRequest,
         (progress, cancel): (&Progress, &CancellationToken),
-    ) -> Result<Taken, Error> {
+    ) -> Result<TakenSnapshot, Error> {
         progress.note(format!("take the snapshot {} of {}", request.name, vm.name));
         let not_quiesced = |why: &str| {
             let message = format!(
@@ -50,16 +50,16 @@ impl VSphere {
         };
         if let Some(why) = goes_on {
             let moref = self.snapshot(vm, (&request.name, false), (progress, cancel)).await?;
-            return Ok(Taken { moref, warnings: not_quiesced(why) });
+            return Ok(TakenSnapshot { moref, warnings: not_quiesced(why) });
         }
         match self.snapshot(vm, (&request.name, true), (progress, cancel)).await {
-            Ok(moref) => Ok(Taken { moref, warnings: Vec::new() }),
+            Ok(moref) => Ok(TakenSnapshot { moref, warnings: Vec::new() }),
             Err(Error::Task { source, .. } | Error::Refused { source, .. })
                 if request.quiesce == Quiesce::Try && is_of_quiescing(&source) =>
             {
                 progress.note(format!("the guest cannot be brought to rest: {source}"));
                 let moref = self.snapshot(vm, (&request.name, false), (progress, cancel)).await?;
-                Ok(Taken { moref, warnings: not_quiesced(&source.to_string()) })
+                Ok(TakenSnapshot { moref, warnings: not_quiesced(&source.to_string()) })
             }
             Err(error) => Err(error),
         }

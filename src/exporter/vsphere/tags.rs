@@ -61,7 +61,7 @@ impl VSphere {
 }
 
 /// A tag that is there.
-pub(super) struct Found {
+pub(super) struct TagMatch {
     pub(super) id: String,
     /// Whether the VM has it.
     pub(super) attached: bool,
@@ -74,7 +74,7 @@ impl VSphere {
         vm: &str,
         category: &str,
         name: &str,
-    ) -> Result<Option<Found>, Error> {
+    ) -> Result<Option<TagMatch>, Error> {
         let rest = Rest::log_in(&self.settings).await?;
         let found = rest.find(vm, category, name).await;
         let closed = rest.log_out().await;
@@ -111,19 +111,19 @@ fn too_many(exhausted: Exhausted) -> Error {
 
 /// What every answer is wrapped in.
 #[derive(Deserialize)]
-struct Answer<T> {
+struct RestAnswer<T> {
     value: T,
 }
 
 #[derive(Deserialize)]
 struct Attached {
-    object_id: Object,
+    object_id: TaggedObject,
     /// Absent or null for none.
     tag_ids: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
-struct Object {
+struct TaggedObject {
     id: String,
 }
 
@@ -213,7 +213,7 @@ impl<'a> Rest<'a> {
             .collect())
     }
 
-    async fn find(&self, vm: &str, category: &str, name: &str) -> Result<Option<Found>, Error> {
+    async fn find(&self, vm: &str, category: &str, name: &str) -> Result<Option<TagMatch>, Error> {
         let categories: Vec<String> =
             self.value("GET categories", || self.request(Method::GET, &[CATEGORY], None)).await?;
         for id in categories {
@@ -230,7 +230,7 @@ impl<'a> Rest<'a> {
                 if seen.name == name {
                     let attached = self.attached(&[vm.to_owned()]).await?;
                     let attached = attached.iter().any(|(_, tags)| tags.contains(&tag));
-                    return Ok(Some(Found { id: tag, attached }));
+                    return Ok(Some(TagMatch { id: tag, attached }));
                 }
             }
         }
@@ -280,7 +280,7 @@ impl<'a> Rest<'a> {
     ) -> Result<T, Error> {
         let body = self.send(method, request).await?;
         let answer = serde_json::from_slice(&body);
-        let answer: Answer<T> =
+        let answer: RestAnswer<T> =
             answer.map_err(|error| Error::Reply { method, reason: error.to_string() })?;
         Ok(answer.value)
     }

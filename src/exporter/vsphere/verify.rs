@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::time::Duration;
 
-use super::lease::{Algorithm, Lease, SentFile};
+use super::lease::{Lease, SentFile, ServerAlgorithm};
 use crate::exporter::Error;
-use crate::exporter::transfer::{Broken, Part, Written, sha1_of};
+use crate::exporter::transfer::{Broken, PartFile, WrittenStream, sha1_of};
 
 /// How long a host may take to enter a file that it has just sent in its manifest.
 const ENTRY_DELAY: Duration = Duration::from_millis(500);
@@ -17,14 +17,14 @@ pub(super) enum Verdict {
     /// Its sum is the server's.
     Same,
     /// It arrived otherwise than it was sent.
-    Different(Difference),
+    Different(TransferDifference),
     /// The server does not tell, for this reason.
     Unknown(String),
 }
 
 /// What differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Difference {
+pub(super) enum TransferDifference {
     /// The number of bytes, as the server counts it.
     Size(u64),
     /// The sum: ours, then the server's.
@@ -38,8 +38,8 @@ pub(super) enum Difference {
 pub(super) async fn verify(
     lease: &Lease,
     key: &str,
-    written: &Written,
-    part: &Part,
+    written: &WrittenStream,
+    part: &PartFile,
 ) -> Result<Verdict, Error> {
     let mut last = false;
     loop {
@@ -51,7 +51,7 @@ pub(super) async fn verify(
             Some(told) => {
                 let mut written = written.clone();
                 // A server that promised another sum and did not keep it.
-                if matches!(told.sum, Some((Algorithm::Sha1, _))) && written.sha1.is_none() {
+                if matches!(told.sum, Some((ServerAlgorithm::Sha1, _))) && written.sha1.is_none() {
                     if written.received.is_some() {
                         let why = "it sums by SHA-1 alone, though it had promised SHA-256";
                         return Ok(Verdict::Unknown(why.to_owned()));
@@ -70,7 +70,7 @@ pub(super) async fn verify(
 }
 
 /// Reads the disk again.
-async fn sha1(part: &Part) -> Result<String, Error> {
+async fn sha1(part: &PartFile) -> Result<String, Error> {
     let path = part.path().to_owned();
     let work = move || File::open(path).and_then(sha1_of);
     let sum = tokio::task::spawn_blocking(work).await;
@@ -81,27 +81,27 @@ async fn sha1(part: &Part) -> Result<String, Error> {
     })
 }
 
-fn compare(sent: &SentFile, written: &Written) -> Verdict {
+fn compare(sent: &SentFile, written: &WrittenStream) -> Verdict {
     if let Some(size) = sent.size.filter(|size| *size != written.bytes) {
-        return Verdict::Different(Difference::Size(size));
+        return Verdict::Different(TransferDifference::Size(size));
     }
     let Some((algorithm, sum)) = &sent.sum else {
         return Verdict::Unknown("its manifest has no sum of it".to_owned());
     };
     let received = match algorithm {
-        Algorithm::Sha1 => written.sha1.clone().unwrap_or_default(),
-        Algorithm::Sha256 => written.sha256.to_string(),
+        ServerAlgorithm::Sha1 => written.sha1.clone().unwrap_or_default(),
+        ServerAlgorithm::Sha256 => written.sha256.to_string(),
     };
     if received == *sum {
         Verdict::Same
     } else {
-        Verdict::Different(Difference::Sum(received, sum.clone()))
+        Verdict::Different(TransferDifference::Sum(received, sum.clone()))
     }
 }
 
-impl Difference {
+impl TransferDifference {
     /// As the reason why the disk in `written` is not what it should be.
-    pub(super) fn broken(self, written: &Written) -> Broken {
+    pub(super) fn broken(self, written: &WrittenStream) -> Broken {
         match self {
             Self::Size(sent) => Broken::Size { received: written.bytes, sent },
             Self::Sum(received, sent) => Broken::Sum { received, sent },
@@ -114,8 +114,8 @@ mod tests {
     use super::*;
     use crate::model::Sha256Digest;
 
-    fn written() -> Written {
-        Written {
+    fn written() -> WrittenStream {
+        WrittenStream {
             bytes: 10,
             sha256: Sha256Digest([0x11; 32]),
             sha1: Some("aa".repeat(20)),
@@ -126,22 +126,23 @@ mod tests {
         }
     }
 
-    fn sent(size: Option<u64>, sum: Option<(Algorithm, String)>) -> SentFile {
+    fn sent(size: Option<u64>, sum: Option<(ServerAlgorithm, String)>) -> SentFile {
         SentFile { key: "k".into(), size, sum }
     }
 
     #[test]
     fn size_and_either_sum_count() {
         let (sha1, sha256) = ("aa".repeat(20), "11".repeat(32));
-        for (size, sum) in
-            [(Some(10), (Algorithm::Sha1, sha1.clone())), (None, (Algorithm::Sha256, sha256))]
-        {
+        for (size, sum) in [
+            (Some(10), (ServerAlgorithm::Sha1, sha1.clone())),
+            (None, (ServerAlgorithm::Sha256, sha256)),
+        ] {
             assert_eq!(compare(&sent(size, Some(sum)), &written()), Verdict::Same);
         }
-        let longer = sent(Some(11), Some((Algorithm::Sha1, sha1.clone())));
-        assert_eq!(compare(&longer, &written()), Verdict::Different(Difference::Size(11)));
-        let other = sent(Some(10), Some((Algorithm::Sha1, "bb".repeat(20))));
-        let difference = Difference::Sum(sha1, "bb".repeat(20));
+        let longer = sent(Some(11), Some((ServerAlgorithm::Sha1, sha1.clone())));
+        assert_eq!(compare(&longer, &written()), Verdict::Different(TransferDifference::Size(11)));
+        let other = sent(Some(10), Some((ServerAlgorithm::Sha1, "bb".repeat(20))));
+        let difference = TransferDifference::Sum(sha1, "bb".repeat(20));
         assert_eq!(compare(&other, &written()), Verdict::Different(difference));
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use crossbeam_channel::{Receiver, bounded};
 
 use super::blocks::{BLOCK, Block, Blocks};
-use super::disk::Disk;
+use super::disk::ImageReader;
 use crate::budget::Going;
 use crate::model::{DiskFormat, Sha256Digest};
 
@@ -38,13 +38,13 @@ pub fn hash_image(
     going: &Going,
     each: Each<'_>,
 ) -> io::Result<Option<Sha256Digest>> {
-    let Some(disk) = Disk::open(file, format, going)? else { return Ok(None) };
+    let Some(disk) = ImageReader::open(file, format, going)? else { return Ok(None) };
     let stretches = disk.size.div_ceil(BLOCK * STRETCH);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = (threads.min(MOST_THREADS) as u64).min(stretches).max(1);
     let mut disks = vec![disk];
     while (disks.len() as u64) < threads {
-        let Some(disk) = Disk::open(file, format, going)? else { return Ok(None) };
+        let Some(disk) = ImageReader::open(file, format, going)? else { return Ok(None) };
         disks.push(disk);
     }
     std::thread::scope(|scope| {
@@ -86,13 +86,13 @@ fn collect(
     Ok(blocks.finish())
 }
 
-fn hash_stretch(disk: &mut Disk, stretch: u64, buffer: &mut [u8]) -> Hashes {
+fn hash_stretch(disk: &mut ImageReader, stretch: u64, buffer: &mut [u8]) -> Hashes {
     let first = stretch * STRETCH;
     let last = (first + STRETCH).min(disk.size.div_ceil(BLOCK));
     (first..last).map(|number| hash_one(disk, number, buffer)).collect()
 }
 
-fn hash_one(disk: &mut Disk, number: u64, buffer: &mut [u8]) -> io::Result<Sha256Digest> {
+fn hash_one(disk: &mut ImageReader, number: u64, buffer: &mut [u8]) -> io::Result<Sha256Digest> {
     disk.check()?;
     let (mut at, end) = (number * BLOCK, ((number + 1) * BLOCK).min(disk.size));
     let mut block = Block::default();
@@ -119,7 +119,7 @@ pub fn hash_blocks(
     going: &Going,
     numbers: impl IntoIterator<Item = u64>,
 ) -> io::Result<Vec<(u64, Sha256Digest)>> {
-    let disk = Disk::open(file, format, going)?;
+    let disk = ImageReader::open(file, format, going)?;
     let mut disk = disk.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
     let mut buffer = vec![0; PIECE as usize];
     let hashes = numbers

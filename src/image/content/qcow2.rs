@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use super::disk::{Place, Unit, Units, invalid};
+use super::disk::{DiskUnit, UnitLocation, Units, invalid};
 use crate::budget::TableBudget;
 use crate::image::codec::Inflater;
 use crate::image::number::{LAST_PLACE, at, big, entries};
@@ -91,32 +91,32 @@ impl Qcow2 {
         Ok(self.table.as_ref().and_then(|(_, table)| table.get(within).copied()))
     }
 
-    fn place(&self, entry: u64) -> Place {
+    fn place(&self, entry: u64) -> UnitLocation {
         if entry & COMPRESSED != 0 {
             let place_bits = 62 - (self.bits - 8);
             let place = entry & ((1 << place_bits) - 1);
             let sectors = (entry & (COMPRESSED - 1)) >> place_bits;
             let end = (place & !511) + (sectors + 1) * 512;
-            return Place::Packed(place, (end - place) as usize);
+            return UnitLocation::Packed(place, (end - place) as usize);
         }
         match entry & OFFSET {
-            place if place == 0 || entry & 1 == 1 => Place::Zeros,
-            place => Place::Plain(place),
+            place if place == 0 || entry & 1 == 1 => UnitLocation::Zeros,
+            place => UnitLocation::Plain(place),
         }
     }
 }
 
 impl Units for Qcow2 {
-    fn find(&mut self, file: &File, at: u64) -> io::Result<Unit> {
+    fn find(&mut self, file: &File, at: u64) -> io::Result<DiskUnit> {
         let cluster = at >> self.bits;
         let (begin, end) = (cluster << self.bits, (cluster + 1) << self.bits);
         if let Some(entry) = self.entry(file, cluster)? {
-            return Ok(Unit { begin, end, place: self.place(entry) });
+            return Ok(DiskUnit { begin, end, place: self.place(entry) });
         }
         // Nothing as far as the second table would reach.
         let reach = 2 * self.bits - 3;
         let end = ((at >> reach) + 1).checked_mul(1 << reach).unwrap_or(LAST_PLACE);
-        Ok(Unit { begin, end, place: Place::Zeros })
+        Ok(DiskUnit { begin, end, place: UnitLocation::Zeros })
     }
 
     fn unpack(&mut self, packed: &[u8], unit: &mut [u8]) -> io::Result<()> {

@@ -71,7 +71,7 @@ pub enum InvalidStream {
 
 /// How a stream that made sense ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum StreamEnd {
     /// It is whole.
     Whole,
     /// Something is still to come.
@@ -200,20 +200,20 @@ impl Stream {
     pub fn finish(
         self,
         read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
-    ) -> Result<End, InvalidStream> {
-        let Some(header) = self.header else { return Ok(End::Early) };
+    ) -> Result<StreamEnd, InvalidStream> {
+        let Some(header) = self.header else { return Ok(StreamEnd::Early) };
         let at_end = self.next == Next::Nothing;
         if header.directory == DIRECTORY_AT_END {
-            return Ok(if at_end && self.footer { End::Whole } else { End::Early });
+            return Ok(if at_end && self.footer { StreamEnd::Whole } else { StreamEnd::Early });
         }
         let between = self.next == Next::Marker && self.piece.is_empty();
         if !(between || at_end) {
-            return Ok(End::Early);
+            return Ok(StreamEnd::Early);
         }
         let named = named_grains(&header, self.offset, read_at).map_err(InvalidStream::Tables)?;
         match self.grains.cmp(&named) {
-            std::cmp::Ordering::Less => Ok(End::Early),
-            std::cmp::Ordering::Equal => Ok(End::Whole),
+            std::cmp::Ordering::Less => Ok(StreamEnd::Early),
+            std::cmp::Ordering::Equal => Ok(StreamEnd::Whole),
             std::cmp::Ordering::Greater => Err(InvalidStream::Grains { found: self.grains, named }),
         }
     }

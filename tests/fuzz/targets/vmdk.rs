@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use hyperexport::image::vmdk::{End, Stream};
+use hyperexport::image::vmdk::{StreamEnd, Stream};
 use hyperexport::image::{Rewriter, OutputFormat};
 
 /// Size of the disk, in bytes.
@@ -18,12 +18,12 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut rewriter = Rewriter::new(file.expect("opened"), CAPACITY, OutputFormat::Qcow2(None));
     let end = rewriter.push(bytes).and_then(|()| rewriter.finish(read_at(bytes)));
     if let Ok(mut wrote) = end {
-        assert_eq!(whole, Some(End::Whole));
+        assert_eq!(whole, Some(StreamEnd::Whole));
         wrote.file.flush().expect("flushed");
     }
 });
 
-fn follow(bytes: &[u8], piece: usize) -> Option<End> {
+fn follow(bytes: &[u8], piece: usize) -> Option<StreamEnd> {
     let mut stream = Stream::new(CAPACITY);
     bytes.chunks(piece).try_for_each(|piece| stream.push(piece, |_| {})).ok()?;
     stream.finish(read_at(bytes)).ok()

@@ -6,7 +6,7 @@ use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 use crate::convert::native::inspect::Guest;
 
-use super::{Change, Report};
+use super::{Change, FixReport};
 
 /// Where distributions install it.
 const PROGRAMS: [&str; 4] =
@@ -44,7 +44,7 @@ pub(super) async fn install(
     guestfs: &mut Guestfs,
     guest: &Guest,
     packages: &[PathBuf],
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     if packages.is_empty() {
         return Ok(());

@@ -5,7 +5,7 @@
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 
-use super::{Change, Report};
+use super::{Change, FixReport};
 
 /// Where cloud-init keeps the instance that it has set up.
 const INSTANCE: &str = "/var/lib/cloud/instance";
@@ -27,7 +27,7 @@ network: {config: disabled}
 pub(super) async fn keep_identity(
     guestfs: &mut Guestfs,
     has_seed: bool,
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     if !guestfs.is_dir("/etc/cloud").await? || guestfs.is_file(DISABLED).await? {
         return Ok(());

@@ -5,7 +5,7 @@
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 
-use super::{Change, Report};
+use super::{Change, FixReport};
 
 /// What firmware for x86-64 starts.
 pub(super) const FALLBACK: &str = "/EFI/BOOT/BOOTX64.EFI";
@@ -46,7 +46,7 @@ const OF_SHIM: [&str; 4] = [
 pub(super) async fn ensure_fallback(
     guestfs: &mut Guestfs,
     distribution: &str,
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     guestfs.run("unmount the guest's file systems", &["umount-all"]).await?;
     for device in guestfs.run("list the guest's partitions", &["list-partitions"]).await? {
@@ -73,7 +73,7 @@ async fn complete(
     guestfs: &mut Guestfs,
     device: &str,
     distribution: &str,
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     let loaders = loaders(guestfs, distribution).await?;
     let there = guestfs.is_file(FALLBACK).await?;

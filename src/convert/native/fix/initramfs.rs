@@ -3,17 +3,17 @@
 //! should not. Which tool builds it, the guest tells: it is the one that is installed.
 
 use crate::convert::Error;
-use crate::convert::native::devices::Devices;
+use crate::convert::native::devices::GuestDevices;
 use crate::convert::native::guestfs::Guestfs;
 use crate::convert::native::transit::LONGEST_INITRAMFS;
 use crate::model::chain;
 
 use super::archive::Contents;
 use super::boot::command_lines;
-use super::builders::{self, Order};
+use super::builders::{self, BuildOrder};
 use super::kernels::{Kernel, Modules};
 use super::tables::copy_is_unstable;
-use super::{Change, Report};
+use super::{Change, FixReport};
 
 /// What a root on virtio takes before it is mounted.
 const BOOT: [&str; 3] = ["virtio_pci", "virtio_blk", "virtio_scsi"];
@@ -31,8 +31,8 @@ const LEAST: [&str; 2] = ["virtio_pci", "virtio_blk"];
 pub(super) async fn ensure_drivers(
     guestfs: &mut Guestfs,
     (kernels, stale): (&[Kernel], &[&'static str]),
-    devices: &Devices,
-    report: &mut Report<'_>,
+    devices: &GuestDevices,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     if kernels.is_empty() {
         report.warn("guest-kernel-not-found", "no kernel of the guest was found");
@@ -80,7 +80,7 @@ fn lacking(modules: &Modules, held: &Contents) -> Vec<&'static str> {
 }
 
 /// What is wrong with the command line of a unified kernel image, or with a copy of crypttab(5).
-fn unstable(held: &Contents, devices: &Devices) -> Option<String> {
+fn unstable(held: &Contents, devices: &GuestDevices) -> Option<String> {
     let line = &held.command_line;
     if command_lines(line, devices) != *line {
         return Some(format!("a name that will not last in '{line}'"));
@@ -94,9 +94,9 @@ fn unstable(held: &Contents, devices: &Devices) -> Option<String> {
 /// the guest may have no room for a second copy.
 async fn rebuild(
     guestfs: &mut Guestfs,
-    (kernel, devices): (&Kernel, &Devices),
+    (kernel, devices): (&Kernel, &GuestDevices),
     (held, fault): (&Contents, &str),
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<Result<(), String>, Error> {
     let Some(tool) = builders::installed(guestfs).await? else {
         return Ok(Err("the guest has no tool that builds one".to_owned()));
@@ -107,7 +107,7 @@ async fn rebuild(
     let wanted = BOOT.into_iter().chain([LATER]).filter(|name| modules.on_disk.contains(*name));
     let wanted: Vec<_> = wanted.collect();
     let command_line = command_lines(&held.command_line, devices);
-    let order = Order { kernel, file, modules: &wanted, command_line: &command_line };
+    let order = BuildOrder { kernel, file, modules: &wanted, command_line: &command_line };
     let Some(old) = guestfs.fetch(file, LONGEST_INITRAMFS).await? else {
         return Ok(Err("no copy of it can be kept".to_owned()));
     };
@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
     use crate::convert::native::fix::archive::tests::archive;
-    use crate::convert::native::played::{Played, Started};
+    use crate::convert::native::played::{Played, PlayedAppliance};
     use crate::progress::Progress;
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
         )
     }
 
-    async fn warnings_of(played: Played) -> (Vec<String>, Started) {
+    async fn warnings_of(played: Played) -> (Vec<String>, PlayedAppliance) {
         let mut guestfs = played.started().await;
         let kernel = Kernel {
             version: "6.1".to_owned(),
@@ -214,9 +214,10 @@ mod tests {
             unified: false,
         };
         let progress = Progress::none();
-        let mut report = Report::new(&progress);
+        let mut report = FixReport::new(&progress);
         let kernels = (&[kernel][..], &[][..]);
-        let end = ensure_drivers(&mut guestfs, kernels, &Devices::default(), &mut report).await;
+        let end =
+            ensure_drivers(&mut guestfs, kernels, &GuestDevices::default(), &mut report).await;
         end.expect("the appliance goes on");
         let messages = report.warnings.into_iter().map(|warning| warning.message);
         (messages.filter(|text| text.contains("initramfs")).collect(), guestfs)

@@ -4,7 +4,7 @@ use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 use crate::convert::native::inspect::Guest;
 
-use super::{Change, Report};
+use super::{Change, FixReport};
 
 /// The packages that distributions make of open-vm-tools.
 pub(in crate::convert) const PACKAGES: [&str; 4] =
@@ -16,7 +16,7 @@ const UNINSTALLER: &str = "/usr/bin/vmware-uninstall-tools.pl";
 pub(super) async fn remove(
     guestfs: &mut Guestfs,
     guest: &Guest,
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     let mut commands = Vec::new();
     for package in PACKAGES {

@@ -48,7 +48,7 @@ async fn operate_with(played: &Played, engine: Engine, nics: Vec<SourceNic>) -> 
         fixes: true,
         proofs: None,
     };
-    let (mut stages, mut warnings) = (Stages::default(), Vec::new());
+    let (mut stages, mut warnings) = (StageLog::default(), Vec::new());
     let operated =
         surgery.inspect_and_fix(&mut stages, &mut warnings).await.expect("the run goes on");
     let report = stages.report("native", run.manifest, None, &warnings);

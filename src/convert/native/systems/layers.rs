@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::convert::Error;
-use crate::convert::native::devices::{Devices, disk_letter};
+use crate::convert::native::devices::{GuestDevices, disk_letter};
 use crate::convert::native::guestfs::Guestfs;
 
 /// How libguestfs begins the name of a subvolume of btrfs.
@@ -80,7 +80,7 @@ fn origin(line: &str) -> Option<(String, String)> {
 pub(in crate::convert::native) async fn disks_of(
     guestfs: &mut Guestfs,
     device: &str,
-    devices: &Devices,
+    devices: &GuestDevices,
 ) -> Result<Vec<usize>, Error> {
     let device = device_of(guestfs, device, devices).await?;
     if let Some((disk, _)) = device.strip_prefix("/dev/").and_then(disk_letter) {
@@ -105,7 +105,7 @@ pub(in crate::convert::native) async fn disks_of(
 pub(in crate::convert::native) async fn device_of(
     guestfs: &mut Guestfs,
     root: &str,
-    devices: &Devices,
+    devices: &GuestDevices,
 ) -> Result<String, Error> {
     let (own, _) = split(root);
     if !root.starts_with(SUBVOLUME) {

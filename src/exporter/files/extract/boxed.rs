@@ -11,7 +11,7 @@ use super::Extraction;
 use crate::exporter::files::store::Store;
 use crate::exporter::files::sums::Digests;
 use crate::exporter::files::vm_files::{DiskBytes, WantedDisk};
-use crate::exporter::transfer::Part;
+use crate::exporter::transfer::PartFile;
 use crate::exporter::{Error, FinishedDisk, uuids};
 use crate::model::DiskFormat;
 use crate::state::WORK_PREFIX;
@@ -25,7 +25,7 @@ impl Extraction<'_> {
         &self,
         wanted: &WantedDisk,
         members: &[String],
-        part: &Part,
+        part: &PartFile,
     ) -> Result<FinishedDisk, Error> {
         let Some(store) = &self.described.store else { return Err(self.odd(wanted)) };
         let folder = self.unpacked(store, wanted, members)?;

@@ -13,7 +13,7 @@ use crate::exporter::files::sums::Digests;
 use crate::exporter::files::verify::Expected;
 use crate::exporter::files::vm_files::{DescribedVm, WantedDisk};
 use crate::exporter::files::vmdk_check::StreamCheck;
-use crate::exporter::transfer::Part;
+use crate::exporter::transfer::PartFile;
 use crate::exporter::{Error, FinishedDisk};
 use crate::image::{self, CLUSTER, Split};
 use crate::progress::Unit;
@@ -78,7 +78,7 @@ impl Extraction<'_> {
         &self,
         wanted: &WantedDisk,
         path: &Path,
-        part: &Part,
+        part: &PartFile,
     ) -> Result<FinishedDisk, Error> {
         let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
         if matches!(self.described.sums, Expected::Known(_)) {

@@ -19,9 +19,9 @@ use crate::exporter::files::sums::{Digests, summed};
 use crate::exporter::files::verify::Expected;
 use crate::exporter::files::vm_files::{DescribedVm, DiskBytes, WantedDisk};
 use crate::exporter::files::vmdk_check::invalid;
-use crate::exporter::transfer::{Part, sync_directory};
+use crate::exporter::transfer::{PartFile, sync_directory};
 use crate::exporter::{BandwidthLimit, Error, FinishedDisk, Rewrite};
-use crate::image::content::Content as DiskContent;
+use crate::image::content::ContentHasher as DiskContent;
 use crate::image::{self, qcow2};
 use crate::model::{
     ByteSize, DiskFormat, DiskId, ExportedDisk, ExportedMedium, Sha256Digest, Stage, Warning,
@@ -50,7 +50,7 @@ pub(super) struct Extraction<'a> {
 /// A disk, or what lies in a drive, on its way.
 struct ExtractionSlot<'a> {
     wanted: &'a WantedDisk,
-    part: Option<Part>,
+    part: Option<PartFile>,
     packed: Option<Packed>,
     /// Bytes that were read of it at the source; nothing when a killed run did that.
     stored: Option<u64>,
@@ -126,7 +126,7 @@ impl Extraction<'_> {
                 continue;
             }
             let name = wanted.file_names().into_iter().next();
-            let part = name.map(|name| Part::create(self.directory.join(name))).transpose()?;
+            let part = name.map(|name| PartFile::create(self.directory.join(name))).transpose()?;
             let mut slot =
                 ExtractionSlot { wanted, part, packed: None, stored: Some(0), done: None };
             slot.packed = self.packed(&slot)?;
@@ -136,7 +136,7 @@ impl Extraction<'_> {
     }
 
     /// What a killed run left whole of a disk, if it is still that.
-    fn adopt(&self, wanted: &WantedDisk) -> Result<Option<(Part, FinishedDisk)>, Error> {
+    fn adopt(&self, wanted: &WantedDisk) -> Result<Option<(PartFile, FinishedDisk)>, Error> {
         let same = |whole: &&FinishedDisk| {
             whole.id == wanted.id && whole.capacity == ByteSize(wanted.capacity)
         };
@@ -147,7 +147,7 @@ impl Extraction<'_> {
         }
         let length = Some(whole.file_size.0);
         let task = self.progress.task(format!("check {}", wanted.id), length, Unit::Bytes);
-        let part = Part::adopt(self.directory.join(name), whole, &task, self.cancel)?;
+        let part = PartFile::adopt(self.directory.join(name), whole, &task, self.cancel)?;
         if part.is_some() {
             self.note(whole.clone());
         }
@@ -257,10 +257,10 @@ impl Extraction<'_> {
     }
 
     /// A disk that nothing was ever written to.
-    fn empty(&self, wanted: &WantedDisk, part: &Part) -> Result<FinishedDisk, Error> {
+    fn empty(&self, wanted: &WantedDisk, part: &PartFile) -> Result<FinishedDisk, Error> {
         let failed = |error| self.failed(wanted, error);
         let file = part.restart().map_err(failed)?;
-        let writer = qcow2::Writer::new(file, wanted.capacity, None);
+        let writer = qcow2::Qcow2Writer::new(file, wanted.capacity, None);
         let writer = writer.map_err(|error| failed(io::Error::other(error)))?;
         let mut content = DiskContent::default();
         content.zeros(wanted.capacity);

@@ -10,11 +10,11 @@ use super::{Extraction, ExtractionSlot, whole};
 use crate::budget::Going;
 use crate::exporter::content::content_of;
 use crate::exporter::files::bound::Bound;
-use crate::exporter::files::sink::{Finished, Incoming, Sink, Unpacked};
+use crate::exporter::files::sink::{GrowingFile, Incoming, UnpackedDisk, WrittenDisk};
 use crate::exporter::files::store::Store;
 use crate::exporter::files::sums::Digests;
 use crate::exporter::files::vm_files::{DiskBytes, WantedDisk};
-use crate::exporter::transfer::Part;
+use crate::exporter::transfer::PartFile;
 use crate::exporter::{Error, FinishedDisk};
 use crate::image::{self, vmdk};
 use crate::model::{ByteSize, ReceivedStream, Sha256Digest};
@@ -22,7 +22,7 @@ use crate::progress::{Task, Unit};
 
 /// A packed disk on its way.
 pub(super) struct Packed {
-    out: Unpacked,
+    out: UnpackedDisk,
     /// How many of its chunks are there.
     pub(super) chunks: usize,
     task: Task,
@@ -53,11 +53,11 @@ impl Packed {
         let only_member = || last.recorded();
         let stream = self.stream.map(|sum| Sha256Digest(sum.finalize().into()));
         Ok(match self.out.finish()? {
-            Finished::Kept(kept) => FinishedDisk {
+            WrittenDisk::Kept(kept) => FinishedDisk {
                 content: kept.content,
                 ..whole(wanted, kept.bytes, kept.sum.unwrap_or_else(only_member))
             },
-            Finished::Rewritten(image) => FinishedDisk {
+            WrittenDisk::Rewritten(image) => FinishedDisk {
                 received: Some(ReceivedStream {
                     format: wanted.format,
                     bytes: ByteSize(self.read),
@@ -91,7 +91,7 @@ impl Extraction<'_> {
         };
         let file = part.restart().map_err(|error| self.failed(wanted, error))?;
         Ok(Some(Packed {
-            out: Unpacked::new(Sink::new(file, incoming), *gzip),
+            out: UnpackedDisk::new(GrowingFile::new(file, incoming), *gzip),
             chunks: 0,
             task: self.progress.task(format!("take {}", wanted.id), None, Unit::Bytes),
             stream: in_chunks.then(Sha256::new),
@@ -100,7 +100,7 @@ impl Extraction<'_> {
     }
 
     /// How long a packed disk may become.
-    fn bound(&self, wanted: &WantedDisk, part: &Part) -> Bound {
+    fn bound(&self, wanted: &WantedDisk, part: &PartFile) -> Bound {
         let is_open = matches!(self.described.store, Some(Store::Tar(_) | Store::Folder(_)));
         let inflated = wanted.is_compressed() || !is_open;
         Bound::new(part.path().to_owned(), wanted.format, wanted.capacity, inflated)

@@ -13,7 +13,7 @@ use crate::exporter::files::sums::Digests;
 use crate::exporter::files::verify::Expected;
 use crate::exporter::files::vm_files::{DescribedVm, DiskBytes, Nvram};
 use crate::exporter::nvram::{self, LARGEST as LARGEST_NVRAM};
-use crate::exporter::transfer::Part;
+use crate::exporter::transfer::PartFile;
 
 impl Extraction<'_> {
     /// The member of the store that holds the UEFI variables.
@@ -95,7 +95,7 @@ impl Extraction<'_> {
     /// Forgets what lies in drives and was not there.
     fn leave_out(&self, slots: &mut Vec<ExtractionSlot<'_>>) -> Result<(), Error> {
         for slot in slots.iter().filter(|slot| slot.wanted.medium && slot.done.is_none()) {
-            slot.part.iter().try_for_each(Part::discard)?;
+            slot.part.iter().try_for_each(PartFile::discard)?;
         }
         slots.retain(|slot| !slot.wanted.medium || slot.done.is_some());
         Ok(())

@@ -24,9 +24,9 @@ use crate::exporter::guest_os::{self, Detailed};
 use crate::exporter::nvram;
 use crate::model::{Assumed, CpuTopology, Firmware, GuestOs, Origin, PowerState, SourceVm};
 
-use devices::Devices;
+use devices::OvfDevices;
 use index::Index;
-use schema::{Collection, Envelope, Hardware, VirtualSystem};
+use schema::{Collection, Envelope, HardwareSection, VirtualSystem};
 
 /// Longest name of a VM that is kept, in characters.
 const LONGEST_NAME: usize = 1000;
@@ -78,9 +78,9 @@ fn collect<'a>(collections: &'a [Collection], systems: &mut Vec<&'a VirtualSyste
 fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<PackagedVm, String> {
     index.cost.borrow_mut().system()?;
     // Further sections are alternatives; the first is the one that everybody takes.
-    let none = Hardware::default();
+    let none = HardwareSection::default();
     let hardware = system.virtual_hardware_section.first().unwrap_or(&none);
-    let devices = Devices::of(hardware, system, index)?;
+    let devices = OvfDevices::of(hardware, system, index)?;
     let setting = |key: &str| {
         let all = [&hardware.config, &hardware.extra_config];
         all.into_iter().find_map(|settings| schema::setting(settings, key))
@@ -134,7 +134,7 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<PackagedVm, Str
 }
 
 /// The architecture: by VirtualBox's platform, by the kind of the system, by the guest.
-fn arch(system: &VirtualSystem, hardware: &Hardware) -> Option<String> {
+fn arch(system: &VirtualSystem, hardware: &HardwareSection) -> Option<String> {
     let platform = system.machine.as_ref().map(|machine| machine.platform.architecture.as_str());
     let kind = hardware.system.virtual_system_type.as_deref();
     guest_os::arch(&[platform.unwrap_or_default(), kind.unwrap_or_default()])
@@ -142,7 +142,7 @@ fn arch(system: &VirtualSystem, hardware: &Hardware) -> Option<String> {
 }
 
 /// The file of the UEFI variables, which VMware names as `ovf:/file/ID`.
-fn variables(hardware: &Hardware, index: &Index<'_>) -> Result<Option<String>, String> {
+fn variables(hardware: &HardwareSection, index: &Index<'_>) -> Result<Option<String>, String> {
     let Some(value) = schema::setting(&hardware.extra_config, "nvram") else { return Ok(None) };
     let Some(id) = value.strip_prefix("ovf:/file/") else { return Ok(None) };
     let file = index.files.get(id);
@@ -158,7 +158,7 @@ fn variables(hardware: &Hardware, index: &Index<'_>) -> Result<Option<String>, S
 }
 
 /// The VM's name: its element, or what others use for it, or its id.
-fn name(system: &VirtualSystem, hardware: &Hardware) -> String {
+fn name(system: &VirtualSystem, hardware: &HardwareSection) -> String {
     let told = system.name.iter().chain(&hardware.system.virtual_system_identifier);
     let mut named = told.map(|name| name.trim());
     let name = named.find(|name| !name.is_empty()).unwrap_or(&system.id);

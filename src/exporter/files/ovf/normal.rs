@@ -33,7 +33,7 @@ const STANDARD: &str = "//schemas.dmtf.org/";
 /// What is wrong with the text, as a clause.
 pub(super) fn normal(text: &str) -> Result<String, String> {
     let mut reader = NsReader::from_str(text);
-    let mut out = Out::default();
+    let mut out = GrowingText::default();
     let mut budget = Budget::new(MOST_ELEMENTS, "elements");
     loop {
         match reader.read_event().map_err(no_xml)? {
@@ -64,7 +64,7 @@ pub(super) fn normal(text: &str) -> Result<String, String> {
 
 /// The text that grows.
 #[derive(Default)]
-struct Out {
+struct GrowingText {
     text: String,
     /// The children that each open element has had, but for those that may come several times.
     open: Vec<HashSet<String>>,
@@ -72,7 +72,7 @@ struct Out {
     left_out: usize,
 }
 
-impl Out {
+impl GrowingText {
     /// Whether an element of that name that begins now is kept.
     fn begins(&mut self, name: &str) -> bool {
         if self.left_out > 0 {

@@ -2,7 +2,7 @@
 
 use super::members::Members;
 use super::{OvfDisk, OvfMedium, OvfPackage, PackagedVm};
-use crate::exporter::files::Choice;
+use crate::exporter::files::FileChoice;
 use crate::exporter::files::store::Store;
 use crate::exporter::files::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
 use crate::exporter::{Error, nvram};
@@ -18,7 +18,7 @@ impl OvfPackage {
     /// [`Error::Unusable`] when it cannot be told which one, or a disk cannot be had.
     pub(in crate::exporter::files) fn describe(
         &self,
-        choice: &Choice,
+        choice: &FileChoice,
     ) -> Result<DescribedVm, Error> {
         let system = self.choose(choice.vm.as_deref())?;
         if system.odd_cpu && choice.cpu.is_none() {

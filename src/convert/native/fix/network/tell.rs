@@ -2,14 +2,14 @@
 
 use crate::model::MacAddress;
 
-use super::assign::How;
-use super::files::Found;
+use super::assign::NameEvidence;
+use super::files::NetworkFile;
 use super::mend::Mended;
 use super::pin::{Keep, Row};
-use super::{Guest, Report};
+use super::{FixReport, NetworkContext};
 
 /// What is not known.
-pub(super) fn doubts(guest: &Guest, rows: &[Row], report: &mut Report<'_>) {
+pub(super) fn doubts(guest: &NetworkContext, rows: &[Row], report: &mut FixReport<'_>) {
     for (found, says) in guest.files.iter().zip(&guest.says) {
         if let Some(fault) = &says.fault {
             let path = &found.text.path;
@@ -21,7 +21,7 @@ pub(super) fn doubts(guest: &Guest, rows: &[Row], report: &mut Report<'_>) {
     let name = |index: &usize| subjects[*index].name.clone().unwrap_or_default();
     let mut in_doubt: Vec<_> = guest.assigned.in_doubt.iter().map(name).collect();
     // Names that were made up for a pattern are no subjects.
-    let by_order = rows.iter().filter(|row| row.how == Some(How::Order));
+    let by_order = rows.iter().filter(|row| row.how == Some(NameEvidence::Order));
     for name in by_order.filter_map(|row| row.name.as_ref()) {
         if !in_doubt.contains(name) {
             in_doubt.push(name.clone());
@@ -64,7 +64,7 @@ pub(super) fn doubts(guest: &Guest, rows: &[Row], report: &mut Report<'_>) {
 
 /// Names that rules give to MAC addresses which no card has, in a guest whose configuration is not
 /// known: one of them may have been that of its card.
-fn stale_rules(guest: &Guest, report: &mut Report<'_>) {
+fn stale_rules(guest: &NetworkContext, report: &mut FixReport<'_>) {
     let subjects = guest.survey.subjects.iter().enumerate();
     let stale = subjects.filter(|(index, subject)| {
         !subject.ruled_macs.is_empty() && guest.assigned.card_of(*index).is_none()
@@ -81,7 +81,7 @@ fn stale_rules(guest: &Guest, report: &mut Report<'_>) {
 }
 
 /// What was found in one file.
-pub(super) fn mended(found: &Found, mended: &Mended, report: &mut Report<'_>) {
+pub(super) fn mended(found: &NetworkFile, mended: &Mended, report: &mut FixReport<'_>) {
     let path = &found.text.path;
     for lost in &mended.lost {
         let text = format!(
@@ -112,7 +112,7 @@ pub(super) fn mended(found: &Found, mended: &Mended, report: &mut Report<'_>) {
 }
 
 /// What became of a card's name.
-pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut Report<'_>) {
+pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut FixReport<'_>) {
     let name = row.name.as_deref().unwrap_or_default();
     match keep {
         Keep::Renamed(new) | Keep::Kernel(new) => {
@@ -136,7 +136,7 @@ pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut Report<'_>) {
 }
 
 /// A file that was to be changed and takes no change.
-pub(super) fn refused(path: &str, report: &mut Report<'_>) {
+pub(super) fn refused(path: &str, report: &mut FixReport<'_>) {
     let text = format!(
         "{path} of the guest takes no change: what it says of network cards is as it was on VMware: \
          check the file"
@@ -145,7 +145,7 @@ pub(super) fn refused(path: &str, report: &mut Report<'_>) {
 }
 
 /// A name that no file of the guest could be made to keep.
-pub(super) fn not_pinned(name: &str, report: &mut Report<'_>) {
+pub(super) fn not_pinned(name: &str, report: &mut FixReport<'_>) {
     let text = format!(
         "{name} of the guest may get another name on KVM: the guest takes no file that would keep the name"
     );

@@ -44,12 +44,12 @@ struct Replaced {
 
 /// Files in the making, beside those that they will replace.
 #[derive(Debug)]
-pub(super) struct Beside {
+pub(super) struct StagedFiles {
     output: PathBuf,
     path: PathBuf,
 }
 
-impl Beside {
+impl StagedFiles {
     /// Makes the folder. What a killed run left in it goes, but for the files named in `keep`.
     ///
     /// # Errors
@@ -218,8 +218,8 @@ mod tests {
     }
 
     /// Complete new files, whose names are partly those of the old ones.
-    fn made(output: &Path) -> Beside {
-        let beside = Beside::begin(output, &[]).expect("made");
+    fn made(output: &Path) -> StagedFiles {
+        let beside = StagedFiles::begin(output, &[]).expect("made");
         for name in ["disk-0.vmdk", "disk-1.vmdk", "manifest.json", "result.json"] {
             fs::write(beside.path().join(name), format!("new {name}")).expect("written");
         }
@@ -263,7 +263,7 @@ mod tests {
         }
         let replaced = serde_json::json!({"names": ["notes.txt"]}).to_string();
         fs::write(elsewhere.path().join(LIST), replaced).expect("written");
-        assert!(Beside::begin(dir.path(), &[]).is_err());
+        assert!(StagedFiles::begin(dir.path(), &[]).is_err());
         settle(dir.path()).expect("nothing to do");
         assert_eq!(content(elsewhere.path()).len(), OLD.len() + 1);
         assert!(dir.path().join("notes.txt").exists());
@@ -309,11 +309,11 @@ mod tests {
     #[test]
     fn a_whole_disk_of_a_killed_run_can_be_kept() {
         let dir = folder();
-        let beside = Beside::begin(dir.path(), &[]).expect("made");
+        let beside = StagedFiles::begin(dir.path(), &[]).expect("made");
         for name in ["disk-0.vmdk.part", "disk-1.vmdk.part"] {
             fs::write(beside.path().join(name), name).expect("written");
         }
-        let again = Beside::begin(dir.path(), &["disk-0.vmdk".to_owned()]).expect("made");
+        let again = StagedFiles::begin(dir.path(), &["disk-0.vmdk".to_owned()]).expect("made");
         assert_eq!(content(again.path()), ["disk-0.vmdk.part"]);
     }
 
