@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::args::InfoArgs;
 use super::render::{cell, print_json, print_line, print_table};
-use super::source::ask;
+use super::source_query::ask;
 use super::{Exit, block_on, tell};
 use crate::exporter::Inspected;
 use crate::model::{ByteSize, Firmware, SourceNic, SourceVm, chain};

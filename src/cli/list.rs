@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::args::ListArgs;
 use super::render::{cell, print_json, print_table};
-use super::source::ask;
+use super::source_query::ask;
 use super::{Exit, block_on, tell};
 use crate::exporter::{Filter, VmSummary};
 use crate::model::{ByteSize, chain};

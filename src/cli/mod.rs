@@ -15,7 +15,7 @@ mod render;
 mod role;
 mod screen;
 mod signals;
-mod source;
+mod source_query;
 mod undo;
 mod verify;
 

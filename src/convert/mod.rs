@@ -15,7 +15,8 @@
 
 mod accept;
 mod appliance;
-mod doctor;
+mod compare;
+mod converter_checks;
 mod environment;
 mod error;
 mod find;
@@ -44,11 +45,11 @@ mod rewrite;
 mod seed;
 mod settings;
 mod shebang;
-mod verify;
 mod virtio_win;
 mod work;
 
-pub use doctor::examine;
+pub use compare::{ImageDifference, compare, open_image};
+pub use converter_checks::examine;
 pub use error::Error;
 pub use find::{FoundHyper2kvm, find};
 pub use keep_log::is_log;
@@ -58,7 +59,6 @@ pub use private::make_private_folder;
 pub use results::{existing, fault, placed, result_paths};
 pub use seed::{seed_disk, seed_path};
 pub use settings::{Agent, Converter, Customize, DiskKey, Settings, Stages};
-pub use verify::{ImageDifference, compare, open_image};
 pub use virtio_win::{
     DriversOf, Foretold, WindowsDrivers, WindowsSources, check_sources, drivers_for,
 };

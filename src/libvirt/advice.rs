@@ -1,7 +1,7 @@
 //! What to type next after a connection to libvirt was refused.
 
+use super::hint_words::word;
 use super::refusal::Refusal;
-use super::shell::word;
 use super::{ssh, uri};
 
 /// For a daemon of this machine that knows the user and does not let him manage it.

@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::domain::Closed;
 
-use super::shell::word;
+use super::hint_words::word;
 
 /// Where libvirt looks for the helper (its build option `qemu_bridge_prefix`).
 const HELPERS: [&str; 3] = [

@@ -3,7 +3,7 @@
 use virt::error::ErrorNumber;
 
 use super::error::{Cause, Error};
-use super::shell::word;
+use super::hint_words::word;
 use super::uri::NAMES_A_PROGRAM;
 use super::{advice, pool_kind, source};
 

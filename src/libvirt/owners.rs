@@ -13,7 +13,7 @@ use virt::sys;
 use crate::domain::DiskKind;
 use crate::image;
 
-use super::shell::word;
+use super::hint_words::word;
 use super::undo::{begins_as, find_volume, said};
 use super::undo_step::{Evidence, Undo};
 use super::xml::sources;

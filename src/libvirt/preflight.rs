@@ -7,9 +7,9 @@ use virt::connect::Connect;
 use crate::domain::{DiskKind, DomainSpec, DomainType, HostCapabilities, NicSource, PlanOptions};
 use crate::model::{Stage, Warning};
 
+use super::hint_words::word;
 use super::pool::UsablePool;
 use super::request::{ImportRequest, PoolChoice, WantedVolume};
-use super::shell::word;
 use super::undo_step::Undo;
 use super::{Connection, Error, access, addresses, pool, space, volume, warnings};
 

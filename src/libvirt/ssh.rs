@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use url::Url;
 
-use super::shell::word;
+use super::hint_words::word;
 use super::uri;
 
 /// The URL, where its transport starts the program `ssh`.

@@ -8,7 +8,7 @@ use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::sys;
 
-use super::shell::word;
+use super::hint_words::word;
 use super::undo_step::Undo;
 use super::{Connection, Error, identity, replace};
 

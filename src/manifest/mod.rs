@@ -5,11 +5,11 @@
 //! of HyperSDK (which writes it) and hyper2kvm (which reads it); every rule is a line of `rules.rs`.
 
 mod build;
+mod described_vm;
 mod file;
 mod moved;
 mod node;
 mod rules;
-mod source;
 mod sums;
 mod types;
 

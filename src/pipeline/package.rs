@@ -4,13 +4,13 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
+use super::file_sums;
 use super::job::Job;
 use super::preflight::ReadyRun;
 use super::previous_run::{BOTH_WAYS, ReusableExport};
 use super::report::{PackageReport, StageStatus};
 use super::run::remove;
 use super::stage_runner::{StageError, StageRunner};
-use super::sums;
 use crate::exporter::{self, PackageFormat, write_package};
 use crate::model::{ExportedVm, Stage, Warning};
 use crate::progress::Progress;
@@ -89,7 +89,7 @@ async fn unchanged(
         return Err(StageError::because(Stage::Package, text, BOTH_WAYS).coded("size-differs"));
     }
     for (name, sum) in &package.sums {
-        sums::check(&output.join(name), *sum, Stage::Package, work).await?;
+        file_sums::check(&output.join(name), *sum, Stage::Package, work).await?;
     }
     Ok(())
 }

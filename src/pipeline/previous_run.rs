@@ -31,7 +31,7 @@ use super::report::{self, PackageReport, RunReport};
 use super::stage_runner::StageError;
 use super::stored::{Stored, read_manifest, read_result};
 use super::unfit::{refuse_asked_otherwise, refuse_unfit, unrecorded};
-use super::{inherit, journal, ours, sums};
+use super::{file_sums, inherit, journal, ours};
 use crate::manifest::{self, Manifest};
 use crate::model::{
     ExportedDisk, ExportedMedium, ExportedNvram, ExportedVm, SourceState, SourceVm, Stage, Warning,
@@ -124,7 +124,7 @@ impl ReusableExport {
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<(), StageError> {
-        let stopped = |error: manifest::Error| sums::stopped(Stage::Export, &error);
+        let stopped = |error: manifest::Error| file_sums::stopped(Stage::Export, &error);
         if self.gone || self.disks.is_empty() {
             return Ok(());
         }
@@ -133,10 +133,11 @@ impl ReusableExport {
         manifest::check_files(&described).map_err(stopped)?;
         manifest::verify_sums(&described, progress, cancel).await.map_err(stopped)?;
         for medium in &self.media {
-            sums::check(&medium.path, medium.sha256, Stage::Export, (progress, cancel)).await?;
+            file_sums::check(&medium.path, medium.sha256, Stage::Export, (progress, cancel))
+                .await?;
         }
         let Some(nvram) = &self.nvram else { return Ok(()) };
-        sums::check(&nvram.path, nvram.sha256, Stage::Export, (progress, cancel)).await
+        file_sums::check(&nvram.path, nvram.sha256, Stage::Export, (progress, cancel)).await
     }
 
     /// Its manifest as it stands there, or as it would.

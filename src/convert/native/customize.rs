@@ -7,7 +7,7 @@ use crate::child::{self, Door, Output, Program};
 use crate::convert::{ConversionRun, Customize, Error};
 use crate::progress::Event;
 
-use super::environment::GuestfsEnvironment;
+use super::guestfs_environment::GuestfsEnvironment;
 
 /// The program.
 pub(in crate::convert) const PROGRAM: &str = "virt-customize";

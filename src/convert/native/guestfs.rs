@@ -16,8 +16,8 @@ use crate::convert::qemu_img::Tools;
 use crate::convert::{ConversionRun, Error, isolate, libguestfs};
 use crate::model::{Secret, shown};
 
-use super::environment::GuestfsEnvironment;
 use super::fixed_files::WrittenFiles;
+use super::guestfs_environment::GuestfsEnvironment;
 use super::transit::Gate;
 
 /// libguestfs' shell.

@@ -8,8 +8,8 @@ use crate::convert::qemu_img::Tools;
 use crate::convert::{ConversionRun, Error};
 use crate::progress::Event;
 
-use super::environment::GuestfsEnvironment;
 use super::fix::FixReport;
+use super::guestfs_environment::GuestfsEnvironment;
 
 /// The program.
 pub(in crate::convert) const PROGRAM: &str = "virt-v2v-in-place";

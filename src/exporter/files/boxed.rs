@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::names::{format_by_extension, has_extension, is_shadow};
+use super::file_names::{format_by_extension, has_extension, is_shadow};
 use super::store::{Store, plain};
 use super::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
 use super::{FileChoice, images, vmx};

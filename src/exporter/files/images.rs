@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::FileChoice;
-use super::names::format_by_extension;
-use super::verify::Expected;
+use super::expected_sums::Expected;
+use super::file_names::format_by_extension;
 use super::vm_files::{DescribedVm, DiskBytes, WantedDisk};
 use crate::exporter::{Error, uuids};
 use crate::image::{self, Kind};

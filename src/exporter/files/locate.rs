@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::names::{files_in, has_extension};
+use super::file_names::{files_in, has_extension};
 use super::store::Store;
 use super::{FileSettings, below, images};
 use crate::exporter::Error;

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::expected_sums::Expected;
 use super::store::Store;
 use super::streaming::NOT_ASKED;
-use super::verify::Expected;
 use crate::budget::Going;
 use crate::exporter::{Error, ExpectedMedium, NVRAM, Streaming, uuids};
 use crate::image::{self, Split};

@@ -7,8 +7,8 @@ mod devices;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::text;
-use super::verify::Expected;
+use super::descriptor_text;
+use super::expected_sums::Expected;
 use super::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
 use crate::exporter::guest_os::{Detailed, arch, os_family};
 use crate::exporter::{Error, nvram, uuids};
@@ -99,7 +99,7 @@ impl Folder for VmxFolder<'_> {
 /// # Errors
 /// As those of [`describe`].
 pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<DescribedVm, Error> {
-    let vmx = Vmx::read(&text::of_vmx(text));
+    let vmx = Vmx::read(&descriptor_text::of_vmx(text));
     vmx.check(path)?;
     let mut found = vmx.disks();
     found.sort_by_key(|(disk, _)| (disk.controller.bus, disk.controller.number, disk.unit));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Args, Moref};
-use super::names::{decode_name, encode_name};
+use super::inventory_names::{decode_name, encode_name};
 use super::node::Node;
 use super::properties::Object;
 use super::session::VSphere;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::Lease;
 use super::lease_renewal::TransferProgress;
-use super::verify::{Verdict, verify};
+use super::server_sums::{Verdict, verify};
 use crate::exporter::transfer::{
     Broken, ExpectedStream, Meter, PartFile, StreamSource, WrittenStream, fetch,
 };

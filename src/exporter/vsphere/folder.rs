@@ -6,7 +6,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-use super::names::decode_name;
+use super::inventory_names::decode_name;
 use super::session::VSphere;
 use crate::exporter::tls::Client;
 use crate::exporter::{Error, Settings};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::args::{Args, Moref};
-use super::names::decode_name;
+use super::inventory_names::decode_name;
 use super::node::Node;
 use super::session::VSphere;
 use crate::exporter::{Error, Need, On, Privilege};

@@ -2,7 +2,7 @@
 //! network interfaces. Devices of types not known here are left alone.
 
 use super::args::Moref;
-use super::names::decode_name;
+use super::inventory_names::decode_name;
 use super::node::Node;
 use crate::model::{
     Bus, ByteSize, Controller, CpuTopology, DiskId, NicModel, PowerState, SourceDisk, SourceNic,

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use super::args::Moref;
 use super::blocker::{self, ExportBlocker, obstacles};
-use super::board;
 use super::guest_network;
 use super::hardware::{self, ExtraConfig};
-use super::names::decode_name;
+use super::inventory_names::decode_name;
 use super::node::Node;
 use super::properties::Object;
 use super::session::VSphere;
 use super::snapshot;
+use super::vm_board;
 use crate::exporter::guest_os::{Detailed, arch, os_family};
 use crate::exporter::{Error, NVRAM, Streaming, Transport};
 use crate::model::{
@@ -273,7 +273,7 @@ fn facts(object: &Object) -> SourceVm {
         secure_boot: boot_options.is_some_and(|options| options.flag("efiSecureBootEnabled")),
         vtpm: hardware.is_some_and(hardware::vtpm),
         cdroms: hardware.map_or(0, hardware::cdroms),
-        board: board::board(object, guest.family),
+        board: vm_board::board(object, guest.family),
         origin: Origin::default(),
         assumed: Assumed { firmware: false, boot_disk: !names_boot_disk },
         guest,

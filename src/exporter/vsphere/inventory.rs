@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::args::Moref;
 use super::hardware;
-use super::names::decode_name;
+use super::inventory_names::decode_name;
 use super::node::Node;
 use super::properties::Object;
 use super::select::{VmCandidate, select};

@@ -2,7 +2,7 @@
 
 use super::args::Moref;
 use super::inventory::InventoryLocation;
-use super::names::decode_name;
+use super::inventory_names::decode_name;
 use crate::exporter::Error;
 
 /// Most similar names shown for a name that does not exist.

@@ -43,5 +43,5 @@ pub(in crate::convert) fn text(text: &str) {
     for path in ["/boot/grub/grub.cfg", "/boot/grub/menu.lst", "/boot/loader/entries/a.conf"] {
         entries::read(path, text);
     }
-    super::network::fuzzing::text(text);
+    super::network::fuzz_forms::text(text);
 }

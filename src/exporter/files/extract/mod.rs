@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::budget::is_stop;
 use crate::exporter::files::bound::TooLong;
+use crate::exporter::files::expected_sums::Expected;
 use crate::exporter::files::sink::NotStreamable;
 use crate::exporter::files::sums::{Digests, summed};
-use crate::exporter::files::verify::Expected;
 use crate::exporter::files::vm_files::{DescribedVm, DiskBytes, WantedDisk};
 use crate::exporter::files::vmdk_check::invalid;
 use crate::exporter::transfer::{PartFile, sync_directory};

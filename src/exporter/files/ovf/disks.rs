@@ -5,7 +5,7 @@ use super::index::Index;
 use super::properties::Properties;
 use super::schema::{DescribedDisk, FileReference, Item};
 use super::units;
-use crate::exporter::files::names::{format_of, has_extension};
+use crate::exporter::files::file_names::{format_of, has_extension};
 use crate::exporter::files::ovf_package::{OvfDisk, OvfMedium};
 use crate::model::{Bus, ByteSize, Controller, DiskId, SourceDisk};
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::cost::Cost;
 use super::schema::{Collection, DescribedDisk, Envelope, FileReference, Item, Product};
-use crate::exporter::files::names::has_extension;
+use crate::exporter::files::file_names::has_extension;
 
 /// The disks and files of an envelope, and which of its items count.
 pub(super) struct Index<'a> {

@@ -11,11 +11,11 @@ use std::path::Path;
 
 pub(super) use describe::not_taken;
 
-use super::names::{files_in, format_by_extension, has_extension, is_shadow};
+use super::expected_sums::{Expected, is_of_another, is_sums, read_sums};
+use super::file_names::{files_in, format_by_extension, has_extension, is_shadow};
 use super::store::{Member, Store};
 use super::sums::Digests;
-use super::verify::{Expected, is_of_another, is_sums, read_sums};
-use super::{ovf, text};
+use super::{descriptor_text, ovf};
 use crate::exporter::Error;
 use crate::model::{DiskFormat, ExportMethod, SourceVm, Warning};
 
@@ -216,7 +216,7 @@ impl OvfPackage {
             expected.check(&store, &prefix, name, &digests)?;
             expected
         };
-        let text = text::of_xml(text);
+        let text = descriptor_text::of_xml(text);
         let read = ovf::read(&text).map_err(|reason| store.unusable(reason))?;
         let ovf::Read { systems, unused, unused_media } = read;
         Ok(Self {

@@ -15,7 +15,7 @@ mod claim;
 mod files;
 mod forms;
 #[cfg(fuzzing)]
-pub(super) mod fuzzing;
+pub(super) mod fuzz_forms;
 mod mend;
 mod naming;
 mod pin;

@@ -1,9 +1,9 @@
 //! What the files of a package are compared with.
 
-use super::names::{has_extension, is_shadow};
+use super::descriptor_text;
+use super::file_names::{has_extension, is_shadow};
 use super::store::Store;
 use super::sums::{Digests, Sums};
-use super::text;
 use crate::exporter::Error;
 
 /// The sums that a package tells, as far as they are known.
@@ -117,7 +117,7 @@ pub(super) fn read_sums(
     let own = format!("{}mf", &ovf[..ovf.len() - "ovf".len()]);
     let (mut of_own, mut of_others) = (Sums::default(), Sums::default());
     for (name, text) in found {
-        let sums = Sums::read(&text::of_sums(text)).map_err(|line| {
+        let sums = Sums::read(&descriptor_text::of_sums(text)).map_err(|line| {
             store.bad_sums(format!("'{name}' in it has a line that is no sum: '{line}'"))
         })?;
         match name.eq_ignore_ascii_case(&own) {

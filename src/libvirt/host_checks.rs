@@ -8,8 +8,8 @@ use virt::storage_pool::StoragePool;
 use crate::domain::{Closed, DiskKind, DomainType, HostCapabilities, hints};
 use crate::model::{ByteSize, Check, chain};
 
+use super::hint_words::word;
 use super::request::{DefaultPool, PoolChoice};
-use super::shell::word;
 use super::{Connection, Error, access, pool};
 
 /// Name of the checks of storage pools.
