@@ -19,7 +19,6 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("state", &[]),
     ("manifest", &["model", "progress", "state"]),
     ("image", &["budget", "model", "panics"]),
-    ("exporter", &["budget", "image", "model", "panics", "progress", "state"]),
     (
         "convert",
         &["budget", "child", "image", "kvm", "manifest", "model", "panics", "progress", "state"],
@@ -29,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "libvirt",
         &["budget", "child", "domain", "image", "kvm", "model", "panics", "progress", "state"],
     ),
+    ("exporter", &["budget", "image", "libvirt", "model", "panics", "progress", "state"]),
     (
         "pipeline",
         &[

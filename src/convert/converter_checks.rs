@@ -7,11 +7,13 @@ use tokio_util::sync::CancellationToken;
 use crate::child::{self, Door, Limits, Output, Program};
 use crate::model::{Check, chain};
 
-use super::environment::APPLIANCE_CACHE;
 use super::hyper2kvm::FORCE_TCG;
-use super::libguestfs::{confined, described, door};
-use super::qemu_img::Tools;
-use super::{Settings, appliance, find, probe, virtio_win};
+use super::hyper2kvm::environment::APPLIANCE_CACHE;
+use super::hyper2kvm::{find, probe};
+use super::tools::appliance;
+use super::tools::libguestfs::{confined, described, door};
+use super::tools::qemu_img::Tools;
+use super::{Settings, virtio_win};
 
 /// Longest time that the appliance of libguestfs may take; emulated it is some 15 s, and half a
 /// minute more when it has to be built first.

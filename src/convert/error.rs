@@ -8,7 +8,7 @@ use crate::child;
 use crate::manifest;
 use crate::model::{ByteSize, DiskId, Sha256Digest, Warning};
 
-use super::find::INSTALL;
+use super::hyper2kvm::find::INSTALL;
 use super::virtio_win::{DOWNLOAD, INSTALL_RHSRVANY, SHUT_DOWN, is_hibernated};
 
 /// Why disks were not converted.

@@ -13,56 +13,39 @@
 //! bytes must all agree (`report`, `log`, `outcome`). Whatever happens the work folder goes; only
 //! `hyper2kvm.log` stays.
 
-mod accept;
-mod appliance;
 mod compare;
 mod converter_checks;
-mod environment;
 mod error;
-mod find;
 #[cfg(test)]
 mod fixture;
 mod foreseen;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hyper2kvm;
-mod isolate;
-mod job;
-mod keep_log;
-mod libguestfs;
-mod libguestfs_cleanup;
-mod log;
 mod native;
-mod output_progress;
 mod preflight;
-mod private;
-mod probe;
 mod proof;
-mod qemu_img;
-mod report;
 mod results;
-mod rewrite;
 mod seed;
 mod settings;
-mod shebang;
+mod tools;
 mod virtio_win;
-mod work;
 
 pub use compare::{ImageDifference, compare, open_image};
 pub use converter_checks::examine;
 pub use error::Error;
-pub use find::{FoundHyper2kvm, find};
-pub use keep_log::is_log;
+pub use hyper2kvm::find::{FoundHyper2kvm, find};
 pub use preflight::is_ours;
 pub use preflight::{ConversionPlan, Engine, Needs, ReadyConversion, preflight, usable};
-pub use private::make_private_folder;
 pub use results::{existing, fault, placed, result_paths};
 pub use seed::{seed_disk, seed_path};
 pub use settings::{Agent, Converter, Customize, DiskKey, Settings, Stages};
+pub use tools::keep_log::is_log;
+pub use tools::private::make_private_folder;
+pub use tools::work::remove_dead_work;
 pub use virtio_win::{
     DriversOf, Foretold, WindowsDrivers, WindowsSources, check_sources, drivers_for,
 };
-pub use work::remove_dead_work;
 
 use std::borrow::Cow;
 use std::fs;
@@ -80,11 +63,11 @@ use crate::model::{
 };
 use crate::progress::Progress;
 
-use self::accept::Acceptance;
+use self::hyper2kvm::accept::Acceptance;
 use self::hyper2kvm::{Hyper2kvm, Hyper2kvmOutcome};
 use self::proof::{ConvertedImage, Proofs};
-use self::qemu_img::{Image, Tools};
-use self::work::WorkDir;
+use self::tools::qemu_img::{Image, Tools};
+use self::tools::work::WorkDir;
 
 /// Name of the file in the output directory that keeps hyper2kvm's output.
 const LOG: &str = "hyper2kvm.log";
@@ -136,7 +119,7 @@ pub async fn convert(
     let tools = Tools::new(settings.path.clone(), settings.timeout, cancel.clone());
     check(manifest).map_err(|violations| crate::manifest::Error::Invalid { violations })?;
     let mut warnings = check_files(manifest)?;
-    warnings.extend(job::left_out(manifest));
+    warnings.extend(hyper2kvm::job::left_out(manifest));
     let doing = format!("make {}", output_dir.display());
     let output = std::path::absolute(output_dir).map_err(Error::io(&doing))?;
     let ready = preflight::prepare(&manifest.into(), &output, settings, &tools).await?;
@@ -152,7 +135,7 @@ pub async fn convert(
     }
     progress.note(format!("converting with {}", ready.converter));
     let (settings, without_kvm) = match settings.stages.inspect || settings.stages.fix {
-        true => appliance::decided(settings, cancel).await,
+        true => tools::appliance::decided(settings, cancel).await,
         false => (Cow::Borrowed(settings), None),
     };
     if let Some(warning) = &without_kvm {
@@ -291,8 +274,11 @@ impl ConversionRun<'_> {
         durations.push(("finish".to_owned(), begin.elapsed()));
         let mut warnings = outcome.warnings;
         warnings.extend(finished.warnings);
-        let mut told =
-            report::told_of_results(outcome.json, &ready.converter, finished.disks.as_ref());
+        let mut told = hyper2kvm::report::told_of_results(
+            outcome.json,
+            &ready.converter,
+            finished.disks.as_ref(),
+        );
         told["proof"] = json!(finished.proof);
         Ok(Conversion {
             plan: None,
@@ -352,7 +338,7 @@ impl ConversionRun<'_> {
             let read = Error::io(format!("look at {}", image.display()));
             bytes.push(fs::metadata(&image).map_err(read)?.len());
         }
-        let job = job::job(self.manifest, self.work, &bytes, self.settings.stages);
+        let job = hyper2kvm::job::job(self.manifest, self.work, &bytes, self.settings.stages);
         write(&job, &self.work.job(), Overwrite::No)?;
         Ok(capacities)
     }

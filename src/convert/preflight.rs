@@ -10,12 +10,13 @@ use crate::image::Compression;
 use crate::manifest::{Disk, Manifest};
 use crate::model::{ByteSize, DiskFormat, DiskId, OsFamily, SourceVm, Stage, Warning, chain};
 
-use super::find::find;
+use super::hyper2kvm::find::find;
+use super::hyper2kvm::probe;
 use super::native::{guestfs, v2v};
-use super::qemu_img::{Tools, option};
 use super::results::free_paths;
+use super::tools::qemu_img::{Tools, option};
 use super::virtio_win::{self, Foretold};
-use super::{Converter, Error, Settings, probe, seed};
+use super::{Converter, Error, Settings, seed};
 
 /// What a conversion is going to be about, known before there is a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use crate::model::{
 };
 use crate::progress::{Task, Unit};
 
-use super::qemu_img::Tools;
+use super::tools::qemu_img::Tools;
 use super::{ConversionRun, Error};
 
 /// A converted image to be proved.

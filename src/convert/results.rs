@@ -14,8 +14,8 @@ use crate::image;
 use crate::manifest::Manifest;
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, file_name};
 
-use super::qemu_img::Tools;
 use super::seed::{seed_disk, seed_path};
+use super::tools::qemu_img::Tools;
 use super::{Error, Needs, Settings, look};
 
 /// Bytes of a block as stat(2) counts them, whatever the file system's are.

@@ -9,8 +9,8 @@ use crate::child::{self, Output, Program};
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, chain, file_name};
 use crate::state;
 
-use super::qemu_img::Tools;
 use super::results::move_in;
+use super::tools::qemu_img::Tools;
 use super::{ConversionRun, Error};
 
 /// The files of a seed; the first one there must be.

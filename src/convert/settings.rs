@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::image::Compression;
 use crate::model::{Secret, Stage, Warning};
 
-use super::qemu_img::is_exact;
+use super::tools::qemu_img::is_exact;
 use super::virtio_win::WindowsSources;
 
 /// Who converts.

@@ -1,8 +1,8 @@
 //! What to type next after a connection to libvirt was refused.
 
+use super::connection::{ssh, uri};
 use super::hint_words::word;
 use super::refusal::Refusal;
-use super::{ssh, uri};
 
 /// For a daemon of this machine that knows the user and does not let him manage it.
 pub(super) const GROUP: &str = "add yourself to the group libvirt ('sudo usermod -aG libvirt $USER', then log in \

@@ -2,10 +2,11 @@
 
 use virt::error::ErrorNumber;
 
+use super::connection::uri::NAMES_A_PROGRAM;
 use super::error::{Cause, Error};
 use super::hint_words::word;
-use super::uri::NAMES_A_PROGRAM;
-use super::{advice, pool_kind, source};
+use super::storage::pool_kind;
+use super::{advice, source};
 
 impl Error {
     /// What to do about it, where that is known.

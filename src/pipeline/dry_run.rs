@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::converted::PreviousConversion;
+use super::DOMAIN_XML;
 use super::job::{ComesBack, ImportSettings, Job};
-use super::preflight::{ReadyRun, is_of, seed};
-use super::previous_run::{PreviousRun, ReusableExport};
-use super::source::SourceSettings;
-use super::{DOMAIN_XML, fit, records, stream};
+use super::output::converted::PreviousConversion;
+use super::output::previous_run::{PreviousRun, ReusableExport};
+use super::output::{fit, records};
+use super::stage::preflight::{ReadyRun, is_of, seed};
+use super::stage::stream;
 use crate::domain::Attachment;
 use crate::exporter::Streaming;
+use crate::exporter::source::SourceSettings;
 use crate::libvirt::Preview;
 use crate::model::{ByteSize, DiskId, PowerState, SourceDisk, SourceNic, SourceVm};
 use crate::{convert, manifest};

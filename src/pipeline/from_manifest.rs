@@ -10,20 +10,19 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::asked::Flags;
-use super::import::Import;
-use super::in_use::InUse;
+use super::DOMAIN_XML;
 use super::job::{ImportSettings, absolute};
-use super::kept_domain::KeptDomain;
-use super::output_lock::OutputDir;
-use super::preflight::RunDetails;
-use super::recovery::{self, Recovery};
-use super::report::{RunOutcome, RunReport, StageStatus};
-use super::stage_runner::{StageError, StageRunner};
-use super::{
-    DOMAIN_XML, addresses, converted, guest, inherit, ours, snapshots, staged_files, start, stored,
-    target,
-};
+use super::output::in_use::InUse;
+use super::output::output_lock::OutputDir;
+use super::output::report::{RunOutcome, RunReport, StageStatus};
+use super::output::{converted, inherit, ours, staged_files, stored};
+use super::stage::asked::Flags;
+use super::stage::import::Import;
+use super::stage::kept_domain::KeptDomain;
+use super::stage::preflight::RunDetails;
+use super::stage::recovery::{self, Recovery};
+use super::stage::stage_runner::{StageError, StageRunner};
+use super::stage::{addresses, guest, snapshots, start, target};
 use crate::convert as converter;
 use crate::exporter::PackageFormat;
 use crate::libvirt::Undo;
@@ -160,7 +159,7 @@ pub async fn convert(
     let mut claimed = None;
     if !settings.dry_run {
         let needed =
-            [&converter::LOGS[..], &[converter::REPORT, super::report::FILE_NAME]].concat();
+            [&converter::LOGS[..], &[converter::REPORT, super::output::report::FILE_NAME]].concat();
         if let Err(stopped) = ours::refuse_strangers(&output, &needed) {
             ledger.report.errors.push(stopped.failure);
             return ledger.report.finish(RunOutcome::Refused);
@@ -222,7 +221,7 @@ pub async fn define(
     let told = RunDetails::default();
     let checked = async {
         if !dry_run {
-            ours::refuse_strangers(&output, &[DOMAIN_XML, super::report::FILE_NAME])?;
+            ours::refuse_strangers(&output, &[DOMAIN_XML, super::output::report::FILE_NAME])?;
         }
         let (manifest, made) = addresses::renewed(manifest, &output, target)?;
         told.warn_all(made);
@@ -297,7 +296,8 @@ pub(super) fn open<'a>(
 /// What earlier runs recorded of the export and its conversion stands in the result of this one, too.
 /// The disks are looked at anew.
 fn inherit(report: &mut RunReport, output: &Path) {
-    let earlier = stored::read_result(&output.join(super::report::FILE_NAME)).ok().flatten();
+    let earlier =
+        stored::read_result(&output.join(super::output::report::FILE_NAME)).ok().flatten();
     let Some(earlier) = earlier.filter(|earlier| earlier.vm_id == report.vm_id) else { return };
     report.export = earlier.export;
     report.media = earlier.media;
@@ -353,7 +353,8 @@ pub(super) async fn check(
 
 /// What the conversion of these disks warned of.
 fn told_before(output: &Path, manifest: &Manifest) -> Vec<Warning> {
-    let earlier = stored::read_result(&output.join(super::report::FILE_NAME)).ok().flatten();
+    let earlier =
+        stored::read_result(&output.join(super::output::report::FILE_NAME)).ok().flatten();
     let id = manifest.source.as_ref().and_then(|source| source.vm_id.as_ref());
     let earlier = earlier.filter(|earlier| earlier.vm_id.as_ref() == id);
     earlier.as_ref().map(inherit::warnings).unwrap_or_default()
@@ -399,8 +400,9 @@ fn claim(
     };
     let keep = [names(&whole), used, packages].concat();
     let claimed = OutputDir::take(output).and_then(|mut claim| {
-        staged_files::remove_unfinished(output)
-            .map_err(|source| super::output_lock::Error::Io { path: output.to_owned(), source })?;
+        staged_files::remove_unfinished(output).map_err(|source| {
+            super::output::output_lock::Error::Io { path: output.to_owned(), source }
+        })?;
         claim.remove_leftovers(&keep)?;
         let is_new = |name: &String| !keep.contains(name) && !output.join(name).exists();
         claim.will_make(makes.into_iter().filter(is_new).collect())?;

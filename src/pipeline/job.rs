@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::asked::Flags;
-use super::source::SourceSettings;
+use super::stage::asked::Flags;
 use crate::domain::DomainType;
+use crate::exporter::source::SourceSettings;
 use crate::model::SourceAfter;
 use crate::{convert, domain, exporter, libvirt, model};
 

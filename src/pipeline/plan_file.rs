@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::addresses;
 use super::dry_run;
 use super::from_manifest::{self, Checked};
-use super::guest;
 use super::job::ImportSettings;
-use super::preflight::RunDetails;
-use super::report::{Failure, RunOutcome, RunReport};
-use super::stage_runner::{StageError, StageRunner};
-use super::target;
+use super::output::report::{Failure, RunOutcome, RunReport};
+use super::stage::addresses;
+use super::stage::guest;
+use super::stage::preflight::RunDetails;
+use super::stage::stage_runner::{StageError, StageRunner};
+use super::stage::target;
 use crate::libvirt::{self, Draft};
 use crate::model::{Stage, Warning};
 use crate::progress::Progress;
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::domain;
     use crate::libvirt::Error;
-    use crate::pipeline::journal;
+    use crate::pipeline::output::journal;
 
     #[test]
     fn a_failure_whose_way_out_are_other_flags_leads_to_plan() {

@@ -5,24 +5,23 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::again::{self, Redo};
-use super::converted::{self, PreviousConversion};
-use super::export::ExportStage;
-use super::held::{LockedOutput, take};
-use super::inherit::{inherit, keep_conversion};
 use super::job::Job;
-use super::made::{RecordedExport, SourceNow};
-use super::output_lock::OutputDir;
-use super::preflight::{self, ReadyRun, RunDetails};
-use super::previous_run::{PreviousRun, ReusableExport};
-use super::report::{self, RunOutcome, RunReport, StageStatus};
-use super::source::Source;
-use super::stage_runner::{StageError, StageRunner};
-use super::{
-    dry_run, fit, from_manifest, package, replace, snapshots, source_after, source_power, start,
-    stream, target_check,
-};
+use super::output::converted::{self, PreviousConversion};
+use super::output::held::{LockedOutput, take};
+use super::output::inherit::{inherit, keep_conversion};
+use super::output::made::{RecordedExport, SourceNow};
+use super::output::output_lock::OutputDir;
+use super::output::previous_run::{PreviousRun, ReusableExport};
+use super::output::report::{self, RunOutcome, RunReport, StageStatus};
+use super::output::{fit, replace};
+use super::stage::again::{self, Redo};
+use super::stage::export::ExportStage;
+use super::stage::preflight::{self, ReadyRun, RunDetails};
+use super::stage::stage_runner::{StageError, StageRunner};
+use super::stage::{package, snapshots, source_after, source_power, start, stream, target_check};
+use super::{dry_run, from_manifest};
 use crate::convert;
+use crate::exporter::source::Source;
 use crate::manifest::{self, Manifest};
 use crate::model::{ConvertedDisks, ExportedVm, Stage, Warning, chain};
 use crate::progress::Progress;

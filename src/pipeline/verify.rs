@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::report::{self, RunReport};
-use super::stored::read_result;
-use super::{journal, undo};
+use super::output::journal;
+use super::output::report::{self, RunReport};
+use super::output::stored::read_result;
+use super::undo;
 use crate::convert::{ImageDifference, compare, open_image};
 use crate::libvirt::{self, Chunk, DefinedDomain, UnusedDisk};
 use crate::model::{DiskFormat, DiskId, DiskProof, FixedFile, Proof, Sha256Digest};

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use crate::budget::{Budget, Going};
 use crate::child::{self, Dialogue, Door, Output, Program};
-use crate::convert::keep_log::open_log;
-use crate::convert::qemu_img::Tools;
-use crate::convert::{ConversionRun, Error, isolate, libguestfs};
+use crate::convert::tools::keep_log::open_log;
+use crate::convert::tools::qemu_img::Tools;
+use crate::convert::tools::{isolate, libguestfs};
+use crate::convert::{ConversionRun, Error};
 use crate::model::{Secret, shown};
 
 use super::fixed_files::WrittenFiles;

@@ -1,8 +1,9 @@
 //! The surroundings of everything that works through libguestfs.
 
 use crate::child::{Door, Program};
-use crate::convert::environment::APPLIANCE_CACHE;
-use crate::convert::{ConversionRun, libguestfs};
+use crate::convert::ConversionRun;
+use crate::convert::hyper2kvm::environment::APPLIANCE_CACHE;
+use crate::convert::tools::libguestfs;
 
 /// What every program of libguestfs gets to see.
 pub(super) trait GuestfsEnvironment {

@@ -52,10 +52,10 @@ use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Warning};
 
 use self::guest_fix::GuestFix;
 use self::report::StageLog;
-use super::libguestfs_cleanup::GuestfsFolders;
 use super::proof::{ConvertedImage, Proofs};
-use super::qemu_img::Image;
 use super::results::{FinishedImage, publish_all};
+use super::tools::libguestfs_cleanup::GuestfsFolders;
+use super::tools::qemu_img::Image;
 use super::{Conversion, ConversionRun, Converter, Engine, Error, ReadyConversion};
 
 pub(super) use self::fix::TOOLS;

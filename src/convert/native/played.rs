@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::convert::qemu_img::Tools;
-use crate::convert::work::WorkDir;
+use crate::convert::tools::qemu_img::Tools;
+use crate::convert::tools::work::WorkDir;
 use crate::convert::{ConversionRun, Settings};
 use crate::manifest::Manifest;
 use crate::model::{ByteSize, DiskId};

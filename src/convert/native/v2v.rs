@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::child::{self, Door, Output, Program};
-use crate::convert::qemu_img::Tools;
+use crate::convert::tools::qemu_img::Tools;
 use crate::convert::{ConversionRun, Error};
 use crate::progress::Event;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::convert::Error;
-use crate::convert::qemu_img::{Image, Tools};
+use crate::convert::tools::qemu_img::{Image, Tools};
 use crate::model::{ByteSize, DiskFormat, Firmware, Lack};
 use crate::panics::contained;
 

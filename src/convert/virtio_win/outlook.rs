@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::convert::Error;
 use crate::convert::native::v2v;
-use crate::convert::qemu_img::Tools;
+use crate::convert::tools::qemu_img::Tools;
 use crate::model::{Check, OsFamily, Stage, Warning, chain};
 
 use super::{DOWNLOAD, DriversOf, INSTALL_RHSRVANY, WindowsSources, look, name};

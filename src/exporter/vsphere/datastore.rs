@@ -12,9 +12,9 @@ use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::folder::{folder_url, read_small};
-use super::part_files::{begin, commit, discard};
-use super::session::VSphere;
+use super::inventory::folder::{folder_url, read_small};
+use super::lease::part_files::{begin, commit, discard};
+use super::soap::session::VSphere;
 use crate::exporter::transfer::{Broken, PartFile, RawSums, Sink};
 use crate::exporter::{Error, ExportRequest, FinishedDisk};
 use crate::image::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};

@@ -15,6 +15,7 @@ pub(super) mod source_domain;
 pub(super) mod sources;
 pub(super) mod storage;
 pub(super) mod sysinfo;
+pub(super) mod user_profile;
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
