@@ -96,6 +96,7 @@ async fn import(uri: &str, how: &str, image: &str, pool: &str) -> anyhow::Result
         boot_order: 0,
         fixed: true,
         medium: false,
+        content: None,
     }]);
     let choice = PoolChoice { name, path: Some(PathBuf::from(pool)) };
     let after = AfterDefine::default();

@@ -102,6 +102,8 @@ const TOP_LEVEL: &[&str] = &[
     "clippy.toml",
     "deny.toml",
     "docs",
+    "examples",
+    "packaging",
     "rustfmt.toml",
     "scripts",
     "src",

@@ -49,7 +49,7 @@ static SEARCH_PATH: OnceLock<OsString> = OnceLock::new();
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It could not be started.
-    #[error("start {program}")]
+    #[error("starting {program}")]
     Start {
         /// The program.
         program: String,
@@ -57,7 +57,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Waiting for it failed.
-    #[error("wait for {program}")]
+    #[error("waiting for {program}")]
     Wait {
         /// The program.
         program: String,
@@ -348,7 +348,7 @@ impl Drop for KillOnDrop {
         if let Some(group) = self.0
             && let Err(error) = killpg(group, Signal::SIGKILL)
         {
-            tracing::debug!(%group, %error, "kill process group");
+            tracing::debug!(%group, %error, "killing process group");
         }
     }
 }
@@ -370,10 +370,10 @@ async fn end_group(group: Pid, child: &mut tokio::process::Child, leader_gone: b
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     if let Err(error) = killpg(group, Signal::SIGKILL) {
-        tracing::debug!(%group, %error, "kill process group");
+        tracing::debug!(%group, %error, "killing process group");
     }
     if !reaped && let Err(error) = child.wait().await {
-        tracing::debug!(%group, %error, "wait for killed child");
+        tracing::debug!(%group, %error, "waiting for killed child");
     }
 }
 
@@ -548,6 +548,6 @@ mod tests {
     #[tokio::test]
     async fn a_missing_program_is_named() {
         let error = run(Program::new("/no/such/tool"), &limits(None), |_, _| {}).await;
-        assert_eq!(error.expect_err("missing").to_string(), "start tool");
+        assert_eq!(error.expect_err("missing").to_string(), "starting tool");
     }
 }

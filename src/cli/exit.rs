@@ -10,7 +10,7 @@ pub enum Exit {
     Done = 0,
     /// Failed.
     Failed = 1,
-    /// The command line cannot be meant.
+    /// Usage error: wrong or missing arguments.
     Usage = 2,
     /// A stage failed, and the results of others stand (a whole run only with `--strict`).
     LaterStage = 3,
@@ -24,7 +24,7 @@ impl Exit {
     /// The exit code of a run; a failed later stage counts only if `strict`.
     pub fn of(outcome: RunOutcome, strict: bool) -> Self {
         match outcome {
-            RunOutcome::Done => Self::Done,
+            RunOutcome::Done | RunOutcome::AlreadyDone => Self::Done,
             RunOutcome::Partial if strict => Self::LaterStage,
             RunOutcome::Partial => Self::Done,
             RunOutcome::Failed => Self::Failed,
@@ -50,6 +50,7 @@ mod tests {
         assert_eq!(Exit::of(RunOutcome::Partial, true), Exit::LaterStage);
         assert_eq!(Exit::of(RunOutcome::Refused, true), Exit::Refused);
         assert_eq!(Exit::of(RunOutcome::Done, true) as u8, 0);
+        assert_eq!(Exit::of(RunOutcome::AlreadyDone, true) as u8, 0);
         assert_eq!(Exit::of(RunOutcome::Interrupted, false) as u8, 130);
     }
 }

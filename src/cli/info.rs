@@ -6,10 +6,12 @@ use serde_json::json;
 use super::args::InfoArgs;
 use super::render::{cell, print_json, print_line, print_table};
 use super::source_query::ask;
-use super::{Exit, block_on, tell};
+use super::{Exit, block_on, fail, warn_of_secrets};
 use crate::exporter::Inspected;
-use crate::model::{ByteSize, Firmware, SourceNic, SourceVm, chain};
-use crate::pipeline::{Source, SourceError, SourceSettings, WindowsFound, windows_drivers};
+use crate::model::{ByteSize, Firmware, SourceNic, SourceVm, Stage, chain};
+use crate::pipeline::{
+    Failure, Source, SourceError, SourceSettings, WindowsFound, windows_drivers,
+};
 use crate::settings::{Environment, Error};
 
 /// Runs the command.
@@ -24,6 +26,7 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
         (None, SourceSettings::Host(host)) => host.domain.clone().ok_or(Error::MISSING_VM)?,
         (None, _) => return Err(Error::MISSING_VM.into()),
     };
+    warn_of_secrets(&args.source);
     let windows = args.windows.resolve(environment);
     block_on(&args.output, |renderer, cancel| async move {
         let progress = renderer.progress();
@@ -37,8 +40,9 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
             Ok(Some(known)) => print(&known, args.output.json).map(|()| Exit::Done),
             Ok(None) => Ok(Exit::Interrupted),
             Err(error) => {
-                tell(&chain(&error), error.hint().as_deref());
-                Ok(Exit::Failed)
+                let failure = Failure::new(Stage::Preflight, &error, error.hint());
+                let asked = Some(vm.as_str()).filter(|vm| !vm.is_empty());
+                Ok(fail(args.output.json, asked, failure, Exit::Failed))
             }
         }
     })

@@ -2,9 +2,11 @@
 
 use super::args::UndoArgs;
 use super::render::{print_json, print_line};
-use super::{Exit, block_on, chain, done, tell};
+use super::{Exit, block_on, done, fail, warn_of_secrets};
+use crate::model::Stage;
 use crate::pipeline::{
-    self, AtSource, RecordedRun, TakenBackRuns, UndoOptions, UndoScope, WhichRuns,
+    self, AtSource, Failure, RecordedRun, TakenBackRuns, UndoError, UndoOptions, UndoScope,
+    WhichRuns,
 };
 use crate::settings::{DescribedArgs, Environment, Error};
 
@@ -18,14 +20,14 @@ pub fn run(args: &UndoArgs, environment: &Environment) -> anyhow::Result<Exit> {
         return list(args, &place);
     }
     let source = at_source(args, environment)?;
+    warn_of_secrets(&args.source);
     let (uri, even_if_used) = (args.libvirt_uri.clone(), args.even_if_used);
     let how = UndoOptions { uri, dry_run: args.dry_run, even_if_used };
     block_on(&args.output, |_, _| async move {
         let undone = match pipeline::undo(&place, &how, &source).await {
             Ok(undone) => undone,
             Err(error) => {
-                tell(&chain(&error), error.hint().as_deref());
-                return Ok(Exit::Refused);
+                return Ok(refused(&error, args.output.json));
             }
         };
         let exit =
@@ -67,10 +69,10 @@ fn lines(undone: &TakenBackRuns) -> Vec<String> {
         undone.runs.iter().map(|run| format!("run        {} ({})", run.run, domain(run))).collect();
     for (what, things) in [
         ("would go", &taken.would_go),
-        ("gets its name back", &taken.would_rename),
+        ("would rename", &taken.would_rename),
         ("gone", &taken.done),
         ("renamed", &taken.renamed),
-        ("was gone", &taken.gone),
+        ("already gone", &taken.gone),
         ("stays", &taken.left),
         ("note", &undone.notes),
     ] {
@@ -86,8 +88,7 @@ fn list(args: &UndoArgs, place: &UndoScope) -> anyhow::Result<Exit> {
     let runs = match pipeline::runs(place) {
         Ok(runs) => runs,
         Err(error) => {
-            tell(&chain(&error), error.hint().as_deref());
-            return Ok(Exit::Refused);
+            return Ok(refused(&error, args.output.json));
         }
     };
     if args.output.json {
@@ -99,6 +100,10 @@ fn list(args: &UndoArgs, place: &UndoScope) -> anyhow::Result<Exit> {
         print_line(&format!("{}  {} at {}{undone}", run.run, domain(&run), run.uri))?;
     }
     Ok(Exit::Done)
+}
+
+fn refused(error: &UndoError, json: bool) -> Exit {
+    fail(json, None, Failure::new(Stage::Libvirt, error, error.hint()), Exit::Refused)
 }
 
 /// Its domain, for people.

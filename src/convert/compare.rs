@@ -9,8 +9,12 @@ use nix::libc::O_NONBLOCK;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Going, is_stop};
-use crate::image::content::{Blocks, hash_image};
-use crate::model::{DiskFormat, DiskProof, Sha256Digest};
+use crate::image::content::{BLOCK, Blocks, hash_image};
+use crate::model::{ConvertedDisk, DiskFormat, DiskProof, Proof, Sha256Digest};
+use crate::progress::Task;
+
+use super::Conversion;
+use super::tools::qemu_img::Tools;
 
 /// How an image differs from its proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +35,62 @@ pub fn open_image(path: &Path) -> io::Result<Option<File>> {
     // Opening a pipe that has no writer would block.
     match OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path) {
         Ok(file) if file.metadata()?.is_file() => Ok(Some(file)),
-        Ok(_) => Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file")),
+        Ok(_) => Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Records what the results hold, so that a later run knows whether they are still what they were: by the
+/// proof, else by reading them. A hash that cannot be made is no reason to lose the conversion.
+pub(super) async fn record(conversion: &mut Conversion, tools: &Tools) {
+    let proof = conversion.proof.as_ref();
+    for disk in conversion.disks.iter_mut().flat_map(|disks| &mut disks.0) {
+        disk.content = proof.and_then(|proof| result_of(proof, disk));
+        if disk.content.is_some() {
+            continue;
+        }
+        let (path, format, tools) = (disk.path.clone(), disk.format, tools.clone());
+        let work = move || {
+            let mut each = |_, _: &Sha256Digest| tools.is_in_time();
+            hash_image(&File::open(path)?, format, &tools.going(), &mut each)
+        };
+        let hashed = tokio::task::spawn_blocking(work).await;
+        disk.content = hashed.unwrap_or_else(|join| Err(join.into())).unwrap_or_else(|error| {
+            tracing::warn!(%error, "hash the content of a converted disk");
+            None
+        });
+    }
+}
+
+/// The hash of a result by its proof.
+pub fn result_of(proof: &Proof, disk: &ConvertedDisk) -> Option<Sha256Digest> {
+    let of_disk = |proof: &&DiskProof| proof.id == disk.id && !disk.medium;
+    proof.disks.iter().find(of_disk).map(|proof| proof.result)
+}
+
+/// How a result differs from what the conversion recorded of it, as a clause; `None` where it does not,
+/// or where nothing was recorded. Blocks.
+///
+/// # Errors
+/// When the result cannot be read, or the run is cancelled ([`ErrorKind::Interrupted`]).
+pub fn changed(
+    disk: &ConvertedDisk,
+    task: &Task,
+    cancel: &CancellationToken,
+) -> io::Result<Option<String>> {
+    let Some(recorded) = disk.content else { return Ok(None) };
+    let file = open_image(&disk.path)?.ok_or(ErrorKind::PermissionDenied)?;
+    let mut each = |number: u64, _: &Sha256Digest| {
+        task.at(((number + 1) * BLOCK).min(disk.capacity.0));
+        Ok(())
+    };
+    match hash_image(&file, disk.format, &Going::from(cancel), &mut each) {
+        Ok(Some(found)) if found == recorded => Ok(None),
+        Ok(Some(found)) => Ok(Some(format!("its content hash is {found}, not {recorded}"))),
+        Ok(None) => Ok(Some("it has features that the conversion does not write".to_owned())),
+        Err(error) if is_stop(&error) => Err(ErrorKind::Interrupted.into()),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Ok(Some(error.to_string())),
         Err(error) => Err(error),
     }
 }
@@ -81,7 +139,6 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
-    use crate::image::content::BLOCK;
     use crate::model::{ChangedBlock, DiskId};
 
     fn blocks(file: &File) -> (Sha256Digest, Vec<Sha256Digest>) {

@@ -13,7 +13,7 @@ use super::hyper2kvm::{find, probe};
 use super::tools::appliance;
 use super::tools::libguestfs::{confined, described, door};
 use super::tools::qemu_img::Tools;
-use super::{Settings, virtio_win};
+use super::{Converter, Settings, virtio_win};
 
 /// Longest time that the appliance of libguestfs may take; emulated it is some 15 s, and half a
 /// minute more when it has to be built first.
@@ -34,7 +34,8 @@ pub async fn examine(settings: &Settings, cancel: &CancellationToken) -> Vec<Che
         hyper2kvm(settings, &tools).await,
         libguestfs(settings, &tools).await,
     ];
-    checks.extend(virtio_win::checks(&settings.windows, &tools).await);
+    let is_asked = settings.converter == Converter::VirtV2v;
+    checks.extend(virtio_win::checks(&settings.windows, is_asked, &tools).await);
     checks
 }
 
@@ -53,7 +54,7 @@ async fn qemu_img(tools: &Tools) -> Check {
     }
 }
 
-/// Its absence is no failure: the export stands without it.
+/// Its absence is no failure where it is not asked for.
 async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Check {
     let asked = async {
         let found = find::find(settings)?;
@@ -67,10 +68,13 @@ async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Check {
             None => Check::ok("hyper2kvm", found),
             Some(warning) => Check::warning("hyper2kvm", found, warning.message),
         },
+        Err(error) if settings.converter == Converter::Hyper2kvm => {
+            Check::failed("hyper2kvm", chain(&error), error.hint())
+        }
         Err(error) => {
             let remedy = error.hint().unwrap_or_default();
             let remedy = format!("hyperexport converts by itself without it; to have it, {remedy}");
-            Check::warning("hyper2kvm", chain(&error), remedy)
+            Check::note("hyper2kvm", chain(&error), remedy)
         }
     }
 }
@@ -150,24 +154,33 @@ mod tests {
         settings.windows.virtio_win_variable = Some(empty.path().into());
         settings.windows.virt_tools = Some(empty.path().into());
         let checks = examine(&settings, &CancellationToken::new()).await;
-        let [qemu_img, _, libguestfs, v2v, drivers, rhsrvany] = &checks[..] else {
+        let [qemu_img, hyper2kvm, libguestfs, v2v, drivers, rhsrvany] = &checks[..] else {
             panic!("{checks:?}")
         };
+        assert_eq!(hyper2kvm.health, Health::Note, "optional");
         assert_eq!(qemu_img.health, Health::Failed);
         let remedy = |check: &Check| check.remedy.clone().expect("a remedy");
         assert!(remedy(qemu_img).contains("qemu-utils"), "{}", remedy(qemu_img));
         assert_eq!(libguestfs.health, Health::Warning);
-        assert!(libguestfs.found.starts_with("start guestfish"), "{}", libguestfs.found);
+        assert!(libguestfs.found.starts_with("starting guestfish"), "{}", libguestfs.found);
         assert!(remedy(libguestfs).contains("libguestfs-tools"), "{}", remedy(libguestfs));
         for (check, part) in [
             (v2v, "install virt-v2v"),
             (drivers, "virtio-win.iso"),
             (rhsrvany, "VIRT_TOOLS_DATA_DIR"),
         ] {
-            assert_eq!(check.health, Health::Warning, "{check:?}");
+            assert_eq!(check.health, Health::Note, "{check:?}");
             assert!(remedy(check).contains(part), "{check:?}");
         }
         assert!(drivers.found.contains("holds no viostor.sys"), "{drivers:?}");
+        for (converter, name) in
+            [(Converter::Hyper2kvm, "hyper2kvm"), (Converter::VirtV2v, "virt-v2v")]
+        {
+            let asked = Settings { converter, ..settings.clone() };
+            let checks = examine(&asked, &CancellationToken::new()).await;
+            let failed = |check: &&Check| check.health == Health::Failed && check.name == name;
+            assert!(checks.iter().any(|check| failed(&check)), "{name}: {checks:?}");
+        }
     }
 
     #[test]

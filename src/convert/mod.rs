@@ -31,7 +31,7 @@ mod settings;
 mod tools;
 mod virtio_win;
 
-pub use compare::{ImageDifference, compare, open_image};
+pub use compare::{ImageDifference, changed, compare, open_image, result_of};
 pub use converter_checks::examine;
 pub use error::Error;
 pub use hyper2kvm::find::{FoundHyper2kvm, find};
@@ -59,7 +59,8 @@ use crate::budget::{Going, is_stop};
 use crate::image;
 use crate::manifest::{Disk, Manifest, Overwrite, check, check_files, write};
 use crate::model::{
-    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, OsFamily, Proof, Stage, Warning, chain,
+    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, OsFamily, Proof, Stage, Warning, WarningCode,
+    chain,
 };
 use crate::progress::Progress;
 
@@ -120,7 +121,7 @@ pub async fn convert(
     check(manifest).map_err(|violations| crate::manifest::Error::Invalid { violations })?;
     let mut warnings = check_files(manifest)?;
     warnings.extend(hyper2kvm::job::left_out(manifest));
-    let doing = format!("make {}", output_dir.display());
+    let doing = format!("making {}", output_dir.display());
     let output = std::path::absolute(output_dir).map_err(Error::io(&doing))?;
     let ready = preflight::prepare(&manifest.into(), &output, settings, &tools).await?;
     if settings.dry_run {
@@ -149,11 +150,12 @@ pub async fn convert(
     let converted = run.all(&ready).await;
     let removed = remove(work).await;
     let mut conversion = converted?;
+    compare::record(&mut conversion, &tools).await;
     warnings.append(&mut conversion.warnings);
     warnings.extend(removed.err().map(|error| {
         Warning::new(
             Stage::Pipeline,
-            "work-folder-left",
+            WarningCode::WorkFolderLeft,
             format!("remove the work folder: {error}"),
         )
     }));
@@ -187,7 +189,7 @@ fn dry_run(
 
 /// Makes the work folder; old ones that go may be large.
 async fn make_work(output: PathBuf) -> Result<WorkDir, Error> {
-    let doing = format!("make a work folder in {}", output.display());
+    let doing = format!("making a work folder in {}", output.display());
     let made = tokio::task::spawn_blocking(move || WorkDir::new(&output)).await;
     made.map_err(|join| Error::io(doing)(join.into()))?
 }
@@ -238,11 +240,13 @@ impl ConversionRun<'_> {
     async fn instead(&self, ready: &ReadyConversion, error: &Error) -> Result<Conversion, Error> {
         let text = format!("{}; converting natively instead", chain(error));
         self.progress.note(&text);
-        self.work.clear().map_err(Error::io("clear the work folder"))?;
+        self.work.clear().map_err(Error::io("clearing the work folder"))?;
         let native = preflight::native();
         let ready = ReadyConversion { results: ready.results.clone(), ..native };
         let mut conversion = Box::pin(native::convert(self, &ready)).await?;
-        conversion.warnings.insert(0, Warning::new(Stage::Pipeline, "converter-failed", text));
+        conversion
+            .warnings
+            .insert(0, Warning::new(Stage::Pipeline, WarningCode::ConverterFailed, text));
         Ok(conversion)
     }
 
@@ -335,7 +339,7 @@ impl ConversionRun<'_> {
             let source = Image { path: &disk.local_path, format: disk.source_format };
             let task = format!("prepare {}", disk.id);
             self.tools.work_image(source, (&image, None), capacity, (self.progress, &task)).await?;
-            let read = Error::io(format!("look at {}", image.display()));
+            let read = Error::io(format!("inspecting {}", image.display()));
             bytes.push(fs::metadata(&image).map_err(read)?.len());
         }
         let job = hyper2kvm::job::job(self.manifest, self.work, &bytes, self.settings.stages);
@@ -376,14 +380,14 @@ async fn look(
     let (image, going) = (path.to_owned(), Going::from(cancel));
     let look = move || {
         if let Err(why) = image::inspect(&image, format, &going)? {
-            return Ok(Err(why));
+            return Ok(Err(why.to_string()));
         }
         let is_split = format == DiskFormat::Vmdk && !image::is_single_vmdk(&image)?;
         let joined = is_split.then(|| image::Split::open(&image)).transpose()?;
         Ok(Ok(joined.map(|split| ByteSize(split.capacity()))))
     };
     let looked = tokio::task::spawn_blocking(look).await;
-    let read = format!("read {}", path.display());
+    let read = format!("reading {}", path.display());
     looked
         .map_err(|join| Error::io(&read)(join.into()))?
         .map_err(|error| if is_stop(&error) { Error::Cancelled } else { Error::io(&read)(error) })

@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::image::Compression;
 use crate::manifest::{Disk, Manifest};
-use crate::model::{ByteSize, DiskFormat, DiskId, OsFamily, SourceVm, Stage, Warning, chain};
+use crate::model::{
+    ByteSize, DiskFormat, DiskId, OsFamily, SourceVm, Stage, Warning, WarningCode, chain,
+};
 
 use super::hyper2kvm::find::find;
 use super::hyper2kvm::probe;
@@ -134,9 +136,9 @@ pub async fn usable(
     if guestfs::is_there(&tools).await {
         return Ok(virtio_win::warnings(&settings.windows, guest, &tools).await);
     }
-    let text = "guestfish is not installed, so the guest will not be fixed: it gets hardware that it \
-                knows already (install libguestfs-tools; Fedora: guestfs-tools)";
-    Ok(vec![Warning::new(Stage::Preflight, "guest-will-not-be-fixed", text)])
+    let text = "guestfish is not installed, so the guest will not be fixed: it gets hardware that \
+        it supports already (install libguestfs-tools; Fedora: guestfs-tools)";
+    Ok(vec![Warning::new(Stage::Preflight, WarningCode::GuestWillNotBeFixed, text)])
 }
 
 /// [`preflight`] with the tools of a conversion.
@@ -182,7 +184,8 @@ async fn converter(
                 | Error::Unsafe { .. }),
             ) if settings.hyper2kvm_path.is_none() => {
                 let mut ready = native();
-                let warning = Warning::new(Stage::Pipeline, "hyper2kvm-unusable", chain(&error));
+                let warning =
+                    Warning::new(Stage::Pipeline, WarningCode::Hyper2kvmUnusable, chain(&error));
                 ready.warnings.push(warning);
                 Ok(ready)
             }
@@ -232,7 +235,7 @@ async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Result<ReadyConversion
 fn space(dir: &Path, data: ByteSize) -> Result<(), Error> {
     let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
     let found = statvfs(existing).map_err(|error| {
-        Error::io(format!("find the free space of {}", dir.display()))(error.into())
+        Error::io(format!("finding the free space of {}", dir.display()))(error.into())
     })?;
     // The types of statvfs' fields differ between machines.
     #[allow(clippy::useless_conversion)]

@@ -16,10 +16,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
 use crate::budget::{Going, is_stop};
-use crate::image::content::{BLOCK, BlockList, hash_blocks, hash_image, stored_ranges};
+use crate::image::content::{
+    BLOCK, BlockList, hash_blocks, hash_image, hash_image_at, stored_ranges,
+};
 use crate::model::{
     ByteSize, ChangedBlock, DiskFormat, DiskId, DiskProof, FixedFile, Proof, Sha256Digest, Stage,
-    Warning,
+    Warning, WarningCode,
 };
 use crate::progress::{Task, Unit};
 
@@ -93,7 +95,7 @@ impl Proved {
                 "the content of {disk} was not compared with the exported disk: its image has a \
                  feature that hyperexport does not read itself, or its stream had another order"
             );
-            warnings.push(Warning::new(Stage::Pipeline, "content-not-compared", text));
+            warnings.push(Warning::new(Stage::Pipeline, WarningCode::ContentNotCompared, text));
         }
         Proof { disks: self.proofs, files }
     }
@@ -138,7 +140,7 @@ impl Proofs {
             let ended = work.await;
             *state = ProofState::Failed;
             let bases =
-                ended.map_err(|join| Error::io("hash the converted disks")(join.into()))??;
+                ended.map_err(|join| Error::io("hashing the converted disks")(join.into()))??;
             *state = ProofState::Known(bases);
         }
         match &*state {
@@ -156,8 +158,11 @@ impl Proofs {
         let ProofState::Known(bases) = &mut *self.state.lock().await else { return Ok(()) };
         let Some(base) = bases.iter_mut().find(|base| base.id == *disk) else { return Ok(()) };
         if base.proved.is_some() {
-            let ranges = File::open(overlay).and_then(|file| stored_ranges(&file, base.capacity.0));
-            let ranges = ranges.map_err(Error::io(format!("read {}", overlay.display())))?;
+            let (path, size, going) = (overlay.to_owned(), base.capacity.0, self.tools.going());
+            let read = move || stored_ranges(&File::open(path)?, size, &going);
+            let ranges = tokio::task::spawn_blocking(read).await;
+            let ranges = ranges.unwrap_or_else(|join| Err(join.into()));
+            let ranges = ranges.map_err(|error| self.tools.hashing(overlay, error))?;
             let blocks =
                 ranges.iter().flat_map(|range| range.start / BLOCK..=(range.end - 1) / BLOCK);
             base.touched.extend(blocks.filter(|block| block * BLOCK < base.capacity.0));
@@ -171,7 +176,7 @@ impl Proofs {
         if let ProofState::Running(work) = self.state.into_inner()
             && let Err(error) = work.await
         {
-            tracing::debug!(%error, "hash the converted disks");
+            tracing::debug!(%error, "hashing the converted disks");
         }
     }
 
@@ -226,7 +231,7 @@ impl Proofs {
             Ok(Proved { proofs, without })
         };
         let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|join| Error::io("hash the results")(join.into()))?
+        done.map_err(|join| Error::io("hashing the results")(join.into()))?
     }
 }
 
@@ -257,8 +262,7 @@ impl ProofTask {
         let exported = match (self.exported, &self.source) {
             (None, Some((path, format))) => {
                 let mut each = |_, _: &Sha256Digest| tools.is_in_time();
-                let hashed = File::open(path)
-                    .and_then(|file| hash_image(&file, *format, &tools.going(), &mut each));
+                let hashed = hash_image_at(path, *format, &tools.going(), &mut each);
                 // A format that is read in part is no reason to lose the conversion.
                 hashed
                     .or_else(|error| tools.is_in_time().map(|()| unread(&error)))
@@ -301,7 +305,7 @@ impl ProofTask {
 }
 
 fn unread(error: &io::Error) -> Option<Sha256Digest> {
-    tracing::warn!(%error, "hash the content of an exported disk");
+    tracing::warn!(%error, "hashing the content of an exported disk");
     None
 }
 
@@ -349,12 +353,12 @@ fn compare_all(
 }
 
 impl Tools {
-    fn going(&self) -> Going {
+    pub(super) fn going(&self) -> Going {
         Going::from(&self.cancel)
     }
 
     /// Whether work may go on, and the conversion still has time.
-    fn is_in_time(&self) -> io::Result<()> {
+    pub(super) fn is_in_time(&self) -> io::Result<()> {
         self.going().check()?;
         match self.deadline.elapsed().is_zero() {
             true => Ok(()),
@@ -366,7 +370,7 @@ impl Tools {
         match error.kind() {
             _ if is_stop(&error) => Error::Cancelled,
             ErrorKind::TimedOut => Error::TimedOut { after: self.timeout },
-            _ => Error::io(format!("hash {}", path.display()))(error),
+            _ => Error::io(format!("hashing {}", path.display()))(error),
         }
     }
 }

@@ -49,6 +49,7 @@ pub fn seed_disk(path: PathBuf, size: ByteSize, disks: &ConvertedDisks) -> Optio
         boot_order: u32::try_from(disks.0.len()).unwrap_or(u32::MAX),
         fixed: disks.0.iter().all(|disk| disk.fixed),
         medium: true,
+        content: None,
     })
 }
 
@@ -75,11 +76,11 @@ fn user_data(path: &Path) -> PathBuf {
 /// Makes the image in the run's work folder.
 ///
 /// # Errors
-/// [`Error::Seed`], [`Error::Child`] when no program for it is installed.
+/// [`Error::Seed`], [`Error::NoSeedProgram`].
 pub(super) async fn make(run: &ConversionRun<'_>, path: &Path) -> Result<PathBuf, Error> {
     check(path)?;
     let folder = run.work.tmp().join("seed");
-    let doing = || format!("make {}", folder.display());
+    let doing = || format!("making {}", folder.display());
     fs::DirBuilder::new().mode(0o700).create(&folder).map_err(Error::io(doing()))?;
     for name in FILES {
         let from = if name == FILES[0] { user_data(path) } else { path.join(name) };
@@ -99,8 +100,7 @@ pub(super) async fn make(run: &ConversionRun<'_>, path: &Path) -> Result<PathBuf
             end => return end.map(|()| image),
         }
     }
-    let why = format!("none of {} is installed", PROGRAMS.join(", "));
-    Err(Error::Seed { path: path.to_owned(), why })
+    Err(Error::NoSeedProgram { path: path.to_owned(), programs: &PROGRAMS })
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
@@ -123,7 +123,7 @@ fn meta_data(run: &ConversionRun<'_>) -> String {
 }
 
 async fn write(tools: &Tools, program: &str, folder: &Path, image: &Path) -> Result<(), Error> {
-    let doing = format!("write {}", image.display());
+    let doing = format!("writing {}", image.display());
     let command = Program::new(program)
         .args(["-quiet", "-volid", LABEL, "-rational-rock", "-joliet", "-output"])
         .arg(image)

@@ -43,6 +43,7 @@ pub use host::{
 };
 pub use identity::{GenId, Identity};
 pub use name::{check_name, domain_name};
+pub use network::check_connections;
 pub use network_map::{Attachment, BadMapping, MappedSource, NetworkMap, NetworkMapping};
 pub use plan::{PlanOptions, plan};
 pub use profile::Profile;

@@ -60,7 +60,7 @@ impl IncomingDisk {
     /// # Errors
     /// What the system said.
     pub fn writer(&self) -> Result<IncomingDiskWriter, Error> {
-        let file = self.part.restart().map_err(|source| self.failed("empty", source))?;
+        let file = self.part.restart().map_err(|source| self.failed("truncating", source))?;
         Ok(IncomingDiskWriter { file, position: 0 })
     }
 
@@ -72,7 +72,7 @@ impl IncomingDisk {
         let (path, going) = (self.part.path(), Going::from(cancel));
         let failed = |source| match is_stop(&source) {
             true => Error::Cancelled,
-            false => self.failed("read", source),
+            false => self.failed("reading", source),
         };
         let judged = image::inspect(path, self.format, &going).map_err(failed)?;
         let unusable = |reason| Error::Unusable { path: path.to_owned(), reason };
@@ -80,7 +80,7 @@ impl IncomingDisk {
         let mut file = File::open(path).map_err(failed)?;
         let capacity = image::capacity(&file, self.format).map_err(failed)?;
         let capacity = capacity
-            .ok_or_else(|| unusable(format!("it is no image of a disk in {}", self.format)))?;
+            .ok_or_else(|| unusable(format!("it is not a disk image in {}", self.format).into()))?;
         file.sync_all().map_err(failed)?;
         let (mut sum, mut length, mut buffer) = (Sha256::new(), 0, vec![0; BLOCK]);
         let mut raw = (self.format == DiskFormat::Raw).then(ContentHasher::default);

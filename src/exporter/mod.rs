@@ -3,6 +3,7 @@
 //! whom to trust. Nothing here knows what happens to a VM afterwards.
 
 mod address;
+mod certificate;
 mod content;
 mod error;
 mod files;
@@ -38,6 +39,7 @@ use url::Url;
 use crate::model::Secret;
 
 pub use address::{Address, sdk_url};
+pub use certificate::CertificateFault;
 pub use error::{Error, Fault};
 pub use files::{FileChoice, FileSettings, Files};
 pub use filter::Filter;

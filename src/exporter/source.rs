@@ -26,7 +26,7 @@ pub enum Error {
     #[error(transparent)]
     Panicked(#[from] Panicked),
     /// The domain runs.
-    #[error("take domain '{name}': it runs")]
+    #[error("domain '{name}' cannot be exported: the domain is running")]
     Running {
         /// Which.
         name: String,
@@ -38,7 +38,7 @@ pub enum Error {
         step: String,
     },
     /// The domain's memory lies saved on its host.
-    #[error("take domain '{name}': its memory is saved on its host")]
+    #[error("domain '{name}' cannot be exported: its memory is saved on its host")]
     Saved {
         /// Which.
         name: String,
@@ -53,10 +53,10 @@ impl Error {
             Self::Libvirt(error) => error.hint(),
             Self::Panicked(_) => None,
             Self::Running { .. } => {
-                Some("shut its guest down first, or let --power-off do that".to_owned())
+                Some("shut its guest down first, or pass --power-off".to_owned())
             }
             Self::CannotFollow { .. } => Some("leave --source-after out".to_owned()),
-            Self::Saved { .. } => Some("start it, and shut its guest down".to_owned()),
+            Self::Saved { .. } => Some("start the domain, and shut its guest down".to_owned()),
         }
     }
 }
@@ -269,7 +269,7 @@ impl Source {
     /// The same where it changes nothing that it did not work: the log tells it.
     pub async fn leave(self) {
         if let Err(error) = self.close().await {
-            tracing::warn!(error = chain(&error), "log out");
+            tracing::warn!(error = chain(&error), "logging out");
         }
     }
 }

@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::certificate::CertificateFault;
 use super::{Error, Thumbprint};
 use crate::state;
 
@@ -84,7 +85,7 @@ impl Client {
             _ => Error::Untrusted {
                 host: host.to_owned(),
                 seen: Thumbprint::sha256(&seen).to_string(),
-                source,
+                source: CertificateFault(source),
             },
         })
     }
@@ -200,7 +201,7 @@ impl CertificateCheck {
 fn system_roots() -> Result<RootCertStore, Error> {
     let loaded = rustls_native_certs::load_native_certs();
     for error in &loaded.errors {
-        tracing::debug!(%error, "read the system's certificates");
+        tracing::debug!(%error, "reading the system's certificates");
     }
     let mut roots = RootCertStore::empty();
     let (added, ignored) = roots.add_parsable_certificates(loaded.certs);
@@ -242,6 +243,6 @@ mod tests {
         assert!(matches!(error, Error::NoRoots { .. }), "{error}");
         let error =
             Client::new(&Trust::CaFiles(vec!["/no/such/file".into()])).expect_err("missing");
-        assert_eq!(error.to_string(), "read certificates from /no/such/file");
+        assert_eq!(error.to_string(), "reading certificates from /no/such/file");
     }
 }

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::beside::{beside, plain_name};
+use super::flaw::Flaw;
 use super::split;
 use super::truncation;
 use super::vhdx::Vhdx;
@@ -20,20 +21,6 @@ use crate::model::DiskFormat;
 /// Where QEMU's driver looks for a sparse VMDK's descriptor, in bytes, and how much it reads.
 const DESCRIPTOR_AT: u64 = 512;
 const DESCRIPTOR_SIZE: usize = 20 * 512;
-/// What [`inspect`] says of the difference to another image, as snapshots are.
-pub const NAMES_A_PARENT: &str = "it names a parent image";
-/// … of a VMDK without any content: a raw device mapping, a physical disk or a partition of a host.
-pub const IS_A_DEVICE: &str =
-    "it stands for a device of its host (a raw device mapping, or a physical disk)";
-/// … of what begins neither as a sparse VMDK nor as a descriptor.
-pub const NO_VMDK: &str = "it is no VMDK: neither a sparse header nor a descriptor";
-/// … of a VHDX that was copied while its VM ran, or that was not closed.
-pub const HAS_A_LOG: &str =
-    "it was copied while it was in use: its log holds writes that are not in their places yet";
-/// … of a VHDX that QEMU does not open.
-pub const HAS_LARGE_SECTORS: &str =
-    "its disk has sectors of 4096 bytes, and QEMU opens no VHDX of any others than 512";
-
 /// `createType` of VMDKs that stand for a device ("Virtual Disk Format 5.0"), in lower case.
 const DEVICES: [&str; 6] = [
     "fulldevice",
@@ -49,7 +36,7 @@ const DEVICES: [&str; 6] = [
 ///
 /// # Errors
 /// When the file cannot be read, or the work may not go on. Blocks: `going` ends it.
-pub fn inspect(path: &Path, format: DiskFormat, going: &Going) -> io::Result<Result<(), String>> {
+pub fn inspect(path: &Path, format: DiskFormat, going: &Going) -> io::Result<Result<(), Flaw>> {
     let file = File::open(path)?;
     let alone = match format {
         DiskFormat::Vmdk => vmdk(&file, path),
@@ -61,17 +48,17 @@ pub fn inspect(path: &Path, format: DiskFormat, going: &Going) -> io::Result<Res
         DiskFormat::Raw => Ok(Ok(())),
     };
     match alone? {
-        Ok(()) => truncation::check(&file, format, going),
+        Ok(()) => Ok(truncation::check(&file, format, going)?.map_err(Flaw::from)),
         wrong => Ok(wrong),
     }
 }
 
-fn vmdk(file: &File, path: &Path) -> io::Result<Result<(), String>> {
+fn vmdk(file: &File, path: &Path) -> io::Result<Result<(), Flaw>> {
     let start = bytes_at(file, 0, 4)?;
     match start.as_slice() {
         b"KDMV" => sparse_vmdk(file),
         b"# Di" => vmdk_descriptor(file, path),
-        _ => Ok(Err(NO_VMDK.to_owned())),
+        _ => Ok(Err(Flaw::NoVmdk)),
     }
 }
 
@@ -87,40 +74,36 @@ pub fn is_single_vmdk(path: &Path) -> io::Result<bool> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn inspect_sparse(file: &File) -> io::Result<Result<(), String>> {
+pub fn inspect_sparse(file: &File) -> io::Result<Result<(), Flaw>> {
     sparse_vmdk(file)
 }
 
 /// A hosted sparse extent. With a capacity of 0 QEMU would take its embedded descriptor for the image,
 /// extents and all; with a `parentFileNameHint` there it would open that parent.
-fn sparse_vmdk(file: &File) -> io::Result<Result<(), String>> {
+fn sparse_vmdk(file: &File) -> io::Result<Result<(), Flaw>> {
     let capacity = bytes_at(file, 12, 8)?;
     if capacity.iter().all(|byte| *byte == 0) {
-        return Ok(Err("its VMDK header has no capacity".to_owned()));
+        return Ok(Err("its VMDK header has no capacity".into()));
     }
     let descriptor = bytes_at(file, DESCRIPTOR_AT, DESCRIPTOR_SIZE)?;
-    Ok(if contains(&descriptor, b"parentFileNameHint") {
-        Err(NAMES_A_PARENT.to_owned())
-    } else {
-        Ok(())
-    })
+    Ok(if contains(&descriptor, b"parentFileNameHint") { Err(Flaw::NamesAParent) } else { Ok(()) })
 }
 
 /// A text descriptor: its extents must be plain files beside it.
-fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), String>> {
+fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), Flaw>> {
     let mut text = Vec::new();
     file.take(LONGEST_DESCRIPTOR as u64 + 1).read_to_end(&mut text)?;
     if text.len() > LONGEST_DESCRIPTOR {
-        return Ok(Err("its VMDK descriptor is too long".to_owned()));
+        return Ok(Err("its VMDK descriptor is too long".into()));
     }
     if contains(&text, b"parentFileNameHint") {
-        return Ok(Err(NAMES_A_PARENT.to_owned()));
+        return Ok(Err(Flaw::NamesAParent));
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
     let text = vmdk::text(&text);
     let extents = vmdk::extents(&text);
     if is_device(&text, &extents) {
-        return Ok(Err(IS_A_DEVICE.to_owned()));
+        return Ok(Err(Flaw::IsADevice));
     }
     for extent in &extents {
         if let Err(why) = vmdk_extent(extent, folder)? {
@@ -128,10 +111,10 @@ fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), String>> {
         }
     }
     if let Err(why) = split::each_once(&extents, folder)? {
-        return Ok(Err(why));
+        return Ok(Err(why.into()));
     }
     let none = extents.is_empty();
-    Ok(if none { Err("its VMDK descriptor has no extents".to_owned()) } else { Ok(()) })
+    Ok(if none { Err("its VMDK descriptor has no extents".into()) } else { Ok(()) })
 }
 
 /// Whether a descriptor stands for a device of the host that it was made on.
@@ -143,27 +126,27 @@ fn is_device(text: &str, extents: &[Extent]) -> bool {
         || extents.iter().any(|extent| ["VMFSRDM", "VMFSRAW"].contains(&extent.kind.as_str()))
 }
 
-fn vmdk_extent(extent: &Extent, folder: &Path) -> io::Result<Result<(), String>> {
+fn vmdk_extent(extent: &Extent, folder: &Path) -> io::Result<Result<(), Flaw>> {
     let (kind, name) = (extent.kind.as_str(), extent.file.as_str());
     if kind == "ZERO" {
         return Ok(Ok(()));
     }
     if name.contains(':') || plain_name(name).is_none() {
-        return Ok(Err(format!("it names '{name}', which is no file beside it")));
+        return Ok(Err(format!("it names '{name}', which is no file beside it").into()));
     }
     let Some(extent) = beside(folder, name)? else {
-        return Ok(Err(format!("its extent '{name}' is no file beside it")));
+        return Ok(Err(format!("its extent '{name}' is no file beside it").into()));
     };
     match kind {
         "FLAT" | "VMFS" => Ok(Ok(())),
         "SPARSE" | "VMFSSPARSE" | "SESPARSE" => sparse_extent(&File::open(extent)?, kind, name),
-        _ => Ok(Err(format!("it has an extent of the kind '{kind}'"))),
+        _ => Ok(Err(format!("it has an extent of the kind '{kind}'").into())),
     }
 }
 
 /// What begins with the magic number of its kind names no other file, as long as it has a capacity:
 /// QEMU goes by the number, whatever the descriptor calls the extent.
-fn sparse_extent(file: &File, kind: &str, name: &str) -> io::Result<Result<(), String>> {
+fn sparse_extent(file: &File, kind: &str, name: &str) -> io::Result<Result<(), Flaw>> {
     let (magic, capacity): (&[u8], _) = match kind {
         "SPARSE" => (b"KDMV", 12..20),
         "VMFSSPARSE" => (b"COWD", 12..16),
@@ -171,30 +154,30 @@ fn sparse_extent(file: &File, kind: &str, name: &str) -> io::Result<Result<(), S
     };
     let header = bytes_at(file, 0, 24)?;
     if !header.starts_with(magic) {
-        return Ok(Err(format!("its extent '{name}' is not of the kind '{kind}'")));
+        return Ok(Err(format!("its extent '{name}' is not of the kind '{kind}'").into()));
     }
     let capacity = header.get(capacity).unwrap_or_default();
     if capacity.iter().all(|byte| *byte == 0) {
-        return Ok(Err(format!("its extent '{name}' has no capacity")));
+        return Ok(Err(format!("its extent '{name}' has no capacity").into()));
     }
     if kind == "SPARSE" { sparse_vmdk(file) } else { Ok(Ok(())) }
 }
 
 /// Bytes 0-3 magic, 4-7 version, 8-15 offset of the backing file's name, 32-35 encryption, 72-79
 /// incompatible features from version 3 on, of which bit 2 is an external data file.
-fn qcow2(file: &File) -> io::Result<Result<(), String>> {
+fn qcow2(file: &File) -> io::Result<Result<(), Flaw>> {
     let header = bytes_at(file, 0, 80)?;
     if header.len() < 72 || !header.starts_with(b"QFI\xfb") {
-        return Ok(Err("it is no qcow2".to_owned()));
+        return Ok(Err("it is not a qcow2".into()));
     }
     let set = |range: std::ops::Range<usize>| header[range].iter().any(|byte| *byte != 0);
     let version = header[7];
     Ok(if set(8..16) {
-        Err("it names a backing file".to_owned())
+        Err("it names a backing file".into())
     } else if set(32..36) {
-        Err("it is encrypted".to_owned())
+        Err("it is encrypted".into())
     } else if version >= 3 && header.get(79).is_some_and(|low| low & 0b100 != 0) {
-        Err("it names an external data file".to_owned())
+        Err("it names an external data file".into())
     } else {
         Ok(())
     })
@@ -203,33 +186,33 @@ fn qcow2(file: &File) -> io::Result<Result<(), String>> {
 /// "Virtual Hard Disk Image Format Specification" (Microsoft 2006): a footer, of which one that grows
 /// has a copy in front; 4 in bytes 60 to 63 is the difference to a parent, which QEMU takes for a
 /// whole disk.
-fn vhd(file: &File) -> io::Result<Result<(), String>> {
+fn vhd(file: &File) -> io::Result<Result<(), Flaw>> {
     let end = file.metadata()?.len().saturating_sub(512);
     for place in [0, end] {
         let footer = bytes_at(file, place, 64)?;
         if footer.starts_with(b"conectix") && footer.ends_with(&[0, 0, 0, 4]) {
-            return Ok(Err(NAMES_A_PARENT.to_owned()));
+            return Ok(Err(Flaw::NamesAParent));
         }
     }
     Ok(Ok(()))
 }
 
-fn vhdx(file: &File) -> io::Result<Result<(), String>> {
+fn vhdx(file: &File) -> io::Result<Result<(), Flaw>> {
     // What is no VHDX at all shows itself where its tables are looked at.
     Ok(match Vhdx::read(file) {
-        Ok(Some(vhdx)) if vhdx.has_parent => Err(NAMES_A_PARENT.to_owned()),
-        Ok(Some(vhdx)) if vhdx.has_log => Err(HAS_A_LOG.to_owned()),
-        Ok(Some(vhdx)) if vhdx.sector != 512 => Err(HAS_LARGE_SECTORS.to_owned()),
+        Ok(Some(vhdx)) if vhdx.has_parent => Err(Flaw::NamesAParent),
+        Ok(Some(vhdx)) if vhdx.has_log => Err(Flaw::HasALog),
+        Ok(Some(vhdx)) if vhdx.sector != 512 => Err(Flaw::HasLargeSectors),
         _ => Ok(()),
     })
 }
 
 /// VirtualBox, src/VBox/Storage/VDICore.h: 1 in bytes 76 to 79 grows, 2 is fixed, 3 and 4 are the
 /// difference to a parent.
-fn vdi(file: &File) -> io::Result<Result<(), String>> {
+fn vdi(file: &File) -> io::Result<Result<(), Flaw>> {
     let kind = bytes_at(file, 76, 4)?;
     Ok(match kind.as_slice() {
-        [3 | 4, 0, 0, 0] => Err(NAMES_A_PARENT.to_owned()),
+        [3 | 4, 0, 0, 0] => Err(Flaw::NamesAParent),
         _ => Ok(()),
     })
 }
@@ -268,7 +251,10 @@ mod tests {
         let embedded = "# Disk DescriptorFile\nRW 8 FLAT \"/etc/shadow\" 0\n";
         fs::write(dir.path().join("empty.vmdk"), sparse(0, embedded)).expect("written");
         std::os::unix::fs::symlink("/etc/shadow", dir.path().join("link.vmdk")).expect("link");
-        inspect(&path, format, &Going::default()).expect("readable").err()
+        inspect(&path, format, &Going::default())
+            .expect("readable")
+            .err()
+            .map(|flaw| flaw.to_string())
     }
 
     fn sparse(capacity: u8, descriptor: &str) -> Vec<u8> {
@@ -364,6 +350,6 @@ mod tests {
         assert_eq!(why(15, 104), "it names a backing file");
         assert_eq!(why(79, 4), "it names an external data file");
         assert_eq!(why(35, 2), "it is encrypted");
-        assert_eq!(judge(DiskFormat::Qcow2, b"raw").unwrap_or_default(), "it is no qcow2");
+        assert_eq!(judge(DiskFormat::Qcow2, b"raw").unwrap_or_default(), "it is not a qcow2");
     }
 }

@@ -146,7 +146,7 @@ fn interface(nic: &crate::model::SourceNic) -> Nic {
 
 fn recorded(warning: &crate::model::Warning, at: jiff::Timestamp) -> RecordedWarning {
     let mut extra = Map::new();
-    extra.insert("code".to_owned(), Value::from(warning.code.clone()));
+    extra.insert("code".to_owned(), Value::from(warning.code.as_str()));
     RecordedWarning {
         stage: Some(warning.stage.as_str().to_owned()),
         message: Some(warning.message.clone()),

@@ -22,6 +22,7 @@ mod source_after;
 mod source_vm;
 mod units;
 mod warning;
+mod warning_code;
 
 pub use arch::{DOMAIN_ARCH, emulates, normal_arch};
 pub use board::{Board, NotKept, SmbiosText, SoundCard};
@@ -48,3 +49,4 @@ pub use source_vm::{
 };
 pub use units::{ByteSize, DiskId, InvalidValue, MacAddress, Sha256Digest};
 pub use warning::{Stage, Warning};
+pub use warning_code::WarningCode;

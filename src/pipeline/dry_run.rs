@@ -24,9 +24,11 @@ pub fn whole(job: &Job, ready: &ReadyRun) -> Vec<String> {
     let mut lines = vec![describe(&ready.vm)];
     lines.extend(ready.first.iter().cloned());
     if !job.conversion.as_ref().is_some_and(|settings| settings.dry_run) {
-        lines.extend(ready.going.iter().map(|path| {
-            format!("remove the volume {path}, which its domain has left as it was made")
-        }));
+        lines.extend(
+            ready.going.iter().map(|path| {
+                format!("remove the volume {path}, which its domain has left unchanged")
+            }),
+        );
     }
     let is_new = !matches!(ready.earlier, PreviousRun::Export(_));
     match &ready.earlier {
@@ -92,7 +94,7 @@ pub fn definition(
         lines.push(format!("start {name} once on overlays of its disks, before it is defined"));
     }
     if let Some(old) = &target.replace {
-        lines.push(format!("set the domain {old} aside as {old}-replaced"));
+        lines.push(format!("rename the domain {old} to {old}-replaced"));
     }
     lines.push(format!("define the domain {name}"));
     match preview {
@@ -129,13 +131,13 @@ fn volumes(preview: &Preview) -> Vec<String> {
     let mut lines = Vec::new();
     if pool.made {
         lines.push(format!(
-            "make the storage pool '{}' over {}, and let it start with its host",
+            "define the storage pool '{}' over {}, and start it with its host",
             pool.name,
             pool.path.display()
         ));
     } else if pool.stopped {
         if pool.built {
-            lines.push(format!("make {}, the folder of the storage pool", pool.path.display()));
+            lines.push(format!("create {}, the folder of the storage pool", pool.path.display()));
         }
         lines.push(format!("start the storage pool '{}'", pool.name));
     }
@@ -222,7 +224,7 @@ fn conversion(job: &Job, ready: &ReadyRun, settings: &convert::Settings) -> Vec<
     let is_ours = convert::is_ours(settings, Some(ready.vm.guest.family));
     let who = if is_ours { "convert" } else { "run hyper2kvm on copies of" };
     if settings.dry_run {
-        lines.push(format!("tell how to {who} the disks: {}", stages.names()));
+        lines.push(format!("print how to {who} the disks: {}", stages.names()));
         return lines;
     }
     lines.push(format!("{who} the disks: {}", stages.names()));
@@ -235,7 +237,7 @@ fn conversion(job: &Job, ready: &ReadyRun, settings: &convert::Settings) -> Vec<
     }
     // It tells what the disks are found to hold.
     let manifest = ready.output.join(manifest::FILE_NAME).display().to_string();
-    lines.push(format!("write {manifest} anew, with what the disks tell of the guest"));
+    lines.push(format!("write {manifest} again, with what is found on the disks"));
     lines
 }
 
@@ -268,8 +270,8 @@ fn counted(number: usize, what: &str) -> String {
 fn reuse(job: &Job, kept: &ReusableExport, ready: &ReadyRun) -> Vec<String> {
     let at = fit::time(kept.taken.exported_at);
     let mut lines = vec![match kept.gone {
-        true => format!("go on from the converted disks: those of the export of {at} are gone"),
-        false => format!("reuse the export of {at}, and check the sums of its disks"),
+        true => format!("continue from the converted disks: those of the export of {at} are gone"),
+        false => format!("reuse the export of {at}, and verify the checksums of its disks"),
     }];
     if job.writes_manifest() && kept.manifest.is_none() {
         lines.push(written(&ready.output, manifest::FILE_NAME));
@@ -290,7 +292,7 @@ fn export(job: &Job, ready: &ReadyRun) -> Vec<String> {
         let back = match job.comes_back {
             ComesBack::AfterFailure => "power it on again if the run fails or is interrupted",
             ComesBack::Always => "power it on again at the end of the run",
-            ComesBack::Never => "leave it off, whatever becomes of the run",
+            ComesBack::Never => "leave it off, even if the run fails",
         };
         lines.push(back.to_owned());
     }

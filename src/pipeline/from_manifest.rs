@@ -17,17 +17,16 @@ use super::output::output_lock::OutputDir;
 use super::output::report::{RunOutcome, RunReport, StageStatus};
 use super::output::{converted, inherit, ours, staged_files, stored};
 use super::stage::asked::Flags;
-use super::stage::import::Import;
 use super::stage::kept_domain::KeptDomain;
 use super::stage::preflight::RunDetails;
 use super::stage::recovery::{self, Recovery};
 use super::stage::stage_runner::{StageError, StageRunner};
-use super::stage::{addresses, guest, snapshots, start, target};
+use super::stage::{addresses, guest, import, snapshots, start, target};
 use crate::convert as converter;
 use crate::exporter::PackageFormat;
 use crate::libvirt::Undo;
 use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
-use crate::model::{ConvertedDisk, ConvertedDisks, Stage, Warning};
+use crate::model::{ConvertedDisk, ConvertedDisks, Stage, Warning, WarningCode};
 use crate::progress::Progress;
 use crate::state;
 
@@ -70,8 +69,8 @@ pub async fn conversion(
         let text = serde_json::to_vec_pretty(&converted.report);
         let saved = text.map_err(io::Error::from);
         if let Err(error) = saved.and_then(|text| save(&output.join(converter::REPORT), &text)) {
-            let text = format!("write {}: {error}", converter::REPORT);
-            ledger.warn(Warning::new(Stage::Pipeline, "report-not-saved", text));
+            let text = format!("writing {}: {error}", converter::REPORT);
+            ledger.warn(Warning::new(Stage::Pipeline, WarningCode::ReportNotSaved, text));
         }
     }
     if let Some(error) = &converted.fix_failure {
@@ -91,45 +90,10 @@ pub async fn conversion(
     converted.disks
 }
 
-/// Volumes and domain. What libvirt made of the domain is kept as `domain.xml`.
-pub async fn definition(
-    ledger: &mut StageRunner<'_>,
-    manifest: &Manifest,
-    output: &Path,
-    disks: &ConvertedDisks,
-    target: &ImportSettings,
-) -> bool {
-    let (progress, cancel) = (ledger.progress, ledger.cancel);
-    ledger.warn_news(target::gone_media(manifest.media()));
-    let facts = ledger.report.guest.clone();
-    let mut so_far = ledger.report.clone();
-    let told = RunDetails::default();
-    let work = async {
-        let known = (manifest, facts.as_ref());
-        let import = Import { known, output, disks, target, told: &told, progress, cancel };
-        let recorded = import.run(&mut so_far).await?;
-        Ok((so_far, recorded))
-    };
-    let done = ledger.stage(Stage::Libvirt, work).await;
-    ledger.warn_all(told.warnings());
-    let Some((so_far, recorded)) = done else { return false };
-    let report = &mut ledger.report;
-    (report.domain, report.target, report.run) = (so_far.domain, so_far.target, so_far.run);
-    let warnings = report.domain.as_ref().map(|domain| domain.warnings.clone());
-    // Preflight knew the disks as a conversion was to leave them; these go by what it left.
-    ledger.warn_news(warnings.unwrap_or_default());
-    if let Err(error) = recorded {
-        let text =
-            format!("record the run in {}: {error}; the domain is defined", output.display());
-        ledger.warn(Warning::new(Stage::Libvirt, "run-not-recorded", text));
-    }
-    true
-}
-
 /// The domain of an earlier run, which is there as it was asked for.
 pub fn kept(ledger: &mut StageRunner<'_>, target: &ImportSettings, kept: &KeptDomain) -> bool {
     ledger.without(Stage::Libvirt, StageStatus::Kept);
-    ledger.progress.note(format!("domain '{}' is there already", kept.domain.name));
+    ledger.progress.note(format!("domain '{}' exists already", kept.domain.name));
     ledger.report.domain = Some(kept.domain.clone());
     ledger.report.target = Some(target.asked.clone());
     ledger.report.run = Some(kept.run.clone());
@@ -183,7 +147,7 @@ pub async fn convert(
         if settings.dry_run {
             return Ok(());
         }
-        progress.note("checking the sums of the exported disks");
+        progress.note("verifying the checksums of the exported disks");
         manifest::verify_sums(&manifest, progress, cancel)
             .await
             .map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))
@@ -249,7 +213,7 @@ pub async fn define(
     let Some(claim) = claim(&mut ledger, (&output, &manifest), Some(&disks), makes) else {
         return ledger.report.finish(RunOutcome::Refused);
     };
-    if definition(&mut ledger, &manifest, &output, &disks, target).await {
+    if import::definition_of_known(&mut ledger, (&manifest, &output), &disks, target).await {
         start::after_define(target, &manifest, &mut ledger).await;
     }
     end(ledger, Some(claim), false)
@@ -263,7 +227,11 @@ pub(super) fn open<'a>(
 ) -> (StageRunner<'a>, Option<(Manifest, PathBuf)>) {
     let read = absolute(path)
         .map_err(|error| {
-            StageError::because(Stage::Manifest, format!("--manifest: {error}"), "give its path")
+            StageError::because(
+                Stage::Manifest,
+                format!("--manifest: {error}"),
+                "pass the path of a manifest",
+            )
         })
         .and_then(|path| {
             let folder = path.parent().unwrap_or(Path::new("/"));
@@ -332,7 +300,7 @@ pub(super) async fn check(
     let mut disks = converter::existing(manifest, output, &converter::Settings::default(), cancel)
         .await
         .map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
-    remember_fixed(&mut disks, stored::converted(output, manifest));
+    remember(&mut disks, stored::converted(output, manifest));
     let facts = guest::reported(output, manifest);
     let vm = guest::planned(manifest, facts.as_ref());
     guest::order(&mut disks, &vm);
@@ -360,13 +328,15 @@ fn told_before(output: &Path, manifest: &Manifest) -> Vec<Warning> {
     earlier.as_ref().map(inherit::warnings).unwrap_or_default()
 }
 
-/// Images do not tell whether the guest on them was made fit for virtio; the result of the run that
-/// converted them does, unless another image took the place of one since.
-fn remember_fixed(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
+/// Images do not tell whether the guest on them was made fit for virtio, nor what the conversion left on
+/// them; the result of the run that converted them does, unless another image took the place of one since.
+fn remember(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
     let earlier = earlier.map(|disks| disks.0).unwrap_or_default();
     for disk in &mut disks.0 {
         let same = |other: &&ConvertedDisk| other.id == disk.id && other.capacity == disk.capacity;
-        disk.fixed = earlier.iter().find(same).is_some_and(|other| other.fixed);
+        let same = earlier.iter().find(same);
+        disk.fixed = same.is_some_and(|other| other.fixed);
+        disk.content = same.and_then(|other| other.content);
     }
 }
 
@@ -410,6 +380,7 @@ fn claim(
     });
     match claimed {
         Ok(claim) => {
+            ledger.folder = Some(claim.folder().clone());
             // Nobody logs in to its source here.
             let vm = manifest.vm_name();
             snapshots::warn_of_left(vm, &claim.snapshots(), None, ledger);
@@ -470,12 +441,13 @@ mod tests {
                 boot_order: 0,
                 fixed,
                 medium: false,
+                content: None,
             };
             ConvertedDisks(vec![disk(0), disk(1)])
         };
         let remembered = |earlier: Option<ConvertedDisks>| {
             let mut found = disks(512, false);
-            remember_fixed(&mut found, earlier);
+            remember(&mut found, earlier);
             found.0.iter().map(|disk| disk.fixed).collect::<Vec<_>>()
         };
         assert_eq!(remembered(Some(disks(512, true))), [true, true]);

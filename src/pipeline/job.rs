@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use super::stage::asked::Flags;
 use crate::domain::DomainType;
 use crate::exporter::source::SourceSettings;
-use crate::model::SourceAfter;
+use crate::model::{SourceAfter, Warning};
 use crate::{convert, domain, exporter, libvirt, model};
 
 /// The export of one VM and what is to follow it.
 #[derive(Debug, Clone)]
 pub struct Job {
+    /// What is less than well with the command line.
+    pub warnings: Vec<Warning>,
     /// Where the VM is.
     pub source: SourceSettings,
     /// Its name, inventory path or moref; files have but one that is meant.

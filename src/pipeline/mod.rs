@@ -16,6 +16,7 @@ mod dry_run;
 mod from_manifest;
 mod harden;
 mod job;
+mod object_names;
 mod output;
 mod plan_file;
 mod run;
@@ -30,8 +31,9 @@ pub use doctor::{Diagnosis, examine};
 pub use from_manifest::{convert, define};
 pub use harden::harden;
 pub use job::{ComesBack, ImportSettings, Job, Start};
+pub use object_names::{ObjectKind, object_names};
 pub use output::made::{Conversion, RecordedExport, Returned, SourceNow, Stamp, Undone};
-pub use output::report::{Failure, RunOutcome, RunReport, StageReport, StageStatus};
+pub use output::report::{Failure, FailureReport, RunOutcome, RunReport, StageReport, StageStatus};
 pub use plan_file::{PlanFile, PlanRequest, apply, check_uri_of_plan, draft};
 pub use run::run;
 pub use show::show;
@@ -43,5 +45,7 @@ pub use undo::{
 };
 pub use verify::{Error as VerifyError, Verified, VerifiedDisk, verify};
 
+/// File name of the manifest in the output directory.
+pub const MANIFEST: &str = crate::manifest::FILE_NAME;
 /// File name of the domain's XML, as libvirt returned it, in the output directory.
 const DOMAIN_XML: &str = "domain.xml";

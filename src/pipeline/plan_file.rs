@@ -99,9 +99,9 @@ pub fn check_uri_of_plan(target: &ImportSettings) -> Result<(), libvirt::Error> 
     libvirt::check_uri_from_file(&target.settings.uri)
 }
 
-/// Does what a plan says, unless something would be made otherwise by now.
+/// Does what a plan says, unless something would be made otherwise by now; a dry run only checks that.
 pub async fn apply(
-    plan: &PlanFile,
+    (plan, dry_run): (&PlanFile, bool),
     target: &ImportSettings,
     progress: &Progress,
     cancel: &CancellationToken,
@@ -109,13 +109,15 @@ pub async fn apply(
     let target = ImportSettings { exactly: Some(plan.draft.clone()), ..target.clone() };
     if plan.hyperexport_plan != VERSION {
         let mut report = RunReport::begin(&plan.draft.name, &plan.directory);
-        let text = format!("the plan has the form {}, not {VERSION}", plan.hyperexport_plan);
+        let text =
+            format!("the plan has the format version {}, not {VERSION}", plan.hyperexport_plan);
         let stopped =
-            StageError::because(Stage::Preflight, text, "write it anew: hyperexport plan");
+            StageError::because(Stage::Preflight, text, "write the plan again: hyperexport plan");
         report.errors.push(stopped.failure);
         return report.finish(RunOutcome::Refused);
     }
-    let mut report = from_manifest::define(&plan.manifest, &target, false, progress, cancel).await;
+    let mut report =
+        from_manifest::define(&plan.manifest, &target, dry_run, progress, cancel).await;
     report.errors.iter_mut().for_each(lead_to_plan);
     report
 }
@@ -124,7 +126,7 @@ pub async fn apply(
 fn lead_to_plan(failure: &mut Failure) {
     if failure.by_other_flags {
         let hint = failure.hint.take().unwrap_or_default();
-        failure.hint = Some(format!("write the plan anew with hyperexport plan: {hint}"));
+        failure.hint = Some(format!("write the plan again with hyperexport plan: {hint}"));
     }
 }
 
@@ -168,7 +170,7 @@ mod tests {
             let mut failure = Failure::new(Stage::Preflight, &error, Some("do".to_owned()));
             lead_to_plan(&mut failure);
             let hint = failure.hint.expect("kept");
-            assert_eq!(hint.starts_with("write the plan anew"), leads, "{error:?}: {hint}");
+            assert_eq!(hint.starts_with("write the plan again"), leads, "{error:?}: {hint}");
         }
     }
 }

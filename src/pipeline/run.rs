@@ -18,18 +18,22 @@ use super::stage::again::{self, Redo};
 use super::stage::export::ExportStage;
 use super::stage::preflight::{self, ReadyRun, RunDetails};
 use super::stage::stage_runner::{StageError, StageRunner};
-use super::stage::{package, snapshots, source_after, source_power, start, stream, target_check};
+use super::stage::{
+    import, package, snapshots, source_after, source_power, start, stream, target_check,
+};
 use super::{dry_run, from_manifest};
 use crate::convert;
 use crate::exporter::source::Source;
 use crate::manifest::{self, Manifest};
-use crate::model::{ConvertedDisks, ExportedVm, Stage, Warning, chain};
+use crate::model::{ConvertedDisks, ExportedVm, Stage, Warning, WarningCode, chain};
+use crate::panics::caught;
 use crate::progress::Progress;
 
 /// Does what `job` asks for, and tells how it went. Errors stand in the report.
 pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) -> RunReport {
     let report = RunReport::begin(&job.vm, &job.output_for(&job.vm));
     let mut ledger = StageRunner::new(report, progress, cancel);
+    ledger.warn_all(job.warnings.iter().cloned());
     if let Err(stopped) = stream::prepare(&mut job) {
         ledger.report.errors.push(stopped.failure);
         return ledger.close(RunOutcome::Refused, None, false);
@@ -85,7 +89,12 @@ async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (RunOutcome, Option<O
             return (RunOutcome::Refused, None);
         }
     };
-    let outcome = stages(job, source, (&ready, &mut held), ledger).await;
+    ledger.folder = Some(held.claim.folder().clone());
+    let worked = caught(async { Ok(stages(job, source, (&ready, &mut held), ledger).await) }).await;
+    let outcome = worked.unwrap_or_else(|panic| {
+        ledger.report.errors.push(StageError::by_panic(Stage::Preflight, &panic).failure);
+        RunOutcome::Failed
+    });
     let succeeded = outcome == RunOutcome::Done;
     let followed = source_after::follow(job, (&ready, &held), succeeded, ledger).await;
     source_power::settle(job, (&ready, &mut held), (outcome, followed), ledger).await;
@@ -94,7 +103,11 @@ async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (RunOutcome, Option<O
     let done = ledger.report.stages.iter().filter(|stage| stage.stage != Stage::Preflight);
     let mut done = done.peekable();
     let was_there = done.peek().is_some() && done.all(|stage| stage.status == StageStatus::Kept);
-    ledger.report.already_done = outcome == RunOutcome::Done && was_there;
+    let outcome = match outcome {
+        RunOutcome::Done if was_there => RunOutcome::AlreadyDone,
+        outcome => outcome,
+    };
+    ledger.report.already_done = outcome == RunOutcome::AlreadyDone;
     (outcome, Some(held.claim))
 }
 
@@ -136,7 +149,9 @@ async fn open(
     cancel: &CancellationToken,
 ) -> Result<(Source, ReadyRun), StageError> {
     let source = preflight::connect(job, cancel).await?;
-    match Box::pin(preflight::check(&source, job, told, cancel)).await {
+    let checked = async { Ok(preflight::check(&source, job, told, cancel).await) };
+    let checked = caught(checked).await;
+    match checked.unwrap_or_else(|panic| Err(StageError::by_panic(Stage::Preflight, &panic))) {
         Ok(ready) => Ok((source, ready)),
         Err(stopped) => {
             source.leave().await;
@@ -166,8 +181,7 @@ async fn finish(
                 let domain = match &ready.domain {
                     Some(kept) => from_manifest::kept(ledger, target, kept),
                     None => {
-                        from_manifest::definition(ledger, manifest, &ready.output, &disks, target)
-                            .await
+                        import::definition(ledger, manifest, &ready.output, &disks, target).await
                     }
                 };
                 if domain {
@@ -325,17 +339,20 @@ async fn keep(
     let at = fit::time(kept.taken.exported_at);
     ledger.progress.note(match kept.gone {
         true if ready.domain.is_some() => {
-            format!("the disks of the export of {at} are gone: its domain is there")
+            format!("the disks of the export of {at} are gone: its domain exists")
         }
         true => {
-            format!("the disks of the export of {at} are gone: going on from the converted ones")
+            format!(
+                "the disks of the export of {at} are gone: continuing from the converted \
+                disks"
+            )
         }
-        false => format!("reusing the export of {at}: checking its sums"),
+        false => format!("reusing the export of {at}: verifying its checksums"),
     });
     if let Some(same) = fit::current(kept, &ready.state) {
         ledger.progress.note(same);
     }
-    let check = kept.check_sums(ledger.progress, ledger.cancel);
+    let check = kept.check_sums(ready.domain.is_some(), (ledger.progress, ledger.cancel));
     ledger.stage_as(Stage::Export, StageStatus::Kept, check).await?;
     inherit(kept, ready, ledger);
     let mut manifest = None;
@@ -399,15 +416,15 @@ pub fn remove(paths: impl Iterator<Item = PathBuf>, ledger: &mut StageRunner<'_>
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != ErrorKind::NotFound
         {
-            let text = format!("remove {}: {error}", path.display());
-            ledger.warn(Warning::new(Stage::Export, "leftover", text));
+            let text = format!("removing {}: {error}", path.display());
+            ledger.warn(Warning::new(Stage::Export, WarningCode::Leftover, text));
         }
     }
 }
 
 async fn close(source: Source, ledger: &mut StageRunner<'_>) {
     if let Err(error) = source.close().await {
-        let text = format!("log out: {}", chain(&error));
-        ledger.warn(Warning::new(Stage::Export, "session-left", text));
+        let text = format!("logging out: {}", chain(&error));
+        ledger.warn(Warning::new(Stage::Export, WarningCode::SessionLeft, text));
     }
 }

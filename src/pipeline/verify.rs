@@ -28,7 +28,7 @@ pub enum Error {
     #[error("{} has no proof of its disks", .0.display())]
     NoProof(PathBuf),
     /// The disks are no longer those that the run has left.
-    #[error("the disks of the run cannot be compared any more: {0}")]
+    #[error("the disks of the run can no longer be compared: {0}")]
     Used(String),
     /// A disk is not what its proof says.
     #[error("{disk} ({}) differs: {why}", place.display())]
@@ -41,7 +41,7 @@ pub enum Error {
         why: String,
     },
     /// A disk cannot be read.
-    #[error("read {}", place.display())]
+    #[error("reading {}", place.display())]
     Read {
         /// The disk.
         place: PathBuf,
@@ -61,7 +61,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Result(_) => {
-                Some("give the result.json of an output directory, or a file of its runs/".into())
+                Some("pass the result.json of an output directory, or a file of its runs/".into())
             }
             Self::NoProof(_) => Some(
                 "convert the disks with this version: the proof is recorded during the conversion"
@@ -123,7 +123,7 @@ pub async fn verify(
     let path = if path.is_dir() { path.join(report::FILE_NAME) } else { path.to_owned() };
     let read = read_result(&path).map_err(|stopped| Error::Result(stopped.failure.message))?;
     let result = read.ok_or_else(|| {
-        Error::Result(format!("read {}: No such file or directory", path.display()))
+        Error::Result(format!("reading {}: No such file or directory", path.display()))
     })?;
     let proof = result.proof.clone().filter(|proof| !proof.disks.is_empty());
     let proof = proof.ok_or(Error::NoProof(path))?;
@@ -212,7 +212,7 @@ async fn of_images(
     for proof in &proof.disks {
         let mut disks = result.converted.iter().flat_map(|disks| &disks.0);
         let Some(disk) = disks.find(|disk| disk.id == proof.id) else {
-            return Err(Error::Used(format!("there is no converted image of {}", proof.id)));
+            return Err(Error::Used(format!("no converted image of {} exists", proof.id)));
         };
         let path = &disk.path;
         if !path.is_file() {

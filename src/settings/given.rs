@@ -19,6 +19,8 @@ use crate::state;
 const OF_TARGET: [&str; 2] = ["Target (libvirt)", "After the definition"];
 /// Heading of the flags that are about the conversion.
 const OF_CONVERSION: &str = "Conversion";
+/// Headings of the flags that count for nothing once there is a converted export.
+const OF_EXPORT: [&str; 4] = ["Export", "Running VMs", "Transfer", OF_CONVERSION];
 /// Flags of the conversion that do not change its result.
 const NOT_OF_THE_RESULT: [&str; 7] = [
     "pipeline",
@@ -130,6 +132,25 @@ impl Given {
         }
     }
 
+    /// Refuses flags about the source of a VM, its export and its conversion where an export is there.
+    ///
+    /// # Errors
+    /// [`Error::NoEffect`] naming the first.
+    pub fn refuse_source(&self) -> Result<(), Error> {
+        let of_source = |flag: &&Flag| {
+            let heading = &*flag.heading;
+            let before = heading.starts_with("Source") || OF_EXPORT.contains(&heading);
+            flag.typed && before && !["manifest", "plan"].contains(&&*flag.id)
+        };
+        match self.0.iter().find(of_source) {
+            Some(flag) => Err(Error::NoEffect {
+                flag: flag.name.clone(),
+                needs: "a VM or file to migrate".to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// What was asked of the conversion that changes its result.
     pub fn conversion(&self) -> Flags {
         let is_usual = self.has_usual_level();
@@ -158,11 +179,10 @@ impl Given {
         self.flags(counts)
     }
 
-    /// The target with what only the command line as a whole tells: what was asked for, and whether
+    /// The target with what only the complete command line shows: what was asked for, and whether
     /// the user has named a pool.
     pub fn complete(&self, target: ImportSettings, environment: &Environment) -> ImportSettings {
-        let typed = |id: &str| self.find(id).is_some_and(|flag| flag.typed);
-        let named = typed("libvirt_pool") || typed("libvirt_pool_path");
+        let named = self.is_typed("libvirt_pool") || self.is_typed("libvirt_pool_path");
         let data_home = environment.data_home.clone();
         ImportSettings {
             asked: self.target(),
@@ -181,6 +201,16 @@ impl Given {
             values
         };
         Flags(asked.map(|flag| (flag.name.clone(), values(flag))).collect())
+    }
+
+    /// Whether a flag was typed, whatever its value.
+    pub fn is_typed(&self, id: &str) -> bool {
+        self.find(id).is_some_and(|flag| flag.typed)
+    }
+
+    /// Whether a switch is on.
+    pub fn is_on(&self, id: &str) -> bool {
+        self.find(id).is_some_and(is_on)
     }
 
     fn find(&self, id: &str) -> Option<&Flag> {
@@ -246,7 +276,7 @@ fn of_place(value: &str) -> String {
     path.map_or_else(|_| value.to_owned(), |path| path.to_string_lossy().into_owned())
 }
 
-/// Sum of a file, or of the files of a folder, but for large ones.
+/// Checksum of a file, or of the files of a folder, but for large ones.
 fn content(path: &Path) -> Option<Sha256Digest> {
     let mut files = vec![path.to_owned()];
     if path.is_dir() {

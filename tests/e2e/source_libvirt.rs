@@ -273,10 +273,10 @@ fn a_domain_that_is_not_there_is_named() {
     let Some(origin) = Origin::new() else { return };
     let ended = origin.export("libvirt+qemu:///system?domain=hxt-nobody");
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    ended.said("look up domain 'hxt-nobody'");
+    ended.said("looking up domain 'hxt-nobody'");
     let ended = origin.export("libvirt+qemu:///system");
     assert_eq!(ended.code, Some(2));
-    ended.said("the VM is missing");
+    ended.said("VM is missing");
 }
 
 #[test]

@@ -24,8 +24,9 @@ attach() {
   shift
   for number in {40..99}; do
     loop=/dev/loop$number
-    [ -e "$loop" ] || mknod -m 660 "$loop" b 7 "$number"
-    # Taken in between by someone else: losetup says so, and the next one is tried.
+    # Another build may make the same node at the same time.
+    [ -e "$loop" ] || mknod -m 660 "$loop" b 7 "$number" 2>/dev/null || [ -e "$loop" ]
+    # Another build may have attached it in the meantime: losetup fails, and the next one is tried.
     if losetup "$@" "$loop" "$file" 2>/dev/null; then
       loops+=("$loop")
       return 0

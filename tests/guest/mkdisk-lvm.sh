@@ -27,7 +27,7 @@ sed -i '/^GRUB_DISABLE_LINUX_UUID/d' "$tree/etc/default/grub"
 printf 'auto lo\niface lo inet loopback\n' >"$tree/etc/network/interfaces"
 printf '[Match]\nName=ens192\n[Network]\nAddress=%s\nGateway=%s\n' "$ADDRESS" "$GATEWAY" \
   >"$tree/etc/systemd/network/wired.network"
-sed -i 's/^MODULES=.*/MODULES=list/' "$tree/etc/initramfs-tools/initramfs.conf"
+rm "$tree/usr/share/initramfs-tools/modules.d/guest"
 printf '%s\n' ata_piix ahci sd_mod mptspi vmw_pvscsi ext4 dm_mod >>"$tree/etc/initramfs-tools/modules"
 enter_tree
 chroot "$tree" systemctl enable systemd-networkd

@@ -20,7 +20,7 @@ mcopy -i "$esp" "$loader" ::/EFI/debian/grubx64.efi
 
 attach "$raw" --offset $((ROOT * 512))
 mount "$loop" "$tree"
-sed -i 's/^MODULES=.*/MODULES=list/' "$tree/etc/initramfs-tools/initramfs.conf"
+rm "$tree/usr/share/initramfs-tools/modules.d/guest"
 printf '%s\n' vmw_pvscsi sd_mod ext4 virtio_pci virtio_blk virtio_scsi >>"$tree/etc/initramfs-tools/modules"
 enter_tree
 chroot "$tree" update-initramfs -u -k all

@@ -14,24 +14,24 @@ pub const CASES: &[Case] = &[
     Case {
         name: "a link as the disk",
         make: |desk| special(desk, EntryType::Symlink),
-        said: "no ordinary file",
+        said: "not an ordinary file",
     },
     Case {
         name: "a hard link",
         make: |desk| special(desk, EntryType::Link),
-        said: "no ordinary file",
+        said: "not an ordinary file",
     },
     Case {
         name: "a device",
         make: |desk| special(desk, EntryType::Char),
-        said: "no ordinary file",
+        said: "not an ordinary file",
     },
     Case {
         name: "a sparse file",
         make: |desk| special(desk, EntryType::GNUSparse),
-        said: "no ordinary file",
+        said: "not an ordinary file",
     },
-    Case { name: "a sparse file of pax", make: pax_sparse, said: "it holds a sparse file" },
+    Case { name: "a sparse file of pax", make: pax_sparse, said: "it contains a sparse file" },
     Case { name: "a size beyond all", make: pax_size, said: "a size makes no sense" },
     Case {
         name: "a disk whose size wraps around",
@@ -59,15 +59,15 @@ pub const CASES: &[Case] = &[
         said: "it is longer than",
     },
     Case { name: "files without number", make: many, said: "more than 10000 files" },
-    Case { name: "two packages", make: two_packages, said: "it holds several packages" },
-    Case { name: "no package", make: no_package, said: "there is no OVF descriptor in it" },
-    Case { name: "a header that lies", make: wrong_sum, said: "a tar header has a wrong sum" },
-    Case { name: "a zip with a link", make: zip_link, said: "no ordinary file" },
+    Case { name: "two packages", make: two_packages, said: "it contains several packages" },
+    Case { name: "no package", make: no_package, said: "no OVF descriptor found in it" },
+    Case { name: "a header that lies", make: wrong_sum, said: "a tar header has a wrong checksum" },
+    Case { name: "a zip with a link", make: zip_link, said: "not an ordinary file" },
     Case { name: "a zip bomb", make: zip_bomb, said: "it is longer than" },
     Case { name: "nonsense as xz", make: nonsense_xz, said: "cut off or damaged" },
     Case { name: "an xz that wants all memory", make: greedy_xz, said: "read " },
     Case { name: "one file as two disks", make: two_disks, said: "is two disks at once" },
-    Case { name: "a sum that is none", make: no_sum, said: "a line that is no sum" },
+    Case { name: "a sum that is none", make: no_sum, said: "a line that is no checksum" },
 ];
 
 /// The descriptor of one disk of 4 MiB.

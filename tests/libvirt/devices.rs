@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::daemon::Daemon;
-use crate::support::import::{CAPACITY, Setup, chain, open_folder, run};
+use crate::support::import::{CAPACITY, Setup, chain, content, open_folder, run};
 use crate::support::libvirtd;
 use hyperexport::libvirt::{Connection, Error, Journal, Settings, Undo};
 use hyperexport::model::DiskFormat;
@@ -155,6 +155,7 @@ async fn come_and_go(manager: Manager) {
     for (disk, volume) in setup.disks.0.iter().zip(&defined.volumes) {
         assert_holds(Path::new(&volume.path), &disk.path, disk.format);
         assert!(volume.sha256.is_some(), "it was not read back");
+        assert_eq!(volume.content, Some(content(disk)));
         let source = format!("<source dev='{}'", volume.path);
         assert!(defined.xml.contains(&source), "{}", defined.xml);
     }

@@ -149,7 +149,7 @@ async fn a_pool_that_others_have_begun_to_use_outlives_a_failed_import() {
     let (error, steps) = fails_beside_others(&mut setup).await;
     let said = chain(&error);
     assert!(matches!(error, Error::NotUndone { .. }), "{said}");
-    assert!(said.contains("storage pool") && said.contains("it holds 1 volumes"), "{said}");
+    assert!(said.contains("storage pool") && said.contains("it contains 1 volumes"), "{said}");
     let pool = libvirtd::connect().lookup_storage_pool_by_name(&setup.pool.name).expect("stays");
     assert!(pool.is_active().expect("known"), "it was stopped under others");
     // For whoever comes later that is no failure, and without the others it goes.
@@ -169,7 +169,7 @@ async fn a_pool_that_was_started_is_not_stopped_under_others() {
     fs::write(setup.pool_dir().join("old"), "old").expect("written");
     let good = setup.host.clone();
     let (error, _) = fails_beside_others(&mut setup).await;
-    assert!(chain(&error).contains("it holds 1 volumes"), "{}", chain(&error));
+    assert!(chain(&error).contains("it contains 1 volumes"), "{}", chain(&error));
     assert!(pool.is_active().expect("known"), "it was stopped under others");
     pool.destroy().expect("stopped");
     setup.import().await.expect_err("no such machine");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::manifest::Disk;
 use crate::model::{
-    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Proof, Stage, Warning, chain,
+    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Proof, Stage, Warning, WarningCode, chain,
 };
 
 use super::super::native::{self, FixList, Operated, Work};
@@ -114,7 +114,7 @@ impl Acceptance<'_> {
         }
         if let Some(error) = operated.failure.take() {
             let text = format!("reading the guest after hyper2kvm: {}", chain(&error));
-            warnings.push(Warning::new(Stage::Pipeline, "guest-not-verified", text));
+            warnings.push(Warning::new(Stage::Pipeline, WarningCode::GuestNotVerified, text));
         }
         self.run.fixed(self.outcome)
     }
@@ -170,7 +170,7 @@ impl Acceptance<'_> {
         let expected = self.capacity(disk).0;
         let id = &disk.id;
         if info.format != "qcow2" || info.backing_filename.is_some() {
-            return Err(self.not_done(format!("the image of {id} is no qcow2 of its own")));
+            return Err(self.not_done(format!("the image of {id} is not a qcow2 of its own")));
         }
         if info.virtual_size != expected {
             let found = info.virtual_size;
@@ -204,13 +204,13 @@ impl Acceptance<'_> {
         self.examine(disk, &to).await?;
         tokio::fs::remove_file(&image)
             .await
-            .map_err(Error::io(format!("remove {}", image.display())))?;
+            .map_err(Error::io(format!("removing {}", image.display())))?;
         Ok(to)
     }
 
     async fn remove_work_images(&self) -> Result<(), Error> {
         let images = self.run.work.images();
-        let doing = format!("remove {}", images.display());
+        let doing = format!("removing {}", images.display());
         tokio::fs::remove_dir_all(&images).await.map_err(Error::io(doing))
     }
 }

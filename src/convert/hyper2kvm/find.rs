@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
 
-use crate::model::{Stage, Warning, quoted};
+use crate::model::{Stage, Warning, WarningCode, quoted};
 use crate::state::distrust;
 
 use super::super::{Error, Settings};
@@ -44,7 +44,7 @@ struct InstallCandidate {
 /// # Errors
 /// [`Error::NoSuchProgram`] or [`Error::Unsafe`] for the user's own path, else [`Error::NotFound`].
 pub fn find(settings: &Settings) -> Result<FoundHyper2kvm, Error> {
-    let here = std::env::current_dir().map_err(Error::io("find the current directory"))?;
+    let here = std::env::current_dir().map_err(Error::io("finding the current directory"))?;
     if let Some(path) = &settings.hyper2kvm_path {
         let path = here.join(path);
         if !is_program(&path) {
@@ -70,7 +70,7 @@ fn first_trusted(
     {
         if let Some(why) = distrust_all(path, search) {
             let text = format!("{} is passed over: {why}", path.display());
-            warnings.push(Warning::new(Stage::Pipeline, "hyper2kvm-unsafe-path", text));
+            warnings.push(Warning::new(Stage::Pipeline, WarningCode::Hyper2kvmUnsafePath, text));
             continue;
         }
         match doubt.clone().or_else(|| any_of_another_home(path, homes, search)) {
@@ -81,7 +81,7 @@ fn first_trusted(
                     "{} is not run: {why}. To run it, give --hyper2kvm-path {word}",
                     path.display()
                 );
-                warnings.push(Warning::new(Stage::Pipeline, "hyper2kvm-not-run", text));
+                warnings.push(Warning::new(Stage::Pipeline, WarningCode::Hyper2kvmNotRun, text));
             }
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::manifest::{
     ConvertStage, Disk, FixStage, InspectStage, Manifest, OutputTarget, Pipeline, ValidateStage,
 };
-use crate::model::{DiskFormat, Stage, Warning};
+use crate::model::{DiskFormat, Stage, Warning, WarningCode};
 
 use super::super::Stages;
 use super::super::tools::work::WorkDir;
@@ -60,7 +60,7 @@ pub(in crate::convert) fn left_out(manifest: &Manifest) -> Vec<Warning> {
         .map(|key| {
             Warning::new(
                 Stage::Pipeline,
-                "manifest-extension-ignored",
+                WarningCode::ManifestExtensionIgnored,
                 format!("the manifest's {key} is not passed on to hyper2kvm"),
             )
         })

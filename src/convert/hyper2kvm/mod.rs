@@ -20,7 +20,7 @@ use std::process::ExitStatus;
 use serde_json::Value;
 
 use crate::child::{self, Program};
-use crate::model::{Stage, Warning, shown};
+use crate::model::{Stage, Warning, WarningCode, shown};
 use crate::progress::{Event, Progress};
 
 use super::tools::isolate;
@@ -70,7 +70,7 @@ impl Hyper2kvm<'_> {
         if !isolated && nix::unistd::geteuid().is_root() {
             warnings.push(Warning::new(
                 Stage::Pipeline,
-                "hyper2kvm-not-isolated",
+                WarningCode::Hyper2kvmNotIsolated,
                 "no namespaces here: hyper2kvm runs as root with the host's devices in sight",
             ));
         }
@@ -79,7 +79,11 @@ impl Hyper2kvm<'_> {
             let message = "libguestfs could not start its appliance; running it without KVM, which \
                            is slow (LIBGUESTFS_BACKEND_SETTINGS=force_tcg says so from the start)";
             self.progress.note(message);
-            warnings.push(Warning::new(Stage::Pipeline, "libguestfs-without-kvm", message));
+            warnings.push(Warning::new(
+                Stage::Pipeline,
+                WarningCode::LibguestfsWithoutKvm,
+                message,
+            ));
             ended = self.once(Some(FORCE_TCG), isolated).await?;
         }
         self.examine(ended, warnings)
@@ -94,7 +98,7 @@ impl Hyper2kvm<'_> {
         for stale in self.report_places() {
             match fs::remove_file(&stale) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io(format!("remove {}", stale.display()))(error));
+                    return Err(Error::io(format!("removing {}", stale.display()))(error));
                 }
                 _ => {}
             }
@@ -106,7 +110,7 @@ impl Hyper2kvm<'_> {
             .dir(self.work.path());
         if isolated {
             let hook = isolate::isolation(&self.work.dev())
-                .map_err(Error::io("prepare a private /dev"))?;
+                .map_err(Error::io("preparing a private /dev"))?;
             program = program.before_exec(hook);
         }
         let before = GuestfsFolders::now();
@@ -119,7 +123,7 @@ impl Hyper2kvm<'_> {
     /// Runs `program` and keeps, shows and reads its output.
     async fn follow(&self, program: Program) -> Result<(ExitStatus, Findings), Error> {
         let path = self.output.join(LOG);
-        let doing = format!("write {}", path.display());
+        let doing = format!("writing {}", path.display());
         let mut log = open_log(&path).map_err(Error::io(&doing))?;
         let converting = OutputProgress::new(self.progress, self.work);
         let mut reader = LogReader::new(self.progress, converting.clone());
@@ -144,7 +148,7 @@ impl Hyper2kvm<'_> {
             never = converting.report() => match never {},
         };
         let findings = reader.finish();
-        let status = status.map_err(self.tools.child_error("run hyper2kvm"));
+        let status = status.map_err(self.tools.child_error("running hyper2kvm"));
         if let Err(error) = &status {
             written = written.and_then(|()| writeln!(log, "hyperexport: {error}"));
         }
@@ -176,7 +180,7 @@ impl Hyper2kvm<'_> {
         if self.initramfs && initramfs.tried.is_empty() && !initramfs.done {
             warnings.push(Warning::new(
                 Stage::Pipeline,
-                "guest-initramfs-not-rebuilt",
+                WarningCode::GuestInitramfsNotRebuilt,
                 "hyper2kvm found nothing in the guest to rebuild its initramfs with: it may lack \
                  the virtio drivers and not boot",
             ));
@@ -235,21 +239,24 @@ fn hidden_failure(
 
 /// Warnings of the report and of the log. That data disks are not fixed is as it should be.
 fn remarks(report: &Hyper2kvmReport, findings: &Findings) -> Vec<Warning> {
-    let warn = |code: &str, message: String| Warning::new(Stage::Pipeline, code, message);
+    let warn = |code: WarningCode, message: String| Warning::new(Stage::Pipeline, code, message);
     let said = report.warnings.iter().filter(|r| !r.message.starts_with("Data disk "));
-    let mut all: Vec<_> = said.map(|r| warn("hyper2kvm-warning", r.message.clone())).collect();
-    all.extend(findings.steps.iter().map(|line| warn("hyper2kvm-step-failed", line.clone())));
+    let mut all: Vec<_> =
+        said.map(|r| warn(WarningCode::Hyper2kvmWarning, r.message.clone())).collect();
+    all.extend(
+        findings.steps.iter().map(|line| warn(WarningCode::Hyper2kvmStepFailed, line.clone())),
+    );
     if let Some(command) = findings.boot_loader.tried.first().filter(|_| !findings.boot_loader.done)
     {
         let message = format!("the guest's boot loader was not configured anew: {command}");
-        all.push(warn("guest-boot-loader-not-updated", message));
+        all.push(warn(WarningCode::GuestBootLoaderNotUpdated, message));
     }
     if let Some(line) = findings.network.first() {
         let message = format!(
-            "hyper2kvm did not adapt the guest's network; after the first boot look at the names of \
+            "hyper2kvm did not adapt the guest's network; after the first boot check the names of \
              its interfaces ({line})"
         );
-        all.push(warn("guest-network-not-fixed", message));
+        all.push(warn(WarningCode::GuestNetworkNotFixed, message));
     }
     all
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::child::{self, Limits, Output, Program};
-use crate::model::{Stage, Warning};
+use crate::model::{Stage, Warning, WarningCode};
 
 use super::super::tools::qemu_img::Tools;
 use super::super::{Error, Settings};
@@ -57,7 +57,7 @@ pub(in crate::convert) async fn ask(
     settings: &Settings,
     tools: &Tools,
 ) -> Result<Installed, Error> {
-    let python = shebang::python(path).map_err(Error::io(format!("read {}", path.display())))?;
+    let python = shebang::python(path).map_err(Error::io(format!("reading {}", path.display())))?;
     let Some(python) = python else {
         return Ok(installed(None));
     };
@@ -89,7 +89,7 @@ async fn run(
         .dir("/");
     let limits = Limits { timeout: Some(PATIENCE), cancel: tools.cancel.clone() };
     let (mut answer, mut last) = (None, String::new());
-    let doing = "ask hyper2kvm for its version";
+    let doing = "asking hyper2kvm for its version";
     child::run(program, &limits, |output, line| match output {
         Output::Stdout => {
             if let Some(json) = line.strip_prefix(ANSWER) {
@@ -113,7 +113,7 @@ fn installed(version: Option<&str>) -> Installed {
         let tried = TRIED.join(", ");
         let message =
             format!("hyper2kvm {version} has not been tried with hyperexport: {tried} has");
-        Warning::new(Stage::Pipeline, "hyper2kvm-untried-version", message)
+        Warning::new(Stage::Pipeline, WarningCode::Hyper2kvmUntriedVersion, message)
     };
     Installed {
         name: format!("hyper2kvm {version}"),

@@ -34,7 +34,7 @@ pub(super) async fn customize(
         program = program.arg("-a").arg(overlay);
     }
     let program = program.args(wishes).environment(run, backend_settings, Door::None);
-    let doing = "customize the guest by virt-customize";
+    let doing = "customizing the guest with virt-customize";
     let (mut last, limits) = (String::new(), run.tools.limits());
     let status = child::run(program, &limits, |output, line| {
         if run.settings.stream_output {

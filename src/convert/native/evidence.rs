@@ -68,7 +68,7 @@ pub(super) async fn of_clear_boot(
     guestfs: &mut Guestfs,
     vm: &SourceVm,
 ) -> Result<Option<GuestDrivers>, Error> {
-    let doing = "look for the guest's /boot";
+    let doing = "searching for the guest's /boot";
     let devices = GuestDevices::find(guestfs, vm).await?;
     guestfs.run(doing, &["mkmountpoint", "/boot"]).await?;
     for line in guestfs.run(doing, &["list-filesystems"]).await? {

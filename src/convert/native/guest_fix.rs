@@ -12,7 +12,9 @@ use crate::convert::hyper2kvm::FORCE_TCG;
 use crate::convert::preflight::Engine;
 use crate::convert::proof::Proofs;
 use crate::convert::{Agent, ConversionRun, Error};
-use crate::model::{Firmware, GuestDrivers, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
+use crate::model::{
+    Firmware, GuestDrivers, GuestFacts, OsFamily, SourceVm, Stage, Warning, WarningCode, chain,
+};
 use crate::progress::Unit;
 
 use super::attempt::{self, Way};
@@ -108,7 +110,11 @@ impl GuestFix<'_> {
                 if !self.fixes && !run.settings.stages.fix {
                     let why = operated.failure.take();
                     let text = why.map(|why| chain(&why)).unwrap_or_default();
-                    warnings.push(Warning::new(Stage::Pipeline, "guest-not-inspected", text));
+                    warnings.push(Warning::new(
+                        Stage::Pipeline,
+                        WarningCode::GuestNotInspected,
+                        text,
+                    ));
                 }
                 return Ok(operated);
             }
@@ -213,7 +219,11 @@ impl GuestFix<'_> {
                     let next = ways.peek().map(|next| format!("; trying {next}"));
                     let text = format!("{way}: {}{}", chain(&error), next.unwrap_or_default());
                     run.progress.note(&text);
-                    warnings.push(Warning::new(Stage::Pipeline, "fix-attempt-failed", text));
+                    warnings.push(Warning::new(
+                        Stage::Pipeline,
+                        WarningCode::FixAttemptFailed,
+                        text,
+                    ));
                     failure.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
@@ -244,18 +254,16 @@ impl GuestFix<'_> {
             Err(error) if is_of_guest(&error) => Operated::default(),
             looked => looked?,
         };
-        let why = match guest.family() {
-            SystemFamily::Windows => {
-                "Windows takes virt-v2v-in-place, which is not installed".to_owned()
-            }
-            _ => format!("nothing here can change {}", guest.product),
+        let no_way = || match guest.family() {
+            SystemFamily::Windows => Error::NoV2v,
+            _ => Error::NotFixed { why: format!("no converter here can change {}", guest.product) },
         };
         // A guest that needs no change is no failure, where nothing could change it.
         let was_tried = failure
             .as_ref()
             .is_some_and(|why| !matches!(why, Error::NoDrivers { .. } | Error::VirtioWin { .. }));
         let needs_none = !was_tried && looked.is_fixed();
-        let failure = failure.unwrap_or(Error::NotFixed { why });
+        let failure = failure.unwrap_or_else(no_way);
         let failure = (!needs_none).then_some(failure);
         let mut report = self.loader_alone(warnings).await?;
         report.drivers = looked.facts.as_ref().and_then(|facts| facts.drivers.clone());
@@ -291,7 +299,7 @@ impl GuestFix<'_> {
             Err(error) if is_of_guest(&error) => {
                 report = FixReport::new(self.run.progress);
                 let text = format!("the guest's boot loader was not looked for: {}", chain(&error));
-                report.warn("guest-esp-unreadable", text);
+                report.warn(WarningCode::GuestEspUnreadable, text);
             }
             Err(error) => return Err(error),
         }
@@ -346,7 +354,11 @@ impl GuestFix<'_> {
             if run.settings.agent != Agent::default() {
                 let text = "--agent-package and --firstboot-agent are for Linux guests: nothing was \
                             installed";
-                report.warnings.push(Warning::new(Stage::Pipeline, "agent-for-linux", text));
+                report.warnings.push(Warning::new(
+                    Stage::Pipeline,
+                    WarningCode::AgentForLinux,
+                    text,
+                ));
             }
             fix::loader(&mut guestfs, "windows", report).await?;
             Some(agent)
@@ -365,7 +377,7 @@ impl GuestFix<'_> {
         if self.run.settings.agent.first_boot && is_linux && facts.agent == Some(false) {
             let script = self.run.work.tmp().join("install-guest-agent");
             fs::write(&script, fix::agent::FIRST_BOOT)
-                .map_err(Error::io(format!("write {}", script.display())))?;
+                .map_err(Error::io(format!("writing {}", script.display())))?;
             scripts.push(script);
         }
         let overlays = self.overlays().await?;
@@ -403,7 +415,7 @@ impl GuestFix<'_> {
         let mut guestfs = self.appliance(overlays, warnings).await?;
         let settings = self.run.settings;
         for why in luks::open(&mut guestfs, &settings.keys).await? {
-            warnings.push(Warning::new(Stage::Pipeline, "guest-disk-not-opened", why));
+            warnings.push(Warning::new(Stage::Pipeline, WarningCode::GuestDiskNotOpened, why));
         }
         Ok((guestfs, SystemChoice { vm: &self.vm, root: settings.root.as_deref() }))
     }
@@ -419,10 +431,14 @@ impl GuestFix<'_> {
         let given = self.backend_settings();
         let appliance = Appliance { run, log: &log, backend_settings: given };
         match appliance.start(overlays).await {
-            Err(error @ Error::Guestfs { .. }) if given.is_none() => {
+            Err(error @ (Error::Guestfs { .. } | Error::Appliance { .. })) if given.is_none() => {
                 let message = format!("{}; running it without KVM, which is slow", chain(&error));
                 run.progress.note(&message);
-                warnings.push(Warning::new(Stage::Pipeline, "libguestfs-without-kvm", message));
+                warnings.push(Warning::new(
+                    Stage::Pipeline,
+                    WarningCode::LibguestfsWithoutKvm,
+                    message,
+                ));
                 self.without_kvm.set(true);
                 Appliance { backend_settings: Some(FORCE_TCG), ..appliance }.start(overlays).await
             }
@@ -464,11 +480,13 @@ pub(in crate::convert) fn is_of_guest(error: &Error) -> bool {
     matches!(
         error,
         Error::Guestfs { .. }
+            | Error::Appliance { .. }
             | Error::Refused { .. }
             | Error::Child { .. }
             | Error::NoSystem { .. }
             | Error::Systems { .. }
             | Error::NotFixed { .. }
+            | Error::NoV2v
             | Error::NoDrivers { .. }
             | Error::VirtioWin { .. }
     )

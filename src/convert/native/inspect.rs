@@ -95,7 +95,7 @@ impl Guest {
         if !guest.product.contains(|c: char| c.is_alphabetic()) {
             guest.product = format!("{} {}", guest.distribution, guest.product);
         }
-        let doing = "find the guest's mount points";
+        let doing = "finding the guest's mount points";
         let lines = guestfs.run(doing, &["inspect-get-mountpoints", root]).await?;
         let pairs = lines.iter().filter_map(|line| line.split_once(": "));
         guest.mounts = pairs.map(|(at, device)| (at.to_owned(), device.to_owned())).collect();
@@ -116,7 +116,7 @@ pub(super) async fn inspect(
     let mut devices = GuestDevices::find(guestfs, choice.vm).await?;
     let root = systems::choose(guestfs, (roots, &devices), choice).await?;
     let mut guest = Guest::read(guestfs, &root).await?;
-    let doing = format!("mount {root} of the guest");
+    let doing = format!("mounting {root} of the guest");
     guestfs.run(&doing, &["mount", &root, "/"]).await?;
     let device = systems::device_of(guestfs, &root, &devices).await?;
     let fstab = guestfs.read("/etc/fstab").await?.unwrap_or_default();

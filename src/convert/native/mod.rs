@@ -41,14 +41,17 @@ mod validate;
 mod windows;
 
 use std::cell::Cell;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
 
+use crate::budget::{Going, is_stop};
 use crate::manifest::Disk;
 use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Warning};
+use crate::panics;
 
 use self::guest_fix::GuestFix;
 use self::report::StageLog;
@@ -64,6 +67,9 @@ pub(super) use self::guest_fix::Operated;
 
 /// Name of the file in the output directory that keeps what libguestfs said.
 pub(super) const LOG: &str = "convert.log";
+
+/// Bytes of an image that are copied between two looks at whether that may go on.
+const PIECE: u64 = 16 << 20;
 
 /// A disk under way.
 pub(super) struct Work<'a> {
@@ -90,6 +96,7 @@ pub(super) async fn convert(
     let made: Vec<_> = disks.iter().map(|disk| json!({"disk_id": disk.disk.id})).collect();
     let done = json!({ "disks_converted": disks.len(), "output_format": "qcow2", "converted_disks": made });
     stages.note("convert", begin.elapsed(), Ok(done));
+    panics::point("pipeline");
     let proofs = Proofs::begin(run, disks.iter().map(Work::converted));
     let told = (&mut stages, &mut warnings);
     let fixes_guest = run.settings.stages.fix;
@@ -222,7 +229,7 @@ async fn publish(
     let received = |disk: &&Disk| run.manifest.received(&disk.id).is_some();
     for disk in run.manifest.disks.iter().filter(received).filter(|_| run.settings.consume) {
         let removed = fs::remove_file(&disk.local_path);
-        removed.map_err(Error::io(format!("remove {}", disk.local_path.display())))?;
+        removed.map_err(Error::io(format!("removing {}", disk.local_path.display())))?;
     }
     Ok(results)
 }
@@ -249,13 +256,51 @@ async fn images<'a>(run: &ConversionRun<'a>) -> Result<Vec<Work<'a>>, Error> {
 
 /// An image that was converted while it arrived: it becomes the result itself, or a copy of it does.
 async fn take(run: &ConversionRun<'_>, disk: &Disk, image: &Path) -> Result<(), Error> {
-    let doing = format!("take {}", disk.local_path.display());
+    let doing = format!("taking {}", disk.local_path.display());
     let (from, to, consume) = (disk.local_path.clone(), image.to_owned(), run.settings.consume);
+    let going = run.tools.going();
     let work = move || match consume {
         true => fs::hard_link(from, to),
-        // The kernel shares blocks where it can (copy_file_range(2)).
-        false => fs::copy(from, to).map(drop),
+        false => copy(&from, &to, &going),
     };
     let taken = tokio::task::spawn_blocking(work).await;
-    taken.map_err(|join| Error::io(&doing)(join.into()))?.map_err(Error::io(doing))
+    let taken = taken.unwrap_or_else(|join| Err(join.into()));
+    taken.map_err(|error| if is_stop(&error) { Error::Cancelled } else { Error::io(doing)(error) })
+}
+
+/// Copies a file as long as that may go on. The kernel copies each piece, and shares its blocks where it
+/// can (`copy_file_range(2)`).
+fn copy(from: &Path, to: &Path, going: &Going) -> io::Result<()> {
+    let (from, mut to) = (File::open(from)?, File::create_new(to)?);
+    loop {
+        going.check()?;
+        if io::copy(&mut (&from).take(PIECE), &mut to)? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_is_whole_and_ends_with_the_run() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let [from, to, other] = ["from", "to", "other"].map(|name| dir.path().join(name));
+        let file = File::create(&from).expect("a file");
+        file.set_len(2 * PIECE + 7).expect("sized");
+        file.write_all_at(b"data", PIECE - 2).expect("written");
+        file.write_all_at(b"end", 2 * PIECE + 4).expect("written");
+        copy(&from, &to, &Going::default()).expect("copied");
+        assert!(fs::read(&from).expect("read") == fs::read(&to).expect("read"));
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let error = copy(&from, &other, &Going::from(&cancel)).expect_err("cancelled");
+        assert!(is_stop(&error));
+    }
 }

@@ -40,7 +40,7 @@ pub(super) async fn mount(
     mounts.sort_by_key(|(at, _)| at.len());
     for (at, device) in mounts.iter().filter(|(at, _)| is_needed(at)) {
         // Its fstab may name what is long gone.
-        guestfs.try_run(&format!("mount {device} of the guest"), &["mount", device, at]).await?;
+        guestfs.try_run(&format!("mounting {device} of the guest"), &["mount", device, at]).await?;
     }
     if guest.os == "linux" {
         mounts.extend(by_type(guestfs, (&guest.root, devices), &mounts).await?);
@@ -112,7 +112,7 @@ async fn by_type(
                 if is_taken || !is_empty(guestfs, at).await? {
                     continue;
                 }
-                let doing = format!("mount {device} of the guest");
+                let doing = format!("mounting {device} of the guest");
                 if guestfs.try_run(&doing, &["mount", &device, at]).await? {
                     found.push(((*at).to_owned(), device));
                 }
@@ -126,7 +126,7 @@ async fn by_type(
 /// Whether there is a folder of that path with nothing in it.
 async fn is_empty(guestfs: &mut Guestfs, path: &str) -> Result<bool, Error> {
     Ok(guestfs.is_dir(path).await?
-        && guestfs.run("look for the guest's /boot", &["ls", path]).await?.is_empty())
+        && guestfs.run("searching for the guest's /boot", &["ls", path]).await?.is_empty())
 }
 
 #[cfg(test)]

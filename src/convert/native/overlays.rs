@@ -18,7 +18,7 @@ impl GuestFix<'_> {
                 image.map_or_else(|| self.run.work.image(&disk.id), |work| work.image.clone());
             if overlay.exists() {
                 let removed = fs::remove_file(&overlay);
-                removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
+                removed.map_err(Error::io(format!("removing {}", overlay.display())))?;
             }
             self.run.tools.overlay(&image, &overlay).await?;
             overlays.push(overlay);
@@ -35,7 +35,7 @@ impl GuestFix<'_> {
         let hold = |overlay: &PathBuf| {
             let held = overlay.with_extension("held");
             let renamed = fs::rename(overlay, &held);
-            renamed.map_err(Error::io(format!("keep {}", overlay.display())))?;
+            renamed.map_err(Error::io(format!("keeping {}", overlay.display())))?;
             Ok(held)
         };
         overlays.iter().map(hold).collect()
@@ -50,7 +50,7 @@ impl GuestFix<'_> {
             }
             self.run.tools.commit(overlay, &self.run.work.images()).await?;
             let removed = fs::remove_file(overlay);
-            removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
+            removed.map_err(Error::io(format!("removing {}", overlay.display())))?;
         }
         Ok(())
     }

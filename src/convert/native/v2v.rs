@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::child::{self, Door, Output, Program};
 use crate::convert::tools::qemu_img::Tools;
 use crate::convert::{ConversionRun, Error};
+use crate::model::WarningCode;
 use crate::progress::Event;
 
 use super::fix::FixReport;
@@ -29,7 +30,7 @@ pub(in crate::convert) async fn version(tools: &Tools) -> Result<String, Error> 
         }
     })
     .await
-    .map_err(tools.child_error("run virt-v2v-in-place"))?;
+    .map_err(tools.child_error("running virt-v2v-in-place"))?;
     Ok(said)
 }
 
@@ -56,9 +57,9 @@ pub(super) async fn fix(
     report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     let Patient { overlays, backend_settings, root, virtio_win } = patient;
-    let doing = "fix the guest by virt-v2v-in-place".to_owned();
+    let doing = "fixing the guest with virt-v2v-in-place".to_owned();
     let xml = run.work.tmp().join("guest.xml");
-    fs::write(&xml, domain(overlays)).map_err(Error::io(format!("write {}", xml.display())))?;
+    fs::write(&xml, domain(overlays)).map_err(Error::io(format!("writing {}", xml.display())))?;
     let program = Program::new(PROGRAM)
         .args(["-i", "libvirtxml"])
         // The form `btrfsvol:/dev/sda2/@` is libguestfs' alone.
@@ -74,7 +75,7 @@ pub(super) async fn fix(
     let limits = run.tools.limits();
     let status = child::run(program, &limits, |_, line| {
         if let Some((_, warning)) = line.split_once("warning: ") {
-            report.warn("virt-v2v-warning", warning);
+            report.warn(WarningCode::VirtV2vWarning, warning);
         }
         if let Some((_, error)) = line.split_once("error: ").filter(|_| why.is_none()) {
             why = Some(error.to_owned());

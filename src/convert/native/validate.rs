@@ -105,7 +105,7 @@ pub(super) async fn beginning(
 }
 
 fn take(scratch: &Path) -> Result<Vec<u8>, Error> {
-    let bytes = fs::read(scratch).map_err(Error::io(format!("read {}", scratch.display())))?;
+    let bytes = fs::read(scratch).map_err(Error::io(format!("reading {}", scratch.display())))?;
     remove(scratch)?;
     Ok(bytes)
 }
@@ -113,7 +113,7 @@ fn take(scratch: &Path) -> Result<Vec<u8>, Error> {
 fn remove(scratch: &Path) -> Result<(), Error> {
     match fs::remove_file(scratch) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(format!("remove {}", scratch.display()))(error))
+            Err(Error::io(format!("removing {}", scratch.display()))(error))
         }
         _ => Ok(()),
     }

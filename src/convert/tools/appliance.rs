@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::Settings;
 use super::super::hyper2kvm::FORCE_TCG;
 use crate::kvm::{Accelerator, KvmProof, prove};
-use crate::model::{Stage, Warning};
+use crate::model::{Stage, Warning, WarningCode};
 
 /// The emulators that libguestfs runs it in: Debian's, found in `PATH`, and Red Hat's.
 const IN_PATH: &str = "qemu-system-x86_64";
@@ -37,7 +37,7 @@ pub(in crate::convert) async fn decided<'a>(
             };
             let message = "KVM runs no guest here: libguestfs works without it, which is slow \
                            (LIBGUESTFS_BACKEND_SETTINGS overrides this)";
-            let warning = Warning::new(Stage::Pipeline, "libguestfs-without-kvm", message);
+            let warning = Warning::new(Stage::Pipeline, WarningCode::LibguestfsWithoutKvm, message);
             (Cow::Owned(decided), Some(warning))
         }
     }

@@ -104,7 +104,7 @@ impl Tools {
         let Call { doing, args, read, write, bounds } = call;
         for image in read.iter().filter(|image| image.format == DiskFormat::Vmdk) {
             // A descriptor names other files: we read those ourselves (`rewrite`).
-            let reading = || Error::io(format!("read {}", image.path.display()));
+            let reading = || Error::io(format!("reading {}", image.path.display()));
             if !image::is_single_vmdk(image.path).map_err(reading())? {
                 let message = "only a VMDK of one sparse file is handed to it".to_owned();
                 return Err(Error::QemuImg { doing, message });
@@ -126,7 +126,7 @@ impl Tools {
     pub(in crate::convert) async fn version(&self) -> Result<String, Error> {
         let mut lines = Vec::new();
         let call = Call {
-            doing: "run qemu-img".to_owned(),
+            doing: "running qemu-img".to_owned(),
             args: vec!["--version".into()],
             read: Vec::new(),
             write: Vec::new(),
@@ -142,7 +142,7 @@ impl Tools {
         path: &Path,
         format: DiskFormat,
     ) -> Result<ImageInfo, Error> {
-        let doing = format!("look at {}", path.display());
+        let doing = format!("inspecting {}", path.display());
         let call = Call {
             doing: doing.clone(),
             args: args(["info", "--output=json", "-f", format.qemu_driver()], [path]),
@@ -161,7 +161,7 @@ impl Tools {
 
     /// Checks the structure of a qcow2 image.
     pub(in crate::convert) async fn check(&self, path: &Path) -> Result<(), Error> {
-        let doing = format!("check {}", path.display());
+        let doing = format!("checking {}", path.display());
         let call = Call {
             doing: doing.clone(),
             args: args(["check", "-f", "qcow2"], [path]),
@@ -180,7 +180,7 @@ impl Tools {
     /// Makes an image that shows `base`, a qcow2, and takes all that is written.
     pub(in crate::convert) async fn overlay(&self, base: &Path, to: &Path) -> Result<(), Error> {
         self.done(Call {
-            doing: format!("make an overlay of {}", base.display()),
+            doing: format!("making an overlay of {}", base.display()),
             args: args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"], [base, to]),
             read: vec![Image { path: base, format: DiskFormat::Qcow2 }],
             write: vec![to.to_owned()],
@@ -199,7 +199,7 @@ impl Tools {
         let files = fs::read_dir(images).into_iter().flatten().flatten();
         let bases = files.map(|file| length(&file.path())).max().unwrap_or_default();
         self.done(Call {
-            doing: format!("write the changes of {} back", overlay.display()),
+            doing: format!("writing the changes of {} back", overlay.display()),
             args: args(["commit", "-q", "-d", "-f", "qcow2"], [overlay]),
             read: Vec::new(),
             write: vec![overlay.to_owned(), images.to_owned()],
@@ -225,7 +225,7 @@ impl Tools {
         words.push(format!("count={kib}").into());
         words.extend([operand("if=", image.path), operand("of=", to)]);
         self.done(Call {
-            doing: format!("read the beginning of {}", image.path.display()),
+            doing: format!("reading the beginning of {}", image.path.display()),
             args: words,
             read: vec![image],
             write: vec![to.to_owned()],
@@ -253,7 +253,7 @@ impl Tools {
             ["convert", "--image-opts", &source, "-O", "raw"].map(OsString::from).to_vec();
         words.push(to.as_os_str().to_owned());
         self.done(Call {
-            doing: format!("read a partition of {}", image.path.display()),
+            doing: format!("reading a partition of {}", image.path.display()),
             args: words,
             read: vec![image],
             write: vec![to.to_owned()],
@@ -272,7 +272,7 @@ impl Tools {
 
     /// Whether two images hold the same bytes for the guest; stops at the first difference.
     pub(in crate::convert) async fn same(&self, a: Image<'_>, b: Image<'_>) -> Result<bool, Error> {
-        let doing = format!("compare {} and {}", a.path.display(), b.path.display());
+        let doing = format!("comparing {} and {}", a.path.display(), b.path.display());
         let formats = ["compare", "-f", a.format.qemu_driver(), "-F", b.format.qemu_driver()];
         let call = Call {
             doing: doing.clone(),
@@ -298,7 +298,7 @@ impl Tools {
         capacity: ByteSize,
         (progress, name): (&Progress, &str),
     ) -> Result<(), Error> {
-        let doing = format!("convert {} to {}", from.path.display(), to.display());
+        let doing = format!("converting {} to {}", from.path.display(), to.display());
         let mut words = vec!["convert", "-p", "-f", from.format.qemu_driver(), "-O", "qcow2"];
         if let Some(compression) = compression {
             // -W: clusters may be written out of order, so that both cores compress.

@@ -36,7 +36,9 @@ impl Tools {
             let kind = OutputFormat::Qcow2(compression);
             let work = move || tools.rewrite(&path, (&target, kind), capacity, &task);
             let done = tokio::task::spawn_blocking(work).await;
-            if done.map_err(|join| Error::io(format!("write {}", to.display()))(join.into()))?? {
+            if done
+                .map_err(|join| Error::io(format!("writing {}", to.display()))(join.into()))??
+            {
                 return Ok(());
             }
         }
@@ -45,12 +47,12 @@ impl Tools {
             (None, _) => self.to_qcow2(from, (to, compression), capacity, (progress, name)).await,
             (Some(_), None) => {
                 let renamed = std::fs::rename(&joined, to);
-                renamed.map_err(Error::io(format!("rename {}", joined.display())))
+                renamed.map_err(Error::io(format!("renaming {}", joined.display())))
             }
             (Some(whole), _) => {
                 self.to_qcow2(whole, (to, compression), capacity, (progress, name)).await?;
                 let removed = std::fs::remove_file(&joined);
-                removed.map_err(Error::io(format!("remove {}", joined.display())))
+                removed.map_err(Error::io(format!("removing {}", joined.display())))
             }
         }
     }
@@ -62,21 +64,21 @@ impl Tools {
         from: Image<'_>,
         to: &'a Path,
     ) -> Result<Option<Image<'a>>, Error> {
-        let reading = || Error::io(format!("read {}", from.path.display()));
+        let reading = || Error::io(format!("reading {}", from.path.display()));
         if from.format != DiskFormat::Vmdk || image::is_single_vmdk(from.path).map_err(reading())? {
             return Ok(None);
         }
         let (tools, path, target) = (self.clone(), from.path.to_owned(), to.to_owned());
         let work = move || tools.join(&path, &target);
         let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|join| Error::io(format!("write {}", to.display()))(join.into()))??;
+        done.map_err(|join| Error::io(format!("writing {}", to.display()))(join.into()))??;
         Ok(Some(Image { path: to, format: DiskFormat::Qcow2 }))
     }
 
     /// Blocks.
     fn join(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        let split = Split::open(from).map_err(Error::io(format!("read {}", from.display())))?;
-        let write = Error::io(format!("write {}", to.display()));
+        let split = Split::open(from).map_err(Error::io(format!("reading {}", from.display())))?;
+        let write = Error::io(format!("writing {}", to.display()));
         let file = File::options().read(true).write(true).create_new(true).open(to);
         let going = Going::from(&self.cancel);
         let done = split.write(file.map_err(write)?, &going, |_| {
@@ -107,12 +109,12 @@ impl Tools {
         capacity: ByteSize,
         task: &Task,
     ) -> Result<bool, Error> {
-        let read = |source| Error::io(format!("read {}", from.display()))(source);
+        let read = |source| Error::io(format!("reading {}", from.display()))(source);
         let mut stream = File::open(from).map_err(read)?;
         if !is_stream(&stream).map_err(read)? {
             return Ok(false);
         }
-        let write = |source| Error::io(format!("write {}", to.display()))(source);
+        let write = |source| Error::io(format!("writing {}", to.display()))(source);
         let file = File::options().read(true).write(true).create_new(true).open(to);
         let mut rewriter = Rewriter::new(file.map_err(write)?, capacity.0, kind);
         let mut buffer = vec![0; BLOCK];
@@ -134,7 +136,7 @@ impl Tools {
 
 fn broken(error: image::Error, from: &Path, to: &Path) -> Error {
     match error {
-        image::Error::Write(source) => Error::io(format!("write {}", to.display()))(source),
+        image::Error::Write(source) => Error::io(format!("writing {}", to.display()))(source),
         source => Error::Image { path: from.to_owned(), source },
     }
 }

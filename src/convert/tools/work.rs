@@ -33,7 +33,7 @@ impl WorkDir {
     /// Makes one in `output`, an absolute path, and clears away those of killed runs.
     pub(in crate::convert) fn new(output: &Path) -> Result<Self, Error> {
         remove_stale(output);
-        let failed = || Error::io(format!("make a work folder in {}", output.display()));
+        let failed = || Error::io(format!("making a work folder in {}", output.display()));
         let dir = tempfile::Builder::new()
             .prefix(WORK_PREFIX)
             .permissions(fs::Permissions::from_mode(0o700))
@@ -139,7 +139,7 @@ fn remove_stale(output: &Path) {
             Ok(true) => tracing::info!(path = %path.display(), "removed a killed run's folder"),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "remove a killed run's folder");
+                tracing::warn!(path = %path.display(), %error, "removing a killed run's folder");
             }
         }
     }

@@ -23,7 +23,7 @@ pub(super) use staged::{Handed, hand_over};
 
 /// Where drivers come from, for hints.
 pub(super) const DOWNLOAD: &str = "download virtio-win.iso from \
-     https://fedorapeople.org/groups/virt/virtio-win/direct-downloads/stable-virtio/ and give it with \
+     https://fedorapeople.org/groups/virt/virtio-win/direct-downloads/stable-virtio/ and pass it with \
      --virtio-win, or install the package virtio-win (Fedora, RHEL; Debian has none)";
 /// How to get what runs programs at the first start of a Windows.
 pub(super) const INSTALL_RHSRVANY: &str = "install rhsrvany (Debian 12: from bookworm-backports; Fedora: \

@@ -48,7 +48,7 @@ pub(super) fn describe(
         },
         several => {
             let names: Vec<_> = several.iter().map(|name| name.as_str()).collect();
-            return Err(store.unusable(format!("it holds several VMs: {}", names.join(", "))));
+            return Err(store.unusable(format!("it contains several VMs: {}", names.join(", "))));
         }
     };
     Ok(DescribedVm { store: Some(store.clone()), ..described })
@@ -240,7 +240,7 @@ impl vmx::Folder for BoxFolder<'_> {
         let file = self.members.head_file(member)?;
         let capacity = capacity(&file, DiskFormat::Vmdk);
         if capacity == 0 {
-            let reason = format!("'{member}' in it is no VMDK");
+            let reason = format!("'{member}' in it is not a VMDK");
             return Err(self.members.store.unusable(reason));
         }
         Ok(vmx::VmxImage {

@@ -112,5 +112,5 @@ fn open(path: &PathBuf) -> Result<File, Error> {
 }
 
 fn failed(path: &Path, source: std::io::Error) -> Error {
-    Error::File { action: "read", path: path.to_owned(), source }
+    Error::File { action: "reading", path: path.to_owned(), source }
 }

@@ -45,7 +45,7 @@ impl Expected {
             let found = digests.hex(*algorithm).ok_or_else(|| {
                 // Of a stream whose sums come last only the usual ones are made.
                 let what = "come behind the files of a compressed archive: unpack it first";
-                store.bad_sums(format!("its {algorithm_name} sums {what}"))
+                store.bad_sums(format!("its {algorithm_name} checksums {what}"))
             })?;
             if found != *expected {
                 return Err(Error::WrongSum {
@@ -118,7 +118,7 @@ pub(super) fn read_sums(
     let (mut of_own, mut of_others) = (Sums::default(), Sums::default());
     for (name, text) in found {
         let sums = Sums::read(&descriptor_text::of_sums(text)).map_err(|line| {
-            store.bad_sums(format!("'{name}' in it has a line that is no sum: '{line}'"))
+            store.bad_sums(format!("'{name}' in it has a line that is no checksum: '{line}'"))
         })?;
         match name.eq_ignore_ascii_case(&own) {
             true => of_own.join(sums),

@@ -38,7 +38,7 @@ pub(super) fn format_by_extension(extension: &str) -> Option<DiskFormat> {
 /// The ordinary files of a folder, in the order of their names, without those that only accompany
 /// others. Blocks.
 pub(super) fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |source| Error::File { action: "read", path: folder.to_owned(), source };
+    let failed = |source| Error::File { action: "reading", path: folder.to_owned(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

@@ -27,7 +27,7 @@ pub(super) fn format(path: &Path, choice: &FileChoice) -> Option<DiskFormat> {
 
 /// Refuses an image whose content is not what its name says. Blocks.
 fn check(path: &Path, file: &File, told: DiskFormat) -> Result<(), Error> {
-    let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+    let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
     match image::kind(file, told).map_err(failed)? {
         Some(found) if found != Kind::Disk(told) => {
             Err(Error::OtherFormat { path: path.to_owned(), told, found })
@@ -46,7 +46,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &FileChoice) -> Result<Describ
         let unusable = |reason: &str| Error::Unusable { path: path.clone(), reason: reason.into() };
         let format = format(path, choice);
         let format = format.ok_or_else(|| Error::UnknownFormat { path: path.clone() })?;
-        let failed = |source| Error::File { action: "read", path: path.clone(), source };
+        let failed = |source| Error::File { action: "reading", path: path.clone(), source };
         let file = File::open(path).map_err(failed)?;
         if choice.format.is_none() {
             check(path, &file, format)?;
@@ -54,8 +54,8 @@ pub(super) fn describe(paths: &[PathBuf], choice: &FileChoice) -> Result<Describ
         let content = DiskBytes::of_image(path, format)?;
         let capacity = image::capacity(&file, format).map_err(failed)?;
         let capacity = capacity.filter(|size| *size > 0);
-        let capacity =
-            capacity.ok_or_else(|| unusable(&format!("it is no image of a disk in {format}")))?;
+        let capacity = capacity
+            .ok_or_else(|| unusable(&format!("it is not an image of a disk in {format}")))?;
         let id = DiskId::from_index(index);
         let label = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         disks.push(disk(label, index, (capacity, uuids::of_image(path, format))));

@@ -35,7 +35,8 @@ use tokio_util::sync::CancellationToken;
 use super::nvram;
 use super::{Error, ExportRequest, FinishedDisk, Inspected, Rewrite, VmSummary, fill_disk_uuids};
 use crate::model::{
-    ByteSize, DiskFormat, ExportedVm, Firmware, SourceNic, SourceVm, Stage, Warning, chain,
+    ByteSize, DiskFormat, ExportedVm, Firmware, SourceNic, SourceVm, Stage, Warning, WarningCode,
+    chain,
 };
 use crate::progress::Progress;
 
@@ -173,8 +174,7 @@ impl Files {
         let vm = self.vm(&described);
         if vm.memory_mib == 0 {
             let path = self.settings.paths.first().cloned().unwrap_or_default();
-            let reason =
-                "it does not say how much memory the VM has: say it by --memory".to_owned();
+            let reason = "it has no memory size: pass --memory".into();
             return Err(Error::Unusable { path, reason });
         }
         Ok(Inspected {
@@ -226,7 +226,8 @@ impl Files {
         let mut vm = vm.clone();
         let told = Vec::from_iter(self.told.clone());
         let work = blocking(&self.settings, move || {
-            let failed = |source| Error::File { action: "open", path: directory.clone(), source };
+            let failed =
+                |source| Error::File { action: "opening", path: directory.clone(), source };
             let directory = std::path::absolute(&directory).map_err(failed)?;
             let taking = Extraction {
                 described: &described,
@@ -243,10 +244,11 @@ impl Files {
             for (disk, told) in disks.iter().zip(&vm.disks) {
                 if told.capacity.0 != 0 && told.capacity != disk.capacity {
                     let text = format!(
-                        "{} is of {} bytes by its image and of {} by its description: the image counts",
+                        "{} has {} bytes by its image and {} by its description: the size of the \
+                         image is used",
                         disk.id, disk.capacity.0, told.capacity.0
                     );
-                    warnings.push(Warning::new(Stage::Export, "capacity-differs", text));
+                    warnings.push(Warning::new(Stage::Export, WarningCode::CapacityDiffers, text));
                 }
             }
             for (id, uuid) in uuids {
@@ -343,7 +345,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         let path = settings.paths.first().cloned().unwrap_or_default();
-        Err(Error::File { action: "work on", path, source: std::io::Error::other(error) })
+        Err(Error::File { action: "working on", path, source: std::io::Error::other(error) })
     })
 }
 

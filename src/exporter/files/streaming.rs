@@ -15,7 +15,7 @@ use crate::image::vmdk::{Header, SECTOR};
 use crate::model::DiskFormat;
 
 const OTHER_FORMAT: &str = "only streamOptimized VMDKs and raw disks are read from front to back";
-const NO_STREAM: &str = "it is no streamOptimized VMDK";
+const NO_STREAM: &str = "it is not a streamOptimized VMDK";
 const ODD_GRAINS: &str = "its grains are neither of 64 KiB nor of a small multiple of it";
 const ODD_FRONT: &str = "what stands in front of its grains is too long";
 const IN_PLACE: &str = "it lies there as it is, and is converted from there";
@@ -88,7 +88,7 @@ fn heads(store: &Store, disks: &[WantedDisk]) -> Result<HashMap<String, Vec<u8>>
         Store::Folder(folder) => {
             for name in gzip.keys() {
                 let path = folder.join(name);
-                let failed = |source| Error::File { action: "open", path: path.clone(), source };
+                let failed = |source| Error::File { action: "opening", path: path.clone(), source };
                 let mut content = File::open(&path).map_err(failed)?;
                 let _ = visit(Member { name: name.clone(), content: &mut content })?;
             }

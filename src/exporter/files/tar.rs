@@ -108,9 +108,9 @@ impl<R: Skip> Tar<R> {
         }
         if !is_tar(header.as_bytes()) {
             let wrong = match self.begun {
-                true => "a tar header has a wrong sum",
+                true => "a tar header has a wrong checksum",
                 // An image, perhaps, that somebody compressed.
-                false => "what is compressed in it is no tar archive: unpack it first",
+                false => "what is compressed in it is not a tar archive: unpack it first",
             };
             return Err(io::Error::new(ErrorKind::InvalidData, wrong));
         }
@@ -153,7 +153,7 @@ impl Notes {
                 }
                 // What GNU tar writes of files with holes: their bytes are not simply there.
                 key if key.starts_with(b"GNU.sparse") => {
-                    let sparse = "it holds a sparse file: pack it without --sparse";
+                    let sparse = "it contains a sparse file: pack it without --sparse";
                     return Err(io::Error::new(ErrorKind::InvalidData, sparse));
                 }
                 _ => {}

@@ -9,7 +9,7 @@ use super::store::Store;
 use super::streaming::NOT_ASKED;
 use crate::budget::Going;
 use crate::exporter::{Error, ExpectedMedium, NVRAM, Streaming, uuids};
-use crate::image::{self, Split};
+use crate::image::{self, Flaw, Split};
 use crate::model::{ByteSize, DiskFormat, DiskId, ExportMethod, SourceVm, Warning};
 
 /// A VM and what an export needs to take it.
@@ -150,10 +150,10 @@ impl DiskBytes {
     /// # Errors
     /// [`Error::Unusable`] when it does not, [`Error::PartOfDisk`], [`Error::File`].
     pub(super) fn of_image(path: &Path, format: DiskFormat) -> Result<Self, Error> {
-        let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+        let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
         let judged = image::inspect(path, format, &Going::default()).map_err(failed)?;
         // A part of a VMDK passes for a disk, or for nothing at all.
-        let may_be_part = judged.as_ref().map_or_else(|reason| reason == image::NO_VMDK, |()| true);
+        let may_be_part = judged.as_ref().map_or_else(|flaw| *flaw == Flaw::NoVmdk, |()| true);
         if format == DiskFormat::Vmdk
             && may_be_part
             && let Some(part) = image::part(path).map_err(failed)?

@@ -50,7 +50,7 @@ impl StreamCheck {
     /// Looks at the first sector. A VMDK that is text would name other files.
     fn begin(&mut self) -> io::Result<()> {
         if !self.head.starts_with(b"KDMV") {
-            return Err(invalid("it is no VMDK, or one that names other files"));
+            return Err(invalid("it is not a VMDK, or is one that names other files"));
         }
         if let Ok(header) = Header::read(&self.head) {
             let mut stream = HashedStream::new(header.capacity * SECTOR);
@@ -73,7 +73,7 @@ impl StreamCheck {
             return Ok(self.content.finish());
         }
         if self.format == DiskFormat::Vmdk && self.head.len() < SECTOR as usize {
-            return Err(invalid(format!("it is no VMDK: it has {} bytes", self.head.len())));
+            return Err(invalid(format!("it is not a VMDK: it has {} bytes", self.head.len())));
         }
         let Some(stream) = self.stream else { return Ok(None) };
         let reached = stream.reached();

@@ -12,7 +12,7 @@ use super::expected_sums::Expected;
 use super::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
 use crate::exporter::guest_os::{Detailed, arch, os_family};
 use crate::exporter::{Error, nvram, uuids};
-use crate::image;
+use crate::image::{self, Flaw};
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware,
     GuestOs, NicModel, Origin, PowerState, SourceDisk, SourceNic, SourceVm, chain,
@@ -35,7 +35,7 @@ struct Vmx(BTreeMap<String, String>);
 /// # Errors
 /// [`Error::Unusable`] when it cannot be taken as it is, [`Error::File`].
 pub(super) fn describe(path: &Path) -> Result<DescribedVm, Error> {
-    let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+    let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
     if std::fs::metadata(path).map_err(failed)?.len() > LONGEST {
         return Err(unusable(path, "it is too long"));
     }
@@ -106,7 +106,7 @@ pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<Desc
     let (mut disks, mut wanted) = (Vec::new(), Vec::new());
     for (index, (disk, file)) in found.into_iter().enumerate() {
         if devices::is_of_host(&file) {
-            return Err(unusable(path, image::IS_A_DEVICE));
+            return Err(unusable(path, Flaw::IsADevice));
         }
         let VmxImage { content, capacity, uuid, least } = folder.image(&file)?;
         let id = DiskId::from_index(index);
@@ -415,20 +415,20 @@ fn unescape(value: &str) -> String {
 
 /// A file that the VMX names, which must lie beside it.
 fn beside(vmx: &Path, folder: &Path, name: &str) -> Result<PathBuf, Error> {
-    let failed = |source| Error::File { action: "read", path: folder.to_owned(), source };
+    let failed = |source| Error::File { action: "reading", path: folder.to_owned(), source };
     let found = image::beside(folder, name).map_err(failed)?;
-    found.ok_or_else(|| unusable(vmx, &format!("its file '{name}' is not in its folder")))
+    found.ok_or_else(|| unusable(vmx, format!("its file '{name}' is not in its folder")))
 }
 
 fn capacity(path: &Path) -> Result<u64, Error> {
-    let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+    let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(failed)?;
     let found = image::capacity(&file, DiskFormat::Vmdk).map_err(failed)?;
-    found.ok_or_else(|| unusable(path, "it is no VMDK"))
+    found.ok_or_else(|| unusable(path, "it is not a VMDK"))
 }
 
-fn unusable(path: &Path, reason: &str) -> Error {
-    Error::Unusable { path: path.to_owned(), reason: reason.to_owned() }
+fn unusable(path: &Path, reason: impl Into<Flaw>) -> Error {
+    Error::Unusable { path: path.to_owned(), reason: reason.into() }
 }
 
 /// Reads all of a VMX but its disks' files.

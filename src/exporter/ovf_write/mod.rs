@@ -99,7 +99,7 @@ pub fn write_package(
         }
     };
     let path = parts.first().map(|part| part.target().to_owned()).unwrap_or_default();
-    let size = path.metadata().map_err(failed("look at", &path))?.len();
+    let size = path.metadata().map_err(failed("inspecting", &path))?.len();
     Ok(WrittenPackage { path, size: ByteSize(size), sums })
 }
 
@@ -116,7 +116,7 @@ impl NewPackage<'_> {
     fn nvram(&self) -> Result<Option<NvramFile>, Error> {
         let read = |exported: &ExportedNvram| {
             let path = &exported.path;
-            let content = std::fs::read(path).map_err(failed("read", path))?;
+            let content = std::fs::read(path).map_err(failed("reading", path))?;
             Ok(NvramFile { href: href(path), content })
         };
         self.exported.nvram.as_ref().map(read).transpose()
@@ -129,12 +129,12 @@ impl NewPackage<'_> {
         for disk in &self.exported.disks {
             let path = &disk.path;
             if disk.format != DiskFormat::Vmdk || path.parent() != Some(self.directory) {
-                let reason = "only a VMDK of the export itself can be part of a package".to_owned();
+                let reason = "only a VMDK of the export itself can be part of a package".into();
                 return Err(Error::Unusable { path: path.clone(), reason });
             }
-            let file = File::open(path).map_err(failed("open", path))?;
+            let file = File::open(path).map_err(failed("opening", path))?;
             let populated = vmdk::populated(&file, &Going::from(self.cancel)).map_err(|error| {
-                if is_stop(&error) { Error::Cancelled } else { failed("read", path)(error) }
+                if is_stop(&error) { Error::Cancelled } else { failed("reading", path)(error) }
             })?;
             files.push(descriptor::DiskFile { disk, href: href(path), populated });
         }
@@ -157,7 +157,7 @@ impl NewPackage<'_> {
             file.write_all(text.as_bytes())?;
             file.sync_all()
         });
-        written.map_err(failed("write", part.path()))?;
+        written.map_err(failed("writing", part.path()))?;
         Ok(Sha256Digest(Sha256::digest(text).into()))
     }
 
@@ -197,7 +197,7 @@ impl NewPackage<'_> {
         });
         written.map_err(|error| match self.cancel.is_cancelled() {
             true => Error::Cancelled,
-            false => failed("write", part.path())(error),
+            false => failed("writing", part.path())(error),
         })
     }
 }

@@ -11,6 +11,7 @@ use url::Url;
 
 use super::sink::{ExpectedStream, Sink, WrittenStream};
 use super::{Broken, Meter};
+use crate::budget::Going;
 use crate::exporter::BandwidthLimit;
 use crate::exporter::tls::Client;
 
@@ -46,7 +47,7 @@ pub(in crate::exporter) async fn fetch(
         return Err(Broken::Status(status));
     }
     let expected = response.content_length();
-    let sink = Sink::of_stream(file, wanted, meter.clone());
+    let sink = Sink::of_stream(file, wanted, meter.clone(), Going::from(cancel));
     let mut received = 0;
     let broken = loop {
         match waiting.wait(response.chunk(), received, expected).await {

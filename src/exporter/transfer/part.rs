@@ -39,7 +39,7 @@ impl PartFile {
             return Err(Error::Exists { path: target });
         }
         let path = part_of(&target);
-        let failed = |source| Error::File { action: "create", path: path.clone(), source };
+        let failed = |source| Error::File { action: "creating", path: path.clone(), source };
         for _ in 0..TRIES {
             remove_stale(&path)?;
             let file = OpenOptions::new()
@@ -78,7 +78,7 @@ impl PartFile {
         let found = if is_named { &target } else { &path };
         match found.symlink_metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(failed("look at", source)),
+            Err(source) => return Err(failed("inspecting", source)),
             Ok(file) if !file.is_file() => return Err(Error::Exists { path: found.clone() }),
             Ok(_) => {}
         }
@@ -87,16 +87,16 @@ impl PartFile {
             .write(true)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
             .open(found);
-        let file = open.map_err(|source| failed("open", source))?;
+        let file = open.map_err(|source| failed("opening", source))?;
         lock(&file, found)?;
-        if !state::has_name(&file, found).map_err(|source| failed("look at", source))? {
+        if !state::has_name(&file, found).map_err(|source| failed("inspecting", source))? {
             return Err(Error::Busy { path: found.clone() });
         }
         let same = file.try_clone().and_then(|file| adopt::is_same(file, disk, task, cancel));
         match same {
             Ok(true) => {
                 if is_named {
-                    std::fs::rename(&target, &path).map_err(|source| failed("rename", source))?;
+                    std::fs::rename(&target, &path).map_err(|source| failed("renaming", source))?;
                 }
                 Ok(Some(Self { file, path, target, committed: AtomicBool::new(false) }))
             }
@@ -107,7 +107,7 @@ impl PartFile {
                 Ok(None)
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Err(Error::Cancelled),
-            Err(source) => Err(failed("read", source)),
+            Err(source) => Err(failed("reading", source)),
         }
     }
 
@@ -124,7 +124,7 @@ impl PartFile {
         }
         let path = part_of(&target);
         remove_stale(&path)?;
-        let failed = |source| Error::File { action: "rename", path: self.path.clone(), source };
+        let failed = |source| Error::File { action: "renaming", path: self.path.clone(), source };
         std::fs::rename(&self.path, &path).map_err(failed)?;
         (self.path, self.target) = (path, target);
         Ok(())
@@ -169,7 +169,7 @@ impl PartFile {
             ErrorKind::AlreadyExists | ErrorKind::InvalidInput => {
                 Error::Exists { path: self.target.clone() }
             }
-            _ => Error::File { action: "rename", path: self.path.clone(), source },
+            _ => Error::File { action: "renaming", path: self.path.clone(), source },
         })
     }
 
@@ -179,7 +179,7 @@ impl PartFile {
         let path = if committed { &self.target } else { &self.path };
         match std::fs::remove_file(path) {
             Err(source) if source.kind() != ErrorKind::NotFound => {
-                Err(Error::File { action: "remove", path: path.clone(), source })
+                Err(Error::File { action: "removing", path: path.clone(), source })
             }
             _ => Ok(()),
         }
@@ -189,7 +189,7 @@ impl PartFile {
 /// Makes the renames in `directory` last. Blocks.
 pub(in crate::exporter) fn sync_directory(directory: &Path) -> Result<(), Error> {
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(|source| Error::File {
-        action: "sync",
+        action: "syncing",
         path: directory.to_owned(),
         source,
     })
@@ -205,7 +205,7 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
     let failed = |action, source| Error::File { action, path: path.to_owned(), source };
     match path.symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(failed("look at", source)),
+        Err(source) => return Err(failed("inspecting", source)),
         Ok(found) if !found.is_file() => return Err(Error::Exists { path: path.to_owned() }),
         Ok(_) => {}
     }
@@ -213,11 +213,11 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
         .write(true)
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
         .open(path)
-        .map_err(|source| failed("open", source))?;
+        .map_err(|source| failed("opening", source))?;
     lock(&stale, path)?;
     // Only what is locked goes: another run may have put its own file in the place of a stale one.
-    match state::has_name(&stale, path).map_err(|source| failed("look at", source))? {
-        true => std::fs::remove_file(path).map_err(|source| failed("remove", source)),
+    match state::has_name(&stale, path).map_err(|source| failed("inspecting", source))? {
+        true => std::fs::remove_file(path).map_err(|source| failed("removing", source)),
         false => Err(Error::Busy { path: path.to_owned() }),
     }
 }

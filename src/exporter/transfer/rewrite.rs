@@ -19,7 +19,7 @@ pub(super) fn rewrite(
     meter: &Meter,
     mut chunks: mpsc::Receiver<Bytes>,
 ) -> Result<WrittenStream, Broken> {
-    let failed = |source| Broken::File { action: "begin", source };
+    let failed = |source| Broken::File { action: "creating", source };
     let front = tempfile::tempfile().map_err(failed)?;
     let mut rewriting = Rewriting::of_vmdk((file, front), wanted.capacity, compression);
     let (mut sha256, mut sha1) = (sha2::Sha256::new(), wanted.sha1.then(sha1::Sha1::new));
@@ -54,7 +54,7 @@ fn broken(error: image::Error, received: u64) -> Broken {
     match error {
         image::Error::Stream(invalid) => Broken::Stream(invalid),
         image::Error::Early { reached, capacity } => Broken::early(received, reached, capacity),
-        image::Error::Write(source) => Broken::File { action: "write", source },
+        image::Error::Write(source) => Broken::File { action: "writing", source },
         other => Broken::Image(other),
     }
 }

@@ -1,7 +1,7 @@
 //! Writes, hashes and checks what arrives, on a thread of its own, in one pass.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tokio_util::bytes::Bytes;
 
 use super::rewrite::rewrite;
 use super::{Broken, Meter};
-use crate::budget::Going;
+use crate::budget::{Going, is_stop};
 use crate::exporter::Rewrite;
 use crate::exporter::content::content_of;
 use crate::image::DirectFile;
@@ -66,12 +66,17 @@ pub(in crate::exporter) struct SinkStopped;
 
 impl Sink<WrittenStream> {
     /// A sink into `file`, which is empty, for the stream of a disk.
-    pub(super) fn of_stream(file: File, wanted: ExpectedStream, meter: Arc<Meter>) -> Self {
+    pub(super) fn of_stream(
+        file: File,
+        wanted: ExpectedStream,
+        meter: Arc<Meter>,
+        going: Going,
+    ) -> Self {
         Self::start(move |chunks| match wanted.rewrite {
             Some(Rewrite { compression, .. }) => {
                 rewrite(file, (wanted, compression), &meter, chunks)
             }
-            None => write(file, wanted, &meter, chunks),
+            None => write(file, wanted, (&meter, &going), chunks),
         })
     }
 }
@@ -94,7 +99,7 @@ impl<T: Send + 'static> Sink<T> {
     pub(in crate::exporter) async fn finish(self) -> Result<T, Broken> {
         drop(self.chunks);
         self.thread.await.unwrap_or_else(|error| {
-            Err(Broken::File { action: "write", source: std::io::Error::other(error) })
+            Err(Broken::File { action: "writing", source: std::io::Error::other(error) })
         })
     }
 }
@@ -102,10 +107,15 @@ impl<T: Send + 'static> Sink<T> {
 fn write(
     file: File,
     ExpectedStream { capacity, sha1, .. }: ExpectedStream,
-    meter: &Meter,
+    (meter, going): (&Meter, &Going),
     mut chunks: mpsc::Receiver<Bytes>,
 ) -> Result<WrittenStream, Broken> {
-    let failed = |action| move |source| Broken::File { action, source };
+    let failed = |action| {
+        move |source: io::Error| match is_stop(&source) {
+            true => Broken::Cancelled,
+            false => Broken::File { action, source },
+        }
+    };
     let mut check = HashedStream::new(capacity);
     let (mut sha256, mut sha1) = (sha2::Sha256::new(), sha1.then(sha1::Sha1::new));
     let mut out = DirectFile::new(file);
@@ -116,21 +126,27 @@ fn write(
         if let Some(sha1) = &mut sha1 {
             sha1.update(&chunk);
         }
-        out.write_all(&chunk).map_err(failed("write"))?;
+        out.write_all(&chunk).map_err(failed("writing"))?;
         bytes += chunk.len() as u64;
         meter.advance(chunk.len() as u64, check.reached());
     }
-    let file = out.finish().map_err(failed("write"))?;
+    let file = out.finish().map_err(failed("writing"))?;
     let reached = check.reached();
-    let end = check.finish(|buffer, offset| file.read_exact_at(buffer, offset));
-    let (end, content) = end.map_err(Broken::Stream)?;
+    let end = check.finish(|buffer, offset| {
+        going.check()?;
+        file.read_exact_at(buffer, offset)
+    });
+    let (end, content) = end.map_err(|invalid| match is_stop(&invalid) {
+        true => Broken::Cancelled,
+        false => Broken::Stream(invalid),
+    })?;
     if end == StreamEnd::Early {
         return Err(Broken::early(bytes, reached, capacity));
     }
-    file.sync_all().map_err(failed("sync"))?;
+    file.sync_all().map_err(failed("syncing"))?;
     // Grains in another order show the content only by their tables.
     let content = match content {
-        None => content_of(&file, DiskFormat::Vmdk, &Going::default()).map_err(failed("read"))?,
+        None => content_of(&file, DiskFormat::Vmdk, going).map_err(failed("reading"))?,
         content => content,
     };
     let sha1 = sha1.map(|sum| hex(&sum.finalize()));

@@ -163,7 +163,7 @@ impl DatastoreRun<'_> {
         let restart = move || part.restart();
         let file = tokio::task::spawn_blocking(restart).await;
         let file = file.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let broken = |source| failed(Broken::File { action: "empty", source });
+        let broken = |source| failed(Broken::File { action: "truncating", source });
         let sink = Sink::of_raw(file.map_err(broken)?, flat.capacity.0, task);
         let retry = self.vsphere.settings.retry;
         let (mut received, mut pauses, mut attempt) = (0, retry.pauses(), 1);
@@ -180,7 +180,7 @@ impl DatastoreRun<'_> {
             attempt += 1;
             let seconds = pause.as_secs_f64();
             self.progress.note(format!(
-                "{name} goes on at {}: {broken}; in {seconds:.1} s",
+                "{name} continues at {}: {broken}; in {seconds:.1} s",
                 ByteSize(received)
             ));
             tokio::select! {

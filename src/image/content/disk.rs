@@ -18,7 +18,7 @@ use crate::model::DiskFormat;
 /// No unit is shorter than this once it is compressed, in bytes.
 const LEAST_PACKED: u64 = 8;
 
-/// An image that is read. Each thread has one of its own: tables are kept in memory, one at a time.
+/// An image that is read. Each thread has one of its own: second tables are kept in memory, one at a time.
 pub(super) struct ImageReader {
     /// Size that the guest sees, in whole sectors.
     pub(super) size: u64,
@@ -40,6 +40,9 @@ enum ImageLayout {
 
 /// A format that keeps a disk in units, found by tables.
 pub(super) trait Units: Send {
+    /// The same for another thread. Tables that stay in memory are shared.
+    fn again(&self) -> io::Result<Box<dyn Units>>;
+
     /// The unit around a place of the disk. One that is no data may be longer than a unit.
     fn find(&mut self, file: &File, at: u64) -> io::Result<DiskUnit>;
 
@@ -112,6 +115,28 @@ impl ImageReader {
         let data = TableBudget::of_data(file.metadata()?.len());
         let going = going.clone();
         Ok(layout.map(|layout| Self { size, layout, hole: (0, 0), data, going }))
+    }
+
+    /// A VMDK of several files.
+    pub(super) fn of_split(split: Split, going: &Going) -> Option<Self> {
+        let size = split.capacity();
+        // Its extents have budgets of their own.
+        let (data, going) = (TableBudget::of_data(0), going.clone());
+        let disk = Self { size, layout: ImageLayout::Split(split), hole: (0, 0), data, going };
+        Some(disk).filter(|disk| disk.size <= LARGEST)
+    }
+
+    /// The same disk for another thread, which draws from the same budget.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        let layout = match &self.layout {
+            ImageLayout::Raw(file, size) => ImageLayout::Raw(file.try_clone()?, *size),
+            ImageLayout::Split(split) => ImageLayout::Split(split.again()?),
+            ImageLayout::Units(file, units, _) => {
+                ImageLayout::Units(file.try_clone()?, units.again()?, UnpackedUnit::default())
+            }
+        };
+        let (data, going) = (self.data.clone(), self.going.clone());
+        Ok(Self { size: self.size, layout, hole: (0, 0), data, going })
     }
 
     /// Says whether the work may go on.
@@ -248,6 +273,11 @@ mod tests {
 
     /// A VDI of blocks of a sector each: the table stands at byte 512, data begins at 1024.
     fn vdi(table: &[u32], data: u64) -> File {
+        vdi_of(512, table, (1024, data))
+    }
+
+    /// A VDI of blocks of so many bytes, whose data begins at a place.
+    fn vdi_of(block: u32, table: &[u32], (begin, data): (u32, u64)) -> File {
         let file = tempfile::tempfile().expect("a file");
         let put = |place, number: u32| {
             file.write_all_at(&number.to_le_bytes(), place).expect("written");
@@ -255,12 +285,15 @@ mod tests {
         put(64, 0xbeda_107f);
         put(0x4c, 1);
         put(0x154, 512);
-        put(0x158, 1024);
-        put(0x170, table.len() as u32 * 512);
-        put(0x178, 512);
+        put(0x158, begin);
+        put(0x170, table.len() as u32 * block);
+        put(0x178, block);
         put(0x180, table.len() as u32);
         (512..).step_by(4).zip(table).for_each(|(place, entry)| put(place, *entry));
-        file.write_all_at(&vec![7; data as usize], 1024).expect("written");
+        // A long one is a hole but for its end.
+        let there = data.min(1 << 16);
+        let end = u64::from(begin) + data;
+        file.write_all_at(&vec![7; there as usize], end - there).expect("written");
         file
     }
 
@@ -270,6 +303,20 @@ mod tests {
         let sound = hash(vdi(&[3, 2, 1, 0], 2048)).expect("read");
         assert!(sound.is_some());
         let error = hash(vdi(&[0; 100], 512)).expect_err("one block is named a hundred times");
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn all_threads_draw_from_one_budget() {
+        let hash = |table: &[u32], blocks: u64| {
+            let file = vdi_of(1 << 20, table, (1 << 20, blocks << 20));
+            hash_image(&file, DiskFormat::Vdi, &Going::default(), &mut |_, _| Ok(()))
+        };
+        // Several stretches: each thread has some of them.
+        let sound: Vec<u32> = (0..128).collect();
+        assert!(hash(&sound, 128).expect("read").is_some());
+        let twice: Vec<u32> = (0..64).chain(0..64).collect();
+        let error = hash(&twice, 64).expect_err("each block is named twice");
         assert_eq!(error.kind(), ErrorKind::InvalidData);
     }
 

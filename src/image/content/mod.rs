@@ -19,6 +19,6 @@ mod tables;
 
 pub use self::blocks::{BLOCK, Blocks, ContentHasher};
 pub use self::grains::HashedStream;
-pub use self::hash::{Each, hash_blocks, hash_image};
+pub use self::hash::{Each, hash_blocks, hash_image, hash_image_at};
 pub use self::list::BlockList;
 pub use self::qcow2::stored_ranges;

@@ -17,19 +17,28 @@ pub(super) struct StreamGrains {
     tables: GrainTables,
     /// The table that was used last.
     table: Option<(u64, Vec<u64>)>,
+    /// Length of the file.
+    length: u64,
     budget: TableBudget,
     inflater: Inflater,
 }
 
 impl StreamGrains {
     pub(super) fn open(file: &File) -> io::Result<Self> {
-        let tables = GrainTables::read(file)?;
-        let budget = TableBudget::of_tables(file.metadata()?.len());
-        Ok(Self { tables, table: None, budget, inflater: Inflater::new() })
+        Ok(Self::of(GrainTables::read(file)?, file.metadata()?.len()))
+    }
+
+    fn of(tables: GrainTables, length: u64) -> Self {
+        let budget = TableBudget::of_tables(length);
+        Self { tables, table: None, length, budget, inflater: Inflater::new() }
     }
 }
 
 impl Units for StreamGrains {
+    fn again(&self) -> io::Result<Box<dyn Units>> {
+        Ok(Box::new(Self::of(self.tables, self.length)))
+    }
+
     fn find(&mut self, file: &File, at_byte: u64) -> io::Result<DiskUnit> {
         let bytes = self.tables.grain * SECTOR;
         let grain = at_byte / bytes;

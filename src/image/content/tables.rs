@@ -25,6 +25,7 @@ pub(super) struct BlockTable {
     window: Option<(u64, Vec<u64>)>,
 }
 
+#[derive(Clone, Copy)]
 enum TableKind {
     /// Entries are sectors; a bitmap of `bitmap` bytes precedes each block.
     Vhd { bitmap: u64 },
@@ -39,7 +40,7 @@ impl BlockTable {
     /// the table 16 to 23, entries 28 to 31, size of a block 32 to 35.
     pub(super) fn vhd(file: &File) -> io::Result<Option<Self>> {
         let end = file.metadata()?.len().checked_sub(512);
-        let footer: [u8; 64] = at(file, end.ok_or_else(|| invalid("it is no VHD"))?)?;
+        let footer: [u8; 64] = at(file, end.ok_or_else(|| invalid("it is not a VHD"))?)?;
         if big(&footer[60..64]) == 2 {
             return Ok(None);
         }
@@ -120,6 +121,11 @@ impl BlockTable {
 }
 
 impl Units for BlockTable {
+    fn again(&self) -> io::Result<Box<dyn Units>> {
+        let Self { kind, place, count, block, .. } = *self;
+        Ok(Box::new(Self { kind, place, count, block, window: None }))
+    }
+
     fn find(&mut self, file: &File, at: u64) -> io::Result<DiskUnit> {
         let index = at / self.block;
         let (begin, end) = (index * self.block, (index + 1) * self.block);

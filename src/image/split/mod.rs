@@ -90,6 +90,20 @@ impl Split {
         Ok(Self { extents: vec![SplitExtent { begin: 0, end: sectors, content }], capacity })
     }
 
+    /// The same for another thread. The directories of tables are shared, and the budgets.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        let again = |extent: &SplitExtent| {
+            let content = match &extent.content {
+                PartContent::Zero => PartContent::Zero,
+                PartContent::Flat(file, begin) => PartContent::Flat(file.try_clone()?, *begin),
+                PartContent::Sparse(sparse) => PartContent::Sparse(sparse.again()?),
+            };
+            Ok(SplitExtent { begin: extent.begin, end: extent.end, content })
+        };
+        let extents = self.extents.iter().map(again).collect::<io::Result<_>>()?;
+        Ok(Self { extents, capacity: self.capacity })
+    }
+
     /// Size of the disk, in bytes.
     pub fn capacity(&self) -> u64 {
         self.capacity

@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::invalid;
 use crate::budget::{Going, TableBudget};
@@ -39,7 +40,7 @@ pub(in crate::image) struct Sparse {
     /// Grains of one table.
     entries: u64,
     /// The directory: where each table is, as the layout says it; 0 for none.
-    tables: Vec<u64>,
+    tables: Arc<[u64]>,
     /// The table that was used last.
     table: Option<(usize, Vec<u64>)>,
     /// What may still be read of the grains: two entries that name one grain would make a disk out of
@@ -135,6 +136,14 @@ impl Sparse {
         let bytes = used.saturating_mul(entries).saturating_mul(layout.width() as u64);
         TableBudget::of_tables(length).draw(bytes)?;
         let grains = TableBudget::of_data(length);
+        Ok(Self { file, layout, grain, entries, tables: tables.into(), table: None, grains })
+    }
+
+    /// The same for another thread.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        let (tables, grains) = (self.tables.clone(), self.grains.clone());
+        let Self { layout, grain, entries, .. } = *self;
+        let file = self.file.try_clone()?;
         Ok(Self { file, layout, grain, entries, tables, table: None, grains })
     }
 

@@ -38,10 +38,10 @@ const DIRECTORY_ENTRIES: u64 = 1 << 12;
 #[non_exhaustive]
 pub enum InvalidStream {
     /// Its header is that of something else.
-    #[error("it is no streamOptimized VMDK: {0}")]
+    #[error("not a streamOptimized VMDK: {0}")]
     Header(&'static str),
     /// It holds a disk of another size.
-    #[error("it holds a disk of {found} bytes instead of {expected}")]
+    #[error("stream contains a disk of {found} bytes instead of {expected}")]
     Capacity {
         /// Size of the VM's disk.
         expected: u64,
@@ -49,7 +49,7 @@ pub enum InvalidStream {
         found: u64,
     },
     /// Something in its middle makes no sense.
-    #[error("it breaks at byte {offset}: {fault}")]
+    #[error("stream is damaged at byte {offset}: {fault}")]
     Marker {
         /// Where.
         offset: u64,
@@ -57,7 +57,7 @@ pub enum InvalidStream {
         fault: &'static str,
     },
     /// It holds other grains than its tables name.
-    #[error("it holds {found} grains, its tables name {named}")]
+    #[error("stream contains {found} grains, its tables name {named}")]
     Grains {
         /// Grains in the stream.
         found: u64,
@@ -65,7 +65,7 @@ pub enum InvalidStream {
         named: u64,
     },
     /// The file could not be read again.
-    #[error("read its tables")]
+    #[error("reading the grain tables")]
     Tables(#[source] io::Error),
 }
 
@@ -339,7 +339,7 @@ pub fn populated(file: &File, going: &Going) -> io::Result<u64> {
 }
 
 /// Where the tables of a whole streamOptimized VMDK are, all in sectors.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct GrainTables {
     /// Size of a grain.
     pub(super) grain: u64,

@@ -35,6 +35,6 @@ pub(in crate::libvirt) fn start() {
 /// Has the connection closed when the other side falls silent.
 pub(in crate::libvirt) fn keep_alive(connect: &Connect) {
     if let Err(error) = connect.set_keep_alive(INTERVAL, UNANSWERED) {
-        tracing::debug!(%error, "the daemon knows no keepalives");
+        tracing::debug!(%error, "the daemon has no keepalives");
     }
 }

@@ -86,7 +86,9 @@ impl Connection {
     /// Whether the daemon is still there. A question, since a connection that nothing was sent over
     /// does not know that it broke.
     pub(super) async fn answers(&self) -> bool {
-        let version = |connect: &Connect| connect.lib_version().map_err(Error::call("say hello"));
+        let version = |connect: &Connect| {
+            connect.lib_version().map_err(Error::call("asking for libvirt's version"))
+        };
         self.call(version).await.is_ok()
     }
 

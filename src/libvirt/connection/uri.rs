@@ -25,10 +25,6 @@ const PARAMETERS: [&str; 12] = [
     "tls_priority",
 ];
 
-/// What is wrong with a URI that is fine only where the user names it.
-pub(in crate::libvirt) const NAMES_A_PROGRAM: &str =
-    "a file names it, and it has a parameter that may name a program to run";
-
 /// Checks a URI.
 ///
 /// # Errors
@@ -67,7 +63,7 @@ pub(in crate::libvirt) fn check(uri: &str) -> Result<(), Error> {
 /// Checks a URI that a file names: it must not choose a program that runs here.
 ///
 /// # Errors
-/// [`Error::Uri`] with what is wrong.
+/// [`Error::Uri`] with what is wrong; [`Error::UriOfFile`].
 pub fn check_from_file(uri: &str) -> Result<(), Error> {
     check(uri)?;
     let query = Url::parse(uri).ok().and_then(|url| url.query().map(str::to_owned));
@@ -81,7 +77,7 @@ pub fn check_from_file(uri: &str) -> Result<(), Error> {
     };
     match names.all(is_known) {
         true => Ok(()),
-        false => Err(Error::Uri { uri: uri.to_owned(), problem: NAMES_A_PROGRAM }),
+        false => Err(Error::UriOfFile { uri: uri.to_owned() }),
     }
 }
 
@@ -210,7 +206,10 @@ mod tests {
             ("test:///default", "its driver is not qemu"),
         ] {
             let error = check(uri).expect_err(uri);
-            assert_eq!(error.to_string(), format!("'{uri}' is no libvirt URI for QEMU: {problem}"));
+            assert_eq!(
+                error.to_string(),
+                format!("'{uri}' is not a libvirt URI for QEMU: {problem}")
+            );
             assert!(error.hint().expect("a hint").contains("qemu:///system"));
         }
     }

@@ -28,7 +28,7 @@ pub(in crate::libvirt) struct Console {
 impl Console {
     /// Opens the first console of a domain, taking it from whoever has it open.
     pub fn open(connect: &Connect, domain: &Domain, name: &str) -> Result<Self, Error> {
-        let call = || Error::call(format!("open the console of domain '{name}'"));
+        let call = || Error::call(format!("opening the console of domain '{name}'"));
         let stream = Stream::new(connect, sys::VIR_STREAM_NONBLOCK).map_err(call())?;
         domain.open_console(None, &stream, sys::VIR_DOMAIN_CONSOLE_FORCE).map_err(call())?;
         Ok(Self { stream: Some(stream), kept: Vec::new(), quiet_since: Instant::now() })
@@ -82,7 +82,7 @@ impl Drop for Console {
         if let Some(stream) = self.stream.take()
             && let Err(error) = stream.abort()
         {
-            tracing::debug!(%error, "close the console");
+            tracing::debug!(%error, "closing the console");
         }
     }
 }

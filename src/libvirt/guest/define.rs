@@ -35,7 +35,7 @@ pub(in crate::libvirt) struct Definition {
 
 /// A UUID that nothing else has.
 pub(in crate::libvirt) fn fresh_uuid() -> Result<String, Error> {
-    let text = fs::read_to_string(UUIDS).map_err(Error::file("read", UUIDS))?;
+    let text = fs::read_to_string(UUIDS).map_err(Error::file("reading", UUIDS))?;
     Ok(text.trim().to_owned())
 }
 
@@ -44,7 +44,7 @@ pub(in crate::libvirt) fn check_free(connect: &Connect, name: &str) -> Result<()
     match connect.lookup_domain_by_name(name) {
         Ok(_) => Err(Error::DomainExists { name: name.to_owned() }),
         Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(()),
-        Err(error) => Err(Error::call(format!("look up domain '{name}'"))(error)),
+        Err(error) => Err(Error::call(format!("looking up domain '{name}'"))(error)),
     }
 }
 
@@ -96,12 +96,12 @@ fn define_as(
     let call = |verb: &str| Error::call(format!("{verb} domain '{name}'"));
     let domain = match connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE) {
         Ok(domain) => domain,
-        Err(error) => return Err(taken()?.unwrap_or_else(|| call("define")(error))),
+        Err(error) => return Err(taken()?.unwrap_or_else(|| call("defining")(error))),
     };
     if *autostart {
-        domain.set_autostart(true).map_err(call("set autostart of"))?;
+        domain.set_autostart(true).map_err(call("setting autostart of"))?;
     }
-    let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call("read"))?;
+    let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call("reading"))?;
     Ok((uuid.clone(), xml))
 }
 
@@ -122,7 +122,7 @@ impl Connection {
     pub async fn domain_now(&self, domain: &DefinedDomain) -> Result<Option<DomainNow>, Error> {
         let (uuid, mark) = (domain.uuid.clone(), domain.mark().map(str::to_owned));
         self.call(move |connect| {
-            let call = || Error::call(format!("look up domain {uuid}"));
+            let call = || Error::call(format!("looking up domain {uuid}"));
             let found = identity::find(connect, &uuid, mark.as_deref()).map_err(call())?;
             let Some(domain) = found else { return Ok(None) };
             let name = domain.name().map_err(call())?;
@@ -135,7 +135,7 @@ impl Connection {
 
 /// The XML of a domain as libvirt keeps it.
 pub(in crate::libvirt) fn describe(connect: &Connect, uuid: &str) -> Result<String, Error> {
-    let call = || Error::call(format!("read domain {uuid}"));
+    let call = || Error::call(format!("reading domain {uuid}"));
     let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;
     domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())
 }

@@ -8,7 +8,7 @@ use virt::error::ErrorNumber;
 use virt::sys;
 
 use crate::domain::DomainSpec;
-use crate::model::{Stage, Warning};
+use crate::model::{Stage, Warning, WarningCode};
 
 use super::super::xml::metadata::HYPEREXPORT;
 use super::super::{Connection, Error, xml};
@@ -63,7 +63,7 @@ impl Connection {
                  gets another one, and licences that go by it may ask again; --new-uuid for a copy \
                  that is to have its own"
             );
-            Warning::new(Stage::Libvirt, "uuid-not-kept", text)
+            Warning::new(Stage::Libvirt, WarningCode::UuidNotKept, text)
         }))
     }
 }
@@ -83,7 +83,7 @@ pub(in crate::libvirt) fn choose(connect: &Connect, spec: &DomainSpec) -> Result
 
 /// Name of the domain that has a UUID. Blocks.
 pub(in crate::libvirt) fn owner(connect: &Connect, uuid: &str) -> Result<Option<String>, Error> {
-    let call = || Error::call(format!("look up domain {uuid}"));
+    let call = || Error::call(format!("looking up domain {uuid}"));
     let found = find(connect, uuid, None).map_err(call())?;
     found.map(|domain| domain.name()).transpose().map_err(call())
 }

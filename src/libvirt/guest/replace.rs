@@ -39,7 +39,7 @@ fn look(
     replace: Option<&str>,
     undone: &[Undo],
 ) -> Result<Option<Predecessor>, Error> {
-    let call = || Error::call(format!("look up domain '{name}'"));
+    let call = || Error::call(format!("looking up domain '{name}'"));
     let Some(domain) = named(connect, name, undone).map_err(call())? else { return Ok(None) };
     if replace != Some(name) {
         return Err(Error::DomainExists { name: name.to_owned() });
@@ -134,7 +134,7 @@ impl Predecessor {
     /// Renames it, and keeps it from starting with its host.
     pub fn set_aside(&self, connect: &Connect, unwind: &Unwind) -> Result<(), Error> {
         let Self { name, uuid, autostart, .. } = self;
-        let call = || Error::call(format!("set domain '{name}' aside"));
+        let call = || Error::call(format!("setting domain '{name}' aside"));
         let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;
         let aside = free_name(connect, name)?;
         unwind.push(Undo::BringBack {
@@ -184,7 +184,7 @@ fn free_name(connect: &Connect, name: &str) -> Result<String, Error> {
         let aside = format!("{name}{ASIDE}{number}");
         match connect.lookup_domain_by_name(&aside) {
             Err(error) if error.code().is(ErrorNumber::NoDomain) => return Ok(aside),
-            Err(error) => return Err(Error::call(format!("look up domain '{aside}'"))(error)),
+            Err(error) => return Err(Error::call(format!("looking up domain '{aside}'"))(error)),
             Ok(_) => {}
         }
     }

@@ -47,9 +47,9 @@ impl RunOwner {
     /// # Errors
     /// [`Error::File`] where `/proc` does not tell.
     pub fn here() -> Result<Self, Error> {
-        let place = place().map_err(Error::file("read", BOOT))?;
+        let place = place().map_err(Error::file("reading", BOOT))?;
         let pid = Pid::this().as_raw();
-        let began = began(pid).map_err(Error::file("read", "/proc/self/stat"))?;
+        let began = began(pid).map_err(Error::file("reading", "/proc/self/stat"))?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Ok(Self { place, pid, began: began.unwrap_or_default(), since })
     }

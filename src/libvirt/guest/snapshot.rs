@@ -98,7 +98,7 @@ impl PlannedSnapshot {
         };
         let snapshot = DomainSnapshot {
             name: self.name.clone(),
-            description: "As it was when hyperexport took it in",
+            description: "As it was when hyperexport defined it",
             disks: match self.kind {
                 SnapshotKind::Internal => None,
                 SnapshotKind::External => {
@@ -118,7 +118,7 @@ pub(in crate::libvirt) fn take(
     unwind: &Unwind,
 ) -> Result<Snapshot, Error> {
     let PlannedSnapshot { name, uuid, place, kind, .. } = wanted;
-    let call = || Error::call(format!("take snapshot '{name}'"));
+    let call = || Error::call(format!("taking snapshot '{name}'"));
     let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;
     let external = *kind == SnapshotKind::External;
     if external {

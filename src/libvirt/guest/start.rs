@@ -31,7 +31,7 @@ impl Connection {
         let (uuid, wait, cancel) = (domain.uuid.clone(), wait.clone(), cancel.clone());
         self.call(move |connect| {
             let guest = StartingDomain::find(connect, &uuid)?;
-            let console = if guest.domain.is_active().map_err(guest.call("look at"))? {
+            let console = if guest.domain.is_active().map_err(guest.call("inspecting"))? {
                 guest.console(wait.sign.needs_console())?
             } else {
                 let console = guest.start_paused(wait.sign.needs_console(), 0)?;
@@ -98,7 +98,7 @@ struct StartingDomain<'a> {
 
 impl<'a> StartingDomain<'a> {
     fn find(connect: &'a Connect, uuid: &str) -> Result<Self, Error> {
-        let call = || Error::call(format!("look up domain {uuid}"));
+        let call = || Error::call(format!("looking up domain {uuid}"));
         let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;
         let name = domain.name().map_err(call())?;
         Ok(Self { connect, domain, name })
@@ -111,7 +111,7 @@ impl<'a> StartingDomain<'a> {
     /// Starts it with its processors stopped, so that not a word on its console is missed.
     fn start_paused(&self, console: bool, flags: u32) -> Result<Option<Console>, Error> {
         let flags = sys::VIR_DOMAIN_START_PAUSED | flags;
-        self.domain.create_with_flags(flags).map_err(self.call("start"))?;
+        self.domain.create_with_flags(flags).map_err(self.call("starting"))?;
         self.console(console)
     }
 
@@ -120,17 +120,17 @@ impl<'a> StartingDomain<'a> {
     }
 
     fn resume(&self) -> Result<(), Error> {
-        self.domain.resume().map_err(self.call("start"))
+        self.domain.resume().map_err(self.call("starting"))
     }
 
     fn take_links_down(&self) -> Result<(), Error> {
-        let xml = self.domain.xml_desc(0).map_err(self.call("read"))?;
+        let xml = self.domain.xml_desc(0).map_err(self.call("reading"))?;
         let interfaces = interfaces::with_links_down(&xml)
             .map_err(|source| Error::Xml { what: format!("domain '{}'", self.name), source })?;
         for interface in interfaces {
             self.domain
                 .update_device_flags(&interface, sys::VIR_DOMAIN_AFFECT_LIVE)
-                .map_err(self.call("take a link down of"))?;
+                .map_err(self.call("taking a link down of"))?;
         }
         Ok(())
     }
@@ -140,13 +140,13 @@ impl<'a> StartingDomain<'a> {
         let begun = std::time::Instant::now();
         if self.domain.shutdown().is_ok() {
             while begun.elapsed() < SHUTDOWN
-                && self.domain.is_active().map_err(self.call("stop"))?
+                && self.domain.is_active().map_err(self.call("stopping"))?
             {
                 std::thread::sleep(std::time::Duration::from_millis(200));
             }
         }
-        match self.domain.is_active().map_err(self.call("stop"))? {
-            true => self.domain.destroy().map_err(self.call("stop")),
+        match self.domain.is_active().map_err(self.call("stopping"))? {
+            true => self.domain.destroy().map_err(self.call("stopping")),
             false => Ok(()),
         }
     }

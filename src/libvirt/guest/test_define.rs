@@ -54,7 +54,7 @@ impl Connection {
             let defined = connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE);
             let undefined = define::undefine(connect, &uuid);
             defined.map_err(|error| Error::Refused { name, source: Cause::from(error) })?;
-            undefined.map_err(Error::call(format!("undefine domain '{PREFIX}{uuid}'")))
+            undefined.map_err(Error::call(format!("undefining domain '{PREFIX}{uuid}'")))
         })
         .await
     }
@@ -79,7 +79,7 @@ pub(in crate::libvirt) fn boot_test(
     let off = start::switch_off(connect, &uuid);
     let undefined = define::undefine(connect, &uuid);
     let seen = seen?;
-    off.and(undefined).map_err(Error::call(format!("undefine domain '{own}'")))?;
+    off.and(undefined).map_err(Error::call(format!("undefining domain '{own}'")))?;
     Ok(seen)
 }
 
@@ -90,7 +90,7 @@ pub(in crate::libvirt) fn is_boot_test(name: &str, uuid: &str) -> bool {
 
 fn remove_leftovers(connect: &Connect, here: &RunOwner) -> Result<(), Error> {
     let inactive = sys::VIR_CONNECT_LIST_DOMAINS_INACTIVE;
-    let domains = connect.list_all_domains(inactive).map_err(Error::call("list domains"))?;
+    let domains = connect.list_all_domains(inactive).map_err(Error::call("listing domains"))?;
     for domain in domains {
         // One that vanished since was another run's, and is no concern of this one.
         let (Ok(name), Ok(uuid)) = (domain.name(), domain.uuid_string()) else { continue };

@@ -51,7 +51,7 @@ fn unused(
     if domain.started.is_some() || domain.boot_proof.is_some() {
         return Ok(Err(format!("the run itself has started domain '{name}'")));
     }
-    let call = || Error::call(format!("look up domain '{name}'"));
+    let call = || Error::call(format!("looking up domain '{name}'"));
     let found = match connect.lookup_domain_by_uuid_string(&domain.uuid) {
         Err(error) if error.code().is(ErrorNumber::NoDomain) => {
             return Ok(Err(format!("domain '{name}' is gone")));

@@ -101,7 +101,7 @@ pub(in crate::libvirt) fn watch(
             }
         }
         let text = console.as_ref().map(Console::text).unwrap_or_default();
-        let call = Error::call(format!("look at domain '{name}'"));
+        let call = Error::call(format!("inspecting domain '{name}'"));
         let runs = domain.is_active().map_err(call)?;
         if !runs {
             return Err(Error::GuestStopped {
@@ -135,7 +135,7 @@ fn shown(domain: &Domain, name: &str, text: &str, sign: &Sign) -> Result<Option<
         Some(text[begin..end].trim().to_owned())
     };
     let agent = || -> Result<Option<String>, Error> {
-        let call = Error::call(format!("look at domain '{name}'"));
+        let call = Error::call(format!("inspecting domain '{name}'"));
         let xml = domain.xml_desc(0).map_err(call)?;
         let connected = xml.lines().any(|line| line.contains(AGENT) && line.contains(CONNECTED));
         Ok(connected.then(|| "agent".to_owned()))

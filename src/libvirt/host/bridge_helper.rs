@@ -44,6 +44,8 @@ struct Rules {
     denied: Vec<String>,
     /// Why the list, or a part of it, is not followed.
     fault: Option<String>,
+    /// Whether `fault` is that this user may not read the list.
+    unreadable: bool,
 }
 
 impl BridgeHelper {
@@ -129,7 +131,10 @@ impl Rules {
                 let path = file.display();
                 self.fault = Some(match error.kind() {
                     ErrorKind::NotFound => format!("{path}, which lists the bridges, is not there"),
-                    ErrorKind::PermissionDenied => format!("you may not read {path}"),
+                    ErrorKind::PermissionDenied => {
+                        self.unreadable = true;
+                        format!("you may not read {path}")
+                    }
                     _ => format!("{path}: {error}"),
                 });
                 return;
@@ -165,7 +170,7 @@ impl Rules {
         let (why, remedy) = if let Some(fault) = &self.fault {
             let remedy = match () {
                 () if !file.exists() => allow,
-                () if fault.starts_with("you may not") => format!("'sudo chmod a+r {path}'"),
+                () if self.unreadable => format!("'sudo chmod a+r {path}'"),
                 () => "correct the line".to_owned(),
             };
             (fault.clone(), remedy)

@@ -29,7 +29,7 @@ pub(in crate::libvirt) struct Connectors {
 }
 
 pub(in crate::libvirt) fn list(connect: &Connect, local: bool) -> Result<Connectors, Error> {
-    let version = connect.lib_version().map_err(Error::call("ask for libvirt's version"))?;
+    let version = connect.lib_version().map_err(Error::call("asking for libvirt's version"))?;
     // A remote host's bridges cannot be looked at: they are believed.
     let vlans = |name: &str| version >= TAGS_SINCE && (!local || filters_vlans(name));
     let (names, switches) = if local {
@@ -40,7 +40,7 @@ pub(in crate::libvirt) fn list(connect: &Connect, local: bool) -> Result<Connect
     };
     let (mut bridges, mut networks) = (Vec::new(), Vec::new());
     for network in all_networks(connect)? {
-        let name = network.name().map_err(Error::call("read the name of a network"))?;
+        let name = network.name().map_err(Error::call("reading the name of a network"))?;
         // One that somebody removes just now has no state.
         let Ok(active) = network.is_active() else { continue };
         // A network may have no bridge: a pool of virtual functions, for example.
@@ -64,7 +64,7 @@ fn all_networks(connect: &Connect) -> Result<Vec<Network>, Error> {
         Ok(networks) => Ok(networks),
         // A daemon without the network driver: it has the host's own bridges still.
         Err(error) if error.code().is(ErrorNumber::NoSupport) => Ok(Vec::new()),
-        Err(error) => Err(Error::call("list networks")(error)),
+        Err(error) => Err(Error::call("listing networks")(error)),
     }
 }
 

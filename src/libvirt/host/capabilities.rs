@@ -62,7 +62,7 @@ impl Connection {
 
 /// What libvirt says about the host itself.
 pub(in crate::libvirt) fn host(connect: &Connect) -> Result<Capabilities, Error> {
-    let text = connect.capabilities().map_err(Error::call("ask for capabilities"))?;
+    let text = connect.capabilities().map_err(Error::call("asking for capabilities"))?;
     read("capabilities", &text)
 }
 

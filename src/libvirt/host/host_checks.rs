@@ -1,11 +1,13 @@
 //! What a host lacks before any VM is there to miss it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use virt::connect::Connect;
 use virt::storage_pool::StoragePool;
 
-use crate::domain::{Closed, DiskKind, DomainType, HostCapabilities, hints};
+use crate::domain::{
+    self, Attachment, Closed, DiskKind, DomainType, HostCapabilities, NetworkMap, hints,
+};
 use crate::model::{ByteSize, Check, chain};
 
 use super::super::hint_words::word;
@@ -19,37 +21,56 @@ const POOL: &str = "storage-pool";
 /// A pool with less than this is worth a warning: hardly a guest fits into it.
 const LITTLE: ByteSize = ByteSize(2 * 1024 * 1024 * 1024);
 
+/// What a run with the flags of the user would use of a host.
+#[derive(Debug, Clone, Default)]
+pub struct Examined {
+    /// The pool of a user who names none.
+    pub default_pool: DefaultPool,
+    /// The pool that the user names, and the folder that it is made over where it is missing.
+    pub pool: Option<(String, Option<PathBuf>)>,
+    /// The bridge that network cards join.
+    pub bridge: String,
+    /// Whether the user named the bridge.
+    pub is_bridge_named: bool,
+    /// What network cards are connected to instead.
+    pub network_map: NetworkMap,
+}
+
 impl Connection {
     /// Examines the host: the daemon, the emulator, KVM by running a guest on it, firmware, TPM,
-    /// the storage pool of a user who names none and every other one, and what guests can be plugged
-    /// into. Changes nothing.
+    /// the storage pool and the networks that the user's flags lead to, and all others. Changes nothing.
     ///
     /// # Errors
     /// What libvirt does not answer at all.
-    pub async fn examine(&self, default_pool: &DefaultPool) -> Result<Vec<Check>, Error> {
+    pub async fn examine(&self, asked: &Examined) -> Result<Vec<Check>, Error> {
         let host = self.capabilities().await?;
         let local = self.is_local();
-        let choice = self.default_pool(default_pool).await?;
+        let (choice, is_named) = match &asked.pool {
+            Some((name, path)) => (PoolChoice { name: name.clone(), path: path.clone() }, true),
+            None => (self.default_pool(&asked.default_pool).await?, false),
+        };
         let (versions, pools) = self
             .call(move |connect| {
                 let pools = connect.list_all_storage_pools(0);
-                let pools = pools.map_err(Error::call("list storage pools"))?;
-                let examined = pools.iter().map(|pool| of_pool(connect, pool, local));
+                let pools = pools.map_err(Error::call("listing storage pools"))?;
+                let named = is_named.then_some(&*choice.name);
+                let examined = pools.iter().map(|pool| of_pool(connect, pool, (named, local)));
                 let mut checks = examined.collect::<Result<Vec<_>, _>>()?;
-                of_default(connect, &choice, local, &mut checks);
+                of_chosen(connect, (&choice, is_named), local, &mut checks);
                 Ok((versions(connect)?, checks))
             })
             .await?;
         let mut checks = vec![Check::ok("libvirt", format!("{versions} at {}", self.uri()))];
         checks.extend(of_hardware(&host));
         checks.extend(pools);
+        checks.extend(of_connections(asked, &host));
         checks.extend(of_networks(&host));
         Ok(checks)
     }
 }
 
 fn versions(connect: &Connect) -> Result<String, Error> {
-    let asked = Error::call("ask for libvirt's version");
+    let asked = Error::call("asking for libvirt's version");
     let (libvirt, qemu) = (connect.lib_version().map_err(asked)?, connect.hyp_version());
     Ok(match qemu {
         Ok(qemu) => format!("libvirt {}, QEMU {}", dotted(libvirt), dotted(qemu)),
@@ -72,7 +93,7 @@ fn of_hardware(host: &HostCapabilities) -> Vec<Check> {
         (true, _) => Check::ok("kvm", "runs guests"),
         (false, true) => {
             let found = "libvirt lists it, but no guest runs on it: they will be emulated";
-            let remedy = "nested virtualization is often so: ask whoever runs the host below";
+            let remedy = "ask the admin of the host below, if this is nested virtualization";
             Check::warning("kvm", found, remedy)
         }
         (false, false) => match host.own.as_ref().and_then(|own| own.kvm.as_ref()) {
@@ -95,13 +116,21 @@ fn of_hardware(host: &HostCapabilities) -> Vec<Check> {
     vec![Check::ok("qemu", platform.emulator.clone()), kvm, efi, tpm]
 }
 
-/// Tells which pool gets the disks where no pool is named: that is the first of the checks.
-fn of_default(connect: &Connect, choice: &PoolChoice, local: bool, pools: &mut Vec<Check>) {
+/// Tells which pool gets the disks: that is the first of the checks.
+fn of_chosen(
+    connect: &Connect,
+    (choice, is_named): (&PoolChoice, bool),
+    local: bool,
+    pools: &mut Vec<Check>,
+) {
     let found = pools.iter().position(|check| check.about.as_deref() == Some(&choice.name));
     let check = match (found, &choice.path) {
         (Some(at), _) => {
             let mut check = pools.remove(at);
-            check.found.push_str(", used where no pool is named");
+            check.found.push_str(match is_named {
+                true => ", named by --libvirt-pool",
+                false => ", used where no pool is named",
+            });
             check
         }
         (None, Some(path)) => {
@@ -112,6 +141,11 @@ fn of_default(connect: &Connect, choice: &PoolChoice, local: bool, pools: &mut V
             };
             check.about(choice.name.clone())
         }
+        (None, None) if is_named => {
+            let remedy = "make it with --libvirt-pool-path DIR, or name one that exists";
+            let remedy = Some(remedy.to_owned());
+            Check::failed(POOL, "it does not exist", remedy).about(choice.name.clone())
+        }
         (None, None) => {
             let found = "it does not exist, and a run that names no pool needs it";
             let remedy = "name another one by --libvirt-pool, or make it: --libvirt-pool-path DIR";
@@ -121,11 +155,18 @@ fn of_default(connect: &Connect, choice: &PoolChoice, local: bool, pools: &mut V
     pools.insert(0, check);
 }
 
-fn of_pool(connect: &Connect, handle: &StoragePool, local: bool) -> Result<Check, Error> {
+fn of_pool(
+    connect: &Connect,
+    handle: &StoragePool,
+    (named, local): (Option<&str>, bool),
+) -> Result<Check, Error> {
     const NAME: &str = POOL;
-    let name = handle.name().map_err(Error::call("read the name of a storage pool"))?;
+    let name = handle.name().map_err(Error::call("reading the name of a storage pool"))?;
     let place = match pool::describe(handle, &name) {
         Ok(place) => place,
+        Err(error @ Error::PoolKind { .. }) if named == Some(&*name) => {
+            return Ok(Check::failed(NAME, chain(&error), error.hint()).about(name));
+        }
         Err(error @ Error::PoolKind { .. }) => {
             // One of several, and others may do.
             let found = error.to_string();
@@ -140,8 +181,8 @@ fn of_pool(connect: &Connect, handle: &StoragePool, local: bool) -> Result<Check
         }
         let found = format!("{dir}, not started");
         let remedy = format!(
-            "a run starts it; to start it with its host: 'virsh pool-autostart {0}', and now: 'virsh \
-             pool-start {0}'",
+            "run 'virsh pool-start {0}' to start it now and 'virsh pool-autostart {0}' to start it with \
+             its host; a run starts it by itself",
             word(&name)
         );
         return Ok(Check::warning(NAME, found, remedy).about(name));
@@ -150,7 +191,7 @@ fn of_pool(connect: &Connect, handle: &StoragePool, local: bool) -> Result<Check
     if let Err(error) = may_enter(connect, &name, &place.dir, enters) {
         return Ok(troubled(NAME, &error).about(name));
     }
-    let info = handle.info().map_err(Error::call(format!("measure storage pool '{name}'")))?;
+    let info = handle.info().map_err(Error::call(format!("measuring storage pool '{name}'")))?;
     let free = ByteSize(info.available);
     let found = format!("{dir}, {free} free");
     let check = if free < LITTLE {
@@ -167,6 +208,26 @@ fn may_enter(connect: &Connect, name: &str, dir: &Path, local: bool) -> Result<(
 
 fn troubled(name: &'static str, error: &Error) -> Check {
     Check::warning(name, chain(error), error.hint().unwrap_or_default())
+}
+
+/// What the cards of a VM would be connected to.
+fn of_connections(asked: &Examined, host: &HostCapabilities) -> Vec<Check> {
+    const NAME: &str = "connection";
+    let connections = domain::check_connections((&asked.network_map, &asked.bridge), host);
+    let check = |(to, checked): (Attachment, Result<(), domain::Error>)| {
+        // The last resort, which another flag may replace.
+        let is_default = matches!(&to, Attachment::Bridge { name, vlan: None } if *name == asked.bridge)
+            && !asked.is_bridge_named;
+        let check = match checked {
+            Ok(()) => Check::ok(NAME, "network cards can be connected to it"),
+            Err(error) if is_default => {
+                Check::warning(NAME, error.to_string(), error.hint().unwrap_or_default())
+            }
+            Err(error) => Check::failed(NAME, error.to_string(), error.hint()),
+        };
+        check.about(to.to_string())
+    };
+    connections.into_iter().filter(|(to, _)| *to != Attachment::Nothing).map(check).collect()
 }
 
 fn of_networks(host: &HostCapabilities) -> Vec<Check> {
@@ -240,6 +301,23 @@ mod tests {
         assert!(checks[1].found.contains("libvirt lists it"), "{}", checks[1].found);
         assert!(checks.iter().skip(1).all(|check| check.remedy.is_some()));
         assert_eq!(health(&of_networks(&bare)), [("network", Health::Warning)]);
+    }
+
+    #[test]
+    fn what_the_flags_lead_to_is_checked() {
+        let network = |name: &str, active| HostNetwork { name: name.to_owned(), active };
+        let host = HostCapabilities { networks: vec![network("lab", true)], ..host() };
+        let of = |entries: &[&str], is_bridge_named| {
+            let entries = entries.iter().map(|entry| entry.parse().expect("an entry")).collect();
+            let network_map = NetworkMap::new(entries).expect("a map");
+            let bridge = "virbr0".to_owned();
+            let asked = Examined { bridge, is_bridge_named, network_map, ..Examined::default() };
+            of_connections(&asked, &host).iter().map(|check| check.health).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[], false), [Health::Warning], "another flag may follow");
+        assert_eq!(of(&[], true), [Health::Failed]);
+        assert_eq!(of(&["*=network:lab"], false), [Health::Ok]);
+        assert_eq!(of(&["a=network:prod", "*=none"], false), [Health::Failed]);
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn boot(
     // Ends with this connection, so that a run that is killed leaves none.
     let domain = connect
         .create_domain_xml(&text, sys::VIR_DOMAIN_START_AUTODESTROY)
-        .map_err(Error::call("start a domain for a moment"))?;
+        .map_err(Error::call("starting a domain for a moment"))?;
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         // Not `state()`, which in virt 0.5 forgets the error of a domain that is gone.
@@ -89,10 +89,10 @@ fn boot(
             Ok(info) if info.state.is(DomainState::Crashed) => break,
             Ok(_) => std::thread::sleep(LOOK),
             Err(_) if connect.lookup_domain_by_uuid_string(&uuid).is_err() => return Ok(true),
-            Err(error) => return Err(Error::call("look at a domain")(error)),
+            Err(error) => return Err(Error::call("inspecting a domain")(error)),
         }
     }
-    domain.destroy().map(|()| false).map_err(Error::call("stop a domain"))
+    domain.destroy().map(|()| false).map_err(Error::call("stopping a domain"))
 }
 
 /// Does `work` with the path of the guest's disk, which is a volume of `pool` meanwhile.
@@ -114,10 +114,10 @@ fn with_disk<T>(
     let text = xml::write("volume", &Volume::raw(&name, 0).owned(owner, group, mode))
         .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
     let volume = StorageVol::create_xml(&handle, &text, 0);
-    let volume = volume.map_err(Error::call(format!("create volume '{name}'")))?;
+    let volume = volume.map_err(Error::call(format!("creating volume '{name}'")))?;
     let filled = upload::send_beginning(connect, &volume, &boot_sector(), DISK);
-    let path =
-        filled.and_then(|()| volume.path().map_err(Error::call(format!("find volume '{name}'"))));
+    let path = filled
+        .and_then(|()| volume.path().map_err(Error::call(format!("finding volume '{name}'"))));
     let end = path.and_then(|path| work(&path));
     if let Err(error) = volume.delete(0) {
         tracing::warn!(name, pool, %error, "a volume that was there for a moment stays");
@@ -127,7 +127,7 @@ fn with_disk<T>(
 
 /// Deletes the volumes of runs that were killed while they had one.
 fn remove_leftovers(pool: &StoragePool, here: &RunOwner) -> Result<(), Error> {
-    for volume in pool.list_all_volumes(0).map_err(Error::call("list volumes"))? {
+    for volume in pool.list_all_volumes(0).map_err(Error::call("listing volumes"))? {
         let Ok(name) = volume.name() else { continue };
         let owner = name.strip_prefix(test_define::PREFIX).and_then(RunOwner::in_text);
         if owner.is_some_and(|owner| owner.is_dead(here))
@@ -185,14 +185,14 @@ mod tests {
             let here = RunOwner::here()?.to_string();
             let of_dead = here.replace(&format!("-{}-", std::process::id()), "-999999999-");
             let (dead, alive) = (leave(&of_dead), leave(&here));
-            pool::open(connect, &name)?.refresh(0).map_err(Error::call("look at a pool"))?;
+            pool::open(connect, &name)?.refresh(0).map_err(Error::call("inspecting a pool"))?;
             let by_guest = runs_there(connect, "x86_64", &platform, Some(&name));
             assert!(!dead.exists() && alive.exists(), "only what a dead run left goes");
             std::fs::remove_file(alive).expect("still there");
             let by_firmware = boot(connect, "x86_64", &platform, None);
             let left = std::fs::read_dir(&path).expect("the folder").count();
             let gone = pool::open(connect, &name)?.destroy();
-            gone.map_err(Error::call("stop a storage pool"))?;
+            gone.map_err(Error::call("stopping a storage pool"))?;
             Ok((by_guest, by_firmware?, left))
         };
         assert_eq!(target.call(work).await.expect("tried"), (true, true, 0));

@@ -6,7 +6,7 @@ use virt::error::ErrorNumber;
 use virt::sys;
 
 use crate::domain::{DomainSpec, HostCapabilities, NicSource};
-use crate::model::{MacAddress, Stage, Warning};
+use crate::model::{MacAddress, Stage, Warning, WarningCode};
 
 use super::super::xml::source_domain::{Interface, SourceDomain};
 use super::super::{Error, xml};
@@ -34,7 +34,7 @@ pub(in crate::libvirt) fn of_others(
     connect: &Connect,
     but: &[String],
 ) -> Result<Vec<OtherCard>, Error> {
-    let all = connect.list_all_domains(0).map_err(Error::call("list the domains"))?;
+    let all = connect.list_all_domains(0).map_err(Error::call("listing the domains"))?;
     let mut cards = Vec::new();
     for domain in &all {
         // One that goes meanwhile has no cards any more.
@@ -59,7 +59,7 @@ fn read(domain: &Domain) -> Result<Option<(String, String)>, Error> {
     match name.and_then(|name| Ok((name, domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?))) {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(None),
-        Err(error) => Err(Error::call("read a domain")(error)),
+        Err(error) => Err(Error::call("reading a domain")(error)),
     }
 }
 
@@ -95,7 +95,7 @@ pub(in crate::libvirt) fn in_use(
                 other.domain,
                 place(&nic.source)
             );
-            warnings.push(Warning::new(Stage::Libvirt, "mac-in-use", text));
+            warnings.push(Warning::new(Stage::Libvirt, WarningCode::MacInUse, text));
         }
     }
     warnings

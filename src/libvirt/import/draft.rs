@@ -115,7 +115,7 @@ fn find(
     match (pool::find(connect, choice)?, &choice.path) {
         (Some(place), _) => {
             let handle = pool::open(connect, &place.pool)?;
-            let call = Error::call(format!("look at storage pool '{}'", place.pool));
+            let call = Error::call(format!("inspecting storage pool '{}'", place.pool));
             let uuid = handle.uuid_string().map_err(call)?;
             Ok((place, Some(uuid)))
         }
@@ -131,7 +131,7 @@ fn find(
 impl DraftVolume {
     fn new(wanted: &WantedVolume, here: bool, dir: &Path) -> Result<Self, Error> {
         let measured = wanted.measured()?;
-        let look = |error| Error::file("look at", &wanted.image)(error);
+        let look = |error| Error::file("inspecting", &wanted.image)(error);
         let found = wanted.image.metadata().map_err(look)?;
         let modified = found.modified().map_err(look)?;
         let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{DomainSpec, PlannedDisk};
 use crate::model::{ByteSize, DiskId, Sha256Digest, Warning};
-use crate::panics::caught;
+use crate::panics::{self, caught};
 use crate::progress::Progress;
 
 use super::guest::define::Definition;
@@ -104,6 +104,9 @@ pub struct RegisteredVolume {
     /// Sum of its content, where it was read back and found to be that of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256Digest>,
+    /// Hash of what the guest sees of it (`docs/proof.md`), where it was read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Sha256Digest>,
 }
 
 impl Connection {
@@ -148,6 +151,7 @@ impl Connection {
         }
         let wanted = request.volumes(place.kind);
         let volumes = self.volumes(&place, &wanted, filling).await?;
+        panics::point("libvirt");
         if filling.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -294,11 +298,13 @@ impl Connection {
             .await?;
         for (volume, wanted) in volumes.iter_mut().zip(wanted).filter(|_| self.verifies()) {
             let content = VolumeContent::of(wanted, &filling.cancel).await?;
-            let (target, registered, filling) = (place.clone(), volume.clone(), filling.clone());
+            let (target, wanted, filling) = (place.clone(), wanted.clone(), filling.clone());
+            let name = volume.name.clone();
             let read = move |connect: &virt::connect::Connect| {
-                volume::verify(connect, &target, (&registered, &content), &filling)
+                volume::verify(connect, &target, (&name, &wanted, &content), &filling)
             };
-            volume.sha256 = Some(self.call(read).await?);
+            let (sha256, hash) = self.call(read).await?;
+            (volume.sha256, volume.content) = (Some(sha256), hash);
         }
         Ok(volumes)
     }
@@ -332,6 +338,7 @@ fn register_all(
             capacity: volume.wanted.capacity,
             created: volume.created,
             sha256: None,
+            content: None,
         })
     };
     volumes.into_iter().map(register).collect()

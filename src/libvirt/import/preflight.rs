@@ -5,7 +5,7 @@ use std::path::Path;
 use virt::connect::Connect;
 
 use crate::domain::{DiskKind, DomainSpec, DomainType, HostCapabilities, NicSource, PlanOptions};
-use crate::model::{Stage, Warning};
+use crate::model::{Stage, Warning, WarningCode};
 
 use super::super::hint_words::word;
 use super::super::host::access;
@@ -169,7 +169,7 @@ fn autostart(connect: &Connect, place: Option<&UsablePool>) -> Result<Option<War
     let Some(place) = place.filter(|place| place.of != pool::OF_FOLDER) else { return Ok(None) };
     let name = &place.pool;
     let starts = pool::open(connect, name)?.autostart();
-    if starts.map_err(Error::call(format!("look at storage pool '{name}'")))? {
+    if starts.map_err(Error::call(format!("inspecting storage pool '{name}'")))? {
         return Ok(None);
     }
     let text = format!(
@@ -178,12 +178,12 @@ fn autostart(connect: &Connect, place: Option<&UsablePool>) -> Result<Option<War
         place.of,
         word(name)
     );
-    Ok(Some(Warning::new(Stage::Libvirt, "pool-not-autostarted", text)))
+    Ok(Some(Warning::new(Stage::Libvirt, WarningCode::PoolNotAutostarted, text)))
 }
 
 fn warnings(host: &HostCapabilities, options: &PlanOptions) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let mut warn = |code: &str, message: String| {
+    let mut warn = |code: WarningCode, message: String| {
         warnings.push(Warning::new(Stage::Libvirt, code, message));
     };
     if options.domain_type.is_none() && !host.kvm_runs {
@@ -196,7 +196,7 @@ fn warnings(host: &HostCapabilities, options: &PlanOptions) -> Vec<Warning> {
             None => ("the host has no KVM", String::new()),
         };
         let text = format!("{why}: the domain will be emulated, which is slow{remedy}");
-        warn("kvm-unusable", text);
+        warn(WarningCode::KvmUnusable, text);
     }
     warnings
 }
@@ -209,11 +209,11 @@ fn unseen_bridges(spec: &DomainSpec, host: &HostCapabilities) -> Option<Warning>
         _ => None,
     })?;
     let text = format!(
-        "nobody here knows whether guests of a user's own daemon may join bridge '{bridge}' there: \
-         that takes 'allow {bridge}' in /etc/qemu/bridge.conf and a qemu-bridge-helper with the \
-         rights of root (--network-map '*=user' goes without)"
+        "it is unknown whether guests of a user's own daemon may join bridge '{bridge}' there: \
+         that needs 'allow {bridge}' in /etc/qemu/bridge.conf and a qemu-bridge-helper with the \
+         rights of root (--network-map '*=user' needs no bridge)"
     );
-    Some(Warning::new(Stage::Libvirt, "bridge-unproven", text))
+    Some(Warning::new(Stage::Libvirt, WarningCode::BridgeUnproven, text))
 }
 
 #[cfg(test)]
@@ -241,7 +241,7 @@ mod tests {
             allow_unbootable: false,
         };
         let codes = |host: &HostCapabilities, options: &PlanOptions| -> Vec<String> {
-            warnings(host, options).into_iter().map(|warning| warning.code).collect()
+            warnings(host, options).into_iter().map(|warning| warning.code.to_string()).collect()
         };
         assert_eq!(codes(&host, &options), ["kvm-unusable"]);
         let closed = Closed { why: "you may not".to_owned(), remedy: "add yourself".to_owned() };

@@ -9,7 +9,9 @@ use crate::domain::{
     plan, volume_name,
 };
 use crate::image::extents;
-use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, SourceVm};
+use crate::model::{
+    ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, Sha256Digest, SourceVm,
+};
 
 use super::super::rollback::undo_step::Undo;
 use super::super::{Draft, Error, profile};
@@ -96,6 +98,8 @@ pub(in crate::libvirt) struct WantedVolume {
     pub fixed: bool,
     /// Whether it lies in a CD-ROM drive.
     pub medium: bool,
+    /// Hash of the content that the conversion left, if that is known.
+    pub content: Option<Sha256Digest>,
 }
 
 impl ImportRequest<'_> {
@@ -140,6 +144,7 @@ impl ImportRequest<'_> {
             boot_order: disk.boot_order,
             fixed: disk.fixed,
             medium: disk.medium,
+            content: disk.content,
         };
         self.disks.0.iter().map(wanted).collect()
     }
@@ -158,8 +163,8 @@ impl WantedVolume {
     /// The same with the bytes of data that its image, which exists, really has: what will be
     /// written. Blocks on disk would not do, since a file system may compress them.
     pub(in crate::libvirt) fn measured(&self) -> Result<Self, Error> {
-        let file = File::open(&self.image).map_err(Error::file("open", &self.image))?;
-        let data = extents::data_bytes(&file).map_err(Error::file("read", &self.image))?;
+        let file = File::open(&self.image).map_err(Error::file("opening", &self.image))?;
+        let data = extents::data_bytes(&file).map_err(Error::file("reading", &self.image))?;
         Ok(Self { allocated: ByteSize(data), ..self.clone() })
     }
 

@@ -4,7 +4,7 @@ use crate::domain::Attachment::Nothing;
 use crate::domain::{
     CpuChoice, CpuMode, DiskBus, DomainSpec, Family, FirmwareSpec, NetworkMap, PlanOptions,
 };
-use crate::model::{SourceNic, SourceVm, Stage, Warning};
+use crate::model::{SourceNic, SourceVm, Stage, Warning, WarningCode};
 
 /// Warnings about the hardware of a planned domain.
 pub(in crate::libvirt) fn of_plan(
@@ -34,7 +34,7 @@ fn of_firmware(spec: &DomainSpec, vm: &SourceVm) -> Option<Warning> {
     if vm.vtpm {
         message += "; the TPM is empty: BitLocker asks for its recovery key";
     }
-    Some(Warning::new(Stage::Libvirt, "nvram-not-kept", message))
+    Some(Warning::new(Stage::Libvirt, WarningCode::NvramNotKept, message))
 }
 
 /// A CPU model of the source that the host does not have.
@@ -52,12 +52,12 @@ fn of_cpu(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Option<War
          --libvirt-cpu-mode chooses another",
         spec.cpu.as_str()
     );
-    Some(Warning::new(Stage::Libvirt, "cpu-model-not-kept", message))
+    Some(Warning::new(Stage::Libvirt, WarningCode::CpuModelNotKept, message))
 }
 
 /// What the map leaves out, and that `*` is for no card.
 fn of_networks(vm: &SourceVm, map: &NetworkMap) -> Vec<Warning> {
-    let warn = |code: &str, message: String| Warning::new(Stage::Libvirt, code, message);
+    let warn = |code: WarningCode, message: String| Warning::new(Stage::Libvirt, code, message);
     let left_out = vm.nics.iter().filter(|nic| map.target(nic) == Some(Nothing));
     let mut warnings: Vec<_> = left_out
         .map(|nic| {
@@ -67,13 +67,13 @@ fn of_networks(vm: &SourceVm, map: &NetworkMap) -> Vec<Warning> {
                 nic.mac.map_or_else(|| "no address".to_owned(), |mac| mac.to_string()),
                 nic.network
             );
-            warn("nic-left-out", message)
+            warn(WarningCode::NicLeftOut, message)
         })
         .collect();
     let of_others = map.target(&SourceNic::at(0));
     if vm.nics.is_empty() && of_others.is_some_and(|target| target != Nothing) {
         let message = "the VM has no network card: --network-map connects nothing".to_owned();
-        warnings.push(warn("network-map-unused", message));
+        warnings.push(warn(WarningCode::NetworkMapUnused, message));
     }
     warnings
 }
@@ -81,11 +81,12 @@ fn of_networks(vm: &SourceVm, map: &NetworkMap) -> Vec<Warning> {
 fn of_disks(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Vec<Warning> {
     let Some(boot) = spec.disks.first() else { return Vec::new() };
     let family = options.family(vm);
-    let warn = |code: &str, message: String| vec![Warning::new(Stage::Libvirt, code, message)];
+    let warn =
+        |code: WarningCode, message: String| vec![Warning::new(Stage::Libvirt, code, message)];
     let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
     match options.hardware.disk_bus {
         None if drivers.is_some() && !spec.fixed => warn(
-            "guest-will-not-boot",
+            WarningCode::GuestWillNotBoot,
             format!(
                 "the guest has no driver for any controller that can be planned: its disks are on \
                  {}, and it will not find them",
@@ -93,11 +94,11 @@ fn of_disks(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Vec<Warn
             ),
         ),
         None if drivers.is_some() && !spec.starts_from_virtio() => warn(
-            "guest-not-fixed",
+            WarningCode::GuestNotFixed,
             format!("the guest does not start from virtio: its disks are on {}", boot.bus),
         ),
         None if drivers.is_none() && family == Family::Linux && !spec.fixed => warn(
-            "guest-not-fixed",
+            WarningCode::GuestNotFixed,
             format!(
                 "nothing shows that this Linux starts from virtio: its disks are on {}; if it has \
                  the drivers, --disk-bus virtio is faster",
@@ -105,14 +106,14 @@ fn of_disks(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Vec<Warn
             ),
         ),
         Some(bus) if drivers.is_some() && !spec.fixed => warn(
-            "disk-bus-unproven",
+            WarningCode::DiskBusUnproven,
             format!("the guest has no driver for {bus} disks: leave --disk-bus out"),
         ),
         Some(bus @ (DiskBus::Virtio | DiskBus::Scsi))
             if drivers.is_none() && !(family == Family::Linux && spec.fixed) =>
         {
             warn(
-                "disk-bus-unproven",
+                WarningCode::DiskBusUnproven,
                 format!(
                     "nothing shows that the guest boots from {bus} disks: if it does not, leave \
                      --disk-bus out"

@@ -97,7 +97,7 @@ impl Owners {
         local: bool,
     ) -> Result<Self, Error> {
         let mut owners = Self { evidence, ..Self::new(local) };
-        for domain in connect.list_all_domains(0).map_err(Error::call("list domains"))? {
+        for domain in connect.list_all_domains(0).map_err(Error::call("listing domains"))? {
             owners.add(&domain, steps);
         }
         if steps.iter().any(Undo::is_of_volume) {

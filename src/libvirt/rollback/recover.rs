@@ -47,7 +47,7 @@ impl Connection {
         self.call(move |connect| {
             let (trials, others): (Vec<_>, Vec<_>) = steps.into_iter().partition(is_of_trial);
             for (uuid, _) in trials.iter().filter_map(undefined) {
-                start::switch_off(connect, uuid).map_err(Error::call("stop a boot test"))?;
+                start::switch_off(connect, uuid).map_err(Error::call("stopping a boot test"))?;
             }
             let kept = target.used(connect, &others, alive)?;
             let all = [others, trials.clone()].concat();
@@ -88,7 +88,7 @@ impl Connection {
         alive: SystemTime,
     ) -> Result<Option<UsedDomain>, Error> {
         let Some((uuid, mark)) = steps.iter().rev().find_map(undefined) else { return Ok(None) };
-        let call = || Error::call(format!("look up domain {uuid}"));
+        let call = || Error::call(format!("looking up domain {uuid}"));
         let Some(domain) = identity::find(connect, uuid, mark).map_err(call())? else {
             return Ok(None);
         };
@@ -105,7 +105,7 @@ impl Connection {
         uuid: &str,
         steps: &[Undo],
     ) -> Result<DefinedDomain, Error> {
-        let call = || Error::call(format!("read domain {uuid}"));
+        let call = || Error::call(format!("reading domain {uuid}"));
         let (pool, disks) = undo_step::defined(steps).unwrap_or_default();
         Ok(DefinedDomain {
             uri: self.uri().to_owned(),

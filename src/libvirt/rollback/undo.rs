@@ -30,13 +30,16 @@ use super::undo_step::{Evidence, FileId, Undo};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UndoReport {
     /// What is gone now.
+    #[serde(rename = "undone")]
     pub done: Vec<String>,
     /// Which domains have their old names again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<String>,
     /// What was gone already.
+    #[serde(rename = "already_absent")]
     pub gone: Vec<String>,
     /// What stays, each with the reason.
+    #[serde(rename = "kept")]
     pub left: Vec<String>,
     /// What would go, where nothing is changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -133,7 +136,7 @@ pub(in crate::libvirt) fn take_back(
 pub(in crate::libvirt) fn undo_all(connect: &Connect, steps: &[Undo]) -> Vec<String> {
     let mut left = Vec::new();
     let act = |step: &Undo| {
-        tracing::debug!(%step, "take back");
+        tracing::debug!(%step, "undoing");
         undo(connect, step)
     };
     each(steps, act, |step, end| match end {
@@ -193,7 +196,7 @@ pub(in crate::libvirt) fn begins_as(
     let same = || -> Result<bool, Error> {
         let info = volume
             .info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL)
-            .map_err(Error::call("measure a volume"))?;
+            .map_err(Error::call("measuring a volume"))?;
         let length = info.allocation.min(BEGINNING);
         let found = download::beginning(connect, volume, length)?;
         Ok(match (image, begins) {
@@ -203,7 +206,7 @@ pub(in crate::libvirt) fn begins_as(
         })
     };
     same().unwrap_or_else(|error| {
-        tracing::debug!(%error, "compare a volume with its image");
+        tracing::debug!(%error, "comparing a volume with its image");
         false
     })
 }

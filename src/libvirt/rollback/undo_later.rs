@@ -7,6 +7,7 @@ use virt::connect::Connect;
 use virt::storage_vol::StorageVol;
 use virt::sys;
 
+use crate::budget::{Going, is_stop};
 use crate::model::DiskId;
 use crate::progress::{Progress, Unit};
 
@@ -144,10 +145,12 @@ pub(in crate::libvirt) fn would_take_back(
             (Ok(true), Undo::RemovePool { name, uuid, held, .. }) => {
                 match stays(connect, &going, (name, uuid, held)) {
                     0 => would.would_go.push(step.to_string()),
-                    count => would.left.push(format!("{step} (it holds {count} volumes)")),
+                    count => would.left.push(format!("{step} (it contains {count} volumes)")),
                 }
             }
-            (Ok(true), Undo::BringBack { .. }) => would.would_rename.push(step.to_string()),
+            (Ok(true), Undo::BringBack { name, aside, .. }) => {
+                would.would_rename.push(format!("'{aside}' becomes '{name}' again"));
+            }
             (Ok(true), _) => would.would_go.push(owners.label(step)),
             (Ok(false), _) => would.gone.push(step.to_string()),
             (Err(problem), _) => would.left.push(format!("{step} ({problem})")),
@@ -172,16 +175,20 @@ fn is_still(
     image: &Path,
     cancel: &CancellationToken,
 ) -> Result<bool, Error> {
-    let file = std::fs::File::open(image).map_err(Error::file("open", image))?;
+    let file = std::fs::File::open(image).map_err(Error::file("opening", image))?;
     let content = VolumeContent { file: file.into(), image: image.to_owned() };
     let info = volume.info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL);
-    let info = info.map_err(Error::call("measure a volume"))?;
+    let info = info.map_err(Error::call("measuring a volume"))?;
     let length = content.len()?;
     if info.allocation != length {
         return Ok(false);
     }
     let task = Progress::none().task("compare", Some(length), Unit::Bytes);
-    Ok(download::sum(connect, (volume, 0), &task, cancel)? == download::sum_of(&content)?)
+    let found = download::sum(connect, (volume, 0), &task, cancel)?;
+    let sent = download::sum_of(&content, &Going::from(cancel)).map_err(|error| {
+        if is_stop(&error) { Error::Cancelled } else { Error::file("read", image)(error) }
+    })?;
+    Ok(found == sent)
 }
 
 /// How many volumes a pool that was made would hold after all steps beside those that were there before.

@@ -58,7 +58,7 @@ fn stop_unfilled(pool: &StoragePool, held: &[String]) -> Result<StepResult, Stri
 }
 
 fn holds(count: usize) -> StepResult {
-    StepResult::Shared(format!("it holds {count} volumes"))
+    StepResult::Shared(format!("it contains {count} volumes"))
 }
 
 /// Stops and undefines a pool that the run has made, unless others use it by now.
@@ -81,7 +81,7 @@ pub(in crate::libvirt) fn remove(
     }
     // libvirt removes an empty folder only; one that is not empty is somebody's.
     if folder && let Err(error) = pool.delete(0) {
-        tracing::debug!(%error, "keep the pool's folder");
+        tracing::debug!(%error, "keeping the pool's folder");
     }
     pool.undefine().map(|()| StepResult::Done).map_err(said)
 }
@@ -102,7 +102,7 @@ pub(in crate::libvirt) fn remove_folder(
     match pool.delete(0) {
         Ok(()) => Ok(StepResult::Done),
         Err(error) => {
-            tracing::debug!(%error, "keep the pool's folder");
+            tracing::debug!(%error, "keeping the pool's folder");
             Ok(StepResult::Gone)
         }
     }

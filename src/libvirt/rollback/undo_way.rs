@@ -58,7 +58,7 @@ impl Connection {
         let steps = steps.to_vec();
         self.call(move |connect| {
             for (then, domain) in domains(connect, &steps)? {
-                let now = domain.name().map_err(Error::call("read the name of a domain"))?;
+                let now = domain.name().map_err(Error::call("reading the name of a domain"))?;
                 if replace::is_aside(&then, &now) {
                     return Ok(Some(now));
                 }
@@ -79,7 +79,7 @@ pub(in crate::libvirt) fn check(connect: &Connect, steps: &[Undo]) -> Result<(),
         if domain.is_active().unwrap_or(false) {
             return Err(Error::Running { name });
         }
-        let found = found(&domain, steps).map_err(Error::call(format!("look at '{name}'")))?;
+        let found = found(&domain, steps).map_err(Error::call(format!("inspecting '{name}'")))?;
         if !found.is_empty() {
             return Err(Error::NotUndefinable { name, found });
         }
@@ -118,7 +118,7 @@ fn domains(connect: &Connect, steps: &[Undo]) -> Result<Vec<(String, Domain)>, E
     let mut found = Vec::new();
     for step in steps {
         let Undo::Undefine { name, uuid, mark } = step else { continue };
-        let call = Error::call(format!("look up domain '{name}'"));
+        let call = Error::call(format!("looking up domain '{name}'"));
         let domain = identity::find(connect, uuid, mark.as_deref()).map_err(call)?;
         found.extend(domain.map(|domain| (name.clone(), domain)));
     }

@@ -66,7 +66,7 @@ impl<'a> Traces<'a> {
 
     /// What shows that somebody may have used the domain, as a sentence.
     pub fn of(&self, domain: &Domain) -> Result<Option<String>, Error> {
-        let call = || Error::call("look whether a domain is used");
+        let call = || Error::call("checking whether a domain is used");
         if self.runs(domain)? {
             return Ok(Some("it runs".to_owned()));
         }
@@ -87,7 +87,7 @@ impl<'a> Traces<'a> {
 
     /// Whether it runs, once libvirt has had the time to stop what it ran for the dead run.
     fn runs(&self, domain: &Domain) -> Result<bool, Error> {
-        let call = || Error::call("look whether a domain runs");
+        let call = || Error::call("checking whether a domain runs");
         while domain.is_active().map_err(call())? {
             if !self.was_proved() || SystemTime::now() > self.until {
                 return Ok(true);

@@ -23,9 +23,6 @@ use crate::model::{
 };
 use crate::progress::{Progress, Unit};
 
-/// What is said of a disk that libvirt has no volume for.
-pub(super) const IN_NO_POOL: &str = "is in no active storage pool of the host";
-
 /// A domain that may be taken.
 #[derive(Debug, Clone)]
 pub struct FoundDomain {
@@ -80,7 +77,7 @@ impl Connection {
     pub async fn domains(&self) -> Result<Vec<SourceVm>, Error> {
         let host = self.uri().to_owned();
         self.call(move |connect| {
-            let all = connect.list_all_domains(0).map_err(Error::call("list the domains"))?;
+            let all = connect.list_all_domains(0).map_err(Error::call("listing the domains"))?;
             all.iter().map(|domain| Ok(describe(connect, domain, &host)?.vm)).collect()
         })
         .await
@@ -89,17 +86,17 @@ impl Connection {
     /// The domain of that name or UUID, and the volumes of its disks.
     ///
     /// # Errors
-    /// [`Error::NotTaken`] when a disk of it is in no storage pool; [`Error::Call`].
+    /// [`Error::DiskInNoPool`], [`Error::NotTaken`], [`Error::Call`].
     pub async fn domain(&self, name: &str) -> Result<FoundDomain, Error> {
         let (host, name) = (self.uri().to_owned(), name.to_owned());
         self.call(move |connect| {
             let found = connect
                 .lookup_domain_by_name(&name)
                 .or_else(|error| connect.lookup_domain_by_uuid_string(&name).map_err(|_| error));
-            let domain = found.map_err(Error::call(format!("look up domain '{name}'")))?;
+            let domain = found.map_err(Error::call(format!("looking up domain '{name}'")))?;
             let found = describe(connect, &domain, &host)?;
             match found.missing {
-                Some(reason) => Err(Error::NotTaken { name: found.vm.name, reason }),
+                Some(lack) => Err(lack.of(found.vm.name)),
                 None => {
                     let DescribedDomain { vm, volumes, nvram, .. } = found;
                     Ok(FoundDomain { vm, volumes, nvram })
@@ -119,7 +116,7 @@ impl Connection {
         self.call(move |connect| {
             let found = match connect.lookup_storage_vol_by_path(&path) {
                 Err(error) if error.code().is(ErrorNumber::NoStorageVolume) => return Ok(None),
-                found => found.map_err(Error::call(format!("look up the volume {path}")))?,
+                found => found.map_err(Error::call(format!("looking up the volume {path}")))?,
             };
             let content = download::beginning(connect, &found, most + 1)?;
             if content.len() as u64 > most {
@@ -146,17 +143,40 @@ impl Connection {
         let (path, cancel) = (volume.path.clone(), cancel.clone());
         self.call(move |connect| {
             let found = connect.lookup_storage_vol_by_path(&path);
-            let found = found.map_err(Error::call(format!("look up the volume {path}")))?;
+            let found = found.map_err(Error::call(format!("looking up the volume {path}")))?;
             let mut position = 0;
             download::each(connect, (&found, 0), &cancel, &mut |chunk| {
                 if let Chunk::Data(bytes) = chunk {
                     position += bytes.len() as u64;
                     task.at(position);
                 }
-                sink(chunk).map_err(Error::file("write what was read of", &path))
+                sink(chunk).map_err(Error::file("writing what was read of", &path))
             })
         })
         .await
+    }
+}
+
+/// Why a domain cannot be exported.
+enum Lack {
+    /// libvirt has no volume for a disk, which is named with its path.
+    InNoPool(String),
+    /// Anything else, as a clause.
+    Other(String),
+}
+
+impl From<String> for Lack {
+    fn from(reason: String) -> Self {
+        Self::Other(reason)
+    }
+}
+
+impl Lack {
+    fn of(self, name: String) -> Error {
+        match self {
+            Self::InNoPool(disk) => Error::DiskInNoPool { name, disk },
+            Self::Other(reason) => Error::NotTaken { name, reason },
+        }
     }
 }
 
@@ -165,11 +185,11 @@ struct DescribedDomain {
     vm: SourceVm,
     volumes: Vec<FoundVolume>,
     nvram: Option<String>,
-    missing: Option<String>,
+    missing: Option<Lack>,
 }
 
 fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<DescribedDomain, Error> {
-    let call = || Error::call("read a domain");
+    let call = || Error::call("reading a domain");
     // What it is when it starts next, without what libvirt adds while it runs.
     let text = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())?;
     let read = xml::read("domain", &text);
@@ -198,7 +218,7 @@ fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<DescribedD
         disks.push(source_disk(disk, id, index, capacity));
     }
     if disks.is_empty() {
-        missing = Some("it has no disk".to_owned());
+        missing = Some("it has no disk".to_owned().into());
     }
     let names_boot_disk = SourceDisk::order_boot(&mut disks, &boot_disks(&all));
     let mut vm = facts(&found, power, disks, host);
@@ -222,7 +242,7 @@ fn volume(
     connect: &Connect,
     disk: &DomainDisk,
     id: &DiskId,
-) -> Result<(FoundVolume, ByteSize), String> {
+) -> Result<(FoundVolume, ByteSize), Lack> {
     let dev = &disk.target.dev;
     let source = &disk.source;
     let format = match disk.driver.kind.as_deref().unwrap_or("raw") {
@@ -231,7 +251,7 @@ fn volume(
         "vmdk" => DiskFormat::Vmdk,
         "vdi" => DiskFormat::Vdi,
         "vpc" => DiskFormat::Vhd,
-        other => return Err(format!("its disk {dev} is of the format {other}")),
+        other => return Err(format!("its disk {dev} has the format {other}").into()),
     };
     let found = match (&source.pool, &source.volume, source.file.as_ref().or(source.dev.as_ref())) {
         (Some(pool), Some(volume), _) => connect
@@ -240,8 +260,12 @@ fn volume(
             .map_err(|error| format!("its disk {dev} is not found: {}", error.message()))?,
         (_, _, Some(path)) => connect
             .lookup_storage_vol_by_path(path)
-            .map_err(|_| format!("its disk {dev} ({path}) {IN_NO_POOL}"))?,
-        _ => return Err(format!("its disk {dev} is neither a file nor a device nor a volume")),
+            .map_err(|_| Lack::InNoPool(format!("{dev} ({path})")))?,
+        _ => {
+            return Err(
+                format!("its disk {dev} is neither a file nor a device nor a volume").into()
+            );
+        }
     };
     let told = |error: virt::error::Error| format!("its disk {dev}: {}", error.message());
     let info = found.info().map_err(told)?;

@@ -75,7 +75,7 @@ struct MigratedDomain {
 
 impl MigratedDomain {
     fn open(connect: &Connect, uuid: &str) -> Result<Self, Error> {
-        let call = || Error::call(format!("look up domain {uuid}"));
+        let call = || Error::call(format!("looking up domain {uuid}"));
         let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;
         let name = domain.name().map_err(call())?;
         Ok(Self { domain, name })
@@ -113,7 +113,7 @@ impl MigratedDomain {
     }
 
     fn definition(&self) -> Result<String, Error> {
-        self.domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(self.call("read"))
+        self.domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(self.call("reading"))
     }
 
     fn unreadable(&self, source: super::super::XmlError) -> Error {
@@ -125,13 +125,13 @@ impl MigratedDomain {
         let all = all.map_err(|source| self.unreadable(source))?;
         for card in all.iter().filter(|card| macs.iter().any(|mac| card.contains(mac))) {
             let changed = self.domain.update_device_flags(card, sys::VIR_DOMAIN_AFFECT_CONFIG);
-            changed.map_err(self.call("change a network card of"))?;
+            changed.map_err(self.call("changing a network card of"))?;
         }
         Ok(())
     }
 
     fn rename(&self, name: &str) -> Result<(), Error> {
-        self.domain.rename(name, 0).map_err(self.call("rename"))
+        self.domain.rename(name, 0).map_err(self.call("renaming"))
     }
 
     fn description(&self) -> Result<String, Error> {
@@ -139,7 +139,7 @@ impl MigratedDomain {
         match self.domain.metadata(kind, None, sys::VIR_DOMAIN_AFFECT_CONFIG) {
             Ok(text) => Ok(text),
             Err(error) if error.code().is(ErrorNumber::NoDomainMetadata) => Ok(String::new()),
-            Err(error) => Err(self.call("read the description of")(error)),
+            Err(error) => Err(self.call("reading the description of")(error)),
         }
     }
 
@@ -147,6 +147,6 @@ impl MigratedDomain {
         let kind = sys::VIR_DOMAIN_METADATA_DESCRIPTION.cast_signed();
         let config = sys::VIR_DOMAIN_AFFECT_CONFIG;
         let set = self.domain.set_metadata(kind, text, None, None, config);
-        set.map_err(self.call("change the description of"))
+        set.map_err(self.call("changing the description of"))
     }
 }

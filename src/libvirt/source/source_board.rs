@@ -1,7 +1,7 @@
 //! What the XML of a domain tells of its identity, its processors and its lesser devices.
 
 use super::super::xml::source_domain::{DomainDisk, SourceDomain};
-use crate::model::{Board, CpuTopology, NotKept, SoundCard};
+use crate::model::{Board, CpuTopology, NotKept, SoundCard, WarningCode};
 
 /// Beginnings of CPU models that nobody has chosen: libvirt writes QEMU's own where none is named.
 const DEFAULT_MODELS: [&str; 2] = ["qemu", "kvm"];
@@ -64,7 +64,7 @@ fn not_kept(found: &SourceDomain) -> Vec<NotKept> {
     });
     let of_host = of_host.chain(found.sysinfo.iter().filter(|info| info.kind == "fwcfg").map(|_| {
         NotKept {
-            code: "fwcfg-not-kept".to_owned(),
+            code: WarningCode::FwcfgNotKept,
             text: "the domain hands data to its firmware (sysinfo of the type fwcfg): the new one does \
                    not"
             .to_owned(),

@@ -33,14 +33,14 @@ impl Connection {
         self.call(move |connect| {
             let (domain, name) = find(connect, &uuid)?;
             let call = |act: &str| Error::call(format!("{act} domain '{name}'"));
-            let is_on = || domain.is_active().map_err(call("look at"));
+            let is_on = || domain.is_active().map_err(call("inspecting"));
             if !is_on()? {
                 return Ok(None);
             }
-            if !domain.is_persistent().map_err(call("look at"))? {
+            if !domain.is_persistent().map_err(call("inspecting"))? {
                 return Err(Error::Transient { name });
             }
-            let asked = domain.shutdown().map_err(call("shut down"));
+            let asked = domain.shutdown().map_err(call("shutting down"));
             match asked {
                 // What cannot be asked need not be waited for.
                 Err(error) if cut => progress.note(format!("{error}: cutting its power")),
@@ -64,7 +64,7 @@ impl Connection {
             match domain.destroy() {
                 // It went down at the last moment.
                 Err(error) if error.code().is(ErrorNumber::OperationInvalid) => {}
-                end => end.map_err(call("switch off"))?,
+                end => end.map_err(call("switching off"))?,
             }
             Ok(Some(PoweredOff::Cut))
         })
@@ -80,9 +80,9 @@ impl Connection {
         self.call(move |connect| {
             let (domain, name) = find(connect, &uuid)?;
             let call = |act: &str| Error::call(format!("{act} domain '{name}'"));
-            match domain.is_active().map_err(call("look at"))? {
+            match domain.is_active().map_err(call("inspecting"))? {
                 true => Ok(()),
-                false => domain.create().map_err(call("start")),
+                false => domain.create().map_err(call("starting")),
             }
         })
         .await
@@ -97,7 +97,7 @@ impl Connection {
         self.call(move |connect| {
             for step in &steps {
                 let Undo::Undefine { name, uuid, mark } = step else { continue };
-                let call = || Error::call(format!("look at domain '{name}'"));
+                let call = || Error::call(format!("inspecting domain '{name}'"));
                 let found = identity::find(connect, uuid, mark.as_deref()).map_err(call())?;
                 let Some(domain) = found else { continue };
                 if domain.is_active().map_err(call())? || domain.autostart().map_err(call())? {
@@ -111,7 +111,7 @@ impl Connection {
 }
 
 fn find(connect: &Connect, uuid: &str) -> Result<(Domain, String), Error> {
-    let call = || Error::call(format!("look up domain {uuid}"));
+    let call = || Error::call(format!("looking up domain {uuid}"));
     let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;
     let name = domain.name().map_err(call())?;
     Ok((domain, name))

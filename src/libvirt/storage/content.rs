@@ -35,7 +35,7 @@ impl VolumeContent {
     pub async fn of(wanted: &WantedVolume, cancel: &CancellationToken) -> Result<Self, Error> {
         let image = wanted.image.clone();
         let file = if wanted.image_format == wanted.format {
-            File::open(&image).map_err(Error::file("open", &image))?
+            File::open(&image).map_err(Error::file("opening", &image))?
         } else {
             raw(wanted, cancel).await?
         };
@@ -44,13 +44,13 @@ impl VolumeContent {
 
     /// How many bytes there are.
     pub fn len(&self) -> Result<u64, Error> {
-        let found = self.file.metadata().map_err(Error::file("look at", &self.image))?;
+        let found = self.file.metadata().map_err(Error::file("inspecting", &self.image))?;
         Ok(found.len())
     }
 
     /// How many of them are data.
     pub fn data(&self) -> Result<u64, Error> {
-        extents::data_bytes(&self.file).map_err(Error::file("read", &self.image))
+        extents::data_bytes(&self.file).map_err(Error::file("reading", &self.image))
     }
 
     /// Sum of the first bytes, by which a device is known again.
@@ -62,8 +62,8 @@ impl VolumeContent {
 /// The first `length` bytes of a file; fewer if it has not so many.
 pub(in crate::libvirt) fn beginning(path: &Path, length: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::file("open", path))?;
-    file.take(length).read_to_end(&mut bytes).map_err(Error::file("read", path))?;
+    let file = File::open(path).map_err(Error::file("opening", path))?;
+    file.take(length).read_to_end(&mut bytes).map_err(Error::file("reading", path))?;
     Ok(bytes)
 }
 
@@ -80,9 +80,9 @@ async fn raw(wanted: &WantedVolume, cancel: &CancellationToken) -> Result<File, 
         return Err(Error::NotRaw { image: image.clone(), reason });
     }
     let dir = image.parent().unwrap_or(Path::new("/"));
-    let make = Error::file("make a raw disk beside", image);
+    let make = Error::file("making a raw disk beside", image);
     let file = tempfile::tempfile_in(dir).map_err(make)?;
-    file.set_len(wanted.capacity.0).map_err(Error::file("make a raw disk beside", image))?;
+    file.set_len(wanted.capacity.0).map_err(Error::file("making a raw disk beside", image))?;
     let limits = Limits { timeout: None, cancel: cancel.clone() };
     let qemu_img =
         || Program::new("qemu-img").env("PATH", child::search_path()).env("LC_ALL", "C.UTF-8");

@@ -39,7 +39,7 @@ pub(in crate::libvirt) fn open(dir: &Path) -> Result<Option<PartialCopy>, Error>
             tracing::debug!(dir = %dir.display(), %error, "the pool's folder cannot be written");
             Ok(None)
         }
-        Err(error) => Err(Error::file("write to", dir)(error)),
+        Err(error) => Err(Error::file("writing to", dir)(error)),
     }
 }
 
@@ -52,13 +52,13 @@ impl PartialCopy {
     /// Its identity, which it keeps under its name.
     pub fn id(&self) -> Result<FileId, Error> {
         let found = self.0.as_file().metadata();
-        found.map(|found| FileId::from(&found)).map_err(Error::file("look at", self.path()))
+        found.map(|found| FileId::from(&found)).map_err(Error::file("inspecting", self.path()))
     }
 
     /// Gives it to whom the pool's volumes belong. Only root can, and not on every server of NFS;
     /// where it cannot, libvirt does what a start needs.
     pub fn belongs(&self, access: Access) -> Result<(), Error> {
-        let failed = |error| Error::file("set the owner of", self.path())(error);
+        let failed = |error| Error::file("setting the owner of", self.path())(error);
         match fchown(self.0.as_file(), Some(access.owner), Some(access.group)) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 tracing::debug!(%error, "the volume stays with who made it");
@@ -76,26 +76,26 @@ impl PartialCopy {
         task: &Task,
         cancel: &CancellationToken,
     ) -> Result<PathBuf, Error> {
-        let from = File::open(image).map_err(Error::file("open", image))?;
+        let from = File::open(image).map_err(Error::file("opening", image))?;
         let part = self.0.path().to_owned();
         copy(&from, self.0.as_file(), task, cancel).map_err(|error| {
             if cancel.is_cancelled() {
                 Error::Cancelled
             } else {
-                Error::file("copy into the storage pool", image)(error)
+                Error::file("copying into the storage pool", image)(error)
             }
         })?;
-        self.0.as_file().sync_all().map_err(Error::file("write", part))?;
+        self.0.as_file().sync_all().map_err(Error::file("writing", part))?;
         let dir = self.0.path().parent().unwrap_or(Path::new("/")).to_owned();
         let path = dir.join(name);
-        self.0.persist_noclobber(&path).map_err(|e| Error::file("create", &path)(e.error))?;
+        self.0.persist_noclobber(&path).map_err(|e| Error::file("creating", &path)(e.error))?;
         let synced = File::open(&dir).and_then(|dir| dir.sync_all());
         if let Err(error) = synced {
             // Named already, so nothing but this call knows it.
             if let Err(error) = fs::remove_file(&path) {
-                tracing::debug!(path = %path.display(), %error, "remove volume");
+                tracing::debug!(path = %path.display(), %error, "removing volume");
             }
-            return Err(Error::file("write", dir)(error));
+            return Err(Error::file("writing", dir)(error));
         }
         Ok(path)
     }

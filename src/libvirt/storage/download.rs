@@ -30,7 +30,7 @@ pub(in crate::libvirt) fn beginning(
     if length == 0 {
         return Ok(Vec::new());
     }
-    let call = || Error::call("read a volume");
+    let call = || Error::call("reading a volume");
     let stream = Stream::new(connect, 0).map_err(call())?;
     volume.download(&stream, 0, length, 0).map_err(call())?;
     let mut bytes = Vec::new();
@@ -85,7 +85,7 @@ pub(in crate::libvirt) fn each(
     cancel: &CancellationToken,
     visit: &mut dyn FnMut(Chunk<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let call = || Error::call("read a volume");
+    let call = || Error::call("reading a volume");
     let stream = Stream::new(connect, 0).map_err(call())?;
     let sparse = sys::VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM;
     volume.download(&stream, 0, length, sparse).map_err(call())?;
@@ -136,20 +136,23 @@ fn draw(budget: &mut Budget, volume: &StorageVol, bytes: u64) -> Result<(), Erro
 }
 
 /// The sum of all that goes into a volume.
-pub(in crate::libvirt) fn sum_of(content: &VolumeContent) -> Result<Sha256Digest, Error> {
-    let unreadable = |error| Error::file("read", &content.image)(error);
-    let (file, length) = (&content.file, content.len()?);
-    let (mut sum, going) = (RunningSum::default(), Going::default());
+pub(in crate::libvirt) fn sum_of(
+    content: &VolumeContent,
+    going: &Going,
+) -> io::Result<Sha256Digest> {
+    let (file, length) = (&content.file, content.file.metadata()?.len());
+    let mut sum = RunningSum::default();
     let mut buffer = vec![0; CHUNK];
-    while let Some(data) = extents::next_data(file, sum.length, length).map_err(unreadable)? {
-        sum.zeros(data.start - sum.length, &going).map_err(unreadable)?;
+    while let Some(data) = extents::next_data(file, sum.length, length)? {
+        sum.zeros(data.start - sum.length, going)?;
         while sum.length < data.end {
+            going.check()?;
             let wanted = CHUNK.min(usize::try_from(data.end - sum.length).unwrap_or(CHUNK));
-            file.read_exact_at(&mut buffer[..wanted], sum.length).map_err(unreadable)?;
+            file.read_exact_at(&mut buffer[..wanted], sum.length)?;
             sum.add(&buffer[..wanted]);
         }
     }
-    sum.zeros(length - sum.length, &going).map_err(unreadable)?;
+    sum.zeros(length - sum.length, going)?;
     Ok(sum.finish())
 }
 

@@ -183,7 +183,7 @@ fn start(
         }
         Some(Err(_)) | None => {
             unwind.push(Undo::RemoveFolder { pool: name.clone() })?;
-            pool.build(0).map_err(step("build"))?;
+            pool.build(0).map_err(step("building"))?;
             unwind.push(undo(Vec::new()))?;
             pool.create(0).map_err(not_started(place))?;
         }
@@ -235,7 +235,7 @@ pub(in crate::libvirt) fn try_start(
 
 /// The names of the volumes that a pool holds.
 fn held(pool: &StoragePool, name: &str) -> Result<Vec<String>, Error> {
-    let call = Error::call(format!("list the volumes of storage pool '{name}'"));
+    let call = Error::call(format!("listing the volumes of storage pool '{name}'"));
     undo_pool::volumes(pool).map_err(call)
 }
 
@@ -274,7 +274,7 @@ fn make(
     };
     let mut new_folder = local && !path.exists();
     unwind.push(undo(new_folder, Vec::new()))?;
-    let pool = connect.define_storage_pool_xml(&text, 0).map_err(step("define"))?;
+    let pool = connect.define_storage_pool_xml(&text, 0).map_err(step("defining"))?;
     // What is there on another machine only its libvirt knows: a pool over a folder that is not there
     // does not start.
     if new_folder || pool.create(0).is_err() {
@@ -282,10 +282,10 @@ fn make(
             new_folder = true;
             unwind.correct(undo(true, Vec::new()))?;
         }
-        pool.build(0).map_err(step("build"))?;
-        pool.create(0).map_err(step("start"))?;
+        pool.build(0).map_err(step("building"))?;
+        pool.create(0).map_err(step("starting"))?;
     }
-    pool.set_autostart(true).map_err(step("set autostart of"))?;
+    pool.set_autostart(true).map_err(step("setting autostart of"))?;
     note_held(&pool, name, unwind, |held| undo(new_folder, held))
 }
 
@@ -293,7 +293,7 @@ fn make(
 pub(in crate::libvirt) fn open(connect: &Connect, name: &str) -> Result<StoragePool, Error> {
     connect
         .lookup_storage_pool_by_name(name)
-        .map_err(Error::call(format!("look up storage pool '{name}'")))
+        .map_err(Error::call(format!("looking up storage pool '{name}'")))
 }
 
 /// The pool of that name, if it exists.
@@ -301,7 +301,7 @@ fn look_up(connect: &Connect, name: &str) -> Result<Option<StoragePool>, Error> 
     match connect.lookup_storage_pool_by_name(name) {
         Ok(pool) => Ok(Some(pool)),
         Err(error) if error.code().is(ErrorNumber::NoStoragePool) => Ok(None),
-        Err(error) => Err(Error::call(format!("look up storage pool '{name}'"))(error)),
+        Err(error) => Err(Error::call(format!("looking up storage pool '{name}'"))(error)),
     }
 }
 
@@ -314,7 +314,7 @@ pub(in crate::libvirt) fn refresh(pool: &StoragePool, name: &str) -> Result<(), 
                 tries += 1;
                 std::thread::sleep(BUSY_PAUSE);
             }
-            end => return end.map_err(Error::call(format!("refresh storage pool '{name}'"))),
+            end => return end.map_err(Error::call(format!("refreshing storage pool '{name}'"))),
         }
     }
 }
@@ -326,7 +326,8 @@ fn is_busy(error: &virt::error::Error) -> bool {
 
 /// What and where a pool is.
 pub(in crate::libvirt) fn describe(pool: &StoragePool, name: &str) -> Result<UsablePool, Error> {
-    let active = pool.is_active().map_err(Error::call(format!("look at storage pool '{name}'")))?;
+    let active =
+        pool.is_active().map_err(Error::call(format!("inspecting storage pool '{name}'")))?;
     let description = read(pool, name)?;
     place(description, active)
 }
@@ -344,7 +345,8 @@ fn place(description: Pool, active: bool) -> Result<UsablePool, Error> {
 }
 
 fn read(pool: &StoragePool, name: &str) -> Result<Pool, Error> {
-    let text = pool.xml_desc(0).map_err(Error::call(format!("describe storage pool '{name}'")))?;
+    let text =
+        pool.xml_desc(0).map_err(Error::call(format!("describing storage pool '{name}'")))?;
     xml::read("pool", &text)
         .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })
 }
@@ -353,17 +355,17 @@ fn read(pool: &StoragePool, name: &str) -> Result<Pool, Error> {
 pub(in crate::libvirt) fn active(connect: &Connect) -> Result<Vec<String>, Error> {
     let started = virt::sys::VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE;
     let pools =
-        connect.list_all_storage_pools(started).map_err(Error::call("list storage pools"))?;
+        connect.list_all_storage_pools(started).map_err(Error::call("listing storage pools"))?;
     // One that vanished since has no name any more.
     Ok(pools.iter().filter_map(|pool| pool.name().ok()).collect())
 }
 
 /// Names and folders of all pools.
 pub(in crate::libvirt) fn all(connect: &Connect) -> Result<Vec<(String, Option<PathBuf>)>, Error> {
-    let pools = connect.list_all_storage_pools(0).map_err(Error::call("list storage pools"))?;
+    let pools = connect.list_all_storage_pools(0).map_err(Error::call("listing storage pools"))?;
     let mut found = Vec::new();
     for pool in pools {
-        let name = pool.name().map_err(Error::call("read the name of a storage pool"))?;
+        let name = pool.name().map_err(Error::call("reading the name of a storage pool"))?;
         match read(&pool, &name) {
             Ok(pool) => found.push((name, pool.target.map(|target| PathBuf::from(target.path)))),
             // Somebody removed it since it was listed.
@@ -395,7 +397,10 @@ mod tests {
         assert!(!devices.holds(Path::new("/dev/vg/image.qcow2")));
         let error = place(pool("mpath", "/dev/mapper"), true).expect_err("neither");
         let said = error.to_string();
-        assert!(said.starts_with("storage pool 'p' of type mpath takes no disks: its"), "{said}");
+        assert!(
+            said.starts_with("storage pool 'p' of type mpath is not supported for disks: its"),
+            "{said}"
+        );
         assert!(error.hint().expect("a hint").contains("dir, fs, netfs, logical or zfs"));
     }
 

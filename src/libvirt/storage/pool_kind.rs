@@ -32,29 +32,29 @@ pub(in crate::libvirt) fn holds(kind: &str) -> Result<DiskKind, Unfit> {
 pub(in crate::libvirt) fn unfit(kind: &str) -> Unfit {
     let (why, instead) = match kind {
         "rbd" => (
-            "libvirt makes images in it, and cannot write to them",
+            "libvirt can create images in it, but cannot write to them",
             "leave --libvirt out, write the disks with 'qemu-img convert -O raw DISK rbd:POOL/IMAGE' \
              and define the domain by hand",
         ),
         "gluster" => (
-            "libvirt cannot make volumes in it",
-            "make a pool of type netfs with the format glusterfs: it mounts the same volume",
+            "libvirt cannot create volumes in it",
+            "define a pool of type netfs with the format glusterfs, which mounts the same volume",
         ),
         "iscsi" | "iscsi-direct" | "scsi" | "mpath" => (
-            "its volumes are LUNs that are there already, and libvirt can make none",
-            "make a volume group on a LUN and a pool of type logical over it, or a file system and a \
-             pool of type fs",
+            "its volumes are existing LUNs, and libvirt can create none",
+            "create a volume group on a LUN and a pool of type logical over it, or a file system \
+             and a pool of type fs",
         ),
         "disk" => (
             "its volumes are partitions, which get their names from the disk",
-            "make a volume group on a partition and a pool of type logical over it, or a file system \
-             and a pool of type fs",
+            "create a volume group on a partition and a pool of type logical over it, or a file \
+             system and a pool of type fs",
         ),
         "vstorage" => (
-            "nobody has tried it",
-            "make a pool of type dir over the folder where the storage is mounted",
+            "it was never tested",
+            "define a pool of type dir over the folder where the storage is mounted",
         ),
-        _ => ("its type is not known", "make a pool of type dir"),
+        _ => ("its type is not known", "define a pool of type dir"),
     };
     Unfit { why, instead }
 }
@@ -62,12 +62,12 @@ pub(in crate::libvirt) fn unfit(kind: &str) -> Unfit {
 /// What to look at where libvirt cannot start a pool of this type.
 pub(in crate::libvirt) fn source(kind: &str) -> &'static str {
     match kind {
-        "dir" => "its folder must be there: 'virsh pool-build' makes it",
-        "fs" => "its device must be there and hold a file system",
-        "netfs" => "its server must answer and export the folder",
-        "logical" => "its volume group must be there: 'vgs' lists them",
-        "zfs" => "its pool must be imported: 'zpool list' lists them",
-        _ => "its source must be there",
+        "dir" => "check its folder ('virsh pool-build' creates the folder)",
+        "fs" => "check that its device exists and has a file system",
+        "netfs" => "check that its server answers and exports the folder",
+        "logical" => "check that its volume group exists ('vgs' lists all)",
+        "zfs" => "check that its pool is imported ('zpool list' lists all)",
+        _ => "check that its source exists",
     }
 }
 
@@ -85,13 +85,13 @@ mod tests {
         }
         for (kind, why, instead) in [
             ("rbd", "cannot write", "qemu-img convert"),
-            ("gluster", "cannot make volumes", "netfs"),
-            ("iscsi", "can make none", "logical"),
-            ("iscsi-direct", "can make none", "logical"),
-            ("scsi", "can make none", "logical"),
-            ("mpath", "can make none", "logical"),
+            ("gluster", "cannot create volumes", "netfs"),
+            ("iscsi", "can create none", "logical"),
+            ("iscsi-direct", "can create none", "logical"),
+            ("scsi", "can create none", "logical"),
+            ("mpath", "can create none", "logical"),
             ("disk", "names from the disk", "logical"),
-            ("vstorage", "nobody has tried", "dir"),
+            ("vstorage", "never tested", "dir"),
             ("sheepdog", "not known", "dir"),
         ] {
             let unfit = holds(kind).expect_err(kind);

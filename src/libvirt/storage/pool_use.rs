@@ -69,7 +69,7 @@ fn open(folder: &Path, uuid: &str) -> io::Result<File> {
 }
 
 fn told(file: io::Result<File>) -> Option<File> {
-    file.inspect_err(|error| tracing::debug!(%error, "lock a storage pool")).ok()
+    file.inspect_err(|error| tracing::debug!(%error, "locking a storage pool")).ok()
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(in crate::libvirt) fn of_pool(
     pool::refresh(&handle, &place.pool)?;
     let info = handle
         .info()
-        .map_err(Error::call(format!("ask for the space of storage pool '{}'", place.pool)))?;
+        .map_err(Error::call(format!("asking for the space of storage pool '{}'", place.pool)))?;
     Ok(ByteSize(info.available))
 }
 
@@ -68,6 +68,7 @@ mod tests {
             boot_order: 0,
             fixed: true,
             medium: false,
+            content: None,
         }
     }
 

@@ -49,7 +49,7 @@ pub(in crate::libvirt) fn send(
     cancel: &CancellationToken,
 ) -> Result<(), Error> {
     let (file, len) = (&content.file, content.len()?);
-    let unreadable = |error| Error::file("read", &content.image)(error);
+    let unreadable = |error| Error::file("reading", &content.image)(error);
     let upload = Upload::begin(connect, volume)?;
     let mut buffer = vec![0; CHUNK];
     let mut at = 0;
@@ -88,18 +88,18 @@ pub(in crate::libvirt) fn send_beginning(
 
 impl Upload {
     fn begin(connect: &Connect, volume: &StorageVol) -> Result<Self, Error> {
-        let name = volume.name().map_err(Error::call("read the name of a volume"))?;
+        let name = volume.name().map_err(Error::call("reading the name of a volume"))?;
         let flags = sys::VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM;
         let mut tries = 0;
         loop {
-            let stream = Stream::new(connect, 0).map_err(Error::call("open a stream"))?;
+            let stream = Stream::new(connect, 0).map_err(Error::call("opening a stream"))?;
             match volume.upload(&stream, 0, 0, flags) {
                 Err(error) if is_missing(&error) && tries < DEVICE_TRIES => {
                     tries += 1;
                     std::thread::sleep(DEVICE_PAUSE);
                 }
                 begun => {
-                    begun.map_err(Error::call(format!("begin to send volume '{name}'")))?;
+                    begun.map_err(Error::call(format!("beginning to send volume '{name}'")))?;
                     return Ok(Self { stream: Some(stream), volume: name });
                 }
             }
@@ -111,7 +111,7 @@ impl Upload {
     }
 
     fn refused(&self) -> impl FnOnce(virt::error::Error) -> Error {
-        Error::call(format!("send volume '{}'", self.volume))
+        Error::call(format!("sending volume '{}'", self.volume))
     }
 
     fn data(&self, mut bytes: &[u8]) -> Result<(), Error> {
@@ -144,7 +144,7 @@ impl Drop for Upload {
         if let Some(stream) = self.stream.take()
             && let Err(error) = stream.abort()
         {
-            tracing::debug!(volume = %self.volume, %error, "abort stream");
+            tracing::debug!(volume = %self.volume, %error, "aborting stream");
         }
     }
 }

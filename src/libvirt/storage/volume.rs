@@ -1,6 +1,6 @@
 //! Volumes: one for each image, either found where it lies or made and filled.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
@@ -9,12 +9,14 @@ use virt::error::ErrorNumber;
 use virt::storage_vol::StorageVol;
 use virt::sys;
 
+use crate::budget::{Going, is_stop};
 use crate::domain::DiskKind;
+use crate::image::content::hash_image;
 use crate::model::Sha256Digest;
+use crate::panics::caught_here;
 use crate::progress::{Progress, Task, Unit};
 
 use super::super::connection::uri;
-use super::super::import::RegisteredVolume;
 use super::super::import::request::WantedVolume;
 use super::super::rollback::owners;
 use super::super::rollback::undo::find_volume;
@@ -70,7 +72,7 @@ fn look_up(connect: &Connect, place: &UsablePool, name: &str) -> Result<Option<S
     match pool::open(connect, &place.pool)?.lookup_storage_vol_by_name(name) {
         Ok(volume) => Ok(Some(volume)),
         Err(error) if error.code().is(ErrorNumber::NoStorageVolume) => Ok(None),
-        Err(error) => Err(Error::call(format!("look up volume '{name}'"))(error)),
+        Err(error) => Err(Error::call(format!("looking up volume '{name}'"))(error)),
     }
 }
 
@@ -142,7 +144,7 @@ fn send(
         Err(error) if error.code().is(ErrorNumber::StorageVolExist) => {
             return Err(exists(connect, &name, &pool));
         }
-        Err(error) => return Err(Error::call(format!("create volume '{name}'"))(error)),
+        Err(error) => return Err(Error::call(format!("creating volume '{name}'"))(error)),
     };
     // Only now: a volume that exists already is not ours to delete.
     filling.unwind.made(delete);
@@ -160,7 +162,7 @@ pub(in crate::libvirt) fn register(
     let call = |verb: &str| Error::call(format!("{verb} volume '{name}'"));
     let volume = look_up(connect, place, name)?
         .ok_or_else(|| differs(format!("libvirt does not see it in {}", place.dir.display())))?;
-    let text = volume.xml_desc(0).map_err(call("describe"))?;
+    let text = volume.xml_desc(0).map_err(call("describing"))?;
     let seen: Volume = xml::read("volume", &text)
         .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
     let format = seen.format().unwrap_or("raw");
@@ -182,39 +184,74 @@ pub(in crate::libvirt) fn register(
         return Err(differs(format!("it depends on {}", backing.path)));
     }
     if wanted.kind == DiskKind::Block {
-        return volume.path().map_err(call("find"));
+        return volume.path().map_err(call("finding"));
     }
     let len = file_size(&wanted.image)?;
-    let info = volume.info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL).map_err(call("measure"))?;
+    let info = volume.info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL).map_err(call("measuring"))?;
     if info.allocation != len {
         return Err(differs(format!("{} of {len} bytes arrived", info.allocation)));
     }
-    volume.path().map_err(call("find"))
+    volume.path().map_err(call("finding"))
 }
 
-/// Reads a volume back; its sum, which is that of what it was filled with.
+/// Reads a volume back and compares it with what went into it: its bytes with those of the image, and
+/// what a guest sees of them with what the conversion left. Returns the sum of its bytes and the hash of
+/// its content, where the format is read here.
+///
+/// # Errors
+/// [`Error::VolumeDiffers`], or what libvirt says.
 pub(in crate::libvirt) fn verify(
     connect: &Connect,
     place: &UsablePool,
-    (volume, content): (&RegisteredVolume, &VolumeContent),
+    (name, wanted, content): (&str, &WantedVolume, &VolumeContent),
     filling: &Filling,
-) -> Result<Sha256Digest, Error> {
-    let name = &volume.name;
-    let differs =
-        |problem: &str| Error::VolumeDiffers { name: name.clone(), problem: problem.to_owned() };
-    let handle = look_up(connect, place, name)?.ok_or_else(|| differs("it is gone"))?;
+) -> Result<(Sha256Digest, Option<Sha256Digest>), Error> {
+    let differs = |problem: String| Error::VolumeDiffers { name: name.to_owned(), problem };
+    let handle = look_up(connect, place, name)?.ok_or_else(|| differs("it is gone".to_owned()))?;
     let size = content.len()?;
     // A device is larger than its disk, and a file is read to its end, wherever that is.
     let length = if place.kind == DiskKind::Block { size } else { 0 };
-    let task = filling.progress.task(format!("verify {}", volume.disk), Some(size), Unit::Bytes);
-    let found = download::sum(connect, (&handle, length), &task, &filling.cancel)?;
-    if found == download::sum_of(content)? {
-        Ok(found)
-    } else {
-        Err(differs("its content is not that of the image"))
+    let task = filling.progress.task(format!("verify {}", wanted.id), Some(size), Unit::Bytes);
+    let going = Going::from(&filling.cancel);
+    // What went in is read while the volume comes back.
+    let (found, sent) = std::thread::scope(|scope| {
+        let sent = scope.spawn(|| caught_here(|| sums(wanted, content, &going)));
+        let found = download::sum(connect, (&handle, length), &task, &filling.cancel);
+        let broken = || Error::file("read", &content.image)(io::Error::other("a thread broke off"));
+        (found, sent.join().unwrap_or_else(|_| Err(broken())))
+    });
+    let (found, (sum, hash)) = (found?, sent?);
+    if found != sum {
+        return Err(differs("its content is not that of the image".to_owned()));
+    }
+    // The bytes are the same, and so is what they mean.
+    match (wanted.content, hash) {
+        (Some(left), Some(hash)) if left != hash => {
+            Err(differs(format!("its content hash is {hash}, and the conversion left {left}")))
+        }
+        _ => Ok((found, hash)),
     }
 }
 
+/// The sum of what goes into a volume, and the hash of what a guest sees of it.
+fn sums(
+    wanted: &WantedVolume,
+    content: &VolumeContent,
+    going: &Going,
+) -> Result<(Sha256Digest, Option<Sha256Digest>), Error> {
+    let failed = |error: io::Error| match is_stop(&error) {
+        true => Error::Cancelled,
+        false => Error::file("read", &content.image)(error),
+    };
+    let sum = download::sum_of(content, going).map_err(failed)?;
+    let hash = match hash_image(&content.file, wanted.format, going, &mut |_, _| Ok(())) {
+        // An image of the user's own may have what is not read here.
+        Err(error) if error.kind() == ErrorKind::InvalidData && wanted.content.is_none() => None,
+        hash => hash.map_err(failed)?,
+    };
+    Ok((sum, hash))
+}
+
 fn file_size(image: &Path) -> Result<u64, Error> {
-    Ok(image.metadata().map_err(Error::file("open", image))?.len())
+    Ok(image.metadata().map_err(Error::file("opening", image))?.len())
 }

@@ -21,10 +21,10 @@ pub fn user_profile(path: &Path) -> Result<Profile, Error> {
     let wrong = |problem: String| Error::Profile { path: path.to_owned(), problem };
     let text = match state::read_small(path, LARGEST) {
         Ok(text) => text,
-        Err(state::Error::Read { source, .. }) => return Err(Error::file("read", path)(source)),
+        Err(state::Error::Read { source, .. }) => return Err(Error::file("reading", path)(source)),
         Err(error) => return Err(wrong(error.to_string())),
     };
-    let text = String::from_utf8(text).map_err(|_| wrong("it is no text in UTF-8".to_owned()))?;
+    let text = String::from_utf8(text).map_err(|_| wrong("not UTF-8 text".to_owned()))?;
     let profile = ProfileXml::parse(&text).map_err(wrong)?;
     if let Some(problem) = fault(&profile) {
         return Err(wrong(problem));

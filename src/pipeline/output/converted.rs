@@ -1,6 +1,9 @@
 //! Whether the conversion that an earlier run left is the one that is asked for now.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
 
 use super::super::job::{Job, real};
 use super::super::stage::asked::Flags;
@@ -10,11 +13,18 @@ use super::in_use::InUse;
 use super::made::{Conversion, Stamp};
 use super::previous_run::{BOTH_WAYS, ReuseRequest};
 use super::report::RunReport;
-use super::stored;
+use super::{file_sums, stored};
 use crate::convert::{self, Converter};
 use crate::domain::{Attachment, NetworkMap};
-use crate::manifest::Manifest;
-use crate::model::{ConvertedDisks, ExportedDisk, SourceNic, Stage, quoted};
+use crate::manifest::{self, Manifest};
+use crate::model::{ConvertedDisks, ExportedDisk, SourceNic, Stage, Warning, WarningCode, quoted};
+use crate::progress::{Progress, Unit};
+
+/// Code of a converted disk that is no longer what the conversion left.
+const CHANGED: &str = "converted-changed";
+/// The ways out then.
+const AGAIN: &str = "move it away, which has it converted again; --fresh exports anew and replaces it once \
+                     the new export is complete; or give another --output";
 
 /// What there is of a conversion.
 #[derive(Debug)]
@@ -115,17 +125,21 @@ pub(in crate::pipeline) fn of(
         }
         fitting(disks, in_use)?;
         let cards = cards.or_else(|| cards_unknown(ask, settings, record));
-        let (disks, record) = (disks.clone(), record.cloned());
+        let (mut disks, record) = (disks.clone(), record.cloned());
+        // Its guest writes to it.
+        let used = disks.0.iter_mut().filter(|disk| in_use.by(&disk.path).is_some());
+        used.for_each(|disk| disk.content = None);
         return Ok(PreviousConversion::Kept(Box::new(KeptConversion { disks, record, cards })));
     }
     why.extend(cards);
     if is_consumed {
         let reason = if exported_there {
-            "its disks were converted while they arrived, and FIX has changed them"
+            "its disks were converted during the export, and FIX has changed them"
         } else {
             "the exported disks are gone"
         };
-        let text = format!("another conversion is asked for ({}), and {reason}", why.join("; "));
+        let text =
+            format!("the flags ask for another conversion ({}), and {reason}", why.join("; "));
         let stopped = StageError::because(Stage::Preflight, text, BOTH_WAYS);
         return Err(stopped.coded("export-consumed"));
     }
@@ -154,15 +168,16 @@ pub(in crate::pipeline) fn refuse_converted(
         return Ok(());
     }
     let files: Vec<_> = there.iter().map(|path| path.display().to_string()).collect();
-    let text = format!("{} is converted already: {}", manifest.vm_name(), files.join(", "));
+    let text = format!("{} is already converted: {}", manifest.vm_name(), files.join(", "));
     let path = quoted(&path.to_string_lossy());
-    let define = format!("hyperexport define --manifest {path} makes a domain of these disks");
+    let define =
+        format!("run 'hyperexport define --manifest {path}' to define a domain with these disks");
     let (text, otherwise) = if streamed {
-        let told = "the disks were converted while they were exported, and there is no other copy";
-        let again = "to convert otherwise, repeat the command of the export with --fresh";
+        let told = "the disks were converted during the export, and no other copy exists";
+        let again = "or repeat the command of the export with --fresh to convert otherwise";
         (format!("{text}; {told}"), again)
     } else {
-        (text, "to convert again, move them away first")
+        (text, "or move them away first to convert again")
     };
     let hint = format!("{define}; {otherwise}");
     Err(StageError::because(Stage::Preflight, text, hint).coded("converted-already"))
@@ -261,10 +276,47 @@ fn unchanged(record: &Conversion, in_use: &InUse) -> Result<(), StageError> {
         None => Ok(()),
         Some(stamp) => {
             let text = format!("{} was written to since it was converted", stamp.path.display());
-            let hint = format!("move it away, which has it converted again; {BOTH_WAYS}");
-            Err(StageError::because(Stage::Preflight, text, hint).coded("converted-changed"))
+            Err(StageError::because(Stage::Preflight, text, AGAIN).coded(CHANGED))
         }
     }
+}
+
+/// Reads converted disks again and compares the content of each with what the conversion left.
+///
+/// # Errors
+/// [`StageError`] naming the first that has changed.
+pub(in crate::pipeline) async fn check_content(
+    disks: &ConvertedDisks,
+    stage: Stage,
+    (progress, cancel): (&Progress, &CancellationToken),
+) -> Result<(), StageError> {
+    for disk in disks.0.iter().filter(|disk| disk.content.is_some() && disk.path.exists()) {
+        let task = progress.task(format!("check {}", disk.id), Some(disk.capacity.0), Unit::Bytes);
+        let (read, cancel) = (disk.clone(), cancel.clone());
+        let changed = tokio::task::spawn_blocking(move || convert::changed(&read, &task, &cancel));
+        let why = match changed.await.unwrap_or_else(|join| Err(join.into())) {
+            Ok(None) => continue,
+            Ok(Some(why)) => why,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                return Err(file_sums::stopped(stage, &manifest::Error::Cancelled));
+            }
+            Err(error) => error.to_string(),
+        };
+        let text = format!("{} is not the disk that was converted: {why}", disk.path.display());
+        return Err(StageError::because(stage, text, AGAIN).coded(CHANGED));
+    }
+    Ok(())
+}
+
+/// The same for `define`, whose user may have changed a disk on purpose.
+pub(in crate::pipeline) async fn content_warning(
+    disks: &ConvertedDisks,
+    work: (&Progress, &CancellationToken),
+) -> Option<Warning> {
+    let failure = check_content(disks, Stage::Libvirt, work).await.err()?.failure;
+    let text = format!("{}; the domain has it as it is", failure.message);
+    (failure.code == CHANGED)
+        .then(|| Warning::new(Stage::Libvirt, WarningCode::ConvertedChanged, text))
 }
 
 /// Refuses results that are not what the record tells of, but for a domain that uses them: a record proves
@@ -275,9 +327,8 @@ fn fitting(disks: &ConvertedDisks, in_use: &InUse) -> Result<(), StageError> {
         let why = convert::fault(disk).unwrap_or_else(|error| Some(error.to_string()));
         let Some(why) = why else { continue };
         let text = format!("{} is not the disk that was converted: {why}", disk.path.display());
-        let hint = format!("move it away, which has it converted again; {BOTH_WAYS}");
-        let stopped = StageError::because(Stage::Preflight, text, hint);
-        return Err(stopped.coded("converted-changed"));
+        let stopped = StageError::because(Stage::Preflight, text, AGAIN);
+        return Err(stopped.coded(CHANGED));
     }
     Ok(())
 }

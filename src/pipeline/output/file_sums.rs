@@ -26,7 +26,7 @@ pub(in crate::pipeline) async fn check(
     if found == expected {
         return Ok(());
     }
-    let text = format!("{} has the SHA-256 sum {found}, not {expected}", path.display());
+    let text = format!("SHA-256 checksum of {} is {found}, not {expected}", path.display());
     Err(StageError::because(stage, text, BOTH_WAYS).coded("sum-differs"))
 }
 

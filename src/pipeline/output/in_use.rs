@@ -74,7 +74,8 @@ impl InUse {
     pub fn refuse(&self, path: &Path, output: &Path) -> Result<(), StageError> {
         let Some(domain) = self.by(path) else { return Ok(()) };
         let text = format!("domain '{domain}' uses {} where it is", path.display());
-        let hint = format!("hyperexport undo {} first, or give another --output", output.display());
+        let hint =
+            format!("run 'hyperexport undo {}' first, or use another --output", output.display());
         Err(StageError::because(Stage::Preflight, text, hint).coded("export-in-use"))
     }
 }

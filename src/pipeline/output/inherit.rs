@@ -11,21 +11,21 @@ use super::ours;
 use super::previous_run::ReusableExport;
 use super::report::RunReport;
 use crate::convert;
-use crate::model::{ConvertedDisks, Stage, Warning};
+use crate::model::{ConvertedDisks, Stage, Warning, WarningCode};
 use crate::state;
 
 /// Longest report of a conversion that is read, in bytes.
-const LARGEST_REPORT: u64 = 64 << 20;
+pub(in crate::pipeline) const LARGEST_REPORT: u64 = 64 << 20;
 
 /// Codes of warnings that tell of the run that converted, and not of what it left.
-const PASSED: [&str; 7] = [
-    "hyper2kvm-not-isolated",
-    "hyper2kvm-unsafe-path",
-    "hyper2kvm-unusable",
-    "libguestfs-without-kvm",
-    "manifest-not-updated",
-    "report-not-saved",
-    "work-folder-left",
+const PASSED: [WarningCode; 7] = [
+    WarningCode::Hyper2kvmNotIsolated,
+    WarningCode::Hyper2kvmUnsafePath,
+    WarningCode::Hyper2kvmUnusable,
+    WarningCode::LibguestfsWithoutKvm,
+    WarningCode::ManifestNotUpdated,
+    WarningCode::ReportNotSaved,
+    WarningCode::WorkFolderLeft,
 ];
 
 /// What an earlier run made stands in the report as long as it is there.
@@ -60,9 +60,8 @@ pub(in crate::pipeline) fn warnings(earlier: &RunReport) -> Vec<Warning> {
     let told = report.as_ref().and_then(|report| report["warnings"].as_array());
     // hyper2kvm's own have no code.
     let told = told.into_iter().flatten().filter_map(|told| Warning::deserialize(told).ok());
-    let holds = |warning: &Warning| {
-        warning.stage == Stage::Pipeline && !PASSED.contains(&warning.code.as_str())
-    };
+    let holds =
+        |warning: &Warning| warning.stage == Stage::Pipeline && !PASSED.contains(&warning.code);
     let mut found: Vec<Warning> = Vec::new();
     for warning in earlier.warnings.iter().cloned().chain(told).filter(holds) {
         if !found.contains(&warning) {

@@ -33,12 +33,12 @@ const NAMED: usize = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The run that writes it is not dead.
-    #[error("another run works in {}", .0.display())]
+    #[error("another run is working in {}", .0.display())]
     Busy(PathBuf),
     /// The file system refused, or the file is broken.
     #[error("{act} {}", path.display())]
     File {
-        /// The verb.
+        /// What was being done, as a gerund.
         act: &'static str,
         /// The journal.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum Error {
     },
     /// It is of a run by way of another libvirt than that of the command line.
     #[error(
-        "a killed run of {} left {what} by way of {there}; this run goes by way of {here}",
+        "a killed run of {} left {what} on {there}; this run uses {here}",
         output.display()
     )]
     KilledRunElsewhere {
@@ -77,10 +77,10 @@ pub enum Error {
         here: String,
     },
     /// libvirt refused.
-    #[error("take back what a killed run left")]
+    #[error("undoing what a killed run left")]
     Libvirt(#[from] libvirt::Error),
     /// Not all could be taken back.
-    #[error("take back what a killed run left: {}", taken.left.join(", "))]
+    #[error("undoing what a killed run left: not removed: {}", taken.left.join(", "))]
     Left {
         /// What could, and what could not.
         taken: Box<UndoReport>,
@@ -91,22 +91,22 @@ impl Error {
     /// What to type next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Busy(_) => Some("wait for it, or give another --output".to_owned()),
+            Self::Busy(_) => Some("wait for that run, or use another --output".to_owned()),
             Self::State(error) => error.hint(),
             Self::JournalUnproved { path, .. } => Some(format!(
-                "remove by hand what of this is left ('virsh list --all', 'virsh vol-list POOL'), then \
-                 'rm {}' and run it again; or give another --output",
+                "remove by hand what is left of this ('virsh list --all', 'virsh vol-list POOL'), then \
+                 'rm {}' and run the same command again; or use another --output",
                 path.display()
             )),
             Self::KilledRunElsewhere { output, there, .. } => Some(format!(
-                "'hyperexport undo {}' takes that back; so does this command with --libvirt-uri \
-                 '{there}'; or give another --output; or, where the host is gone for good, remove {}",
+                "run 'hyperexport undo {}', or this command with --libvirt-uri '{there}'; or use \
+                 another --output; or, where the host is gone for good, remove {}",
                 output.display(),
                 output.join(NAME).display()
             )),
             Self::Libvirt(error) => error.hint(),
             Self::Left { .. } => {
-                Some("remove what stands there yourself, and run it again".to_owned())
+                Some("remove that yourself, and run the same command again".to_owned())
             }
             Self::File { .. } => None,
         }
@@ -155,7 +155,7 @@ pub async fn recover(output: &Path, target: &ImportSettings) -> Result<JournalRe
         if let Some(used) = back.kept {
             let mut kept = SurvivingDomain::of(used, (output, pending.report));
             let failed =
-                |source| Error::File { act: "record the run of", path: path.clone(), source };
+                |source| Error::File { act: "recording the run of", path: path.clone(), source };
             if let Some(domain) = &mut kept.record.report.domain {
                 let seal = records::seal(domain)?;
                 domain.seal = seal;
@@ -314,7 +314,8 @@ mod tests {
     }
 
     fn begin(output: &Path, uri: &str) -> Result<JournalFile, Error> {
-        JournalFile::begin(output, uri, &RunReport::begin("web01", output))
+        let folder = crate::state::Folder::open(output)?;
+        JournalFile::begin(&folder, uri, &RunReport::begin("web01", output))
     }
 
     fn seen(output: &Path) -> Pending {

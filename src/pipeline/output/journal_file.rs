@@ -7,7 +7,7 @@
 //!
 //! Each seal is over its line and all before it, by the key of this user on this machine.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use super::super::job::real;
 use super::journal::{Error, Pending};
 use super::report::RunReport;
 use crate::libvirt::{self, FileId, Undo};
-use crate::state::{self, Chain, Key, Locked};
+use crate::state::{self, Chain, Folder, How, Key, Locked};
 
 /// Name of the journal in the output directory.
 pub(in crate::pipeline) const NAME: &str = ".hyperexport-undo";
@@ -66,6 +66,7 @@ impl FolderIdentity {
 #[derive(Debug)]
 pub struct JournalFile {
     path: PathBuf,
+    folder: Folder,
     pub(in crate::pipeline) lines: Arc<JournalLines>,
 }
 
@@ -93,32 +94,30 @@ impl JournalLines {
 }
 
 impl JournalFile {
-    /// Begins one in `output` for an import by way of `uri`, of a run that has done what `report` tells.
+    /// Begins one in `folder` for an import by way of `uri`, of a run that has done what `report` tells.
     /// There must be none.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::State`].
-    pub fn begin(output: &Path, uri: &str, report: &RunReport) -> Result<Self, Error> {
-        let path = output.join(NAME);
+    pub fn begin(folder: &Folder, uri: &str, report: &RunReport) -> Result<Self, Error> {
+        let (output, path) = (folder.path(), folder.path().join(NAME));
         let failed = |act, source| Error::File { act, path: path.clone(), source };
         let chain = Mutex::new(Chain::new(&Key::get()?, SEALS));
         // It gets its name when it is locked and has its first line, so that nobody finds it free or
         // empty. The prefix is that by which the next run finds what a killed one left.
-        let unnamed = tempfile::Builder::new().prefix(".hyperexport-tmp-").tempfile_in(output);
-        let unnamed = unnamed.map_err(|source| failed("create", source))?;
-        let file = unnamed.as_file().try_clone().map_err(|source| failed("create", source))?;
+        let unnamed = folder.create_temporary().map_err(|source| failed("creating", source))?;
+        let file = unnamed.file().try_clone().map_err(|source| failed("creating", source))?;
         if let Err(error) = file.try_lock() {
             // Where the file system knows no locks the claim on the directory has to do.
             tracing::debug!(path = %path.display(), %error, "lock");
         }
         let lines = Arc::new(JournalLines { file, chain });
-        let place = FolderIdentity::of(output).map_err(|source| failed("create", source))?;
+        let place = FolderIdentity::of(output).map_err(|source| failed("creating", source))?;
         let report = Some(Box::new(report.clone()));
         let head = Head { uri: uri.to_owned(), place: Some(place), report };
-        lines.append(&head).map_err(|source| failed("write", source))?;
-        unnamed.persist_noclobber(&path).map_err(|error| failed("create", error.error))?;
-        state::sync_folder(output).map_err(|source| failed("create", source))?;
-        Ok(Self { path, lines })
+        lines.append(&head).map_err(|source| failed("writing", source))?;
+        unnamed.name(NAME).map_err(|source| failed("creating", source))?;
+        Ok(Self { path, folder: folder.clone(), lines })
     }
 
     /// The side that notes steps.
@@ -136,7 +135,7 @@ impl JournalFile {
     }
 
     pub(in crate::pipeline) fn pulse_every(&self, pause: Duration) -> Result<Pulse, Error> {
-        let failed = |source| Error::File { act: "write", path: self.path.clone(), source };
+        let failed = |source| Error::File { act: "writing", path: self.path.clone(), source };
         let file = self.lines.file.try_clone().map_err(failed)?;
         Ok(Pulse(tokio::spawn(async move {
             loop {
@@ -144,7 +143,7 @@ impl JournalFile {
                 // Where that fails the run seems to have died earlier: what was written since counts
                 // as somebody else's, and stays.
                 if let Err(error) = file.set_modified(SystemTime::now()) {
-                    tracing::debug!(%error, "show that the run is alive");
+                    tracing::debug!(%error, "showing that the run is alive");
                 }
             }
         })))
@@ -155,8 +154,8 @@ impl JournalFile {
     /// # Errors
     /// [`Error::File`].
     pub fn end(self) -> Result<(), Error> {
-        let failed = |source| Error::File { act: "remove", path: self.path.clone(), source };
-        fs::remove_file(&self.path).map_err(failed)
+        let failed = |source| Error::File { act: "removing", path: self.path.clone(), source };
+        self.folder.remove(NAME).map_err(failed)
     }
 }
 
@@ -173,6 +172,7 @@ impl Drop for Pulse {
 /// A journal that is there and that no run writes: it is locked.
 pub(in crate::pipeline) struct FoundJournal {
     file: File,
+    folder: Folder,
     path: PathBuf,
     head: Option<Head>,
     steps: Vec<Undo>,
@@ -186,7 +186,11 @@ impl FoundJournal {
     /// [`Error::Busy`], [`Error::File`], [`Error::State`].
     pub(in crate::pipeline) fn locked(output: &Path) -> Result<Option<Self>, Error> {
         let path = output.join(NAME);
-        let file = match state::lock(File::options().read(true), &path)? {
+        let folder = match Folder::open(output) {
+            Err(error) if error.is_absence() => return Ok(None),
+            folder => folder?,
+        };
+        let file = match folder.lock(NAME, How::Read)? {
             Locked::Ours(file) | Locked::Unlocked(file) => file,
             Locked::Busy => return Err(Error::Busy(output.to_owned())),
             Locked::Gone => return Ok(None),
@@ -194,8 +198,8 @@ impl FoundJournal {
         let text = state::read_from(&file, &path, LARGEST)?;
         let key = Key::existing()?;
         let (head, steps, is_sealed) = parse(&text, key.as_ref())
-            .map_err(|source| Error::File { act: "read", path: path.clone(), source })?;
-        Ok(Some(Self { file, path, head, steps, is_sealed }))
+            .map_err(|source| Error::File { act: "reading", path: path.clone(), source })?;
+        Ok(Some(Self { file, folder, path, head, steps, is_sealed }))
     }
 
     /// What it says; nothing where its run was killed before it had begun.
@@ -217,8 +221,8 @@ impl FoundJournal {
     /// # Errors
     /// [`Error::File`].
     pub(in crate::pipeline) fn remove(self) -> Result<(), Error> {
-        let Self { path, .. } = self;
-        fs::remove_file(&path).map_err(|source| Error::File { act: "remove", path, source })
+        let Self { folder, path, .. } = self;
+        folder.remove(NAME).map_err(|source| Error::File { act: "removing", path, source })
     }
 }
 

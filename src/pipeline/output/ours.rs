@@ -56,7 +56,7 @@ pub(in crate::pipeline) fn refuse_others(
     let stranger = needed.iter().find(|name| !ours.contains(name) && is_there(output, name));
     let Some(name) = stranger else { return Ok(()) };
     let text = format!("{} is in the way", output.join(name).display());
-    let hint = "move it away, or give another --output";
+    let hint = "move it away, or use another --output";
     Err(StageError::because(Stage::Preflight, text, hint).coded("file-in-the-way"))
 }
 

@@ -16,9 +16,9 @@
 //!                     an unlocked file: a dead run           the next claim removes its leftovers
 //! ```
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -27,13 +27,11 @@ use serde::{Deserialize, Serialize};
 use super::staged_files;
 use crate::convert::{self, make_private_folder};
 use crate::exporter::FinishedDisk;
-use crate::model::{PoweredOff, SourceStep, Stage, Warning};
-use crate::state::{self, Locked, WORK_PREFIX};
+use crate::model::{PoweredOff, SourceStep, Stage, Warning, WarningCode};
+use crate::state::{self, Folder, How, Locked, TEMPORARY_PREFIX, WORK_PREFIX};
 
 /// Name of the file that marks a working run.
 const MARKER: &str = ".hyperexport-run";
-/// Beginning of the names of files that are written before they get their names.
-const FILE_PREFIX: &str = ".hyperexport-tmp-";
 /// Longest marker read, in bytes.
 const LONGEST_MARKER: u64 = 1 << 20;
 
@@ -41,10 +39,10 @@ const LONGEST_MARKER: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another run works there.
-    #[error("another run works in {}", .0.display())]
+    #[error("another run is working in {}", .0.display())]
     Busy(PathBuf),
     /// Somebody else could replace what is made there.
-    #[error("{} is no safe output directory: {why}", path.display())]
+    #[error("{} is not a safe output directory: {why}", path.display())]
     SharedOutput {
         /// The directory.
         path: PathBuf,
@@ -55,7 +53,7 @@ pub enum Error {
     #[error(transparent)]
     State(#[from] state::Error),
     /// The file system refused.
-    #[error("claim {}", path.display())]
+    #[error("locking {}", path.display())]
     Io {
         /// The directory or file.
         path: PathBuf,
@@ -68,10 +66,10 @@ impl Error {
     /// What to type next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Busy(_) => Some("wait for it, or give another --output".to_owned()),
+            Self::Busy(_) => Some("wait for that run, or use another --output".to_owned()),
             Self::SharedOutput { .. } => Some(
-                "give an --output below a folder that only you and root can write to; or have its \
-                 owner run this, or take the right to write from the others: chmod go-w"
+                "use an --output below a folder that only you and root can write to; or have its \
+                 owner run this, or remove the others' right to write: chmod go-w"
                     .to_owned(),
             ),
             Self::State(error) => error.hint(),
@@ -85,24 +83,24 @@ impl Error {
 /// told.
 ///
 /// # Errors
-/// [`Error::SharedOutput`].
+/// [`Error::SharedOutput`]; [`Error::State`] when its file system does not answer.
 pub(in crate::pipeline) fn check_folder(directory: &Path) -> Result<Option<Warning>, Error> {
-    let shared = match directory.ancestors().find(|path| path.exists()) {
-        Some(there) if there == directory => state::distrust_folder(there),
-        // It is made with nobody's right to write but ours: what counts is who can replace it.
-        Some(above) => state::distrust(above),
-        None => None,
-    };
-    let Some(why) = shared else { return Ok(None) };
+    let wanted = directory.to_owned();
+    let shared = state::in_time(directory, move || {
+        Ok(match wanted.ancestors().find(|path| path.exists()) {
+            Some(there) if there == wanted => state::distrust_folder(there),
+            // It is made with nobody's right to write but ours: what counts is who can replace it.
+            Some(above) => state::distrust(above),
+            None => None,
+        })
+    });
+    let Some(why) = shared? else { return Ok(None) };
     let path = directory.to_owned();
     if state::is_fatal() {
         return Err(Error::SharedOutput { path, why });
     }
-    let text = format!(
-        "{why}: whoever does can replace what is made in {}, and read what is there",
-        path.display()
-    );
-    Ok(Some(Warning::new(Stage::Preflight, "output-shared", text)))
+    let text = format!("{why}: who does so can replace and read the files in {}", path.display());
+    Ok(Some(Warning::new(Stage::Preflight, WarningCode::OutputShared, text)))
 }
 
 /// A line of the marker.
@@ -172,6 +170,8 @@ struct Marker {
 #[derive(Debug)]
 pub struct OutputDir {
     directory: PathBuf,
+    /// The directory itself, whatever has its name by now.
+    folder: Folder,
     file: File,
     made_directory: bool,
     /// What a dead run was about to make and had made, found and not yet dealt with.
@@ -198,9 +198,8 @@ impl OutputDir {
         // Once more: a folder of that name may have come between.
         check_folder(directory)?;
         let path = directory.join(MARKER);
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
-        let file = match state::lock(&options, &path)? {
+        let folder = Folder::open(directory)?;
+        let file = match folder.lock(MARKER, How::Append)? {
             Locked::Ours(file) => file,
             Locked::Busy | Locked::Gone => return Err(Error::Busy(directory.to_owned())),
             Locked::Unlocked(_) => return Err(io(io::ErrorKind::Unsupported.into())),
@@ -211,7 +210,7 @@ impl OutputDir {
         let switched_off = Mutex::new(dead.switched_off.clone());
         let directory = directory.to_owned();
         let stays = false;
-        Ok(Self { directory, file, made_directory, dead, after_kill, switched_off, stays })
+        Ok(Self { directory, folder, file, made_directory, dead, after_kill, switched_off, stays })
     }
 
     /// Finishes what a run that was killed left half done of a replacement, and keeps the marker.
@@ -235,6 +234,11 @@ impl OutputDir {
             return Ok(());
         }
         fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o711)).map_err(failed)
+    }
+
+    /// The directory, by its descriptor.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// Whether a run died here.
@@ -291,7 +295,7 @@ impl OutputDir {
             if name.to_string_lossy().starts_with(WORK_PREFIX) {
                 // One whose own lock is held is that of a run which lives.
                 convert::remove_dead_work(&path).map_err(|source| Error::Io { path, source })?;
-            } else if name.to_string_lossy().starts_with(FILE_PREFIX) {
+            } else if name.to_string_lossy().starts_with(TEMPORARY_PREFIX) {
                 remove_if_there(&path)?;
             }
         }
@@ -404,12 +408,12 @@ impl OutputDir {
     /// # Errors
     /// [`Error::Io`] when the marker cannot be removed.
     pub fn release(self) -> Result<(), Error> {
-        let marker = self.directory.join(MARKER);
-        fs::remove_file(&marker).map_err(|source| Error::Io { path: marker, source })?;
+        let failed = |source| Error::Io { path: self.directory.join(MARKER), source };
+        self.folder.remove(MARKER).map_err(failed)?;
         if self.made_directory
             && let Err(error) = fs::remove_dir(&self.directory)
         {
-            tracing::trace!(%error, "the output directory stays: it is not empty");
+            tracing::trace!(%error, "output directory is not removed: it is not empty");
         }
         Ok(())
     }

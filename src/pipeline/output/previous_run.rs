@@ -35,6 +35,7 @@ use super::{file_sums, inherit, journal, ours};
 use crate::manifest::{self, Manifest};
 use crate::model::{
     ExportedDisk, ExportedMedium, ExportedNvram, ExportedVm, SourceState, SourceVm, Stage, Warning,
+    WarningCode,
 };
 use crate::progress::Progress;
 
@@ -114,15 +115,35 @@ impl PreviousRun {
 }
 
 impl ReusableExport {
-    /// Reads every exported disk and the firmware's variables again and compares their sums; disks
-    /// that a domain uses are its own.
+    /// Reads every disk and the firmware's variables again and compares their sums; disks that a domain
+    /// uses are its own. The converted disks are read beside the exported ones, unless the run keeps a
+    /// domain that was made of them.
     ///
     /// # Errors
-    /// [`StageError`] naming the file that is no longer what was exported.
+    /// [`StageError`] naming the file that is no longer what was exported, or converted.
     pub async fn check_sums(
         &self,
-        progress: &Progress,
-        cancel: &CancellationToken,
+        keeps_domain: bool,
+        (progress, cancel): (&Progress, &CancellationToken),
+    ) -> Result<(), StageError> {
+        // One that fails ends the other.
+        let stop = cancel.child_token();
+        let _guard = stop.clone().drop_guard();
+        let work = (progress, &stop);
+        let converted = async {
+            match &self.converted {
+                PreviousConversion::Kept(kept) if !keeps_domain => {
+                    converted::check_content(&kept.disks, Stage::Export, work).await
+                }
+                _ => Ok(()),
+            }
+        };
+        tokio::try_join!(self.check_exported(work), converted).map(|_| ())
+    }
+
+    async fn check_exported(
+        &self,
+        (progress, cancel): (&Progress, &CancellationToken),
     ) -> Result<(), StageError> {
         let stopped = |error: manifest::Error| file_sums::stopped(Stage::Export, &error);
         if self.gone || self.disks.is_empty() {
@@ -167,7 +188,7 @@ impl ReusableExport {
 }
 
 /// The ways out where an export cannot be reused.
-pub(in crate::pipeline) const BOTH_WAYS: &str = "--fresh exports anew and replaces it once the new export is complete; or give another --output";
+pub(in crate::pipeline) const BOTH_WAYS: &str = "pass --fresh, which exports again and replaces the old export once the new one is complete; or use another --output";
 
 /// Looks at an output directory. Changes nothing.
 ///
@@ -281,8 +302,8 @@ impl OutputFiles<'_> {
         if id == Some(self.ask.vm.id.as_str()) {
             return Ok(());
         }
-        let text = format!("{} holds an export of {name}", self.ask.output.display());
-        let stopped = StageError::because(Stage::Preflight, text, "give another --output");
+        let text = format!("{} contains an export of {name}", self.ask.output.display());
+        let stopped = StageError::because(Stage::Preflight, text, "use another --output");
         Err(stopped.coded("other-vm"))
     }
 
@@ -352,21 +373,21 @@ impl ReusableExport {
     /// With what a person should know before it is reused.
     fn warned(mut self, ask: &ReuseRequest<'_>) -> Self {
         let name = &ask.vm.name;
-        let mut warn = |code: &str, text: String| {
+        let mut warn = |code: WarningCode, text: String| {
             self.warnings.push(Warning::new(Stage::Preflight, code, text));
         };
         match &self.fit {
             Fit::Snapshot => {
                 let text = fit::of_snapshot(&self.taken, name, ask.now);
-                warn("snapshot-export-reused", format!("{text}; --fresh exports anew"));
+                warn(WarningCode::SnapshotExportReused, format!("{text}; --fresh exports again"));
             }
             Fit::Unknown => {
                 let at = fit::time(self.taken.exported_at);
                 let text = format!(
-                    "nothing shows whether {name} ran or was changed since its export of {at}; \
-                     --fresh exports anew"
+                    "it is unknown whether {name} ran or was changed since its export of {at}; \
+                     --fresh exports again"
                 );
-                warn("export-state-unknown", text);
+                warn(WarningCode::ExportStateUnknown, text);
             }
             Fit::Current | Fit::Changed(_) => {}
         }
@@ -377,21 +398,21 @@ impl ReusableExport {
                 "the guest may be fixed for other network cards ({cards}), and is not converted again: \
                  check the names of its network cards"
             );
-            warn("guest-network-cards-differ", text);
+            warn(WarningCode::GuestNetworkCardsDiffer, text);
         }
         if let Some(flags) = unrecorded(ask, &self.taken) {
             let text = format!(
-                "an earlier version of hyperexport took the export and did not record which flags \
-                 described the VM ({flags}): the export counts; --fresh exports anew"
+                "an earlier version of hyperexport made the export and did not record which flags \
+                 described the VM ({flags}): the export is reused; --fresh exports again"
             );
-            warn("export-flags-unknown", text);
+            warn(WarningCode::ExportFlagsUnknown, text);
         }
         if let PreviousConversion::Kept(kept) = &self.converted
             && kept.record.is_none()
         {
             let text = "an earlier version of hyperexport converted the disks and did not record \
                         with which flags; they are used as they are";
-            warn("conversion-unrecorded", text.to_owned());
+            warn(WarningCode::ConversionUnrecorded, text.to_owned());
         }
         if let (PreviousConversion::Kept(_), Some(earlier)) = (&self.converted, &self.result) {
             self.warnings.extend(inherit::warnings(earlier));

@@ -8,7 +8,7 @@ use super::report::{self, RunOutcome, RunReport};
 use super::staged_files::StagedFiles;
 use crate::convert;
 use crate::manifest::{self, Manifest};
-use crate::model::{Stage, Warning};
+use crate::model::{Stage, Warning, WarningCode};
 
 /// Has the files made `beside` take the place of those named in `replaces`. From then on the report
 /// and the manifest tell of their new places. A result goes with them, so that a kill at any moment
@@ -24,7 +24,7 @@ pub(in crate::pipeline) fn commit(
 ) -> Result<(), StageError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         let text = format!("{what}: {error}");
-        let hint = "run it again: it goes on from here";
+        let hint = "run the same command again: it continues from here";
         StageError::because(Stage::Export, text, hint).coded("not-replaced")
     };
     if let Some(manifest) = manifest {
@@ -36,20 +36,20 @@ pub(in crate::pipeline) fn commit(
     move_report(&mut ledger.report, &beside);
     let so_far = ledger.report.clone().finish(RunOutcome::Interrupted);
     let text =
-        serde_json::to_vec_pretty(&so_far).map_err(|error| failed("write result", &error))?;
+        serde_json::to_vec_pretty(&so_far).map_err(|error| failed("writing result", &error))?;
     save(&beside.path().join(report::FILE_NAME), &text)
-        .map_err(|error| failed("write result.json", &error))?;
+        .map_err(|error| failed("writing result.json", &error))?;
     records::keep_unrecorded(&ledger.report.output)
-        .map_err(|error| failed("keep the record of the run before", &error))?;
-    beside.commit(replaces).map_err(|error| failed("replace the old files", &error))
+        .map_err(|error| failed("saving the record of the previous run", &error))?;
+    beside.commit(replaces).map_err(|error| failed("replacing the old files", &error))
 }
 
 /// Removes files that are not complete; logs stay.
 pub(in crate::pipeline) fn discard(beside: StagedFiles, ledger: &mut StageRunner<'_>) {
     move_report(&mut ledger.report, &beside);
     if let Err(error) = beside.discard(&convert::LOGS) {
-        let text = format!("remove the unfinished files: {error}");
-        ledger.warn(Warning::new(Stage::Export, "leftover", text));
+        let text = format!("removing the unfinished files: {error}");
+        ledger.warn(Warning::new(Stage::Export, WarningCode::Leftover, text));
     }
 }
 

@@ -31,8 +31,8 @@ pub struct RunReport {
     pub already_done: bool,
     /// Display name of the VM, or what was asked for if it was not found.
     pub vm: String,
-    /// The source's id of the VM (vSphere: its moref), once it was found.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The source's id of the VM (vSphere: its moref); `null` until the VM was found.
+    #[serde(default)]
     pub vm_id: Option<String>,
     /// Absolute path of the output directory.
     pub output: PathBuf,
@@ -120,6 +120,8 @@ pub struct PackageReport {
 pub enum RunOutcome {
     /// Everything asked for was done.
     Done,
+    /// Everything asked for was there already, so that nothing was done.
+    AlreadyDone,
     /// A stage failed, and what others made stands: the export, converted disks, a domain.
     Partial,
     /// The run failed; nothing that looks finished is left.
@@ -128,6 +130,37 @@ pub enum RunOutcome {
     Refused,
     /// The user interrupted it.
     Interrupted,
+}
+
+/// What `--json` prints of a command that failed and is no run, in the words of a run's report.
+#[derive(Debug, Clone, Serialize)]
+pub struct FailureReport {
+    /// Version of hyperexport.
+    pub hyperexport_version: &'static str,
+    /// How the command ended.
+    pub outcome: RunOutcome,
+    /// The VM that was asked for, if one was.
+    pub vm: Option<String>,
+    /// The source's id of the VM; always `null`, since it was not found or not asked for.
+    pub vm_id: Option<String>,
+    /// What went less than well.
+    pub warnings: Vec<Warning>,
+    /// What failed.
+    pub errors: Vec<Failure>,
+}
+
+impl FailureReport {
+    /// The report of one failure.
+    pub fn new(outcome: RunOutcome, vm: Option<&str>, failure: Failure) -> Self {
+        Self {
+            hyperexport_version: env!("CARGO_PKG_VERSION"),
+            outcome,
+            vm: vm.map(str::to_owned),
+            vm_id: None,
+            warnings: Vec::new(),
+            errors: vec![failure],
+        }
+    }
 }
 
 /// One stage of a run.

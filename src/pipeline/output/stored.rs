@@ -146,7 +146,7 @@ impl Stored {
         match (packed, ask.job.format) {
             (Some(package), PackageFormat::Disks | PackageFormat::Ovf) => {
                 let path = package.path.display();
-                let hint = format!("go on from it: --source {path}; {BOTH_WAYS}");
+                let hint = format!("pass that file: --source {path}; or {BOTH_WAYS}");
                 let text = format!("the disks of the export are packed in {path}");
                 Err(StageError::because(Stage::Preflight, text, hint).coded("export-packed"))
             }
@@ -271,14 +271,20 @@ pub(in crate::pipeline) fn folder_of(path: &Path) -> &Path {
 /// is known.
 pub(in crate::pipeline) fn in_its_place(report: RunReport, output: &Path) -> RunReport {
     let converted = report.converted.as_ref();
-    let converted = converted.map(|disks| convert::placed(disks, &report.vm, output));
+    let mut converted = converted.map(|disks| convert::placed(disks, &report.vm, output));
+    // An earlier version recorded what a disk holds in its proof alone.
+    let proof = report.proof.as_ref();
+    for disk in converted.iter_mut().flat_map(|disks| &mut disks.0) {
+        let proved = || proof.and_then(|proof| convert::result_of(proof, disk));
+        disk.content = disk.content.or_else(proved);
+    }
     RunReport { converted, ..report }
 }
 
 /// The report of an earlier run; none when there is no such file.
 pub fn read_result(path: &Path) -> Result<Option<RunReport>, StageError> {
     let read = state::read_own(path, LARGEST_RESULT).map_err(|error| {
-        let hint = error.hint().unwrap_or_else(|| "give another --output".to_owned());
+        let hint = error.hint().unwrap_or_else(|| "use another --output".to_owned());
         StageError::new(Stage::Preflight, &error, Some(hint))
     });
     let Some(text) = read? else { return Ok(None) };
@@ -288,8 +294,8 @@ pub fn read_result(path: &Path) -> Result<Option<RunReport>, StageError> {
     read.map(found).map_err(|error| {
         StageError::because(
             Stage::Preflight,
-            format!("{} is no result of hyperexport: {error}", path.display()),
-            "move it away, or give another --output",
+            format!("{} is not a result of hyperexport: {error}", path.display()),
+            "move it away, or use another --output",
         )
         .coded("result-unreadable")
     })

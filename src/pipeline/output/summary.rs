@@ -104,7 +104,7 @@ impl RunReport {
         let first = domain.volumes.first().map(|volume| Path::new(&volume.path));
         if let Some(folder) = first.and_then(Path::parent).filter(|_| made) {
             lines.push(format!(
-                "pool       {pool} over {}, which was made and starts with its host",
+                "pool       {pool} over {}, which was defined and starts with its host",
                 folder.display()
             ));
         }
@@ -209,7 +209,7 @@ impl RunReport {
         let exported = self.stages.iter().any(|stage| stage.stage == Stage::Export);
         // `convert`, `define` and `apply` do no stage of that name.
         let code = match exported && !strict {
-            true => "exit code 0, or 3 by --strict",
+            true => "exit code 0; `migrate` or --strict would make it 3",
             false => "exit code 3",
         };
         let made = match self.domain.as_ref().filter(|_| self.undone.is_none()) {
@@ -224,23 +224,30 @@ impl RunReport {
         let seconds = self.finished_at.duration_since(self.started_at).as_secs_f64();
         let size: u64 = self.disks.iter().map(|disk| disk.file_size.0).sum();
         let place = self.output.display();
-        if self.already_done {
+        if self.outcome == RunOutcome::AlreadyDone {
             let taken = self.export.as_ref().map(|export| fit::time(export.exported_at));
             let of = taken.map(|taken| format!(" since the export of {taken}")).unwrap_or_default();
-            return format!("done       {}: nothing to do, all is there{of}", self.vm);
+            return format!("done       {}: nothing to do, all is complete{of}", self.vm);
         }
         match self.outcome {
-            RunOutcome::Done if size == 0 => format!("done       {} in {seconds:.0} s", self.vm),
-            RunOutcome::Done => {
+            RunOutcome::Done | RunOutcome::AlreadyDone if size == 0 => {
+                format!("done       {} in {seconds:.0} s", self.vm)
+            }
+            RunOutcome::Done | RunOutcome::AlreadyDone => {
                 format!("done       {} in {seconds:.0} s, {} in {place}", self.vm, ByteSize(size))
             }
             RunOutcome::Partial => self.partial(strict),
             RunOutcome::Failed => format!("failed     {} after {seconds:.0} s", self.vm),
-            RunOutcome::Refused if self.has_taken_back() => format!(
-                "refused    {}: the leftovers of a killed run were taken back, nothing else was changed",
-                self.vm
-            ),
-            RunOutcome::Refused => format!("refused    {}: nothing was changed", self.vm),
+            RunOutcome::Refused => {
+                // Until a manifest is read the VM has no name.
+                let of = if self.vm.is_empty() { String::new() } else { format!("{}: ", self.vm) };
+                match self.has_taken_back() {
+                    true => format!(
+                        "refused    {of}the leftovers of a killed run were removed, nothing else was changed"
+                    ),
+                    false => format!("refused    {of}nothing was changed"),
+                }
+            }
             RunOutcome::Interrupted => format!("stopped    {} after {seconds:.0} s", self.vm),
         }
     }
@@ -293,7 +300,8 @@ mod tests {
         let last = |report: &RunReport, strict| report.last_line(strict);
         assert_eq!(
             last(&run, false),
-            "exported   web01 to /srv/web01, but libvirt failed (exit code 0, or 3 by --strict)"
+            "exported   web01 to /srv/web01, but libvirt failed (exit code 0; \
+             `migrate` or --strict would make it 3)"
         );
         assert_eq!(
             last(&run, true),

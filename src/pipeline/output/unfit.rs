@@ -78,7 +78,7 @@ pub(in crate::pipeline) fn refuse_unfit(
         }
         Fit::Snapshot if ask.job.power_off.is_some() && ask.now.power == PowerState::On => {
             let snapshot = fit::of_snapshot(taken, name, ask.now);
-            (format!("{folder} holds an export of {name}: {snapshot}"), "stale-export")
+            (format!("{folder} contains an export of {name}: {snapshot}"), "stale-export")
         }
         _ => return Ok(()),
     };
@@ -92,8 +92,8 @@ pub(in crate::pipeline) fn refuse_unfit(
         false => String::new(),
     };
     let hint = format!(
-        "--fresh exports anew{running} and replaces the old export once the new one is complete; or \
-         give another --output{go_on}"
+        "pass --fresh, which exports again{running} and replaces the old export once the new one is \
+         complete; or use another --output{go_on}"
     );
     Err(StageError::because(Stage::Preflight, text, hint).coded(code))
 }

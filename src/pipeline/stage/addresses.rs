@@ -12,7 +12,7 @@ use super::super::job::{ImportSettings, real};
 use super::super::output::stored;
 use super::stage_runner::StageError;
 use crate::manifest::Manifest;
-use crate::model::{MacAddress, SourceNic, SourceVm, Stage, Warning};
+use crate::model::{MacAddress, SourceNic, SourceVm, Stage, Warning, WarningCode};
 
 /// The prefix of QEMU and libvirt: locally administered, so that no vendor has it.
 const PREFIX: [u8; 3] = [0x52, 0x54, 0x00];
@@ -84,7 +84,7 @@ fn fill(vm: &mut SourceVm, output: &Path, exported: Option<&SourceVm>) -> Vec<Wa
         (nic.mac, nic.mac_made) = (Some(mac), true);
         let text =
             format!("{why}: it gets {mac}; a licence or a DHCP reservation may need to know");
-        warnings.push(Warning::new(Stage::Preflight, "nic-mac-made", text));
+        warnings.push(Warning::new(Stage::Preflight, WarningCode::NicMacMade, text));
     }
     warnings
 }
@@ -122,7 +122,7 @@ fn renew(
         // What the tools of the guest told is found by the address.
         let told = vm.guest.network.iter_mut().flat_map(|network| &mut network.interfaces);
         told.filter(|told| Some(told.mac) == old).for_each(|told| told.mac = mac);
-        warnings.push(Warning::new(Stage::Preflight, "nic-mac-made", text));
+        warnings.push(Warning::new(Stage::Preflight, WarningCode::NicMacMade, text));
     }
     warnings
 }

@@ -48,7 +48,7 @@ impl Redo<'_> {
         let beside = match StagedFiles::begin(output, &[]) {
             Ok(beside) => beside,
             Err(error) => {
-                let text = format!("make a folder in {}: {error}", output.display());
+                let text = format!("making a folder in {}: {error}", output.display());
                 let stopped = StageError::because(Stage::Pipeline, text, previous_run::BOTH_WAYS);
                 ledger.report.errors.push(stopped.failure);
                 return None;

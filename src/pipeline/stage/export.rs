@@ -14,7 +14,7 @@ use super::preflight::ReadyRun;
 use super::stage_runner::StageError;
 use crate::exporter::source::{Error, Source};
 use crate::exporter::{ExportRequest, SNAPSHOT_PREFIX, SnapshotRequest};
-use crate::model::{ExportState, ExportedVm, PowerState, PoweredOff, Stage, Warning};
+use crate::model::{ExportState, ExportedVm, PowerState, PoweredOff, Stage, Warning, WarningCode};
 use crate::progress::Progress;
 
 /// The stage.
@@ -108,11 +108,11 @@ impl<'a> ExportStage<'a> {
         self.held.claim.switches_off(noted(off)).map_err(claimed)?;
         if off == Some(PoweredOff::Cut) {
             let text = format!(
-                "the power of {} was cut, since its guest could not be shut down: its disks are as \
+                "{} was powered off, since its guest could not be shut down: its disks are as \
                  after a power failure",
                 vm.name
             );
-            let warning = Warning::new(Stage::Export, "powered-off-hard", text);
+            let warning = Warning::new(Stage::Export, WarningCode::PoweredOffHard, text);
             self.warnings.borrow_mut().push(warning);
         }
         Ok(off)

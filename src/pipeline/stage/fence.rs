@@ -5,7 +5,7 @@ use super::super::job::ImportSettings;
 use super::super::output::made::Undone;
 use super::stage_runner::StageRunner;
 use crate::libvirt::{self, UndoReport};
-use crate::model::{Stage, Warning, chain};
+use crate::model::{Stage, Warning, WarningCode, chain};
 
 /// Takes back the domain that this run has defined. What stays of it is told.
 pub(in crate::pipeline) async fn take_back(target: &ImportSettings, ledger: &mut StageRunner<'_>) {
@@ -17,21 +17,22 @@ pub(in crate::pipeline) async fn take_back(target: &ImportSettings, ledger: &mut
     let undone: Result<UndoReport, libvirt::Error> = undone.await;
     match undone {
         Ok(taken) => {
-            ledger.progress.note(format!("took back domain '{}': its source has run", domain.name));
-            let left = taken.left.iter().map(|what| format!("{what} stays of the domain"));
-            let warn = |text| Warning::new(Stage::Start, "not-taken-back", text);
+            ledger.progress.note(format!("removed domain '{}': its source has run", domain.name));
+            let left =
+                taken.left.iter().map(|what| format!("{what} of the domain was not removed"));
+            let warn = |text| Warning::new(Stage::Start, WarningCode::NotTakenBack, text);
             ledger.warn_all(left.map(warn).collect::<Vec<_>>());
             let at = jiff::Timestamp::now();
             ledger.report.undone = Some(Undone { at, left: taken.left, shared: taken.shared });
         }
         Err(error) => {
             let text = format!(
-                "domain '{}' stays: {}; remove it by hyperexport undo {}",
+                "domain '{}' was not removed: {}; run hyperexport undo {}",
                 domain.name,
                 chain(&error),
                 ledger.report.output.display()
             );
-            ledger.warn(Warning::new(Stage::Start, "not-taken-back", text));
+            ledger.warn(Warning::new(Stage::Start, WarningCode::NotTakenBack, text));
         }
     }
 }

@@ -8,7 +8,9 @@ use super::stage_runner::{StageError, StageRunner};
 use crate::domain;
 use crate::libvirt::Sign;
 use crate::manifest::{self, Manifest, Overwrite};
-use crate::model::{ConvertedDisks, GuestFacts, OsFamily, SourceVm, Stage, Warning, chain};
+use crate::model::{
+    ConvertedDisks, GuestFacts, OsFamily, SourceVm, Stage, Warning, WarningCode, chain,
+};
 
 /// Has the manifest say what the disks tell, in its file too where it has one and is ours.
 pub fn know(
@@ -25,11 +27,11 @@ pub fn know(
                 "the guest has no QEMU guest agent: install qemu-ga of virtio-win in the guest"
             }
             _ => {
-                "the guest has no qemu-guest-agent: give its packages with --agent-package, or let \
-                 the guest install it with --firstboot-agent"
+                "the guest has no qemu-guest-agent: pass its packages with --agent-package, or \
+                 have the guest install it with --firstboot-agent"
             }
         };
-        ledger.warn(Warning::new(Stage::Pipeline, "guest-agent-missing", text));
+        ledger.warn(Warning::new(Stage::Pipeline, WarningCode::GuestAgentMissing, text));
     }
     ledger.report.guest = Some(facts.clone());
     if let Some(disks) = disks {
@@ -43,7 +45,7 @@ pub fn know(
     let Some(path) = path.filter(|path| path.is_file()) else { return };
     if let Err(error) = manifest::write(manifest, &path, Overwrite::Yes) {
         let text = format!("writing {}: {}", path.display(), chain(&error));
-        ledger.warn(Warning::new(Stage::Pipeline, "manifest-not-updated", text));
+        ledger.warn(Warning::new(Stage::Pipeline, WarningCode::ManifestNotUpdated, text));
     }
 }
 

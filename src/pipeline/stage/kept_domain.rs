@@ -94,12 +94,12 @@ pub async fn find(
             return Err(without_volume(&name, path, output).into());
         }
         let text = format!(
-            "domain '{name}' exists already, and this folder defined it otherwise: {}",
+            "domain '{name}' exists already, and was defined from this folder in another way: {}",
             differences.join("; ")
         );
         let hint = format!(
-            "--replace '{name}' sets it aside, hyperexport undo {} removes it, --libvirt-name \
-             defines another beside it",
+            "pass --replace '{name}' to rename that domain, or --libvirt-name to define another \
+             beside it; or run hyperexport undo {}, which removes that domain",
             output.display()
         );
         let stopped = StageError::because(Stage::Preflight, text, hint);
@@ -109,10 +109,10 @@ pub async fn find(
 }
 
 fn without_volume(name: &str, path: &str, output: &Path) -> StageError {
-    let text = format!("domain '{name}' is there, but its volume {path} is gone");
+    let text = format!("domain '{name}' exists, but its volume {path} does not");
     let hint = format!(
-        "hyperexport undo {} removes the domain, and the same command defines it again; --replace \
-         '{name}' sets it aside; or bring the volume back",
+        "run hyperexport undo {}, which removes the domain, then the same command again; or pass \
+         --replace '{name}', which renames the domain; or restore the volume",
         output.display()
     );
     StageError::because(Stage::Preflight, text, hint).coded("volume-gone")

@@ -12,7 +12,7 @@ use super::super::run::remove;
 use super::preflight::ReadyRun;
 use super::stage_runner::{StageError, StageRunner};
 use crate::exporter::{self, PackageFormat, write_package};
-use crate::model::{ExportedVm, Stage, Warning};
+use crate::model::{ExportedVm, Stage, Warning, WarningCode};
 use crate::progress::Progress;
 
 /// Writes it into `folder`; says whether all is well. An OVA takes the place of its files.
@@ -40,9 +40,12 @@ pub async fn write(
     let Some(written) = ledger.stage(Stage::Package, work).await else { return false };
     let exporter::WrittenPackage { path, size, sums } = written;
     for medium in &ledger.report.media.clone() {
-        let text =
-            format!("{} holds no CD-ROM: {} lies beside it", path.display(), medium.path.display());
-        ledger.warn(Warning::new(Stage::Package, "iso-not-packed", text));
+        let text = format!(
+            "{} contains no CD-ROM: {} is beside it",
+            path.display(),
+            medium.path.display()
+        );
+        ledger.warn(Warning::new(Stage::Package, WarningCode::IsoNotPacked, text));
     }
     ledger.report.package = Some(PackageReport { path, size, sums });
     if format == PackageFormat::Ova {

@@ -30,9 +30,9 @@ use crate::exporter::{self, ExpectedMedium, Inspected, PackageFormat, Streaming}
 use crate::libvirt::Preview;
 use crate::model::{
     ByteSize, DiskFormat, DiskId, ExportedDisk, OsFamily, PowerState, SourceDisk, SourceState,
-    SourceVm, Stage, Warning, chain,
+    SourceVm, Stage, Warning, WarningCode, chain,
 };
-use crate::{convert, manifest};
+use crate::{convert, manifest, panics};
 
 /// A run that may begin, but for its source.
 pub struct ReadyRun {
@@ -118,8 +118,9 @@ pub async fn check(
     contradictions(job, &inspected.vm)?;
     for_linux(job, &inspected.vm)?;
     windows::check(job).await?;
+    panics::point("preflight");
     let output = absolute(&job.output_for(&inspected.vm.name)).map_err(|error| {
-        StageError::because(Stage::Preflight, format!("--output: {error}"), "give another --output")
+        StageError::because(Stage::Preflight, format!("--output: {error}"), "use another --output")
     })?;
     let shared = settled(job, &output)?;
     let mut warnings = completed(job, &mut inspected, &output);
@@ -221,7 +222,7 @@ async fn allowed(
 /// What of a VM no domain gets.
 fn not_kept(vm: &SourceVm) -> Vec<Warning> {
     let told = vm.board.not_kept.iter();
-    told.map(|lost| Warning::new(Stage::Preflight, lost.code.as_str(), lost.text.clone())).collect()
+    told.map(|lost| Warning::new(Stage::Preflight, lost.code.clone(), lost.text.clone())).collect()
 }
 
 /// Whether the conversion that is asked for is there.
@@ -238,11 +239,12 @@ fn contradictions(job: &Job, vm: &SourceVm) -> Result<(), StageError> {
     if job.snapshot.is_some() {
         let when = if target.start.is_some() { "" } else { " when the host starts" };
         let text = format!(
-            "--snapshot copies {} while it runs on, and {flag} would start the copy beside it{when}",
+            "--snapshot copies {} while it keeps running, and {flag} would start the copy beside \
+             it{when}",
             vm.name
         );
-        let hint = "--power-off in the place of --snapshot moves the VM; --allow-running-source \
-                    starts a copy beside it";
+        let hint = "use --power-off instead of --snapshot to move the VM, or \
+            --allow-running-source to start a copy beside it";
         let stopped = StageError::because(Stage::Preflight, text, hint);
         return Err(stopped.coded("snapshot-and-start"));
     }
@@ -271,7 +273,7 @@ fn settled(job: &Job, output: &Path) -> Result<Option<Warning>, StageError> {
     let shared = output_lock::check_folder(output).map_err(refused)?;
     if job.dry_run && staged_files::is_unsettled(output) {
         let text = format!(
-            "a killed run has left {} while a new export took the place of the old one",
+            "a killed run has left {} while a new export replaced the old one",
             output.display()
         );
         let hint = "leave --dry-run out: the next run finishes that first";
@@ -314,7 +316,7 @@ fn current(job: &Job, ready: &ReadyRun) -> Result<(), StageError> {
     let text = match &kept.fit {
         Fit::Snapshot => fit::of_snapshot(&kept.taken, name, &ready.state),
         Fit::Unknown => format!(
-            "nothing shows whether {name} ran or was changed since its export of {}",
+            "it is unknown whether {name} ran or was changed since its export of {}",
             fit::time(kept.taken.exported_at)
         ),
         Fit::Current | Fit::Changed(_) => return Ok(()),
@@ -325,7 +327,7 @@ fn current(job: &Job, ready: &ReadyRun) -> Result<(), StageError> {
     let flag = if starts { "--libvirt-start" } else { "--boot-proof" };
     let running = ready.vm.power == PowerState::On;
     let how = if running { "--fresh --power-off" } else { "--fresh" };
-    let hint = format!("{how} exports anew and replaces the old export; or give another --output");
+    let hint = format!("pass {how} to replace the old export; or use another --output");
     let text = format!("{flag} needs the disks of {name} as they are now: {text}");
     Err(StageError::because(Stage::Preflight, text, hint).coded("stale-export"))
 }
@@ -335,7 +337,7 @@ fn refused(error: source::Error) -> StageError {
 }
 
 fn interrupted() -> StageError {
-    StageError::because(Stage::Preflight, "interrupted", "run it again")
+    StageError::because(Stage::Preflight, "interrupted", "run the same command again")
 }
 
 /// Whether the export can become the package that is asked for: that takes VMDKs.
@@ -345,7 +347,7 @@ fn packable(job: &Job, vm: &SourceVm, exports: &[String]) -> Result<(), StageErr
         Some(disk) if job.format != PackageFormat::Disks => Err(StageError::because(
             Stage::Preflight,
             format!(
-                "{} of {} is no VMDK that the export makes: no package takes it",
+                "{} of {} cannot be part of a package: it is not a VMDK that the export makes",
                 disk.id, vm.name
             ),
             "leave --format out",
@@ -363,12 +365,12 @@ fn kept_packable(job: &Job, kept: &ReusableExport, output: &Path) -> Result<(), 
     let other = kept.disks.iter().find(|disk| !fits(disk));
     let Some(disk) = other.filter(|_| job.format != PackageFormat::Disks) else { return Ok(()) };
     let text = format!(
-        "{} of the export of {} is no VMDK in {}: no package takes it",
+        "{} of the export of {} cannot be part of a package: it is not a VMDK in {}",
         disk.path.display(),
         fit::time(kept.taken.exported_at),
         output.display()
     );
-    let hint = format!("leave --format out; {BOTH_WAYS}");
+    let hint = format!("leave --format out; or {BOTH_WAYS}");
     Err(StageError::because(Stage::Preflight, text, hint).coded("not-packable"))
 }
 
@@ -422,8 +424,8 @@ fn space(
         let name = &vm.name;
         return Err(StageError::because(
             Stage::Preflight,
-            format!("{} has {free} free; the disks of {name} take {least}", there.display()),
-            "free some space, or choose another --output",
+            format!("{} has {free} free; the disks of {name} need {least}", there.display()),
+            "free some space, or use another --output",
         ));
     }
     let is_made = |disk: &&SourceDisk| exports.iter().any(|name| is_of(name, &disk.id));
@@ -434,7 +436,7 @@ fn space(
             there.display(),
             vm.name
         );
-        Warning::new(Stage::Preflight, "space-may-run-out", text)
+        Warning::new(Stage::Preflight, WarningCode::SpaceMayRunOut, text)
     }))
 }
 
@@ -453,7 +455,7 @@ async fn converter(
         Ok(warnings) => warnings,
         Err(error) => {
             let text = with_hint(&error, error.hint());
-            vec![Warning::new(Stage::Preflight, "converter-unusable", text)]
+            vec![Warning::new(Stage::Preflight, WarningCode::ConverterUnusable, text)]
         }
     }
 }

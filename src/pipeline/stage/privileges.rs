@@ -5,7 +5,7 @@ use super::super::job::{ComesBack, Job};
 use super::stage_runner::StageError;
 use crate::exporter::source::{Source, SourceSettings};
 use crate::exporter::{self, Granted, Need, Transport};
-use crate::model::{PowerState, SourceAfter, SourceVm, Stage, Warning};
+use crate::model::{PowerState, SourceAfter, SourceVm, Stage, Warning, WarningCode};
 
 /// Refuses a run whose login lacks a privilege; `exports` says whether disks leave the source. Warns where
 /// the server does not tell.
@@ -32,10 +32,11 @@ pub(in crate::pipeline) async fn check(
     });
     let Some(granted) = server.granted(vm, folder).await.map_err(stopped)? else {
         let text = format!(
-            "the server does not tell what {} may do: whether its privileges suffice shows only later",
+            "the privileges of {} are unknown: the server does not report them, and a lack shows \
+             only later",
             settings.username
         );
-        return Ok(Some(Warning::new(Stage::Preflight, "privileges-not-known", text)));
+        return Ok(Some(Warning::new(Stage::Preflight, WarningCode::PrivilegesNotKnown, text)));
     };
     let lacking: Vec<_> = needs.iter().flat_map(|ways| of_ways(&granted, ways)).collect();
     if lacking.is_empty() {

@@ -11,11 +11,11 @@ use super::preflight::RunDetails;
 use super::stage_runner::StageError;
 use super::target;
 use crate::libvirt::{Undo, UndoReport};
-use crate::model::{Stage, Warning};
+use crate::model::{Stage, Warning, WarningCode};
 use crate::state::{self, Key};
 
 /// The code of warnings about what was taken back.
-pub(in crate::pipeline) const TAKEN_BACK: &str = "taken-back";
+pub(in crate::pipeline) const TAKEN_BACK: WarningCode = WarningCode::TakenBack;
 
 /// What became of what a killed run left, or what would. What a person should know is told already.
 #[derive(Default)]
@@ -87,7 +87,7 @@ async fn foresee(
     target: &ImportSettings,
     (pending, told): (Pending, &RunDetails),
 ) -> Result<Recovery, StageError> {
-    let mut plan = vec![format!("take back what a killed run has left at {}", pending.uri)];
+    let mut plan = vec![format!("undo what a killed run has left at {}", pending.uri)];
     let JournalRecovery { taken, kept } = match pending.foreseen(output, target).await {
         Ok(recovered) => recovered,
         Err(error) => {
@@ -102,7 +102,7 @@ async fn foresee(
         return Ok(Recovery { plan, kept: Some(kept.record), ..Recovery::default() });
     }
     plan.extend(taken.would_go.iter().map(|what| format!("remove {what}")));
-    plan.extend(taken.would_rename.iter().map(|what| format!("give its name back to {what}")));
+    plan.extend(taken.would_rename.iter().map(|what| format!("restore the name of {what}")));
     let stays = |step: &Undo| {
         let name = format!("{step} (");
         taken.left.iter().any(|left| left.starts_with(&name))
@@ -114,8 +114,8 @@ async fn foresee(
 /// What was taken back, and what stays since others use it, as warnings.
 pub(in crate::pipeline) fn of_taken(taken: &UndoReport) -> Vec<Warning> {
     let left = taken.left.iter().map(|what| {
-        let text = format!("{what} of a killed run stays: others use it");
-        Warning::new(Stage::Preflight, "left-to-others", text)
+        let text = format!("{what} of a killed run is not removed: others use it");
+        Warning::new(Stage::Preflight, WarningCode::LeftToOthers, text)
     });
     of_done(taken).into_iter().chain(left).collect()
 }
@@ -123,7 +123,7 @@ pub(in crate::pipeline) fn of_taken(taken: &UndoReport) -> Vec<Warning> {
 fn of_done(taken: &UndoReport) -> Vec<Warning> {
     let done = taken.done.iter().chain(&taken.renamed);
     let warning = |what: &String| {
-        let text = format!("took back what a killed run left: {what}");
+        let text = format!("removed what a killed run left: {what}");
         Warning::new(Stage::Preflight, TAKEN_BACK, text)
     };
     done.map(warning).collect()
@@ -140,13 +140,13 @@ pub(in crate::pipeline) fn stopped(error: journal::Error) -> StageError {
 
 pub(in crate::pipeline) fn of_kept(kept: &SurvivingDomain, output: &Path) -> Warning {
     let text = format!(
-        "domain '{}' of a killed run stays with its disks, since somebody may use it: {}; hyperexport \
+        "domain '{}' of a killed run is not removed, since somebody may use it: {}; hyperexport \
          undo {} removes it",
         kept.name,
         kept.why,
         output.display()
     );
-    Warning::new(Stage::Preflight, "domain-kept", text)
+    Warning::new(Stage::Preflight, WarningCode::DomainKept, text)
 }
 
 /// The host of this run's own target is asked again when the disks are there.

@@ -4,7 +4,7 @@ use super::super::output::output_lock::OutputDir;
 use super::preflight::ReadyRun;
 use super::stage_runner::StageRunner;
 use crate::exporter::source::Source;
-use crate::model::{SourceVm, Stage, Warning, chain};
+use crate::model::{SourceVm, Stage, Warning, WarningCode, chain};
 
 /// Warns of snapshots of runs that nothing in the output directory knows.
 pub(in crate::pipeline) fn warn_of_strangers(
@@ -15,11 +15,11 @@ pub(in crate::pipeline) fn warn_of_strangers(
     let known = claim.snapshots();
     for name in ready.snapshots.iter().filter(|name| !known.contains(name)) {
         let text = format!(
-            "{} has the snapshot {name} of another run: if none is at work, it was killed; remove the \
-             snapshot in the vSphere client, or it grows for as long as the VM runs",
+            "{} has the snapshot {name} of another run. If no run is active, that run was killed: \
+             remove the snapshot in the vSphere client, since it grows while the VM runs",
             ready.vm.name
         );
-        ledger.warn(Warning::new(Stage::Export, "snapshot-found", text));
+        ledger.warn(Warning::new(Stage::Export, WarningCode::SnapshotFound, text));
     }
 }
 
@@ -46,8 +46,8 @@ pub(in crate::pipeline) fn warn_of_left(
     for name in names {
         let text = format!(
             "{vm} still has the snapshot {name} of a killed run{why}: remove the snapshot in the \
-             vSphere client, or it grows for as long as the VM runs"
+             vSphere client, since it grows while the VM runs"
         );
-        ledger.warn(Warning::new(Stage::Export, "snapshot-left", text));
+        ledger.warn(Warning::new(Stage::Export, WarningCode::SnapshotLeft, text));
     }
 }

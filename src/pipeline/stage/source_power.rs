@@ -15,7 +15,9 @@ use super::preflight::ReadyRun;
 use super::stage_runner::StageRunner;
 use crate::exporter::source::{Error, Source};
 use crate::libvirt::{Connections, Undo};
-use crate::model::{PowerState, PoweredOff, SourceState, SourceVm, Stage, Warning, chain};
+use crate::model::{
+    PowerState, PoweredOff, SourceState, SourceVm, Stage, Warning, WarningCode, chain,
+};
 use crate::progress::Progress;
 
 /// How long a guest is waited for that was told to shut down when the run was over already.
@@ -53,7 +55,7 @@ pub(in crate::pipeline) async fn settle(
     if returned == Returned::On
         && let Err(error) = held.claim.switched_on()
     {
-        tracing::debug!(%error, "note that the VM is on");
+        tracing::debug!(%error, "recording that the VM is on");
     }
     // The next run tries again.
     held.claim.stays = returned == Returned::Failed;
@@ -66,10 +68,10 @@ pub(in crate::pipeline) async fn settle(
 pub(in crate::pipeline) fn left_off(owed: &SwitchedOff) -> Warning {
     let name = &owed.name;
     let text = format!(
-        "{name} was switched off by a run that was killed, and stays off: the next run of this folder \
-         that is not refused powers it on, or hyperexport undo --power-on-source does"
+        "{name} was switched off by a killed run and stays off: the next run of this folder that \
+         is not refused powers it on, or hyperexport undo --power-on-source does"
     );
-    Warning::new(Stage::Preflight, "source-left-off", text)
+    Warning::new(Stage::Preflight, WarningCode::SourceLeftOff, text)
 }
 
 /// Whether a run of this outcome leaves the VM off. One that never asked for the VM to be off gives back
@@ -101,10 +103,10 @@ async fn bring_back(
         }
         Ok(None) => {
             let text = format!(
-                "{name} was told to shut down and still runs: its guest may go down later; the next run \
-                 of this folder powers it on then"
+                "{name} was asked to shut down and still runs: its guest may shut down later; the \
+                 next run of this folder then powers it on"
             );
-            Warning::new(Stage::Export, "source-may-go-off", text)
+            Warning::new(Stage::Export, WarningCode::SourceMayGoOff, text)
         }
         Err(error) => {
             let text = format!(
@@ -112,7 +114,7 @@ async fn bring_back(
                  same command again, which tries that, too",
                 chain(&error)
             );
-            Warning::new(Stage::Export, "source-left-off", text)
+            Warning::new(Stage::Export, WarningCode::SourceLeftOff, text)
         }
     };
     ledger.warn(warning);
@@ -208,15 +210,15 @@ pub(in crate::pipeline) async fn domain_may_run(
 
 fn beside_domain(name: &str, why: &str) -> Warning {
     let text =
-        format!("{name} stays off: {why}; two machines of one address would harm each other");
-    Warning::new(Stage::Export, "source-stays-off", text)
+        format!("{name} stays off: {why}; two machines with the same addresses would conflict");
+    Warning::new(Stage::Export, WarningCode::SourceStaysOff, text)
 }
 
 fn of_other(owed: &SwitchedOff) -> Warning {
     let text = format!(
-        "{} was switched off by a run of this folder that was killed, and is none of this run's: power it \
-         on yourself",
+        "{} was switched off by a killed run of this folder and is another VM than that of this \
+         run: power it on yourself",
         owed.name
     );
-    Warning::new(Stage::Export, "source-left-off", text)
+    Warning::new(Stage::Export, WarningCode::SourceLeftOff, text)
 }

@@ -11,9 +11,10 @@ use super::super::output::output_lock::OutputDir;
 use super::super::output::records;
 use super::super::output::report::{self, Failure, RunOutcome, RunReport, StageStatus};
 use crate::manifest;
-use crate::model::{Stage, Warning, chain};
+use crate::model::{Stage, Warning, WarningCode, chain};
 use crate::panics::{self, Panicked, caught};
 use crate::progress::{Event, Progress};
+use crate::state::Folder;
 
 /// A failed stage, in words.
 #[derive(Debug)]
@@ -33,8 +34,8 @@ impl StageError {
     }
 
     /// A mistake of this program.
-    fn by_panic(stage: Stage, panicked: &Panicked) -> Self {
-        let hint = "report it with the line above; the run was undone";
+    pub(in crate::pipeline) fn by_panic(stage: Stage, panicked: &Panicked) -> Self {
+        let hint = "report this with the line above; the run was undone";
         Self::new(stage, panicked, Some(hint.to_owned())).coded("panicked")
     }
 
@@ -75,12 +76,14 @@ pub struct StageRunner<'a> {
     pub progress: &'a Progress,
     /// Cancelled when the user wants to stop.
     pub cancel: &'a CancellationToken,
+    /// The output directory, once it is claimed.
+    pub folder: Option<Folder>,
 }
 
 impl<'a> StageRunner<'a> {
     /// An empty ledger.
     pub fn new(report: RunReport, progress: &'a Progress, cancel: &'a CancellationToken) -> Self {
-        Self { report, progress, cancel }
+        Self { report, progress, cancel, folder: None }
     }
 
     /// Runs `work` as `stage`, and notes how long it took and how it ended.
@@ -169,11 +172,11 @@ impl<'a> StageRunner<'a> {
     /// given free. In this order: a kill in between leaves a marker and a result, never neither.
     pub fn close(mut self, outcome: RunOutcome, claim: Option<OutputDir>, keep: bool) -> RunReport {
         self.report = self.report.finish(outcome);
-        let saved = if keep { save_result(&self.report) } else { Ok(()) };
+        let saved = if keep { save_result(&self.report, self.folder.as_ref()) } else { Ok(()) };
         let unsaved = saved.is_err();
         if let Err(error) = saved {
-            let text = format!("write {}: {error}", report::FILE_NAME);
-            self.warn(Warning::new(Stage::Export, "result-not-saved", text));
+            let text = format!("writing {}: {error}", report::FILE_NAME);
+            self.warn(Warning::new(Stage::Export, WarningCode::ResultNotSaved, text));
         }
         let stays = |claim: &OutputDir| {
             unsaved || claim.stays || !keep && claim.is_of_dead_run() && self.is_unknown()
@@ -181,7 +184,7 @@ impl<'a> StageRunner<'a> {
         if let Some(claim) = claim.filter(|claim| !stays(claim))
             && let Err(error) = claim.release()
         {
-            self.warn(Warning::new(Stage::Export, "marker-stays", chain(&error)));
+            self.warn(Warning::new(Stage::Export, WarningCode::MarkerStays, chain(&error)));
         }
         self.report
     }
@@ -193,7 +196,7 @@ impl<'a> StageRunner<'a> {
     }
 }
 
-fn save_result(report: &RunReport) -> std::io::Result<()> {
+fn save_result(report: &RunReport, folder: Option<&Folder>) -> std::io::Result<()> {
     records::keep_unrecorded(&report.output)?;
     let ended = |stage: Stage| {
         report.stages.iter().any(|ran| {
@@ -211,5 +214,8 @@ fn save_result(report: &RunReport) -> std::io::Result<()> {
     };
     let text = serde_json::to_vec_pretty(report)?;
     // One of the two tells how to undo the run.
-    recorded.and(from_manifest::save(&report.output.join(report::FILE_NAME), &text))
+    recorded.and(match folder {
+        Some(folder) => folder.save(report::FILE_NAME, &text),
+        None => from_manifest::save(&report.output.join(report::FILE_NAME), &text),
+    })
 }

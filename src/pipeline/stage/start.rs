@@ -12,7 +12,7 @@ use super::source_after;
 use super::stage_runner::{StageError, StageRunner};
 use crate::libvirt;
 use crate::manifest::Manifest;
-use crate::model::{PowerState, SourceState, SourceVm, Stage, Warning, revision};
+use crate::model::{PowerState, SourceState, SourceVm, Stage, Warning, WarningCode, revision};
 
 /// Code of a refusal since the source runs.
 const RUNNING: &str = "source-running";
@@ -34,7 +34,7 @@ pub async fn after_run(
     }
     // One that was seen to be up and still runs needs no second look.
     if let Some(kept) = kept.filter(|kept| kept.active && kept.domain.started.is_some()) {
-        ledger.progress.note(format!("domain '{}' runs already", kept.domain.name));
+        ledger.progress.note(format!("domain '{}' is running already", kept.domain.name));
         ledger.without(Stage::Start, StageStatus::Kept);
         return;
     }
@@ -66,11 +66,11 @@ pub async fn after_define(
     let vm = manifest.source_vm();
     if target.start.is_some() && !target.allow_running_source && vm.provider != LOCAL {
         let text = format!(
-            "whether {} is off now was not asked: there is no login of its source here; it was off when \
-             it was exported",
+            "it is unknown whether {} is off now: no login of its source was passed; it was off \
+             when it was exported",
             vm.name
         );
-        ledger.warn(Warning::new(Stage::Start, "source-not-asked", text));
+        ledger.warn(Warning::new(Stage::Start, WarningCode::SourceNotAsked, text));
     }
     begin(target, ledger, async { check_export(target, manifest) }).await;
 }
@@ -103,8 +103,8 @@ pub fn check_export(target: &ImportSettings, manifest: &Manifest) -> Result<(), 
     let flag = starts.unwrap_or("--boot-proof");
     let at = manifest.source.as_ref().and_then(|source| source.export_timestamp.as_deref());
     let text = format!(
-        "{flag}: the disks are those of a snapshot of {} of {}, while it ran: what it has written since \
-         is not on them",
+        "{flag}: the disks are those of a snapshot of {} of {}, while the VM ran: what it has \
+         written since is not on them",
         vm.name,
         at.unwrap_or("an unknown time")
     );
@@ -149,7 +149,7 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), StageError> {
     };
     let stopped = StageError::because(
         stage,
-        format!("{message}: both would answer to the same addresses"),
+        format!("{message}: both would have the same addresses"),
         "power the source off, or start the domain beside it with --allow-running-source",
     );
     Err(stopped.coded(RUNNING).by_other_flags())
@@ -166,7 +166,7 @@ fn unchanged(taken: &RecordedExport, now: &SourceState) -> Result<(), StageError
             "{} has changed since its disks were exported: what it has written since is not on them",
             taken.vm.name
         );
-        let hint = "run the same command with --fresh, which exports it anew";
+        let hint = "run the same command with --fresh, which exports the VM again";
         return Err(StageError::because(Stage::Start, text, hint).coded(STALE));
     }
     Ok(())

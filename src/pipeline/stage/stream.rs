@@ -62,7 +62,7 @@ fn refused(why: &str) -> StageError {
     StageError::because(
         Stage::Preflight,
         format!("--stream-convert: {why}"),
-        "leave it out: disks are then converted after the export",
+        "leave the flag out: disks are then converted after the export",
     )
 }
 
@@ -85,21 +85,21 @@ pub fn named(settings: &convert::Settings) -> String {
 
 /// What is to be made of the streams, or why they stay what they are.
 fn rewrite(job: &Job) -> Result<Rewrite, &'static str> {
-    let conversion = job.conversion.as_ref().ok_or("there is no conversion without --pipeline")?;
+    let conversion = job.conversion.as_ref().ok_or("nothing is converted without --pipeline")?;
     if !conversion.stages.convert || conversion.dry_run {
         return Err("nothing is to be converted");
     }
     if !convert::is_ours(conversion, None) {
-        return Err("hyper2kvm takes whole files only: choose --converter native");
+        return Err("hyper2kvm reads complete files only: use --converter native");
     }
     if job.format != PackageFormat::Disks {
-        return Err("a package is made of VMDKs, which would not be there");
+        return Err("a package is made of VMDKs, which would not exist");
     }
     let rewrite =
         Rewrite { compression: conversion.compression, required: job.stream_convert == Some(true) };
     match &job.source {
         SourceSettings::VSphere(settings) if settings.transport == Transport::Datastore => {
-            Err("of a vSphere, only the lease sends streams")
+            Err("only the export lease of vSphere sends streams")
         }
         SourceSettings::VSphere(_) | SourceSettings::Files(_) => Ok(rewrite),
         SourceSettings::Host(_) => Err("the volumes of a libvirt host are read as they are"),

@@ -13,7 +13,7 @@ use crate::libvirt::{
 };
 use crate::model::{
     ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, ExportedMedium, Sha256Digest, SourceVm,
-    Stage, Warning,
+    Stage, Warning, WarningCode,
 };
 use crate::progress::Progress;
 
@@ -46,10 +46,9 @@ pub async fn preflight(
     let mut warnings = host.connection.preflight(&request).await?;
     if host.pool.name != target.pool {
         let (other, wanted) = (&host.pool.name, &target.pool);
-        let text = format!(
-            "there is no storage pool '{wanted}', and '{other}' is over its folder: the disks go there"
-        );
-        warnings.push(Warning::new(Stage::Libvirt, "pool-used-instead", text));
+        let text =
+            format!("storage pool '{wanted}' does not exist; '{other}' over its folder is used");
+        warnings.push(Warning::new(Stage::Libvirt, WarningCode::PoolUsedInstead, text));
     }
     if let Some(plan) = &target.exactly {
         let differences = plan.differences(&host.connection.draft(&request).await?);
@@ -134,6 +133,7 @@ pub fn expected_disks(
         boot_order: disk.boot_order,
         fixed,
         medium: false,
+        content: None,
     });
     let mut disks = ConvertedDisks(expected.collect());
     let seed = seed.and_then(|path| convert::seed_disk(path, ByteSize(0), &disks));
@@ -175,9 +175,8 @@ pub fn with_expected_media(
 pub fn gone_media(media: &[ExportedMedium]) -> Vec<Warning> {
     let gone = media.iter().filter(|medium| !medium.path.is_file());
     let warn = |medium: &ExportedMedium| {
-        let text =
-            format!("{} is gone: the CD-ROM drive that had it stays empty", medium.path.display());
-        Warning::new(Stage::Libvirt, "iso-not-taken", text)
+        let text = format!("{} is gone: its CD-ROM drive stays empty", medium.path.display());
+        Warning::new(Stage::Libvirt, WarningCode::IsoNotTaken, text)
     };
     gone.map(warn).collect()
 }

@@ -12,7 +12,7 @@ use super::preflight::{ReadyRun, RunDetails, seed, with_hint};
 use super::stage_runner::StageError;
 use super::{recovery, target};
 use crate::convert;
-use crate::model::{ConvertedDisks, SourceVm, Stage, Warning, chain};
+use crate::model::{ConvertedDisks, SourceVm, Stage, Warning, WarningCode, chain};
 
 /// The run that defined the domain which is asked for, if that is there. A host that cannot be asked now
 /// does not say so.
@@ -56,11 +56,11 @@ pub async fn clear(
     let cleared =
         cleared.map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
     if let Some(stays) = cleared.left.first() {
-        let hint = "remove it, or give another --libvirt-name";
+        let hint = "remove it, or pass another --libvirt-name";
         return Err(StageError::because(Stage::Preflight, format!("{stays} is in the way"), hint));
     }
     let removed = cleared.done.into_iter().map(|what| {
-        let text = format!("removed {what}, which its domain has left as it was made");
+        let text = format!("removed {what}, which its domain has left unchanged");
         Warning::new(Stage::Preflight, recovery::TAKEN_BACK, text)
     });
     Ok(removed.collect())
@@ -78,17 +78,27 @@ fn judged(
             if let Some(flag) = needs_domain(job, target) {
                 let text = format!("{flag} needs the libvirt of the domain: {}", chain(&error));
                 let hint = error.hint().map_or_else(String::new, |hint| format!("{hint}; "));
-                let hint = format!("{hint}or leave {flag} out, and define the domain later");
+                let hint = match flag {
+                    STRICT => format!("{hint}or export now, and define the domain later"),
+                    flag => format!("{hint}or leave {flag} out, and define the domain later"),
+                };
                 let stopped = StageError::because(Stage::Preflight, text, hint);
                 return Err(stopped.coded("libvirt-unreachable"));
             }
             let text = with_hint(&error, error.hint());
-            ready.warnings.push(Warning::new(Stage::Preflight, "libvirt-unreachable", text));
+            ready.warnings.push(Warning::new(
+                Stage::Preflight,
+                WarningCode::LibvirtUnreachable,
+                text,
+            ));
             Ok(())
         }
         Err(Failed::Libvirt(error)) => Err(StageError::new(Stage::Preflight, &error, error.hint())),
     }
 }
+
+/// What a run is called whose failed stages set the exit code: `--strict`, or the verb `migrate`.
+const STRICT: &str = "a strict run (migrate, --strict)";
 
 /// The flag that makes no sense without a domain at the end of the run.
 fn needs_domain(job: &Job, target: &ImportSettings) -> Option<&'static str> {
@@ -96,7 +106,7 @@ fn needs_domain(job: &Job, target: &ImportSettings) -> Option<&'static str> {
         ("--power-off", job.power_off.is_some()),
         ("--libvirt-start", target.start.is_some()),
         ("--replace", target.replace.is_some()),
-        ("--strict", job.strict),
+        (STRICT, job.strict),
     ]
     .into_iter()
     .find_map(|(flag, given)| given.then_some(flag))

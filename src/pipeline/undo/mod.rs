@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::output::journal::{self, Pending};
-use super::output::made::{SourceNow, Undone};
+use super::output::made::Undone;
 use super::output::output_lock::OutputDir;
 use super::output::records::{self, Record};
 use super::output::report;
@@ -25,7 +25,7 @@ pub enum Error {
     #[error("{0}")]
     Record(String),
     /// The run that it tells of defined nothing.
-    #[error("{0} tells of no domain: there is nothing to take back")]
+    #[error("{0} names no domain: there is nothing to undo")]
     NoDomain(String),
     /// No run of that name.
     #[error("no run '{id}' is recorded in {}", folder.display())]
@@ -50,7 +50,7 @@ pub enum Error {
         disks: Vec<String>,
     },
     /// A later run has set the domain aside, and would give it its name back.
-    #[error("domain '{name}' is '{now}' now: a later run has set it aside{}", run_of(by, folder))]
+    #[error("domain '{name}' is now '{now}': a later run has renamed it{}", run_of(by, folder))]
     SetAside {
         /// The domain.
         name: String,
@@ -62,7 +62,7 @@ pub enum Error {
         folder: PathBuf,
     },
     /// libvirt refused.
-    #[error("take back domain '{name}'")]
+    #[error("undoing the definition of domain '{name}'")]
     Libvirt {
         /// The domain.
         name: String,
@@ -76,25 +76,26 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Record(_) => {
-                Some("give an output directory, or the result.json of one".to_owned())
+                Some("pass an output directory, or the result.json of one".to_owned())
             }
             Self::NoDomain(_) => None,
-            Self::NoRun { folder, .. } => {
-                Some(format!("hyperexport undo --list {} shows them", folder.display()))
-            }
+            Self::NoRun { folder, .. } => Some(format!(
+                "run 'hyperexport undo --list {}', which shows the runs",
+                folder.display()
+            )),
             Self::Busy(error) => error.hint(),
             Self::Journal(error) => error.hint(),
             Self::Used { .. } => Some(format!(
-                "nothing was changed; copy what is needed out of these disks first; {EVEN_IF_USED} \
-                 deletes them with all that their guest has written"
+                "copy what is needed out of these disks first; {EVEN_IF_USED} deletes them with \
+                 all that their guest has written; nothing was changed"
             )),
             Self::SetAside { by: Some(id), folder, .. } => Some(format!(
                 "undo that run first: hyperexport undo {} --run {id}",
                 quoted(&folder.to_string_lossy())
             )),
             Self::SetAside { name, now, by: None, .. } => Some(format!(
-                "undo that run first, in its own output directory; or, if it is gone, give the domain \
-                 its name back: virsh domrename {} {}",
+                "undo that run first, in its own output directory; or, if the directory is gone, \
+                 rename the domain: virsh domrename {} {}",
                 quoted(now),
                 quoted(name)
             )),
@@ -235,7 +236,7 @@ pub async fn undo(
     source: &AtSource,
 ) -> Result<TakenBackRuns, Error> {
     let output = place.output();
-    let mut all = match undo_domains(place, how).await {
+    let mut all = match undo_domains(place, how, source.settings.is_some()).await {
         // A run without a domain may have done something at its source.
         Err(Error::NoDomain(_) | Error::Record(_)) if undo_source::is_owed(&output, source) => {
             OutputDir::leftovers(&output)?;
@@ -254,7 +255,11 @@ pub async fn undo(
 /// # Errors
 /// [`Error`]; nothing was changed then. Where one of several runs cannot be undone, the runs before it
 /// are, and it stands in what is left, with the reason.
-async fn undo_domains(place: &UndoScope, how: &UndoOptions) -> Result<TakenBackRuns, Error> {
+async fn undo_domains(
+    place: &UndoScope,
+    how: &UndoOptions,
+    has_login: bool,
+) -> Result<TakenBackRuns, Error> {
     let (output, pending, records) = match place {
         UndoScope::Folder(folder, which) => {
             let pending = journal::pending(folder)?.filter(|_| which.has_unfinished());
@@ -264,7 +269,7 @@ async fn undo_domains(place: &UndoScope, how: &UndoOptions) -> Result<TakenBackR
         UndoScope::File(path) => {
             let found = records::of_file(path).map_err(|stopped| record(path, stopped))?;
             let (output, found) = found.ok_or_else(|| {
-                Error::Record(format!("read {}: No such file or directory", path.display()))
+                Error::Record(format!("reading {}: No such file or directory", path.display()))
             })?;
             (output, None, vec![found])
         }
@@ -305,27 +310,34 @@ async fn undo_domains(place: &UndoScope, how: &UndoOptions) -> Result<TakenBackR
                 break;
             }
         };
-        let source = record.report.source.as_ref();
-        if source.is_some_and(SourceNow::is_left_off) {
-            let vm = &record.report.vm;
-            all.notes.push(format!(
-                "source {vm} was powered off by this run; whether it is on now was not asked; \
-                 --power-on-source powers it on"
-            ));
-        }
+        all.notes.extend(of_source(&record, has_login));
         before.extend(domain.undo);
         if !how.dry_run {
             let (left, shared) = (taken.left.clone(), taken.shared);
             record.report.undone = Some(Undone { at: jiff::Timestamp::now(), left, shared });
             if let Err(error) = record.rewrite(&output) {
                 let path = record.path.display();
-                all.notes.push(format!("{path} does not tell that it is undone: {error}"));
+                all.notes.push(format!("{path} does not record that it is undone: {error}"));
             }
         }
         all.runs.extend(RecordedRun::of(&record));
         all.taken.add(taken);
     }
     Ok(all)
+}
+
+/// What became of the source that a run has switched off; with a login the source itself is asked later.
+fn of_source(record: &Record, has_login: bool) -> Option<String> {
+    let source = record.report.source.as_ref().filter(|source| source.powered_off.is_some())?;
+    let vm = &record.report.vm;
+    match (source.is_left_off(), has_login) {
+        (true, true) => None,
+        (true, false) => Some(format!(
+            "source {vm} was powered off by this run; whether it is on now was not asked; \
+             --power-on-source powers it on"
+        )),
+        (false, _) => Some(format!("source {vm} was powered off by this run, and is on again")),
+    }
 }
 
 /// Takes back what a run has left that did not come to its end; returns also what is told of its disks.
@@ -400,7 +412,7 @@ fn recorded(folder: &Path) -> Result<Vec<Record>, Error> {
         return Err(if result.is_file() {
             Error::NoDomain(result.display().to_string())
         } else {
-            Error::Record(format!("{} holds no result of hyperexport", folder.display()))
+            Error::Record(format!("{} contains no result of hyperexport", folder.display()))
         });
     }
     Ok(records)

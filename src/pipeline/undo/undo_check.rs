@@ -46,8 +46,7 @@ pub(in crate::pipeline) async fn check(
         return Ok(lines);
     }
     match how.dry_run {
-        true => Ok([lines, vec![format!("without {EVEN_IF_USED} it is refused to undo that run")]]
-            .concat()),
+        true => Ok([lines, vec![format!("undoing that run requires {EVEN_IF_USED}")]].concat()),
         false => Err(Error::Used { name, disks: lines }),
     }
 }

@@ -14,7 +14,7 @@ use super::super::stage::source_power::{domain_may_run, of_folder};
 use super::{TakenBackRuns, UndoOptions};
 use crate::exporter::source::{Error as SourceError, Source, SourceSettings};
 use crate::libvirt::Connections;
-use crate::model::{SourceVm, chain};
+use crate::model::{PowerState, SourceVm, chain};
 use crate::progress::Progress;
 
 /// What is asked of the source.
@@ -51,9 +51,13 @@ pub(in crate::pipeline) async fn at_source(
     let mut owed = Owed::of(output, &runs);
     let name = owed.name();
     if owed.steps() == 0 && !(owed.is_off() && asked.power_on) {
+        if let Some(settings) = asked.settings.as_ref().filter(|_| owed.is_off()) {
+            all.notes.push(owed.power_now(settings).await);
+            return;
+        }
         if let Some(killed) = &owed.killed {
             all.notes.push(format!(
-                "source {} was switched off by a run that was killed: --power-on-source powers it on",
+                "source {} was switched off by a killed run: --power-on-source powers it on",
                 killed.name
             ));
         }
@@ -61,7 +65,7 @@ pub(in crate::pipeline) async fn at_source(
     }
     let Some(settings) = &asked.settings else {
         let lines = owed.lines();
-        let hint = "give --url or --source and the login to undo that";
+        let hint = "pass --url or --source and the login to undo that";
         all.taken.left.extend(lines.iter().map(|line| format!("source {name} {line}: {hint}")));
         return;
     };
@@ -145,6 +149,26 @@ impl Owed {
         done
     }
 
+    /// Whether a VM that a run has switched off is on now, in words.
+    async fn power_now(&self, settings: &SourceSettings) -> String {
+        let asked = async {
+            let source = settings.open().await?;
+            let vm = self.vm(&source).await;
+            source.leave().await;
+            vm
+        };
+        let was = format!("source {} was powered off by this run", self.name());
+        match asked.await {
+            Ok(Some(vm)) if vm.power == PowerState::On => format!("{was}, and is on again"),
+            Ok(Some(vm)) if vm.power == PowerState::Off => {
+                format!("{was}, and is still off; --power-on-source powers it on")
+            }
+            Ok(Some(vm)) => format!("{was}, and is {} now", vm.power.as_str()),
+            Ok(None) => format!("{was}; this login has another VM of its id"),
+            Err(error) => format!("{was}; whether it is on now is not known: {}", chain(&error)),
+        }
+    }
+
     /// The VM as it is now, if it is the one that was exported: another vCenter has the same ids.
     async fn vm(&self, source: &Source) -> Result<Option<SourceVm>, SourceError> {
         if let Some(killed) = &self.killed {
@@ -201,7 +225,7 @@ impl Owed {
         if self.killed.take().is_some()
             && let Err(error) = OutputDir::take(output).and_then(|claim| claim.switched_on())
         {
-            all.notes.push(format!("that it is on is not noted: {}", chain(&error)));
+            all.notes.push(format!("recording that it is on: {}", chain(&error)));
         }
         Ok(())
     }
@@ -216,7 +240,7 @@ impl Owed {
                 .and_then(|text| save(path, &text)),
         };
         if let Err(error) = saved {
-            all.notes.push(format!("{} does not tell what was undone: {error}", path.display()));
+            all.notes.push(format!("{} does not record what was undone: {error}", path.display()));
         }
     }
 }

@@ -53,7 +53,7 @@ impl GuestDevices {
         let mut devices = Self { disks, ..Self::default() };
         // `list-filesystems` leaves out what is encrypted, wherever it lies.
         let mut names = systems::block_devices(guestfs).await?;
-        for line in guestfs.run("list the guest's file systems", &["list-filesystems"]).await? {
+        for line in guestfs.run("listing the guest's file systems", &["list-filesystems"]).await? {
             let Some((device, _)) = line.rsplit_once(": ") else { continue };
             let (device, subvolume) = systems::split(device);
             // That of a partition is in the list already, by the name that libguestfs gives it.
@@ -140,14 +140,15 @@ impl GuestDevices {
     }
 
     /// The same of what is to be mounted as root. A name that is no partition of the guest's means
-    /// the root that was found: it was written by somebody who saw the disks in another order.
+    /// the root that was found: it was written by somebody who saw the disks in another order. So does
+    /// a member of an array, which nobody mounts: md's root was on it, or the system came from elsewhere.
     /// Without an initramfs the kernel itself looks for the root, and knows `PARTUUID=` only.
     pub(super) fn lasting_root(&self, name: &str, initramfs: bool) -> Option<String> {
         if !is_unstable(name) {
             return None;
         }
         let root = || self.tags.get(&self.root).map(|_| self.root.clone());
-        let device = self.resolve(name).or_else(root)?;
+        let device = self.resolve(name).filter(|device| !self.is_member(device)).or_else(root)?;
         self.lasting_tag(&device, initramfs)
     }
 
@@ -168,7 +169,8 @@ impl GuestDevices {
             let value = self.tag(device, key)?;
             self.twins(key, value).is_empty().then(|| format!("{name}={value}"))
         };
-        let uuid = if initramfs { own("UUID", "UUID") } else { None };
+        let mounts = initramfs && !self.is_member(device);
+        let uuid = if mounts { own("UUID", "UUID") } else { None };
         uuid.or_else(|| own("PART_ENTRY_UUID", "PARTUUID"))
     }
 

@@ -10,15 +10,18 @@ impl GuestDevices {
     /// or of one array share its UUID by right.
     pub(in crate::convert::native) fn twins(&self, key: &str, value: &str) -> Vec<&str> {
         let is_disk = |name: &str| name.strip_prefix("/dev/").and_then(disk_letter).is_some();
-        let is_member = |name: &str| {
-            self.tag(name, "TYPE")
-                .is_some_and(|kind| kind.to_ascii_lowercase().ends_with("_member"))
-        };
         let own = self.with_tag(key, value).map(String::as_str);
-        let own: Vec<_> = own.filter(|name| is_disk(name) && !is_member(name)).collect();
+        let own: Vec<_> = own.filter(|name| is_disk(name) && !self.is_member(name)).collect();
         let parts: BTreeSet<_> = own.iter().filter_map(|name| self.tag(name, "UUID_SUB")).collect();
         let is_one = key == "UUID" && parts.len() == own.len();
         if own.len() < 2 || is_one { Vec::new() } else { own }
+    }
+
+    /// Whether a device is part of an array or of a volume group: its UUID is that of the whole, and
+    /// udev makes no link by it (60-persistent-storage.rules).
+    pub(super) fn is_member(&self, device: &str) -> bool {
+        let kind = self.tag(device, "TYPE");
+        kind.is_some_and(|kind| kind.to_ascii_lowercase().ends_with("_member"))
     }
 
     /// All UUIDs of file systems that several disks carry, with those disks.
@@ -44,6 +47,8 @@ impl GuestDevices {
 #[cfg(test)]
 mod tests {
     use super::super::tagged;
+    use crate::convert::native::fix::boot;
+    use crate::convert::native::fix::tables::{TABLES, stabilize};
 
     const EXT4: (&str, &str) = ("TYPE", "ext4");
 
@@ -77,6 +82,28 @@ mod tests {
         for kind in ["linux_raid_member", "zfs_member", "LVM2_member"] {
             let member = |name: &'static str| (name, vec![("TYPE", kind), ("UUID", "5eed")]);
             assert!(tagged(&[member("/dev/sda1"), member("/dev/sdb1")]).all_twins().is_empty());
+        }
+    }
+
+    /// Nothing can be mounted by such a UUID: the guest would wait for its root for ever.
+    #[test]
+    fn a_member_of_an_array_is_not_named_by_the_uuid_of_the_array() {
+        for kind in ["linux_raid_member", "LVM2_member", "ddf_raid_member"] {
+            let own = |device: &'static str, part: &'static str| {
+                (device, vec![("TYPE", kind), ("UUID", "array"), ("PART_ENTRY_UUID", part)])
+            };
+            let mut guest = tagged(&[
+                own("/dev/sda1", "one"),
+                own("/dev/sdb1", "two"),
+                ("/dev/md127", vec![EXT4, ("UUID", "5eed")]),
+            ]);
+            guest.know_system("/dev/md127".to_owned(), "");
+            assert_eq!(guest.lasting("/dev/sda1").as_deref(), Some("PARTUUID=one"));
+            assert_eq!(guest.lasting_root("/dev/sdb1", true).as_deref(), Some("UUID=5eed"));
+            let line = boot::command_lines("linux /vmlinuz root=/dev/sda1 ro\n", &guest);
+            assert_eq!(line, "linux /vmlinuz root=UUID=5eed ro\n");
+            let (table, lost) = stabilize("/dev/sda1 / ext4 rw 0 1\n", TABLES[0], &guest);
+            assert_eq!((table.as_str(), lost.len()), ("UUID=5eed / ext4 rw 0 1\n", 0));
         }
     }
 

@@ -148,7 +148,7 @@ fn with_command_line(line: &str) -> String {
 }
 
 async fn make_folder(guestfs: &mut Guestfs, path: &str) -> Result<(), Error> {
-    guestfs.modify("make a folder in the guest", &["mkdir-p", path]).await
+    guestfs.modify("making a folder in the guest", &["mkdir-p", path]).await
 }
 
 /// Adds lines to a file of the guest, unless they are its last ones.

@@ -6,7 +6,7 @@ use crate::convert::Error;
 use crate::convert::native::devices::GuestDevices;
 use crate::convert::native::guestfs::Guestfs;
 use crate::convert::native::transit::LONGEST_INITRAMFS;
-use crate::model::chain;
+use crate::model::{WarningCode, chain};
 
 use super::archive::Contents;
 use super::boot::command_lines;
@@ -35,7 +35,7 @@ pub(super) async fn ensure_drivers(
     report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     if kernels.is_empty() {
-        report.warn("guest-kernel-not-found", "no kernel of the guest was found");
+        report.warn(WarningCode::GuestKernelNotFound, "no kernel of the guest was found");
     }
     for kernel in kernels {
         let modules = kernel.modules(guestfs).await?;
@@ -43,14 +43,14 @@ pub(super) async fn ensure_drivers(
             |name: &&str| modules.built_in.contains(*name) || modules.on_disk.contains(*name);
         if let Some(missing) = LEAST.iter().chain([&LATER]).find(|name| !available(name)) {
             let text = format!("kernel {} of the guest has no {missing}", kernel.version);
-            report.warn("guest-kernel-without-virtio", text);
+            report.warn(WarningCode::GuestKernelWithoutVirtio, text);
         }
         if !LEAST.iter().all(available) || kernel.initramfs.is_empty() {
             continue;
         }
         let Some(held) = kernel.contents(guestfs).await? else {
             let text = format!("{} of the guest cannot be read", kernel.initramfs.join(", "));
-            report.warn("guest-initramfs-unreadable", text);
+            report.warn(WarningCode::GuestInitramfsUnreadable, text);
             continue;
         };
         let mut faults: Vec<_> =
@@ -64,10 +64,10 @@ pub(super) async fn ensure_drivers(
         let end = rebuild(guestfs, (kernel, devices), (&held, &fault), report).await?;
         if let Err(why) = end {
             let text = format!(
-                "initramfs of kernel {} holds {fault} and was not rebuilt: {why}",
+                "initramfs of kernel {} contains {fault} and was not rebuilt: {why}",
                 kernel.version,
             );
-            report.warn("guest-initramfs-not-rebuilt", text);
+            report.warn(WarningCode::GuestInitramfsNotRebuilt, text);
         }
     }
     Ok(())
@@ -102,7 +102,7 @@ async fn rebuild(
         return Ok(Err("the guest has no tool that builds one".to_owned()));
     };
     let Some(file) = kernel.initramfs.last() else { return Ok(Ok(())) };
-    report.progress.note(format!("rebuilding {file} in the guest: it holds {fault}"));
+    report.progress.note(format!("rebuilding {file} in the guest, which contains {fault}"));
     let modules = kernel.modules(guestfs).await?;
     let wanted = BOOT.into_iter().chain([LATER]).filter(|name| modules.on_disk.contains(*name));
     let wanted: Vec<_> = wanted.collect();
@@ -116,7 +116,7 @@ async fn rebuild(
         prepared => prepared?,
     };
     let (well, said) = guestfs.sh(&command).await?;
-    guestfs.try_run("remove a file of ours", &["rm-f", builders::COMMAND_LINE]).await?;
+    guestfs.try_run("removing a file of ours", &["rm-f", builders::COMMAND_LINE]).await?;
     let problem = if well {
         let now = kernel.contents(guestfs).await?.unwrap_or_default();
         still_wrong((held, &now), &modules, &command_line)

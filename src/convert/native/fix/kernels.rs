@@ -366,7 +366,7 @@ impl Kernel {
                     false => File::open(&local).and_then(|file| archive::contents(file, &going)),
                 })
             };
-            let doing = format!("read the guest's {path}");
+            let doing = format!("reading the guest's {path}");
             let held = tokio::task::spawn_blocking(read).await;
             match held.map_err(|join| Error::io(&doing)(join.into()))? {
                 Ok(Some(held)) => {

@@ -9,6 +9,7 @@ use regex::Regex;
 use crate::convert::Error;
 use crate::convert::native::devices::is_unstable;
 use crate::convert::native::guestfs::Guestfs;
+use crate::model::WarningCode;
 
 use super::{FixReport, units};
 
@@ -54,7 +55,7 @@ pub(super) async fn tell(guestfs: &mut Guestfs, report: &mut FixReport<'_>) -> R
                  /dev/disk/by-uuid in that file",
                 named.join(", ")
             );
-            report.warn("guest-device-by-order", text);
+            report.warn(WarningCode::GuestDeviceByOrder, text);
         }
     }
     for path in paths(guestfs, &SELECTING).await? {
@@ -66,7 +67,7 @@ pub(super) async fn tell(guestfs: &mut Guestfs, report: &mut FixReport<'_>) -> R
                  by a UUID or a label in that file",
                 selected.join(", ")
             );
-            report.warn("guest-disk-by-hardware", text);
+            report.warn(WarningCode::GuestDiskByHardware, text);
         }
     }
     Ok(())

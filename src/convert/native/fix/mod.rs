@@ -36,7 +36,7 @@ use serde::Serialize;
 use crate::convert::Error;
 use crate::convert::settings::Settings;
 use crate::manifest::Manifest;
-use crate::model::{GuestDrivers, Stage, Warning, chain};
+use crate::model::{GuestDrivers, Stage, Warning, WarningCode, chain};
 use crate::progress::Progress;
 
 use self::tables::TABLES;
@@ -111,7 +111,7 @@ impl<'a> FixReport<'a> {
         }
     }
 
-    pub(super) fn warn(&mut self, code: &str, message: impl Into<String>) {
+    pub(super) fn warn(&mut self, code: WarningCode, message: impl Into<String>) {
         self.warnings.push(Warning::new(Stage::Pipeline, code, message));
     }
 
@@ -120,7 +120,7 @@ impl<'a> FixReport<'a> {
     fn accept<T>(&mut self, end: Result<T, Error>) -> Result<Option<T>, Error> {
         match end {
             Err(error @ Error::Refused { .. }) => {
-                self.warn("guest-change-refused", chain(&error));
+                self.warn(WarningCode::GuestChangeRefused, chain(&error));
                 Ok(None)
             }
             end => end.map(Some),
@@ -184,7 +184,7 @@ fn twins(devices: &GuestDevices, report: &mut FixReport<'_>) {
              generate, btrfstune -u, swaplabel -U, cryptsetup luksUUID)",
             disks.join(" and ")
         );
-        report.warn("guest-uuid-twice", text);
+        report.warn(WarningCode::GuestUuidTwice, text);
     }
 }
 
@@ -206,7 +206,7 @@ async fn names(
                 table.path,
                 devices.why_lost(&lost)
             );
-            report.warn("guest-device-not-found", text);
+            report.warn(WarningCode::GuestDeviceNotFound, text);
         }
     }
     mounts(guestfs, devices, report).await?;
@@ -224,7 +224,7 @@ async fn names(
                     "{path} of the guest has no room for a longer name in '{line}': change that line \
                      with grub2-editenv in the guest"
                 );
-                report.warn("guest-boot-environment-full", text);
+                report.warn(WarningCode::GuestBootEnvironmentFull, text);
             }
         }
     }
@@ -245,7 +245,7 @@ async fn mounts(
                 "{path} of the guest names {lost}, {}: what needs that mount does not start",
                 devices.why_lost(&lost)
             );
-            report.warn("guest-device-not-found", text);
+            report.warn(WarningCode::GuestDeviceNotFound, text);
         }
     }
     for path in guestfs.glob(units::SWAPS).await? {
@@ -256,7 +256,7 @@ async fn mounts(
                 "{path} of the guest names {name}, which may have another name on KVM: swap by a line \
                  with UUID= in /etc/fstab instead"
             );
-            report.warn("guest-device-not-found", text);
+            report.warn(WarningCode::GuestDeviceNotFound, text);
         }
     }
     Ok(())
@@ -279,7 +279,7 @@ async fn lists(
                     "{path} of the guest names an array by its devices alone, which may have other \
                      names on KVM: in '{line}' put UUID= of mdadm --detail in the place of devices="
                 );
-                report.warn("guest-md-devices", text);
+                report.warn(WarningCode::GuestMdDevices, text);
             }
         }
         if report.changes.len() > changes {
@@ -294,7 +294,7 @@ async fn lists(
              vgimportdevices --all",
             volumes::LVM_DEVICES
         );
-        report.warn("guest-lvm-devices", text);
+        report.warn(WarningCode::GuestLvmDevices, text);
     }
     Ok(stale)
 }
@@ -346,7 +346,7 @@ async fn relabel(guestfs: &mut Guestfs) -> Result<(), Error> {
     let config = guestfs.read("/etc/selinux/config").await?.unwrap_or_default();
     let mut lines = config.lines().map(str::trim);
     if lines.any(|line| line == "SELINUX=enforcing" || line == "SELINUX=permissive") {
-        guestfs.modify("have the guest relabelled", &["touch", "/.autorelabel"]).await?;
+        guestfs.modify("having the guest relabelled", &["touch", "/.autorelabel"]).await?;
     }
     Ok(())
 }

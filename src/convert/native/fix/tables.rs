@@ -36,7 +36,7 @@ const ESSENTIAL: [&str; 3] = ["/", "/usr", "/var"];
 
 /// A table with its devices by names that last, and those that could not be helped. All else stays
 /// as it is, down to the last space.
-pub(super) fn stabilize(
+pub(in crate::convert::native) fn stabilize(
     text: &str,
     table: FsTable,
     devices: &GuestDevices,
@@ -50,10 +50,13 @@ pub(super) fn stabilize(
         let fields: Vec<_> = content.split_whitespace().collect();
         let Some(device) = fields.get(table.device).copied() else { return line.to_owned() };
         let is_root = table.device == 0 && fields.get(1) == Some(&"/");
-        let lasting = devices.lasting(device).or_else(|| {
+        let lasting = match is_root {
             // The root was found, whatever it is called here.
-            devices.root().filter(|_| is_root && devices.is_lost(device))
-        });
+            true => devices
+                .lasting_root(device, true)
+                .or_else(|| devices.root().filter(|_| devices.is_lost(device))),
+            false => devices.lasting(device),
+        };
         let (mut fixed, mut gone) = besides(line, &fields, table, devices);
         match lasting {
             Some(lasting) => fixed = replace_field(&fixed, table.device, &lasting),

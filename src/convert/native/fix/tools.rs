@@ -3,6 +3,7 @@
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 use crate::convert::native::inspect::Guest;
+use crate::model::WarningCode;
 
 use super::{Change, FixReport};
 
@@ -40,7 +41,7 @@ pub(super) async fn remove(
             (false, said) => {
                 let last = said.last().cloned().unwrap_or_default();
                 let text = format!("{object} stays in the guest: {command}: {last}");
-                report.warn("guest-tools-not-removed", text);
+                report.warn(WarningCode::GuestToolsNotRemoved, text);
             }
         }
     }

@@ -169,7 +169,7 @@ async fn a_full_disk_costs_what_cannot_be_written_alone() {
     let played = debian(json!({"refused": ["/etc/fstab"]}));
     let ended = inspect_and_fix(&played, Engine::Native).await;
     let refused = ended.warned("guest-change-refused");
-    assert_eq!(refused, ["write the guest's /etc/fstab: upload: No space left on device"]);
+    assert_eq!(refused, ["writing the guest's /etc/fstab: upload: No space left on device"]);
     assert!(ended.warned("fix-attempt-failed").is_empty(), "{:?}", ended.warnings);
     assert_eq!(ended.buses(), [GuestBus::VirtioBlk, GuestBus::Sata]);
 }

@@ -11,7 +11,7 @@ use super::layers::LISTING;
 const FSTAB: &str = "/etc/fstab";
 /// Where an EFI system partition or a `/boot` is looked into.
 const BOOT: &str = "/boot";
-const DOING: &str = "look for the boot loader";
+const DOING: &str = "searching for the boot loader";
 /// File systems that a boot loader's files lie on.
 const READABLE: [&str; 6] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat"];
 /// Folder of the Boot Loader Specification.
@@ -35,14 +35,14 @@ impl Site {
         root: &str,
         device: &str,
     ) -> Result<Option<Self>, Error> {
-        if !guestfs.try_run("look into a system", &["mount-ro", root, "/"]).await? {
+        if !guestfs.try_run("inspecting a system", &["mount-ro", root, "/"]).await? {
             return Ok(None);
         }
         let mut texts = texts(guestfs).await?;
         if let Some(fstab) = guestfs.read(FSTAB).await? {
             texts.push((FSTAB.to_owned(), fstab));
         }
-        guestfs.run("unmount a system", &["umount-all"]).await?;
+        guestfs.run("unmounting a system", &["umount-all"]).await?;
         Ok(Some(Self { device: device.to_owned(), root: Some(root.to_owned()), texts }))
     }
 

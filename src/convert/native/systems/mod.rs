@@ -23,7 +23,7 @@ pub(super) use self::layers::{
     SUBVOLUME, block_devices, device_of, disks_of, encrypted, opened_as, split,
 };
 
-const DOING: &str = "look for an operating system";
+const DOING: &str = "searching for an operating system";
 
 /// What decides between several systems.
 #[derive(Debug, Clone, Copy)]

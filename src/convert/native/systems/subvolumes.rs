@@ -74,14 +74,14 @@ pub(super) async fn booted(
 }
 
 async fn subvolumes(guestfs: &mut Guestfs, device: &str) -> Result<Subvolumes, Error> {
-    if !guestfs.try_run("mount a btrfs", &["mount-ro", device, "/"]).await? {
+    if !guestfs.try_run("mounting a btrfs", &["mount-ro", device, "/"]).await? {
         return Ok(Subvolumes::default());
     }
     let default =
-        guestfs.attempt("find the default subvolume", &["btrfs-subvolume-get-default", "/"]);
+        guestfs.attempt("finding the default subvolume", &["btrfs-subvolume-get-default", "/"]);
     let default = default.await?.unwrap_or_default();
-    let listed = guestfs.attempt("list the subvolumes", &["btrfs-subvolume-list", "/"]).await?;
-    guestfs.run("unmount a btrfs", &["umount-all"]).await?;
+    let listed = guestfs.attempt("listing the subvolumes", &["btrfs-subvolume-list", "/"]).await?;
+    guestfs.run("unmounting a btrfs", &["umount-all"]).await?;
     let default = default.first().map(|id| id.trim()).unwrap_or(TOP);
     Ok(Subvolumes::read(&listed.unwrap_or_default(), default))
 }

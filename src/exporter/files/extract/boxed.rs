@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::Extraction;
+use crate::budget::Going;
 use crate::exporter::files::store::Store;
 use crate::exporter::files::sums::Digests;
 use crate::exporter::files::vm_files::{DiskBytes, WantedDisk};
@@ -54,14 +55,17 @@ impl Extraction<'_> {
         wanted: &WantedDisk,
         members: &[String],
     ) -> Result<TempDir, Error> {
-        let failed =
-            |source| Error::File { action: "write into", path: self.directory.to_owned(), source };
+        let failed = |source| Error::File {
+            action: "writing into",
+            path: self.directory.to_owned(),
+            source,
+        };
         let folder = tempfile::Builder::new().prefix(WORK_PREFIX).tempdir_in(self.directory);
         let folder = folder.map_err(failed)?;
         let most = (wanted.capacity / 16).saturating_mul(17).saturating_add(MOST_TABLES);
         let mut left: Vec<_> = members.iter().collect();
         let is_wanted = |name: &str, _| members.iter().any(|member| member == name);
-        store.each(&is_wanted, &mut |member| {
+        store.each_until(&Going::from(self.cancel), &is_wanted, &mut |member| {
             let path = folder.path().join(base(&member.name));
             // Two members of one name in different folders are no parts of one disk.
             let mut file = File::create_new(&path).map_err(failed)?;
@@ -86,11 +90,70 @@ impl Extraction<'_> {
     }
 
     fn odd(&self, wanted: &WantedDisk) -> Error {
-        let reason = "it is no VMDK of several files".to_owned();
+        let reason = "it is not a VMDK of several files".into();
         Error::Unusable { path: self.place(wanted), reason }
     }
 }
 
 fn base(name: &str) -> PathBuf {
     Path::new(name).file_name().map(PathBuf::from).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::exporter::BandwidthLimit;
+    use crate::exporter::files::FileChoice;
+    use crate::exporter::files::images::machine;
+    use crate::exporter::files::vm_files::DescribedVm;
+    use crate::model::DiskId;
+    use crate::progress::Progress;
+
+    /// An archive whose first member nobody wants.
+    fn archive(path: &Path) {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("junk").expect("fits");
+        header.set_size(64 << 20);
+        header.set_cksum();
+        let mut out = GzEncoder::new(File::create(path).expect("created"), Compression::fast());
+        out.write_all(header.as_bytes()).expect("written");
+        io::copy(&mut io::repeat(0).take(64 << 20), &mut out).expect("written");
+        out.finish().expect("written");
+    }
+
+    #[test]
+    fn what_is_passed_over_ends_with_the_run() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("box.tar.gz");
+        archive(&path);
+        let members = ["disk.vmdk".to_owned()];
+        let content = DiskBytes::PackedSplit { members: members.to_vec() };
+        let wanted = WantedDisk::disk(DiskId::from_index(0), (DiskFormat::Vmdk, 512), content);
+        let described = DescribedVm {
+            store: Store::archive(&path).expect("readable"),
+            ..machine("box".to_owned(), Vec::new(), vec![wanted.clone()], &FileChoice::default())
+        };
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let (tell, _told) = tokio::sync::mpsc::unbounded_channel();
+        let taking = Extraction {
+            described: &described,
+            directory: dir.path(),
+            progress: &Progress::none(),
+            cancel: &cancel,
+            limit: &BandwidthLimit::default(),
+            rewrite: None,
+            whole: &[],
+            tell: &tell,
+        };
+        let store = described.store.as_ref().expect("an archive");
+        let error = taking.unpacked(store, &wanted, &members).expect_err("cancelled");
+        assert!(matches!(error, Error::Cancelled), "{error}");
+    }
 }

@@ -25,7 +25,7 @@ impl Extraction<'_> {
         slot: &mut ExtractionSlot<'_>,
         path: &Path,
     ) -> Result<FinishedDisk, Error> {
-        let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+        let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
         let mut file = File::open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
         let id = &slot.wanted.id;
@@ -80,7 +80,7 @@ impl Extraction<'_> {
         path: &Path,
         part: &PartFile,
     ) -> Result<FinishedDisk, Error> {
-        let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+        let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
         if matches!(self.described.sums, Expected::Known(_)) {
             for part in Split::files(path).map_err(failed)? {
                 let mut file = File::open(&part).map_err(failed)?;

@@ -22,11 +22,12 @@ use crate::exporter::files::vmdk_check::invalid;
 use crate::exporter::transfer::{PartFile, sync_directory};
 use crate::exporter::{BandwidthLimit, Error, FinishedDisk, Rewrite};
 use crate::image::content::ContentHasher as DiskContent;
-use crate::image::{self, qcow2};
+use crate::image::{self, Flaw, qcow2};
 use crate::model::{
     ByteSize, DiskFormat, DiskId, ExportedDisk, ExportedMedium, Sha256Digest, Stage, Warning,
+    WarningCode,
 };
-use crate::panics::caught_here;
+use crate::panics::{self, caught_here};
 use crate::progress::{Progress, Unit};
 
 use packed::Packed;
@@ -94,7 +95,9 @@ impl Extraction<'_> {
         let mut slots = Vec::new();
         let end = caught_here(|| {
             self.begin(&mut slots)?;
-            self.fill(&mut slots)
+            let filled = self.fill(&mut slots)?;
+            panics::point("export");
+            Ok(filled)
         });
         let taken = end.and_then(|(nvram, sums, missed)| {
             let warnings = [missed, self.warnings(&slots, &sums)].concat();
@@ -157,7 +160,7 @@ impl Extraction<'_> {
     /// Tells that a disk is whole; nobody listens where the export has ended.
     fn note(&self, whole: FinishedDisk) {
         if let Err(error) = self.tell.send(whole) {
-            tracing::debug!(%error, "a disk is whole");
+            tracing::debug!(%error, "a disk is complete");
         }
     }
 
@@ -202,8 +205,8 @@ impl Extraction<'_> {
             };
             for name in names.iter().filter(|name| sums.leaves_out(&self.described.prefix, name)) {
                 let text =
-                    format!("the package has sums, but none of '{name}' ({id}): not compared");
-                warnings.push(Warning::new(Stage::Export, "sum-missing", text));
+                    format!("the package has checksums, but none of '{name}' ({id}): not verified");
+                warnings.push(Warning::new(Stage::Export, WarningCode::SumMissing, text));
             }
             let is_split =
                 matches!(slot.wanted.content, DiskBytes::Split(_) | DiskBytes::PackedSplit { .. });
@@ -212,10 +215,10 @@ impl Extraction<'_> {
                 && !is_split
             {
                 let text = format!(
-                    "the file of {id} has {stored} bytes, and {told} by its description: the file \
-                     counts"
+                    "the file of {id} has {stored} bytes, and {told} by its description: the size \
+                     of the file is used"
                 );
-                warnings.push(Warning::new(Stage::Export, "size-differs", text));
+                warnings.push(Warning::new(Stage::Export, WarningCode::SizeDiffers, text));
             }
         }
         warnings
@@ -247,7 +250,7 @@ impl Extraction<'_> {
             let found = found.map_err(failed)?.filter(|size| *size > 0);
             let capacity = found.ok_or_else(|| Error::Unusable {
                 path: self.place(wanted),
-                reason: format!("it is no image of a disk in {format}"),
+                reason: format!("it is not a disk image in {format}").into(),
             })?;
             let done = done.exported(&path, format);
             exported.push(ExportedDisk { capacity: ByteSize(capacity), ..done });
@@ -334,13 +337,17 @@ impl Extraction<'_> {
                 let bound = error.get_ref().and_then(|error| error.downcast_ref::<TooLong>());
                 match bound.copied() {
                     Some(TooLong { capacity, by }) => Error::TooLong { path, capacity, by },
-                    None => Error::Unusable { path, reason: error.to_string() },
+                    None => Error::Unusable { path, reason: flaw(&error) },
                 }
             }
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                Error::File { action: "write into", path: self.directory.to_owned(), source: error }
+                Error::File {
+                    action: "writing into",
+                    path: self.directory.to_owned(),
+                    source: error,
+                }
             }
-            _ => Error::File { action: "take", path, source: error },
+            _ => Error::File { action: "taking", path, source: error },
         }
     }
 
@@ -350,7 +357,7 @@ impl Extraction<'_> {
         match error.kind() {
             ErrorKind::Interrupted => Error::Cancelled,
             _ if is_stop(&error) => Error::Cancelled,
-            _ => Error::File { action: "write", path, source: error },
+            _ => Error::File { action: "writing", path, source: error },
         }
     }
 }
@@ -385,5 +392,11 @@ fn whole(wanted: &WantedDisk, bytes: u64, sha256: Sha256Digest) -> FinishedDisk 
 }
 
 fn cut_off() -> io::Error {
-    invalid("it is not whole")
+    invalid("it is truncated")
+}
+
+/// What is wrong with the data that an error is about.
+fn flaw(error: &io::Error) -> Flaw {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Flaw>());
+    inner.cloned().unwrap_or_else(|| Flaw::Other(error.to_string()))
 }

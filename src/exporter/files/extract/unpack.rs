@@ -62,7 +62,7 @@ impl Extraction<'_> {
                 for name in names {
                     let path = folder.join(name);
                     let failed =
-                        |source| Error::File { action: "open", path: path.clone(), source };
+                        |source| Error::File { action: "opening", path: path.clone(), source };
                     let mut file = File::open(&path).map_err(failed)?;
                     let _ = visit(Member { name: name.clone(), content: &mut file })?;
                 }

@@ -9,7 +9,7 @@ use super::properties::Properties;
 use super::schema::{BootOrder, HardwareSection, Item, VirtualSystem, setting};
 use super::units;
 use crate::exporter::files::ovf_package::{OvfDisk, OvfMedium};
-use crate::model::{CpuTopology, SourceDisk, SourceNic, Stage, Warning};
+use crate::model::{CpuTopology, SourceDisk, SourceNic, Stage, Warning, WarningCode};
 
 /// Most devices of a VM. vSphere has some 350 of all kinds ("Configuration Maximums").
 const MOST_DEVICES: usize = 2000;
@@ -145,7 +145,7 @@ fn left_out(label: &str) -> Warning {
     let text = format!(
         "the hardware has the disk '{label}' without an image and without a size: it is left out"
     );
-    Warning::new(Stage::Export, "disk-left-out", text)
+    Warning::new(Stage::Export, WarningCode::DiskLeftOut, text)
 }
 
 fn empty(disk: &SourceDisk) -> Warning {
@@ -153,7 +153,7 @@ fn empty(disk: &SourceDisk) -> Warning {
         "the package has no image of {} ('{}'): it becomes an empty disk of {}",
         disk.id, disk.label, disk.capacity
     );
-    Warning::new(Stage::Export, "disk-empty", text)
+    Warning::new(Stage::Export, WarningCode::DiskEmpty, text)
 }
 
 /// In MiB; nothing when its amount makes no sense.

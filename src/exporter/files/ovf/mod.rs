@@ -48,7 +48,8 @@ pub(super) struct Read {
 /// What is wrong with it, as a clause.
 pub(super) fn read(text: &str) -> Result<Read, String> {
     let text = normal::normal(text)?;
-    let envelope: Envelope = from_str(&text).map_err(|error| format!("it is no OVF: {error}"))?;
+    let envelope: Envelope =
+        from_str(&text).map_err(|error| format!("it is not an OVF: {error}"))?;
     if envelope.content.is_some() {
         return Err("it is of OVF 0.9; export the VM again as OVF 1.0 or later".to_owned());
     }
@@ -147,7 +148,7 @@ fn variables(hardware: &HardwareSection, index: &Index<'_>) -> Result<Option<Str
     let Some(id) = value.strip_prefix("ovf:/file/") else { return Ok(None) };
     let file = index.files.get(id);
     let file =
-        file.ok_or_else(|| format!("the package lists no file '{id}', which is to hold them"))?;
+        file.ok_or_else(|| format!("the package lists no file '{id}', where they should be"))?;
     match file.compression.as_str() {
         "" | "identity" => {
             index.cost.borrow_mut().file(&file.href)?;

@@ -168,7 +168,7 @@ fn rank(of: &ResolveResult<'_>, own: &ResolveResult<'_>) -> Option<u8> {
 }
 
 fn no_xml(error: impl std::fmt::Display) -> String {
-    format!("it is no XML: {error}")
+    format!("it is not XML: {error}")
 }
 
 #[cfg(test)]
@@ -221,7 +221,7 @@ mod tests {
         // Also within what is left out.
         let hidden = format!("<a><b/><b>{}</b></a>", deep(63));
         assert!(normal(&hidden).expect_err("too deep").contains("deeper than 64"));
-        assert!(normal("<a></b>").expect_err("no XML").starts_with("it is no XML"));
+        assert!(normal("<a></b>").expect_err("no XML").starts_with("it is not XML"));
         assert!(normal("<a b=1/>").is_err());
     }
 }

@@ -6,7 +6,7 @@ use crate::exporter::files::FileChoice;
 use crate::exporter::files::store::Store;
 use crate::exporter::files::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
 use crate::exporter::{Error, nvram};
-use crate::model::{DiskFormat, DiskId, Stage, Warning, chain};
+use crate::model::{DiskFormat, DiskId, Stage, Warning, WarningCode, chain};
 
 /// Most images of CD-ROMs that are taken: a controller of AHCI has six places.
 const MOST_MEDIA: usize = 4;
@@ -157,15 +157,15 @@ impl OvfPackage {
         let mut warnings = Vec::new();
         if !self.unused.is_empty() {
             let text = format!(
-                "the package holds {}, which the hardware of no VM in it uses: not exported",
+                "the package contains {}, which the hardware of no VM in it uses: not exported",
                 self.unused.join(", ")
             );
-            warnings.push(Warning::new(Stage::Export, "disk-not-used", text));
+            warnings.push(Warning::new(Stage::Export, WarningCode::DiskNotUsed, text));
         }
         if self.unchecked {
             let text = "the package was not compared with its checksums (--ignore-checksums): whether \
                         its disks are damaged is not known";
-            warnings.push(Warning::new(Stage::Export, "checksums-ignored", text));
+            warnings.push(Warning::new(Stage::Export, WarningCode::ChecksumsIgnored, text));
         }
         let unused = self.unused_media.iter();
         let why = "no CD-ROM drive of a VM in the package names it";
@@ -227,5 +227,5 @@ pub(in crate::exporter::files) fn not_taken(href: &str, why: impl std::fmt::Disp
         "the CD-ROM image '{href}' of the package was not exported: {why}; if the guest starts or \
          installs from it, attach it with `virsh change-media` after the import"
     );
-    Warning::new(Stage::Export, "iso-not-taken", text)
+    Warning::new(Stage::Export, WarningCode::IsoNotTaken, text)
 }

@@ -55,7 +55,7 @@ impl<'a> Members<'a> {
     pub(super) fn find(&self, href: &str) -> Result<String, Error> {
         self.look(href)?.ok_or_else(|| match self.store {
             Store::Folder(folder) => Error::File {
-                action: "open",
+                action: "opening",
                 path: folder.join(&spellings(href)[0]),
                 source: nix::errno::Errno::ENOENT.into(),
             },
@@ -103,7 +103,7 @@ impl<'a> Members<'a> {
                 for name in names {
                     let path = folder.join(name);
                     let failed =
-                        |source| Error::File { action: "read", path: path.clone(), source };
+                        |source| Error::File { action: "reading", path: path.clone(), source };
                     note(name, &mut File::open(&path).map_err(failed)?);
                 }
             }
@@ -143,7 +143,7 @@ impl<'a> Members<'a> {
             }
         }
         let Some(name) = in_folder(folder, &spellings)? else { return Ok(None) };
-        let failed = |source| Error::File { action: "open", path: folder.join(&name), source };
+        let failed = |source| Error::File { action: "opening", path: folder.join(&name), source };
         let real = folder.join(&name).canonicalize().map_err(failed)?;
         let root = folder.canonicalize().map_err(|source| self.store.failed(source))?;
         if real.starts_with(&root) && real.is_file() { Ok(Some(name)) } else { Err(outside()) }

@@ -134,7 +134,7 @@ impl OvfPackage {
                 let name = member.name.clone();
                 if is_ovf {
                     if found.ovfs.len() == MOST_SMALL {
-                        return Err(store.unusable("it holds too many descriptors"));
+                        return Err(store.unusable("it contains too many descriptors"));
                     }
                     found.ovfs.push((name, small(&store, member, LONGEST_OVF)?));
                 } else {
@@ -157,7 +157,7 @@ impl OvfPackage {
             }
             Err(_) if names.is_empty() => Err(no_descriptor(&store, others.into_inner())),
             Err(_) => {
-                Err(store.unusable(format!("it holds several packages: {}", names.join(", "))))
+                Err(store.unusable(format!("it contains several packages: {}", names.join(", "))))
             }
         }
     }
@@ -171,7 +171,7 @@ impl OvfPackage {
         let name_of =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let open = |path: &Path| {
-            let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+            let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
             File::open(path).map_err(failed)
         };
         let name = name_of(path);
@@ -183,7 +183,7 @@ impl OvfPackage {
         let others: Vec<_> = of("ovf").map(|path| name_of(path)).collect();
         for file in of("mf").filter(|_| !ignore_checksums) {
             if sums.len() == MOST_SMALL {
-                return Err(store.bad_sums("too many files of sums lie beside it"));
+                return Err(store.bad_sums("too many checksum files are beside it"));
             }
             let called = name_of(file);
             if !is_of_another(&called, &name, &others) {
@@ -249,7 +249,7 @@ fn no_descriptor(store: &Store, others: Vec<String>) -> Error {
     let vmx = others.iter().find(|name| has_extension(name, "vmx"));
     match vmx.or(others.first()) {
         Some(name) => Error::Packed { path: store.path().to_owned(), name: name.clone() },
-        None => store.unusable("there is no OVF descriptor in it"),
+        None => store.unusable("no OVF descriptor found in it"),
     }
 }
 
@@ -260,7 +260,7 @@ pub(super) fn take_sums(
     told: &mut Vec<(String, Vec<u8>)>,
 ) -> Result<(), Error> {
     if told.len() == MOST_SMALL {
-        return Err(store.bad_sums("it holds too many files of sums"));
+        return Err(store.bad_sums("it contains too many checksum files"));
     }
     told.push((member.name.clone(), small_sums(store, member)?));
     Ok(())

@@ -20,13 +20,13 @@ const ENCODED: &AsciiSet =
 #[derive(Debug, thiserror::Error)]
 pub(in crate::exporter::vsphere) enum Missing {
     /// The VM has no such file: it was never started.
-    #[error("the VM has none")]
+    #[error("the VM has no such file")]
     None,
     /// It was not understood where it is.
     #[error("'{0}' is no datastore path")]
     Path(String),
     /// The lease's entry is of no use.
-    #[error("its address {0}")]
+    #[error("address of the file {0}")]
     Address(&'static str),
     /// The server did not say what or where, or this machine did not take it.
     #[error("{}", chain(.0))]
@@ -35,10 +35,10 @@ pub(in crate::exporter::vsphere) enum Missing {
     #[error("{}", chain(.0))]
     Http(reqwest::Error),
     /// It answered something else than a file.
-    #[error("the server answered HTTP {0}")]
+    #[error("server answered HTTP {0}")]
     Status(u16),
     /// Nobody has variables of that size.
-    #[error("it is larger than {}", ByteSize(*.0 as u64))]
+    #[error("the file is larger than {}", ByteSize(*.0 as u64))]
     TooLarge(usize),
 }
 
@@ -110,7 +110,7 @@ pub(in crate::exporter::vsphere) async fn read(
     for pause in settings.retry.pauses() {
         match read_once(client, url.clone(), settings.read_timeout, most).await {
             Err(missing) if missing.is_transient() => {
-                tracing::debug!(%missing, "read a small file again");
+                tracing::debug!(%missing, "reading a small file again");
                 tokio::time::sleep(pause).await;
             }
             end => return end,

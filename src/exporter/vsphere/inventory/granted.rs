@@ -99,7 +99,7 @@ impl VSphere {
                 Ok(Some(told.map(|privilege| privilege.text.trim().to_owned()).collect()))
             }
             Err(error @ (Error::Refused { .. } | Error::Reply { .. } | Error::Status { .. })) => {
-                tracing::debug!(%error, "ask for privileges");
+                tracing::debug!(%error, "asking for privileges");
                 Ok(None)
             }
             Err(error) => Err(error),

@@ -122,7 +122,7 @@ mod tests {
         let error = select("dup", &vms).expect_err("ambiguous");
         assert_eq!(
             error.to_string(),
-            "'dup' names 2 VMs: /DC/vm/A/dup (vm-1), /DC/vm/B/dup (vm-2)"
+            "'dup' matches 2 VMs: /DC/vm/A/dup (vm-1), /DC/vm/B/dup (vm-2)"
         );
     }
 

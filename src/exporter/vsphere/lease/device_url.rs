@@ -185,7 +185,7 @@ mod tests {
         let error = entries(&disks, &urls).expect_err("one is missing").to_string();
         assert_eq!(
             error,
-            "export disk-1 (VirtualAHCIController0:1): the server offers no download of it"
+            "exporting disk-1 (VirtualAHCIController0:1): the server offers no download of this disk"
         );
         assert!(entries(&disks, &[url("x", true), url("y", true)]).is_err());
     }

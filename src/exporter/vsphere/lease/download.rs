@@ -107,7 +107,6 @@ pub(in crate::exporter::vsphere) async fn download_all(
     cancel: &CancellationToken,
 ) -> Result<(), Error> {
     let stop = cancel.child_token();
-    let all = progress.task("download all disks", Some(total(downloads)), Unit::Bytes);
     let work = futures_util::stream::iter(downloads.iter().enumerate())
         .map(|(index, one)| {
             let stop = &stop;
@@ -115,11 +114,7 @@ pub(in crate::exporter::vsphere) async fn download_all(
         })
         .buffer_unordered(parallel.max(1))
         .collect::<Vec<_>>();
-    let position = || {
-        let positions = downloads.iter().map(|one| ByteSize(one.slot.meter.position()));
-        positions.sum::<ByteSize>().0
-    };
-    let mut ended = reporting(&all, position, work).await;
+    let mut ended = work.await;
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
@@ -143,7 +138,7 @@ impl Download<'_> {
         let name = format!("download {}", self.disk);
         let task = progress.task(&name, Some(self.capacity.0), Unit::Bytes);
         let work = self.attempts(&name, progress, stop);
-        match reporting(&task, || self.slot.meter.position(), work).await {
+        match reporting(&task, &self.slot.meter, work).await {
             Ok(whole) => {
                 whole.tell(self.note);
                 self.slot.set(Some(whole));
@@ -217,7 +212,7 @@ impl Download<'_> {
         let file = tokio::task::spawn_blocking(move || part.restart())
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
-            .map_err(|source| Broken::File { action: "empty", source })?;
+            .map_err(|source| Broken::File { action: "truncating", source })?;
         let wanted =
             ExpectedStream { capacity: self.capacity.0, sha1: self.sha1, rewrite: self.rewrite };
         fetch(&self.source, file, wanted, &self.slot.meter, stop).await
@@ -236,20 +231,24 @@ fn with_cause(broken: &Broken) -> String {
     }
 }
 
-/// Does `work` and reports the position from time to time, and at the end.
-async fn reporting<T>(task: &Task, position: impl Fn() -> u64, work: impl Future<Output = T>) -> T {
+/// Does `work` and reports how far it is from time to time, and at the end.
+async fn reporting<T>(task: &Task, meter: &Meter, work: impl Future<Output = T>) -> T {
+    let tell = || {
+        task.received(meter.moved());
+        task.at(meter.position());
+    };
     let report = async {
         let mut clock = tokio::time::interval(REPORT);
         loop {
             clock.tick().await;
-            task.at(position());
+            tell();
         }
     };
     let end = tokio::select! {
         end = work => end,
         never = never(report) => match never {},
     };
-    task.at(position());
+    tell();
     end
 }
 

@@ -15,8 +15,10 @@ use super::download::{DiskDownload, Download, download_all, gauge};
 use super::part_files::{begin, commit, discard};
 use super::{DeviceUrl, Lease};
 use crate::exporter::{Error, ExportRequest, Fault, SnapshotRequest, Transport};
-use crate::model::{DiskFormat, ExportMethod, ExportedDisk, ExportedVm, SourceVm, Stage, Warning};
-use crate::panics::caught;
+use crate::model::{
+    DiskFormat, ExportMethod, ExportedDisk, ExportedVm, SourceVm, Stage, Warning, WarningCode,
+};
+use crate::panics::{self, caught};
 use crate::progress::{Event, Progress};
 
 /// How many read timeouts may pass without a byte before the lease's keeper gives up.
@@ -122,7 +124,7 @@ impl ExportRun<'_> {
                  or it grows for as long as the VM runs",
                 request.name
             );
-            self.warn(Warning::new(Stage::Export, "snapshot-left", message));
+            self.warn(Warning::new(Stage::Export, WarningCode::SnapshotLeft, message));
         }
         end
     }
@@ -154,7 +156,7 @@ impl ExportRun<'_> {
             let Some(pause) = pauses.next() else { return Err(error) };
             let (all, seconds) = (self.slots.len(), pause.as_secs_f64());
             self.progress.note(format!(
-                "{}; {whole} of {all} disks are whole, the rest again in {seconds:.1} s",
+                "{}; {whole} of {all} disks are complete, the rest again in {seconds:.1} s",
                 with_cause(&error)
             ));
             tokio::select! {
@@ -201,7 +203,7 @@ impl ExportRun<'_> {
                         "the export lease could not be aborted ({undo}): the VM stays locked until \
                          it times out, after five minutes"
                     );
-                    self.warn(Warning::new(Stage::Export, "lease-not-aborted", message));
+                    self.warn(Warning::new(Stage::Export, WarningCode::LeaseNotAborted, message));
                 }
                 return Err(error);
             }
@@ -209,7 +211,11 @@ impl ExportRun<'_> {
         // The disks are proven and named by now, so this is no reason to throw them away.
         if let Err(error) = lease.complete().await {
             let message = format!("the export lease could not be completed: {error}");
-            exported.warnings.push(Warning::new(Stage::Export, "lease-not-completed", message));
+            exported.warnings.push(Warning::new(
+                Stage::Export,
+                WarningCode::LeaseNotCompleted,
+                message,
+            ));
         }
         Ok(exported)
     }
@@ -228,8 +234,8 @@ impl ExportRun<'_> {
                 {
                     if !told {
                         self.progress.note(
-                            "an export that was cut off still holds the VM: waiting until its \
-                             lease times out, which takes up to five minutes",
+                            "an interrupted export still locks the VM: waiting until its lease \
+                             times out, which takes up to five minutes",
                         );
                         told = true;
                     }
@@ -252,6 +258,7 @@ impl ExportRun<'_> {
         let mut keeper = JoinSet::new();
         keeper.spawn(lease.clone().keep(offer.timeout, patience, gauge(&downloads)));
         self.download(lease, &downloads, &mut keeper).await?;
+        panics::point("export");
         tell_skipped(&offer.urls);
         let mut warnings = Vec::new();
         if self.cancel.is_cancelled() {
@@ -343,7 +350,11 @@ impl ExportRun<'_> {
                 let whole = slot.arrived()?;
                 if let Some(reason) = &whole.unverified {
                     let message = format!("{} was not verified by the server: {reason}", disk.id);
-                    warnings.push(Warning::new(Stage::Export, "not-verified-by-server", message));
+                    warnings.push(Warning::new(
+                        Stage::Export,
+                        WarningCode::NotVerifiedByServer,
+                        message,
+                    ));
                 }
                 Some(whole.exported(slot.part.target(), self.vsphere.disk_format()))
             })

@@ -51,7 +51,7 @@ impl Lease {
                 Err(error @ (Error::Call { .. } | Error::Status { .. }))
                     if renewed_at.elapsed() < timeout =>
                 {
-                    tracing::debug!(%error, "renew the lease");
+                    tracing::debug!(%error, "renewing the lease");
                 }
                 Err(error) => return lost(error),
             }

@@ -112,7 +112,7 @@ impl VSphere {
                 return Ok(Offer::read(info));
             }
             if Instant::now() > deadline {
-                let action = "wait for the export lease".to_owned();
+                let action = "waiting for the export lease".to_owned();
                 return Err(Error::TimedOut { action, after: READY_TIMEOUT });
             }
             tokio::select! {

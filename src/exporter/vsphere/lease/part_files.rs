@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exporter::transfer::{PartFile, sync_directory};
 use crate::exporter::{Error, ExportRequest, FinishedDisk};
-use crate::model::{DiskFormat, SourceDisk, Stage, Warning};
+use crate::model::{DiskFormat, SourceDisk, Stage, Warning, WarningCode};
 use crate::progress::{Event, Progress, Task, Unit};
 
 /// A begun file.
@@ -38,7 +38,7 @@ pub(in crate::exporter::vsphere) async fn begin(
     let wanted: Vec<_> = wanted.collect();
     let cancel = cancel.clone();
     blocking(&request.directory, move || {
-        let failed = |source| Error::File { action: "open", path: directory.clone(), source };
+        let failed = |source| Error::File { action: "opening", path: directory.clone(), source };
         let directory = std::path::absolute(&directory).map_err(failed)?;
         let mut begun: Vec<BegunFile> = Vec::new();
         for (name, whole) in wanted {
@@ -87,7 +87,11 @@ pub(in crate::exporter::vsphere) async fn discard(parts: Vec<Arc<PartFile>>, pro
         let path = part.target().to_owned();
         if let Err(error) = blocking(&path, move || part.discard()).await {
             let message = format!("a half-written file is left behind: {error}");
-            progress.send(Event::Warned(Warning::new(Stage::Export, "leftover-file", message)));
+            progress.send(Event::Warned(Warning::new(
+                Stage::Export,
+                WarningCode::LeftoverFile,
+                message,
+            )));
         }
     }
 }
@@ -98,6 +102,6 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         let source = std::io::Error::other(error);
-        Err(Error::File { action: "work on", path: path.to_owned(), source })
+        Err(Error::File { action: "working on", path: path.to_owned(), source })
     })
 }

@@ -53,7 +53,8 @@ pub(in crate::exporter::vsphere) async fn verify(
                 // A server that promised another sum and did not keep it.
                 if matches!(told.sum, Some((ServerAlgorithm::Sha1, _))) && written.sha1.is_none() {
                     if written.received.is_some() {
-                        let why = "it sums by SHA-1 alone, though it had promised SHA-256";
+                        let why = "the server computed SHA-1 only, although it had announced \
+                            SHA-256";
                         return Ok(Verdict::Unknown(why.to_owned()));
                     }
                     written.sha1 = Some(sha1(part).await?);
@@ -61,7 +62,9 @@ pub(in crate::exporter::vsphere) async fn verify(
                 return Ok(compare(told, &written));
             }
             None if last => {
-                return Ok(Verdict::Unknown("its manifest has no sum of it".to_owned()));
+                return Ok(Verdict::Unknown(
+                    "the manifest of the server has no checksum of it".to_owned(),
+                ));
             }
             None => tokio::time::sleep(ENTRY_DELAY).await,
         }
@@ -75,7 +78,7 @@ async fn sha1(part: &PartFile) -> Result<String, Error> {
     let work = move || File::open(path).and_then(sha1_of);
     let sum = tokio::task::spawn_blocking(work).await;
     sum.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|source| Error::File {
-        action: "read",
+        action: "reading",
         path: part.path().to_owned(),
         source,
     })
@@ -86,7 +89,7 @@ fn compare(sent: &SentFile, written: &WrittenStream) -> Verdict {
         return Verdict::Different(TransferDifference::Size(size));
     }
     let Some((algorithm, sum)) = &sent.sum else {
-        return Verdict::Unknown("its manifest has no sum of it".to_owned());
+        return Verdict::Unknown("the manifest of the server has no checksum of it".to_owned());
     };
     let received = match algorithm {
         ServerAlgorithm::Sha1 => written.sha1.clone().unwrap_or_default(),

@@ -110,7 +110,7 @@ impl Soap {
         let envelope = match parsed {
             Ok(node) if node.name == "Envelope" => node,
             _ if status != 200 => return Err(Error::Status { method, host: self.host(), status }),
-            Ok(_) => return Err(wrong("it is no SOAP envelope".to_owned())),
+            Ok(_) => return Err(wrong("it is not a SOAP envelope".to_owned())),
             Err(reason) => return Err(wrong(reason)),
         };
         let body = envelope.children.into_iter().find(|child| child.name == "Body");
@@ -156,7 +156,7 @@ pub(super) async fn patiently<T>(
     for pause in READS.pauses() {
         match call().await {
             Err(error) if error.is_transient() => {
-                tracing::debug!(method, %error, "try again");
+                tracing::debug!(method, %error, "trying again");
                 tokio::time::sleep(pause).await;
             }
             end => return end,

@@ -210,6 +210,6 @@ mod tests {
         }
         let many = format!("<a>{}</a>", "<b/>".repeat(MOST_NODES as usize));
         let error = Node::parse(&many).expect_err("too many");
-        assert_eq!(error, "it has more than 1000000 elements");
+        assert_eq!(error, "more than 1000000 elements");
     }
 }

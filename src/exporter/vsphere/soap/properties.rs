@@ -119,7 +119,7 @@ impl VSphere {
         });
         // A view costs the server little and ends with the session, so its end decides nothing.
         if let Err(error) = self.soap.call("DestroyView", &view, Args::default()).await {
-            tracing::debug!(%error, "destroy the view");
+            tracing::debug!(%error, "destroying the view");
         }
         match found {
             // Nobody else knows our view, so it went with its session.

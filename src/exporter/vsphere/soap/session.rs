@@ -71,7 +71,7 @@ impl VSphere {
     pub(in crate::exporter::vsphere) async fn renew(&self) -> Result<(), Error> {
         let client = Client::new(&self.settings.trust)?;
         if let Err(error) = self.soap.read("Logout", &self.session_manager, Args::default()).await {
-            tracing::debug!(%error, "close the old session");
+            tracing::debug!(%error, "closing the old session");
         }
         self.soap.replace_client(client);
         self.log_in().await

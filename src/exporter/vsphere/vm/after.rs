@@ -60,7 +60,7 @@ impl VSphere {
             }
             SourceAfter::Folder(path) => {
                 let to = self.find_folder(path, vm.datacenter.as_deref()).await?;
-                let to = to.ok_or_else(|| cannot("there is no such folder of VMs".to_owned()))?;
+                let to = to.ok_or_else(|| cannot("no such folder of VMs exists".to_owned()))?;
                 let from = now.moref("parent").filter(|parent| parent.kind == "Folder");
                 let from = from.ok_or_else(|| cannot("the VM is in no folder".to_owned()))?;
                 let (path, is_there) = (path.clone(), from == to);
@@ -69,7 +69,7 @@ impl VSphere {
             SourceAfter::Tag { category, name } => {
                 let found = self.find_tag(&vm.id, category, name).await?;
                 let found =
-                    found.ok_or_else(|| cannot("there is no such tag in vCenter".to_owned()))?;
+                    found.ok_or_else(|| cannot("no such tag exists in vCenter".to_owned()))?;
                 let name = format!("{category}/{name}");
                 (!found.attached).then_some(SourceStep::Tag { name, tag: found.id })
             }
@@ -140,11 +140,11 @@ impl VSphere {
             let change = Args::default().text("operation", "edit").node("device", &card);
             spec = spec.nested("deviceChange", change);
         }
-        self.reconfigure(vm, spec, "change the network cards").await
+        self.reconfigure(vm, spec, "changing the network cards").await
     }
 
     async fn annotate(&self, vm: &SourceVm, text: &str) -> Result<(), Error> {
-        self.reconfigure(vm, Args::default().text("annotation", text), "change the notes").await
+        self.reconfigure(vm, Args::default().text("annotation", text), "changing the notes").await
     }
 
     async fn reconfigure(&self, vm: &SourceVm, spec: Args, verb: &str) -> Result<(), Error> {
@@ -154,13 +154,13 @@ impl VSphere {
     }
 
     async fn rename(&self, vm: &SourceVm, name: &str) -> Result<(), Error> {
-        let action = format!("rename {} to '{name}'", vm.name);
+        let action = format!("renaming {} to '{name}'", vm.name);
         let args = Args::default().text("newName", &encode_name(name));
         self.whole_task("Rename_Task", &Moref::new("VirtualMachine", &vm.id), args, &action).await
     }
 
     async fn move_into(&self, vm: &SourceVm, folder: &str) -> Result<(), Error> {
-        let action = format!("move {} to another folder", vm.name);
+        let action = format!("moving {} to another folder", vm.name);
         let args = Args::default().moref("list", &Moref::new("VirtualMachine", &vm.id));
         self.whole_task("MoveIntoFolder_Task", &Moref::new("Folder", folder), args, &action).await
     }

@@ -86,7 +86,7 @@ impl ExportBlocker {
         match self {
             Self::NoConfiguration { denied: true } => "give the user System.Read on the VM",
             Self::NoConfiguration { denied: false } => {
-                "register the VM again, or bring its datastore back"
+                "register the VM again, or reconnect its datastore"
             }
             Self::Disconnected { .. } => "reconnect the VM's host in vCenter",
             Self::Encrypted { vtpm: true } => {
@@ -102,7 +102,7 @@ impl ExportBlocker {
             Self::PoweredOn => "shut the guest down first, or add --power-off or --snapshot",
             Self::Disabled { template: true } => "clone the template to a VM and export that",
             Self::Disabled { template: false } => {
-                "look at the VM's running tasks and alarms in the vSphere client"
+                "check the VM's running tasks and alarms in the vSphere client"
             }
             Self::Architecture { .. } => {
                 "export and convert the disks alone, without --libvirt, and define the domain by hand \

@@ -57,7 +57,7 @@ impl VSphere {
         let path = directory.clone();
         let written = tokio::task::spawn_blocking(move || write(&directory, &content)).await;
         let broken =
-            |error| Error::File { action: "write", path, source: std::io::Error::other(error) };
+            |error| Error::File { action: "writing", path, source: std::io::Error::other(error) };
         Ok((written.map_err(broken)??, lost))
     }
 

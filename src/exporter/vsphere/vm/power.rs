@@ -95,7 +95,7 @@ impl VSphere {
         if self.power_of(&moref).await? == PowerState::On {
             return Ok(());
         }
-        let action = format!("power on {}", vm.name);
+        let action = format!("powering on {}", vm.name);
         let end = async {
             let task = self.start_task("PowerOnVM_Task", &moref, Args::default(), &action).await?;
             let never = CancellationToken::new();
@@ -115,14 +115,14 @@ impl VSphere {
         name: &str,
         progress: &Progress,
     ) -> Result<bool, Error> {
-        progress.note(format!("shut the guest of {name} down"));
+        progress.note(format!("shutting down the guest of {name}"));
         match self.soap.call("ShutdownGuest", moref, Args::default()).await {
             Ok(_) => Ok(true),
             // It went down by itself in between: the wait sees that.
             Err(Error::Refused { source, .. }) if source.is("InvalidPowerState") => Ok(true),
             Err(Error::Refused { source, .. }) if source.is("ToolsUnavailable") => Ok(false),
             Err(Error::Refused { source, .. }) => {
-                Err(Error::Task { action: format!("shut the guest of {name} down"), source })
+                Err(Error::Task { action: format!("shutting the guest of {name} down"), source })
             }
             Err(error) => Err(error),
         }
@@ -134,7 +134,7 @@ impl VSphere {
         name: &str,
         cancel: &CancellationToken,
     ) -> Result<(), Error> {
-        let action = format!("power off {name}");
+        let action = format!("powering off {name}");
         let end = async {
             let task = self.start_task("PowerOffVM_Task", moref, Args::default(), &action).await?;
             self.end_of_task(&task, &action, POWER_OFF_TIMEOUT, cancel).await

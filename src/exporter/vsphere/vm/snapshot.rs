@@ -10,7 +10,7 @@ use super::super::soap::args::{Args, Moref};
 use super::super::soap::node::Node;
 use super::super::soap::session::{VSphere, lacks};
 use crate::exporter::{Error, Fault, Quiesce, SNAPSHOT_PREFIX, SnapshotRequest};
-use crate::model::{SourceVm, Stage, Warning};
+use crate::model::{SourceVm, Stage, Warning, WarningCode};
 use crate::progress::Progress;
 
 /// Where the trees of a VM's snapshots begin.
@@ -34,14 +34,14 @@ impl VSphere {
         request: &SnapshotRequest,
         (progress, cancel): (&Progress, &CancellationToken),
     ) -> Result<TakenSnapshot, Error> {
-        progress.note(format!("take the snapshot {} of {}", request.name, vm.name));
+        progress.note(format!("taking the snapshot {} of {}", request.name, vm.name));
         let not_quiesced = |why: &str| {
             let message = format!(
                 "{} was not brought to rest for the snapshot ({why}): its disks are as after a \
                  power failure",
                 vm.name
             );
-            vec![Warning::new(Stage::Export, "not-quiesced", message)]
+            vec![Warning::new(Stage::Export, WarningCode::NotQuiesced, message)]
         };
         let goes_on = match request.quiesce {
             Quiesce::No => Some("--quiesce no"),
@@ -99,7 +99,7 @@ impl VSphere {
     ) -> Result<(), Error> {
         self.settle(vm, progress).await?;
         for snapshot in self.find_snapshots(vm, name).await? {
-            let action = format!("remove the snapshot {name} of {}", vm.name);
+            let action = format!("removing the snapshot {name} of {}", vm.name);
             progress.note(action.clone());
             let args = Args::default().text("removeChildren", "false").text("consolidate", "true");
             self.snapshot_task("RemoveSnapshot_Task", &snapshot, args, &action).await?;
@@ -154,7 +154,7 @@ impl VSphere {
             .text("description", DESCRIPTION)
             .text("memory", "false")
             .text("quiesce", if quiesce { "true" } else { "false" });
-        let action = format!("take a snapshot of {}", vm.name);
+        let action = format!("taking a snapshot of {}", vm.name);
         let of = Moref::new("VirtualMachine", &vm.id);
         let taken = self.snapshot_task(METHOD, &of, args, &action).await?;
         taken.ok_or_else(|| lacks(METHOD, "result"))
@@ -194,7 +194,7 @@ impl VSphere {
         if !is_under_way || !object.text("info.name").contains("Snapshot") {
             return Ok(());
         }
-        let action = format!("wait for a snapshot of {} that is under way", vm.name);
+        let action = format!("waiting for a snapshot of {} that is under way", vm.name);
         progress.note(action.clone());
         let never = CancellationToken::new();
         self.end_of_task(task, &action, TASK_TIMEOUT, &never).await.map(drop)

@@ -155,7 +155,7 @@ async fn text(
         return Ok(Some((text, true)));
     }
     let Some(local) = guestfs.fetch(path, LARGEST).await? else { return Ok(None) };
-    let bytes = fs::read(&local).map_err(Error::io(format!("read {}", local.display())))?;
+    let bytes = fs::read(&local).map_err(Error::io(format!("reading {}", local.display())))?;
     Ok(Some((text_of(&bytes), false)))
 }
 

@@ -341,7 +341,7 @@ impl NetworkContext {
                 }
             };
             let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
-            let end = guestfs.modify("make a folder in the guest", &["mkdir-p", folder]).await;
+            let end = guestfs.modify("making a folder in the guest", &["mkdir-p", folder]).await;
             if report.accept(end)?.is_none() {
                 continue;
             }
@@ -403,7 +403,7 @@ async fn write(
             // Files of SUSE's that go with an interface are called after it.
             let (from, to) = (from.replace("/ifcfg-", part), to.replace("/ifcfg-", part));
             if guestfs.is_file(&from).await? {
-                let end = guestfs.modify("rename a file of the guest", &["mv", &from, &to]).await;
+                let end = guestfs.modify("renaming a file of the guest", &["mv", &from, &to]).await;
                 if report.accept(end)?.is_some() {
                     report.changes.push(Change::new("network", &from, &from, &to));
                 }

@@ -46,7 +46,7 @@ fn warnings(guest: &NetworkContext) -> Vec<String> {
     let mut report = FixReport::new(&progress);
     let rows = guest.rows();
     tell::doubts(guest, &rows, &mut report);
-    report.warnings.into_iter().map(|warning| warning.code).collect()
+    report.warnings.into_iter().map(|warning| warning.code.to_string()).collect()
 }
 
 /// The text of a guest's only file after all edits.

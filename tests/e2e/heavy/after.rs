@@ -66,9 +66,9 @@ fn what_a_killed_run_left_is_taken_back_by_the_next() {
     let plan = run(&job, &flags, &["--dry-run"]).expect(0).json["plan"].to_string();
     let (vm, pool) = (names.name("vm"), names.name("pool"));
     for line in [
-        "take back what a killed run has left at qemu:///system".to_owned(),
+        "undo what a killed run has left at qemu:///system".to_owned(),
         format!("remove domain '{vm}'"),
-        format!("make the storage pool '{pool}'"),
+        format!("define the storage pool '{pool}'"),
         format!("define the domain {vm}"),
     ] {
         assert!(plan.contains(&line), "no '{line}' in {plan}");
@@ -136,7 +136,7 @@ fn wait(what: &str, until: &dyn Fn() -> bool) {
 fn undo_takes_back_the_domain_and_its_disks_and_leaves_the_export() {
     let Some(job) = converted() else { return };
     let names = Names::new();
-    undo(&job, &[]).expect(4).said("tells of no domain");
+    undo(&job, &[]).expect(4).said("names no domain");
     run(&job, &define_flags(&job, &names), &["--libvirt-snapshot=first"]).expect(0);
     let files = job.files();
     let would = undo(&job, &["--dry-run"]).expect(0);
@@ -147,12 +147,12 @@ fn undo_takes_back_the_domain_and_its_disks_and_leaves_the_export() {
     assert_eq!(names.domains().len(), 1, "a dry run changes nothing");
 
     let ended = undo(&job, &["--json"]).expect(0);
-    assert_eq!(ended.json["left"], json!([]), "{}", ended.stdout);
+    assert_eq!(ended.json["kept"], json!([]), "{}", ended.stdout);
     assert!(names.domains().is_empty() && names.pools().is_empty());
     assert!(!job.dir.path().join("pool").exists());
     assert_eq!(job.files(), files, "the export is as it was");
     let again = undo(&job, &[]).expect(0);
-    assert!(again.stdout.contains("was gone  domain '"), "{}", again.stdout);
+    assert!(again.stdout.contains("already gone domain '"), "{}", again.stdout);
 }
 
 #[test]

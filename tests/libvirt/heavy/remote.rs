@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::import::{Setup, allocated, assert_same, chain, small_file_system};
+use crate::support::import::{Setup, allocated, assert_same, chain, content, small_file_system};
 use crate::support::libvirtd;
 use crate::support::sshd::Sshd;
 use hyperexport::domain::UserNetwork;
 use hyperexport::libvirt::{Connection, Error, Journal, Settings, Transfer};
-use hyperexport::model::DiskFormat;
+use hyperexport::model::{DiskFormat, Sha256Digest};
 use hyperexport::progress::{Event, Progress};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -69,6 +69,18 @@ async fn what_was_sent_is_read_back_and_its_sum_told() {
     let bytes = std::fs::read(&setup.disks.0[0].path).expect("read");
     let sum: [u8; 32] = Sha256::digest(&bytes).into();
     assert_eq!(defined.volumes[0].sha256.expect("it was asked for").0, sum);
+    let left = content(&setup.disks.0[0]);
+    assert_eq!(defined.volumes[0].content, Some(left));
+    setup.target.take_back(&defined.undo).await.expect("can be taken back");
+
+    // One that is not what the conversion left does not become a domain.
+    setup.disks.0[0].content = Some(left);
+    setup.import().await.expect("it is that");
+    let other = setup.names.name("other");
+    setup.options.name = Some(other);
+    setup.disks.0[0].content = Some(Sha256Digest([7; 32]));
+    let error = chain(&setup.import().await.expect_err("it is not that"));
+    assert!(error.contains(&left.to_string()), "{error}");
 }
 
 #[tokio::test]
@@ -158,7 +170,7 @@ fn large(path: &Path) {
 async fn a_connection_that_breaks_in_an_upload_is_told_and_nothing_is_left() {
     let Some((_sshd, setup, error, _)) = disturbed(Signal::SIGKILL).await else { return };
     assert!(matches!(error, Error::ConnectionLost { .. }), "{}", chain(&error));
-    assert!(error.hint().expect("a hint").contains("run it again"));
+    assert!(error.hint().expect("a hint").contains("run the same command again"));
     setup.assert_nothing_left();
 }
 

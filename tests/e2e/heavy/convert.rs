@@ -128,7 +128,7 @@ async fn a_timeout_leaves_no_process_and_no_file() {
     let ended = convert(&manifest, &out, &settings, &progress, &cancel).await;
     let error = ended.expect_err("too slow");
     assert!(matches!(error, Error::TimedOut { .. }), "{error}");
-    assert_eq!(error.to_string(), "convert within 6s");
+    assert_eq!(error.to_string(), "conversion did not finish within 6s");
     assert!(seen.lock().expect("whole").iter().any(|line| line == "start hyper2kvm fix"));
     assert_eq!(names(&out), ["hyper2kvm.log"]);
     assert_eq!(processes(out.to_str().expect("UTF-8")), Vec::<String>::new());

@@ -131,11 +131,11 @@ async fn its_surroundings_hold_no_disk_of_the_host_and_no_variable_of_the_user()
 async fn success_is_not_believed() {
     let case = Case::new();
     let said = case.failure("true").await;
-    assert_eq!(said, "believe hyper2kvm: it wrote no report.json");
+    assert_eq!(said, "hyper2kvm ended without error, but it wrote no report.json");
     let said = case.failure("report true").await;
-    assert_eq!(said, "believe hyper2kvm: its report names no image of disk-0");
+    assert_eq!(said, "hyper2kvm ended without error, but its report names no image of disk-0");
     let said = case.failure("convert; report true").await;
-    assert_eq!(said, "believe hyper2kvm: fix changed nothing on the boot disk");
+    assert_eq!(said, "hyper2kvm ended without error, but fix changed nothing on the boot disk");
     let said = case
         .failure("fix; convert; qemu-img resize -q -f qcow2 $work/out/disk-0.qcow2 9M; report true")
         .await;
@@ -143,12 +143,12 @@ async fn success_is_not_believed() {
     let said = case
         .failure("fix; convert; printf junk | dd of=$work/out/disk-0.qcow2 bs=1 seek=65536 conv=notrunc 2>&-; report true")
         .await;
-    assert!(said.starts_with("check "), "{said}");
+    assert!(said.starts_with("checking "), "{said}");
     let said =
         case.failure("fix; convert; cp /etc/hostname $work/out/disk-0.qcow2; report true").await;
-    assert!(said.starts_with("look at "), "{said}");
+    assert!(said.starts_with("inspecting "), "{said}");
     let said = case.failure("fix; convert; report false 'no luck'; exit 0").await;
-    assert_eq!(said, "believe hyper2kvm: its report says that it failed");
+    assert_eq!(said, "hyper2kvm ended without error, but its report says that it failed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,7 +159,9 @@ async fn failures_that_only_its_log_tells_are_found() {
         .failure(&format!("echo '{prefix} Mounted root at / using /dev/sda1 [ro]' >&2; {GOOD}"))
         .await;
     assert!(
-        said.starts_with("believe hyper2kvm: fix did not work, its log says: Mounted"),
+        said.starts_with(
+            "hyper2kvm ended without error, but fix did not work, its log says: Mounted"
+        ),
         "{said}"
     );
     let said = case
@@ -177,13 +179,13 @@ async fn failures_that_only_its_log_tells_are_found() {
 async fn its_own_words_are_passed_on() {
     let case = Case::new();
     let said = case.failure("report false 'No valid partition devices found.'; exit 1").await;
-    assert_eq!(said, "run hyper2kvm: fix: No valid partition devices found.");
+    assert_eq!(said, "running hyper2kvm: fix: No valid partition devices found.");
     let said = case.failure("echo 'error: unrecognized arguments' >&2; exit 2").await;
-    assert_eq!(said, "run hyper2kvm: error: unrecognized arguments");
+    assert_eq!(said, "running hyper2kvm: error: unrecognized arguments");
     let said = case.failure("exit 5").await;
-    assert_eq!(said, "run hyper2kvm: it ended with exit status: 5");
+    assert_eq!(said, "running hyper2kvm: it ended with exit status: 5");
     let said = case.failure("sh -c 'kill -9 $$'; exit $?").await;
-    assert_eq!(said, "run hyper2kvm: it was killed by signal 9");
+    assert_eq!(said, "running hyper2kvm: it was killed by signal 9");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -403,7 +405,7 @@ async fn images_that_name_other_files_are_refused() {
     fs::write(&vmdk, format!("# Disk DescriptorFile\nRW 2048 FLAT \"{secret}\" 0\n"))
         .expect("written");
     for (image, why) in [
-        (evil, "trust disk-0: it names a backing file"),
+        (evil, "disk-0 is not trusted: it names a backing file"),
         (vmdk.to_str().expect("UTF-8"), "which is no file beside it"),
     ] {
         let evil = Case { manifest: manifest(vec![disk(0, image, 0)]), ..Case::new() };

@@ -382,7 +382,7 @@ async fn what_changed_hands_is_left_and_named() {
     let domain = libvirtd::connect().define_domain_xml(&xml).expect("defined");
     let taken = setup.target.take_back(&defined.undo).await.expect("looked");
     assert!(taken.left[0].contains("another domain uses it"), "{taken:?}");
-    assert!(taken.left[1].contains("it holds 1 volumes"), "the pool stays too: {taken:?}");
+    assert!(taken.left[1].contains("it contains 1 volumes"), "the pool stays too: {taken:?}");
     assert!(Path::new(&volume.path).exists());
     domain.undefine().expect("undefined");
     // The file was replaced by another of its name.
