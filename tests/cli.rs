@@ -322,7 +322,7 @@ fn usage_errors_exit_with_2_and_say_what_to_type() {
         (&["--vm", "x", "--url", "https://u:hunter2@vc/sdk"], "the URL contains a password"),
         (&["list"], "address of the vCenter is missing"),
         (&["convert"], "--manifest"),
-        (&["migrate", "web01"], "the address of the vCenter is missing"),
+        (&["migrate", "web01"], "address of the vCenter is missing"),
         (&["migrate", "web01", "web02"], "'web01' and 'web02' both name a VM"),
         (&["migrate", "web01", "--pipeline"], "--pipeline"),
         (&["export", "web01", "--libvirt-start"], "--libvirt-start"),
@@ -556,5 +556,5 @@ fn a_failure_before_the_vm_is_known_has_no_empty_name() {
     let output = hyperexport(&["convert", "--manifest", file]);
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
     assert!(stderr(&output).contains("error: manifest: "), "{}", stderr(&output));
-    assert!(stdout(&output).contains("refused    the run: nothing"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("refused    nothing was changed"), "{}", stdout(&output));
 }

@@ -123,6 +123,7 @@ const COMMON_NAMES: &[&str] = &["error.rs", "mod.rs", "tests.rs"];
 const LARGEST_CYCLE: usize = 2;
 /// Rooms with larger groups, and the sizes of those groups. A group may shrink, never grow.
 const CYCLES: &[(&str, &[usize])] = &[
+    ("cli", &[4]),
     ("image", &[4]),
     ("exporter", &[8, 7, 4, 3]),
     ("convert", &[53]),

@@ -113,19 +113,19 @@ fn usage_hint(error: &clap::Error) -> Option<String> {
         ErrorKind::UnknownArgument => {
             let flag = value(ContextKind::InvalidArg)?;
             Some(match flag {
-                "-k" => "--thumbprint HEX trusts one certificate, --insecure trusts any".to_owned(),
-                "-u" => "--url URL is the vCenter, --username NAME the user".to_owned(),
+                "-k" => "pass --thumbprint HEX to trust one certificate, or --insecure to trust any".to_owned(),
+                "-u" => "pass --url URL for the vCenter, and --username NAME for the user".to_owned(),
                 "--password" | "-p" => {
-                    "others can read a command line: --password-file FILE, or GOVC_PASSWORD"
+                    "pass --password-file FILE, or set GOVC_PASSWORD: other users can read a command line"
                         .to_owned()
                 }
-                "--disk" => "hyperexport migrate PATH, or --source PATH".to_owned(),
+                "--disk" => "run hyperexport migrate PATH, or pass --source PATH".to_owned(),
                 _ => return None,
             })
         }
         ErrorKind::InvalidSubcommand => {
             let word = value(ContextKind::InvalidSubcommand)?;
-            Some(format!("to migrate a VM or file: hyperexport migrate {}", quoted(word)))
+            Some(format!("run hyperexport migrate {} to migrate a VM or file", quoted(word)))
         }
         _ => None,
     }

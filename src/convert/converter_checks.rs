@@ -73,7 +73,7 @@ async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Check {
         }
         Err(error) => {
             let remedy = error.hint().unwrap_or_default();
-            let remedy = format!("hyperexport converts by itself without it; to have it, {remedy}");
+            let remedy = format!("{remedy}; hyperexport converts by itself without hyper2kvm");
             Check::note("hyper2kvm", chain(&error), remedy)
         }
     }

@@ -11,28 +11,6 @@ impl Error {
     /// What to type or do next, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::PasswordInAddress => {
-                "leave the password out of --url; use --password-file or GOVC_PASSWORD".into()
-            }
-            Self::Address { .. } => "write the address like https://vc.example.com/sdk".into(),
-            Self::Thumbprint { .. } => "write 20 or 32 pairs of hexadecimal digits, as \
-                 `openssl x509 -noout -fingerprint -sha256` prints them"
-                .into(),
-            Self::WrongThumbprint { seen, .. } => format!(
-                "check whether the certificate was renewed on purpose, and then use --thumbprint \
-                 {seen}; otherwise somebody may intercept the connection"
-            ),
-            Self::Untrusted { seen, .. } => format!(
-                "pass --ca-file with the authority that signed the certificate; or compare its SHA-256 \
-                 thumbprint on the server and use --thumbprint {seen}"
-            ),
-            Self::Call { source, .. } if source.is_connect() => {
-                "check the address, and whether port 443 is reachable from here".into()
-            }
-            Self::Status { status: 404, .. } => "use an address that ends in /sdk".into(),
-            Self::Status { status: 502..=504, .. } => {
-                "try again in a few minutes: the server is starting or overloaded".into()
-            }
             Self::Login { .. } => "check the user name, with its domain \
                  (administrator@vsphere.local), and the password"
                 .into(),
@@ -92,13 +70,43 @@ impl Error {
                 return source.hint();
             }
             Self::Download { source, .. } => return source.hint(),
-            error => return error.of_files(),
+            error => return error.of_connection().or_else(|| error.of_files()),
         };
         Some(hint)
     }
 }
 
 impl Error {
+    /// What to do about the address and the certificate of a server.
+    fn of_connection(&self) -> Option<String> {
+        let hint = match self {
+            Self::PasswordInAddress => {
+                "leave the password out of --url; use --password-file or GOVC_PASSWORD".into()
+            }
+            Self::Address { .. } => "write the address like https://vc.example.com/sdk".into(),
+            Self::Thumbprint { .. } => "write 20 or 32 pairs of hexadecimal digits, as \
+                 `openssl x509 -noout -fingerprint -sha256` prints them"
+                .into(),
+            Self::WrongThumbprint { seen, .. } => format!(
+                "check whether the certificate was renewed on purpose, and then use --thumbprint \
+                 {seen}; otherwise somebody may intercept the connection"
+            ),
+            Self::Untrusted { seen, .. } => format!(
+                "pass --ca-file with the authority that signed the certificate; or compare its SHA-256 \
+                 thumbprint on the server and use --thumbprint {seen}"
+            ),
+            Self::Call { source, .. } if source.is_connect() => {
+                "check the address, and whether port 443 is reachable from here".into()
+            }
+            Self::Status { status: 404, .. } => "use an address that ends in /sdk".into(),
+            Self::Status { status: 502..=504, .. } => {
+                "try again in a few minutes: the server is starting or overloaded".into()
+            }
+            _ => return None,
+        };
+        Some(hint)
+    }
+
     /// What to do about what lies in files.
     fn of_files(&self) -> Option<String> {
         let hint = match self {

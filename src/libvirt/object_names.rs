@@ -37,15 +37,15 @@ pub async fn object_names(uri: &str, kind: ObjectKind) -> Result<Vec<String>, Er
 fn names(connect: &Connect, kind: ObjectKind) -> Result<Vec<String>, Error> {
     Ok(match kind {
         ObjectKind::Domain => {
-            let all = connect.list_all_domains(0).map_err(Error::call("list domains"))?;
+            let all = connect.list_all_domains(0).map_err(Error::call("listing domains"))?;
             all.iter().filter_map(|domain| domain.name().ok()).collect()
         }
         ObjectKind::Pool => {
-            let all = connect.list_all_storage_pools(0).map_err(Error::call("list pools"))?;
+            let all = connect.list_all_storage_pools(0).map_err(Error::call("listing pools"))?;
             all.iter().filter_map(|pool| pool.name().ok()).collect()
         }
         ObjectKind::Network => {
-            let all = connect.list_all_networks(0).map_err(Error::call("list networks"))?;
+            let all = connect.list_all_networks(0).map_err(Error::call("listing networks"))?;
             all.iter().filter_map(|network| network.name().ok()).collect()
         }
     })

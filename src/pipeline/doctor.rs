@@ -49,7 +49,8 @@ async fn of_source(settings: &SourceSettings) -> Check {
     };
     match listed.await {
         Ok(vms) if vms.is_empty() => {
-            let remedy = "the login may lack the privilege to see VMs: hyperexport role";
+            let remedy =
+                "check whether the login may see VMs: `hyperexport role` prints the privileges";
             Check::warning(NAME, "it can be reached, and shows no VM", remedy)
         }
         Ok(vms) => Check::ok(NAME, format!("it can be reached, and shows {} VMs", vms.len())),

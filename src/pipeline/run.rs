@@ -149,7 +149,7 @@ async fn open(
     cancel: &CancellationToken,
 ) -> Result<(Source, ReadyRun), StageError> {
     let source = preflight::connect(job, cancel).await?;
-    let checked = async { Ok(preflight::check(&source, job, told, cancel).await) };
+    let checked = async { Ok(Box::pin(preflight::check(&source, job, told, cancel)).await) };
     let checked = caught(checked).await;
     match checked.unwrap_or_else(|panic| Err(StageError::by_panic(Stage::Preflight, &panic))) {
         Ok(ready) => Ok((source, ready)),

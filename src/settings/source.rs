@@ -261,6 +261,6 @@ mod tests {
         assert_eq!(path("a b.ova"), Ok(PathBuf::from("a b.ova")));
         assert_eq!(path("file:///tmp/a%20b.ova"), Ok(PathBuf::from("/tmp/a b.ova")));
         let error = path("ftp://host/a.ova").expect_err("refused");
-        assert!(error.contains("no source of the kind 'ftp'"), "{error}");
+        assert!(error.contains("no kind of source is called 'ftp'"), "{error}");
     }
 }

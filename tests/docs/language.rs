@@ -386,7 +386,7 @@ fn literal(tokens: &[TokenTree]) -> Option<(usize, String)> {
         }
         [TokenTree::Punct(and), rest @ ..] if ['&', '|'].contains(&and.as_char()) => literal(rest),
         [TokenTree::Ident(name), TokenTree::Punct(_), TokenTree::Group(group), ..]
-            if name.to_string() == "format" =>
+            if *name == "format" =>
         {
             let inner: Vec<TokenTree> = group.stream().into_iter().collect();
             literal(&inner)
@@ -399,11 +399,11 @@ fn literal(tokens: &[TokenTree]) -> Option<(usize, String)> {
 fn of_attribute(tokens: TokenStream) -> Option<Text> {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     match &tokens[..] {
-        [TokenTree::Ident(name), TokenTree::Group(group)] if name.to_string() == "error" => {
+        [TokenTree::Ident(name), TokenTree::Group(group)] if *name == "error" => {
             let inner: Vec<TokenTree> = group.stream().into_iter().collect();
             literal(&inner).map(|text| of(Kind::Error, text))
         }
-        [TokenTree::Ident(name), rest @ ..] if name.to_string() == "doc" => {
+        [TokenTree::Ident(name), rest @ ..] if *name == "doc" => {
             first(rest).map(|text| of(Kind::Help, text))
         }
         _ => None,

@@ -210,7 +210,7 @@ fn what_cannot_be_streamed_is_refused_if_it_was_asked_for() {
         (vec![wish], "nothing is converted without --pipeline"),
         (vec![wish, "--pipeline", "--converter", "hyper2kvm"], "complete files only"),
         ([&CONVERT[..], &[wish, "--format", "ovf"]].concat(), "made of VMDKs"),
-        ([&CONVERT[..], &[wish, "--transport", "datastore"]].concat(), "only the lease"),
+        ([&CONVERT[..], &[wish, "--transport", "datastore"]].concat(), "only the export lease"),
     ] {
         job.run("web01", &args).expect(4).said(why);
         assert!(job.files().is_empty());

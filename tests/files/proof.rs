@@ -228,7 +228,9 @@ fn a_converted_disk_that_has_changed_is_not_reused() {
     let result = desk.path("out/image.qcow2");
     let before = result.metadata().expect("there");
     let mut io = Command::new("qemu-io");
-    let io = io.args(["-f", "qcow2", "-c", "write -P 3 1M 512"]).arg(&result).output();
+    // Where the disk has data, so that the image needs no further cluster.
+    let write = format!("write -P 3 {} 512", (MIB << 20) - 512);
+    let io = io.args(["-f", "qcow2", "-c", &write]).arg(&result).output();
     assert!(io.expect("qemu-io runs").status.success());
     let file = fs::File::open(&result).expect("opened");
     file.set_modified(before.modified().expect("a time")).expect("set");

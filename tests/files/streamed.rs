@@ -103,7 +103,7 @@ fn a_wrong_sum_leaves_nothing_wherever_it_stands() {
             let source = pack(&desk, form, &files);
             let ended = convert(&desk, &source, &[]);
             assert_nothing(&desk, &ended, 1, &format!("{form:?} {at_end}"));
-            ended.said("its SHA1 sum is ");
+            ended.said("SHA1 checksum of ");
             ended.said("--ignore-checksums");
         }
     }
@@ -358,7 +358,7 @@ fn a_disk_longer_than_its_capacity_ends_the_export() {
     let source = pack(&desk, Form::Tar, &files);
     let ended = convert(&desk, &source, &["--source-format", "raw"]);
     assert_nothing(&desk, &ended, 1, "a bomb");
-    ended.said("it is longer than ");
+    ended.said("is longer than a disk of ");
     ended.said("which its package describes");
 }
 

@@ -24,7 +24,7 @@ fn wrong(name: &str) -> String {
 
 fn refuses(ended: &Ended, of: &str) {
     assert_eq!(ended.code, Some(1), "{of}: {}", ended.stderr);
-    ended.said("its SHA256 sum is ");
+    ended.said("SHA256 checksum of ");
 }
 
 #[test]

@@ -33,5 +33,5 @@ fn pools_and_networks_of_the_host_are_offered() {
     );
     libvirtd::connect().define_storage_pool_xml(&xml, 0).expect("defined");
     let uri = ["hyperexport", "define", "--libvirt-uri", libvirtd::URI, "--libvirt-pool", &pool];
-    assert_eq!(offered(&uri), [pool.clone()]);
+    assert_eq!(offered(&uri), std::slice::from_ref(&pool));
 }

@@ -70,7 +70,7 @@ fn assert_progress(events: &[Event], exported: &ExportedVm) {
             Event::TaskReceived { task, bytes } if task == name => Some(*bytes),
             _ => None,
         });
-        of_task.last()
+        of_task.next_back()
     };
     for disk in &exported.disks {
         let name = format!("download {}", disk.id);

@@ -26,7 +26,7 @@ impl Guestfs {
     pub(super) async fn write(&mut self, path: &str, text: &str) -> Result<(), Error> {
         let local = self.next_file()?;
         fs::write(&local, text).map_err(Error::io(format!("writing {}", local.display())))?;
-        let (from, doing) = (local.to_string_lossy(), format!("write the guest's {path}"));
+        let (from, doing) = (local.to_string_lossy(), format!("writing the guest's {path}"));
         let old = self.fetch(path, LONGEST_TEXT).await?;
         // A pipe would be waited for without end, and a device be written to.
         if old.is_none() && self.ask(&["exists", path]).await? == "true" {

@@ -157,7 +157,8 @@ fn starter(sources: &WindowsSources) -> Check {
         true => Check::ok(NAME, format!("in {}", folder.display())),
         false => {
             let found = format!("neither rhsrvany.exe nor pvvxsvc.exe in {}", folder.display());
-            let remedy = format!("for Windows guests with VMware Tools {INSTALL_RHSRVANY}");
+            let remedy =
+                format!("{INSTALL_RHSRVANY}; Windows guests with VMware Tools need rhsrvany");
             Check::note(NAME, found, remedy)
         }
     }

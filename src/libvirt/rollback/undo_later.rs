@@ -186,7 +186,7 @@ fn is_still(
     let task = Progress::none().task("compare", Some(length), Unit::Bytes);
     let found = download::sum(connect, (volume, 0), &task, cancel)?;
     let sent = download::sum_of(&content, &Going::from(cancel)).map_err(|error| {
-        if is_stop(&error) { Error::Cancelled } else { Error::file("read", image)(error) }
+        if is_stop(&error) { Error::Cancelled } else { Error::file("reading", image)(error) }
     })?;
     Ok(found == sent)
 }

@@ -135,7 +135,7 @@ mod tests {
         let expected =
             ["floppy-not-kept", medium, medium, "host-device-not-kept", "fwcfg-not-kept"];
         assert_eq!(codes, expected);
-        assert!(board.not_kept[1].text.contains("sda (sata) holds /x.iso"));
+        assert!(board.not_kept[1].text.contains("sda (sata) contains /x.iso"));
         assert!(board.not_kept[2].text.contains("/y.iso"));
     }
 

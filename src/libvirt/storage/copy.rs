@@ -172,7 +172,7 @@ mod tests {
         let image = sparse(source.path());
         fs::write(pool.path().join("v.raw"), "mine").expect("written");
         let error = fill(pool.path(), &image, &CancellationToken::new()).expect_err("taken");
-        assert!(error.to_string().starts_with("create "), "{error}");
+        assert!(error.to_string().starts_with("creating "), "{error}");
         assert_eq!(fs::read_to_string(pool.path().join("v.raw")).expect("reads"), "mine");
         fs::remove_file(pool.path().join("v.raw")).expect("removed");
 

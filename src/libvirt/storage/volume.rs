@@ -217,7 +217,8 @@ pub(in crate::libvirt) fn verify(
     let (found, sent) = std::thread::scope(|scope| {
         let sent = scope.spawn(|| caught_here(|| sums(wanted, content, &going)));
         let found = download::sum(connect, (&handle, length), &task, &filling.cancel);
-        let broken = || Error::file("read", &content.image)(io::Error::other("a thread broke off"));
+        let broken =
+            || Error::file("reading", &content.image)(io::Error::other("a thread broke off"));
         (found, sent.join().unwrap_or_else(|_| Err(broken())))
     });
     let (found, (sum, hash)) = (found?, sent?);
@@ -241,7 +242,7 @@ fn sums(
 ) -> Result<(Sha256Digest, Option<Sha256Digest>), Error> {
     let failed = |error: io::Error| match is_stop(&error) {
         true => Error::Cancelled,
-        false => Error::file("read", &content.image)(error),
+        false => Error::file("reading", &content.image)(error),
     };
     let sum = download::sum_of(content, going).map_err(failed)?;
     let hash = match hash_image(&content.file, wanted.format, going, &mut |_, _| Ok(())) {

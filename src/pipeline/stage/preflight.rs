@@ -151,10 +151,7 @@ pub async fn check(
             exportable(source, job, &inspected)?;
             stream::check(job, &inspected.streaming)?;
             packable(job, vm, &exports)?;
-            let folder = match &earlier {
-                PreviousRun::Replaced(_) => output.join(staged_files::FRESH),
-                _ => output.clone(),
-            };
+            let folder = export_folder(&earlier, &output);
             warnings.extend(space(&folder, vm, &exports, inspected.least)?);
         }
     }
@@ -191,6 +188,14 @@ pub async fn check(
         current(job, &ready)?;
     }
     if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }
+}
+
+/// Where the disks of a new export are written: beside an export that they will replace.
+fn export_folder(earlier: &PreviousRun, output: &Path) -> PathBuf {
+    match earlier {
+        PreviousRun::Replaced(_) => output.join(staged_files::FRESH),
+        _ => output.to_owned(),
+    }
 }
 
 /// Makes of the VM as it was found the one that the stages work with, and returns what is told of that. Its

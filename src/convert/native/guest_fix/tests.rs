@@ -216,7 +216,7 @@ async fn a_virt_v2v_that_did_nothing_is_not_believed() {
     assert!(ended.warned("virt-v2v-warning")[0].contains("no virtio drivers"));
     // The guest has no name of libosinfo's, for which there would be drivers.
     assert!(
-        ended.failure().starts_with("no drivers of virtio for windows 12.15 in /"),
+        ended.failure().starts_with("no virtio drivers found for windows 12.15 in /"),
         "{}",
         ended.failure()
     );

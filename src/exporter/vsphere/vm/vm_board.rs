@@ -80,6 +80,6 @@ mod tests {
         assert_eq!(found.sound, Some(SoundCard::Hda));
         let codes: Vec<_> = found.not_kept.iter().map(|lost| lost.code.as_str()).collect();
         assert_eq!(codes, ["floppy-not-kept", "cdrom-medium-not-kept", "host-device-not-kept"]);
-        assert!(found.not_kept[1].text.starts_with("CD/DVD drive 1 holds [ds] x.iso"));
+        assert!(found.not_kept[1].text.starts_with("CD/DVD drive 1 contains [ds] x.iso"));
     }
 }
