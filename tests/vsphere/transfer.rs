@@ -66,7 +66,7 @@ fn assert_progress(events: &[Event], exported: &ExportedVm) {
         of_task.collect()
     };
     let received = |name: &str| {
-        let of_task = events.iter().filter_map(|event| match event {
+        let mut of_task = events.iter().filter_map(|event| match event {
             Event::TaskReceived { task, bytes } if task == name => Some(*bytes),
             _ => None,
         });
