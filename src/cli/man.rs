@@ -89,7 +89,7 @@ fn page(command: clap::Command, name: &str, others: &[String]) -> io::Result<(St
     rest.to_writer(&mut page)?;
     let page = String::from_utf8(page).map_err(io::Error::other)?;
     // What clap_mangen writes for an empty line is none for mandoc.
-    let page = page.replace("\n.br\n\n.br\n", "\n.sp\n").replace("\n.sp\n.br\n", "\n.sp\n");
+    let page = page.replace("\n.br\n\n.br\n", "\n.sp\n").replace("\n\n.br\n", "\n.br\n");
     Ok((format!("{name}.1"), page))
 }
 

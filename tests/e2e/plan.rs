@@ -61,7 +61,7 @@ fn a_plan_changes_nothing_and_is_done_to_the_letter() {
     assert_eq!(draft["pool"]["path"], pool.to_str().expect("UTF-8"));
     assert!(plan["steps"].as_array().expect("lines").len() >= 4, "{plan}");
     let steps = plan["steps"].to_string();
-    for line in ["domain.xml", "recording the run in", "/export/runs", "show the console"] {
+    for line in ["domain.xml", "record the run in", "/export/runs", "show the console"] {
         assert!(steps.contains(line), "no '{line}' in {steps}");
     }
     planned.plan().expect(1).said("plan.json");

@@ -174,7 +174,7 @@ fn a_domain_that_was_set_aside_gets_its_name_back_in_so_many_words() {
     for more in [&[][..], &["--dry-run"]] {
         let args = [&[&*place, "--run", id.as_str().expect("named")][..], more].concat();
         let refused = folder.undo(&args).expect(4);
-        refused.said(&format!("domain '{name}' is '{name}-replaced' now"));
+        refused.said(&format!("domain '{name}' is now '{name}-replaced'"));
         refused.said(&format!("hyperexport undo {place} --run {by}"));
     }
     assert_eq!(folder.names.domains().len(), 2);
@@ -789,6 +789,8 @@ fn the_pool_of_a_user_s_own_daemon_is_in_his_data_folder_and_goes_with_it() {
     let Some(folder) = Folder::new() else { return };
     let (job, uri) = (&folder.job, "qemu:///session");
     let user = User::new(job.dir.path());
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(job.dir.path().join("password"), readable).expect("set");
     // Where he may run it, whatever the rights of the checkout are.
     let program = job.dir.path().join("hyperexport");
     std::fs::copy(env!("CARGO_BIN_EXE_hyperexport"), &program).expect("copied");

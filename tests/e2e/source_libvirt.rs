@@ -155,7 +155,7 @@ fn a_host_shows_its_domains_and_what_is_in_the_way_of_one() {
     let ended = origin.export(&uri);
     virsh(&["destroy", &origin.domain]);
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    ended.said("it runs");
+    ended.said("the domain is running");
     ended.said("shut its guest down first");
 
     let pool = origin.desk.path("pool");

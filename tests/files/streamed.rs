@@ -359,7 +359,7 @@ fn a_disk_longer_than_its_capacity_ends_the_export() {
     let ended = convert(&desk, &source, &["--source-format", "raw"]);
     assert_nothing(&desk, &ended, 1, "a bomb");
     ended.said("is longer than a disk of ");
-    ended.said("which its package describes");
+    ended.said("the size by its package");
 }
 
 #[test]

@@ -203,7 +203,7 @@ async fn an_image_that_is_missing_leaves_nothing() {
     std::fs::remove_file(&setup.disks.0[1].path).expect("removed");
     setup.target.preflight(&setup.request()).await.expect("images may still be expected");
     let error = setup.import().await.expect_err("missing");
-    assert!(matches!(error, Error::File { act: "open", .. }), "{}", chain(&error));
+    assert!(matches!(error, Error::File { act: "opening", .. }), "{}", chain(&error));
     setup.assert_nothing_left();
 }
 

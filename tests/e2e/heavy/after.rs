@@ -162,7 +162,7 @@ fn a_domain_is_started_and_seen_to_run() {
     let ended = run(&job, &define_flags(&job, &names), &["--libvirt-start"]).expect(0);
     let domain = libvirtd::connect().lookup_domain_by_name(&names.name("vm")).expect("defined");
     let active = domain.is_active().expect("known");
-    undo(&job, &[]).expect(4).said("runs");
+    undo(&job, &[]).expect(4).said("is running");
     domain.destroy().expect("stopped");
     assert!(active, "it was started");
     assert_eq!(ended.stage("start"), "done");

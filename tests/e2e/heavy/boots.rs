@@ -226,7 +226,7 @@ fn a_blank_disk_becomes_no_domain_unless_that_is_wanted() {
     fs::File::create(&blank).and_then(|file| file.set_len(64 << 20)).expect("made");
     let result = json_of(&migration.run(&blank, &["--name", "blank", "--pipeline-fix=false"]), 3);
     let error = result["errors"][0]["message"].as_str().expect("an error");
-    assert!(error.contains("disk-0 holds no boot loader and no operating system"), "{error}");
+    assert!(error.contains("disk-0 contains no boot loader and no operating system"), "{error}");
     assert!(codes(&result).contains(&"guest-not-inspected"), "{result:#}");
     assert_eq!(result["domain"], Value::Null);
     assert!(migration.output().join("blank.qcow2").is_file(), "export and conversion stand");

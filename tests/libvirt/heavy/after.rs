@@ -117,7 +117,7 @@ async fn a_disk_that_does_not_boot_proves_nothing_and_leaves_nothing() {
     let error = setup.import().await.expect_err("there is no system on it");
     let said = chain(&error);
     assert!(said.contains("answers by its agent or asks for a login"), "{said}");
-    assert!(said.contains("for 5s"), "{said}");
+    assert!(said.contains("within 5s"), "{said}");
     assert!(error.hint().expect("a hint").contains("virsh console"));
     setup.assert_nothing_left();
 }

@@ -100,8 +100,9 @@ mod tests {
             guest.know_system("/dev/md127".to_owned(), "");
             assert_eq!(guest.lasting("/dev/sda1").as_deref(), Some("PARTUUID=one"));
             assert_eq!(guest.lasting_root("/dev/sdb1", true).as_deref(), Some("UUID=5eed"));
-            let line = boot::command_lines("linux /vmlinuz root=/dev/sda1 ro\n", &guest);
-            assert_eq!(line, "linux /vmlinuz root=UUID=5eed ro\n");
+            let entry = "linux /vmlinuz root=/dev/sda1 ro\ninitrd /initrd.img\n";
+            let line = boot::command_lines(entry, &guest);
+            assert_eq!(line, "linux /vmlinuz root=UUID=5eed ro\ninitrd /initrd.img\n");
             let (table, lost) = stabilize("/dev/sda1 / ext4 rw 0 1\n", TABLES[0], &guest);
             assert_eq!((table.as_str(), lost.len()), ("UUID=5eed / ext4 rw 0 1\n", 0));
         }

@@ -131,7 +131,7 @@ mod tests {
         let vms = candidates(&[("vm-1", "/DC/vm/web01"), ("vm-2", "/DC/vm/database")]);
         let hint = |selector| select(selector, &vms).expect_err("none").hint().expect("one");
         assert_eq!(hint("Web-01"), "use one of the similar names: /DC/vm/web01 (vm-1)");
-        assert_eq!(hint("data"), "is it /DC/vm/database (vm-2)?");
+        assert_eq!(hint("data"), "use one of the similar names: /DC/vm/database (vm-2)");
         assert!(hint("mail").contains("hyperexport list"));
     }
 }
