@@ -5,10 +5,11 @@ DESTDIR ?=
 CARGO ?= cargo
 BINARY := target/release/hyperexport
 
-.PHONY: help setup build demo test guests compile lint check bench fuzz install audit audit-tool clean
+.PHONY: help setup build demo test quick guests compile lint check bench fuzz install deb rpm test-deb \
+	audit advisories audit-tool clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install the system packages and hyper2kvm (root or sudo)
 	scripts/setup.sh test
@@ -26,6 +27,10 @@ test: setup ## Run all checks and tests (root, for the guests and libvirt)
 	$(MAKE) -j2 guests compile
 	$(MAKE) check
 
+# For whoever changes a line: .config/nextest.toml says which programs and modules are left out.
+quick: ## Run the tests that start neither guest nor appliance
+	scripts/test.sh quick
+
 guests: ## Build the test guests (root)
 	tests/guest/build-all.sh
 
@@ -42,9 +47,7 @@ lint: ## Check form and clippy's advice
 # hangs and knows which tests must not run side by side; without it, one after the other.
 check: guests ## Run the tests alone
 	if [ "$$(id -u)" = 0 ]; then scripts/libvirtd.sh start; fi
-	if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CARGO) nextest run --locked; \
-	else $(CARGO) test --locked -- --test-threads=1; fi
+	scripts/test.sh
 
 # Without a sanitizer, and so with any compiler: the code is safe Rust, and what is sought is a panic,
 # a hang or memory without end. Corpora and findings stay in target/fuzz.
@@ -62,14 +65,33 @@ bench: ## Measure exports, conversions, definitions and uploads against their pe
 	scripts/bench-libvirt.sh
 
 # No rebuild: as root, who may have no Rust, `make install` only copies.
-install: $(BINARY) ## Install to $(PREFIX)/bin, below $(DESTDIR) if that is set
-	install -D -m 0755 $(BINARY) '$(DESTDIR)$(PREFIX)/bin/hyperexport'
+install: $(BINARY) ## Install program, manual pages and completions to $(PREFIX), below $(DESTDIR) if that is set
+	scripts/install.sh $(BINARY) '$(DESTDIR)$(PREFIX)'
+
+# The packages: of the program as it was built, which `make build` brings up to date.
+PACKAGES := target/packages
+deb: build ## Make a package for Debian and Ubuntu in target/packages
+	scripts/setup.sh package
+	scripts/deb.sh $(BINARY) $(PACKAGES)
+
+rpm: build ## Make a package for Fedora and RHEL in target/packages
+	scripts/setup.sh package
+	scripts/rpm.sh $(BINARY) $(PACKAGES)
+
+test-deb: deb ## Install the package in a clean Debian and export an OVA there (root)
+	scripts/setup.sh package
+	scripts/test-deb.sh "$$(ls -t $(PACKAGES)/hyperexport_*.deb | head -n 1)"
 
 $(BINARY):
 	$(MAKE) build
 
 audit: audit-tool ## Check licences, versions and sources of all dependencies
 	$(CARGO) deny check --hide-inclusion-graph licenses bans sources
+
+# Apart from `audit`, since the list of advisories is on the net, and grows by itself: what passed yesterday
+# may fail today without a change here.
+advisories: audit-tool ## Compare all dependencies with the RustSec advisories (network)
+	CARGO='$(CARGO)' scripts/advisories.sh
 
 # Not optimized: building cargo-deny takes far longer than running it once.
 audit-tool:

@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use hyperexport::domain::{self, DiskKind, DomainType, HostCapabilities, PlanOptions, PlannedDisk};
 use hyperexport::libvirt::{
-    AfterDefine, ImportRequest, Journal, PoolChoice, Settings, Target, Transfer, domain_xml,
+    AfterDefine, Connection, ImportRequest, Journal, PoolChoice, Settings, Transfer, domain_xml,
     profile,
 };
 use hyperexport::model::{
@@ -31,7 +31,7 @@ async fn main() -> anyhow::Result<()> {
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["xml"] => {
-            let target = Target::connect(&settings("qemu:///system", Transfer::Auto)).await?;
+            let target = Connection::connect(&settings("qemu:///system", Transfer::Auto)).await?;
             println!("{}", written(&target.capabilities().await?, "hxb-virsh-NUMBER")?);
             Ok(())
         }
@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
 
 /// Plans and writes every domain anew, as a run does, over one connection.
 async fn defines(count: u32, validate: bool) -> anyhow::Result<()> {
-    let target = Target::connect(&settings("qemu:///system", Transfer::Auto)).await?;
+    let target = Connection::connect(&settings("qemu:///system", Transfer::Auto)).await?;
     let host = target.capabilities().await?;
     let connect = Connect::open(Some("qemu:///system"))?;
     let flags = if validate { sys::VIR_DOMAIN_DEFINE_VALIDATE } else { 0 };
@@ -82,7 +82,7 @@ fn written(host: &HostCapabilities, name: &str) -> anyhow::Result<String> {
 /// The whole import of one disk; what it made is taken back afterwards.
 async fn import(uri: &str, how: &str, image: &str, pool: &str) -> anyhow::Result<()> {
     let transfer = if how == "copy" { Transfer::Auto } else { Transfer::Stream };
-    let target = Target::connect(&settings(uri, transfer)).await?;
+    let target = Connection::connect(&settings(uri, transfer)).await?;
     let host = target.capabilities().await?;
     let capacity = Path::new(image).metadata()?.len();
     let name = format!("hxb-{}", std::process::id());
@@ -96,6 +96,7 @@ async fn import(uri: &str, how: &str, image: &str, pool: &str) -> anyhow::Result
         boot_order: 0,
         fixed: true,
         medium: false,
+        content: None,
     }]);
     let choice = PoolChoice { name, path: Some(PathBuf::from(pool)) };
     let after = AfterDefine::default();

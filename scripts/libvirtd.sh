@@ -23,10 +23,19 @@ start_daemons() {
   [ "$(id -u)" = 0 ] || die "$URI does not answer, and starting it takes root"
   say "$URI does not answer: starting virtlogd and libvirtd"
   mkdir -p "$STATE"
+  own_kvm
   # Without the lock in their hands, which would be held for as long as they live. A virtlogd that
   # runs already refuses a second one: whether libvirt answers is what counts.
   virtlogd --daemon --pid-file "$STATE/virtlogd.pid" 9>&- 2>/dev/null || rm -f "$STATE/virtlogd.pid"
   libvirtd --daemon --pid-file "$STATE/libvirtd.pid" 9>&- || die "libvirtd does not start"
+}
+
+# What udev does where it runs (50-udev-default.rules): /dev/kvm is of the group kvm. Where QEMU's user
+# cannot open the device, libvirt takes what it knows of QEMU for outdated, and probes QEMU again for
+# seconds at every call (virQEMUCapsIsValid in qemu_capabilities.c).
+own_kvm() {
+  [ -e /dev/kvm ] && getent group kvm >/dev/null || return 0
+  [ "$(stat -c %G /dev/kvm)" = kvm ] || chgrp kvm /dev/kvm || true
 }
 
 start_network() {

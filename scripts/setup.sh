@@ -4,6 +4,7 @@
 #   scripts/setup.sh build   what compiling needs (a C compiler, pkg-config, libvirt headers)
 #   scripts/setup.sh run     … and what running needs (libvirtd, QEMU, qemu-img, libguestfs, hyper2kvm)
 #   scripts/setup.sh test    … and what the demo and the tests need (default)
+#   scripts/setup.sh package what building and testing packages needs, besides build
 #
 # Run it again at will: it installs what is missing and nothing else.
 set -euo pipefail
@@ -16,7 +17,7 @@ goal=${1:-test}
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
 
-case $goal in build | run | test) ;; *) die "unknown goal '$goal': build, run or test" ;; esac
+case $goal in build | run | test | package) ;; *) die "unknown goal '$goal': build, run, test or package" ;; esac
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else die "'$*' needs root"; fi
@@ -30,7 +31,9 @@ deb_run=(libvirt-daemon-system libvirt-daemon-driver-qemu qemu-system-x86 qemu-u
   xfsprogs xorriso)
 deb_test=(libvirt-clients libxml2-utils golang-go golang-github-vmware-govmomi-dev
   openssh-server openssh-client openssl mmdebstrap debian-archive-keyring fdisk mtools dosfstools
-  e2fsprogs curl time virt-v2v nbdkit libnbd-bin ntfs-3g libwin-hivex-perl python3)
+  e2fsprogs curl time virt-v2v nbdkit libnbd-bin ntfs-3g libwin-hivex-perl python3
+  mandoc zsh fish jq)
+deb_package=(dpkg-dev lintian rpm mmdebstrap debian-archive-keyring qemu-utils)
 
 deb_kernel() { # the kernel of the libguestfs appliance
   if [ "$ID" = ubuntu ]; then echo linux-image-virtual; else echo linux-image-cloud-amd64; fi
@@ -58,7 +61,11 @@ deb_choose_release() {
 
 install_debian() {
   local want=("${deb_build[@]}") missing=()
-  [ "$goal" = build ] || want+=("${deb_run[@]}" "$(deb_kernel)")
+  case $goal in
+    build) ;;
+    package) want+=("${deb_package[@]}") ;;
+    *) want+=("${deb_run[@]}" "$(deb_kernel)") ;;
+  esac
   [ "$goal" != test ] || want+=("${deb_test[@]}")
   for p in "${want[@]}"; do deb_installed "$p" || missing+=("$p"); done
   if [ ${#missing[@]} = 0 ]; then
@@ -101,11 +108,17 @@ rpm_build=(gcc gcc-c++ pkgconf-pkg-config libvirt-devel make)
 rpm_run=(libvirt-daemon-kvm qemu-kvm qemu-img edk2-ovmf swtpm swtpm-tools python3-libguestfs
   guestfs-tools xfsprogs xorriso)
 rpm_test=(libvirt-client libxml2 golang openssh-server openssh-clients openssl util-linux
-  mtools dosfstools e2fsprogs curl time virt-v2v nbdkit libnbd ntfs-3g ntfsprogs perl-hivex)
+  mtools dosfstools e2fsprogs curl time virt-v2v nbdkit libnbd ntfs-3g ntfsprogs perl-hivex
+  mandoc zsh fish jq)
+rpm_package=(dpkg-dev rpm-build)
 
 install_fedora() {
   local want=("${rpm_build[@]}") missing=()
-  [ "$goal" = build ] || want+=("${rpm_run[@]}")
+  case $goal in
+    build) ;;
+    package) want+=("${rpm_package[@]}") ;;
+    *) want+=("${rpm_run[@]}") ;;
+  esac
   [ "$goal" != test ] || want+=("${rpm_test[@]}")
   for p in "${want[@]}"; do rpm -q "$p" >/dev/null 2>&1 || missing+=("$p"); done
   if [ ${#missing[@]} = 0 ]; then say "all ${#want[@]} packages are there"; return 0; fi
@@ -137,5 +150,5 @@ case " $ID ${ID_LIKE:-} " in
   *" fedora "* | *" rhel "* | *" centos "*) install_fedora ;;
   *) die "unknown system '$ID': Debian, Ubuntu, Fedora and RHEL are known; the lists in this script say what is needed" ;;
 esac
-[ "$goal" = build ] || install_hyper2kvm
+case $goal in run | test) install_hyper2kvm ;; esac
 say "ready ($goal)"

@@ -7,6 +7,8 @@
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +22,7 @@ pub struct Budget {
 
 /// An input costs more than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it has more than {most} {what}")]
+#[error("more than {most} {what}")]
 pub struct Exhausted {
     what: &'static str,
     most: u64,
@@ -64,22 +66,28 @@ impl From<Exhausted> for String {
 
 /// The bytes of a file that tables, or blocks of data, may lie in. Each byte belongs to one of them, so
 /// all together cannot be longer than the file; where they are, they lie over each other, and a small
-/// file would keep the program busy for hours.
+/// file would keep the program busy for hours. A clone draws from the same budget.
 #[derive(Debug, Clone)]
 pub struct TableBudget {
-    left: u64,
+    left: Arc<AtomicU64>,
     fault: &'static str,
 }
 
 impl TableBudget {
     /// The budget of the tables of a file of `length` bytes.
-    pub const fn of_tables(length: u64) -> Self {
-        Self { left: length, fault: "its tables are cut off, or lie over each other" }
+    pub fn of_tables(length: u64) -> Self {
+        Self {
+            left: Arc::new(length.into()),
+            fault: "its tables are cut off, or lie over each other",
+        }
     }
 
     /// The budget of the blocks of data of a file of `length` bytes.
-    pub const fn of_data(length: u64) -> Self {
-        Self { left: length, fault: "its data is cut off, or lies over each other" }
+    pub fn of_data(length: u64) -> Self {
+        Self {
+            left: Arc::new(length.into()),
+            fault: "its data is cut off, or lies over each other",
+        }
     }
 
     /// Takes the `bytes` of a table or block.
@@ -87,9 +95,9 @@ impl TableBudget {
     /// # Errors
     /// [`ErrorKind::InvalidData`] when all of them are longer than the file.
     pub fn draw(&mut self, bytes: u64) -> io::Result<()> {
-        let left = self.left.checked_sub(bytes);
-        self.left = left.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, self.fault))?;
-        Ok(())
+        let draw = |left: u64| left.checked_sub(bytes);
+        let drawn = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, draw);
+        drawn.map(drop).map_err(|_| io::Error::new(ErrorKind::InvalidData, self.fault))
     }
 }
 
@@ -106,7 +114,7 @@ impl Going {
     pub fn check(&self) -> io::Result<()> {
         match &self.0 {
             Some(cancel) if cancel.is_cancelled() => {
-                Err(io::Error::new(ErrorKind::ConnectionAborted, Stopped))
+                Err(io::Error::new(ErrorKind::ConnectionAborted, LoopStopped))
             }
             _ => Ok(()),
         }
@@ -154,7 +162,7 @@ impl<R: Read> Read for Watched<R> {
 pub fn is_stop(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<Stopped>() {
+        if error.is::<LoopStopped>() {
             return true;
         }
         // The source of an `io::Error` is that of the error inside it, which would be passed over.
@@ -169,7 +177,7 @@ pub fn is_stop(error: &(dyn Error + 'static)) -> bool {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the run was interrupted")]
-struct Stopped;
+struct LoopStopped;
 
 #[cfg(test)]
 mod tests {
@@ -181,14 +189,16 @@ mod tests {
         assert_eq!(budget.draw(2), Ok(()));
         assert_eq!(budget.draw(1), Ok(()));
         let error = budget.draw(1).expect_err("nothing is left");
-        assert_eq!(error.to_string(), "it has more than 3 files");
+        assert_eq!(error.to_string(), "more than 3 files");
         assert!(Budget::new(3, "files").draw(u64::MAX).is_err());
     }
 
     #[test]
     fn tables_are_no_longer_than_their_file() {
         let mut budget = TableBudget::of_tables(1024);
-        assert!(budget.draw(1024).is_ok());
+        let mut of_another_thread = budget.clone();
+        assert!(budget.draw(1023).is_ok());
+        assert!(of_another_thread.draw(1).is_ok());
         assert_eq!(budget.draw(1).expect_err("too long").kind(), ErrorKind::InvalidData);
     }
 

@@ -31,7 +31,7 @@ pub enum Accelerator {
 
 /// What a try showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
+pub enum KvmProof {
     /// A guest ran.
     Runs,
     /// None did.
@@ -47,12 +47,12 @@ pub async fn prove(
     machine: Option<&str>,
     accelerator: Accelerator,
     cancel: &CancellationToken,
-) -> Proof {
+) -> KvmProof {
     let disk = match disk() {
         Ok(disk) => disk,
         Err(error) => {
             tracing::debug!(%error, "no disk for the proof of KVM");
-            return Proof::Fails;
+            return KvmProof::Fails;
         }
     };
     let (accelerator, cpu) = match accelerator {
@@ -76,15 +76,15 @@ pub async fn prove(
     })
     .await;
     match end {
-        Ok(status) if status.success() => Proof::Runs,
-        Ok(_) if forbidden => Proof::Forbidden,
+        Ok(status) if status.success() => KvmProof::Runs,
+        Ok(_) if forbidden => KvmProof::Forbidden,
         Ok(status) => {
             tracing::debug!(%status, "KVM runs no guest");
-            Proof::Fails
+            KvmProof::Fails
         }
         Err(error) => {
             tracing::debug!(%error, "KVM could not be proven");
-            Proof::Fails
+            KvmProof::Fails
         }
     }
 }
@@ -174,15 +174,15 @@ const CODE: [u8; 166] = [
 mod tests {
     use super::*;
 
-    async fn emulated(emulator: &str, machine: Option<&str>) -> Proof {
+    async fn emulated(emulator: &str, machine: Option<&str>) -> KvmProof {
         let cancel = CancellationToken::new();
         prove(Path::new(emulator), machine, Accelerator::Tcg, &cancel).await
     }
 
     #[tokio::test]
     async fn an_emulator_that_is_missing_or_dies_is_no_proof() {
-        assert_eq!(emulated("/no/such/qemu", None).await, Proof::Fails);
-        assert_eq!(emulated("/bin/false", Some("q35")).await, Proof::Fails);
+        assert_eq!(emulated("/no/such/qemu", None).await, KvmProof::Fails);
+        assert_eq!(emulated("/bin/false", Some("q35")).await, KvmProof::Fails);
     }
 
     #[tokio::test]
@@ -194,7 +194,7 @@ mod tests {
             return;
         }
         for machine in [None, Some("pc"), Some("q35")] {
-            assert_eq!(emulated(QEMU, machine).await, Proof::Runs, "{machine:?}");
+            assert_eq!(emulated(QEMU, machine).await, KvmProof::Runs, "{machine:?}");
         }
     }
 }

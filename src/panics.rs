@@ -22,7 +22,7 @@ thread_local! {
 
 /// Work that ended by a panic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a mistake in this program: {0}")]
+#[error("bug in hyperexport: {0}")]
 pub struct Panicked(String);
 
 impl Panicked {
@@ -89,6 +89,29 @@ pub fn happened() -> bool {
     HAPPENED.load(Ordering::Relaxed)
 }
 
+/// Where a test wants a panic.
+#[cfg(debug_assertions)]
+static WANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
+/// Has [`point`] panic at a place, once for all. Builds for users pass that over.
+pub fn want(place: &str) {
+    #[cfg(debug_assertions)]
+    if WANTED.set(place.to_owned()).is_err() {
+        tracing::debug!("a panic is wanted already");
+    }
+    #[cfg(not(debug_assertions))]
+    tracing::debug!(place, "a panic is not to be had");
+}
+
+/// A place of a run, named by its stage, where a test can have a mistake of ours, to see that all that was
+/// begun is undone. Nothing in builds for users.
+pub fn point(place: &str) {
+    #[cfg(debug_assertions)]
+    assert!(WANTED.get().is_none_or(|wanted| wanted != place), "a panic was wanted at {place}");
+    #[cfg(not(debug_assertions))]
+    let _ = place;
+}
+
 fn line(panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
     format!("{}{}", message(panic.payload()), place.unwrap_or_default())
@@ -108,7 +131,7 @@ mod tests {
     async fn a_panic_is_an_error_with_its_reason() {
         let work = async { if true { panic!("sum of {} sizes", 2) } else { Ok(()) } };
         let end: Result<(), Panicked> = caught(work).await;
-        let expected = "a mistake in this program: sum of 2 sizes";
+        let expected = "bug in hyperexport: sum of 2 sizes";
         assert_eq!(end.expect_err("it panicked").to_string(), expected);
         let end: Result<(), Panicked> = caught_here(|| panic!("at once"));
         assert!(end.is_err());

@@ -30,6 +30,14 @@ pub enum Event {
         /// Position, in the task's unit.
         position: u64,
     },
+    /// How much was received for a task so far, in bytes: a disk may be smaller on the wire than what
+    /// its guest sees, which the position counts.
+    TaskReceived {
+        /// Its name.
+        task: String,
+        /// All bytes, those of broken attempts included.
+        bytes: u64,
+    },
     /// A task ended, well or not.
     TaskFinished {
         /// Its name.
@@ -107,6 +115,11 @@ impl Task {
     /// Says how far it is, from its beginning, in its unit.
     pub fn at(&self, position: u64) {
         self.progress.send(Event::TaskAdvanced { task: self.task.clone(), position });
+    }
+
+    /// Says how many bytes were received for it so far.
+    pub fn received(&self, bytes: u64) {
+        self.progress.send(Event::TaskReceived { task: self.task.clone(), bytes });
     }
 }
 

@@ -25,7 +25,7 @@ use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, mkdir, pivot_root, symlinkat};
 
-use super::namespace::{self, Identity};
+use super::namespace::{self, UserIdentity};
 use super::{Limits, Program, run};
 
 /// Where the new root is put together: no image lies there.
@@ -169,7 +169,7 @@ impl Confinement {
         let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         let dir = here.join(dir.unwrap_or(&here));
         let identity = match door {
-            Door::UserNamespace => Some(Identity::own()?),
+            Door::UserNamespace => Some(UserIdentity::own()?),
             _ => None,
         };
         let steps = match door {

@@ -49,7 +49,7 @@ static SEARCH_PATH: OnceLock<OsString> = OnceLock::new();
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It could not be started.
-    #[error("start {program}")]
+    #[error("starting {program}")]
     Start {
         /// The program.
         program: String,
@@ -57,7 +57,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Waiting for it failed.
-    #[error("wait for {program}")]
+    #[error("waiting for {program}")]
     Wait {
         /// The program.
         program: String,
@@ -264,7 +264,7 @@ pub async fn run(
     limits: &Limits,
     mut on_line: impl FnMut(Output, &str),
 ) -> Result<ExitStatus, Error> {
-    let Started { name, mut child, group, mut received } = start(program, Stdio::null())?;
+    let StartedChild { name, mut child, group, mut received } = start(program, Stdio::null())?;
     let mut guard = KillOnDrop(group);
     let end = watch(&name, &mut child, &mut received, limits, &mut on_line).await;
     // Also after a good end: what the child itself left running must not outlive it.
@@ -280,14 +280,14 @@ pub async fn run(
 }
 
 /// A child that has just been started, its outputs being read.
-struct Started {
+struct StartedChild {
     name: String,
     child: tokio::process::Child,
     group: Option<Pid>,
     received: mpsc::Receiver<(Output, String)>,
 }
 
-fn start(program: Program, stdin: Stdio) -> Result<Started, Error> {
+fn start(program: Program, stdin: Stdio) -> Result<StartedChild, Error> {
     debug_assert!(!may_end_early(), "a child of this thread would be killed when the thread ends");
     let name = program.name();
     let spawned = program.command().and_then(|mut command| command.stdin(stdin).spawn());
@@ -300,7 +300,7 @@ fn start(program: Program, stdin: Stdio) -> Result<Started, Error> {
     if let Some(err) = child.stderr.take() {
         tokio::spawn(read_lines(err, Output::Stderr, lines));
     }
-    Ok(Started { name, child, group, received })
+    Ok(StartedChild { name, child, group, received })
 }
 
 /// Whether this is a thread that tokio ends when it has nothing to do: the kernel would take its end
@@ -348,7 +348,7 @@ impl Drop for KillOnDrop {
         if let Some(group) = self.0
             && let Err(error) = killpg(group, Signal::SIGKILL)
         {
-            tracing::debug!(%group, %error, "kill process group");
+            tracing::debug!(%group, %error, "killing process group");
         }
     }
 }
@@ -370,10 +370,10 @@ async fn end_group(group: Pid, child: &mut tokio::process::Child, leader_gone: b
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     if let Err(error) = killpg(group, Signal::SIGKILL) {
-        tracing::debug!(%group, %error, "kill process group");
+        tracing::debug!(%group, %error, "killing process group");
     }
     if !reaped && let Err(error) = child.wait().await {
-        tracing::debug!(%group, %error, "wait for killed child");
+        tracing::debug!(%group, %error, "waiting for killed child");
     }
 }
 
@@ -548,6 +548,6 @@ mod tests {
     #[tokio::test]
     async fn a_missing_program_is_named() {
         let error = run(Program::new("/no/such/tool"), &limits(None), |_, _| {}).await;
-        assert_eq!(error.expect_err("missing").to_string(), "start tool");
+        assert_eq!(error.expect_err("missing").to_string(), "starting tool");
     }
 }

@@ -26,12 +26,12 @@ const NOTHING: Option<&CStr> = None;
 /// Who this user is in a user namespace of his own: the same. Made before `fork`, since it
 /// allocates.
 #[derive(Debug, Clone)]
-pub(super) struct Identity {
+pub(super) struct UserIdentity {
     user: CString,
     group: CString,
 }
 
-impl Identity {
+impl UserIdentity {
     /// This process' user and group.
     pub(super) fn own() -> io::Result<Self> {
         let (user, group) = (geteuid(), getegid());
@@ -57,7 +57,7 @@ impl Identity {
 
 /// Enters a mount and a PID namespace and those of `more`; with an identity in a user namespace,
 /// which needs no privilege. Returns in the first process of the PID namespace.
-pub(super) fn enter(more: CloneFlags, identity: Option<&Identity>) -> io::Result<()> {
+pub(super) fn enter(more: CloneFlags, identity: Option<&UserIdentity>) -> io::Result<()> {
     let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | more;
     match identity {
         Some(identity) => {

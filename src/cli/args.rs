@@ -4,59 +4,73 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
+use super::completions::CompletionsArgs;
+use super::man::ManArgs;
+use super::verbs::{ExportVerbArgs, MigrateArgs, NamedArgs, OriginArgs};
 use crate::settings::{
-    DescribedArgs, ExaminedArgs, FilterArgs, LibvirtArgs, PackageArg, PipelineArgs, RoleForArg,
-    RunningArgs, SourceArgs, StageArgs, TransferArgs, WindowsArgs,
+    ConversionArgs, DescribedArgs, ExaminedArgs, FilterArgs, LibvirtArgs, PackageArg, PipelineArgs,
+    RoleForArg, RunningArgs, SourceArgs, StageArgs, TransferArgs, WindowsArgs,
 };
 
 const EXAMPLE: &str = "\
-Example:
-  hyperexport --url vc.example.com --username admin@vsphere.local \\
-    --password-file pw --vm web01 --output ./web01 \\
-    --pipeline --libvirt --libvirt-autostart
+Examples:
+  hyperexport migrate web01 --url vc.example.com --password-file pw \\
+    --username admin@vsphere.local --libvirt-start
+  hyperexport migrate ./web01.ova
+  hyperexport --vm web01 --url vc.example.com --password-file pw \\
+    --username admin@vsphere.local --pipeline --libvirt
 
 Exit codes:
-  0 done    1 failed    2 usage    3 a stage failed, what others made
-  stands (--strict)    4 refused before anything changed    130 interrupted";
+  0 done    1 failed    2 usage    3 a stage failed, and the results of
+  others exist    4 refused before anything changed    130 interrupted";
 
-/// Take a virtual machine out of VMware vSphere, or an OVA, and give it to libvirt
+/// Migrate virtual machines from VMware vSphere, OVA, disk images or another
+/// libvirt host to KVM/libvirt
 #[derive(Debug, Parser)]
 #[command(name = "hyperexport", version, term_width = 80, max_term_width = 80)]
 #[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
-#[command(after_help = EXAMPLE, disable_help_subcommand = true)]
+#[command(after_help = EXAMPLE, arg_required_else_help = true)]
 pub struct Cli {
-    /// Something else than an export.
+    /// The verb, if there is one.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// The export.
+    /// The run that flags alone ask for.
     #[command(flatten)]
     pub export: ExportArgs,
 }
 
-/// What stands beside the export itself.
+/// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Export a VM, convert its disks and define it in libvirt
+    Migrate(Box<MigrateArgs>),
+    /// Export a VM and leave its disks as they are
+    Export(Box<ExportVerbArgs>),
     /// List the VMs of a vCenter or ESXi host, or of a package
     List(ListArgs),
-    /// Show what an export would know of one VM, and what is in its way
+    /// Show the details of a VM, and what prevents its export
     Info(InfoArgs),
-    /// Convert the disks of an export that is already there
+    /// Convert the disks of an export
     Convert(ConvertArgs),
-    /// Define a domain from an export that is already converted
+    /// Define a domain from a converted export
     Define(Box<DefineArgs>),
-    /// Write down what `define` would make, to the last character
+    /// Print what a migration would do, or write the exact plan of `define`
     Plan(Box<PlanArgs>),
-    /// Do what a plan says and nothing else
+    /// Do exactly what a plan file says
     Apply(ApplyArgs),
-    /// Take back what a run made in libvirt; the export stays
+    /// Remove what a run made in libvirt; the export stays
     Undo(UndoArgs),
-    /// Print the least role of a login at vSphere, and the commands that make it
+    /// Print the least role that a login at vSphere needs
     Role(RoleArgs),
-    /// Prove that the disks of a run hold what was exported, before the first
-    /// start of the domain
+    /// Compare the disks of a domain with what was exported
     Verify(VerifyArgs),
-    /// Look whether everything is there that a migration needs
-    Doctor(DoctorArgs),
+    /// Check that everything a migration needs is installed
+    Doctor(Box<DoctorArgs>),
+    /// Print the script that completes this command in a shell
+    Completions(CompletionsArgs),
+    /// Print or write the manual pages
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// `hyperexport --vm NAME …`
@@ -65,20 +79,18 @@ pub struct ExportArgs {
     /// VM to export: its name, inventory path or moref
     #[arg(long, value_name = "NAME", help_heading = "Export")]
     pub vm: Option<String>,
-    /// Folder for the disks and what is known of them
-    /// [default: ./export-<vm>]
+    /// Output directory; without the flag, ./export-VM
     #[arg(long, value_name = "DIR", help_heading = "Export")]
     pub output: Option<PathBuf>,
-    /// What is written: the disks, also an OVF descriptor, or one OVA
-    /// [default: disks]
-    #[arg(long, value_name = "FORMAT", help_heading = "Export")]
-    pub format: Option<PackageArg>,
-    /// Export anew although the folder holds an export, which makes way when
-    /// the new one is complete
+    /// What the export writes: the disks, also an OVF descriptor, or one OVA
+    #[arg(long, value_name = "FORMAT", default_value = "disks", help_heading = "Export")]
+    pub format: PackageArg,
+    /// Export again although the output directory holds an export, which is
+    /// replaced when the new one is complete
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true, help_heading = "Export")]
     pub fresh: bool,
-    /// Write the Artifact Manifest v1.0 (--pipeline does so in any case)
+    /// Write the Artifact Manifest v1.0, which --pipeline writes in any case
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true, help_heading = "Export")]
     pub manifest: bool,
@@ -173,13 +185,27 @@ pub struct DefineArgs {
 
 /// `hyperexport plan …`
 #[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
 pub struct PlanArgs {
-    /// The manifest of the export
+    /// The VM.
+    #[command(flatten)]
+    pub named: NamedArgs,
+    /// Manifest of an export
+    ///
+    /// A folder with one may be given as PATH
+    #[arg(long, value_name = "FILE", help_heading = "Export", conflicts_with = "what")]
+    pub manifest: Option<PathBuf>,
+    /// Write the plan to a new file, for `apply`
+    ///
+    /// The plan is that of a converted export
     #[arg(long, value_name = "FILE", help_heading = "Export")]
-    pub manifest: PathBuf,
-    /// Where the plan goes; never over a file that is there
-    #[arg(long, value_name = "FILE", help_heading = "Export")]
-    pub plan: PathBuf,
+    pub plan: Option<PathBuf>,
+    /// Where the VM comes from.
+    #[command(flatten)]
+    pub origin: OriginArgs,
+    /// Conversion flags.
+    #[command(flatten)]
+    pub conversion: ConversionArgs,
     /// Target flags.
     #[command(flatten)]
     pub target: LibvirtArgs,
@@ -194,6 +220,10 @@ pub struct ApplyArgs {
     /// The plan
     #[arg(value_name = "PLAN")]
     pub plan: PathBuf,
+    /// Check the plan, print what would be done and change nothing
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
+          hide_default_value = true)]
+    pub dry_run: bool,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -213,10 +243,15 @@ pub struct DoctorArgs {
 /// `hyperexport undo …`
 #[derive(Debug, Args)]
 pub struct UndoArgs {
-    /// Output directory whose last run is undone that is not undone yet
-    #[arg(value_name = "DIR", required_unless_present = "result", conflicts_with = "result")]
+    /// Output directory, whose newest run is undone that is not undone yet; or
+    /// the result.json of a run, or a file of its folder runs/
+    #[arg(
+        value_name = "FOLDER|FILE",
+        required_unless_present = "result",
+        conflicts_with = "result"
+    )]
     pub output_dir: Option<PathBuf>,
-    /// The result.json of the run, or a file of its folder runs/
+    /// The same as FILE
     #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "run"])]
     pub result: Option<PathBuf>,
     /// List the runs that made something in libvirt, and change nothing
@@ -291,7 +326,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub dry_run: bool,
-    /// Exit with 3, not 0, when a stage failed and what others made stands; convert, define and apply always do
+    /// Exit with 3, not 0, when a stage failed and the results of others exist;
+    /// all verbs do
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub strict: bool,
@@ -304,14 +340,14 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Print one JSON object with the whole result on standard output
+    /// Print the result as JSON on standard output, errors too
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub json: bool,
-    /// Say more (-v what is done, -vv every call)
+    /// Log more (-v what is done, -vv every call)
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
-    /// Say nothing but warnings and errors
+    /// Print nothing but warnings and errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -332,5 +368,36 @@ pub fn command() -> clap::Command {
             }
         })
     };
-    switches(Cli::command()).mut_subcommands(switches)
+    let each = |command: clap::Command| short(switches(command));
+    let command = each(Cli::command()).mut_subcommands(each);
+    // The verbs stand before them.
+    command.mut_args(|arg| arg.hide_short_help(true))
+}
+
+/// Flags that `-h` shows; `--help` shows all of them.
+const SHORT: [&str; 16] = [
+    "plan",
+    "manifest",
+    "result",
+    "uses",
+    "output",
+    "url",
+    "username",
+    "password_file",
+    "source",
+    "power_off",
+    "snapshot",
+    "libvirt_uri",
+    "libvirt_pool",
+    "libvirt_start",
+    "all",
+    "dry_run",
+];
+
+/// With a `-h` of one screen.
+fn short(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
+        let is_short = arg.is_positional() || SHORT.contains(&arg.get_id().as_str());
+        arg.hide_short_help(!is_short)
+    })
 }

@@ -2,20 +2,23 @@
 
 use super::args::DoctorArgs;
 use super::render::{print_json, print_line};
-use super::{Exit, block_on};
+use super::{Exit, block_on, warn_of_secrets};
 use crate::model::{Check, Health};
 use crate::pipeline;
-use crate::settings::Environment;
+use crate::settings::{Environment, Given};
 
 /// Runs the command.
 ///
 /// # Errors
 /// A command line that cannot be meant, or a result that cannot be printed.
-pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<Exit> {
-    let (target, default_pool, conversion) = args.examined.resolve(environment);
+pub fn run(args: &DoctorArgs, given: &Given, environment: &Environment) -> anyhow::Result<Exit> {
+    let what = args.examined.resolve(given, environment)?;
+    warn_of_secrets(&args.examined.source);
     block_on(&args.output, |renderer, cancel| async move {
-        renderer.progress().note("looking around; libguestfs takes a while where KVM is missing");
-        let diagnosis = pipeline::examine((&target, &default_pool), &conversion, &cancel).await;
+        renderer.progress().note("checking; libguestfs takes a while if KVM is missing");
+        let target = (&what.libvirt, &what.asked);
+        let source = what.source.as_ref();
+        let diagnosis = pipeline::examine(target, &what.conversion, source, &cancel).await;
         if cancel.is_cancelled() {
             return Ok(Exit::Interrupted);
         }
@@ -31,6 +34,7 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> anyhow::Result<Exit>
 fn lines(check: &Check) -> Vec<String> {
     let mark = match check.health {
         Health::Ok => "ok",
+        Health::Note => "note",
         Health::Warning => "warn",
         Health::Failed => "FAIL",
     };

@@ -1,6 +1,6 @@
 //! Exit codes: what a script may rely on.
 
-use crate::pipeline::Outcome;
+use crate::pipeline::RunOutcome;
 
 /// How the command ended, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum Exit {
     Done = 0,
     /// Failed.
     Failed = 1,
-    /// The command line cannot be meant.
+    /// Usage error: wrong or missing arguments.
     Usage = 2,
     /// A stage failed, and the results of others stand (a whole run only with `--strict`).
     LaterStage = 3,
@@ -22,14 +22,14 @@ pub enum Exit {
 
 impl Exit {
     /// The exit code of a run; a failed later stage counts only if `strict`.
-    pub fn of(outcome: Outcome, strict: bool) -> Self {
+    pub fn of(outcome: RunOutcome, strict: bool) -> Self {
         match outcome {
-            Outcome::Done => Self::Done,
-            Outcome::Partial if strict => Self::LaterStage,
-            Outcome::Partial => Self::Done,
-            Outcome::Failed => Self::Failed,
-            Outcome::Refused => Self::Refused,
-            Outcome::Interrupted => Self::Interrupted,
+            RunOutcome::Done | RunOutcome::AlreadyDone => Self::Done,
+            RunOutcome::Partial if strict => Self::LaterStage,
+            RunOutcome::Partial => Self::Done,
+            RunOutcome::Failed => Self::Failed,
+            RunOutcome::Refused => Self::Refused,
+            RunOutcome::Interrupted => Self::Interrupted,
         }
     }
 }
@@ -46,10 +46,11 @@ mod tests {
 
     #[test]
     fn a_failed_later_stage_matters_only_to_the_strict() {
-        assert_eq!(Exit::of(Outcome::Partial, false), Exit::Done);
-        assert_eq!(Exit::of(Outcome::Partial, true), Exit::LaterStage);
-        assert_eq!(Exit::of(Outcome::Refused, true), Exit::Refused);
-        assert_eq!(Exit::of(Outcome::Done, true) as u8, 0);
-        assert_eq!(Exit::of(Outcome::Interrupted, false) as u8, 130);
+        assert_eq!(Exit::of(RunOutcome::Partial, false), Exit::Done);
+        assert_eq!(Exit::of(RunOutcome::Partial, true), Exit::LaterStage);
+        assert_eq!(Exit::of(RunOutcome::Refused, true), Exit::Refused);
+        assert_eq!(Exit::of(RunOutcome::Done, true) as u8, 0);
+        assert_eq!(Exit::of(RunOutcome::AlreadyDone, true) as u8, 0);
+        assert_eq!(Exit::of(RunOutcome::Interrupted, false) as u8, 130);
     }
 }

@@ -5,11 +5,13 @@ use serde_json::json;
 
 use super::args::InfoArgs;
 use super::render::{cell, print_json, print_line, print_table};
-use super::source::ask;
-use super::{Exit, block_on, tell};
+use super::source_query::ask;
+use super::{Exit, block_on, fail, warn_of_secrets};
 use crate::exporter::Inspected;
-use crate::model::{ByteSize, Firmware, SourceNic, SourceVm, chain};
-use crate::pipeline::{Source, SourceError, SourceSettings, WindowsFound, windows_drivers};
+use crate::model::{ByteSize, Firmware, SourceNic, SourceVm, Stage, chain};
+use crate::pipeline::{
+    Failure, Source, SourceError, SourceSettings, WindowsFound, windows_drivers,
+};
 use crate::settings::{Environment, Error};
 
 /// Runs the command.
@@ -24,6 +26,7 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
         (None, SourceSettings::Host(host)) => host.domain.clone().ok_or(Error::MISSING_VM)?,
         (None, _) => return Err(Error::MISSING_VM.into()),
     };
+    warn_of_secrets(&args.source);
     let windows = args.windows.resolve(environment);
     block_on(&args.output, |renderer, cancel| async move {
         let progress = renderer.progress();
@@ -31,21 +34,22 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
             let inspected = source.inspect(&vm).await?;
             let sums = source.check_sums(&progress, &cancel).await;
             let drivers = windows_drivers(&inspected.vm, &windows).await;
-            Ok(Known { inspected, sums, drivers })
+            Ok(VmDetails { inspected, sums, drivers })
         };
         match ask(&settings, &cancel, facts).await {
             Ok(Some(known)) => print(&known, args.output.json).map(|()| Exit::Done),
             Ok(None) => Ok(Exit::Interrupted),
             Err(error) => {
-                tell(&chain(&error), error.hint().as_deref());
-                Ok(Exit::Failed)
+                let failure = Failure::new(Stage::Preflight, &error, error.hint());
+                let asked = Some(vm.as_str()).filter(|vm| !vm.is_empty());
+                Ok(fail(args.output.json, asked, failure, Exit::Failed))
             }
         }
     })
 }
 
 /// What is known of a VM.
-struct Known {
+struct VmDetails {
     inspected: Inspected,
     /// How many files were compared with the sums of their package; nothing where it has none.
     sums: Result<Option<usize>, SourceError>,
@@ -53,7 +57,7 @@ struct Known {
     drivers: Option<WindowsFound>,
 }
 
-impl Known {
+impl VmDetails {
     /// What is in the way: of what, why, and what to do about it.
     fn obstacles(&self) -> Vec<(&'static str, String, String)> {
         let damage = self
@@ -70,7 +74,7 @@ impl Known {
     }
 }
 
-fn print(known: &Known, json: bool) -> anyhow::Result<()> {
+fn print(known: &VmDetails, json: bool) -> anyhow::Result<()> {
     let (vm, obstacles) = (&known.inspected.vm, known.obstacles());
     if json {
         let obstacles: Vec<_> = obstacles

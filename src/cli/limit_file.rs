@@ -23,7 +23,7 @@ pub(super) fn watch(
     progress: Progress,
     wanted: Receiver<()>,
 ) {
-    let mut seen = Seen::new(&path);
+    let mut seen = SeenStates::new(&path);
     let work = move || {
         loop {
             let wanted = match wanted.recv_timeout(LOOK) {
@@ -55,23 +55,23 @@ fn reread(path: &Path, limit: &BandwidthLimit, progress: &Progress) {
 
 /// What tells one state of a file from another: its file system and number, the time of the last change
 /// of anything about it, and its length. None where there is no file.
-type State = Option<(u64, u64, (i64, i64), u64)>;
+type FileState = Option<(u64, u64, (i64, i64), u64)>;
 
-fn state(path: &Path) -> State {
+fn state(path: &Path) -> FileState {
     let found = fs::metadata(path).ok()?;
     Some((found.dev(), found.ino(), (found.ctime(), found.ctime_nsec()), found.len()))
 }
 
 /// The states in which a file was seen.
 #[derive(Debug)]
-struct Seen {
+struct SeenStates {
     /// The last one that counted.
-    read: State,
+    read: FileState,
     /// The last one.
-    last: State,
+    last: FileState,
 }
 
-impl Seen {
+impl SeenStates {
     fn new(path: &Path) -> Self {
         let state = state(path);
         Self { read: state, last: state }
@@ -79,7 +79,7 @@ impl Seen {
 
     /// Whether the file is another one, and no longer being written: an editor empties a file before it
     /// fills it. A file that is gone is about to come back.
-    fn has_settled(&mut self, now: State) -> bool {
+    fn has_settled(&mut self, now: FileState) -> bool {
         let settled = now.is_some() && now == self.last && now != self.read;
         self.last = now;
         if settled {
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn a_file_counts_as_changed_once_it_is_written() {
         let at = |time, length| Some((1, 7, (time, 0), length));
-        let mut seen = Seen { read: at(1, 5), last: at(1, 5) };
+        let mut seen = SeenStates { read: at(1, 5), last: at(1, 5) };
         let steps = [
             (at(1, 5), false),
             (at(2, 0), false),

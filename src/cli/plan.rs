@@ -3,48 +3,84 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::FromArgMatches;
 
 use super::args::{ApplyArgs, PlanArgs};
 use super::render::{print_json, print_line};
-use super::{Exit, block_on, chain, done, open, tell, tell_report};
-use crate::pipeline::{self, Asked, Plan};
+use super::verbs::Request;
+use super::{Exit, block_on, done, export, fail, open, tell_report};
+use crate::model::chain;
+use crate::pipeline::{self, PlanFile, PlanRequest};
 use crate::settings::{Environment, Error, Given, LibvirtArgs};
 use crate::state;
 
 /// Largest plan read, in bytes.
 const LARGEST_PLAN: u64 = 16 << 20;
 
-/// Writes a plan.
+/// Prints the plan of a VM's migration, or the plan of a converted export, which may go to a file.
 ///
 /// # Errors
-/// A command line that cannot be meant, or a plan that cannot be written.
+/// A usage error, or a plan that cannot be written.
 pub fn plan(args: &PlanArgs, given: &Given, environment: &Environment) -> anyhow::Result<Exit> {
+    if let Some(manifest) = manifest(args) {
+        return of_export(args, &manifest, given, environment);
+    }
+    if args.plan.is_some() {
+        let text =
+            "--plan needs a converted export: --manifest FILE, or the output directory as PATH";
+        return Err(Error::Invalid(text.to_owned()).into());
+    }
+    export::start(&Request::of_plan(args, environment)?, given, environment)
+}
+
+/// The manifest that is meant: an output directory stands for the one in it.
+fn manifest(args: &PlanArgs) -> Option<PathBuf> {
+    let of_word = || {
+        let [word] = args.named.what.as_slice() else { return None };
+        let path = Path::new(word);
+        let inside = path.join(pipeline::MANIFEST);
+        if inside.is_file() {
+            return Some(inside);
+        }
+        let is_json = path.extension().is_some_and(|extension| extension == "json");
+        (is_json && path.is_file()).then(|| path.to_owned())
+    };
+    args.manifest.clone().or_else(of_word)
+}
+
+fn of_export(
+    args: &PlanArgs,
+    manifest: &Path,
+    given: &Given,
+    environment: &Environment,
+) -> anyhow::Result<Exit> {
     given.check()?;
+    given.refuse_source()?;
     let target = given.complete(args.target.resolve()?, environment);
     let arguments = words()?;
-    let directory = std::env::current_dir().context("find the current folder")?;
-    let asked = Asked { arguments, directory };
+    let directory = std::env::current_dir().context("finding the current folder")?;
+    let asked = PlanRequest { arguments, directory };
     block_on(&args.output, |_, cancel| async move {
-        let plan = match pipeline::draft(&args.manifest, &target, asked, &cancel).await {
+        let plan = match pipeline::draft(manifest, &target, asked, &cancel).await {
             Ok(plan) => plan,
             Err(failure) => {
-                tell(&format!("{}: {}", failure.stage, failure.message), failure.hint.as_deref());
-                return Ok(Exit::Refused);
+                return Ok(fail(args.output.json, None, failure, Exit::Refused));
             }
         };
         let text = serde_json::to_string_pretty(&plan)?;
-        write(&args.plan, &text).with_context(|| format!("write {}", args.plan.display()))?;
+        if let Some(path) = &args.plan {
+            write(path, &text).with_context(|| format!("writing {}", path.display()))?;
+        }
         done(if args.output.json { print_json(&plan) } else { print(&plan, args) });
         Ok(Exit::Done)
     })
 }
 
 /// What the plan does, for a person.
-fn print(plan: &Plan, args: &PlanArgs) -> std::io::Result<()> {
+fn print(plan: &PlanFile, args: &PlanArgs) -> std::io::Result<()> {
     if args.output.quiet {
         return Ok(());
     }
@@ -52,7 +88,12 @@ fn print(plan: &Plan, args: &PlanArgs) -> std::io::Result<()> {
         print_line(&format!("warning: {}", warning.message))?;
     }
     plan.steps.iter().try_for_each(|step| print_line(step))?;
-    print_line(&format!("planned    do it: hyperexport apply {}", args.plan.display()))
+    match &args.plan {
+        Some(path) => {
+            print_line(&format!("planned    do it: hyperexport apply {}", path.display()))
+        }
+        None => print_line("planned    --plan FILE writes the plan for hyperexport apply"),
+    }
 }
 
 /// Does what a plan says.
@@ -63,7 +104,7 @@ pub fn apply(args: &ApplyArgs, environment: &Environment) -> anyhow::Result<Exit
     let path = args.plan.display();
     let text = state::read_small(&args.plan, LARGEST_PLAN)
         .map_err(|error| Error::Invalid(format!("read the plan: {}", chain(&error))))?;
-    let plan: Plan = serde_json::from_slice(&text)
+    let plan: PlanFile = serde_json::from_slice(&text)
         .map_err(|error| Error::Invalid(format!("{path} is no plan: {error}")))?;
     // Relative paths among the words were meant from there.
     std::env::set_current_dir(&plan.directory)
@@ -72,7 +113,8 @@ pub fn apply(args: &ApplyArgs, environment: &Environment) -> anyhow::Result<Exit
     let target = given.complete(asked.resolve()?, environment);
     pipeline::check_uri_of_plan(&target).map_err(Error::from)?;
     block_on(&args.output, |renderer, cancel| async move {
-        let report = pipeline::apply(&plan, &target, &renderer.progress(), &cancel).await;
+        let report =
+            pipeline::apply((&plan, args.dry_run), &target, &renderer.progress(), &cancel).await;
         open(&report, asked.after.open, environment);
         Ok(tell_report(&report, &args.output, true))
     })

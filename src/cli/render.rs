@@ -1,153 +1,11 @@
-//! Progress on a person's terminal: bars where there is one, plain lines where there is none.
+//! What is printed: results on standard output, messages on standard error.
 
-use std::collections::HashMap;
-use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::io::{self, Write};
 
 use comfy_table::Table;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use super::screen;
 use crate::model::shown;
-use crate::progress::{Event, Progress, Unit};
-
-/// Without a terminal, a task is mentioned no more often than this.
-const QUIET_TIME: Duration = Duration::from_secs(10);
-
-/// How much is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loudness {
-    /// Warnings and errors only.
-    Quiet,
-    /// Progress too.
-    Normal,
-}
-
-/// Draws events on standard error; standard output is for results alone.
-pub struct Renderer {
-    bars: MultiProgress,
-    tasks: Mutex<HashMap<String, Drawn>>,
-    loudness: Loudness,
-    terminal: bool,
-}
-
-/// A task on the screen.
-struct Drawn {
-    bar: ProgressBar,
-    unit: Unit,
-    total: Option<u64>,
-    last_line: Instant,
-}
-
-impl Renderer {
-    /// A renderer for standard error.
-    pub fn new(loudness: Loudness) -> Self {
-        let terminal = io::stderr().is_terminal();
-        let target = match loudness == Loudness::Quiet || !terminal {
-            true => ProgressDrawTarget::hidden(),
-            false => screen::target(),
-        };
-        let bars = MultiProgress::with_draw_target(target);
-        Self { bars, tasks: Mutex::new(HashMap::new()), loudness, terminal }
-    }
-
-    /// Where a run sends its events.
-    pub fn progress(self: &std::sync::Arc<Self>) -> Progress {
-        let renderer = std::sync::Arc::clone(self);
-        Progress::new(move |event| renderer.show(event))
-    }
-
-    fn show(&self, event: Event) {
-        match event {
-            Event::StageStarted(stage) => self.say(&format!("== {stage}")),
-            Event::StageFinished(stage, took) => {
-                self.say(&format!("== {stage}: {:.1} s", took.as_secs_f64()));
-            }
-            Event::StageKept(stage) => self.say(&format!("== {stage}: kept")),
-            Event::Note(text) => self.say(&text),
-            Event::Output { program, line } => {
-                self.say(&format!("{program} | {}", shown::text(&line)))
-            }
-            Event::Warned(warning) => {
-                self.line(&format!("warning: {}: {}", warning.stage, warning.message));
-            }
-            Event::TaskStarted { task, total, unit } => self.start(task, total, unit),
-            Event::TaskAdvanced { task, position } => self.advance(&task, position),
-            Event::TaskFinished { task } => self.end(&task),
-        }
-    }
-
-    /// A line that `--quiet` leaves out.
-    fn say(&self, text: &str) {
-        if self.loudness != Loudness::Quiet {
-            self.line(text);
-        }
-    }
-
-    /// A line above the bars.
-    fn line(&self, text: &str) {
-        self.bars.suspend(|| eprint_line(text));
-    }
-
-    fn start(&self, task: String, total: Option<u64>, unit: Unit) {
-        let bar = self.bars.add(total.map_or_else(ProgressBar::no_length, ProgressBar::new));
-        bar.set_style(style(total, unit));
-        bar.set_message(shown::value(&task).into_owned());
-        if self.terminal {
-            bar.enable_steady_tick(Duration::from_millis(250));
-        }
-        let drawn = Drawn { bar, unit, total, last_line: Instant::now() };
-        self.lock().insert(task, drawn);
-    }
-
-    fn advance(&self, task: &str, position: u64) {
-        let mut tasks = self.lock();
-        let Some(drawn) = tasks.get_mut(task) else { return };
-        drawn.bar.set_position(position);
-        if !self.terminal && drawn.last_line.elapsed() >= QUIET_TIME {
-            drawn.last_line = Instant::now();
-            let text = format!("{task}: {}", amount(position, drawn.total, drawn.unit));
-            drop(tasks);
-            self.say(&text);
-        }
-    }
-
-    fn end(&self, task: &str) {
-        if let Some(drawn) = self.lock().remove(task) {
-            drawn.bar.finish_and_clear();
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Drawn>> {
-        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-/// How far a task is, for a plain line.
-fn amount(position: u64, total: Option<u64>, unit: Unit) -> String {
-    use crate::model::ByteSize;
-    match (unit, total) {
-        (Unit::Bytes, Some(total)) => {
-            let percent = position.saturating_mul(100) / total.max(1);
-            format!("{percent} % ({} of {})", ByteSize(position), ByteSize(total))
-        }
-        (Unit::Bytes, None) => ByteSize(position).to_string(),
-        (Unit::BasisPoints, _) => format!("{} %", position / 100),
-    }
-}
-
-fn style(total: Option<u64>, unit: Unit) -> ProgressStyle {
-    let template = match (unit, total) {
-        (Unit::Bytes, Some(_)) => {
-            "{msg:24!} {bar:24} {percent:>3} % {bytes:>10}/{total_bytes} {bytes_per_sec} {eta}"
-        }
-        (Unit::Bytes, None) => "{msg:24!} {spinner} {bytes} {bytes_per_sec} {elapsed}",
-        (Unit::BasisPoints, _) => "{msg:24!} {bar:24} {percent:>3} % {elapsed}",
-    };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
 
 /// Writes a message to standard error. That standard error is closed is nothing that could be told,
 /// least of all in the log, which goes the same way.
@@ -225,13 +83,6 @@ impl Write for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_plain_line_tells_how_far_a_task_is() {
-        assert_eq!(amount(512, Some(2048), Unit::Bytes), "25 % (512 B of 2.0 KiB)");
-        assert_eq!(amount(2048, None, Unit::Bytes), "2.0 KiB");
-        assert_eq!(amount(4550, Some(10_000), Unit::BasisPoints), "45 %");
-    }
 
     #[test]
     fn json_means_the_same_and_steers_no_terminal() {

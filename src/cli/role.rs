@@ -18,7 +18,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<Exit> {
     let uses: Vec<_> = args.uses.iter().map(|one| RoleFor::from(*one)).collect();
     let role = Role::new(&uses);
     let printed = if args.output.json { print_json(&role) } else { print(&role) };
-    printed.context("print the role")?;
+    printed.context("printing the role")?;
     Ok(Exit::Done)
 }
 

@@ -21,7 +21,7 @@ pub(super) fn target() -> ProgressDrawTarget {
 /// What could not be drawn is not drawn.
 fn drawn(end: io::Result<()>) -> io::Result<()> {
     if let Err(error) = end {
-        tracing::trace!(%error, "draw on the terminal");
+        tracing::trace!(%error, "drawing on the terminal");
     }
     Ok(())
 }

@@ -61,14 +61,14 @@ impl Listener {
 
     fn end(&self) {
         if self.cancel.is_cancelled() {
-            let said = say("interrupted twice: leaving at once; the next run tidies up");
+            let said = say("interrupted twice: exiting immediately; the next run cleans up");
             // Whether or not standard error took it.
             let _ = said.recv_timeout(LAST_WORDS);
             // SAFETY: it only ends the process. What `exit` runs before may wait for what is blocked.
             unsafe { libc::_exit(c_int::from(Exit::Interrupted as u8)) }
         }
         self.cancel.cancel();
-        say("interrupted: undoing what was begun (once more to leave at once)");
+        say("interrupted: cleaning up (press Ctrl-C again to exit immediately)");
     }
 
     fn has_lost_terminal(&self) -> bool {
@@ -85,7 +85,7 @@ fn say(text: &'static str) -> Receiver<()> {
         let _ = done.send(());
     };
     if let Err(error) = thread::Builder::new().spawn(print) {
-        tracing::debug!(%error, "start a thread");
+        tracing::debug!(%error, "starting a thread");
     }
     heard
 }

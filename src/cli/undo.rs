@@ -2,8 +2,12 @@
 
 use super::args::UndoArgs;
 use super::render::{print_json, print_line};
-use super::{Exit, block_on, chain, done, tell};
-use crate::pipeline::{self, AtSource, How, Place, Run, TakenBackRuns, Which};
+use super::{Exit, block_on, done, fail, warn_of_secrets};
+use crate::model::Stage;
+use crate::pipeline::{
+    self, AtSource, Failure, RecordedRun, TakenBackRuns, UndoError, UndoOptions, UndoScope,
+    WhichRuns,
+};
 use crate::settings::{DescribedArgs, Environment, Error};
 
 /// Runs the command.
@@ -16,14 +20,14 @@ pub fn run(args: &UndoArgs, environment: &Environment) -> anyhow::Result<Exit> {
         return list(args, &place);
     }
     let source = at_source(args, environment)?;
+    warn_of_secrets(&args.source);
     let (uri, even_if_used) = (args.libvirt_uri.clone(), args.even_if_used);
-    let how = How { uri, dry_run: args.dry_run, even_if_used };
+    let how = UndoOptions { uri, dry_run: args.dry_run, even_if_used };
     block_on(&args.output, |_, _| async move {
         let undone = match pipeline::undo(&place, &how, &source).await {
             Ok(undone) => undone,
             Err(error) => {
-                tell(&chain(&error), error.hint().as_deref());
-                return Ok(Exit::Refused);
+                return Ok(refused(&error, args.output.json));
             }
         };
         let exit =
@@ -47,15 +51,15 @@ fn at_source(args: &UndoArgs, environment: &Environment) -> Result<AtSource, Err
     Ok(AtSource { settings, power_on: args.power_on_source })
 }
 
-fn place(args: &UndoArgs) -> Place {
+fn place(args: &UndoArgs) -> UndoScope {
     let which = match (&args.run, args.all) {
-        (Some(run), _) => Which::Named(run.clone()),
-        (None, true) => Which::All,
-        (None, false) => Which::Newest,
+        (Some(run), _) => WhichRuns::Named(run.clone()),
+        (None, true) => WhichRuns::All,
+        (None, false) => WhichRuns::Newest,
     };
     match (&args.result, &args.output_dir) {
-        (Some(file), _) => Place::File(file.clone()),
-        (None, path) => Place::of(path.clone().unwrap_or_default(), which),
+        (Some(file), _) => UndoScope::File(file.clone()),
+        (None, path) => UndoScope::of(path.clone().unwrap_or_default(), which),
     }
 }
 
@@ -65,10 +69,10 @@ fn lines(undone: &TakenBackRuns) -> Vec<String> {
         undone.runs.iter().map(|run| format!("run        {} ({})", run.run, domain(run))).collect();
     for (what, things) in [
         ("would go", &taken.would_go),
-        ("gets its name back", &taken.would_rename),
+        ("would rename", &taken.would_rename),
         ("gone", &taken.done),
         ("renamed", &taken.renamed),
-        ("was gone", &taken.gone),
+        ("already gone", &taken.gone),
         ("stays", &taken.left),
         ("note", &undone.notes),
     ] {
@@ -80,12 +84,11 @@ fn lines(undone: &TakenBackRuns) -> Vec<String> {
     lines
 }
 
-fn list(args: &UndoArgs, place: &Place) -> anyhow::Result<Exit> {
+fn list(args: &UndoArgs, place: &UndoScope) -> anyhow::Result<Exit> {
     let runs = match pipeline::runs(place) {
         Ok(runs) => runs,
         Err(error) => {
-            tell(&chain(&error), error.hint().as_deref());
-            return Ok(Exit::Refused);
+            return Ok(refused(&error, args.output.json));
         }
     };
     if args.output.json {
@@ -99,7 +102,11 @@ fn list(args: &UndoArgs, place: &Place) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+fn refused(error: &UndoError, json: bool) -> Exit {
+    fail(json, None, Failure::new(Stage::Libvirt, error, error.hint()), Exit::Refused)
+}
+
 /// Its domain, for people.
-fn domain(run: &Run) -> &str {
+fn domain(run: &RecordedRun) -> &str {
     run.domain.as_deref().unwrap_or("no domain yet")
 }

@@ -2,8 +2,9 @@
 
 use super::args::VerifyArgs;
 use super::render::{print_json, print_line};
-use super::{Exit, block_on, chain, done, tell};
-use crate::pipeline::{self, Verified, VerifyError};
+use super::{Exit, block_on, done, fail};
+use crate::model::Stage;
+use crate::pipeline::{self, Failure, Verified, VerifyError};
 
 /// Runs the command.
 ///
@@ -22,12 +23,13 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
                 Ok(Exit::Done)
             }
             Err(error) => {
-                tell(&chain(&error), error.hint().as_deref());
-                Ok(match error {
+                let failure = Failure::new(Stage::Libvirt, &error, error.hint());
+                let exit = match error {
                     VerifyError::Cancelled => Exit::Interrupted,
                     error if error.is_difference() => Exit::Failed,
                     _ => Exit::Refused,
-                })
+                };
+                Ok(fail(args.output.json, None, failure, exit))
             }
         }
     })

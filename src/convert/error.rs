@@ -8,14 +8,14 @@ use crate::child;
 use crate::manifest;
 use crate::model::{ByteSize, DiskId, Sha256Digest, Warning};
 
-use super::find::INSTALL;
+use super::hyper2kvm::find::INSTALL;
 use super::virtio_win::{DOWNLOAD, INSTALL_RHSRVANY, SHUT_DOWN, is_hibernated};
 
 /// Why disks were not converted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no hyper2kvm to run.
-    #[error("find hyper2kvm: none in {} places", searched.len())]
+    #[error("hyper2kvm not found in {} places", searched.len())]
     NotFound {
         /// Every path looked at.
         searched: Vec<PathBuf>,
@@ -23,13 +23,13 @@ pub enum Error {
         passed_over: Vec<Warning>,
     },
     /// The path given by the user names no program.
-    #[error("find hyper2kvm: {} is not an executable file", path.display())]
+    #[error("hyper2kvm not found: {} is not an executable file", path.display())]
     NoSuchProgram {
         /// The path given.
         path: PathBuf,
     },
     /// Others could have put something else in its place.
-    #[error("trust {}: {why}", path.display())]
+    #[error("{} is not trusted: {why}", path.display())]
     Unsafe {
         /// The path given.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum Error {
         why: String,
     },
     /// hyper2kvm is there but cannot be imported.
-    #[error("import hyper2kvm from {}: {what}", path.display())]
+    #[error("importing hyper2kvm from {}: {what}", path.display())]
     NotImportable {
         /// The program.
         path: PathBuf,
@@ -45,16 +45,16 @@ pub enum Error {
         what: String,
     },
     /// FIX needs libguestfs' Python binding.
-    #[error("import guestfs from {}", path.display())]
+    #[error("{} cannot import the Python module guestfs", path.display())]
     NoGuestfs {
         /// The program.
         path: PathBuf,
     },
     /// The manifest, or a file that it names, is not usable.
-    #[error("use the manifest")]
+    #[error("checking the manifest")]
     Manifest(#[from] manifest::Error),
     /// An image is not what its manifest says, or points at other files.
-    #[error("trust {disk}: {why}")]
+    #[error("{disk} is not trusted: {why}")]
     Untrusted {
         /// The disk.
         disk: DiskId,
@@ -62,7 +62,7 @@ pub enum Error {
         why: String,
     },
     /// A VMDK does not hold what it should.
-    #[error("read {}", path.display())]
+    #[error("reading {}", path.display())]
     Image {
         /// The file.
         path: PathBuf,
@@ -70,13 +70,13 @@ pub enum Error {
         source: crate::image::Error,
     },
     /// A result's file exists.
-    #[error("{} exists", path.display())]
+    #[error("{} exists already", path.display())]
     ResultExists {
         /// The file.
         path: PathBuf,
     },
     /// There is no converted disk.
-    #[error("find the converted {disk}: there is no {}", path.display())]
+    #[error("converted {disk} not found: {} does not exist", path.display())]
     NoResult {
         /// Which disk.
         disk: DiskId,
@@ -84,7 +84,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The disks cannot fit.
-    #[error("find space in {}: {needed} needed, {free} free", dir.display())]
+    #[error("{} has {free} free, {needed} are needed", dir.display())]
     NoSpace {
         /// The output directory.
         dir: PathBuf,
@@ -96,7 +96,7 @@ pub enum Error {
     /// A file operation of ours.
     #[error("{doing}")]
     Io {
-        /// Verb and object.
+        /// What was being done, as a gerund: `reading disk-0.qcow2`.
         doing: String,
         /// What the system said.
         source: io::Error,
@@ -104,7 +104,7 @@ pub enum Error {
     /// A program could not be run to its end.
     #[error("{doing}")]
     Child {
-        /// Verb and object.
+        /// What was being done, as a gerund: `reading disk-0.qcow2`.
         doing: String,
         /// Why not.
         source: child::Error,
@@ -112,31 +112,45 @@ pub enum Error {
     /// qemu-img refused.
     #[error("{doing}: {message}")]
     QemuImg {
-        /// Verb and object.
+        /// What was being done, as a gerund: `reading disk-0.qcow2`.
         doing: String,
         /// Its last words.
         message: String,
     },
     /// No seed of cloud-init can be made.
-    #[error("make a seed of {}: {why}", path.display())]
+    #[error("making a cloud-init seed from {}: {why}", path.display())]
     Seed {
         /// What it was to be made of.
         path: PathBuf,
         /// What is wrong.
         why: String,
     },
+    /// No program that writes a seed is installed.
+    #[error("making a cloud-init seed from {}: none of {} is installed", path.display(), programs.join(", "))]
+    NoSeedProgram {
+        /// What it was to be made of.
+        path: PathBuf,
+        /// Programs that were tried.
+        programs: &'static [&'static str],
+    },
     /// libguestfs, or what works through it, refused.
     #[error("{doing}: {message}")]
     Guestfs {
-        /// Verb and object.
+        /// What was being done, as a gerund: `reading disk-0.qcow2`.
         doing: String,
+        /// Its last words.
+        message: String,
+    },
+    /// The appliance of libguestfs did not start.
+    #[error("starting the appliance of libguestfs: {message}")]
+    Appliance {
         /// Its last words.
         message: String,
     },
     /// The guest did not accept a change: its file system is full or read-only, or the file is immutable.
     #[error("{doing}: {why}")]
     Refused {
-        /// Verb and object.
+        /// What was being done, as a gerund: `reading disk-0.qcow2`.
         doing: String,
         /// What libguestfs said.
         why: String,
@@ -168,13 +182,18 @@ pub enum Error {
         converted: Sha256Digest,
     },
     /// The guest would not start on virtio.
-    #[error("guest is not fit for virtio: {why}")]
+    #[error("guest is not ready for virtio: {why}")]
     NotFixed {
         /// What it lacks.
         why: String,
     },
+    /// A Windows, without the only program that installs drivers in one.
+    #[error(
+        "guest is not ready for virtio: Windows needs virt-v2v-in-place, which is not installed"
+    )]
+    NoV2v,
     /// What is to hold the drivers of virtio for Windows does not.
-    #[error("reading the drivers of virtio in {}: {why}", path.display())]
+    #[error("reading the virtio drivers in {}: {why}", path.display())]
     VirtioWin {
         /// The ISO or folder.
         path: PathBuf,
@@ -182,7 +201,7 @@ pub enum Error {
         why: String,
     },
     /// A Windows that no drivers of virtio were found for.
-    #[error("no drivers of virtio for {guest}{}", in_place(place.as_deref()))]
+    #[error("no virtio drivers found for {guest}{}", in_place(place.as_deref()))]
     NoDrivers {
         /// The guest's name of itself.
         guest: String,
@@ -190,7 +209,7 @@ pub enum Error {
         place: Option<PathBuf>,
     },
     /// hyper2kvm says that it did not succeed.
-    #[error("run hyper2kvm: {stage}{message}")]
+    #[error("running hyper2kvm: {stage}{message}")]
     Hyper2kvm {
         /// The stage with a colon and a space, or nothing.
         stage: String,
@@ -200,7 +219,7 @@ pub enum Error {
         log: PathBuf,
     },
     /// hyper2kvm says that it succeeded, and did not.
-    #[error("believe hyper2kvm: {problem}")]
+    #[error("hyper2kvm ended without error, but {problem}")]
     NotDone {
         /// What is wrong.
         problem: String,
@@ -211,7 +230,7 @@ pub enum Error {
     #[error("interrupted")]
     Cancelled,
     /// The time for the whole conversion is up.
-    #[error("convert within {}", humantime::format_duration(*after))]
+    #[error("conversion did not finish within {}", humantime::format_duration(*after))]
     TimedOut {
         /// The limit.
         after: Duration,
@@ -226,15 +245,15 @@ impl Error {
 
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
-        let read = |log: &Path| format!("its whole output is in {}", log.display());
+        let read = |log: &Path| format!("read its output in {}", log.display());
         match self {
             Self::NotFound { passed_over, .. } if !passed_over.is_empty() => {
                 let reasons = passed_over.iter().map(|warning| warning.message.as_str());
-                Some(reasons.collect::<Vec<_>>().join("; "))
+                Some(format!("fix what was passed over: {}", reasons.collect::<Vec<_>>().join("; ")))
             }
             Self::NotFound { .. } | Self::NotImportable { .. } => Some(INSTALL.to_owned()),
             Self::NoSuchProgram { .. } => {
-                Some("give --hyper2kvm-path the program itself, such as venv/bin/hyper2kvm".into())
+                Some("pass the program itself: --hyper2kvm-path venv/bin/hyper2kvm".into())
             }
             Self::Unsafe { path, .. } => Some(format!(
                 "make {} and its folders writable by their owner alone, and that root or you",
@@ -242,7 +261,7 @@ impl Error {
             )),
             Self::NoSystem { encrypted } => encrypted
                 .first()
-                .map(|device| format!("give its passphrase with --key {device}:file:PATH")),
+                .map(|device| format!("pass its passphrase with --key {device}:file:PATH")),
             Self::Systems { systems, .. } => systems
                 .first()
                 .map(|(device, _)| format!("choose one with --root, for example --root {device}")),
@@ -276,31 +295,32 @@ impl Error {
             }
             Self::Hyper2kvm { log, message, .. } if message.contains("guestfs_launch") => {
                 Some(format!(
-                    "libguestfs cannot start its appliance: try libguestfs-test-tool, and \
+                    "run libguestfs-test-tool, which shows why the appliance does not start; set \
                      LIBGUESTFS_BACKEND_SETTINGS=force_tcg where KVM cannot run guests; {}",
                     read(log)
                 ))
             }
             Self::Hyper2kvm { log, .. } | Self::NotDone { log, .. } => Some(read(log)),
-            Self::Seed { why, .. } if why.contains("installed") => {
-                Some("install xorriso".to_owned())
-            }
+            Self::NoSeedProgram { .. } => Some("install xorriso".to_owned()),
             Self::Seed { .. } => Some(
-                "give --cloud-init a file of user data, or a folder with user-data in it"
+                "pass --cloud-init a file of user data, or a folder that contains user-data"
                     .to_owned(),
             ),
-            Self::NotFixed { why } if why.contains("not installed") => {
-                Some(format!("install virt-v2v; for the drivers {DOWNLOAD}"))
-            }
+            Self::NoV2v => Some(format!("install virt-v2v; for the drivers {DOWNLOAD}")),
             Self::VirtioWin { .. } | Self::NoDrivers { .. } => Some(DOWNLOAD.to_owned()),
             Self::NotFixed { .. } => Some(format!(
-                "the domain gets the hardware that the guest knows; {} and {} tell more",
+                "read {} and {}; the domain gets hardware that the guest supports",
                 super::REPORT,
                 super::native::LOG
             )),
-            Self::Guestfs { doing, message } => Some(of_guestfs(doing, message)),
+            Self::Guestfs { message, .. } => Some(of_guestfs(message)),
+            Self::Appliance { .. } => Some(
+                "run libguestfs-test-tool, and set LIBGUESTFS_BACKEND_SETTINGS=force_tcg where KVM \
+                 cannot run guests"
+                    .to_owned(),
+            ),
             Self::Refused { .. } => Some(all_is_in_the_log()),
-            Self::TimedOut { .. } => Some("give it longer: --pipeline-timeout 2h".to_owned()),
+            Self::TimedOut { .. } => Some("allow more time: --pipeline-timeout 2h".to_owned()),
             Self::Io { .. } | Self::Child { .. } | Self::QemuImg { .. } | Self::Cancelled => None,
         }
     }
@@ -313,7 +333,7 @@ impl Error {
 }
 
 /// What to do where libguestfs, or what works through it, refused.
-fn of_guestfs(doing: &str, message: &str) -> String {
+fn of_guestfs(message: &str) -> String {
     if message.contains("rhsrvany") {
         return INSTALL_RHSRVANY.to_owned();
     }
@@ -323,18 +343,12 @@ fn of_guestfs(doing: &str, message: &str) -> String {
     if message.contains("nbdkit is not installed") {
         return "install nbdkit".to_owned();
     }
-    if doing.contains("appliance") {
-        return "try libguestfs-test-tool, and LIBGUESTFS_BACKEND_SETTINGS=force_tcg where KVM cannot \
-                run guests"
-            .to_owned();
-    }
     all_is_in_the_log()
 }
 
 fn all_is_in_the_log() -> String {
     format!(
-        "all that was said is in {}, beside the results; the domain gets hardware that the guest knows \
-         already",
+        "read {} beside the results; the domain gets hardware that the guest supports already",
         super::native::LOG
     )
 }

@@ -59,9 +59,7 @@ impl Settings {
         }
         let tools = TOOLS.join(", ");
         lines.push(format!("remove VMware's tools, where they are installed: {tools}"));
-        lines.push(
-            "have SELinux label the files anew at the first start, where it is on".to_owned(),
-        );
+        lines.push("relabel the files at the first start, where SELinux is enabled".to_owned());
         lines.into_iter().map(|line| format!("{when}{line}")).collect()
     }
 

@@ -13,56 +13,39 @@
 //! bytes must all agree (`report`, `log`, `outcome`). Whatever happens the work folder goes; only
 //! `hyper2kvm.log` stays.
 
-mod appliance;
-mod doctor;
-mod environment;
+mod compare;
+mod converter_checks;
 mod error;
-mod find;
 #[cfg(test)]
 mod fixture;
 mod foreseen;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hyper2kvm;
-mod isolate;
-mod job;
-mod keep_log;
-mod leftovers;
-mod libguestfs;
-mod log;
 mod native;
-mod outcome;
-mod part;
 mod preflight;
-mod private;
-mod probe;
 mod proof;
-mod qemu_img;
-mod report;
 mod results;
-mod rewrite;
 mod seed;
 mod settings;
-mod shebang;
-mod verify;
+mod tools;
 mod virtio_win;
-mod work;
 
-pub use doctor::examine;
+pub use compare::{ImageDifference, changed, compare, open_image, result_of};
+pub use converter_checks::examine;
 pub use error::Error;
-pub use find::{Found, find};
-pub use keep_log::is_log;
+pub use hyper2kvm::find::{FoundHyper2kvm, find};
 pub use preflight::is_ours;
-pub use preflight::{Engine, Needs, Plan, Ready, preflight, usable};
-pub use private::make_private_folder;
+pub use preflight::{ConversionPlan, Engine, Needs, ReadyConversion, preflight, usable};
 pub use results::{existing, fault, placed, result_paths};
 pub use seed::{seed_disk, seed_path};
 pub use settings::{Agent, Converter, Customize, DiskKey, Settings, Stages};
-pub use verify::{Difference, compare, open_image};
+pub use tools::keep_log::is_log;
+pub use tools::private::make_private_folder;
+pub use tools::work::remove_dead_work;
 pub use virtio_win::{
     DriversOf, Foretold, WindowsDrivers, WindowsSources, check_sources, drivers_for,
 };
-pub use work::remove_dead_work;
 
 use std::borrow::Cow;
 use std::fs;
@@ -76,15 +59,16 @@ use crate::budget::{Going, is_stop};
 use crate::image;
 use crate::manifest::{Disk, Manifest, Overwrite, check, check_files, write};
 use crate::model::{
-    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, OsFamily, Proof, Stage, Warning, chain,
+    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, OsFamily, Proof, Stage, Warning, WarningCode,
+    chain,
 };
 use crate::progress::Progress;
 
-use self::hyper2kvm::{Hyper2kvm, Outcome};
-use self::outcome::Made;
-use self::proof::{Converted, Proofs};
-use self::qemu_img::{Image, Tools};
-use self::work::WorkDir;
+use self::hyper2kvm::accept::Acceptance;
+use self::hyper2kvm::{Hyper2kvm, Hyper2kvmOutcome};
+use self::proof::{ConvertedImage, Proofs};
+use self::tools::qemu_img::{Image, Tools};
+use self::tools::work::WorkDir;
 
 /// Name of the file in the output directory that keeps hyper2kvm's output.
 const LOG: &str = "hyper2kvm.log";
@@ -101,7 +85,7 @@ pub struct Conversion {
     /// The converted disks; none in a dry run, or when [`Stages::convert`] is off.
     pub disks: Option<ConvertedDisks>,
     /// What would have been done, in a dry run.
-    pub plan: Option<Plan>,
+    pub plan: Option<ConversionPlan>,
     /// What went less than well.
     pub warnings: Vec<Warning>,
     /// Name and version of the converter.
@@ -136,8 +120,8 @@ pub async fn convert(
     let tools = Tools::new(settings.path.clone(), settings.timeout, cancel.clone());
     check(manifest).map_err(|violations| crate::manifest::Error::Invalid { violations })?;
     let mut warnings = check_files(manifest)?;
-    warnings.extend(job::left_out(manifest));
-    let doing = format!("make {}", output_dir.display());
+    warnings.extend(hyper2kvm::job::left_out(manifest));
+    let doing = format!("making {}", output_dir.display());
     let output = std::path::absolute(output_dir).map_err(Error::io(&doing))?;
     let ready = preflight::prepare(&manifest.into(), &output, settings, &tools).await?;
     if settings.dry_run {
@@ -152,7 +136,7 @@ pub async fn convert(
     }
     progress.note(format!("converting with {}", ready.converter));
     let (settings, without_kvm) = match settings.stages.inspect || settings.stages.fix {
-        true => appliance::decided(settings, cancel).await,
+        true => tools::appliance::decided(settings, cancel).await,
         false => (Cow::Borrowed(settings), None),
     };
     if let Some(warning) = &without_kvm {
@@ -161,15 +145,17 @@ pub async fn convert(
     warnings.extend(without_kvm);
     let settings = &*settings;
     let work = make_work(output.clone()).await?;
-    let run = Run { manifest, settings, progress, tools: &tools, work: &work, output: &output };
+    let run =
+        ConversionRun { manifest, settings, progress, tools: &tools, work: &work, output: &output };
     let converted = run.all(&ready).await;
     let removed = remove(work).await;
     let mut conversion = converted?;
+    compare::record(&mut conversion, &tools).await;
     warnings.append(&mut conversion.warnings);
     warnings.extend(removed.err().map(|error| {
         Warning::new(
             Stage::Pipeline,
-            "work-folder-left",
+            WarningCode::WorkFolderLeft,
             format!("remove the work folder: {error}"),
         )
     }));
@@ -178,7 +164,7 @@ pub async fn convert(
 
 fn dry_run(
     manifest: &Manifest,
-    ready: Ready,
+    ready: ReadyConversion,
     settings: &Settings,
     mut warnings: Vec<Warning>,
     progress: &Progress,
@@ -203,7 +189,7 @@ fn dry_run(
 
 /// Makes the work folder; old ones that go may be large.
 async fn make_work(output: PathBuf) -> Result<WorkDir, Error> {
-    let doing = format!("make a work folder in {}", output.display());
+    let doing = format!("making a work folder in {}", output.display());
     let made = tokio::task::spawn_blocking(move || WorkDir::new(&output)).await;
     made.map_err(|join| Error::io(doing)(join.into()))?
 }
@@ -214,7 +200,7 @@ async fn remove(work: WorkDir) -> std::io::Result<()> {
 }
 
 /// One conversion in its work folder.
-struct Run<'a> {
+struct ConversionRun<'a> {
     manifest: &'a Manifest,
     settings: &'a Settings,
     progress: &'a Progress,
@@ -223,9 +209,9 @@ struct Run<'a> {
     output: &'a Path,
 }
 
-impl Run<'_> {
+impl ConversionRun<'_> {
     /// The seed, which costs little and may be refused, then the disks.
-    async fn all(&self, ready: &Ready) -> Result<Conversion, Error> {
+    async fn all(&self, ready: &ReadyConversion) -> Result<Conversion, Error> {
         let seed = match &self.settings.cloud_init {
             Some(path) => Some(seed::make(self, path).await?),
             None => None,
@@ -251,18 +237,20 @@ impl Run<'_> {
     }
 
     /// The conversion by ourselves, where hyper2kvm was our choice and failed.
-    async fn instead(&self, ready: &Ready, error: &Error) -> Result<Conversion, Error> {
+    async fn instead(&self, ready: &ReadyConversion, error: &Error) -> Result<Conversion, Error> {
         let text = format!("{}; converting natively instead", chain(error));
         self.progress.note(&text);
-        self.work.clear().map_err(Error::io("clear the work folder"))?;
+        self.work.clear().map_err(Error::io("clearing the work folder"))?;
         let native = preflight::native();
-        let ready = Ready { results: ready.results.clone(), ..native };
+        let ready = ReadyConversion { results: ready.results.clone(), ..native };
         let mut conversion = Box::pin(native::convert(self, &ready)).await?;
-        conversion.warnings.insert(0, Warning::new(Stage::Pipeline, "converter-failed", text));
+        conversion
+            .warnings
+            .insert(0, Warning::new(Stage::Pipeline, WarningCode::ConverterFailed, text));
         Ok(conversion)
     }
 
-    async fn convert(&self, ready: &Ready, program: &Path) -> Result<Conversion, Error> {
+    async fn convert(&self, ready: &ReadyConversion, program: &Path) -> Result<Conversion, Error> {
         let mut durations = Vec::new();
         let begin = Instant::now();
         let capacities = self.prepare().await?;
@@ -285,13 +273,16 @@ impl Run<'_> {
         durations.extend(outcome.durations());
 
         let begin = Instant::now();
-        let made = Made { run: self, outcome: &outcome, capacities: &capacities };
+        let made = Acceptance { run: self, outcome: &outcome, capacities: &capacities };
         let finished = Box::pin(made.finish(&ready.results, proofs)).await?;
         durations.push(("finish".to_owned(), begin.elapsed()));
         let mut warnings = outcome.warnings;
         warnings.extend(finished.warnings);
-        let mut told =
-            report::told_of_results(outcome.json, &ready.converter, finished.disks.as_ref());
+        let mut told = hyper2kvm::report::told_of_results(
+            outcome.json,
+            &ready.converter,
+            finished.disks.as_ref(),
+        );
         told["proof"] = json!(finished.proof);
         Ok(Conversion {
             plan: None,
@@ -313,8 +304,11 @@ impl Run<'_> {
         let images: Vec<_> = disks
             .map(|(disk, capacity)| (&disk.id, self.work.image(&disk.id), *capacity))
             .collect();
-        let images =
-            images.iter().map(|(id, image, capacity)| Converted { id, image, capacity: *capacity });
+        let images = images.iter().map(|(id, image, capacity)| ConvertedImage {
+            id,
+            image,
+            capacity: *capacity,
+        });
         Proofs::begin(self, images)
     }
 
@@ -324,7 +318,7 @@ impl Run<'_> {
 
     /// Whether the guest is fit for virtio after a FIX that went well: a Linux needs an initramfs
     /// with the drivers.
-    fn fixed(&self, outcome: &Outcome) -> bool {
+    fn fixed(&self, outcome: &Hyper2kvmOutcome) -> bool {
         self.settings.stages.fix && (self.is_windows() || self.initramfs() && outcome.initramfs)
     }
 
@@ -345,10 +339,10 @@ impl Run<'_> {
             let source = Image { path: &disk.local_path, format: disk.source_format };
             let task = format!("prepare {}", disk.id);
             self.tools.work_image(source, (&image, None), capacity, (self.progress, &task)).await?;
-            let read = Error::io(format!("look at {}", image.display()));
+            let read = Error::io(format!("inspecting {}", image.display()));
             bytes.push(fs::metadata(&image).map_err(read)?.len());
         }
-        let job = job::job(self.manifest, self.work, &bytes, self.settings.stages);
+        let job = hyper2kvm::job::job(self.manifest, self.work, &bytes, self.settings.stages);
         write(&job, &self.work.job(), Overwrite::No)?;
         Ok(capacities)
     }
@@ -386,14 +380,14 @@ async fn look(
     let (image, going) = (path.to_owned(), Going::from(cancel));
     let look = move || {
         if let Err(why) = image::inspect(&image, format, &going)? {
-            return Ok(Err(why));
+            return Ok(Err(why.to_string()));
         }
         let is_split = format == DiskFormat::Vmdk && !image::is_single_vmdk(&image)?;
         let joined = is_split.then(|| image::Split::open(&image)).transpose()?;
         Ok(Ok(joined.map(|split| ByteSize(split.capacity()))))
     };
     let looked = tokio::task::spawn_blocking(look).await;
-    let read = format!("read {}", path.display());
+    let read = format!("reading {}", path.display());
     looked
         .map_err(|join| Error::io(&read)(join.into()))?
         .map_err(|error| if is_stop(&error) { Error::Cancelled } else { Error::io(&read)(error) })

@@ -8,14 +8,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::image::Compression;
 use crate::manifest::{Disk, Manifest};
-use crate::model::{ByteSize, DiskFormat, DiskId, OsFamily, SourceVm, Stage, Warning, chain};
+use crate::model::{
+    ByteSize, DiskFormat, DiskId, OsFamily, SourceVm, Stage, Warning, WarningCode, chain,
+};
 
-use super::find::find;
+use super::hyper2kvm::find::find;
+use super::hyper2kvm::probe;
 use super::native::{guestfs, v2v};
-use super::qemu_img::{Tools, option};
 use super::results::free_paths;
+use super::tools::qemu_img::{Tools, option};
 use super::virtio_win::{self, Foretold};
-use super::{Converter, Error, Settings, probe, seed};
+use super::{Converter, Error, Settings, seed};
 
 /// What a conversion is going to be about, known before there is a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +79,7 @@ pub enum Engine {
 
 /// A conversion that may begin.
 #[derive(Debug, Clone)]
-pub struct Ready {
+pub struct ReadyConversion {
     /// Who converts.
     pub engine: Engine,
     /// Its name and version; only the name in a dry run, which does not run it.
@@ -97,7 +100,7 @@ pub async fn preflight(
     dir: &Path,
     settings: &Settings,
     cancel: &CancellationToken,
-) -> Result<Ready, Error> {
+) -> Result<ReadyConversion, Error> {
     let tools = Tools::new(settings.path.clone(), settings.timeout, cancel.clone());
     prepare(needs, dir, settings, &tools).await
 }
@@ -133,9 +136,9 @@ pub async fn usable(
     if guestfs::is_there(&tools).await {
         return Ok(virtio_win::warnings(&settings.windows, guest, &tools).await);
     }
-    let text = "guestfish is not installed, so the guest will not be fixed: it gets hardware that it \
-                knows already (install libguestfs-tools; Fedora: guestfs-tools)";
-    Ok(vec![Warning::new(Stage::Preflight, "guest-will-not-be-fixed", text)])
+    let text = "guestfish is not installed, so the guest will not be fixed: it gets hardware that \
+        it supports already (install libguestfs-tools; Fedora: guestfs-tools)";
+    Ok(vec![Warning::new(Stage::Preflight, WarningCode::GuestWillNotBeFixed, text)])
 }
 
 /// [`preflight`] with the tools of a conversion.
@@ -144,18 +147,22 @@ pub(super) async fn prepare(
     dir: &Path,
     settings: &Settings,
     tools: &Tools,
-) -> Result<Ready, Error> {
+) -> Result<ReadyConversion, Error> {
     let seed = settings.cloud_init.is_some();
     let paths = if settings.stages.convert { free_paths(needs, dir, seed)? } else { Vec::new() };
     // What arrived as it is to be takes no further space.
     space(dir, if settings.consume { needs.unconverted } else { needs.data })?;
     virtio_win::check_sources(&settings.windows).await?;
     let ready = converter(needs.family, settings, tools).await?;
-    Ok(Ready { results: paths, ..ready })
+    Ok(ReadyConversion { results: paths, ..ready })
 }
 
 /// The tools alone, without results.
-async fn converter(family: OsFamily, settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
+async fn converter(
+    family: OsFamily,
+    settings: &Settings,
+    tools: &Tools,
+) -> Result<ReadyConversion, Error> {
     tools.version().await?;
     if let Some(path) = &settings.cloud_init {
         seed::check(path)?;
@@ -168,7 +175,7 @@ async fn converter(family: OsFamily, settings: &Settings, tools: &Tools) -> Resu
         Converter::Auto if family != OsFamily::Linux => Ok(native()),
         Converter::Auto => match hyper2kvm(settings, tools).await {
             Err(Error::NotFound { passed_over, .. }) => {
-                Ok(Ready { warnings: passed_over, ..native() })
+                Ok(ReadyConversion { warnings: passed_over, ..native() })
             }
             // One that is there and does not work is worth a word, unless it was asked for.
             Err(
@@ -177,7 +184,8 @@ async fn converter(family: OsFamily, settings: &Settings, tools: &Tools) -> Resu
                 | Error::Unsafe { .. }),
             ) if settings.hyper2kvm_path.is_none() => {
                 let mut ready = native();
-                let warning = Warning::new(Stage::Pipeline, "hyper2kvm-unusable", chain(&error));
+                let warning =
+                    Warning::new(Stage::Pipeline, WarningCode::Hyper2kvmUnusable, chain(&error));
                 ready.warnings.push(warning);
                 Ok(ready)
             }
@@ -187,8 +195,8 @@ async fn converter(family: OsFamily, settings: &Settings, tools: &Tools) -> Resu
 }
 
 /// We ourselves.
-pub(super) fn native() -> Ready {
-    Ready {
+pub(super) fn native() -> ReadyConversion {
+    ReadyConversion {
         engine: Engine::Native,
         converter: concat!("native ", env!("CARGO_PKG_VERSION")).to_owned(),
         results: Vec::new(),
@@ -196,15 +204,19 @@ pub(super) fn native() -> Ready {
     }
 }
 
-async fn virt_v2v(tools: &Tools) -> Result<Ready, Error> {
+async fn virt_v2v(tools: &Tools) -> Result<ReadyConversion, Error> {
     let said = v2v::version(tools).await?;
     let version = said.split_whitespace().last().unwrap_or_default();
-    Ok(Ready { engine: Engine::VirtV2v, converter: format!("virt-v2v {version}"), ..native() })
+    Ok(ReadyConversion {
+        engine: Engine::VirtV2v,
+        converter: format!("virt-v2v {version}"),
+        ..native()
+    })
 }
 
-async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
+async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Result<ReadyConversion, Error> {
     let found = find(settings)?;
-    let mut ready = Ready {
+    let mut ready = ReadyConversion {
         engine: Engine::Hyper2kvm(found.path.clone()),
         converter: "hyper2kvm".to_owned(),
         results: Vec::new(),
@@ -223,7 +235,7 @@ async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Result<Ready, Error> {
 fn space(dir: &Path, data: ByteSize) -> Result<(), Error> {
     let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
     let found = statvfs(existing).map_err(|error| {
-        Error::io(format!("find the free space of {}", dir.display()))(error.into())
+        Error::io(format!("finding the free space of {}", dir.display()))(error.into())
     })?;
     // The types of statvfs' fields differ between machines.
     #[allow(clippy::useless_conversion)]
@@ -241,21 +253,25 @@ fn space(dir: &Path, data: ByteSize) -> Result<(), Error> {
 
 /// What a conversion would do, for a dry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct ConversionPlan {
     /// What would be run, one step a line.
     pub steps: Vec<String>,
     /// What would be there afterwards.
     pub results: Vec<PathBuf>,
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for ConversionPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
     }
 }
 
 /// The plan of a conversion.
-pub(super) fn plan(manifest: &Manifest, ready: &Ready, settings: &Settings) -> Plan {
+pub(super) fn plan(
+    manifest: &Manifest,
+    ready: &ReadyConversion,
+    settings: &Settings,
+) -> ConversionPlan {
     let mut steps = match &ready.engine {
         Engine::Hyper2kvm(program) => by_hyper2kvm(manifest, ready, settings, program),
         _ => by_ourselves(manifest, ready, settings),
@@ -267,10 +283,10 @@ pub(super) fn plan(manifest: &Manifest, ready: &Ready, settings: &Settings) -> P
         let path = seed::seed_path(manifest.vm_name(), folder);
         steps.push(format!("write {}", path.display()));
     }
-    Plan { steps, results: ready.results.clone() }
+    ConversionPlan { steps, results: ready.results.clone() }
 }
 
-fn by_ourselves(manifest: &Manifest, ready: &Ready, settings: &Settings) -> Vec<String> {
+fn by_ourselves(manifest: &Manifest, ready: &ReadyConversion, settings: &Settings) -> Vec<String> {
     let packed = settings.compression.map_or("as they are", Compression::kind);
     let mut steps = Vec::new();
     for (disk, to) in manifest.disks_in_boot_order().iter().zip(&ready.results) {
@@ -289,7 +305,7 @@ fn by_ourselves(manifest: &Manifest, ready: &Ready, settings: &Settings) -> Vec<
 
 fn by_hyper2kvm(
     manifest: &Manifest,
-    ready: &Ready,
+    ready: &ReadyConversion,
     settings: &Settings,
     program: &Path,
 ) -> Vec<String> {

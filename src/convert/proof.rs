@@ -16,18 +16,20 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
 use crate::budget::{Going, is_stop};
-use crate::image::content::{BLOCK, BlockList, hash_blocks, hash_image, stored_ranges};
+use crate::image::content::{
+    BLOCK, BlockList, hash_blocks, hash_image, hash_image_at, stored_ranges,
+};
 use crate::model::{
     ByteSize, ChangedBlock, DiskFormat, DiskId, DiskProof, FixedFile, Proof, Sha256Digest, Stage,
-    Warning,
+    Warning, WarningCode,
 };
 use crate::progress::{Task, Unit};
 
-use super::qemu_img::Tools;
-use super::{Error, Run};
+use super::tools::qemu_img::Tools;
+use super::{ConversionRun, Error};
 
 /// A converted image to be proved.
-pub(super) struct Converted<'a> {
+pub(super) struct ConvertedImage<'a> {
     pub(super) id: &'a DiskId,
     pub(super) image: &'a Path,
     pub(super) capacity: ByteSize,
@@ -35,13 +37,13 @@ pub(super) struct Converted<'a> {
 
 /// The proofs of the disks of one conversion.
 pub(super) struct Proofs {
-    state: Mutex<State>,
+    state: Mutex<ProofState>,
     tools: Tools,
     /// Ends the thread with the conversion.
     _guard: DropGuard,
 }
 
-enum State {
+enum ProofState {
     Running(JoinHandle<Result<Vec<Base>, Error>>),
     Known(Vec<Base>),
     /// An error has been told.
@@ -93,14 +95,14 @@ impl Proved {
                 "the content of {disk} was not compared with the exported disk: its image has a \
                  feature that hyperexport does not read itself, or its stream had another order"
             );
-            warnings.push(Warning::new(Stage::Pipeline, "content-not-compared", text));
+            warnings.push(Warning::new(Stage::Pipeline, WarningCode::ContentNotCompared, text));
         }
         Proof { disks: self.proofs, files }
     }
 }
 
 /// One disk, for the thread.
-struct Order {
+struct ProofTask {
     id: DiskId,
     image: PathBuf,
     capacity: ByteSize,
@@ -114,16 +116,16 @@ struct Order {
 impl Proofs {
     /// Begins to hash the images of a run.
     pub(super) fn begin<'a>(
-        run: &Run<'_>,
-        images: impl IntoIterator<Item = Converted<'a>>,
+        run: &ConversionRun<'_>,
+        images: impl IntoIterator<Item = ConvertedImage<'a>>,
     ) -> Self {
-        let orders: Vec<_> = images.into_iter().map(|image| Order::new(run, &image)).collect();
+        let orders: Vec<_> = images.into_iter().map(|image| ProofTask::new(run, &image)).collect();
         let cancel = run.tools.cancel.child_token();
         let mut tools = run.tools.clone();
         tools.cancel = cancel.clone();
         let working = tools.clone();
         let work = move || orders.into_iter().map(|order| order.fulfil(&working)).collect();
-        let state = Mutex::new(State::Running(tokio::task::spawn_blocking(work)));
+        let state = Mutex::new(ProofState::Running(tokio::task::spawn_blocking(work)));
         Self { state, tools, _guard: cancel.drop_guard() }
     }
 
@@ -134,15 +136,15 @@ impl Proofs {
     /// [`Error::TimedOut`], [`Error::Io`].
     pub(super) async fn settled(&self) -> Result<(), Error> {
         let mut state = self.state.lock().await;
-        if let State::Running(work) = &mut *state {
+        if let ProofState::Running(work) = &mut *state {
             let ended = work.await;
-            *state = State::Failed;
+            *state = ProofState::Failed;
             let bases =
-                ended.map_err(|join| Error::io("hash the converted disks")(join.into()))??;
-            *state = State::Known(bases);
+                ended.map_err(|join| Error::io("hashing the converted disks")(join.into()))??;
+            *state = ProofState::Known(bases);
         }
         match &*state {
-            State::Failed => Err(Error::Cancelled),
+            ProofState::Failed => Err(Error::Cancelled),
             _ => Ok(()),
         }
     }
@@ -153,11 +155,14 @@ impl Proofs {
     /// As those of [`Proofs::settled`].
     pub(super) async fn will_commit(&self, disk: &DiskId, overlay: &Path) -> Result<(), Error> {
         self.settled().await?;
-        let State::Known(bases) = &mut *self.state.lock().await else { return Ok(()) };
+        let ProofState::Known(bases) = &mut *self.state.lock().await else { return Ok(()) };
         let Some(base) = bases.iter_mut().find(|base| base.id == *disk) else { return Ok(()) };
         if base.proved.is_some() {
-            let ranges = File::open(overlay).and_then(|file| stored_ranges(&file, base.capacity.0));
-            let ranges = ranges.map_err(Error::io(format!("read {}", overlay.display())))?;
+            let (path, size, going) = (overlay.to_owned(), base.capacity.0, self.tools.going());
+            let read = move || stored_ranges(&File::open(path)?, size, &going);
+            let ranges = tokio::task::spawn_blocking(read).await;
+            let ranges = ranges.unwrap_or_else(|join| Err(join.into()));
+            let ranges = ranges.map_err(|error| self.tools.hashing(overlay, error))?;
             let blocks =
                 ranges.iter().flat_map(|range| range.start / BLOCK..=(range.end - 1) / BLOCK);
             base.touched.extend(blocks.filter(|block| block * BLOCK < base.capacity.0));
@@ -168,10 +173,10 @@ impl Proofs {
     /// Ends the thread of a conversion that has failed: nothing writes into the work folder then.
     pub(super) async fn stop(self) {
         self.tools.cancel.cancel();
-        if let State::Running(work) = self.state.into_inner()
+        if let ProofState::Running(work) = self.state.into_inner()
             && let Err(error) = work.await
         {
-            tracing::debug!(%error, "hash the converted disks");
+            tracing::debug!(%error, "hashing the converted disks");
         }
     }
 
@@ -182,7 +187,7 @@ impl Proofs {
     /// As those of [`Proofs::settled`].
     pub(super) async fn finish<'a>(
         self,
-        images: impl IntoIterator<Item = Converted<'a>>,
+        images: impl IntoIterator<Item = ConvertedImage<'a>>,
     ) -> Result<Proved, Error> {
         self.ended(images, compare_touched).await
     }
@@ -193,20 +198,22 @@ impl Proofs {
     /// As those of [`Proofs::settled`].
     pub(super) async fn finish_anew<'a>(
         self,
-        images: impl IntoIterator<Item = Converted<'a>>,
+        images: impl IntoIterator<Item = ConvertedImage<'a>>,
     ) -> Result<Proved, Error> {
         self.ended(images, compare_all).await
     }
 
     async fn ended<'a>(
         self,
-        images: impl IntoIterator<Item = Converted<'a>>,
+        images: impl IntoIterator<Item = ConvertedImage<'a>>,
         compare: Compare,
     ) -> Result<Proved, Error> {
         self.settled().await?;
         let images: Vec<_> =
             images.into_iter().map(|image| (image.id.clone(), image.image.to_owned())).collect();
-        let State::Known(bases) = self.state.into_inner() else { return Err(Error::Cancelled) };
+        let ProofState::Known(bases) = self.state.into_inner() else {
+            return Err(Error::Cancelled);
+        };
         let tools = self.tools;
         let work = move || {
             let (mut proofs, mut without) = (Vec::new(), Vec::new());
@@ -224,12 +231,15 @@ impl Proofs {
             Ok(Proved { proofs, without })
         };
         let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|join| Error::io("hash the results")(join.into()))?
+        done.map_err(|join| Error::io("hashing the results")(join.into()))?
     }
 }
 
-impl Order {
-    fn new(run: &Run<'_>, Converted { id, image, capacity }: &Converted<'_>) -> Self {
+impl ProofTask {
+    fn new(
+        run: &ConversionRun<'_>,
+        ConvertedImage { id, image, capacity }: &ConvertedImage<'_>,
+    ) -> Self {
         let disk = run.manifest.disks.iter().find(|disk| disk.id == **id);
         let kept = disk.filter(|disk| run.manifest.received(&disk.id).is_none());
         Self {
@@ -252,8 +262,7 @@ impl Order {
         let exported = match (self.exported, &self.source) {
             (None, Some((path, format))) => {
                 let mut each = |_, _: &Sha256Digest| tools.is_in_time();
-                let hashed = File::open(path)
-                    .and_then(|file| hash_image(&file, *format, &tools.going(), &mut each));
+                let hashed = hash_image_at(path, *format, &tools.going(), &mut each);
                 // A format that is read in part is no reason to lose the conversion.
                 hashed
                     .or_else(|error| tools.is_in_time().map(|()| unread(&error)))
@@ -296,7 +305,7 @@ impl Order {
 }
 
 fn unread(error: &io::Error) -> Option<Sha256Digest> {
-    tracing::warn!(%error, "hash the content of an exported disk");
+    tracing::warn!(%error, "hashing the content of an exported disk");
     None
 }
 
@@ -344,12 +353,12 @@ fn compare_all(
 }
 
 impl Tools {
-    fn going(&self) -> Going {
+    pub(super) fn going(&self) -> Going {
         Going::from(&self.cancel)
     }
 
     /// Whether work may go on, and the conversion still has time.
-    fn is_in_time(&self) -> io::Result<()> {
+    pub(super) fn is_in_time(&self) -> io::Result<()> {
         self.going().check()?;
         match self.deadline.elapsed().is_zero() {
             true => Ok(()),
@@ -361,7 +370,7 @@ impl Tools {
         match error.kind() {
             _ if is_stop(&error) => Error::Cancelled,
             ErrorKind::TimedOut => Error::TimedOut { after: self.timeout },
-            _ => Error::io(format!("hash {}", path.display()))(error),
+            _ => Error::io(format!("hashing {}", path.display()))(error),
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::image;
 use crate::manifest::Manifest;
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, file_name};
 
-use super::qemu_img::Tools;
 use super::seed::{seed_disk, seed_path};
+use super::tools::qemu_img::Tools;
 use super::{Error, Needs, Settings, look};
 
 /// Bytes of a block as stat(2) counts them, whatever the file system's are.
@@ -60,7 +60,7 @@ pub async fn existing(
     let needs = Needs::from(manifest);
     let mut disks = Vec::new();
     for (boot_order, (id, path)) in (0..).zip(needs.disks.iter().zip(result_paths(&needs, dir))) {
-        let read = || Error::io(format!("read {}", path.display()));
+        let read = || Error::io(format!("reading {}", path.display()));
         let file = match fs::metadata(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -81,6 +81,7 @@ pub async fn existing(
             boot_order,
             fixed: false,
             medium: false,
+            content: None,
         });
     }
     let mut disks = ConvertedDisks(disks);
@@ -139,21 +140,21 @@ pub fn placed(disks: &ConvertedDisks, vm_name: &str, dir: &Path) -> ConvertedDis
 /// When it cannot be read.
 pub fn fault(disk: &ConvertedDisk) -> io::Result<Option<String>> {
     if !fs::symlink_metadata(&disk.path)?.is_file() {
-        return Ok(Some("it is no regular file".to_owned()));
+        return Ok(Some("it is not a regular file".to_owned()));
     }
     if let Err(why) = image::inspect(&disk.path, disk.format, &Going::default())? {
-        return Ok(Some(why));
+        return Ok(Some(why.to_string()));
     }
     let capacity = image::capacity(&File::open(&disk.path)?, disk.format)?;
     Ok((capacity != Some(disk.capacity.0)).then(|| match capacity {
         Some(found) => format!("it has {}, not {}", ByteSize(found), disk.capacity),
-        None => format!("it is no image in {}", disk.format),
+        None => format!("it is not an image in {}", disk.format),
     }))
 }
 
 /// A finished image in the work folder.
 #[derive(Debug)]
-pub(super) struct Finished {
+pub(super) struct FinishedImage {
     pub(super) id: DiskId,
     pub(super) image: PathBuf,
     pub(super) capacity: ByteSize,
@@ -162,7 +163,7 @@ pub(super) struct Finished {
 
 /// [`publish`], which blocks, unless the run was cancelled.
 pub(super) async fn publish_all(
-    finished: Vec<Finished>,
+    finished: Vec<FinishedImage>,
     paths: &[PathBuf],
     tools: &Tools,
 ) -> Result<ConvertedDisks, Error> {
@@ -171,20 +172,22 @@ pub(super) async fn publish_all(
     }
     let paths = paths.to_vec();
     let moved = tokio::task::spawn_blocking(move || publish(&finished, &paths)).await;
-    moved.map_err(|join| Error::io("move the results")(join.into()))?
+    moved.map_err(|join| Error::io("moving the results")(join.into()))?
 }
 
 /// Moves finished images, boot disk first, to their results. When one cannot be moved the others
 /// are taken away again.
-fn publish(finished: &[Finished], paths: &[PathBuf]) -> Result<ConvertedDisks, Error> {
+fn publish(finished: &[FinishedImage], paths: &[PathBuf]) -> Result<ConvertedDisks, Error> {
     let mut disks = Vec::new();
     for (order, (disk, path)) in (0..).zip(finished.iter().zip(paths)) {
         match named(disk, path, order) {
             Ok(disk) => disks.push(disk),
             Err(error) => {
                 for ConvertedDisk { path, .. } in &disks {
-                    fs::remove_file(path)
-                        .map_err(Error::io(format!("remove {} after: {error}", path.display())))?;
+                    fs::remove_file(path).map_err(Error::io(format!(
+                        "removing {} after: {error}",
+                        path.display()
+                    )))?;
                 }
                 return Err(error);
             }
@@ -192,13 +195,13 @@ fn publish(finished: &[Finished], paths: &[PathBuf]) -> Result<ConvertedDisks, E
     }
     if let Some(dir) = paths.first().and_then(|path| path.parent()) {
         let synced = File::open(dir).and_then(|dir| dir.sync_all());
-        synced.map_err(Error::io(format!("sync {}", dir.display())))?;
+        synced.map_err(Error::io(format!("syncing {}", dir.display())))?;
     }
     Ok(ConvertedDisks(disks))
 }
 
 /// One finished image under its name.
-fn named(disk: &Finished, path: &Path, boot_order: u32) -> Result<ConvertedDisk, Error> {
+fn named(disk: &FinishedImage, path: &Path, boot_order: u32) -> Result<ConvertedDisk, Error> {
     let (_, allocated) = move_in(&disk.image, path)?;
     Ok(ConvertedDisk {
         id: disk.id.clone(),
@@ -209,13 +212,14 @@ fn named(disk: &Finished, path: &Path, boot_order: u32) -> Result<ConvertedDisk,
         boot_order,
         fixed: disk.fixed,
         medium: false,
+        content: None,
     })
 }
 
 /// Syncs one file and renames it; returns its length and what it occupies. It holds a whole machine's
 /// files, password hashes and keys included, so nobody but its owner may read it.
 pub(super) fn move_in(image: &Path, path: &Path) -> Result<(ByteSize, ByteSize), Error> {
-    let failed = || Error::io(format!("write {}", path.display()));
+    let failed = || Error::io(format!("writing {}", path.display()));
     let file = File::open(image).map_err(failed())?;
     file.set_permissions(Permissions::from_mode(0o600)).map_err(failed())?;
     file.sync_all().map_err(failed())?;
@@ -235,10 +239,10 @@ pub(super) fn move_in(image: &Path, path: &Path) -> Result<(ByteSize, ByteSize),
 mod tests {
     use super::*;
 
-    fn finished(dir: &Path, index: usize) -> Finished {
+    fn finished(dir: &Path, index: usize) -> FinishedImage {
         let image = dir.join(format!("work-{index}"));
         fs::write(&image, format!("image {index}")).expect("written");
-        Finished { id: DiskId::from_index(index), image, capacity: ByteSize(512), fixed: true }
+        FinishedImage { id: DiskId::from_index(index), image, capacity: ByteSize(512), fixed: true }
     }
 
     #[test]
@@ -270,6 +274,7 @@ mod tests {
             boot_order: 0,
             fixed: true,
             medium,
+            content: None,
         };
         let places = |disks: Vec<ConvertedDisk>| {
             let placed = placed(&ConvertedDisks(disks), "web", &real).0;
@@ -302,6 +307,7 @@ mod tests {
             boot_order: 0,
             fixed: true,
             medium: false,
+            content: None,
         };
         fs::write(&path, [7; 4096]).expect("written");
         assert!(fault(&disk).expect("read").is_some());

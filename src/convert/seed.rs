@@ -9,9 +9,9 @@ use crate::child::{self, Output, Program};
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, chain, file_name};
 use crate::state;
 
-use super::qemu_img::Tools;
 use super::results::move_in;
-use super::{Error, Run};
+use super::tools::qemu_img::Tools;
+use super::{ConversionRun, Error};
 
 /// The files of a seed; the first one there must be.
 const FILES: [&str; 4] = ["user-data", "meta-data", "network-config", "vendor-data"];
@@ -49,6 +49,7 @@ pub fn seed_disk(path: PathBuf, size: ByteSize, disks: &ConvertedDisks) -> Optio
         boot_order: u32::try_from(disks.0.len()).unwrap_or(u32::MAX),
         fixed: disks.0.iter().all(|disk| disk.fixed),
         medium: true,
+        content: None,
     })
 }
 
@@ -75,11 +76,11 @@ fn user_data(path: &Path) -> PathBuf {
 /// Makes the image in the run's work folder.
 ///
 /// # Errors
-/// [`Error::Seed`], [`Error::Child`] when no program for it is installed.
-pub(super) async fn make(run: &Run<'_>, path: &Path) -> Result<PathBuf, Error> {
+/// [`Error::Seed`], [`Error::NoSeedProgram`].
+pub(super) async fn make(run: &ConversionRun<'_>, path: &Path) -> Result<PathBuf, Error> {
     check(path)?;
     let folder = run.work.tmp().join("seed");
-    let doing = || format!("make {}", folder.display());
+    let doing = || format!("making {}", folder.display());
     fs::DirBuilder::new().mode(0o700).create(&folder).map_err(Error::io(doing()))?;
     for name in FILES {
         let from = if name == FILES[0] { user_data(path) } else { path.join(name) };
@@ -99,8 +100,7 @@ pub(super) async fn make(run: &Run<'_>, path: &Path) -> Result<PathBuf, Error> {
             end => return end.map(|()| image),
         }
     }
-    let why = format!("none of {} is installed", PROGRAMS.join(", "));
-    Err(Error::Seed { path: path.to_owned(), why })
+    Err(Error::NoSeedProgram { path: path.to_owned(), programs: &PROGRAMS })
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
@@ -113,7 +113,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// The least that cloud-init needs: an id that is new to the guest, so that it acts, and a name.
-fn meta_data(run: &Run<'_>) -> String {
+fn meta_data(run: &ConversionRun<'_>) -> String {
     let vm = run.manifest.source_vm();
     let exported = vm.origin.exported_at.unwrap_or_default();
     let name = serde_json::Value::from(file_name(&vm.name));
@@ -123,7 +123,7 @@ fn meta_data(run: &Run<'_>) -> String {
 }
 
 async fn write(tools: &Tools, program: &str, folder: &Path, image: &Path) -> Result<(), Error> {
-    let doing = format!("write {}", image.display());
+    let doing = format!("writing {}", image.display());
     let command = Program::new(program)
         .args(["-quiet", "-volid", LABEL, "-rational-rock", "-joliet", "-output"])
         .arg(image)

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::image::Compression;
-use crate::model::{Secret, Stage, Warning};
+use crate::model::{Secret, Stage, Warning, WarningCode};
 
-use super::qemu_img::is_exact;
+use super::tools::qemu_img::is_exact;
 use super::virtio_win::WindowsSources;
 
 /// Who converts.
@@ -195,18 +195,21 @@ impl Settings {
 
     /// What the settings ask for and do not get.
     pub(super) fn warnings(&self) -> Vec<Warning> {
-        let warn = |code: &str, message: String| Warning::new(Stage::Pipeline, code, message);
+        let warn =
+            |code: WarningCode, message: String| Warning::new(Stage::Pipeline, code, message);
         let mut warnings = Vec::new();
         let compression = self.compression.filter(|_| self.stages.convert);
         if let Some(asked) = compression.filter(|asked| !is_exact(*asked)) {
             let (kind, level) = (asked.kind(), asked.level());
-            let message =
-                format!("qemu-img takes no compression level: its own {kind} in place of {level}");
-            warnings.push(warn("compress-level-approximated", message));
+            let message = format!(
+                "qemu-img has no compression levels: its own {kind} is used instead of \
+                    {level}"
+            );
+            warnings.push(warn(WarningCode::CompressLevelApproximated, message));
         }
         if self.stages.fix && !self.stages.convert {
             let message = "fix without convert works on a copy that is thrown away".to_owned();
-            warnings.push(warn("fix-without-convert", message));
+            warnings.push(warn(WarningCode::FixWithoutConvert, message));
         }
         warnings
     }

@@ -3,8 +3,8 @@
 use crate::model::DiskFormat;
 
 use super::hardware::DiskBus;
+use super::hints;
 use super::host::{Chipset, Closed, DomainType};
-use super::remedy;
 use super::spec::NicKind;
 
 /// Why no domain can be planned.
@@ -47,7 +47,7 @@ pub enum Error {
         machine: String,
     },
     /// Nothing on the boot disk could be started.
-    #[error("{disk} holds {holds}")]
+    #[error("{disk} contains {holds}")]
     Unbootable {
         /// The boot disk.
         disk: String,
@@ -100,7 +100,7 @@ pub enum Error {
         devices: usize,
     },
     /// A guest that knows IDE only, on a machine without enough of it.
-    #[error("the guest knows IDE disks only, and machine {machine} has no place for {disks}")]
+    #[error("the guest supports IDE disks only, and machine {machine} has no place for {disks}")]
     NeedsIde {
         /// How many disks it has.
         disks: usize,
@@ -108,7 +108,7 @@ pub enum Error {
         machine: String,
     },
     /// I/O threads for disks that cannot use them.
-    #[error("disks on {bus} have no use for I/O threads")]
+    #[error("disks on {bus} cannot use I/O threads")]
     NoIothreads {
         /// The bus.
         bus: DiskBus,
@@ -153,7 +153,7 @@ pub enum Error {
         bridge: String,
     },
     /// Nothing on the host carries a user network.
-    #[error("the host has nothing that carries a user network")]
+    #[error("the host has no backend for a user network")]
     NoUserNetwork,
     /// Nothing that may be a bridge of Open vSwitch has that name.
     #[error("Open vSwitch bridge '{bridge}' does not exist on the host")]
@@ -214,7 +214,7 @@ pub enum Error {
         nic: String,
     },
     /// A VM without disks.
-    #[error("there is no disk to boot from")]
+    #[error("no disk to boot from")]
     NoDisks,
     /// A disk that is not in a format for KVM.
     #[error("{disk} is {format}, not qcow2 or raw")]
@@ -275,20 +275,20 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::DomainType { domain_type: DomainType::Kvm, closed, .. } => {
-                let remedy = closed.as_ref().map_or(remedy::KVM, |closed| &closed.remedy);
+                let remedy = closed.as_ref().map_or(hints::KVM, |closed| &closed.remedy);
                 format!("{remedy}, or emulate with --libvirt-domain-type qemu")
             }
-            Self::DomainType { .. } | Self::Machine { .. } => remedy::QEMU.to_owned(),
+            Self::DomainType { .. } | Self::Machine { .. } => hints::QEMU.to_owned(),
             Self::Architecture { .. } => "leave --libvirt out to export and convert the disks \
                 alone, and define the domain by hand on a host of that architecture"
                 .to_owned(),
-            Self::NoEfi { .. } | Self::NoSecureBoot { .. } => remedy::EFI.to_owned(),
+            Self::NoEfi { .. } | Self::NoSecureBoot { .. } => hints::EFI.to_owned(),
             Self::Unbootable { .. } => {
-                "define it all the same with --allow-unbootable, or name the disk that boots first"
+                "define the domain all the same with --allow-unbootable, or name the disk that boots first"
                     .to_owned()
             }
             Self::NoTpm { .. } => {
-                format!("{}, or go without: --libvirt-tpm off", remedy::TPM)
+                format!("{}, or go without: --libvirt-tpm off", hints::TPM)
             }
             Self::CpuModel { existing, .. } => {
                 format!("use --libvirt-cpu-mode with one of: {}", existing.join(", "))
@@ -296,13 +296,13 @@ impl Error {
             Self::NoBus { .. } | Self::IdeFull { .. } => {
                 "use --disk-bus sata, or leave it to the rules with --disk-bus auto".to_owned()
             }
-            Self::NeedsIde { .. } => "if a driver was added to the guest, say so with --disk-bus \
-                sata, virtio or scsi"
+            Self::NeedsIde { .. } => "pass --disk-bus sata, virtio or scsi if such a driver was \
+                added to the guest"
                 .to_owned(),
             Self::NoIothreads { .. } => "leave --libvirt-iothreads out, or, if the guest has the \
                 driver, use --disk-bus virtio or scsi"
                 .to_owned(),
-            Self::Name { .. } => "give another name with --libvirt-name".to_owned(),
+            Self::Name { .. } => "pass another name with --libvirt-name".to_owned(),
             _ => return self.hint_of_networks(),
         };
         Some(hint)
@@ -312,8 +312,8 @@ impl Error {
     fn hint_of_networks(&self) -> Option<String> {
         let hint = match self {
             Self::NoBridge { existing, .. } if existing.is_empty() => {
-                "the host has no bridge: start libvirt's own with 'virsh net-start default', or go \
-                 without: --network-map '*=user'"
+                "start libvirt's own bridge with 'virsh net-start default', or go without a bridge: \
+                 --network-map '*=user'"
                     .to_owned()
             }
             Self::BridgeClosed { closed, .. } => {
@@ -331,8 +331,8 @@ impl Error {
                 )
             }
             Self::NoNetwork { existing, .. } if existing.is_empty() => {
-                "the host has no libvirt network: map to a bridge instead, or to a network of the \
-                 guest's own: --network-map '*=user'"
+                "map to a bridge instead, or to a user network: --network-map '*=user'; the host has \
+                 no libvirt network"
                     .to_owned()
             }
             Self::NoNetwork { existing, .. } => {
@@ -349,18 +349,18 @@ impl Error {
                 "use another model, or leave it to the rules: --nic without model=".to_owned()
             }
             Self::NetworkInactive { network } => {
-                format!("start it on the host: virsh net-start '{network}'")
+                format!("start the network on the host: virsh net-start '{network}'")
             }
             Self::NoSwitch { existing, .. } => format!(
-                "'ovs-vsctl list-br' on the host tells its bridges; of its network interfaces \
-                 these may be some: {}",
+                "run 'ovs-vsctl list-br' on the host, which lists its bridges; candidates among its \
+                 network interfaces: {}",
                 if existing.is_empty() { "none".to_owned() } else { existing.join(", ") }
             ),
             Self::NoVlans { bridge, .. } => format!(
-                "that takes libvirt 11.0 and 'ip link set {bridge} type bridge vlan_filtering 1'; \
-                 or map to a bridge over an interface of that VLAN, or to one of Open vSwitch"
+                "use libvirt 11.0 or newer and run 'ip link set {bridge} type bridge vlan_filtering \
+                 1'; or map to a bridge over an interface of that VLAN, or to an Open vSwitch bridge"
             ),
-            Self::DuplicateMac { .. } => "give one of them another address in vSphere, or leave \
+            Self::DuplicateMac { .. } => "set another address for one of them in vSphere, or leave \
                 it out: --network-map 'NETWORK=none'"
                 .to_owned(),
             _ => return None,

@@ -4,7 +4,7 @@ use crate::model::{SourceNic, plug_order};
 
 use super::Error;
 use super::host::{HostCapabilities, Platform};
-use super::network_map::Attachment;
+use super::network_map::{Attachment, NetworkMap};
 use super::nic_model::Cards;
 use super::plan::PlanOptions;
 use super::spec::{NicKind, NicSource, NicSpec};
@@ -44,6 +44,27 @@ pub(super) fn plug(
         plugged.push((nic, NicSpec { mac: nic.mac, model, source, vlan, link_up: nic.connected }));
     }
     Ok(plugged.into_iter().map(|(_, spec)| spec).collect())
+}
+
+/// What network cards would be connected to by the map and the bridge, whatever the VM is, and whether
+/// the host has it.
+pub fn check_connections(
+    (map, bridge_name): (&NetworkMap, &str),
+    host: &HostCapabilities,
+) -> Vec<(Attachment, Result<(), Error>)> {
+    let last = Attachment::Bridge { name: bridge_name.to_owned(), vlan: None };
+    let last = (!map.is_complete()).then_some(last);
+    let check = |attachment: Attachment| {
+        let checked = match &attachment {
+            Attachment::Bridge { name, vlan } => bridge(name, *vlan, host).map(drop),
+            Attachment::Ovs { name, .. } => switch(name, host).map(drop),
+            Attachment::Network(name) => network(name, host).map(drop),
+            Attachment::User => host.platforms.first().map_or(Ok(()), |one| user(one).map(drop)),
+            Attachment::Nothing => Ok(()),
+        };
+        (attachment, checked)
+    };
+    map.targets().cloned().chain(last).map(check).collect()
 }
 
 /// Whether the user typed a network for the card.

@@ -164,6 +164,11 @@ impl NetworkMap {
             .or_else(|| entry(&|source| *source == MappedSource::Others))
     }
 
+    /// What its entries lead to.
+    pub fn targets(&self) -> impl Iterator<Item = &Attachment> {
+        self.0.iter().map(|entry| &entry.target)
+    }
+
     /// Whether it has an entry for every card.
     pub fn is_complete(&self) -> bool {
         self.0.iter().any(|entry| entry.source == MappedSource::Others)

@@ -12,7 +12,7 @@ use super::network_map::NetworkMap;
 use super::nic_model::Cards;
 use super::profile::{self, Profile};
 use super::spec::{Decisions, DomainSpec, Provenance};
-use super::storage::{self, Wanted};
+use super::storage::{self, BusCriteria};
 use super::{
     Error, cpu, firmware, guest, identity, machine, network, ports, sound, text, tpm, virtio,
 };
@@ -78,7 +78,7 @@ pub fn plan(
     let changed = fixed && (family.is_windows() || family == Family::Linux);
     let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
     let load = Load { disks: disks.len(), drives: vm.cdroms as usize };
-    let wanted = Wanted {
+    let wanted = BusCriteria {
         bus: hardware.disk_bus,
         family,
         fixed,

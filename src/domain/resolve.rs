@@ -2,7 +2,9 @@
 //! not at all. What the source left open the disks fill in; where both speak and differ, the source
 //! is followed and the difference is a warning.
 
-use crate::model::{Firmware, GuestFacts, GuestOs, OsFamily, SourceVm, Stage, Warning};
+use crate::model::{
+    Firmware, GuestFacts, GuestOs, OsFamily, SourceVm, Stage, Warning, WarningCode,
+};
 
 use super::guest::{is_open, linux, may_be, windows};
 
@@ -17,7 +19,7 @@ pub fn resolve(vm: &SourceVm, facts: &GuestFacts) -> (SourceVm, Vec<Warning>) {
     (resolved, warnings)
 }
 
-fn warn(warnings: &mut Vec<Warning>, code: &str, message: String) {
+fn warn(warnings: &mut Vec<Warning>, code: WarningCode, message: String) {
     warnings.push(Warning::new(Stage::Pipeline, code, message));
 }
 
@@ -52,7 +54,7 @@ fn rename(vm: &mut SourceVm, facts: &GuestFacts) {
 
 /// How much the source says of the guest, measured by what its disks hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum SourceDetail {
     /// Less than the disks.
     Less,
     /// The same, or what the disks do not deny.
@@ -67,34 +69,36 @@ fn found(facts: &GuestFacts) -> GuestOs {
     GuestOs { id: String::new(), full_name, family: facts.family, network: None }
 }
 
-fn told_of_windows(said: &GuestOs, facts: &GuestFacts) -> Told {
+fn told_of_windows(said: &GuestOs, facts: &GuestFacts) -> SourceDetail {
     match (windows(said), windows(&found(facts))) {
-        (_, None) if said.full_name.is_empty() => Told::Less,
-        (_, None) => Told::Same,
-        _ if is_open(said) => Told::Less,
-        (Some(told), Some(found)) if told == found => Told::Same,
+        (_, None) if said.full_name.is_empty() => SourceDetail::Less,
+        (_, None) => SourceDetail::Same,
+        _ if is_open(said) => SourceDetail::Less,
+        (Some(told), Some(found)) if told == found => SourceDetail::Same,
         // The name tells the release that an id leaves open.
         (Some(told), Some(found)) if may_be(told, found) => {
             if told < found {
-                Told::Less
+                SourceDetail::Less
             } else {
-                Told::Same
+                SourceDetail::Same
             }
         }
-        _ => Told::Otherwise,
+        _ => SourceDetail::Otherwise,
     }
 }
 
-fn told_of_linux(said: &GuestOs, facts: &GuestFacts) -> Told {
-    let (Some(told), Some(found)) = (linux(said), linux(&found(facts))) else { return Told::Same };
-    let Some(name) = found.distribution else { return Told::Same };
+fn told_of_linux(said: &GuestOs, facts: &GuestFacts) -> SourceDetail {
+    let (Some(told), Some(found)) = (linux(said), linux(&found(facts))) else {
+        return SourceDetail::Same;
+    };
+    let Some(name) = found.distribution else { return SourceDetail::Same };
     let major = Some(facts.version.0).filter(|major| *major != 0).or(found.major);
     match (told.distribution, told.major, major) {
-        (None, ..) => Told::Less,
-        (Some(told), ..) if told != name => Told::Otherwise,
-        (_, None, _) => Told::Less,
-        (_, Some(told), Some(major)) if told != major => Told::Otherwise,
-        _ => Told::Same,
+        (None, ..) => SourceDetail::Less,
+        (Some(told), ..) if told != name => SourceDetail::Otherwise,
+        (_, None, _) => SourceDetail::Less,
+        (_, Some(told), Some(major)) if told != major => SourceDetail::Otherwise,
+        _ => SourceDetail::Same,
     }
 }
 
@@ -109,21 +113,21 @@ fn guest(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
         return;
     }
     let told = match (said.family == facts.family, facts.family) {
-        (false, _) => Told::Otherwise,
+        (false, _) => SourceDetail::Otherwise,
         (true, OsFamily::Windows) => told_of_windows(&said, facts),
         (true, _) => told_of_linux(&said, facts),
     };
-    if told == Told::Less {
+    if told == SourceDetail::Less {
         rename(vm, facts);
     }
-    if told == Told::Otherwise {
+    if told == SourceDetail::Otherwise {
         let named = [&said.full_name, &said.id].into_iter().find(|name| !name.is_empty());
         let text = format!(
-            "source says that the guest is {}, its disks hold {}: planned as the source says",
+            "source says that the guest is {}, its disks contain {}: planned as the source says",
             named.map_or("another", String::as_str),
             held(facts)
         );
-        warn(warnings, "guest-differs", text);
+        warn(warnings, WarningCode::GuestDiffers, text);
     }
 }
 
@@ -142,7 +146,7 @@ fn firmware(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) 
             word(&vm.firmware),
             word(first)
         );
-        warn(warnings, "firmware-differs", text);
+        warn(warnings, WarningCode::FirmwareDiffers, text);
     }
 }
 
@@ -154,8 +158,8 @@ fn architecture(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warnin
         None => vm.arch = Some(facts.arch.clone()),
         // A system of 32 bits on a machine of 64 is no contradiction.
         Some(said) if *said != facts.arch && !(said == "x86_64" && facts.arch == "i686") => {
-            let text = format!("source says {said}, its disks hold a system for {}", facts.arch);
-            warn(warnings, "architecture-differs", text);
+            let text = format!("source says {said}, its disks contain a system for {}", facts.arch);
+            warn(warnings, WarningCode::ArchitectureDiffers, text);
             vm.arch = Some(facts.arch.clone());
         }
         Some(_) => {}
@@ -177,7 +181,11 @@ fn boot_disk(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>)
             disk.boot_order = disk.boot_order.saturating_add(1);
         }
     }
-    warn(warnings, "boot-disk-chosen", format!("{id} holds the boot loader and comes first"));
+    warn(
+        warnings,
+        WarningCode::BootDiskChosen,
+        format!("{id} has the boot loader and comes first"),
+    );
 }
 
 #[cfg(test)]
@@ -239,7 +247,7 @@ mod tests {
         windows.guest.family = OsFamily::Windows;
         let (_, warnings) = resolve(&windows, &unnamed);
         let told = warnings.iter().find(|warning| warning.code == "guest-differs").expect("told");
-        assert!(told.message.contains("its disks hold a Linux:"), "{}", told.message);
+        assert!(told.message.contains("its disks contain a Linux:"), "{}", told.message);
     }
 
     #[test]
@@ -286,7 +294,7 @@ mod tests {
         vm.guest.family = facts.family;
         (vm.guest.id, vm.guest.full_name) = (id.to_owned(), full_name.to_owned());
         let (vm, warnings) = resolve(&vm, &facts);
-        let codes = warnings.into_iter().map(|warning| warning.code);
+        let codes = warnings.into_iter().map(|warning| warning.code.to_string());
         (vm.guest.full_name, codes.collect())
     }
 

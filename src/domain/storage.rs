@@ -24,7 +24,7 @@ const SCSI_PLACES: usize = 15;
 
 /// What decides the bus.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
+pub(super) struct BusCriteria {
     /// The user's wish.
     pub bus: Option<DiskBus>,
     /// What the guest is.
@@ -55,7 +55,7 @@ pub(super) struct Storage {
 pub(super) fn arrange(
     (disks, mediums): (&[PlannedDisk], &[PlannedDisk]),
     cdroms: u32,
-    wanted: Wanted,
+    wanted: BusCriteria,
     platform: &Platform,
 ) -> Result<Storage, Error> {
     let ordered = ordered(disks)?;
@@ -63,7 +63,7 @@ pub(super) fn arrange(
     // What was read from the guest goes before what is only likely.
     let kept = wanted.proven.map_or(wanted.kept, |proven| proven.model);
     // A wish of the user is for virtio-scsi.
-    let wanted = Wanted { kept: kept.filter(|_| wanted.bus.is_none()), ..wanted };
+    let wanted = BusCriteria { kept: kept.filter(|_| wanted.bus.is_none()), ..wanted };
     let buses = buses(ordered.len(), drives as usize, wanted, platform)?;
     let mut names = Names::default();
     let specs = (0..).zip(ordered.into_iter().zip(&buses));
@@ -97,7 +97,7 @@ fn spec(
     disk: &PlannedDisk,
     index: u32,
     bus: DiskBus,
-    wanted: Wanted,
+    wanted: BusCriteria,
     names: &mut Names,
 ) -> DiskSpec {
     let serial = disk.id.as_str();
@@ -137,7 +137,7 @@ impl Names {
 fn buses(
     disks: usize,
     drives: usize,
-    wanted: Wanted,
+    wanted: BusCriteria,
     platform: &Platform,
 ) -> Result<Vec<DiskBus>, Error> {
     let buses = match wanted.bus {
@@ -184,7 +184,7 @@ pub(super) fn offers(platform: &Platform, bus: DiskBus) -> bool {
 
 /// An empty drive hangs where firmware looks for one. On Q35 names of SATA and SCSI begin alike,
 /// and libvirt reads the place on the bus from the name: there it joins the disks of virtio-scsi.
-fn cdrom_bus(disks: &[DiskBus], wanted: Wanted, platform: &Platform) -> DiskBus {
+fn cdrom_bus(disks: &[DiskBus], wanted: BusCriteria, platform: &Platform) -> DiskBus {
     match platform.chipset {
         Chipset::Pc => DiskBus::Ide,
         Chipset::Q35 if disks.contains(&DiskBus::Scsi) && wanted.kept.is_none() => DiskBus::Scsi,
@@ -198,7 +198,7 @@ mod tests {
     use crate::domain::DomainType;
     use crate::domain::fixture::{disk, host, platform};
 
-    const LINUX: Wanted = Wanted {
+    const LINUX: BusCriteria = BusCriteria {
         bus: None,
         family: Family::Linux,
         fixed: true,
@@ -208,7 +208,12 @@ mod tests {
         iothreads: 0,
     };
 
-    fn names(count: usize, cdroms: u32, wanted: Wanted, chipset: Chipset) -> Result<String, Error> {
+    fn names(
+        count: usize,
+        cdroms: u32,
+        wanted: BusCriteria,
+        chipset: Chipset,
+    ) -> Result<String, Error> {
         let host = host();
         let disks: Vec<_> = (0..count).map(disk).collect();
         let at = platform(&host, DomainType::Kvm, chipset);
@@ -221,9 +226,9 @@ mod tests {
 
     #[test]
     fn only_a_fixed_linux_boots_from_virtio() {
-        let unfixed = Wanted { fixed: false, ..LINUX };
-        let windows = Wanted { family: Family::Windows, ..LINUX };
-        let old = Wanted { family: Family::LinuxLegacy, ..LINUX };
+        let unfixed = BusCriteria { fixed: false, ..LINUX };
+        let windows = BusCriteria { family: Family::Windows, ..LINUX };
+        let old = BusCriteria { family: Family::LinuxLegacy, ..LINUX };
         for (wanted, chipset, expected) in [
             (LINUX, Chipset::Pc, "vda:virtio vdb:virtio hda:ide"),
             (LINUX, Chipset::Q35, "vda:virtio vdb:virtio sda:sata"),
@@ -240,7 +245,7 @@ mod tests {
     fn many_disks_go_to_virtio_scsi_or_beyond_ide() {
         let many = names(9, 1, LINUX, Chipset::Q35).expect("arranged");
         assert!(many.starts_with("sda:scsi") && many.ends_with("sdi:scsi sdj:scsi"), "{many}");
-        let unknown = Wanted { family: Family::Generic, ..LINUX };
+        let unknown = BusCriteria { family: Family::Generic, ..LINUX };
         assert_eq!(
             names(5, 1, unknown, Chipset::Pc).as_deref(),
             Ok("hda:ide hdb:ide hdc:ide sda:sata sdb:sata hdd:ide")
@@ -255,7 +260,7 @@ mod tests {
     #[test]
     fn a_kept_controller_takes_the_disks_one_a_target_and_no_drive() {
         let host = host();
-        let kept = Wanted { fixed: false, kept: Some(ScsiModel::VmPvscsi), ..LINUX };
+        let kept = BusCriteria { fixed: false, kept: Some(ScsiModel::VmPvscsi), ..LINUX };
         let arranged = |wanted, chipset| {
             let at = platform(&host, DomainType::Kvm, chipset);
             arrange((&[disk(0), disk(1)], &[]), 1, wanted, at)
@@ -268,10 +273,10 @@ mod tests {
             (storage.cdroms[0].bus, storage.cdroms[0].target.as_str()),
             (DiskBus::Sata, "sdc")
         );
-        let wish = Wanted { bus: Some(DiskBus::Scsi), ..kept };
+        let wish = BusCriteria { bus: Some(DiskBus::Scsi), ..kept };
         let storage = arranged(wish, Chipset::Pc).expect("arranged");
         assert_eq!((storage.scsi_model, storage.disks[0].scsi_target), (ScsiModel::Virtio, None));
-        let threaded = Wanted { iothreads: 1, ..kept };
+        let threaded = BusCriteria { iothreads: 1, ..kept };
         let error = arranged(threaded, Chipset::Pc).expect_err("of no use");
         assert_eq!(error, Error::NoIothreads { bus: DiskBus::Scsi });
     }
@@ -306,20 +311,20 @@ mod tests {
 
     #[test]
     fn a_guest_that_knows_no_sata_is_refused_where_there_is_no_place_on_ide() {
-        let old = Wanted { family: Family::WindowsLegacy, knows_sata: false, ..LINUX };
+        let old = BusCriteria { family: Family::WindowsLegacy, knows_sata: false, ..LINUX };
         assert_eq!(names(3, 1, old, Chipset::Pc).as_deref(), Ok("hda:ide hdb:ide hdc:ide hdd:ide"));
         for (disks, chipset) in [(4, Chipset::Pc), (1, Chipset::Q35)] {
             let error = names(disks, 1, old, chipset).expect_err("no place");
             assert!(matches!(error, Error::NeedsIde { .. }), "{error}");
             assert!(error.hint().expect("a hint").contains("--disk-bus"));
         }
-        let told = Wanted { bus: Some(DiskBus::Sata), ..old };
+        let told = BusCriteria { bus: Some(DiskBus::Sata), ..old };
         assert_eq!(names(1, 0, told, Chipset::Q35).as_deref(), Ok("sda:sata"));
     }
 
     #[test]
     fn a_wish_is_granted_where_the_machine_has_the_bus() {
-        let wish = |bus| Wanted { bus: Some(bus), ..LINUX };
+        let wish = |bus| BusCriteria { bus: Some(bus), ..LINUX };
         assert_eq!(
             names(1, 1, wish(DiskBus::Scsi), Chipset::Q35).as_deref(),
             Ok("sda:scsi sdb:scsi")
@@ -337,11 +342,11 @@ mod tests {
         let host = host();
         let at = platform(&host, DomainType::Kvm, Chipset::Q35);
         let disks = [disk(0), disk(1), disk(2)];
-        let two = Wanted { iothreads: 2, ..LINUX };
+        let two = BusCriteria { iothreads: 2, ..LINUX };
         let storage = arrange((&disks, &[]), 0, two, at).expect("arranged");
         let threads: Vec<_> = storage.disks.iter().map(|disk| disk.iothread).collect();
         assert_eq!(threads, [Some(1), Some(2), Some(1)]);
-        let sata = Wanted { fixed: false, ..two };
+        let sata = BusCriteria { fixed: false, ..two };
         let error = arrange((&disks, &[]), 0, sata, at).expect_err("SATA");
         assert_eq!(error, Error::NoIothreads { bus: DiskBus::Sata });
     }

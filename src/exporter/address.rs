@@ -52,12 +52,11 @@ impl Address {
 /// `https://vc/sdk` all become `https://…/sdk`.
 ///
 /// # Errors
-/// [`Error::Address`] when it is no address of an HTTPS server, or holds a password: that would
-/// stand in the process list for all to read.
+/// [`Error::Address`] when it is no address of an HTTPS server; [`Error::PasswordInAddress`].
 pub fn sdk_url(text: &str) -> Result<Url, Error> {
     let address = Address::parse(text)?;
     if address.password.is_some() {
-        return Err(Error::Address { fault: "holds a password" });
+        return Err(Error::PasswordInAddress);
     }
     Ok(address.url)
 }
@@ -102,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_password_in_an_argument_is_refused_and_not_repeated() {
-        let error = sdk_url("https://root:geheim@vc/sdk").expect_err("holds a password");
+        let error = sdk_url("https://root:geheim@vc/sdk").expect_err("contains a password");
         assert!(!format!("{error} {error:?} {:?}", error.hint()).contains("geheim"));
     }
 }

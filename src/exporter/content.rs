@@ -19,7 +19,7 @@ pub(super) fn content_of(
 ) -> io::Result<Option<Sha256Digest>> {
     match hash_image(file, format, going, &mut |_, _| Ok(())) {
         Err(error) if !is_stop(&error) => {
-            tracing::warn!(%error, "hash the content of a disk");
+            tracing::warn!(%error, "hashing the content of a disk");
             Ok(None)
         }
         hashed => hashed,

@@ -4,16 +4,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::certificate::CertificateFault;
 use super::transfer::Broken;
-use super::vsphere::Obstacle;
-use crate::image::Kind;
+use super::vsphere::ExportBlocker;
+use crate::image::{Flaw, Kind};
 use crate::model::{DiskFormat, DiskId};
 use crate::panics::Panicked;
 
 /// A fault that the server answered with. It is told apart by [`Fault::kind`]; the text is in the
 /// server's language and only for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the server says '{text}' ({kind})")]
+#[error("server reported '{text}' ({kind})")]
 pub struct Fault {
     /// Type name in vim25: `InvalidLogin`.
     pub kind: String,
@@ -25,8 +26,11 @@ pub struct Fault {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A password in an address would stand in the process list for all to read.
+    #[error("server address contains a password")]
+    PasswordInAddress,
     /// The server's address cannot be used.
-    #[error("the server's address {fault}")]
+    #[error("server address {fault}")]
     Address {
         /// What is wrong with it, as a verb phrase.
         fault: &'static str,
@@ -38,7 +42,7 @@ pub enum Error {
         text: String,
     },
     /// A file of certificates cannot be read.
-    #[error("read certificates from {}", path.display())]
+    #[error("reading certificates from {}", path.display())]
     CaFile {
         /// The file.
         path: PathBuf,
@@ -46,19 +50,19 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// There is no certificate to trust.
-    #[error("find a trusted certificate {place}")]
+    #[error("no trusted certificate found {place}")]
     NoRoots {
         /// Where there is none: `in FILE`, `on this system`.
         place: String,
     },
     /// The TLS client could not be set up.
-    #[error("set up TLS")]
+    #[error("setting up TLS")]
     Tls(#[source] rustls::Error),
     /// The HTTP client could not be set up.
-    #[error("set up the HTTP client")]
+    #[error("setting up the HTTP client")]
     HttpClient(#[source] reqwest::Error),
     /// The server's certificate is not the pinned one.
-    #[error("{host} shows a certificate with thumbprint {seen}, expected {expected}")]
+    #[error("certificate of {host} has thumbprint {seen}, expected {expected}")]
     WrongThumbprint {
         /// Host and port.
         host: String,
@@ -68,17 +72,17 @@ pub enum Error {
         seen: String,
     },
     /// The server's certificate is not trusted.
-    #[error("trust the certificate of {host}")]
+    #[error("certificate of {host} is not trusted")]
     Untrusted {
         /// Host and port.
         host: String,
         /// SHA-256 thumbprint of the certificate shown.
         seen: String,
         /// What is wrong with it.
-        source: rustls::Error,
+        source: CertificateFault,
     },
     /// The server could not be reached, or broke the connection.
-    #[error("call {method} on {host}")]
+    #[error("calling {method} on {host}")]
     Call {
         /// The SOAP method.
         method: &'static str,
@@ -88,7 +92,7 @@ pub enum Error {
         source: reqwest::Error,
     },
     /// The server answered with an HTTP status and without SOAP.
-    #[error("call {method} on {host}: it answered HTTP {status}")]
+    #[error("calling {method} on {host}: server answered HTTP {status}")]
     Status {
         /// The SOAP method.
         method: &'static str,
@@ -98,7 +102,7 @@ pub enum Error {
         status: u16,
     },
     /// An answer that is no SOAP, or lacks what it must have.
-    #[error("understand the answer to {method}: {reason}")]
+    #[error("invalid answer to {method}: {reason}")]
     Reply {
         /// The SOAP method.
         method: &'static str,
@@ -106,7 +110,7 @@ pub enum Error {
         reason: String,
     },
     /// The server refused a call.
-    #[error("call {method}")]
+    #[error("calling {method}")]
     Refused {
         /// The SOAP method.
         method: &'static str,
@@ -114,7 +118,7 @@ pub enum Error {
         source: Fault,
     },
     /// Login refused.
-    #[error("log in as {username}")]
+    #[error("logging in as {username}")]
     Login {
         /// Who.
         username: String,
@@ -122,13 +126,13 @@ pub enum Error {
         source: Fault,
     },
     /// The session ended on the server's side.
-    #[error("call {method}: the session has ended")]
+    #[error("calling {method}: the session has ended")]
     SessionEnded {
         /// The SOAP method.
         method: &'static str,
     },
     /// No VM by that name, path or moref.
-    #[error("find a VM '{selector}'")]
+    #[error("no VM '{selector}' found")]
     NotFound {
         /// What was asked for.
         selector: String,
@@ -136,7 +140,7 @@ pub enum Error {
         near: Vec<String>,
     },
     /// Several VMs by that name.
-    #[error("'{selector}' names {} VMs: {}", paths.len(), paths.join(", "))]
+    #[error("'{selector}' matches {} VMs: {}", paths.len(), paths.join(", "))]
     Ambiguous {
         /// What was asked for.
         selector: String,
@@ -149,12 +153,12 @@ pub enum Error {
         /// Name of the VM.
         vm: String,
         /// Why.
-        obstacle: Obstacle,
+        obstacle: ExportBlocker,
     },
-    /// A task of the server ended badly.
+    /// A task of the server failed.
     #[error("{action}")]
     Task {
-        /// What it was to do: `power off web01`.
+        /// What was being done, as a gerund: `powering off web01`.
         action: String,
         /// The server's fault.
         source: Fault,
@@ -178,21 +182,21 @@ pub enum Error {
         uses: String,
     },
     /// Something did not happen in time.
-    #[error("{action}: not done within {}", humantime::format_duration(*after))]
+    #[error("{action}: not finished within {}", humantime::format_duration(*after))]
     TimedOut {
-        /// What was to happen.
+        /// What was being done, as a gerund.
         action: String,
         /// The limit.
         after: Duration,
     },
     /// Nothing in the guest can be told to shut it down.
-    #[error("no VMware Tools run in {vm}, so its guest cannot be shut down from outside")]
+    #[error("VMware Tools are not running in {vm}: its guest cannot be shut down from outside")]
     NoTools {
         /// Name of the VM.
         vm: String,
     },
     /// Nothing in the guest can be told to bring it to rest.
-    #[error("no VMware Tools run in {vm}, so its guest cannot be brought to rest for the snapshot")]
+    #[error("VMware Tools are not running in {vm}: its guest cannot be quiesced for the snapshot")]
     CannotRest {
         /// Name of the VM.
         vm: String,
@@ -206,16 +210,16 @@ pub enum Error {
         after: Duration,
     },
     /// The export lease was not granted, or taken back.
-    #[error("hold the export lease")]
+    #[error("export lease was lost")]
     Lease(#[source] Fault),
     /// The lease's keeper stopped because nothing moved any more.
-    #[error("hold the export lease: nothing arrived for {}", humantime::format_duration(*after))]
+    #[error("export lease stalled: nothing arrived for {}", humantime::format_duration(*after))]
     Stalled {
         /// How long.
         after: Duration,
     },
     /// The lease offers no address for a disk of the VM.
-    #[error("export {disk} ({device}): the server offers no download of it")]
+    #[error("exporting {disk} ({device}): the server offers no download of this disk")]
     NoUrl {
         /// Our id of it.
         disk: DiskId,
@@ -223,7 +227,7 @@ pub enum Error {
         device: String,
     },
     /// A disk that cannot be read from its datastore.
-    #[error("read {disk} from its datastore: {reason}")]
+    #[error("reading {disk} from its datastore: {reason}")]
     NotFlat {
         /// The disk.
         disk: DiskId,
@@ -237,7 +241,7 @@ pub enum Error {
         vm: String,
     },
     /// A download address that is not one.
-    #[error("use the download address of {disk}: it {fault}")]
+    #[error("download address of {disk} {fault}")]
     DeviceUrl {
         /// The disk.
         disk: DiskId,
@@ -245,15 +249,15 @@ pub enum Error {
         fault: &'static str,
     },
     /// What lies there is no VM, or not one that can be taken.
-    #[error("take a VM from {}: {reason}", path.display())]
+    #[error("{} is not usable: {reason}", path.display())]
     Unusable {
         /// What lies there.
         path: PathBuf,
-        /// What is wrong with it, as a clause.
-        reason: String,
+        /// What is wrong with it.
+        reason: Flaw,
     },
     /// A file that is only a part of a disk.
-    #[error("take a disk from {}: it is a part of {}", path.display(), of_descriptor(descriptor.as_deref()))]
+    #[error("{} is a part of {}", path.display(), of_descriptor(descriptor.as_deref()))]
     PartOfDisk {
         /// The file.
         path: PathBuf,
@@ -261,7 +265,7 @@ pub enum Error {
         descriptor: Option<PathBuf>,
     },
     /// An image that is another thing than its name says.
-    #[error("take a disk from {}: by its name it is {told}, by its content {}", path.display(), look(*found))]
+    #[error("{} is named as {told}, but its content is {}", path.display(), look(*found))]
     OtherFormat {
         /// The image.
         path: PathBuf,
@@ -271,7 +275,7 @@ pub enum Error {
         found: Kind,
     },
     /// A packed disk that becomes longer than its disk can be.
-    #[error("take a disk from {}: it is longer than a disk of {capacity} bytes can be, as which {by} describes it", path.display())]
+    #[error("{} is longer than a disk of {capacity} bytes can be, the size by {by}", path.display())]
     TooLong {
         /// The disk in its package.
         path: PathBuf,
@@ -281,7 +285,7 @@ pub enum Error {
         by: &'static str,
     },
     /// An archive without an OVF, which holds a VM of another kind.
-    #[error("take a VM from {}: it holds '{name}' and no OVF", path.display())]
+    #[error("{} contains '{name}' and no OVF", path.display())]
     Packed {
         /// The archive.
         path: PathBuf,
@@ -289,7 +293,7 @@ pub enum Error {
         name: String,
     },
     /// A disk is to be converted while it is read, and cannot be.
-    #[error("converting {} while it is read: {reason}", path.display())]
+    #[error("converting {} during the export: {reason}", path.display())]
     NotStreamable {
         /// The disk's file.
         path: PathBuf,
@@ -297,7 +301,7 @@ pub enum Error {
         reason: String,
     },
     /// A package of several VMs, and none was named, or none of them.
-    #[error("choose a VM from {}, which holds {}", path.display(), names.join(", "))]
+    #[error("{} contains several VMs: {}", path.display(), names.join(", "))]
     WhichVm {
         /// The package.
         path: PathBuf,
@@ -305,7 +309,7 @@ pub enum Error {
         names: Vec<String>,
     },
     /// Cards of the user's for a VM that has cards.
-    #[error("{vm} has {count} network cards of its own, and --nic describes others")]
+    #[error("--nic conflicts with the {count} network cards that {vm} has")]
     HasNics {
         /// The VM's name.
         vm: String,
@@ -313,14 +317,14 @@ pub enum Error {
         count: usize,
     },
     /// A file whose name does not tell what it is.
-    #[error("tell what {} is: it is no OVA, and its name tells no image format", path.display())]
+    #[error("format of {} is unknown: the file is not an OVA, and its name has no known extension", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
     },
     /// A file of a package is not what the package says.
     #[error(
-        "check '{file}' in {}: its {algorithm} sum is {found}, its package says {expected}",
+        "{algorithm} checksum of '{file}' in {} is {found}, the package says {expected}",
         path.display()
     )]
     WrongSum {
@@ -336,7 +340,7 @@ pub enum Error {
         found: String,
     },
     /// The sums of a package cannot be compared with.
-    #[error("check the sums of {}: {reason}", path.display())]
+    #[error("checking the checksums of {}: {reason}", path.display())]
     Sums {
         /// The package.
         path: PathBuf,
@@ -344,7 +348,7 @@ pub enum Error {
         reason: String,
     },
     /// Tags were asked for, and the server has none.
-    #[error("{host} knows no tags: it has no REST API")]
+    #[error("{host} has no tags: it offers no REST API")]
     NoTags {
         /// Host and port.
         host: String,
@@ -364,7 +368,7 @@ pub enum Error {
     /// Something with a file.
     #[error("{action} {}", path.display())]
     File {
-        /// What was to be done: `create`.
+        /// What was being done, as a gerund: `creating`.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -372,7 +376,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A disk did not arrive whole.
-    #[error("download {disk}")]
+    #[error("downloading {disk}")]
     Download {
         /// The disk.
         disk: DiskId,

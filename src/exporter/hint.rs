@@ -4,120 +4,134 @@
 use std::io::ErrorKind;
 
 use super::{Error, Fault};
-use crate::image::{self, Kind};
+use crate::image::{Flaw, Kind};
 use crate::model::DiskFormat;
 
 impl Error {
     /// What to type or do next, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Address { fault: "holds a password" } => {
-                "leave the password out of --url; use --password-file or GOVC_PASSWORD".into()
-            }
-            Self::Address { .. } => "write it like https://vc.example.com/sdk".into(),
-            Self::Thumbprint { .. } => "write 20 or 32 pairs of hexadecimal digits, as \
-                 `openssl x509 -noout -fingerprint -sha256` prints them"
-                .into(),
-            Self::WrongThumbprint { seen, .. } => format!(
-                "somebody may be in between; if the certificate was renewed on purpose, use \
-                 --thumbprint {seen}"
-            ),
-            Self::Untrusted { seen, .. } => format!(
-                "if the server's certificate really has SHA-256 thumbprint {seen}, use \
-                 --thumbprint with it, or --ca-file with the authority that signed it"
-            ),
-            Self::Call { source, .. } if source.is_connect() => {
-                "check the address, and that port 443 is reachable from here".into()
-            }
-            Self::Status { status: 404, .. } => "the address should end in /sdk".into(),
-            Self::Status { status: 502..=504, .. } => {
-                "the server is starting or overloaded; try again in a few minutes".into()
-            }
             Self::Login { .. } => "check the user name, with its domain \
                  (administrator@vsphere.local), and the password"
                 .into(),
             Self::NotFound { near, .. } if near.is_empty() => {
-                "`hyperexport list` shows all VMs that this user may see".into()
+                "run `hyperexport list`, which shows all VMs that this user may see".into()
             }
             Self::LacksPrivileges { uses, .. } => {
-                format!("hyperexport role --for {uses} prints the role that is needed")
+                format!("run `hyperexport role --for {uses}`, which prints the role that is needed")
             }
             Self::CannotFollow { .. } => {
-                "make what is missing in the vSphere client, or leave that --source-after out"
+                "create what is missing in the vSphere client, or leave that --source-after out"
                     .into()
             }
-            Self::NotFound { near, .. } => format!("is it {}?", near.join(" or ")),
+            Self::NotFound { near, .. } => {
+                format!("use one of the similar names: {}", near.join(", "))
+            }
             Self::Ambiguous { .. } => {
                 "use the inventory path or the moref instead of the name".into()
             }
             Self::Obstacle { obstacle, .. } => return Some(obstacle.remedy()),
             Self::WrongSum { .. } => {
-                "the package was damaged or changed on its way: fetch it again; \
-                 --ignore-checksums takes it as it is"
+                "copy or download the package again: it was damaged or changed on its way; or pass \
+                 --ignore-checksums"
                     .into()
             }
             Self::Sums { .. } => {
-                "--ignore-checksums takes the package as it is, without its sums".into()
+                "pass --ignore-checksums to export the package without verification".into()
             }
             Self::NoTags { .. } => {
-                "only a vCenter has tags, from 6.5 on: give its address, not an ESXi host's".into()
+                "use the address of a vCenter from 6.5 on: an ESXi host has no tags".into()
             }
-            Self::HasNics { .. } => "connect its cards by --network-map, of which '*=none' leaves \
-                 them out, and leave --nic out"
-                .into(),
+            Self::HasNics { .. } => {
+                "leave --nic out and connect the cards with --network-map, where \
+                 '*=none' leaves them out"
+                    .into()
+            }
             Self::File { source, .. } if source.kind() == ErrorKind::StorageFull => {
-                "free some space, or choose another --output".into()
+                "free some space, or use another --output".into()
             }
-            Self::NotFlat { .. } => "use --transport nfc; the datastore takes the privileges \
-                 Datastore.Browse and Datastore.FileManagement, and VMs without snapshots"
+            Self::NotFlat { .. } => "use --transport nfc; the datastore needs the privileges \
+                 Datastore.Browse and Datastore.FileManagement, and a VM without snapshots"
                 .into(),
-            Self::Changed { .. } => "run it again while the VM stays off".into(),
-            Self::Exists { .. } => "choose another --output, or move that file away".into(),
-            Self::Busy { .. } => "wait for the other run, or choose another --output".into(),
-            Self::SessionEnded { .. } => "run it again to log in anew".into(),
-            Self::NoUrl { .. } => "the disk may be independent or a raw device; make it a \
-                 dependent virtual disk, or remove it from the VM"
-                .into(),
+            Self::Changed { .. } => "run the same command again while the VM stays off".into(),
+            Self::Exists { .. } => "use another --output, or move that file away".into(),
+            Self::Busy { .. } => "wait for the other run, or use another --output".into(),
+            Self::SessionEnded { .. } => "run the same command again: it logs in anew".into(),
+            Self::NoUrl { .. } => {
+                "make the disk a dependent virtual disk, or remove it from the VM: it may \
+                 be independent or a raw device"
+                    .into()
+            }
             Self::NoTools { .. } | Self::CannotRest { .. } | Self::StillOn { .. } => {
                 self.of_running_guest().into()
             }
-            Self::TimedOut { .. } => "look at the VM's recent tasks in the vSphere client".into(),
+            Self::TimedOut { .. } => "check the VM's recent tasks in the vSphere client".into(),
             Self::Refused { source, .. } | Self::Task { source, .. } | Self::Lease(source) => {
                 return source.hint();
             }
             Self::Download { source, .. } => return source.hint(),
-            error => return error.of_files(),
+            error => return error.of_connection().or_else(|| error.of_files()),
         };
         Some(hint)
     }
 }
 
 impl Error {
+    /// What to do about the address and the certificate of a server.
+    fn of_connection(&self) -> Option<String> {
+        let hint = match self {
+            Self::PasswordInAddress => {
+                "leave the password out of --url; use --password-file or GOVC_PASSWORD".into()
+            }
+            Self::Address { .. } => "write the address like https://vc.example.com/sdk".into(),
+            Self::Thumbprint { .. } => "write 20 or 32 pairs of hexadecimal digits, as \
+                 `openssl x509 -noout -fingerprint -sha256` prints them"
+                .into(),
+            Self::WrongThumbprint { seen, .. } => format!(
+                "check whether the certificate was renewed on purpose, and then use --thumbprint \
+                 {seen}; otherwise somebody may intercept the connection"
+            ),
+            Self::Untrusted { seen, .. } => format!(
+                "pass --ca-file with the authority that signed the certificate; or compare its SHA-256 \
+                 thumbprint on the server and use --thumbprint {seen}"
+            ),
+            Self::Call { source, .. } if source.is_connect() => {
+                "check the address, and whether port 443 is reachable from here".into()
+            }
+            Self::Status { status: 404, .. } => "use an address that ends in /sdk".into(),
+            Self::Status { status: 502..=504, .. } => {
+                "try again in a few minutes: the server is starting or overloaded".into()
+            }
+            _ => return None,
+        };
+        Some(hint)
+    }
+
     /// What to do about what lies in files.
     fn of_files(&self) -> Option<String> {
         let hint = match self {
             Self::Unusable { reason, .. } => return of_image(reason).map(str::to_owned),
             Self::PartOfDisk { descriptor: Some(path), .. } => {
-                format!("give the descriptor: --source {}", path.display())
+                format!("pass the descriptor: --source {}", path.display())
             }
-            Self::PartOfDisk { .. } => "copy all files of the disk into one folder, and give its \
+            Self::PartOfDisk { .. } => "copy all files of the disk into one folder, and pass its \
                  descriptor (the VMDK without -flat, -s001 or -delta in its name); a -flat file \
                  alone goes with --source-format raw"
                 .into(),
             Self::OtherFormat { told, found, .. } => of_format(*told, *found),
-            Self::TooLong { .. } => "unpack the package into a folder and give its OVF: there the \
-                 image itself says how long it is"
+            Self::TooLong { .. } => "unpack the package into a folder and pass its OVF: there the \
+                 size is read from the image itself"
                 .into(),
             Self::Packed { name, .. } => format!(
-                "unpack it into an empty folder (`tar -xf`, or `unzip`), and give '{name}' there with \
+                "unpack it into an empty folder (`tar -xf`, or `unzip`), and pass '{name}' there with \
                  --source"
             ),
             Self::NotStreamable { .. } => {
-                "give --stream-convert=false: the disk is then exported as it is".into()
+                "pass --stream-convert=false: the disk is then exported as it is".into()
             }
-            Self::WhichVm { .. } => "say which one by --vm NAME, or by its id".into(),
+            Self::WhichVm { .. } => "name one with --vm NAME, or by its id".into(),
             Self::UnknownFormat { .. } => {
-                "say the format by --source-format: vmdk, qcow2, raw, vhd, vhdx or vdi".into()
+                "pass --source-format: vmdk, qcow2, raw, vhd, vhdx or vdi".into()
             }
             _ => return None,
         };
@@ -126,21 +140,19 @@ impl Error {
 }
 
 /// What to do about an image that cannot be taken as it is.
-fn of_image(reason: &str) -> Option<&'static str> {
-    Some(match reason {
-        image::NAMES_A_PARENT => {
-            "delete or consolidate the VM's snapshots where it came from first"
-        }
-        image::IS_A_DEVICE => {
-            "copy the device into a virtual disk first, or take it out of the VM and copy it by \
+fn of_image(flaw: &Flaw) -> Option<&'static str> {
+    Some(match flaw {
+        Flaw::NamesAParent => "delete or consolidate the VM's snapshots at its source first",
+        Flaw::IsADevice => {
+            "copy the device into a virtual disk first, or remove it from the VM and copy it by \
              other means"
         }
-        image::HAS_A_LOG => {
+        Flaw::HasALog => {
             "shut the VM down in Hyper-V and copy the file again, or repair a copy of it: \
              qemu-img check -r all COPY.vhdx"
         }
-        image::HAS_LARGE_SECTORS => {
-            "in Hyper-V, copy the guest onto a disk that New-VHD -LogicalSectorSizeBytes 512 has made"
+        Flaw::HasLargeSectors => {
+            "copy the guest in Hyper-V onto a disk made by New-VHD -LogicalSectorSizeBytes 512"
         }
         _ => return None,
     })
@@ -148,13 +160,15 @@ fn of_image(reason: &str) -> Option<&'static str> {
 
 /// How to say what an image is whose name says something else than its content.
 fn of_format(told: DiskFormat, found: Kind) -> String {
-    let raw = "if the disk itself holds these bytes, say --source-format raw";
+    let raw = "pass --source-format raw if these bytes are the disk itself";
     match found {
         Kind::Disk(format) if told == DiskFormat::Raw => {
-            format!("if it is a {format} image, say --source-format {format}; {raw}")
+            format!("pass --source-format {format} if it is such an image; {raw}")
         }
-        Kind::Disk(format) => format!("if it is a {format} image, say --source-format {format}"),
-        Kind::Iso => format!("an installation medium holds no VM; {raw}"),
+        Kind::Disk(format) => format!("pass --source-format {format} if it is such an image"),
+        Kind::Iso => {
+            format!("pass an image of a disk: an installation medium contains no VM; {raw}")
+        }
         Kind::Other(_) => format!("unpack or convert it first; {raw}"),
     }
 }
@@ -172,8 +186,8 @@ impl Error {
                  --power-off=force: its disks are then as after a power failure"
             }
             _ => {
-                "the VM is still on, and its guest may yet shut down; give it longer with \
-                 --shutdown-timeout, or cut the power with --power-off=force"
+                "allow more time with --shutdown-timeout, or cut the power with --power-off=force; the \
+                 VM is still on, and its guest may yet shut down"
             }
         }
     }
@@ -183,7 +197,7 @@ impl Fault {
     fn hint(&self) -> Option<String> {
         let hint = match self.kind.as_str() {
             "NoPermission" => {
-                "the user needs the privilege VApp.Export on the VM, and \
+                "grant the user the privilege VApp.Export on the VM, and \
                  VirtualMachine.Interact.PowerOff for --power-off, \
                  VirtualMachine.State.CreateSnapshot and RemoveSnapshot for --snapshot"
             }
@@ -191,15 +205,21 @@ impl Fault {
                 "power the VM off first, let --power-off do it, or use --snapshot"
             }
             "TaskInProgress" => {
-                "the VM is busy; an export that was cut off frees it after five minutes"
+                "wait until the VM's task has ended; an interrupted export ends after five minutes"
             }
-            "FileLocked" | "FileFault" => "something else uses the VM's files: a backup, a clone?",
+            "FileLocked" | "FileFault" => {
+                "check what else uses the VM's files, such as a backup or a clone"
+            }
             "ApplicationQuiesceFault" | "FilesystemQuiesceFault" => {
-                "look at VMware Tools in the guest, or use --quiesce try or no"
+                "check VMware Tools in the guest, or use --quiesce try or no"
             }
-            "RestrictedVersion" => "the free ESXi licence does not allow this call",
+            "RestrictedVersion" => {
+                "use a licensed host: the free ESXi licence does not allow this call"
+            }
             "HostCommunication" | "HostNotConnected" => "reconnect the VM's host in vCenter",
-            "Timedout" => "the link to the host may be too slow or cut; run it again",
+            "Timedout" => {
+                "run the same command again: the link to the host may be slow or interrupted"
+            }
             _ => return None,
         };
         Some(hint.to_owned())

@@ -15,10 +15,10 @@ const BURST: Duration = Duration::from_millis(100);
 
 /// A limit in bytes per second that can be changed at any time. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct BandwidthLimit(Arc<State>);
+pub struct BandwidthLimit(Arc<LimitState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct LimitState {
     /// Bytes per second; 0 for no limit.
     rate: AtomicU64,
     /// When the bytes booked so far will have passed.

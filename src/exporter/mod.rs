@@ -3,30 +3,33 @@
 //! whom to trust. Nothing here knows what happens to a VM afterwards.
 
 mod address;
+mod certificate;
 mod content;
 mod error;
 mod files;
 mod filter;
+mod finished_disk;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod guest_os;
 mod hint;
 mod hosts;
 mod identity;
-mod landing;
+mod incoming_disk;
+pub(crate) mod libvirt_source;
 mod limit;
 mod nvram;
-mod package;
+mod ovf_write;
 mod privileges;
 mod retry;
 mod rewriting;
+pub(crate) mod source;
 mod streaming;
 mod thumbprint;
 mod tls;
 mod transfer;
 mod uuids;
 mod vsphere;
-mod whole;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,14 +39,16 @@ use url::Url;
 use crate::model::Secret;
 
 pub use address::{Address, sdk_url};
+pub use certificate::CertificateFault;
 pub use error::{Error, Fault};
-pub use files::{Choice, FileSettings, Files};
+pub use files::{FileChoice, FileSettings, Files};
 pub use filter::Filter;
+pub use finished_disk::{FinishedDisk, OnFinished};
 pub use hosts::{HostMap, HostMapping, HostSuffix, NfcHosts};
-pub use landing::{Landing, LandingWriter};
+pub use incoming_disk::{IncomingDisk, IncomingDiskWriter};
 pub use limit::BandwidthLimit;
 pub use nvram::{LARGEST as LARGEST_NVRAM, missed as nvram_missed, write as write_nvram};
-pub use package::{PackageFormat, WrittenPackage, write_package};
+pub use ovf_write::{PackageFormat, WrittenPackage, write_package};
 pub use privileges::{
     Need, On, PRIVILEGES, Privilege, Role, RoleFor, markdown as privileges_markdown,
 };
@@ -53,8 +58,7 @@ pub use thumbprint::Thumbprint;
 pub use tls::Trust;
 pub use transfer::Broken;
 pub use uuids::fill_disk_uuids;
-pub use vsphere::{ExpectedMedium, Granted, Inspected, Obstacle, Tag, VSphere, VmSummary};
-pub use whole::{Note, WholeDisk};
+pub use vsphere::{ExpectedMedium, ExportBlocker, Granted, Inspected, Tag, VSphere, VmSummary};
 
 /// How the names of our snapshots begin.
 pub const SNAPSHOT_PREFIX: &str = "hyperexport-";
@@ -163,13 +167,13 @@ pub struct ExportRequest<'a> {
     /// An existing folder; each disk becomes `<disk-id>.vmdk` in it.
     pub directory: PathBuf,
     /// Disks that a killed run left whole. Each is taken again unless its sum holds.
-    pub whole: Vec<WholeDisk>,
+    pub whole: Vec<FinishedDisk>,
     /// The snapshot to take of a running VM and to export instead of it.
     pub snapshot: Option<SnapshotRequest>,
     /// Whether a killed run may still hold a lease on the VM: it is then waited for.
     pub after_kill: bool,
     /// Told of every disk that becomes whole.
-    pub note: Option<Note<'a>>,
+    pub note: Option<OnFinished<'a>>,
     /// How fast disks may come in, all together. A clone changes it while they do.
     pub limit: BandwidthLimit,
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use sha2::Digest;
 
-use super::transfer::{Part, sync_directory};
+use super::transfer::{PartFile, sync_directory};
 use super::{Error, NVRAM};
-use crate::model::{ByteSize, ExportedNvram, Sha256Digest, Stage, Warning};
+use crate::model::{ByteSize, ExportedNvram, Sha256Digest, Stage, Warning, WarningCode};
 
 /// The largest that is taken along, in bytes. ESXi makes files of some 270 KiB.
 pub const LARGEST: usize = 8 << 20;
@@ -20,7 +20,7 @@ pub fn missed(why: impl Display) -> Warning {
         "the UEFI variables (nvram) of the VM were not exported: {why}; its boot entries are made \
          anew in any case, keys enrolled by hand are not"
     );
-    Warning::new(Stage::Export, "nvram-not-exported", message)
+    Warning::new(Stage::Export, WarningCode::NvramNotExported, message)
 }
 
 /// What the keys that a person enrolled for shim are stored as (shim, `MokVars.txt`), in UCS-2 with its
@@ -35,17 +35,17 @@ pub(super) fn lost(variables: &[u8]) -> Option<Warning> {
         the domain's firmware starts without them: with secure boot the guest refuses modules and \
         kernels that are signed with such a key, until `mokutil --import` enrols it anew"
             .to_owned();
-    Some(Warning::new(Stage::Export, "nvram-keys-lost", message))
+    Some(Warning::new(Stage::Export, WarningCode::NvramKeysLost, message))
 }
 
 /// The variables that lie at `from`. Blocks.
 pub(super) fn read(from: &Path) -> Result<Vec<u8>, Error> {
-    let failed = |source| Error::File { action: "read", path: from.to_owned(), source };
+    let failed = |source| Error::File { action: "reading", path: from.to_owned(), source };
     let mut content = Vec::new();
     let file = File::open(from).map_err(failed)?;
     file.take(LARGEST as u64 + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() > LARGEST {
-        let reason = format!("it is larger than {}", ByteSize(LARGEST as u64));
+        let reason = format!("it is larger than {}", ByteSize(LARGEST as u64)).into();
         return Err(Error::Unusable { path: from.to_owned(), reason });
     }
     Ok(content)
@@ -57,8 +57,8 @@ pub(super) fn read(from: &Path) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// [`Error::Exists`], [`Error::Busy`], [`Error::File`].
 pub fn write(directory: &Path, content: &[u8]) -> Result<ExportedNvram, Error> {
-    let failed = |source| Error::File { action: "write", path: directory.to_owned(), source };
-    let part = Part::create(std::path::absolute(directory).map_err(failed)?.join(NVRAM))?;
+    let failed = |source| Error::File { action: "writing", path: directory.to_owned(), source };
+    let part = PartFile::create(std::path::absolute(directory).map_err(failed)?.join(NVRAM))?;
     let written = part
         .restart()
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))

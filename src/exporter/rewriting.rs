@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 use sha2::{Digest, Sha256};
 
-use crate::image::{self, Compression, FlatRewriter, Rewriter, Target};
+use crate::image::{self, Compression, FlatRewriter, OutputFormat, Rewriter};
 use crate::model::Sha256Digest;
 
 /// Bytes read at a time.
@@ -45,7 +45,7 @@ impl Rewriting {
         capacity: u64,
         compression: Option<Compression>,
     ) -> Self {
-        let rewriter = Rewriter::new(file, capacity, Target::Qcow2(compression)).hashing();
+        let rewriter = Rewriter::new(file, capacity, OutputFormat::Qcow2(compression)).hashing();
         Self::Vmdk(Box::new(rewriter), Front { file: front, kept: 0 })
     }
 

@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::certificate::CertificateFault;
 use super::{Error, Thumbprint};
 use crate::state;
 
@@ -76,7 +77,7 @@ impl Client {
     pub(super) fn refusal(&self, host: &str) -> Option<Error> {
         let (seen, source) = self.verifier.refused()?;
         Some(match &self.verifier.check {
-            Check::Pin(pin) => Error::WrongThumbprint {
+            CertificateCheck::Pin(pin) => Error::WrongThumbprint {
                 host: host.to_owned(),
                 expected: pin.to_string(),
                 seen: pin.of_same_kind(&seen).to_string(),
@@ -84,14 +85,14 @@ impl Client {
             _ => Error::Untrusted {
                 host: host.to_owned(),
                 seen: Thumbprint::sha256(&seen).to_string(),
-                source,
+                source: CertificateFault(source),
             },
         })
     }
 }
 
 #[derive(Debug)]
-enum Check {
+enum CertificateCheck {
     Pin(Thumbprint),
     Roots {
         webpki: Arc<WebPkiServerVerifier>,
@@ -104,7 +105,7 @@ enum Check {
 
 #[derive(Debug)]
 struct Verifier {
-    check: Check,
+    check: CertificateCheck,
     algorithms: rustls::crypto::WebPkiSupportedAlgorithms,
     /// The certificate refused last, and why; `None` after one that was accepted.
     refused: Mutex<Option<(Vec<u8>, rustls::Error)>>,
@@ -113,13 +114,13 @@ struct Verifier {
 impl Verifier {
     fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
         let check = match trust {
-            Trust::System => Check::by_roots(system_roots()?, Vec::new(), provider)?,
+            Trust::System => CertificateCheck::by_roots(system_roots()?, Vec::new(), provider)?,
             Trust::CaFiles(paths) => {
                 let (roots, listed) = file_roots(paths)?;
-                Check::by_roots(roots, listed, provider)?
+                CertificateCheck::by_roots(roots, listed, provider)?
             }
-            Trust::Thumbprint(pin) => Check::Pin(*pin),
-            Trust::Insecure => Check::Anybody,
+            Trust::Thumbprint(pin) => CertificateCheck::Pin(*pin),
+            Trust::Insecure => CertificateCheck::Anybody,
         };
         let algorithms = provider.signature_verification_algorithms;
         Ok(Self { check, algorithms, refused: Mutex::new(None) })
@@ -140,17 +141,19 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let verdict = match &self.check {
-            Check::Anybody => Ok(ServerCertVerified::assertion()),
-            Check::Pin(pin) if pin.of_same_kind(end_entity) == *pin => {
+            CertificateCheck::Anybody => Ok(ServerCertVerified::assertion()),
+            CertificateCheck::Pin(pin) if pin.of_same_kind(end_entity) == *pin => {
                 Ok(ServerCertVerified::assertion())
             }
-            Check::Pin(_) => Err(rustls::Error::General("thumbprint differs".into())),
-            Check::Roots { listed, .. } if listed.iter().any(|known| known == end_entity) => {
+            CertificateCheck::Pin(_) => Err(rustls::Error::General("thumbprint differs".into())),
+            CertificateCheck::Roots { listed, .. }
+                if listed.iter().any(|known| known == end_entity) =>
+            {
                 let parsed = rustls::server::ParsedCertificate::try_from(end_entity)?;
                 rustls::client::verify_server_name(&parsed, name)
                     .map(|()| ServerCertVerified::assertion())
             }
-            Check::Roots { webpki, .. } => {
+            CertificateCheck::Roots { webpki, .. } => {
                 webpki.verify_server_cert(end_entity, intermediates, name, ocsp, now)
             }
         };
@@ -182,7 +185,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-impl Check {
+impl CertificateCheck {
     fn by_roots(
         roots: RootCertStore,
         listed: Vec<CertificateDer<'static>>,
@@ -198,7 +201,7 @@ impl Check {
 fn system_roots() -> Result<RootCertStore, Error> {
     let loaded = rustls_native_certs::load_native_certs();
     for error in &loaded.errors {
-        tracing::debug!(%error, "read the system's certificates");
+        tracing::debug!(%error, "reading the system's certificates");
     }
     let mut roots = RootCertStore::empty();
     let (added, ignored) = roots.add_parsable_certificates(loaded.certs);
@@ -240,6 +243,6 @@ mod tests {
         assert!(matches!(error, Error::NoRoots { .. }), "{error}");
         let error =
             Client::new(&Trust::CaFiles(vec!["/no/such/file".into()])).expect_err("missing");
-        assert_eq!(error.to_string(), "read certificates from /no/such/file");
+        assert_eq!(error.to_string(), "reading certificates from /no/such/file");
     }
 }

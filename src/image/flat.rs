@@ -6,10 +6,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::pieces::Grains;
-use super::rewrite::{Image, Target, Wrote};
+use super::batches::Grains;
+use super::rewrite::{NewImage, OutputFormat, Wrote};
 use super::vmdk::{Piece, SECTOR};
-use super::workers::{Form, Stopped, Workers};
+use super::workers::{WorkForm, WorkerStopped, Workers};
 use super::{CLUSTER, Compression, Error};
 
 /// Turns the bytes of a raw disk into a qcow2 image.
@@ -30,9 +30,10 @@ impl FlatRewriter {
     /// [`Error::TooLarge`], [`Error::Write`].
     pub fn new(file: File, most: u64, compression: Option<Compression>) -> Result<Self, Error> {
         let reached: Arc<AtomicU64> = Arc::default();
-        let image = Image::new(file, most, Target::Qcow2(compression), Arc::clone(&reached))?;
+        let image =
+            NewImage::new(file, most, OutputFormat::Qcow2(compression), Arc::clone(&reached))?;
         let workers =
-            Some(Workers::start(image, most, (CLUSTER, Form::Flat), (compression, true))?);
+            Some(Workers::start(image, most, (CLUSTER, WorkForm::Flat), (compression, true))?);
         Ok(Self { workers, batch: Grains::default(), length: 0, reached })
     }
 
@@ -87,7 +88,7 @@ impl FlatRewriter {
         match workers.push(batch) {
             Ok(()) => Ok(()),
             // They tell why they stopped.
-            Err(Stopped) => {
+            Err(WorkerStopped) => {
                 let failed = self.workers.take().and_then(|workers| workers.finish().err());
                 Err(failed.unwrap_or_else(ended))
             }

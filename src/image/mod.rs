@@ -7,47 +7,46 @@
 //! knows where bytes come from or names a tool.
 
 mod backing;
+mod batches;
 mod beside;
 mod capacity;
 mod codec;
 pub mod content;
 mod direct;
-mod early;
 pub mod extents;
 mod flat;
+mod flaw;
+mod inspect;
 mod iso;
 mod kind;
 mod number;
 mod part;
-mod pieces;
 pub mod qcow2;
 mod raw;
 mod rewrite;
 mod split;
 mod text;
-mod untrusted;
+mod truncation;
 mod vhdx;
 pub mod vmdk;
-mod whole;
 mod workers;
+mod writeback;
 
 pub use backing::backing_file;
 pub use beside::beside;
 pub use capacity::{capacity, header_capacity};
 pub use codec::Compression;
 pub use direct::{AlignedBuffer, DirectFile};
-pub use early::{EarlyFile, begin_to_write};
 pub use flat::FlatRewriter;
+pub use flaw::Flaw;
+pub use inspect::{inspect, inspect_sparse, is_single_vmdk};
 pub use iso::{IsoFile, iso_files};
 pub use kind::{Kind, kind};
-pub use part::{Part, part};
-pub use rewrite::{Rewriter, Target, Wrote};
+pub use part::{DiskPart, part};
+pub use rewrite::{OutputFormat, Rewriter, Wrote};
 pub use split::Split;
 pub use text::decoded;
-pub use untrusted::{
-    HAS_A_LOG, HAS_LARGE_SECTORS, IS_A_DEVICE, NAMES_A_PARENT, NO_VMDK, inspect, inspect_sparse,
-    is_single_vmdk,
-};
+pub use writeback::{WritebackFile, begin_to_write};
 
 use std::io;
 
@@ -60,7 +59,7 @@ pub const CLUSTER: usize = 1 << 16;
 #[non_exhaustive]
 pub enum Error {
     /// What is read makes no sense.
-    #[error("read the stream")]
+    #[error("reading the stream")]
     Stream(#[from] vmdk::InvalidStream),
     /// It ends before its end.
     #[error("the stream ends at {reached} of {capacity} bytes of the disk")]
@@ -71,7 +70,7 @@ pub enum Error {
         capacity: u64,
     },
     /// Its grains are of a size that no known writer uses: qemu-img may take them apart.
-    #[error("its grains of {0} bytes are neither 64 KiB nor a small multiple of it")]
+    #[error("grains of {0} bytes are neither 64 KiB nor a small multiple of it")]
     GrainSize(u64),
     /// No qcow2 image can hold the disk.
     #[error("a disk of {0} bytes is too large for qcow2")]
@@ -83,12 +82,12 @@ pub enum Error {
         offset: u64,
     },
     /// The stream holds one place of the disk twice.
-    #[error("the stream holds byte {offset} of the disk twice")]
+    #[error("stream contains byte {offset} of the disk twice")]
     Twice {
         /// Where on the disk.
         offset: u64,
     },
     /// The new image could not be written.
-    #[error("write the image")]
+    #[error("writing the image")]
     Write(#[from] io::Error),
 }

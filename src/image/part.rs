@@ -16,7 +16,7 @@ const SE_MAGIC: [u8; 8] = 0xcafe_babe_u64.to_le_bytes();
 
 /// A file that is a part of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct DiskPart {
     /// The descriptor beside it that names it, if there is one.
     pub descriptor: Option<PathBuf>,
 }
@@ -26,7 +26,7 @@ pub struct Part {
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn part(path: &Path) -> io::Result<Option<Part>> {
+pub fn part(path: &Path) -> io::Result<Option<DiskPart>> {
     let file = File::open(path)?;
     let mut start = [0; 44];
     let read = file.read_at(&mut start, 0)?;
@@ -39,7 +39,7 @@ pub fn part(path: &Path) -> io::Result<Option<Part>> {
         start => start.starts_with(&SE_MAGIC) || has_name_of_part(&stem),
     };
     let descriptor = descriptor_of(path, &named)?;
-    Ok((is_part || descriptor.is_some()).then_some(Part { descriptor }))
+    Ok((is_part || descriptor.is_some()).then_some(DiskPart { descriptor }))
 }
 
 /// Whether a sparse file is a disk by itself ("Virtual Disk Format 5.0"): compressed, which no part

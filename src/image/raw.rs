@@ -8,12 +8,12 @@ use super::CLUSTER;
 
 /// Writes a raw image, in any order.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct RawWriter {
     file: File,
     capacity: u64,
 }
 
-impl Writer {
+impl RawWriter {
     /// An image of `capacity` bytes in `file`, which is empty.
     pub fn new(file: File, capacity: u64) -> io::Result<Self> {
         file.set_len(capacity)?;

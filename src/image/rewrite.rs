@@ -5,22 +5,22 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::pieces::{Clusters, Grains};
-use super::vmdk::{self, End, Piece};
-use super::workers::{Form, Stopped, Workers};
+use super::batches::{Clusters, Grains};
+use super::vmdk::{self, Piece, StreamEnd};
+use super::workers::{WorkForm, WorkerStopped, Workers};
 use super::{CLUSTER, Compression, Error, qcow2, raw};
 use crate::model::Sha256Digest;
 
 /// The format to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
+pub enum OutputFormat {
     /// qcow2, its clusters compressed or not.
     Qcow2(Option<Compression>),
     /// Raw, with its holes kept.
     Raw,
 }
 
-impl Target {
+impl OutputFormat {
     /// How clusters are compressed, if they are.
     fn compression(self) -> Option<Compression> {
         match self {
@@ -46,15 +46,15 @@ pub struct Wrote {
 pub struct Rewriter {
     stream: vmdk::Stream,
     capacity: u64,
-    state: State,
+    state: RewriteState,
     reached: Arc<AtomicU64>,
     hashes: bool,
 }
 
 #[derive(Debug)]
-enum State {
+enum RewriteState {
     /// So much of the header has not arrived.
-    Begin(File, Target, usize),
+    Begin(File, OutputFormat, usize),
     Running {
         batch: Grains,
         grain: usize,
@@ -65,8 +65,8 @@ enum State {
 
 impl Rewriter {
     /// A rewrite of the stream of a disk of `capacity` bytes into `file`, which is empty.
-    pub fn new(file: File, capacity: u64, target: Target) -> Self {
-        let state = State::Begin(file, target, vmdk::SECTOR as usize);
+    pub fn new(file: File, capacity: u64, target: OutputFormat) -> Self {
+        let state = RewriteState::Begin(file, target, vmdk::SECTOR as usize);
         let (stream, reached) = (vmdk::Stream::new(capacity), Arc::default());
         Self { stream, capacity, state, reached, hashes: false }
     }
@@ -94,7 +94,7 @@ impl Rewriter {
     /// [`Error`]; the file is of no use then.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let mut rest = bytes;
-        if let State::Begin(_, _, missing) = &mut self.state {
+        if let RewriteState::Begin(_, _, missing) = &mut self.state {
             // The header apart: what it says is needed before the first grain comes.
             let (head, tail) = rest.split_at(rest.len().min(*missing));
             *missing -= head.len();
@@ -119,21 +119,21 @@ impl Rewriter {
         read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
     ) -> Result<Wrote, Error> {
         let reached = self.stream.reached();
-        if let State::Running { batch, workers, .. } = &mut self.state
-            && let Err(Stopped) = workers.push(std::mem::take(batch))
+        if let RewriteState::Running { batch, workers, .. } = &mut self.state
+            && let Err(WorkerStopped) = workers.push(std::mem::take(batch))
         {
             return Err(self.failure());
         }
-        let wrote = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Running { workers, .. } => {
+        let wrote = match std::mem::replace(&mut self.state, RewriteState::Ended) {
+            RewriteState::Running { workers, .. } => {
                 let (image, hashed) = workers.finish()?;
                 image.finish(hashed.finish(self.capacity))?
             }
             _ => return Err(Error::Early { reached, capacity: self.capacity }),
         };
         match self.stream.finish(read_at)? {
-            End::Whole => Ok(wrote),
-            End::Early => Err(Error::Early { reached, capacity: self.capacity }),
+            StreamEnd::Whole => Ok(wrote),
+            StreamEnd::Early => Err(Error::Early { reached, capacity: self.capacity }),
         }
     }
 
@@ -143,19 +143,22 @@ impl Rewriter {
         if !header.has_usual_grains() {
             return Err(Error::GrainSize(grain));
         }
-        let State::Begin(file, target, _) = std::mem::replace(&mut self.state, State::Ended) else {
+        let RewriteState::Begin(file, target, _) =
+            std::mem::replace(&mut self.state, RewriteState::Ended)
+        else {
             return Ok(());
         };
-        let image = Image::new(file, self.capacity, target, Arc::clone(&self.reached))?;
+        let image = NewImage::new(file, self.capacity, target, Arc::clone(&self.reached))?;
         let (grains, makes) =
-            ((grain as usize, Form::Deflated), (target.compression(), self.hashes));
+            ((grain as usize, WorkForm::Deflated), (target.compression(), self.hashes));
         let workers = Workers::start(image, self.capacity, grains, makes)?;
-        self.state = State::Running { batch: Grains::default(), grain: grain as usize, workers };
+        self.state =
+            RewriteState::Running { batch: Grains::default(), grain: grain as usize, workers };
         Ok(())
     }
 
     fn take(&mut self, piece: &[u8]) -> Result<(), Error> {
-        let State::Running { batch, grain, workers } = &mut self.state else {
+        let RewriteState::Running { batch, grain, workers } = &mut self.state else {
             return Err(self.failure());
         };
         let mut stopped = false;
@@ -171,8 +174,8 @@ impl Rewriter {
 
     /// Why the threads stopped.
     fn failure(&mut self) -> Error {
-        match std::mem::replace(&mut self.state, State::Ended) {
-            State::Running { workers, .. } => workers.finish().err(),
+        match std::mem::replace(&mut self.state, RewriteState::Ended) {
+            RewriteState::Running { workers, .. } => workers.finish().err(),
             _ => None,
         }
         .unwrap_or_else(|| Error::Write(io::Error::other("the conversion has ended")))
@@ -181,43 +184,43 @@ impl Rewriter {
 
 /// An image in the making.
 #[derive(Debug)]
-pub(super) struct Image {
-    format: Format,
+pub(super) struct NewImage {
+    format: NewImageFormat,
     data: u64,
     reached: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
-enum Format {
-    Qcow2(qcow2::Writer),
-    Raw(raw::Writer),
+enum NewImageFormat {
+    Qcow2(qcow2::Qcow2Writer),
+    Raw(raw::RawWriter),
     /// None: the disk is only hashed.
     None,
 }
 
-impl Image {
+impl NewImage {
     /// No image.
     pub fn none() -> Self {
-        Self { format: Format::None, data: 0, reached: Arc::default() }
+        Self { format: NewImageFormat::None, data: 0, reached: Arc::default() }
     }
 
     /// Whether anything is written.
     pub fn keeps(&self) -> bool {
-        !matches!(self.format, Format::None)
+        !matches!(self.format, NewImageFormat::None)
     }
 
     /// An image of `capacity` bytes in `file`, which is empty; `reached` follows what is written.
     pub fn new(
         file: File,
         capacity: u64,
-        target: Target,
+        target: OutputFormat,
         reached: Arc<AtomicU64>,
     ) -> Result<Self, Error> {
         let format = match target {
-            Target::Qcow2(compression) => {
-                Format::Qcow2(qcow2::Writer::new(file, capacity, compression)?)
+            OutputFormat::Qcow2(compression) => {
+                NewImageFormat::Qcow2(qcow2::Qcow2Writer::new(file, capacity, compression)?)
             }
-            Target::Raw => Format::Raw(raw::Writer::new(file, capacity)?),
+            OutputFormat::Raw => NewImageFormat::Raw(raw::RawWriter::new(file, capacity)?),
         };
         Ok(Self { format, data: 0, reached })
     }
@@ -225,9 +228,9 @@ impl Image {
     /// Has the disk end at `capacity` bytes, which is no more than it was made for.
     pub fn end_at(&mut self, capacity: u64) -> io::Result<()> {
         match &mut self.format {
-            Format::Qcow2(writer) => writer.end_at(capacity),
-            Format::Raw(writer) => writer.end_at(capacity)?,
-            Format::None => {}
+            NewImageFormat::Qcow2(writer) => writer.end_at(capacity),
+            NewImageFormat::Raw(writer) => writer.end_at(capacity)?,
+            NewImageFormat::None => {}
         }
         Ok(())
     }
@@ -237,9 +240,9 @@ impl Image {
         for (number, range, compressed) in &batch.clusters {
             let content = &batch.data[range.clone()];
             match &mut self.format {
-                Format::Qcow2(writer) => writer.write(*number, content, *compressed)?,
-                Format::Raw(writer) => writer.write(*number, content)?,
-                Format::None => {}
+                NewImageFormat::Qcow2(writer) => writer.write(*number, content, *compressed)?,
+                NewImageFormat::Raw(writer) => writer.write(*number, content)?,
+                NewImageFormat::None => {}
             }
             self.data += CLUSTER as u64;
         }
@@ -250,9 +253,9 @@ impl Image {
     /// Ends it; `content` is the hash of the disk.
     pub fn finish(self, content: Option<Sha256Digest>) -> Result<Wrote, Error> {
         let file = match self.format {
-            Format::Qcow2(writer) => writer.finish()?,
-            Format::Raw(writer) => writer.finish(),
-            Format::None => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+            NewImageFormat::Qcow2(writer) => writer.finish()?,
+            NewImageFormat::Raw(writer) => writer.finish(),
+            NewImageFormat::None => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         };
         Ok(Wrote { file, data: self.data, content })
     }

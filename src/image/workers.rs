@@ -12,10 +12,10 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::batches::{Clusters, Grains, Plain};
 use super::codec::{Compressor, Inflater, is_zero};
-use super::content::Content;
-use super::pieces::{Clusters, Grains, Plain};
-use super::rewrite::Image;
+use super::content::ContentHasher;
+use super::rewrite::NewImage;
 use super::{CLUSTER, Compression, Error, vmdk};
 use crate::model::Sha256Digest;
 
@@ -26,7 +26,7 @@ type Numbered<T> = (u64, T);
 
 /// What grains hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum WorkForm {
     /// The zlib streams (RFC 1950) of a streamOptimized VMDK.
     Deflated,
     /// The bytes of the disk.
@@ -38,20 +38,20 @@ pub(super) enum Form {
 pub(super) struct Workers {
     grains: Sender<Numbered<Grains>>,
     next: u64,
-    writer: JoinHandle<Result<Image, Error>>,
+    writer: JoinHandle<Result<NewImage, Error>>,
     hash: JoinHandle<Hashed>,
 }
 
 /// A thread stopped early; [`Workers::finish`] says why.
-pub(super) struct Stopped;
+pub(super) struct WorkerStopped;
 
 impl Workers {
     /// Starts them for a disk of `capacity` bytes in grains of `grain` bytes; `hashes` says whether
     /// the content is hashed, too.
     pub fn start(
-        image: Image,
+        image: NewImage,
         capacity: u64,
-        (grain, form): (usize, Form),
+        (grain, form): (usize, WorkForm),
         (compression, hashes): (Option<Compression>, bool),
     ) -> Result<Self, Error> {
         let count = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
@@ -60,7 +60,7 @@ impl Workers {
         let keeps = image.keeps();
         for _ in 0..count {
             let worker = Worker {
-                inflater: (form == Form::Deflated).then(Inflater::new),
+                inflater: (form == WorkForm::Deflated).then(Inflater::new),
                 compressor: compression.map(Compressor::new).transpose()?,
                 grain: vec![0; grain],
                 scratch: vec![0; CLUSTER],
@@ -78,19 +78,19 @@ impl Workers {
     }
 
     /// Starts them for the hash of the content alone.
-    pub fn of_hash(capacity: u64, grains: (usize, Form)) -> Result<Self, Error> {
-        Self::start(Image::none(), capacity, grains, (None, true))
+    pub fn of_hash(capacity: u64, grains: (usize, WorkForm)) -> Result<Self, Error> {
+        Self::start(NewImage::none(), capacity, grains, (None, true))
     }
 
     /// Hands a batch over; waits while the threads are behind.
-    pub fn push(&mut self, grains: Grains) -> Result<(), Stopped> {
+    pub fn push(&mut self, grains: Grains) -> Result<(), WorkerStopped> {
         let number = self.next;
         self.next += 1;
-        self.grains.send((number, grains)).map_err(|_| Stopped)
+        self.grains.send((number, grains)).map_err(|_| WorkerStopped)
     }
 
     /// Waits until all grains are written. Neither the image nor the content has an end yet.
-    pub fn finish(self) -> Result<(Image, Hashed), Error> {
+    pub fn finish(self) -> Result<(NewImage, Hashed), Error> {
         drop(self.grains);
         let ended = |_| Error::Write(std::io::Error::other("a thread of the conversion ended"));
         let image = self.writer.join().map_err(ended)??;
@@ -100,7 +100,7 @@ impl Workers {
 
 /// The content of a disk up to its last data.
 #[derive(Debug, Default)]
-pub(super) struct Hashed(Option<Content>);
+pub(super) struct Hashed(Option<ContentHasher>);
 
 impl Hashed {
     /// The hash of a disk of `size` bytes; `None` where nobody asked for the hash, or the stream did
@@ -217,10 +217,10 @@ impl Worker {
 }
 
 fn write(
-    mut image: Image,
+    mut image: NewImage,
     clusters: &Receiver<Numbered<Result<Clusters, Error>>>,
     to_hash: &Sender<Plain>,
-) -> Result<Image, Error> {
+) -> Result<NewImage, Error> {
     let mut early = BTreeMap::new();
     let mut next = 0;
     for (number, batch) in clusters {
@@ -236,7 +236,7 @@ fn write(
 }
 
 fn hash(plain: &Receiver<Plain>, hashes: bool) -> Hashed {
-    let mut hashed = Hashed(hashes.then(Content::default));
+    let mut hashed = Hashed(hashes.then(ContentHasher::default));
     plain.iter().for_each(|plain| hashed.add(&plain));
     hashed
 }

@@ -1,8 +1,8 @@
 //! What to type next after a connection to libvirt was refused.
 
+use super::connection::{ssh, uri};
+use super::hint_words::word;
 use super::refusal::Refusal;
-use super::shell::word;
-use super::{ssh, uri};
 
 /// For a daemon of this machine that knows the user and does not let him manage it.
 pub(super) const GROUP: &str = "add yourself to the group libvirt ('sudo usermod -aG libvirt $USER', then log in \
@@ -18,19 +18,20 @@ pub(super) fn of(why: Refusal, uri: &str, message: &str) -> String {
         Refusal::Login | Refusal::KeyMissing | Refusal::KeyOpen => login(why, uri),
         Refusal::Socket | Refusal::Policy => permission(uri),
         Refusal::Password => format!(
-            "libvirt on {host} asks for a name and a password: write them to \
+            "write the user name and the password that libvirt on {host} asks for to \
              ~/.config/libvirt/auth.conf (https://libvirt.org/auth.html), or use qemu+ssh://"
         ),
         Refusal::Certificate => format!(
-            "try 'virsh -c {} version'; TLS needs cacert.pem of the authority that signed the \
-             host's certificate, and clientcert.pem and clientkey.pem of your own, below /etc/pki \
-             or in the folder of '?pkipath=DIR'; the certificate must name the host as the URI does",
+            "run 'virsh -c {} version'; TLS needs cacert.pem of the authority that signed the \
+             host's certificate, and clientcert.pem and clientkey.pem of your own, below \
+             /etc/pki or in the folder of '?pkipath=DIR'; the certificate must name the host as \
+             the URI does",
             word(uri)
         ),
         Refusal::Relay => relay(uri),
         Refusal::Chatter => format!(
-            "'{} true' must log in and print nothing: look at the shell of that user (nologin) and \
-             at what its .bashrc prints",
+            "run '{} true', which must log in and print nothing: check the shell of that user \
+             (nologin) and what its .bashrc prints",
             ssh::login(uri)
         ),
         Refusal::Program => match ssh::value(uri, "command") {
@@ -53,18 +54,19 @@ fn of_absence(why: Refusal, uri: &str) -> String {
         _ if uri::is_local(uri) => format!("start the daemon: {START}"),
         (Refusal::NotRunning, _) => format!("start the daemon on {host}: {START}"),
         (Refusal::Unreachable, "tcp" | "tls") => format!(
-            "libvirt on {host} listens there after 'sudo systemctl start libvirtd-{transport}.socket' \
-             (or virtproxyd-{transport}.socket); or use qemu+ssh://"
+            "run 'sudo systemctl start libvirtd-{transport}.socket' (or \
+             virtproxyd-{transport}.socket) on {host}; or use qemu+ssh://"
         ),
         (Refusal::Unreachable, "ssh") => {
-            format!("'{} true' must log in without a question", ssh::login(uri))
+            format!("run '{} true', which must log in without a question", ssh::login(uri))
         }
         (_, "ssh") => format!(
-            "'{} true' must log in without a question, and 'virsh -c {} version' must answer",
+            "run '{} true', which must log in without a question, and 'virsh -c {} version', \
+             which must answer",
             ssh::login(uri),
             word(uri)
         ),
-        _ => format!("try 'virsh -c {} version'", word(uri)),
+        _ => format!("run 'virsh -c {} version'", word(uri)),
     }
 }
 
@@ -84,13 +86,13 @@ fn host_key(why: Refusal, uri: &str, message: &str) -> String {
                    prints there";
     match (why, uri::transport(uri).as_str()) {
         (Refusal::HostKeyChanged, "ssh") => format!(
-            "the host has another key than before: ask its admin why; if that is right, forget the \
-             old one: \"ssh-keygen -R '{}'\"",
+            "ask the admin of the host why it has another key than before; if that is right, \
+             remove the old key: \"ssh-keygen -R '{}'\"",
             ssh::known_as(uri, message)
         ),
         (Refusal::HostKeyChanged, _) => {
-            "the host has another key than before: ask its admin why; if \
-             that is right, delete the line of the host from the file that the message names"
+            "ask the admin of the host why it has another key than before; if that is right, \
+             delete the line of the host from the file that the message names"
                 .to_owned()
         }
         (_, "ssh") => format!(
@@ -99,8 +101,8 @@ fn host_key(why: Refusal, uri: &str, message: &str) -> String {
             ssh::login(uri)
         ),
         (_, library) => format!(
-            "{library} does not read ~/.ssh/known_hosts by itself: use qemu+ssh:// in the place of \
-             qemu+{library}://, or name a file that has the host with '?known_hosts=FILE'"
+            "use qemu+ssh:// instead of qemu+{library}://, or name a file that has the host with \
+             '?known_hosts=FILE': {library} does not read ~/.ssh/known_hosts by itself"
         ),
     }
 }
@@ -113,10 +115,10 @@ fn login(why: Refusal, uri: &str) -> String {
              its own keys"
         ),
         (Refusal::KeyOpen, Some(file)) => {
-            format!("let nobody else read the key: 'chmod 600 {}'", word(&file))
+            format!("remove the others' right to read the key: 'chmod 600 {}'", word(&file))
         }
         (Refusal::KeyOpen, None) => {
-            "let nobody else write to the configuration of ssh or read its keys: 'chmod -R go= \
+            "remove the others' rights to the configuration and keys of ssh: 'chmod -R go= \
              ~/.ssh'"
                 .to_owned()
         }
@@ -126,8 +128,8 @@ fn login(why: Refusal, uri: &str) -> String {
                 .to_owned()
         }
         _ => format!(
-            "let the key log in there without a password: '{}' (a key with a passphrase: 'ssh-add' \
-             before); ?keyfile=FILE in the URI names another",
+            "install the key there, so that it logs in without a password: '{}' (a key with a \
+             passphrase: 'ssh-add' before); ?keyfile=FILE in the URI names another",
             ssh::copy_key(uri)
         ),
     }
@@ -136,17 +138,18 @@ fn login(why: Refusal, uri: &str) -> String {
 fn permission(uri: &str) -> String {
     let host = uri::host(uri);
     if uri::is_session(uri) && uri::is_local(uri) {
-        "your own daemon needs a home folder that you can write to: look at HOME and XDG_RUNTIME_DIR"
-            .to_owned()
+        "check HOME and XDG_RUNTIME_DIR: your own daemon needs a home folder that you can write \
+         to"
+        .to_owned()
     } else if uri::is_local(uri) {
         GROUP.to_owned()
     } else {
         let user = uri::user(uri);
         let user = if user.is_empty() { "USER".to_owned() } else { user };
         format!(
-            "the login works, but {user} may not use libvirt there: on {host} 'sudo usermod -aG \
-             libvirt {user}', or log in as root (root@{host}), or use that user's own daemon \
-             (/session)"
+            "run 'sudo usermod -aG libvirt {user}' on {host}, or log in as root (root@{host}), or \
+             use that user's own daemon (/session); the login works, but {user} may not use \
+             libvirt there"
         )
     }
 }
@@ -158,15 +161,15 @@ fn relay(uri: &str) -> String {
         || ["socket", "netcat"].iter().any(|name| ssh::value(uri, name).is_some());
     if proxy.as_deref() == Some("native") {
         format!(
-            "{host} has no virt-ssh-helper, which comes with libvirt's daemon since 6.8: install \
-             netcat-openbsd there, and leave 'proxy=native' out"
+            "install netcat-openbsd on {host}, and leave 'proxy=native' out: the host has no \
+             virt-ssh-helper, which comes with libvirt's daemon since 6.8"
         )
     } else if by_netcat {
-        format!("say 'proxy=native' in the URI; or install netcat-openbsd on {host}")
+        format!("write 'proxy=native' in the URI; or install netcat-openbsd on {host}")
     } else {
         format!(
-            "{host} has neither virt-ssh-helper, which comes with libvirt's daemon since 6.8, nor nc: \
-             install libvirt there, or netcat-openbsd for an older one"
+            "install libvirt on {host}, or netcat-openbsd for one before 6.8: the host has \
+             neither virt-ssh-helper, which comes with libvirt's daemon, nor nc"
         )
     }
 }
@@ -221,9 +224,9 @@ mod tests {
 
     #[test]
     fn the_way_around_a_missing_netcat_is_named() {
-        says(Refusal::Relay, "qemu+ssh://h/system?socket=/s", &["say 'proxy=native'"]);
-        says(Refusal::Relay, "qemu+ssh://h/system?proxy=netcat", &["say 'proxy=native'"]);
-        says(Refusal::Relay, "qemu+ssh://h/system", &["install libvirt there"]);
+        says(Refusal::Relay, "qemu+ssh://h/system?socket=/s", &["write 'proxy=native'"]);
+        says(Refusal::Relay, "qemu+ssh://h/system?proxy=netcat", &["write 'proxy=native'"]);
+        says(Refusal::Relay, "qemu+ssh://h/system", &["install libvirt on h"]);
         says(Refusal::Relay, "qemu+ssh://h/system?proxy=native", &["leave 'proxy=native' out"]);
     }
 }

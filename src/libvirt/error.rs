@@ -24,15 +24,21 @@ impl From<virt::error::Error> for Cause {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The URI cannot name a daemon that runs QEMU guests.
-    #[error("'{uri}' is no libvirt URI for QEMU: {problem}")]
+    #[error("'{uri}' is not a libvirt URI for QEMU: {problem}")]
     Uri {
         /// What was given.
         uri: String,
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A URI that only the user may name: it may start a program here.
+    #[error("'{uri}' comes from a file and has a parameter that may name a program to run")]
+    UriOfFile {
+        /// What the file says.
+        uri: String,
+    },
     /// A run used another libvirt than the one that is named now.
-    #[error("the run used {there}, and not {here}")]
+    #[error("the run used {there}, not {here}")]
     OtherUri {
         /// That of the run.
         there: String,
@@ -60,7 +66,7 @@ pub enum Error {
         source: Cause,
     },
     /// The daemon lets nobody in and turns nobody away.
-    #[error("connect to {uri}: no answer within {} s", after.as_secs())]
+    #[error("connecting to {uri}: no answer within {} s", after.as_secs())]
     Silent {
         /// Where.
         uri: String,
@@ -86,12 +92,22 @@ pub enum Error {
         source: Box<Error>,
     },
     /// A domain that cannot be taken as it is.
-    #[error("take domain '{name}': {reason}")]
+    #[error("domain '{name}' cannot be exported: {reason}")]
     NotTaken {
         /// Which.
         name: String,
         /// Why, as a clause.
         reason: String,
+    },
+    /// A domain with a disk that libvirt has no volume for.
+    #[error(
+        "domain '{name}' cannot be exported: its disk {disk} is in no active storage pool of the host"
+    )]
+    DiskInNoPool {
+        /// The domain.
+        name: String,
+        /// Target and path of the disk: `vda (/srv/web01.qcow2)`.
+        disk: String,
     },
     /// What is to follow the migration cannot be done to the domain.
     #[error("--source-after {step}: {reason}")]
@@ -102,7 +118,7 @@ pub enum Error {
         reason: String,
     },
     /// A domain that is gone when it is off.
-    #[error("domain '{name}' is transient: libvirt forgets it when it shuts down")]
+    #[error("domain '{name}' is transient: libvirt removes the domain when it shuts down")]
     Transient {
         /// Which.
         name: String,
@@ -118,16 +134,16 @@ pub enum Error {
     /// Any other call that libvirt refused.
     #[error("{act}")]
     Call {
-        /// Verb and object.
+        /// What was being done, as a gerund: `looking up pool 'x'`.
         act: String,
         /// What libvirt said.
         source: Cause,
     },
     /// The thread that called libvirt broke.
-    #[error("finish a call of libvirt")]
+    #[error("waiting for a call of libvirt")]
     Task(#[source] tokio::task::JoinError),
     /// XML that cannot be written or read.
-    #[error("handle the XML of {what}")]
+    #[error("processing the XML of {what}")]
     Xml {
         /// Of which object.
         what: String,
@@ -135,10 +151,10 @@ pub enum Error {
         source: XmlError,
     },
     /// The plan breaks a rule.
-    #[error("plan the domain")]
+    #[error("planning the domain")]
     Plan(#[source] domain::Error),
     /// Something would be made otherwise than it was planned.
-    #[error("follow the plan: {}", .differences.join("; "))]
+    #[error("the plan no longer applies: {}", .differences.join("; "))]
     PlanChanged {
         /// What differs.
         differences: Vec<String>,
@@ -150,7 +166,7 @@ pub enum Error {
         name: String,
     },
     /// The UUID that a domain was to keep is that of another one by now.
-    #[error("domain '{owner}' has the UUID {uuid} by now")]
+    #[error("UUID {uuid} is now that of domain '{owner}'")]
     UuidTaken {
         /// The UUID.
         uuid: String,
@@ -166,13 +182,13 @@ pub enum Error {
         name: String,
     },
     /// The domain that is to make way does not exist.
-    #[error("--replace {name}: there is no domain '{name}'")]
+    #[error("--replace {name}: domain '{name}' does not exist")]
     NothingToReplace {
         /// The domain.
         name: String,
     },
     /// A domain that may not be replaced.
-    #[error("replace domain '{name}': {why}")]
+    #[error("replacing domain '{name}': {why}")]
     NotReplaced {
         /// The domain.
         name: String,
@@ -222,7 +238,7 @@ pub enum Error {
         name: String,
     },
     /// A pool whose volumes are neither files nor can be made as wanted.
-    #[error("storage pool '{name}' of type {kind} takes no disks: {why}")]
+    #[error("storage pool '{name}' of type {kind} is not supported for disks: {why}")]
     PoolKind {
         /// The pool.
         name: String,
@@ -232,7 +248,7 @@ pub enum Error {
         why: &'static str,
     },
     /// An image of which no raw disk could be made.
-    #[error("make a raw disk of {}: {reason}", image.display())]
+    #[error("making a raw disk of {}: {reason}", image.display())]
     NotRaw {
         /// The image.
         image: PathBuf,
@@ -240,7 +256,7 @@ pub enum Error {
         reason: String,
     },
     /// A snapshot needs files to lie in.
-    #[error("storage pool '{pool}' holds block devices, which take no snapshot")]
+    #[error("storage pool '{pool}' holds block devices, which have no snapshots")]
     NoSnapshot {
         /// The pool.
         pool: String,
@@ -256,7 +272,7 @@ pub enum Error {
         user: Option<String>,
     },
     /// A volume came out other than it should.
-    #[error("check volume '{name}': {problem}")]
+    #[error("volume '{name}' differs from its image: {problem}")]
     VolumeDiffers {
         /// The volume.
         name: String,
@@ -276,7 +292,7 @@ pub enum Error {
         uid: u32,
     },
     /// libvirt would not define such a domain.
-    #[error("define a domain with the hardware of '{name}'")]
+    #[error("defining a domain with the hardware of '{name}'")]
     Refused {
         /// The domain.
         name: String,
@@ -296,7 +312,7 @@ pub enum Error {
     /// A file could not be read or written.
     #[error("{act} {path}")]
     File {
-        /// The verb.
+        /// What was being done, as a gerund: `opening`.
         act: &'static str,
         /// The file.
         path: PathBuf,
@@ -312,10 +328,10 @@ pub enum Error {
         problem: String,
     },
     /// What is to be made could not be noted beforehand.
-    #[error("note what is to be made")]
+    #[error("writing the journal")]
     Journal(#[source] io::Error),
     /// A domain that is to be taken back runs.
-    #[error("domain '{name}' runs")]
+    #[error("domain '{name}' is running")]
     Running {
         /// The domain.
         name: String,
@@ -329,7 +345,7 @@ pub enum Error {
         found: Vec<InTheWay>,
     },
     /// A guest was started and ended.
-    #[error("domain '{name}' stopped while its guest was to come up{}", quoted(last))]
+    #[error("domain '{name}' stopped before its guest was up{}", quoted(last))]
     GuestStopped {
         /// The domain.
         name: String,
@@ -338,7 +354,7 @@ pub enum Error {
     },
     /// A guest did not show what it should.
     #[error(
-        "nothing shows that the guest of '{name}' {sign}, for {}{}",
+        "no sign within {} that the guest of '{name}' {sign}{}",
         humantime::format_duration(*after),
         quoted(last)
     )]
@@ -359,7 +375,7 @@ pub enum Error {
     #[error("the import was interrupted")]
     Cancelled,
     /// Something failed, and what had been made could not all be taken back.
-    #[error("leave behind {}", .left.join(", "))]
+    #[error("not removed: {}", .left.join(", "))]
     NotUndone {
         /// What is left, each with the reason.
         left: Vec<String>,
@@ -369,7 +385,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps a refused call: `map_err(Error::call("look up pool 'x'"))`.
+    /// Wraps a refused call: `map_err(Error::call("looking up pool 'x'"))`.
     pub(super) fn call(act: impl Into<String>) -> impl FnOnce(virt::error::Error) -> Self {
         move |error| Self::Call { act: act.into(), source: Cause(error) }
     }
@@ -392,6 +408,6 @@ fn quoted(lines: &[String]) -> String {
     if lines.is_empty() {
         String::new()
     } else {
-        format!("; its console ends: {}", lines.join(" | "))
+        format!("; last lines of its console: {}", lines.join(" | "))
     }
 }

@@ -2,19 +2,19 @@
 
 use virt::error::ErrorNumber;
 
+use super::advice;
 use super::error::{Cause, Error};
-use super::shell::word;
-use super::uri::NAMES_A_PROGRAM;
-use super::{advice, pool_kind, source};
+use super::hint_words::word;
+use super::storage::pool_kind;
 
 impl Error {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Uri { uri, problem } if *problem == NAMES_A_PROGRAM => {
-                format!("if it is meant so, name it yourself: --libvirt-uri {}", word(uri))
+            Self::UriOfFile { uri } => {
+                format!("pass it yourself if you trust it: --libvirt-uri {}", word(uri))
             }
-            Self::OtherUri { there, .. } => format!("--libvirt-uri {}", word(there)),
+            Self::OtherUri { there, .. } => format!("pass --libvirt-uri {}", word(there)),
             Self::Uri { .. } => {
                 "use qemu:///system, qemu:///session or qemu+ssh://USER@HOST/system".to_owned()
             }
@@ -25,58 +25,58 @@ impl Error {
             }
             Self::Call { source, .. } if is_denied(source) => advice::GROUP.to_owned(),
             Self::Silent { .. } => {
-                "the daemon hangs, or something on the way to it does: look into \
-                its log, and restart it (running guests go on)"
+                "check the log of the daemon, and restart the daemon (running guests \
+                go on): it hangs, or something on the way to it does"
                     .to_owned()
             }
-            Self::ConnectionLost { .. } => "look after the network and the daemon (its log says \
-                whether it died), and run it again: what was left there goes then"
+            Self::ConnectionLost { .. } => "check the network and the daemon (its log says \
+                whether it crashed), and run the same command again: it removes what was left there"
                 .to_owned(),
-            Self::NotTaken { reason, .. } if reason.ends_with(source::IN_NO_POOL) => {
-                "make a pool over the folder of the disk on that host: 'virsh pool-create-as NAME \
+            Self::DiskInNoPool { .. } => {
+                "define a storage pool over the folder of the disk on that host: 'virsh pool-create-as NAME \
                  dir --target FOLDER'"
                     .to_owned()
             }
             Self::Plan(error) => return error.hint(),
             Self::DomainExists { name } => format!(
-                "give another name with --libvirt-name; --replace '{name}' sets a domain aside \
-                 that hyperexport has made"
+                "pass another name with --libvirt-name; or --replace '{name}', which renames a \
+                 domain that hyperexport has defined"
             ),
             Self::UuidTaken { .. } => {
-                "run it again: the domain then gets a UUID of its own".to_owned()
+                "run the same command again: the domain then gets a UUID of its own".to_owned()
             }
             Self::NotReplaced { name, .. } => format!(
-                "give another name with --libvirt-name, or make '{name}' ready: shut off, without \
+                "pass another name with --libvirt-name, or shut '{name}' off and delete its \
                  snapshots"
             ),
             Self::ReplacesOther { old, .. } => format!(
-                "--libvirt-name '{old}' gives the new domain that name; or leave --replace out"
+                "pass --libvirt-name '{old}' too, or leave --replace out"
             ),
             Self::NothingToReplace { .. } => "leave --replace out".to_owned(),
             Self::NotRaw { .. } => {
-                "it goes beside the image and needs as much space as its guest uses".to_owned()
+                "free some space beside the image: the raw disk needs as much as its guest uses".to_owned()
             }
             Self::Profile { .. } => "write domain XML with <features>, <clock>, <pm> and \
                 <devices>, and no more than the profiles in vendor-xml/ have"
                 .to_owned(),
             Self::Refused { .. } => {
-                "nothing was changed; what libvirt refuses comes from the VM's hardware or from an \
-                 option --libvirt-…; where it is a disk controller, try --disk-bus sata"
+                "change the VM's hardware or an option --libvirt-…, whichever libvirt rejects; try \
+                 --disk-bus sata for a disk controller; nothing was changed"
                     .to_owned()
             }
             Self::PlanChanged { .. } => {
-                "look what changed, and write the plan anew: hyperexport plan".to_owned()
+                "check what changed, and write the plan again: hyperexport plan".to_owned()
             }
             Self::Running { name } => format!("shut it down first: 'virsh shutdown {name}'"),
             Self::NotUndefinable { name, found } => {
                 let commands: Vec<_> = found.iter().map(|found| found.command(name)).collect();
                 format!(
-                    "nothing was changed; remove it first, if nobody needs it: {}",
+                    "remove this first, if nobody needs it: {}; nothing was changed",
                     commands.join(", ")
                 )
             }
             Self::NotSeen { name, .. } | Self::GuestStopped { name, .. } => {
-                format!("look at its screen: 'virt-viewer {name}' or 'virsh console {name}'")
+                format!("check its screen: 'virt-viewer {name}' or 'virsh console {name}'")
             }
             Self::NotUndone { source, .. } => return source.hint(),
             _ => return self.hint_of_source().or_else(|| self.hint_of_storage()),
@@ -88,14 +88,14 @@ impl Error {
     fn hint_of_source(&self) -> Option<String> {
         Some(match self {
             Self::CannotFollow { .. } => {
-                "leave it out; libvirt knows disconnect-nics, rename:SUFFIX and note".to_owned()
+                "leave this --source-after out; libvirt has disconnect-nics, rename:SUFFIX and note".to_owned()
             }
             Self::Transient { name } => format!(
                 "make it persistent first: 'virsh dumpxml {name} >it.xml; virsh define it.xml'"
             ),
             Self::StillOn { .. } => {
-                "shut the guest down from inside; or give it longer by --shutdown-timeout; or let \
-                 --power-off=force cut its power"
+                "shut the guest down from inside; or allow more time with --shutdown-timeout; or cut \
+                 its power with --power-off=force"
                     .to_owned()
             }
             _ => return None,
@@ -134,32 +134,32 @@ impl Error {
                 "leave --libvirt-pool-path out, or name another pool with --libvirt-pool".to_owned()
             }
             Self::PoolFolder { name, .. } => format!(
-                "'virsh pool-build {0}' makes the folder, 'virsh pool-start {0}' starts the pool; or \
-                 name another pool with --libvirt-pool",
+                "create the folder with 'virsh pool-build {0}' and start the pool with 'virsh \
+                 pool-start {0}'; or name another pool with --libvirt-pool",
                 word(name)
             ),
             Self::PoolNotStarted { name, kind, .. } => format!(
-                "{}; 'virsh pool-start {}' must succeed first; or name another pool with \
+                "{}, until 'virsh pool-start {}' succeeds; or name another pool with \
                  --libvirt-pool",
                 pool_kind::source(kind),
                 word(name)
             ),
             Self::PathTaken { name, .. } => format!("use --libvirt-pool {}", word(name)),
             Self::PoolKind { kind, .. } => format!(
-                "{}; a pool of type dir, fs, netfs, logical or zfs takes disks: name it with \
+                "{}; or name a pool of type dir, fs, netfs, logical or zfs with \
                  --libvirt-pool",
                 pool_kind::unfit(kind).instead
             ),
             Self::NoSnapshot { .. } => {
-                "go without --libvirt-snapshot, or name a pool of files with --libvirt-pool"
+                "leave --libvirt-snapshot out, or name a pool of files with --libvirt-pool"
                     .to_owned()
             }
             Self::VolumeExists { user: Some(user), .. } => {
-                format!("give another name with --libvirt-name; the volume is needed: {user}")
+                format!("pass another name with --libvirt-name; the volume is needed: {user}")
             }
             Self::VolumeExists { name, pool, user: None } => format!(
-                "give another name with --libvirt-name, or, if nothing needs the volume (a run \
-                 that was killed leaves one), remove it: 'virsh vol-delete --pool {} {}'",
+                "pass another name with --libvirt-name, or, if nothing needs the volume (a killed \
+                 run leaves one), remove it: 'virsh vol-delete --pool {} {}'",
                 word(pool),
                 word(name)
             ),
@@ -167,7 +167,7 @@ impl Error {
                 "free some space, or name another pool with --libvirt-pool".to_owned()
             }
             Self::PoolBlocked { folder, uid, .. } => format!(
-                "'setfacl -m u:{uid}:x {0}' (or 'chmod o+x {0}'), or another --libvirt-pool",
+                "run 'setfacl -m u:{uid}:x {0}' (or 'chmod o+x {0}'), or name another --libvirt-pool",
                 word(&folder.to_string_lossy())
             ),
             _ => return None,
@@ -183,7 +183,7 @@ fn is_denied(cause: &Cause) -> bool {
 }
 
 fn no_pool_hint(name: &str, existing: &[String]) -> String {
-    let make = format!("make it with --libvirt-pool-path DIR (storage pool '{name}' in DIR)");
+    let make = format!("create it with --libvirt-pool-path DIR (storage pool '{name}' in DIR)");
     if existing.is_empty() {
         format!("{make}; the host has no other")
     } else {

@@ -1,94 +1,50 @@
 //! The target: libvirt, through the `virt` crate, which no other room names.
 //!
-//! [`Target`] is one connection. [`Target::preflight`] refuses what cannot work before a byte
-//! moves; [`Target::import`] makes volumes of the converted disks and a domain of the plan, or
+//! [`Connection`] is one connection. [`Connection::preflight`] refuses what cannot work before a byte
+//! moves; [`Connection::import`] makes volumes of the converted disks and a domain of the plan, or
 //! nothing at all. Every call of libvirt blocks, so all of them run off the runtime.
 
-mod access;
-mod addresses;
 mod advice;
-mod bridge_helper;
-mod bridges;
-mod capabilities;
 mod connection;
-mod console;
-mod content;
-mod copy;
-mod default_pool;
-mod define;
-mod doctor;
-mod download;
-mod draft;
 mod error;
-mod events;
+mod guest;
 mod hint;
-mod identity;
+mod hint_words;
+mod host;
 mod import;
-mod kvm;
-mod own_daemon;
-mod own_profile;
-mod owners;
-mod pool;
-mod pool_kind;
-mod pool_use;
-mod preflight;
-mod preview;
-mod recover;
+mod object_names;
 mod refusal;
-mod remarks;
-mod replace;
-mod request;
-mod run_owner;
-mod shared;
-mod shell;
-mod snapshot;
+mod rollback;
 mod source;
-mod source_after;
-mod source_board;
-mod source_power;
-mod space;
-mod ssh;
-mod start;
-mod trial;
-mod undo;
-mod undo_later;
-mod undo_pool;
-mod undo_since;
-mod undo_step;
-mod undo_way;
-mod unused;
-mod unwind;
-mod upload;
-mod uri;
-mod used;
-mod volume;
-mod watch;
+mod storage;
 mod xml;
 
-pub use capabilities::platform;
-pub use connection::{Settings, Target, Transfer};
-pub use define::DomainNow;
-pub use download::Chunk;
-pub use draft::{Draft, DraftPool, DraftVolume};
+pub use connection::shared::Connections;
+pub use connection::uri::check_from_file as check_uri_from_file;
+pub use connection::{Connection, Settings, Transfer};
 pub use error::{Cause, Error};
+pub use guest::define::DomainNow;
+pub use guest::snapshot::{Snapshot, SnapshotKind};
+pub use guest::unused::UnusedDisk;
+pub use guest::watch::{GuestSigns, Sign, Wait};
+pub use host::capabilities::platform;
+pub use host::host_checks::Examined;
+pub use import::draft::{Draft, DraftPool, DraftVolume};
+pub use import::preview::{Preview, PreviewedPool};
+pub use import::request::{AfterDefine, DefaultPool, ImportRequest, PoolChoice};
 pub use import::{DefinedDomain, RegisteredVolume};
-pub use own_profile::own_profile;
-pub use preview::{Preview, PreviewedPool};
-pub use recover::{Recovered, UsedDomain};
+pub use object_names::{ObjectKind, object_names};
 pub use refusal::Refusal;
-pub use request::{AfterDefine, DefaultPool, ImportRequest, PoolChoice};
-pub use shared::Connections;
-pub use snapshot::{Snapshot, SnapshotKind};
+pub use rollback::recover::{RecoveryResult, UsedDomain};
+pub use rollback::undo::UndoReport;
+pub use rollback::undo_since::{Life, Use, UsedDisk};
+pub use rollback::undo_step::{DiskThen, Evidence, FileId, Undo};
+pub use rollback::undo_way::InTheWay;
+pub use rollback::unwind::Journal;
 pub use source::{FoundDomain, FoundVolume, VolumeSink};
-pub use undo::TakenBack;
-pub use undo_since::{Life, Use, UsedDisk};
-pub use undo_step::{DiskThen, Evidence, FileId, Undo};
-pub use undo_way::InTheWay;
-pub use unused::UnusedDisk;
-pub use unwind::Journal;
-pub use uri::check_from_file as check_uri_from_file;
-pub use watch::{Seen, Sign, Wait};
+pub use storage::download::Chunk;
 pub use xml::XmlError;
+pub use xml::user_profile::user_profile;
 
 use crate::domain::{Family, Profile};
 
@@ -107,7 +63,7 @@ pub fn profile(family: Family) -> Result<Profile, Error> {
 /// # Errors
 /// [`Error::Xml`] when a value cannot be written in XML.
 pub fn domain_xml(spec: &crate::domain::DomainSpec, uuid: &str) -> Result<String, Error> {
-    identity::Chosen { uuid: uuid.to_owned(), mark: None }.xml(spec)
+    guest::identity::Chosen { uuid: uuid.to_owned(), mark: None }.xml(spec)
 }
 
 /// A door for `make fuzz`: what a libvirt host says.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use virt::error::ErrorNumber;
 
-use super::{ssh, uri};
+use super::connection::{ssh, uri};
 
 /// What stood in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::model::{
 
 use super::types::{
     ConvertStage, Disk, DiskType, Exact, FixStage, InspectStage, Manifest, ManifestFirmware,
-    Metadata, Nic, OutputTarget, Pipeline, RecordedWarning, Source, ValidateStage, Vm,
+    ManifestSource, Metadata, Nic, OutputTarget, Pipeline, RecordedWarning, ValidateStage, Vm,
 };
 
 /// What `metadata.hypersdk_version` says: name and version of this program.
@@ -53,7 +53,7 @@ pub fn build(exported: &ExportedVm, options: &BuildOptions) -> Manifest {
     let vm = &exported.vm;
     Manifest {
         manifest_version: "1.0".to_owned(),
-        source: Some(Source {
+        source: Some(ManifestSource {
             provider: Some(vm.provider.clone()),
             vm_id: Some(vm.id.clone()),
             vm_name: Some(vm.name.clone()),
@@ -146,7 +146,7 @@ fn interface(nic: &crate::model::SourceNic) -> Nic {
 
 fn recorded(warning: &crate::model::Warning, at: jiff::Timestamp) -> RecordedWarning {
     let mut extra = Map::new();
-    extra.insert("code".to_owned(), Value::from(warning.code.clone()));
+    extra.insert("code".to_owned(), Value::from(warning.code.as_str()));
     RecordedWarning {
         stage: Some(warning.stage.as_str().to_owned()),
         message: Some(warning.message.clone()),

@@ -5,11 +5,11 @@
 //! of HyperSDK (which writes it) and hyper2kvm (which reads it); every rule is a line of `rules.rs`.
 
 mod build;
+mod described_vm;
 mod file;
 mod moved;
 mod node;
 mod rules;
-mod source;
 mod sums;
 mod types;
 
@@ -20,7 +20,7 @@ pub use rules::{Violation, check};
 pub use sums::{check_files, sum_of, sum_of_file, verify_sums};
 pub use types::{
     ConvertStage, Disk, DiskType, Exact, FixStage, InspectStage, Manifest, ManifestFirmware,
-    Metadata, Nic, OutputTarget, Pipeline, RecordedWarning, Source, ValidateStage, Vm,
+    ManifestSource, Metadata, Nic, OutputTarget, Pipeline, RecordedWarning, ValidateStage, Vm,
 };
 
 use std::io;
@@ -36,7 +36,7 @@ pub const FILE_NAME: &str = "manifest.json";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file could not be read.
-    #[error("read {}", path.display())]
+    #[error("reading {}", path.display())]
     Read {
         /// The manifest or a disk image.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is larger than any manifest.
-    #[error("{} is larger than a manifest can be ({limit} bytes)", path.display())]
+    #[error("{} is larger than {limit} bytes, the limit of a manifest", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -60,13 +60,13 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// Rules of the contract are broken.
-    #[error("manifest breaks the contract: {}", list(violations))]
+    #[error("manifest is not valid: {}", list(violations))]
     Invalid {
         /// Every broken rule.
         violations: Vec<Violation>,
     },
     /// The file could not be written.
-    #[error("write {}", path.display())]
+    #[error("writing {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -74,13 +74,13 @@ pub enum Error {
         source: io::Error,
     },
     /// A file of that name exists, and overwriting was not asked for.
-    #[error("{} exists", path.display())]
+    #[error("{} exists already", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
     },
     /// A disk image is not the one that was exported.
-    #[error("{disk}: {} has the SHA-256 sum {found}, not {expected}", path.display())]
+    #[error("SHA-256 checksum of {disk} ({}) is {found}, not {expected}", path.display())]
     SumDiffers {
         /// The disk.
         disk: DiskId,
@@ -114,17 +114,19 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
-                "give the manifest's path with --manifest FILE; an export writes manifest.json"
+                "pass the path of a manifest with --manifest FILE; an export writes manifest.json"
                     .to_owned(),
             ),
             Self::NotJson { .. } | Self::TooLarge { .. } => {
-                Some("is this an Artifact Manifest v1.0?".to_owned())
+                Some("pass an Artifact Manifest v1.0: the manifest.json of an export".to_owned())
             }
             Self::Exists { path } => {
                 Some(format!("move {} away, or use another --output", path.display()))
             }
             Self::State(error) => error.hint(),
-            Self::SumDiffers { .. } => Some("the image changed: export the VM again".to_owned()),
+            Self::SumDiffers { .. } => {
+                Some("export the VM again: the image has changed".to_owned())
+            }
             _ => None,
         }
     }

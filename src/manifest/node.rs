@@ -6,13 +6,13 @@ use serde_json::Value;
 use super::Violation;
 
 /// A value, its path, and the list that broken rules go to.
-pub(super) struct Node<'a> {
+pub(super) struct JsonNode<'a> {
     pub(super) value: &'a Value,
     path: String,
     found: &'a mut Vec<Violation>,
 }
 
-impl<'a> Node<'a> {
+impl<'a> JsonNode<'a> {
     /// The document itself; broken rules go to `found`.
     pub(super) fn root(value: &'a Value, found: &'a mut Vec<Violation>) -> Self {
         Self { value, path: String::new(), found }
@@ -32,9 +32,9 @@ impl<'a> Node<'a> {
 
     /// Holds the field `key` to `rule`, if it is there. A null is always wrong: the consumer
     /// crashes on it.
-    pub(super) fn optional(&mut self, key: &str, rule: impl FnOnce(&mut Node<'_>)) {
+    pub(super) fn optional(&mut self, key: &str, rule: impl FnOnce(&mut JsonNode<'_>)) {
         let Some(value) = self.value.get(key) else { return };
-        let mut field = Node { value, path: self.below(key), found: self.found };
+        let mut field = JsonNode { value, path: self.below(key), found: self.found };
         if value.is_null() {
             field.broken("must not be null: leave the key out");
         } else {
@@ -43,7 +43,7 @@ impl<'a> Node<'a> {
     }
 
     /// Holds the field `key` to `rule`; it must be there.
-    pub(super) fn required(&mut self, key: &str, rule: impl FnOnce(&mut Node<'_>)) {
+    pub(super) fn required(&mut self, key: &str, rule: impl FnOnce(&mut JsonNode<'_>)) {
         if self.value.get(key).is_none() {
             self.broken_at(key, "is required");
         } else {
@@ -52,12 +52,12 @@ impl<'a> Node<'a> {
     }
 
     /// Holds every item of the list to `rule`.
-    pub(super) fn each(&mut self, rule: impl Fn(&mut Node<'_>)) {
+    pub(super) fn each(&mut self, rule: impl Fn(&mut JsonNode<'_>)) {
         let value = self.value;
         let Some(items) = value.as_array() else { return self.broken("must be a list") };
         for (i, item) in items.iter().enumerate() {
             let path = self.below(&format!("[{i}]"));
-            rule(&mut Node { value: item, path, found: self.found });
+            rule(&mut JsonNode { value: item, path, found: self.found });
         }
     }
 
@@ -109,16 +109,16 @@ impl<'a> Node<'a> {
 }
 
 /// A string.
-pub(super) fn string(node: &mut Node<'_>) {
+pub(super) fn string(node: &mut JsonNode<'_>) {
     node.must(node.value.is_string(), "must be a string");
 }
 
 /// True or false.
-pub(super) fn boolean(node: &mut Node<'_>) {
+pub(super) fn boolean(node: &mut JsonNode<'_>) {
     node.must(node.value.is_boolean(), "must be true or false");
 }
 
 /// A point in time.
-pub(super) fn timestamp(node: &mut Node<'_>) {
+pub(super) fn timestamp(node: &mut JsonNode<'_>) {
     node.text(|text| text.parse::<jiff::Timestamp>().is_ok(), "must be an RFC 3339 time");
 }

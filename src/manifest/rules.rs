@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::model::{DiskId, MacAddress, Sha256Digest};
 
-use super::node::{Node, boolean, string, timestamp};
+use super::node::{JsonNode, boolean, string, timestamp};
 use super::types::{Exact, Manifest};
 
 /// A broken rule.
@@ -45,11 +45,11 @@ pub fn check(manifest: &Manifest) -> Result<(), Vec<Violation>> {
 /// Holds any JSON to the contract.
 pub(super) fn check_value(value: &Value) -> Result<(), Vec<Violation>> {
     let mut found = Vec::new();
-    manifest(&mut Node::root(value, &mut found));
+    manifest(&mut JsonNode::root(value, &mut found));
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
 
-fn manifest(root: &mut Node<'_>) {
+fn manifest(root: &mut JsonNode<'_>) {
     if !root.is_object() {
         return;
     }
@@ -68,7 +68,7 @@ fn manifest(root: &mut Node<'_>) {
     exact_facts_match(root);
 }
 
-fn source(node: &mut Node<'_>) {
+fn source(node: &mut JsonNode<'_>) {
     if node.is_object() {
         for key in ["provider", "vm_id", "vm_name", "datacenter", "export_method"] {
             node.optional(key, string);
@@ -77,7 +77,7 @@ fn source(node: &mut Node<'_>) {
     }
 }
 
-fn vm(node: &mut Node<'_>) {
+fn vm(node: &mut JsonNode<'_>) {
     if node.is_object() {
         node.optional("cpu", |n| n.at_least(1, u64::from(u32::MAX)));
         node.optional("mem_gb", |n| n.at_least(1, u64::MAX / (1 << 30)));
@@ -88,7 +88,7 @@ fn vm(node: &mut Node<'_>) {
     }
 }
 
-fn disks(node: &mut Node<'_>) {
+fn disks(node: &mut JsonNode<'_>) {
     node.each(disk);
     let value = node.value;
     let Some(list) = value.as_array() else { return };
@@ -104,7 +104,7 @@ fn disks(node: &mut Node<'_>) {
     }
 }
 
-fn disk(node: &mut Node<'_>) {
+fn disk(node: &mut JsonNode<'_>) {
     if !node.is_object() {
         return;
     }
@@ -127,7 +127,7 @@ fn disk(node: &mut Node<'_>) {
     node.optional("disk_type", |n| n.one_of(&["boot", "data", "unknown"]));
 }
 
-fn nic(node: &mut Node<'_>) {
+fn nic(node: &mut JsonNode<'_>) {
     if node.is_object() {
         node.optional("id", string);
         node.optional("mac", |n| {
@@ -137,7 +137,7 @@ fn nic(node: &mut Node<'_>) {
     }
 }
 
-fn warning(node: &mut Node<'_>) {
+fn warning(node: &mut JsonNode<'_>) {
     if node.is_object() {
         for key in ["stage", "message", "timestamp"] {
             node.optional(key, string);
@@ -145,7 +145,7 @@ fn warning(node: &mut Node<'_>) {
     }
 }
 
-fn metadata(node: &mut Node<'_>) {
+fn metadata(node: &mut JsonNode<'_>) {
     if node.is_object() {
         node.optional("hypersdk_version", string);
         node.optional("job_id", string);
@@ -164,7 +164,7 @@ fn metadata(node: &mut Node<'_>) {
     }
 }
 
-fn pipeline(node: &mut Node<'_>) {
+fn pipeline(node: &mut JsonNode<'_>) {
     if !node.is_object() {
         return;
     }
@@ -187,7 +187,7 @@ fn pipeline(node: &mut Node<'_>) {
     node.optional("validate", |n| n.flags(&["enabled", "check_image_integrity"]));
 }
 
-fn output(node: &mut Node<'_>) {
+fn output(node: &mut JsonNode<'_>) {
     if node.is_object() {
         node.optional("directory", string);
         node.optional("format", |n| n.one_of(&["qcow2", "raw", "vdi"]));
@@ -195,7 +195,7 @@ fn output(node: &mut Node<'_>) {
     }
 }
 
-fn options(node: &mut Node<'_>) {
+fn options(node: &mut JsonNode<'_>) {
     if node.is_object() {
         node.optional("dry_run", boolean);
         node.optional("verbose", |n| n.between(0, 3));
@@ -208,7 +208,7 @@ fn options(node: &mut Node<'_>) {
 
 /// The exact facts describe the same disks as the contract's fields; a manifest whose disks were
 /// edited by hand would otherwise get the old ones' controllers and sizes.
-fn exact_facts_match(root: &mut Node<'_>) {
+fn exact_facts_match(root: &mut JsonNode<'_>) {
     let ids = |list: Option<&Value>| -> HashSet<String> {
         let items = list.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         items.iter().filter_map(|d| Some(d.get("id")?.as_str()?.to_owned())).collect()

@@ -7,7 +7,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Sha256Digest, Stage, Warning};
+use crate::model::{Sha256Digest, Stage, Warning, WarningCode};
 use crate::progress::{Progress, Task, Unit};
 
 use super::types::{Disk, Manifest};
@@ -37,7 +37,7 @@ pub fn check_files(manifest: &Manifest) -> Result<Vec<Warning>, Error> {
             }),
             Some(size) if size != disk.bytes => warnings.push(Warning::new(
                 Stage::Manifest,
-                "manifest-size-differs",
+                WarningCode::ManifestSizeDiffers,
                 format!("{}: {path} has {size} bytes, the manifest says {}", disk.id, disk.bytes),
             )),
             Some(_) => {}

@@ -20,7 +20,7 @@ pub struct Manifest {
     pub manifest_version: String,
     /// Where the VM came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Source>,
+    pub source: Option<ManifestSource>,
     /// What the VM is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<Vm>,
@@ -48,7 +48,7 @@ pub struct Manifest {
 
 /// `source`: where the VM came from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Source {
+pub struct ManifestSource {
     /// `vsphere`, `aws`, `local`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,

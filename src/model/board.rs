@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::WarningCode;
+
 /// The identity of a VM, as licences and inventories know it, and its lesser devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -65,8 +67,8 @@ pub enum SoundCard {
 /// Something of a VM that is not carried over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotKept {
-    /// Code of the warning: `floppy-not-kept`.
-    pub code: String,
+    /// Code of the warning.
+    pub code: WarningCode,
     /// The whole sentence.
     pub text: String,
 }
@@ -75,7 +77,7 @@ impl NotKept {
     /// A floppy drive: no machine type of KVM's distributions has one any more.
     pub fn floppy(label: &str) -> Self {
         Self {
-            code: "floppy-not-kept".to_owned(),
+            code: WarningCode::FloppyNotKept,
             text: format!("{label} is a floppy drive: the domain has none"),
         }
     }
@@ -83,16 +85,16 @@ impl NotKept {
     /// What lies in a CD-ROM drive.
     pub fn medium(drive: &str, medium: &str) -> Self {
         Self {
-            code: "cdrom-medium-not-kept".to_owned(),
+            code: WarningCode::CdromMediumNotKept,
             text: format!(
-                "{drive} holds {medium}: the drive of the domain is empty; `virsh change-media` inserts \
-                 a copy"
+                "{drive} contains {medium}: the drive of the domain is empty; `virsh \
+                 change-media` inserts a copy"
             ),
         }
     }
 
     /// A device of the source's host.
     pub fn host_device(text: String) -> Self {
-        Self { code: "host-device-not-kept".to_owned(), text }
+        Self { code: WarningCode::HostDeviceNotKept, text }
     }
 }

@@ -8,6 +8,8 @@ use serde::Serialize;
 pub enum Health {
     /// As it should be.
     Ok,
+    /// It is missing and optional.
+    Note,
     /// Some migrations will do without it, or be slower.
     Warning,
     /// No migration will work.
@@ -47,7 +49,12 @@ impl Check {
         Self { health: Health::Warning, remedy, ..Self::ok(name, found) }
     }
 
-    /// A thing that every migration needs.
+    /// A thing that is optional and missing.
+    pub fn note(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { health: Health::Note, ..Self::warning(name, found, remedy) }
+    }
+
+    /// A thing that every migration needs, or that the user has asked for.
     pub fn failed(name: &'static str, found: impl Into<String>, remedy: Option<String>) -> Self {
         Self { health: Health::Failed, remedy, ..Self::ok(name, found) }
     }

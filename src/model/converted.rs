@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, DiskFormat, DiskId};
+use super::{ByteSize, DiskFormat, DiskId, Sha256Digest};
 
 /// The disks of one VM, ready for KVM: one for every disk of the manifest, boot disk first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,4 +32,8 @@ pub struct ConvertedDisk {
     /// Whether it is no disk but what lies in a CD-ROM drive: the seed of cloud-init.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub medium: bool,
+    /// Hash of its content as the conversion left it (`docs/proof.md`). None where nobody hashed it, or
+    /// where it may have changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Sha256Digest>,
 }

@@ -142,6 +142,7 @@ impl ExportedMedium {
             boot_order: u32::try_from(disks).unwrap_or(u32::MAX),
             fixed: false,
             medium: true,
+            content: None,
         }
     }
 }

@@ -22,6 +22,7 @@ mod source_after;
 mod source_vm;
 mod units;
 mod warning;
+mod warning_code;
 
 pub use arch::{DOMAIN_ARCH, emulates, normal_arch};
 pub use board::{Board, NotKept, SmbiosText, SoundCard};
@@ -37,7 +38,7 @@ pub use exported::{
 };
 pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts, Lack};
 pub use names::file_name;
-pub(crate) use pci::{Place, plug_order};
+pub(crate) use pci::{PciAddress, plug_order};
 pub use proof::{ChangedBlock, DiskProof, FileChange, FixedFile, Proof};
 pub use secret::Secret;
 pub use shell::quoted;
@@ -48,3 +49,4 @@ pub use source_vm::{
 };
 pub use units::{ByteSize, DiskId, InvalidValue, MacAddress, Sha256Digest};
 pub use warning::{Stage, Warning};
+pub use warning_code::WarningCode;

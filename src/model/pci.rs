@@ -10,13 +10,13 @@ use super::SourceNic;
 
 /// A place on the PCI bus, domain 0000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct PciAddress {
     pub(crate) bus: u32,
     pub(crate) device: u32,
     pub(crate) function: u32,
 }
 
-impl Place {
+impl PciAddress {
     pub(crate) const fn new(bus: u32, device: u32, function: u32) -> Self {
         Self { bus, device, function }
     }
@@ -57,7 +57,8 @@ fn unpack(slot: u32) -> (u32, u32, u32) {
 /// source's list.
 pub(crate) fn plug_order(nics: &[SourceNic]) -> Vec<usize> {
     let mut order: Vec<_> = (0..nics.len()).collect();
-    let places: Option<Vec<_>> = nics.iter().map(|nic| nic.slot.and_then(Place::of_slot)).collect();
+    let places: Option<Vec<_>> =
+        nics.iter().map(|nic| nic.slot.and_then(PciAddress::of_slot)).collect();
     if let Some(places) = places {
         order.sort_by_key(|index| places[*index]);
     }

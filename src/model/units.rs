@@ -74,7 +74,8 @@ impl FromStr for Sha256Digest {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let wrong = || InvalidValue::new(text, "a SHA-256 sum of 64 lower-case hexadecimal digits");
+        let wrong =
+            || InvalidValue::new(text, "a SHA-256 checksum of 64 lower-case hexadecimal digits");
         let digits = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if text.len() != 64 || !digits {
             return Err(wrong());

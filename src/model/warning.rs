@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::WarningCode;
+
 /// The stages of a run, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -53,15 +55,15 @@ impl fmt::Display for Stage {
 pub struct Warning {
     /// Where it arose.
     pub stage: Stage,
-    /// Stable and short, in kebab case: `hyper2kvm-untried-version`.
-    pub code: String,
+    /// What it is about.
+    pub code: WarningCode,
     /// For a person, with the object and, where there is one, the remedy.
     pub message: String,
 }
 
 impl Warning {
     /// A warning of `stage` with `code`.
-    pub fn new(stage: Stage, code: &str, message: impl Into<String>) -> Self {
-        Self { stage, code: code.to_owned(), message: message.into() }
+    pub fn new(stage: Stage, code: WarningCode, message: impl Into<String>) -> Self {
+        Self { stage, code, message: message.into() }
     }
 }

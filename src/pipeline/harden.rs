@@ -9,6 +9,6 @@ use crate::child;
 pub fn harden(path: &OsStr) {
     child::find_programs_in(path);
     if let Err(error) = child::write_no_core() {
-        tracing::debug!(%error, "forbid core files");
+        tracing::debug!(%error, "forbidding core files");
     }
 }

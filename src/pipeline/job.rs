@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::asked::Flags;
-use super::source::SourceSettings;
+use super::stage::asked::Flags;
 use crate::domain::DomainType;
-use crate::model::SourceAfter;
+use crate::exporter::source::SourceSettings;
+use crate::model::{SourceAfter, Warning};
 use crate::{convert, domain, exporter, libvirt, model};
 
 /// The export of one VM and what is to follow it.
 #[derive(Debug, Clone)]
 pub struct Job {
+    /// What is less than well with the command line.
+    pub warnings: Vec<Warning>,
     /// Where the VM is.
     pub source: SourceSettings,
     /// Its name, inventory path or moref; files have but one that is meant.
@@ -40,7 +42,7 @@ pub struct Job {
     /// Whether disks are converted while they arrive; none to do so where it can be done.
     pub stream_convert: Option<bool>,
     /// The libvirt that gets the result, if any; needs a conversion.
-    pub target: Option<Target>,
+    pub target: Option<ImportSettings>,
     /// Whether every network card gets a new MAC address.
     pub new_mac: bool,
     /// Whether a stage that fails fails the run: then what is known to fail is refused.
@@ -81,7 +83,7 @@ impl Job {
 
 /// A libvirt host and what the domain there shall be.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub struct ImportSettings {
     /// How to connect.
     pub settings: libvirt::Settings,
     /// What the stages of a run connect through.
@@ -131,7 +133,7 @@ pub struct Start {
     pub wait: libvirt::Wait,
 }
 
-impl Target {
+impl ImportSettings {
     /// The flag by which the domain starts, now or with its host, where its source must not run then.
     pub fn starts_by(&self) -> Option<&'static str> {
         match (&self.start, self.autostart) {

@@ -11,78 +11,41 @@
 //! behind; a failed conversion leaves no result; a failed libvirt stage leaves no volume and no
 //! domain.
 
-mod addresses;
-mod again;
-mod asked;
-mod beside;
-mod claim;
-mod code;
-mod converted;
 mod doctor;
-mod draft;
-mod earlier;
-mod export;
-mod fence;
-mod fit;
-mod guest;
+mod dry_run;
+mod from_manifest;
 mod harden;
-mod held;
-mod host;
-mod import;
-mod in_use;
-mod inherit;
 mod job;
-mod journal;
-mod journal_file;
-mod kept_domain;
-mod later;
-mod made;
-mod ours;
-mod package;
-mod plan;
-mod preflight;
-mod privileges;
-mod records;
-mod recovery;
-mod replace;
-mod report;
+mod object_names;
+mod output;
+mod plan_file;
 mod run;
 mod show;
-mod snapshots;
-mod source;
-mod source_after;
-mod source_power;
-mod stages;
-mod start;
-mod stored;
-mod stream;
-mod summary;
-mod sums;
-mod target;
-mod target_check;
+mod stage;
 mod undo;
-mod undo_check;
-mod undo_source;
-mod unfit;
 mod verify;
-mod windows;
 
-pub use asked::Flags;
+pub use crate::exporter::libvirt_source::LibvirtSourceSettings;
+pub use crate::exporter::source::{Error as SourceError, Source, SourceSettings};
 pub use doctor::{Diagnosis, examine};
-pub use draft::{Asked, Plan, apply, check_uri_of_plan, draft};
+pub use from_manifest::{convert, define};
 pub use harden::harden;
-pub use host::HostSettings;
-pub use job::{ComesBack, Job, Start, Target};
-pub use later::{convert, define};
-pub use made::{Conversion, Returned, Source as SourceNow, Stamp, Taken, Undone};
-pub use report::{Failure, Outcome, RunReport, StageReport, StageStatus};
+pub use job::{ComesBack, ImportSettings, Job, Start};
+pub use object_names::{ObjectKind, object_names};
+pub use output::made::{Conversion, RecordedExport, Returned, SourceNow, Stamp, Undone};
+pub use output::report::{Failure, FailureReport, RunOutcome, RunReport, StageReport, StageStatus};
+pub use plan_file::{PlanFile, PlanRequest, apply, check_uri_of_plan, draft};
 pub use run::run;
 pub use show::show;
-pub use source::{Error as SourceError, Source, SourceSettings};
-pub use undo::{Error as UndoError, How, Place, Run, TakenBackRuns, Which, runs, undo};
-pub use undo_source::AtSource;
+pub use stage::asked::Flags;
+pub use stage::windows::{WindowsFound, drivers as windows_drivers};
+pub use undo::undo_source::AtSource;
+pub use undo::{
+    Error as UndoError, RecordedRun, TakenBackRuns, UndoOptions, UndoScope, WhichRuns, runs, undo,
+};
 pub use verify::{Error as VerifyError, Verified, VerifiedDisk, verify};
-pub use windows::{Found as WindowsFound, drivers as windows_drivers};
 
+/// File name of the manifest in the output directory.
+pub const MANIFEST: &str = crate::manifest::FILE_NAME;
 /// File name of the domain's XML, as libvirt returned it, in the output directory.
 const DOMAIN_XML: &str = "domain.xml";

@@ -5,35 +5,38 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::again::{self, Redo};
-use super::claim::Claim;
-use super::converted::{self, Converted};
-use super::earlier::{Earlier, Kept};
-use super::export::Export;
-use super::held::{Held, take};
-use super::inherit::{inherit, keep_conversion};
 use super::job::Job;
-use super::made::{Source as SourceNow, Taken};
-use super::preflight::{self, Ready, Told};
-use super::report::{self, Outcome, RunReport, StageStatus};
-use super::source::Source;
-use super::stages::{Ledger, Stopped};
-use super::{
-    fit, later, package, plan, replace, snapshots, source_after, source_power, start, stream,
-    target_check,
+use super::output::converted::{self, PreviousConversion};
+use super::output::held::{LockedOutput, take};
+use super::output::inherit::{inherit, keep_conversion};
+use super::output::made::{RecordedExport, SourceNow};
+use super::output::output_lock::OutputDir;
+use super::output::previous_run::{PreviousRun, ReusableExport};
+use super::output::report::{self, RunOutcome, RunReport, StageStatus};
+use super::output::{fit, replace};
+use super::stage::again::{self, Redo};
+use super::stage::export::ExportStage;
+use super::stage::preflight::{self, ReadyRun, RunDetails};
+use super::stage::stage_runner::{StageError, StageRunner};
+use super::stage::{
+    import, package, snapshots, source_after, source_power, start, stream, target_check,
 };
+use super::{dry_run, from_manifest};
 use crate::convert;
+use crate::exporter::source::Source;
 use crate::manifest::{self, Manifest};
-use crate::model::{ConvertedDisks, ExportedVm, Stage, Warning, chain};
+use crate::model::{ConvertedDisks, ExportedVm, Stage, Warning, WarningCode, chain};
+use crate::panics::caught;
 use crate::progress::Progress;
 
 /// Does what `job` asks for, and tells how it went. Errors stand in the report.
 pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) -> RunReport {
     let report = RunReport::begin(&job.vm, &job.output_for(&job.vm));
-    let mut ledger = Ledger::new(report, progress, cancel);
+    let mut ledger = StageRunner::new(report, progress, cancel);
+    ledger.warn_all(job.warnings.iter().cloned());
     if let Err(stopped) = stream::prepare(&mut job) {
         ledger.report.errors.push(stopped.failure);
-        return ledger.close(Outcome::Refused, None, false);
+        return ledger.close(RunOutcome::Refused, None, false);
     }
     let (outcome, claim) = Box::pin(whole(&job, &mut ledger)).await;
     // A failed export leaves nothing, so there is nothing that a report could lie beside.
@@ -55,8 +58,8 @@ fn has_done(job: &Job, report: &RunReport) -> bool {
 }
 
 /// All stages; returns how the run ended, and the output directory if it came to claim it.
-async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
-    let told = Told::default();
+async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (RunOutcome, Option<OutputDir>) {
+    let told = RunDetails::default();
     let opened = ledger.stage(Stage::Preflight, open(job, &told, ledger.cancel)).await;
     ledger.warn_all(told.warnings());
     if let Some((name, id)) = told.found.into_inner() {
@@ -65,37 +68,46 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
     }
     let Some((source, ready)) = opened else {
         // A log of refusals alone would not show that a service is down.
-        if let Ok(Some(owed)) = Claim::left_off(&ledger.report.output) {
+        if let Ok(Some(owed)) = OutputDir::left_off(&ledger.report.output) {
             ledger.warn(source_power::left_off(&owed));
         }
-        return (ledger.ended(Outcome::Refused), None);
+        return (ledger.ended(RunOutcome::Refused), None);
     };
     ledger.report.output.clone_from(&ready.output);
     ledger.report.source = Some(SourceNow::of(ready.state.clone(), None));
     ledger.warn_all(ready.warnings.iter().cloned());
     if job.dry_run {
-        ledger.report.plan = plan::whole(job, &ready);
+        ledger.report.plan = dry_run::whole(job, &ready);
         close(source, ledger).await;
-        return (Outcome::Done, None);
+        return (RunOutcome::Done, None);
     }
     let mut held = match take(job, &ready) {
         Ok(held) => held,
         Err(stopped) => {
             ledger.report.errors.push(stopped.failure);
             close(source, ledger).await;
-            return (Outcome::Refused, None);
+            return (RunOutcome::Refused, None);
         }
     };
-    let outcome = stages(job, source, (&ready, &mut held), ledger).await;
-    let succeeded = outcome == Outcome::Done;
+    ledger.folder = Some(held.claim.folder().clone());
+    let worked = caught(async { Ok(stages(job, source, (&ready, &mut held), ledger).await) }).await;
+    let outcome = worked.unwrap_or_else(|panic| {
+        ledger.report.errors.push(StageError::by_panic(Stage::Preflight, &panic).failure);
+        RunOutcome::Failed
+    });
+    let succeeded = outcome == RunOutcome::Done;
     let followed = source_after::follow(job, (&ready, &held), succeeded, ledger).await;
     source_power::settle(job, (&ready, &mut held), (outcome, followed), ledger).await;
-    let outcome = if followed { outcome } else { ledger.ended(Outcome::Partial) };
+    let outcome = if followed { outcome } else { ledger.ended(RunOutcome::Partial) };
     discard(&mut held, ledger);
     let done = ledger.report.stages.iter().filter(|stage| stage.stage != Stage::Preflight);
     let mut done = done.peekable();
     let was_there = done.peek().is_some() && done.all(|stage| stage.status == StageStatus::Kept);
-    ledger.report.already_done = outcome == Outcome::Done && was_there;
+    let outcome = match outcome {
+        RunOutcome::Done if was_there => RunOutcome::AlreadyDone,
+        outcome => outcome,
+    };
+    ledger.report.already_done = outcome == RunOutcome::AlreadyDone;
     (outcome, Some(held.claim))
 }
 
@@ -103,28 +115,28 @@ async fn whole(job: &Job, ledger: &mut Ledger<'_>) -> (Outcome, Option<Claim>) {
 async fn stages(
     job: &Job,
     source: Source,
-    (ready, held): (&Ready, &mut Held),
-    ledger: &mut Ledger<'_>,
-) -> Outcome {
+    (ready, held): (&ReadyRun, &mut LockedOutput),
+    ledger: &mut StageRunner<'_>,
+) -> RunOutcome {
     snapshots::warn_of_strangers(ready, &held.claim, ledger);
     match target_check::clear(job, ready, ledger.cancel).await {
         Ok(warnings) => ledger.warn_all(warnings),
         Err(stopped) => {
             ledger.report.errors.push(stopped.failure);
             close(source, ledger).await;
-            return ledger.ended(Outcome::Failed);
+            return ledger.ended(RunOutcome::Failed);
         }
     }
     let fetched = fetch(job, &source, (ready, held), ledger).await;
     close(source, ledger).await;
     match fetched {
-        None => ledger.ended(Outcome::Failed),
+        None => ledger.ended(RunOutcome::Failed),
         Some(fetched) => finish(job, fetched, (ready, held), ledger).await,
     }
 }
 
 /// Removes a new export that has not taken the place of the old one.
-fn discard(held: &mut Held, ledger: &mut Ledger<'_>) {
+fn discard(held: &mut LockedOutput, ledger: &mut StageRunner<'_>) {
     if let Some(beside) = held.beside.take() {
         replace::discard(beside, ledger);
     }
@@ -133,11 +145,13 @@ fn discard(held: &mut Held, ledger: &mut Ledger<'_>) {
 /// Logs in and checks; logs out again when the run is refused.
 async fn open(
     job: &Job,
-    told: &Told,
+    told: &RunDetails,
     cancel: &CancellationToken,
-) -> Result<(Source, Ready), Stopped> {
+) -> Result<(Source, ReadyRun), StageError> {
     let source = preflight::connect(job, cancel).await?;
-    match Box::pin(preflight::check(&source, job, told, cancel)).await {
+    let checked = async { Ok(Box::pin(preflight::check(&source, job, told, cancel)).await) };
+    let checked = caught(checked).await;
+    match checked.unwrap_or_else(|panic| Err(StageError::by_panic(Stage::Preflight, &panic))) {
         Ok(ready) => Ok((source, ready)),
         Err(stopped) => {
             source.leave().await;
@@ -150,24 +164,24 @@ async fn open(
 async fn finish(
     job: &Job,
     mut fetched: Fetched,
-    (ready, held): (&Ready, &mut Held),
-    ledger: &mut Ledger<'_>,
-) -> Outcome {
+    (ready, held): (&ReadyRun, &mut LockedOutput),
+    ledger: &mut StageRunner<'_>,
+) -> RunOutcome {
     let (Some(settings), Some(manifest)) = (&job.conversion, &mut fetched.manifest) else {
-        return Outcome::Done;
+        return RunOutcome::Done;
     };
     let settings = &converted::settings_for(job, settings, &manifest.source_vm().nics);
     let work = (settings, &mut *manifest, fetched.unwritten);
     let Some(converted) = conversion(job, work, (ready, held), ledger).await else {
-        return ledger.ended(Outcome::Failed);
+        return ledger.ended(RunOutcome::Failed);
     };
     if let Some(target) = &job.target {
         match converted {
             Some(disks) => {
                 let domain = match &ready.domain {
-                    Some(kept) => later::kept(ledger, target, kept),
+                    Some(kept) => from_manifest::kept(ledger, target, kept),
                     None => {
-                        later::definition(ledger, manifest, &ready.output, &disks, target).await
+                        import::definition(ledger, manifest, &ready.output, &disks, target).await
                     }
                 };
                 if domain {
@@ -176,25 +190,29 @@ async fn finish(
             }
             None => {
                 if settings.dry_run {
-                    ledger.report.plan.push(plan::NO_DOMAIN.to_owned());
+                    ledger.report.plan.push(dry_run::NO_DOMAIN.to_owned());
                 }
                 ledger.without(Stage::Libvirt, StageStatus::Skipped);
             }
         }
     }
-    if ledger.report.errors.is_empty() { Outcome::Done } else { ledger.ended(Outcome::Partial) }
+    if ledger.report.errors.is_empty() {
+        RunOutcome::Done
+    } else {
+        ledger.ended(RunOutcome::Partial)
+    }
 }
 
 /// The conversion, or the one that is there. `None` when the export is lost with it.
 async fn conversion(
     job: &Job,
     (settings, manifest, unwritten): (&convert::Settings, &mut Manifest, bool),
-    (ready, held): (&Ready, &mut Held),
-    ledger: &mut Ledger<'_>,
+    (ready, held): (&ReadyRun, &mut LockedOutput),
+    ledger: &mut StageRunner<'_>,
 ) -> Option<Option<ConvertedDisks>> {
-    if let Earlier::Export(kept) = &ready.earlier {
+    if let PreviousRun::Export(kept) = &ready.earlier {
         return Some(match &kept.converted {
-            Converted::Kept(conversion) => {
+            PreviousConversion::Kept(conversion) => {
                 ledger.without(Stage::Pipeline, StageStatus::Kept);
                 if settings.dry_run {
                     ledger.report.plan.push("keep the conversion that is there".to_owned());
@@ -202,7 +220,7 @@ async fn conversion(
                 // As where nothing is converted yet: a dry run leads to no domain.
                 Some(conversion.disks.clone()).filter(|_| !settings.dry_run)
             }
-            Converted::Again(again) => {
+            PreviousConversion::Again(again) => {
                 let work = Redo { job, again, settings };
                 let disks = work.run(manifest, &ready.output, ledger).await;
                 if disks.is_none() {
@@ -211,10 +229,10 @@ async fn conversion(
                 }
                 disks
             }
-            Converted::None => {
+            PreviousConversion::None => {
                 again::forget_other_compression(&kept.taken, settings, manifest);
                 let (output, before) = (&ready.output, ledger.report.clone());
-                let disks = later::conversion(ledger, manifest, output, settings).await;
+                let disks = from_manifest::conversion(ledger, manifest, output, settings).await;
                 converted::note(ledger, &job.asked, settings);
                 if !settings.stages.convert {
                     // What is there is not touched.
@@ -227,7 +245,7 @@ async fn conversion(
     }
     let work = held.work(&ready.output).to_owned();
     if !unwritten {
-        let disks = later::conversion(ledger, manifest, &work, settings).await;
+        let disks = from_manifest::conversion(ledger, manifest, &work, settings).await;
         converted::note(ledger, &job.asked, settings);
         return Some(disks);
     }
@@ -260,14 +278,14 @@ struct Fetched {
 async fn fetch(
     job: &Job,
     source: &Source,
-    (ready, held): (&Ready, &mut Held),
-    ledger: &mut Ledger<'_>,
+    (ready, held): (&ReadyRun, &mut LockedOutput),
+    ledger: &mut StageRunner<'_>,
 ) -> Option<Fetched> {
-    if let Earlier::Export(kept) = &ready.earlier {
+    if let PreviousRun::Export(kept) = &ready.earlier {
         snapshots::remove(source, (&ready.vm, &held.claim), ledger).await;
         return keep(job, kept, ready, ledger).await;
     }
-    let export = Export::new(job, source, ready, held);
+    let export = ExportStage::new(job, source, ready, held);
     let exported = ledger.stage(Stage::Export, export.run(ledger.progress, ledger.cancel)).await;
     // Also of an export that failed: the VM may have been switched off for it.
     let (seen, warnings) = export.seen();
@@ -278,7 +296,7 @@ async fn fetch(
     ledger.report.disks.clone_from(&exported.disks);
     ledger.report.media.clone_from(&exported.media);
     ledger.report.nvram.clone_from(&exported.nvram);
-    let taken = Taken {
+    let taken = RecordedExport {
         exported_at: exported.exported_at,
         method: exported.method,
         compression: stream::compression(job, &ready.streaming),
@@ -312,26 +330,34 @@ async fn fetch(
 
 /// An export that an earlier run made, if every file still has its sum; the manifest and the package
 /// are made where they are asked for and missing.
-async fn keep(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) -> Option<Fetched> {
+async fn keep(
+    job: &Job,
+    kept: &ReusableExport,
+    ready: &ReadyRun,
+    ledger: &mut StageRunner<'_>,
+) -> Option<Fetched> {
     let at = fit::time(kept.taken.exported_at);
     ledger.progress.note(match kept.gone {
         true if ready.domain.is_some() => {
-            format!("the disks of the export of {at} are gone: its domain is there")
+            format!("the disks of the export of {at} are gone: its domain exists")
         }
         true => {
-            format!("the disks of the export of {at} are gone: going on from the converted ones")
+            format!(
+                "the disks of the export of {at} are gone: continuing from the converted \
+                disks"
+            )
         }
-        false => format!("reusing the export of {at}: checking its sums"),
+        false => format!("reusing the export of {at}: verifying its checksums"),
     });
     if let Some(same) = fit::current(kept, &ready.state) {
         ledger.progress.note(same);
     }
-    let check = kept.check_sums(ledger.progress, ledger.cancel);
+    let check = kept.check_sums(ready.domain.is_some(), (ledger.progress, ledger.cancel));
     ledger.stage_as(Stage::Export, StageStatus::Kept, check).await?;
     inherit(kept, ready, ledger);
     let mut manifest = None;
     if job.writes_manifest() {
-        let wanted = later::build_options(job.conversion.as_ref(), &ready.output);
+        let wanted = from_manifest::build_options(job.conversion.as_ref(), &ready.output);
         let mut described = kept.described();
         let stages = manifest::stages(wanted.pipeline);
         let asked = job.conversion.is_some() && !preflight::is_converted(&ready.earlier);
@@ -347,7 +373,7 @@ async fn keep(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) ->
             let path = &kept.manifest_path;
             let work = async {
                 manifest::write(&described, path, manifest::Overwrite::Yes)
-                    .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))
+                    .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))
             };
             ledger.stage(Stage::Manifest, work).await?;
         } else {
@@ -360,13 +386,13 @@ async fn keep(job: &Job, kept: &Kept, ready: &Ready, ledger: &mut Ledger<'_>) ->
     Some(Fetched { manifest, unwritten: false })
 }
 
-async fn write_manifest(manifest: &Manifest, path: &Path) -> Result<(), Stopped> {
+async fn write_manifest(manifest: &Manifest, path: &Path) -> Result<(), StageError> {
     manifest::write(manifest, path, manifest::Overwrite::No)
-        .map_err(|error| Stopped::new(Stage::Manifest, &error, error.hint()))
+        .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))
 }
 
-fn describe(job: &Job, exported: &ExportedVm, taken: &Taken, output: &Path) -> Manifest {
-    let options = later::build_options(job.conversion.as_ref(), output);
+fn describe(job: &Job, exported: &ExportedVm, taken: &RecordedExport, output: &Path) -> Manifest {
+    let options = from_manifest::build_options(job.conversion.as_ref(), output);
     let mut manifest = manifest::build(exported, &options);
     if let Some(state) = taken.state.clone() {
         manifest.set_state(state);
@@ -375,7 +401,7 @@ fn describe(job: &Job, exported: &ExportedVm, taken: &Taken, output: &Path) -> M
 }
 
 /// A failed run leaves no file behind that looks like an export.
-fn remove_files(job: &Job, (ready, work): (&Ready, &Path), ledger: &mut Ledger<'_>) {
+fn remove_files(job: &Job, (ready, work): (&ReadyRun, &Path), ledger: &mut StageRunner<'_>) {
     let package = ledger.report.package.take().map(|_| job.format.makes(&ready.vm.name));
     let names = ready.exports.iter().cloned().chain(package.unwrap_or_default());
     remove(names.map(|name| work.join(name)), ledger);
@@ -385,20 +411,20 @@ fn remove_files(job: &Job, (ready, work): (&Ready, &Path), ledger: &mut Ledger<'
 }
 
 /// Removes files of the run's own.
-pub fn remove(paths: impl Iterator<Item = PathBuf>, ledger: &mut Ledger<'_>) {
+pub fn remove(paths: impl Iterator<Item = PathBuf>, ledger: &mut StageRunner<'_>) {
     for path in paths {
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != ErrorKind::NotFound
         {
-            let text = format!("remove {}: {error}", path.display());
-            ledger.warn(Warning::new(Stage::Export, "leftover", text));
+            let text = format!("removing {}: {error}", path.display());
+            ledger.warn(Warning::new(Stage::Export, WarningCode::Leftover, text));
         }
     }
 }
 
-async fn close(source: Source, ledger: &mut Ledger<'_>) {
+async fn close(source: Source, ledger: &mut StageRunner<'_>) {
     if let Err(error) = source.close().await {
-        let text = format!("log out: {}", chain(&error));
-        ledger.warn(Warning::new(Stage::Export, "session-left", text));
+        let text = format!("logging out: {}", chain(&error));
+        ledger.warn(Warning::new(Stage::Export, WarningCode::SessionLeft, text));
     }
 }

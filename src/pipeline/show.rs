@@ -25,7 +25,7 @@ pub fn show(
     let session = session.iter().map(|(name, value)| (name, value));
     let program = Program::new(VIRT_MANAGER).args(&words[1..]).envs(session).env("PATH", path);
     child::launch(program).map_err(|error| {
-        tracing::debug!(%error, "start virt-manager");
+        tracing::debug!(%error, "starting virt-manager");
         command()
     })
 }

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::report::{self, RunReport};
-use super::stored::read_result;
-use super::{journal, undo};
-use crate::convert::{Difference, compare, open_image};
+use super::output::journal;
+use super::output::report::{self, RunReport};
+use super::output::stored::read_result;
+use super::undo;
+use crate::convert::{ImageDifference, compare, open_image};
 use crate::libvirt::{self, Chunk, DefinedDomain, UnusedDisk};
 use crate::model::{DiskFormat, DiskId, DiskProof, FixedFile, Proof, Sha256Digest};
 use crate::progress::{Progress, Unit};
@@ -27,7 +28,7 @@ pub enum Error {
     #[error("{} has no proof of its disks", .0.display())]
     NoProof(PathBuf),
     /// The disks are no longer those that the run has left.
-    #[error("the disks of the run cannot be compared any more: {0}")]
+    #[error("the disks of the run can no longer be compared: {0}")]
     Used(String),
     /// A disk is not what its proof says.
     #[error("{disk} ({}) differs: {why}", place.display())]
@@ -40,7 +41,7 @@ pub enum Error {
         why: String,
     },
     /// A disk cannot be read.
-    #[error("read {}", place.display())]
+    #[error("reading {}", place.display())]
     Read {
         /// The disk.
         place: PathBuf,
@@ -60,7 +61,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Result(_) => {
-                Some("give the result.json of an output directory, or a file of its runs/".into())
+                Some("pass the result.json of an output directory, or a file of its runs/".into())
             }
             Self::NoProof(_) => Some(
                 "convert the disks with this version: the proof is recorded during the conversion"
@@ -122,7 +123,7 @@ pub async fn verify(
     let path = if path.is_dir() { path.join(report::FILE_NAME) } else { path.to_owned() };
     let read = read_result(&path).map_err(|stopped| Error::Result(stopped.failure.message))?;
     let result = read.ok_or_else(|| {
-        Error::Result(format!("read {}: No such file or directory", path.display()))
+        Error::Result(format!("reading {}: No such file or directory", path.display()))
     })?;
     let proof = result.proof.clone().filter(|proof| !proof.disks.is_empty());
     let proof = proof.ok_or(Error::NoProof(path))?;
@@ -145,7 +146,7 @@ async fn of_domain(
     proof: &Proof,
     (progress, cancel): (&Progress, &CancellationToken),
 ) -> Result<Vec<VerifiedDisk>, Error> {
-    let target = libvirt::Target::connect(&journal::settings(&domain.uri)).await?;
+    let target = libvirt::Connection::connect(&journal::settings(&domain.uri)).await?;
     let disks = target.unused_disks(domain).await?.map_err(Error::Used)?;
     let mut verified = Vec::new();
     for proof in &proof.disks {
@@ -174,7 +175,7 @@ async fn of_domain(
 
 /// Copies a volume into an empty file; holes stay holes.
 async fn download(
-    target: &libvirt::Target,
+    target: &libvirt::Connection,
     disk: &UnusedDisk,
     file: &File,
     work: (&Progress, &CancellationToken),
@@ -211,7 +212,7 @@ async fn of_images(
     for proof in &proof.disks {
         let mut disks = result.converted.iter().flat_map(|disks| &disks.0);
         let Some(disk) = disks.find(|disk| disk.id == proof.id) else {
-            return Err(Error::Used(format!("there is no converted image of {}", proof.id)));
+            return Err(Error::Used(format!("no converted image of {} exists", proof.id)));
         };
         let path = &disk.path;
         if !path.is_file() {
@@ -250,16 +251,16 @@ async fn one(
     Ok(VerifiedDisk { id: id.clone(), place, exported: *exported, changed_blocks: changed.len() })
 }
 
-fn described(difference: Difference, proof: &DiskProof) -> String {
+fn described(difference: ImageDifference, proof: &DiskProof) -> String {
     match difference {
-        Difference::Fixed(block) => {
+        ImageDifference::Fixed(block) => {
             format!("block {block} of 4 MiB has another content than FIX left there")
         }
-        Difference::Exported(found) => format!(
+        ImageDifference::Exported(found) => format!(
             "without what FIX changed, the content hash is {found} instead of {}",
             proof.exported
         ),
-        Difference::Unread => "hyperexport does not read this form of the format".to_owned(),
+        ImageDifference::Unread => "hyperexport does not read this form of the format".to_owned(),
     }
 }
 

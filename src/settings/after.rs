@@ -15,36 +15,38 @@ const SNAPSHOT: &str = "migrated";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "After the definition")]
 pub struct AfterArgs {
-    /// Set the domain of this name aside, if hyperexport has made it: it keeps
-    /// its disks and becomes NAME-replaced
+    /// Rename the domain of this name to NAME-replaced, if hyperexport has defined
+    /// it; it keeps its disks
     #[arg(long, value_name = "NAME")]
     pub replace: Option<String>,
-    /// Take a snapshot of the domain as it came in
+    /// Take a snapshot of the new domain before its first start
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true,
           default_missing_value = SNAPSHOT)]
     pub libvirt_snapshot: Option<String>,
-    /// Start the guest once on overlays of its disks and without a network,
-    /// before it is defined; it must reach its login prompt or its guest agent
+    /// Start the guest once on overlays of its disks and without a network, before
+    /// it is defined; it must reach its login prompt or its guest agent
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub boot_test: bool,
     /// Start the domain once with all its links down; it must reach its login
-    /// prompt or its guest agent, or else all is taken back
+    /// prompt or its guest agent, or the domain is removed
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub boot_proof: bool,
-    /// How long the guest may take for --boot-test or --boot-proof
+    /// Longest time for --boot-test or --boot-proof, such as 90s or 10m
     #[arg(long, value_name = "DURATION", default_value = "10m",
           value_parser = duration)]
     pub boot_proof_timeout: Duration,
-    /// Start the domain; refused while the source VM is powered on
+    /// Start the domain
+    ///
+    /// Refused while the source VM is powered on
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub libvirt_start: bool,
     /// Wait until the guest is up: running, agent or console:REGEX
     #[arg(long, value_name = "SIGN", default_value = "running", value_parser = Sign::parse)]
     pub wait_for: Sign,
-    /// How long that may take
+    /// Longest time for --wait-for, such as 90s or 10m
     #[arg(long, value_name = "DURATION", default_value = "10m",
           value_parser = duration)]
     pub wait_timeout: Duration,

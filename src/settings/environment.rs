@@ -42,6 +42,8 @@ pub struct Environment {
     /// `VIRTIO_WIN`, or its old name `VIRTIO_WIN_DIR`: drivers of virtio for Windows, as virt-v2v looks
     /// for them. Absolute.
     pub virtio_win: Option<PathBuf>,
+    /// `HYPEREXPORT_PANIC_AT`: the stage in which a test of a debug build has the program break.
+    pub panic_at: Option<String>,
     /// `VIRT_TOOLS_DATA_DIR`: virt-v2v's programs for the first start of Windows. Absolute.
     pub virt_tools: Option<PathBuf>,
 }
@@ -102,6 +104,7 @@ impl Environment {
             invoker: text("SUDO_UID").and_then(|uid| uid.parse().ok()),
         };
         Self {
+            panic_at: text("HYPEREXPORT_PANIC_AT").filter(|_| cfg!(debug_assertions)),
             govc_url: text("GOVC_URL"),
             govc_username: text("GOVC_USERNAME"),
             govc_password: text("GOVC_PASSWORD").map(Secret::new),

@@ -9,19 +9,19 @@ use crate::model::PowerState;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Filter")]
 pub struct FilterArgs {
-    /// Only VMs of such names; with * and ?, whatever the case
+    /// Only VMs with matching names; * and ? are wildcards, case is ignored
     #[arg(long, value_name = "GLOB", value_parser = glob::Pattern::new)]
     pub name: Option<glob::Pattern>,
     /// Only VMs in or below a folder: /DC/vm/Prod, or Prod for short
     #[arg(long, value_name = "PATH")]
     pub folder: Option<String>,
-    /// Only VMs that are in this state
+    /// Only VMs in this power state
     #[arg(long, value_name = "STATE")]
     pub power: Option<PowerArg>,
-    /// Only VMs with this custom attribute; all of them, if given again
+    /// Only VMs with this custom attribute; repeated: with all of them
     #[arg(long, value_name = "NAME=VALUE", value_parser = attribute)]
     pub attribute: Vec<(String, String)>,
-    /// Only VMs with this tag of vCenter; all of them, if given again
+    /// Only VMs with this vCenter tag; repeated: with all of them
     #[arg(long, value_name = "[CATEGORY=]NAME")]
     pub tag: Vec<String>,
 }

@@ -12,13 +12,15 @@ use super::{Environment, Error};
 use crate::image::Compression;
 use crate::libvirt::DefaultPool;
 use crate::model::Sha256Digest;
-use crate::pipeline::{Flags, Target};
+use crate::pipeline::{Flags, ImportSettings};
 use crate::state;
 
 /// Headings of the flags that are about a domain in libvirt.
 const OF_TARGET: [&str; 2] = ["Target (libvirt)", "After the definition"];
 /// Heading of the flags that are about the conversion.
 const OF_CONVERSION: &str = "Conversion";
+/// Headings of the flags that count for nothing once there is a converted export.
+const OF_EXPORT: [&str; 4] = ["Export", "Running VMs", "Transfer", OF_CONVERSION];
 /// Flags of the conversion that do not change its result.
 const NOT_OF_THE_RESULT: [&str; 7] = [
     "pipeline",
@@ -70,12 +72,12 @@ struct Flag {
     /// Whether its values are those that it has by default.
     default: bool,
     /// What its values are.
-    kind: Kind,
+    kind: ValueKind,
 }
 
 /// What the values of a flag are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ValueKind {
     Word,
     /// A file, or a folder whose files count.
     Content,
@@ -130,6 +132,25 @@ impl Given {
         }
     }
 
+    /// Refuses flags about the source of a VM, its export and its conversion where an export is there.
+    ///
+    /// # Errors
+    /// [`Error::NoEffect`] naming the first.
+    pub fn refuse_source(&self) -> Result<(), Error> {
+        let of_source = |flag: &&Flag| {
+            let heading = &*flag.heading;
+            let before = heading.starts_with("Source") || OF_EXPORT.contains(&heading);
+            flag.typed && before && !["manifest", "plan"].contains(&&*flag.id)
+        };
+        match self.0.iter().find(of_source) {
+            Some(flag) => Err(Error::NoEffect {
+                flag: flag.name.clone(),
+                needs: "a VM or file to migrate".to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// What was asked of the conversion that changes its result.
     pub fn conversion(&self) -> Flags {
         let is_usual = self.has_usual_level();
@@ -158,13 +179,12 @@ impl Given {
         self.flags(counts)
     }
 
-    /// The target with what only the command line as a whole tells: what was asked for, and whether
+    /// The target with what only the complete command line shows: what was asked for, and whether
     /// the user has named a pool.
-    pub fn complete(&self, target: Target, environment: &Environment) -> Target {
-        let typed = |id: &str| self.find(id).is_some_and(|flag| flag.typed);
-        let named = typed("libvirt_pool") || typed("libvirt_pool_path");
+    pub fn complete(&self, target: ImportSettings, environment: &Environment) -> ImportSettings {
+        let named = self.is_typed("libvirt_pool") || self.is_typed("libvirt_pool_path");
         let data_home = environment.data_home.clone();
-        Target {
+        ImportSettings {
             asked: self.target(),
             default_pool: (!named).then_some(DefaultPool { data_home }),
             ..target
@@ -181,6 +201,16 @@ impl Given {
             values
         };
         Flags(asked.map(|flag| (flag.name.clone(), values(flag))).collect())
+    }
+
+    /// Whether a flag was typed, whatever its value.
+    pub fn is_typed(&self, id: &str) -> bool {
+        self.find(id).is_some_and(|flag| flag.typed)
+    }
+
+    /// Whether a switch is on.
+    pub fn is_on(&self, id: &str) -> bool {
+        self.find(id).is_some_and(is_on)
     }
 
     fn find(&self, id: &str) -> Option<&Flag> {
@@ -201,11 +231,11 @@ fn flag(arg: &Arg, matches: &ArgMatches) -> Option<Flag> {
     let default: Vec<_> = arg.get_default_values().iter().map(|value| text(value)).collect();
     let names = arg.get_value_names().unwrap_or_default();
     let kind = match names.first() {
-        Some(name) if name.contains("FILE") || name.contains("SCRIPT") => Kind::Content,
-        Some(name) if name == "DIR" => Kind::Folder,
+        Some(name) if name.contains("FILE") || name.contains("SCRIPT") => ValueKind::Content,
+        Some(name) if name == "DIR" => ValueKind::Folder,
         // As large as a CD: where it lies must do.
-        _ if id == "virtio_win" => Kind::Folder,
-        _ => Kind::Word,
+        _ if id == "virtio_win" => ValueKind::Folder,
+        _ => ValueKind::Word,
     };
     Some(Flag {
         id: id.to_owned(),
@@ -229,9 +259,9 @@ fn meant(flag: &Flag, value: &str) -> String {
             None => format!("root:{}", of_content(value)),
         },
         _ => match flag.kind {
-            Kind::Content => of_content(value),
-            Kind::Folder => of_place(value),
-            Kind::Word => value.to_owned(),
+            ValueKind::Content => of_content(value),
+            ValueKind::Folder => of_place(value),
+            ValueKind::Word => value.to_owned(),
         },
     }
 }
@@ -246,7 +276,7 @@ fn of_place(value: &str) -> String {
     path.map_or_else(|_| value.to_owned(), |path| path.to_string_lossy().into_owned())
 }
 
-/// Sum of a file, or of the files of a folder, but for large ones.
+/// Checksum of a file, or of the files of a folder, but for large ones.
 fn content(path: &Path) -> Option<Sha256Digest> {
     let mut files = vec![path.to_owned()];
     if path.is_dir() {

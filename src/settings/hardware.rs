@@ -12,12 +12,12 @@ use crate::libvirt;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Target (libvirt)")]
 pub struct HardwareArgs {
-    /// Take the hardware that does not depend on the VM from this domain XML
-    /// [default: a profile for Linux, Windows, their old releases, or others]
+    /// Take the hardware that does not depend on the VM from this domain XML;
+    /// without the flag, from a profile of the guest's family
     #[arg(long, value_name = "FILE")]
     pub libvirt_profile: Option<PathBuf>,
-    /// Disk bus (auto: virtio for a guest that has the drivers, else the
-    /// controller that the guest had, or one that it knows)
+    /// Disk bus (auto: virtio for a guest that has the drivers, else the controller
+    /// of the source, or one that the guest supports)
     #[arg(long, value_name = "BUS", default_value = "auto")]
     pub disk_bus: DiskBusArg,
     /// Give the domain a TPM 2.0 (auto: when the VM had one, or the guest is
@@ -31,7 +31,7 @@ pub struct HardwareArgs {
     /// generation ID of the VM: for a copy that runs beside it
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub new_uuid: bool,
-    /// Serve the virtio disks by so many I/O threads
+    /// Number of I/O threads for the virtio disks
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub libvirt_iothreads: Option<u32>,
 }
@@ -68,7 +68,7 @@ impl HardwareArgs {
     /// # Errors
     /// [`Error::Libvirt`] when the profile cannot be used.
     pub fn resolve(&self) -> Result<Hardware, Error> {
-        let own = self.libvirt_profile.as_deref().map(libvirt::own_profile).transpose()?;
+        let own = self.libvirt_profile.as_deref().map(libvirt::user_profile).transpose()?;
         Ok(Hardware {
             profile: own,
             disk_bus: match self.disk_bus {

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::{AfterArgs, Error, HardwareArgs, absolute};
 use crate::domain::{DomainType, NetworkMap, NetworkMapping};
 use crate::libvirt;
-use crate::pipeline::{Flags, Target};
+use crate::pipeline::{Flags, ImportSettings};
 
 const HEADING: &str = "Target (libvirt)";
 /// What everybody calls his first storage pool.
@@ -17,20 +17,21 @@ pub(super) const DEFAULT_POOL: &str = "default";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = HEADING)]
 pub struct LibvirtArgs {
-    /// Which libvirt
+    /// libvirt connection URI
     #[arg(long, value_name = "URI", default_value = "qemu:///system")]
     pub libvirt_uri: String,
-    /// Name of the domain [default: the VM's, in lower case with dashes]
+    /// Name of the domain; without the flag, the VM's in lower case with dashes
     #[arg(long, value_name = "NAME")]
     pub libvirt_name: Option<String>,
     /// Start the domain whenever the host starts
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub libvirt_autostart: bool,
-    /// Bridge that the network interfaces join, but for those of --network-map
+    /// Bridge of the network interfaces that --network-map does not name
     #[arg(long, value_name = "BRIDGE", default_value = "virbr0")]
     pub libvirt_bridge: String,
-    /// Connect the network cards of SOURCE to TARGET; may be repeated. SOURCE is
-    /// a network of the VM, mac:ADDRESS for one card, or '*' for all other
+    /// Connect the network cards of SOURCE to TARGET; may be repeated
+    ///
+    /// SOURCE is a network of the VM, mac:ADDRESS for one card, or '*' for all other
     /// cards. TARGET is bridge:NAME, bridge:NAME,vlan=N, ovs:NAME,
     /// ovs:NAME,vlan=N, network:NAME, user for a network that needs no rights and
     /// no bridge, or none to leave the cards out
@@ -39,17 +40,19 @@ pub struct LibvirtArgs {
     /// Give every network card a new MAC address, for a copy beside the VM
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub new_mac: bool,
-    /// Storage pool that gets the disks; default is made where it is missing,
-    /// unless it is named here
+    /// Storage pool for the disks
+    ///
+    /// The pool default is made where it is missing, unless it is named here
     #[arg(long, value_name = "POOL", default_value = DEFAULT_POOL)]
     pub libvirt_pool: String,
-    /// Make the pool over this folder if there is none of that name
+    /// Define the pool over this folder if no pool has that name
     #[arg(long, value_name = "DIR")]
     pub libvirt_pool_path: Option<PathBuf>,
-    /// Define the domain although its boot disk holds no boot loader and no operating system
+    /// Define the domain although its boot disk has no boot loader and no operating
+    /// system
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub allow_unbootable: bool,
-    /// Read every volume back and compare its sum with that of the image
+    /// Read every volume back and compare its checksum with that of the image
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub verify_upload: bool,
     /// Run the domain on KVM or on emulation (auto: what the host can do)
@@ -79,8 +82,8 @@ impl LibvirtArgs {
     ///
     /// # Errors
     /// [`Error::Libvirt`] when a hardware profile cannot be used.
-    pub fn resolve(&self) -> Result<Target, Error> {
-        Ok(Target {
+    pub fn resolve(&self) -> Result<ImportSettings, Error> {
+        Ok(ImportSettings {
             settings: libvirt::Settings {
                 uri: self.libvirt_uri.clone(),
                 transfer: libvirt::Transfer::Auto,

@@ -15,6 +15,7 @@ mod nic;
 mod pipeline;
 mod role;
 mod running;
+mod size;
 mod source;
 mod transfer;
 mod vsphere;
@@ -28,7 +29,7 @@ pub use given::Given;
 pub use hardware::HardwareArgs;
 pub use libvirt::LibvirtArgs;
 pub use nic::{NicArg, NicCard};
-pub use pipeline::{PipelineArgs, StageArgs};
+pub use pipeline::{ConversionArgs, PipelineArgs, StageArgs};
 pub use role::RoleForArg;
 pub use running::{PowerOffArg, RunningArgs, SourceAfterArg};
 pub use source::{DescribedArgs, SourceArgs};
@@ -39,7 +40,7 @@ pub use windows::WindowsArgs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A command line or environment that cannot be meant: exit code 2.
+/// A usage error of the command line or the environment: exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something needed was not given.
@@ -65,7 +66,7 @@ pub enum Error {
     #[error("the URL contains a password")]
     PasswordInUrl,
     /// The password file cannot be read.
-    #[error("read the password from {}", path.display())]
+    #[error("reading the password from {}", path.display())]
     PasswordFile {
         /// Which.
         path: PathBuf,
@@ -83,8 +84,9 @@ pub enum Error {
 impl Error {
     /// No VM was named where there are many.
     pub const MISSING_VM: Self = Self::Missing {
-        what: "the VM",
-        hint: "give it by --vm NAME, `hyperexport list` shows what there is; or a file by --source",
+        what: "VM",
+        hint: "name it: `hyperexport migrate NAME` or --vm NAME; `hyperexport list` prints the names; \
+               or give a file by --source",
     };
 
     /// What to type next.
@@ -93,7 +95,7 @@ impl Error {
             Self::Missing { hint, .. } => Some((*hint).to_owned()),
             Self::NoEffect { flag, needs } => Some(format!("add {needs}, or leave {flag} out")),
             Self::PasswordInUrl => Some(
-                "give the password by --password-file FILE, --password-file - or GOVC_PASSWORD"
+                "pass the password with --password-file FILE, --password-file - or GOVC_PASSWORD"
                     .to_owned(),
             ),
             Self::Vsphere(error) => error.hint(),

@@ -21,11 +21,12 @@ const HEADING: &str = "Conversion";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = HEADING)]
 pub struct StageArgs {
-    /// Converter; auto is hyper2kvm for a Linux where hyper2kvm is found, else native; where
-    /// hyper2kvm fails, native goes on
+    /// Converter (auto: hyper2kvm for Linux guests where hyper2kvm is found, else
+    /// native; native also where hyper2kvm fails)
     #[arg(long, value_name = "CONVERTER", default_value = "auto", value_enum)]
     pub converter: ConverterArg,
-    /// The hyper2kvm to run [default: searched in the usual places and PATH]
+    /// The hyper2kvm to run; without the flag, the first one found in the usual
+    /// places and PATH
     #[arg(long, value_name = "PATH")]
     pub hyper2kvm_path: Option<PathBuf>,
     /// Longest time the conversion may take, such as 90s, 30m or 1h
@@ -34,10 +35,10 @@ pub struct StageArgs {
     /// Show the output of hyper2kvm or virt-v2v while it runs
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub stream_pipeline: bool,
-    /// Say what would run and convert nothing
+    /// Print what would run, and convert nothing
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub pipeline_dry_run: bool,
-    /// Look at the disks
+    /// Detect the guest operating system
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub pipeline_inspect: bool,
     /// Make the guest boot on virtio
@@ -46,50 +47,53 @@ pub struct StageArgs {
     /// Write the disks as qcow2
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub pipeline_convert: bool,
-    /// Check the converted disks
+    /// Verify the converted disks
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub pipeline_validate: bool,
     /// Compress the converted disks
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub pipeline_compress: bool,
-    /// How to compress: zstd is quicker, zlib is read by every QEMU
+    /// Compression (zstd is faster, every QEMU reads zlib)
     #[arg(long, value_name = "TYPE", default_value = "zstd", value_enum)]
     pub compress_type: CompressArg,
-    /// How hard to compress, from 1 (quick) to 9 (small) [default: 3 with zstd, 6 with zlib]
+    /// How hard to compress, from 1 (quick) to 9 (small); without the flag, 3
+    /// with zstd and 6 with zlib
     #[arg(long, value_name = "1-9", value_parser = clap::value_parser!(u8).range(1..=9))]
     pub compress_level: Option<u8>,
     /// Keep the names of the guest's network interfaces (native, virt-v2v)
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub preserve_network: bool,
-    /// Root file system of the system to fix, where the disks hold several: /dev/sda2, /dev/VG/LV
+    /// Root file system of the system to fix, if the disks contain several:
+    /// /dev/sda2, /dev/VG/LV
     #[arg(long, value_name = "DEVICE")]
     pub root: Option<String>,
-    /// Passphrase of an encrypted disk, by its first line in a file; may be repeated. DISK is a
-    /// device (/dev/sda2), a LUKS UUID or 'all'
+    /// Passphrase of an encrypted disk, the first line of a file; may be repeated.
+    /// DISK is a device (/dev/sda2), a LUKS UUID or 'all'
     #[arg(long, value_name = "DISK:file:PATH", value_parser = disk_key)]
     pub key: Vec<(String, PathBuf)>,
     /// What Windows guests get.
     #[command(flatten)]
     pub windows: WindowsArgs,
-    /// Give the guest a seed of cloud-init in a CD-ROM drive: a file of user
-    /// data, or a folder with user-data, meta-data and network-config
+    /// Attach a cloud-init seed as a CD-ROM: made of a file of user data, or a
+    /// folder with user-data, meta-data and network-config
     #[arg(long, value_name = "FILE|DIR")]
     pub cloud_init: Option<PathBuf>,
-    /// Name the guest anew (native, virt-v2v)
+    /// Set the guest's hostname (native, virt-v2v)
     #[arg(long, value_name = "NAME", value_parser = hostname)]
     pub hostname: Option<String>,
-    /// Let the keys of a file log in, as root or another user (native, virt-v2v)
+    /// Add the SSH public keys of FILE to the authorized_keys of root or USER
+    /// (native, virt-v2v)
     #[arg(long, value_name = "[USER:]FILE", value_parser = ssh_key)]
     pub ssh_key: Vec<(String, PathBuf)>,
-    /// Run a script once when the guest first starts (native, virt-v2v)
+    /// Run a script once at the first start of the guest (native, virt-v2v)
     #[arg(long, value_name = "SCRIPT")]
     pub firstboot: Vec<PathBuf>,
-    /// Install a package into the guest, such as a .deb or .rpm of qemu-guest-agent; repeat for its
-    /// dependencies (native, virt-v2v)
+    /// Install a package in the guest, such as a .deb or .rpm of qemu-guest-agent;
+    /// repeat for its dependencies (native, virt-v2v)
     #[arg(long, value_name = "FILE")]
     pub agent_package: Vec<PathBuf>,
-    /// Let the guest install qemu-guest-agent from its own package sources when it first starts
-    /// (native, virt-v2v)
+    /// Have the guest install qemu-guest-agent from its own package sources at its
+    /// first start (native, virt-v2v)
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub firstboot_agent: bool,
 }
@@ -123,11 +127,21 @@ pub struct PipelineArgs {
     /// Convert the exported disks for KVM
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
     pub pipeline: bool,
-    /// Convert disks while they leave vSphere or a package, so that no VMDK is written [default: where
-    /// the converter is native and the disk can be read front to back]
+    /// Flags of the conversion.
+    #[command(flatten)]
+    pub conversion: ConversionArgs,
+}
+
+/// Flags of the conversion of a run that also exports.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = HEADING)]
+pub struct ConversionArgs {
+    /// Convert disks while they leave vSphere or a package, so that no VMDK is
+    /// written; without the flag, where the converter is native and the disk
+    /// can be read front to back
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     pub stream_convert: Option<bool>,
-    /// How.
+    /// Flags that `convert` has, too.
     #[command(flatten)]
     pub stages: StageArgs,
 }
@@ -172,15 +186,8 @@ impl StageArgs {
 }
 
 impl StageArgs {
-    /// A path to hyper2kvm is a word for it.
     fn converter(&self) -> Converter {
-        match self.converter {
-            ConverterArg::Auto if self.hyper2kvm_path.is_some() => Converter::Hyper2kvm,
-            ConverterArg::Auto => Converter::Auto,
-            ConverterArg::Hyper2kvm => Converter::Hyper2kvm,
-            ConverterArg::Native => Converter::Native,
-            ConverterArg::VirtV2v => Converter::VirtV2v,
-        }
+        converter(self.converter, self.hyper2kvm_path.is_some())
     }
 
     /// What is changed in the guest: only we do that, and only with FIX.
@@ -246,16 +253,14 @@ impl StageArgs {
     }
 }
 
-impl PipelineArgs {
-    /// The conversion of a run, if it is to have one.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when the stages do not fit together.
-    pub fn resolve(&self, environment: &Environment) -> Result<Option<convert::Settings>, Error> {
-        if !self.pipeline {
-            return Ok(None);
-        }
-        self.stages.resolve(environment).map(Some)
+/// The converter that is asked for: a path to hyper2kvm asks for hyper2kvm.
+pub(super) fn converter(arg: ConverterArg, has_path: bool) -> Converter {
+    match arg {
+        ConverterArg::Auto if has_path => Converter::Hyper2kvm,
+        ConverterArg::Auto => Converter::Auto,
+        ConverterArg::Hyper2kvm => Converter::Hyper2kvm,
+        ConverterArg::Native => Converter::Native,
+        ConverterArg::VirtV2v => Converter::VirtV2v,
     }
 }
 

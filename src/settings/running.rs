@@ -13,33 +13,36 @@ use crate::model::SourceAfter;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running VMs")]
 pub struct RunningArgs {
-    /// Shut the guest of a running VM down before the export; =force cuts the
-    /// power where no VMware Tools run or the guest takes too long
+    /// Shut a running guest down before the export
+    ///
+    /// With =force the power is cut where no VMware Tools run or the guest takes
+    /// too long
     #[arg(long, value_name = "BOOL|force", default_value = "false", action = ArgAction::Set,
           hide_default_value = true, value_parser = power_off)]
     pub power_off: PowerOffArg,
-    /// Longest time that the guest may take to shut down
+    /// Longest time for the guest's shutdown, such as 90s or 10m
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub shutdown_timeout: Duration,
-    /// Leave a VM off that --power-off has shut down, although the run fails;
-    /// otherwise it is powered on again
+    /// Leave a VM off that --power-off has shut down, even if the run fails
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub keep_source_off: bool,
-    /// Power the VM on again after a run that succeeds, too
+    /// Power the VM on again after a successful run, too
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub power_on_after: bool,
     /// What to do to the VM after a run that succeeds, repeated or with commas:
     /// leave, disconnect-nics, rename:SUFFIX, folder:PATH, tag:CATEGORY/NAME,
-    /// note. `undo` undoes it [default: leave]
+    /// note. `undo` undoes it. Without the flag the VM is left as it is
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = source_after)]
     pub source_after: Vec<SourceAfterArg>,
-    /// Export a running VM from a snapshot, which is removed at the end
+    /// Export a running VM from a snapshot
+    ///
+    /// The snapshot is removed at the end
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub snapshot: bool,
-    /// Bring the guest to rest for the snapshot: try, yes (or fail), no
+    /// Quiesce the guest for the snapshot: try, yes (or fail), no
     #[arg(long, value_name = "HOW", default_value = "try", value_parser = quiesce)]
     pub quiesce: Quiesce,
 }

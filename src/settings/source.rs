@@ -4,25 +4,27 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::{Environment, Error, NicArg, VsphereArgs, nic};
-use crate::exporter::{Choice, FileSettings};
+use super::{Environment, Error, NicArg, VsphereArgs, nic, size};
+use crate::exporter::{FileChoice, FileSettings};
 use crate::libvirt;
 use crate::model::{DiskFormat, Firmware};
-use crate::pipeline::{HostSettings, SourceSettings};
+use crate::pipeline::{LibvirtSourceSettings, SourceSettings};
 
 /// Flags that say where VMs come from.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Source")]
 pub struct SourceArgs {
-    /// An OVA, OVF or VMX, a folder with one, a disk image (several for
-    /// several disks), the URL of a vCenter or ESXi host, or of a libvirt host:
+    /// OVA, OVF, VMX, disk image, or a vCenter's or libvirt URL
+    ///
+    /// It may be a folder with an OVF or VMX, several disk images of one VM, the
+    /// URL of a vCenter or ESXi host, or of a libvirt host:
     /// libvirt+qemu+ssh://host/system?domain=NAME
     #[arg(long, value_name = "PATH", conflicts_with = "url")]
     pub source: Vec<String>,
-    /// Format of the disk images, where their names do not tell
+    /// Format of the disk images, if their names do not show it
     #[arg(long, value_name = "FORMAT")]
     pub source_format: Option<FormatArg>,
-    /// Take a package whose files are not what its own sums say
+    /// Export a package although its files differ from its own checksums
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
           hide_default_value = true)]
     pub ignore_checksums: bool,
@@ -35,22 +37,23 @@ pub struct SourceArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Source (files)")]
 pub struct DescribedArgs {
-    /// Name of the VM [default: its own, or that of the image]
+    /// Name of the VM; without the flag, its own or that of the image
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Number of CPUs [default: its own, or 1]
+    /// Number of CPUs; without the flag, its own or 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub cpu: Option<u32>,
-    /// Memory: 2048 (MiB), 512M, 4G [default: its own, or 2G]
+    /// Memory, such as 4G, 4GiB, 512M or 2048 (MiB); without the flag, its own
+    /// or 2 GiB
     #[arg(long, value_name = "SIZE", value_parser = mebibytes)]
     pub memory: Option<u64>,
-    /// Firmware [default: its own, or bios]
+    /// Firmware; without the flag, its own or bios
     #[arg(long, value_name = "KIND")]
     pub firmware: Option<FirmwareArg>,
     /// A network card of a source that describes none; may be repeated.
     /// NETWORK is a TARGET of --network-map, or a name that it maps. MODEL is
-    /// virtio, vmxnet3, e1000e, e1000, rtl8139 or pcnet. 'none': no card
-    /// [default: one card for a disk image]
+    /// virtio, vmxnet3, e1000e, e1000, rtl8139 or pcnet. 'none': no card.
+    /// Without the flag, a disk image gets one card
     #[arg(long, value_name = "[MAC@]NETWORK[,model=MODEL]")]
     pub nic: Vec<NicArg>,
 }
@@ -118,7 +121,7 @@ impl SourceArgs {
             }
             paths => Ok(SourceSettings::Files(FileSettings {
                 paths: paths.iter().map(|path| path_of(path)).collect::<Result<_, _>>()?,
-                choice: Choice {
+                choice: FileChoice {
                     vm: vm.map(str::to_owned),
                     format: self.source_format.map(DiskFormat::from),
                     ignore_checksums: self.ignore_checksums,
@@ -171,8 +174,8 @@ const LIBVIRT: &str = "libvirt+";
 
 /// The host and domain of `libvirt+qemu+ssh://host/system?domain=NAME`: what is not ours in the query
 /// is libvirt's.
-fn host(uri: &str, vm: Option<&str>) -> Result<HostSettings, Error> {
-    let wrong = || Error::Invalid(format!("--source {uri}: it is no libvirt URI"));
+fn host(uri: &str, vm: Option<&str>) -> Result<LibvirtSourceSettings, Error> {
+    let wrong = || Error::Invalid(format!("--source {uri}: not a libvirt URI"));
     let mut url = url::Url::parse(uri.trim_start_matches(LIBVIRT)).map_err(|_| wrong())?;
     let domain = url.query_pairs().find(|(key, _)| key == "domain");
     let domain = domain.map(|(_, name)| name.into_owned());
@@ -180,7 +183,7 @@ fn host(uri: &str, vm: Option<&str>) -> Result<HostSettings, Error> {
     let theirs: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("domain=")).collect();
     url.set_query(Some(theirs.join("&")).as_deref().filter(|query| !query.is_empty()));
     let libvirt = libvirt::Settings { uri: url.to_string(), ..libvirt::Settings::default() };
-    Ok(HostSettings { libvirt, domain: domain.or_else(|| vm.map(str::to_owned)) })
+    Ok(LibvirtSourceSettings { libvirt, domain: domain.or_else(|| vm.map(str::to_owned)) })
 }
 
 /// A path, or a `file:` URL.
@@ -192,26 +195,25 @@ fn path_of(text: &str) -> Result<PathBuf, Error> {
             .ok()
             .and_then(|url| url.to_file_path().ok())
             .ok_or_else(|| wrong("it names no file of this machine")),
-        Some((scheme, _)) => Err(wrong(&format!("there is no source of the kind '{scheme}'"))),
+        Some((scheme, _)) => Err(wrong(&format!("no kind of source is called '{scheme}'"))),
     }
 }
 
 /// Smallest amount of memory that may be given as a bare number, in MiB. Whoever gives less means GiB.
 const LEAST_BARE: u64 = 16;
 
-/// An amount of memory in MiB.
+/// An amount of memory in MiB; a part of one counts as one.
 fn mebibytes(text: &str) -> Result<u64, String> {
-    let wrong = || "write it as 2048 (MiB), 512M or 4G".to_owned();
-    let upper = text.trim().to_ascii_uppercase();
-    let (digits, factor) = match upper.strip_suffix('G') {
-        Some(digits) => (digits, 1024),
-        None => (upper.strip_suffix('M').unwrap_or(&upper), 1),
+    let wrong = || format!("write it as 2048 (MiB), {}", size::SPELLINGS);
+    let amount = size::size(text).ok_or_else(wrong)?;
+    let mib = match amount.bare {
+        true => amount.bytes,
+        false => amount.bytes.div_ceil(1 << 20),
     };
-    let mib = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    if let Some(mib) = mib.filter(|mib| digits == upper && (1..LEAST_BARE).contains(mib)) {
+    if amount.bare && (1..LEAST_BARE).contains(&mib) {
         return Err(format!("a bare number is in MiB: write {mib}G, or {mib}M if that is meant"));
     }
-    mib.filter(|mib| (1..=1 << 30).contains(mib)).ok_or_else(wrong)
+    (1..=1 << 30).contains(&mib).then_some(mib).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -220,12 +222,23 @@ mod tests {
 
     #[test]
     fn memory_is_read_as_people_write_it() {
-        for (text, mib) in [("2048", 2048), ("512M", 512), ("4g", 4096), ("8M", 8), ("16", 16)] {
+        for (text, mib) in [
+            ("2048", 2048),
+            ("512M", 512),
+            ("4g", 4096),
+            ("8M", 8),
+            ("16", 16),
+            ("2GiB", 2048),
+            ("1.5G", 1536),
+            ("1T", 1 << 20),
+            ("2000MB", 1908),
+        ] {
             assert_eq!(mebibytes(text), Ok(mib));
         }
-        for text in ["", "0", "-1", "1.5G", "4T", "99999999999G"] {
+        for text in ["", "0", "0G", "-1", "1.5", "80Mbit", "2048T", "99999999999G"] {
             assert!(mebibytes(text).is_err(), "{text}");
         }
+        assert!(mebibytes("4X").is_err_and(|why| why.contains("4GiB") && why.contains("10MB")));
         assert!(mebibytes("4").is_err_and(|why| why.contains("write 4G")));
     }
 
@@ -248,6 +261,6 @@ mod tests {
         assert_eq!(path("a b.ova"), Ok(PathBuf::from("a b.ova")));
         assert_eq!(path("file:///tmp/a%20b.ova"), Ok(PathBuf::from("/tmp/a b.ova")));
         let error = path("ftp://host/a.ova").expect_err("refused");
-        assert!(error.contains("no source of the kind 'ftp'"), "{error}");
+        assert!(error.contains("no kind of source is called 'ftp'"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::Error;
+use super::{Error, size};
 use crate::exporter::{self, BandwidthLimit};
 use crate::model::chain;
 use crate::state;
@@ -55,21 +55,24 @@ impl From<PackageArg> for exporter::PackageFormat {
 }
 
 /// Flags about the transfer of disks.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Transfer")]
 pub struct TransferArgs {
     /// How disks leave vSphere: by an export lease, from the datastore as raw,
-    /// or by a lease where there is one [default: auto]
-    #[arg(long, value_name = "HOW")]
-    pub transport: Option<TransportArg>,
-    /// Disks fetched at a time [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub parallel: Option<u8>,
-    /// Most bytes per second, all disks together: 500K, 50M, 1G (K = 1024)
+    /// or by a lease where there is one
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub transport: TransportArg,
+    /// Disks downloaded at a time
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub parallel: u8,
+    /// Most bytes per second of all disks together, such as 50M, 50MiB, 10MB
+    /// or 80Mbit
     #[arg(long, value_name = "RATE", conflicts_with = "bandwidth_limit_file")]
     pub bandwidth_limit: Option<String>,
-    /// File that holds the limit, or "none"; it is read again when it changes and at
-    /// every SIGUSR1 (and SIGHUP), so that a running transfer can be slowed down or set free
+    /// File that contains the limit, or "none"; it is read again when it changes
+    /// and at every SIGUSR1 (and SIGHUP), which changes the limit of a running
+    /// transfer
     #[arg(long, value_name = "FILE")]
     pub bandwidth_limit_file: Option<PathBuf>,
 }
@@ -77,18 +80,14 @@ pub struct TransferArgs {
 impl TransferArgs {
     /// Sets what the flags say of vSphere.
     pub fn apply(&self, settings: &mut exporter::Settings) {
-        if let Some(transport) = self.transport {
-            settings.transport = transport.into();
-        }
-        if let Some(parallel) = self.parallel {
-            settings.parallel = usize::from(parallel);
-        }
+        settings.transport = self.transport.into();
+        settings.parallel = usize::from(self.parallel);
     }
 
     /// How fast disks may come in, whatever their source.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a limit cannot be meant.
+    /// [`Error::Invalid`] when a limit is not valid.
     pub fn limit(&self) -> Result<BandwidthLimit, Error> {
         let limit = BandwidthLimit::default();
         if let Some(text) = &self.bandwidth_limit {
@@ -113,23 +112,16 @@ pub fn read_rate(path: &Path) -> Result<Option<u64>, String> {
     rate(text.lines().next().unwrap_or_default()).map_err(wrong)
 }
 
-/// A rate as people write it: `50M`, `none`.
+/// A rate in bytes per second, or none: `50M`, `80Mbit`, `none`.
 fn rate(text: &str) -> Result<Option<u64>, String> {
     let text = text.trim();
     if text == "none" {
         return Ok(None);
     }
-    let wrong = || format!("'{text}' is no rate: write it as 500K, 50M, 1G or none");
-    let upper = text.to_ascii_uppercase();
-    let (digits, shift) = match upper.strip_suffix(['K', 'M', 'G']) {
-        Some(digits) if upper.ends_with('K') => (digits, 10),
-        Some(digits) if upper.ends_with('M') => (digits, 20),
-        Some(digits) => (digits, 30),
-        None => (upper.as_str(), 0),
-    };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes > 0);
-    bytes.map(Some).ok_or_else(wrong)
+    let rate = size::rate(text).filter(|bytes| *bytes > 0);
+    rate.map(Some).ok_or_else(|| {
+        format!("'{text}' is no rate: write it as {}, {} or none", size::SPELLINGS, size::OF_RATES)
+    })
 }
 
 #[cfg(test)]
@@ -143,11 +135,12 @@ mod tests {
             ("500k", Some(500 << 10)),
             (" 1G\n", Some(1 << 30)),
             ("1000", Some(1000)),
+            ("80Mbit/s", Some(10_000_000)),
             ("none", None),
         ] {
             assert_eq!(rate(text), Ok(bytes), "{text}");
         }
-        for text in ["", "0", "M", "fast", "-1", "1.5M", "99999999999G"] {
+        for text in ["", "0", "M", "fast", "-1", "1.5", "80Mb", "99999999999G"] {
             assert!(rate(text).is_err(), "{text}");
         }
     }

@@ -1,13 +1,14 @@
 //! How to reach the vCenter or ESXi host.
 
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{Environment, Error};
 use crate::exporter;
-use crate::model::Secret;
+use crate::model::{Secret, Stage, Warning, WarningCode, quoted};
 use crate::state;
 
 const HEADING: &str = "Source (vSphere)";
@@ -18,29 +19,32 @@ const LONGEST_PASSWORD: u64 = 4096;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = HEADING)]
 pub struct VsphereArgs {
-    /// vCenter or ESXi host, such as vc.example.com or
-    /// https://vc.example.com/sdk [env: GOVC_URL]
+    /// vCenter or ESXi host [env: GOVC_URL]
+    ///
+    /// Such as vc.example.com or https://vc.example.com/sdk
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// User, such as administrator@vsphere.local [env: GOVC_USERNAME]
+    /// User [env: GOVC_USERNAME]
+    ///
+    /// Such as administrator@vsphere.local
     #[arg(long, value_name = "NAME")]
     pub username: Option<String>,
-    /// File that holds the password; - reads it from standard input
-    /// [env: GOVC_PASSWORD]
+    /// File with the password [env: GOVC_PASSWORD]
+    ///
+    /// With - the password is read from standard input
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    /// Do not check the server's certificate [env: GOVC_INSECURE]
+    /// Do not verify the server's certificate [env: GOVC_INSECURE]
     #[arg(long, value_name = "BOOL")]
     pub insecure: Option<bool>,
     /// Trust exactly the certificate with this SHA-256 or SHA-1 thumbprint
     #[arg(long, value_name = "HEX", conflicts_with_all = ["ca_file"])]
     pub thumbprint: Option<String>,
-    /// Where an ESXi host is reached whose name does not lead there from here;
-    /// may be repeated
+    /// Address of an ESXi host whose name does not resolve here; may be repeated
     #[arg(long, value_name = "NAME=ADDRESS[:PORT]")]
     pub host_map: Vec<exporter::HostMapping>,
-    /// Fetch disks only from ESXi hosts of this domain, or this host or address, whatever the
-    /// server names; may be repeated [default: any]
+    /// Download disks only from ESXi hosts of this domain, or this host or
+    /// address; may be repeated. Without the flag, from any that the server names
     #[arg(long, value_name = "SUFFIX")]
     pub nfc_host: Vec<exporter::HostSuffix>,
     /// Trust the authorities in this PEM file [env: GOVC_TLS_CA_CERTS]
@@ -59,8 +63,8 @@ impl VsphereArgs {
             (None, Some(url)) => (url, false),
             (None, None) => {
                 return Err(Error::Missing {
-                    what: "the address of the vCenter",
-                    hint: "give it by --url https://vc.example.com/sdk or GOVC_URL",
+                    what: "address of the vCenter",
+                    hint: "pass --url https://vc.example.com/sdk, or set GOVC_URL",
                 });
             }
         };
@@ -74,15 +78,15 @@ impl VsphereArgs {
             .or(address.username)
             .or_else(|| environment.govc_username.clone())
             .ok_or(Error::Missing {
-                what: "the user",
-                hint: "give it by --username NAME or GOVC_USERNAME",
+                what: "user name",
+                hint: "pass --username NAME, or set GOVC_USERNAME",
             })?;
         let password = match &self.password_file {
             Some(path) => read_password(path)?,
             None => address.password.or_else(|| environment.govc_password.clone()).ok_or(
                 Error::Missing {
-                    what: "the password",
-                    hint: "give it by --password-file FILE, --password-file - or GOVC_PASSWORD",
+                    what: "password",
+                    hint: "pass --password-file FILE or --password-file -, or set GOVC_PASSWORD",
                 },
             )?,
         };
@@ -90,6 +94,21 @@ impl VsphereArgs {
         let hosts = exporter::HostMap(self.host_map.clone());
         let nfc_hosts = exporter::NfcHosts(self.nfc_host.clone());
         Ok(exporter::Settings { trust: self.trust(environment)?, hosts, nfc_hosts, ..settings })
+    }
+
+    /// Warns of a password file that others can read.
+    pub fn warnings(&self) -> Option<Warning> {
+        let path = self.password_file.as_deref().filter(|path| *path != Path::new("-"))?;
+        // A pipe of a shell has the mode of a pipe.
+        let found = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let mode = found.mode() & 0o7777;
+        let text = format!(
+            "password file {} can be read by other users (mode {mode:04o}): chmod 600 {}",
+            path.display(),
+            quoted(&path.to_string_lossy())
+        );
+        (mode & 0o044 != 0)
+            .then(|| Warning::new(Stage::Preflight, WarningCode::SecretReadable, text))
     }
 
     /// A flag wins over the environment; the narrower trust wins over the wider.
@@ -118,17 +137,16 @@ fn read_password(path: &Path) -> Result<Secret, Error> {
     } else {
         let read = state::read_piped(path, LONGEST_PASSWORD);
         let bytes = zeroize::Zeroizing::new(read.map_err(|error| failed(io::Error::other(error)))?);
-        text.push_str(std::str::from_utf8(&bytes).map_err(|_| {
-            failed(io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8"))
-        })?);
+        text.push_str(
+            std::str::from_utf8(&bytes).map_err(|_| {
+                failed(io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
+            })?,
+        );
     }
     let text = zeroize::Zeroizing::new(text);
     let password = text.lines().next().unwrap_or_default();
     if password.is_empty() {
-        return Err(failed(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "there is no password in it",
-        )));
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "it contains no password")));
     }
     Ok(Secret::new(password.to_owned()))
 }
@@ -179,7 +197,24 @@ mod tests {
         assert_eq!(settings.password.reveal(), "s3cret ");
         fs::write(file.path(), "\n").expect("write");
         let error = with_file.resolve(&environment()).expect_err("no password");
-        assert!(error.to_string().contains("read the password from"), "{error}");
+        assert!(error.to_string().contains("reading the password from"), "{error}");
+    }
+
+    #[test]
+    fn a_password_file_that_others_can_read_is_warned_of() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::NamedTempFile::new().expect("temp file");
+        let args = |path: &Path| VsphereArgs { password_file: Some(path.into()), ..args("vc") };
+        for (mode, warns) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).expect("set");
+            let warning = args(file.path()).warnings();
+            assert_eq!(warning.is_some(), warns, "{mode:o}");
+            if let Some(warning) = warning {
+                assert_eq!(warning.code, WarningCode::SecretReadable);
+                assert!(warning.message.contains(&format!("{mode:04o}")), "{}", warning.message);
+            }
+        }
+        assert!(args(Path::new("-")).warnings().is_none());
     }
 
     #[test]
@@ -196,9 +231,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_with_its_remedy() {
         let error = VsphereArgs::default().resolve(&environment()).expect_err("no address");
-        assert_eq!(error.to_string(), "the address of the vCenter is missing");
+        assert_eq!(error.to_string(), "address of the vCenter is missing");
         assert!(error.hint().expect("a hint").contains("GOVC_URL"));
         let error = args("vc").resolve(&Environment::default()).expect_err("no user");
-        assert_eq!(error.to_string(), "the user is missing");
+        assert_eq!(error.to_string(), "user name is missing");
     }
 }

@@ -10,8 +10,8 @@ use crate::convert::WindowsSources;
 /// The flag of the conversion, and of the commands that say what there is.
 #[derive(Debug, Clone, Args)]
 pub struct WindowsArgs {
-    /// Drivers of virtio for Windows guests: virtio-win.iso, or a folder with its files [default:
-    /// $VIRTIO_WIN, else /usr/share/virtio-win]
+    /// virtio drivers for Windows guests: virtio-win.iso, or a folder with its
+    /// files; without the flag, $VIRTIO_WIN or else /usr/share/virtio-win
     #[arg(long, value_name = "PATH", help_heading = "Conversion")]
     pub virtio_win: Option<PathBuf>,
 }

@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use nix::unistd::{User, geteuid};
 use sha2::Sha256;
 
-use super::read::{open_own_by, read_from};
+use super::read::read_own;
 use super::trust::foreign;
 use super::{Error, surroundings};
 
@@ -38,10 +38,7 @@ impl Key {
     /// [`Error`] when it cannot be read, or is not this user's alone.
     pub fn existing() -> Result<Option<Self>, Error> {
         let path = path()?;
-        let Some(file) = open_own_by(File::options().read(true), &path)? else {
-            return Ok(None);
-        };
-        let bytes = read_from(&file, &path, LENGTH as u64)?;
+        let Some(bytes) = read_own(&path, LENGTH as u64)? else { return Ok(None) };
         let broken = |_| Error::Key { path, source: io::ErrorKind::InvalidData.into() };
         bytes.try_into().map(|bytes| Some(Self(bytes))).map_err(broken)
     }

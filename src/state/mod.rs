@@ -4,25 +4,32 @@
 //! ```text
 //!   read_small   a file that the user names: a regular file, up to a limit
 //!   read_own     state of ours: also no link, of this user or root, and nobody else may write it
+//!   Folder       a folder with such state by its descriptor: the one that a run has claimed
+//!   in_time      for all that looks: a file system that does not answer ends the run with an error
 //!   Key          what journals and records are sealed with; it stays below the state directory
 //! ```
 //!
 //! Ownership alone does not prove anything: what root unpacks belongs to root. So whatever leads to acts
 //! carries a seal, too.
 
+mod answer;
+mod folder;
 mod key;
 mod lock;
 mod read;
 mod trust;
 
+pub use answer::in_time;
+pub use folder::{Folder, How, TEMPORARY_PREFIX, Temporary};
 pub use key::{Chain, Key};
-pub use lock::{Locked, has_name, lock, sync_folder};
+pub use lock::{Locked, has_name, sync_folder};
 pub use read::{open_own, read_from, read_own, read_piped, read_small};
 pub use trust::{distrust, distrust_folder, is_fatal, is_folder, make_folder};
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// Beginning of the names of work folders in an output directory. The next run there removes them.
 pub const WORK_PREFIX: &str = ".hyperexport-work-";
@@ -63,7 +70,7 @@ pub enum Error {
         source: io::Error,
     },
     /// It is a link, a device, a pipe or the like.
-    #[error("{} is no regular file{}", path.display(), if *link { ": it is a symbolic link" } else { "" })]
+    #[error("{} is not a regular file{}", path.display(), if *link { ": it is a symbolic link" } else { "" })]
     NoFile {
         /// The file.
         path: PathBuf,
@@ -78,6 +85,14 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// The file system does not answer, as NFS whose server is gone.
+    #[error("reading {}: the file system has not answered for {} s", path.display(), after.as_secs())]
+    NoAnswer {
+        /// The file.
+        path: PathBuf,
+        /// How long.
+        after: Duration,
+    },
     /// Somebody else could have written it.
     #[error("{} is not trusted: {why}", path.display())]
     Distrusted {
@@ -87,7 +102,7 @@ pub enum Error {
         why: String,
     },
     /// There is no key to seal journals with.
-    #[error("making the key that journals are sealed with, {}", path.display())]
+    #[error("creating the key that seals journals, {}", path.display())]
     Key {
         /// The key.
         path: PathBuf,
@@ -95,7 +110,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Nobody knows where this user keeps state.
-    #[error("this user has no home folder to keep the key of journals in")]
+    #[error("this user has no home folder for the key that seals journals")]
     NoHome,
 }
 
@@ -107,13 +122,17 @@ impl Error {
                 Some("move it away, or name another file or folder".to_owned())
             }
             Self::Distrusted { .. } => Some(
-                "run it as the user who made the file, or name a folder that only you and root can \
+                "run this as the user who made the file, or name a folder that only you and root can \
                  write to"
                     .to_owned(),
             ),
             Self::Key { .. } | Self::NoHome => {
                 Some("set XDG_STATE_HOME to a folder of your own".to_owned())
             }
+            Self::NoAnswer { .. } => Some(
+                "check that the server of the file system answers, or name a folder on another one"
+                    .to_owned(),
+            ),
             Self::Read { .. } => None,
         }
     }

@@ -5,23 +5,28 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use nix::libc::O_NONBLOCK;
 
-use super::Error;
-use super::trust::{distrust_folder, foreign, is_fatal};
+use super::answer::in_time;
+use super::folder::parted;
+use super::{Error, Folder, How};
 
 /// The bytes of a file that the user names: a regular file of at most `limit` bytes, also by a link.
 ///
 /// # Errors
-/// [`Error::Read`], [`Error::NoFile`], [`Error::TooLarge`].
+/// [`Error::Read`], [`Error::NoFile`], [`Error::TooLarge`], [`Error::NoAnswer`].
 pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
-    // A pipe without a writer blocks whoever opens it otherwise.
-    let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
-    let file = opened.map_err(Error::read(path))?;
-    if !file.metadata().map_err(Error::read(path))?.is_file() {
-        return Err(Error::NoFile { path: path.to_owned(), link: false });
-    }
-    read_from(&file, path, limit)
+    let wanted = path.to_owned();
+    in_time(path, move || {
+        let path = wanted.as_path();
+        // A pipe without a writer blocks whoever opens it otherwise.
+        let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
+        let file = opened.map_err(Error::read(path))?;
+        if !file.metadata().map_err(Error::read(path))?.is_file() {
+            return Err(Error::NoFile { path: path.to_owned(), link: false });
+        }
+        read_from(&file, path, limit)
+    })
 }
 
 /// The same where the file may be a pipe that a shell has made for the output of a program, as of a
@@ -43,38 +48,20 @@ pub fn read_piped(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// [`Error::Read`], [`Error::NoFile`], [`Error::Distrusted`].
 pub fn open_own(path: &Path) -> Result<Option<File>, Error> {
-    open_own_by(OpenOptions::new().read(true), path)
+    match of(path)? {
+        Some((folder, name)) => folder.open_own(name, How::Read),
+        None => Ok(None),
+    }
 }
 
-/// The same opened as `options` say.
-///
-/// # Errors
-/// As [`open_own`].
-pub(super) fn open_own_by(options: &OpenOptions, path: &Path) -> Result<Option<File>, Error> {
-    let mut options = options.clone();
-    let file = match options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        // Of a link (ELOOP), and of a socket or a pipe that is opened for writing (ENXIO).
-        Err(error) => {
-            return Err(match path.symlink_metadata() {
-                Ok(found) if !found.is_file() => {
-                    Error::NoFile { path: path.to_owned(), link: found.is_symlink() }
-                }
-                _ => Error::read(path)(error),
-            });
-        }
-    };
-    let found = file.metadata().map_err(Error::read(path))?;
-    if !found.is_file() {
-        return Err(Error::NoFile { path: path.to_owned(), link: false });
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let why = foreign(&found).map(|why| format!("it {why}"));
-    match why.or_else(|| is_fatal().then(|| distrust_folder(folder)).flatten()) {
-        Some(why) => Err(Error::Distrusted { path: path.to_owned(), why }),
-        None => Ok(Some(file)),
+/// The folder of a file, held by its descriptor; `None` where there is no such folder.
+fn of(path: &Path) -> Result<Option<(Folder, &str)>, Error> {
+    let parts = parted(path).ok_or(ErrorKind::InvalidInput);
+    let (folder, name) = parts.map_err(|kind| Error::read(path)(kind.into()))?;
+    match Folder::open(folder) {
+        Ok(folder) => Ok(Some((folder, name))),
+        Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -83,7 +70,10 @@ pub(super) fn open_own_by(options: &OpenOptions, path: &Path) -> Result<Option<F
 /// # Errors
 /// As [`open_own`]; [`Error::TooLarge`].
 pub fn read_own(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-    open_own(path)?.map(|file| read_from(&file, path, limit)).transpose()
+    match of(path)? {
+        Some((folder, name)) => folder.read_own(name, limit),
+        None => Ok(None),
+    }
 }
 
 /// What is left of an open file, at most `limit` bytes.

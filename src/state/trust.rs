@@ -122,7 +122,7 @@ fn owned_by_others(found: &Metadata, us: &[u32]) -> Option<String> {
 }
 
 /// Root's group counts as root, and a group without another member as its user.
-fn open_to_others(found: &Metadata) -> Option<String> {
+pub(super) fn open_to_others(found: &Metadata) -> Option<String> {
     let mode = found.mode();
     if mode & 0o002 != 0 {
         return Some("can be written by everybody".to_owned());

@@ -39,7 +39,7 @@ fn refused(ended: &Ended) -> &str {
 }
 
 fn assert_nothing_to_do(ended: &Ended) {
-    assert_eq!(ended.json["outcome"], "done", "{}", ended.stdout);
+    assert_eq!(ended.json["outcome"], "already-done", "{}", ended.stdout);
     assert_eq!(ended.json["already_done"], true, "{}", ended.stdout);
 }
 
@@ -121,7 +121,7 @@ fn a_plan_names_what_fix_changes_in_such_a_guest_and_what_is_written() {
     };
     told(&run(&job, &[&whole]).expect(0), &[]);
     run(&job, &[&["--manifest"]]).expect(0);
-    let rewritten = format!("write {} anew", job.file("manifest.json").display());
+    let rewritten = format!("write {} again", job.file("manifest.json").display());
     told(&run(&job, &[&whole]).expect(0), &[&rewritten]);
     let mut convert = job.bare(&["convert", "--json", "--dry-run", "--manifest"]);
     convert.arg(job.file("manifest.json")).args(&fix[1..]).args(seed);
@@ -402,7 +402,7 @@ fn copies_that_were_deleted_are_not_missed_where_the_next_stage_is_there() {
     run(&job, &[&CONVERT]).expect(0);
     std::fs::remove_file(job.file("disk-0.vmdk")).expect("removed");
     let ended = run(&job, &[&CONVERT]).expect(0);
-    ended.said("are gone: going on from the converted ones");
+    ended.said("are gone: continuing from the converted disks");
     assert_nothing_to_do(&ended);
     let ended = run(&job, &[&CONVERT, &["--compress-type", "zlib"]]).expect(4);
     assert_eq!(refused(&ended), "export-consumed", "{}", ended.stderr);
@@ -626,7 +626,7 @@ fn a_manifest_that_tells_no_sums_or_cannot_be_read_makes_way_only_for_fresh() {
         let leases = job.leases();
         let ended = run(&job, &[&CONVERT]).expect(4);
         assert_eq!(refused(&ended), code, "{}", ended.stdout);
-        ended.said("--fresh exports anew");
+        ended.said("--fresh, which exports again");
         ended.said("another --output");
         assert_eq!(job.leases(), leases, "it was exported again");
         std::fs::write(&own, "the user's").expect("written");

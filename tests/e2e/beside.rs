@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::support::job::{Ended, Job, assert_same_disk, read_json};
 use crate::support::libvirtd::{self, Names};
+use crate::support::seed;
 use crate::support::vcsim::raw_disk;
 
 const RUNS: usize = 20;
@@ -131,9 +132,7 @@ fn assert_no_trial_stays() {
 
 /// Moments that are others each time: what the runs do at them is not known before.
 fn moments(within: Duration) -> [Duration; KILLED] {
-    let mut seed = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(1, |since| since.as_nanos() as u64);
+    let mut seed = seed::of_this_run();
     let mut moments = [(); KILLED].map(|()| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         within.mul_f64((seed >> 33) as f64 / f64::from(1_u32 << 31))

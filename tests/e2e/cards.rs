@@ -189,7 +189,7 @@ fn a_source_that_has_cards_takes_no_others() {
     let desk = Desk::new();
     package(&desk, &[LAN]);
     let ended = desk.export("vm.ova", &["--nic", "default"]).expect(4);
-    ended.said("has 1 network cards of its own");
+    ended.said("--nic conflicts with the 1 network cards");
     ended.said("--network-map");
     package(&desk, &[]);
     desk.export("vm.ova", &["--nic", "00:50:56:aa:bb:09@LAN"]).expect(0);

@@ -67,6 +67,21 @@ fn a_run_that_fails_powers_its_source_on_again() {
     assert!(!is_on(&job));
 }
 
+/// A mistake in the program itself, which builds for users do not have on request.
+#[test]
+fn a_run_that_breaks_gives_all_back() {
+    let Some(job) = Job::of_running() else { return };
+    for stage in ["preflight", "export"].into_iter().filter(|_| cfg!(debug_assertions)) {
+        let mut command = job.command("web01", &OFF);
+        command.env("HYPEREXPORT_PANIC_AT", stage);
+        let ended = Ended::from(command.output().expect("it runs")).expect(1);
+        assert_eq!(ended.json["errors"][0]["code"], "panicked", "{stage}: {}", ended.stdout);
+        assert!(is_on(&job), "{stage}: {}", ended.stderr);
+        job.assert_source_is_free();
+        assert!(job.files().is_empty(), "{stage}: {:?}", job.files());
+    }
+}
+
 #[test]
 fn a_run_that_succeeds_leaves_its_source_off_unless_told_otherwise() {
     let Some(job) = Job::of_running() else { return };
@@ -199,7 +214,7 @@ fn a_source_that_is_powered_on_before_the_start_has_its_domain_taken_back() {
     assert_eq!(ended.stage("start"), "failed", "{}", ended.stdout);
     assert_eq!(ended.json["errors"][0]["code"], "source-running", "{}", ended.stdout);
     assert!(names.domains().is_empty(), "{}", ended.stderr);
-    ended.said("took back domain");
+    ended.said("removed domain");
 }
 
 fn virsh(args: &[&str]) -> String {

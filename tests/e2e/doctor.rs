@@ -5,8 +5,13 @@ use crate::support::libvirtd::{self, Names};
 use serde_json::Value;
 
 fn doctor(uri: &str) -> (Option<i32>, Value) {
+    doctor_with(uri, &[])
+}
+
+fn doctor_with(uri: &str, flags: &[&str]) -> (Option<i32>, Value) {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_hyperexport"))
         .args(["doctor", "--json", "--quiet", "--libvirt-uri", uri])
+        .args(flags)
         .output()
         .expect("it runs");
     let json = serde_json::from_slice(&output.stdout).expect("one JSON object");
@@ -47,6 +52,20 @@ fn a_host_that_can_take_vms_is_well() {
     let pool = check(&diagnosis, "storage-pool", Some(&blocked));
     assert_eq!(pool["health"], "warning", "{pool}");
     assert!(pool["remedy"].as_str().expect("text").contains("setfacl"), "{pool}");
+
+    // What flags name comes first, and fails where it is missing.
+    let (code, diagnosis) = doctor_with(libvirtd::URI, &["--libvirt-pool", &good]);
+    assert_eq!(code, Some(0), "{diagnosis:#}");
+    let pools = diagnosis["checks"].as_array().expect("checks").iter();
+    let first = pools.clone().find(|check| check["name"] == "storage-pool").expect("a pool");
+    assert_eq!(first["about"], good, "{diagnosis:#}");
+    let missing = ["--libvirt-pool", "no-such-pool", "--libvirt-bridge", "no-such-bridge"];
+    let (code, diagnosis) = doctor_with(libvirtd::URI, &missing);
+    assert_eq!(code, Some(1), "{diagnosis:#}");
+    let pool = check(&diagnosis, "storage-pool", Some("no-such-pool"));
+    assert_eq!(pool["health"], "failed", "{pool}");
+    let bridge = check(&diagnosis, "connection", Some("bridge no-such-bridge"));
+    assert_eq!(bridge["health"], "failed", "{bridge}");
     for name in [good, blocked] {
         run("virsh", &["-q", "pool-destroy", &name]);
     }

@@ -113,7 +113,7 @@ fn a_second_run_into_the_same_folder_is_refused() {
     job.faults(&json!({"nfc_rate": 400_000}));
     let mut child = job.start("web01", &[]);
     wait_for_bytes(&job, &mut child);
-    job.run("web01", &[]).expect(4).said("another run works in");
+    job.run("web01", &[]).expect(4).said("another run is working in");
     signal(&child, Signal::SIGINT);
     child.wait().expect("it ends");
 }
@@ -265,7 +265,7 @@ fn a_disk_that_fills_up_is_foretold_and_leaves_nothing() {
     let ended = ended.expect(1);
     ended.said("may need up to 16.0 MiB");
     ended.said("No space left on device");
-    ended.said("free some space, or choose another --output");
+    ended.said("free some space, or use another --output");
     assert!(ended.stderr.ends_with("left:\n"), "{}", ended.stderr);
     job.assert_source_is_free();
     let requests = job.state()["nfc"].as_array().map_or(0, Vec::len);

@@ -143,7 +143,7 @@ fn every_byte_of_every_disk_arrives_in_the_pool() {
     let again = run(&job, &all).expect(0);
     assert_eq!(
         (&again.json["outcome"], &again.json["already_done"]),
-        (&json!("done"), &json!(true))
+        (&json!("already-done"), &json!(true))
     );
     for stage in ["export", "manifest", "pipeline", "libvirt"] {
         assert_eq!(again.stage(stage), "kept", "{}", again.stdout);
@@ -209,7 +209,7 @@ fn a_dry_run_changes_nothing() {
     let ended = run(&job, &all).expect(0);
     let plan = ended.json["plan"].to_string();
     let pool =
-        format!("over {}, and let it start with its host", job.dir.path().join("pool").display());
+        format!("over {}, and start it with its host", job.dir.path().join("pool").display());
     let volume = job.dir.path().join("pool").join(format!("{}.qcow2", names.name("vm")));
     for step in [
         "disk-1.vmdk",
@@ -238,6 +238,25 @@ fn a_pipeline_dry_run_exports_and_converts_nothing() {
 }
 
 #[test]
+fn migrate_is_strict_where_flags_alone_are_not() {
+    if !libvirtd::available() {
+        return;
+    }
+    let Some(job) = job() else { return };
+    let names = Names::new();
+    let (name, pool) = (names.name("vm"), names.name("pool"));
+    let folder = job.dir.path().join("pool");
+    let target = ["--hyper2kvm-path", "/no/such/hyper2kvm", "--libvirt-name", &name];
+    let pool = ["--libvirt-pool", &pool, "--libvirt-pool-path", folder.to_str().expect("UTF-8")];
+    let target = flags(&[target, pool].concat());
+    let alone = run(&job, &[flags(&["--pipeline", "--libvirt"]), target.clone()]).expect(0);
+    assert_eq!(alone.json["outcome"], "partial", "{}", alone.stdout);
+    let verb = run(&job, &[flags(&["migrate"]), target]).expect(3);
+    assert_eq!((verb.stage("export"), verb.stage("pipeline")), ("kept", "failed"));
+    assert!(names.domains().is_empty(), "{}", verb.stdout);
+}
+
+#[test]
 fn without_hyper2kvm_the_export_stands() {
     let Some(job) = job() else { return };
     let all = flags(&["--pipeline", "--hyper2kvm-path", "/no/such/hyper2kvm"]);
@@ -251,78 +270,6 @@ fn without_hyper2kvm_the_export_stands() {
     let strict = run(&job, &[all, flags(&["--strict"])]).expect(3);
     assert_eq!(strict.stage("export"), "kept", "the export was taken again");
     assert_eq!(job.leases(), 1);
-}
-
-#[test]
-fn a_failed_fix_leaves_the_export_and_the_next_run_goes_on_from_it() {
-    let Some(hyper2kvm) = real() else { return };
-    let Some(job) = job() else { return };
-    let path = hyper2kvm.to_str().expect("UTF-8");
-    let ended = run(&job, &[flags(&["--pipeline", "--hyper2kvm-path", path])]).expect(0);
-    assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("done", "failed"));
-    assert_eq!(
-        job.files(),
-        ["disk-0.vmdk", "disk-1.vmdk", "hyper2kvm.log", "manifest.json", "result.json"]
-    );
-
-    let ended = run(&job, &[convert(&hyper2kvm)]).expect(0);
-    assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("kept", "done"));
-    assert_same_disk((source(&job, 1), "raw"), (&job.file("web01-disk-1.qcow2"), "qcow2"));
-}
-
-#[test]
-fn a_conversion_that_takes_too_long_leaves_no_process_and_no_work_folder() {
-    let Some(hyper2kvm) = real() else { return };
-    let Some(job) = job() else { return };
-    let path = hyper2kvm.to_str().expect("UTF-8");
-    let late = flags(&["--pipeline", "--hyper2kvm-path", path, "--pipeline-timeout", "4s"]);
-    let ended = run(&job, &[late]).expect(0);
-    assert_eq!(ended.stage("pipeline"), "failed");
-    ended.said("4s");
-    assert!(!job.files().iter().any(|name| name.contains("work")), "{:?}", job.files());
-    let left = processes_naming(&job.output());
-    assert!(left.is_empty(), "{left:?}");
-}
-
-#[test]
-fn after_a_kill_in_the_conversion_nothing_runs_on_and_the_next_run_keeps_the_export() {
-    let Some(hyper2kvm) = real() else { return };
-    let Some(job) = job() else { return };
-    let path = hyper2kvm.to_str().expect("UTF-8");
-    let mut child = job.start("web01", &["--pipeline", "--hyper2kvm-path", path]);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let in_fix = || std::fs::read_to_string(job.file("hyper2kvm.log")).unwrap_or_default();
-    while !in_fix().contains("Stage: FIX") {
-        assert!(Instant::now() < deadline, "no conversion: {:?}", job.files());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    child.kill().expect("it lives");
-    child.wait().expect("it is dead");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !processes_naming(&job.output()).is_empty() {
-        assert!(Instant::now() < deadline, "{:?}", processes_naming(&job.output()));
-        std::thread::sleep(Duration::from_millis(100));
-    }
-
-    let ended = run(&job, &[convert(&hyper2kvm)]).expect(0);
-    assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("kept", "done"));
-    assert!(!job.files().iter().any(|name| name.starts_with('.')), "{:?}", job.files());
-    assert_same_disk((source(&job, 0), "raw"), (&job.file("web01.qcow2"), "qcow2"));
-}
-
-/// Command lines and environments of live processes that name a path.
-fn processes_naming(path: &Path) -> Vec<String> {
-    let path = path.to_str().expect("UTF-8");
-    let read = |pid: &Path, file: &str| {
-        String::from_utf8_lossy(&std::fs::read(pid.join(file)).unwrap_or_default()).into_owned()
-    };
-    std::fs::read_dir("/proc")
-        .expect("procfs")
-        .flatten()
-        .map(|entry| entry.path())
-        .map(|pid| read(&pid, "cmdline") + &read(&pid, "environ"))
-        .filter(|text| text.contains(path))
-        .collect()
 }
 
 #[test]
@@ -514,4 +461,81 @@ fn nothing_secret_is_written_or_shown() {
     let grep = Command::new("grep").args(["-rlF", password]).arg(job.output()).output();
     assert!(grep.expect("grep runs").stdout.is_empty(), "the password is in a file");
     assert_eq!(read_json(&job.file("result.json"))["outcome"], "done");
+}
+
+/// Conversions that start the appliance of libguestfs: one at a time, as in `crate::heavy`.
+mod heavy {
+    use super::*;
+
+    #[test]
+    fn a_failed_fix_leaves_the_export_and_the_next_run_goes_on_from_it() {
+        let Some(hyper2kvm) = real() else { return };
+        let Some(job) = job() else { return };
+        let path = hyper2kvm.to_str().expect("UTF-8");
+        let ended = run(&job, &[flags(&["--pipeline", "--hyper2kvm-path", path])]).expect(0);
+        assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("done", "failed"));
+        assert_eq!(
+            job.files(),
+            ["disk-0.vmdk", "disk-1.vmdk", "hyper2kvm.log", "manifest.json", "result.json"]
+        );
+
+        let ended = run(&job, &[convert(&hyper2kvm)]).expect(0);
+        assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("kept", "done"));
+        assert_same_disk((source(&job, 1), "raw"), (&job.file("web01-disk-1.qcow2"), "qcow2"));
+    }
+
+    #[test]
+    fn a_conversion_that_takes_too_long_leaves_no_process_and_no_work_folder() {
+        let Some(hyper2kvm) = real() else { return };
+        let Some(job) = job() else { return };
+        let path = hyper2kvm.to_str().expect("UTF-8");
+        let late = flags(&["--pipeline", "--hyper2kvm-path", path, "--pipeline-timeout", "4s"]);
+        let ended = run(&job, &[late]).expect(0);
+        assert_eq!(ended.stage("pipeline"), "failed");
+        ended.said("4s");
+        assert!(!job.files().iter().any(|name| name.contains("work")), "{:?}", job.files());
+        let left = processes_naming(&job.output());
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn after_a_kill_in_the_conversion_nothing_runs_on_and_the_next_run_keeps_the_export() {
+        let Some(hyper2kvm) = real() else { return };
+        let Some(job) = job() else { return };
+        let path = hyper2kvm.to_str().expect("UTF-8");
+        let mut child = job.start("web01", &["--pipeline", "--hyper2kvm-path", path]);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let in_fix = || std::fs::read_to_string(job.file("hyper2kvm.log")).unwrap_or_default();
+        while !in_fix().contains("Stage: FIX") {
+            assert!(Instant::now() < deadline, "no conversion: {:?}", job.files());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        child.kill().expect("it lives");
+        child.wait().expect("it is dead");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !processes_naming(&job.output()).is_empty() {
+            assert!(Instant::now() < deadline, "{:?}", processes_naming(&job.output()));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+
+        let ended = run(&job, &[convert(&hyper2kvm)]).expect(0);
+        assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("kept", "done"));
+        assert!(!job.files().iter().any(|name| name.starts_with('.')), "{:?}", job.files());
+        assert_same_disk((source(&job, 0), "raw"), (&job.file("web01.qcow2"), "qcow2"));
+    }
+
+    /// Command lines and environments of live processes that name a path.
+    fn processes_naming(path: &Path) -> Vec<String> {
+        let path = path.to_str().expect("UTF-8");
+        let read = |pid: &Path, file: &str| {
+            String::from_utf8_lossy(&std::fs::read(pid.join(file)).unwrap_or_default()).into_owned()
+        };
+        std::fs::read_dir("/proc")
+            .expect("procfs")
+            .flatten()
+            .map(|entry| entry.path())
+            .map(|pid| read(&pid, "cmdline") + &read(&pid, "environ"))
+            .filter(|text| text.contains(path))
+            .collect()
+    }
 }

@@ -1,20 +1,19 @@
 //! The export killed at any moment, and the same command again: what is whole stays, what is half
 //! never carries its final name, and the end is right.
 
-#![allow(clippy::print_stdout, reason = "tells the seed of a failure")]
+#![allow(clippy::print_stdout, reason = "how many runs ended before their kill")]
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::process::Child;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::support::job::{Ended, Job, assert_same_disk};
+use crate::support::seed;
 use crate::support::vcsim::raw_disk;
 use serde_json::json;
 
 /// So many moments.
 const KILLS: u32 = 50;
-/// A run takes about this long when nobody kills it.
-const WHOLE_RUN: Duration = Duration::from_millis(1500);
 
 /// A VM with disks of 3, 4 and 5 MiB on a link that is slow enough to be hit in the middle.
 fn job(args: &[&str]) -> Option<Job> {
@@ -68,16 +67,17 @@ fn requests(job: &Job, disk: &str) -> usize {
 fn killed_at_fifty_moments_it_ends_with_the_right_bytes() {
     let Some(job) = job(&["-lease-timeout", "2", "-lease-delay", "50ms"]) else { return };
     job.faults(&json!({"nfc_rate": 1_500_000}));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    let seed = now.as_nanos() as u64 | 1;
-    let mut state = seed;
+    let whole_run = time_of_a_whole_run(&job);
+    let seed = seed::of_this_run();
+    // xorshift64 stays at 0.
+    let mut state = seed | 1;
     let mut finished = 0;
     for round in 0..KILLS {
         // xorshift64
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        let moment = WHOLE_RUN.mul_f64((state >> 11) as f64 / (1u64 << 53) as f64);
+        let moment = whole_run.mul_f64((state >> 11) as f64 / (1u64 << 53) as f64);
         let mut child = job.start("web01", &["--manifest"]);
         std::thread::sleep(moment);
         let ended = child.try_wait().expect("a child");
@@ -87,7 +87,7 @@ fn killed_at_fifty_moments_it_ends_with_the_right_bytes() {
             assert!(status.success(), "seed {seed}, round {round}: {status}");
         }
         if job.file("result.json").exists() {
-            assert_exported_in(&job, seed);
+            assert_exported_by_killed(&job);
             std::fs::remove_dir_all(job.output()).expect("removed");
             finished += 1;
         }
@@ -96,10 +96,19 @@ fn killed_at_fifty_moments_it_ends_with_the_right_bytes() {
             job.expire();
         }
     }
-    println!("seed {seed}: {finished} of {KILLS} came to their end before the kill");
+    println!("{finished} of {KILLS} runs finished before the kill");
     job.faults(&json!({}));
     job.run("web01", &["--manifest"]).expect(0);
     assert_exported(&job);
+}
+
+/// How long a run takes here when nobody kills it; its export is removed.
+fn time_of_a_whole_run(job: &Job) -> Duration {
+    let begun = Instant::now();
+    job.run("web01", &["--manifest"]).expect(0);
+    let took = begun.elapsed();
+    std::fs::remove_dir_all(job.output()).expect("removed");
+    took
 }
 
 fn kill_unless(child: &mut Child, ended: bool) {
@@ -109,12 +118,11 @@ fn kill_unless(child: &mut Child, ended: bool) {
 }
 
 /// A run that was killed after it had written its report left the marker beside it.
-fn assert_exported_in(job: &Job, seed: u64) {
+fn assert_exported_by_killed(job: &Job) {
     let marker = job.file(".hyperexport-run");
     if marker.exists() {
         std::fs::remove_file(&marker).expect("removed");
     }
-    println!("seed {seed}");
     assert_exported(job);
 }
 
@@ -183,7 +191,7 @@ fn a_dead_run_s_lease_is_waited_for() {
     }
     kill(&mut child);
     job.faults(&json!({}));
-    job.run("web01", &["--manifest"]).expect(0).said("still holds the VM");
+    job.run("web01", &["--manifest"]).expect(0).said("still locks the VM");
     assert_exported(&job);
 }
 

@@ -3,18 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod after;
 mod again;
 mod beside;
-mod boots;
 mod cards;
 mod comes_back;
-mod convert;
-mod convert_faults;
 mod doctor;
 mod faults;
-mod guest;
-mod hyper2kvm;
+mod heavy;
 mod job;
 mod kill;
 mod native;
@@ -22,7 +17,6 @@ mod network_names;
 mod networks;
 mod plan;
 mod runs;
-mod sequence;
 mod snapshot;
 mod source_after;
 mod source_libvirt;

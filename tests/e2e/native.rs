@@ -63,7 +63,7 @@ fn migrate(case: &Case<'_>) -> Option<(Job, Migrated)> {
     assert_ne!(proof["disks"][0]["exported"], proof["disks"][0]["result"], "{proof:#}");
     assert_eq!(proof["disks"][1]["exported"], proof["disks"][1]["result"], "{proof:#}");
     let console = guest::assert_boots(&domain);
-    verify().expect(4).said("cannot be compared any more");
+    verify().expect(4).said("can no longer be compared");
     let issue = format!("ens192 has {}", case.address);
     assert!(console.contains(&issue), "no '{issue}' in {console}");
     Some((job, Migrated { json: ended.json, console }))

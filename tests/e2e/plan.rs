@@ -31,9 +31,13 @@ impl Planned {
     }
 
     fn apply(&self) -> Ended {
+        self.apply_with(&[])
+    }
+
+    fn apply_with(&self, flags: &[&str]) -> Ended {
         let plan = self.job.dir.path().join("plan.json");
         let mut command = self.job.bare(&["apply", "--json"]);
-        Ended::from(command.arg(plan).output().expect("hyperexport runs"))
+        Ended::from(command.args(flags).arg(plan).output().expect("hyperexport runs"))
     }
 
     fn read(&self) -> Value {
@@ -62,6 +66,10 @@ fn a_plan_changes_nothing_and_is_done_to_the_letter() {
     }
     planned.plan().expect(1).said("plan.json");
 
+    let dry = planned.apply_with(&["--dry-run"]).expect(0);
+    assert!(dry.json["plan"].to_string().contains("define the domain"), "{}", dry.stdout);
+    planned.nothing_was_made();
+
     let ended = planned.apply().expect(0);
     ended.said("--show-domain-console");
     let domain = &ended.json["domain"];
@@ -74,7 +82,7 @@ fn a_plan_changes_nothing_and_is_done_to_the_letter() {
     assert_eq!(draft["uuid"], uuid.as_str());
     let twice = planned.apply().expect(4);
     twice.said("exists already");
-    twice.said("write the plan anew with hyperexport plan");
+    twice.said("write the plan again with hyperexport plan");
 }
 
 #[test]
@@ -100,6 +108,7 @@ fn a_plan_whose_target_has_changed_is_refused() {
         pool.display()
     );
     libvirtd::connect().define_storage_pool_xml(&xml, 0).expect("defined");
+    planned.apply_with(&["--dry-run"]).expect(4).said("the storage pool: planned");
     planned.apply().expect(4).said("the storage pool: planned");
     assert!(planned.names.domains().is_empty());
 }

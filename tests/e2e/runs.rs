@@ -120,19 +120,19 @@ fn every_run_of_a_folder_can_be_undone() {
     // Its pool holds a volume of another run, and stays until that is undone.
     let undone = folder.undo(&[&place, "--run", id]).expect(1).stdout;
     assert!(
-        undone.contains("stays     storage pool") && undone.contains("it holds 1 volumes"),
+        undone.contains("stays     storage pool") && undone.contains("it contains 1 volumes"),
         "{undone}"
     );
     assert_eq!(names.domains().len(), 2);
     let would = folder.undo(&[&place, "--run", id, "--dry-run"]).expect(0).stdout;
-    assert!(would.contains("was gone  domain '") && !would.contains("would go"), "{would}");
+    assert!(would.contains("already gone domain '") && !would.contains("would go"), "{would}");
     assert_eq!(names.pools().len(), 2);
 
     // By default the last one that is not undone: the pool of the first goes with it.
     let last = folder.undo(&[&place, "--json"]).expect(0);
     assert_eq!(last.json["runs"][0]["domain"], names.name("c"), "{}", last.stdout);
     let all = folder.undo(&[&place, "--all", "--json"]);
-    assert_eq!(all.json["left"], json!([]), "{}", all.stdout);
+    assert_eq!(all.json["kept"], json!([]), "{}", all.stdout);
     assert!(names.domains().is_empty() && names.pools().is_empty(), "{:?}", names.pools());
     let again = folder.undo(&[&place]).expect(0);
     assert!(again.stdout.contains("nothing to do"), "{}", again.stdout);
@@ -174,7 +174,7 @@ fn a_domain_that_was_set_aside_gets_its_name_back_in_so_many_words() {
     for more in [&[][..], &["--dry-run"]] {
         let args = [&[&*place, "--run", id.as_str().expect("named")][..], more].concat();
         let refused = folder.undo(&args).expect(4);
-        refused.said(&format!("domain '{name}' is '{name}-replaced' now"));
+        refused.said(&format!("domain '{name}' is now '{name}-replaced'"));
         refused.said(&format!("hyperexport undo {place} --run {by}"));
     }
     assert_eq!(folder.names.domains().len(), 2);
@@ -186,7 +186,7 @@ fn a_domain_that_was_set_aside_gets_its_name_back_in_so_many_words() {
     let would = folder.undo(&[&place, "--dry-run", "--json"]).expect(0).json;
     let renamed = format!("'{name}-replaced' is '{name}' again");
     assert_eq!(would["would_rename"].as_array().map(Vec::len), Some(1), "{would:#}");
-    assert!(would["left"].as_array().is_some_and(Vec::is_empty), "{would:#}");
+    assert!(would["kept"].as_array().is_some_and(Vec::is_empty), "{would:#}");
     let undone = folder.undo(&[&place]).expect(0).stdout;
     assert!(undone.contains(&format!("renamed   {renamed}")), "{undone}");
     let back = libvirtd::connect().lookup_domain_by_name(&name).expect("it has its name back");
@@ -275,7 +275,7 @@ fn a_refused_run_removes_no_volume() {
     let ended = folder.run(&target, &["--libvirt-bridge", "hxtnosuch"]).expect(4);
     assert!(Path::new(&volume).exists(), "{}", ended.stdout);
     let again = folder.run(&target, &[]).expect(0);
-    again.said("which its domain has left as it was made");
+    again.said("which its domain has left unchanged");
     assert_eq!(again.stage("libvirt"), "done", "{}", again.stdout);
 }
 
@@ -303,9 +303,9 @@ fn undoing_all_says_which_run_could_not_be_undone() {
     let domain = connect.lookup_domain_by_name(&running).expect("there");
     domain.create().expect("it starts");
     let ended = folder.undo(&[&folder.folder(), "--all", "--json"]).expect(1);
-    let left = ended.json["left"].to_string();
+    let left = ended.json["kept"].to_string();
     assert!(left.contains(&running), "{}", ended.stdout);
-    let gone = ended.json["done"].to_string();
+    let gone = ended.json["undone"].to_string();
     assert!(gone.contains(&folder.names.name("b")), "{}", ended.stdout);
     domain.destroy().expect("it stops");
     folder.undo(&[&folder.folder(), "--all", "--even-if-used"]).expect(0);
@@ -319,6 +319,16 @@ fn undo_says_that_the_source_was_switched_off() {
     let target = folder.target("a", "pool");
     let ended = folder.run(&target, &["--power-off=force"]).expect(0);
     assert_eq!(ended.json["source"]["powered_off"], "cut", "{}", ended.stdout);
+    let (sim, password) = (&folder.job.sim, folder.job.dir.path().join("password"));
+    let login = ["--url", &sim.url, "--username", &sim.user, "--thumbprint", &sim.sha256];
+    let password = ["--password-file", password.to_str().expect("UTF-8")];
+    let place = folder.folder();
+    let asked = folder.undo(&[&[&*place, "--dry-run"][..], &login, &password].concat());
+    let asked = asked.expect(0).stdout;
+    assert!(
+        asked.contains("source web01 was powered off by this run, and is still off"),
+        "{asked}"
+    );
     let undone = folder.undo(&[&folder.folder()]).expect(0).stdout;
     assert!(
         undone.contains(
@@ -414,7 +424,7 @@ fn what_a_killed_run_has_made_is_listed_and_undone() {
     let would = folder.undo(&[&place, "--dry-run"]).expect(0).stdout;
     assert!(would.contains(&format!("would go  storage pool '{pool}'")), "{would}");
     let dry = folder.define(&folder.target("b", "other"), &["--dry-run"]).expect(0);
-    assert!(dry.json["plan"].to_string().contains("take back what a killed run"), "{would}");
+    assert!(dry.json["plan"].to_string().contains("undo what a killed run"), "{would}");
     assert!(noted.exists() && folder.names.pools().contains(&pool));
     folder.undo(&[&place]).expect(0);
     assert!(!noted.exists() && !folder.names.pools().contains(&pool) && !path.exists());
@@ -448,6 +458,53 @@ fn images_that_a_domain_uses_where_they_lie_do_not_make_way() {
     folder.undo(&[&folder.folder()]);
     assert!(folder.names.domains().is_empty());
     assert!(image.exists(), "it is the export's");
+}
+
+/// A mistake in the program itself, which builds for users do not have on request.
+#[test]
+fn a_run_that_breaks_before_its_domain_takes_the_volumes_back() {
+    let Some(folder) = Folder::new() else { return };
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let target = folder.target("a", "pool");
+    let flags: Vec<_> = CONVERT.into_iter().chain(["--libvirt"]).collect();
+    let mut command = folder.job.command("web01", &flags);
+    command.args(&target).env("HYPEREXPORT_PANIC_AT", "libvirt");
+    let ended = Ended::from(command.output().expect("it runs")).expect(1);
+    assert_eq!(ended.json["errors"][0]["code"], "panicked", "{}", ended.stdout);
+    assert_eq!(ended.stage("pipeline"), "done", "{}", ended.stdout);
+    assert!(folder.names.domains().is_empty() && folder.names.pools().is_empty());
+    assert!(!folder.job.dir.path().join("pool").exists());
+    let left = folder.job.files();
+    assert!(!left.iter().any(|name| name.starts_with('.')), "{left:?}");
+    folder.job.assert_source_is_free();
+    folder.run(&target, &[]).expect(0);
+    folder.undo(&[&folder.folder()]).expect(0);
+}
+
+#[test]
+fn define_warns_of_a_disk_that_has_changed_since_its_conversion() {
+    let Some(folder) = Folder::new() else { return };
+    folder.job.run("web01", &[&CONVERT[..], &["--pipeline-compress=false"]].concat()).expect(0);
+    let target = folder.target("a", "pool");
+    let ended = folder.define(&target, &["--verify-upload"]).expect(0);
+    assert!(!ended.codes().contains(&"converted-changed"), "{}", ended.stdout);
+    let content = &folder.job.result()["converted"][0]["content"];
+    assert!(content.is_string(), "{content}");
+    assert_eq!(ended.json["domain"]["volumes"][0]["content"], *content, "{}", ended.stdout);
+    let report = crate::support::job::read_json(&folder.job.file("report.json"));
+    assert_eq!(report["volumes"][0]["content"], *content, "{report}");
+    folder.undo(&[&folder.folder()]).expect(0);
+
+    let mut io = Command::new("qemu-io");
+    io.args(["-f", "qcow2", "-c", "write -P 3 1M 512"]).arg(folder.job.file("web01.qcow2"));
+    assert!(io.output().expect("qemu-io runs").status.success());
+    for more in [&[][..], &["--verify-upload"]] {
+        let ended = folder.define(&target, more).expect(0);
+        assert!(ended.codes().contains(&"converted-changed"), "{}", ended.stdout);
+        folder.undo(&[&folder.folder()]).expect(0);
+    }
 }
 
 #[test]
@@ -569,7 +626,11 @@ fn the_summary_names_the_volume_the_copies_and_the_source() {
     let pool = folder.job.dir.path().join("pool");
     let volume = pool.join(format!("{}.qcow2", folder.names.name("a")));
     for line in [
-        format!("make the storage pool '{}' over {}, ", folder.names.name("pool"), pool.display()),
+        format!(
+            "define the storage pool '{}' over {}, ",
+            folder.names.name("pool"),
+            pool.display()
+        ),
         format!("copy disk-0 to {} in the storage pool", volume.display()),
         "connect nic-0, 00:50:56:aa:bb:01 in network 'VM Network' to network 'default'".to_owned(),
     ] {
@@ -589,7 +650,7 @@ fn the_summary_names_the_volume_the_copies_and_the_source() {
         assert!(summary.contains(&line), "no '{line}' in {summary}");
     }
     let again = said(&[]);
-    assert!(again.contains("done       web01: nothing to do, all is there"), "{again}");
+    assert!(again.contains("done       web01: nothing to do, all is complete"), "{again}");
     folder.undo(&[&folder.folder()]).expect(0);
 }
 
@@ -645,7 +706,7 @@ fn the_pool_default_is_made_where_nobody_has_named_one() {
     assert!(pool["found"].to_string().contains("will be made over /var/lib/libvirt/images"));
 
     let dry = job.run("web01", &[&target[..], &["--dry-run"]].concat()).expect(0);
-    let line = "make the storage pool 'default' over /var/lib/libvirt/images, and let it start";
+    let line = "define the storage pool 'default' over /var/lib/libvirt/images, and start it";
     assert!(dry.json["plan"].to_string().contains(line), "{}", dry.stdout);
     assert!(!is_there());
 
@@ -728,6 +789,8 @@ fn the_pool_of_a_user_s_own_daemon_is_in_his_data_folder_and_goes_with_it() {
     let Some(folder) = Folder::new() else { return };
     let (job, uri) = (&folder.job, "qemu:///session");
     let user = User::new(job.dir.path());
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(job.dir.path().join("password"), readable).expect("set");
     // Where he may run it, whatever the rights of the checkout are.
     let program = job.dir.path().join("hyperexport");
     std::fs::copy(env!("CARGO_BIN_EXE_hyperexport"), &program).expect("copied");

@@ -104,7 +104,7 @@ fn a_guest_that_cannot_rest_is_a_warning_or_an_end() {
 fn a_guest_without_tools_is_never_said_to_have_rested() {
     let Some(job) = job_with("toolsNotRunning", &[]) else { return };
     let ended = job.run("web01", &["--snapshot", "--quiesce", "yes"]).expect(4);
-    ended.said("no VMware Tools run in web01");
+    ended.said("VMware Tools are not running in web01");
     ended.said("--quiesce try or no");
     assert!(job.state()["calls"]["CreateSnapshot_Task"].is_null());
 
@@ -149,7 +149,7 @@ fn killed() -> Option<Job> {
 #[test]
 fn the_snapshot_of_a_killed_run_goes_with_the_next_one() {
     let Some(job) = killed() else { return };
-    job.run("web01", &["--snapshot"]).expect(0).said("remove the snapshot hyperexport-");
+    job.run("web01", &["--snapshot"]).expect(0).said("removing the snapshot hyperexport-");
     job.assert_exported();
     assert_only_other_snapshot(&job);
 }
@@ -200,7 +200,7 @@ fn a_snapshot_that_a_killed_run_asked_for_is_waited_for() {
     assert_eq!(job.state()["snapshots"], json!([OTHER]), "it is being taken");
     job.expire();
     let ended = job.run("web01", &["--snapshot"]).expect(0);
-    ended.said("wait for a snapshot of web01 that is under way");
+    ended.said("waiting for a snapshot of web01 that is under way");
     job.assert_exported();
     assert_only_other_snapshot(&job);
 }

@@ -73,7 +73,7 @@ fn each_thing_that_follows_a_migration_is_done_recorded_and_undone() {
     assert_eq!(vm(&job), now);
 
     let without_login = undo(&job, &["--json"]).expect(1);
-    assert_eq!(without_login.json["left"].as_array().map(Vec::len), Some(5));
+    assert_eq!(without_login.json["kept"].as_array().map(Vec::len), Some(5));
     let would = undo_with_login(&job, &["--dry-run"]).expect(0);
     assert!(would.stdout.contains("renamed from 'web01' to 'web01-migrated'"), "{}", would.stdout);
     assert_eq!(vm(&job), now, "a dry run changes nothing");
@@ -92,8 +92,8 @@ fn what_cannot_follow_is_refused_before_anything_begins() {
     let Some(job) = job_of("off", &[]) else { return };
     let long = format!("rename:{}", "x".repeat(80));
     for (what, said) in [
-        ("folder:No/Such", "there is no such folder of VMs"),
-        ("tag:State/none", "there is no such tag"),
+        ("folder:No/Such", "no such folder of VMs exists"),
+        ("tag:State/none", "no such tag exists"),
         (long.as_str(), "is longer than 80 characters"),
     ] {
         let ended = job.run("web01", &["--source-after", what]).expect(4);
@@ -139,7 +139,7 @@ fn undo_powers_the_source_on_that_a_run_or_a_killed_one_has_switched_off() {
     let Some(job) = job_of("on", &[]) else { return };
     job.run("web01", &["--power-off"]).expect(0);
     assert_eq!(vm(&job)["power"], "poweredOff");
-    undo(&job, &["--power-on-source"]).expect(2).said("the address of the vCenter is missing");
+    undo(&job, &["--power-on-source"]).expect(2).said("address of the vCenter is missing");
     undo_with_login(&job, &["--power-on-source", "--dry-run"]).expect(0);
     assert_eq!(vm(&job)["power"], "poweredOff");
     undo_with_login(&job, &["--power-on-source"]).expect(0);

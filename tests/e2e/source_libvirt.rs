@@ -155,7 +155,7 @@ fn a_host_shows_its_domains_and_what_is_in_the_way_of_one() {
     let ended = origin.export(&uri);
     virsh(&["destroy", &origin.domain]);
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    ended.said("it runs");
+    ended.said("the domain is running");
     ended.said("shut its guest down first");
 
     let pool = origin.desk.path("pool");
@@ -273,10 +273,10 @@ fn a_domain_that_is_not_there_is_named() {
     let Some(origin) = Origin::new() else { return };
     let ended = origin.export("libvirt+qemu:///system?domain=hxt-nobody");
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    ended.said("look up domain 'hxt-nobody'");
+    ended.said("looking up domain 'hxt-nobody'");
     let ended = origin.export("libvirt+qemu:///system");
     assert_eq!(ended.code, Some(2));
-    ended.said("the VM is missing");
+    ended.said("VM is missing");
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn another_conversion_of_disks_that_fix_has_changed_is_refused_with_the_reason()
     std::fs::write(job.file("result.json"), result.to_string()).expect("written");
     let zlib = [&CONVERT[..], &["--compress-type", "zlib"]].concat();
     let ended = job.run("web01", &zlib).expect(4);
-    ended.said("converted while they arrived, and FIX has changed them");
+    ended.said("converted during the export, and FIX has changed them");
     ended.said("--fresh");
     assert_eq!(ended.json["errors"][0]["code"], "export-consumed", "{}", ended.stdout);
     assert_converted(&job);
@@ -207,10 +207,10 @@ fn what_cannot_be_streamed_is_refused_if_it_was_asked_for() {
     let Some(job) = job(&[]) else { return };
     let wish = "--stream-convert=true";
     for (args, why) in [
-        (vec![wish], "there is no conversion without --pipeline"),
-        (vec![wish, "--pipeline", "--converter", "hyper2kvm"], "whole files only"),
+        (vec![wish], "nothing is converted without --pipeline"),
+        (vec![wish, "--pipeline", "--converter", "hyper2kvm"], "complete files only"),
         ([&CONVERT[..], &[wish, "--format", "ovf"]].concat(), "made of VMDKs"),
-        ([&CONVERT[..], &[wish, "--transport", "datastore"]].concat(), "only the lease"),
+        ([&CONVERT[..], &[wish, "--transport", "datastore"]].concat(), "only the export lease"),
     ] {
         job.run("web01", &args).expect(4).said(why);
         assert!(job.files().is_empty());

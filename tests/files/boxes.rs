@@ -174,8 +174,8 @@ fn a_box_that_lacks_something_or_holds_too_much_is_refused_at_once() {
         for (files, said) in [
             (without("disk-s001.vmdk"), "'disk-s001.vmdk', which belongs to its VM, is not in it"),
             (without("data.vmdk"), "'data.vmdk', which belongs to its VM, is not in it"),
-            (twice, "it holds several VMs: other.vmx, web.vmx"),
-            (odd, "'data.vmdk' in it is no VMDK"),
+            (twice, "it contains several VMs: other.vmx, web.vmx"),
+            (odd, "'data.vmdk' in it is not a VMDK"),
         ] {
             let ended = desk.export(boxed(&desk, form, &files), &[]);
             assert_eq!(ended.code, Some(4), "{form:?} {said}: {}", ended.stderr);

@@ -197,7 +197,7 @@ fn a_format_that_no_name_tells_is_asked_for() {
     ended.said("--source-format");
     let ended = desk.export("disk", &["--source-format", "qcow2"]);
     assert_eq!(ended.code, Some(4));
-    ended.said("it is no qcow2");
+    ended.said("it is not a qcow2");
     assert_eq!(desk.export("disk", &["--source-format", "raw"]).code, Some(0));
     desk.assert_disk(0, &raw);
 }
@@ -210,7 +210,7 @@ fn an_image_that_somebody_compressed_is_to_be_unpacked_first() {
     assert!(gzip.arg(&raw).status().expect("gzip runs").success());
     let ended = desk.export("disk.raw.gz", &[]);
     assert_eq!(ended.code, Some(4));
-    ended.said("no tar archive: unpack it first");
+    ended.said("not a tar archive: unpack it first");
     fs::write(desk.path("vm.ova"), "BZh9").expect("written");
     desk.export("vm.ova", &[]).said("it is neither a tar archive");
 }
@@ -390,7 +390,7 @@ fn what_a_workstation_vm_lacks_is_told_or_asked_for() {
     fs::write(&path, text).expect("written");
     let ended = desk.export("vm", &[]);
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    ended.said("say it by --memory");
+    ended.said("pass --memory");
     let ended = desk.export("vm", &["--memory", "1G"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(ended.json["warnings"][0]["code"], "nvram-not-exported");
@@ -496,7 +496,7 @@ fn a_part_of_a_disk_names_the_whole_one() {
                 _ => desk.export(parts, &[]),
             };
             assert_ne!(ended.code, Some(0), "{subformat}: {}", ended.stderr);
-            ended.said("it is a part of the disk that");
+            ended.said(" is a part of the disk that");
             ended.said(&format!("--source {}", desk.path("d.vmdk").display()));
         }
         fs::remove_file(desk.path("d.vmdk")).expect("removed");
@@ -521,7 +521,7 @@ fn an_image_of_another_format_than_its_name_says_is_asked_about() {
             desk.image(&raw, &image, format, options);
             let ended = desk.export(&image, &[]);
             assert_eq!(ended.code, Some(4), "{name}: {}", ended.stderr);
-            ended.said(&format!("by its name it is raw, by its content {name}"));
+            ended.said(&format!("is named as raw, but its content is {name}"));
             ended.said(&format!("--source-format {name}"));
             ended.said("--source-format raw");
             assert_eq!(desk.export(&image, &["--source-format", name]).code, Some(0), "{name}");
@@ -536,7 +536,7 @@ fn an_image_of_another_format_than_its_name_says_is_asked_about() {
     assert_eq!(desk.export("disk.img", &["--source-format", "raw"]).code, Some(0));
     let raw = desk.raw("other.bin", 3);
     desk.image(&raw, "other.vmdk", "qcow2", &[]);
-    desk.export("other.vmdk", &[]).said("by its name it is vmdk, by its content qcow2");
+    desk.export("other.vmdk", &[]).said("is named as vmdk, but its content is qcow2");
 }
 
 /// Leaves a VHDX open, with an entry of a session in its log. Its header names session 7.

@@ -5,6 +5,7 @@ mod support;
 
 mod backports;
 mod boxes;
+mod broken;
 mod images;
 mod manifest;
 mod media;

@@ -93,7 +93,7 @@ fn exported(folder: &Path) -> ExportedVm {
         nvram: None,
         exported_at: "2026-01-02T03:04:05Z".parse().expect("a time"),
         disks: vec![image(0), image(1)],
-        warnings: vec![Warning::new(Stage::Export, "some-code", "something")],
+        warnings: vec![Warning::new(Stage::Export, "some-code".into(), "something")],
     }
 }
 
@@ -458,7 +458,7 @@ fn a_file_that_is_no_manifest_is_refused() {
     assert!(matches!(read_text("{"), Err(Error::NotJson { .. })));
     assert!(matches!(read_text(&" ".repeat((16 << 20) + 1)), Err(Error::TooLarge { .. })));
     let missing = read(Path::new("/no/such/manifest.json")).expect_err("missing");
-    assert_eq!(missing.to_string(), "read /no/such/manifest.json");
+    assert_eq!(missing.to_string(), "reading /no/such/manifest.json");
     assert!(missing.hint().is_some());
 }
 

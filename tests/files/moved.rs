@@ -98,9 +98,9 @@ fn what_was_converted_while_it_was_read_is_told_and_stays() {
         run_into(&desk, "out", &args).expect(0);
         let refused = later(&desk, "convert", "out", &CONVERT).expect(4);
         assert_eq!(refused.json["errors"][0]["code"], "converted-already", "{}", refused.stdout);
-        refused.said("is converted already");
+        refused.said("is already converted");
         refused.said("no other copy");
-        refused.said("hyperexport define --manifest out/manifest.json makes a domain");
+        refused.said("hyperexport define --manifest out/manifest.json");
         refused.said("--fresh");
         run_into(&desk, "out", &[&args[..], &["--fresh"]].concat()).expect(0);
 
@@ -109,7 +109,7 @@ fn what_was_converted_while_it_was_read_is_told_and_stays() {
         assert_eq!(again.json["already_done"], true, "{}", again.stderr);
         assert_eq!(again.json["disks"][0]["path"], json!(desk.path("there/web <01>.qcow2")));
         let refused = later(&desk, "convert", "there", &CONVERT).expect(4);
-        refused.said("hyperexport define --manifest there/manifest.json makes a domain");
+        refused.said("hyperexport define --manifest there/manifest.json");
     }
 }
 

@@ -84,8 +84,8 @@ fn a_wrong_sum_is_refused_and_named_unless_told() {
         let source = source.to_str().expect("UTF-8");
         let ended = desk.export(source, &[]);
         assert_eq!(ended.code, Some(1), "{form:?}");
-        ended.said("check 'disk1.vmdk'");
-        ended.said("its SHA512 sum is ");
+        ended.said("checksum of 'disk1.vmdk'");
+        ended.said("SHA512 checksum of ");
         ended.said("--ignore-checksums");
         assert_eq!(desk.files("out"), [""; 0], "{form:?}");
         let ended = desk.export(source, &["--ignore-checksums"]);
@@ -114,7 +114,7 @@ fn uefi_variables_come_along_as_vsphere_packs_them() {
         };
         let ended = desk.export(&pack("something"), &[]);
         assert_eq!(ended.code, Some(1), "{form:?}");
-        ended.said("check 'web-01.nvram'");
+        ended.said("checksum of 'web-01.nvram'");
         assert_eq!(desk.files("out"), [""; 0], "{form:?}");
         let ended = desk.export(&pack("variables"), &[]);
         assert_eq!(ended.code, Some(0), "{form:?}: {}", ended.stderr);
@@ -132,7 +132,7 @@ fn a_wrong_sum_of_the_descriptor_is_refused_before_anything_is_made() {
     pack(&desk, Form::Tar, &files);
     let ended = desk.export("vm.ova", &[]);
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    ended.said("check 'vm.ovf'");
+    ended.said("checksum of 'vm.ovf'");
 }
 
 #[test]
@@ -400,7 +400,7 @@ fn a_package_of_several_vms_asks_which_one() {
     pack(&desk, Form::Tar, &[packed("vm.ovf", text), packed("disk1.vmdk", vmdk)]);
     let ended = desk.export("vm.ova", &[]);
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    ended.said("which holds 'web <01>', 'db'");
+    ended.said("contains several VMs: 'web <01>', 'db'");
     ended.said("--vm NAME");
     let listed = desk.run(&["list", "--source", "vm.ova", "--json"]);
     let names: Vec<_> =
@@ -439,8 +439,8 @@ fn a_second_run_finds_all_there_and_one_that_was_killed_is_done_again() {
 fn a_disk_that_is_too_small_refuses_an_export_or_ends_it_cleanly() {
     // How large it gets stands in the list of an archive, if it has one that is soon read.
     for (form, code, said) in [
-        (Form::Tar, 4, " free; the disks of web <01> take 1."),
-        (Form::Zip, 4, " free; the disks of web <01> take 1."),
+        (Form::Tar, 4, " free; the disks of web <01> need 1."),
+        (Form::Zip, 4, " free; the disks of web <01> need 1."),
         (Form::TarGz, 1, "No space left on device"),
     ] {
         let desk = Desk::new();
@@ -453,7 +453,7 @@ fn a_disk_that_is_too_small_refuses_an_export_or_ends_it_cleanly() {
         };
         assert_eq!(ended.code, Some(code), "{form:?}: {}", ended.stderr);
         ended.said(said);
-        ended.said("free some space, or choose another --output");
+        ended.said("free some space, or use another --output");
         assert!(ended.stderr.ends_with("left:\n"), "{}", ended.stderr);
     }
 }
@@ -555,7 +555,7 @@ fn a_disk_that_comes_twice_is_refused_wherever_the_second_one_stands() {
         pack(&desk, form, &[packed("vm.ovf", ovf.text()), disk(), disk()]);
         let ended = desk.export("vm.ova", &[]);
         assert_eq!(ended.code, Some(1), "{form:?}: {}", ended.stderr);
-        ended.said("it holds 'disk1.vmdk' twice");
+        ended.said("it contains 'disk1.vmdk' twice");
         assert_eq!(desk.files("out"), [""; 0], "{form:?}");
     }
 }
@@ -601,7 +601,7 @@ fn a_package_does_not_come_with_others() {
     pack(&desk, Form::Tar, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
     let ended = desk.export("disk.vmdk", &["--source", "vm.ova"]);
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    ended.said("vm.ova: it is a whole VM, and disks alone come several");
+    ended.said("vm.ova is not usable: it is a VM");
     let planned = desk.run(&["--source", "vm.ova", "--output", "out", "--dry-run"]);
     assert_eq!(planned.code, Some(0), "{}", planned.stderr);
     let facts = "4 CPUs, 1.5 GiB, Debian GNU/Linux 12 (64-bit), 1 disk, 1 network interface\n";
@@ -619,7 +619,7 @@ fn memory_that_is_not_told_is_asked_for() {
         pack(&desk, Form::Tar, &[packed("vm.ovf", text), packed("disk1.vmdk", vmdk)]);
         let ended = desk.export("vm.ova", &[]);
         assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-        ended.said("how much memory the VM has: say it by --memory");
+        ended.said("no memory size: pass --memory");
         let ended = desk.export("vm.ova", &["--memory", "2G"]);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert_eq!(desk.manifest()["metadata"]["hyperexport"]["source_vm"]["memory_mib"], 2048);
@@ -745,7 +745,7 @@ fn an_archive_of_another_kind_of_vm_says_what_to_do_with_it() {
             fs::rename(path, desk.path("vm.box")).expect("renamed");
             let ended = desk.export("vm.box", &[]);
             assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-            ended.said(&format!("it holds '{holds}' and no OVF"));
+            ended.said(&format!("contains '{holds}' and no OVF"));
             ended.said("unpack it into an empty folder");
         }
     }
@@ -791,7 +791,7 @@ fn a_capacity_that_is_too_small_does_not_end_an_export() {
         let args = ["--source-format", "qcow2"];
         let ended = desk.export("vm.ova", &args);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        ended.said("the image counts");
+        ended.said("the size of the image is used");
         desk.assert_disk(0, &raw);
     }
 }

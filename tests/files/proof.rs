@@ -209,3 +209,75 @@ fn converted_images_are_verified_until_they_are_written_to() {
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
     ended.said("has no proof");
 }
+
+/// Length and time are easily those of before.
+#[test]
+fn a_converted_disk_that_has_changed_is_not_reused() {
+    let desk = Desk::new();
+    let raw = disk(&desk);
+    let expected = by_the_documentation(&desk, &raw);
+    let image = desk.image(&raw, "image.vmdk", "vmdk", &["subformat=streamOptimized"]);
+    let args = [&CONVERT[..], &["--pipeline-compress=false"]].concat();
+    let export = || desk.export(image.to_str().expect("UTF-8"), &args);
+    let ended = export();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.json["converted"][0]["content"], *expected, "{}", ended.stdout);
+    let again = export();
+    assert_eq!(again.json["already_done"], true, "{}", again.stdout);
+
+    let result = desk.path("out/image.qcow2");
+    let before = result.metadata().expect("there");
+    let mut io = Command::new("qemu-io");
+    // Where the disk has data, so that the image needs no further cluster.
+    let write = format!("write -P 3 {} 512", (MIB << 20) - 512);
+    let io = io.args(["-f", "qcow2", "-c", &write]).arg(&result).output();
+    assert!(io.expect("qemu-io runs").status.success());
+    let file = fs::File::open(&result).expect("opened");
+    file.set_modified(before.modified().expect("a time")).expect("set");
+    assert_eq!(result.metadata().expect("there").len(), before.len());
+    let ended = export();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert_eq!(ended.json["errors"][0]["code"], "converted-changed", "{}", ended.stdout);
+    ended.said("image.qcow2");
+    ended.said("--fresh");
+    assert_eq!(ended.stage("export"), "failed");
+
+    // An earlier version recorded the proof alone.
+    let path = desk.path("out/result.json");
+    let mut told = read_json(&path);
+    told["converted"][0].as_object_mut().expect("a disk").remove("content");
+    fs::write(&path, told.to_string()).expect("written");
+    let ended = export();
+    assert_eq!(ended.json["errors"][0]["code"], "converted-changed", "{}", ended.stdout);
+}
+
+/// A VMDK of several files that another program's manifest names has no content hash yet.
+#[test]
+fn a_vmdk_of_several_files_is_compared_before_fix() {
+    let desk = Desk::new();
+    let raw = disk(&desk);
+    let expected = by_the_documentation(&desk, &raw);
+    for (form, subformat) in [("sparse", "twoGbMaxExtentSparse"), ("flat", "twoGbMaxExtentFlat")] {
+        assert_eq!(desk.export("disk.raw", &[]).code, Some(0));
+        let options = [format!("subformat={subformat}")];
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        let image = desk.image(&raw, &format!("{form}/foreign.vmdk"), "vmdk", &options);
+        let mut manifest = desk.manifest();
+        manifest["metadata"]["hyperexport"].as_object_mut().expect("ours").remove("content");
+        let disk = manifest["disks"][0].as_object_mut().expect("a disk");
+        disk.remove("checksum");
+        disk.insert("local_path".to_owned(), image.to_str().expect("UTF-8").into());
+        disk.insert("source_format".to_owned(), "vmdk".into());
+        disk.insert("bytes".to_owned(), image.metadata().expect("there").len().into());
+        let path = desk.path(&format!("{form}/manifest.json"));
+        fs::write(&path, manifest.to_string()).expect("written");
+        let path = path.to_str().expect("UTF-8");
+        let ended =
+            desk.run(&[&["convert", "--json", "--manifest", path][..], &CONVERT[1..]].concat());
+        assert_eq!(ended.code, Some(0), "{subformat}: {}", ended.stderr);
+        let proof = &ended.json["proof"]["disks"][0];
+        assert_eq!(proof["exported"], *expected, "{subformat}: {}", ended.stdout);
+        assert!(!ended.codes().contains(&"content-not-compared"), "{subformat}: {}", ended.stdout);
+        fs::remove_dir_all(desk.path("out")).expect("removed");
+    }
+}

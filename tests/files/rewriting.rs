@@ -6,13 +6,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hyperexport::image::{CLUSTER, Compression, Error, Rewriter, Target, Wrote};
+use hyperexport::image::{CLUSTER, Compression, Error, OutputFormat, Rewriter, Wrote};
 
-const TARGETS: [(Target, &str); 4] = [
-    (Target::Qcow2(None), "qcow2"),
-    (Target::Qcow2(Some(Compression::ZLIB)), "qcow2"),
-    (Target::Qcow2(Some(Compression::ZSTD)), "qcow2"),
-    (Target::Raw, "raw"),
+const TARGETS: [(OutputFormat, &str); 4] = [
+    (OutputFormat::Qcow2(None), "qcow2"),
+    (OutputFormat::Qcow2(Some(Compression::ZLIB)), "qcow2"),
+    (OutputFormat::Qcow2(Some(Compression::ZSTD)), "qcow2"),
+    (OutputFormat::Raw, "raw"),
 ];
 
 fn qemu_img(args: &[&str]) -> String {
@@ -71,7 +71,7 @@ fn vmdk(raw: &Path) -> PathBuf {
 fn rewrite(
     vmdk: &Path,
     capacity: u64,
-    target: Target,
+    target: OutputFormat,
     out: &Path,
     piece: usize,
 ) -> Result<Wrote, Error> {
@@ -123,7 +123,8 @@ fn compressed_images_are_as_small_as_qemu_imgs() {
     let vmdk = vmdk(&raw);
     for (compression, name) in [(Compression::ZLIB, "zlib"), (Compression::ZSTD, "zstd")] {
         let (ours, theirs) = (dir.path().join(name), dir.path().join(format!("qemu-{name}")));
-        rewrite(&vmdk, capacity, Target::Qcow2(Some(compression)), &ours, 1 << 20).expect("done");
+        rewrite(&vmdk, capacity, OutputFormat::Qcow2(Some(compression)), &ours, 1 << 20)
+            .expect("done");
         let option = format!("compression_type={name}");
         let (from, to) = (vmdk.to_str().expect("UTF-8"), theirs.to_str().expect("UTF-8"));
         qemu_img(&["convert", "-c", "-f", "vmdk", "-O", "qcow2", "-o", &option, from, to]);
@@ -137,7 +138,7 @@ fn compressed_images_are_as_small_as_qemu_imgs() {
 fn the_same_stream_gives_the_same_image_whatever_the_pieces() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let vmdk = host_stream(dir.path(), &[(0, 1), (3, 2), (9000, 3), (17_999, 4)]);
-    let target = Target::Qcow2(Some(Compression::ZSTD));
+    let target = OutputFormat::Qcow2(Some(Compression::ZSTD));
     let image = |piece: usize| {
         let out = dir.path().join(format!("{piece}.qcow2"));
         rewrite(&vmdk, HOST_CAPACITY, target, &out, piece).expect("rewritten");
@@ -227,7 +228,8 @@ fn many_refcount_blocks_are_right() {
     let out = dir.path().join("large.qcow2");
     let file = File::options().read(true).write(true).create_new(true).open(&out).expect("created");
     let capacity = 40_000 * CLUSTER as u64;
-    let mut writer = hyperexport::image::qcow2::Writer::new(file, capacity, None).expect("begun");
+    let mut writer =
+        hyperexport::image::qcow2::Qcow2Writer::new(file, capacity, None).expect("begun");
     let mut content = vec![0; CLUSTER];
     for cluster in 0..40_000u64 {
         content[..8].copy_from_slice(&(cluster + 1).to_le_bytes());
@@ -286,7 +288,8 @@ fn hostile_streams_are_refused() {
         }
     }
     let out = dir.path().join("twice.qcow2");
-    let error = rewrite(&twice, HOST_CAPACITY, Target::Qcow2(None), &out, 4096).expect_err("twice");
+    let error =
+        rewrite(&twice, HOST_CAPACITY, OutputFormat::Qcow2(None), &out, 4096).expect_err("twice");
     assert!(matches!(error, Error::Twice { offset } if offset == 5 * CLUSTER as u64), "{error}");
 }
 
@@ -295,7 +298,7 @@ fn a_full_disk_is_an_error_that_says_so() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let vmdk = host_stream(dir.path(), &[(0, 1)]);
     let file = File::options().read(true).write(true).open("/dev/full").expect("opened");
-    let mut rewriter = Rewriter::new(file, HOST_CAPACITY, Target::Qcow2(None));
+    let mut rewriter = Rewriter::new(file, HOST_CAPACITY, OutputFormat::Qcow2(None));
     rewriter.push(&std::fs::read(vmdk).expect("read")).expect("not yet at the disk");
     let error = rewriter.finish(|_, _| Ok(())).expect_err("full");
     let Error::Write(error) = error else { panic!("{error}") };

@@ -156,7 +156,7 @@ fn of_several_vms_of_one_name_the_id_says_which() {
     let source = pack(&desk, Form::Tar, &files);
     let ended = desk.export("vm.ova", &[]);
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    ended.said("which holds 'web01' (id 'web01'), 'web01' (id 'web02')");
+    ended.said("contains several VMs: 'web01' (id 'web01'), 'web01' (id 'web02')");
     for id in ["web01", "web02"] {
         fs::remove_dir_all(desk.path("out")).ok();
         taken(&desk, &source, &["--vm", id], id);

@@ -103,7 +103,7 @@ fn a_wrong_sum_leaves_nothing_wherever_it_stands() {
             let source = pack(&desk, form, &files);
             let ended = convert(&desk, &source, &[]);
             assert_nothing(&desk, &ended, 1, &format!("{form:?} {at_end}"));
-            ended.said("its SHA1 sum is ");
+            ended.said("SHA1 checksum of ");
             ended.said("--ignore-checksums");
         }
     }
@@ -163,7 +163,7 @@ fn raw_disks_are_converted_and_their_length_counts() {
             let ended = convert(&desk, &pack(&desk, form, &files), &["--source-format", "raw"]);
             assert_eq!(ended.code, Some(0), "{what}: {}", ended.stderr);
             assert_streamed(&desk, &raw, "raw", &stored, &what);
-            let differs = ended.stderr.contains("by its image and of");
+            let differs = ended.stderr.contains("by its image and ");
             assert_eq!(differs, told != MIB && told != 0, "{what}: {}", ended.stderr);
         }
     }
@@ -204,7 +204,7 @@ fn disks_that_are_no_streams_are_exported_first() {
         let ended = convert(&desk, &source, &asked);
         let early = matches!(form, Form::Tar | Form::Zip);
         assert_eq!(ended.code, Some(if early { 4 } else { 1 }), "{form:?}: {}", ended.stderr);
-        ended.said("it is no streamOptimized VMDK");
+        ended.said("it is not a streamOptimized VMDK");
         assert_eq!(ended.json["errors"][0]["code"], "not-streamable", "{}", ended.stdout);
         assert_eq!(desk.files("out"), left, "{form:?}: the old export stays");
     }
@@ -220,8 +220,8 @@ fn what_cannot_be_streamed_is_refused_if_it_was_asked_for() {
     let image = desk.path("vm/disk1.vmdk");
     let hyper2kvm = ["--pipeline", "--converter", "hyper2kvm"];
     for (source, args, why) in [
-        (&ova, &[][..], "there is no conversion without --pipeline"),
-        (&ova, &hyper2kvm, "whole files only"),
+        (&ova, &[][..], "nothing is converted without --pipeline"),
+        (&ova, &hyper2kvm, "complete files only"),
         (&ova, &[&CONVERT[..], &["--format", "ovf"]].concat(), "made of VMDKs"),
         (&folder, &CONVERT, "disk-0: it lies there as it is"),
         (&image, &CONVERT, "disk-0: it lies there as it is"),
@@ -318,8 +318,8 @@ fn streams_that_mean_harm_or_are_damaged_leave_nothing() {
         ("a parent", change(512, parent), "it names a parent image"),
         ("cut off in its grains", whole[..data + 700].to_vec(), "cut off"),
         ("cut off at its end", whole[..whole.len() - 512].to_vec(), "cut off"),
-        ("cut off in its header", whole[..300].to_vec(), "it is no VMDK: it has 300 bytes"),
-        ("another thing", b"<html>".repeat(200), "it is no VMDK"),
+        ("cut off in its header", whole[..300].to_vec(), "it is not a VMDK: it has 300 bytes"),
+        ("another thing", b"<html>".repeat(200), "it is not a VMDK"),
         ("more after its end", [&whole[..], &[7; 512]].concat(), "more after its end"),
     ] {
         for form in [Form::Tar, Form::TarGz] {
@@ -358,8 +358,8 @@ fn a_disk_longer_than_its_capacity_ends_the_export() {
     let source = pack(&desk, Form::Tar, &files);
     let ended = convert(&desk, &source, &["--source-format", "raw"]);
     assert_nothing(&desk, &ended, 1, "a bomb");
-    ended.said("it is longer than ");
-    ended.said("which its package describes");
+    ended.said("is longer than a disk of ");
+    ended.said("the size by its package");
 }
 
 #[test]
@@ -489,6 +489,6 @@ fn space_is_needed_for_the_result_alone() {
     let ended = on_small_disk(&desk.command(&args), &desk.path("small"), 256).expect("mounted");
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     ended.said("No space left on device");
-    ended.said("free some space, or choose another --output");
+    ended.said("free some space, or use another --output");
     assert!(ended.stderr.ends_with("left:\n"), "{}", ended.stderr);
 }

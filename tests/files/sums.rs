@@ -24,7 +24,7 @@ fn wrong(name: &str) -> String {
 
 fn refuses(ended: &Ended, of: &str) {
     assert_eq!(ended.code, Some(1), "{of}: {}", ended.stderr);
-    ended.said("its SHA256 sum is ");
+    ended.said("SHA256 checksum of ");
 }
 
 #[test]
@@ -101,10 +101,10 @@ fn sums_of_another_descriptor_beside_it_do_not_count() {
 fn every_refusal_of_sums_says_how_to_do_without() {
     let many: Vec<_> = (0..17).map(|n| packed(&format!("{n}.mf"), "")).collect();
     for (files, said) in [
-        (vec![packed("vm.mf", "garbage")], "has a line that is no sum: 'garbage'"),
-        (vec![packed("vm.mf", "MD5(disk1.vmdk)= 00")], "a line that is no sum"),
+        (vec![packed("vm.mf", "garbage")], "has a line that is no checksum: 'garbage'"),
+        (vec![packed("vm.mf", "MD5(disk1.vmdk)= 00")], "a line that is no checksum"),
         (vec![packed("vm.mf", vec![b'0'; (1 << 20) + 1])], "'vm.mf' in it is too long"),
-        (many, "too many files of sums"),
+        (many, "too many checksum files"),
     ] {
         for form in [Form::Tar, Form::TarGz, Form::Folder] {
             let desk = Desk::new();
@@ -150,7 +150,7 @@ fn what_has_no_sum_or_another_length_than_told_is_told() {
         let files = [packed("vm.ovf", text), packed("vm.mf", sums), disk];
         let ended = desk.export(pack(&desk, form, &files).to_str().expect("UTF-8"), &[]);
         assert_eq!(ended.code, Some(0), "{form:?}: {}", ended.stderr);
-        ended.said("the package has sums, but none of 'disk1.vmdk'");
+        ended.said("the package has checksums, but none of 'disk1.vmdk'");
         ended.said(&format!("has {length} bytes, and 12345 by its description"));
         let codes: Vec<_> = ended.json["warnings"].as_array().expect("a list").iter().collect();
         assert_eq!(codes[0]["code"], "sum-missing", "{form:?}");

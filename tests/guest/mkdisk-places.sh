@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 raw=$1 base=$2
 readonly START=2048 # sectors of 512 bytes, as in mkdisk-bios.sh
-# What tests/e2e/boots.rs gives the second disk as VMware's UUID.
+# What tests/e2e/heavy/boots.rs gives the second disk as VMware's UUID.
 readonly SECOND=6000c29d7a1e0f3c5b6a798812345678
 
 cp --sparse=always "$base" "$raw"

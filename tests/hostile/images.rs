@@ -45,10 +45,10 @@ pub const CASES: &[Case] = &[
     Case {
         name: "a VMDK beyond all",
         make: |desk| text(desk, "RW 18446744073709551615 ZERO\nRW 8 ZERO"),
-        said: "it is no image",
+        said: "it is not an image",
     },
     Case { name: "a text VMDK in an archive", make: packed_text, said: "names other files" },
-    Case { name: "something else in an archive", make: packed_other, said: "it is no VMDK" },
+    Case { name: "something else in an archive", make: packed_other, said: "it is not a VMDK" },
     Case { name: "a VMDK without capacity", make: |desk| sparse(desk, 0, ""), said: "no capacity" },
     Case {
         name: "a sparse VMDK with a parent",
@@ -70,7 +70,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "an empty image",
         make: |desk| image(desk, "disk.raw", b""),
-        said: "it is no image",
+        said: "it is not an image",
     },
     Case { name: "the difference of a VHD", make: vhd, said: "it names a parent image" },
     Case { name: "the difference of a VDI", make: vdi, said: "it names a parent image" },
@@ -111,17 +111,17 @@ pub const CASES: &[Case] = &[
     Case {
         name: "a pipe as an image",
         make: |desk| pipe(desk, "disk.raw"),
-        said: "no ordinary file",
+        said: "not an ordinary file",
     },
     Case {
         name: "a pipe as a package",
         make: |desk| pipe(desk, "vm.ova"),
-        said: "no ordinary file",
+        said: "not an ordinary file",
     },
     Case {
         name: "a device as an image",
         make: |_| PathBuf::from("/dev/zero"),
-        said: "no ordinary file",
+        said: "not an ordinary file",
     },
     Case { name: "a folder as an image", make: folder, said: "neither an OVF nor a VMX" },
 ];

@@ -12,6 +12,7 @@ mod images;
 mod names;
 mod planted;
 mod replies;
+mod state;
 mod terminal;
 
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// The user `nobody`.
 const NOBODY: u32 = 65534;
 /// A conversion that needs qemu-img alone.
-const CONVERT: [&str; 5] =
+pub const CONVERT: [&str; 5] =
     ["--pipeline", "--converter", "native", "--pipeline-fix=false", "--pipeline-inspect=false"];
 
 /// Runs a command that is given little time and memory: what would block or never end is killed.
@@ -36,12 +36,12 @@ pub fn bounded(desk: &Desk, args: &[&str]) -> Ended {
     ended
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
 /// A desk with an export of a raw disk in `out`.
-fn exported() -> Desk {
+pub fn exported() -> Desk {
     let desk = Desk::new();
     desk.raw("disk.raw", 4);
     let ended = export(&desk, &[]);
@@ -49,17 +49,17 @@ fn exported() -> Desk {
     desk
 }
 
-fn export(desk: &Desk, more: &[&str]) -> Ended {
+pub fn export(desk: &Desk, more: &[&str]) -> Ended {
     let args =
         ["--source", "disk.raw", "--memory", "1G", "--output", "out", "--manifest", "--json"];
     bounded(desk, &[&args[..], more].concat())
 }
 
 /// A way to put something else in the place of a file.
-type Plant = fn(&Path);
+pub type Plant = fn(&Path);
 
 /// Every kind of thing that is no file of ours.
-const PLANTS: [(&str, Plant); 5] = [
+pub const PLANTS: [(&str, Plant); 5] = [
     ("a pipe", |path| {
         nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("made");
     }),
@@ -371,7 +371,7 @@ fn several_runs_into_one_folder_are_one_after_the_other() {
         let ended = runs.into_iter().map(|run| run.wait_with_output().expect("it ends"));
         for ended in ended {
             let said = String::from_utf8_lossy(&ended.stderr);
-            let busy = said.contains("another run works");
+            let busy = said.contains("another run is working");
             assert!(ended.status.success() || busy, "{said}");
         }
         assert!(

@@ -51,7 +51,7 @@ fn replies_are_not_trusted() {
         ("elements", "more than 1000000 elements"),
         ("pages", "more than 200000 objects on its pages"),
         ("cut", "it ends in the middle"),
-        ("other", "understand the answer to RetrieveServiceContent"),
+        ("other", "invalid answer to RetrieveServiceContent"),
     ] {
         let desk = Desk::new();
         let server = Server::start(&desk, kind);

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::daemon::Daemon;
-use crate::support::import::{CAPACITY, Setup, chain, open_folder, run};
+use crate::support::import::{CAPACITY, Setup, chain, content, open_folder, run};
 use crate::support::libvirtd;
-use hyperexport::libvirt::{Error, Journal, Settings, Target, Undo};
+use hyperexport::libvirt::{Connection, Error, Journal, Settings, Undo};
 use hyperexport::model::DiskFormat;
 use hyperexport::progress::Progress;
 use tokio_util::sync::CancellationToken;
@@ -94,9 +94,9 @@ impl Group {
         Some(group)
     }
 
-    async fn target(&self, verify: bool) -> Target {
+    async fn target(&self, verify: bool) -> Connection {
         let settings = Settings { uri: self.daemon.uri(), verify, ..Settings::default() };
-        Target::connect(&settings).await.expect("answers")
+        Connection::connect(&settings).await.expect("answers")
     }
 
     fn volumes(&self) -> Vec<String> {
@@ -147,7 +147,7 @@ async fn come_and_go(manager: Manager) {
     setup.target = group.target(true).await;
     setup.add_disk(DiskFormat::Raw);
     setup.target.preflight(&setup.request()).await.expect("nothing to refuse");
-    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
     let draft = setup.target.draft(&setup.request()).await.expect("a draft");
 
     let defined = setup.import().await.unwrap_or_else(|error| panic!("{}", chain(&error)));
@@ -155,6 +155,7 @@ async fn come_and_go(manager: Manager) {
     for (disk, volume) in setup.disks.0.iter().zip(&defined.volumes) {
         assert_holds(Path::new(&volume.path), &disk.path, disk.format);
         assert!(volume.sha256.is_some(), "it was not read back");
+        assert_eq!(volume.content, Some(content(disk)));
         let source = format!("<source dev='{}'", volume.path);
         assert!(defined.xml.contains(&source), "{}", defined.xml);
     }

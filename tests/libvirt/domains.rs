@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::import::{Setup, assert_same, chain};
 use crate::support::libvirtd;
 use hyperexport::domain::{Chipset, DomainType};
-use hyperexport::libvirt::{Error, Journal, Settings, Target, Transfer};
+use hyperexport::libvirt::{Connection, Error, Journal, Settings, Transfer};
 use hyperexport::model::{DiskFormat, Firmware, OsFamily};
 use hyperexport::progress::{Event, Progress};
 use tokio_util::sync::CancellationToken;
@@ -143,7 +143,7 @@ async fn what_libvirt_refuses_at_the_end_leaves_nothing() {
         platform.machine = "pc-no-such-machine".to_owned();
     }
     let error = setup.import().await.expect_err("no such machine");
-    assert!(chain(&error).starts_with("define domain '"), "{}", chain(&error));
+    assert!(chain(&error).starts_with("defining domain '"), "{}", chain(&error));
     setup.assert_nothing_left();
 
     // And the next try succeeds.
@@ -188,11 +188,11 @@ async fn what_cannot_be_taken_back_is_said_with_what_failed_first() {
     let error = end.expect_err("no volume");
     let text = chain(&error);
     assert!(matches!(error, Error::NotUndone { .. }), "{text}");
-    assert!(text.starts_with(&format!("leave behind {}", volume.display())), "{text}");
-    assert!(text.contains(": check volume '"), "{text}");
+    assert!(text.starts_with(&format!("not removed: {}", volume.display())), "{text}");
+    assert!(text.contains(": volume '"), "{text}");
     assert!(setup.names.domains().is_empty());
     // What lies in its pool by now is somebody's, and the pool stays with it.
-    assert!(text.contains("(it holds 1 volumes)"), "{text}");
+    assert!(text.contains("(it contains 1 volumes)"), "{text}");
     assert_eq!(setup.names.pools().len(), 1);
 }
 
@@ -203,7 +203,7 @@ async fn an_image_that_is_missing_leaves_nothing() {
     std::fs::remove_file(&setup.disks.0[1].path).expect("removed");
     setup.target.preflight(&setup.request()).await.expect("images may still be expected");
     let error = setup.import().await.expect_err("missing");
-    assert!(matches!(error, Error::File { act: "open", .. }), "{}", chain(&error));
+    assert!(matches!(error, Error::File { act: "opening", .. }), "{}", chain(&error));
     setup.assert_nothing_left();
 }
 
@@ -278,17 +278,17 @@ async fn a_pool_that_qemu_cannot_reach_is_refused_at_once() {
 #[tokio::test]
 async fn hardware_that_libvirt_refuses_is_found_out_beforehand() {
     let Some(mut setup) = Setup::new().await else { return };
-    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
     setup.assert_nothing_left();
     // As if the host had lost a machine since it was asked.
     for platform in &mut setup.host.platforms {
         platform.machine = "pc-i440fx-0.1".to_owned();
     }
-    let error = setup.target.rehearse(&setup.request()).await.expect_err("refused");
+    let error = setup.target.test_define(&setup.request()).await.expect_err("refused");
     let name = setup.options.name.as_deref().expect("given");
     let said = chain(&error);
     assert!(
-        said.starts_with(&format!("define a domain with the hardware of '{name}': ")),
+        said.starts_with(&format!("defining a domain with the hardware of '{name}': ")),
         "{said}"
     );
     assert!(said.contains("pc-i440fx-0.1"), "libvirt's own words: {said}");
@@ -311,7 +311,7 @@ async fn a_rehearsal_takes_away_what_a_killed_one_left_and_nothing_else() {
     define(&format!("hyperexport-trial-{ours}"), ours);
     // Somebody's own choice of a name.
     let kept = define("hyperexport-trial-mine", other);
-    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
     let left = connect.lookup_domain_by_uuid_string(ours);
     kept.undefine().expect("still there");
     assert!(left.is_err(), "the leftover is gone");
@@ -325,12 +325,12 @@ async fn a_daemon_that_is_not_there_is_named_with_the_remedy() {
         ..Settings::default()
     };
     let uri = "qemu+unix:///system?socket=/nonexistent";
-    let error = Target::connect(&settings(uri)).await.expect_err("nobody there");
+    let error = Connection::connect(&settings(uri)).await.expect_err("nobody there");
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     assert!(chain(&error).contains("/nonexistent"), "{}", chain(&error));
     assert!(error.hint().expect("a hint").contains("libvirtd"));
 
-    let error = Target::connect(&settings("qemu://")).await.expect_err("no URI");
+    let error = Connection::connect(&settings("qemu://")).await.expect_err("no URI");
     assert!(matches!(error, Error::Uri { .. }), "{error:?}");
 }
 

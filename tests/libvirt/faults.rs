@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::daemon::Daemon;
 use crate::support::import::{Setup, chain, small_file_system};
-use hyperexport::libvirt::{DefinedDomain, Error, Journal, Settings, Target, Transfer};
+use hyperexport::libvirt::{Connection, DefinedDomain, Error, Journal, Settings, Transfer};
 use hyperexport::model::{ByteSize, DiskFormat};
 use hyperexport::progress::{Event, Progress};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ async fn a_daemon_that_dies_between_two_steps_leaves_nothing_half_made() {
     setup.after.snapshot = Some("came".to_owned());
     let settings = Settings { uri: daemon.uri(), ..Settings::default() };
     for crash_at in 0.. {
-        setup.target = Target::connect(&settings).await.expect("answers");
+        setup.target = Connection::connect(&settings).await.expect("answers");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (noted, mortal) = (Arc::clone(&seen), Arc::clone(&daemon));
         let journal = Journal::new(move |step| {
@@ -51,7 +51,7 @@ async fn a_daemon_that_dies_between_two_steps_leaves_nothing_half_made() {
         if steps.len() == crash_at {
             break;
         }
-        setup.target = Target::connect(&settings).await.expect("answers");
+        setup.target = Connection::connect(&settings).await.expect("answers");
         take_back(&settings, &setup.import().await.expect("imports the next time")).await;
         assert_nothing_left(&daemon, &setup, &steps);
     }
@@ -65,7 +65,7 @@ async fn a_pool_that_fills_up_in_an_upload_is_told_and_nothing_stays() {
     let Some(daemon) = Daemon::start("") else { return };
     let settings =
         Settings { uri: daemon.uri(), transfer: Transfer::Stream, ..Settings::default() };
-    setup.target = Target::connect(&settings).await.expect("answers");
+    setup.target = Connection::connect(&settings).await.expect("answers");
     let image = setup.dir.path().join("large.raw");
     let bytes: Vec<u8> = (0..LARGE).map(|at| (at % 251) as u8).collect();
     std::fs::write(&image, bytes).expect("written");
@@ -96,7 +96,7 @@ async fn a_pool_that_fills_up_in_an_upload_is_told_and_nothing_stays() {
 
     // Its libvirtd may have died of it: the next run takes back what is left.
     daemon.crash();
-    setup.target = Target::connect(&settings).await.expect("answers");
+    setup.target = Connection::connect(&settings).await.expect("answers");
     let steps = steps.lock().expect("whole").clone();
     let taken = setup.target.take_back(&steps).await.expect("can be taken back");
     let left: Vec<_> = std::fs::read_dir(setup.pool_dir()).expect("the folder").flatten().collect();
@@ -110,7 +110,7 @@ async fn a_pool_that_fills_up_in_an_upload_is_told_and_nothing_stays() {
 }
 
 async fn take_back(settings: &Settings, defined: &DefinedDomain) {
-    let target = Target::connect(settings).await.expect("answers");
+    let target = Connection::connect(settings).await.expect("answers");
     let taken = target.take_back(&defined.undo).await.expect("can be taken back");
     assert_eq!(taken.left, [""; 0]);
 }

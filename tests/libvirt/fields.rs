@@ -14,8 +14,11 @@ const UNSEEN: [(&str, &str); 3] = [
         "<hyperexport:hyperexport definition>",
         "it differs in each definition, and tests/libvirt/hardware.rs has it",
     ),
-    ("<nvram> in <os>", "it is named beside a predecessor only, which tests/libvirt/after.rs has"),
-    ("<transient> in <disk>", "it is of a boot test only, which tests/libvirt/after.rs has"),
+    (
+        "<nvram> in <os>",
+        "it is named beside a predecessor only, which tests/libvirt/heavy/after.rs has",
+    ),
+    ("<transient> in <disk>", "it is of a boot test only, which tests/libvirt/heavy/after.rs has"),
 ];
 
 /// What a field is written as.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::support::import::{Setup, chain};
 use crate::support::{guest, libvirtd};
 use hyperexport::domain::{Chipset, CpuChoice, DiskBus, DomainType, TpmChoice};
-use hyperexport::libvirt::{DefinedDomain, Error, Undo, own_profile};
+use hyperexport::libvirt::{DefinedDomain, Error, Undo, user_profile};
 use hyperexport::model::{
     AskedNic, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware,
     GuestCard, MacAddress, OsFamily, SmbiosText, SoundCard, SourceDisk, SourceNic,
@@ -207,7 +207,7 @@ async fn a_profile_of_ones_own_and_a_cpu_model_are_used() {
         <graphics type=\"vnc\" port=\"-1\" autoport=\"yes\" listen=\"127.0.0.1\"/>\
         <video><model type=\"virtio\"/></video><memballoon model=\"none\"/></devices></domain>";
     std::fs::write(&file, profile).expect("written");
-    setup.options.hardware.profile = Some(own_profile(&file).expect("it is fine"));
+    setup.options.hardware.profile = Some(user_profile(&file).expect("it is fine"));
     setup.options.hardware.cpu = CpuChoice::Named("qemu64".to_owned());
     let defined = setup.import().await.expect("imports");
     libvirtd::validate(&defined.xml);

@@ -3,14 +3,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod after;
+mod completions;
 mod devices;
 mod domains;
 mod faults;
 mod fields;
 mod golden;
 mod hardware;
+mod heavy;
 mod networks;
-mod remote;
 mod storage;
 mod transports;

@@ -161,7 +161,7 @@ async fn a_user_network_needs_nothing_of_the_host() {
         platform.user_networks = vec![UserNetwork::Passt];
     }
     setup.options.name = Some(setup.names.name("passt"));
-    setup.target.rehearse(&setup.request()).await.unwrap_or_else(|e| panic!("{}", chain(&e)));
+    setup.target.test_define(&setup.request()).await.unwrap_or_else(|e| panic!("{}", chain(&e)));
     let defined = setup.import().await.expect("defined");
     libvirtd::validate(&defined.xml);
     assert_eq!(defined.xml.matches("<backend type='passt'/>").count(), 2, "{}", defined.xml);

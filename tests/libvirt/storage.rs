@@ -149,7 +149,7 @@ async fn a_pool_that_others_have_begun_to_use_outlives_a_failed_import() {
     let (error, steps) = fails_beside_others(&mut setup).await;
     let said = chain(&error);
     assert!(matches!(error, Error::NotUndone { .. }), "{said}");
-    assert!(said.contains("storage pool") && said.contains("it holds 1 volumes"), "{said}");
+    assert!(said.contains("storage pool") && said.contains("it contains 1 volumes"), "{said}");
     let pool = libvirtd::connect().lookup_storage_pool_by_name(&setup.pool.name).expect("stays");
     assert!(pool.is_active().expect("known"), "it was stopped under others");
     // For whoever comes later that is no failure, and without the others it goes.
@@ -169,7 +169,7 @@ async fn a_pool_that_was_started_is_not_stopped_under_others() {
     fs::write(setup.pool_dir().join("old"), "old").expect("written");
     let good = setup.host.clone();
     let (error, _) = fails_beside_others(&mut setup).await;
-    assert!(chain(&error).contains("it holds 1 volumes"), "{}", chain(&error));
+    assert!(chain(&error).contains("it contains 1 volumes"), "{}", chain(&error));
     assert!(pool.is_active().expect("known"), "it was stopped under others");
     pool.destroy().expect("stopped");
     setup.import().await.expect_err("no such machine");
@@ -266,7 +266,7 @@ async fn a_stopped_pool_without_its_folder_is_refused_or_gets_it() {
     let preview = setup.target.preview(&setup.request()).await.expect("previewed");
     assert!(preview.pool.built && preview.pool.stopped, "{preview:?}");
     setup.target.preflight(&setup.request()).await.expect("it is made");
-    setup.target.rehearse(&setup.request()).await.expect("it is made");
+    setup.target.test_define(&setup.request()).await.expect("it is made");
     let good = setup.host.clone();
     for platform in &mut setup.host.platforms {
         platform.machine = "pc-no-such-machine".to_owned();
@@ -294,13 +294,13 @@ async fn a_pool_that_cannot_be_started_is_refused_before_anything_is_exported() 
     let connect = libvirtd::connect();
     let broken = connect.define_storage_pool_xml(&xml, 0).expect("a pool");
     setup.pool.path = None;
-    let error = setup.target.rehearse(&setup.request()).await.expect_err("no device");
+    let error = setup.target.test_define(&setup.request()).await.expect_err("no device");
     assert!(matches!(error, Error::PoolNotStarted { .. }), "{}", chain(&error));
     assert!(error.hint().expect("a hint").contains("virsh pool-start"), "{}", chain(&error));
     broken.undefine().expect("undefined");
 
     let sound = setup.make_pool();
-    setup.target.rehearse(&setup.request()).await.expect("nothing against it");
+    setup.target.test_define(&setup.request()).await.expect("nothing against it");
     assert!(!sound.is_active().expect("known"), "it was stopped before");
 }
 
@@ -312,12 +312,12 @@ async fn a_stopped_pool_is_looked_into_before_anything_is_exported() {
         setup.pool_dir().join(format!("{}.qcow2", setup.options.name.as_ref().expect("named")));
     fs::write(&taken, "somebody's").expect("written");
     setup.target.preflight(&setup.request()).await.expect("it is stopped: nobody sees the volume");
-    let error = setup.target.rehearse(&setup.request()).await.expect_err("it is there");
+    let error = setup.target.test_define(&setup.request()).await.expect_err("it is there");
     assert!(matches!(error, Error::VolumeExists { .. }), "{}", chain(&error));
     assert!(!pool.is_active().expect("known"), "it was stopped before");
     fs::remove_file(taken).expect("removed");
     setup.pool.path = None;
-    setup.target.rehearse(&setup.request()).await.expect("nothing to refuse");
+    setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
 
     // Whether the pool starts with its host matters for what is not a folder.
     setup.autostart = true;

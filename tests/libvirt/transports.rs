@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::support::daemon::{Daemon, free_port};
 use crate::support::import::{Setup, assert_same, chain, open_folder, run};
 use hyperexport::domain::NetworkMap;
-use hyperexport::libvirt::{Error, Settings, Target, Transfer};
+use hyperexport::libvirt::{Connection, Error, Settings, Transfer};
 use tempfile::TempDir;
 
 /// The whole import by way of `uri`, and back.
@@ -14,7 +14,7 @@ async fn comes_and_goes(setup: &mut Setup, uri: &str) {
     // None of these daemons has networks, and a user may not join bridges.
     let none = "*=none".parse().expect("a mapping");
     setup.options.network_map = NetworkMap::new(vec![none]).expect("a map");
-    setup.target = Target::connect(&settings).await.unwrap_or_else(|e| panic!("{}", chain(&e)));
+    setup.target = Connection::connect(&settings).await.unwrap_or_else(|e| panic!("{}", chain(&e)));
     setup.host = setup.target.capabilities().await.expect("the daemon knows");
     let defined = setup.import().await.unwrap_or_else(|error| panic!("{}", chain(&error)));
     assert_eq!(defined.uri, uri);
@@ -131,7 +131,7 @@ async fn an_import_goes_over_tls_to_a_host_that_is_known() {
         std::fs::copy(own.join(from), distrustful.path().join(to)).expect("copied");
     }
     let settings = Settings { uri: uri(distrustful.path()), ..Settings::default() };
-    let error = Target::connect(&settings).await.expect_err("the host is not known");
+    let error = Connection::connect(&settings).await.expect_err("the host is not known");
     assert!(matches!(error, Error::Rejected { .. }), "{}", chain(&error));
     let hint = error.hint().expect("a hint");
     assert!(hint.contains("cacert.pem"), "no word of the authority in '{hint}': {}", chain(&error));

@@ -7,7 +7,7 @@ use hyperexport::domain::{
     Chipset, CpuChoice, DiskBus, DiskKind, DomainType, Error, Hardware, HostBridge,
     HostCapabilities, HostNetwork, NetworkMap, PlanOptions, PlannedDisk, plan,
 };
-use hyperexport::libvirt::{domain_xml, own_profile, platform, profile};
+use hyperexport::libvirt::{domain_xml, platform, profile, user_profile};
 use hyperexport::model::{
     Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, OsFamily,
     SmbiosText, SoundCard, SourceDisk, SourceVm,
@@ -123,7 +123,7 @@ pub fn guests() -> Vec<Guest> {
     many.vm.instance_uuid = Some("5029f3a2-0000-4000-8000-000000000001".to_owned());
     let mut own = guest("own-profile", windows, EFI);
     let file = root().join("tests/hosts/own-profile.xml");
-    own.hardware.profile = Some(own_profile(&file).expect("it is fine"));
+    own.hardware.profile = Some(user_profile(&file).expect("it is fine"));
     own.hardware.disk_bus = Some(DiskBus::Virtio);
     own.hardware.iothreads = 1;
     own.hardware.cpu = CpuChoice::HostModel;

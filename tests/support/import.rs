@@ -6,14 +6,16 @@ use std::process::Command;
 
 use hyperexport::domain::{DomainType, Hardware, HostCapabilities, NetworkMap, PlanOptions};
 use hyperexport::libvirt::{
-    AfterDefine, DefinedDomain, Error, ImportRequest, Journal, PoolChoice, Settings, Target,
+    AfterDefine, Connection, DefinedDomain, Error, ImportRequest, Journal, PoolChoice, Settings,
     Transfer,
 };
 use hyperexport::model::{
     Assumed, Board, ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId,
-    Firmware, GuestOs, MacAddress, NicModel, Origin, OsFamily, PowerState, SourceNic, SourceVm,
+    Firmware, GuestOs, MacAddress, NicModel, Origin, OsFamily, PowerState, Sha256Digest, SourceNic,
+    SourceVm,
 };
 use hyperexport::progress::Progress;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use virt::storage_pool::StoragePool;
@@ -100,7 +102,7 @@ pub fn allocated(path: &Path) -> u64 {
 pub struct Setup {
     pub names: Names,
     pub dir: TempDir,
-    pub target: Target,
+    pub target: Connection,
     pub host: HostCapabilities,
     pub vm: SourceVm,
     pub disks: ConvertedDisks,
@@ -127,7 +129,7 @@ impl Setup {
             return None;
         }
         let settings = Settings { uri: uri.to_owned(), transfer, ..Settings::default() };
-        let target = Target::connect(&settings).await.expect("the daemon answers");
+        let target = Connection::connect(&settings).await.expect("the daemon answers");
         let host = target.capabilities().await.expect("the daemon knows");
         let names = Names::new();
         let dir = open_folder();
@@ -172,6 +174,7 @@ impl Setup {
             path,
             fixed: true,
             medium: false,
+            content: None,
         });
     }
 
@@ -217,6 +220,16 @@ impl Setup {
         assert_eq!(self.names.pools(), [""; 0]);
         assert!(!self.pool_dir().exists(), "the pool's folder is left");
     }
+}
+
+/// The content hash of a disk, made of a raw copy by the steps of the documentation.
+pub fn content(disk: &ConvertedDisk) -> Sha256Digest {
+    let raw = tempfile::NamedTempFile::new().expect("a file");
+    let [from, to] = [&disk.path, raw.path()].map(|path: &Path| path.to_str().expect("UTF-8"));
+    run("qemu-img", &["convert", "-f", disk.format.as_str(), "-O", "raw", from, to]);
+    let bytes = std::fs::read(raw.path()).expect("read");
+    let blocks = bytes.chunks(4 << 20).flat_map(Sha256::digest);
+    Sha256Digest(Sha256::digest(blocks.collect::<Vec<u8>>()).into())
 }
 
 /// The whole chain of an error, as a person reads it.

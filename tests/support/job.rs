@@ -32,7 +32,10 @@ impl Job {
         let sim = Vcsim::start(config, args)?;
         // A pool in it must be within the reach of QEMU's user.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).expect("set");
-        std::fs::write(dir.path().join("password"), &sim.password).expect("written");
+        let password = dir.path().join("password");
+        std::fs::write(&password, &sim.password).expect("written");
+        let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&password, owner).expect("set");
         Some(Self { sim, dir })
     }
 

@@ -12,5 +12,6 @@ pub mod import;
 pub mod job;
 pub mod journal;
 pub mod libvirtd;
+pub mod seed;
 pub mod sshd;
 pub mod vcsim;

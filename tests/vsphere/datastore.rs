@@ -69,7 +69,7 @@ async fn a_link_that_breaks_costs_only_what_was_under_way() {
     let (exported, notes) = read(settings(&sim), &folders).await;
     assert_disk(&exported.expect("exported"), 0, &folders.images.join("a.raw"));
     assert_eq!(notes.len(), 4, "{notes:?}");
-    assert!(notes[3].starts_with("read disk-0 goes on at 5."), "{notes:?}");
+    assert!(notes[3].starts_with("read disk-0 continues at 5."), "{notes:?}");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_server_that_stumbles_is_asked_again() {
     };
     let ((exported, notes), ()) = tokio::join!(reading, stumbling);
     assert_disk(&exported.expect("exported"), 0, &folders.images.join("a.raw"));
-    assert!(notes.iter().any(|note| note.contains("the host answered HTTP 500")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("host answered HTTP 500")), "{notes:?}");
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_server_that_begins_anew_is_not_believed() {
     sim.faults(&drop).await;
     let (end, _) = read(settings(&sim), &folders).await;
     let chain = format!("{:#}", anyhow::Error::from(end.expect_err("refused")));
-    assert_eq!(chain, "download disk-0: the host answered HTTP 200");
+    assert_eq!(chain, "downloading disk-0: host answered HTTP 200");
     assert!(folders.left().is_empty());
 }
 
@@ -156,7 +156,7 @@ async fn a_disk_without_a_flat_file_is_refused_as_on_vsan() {
     let Some(sim) = Vcsim::start(&config, &[]) else { return };
     let (end, _) = read(settings(&sim), &folders).await;
     let chain = format!("{:#}", anyhow::Error::from(end.expect_err("refused")));
-    assert_eq!(chain, "download disk-0: the host answered HTTP 404");
+    assert_eq!(chain, "downloading disk-0: host answered HTTP 404");
     assert!(folders.left().is_empty());
 }
 

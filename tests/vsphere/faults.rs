@@ -70,11 +70,11 @@ async fn sent(sim: &Vcsim, bytes: u64) {
 #[tokio::test]
 async fn a_disk_that_breaks_is_taken_again_alone() {
     for (fault, told) in [
-        (json!({"nfc_drop_after": 300_000}), "the connection broke after "),
+        (json!({"nfc_drop_after": 300_000}), "connection failed after "),
         (json!({"nfc_truncate_after": 300_000}), "the stream ended after 300000 bytes"),
         (json!({"nfc_stall_after": 300_000}), "nothing arrived for 2s after 300000 bytes"),
-        (json!({"nfc_corrupt_at": 14}), "check what arrived: "),
-        (json!({"nfc_corrupt_at": 300_000}), "its sum is "),
+        (json!({"nfc_corrupt_at": 14}), "downloaded data is no valid disk: "),
+        (json!({"nfc_corrupt_at": 300_000}), "checksum is "),
     ] {
         let folders = folders();
         let Some(sim) = Vcsim::start(&two_disks(&folders), &[]) else { return };
@@ -101,7 +101,7 @@ async fn a_host_that_is_busy_is_asked_again() {
     sim.faults(&json!({"nfc_status": 503, "nfc_status_count": 3})).await;
     let (exported, notes) = one_by_one(&sim, &folders, |_| {}).await;
     assert_eq!(notes.len(), 3, "{notes:?}");
-    assert!(notes[0].contains("the host answered HTTP 503; attempt 2 of 5"), "{notes:?}");
+    assert!(notes[0].contains("host answered HTTP 503; attempt 2 of 5"), "{notes:?}");
     assert_whole(&sim, &folders, exported).await;
 }
 
@@ -120,7 +120,7 @@ async fn a_wrong_sum_that_passes_costs_one_more_download() {
         sim.faults(&json!({})).await;
     };
     let ((exported, notes), ()) = tokio::join!(one_by_one(&sim, &folders, slow), heal);
-    assert!(notes[0].contains("its sum is "), "{notes:?}");
+    assert!(notes[0].contains("checksum is "), "{notes:?}");
     assert!(notes[0].contains("attempt 2 of 3"), "wrong data is not asked for as often: {notes:?}");
     assert_whole(&sim, &folders, exported).await;
     assert_eq!(requests(&sim, "disk-1").await, 1);
@@ -179,7 +179,7 @@ async fn a_session_lost_in_a_transfer_does_not_cost_the_whole_disks() {
             sim.expire().await;
         };
         let ((exported, notes), ()) = tokio::join!(one_by_one(&sim, &folders, |_| {}), expire);
-        assert!(notes.iter().any(|note| note.contains("1 of 2 disks are whole")), "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains("1 of 2 disks are complete")), "{notes:?}");
         assert_whole(&sim, &folders, exported).await;
         assert_eq!(requests(&sim, "disk-0").await, 1, "a whole disk is not taken again");
     }
@@ -221,7 +221,7 @@ async fn a_vcenter_that_restarts_is_waited_for() {
     };
     let patient = |settings: &mut Settings| settings.retry.longest_pause = Duration::from_secs(1);
     let ((exported, notes), ()) = tokio::join!(one_by_one(&sim, &folders, patient), restart);
-    assert!(notes.iter().any(|note| note.contains("disks are whole")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("disks are complete")), "{notes:?}");
     assert_whole(&sim, &folders, exported).await;
     assert_eq!(requests(&sim, "disk-0").await, 1, "{notes:?}");
 }
@@ -242,7 +242,7 @@ async fn a_lease_that_times_out_is_taken_again() {
         sim.faults(&json!({})).await;
     };
     let ((exported, notes), ()) = tokio::join!(one_by_one(&sim, &folders, |_| {}), cut_off);
-    assert!(notes.iter().any(|note| note.contains("1 of 2 disks are whole")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("1 of 2 disks are complete")), "{notes:?}");
     assert_whole(&sim, &folders, exported).await;
     assert_eq!(requests(&sim, "disk-0").await, 1);
 }
@@ -253,7 +253,7 @@ async fn a_lease_in_error_is_asked_for_again_where_that_may_help() {
     let Some(sim) = Vcsim::start(&two_disks(&folders), &[]) else { return };
     sim.faults(&json!({"lease_fault": "HostCommunication"})).await;
     let (exported, notes) = one_by_one(&sim, &folders, |_| {}).await;
-    assert!(notes[0].contains("hold the export lease"), "{notes:?}");
+    assert!(notes[0].contains("export lease was lost"), "{notes:?}");
     assert_whole(&sim, &folders, exported).await;
     assert_eq!(sim.state().await["calls"]["ExportVm"], 2);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::vcsim::Vcsim;
-use hyperexport::exporter::{Error, Filter, Obstacle, Shutdown, Trust, VSphere};
+use hyperexport::exporter::{Error, ExportBlocker, Filter, Shutdown, Trust, VSphere};
 use hyperexport::model::{
     Assumed, Bus, ByteSize, Firmware, NicModel, OsFamily, PowerState, PoweredOff, Secret,
 };
@@ -292,7 +292,11 @@ async fn what_cannot_be_exported_is_refused_with_a_remedy() {
         assert!(error.to_string().contains(clause), "{name}: {error}");
         assert!(error.hint().is_some(), "{name}");
         let with_power_off = inspected.exportable(true);
-        assert_eq!(with_power_off.is_ok(), inspected.obstacles == [Obstacle::PoweredOn], "{name}");
+        assert_eq!(
+            with_power_off.is_ok(),
+            inspected.obstacles == [ExportBlocker::PoweredOn],
+            "{name}"
+        );
     }
     vsphere.close().await.expect("logged out");
     let state = sim.state().await;
@@ -408,7 +412,7 @@ async fn reading_survives_a_server_that_stumbles() {
     vsphere.close().await.expect("logged out");
     sim.faults(&json!({"soap_status": 503, "soap_status_count": 50})).await;
     let error = VSphere::connect(sim.settings()).await.expect_err("it stays down");
-    assert!(error.to_string().ends_with("it answered HTTP 503"), "{error}");
+    assert!(error.to_string().ends_with("server answered HTTP 503"), "{error}");
     sim.faults(&json!({})).await;
     assert_no_session(&sim).await;
 }
@@ -454,7 +458,7 @@ async fn a_host_that_knows_no_tags_says_so() {
     let mut list = vsphere.list().await.expect("listed");
     let error = vsphere.add_tags(&mut list).await.expect_err("it has none");
     vsphere.close().await.expect("logged out");
-    assert!(error.to_string().contains("knows no tags"), "{error}");
+    assert!(error.to_string().contains("has no tags"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("vCenter")));
 }
 

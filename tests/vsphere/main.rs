@@ -6,6 +6,7 @@ mod support;
 mod datastore;
 mod faults;
 mod inventory;
+mod many;
 mod nvram;
 mod packages;
 mod transfer;

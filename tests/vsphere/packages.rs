@@ -173,5 +173,5 @@ fn a_package_does_not_go_with_what_cannot_be_in_one() {
     desk.raw("disk.img", 2);
     let ended = desk.export("disk.img", &["--format", "ovf"]);
     assert_eq!(ended.code, Some(4));
-    ended.said("no package takes it");
+    ended.said("cannot be part of a package");
 }

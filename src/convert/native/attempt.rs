@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::convert::preflight::Engine;
 
-use super::inspect::Family;
+use super::inspect::SystemFamily;
 use super::v2v;
 
 /// One way of fixing.
@@ -30,16 +30,18 @@ impl fmt::Display for Way {
 
 /// The ways for a guest of that family. Windows takes virt-v2v alone, for its drivers; a Linux is
 /// ours, and of Red Hat's and SUSE's virt-v2v knows what we may not.
-pub(super) fn ways(engine: &Engine, family: Family, has_v2v: bool) -> Vec<Way> {
+pub(super) fn ways(engine: &Engine, family: SystemFamily, has_v2v: bool) -> Vec<Way> {
     let v2v = has_v2v.then_some(Way::VirtV2v);
     match family {
-        Family::Windows => v2v.into_iter().collect(),
-        Family::Other => Vec::new(),
+        SystemFamily::Windows => v2v.into_iter().collect(),
+        SystemFamily::Other => Vec::new(),
         _ if *engine == Engine::VirtV2v => {
             v2v.into_iter().chain([Way::Own, Way::OwnLeast]).collect()
         }
-        Family::RedHat | Family::Suse => [Way::Own, Way::OwnLeast].into_iter().chain(v2v).collect(),
-        Family::OtherLinux => vec![Way::Own, Way::OwnLeast],
+        SystemFamily::RedHat | SystemFamily::Suse => {
+            [Way::Own, Way::OwnLeast].into_iter().chain(v2v).collect()
+        }
+        SystemFamily::OtherLinux => vec![Way::Own, Way::OwnLeast],
     }
 }
 
@@ -49,15 +51,15 @@ mod tests {
 
     #[test]
     fn a_linux_never_depends_on_virt_v2v() {
-        for family in [Family::RedHat, Family::Suse, Family::OtherLinux] {
+        for family in [SystemFamily::RedHat, SystemFamily::Suse, SystemFamily::OtherLinux] {
             for (engine, has_v2v) in
                 [(Engine::Native, true), (Engine::VirtV2v, true), (Engine::Native, false)]
             {
                 assert!(ways(&engine, family, has_v2v).contains(&Way::Own), "{family:?}");
             }
         }
-        assert_eq!(ways(&Engine::Native, Family::RedHat, true)[0], Way::Own);
-        assert_eq!(ways(&Engine::VirtV2v, Family::OtherLinux, true)[0], Way::VirtV2v);
-        assert!(ways(&Engine::Native, Family::Windows, false).is_empty());
+        assert_eq!(ways(&Engine::Native, SystemFamily::RedHat, true)[0], Way::Own);
+        assert_eq!(ways(&Engine::VirtV2v, SystemFamily::OtherLinux, true)[0], Way::VirtV2v);
+        assert!(ways(&Engine::Native, SystemFamily::Windows, false).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a firmware finds something to start on the disks, and on which.
 
-use crate::model::{DiskId, Firmware, GuestFacts, OsFamily, SourceVm, Stage, Warning};
+use crate::model::{DiskId, Firmware, GuestFacts, OsFamily, SourceVm, Stage, Warning, WarningCode};
 
 use super::validate::Beginning;
 
@@ -50,7 +50,7 @@ pub(super) fn fault(
         _ => "",
     };
     let text = format!("{id} will not boot: {why}{system}{other}");
-    Some(Warning::new(Stage::Pipeline, "boot-disk-not-bootable", text))
+    Some(Warning::new(Stage::Pipeline, WarningCode::BootDiskNotBootable, text))
 }
 
 #[cfg(test)]

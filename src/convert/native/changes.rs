@@ -25,12 +25,12 @@ impl Guestfs {
     /// [`Error::Refused`] when the guest refuses it: the file is as it was.
     pub(super) async fn write(&mut self, path: &str, text: &str) -> Result<(), Error> {
         let local = self.next_file()?;
-        fs::write(&local, text).map_err(Error::io(format!("write {}", local.display())))?;
-        let (from, doing) = (local.to_string_lossy(), format!("write the guest's {path}"));
+        fs::write(&local, text).map_err(Error::io(format!("writing {}", local.display())))?;
+        let (from, doing) = (local.to_string_lossy(), format!("writing the guest's {path}"));
         let old = self.fetch(path, LONGEST_TEXT).await?;
         // A pipe would be waited for without end, and a device be written to.
         if old.is_none() && self.ask(&["exists", path]).await? == "true" {
-            let why = "it is no ordinary file, or a very long one".to_owned();
+            let why = "it is not an ordinary file, or a very long one".to_owned();
             return Err(Error::Refused { doing, why });
         }
         let end = self.modify(&doing, &["upload", &from, path]).await;
@@ -50,7 +50,7 @@ impl Guestfs {
     /// # Errors
     /// [`Error::Guestfs`] when the old content cannot be written either: the guest is damaged.
     pub(super) async fn restore(&mut self, path: &str, old: Option<&Path>) -> Result<(), Error> {
-        let doing = format!("put the guest's {path} back");
+        let doing = format!("putting the guest's {path} back");
         let Some(old) = old else {
             // What cannot be removed was not written either.
             return self.try_run(&doing, &["rm-f", path]).await.map(drop);
@@ -69,7 +69,7 @@ impl Guestfs {
     /// Whether a file of the guest has the content of a local one.
     async fn holds(&mut self, path: &str, other: &Path) -> Result<bool, Error> {
         let read =
-            |path: &Path| fs::read(path).map_err(Error::io(format!("read {}", path.display())));
+            |path: &Path| fs::read(path).map_err(Error::io(format!("reading {}", path.display())));
         let other = read(other)?;
         match self.fetch(path, other.len() as u64).await? {
             Some(local) => Ok(read(&local)? == other),

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::child::{self, Door, Output, Program};
-use crate::convert::{Customize, Error, Run};
+use crate::convert::{ConversionRun, Customize, Error};
 use crate::progress::Event;
 
-use super::environment::Environment;
+use super::guestfs_environment::GuestfsEnvironment;
 
 /// The program.
 pub(in crate::convert) const PROGRAM: &str = "virt-customize";
@@ -18,7 +18,7 @@ pub(in crate::convert) const PROGRAM: &str = "virt-customize";
 /// # Errors
 /// [`Error::Guestfs`] with its last words.
 pub(super) async fn customize(
-    run: &Run<'_>,
+    run: &ConversionRun<'_>,
     (overlays, first_boot): (&[PathBuf], &[PathBuf]),
     backend_settings: Option<&str>,
 ) -> Result<bool, Error> {
@@ -34,7 +34,7 @@ pub(super) async fn customize(
         program = program.arg("-a").arg(overlay);
     }
     let program = program.args(wishes).environment(run, backend_settings, Door::None);
-    let doing = "customize the guest by virt-customize";
+    let doing = "customizing the guest with virt-customize";
     let (mut last, limits) = (String::new(), run.tools.limits());
     let status = child::run(program, &limits, |output, line| {
         if run.settings.stream_output {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::convert::Error;
 use crate::model::{GuestBus, GuestCard, GuestDrivers, SourceVm};
 
-use super::devices::Devices;
+use super::devices::GuestDevices;
 use super::fix::kernels::{self, Kernel};
 use super::guestfs::Guestfs;
 use super::lasting;
@@ -41,7 +41,7 @@ const CARDS: [(GuestCard, &str); 7] = [
 pub(super) async fn of_linux(
     guestfs: &mut Guestfs,
     kernels: &[Kernel],
-    devices: &Devices,
+    devices: &GuestDevices,
 ) -> Result<Option<GuestDrivers>, Error> {
     let Some(kernel) = kernels.first() else { return Ok(None) };
     let modules = kernel.modules(guestfs).await?;
@@ -68,8 +68,8 @@ pub(super) async fn of_clear_boot(
     guestfs: &mut Guestfs,
     vm: &SourceVm,
 ) -> Result<Option<GuestDrivers>, Error> {
-    let doing = "look for the guest's /boot";
-    let devices = Devices::find(guestfs, vm).await?;
+    let doing = "searching for the guest's /boot";
+    let devices = GuestDevices::find(guestfs, vm).await?;
     guestfs.run(doing, &["mkmountpoint", "/boot"]).await?;
     for line in guestfs.run(doing, &["list-filesystems"]).await? {
         let Some((device, kind)) = line.rsplit_once(": ") else { continue };
@@ -95,7 +95,7 @@ pub(super) async fn of_clear_boot(
 async fn of_kernel(
     guestfs: &mut Guestfs,
     kernel: &Kernel,
-    devices: &Devices,
+    devices: &GuestDevices,
 ) -> Result<Option<GuestDrivers>, Error> {
     let Some(held) = kernel.contents(guestfs).await? else { return Ok(None) };
     let early: BTreeSet<_> = held.modules.iter().map(String::as_str).collect();

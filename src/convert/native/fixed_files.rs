@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::convert::Error;
-use crate::model::{FileChange, FixedFile, Sha256Digest, Stage, Warning};
+use crate::model::{FileChange, FixedFile, Sha256Digest, Stage, Warning, WarningCode};
 
 use super::guestfs::Guestfs;
 use super::transit::LONGEST_INITRAMFS;
@@ -48,14 +48,14 @@ impl FixList {
                 "the list of files that FIX changed is not complete: {by} changed files, too; the \
                  changed blocks are all listed"
             );
-            Warning::new(Stage::Pipeline, "fix-list-not-known", text)
+            Warning::new(Stage::Pipeline, WarningCode::FixListNotKnown, text)
         })
     }
 }
 
 /// What was written since the last look.
 #[derive(Debug, Default)]
-pub(super) struct Written {
+pub(super) struct WrittenFiles {
     /// Files, and what they were.
     before: BTreeMap<String, Option<Sha256Digest>>,
     list: FixList,
@@ -63,7 +63,7 @@ pub(super) struct Written {
     device: Option<String>,
 }
 
-impl Written {
+impl WrittenFiles {
     /// Notes that something changed files that nobody lists.
     pub(super) fn unlisted(&mut self, by: &str) {
         self.list.unlisted.push(by.to_owned());
@@ -139,7 +139,7 @@ impl Guestfs {
     /// The first line of an answer about a file. Not by [`Guestfs::run`], which asks this of what it is
     /// about to write.
     async fn first_line(&mut self, path: &str, words: &[&str]) -> Result<Option<String>, Error> {
-        let answer = self.ask_failing(&format!("hash the guest's {path}"), words).await?;
+        let answer = self.ask_failing(&format!("hashing the guest's {path}"), words).await?;
         Ok(answer.ok().and_then(|lines| lines.into_iter().next()))
     }
 }

@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 
 use crate::budget::{Budget, Going};
 use crate::child::{self, Dialogue, Door, Output, Program};
-use crate::convert::keep_log::open_log;
-use crate::convert::qemu_img::Tools;
-use crate::convert::{Error, Run, isolate, libguestfs};
+use crate::convert::tools::keep_log::open_log;
+use crate::convert::tools::qemu_img::Tools;
+use crate::convert::tools::{isolate, libguestfs};
+use crate::convert::{ConversionRun, Error};
 use crate::model::{Secret, shown};
 
-use super::environment::Environment;
-use super::fixed_files::Written;
+use super::fixed_files::WrittenFiles;
+use super::guestfs_environment::GuestfsEnvironment;
 use super::transit::Gate;
 
 /// libguestfs' shell.
@@ -29,7 +30,7 @@ const LONGEST_ANSWER: u64 = 16 << 20;
 const LINE: u64 = 32;
 /// The last line of a command in the guest.
 const WELL: &str = "it went well";
-const BADLY: &str = "it went badly";
+const BADLY: &str = "libguestfs failed";
 /// Stops a resync of each array; no array is no error.
 const FREEZE: &str =
     "for md in /sys/block/md*/md/sync_action; do [ ! -e $md ] || echo frozen > $md; done";
@@ -54,13 +55,13 @@ pub(super) struct Guestfs {
     /// The first error of the command that was spoken last.
     reason: Option<String>,
     /// What was changed in the guest.
-    pub(super) written: Written,
+    pub(super) written: WrittenFiles,
 }
 
 /// What an appliance needs.
 #[derive(Clone, Copy)]
 pub(super) struct Appliance<'a> {
-    pub(super) run: &'a Run<'a>,
+    pub(super) run: &'a ConversionRun<'a>,
     /// Where its words are kept.
     pub(super) log: &'a Path,
     /// `LIBGUESTFS_BACKEND_SETTINGS`.
@@ -71,9 +72,10 @@ impl Appliance<'_> {
     /// Starts it with `disks`, qcow2 images, as `/dev/sda` and so on.
     ///
     /// # Errors
-    /// [`Error::Guestfs`] with its last words; [`Error::Child`] when there is no guestfish.
+    /// [`Error::Appliance`] and [`Error::Guestfs`] with its last words; [`Error::Child`] when there is
+    /// no guestfish.
     pub(super) async fn start(&self, disks: &[PathBuf]) -> Result<Guestfs, Error> {
-        let Run { work, tools, settings, .. } = self.run;
+        let ConversionRun { work, tools, settings, .. } = self.run;
         let door = libguestfs::door(settings, tools).await;
         let mut program = Program::new(PROGRAM).arg("--keys-from-stdin").environment(
             self.run,
@@ -83,12 +85,12 @@ impl Appliance<'_> {
         // With a backend that needs a daemon there is at least no disk of this machine in `/dev`.
         if door == Door::None && isolate::available(&work.dev(), tools).await {
             let hook = isolate::isolation(&work.dev());
-            program = program.before_exec(hook.map_err(Error::io("prepare a private /dev"))?);
+            program = program.before_exec(hook.map_err(Error::io("preparing a private /dev"))?);
         }
-        let opening = Error::io(format!("write {}", self.log.display()));
+        let opening = Error::io(format!("writing {}", self.log.display()));
         let log = open_log(self.log).map_err(opening)?;
         let dialogue = Dialogue::start(program, &tools.limits())
-            .map_err(tools.child_error("run guestfish"))?;
+            .map_err(tools.child_error("running guestfish"))?;
         let name = work.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut guestfs = Guestfs {
             dialogue,
@@ -97,16 +99,21 @@ impl Appliance<'_> {
             marker: format!("end{name}"),
             gate: Gate::new(work.tmp(), Going::from(&tools.cancel)),
             reason: None,
-            written: Written::default(),
+            written: WrittenFiles::default(),
         };
         for disk in disks {
             let path = disk.to_string_lossy();
-            guestfs.run("add a disk", &["add-drive", &path, "format:qcow2"]).await?;
+            guestfs.run("adding a disk", &["add-drive", &path, "format:qcow2"]).await?;
         }
-        guestfs.run("start the appliance of libguestfs", &["run"]).await?;
+        guestfs.run("starting the appliance of libguestfs", &["run"]).await.map_err(|error| {
+            match error {
+                Error::Guestfs { message, .. } => Error::Appliance { message },
+                error => error,
+            }
+        })?;
         // An array that is not in sync would be written anew here, gigabytes of it: the guest does
         // that itself (Linux, `Documentation/admin-guide/md.rst`, "sync_action").
-        let doing = "leave RAID arrays as they are";
+        let doing = "leaving RAID arrays as they are";
         guestfs.try_run(doing, &["debug", "sh", FREEZE]).await?;
         Ok(guestfs)
     }
@@ -240,7 +247,7 @@ impl Guestfs {
 
     /// The one line that a command answers.
     pub(super) async fn ask(&mut self, words: &[&str]) -> Result<String, Error> {
-        let answer = self.run(&format!("ask libguestfs: {}", words.join(" ")), words).await?;
+        let answer = self.run(&format!("asking libguestfs: {}", words.join(" ")), words).await?;
         Ok(answer.into_iter().next().unwrap_or_default())
     }
 
@@ -260,7 +267,7 @@ impl Guestfs {
         // Not by our own marker, which nobody in the guest may know.
         let shell = format!("{{ {command}\n}} 2>&1 && echo {WELL} || echo {BADLY}");
         // A guest whose shell cannot run is no reason for guestfish to end.
-        let mut said = match self.attempt(&format!("run {command}"), &["sh", &shell]).await? {
+        let mut said = match self.attempt(&format!("running {command}"), &["sh", &shell]).await? {
             Ok(said) => said,
             Err(why) => return Ok((false, vec![why])),
         };
@@ -270,7 +277,7 @@ impl Guestfs {
 
     /// The tags of a block device as blkid(8) finds them: `UUID`, `PARTUUID`, `LABEL`, …
     pub(super) async fn tags(&mut self, device: &str) -> Result<BTreeMap<String, String>, Error> {
-        let told = self.attempt("identify a block device", &["blkid", device]).await?;
+        let told = self.attempt("identifying a block device", &["blkid", device]).await?;
         let pairs = told.unwrap_or_default();
         let pairs = pairs.iter().filter_map(|line| line.split_once(": "));
         Ok(pairs.map(|(tag, value)| (tag.to_owned(), without_escapes(value))).collect())
@@ -280,7 +287,7 @@ impl Guestfs {
     pub(super) async fn is_dir(&mut self, path: &str) -> Result<bool, Error> {
         let words = ["is-dir", path, "followsymlinks:true"];
         // Not by `run`, which asks this of what it is about to write.
-        let doing = format!("look for the guest's {path}");
+        let doing = format!("searching for the guest's {path}");
         let answer = self.speak(&doing, &command(&words), None).await?;
         Ok(answer.first().is_some_and(|answer| answer == "true"))
     }
@@ -290,9 +297,9 @@ impl Guestfs {
     /// # Errors
     /// [`Error::Guestfs`]: what was written may be lost then.
     pub(super) async fn end(mut self) -> Result<(), Error> {
-        self.run("unmount the guest's file systems", &["umount-all"]).await?;
-        self.run("stop the appliance of libguestfs", &["shutdown"]).await?;
-        let doing = "end guestfish";
+        self.run("unmounting the guest's file systems", &["umount-all"]).await?;
+        self.run("stopping the appliance of libguestfs", &["shutdown"]).await?;
+        let doing = "ending guestfish";
         let mut last = String::new();
         let status = self.dialogue.end(|_, line| last = line.to_owned()).await;
         match status.map_err(self.tools.child_error(doing))? {
@@ -304,7 +311,7 @@ impl Guestfs {
     /// The log helps a person; a run does not fail of it.
     fn note(&mut self, line: &str) {
         if let Err(error) = writeln!(self.log, "{}", shown::text(line)) {
-            tracing::debug!(%error, "write the log");
+            tracing::debug!(%error, "writing the log");
         }
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::convert::Error;
 use crate::model::OsFamily;
 
-use super::devices::Devices;
+use super::devices::GuestDevices;
 use super::guestfs::Guestfs;
 use super::{mounts, systems};
 
@@ -39,7 +39,7 @@ pub(super) struct Guest {
 
 /// The families whose tools differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum SystemFamily {
     RedHat,
     Suse,
     OtherLinux,
@@ -49,17 +49,17 @@ pub(super) enum Family {
 
 impl Guest {
     /// Its family.
-    pub(super) fn family(&self) -> Family {
+    pub(super) fn family(&self) -> SystemFamily {
         match (self.os.as_str(), self.distribution.as_str()) {
-            ("windows", _) => Family::Windows,
+            ("windows", _) => SystemFamily::Windows,
             (
                 "linux",
                 "rhel" | "centos" | "fedora" | "rocky" | "almalinux" | "oraclelinux"
                 | "scientificlinux" | "redhat-based" | "circle" | "openeuler",
-            ) => Family::RedHat,
-            ("linux", "sles" | "opensuse" | "suse-based") => Family::Suse,
-            ("linux", _) => Family::OtherLinux,
-            _ => Family::Other,
+            ) => SystemFamily::RedHat,
+            ("linux", "sles" | "opensuse" | "suse-based") => SystemFamily::Suse,
+            ("linux", _) => SystemFamily::OtherLinux,
+            _ => SystemFamily::Other,
         }
     }
 
@@ -88,14 +88,14 @@ impl Guest {
             packages: ask("inspect-get-package-management").await?,
             mounts: Vec::new(),
         };
-        if guest.family() == Family::Windows {
+        if guest.family() == SystemFamily::Windows {
             guest.osinfo = ask("inspect-get-osinfo").await?;
         }
         // Of Debian libguestfs knows no more than the number.
         if !guest.product.contains(|c: char| c.is_alphabetic()) {
             guest.product = format!("{} {}", guest.distribution, guest.product);
         }
-        let doing = "find the guest's mount points";
+        let doing = "finding the guest's mount points";
         let lines = guestfs.run(doing, &["inspect-get-mountpoints", root]).await?;
         let pairs = lines.iter().filter_map(|line| line.split_once(": "));
         guest.mounts = pairs.map(|(at, device)| (at.to_owned(), device.to_owned())).collect();
@@ -110,13 +110,13 @@ impl Guest {
 /// [`Error::Guestfs`] when there is no system, or more than one and none of them is `wanted`.
 pub(super) async fn inspect(
     guestfs: &mut Guestfs,
-    choice: &systems::Choice<'_>,
-) -> Result<(Guest, Devices), Error> {
+    choice: &systems::SystemChoice<'_>,
+) -> Result<(Guest, GuestDevices), Error> {
     let roots = systems::roots(guestfs).await?;
-    let mut devices = Devices::find(guestfs, choice.vm).await?;
+    let mut devices = GuestDevices::find(guestfs, choice.vm).await?;
     let root = systems::choose(guestfs, (roots, &devices), choice).await?;
     let mut guest = Guest::read(guestfs, &root).await?;
-    let doing = format!("mount {root} of the guest");
+    let doing = format!("mounting {root} of the guest");
     guestfs.run(&doing, &["mount", &root, "/"]).await?;
     let device = systems::device_of(guestfs, &root, &devices).await?;
     let fstab = guestfs.read("/etc/fstab").await?.unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use crate::convert::Error;
 
-use super::devices::Devices;
+use super::devices::GuestDevices;
 use super::fix::archive::Contents;
 use super::fix::boot::{self, CONFIGURATIONS, ENVIRONMENT, value_of};
 use super::fix::kernels::Kernel;
@@ -18,7 +18,10 @@ const LILO: [&str; 2] = ["/etc/lilo.conf", "/boot/map"];
 const NIX: &str = "/nix/store/";
 
 /// Whether the guest's tables and mount units name what the guest cannot do without so.
-pub(super) async fn tables_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, Error> {
+pub(super) async fn tables_last(
+    guestfs: &mut Guestfs,
+    devices: &GuestDevices,
+) -> Result<bool, Error> {
     for table in tables::TABLES {
         let text = guestfs.read(table.path).await?.unwrap_or_default();
         if tables::needs_unstable(&text, table, devices) {
@@ -39,18 +42,18 @@ pub(super) async fn tables_last(guestfs: &mut Guestfs, devices: &Devices) -> Res
 pub(super) async fn start_lasts(
     guestfs: &mut Guestfs,
     (kernel, held): (&Kernel, &Contents),
-    devices: &Devices,
+    devices: &GuestDevices,
 ) -> Result<bool, Error> {
     Ok(initramfs_lasts(held, devices)
         && (kernel.is_unified() || loaders_last(guestfs, devices).await?))
 }
 
-fn initramfs_lasts(held: &Contents, devices: &Devices) -> bool {
+fn initramfs_lasts(held: &Contents, devices: &GuestDevices) -> bool {
     boot::lasts(&held.command_line, devices) && !tables::copy_is_unstable(&held.crypttab, devices)
 }
 
 /// Whether the boot loaders do. One that nobody here can read is no evidence.
-async fn loaders_last(guestfs: &mut Guestfs, devices: &Devices) -> Result<bool, Error> {
+async fn loaders_last(guestfs: &mut Guestfs, devices: &GuestDevices) -> Result<bool, Error> {
     let [configuration, map] = LILO;
     if let Some(text) = guestfs.read(configuration).await?
         && guestfs.is_file(map).await?
@@ -145,6 +148,6 @@ mod tests {
         assert!(initramfs_lasts(&held("sda5_crypt UUID=luks none luks\n"), &devices));
         let line = Contents { command_line: "root=/dev/sda1".to_owned(), ..Contents::default() };
         assert!(!initramfs_lasts(&line, &devices));
-        assert!(!initramfs_lasts(&line, &Devices::default()), "no better name is known");
+        assert!(!initramfs_lasts(&line, &GuestDevices::default()), "no better name is known");
     }
 }

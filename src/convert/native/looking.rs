@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use crate::convert::Error;
-use crate::model::{GuestFacts, OsFamily, Stage, Warning};
+use crate::model::{GuestFacts, OsFamily, Stage, Warning, WarningCode};
 
+use super::guest_fix::{GuestFix, Opened, Operated, is_of_guest, nothing};
 use super::guestfs::Guestfs;
 use super::inspect::inspect;
-use super::surgery::{Opened, Operated, Surgery, is_of_guest, nothing};
 use super::{evidence, facts, fix, windows};
 
 /// A guest that could not be opened.
@@ -24,7 +24,7 @@ impl From<Error> for Unread {
     }
 }
 
-impl Surgery<'_> {
+impl GuestFix<'_> {
     /// INSPECT alone: what the guest can start from as it is.
     pub(super) async fn look(&self, opened: Opened) -> Result<Operated, Error> {
         let Opened { mut guestfs, guest, devices } = opened;
@@ -80,14 +80,14 @@ impl Surgery<'_> {
                  ens192 becomes enp1s0 on KVM, and no network configuration fits; {remedy}tie the names \
                  to the MAC addresses in the guest before the export"
             );
-            Warning::new(Stage::Pipeline, "guest-network-not-kept", text)
+            Warning::new(Stage::Pipeline, WarningCode::GuestNetworkNotKept, text)
         })
     }
 
     /// What a clear `/boot` tells of a guest whose root cannot be read.
     async fn without_root(&self, mut guestfs: Guestfs) -> Result<Option<GuestFacts>, Error> {
         let read = async {
-            guestfs.run("unmount the guest's file systems", &["umount-all"]).await?;
+            guestfs.run("unmounting the guest's file systems", &["umount-all"]).await?;
             let drivers = evidence::of_clear_boot(&mut guestfs, &self.vm).await?;
             guestfs.end().await?;
             Ok(drivers)

@@ -24,7 +24,7 @@ pub(super) async fn open(guestfs: &mut Guestfs, keys: &[DiskKey]) -> Result<Vec<
             let Some(key) = keys.iter().find(fits) else { continue };
             let name = systems::opened_as(&uuid);
             let name = name.strip_prefix("/dev/mapper/").unwrap_or(&name);
-            let doing = format!("open the encrypted {device}");
+            let doing = format!("opening the encrypted {device}");
             let words = ["cryptsetup-open", &device, name];
             match guestfs.attempt_with_key(&doing, &words, &key.passphrase).await? {
                 Ok(_) => opened = true,
@@ -34,7 +34,7 @@ pub(super) async fn open(guestfs: &mut Guestfs, keys: &[DiskKey]) -> Result<Vec<
         if !opened {
             break;
         }
-        guestfs.try_run("look for logical volumes", &["lvm-scan", "true"]).await?;
+        guestfs.try_run("searching for logical volumes", &["lvm-scan", "true"]).await?;
     }
     Ok(failed.into_iter().map(|(device, why)| format!("opening {device}: {why}")).collect())
 }

@@ -15,13 +15,14 @@ mod bootable;
 mod changes;
 pub(super) mod customize;
 mod devices;
-mod environment;
 mod evidence;
 mod facts;
 mod fat;
 pub(super) mod fix;
 mod fixed_files;
+mod guest_fix;
 pub(super) mod guestfs;
+mod guestfs_environment;
 mod inspect;
 mod lasting;
 mod looking;
@@ -32,7 +33,6 @@ mod partitions;
 #[cfg(test)]
 mod played;
 mod report;
-mod surgery;
 mod systems;
 mod transit;
 mod treated;
@@ -41,29 +41,35 @@ mod validate;
 mod windows;
 
 use std::cell::Cell;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
 
+use crate::budget::{Going, is_stop};
 use crate::manifest::Disk;
 use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Warning};
+use crate::panics;
 
-use self::report::Stages;
-use self::surgery::Surgery;
-use super::leftovers::GuestfsFolders;
-use super::proof::{Converted, Proofs};
-use super::qemu_img::Image;
-use super::results::{Finished, publish_all};
-use super::{Conversion, Converter, Engine, Error, Ready, Run};
+use self::guest_fix::GuestFix;
+use self::report::StageLog;
+use super::proof::{ConvertedImage, Proofs};
+use super::results::{FinishedImage, publish_all};
+use super::tools::libguestfs_cleanup::GuestfsFolders;
+use super::tools::qemu_img::Image;
+use super::{Conversion, ConversionRun, Converter, Engine, Error, ReadyConversion};
 
 pub(super) use self::fix::TOOLS;
 pub(super) use self::fixed_files::FixList;
-pub(super) use self::surgery::Operated;
+pub(super) use self::guest_fix::Operated;
 
 /// Name of the file in the output directory that keeps what libguestfs said.
 pub(super) const LOG: &str = "convert.log";
+
+/// Bytes of an image that are copied between two looks at whether that may go on.
+const PIECE: u64 = 16 << 20;
 
 /// A disk under way.
 pub(super) struct Work<'a> {
@@ -74,24 +80,28 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     /// The image, for its proof.
-    pub(super) fn converted(&self) -> Converted<'_> {
-        Converted { id: &self.disk.id, image: &self.image, capacity: self.capacity }
+    pub(super) fn converted(&self) -> ConvertedImage<'_> {
+        ConvertedImage { id: &self.disk.id, image: &self.image, capacity: self.capacity }
     }
 }
 
 /// Converts the disks of the run's manifest.
-pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, Error> {
-    let (mut stages, mut warnings) = (Stages::default(), Vec::new());
+pub(super) async fn convert(
+    run: &ConversionRun<'_>,
+    ready: &ReadyConversion,
+) -> Result<Conversion, Error> {
+    let (mut stages, mut warnings) = (StageLog::default(), Vec::new());
     let begin = Instant::now();
     let disks = images(run).await?;
     let made: Vec<_> = disks.iter().map(|disk| json!({"disk_id": disk.disk.id})).collect();
     let done = json!({ "disks_converted": disks.len(), "output_format": "qcow2", "converted_disks": made });
     stages.note("convert", begin.elapsed(), Ok(done));
+    panics::point("pipeline");
     let proofs = Proofs::begin(run, disks.iter().map(Work::converted));
     let told = (&mut stages, &mut warnings);
     let fixes_guest = run.settings.stages.fix;
     let on = (disks.as_slice(), Some(&proofs));
-    let operated = match operate(run, &ready.engine, (on, fixes_guest), told).await {
+    let operated = match inspect_and_fix(run, &ready.engine, (on, fixes_guest), told).await {
         Ok(operated) => operated,
         Err(error) => {
             proofs.stop().await;
@@ -104,7 +114,7 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
     warnings.extend(fixes.warning());
     let proof = proved.with_files(Some(fixes.files), &mut warnings);
     let guest = examine(run, &disks, facts, (&mut stages, &mut warnings)).await?;
-    let finished = disks.into_iter().map(|work| Finished {
+    let finished = disks.into_iter().map(|work| FinishedImage {
         id: work.disk.id.clone(),
         image: work.image,
         capacity: work.capacity,
@@ -133,20 +143,20 @@ pub(super) async fn convert(run: &Run<'_>, ready: &Ready) -> Result<Conversion, 
 }
 
 /// INSPECT and, if `fixes`, FIX, where they are wanted.
-async fn operate(
-    run: &Run<'_>,
+async fn inspect_and_fix(
+    run: &ConversionRun<'_>,
     engine: &Engine,
     ((disks, proofs), fixes): ((&[Work<'_>], Option<&Proofs>), bool),
-    (stages, warnings): (&mut Stages, &mut Vec<Warning>),
+    (stages, warnings): (&mut StageLog, &mut Vec<Warning>),
 ) -> Result<Operated, Error> {
     if !run.settings.stages.inspect && !run.settings.stages.fix {
         return Ok(Operated::default());
     }
     let vm = run.manifest.source_vm();
     let without_kvm = Cell::new(false);
-    let surgery = Surgery { run, vm, without_kvm, engine, disks, fixes, proofs };
+    let surgery = GuestFix { run, vm, without_kvm, engine, disks, fixes, proofs };
     let before = GuestfsFolders::now();
-    let operated = surgery.operate(stages, warnings).await;
+    let operated = surgery.inspect_and_fix(stages, warnings).await;
     // An appliance that was ended leaves its sockets.
     before.remove_newer();
     operated
@@ -154,10 +164,10 @@ async fn operate(
 
 /// VALIDATE, and what the disks begin with, which the plan goes by whatever is asked for.
 async fn examine(
-    run: &Run<'_>,
+    run: &ConversionRun<'_>,
     disks: &[Work<'_>],
     facts: Option<GuestFacts>,
-    (stages, warnings): (&mut Stages, &mut Vec<Warning>),
+    (stages, warnings): (&mut StageLog, &mut Vec<Warning>),
 ) -> Result<GuestFacts, Error> {
     let begin = Instant::now();
     let mut starts = Vec::new();
@@ -186,22 +196,22 @@ async fn examine(
 /// hyper2kvm was our choice and not the user's, FIX adds what it leaves out: the network, the boot
 /// loader and drivers. Where it was the user's, the guest is read and stays as hyper2kvm left it.
 pub(super) async fn after(
-    run: &Run<'_>,
+    run: &ConversionRun<'_>,
     disks: &[Work<'_>],
     warnings: &mut Vec<Warning>,
 ) -> Result<(Operated, GuestFacts), Error> {
-    let (mut stages, wanted) = (Stages::default(), run.settings.stages);
+    let (mut stages, wanted) = (StageLog::default(), run.settings.stages);
     let ours = run.settings.chosen() == Converter::Auto;
     let mut operated = match ours || wanted.fix {
         true => {
             let told = (&mut stages, &mut *warnings);
-            operate(run, &Engine::Native, ((disks, None), ours && wanted.fix), told).await?
+            inspect_and_fix(run, &Engine::Native, ((disks, None), ours && wanted.fix), told).await?
         }
         false => Operated::default(),
     };
     let is_read = operated.facts.as_ref().is_some_and(|facts| facts.drivers.is_some());
     if wanted.fix && is_read && operated.failure.is_none() {
-        operated = surgery::fit(operated);
+        operated = guest_fix::fit(operated);
     }
     let facts = operated.facts.take();
     let guest = examine(run, disks, facts.clone(), (&mut stages, warnings)).await?;
@@ -211,21 +221,21 @@ pub(super) async fn after(
 
 /// Names the results. Images that became them have one name only in the end.
 async fn publish(
-    run: &Run<'_>,
-    finished: Vec<Finished>,
-    ready: &Ready,
+    run: &ConversionRun<'_>,
+    finished: Vec<FinishedImage>,
+    ready: &ReadyConversion,
 ) -> Result<ConvertedDisks, Error> {
     let results = publish_all(finished, &ready.results, run.tools).await?;
     let received = |disk: &&Disk| run.manifest.received(&disk.id).is_some();
     for disk in run.manifest.disks.iter().filter(received).filter(|_| run.settings.consume) {
         let removed = fs::remove_file(&disk.local_path);
-        removed.map_err(Error::io(format!("remove {}", disk.local_path.display())))?;
+        removed.map_err(Error::io(format!("removing {}", disk.local_path.display())))?;
     }
     Ok(results)
 }
 
 /// CONVERT, the boot disk first.
-async fn images<'a>(run: &Run<'a>) -> Result<Vec<Work<'a>>, Error> {
+async fn images<'a>(run: &ConversionRun<'a>) -> Result<Vec<Work<'a>>, Error> {
     let mut done = Vec::new();
     for disk in run.manifest.disks_in_boot_order() {
         let capacity = run.capacity(disk).await?;
@@ -245,14 +255,52 @@ async fn images<'a>(run: &Run<'a>) -> Result<Vec<Work<'a>>, Error> {
 }
 
 /// An image that was converted while it arrived: it becomes the result itself, or a copy of it does.
-async fn take(run: &Run<'_>, disk: &Disk, image: &Path) -> Result<(), Error> {
-    let doing = format!("take {}", disk.local_path.display());
+async fn take(run: &ConversionRun<'_>, disk: &Disk, image: &Path) -> Result<(), Error> {
+    let doing = format!("taking {}", disk.local_path.display());
     let (from, to, consume) = (disk.local_path.clone(), image.to_owned(), run.settings.consume);
+    let going = run.tools.going();
     let work = move || match consume {
         true => fs::hard_link(from, to),
-        // The kernel shares blocks where it can (copy_file_range(2)).
-        false => fs::copy(from, to).map(drop),
+        false => copy(&from, &to, &going),
     };
     let taken = tokio::task::spawn_blocking(work).await;
-    taken.map_err(|join| Error::io(&doing)(join.into()))?.map_err(Error::io(doing))
+    let taken = taken.unwrap_or_else(|join| Err(join.into()));
+    taken.map_err(|error| if is_stop(&error) { Error::Cancelled } else { Error::io(doing)(error) })
+}
+
+/// Copies a file as long as that may go on. The kernel copies each piece, and shares its blocks where it
+/// can (`copy_file_range(2)`).
+fn copy(from: &Path, to: &Path, going: &Going) -> io::Result<()> {
+    let (from, mut to) = (File::open(from)?, File::create_new(to)?);
+    loop {
+        going.check()?;
+        if io::copy(&mut (&from).take(PIECE), &mut to)? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_is_whole_and_ends_with_the_run() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let [from, to, other] = ["from", "to", "other"].map(|name| dir.path().join(name));
+        let file = File::create(&from).expect("a file");
+        file.set_len(2 * PIECE + 7).expect("sized");
+        file.write_all_at(b"data", PIECE - 2).expect("written");
+        file.write_all_at(b"end", 2 * PIECE + 4).expect("written");
+        copy(&from, &to, &Going::default()).expect("copied");
+        assert!(fs::read(&from).expect("read") == fs::read(&to).expect("read"));
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let error = copy(&from, &other, &Going::from(&cancel)).expect_err("cancelled");
+        assert!(is_stop(&error));
+    }
 }

@@ -3,7 +3,7 @@
 
 use crate::convert::Error;
 
-use super::devices::Devices;
+use super::devices::GuestDevices;
 use super::fix::units;
 use super::guestfs::Guestfs;
 use super::inspect::Guest;
@@ -22,7 +22,7 @@ const BY_TYPE: [(&str, &[&str]); 2] = [
 /// Mounts what the guest needs; [`Guest::mounts`] then has all mount points.
 pub(super) async fn mount(
     guestfs: &mut Guestfs,
-    (guest, devices): (&mut Guest, &Devices),
+    (guest, devices): (&mut Guest, &GuestDevices),
     fstab: &str,
 ) -> Result<(), Error> {
     let mut mounts = guest.mounts.clone();
@@ -40,7 +40,7 @@ pub(super) async fn mount(
     mounts.sort_by_key(|(at, _)| at.len());
     for (at, device) in mounts.iter().filter(|(at, _)| is_needed(at)) {
         // Its fstab may name what is long gone.
-        guestfs.try_run(&format!("mount {device} of the guest"), &["mount", device, at]).await?;
+        guestfs.try_run(&format!("mounting {device} of the guest"), &["mount", device, at]).await?;
     }
     if guest.os == "linux" {
         mounts.extend(by_type(guestfs, (&guest.root, devices), &mounts).await?);
@@ -61,12 +61,12 @@ fn add(mounts: &mut Vec<(String, String)>, more: impl IntoIterator<Item = (Strin
 }
 
 /// Whether libguestfs has resolved the name: what it does not know it hands on as it stands in fstab.
-fn is_known(device: &str, devices: &Devices) -> bool {
+fn is_known(device: &str, devices: &GuestDevices) -> bool {
     devices.has(systems::split(device).0)
 }
 
 /// The mount points of fstab(5) with their devices by libguestfs' names.
-fn of_table(fstab: &str, devices: &Devices) -> Vec<(String, String)> {
+fn of_table(fstab: &str, devices: &GuestDevices) -> Vec<(String, String)> {
     let lines = fstab.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let pairs = lines.filter_map(|line| {
         let mut fields = line.split_whitespace();
@@ -94,7 +94,7 @@ fn is_needed(mount_point: &str) -> bool {
 /// Mounts the partitions of the root's disk that systemd finds by their types; returns them.
 async fn by_type(
     guestfs: &mut Guestfs,
-    (root, devices): (&str, &Devices),
+    (root, devices): (&str, &GuestDevices),
     mounts: &[(String, String)],
 ) -> Result<Vec<(String, String)>, Error> {
     let mut found: Vec<(String, String)> = Vec::new();
@@ -112,7 +112,7 @@ async fn by_type(
                 if is_taken || !is_empty(guestfs, at).await? {
                     continue;
                 }
-                let doing = format!("mount {device} of the guest");
+                let doing = format!("mounting {device} of the guest");
                 if guestfs.try_run(&doing, &["mount", &device, at]).await? {
                     found.push(((*at).to_owned(), device));
                 }
@@ -126,7 +126,7 @@ async fn by_type(
 /// Whether there is a folder of that path with nothing in it.
 async fn is_empty(guestfs: &mut Guestfs, path: &str) -> Result<bool, Error> {
     Ok(guestfs.is_dir(path).await?
-        && guestfs.run("look for the guest's /boot", &["ls", path]).await?.is_empty())
+        && guestfs.run("searching for the guest's /boot", &["ls", path]).await?.is_empty())
 }
 
 #[cfg(test)]

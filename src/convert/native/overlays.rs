@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::surgery::Surgery;
+use super::guest_fix::GuestFix;
 use crate::convert::Error;
 use crate::model::DiskId;
 
-impl Surgery<'_> {
+impl GuestFix<'_> {
     /// Fresh overlays of all images, in the order that the guest's controllers had them.
     pub(super) async fn overlays(&self) -> Result<Vec<PathBuf>, Error> {
         let mut overlays = Vec::new();
@@ -18,7 +18,7 @@ impl Surgery<'_> {
                 image.map_or_else(|| self.run.work.image(&disk.id), |work| work.image.clone());
             if overlay.exists() {
                 let removed = fs::remove_file(&overlay);
-                removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
+                removed.map_err(Error::io(format!("removing {}", overlay.display())))?;
             }
             self.run.tools.overlay(&image, &overlay).await?;
             overlays.push(overlay);
@@ -35,7 +35,7 @@ impl Surgery<'_> {
         let hold = |overlay: &PathBuf| {
             let held = overlay.with_extension("held");
             let renamed = fs::rename(overlay, &held);
-            renamed.map_err(Error::io(format!("keep {}", overlay.display())))?;
+            renamed.map_err(Error::io(format!("keeping {}", overlay.display())))?;
             Ok(held)
         };
         overlays.iter().map(hold).collect()
@@ -50,7 +50,7 @@ impl Surgery<'_> {
             }
             self.run.tools.commit(overlay, &self.run.work.images()).await?;
             let removed = fs::remove_file(overlay);
-            removed.map_err(Error::io(format!("remove {}", overlay.display())))?;
+            removed.map_err(Error::io(format!("removing {}", overlay.display())))?;
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ const LOADERS: [&[u8]; 5] = [b"GRUB", b"SYSLINUX", b"EXTLINUX", b"LILO", b"isoli
 /// The kind of a partition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Table {
+pub(super) enum PartitionTable {
     Gpt,
     Mbr,
 }
@@ -62,7 +62,7 @@ pub(super) struct Partition {
 /// The partitions of a disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Partitions {
-    pub(super) table: Option<Table>,
+    pub(super) table: Option<PartitionTable>,
     all: Vec<Partition>,
 }
 
@@ -75,7 +75,7 @@ impl Partitions {
             entries.filter(|entry| entry.get(4).is_some_and(|kind| *kind != 0)).collect();
         let is_gpt = bytes.get(SECTOR..SECTOR + 8) == Some(b"EFI PART");
         if is_gpt && entries.iter().any(|entry| entry[4] == PROTECTIVE) {
-            return Self { table: Some(Table::Gpt), all: gpt(bytes) };
+            return Self { table: Some(PartitionTable::Gpt), all: gpt(bytes) };
         }
         if sector.get(510..) != Some(&[0x55, 0xaa]) || entries.is_empty() {
             return Self::default();
@@ -86,7 +86,7 @@ impl Partitions {
             is_esp: entry[4] == MBR_ESP,
             for_bios: entry[0] == 0x80,
         };
-        Self { table: Some(Table::Mbr), all: entries.iter().map(mbr).collect() }
+        Self { table: Some(PartitionTable::Mbr), all: entries.iter().map(mbr).collect() }
     }
 
     /// Those for EFI programs.
@@ -106,7 +106,7 @@ impl Partitions {
         let named =
             LOADERS.iter().any(|name| program.windows(name.len()).any(|part| part == *name));
         let for_bios = self.all.iter().any(|partition| partition.for_bios);
-        let for_efi_only = self.table == Some(Table::Gpt) || self.efi().next().is_some();
+        let for_efi_only = self.table == Some(PartitionTable::Gpt) || self.efi().next().is_some();
         match (named || for_bios, for_efi_only) {
             (true, _) => BiosLoader::Known,
             (false, false) => BiosLoader::Nameless,
@@ -177,13 +177,13 @@ pub(super) mod tests {
     #[test]
     fn partitions_of_both_tables_are_read() {
         let disk = Partitions::read(&mbr(0xef, b"x"));
-        assert_eq!(disk.table, Some(Table::Mbr));
+        assert_eq!(disk.table, Some(PartitionTable::Mbr));
         assert_eq!(
             disk.efi().map(|esp| (esp.first, esp.sectors)).collect::<Vec<_>>(),
             [(2048, 4096)]
         );
         let disk = Partitions::read(&gpt_disk(&[BIOS_BOOT, ESP], b""));
-        assert_eq!(disk.table, Some(Table::Gpt));
+        assert_eq!(disk.table, Some(PartitionTable::Gpt));
         assert_eq!(
             disk.efi().map(|esp| (esp.first, esp.sectors)).collect::<Vec<_>>(),
             [(2048, 2048)]

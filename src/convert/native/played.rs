@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::convert::qemu_img::Tools;
-use crate::convert::work::WorkDir;
-use crate::convert::{Run, Settings};
+use crate::convert::tools::qemu_img::Tools;
+use crate::convert::tools::work::WorkDir;
+use crate::convert::{ConversionRun, Settings};
 use crate::manifest::Manifest;
 use crate::model::{ByteSize, DiskId};
 use crate::progress::Progress;
@@ -34,12 +34,12 @@ pub(super) struct Played {
 }
 
 /// An appliance, and the guest that is in it.
-pub(super) struct Started {
+pub(super) struct PlayedAppliance {
     guestfs: Guestfs,
     _played: Played,
 }
 
-impl Deref for Started {
+impl Deref for PlayedAppliance {
     type Target = Guestfs;
 
     fn deref(&self) -> &Guestfs {
@@ -47,13 +47,13 @@ impl Deref for Started {
     }
 }
 
-impl DerefMut for Started {
+impl DerefMut for PlayedAppliance {
     fn deref_mut(&mut self) -> &mut Guestfs {
         &mut self.guestfs
     }
 }
 
-impl Started {
+impl PlayedAppliance {
     /// The files of the guest as the appliance sees them.
     pub(super) fn tree(&self) -> std::path::PathBuf {
         fs::read_to_string(self._played.dir().join("overlay")).expect("an overlay").into()
@@ -99,22 +99,22 @@ impl Played {
     }
 
     /// The run.
-    pub(super) fn run(&self) -> Run<'_> {
+    pub(super) fn run(&self) -> ConversionRun<'_> {
         let Self { manifest, settings, progress, tools, work, dir } = self;
-        Run { manifest, settings, progress, tools, work, output: dir.path() }
+        ConversionRun { manifest, settings, progress, tools, work, output: dir.path() }
     }
 
     /// The disk of the run.
-    pub(super) fn disks<'a>(&self, run: &Run<'a>) -> Vec<Work<'a>> {
+    pub(super) fn disks<'a>(&self, run: &ConversionRun<'a>) -> Vec<Work<'a>> {
         let disk = &run.manifest.disks[0];
         let image = run.work.image(&disk.id);
         vec![Work { disk, capacity: ByteSize(512), image }]
     }
 
     /// An appliance with an overlay of the disk.
-    pub(super) async fn started(self) -> Started {
+    pub(super) async fn started(self) -> PlayedAppliance {
         let guestfs = self.guestfs().await;
-        Started { guestfs, _played: self }
+        PlayedAppliance { guestfs, _played: self }
     }
 
     async fn guestfs(&self) -> Guestfs {

@@ -10,9 +10,9 @@ use crate::model::{ConvertedDisks, Warning, chain};
 
 /// The stages that ran, as they are told of.
 #[derive(Debug, Default)]
-pub(super) struct Stages(Map<String, Value>, Vec<(String, Duration)>);
+pub(super) struct StageLog(Map<String, Value>, Vec<(String, Duration)>);
 
-impl Stages {
+impl StageLog {
     /// Notes how a stage ended: what it found or did, or why it failed.
     pub(super) fn note(&mut self, name: &str, took: Duration, end: Result<Value, &Error>) {
         match end {

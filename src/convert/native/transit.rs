@@ -41,7 +41,7 @@ impl Guestfs {
     /// system that starts needs one, and here they would be taken for two.
     pub(super) async fn glob(&mut self, pattern: &str) -> Result<Vec<String>, Error> {
         let words = ["glob-expand", pattern, "directoryslash:false"];
-        let lines = self.run("list the guest's files", &words).await?;
+        let lines = self.run("listing the guest's files", &words).await?;
         let mut found = whole_names(lines, pattern);
         if found.len() > MOST_NAMES {
             tracing::warn!(pattern, most = MOST_NAMES, "the guest has more files than are read");
@@ -61,7 +61,7 @@ impl Guestfs {
     /// The text of a file, if there is one. Bytes that are no UTF-8 make it none that we touch.
     pub(super) async fn read(&mut self, path: &str) -> Result<Option<String>, Error> {
         let Some(local) = self.fetch(path, LONGEST_TEXT).await? else { return Ok(None) };
-        let read = fs::read(&local).map_err(Error::io(format!("read {}", local.display())))?;
+        let read = fs::read(&local).map_err(Error::io(format!("reading {}", local.display())))?;
         Ok(String::from_utf8(read).ok())
     }
 
@@ -74,7 +74,7 @@ impl Guestfs {
         let Some(length) = self.length(path).await?.filter(|length| *length <= most) else {
             return Ok(None);
         };
-        let doing = format!("read the guest's {path}");
+        let doing = format!("reading the guest's {path}");
         self.draw(&doing, length)?;
         let local = self.next_file()?;
         self.run(&doing, &["download", path, &local.to_string_lossy()]).await?;
@@ -88,12 +88,12 @@ impl Guestfs {
         if found == 0 {
             return Ok(Vec::new());
         }
-        let doing = format!("read the guest's {path}");
+        let doing = format!("reading the guest's {path}");
         self.draw(&doing, found)?;
         let local = self.next_file()?;
         let to = local.to_string_lossy();
         self.run(&doing, &["download-offset", path, &to, "0", &found.to_string()]).await?;
-        fs::read(&local).map_err(Error::io(format!("read {}", local.display())))
+        fs::read(&local).map_err(Error::io(format!("reading {}", local.display())))
     }
 
     /// So many bytes of a block device from an offset on; nothing where they are not all there.
@@ -102,7 +102,7 @@ impl Guestfs {
         device: &str,
         (offset, length): (u64, u64),
     ) -> Result<Option<Vec<u8>>, Error> {
-        let doing = format!("read {device}");
+        let doing = format!("reading {device}");
         self.draw(&doing, length)?;
         let local = self.next_file()?;
         let to = local.to_string_lossy();
@@ -110,7 +110,7 @@ impl Guestfs {
         if self.attempt(&doing, &words).await?.is_err() {
             return Ok(None);
         }
-        let read = fs::read(&local).map_err(Error::io(format!("read {}", local.display())))?;
+        let read = fs::read(&local).map_err(Error::io(format!("reading {}", local.display())))?;
         Ok(Some(read).filter(|read| read.len() as u64 == length))
     }
 
@@ -127,7 +127,7 @@ impl Guestfs {
         self.gate.files += 1;
         let path = self.gate.folder.join(format!("file-{}", self.gate.files));
         let named: io::Result<TempPath> = TempPath::try_from_path(path);
-        named.map_err(Error::io("name a file in the work folder"))
+        named.map_err(Error::io("naming a file in the work folder"))
     }
 
     /// Whether work on what was read may go on.

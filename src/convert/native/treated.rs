@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::convert::virtio_win::{Handed, hand_over};
-use crate::convert::{Error, Run};
+use crate::convert::{ConversionRun, Error};
 use crate::model::{GuestCard, GuestDrivers};
 
+use super::guest_fix::{Opened, Operated};
 use super::inspect::Guest;
-use super::surgery::{Opened, Operated};
 use super::windows;
 
 /// What is known of a Windows before it is changed.
@@ -22,7 +22,7 @@ impl Treated {
     ///
     /// # Errors
     /// [`Error::NoDrivers`] or [`Error::VirtioWin`] where there is nothing that virt-v2v could install.
-    pub(super) async fn begin(run: &Run<'_>, opened: &mut Opened) -> Result<Self, Error> {
+    pub(super) async fn begin(run: &ConversionRun<'_>, opened: &mut Opened) -> Result<Self, Error> {
         let Opened { guestfs, guest, .. } = opened;
         let about = (guest.osinfo.as_str(), guest.arch.as_str(), guest.product.as_str());
         let handed = hand_over(&run.settings.windows, about, &run.work.tmp()).await?;

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::child::{self, Door, Output, Program};
-use crate::convert::qemu_img::Tools;
-use crate::convert::{Error, Run};
+use crate::convert::tools::qemu_img::Tools;
+use crate::convert::{ConversionRun, Error};
+use crate::model::WarningCode;
 use crate::progress::Event;
 
-use super::environment::Environment;
-use super::fix::Report;
+use super::fix::FixReport;
+use super::guestfs_environment::GuestfsEnvironment;
 
 /// The program.
 pub(in crate::convert) const PROGRAM: &str = "virt-v2v-in-place";
@@ -29,7 +30,7 @@ pub(in crate::convert) async fn version(tools: &Tools) -> Result<String, Error> 
         }
     })
     .await
-    .map_err(tools.child_error("run virt-v2v-in-place"))?;
+    .map_err(tools.child_error("running virt-v2v-in-place"))?;
     Ok(said)
 }
 
@@ -51,14 +52,14 @@ pub(super) struct Patient<'a> {
 /// # Errors
 /// [`Error::Guestfs`] with its last words.
 pub(super) async fn fix(
-    run: &Run<'_>,
+    run: &ConversionRun<'_>,
     patient: Patient<'_>,
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     let Patient { overlays, backend_settings, root, virtio_win } = patient;
-    let doing = "fix the guest by virt-v2v-in-place".to_owned();
+    let doing = "fixing the guest with virt-v2v-in-place".to_owned();
     let xml = run.work.tmp().join("guest.xml");
-    fs::write(&xml, domain(overlays)).map_err(Error::io(format!("write {}", xml.display())))?;
+    fs::write(&xml, domain(overlays)).map_err(Error::io(format!("writing {}", xml.display())))?;
     let program = Program::new(PROGRAM)
         .args(["-i", "libvirtxml"])
         // The form `btrfsvol:/dev/sda2/@` is libguestfs' alone.
@@ -74,7 +75,7 @@ pub(super) async fn fix(
     let limits = run.tools.limits();
     let status = child::run(program, &limits, |_, line| {
         if let Some((_, warning)) = line.split_once("warning: ") {
-            report.warn("virt-v2v-warning", warning);
+            report.warn(WarningCode::VirtV2vWarning, warning);
         }
         if let Some((_, error)) = line.split_once("error: ").filter(|_| why.is_none()) {
             why = Some(error.to_owned());

@@ -7,12 +7,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::convert::Error;
-use crate::convert::qemu_img::{Image, Tools};
+use crate::convert::tools::qemu_img::{Image, Tools};
 use crate::model::{ByteSize, DiskFormat, Firmware, Lack};
 use crate::panics::contained;
 
 use super::fat;
-use super::partitions::{BiosLoader, Partitions, SECTOR, Table};
+use super::partitions::{BiosLoader, PartitionTable, Partitions, SECTOR};
 
 /// Beginning of a disk that is looked at, in KiB: boot sector, GPT header and its table.
 const HEAD: u32 = 32;
@@ -25,7 +25,7 @@ const FALLBACK: &str = "EFI/BOOT/BOOTX64.EFI";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Beginning {
     /// `gpt`, `mbr`, or nothing.
-    partition_table: Option<Table>,
+    partition_table: Option<PartitionTable>,
     /// Whether there is a program in the boot sector that a BIOS could start.
     boot_sector: bool,
     /// Whether a partition is for EFI programs.
@@ -105,7 +105,7 @@ pub(super) async fn beginning(
 }
 
 fn take(scratch: &Path) -> Result<Vec<u8>, Error> {
-    let bytes = fs::read(scratch).map_err(Error::io(format!("read {}", scratch.display())))?;
+    let bytes = fs::read(scratch).map_err(Error::io(format!("reading {}", scratch.display())))?;
     remove(scratch)?;
     Ok(bytes)
 }
@@ -113,7 +113,7 @@ fn take(scratch: &Path) -> Result<Vec<u8>, Error> {
 fn remove(scratch: &Path) -> Result<(), Error> {
     match fs::remove_file(scratch) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(format!("remove {}", scratch.display()))(error))
+            Err(Error::io(format!("removing {}", scratch.display()))(error))
         }
         _ => Ok(()),
     }
@@ -175,13 +175,17 @@ pub(super) fn empty_disk() -> Beginning {
 
 #[cfg(test)]
 pub(super) fn grub_disk() -> Beginning {
-    Beginning { partition_table: Some(Table::Mbr), boot_sector: true, ..Beginning::default() }
+    Beginning {
+        partition_table: Some(PartitionTable::Mbr),
+        boot_sector: true,
+        ..Beginning::default()
+    }
 }
 
 #[cfg(test)]
 pub(super) fn efi_disk() -> Beginning {
     Beginning {
-        partition_table: Some(Table::Gpt),
+        partition_table: Some(PartitionTable::Gpt),
         boot_sector: false,
         efi_partition: true,
         efi_loader: true,

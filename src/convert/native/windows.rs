@@ -3,7 +3,7 @@
 
 use crate::convert::Error;
 use crate::convert::virtio_win::SHUT_DOWN;
-use crate::model::{GuestBus, GuestCard, GuestDrivers, Stage, Warning};
+use crate::model::{GuestBus, GuestCard, GuestDrivers, Stage, Warning, WarningCode};
 
 use super::guestfs::Guestfs;
 use super::inspect::Guest;
@@ -40,7 +40,7 @@ pub(super) async fn drivers(
 ) -> Result<Option<GuestDrivers>, Error> {
     let folder = system_root(guestfs, &guest.root).await?;
     let words = ["inspect-get-windows-current-control-set", &guest.root];
-    let set = first(guestfs.attempt("find Windows", &words).await?);
+    let set = first(guestfs.attempt("finding Windows", &words).await?);
     let hive = hive(guestfs, &folder, "SYSTEM").await?;
     let (Some(hive), false) = (hive, set.is_empty()) else { return Ok(None) };
     let Some(top) = open(guestfs, &hive).await? else { return Ok(None) };
@@ -61,7 +61,7 @@ pub(super) async fn drivers(
     let critical = node(guestfs, &top, &[&set, "Control", "CriticalDeviceDatabase"]).await?;
     found.virtio_1 = (guest.major, guest.minor) >= WINDOWS_8
         || has_any(guestfs, critical.as_deref(), &CRITICAL).await?;
-    guestfs.run("close the registry", &["hivex-close"]).await?;
+    guestfs.run("closing the registry", &["hivex-close"]).await?;
     if found.cards.is_empty() && is_at_hand(guestfs, &folder).await? {
         found.cards.push(GuestCard::Virtio);
     }
@@ -73,7 +73,7 @@ pub(super) async fn drivers(
 async fn is_at_hand(guestfs: &mut Guestfs, folder: &str) -> Result<bool, Error> {
     let store = format!("{folder}/System32/DriverStore/FileRepository");
     let words = ["case-sensitive-path", &store];
-    let store = first(guestfs.attempt("find the Driver Store", &words).await?);
+    let store = first(guestfs.attempt("finding the Driver Store", &words).await?);
     if !store.is_empty() {
         let stored = format!("{store}/{CARD}.inf_*/{CARD}.sys");
         if !guestfs.glob(&stored).await?.is_empty() {
@@ -99,7 +99,7 @@ async fn device_path(guestfs: &mut Guestfs, folder: &str) -> Result<Vec<String>,
         Some(key) => text(guestfs, &key, "DevicePath").await?,
         None => None,
     };
-    guestfs.run("close the registry", &["hivex-close"]).await?;
+    guestfs.run("closing the registry", &["hivex-close"]).await?;
     let value = value.unwrap_or_else(|| BY_V2V.to_owned());
     Ok(value.split(';').filter(|part| !part.is_empty()).map(str::to_owned).collect())
 }
@@ -115,14 +115,14 @@ pub(super) async fn not_shut_down(
     if is_hibernated(guestfs).await? {
         let text = "Windows is hibernated, as fast startup leaves it at each shutdown. It cannot be \
                     changed, and would wake up on hardware that it does not expect";
-        warnings.push(warn("guest-hibernated", text.to_owned()));
+        warnings.push(warn(WarningCode::GuestHibernated, text.to_owned()));
     }
     if let Some(name) = unsaved(guestfs, root).await? {
         let text = format!(
             "Windows was not shut down. Changes of its registry are in the log of {name} alone, and may \
              be lost"
         );
-        warnings.push(warn("guest-registry-unsaved", text));
+        warnings.push(warn(WarningCode::GuestRegistryUnsaved, text));
     }
     Ok(warnings)
 }
@@ -152,7 +152,7 @@ async fn unsaved(guestfs: &mut Guestfs, root: &str) -> Result<Option<&'static st
 /// The folder of Windows, from `/`.
 async fn system_root(guestfs: &mut Guestfs, root: &str) -> Result<String, Error> {
     let words = ["inspect-get-windows-systemroot", root];
-    Ok(first(guestfs.attempt("find Windows", &words).await?))
+    Ok(first(guestfs.attempt("finding Windows", &words).await?))
 }
 
 /// A hive of the registry, by its path as the file system spells it.
@@ -165,10 +165,10 @@ async fn hive(guestfs: &mut Guestfs, folder: &str, name: &str) -> Result<Option<
 
 /// Opens a hive; its root.
 async fn open(guestfs: &mut Guestfs, hive: &str) -> Result<Option<String>, Error> {
-    if !guestfs.try_run("open the registry", &["hivex-open", hive]).await? {
+    if !guestfs.try_run("opening the registry", &["hivex-open", hive]).await? {
         return Ok(None);
     }
-    Ok(Some(first(guestfs.attempt("read the registry", &["hivex-root"]).await?)))
+    Ok(Some(first(guestfs.attempt("reading the registry", &["hivex-root"]).await?)))
 }
 
 /// Whether a key has one of these below it.
@@ -194,7 +194,7 @@ pub(super) async fn has_agent(guestfs: &mut Guestfs) -> Result<bool, Error> {
 
 /// A path as the file system spells it.
 async fn path(guestfs: &mut Guestfs, any: &str) -> Result<Option<String>, Error> {
-    let found = guestfs.attempt("find a file of Windows", &["case-sensitive-path", any]).await?;
+    let found = guestfs.attempt("finding a file of Windows", &["case-sensitive-path", any]).await?;
     let found = first(found);
     // The last part may be missing, and is then returned as it was given.
     Ok(if !found.is_empty() && guestfs.is_file(&found).await? { Some(found) } else { None })
@@ -255,7 +255,7 @@ async fn node(guestfs: &mut Guestfs, top: &str, names: &[&str]) -> Result<Option
     let mut node = top.to_owned();
     for name in names {
         let words = ["hivex-node-get-child", &node, name];
-        node = first(guestfs.attempt("read the registry", &words).await?);
+        node = first(guestfs.attempt("reading the registry", &words).await?);
         if node.is_empty() || node == "0" {
             return Ok(None);
         }
@@ -281,13 +281,13 @@ async fn text(guestfs: &mut Guestfs, key: &str, name: &str) -> Result<Option<Str
 /// The bytes of a value of a key.
 async fn value(guestfs: &mut Guestfs, key: &str, name: &str) -> Result<Option<Vec<u8>>, Error> {
     let words = ["hivex-node-get-value", key, name];
-    let value = first(guestfs.attempt("read the registry", &words).await?);
+    let value = first(guestfs.attempt("reading the registry", &words).await?);
     if value.is_empty() || value == "0" {
         return Ok(None);
     }
     // A value is bytes, and no line: od(1) makes one of them.
     let words = ["hivex-value-value", &value];
-    let digits = guestfs.piped("read the registry", &words, "od -An -v -tx1").await?;
+    let digits = guestfs.piped("reading the registry", &words, "od -An -v -tx1").await?;
     Ok(digits.ok().and_then(|lines| bytes(&lines)))
 }
 

@@ -83,13 +83,13 @@ impl fmt::Display for Width {
 
 /// The drivers that decide the hardware of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Driver {
+pub(super) enum VirtioDriver {
     Viostor,
     Vioscsi,
     Netkvm,
 }
 
-impl fmt::Display for Driver {
+impl fmt::Display for VirtioDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Viostor => "viostor",
@@ -100,13 +100,13 @@ impl fmt::Display for Driver {
 }
 
 /// Files without which a driver is not there. SUSE's have other names.
-const FILES: [(&str, Driver); 6] = [
-    ("viostor.sys", Driver::Viostor),
-    ("virtio_blk.sys", Driver::Viostor),
-    ("vrtioblk.sys", Driver::Viostor),
-    ("vioscsi.sys", Driver::Vioscsi),
-    ("netkvm.inf", Driver::Netkvm),
-    ("virtio_net.inf", Driver::Netkvm),
+const FILES: [(&str, VirtioDriver); 6] = [
+    ("viostor.sys", VirtioDriver::Viostor),
+    ("virtio_blk.sys", VirtioDriver::Viostor),
+    ("vrtioblk.sys", VirtioDriver::Viostor),
+    ("vioscsi.sys", VirtioDriver::Vioscsi),
+    ("netkvm.inf", VirtioDriver::Netkvm),
+    ("virtio_net.inf", VirtioDriver::Netkvm),
 ];
 
 /// What a file of virtio-win is for, by its path; none of what is no driver's.
@@ -124,7 +124,7 @@ pub(super) fn system(path: &str) -> Option<(&'static Release, Width)> {
 }
 
 /// The driver that a file belongs to, by its name.
-pub(super) fn driver(path: &str) -> Option<Driver> {
+pub(super) fn driver(path: &str) -> Option<VirtioDriver> {
     let name = path.rsplit('/').next().unwrap_or_default();
     FILES.iter().find(|(file, _)| name.eq_ignore_ascii_case(file)).map(|(_, driver)| *driver)
 }
@@ -159,7 +159,7 @@ mod tests {
         ] {
             assert_eq!(of(path), found, "{path}");
         }
-        assert_eq!(driver("A/VioStor.SYS"), Some(Driver::Viostor));
+        assert_eq!(driver("A/VioStor.SYS"), Some(VirtioDriver::Viostor));
         assert_eq!(driver("a/netkvm.pdb"), None);
         assert!(is_agent("guest-agent/qemu-ga-x86_64.msi") && !is_agent("virtio-win-gt-x64.msi"));
     }

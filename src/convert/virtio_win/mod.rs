@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::image::{IsoFile, iso_files};
 
 use super::Error;
-use layout::{Driver, Release, Width};
+use layout::{Release, VirtioDriver, Width};
 
 pub use outlook::{Foretold, WindowsDrivers, check_sources, drivers_for};
 pub(super) use outlook::{checks, warnings};
@@ -23,7 +23,7 @@ pub(super) use staged::{Handed, hand_over};
 
 /// Where drivers come from, for hints.
 pub(super) const DOWNLOAD: &str = "download virtio-win.iso from \
-     https://fedorapeople.org/groups/virt/virtio-win/direct-downloads/stable-virtio/ and give it with \
+     https://fedorapeople.org/groups/virt/virtio-win/direct-downloads/stable-virtio/ and pass it with \
      --virtio-win, or install the package virtio-win (Fedora, RHEL; Debian has none)";
 /// How to get what runs programs at the first start of a Windows.
 pub(super) const INSTALL_RHSRVANY: &str = "install rhsrvany (Debian 12: from bookworm-backports; Fedora: \
@@ -90,13 +90,13 @@ pub struct DriversOf {
 #[derive(Debug)]
 pub(super) struct Drivers {
     pub(super) path: PathBuf,
-    by_system: BTreeMap<(&'static Release, Width), BTreeSet<Driver>>,
-    files: Vec<Found>,
+    by_system: BTreeMap<(&'static Release, Width), BTreeSet<VirtioDriver>>,
+    files: Vec<VirtioFile>,
 }
 
 /// A file of virtio-win.
 #[derive(Debug)]
-struct Found {
+struct VirtioFile {
     /// Relative to the top.
     path: String,
     at: At,
@@ -120,17 +120,17 @@ fn read(path: &Path) -> Result<Drivers, Error> {
         false => iso_files(path)
             .map_err(|error| wrong(format!("neither a folder nor an ISO image: {error}")))?
             .into_iter()
-            .map(|file| Found { path: file.path.clone(), at: At::Iso(file) })
+            .map(|file| VirtioFile { path: file.path.clone(), at: At::Iso(file) })
             .collect(),
     };
     let mut by_system: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for Found { path, .. } in &files {
+    for VirtioFile { path, .. } in &files {
         if let (Some(system), Some(driver)) = (layout::system(path), layout::driver(path)) {
             by_system.entry(system).or_default().insert(driver);
         }
     }
     // An ISO of another kind, or the folder above virtio-win's many versions.
-    if !by_system.values().any(|drivers| drivers.contains(&Driver::Viostor)) {
+    if !by_system.values().any(|drivers| drivers.contains(&VirtioDriver::Viostor)) {
         return Err(wrong("it holds no viostor.sys in folders such as w10/amd64".to_owned()));
     }
     Ok(Drivers { path: path.to_owned(), by_system, files })
@@ -146,7 +146,7 @@ pub(super) async fn look(path: &Path) -> Result<Drivers, Error> {
     })
 }
 
-fn folder_files(top: &Path) -> io::Result<Vec<Found>> {
+fn folder_files(top: &Path) -> io::Result<Vec<VirtioFile>> {
     let (mut files, mut folders) = (Vec::new(), vec![(top.to_owned(), String::new(), 0)]);
     while let Some((folder, below, depth)) = folders.pop() {
         for entry in fs::read_dir(&folder)? {
@@ -159,7 +159,7 @@ fn folder_files(top: &Path) -> io::Result<Vec<Found>> {
                     folders.push((path, format!("{name}/"), depth + 1));
                 }
                 Ok(found) if found.is_file() && files.len() < MOST => {
-                    files.push(Found { path: name, at: At::Folder(path) });
+                    files.push(VirtioFile { path: name, at: At::Folder(path) });
                 }
                 _ => {}
             }
@@ -168,7 +168,7 @@ fn folder_files(top: &Path) -> io::Result<Vec<Found>> {
     Ok(files)
 }
 
-impl Found {
+impl VirtioFile {
     fn copy(&self, top: &Path, to: &Path) -> io::Result<()> {
         match &self.at {
             At::Folder(path) => fs::copy(path, to).map(drop),
@@ -181,7 +181,7 @@ impl Drivers {
     /// Whether a disk of virtio starts this Windows with them.
     fn start(&self, release: &'static Release, width: Width) -> bool {
         let found = self.by_system.get(&(release, width));
-        found.is_some_and(|drivers| drivers.contains(&Driver::Viostor))
+        found.is_some_and(|drivers| drivers.contains(&VirtioDriver::Viostor))
     }
 
     /// The releases among `ids` that have a driver here to start from, on that processor; on any

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::convert::Error;
 use crate::convert::native::v2v;
-use crate::convert::qemu_img::Tools;
-use crate::model::{Check, OsFamily, Stage, Warning, chain};
+use crate::convert::tools::qemu_img::Tools;
+use crate::model::{Check, OsFamily, Stage, Warning, WarningCode, chain};
 
 use super::{DOWNLOAD, DriversOf, INSTALL_RHSRVANY, WindowsSources, look, name};
 
@@ -98,30 +98,37 @@ pub(in crate::convert) async fn warnings(
             "virt-v2v-in-place is not installed, which alone installs the drivers of virtio in a Windows: \
              {stays} (install virt-v2v)"
         );
-        warnings.push(warn("windows-without-virt-v2v", text));
+        warnings.push(warn(WarningCode::WindowsWithoutVirtV2v, text));
     }
     let found = drivers_for(sources, guest).await;
     if found.drivers.is_empty() {
         let text = format!("drivers of virtio: {}; {stays}", found.line(guest));
-        warnings.push(warn("windows-without-drivers", text));
+        warnings.push(warn(WarningCode::WindowsWithoutDrivers, text));
     } else if !sources.has_starter() {
         let text = format!(
             "{} has neither rhsrvany.exe nor pvvxsvc.exe, without which virt-v2v-in-place changes no \
              Windows that has VMware Tools: {INSTALL_RHSRVANY}",
             sources.tools().display()
         );
-        warnings.push(warn("windows-without-rhsrvany", text));
+        warnings.push(warn(WarningCode::WindowsWithoutRhsrvany, text));
     }
     warnings
 }
 
-/// What `doctor` says of it.
-pub(in crate::convert) async fn checks(sources: &WindowsSources, tools: &Tools) -> Vec<Check> {
+/// What `doctor` says of it; `is_asked` where a run is to use virt-v2v.
+pub(in crate::convert) async fn checks(
+    sources: &WindowsSources,
+    is_asked: bool,
+    tools: &Tools,
+) -> Vec<Check> {
     let v2v = match v2v::version(tools).await {
         Ok(version) => Check::ok("virt-v2v", version),
         Err(error) => {
             let remedy = "install virt-v2v, which installs drivers in Windows guests";
-            Check::warning("virt-v2v", chain(&error), remedy)
+            match is_asked {
+                true => Check::failed("virt-v2v", chain(&error), Some(remedy.to_owned())),
+                false => Check::note("virt-v2v", chain(&error), remedy),
+            }
         }
     };
     vec![v2v, drivers(sources).await, starter(sources)]
@@ -131,7 +138,7 @@ async fn drivers(sources: &WindowsSources) -> Check {
     const NAME: &str = "virtio-win";
     let Some(place) = sources.place() else {
         let found = "no drivers of virtio for Windows guests";
-        return Check::warning(NAME, found, format!("for such guests {DOWNLOAD}"));
+        return Check::note(NAME, found, format!("for such guests {DOWNLOAD}"));
     };
     match look(&place).await {
         Ok(drivers) => Check::ok(NAME, format!("{} in {}", drivers.summary(), place.display())),
@@ -139,7 +146,7 @@ async fn drivers(sources: &WindowsSources) -> Check {
         Err(error) if sources.virtio_win.is_some() => {
             Check::failed(NAME, chain(&error), error.hint())
         }
-        Err(error) => Check::warning(NAME, chain(&error), DOWNLOAD),
+        Err(error) => Check::note(NAME, chain(&error), DOWNLOAD),
     }
 }
 
@@ -150,8 +157,9 @@ fn starter(sources: &WindowsSources) -> Check {
         true => Check::ok(NAME, format!("in {}", folder.display())),
         false => {
             let found = format!("neither rhsrvany.exe nor pvvxsvc.exe in {}", folder.display());
-            let remedy = format!("for Windows guests with VMware Tools {INSTALL_RHSRVANY}");
-            Check::warning(NAME, found, remedy)
+            let remedy =
+                format!("{INSTALL_RHSRVANY}; Windows guests with VMware Tools need rhsrvany");
+            Check::note(NAME, found, remedy)
         }
     }
 }
@@ -187,7 +195,7 @@ mod tests {
         fs::write(folder.join("viostor.sys"), "").expect("written");
         let codes = async |family, id| {
             let told = told(&at(dir.path()), family, id).await;
-            told.into_iter().map(|warning| warning.code).collect::<Vec<_>>().join(" ")
+            told.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>().join(" ")
         };
         let windows = OsFamily::Windows;
         assert_eq!(codes(OsFamily::Linux, "win10").await, "");

@@ -53,7 +53,7 @@ pub(in crate::convert) async fn hand_over(
                     stage(&drivers, (release, looked_for, width), &to)
                 })
             };
-            let doing = format!("copy drivers to {}", to.display());
+            let doing = format!("copying drivers to {}", to.display());
             copied
                 .await
                 .map_err(|join| Error::io(&doing)(join.into()))?

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::file_names::{files_in, has_extension};
 use super::locate::{several_of, unusable};
-use super::names::{files_in, has_extension};
 use crate::exporter::Error;
 
 /// How deep below a folder VMs are looked for.

@@ -22,7 +22,7 @@ pub(super) struct Bound {
     /// Size of the disk, in bytes.
     capacity: u64,
     /// Who says so.
-    by: Told,
+    by: SizeSource,
     /// What its own header says, where that was read as the disk came: what is written then is
     /// another image.
     header: Option<u64>,
@@ -30,7 +30,7 @@ pub(super) struct Bound {
 
 /// Who tells how large a disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum SizeSource {
     /// What lies at the source is as long as it is.
     Source,
     Package,
@@ -51,7 +51,7 @@ impl Bound {
     /// For a disk of `capacity` bytes, 0 if nobody tells. `inflated` says whether it is compressed where
     /// it lies: what is not can be no bomb.
     pub(super) fn new(path: PathBuf, format: DiskFormat, capacity: u64, inflated: bool) -> Self {
-        let by = if inflated { Told::Package } else { Told::Source };
+        let by = if inflated { SizeSource::Package } else { SizeSource::Source };
         let capacity = if capacity == 0 { LARGEST } else { capacity };
         Self { path, format, capacity, by, header: None }
     }
@@ -65,8 +65,8 @@ impl Bound {
     /// knows: what is not compressed is as long as it is, whatever its package tells.
     pub(super) fn longest_raw(&self, length: u64) -> u64 {
         match (self.by, length) {
-            (Told::Source, 0) => LARGEST,
-            (Told::Source, length) => length,
+            (SizeSource::Source, 0) => LARGEST,
+            (SizeSource::Source, length) => length,
             _ => self.most(),
         }
     }
@@ -76,16 +76,16 @@ impl Bound {
     /// # Errors
     /// [`TooLong`] as [`ErrorKind::InvalidData`]; what the system says.
     pub(super) fn check(&mut self, bytes: u64) -> io::Result<()> {
-        if self.by == Told::Source || bytes <= self.most() {
+        if self.by == SizeSource::Source || bytes <= self.most() {
             return Ok(());
         }
-        if self.by == Told::Package
+        if self.by == SizeSource::Package
             && let Some(capacity) = self.own_capacity()?
         {
-            (self.capacity, self.by) = (capacity, Told::Image);
+            (self.capacity, self.by) = (capacity, SizeSource::Image);
             return self.check(bytes);
         }
-        let by = if self.by == Told::Image { "its own header" } else { "its package" };
+        let by = if self.by == SizeSource::Image { "its own header" } else { "its package" };
         Err(io::Error::new(ErrorKind::InvalidData, TooLong { capacity: self.capacity, by }))
     }
 

@@ -11,10 +11,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::described::{Content, Described, Nvram, Wanted};
-use super::names::{format_by_extension, has_extension, is_shadow};
+use super::file_names::{format_by_extension, has_extension, is_shadow};
 use super::store::{Store, plain};
-use super::{Choice, images, vmx};
+use super::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
+use super::{FileChoice, images, vmx};
 use crate::exporter::Error;
 use crate::image::{self, Kind, vmdk};
 use crate::model::{DiskFormat, DiskId};
@@ -33,8 +33,12 @@ const BOX_IMAGE: &str = "box.img";
 ///
 /// # Errors
 /// [`Error::Packed`] where it cannot be told which VM is meant; [`Error::Unusable`], [`Error::File`].
-pub(super) fn describe(store: &Store, named: String, choice: &Choice) -> Result<Described, Error> {
-    let found = Members::read(store)?;
+pub(super) fn describe(
+    store: &Store,
+    named: String,
+    choice: &FileChoice,
+) -> Result<DescribedVm, Error> {
+    let found = BoxMembers::read(store)?;
     let of_vmx: Vec<_> = found.heads.keys().filter(|name| has_extension(name, "vmx")).collect();
     let described = match of_vmx.as_slice() {
         [name] => found.vm(name)?,
@@ -44,14 +48,14 @@ pub(super) fn describe(store: &Store, named: String, choice: &Choice) -> Result<
         },
         several => {
             let names: Vec<_> = several.iter().map(|name| name.as_str()).collect();
-            return Err(store.unusable(format!("it holds several VMs: {}", names.join(", "))));
+            return Err(store.unusable(format!("it contains several VMs: {}", names.join(", "))));
         }
     };
-    Ok(Described { store: Some(store.clone()), ..described })
+    Ok(DescribedVm { store: Some(store.clone()), ..described })
 }
 
 /// The members of an archive.
-struct Members<'a> {
+struct BoxMembers<'a> {
     store: &'a Store,
     /// Their lengths, by their names.
     sizes: BTreeMap<String, u64>,
@@ -62,20 +66,20 @@ struct Members<'a> {
 /// What `metadata.json` of a box says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Metadata {
+struct BoxMetadata {
     format: Option<String>,
-    disks: Vec<Image>,
+    disks: Vec<BoxedImage>,
 }
 
 /// An image of a box, by its name in the archive.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Image {
+struct BoxedImage {
     path: String,
     format: Option<String>,
 }
 
-impl<'a> Members<'a> {
+impl<'a> BoxMembers<'a> {
     /// Lists an archive, and reads how its files begin.
     fn read(store: &'a Store) -> Result<Self, Error> {
         let (sizes, mut heads) = (RefCell::new(BTreeMap::new()), BTreeMap::new());
@@ -101,11 +105,11 @@ impl<'a> Members<'a> {
     }
 
     /// The VM of a VMX.
-    fn vm(&self, name: &str) -> Result<Described, Error> {
+    fn vm(&self, name: &str) -> Result<DescribedVm, Error> {
         let prefix = name.rfind('/').map_or("", |at| &name[..=at]);
         let text = self.text(name)?;
         let path = self.store.path().join(name);
-        vmx::read(&path, text, &Folder { members: self, prefix })
+        vmx::read(&path, text, &BoxFolder { members: self, prefix })
     }
 
     /// A small file, which was read to its end.
@@ -121,7 +125,7 @@ impl<'a> Members<'a> {
     /// the box names, or the only one.
     fn images(&self) -> Option<Vec<(String, Option<DiskFormat>)>> {
         let told = self.heads.keys().find(|name| plain_name(name) == METADATA);
-        let metadata: Metadata = told
+        let metadata: BoxMetadata = told
             .and_then(|name| serde_json::from_slice(&self.heads[name]).ok())
             .unwrap_or_default();
         let format = |text: &Option<String>| text.as_deref().and_then(format_by_extension);
@@ -142,8 +146,8 @@ impl<'a> Members<'a> {
     fn machine(
         &self,
         images: &[(String, Option<DiskFormat>)],
-        choice: &Choice,
-    ) -> Result<Described, Error> {
+        choice: &FileChoice,
+    ) -> Result<DescribedVm, Error> {
         let (mut disks, mut wanted) = (Vec::new(), Vec::new());
         for (index, (name, told)) in images.iter().enumerate() {
             let size = *self.sizes.get(name).ok_or_else(|| self.lacks(name))?;
@@ -157,9 +161,9 @@ impl<'a> Members<'a> {
             }
             let capacity = if format == DiskFormat::Raw { size } else { capacity(&file, format) };
             disks.push(images::disk(plain_name(name).to_owned(), index, (capacity, None)));
-            let content = Content::Packed { members: vec![name.clone()], gzip: false };
-            let disk = Wanted::disk(DiskId::from_index(index), (format, capacity), content);
-            wanted.push(Wanted { least: size, ..disk });
+            let content = DiskBytes::Packed { members: vec![name.clone()], gzip: false };
+            let disk = WantedDisk::disk(DiskId::from_index(index), (format, capacity), content);
+            wanted.push(WantedDisk { least: size, ..disk });
         }
         let stem = self.store.path().file_stem().unwrap_or_default().to_string_lossy();
         let stem = stem.strip_suffix(".tar").unwrap_or(&stem).to_owned();
@@ -182,13 +186,13 @@ impl<'a> Members<'a> {
 }
 
 /// The folder of a VMX in an archive.
-struct Folder<'a> {
-    members: &'a Members<'a>,
+struct BoxFolder<'a> {
+    members: &'a BoxMembers<'a>,
     /// Its path, with a `/` behind it unless empty.
     prefix: &'a str,
 }
 
-impl Folder<'_> {
+impl BoxFolder<'_> {
     /// The member of that name in the folder, in whatever case.
     fn find(&self, name: &str) -> Result<&str, Error> {
         let name = name.replace('\\', "/");
@@ -201,7 +205,7 @@ impl Folder<'_> {
     }
 
     /// A VMDK of several files, by its descriptor.
-    fn split(&self, descriptor: &str) -> Result<vmx::Image, Error> {
+    fn split(&self, descriptor: &str) -> Result<vmx::VmxImage, Error> {
         let text = self.members.text(descriptor)?;
         let (mut members, mut sectors) = (vec![descriptor.to_owned()], Some(0_u64));
         for extent in vmdk::extents(&vmdk::text(text)) {
@@ -217,17 +221,17 @@ impl Folder<'_> {
         let capacity = sectors.and_then(|sectors| sectors.checked_mul(vmdk::SECTOR));
         let too_long = || self.members.store.unusable(format!("'{descriptor}' in it is too long"));
         let least = members.iter().filter_map(|name| self.members.sizes.get(name));
-        Ok(vmx::Image {
+        Ok(vmx::VmxImage {
             capacity: capacity.ok_or_else(too_long)?,
             uuid: None,
             least: least.fold(0, |sum, size| sum.saturating_add(*size)),
-            content: Content::PackedSplit { members },
+            content: DiskBytes::PackedSplit { members },
         })
     }
 }
 
-impl vmx::Folder for Folder<'_> {
-    fn image(&self, name: &str) -> Result<vmx::Image, Error> {
+impl vmx::Folder for BoxFolder<'_> {
+    fn image(&self, name: &str) -> Result<vmx::VmxImage, Error> {
         let member = self.find(name)?;
         let head = self.members.heads.get(member).map(Vec::as_slice).unwrap_or_default();
         if head.starts_with(b"# Di") {
@@ -236,11 +240,11 @@ impl vmx::Folder for Folder<'_> {
         let file = self.members.head_file(member)?;
         let capacity = capacity(&file, DiskFormat::Vmdk);
         if capacity == 0 {
-            let reason = format!("'{member}' in it is no VMDK");
+            let reason = format!("'{member}' in it is not a VMDK");
             return Err(self.members.store.unusable(reason));
         }
-        Ok(vmx::Image {
-            content: Content::Packed { members: vec![member.to_owned()], gzip: false },
+        Ok(vmx::VmxImage {
+            content: DiskBytes::Packed { members: vec![member.to_owned()], gzip: false },
             capacity,
             uuid: vmdk::uuid(&file).ok().flatten(),
             least: self.members.sizes.get(member).copied().unwrap_or_default(),

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::described::{Content, Described, Nvram};
-use super::package::take_sums;
+use super::ovf_package::take_sums;
 use super::store::{Member, Store};
 use super::sums::{Digests, summed};
+use super::vm_files::{DescribedVm, DiskBytes, Nvram};
 use crate::budget::{Going, is_stop};
 use crate::exporter::Error;
 use crate::image::Split;
@@ -18,7 +18,7 @@ use crate::progress::{Progress, Unit};
 
 /// The reading of all files that a package has sums of.
 pub(super) struct Checking<'a> {
-    pub(super) described: &'a Described,
+    pub(super) described: &'a DescribedVm,
     pub(super) progress: &'a Progress,
     pub(super) cancel: &'a CancellationToken,
 }
@@ -29,7 +29,7 @@ impl Checking<'_> {
     /// # Errors
     /// [`Error::WrongSum`], [`Error::Unusable`], [`Error::File`], [`Error::Cancelled`].
     pub(super) fn check(&self) -> Result<Option<usize>, Error> {
-        let Described { sums, prefix, store: Some(store), .. } = self.described else {
+        let DescribedVm { sums, prefix, store: Some(store), .. } = self.described else {
             return Ok(None);
         };
         let names = self.names(store)?;
@@ -63,22 +63,22 @@ impl Checking<'_> {
 
     /// The files of the VM that may have a sum.
     fn names(&self, store: &Store) -> Result<Vec<String>, Error> {
-        let Described { sums, prefix, nvram, .. } = self.described;
+        let DescribedVm { sums, prefix, nvram, .. } = self.described;
         let relative = |path: &Path| {
             path.strip_prefix(store.path()).unwrap_or(path).to_string_lossy().into_owned()
         };
         let mut names = Vec::new();
         for disk in self.described.images() {
             match &disk.content {
-                Content::Packed { members, .. } | Content::PackedSplit { members } => {
+                DiskBytes::Packed { members, .. } | DiskBytes::PackedSplit { members } => {
                     names.extend(members.iter().cloned());
                 }
-                Content::InPlace(path) => names.push(relative(path)),
-                Content::Split(path) => {
+                DiskBytes::InPlace(path) => names.push(relative(path)),
+                DiskBytes::Split(path) => {
                     let files = Split::files(path).map_err(|source| failed(path, source))?;
                     names.extend(files.iter().map(|file| relative(file)));
                 }
-                Content::Empty => {}
+                DiskBytes::Empty => {}
             }
         }
         if let Some(Nvram::Member(name)) = nvram {
@@ -89,7 +89,7 @@ impl Checking<'_> {
     }
 
     fn digests(&self, store: &Store, member: Member<'_>) -> Result<Digests, Error> {
-        let Described { sums, prefix, .. } = self.described;
+        let DescribedVm { sums, prefix, .. } = self.described;
         let digests = sums.digests(prefix, &member.name);
         let task = self.progress.task(format!("check {}", member.name), None, Unit::Bytes);
         let mut read = 0;
@@ -112,5 +112,5 @@ fn open(path: &PathBuf) -> Result<File, Error> {
 }
 
 fn failed(path: &Path, source: std::io::Error) -> Error {
-    Error::File { action: "read", path: path.to_owned(), source }
+    Error::File { action: "reading", path: path.to_owned(), source }
 }

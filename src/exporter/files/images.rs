@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::Choice;
-use super::described::{Content, Described, Wanted};
-use super::names::format_by_extension;
-use super::verify::Expected;
+use super::FileChoice;
+use super::expected_sums::Expected;
+use super::file_names::format_by_extension;
+use super::vm_files::{DescribedVm, DiskBytes, WantedDisk};
 use crate::exporter::{Error, uuids};
 use crate::image::{self, Kind};
 use crate::model::{
@@ -20,14 +20,14 @@ const MEMORY_MIB: u64 = 2048;
 /// The format of an image: what the user says, else what its name does. It is never guessed from
 /// the bytes, which are the guest's own: where they say otherwise than the name, the user decides
 /// ([`check`]).
-pub(super) fn format(path: &Path, choice: &Choice) -> Option<DiskFormat> {
+pub(super) fn format(path: &Path, choice: &FileChoice) -> Option<DiskFormat> {
     let extension = path.extension().map(|text| text.to_string_lossy().into_owned());
     choice.format.or_else(|| format_by_extension(&extension?))
 }
 
 /// Refuses an image whose content is not what its name says. Blocks.
 fn check(path: &Path, file: &File, told: DiskFormat) -> Result<(), Error> {
-    let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+    let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
     match image::kind(file, told).map_err(failed)? {
         Some(found) if found != Kind::Disk(told) => {
             Err(Error::OtherFormat { path: path.to_owned(), told, found })
@@ -40,26 +40,26 @@ fn check(path: &Path, file: &File, told: DiskFormat) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Unusable`], [`Error::File`].
-pub(super) fn describe(paths: &[PathBuf], choice: &Choice) -> Result<Described, Error> {
+pub(super) fn describe(paths: &[PathBuf], choice: &FileChoice) -> Result<DescribedVm, Error> {
     let (mut disks, mut wanted) = (Vec::new(), Vec::new());
     for (index, path) in paths.iter().enumerate() {
         let unusable = |reason: &str| Error::Unusable { path: path.clone(), reason: reason.into() };
         let format = format(path, choice);
         let format = format.ok_or_else(|| Error::UnknownFormat { path: path.clone() })?;
-        let failed = |source| Error::File { action: "read", path: path.clone(), source };
+        let failed = |source| Error::File { action: "reading", path: path.clone(), source };
         let file = File::open(path).map_err(failed)?;
         if choice.format.is_none() {
             check(path, &file, format)?;
         }
-        let content = Content::of_image(path, format)?;
+        let content = DiskBytes::of_image(path, format)?;
         let capacity = image::capacity(&file, format).map_err(failed)?;
         let capacity = capacity.filter(|size| *size > 0);
-        let capacity =
-            capacity.ok_or_else(|| unusable(&format!("it is no image of a disk in {format}")))?;
+        let capacity = capacity
+            .ok_or_else(|| unusable(&format!("it is not an image of a disk in {format}")))?;
         let id = DiskId::from_index(index);
         let label = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         disks.push(disk(label, index, (capacity, uuids::of_image(path, format))));
-        wanted.push(Wanted::disk(id, (format, capacity), content));
+        wanted.push(WantedDisk::disk(id, (format, capacity), content));
     }
     let stem = paths.first().and_then(|path| path.file_stem()).unwrap_or_default();
     Ok(machine(stem.to_string_lossy().into_owned(), disks, wanted, choice))
@@ -89,9 +89,9 @@ pub(super) fn disk(
 pub(super) fn machine(
     name: String,
     disks: Vec<SourceDisk>,
-    wanted: Vec<Wanted>,
-    choice: &Choice,
-) -> Described {
+    wanted: Vec<WantedDisk>,
+    choice: &FileChoice,
+) -> DescribedVm {
     let vm = SourceVm {
         provider: "local".to_owned(),
         id: String::new(),
@@ -122,7 +122,7 @@ pub(super) fn machine(
         nics: choice.nics.clone().unwrap_or_else(|| vec![SourceNic::at(0)]),
         facts: None,
     };
-    Described {
+    DescribedVm {
         vm,
         tells_nics: false,
         disks: wanted,

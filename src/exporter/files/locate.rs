@@ -2,24 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use super::names::{files_in, has_extension};
+use super::file_names::{files_in, has_extension};
 use super::store::Store;
 use super::{FileSettings, below, images};
 use crate::exporter::Error;
-use crate::model::{Stage, Warning, revision};
+use crate::model::{Stage, Warning, WarningCode, revision};
 
 /// How many of several VMs are named.
 const MOST_NAMED: usize = 12;
 
 /// Where a VM lies.
-pub(super) enum Place {
+pub(super) enum VmLocation {
     Archive(Store),
     Ovf(PathBuf),
     Vmx(PathBuf),
     Images(Vec<PathBuf>),
 }
 
-impl Place {
+impl VmLocation {
     /// The files that describe the VM. A folder is none: whatever comes into it would change it.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         match self {
@@ -50,22 +50,24 @@ pub(super) fn absolute(mut settings: FileSettings) -> Result<FileSettings, Error
 ///
 /// # Errors
 /// [`Error::Unusable`] when it is nothing that a VM can be taken from, or more than one thing.
-pub(super) fn locate(settings: &FileSettings) -> Result<(Place, Option<Warning>), Error> {
+pub(super) fn locate(settings: &FileSettings) -> Result<(VmLocation, Option<Warning>), Error> {
     let Some(path) = settings.paths.first() else {
         return Err(unusable(Path::new(""), "no file is named"));
     };
     for path in &settings.paths {
         check_kind(path)?;
     }
-    let failed = |source| Error::File { action: "open", path: path.clone(), source };
+    let failed = |source| Error::File { action: "opening", path: path.clone(), source };
     let found = std::fs::metadata(path).map_err(failed)?;
     if settings.paths.len() > 1 {
         let is_package = |path: &&PathBuf| {
             path.is_dir() || ["ova", "ovf", "vmx"].iter().any(|kind| has_extension(path, kind))
         };
         return match settings.paths.iter().find(is_package) {
-            Some(path) => Err(unusable(path, "it is a whole VM, and disks alone come several")),
-            None => Ok((Place::Images(settings.paths.clone()), None)),
+            Some(path) => {
+                Err(unusable(path, "it is a VM, and only disks can be passed several at a time"))
+            }
+            None => Ok((VmLocation::Images(settings.paths.clone()), None)),
         };
     }
     if !found.is_dir() {
@@ -77,24 +79,24 @@ pub(super) fn locate(settings: &FileSettings) -> Result<(Place, Option<Warning>)
     let found = below::find(path)?;
     let warning = Warning::new(
         Stage::Export,
-        "found-below",
-        format!("{} itself holds no VM: taking {}", path.display(), found.display()),
+        WarningCode::FoundBelow,
+        format!("{} itself contains no VM: using {}", path.display(), found.display()),
     );
     Ok((of_file(&found, settings)?, Some(warning)))
 }
 
 /// What the file at a path is.
-fn of_file(path: &PathBuf, settings: &FileSettings) -> Result<Place, Error> {
-    let failed = |source| Error::File { action: "open", path: path.clone(), source };
+fn of_file(path: &PathBuf, settings: &FileSettings) -> Result<VmLocation, Error> {
+    let failed = |source| Error::File { action: "opening", path: path.clone(), source };
     let is_ova = has_extension(path, "ova");
     match path {
-        _ if has_extension(path, "ovf") => Ok(Place::Ovf(path.clone())),
-        _ if has_extension(path, "vmx") => Ok(Place::Vmx(path.clone())),
+        _ if has_extension(path, "ovf") => Ok(VmLocation::Ovf(path.clone())),
+        _ if has_extension(path, "vmx") => Ok(VmLocation::Vmx(path.clone())),
         _ if !is_ova && images::format(path, &settings.choice).is_some() => {
-            Ok(Place::Images(settings.paths.clone()))
+            Ok(VmLocation::Images(settings.paths.clone()))
         }
         _ => match Store::archive(path).map_err(failed)? {
-            Some(store) => Ok(Place::Archive(store)),
+            Some(store) => Ok(VmLocation::Archive(store)),
             None if is_ova => Err(unusable(
                 path,
                 "it is neither a tar archive, plain or compressed by gzip or xz, nor a zip",
@@ -106,21 +108,21 @@ fn of_file(path: &PathBuf, settings: &FileSettings) -> Result<Place, Error> {
 
 /// Whether something is a file or a folder. Reading from others may wait for ever, or never end.
 fn check_kind(path: &Path) -> Result<(), Error> {
-    let failed = |source| Error::File { action: "open", path: path.to_owned(), source };
+    let failed = |source| Error::File { action: "opening", path: path.to_owned(), source };
     let kind = std::fs::metadata(path).map_err(failed)?.file_type();
     if kind.is_file() || kind.is_dir() {
         return Ok(());
     }
-    Err(unusable(path, "it is no ordinary file; copy what a device holds into one first"))
+    Err(unusable(path, "it is not an ordinary file; copy the content of a device into one first"))
 }
 
 /// The one package or VM of a folder, if there is any.
-fn in_folder(folder: &Path) -> Result<Option<Place>, Error> {
+fn in_folder(folder: &Path) -> Result<Option<VmLocation>, Error> {
     let files = files_in(folder)?;
     let of = |kind| -> Vec<_> { files.iter().filter(|path| has_extension(path, kind)).collect() };
     match (of("ovf").as_slice(), of("vmx").as_slice()) {
-        ([ovf], _) => Ok(Some(Place::Ovf((*ovf).clone()))),
-        ([], [vmx]) => Ok(Some(Place::Vmx((*vmx).clone()))),
+        ([ovf], _) => Ok(Some(VmLocation::Ovf((*ovf).clone()))),
+        ([], [vmx]) => Ok(Some(VmLocation::Vmx((*vmx).clone()))),
         ([], []) => Ok(None),
         ([], several) => Err(several_of("VMXs", folder, several)),
         (several, _) => Err(several_of("OVFs", folder, several)),
@@ -145,11 +147,11 @@ pub(super) fn revision(paths: &[PathBuf]) -> Result<String, Error> {
         Ok(found) => Ok(format!("{}@{}.{}", found.len(), found.mtime(), found.mtime_nsec())),
         // A file that is missing is refused where it is needed.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok("-".to_owned()),
-        Err(source) => Err(Error::File { action: "look at", path: path.clone(), source }),
+        Err(source) => Err(Error::File { action: "inspecting", path: path.clone(), source }),
     };
     Ok(revision::of_files(&paths.iter().map(state).collect::<Result<Vec<_>, _>>()?))
 }
 
 pub(super) fn unusable(path: &Path, reason: &str) -> Error {
-    Error::Unusable { path: path.to_owned(), reason: reason.to_owned() }
+    Error::Unusable { path: path.to_owned(), reason: reason.into() }
 }

@@ -9,21 +9,21 @@ mod below;
 mod bound;
 mod boxed;
 mod check;
-mod described;
-mod follow;
+mod descriptor_text;
+mod expected_sums;
+mod extract;
+mod file_names;
 mod images;
 mod locate;
-mod names;
 mod ovf;
-mod package;
+mod ovf_package;
 mod sink;
 mod store;
 mod streaming;
 mod sums;
-mod take;
 mod tar;
-mod text;
-mod verify;
+mod vm_files;
+mod vmdk_check;
 mod vmx;
 
 use std::path::PathBuf;
@@ -33,17 +33,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::nvram;
-use super::{Error, ExportRequest, Inspected, Rewrite, VmSummary, WholeDisk, fill_disk_uuids};
+use super::{Error, ExportRequest, FinishedDisk, Inspected, Rewrite, VmSummary, fill_disk_uuids};
 use crate::model::{
-    ByteSize, DiskFormat, ExportedVm, Firmware, SourceNic, SourceVm, Stage, Warning, chain,
+    ByteSize, DiskFormat, ExportedVm, Firmware, SourceNic, SourceVm, Stage, Warning, WarningCode,
+    chain,
 };
 use crate::progress::Progress;
 
 use check::Checking;
-use described::{Described, Nvram};
-use locate::Place;
-use package::Package;
-use take::{Taken, Taking};
+use extract::{Extracted, Extraction};
+use locate::VmLocation;
+use ovf_package::OvfPackage;
+use vm_files::{DescribedVm, Nvram};
 
 /// Where a VM lies, and what its files do not say.
 #[derive(Debug, Clone)]
@@ -51,14 +52,14 @@ pub struct FileSettings {
     /// The OVA, OVF, VMX, folder or image; further ones are further images.
     pub paths: Vec<PathBuf>,
     /// Which part of it is meant, and what is known of it.
-    pub choice: Choice,
+    pub choice: FileChoice,
     /// What packed disks become while they are read, if they can; none to keep them as they are.
     pub rewrite: Option<Rewrite>,
 }
 
 /// What the user says about a VM in files.
 #[derive(Debug, Clone, Default)]
-pub struct Choice {
+pub struct FileChoice {
     /// Name or id of the VM, where a package holds several.
     pub vm: Option<String>,
     /// Format of the images, where their names do not tell or tell wrong.
@@ -81,7 +82,7 @@ pub struct Choice {
 #[derive(Debug, Clone)]
 pub struct Files {
     settings: Arc<FileSettings>,
-    found: Arc<Found>,
+    found: Arc<FoundSource>,
     /// That it lies deeper than the user said.
     told: Option<Warning>,
     /// Differs when the files have changed.
@@ -89,14 +90,14 @@ pub struct Files {
 }
 
 #[derive(Debug)]
-enum Found {
-    Package(Box<Package>),
-    Other(Box<Described>),
+enum FoundSource {
+    Package(Box<OvfPackage>),
+    Other(Box<DescribedVm>),
 }
 
-impl Found {
+impl FoundSource {
     /// The VM that is meant, and where its disks are. Blocks.
-    fn describe(&self, settings: &FileSettings) -> Result<Described, Error> {
+    fn describe(&self, settings: &FileSettings) -> Result<DescribedVm, Error> {
         match self {
             Self::Package(package) => package.describe(&settings.choice),
             Self::Other(described) => match &settings.choice.vm {
@@ -122,25 +123,27 @@ impl Files {
             let (place, told) = locate::locate(&settings)?;
             let ignore = settings.choice.ignore_checksums;
             let found = match &place {
-                Place::Archive(store) => match Package::of_archive(store.clone(), ignore) {
+                VmLocation::Archive(store) => match OvfPackage::of_archive(store.clone(), ignore) {
                     Err(Error::Packed { name, .. }) => {
                         let described = boxed::describe(store, name, &settings.choice)?;
-                        Found::Other(Box::new(described))
+                        FoundSource::Other(Box::new(described))
                     }
-                    package => Found::Package(Box::new(package?)),
+                    package => FoundSource::Package(Box::new(package?)),
                 },
-                Place::Ovf(path) => Found::Package(Box::new(Package::of_folder(path, ignore)?)),
-                Place::Vmx(path) => Found::Other(Box::new(vmx::describe(path)?)),
-                Place::Images(paths) => {
-                    Found::Other(Box::new(images::describe(paths, &settings.choice)?))
+                VmLocation::Ovf(path) => {
+                    FoundSource::Package(Box::new(OvfPackage::of_folder(path, ignore)?))
+                }
+                VmLocation::Vmx(path) => FoundSource::Other(Box::new(vmx::describe(path)?)),
+                VmLocation::Images(paths) => {
+                    FoundSource::Other(Box::new(images::describe(paths, &settings.choice)?))
                 }
             };
             let described = match &found {
-                Found::Package(package) => package.describe(&settings.choice).ok(),
-                Found::Other(described) => Some((**described).clone()),
+                FoundSource::Package(package) => package.describe(&settings.choice).ok(),
+                FoundSource::Other(described) => Some((**described).clone()),
             };
             let mut paths = place.files();
-            paths.extend(described.iter().flat_map(Described::files));
+            paths.extend(described.iter().flat_map(DescribedVm::files));
             paths.dedup();
             let revision = locate::revision(&paths)?;
             Ok(Self { settings, found: Arc::new(found), told, revision })
@@ -151,10 +154,10 @@ impl Files {
     /// The VMs that lie there.
     pub fn list(&self) -> Vec<VmSummary> {
         match &*self.found {
-            Found::Package(package) => {
+            FoundSource::Package(package) => {
                 package.systems().map(|vm| VmSummary::of(&self.identified(vm.clone()))).collect()
             }
-            Found::Other(described) => vec![VmSummary::of(&self.vm(described))],
+            FoundSource::Other(described) => vec![VmSummary::of(&self.vm(described))],
         }
     }
 
@@ -171,8 +174,7 @@ impl Files {
         let vm = self.vm(&described);
         if vm.memory_mib == 0 {
             let path = self.settings.paths.first().cloned().unwrap_or_default();
-            let reason =
-                "it does not say how much memory the VM has: say it by --memory".to_owned();
+            let reason = "it has no memory size: pass --memory".into();
             return Err(Error::Unusable { path, reason });
         }
         Ok(Inspected {
@@ -224,9 +226,10 @@ impl Files {
         let mut vm = vm.clone();
         let told = Vec::from_iter(self.told.clone());
         let work = blocking(&self.settings, move || {
-            let failed = |source| Error::File { action: "open", path: directory.clone(), source };
+            let failed =
+                |source| Error::File { action: "opening", path: directory.clone(), source };
             let directory = std::path::absolute(&directory).map_err(failed)?;
-            let taking = Taking {
+            let taking = Extraction {
                 described: &described,
                 directory: &directory,
                 progress: &progress,
@@ -236,15 +239,16 @@ impl Files {
                 whole: &whole,
                 tell: &tell,
             };
-            let Taken { disks, uuids, media, nvram: variables, warnings } = taking.take()?;
+            let Extracted { disks, uuids, media, nvram: variables, warnings } = taking.take()?;
             let mut warnings = [told, described.warnings.clone(), warnings].concat();
             for (disk, told) in disks.iter().zip(&vm.disks) {
                 if told.capacity.0 != 0 && told.capacity != disk.capacity {
                     let text = format!(
-                        "{} is of {} bytes by its image and of {} by its description: the image counts",
+                        "{} has {} bytes by its image and {} by its description: the size of the \
+                         image is used",
                         disk.id, disk.capacity.0, told.capacity.0
                     );
-                    warnings.push(Warning::new(Stage::Export, "capacity-differs", text));
+                    warnings.push(Warning::new(Stage::Export, WarningCode::CapacityDiffers, text));
                 }
             }
             for (id, uuid) in uuids {
@@ -285,17 +289,17 @@ impl Files {
         // The note belongs to the caller, and the work to a thread that it may not go to.
         let noting = async {
             while let Some(disk) = tellings.recv().await {
-                WholeDisk::tell(&disk, request.note);
+                FinishedDisk::tell(&disk, request.note);
             }
         };
         tokio::join!(work, noting).0
     }
 
-    async fn described_until(&self, cancel: &CancellationToken) -> Result<Described, Error> {
+    async fn described_until(&self, cancel: &CancellationToken) -> Result<DescribedVm, Error> {
         cancel.run_until_cancelled(self.described()).await.unwrap_or(Err(Error::Cancelled))
     }
 
-    async fn described(&self) -> Result<Described, Error> {
+    async fn described(&self) -> Result<DescribedVm, Error> {
         let (found, settings) = (Arc::clone(&self.found), Arc::clone(&self.settings));
         blocking(&self.settings, move || {
             let mut described = found.describe(&settings)?;
@@ -306,7 +310,7 @@ impl Files {
     }
 
     /// The VM as the user wants it.
-    fn vm(&self, described: &Described) -> SourceVm {
+    fn vm(&self, described: &DescribedVm) -> SourceVm {
         let choice = &self.settings.choice;
         let mut vm = self.identified(described.vm.clone());
         if let Some(name) = &choice.name {
@@ -341,7 +345,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         let path = settings.paths.first().cloned().unwrap_or_default();
-        Err(Error::File { action: "work on", path, source: std::io::Error::other(error) })
+        Err(Error::File { action: "working on", path, source: std::io::Error::other(error) })
     })
 }
 
@@ -351,8 +355,8 @@ pub(super) mod fuzzing {
     use std::io::Read;
     use std::path::Path;
 
-    use super::Choice;
-    use super::package::Package;
+    use super::FileChoice;
+    use super::ovf_package::OvfPackage;
     use super::store::Store;
     use super::tar::Tar;
     use crate::budget::{Going, Watched};
@@ -371,9 +375,9 @@ pub(super) mod fuzzing {
     pub(in crate::exporter) fn package(path: &Path) {
         let Ok(Some(store)) = Store::archive(path) else { return };
         for ignore in [true, false] {
-            let Ok(package) = Package::of_archive(store.clone(), ignore) else { continue };
+            let Ok(package) = OvfPackage::of_archive(store.clone(), ignore) else { continue };
             for vm in package.systems().map(|vm| vm.id.clone()).take(4) {
-                package.describe(&Choice { vm: Some(vm), ..Choice::default() }).ok();
+                package.describe(&FileChoice { vm: Some(vm), ..FileChoice::default() }).ok();
             }
         }
     }

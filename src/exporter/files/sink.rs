@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use flate2::write::MultiGzDecoder;
 
 use super::bound::Bound;
-use super::follow::{Follower, invalid};
 use super::streaming::header;
 use super::sums::Digests;
+use super::vmdk_check::{StreamCheck, invalid};
 use crate::exporter::Rewrite;
 use crate::exporter::rewriting::{Rewriting, Rewritten};
 use crate::image::vmdk::SECTOR;
@@ -19,13 +19,13 @@ use crate::image::{self, DirectFile};
 use crate::model::{DiskFormat, Sha256Digest};
 
 /// A packed disk in the making.
-pub(super) enum Unpacked {
-    Plain(Box<Sink>),
-    Gzip(Box<MultiGzDecoder<Sink>>),
+pub(super) enum UnpackedDisk {
+    Plain(Box<GrowingFile>),
+    Gzip(Box<MultiGzDecoder<GrowingFile>>),
 }
 
-impl Unpacked {
-    pub(super) fn new(sink: Sink, gzip: bool) -> Self {
+impl UnpackedDisk {
+    pub(super) fn new(sink: GrowingFile, gzip: bool) -> Self {
         if gzip {
             Self::Gzip(Box::new(MultiGzDecoder::new(sink)))
         } else {
@@ -33,8 +33,8 @@ impl Unpacked {
         }
     }
 
-    /// Ends it. [`Sink::finish`] tells the errors.
-    pub(super) fn finish(self) -> io::Result<Finished> {
+    /// Ends it. [`GrowingFile::finish`] tells the errors.
+    pub(super) fn finish(self) -> io::Result<WrittenDisk> {
         match self {
             Self::Plain(sink) => sink.finish(),
             Self::Gzip(decoder) => decoder.finish()?.finish(),
@@ -42,7 +42,7 @@ impl Unpacked {
     }
 }
 
-impl Write for Unpacked {
+impl Write for UnpackedDisk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(sink) => sink.write(bytes),
@@ -71,7 +71,7 @@ pub(super) struct Incoming {
 }
 
 /// A disk that has come to its end.
-pub(super) enum Finished {
+pub(super) enum WrittenDisk {
     /// A file that is as the disk came.
     Kept(KeptFile),
     /// The image that the disk became.
@@ -93,27 +93,27 @@ pub(super) struct KeptFile {
 pub(super) struct NotStreamable(pub(super) String);
 
 /// A file that grows, and what is known of it.
-pub(super) struct Sink {
+pub(super) struct GrowingFile {
     incoming: Incoming,
     bytes: u64,
-    out: Out,
+    out: SinkOutput,
 }
 
-enum Out {
+enum SinkOutput {
     /// The first sector, which decides, is not there yet.
     Begin(File, Vec<u8>),
-    Kept(Box<Kept>),
+    Kept(Box<UnchangedFile>),
     Rewriting(Box<Rewriting>),
     /// After an error.
     Ended,
 }
 
-impl Sink {
+impl GrowingFile {
     /// A disk into `file`, which is empty. Nothing is started before its first byte is there.
     pub(super) fn new(file: File, incoming: Incoming) -> Self {
         let out = match incoming.rewrite {
-            Some(_) => Out::Begin(file, Vec::new()),
-            None => Out::Kept(Box::new(Kept::new(file, &incoming))),
+            Some(_) => SinkOutput::Begin(file, Vec::new()),
+            None => SinkOutput::Kept(Box::new(UnchangedFile::new(file, &incoming))),
         };
         Self { incoming, bytes: 0, out }
     }
@@ -122,34 +122,35 @@ impl Sink {
     ///
     /// # Errors
     /// What the system said, or [`io::ErrorKind::InvalidData`] with what is wrong with the disk.
-    fn finish(mut self) -> io::Result<Finished> {
-        if let Out::Begin(file, head) = self.out {
+    fn finish(mut self) -> io::Result<WrittenDisk> {
+        if let SinkOutput::Begin(file, head) = self.out {
             // Too short for any disk, as it says itself.
-            let mut kept = Kept::new(file, &self.incoming);
+            let mut kept = UnchangedFile::new(file, &self.incoming);
             kept.push(&head)?;
-            self.out = Out::Kept(Box::new(kept));
+            self.out = SinkOutput::Kept(Box::new(kept));
         }
         match self.out {
-            Out::Kept(kept) => kept.finish(self.bytes),
-            Out::Rewriting(rewriting) => {
+            SinkOutput::Kept(kept) => kept.finish(self.bytes),
+            SinkOutput::Rewriting(rewriting) => {
                 let done = rewriting.finish().map_err(broken)?;
                 if let Some(front) = &done.front {
                     image::inspect_sparse(front)?.map_err(invalid)?;
                 }
-                Ok(Finished::Rewritten(done))
+                Ok(WrittenDisk::Rewritten(done))
             }
-            Out::Begin(..) | Out::Ended => Err(io::Error::other("it has ended")),
+            SinkOutput::Begin(..) | SinkOutput::Ended => Err(io::Error::other("it has ended")),
         }
     }
 
     /// Gathers the first sector; what of `bytes` comes after it stays.
     fn begin<'a>(&mut self, bytes: &'a [u8]) -> io::Result<&'a [u8]> {
-        let Out::Begin(_, head) = &mut self.out else { return Ok(bytes) };
+        let SinkOutput::Begin(_, head) = &mut self.out else { return Ok(bytes) };
         let needed = if self.incoming.format == DiskFormat::Vmdk { SECTOR as usize } else { 0 };
         let (now, later) = bytes.split_at(bytes.len().min(needed - head.len()));
         head.extend_from_slice(now);
         if head.len() == needed
-            && let Out::Begin(file, head) = std::mem::replace(&mut self.out, Out::Ended)
+            && let SinkOutput::Begin(file, head) =
+                std::mem::replace(&mut self.out, SinkOutput::Ended)
         {
             self.out = self.decide(file, &head)?;
             self.put(&head)?;
@@ -157,14 +158,15 @@ impl Sink {
         Ok(later)
     }
 
-    fn decide(&mut self, file: File, head: &[u8]) -> io::Result<Out> {
+    fn decide(&mut self, file: File, head: &[u8]) -> io::Result<SinkOutput> {
         let incoming = &mut self.incoming;
-        let kept = |file, incoming| Ok(Out::Kept(Box::new(Kept::new(file, incoming))));
+        let kept =
+            |file, incoming| Ok(SinkOutput::Kept(Box::new(UnchangedFile::new(file, incoming))));
         let Some(rewrite) = incoming.rewrite else { return kept(file, incoming) };
         if incoming.format == DiskFormat::Raw {
             let most = incoming.bound.longest_raw(incoming.length);
             let rewriting = Rewriting::of_raw(file, most, rewrite.compression);
-            return Ok(Out::Rewriting(Box::new(rewriting.map_err(broken)?)));
+            return Ok(SinkOutput::Rewriting(Box::new(rewriting.map_err(broken)?)));
         }
         match header(head) {
             Ok(header) => {
@@ -172,7 +174,7 @@ impl Sink {
                 let capacity = header.capacity.saturating_mul(SECTOR);
                 incoming.bound.note_header(capacity);
                 let rewriting = Rewriting::of_vmdk((file, front), capacity, rewrite.compression);
-                Ok(Out::Rewriting(Box::new(rewriting)))
+                Ok(SinkOutput::Rewriting(Box::new(rewriting)))
             }
             Err(why) if rewrite.required => Err(invalid(NotStreamable(why.to_owned()))),
             Err(_) => kept(file, incoming),
@@ -181,14 +183,14 @@ impl Sink {
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.out {
-            Out::Kept(kept) => kept.push(bytes),
-            Out::Rewriting(rewriting) => rewriting.push(bytes).map_err(broken),
-            Out::Begin(..) | Out::Ended => Ok(()),
+            SinkOutput::Kept(kept) => kept.push(bytes),
+            SinkOutput::Rewriting(rewriting) => rewriting.push(bytes).map_err(broken),
+            SinkOutput::Begin(..) | SinkOutput::Ended => Ok(()),
         }
     }
 }
 
-impl Write for Sink {
+impl Write for GrowingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes += bytes.len() as u64;
         self.incoming.bound.check(self.bytes)?;
@@ -203,19 +205,19 @@ impl Write for Sink {
 }
 
 /// A file that is as the disk comes.
-struct Kept {
+struct UnchangedFile {
     out: DirectFile,
     /// None where what comes in is summed already.
     digests: Option<Digests>,
-    follower: Follower,
+    follower: StreamCheck,
 }
 
-impl Kept {
+impl UnchangedFile {
     fn new(file: File, incoming: &Incoming) -> Self {
         Self {
             out: DirectFile::new(file),
             digests: incoming.sum.then(|| Digests::with(&[])),
-            follower: Follower::new(incoming.format),
+            follower: StreamCheck::new(incoming.format),
         }
     }
 
@@ -227,12 +229,12 @@ impl Kept {
         self.out.write_all(bytes)
     }
 
-    fn finish(self, bytes: u64) -> io::Result<Finished> {
+    fn finish(self, bytes: u64) -> io::Result<WrittenDisk> {
         let file = self.out.finish()?;
         let content = self.follower.finish(|buffer, offset| file.read_exact_at(buffer, offset))?;
         file.sync_all()?;
         let sum = self.digests.map(|digests| digests.recorded());
-        Ok(Finished::Kept(KeptFile { bytes, sum, content }))
+        Ok(WrittenDisk::Kept(KeptFile { bytes, sum, content }))
     }
 }
 

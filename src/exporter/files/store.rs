@@ -15,6 +15,7 @@ use zip::result::ZipError;
 use super::tar::{BLOCK, Skip, Tar, is_tar};
 use crate::budget::{Going, Watched, is_stop};
 use crate::exporter::Error;
+use crate::image::Flaw;
 
 /// Most members of an archive.
 const MOST_MEMBERS: usize = 10_000;
@@ -79,7 +80,8 @@ impl Store {
     }
 
     /// Visits the members of an archive in their order, until the visitor has enough. `wanted`
-    /// says by name and size which ones; those must be ordinary files, each there once. Blocks.
+    /// says by name and size which ones; those must be ordinary files, each there once. Blocks, and
+    /// cannot be ended: for a look that nobody needs to wait for to its end.
     ///
     /// # Errors
     /// [`Error::Unusable`] for an archive that is damaged or odd; [`Error::File`].
@@ -105,7 +107,7 @@ impl Store {
         let mut seen = Vec::new();
         let mut once = |member: Member<'_>| {
             if seen.contains(&member.name) {
-                return Err(self.unusable(format!("it holds '{}' twice", member.name)));
+                return Err(self.unusable(format!("it contains '{}' twice", member.name)));
             }
             seen.push(member.name.clone());
             visit(member)
@@ -146,13 +148,15 @@ impl Store {
         while let Some(found) = tar.next().map_err(|source| self.damaged(source))? {
             members += 1;
             if members > MOST_MEMBERS {
-                return Err(self.unusable(format!("it holds more than {MOST_MEMBERS} files")));
+                return Err(self.unusable(format!("it contains more than {MOST_MEMBERS} files")));
             }
             if !wanted(&found.name, found.size) {
                 continue;
             }
             if !found.is_file {
-                return Err(self.unusable(format!("'{}' in it is no ordinary file", found.name)));
+                return Err(
+                    self.unusable(format!("'{}' in it is not an ordinary file", found.name))
+                );
             }
             let member = Member { name: found.name, content: &mut tar };
             if visit(member)?.is_break() {
@@ -171,13 +175,13 @@ impl Store {
         let failed = |error: ZipError| match error {
             // The list of its members is the last thing in it.
             ZipError::InvalidArchive(why) => {
-                self.unusable(format!("it is no complete zip archive ({why}): {COPY_AGAIN}"))
+                self.unusable(format!("it is not a complete zip archive ({why}): {COPY_AGAIN}"))
             }
             error => self.failed(io::Error::other(error)),
         };
         let mut archive = ZipArchive::new(BufReader::new(file)).map_err(failed)?;
         if archive.len() > MOST_MEMBERS {
-            return Err(self.unusable(format!("it holds more than {MOST_MEMBERS} files")));
+            return Err(self.unusable(format!("it contains more than {MOST_MEMBERS} files")));
         }
         for index in 0..archive.len() {
             let mut found = archive.by_index(index).map_err(failed)?;
@@ -187,7 +191,7 @@ impl Store {
                 continue;
             }
             if !found.is_file() || found.is_symlink() {
-                return Err(self.unusable(format!("'{name}' in it is no ordinary file")));
+                return Err(self.unusable(format!("'{name}' in it is not an ordinary file")));
             }
             if visit(Member { name, content: &mut found })?.is_break() {
                 break;
@@ -202,7 +206,7 @@ impl Store {
     }
 
     /// What is wrong with it, in words.
-    pub(super) fn unusable(&self, reason: impl Into<String>) -> Error {
+    pub(super) fn unusable(&self, reason: impl Into<Flaw>) -> Error {
         Error::Unusable { path: self.path().to_owned(), reason: reason.into() }
     }
 
@@ -229,7 +233,7 @@ impl Store {
         if is_stop(&source) {
             return Error::Cancelled;
         }
-        Error::File { action: "read", path: self.path().to_owned(), source }
+        Error::File { action: "reading", path: self.path().to_owned(), source }
     }
 }
 

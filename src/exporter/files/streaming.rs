@@ -8,14 +8,14 @@ use std::ops::ControlFlow;
 
 use flate2::read::MultiGzDecoder;
 
-use super::described::{Content, Described, Wanted};
 use super::store::{Member, Store};
+use super::vm_files::{DescribedVm, DiskBytes, WantedDisk};
 use crate::exporter::{Error, Rewrite, Streaming};
 use crate::image::vmdk::{Header, SECTOR};
 use crate::model::DiskFormat;
 
 const OTHER_FORMAT: &str = "only streamOptimized VMDKs and raw disks are read from front to back";
-const NO_STREAM: &str = "it is no streamOptimized VMDK";
+const NO_STREAM: &str = "it is not a streamOptimized VMDK";
 const ODD_GRAINS: &str = "its grains are neither of 64 KiB nor of a small multiple of it";
 const ODD_FRONT: &str = "what stands in front of its grains is too long";
 const IN_PLACE: &str = "it lies there as it is, and is converted from there";
@@ -36,7 +36,7 @@ pub(super) fn header(sector: &[u8]) -> Result<Header, &'static str> {
     }
 }
 
-impl Described {
+impl DescribedVm {
     /// Decides for each disk whether it is converted while it is read, as far as that is seen
     /// without reading the whole archive. Blocks.
     ///
@@ -49,11 +49,11 @@ impl Described {
         };
         for disk in &mut self.disks {
             disk.streaming = match (rewrite, &disk.content, disk.format) {
-                (None, ..) | (_, Content::Empty, _) => Streaming::No(NOT_ASKED),
-                (_, Content::InPlace(_), _) => Streaming::No(IN_PLACE),
-                (_, Content::Split(_) | Content::PackedSplit { .. }, _) => Streaming::No(SPLIT),
-                (_, Content::Packed { .. }, DiskFormat::Raw) => Streaming::Yes,
-                (_, Content::Packed { members, .. }, DiskFormat::Vmdk) => {
+                (None, ..) | (_, DiskBytes::Empty, _) => Streaming::No(NOT_ASKED),
+                (_, DiskBytes::InPlace(_), _) => Streaming::No(IN_PLACE),
+                (_, DiskBytes::Split(_) | DiskBytes::PackedSplit { .. }, _) => Streaming::No(SPLIT),
+                (_, DiskBytes::Packed { .. }, DiskFormat::Raw) => Streaming::Yes,
+                (_, DiskBytes::Packed { members, .. }, DiskFormat::Vmdk) => {
                     let head = members.first().and_then(|name| heads.get(name));
                     match head.map(|head| header(head)) {
                         None => Streaming::Open,
@@ -61,7 +61,7 @@ impl Described {
                         Some(Err(why)) => Streaming::No(why),
                     }
                 }
-                (_, Content::Packed { .. }, _) => Streaming::No(OTHER_FORMAT),
+                (_, DiskBytes::Packed { .. }, _) => Streaming::No(OTHER_FORMAT),
             };
         }
         Ok(())
@@ -70,7 +70,7 @@ impl Described {
 
 /// The first sectors of packed VMDKs by the names of their first members, where these can be read
 /// without all that comes before.
-fn heads(store: &Store, disks: &[Wanted]) -> Result<HashMap<String, Vec<u8>>, Error> {
+fn heads(store: &Store, disks: &[WantedDisk]) -> Result<HashMap<String, Vec<u8>>, Error> {
     let mut heads = HashMap::new();
     if store.is_stream() {
         return Ok(heads);
@@ -88,7 +88,7 @@ fn heads(store: &Store, disks: &[Wanted]) -> Result<HashMap<String, Vec<u8>>, Er
         Store::Folder(folder) => {
             for name in gzip.keys() {
                 let path = folder.join(name);
-                let failed = |source| Error::File { action: "open", path: path.clone(), source };
+                let failed = |source| Error::File { action: "opening", path: path.clone(), source };
                 let mut content = File::open(&path).map_err(failed)?;
                 let _ = visit(Member { name: name.clone(), content: &mut content })?;
             }

@@ -46,16 +46,16 @@ impl Algorithm {
 }
 
 /// A sum, in lower-case hexadecimal, and how it is made.
-pub(super) type Sum = (Algorithm, String);
+pub(super) type FileSum = (Algorithm, String);
 
 /// The sums that a package gives of its files. A file has several where it is named several times, and
 /// all of them count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     /// By the names as they stand there.
-    told: HashMap<String, Vec<Sum>>,
+    told: HashMap<String, Vec<FileSum>>,
     /// By what these names mean as references.
-    decoded: HashMap<String, Vec<Sum>>,
+    decoded: HashMap<String, Vec<FileSum>>,
 }
 
 impl Sums {
@@ -102,7 +102,7 @@ impl Sums {
 
     /// What the sums of a file should be: its name stands there without the folder `prefix` of the
     /// package, or with it; at last in another case.
-    pub(super) fn of(&self, prefix: &str, name: &str) -> &[Sum] {
+    pub(super) fn of(&self, prefix: &str, name: &str) -> &[FileSum] {
         let short = name.strip_prefix(prefix).unwrap_or(name);
         let known = [(&self.told, short), (&self.told, name), (&self.decoded, short)];
         let found = known.into_iter().find_map(|(sums, name)| sums.get(name)).or_else(|| {
@@ -115,7 +115,7 @@ impl Sums {
 }
 
 /// The name of a file and its sum, of a line in any of the two spellings.
-fn sum(line: &str) -> Option<(String, Sum)> {
+fn sum(line: &str) -> Option<(String, FileSum)> {
     let (length, name, hex) = match LINE.captures(line) {
         Some(found) => (found[1].to_owned(), found[2].to_owned(), found[3].to_owned()),
         None => {
@@ -144,7 +144,7 @@ pub(super) struct Digests {
 
 impl Digests {
     /// The sum that is recorded, and those to compare with.
-    pub(super) fn with(sums: &[Sum]) -> Self {
+    pub(super) fn with(sums: &[FileSum]) -> Self {
         let has = |wanted| sums.iter().any(|(algorithm, _)| *algorithm == wanted);
         Self {
             sha256: Sha256::new(),
@@ -196,7 +196,7 @@ const UNDER_WAY: usize = 2;
 const BLOCK: usize = 2 << 20;
 
 /// A block, and how much of it was read.
-type Block = (Arc<AlignedBuffer>, usize);
+type SumBlock = (Arc<AlignedBuffer>, usize);
 
 /// Reads `from` to its end. Two threads beside it take every block: one makes the sums, which takes as
 /// long as all the rest, the other does `each`.
@@ -209,8 +209,8 @@ pub(super) fn summed(
     mut each: impl FnMut(&[u8]) -> io::Result<()> + Send,
 ) -> io::Result<Digests> {
     std::thread::scope(|scope| {
-        let (to_sums, for_sums) = mpsc::sync_channel::<Block>(UNDER_WAY);
-        let (to_each, for_each) = mpsc::sync_channel::<Block>(UNDER_WAY);
+        let (to_sums, for_sums) = mpsc::sync_channel::<SumBlock>(UNDER_WAY);
+        let (to_each, for_each) = mpsc::sync_channel::<SumBlock>(UNDER_WAY);
         let summing = scope.spawn(move || {
             for (block, length) in for_sums {
                 digests.update(&block[..length]);
@@ -236,7 +236,7 @@ pub(super) fn summed(
 }
 
 /// Reads `from` to its end, or until `take` wants no more.
-fn read_all(from: &mut dyn Read, take: impl Fn(Block) -> bool) -> io::Result<()> {
+fn read_all(from: &mut dyn Read, take: impl Fn(SumBlock) -> bool) -> io::Result<()> {
     let new = || Arc::new(AlignedBuffer::new(BLOCK));
     // Two more than can be elsewhere, so that there is nearly always one to read into.
     let mut blocks: Vec<_> = (0..UNDER_WAY + 3).map(|_| new()).collect();

@@ -40,7 +40,7 @@ pub(super) struct Tar<R> {
 }
 
 /// A member. Its bytes are read from the [`Tar`].
-pub(super) struct Found {
+pub(super) struct TarMember {
     pub(super) name: String,
     /// Bytes.
     pub(super) size: u64,
@@ -64,7 +64,7 @@ impl<R: Skip> Tar<R> {
     ///
     /// # Errors
     /// When the archive is damaged or cut off.
-    pub(super) fn next(&mut self) -> io::Result<Option<Found>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<TarMember>> {
         let mut notes = Notes::default();
         loop {
             self.headers.draw(1)?;
@@ -86,7 +86,7 @@ impl<R: Skip> Tar<R> {
                 _ => {
                     let name = notes.name.unwrap_or_else(|| text(&header.path_bytes()));
                     let is_file = matches!(kind, EntryType::Regular | EntryType::Continuous);
-                    return Ok(Some(Found { name: super::store::plain(&name), size, is_file }));
+                    return Ok(Some(TarMember { name: super::store::plain(&name), size, is_file }));
                 }
             }
         }
@@ -108,9 +108,9 @@ impl<R: Skip> Tar<R> {
         }
         if !is_tar(header.as_bytes()) {
             let wrong = match self.begun {
-                true => "a tar header has a wrong sum",
+                true => "a tar header has a wrong checksum",
                 // An image, perhaps, that somebody compressed.
-                false => "what is compressed in it is no tar archive: unpack it first",
+                false => "what is compressed in it is not a tar archive: unpack it first",
             };
             return Err(io::Error::new(ErrorKind::InvalidData, wrong));
         }
@@ -153,7 +153,7 @@ impl Notes {
                 }
                 // What GNU tar writes of files with holes: their bytes are not simply there.
                 key if key.starts_with(b"GNU.sparse") => {
-                    let sparse = "it holds a sparse file: pack it without --sparse";
+                    let sparse = "it contains a sparse file: pack it without --sparse";
                     return Err(io::Error::new(ErrorKind::InvalidData, sparse));
                 }
                 _ => {}

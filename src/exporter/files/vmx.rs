@@ -7,18 +7,18 @@ mod devices;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::described::{Content, Described, Nvram, Wanted};
-use super::text;
-use super::verify::Expected;
+use super::descriptor_text;
+use super::expected_sums::Expected;
+use super::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
 use crate::exporter::guest_os::{Detailed, arch, os_family};
 use crate::exporter::{Error, nvram, uuids};
-use crate::image;
+use crate::image::{self, Flaw};
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware,
     GuestOs, NicModel, Origin, PowerState, SourceDisk, SourceNic, SourceVm, chain,
 };
 
-use devices::Unit;
+use devices::ControllerUnit;
 
 /// Longest file taken, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -34,14 +34,14 @@ struct Vmx(BTreeMap<String, String>);
 ///
 /// # Errors
 /// [`Error::Unusable`] when it cannot be taken as it is, [`Error::File`].
-pub(super) fn describe(path: &Path) -> Result<Described, Error> {
-    let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+pub(super) fn describe(path: &Path) -> Result<DescribedVm, Error> {
+    let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
     if std::fs::metadata(path).map_err(failed)?.len() > LONGEST {
         return Err(unusable(path, "it is too long"));
     }
     let text = std::fs::read(path).map_err(failed)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    read(path, &text, &Beside { vmx: path, folder })
+    read(path, &text, &VmxFolder { vmx: path, folder })
 }
 
 /// Where the files of a VMX are.
@@ -50,7 +50,7 @@ pub(super) trait Folder {
     ///
     /// # Errors
     /// [`Error`] when it is not there, or no image that can be taken.
-    fn image(&self, name: &str) -> Result<Image, Error>;
+    fn image(&self, name: &str) -> Result<VmxImage, Error>;
 
     /// The UEFI variables of that name.
     ///
@@ -60,8 +60,8 @@ pub(super) trait Folder {
 }
 
 /// A disk's image.
-pub(super) struct Image {
-    pub(super) content: Content,
+pub(super) struct VmxImage {
+    pub(super) content: DiskBytes,
     /// Size that the guest sees, in bytes.
     pub(super) capacity: u64,
     /// VMware's UUID of the disk.
@@ -71,17 +71,22 @@ pub(super) struct Image {
 }
 
 /// The folder that the VMX itself lies in.
-struct Beside<'a> {
+struct VmxFolder<'a> {
     vmx: &'a Path,
     folder: &'a Path,
 }
 
-impl Folder for Beside<'_> {
-    fn image(&self, name: &str) -> Result<Image, Error> {
+impl Folder for VmxFolder<'_> {
+    fn image(&self, name: &str) -> Result<VmxImage, Error> {
         let image = beside(self.vmx, self.folder, name)?;
-        let content = Content::of_image(&image, DiskFormat::Vmdk)?;
+        let content = DiskBytes::of_image(&image, DiskFormat::Vmdk)?;
         let capacity = capacity(&image)?;
-        Ok(Image { content, capacity, uuid: uuids::of_image(&image, DiskFormat::Vmdk), least: 0 })
+        Ok(VmxImage {
+            content,
+            capacity,
+            uuid: uuids::of_image(&image, DiskFormat::Vmdk),
+            least: 0,
+        })
     }
 
     fn variables(&self, name: &str) -> Result<Nvram, Error> {
@@ -93,21 +98,21 @@ impl Folder for Beside<'_> {
 ///
 /// # Errors
 /// As those of [`describe`].
-pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<Described, Error> {
-    let vmx = Vmx::read(&text::of_vmx(text));
+pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<DescribedVm, Error> {
+    let vmx = Vmx::read(&descriptor_text::of_vmx(text));
     vmx.check(path)?;
     let mut found = vmx.disks();
     found.sort_by_key(|(disk, _)| (disk.controller.bus, disk.controller.number, disk.unit));
     let (mut disks, mut wanted) = (Vec::new(), Vec::new());
     for (index, (disk, file)) in found.into_iter().enumerate() {
         if devices::is_of_host(&file) {
-            return Err(unusable(path, image::IS_A_DEVICE));
+            return Err(unusable(path, Flaw::IsADevice));
         }
-        let Image { content, capacity, uuid, least } = folder.image(&file)?;
+        let VmxImage { content, capacity, uuid, least } = folder.image(&file)?;
         let id = DiskId::from_index(index);
         disks.push(SourceDisk { capacity: ByteSize(capacity), uuid, ..disk }.at(index));
         let format = DiskFormat::Vmdk;
-        wanted.push(Wanted { least, ..Wanted::disk(id, (format, capacity), content) });
+        wanted.push(WantedDisk { least, ..WantedDisk::disk(id, (format, capacity), content) });
     }
     if disks.is_empty() {
         return Err(unusable(path, "it names no disk"));
@@ -120,7 +125,7 @@ pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<Desc
         Some(Err(error)) => (None, Some(nvram::missed(chain(&error)))),
         found => (found.and_then(Result::ok), None),
     };
-    Ok(Described {
+    Ok(DescribedVm {
         nvram,
         warnings: missed.into_iter().collect(),
         vm,
@@ -247,7 +252,7 @@ impl Vmx {
 
     /// The disks with the names of their files.
     fn disks(&self) -> Vec<(SourceDisk, String)> {
-        let disks = self.units().filter(|(prefix, ..)| self.unit(prefix) == Unit::Disk);
+        let disks = self.units().filter(|(prefix, ..)| self.unit(prefix) == ControllerUnit::Disk);
         let disks = disks.filter_map(|(prefix, bus, number, unit)| {
             let file = self.get(&format!("{prefix}.filename"))?.to_owned();
             let disk = SourceDisk {
@@ -410,20 +415,20 @@ fn unescape(value: &str) -> String {
 
 /// A file that the VMX names, which must lie beside it.
 fn beside(vmx: &Path, folder: &Path, name: &str) -> Result<PathBuf, Error> {
-    let failed = |source| Error::File { action: "read", path: folder.to_owned(), source };
+    let failed = |source| Error::File { action: "reading", path: folder.to_owned(), source };
     let found = image::beside(folder, name).map_err(failed)?;
-    found.ok_or_else(|| unusable(vmx, &format!("its file '{name}' is not in its folder")))
+    found.ok_or_else(|| unusable(vmx, format!("its file '{name}' is not in its folder")))
 }
 
 fn capacity(path: &Path) -> Result<u64, Error> {
-    let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+    let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(failed)?;
     let found = image::capacity(&file, DiskFormat::Vmdk).map_err(failed)?;
-    found.ok_or_else(|| unusable(path, "it is no VMDK"))
+    found.ok_or_else(|| unusable(path, "it is not a VMDK"))
 }
 
-fn unusable(path: &Path, reason: &str) -> Error {
-    Error::Unusable { path: path.to_owned(), reason: reason.to_owned() }
+fn unusable(path: &Path, reason: impl Into<Flaw>) -> Error {
+    Error::Unusable { path: path.to_owned(), reason: reason.into() }
 }
 
 /// Reads all of a VMX but its disks' files.

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::exporter::WholeDisk;
+use crate::exporter::FinishedDisk;
 use crate::model::Sha256Digest;
 use crate::progress::Task;
 
@@ -19,7 +19,7 @@ const BLOCK: usize = 1 << 20;
 /// When it cannot be read, or `cancel` says so ([`io::ErrorKind::Interrupted`]).
 pub(super) fn is_same(
     mut file: File,
-    disk: &WholeDisk,
+    disk: &FinishedDisk,
     task: &Task,
     cancel: &CancellationToken,
 ) -> io::Result<bool> {

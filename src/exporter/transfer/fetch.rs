@@ -9,14 +9,15 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::sink::{Sink, Wanted, Written};
+use super::sink::{ExpectedStream, Sink, WrittenStream};
 use super::{Broken, Meter};
+use crate::budget::Going;
 use crate::exporter::BandwidthLimit;
 use crate::exporter::tls::Client;
 
 /// Where a disk's stream is to be had.
 #[derive(Debug, Clone)]
-pub(in crate::exporter) struct Source {
+pub(in crate::exporter) struct StreamSource {
     /// A client that trusts this host.
     pub(in crate::exporter) client: Client,
     /// The address. It holds the ticket that stands for a login, so it is not shown.
@@ -32,12 +33,12 @@ pub(in crate::exporter) struct Source {
 /// # Errors
 /// [`Broken`], after which the file holds rubbish and nothing writes to it any more.
 pub(in crate::exporter) async fn fetch(
-    source: &Source,
+    source: &StreamSource,
     file: File,
-    wanted: Wanted,
+    wanted: ExpectedStream,
     meter: &Arc<Meter>,
     cancel: &CancellationToken,
-) -> Result<Written, Broken> {
+) -> Result<WrittenStream, Broken> {
     let waiting = Waiting { source, cancel };
     let request = source.client.http().get(source.url.clone()).send();
     let mut response = waiting.wait(request, 0, None).await?;
@@ -46,7 +47,7 @@ pub(in crate::exporter) async fn fetch(
         return Err(Broken::Status(status));
     }
     let expected = response.content_length();
-    let sink = Sink::of_stream(file, wanted, meter.clone());
+    let sink = Sink::of_stream(file, wanted, meter.clone(), Going::from(cancel));
     let mut received = 0;
     let broken = loop {
         match waiting.wait(response.chunk(), received, expected).await {
@@ -71,7 +72,7 @@ pub(in crate::exporter) async fn fetch(
 
 /// How long and how to wait for the host.
 struct Waiting<'a> {
-    source: &'a Source,
+    source: &'a StreamSource,
     cancel: &'a CancellationToken,
 }
 

@@ -20,10 +20,10 @@ use crate::image;
 use crate::image::vmdk::InvalidStream;
 use crate::model::ByteSize;
 
-pub(super) use fetch::{Source, fetch};
-pub(super) use part::{Part, sync_directory};
+pub(super) use fetch::{StreamSource, fetch};
+pub(super) use part::{PartFile, sync_directory};
 pub(super) use raw::RawSums;
-pub(super) use sink::{Sink, Wanted, Written, sha1_of};
+pub(super) use sink::{ExpectedStream, Sink, WrittenStream, sha1_of};
 
 /// Attempts at a disk that arrives whole but wrong.
 const WRONG_DATA_ATTEMPTS: u32 = 3;
@@ -36,10 +36,10 @@ pub enum Broken {
     #[error(transparent)]
     Refused(Box<Error>),
     /// The host answered with something else than the disk.
-    #[error("the host answered HTTP {0}")]
+    #[error("host answered HTTP {0}")]
     Status(u16),
     /// The host could not be reached, or broke the connection.
-    #[error("the connection broke after {received} bytes")]
+    #[error("connection failed after {received} bytes")]
     Connection {
         /// Bytes that had arrived.
         received: u64,
@@ -73,13 +73,13 @@ pub enum Broken {
         capacity: ByteSize,
     },
     /// What arrived is no such disk.
-    #[error("check what arrived")]
+    #[error("downloaded data is no valid disk")]
     Stream(#[source] InvalidStream),
     /// What arrived cannot become an image.
-    #[error("rewrite what arrived")]
+    #[error("converting the downloaded data")]
     Image(#[source] image::Error),
     /// The server counted another number of bytes.
-    #[error("{received} bytes arrived, the server sent {sent}")]
+    #[error("{received} bytes arrived, the server counted {sent}")]
     Size {
         /// Bytes here.
         received: u64,
@@ -87,7 +87,7 @@ pub enum Broken {
         sent: u64,
     },
     /// The server computed another sum.
-    #[error("its sum is {received}, the server sent {sent}")]
+    #[error("checksum is {received}, the server computed {sent}")]
     Sum {
         /// The sum here.
         received: String,
@@ -95,9 +95,9 @@ pub enum Broken {
         sent: String,
     },
     /// The file could not be written.
-    #[error("{action} its file")]
+    #[error("{action} the disk's file")]
     File {
-        /// What was to be done: `write`.
+        /// What was being done, as a gerund: `writing`.
         action: &'static str,
         /// What the system said.
         source: io::Error,
@@ -135,18 +135,18 @@ impl Broken {
         Some(match self {
             Self::Refused(error) => return error.hint(),
             Self::Connection { source, .. } if source.is_connect() => {
-                "disks come from the ESXi host itself: its name must resolve here and its port 443 \
-                 be reachable; --host-map NAME=ADDRESS says where it is"
+                "check whether the name of the ESXi host resolves here and its port 443 is reachable: \
+                 disks come from that host; or pass its address with --host-map NAME=ADDRESS"
                     .to_owned()
             }
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "free some space, or choose another --output".to_owned()
+                "free some space, or use another --output".to_owned()
             }
             Self::Image(image::Error::GrainSize(_)) => {
-                "give --stream-convert=false: qemu-img may read it".to_owned()
+                "pass --stream-convert=false: qemu-img may read the disk".to_owned()
             }
             Self::Size { .. } | Self::Sum { .. } | Self::Stream(_) => {
-                "run it again; if it stays so, look at the host's storage and network".to_owned()
+                "run the same command again; if it fails again, check the host's storage and network".to_owned()
             }
             _ => return None,
         })

@@ -11,7 +11,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags};
 use tokio_util::sync::CancellationToken;
 
 use super::adopt;
-use crate::exporter::{Error, WholeDisk};
+use crate::exporter::{Error, FinishedDisk};
 use crate::progress::Task;
 use crate::state;
 
@@ -20,14 +20,14 @@ const TRIES: usize = 10;
 
 /// A file being written. It is locked, so that two runs cannot write the same one.
 #[derive(Debug)]
-pub(in crate::exporter) struct Part {
+pub(in crate::exporter) struct PartFile {
     file: File,
     path: PathBuf,
     target: PathBuf,
     committed: AtomicBool,
 }
 
-impl Part {
+impl PartFile {
     /// Begins the file `target`. What an earlier run left half-written is replaced. Blocks.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Part {
             return Err(Error::Exists { path: target });
         }
         let path = part_of(&target);
-        let failed = |source| Error::File { action: "create", path: path.clone(), source };
+        let failed = |source| Error::File { action: "creating", path: path.clone(), source };
         for _ in 0..TRIES {
             remove_stale(&path)?;
             let file = OpenOptions::new()
@@ -68,7 +68,7 @@ impl Part {
     /// another file: the user may have put it there; [`Error::Cancelled`]; [`Error::File`].
     pub(in crate::exporter) fn adopt(
         target: PathBuf,
-        disk: &WholeDisk,
+        disk: &FinishedDisk,
         task: &Task,
         cancel: &CancellationToken,
     ) -> Result<Option<Self>, Error> {
@@ -78,7 +78,7 @@ impl Part {
         let found = if is_named { &target } else { &path };
         match found.symlink_metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(failed("look at", source)),
+            Err(source) => return Err(failed("inspecting", source)),
             Ok(file) if !file.is_file() => return Err(Error::Exists { path: found.clone() }),
             Ok(_) => {}
         }
@@ -87,16 +87,16 @@ impl Part {
             .write(true)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
             .open(found);
-        let file = open.map_err(|source| failed("open", source))?;
+        let file = open.map_err(|source| failed("opening", source))?;
         lock(&file, found)?;
-        if !state::has_name(&file, found).map_err(|source| failed("look at", source))? {
+        if !state::has_name(&file, found).map_err(|source| failed("inspecting", source))? {
             return Err(Error::Busy { path: found.clone() });
         }
         let same = file.try_clone().and_then(|file| adopt::is_same(file, disk, task, cancel));
         match same {
             Ok(true) => {
                 if is_named {
-                    std::fs::rename(&target, &path).map_err(|source| failed("rename", source))?;
+                    std::fs::rename(&target, &path).map_err(|source| failed("renaming", source))?;
                 }
                 Ok(Some(Self { file, path, target, committed: AtomicBool::new(false) }))
             }
@@ -107,14 +107,14 @@ impl Part {
                 Ok(None)
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Err(Error::Cancelled),
-            Err(source) => Err(failed("read", source)),
+            Err(source) => Err(failed("reading", source)),
         }
     }
 
     /// Has the file become `target` in the end. Blocks.
     ///
     /// # Errors
-    /// As those of [`Part::create`].
+    /// As those of [`PartFile::create`].
     pub(in crate::exporter) fn retarget(&mut self, target: PathBuf) -> Result<(), Error> {
         if target == self.target {
             return Ok(());
@@ -124,7 +124,7 @@ impl Part {
         }
         let path = part_of(&target);
         remove_stale(&path)?;
-        let failed = |source| Error::File { action: "rename", path: self.path.clone(), source };
+        let failed = |source| Error::File { action: "renaming", path: self.path.clone(), source };
         std::fs::rename(&self.path, &path).map_err(failed)?;
         (self.path, self.target) = (path, target);
         Ok(())
@@ -169,7 +169,7 @@ impl Part {
             ErrorKind::AlreadyExists | ErrorKind::InvalidInput => {
                 Error::Exists { path: self.target.clone() }
             }
-            _ => Error::File { action: "rename", path: self.path.clone(), source },
+            _ => Error::File { action: "renaming", path: self.path.clone(), source },
         })
     }
 
@@ -179,7 +179,7 @@ impl Part {
         let path = if committed { &self.target } else { &self.path };
         match std::fs::remove_file(path) {
             Err(source) if source.kind() != ErrorKind::NotFound => {
-                Err(Error::File { action: "remove", path: path.clone(), source })
+                Err(Error::File { action: "removing", path: path.clone(), source })
             }
             _ => Ok(()),
         }
@@ -189,7 +189,7 @@ impl Part {
 /// Makes the renames in `directory` last. Blocks.
 pub(in crate::exporter) fn sync_directory(directory: &Path) -> Result<(), Error> {
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(|source| Error::File {
-        action: "sync",
+        action: "syncing",
         path: directory.to_owned(),
         source,
     })
@@ -205,7 +205,7 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
     let failed = |action, source| Error::File { action, path: path.to_owned(), source };
     match path.symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(failed("look at", source)),
+        Err(source) => return Err(failed("inspecting", source)),
         Ok(found) if !found.is_file() => return Err(Error::Exists { path: path.to_owned() }),
         Ok(_) => {}
     }
@@ -213,11 +213,11 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
         .write(true)
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
         .open(path)
-        .map_err(|source| failed("open", source))?;
+        .map_err(|source| failed("opening", source))?;
     lock(&stale, path)?;
     // Only what is locked goes: another run may have put its own file in the place of a stale one.
-    match state::has_name(&stale, path).map_err(|source| failed("look at", source))? {
-        true => std::fs::remove_file(path).map_err(|source| failed("remove", source)),
+    match state::has_name(&stale, path).map_err(|source| failed("inspecting", source))? {
+        true => std::fs::remove_file(path).map_err(|source| failed("removing", source)),
         false => Err(Error::Busy { path: path.to_owned() }),
     }
 }
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn the_name_appears_at_the_end() {
         let (_dir, target) = target();
-        let part = Part::create(target.clone()).expect("created");
+        let part = PartFile::create(target.clone()).expect("created");
         part.restart().expect("a handle").write_all(b"first, longer").expect("written");
         part.restart().expect("a handle").write_all(b"second").expect("written");
         assert!(!target.exists());
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn another_name_is_taken_before_the_end_and_replaces_nothing() {
         let (dir, target) = target();
-        let mut part = Part::create(target.clone()).expect("created");
+        let mut part = PartFile::create(target.clone()).expect("created");
         part.restart().expect("a handle").write_all(b"image").expect("written");
         let other = dir.path().join("disk-0.qcow2");
         part.retarget(other.clone()).expect("renamed");
@@ -274,10 +274,10 @@ mod tests {
     #[test]
     fn what_is_there_is_never_replaced() {
         let (_dir, target) = target();
-        let part = Part::create(target.clone()).expect("created");
+        let part = PartFile::create(target.clone()).expect("created");
         std::fs::write(&target, "mine").expect("written");
         assert!(matches!(part.commit(), Err(Error::Exists { .. })));
-        assert!(matches!(Part::create(target.clone()), Err(Error::Exists { .. })));
+        assert!(matches!(PartFile::create(target.clone()), Err(Error::Exists { .. })));
         assert_eq!(std::fs::read(&target).expect("there"), b"mine");
     }
 
@@ -287,9 +287,9 @@ mod tests {
         let victim = dir.path().join("victim");
         std::fs::write(&victim, "mine").expect("written");
         std::os::unix::fs::symlink(&victim, dir.path().join("disk-0.vmdk.part")).expect("linked");
-        assert!(matches!(Part::create(target.clone()), Err(Error::Exists { .. })));
+        assert!(matches!(PartFile::create(target.clone()), Err(Error::Exists { .. })));
         std::os::unix::fs::symlink("/nowhere", &target).expect("linked");
-        assert!(matches!(Part::create(target), Err(Error::Exists { .. })));
+        assert!(matches!(PartFile::create(target), Err(Error::Exists { .. })));
         assert_eq!(std::fs::read(&victim).expect("there"), b"mine");
     }
 
@@ -297,7 +297,7 @@ mod tests {
     fn only_the_very_file_of_a_killed_run_is_taken_over() {
         let (dir, target) = target();
         let bytes = b"whole";
-        let disk = WholeDisk {
+        let disk = FinishedDisk {
             id: crate::model::DiskId::from_index(0),
             capacity: crate::model::ByteSize(5),
             file_size: crate::model::ByteSize(5),
@@ -316,7 +316,7 @@ mod tests {
         let adopt = || {
             let task =
                 crate::progress::Progress::none().task("look", None, crate::progress::Unit::Bytes);
-            Part::adopt(target.clone(), &disk, &task, &CancellationToken::new())
+            PartFile::adopt(target.clone(), &disk, &task, &CancellationToken::new())
         };
         assert!(adopt().expect("looked").is_none());
         std::fs::write(&target, "other").expect("written");
@@ -341,10 +341,10 @@ mod tests {
     #[test]
     fn a_stale_part_is_replaced_but_one_in_use_is_not() {
         let (_dir, target) = target();
-        let first = Part::create(target.clone()).expect("created");
-        assert!(matches!(Part::create(target.clone()), Err(Error::Busy { .. })));
+        let first = PartFile::create(target.clone()).expect("created");
+        assert!(matches!(PartFile::create(target.clone()), Err(Error::Busy { .. })));
         drop(first);
-        let second = Part::create(target).expect("replaced");
+        let second = PartFile::create(target).expect("replaced");
         second.discard().expect("removed");
         assert!(!second.path.exists());
     }

@@ -10,7 +10,7 @@ use tokio_util::bytes::Bytes;
 use super::Broken;
 use super::sink::Sink;
 use crate::image::begin_to_write;
-use crate::image::content::Content;
+use crate::image::content::ContentHasher;
 use crate::model::Sha256Digest;
 use crate::progress::Task;
 
@@ -40,12 +40,12 @@ fn write(
     mut chunks: mpsc::Receiver<Bytes>,
 ) -> Result<RawSums, Broken> {
     let failed = |action| move |source| Broken::File { action, source };
-    file.set_len(capacity).map_err(failed("size"))?;
-    let (mut sum, mut content) = (Sha256::new(), Content::default());
+    file.set_len(capacity).map_err(failed("resizing"))?;
+    let (mut sum, mut content) = (Sha256::new(), ContentHasher::default());
     let (mut block, mut position) = (Vec::with_capacity(BLOCK), 0);
     let place = |block: &mut Vec<u8>, position: &mut u64| {
         if block.iter().any(|byte| *byte != 0) {
-            file.write_all_at(block, *position).map_err(failed("write"))?;
+            file.write_all_at(block, *position).map_err(failed("writing"))?;
             begin_to_write(file, *position, block.len());
         }
         *position += block.len() as u64;
@@ -70,6 +70,6 @@ fn write(
     if position != capacity {
         return Err(Broken::Short { received: position, expected: capacity });
     }
-    file.sync_all().map_err(failed("sync"))?;
+    file.sync_all().map_err(failed("syncing"))?;
     Ok(RawSums { file: Sha256Digest(sum.finalize().into()), content: content.finish() })
 }

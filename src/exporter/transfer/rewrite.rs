@@ -6,7 +6,7 @@ use sha1::Digest;
 use tokio::sync::mpsc;
 use tokio_util::bytes::Bytes;
 
-use super::sink::{Wanted, Written, hex};
+use super::sink::{ExpectedStream, WrittenStream, hex};
 use super::{Broken, Meter};
 use crate::exporter::rewriting::Rewriting;
 use crate::image::{self, Compression};
@@ -15,11 +15,11 @@ use crate::model::{ByteSize, DiskFormat, ReceivedStream, Sha256Digest};
 /// Rewrites what arrives into `file`, which is empty.
 pub(super) fn rewrite(
     file: File,
-    (wanted, compression): (Wanted, Option<Compression>),
+    (wanted, compression): (ExpectedStream, Option<Compression>),
     meter: &Meter,
     mut chunks: mpsc::Receiver<Bytes>,
-) -> Result<Written, Broken> {
-    let failed = |source| Broken::File { action: "begin", source };
+) -> Result<WrittenStream, Broken> {
+    let failed = |source| Broken::File { action: "creating", source };
     let front = tempfile::tempfile().map_err(failed)?;
     let mut rewriting = Rewriting::of_vmdk((file, front), wanted.capacity, compression);
     let (mut sha256, mut sha1) = (sha2::Sha256::new(), wanted.sha1.then(sha1::Sha1::new));
@@ -35,7 +35,7 @@ pub(super) fn rewrite(
     }
     let written = rewriting.finish().map_err(|error| broken(error, bytes))?;
     let stream = Sha256Digest(sha256.finalize().into());
-    Ok(Written {
+    Ok(WrittenStream {
         bytes,
         sha256: stream,
         sha1: sha1.map(|sum| hex(&sum.finalize())),
@@ -54,7 +54,7 @@ fn broken(error: image::Error, received: u64) -> Broken {
     match error {
         image::Error::Stream(invalid) => Broken::Stream(invalid),
         image::Error::Early { reached, capacity } => Broken::early(received, reached, capacity),
-        image::Error::Write(source) => Broken::File { action: "write", source },
+        image::Error::Write(source) => Broken::File { action: "writing", source },
         other => Broken::Image(other),
     }
 }

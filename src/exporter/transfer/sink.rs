@@ -1,7 +1,7 @@
 //! Writes, hashes and checks what arrives, on a thread of its own, in one pass.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use tokio_util::bytes::Bytes;
 
 use super::rewrite::rewrite;
 use super::{Broken, Meter};
-use crate::budget::Going;
+use crate::budget::{Going, is_stop};
 use crate::exporter::Rewrite;
 use crate::exporter::content::content_of;
 use crate::image::DirectFile;
 use crate::image::content::HashedStream;
-use crate::image::vmdk::End;
+use crate::image::vmdk::StreamEnd;
 use crate::model::{DiskFormat, ReceivedStream, Sha256Digest};
 
 /// Chunks under way between the network and the thread. Each is at most some 400 KiB.
@@ -27,7 +27,7 @@ const BLOCK: usize = 256 << 10;
 
 /// A stream that was written whole, and made lasting.
 #[derive(Debug, Clone)]
-pub(in crate::exporter) struct Written {
+pub(in crate::exporter) struct WrittenStream {
     /// Length of the stream.
     pub(in crate::exporter) bytes: u64,
     /// Its sum.
@@ -46,7 +46,7 @@ pub(in crate::exporter) struct Written {
 
 /// What is to come.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::exporter) struct Wanted {
+pub(in crate::exporter) struct ExpectedStream {
     /// Size of the disk, in bytes.
     pub(in crate::exporter) capacity: u64,
     /// Whether the SHA-1 sum is made, too.
@@ -62,16 +62,21 @@ pub(in crate::exporter) struct Sink<T> {
 }
 
 /// The thread stopped early; [`Sink::finish`] says why.
-pub(in crate::exporter) struct Stopped;
+pub(in crate::exporter) struct SinkStopped;
 
-impl Sink<Written> {
+impl Sink<WrittenStream> {
     /// A sink into `file`, which is empty, for the stream of a disk.
-    pub(super) fn of_stream(file: File, wanted: Wanted, meter: Arc<Meter>) -> Self {
+    pub(super) fn of_stream(
+        file: File,
+        wanted: ExpectedStream,
+        meter: Arc<Meter>,
+        going: Going,
+    ) -> Self {
         Self::start(move |chunks| match wanted.rewrite {
             Some(Rewrite { compression, .. }) => {
                 rewrite(file, (wanted, compression), &meter, chunks)
             }
-            None => write(file, wanted, &meter, chunks),
+            None => write(file, wanted, (&meter, &going), chunks),
         })
     }
 }
@@ -86,26 +91,31 @@ impl<T: Send + 'static> Sink<T> {
     }
 
     /// Hands a chunk over; waits while the thread is behind.
-    pub(in crate::exporter) async fn push(&self, chunk: Bytes) -> Result<(), Stopped> {
-        self.chunks.send(chunk).await.map_err(|_| Stopped)
+    pub(in crate::exporter) async fn push(&self, chunk: Bytes) -> Result<(), SinkStopped> {
+        self.chunks.send(chunk).await.map_err(|_| SinkStopped)
     }
 
     /// Waits until all is written, or what arrived is found wanting.
     pub(in crate::exporter) async fn finish(self) -> Result<T, Broken> {
         drop(self.chunks);
         self.thread.await.unwrap_or_else(|error| {
-            Err(Broken::File { action: "write", source: std::io::Error::other(error) })
+            Err(Broken::File { action: "writing", source: std::io::Error::other(error) })
         })
     }
 }
 
 fn write(
     file: File,
-    Wanted { capacity, sha1, .. }: Wanted,
-    meter: &Meter,
+    ExpectedStream { capacity, sha1, .. }: ExpectedStream,
+    (meter, going): (&Meter, &Going),
     mut chunks: mpsc::Receiver<Bytes>,
-) -> Result<Written, Broken> {
-    let failed = |action| move |source| Broken::File { action, source };
+) -> Result<WrittenStream, Broken> {
+    let failed = |action| {
+        move |source: io::Error| match is_stop(&source) {
+            true => Broken::Cancelled,
+            false => Broken::File { action, source },
+        }
+    };
     let mut check = HashedStream::new(capacity);
     let (mut sha256, mut sha1) = (sha2::Sha256::new(), sha1.then(sha1::Sha1::new));
     let mut out = DirectFile::new(file);
@@ -116,27 +126,33 @@ fn write(
         if let Some(sha1) = &mut sha1 {
             sha1.update(&chunk);
         }
-        out.write_all(&chunk).map_err(failed("write"))?;
+        out.write_all(&chunk).map_err(failed("writing"))?;
         bytes += chunk.len() as u64;
         meter.advance(chunk.len() as u64, check.reached());
     }
-    let file = out.finish().map_err(failed("write"))?;
+    let file = out.finish().map_err(failed("writing"))?;
     let reached = check.reached();
-    let end = check.finish(|buffer, offset| file.read_exact_at(buffer, offset));
-    let (end, content) = end.map_err(Broken::Stream)?;
-    if end == End::Early {
+    let end = check.finish(|buffer, offset| {
+        going.check()?;
+        file.read_exact_at(buffer, offset)
+    });
+    let (end, content) = end.map_err(|invalid| match is_stop(&invalid) {
+        true => Broken::Cancelled,
+        false => Broken::Stream(invalid),
+    })?;
+    if end == StreamEnd::Early {
         return Err(Broken::early(bytes, reached, capacity));
     }
-    file.sync_all().map_err(failed("sync"))?;
+    file.sync_all().map_err(failed("syncing"))?;
     // Grains in another order show the content only by their tables.
     let content = match content {
-        None => content_of(&file, DiskFormat::Vmdk, &Going::default()).map_err(failed("read"))?,
+        None => content_of(&file, DiskFormat::Vmdk, going).map_err(failed("reading"))?,
         content => content,
     };
     let sha1 = sha1.map(|sum| hex(&sum.finalize()));
     let sha256 = Sha256Digest(sha256.finalize().into());
     let (file_size, file_sha256) = (bytes, sha256);
-    Ok(Written { bytes, sha256, sha1, file_size, file_sha256, content, received: None })
+    Ok(WrittenStream { bytes, sha256, sha1, file_size, file_sha256, content, received: None })
 }
 
 /// The SHA-1 sum of a file that was written, in lower-case hexadecimal. Blocks.

@@ -12,11 +12,11 @@ use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::files::{begin, commit, discard};
-use super::folder::{folder_url, read_small};
-use super::session::VSphere;
-use crate::exporter::transfer::{Broken, Part, RawSums, Sink};
-use crate::exporter::{Error, ExportRequest, WholeDisk};
+use super::inventory::folder::{folder_url, read_small};
+use super::lease::part_files::{begin, commit, discard};
+use super::soap::session::VSphere;
+use crate::exporter::transfer::{Broken, PartFile, RawSums, Sink};
+use crate::exporter::{Error, ExportRequest, FinishedDisk};
 use crate::image::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
 use crate::model::{
     ByteSize, DiskFormat, DiskId, ExportMethod, ExportedVm, PowerState, SourceDisk, SourceVm,
@@ -50,7 +50,7 @@ impl VSphere {
         }
         let begun = begin(request, &vm.disks, DiskFormat::Raw, progress, cancel).await?;
         let parts: Vec<_> = begun.iter().map(|one| one.part.clone()).collect();
-        let run = Run { vsphere: self, request, progress, cancel };
+        let run = DatastoreRun { vsphere: self, request, progress, cancel };
         let work = futures_util::stream::iter(flats.iter().zip(begun))
             .map(|(flat, begun)| async {
                 match begun.whole {
@@ -59,7 +59,7 @@ impl VSphere {
                 }
             })
             .buffered(self.settings.parallel.max(1));
-        let whole: Result<Vec<WholeDisk>, Error> =
+        let whole: Result<Vec<FinishedDisk>, Error> =
             futures_util::TryStreamExt::try_collect(work).await;
         let end = async {
             let whole = whole?;
@@ -132,7 +132,7 @@ fn is_delta(path: &str) -> bool {
     number.is_some_and(|(_, n)| n.len() == 6 && n.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-fn exported(vm: &SourceVm, parts: &[Arc<Part>], whole: Vec<WholeDisk>) -> ExportedVm {
+fn exported(vm: &SourceVm, parts: &[Arc<PartFile>], whole: Vec<FinishedDisk>) -> ExportedVm {
     let disks = parts.iter().zip(whole);
     let disks = disks.map(|(part, whole)| whole.exported(part.target(), DiskFormat::Raw));
     ExportedVm {
@@ -147,23 +147,23 @@ fn exported(vm: &SourceVm, parts: &[Arc<Part>], whole: Vec<WholeDisk>) -> Export
 }
 
 /// The reading of all disks.
-struct Run<'a> {
+struct DatastoreRun<'a> {
     vsphere: &'a VSphere,
     request: &'a ExportRequest<'a>,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
 }
 
-impl Run<'_> {
+impl DatastoreRun<'_> {
     /// Reads a disk to its end, going on where the link broke.
-    async fn disk(&self, flat: &Flat, part: Arc<Part>) -> Result<WholeDisk, Error> {
+    async fn disk(&self, flat: &Flat, part: Arc<PartFile>) -> Result<FinishedDisk, Error> {
         let failed = |source| Error::Download { disk: flat.id.clone(), source };
         let name = format!("read {}", flat.id);
         let task = self.progress.task(&name, Some(flat.capacity.0), Unit::Bytes);
         let restart = move || part.restart();
         let file = tokio::task::spawn_blocking(restart).await;
         let file = file.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let broken = |source| failed(Broken::File { action: "empty", source });
+        let broken = |source| failed(Broken::File { action: "truncating", source });
         let sink = Sink::of_raw(file.map_err(broken)?, flat.capacity.0, task);
         let retry = self.vsphere.settings.retry;
         let (mut received, mut pauses, mut attempt) = (0, retry.pauses(), 1);
@@ -180,7 +180,7 @@ impl Run<'_> {
             attempt += 1;
             let seconds = pause.as_secs_f64();
             self.progress.note(format!(
-                "{name} goes on at {}: {broken}; in {seconds:.1} s",
+                "{name} continues at {}: {broken}; in {seconds:.1} s",
                 ByteSize(received)
             ));
             tokio::select! {
@@ -192,7 +192,7 @@ impl Run<'_> {
             }
         }
         let sums = sink.finish().await.map_err(failed)?;
-        let whole = WholeDisk {
+        let whole = FinishedDisk {
             id: flat.id.clone(),
             capacity: flat.capacity,
             file_size: flat.capacity,

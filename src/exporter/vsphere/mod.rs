@@ -5,53 +5,29 @@
 //! that take a cancellation token give everything back before they return; all others change
 //! nothing on the server, so their futures may simply be dropped.
 
-mod after;
-mod args;
-mod board;
 mod datastore;
-mod device_url;
-mod download;
-mod export;
-mod files;
-mod folder;
-mod granted;
-mod guest_network;
-mod hardware;
-mod inspect;
 mod inventory;
-mod keeper;
 mod lease;
-mod names;
-mod node;
-mod nvram;
-mod obstacle;
-mod power;
-mod properties;
-mod select;
-mod session;
-mod snapshot;
 mod soap;
-mod tags;
-mod tasks;
-mod verify;
+pub(super) mod vm;
 
-pub use granted::Granted;
-pub use inspect::{ExpectedMedium, Inspected};
 pub use inventory::VmSummary;
-pub use obstacle::Obstacle;
-pub use session::VSphere;
-pub use tags::Tag;
+pub use inventory::granted::Granted;
+pub use inventory::tags::Tag;
+pub use soap::session::VSphere;
+pub use vm::blocker::ExportBlocker;
+pub use vm::inspect::{ExpectedMedium, Inspected};
 
 /// A door for `make fuzz`: all that reads a reply.
 #[cfg(fuzzing)]
 pub(super) fn fuzz(text: &str) {
-    let Ok(node) = node::Node::parse(text) else { return };
-    let (disks, _) = hardware::disks(&node, Some(&node));
-    hardware::nics(&node, hardware::ExtraConfig(Some(&node)));
-    guest_network::told(Some(&node), Some(&node));
+    let Ok(node) = soap::node::Node::parse(text) else { return };
+    let (disks, _) = vm::hardware::disks(&node, Some(&node));
+    vm::hardware::nics(&node, vm::hardware::ExtraConfig(Some(&node)));
+    vm::guest_network::told(Some(&node), Some(&node));
     lease::Offer::read(&node);
-    if let Some(object) = properties::Object::read(&node) {
-        obstacle::obstacles(&object);
+    if let Some(object) = soap::properties::Object::read(&node) {
+        vm::blocker::obstacles(&object);
     }
     assert!(disks.iter().all(|disk| disk.boot_order < u32::MAX));
 }

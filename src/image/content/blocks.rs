@@ -81,13 +81,13 @@ impl Block {
 
 /// The hash of a disk whose bytes come in their order.
 #[derive(Debug, Default)]
-pub struct Content {
+pub struct ContentHasher {
     blocks: Blocks,
     block: Block,
     position: u64,
 }
 
-impl Content {
+impl ContentHasher {
     /// Bytes of the disk so far.
     pub fn position(&self) -> u64 {
         self.position
@@ -168,20 +168,20 @@ mod tests {
         disk[2 * block - 3..2 * block + 5].fill(2);
         disk[3 * block + 600] = 3;
         for piece in [1 << 20, 65_521, block + 1] {
-            let mut content = Content::default();
+            let mut content = ContentHasher::default();
             disk.chunks(piece).for_each(|piece| content.data(piece));
             assert_eq!(content.finish(), Some(plain(&disk)), "{piece}");
         }
-        let mut holes = Content::default();
+        let mut holes = ContentHasher::default();
         holes.zeros(2 * BLOCK + 512);
         assert_eq!(holes.position(), 2 * BLOCK + 512);
         assert_eq!(holes.finish(), Some(plain(&vec![0; 2 * block + 512])));
-        assert_eq!(Content::default().finish(), Some(plain(&[])));
+        assert_eq!(ContentHasher::default().finish(), Some(plain(&[])));
     }
 
     #[test]
     fn the_last_sector_is_filled() {
-        let mut content = Content::default();
+        let mut content = ContentHasher::default();
         content.data(&[1; 700]);
         let mut disk = vec![1; 700];
         disk.resize(1024, 0);
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_size_that_no_disk_has_ends_at_once() {
-        let mut content = Content::default();
+        let mut content = ContentHasher::default();
         content.data(&[1; 512]);
         content.zeros(u64::MAX - 512);
         assert_eq!(content.finish(), None);

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 
 use super::blocks::LARGEST;
 use super::qcow2::Qcow2;
-use super::stream::Grains;
-use super::tables::Table;
+use super::stream::StreamGrains;
+use super::tables::BlockTable;
 use crate::budget::{Going, TableBudget};
 use crate::image::number::LAST_PLACE;
 use crate::image::split::Split;
@@ -18,11 +18,11 @@ use crate::model::DiskFormat;
 /// No unit is shorter than this once it is compressed, in bytes.
 const LEAST_PACKED: u64 = 8;
 
-/// An image that is read. Each thread has one of its own: tables are kept in memory, one at a time.
-pub(super) struct Disk {
+/// An image that is read. Each thread has one of its own: second tables are kept in memory, one at a time.
+pub(super) struct ImageReader {
     /// Size that the guest sees, in whole sectors.
     pub(super) size: u64,
-    layout: Layout,
+    layout: ImageLayout,
     /// The answer of the last search for data, and where the search began.
     hole: (u64, u64),
     /// What may still be read of the units: tables that name one unit many times would make a disk
@@ -31,17 +31,20 @@ pub(super) struct Disk {
     going: Going,
 }
 
-enum Layout {
+enum ImageLayout {
     /// A file, and how many of its bytes are the disk's.
     Raw(File, u64),
     Split(Split),
-    Units(File, Box<dyn Units>, Unpacked),
+    Units(File, Box<dyn Units>, UnpackedUnit),
 }
 
 /// A format that keeps a disk in units, found by tables.
 pub(super) trait Units: Send {
+    /// The same for another thread. Tables that stay in memory are shared.
+    fn again(&self) -> io::Result<Box<dyn Units>>;
+
     /// The unit around a place of the disk. One that is no data may be longer than a unit.
-    fn find(&mut self, file: &File, at: u64) -> io::Result<Unit>;
+    fn find(&mut self, file: &File, at: u64) -> io::Result<DiskUnit>;
 
     /// Fills `unit` from its compressed form.
     fn unpack(&mut self, packed: &[u8], unit: &mut [u8]) -> io::Result<()>;
@@ -49,15 +52,15 @@ pub(super) trait Units: Send {
 
 /// A stretch of the disk, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Unit {
+pub(super) struct DiskUnit {
     pub(super) begin: u64,
     pub(super) end: u64,
-    pub(super) place: Place,
+    pub(super) place: UnitLocation,
 }
 
 /// Where a unit is in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum UnitLocation {
     /// Nowhere: it is zeros.
     Zeros,
     /// As it is, from here on.
@@ -68,23 +71,23 @@ pub(super) enum Place {
 
 /// The compressed unit that was read last.
 #[derive(Default)]
-struct Unpacked {
+struct UnpackedUnit {
     begin: Option<u64>,
     packed: Vec<u8>,
     unit: Vec<u8>,
 }
 
-impl Disk {
+impl ImageReader {
     /// Opens an image that names no other file; `None` where its format has something that is not
     /// read here.
     pub(super) fn open(file: &File, format: DiskFormat, going: &Going) -> io::Result<Option<Self>> {
         let Some(size) = capacity(file, format)? else { return Ok(None) };
         let of = file.try_clone()?;
-        let units = |units: Box<dyn Units>| -> io::Result<Layout> {
-            Ok(Layout::Units(file.try_clone()?, units, Unpacked::default()))
+        let units = |units: Box<dyn Units>| -> io::Result<ImageLayout> {
+            Ok(ImageLayout::Units(file.try_clone()?, units, UnpackedUnit::default()))
         };
         let layout = match format {
-            DiskFormat::Raw => Some(Layout::Raw(of, size)),
+            DiskFormat::Raw => Some(ImageLayout::Raw(of, size)),
             DiskFormat::Qcow2 => {
                 Qcow2::open(file)?.map(|qcow2| units(Box::new(qcow2))).transpose()?
             }
@@ -92,24 +95,48 @@ impl Disk {
                 let mut sector = [0; SECTOR as usize];
                 file.read_exact_at(&mut sector, 0)?;
                 match Header::read(&sector) {
-                    Ok(_) => Some(units(Box::new(Grains::open(file)?))?),
-                    Err(_) => Some(Layout::Split(Split::hosted(of, size / SECTOR)?)),
+                    Ok(_) => Some(units(Box::new(StreamGrains::open(file)?))?),
+                    Err(_) => Some(ImageLayout::Split(Split::hosted(of, size / SECTOR)?)),
                 }
             }
-            DiskFormat::Vhd => match Table::vhd(file)? {
+            DiskFormat::Vhd => match BlockTable::vhd(file)? {
                 Some(table) => Some(units(Box::new(table))?),
-                None => Some(Layout::Raw(of, size)),
+                None => Some(ImageLayout::Raw(of, size)),
             },
             DiskFormat::Vhdx => {
-                Table::vhdx(file)?.map(|table| units(Box::new(table))).transpose()?
+                BlockTable::vhdx(file)?.map(|table| units(Box::new(table))).transpose()?
             }
-            DiskFormat::Vdi => Table::vdi(file)?.map(|table| units(Box::new(table))).transpose()?,
+            DiskFormat::Vdi => {
+                BlockTable::vdi(file)?.map(|table| units(Box::new(table))).transpose()?
+            }
         };
         let size = size.checked_next_multiple_of(SECTOR).ok_or(ErrorKind::InvalidData)?;
         let layout = layout.filter(|_| size <= LARGEST);
         let data = TableBudget::of_data(file.metadata()?.len());
         let going = going.clone();
         Ok(layout.map(|layout| Self { size, layout, hole: (0, 0), data, going }))
+    }
+
+    /// A VMDK of several files.
+    pub(super) fn of_split(split: Split, going: &Going) -> Option<Self> {
+        let size = split.capacity();
+        // Its extents have budgets of their own.
+        let (data, going) = (TableBudget::of_data(0), going.clone());
+        let disk = Self { size, layout: ImageLayout::Split(split), hole: (0, 0), data, going };
+        Some(disk).filter(|disk| disk.size <= LARGEST)
+    }
+
+    /// The same disk for another thread, which draws from the same budget.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        let layout = match &self.layout {
+            ImageLayout::Raw(file, size) => ImageLayout::Raw(file.try_clone()?, *size),
+            ImageLayout::Split(split) => ImageLayout::Split(split.again()?),
+            ImageLayout::Units(file, units, _) => {
+                ImageLayout::Units(file.try_clone()?, units.again()?, UnpackedUnit::default())
+            }
+        };
+        let (data, going) = (self.data.clone(), self.going.clone());
+        Ok(Self { size: self.size, layout, hole: (0, 0), data, going })
     }
 
     /// Says whether the work may go on.
@@ -126,21 +153,21 @@ impl Disk {
             return Ok(None);
         }
         let found = match &mut self.layout {
-            Layout::Raw(file, size) => {
+            ImageLayout::Raw(file, size) => {
                 extents::next_data(file, from, *size)?.map(|data| data.start)
             }
-            Layout::Split(split) => {
+            ImageLayout::Split(split) => {
                 let found = split.next_data(from / SECTOR, &self.going)?;
                 found.map(|at| (at * SECTOR).max(from))
             }
-            Layout::Units(file, units, _) => {
+            ImageLayout::Units(file, units, _) => {
                 let mut at = from;
                 loop {
                     if at >= end {
                         break Some(at);
                     }
                     let unit = units.find(file, at)?;
-                    if unit.place != Place::Zeros {
+                    if unit.place != UnitLocation::Zeros {
                         break Some(at);
                     }
                     at = unit.end.max(at + 1);
@@ -155,26 +182,26 @@ impl Disk {
     /// Fills `buffer` from `at` on.
     pub(super) fn read(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         match &mut self.layout {
-            Layout::Raw(file, size) => {
+            ImageLayout::Raw(file, size) => {
                 let there = size.saturating_sub(at).min(buffer.len() as u64) as usize;
                 let (data, rest) = buffer.split_at_mut(there);
                 rest.fill(0);
                 file.read_exact_at(data, at)
             }
-            Layout::Split(split) => split.read(at / SECTOR, buffer),
-            Layout::Units(file, units, unpacked) => {
+            ImageLayout::Split(split) => split.read(at / SECTOR, buffer),
+            ImageLayout::Units(file, units, unpacked) => {
                 let (mut at, mut rest) = (at, buffer);
                 while !rest.is_empty() {
                     let unit = units.find(file, at)?;
                     let length = unit.end.saturating_sub(at).clamp(1, rest.len() as u64) as usize;
                     let (now, later) = rest.split_at_mut(length);
                     match unit.place {
-                        Place::Zeros => now.fill(0),
-                        Place::Plain(place) => {
+                        UnitLocation::Zeros => now.fill(0),
+                        UnitLocation::Plain(place) => {
                             self.data.draw(length as u64)?;
                             read_to_end(file, now, place.saturating_add(at - unit.begin))?;
                         }
-                        Place::Packed(place, packed) => {
+                        UnitLocation::Packed(place, packed) => {
                             let from = (&*file, (place, packed));
                             let content =
                                 unpacked.read(from, &mut **units, unit, &mut self.data)?;
@@ -191,12 +218,12 @@ impl Disk {
     }
 }
 
-impl Unpacked {
+impl UnpackedUnit {
     fn read(
         &mut self,
         (file, (place, length)): (&File, (u64, usize)),
         units: &mut dyn Units,
-        unit: Unit,
+        unit: DiskUnit,
         data: &mut TableBudget,
     ) -> io::Result<&[u8]> {
         if self.begin != Some(unit.begin) {
@@ -246,6 +273,11 @@ mod tests {
 
     /// A VDI of blocks of a sector each: the table stands at byte 512, data begins at 1024.
     fn vdi(table: &[u32], data: u64) -> File {
+        vdi_of(512, table, (1024, data))
+    }
+
+    /// A VDI of blocks of so many bytes, whose data begins at a place.
+    fn vdi_of(block: u32, table: &[u32], (begin, data): (u32, u64)) -> File {
         let file = tempfile::tempfile().expect("a file");
         let put = |place, number: u32| {
             file.write_all_at(&number.to_le_bytes(), place).expect("written");
@@ -253,12 +285,15 @@ mod tests {
         put(64, 0xbeda_107f);
         put(0x4c, 1);
         put(0x154, 512);
-        put(0x158, 1024);
-        put(0x170, table.len() as u32 * 512);
-        put(0x178, 512);
+        put(0x158, begin);
+        put(0x170, table.len() as u32 * block);
+        put(0x178, block);
         put(0x180, table.len() as u32);
         (512..).step_by(4).zip(table).for_each(|(place, entry)| put(place, *entry));
-        file.write_all_at(&vec![7; data as usize], 1024).expect("written");
+        // A long one is a hole but for its end.
+        let there = data.min(1 << 16);
+        let end = u64::from(begin) + data;
+        file.write_all_at(&vec![7; there as usize], end - there).expect("written");
         file
     }
 
@@ -268,6 +303,20 @@ mod tests {
         let sound = hash(vdi(&[3, 2, 1, 0], 2048)).expect("read");
         assert!(sound.is_some());
         let error = hash(vdi(&[0; 100], 512)).expect_err("one block is named a hundred times");
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn all_threads_draw_from_one_budget() {
+        let hash = |table: &[u32], blocks: u64| {
+            let file = vdi_of(1 << 20, table, (1 << 20, blocks << 20));
+            hash_image(&file, DiskFormat::Vdi, &Going::default(), &mut |_, _| Ok(()))
+        };
+        // Several stretches: each thread has some of them.
+        let sound: Vec<u32> = (0..128).collect();
+        assert!(hash(&sound, 128).expect("read").is_some());
+        let twice: Vec<u32> = (0..64).chain(0..64).collect();
+        let error = hash(&twice, 64).expect_err("each block is named twice");
         assert_eq!(error.kind(), ErrorKind::InvalidData);
     }
 

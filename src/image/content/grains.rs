@@ -2,9 +2,9 @@
 
 use std::io;
 
-use crate::image::pieces::Grains;
-use crate::image::vmdk::{End, InvalidStream, Piece, SECTOR, Stream};
-use crate::image::workers::{Form, Workers};
+use crate::image::batches::Grains;
+use crate::image::vmdk::{InvalidStream, Piece, SECTOR, Stream, StreamEnd};
+use crate::image::workers::{WorkForm, Workers};
 use crate::model::Sha256Digest;
 
 /// Follows a stream and hashes what its grains hold.
@@ -49,7 +49,7 @@ impl HashedStream {
             self.hashing = self.stream.header().and_then(|header| {
                 let grain = usize::try_from(header.grain * SECTOR).ok()?;
                 // A hash that cannot be made is no reason to lose the export.
-                let grains = (grain, Form::Deflated);
+                let grains = (grain, WorkForm::Deflated);
                 let workers =
                     header.has_usual_grains().then(|| Workers::of_hash(self.capacity, grains));
                 Some(Hashing { batch: Grains::default(), grain, workers: workers?.ok()? })
@@ -74,7 +74,7 @@ impl HashedStream {
     pub fn finish(
         self,
         read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
-    ) -> Result<(End, Option<Sha256Digest>), InvalidStream> {
+    ) -> Result<(StreamEnd, Option<Sha256Digest>), InvalidStream> {
         let end = self.stream.finish(read_at)?;
         let capacity = self.capacity;
         Ok((end, self.hashing.and_then(|hashing| hashing.finish(capacity))))

@@ -5,12 +5,14 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use crossbeam_channel::{Receiver, bounded};
 
 use super::blocks::{BLOCK, Block, Blocks};
-use super::disk::Disk;
+use super::disk::ImageReader;
 use crate::budget::Going;
+use crate::image::{Split, is_single_vmdk};
 use crate::model::{DiskFormat, Sha256Digest};
 
 /// Blocks of a stretch.
@@ -38,14 +40,37 @@ pub fn hash_image(
     going: &Going,
     each: Each<'_>,
 ) -> io::Result<Option<Sha256Digest>> {
-    let Some(disk) = Disk::open(file, format, going)? else { return Ok(None) };
+    let disk = ImageReader::open(file, format, going)?;
+    disk.map(|disk| hash_disk(disk, each)).transpose()
+}
+
+/// The same of the image at a path. A VMDK of several files is read with all of them; [`inspect`] must
+/// have found nothing wrong with it.
+///
+/// # Errors
+/// As those of [`hash_image`].
+///
+/// [`inspect`]: crate::image::inspect
+pub fn hash_image_at(
+    path: &Path,
+    format: DiskFormat,
+    going: &Going,
+    each: Each<'_>,
+) -> io::Result<Option<Sha256Digest>> {
+    if format != DiskFormat::Vmdk || is_single_vmdk(path)? {
+        return hash_image(&File::open(path)?, format, going, each);
+    }
+    let disk = ImageReader::of_split(Split::open(path)?, going);
+    disk.map(|disk| hash_disk(disk, each)).transpose()
+}
+
+fn hash_disk(disk: ImageReader, each: Each<'_>) -> io::Result<Sha256Digest> {
     let stretches = disk.size.div_ceil(BLOCK * STRETCH);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = (threads.min(MOST_THREADS) as u64).min(stretches).max(1);
     let mut disks = vec![disk];
     while (disks.len() as u64) < threads {
-        let Some(disk) = Disk::open(file, format, going)? else { return Ok(None) };
-        disks.push(disk);
+        disks.push(disks[0].again()?);
     }
     std::thread::scope(|scope| {
         let mut queues: Vec<Receiver<Hashes>> = Vec::new();
@@ -64,7 +89,7 @@ pub fn hash_image(
                 }
             });
         }
-        collect(&queues, stretches, each).map(Some)
+        collect(&queues, stretches, each)
     })
 }
 
@@ -86,13 +111,13 @@ fn collect(
     Ok(blocks.finish())
 }
 
-fn hash_stretch(disk: &mut Disk, stretch: u64, buffer: &mut [u8]) -> Hashes {
+fn hash_stretch(disk: &mut ImageReader, stretch: u64, buffer: &mut [u8]) -> Hashes {
     let first = stretch * STRETCH;
     let last = (first + STRETCH).min(disk.size.div_ceil(BLOCK));
     (first..last).map(|number| hash_one(disk, number, buffer)).collect()
 }
 
-fn hash_one(disk: &mut Disk, number: u64, buffer: &mut [u8]) -> io::Result<Sha256Digest> {
+fn hash_one(disk: &mut ImageReader, number: u64, buffer: &mut [u8]) -> io::Result<Sha256Digest> {
     disk.check()?;
     let (mut at, end) = (number * BLOCK, ((number + 1) * BLOCK).min(disk.size));
     let mut block = Block::default();
@@ -119,7 +144,7 @@ pub fn hash_blocks(
     going: &Going,
     numbers: impl IntoIterator<Item = u64>,
 ) -> io::Result<Vec<(u64, Sha256Digest)>> {
-    let disk = Disk::open(file, format, going)?;
+    let disk = ImageReader::open(file, format, going)?;
     let mut disk = disk.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
     let mut buffer = vec![0; PIECE as usize];
     let hashes = numbers

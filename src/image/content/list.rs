@@ -80,12 +80,12 @@ fn read(hash: &[u8]) -> Sha256Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::content::{BLOCK, Content};
+    use crate::image::content::{BLOCK, ContentHasher};
 
     #[test]
     fn blocks_in_the_place_of_others_give_the_hash_of_that_disk() {
         let whole = |bytes: [u8; 3]| {
-            let mut content = Content::default();
+            let mut content = ContentHasher::default();
             bytes.iter().for_each(|byte| content.data(&vec![*byte; BLOCK as usize]));
             content.finish().expect("a hash")
         };

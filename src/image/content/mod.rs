@@ -4,7 +4,7 @@
 //! SHA-256( SHA-256(block 0) SHA-256(block 1) … ), blocks of 4 MiB, the last one shorter
 //! ```
 //!
-//! [`Content`] takes the bytes of a disk in their order, [`hash_image`] reads a finished image on
+//! [`ContentHasher`] takes the bytes of a disk in their order, [`hash_image`] reads a finished image on
 //! several threads with the readers of this folder. A block of zeros costs nothing. Only the hash
 //! of the list of blocks is kept, so memory does not grow with the disk.
 
@@ -17,8 +17,8 @@ mod qcow2;
 mod stream;
 mod tables;
 
-pub use self::blocks::{BLOCK, Blocks, Content};
+pub use self::blocks::{BLOCK, Blocks, ContentHasher};
 pub use self::grains::HashedStream;
-pub use self::hash::{Each, hash_blocks, hash_image};
+pub use self::hash::{Each, hash_blocks, hash_image, hash_image_at};
 pub use self::list::BlockList;
 pub use self::qcow2::stored_ranges;

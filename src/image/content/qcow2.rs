@@ -4,9 +4,10 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
-use super::disk::{Place, Unit, Units, invalid};
-use crate::budget::TableBudget;
+use super::disk::{DiskUnit, UnitLocation, Units, invalid};
+use crate::budget::{Going, TableBudget};
 use crate::image::codec::Inflater;
 use crate::image::number::{LAST_PLACE, at, big, entries};
 
@@ -23,10 +24,12 @@ const COMPRESSION_TYPE: u64 = 1 << 3;
 /// An image that is read.
 pub(super) struct Qcow2 {
     bits: u64,
-    /// The first table: where the second ones are.
-    tables: Vec<u64>,
+    /// The first table: where the second ones are. All threads share it.
+    tables: Arc<[u64]>,
     /// The second table that was used last.
     table: Option<(usize, Vec<u64>)>,
+    /// Length of the file.
+    length: u64,
     budget: TableBudget,
     codec: Codec,
 }
@@ -34,6 +37,15 @@ pub(super) struct Qcow2 {
 enum Codec {
     Deflate(Inflater),
     Zstd(zstd::bulk::Decompressor<'static>),
+}
+
+impl Codec {
+    fn new(is_zstd: bool) -> io::Result<Self> {
+        Ok(match is_zstd {
+            true => Self::Zstd(zstd::bulk::Decompressor::new()?),
+            false => Self::Deflate(Inflater::new()),
+        })
+    }
 }
 
 impl Qcow2 {
@@ -59,17 +71,17 @@ impl Qcow2 {
         if !is_known || !stands_alone || big(&header[32..36]) != 0 {
             return Ok(None);
         }
+        let length = file.metadata()?.len();
+        let mut budget = TableBudget::of_tables(length);
+        // Before there is room for it.
+        budget.draw(count * 8)?;
         let mut tables = Vec::with_capacity(count as usize);
         entries(file, big(&header[40..48]), count, 8, |_, entry| {
             tables.push(big(entry) & OFFSET);
             Ok(())
         })?;
-        let codec = match is_zstd {
-            true => Codec::Zstd(zstd::bulk::Decompressor::new()?),
-            false => Codec::Deflate(Inflater::new()),
-        };
-        let budget = TableBudget::of_tables(file.metadata()?.len());
-        Ok(Some(Self { bits, tables, table: None, budget, codec }))
+        let (tables, codec) = (tables.into(), Codec::new(is_zstd)?);
+        Ok(Some(Self { bits, tables, table: None, length, budget, codec }))
     }
 
     /// The entry of a cluster in its second table; `None` where there is no such table.
@@ -91,32 +103,40 @@ impl Qcow2 {
         Ok(self.table.as_ref().and_then(|(_, table)| table.get(within).copied()))
     }
 
-    fn place(&self, entry: u64) -> Place {
+    fn place(&self, entry: u64) -> UnitLocation {
         if entry & COMPRESSED != 0 {
             let place_bits = 62 - (self.bits - 8);
             let place = entry & ((1 << place_bits) - 1);
             let sectors = (entry & (COMPRESSED - 1)) >> place_bits;
             let end = (place & !511) + (sectors + 1) * 512;
-            return Place::Packed(place, (end - place) as usize);
+            return UnitLocation::Packed(place, (end - place) as usize);
         }
         match entry & OFFSET {
-            place if place == 0 || entry & 1 == 1 => Place::Zeros,
-            place => Place::Plain(place),
+            place if place == 0 || entry & 1 == 1 => UnitLocation::Zeros,
+            place => UnitLocation::Plain(place),
         }
     }
 }
 
 impl Units for Qcow2 {
-    fn find(&mut self, file: &File, at: u64) -> io::Result<Unit> {
+    fn again(&self) -> io::Result<Box<dyn Units>> {
+        // Each thread reads every second table that it meets.
+        let budget = TableBudget::of_tables(self.length);
+        let codec = Codec::new(matches!(self.codec, Codec::Zstd(_)))?;
+        let (bits, tables, length) = (self.bits, self.tables.clone(), self.length);
+        Ok(Box::new(Self { bits, tables, table: None, length, budget, codec }))
+    }
+
+    fn find(&mut self, file: &File, at: u64) -> io::Result<DiskUnit> {
         let cluster = at >> self.bits;
         let (begin, end) = (cluster << self.bits, (cluster + 1) << self.bits);
         if let Some(entry) = self.entry(file, cluster)? {
-            return Ok(Unit { begin, end, place: self.place(entry) });
+            return Ok(DiskUnit { begin, end, place: self.place(entry) });
         }
         // Nothing as far as the second table would reach.
         let reach = 2 * self.bits - 3;
         let end = ((at >> reach) + 1).checked_mul(1 << reach).unwrap_or(LAST_PLACE);
-        Ok(Unit { begin, end, place: Place::Zeros })
+        Ok(DiskUnit { begin, end, place: UnitLocation::Zeros })
     }
 
     fn unpack(&mut self, packed: &[u8], unit: &mut [u8]) -> io::Result<()> {
@@ -138,13 +158,15 @@ impl Units for Qcow2 {
 /// order: whole clusters.
 ///
 /// # Errors
-/// When it cannot be read, or is no qcow2.
-pub fn stored_ranges(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
+/// When it cannot be read, is no qcow2, or the work may not go on.
+pub fn stored_ranges(file: &File, size: u64, going: &Going) -> io::Result<Vec<Range<u64>>> {
     let read = Qcow2::read(file, true)?;
     let mut overlay = read.ok_or_else(|| invalid("the overlay has features that are not known"))?;
     let mut ranges: Vec<Range<u64>> = Vec::new();
-    let mut at = 0;
+    let (mut at, mut units) = (0, 0);
     while at < size {
+        going.check_at(units)?;
+        units += 1;
         let unit = overlay.find(file, at)?;
         // A cluster of zeros hides its base as well.
         let is_stored = overlay.entry(file, at >> overlay.bits)?.is_some_and(|entry| entry != 0);
@@ -157,4 +179,34 @@ pub fn stored_ranges(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
         at = unit.end.max(at + 1);
     }
     Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    /// A header that claims so many entries of the first table, in a file of a MiB.
+    fn claims(entries: u32) -> File {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(1 << 20).expect("sized");
+        let put = |place, bytes: &[u8]| file.write_all_at(bytes, place).expect("written");
+        put(0, b"QFI\xfb");
+        put(4, &2_u32.to_be_bytes());
+        put(20, &16_u32.to_be_bytes());
+        put(36, &entries.to_be_bytes());
+        put(40, &512_u64.to_be_bytes());
+        file
+    }
+
+    #[test]
+    fn a_first_table_is_no_longer_than_its_file_and_is_shared() {
+        let error = Qcow2::open(&claims(1 << 22)).err().expect("32 MiB of table in one");
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        let qcow2 = Qcow2::open(&claims(1 << 10)).expect("read").expect("known");
+        let _again = qcow2.again().expect("opened");
+        assert_eq!(Arc::strong_count(&qcow2.tables), 2, "a thread has a copy");
+    }
 }

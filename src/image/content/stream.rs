@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use super::disk::{Place, Unit, Units, invalid};
+use super::disk::{DiskUnit, UnitLocation, Units, invalid};
 use crate::budget::TableBudget;
 use crate::image::codec::Inflater;
 use crate::image::number::{at, entries, little};
@@ -13,24 +13,33 @@ use crate::image::vmdk::{GrainTables, SECTOR};
 const MARKER: u64 = 12;
 
 /// The grains of a stream.
-pub(super) struct Grains {
+pub(super) struct StreamGrains {
     tables: GrainTables,
     /// The table that was used last.
     table: Option<(u64, Vec<u64>)>,
+    /// Length of the file.
+    length: u64,
     budget: TableBudget,
     inflater: Inflater,
 }
 
-impl Grains {
+impl StreamGrains {
     pub(super) fn open(file: &File) -> io::Result<Self> {
-        let tables = GrainTables::read(file)?;
-        let budget = TableBudget::of_tables(file.metadata()?.len());
-        Ok(Self { tables, table: None, budget, inflater: Inflater::new() })
+        Ok(Self::of(GrainTables::read(file)?, file.metadata()?.len()))
+    }
+
+    fn of(tables: GrainTables, length: u64) -> Self {
+        let budget = TableBudget::of_tables(length);
+        Self { tables, table: None, length, budget, inflater: Inflater::new() }
     }
 }
 
-impl Units for Grains {
-    fn find(&mut self, file: &File, at_byte: u64) -> io::Result<Unit> {
+impl Units for StreamGrains {
+    fn again(&self) -> io::Result<Box<dyn Units>> {
+        Ok(Box::new(Self::of(self.tables, self.length)))
+    }
+
+    fn find(&mut self, file: &File, at_byte: u64) -> io::Result<DiskUnit> {
         let bytes = self.tables.grain * SECTOR;
         let grain = at_byte / bytes;
         let (begin, end) = (grain * bytes, (grain + 1) * bytes);
@@ -51,19 +60,23 @@ impl Units for Grains {
         let table = self.table.as_ref().map_or(&[][..], |(_, table)| table);
         if table.is_empty() {
             let end = (index + 1) * self.tables.entries * bytes;
-            return Ok(Unit { begin, end, place: Place::Zeros });
+            return Ok(DiskUnit { begin, end, place: UnitLocation::Zeros });
         }
         // 0 and 1 stand for grains that are not there.
         let sector = table.get(within as usize).copied().unwrap_or(0);
         if sector < 2 {
-            return Ok(Unit { begin, end, place: Place::Zeros });
+            return Ok(DiskUnit { begin, end, place: UnitLocation::Zeros });
         }
         let marker: [u8; MARKER as usize] = at(file, sector * SECTOR)?;
         let length = little(&marker[8..]);
         if little(&marker[..8]) != begin / SECTOR || length == 0 || length > bytes * 2 {
             return Err(invalid("a table names something that is no grain"));
         }
-        Ok(Unit { begin, end, place: Place::Packed(sector * SECTOR + MARKER, length as usize) })
+        Ok(DiskUnit {
+            begin,
+            end,
+            place: UnitLocation::Packed(sector * SECTOR + MARKER, length as usize),
+        })
     }
 
     fn unpack(&mut self, packed: &[u8], unit: &mut [u8]) -> io::Result<()> {

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 
-use super::disk::{Place, Unit, Units, invalid};
+use super::disk::{DiskUnit, UnitLocation, Units, invalid};
 use crate::image::number::{at, big, entries, little};
 use crate::image::vhdx::Vhdx;
 
@@ -14,8 +14,8 @@ const WINDOW: u64 = 1 << 13;
 const LARGEST: u64 = 1 << 28;
 
 /// A table of blocks.
-pub(super) struct Table {
-    kind: Kind,
+pub(super) struct BlockTable {
+    kind: TableKind,
     /// Place of the table, and how many entries it has.
     place: u64,
     count: u64,
@@ -25,7 +25,8 @@ pub(super) struct Table {
     window: Option<(u64, Vec<u64>)>,
 }
 
-enum Kind {
+#[derive(Clone, Copy)]
+enum TableKind {
     /// Entries are sectors; a bitmap of `bitmap` bytes precedes each block.
     Vhd { bitmap: u64 },
     /// Entries are states and MiB; the entry of a bitmap follows each `chunk` blocks.
@@ -34,12 +35,12 @@ enum Kind {
     Vdi { blocks: u64, before: u64 },
 }
 
-impl Table {
+impl BlockTable {
     /// A VHD that grows; `None` for a fixed one. The footer names a header in bytes 16 to 23: place of
     /// the table 16 to 23, entries 28 to 31, size of a block 32 to 35.
     pub(super) fn vhd(file: &File) -> io::Result<Option<Self>> {
         let end = file.metadata()?.len().checked_sub(512);
-        let footer: [u8; 64] = at(file, end.ok_or_else(|| invalid("it is no VHD"))?)?;
+        let footer: [u8; 64] = at(file, end.ok_or_else(|| invalid("it is not a VHD"))?)?;
         if big(&footer[60..64]) == 2 {
             return Ok(None);
         }
@@ -47,7 +48,7 @@ impl Table {
         let block = big(&header[32..36]);
         let bitmap = (block / 512).div_ceil(8).next_multiple_of(512);
         let (place, count) = (big(&header[16..24]), big(&header[28..32]));
-        Self::new(Kind::Vhd { bitmap }, (place, count), block).map(Some)
+        Self::new(TableKind::Vhd { bitmap }, (place, count), block).map(Some)
     }
 
     /// `None` where a log is to be replayed, or its parent is needed.
@@ -55,7 +56,7 @@ impl Table {
         let vhdx = Vhdx::read(file)?.filter(|vhdx| !vhdx.has_log && !vhdx.has_parent);
         let Some(vhdx) = vhdx else { return Ok(None) };
         let (place, bytes) = vhdx.table;
-        let kind = Kind::Vhdx { chunk: vhdx.chunk().max(1) };
+        let kind = TableKind::Vhdx { chunk: vhdx.chunk().max(1) };
         Self::new(kind, (place, bytes / 8), vhdx.block).map(Some)
     }
 
@@ -66,11 +67,11 @@ impl Table {
         if word(0x4c) > 2 {
             return Ok(None);
         }
-        let kind = Kind::Vdi { blocks: word(0x158), before: word(0x17c) };
+        let kind = TableKind::Vdi { blocks: word(0x158), before: word(0x17c) };
         Self::new(kind, (word(0x154), word(0x180)), word(0x178)).map(Some)
     }
 
-    fn new(kind: Kind, (place, count): (u64, u64), block: u64) -> io::Result<Self> {
+    fn new(kind: TableKind, (place, count): (u64, u64), block: u64) -> io::Result<Self> {
         if !block.is_multiple_of(512) || !(512..=LARGEST).contains(&block) {
             return Err(invalid("its blocks have no size that makes sense"));
         }
@@ -85,9 +86,9 @@ impl Table {
         if self.window.as_ref().is_none_or(|(known, _)| *known != first) {
             let mut window = Vec::with_capacity(WINDOW as usize);
             let (width, number): (u64, fn(&[u8]) -> u64) = match self.kind {
-                Kind::Vhd { .. } => (4, big),
-                Kind::Vhdx { .. } => (8, little),
-                Kind::Vdi { .. } => (4, little),
+                TableKind::Vhd { .. } => (4, big),
+                TableKind::Vhdx { .. } => (8, little),
+                TableKind::Vdi { .. } => (4, little),
             };
             let place = self.place.saturating_add(first * width);
             entries(file, place, WINDOW.min(self.count - first), width, |_, entry| {
@@ -100,34 +101,39 @@ impl Table {
         Ok(window[(index - first) as usize])
     }
 
-    fn place(&self, entry: u64) -> io::Result<Place> {
+    fn place(&self, entry: u64) -> io::Result<UnitLocation> {
         let place = match self.kind {
-            Kind::Vhd { .. } if entry == 0xffff_ffff => None,
-            Kind::Vhd { bitmap } => (entry * 512).checked_add(bitmap),
-            Kind::Vhdx { .. } => match entry & 0b111 {
+            TableKind::Vhd { .. } if entry == 0xffff_ffff => None,
+            TableKind::Vhd { bitmap } => (entry * 512).checked_add(bitmap),
+            TableKind::Vhdx { .. } => match entry & 0b111 {
                 6 => Some(entry >> 20 << 20),
                 7 => return Err(invalid("a block of it is only partly there")),
                 _ => None,
             },
-            Kind::Vdi { .. } if entry >= 0xffff_fffe => None,
-            Kind::Vdi { blocks, before } => {
+            TableKind::Vdi { .. } if entry >= 0xffff_fffe => None,
+            TableKind::Vdi { blocks, before } => {
                 let place = entry.saturating_mul(self.block + before);
                 Some(place.saturating_add(blocks + before))
             }
         };
-        Ok(place.map_or(Place::Zeros, Place::Plain))
+        Ok(place.map_or(UnitLocation::Zeros, UnitLocation::Plain))
     }
 }
 
-impl Units for Table {
-    fn find(&mut self, file: &File, at: u64) -> io::Result<Unit> {
+impl Units for BlockTable {
+    fn again(&self) -> io::Result<Box<dyn Units>> {
+        let Self { kind, place, count, block, .. } = *self;
+        Ok(Box::new(Self { kind, place, count, block, window: None }))
+    }
+
+    fn find(&mut self, file: &File, at: u64) -> io::Result<DiskUnit> {
         let index = at / self.block;
         let (begin, end) = (index * self.block, (index + 1) * self.block);
         let entry = match self.kind {
-            Kind::Vhdx { chunk } => self.entry(file, index + index / chunk)?,
+            TableKind::Vhdx { chunk } => self.entry(file, index + index / chunk)?,
             _ => self.entry(file, index)?,
         };
-        Ok(Unit { begin, end, place: self.place(entry)? })
+        Ok(DiskUnit { begin, end, place: self.place(entry)? })
     }
 
     fn unpack(&mut self, _: &[u8], _: &mut [u8]) -> io::Result<()> {

@@ -39,12 +39,12 @@ const HEADER: u32 = 112;
 
 /// Writes an image.
 #[derive(Debug)]
-pub struct Writer {
+pub struct Qcow2Writer {
     out: Append,
     capacity: u64,
     compression: Option<Compression>,
     l1: Vec<u64>,
-    l2: Option<Table>,
+    l2: Option<L2Table>,
     refcounts: Refcounts,
     /// Where the next compressed cluster goes, and where that room ends.
     packed: u64,
@@ -55,12 +55,12 @@ pub struct Writer {
 
 /// The L2 table in memory.
 #[derive(Debug)]
-struct Table {
+struct L2Table {
     index: usize,
     entries: Vec<u64>,
 }
 
-impl Writer {
+impl Qcow2Writer {
     /// An image of `capacity` bytes in `file`, which is empty.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Has the disk end at `capacity` bytes, which is no more than [`Writer::new`] was told. The table
+    /// Has the disk end at `capacity` bytes, which is no more than [`Qcow2Writer::new`] was told. The table
     /// of tables keeps its length: QEMU takes one that is longer than its disk needs.
     pub(super) fn end_at(&mut self, capacity: u64) {
         self.capacity = capacity;
@@ -181,7 +181,7 @@ impl Writer {
             let (words, _) = bytes.as_chunks::<8>();
             entries = words.iter().map(|word| u64::from_be_bytes(*word)).collect();
         }
-        self.l2 = Some(Table { index, entries });
+        self.l2 = Some(L2Table { index, entries });
         Ok(())
     }
 

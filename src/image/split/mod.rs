@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) use self::once::each_once;
 pub(super) use self::sparse::Sparse;
-use super::content::Content as DiskContent;
+use super::content::ContentHasher as DiskContent;
 use super::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
 use super::{CLUSTER, Error, beside, extents, qcow2};
 use crate::budget::Going;
@@ -22,21 +22,21 @@ const CLUSTER_SECTORS: u64 = CLUSTER as u64 / SECTOR;
 /// The files of one disk.
 #[derive(Debug)]
 pub struct Split {
-    extents: Vec<Extent>,
+    extents: Vec<SplitExtent>,
     /// Size of the disk, in bytes.
     capacity: u64,
 }
 
 #[derive(Debug)]
-struct Extent {
+struct SplitExtent {
     /// Where it begins on the disk, and where the next one does, in sectors.
     begin: u64,
     end: u64,
-    content: Content,
+    content: PartContent,
 }
 
 #[derive(Debug)]
-enum Content {
+enum PartContent {
     Zero,
     /// A file, and the byte of it that is the extent's first.
     Flat(File, u64),
@@ -74,9 +74,9 @@ impl Split {
         let all = vmdk::extents(&vmdk::text(&text));
         each_once(&all, folder)?.map_err(|why| invalid(&why))?;
         for named in all {
-            let content = Content::open(&named, folder)?;
+            let content = PartContent::open(&named, folder)?;
             let end = begin.checked_add(named.sectors).ok_or_else(|| invalid("it is too long"))?;
-            extents.push(Extent { begin, end, content });
+            extents.push(SplitExtent { begin, end, content });
             begin = end;
         }
         let capacity = begin.checked_mul(SECTOR).ok_or_else(|| invalid("it is too long"))?;
@@ -85,9 +85,23 @@ impl Split {
 
     /// A sparse file of `sectors` sectors that is a disk of its own.
     pub(super) fn hosted(file: File, sectors: u64) -> io::Result<Self> {
-        let content = Content::Sparse(Sparse::hosted(file, sectors)?);
+        let content = PartContent::Sparse(Sparse::hosted(file, sectors)?);
         let capacity = sectors.checked_mul(SECTOR).ok_or_else(|| invalid("it is too long"))?;
-        Ok(Self { extents: vec![Extent { begin: 0, end: sectors, content }], capacity })
+        Ok(Self { extents: vec![SplitExtent { begin: 0, end: sectors, content }], capacity })
+    }
+
+    /// The same for another thread. The directories of tables are shared, and the budgets.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        let again = |extent: &SplitExtent| {
+            let content = match &extent.content {
+                PartContent::Zero => PartContent::Zero,
+                PartContent::Flat(file, begin) => PartContent::Flat(file.try_clone()?, *begin),
+                PartContent::Sparse(sparse) => PartContent::Sparse(sparse.again()?),
+            };
+            Ok(SplitExtent { begin: extent.begin, end: extent.end, content })
+        };
+        let extents = self.extents.iter().map(again).collect::<io::Result<_>>()?;
+        Ok(Self { extents, capacity: self.capacity })
     }
 
     /// Size of the disk, in bytes.
@@ -108,7 +122,7 @@ impl Split {
         mut at: impl FnMut(u64) -> io::Result<()>,
     ) -> Result<(File, Option<Sha256Digest>), Error> {
         let mut hash = DiskContent::default();
-        let mut writer = qcow2::Writer::new(file, self.capacity, None)?;
+        let mut writer = qcow2::Qcow2Writer::new(file, self.capacity, None)?;
         let mut buffer = vec![0; CLUSTER];
         let mut cluster = 0;
         while let Some(next) = self.next_data(cluster * CLUSTER_SECTORS, going)? {
@@ -156,7 +170,7 @@ impl Split {
     }
 }
 
-impl Content {
+impl PartContent {
     fn open(named: &vmdk::Extent, folder: &Path) -> io::Result<Self> {
         let open = || File::open(extent_file(folder, &named.file)?);
         match named.kind.as_str() {

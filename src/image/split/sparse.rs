@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::invalid;
 use crate::budget::{Going, TableBudget};
@@ -33,13 +34,13 @@ const SE_VOLATILE_MAGIC: u64 = 0xcafe_cafe;
 #[derive(Debug)]
 pub(in crate::image) struct Sparse {
     file: File,
-    layout: Layout,
+    layout: SparseLayout,
     /// Sectors of a grain.
     grain: u64,
     /// Grains of one table.
     entries: u64,
     /// The directory: where each table is, as the layout says it; 0 for none.
-    tables: Vec<u64>,
+    tables: Arc<[u64]>,
     /// The table that was used last.
     table: Option<(usize, Vec<u64>)>,
     /// What may still be read of the grains: two entries that name one grain would make a disk out of
@@ -49,7 +50,7 @@ pub(in crate::image) struct Sparse {
 
 /// What a header says of its extent.
 struct Shape {
-    layout: Layout,
+    layout: SparseLayout,
     /// Sectors of the disk that it can hold.
     capacity: u64,
     /// Sectors of a grain.
@@ -62,7 +63,7 @@ struct Shape {
 
 /// How tables and grains are found. All numbers are sectors of the file.
 #[derive(Debug, Clone, Copy)]
-enum Layout {
+enum SparseLayout {
     /// Entries of 32 bits, which are sectors; 1 stands for a grain of zeros.
     Sectors,
     /// Entries of 64 bits, which count from where tables and grains begin.
@@ -73,11 +74,11 @@ impl Sparse {
     /// Opens a hosted extent of `sectors` sectors. Header: flags at byte 8, capacity 12, grain size
     /// 20, entries of a table 44, place of the directory 56.
     pub(in crate::image) fn hosted(file: File, sectors: u64) -> io::Result<Self> {
-        let header = Header::read(&file, 0)?;
+        let header = SparseHeader::read(&file, 0)?;
         // A flag of the higher half says that its grains are compressed.
         let known = header.0.starts_with(b"KDMV") && header.word(8) >> 16 == 0;
         let shape = Shape {
-            layout: Layout::Sectors,
+            layout: SparseLayout::Sectors,
             capacity: header.long(12),
             grain: header.long(20),
             entries: header.word(44),
@@ -89,10 +90,10 @@ impl Sparse {
     /// Opens an extent of ESX. Header: version at byte 4, capacity 12, grain size 16, place of the
     /// directory 20.
     pub(super) fn esx(file: File, sectors: u64) -> io::Result<Self> {
-        let header = Header::read(&file, 0)?;
+        let header = SparseHeader::read(&file, 0)?;
         let known = header.0.starts_with(b"COWD") && header.word(4) == 1;
         let shape = Shape {
-            layout: Layout::Sectors,
+            layout: SparseLayout::Sectors,
             capacity: header.word(12),
             grain: header.word(16),
             entries: ESX_ENTRIES,
@@ -106,9 +107,9 @@ impl Sparse {
     /// of the tables, 24 of the grains. In the volatile one: 0 magic, 3 whether a journal is to be
     /// replayed.
     pub(super) fn space_efficient(file: File, sectors: u64) -> io::Result<Self> {
-        let header = Header::read(&file, 0)?;
+        let header = SparseHeader::read(&file, 0)?;
         let number = |n: usize| header.long(8 * n);
-        let changing = Header::read(&file, number(10))?;
+        let changing = SparseHeader::read(&file, number(10))?;
         let known = number(0) == SE_MAGIC
             && number(1) == SE_VERSION
             && changing.long(0) == SE_VOLATILE_MAGIC;
@@ -116,7 +117,7 @@ impl Sparse {
             return Err(invalid("a sparse extent was not closed: its journal is to be replayed"));
         }
         let shape = Shape {
-            layout: Layout::SpaceEfficient { tables: number(18), grains: number(24) },
+            layout: SparseLayout::SpaceEfficient { tables: number(18), grains: number(24) },
             capacity: number(2),
             grain: number(3),
             entries: number(4).saturating_mul(SECTOR / 8),
@@ -135,6 +136,14 @@ impl Sparse {
         let bytes = used.saturating_mul(entries).saturating_mul(layout.width() as u64);
         TableBudget::of_tables(length).draw(bytes)?;
         let grains = TableBudget::of_data(length);
+        Ok(Self { file, layout, grain, entries, tables: tables.into(), table: None, grains })
+    }
+
+    /// The same for another thread.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        let (tables, grains) = (self.tables.clone(), self.grains.clone());
+        let Self { layout, grain, entries, .. } = *self;
+        let file = self.file.try_clone()?;
         Ok(Self { file, layout, grain, entries, tables, table: None, grains })
     }
 
@@ -233,7 +242,7 @@ impl Shape {
     }
 }
 
-impl Layout {
+impl SparseLayout {
     /// Where a table is, by its entry in the directory.
     fn table(self, entry: u64, entries: u64) -> io::Result<Option<u64>> {
         match self {
@@ -282,9 +291,9 @@ impl Layout {
 }
 
 /// A sector of bytes with numbers in it.
-struct Header([u8; SECTOR as usize]);
+struct SparseHeader([u8; SECTOR as usize]);
 
-impl Header {
+impl SparseHeader {
     fn read(file: &File, sector: u64) -> io::Result<Self> {
         let mut header = [0; SECTOR as usize];
         file.read_exact_at(&mut header, bytes(sector)?)?;

@@ -38,10 +38,10 @@ const DIRECTORY_ENTRIES: u64 = 1 << 12;
 #[non_exhaustive]
 pub enum InvalidStream {
     /// Its header is that of something else.
-    #[error("it is no streamOptimized VMDK: {0}")]
+    #[error("not a streamOptimized VMDK: {0}")]
     Header(&'static str),
     /// It holds a disk of another size.
-    #[error("it holds a disk of {found} bytes instead of {expected}")]
+    #[error("stream contains a disk of {found} bytes instead of {expected}")]
     Capacity {
         /// Size of the VM's disk.
         expected: u64,
@@ -49,7 +49,7 @@ pub enum InvalidStream {
         found: u64,
     },
     /// Something in its middle makes no sense.
-    #[error("it breaks at byte {offset}: {fault}")]
+    #[error("stream is damaged at byte {offset}: {fault}")]
     Marker {
         /// Where.
         offset: u64,
@@ -57,7 +57,7 @@ pub enum InvalidStream {
         fault: &'static str,
     },
     /// It holds other grains than its tables name.
-    #[error("it holds {found} grains, its tables name {named}")]
+    #[error("stream contains {found} grains, its tables name {named}")]
     Grains {
         /// Grains in the stream.
         found: u64,
@@ -65,13 +65,13 @@ pub enum InvalidStream {
         named: u64,
     },
     /// The file could not be read again.
-    #[error("read its tables")]
+    #[error("reading the grain tables")]
     Tables(#[source] io::Error),
 }
 
 /// How a stream that made sense ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum StreamEnd {
     /// It is whole.
     Whole,
     /// Something is still to come.
@@ -200,20 +200,20 @@ impl Stream {
     pub fn finish(
         self,
         read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
-    ) -> Result<End, InvalidStream> {
-        let Some(header) = self.header else { return Ok(End::Early) };
+    ) -> Result<StreamEnd, InvalidStream> {
+        let Some(header) = self.header else { return Ok(StreamEnd::Early) };
         let at_end = self.next == Next::Nothing;
         if header.directory == DIRECTORY_AT_END {
-            return Ok(if at_end && self.footer { End::Whole } else { End::Early });
+            return Ok(if at_end && self.footer { StreamEnd::Whole } else { StreamEnd::Early });
         }
         let between = self.next == Next::Marker && self.piece.is_empty();
         if !(between || at_end) {
-            return Ok(End::Early);
+            return Ok(StreamEnd::Early);
         }
         let named = named_grains(&header, self.offset, read_at).map_err(InvalidStream::Tables)?;
         match self.grains.cmp(&named) {
-            std::cmp::Ordering::Less => Ok(End::Early),
-            std::cmp::Ordering::Equal => Ok(End::Whole),
+            std::cmp::Ordering::Less => Ok(StreamEnd::Early),
+            std::cmp::Ordering::Equal => Ok(StreamEnd::Whole),
             std::cmp::Ordering::Greater => Err(InvalidStream::Grains { found: self.grains, named }),
         }
     }
@@ -339,7 +339,7 @@ pub fn populated(file: &File, going: &Going) -> io::Result<u64> {
 }
 
 /// Where the tables of a whole streamOptimized VMDK are, all in sectors.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct GrainTables {
     /// Size of a grain.
     pub(super) grain: u64,

@@ -1,6 +1,6 @@
 //! Streams made by hand, as a host makes them, and by qemu-img.
 
-use super::{End, InvalidStream, Piece, Stream};
+use super::{InvalidStream, Piece, Stream, StreamEnd};
 
 const SECTOR: usize = 512;
 /// Sectors of a grain.
@@ -74,7 +74,7 @@ fn qemu_stream() -> Vec<u8> {
     stream
 }
 
-fn check(stream: &[u8], piece: usize) -> Result<End, InvalidStream> {
+fn check(stream: &[u8], piece: usize) -> Result<StreamEnd, InvalidStream> {
     let mut check = Stream::new(CAPACITY);
     stream.chunks(piece).try_for_each(|piece| check.push(piece, |_| {}))?;
     check.finish(|buffer, offset| {
@@ -88,7 +88,7 @@ fn check(stream: &[u8], piece: usize) -> Result<End, InvalidStream> {
 fn whole_streams_are_accepted_in_any_pieces() {
     for stream in [host_stream(), qemu_stream()] {
         for piece in [1, 7, 512, 100_000] {
-            assert_eq!(check(&stream, piece).expect("sound"), End::Whole, "{piece}");
+            assert_eq!(check(&stream, piece).expect("sound"), StreamEnd::Whole, "{piece}");
         }
     }
 }
@@ -99,7 +99,7 @@ fn a_cut_anywhere_is_seen() {
         for length in 0..stream.len() {
             // The last sector's padding is all that may be missing from an end marker.
             let end = check(&stream[..length], 512).expect("sound so far");
-            assert_eq!(end, End::Early, "{length} of {}", stream.len());
+            assert_eq!(end, StreamEnd::Early, "{length} of {}", stream.len());
         }
     }
 }

@@ -8,15 +8,15 @@ use serde::Deserialize;
 pub struct Capabilities {
     /// What the host is.
     #[serde(default)]
-    pub host: Option<Host>,
+    pub host: Option<HostElement>,
     /// What guests there can be.
     #[serde(default)]
-    pub guest: Vec<Guest>,
+    pub guest: Vec<GuestElement>,
 }
 
 /// `<host>`.
 #[derive(Debug, Deserialize)]
-pub struct Host {
+pub struct HostElement {
     /// How it keeps guests apart.
     #[serde(default)]
     pub secmodel: Vec<SecurityModel>,
@@ -42,7 +42,7 @@ pub struct Label {
 
 /// `<guest>`.
 #[derive(Debug, Deserialize)]
-pub struct Guest {
+pub struct GuestElement {
     /// `hvm`.
     pub os_type: String,
     /// Of which architecture.
@@ -114,12 +114,12 @@ pub struct OsCapabilities {
 pub struct CpuCapabilities {
     /// CPU modes.
     #[serde(default)]
-    pub mode: Vec<CpuMode>,
+    pub mode: Vec<CpuModeCapability>,
 }
 
 /// `<mode>`.
 #[derive(Debug, Deserialize)]
-pub struct CpuMode {
+pub struct CpuModeCapability {
     /// `host-passthrough`, …
     #[serde(rename = "@name")]
     pub name: String,
@@ -136,7 +136,7 @@ pub struct CpuMode {
 #[serde(rename_all = "lowercase")]
 pub enum CpuModePart {
     /// `<model>`.
-    Model(CpuModel),
+    Model(CpuModelCapability),
     /// Anything else.
     #[serde(other)]
     Other,
@@ -144,7 +144,7 @@ pub enum CpuModePart {
 
 /// `<model>` of a CPU mode.
 #[derive(Debug, Deserialize)]
-pub struct CpuModel {
+pub struct CpuModelCapability {
     /// `yes`, `no` or `unknown`.
     #[serde(rename = "@usable", default)]
     pub usable: String,

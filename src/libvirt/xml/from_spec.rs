@@ -14,7 +14,7 @@ use super::devices::{
 use super::domain::{Cpu, Domain, FirmwareFeature, FirmwareFeatures, Memory, Os, OsType, Topology};
 use super::features::{Clock, Empty, Features, Switch, YesNo};
 use super::metadata::{
-    Export, HYPEREXPORT, Hyperexport, LIBOSINFO, Libosinfo, Metadata, OsId, Source,
+    ExportMetadata, ExportSource, HYPEREXPORT, Hyperexport, LIBOSINFO, Libosinfo, Metadata, OsId,
 };
 use super::profile::ProfileXml;
 use super::sysinfo::{Smbios, Sysinfo};
@@ -115,14 +115,14 @@ fn metadata(spec: &DomainSpec, mark: Option<&str>) -> Metadata {
             namespace: HYPEREXPORT,
             version: env!("CARGO_PKG_VERSION"),
             definition: mark.map(str::to_owned),
-            source: Source {
+            source: ExportSource {
                 provider: from.provider,
                 server: from.server,
                 moref: from.id,
                 path: from.path,
                 instance_uuid: from.instance_uuid,
             },
-            export: from.exported_at.map(|time| Export { time }),
+            export: from.exported_at.map(|time| ExportMetadata { time }),
         },
     }
 }

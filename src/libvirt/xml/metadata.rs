@@ -51,15 +51,15 @@ pub struct Hyperexport {
     pub definition: Option<String>,
     /// The source.
     #[serde(rename = "hyperexport:source")]
-    pub source: Source,
+    pub source: ExportSource,
     /// The export.
     #[serde(rename = "hyperexport:export", skip_serializing_if = "Option::is_none")]
-    pub export: Option<Export>,
+    pub export: Option<ExportMetadata>,
 }
 
 /// `<hyperexport:source>`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Source {
+pub struct ExportSource {
     /// `vsphere`, …
     #[serde(rename = "@provider")]
     pub provider: String,
@@ -79,7 +79,7 @@ pub struct Source {
 
 /// `<hyperexport:export>`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Export {
+pub struct ExportMetadata {
     /// When it was complete (RFC 3339).
     #[serde(rename = "@time")]
     pub time: String,

@@ -15,6 +15,7 @@ pub(super) mod source_domain;
 pub(super) mod sources;
 pub(super) mod storage;
 pub(super) mod sysinfo;
+pub(super) mod user_profile;
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -26,7 +27,7 @@ use serde::de::DeserializeOwned;
 #[derive(Debug, thiserror::Error)]
 pub enum XmlError {
     /// The serializer refused it.
-    #[error("serialize <{root}>")]
+    #[error("serializing <{root}>")]
     Write {
         /// Name of the root element.
         root: &'static str,
@@ -41,7 +42,7 @@ pub enum XmlError {
         code: u32,
     },
     /// The text is not what it should be.
-    #[error("read <{root}>")]
+    #[error("reading <{root}>")]
     Read {
         /// Name of the root element.
         root: &'static str,
@@ -49,7 +50,7 @@ pub enum XmlError {
         source: quick_xml::DeError,
     },
     /// It breaks where something was to be changed.
-    #[error("change one thing in it")]
+    #[error("changing an element")]
     Edit(#[source] quick_xml::Error),
     /// Another root element than expected.
     #[error("the root is not <{root}>")]

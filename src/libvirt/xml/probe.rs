@@ -19,7 +19,7 @@ pub struct Domain<'a> {
     on_reboot: &'static str,
     /// Its panic stays to be seen.
     on_crash: &'static str,
-    devices: Devices<'a>,
+    devices: ProbeDevices<'a>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,26 +62,26 @@ struct Cpu {
 }
 
 #[derive(Debug, Serialize)]
-struct Devices<'a> {
+struct ProbeDevices<'a> {
     emulator: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    disk: Option<Disk<'a>>,
+    disk: Option<ProbeDisk<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     panic: Option<Panic>,
 }
 
 #[derive(Debug, Serialize)]
-struct Disk<'a> {
+struct ProbeDisk<'a> {
     #[serde(rename = "@type")]
     kind: &'static str,
-    driver: Driver,
-    source: Source<'a>,
+    driver: ProbeDriver,
+    source: ProbeSource<'a>,
     target: Drive,
     readonly: (),
 }
 
 #[derive(Debug, Serialize)]
-struct Driver {
+struct ProbeDriver {
     #[serde(rename = "@name")]
     name: &'static str,
     #[serde(rename = "@type")]
@@ -89,7 +89,7 @@ struct Driver {
 }
 
 #[derive(Debug, Serialize)]
-struct Source<'a> {
+struct ProbeSource<'a> {
     #[serde(rename = "@file")]
     file: &'a str,
 }
@@ -131,12 +131,12 @@ impl<'a> Domain<'a> {
             cpu: Cpu { mode: if kvm { "host-passthrough" } else { "maximum" } },
             on_reboot: "destroy",
             on_crash: "preserve",
-            devices: Devices {
+            devices: ProbeDevices {
                 emulator: &platform.emulator,
-                disk: disk.map(|file| Disk {
+                disk: disk.map(|file| ProbeDisk {
                     kind: "file",
-                    driver: Driver { name: "qemu", kind: "raw" },
-                    source: Source { file },
+                    driver: ProbeDriver { name: "qemu", kind: "raw" },
+                    source: ProbeSource { file },
                     target: Drive { dev: "vda", bus: "virtio" },
                     readonly: (),
                 }),

@@ -18,18 +18,18 @@ pub struct DomainSnapshot {
 #[derive(Debug, Serialize)]
 pub struct Disks {
     /// `<disk>`s.
-    pub disk: Vec<Disk>,
+    pub disk: Vec<SnapshotDisk>,
 }
 
-impl From<Vec<Disk>> for Disks {
-    fn from(disk: Vec<Disk>) -> Self {
+impl From<Vec<SnapshotDisk>> for Disks {
+    fn from(disk: Vec<SnapshotDisk>) -> Self {
         Self { disk }
     }
 }
 
 /// `<disk>`.
 #[derive(Debug, Serialize)]
-pub struct Disk {
+pub struct SnapshotDisk {
     /// Path of the image, which names the disk.
     #[serde(rename = "@name")]
     pub name: String,
@@ -37,14 +37,14 @@ pub struct Disk {
     #[serde(rename = "@snapshot")]
     pub snapshot: &'static str,
     /// `<driver>`.
-    pub driver: Driver,
+    pub driver: SnapshotDriver,
     /// `<source>`.
-    pub source: Source,
+    pub source: SnapshotSource,
 }
 
 /// `<driver>`.
 #[derive(Debug, Serialize)]
-pub struct Driver {
+pub struct SnapshotDriver {
     /// Format of the new file.
     #[serde(rename = "@type")]
     pub kind: &'static str,
@@ -52,7 +52,7 @@ pub struct Driver {
 
 /// `<source>`.
 #[derive(Debug, Serialize)]
-pub struct Source {
+pub struct SnapshotSource {
     /// The new file.
     #[serde(rename = "@file")]
     pub file: String,

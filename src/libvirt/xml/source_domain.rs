@@ -19,7 +19,7 @@ pub struct SourceDomain {
     pub os: Os,
     pub cpu: Cpu,
     pub metadata: Metadata,
-    pub devices: Devices,
+    pub devices: SourceDevices,
 }
 
 /// A number with a unit.
@@ -127,8 +127,8 @@ pub struct OsId {
 /// `<devices>`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Devices {
-    pub disk: Vec<Disk>,
+pub struct SourceDevices {
+    pub disk: Vec<DomainDisk>,
     pub interface: Vec<Interface>,
     pub tpm: Vec<serde::de::IgnoredAny>,
     pub sound: Vec<Sound>,
@@ -154,19 +154,19 @@ pub struct HostDevice {
 /// `<disk>`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Disk {
+pub struct DomainDisk {
     #[serde(rename = "@device")]
     pub device: String,
-    pub driver: Driver,
-    pub source: Source,
-    pub target: Target,
+    pub driver: DomainDriver,
+    pub source: DeviceSource,
+    pub target: DeviceTarget,
     pub boot: Option<Boot>,
 }
 
 /// `<driver>`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Driver {
+pub struct DomainDriver {
     #[serde(rename = "@type")]
     pub kind: Option<String>,
 }
@@ -174,7 +174,7 @@ pub struct Driver {
 /// `<source>` of a disk or an interface.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Source {
+pub struct DeviceSource {
     #[serde(rename = "@file")]
     pub file: Option<String>,
     #[serde(rename = "@dev")]
@@ -194,7 +194,7 @@ pub struct Source {
 /// `<target>`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Target {
+pub struct DeviceTarget {
     #[serde(rename = "@dev")]
     pub dev: String,
     #[serde(rename = "@bus")]
@@ -214,7 +214,7 @@ pub struct Boot {
 #[serde(default)]
 pub struct Interface {
     pub mac: Mac,
-    pub source: Source,
+    pub source: DeviceSource,
     pub model: Model,
     pub link: Link,
     pub vlan: Option<Vlan>,

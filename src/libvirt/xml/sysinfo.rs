@@ -20,23 +20,23 @@ pub struct Sysinfo {
     /// `smbios` or `fwcfg`.
     #[serde(rename = "@type")]
     pub kind: String,
-    #[serde(skip_serializing_if = "Table::is_empty")]
-    pub bios: Table,
-    #[serde(skip_serializing_if = "Table::is_empty")]
-    pub system: Table,
+    #[serde(skip_serializing_if = "SmbiosTable::is_empty")]
+    pub bios: SmbiosTable,
+    #[serde(skip_serializing_if = "SmbiosTable::is_empty")]
+    pub system: SmbiosTable,
     /// One for each board.
     #[serde(rename = "baseBoard", skip_serializing_if = "Vec::is_empty")]
-    pub base_board: Vec<Table>,
-    #[serde(skip_serializing_if = "Table::is_empty")]
-    pub chassis: Table,
-    #[serde(rename = "oemStrings", skip_serializing_if = "Table::is_empty")]
-    pub oem: Table,
+    pub base_board: Vec<SmbiosTable>,
+    #[serde(skip_serializing_if = "SmbiosTable::is_empty")]
+    pub chassis: SmbiosTable,
+    #[serde(rename = "oemStrings", skip_serializing_if = "SmbiosTable::is_empty")]
+    pub oem: SmbiosTable,
 }
 
 /// A table of SMBIOS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Table {
+pub struct SmbiosTable {
     pub entry: Vec<Entry>,
 }
 
@@ -54,7 +54,7 @@ pub struct Entry {
 /// Names of the tables, in the order of the schema.
 const TABLES: [&str; 5] = ["bios", "system", "baseBoard", "chassis", "oemStrings"];
 
-impl Table {
+impl SmbiosTable {
     fn is_empty(&self) -> bool {
         self.entry.is_empty()
     }
@@ -78,7 +78,9 @@ impl Sysinfo {
                 name: Some(text.name.clone()).filter(|name| !name.is_empty()),
                 value: text.value.clone(),
             };
-            Table { entry: texts.iter().filter(|text| text.table == name).map(entry).collect() }
+            SmbiosTable {
+                entry: texts.iter().filter(|text| text.table == name).map(entry).collect(),
+            }
         };
         let [bios, system, board, chassis, oem] = TABLES.map(table);
         let base_board = if board.is_empty() { Vec::new() } else { vec![board] };

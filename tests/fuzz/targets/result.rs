@@ -1,10 +1,10 @@
 //! `result.json` and a plan: what is read is told, and written as the same.
 #![no_main]
 
-use hyperexport::pipeline::{Plan, RunReport};
+use hyperexport::pipeline::{PlanFile, RunReport};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    serde_json::from_slice::<Plan>(bytes).ok();
+    serde_json::from_slice::<PlanFile>(bytes).ok();
     let Ok(report) = serde_json::from_slice::<RunReport>(bytes) else { return };
     report.summary(true);
     let text = serde_json::to_vec(&report).expect("it is written");

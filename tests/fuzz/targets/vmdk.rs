@@ -4,8 +4,8 @@
 
 use std::io::Write;
 
-use hyperexport::image::vmdk::{End, Stream};
-use hyperexport::image::{Rewriter, Target};
+use hyperexport::image::vmdk::{StreamEnd, Stream};
+use hyperexport::image::{Rewriter, OutputFormat};
 
 /// Size of the disk, in bytes.
 const CAPACITY: u64 = 1 << 20;
@@ -15,15 +15,15 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     assert_eq!(whole, pieces);
     let path = std::path::Path::new("/dev/shm/hyperexport-fuzz");
     let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(path);
-    let mut rewriter = Rewriter::new(file.expect("opened"), CAPACITY, Target::Qcow2(None));
+    let mut rewriter = Rewriter::new(file.expect("opened"), CAPACITY, OutputFormat::Qcow2(None));
     let end = rewriter.push(bytes).and_then(|()| rewriter.finish(read_at(bytes)));
     if let Ok(mut wrote) = end {
-        assert_eq!(whole, Some(End::Whole));
+        assert_eq!(whole, Some(StreamEnd::Whole));
         wrote.file.flush().expect("flushed");
     }
 });
 
-fn follow(bytes: &[u8], piece: usize) -> Option<End> {
+fn follow(bytes: &[u8], piece: usize) -> Option<StreamEnd> {
     let mut stream = Stream::new(CAPACITY);
     bytes.chunks(piece).try_for_each(|piece| stream.push(piece, |_| {})).ok()?;
     stream.finish(read_at(bytes)).ok()

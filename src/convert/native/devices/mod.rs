@@ -13,7 +13,7 @@ use crate::model::{SourceVm, disk_target};
 use super::guestfs::Guestfs;
 use super::systems;
 
-use self::places::Disks;
+use self::places::DisksByPlace;
 pub(super) use self::places::is_unstable;
 
 /// Links by tags that last, and the tags of fstab(5) for the same.
@@ -26,12 +26,12 @@ const TAGS: [(&str, &str, &str); 4] = [
 
 /// The file systems of a guest with their tags (blkid(8)).
 #[derive(Debug, Default)]
-pub(super) struct Devices {
+pub(super) struct GuestDevices {
     /// The tags of each device, by libguestfs' name of it.
     tags: BTreeMap<String, BTreeMap<String, String>>,
     /// Names below `/dev/mapper` and of logical volumes.
     volumes: Vec<String>,
-    disks: Disks,
+    disks: DisksByPlace,
     /// The device of the root file system.
     root: String,
     /// Whether a device is encrypted and nobody opened it: what is inside is not known.
@@ -46,14 +46,14 @@ pub(super) fn disk_letter(name: &str) -> Option<(usize, &str)> {
 /// What the names of disks begin with in libguestfs' appliance.
 const IN_APPLIANCE: &str = "/dev/sd";
 
-impl Devices {
+impl GuestDevices {
     /// Asks libguestfs, which has the disks in the order of the VM's.
     pub(super) async fn find(guestfs: &mut Guestfs, vm: &SourceVm) -> Result<Self, Error> {
-        let disks = Disks { disks: vm.disks.clone(), has_hd: false };
+        let disks = DisksByPlace { disks: vm.disks.clone(), has_hd: false };
         let mut devices = Self { disks, ..Self::default() };
         // `list-filesystems` leaves out what is encrypted, wherever it lies.
         let mut names = systems::block_devices(guestfs).await?;
-        for line in guestfs.run("list the guest's file systems", &["list-filesystems"]).await? {
+        for line in guestfs.run("listing the guest's file systems", &["list-filesystems"]).await? {
             let Some((device, _)) = line.rsplit_once(": ") else { continue };
             let (device, subvolume) = systems::split(device);
             // That of a partition is in the list already, by the name that libguestfs gives it.
@@ -246,7 +246,7 @@ fn volume_names(device: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-pub(super) fn devices(known: &[(&str, &str)]) -> Devices {
+pub(super) fn devices(known: &[(&str, &str)]) -> GuestDevices {
     let parts: Vec<_> = known.iter().map(|(_, uuid)| format!("part-{uuid}")).collect();
     let tags = known.iter().zip(&parts).map(|((device, uuid), part)| {
         (*device, vec![("UUID", *uuid), ("PART_ENTRY_UUID", part.as_str())])
@@ -256,17 +256,17 @@ pub(super) fn devices(known: &[(&str, &str)]) -> Devices {
 
 /// Devices with all their tags.
 #[cfg(test)]
-pub(super) fn tagged(known: &[(&str, Vec<(&str, &str)>)]) -> Devices {
+pub(super) fn tagged(known: &[(&str, Vec<(&str, &str)>)]) -> GuestDevices {
     let tags = |(device, tags): &(&str, Vec<(&str, &str)>)| {
         let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         ((*device).to_owned(), tags.collect())
     };
     let letters = known.iter().filter_map(|(name, _)| disk_letter(name.strip_prefix("/dev/")?));
     let count = letters.map(|(index, _)| index + 1).max().unwrap_or(1);
-    Devices {
+    GuestDevices {
         tags: known.iter().map(tags).collect(),
         volumes: vec!["/dev/mapper/vg-root".to_owned()],
-        disks: Disks { disks: (0..count).map(tests::disk).collect(), has_hd: false },
+        disks: DisksByPlace { disks: (0..count).map(tests::disk).collect(), has_hd: false },
         root: known.first().map(|(device, _)| (*device).to_owned()).unwrap_or_default(),
         locked: false,
     }

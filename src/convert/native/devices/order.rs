@@ -2,7 +2,7 @@
 
 /// The disk that such a name means, by the kernel's own way of counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum KernelOrder {
     /// SCSI, SATA, and parallel ATA by libata.
     Sd(u32),
     /// Parallel ATA by the old driver.
@@ -18,13 +18,17 @@ pub(super) enum Order {
 }
 
 /// A kind of disks that are counted by letters, of the disk's number.
-type Lettered = fn(u32) -> Order;
+type Lettered = fn(u32) -> KernelOrder;
 
-const LETTERS: [(&str, Lettered); 4] =
-    [("sd", Order::Sd), ("hd", Order::Hd), ("vd", Order::Vd), ("xvd", Order::Xvd)];
+const LETTERS: [(&str, Lettered); 4] = [
+    ("sd", KernelOrder::Sd),
+    ("hd", KernelOrder::Hd),
+    ("vd", KernelOrder::Vd),
+    ("xvd", KernelOrder::Xvd),
+];
 
 /// The disk of a name, and its partition; none of a name that goes by something else.
-pub(super) fn ordered(name: &str) -> Option<(Order, &str)> {
+pub(super) fn ordered(name: &str) -> Option<(KernelOrder, &str)> {
     let name = name.strip_prefix("/dev/")?;
     for (prefix, order) in LETTERS {
         if let Some((number, partition)) = name.strip_prefix(prefix).and_then(letter) {
@@ -35,15 +39,15 @@ pub(super) fn ordered(name: &str) -> Option<(Order, &str)> {
         let (controller, rest) = number(rest)?;
         let (namespace, rest) = number(rest.strip_prefix('n')?)?;
         let unit = namespace.checked_sub(1)?;
-        return Some((Order::Nvme { controller, unit }, partition(rest)?));
+        return Some((KernelOrder::Nvme { controller, unit }, partition(rest)?));
     }
     if let Some(rest) = name.strip_prefix("mmcblk") {
         let (disk, rest) = number(rest)?;
-        return Some((Order::Numbered(disk), partition(rest)?));
+        return Some((KernelOrder::Numbered(disk), partition(rest)?));
     }
     let (controller, rest) = number(name.strip_prefix("cciss/c")?)?;
     let (disk, rest) = number(rest.strip_prefix('d')?)?;
-    Some((Order::Numbered(controller.checked_add(disk)?), partition(rest)?))
+    Some((KernelOrder::Numbered(controller.checked_add(disk)?), partition(rest)?))
 }
 
 /// The number of a disk by its letters, and its partition: `b12` is 1 and `12`.
@@ -77,14 +81,14 @@ mod tests {
     #[test]
     fn names_are_read_to_their_end() {
         for (name, order, partition) in [
-            ("/dev/sdb12", Order::Sd(1), "12"),
-            ("/dev/hda", Order::Hd(0), ""),
-            ("/dev/vdaa1", Order::Vd(26), "1"),
-            ("/dev/xvde2", Order::Xvd(4), "2"),
-            ("/dev/nvme1n2p3", Order::Nvme { controller: 1, unit: 1 }, "3"),
-            ("/dev/nvme0n1", Order::Nvme { controller: 0, unit: 0 }, ""),
-            ("/dev/mmcblk0p1", Order::Numbered(0), "1"),
-            ("/dev/cciss/c0d1p5", Order::Numbered(1), "5"),
+            ("/dev/sdb12", KernelOrder::Sd(1), "12"),
+            ("/dev/hda", KernelOrder::Hd(0), ""),
+            ("/dev/vdaa1", KernelOrder::Vd(26), "1"),
+            ("/dev/xvde2", KernelOrder::Xvd(4), "2"),
+            ("/dev/nvme1n2p3", KernelOrder::Nvme { controller: 1, unit: 1 }, "3"),
+            ("/dev/nvme0n1", KernelOrder::Nvme { controller: 0, unit: 0 }, ""),
+            ("/dev/mmcblk0p1", KernelOrder::Numbered(0), "1"),
+            ("/dev/cciss/c0d1p5", KernelOrder::Numbered(1), "5"),
         ] {
             assert_eq!(ordered(name), Some((order, partition)), "{name}");
         }

@@ -1,9 +1,9 @@
 //! The disk and the partition that a name means which goes by the order of the disks, by their place on
 //! a bus, or by their serial numbers.
 
-use crate::model::{Bus, Place, SourceDisk};
+use crate::model::{Bus, PciAddress, SourceDisk};
 
-use super::order::{Order, ordered};
+use super::order::{KernelOrder, ordered};
 
 /// Where udev links devices by their place on a bus.
 pub(super) const BY_PATH: &str = "/dev/disk/by-path/";
@@ -14,7 +14,7 @@ const CDROM: [&str; 3] = ["cdrom", "_cd", "dvd"];
 
 /// The disks of a VM, in the order in which libguestfs has them.
 #[derive(Debug, Default)]
-pub(super) struct Disks {
+pub(super) struct DisksByPlace {
     pub(super) disks: Vec<SourceDisk>,
     /// Whether the guest's kernel calls disks of parallel ATA `hda`, and so does not count them as `sda`.
     pub(super) has_hd: bool,
@@ -32,7 +32,7 @@ fn is_volume_id(id: &str) -> bool {
     ["dm-", "lvm-", "md-"].iter().any(|kind| id.starts_with(kind))
 }
 
-impl Disks {
+impl DisksByPlace {
     /// The disk that a name means, and the number of the partition.
     pub(super) fn find(&self, name: &str) -> Option<(usize, String)> {
         match (name.strip_prefix(BY_PATH), name.strip_prefix(BY_ID)) {
@@ -54,28 +54,32 @@ impl Disks {
         self.disks.iter().all(is_known)
     }
 
-    fn by_order(&self, order: Order) -> Option<usize> {
+    fn by_order(&self, order: KernelOrder) -> Option<usize> {
         match order {
-            Order::Nvme { controller, unit } => self
+            KernelOrder::Nvme { controller, unit } => self
                 .at(Bus::Nvme, controller, unit)
                 .or_else(|| self.nth(controller.checked_add(unit)?, has_no_known_bus)),
-            Order::Numbered(number) => self.nth(number, has_no_known_bus),
+            KernelOrder::Numbered(number) => self.nth(number, has_no_known_bus),
             // `hda` is the first channel's master, whatever else there is.
-            Order::Hd(number) => {
+            KernelOrder::Hd(number) => {
                 self.on_ide(number).or_else(|| self.nth(number, |disk| !is_nvme(disk)))
             }
-            Order::Sd(number) => {
+            KernelOrder::Sd(number) => {
                 let is_hd = |disk: &SourceDisk| self.has_hd && disk.controller.bus == Bus::Ide;
                 self.nth(number, |disk| !is_nvme(disk) && !is_virtio(disk) && !is_hd(disk))
             }
-            Order::Vd(number) if self.disks.iter().any(is_virtio) => self.nth(number, is_virtio),
-            Order::Vd(number) | Order::Xvd(number) => self.nth(number, |disk| !is_nvme(disk)),
+            KernelOrder::Vd(number) if self.disks.iter().any(is_virtio) => {
+                self.nth(number, is_virtio)
+            }
+            KernelOrder::Vd(number) | KernelOrder::Xvd(number) => {
+                self.nth(number, |disk| !is_nvme(disk))
+            }
         }
     }
 
     /// Whether a name is that of a disk by the old driver of parallel ATA.
-    pub(super) fn is_hd(&self, order: Order) -> bool {
-        matches!(order, Order::Hd(number) if self.on_ide(number).is_some())
+    pub(super) fn is_hd(&self, order: KernelOrder) -> bool {
+        matches!(order, KernelOrder::Hd(number) if self.on_ide(number).is_some())
     }
 
     /// The disk of that number on the channels of parallel ATA.
@@ -205,7 +209,7 @@ fn has_no_known_bus(disk: &SourceDisk) -> bool {
 
 /// The address on the PCI bus of a disk's controller, as the kernel writes it.
 fn address_of(disk: &SourceDisk) -> Option<String> {
-    disk.controller.slot.and_then(Place::of_slot).map(Place::address)
+    disk.controller.slot.and_then(PciAddress::of_slot).map(PciAddress::address)
 }
 
 fn without_partition(name: &str) -> (&str, String) {
@@ -223,7 +227,7 @@ mod tests {
     use super::*;
 
     /// Disks of these buses with the source's name of each.
-    fn disks(kinds: &[(Bus, &str, &str)]) -> Disks {
+    fn disks(kinds: &[(Bus, &str, &str)]) -> DisksByPlace {
         let one = |(index, (bus, model, label)): (usize, &(Bus, &str, &str))| {
             let mut disk = disk(index);
             disk.controller.bus = *bus;
@@ -233,10 +237,10 @@ mod tests {
             disk.uuid = None;
             disk
         };
-        Disks { disks: kinds.iter().enumerate().map(one).collect(), has_hd: false }
+        DisksByPlace { disks: kinds.iter().enumerate().map(one).collect(), has_hd: false }
     }
 
-    fn found(disks: &Disks, name: &str) -> Option<usize> {
+    fn found(disks: &DisksByPlace, name: &str) -> Option<usize> {
         disks.find(name).map(|(disk, _)| disk)
     }
 
@@ -266,11 +270,11 @@ mod tests {
     fn a_cdrom_drive_called_hdc_is_no_disk() {
         let mut disks = disks(&[(Bus::Ide, "ide", ""), (Bus::Scsi, "scsi", "")]);
         for (number, is_disk) in [(0, true), (2, false)] {
-            assert_eq!(disks.is_hd(Order::Hd(number)), is_disk, "{number}");
+            assert_eq!(disks.is_hd(KernelOrder::Hd(number)), is_disk, "{number}");
         }
-        assert!(!disks.is_hd(Order::Sd(0)));
+        assert!(!disks.is_hd(KernelOrder::Sd(0)));
         disks.disks[0].label = "hdc".to_owned();
-        assert!(disks.is_hd(Order::Hd(2)));
+        assert!(disks.is_hd(KernelOrder::Hd(2)));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Devices, disk_letter, is_unstable};
+use super::{GuestDevices, disk_letter, is_unstable};
 
-impl Devices {
+impl GuestDevices {
     /// The disks and partitions with a tag, where it does not tell them apart. Parts of one file system
     /// or of one array share its UUID by right.
     pub(in crate::convert::native) fn twins(&self, key: &str, value: &str) -> Vec<&str> {

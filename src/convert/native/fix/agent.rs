@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 use crate::convert::native::inspect::Guest;
+use crate::model::WarningCode;
 
-use super::{Change, Report};
+use super::{Change, FixReport};
 
 /// Where distributions install it.
 const PROGRAMS: [&str; 4] =
@@ -44,7 +45,7 @@ pub(super) async fn install(
     guestfs: &mut Guestfs,
     guest: &Guest,
     packages: &[PathBuf],
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     if packages.is_empty() {
         return Ok(());
@@ -54,11 +55,11 @@ pub(super) async fn install(
         "yum" | "dnf" | "zypper" => ("rpm -U --test", "rpm -U"),
         other => {
             let text = format!("--agent-package: guest's packages ({other}) are not .deb or .rpm");
-            report.warn("guest-agent-not-installed", text);
+            report.warn(WarningCode::GuestAgentNotInstalled, text);
             return Ok(());
         }
     };
-    let doing = "copy packages into the guest";
+    let doing = "copying packages into the guest";
     let made = guestfs.attempt(doing, &["mkdtemp", "/tmp/hyperexport-XXXXXX"]).await?;
     let made = made.map_err(|why| Error::Refused { doing: doing.to_owned(), why })?;
     let folder = made.into_iter().next().unwrap_or_default();
@@ -67,7 +68,7 @@ pub(super) async fn install(
         Ok(copies) => guestfs.sh(&format!("{ask} {copies} && {install} {copies}")).await,
         Err(error) => Err(error),
     };
-    guestfs.try_run("remove the copies of packages", &["rm-rf", &folder]).await?;
+    guestfs.try_run("removing the copies of packages", &["rm-rf", &folder]).await?;
     let (well, said) = ran?;
     let names: Vec<_> = packages.iter().filter_map(|path| path.file_name()).collect();
     let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
@@ -76,7 +77,7 @@ pub(super) async fn install(
     } else {
         let last = said.last().cloned().unwrap_or_default();
         let text = format!("installing {} in the guest: {last}", names.join(", "));
-        report.warn("guest-agent-not-installed", text);
+        report.warn(WarningCode::GuestAgentNotInstalled, text);
     }
     Ok(())
 }
@@ -87,7 +88,7 @@ async fn copy(guestfs: &mut Guestfs, folder: &str, packages: &[PathBuf]) -> Resu
     for (index, package) in packages.iter().enumerate() {
         let copy = format!("{folder}/{index}.{}", extension(package));
         let from = package.to_string_lossy();
-        guestfs.modify("copy a package into the guest", &["upload", &from, &copy]).await?;
+        guestfs.modify("copying a package into the guest", &["upload", &from, &copy]).await?;
         copies.push(format!("'{copy}'"));
     }
     Ok(copies.join(" "))

@@ -160,7 +160,7 @@ fn read_archive(
         let mut header = [0; HEADER];
         reader.read_exact(&mut header)?;
         if !header.starts_with(b"07070") {
-            return Err(damaged("it is no cpio archive"));
+            return Err(damaged("not a cpio archive"));
         }
         let (size, length) = (field(&header, SIZE)?, field(&header, NAME)? as usize);
         if length == 0 || length > LONGEST_NAME {

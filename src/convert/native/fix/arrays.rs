@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::convert::native::devices::{Devices, is_unstable};
+use crate::convert::native::devices::{GuestDevices, is_unstable};
 
 use super::edits::{Edit, edited};
 
@@ -19,7 +19,7 @@ type Word = Range<usize>;
 /// `DEVICE` with all partitions, which are found by their superblocks, and each `ARRAY` by what
 /// identifies it, without a list of devices. Also returns the arrays that only names of devices
 /// identify.
-pub(super) fn mend(text: &str, devices: &Devices) -> (String, Vec<String>) {
+pub(super) fn mend(text: &str, devices: &GuestDevices) -> (String, Vec<String>) {
     let lines = lines(text);
     let end = |edit: &Edit| edit.at.end;
     let (mut edits, mut lost) = (Vec::new(), Vec::new());
@@ -139,7 +139,7 @@ fn without(text: &str, word: &Word) -> Range<usize> {
 
 /// The UUID of the array that the listed devices are members of, as mdadm writes it; none where they
 /// are no members, or members of several arrays.
-fn uuid_of(list: &str, devices: &Devices) -> Option<String> {
+fn uuid_of(list: &str, devices: &GuestDevices) -> Option<String> {
     let found: Vec<_> = list.split(',').filter_map(|name| devices.resolve(name)).collect();
     let mut uuids = found.iter().map(|device| {
         devices.tag(device, "UUID").filter(|_| devices.tag(device, "TYPE") == Some(MEMBER))
@@ -164,9 +164,9 @@ mod tests {
     use crate::convert::native::devices::{devices, tagged};
 
     fn mended(text: &str) -> String {
-        let (fixed, lost) = mend(text, &Devices::default());
+        let (fixed, lost) = mend(text, &GuestDevices::default());
         assert!(lost.is_empty(), "{lost:?}");
-        assert_eq!(mend(&fixed, &Devices::default()).0, fixed, "it is changed once");
+        assert_eq!(mend(&fixed, &GuestDevices::default()).0, fixed, "it is changed once");
         fixed
     }
 

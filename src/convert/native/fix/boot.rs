@@ -1,6 +1,6 @@
 //! The kernel's command line, wherever a boot loader keeps it: `root=` and `resume=` by UUID.
 
-use crate::convert::native::devices::{Devices, is_unstable};
+use crate::convert::native::devices::{GuestDevices, is_unstable};
 
 /// Parameters that name a block device (Linux, kernel-parameters.txt; dracut.cmdline(7)), and the
 /// variable that Photon's `grub.cfg` keeps the root in.
@@ -65,7 +65,7 @@ const BLOCK: usize = 1024;
 pub(super) const DEFAULTS: &str = "/etc/default/grub";
 
 /// An environment block with lasting names, as long as before; as it is where it would not fit.
-pub(super) fn environment(text: &str, devices: &Devices) -> String {
+pub(super) fn environment(text: &str, devices: &GuestDevices) -> String {
     let mut fixed = command_lines(text.trim_end_matches('#'), devices);
     if text.len() != BLOCK || fixed.len() > BLOCK {
         return text.to_owned();
@@ -75,14 +75,14 @@ pub(super) fn environment(text: &str, devices: &Devices) -> String {
 }
 
 /// The lines of an environment block whose names will not last and cannot be changed.
-pub(super) fn kept(text: &str, devices: &Devices) -> Vec<String> {
+pub(super) fn kept(text: &str, devices: &GuestDevices) -> Vec<String> {
     let fixed = environment(text, devices);
     let is_kept = |line: &&str| command_lines(line, devices) != **line;
     fixed.lines().filter(is_kept).map(str::to_owned).collect()
 }
 
 /// A configuration with lasting names.
-pub(in crate::convert::native) fn command_lines(text: &str, devices: &Devices) -> String {
+pub(in crate::convert::native) fn command_lines(text: &str, devices: &GuestDevices) -> String {
     let initramfs = has_initramfs(text);
     let mut fixed = String::with_capacity(text.len());
     let mut done = 0;
@@ -100,7 +100,7 @@ pub(in crate::convert::native) fn command_lines(text: &str, devices: &Devices) -
 
 /// Whether a kernel's command line finds its root on every bus. A root by a name that changes does
 /// not, whether or not a better name is known.
-pub(in crate::convert::native) fn lasts(text: &str, devices: &Devices) -> bool {
+pub(in crate::convert::native) fn lasts(text: &str, devices: &GuestDevices) -> bool {
     text.lines().all(|line| {
         let root = value_of(line, "root=");
         let others = parameters(line).all(|(_, parameter, value)| match parameter {
@@ -179,7 +179,7 @@ fn next_parameter(text: &str) -> Option<(usize, &'static str)> {
 }
 
 /// `/etc/default/grub` that lets GRUB's scripts write UUIDs.
-pub(super) fn defaults(text: &str, devices: &Devices) -> String {
+pub(super) fn defaults(text: &str, devices: &GuestDevices) -> String {
     let line = |line: &str| {
         let disables = DISABLED.iter().any(|name| line.trim_start().starts_with(name));
         if disables { format!("#{line}") } else { line.to_owned() }

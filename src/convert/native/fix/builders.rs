@@ -40,7 +40,7 @@ pub(super) const COMMAND_LINE: &str = "/tmp/hyperexport-command-line";
 
 /// What is to be built.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Order<'a> {
+pub(super) struct BuildOrder<'a> {
     pub(super) kernel: &'a Kernel,
     /// The initramfs, or the unified kernel image.
     pub(super) file: &'a str,
@@ -74,9 +74,9 @@ pub(super) async fn installed(guestfs: &mut Guestfs) -> Result<Option<Tool>, Err
 pub(super) async fn prepare(
     guestfs: &mut Guestfs,
     tool: Tool,
-    order: Order<'_>,
+    order: BuildOrder<'_>,
 ) -> Result<String, Error> {
-    let Order { kernel: Kernel { version, unified, .. }, file, modules, command_line } = order;
+    let BuildOrder { kernel: Kernel { version, unified, .. }, file, modules, command_line } = order;
     let list = modules.join(" ");
     // Names of the guest's files: any of them may hold a quote.
     let (kernel, image) = (word(version), word(file));
@@ -148,7 +148,7 @@ fn with_command_line(line: &str) -> String {
 }
 
 async fn make_folder(guestfs: &mut Guestfs, path: &str) -> Result<(), Error> {
-    guestfs.modify("make a folder in the guest", &["mkdir-p", path]).await
+    guestfs.modify("making a folder in the guest", &["mkdir-p", path]).await
 }
 
 /// Adds lines to a file of the guest, unless they are its last ones.
@@ -185,7 +185,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::convert::native::played::{Played, Started};
+    use crate::convert::native::played::{Played, PlayedAppliance};
 
     #[test]
     fn the_features_of_alpine_gain_virtio_once() {
@@ -196,11 +196,15 @@ mod tests {
     }
 
     /// The command for a tool of a guest with these files.
-    async fn command(tool: Tool, files: &[(&str, &[u8])], unified: bool) -> (String, Started) {
+    async fn command(
+        tool: Tool,
+        files: &[(&str, &[u8])],
+        unified: bool,
+    ) -> (String, PlayedAppliance) {
         let played = Played::new(files, json!({}));
         let mut guestfs = played.started().await;
         let kernel = Kernel { version: "6.1".to_owned(), unified, ..Kernel::default() };
-        let order = Order {
+        let order = BuildOrder {
             kernel: &kernel,
             file: "/boot/i.img",
             modules: &["virtio_pci", "virtio_blk"],
@@ -244,7 +248,8 @@ mod tests {
             let mut guestfs = Played::new(&files, json!({})).started().await;
             let kernel = Kernel { version: "6'; v".to_owned(), ..Kernel::default() };
             let file = "/boot/i'; touch x";
-            let order = Order { kernel: &kernel, file, modules: &["virtio_blk"], command_line: "" };
+            let order =
+                BuildOrder { kernel: &kernel, file, modules: &["virtio_blk"], command_line: "" };
             let command = prepare(&mut guestfs, tool, order).await.expect("prepared");
             assert!(command.contains(r"'/boot/i'\''; touch x'"), "{command}");
             assert!(command.contains(r"'6'\''; v'"), "{command}");

@@ -4,8 +4,9 @@
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
+use crate::model::WarningCode;
 
-use super::{Change, Report};
+use super::{Change, FixReport};
 
 /// Where cloud-init keeps the instance that it has set up.
 const INSTANCE: &str = "/var/lib/cloud/instance";
@@ -27,30 +28,30 @@ network: {config: disabled}
 pub(super) async fn keep_identity(
     guestfs: &mut Guestfs,
     has_seed: bool,
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     if !guestfs.is_dir("/etc/cloud").await? || guestfs.is_file(DISABLED).await? {
         return Ok(());
     }
     if has_seed {
         // One that an earlier migration wrote would keep the seed from being read.
-        return guestfs.modify("forget the pinned instance", &["rm-f", OURS]).await;
+        return guestfs.modify("removing the pinned instance", &["rm-f", OURS]).await;
     }
     if !guestfs.is_dir(INSTANCE).await? {
         let text = "cloud-init is installed and never ran: it will set the guest up at its first \
                     start, from what the new host offers; --cloud-init gives it a seed";
-        report.warn("cloud-init-first-boot", text);
+        report.warn(WarningCode::CloudInitFirstBoot, text);
         return Ok(());
     }
     if !guestfs.is_file(&format!("{INSTANCE}/obj.pkl")).await? {
         let text = "cloud-init of the guest has no cache of its instance \
                     (/var/lib/cloud/instance/obj.pkl) and takes the guest for a new one on KVM: host \
                     name, SSH host keys and network stay, and its scripts per instance run again";
-        report.warn("cloud-init-new-instance", text);
+        report.warn(WarningCode::CloudInitNewInstance, text);
     }
     let source = guestfs.read(&format!("{INSTANCE}/datasource")).await?.unwrap_or_default();
     let source = source.split(':').next().unwrap_or_default().trim().to_owned();
-    guestfs.modify("make a folder in the guest", &["mkdir-p", "/etc/cloud/cloud.cfg.d"]).await?;
+    guestfs.modify("making a folder in the guest", &["mkdir-p", "/etc/cloud/cloud.cfg.d"]).await?;
     guestfs.write(OURS, TEXT).await?;
     let before = match source.as_str() {
         "" => "sets the guest up by its data source".to_owned(),

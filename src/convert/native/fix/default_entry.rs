@@ -3,7 +3,7 @@
 //! Read are `set default=` of GRUB 2 with `saved_entry` of its environment block, `default` of GRUB
 //! Legacy, syslinux and systemd-boot, and `MENU DEFAULT` of syslinux.
 
-use super::entries::{Entry, Item, LONGEST_NAME};
+use super::entries::{Entry, LONGEST_NAME, MenuItem};
 
 /// Where systemd-boot is configured (loader.conf(5)).
 pub(super) const LOADERS: [&str; 3] =
@@ -11,7 +11,7 @@ pub(super) const LOADERS: [&str; 3] =
 
 /// An entry and the file that it was read from.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Candidate {
+pub(super) struct EntryCandidate {
     pub(super) file: String,
     pub(super) entry: Entry,
     /// Whether the entry is a unified kernel image.
@@ -20,7 +20,7 @@ pub(super) struct Candidate {
 
 /// A configuration that may name the default entry.
 #[derive(Debug, Clone)]
-pub(super) struct Configuration {
+pub(super) struct MenuConfiguration {
     pub(super) file: String,
     pub(super) text: String,
 }
@@ -28,12 +28,12 @@ pub(super) struct Configuration {
 /// The place of the default entry among `candidates`; none where nothing names one of them, and then
 /// the first one starts. `saved` is GRUB's `saved_entry`.
 pub(super) fn find(
-    candidates: &[Candidate],
-    configurations: &[Configuration],
+    candidates: &[EntryCandidate],
+    configurations: &[MenuConfiguration],
     saved: &str,
 ) -> Option<usize> {
     let marked = candidates.iter().position(|candidate| candidate.entry.is_default);
-    let named = |configuration: &Configuration| {
+    let named = |configuration: &MenuConfiguration| {
         let wanted = wanted(&configuration.text, saved)?;
         named(candidates, configuration, &wanted)
     };
@@ -80,12 +80,16 @@ fn value(line: &str) -> Option<&str> {
 
 /// The entry that a configuration means by a name, an id, a number, or a path of these through
 /// submenus (GRUB manual, "default").
-fn named(candidates: &[Candidate], configuration: &Configuration, wanted: &str) -> Option<usize> {
+fn named(
+    candidates: &[EntryCandidate],
+    configuration: &MenuConfiguration,
+    wanted: &str,
+) -> Option<usize> {
     let is_loader = LOADERS.contains(&configuration.file.as_str());
     // The matcher calls itself once for each `*`: a long pattern of a guest would exhaust the stack.
     let pattern = Some(wanted).filter(|wanted| is_loader && wanted.len() <= LONGEST_NAME);
     let by_pattern = pattern.and_then(|wanted| glob::Pattern::new(&wanted.to_lowercase()).ok());
-    let is_called = |candidate: &Candidate| {
+    let is_called = |candidate: &EntryCandidate| {
         let Some(item) = candidate.entry.menu.last() else { return false };
         let matches = |name: &String| {
             name == wanted || by_pattern.as_ref().is_some_and(|p| p.matches(&name.to_lowercase()))
@@ -95,9 +99,9 @@ fn named(candidates: &[Candidate], configuration: &Configuration, wanted: &str) 
     let steps: Vec<_> = wanted.split('>').collect();
     // Numbers count the lines of one menu: those of the file, or the files that it includes.
     let includes = configuration.text.contains("blscfg");
-    let is_at = |candidate: &Candidate| {
+    let is_at = |candidate: &EntryCandidate| {
         let (menu, own) = (&candidate.entry.menu, candidate.file == configuration.file);
-        let is_step = |(item, step): (&Item, &&str)| {
+        let is_step = |(item, step): (&MenuItem, &&str)| {
             step.parse() == Ok(item.index) || item.names.iter().any(|name| name == step)
         };
         let included = includes && candidate.file.contains("/loader/entries/");
@@ -118,7 +122,7 @@ mod tests {
         for (file, text) in files {
             let found = entries::read(file, text).into_iter();
             let file = (*file).to_owned();
-            candidates.extend(found.map(|entry| Candidate {
+            candidates.extend(found.map(|entry| EntryCandidate {
                 file: file.clone(),
                 entry,
                 unified: false,
@@ -131,7 +135,7 @@ mod tests {
         }
         let configurations: Vec<_> = files
             .iter()
-            .map(|(file, text)| Configuration {
+            .map(|(file, text)| MenuConfiguration {
                 file: (*file).to_owned(),
                 text: (*text).to_owned(),
             })

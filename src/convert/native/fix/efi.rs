@@ -4,8 +4,9 @@
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
+use crate::model::WarningCode;
 
-use super::{Change, Report};
+use super::{Change, FixReport};
 
 /// What firmware for x86-64 starts.
 pub(super) const FALLBACK: &str = "/EFI/BOOT/BOOTX64.EFI";
@@ -46,25 +47,25 @@ const OF_SHIM: [&str; 4] = [
 pub(super) async fn ensure_fallback(
     guestfs: &mut Guestfs,
     distribution: &str,
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
-    guestfs.run("unmount the guest's file systems", &["umount-all"]).await?;
-    for device in guestfs.run("list the guest's partitions", &["list-partitions"]).await? {
+    guestfs.run("unmounting the guest's file systems", &["umount-all"]).await?;
+    for device in guestfs.run("listing the guest's partitions", &["list-partitions"]).await? {
         let tags = guestfs.tags(&device).await?;
         let is_esp =
             tags.get("PART_ENTRY_TYPE").is_some_and(|kind| PARTITION.contains(&kind.as_str()));
         if !is_esp {
             continue;
         }
-        let doing = format!("mount the EFI system partition {device}");
+        let doing = format!("mounting the EFI system partition {device}");
         if !guestfs.try_run(&doing, &["mount", &device, "/"]).await? {
             let text = format!("EFI system partition {device} of the guest cannot be mounted");
-            report.warn("guest-esp-unreadable", text);
+            report.warn(WarningCode::GuestEspUnreadable, text);
             continue;
         }
         guestfs.written.within(&device);
         complete(guestfs, &device, distribution, report).await?;
-        guestfs.run("unmount the EFI system partition", &["umount-all"]).await?;
+        guestfs.run("unmounting the EFI system partition", &["umount-all"]).await?;
     }
     Ok(())
 }
@@ -73,7 +74,7 @@ async fn complete(
     guestfs: &mut Guestfs,
     device: &str,
     distribution: &str,
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     let loaders = loaders(guestfs, distribution).await?;
     let there = guestfs.is_file(FALLBACK).await?;
@@ -83,10 +84,10 @@ async fn complete(
     let Some(loader) = loaders.first() else { return Ok(()) };
     if let Err(why) = copy_all(guestfs, loader).await? {
         let text = format!(
-            "EFI system partition {device} of the guest takes no copy of {loader}: {why}; the guest \
+            "EFI system partition {device} of the guest has no copy of {loader}: {why}; the guest \
              starts only by a boot variable that names {loader}"
         );
-        report.warn("guest-esp-full", text);
+        report.warn(WarningCode::GuestEspFull, text);
         return Ok(());
     }
     let after = format!("a copy of {loader}, started without boot variables");
@@ -98,7 +99,7 @@ async fn complete(
 /// Copies a loader and what it needs, all of it or nothing: a loader that is cut off would pass for
 /// one that starts.
 async fn copy_all(guestfs: &mut Guestfs, loader: &str) -> Result<Result<(), String>, Error> {
-    let doing = format!("copy the boot loader {loader} of the guest");
+    let doing = format!("copying the boot loader {loader} of the guest");
     if let Err(why) = guestfs.attempt(&doing, &["mkdir-p", "/EFI/BOOT"]).await? {
         return Ok(Err(why));
     }
@@ -115,7 +116,7 @@ async fn copy_all(guestfs: &mut Guestfs, loader: &str) -> Result<Result<(), Stri
         let Err(why) = guestfs.attempt(&doing, &["cp-r", &from, &to]).await? else { continue };
         for path in &made {
             // What cannot be removed was not written either: the file system is read-only.
-            guestfs.try_run("remove an incomplete copy", &["rm-rf", path]).await?;
+            guestfs.try_run("removing an incomplete copy", &["rm-rf", path]).await?;
         }
         return Ok(Err(why));
     }

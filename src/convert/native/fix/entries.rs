@@ -20,14 +20,14 @@ pub(super) struct Entry {
     /// The archives that are unpacked one after the other; none where the kernel does without.
     pub(super) initramfs: Vec<String>,
     /// Where the entry stands: the menus around it, then the entry itself.
-    pub(super) menu: Vec<Item>,
+    pub(super) menu: Vec<MenuItem>,
     /// Whether the entry itself says that it is the default (`MENU DEFAULT` of syslinux).
     pub(super) is_default: bool,
 }
 
 /// A line of a menu.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Item {
+pub(super) struct MenuItem {
     /// Its place in the menu, from 0 on.
     pub(super) index: usize,
     /// Its title and its id.
@@ -38,7 +38,7 @@ pub(super) struct Item {
 #[derive(Debug, Default)]
 struct Menus {
     /// The open menus.
-    open: Vec<Item>,
+    open: Vec<MenuItem>,
     /// Whether each pair of braces around a line is that of an open menu.
     braces: Vec<bool>,
     /// Lines of each open menu so far.
@@ -46,17 +46,17 @@ struct Menus {
 }
 
 impl Menus {
-    fn item(&mut self, rest: &str) -> Item {
+    fn item(&mut self, rest: &str) -> MenuItem {
         if self.counts.is_empty() {
             self.counts.push(0);
         }
         let count = self.counts.last_mut();
         let index = count.map_or(0, |count| std::mem::replace(count, *count + 1));
-        Item { index, names: names(rest) }
+        MenuItem { index, names: names(rest) }
     }
 
     /// The place of an entry that begins here.
-    fn entry(&mut self, rest: &str) -> Vec<Item> {
+    fn entry(&mut self, rest: &str) -> Vec<MenuItem> {
         let item = self.item(rest);
         self.open.iter().cloned().chain([item]).collect()
     }
@@ -192,10 +192,10 @@ fn of_specification(path: &str, text: &str) -> Vec<Entry> {
 }
 
 /// The line of a menu that a file stands for, by its name with and without `.conf`.
-pub(super) fn file_item(path: &str) -> Item {
+pub(super) fn file_item(path: &str) -> MenuItem {
     let name = path.rsplit('/').next().unwrap_or(path);
     let stem = name.strip_suffix(".conf").unwrap_or(name);
-    Item { index: 0, names: vec![name.to_owned(), stem.to_owned()] }
+    MenuItem { index: 0, names: vec![name.to_owned(), stem.to_owned()] }
 }
 
 /// `initrd=` among the options of a kernel, as extlinux and EFI stubs have it.
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(entries.len(), MOST);
         assert_eq!(entries[0].menu.len(), DEEPEST + 1);
         let long = format!("menuentry '{}' {{\n linux /a\n}}\n", "a".repeat(1_000));
-        assert_eq!(super::read("/boot/grub/grub.cfg", &long)[0].menu, [Item::default()]);
+        assert_eq!(super::read("/boot/grub/grub.cfg", &long)[0].menu, [MenuItem::default()]);
     }
 
     #[test]

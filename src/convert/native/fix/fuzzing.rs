@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use crate::budget::Going;
-use crate::convert::native::devices::Devices;
+use crate::convert::native::devices::GuestDevices;
 use crate::convert::native::partitions::Partitions;
 
 use super::{archive, arrays, boot, differences, entries, options, tables, units};
@@ -22,7 +22,7 @@ pub(in crate::convert) fn partitions(bytes: &[u8]) {
 
 /// A table, a configuration of a boot loader, of arrays, of a unit or of the network.
 pub(in crate::convert) fn text(text: &str) {
-    let mut devices = Devices::default();
+    let mut devices = GuestDevices::default();
     devices.know_system("/dev/sda1".to_owned(), text);
     devices.know_mapped(text);
     for table in tables::TABLES {
@@ -43,5 +43,5 @@ pub(in crate::convert) fn text(text: &str) {
     for path in ["/boot/grub/grub.cfg", "/boot/grub/menu.lst", "/boot/loader/entries/a.conf"] {
         entries::read(path, text);
     }
-    super::network::fuzzing::text(text);
+    super::network::fuzz_forms::text(text);
 }

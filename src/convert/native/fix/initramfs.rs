@@ -3,17 +3,17 @@
 //! should not. Which tool builds it, the guest tells: it is the one that is installed.
 
 use crate::convert::Error;
-use crate::convert::native::devices::Devices;
+use crate::convert::native::devices::GuestDevices;
 use crate::convert::native::guestfs::Guestfs;
 use crate::convert::native::transit::LONGEST_INITRAMFS;
-use crate::model::chain;
+use crate::model::{WarningCode, chain};
 
 use super::archive::Contents;
 use super::boot::command_lines;
-use super::builders::{self, Order};
+use super::builders::{self, BuildOrder};
 use super::kernels::{Kernel, Modules};
 use super::tables::copy_is_unstable;
-use super::{Change, Report};
+use super::{Change, FixReport};
 
 /// What a root on virtio takes before it is mounted.
 const BOOT: [&str; 3] = ["virtio_pci", "virtio_blk", "virtio_scsi"];
@@ -31,11 +31,11 @@ const LEAST: [&str; 2] = ["virtio_pci", "virtio_blk"];
 pub(super) async fn ensure_drivers(
     guestfs: &mut Guestfs,
     (kernels, stale): (&[Kernel], &[&'static str]),
-    devices: &Devices,
-    report: &mut Report<'_>,
+    devices: &GuestDevices,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     if kernels.is_empty() {
-        report.warn("guest-kernel-not-found", "no kernel of the guest was found");
+        report.warn(WarningCode::GuestKernelNotFound, "no kernel of the guest was found");
     }
     for kernel in kernels {
         let modules = kernel.modules(guestfs).await?;
@@ -43,14 +43,14 @@ pub(super) async fn ensure_drivers(
             |name: &&str| modules.built_in.contains(*name) || modules.on_disk.contains(*name);
         if let Some(missing) = LEAST.iter().chain([&LATER]).find(|name| !available(name)) {
             let text = format!("kernel {} of the guest has no {missing}", kernel.version);
-            report.warn("guest-kernel-without-virtio", text);
+            report.warn(WarningCode::GuestKernelWithoutVirtio, text);
         }
         if !LEAST.iter().all(available) || kernel.initramfs.is_empty() {
             continue;
         }
         let Some(held) = kernel.contents(guestfs).await? else {
             let text = format!("{} of the guest cannot be read", kernel.initramfs.join(", "));
-            report.warn("guest-initramfs-unreadable", text);
+            report.warn(WarningCode::GuestInitramfsUnreadable, text);
             continue;
         };
         let mut faults: Vec<_> =
@@ -64,10 +64,10 @@ pub(super) async fn ensure_drivers(
         let end = rebuild(guestfs, (kernel, devices), (&held, &fault), report).await?;
         if let Err(why) = end {
             let text = format!(
-                "initramfs of kernel {} holds {fault} and was not rebuilt: {why}",
+                "initramfs of kernel {} contains {fault} and was not rebuilt: {why}",
                 kernel.version,
             );
-            report.warn("guest-initramfs-not-rebuilt", text);
+            report.warn(WarningCode::GuestInitramfsNotRebuilt, text);
         }
     }
     Ok(())
@@ -80,7 +80,7 @@ fn lacking(modules: &Modules, held: &Contents) -> Vec<&'static str> {
 }
 
 /// What is wrong with the command line of a unified kernel image, or with a copy of crypttab(5).
-fn unstable(held: &Contents, devices: &Devices) -> Option<String> {
+fn unstable(held: &Contents, devices: &GuestDevices) -> Option<String> {
     let line = &held.command_line;
     if command_lines(line, devices) != *line {
         return Some(format!("a name that will not last in '{line}'"));
@@ -94,20 +94,20 @@ fn unstable(held: &Contents, devices: &Devices) -> Option<String> {
 /// the guest may have no room for a second copy.
 async fn rebuild(
     guestfs: &mut Guestfs,
-    (kernel, devices): (&Kernel, &Devices),
+    (kernel, devices): (&Kernel, &GuestDevices),
     (held, fault): (&Contents, &str),
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<Result<(), String>, Error> {
     let Some(tool) = builders::installed(guestfs).await? else {
         return Ok(Err("the guest has no tool that builds one".to_owned()));
     };
     let Some(file) = kernel.initramfs.last() else { return Ok(Ok(())) };
-    report.progress.note(format!("rebuilding {file} in the guest: it holds {fault}"));
+    report.progress.note(format!("rebuilding {file} in the guest, which contains {fault}"));
     let modules = kernel.modules(guestfs).await?;
     let wanted = BOOT.into_iter().chain([LATER]).filter(|name| modules.on_disk.contains(*name));
     let wanted: Vec<_> = wanted.collect();
     let command_line = command_lines(&held.command_line, devices);
-    let order = Order { kernel, file, modules: &wanted, command_line: &command_line };
+    let order = BuildOrder { kernel, file, modules: &wanted, command_line: &command_line };
     let Some(old) = guestfs.fetch(file, LONGEST_INITRAMFS).await? else {
         return Ok(Err("no copy of it can be kept".to_owned()));
     };
@@ -116,7 +116,7 @@ async fn rebuild(
         prepared => prepared?,
     };
     let (well, said) = guestfs.sh(&command).await?;
-    guestfs.try_run("remove a file of ours", &["rm-f", builders::COMMAND_LINE]).await?;
+    guestfs.try_run("removing a file of ours", &["rm-f", builders::COMMAND_LINE]).await?;
     let problem = if well {
         let now = kernel.contents(guestfs).await?.unwrap_or_default();
         still_wrong((held, &now), &modules, &command_line)
@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
     use crate::convert::native::fix::archive::tests::archive;
-    use crate::convert::native::played::{Played, Started};
+    use crate::convert::native::played::{Played, PlayedAppliance};
     use crate::progress::Progress;
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
         )
     }
 
-    async fn warnings_of(played: Played) -> (Vec<String>, Started) {
+    async fn warnings_of(played: Played) -> (Vec<String>, PlayedAppliance) {
         let mut guestfs = played.started().await;
         let kernel = Kernel {
             version: "6.1".to_owned(),
@@ -214,9 +214,10 @@ mod tests {
             unified: false,
         };
         let progress = Progress::none();
-        let mut report = Report::new(&progress);
+        let mut report = FixReport::new(&progress);
         let kernels = (&[kernel][..], &[][..]);
-        let end = ensure_drivers(&mut guestfs, kernels, &Devices::default(), &mut report).await;
+        let end =
+            ensure_drivers(&mut guestfs, kernels, &GuestDevices::default(), &mut report).await;
         end.expect("the appliance goes on");
         let messages = report.warnings.into_iter().map(|warning| warning.message);
         (messages.filter(|text| text.contains("initramfs")).collect(), guestfs)

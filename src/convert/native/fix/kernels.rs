@@ -18,7 +18,7 @@ use crate::panics::contained;
 use super::archive::{self, Contents, module};
 use super::boot::{CONFIGURATIONS, ENVIRONMENT};
 use super::configurations;
-use super::default_entry::{self, Candidate, Configuration};
+use super::default_entry::{self, EntryCandidate, MenuConfiguration};
 use super::entries::{self, Entry, newest_first};
 
 /// Where boot loaders may see a path from: the root, `/boot`, and EFI system partitions.
@@ -94,7 +94,7 @@ pub(in crate::convert::native) struct Modules {
 /// The kernels, the one that starts by default first.
 pub(in crate::convert::native) async fn find(guestfs: &mut Guestfs) -> Result<Vec<Kernel>, Error> {
     let mut kernels: Vec<Kernel> = Vec::new();
-    for Candidate { entry, unified, .. } in candidates(guestfs).await? {
+    for EntryCandidate { entry, unified, .. } in candidates(guestfs).await? {
         if unified {
             let version = unified_version(guestfs, &entry.kernel).await?;
             push(&mut kernels, Kernel { version, initramfs: vec![entry.kernel], unified });
@@ -131,19 +131,20 @@ fn is_plain(version: &str) -> bool {
 }
 
 /// All entries, the default one first; those of the Boot Loader Specification sorted as it says.
-async fn candidates(guestfs: &mut Guestfs) -> Result<Vec<Candidate>, Error> {
+async fn candidates(guestfs: &mut Guestfs) -> Result<Vec<EntryCandidate>, Error> {
     let (mut others, mut by_file, mut named) = (Vec::new(), Vec::new(), Vec::new());
     let patterns = default_entry::LOADERS.iter().chain(&CONFIGURATIONS);
     for (file, text) in configurations::texts(guestfs, patterns).await? {
         let is_entry = file.contains("/loader/entries/");
         let room = entries::MOST.saturating_sub(others.len() + by_file.len());
         let entries = entries::read(&file, &text).into_iter().take(room);
-        let found = entries.map(|entry| Candidate { file: file.clone(), entry, unified: false });
+        let found =
+            entries.map(|entry| EntryCandidate { file: file.clone(), entry, unified: false });
         if is_entry {
             by_file.extend(found)
         } else {
             others.extend(found);
-            named.push(Configuration { file, text });
+            named.push(MenuConfiguration { file, text });
         }
     }
     let mut unified = Vec::new();
@@ -151,7 +152,7 @@ async fn candidates(guestfs: &mut Guestfs) -> Result<Vec<Candidate>, Error> {
         for file in guestfs.glob(pattern).await? {
             let menu = vec![entries::file_item(&file)];
             let entry = Entry { kernel: file.clone(), menu, ..Entry::default() };
-            unified.push(Candidate { file, entry, unified: true });
+            unified.push(EntryCandidate { file, entry, unified: true });
         }
     }
     for files in [&mut by_file, &mut unified] {
@@ -365,7 +366,7 @@ impl Kernel {
                     false => File::open(&local).and_then(|file| archive::contents(file, &going)),
                 })
             };
-            let doing = format!("read the guest's {path}");
+            let doing = format!("reading the guest's {path}");
             let held = tokio::task::spawn_blocking(read).await;
             match held.map_err(|join| Error::io(&doing)(join.into()))? {
                 Ok(Some(held)) => {

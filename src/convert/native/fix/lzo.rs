@@ -122,13 +122,13 @@ fn damaged() -> io::Error {
 }
 
 /// A block of LZO1X.
-struct Block<'a> {
+struct LzoBlock<'a> {
     packed: &'a [u8],
     unpacked: Vec<u8>,
     most: usize,
 }
 
-impl Block<'_> {
+impl LzoBlock<'_> {
     fn byte(&mut self) -> io::Result<usize> {
         let (first, rest) = self.packed.split_first().ok_or_else(damaged)?;
         self.packed = rest;
@@ -174,7 +174,7 @@ impl Block<'_> {
 
 /// Unpacks LZO1X; `state` is how many literals the instruction before had, 4 standing for more.
 fn unpack(packed: &[u8], length: usize) -> io::Result<Vec<u8>> {
-    let mut block = Block { packed, unpacked: Vec::with_capacity(length), most: length };
+    let mut block = LzoBlock { packed, unpacked: Vec::with_capacity(length), most: length };
     let mut state = 0;
     if let Some(first @ 18..) = packed.first().map(|byte| usize::from(*byte)) {
         block.byte()?;

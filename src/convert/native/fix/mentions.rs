@@ -9,8 +9,9 @@ use regex::Regex;
 use crate::convert::Error;
 use crate::convert::native::devices::is_unstable;
 use crate::convert::native::guestfs::Guestfs;
+use crate::model::WarningCode;
 
-use super::{Report, units};
+use super::{FixReport, units};
 
 /// The administrator's own units with their drop-ins, and scripts that start with the guest.
 const STARTED: [&str; 7] = [
@@ -44,7 +45,7 @@ static GIVES: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Warns of all of them.
-pub(super) async fn tell(guestfs: &mut Guestfs, report: &mut Report<'_>) -> Result<(), Error> {
+pub(super) async fn tell(guestfs: &mut Guestfs, report: &mut FixReport<'_>) -> Result<(), Error> {
     for path in paths(guestfs, &STARTED).await? {
         let text = guestfs.read(&path).await?.unwrap_or_default();
         let named = named(&path, &text);
@@ -54,7 +55,7 @@ pub(super) async fn tell(guestfs: &mut Guestfs, report: &mut Report<'_>) -> Resu
                  /dev/disk/by-uuid in that file",
                 named.join(", ")
             );
-            report.warn("guest-device-by-order", text);
+            report.warn(WarningCode::GuestDeviceByOrder, text);
         }
     }
     for path in paths(guestfs, &SELECTING).await? {
@@ -66,7 +67,7 @@ pub(super) async fn tell(guestfs: &mut Guestfs, report: &mut Report<'_>) -> Resu
                  by a UUID or a label in that file",
                 selected.join(", ")
             );
-            report.warn("guest-disk-by-hardware", text);
+            report.warn(WarningCode::GuestDiskByHardware, text);
         }
     }
     Ok(())
@@ -190,7 +191,7 @@ mod tests {
             json!({}),
         );
         let (mut guestfs, progress) = (played.started().await, Progress::none());
-        let mut report = Report::new(&progress);
+        let mut report = FixReport::new(&progress);
         tell(&mut guestfs, &mut report).await.expect("told");
         let codes: Vec<_> = report.warnings.iter().map(|warning| warning.code.as_str()).collect();
         let (order, hardware) = ("guest-device-by-order", "guest-disk-by-hardware");

@@ -36,11 +36,11 @@ use serde::Serialize;
 use crate::convert::Error;
 use crate::convert::settings::Settings;
 use crate::manifest::Manifest;
-use crate::model::{GuestDrivers, Stage, Warning, chain};
+use crate::model::{GuestDrivers, Stage, Warning, WarningCode, chain};
 use crate::progress::Progress;
 
 use self::tables::TABLES;
-use super::devices::Devices;
+use super::devices::GuestDevices;
 use super::evidence;
 use super::fixed_files::FixList;
 use super::guestfs::Guestfs;
@@ -48,7 +48,7 @@ use super::inspect::Guest;
 
 #[cfg(test)]
 pub(super) use archive::tests::archive;
-pub(super) use network::Interface;
+pub(super) use network::FoundInterface;
 pub(in crate::convert) use tools::PACKAGES as TOOLS;
 
 /// One thing that is another now.
@@ -82,13 +82,13 @@ impl fmt::Display for Change {
 }
 
 /// What was done.
-pub(super) struct Report<'a> {
+pub(super) struct FixReport<'a> {
     pub(super) changes: Vec<Change>,
     /// What the guest can start from now.
     pub(super) drivers: Option<GuestDrivers>,
     /// Its kernels, the one that starts by default first.
     pub(super) kernels: Vec<String>,
-    pub(super) interfaces: Vec<Interface>,
+    pub(super) interfaces: Vec<FoundInterface>,
     pub(super) warnings: Vec<Warning>,
     /// Whether the guest has QEMU's agent.
     pub(super) agent: Option<bool>,
@@ -97,7 +97,7 @@ pub(super) struct Report<'a> {
     progress: &'a Progress,
 }
 
-impl<'a> Report<'a> {
+impl<'a> FixReport<'a> {
     pub(super) fn new(progress: &'a Progress) -> Self {
         Self {
             changes: Vec::new(),
@@ -111,7 +111,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    pub(super) fn warn(&mut self, code: &str, message: impl Into<String>) {
+    pub(super) fn warn(&mut self, code: WarningCode, message: impl Into<String>) {
         self.warnings.push(Warning::new(Stage::Pipeline, code, message));
     }
 
@@ -120,7 +120,7 @@ impl<'a> Report<'a> {
     fn accept<T>(&mut self, end: Result<T, Error>) -> Result<Option<T>, Error> {
         match end {
             Err(error @ Error::Refused { .. }) => {
-                self.warn("guest-change-refused", chain(&error));
+                self.warn(WarningCode::GuestChangeRefused, chain(&error));
                 Ok(None)
             }
             end => end.map(Some),
@@ -129,14 +129,14 @@ impl<'a> Report<'a> {
 }
 
 /// What is wanted of it.
-pub(super) struct Wanted<'a> {
+pub(super) struct FixRequest<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) settings: &'a Settings,
     /// Whether steps that only tidy up are taken: a guest starts without them.
     pub(super) tidies: bool,
 }
 
-/// Makes a Linux fit for virtio, as far as that can be done: [`Report::drivers`] tells what came of
+/// Makes a Linux fit for virtio, as far as that can be done: [`FixReport::drivers`] tells what came of
 /// it. What was mounted is unmounted afterwards.
 ///
 /// # Errors
@@ -144,9 +144,9 @@ pub(super) struct Wanted<'a> {
 /// is a warning.
 pub(super) async fn linux(
     guestfs: &mut Guestfs,
-    (guest, devices): (&Guest, &mut Devices),
-    wanted: &Wanted<'_>,
-    report: &mut Report<'_>,
+    (guest, devices): (&Guest, &mut GuestDevices),
+    wanted: &FixRequest<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     let settings = wanted.settings;
     twins(devices, report);
@@ -176,7 +176,7 @@ pub(super) async fn linux(
 }
 
 /// UUIDs that two disks carry: no name here can tell the disks apart, on VMware neither.
-fn twins(devices: &Devices, report: &mut Report<'_>) {
+fn twins(devices: &GuestDevices, report: &mut FixReport<'_>) {
     for (uuid, disks) in devices.all_twins() {
         let text = format!(
             "{} of the guest have one UUID, {uuid}, and the guest may take either for the other: names \
@@ -184,15 +184,15 @@ fn twins(devices: &Devices, report: &mut Report<'_>) {
              generate, btrfstune -u, swaplabel -U, cryptsetup luksUUID)",
             disks.join(" and ")
         );
-        report.warn("guest-uuid-twice", text);
+        report.warn(WarningCode::GuestUuidTwice, text);
     }
 }
 
 /// Names of devices, wherever the guest keeps them.
 async fn names(
     guestfs: &mut Guestfs,
-    devices: &mut Devices,
-    report: &mut Report<'_>,
+    devices: &mut GuestDevices,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     for table in TABLES.iter().filter(|table| table.what == "crypttab") {
         let crypttab = guestfs.read(table.path).await?.unwrap_or_default();
@@ -206,7 +206,7 @@ async fn names(
                 table.path,
                 devices.why_lost(&lost)
             );
-            report.warn("guest-device-not-found", text);
+            report.warn(WarningCode::GuestDeviceNotFound, text);
         }
     }
     mounts(guestfs, devices, report).await?;
@@ -224,7 +224,7 @@ async fn names(
                     "{path} of the guest has no room for a longer name in '{line}': change that line \
                      with grub2-editenv in the guest"
                 );
-                report.warn("guest-boot-environment-full", text);
+                report.warn(WarningCode::GuestBootEnvironmentFull, text);
             }
         }
     }
@@ -235,8 +235,8 @@ async fn names(
 /// Names of devices in the administrator's own units.
 async fn mounts(
     guestfs: &mut Guestfs,
-    devices: &Devices,
-    report: &mut Report<'_>,
+    devices: &GuestDevices,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     for path in guestfs.glob(units::MOUNTS).await? {
         let fix = |text: &str| units::stabilize(text, devices);
@@ -245,7 +245,7 @@ async fn mounts(
                 "{path} of the guest names {lost}, {}: what needs that mount does not start",
                 devices.why_lost(&lost)
             );
-            report.warn("guest-device-not-found", text);
+            report.warn(WarningCode::GuestDeviceNotFound, text);
         }
     }
     for path in guestfs.glob(units::SWAPS).await? {
@@ -256,7 +256,7 @@ async fn mounts(
                 "{path} of the guest names {name}, which may have another name on KVM: swap by a line \
                  with UUID= in /etc/fstab instead"
             );
-            report.warn("guest-device-not-found", text);
+            report.warn(WarningCode::GuestDeviceNotFound, text);
         }
     }
     Ok(())
@@ -266,8 +266,8 @@ async fn mounts(
 /// initramfs has old copies.
 async fn lists(
     guestfs: &mut Guestfs,
-    devices: &Devices,
-    report: &mut Report<'_>,
+    devices: &GuestDevices,
+    report: &mut FixReport<'_>,
 ) -> Result<Vec<&'static str>, Error> {
     let mut stale = Vec::new();
     for list in volumes::LISTS {
@@ -279,7 +279,7 @@ async fn lists(
                     "{path} of the guest names an array by its devices alone, which may have other \
                      names on KVM: in '{line}' put UUID= of mdadm --detail in the place of devices="
                 );
-                report.warn("guest-md-devices", text);
+                report.warn(WarningCode::GuestMdDevices, text);
             }
         }
         if report.changes.len() > changes {
@@ -294,7 +294,7 @@ async fn lists(
              vgimportdevices --all",
             volumes::LVM_DEVICES
         );
-        report.warn("guest-lvm-devices", text);
+        report.warn(WarningCode::GuestLvmDevices, text);
     }
     Ok(stale)
 }
@@ -304,7 +304,7 @@ async fn lists(
 pub(super) async fn loader(
     guestfs: &mut Guestfs,
     distribution: &str,
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     efi::ensure_fallback(guestfs, distribution, report).await
 }
@@ -313,7 +313,7 @@ pub(super) async fn loader(
 async fn change(
     guestfs: &mut Guestfs,
     (what, path): (&'static str, &str),
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
     fix: impl FnOnce(&str) -> (String, Vec<String>),
 ) -> Result<Vec<String>, Error> {
     let Some(text) = guestfs.read(path).await? else { return Ok(Vec::new()) };
@@ -330,7 +330,7 @@ async fn rewrite(
     guestfs: &mut Guestfs,
     (what, path): (&'static str, &str),
     (before, after): (&str, &str),
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<bool, Error> {
     let end = guestfs.write(path, after).await;
     let accepted = report.accept(end)?.is_some();
@@ -346,7 +346,7 @@ async fn relabel(guestfs: &mut Guestfs) -> Result<(), Error> {
     let config = guestfs.read("/etc/selinux/config").await?.unwrap_or_default();
     let mut lines = config.lines().map(str::trim);
     if lines.any(|line| line == "SELINUX=enforcing" || line == "SELINUX=permissive") {
-        guestfs.modify("have the guest relabelled", &["touch", "/.autorelabel"]).await?;
+        guestfs.modify("having the guest relabelled", &["touch", "/.autorelabel"]).await?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::convert::native::devices::Devices;
+use crate::convert::native::devices::GuestDevices;
 
 use super::units;
 
@@ -13,11 +13,11 @@ const MEMBER: &str = "device";
 const BEHIND: [&str; 5] = [":/dev/", ":UUID=", ":LABEL=", ":PARTUUID=", ":PARTLABEL="];
 
 /// Options with their devices by names that last, and those that could not be helped.
-pub(super) fn stabilize(options: &str, devices: &Devices) -> (String, Vec<String>) {
+pub(super) fn stabilize(options: &str, devices: &GuestDevices) -> (String, Vec<String>) {
     let (mut kept, mut lost) = (Vec::new(), Vec::new());
     for option in options.split(',') {
         let (key, given) = parted(option);
-        let Some(named) = Named::read(given) else {
+        let Some(named) = NamedDevice::read(given) else {
             kept.push(option.to_owned());
             continue;
         };
@@ -41,8 +41,8 @@ pub(super) fn stabilize(options: &str, devices: &Devices) -> (String, Vec<String
 }
 
 /// Whether options name a device by a name that means another one on KVM, or none.
-pub(super) fn change(options: &str, devices: &Devices) -> bool {
-    let mut named = options.split(',').filter_map(|option| Named::read(parted(option).1));
+pub(super) fn change(options: &str, devices: &GuestDevices) -> bool {
+    let mut named = options.split(',').filter_map(|option| NamedDevice::read(parted(option).1));
     named.any(|named| devices.changes(&named.device))
 }
 
@@ -53,13 +53,13 @@ fn parted(option: &str) -> (&str, &str) {
 }
 
 /// A device in a value.
-struct Named {
+struct NamedDevice {
     device: String,
     /// Its place in the value.
     at: Range<usize>,
 }
 
-impl Named {
+impl NamedDevice {
     fn read(value: &str) -> Option<Self> {
         if let Some(device) = units::device_of_unit(value) {
             return Some(Self { device, at: 0..value.len() });

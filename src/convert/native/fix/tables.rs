@@ -1,13 +1,13 @@
 //! fstab(5) and crypttab(5): devices by names that last. What is not there any more may not keep
 //! the guest from starting.
 
-use crate::convert::native::devices::Devices;
+use crate::convert::native::devices::GuestDevices;
 
 use super::options;
 
 /// A table, by the places of its fields.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::convert::native) struct Table {
+pub(in crate::convert::native) struct FsTable {
     pub(in crate::convert::native) path: &'static str,
     /// For people.
     pub(super) what: &'static str,
@@ -18,10 +18,10 @@ pub(in crate::convert::native) struct Table {
 }
 
 /// The tables of a guest; the last one is what mkinitcpio puts into an initramfs as crypttab.
-pub(in crate::convert::native) const TABLES: [Table; 3] = [
-    Table { path: "/etc/fstab", what: "fstab", device: 0, key: None, options: 3 },
-    Table { path: "/etc/crypttab", what: "crypttab", device: 1, key: Some(2), options: 3 },
-    Table {
+pub(in crate::convert::native) const TABLES: [FsTable; 3] = [
+    FsTable { path: "/etc/fstab", what: "fstab", device: 0, key: None, options: 3 },
+    FsTable { path: "/etc/crypttab", what: "crypttab", device: 1, key: Some(2), options: 3 },
+    FsTable {
         path: "/etc/crypttab.initramfs",
         what: "crypttab",
         device: 1,
@@ -38,8 +38,8 @@ const ESSENTIAL: [&str; 3] = ["/", "/usr", "/var"];
 /// as it is, down to the last space.
 pub(in crate::convert::native) fn stabilize(
     text: &str,
-    table: Table,
-    devices: &Devices,
+    table: FsTable,
+    devices: &GuestDevices,
 ) -> (String, Vec<String>) {
     let mut lost = Vec::new();
     let mut line = |line: &str| {
@@ -75,7 +75,12 @@ pub(in crate::convert::native) fn stabilize(
 
 /// A line with the devices of its key and its options by names that last, and those that could not be
 /// helped.
-fn besides(line: &str, fields: &[&str], table: Table, devices: &Devices) -> (String, Vec<String>) {
+fn besides(
+    line: &str,
+    fields: &[&str],
+    table: FsTable,
+    devices: &GuestDevices,
+) -> (String, Vec<String>) {
     let (mut fixed, mut lost) = (line.to_owned(), Vec::new());
     for column in table.key.into_iter().chain([table.options]) {
         let Some(field) = fields.get(column) else { continue };
@@ -91,8 +96,8 @@ fn besides(line: &str, fields: &[&str], table: Table, devices: &Devices) -> (Str
 /// Whether a table names a device by a name that will not last, and the guest does not start without it.
 pub(in crate::convert::native) fn needs_unstable(
     text: &str,
-    table: Table,
-    devices: &Devices,
+    table: FsTable,
+    devices: &GuestDevices,
 ) -> bool {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let mut rows = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -107,17 +112,17 @@ pub(in crate::convert::native) fn needs_unstable(
 
 /// The same of the copies of crypttab(5) in an initramfs, where each line is needed. Debian before 10
 /// wrote them as `source=/dev/sda5,…`.
-pub(in crate::convert::native) fn copy_is_unstable(text: &str, devices: &Devices) -> bool {
+pub(in crate::convert::native) fn copy_is_unstable(text: &str, devices: &GuestDevices) -> bool {
     text.split_whitespace().any(|word| options::change(word, devices))
 }
 
-fn is_harmless(fields: &[&str], table: Table) -> bool {
+fn is_harmless(fields: &[&str], table: FsTable) -> bool {
     let options = fields.get(table.options).copied().unwrap_or_default();
     options.split(',').any(|option| HARMLESS.contains(&option))
 }
 
 /// The line of a device that is not there, made optional.
-fn without_need(line: &str, fields: &[&str], table: Table) -> String {
+fn without_need(line: &str, fields: &[&str], table: FsTable) -> String {
     let is_essential =
         table.device == 0 && fields.get(1).is_some_and(|point| ESSENTIAL.contains(point));
     let options = fields.get(table.options).copied().unwrap_or_default();

@@ -3,8 +3,9 @@
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 use crate::convert::native::inspect::Guest;
+use crate::model::WarningCode;
 
-use super::{Change, Report};
+use super::{Change, FixReport};
 
 /// The packages that distributions make of open-vm-tools.
 pub(in crate::convert) const PACKAGES: [&str; 4] =
@@ -16,7 +17,7 @@ const UNINSTALLER: &str = "/usr/bin/vmware-uninstall-tools.pl";
 pub(super) async fn remove(
     guestfs: &mut Guestfs,
     guest: &Guest,
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     let mut commands = Vec::new();
     for package in PACKAGES {
@@ -40,7 +41,7 @@ pub(super) async fn remove(
             (false, said) => {
                 let last = said.last().cloned().unwrap_or_default();
                 let text = format!("{object} stays in the guest: {command}: {last}");
-                report.warn("guest-tools-not-removed", text);
+                report.warn(WarningCode::GuestToolsNotRemoved, text);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Units of systemd that mount or swap (systemd.mount(5), systemd.swap(5)): devices by names that
 //! last. What is lost cannot be made optional here, as in fstab: the units that need it say that.
 
-use crate::convert::native::devices::{Devices, unescaped_name};
+use crate::convert::native::devices::{GuestDevices, unescaped_name};
 
 /// Units of the administrator's own that mount.
 pub(in crate::convert::native) const MOUNTS: &str = "/etc/systemd/system/*.mount";
@@ -9,7 +9,7 @@ pub(in crate::convert::native) const MOUNTS: &str = "/etc/systemd/system/*.mount
 pub(super) const SWAPS: &str = "/etc/systemd/system/*.swap";
 
 /// A unit that mounts with its device by a name that lasts, and the device if it could not be helped.
-pub(super) fn stabilize(text: &str, devices: &Devices) -> (String, Vec<String>) {
+pub(super) fn stabilize(text: &str, devices: &GuestDevices) -> (String, Vec<String>) {
     let mut lost = Vec::new();
     let line = |line: &str| {
         let Some(device) = device_of(line) else { return line.to_owned() };

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::convert::native::devices::Devices;
+use crate::convert::native::devices::GuestDevices;
 
 use super::arrays;
 
@@ -17,7 +17,7 @@ pub(super) struct List {
     /// For people.
     pub(super) what: &'static str,
     /// Returns the text for KVM, and what only names of devices identify.
-    pub(super) mend: fn(&str, &Devices) -> (String, Vec<String>),
+    pub(super) mend: fn(&str, &GuestDevices) -> (String, Vec<String>),
 }
 
 /// All lists.
@@ -44,7 +44,7 @@ static DISK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(^|[/^(|])sd").expe
 
 /// Adds to LVM's filters what their patterns mean on KVM. What they say stays: the guest may have a
 /// controller of SCSI there, too.
-fn filters(text: &str, _: &Devices) -> (String, Vec<String>) {
+fn filters(text: &str, _: &GuestDevices) -> (String, Vec<String>) {
     let (mut done, mut at) = (String::with_capacity(text.len()), 0);
     for found in FILTER.find_iter(text) {
         let end = end_of_value(text, found.end());
@@ -108,7 +108,7 @@ fn on_kvm(pattern: &str) -> Option<String> {
 }
 
 /// `RESUME=` by UUID.
-fn resume(text: &str, devices: &Devices) -> (String, Vec<String>) {
+fn resume(text: &str, devices: &GuestDevices) -> (String, Vec<String>) {
     let line = |line: &str| {
         let name = line.trim().strip_prefix("RESUME=");
         let lasting = name.and_then(|name| devices.lasting(name.trim_matches(['"', '\''])));
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn filters_of_lvm_take_the_disks_of_kvm_along() {
-        let none = Devices::default();
+        let none = GuestDevices::default();
         for (before, after) in [
             (
                 "devices {\n\t# filter = [ \"a|/dev/sdz|\" ]\n\tfilter = [ \"a|^/dev/sda2$|\", \"r|.*|\" ] # own\n}\n",

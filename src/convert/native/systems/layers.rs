@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::convert::Error;
-use crate::convert::native::devices::{Devices, disk_letter};
+use crate::convert::native::devices::{GuestDevices, disk_letter};
 use crate::convert::native::guestfs::Guestfs;
 
 /// How libguestfs begins the name of a subvolume of btrfs.
 pub(in crate::convert::native) const SUBVOLUME: &str = "btrfsvol:";
 /// Types of an encrypted device (blkid(8)).
 const LUKS: [&str; 2] = ["crypto_LUKS", "BitLocker"];
-pub(super) const LISTING: &str = "list the guest's block devices";
+pub(super) const LISTING: &str = "listing the guest's block devices";
 
 /// The devices that nobody has opened: LUKS and BitLocker. `list-filesystems` passes over some of
 /// them (libguestfs 1.48), so every block device is asked.
@@ -64,7 +64,7 @@ pub(in crate::convert::native) fn split(root: &str) -> (&str, &str) {
 pub(super) async fn origins(guestfs: &mut Guestfs) -> Result<BTreeMap<String, String>, Error> {
     // libguestfs has no call for it.
     let command = "lvm lvs --noheadings --separator / --options vg_name,lv_name,origin";
-    let told = guestfs.attempt("look for snapshots", &["debug", "sh", command]).await?;
+    let told = guestfs.attempt("searching for snapshots", &["debug", "sh", command]).await?;
     Ok(told.unwrap_or_default().iter().filter_map(|line| origin(line)).collect())
 }
 
@@ -80,7 +80,7 @@ fn origin(line: &str) -> Option<(String, String)> {
 pub(in crate::convert::native) async fn disks_of(
     guestfs: &mut Guestfs,
     device: &str,
-    devices: &Devices,
+    devices: &GuestDevices,
 ) -> Result<Vec<usize>, Error> {
     let device = device_of(guestfs, device, devices).await?;
     if let Some((disk, _)) = device.strip_prefix("/dev/").and_then(disk_letter) {
@@ -91,7 +91,7 @@ pub(in crate::convert::native) async fn disks_of(
         return Ok(Vec::new());
     }
     // libguestfs has no call for it; lsblk(8) of its appliance knows all layers.
-    let doing = "find the disks of a volume";
+    let doing = "finding the disks of a volume";
     let command = format!("lsblk --inverse --list --noheadings --output NAME {device}");
     let told = guestfs.attempt(doing, &["debug", "sh", &command]).await?.unwrap_or_default();
     let places = guestfs.attempt(doing, &["debug", "sh", "ls -l /dev/disk/by-path"]).await?;
@@ -105,13 +105,13 @@ pub(in crate::convert::native) async fn disks_of(
 pub(in crate::convert::native) async fn device_of(
     guestfs: &mut Guestfs,
     root: &str,
-    devices: &Devices,
+    devices: &GuestDevices,
 ) -> Result<String, Error> {
     let (own, _) = split(root);
     if !root.starts_with(SUBVOLUME) {
         return Ok(own.to_owned());
     }
-    let uuid = guestfs.attempt("identify a file system", &["vfs-uuid", root]).await?;
+    let uuid = guestfs.attempt("identifying a file system", &["vfs-uuid", root]).await?;
     let uuid = uuid.unwrap_or_default();
     let uuid = uuid.first().filter(|uuid| !uuid.is_empty());
     let found = uuid.and_then(|uuid| devices.with_tag("UUID", uuid).next());

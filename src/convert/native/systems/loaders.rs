@@ -1,7 +1,7 @@
 //! Which of several systems on the boot disk is started: the boot loader's first entry names a root.
 
 use crate::convert::Error;
-use crate::convert::native::devices::Devices;
+use crate::convert::native::devices::GuestDevices;
 use crate::convert::native::fix::boot::{CONFIGURATIONS, ENVIRONMENT, value_of};
 use crate::convert::native::fix::configurations;
 use crate::convert::native::guestfs::Guestfs;
@@ -11,7 +11,7 @@ use super::layers::LISTING;
 const FSTAB: &str = "/etc/fstab";
 /// Where an EFI system partition or a `/boot` is looked into.
 const BOOT: &str = "/boot";
-const DOING: &str = "look for the boot loader";
+const DOING: &str = "searching for the boot loader";
 /// File systems that a boot loader's files lie on.
 const READABLE: [&str; 6] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat"];
 /// Folder of the Boot Loader Specification.
@@ -35,14 +35,14 @@ impl Site {
         root: &str,
         device: &str,
     ) -> Result<Option<Self>, Error> {
-        if !guestfs.try_run("look into a system", &["mount-ro", root, "/"]).await? {
+        if !guestfs.try_run("inspecting a system", &["mount-ro", root, "/"]).await? {
             return Ok(None);
         }
         let mut texts = texts(guestfs).await?;
         if let Some(fstab) = guestfs.read(FSTAB).await? {
             texts.push((FSTAB.to_owned(), fstab));
         }
-        guestfs.run("unmount a system", &["umount-all"]).await?;
+        guestfs.run("unmounting a system", &["umount-all"]).await?;
         Ok(Some(Self { device: device.to_owned(), root: Some(root.to_owned()), texts }))
     }
 
@@ -124,7 +124,7 @@ pub(super) async fn candidates(
 
 /// The roots that the boot loaders' first entries name: of a boot loader that another one leads to, or
 /// else of all.
-pub(super) fn started(sites: &[Site], roots: &[Root], devices: &Devices) -> Vec<String> {
+pub(super) fn started(sites: &[Site], roots: &[Root], devices: &GuestDevices) -> Vec<String> {
     let votes = |sites: &[&Site]| {
         let mut found: Vec<String> = Vec::new();
         for site in sites {
@@ -170,7 +170,7 @@ pub(super) struct Root {
 
 /// The roots whose own boot loader names all the others: an installer that found other systems wrote
 /// it.
-fn naming_all(sites: &[Site], roots: &[Root], devices: &Devices) -> Vec<String> {
+fn naming_all(sites: &[Site], roots: &[Root], devices: &GuestDevices) -> Vec<String> {
     let own = |root: &Root| sites.iter().find(|site| site.root.as_ref() == Some(&root.name));
     let names_all = |root: &&Root| {
         let Some(site) = own(root).filter(|site| !site.commands().is_empty()) else { return false };
@@ -182,7 +182,11 @@ fn naming_all(sites: &[Site], roots: &[Root], devices: &Devices) -> Vec<String> 
 }
 
 /// The roots whose fstab has another one of them for `/`: copies of it.
-pub(super) fn without_copies(sites: &[Site], roots: &[Root], devices: &Devices) -> Vec<String> {
+pub(super) fn without_copies(
+    sites: &[Site],
+    roots: &[Root],
+    devices: &GuestDevices,
+) -> Vec<String> {
     let is_copy = |root: &&Root| {
         let site = sites.iter().find(|site| site.root.as_ref() == Some(&root.name));
         let named = site.and_then(|site| root_device(site.fstab())).map(|name| devices.all(name));
@@ -223,7 +227,7 @@ mod tests {
     }
 
     /// A partition for `/boot` and two systems.
-    fn disk() -> Devices {
+    fn disk() -> GuestDevices {
         devices(&[("/dev/sda1", "boot"), ("/dev/sda2", "own"), ("/dev/sda3", "old")])
     }
 

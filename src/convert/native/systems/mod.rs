@@ -11,7 +11,7 @@ mod subvolumes;
 use crate::convert::Error;
 use crate::model::{Firmware, SourceVm, disk_target};
 
-use super::devices::Devices;
+use super::devices::GuestDevices;
 use super::guestfs::Guestfs;
 
 use self::core_image::LeadsTo;
@@ -23,11 +23,11 @@ pub(super) use self::layers::{
     SUBVOLUME, block_devices, device_of, disks_of, encrypted, opened_as, split,
 };
 
-const DOING: &str = "look for an operating system";
+const DOING: &str = "searching for an operating system";
 
 /// What decides between several systems.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Choice<'a> {
+pub(super) struct SystemChoice<'a> {
     /// The VM, which may name its boot disk.
     pub(super) vm: &'a SourceVm,
     /// The root that the user names.
@@ -52,8 +52,8 @@ pub(super) async fn roots(guestfs: &mut Guestfs) -> Result<Vec<String>, Error> {
 /// [`Error::Systems`] when there are several and nothing tells which one is meant.
 pub(super) async fn choose(
     guestfs: &mut Guestfs,
-    (roots, devices): (Vec<String>, &Devices),
-    choice: &Choice<'_>,
+    (roots, devices): (Vec<String>, &GuestDevices),
+    choice: &SystemChoice<'_>,
 ) -> Result<String, Error> {
     if let Some(wanted) = choice.root {
         let named = |root: &&String| is_named(root, wanted);
@@ -108,7 +108,7 @@ async fn several(
 /// What lies on file systems that are no roots: EFI system partitions and `/boot` of its own.
 async fn boots(
     guestfs: &mut Guestfs,
-    (roots, devices): (&[String], &Devices),
+    (roots, devices): (&[String], &GuestDevices),
 ) -> Result<Vec<Site>, Error> {
     let mut own = Vec::new();
     for root in roots {
@@ -125,7 +125,7 @@ async fn boots(
 /// The roots without those that are snapshots of another one.
 async fn without_snapshots(
     guestfs: &mut Guestfs,
-    (roots, devices): (Vec<String>, &Devices),
+    (roots, devices): (Vec<String>, &GuestDevices),
     boots: &[Site],
 ) -> Result<Vec<String>, Error> {
     let mut kept = Vec::new();
@@ -146,7 +146,7 @@ async fn without_snapshots(
 /// Roots by their device, in the order of their first root.
 async fn by_device(
     guestfs: &mut Guestfs,
-    (roots, devices): (Vec<String>, &Devices),
+    (roots, devices): (Vec<String>, &GuestDevices),
 ) -> Result<Vec<(String, Vec<String>)>, Error> {
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
     for root in roots {
@@ -163,7 +163,7 @@ async fn by_device(
 /// partition. Of several on that disk it is the one that the boot loader starts first.
 async fn booted(
     guestfs: &mut Guestfs,
-    (roots, devices): (&[String], &Devices),
+    (roots, devices): (&[String], &GuestDevices),
     (vm, boots): (&SourceVm, Vec<Site>),
 ) -> Result<Vec<String>, Error> {
     let boot = vm.disks.iter().enumerate().find(|(_, disk)| disk.boot_order == 0);
@@ -203,7 +203,7 @@ async fn booted(
 async fn of_boot_sector(
     guestfs: &mut Guestfs,
     boot: usize,
-    devices: &Devices,
+    devices: &GuestDevices,
 ) -> Result<Option<Site>, Error> {
     let disk = format!("/dev/{}", disk_target("sd", boot));
     let uuid = match core_image::of_disk(guestfs, &disk).await? {
@@ -220,7 +220,7 @@ async fn of_boot_sector(
 async fn started(
     guestfs: &mut Guestfs,
     (sites, roots): (Vec<Site>, Vec<Root>),
-    devices: &Devices,
+    devices: &GuestDevices,
 ) -> Result<Vec<String>, Error> {
     let first = loaders::started(&sites, &roots, devices);
     if let [_] = first.as_slice() {
@@ -246,7 +246,7 @@ async fn started(
 /// means the disks of the machine that it was written on, so this is asked second.
 async fn with_loader_on(
     guestfs: &mut Guestfs,
-    (roots, devices): (&[String], &Devices),
+    (roots, devices): (&[String], &GuestDevices),
     boot: usize,
 ) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();

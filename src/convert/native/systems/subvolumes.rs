@@ -4,7 +4,7 @@
 //! alone (`daemon/listfs.ml`), since that is what a mount without options shows.
 
 use crate::convert::Error;
-use crate::convert::native::devices::Devices;
+use crate::convert::native::devices::GuestDevices;
 use crate::convert::native::fix::boot::value_of;
 use crate::convert::native::guestfs::Guestfs;
 
@@ -25,7 +25,7 @@ pub(super) struct Group<'a> {
 
 /// How a mount option names a subvolume (btrfs(5), "subvol", "subvolid").
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Named {
+enum SubvolumeName {
     Path(String),
     Id(String),
 }
@@ -43,10 +43,10 @@ struct Subvolumes {
 pub(super) async fn booted(
     guestfs: &mut Guestfs,
     group: &Group<'_>,
-    (sites, devices): (&[Site], &Devices),
+    (sites, devices): (&[Site], &GuestDevices),
 ) -> Result<Option<String>, Error> {
     let known = subvolumes(guestfs, group.device).await?;
-    let root = |named: Option<Named>| known.root(group.roots, &named?);
+    let root = |named: Option<SubvolumeName>| known.root(group.roots, &named?);
     let by_loader = |site: &Site| {
         let of_this = |line: &&String| {
             let root = value_of(line, "root=");
@@ -74,14 +74,14 @@ pub(super) async fn booted(
 }
 
 async fn subvolumes(guestfs: &mut Guestfs, device: &str) -> Result<Subvolumes, Error> {
-    if !guestfs.try_run("mount a btrfs", &["mount-ro", device, "/"]).await? {
+    if !guestfs.try_run("mounting a btrfs", &["mount-ro", device, "/"]).await? {
         return Ok(Subvolumes::default());
     }
     let default =
-        guestfs.attempt("find the default subvolume", &["btrfs-subvolume-get-default", "/"]);
+        guestfs.attempt("finding the default subvolume", &["btrfs-subvolume-get-default", "/"]);
     let default = default.await?.unwrap_or_default();
-    let listed = guestfs.attempt("list the subvolumes", &["btrfs-subvolume-list", "/"]).await?;
-    guestfs.run("unmount a btrfs", &["umount-all"]).await?;
+    let listed = guestfs.attempt("listing the subvolumes", &["btrfs-subvolume-list", "/"]).await?;
+    guestfs.run("unmounting a btrfs", &["umount-all"]).await?;
     let default = default.first().map(|id| id.trim()).unwrap_or(TOP);
     Ok(Subvolumes::read(&listed.unwrap_or_default(), default))
 }
@@ -114,10 +114,10 @@ impl Subvolumes {
     }
 
     /// The root that a mount option means.
-    fn root(&self, roots: &[String], named: &Named) -> Option<String> {
+    fn root(&self, roots: &[String], named: &SubvolumeName) -> Option<String> {
         let path = match named {
-            Named::Path(path) => path.clone(),
-            Named::Id(id) => self.path(id)?,
+            SubvolumeName::Path(path) => path.clone(),
+            SubvolumeName::Id(id) => self.path(id)?,
         };
         let path = path.trim_matches('/');
         if path == self.default {
@@ -142,10 +142,10 @@ fn root_line(fstab: &str) -> Option<&str> {
 }
 
 /// The subvolume that mount options name.
-fn named(options: &str) -> Option<Named> {
+fn named(options: &str) -> Option<SubvolumeName> {
     let value = |key: &str| options.split(',').find_map(|option| option.strip_prefix(key));
-    let path = value("subvol=").map(|path| Named::Path(path.to_owned()));
-    path.or_else(|| value("subvolid=").map(|id| Named::Id(id.to_owned())))
+    let path = value("subvol=").map(|path| SubvolumeName::Path(path.to_owned()));
+    path.or_else(|| value("subvolid=").map(|id| SubvolumeName::Id(id.to_owned())))
 }
 
 #[cfg(test)]
@@ -187,10 +187,13 @@ mod tests {
         let known = known("5");
         let own = roots(&["btrfsvol:/dev/sda2/@", "btrfsvol:/dev/sda2/@/.snapshots/1/snapshot"]);
         assert_eq!(known.default_root(&own), None);
-        let named = Named::Path("@".to_owned());
+        let named = SubvolumeName::Path("@".to_owned());
         assert_eq!(known.root(&own, &named).as_deref(), Some("btrfsvol:/dev/sda2/@"));
         let top = roots(&["/dev/sda2", "btrfsvol:/dev/sda2/@"]);
-        assert_eq!(known.root(&top, &Named::Id("5".to_owned())).as_deref(), Some("/dev/sda2"));
+        assert_eq!(
+            known.root(&top, &SubvolumeName::Id("5".to_owned())).as_deref(),
+            Some("/dev/sda2")
+        );
     }
 
     #[test]
@@ -198,8 +201,8 @@ mod tests {
         let of = |options: &str| {
             named(root_line(&format!("# x\nUUID=a / btrfs {options} 0 0\n")).unwrap_or_default())
         };
-        assert_eq!(of("rw,subvol=/@,noatime"), Some(Named::Path("/@".to_owned())));
-        assert_eq!(of("subvolid=256"), Some(Named::Id("256".to_owned())));
+        assert_eq!(of("rw,subvol=/@,noatime"), Some(SubvolumeName::Path("/@".to_owned())));
+        assert_eq!(of("subvolid=256"), Some(SubvolumeName::Id("256".to_owned())));
         assert_eq!(of("defaults"), None);
         assert_eq!(root_line("/dev/sda1 /home ext4 defaults 0 0\n"), None);
     }

@@ -1,6 +1,6 @@
 //! What an OVF tells of the identity of its VM and of its lesser devices.
 
-use super::schema::{Hardware, Item, setting};
+use super::schema::{HardwareSection, Item, setting};
 use crate::exporter::identity;
 use crate::model::{Board, NotKept, OsFamily, SoundCard};
 
@@ -9,7 +9,7 @@ const MOST_FLOPPIES: usize = 2;
 
 /// The facts of a hardware section. A package is a template by intent: only VMware's lines of the VMX,
 /// if it was asked to write them, tell who the VM was.
-pub(super) fn board(hardware: &Hardware, family: OsFamily) -> Board {
+pub(super) fn board(hardware: &HardwareSection, family: OsFamily) -> Board {
     let line = |key| setting(&hardware.extra_config, key).unwrap_or_default();
     let version = hardware.system.virtual_system_type.as_deref().unwrap_or_default();
     let genid = (line("vm.genid"), line("vm.genidX"));
@@ -67,11 +67,11 @@ mod tests {
             ("35", "ac97", Some(SoundCard::Ac97)),
             ("1", "vmware.vmci", None),
         ] {
-            let mut hardware = Hardware::default();
+            let mut hardware = HardwareSection::default();
             hardware.item.push(item(kind, subtype, "x"));
             assert_eq!(board(&hardware, OsFamily::Linux).sound, card, "{subtype}");
         }
-        let mut hardware = Hardware::default();
+        let mut hardware = HardwareSection::default();
         hardware.item.push(item("14", "vmware.floppy.remotedevice", "Floppy 1"));
         let told =
             |key: &str, value: &str| Setting { key: key.to_owned(), value: value.to_owned() };

@@ -2,7 +2,7 @@
 //! two thousand disks of ten thousand chunks with names of four thousand bytes are 80 GB.
 
 use crate::budget::{Budget, Exhausted};
-use crate::exporter::files::package::OvfDisk;
+use crate::exporter::files::ovf_package::OvfDisk;
 
 /// Most files of all disks together, and bytes of their names. A disk of 2 TiB in chunks of 1 GiB has 2000.
 const MOST_MEMBERS: u64 = 64 << 10;
@@ -73,9 +73,9 @@ mod tests {
             assert_eq!(cost.disk(&disk(100, 10_000)), Ok(()));
         }
         let error = cost.disk(&disk(100, 10_000)).expect_err("too many").to_string();
-        assert_eq!(error, "it has more than 65536 files of disks");
+        assert_eq!(error, "more than 65536 files of disks");
         let error = Cost::default().disk(&disk(4000, 10_000)).expect_err("too long").to_string();
-        assert_eq!(error, "it has more than 16777216 bytes of names of files");
+        assert_eq!(error, "more than 16777216 bytes of names of files");
         assert!(Cost::default().disk(&disk(4000, u64::MAX)).is_err());
     }
 }

@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 
 use super::cards;
-use super::disks::{Found, Resources};
+use super::disks::{FoundDisk, Resources};
 use super::index::Index;
 use super::properties::Properties;
-use super::schema::{BootOrder, Hardware, Item, VirtualSystem, setting};
+use super::schema::{BootOrder, HardwareSection, Item, VirtualSystem, setting};
 use super::units;
-use crate::exporter::files::package::{OvfDisk, OvfMedium};
-use crate::model::{CpuTopology, SourceDisk, SourceNic, Stage, Warning};
+use crate::exporter::files::ovf_package::{OvfDisk, OvfMedium};
+use crate::model::{CpuTopology, SourceDisk, SourceNic, Stage, Warning, WarningCode};
 
 /// Most devices of a VM. vSphere has some 350 of all kinds ("Configuration Maximums").
 const MOST_DEVICES: usize = 2000;
 
 /// What the hardware section says.
 #[derive(Default)]
-pub(super) struct Devices {
+pub(super) struct OvfDevices {
     pub(super) cpu: Option<CpuTopology>,
     /// Whether it has CPUs, in a number that makes no sense.
     pub(super) odd_cpu: bool,
@@ -34,13 +34,13 @@ pub(super) struct Devices {
     pub(super) warnings: Vec<Warning>,
 }
 
-impl Devices {
+impl OvfDevices {
     /// Reads the section of a system.
     ///
     /// # Errors
     /// What is missing or makes no sense, as a clause.
     pub(super) fn of(
-        hardware: &Hardware,
+        hardware: &HardwareSection,
         system: &VirtualSystem,
         index: &Index<'_>,
     ) -> Result<Self, String> {
@@ -72,11 +72,11 @@ impl Devices {
                 _ => devices.vtpm |= is_tpm(item),
             }
         }
-        disks.sort_by_key(|Found { disk, .. }| {
+        disks.sort_by_key(|FoundDisk { disk, .. }| {
             (disk.controller.bus, disk.controller.number, disk.unit)
         });
         let named = boot_disks(&disks, &system.boot_order_section);
-        for (index, Found { disk, file, made, .. }) in disks.into_iter().enumerate() {
+        for (index, FoundDisk { disk, file, made, .. }) in disks.into_iter().enumerate() {
             let disk = disk.at(index);
             devices.warnings.extend(made.then(|| empty(&disk)));
             devices.disks.push(disk);
@@ -105,7 +105,7 @@ impl Devices {
 
 /// The items that count, each as the default deployment option has it: where several describe one
 /// device, the later ones replace what they name (DSP0243 2.1.1, section 9.8).
-fn items(hardware: &Hardware, index: &Index<'_>) -> Vec<Item> {
+fn items(hardware: &HardwareSection, index: &Index<'_>) -> Vec<Item> {
     let all = hardware.item.iter().chain(&hardware.storage_item);
     let all = all.chain(&hardware.ethernet_port_item).filter(|item| index.has(item));
     let mut items: Vec<Item> = Vec::new();
@@ -127,7 +127,7 @@ fn items(hardware: &Hardware, index: &Index<'_>) -> Vec<Item> {
 }
 
 /// Refuses disks that are the same chunks: nobody writes that, and each disk would have all the names.
-fn chunks_once(chunked: &mut HashSet<String>, found: &Found) -> Result<(), String> {
+fn chunks_once(chunked: &mut HashSet<String>, found: &FoundDisk) -> Result<(), String> {
     match (&found.file.href, found.file.chunks) {
         (Some(href), Some(_)) if !chunked.insert(href.clone()) => {
             Err(format!("'{href}' in it is two disks at once"))
@@ -145,7 +145,7 @@ fn left_out(label: &str) -> Warning {
     let text = format!(
         "the hardware has the disk '{label}' without an image and without a size: it is left out"
     );
-    Warning::new(Stage::Export, "disk-left-out", text)
+    Warning::new(Stage::Export, WarningCode::DiskLeftOut, text)
 }
 
 fn empty(disk: &SourceDisk) -> Warning {
@@ -153,7 +153,7 @@ fn empty(disk: &SourceDisk) -> Warning {
         "the package has no image of {} ('{}'): it becomes an empty disk of {}",
         disk.id, disk.label, disk.capacity
     );
-    Warning::new(Stage::Export, "disk-empty", text)
+    Warning::new(Stage::Export, WarningCode::DiskEmpty, text)
 }
 
 /// In MiB; nothing when its amount makes no sense.
@@ -166,7 +166,7 @@ fn memory(item: &Item, properties: &Properties<'_>) -> Option<u64> {
 
 /// The disks that the package says boot, the first of them first: by VMware's sections, else by
 /// oVirt's numbers, else by oVirt's mark.
-fn boot_disks(disks: &[Found], sections: &[BootOrder]) -> Vec<usize> {
+fn boot_disks(disks: &[FoundDisk], sections: &[BootOrder]) -> Vec<usize> {
     let of_disks = sections
         .iter()
         .take(MOST_DEVICES)
@@ -188,7 +188,7 @@ fn boot_disks(disks: &[Found], sections: &[BootOrder]) -> Vec<usize> {
 }
 
 /// Fills in the slots that stand in VMware's lines of the VMX, which name a card by its place.
-fn slots(nics: &mut [SourceNic], hardware: &Hardware) {
+fn slots(nics: &mut [SourceNic], hardware: &HardwareSection) {
     for (index, nic) in nics.iter_mut().enumerate() {
         let line = format!("ethernet{index}.pciSlotNumber");
         nic.slot = nic.slot.or_else(|| setting(&hardware.extra_config, &line)?.trim().parse().ok());

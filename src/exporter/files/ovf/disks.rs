@@ -3,10 +3,10 @@
 use super::cards::slot;
 use super::index::Index;
 use super::properties::Properties;
-use super::schema::{Disk, FileReference, Item};
+use super::schema::{DescribedDisk, FileReference, Item};
 use super::units;
-use crate::exporter::files::names::{format_of, has_extension};
-use crate::exporter::files::package::{OvfDisk, OvfMedium};
+use crate::exporter::files::file_names::{format_of, has_extension};
+use crate::exporter::files::ovf_package::{OvfDisk, OvfMedium};
 use crate::model::{Bus, ByteSize, Controller, DiskId, SourceDisk};
 
 /// Most chunks of one file: an archive holds no more.
@@ -15,7 +15,7 @@ const MOST_CHUNKS: u64 = 10_000;
 const LONGEST_HREF: usize = 4096;
 
 /// A disk as it is found, before the disks are put in order.
-pub(super) struct Found {
+pub(super) struct FoundDisk {
     pub(super) disk: SourceDisk,
     pub(super) file: OvfDisk,
     /// Its `InstanceID`.
@@ -30,7 +30,7 @@ pub(super) struct Found {
 
 /// What a resource of an item is.
 enum Resource<'a> {
-    Disk(&'a Disk),
+    Disk(&'a DescribedDisk),
     File(&'a FileReference),
 }
 
@@ -79,9 +79,9 @@ impl<'a> Resources<'a> {
     ///
     /// # Errors
     /// What is wrong with it, as a clause.
-    pub(super) fn disk(&self, item: &Item) -> Result<Result<Found, String>, String> {
+    pub(super) fn disk(&self, item: &Item) -> Result<Result<FoundDisk, String>, String> {
         let label = label(item);
-        let none = Disk::default();
+        let none = DescribedDisk::default();
         let (described, file) = match self.resource(item) {
             Some(Resource::Disk(disk)) => (disk, self.file_of(disk)),
             Some(Resource::File(file)) => (&none, Some(file)),
@@ -121,7 +121,7 @@ impl<'a> Resources<'a> {
             backing: file.map(|file| file.href.clone()),
             uuid: None,
         };
-        Ok(Ok(Found {
+        Ok(Ok(FoundDisk {
             disk,
             file: in_package,
             instance: item.instance.clone(),
@@ -161,13 +161,13 @@ impl<'a> Resources<'a> {
         }
     }
 
-    fn file_of(&self, disk: &Disk) -> Option<&'a FileReference> {
+    fn file_of(&self, disk: &DescribedDisk) -> Option<&'a FileReference> {
         self.index.files.get(disk.file.as_deref()?).copied()
     }
 
     /// In bytes. Where there is an image, it tells what the descriptor leaves out or says in words that
     /// nobody knows; a number beyond all is refused in any case.
-    fn capacity(&self, disk: &Disk, has_image: bool, label: &str) -> Result<u64, String> {
+    fn capacity(&self, disk: &DescribedDisk, has_image: bool, label: &str) -> Result<u64, String> {
         let text = disk.capacity.trim();
         let value = self.properties.value(text).unwrap_or_default().trim();
         if let Some(bytes) = units::amount(value, &disk.units) {
@@ -190,7 +190,7 @@ impl<'a> Resources<'a> {
         told.max().filter(|bytes| *bytes >= 512).unwrap_or(0)
     }
 
-    fn controller(&self, item: &Item, disk: &Disk) -> Controller {
+    fn controller(&self, item: &Item, disk: &DescribedDisk) -> Controller {
         let parent = item.parent.as_deref().map(str::trim).filter(|id| !id.is_empty());
         let found = self.items.iter().find(|other| parent == Some(other.instance.trim()));
         found.map_or_else(|| by_interface(&disk.interface), bus)
@@ -216,7 +216,11 @@ fn is_compressed(file: &FileReference) -> bool {
     }
 }
 
-fn of_file(file: Option<&FileReference>, disk: &Disk, capacity: u64) -> Result<OvfDisk, String> {
+fn of_file(
+    file: Option<&FileReference>,
+    disk: &DescribedDisk,
+    capacity: u64,
+) -> Result<OvfDisk, String> {
     let Some(file) = file else { return Ok(OvfDisk { capacity, ..OvfDisk::default() }) };
     let href = &file.href;
     if href.is_empty() {

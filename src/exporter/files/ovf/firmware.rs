@@ -1,6 +1,6 @@
 //! The firmware of an OVF's VM, which every writer tells in a place of its own.
 
-use super::schema::{Hardware, VirtualSystem};
+use super::schema::{HardwareSection, VirtualSystem};
 use crate::model::Firmware;
 
 /// The firmware; `None` when the package tells none. `setting` is VMware's. VirtualBox leaves BIOS out
@@ -8,7 +8,7 @@ use crate::model::Firmware;
 pub(super) fn firmware(
     setting: Option<&str>,
     system: &VirtualSystem,
-    hardware: &Hardware,
+    hardware: &HardwareSection,
 ) -> Option<Firmware> {
     match setting.map(|value| value.trim().to_ascii_lowercase()).as_deref() {
         Some("efi") => return Some(Firmware::Efi),
@@ -31,7 +31,7 @@ pub(super) fn firmware(
 }
 
 /// Whether oVirt or Citrix say that the firmware enforces signatures.
-pub(super) fn is_secure(system: &VirtualSystem, hardware: &Hardware) -> bool {
+pub(super) fn is_secure(system: &VirtualSystem, hardware: &HardwareSection) -> bool {
     let of_citrix = of_citrix(hardware, "platform", "secureboot");
     system.bios_type.trim() == "4" || of_citrix.is_some_and(|on| on.eq_ignore_ascii_case("true"))
 }
@@ -42,7 +42,7 @@ fn by_name(kind: &str) -> Firmware {
 }
 
 /// A value of one of Citrix's settings: `order=dc;firmware=uefi`.
-fn of_citrix<'a>(hardware: &'a Hardware, name: &str, key: &str) -> Option<&'a str> {
+fn of_citrix<'a>(hardware: &'a HardwareSection, name: &str, key: &str) -> Option<&'a str> {
     let settings = hardware.virtual_system_other_configuration_data.iter();
     let values = settings.filter(|setting| setting.name == name).flat_map(|setting| &setting.value);
     let pairs = values.flat_map(|value| value.text.split([';', ',']));

@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use super::cost::Cost;
-use super::schema::{Collection, Disk, Envelope, FileReference, Item, Product};
-use crate::exporter::files::names::has_extension;
+use super::schema::{Collection, DescribedDisk, Envelope, FileReference, Item, Product};
+use crate::exporter::files::file_names::has_extension;
 
 /// The disks and files of an envelope, and which of its items count.
 pub(super) struct Index<'a> {
-    pub(super) disks: HashMap<&'a str, &'a Disk>,
+    pub(super) disks: HashMap<&'a str, &'a DescribedDisk>,
     pub(super) files: HashMap<&'a str, &'a FileReference>,
     /// The sections of properties of all collections.
     pub(super) products: Vec<&'a Product>,

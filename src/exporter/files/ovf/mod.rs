@@ -19,14 +19,14 @@ use std::collections::HashSet;
 
 use quick_xml::de::from_str;
 
-use super::package::System;
+use super::ovf_package::PackagedVm;
 use crate::exporter::guest_os::{self, Detailed};
 use crate::exporter::nvram;
 use crate::model::{Assumed, CpuTopology, Firmware, GuestOs, Origin, PowerState, SourceVm};
 
-use devices::Devices;
+use devices::OvfDevices;
 use index::Index;
-use schema::{Collection, Envelope, Hardware, VirtualSystem};
+use schema::{Collection, Envelope, HardwareSection, VirtualSystem};
 
 /// Longest name of a VM that is kept, in characters.
 const LONGEST_NAME: usize = 1000;
@@ -35,7 +35,7 @@ const LONGEST_NAME: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Read {
     /// The VMs, in its order.
-    pub(super) systems: Vec<System>,
+    pub(super) systems: Vec<PackagedVm>,
     /// The disks that no hardware uses, by their files.
     pub(super) unused: Vec<String>,
     /// The images of CD-ROMs that no hardware uses.
@@ -48,7 +48,8 @@ pub(super) struct Read {
 /// What is wrong with it, as a clause.
 pub(super) fn read(text: &str) -> Result<Read, String> {
     let text = normal::normal(text)?;
-    let envelope: Envelope = from_str(&text).map_err(|error| format!("it is no OVF: {error}"))?;
+    let envelope: Envelope =
+        from_str(&text).map_err(|error| format!("it is not an OVF: {error}"))?;
     if envelope.content.is_some() {
         return Err("it is of OVF 0.9; export the VM again as OVF 1.0 or later".to_owned());
     }
@@ -75,12 +76,12 @@ fn collect<'a>(collections: &'a [Collection], systems: &mut Vec<&'a VirtualSyste
     }
 }
 
-fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String> {
+fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<PackagedVm, String> {
     index.cost.borrow_mut().system()?;
     // Further sections are alternatives; the first is the one that everybody takes.
-    let none = Hardware::default();
+    let none = HardwareSection::default();
     let hardware = system.virtual_hardware_section.first().unwrap_or(&none);
-    let devices = Devices::of(hardware, system, index)?;
+    let devices = OvfDevices::of(hardware, system, index)?;
     let setting = |key: &str| {
         let all = [&hardware.config, &hardware.extra_config];
         all.into_iter().find_map(|settings| schema::setting(settings, key))
@@ -130,11 +131,11 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<System, String>
         }
     };
     let (disks, media, odd_cpu) = (devices.files, devices.media, devices.odd_cpu);
-    Ok(System { vm, disks, odd_cpu, media, nvram, warnings })
+    Ok(PackagedVm { vm, disks, odd_cpu, media, nvram, warnings })
 }
 
 /// The architecture: by VirtualBox's platform, by the kind of the system, by the guest.
-fn arch(system: &VirtualSystem, hardware: &Hardware) -> Option<String> {
+fn arch(system: &VirtualSystem, hardware: &HardwareSection) -> Option<String> {
     let platform = system.machine.as_ref().map(|machine| machine.platform.architecture.as_str());
     let kind = hardware.system.virtual_system_type.as_deref();
     guest_os::arch(&[platform.unwrap_or_default(), kind.unwrap_or_default()])
@@ -142,12 +143,12 @@ fn arch(system: &VirtualSystem, hardware: &Hardware) -> Option<String> {
 }
 
 /// The file of the UEFI variables, which VMware names as `ovf:/file/ID`.
-fn variables(hardware: &Hardware, index: &Index<'_>) -> Result<Option<String>, String> {
+fn variables(hardware: &HardwareSection, index: &Index<'_>) -> Result<Option<String>, String> {
     let Some(value) = schema::setting(&hardware.extra_config, "nvram") else { return Ok(None) };
     let Some(id) = value.strip_prefix("ovf:/file/") else { return Ok(None) };
     let file = index.files.get(id);
     let file =
-        file.ok_or_else(|| format!("the package lists no file '{id}', which is to hold them"))?;
+        file.ok_or_else(|| format!("the package lists no file '{id}', where they should be"))?;
     match file.compression.as_str() {
         "" | "identity" => {
             index.cost.borrow_mut().file(&file.href)?;
@@ -158,7 +159,7 @@ fn variables(hardware: &Hardware, index: &Index<'_>) -> Result<Option<String>, S
 }
 
 /// The VM's name: its element, or what others use for it, or its id.
-fn name(system: &VirtualSystem, hardware: &Hardware) -> String {
+fn name(system: &VirtualSystem, hardware: &HardwareSection) -> String {
     let told = system.name.iter().chain(&hardware.system.virtual_system_identifier);
     let mut named = told.map(|name| name.trim());
     let name = named.find(|name| !name.is_empty()).unwrap_or(&system.id);

@@ -33,7 +33,7 @@ const STANDARD: &str = "//schemas.dmtf.org/";
 /// What is wrong with the text, as a clause.
 pub(super) fn normal(text: &str) -> Result<String, String> {
     let mut reader = NsReader::from_str(text);
-    let mut out = Out::default();
+    let mut out = GrowingText::default();
     let mut budget = Budget::new(MOST_ELEMENTS, "elements");
     loop {
         match reader.read_event().map_err(no_xml)? {
@@ -64,7 +64,7 @@ pub(super) fn normal(text: &str) -> Result<String, String> {
 
 /// The text that grows.
 #[derive(Default)]
-struct Out {
+struct GrowingText {
     text: String,
     /// The children that each open element has had, but for those that may come several times.
     open: Vec<HashSet<String>>,
@@ -72,7 +72,7 @@ struct Out {
     left_out: usize,
 }
 
-impl Out {
+impl GrowingText {
     /// Whether an element of that name that begins now is kept.
     fn begins(&mut self, name: &str) -> bool {
         if self.left_out > 0 {
@@ -168,7 +168,7 @@ fn rank(of: &ResolveResult<'_>, own: &ResolveResult<'_>) -> Option<u8> {
 }
 
 fn no_xml(error: impl std::fmt::Display) -> String {
-    format!("it is no XML: {error}")
+    format!("it is not XML: {error}")
 }
 
 #[cfg(test)]
@@ -221,7 +221,7 @@ mod tests {
         // Also within what is left out.
         let hidden = format!("<a><b/><b>{}</b></a>", deep(63));
         assert!(normal(&hidden).expect_err("too deep").contains("deeper than 64"));
-        assert!(normal("<a></b>").expect_err("no XML").starts_with("it is no XML"));
+        assert!(normal("<a></b>").expect_err("no XML").starts_with("it is not XML"));
         assert!(normal("<a b=1/>").is_err());
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Envelope {
     pub(super) deployment_option_section: DeploymentOptionSection,
     pub(super) virtual_system: Vec<VirtualSystem>,
     pub(super) virtual_system_collection: Vec<Collection>,
-    /// Of OVF 0.9, whose systems are `Content`.
+    /// Of OVF 0.9, whose systems are `TextContent`.
     pub(super) content: Option<serde::de::IgnoredAny>,
 }
 
@@ -68,12 +68,12 @@ pub(super) struct FileReference {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct DiskSection {
-    pub(super) disk: Vec<Disk>,
+    pub(super) disk: Vec<DescribedDisk>,
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
-pub(super) struct Disk {
+pub(super) struct DescribedDisk {
     #[serde(rename = "@diskId")]
     pub(super) id: String,
     #[serde(rename = "@fileRef")]
@@ -166,7 +166,7 @@ pub(super) struct VirtualSystem {
     /// Several where it is translated.
     pub(super) name: Vec<String>,
     pub(super) operating_system_section: OperatingSystem,
-    pub(super) virtual_hardware_section: Vec<Hardware>,
+    pub(super) virtual_hardware_section: Vec<HardwareSection>,
     /// VMware's boot order: a section for each device, in the order in which they are tried.
     pub(super) boot_order_section: Vec<BootOrder>,
     /// VirtualBox's own description of the VM.
@@ -207,7 +207,7 @@ pub(super) struct OperatingSystem {
 /// `VirtualHardwareSection` (section 8).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(super) struct Hardware {
+pub(super) struct HardwareSection {
     pub(super) system: System,
     pub(super) item: Vec<Item>,
     /// OVF 2: disks.
@@ -230,13 +230,13 @@ pub(super) struct OtherSetting {
     pub(super) name: String,
     /// `KEY=VALUE;KEY=VALUE`.
     #[serde(rename = "Value")]
-    pub(super) value: Vec<Content>,
+    pub(super) value: Vec<TextContent>,
 }
 
 /// The text of an element that may hold others.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Content {
+pub(super) struct TextContent {
     #[serde(rename = "$text")]
     pub(super) text: String,
 }

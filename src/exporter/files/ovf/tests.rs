@@ -1,6 +1,6 @@
 //! Descriptors as those write them who do not write as VMware does.
 
-use super::super::package::System;
+use super::super::ovf_package::PackagedVm;
 use super::{Read, read};
 use crate::model::{Bus, ByteSize, Firmware, NicModel};
 
@@ -73,7 +73,7 @@ impl Parts {
         ))
     }
 
-    fn system(&self) -> System {
+    fn system(&self) -> PackagedVm {
         let mut read = self.read().expect("it is read");
         read.systems.remove(0)
     }
@@ -150,7 +150,7 @@ fn ovirt_tells_firmware_bus_boot_disk_and_cards_in_its_own_words() {
         hardware: "<Item><rasd:ResourceType>0</rasd:ResourceType><Device>tpm</Device></Item>",
         ..Parts::with(&[second, of_kind(10, card), of_kind(3, cpu)])
     };
-    let System { vm, disks, .. } = parts.system();
+    let PackagedVm { vm, disks, .. } = parts.system();
     assert_eq!((vm.firmware, vm.secure_boot, vm.vtpm), (Firmware::Efi, true, true));
     assert_eq!((vm.cpu.vcpus, vm.cpu.cores_per_socket), (4, 2));
     assert_eq!(vm.nics[0].model, NicModel::Virtio);
@@ -190,7 +190,7 @@ fn citrix_writes_disks_as_storage_extents_and_firmware_as_a_setting() {
             hardware: settings.concat().leak(),
             ..Parts::default()
         };
-        let System { vm, disks, .. } = parts.system();
+        let PackagedVm { vm, disks, .. } = parts.system();
         assert_eq!(disks.len(), 1, "{resource}");
         assert_eq!(disks[0].href.as_deref(), Some("disk.vmdk"));
         assert_eq!((vm.firmware, vm.secure_boot), (Firmware::Efi, true));

@@ -1,7 +1,7 @@
 //! What a VMX tells of the identity of its VM and of its lesser devices.
 
 use super::Vmx;
-use super::devices::Unit;
+use super::devices::ControllerUnit;
 use crate::exporter::identity;
 use crate::model::{Board, NotKept, OsFamily, SmbiosText, SoundCard};
 
@@ -62,7 +62,7 @@ impl Vmx {
     fn media(&self) -> impl Iterator<Item = NotKept> {
         self.units().filter_map(|(prefix, ..)| {
             let file = self.get(&format!("{prefix}.filename"))?;
-            let is_image = self.unit(&prefix) == Unit::Cdrom
+            let is_image = self.unit(&prefix) == ControllerUnit::Cdrom
                 && file.to_ascii_lowercase().ends_with(".iso")
                 && !self.get(&format!("{prefix}.startconnected")).is_some_and(is_false);
             is_image.then(|| NotKept::medium(&prefix, file))

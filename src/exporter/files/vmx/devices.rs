@@ -5,7 +5,7 @@ use crate::model::NotKept;
 
 /// A unit of a controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(super) enum ControllerUnit {
     Disk,
     /// With a medium or without.
     Cdrom,
@@ -23,7 +23,7 @@ impl Vmx {
     /// What the unit of that key prefix is. VMware writes `disk`, `scsi-hardDisk`, `ata-hardDisk`,
     /// `rawDisk` and `plainDisk` for disks, or nothing; `cdrom-image`, `cdrom-raw` and `atapi-cdrom`
     /// for drives; `scsi-passthru` for whatever is on a bus of the host.
-    pub(super) fn unit(&self, prefix: &str) -> Unit {
+    pub(super) fn unit(&self, prefix: &str) -> ControllerUnit {
         let get = |key| self.get(&format!("{prefix}.{key}")).unwrap_or_default();
         let kind = get("devicetype").to_ascii_lowercase();
         let file = get("filename").to_ascii_lowercase();
@@ -31,17 +31,17 @@ impl Vmx {
             || file.ends_with(".iso")
             || ["auto detect", "emptybackingstring"].contains(&file.as_str());
         if kind.contains("cdrom") || is_drive {
-            Unit::Cdrom
+            ControllerUnit::Cdrom
         } else if ["passthru", "passthrough", "generic"].iter().any(|word| kind.contains(word)) {
-            Unit::Host
+            ControllerUnit::Host
         } else {
-            Unit::Disk
+            ControllerUnit::Disk
         }
     }
 
     /// Number of CD-ROM drives.
     pub(super) fn cdroms(&self) -> u32 {
-        let drives = self.units().filter(|(prefix, ..)| self.unit(prefix) == Unit::Cdrom);
+        let drives = self.units().filter(|(prefix, ..)| self.unit(prefix) == ControllerUnit::Cdrom);
         u32::try_from(drives.count()).unwrap_or(u32::MAX)
     }
 
@@ -51,10 +51,10 @@ impl Vmx {
             let file = self.get(&format!("{prefix}.filename")).unwrap_or_default();
             let kind = self.get(&format!("{prefix}.devicetype")).unwrap_or_default();
             match self.unit(&prefix) {
-                Unit::Host => Some(format!(
+                ControllerUnit::Host => Some(format!(
                     "{prefix} ({file}) is a device of the source's host: the VM has it no more"
                 )),
-                Unit::Cdrom if kind.to_ascii_lowercase().contains("passthru") => Some(format!(
+                ControllerUnit::Cdrom if kind.to_ascii_lowercase().contains("passthru") => Some(format!(
                     "{prefix} ({file}) is a drive of the source's host: the VM keeps an empty one"
                 )),
                 _ => None,
@@ -81,33 +81,39 @@ mod tests {
     #[test]
     fn a_unit_is_a_disk_a_drive_or_a_device_of_the_host() {
         for (kind, file, unit) in [
-            ("", "disk.vmdk", Unit::Disk),
-            ("disk", "disk.vmdk", Unit::Disk),
-            ("scsi-hardDisk", "disk.vmdk", Unit::Disk),
-            ("rawDisk", "disk.vmdk", Unit::Disk),
-            ("cdrom-image", "x.iso", Unit::Cdrom),
-            ("cdrom-raw", "auto detect", Unit::Cdrom),
-            ("CDROM-RAW", "/dev/sr0", Unit::Cdrom),
-            ("atapi-cdrom", "emptyBackingString", Unit::Cdrom),
-            ("scsi-passthru", "/vmfs/devices/cdrom/mpx.vmhba32:C0:T0:L0", Unit::Cdrom),
-            ("scsi-passthru", "/vmfs/devices/genscsi/mpx.vmhba1:C0:T4:L0", Unit::Host),
-            ("SCSI-passthru", "/dev/sg1", Unit::Host),
-            ("scsi-generic", "/dev/sg1", Unit::Host),
-            ("", "tools.ISO", Unit::Cdrom),
-            ("", "auto detect", Unit::Cdrom),
-            ("disk", "/vmfs/devices/cdrom/mpx.vmhba32:C0:T0:L0", Unit::Cdrom),
+            ("", "disk.vmdk", ControllerUnit::Disk),
+            ("disk", "disk.vmdk", ControllerUnit::Disk),
+            ("scsi-hardDisk", "disk.vmdk", ControllerUnit::Disk),
+            ("rawDisk", "disk.vmdk", ControllerUnit::Disk),
+            ("cdrom-image", "x.iso", ControllerUnit::Cdrom),
+            ("cdrom-raw", "auto detect", ControllerUnit::Cdrom),
+            ("CDROM-RAW", "/dev/sr0", ControllerUnit::Cdrom),
+            ("atapi-cdrom", "emptyBackingString", ControllerUnit::Cdrom),
+            ("scsi-passthru", "/vmfs/devices/cdrom/mpx.vmhba32:C0:T0:L0", ControllerUnit::Cdrom),
+            ("scsi-passthru", "/vmfs/devices/genscsi/mpx.vmhba1:C0:T4:L0", ControllerUnit::Host),
+            ("SCSI-passthru", "/dev/sg1", ControllerUnit::Host),
+            ("scsi-generic", "/dev/sg1", ControllerUnit::Host),
+            ("", "tools.ISO", ControllerUnit::Cdrom),
+            ("", "auto detect", ControllerUnit::Cdrom),
+            ("disk", "/vmfs/devices/cdrom/mpx.vmhba32:C0:T0:L0", ControllerUnit::Cdrom),
         ] {
             let vmx = Vmx::read(&format!(
                 "scsi0:1.present = \"TRUE\"\nscsi0:1.deviceType = \"{kind}\"\n\
                  scsi0:1.fileName = \"{file}\"\n"
             ));
             assert_eq!(vmx.unit("scsi0:1"), unit, "{kind} {file}");
-            assert_eq!(vmx.disks().len(), usize::from(unit == Unit::Disk), "{kind} {file}");
-            assert_eq!(vmx.cdroms(), u32::from(unit == Unit::Cdrom), "{kind} {file}");
+            assert_eq!(
+                vmx.disks().len(),
+                usize::from(unit == ControllerUnit::Disk),
+                "{kind} {file}"
+            );
+            assert_eq!(vmx.cdroms(), u32::from(unit == ControllerUnit::Cdrom), "{kind} {file}");
             let told = vmx.passed_through().len();
             assert_eq!(
                 told,
-                usize::from(kind.to_lowercase().contains("passthru") || unit == Unit::Host)
+                usize::from(
+                    kind.to_lowercase().contains("passthru") || unit == ControllerUnit::Host
+                )
             );
         }
         assert!(is_of_host("/dev/sdb") && is_of_host(r"\\.\PhysicalDrive1"));

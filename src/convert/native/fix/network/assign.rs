@@ -8,7 +8,7 @@ use super::virtual_names::is_well_known;
 
 /// What told that a name is of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
+pub(super) enum NameEvidence {
     /// A rule that gives the name to the card's MAC address.
     Rule,
     /// The MAC address in a configuration.
@@ -29,7 +29,7 @@ pub(super) enum How {
     Order,
 }
 
-impl How {
+impl NameEvidence {
     /// For the report.
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl How {
 pub(super) struct Tie {
     pub(super) subject: usize,
     pub(super) card: usize,
-    pub(super) how: How,
+    pub(super) how: NameEvidence,
 }
 
 /// Which subject is of which card.
@@ -101,15 +101,15 @@ struct Assigning<'a> {
 
 impl Assigning<'_> {
     fn by_mac(&mut self) {
-        self.each(How::Rule, |subject, card| has(card, &subject.ruled_macs));
-        self.each(How::Mac, |subject, card| has(card, &subject.macs));
+        self.each(NameEvidence::Rule, |subject, card| has(card, &subject.ruled_macs));
+        self.each(NameEvidence::Mac, |subject, card| has(card, &subject.macs));
         let named_after = |subject: &Subject| subject.name.as_deref().and_then(mac_in);
-        self.each(How::Mac, |subject, card| {
+        self.each(NameEvidence::Mac, |subject, card| {
             let mac = named_after(subject).filter(|_| subject.is_configured);
             mac.is_some() && [card.mac, card.source_mac].contains(&mac)
         });
         // The configuration names the address that --new-mac replaced; it is rewritten.
-        self.each(How::Mac, |subject, card| {
+        self.each(NameEvidence::Mac, |subject, card| {
             had(card, &subject.macs) || had(card, &subject.ruled_macs)
         });
     }
@@ -117,16 +117,16 @@ impl Assigning<'_> {
     fn by_place(&mut self, kernel_names: bool) {
         let cards = self.cards;
         let index = |card: &Card| cards.iter().position(|own| std::ptr::eq(own, card));
-        self.each(How::Slot, |subject, card| {
+        self.each(NameEvidence::Slot, |subject, card| {
             let places: BTreeSet<_> = subject.places.iter().collect();
             places.len() == 1 && places.first().copied().copied() == index(card)
         });
-        self.each(How::Slot, |subject, card| {
+        self.each(NameEvidence::Slot, |subject, card| {
             let name = subject.name.as_deref().filter(|_| subject.is_configured);
             name.is_some_and(|name| card.fits(name) == Some(true))
         });
         if let Some(order) = kernel_order(cards).filter(|_| kernel_names) {
-            self.each(How::Slot, |subject, card| {
+            self.each(NameEvidence::Slot, |subject, card| {
                 let name = subject.name.as_deref().and_then(eth_number);
                 name.is_some_and(|number| order.get(number).copied() == index(card))
             });
@@ -134,7 +134,7 @@ impl Assigning<'_> {
     }
 
     fn by_address(&mut self) {
-        self.each(How::LeasedMac, |subject, card| {
+        self.each(NameEvidence::LeasedMac, |subject, card| {
             subject.is_configured && has(card, &subject.leased_macs)
         });
         self.by_address_of(|subject| &subject.addresses);
@@ -143,7 +143,7 @@ impl Assigning<'_> {
 
     fn by_address_of(&mut self, list: fn(&Subject) -> &[String]) {
         let cards = self.cards;
-        self.each(How::Address, |subject, card| {
+        self.each(NameEvidence::Address, |subject, card| {
             let on = |card: &Card| share(list(subject), &card.addresses);
             // An address on two cards tells neither.
             subject.is_configured && on(card) && cards.iter().filter(|card| on(card)).count() == 1
@@ -152,7 +152,7 @@ impl Assigning<'_> {
 
     /// Names that only leases know, for cards that no configuration names.
     fn by_memory(&mut self) {
-        self.each(How::LeasedMac, |subject, card| has(card, &subject.leased_macs));
+        self.each(NameEvidence::LeasedMac, |subject, card| has(card, &subject.leased_macs));
     }
 
     /// One card, and one rule that gives a name to a MAC address which no card has: the rule was of
@@ -170,7 +170,7 @@ impl Assigning<'_> {
             && self.may_be(*subject, 0)
             && !self.is_lost_to(*subject, 0)
         {
-            self.tie(*subject, 0, How::Alone);
+            self.tie(*subject, 0, NameEvidence::Alone);
         }
     }
 
@@ -186,12 +186,12 @@ impl Assigning<'_> {
         let free = self.free();
         let fitting: Vec<_> = free.iter().filter(|card| self.may_be(*subject, **card)).collect();
         let is_alone = self.cards.len() == 1;
-        let how = if is_alone { How::Alone } else { How::LastOne };
+        let how = if is_alone { NameEvidence::Alone } else { NameEvidence::LastOne };
         match (fitting.as_slice(), free.as_slice()) {
             ([card], [_]) => self.tie(*subject, **card, how),
             // The name is of another slot, and there is nothing else that it could be of.
             ([], [card]) if is_alone && self.named_ties().next().is_none() => {
-                self.tie(*subject, *card, How::Order);
+                self.tie(*subject, *card, NameEvidence::Order);
                 self.done.in_doubt.push(*subject);
             }
             _ => {}
@@ -213,7 +213,11 @@ impl Assigning<'_> {
         // Where other cards are known by their MAC addresses, these cards are not what they were.
         let stale =
             open.iter().any(|index| self.survey.subjects[*index].identities().next().is_some());
-        let known = self.done.ties.iter().any(|tie| [How::Rule, How::Mac].contains(&tie.how));
+        let known = self
+            .done
+            .ties
+            .iter()
+            .any(|tie| [NameEvidence::Rule, NameEvidence::Mac].contains(&tie.how));
         let pairs: Vec<_> = open.iter().copied().zip(free.iter().copied()).collect();
         let fits = pairs.iter().all(|(subject, card)| self.may_be(*subject, *card));
         if open.len() < 2 || open.len() != free.len() || stems.len() > 1 {
@@ -223,13 +227,13 @@ impl Assigning<'_> {
             return;
         }
         for (subject, card) in pairs {
-            self.tie(subject, card, How::Order);
+            self.tie(subject, card, NameEvidence::Order);
             self.done.in_doubt.push(subject);
         }
     }
 
     /// Ties every subject that is open to the one card that it has this evidence for.
-    fn each(&mut self, how: How, is_evidence: impl Fn(&Subject, &Card) -> bool) {
+    fn each(&mut self, how: NameEvidence, is_evidence: impl Fn(&Subject, &Card) -> bool) {
         for (index, subject) in self.survey.subjects.iter().enumerate() {
             if self.done.card_of(index).is_some() {
                 continue;
@@ -241,7 +245,7 @@ impl Assigning<'_> {
         }
     }
 
-    fn tie(&mut self, subject: usize, card: usize, how: How) {
+    fn tie(&mut self, subject: usize, card: usize, how: NameEvidence) {
         self.done.ties.push(Tie { subject, card, how });
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::model::MacAddress;
 
 pub(super) use super::super::edits::{Edit, NOWHERE};
-use super::place::Hardware;
+use super::place::HardwareSelection;
 use super::virtual_names::base;
 
 /// Stands in a replacement for the MAC address, in lower case.
@@ -66,7 +66,7 @@ pub(super) fn mac(word: &str) -> Option<MacAddress> {
 
 /// What a claim is good for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum ClaimRole {
     /// Gives an interface addresses, a master or a VLAN.
     #[default]
     Configures,
@@ -80,8 +80,8 @@ pub(super) enum Role {
 
 /// One section, stanza, profile or rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Claim {
-    pub(super) role: Role,
+pub(super) struct NameClaim {
+    pub(super) role: ClaimRole,
     /// Names of interfaces, as the guest knows them.
     pub(super) names: Vec<Spot<String>>,
     /// Names that are only likely: the id of a netplan section that selects by MAC address.
@@ -91,7 +91,7 @@ pub(super) struct Claim {
     /// MAC addresses that identify a card. Addresses that the configuration *sets* are not here.
     pub(super) macs: Vec<MacSpot>,
     /// Selections by driver or place, all of which must match.
-    pub(super) hardware: Vec<Hardware>,
+    pub(super) hardware: Vec<HardwareSelection>,
     /// `dhcp`, or addresses with or without the length of the prefix.
     pub(super) addresses: Vec<String>,
     /// Whether the claim selects any card that is there.
@@ -105,7 +105,7 @@ pub(super) struct Claim {
     pub(super) is_doubtful: bool,
 }
 
-impl Claim {
+impl NameClaim {
     /// A claim about one interface.
     pub(super) fn named(name: Spot<String>) -> Self {
         Self { names: vec![name], ..Self::default() }
@@ -114,7 +114,7 @@ impl Claim {
     /// Whether the name selects the interface, so that the claim holds as long as the card keeps
     /// the name.
     pub(super) fn selects_by_name(&self) -> bool {
-        self.role == Role::Configures && !self.names.is_empty()
+        self.role == ClaimRole::Configures && !self.names.is_empty()
     }
 
     /// Keeps what the claim says and forgets where: its words stand in another file than the claim.
@@ -137,7 +137,7 @@ impl Claim {
 /// All that a file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Says {
-    pub(super) claims: Vec<Claim>,
+    pub(super) claims: Vec<NameClaim>,
     /// Interfaces that the file makes: bonds, bridges, VLANs, tunnels, and names that are no
     /// interfaces at all.
     pub(super) makes: Vec<String>,
@@ -152,7 +152,7 @@ pub(super) struct Says {
 impl Says {
     /// Adds a claim about a card that is only mentioned: a port of a bond, the parent of a VLAN.
     pub(super) fn mention(&mut self, word: Spot<String>) {
-        self.claims.push(Claim::named(word));
+        self.claims.push(NameClaim::named(word));
     }
 
     /// Adds an interface that the system makes. `ens192.5` mentions the card that it is on;
@@ -180,7 +180,7 @@ impl Says {
 }
 
 /// Sorts words into the names and the patterns of a claim.
-pub(super) fn sort_names(claim: &mut Claim, words: impl IntoIterator<Item = Spot<String>>) {
+pub(super) fn sort_names(claim: &mut NameClaim, words: impl IntoIterator<Item = Spot<String>>) {
     for word in words {
         if is_pattern(&word.value) {
             claim.patterns.push(word.value);

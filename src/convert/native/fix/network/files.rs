@@ -74,13 +74,13 @@ const FILES: [(Form, &str); 29] = [
 
 /// A file, and whether it may be edited: one that is not UTF-8 is read and left as it is.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(super) struct NetworkFile {
     pub(super) text: Text,
     pub(super) is_editable: bool,
 }
 
 /// Reads all files, in the order in which systems read them.
-pub(super) async fn read(guestfs: &mut Guestfs) -> Result<Vec<Found>, Error> {
+pub(super) async fn read(guestfs: &mut Guestfs) -> Result<Vec<NetworkFile>, Error> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     for (form, pattern) in FILES {
@@ -109,7 +109,7 @@ async fn add(
     guestfs: &mut Guestfs,
     form: Form,
     paths: Vec<String>,
-    (seen, found): (&mut BTreeSet<String>, &mut Vec<Found>),
+    (seen, found): (&mut BTreeSet<String>, &mut Vec<NetworkFile>),
 ) -> Result<(), Error> {
     for path in in_effect(paths) {
         let bytes: usize = found.iter().map(|found| found.text.text.len()).sum();
@@ -118,7 +118,7 @@ async fn add(
             continue;
         }
         if let Some((text, is_editable)) = text(guestfs, form, &path).await? {
-            found.push(Found { text: Text { form, path, text }, is_editable });
+            found.push(NetworkFile { text: Text { form, path, text }, is_editable });
         }
     }
     Ok(())
@@ -155,7 +155,7 @@ async fn text(
         return Ok(Some((text, true)));
     }
     let Some(local) = guestfs.fetch(path, LARGEST).await? else { return Ok(None) };
-    let bytes = fs::read(&local).map_err(Error::io(format!("read {}", local.display())))?;
+    let bytes = fs::read(&local).map_err(Error::io(format!("reading {}", local.display())))?;
     Ok(Some((text_of(&bytes), false)))
 }
 

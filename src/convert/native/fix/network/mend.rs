@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use crate::model::MacAddress;
 
 use super::assign::Assigned;
-use super::claim::{Claim, Edit, MacSpot, NOWHERE, Role, Says, Spot};
+use super::claim::{ClaimRole, Edit, MacSpot, NOWHERE, NameClaim, Says, Spot};
 use super::forms::{Form, Text};
 use super::naming::Naming;
 use super::place::{By, Card, Meant, meant_by_all};
 use super::survey::Survey;
 
 /// What is known of the guest when its files are edited.
-pub(super) struct Known<'a> {
+pub(super) struct KnownGuest<'a> {
     pub(super) cards: &'a [Card],
     pub(super) survey: &'a Survey,
     pub(super) assigned: &'a Assigned,
@@ -42,9 +42,9 @@ pub(super) struct Mended {
 }
 
 /// Decides on one file.
-pub(super) fn mend(file: &Text, says: &Says, known: &Known<'_>) -> Mended {
+pub(super) fn mend(file: &Text, says: &Says, known: &KnownGuest<'_>) -> Mended {
     let mut mended = Mended::default();
-    for claim in says.claims.iter().filter(|claim| claim.role != Role::Remembers) {
+    for claim in says.claims.iter().filter(|claim| claim.role != ClaimRole::Remembers) {
         let by_mac = stale(claim, known, &mut mended);
         hardware(claim, by_mac, known, &mut mended);
         for name in &claim.names {
@@ -64,7 +64,7 @@ pub(super) fn mend(file: &Text, says: &Says, known: &Known<'_>) -> Mended {
 /// Whether a rule of the guest's gives `name` to `card` on KVM too, edits included.
 pub(super) fn holds(
     file: &Text,
-    claim: &Claim,
+    claim: &NameClaim,
     naming: Naming,
     (name, card): (&str, usize),
     cards: &[Card],
@@ -78,7 +78,7 @@ pub(super) fn holds(
         Form::CommandLine => false,
         _ => naming.links,
     };
-    let is_rule = claim.role == Role::Renames && !claim.is_doubtful;
+    let is_rule = claim.role == ClaimRole::Renames && !claim.is_doubtful;
     if !works || !is_rule || claim.names.iter().all(|own| own.value != name) {
         return false;
     }
@@ -104,24 +104,24 @@ fn reaches(edits: &[Edit]) -> bool {
 }
 
 /// The cards of a claim's names.
-fn named(claim: &Claim, known: &Known<'_>) -> Vec<usize> {
+fn named(claim: &NameClaim, known: &KnownGuest<'_>) -> Vec<usize> {
     let names = claim.names.iter().map(|name| known.survey.card_of(&name.value));
     let names = names.chain(claim.likely.as_deref());
     names.filter_map(|name| known.by_name.get(name).copied()).collect()
 }
 
 /// The card of a MAC address that a configuration without a name selects.
-fn nameless(mac: MacAddress, known: &Known<'_>) -> Option<usize> {
+fn nameless(mac: MacAddress, known: &KnownGuest<'_>) -> Option<usize> {
     let is_own = |index: &usize| known.survey.subjects[*index].macs.contains(&mac);
     let subject = (0..known.survey.subjects.len()).find(is_own)?;
     known.assigned.card_of(subject)
 }
 
 /// Replaces MAC addresses that no card has; says whether the claim selects by one that a card has.
-fn stale(claim: &Claim, known: &Known<'_>, mended: &mut Mended) -> bool {
+fn stale(claim: &NameClaim, known: &KnownGuest<'_>, mended: &mut Mended) -> bool {
     let has = |spot: &&MacSpot| known.cards.iter().any(|card| card.mac == Some(spot.mac));
     let mut is_live = claim.macs.iter().any(|spot| has(&spot));
-    if claim.role == Role::Renames && has_live_rule(claim, known) {
+    if claim.role == ClaimRole::Renames && has_live_rule(claim, known) {
         return is_live;
     }
     for spot in claim.macs.iter().filter(|spot| !has(spot)) {
@@ -134,7 +134,7 @@ fn stale(claim: &Claim, known: &Known<'_>, mended: &mut Mended) -> bool {
                 is_live = true;
             }
             // A rule for a card that is gone does no harm.
-            None if claim.role == Role::Configures => mended.unknown.push(spot.mac),
+            None if claim.role == ClaimRole::Configures => mended.unknown.push(spot.mac),
             None => {}
         }
     }
@@ -143,7 +143,7 @@ fn stale(claim: &Claim, known: &Known<'_>, mended: &mut Mended) -> bool {
 
 /// The card that is meant by a MAC address which no card has. Of several addresses only the source
 /// tells which is whose: names would give all of them the same card.
-fn successor(spot: &MacSpot, claim: &Claim, known: &Known<'_>) -> Option<usize> {
+fn successor(spot: &MacSpot, claim: &NameClaim, known: &KnownGuest<'_>) -> Option<usize> {
     let had = known.cards.iter().position(|card| card.source_mac == Some(spot.mac));
     if had.is_some() || claim.macs.len() != 1 {
         return had;
@@ -152,7 +152,7 @@ fn successor(spot: &MacSpot, claim: &Claim, known: &Known<'_>) -> Option<usize> 
 }
 
 /// Whether another rule gives the name to a MAC address that a card has.
-fn has_live_rule(claim: &Claim, known: &Known<'_>) -> bool {
+fn has_live_rule(claim: &NameClaim, known: &KnownGuest<'_>) -> bool {
     let mut subjects = known.survey.subjects.iter();
     let name = claim.names.first().map(|name| name.value.as_str());
     let own = subjects.find(|subject| subject.name.as_deref() == name);
@@ -160,7 +160,7 @@ fn has_live_rule(claim: &Claim, known: &Known<'_>) -> bool {
     known.cards.iter().any(|card| card.mac.is_some_and(|mac| macs.contains(&mac)))
 }
 
-fn hardware(claim: &Claim, by_mac: bool, known: &Known<'_>, mended: &mut Mended) {
+fn hardware(claim: &NameClaim, by_mac: bool, known: &KnownGuest<'_>, mended: &mut Mended) {
     let own = named(claim, known);
     let mut is_selected = by_mac || claim.selects_by_name() && own.len() >= claim.names.len();
     let Meant::Cards(meant) = meant_by_all(&claim.hardware, known.cards) else { return };
@@ -189,7 +189,7 @@ fn hardware(claim: &Claim, by_mac: bool, known: &Known<'_>, mended: &mut Mended)
     }
 }
 
-fn rename(name: &Spot<String>, file: &Text, known: &Known<'_>, mended: &mut Mended) {
+fn rename(name: &Spot<String>, file: &Text, known: &KnownGuest<'_>, mended: &mut Mended) {
     let own = known.survey.card_of(&name.value);
     let Some(new) = known.renames.get(own) else { return };
     if name.at == NOWHERE {

@@ -15,7 +15,7 @@ mod claim;
 mod files;
 mod forms;
 #[cfg(fuzzing)]
-pub(super) mod fuzzing;
+pub(super) mod fuzz_forms;
 mod mend;
 mod naming;
 mod pin;
@@ -34,22 +34,22 @@ use crate::convert::native::guestfs::Guestfs;
 use crate::manifest::Manifest;
 use crate::model::MacAddress;
 
-use self::assign::{Assigned, How, assign};
+use self::assign::{Assigned, NameEvidence, assign};
 use self::claim::Says;
-use self::files::Found;
+use self::files::NetworkFile;
 use self::forms::{Form, Text};
-use self::mend::{Known, Mended, mend};
+use self::mend::{KnownGuest, Mended, mend};
 use self::naming::Naming;
-use self::pin::{Keep, Keeper, Row, Settings};
+use self::pin::{Keep, Keeper, LinkSettings, Row};
 use self::place::Card;
 use self::selection::Selection;
 use self::survey::Survey;
 use super::edits::edited;
-use super::{Change, Report, rewrite};
+use super::{Change, FixReport, rewrite};
 
 /// One network card of the guest, before and after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(in crate::convert::native) struct Interface {
+pub(in crate::convert::native) struct FoundInterface {
     /// None where the VM has not been given one.
     pub(in crate::convert::native) mac: Option<MacAddress>,
     /// The name that the guest's configuration gives it; none where nothing names it.
@@ -66,9 +66,9 @@ pub(in crate::convert::native) struct Interface {
 }
 
 /// What is known of the guest and its cards.
-struct Guest {
+struct NetworkContext {
     cards: Vec<Card>,
-    files: Vec<Found>,
+    files: Vec<NetworkFile>,
     says: Vec<Says>,
     naming: Naming,
     survey: Survey,
@@ -84,12 +84,12 @@ pub(super) async fn preserve(
     guestfs: &mut Guestfs,
     manifest: &Manifest,
     left_out: &[String],
-    report: &mut Report<'_>,
+    report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
     let cards = Card::all(&manifest.source_vm(), left_out);
     let files = files::read(guestfs).await?;
     let naming = Naming::of(guestfs, &files).await?;
-    let guest = Guest::new(cards, files, naming);
+    let guest = NetworkContext::new(cards, files, naming);
     let rows = guest.rows();
     let keeps = pin::keep(&rows, naming, &guest.survey.taken);
     let mended = guest.mend(&rows, &keeps);
@@ -97,12 +97,12 @@ pub(super) async fn preserve(
     let (mut written, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for (found, mended) in guest.files.iter().zip(&mended) {
         match write(guestfs, found, mended, report).await? {
-            Written::Changed => written.insert(found.text.path.as_str()),
-            Written::Refused => {
+            WriteResult::Changed => written.insert(found.text.path.as_str()),
+            WriteResult::Refused => {
                 tell::refused(&found.text.path, report);
                 refused.insert(found.text.path.as_str())
             }
-            Written::Same => false,
+            WriteResult::Same => false,
         };
     }
     let keeps = guest.without(&refused, (&rows, keeps));
@@ -116,25 +116,25 @@ pub(super) async fn preserve(
     Ok(())
 }
 
-fn interface(row: &Row, keep: &Keep, kept_by: Option<String>) -> Interface {
+fn interface(row: &Row, keep: &Keep, kept_by: Option<String>) -> FoundInterface {
     let after = match keep {
         Keep::Renamed(name) | Keep::Kernel(name) => Some(name.clone()),
         Keep::Impossible | Keep::Refused => None,
         _ => row.name.clone().filter(|_| row.position.is_some()),
     };
-    Interface {
+    FoundInterface {
         mac: row.mac,
         name: row.name.clone(),
         after,
-        known_by: row.how.map(How::as_str),
+        known_by: row.how.map(NameEvidence::as_str),
         addresses: row.addresses.clone(),
         kept_by,
     }
 }
 
-impl Guest {
+impl NetworkContext {
     /// Draws all conclusions.
-    fn new(cards: Vec<Card>, files: Vec<Found>, naming: Naming) -> Self {
+    fn new(cards: Vec<Card>, files: Vec<NetworkFile>, naming: Naming) -> Self {
         let texts: Vec<_> = files.iter().map(|found| &found.text).collect();
         let says = forms::read(&texts);
         let survey = Survey::of(&says, &cards);
@@ -162,7 +162,7 @@ impl Guest {
         let mut row = Row {
             mac: card.mac,
             name: first.and_then(|tie| subjects[tie.subject].name.clone()),
-            how: first.map(|tie| tie.how).or(selected.map(|_| How::Hardware)),
+            how: first.map(|tie| tie.how).or(selected.map(|_| NameEvidence::Hardware)),
             position: card.position,
             addresses,
             is_ruled: false,
@@ -182,14 +182,14 @@ impl Guest {
         row
     }
 
-    fn claims(&self) -> impl Iterator<Item = (&Text, &claim::Claim)> {
+    fn claims(&self) -> impl Iterator<Item = (&Text, &claim::NameClaim)> {
         let pairs = self.files.iter().map(|found| &found.text).zip(&self.says);
         pairs.flat_map(|(file, says)| says.claims.iter().map(move |claim| (file, claim)))
     }
 
     /// The name of a card that only a pattern such as `ens*` selects, where the pattern would select
     /// otherwise under the names of KVM.
-    fn name_for_a_pattern(&self, index: usize, row: &Row) -> Option<(String, How)> {
+    fn name_for_a_pattern(&self, index: usize, row: &Row) -> Option<(String, NameEvidence)> {
         if self.naming.kernel {
             return None;
         }
@@ -202,7 +202,7 @@ impl Guest {
                 needs && !named.contains_key(name.as_str())
             };
             let by_place = self.cards[index].names_by_place().into_iter().find(is_needed);
-            return by_place.map(|name| (name, How::Slot));
+            return by_place.map(|name| (name, NameEvidence::Slot));
         }
         // A selection by hardware or MAC address means this card, whatever else selects it.
         let (means, is_else): (Vec<_>, Vec<_>) =
@@ -221,7 +221,7 @@ impl Guest {
         place::names_like(&patterns, index, self.cards.len())
             .into_iter()
             .find(|name| virtual_names::is_valid(name) && fits(name) && is_free(name))
-            .map(|name| (name, row.how.unwrap_or(How::Order)))
+            .map(|name| (name, row.how.unwrap_or(NameEvidence::Order)))
     }
 
     /// Names that cards may get on KVM.
@@ -290,7 +290,7 @@ impl Guest {
                 _ => {}
             }
         }
-        let known = Known {
+        let known = KnownGuest {
             cards: &self.cards,
             survey: &self.survey,
             assigned: &self.assigned,
@@ -319,7 +319,7 @@ impl Guest {
         &self,
         guestfs: &mut Guestfs,
         (index, row, keep): (usize, &Row, &Keep),
-        report: &mut Report<'_>,
+        report: &mut FixReport<'_>,
     ) -> Result<Option<String>, Error> {
         let (Some(mac), Some(name)) = (row.mac, row.name.as_deref()) else { return Ok(None) };
         let name = match keep {
@@ -341,7 +341,7 @@ impl Guest {
                 }
             };
             let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
-            let end = guestfs.modify("make a folder in the guest", &["mkdir-p", folder]).await;
+            let end = guestfs.modify("making a folder in the guest", &["mkdir-p", folder]).await;
             if report.accept(end)?.is_none() {
                 continue;
             }
@@ -358,23 +358,23 @@ impl Guest {
 
     /// The ifcfg file that configures a card by name.
     fn ifcfg_of(&self, name: &str) -> Option<&str> {
-        let is_own = |(file, claim): &(&Text, &claim::Claim)| {
+        let is_own = |(file, claim): &(&Text, &claim::NameClaim)| {
             file.form == Form::Ifcfg && claim.names.iter().any(|own| own.value == name)
         };
         self.claims().find(is_own).map(|(file, _)| file.path.as_str())
     }
 
     /// What the first `.link` file of the guest's own says that is of the card.
-    fn settings(&self, card: usize) -> Settings {
+    fn settings(&self, card: usize) -> LinkSettings {
         let files: Vec<_> = self.files.iter().map(|found| &found.text).collect();
         let found = forms::settings(&files, &self.cards, card);
-        found.map(|(file, lines)| Settings { file, lines }).unwrap_or_default()
+        found.map(|(file, lines)| LinkSettings { file, lines }).unwrap_or_default()
     }
 }
 
 /// How the writing of a file ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Written {
+enum WriteResult {
     /// It needed no change.
     Same,
     /// It is another now.
@@ -386,24 +386,24 @@ enum Written {
 /// Writes what becomes of a file.
 async fn write(
     guestfs: &mut Guestfs,
-    found: &Found,
+    found: &NetworkFile,
     mended: &Mended,
-    report: &mut Report<'_>,
-) -> Result<Written, Error> {
+    report: &mut FixReport<'_>,
+) -> Result<WriteResult, Error> {
     let Text { path, text, .. } = &found.text;
     tell::mended(found, mended, report);
     let after = edited(text, &mended.edits);
-    let mut written = Written::Same;
+    let mut written = WriteResult::Same;
     if found.is_editable && after != *text {
         let accepted = rewrite(guestfs, ("network", path), (text, &after), report).await?;
-        written = if accepted { Written::Changed } else { Written::Refused };
+        written = if accepted { WriteResult::Changed } else { WriteResult::Refused };
     }
     if let Some((from, to)) = &mended.moved {
         for part in ["/ifcfg-", "/ifroute-", "/ifrule-", "/ifsysctl-"] {
             // Files of SUSE's that go with an interface are called after it.
             let (from, to) = (from.replace("/ifcfg-", part), to.replace("/ifcfg-", part));
             if guestfs.is_file(&from).await? {
-                let end = guestfs.modify("rename a file of the guest", &["mv", &from, &to]).await;
+                let end = guestfs.modify("renaming a file of the guest", &["mv", &from, &to]).await;
                 if report.accept(end)?.is_some() {
                     report.changes.push(Change::new("network", &from, &from, &to));
                 }

@@ -3,7 +3,7 @@
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 
-use super::files::Found;
+use super::files::NetworkFile;
 use super::forms::{Form, Text, keeps_kernel_names};
 
 /// Everything that tells how cards are named. One pattern, so that the appliance is asked once.
@@ -45,7 +45,7 @@ pub(super) struct Naming {
 
 impl Naming {
     /// Asks the guest. `files` are those of its network.
-    pub(super) async fn of(guestfs: &mut Guestfs, files: &[Found]) -> Result<Self, Error> {
+    pub(super) async fn of(guestfs: &mut Guestfs, files: &[NetworkFile]) -> Result<Self, Error> {
         let signs = guestfs.glob(SIGNS).await?;
         let mut masked = Vec::new();
         for path in signs.iter().filter(|path| path.starts_with("/etc/")) {

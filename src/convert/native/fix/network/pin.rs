@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use crate::model::MacAddress;
 
-use super::assign::{How, eth_number};
+use super::assign::{NameEvidence, eth_number};
 use super::naming::Naming;
 use super::place::eth;
 
@@ -20,7 +20,7 @@ use super::place::eth;
 pub(super) struct Row {
     pub(super) mac: Option<MacAddress>,
     pub(super) name: Option<String>,
-    pub(super) how: Option<How>,
+    pub(super) how: Option<NameEvidence>,
     /// Where the kernel finds the card on KVM; `None` for a card that the domain does not get.
     pub(super) position: Option<usize>,
     pub(super) addresses: Vec<String>,
@@ -117,7 +117,8 @@ pub(super) fn keep(rows: &[Row], naming: Naming, taken: &BTreeSet<String>) -> Ve
 /// each name is known to be of the card that the kernel finds in its place.
 fn comes_by_itself(rows: &[Row], naming: Naming) -> bool {
     let in_place = |row: &Row| {
-        row.name.as_deref().and_then(eth_number) == row.position && row.how != Some(How::Order)
+        row.name.as_deref().and_then(eth_number) == row.position
+            && row.how != Some(NameEvidence::Order)
     };
     let mut plugged = rows.iter().filter(|row| row.position.is_some());
     naming.kernel && plugged.all(in_place)
@@ -141,7 +142,7 @@ pub(super) const ANY_PATH: &str = "*pci-*";
 /// address of their card: a VLAN that udev fails to rename is not ready for systemd-networkd.
 /// `settings` are lines of `[Link]` from the file that
 /// would have been the first to match the card.
-pub(super) fn link(mac: MacAddress, name: &str, settings: &Settings) -> (String, String) {
+pub(super) fn link(mac: MacAddress, name: &str, settings: &LinkSettings) -> (String, String) {
     let path = format!("/etc/systemd/network/{}", settings.file_before(name));
     let lines: String = settings.lines.iter().map(|line| format!("{line}\n")).collect();
     let text = format!(
@@ -162,7 +163,7 @@ pub(super) fn rule(mac: MacAddress, name: &str) -> String {
 /// Settings of a card in the guest's own `.link` file. Only the first file that matches counts
 /// (systemd.link(5)), so that a file of ours has to say the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(super) struct LinkSettings {
     /// The name of the file.
     pub(super) file: String,
     pub(super) lines: Vec<String>,
@@ -171,7 +172,7 @@ pub(super) struct Settings {
 /// What our files begin with, the usual one first. A dash comes before all digits and letters.
 const RANKS: [&str; 4] = ["10", "00", "0", ""];
 
-impl Settings {
+impl LinkSettings {
     /// A file for the card of that name that udev reads before the guest's file: udev goes by the
     /// bytes of the names.
     fn file_before(&self, name: &str) -> String {
@@ -203,7 +204,7 @@ mod tests {
         Row {
             mac: "00:50:56:aa:bb:01".parse().ok(),
             name: Some(name.to_owned()).filter(|name| !name.is_empty()),
-            how: Some(How::Slot),
+            how: Some(NameEvidence::Slot),
             position: Some(0),
             addresses: Vec::new(),
             is_ruled: false,
@@ -249,7 +250,7 @@ mod tests {
         // Without proof they are pinned where they are.
         assert_eq!(kept(&["eth0", "eth1"], LINKS), [Keep::Link, Keep::Link]);
         assert_eq!(kept(&["eth0", ""], KERNEL), [Keep::Link, Keep::Nothing]);
-        let guess = [Row { how: Some(How::Order), ..row("eth0") }];
+        let guess = [Row { how: Some(NameEvidence::Order), ..row("eth0") }];
         assert_eq!(keep(&guess, KERNEL, &BTreeSet::new()), [Keep::Link]);
     }
 
@@ -296,7 +297,7 @@ mod tests {
     #[test]
     fn a_link_says_what_the_guests_own_said() {
         let mac = "00:50:56:aa:bb:01".parse().expect("an address");
-        let (path, text) = link(mac, "ens192", &Settings::default());
+        let (path, text) = link(mac, "ens192", &LinkSettings::default());
         assert_eq!(path, "/etc/systemd/network/10-hyperexport-ens192.link");
         assert!(
             text.ends_with(
@@ -304,7 +305,7 @@ mod tests {
             ),
             "{text}"
         );
-        let settings = |file: &str| Settings {
+        let settings = |file: &str| LinkSettings {
             file: file.to_owned(),
             lines: vec!["WakeOnLan=magic".to_owned()],
         };

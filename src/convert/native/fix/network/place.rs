@@ -5,7 +5,7 @@
 
 use glob::Pattern;
 
-use crate::model::{MacAddress, NicModel, Place, SourceVm, plug_order};
+use crate::model::{MacAddress, NicModel, PciAddress, SourceVm, plug_order};
 
 use super::claim::Edit;
 
@@ -47,8 +47,8 @@ impl Card {
     }
 
     /// The card's place on VMware's PCI bus.
-    pub(super) fn place(&self) -> Option<Place> {
-        self.slot.and_then(Place::of_slot)
+    pub(super) fn place(&self) -> Option<PciAddress> {
+        self.slot.and_then(PciAddress::of_slot)
     }
 
     /// The names that systemd made of the card's place on VMware, the one in use first.
@@ -100,7 +100,7 @@ fn ids(driver: Option<&str>) -> &'static [&'static str] {
 /// A place that a name tells (systemd.net-naming-scheme(7)).
 enum Seat {
     Slot(u32),
-    Place(Place),
+    Place(PciAddress),
 }
 
 impl Seat {
@@ -113,14 +113,14 @@ impl Seat {
             let (bus, rest) = number(rest)?;
             let (device, rest) = number(rest.strip_prefix('s')?)?;
             let function = rest.strip_prefix('f').and_then(number).map_or(0, |(f, _)| f);
-            return is_suffix(rest).then_some(Self::Place(Place::new(bus, device, function)));
+            return is_suffix(rest).then_some(Self::Place(PciAddress::new(bus, device, function)));
         }
         // VMware's firmware numbers its cards (_DSM): the card's number in the top byte, then the
         // bus and the device. Guests of the years 2013 to 2015 name cards after it: eno16777984 is
         // the first card, at 03:00.0.
         let (index, rest) = number(name.strip_prefix("eno")?)?;
         let is_vmware = rest.is_empty() && index >> 24 > 0;
-        let place = Place::new(index >> 8 & 0xff, index >> 3 & 0x1f, index & 0x7);
+        let place = PciAddress::new(index >> 8 & 0xff, index >> 3 & 0x1f, index & 0x7);
         is_vmware.then_some(Self::Place(place))
     }
 }
@@ -160,7 +160,7 @@ pub(super) enum By {
 
 /// A selection by hardware, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hardware {
+pub(super) struct HardwareSelection {
     pub(super) by: By,
     /// Shell patterns, one of which must match.
     pub(super) patterns: Vec<String>,
@@ -183,7 +183,7 @@ pub(super) enum Meant {
     Cards(Vec<usize>),
 }
 
-impl Hardware {
+impl HardwareSelection {
     /// A selection that tells which card is meant, and that no edit of the file can change.
     pub(super) fn evidence(by: By, patterns: Vec<String>) -> Self {
         let words = patterns.join(" ");
@@ -248,8 +248,8 @@ impl Hardware {
 
     fn matches(&self, index: usize, cards: &[Card]) -> bool {
         let card = &cards[index];
-        let bridge = card.slot.and_then(Place::of_bridge);
-        let on_path = |place: Place| self.accepts(&place.address());
+        let bridge = card.slot.and_then(PciAddress::of_bridge);
+        let on_path = |place: PciAddress| self.accepts(&place.address());
         match self.by {
             By::Path => {
                 card.place().is_some_and(|place| self.accepts(&format!("pci-{}", place.address())))
@@ -280,7 +280,7 @@ impl Hardware {
 }
 
 /// Which cards several selections together meant, all of which must match.
-pub(super) fn meant_by_all(all: &[Hardware], cards: &[Card]) -> Meant {
+pub(super) fn meant_by_all(all: &[HardwareSelection], cards: &[Card]) -> Meant {
     let mut together: Option<Vec<usize>> = None;
     for hardware in all {
         if let Meant::Cards(meant) = hardware.meant(cards) {

@@ -1,7 +1,7 @@
 //! Configurations that select cards without naming one: by patterns, by hardware, by MAC address. All
 //! of one configuration must match, and of several configurations any one may.
 
-use super::claim::Claim;
+use super::claim::NameClaim;
 use super::place::{Card, Meant, accepts, meant_by_all};
 
 /// What a configuration selects.
@@ -15,7 +15,7 @@ pub(super) struct Selection {
 
 impl Selection {
     /// The selection of a claim; `None` where its names alone select.
-    pub(super) fn of(claim: &Claim, has_names: bool, cards: &[Card]) -> Option<Self> {
+    pub(super) fn of(claim: &NameClaim, has_names: bool, cards: &[Card]) -> Option<Self> {
         let has_pattern = claim.patterns.iter().any(|pattern| !is_negated(pattern));
         if has_names && !has_pattern || !claim.selects() {
             return None;
@@ -59,7 +59,7 @@ pub(super) struct Selected {
 }
 
 impl Selected {
-    pub(super) fn add(&mut self, claim: &Claim) {
+    pub(super) fn add(&mut self, claim: &NameClaim) {
         let addresses = claim.addresses.iter().cloned();
         match (&claim.turn, &self.first) {
             (None, _) => self.addresses.extend(addresses),
@@ -85,7 +85,7 @@ fn is_negated(pattern: &str) -> bool {
 }
 
 /// The cards of the MAC addresses of a claim. A single card is meant by an address that none has.
-fn by_mac(claim: &Claim, cards: &[Card]) -> Vec<usize> {
+fn by_mac(claim: &NameClaim, cards: &[Card]) -> Vec<usize> {
     let has = |card: &Card| {
         let macs = [card.mac, card.source_mac];
         claim.macs.iter().any(|spot| macs.contains(&Some(spot.mac)))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::MacAddress;
 
-use super::claim::{Claim, Role, Says};
+use super::claim::{ClaimRole, NameClaim, Says};
 use super::place::{Card, Meant, meant_by_all};
 use super::selection::{Selected, Selection};
 use super::virtual_names::{base, is_valid, is_well_known};
@@ -44,11 +44,11 @@ impl Subject {
         self.ruled_macs.iter().chain(&self.macs).copied()
     }
 
-    fn add(&mut self, claim: &Claim, cards: &[Card]) {
+    fn add(&mut self, claim: &NameClaim, cards: &[Card]) {
         let macs = claim.macs.iter().map(|spot| spot.mac);
         let addresses = claim.addresses.iter().cloned();
         match claim.role {
-            Role::Configures => {
+            ClaimRole::Configures => {
                 self.macs.extend(macs);
                 self.addresses.extend(addresses);
                 self.is_configured = true;
@@ -56,9 +56,9 @@ impl Subject {
                 let turns = self.turn.take().into_iter().chain(claim.turn.clone());
                 self.turn = turns.min();
             }
-            Role::Renames => self.ruled_macs.extend(macs),
-            Role::Mentions => {}
-            Role::Remembers => {
+            ClaimRole::Renames => self.ruled_macs.extend(macs),
+            ClaimRole::Mentions => {}
+            ClaimRole::Remembers => {
                 self.leased_macs.extend(macs);
                 self.leased.extend(addresses);
             }
@@ -124,14 +124,19 @@ impl Survey {
         survey
     }
 
-    fn add(&mut self, claim: &Claim, made: &BTreeSet<&str>, (cards, nameless): (&[Card], bool)) {
+    fn add(
+        &mut self,
+        claim: &NameClaim,
+        made: &BTreeSet<&str>,
+        (cards, nameless): (&[Card], bool),
+    ) {
         let names = self.names(claim, made, cards);
         // A claim about interfaces of software alone.
         let is_software = names.is_empty() && !claim.names.is_empty() && claim.patterns.is_empty();
         if is_software || nameless != names.is_empty() {
             return;
         }
-        if claim.role == Role::Configures {
+        if claim.role == ClaimRole::Configures {
             self.is_configured |= claim.selects();
             self.selections.extend(Selection::of(claim, !nameless, cards));
         }
@@ -144,18 +149,18 @@ impl Survey {
                 if is_vlan {
                     // Addresses of a VLAN tell which card it is on, and are not the card's.
                     subject.leased.extend(claim.addresses.iter().cloned());
-                    subject.add(&Claim { addresses: Vec::new(), ..claim.clone() }, cards);
+                    subject.add(&NameClaim { addresses: Vec::new(), ..claim.clone() }, cards);
                 } else {
                     subject.add(claim, cards);
                 }
                 self.taken.insert(name);
             }
-        } else if claim.role == Role::Configures {
+        } else if claim.role == ClaimRole::Configures {
             self.add_nameless(claim, cards);
         }
     }
 
-    fn add_nameless(&mut self, claim: &Claim, cards: &[Card]) {
+    fn add_nameless(&mut self, claim: &NameClaim, cards: &[Card]) {
         if claim.macs.is_empty() {
             let Meant::Cards(meant) = meant_by_all(&claim.hardware, cards) else { return };
             for card in meant {
@@ -166,7 +171,7 @@ impl Survey {
         for spot in &claim.macs {
             let is_full = self.subjects.len() >= MOST;
             let hardware = claim.hardware.clone();
-            let own = Claim { macs: vec![spot.clone()], hardware, ..bare(claim) };
+            let own = NameClaim { macs: vec![spot.clone()], hardware, ..bare(claim) };
             let is_own = |subject: &&mut Subject| subject.identities().any(|mac| mac == spot.mac);
             match self.subjects.iter_mut().find(is_own) {
                 Some(subject) => subject.add(&own, cards),
@@ -181,9 +186,9 @@ impl Survey {
     }
 
     /// The names of cards in a claim.
-    fn names(&self, claim: &Claim, made: &BTreeSet<&str>, cards: &[Card]) -> Vec<String> {
+    fn names(&self, claim: &NameClaim, made: &BTreeSet<&str>, cards: &[Card]) -> Vec<String> {
         let is_cards = |name: &str| {
-            let known = is_well_known(name) && claim.role != Role::Renames;
+            let known = is_well_known(name) && claim.role != ClaimRole::Renames;
             is_valid(name) && !made.contains(name) && !known
         };
         let plain = claim.names.iter().map(|name| self.card_of(&name.value));
@@ -211,13 +216,13 @@ impl Survey {
 }
 
 /// A claim without what tells one card from another.
-fn bare(claim: &Claim) -> Claim {
+fn bare(claim: &NameClaim) -> NameClaim {
     let (addresses, turn) = (claim.addresses.clone(), claim.turn.clone());
-    Claim { role: claim.role, addresses, turn, ..Claim::default() }
+    NameClaim { role: claim.role, addresses, turn, ..NameClaim::default() }
 }
 
 /// A label such as `ens192` over a MAC address is the card's name, unless the card sits elsewhere.
-fn is_likely(name: &str, claim: &Claim, cards: &[Card]) -> bool {
+fn is_likely(name: &str, claim: &NameClaim, cards: &[Card]) -> bool {
     let tells_place = name.starts_with("ens") || name.starts_with("enp") || name.starts_with("eno");
     let own = |card: &&Card| claim.macs.iter().any(|spot| Some(spot.mac) == card.mac);
     tells_place && cards.iter().find(own).is_none_or(|card| card.fits(name) != Some(false))

@@ -1,27 +1,27 @@
 //! Warnings: what is not known of the guest's network, and what somebody has to look at.
 
-use crate::model::MacAddress;
+use crate::model::{MacAddress, WarningCode};
 
-use super::assign::How;
-use super::files::Found;
+use super::assign::NameEvidence;
+use super::files::NetworkFile;
 use super::mend::Mended;
 use super::pin::{Keep, Row};
-use super::{Guest, Report};
+use super::{FixReport, NetworkContext};
 
 /// What is not known.
-pub(super) fn doubts(guest: &Guest, rows: &[Row], report: &mut Report<'_>) {
+pub(super) fn doubts(guest: &NetworkContext, rows: &[Row], report: &mut FixReport<'_>) {
     for (found, says) in guest.files.iter().zip(&guest.says) {
         if let Some(fault) = &says.fault {
             let path = &found.text.path;
             let text = format!("{path} of the guest cannot be read: {fault}");
-            report.warn("guest-network-not-read", text);
+            report.warn(WarningCode::GuestNetworkNotRead, text);
         }
     }
     let subjects = &guest.survey.subjects;
     let name = |index: &usize| subjects[*index].name.clone().unwrap_or_default();
     let mut in_doubt: Vec<_> = guest.assigned.in_doubt.iter().map(name).collect();
     // Names that were made up for a pattern are no subjects.
-    let by_order = rows.iter().filter(|row| row.how == Some(How::Order));
+    let by_order = rows.iter().filter(|row| row.how == Some(NameEvidence::Order));
     for name in by_order.filter_map(|row| row.name.as_ref()) {
         if !in_doubt.contains(name) {
             in_doubt.push(name.clone());
@@ -32,7 +32,7 @@ pub(super) fn doubts(guest: &Guest, rows: &[Row], report: &mut Report<'_>) {
             "which network card has which name was decided by the order of the cards: check {}",
             in_doubt.join(", ")
         );
-        report.warn("guest-network-by-order", text);
+        report.warn(WarningCode::GuestNetworkByOrder, text);
     }
     let uncovered = guest.uncovered(rows);
     if !guest.survey.is_configured {
@@ -44,7 +44,7 @@ pub(super) fn doubts(guest: &Guest, rows: &[Row], report: &mut Report<'_>) {
     for index in &uncovered {
         let card = card(rows[*index].mac, *index);
         let text = format!("no network configuration of the guest is known to be of {card}");
-        report.warn("guest-network-card-without-name", text);
+        report.warn(WarningCode::GuestNetworkCardWithoutName, text);
     }
     // What stays down was of a card that is gone, unless a card is missing its name.
     let open = subjects.iter().enumerate().filter(|(index, subject)| {
@@ -58,13 +58,13 @@ pub(super) fn doubts(guest: &Guest, rows: &[Row], report: &mut Report<'_>) {
              the configuration may have no effect on KVM",
             names.join(", ")
         );
-        report.warn("guest-network-name-without-card", text);
+        report.warn(WarningCode::GuestNetworkNameWithoutCard, text);
     }
 }
 
 /// Names that rules give to MAC addresses which no card has, in a guest whose configuration is not
 /// known: one of them may have been that of its card.
-fn stale_rules(guest: &Guest, report: &mut Report<'_>) {
+fn stale_rules(guest: &NetworkContext, report: &mut FixReport<'_>) {
     let subjects = guest.survey.subjects.iter().enumerate();
     let stale = subjects.filter(|(index, subject)| {
         !subject.ruled_macs.is_empty() && guest.assigned.card_of(*index).is_none()
@@ -76,43 +76,43 @@ fn stale_rules(guest: &Guest, report: &mut Report<'_>) {
              tells which card is meant: set the addresses in the guest's rules of udev",
             names.join(", ")
         );
-        report.warn("guest-network-stale-mac", text);
+        report.warn(WarningCode::GuestNetworkStaleMac, text);
     }
 }
 
 /// What was found in one file.
-pub(super) fn mended(found: &Found, mended: &Mended, report: &mut Report<'_>) {
+pub(super) fn mended(found: &NetworkFile, mended: &Mended, report: &mut FixReport<'_>) {
     let path = &found.text.path;
     for lost in &mended.lost {
         let text = format!(
             "{path} of the guest selects a network card by {lost}, which no card has on KVM"
         );
-        report.warn("guest-network-by-hardware", text);
+        report.warn(WarningCode::GuestNetworkByHardware, text);
     }
     for (old, new) in &mended.stale {
         let text = format!(
             "{path} of the guest selects a network card by MAC address {old}, which no card of the \
              VM has: replaced by {new}"
         );
-        report.warn("guest-network-stale-mac", text);
+        report.warn(WarningCode::GuestNetworkStaleMac, text);
     }
     for old in &mended.unknown {
         let text = format!(
             "{path} of the guest selects a network card by MAC address {old}, which no card of the \
              VM has, and nothing tells which card is meant: set the address in that file"
         );
-        report.warn("guest-network-stale-mac", text);
+        report.warn(WarningCode::GuestNetworkStaleMac, text);
     }
     if mended.is_stuck || !found.is_editable && !mended.edits.is_empty() {
         let why =
             if mended.is_stuck { "names a card that has another name now" } else { "is not UTF-8" };
         let text = format!("{path} of the guest {why} and was not changed: check the file");
-        report.warn("guest-network-not-changed", text);
+        report.warn(WarningCode::GuestNetworkNotChanged, text);
     }
 }
 
 /// What became of a card's name.
-pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut Report<'_>) {
+pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut FixReport<'_>) {
     let name = row.name.as_deref().unwrap_or_default();
     match keep {
         Keep::Renamed(new) | Keep::Kernel(new) => {
@@ -120,7 +120,7 @@ pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut Report<'_>) {
                 "{name} of the guest is now {new}, since the kernel gives {name} to another card: \
                  check firewall rules and services that name {name}"
             );
-            report.warn("guest-network-renamed", text);
+            report.warn(WarningCode::GuestNetworkRenamed, text);
         }
         Keep::Impossible => {
             let why = match row.mac {
@@ -128,7 +128,7 @@ pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut Report<'_>) {
                 Some(_) => "the guest has no udev",
             };
             let text = format!("{name} of the guest may get another name on KVM: {why}");
-            report.warn("guest-network-not-pinned", text);
+            report.warn(WarningCode::GuestNetworkNotPinned, text);
         }
         Keep::Refused => not_pinned(name, report),
         Keep::Nothing | Keep::Link | Keep::Rule | Keep::Hwaddr => {}
@@ -136,20 +136,21 @@ pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut Report<'_>) {
 }
 
 /// A file that was to be changed and takes no change.
-pub(super) fn refused(path: &str, report: &mut Report<'_>) {
+pub(super) fn refused(path: &str, report: &mut FixReport<'_>) {
     let text = format!(
-        "{path} of the guest takes no change: what it says of network cards is as it was on VMware: \
+        "{path} of the guest cannot be changed and still describes the network cards of VMware: \
          check the file"
     );
-    report.warn("guest-network-not-changed", text);
+    report.warn(WarningCode::GuestNetworkNotChanged, text);
 }
 
 /// A name that no file of the guest could be made to keep.
-pub(super) fn not_pinned(name: &str, report: &mut Report<'_>) {
+pub(super) fn not_pinned(name: &str, report: &mut FixReport<'_>) {
     let text = format!(
-        "{name} of the guest may get another name on KVM: the guest takes no file that would keep the name"
+        "{name} of the guest may get another name on KVM: the file that would keep the name \
+         cannot be written"
     );
-    report.warn("guest-network-not-pinned", text);
+    report.warn(WarningCode::GuestNetworkNotPinned, text);
 }
 
 fn card(mac: Option<MacAddress>, index: usize) -> String {

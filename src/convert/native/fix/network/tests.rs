@@ -16,16 +16,16 @@ const SYSTEMD: Naming = Naming {
 };
 const KERNEL: Naming = Naming { kernel: true, ..SYSTEMD };
 
-fn guest(cards: Vec<Card>, naming: Naming, files: &[(Form, &str, &str)]) -> Guest {
-    let found = |(form, path, text): &(Form, &str, &str)| Found {
+fn guest(cards: Vec<Card>, naming: Naming, files: &[(Form, &str, &str)]) -> NetworkContext {
+    let found = |(form, path, text): &(Form, &str, &str)| NetworkFile {
         text: Text { form: *form, path: (*path).to_owned(), text: (*text).to_owned() },
         is_editable: true,
     };
-    Guest::new(cards, files.iter().map(found).collect(), naming)
+    NetworkContext::new(cards, files.iter().map(found).collect(), naming)
 }
 
 /// The last byte of each card's MAC address, its name, and what keeps the name.
-fn kept(guest: &Guest) -> Vec<(u8, String, Keep)> {
+fn kept(guest: &NetworkContext) -> Vec<(u8, String, Keep)> {
     let rows = guest.rows();
     let keeps = pin::keep(&rows, guest.naming, &guest.survey.taken);
     let rows = rows.into_iter().zip(keeps);
@@ -41,16 +41,16 @@ fn link(card: u8, name: &str) -> (u8, String, Keep) {
 }
 
 /// The codes of the warnings, without those of single files.
-fn warnings(guest: &Guest) -> Vec<String> {
+fn warnings(guest: &NetworkContext) -> Vec<String> {
     let progress = crate::progress::Progress::new(|_| {});
-    let mut report = Report::new(&progress);
+    let mut report = FixReport::new(&progress);
     let rows = guest.rows();
     tell::doubts(guest, &rows, &mut report);
-    report.warnings.into_iter().map(|warning| warning.code).collect()
+    report.warnings.into_iter().map(|warning| warning.code.to_string()).collect()
 }
 
 /// The text of a guest's only file after all edits.
-fn after(guest: &Guest) -> String {
+fn after(guest: &NetworkContext) -> String {
     let rows = guest.rows();
     let keeps = pin::keep(&rows, guest.naming, &guest.survey.taken);
     let mended = guest.mend(&rows, &keeps);
@@ -350,7 +350,7 @@ async fn what_the_guest_refuses_costs_no_other_card() {
     let said = serde_json::json!({ "refused": refused });
     let mut guestfs = Played::new(&[("etc/ifcfg-old", b"")], said).started().await;
     let progress = crate::progress::Progress::new(|_| {});
-    let mut report = Report::new(&progress);
+    let mut report = FixReport::new(&progress);
     let files = [(Form::Ifupdown, INTERFACES, "auto ens192\niface ens192 inet dhcp\n")];
     let known = guest(cards(&[192]), SYSTEMD, &files);
     let rows = known.rows();
@@ -359,7 +359,7 @@ async fn what_the_guest_refuses_costs_no_other_card() {
     let moved = Some(("/etc/ifcfg-old".to_owned(), "/etc/ifcfg-new".to_owned()));
     let mended = Mended { moved, ..Mended::default() };
     let changed = write(&mut guestfs, &known.files[0], &mended, &mut report).await;
-    assert_eq!(changed.expect("goes on"), Written::Same);
+    assert_eq!(changed.expect("goes on"), WriteResult::Same);
     assert!(report.changes.is_empty());
     let told: Vec<_> = report.warnings.iter().map(|warning| warning.code.as_str()).collect();
     let refused = "guest-change-refused";
@@ -382,7 +382,7 @@ async fn a_card_whose_file_takes_no_change_is_pinned_in_another() {
         let said = serde_json::json!({ "refused": refused });
         let mut guestfs = Played::new(&[("etc/hostname", b"")], said).started().await;
         let progress = crate::progress::Progress::new(|_| {});
-        let mut report = Report::new(&progress);
+        let mut report = FixReport::new(&progress);
         let kept = known.pin(&mut guestfs, (0, row, &Keep::Link), &mut report).await;
         assert_eq!(kept.expect("goes on").as_deref(), Some(kept_by), "{refused:?}");
         let text = guestfs.read(kept_by).await.expect("read").expect("there");

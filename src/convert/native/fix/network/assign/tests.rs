@@ -17,7 +17,11 @@ fn survey(subjects: Vec<Subject>) -> Survey {
 }
 
 /// Name, index of the card, evidence.
-fn ties(subjects: Vec<Subject>, cards: &[Card], kernel: bool) -> Vec<(String, usize, How)> {
+fn ties(
+    subjects: Vec<Subject>,
+    cards: &[Card],
+    kernel: bool,
+) -> Vec<(String, usize, NameEvidence)> {
     let survey = survey(subjects);
     let assigned = assign(&survey, cards, kernel);
     let name = |tie: &Tie| survey.subjects[tie.subject].name.clone().unwrap_or("-".to_owned());
@@ -26,15 +30,18 @@ fn ties(subjects: Vec<Subject>, cards: &[Card], kernel: bool) -> Vec<(String, us
     ties
 }
 
-fn tie(name: &str, card: usize, how: How) -> (String, usize, How) {
+fn tie(name: &str, card: usize, how: NameEvidence) -> (String, usize, NameEvidence) {
     (name.to_owned(), card, how)
 }
 
 #[test]
 fn one_name_and_one_card_belong_together() {
     let alone = [card(1, None)];
-    assert_eq!(ties(vec![named("ens192")], &alone, false), [tie("ens192", 0, How::Alone)]);
-    assert_eq!(ties(vec![named("lan")], &cards(&[192]), false), [tie("lan", 0, How::Alone)]);
+    assert_eq!(ties(vec![named("ens192")], &alone, false), [tie("ens192", 0, NameEvidence::Alone)]);
+    assert_eq!(
+        ties(vec![named("lan")], &cards(&[192]), false),
+        [tie("lan", 0, NameEvidence::Alone)]
+    );
 }
 
 #[test]
@@ -43,12 +50,15 @@ fn the_slot_is_exact() {
     let swapped = cards(&[224, 192]);
     assert_eq!(
         ties(subjects(), &swapped, false),
-        [tie("ens224", 0, How::Slot), tie("ens192", 1, How::Slot)]
+        [tie("ens224", 0, NameEvidence::Slot), tie("ens192", 1, NameEvidence::Slot)]
     );
     let many = cards(&[1184, 192, 224, 256]);
     let names = ["ens161", "enp11s0", "eno50336512", "ens256"].map(named).to_vec();
     let found = ties(names, &many, false);
-    assert!(found.iter().all(|(.., how)| *how == How::Slot) && found.len() == 4, "{found:?}");
+    assert!(
+        found.iter().all(|(.., how)| *how == NameEvidence::Slot) && found.len() == 4,
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -59,9 +69,9 @@ fn a_mac_address_goes_before_the_slot_and_the_slot_before_addresses() {
     two[1].addresses = vec!["fe80::1/64".to_owned(), "192.0.2.7/24".to_owned()];
     assert_eq!(
         ties(vec![by_mac, by_address.clone()], &two, false),
-        [tie("ens224", 0, How::Mac), tie("ens192", 1, How::Address)]
+        [tie("ens224", 0, NameEvidence::Mac), tie("ens192", 1, NameEvidence::Address)]
     );
-    assert_eq!(ties(vec![by_address], &two, false), [tie("ens192", 0, How::Slot)]);
+    assert_eq!(ties(vec![by_address], &two, false), [tie("ens192", 0, NameEvidence::Slot)]);
 }
 
 #[test]
@@ -71,10 +81,10 @@ fn addresses_of_tools_and_leases_tell_the_card() {
     let leased = Subject { leased: vec!["192.0.2.7".to_owned()], ..named("lan") };
     assert_eq!(
         ties(vec![leased, named("wan")], &two, false),
-        [tie("wan", 0, How::LastOne), tie("lan", 1, How::Address)]
+        [tie("wan", 0, NameEvidence::LastOne), tie("lan", 1, NameEvidence::Address)]
     );
     let by_lease = Subject { leased_macs: vec![mac(2)], ..named("wan") };
-    assert_eq!(ties(vec![by_lease], &two, false), [tie("wan", 1, How::LeasedMac)]);
+    assert_eq!(ties(vec![by_lease], &two, false), [tie("wan", 1, NameEvidence::LeasedMac)]);
     two[0].addresses = vec!["192.0.2.7/24".to_owned()];
     let both = Subject { addresses: vec!["192.0.2.7/24".to_owned()], ..named("lan") };
     assert!(ties(vec![both], &two, false).is_empty(), "an address on two cards");
@@ -85,7 +95,7 @@ fn the_address_that_a_new_one_replaced_tells_the_card() {
     let mut two = cards(&[192, 224]);
     two[1].source_mac = Some(mac(77));
     let old = Subject { macs: vec![mac(77)], ..named("lan") };
-    assert_eq!(ties(vec![old], &two, false), [tie("lan", 1, How::Mac)]);
+    assert_eq!(ties(vec![old], &two, false), [tie("lan", 1, NameEvidence::Mac)]);
 }
 
 #[test]
@@ -93,18 +103,21 @@ fn a_stale_mac_falls_through_to_the_next_evidence() {
     let stale = |name: &str| Subject { macs: vec![mac(99)], ..named(name) };
     assert_eq!(
         ties(vec![stale("ens192")], &cards(&[224, 192]), false),
-        [tie("ens192", 1, How::Slot)]
+        [tie("ens192", 1, NameEvidence::Slot)]
     );
-    assert_eq!(ties(vec![stale("lan")], &cards(&[192]), false), [tie("lan", 0, How::Alone)]);
+    assert_eq!(
+        ties(vec![stale("lan")], &cards(&[192]), false),
+        [tie("lan", 0, NameEvidence::Alone)]
+    );
     let other = Subject { macs: vec![mac(1)], ..named("lan0") };
     let two = [card(1, None), card(2, None)];
     assert_eq!(
         ties(vec![stale("lan1"), other.clone()], &two, false),
-        [tie("lan0", 0, How::Mac), tie("lan1", 1, How::LastOne)]
+        [tie("lan0", 0, NameEvidence::Mac), tie("lan1", 1, NameEvidence::LastOne)]
     );
     let three = [card(1, None), card(2, None), card(3, None)];
     let doubtful = ties(vec![stale("lan1"), stale("lan2"), other], &three, false);
-    assert_eq!(doubtful, [tie("lan0", 0, How::Mac)]);
+    assert_eq!(doubtful, [tie("lan0", 0, NameEvidence::Mac)]);
 }
 
 #[test]
@@ -112,7 +125,7 @@ fn order_needs_as_many_names_of_one_kind_as_cards() {
     let two = [card(1, None), card(2, None)];
     assert_eq!(
         ties(vec![named("ens224"), named("ens192")], &two, false),
-        [tie("ens192", 0, How::Order), tie("ens224", 1, How::Order)]
+        [tie("ens192", 0, NameEvidence::Order), tie("ens224", 1, NameEvidence::Order)]
     );
     for names in [
         vec!["ens224"],
@@ -129,7 +142,7 @@ fn order_needs_as_many_names_of_one_kind_as_cards() {
 fn a_name_that_stays_down_makes_way_where_there_are_too_few_cards() {
     let active = |name: &str| Subject { is_active: true, ..named(name) };
     let names = || vec![named("ens33"), active("ens192")];
-    assert_eq!(ties(names(), &[card(1, None)], false), [tie("ens192", 0, How::Alone)]);
+    assert_eq!(ties(names(), &[card(1, None)], false), [tie("ens192", 0, NameEvidence::Alone)]);
     let two = [card(1, None), card(2, None)];
     assert_eq!(ties(names(), &two, false).len(), 2, "there is a card for each");
     assert!(ties(vec![active("ens33"), active("ens192")], &two[..1], false).is_empty());
@@ -139,10 +152,10 @@ fn a_name_that_stays_down_makes_way_where_there_are_too_few_cards() {
 fn a_name_of_another_slot_is_not_given_to_a_card() {
     // ens256 is of a card that was removed, and nothing names the card in slot 224.
     let subjects = vec![named("ens192"), named("ens256")];
-    assert_eq!(ties(subjects, &cards(&[192, 224]), false), [tie("ens192", 0, How::Slot)]);
+    assert_eq!(ties(subjects, &cards(&[192, 224]), false), [tie("ens192", 0, NameEvidence::Slot)]);
     let survey = survey(vec![named("ens192")]);
     let assigned = assign(&survey, &cards(&[160]), false);
-    assert_eq!((assigned.ties[0].how, assigned.in_doubt.len()), (How::Order, 1));
+    assert_eq!((assigned.ties[0].how, assigned.in_doubt.len()), (NameEvidence::Order, 1));
 }
 
 #[test]
@@ -150,11 +163,11 @@ fn names_of_the_kernel_follow_the_bus() {
     let subjects = || vec![named("eth0"), named("eth1")];
     assert_eq!(
         ties(subjects(), &cards(&[224, 192]), true),
-        [tie("eth1", 0, How::Slot), tie("eth0", 1, How::Slot)]
+        [tie("eth1", 0, NameEvidence::Slot), tie("eth0", 1, NameEvidence::Slot)]
     );
     assert_eq!(
         ties(subjects(), &cards(&[224, 192]), false),
-        [tie("eth0", 0, How::Order), tie("eth1", 1, How::Order)]
+        [tie("eth0", 0, NameEvidence::Order), tie("eth1", 1, NameEvidence::Order)]
     );
 }
 
@@ -164,11 +177,11 @@ fn a_configuration_without_a_name_shares_its_card() {
     let parent = named("lan0");
     assert_eq!(
         ties(vec![nameless.clone(), parent.clone()], &[card(1, None)], false),
-        [tie("-", 0, How::Mac), tie("lan0", 0, How::Alone)]
+        [tie("-", 0, NameEvidence::Mac), tie("lan0", 0, NameEvidence::Alone)]
     );
     assert_eq!(
         ties(vec![nameless, parent], &[card(1, None), card(2, None)], false),
-        [tie("-", 0, How::Mac), tie("lan0", 1, How::LastOne)]
+        [tie("-", 0, NameEvidence::Mac), tie("lan0", 1, NameEvidence::LastOne)]
     );
 }
 
@@ -180,7 +193,7 @@ fn drivers_that_differ_leave_the_kernels_order_open() {
     two[1] = e1000(2, 33);
     assert_eq!(
         ties(subjects(), &two, true),
-        [tie("eth1", 0, How::Order), tie("eth0", 1, How::Order)]
+        [tie("eth1", 0, NameEvidence::Order), tie("eth0", 1, NameEvidence::Order)]
     );
 }
 
@@ -190,12 +203,15 @@ fn a_name_made_of_the_mac_address_tells_the_card() {
     let subjects = || vec![named("enx005056aabb01"), named("enx005056aabb02")];
     assert_eq!(
         ties(subjects(), &two, false),
-        [tie("enx005056aabb02", 0, How::Mac), tie("enx005056aabb01", 1, How::Mac)]
+        [
+            tie("enx005056aabb02", 0, NameEvidence::Mac),
+            tie("enx005056aabb01", 1, NameEvidence::Mac)
+        ]
     );
     let mut renewed = two.clone();
     renewed[0].source_mac = Some(mac(77));
     let old = vec![named("enx005056aabb4d")];
-    assert_eq!(ties(old, &renewed, false), [tie("enx005056aabb4d", 0, How::Mac)]);
+    assert_eq!(ties(old, &renewed, false), [tie("enx005056aabb4d", 0, NameEvidence::Mac)]);
     assert_eq!(["enx", "enx00505", "enx+05056aabb01", "ens192"].map(mac_in), [None; 4]);
 }
 
@@ -207,12 +223,12 @@ fn the_only_rule_is_of_the_only_card() {
         ..Subject::default()
     };
     let alone = [card(1, None)];
-    assert_eq!(ties(vec![ruled("eth0", 99)], &alone, true), [tie("eth0", 0, How::Alone)]);
+    assert_eq!(ties(vec![ruled("eth0", 99)], &alone, true), [tie("eth0", 0, NameEvidence::Alone)]);
     let rival = vec![ruled("eth0", 99), ruled("eth1", 98)];
     assert!(ties(rival, &alone, true).is_empty());
     assert!(ties(vec![ruled("eth0", 99)], &[card(1, None), card(2, None)], true).is_empty());
     let configured = vec![ruled("eth0", 99), named("lan")];
-    assert_eq!(ties(configured, &alone, true), [tie("lan", 0, How::Alone)]);
+    assert_eq!(ties(configured, &alone, true), [tie("lan", 0, NameEvidence::Alone)]);
 }
 
 /// Names that begin like no card of systemd's are tied and kept as any others.
@@ -223,9 +239,12 @@ fn names_of_other_schemes_are_tied_too() {
         let [first, second] = names;
         assert_eq!(
             ties(subjects, &[card(1, None), card(2, None)], false),
-            [tie(first, 0, How::Order), tie(second, 1, How::Order)]
+            [tie(first, 0, NameEvidence::Order), tie(second, 1, NameEvidence::Order)]
         );
-        assert_eq!(ties(vec![named(first)], &cards(&[192]), false), [tie(first, 0, How::Alone)]);
+        assert_eq!(
+            ties(vec![named(first)], &cards(&[192]), false),
+            [tie(first, 0, NameEvidence::Alone)]
+        );
     }
 }
 

@@ -1,9 +1,9 @@
 //! The network configuration of cloud-init, version 1 and 2 (docs.cloud-init.io, "Network
 //! configuration sources"): in `cloud.cfg`, in a seed, and as it was kept for the instance.
 
-use super::super::claim::{Claim, MAC, MacSpot, Says};
+use super::super::claim::{MAC, MacSpot, NameClaim, Says};
 use super::netplan::{self, Ids};
-use super::yaml::{Node, documents};
+use super::yaml::{YamlNode, documents};
 
 /// Values of `type` that stand for no card.
 const MADE: [&str; 5] = ["bond", "bridge", "vlan", "loopback", "infiniband"];
@@ -39,9 +39,9 @@ pub(super) fn is_off(text: &str) -> bool {
     networks.into_iter().any(|network| network.get_text("config") == "disabled")
 }
 
-fn version_1(network: &Node, text: &str) -> Says {
+fn version_1(network: &YamlNode, text: &str) -> Says {
     let mut says = Says::default();
-    for device in network.get("config").map_or(&[][..], Node::list) {
+    for device in network.get("config").map_or(&[][..], YamlNode::list) {
         let kind = device.get_text("type");
         if MADE.contains(&kind) {
             let name = device.get("name").and_then(|name| name.spot(text));
@@ -52,15 +52,15 @@ fn version_1(network: &Node, text: &str) -> Says {
             says.claims.extend(physical(device, text));
         }
         for key in ["bond_interfaces", "bridge_interfaces", "vlan_link"] {
-            let words = device.get(key).map(Node::scalars).unwrap_or_default();
+            let words = device.get(key).map(YamlNode::scalars).unwrap_or_default();
             says.mention_all(words.into_iter().filter_map(|word| word.spot(text)).collect());
         }
     }
     says
 }
 
-fn physical(device: &Node, text: &str) -> Option<Claim> {
-    let mut claim = Claim::named(device.get("name")?.spot(text)?);
+fn physical(device: &YamlNode, text: &str) -> Option<NameClaim> {
+    let mut claim = NameClaim::named(device.get("name")?.spot(text)?);
     if let Some(node) = device.get("mac_address")
         && let Some(mut spot) = node.spot(text).as_ref().and_then(MacSpot::read)
     {
@@ -68,7 +68,7 @@ fn physical(device: &Node, text: &str) -> Option<Claim> {
         spot.edit.text = format!("\"{MAC}\"");
         claim.macs.push(spot);
     }
-    for subnet in device.get("subnets").map_or(&[][..], Node::list) {
+    for subnet in device.get("subnets").map_or(&[][..], YamlNode::list) {
         match subnet.get_text("type") {
             "static" | "static6" => claim.addresses.push(subnet.get_text("address").to_owned()),
             dhcp if dhcp.starts_with("dhcp") => claim.addresses.push("dhcp".to_owned()),

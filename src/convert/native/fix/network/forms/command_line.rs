@@ -2,7 +2,7 @@
 //! names (dracut.cmdline(7), Linux nfsroot.rst).
 
 use super::super::claim::{
-    Claim, Edit, MAC, MacSpot, NOWHERE, Role, Says, Spot, mac, words as split,
+    ClaimRole, Edit, MAC, MacSpot, NOWHERE, NameClaim, Says, Spot, mac, words as split,
 };
 
 /// Whether systemd is told to leave the kernel's names (systemd-udevd(8)). biosdevname is another
@@ -37,25 +37,30 @@ pub(super) fn read(text: &str) -> Says {
 
 /// `ifname=NAME:MAC`, which ends at `end`. dracut renames by it. Another address is as long, which
 /// counts in a block of GRUB's environment.
-fn named(value: &str, end: usize) -> Option<Claim> {
+fn named(value: &str, end: usize) -> Option<NameClaim> {
     let (name, address) = value.split_once(':')?;
     let edit = Edit::new(end - address.len()..end, MAC);
     let is_plain = address.len() == MAC_LENGTH;
     let mac = mac(address).filter(|_| is_plain).map(|mac| MacSpot { mac, edit });
     let macs = mac.into_iter().collect();
-    Some(Claim { role: Role::Renames, names: vec![spot(name)], macs, ..Claim::default() })
+    Some(NameClaim {
+        role: ClaimRole::Renames,
+        names: vec![spot(name)],
+        macs,
+        ..NameClaim::default()
+    })
 }
 
 /// Length of a MAC address with colons.
 const MAC_LENGTH: usize = 17;
 
 /// `ip=CARD:METHOD[:MTU[:MAC]]` or `ip=CLIENT:PEER:GATEWAY:NETMASK:HOST:CARD:METHOD…`
-fn addressed(fields: &[&str]) -> Option<Claim> {
+fn addressed(fields: &[&str]) -> Option<NameClaim> {
     let is_long = fields.len() > 5;
     let card = if is_long { fields[5] } else { fields.first().filter(|_| fields.len() > 1)? };
     let client = is_long.then(|| fields[0].trim_matches(['[', ']'])).filter(|ip| !ip.is_empty());
     let address = client.map_or_else(|| "dhcp".to_owned(), ToOwned::to_owned);
-    let claim = Claim { addresses: vec![address], ..Claim::named(spot(card)) };
+    let claim = NameClaim { addresses: vec![address], ..NameClaim::named(spot(card)) };
     (!card.is_empty()).then_some(claim)
 }
 

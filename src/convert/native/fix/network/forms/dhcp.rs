@@ -2,7 +2,8 @@
 //! dhcpcd.conf(5)), and the leases that they kept, which tell which card had which address.
 
 use super::super::claim::{
-    Claim, Edit, MAC, MacSpot, NOWHERE, Role, Says, Spot, is_pattern, mac, sort_names, words,
+    ClaimRole, Edit, MAC, MacSpot, NOWHERE, NameClaim, Says, Spot, is_pattern, mac, sort_names,
+    words,
 };
 use super::keyfile::entries;
 use super::wicked::client_id;
@@ -10,7 +11,7 @@ use super::wicked::client_id;
 /// What dhclient.conf says: `interface "ens192" { … }`.
 pub(super) fn dhclient_conf(text: &str) -> Says {
     let mut says = Says::default();
-    for line in Lines::of(text) {
+    for line in DhcpLines::of(text) {
         let words = words(line.text, line.at, |c| c.is_whitespace() || "{};".contains(c));
         let mut pairs = words.iter().zip(words.iter().skip(1));
         if let Some((_, name)) = pairs.find(|(word, _)| word.value == "interface") {
@@ -23,26 +24,26 @@ pub(super) fn dhclient_conf(text: &str) -> Says {
 /// What dhcpcd.conf says.
 pub(super) fn dhcpcd_conf(text: &str) -> Says {
     let mut says = Says::default();
-    let mut current: Option<Claim> = None;
-    for line in Lines::of(text) {
+    let mut current: Option<NameClaim> = None;
+    for line in DhcpLines::of(text) {
         let words = words(line.text, line.at, |c| c.is_whitespace() || c == ',');
         let Some((key, rest)) = words.split_first() else { continue };
         let value = rest.first().map_or("", |word| word.value.as_str());
         match key.value.as_str() {
             "interface" => {
                 says.claims.extend(current.take());
-                current = rest.first().cloned().map(Claim::named);
+                current = rest.first().cloned().map(NameClaim::named);
             }
             "profile" | "ssid" => says.claims.extend(current.take()),
             "denyinterfaces" | "allowinterfaces" => {
-                let mut claim = Claim::default();
+                let mut claim = NameClaim::default();
                 sort_names(&mut claim, rest.to_vec());
                 // What is denied is configured by something else, or is no card.
                 let is_denied = key.value.starts_with('d');
-                let role = if is_denied { Role::Mentions } else { Role::Configures };
+                let role = if is_denied { ClaimRole::Mentions } else { ClaimRole::Configures };
                 let names = claim.names.into_iter();
-                says.claims.extend(names.map(|name| Claim { role, ..Claim::named(name) }));
-                let patterns = Claim { patterns: claim.patterns, ..Claim::default() };
+                says.claims.extend(names.map(|name| NameClaim { role, ..NameClaim::named(name) }));
+                let patterns = NameClaim { patterns: claim.patterns, ..NameClaim::default() };
                 says.claims.extend(Some(patterns).filter(|claim| !is_denied && claim.selects()));
             }
             "static" | "inform" => {
@@ -61,8 +62,8 @@ pub(super) fn dhcpcd_conf(text: &str) -> Says {
 /// Leases of dhclient: dhclient.leases(5).
 pub(super) fn dhclient_leases(text: &str) -> Says {
     let mut says = Says::default();
-    let mut claim = Claim::default();
-    for line in Lines::of(text) {
+    let mut claim = NameClaim::default();
+    for line in DhcpLines::of(text) {
         let words = words(line.text, line.at, |c| c.is_whitespace() || "{};,".contains(c));
         let words: Vec<_> = words.iter().map(|word| word.value.as_str()).collect();
         match words.as_slice() {
@@ -76,7 +77,7 @@ pub(super) fn dhclient_leases(text: &str) -> Says {
         }
     }
     says.claims.push(claim);
-    says.claims.retain(Claim::selects);
+    says.claims.retain(NameClaim::selects);
     says
 }
 
@@ -97,7 +98,7 @@ pub(super) fn network_manager_lease(path: &str, text: &str) -> Says {
             _ => {}
         }
     }
-    Says { claims: Some(claim).into_iter().filter(Claim::selects).collect(), ..Says::default() }
+    Says { claims: Some(claim).into_iter().filter(NameClaim::selects).collect(), ..Says::default() }
 }
 
 /// systemd writes the identifier as hexadecimal digits alone.
@@ -126,45 +127,45 @@ pub(super) fn dhcpcd_lease(path: &str, packet: &[u8]) -> Says {
         let edit = Edit::new(NOWHERE, MAC);
         claim.macs.push(MacSpot { mac: crate::model::MacAddress(mac), edit });
     }
-    Says { claims: Some(claim).into_iter().filter(Claim::selects).collect(), ..Says::default() }
+    Says { claims: Some(claim).into_iter().filter(NameClaim::selects).collect(), ..Says::default() }
 }
 
-fn remembered(name: &str) -> Claim {
+fn remembered(name: &str) -> NameClaim {
     let name = Some(name).filter(|name| !name.is_empty() && !is_pattern(name));
-    Claim {
-        role: Role::Remembers,
+    NameClaim {
+        role: ClaimRole::Remembers,
         names: name.map(|name| Spot::new(name.to_owned(), NOWHERE)).into_iter().collect(),
-        ..Claim::default()
+        ..NameClaim::default()
     }
 }
 
 /// What nameif(8) and ifrename(8) read: `/etc/mactab`, `/etc/iftab`.
 pub(super) fn mactab(text: &str) -> Says {
     let mut says = Says::default();
-    for line in Lines::of(text) {
+    for line in DhcpLines::of(text) {
         let words = words(line.text, line.at, char::is_whitespace);
         let Some(name) = words.first().cloned() else { continue };
         let mac = words.iter().skip(1).filter(|word| mac(&word.value).is_some());
         let macs: Vec<_> = mac.filter_map(MacSpot::read).collect();
-        let claim = Claim { role: Role::Renames, macs, ..Claim::named(name) };
+        let claim = NameClaim { role: ClaimRole::Renames, macs, ..NameClaim::named(name) };
         says.claims.extend(Some(claim).filter(|claim| !claim.macs.is_empty()));
     }
     says
 }
 
 /// Lines without comments.
-struct Lines<'a> {
+struct DhcpLines<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Lines<'a> {
-    fn of(text: &'a str) -> impl Iterator<Item = Lines<'a>> {
+impl<'a> DhcpLines<'a> {
+    fn of(text: &'a str) -> impl Iterator<Item = DhcpLines<'a>> {
         let mut at = 0;
         text.split_inclusive('\n').map(move |line| {
             let start = at;
             at += line.len();
-            Lines { text: line.split('#').next().unwrap_or(line), at: start }
+            DhcpLines { text: line.split('#').next().unwrap_or(line), at: start }
         })
     }
 }

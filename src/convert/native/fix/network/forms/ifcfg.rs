@@ -1,8 +1,10 @@
 //! ifcfg files of Red Hat (initscripts' sysconfig.txt, nm-settings-ifcfg-rh(5)) and of SUSE
 //! (ifcfg(5), ifcfg-bonding(5), ifcfg-bridge(5), ifcfg-vlan(5), ifcfg-macvlan(5)).
 
-use super::super::claim::{Claim, Edit, MacSpot, NOWHERE, Says, Spot, UPPER_MAC, mac, sort_names};
-use super::super::place::{By, Hardware};
+use super::super::claim::{
+    Edit, MacSpot, NOWHERE, NameClaim, Says, Spot, UPPER_MAC, mac, sort_names,
+};
+use super::super::place::{By, HardwareSelection};
 use super::shell::{Assignment, assignments};
 
 /// Values of `TYPE` that stand for no card. Ports of Open vSwitch may be cards.
@@ -53,7 +55,7 @@ pub(super) fn read(path: &str, text: &str) -> Says {
     let file = path.rsplit("/ifcfg-").next().unwrap_or_default();
     let is_suse = path.starts_with("/etc/sysconfig/network/");
     let mut says = Says::default();
-    let mut claim = Claim::default();
+    let mut claim = NameClaim::default();
     match get("DEVICE").filter(|device| !device.value.value.is_empty()) {
         // SUSE goes by the name of the file.
         Some(device) if !is_suse => claim.names.push(device.value.clone()),
@@ -95,12 +97,12 @@ fn is_made(all: &[Assignment<'_>]) -> bool {
 }
 
 /// `ifcfg-eth0`, and SUSE's old `ifcfg-eth-id-00:50:56:aa:bb:01` and `ifcfg-eth-bus-pci-0000:02:00.0`.
-fn by_file_name(file: &str, is_suse: bool, claim: &mut Claim) {
+fn by_file_name(file: &str, is_suse: bool, claim: &mut NameClaim) {
     if let Some(mac) = file.split_once("-id-").and_then(|(_, id)| mac(id)) {
         // The name of the file is no place in its text: nothing can be edited there.
         claim.macs.push(MacSpot { mac, edit: Edit::new(NOWHERE, "") });
     } else if let Some((_, place)) = file.split_once("-bus-pci-") {
-        claim.hardware.push(Hardware::evidence(By::Address, vec![place.to_owned()]));
+        claim.hardware.push(HardwareSelection::evidence(By::Address, vec![place.to_owned()]));
     } else if is_suse || LOOKS_LIKE_A_CARD.iter().any(|start| file.starts_with(start)) {
         // `ifcfg-eth0-range0` adds addresses to eth0.
         let name = file.split("-range").next().unwrap_or(file);
@@ -108,7 +110,7 @@ fn by_file_name(file: &str, is_suse: bool, claim: &mut Claim) {
     }
 }
 
-fn assigned(own: &Assignment<'_>, is_suse: bool, claim: &mut Claim, says: &mut Says) {
+fn assigned(own: &Assignment<'_>, is_suse: bool, claim: &mut NameClaim, says: &mut Says) {
     let text = own.value.value.as_str();
     let stem = own.key.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_');
     match (own.key, stem) {
@@ -142,9 +144,9 @@ fn primary(word: Spot<String>) -> Option<Spot<String>> {
 }
 
 /// `HWADDR=` in a line before the assignment, which becomes empty.
-fn hardware(by: By, own: &Assignment<'_>) -> Hardware {
+fn hardware(by: By, own: &Assignment<'_>) -> HardwareSelection {
     let empty = Edit::new(own.value.at.clone(), "");
-    Hardware {
+    HardwareSelection {
         by,
         patterns: own.words().into_iter().map(|word| word.value).collect(),
         instead: vec![

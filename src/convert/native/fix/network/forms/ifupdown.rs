@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::super::claim::{Claim, MacSpot, Role, Says, Spot, is_pattern, words};
-use super::super::place::{By, Hardware};
+use super::super::claim::{ClaimRole, MacSpot, NameClaim, Says, Spot, is_pattern, words};
+use super::super::place::{By, HardwareSelection};
 use super::commands;
 
 /// Options whose values are interfaces below this one, `-` and `_` being the same. The interface
@@ -60,11 +60,11 @@ const METHODS: [&str; 8] =
 const NO_NAMES: [&str; 5] = ["none", "all", "regex", "noregex", "null"];
 
 /// One line with the lines that continue it.
-struct Line {
+struct IfupdownLine {
     words: Vec<Spot<String>>,
 }
 
-impl Line {
+impl IfupdownLine {
     fn word(&self, index: usize) -> &str {
         self.words.get(index).map_or("", |word| word.value.as_str())
     }
@@ -82,7 +82,7 @@ pub(super) fn read(texts: &[&str]) -> Vec<Says> {
     readers.into_iter().map(|reader| reader.finish(&started)).collect()
 }
 
-fn lines(text: &str) -> Vec<Line> {
+fn lines(text: &str) -> Vec<IfupdownLine> {
     let (mut found, mut at) = (Vec::new(), 0);
     while at < text.len() {
         let mut end = text[at..].find('\n').map_or(text.len(), |end| at + end + 1);
@@ -92,7 +92,7 @@ fn lines(text: &str) -> Vec<Line> {
         // A comment takes its whole line; behind words there is none.
         if !text[at..end].trim_start().starts_with('#') {
             let words = words(&text[at..end], at, |c| c.is_whitespace() || c == '\\');
-            found.extend(Some(Line { words }).filter(|line| !line.words.is_empty()));
+            found.extend(Some(IfupdownLine { words }).filter(|line| !line.words.is_empty()));
         }
         at = end;
     }
@@ -103,7 +103,7 @@ fn lines(text: &str) -> Vec<Line> {
 struct Reader {
     says: Says,
     /// The stanza that is being read, and whether the system makes its interface.
-    current: Option<Claim>,
+    current: Option<NameClaim>,
     is_made: bool,
     /// Whether the stanza has options of such interfaces. cloud-init and curtin write those of a bond
     /// into the stanzas of its ports too.
@@ -127,7 +127,7 @@ impl Reader {
         reader
     }
 
-    fn line(&mut self, line: &Line) {
+    fn line(&mut self, line: &IfupdownLine) {
         match line.word(0) {
             "iface" => {
                 self.close();
@@ -159,11 +159,11 @@ impl Reader {
         }
     }
 
-    fn iface(&mut self, line: &Line) {
+    fn iface(&mut self, line: &IfupdownLine) {
         let Some(name) = line.words.get(1).cloned() else { return };
         let rest = line.rest(2);
         let mut words = rest.iter().map(|word| word.value.as_str());
-        let mut claim = Claim::named(name);
+        let mut claim = NameClaim::named(name);
         if rest.iter().any(|word| word.value == "dhcp") {
             claim.addresses.push("dhcp".to_owned());
         }
@@ -176,7 +176,7 @@ impl Reader {
 
     /// `auto ens192 /eth*=lan mac/00:50:56:aa:bb:01=dmz`: interfaces, and what they are called in
     /// this file.
-    fn selection(&mut self, line: &Line) {
+    fn selection(&mut self, line: &IfupdownLine) {
         self.close();
         for word in line.rest(1) {
             let (selected, logical) = split(&word);
@@ -191,16 +191,16 @@ impl Reader {
         let (selected, name) = split(word);
         let Some(name) = name else { return };
         // ifup renames when the card is found already; the name before tells which card is meant.
-        let mut claim = Claim { role: Role::Renames, ..selection(&selected) };
+        let mut claim = NameClaim { role: ClaimRole::Renames, ..selection(&selected) };
         let before = claim.names.drain(..).map(|before| before.value).collect::<Vec<_>>();
         if !before.is_empty() {
-            claim.hardware.push(Hardware::evidence(By::PlaceName, before));
+            claim.hardware.push(HardwareSelection::evidence(By::PlaceName, before));
         }
         claim.names = vec![name];
         self.says.claims.push(claim);
     }
 
-    fn option(&mut self, line: &Line) {
+    fn option(&mut self, line: &IfupdownLine) {
         let Some(claim) = &mut self.current else { return };
         let key = line.word(0).replace('_', "-");
         let values = line.rest(1).into_iter().filter(|word| is_name(&word.value));
@@ -269,8 +269,8 @@ fn split(word: &Spot<String>) -> (Spot<String>, Option<Spot<String>>) {
 }
 
 /// A name, `/PATTERN`, or `mac/ADDRESS`.
-fn selection(word: &Spot<String>) -> Claim {
-    let mut claim = Claim::default();
+fn selection(word: &Spot<String>) -> NameClaim {
+    let mut claim = NameClaim::default();
     match word.value.split_once('/') {
         None => claim.names.push(word.clone()),
         Some(("mac", rest)) => {

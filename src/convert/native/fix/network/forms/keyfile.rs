@@ -8,7 +8,7 @@ use super::super::claim::{Edit, Spot, words};
 
 /// One `key=value` of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry<'a> {
+pub(super) struct KeyfileEntry<'a> {
     /// The section, counted from 1: sections of one name are different sections.
     pub(super) number: usize,
     pub(super) section: &'a str,
@@ -21,7 +21,7 @@ pub(super) struct Entry<'a> {
     pub(super) lines: Range<usize>,
 }
 
-impl Entry<'_> {
+impl KeyfileEntry<'_> {
     /// The value as one word.
     pub(super) fn word(&self) -> Spot<String> {
         let whole = words(self.value, self.at, |_| false).into_iter().next();
@@ -61,7 +61,7 @@ impl Entry<'_> {
 }
 
 /// All entries of a text.
-pub(super) fn entries(text: &str) -> Vec<Entry<'_>> {
+pub(super) fn entries(text: &str) -> Vec<KeyfileEntry<'_>> {
     let mut entries = Vec::new();
     let (mut section, mut number) = ("", 0);
     let mut rest = 0;
@@ -91,7 +91,7 @@ pub(super) fn entries(text: &str) -> Vec<Entry<'_>> {
         let after = &text[start + equals + 1..rest];
         let at = start + equals + 1 + (after.len() - after.trim_start().len());
         let value = text[at.min(rest)..rest].trim_end();
-        entries.push(Entry { number, section, key, value, at, lines: start..rest });
+        entries.push(KeyfileEntry { number, section, key, value, at, lines: start..rest });
     }
     entries
 }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::claim::{Claim, MacSpot, NOWHERE, Says, Spot, sort_names, words};
+use super::super::claim::{MacSpot, NOWHERE, NameClaim, Says, Spot, sort_names, words};
 use super::shell::{Assignment, assignments};
-use super::yaml::{Node, documents};
+use super::yaml::{YamlNode, documents};
 
 /// Most VLANs that are read: one card can have no more (IEEE 802.1Q).
 const MOST_VLANS: usize = 4_094;
@@ -20,7 +20,7 @@ pub(super) fn netctl(text: &str) -> Says {
         let name = interface.words().into_iter().next();
         match (kind, name) {
             ("ethernet" | "", Some(name)) => {
-                let mut claim = Claim::default();
+                let mut claim = NameClaim::default();
                 sort_names(&mut claim, [name]);
                 let address = get("Address").map(|own| own.words()).unwrap_or_default();
                 claim.addresses.extend(address.into_iter().map(|word| word.value));
@@ -49,7 +49,7 @@ pub(super) fn etcnet(path: &str, text: &str) -> Says {
     if kind == "eth" {
         let dhcp = get("BOOTPROTO").filter(|own| own.value.value.starts_with("dhcp"));
         let addresses = dhcp.map(|_| "dhcp".to_owned()).into_iter().collect();
-        says.claims.push(Claim { addresses, ..Claim::named(name) });
+        says.claims.push(NameClaim { addresses, ..NameClaim::named(name) });
     } else {
         says.make(name, get("HOST").is_some());
     }
@@ -79,7 +79,7 @@ pub(super) fn netifrc(text: &str) -> Says {
                 let at = word.at.start..word.at.start + card.len();
                 word = Spot::new(format!("{card}.{vlan}"), at);
             }
-            says.claims.push(Claim { addresses, ..Claim::named(word) });
+            says.claims.push(NameClaim { addresses, ..NameClaim::named(word) });
         }
         if let Some(card) = own.key.strip_prefix("vlans_") {
             says.mention(spot("vlans_", card));
@@ -105,7 +105,7 @@ fn netifrc_vlans<'a>(own: &Assignment<'a>) -> Vec<(&'a str, String)> {
 /// rc.inet1.conf of Slackware: `IFNAME[0]="eth0"`, `IPADDR[0]="192.0.2.7/24"`, `USE_DHCP[0]="yes"`.
 /// Without `IFNAME` the interface of number 0 is `eth0`.
 pub(super) fn slackware(text: &str) -> Says {
-    let mut cards: BTreeMap<String, Claim> = BTreeMap::new();
+    let mut cards: BTreeMap<String, NameClaim> = BTreeMap::new();
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let begin = at;
@@ -118,7 +118,7 @@ pub(super) fn slackware(text: &str) -> Says {
         else {
             continue;
         };
-        let own = || Claim::named(Spot::new(format!("eth{number}"), NOWHERE));
+        let own = || NameClaim::named(Spot::new(format!("eth{number}"), NOWHERE));
         match key {
             "IFNAME" => cards.entry(number.to_owned()).or_insert_with(own).names = vec![word],
             "IPADDR" | "IPADDRS" => {
@@ -145,7 +145,7 @@ pub(super) fn nmstate(text: &str) -> Says {
     };
     let mut says = Says::default();
     let interfaces = documents.iter().filter_map(|document| document.get("interfaces"));
-    for interface in interfaces.flat_map(Node::list) {
+    for interface in interfaces.flat_map(YamlNode::list) {
         let Some(name) = interface.get("name").and_then(|name| name.spot(text)) else { continue };
         let kind = interface.get_text("type");
         let identifies = interface.get_text("identifier") == "mac-address";
@@ -155,9 +155,9 @@ pub(super) fn nmstate(text: &str) -> Says {
         } else if identifies {
             let mac = interface.get("mac-address").and_then(|mac| mac.spot(text));
             let macs = mac.as_ref().and_then(MacSpot::read).into_iter().collect();
-            says.claims.push(Claim { macs, ..Claim::default() });
+            says.claims.push(NameClaim { macs, ..NameClaim::default() });
         } else {
-            says.claims.push(Claim::named(name));
+            says.claims.push(NameClaim::named(name));
         }
         let below = [
             interface.get("vlan").and_then(|vlan| vlan.get("base-iface")),
@@ -165,10 +165,11 @@ pub(super) fn nmstate(text: &str) -> Says {
             interface.get("vxlan").and_then(|vlan| vlan.get("base-iface")),
             interface.get("link-aggregation").and_then(|bond| bond.get("port")),
         ];
-        let words = below.into_iter().flatten().flat_map(Node::scalars);
+        let words = below.into_iter().flatten().flat_map(YamlNode::scalars);
         says.mention_all(words.filter_map(|word| word.spot(text)).collect());
         let ports = interface.get("bridge").and_then(|bridge| bridge.get("port"));
-        let ports = ports.map_or(&[][..], Node::list).iter().filter_map(|port| port.get("name"));
+        let ports =
+            ports.map_or(&[][..], YamlNode::list).iter().filter_map(|port| port.get("name"));
         says.mention_all(ports.filter_map(|name| name.spot(text)).collect());
     }
     says
@@ -183,7 +184,7 @@ pub(super) fn service(path: &str) -> Says {
     let name = name.replace("\\x2d", "-");
     // A link in a runlevel starts it.
     let is_idle = path.starts_with("/etc/init.d/");
-    let claim = Claim { is_idle, ..Claim::named(Spot::new(name, NOWHERE)) };
+    let claim = NameClaim { is_idle, ..NameClaim::named(Spot::new(name, NOWHERE)) };
     Says { claims: vec![claim], ..Says::default() }
 }
 

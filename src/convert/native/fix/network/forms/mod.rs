@@ -18,7 +18,7 @@ mod udev;
 mod wicked;
 mod yaml;
 
-use super::claim::{Role, Says};
+use super::claim::{ClaimRole, Says};
 
 pub(super) use command_line::keeps_kernel_names;
 pub(super) use together::settings;
@@ -145,7 +145,7 @@ fn bytes(text: &str) -> Vec<u8> {
 
 /// What was once configured tells of cards and configures none.
 fn remembered(mut says: Says) -> Says {
-    says.claims.iter_mut().for_each(|claim| claim.role = Role::Remembers);
+    says.claims.iter_mut().for_each(|claim| claim.role = ClaimRole::Remembers);
     says
 }
 

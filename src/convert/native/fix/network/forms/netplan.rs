@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::claim::{Claim, MAC, MacSpot, Role, Says, Spot, is_pattern};
-use super::super::place::{By, Hardware};
-use super::yaml::Node;
+use super::super::claim::{ClaimRole, MAC, MacSpot, NameClaim, Says, Spot, is_pattern};
+use super::super::place::{By, HardwareSelection};
+use super::yaml::YamlNode;
 
 /// Kinds of interfaces that netplan makes.
 const MADE: [&str; 9] = [
@@ -36,7 +36,7 @@ const DHCP: [&str; 2] = ["dhcp4", "dhcp6"];
 
 impl Ids {
     /// Adds the ids of a `network:` mapping.
-    pub(super) fn add(&mut self, network: &Node) {
+    pub(super) fn add(&mut self, network: &YamlNode) {
         for (id, definition) in definitions(network, "ethernets") {
             for key in DHCP.into_iter().filter(|key| definition.get(key).is_some()) {
                 self.dhcp.insert((id.text().to_owned(), key), definition.is_on(key));
@@ -51,12 +51,12 @@ impl Ids {
     }
 }
 
-fn definitions<'a>(network: &'a Node, kind: &str) -> &'a [(Node, Node)] {
-    network.get(kind).map_or(&[], Node::pairs)
+fn definitions<'a>(network: &'a YamlNode, kind: &str) -> &'a [(YamlNode, YamlNode)] {
+    network.get(kind).map_or(&[], YamlNode::pairs)
 }
 
 /// What a `network:` mapping says; `text` is its file.
-pub(super) fn network(network: &Node, text: &str, ids: &Ids) -> Says {
+pub(super) fn network(network: &YamlNode, text: &str, ids: &Ids) -> Says {
     let mut says = Says::default();
     for (id, definition) in definitions(network, "ethernets") {
         says.claims.extend(ethernet(id, definition, text, ids));
@@ -77,21 +77,22 @@ pub(super) fn network(network: &Node, text: &str, ids: &Ids) -> Says {
 }
 
 /// Ids that a definition refers to, without those that are labels or that netplan makes itself.
-fn references(definition: &Node, key: &str, text: &str, ids: &Ids) -> Vec<Spot<String>> {
-    let words = definition.get(key).map(Node::scalars).unwrap_or_default();
+fn references(definition: &YamlNode, key: &str, text: &str, ids: &Ids) -> Vec<Spot<String>> {
+    let words = definition.get(key).map(YamlNode::scalars).unwrap_or_default();
     let words = words.into_iter().filter_map(|word| word.spot(text));
     words.filter(|word| !ids.labels.contains(&word.value)).collect()
 }
 
 /// The claims of one definition below `ethernets:`.
-fn ethernet(id: &Node, definition: &Node, text: &str, ids: &Ids) -> Vec<Claim> {
-    let mut claim = Claim { addresses: addresses(id.text(), definition, ids), ..Claim::default() };
+fn ethernet(id: &YamlNode, definition: &YamlNode, text: &str, ids: &Ids) -> Vec<NameClaim> {
+    let mut claim =
+        NameClaim { addresses: addresses(id.text(), definition, ids), ..NameClaim::default() };
     claim.is_idle = ["manual", "off"].contains(&definition.get_text("activation-mode"));
     let set_name = definition.get("set-name").and_then(|name| name.spot(text));
     let matched = definition.get("match");
     if let Some(matched) = matched {
         let is_last =
-            |name: &Node| ids.names.get(id.text()).is_none_or(|last| *last == texts(name));
+            |name: &YamlNode| ids.names.get(id.text()).is_none_or(|last| *last == texts(name));
         select(&mut claim, matched, matched.get("name").filter(|name| is_last(name)), text);
     }
     let is_label = ids.labels.contains(id.text());
@@ -103,15 +104,15 @@ fn ethernet(id: &Node, definition: &Node, text: &str, ids: &Ids) -> Vec<Claim> {
             claim.hardware.push(selection(By::PlaceName, "name", names, (matched, text)));
         }
         // The name goes with the selection; addresses are of the same card.
-        claims.push(Claim {
-            role: Role::Renames,
+        claims.push(NameClaim {
+            role: ClaimRole::Renames,
             names: vec![name.clone()],
             macs: claim.macs.clone(),
             hardware: claim.hardware.clone(),
-            ..Claim::default()
+            ..NameClaim::default()
         });
-        let Claim { addresses, is_idle, .. } = claim;
-        claim = Claim { addresses, is_idle, ..Claim::named(name) };
+        let NameClaim { addresses, is_idle, .. } = claim;
+        claim = NameClaim { addresses, is_idle, ..NameClaim::named(name) };
     } else if !is_label {
         claim.names.extend(id.spot(text));
     } else if !claim.macs.is_empty() && claim.names.is_empty() {
@@ -124,13 +125,13 @@ fn ethernet(id: &Node, definition: &Node, text: &str, ids: &Ids) -> Vec<Claim> {
     claims
 }
 
-fn texts(node: &Node) -> Vec<String> {
+fn texts(node: &YamlNode) -> Vec<String> {
     node.scalars().iter().map(|word| word.text().to_owned()).collect()
 }
 
 /// Reads a `match:`, with its `name:` unless a later file has another.
-fn select(claim: &mut Claim, matched: &Node, name: Option<&Node>, text: &str) {
-    for name in name.map(Node::scalars).unwrap_or_default() {
+fn select(claim: &mut NameClaim, matched: &YamlNode, name: Option<&YamlNode>, text: &str) {
+    for name in name.map(YamlNode::scalars).unwrap_or_default() {
         match name.spot(text) {
             Some(word) if is_pattern(&word.value) => claim.patterns.push(word.value),
             Some(word) => claim.names.push(word),
@@ -154,9 +155,14 @@ fn select(claim: &mut Claim, matched: &Node, name: Option<&Node>, text: &str) {
 }
 
 /// The selection by a key of `match:`.
-fn selection(by: By, key: &str, patterns: Vec<String>, (matched, text): (&Node, &str)) -> Hardware {
+fn selection(
+    by: By,
+    key: &str,
+    patterns: Vec<String>,
+    (matched, text): (&YamlNode, &str),
+) -> HardwareSelection {
     let pair = |with: Option<&str>| matched.replace_pair(key, with, text);
-    Hardware {
+    HardwareSelection {
         by,
         words: format!("{key}: {}", patterns.join(", ")),
         patterns,
@@ -166,12 +172,12 @@ fn selection(by: By, key: &str, patterns: Vec<String>, (matched, text): (&Node, 
     }
 }
 
-fn addresses(id: &str, definition: &Node, ids: &Ids) -> Vec<String> {
+fn addresses(id: &str, definition: &YamlNode, ids: &Ids) -> Vec<String> {
     let is_on =
         |key: &&str| definition.is_on(key) && ids.dhcp.get(&(id.to_owned(), *key)) != Some(&false);
     let dhcp = DHCP.iter().any(is_on);
     let mut found: Vec<_> = dhcp.then(|| "dhcp".to_owned()).into_iter().collect();
-    for address in definition.get("addresses").map(Node::scalars).unwrap_or_default() {
+    for address in definition.get("addresses").map(YamlNode::scalars).unwrap_or_default() {
         // An address with options is the key of a mapping.
         let plain = match address.pairs().first() {
             Some((key, _)) => key.text(),
@@ -229,7 +235,7 @@ mod tests {
         let base = "network:\n  ethernets:\n    lan:\n      match: {macaddress: 00:50:56:aa:bb:01}\n      set-name: lan0\n";
         let more = "network:\n  ethernets:\n    lan:\n      addresses: [192.0.2.7/24]\n  bridges:\n    br0: {interfaces: [lan, ens224]}\n";
         let says = says(&[base, more]);
-        assert_eq!(says[0].claims[0].role, Role::Renames);
+        assert_eq!(says[0].claims[0].role, ClaimRole::Renames);
         assert_eq!(names(&says[0]), ["lan0", "lan0"]);
         assert_eq!(names(&says[1]), ["ens224"]);
     }

@@ -2,11 +2,11 @@
 //! configuration names (NetworkManager.conf(5)).
 
 use super::super::claim::{
-    Claim, Edit, MAC, MacSpot, Role, Says, Spot, is_pattern, sort_names, words,
+    ClaimRole, Edit, MAC, MacSpot, NameClaim, Says, Spot, is_pattern, sort_names, words,
 };
-use super::super::place::{By, Hardware};
+use super::super::place::{By, HardwareSelection};
 use super::super::virtual_names::{base, is_valid};
-use super::keyfile::{Entry, entries};
+use super::keyfile::{KeyfileEntry, entries};
 
 /// Values of `type` whose interface is a card: the kernel's, InfiniBand's and the old words. That of
 /// PPPoE is one where no parent is named.
@@ -27,13 +27,13 @@ pub(super) fn profile(text: &str) -> Says {
     };
     let mut says = Says::default();
     let kind = value("connection", "type").map_or("ethernet", |entry| entry.value);
-    let is_parent = |e: &&Entry<'_>| e.section != "connection" && e.key == "parent";
-    let is_named = |e: &Entry<'_>| !e.value.is_empty() && mac_spot(e).is_none();
+    let is_parent = |e: &&KeyfileEntry<'_>| e.section != "connection" && e.key == "parent";
+    let is_named = |e: &KeyfileEntry<'_>| !e.value.is_empty() && mac_spot(e).is_none();
     let has_parent = entries.iter().filter(is_parent).any(is_named);
     let has_parents_mac = entries.iter().filter(is_parent).any(|entry| mac_spot(entry).is_some());
     let is_card = CARDS.contains(&kind) && !(kind == PPPOE && has_parent);
-    let mut claim = Claim::default();
-    if let Some(name) = value("connection", "interface-name").map(Entry::word)
+    let mut claim = NameClaim::default();
+    if let Some(name) = value("connection", "interface-name").map(KeyfileEntry::word)
         && !name.value.is_empty()
     {
         if is_card {
@@ -62,14 +62,14 @@ pub(super) fn profile(text: &str) -> Says {
         && !claim.macs.is_empty()
     {
         // The card below, and not its addresses.
-        let Claim { macs, is_idle, .. } = claim;
-        says.claims.push(Claim { macs, is_idle, ..Claim::default() });
+        let NameClaim { macs, is_idle, .. } = claim;
+        says.claims.push(NameClaim { macs, is_idle, ..NameClaim::default() });
     }
     says
 }
 
 /// A MAC address, which old versions write as a list of bytes: `0;80;86;170;187;1;`.
-fn mac_spot(entry: &Entry<'_>) -> Option<MacSpot> {
+fn mac_spot(entry: &KeyfileEntry<'_>) -> Option<MacSpot> {
     let word = entry.word();
     MacSpot::read(&word).or_else(|| {
         let bytes = word.value.split(';').filter(|byte| !byte.is_empty()).map(str::parse);
@@ -80,11 +80,11 @@ fn mac_spot(entry: &Entry<'_>) -> Option<MacSpot> {
 }
 
 /// Whether an entry names the bond, the bridge or the port that the profile's interface is in.
-fn is_controller(entry: &Entry<'_>) -> bool {
+fn is_controller(entry: &KeyfileEntry<'_>) -> bool {
     entry.section == "connection" && ["master", "controller"].contains(&entry.key)
 }
 
-fn read(entry: &Entry<'_>, by_mac: &Edit, claim: &mut Claim, says: &mut Says) {
+fn read(entry: &KeyfileEntry<'_>, by_mac: &Edit, claim: &mut NameClaim, says: &mut Says) {
     match (entry.section, entry.key) {
         _ if is_controller(entry) => {
             says.makes.extend(Some(entry.word()).filter(is_name).map(|word| word.value));
@@ -129,7 +129,7 @@ fn is_name(word: &Spot<String>) -> bool {
 }
 
 /// The value of an option in a list such as `mode=active-backup,primary=ens192`.
-fn option(entry: &Entry<'_>, name: &str) -> Vec<Spot<String>> {
+fn option(entry: &KeyfileEntry<'_>, name: &str) -> Vec<Spot<String>> {
     let value = |word: Spot<String>| {
         let (key, value) = word.value.split_once('=')?;
         (key == name).then(|| Spot::new(value.to_owned(), word.at.end - value.len()..word.at.end))
@@ -138,7 +138,7 @@ fn option(entry: &Entry<'_>, name: &str) -> Vec<Spot<String>> {
 }
 
 /// The edit that adds `mac-address=` to `[ethernet]`, which may have to be made.
-fn mac_line(entries: &[Entry<'_>], text: &str) -> Edit {
+fn mac_line(entries: &[KeyfileEntry<'_>], text: &str) -> Edit {
     let line = format!("mac-address={MAC}\n");
     let section = entries.iter().find(|entry| ETHERNET.contains(&entry.section));
     let header = || ETHERNET.iter().find_map(|name| find_header(text, name));
@@ -152,10 +152,10 @@ fn mac_line(entries: &[Entry<'_>], text: &str) -> Edit {
 }
 
 /// A line of `[match]` gives way to a line of `[ethernet]`.
-fn hardware(by: By, entry: &Entry<'_>, by_mac: &Edit) -> Hardware {
+fn hardware(by: By, entry: &KeyfileEntry<'_>, by_mac: &Edit) -> HardwareSelection {
     let remove = entry.replaced_by("");
     let patterns = entry.list().into_iter().map(|word| pattern(&word.value));
-    Hardware {
+    HardwareSelection {
         by,
         patterns: patterns.collect(),
         instead: vec![remove.clone(), by_mac.clone()],
@@ -205,7 +205,7 @@ pub(super) fn configuration(text: &str) -> Says {
             // `wireguard.cali` is a name and no VLAN.
             if let Some(name) = plain.filter(|name| base(name) == *name) {
                 let name = Spot::new(name.to_owned(), word.at.end - name.len()..word.at.end);
-                says.claims.push(Claim { role: Role::Mentions, ..Claim::named(name) });
+                says.claims.push(NameClaim { role: ClaimRole::Mentions, ..NameClaim::named(name) });
             }
         }
     }
@@ -332,7 +332,7 @@ mod tests {
     fn the_own_configuration_names_devices() {
         let text = "[keyfile]\nunmanaged-devices=interface-name:ens224;mac:00:50:56:aa:bb:01;interface-name:veth*\n";
         let says = configuration(text);
-        assert_eq!((names(&says), says.claims[0].role), (vec!["ens224"], Role::Mentions));
+        assert_eq!((names(&says), says.claims[0].role), (vec!["ens224"], ClaimRole::Mentions));
         let calico = "[keyfile]\nunmanaged-devices=interface-name:cali*;interface-name:tunl*;interface-name:vxlan.calico;interface-name:wireguard.cali\n";
         assert!(configuration(calico).claims.is_empty());
     }

@@ -2,24 +2,24 @@
 //! systemd.link(5).
 
 use super::super::claim::{
-    Claim, Edit, MAC, MacSpot, NOWHERE, Role, Says, Spot, is_pattern, sort_names,
+    ClaimRole, Edit, MAC, MacSpot, NOWHERE, NameClaim, Says, Spot, is_pattern, sort_names,
 };
 use super::super::pin::ANY_PATH;
-use super::super::place::{By, Card, Hardware, Meant};
-use super::keyfile::{Entry, entries};
+use super::super::place::{By, Card, HardwareSelection, Meant};
+use super::keyfile::{KeyfileEntry, entries};
 use super::udev::property;
 
 /// Keys of `[Network]` that name interfaces which another file makes.
 const MAKES: [&str; 10] =
     ["Bridge", "Bond", "VLAN", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP", "VXLAN", "Tunnel", "VRF"];
 /// An entry of a file, or of a drop-in of the file.
-struct Line<'a> {
-    entry: Entry<'a>,
+struct NetworkdLine<'a> {
+    entry: KeyfileEntry<'a>,
     /// Whether it stands in the file itself, which alone is edited.
     is_own: bool,
 }
 
-impl Line<'_> {
+impl NetworkdLine<'_> {
     /// A word of the line, with its place in the file.
     fn placed(&self, word: Spot<String>) -> Spot<String> {
         if self.is_own { word } else { Spot::new(word.value, NOWHERE) }
@@ -27,10 +27,10 @@ impl Line<'_> {
 }
 
 /// All entries of a file and of its drop-ins, in their order.
-fn lines<'a>(text: &'a str, drop_ins: &[&'a str]) -> Vec<Line<'a>> {
-    let own = entries(text).into_iter().map(|entry| Line { entry, is_own: true });
+fn lines<'a>(text: &'a str, drop_ins: &[&'a str]) -> Vec<NetworkdLine<'a>> {
+    let own = entries(text).into_iter().map(|entry| NetworkdLine { entry, is_own: true });
     let others = drop_ins.iter().flat_map(|text| entries(text));
-    own.chain(others.map(|entry| Line { entry, is_own: false })).collect()
+    own.chain(others.map(|entry| NetworkdLine { entry, is_own: false })).collect()
 }
 
 /// What a `.network` file says, with its drop-ins.
@@ -66,7 +66,7 @@ fn is_no(value: &str) -> bool {
 }
 
 /// Whether the sections `[Match]` may take an Ethernet card. A `!` in front negates the whole list.
-fn is_of_cards(lines: &[Line<'_>]) -> bool {
+fn is_of_cards(lines: &[NetworkdLine<'_>]) -> bool {
     let mut matches = lines.iter().map(|line| &line.entry).filter(|entry| entry.section == "Match");
     matches.all(|entry| {
         let words = entry.words();
@@ -94,8 +94,9 @@ pub(super) fn netdev(text: &str) -> Says {
 /// What a `.link` file says, with its drop-ins.
 pub(super) fn link(text: &str, drop_ins: &[&str]) -> Says {
     let lines = lines(text, drop_ins);
-    let mut claim = Claim { role: Role::Renames, ..matched(&lines) };
-    let is_name = |line: &&Line<'_>| (line.entry.section, line.entry.key) == ("Link", "Name");
+    let mut claim = NameClaim { role: ClaimRole::Renames, ..matched(&lines) };
+    let is_name =
+        |line: &&NetworkdLine<'_>| (line.entry.section, line.entry.key) == ("Link", "Name");
     let name = lines.iter().rev().find(is_name).map(|line| line.placed(line.entry.word()));
     // `[Match] Name=` is no key of a .link file.
     claim.names = name.into_iter().filter(|name| !name.value.is_empty()).collect();
@@ -136,14 +137,15 @@ pub(in super::super) fn settings(
 }
 
 /// The sections `[Match]`. An empty value takes back what stood before it.
-fn matched(lines: &[Line<'_>]) -> Claim {
-    let mut claim = Claim::default();
-    for Line { entry, is_own } in lines.iter().filter(|line| line.entry.section == "Match") {
+fn matched(lines: &[NetworkdLine<'_>]) -> NameClaim {
+    let mut claim = NameClaim::default();
+    for NetworkdLine { entry, is_own } in lines.iter().filter(|line| line.entry.section == "Match")
+    {
         if entry.words().is_empty() {
             take_back(&mut claim, entry.key);
             continue;
         }
-        let mut more = Claim::default();
+        let mut more = NameClaim::default();
         select(&mut more, entry);
         if !is_own {
             more.forget_places();
@@ -158,7 +160,7 @@ fn matched(lines: &[Line<'_>]) -> Claim {
 }
 
 /// Empties the list of a key.
-fn take_back(claim: &mut Claim, key: &str) {
+fn take_back(claim: &mut NameClaim, key: &str) {
     let by = match key {
         "Name" => {
             claim.names.clear();
@@ -176,7 +178,7 @@ fn take_back(claim: &mut Claim, key: &str) {
 }
 
 /// Reads one entry of `[Match]`.
-fn select(claim: &mut Claim, entry: &Entry<'_>) {
+fn select(claim: &mut NameClaim, entry: &KeyfileEntry<'_>) {
     let words = entry.words();
     match entry.key {
         // A `!` in front negates the whole list.
@@ -201,7 +203,7 @@ fn select(claim: &mut Claim, entry: &Entry<'_>) {
 }
 
 /// The patterns of an entry, each with the `!` of its list.
-fn patterns(entry: &Entry<'_>) -> Vec<String> {
+fn patterns(entry: &KeyfileEntry<'_>) -> Vec<String> {
     let is_negated = entry.value.starts_with('!');
     let pattern = |word: Spot<String>| match is_negated && !word.value.starts_with('!') {
         true => format!("!{}", word.value),
@@ -211,7 +213,7 @@ fn patterns(entry: &Entry<'_>) -> Vec<String> {
 }
 
 /// `Property=ID_PATH=pci-0000:0b:00.0`: what udev knows of a card.
-fn properties(entry: &Entry<'_>) -> Vec<Hardware> {
+fn properties(entry: &KeyfileEntry<'_>) -> Vec<HardwareSelection> {
     let words = entry.words();
     let known = words.iter().filter_map(|word| {
         let (key, value) = word.value.split_once('=')?;
@@ -220,12 +222,12 @@ fn properties(entry: &Entry<'_>) -> Vec<Hardware> {
     let alone = |(by, patterns)| match words.len() {
         1 => hardware(by, entry, patterns),
         // The others would go with it.
-        _ => Hardware::evidence(by, patterns),
+        _ => HardwareSelection::evidence(by, patterns),
     };
     known.map(alone).collect()
 }
 
-fn is_unknown_property(entry: &Entry<'_>) -> bool {
+fn is_unknown_property(entry: &KeyfileEntry<'_>) -> bool {
     let is_known = |word: &Spot<String>| {
         let (key, value) = word.value.split_once('=').unwrap_or_default();
         property(key, value).is_some()
@@ -233,8 +235,8 @@ fn is_unknown_property(entry: &Entry<'_>) -> bool {
     (entry.section, entry.key) == ("Match", "Property") && !entry.words().iter().all(is_known)
 }
 
-fn hardware(by: By, entry: &Entry<'_>, patterns: Vec<String>) -> Hardware {
-    Hardware {
+fn hardware(by: By, entry: &KeyfileEntry<'_>, patterns: Vec<String>) -> HardwareSelection {
+    HardwareSelection {
         by,
         patterns,
         // A VLAN has the address of its card and no place.
@@ -246,10 +248,10 @@ fn hardware(by: By, entry: &Entry<'_>, patterns: Vec<String>) -> Hardware {
 }
 
 /// `Virtualization=vmware` selects the host and not the card: any virtual machine will do.
-fn virtualization(entry: &Entry<'_>) -> Hardware {
+fn virtualization(entry: &KeyfileEntry<'_>) -> HardwareSelection {
     let at = entry.word().at;
     let any = vec![Edit::new(at, "vm")];
-    Hardware {
+    HardwareSelection {
         by: By::Host,
         patterns: vec!["vmware".to_owned()],
         instead: any.clone(),

@@ -122,7 +122,7 @@ fn netplan_files(files: &[&Text], all: &mut [Says]) {
 mod tests {
     use super::super::read;
     use super::*;
-    use crate::convert::native::fix::network::claim::Role;
+    use crate::convert::native::fix::network::claim::ClaimRole;
 
     fn text(form: Form, path: &str, text: &str) -> Text {
         Text { form, path: path.to_owned(), text: text.to_owned() }
@@ -154,8 +154,8 @@ mod tests {
             ];
             read(&all.iter().collect::<Vec<_>>())[0].claims[0].role
         };
-        assert_eq!(files("network: {config: disabled}\n"), Role::Remembers);
-        assert_eq!(files("users: [default]\n"), Role::Configures);
+        assert_eq!(files("network: {config: disabled}\n"), ClaimRole::Remembers);
+        assert_eq!(files("users: [default]\n"), ClaimRole::Configures);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use super::super::claim::{BARE_MAC, Claim, Edit, MAC, MacSpot, Role, Says, Spot, is_pattern, mac};
-use super::super::place::{By, Hardware};
+use super::super::claim::{
+    BARE_MAC, ClaimRole, Edit, MAC, MacSpot, NameClaim, Says, Spot, is_pattern, mac,
+};
+use super::super::place::{By, HardwareSelection};
 
 /// One `KEY{attribute}==value` of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +103,7 @@ fn closing_quote(text: &str) -> Option<usize> {
 }
 
 /// The claim of a rule that names a card.
-fn claim(rule: &[Token<'_>]) -> Option<Claim> {
+fn claim(rule: &[Token<'_>]) -> Option<NameClaim> {
     let name = rule.iter().rev().find(|token| {
         token.key == "NAME" && token.attribute.is_empty() && ["=", ":="].contains(&token.operator)
     })?;
@@ -117,7 +119,7 @@ fn claim(rule: &[Token<'_>]) -> Option<Claim> {
     }
     let is_net =
         rule.iter().any(|token| token.is(&["SUBSYSTEM"], "") && token.value.value == "net");
-    let mut claim = Claim { role: Role::Renames, ..Claim::named(name.value.clone()) };
+    let mut claim = NameClaim { role: ClaimRole::Renames, ..NameClaim::named(name.value.clone()) };
     for token in rule.iter().filter(|token| token.operator == "==") {
         let value = token.value.value.as_str();
         // SYSFS is the old word for ATTRS.
@@ -222,10 +224,10 @@ pub(super) fn property(name: &str, value: &str) -> Option<(By, Vec<String>)> {
     Some((by, patterns(by, value)))
 }
 
-fn hardware(by: By, token: &Token<'_>, patterns: Vec<String>) -> Hardware {
+fn hardware(by: By, token: &Token<'_>, patterns: Vec<String>) -> HardwareSelection {
     // Without DRIVERS the rule would take VLANs too, which have the address of their card.
     let instead = format!("ATTR{{address}}==\"{MAC}\", DRIVERS==\"?*\"");
-    Hardware {
+    HardwareSelection {
         by,
         patterns,
         instead: vec![Edit::new(token.at.clone(), instead)],
@@ -251,7 +253,7 @@ fn patterns(by: By, value: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn one(text: &str) -> Claim {
+    fn one(text: &str) -> NameClaim {
         let says = read(text);
         assert_eq!(says.claims.len(), 1, "{text}: {says:?}");
         says.claims.into_iter().next().expect("one")
@@ -273,7 +275,7 @@ mod tests {
             assert_eq!(claim.names[0].value, "lan0");
             assert_eq!(&text[claim.names[0].at.clone()], "lan0");
             assert_eq!(claim.macs[0].mac.to_string(), "00:50:56:aa:bb:01", "{text}");
-            assert_eq!(claim.role, Role::Renames);
+            assert_eq!(claim.role, ClaimRole::Renames);
         }
     }
 

@@ -3,7 +3,7 @@
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use super::super::claim::{Claim, Edit, MAC, MacSpot, NOWHERE, Role, Says, Spot, mac};
+use super::super::claim::{ClaimRole, Edit, MAC, MacSpot, NOWHERE, NameClaim, Says, Spot, mac};
 
 /// Elements of an interface that the system makes.
 const MADE: [&str; 11] = [
@@ -101,7 +101,7 @@ pub(super) fn configuration(text: &str) -> Says {
 }
 
 fn interface(leaves: &[&Leaf], says: &mut Says) {
-    let mut claim = Claim::default();
+    let mut claim = NameClaim::default();
     for leaf in leaves {
         let text = &leaf.text;
         if leaf.is("interface/name") {
@@ -134,7 +134,7 @@ pub(super) fn lease(path: &str, text: &str) -> Says {
     // lease-ens192-dhcp-ipv4.xml
     let file = path.rsplit('/').next().unwrap_or_default();
     let name = file.strip_prefix("lease-").and_then(|rest| rest.rsplitn(3, '-').nth(2));
-    let mut claim = Claim { role: Role::Remembers, ..Claim::default() };
+    let mut claim = NameClaim { role: ClaimRole::Remembers, ..NameClaim::default() };
     claim.names.extend(name.map(|name| Spot::new(name.to_owned(), NOWHERE)));
     for leaf in leaves {
         let value = leaf.text.value.as_str();
@@ -189,7 +189,7 @@ mod tests {
         let text = "<lease><family>ipv4</family><type>dhcp</type><ipv4:dhcp><client-id>01:00:50:56:aa:bb:01</client-id><address>192.0.2.7</address></ipv4:dhcp><addresses><address><local>192.0.2.7/24</local></address></addresses></lease>";
         let says = lease("/var/lib/wicked/lease-lan-0-dhcp-ipv4.xml", text);
         let claim = &says.claims[0];
-        assert_eq!((names(&says), claim.role), (vec!["lan-0"], Role::Remembers));
+        assert_eq!((names(&says), claim.role), (vec!["lan-0"], ClaimRole::Remembers));
         assert_eq!(claim.macs[0].mac.to_string(), "00:50:56:aa:bb:01");
         assert_eq!(claim.addresses, ["192.0.2.7", "192.0.2.7/24"]);
     }

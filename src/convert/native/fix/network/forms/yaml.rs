@@ -18,31 +18,31 @@ const LARGEST: usize = 1 << 20;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub(super) struct YamlNode {
     /// With the quotes, or from the first child to the last.
     pub(super) at: Range<usize>,
-    content: Rc<Content>,
+    content: Rc<YamlContent>,
 }
 
 #[derive(Debug)]
-enum Content {
+enum YamlContent {
     Scalar(String),
-    List(Vec<Node>),
-    Map { pairs: Vec<(Node, Node)>, is_flow: bool },
+    List(Vec<YamlNode>),
+    Map { pairs: Vec<(YamlNode, YamlNode)>, is_flow: bool },
 }
 
-impl Node {
+impl YamlNode {
     /// The text of a scalar; empty for all else.
     pub(super) fn text(&self) -> &str {
         match &*self.content {
-            Content::Scalar(text) => text,
+            YamlContent::Scalar(text) => text,
             _ => "",
         }
     }
 
     /// The scalar with its place, without quotes where the text stands as it is.
     pub(super) fn spot(&self, file: &str) -> Option<Spot<String>> {
-        let Content::Scalar(text) = &*self.content else { return None };
+        let YamlContent::Scalar(text) = &*self.content else { return None };
         let raw = file.get(self.at.clone()).unwrap_or_default();
         let at = match raw.find(text.as_str()) {
             Some(at) => self.at.start + at..self.at.start + at + text.len(),
@@ -51,36 +51,36 @@ impl Node {
         Some(Spot::new(text.clone(), at))
     }
 
-    pub(super) fn list(&self) -> &[Node] {
+    pub(super) fn list(&self) -> &[YamlNode] {
         match &*self.content {
-            Content::List(list) => list,
+            YamlContent::List(list) => list,
             _ => &[],
         }
     }
 
     /// A list, or a scalar as a list of one.
-    pub(super) fn scalars(&self) -> Vec<&Node> {
+    pub(super) fn scalars(&self) -> Vec<&YamlNode> {
         match &*self.content {
-            Content::Scalar(text) if !text.is_empty() => vec![self],
+            YamlContent::Scalar(text) if !text.is_empty() => vec![self],
             _ => self.list().iter().collect(),
         }
     }
 
-    pub(super) fn pairs(&self) -> &[(Node, Node)] {
+    pub(super) fn pairs(&self) -> &[(YamlNode, YamlNode)] {
         match &*self.content {
-            Content::Map { pairs, .. } => pairs,
+            YamlContent::Map { pairs, .. } => pairs,
             _ => &[],
         }
     }
 
     /// The value of a key. The last one counts, as for libyaml's users.
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+    pub(super) fn get(&self, key: &str) -> Option<&YamlNode> {
         self.pairs().iter().rev().find(|(own, _)| own.text() == key).map(|(_, value)| value)
     }
 
     /// The text of a key's scalar.
     pub(super) fn get_text(&self, key: &str) -> &str {
-        self.get(key).map_or("", Node::text)
+        self.get(key).map_or("", YamlNode::text)
     }
 
     /// Whether the key is set to a true value of YAML 1.1.
@@ -91,7 +91,7 @@ impl Node {
 
     /// An edit that puts `text` in the place of a pair; `None` removes the pair.
     pub(super) fn replace_pair(&self, key: &str, text: Option<&str>, file: &str) -> Option<Edit> {
-        let Content::Map { pairs, is_flow } = &*self.content else { return None };
+        let YamlContent::Map { pairs, is_flow } = &*self.content else { return None };
         let index = pairs.iter().position(|(own, _)| own.text() == key)?;
         let (key, value) = &pairs[index];
         let pair = key.at.start..value.at.end.max(key.at.end);
@@ -118,7 +118,7 @@ struct Open {
     anchor: usize,
     start: usize,
     /// Keys and values in turn for a map.
-    children: Vec<Node>,
+    children: Vec<YamlNode>,
     is_map: bool,
 }
 
@@ -126,7 +126,7 @@ struct Open {
 ///
 /// # Errors
 /// Why the text is no YAML, or more than any configuration of a network needs.
-pub(super) fn documents(text: &str) -> Result<Vec<Node>, String> {
+pub(super) fn documents(text: &str) -> Result<Vec<YamlNode>, String> {
     if text.len() > LARGEST {
         return Err(format!("{} bytes are too many", text.len()));
     }
@@ -136,7 +136,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Node>, String> {
         let byte = |index: usize| bytes.get(index).copied().unwrap_or(text.len());
         byte(span.start.index())..byte(span.end.index())
     };
-    let mut tree = Tree { text, ..Tree::default() };
+    let mut tree = YamlTree { text, ..YamlTree::default() };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| error.to_string())?;
@@ -146,15 +146,15 @@ pub(super) fn documents(text: &str) -> Result<Vec<Node>, String> {
 }
 
 #[derive(Default)]
-struct Tree<'a> {
+struct YamlTree<'a> {
     text: &'a str,
     open: Vec<Open>,
-    documents: Vec<Node>,
-    anchors: HashMap<usize, Node>,
+    documents: Vec<YamlNode>,
+    anchors: HashMap<usize, YamlNode>,
     nodes: usize,
 }
 
-impl Tree<'_> {
+impl YamlTree<'_> {
     fn take(&mut self, event: Event<'_>, at: Range<usize>) -> Result<(), String> {
         self.nodes += 1;
         if self.open.len() > DEEPEST || self.nodes > MOST {
@@ -162,13 +162,13 @@ impl Tree<'_> {
         }
         match event {
             Event::Scalar(text, _, anchor, _) => {
-                let content = Rc::new(Content::Scalar(text.into_owned()));
-                self.add(Node { at, content }, anchor);
+                let content = Rc::new(YamlContent::Scalar(text.into_owned()));
+                self.add(YamlNode { at, content }, anchor);
             }
             Event::Alias(anchor) => {
-                let empty = || Rc::new(Content::Scalar(String::new()));
+                let empty = || Rc::new(YamlContent::Scalar(String::new()));
                 let named = self.anchors.get(&anchor).map(|node| Rc::clone(&node.content));
-                self.add(Node { at, content: named.unwrap_or_else(empty) }, 0);
+                self.add(YamlNode { at, content: named.unwrap_or_else(empty) }, 0);
             }
             Event::SequenceStart(anchor, _) => self.begin(anchor, at.start, false),
             Event::MappingStart(anchor, _) => self.begin(anchor, at.start, true),
@@ -189,21 +189,21 @@ impl Tree<'_> {
         // The end of a block is where the next thing begins.
         let end = if is_flow { at.end.max(last) } else { last };
         let content = match open.is_map {
-            false => Content::List(open.children),
+            false => YamlContent::List(open.children),
             true => {
                 let mut pairs = Vec::new();
                 let mut children = open.children.into_iter();
                 while let (Some(key), Some(value)) = (children.next(), children.next()) {
                     pairs.push((key, value));
                 }
-                Content::Map { pairs, is_flow }
+                YamlContent::Map { pairs, is_flow }
             }
         };
         let at = open.start..end.max(open.start);
-        self.add(Node { at, content: Rc::new(content) }, open.anchor);
+        self.add(YamlNode { at, content: Rc::new(content) }, open.anchor);
     }
 
-    fn add(&mut self, node: Node, anchor: usize) {
+    fn add(&mut self, node: YamlNode, anchor: usize) {
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -218,7 +218,7 @@ impl Tree<'_> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Node {
+    fn read(text: &str) -> YamlNode {
         documents(text).expect("YAML").into_iter().next().expect("a document")
     }
 

@@ -20,7 +20,7 @@ fn run(form: Form, text: &str, cards: &[Card], renames: &[(&str, &str)]) -> (Str
     let survey = Survey::of(&says, cards);
     let assigned = assign(&survey, cards, false);
     let renames = renames.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-    let known = Known {
+    let known = KnownGuest {
         cards,
         survey: &survey,
         assigned: &assigned,

@@ -41,8 +41,8 @@ pub(in super::super) fn without(mut cards: Vec<Card>, left_out: usize) -> Vec<Ca
     cards
 }
 
-fn hardware(by: By, patterns: &[&str]) -> Hardware {
-    Hardware::evidence(by, patterns.iter().map(|pattern| (*pattern).to_owned()).collect())
+fn hardware(by: By, patterns: &[&str]) -> HardwareSelection {
+    HardwareSelection::evidence(by, patterns.iter().map(|pattern| (*pattern).to_owned()).collect())
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn settings(text: &str, cards: &[Card], card: usize) -> Option<Vec<String>> {
     super::settings(text, &[], cards, card)
 }
 
-fn names(claim: &Claim) -> Vec<&str> {
+fn names(claim: &NameClaim) -> Vec<&str> {
     claim.names.iter().map(|name| name.value.as_str()).collect()
 }
 
@@ -140,7 +140,7 @@ fn a_link_names_a_card() {
     let says = link(
         "[Match]\nMACAddress=00:50:56:aa:bb:01\n[Link]\nName=lan0\nMACAddress=02:00:00:00:00:77\n",
     );
-    assert_eq!((names(&says.claims[0]), says.claims[0].role), (vec!["lan0"], Role::Renames));
+    assert_eq!((names(&says.claims[0]), says.claims[0].role), (vec!["lan0"], ClaimRole::Renames));
     assert_eq!(says.claims[0].macs.len(), 1);
     let says = link("[Match]\nPath=pci-0000:0b:00.0\n\n[Link]\nName=lan0\n");
     assert_eq!(says.claims[0].hardware[0].by, By::Path);

@@ -1,0 +1,216 @@
+//! From what hyper2kvm made to the results: every image is checked by our own qemu-img, the guest
+//! must have changed if FIX ran, and only then does anything appear in the output directory.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::manifest::Disk;
+use crate::model::{
+    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Proof, Stage, Warning, WarningCode, chain,
+};
+
+use super::super::native::{self, FixList, Operated, Work};
+use super::super::proof::{ConvertedImage, Proofs};
+use super::super::results::{FinishedImage, publish_all};
+use super::super::tools::qemu_img::Image;
+use super::super::{ConversionRun, Error, LOG};
+use super::Hyper2kvmOutcome;
+
+/// The order in which hyper2kvm runs its stages.
+const STAGES: [&str; 5] = ["load_manifest", "inspect", "fix", "convert", "validate"];
+
+impl Hyper2kvmOutcome {
+    /// How long the stages took by hyper2kvm's own account.
+    pub(in crate::convert) fn durations(&self) -> Vec<(String, Duration)> {
+        let stages = &self.report.pipeline.stages;
+        let ran = STAGES.iter().filter_map(|name| Some((*name, stages.get(*name)?)));
+        ran.filter_map(|(name, stage)| {
+            let duration = Duration::try_from_secs_f64(stage.duration).ok()?;
+            Some((format!("hyper2kvm {name}"), duration))
+        })
+        .collect()
+    }
+}
+
+/// What is there in the end.
+#[derive(Debug, Default)]
+pub(in crate::convert) struct Accepted {
+    /// The results; none when CONVERT is off.
+    pub(in crate::convert) disks: Option<ConvertedDisks>,
+    /// What the disks say of the guest.
+    pub(in crate::convert) guest: Option<GuestFacts>,
+    /// What we changed in the guest after hyper2kvm.
+    pub(in crate::convert) changes: Vec<String>,
+    /// Why the guest does not start from virtio after all.
+    pub(in crate::convert) failure: Option<Error>,
+    /// What shows that the results hold what was exported.
+    pub(in crate::convert) proof: Option<Proof>,
+    /// What is less than well.
+    pub(in crate::convert) warnings: Vec<Warning>,
+}
+
+/// What a run of hyper2kvm made.
+pub(in crate::convert) struct Acceptance<'a> {
+    pub(in crate::convert) run: &'a ConversionRun<'a>,
+    pub(in crate::convert) outcome: &'a Hyper2kvmOutcome,
+    /// Sizes that the guest sees, in the order of the manifest's disks.
+    pub(in crate::convert) capacities: &'a [ByteSize],
+}
+
+impl Acceptance<'_> {
+    /// Checks it, looks after what hyper2kvm does not, and moves it to `results`, the boot disk's
+    /// first.
+    pub(in crate::convert) async fn finish(
+        &self,
+        results: &[PathBuf],
+        proofs: Proofs,
+    ) -> Result<Accepted, Error> {
+        let stages = self.run.settings.stages;
+        let order = self.run.manifest.disks_in_boot_order();
+        if !stages.convert {
+            if let Some(boot) = order.first().filter(|_| stages.fix) {
+                self.guest_changed(boot, &self.run.work.image(&boot.id)).await?;
+            }
+            return Ok(Accepted::default());
+        }
+        let mut images = Vec::new();
+        for (i, disk) in order.iter().enumerate() {
+            let image = self.checked(disk).await?;
+            if i == 0 && stages.fix {
+                self.guest_changed(disk, &image).await?;
+            }
+            images.push(image);
+        }
+        // The work images are of no more use, and the space may be.
+        self.remove_work_images().await?;
+        let disks = order.iter().zip(images);
+        let disks: Vec<_> = disks
+            .map(|(disk, image)| Work { disk, capacity: self.capacity(disk), image })
+            .collect();
+        let mut done = Accepted::default();
+        let (mut operated, guest) = native::after(self.run, &disks, &mut done.warnings).await?;
+        let fixed = self.is_fixed(&mut operated, &mut done.warnings);
+        (done.guest, done.changes, done.failure) =
+            (Some(guest), operated.changes, operated.failure);
+        let mut finished = Vec::new();
+        for Work { disk, capacity, image } in disks {
+            let image = self.compressed(disk, image).await?;
+            finished.push(FinishedImage { id: disk.id.clone(), image, capacity, fixed });
+        }
+        done.proof = Some(self.prove(proofs, &finished, &mut done.warnings).await?);
+        done.disks = Some(publish_all(finished, results, self.run.tools).await?);
+        Ok(done)
+    }
+
+    /// Whether the guest starts from virtio: by what was read from it. hyper2kvm's word counts only
+    /// where the guest could not be looked into at all.
+    fn is_fixed(&self, operated: &mut Operated, warnings: &mut Vec<Warning>) -> bool {
+        let drivers = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
+        if drivers.is_some() {
+            return self.run.settings.stages.fix && operated.is_fixed();
+        }
+        if matches!(operated.failure, Some(Error::NoSystem { .. })) {
+            return false;
+        }
+        if let Some(error) = operated.failure.take() {
+            let text = format!("reading the guest after hyper2kvm: {}", chain(&error));
+            warnings.push(Warning::new(Stage::Pipeline, WarningCode::GuestNotVerified, text));
+        }
+        self.run.fixed(self.outcome)
+    }
+
+    /// Compares the results with the work images as they were before hyper2kvm, whose changes of files
+    /// nobody lists.
+    async fn prove(
+        &self,
+        proofs: Proofs,
+        finished: &[FinishedImage],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Proof, Error> {
+        let images = finished.iter().map(|disk| {
+            let FinishedImage { id, image, capacity, .. } = disk;
+            ConvertedImage { id, image, capacity: *capacity }
+        });
+        let proved = proofs.finish_anew(images).await?;
+        let files = match self.run.settings.stages.fix {
+            true => {
+                warnings.extend(FixList::by("hyper2kvm").warning());
+                None
+            }
+            false => {
+                proved.unchanged()?;
+                Some(Vec::new())
+            }
+        };
+        Ok(proved.with_files(files, warnings))
+    }
+
+    fn not_done(&self, problem: String) -> Error {
+        Error::NotDone { problem, log: self.run.output.join(LOG) }
+    }
+
+    fn capacity(&self, disk: &Disk) -> ByteSize {
+        let index = self.run.manifest.disks.iter().position(|d| d.id == disk.id);
+        index.and_then(|i| self.capacities.get(i).copied()).unwrap_or_default()
+    }
+
+    /// The converted image of a disk: named by the report, of the right format and size, whole,
+    /// and in need of no other file.
+    async fn checked(&self, disk: &Disk) -> Result<PathBuf, Error> {
+        let report = &self.outcome.report;
+        let image = report
+            .artifact(&disk.id, &self.run.work.out())
+            .map_err(|problem| self.not_done(problem))?;
+        self.examine(disk, &image).await?;
+        Ok(image)
+    }
+
+    async fn examine(&self, disk: &Disk, image: &Path) -> Result<(), Error> {
+        let info = self.run.tools.info(image, DiskFormat::Qcow2).await?;
+        let expected = self.capacity(disk).0;
+        let id = &disk.id;
+        if info.format != "qcow2" || info.backing_filename.is_some() {
+            return Err(self.not_done(format!("the image of {id} is not a qcow2 of its own")));
+        }
+        if info.virtual_size != expected {
+            let found = info.virtual_size;
+            let problem = format!("{id} is {found} bytes for the guest, it was {expected}");
+            return Err(self.not_done(problem));
+        }
+        self.run.tools.check(image).await
+    }
+
+    /// A FIX after which the guest's disk is what it was has failed, whatever it reports. The
+    /// comparison ends at the first difference.
+    async fn guest_changed(&self, boot: &Disk, image: &Path) -> Result<(), Error> {
+        let source = Image { path: &boot.local_path, format: boot.source_format };
+        let joined = self.run.work.tmp().join("joined.qcow2");
+        let before = self.run.tools.joined(source, &joined).await?.unwrap_or(source);
+        let after = Image { path: image, format: DiskFormat::Qcow2 };
+        if self.run.tools.same(before, after).await? {
+            return Err(self.not_done("fix changed nothing on the boot disk".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The image compressed, if that is asked for, and checked again.
+    async fn compressed(&self, disk: &Disk, image: PathBuf) -> Result<PathBuf, Error> {
+        let Some(compression) = self.run.settings.compression else { return Ok(image) };
+        let to = self.run.work.path().join(format!("{}-compressed.qcow2", disk.id));
+        let from = Image { path: &image, format: DiskFormat::Qcow2 };
+        let task = format!("compress {}", disk.id);
+        let (to_file, how) = ((to.as_path(), Some(compression)), (self.run.progress, &*task));
+        self.run.tools.to_qcow2(from, to_file, self.capacity(disk), how).await?;
+        self.examine(disk, &to).await?;
+        tokio::fs::remove_file(&image)
+            .await
+            .map_err(Error::io(format!("removing {}", image.display())))?;
+        Ok(to)
+    }
+
+    async fn remove_work_images(&self) -> Result<(), Error> {
+        let images = self.run.work.images();
+        let doing = format!("removing {}", images.display());
+        tokio::fs::remove_dir_all(&images).await.map_err(Error::io(doing))
+    }
+}

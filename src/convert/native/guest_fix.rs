@@ -1,0 +1,496 @@
+//! INSPECT and FIX: the guest on overlays of its disks, which are written back only when all of it
+//! went well. What one way of fixing cannot do is tried by the next, on fresh overlays.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::convert::hyper2kvm::FORCE_TCG;
+use crate::convert::preflight::Engine;
+use crate::convert::proof::Proofs;
+use crate::convert::{Agent, ConversionRun, Error};
+use crate::model::{
+    Firmware, GuestDrivers, GuestFacts, OsFamily, SourceVm, Stage, Warning, WarningCode, chain,
+};
+use crate::progress::Unit;
+
+use super::attempt::{self, Way};
+use super::customize::{self, customize};
+use super::devices::GuestDevices;
+use super::facts;
+use super::fix::{self, FixReport, FixRequest};
+use super::fixed_files::FixList;
+use super::guestfs::{Appliance, Guestfs};
+use super::inspect::{Guest, SystemFamily, inspect};
+use super::looking::Unread;
+use super::report::StageLog;
+use super::systems::SystemChoice;
+use super::treated::{self, Treated};
+use super::{LOG, Work, luks, v2v, windows};
+
+/// INSPECT and FIX.
+pub(super) struct GuestFix<'a> {
+    pub(super) run: &'a ConversionRun<'a>,
+    /// The VM as its manifest describes it.
+    pub(super) vm: SourceVm,
+    /// Whether the appliance has turned out not to run on KVM here.
+    pub(super) without_kvm: Cell<bool>,
+    pub(super) engine: &'a Engine,
+    pub(super) disks: &'a [Work<'a>],
+    /// Whether the guest is changed; else it is only read.
+    pub(super) fixes: bool,
+    /// What is to be known of an image before it changes.
+    pub(super) proofs: Option<&'a Proofs>,
+}
+
+/// What INSPECT and FIX found and did.
+#[derive(Debug, Default)]
+pub(in crate::convert) struct Operated {
+    /// What the guest is.
+    pub(in crate::convert) facts: Option<GuestFacts>,
+    /// What is another in the guest, a line for each change.
+    pub(in crate::convert) changes: Vec<String>,
+    /// Why the guest is not as it was to be.
+    pub(in crate::convert) failure: Option<Error>,
+    /// The files that were changed.
+    pub(in crate::convert) fixes: FixList,
+}
+
+impl Operated {
+    /// Whether the guest starts from virtio.
+    pub(in crate::convert) fn is_fixed(&self) -> bool {
+        let drivers = self.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
+        drivers.is_some_and(GuestDrivers::starts_from_virtio)
+    }
+
+    fn failed(error: Error) -> Self {
+        Self { failure: Some(error), ..Self::default() }
+    }
+}
+
+/// A guest whose file systems are mounted.
+pub(super) struct Opened {
+    pub(super) guestfs: Guestfs,
+    pub(super) guest: Guest,
+    pub(super) devices: GuestDevices,
+}
+
+impl GuestFix<'_> {
+    /// Inspects the guest, and fixes it if that is wanted.
+    ///
+    /// # Errors
+    /// What leaves the images in doubt, and what ends the whole run. A guest that cannot be read or
+    /// fixed is none: [`Operated::failure`] tells.
+    pub(super) async fn inspect_and_fix(
+        &self,
+        stages: &mut StageLog,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Operated, Error> {
+        let (run, begin) = (self.run, Instant::now());
+        let overlays = self.overlays().await?;
+        let task = run.progress.task("inspect the guest", None, Unit::BasisPoints);
+        let opened = self.open_or_read(&overlays, warnings).await;
+        drop(task);
+        let found = opened.as_ref().map(|opened| json!(opened.guest));
+        stages.note("inspect", begin.elapsed(), found.map_err(|unread| &unread.error));
+        let mut opened = match opened {
+            Ok(opened) => opened,
+            Err(Unread { error, facts }) if is_of_guest(&error) => {
+                let mut operated = Operated { facts, ..Operated::failed(error) };
+                if self.fixes && has_no_system(&operated) {
+                    let begin = Instant::now();
+                    let told = (stages, begin);
+                    (operated.changes, operated.fixes) =
+                        self.loader_of(&operated, told, warnings).await?;
+                }
+                warnings.extend(self.network_as_it_was(&operated));
+                if !self.fixes && !run.settings.stages.fix {
+                    let why = operated.failure.take();
+                    let text = why.map(|why| chain(&why)).unwrap_or_default();
+                    warnings.push(Warning::new(
+                        Stage::Pipeline,
+                        WarningCode::GuestNotInspected,
+                        text,
+                    ));
+                }
+                return Ok(operated);
+            }
+            Err(Unread { error, .. }) => return Err(error),
+        };
+        if opened.guest.family() == SystemFamily::Windows {
+            let Opened { guestfs, guest, .. } = &mut opened;
+            warnings.extend(windows::not_shut_down(guestfs, &guest.root).await?);
+        }
+        if !self.fixes {
+            return self.look(opened).await;
+        }
+        let (hostname, product) = (&opened.guest.hostname, &opened.guest.product);
+        run.progress.note(format!("fixing {hostname} ({product})"));
+        let begin = Instant::now();
+        let _task = run.progress.task("fix the guest", None, Unit::BasisPoints);
+        let guest = opened.guest.clone();
+        let (mut operated, report) = self.fix(opened, overlays, warnings).await?;
+        operated.fixes = report.fixes.clone();
+        if let Some(facts) = &mut operated.facts {
+            let customized = self.customize(facts).await;
+            if matches!(customized, Ok(true)) {
+                operated.fixes.unlisted.push(customize::PROGRAM.to_owned());
+            }
+            match customized.map(drop) {
+                // Whether the guest's own package sources have it, its first start shows.
+                Ok(()) if run.settings.agent.first_boot && facts.family == OsFamily::Linux => {
+                    facts.agent = None;
+                }
+                Ok(()) => {}
+                Err(error) if is_of_guest(&error) => operated.failure = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        operated.changes = changes(&report);
+        let done = json!({
+            "boot_disk_id": self.disks.first().map(|work| &work.disk.id),
+            "changes": report.changes,
+            "bootable_kernels": if operated.is_fixed() { report.kernels } else { Vec::new() },
+            "drivers": report.drivers,
+            "network": report.interfaces,
+        });
+        stages.note_done("fix", begin.elapsed(), (Some(done), operated.failure.as_ref()));
+        if operated.facts.is_none() {
+            operated.facts = Some(facts::of(&guest, None, None));
+        }
+        Ok(operated)
+    }
+
+    /// Tries one way after the other until the guest starts from virtio; what came nearest to that
+    /// is written back.
+    async fn fix(
+        &self,
+        opened: Opened,
+        overlays: Vec<PathBuf>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Operated, FixReport<'_>), Error> {
+        let run = self.run;
+        let guest = opened.guest.clone();
+        let has_v2v = v2v::is_there(run.tools).await;
+        let mut ways = attempt::ways(self.engine, guest.family(), has_v2v);
+        let (mut opened, mut overlays) = (Some(opened), Some(overlays));
+        let (mut best, mut failure) = (None, None);
+        let mut windows = None;
+        // Without a way of fixing nobody asks what the guest gained.
+        let is_treated = guest.family() == SystemFamily::Windows && !ways.is_empty();
+        if let Some(opened) = opened.as_mut().filter(|_| is_treated) {
+            match Treated::begin(run, opened).await {
+                Ok(treated) => windows = Some(treated),
+                Err(error) if is_of_guest(&error) => {
+                    failure = Some(error);
+                    ways.clear();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let windows = windows.as_ref();
+        let mut ways = ways.into_iter().peekable();
+        while let Some(way) = ways.next() {
+            let on = match overlays.take() {
+                Some(overlays) => overlays,
+                None => self.overlays().await?,
+            };
+            let mut report = FixReport::new(run.progress);
+            let tried = self.try_way(way, opened.take(), (&guest, &on, windows), &mut report).await;
+            match tried {
+                Ok(operated) if windows.is_some_and(|windows| !windows.gained(&operated)) => {
+                    warnings.append(&mut report.warnings);
+                    let place = run.settings.windows.place();
+                    failure = windows.map(|windows| windows.failure(&guest, place.as_deref()));
+                }
+                Ok(operated) if operated.is_fixed() || ways.peek().is_none() && best.is_none() => {
+                    self.commit(&on).await?;
+                    warnings.append(&mut report.warnings);
+                    return Ok((fit(operated), report));
+                }
+                Ok(operated) if best.is_none() => {
+                    best = Some((operated, report, self.hold(&on)?));
+                }
+                Ok(_) => {}
+                Err(error) if is_of_guest(&error) => {
+                    let next = ways.peek().map(|next| format!("; trying {next}"));
+                    let text = format!("{way}: {}{}", chain(&error), next.unwrap_or_default());
+                    run.progress.note(&text);
+                    warnings.push(Warning::new(
+                        Stage::Pipeline,
+                        WarningCode::FixAttemptFailed,
+                        text,
+                    ));
+                    failure.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some((operated, mut report, held)) = best {
+            self.commit(&held).await?;
+            warnings.append(&mut report.warnings);
+            return Ok((fit(operated), report));
+        }
+        self.unfixed(opened, (guest, failure), warnings).await
+    }
+
+    /// What the guest starts from as it is, where no way of fixing succeeded.
+    async fn unfixed(
+        &self,
+        opened: Option<Opened>,
+        (guest, failure): (Guest, Option<Error>),
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Operated, FixReport<'_>), Error> {
+        // Where there was no way the first appliance still runs; all others have changed their
+        // overlays, or may have.
+        let looked = match opened {
+            Some(opened) => self.look(opened).await,
+            None => self.look_anew(warnings).await,
+        };
+        let looked = match looked {
+            Err(error) if is_of_guest(&error) => Operated::default(),
+            looked => looked?,
+        };
+        let no_way = || match guest.family() {
+            SystemFamily::Windows => Error::NoV2v,
+            _ => Error::NotFixed { why: format!("no converter here can change {}", guest.product) },
+        };
+        // A guest that needs no change is no failure, where nothing could change it.
+        let was_tried = failure
+            .as_ref()
+            .is_some_and(|why| !matches!(why, Error::NoDrivers { .. } | Error::VirtioWin { .. }));
+        let needs_none = !was_tried && looked.is_fixed();
+        let failure = failure.unwrap_or_else(no_way);
+        let failure = (!needs_none).then_some(failure);
+        let mut report = self.loader_alone(warnings).await?;
+        report.drivers = looked.facts.as_ref().and_then(|facts| facts.drivers.clone());
+        Ok((Operated { failure, ..looked }, report))
+    }
+
+    /// Completes the boot loader of a guest without a system that can be read, and notes what was done.
+    async fn loader_of(
+        &self,
+        operated: &Operated,
+        (stages, begin): (&mut StageLog, Instant),
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Vec<String>, FixList), Error> {
+        let report = self.loader_alone(warnings).await?;
+        if !report.changes.is_empty() {
+            let done = json!({ "changes": report.changes });
+            stages.note_done("fix", begin.elapsed(), (Some(done), operated.failure.as_ref()));
+        }
+        Ok((changes(&report), report.fixes))
+    }
+
+    /// What firmware starts, of a UEFI guest whose system cannot be changed: its EFI system partition
+    /// can. On overlays of its own, and without it the guest is as it was.
+    async fn loader_alone(&self, warnings: &mut Vec<Warning>) -> Result<FixReport<'_>, Error> {
+        let mut report = FixReport::new(self.run.progress);
+        if self.vm.firmware != Firmware::Efi && !self.vm.assumed.firmware {
+            return Ok(report);
+        }
+        let overlays = self.overlays().await?;
+        match self.complete_loader(&overlays, &mut report).await {
+            Ok(()) if report.changes.is_empty() => {}
+            Ok(()) => self.commit(&overlays).await?,
+            Err(error) if is_of_guest(&error) => {
+                report = FixReport::new(self.run.progress);
+                let text = format!("the guest's boot loader was not looked for: {}", chain(&error));
+                report.warn(WarningCode::GuestEspUnreadable, text);
+            }
+            Err(error) => return Err(error),
+        }
+        warnings.append(&mut report.warnings);
+        Ok(report)
+    }
+
+    async fn complete_loader(
+        &self,
+        overlays: &[PathBuf],
+        report: &mut FixReport<'_>,
+    ) -> Result<(), Error> {
+        let mut guestfs = self.appliance(overlays, &mut report.warnings).await?;
+        fix::loader(&mut guestfs, "", report).await?;
+        report.fixes.add(guestfs.take_fixed().await?);
+        guestfs.end().await
+    }
+
+    async fn try_way<'r>(
+        &'r self,
+        way: Way,
+        opened: Option<Opened>,
+        (guest, overlays, windows): (&Guest, &[PathBuf], Option<&Treated>),
+        report: &mut FixReport<'r>,
+    ) -> Result<Operated, Error> {
+        let run = self.run;
+        let mut opened = opened;
+        if way == Way::VirtV2v {
+            if let Some(opened) = opened.take() {
+                opened.guestfs.end().await?;
+            }
+            let (backend_settings, root) = (self.backend_settings(), guest.root.as_str());
+            let virtio_win = windows.and_then(Treated::virtio_win);
+            let patient = v2v::Patient { overlays, backend_settings, root, virtio_win };
+            v2v::fix(run, patient, report).await?;
+            report.fixes.unlisted.push(way.to_string());
+        }
+        let opened = match opened {
+            Some(opened) => opened,
+            None => self.open(overlays, &mut report.warnings).await?,
+        };
+        let Opened { mut guestfs, guest: _, mut devices } = opened;
+        let agent = if guest.os == "linux" {
+            let tidies = way != Way::OwnLeast;
+            let wanted = FixRequest { manifest: run.manifest, settings: run.settings, tidies };
+            fix::linux(&mut guestfs, (guest, &mut devices), &wanted, report).await?;
+            report.agent
+        } else {
+            let found = windows::drivers(&mut guestfs, guest).await?;
+            report.drivers = found.map(|found| treated::without_tools(found, guest));
+            let agent = windows::has_agent(&mut guestfs).await?;
+            if run.settings.agent != Agent::default() {
+                let text = "--agent-package and --firstboot-agent are for Linux guests: nothing was \
+                            installed";
+                report.warnings.push(Warning::new(
+                    Stage::Pipeline,
+                    WarningCode::AgentForLinux,
+                    text,
+                ));
+            }
+            fix::loader(&mut guestfs, "windows", report).await?;
+            Some(agent)
+        };
+        report.fixes.add(guestfs.take_fixed().await?);
+        guestfs.end().await?;
+        let facts = facts::of(guest, report.drivers.clone(), agent);
+        Ok(Operated { facts: Some(facts), ..Operated::default() })
+    }
+
+    /// What the user wants changed besides, on overlays of its own: a wish that fails takes nothing
+    /// of the FIX along. Tells whether there was anything to do.
+    async fn customize(&self, facts: &GuestFacts) -> Result<bool, Error> {
+        let mut scripts = Vec::new();
+        let is_linux = facts.family == OsFamily::Linux;
+        if self.run.settings.agent.first_boot && is_linux && facts.agent == Some(false) {
+            let script = self.run.work.tmp().join("install-guest-agent");
+            fs::write(&script, fix::agent::FIRST_BOOT)
+                .map_err(Error::io(format!("writing {}", script.display())))?;
+            scripts.push(script);
+        }
+        let overlays = self.overlays().await?;
+        let on = (overlays.as_slice(), scripts.as_slice());
+        let is_another = customize(self.run, on, self.backend_settings()).await?;
+        if is_another {
+            self.commit(&overlays).await?;
+        }
+        Ok(is_another)
+    }
+
+    /// `LIBGUESTFS_BACKEND_SETTINGS` as the user gave them, or as they turned out to be needed.
+    fn backend_settings(&self) -> Option<&str> {
+        let needed = Some(FORCE_TCG).filter(|_| self.without_kvm.get());
+        self.run.settings.guestfs_backend_settings.as_deref().or(needed)
+    }
+
+    /// Starts the appliance, opens what is encrypted, finds the system and mounts its file systems.
+    pub(super) async fn open(
+        &self,
+        overlays: &[PathBuf],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Opened, Error> {
+        let (mut guestfs, choice) = self.unlocked(overlays, warnings).await?;
+        let (guest, devices) = inspect(&mut guestfs, &choice).await?;
+        Ok(Opened { guestfs, guest, devices })
+    }
+
+    /// Starts the appliance and opens what is encrypted.
+    pub(super) async fn unlocked(
+        &self,
+        overlays: &[PathBuf],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Guestfs, SystemChoice<'_>), Error> {
+        let mut guestfs = self.appliance(overlays, warnings).await?;
+        let settings = self.run.settings;
+        for why in luks::open(&mut guestfs, &settings.keys).await? {
+            warnings.push(Warning::new(Stage::Pipeline, WarningCode::GuestDiskNotOpened, why));
+        }
+        Ok((guestfs, SystemChoice { vm: &self.vm, root: settings.root.as_deref() }))
+    }
+
+    /// Starts the appliance; without KVM where that does not run guests, unless the user said how.
+    pub(super) async fn appliance(
+        &self,
+        overlays: &[PathBuf],
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Guestfs, Error> {
+        let run = self.run;
+        let log = run.output.join(LOG);
+        let given = self.backend_settings();
+        let appliance = Appliance { run, log: &log, backend_settings: given };
+        match appliance.start(overlays).await {
+            Err(error @ (Error::Guestfs { .. } | Error::Appliance { .. })) if given.is_none() => {
+                let message = format!("{}; running it without KVM, which is slow", chain(&error));
+                run.progress.note(&message);
+                warnings.push(Warning::new(
+                    Stage::Pipeline,
+                    WarningCode::LibguestfsWithoutKvm,
+                    message,
+                ));
+                self.without_kvm.set(true);
+                Appliance { backend_settings: Some(FORCE_TCG), ..appliance }.start(overlays).await
+            }
+            started => started,
+        }
+    }
+}
+
+/// Whether INSPECT found no system, or could not choose one.
+fn has_no_system(operated: &Operated) -> bool {
+    matches!(operated.failure, Some(Error::NoSystem { .. } | Error::Systems { .. }))
+}
+
+/// What was done, a line for each change.
+fn changes(report: &FixReport<'_>) -> Vec<String> {
+    report.changes.iter().map(ToString::to_string).collect()
+}
+
+/// The facts of disks that were searched and hold no system that can be read.
+pub(super) fn nothing() -> GuestFacts {
+    GuestFacts { inspected: true, ..GuestFacts::default() }
+}
+
+/// Says in so many words what a guest lacks that does not start from virtio.
+pub(super) fn fit(mut operated: Operated) -> Operated {
+    if !operated.is_fixed() {
+        let drivers = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
+        let why = match drivers {
+            Some(_) => "it has no driver of virtio that it could start from",
+            None => "its drivers cannot be read",
+        };
+        operated.failure = Some(Error::NotFixed { why: why.to_owned() });
+    }
+    operated
+}
+
+/// Whether an error is of this guest and its tools, and leaves the images as they were.
+pub(in crate::convert) fn is_of_guest(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Guestfs { .. }
+            | Error::Appliance { .. }
+            | Error::Refused { .. }
+            | Error::Child { .. }
+            | Error::NoSystem { .. }
+            | Error::Systems { .. }
+            | Error::NotFixed { .. }
+            | Error::NoV2v
+            | Error::NoDrivers { .. }
+            | Error::VirtioWin { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! How programs of libguestfs are run: which backend, and what they see of this machine.
+//!
+//! `direct` is the backend: libguestfs starts QEMU by itself, within the confinement. With `libvirt`
+//! the daemon starts QEMU, outside of it, as a user who cannot reach the work folder; it confines only
+//! where sVirt is on. So libvirt is taken where the user says so, and the programs are not confined
+//! then, since they talk to the daemon.
+
+use std::fs::{self, DirBuilder};
+use std::num::NonZero;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+use crate::child::{Bounds, Confinement, Door, Program};
+
+use super::super::Settings;
+use super::super::hyper2kvm::environment::APPLIANCE_CACHE;
+use super::qemu_img::Tools;
+
+/// The backend that is taken where the user says nothing.
+const DIRECT: &str = "direct";
+/// What supermin makes the appliance of, beside programs and libraries: configuration, kernels, and
+/// the list of packages.
+const PARTS: [&str; 6] =
+    ["/etc", "/boot", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/pacman", "/var/lib/apk"];
+/// Folders whose folders supermin looks for, since packages list them: an appliance without `/sys` and
+/// `/run` does not start.
+const OUTLINE: [&str; 6] = ["/", "/run", "/var", "/var/cache", "/var/lib", "/var/log"];
+/// What supermin looks at to see whether the appliance is to be built anew: lists of packages, kernels,
+/// and libguestfs' own description.
+const INPUTS: [&str; 11] = [
+    "/var/lib/dpkg/status",
+    "/var/lib/rpm/Packages",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/var/lib/pacman/local",
+    "/lib/apk/db/installed",
+    "/boot",
+    "/lib/modules",
+    "/usr/lib/x86_64-linux-gnu/guestfs/supermin.d",
+    "/usr/lib64/guestfs/supermin.d",
+    "/usr/lib/guestfs/supermin.d",
+];
+/// What of `/etc` is secret.
+const SECRETS: [&str; 20] = [
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/security/opasswd",
+    "/etc/sudoers.d",
+    "/etc/ssh",
+    "/etc/ssl/private",
+    "/etc/pki/tls/private",
+    "/etc/pki/libvirt",
+    "/etc/pki/qemu",
+    "/etc/krb5.keytab",
+    "/etc/libvirt",
+    "/etc/NetworkManager/system-connections",
+    "/etc/wireguard",
+    "/etc/openvpn",
+    "/etc/ipsec.d",
+    "/etc/letsencrypt",
+    "/etc/kubernetes",
+    "/etc/ceph",
+];
+/// Longest file that FIX makes, an overlay or a file on its way: configuration, kernels, drivers.
+const LONGEST_FILE: u64 = 16 << 30;
+
+/// How a program of libguestfs is confined; [`Door::None`] where the user's backend needs a daemon, and
+/// where the appliance is not built yet, for which supermin needs the machine's files and their owners.
+pub(in crate::convert) async fn door(settings: &Settings, tools: &Tools) -> Door {
+    if backend(settings) == DIRECT && is_built() { tools.door().await } else { Door::None }
+}
+
+/// How libguestfs runs its appliance: as the user wants it, else directly.
+pub(in crate::convert) fn backend(settings: &Settings) -> &str {
+    settings.guestfs_backend.as_deref().unwrap_or(DIRECT)
+}
+
+/// Whether the appliance is newer than what it is made of, so that supermin leaves it as it is.
+fn is_built() -> bool {
+    let Some(folder) = appliance_folder() else { return false };
+    let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
+    let Some(built) = changed(&folder.join("appliance.d")) else { return false };
+    INPUTS.iter().filter_map(|path| changed(Path::new(path))).all(|input| input < built)
+}
+
+/// `program` with the backend and the bounds of libguestfs, behind `door`. It writes below `work`,
+/// where there is one.
+pub(in crate::convert) fn confined(
+    program: Program,
+    settings: &Settings,
+    work: Option<&Path>,
+    door: Door,
+) -> Program {
+    let cpus = available_parallelism().map_or(1, NonZero::get);
+    // The address space has no bound: an emulator maps several times what its guest has, and what
+    // that is libguestfs says (`-m`).
+    let bounds = Bounds {
+        address_space: None,
+        cpu: Some(settings.timeout.saturating_mul(u32::try_from(cpus).unwrap_or(u32::MAX))),
+        file_size: Some(LONGEST_FILE),
+    };
+    let confinement = Confinement::new()
+        .read(PARTS)
+        .hide(SECRETS)
+        .skeleton(&OUTLINE)
+        .read(users_files(settings))
+        .devices(&["kvm"])
+        // Sockets, and what supermin has in hand beside the appliance's folder.
+        .scratch(&["/tmp", "/var/tmp"])
+        .write(appliance_folder())
+        .write(work);
+    program.env("LIBGUESTFS_BACKEND", backend(settings)).bounds(bounds).confined(confinement, door)
+}
+
+/// The files that go into the guest because the user says so.
+fn users_files(settings: &Settings) -> impl Iterator<Item = &PathBuf> {
+    let windows = &settings.windows;
+    let customize = &settings.customize;
+    let windows = [&windows.virtio_win, &windows.virtio_win_variable, &windows.virt_tools];
+    let keys = customize.ssh_keys.iter().map(|(_, file)| file);
+    let packages = &settings.agent.packages;
+    windows.into_iter().flatten().chain(keys).chain(&customize.firstboot).chain(packages)
+}
+
+/// Where libguestfs keeps its appliance, made as it makes it. One that somebody else put there is none:
+/// libguestfs would refuse it.
+fn appliance_folder() -> Option<PathBuf> {
+    let us = nix::unistd::geteuid();
+    let folder = Path::new(APPLIANCE_CACHE).join(format!(".guestfs-{us}"));
+    if let Err(error) = DirBuilder::new().mode(0o755).create(&folder) {
+        tracing::trace!(%error, "the folder of the appliance");
+    }
+    let found = fs::symlink_metadata(&folder).ok()?;
+    (found.is_dir() && found.uid() == us.as_raw()).then_some(folder)
+}
+
+/// How libguestfs works here, for a person.
+pub(in crate::convert) fn described(settings: &Settings, door: Door) -> String {
+    let how = match door {
+        Door::None => "not confined",
+        Door::Privilege | Door::UserNamespace => "confined",
+    };
+    format!("backend {}, {how}", backend(settings))
+}

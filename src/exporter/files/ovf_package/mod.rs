@@ -1,0 +1,287 @@
+//! An OVF package: its descriptor and its sums.
+
+mod describe;
+mod members;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{Read, Take};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+pub(super) use describe::not_taken;
+
+use super::expected_sums::{Expected, is_of_another, is_sums, read_sums};
+use super::file_names::{files_in, format_by_extension, has_extension, is_shadow};
+use super::store::{Member, Store};
+use super::sums::Digests;
+use super::{descriptor_text, ovf};
+use crate::exporter::Error;
+use crate::model::{DiskFormat, ExportMethod, SourceVm, Warning};
+
+/// Longest descriptor, in bytes. Those of large vApps have some 200 KiB.
+const LONGEST_OVF: u64 = 8 << 20;
+/// Longest file of sums, in bytes.
+const LONGEST_MF: u64 = 1 << 20;
+/// Most descriptors and files of sums of an archive, all of which are kept in memory.
+const MOST_SMALL: usize = 16;
+
+/// A VM of a package.
+#[derive(Debug, Clone)]
+pub(super) struct PackagedVm {
+    pub(super) vm: SourceVm,
+    /// In the order of the VM's disks.
+    pub(super) disks: Vec<OvfDisk>,
+    /// Whether the number of its CPUs makes no sense.
+    pub(super) odd_cpu: bool,
+    /// What lies in its CD-ROM drives.
+    pub(super) media: Vec<OvfMedium>,
+    /// The file of its UEFI variables beside the descriptor, if there is one.
+    pub(super) nvram: Option<String>,
+    /// What is worth telling of it.
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// The image in a CD-ROM drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OvfMedium {
+    /// What it is called beside the descriptor.
+    pub(super) href: String,
+    /// Whether it is gzip-compressed.
+    pub(super) gzip: bool,
+}
+
+/// The file of a disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct OvfDisk {
+    /// What it is called beside the descriptor; none when the disk is empty.
+    pub(super) href: Option<String>,
+    /// How many chunks it comes in; none when it is whole.
+    pub(super) chunks: Option<u64>,
+    /// Its length as it lies in the package, in bytes, if that is told.
+    pub(super) size: Option<u64>,
+    /// Whether it is gzip-compressed.
+    pub(super) gzip: bool,
+    /// Its format, if descriptor or name tell.
+    pub(super) format: Option<DiskFormat>,
+    /// Whether oVirt wrote it, which names the format of the volume in its storage.
+    pub(super) of_ovirt: bool,
+    /// Size that the guest sees, in bytes; 0 when the descriptor does not say.
+    pub(super) capacity: u64,
+}
+
+impl OvfDisk {
+    /// The files that it comes in (DSP0243 2.1.1, section 7.1): chunks are called
+    /// `HREF.000000000` and so on. Each name is made when it is asked for.
+    fn hrefs(&self) -> impl Iterator<Item = String> + '_ {
+        let count = self.chunks.unwrap_or(1);
+        self.href.iter().flat_map(move |href| {
+            (0..count).map(move |n| match self.chunks {
+                None => href.clone(),
+                Some(_) => format!("{href}.{n:09}"),
+            })
+        })
+    }
+}
+
+/// A package that was looked into.
+#[derive(Debug)]
+pub(super) struct OvfPackage {
+    store: Store,
+    /// Path of the folder of the descriptor inside the store, with a `/` behind it unless empty.
+    prefix: String,
+    systems: Vec<PackagedVm>,
+    sums: Expected,
+    /// Whether no sum is compared because nobody wants it.
+    unchecked: bool,
+    method: ExportMethod,
+    /// Disks that no VM has, by their files.
+    unused: Vec<String>,
+    /// Images of CD-ROMs that no VM has.
+    unused_media: Vec<String>,
+}
+
+/// The small files of a package.
+#[derive(Default)]
+struct PackageFiles {
+    ovfs: Vec<(String, Vec<u8>)>,
+    sums: Vec<(String, Vec<u8>)>,
+}
+
+impl OvfPackage {
+    /// Reads the descriptor of an archive. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`], [`Error::WrongSum`], [`Error::File`].
+    pub(super) fn of_archive(store: Store, ignore_checksums: bool) -> Result<Self, Error> {
+        let mut found = PackageFiles::default();
+        let others = RefCell::new(Vec::new());
+        // One that is a stream is read to its descriptor only, which comes first by the standard.
+        let stream = store.is_stream();
+        store.each(
+            &|name, _| {
+                if is_shadow(name) {
+                    return false;
+                }
+                if others.borrow().len() < MOST_SMALL && is_packed_vm(name) {
+                    others.borrow_mut().push(name.to_owned());
+                }
+                let is_sums = !ignore_checksums && has_extension(name, "mf");
+                has_extension(name, "ovf") || is_sums
+            },
+            &mut |member| {
+                let is_ovf = has_extension(&member.name, "ovf");
+                let name = member.name.clone();
+                if is_ovf {
+                    if found.ovfs.len() == MOST_SMALL {
+                        return Err(store.unusable("it contains too many descriptors"));
+                    }
+                    found.ovfs.push((name, small(&store, member, LONGEST_OVF)?));
+                } else {
+                    take_sums(&store, member, &mut found.sums)?;
+                }
+                Ok(if stream && is_ovf {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                })
+            },
+        )?;
+        let depth = |name: &str| name.matches('/').count();
+        let least = found.ovfs.iter().map(|(name, _)| depth(name)).min();
+        found.ovfs.retain(|(name, _)| Some(depth(name)) == least);
+        let names: Vec<_> = found.ovfs.iter().map(|(name, _)| name.clone()).collect();
+        match <[_; 1]>::try_from(found.ovfs) {
+            Ok([(name, text)]) => {
+                Self::new(store, &name, &text, found.sums, (ExportMethod::Ova, ignore_checksums))
+            }
+            Err(_) if names.is_empty() => Err(no_descriptor(&store, others.into_inner())),
+            Err(_) => {
+                Err(store.unusable(format!("it contains several packages: {}", names.join(", "))))
+            }
+        }
+    }
+
+    /// Reads a descriptor that lies in a folder. Blocks.
+    ///
+    /// # Errors
+    /// As those of [`OvfPackage::of_archive`].
+    pub(super) fn of_folder(path: &Path, ignore_checksums: bool) -> Result<Self, Error> {
+        let store = Store::Folder(path.parent().unwrap_or(Path::new("/")).to_owned());
+        let name_of =
+            |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let open = |path: &Path| {
+            let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
+            File::open(path).map_err(failed)
+        };
+        let name = name_of(path);
+        let content = &mut open(path)?;
+        let text = small(&store, Member { name: name.clone(), content }, LONGEST_OVF)?;
+        let mut sums = Vec::new();
+        let beside = files_in(store.path())?;
+        let of = |kind: &'static str| beside.iter().filter(move |path| has_extension(path, kind));
+        let others: Vec<_> = of("ovf").map(|path| name_of(path)).collect();
+        for file in of("mf").filter(|_| !ignore_checksums) {
+            if sums.len() == MOST_SMALL {
+                return Err(store.bad_sums("too many checksum files are beside it"));
+            }
+            let called = name_of(file);
+            if !is_of_another(&called, &name, &others) {
+                let content = &mut open(file)?;
+                let text = small_sums(&store, Member { name: called.clone(), content })?;
+                sums.push((called, text));
+            }
+        }
+        Self::new(store.clone(), &name, &text, sums, (ExportMethod::Ovf, ignore_checksums))
+    }
+
+    /// `found` are the files of sums; in a stream only those before the descriptor.
+    fn new(
+        store: Store,
+        name: &str,
+        text: &[u8],
+        mut found: Vec<(String, Vec<u8>)>,
+        (method, ignore_checksums): (ExportMethod, bool),
+    ) -> Result<Self, Error> {
+        let prefix = name.rfind('/').map_or("", |at| &name[..=at]).to_owned();
+        let mut digests = Digests::all();
+        digests.update(text);
+        found.retain(|(sums, _)| is_sums(name, sums));
+        let expected = if ignore_checksums {
+            Expected::None
+        } else if found.is_empty() && store.is_stream() {
+            Expected::Later { ovf: (name.to_owned(), Box::new(digests)) }
+        } else {
+            let expected = read_sums(&store, name, &found)?;
+            expected.check(&store, &prefix, name, &digests)?;
+            expected
+        };
+        let text = descriptor_text::of_xml(text);
+        let read = ovf::read(&text).map_err(|reason| store.unusable(reason))?;
+        let ovf::Read { systems, unused, unused_media } = read;
+        Ok(Self {
+            store,
+            prefix,
+            systems,
+            sums: expected,
+            unchecked: ignore_checksums,
+            method,
+            unused,
+            unused_media,
+        })
+    }
+
+    /// The VMs in it.
+    pub(super) fn systems(&self) -> impl Iterator<Item = &SourceVm> {
+        self.systems.iter().map(|system| &system.vm)
+    }
+}
+
+/// Whether a member is what a VM is taken from where it lies in a folder: VMware's boxes of Vagrant hold
+/// a VMX, those of libvirt an image.
+fn is_packed_vm(name: &str) -> bool {
+    let extension = Path::new(name).extension().unwrap_or_default().to_string_lossy();
+    extension.eq_ignore_ascii_case("vmx") || format_by_extension(&extension).is_some()
+}
+
+/// What is said of an archive without an OVF, which holds these others.
+fn no_descriptor(store: &Store, others: Vec<String>) -> Error {
+    let vmx = others.iter().find(|name| has_extension(name, "vmx"));
+    match vmx.or(others.first()) {
+        Some(name) => Error::Packed { path: store.path().to_owned(), name: name.clone() },
+        None => store.unusable("no OVF descriptor found in it"),
+    }
+}
+
+/// Adds a file of sums of an archive to those that are `told`.
+pub(super) fn take_sums(
+    store: &Store,
+    member: Member<'_>,
+    told: &mut Vec<(String, Vec<u8>)>,
+) -> Result<(), Error> {
+    if told.len() == MOST_SMALL {
+        return Err(store.bad_sums("it contains too many checksum files"));
+    }
+    told.push((member.name.clone(), small_sums(store, member)?));
+    Ok(())
+}
+
+/// A file of sums that is read into memory.
+fn small_sums(store: &Store, member: Member<'_>) -> Result<Vec<u8>, Error> {
+    let name = member.name.clone();
+    small(store, member, LONGEST_MF).map_err(|error| match error {
+        Error::Unusable { .. } => store.bad_sums(format!("'{name}' in it is too long")),
+        error => error,
+    })
+}
+
+/// A member that is read into memory.
+pub(super) fn small(store: &Store, member: Member<'_>, most: u64) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::new();
+    let mut limited: Take<&mut dyn Read> = member.content.take(most + 1);
+    limited.read_to_end(&mut text).map_err(|source| store.failed(source))?;
+    if text.len() as u64 > most {
+        return Err(store.unusable(format!("'{}' in it is too long", member.name)));
+    }
+    Ok(text)
+}

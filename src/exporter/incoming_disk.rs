@@ -1,0 +1,174 @@
+//! A disk that comes from elsewhere, chunk by chunk: its file gets its name when it is whole and was
+//! looked at.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::content::content_of;
+use super::transfer::{PartFile, sync_directory};
+use super::{Error, FinishedDisk};
+use crate::budget::{Going, is_stop};
+use crate::image::{self, content::ContentHasher};
+use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, Sha256Digest};
+use crate::progress::{Progress, Unit};
+
+/// Bytes read at a time.
+const BLOCK: usize = 1 << 20;
+
+/// A disk on its way.
+#[derive(Debug)]
+pub struct IncomingDisk {
+    part: PartFile,
+    id: DiskId,
+    format: DiskFormat,
+}
+
+impl IncomingDisk {
+    /// Begins the file of a disk in `directory`. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Busy`], [`Error::File`].
+    pub fn begin(directory: &Path, id: &DiskId, format: DiskFormat) -> Result<Self, Error> {
+        let part = PartFile::create(directory.join(id.file_name(format)))?;
+        Ok(Self { part, id: id.clone(), format })
+    }
+
+    /// Takes over what a killed run left of it whole, if it is what `whole` says; else nothing is
+    /// left of it. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Cancelled`], [`Error::File`].
+    pub fn adopt(
+        directory: &Path,
+        whole: &FinishedDisk,
+        format: DiskFormat,
+        (progress, cancel): (&Progress, &CancellationToken),
+    ) -> Result<Option<Self>, Error> {
+        let id = whole.id.clone();
+        let task = progress.task(format!("check {id}"), Some(whole.file_size.0), Unit::Bytes);
+        let part = PartFile::adopt(directory.join(id.file_name(format)), whole, &task, cancel)?;
+        Ok(part.map(|part| Self { part, id, format }))
+    }
+
+    /// What takes its bytes.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn writer(&self) -> Result<IncomingDiskWriter, Error> {
+        let file = self.part.restart().map_err(|source| self.failed("truncating", source))?;
+        Ok(IncomingDiskWriter { file, position: 0 })
+    }
+
+    /// Looks at what has arrived, which is whole, sums it and hashes its content. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when it does not stand for itself, [`Error::File`], [`Error::Cancelled`].
+    pub fn check(&self, cancel: &CancellationToken) -> Result<FinishedDisk, Error> {
+        let (path, going) = (self.part.path(), Going::from(cancel));
+        let failed = |source| match is_stop(&source) {
+            true => Error::Cancelled,
+            false => self.failed("reading", source),
+        };
+        let judged = image::inspect(path, self.format, &going).map_err(failed)?;
+        let unusable = |reason| Error::Unusable { path: path.to_owned(), reason };
+        judged.map_err(unusable)?;
+        let mut file = File::open(path).map_err(failed)?;
+        let capacity = image::capacity(&file, self.format).map_err(failed)?;
+        let capacity = capacity
+            .ok_or_else(|| unusable(format!("it is not a disk image in {}", self.format).into()))?;
+        file.sync_all().map_err(failed)?;
+        let (mut sum, mut length, mut buffer) = (Sha256::new(), 0, vec![0; BLOCK]);
+        let mut raw = (self.format == DiskFormat::Raw).then(ContentHasher::default);
+        loop {
+            // A hole that a remote host told may be longer than all that can be summed.
+            going.check().map_err(failed)?;
+            match file.read(&mut buffer).map_err(failed)? {
+                0 => break,
+                read => {
+                    sum.update(&buffer[..read]);
+                    if let Some(content) = &mut raw {
+                        content.data(&buffer[..read]);
+                    }
+                    length += read as u64;
+                }
+            }
+        }
+        let content = match raw {
+            Some(content) => content.finish(),
+            None => content_of(&file, self.format, &going).map_err(failed)?,
+        };
+        Ok(FinishedDisk {
+            id: self.id.clone(),
+            capacity: ByteSize(capacity),
+            file_size: ByteSize(length),
+            sha256: Sha256Digest(sum.finalize().into()),
+            content,
+            received: None,
+            uuid: None,
+            unverified: None,
+        })
+    }
+
+    /// The disk as a part of its export.
+    pub fn exported(&self, whole: FinishedDisk) -> ExportedDisk {
+        whole.exported(self.part.target(), self.format)
+    }
+
+    /// Gives it its name, lastingly. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::File`].
+    pub fn commit(&self) -> Result<(), Error> {
+        self.part.commit()?;
+        self.part.target().parent().map_or(Ok(()), sync_directory)
+    }
+
+    /// Removes it. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn discard(&self) -> Result<(), Error> {
+        self.part.discard()
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> Error {
+        if source.kind() == io::ErrorKind::Interrupted {
+            return Error::Cancelled;
+        }
+        Error::File { action, path: self.part.path().to_owned(), source }
+    }
+}
+
+/// Takes the bytes of a disk in their order; holes stay holes.
+#[derive(Debug)]
+pub struct IncomingDiskWriter {
+    file: File,
+    position: u64,
+}
+
+impl IncomingDiskWriter {
+    /// Bytes.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.position)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// So many zeros.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn hole(&mut self, length: u64) -> io::Result<()> {
+        let end = self.position.checked_add(length);
+        self.position = end.ok_or(io::ErrorKind::FileTooLarge)?;
+        self.file.set_len(self.position)
+    }
+}

@@ -1,0 +1,243 @@
+//! A libvirt host as a source: what its room reads, as files of the export.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::source::Error;
+use crate::exporter::{
+    self, BandwidthLimit, ExportRequest, FinishedDisk, IncomingDisk, Inspected, LARGEST_NVRAM,
+    NVRAM, Shutdown, VmSummary, fill_disk_uuids, nvram_missed, write_nvram,
+};
+use crate::libvirt::{self, Chunk, Connection, FoundDomain, FoundVolume, Settings};
+use crate::model::{
+    ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, PoweredOff, SourceAfter,
+    SourceStep, SourceVm, chain,
+};
+use crate::panics::caught;
+use crate::progress::Progress;
+
+/// Which domain of which host.
+#[derive(Debug, Clone)]
+pub struct LibvirtSourceSettings {
+    /// How to connect.
+    pub libvirt: Settings,
+    /// Name or UUID of the domain, if the URI names one.
+    pub domain: Option<String>,
+}
+
+/// A host that is connected.
+#[derive(Debug)]
+pub struct LibvirtSource {
+    target: Connection,
+    domain: Option<String>,
+}
+
+impl LibvirtSource {
+    /// Connects.
+    pub(crate) async fn connect(settings: &LibvirtSourceSettings) -> Result<Self, Error> {
+        let target = Connection::connect(&settings.libvirt).await?;
+        Ok(Self { target, domain: settings.domain.clone() })
+    }
+
+    /// Its domains.
+    pub(crate) async fn list(&self) -> Result<Vec<VmSummary>, Error> {
+        Ok(self.target.domains().await?.iter().map(VmSummary::of).collect())
+    }
+
+    /// The domain that the URI names, or else `name`.
+    pub(crate) async fn inspect(&self, name: &str) -> Result<Inspected, Error> {
+        let found = self.target.domain(self.domain.as_deref().unwrap_or(name)).await?;
+        let volumes = found.volumes.iter();
+        let disks = volumes.map(|volume| volume.id.file_name(volume.format));
+        let makes = disks.chain(found.nvram.iter().map(|_| NVRAM.to_owned())).collect();
+        let revision = found.revision();
+        // How much an export writes at least nobody tells: a volume's allocation may be holes for the
+        // most part.
+        Ok(Inspected::new(found.vm, makes, revision))
+    }
+
+    /// Shuts the domain down; `None` when it was off.
+    pub(crate) async fn power_off(
+        &self,
+        vm: &SourceVm,
+        how: Shutdown,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<Option<PoweredOff>, Error> {
+        let (limit, cut) = (how.timeout, how.force);
+        Ok(self.target.shut_down(&vm.id, (limit, cut), (progress, cancel)).await?)
+    }
+
+    /// Starts the domain, unless it runs.
+    pub(crate) async fn power_on(&self, vm: &SourceVm) -> Result<(), Error> {
+        Ok(self.target.power_on(&vm.id).await?)
+    }
+
+    /// What `wanted` comes down to for the domain as it is now.
+    pub(crate) async fn plan_step(
+        &self,
+        vm: &SourceVm,
+        wanted: &SourceAfter,
+        note: &str,
+    ) -> Result<Option<SourceStep>, Error> {
+        Ok(self.target.plan_step(&vm.id, wanted, note).await?)
+    }
+
+    /// Does a step.
+    pub(crate) async fn do_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<(), Error> {
+        Ok(self.target.do_step(&vm.id, step).await?)
+    }
+
+    /// Undoes a step.
+    pub(crate) async fn undo_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<bool, Error> {
+        Ok(self.target.undo_step(&vm.id, step).await?)
+    }
+
+    /// Reads all volumes of the domain into the request's folder. It must not run: a volume that
+    /// is written to while it is read is no disk.
+    pub(crate) async fn export(
+        &self,
+        vm: &SourceVm,
+        request: &ExportRequest<'_>,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<ExportedVm, Error> {
+        let found = self.target.domain(&vm.id).await?;
+        exportable(&found.vm, false)?;
+        let mut landings = Vec::new();
+        let end = async {
+            let mut disks = Vec::new();
+            for volume in &found.volumes {
+                let (landing, kept) = begin(volume, request, (progress, cancel)).await?;
+                landings.push(Arc::clone(&landing));
+                let whole = match kept {
+                    Some(whole) => whole,
+                    None => {
+                        let work = (progress, cancel, &request.limit);
+                        self.land(volume, Arc::clone(&landing), work).await?
+                    }
+                };
+                whole.tell(request.note);
+                disks.push(landing.exported(whole));
+            }
+            // Started meanwhile, it may have written while it was read.
+            let now = self.target.domain(&vm.id).await?;
+            exportable(&now.vm, false)?;
+            if now.revision() != found.revision() {
+                return Err(exporter::Error::Changed { vm: vm.name.clone() }.into());
+            }
+            landings.iter().try_for_each(|landing| landing.commit())?;
+            Ok::<_, Error>(disks)
+        };
+        match caught(end).await {
+            Ok(disks) => {
+                let nvram = self.variables(&found, &request.directory).await;
+                let mut warnings = Vec::new();
+                let nvram = nvram.inspect_err(|why| warnings.push(nvram_missed(why)));
+                Ok(ExportedVm {
+                    media: Vec::new(),
+                    vm: with_uuids(vm, &disks).await?,
+                    method: ExportMethod::Disk,
+                    exported_at: jiff::Timestamp::now(),
+                    disks,
+                    nvram: nvram.unwrap_or_default(),
+                    warnings,
+                })
+            }
+            Err(error) => {
+                landings.iter().try_for_each(|landing| landing.discard())?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The UEFI variables as a file of `directory`, or why an EFI guest's are not taken.
+    async fn variables(
+        &self,
+        found: &FoundDomain,
+        directory: &Path,
+    ) -> Result<Option<ExportedNvram>, String> {
+        let Some(path) = &found.nvram else { return Ok(None) };
+        let content = self.target.read_small(path, LARGEST_NVRAM as u64).await;
+        let content = content.map_err(|error| chain(&error))?.ok_or_else(|| {
+            format!(
+                "{path} is in no active storage pool of its host (`virsh pool-create-as nvram dir \
+                 --target {}` makes one)",
+                Path::new(path).parent().unwrap_or(Path::new("/")).display()
+            )
+        })?;
+        let directory = directory.to_owned();
+        let write = move || write_nvram(&directory, &content);
+        let written = tokio::task::spawn_blocking(write).await.map_err(|error| chain(&error))?;
+        written.map(Some).map_err(|error| chain(&error))
+    }
+
+    async fn land(
+        &self,
+        volume: &FoundVolume,
+        landing: Arc<IncomingDisk>,
+        (progress, cancel, limit): (&Progress, &CancellationToken, &BandwidthLimit),
+    ) -> Result<FinishedDisk, Error> {
+        let mut writer = landing.writer()?;
+        let (limit, stop) = (limit.clone(), cancel.clone());
+        let slowed = stop.clone();
+        let sink = move |chunk: Chunk<'_>| match chunk {
+            Chunk::Data(bytes) => {
+                limit.take_blocking(bytes.len() as u64, &slowed);
+                writer.data(bytes)
+            }
+            Chunk::Hole(length) => writer.hole(length),
+        };
+        self.target.read_volume(volume, Box::new(sink), (progress, cancel)).await?;
+        let checked = tokio::task::spawn_blocking(move || landing.check(&stop)).await;
+        Ok(checked.map_err(libvirt::Error::Task)??)
+    }
+}
+
+/// The VM with what its images alone tell.
+async fn with_uuids(vm: &SourceVm, disks: &[ExportedDisk]) -> Result<SourceVm, Error> {
+    let (mut vm, disks) = (vm.clone(), disks.to_vec());
+    let fill = move || {
+        fill_disk_uuids(&mut vm, &disks);
+        vm
+    };
+    Ok(tokio::task::spawn_blocking(fill).await.map_err(libvirt::Error::Task)?)
+}
+
+/// Begins the file of a volume, or takes over what a killed run left whole of it, if it is still that.
+async fn begin(
+    volume: &FoundVolume,
+    request: &ExportRequest<'_>,
+    (progress, cancel): (&Progress, &CancellationToken),
+) -> Result<(Arc<IncomingDisk>, Option<FinishedDisk>), Error> {
+    let whole = request.whole.iter().rfind(|whole| whole.id == volume.id).cloned();
+    let (directory, id, format) = (request.directory.clone(), volume.id.clone(), volume.format);
+    let (progress, cancel) = (progress.clone(), cancel.clone());
+    let work = move || {
+        if let Some(whole) = whole
+            && let Some(landing) =
+                IncomingDisk::adopt(&directory, &whole, format, (&progress, &cancel))?
+        {
+            return Ok((landing, Some(whole)));
+        }
+        Ok::<_, exporter::Error>((IncomingDisk::begin(&directory, &id, format)?, None))
+    };
+    let (landing, kept) =
+        tokio::task::spawn_blocking(work).await.map_err(libvirt::Error::Task)??;
+    Ok((Arc::new(landing), kept))
+}
+
+/// Whether the domain may be exported, or may be once it is shut down, if `running` is no obstacle.
+///
+/// # Errors
+/// [`Error::Running`], [`Error::Saved`].
+pub(crate) fn exportable(vm: &SourceVm, running: bool) -> Result<(), Error> {
+    match vm.power {
+        PowerState::Off => Ok(()),
+        PowerState::On if running => Ok(()),
+        PowerState::Suspended => Err(Error::Saved { name: vm.name.clone() }),
+        PowerState::On | PowerState::Unknown => Err(Error::Running { name: vm.name.clone() }),
+    }
+}

@@ -1,0 +1,60 @@
+//! Keeps an export lease while its disks are downloaded: renews it well inside its timeout,
+//! whatever the downloads do, and lets go when nothing moves any more.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::super::soap::args::Args;
+use super::{Lease, lost};
+use crate::exporter::Error;
+
+/// Longest time between two renewals.
+const LONGEST_BEAT: Duration = Duration::from_secs(30);
+
+/// How far the downloads under a lease are.
+pub(in crate::exporter::vsphere) struct TransferProgress {
+    /// Bytes received in all.
+    pub(in crate::exporter::vsphere) moved: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Share of the whole, 0 to 100.
+    pub(in crate::exporter::vsphere) percent: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Lease {
+    /// Keeps the lease until it is lost or nothing has moved for `patience`, and says why.
+    ///
+    /// It runs beside the downloads, on a timer, whatever they do: a slow read must not cost the
+    /// lease. Yet a transfer that stands still for good must not keep the VM locked either.
+    pub(in crate::exporter::vsphere) async fn keep(
+        self,
+        timeout: Duration,
+        patience: Duration,
+        gauge: TransferProgress,
+    ) -> Error {
+        let mut beat = tokio::time::interval((timeout / 4).min(LONGEST_BEAT));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut percent, mut moved) = (0, 0);
+        let (mut moved_at, mut renewed_at) = (Instant::now(), Instant::now());
+        loop {
+            beat.tick().await;
+            let now = (gauge.moved)();
+            if now != moved {
+                (moved, moved_at) = (now, Instant::now());
+            } else if moved_at.elapsed() > patience {
+                return Error::Stalled { after: patience };
+            }
+            // The server wants it to grow; a download begun anew falls back.
+            percent = percent.max((gauge.percent)().min(100));
+            let args = Args::default().text("percent", &percent.to_string());
+            match self.soap.call("HttpNfcLeaseProgress", &self.moref, args).await {
+                Ok(_) => renewed_at = Instant::now(),
+                Err(error @ (Error::Call { .. } | Error::Status { .. }))
+                    if renewed_at.elapsed() < timeout =>
+                {
+                    tracing::debug!(%error, "renewing the lease");
+                }
+                Err(error) => return lost(error),
+            }
+        }
+    }
+}

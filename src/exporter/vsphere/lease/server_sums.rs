@@ -1,0 +1,151 @@
+//! Compares a disk that has arrived with what the server says it sent, while its lease is held: a
+//! disk that differs is then taken again alone.
+
+use std::fs::File;
+use std::time::Duration;
+
+use super::{Lease, SentFile, ServerAlgorithm};
+use crate::exporter::Error;
+use crate::exporter::transfer::{Broken, PartFile, WrittenStream, sha1_of};
+
+/// How long a host may take to enter a file that it has just sent in its manifest.
+const ENTRY_DELAY: Duration = Duration::from_millis(500);
+
+/// Whether the server confirmed a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::exporter::vsphere) enum Verdict {
+    /// Its sum is the server's.
+    Same,
+    /// It arrived otherwise than it was sent.
+    Different(TransferDifference),
+    /// The server does not tell, for this reason.
+    Unknown(String),
+}
+
+/// What differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::exporter::vsphere) enum TransferDifference {
+    /// The number of bytes, as the server counts it.
+    Size(u64),
+    /// The sum: ours, then the server's.
+    Sum(String, String),
+}
+
+/// Asks for the server's sum of the file `key` and compares.
+///
+/// # Errors
+/// What happened to the lease or on the way.
+pub(in crate::exporter::vsphere) async fn verify(
+    lease: &Lease,
+    key: &str,
+    written: &WrittenStream,
+    part: &PartFile,
+) -> Result<Verdict, Error> {
+    let mut last = false;
+    loop {
+        let sent = match lease.sent().await? {
+            Ok(sent) => sent,
+            Err(fault) => return Ok(Verdict::Unknown(fault.to_string())),
+        };
+        match sent.iter().find(|file| file.key == key).filter(|file| file.sum.is_some()) {
+            Some(told) => {
+                let mut written = written.clone();
+                // A server that promised another sum and did not keep it.
+                if matches!(told.sum, Some((ServerAlgorithm::Sha1, _))) && written.sha1.is_none() {
+                    if written.received.is_some() {
+                        let why = "the server computed SHA-1 only, although it had announced \
+                            SHA-256";
+                        return Ok(Verdict::Unknown(why.to_owned()));
+                    }
+                    written.sha1 = Some(sha1(part).await?);
+                }
+                return Ok(compare(told, &written));
+            }
+            None if last => {
+                return Ok(Verdict::Unknown(
+                    "the manifest of the server has no checksum of it".to_owned(),
+                ));
+            }
+            None => tokio::time::sleep(ENTRY_DELAY).await,
+        }
+        last = true;
+    }
+}
+
+/// Reads the disk again.
+async fn sha1(part: &PartFile) -> Result<String, Error> {
+    let path = part.path().to_owned();
+    let work = move || File::open(path).and_then(sha1_of);
+    let sum = tokio::task::spawn_blocking(work).await;
+    sum.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|source| Error::File {
+        action: "reading",
+        path: part.path().to_owned(),
+        source,
+    })
+}
+
+fn compare(sent: &SentFile, written: &WrittenStream) -> Verdict {
+    if let Some(size) = sent.size.filter(|size| *size != written.bytes) {
+        return Verdict::Different(TransferDifference::Size(size));
+    }
+    let Some((algorithm, sum)) = &sent.sum else {
+        return Verdict::Unknown("the manifest of the server has no checksum of it".to_owned());
+    };
+    let received = match algorithm {
+        ServerAlgorithm::Sha1 => written.sha1.clone().unwrap_or_default(),
+        ServerAlgorithm::Sha256 => written.sha256.to_string(),
+    };
+    if received == *sum {
+        Verdict::Same
+    } else {
+        Verdict::Different(TransferDifference::Sum(received, sum.clone()))
+    }
+}
+
+impl TransferDifference {
+    /// As the reason why the disk in `written` is not what it should be.
+    pub(in crate::exporter::vsphere) fn broken(self, written: &WrittenStream) -> Broken {
+        match self {
+            Self::Size(sent) => Broken::Size { received: written.bytes, sent },
+            Self::Sum(received, sent) => Broken::Sum { received, sent },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Sha256Digest;
+
+    fn written() -> WrittenStream {
+        WrittenStream {
+            bytes: 10,
+            sha256: Sha256Digest([0x11; 32]),
+            sha1: Some("aa".repeat(20)),
+            file_size: 10,
+            file_sha256: Sha256Digest([0x11; 32]),
+            content: None,
+            received: None,
+        }
+    }
+
+    fn sent(size: Option<u64>, sum: Option<(ServerAlgorithm, String)>) -> SentFile {
+        SentFile { key: "k".into(), size, sum }
+    }
+
+    #[test]
+    fn size_and_either_sum_count() {
+        let (sha1, sha256) = ("aa".repeat(20), "11".repeat(32));
+        for (size, sum) in [
+            (Some(10), (ServerAlgorithm::Sha1, sha1.clone())),
+            (None, (ServerAlgorithm::Sha256, sha256)),
+        ] {
+            assert_eq!(compare(&sent(size, Some(sum)), &written()), Verdict::Same);
+        }
+        let longer = sent(Some(11), Some((ServerAlgorithm::Sha1, sha1.clone())));
+        assert_eq!(compare(&longer, &written()), Verdict::Different(TransferDifference::Size(11)));
+        let other = sent(Some(10), Some((ServerAlgorithm::Sha1, "bb".repeat(20))));
+        let difference = TransferDifference::Sum(sha1, "bb".repeat(20));
+        assert_eq!(compare(&other, &written()), Verdict::Different(difference));
+    }
+}

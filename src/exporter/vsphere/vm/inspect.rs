@@ -1,0 +1,311 @@
+//! All facts about one VM that the later stages go by.
+
+use std::path::PathBuf;
+
+use super::super::inventory::inventory_names::decode_name;
+use super::super::soap::args::Moref;
+use super::super::soap::node::Node;
+use super::super::soap::properties::Object;
+use super::super::soap::session::VSphere;
+use super::blocker::{self, ExportBlocker, obstacles};
+use super::guest_network;
+use super::hardware::{self, ExtraConfig};
+use super::snapshot;
+use super::vm_board;
+use crate::exporter::guest_os::{Detailed, arch, os_family};
+use crate::exporter::{Error, NVRAM, Streaming, Transport};
+use crate::model::{
+    Assumed, ByteSize, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, Origin, SourceState,
+    SourceVm,
+};
+
+/// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
+/// know.
+const PROPERTIES: [&str; 18] = [
+    "name",
+    "config.changeVersion",
+    "config.instanceUuid",
+    "config.uuid",
+    "config.version",
+    "config.firmware",
+    "config.bootOptions",
+    "config.extraConfig",
+    "config.guestId",
+    "config.guestFullName",
+    "guest.guestId",
+    "guest.guestFamily",
+    "guest.guestFullName",
+    "guest.toolsRunningStatus",
+    "guest.net",
+    "guest.ipStack",
+    "runtime.bootTime",
+    "snapshot",
+];
+
+/// The image of a CD-ROM that an export takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedMedium {
+    /// `cdrom-0`, …
+    pub id: DiskId,
+    /// Where it lies and stays; `None` of one that is taken out of an archive.
+    pub in_place: Option<PathBuf>,
+    /// Its size, as far as that is known; else 0.
+    pub size: ByteSize,
+}
+
+/// A VM and what is in the way of its export.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    /// Its facts. Without a configuration that can be read, mostly empty.
+    pub vm: SourceVm,
+    /// Names of the files that an export writes into its folder.
+    pub makes: Vec<String>,
+    /// What lies in its CD-ROM drives and is exported; only packages have that.
+    pub media: Vec<ExpectedMedium>,
+    /// Whether its disks are converted while they leave the source; of disks that are missing here
+    /// nobody asked for that.
+    pub streaming: Vec<(DiskId, Streaming)>,
+    /// Bytes that an export writes at least, as far as that is known: a lease does not tell.
+    pub least: ByteSize,
+    /// Differs when the VM was reconfigured or started meanwhile; empty when that is unknown.
+    pub revision: String,
+    /// When the running VM was started, where the source says it.
+    pub boot_time: Option<String>,
+    /// Whether VMware Tools run in the guest, which can then be told to shut down; `None` where the
+    /// source does not say it.
+    pub tools: Option<bool>,
+    /// Names of the snapshots that runs of ours took and did not remove, or did not yet.
+    pub snapshots: Vec<String>,
+    /// What is in the way, the gravest first; nothing when it can be exported at once.
+    pub obstacles: Vec<ExportBlocker>,
+}
+
+impl Inspected {
+    /// A VM of which no more is known: of a source that has no snapshots of ours, and of which nothing
+    /// tells whether it runs.
+    pub fn new(vm: SourceVm, makes: Vec<String>, revision: String) -> Self {
+        Self {
+            vm,
+            makes,
+            media: Vec::new(),
+            streaming: Vec::new(),
+            least: ByteSize(0),
+            revision,
+            boot_time: None,
+            tools: None,
+            snapshots: Vec::new(),
+            obstacles: Vec::new(),
+        }
+    }
+
+    /// What is in the way of its export, and what keeps it from becoming a domain.
+    pub fn all_obstacles(&self) -> Vec<ExportBlocker> {
+        self.obstacles.iter().cloned().chain(ExportBlocker::of_domain(&self.vm)).collect()
+    }
+
+    /// In which state the VM was found.
+    pub fn state(&self) -> SourceState {
+        SourceState {
+            power: self.vm.power,
+            revision: self.revision.clone(),
+            boot_time: self.boot_time.clone(),
+        }
+    }
+
+    /// Whether the VM can be exported, or could be after [`VSphere::power_off`], or from a snapshot,
+    /// if `running` is no obstacle.
+    ///
+    /// # Errors
+    /// [`Error::Obstacle`] with the gravest; its hint is the remedy.
+    pub fn exportable(&self, running: bool) -> Result<(), Error> {
+        let counts =
+            |obstacle: &&ExportBlocker| !(running && **obstacle == ExportBlocker::PoweredOn);
+        match self.obstacles.iter().find(counts) {
+            None => Ok(()),
+            Some(obstacle) => {
+                Err(Error::Obstacle { vm: self.vm.name.clone(), obstacle: obstacle.clone() })
+            }
+        }
+    }
+}
+
+impl VSphere {
+    /// Everything about the VM that `selector` names: by its name, inventory path or moref.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] with similar names in its hint, [`Error::Ambiguous`] with all paths.
+    pub async fn inspect(&self, selector: &str) -> Result<Inspected, Error> {
+        self.in_session(async || self.inspect_once(selector).await).await
+    }
+
+    async fn inspect_once(&self, selector: &str) -> Result<Inspected, Error> {
+        let found = self.find(selector).await?;
+        let paths = [&PROPERTIES[..], &blocker::PROPERTIES[..]].concat();
+        let object = self.properties(&found.moref, &paths).await?;
+        let mut vm = facts(&object);
+        vm.inventory_path = found.place.path;
+        vm.datacenter = found.place.datacenter;
+        vm.origin.server = self.settings.url.host_str().map(str::to_owned);
+        if let Some(hardware) = object.get("config.hardware") {
+            for nic in hardware::nics(hardware, ExtraConfig(object.get("config.extraConfig"))) {
+                vm.nics.push(self.with_network(nic).await?);
+            }
+        }
+        let revision = object.text("config.changeVersion").to_owned();
+        let makes = makes(&vm, self.settings.transport, self.disk_format());
+        let obstacles = obstacles(&object);
+        let snapshots = object.get("snapshot").map(snapshot::of_ours).unwrap_or_default();
+        let least = ByteSize(0);
+        let (boot_time, tools) = (boot_time(&object), tools(&object));
+        let rewritten = vm.disks.iter().filter(|_| self.settings.rewrite.is_some());
+        let streaming = rewritten.map(|disk| (disk.id.clone(), Streaming::Yes)).collect();
+        Ok(Inspected {
+            vm,
+            makes,
+            media: Vec::new(),
+            streaming,
+            least,
+            revision,
+            boot_time,
+            tools,
+            snapshots,
+            obstacles,
+        })
+    }
+
+    /// In which state the VM is now.
+    ///
+    /// # Errors
+    /// What happened on the way to the server.
+    pub async fn state(&self, vm: &SourceVm) -> Result<SourceState, Error> {
+        self.in_session(async || {
+            let moref = Moref::new("VirtualMachine", &vm.id);
+            let paths = ["runtime.powerState", "config.changeVersion", "runtime.bootTime"];
+            let object = self.properties(&moref, &paths).await?;
+            Ok(SourceState {
+                power: hardware::power_state(object.text("runtime.powerState")),
+                revision: object.text("config.changeVersion").to_owned(),
+                boot_time: boot_time(&object),
+            })
+        })
+        .await
+    }
+
+    /// What [`Inspected::revision`] is now.
+    ///
+    /// # Errors
+    /// What happened on the way to the server.
+    pub async fn revision(&self, vm: &SourceVm) -> Result<String, Error> {
+        let moref = Moref::new("VirtualMachine", &vm.id);
+        let object = self.properties(&moref, &["config.changeVersion"]).await?;
+        Ok(object.text("config.changeVersion").to_owned())
+    }
+
+    /// Looks the name of a distributed port group up: the device holds its key only. One that may
+    /// not be read keeps its key as its name.
+    async fn with_network(
+        &self,
+        nic: hardware::HardwareNic,
+    ) -> Result<crate::model::SourceNic, Error> {
+        let hardware::HardwareNic { mut nic, port_group } = nic;
+        let Some(port_group) = port_group else { return Ok(nic) };
+        match self.properties(&port_group, &["name"]).await {
+            Ok(object) if object.get("name").is_some() => {
+                nic.network = decode_name(object.text("name"));
+            }
+            Ok(_) | Err(Error::Refused { .. }) => {
+                tracing::warn!(nic = nic.id, key = port_group.id, "port group without a name");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(nic)
+    }
+}
+
+fn boot_time(object: &Object) -> Option<String> {
+    Some(object.text("runtime.bootTime").to_owned()).filter(|time| !time.is_empty())
+}
+
+/// `guestToolsExecutingScripts` is what Tools say while they start or end.
+fn tools(object: &Object) -> Option<bool> {
+    match object.text("guest.toolsRunningStatus") {
+        "" => None,
+        status => Some(status != "guestToolsNotRunning"),
+    }
+}
+
+/// What an export of `vm` may write.
+fn makes(vm: &SourceVm, transport: Transport, of_lease: DiskFormat) -> Vec<String> {
+    let formats: &[DiskFormat] = match transport {
+        Transport::Nfc => &[of_lease],
+        Transport::Datastore => &[DiskFormat::Raw],
+        Transport::Auto => &[of_lease, DiskFormat::Raw],
+    };
+    let nvram = (vm.firmware == Firmware::Efi).then(|| NVRAM.to_owned());
+    let of = |format: &DiskFormat| {
+        vm.disks.iter().map(|disk| disk.id.file_name(*format)).collect::<Vec<_>>()
+    };
+    formats.iter().flat_map(of).chain(nvram).collect()
+}
+
+fn facts(object: &Object) -> SourceVm {
+    let hardware = object.get("config.hardware");
+    let boot_options = object.get("config.bootOptions");
+    let (disks, names_boot_disk) =
+        hardware.map(|hardware| hardware::disks(hardware, boot_options)).unwrap_or_default();
+    let instance_uuid = Some(object.text("config.instanceUuid")).filter(|uuid| !uuid.is_empty());
+    let guest = guest(object);
+    SourceVm {
+        provider: "vsphere".to_owned(),
+        id: object.moref.id.clone(),
+        name: decode_name(object.text("name")),
+        instance_uuid: instance_uuid.map(str::to_owned),
+        inventory_path: None,
+        datacenter: None,
+        power: hardware::power_state(object.text("runtime.powerState")),
+        arch: architecture(object),
+        cpu: hardware.map_or_else(|| CpuTopology::new(1, 1), hardware::cpu),
+        memory_mib: hardware.and_then(|hardware| hardware.number("memoryMB")).unwrap_or(0),
+        firmware: match object.text("config.firmware") {
+            "efi" => Firmware::Efi,
+            _ => Firmware::Bios,
+        },
+        secure_boot: boot_options.is_some_and(|options| options.flag("efiSecureBootEnabled")),
+        vtpm: hardware.is_some_and(hardware::vtpm),
+        cdroms: hardware.map_or(0, hardware::cdroms),
+        board: vm_board::board(object, guest.family),
+        origin: Origin::default(),
+        assumed: Assumed { firmware: false, boot_disk: !names_boot_disk },
+        guest,
+        disks,
+        nics: Vec::new(),
+        facts: None,
+    }
+}
+
+/// The architecture: as Tools wrote it down when they ran last, else by the ids.
+fn architecture(object: &Object) -> Option<String> {
+    let extra = ExtraConfig(object.get("config.extraConfig"));
+    let keys = ["guestInfo.detailed.data", "guestOS.detailed.data"];
+    let detailed = keys.into_iter().find_map(|key| extra.get(key)).map(Detailed::read);
+    let words = ["config.guestId", "guest.guestId", "config.guestFullName"];
+    let by_id = || arch(&words.map(|path| object.text(path)));
+    detailed.and_then(Detailed::arch).or_else(by_id)
+}
+
+/// What Tools say in the running guest is truer than what was once configured.
+fn guest(object: &Object) -> GuestOs {
+    let told = |in_guest: &str, configured: &str| {
+        let text = |path| object.get(path).map(|node: &Node| node.text.trim().to_owned());
+        let in_guest = text(in_guest).filter(|text| !text.is_empty());
+        in_guest.or_else(|| text(configured)).unwrap_or_default()
+    };
+    let id = told("guest.guestId", "config.guestId");
+    let full_name = told("guest.guestFullName", "config.guestFullName");
+    GuestOs {
+        family: os_family(object.text("guest.guestFamily"), &[&id, &full_name]),
+        full_name,
+        network: guest_network::told(object.get("guest.net"), object.get("guest.ipStack")),
+        id,
+    }
+}

@@ -1,0 +1,110 @@
+//! A dress rehearsal: the domain is defined under a throw-away name and forgotten at once, so that
+//! what libvirt has against its hardware costs seconds and not a night's transfer.
+
+use tokio_util::sync::CancellationToken;
+use virt::connect::Connect;
+use virt::sys;
+
+use crate::domain::DomainSpec;
+
+use super::super::import::preflight;
+use super::super::import::preflight::Leaves;
+use super::super::import::request::{ImportRequest, WantedVolume};
+use super::super::rollback::undo_step::Undo;
+use super::super::rollback::unwind::Unwind;
+use super::super::storage::pool;
+use super::super::{Cause, Connection, Error, domain_xml};
+use super::identity::Chosen;
+use super::run_owner::RunOwner;
+use super::watch::{GuestSigns, Wait};
+use super::{define, identity, start};
+
+/// Names of such domains begin so and end with their own UUID: by that alone they are known.
+pub(in crate::libvirt) const PREFIX: &str = "hyperexport-trial-";
+
+/// How names of domains for a boot test begin.
+const BOOT_TEST: &str = "hyperexport-boot-test-";
+
+impl Connection {
+    /// Has libvirt accept the domain that [`Self::import`] would define, and forget it; starts a pool
+    /// that is stopped, and stops it again. Takes away what a run left that was killed in between, and
+    /// nothing of a run that lives.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] and [`Error::PoolNotStarted`] with libvirt's words; [`Error::Plan`],
+    /// [`Error::Call`].
+    pub async fn test_define(&self, request: &ImportRequest<'_>) -> Result<(), Error> {
+        let expected = |volume: &WantedVolume| volume.planned(format!("/{}", volume.name));
+        let kind = self.kind_of(request.pool).await?;
+        let volumes = request.volumes(kind);
+        let planned: Vec<_> = volumes.iter().map(expected).collect();
+        let uuid = define::fresh_uuid()?;
+        let spec = request.plan(&planned)?.renamed(format!("{PREFIX}{uuid}"));
+        let owner = RunOwner::here()?;
+        // The mark of the run, by which others know that it lives.
+        let chosen = Chosen { uuid: uuid.clone(), mark: Some(owner.to_string()) };
+        let (name, xml) = (request.domain_name(), chosen.xml(&spec)?);
+        let (choice, local) = (request.pool.clone(), self.is_local());
+        let leaves = Leaves::of(request);
+        self.call(move |connect| {
+            remove_leftovers(connect, &owner)?;
+            pool::try_start(connect, &choice, local, |place| {
+                preflight::room(connect, place, (&volumes, &leaves), local)
+            })?;
+            let defined = connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE);
+            let undefined = define::undefine(connect, &uuid);
+            defined.map_err(|error| Error::Refused { name, source: Cause::from(error) })?;
+            undefined.map_err(Error::call(format!("undefining domain '{PREFIX}{uuid}'")))
+        })
+        .await
+    }
+}
+
+/// Starts a domain like `spec` once, without a network and on overlays of its disks, and waits for a
+/// sign of its guest: what there is to see of a conversion before anything is defined. Blocks.
+pub(in crate::libvirt) fn boot_test(
+    connect: &Connect,
+    spec: DomainSpec,
+    wait: &Wait,
+    (unwind, cancel): (&Unwind, &CancellationToken),
+) -> Result<GuestSigns, Error> {
+    let uuid = define::fresh_uuid()?;
+    let (name, own) = (spec.name.clone(), format!("{BOOT_TEST}{uuid}"));
+    let xml = domain_xml(&spec.for_boot_test(own.clone()), &uuid)?;
+    // For whoever comes after a kill: nobody else may touch it while it runs.
+    unwind.announce(&Undo::Undefine { name: own.clone(), uuid: uuid.clone(), mark: None })?;
+    let refused = |error| Error::Refused { name, source: Cause::from(error) };
+    connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE).map_err(refused)?;
+    let seen = start::run_once(connect, &uuid, wait, cancel);
+    let off = start::switch_off(connect, &uuid);
+    let undefined = define::undefine(connect, &uuid);
+    let seen = seen?;
+    off.and(undefined).map_err(Error::call(format!("undefining domain '{own}'")))?;
+    Ok(seen)
+}
+
+/// Whether a domain is one of a boot test, which nobody else has a use for.
+pub(in crate::libvirt) fn is_boot_test(name: &str, uuid: &str) -> bool {
+    name.strip_prefix(BOOT_TEST) == Some(uuid)
+}
+
+fn remove_leftovers(connect: &Connect, here: &RunOwner) -> Result<(), Error> {
+    let inactive = sys::VIR_CONNECT_LIST_DOMAINS_INACTIVE;
+    let domains = connect.list_all_domains(inactive).map_err(Error::call("listing domains"))?;
+    for domain in domains {
+        // One that vanished since was another run's, and is no concern of this one.
+        let (Ok(name), Ok(uuid)) = (domain.name(), domain.uuid_string()) else { continue };
+        if name.strip_prefix(PREFIX) != Some(&uuid) {
+            continue;
+        }
+        let Ok(metadata) = identity::metadata(&domain) else { continue };
+        let owner = metadata.as_deref().and_then(RunOwner::in_text);
+        // One without a mark was left by an earlier version.
+        if owner.is_none_or(|owner| owner.is_dead(here))
+            && let Err(error) = define::undefine(connect, &uuid)
+        {
+            tracing::warn!(%error, "domain '{name}' of an earlier trial stays");
+        }
+    }
+    Ok(())
+}

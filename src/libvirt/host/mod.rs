@@ -1,0 +1,9 @@
+//! What the machine of a libvirt daemon offers: capabilities, KVM, bridges, the rights of QEMU.
+
+pub(super) mod access;
+pub(super) mod bridge_helper;
+pub(super) mod bridges;
+pub(super) mod capabilities;
+pub(super) mod host_checks;
+pub(super) mod kvm;
+pub(super) mod own_daemon;

@@ -1,0 +1,377 @@
+//! What was made, as something that can be taken back: at once when an import fails, by the next
+//! run when a run was killed, by `hyperexport undo` when a person asks for it.
+//!
+//! A step names what was made by something that is ours alone: a UUID made for it, the identity of
+//! a file that was created and not overwritten. Volumes have no such mark, so that one that libvirt
+//! made is taken back later only if it is a disk of our domain, or still a beginning of the image
+//! that was being sent. Whatever is in doubt stays and is named.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use virt::connect::Connect;
+use virt::error::ErrorNumber;
+use virt::storage_vol::StorageVol;
+use virt::sys;
+
+use crate::model::Sha256Digest;
+
+use super::super::guest::{define, identity, replace, snapshot, start};
+use super::super::storage::content::{self, BEGINNING};
+use super::super::storage::{download, pool};
+use super::super::{Connection, Error};
+use super::owners::Owners;
+use super::undo_pool;
+use super::undo_step::{Evidence, FileId, Undo};
+
+/// What became of steps that were to be taken back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UndoReport {
+    /// What is gone now.
+    #[serde(rename = "undone")]
+    pub done: Vec<String>,
+    /// Which domains have their old names again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub renamed: Vec<String>,
+    /// What was gone already.
+    #[serde(rename = "already_absent")]
+    pub gone: Vec<String>,
+    /// What stays, each with the reason.
+    #[serde(rename = "kept")]
+    pub left: Vec<String>,
+    /// What would go, where nothing is changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub would_go: Vec<String>,
+    /// Which domains would get their old names again, where nothing is changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub would_rename: Vec<String>,
+    /// How many of those that stay do so since others use them by now.
+    #[serde(skip)]
+    pub shared: usize,
+}
+
+impl UndoReport {
+    /// Adds what became of further steps.
+    pub fn add(&mut self, more: Self) {
+        self.done.extend(more.done);
+        self.renamed.extend(more.renamed);
+        self.gone.extend(more.gone);
+        self.left.extend(more.left);
+        self.would_go.extend(more.would_go);
+        self.would_rename.extend(more.would_rename);
+        self.shared += more.shared;
+    }
+
+    /// Whether nothing is left but what others use by now.
+    pub fn is_complete(&self) -> bool {
+        self.left.len() == self.shared
+    }
+}
+
+/// How one step ended.
+pub(in crate::libvirt) enum StepResult {
+    Done,
+    Gone,
+    Left(String),
+    /// As [`Self::Left`], of something that others use by now, which is no failure.
+    Shared(String),
+}
+
+impl Connection {
+    /// Takes back what an earlier run made, in reverse, whatever becomes of each step. What has
+    /// changed hands since stays.
+    ///
+    /// # Errors
+    /// [`Error::Running`] when a domain of it runs, [`Error::NotUndefinable`] when libvirt would keep it;
+    /// [`Error::Call`]. Nothing was changed then.
+    pub async fn take_back(&self, steps: &[Undo]) -> Result<UndoReport, Error> {
+        self.take_back_by(steps, Evidence::Seal).await
+    }
+
+    /// The same of steps of which `evidence` shows whose they are: what it does not prove stays.
+    ///
+    /// # Errors
+    /// As [`Self::take_back`].
+    pub async fn take_back_by(
+        &self,
+        steps: &[Undo],
+        evidence: Evidence,
+    ) -> Result<UndoReport, Error> {
+        let (steps, local) = (steps.to_vec(), self.is_local());
+        self.call(move |connect| take_back(connect, (&steps, evidence), local)).await
+    }
+}
+
+/// As [`Connection::take_back`]. Blocks.
+pub(in crate::libvirt) fn take_back(
+    connect: &Connect,
+    (steps, evidence): (&[Undo], Evidence),
+    local: bool,
+) -> Result<UndoReport, Error> {
+    let owners = Owners::look(connect, (steps, evidence), local)?;
+    let mut taken = UndoReport::default();
+    let act = |step: &Undo| undo_later(connect, &owners, step);
+    each(steps, act, |step, end| match (end, step) {
+        // It only tells of the domain that another step undefines.
+        (_, Undo::Defined { .. }) => {}
+        (Ok(StepResult::Done), Undo::BringBack { name, aside, .. }) => {
+            taken.renamed.push(format!("'{aside}' is '{name}' again"));
+        }
+        (Ok(StepResult::Done), _) => taken.done.push(owners.label(step)),
+        (Ok(StepResult::Gone), _) => taken.gone.push(owners.label(step)),
+        (Ok(StepResult::Left(reason)) | Err(reason), _) => {
+            taken.left.push(format!("{} ({reason})", owners.label(step)));
+        }
+        (Ok(StepResult::Shared(reason)), _) => {
+            taken.left.push(format!("{} ({reason})", owners.label(step)));
+            taken.shared += 1;
+        }
+    });
+    Ok(taken)
+}
+
+/// Does all steps for the run that made them; returns what is left.
+pub(in crate::libvirt) fn undo_all(connect: &Connect, steps: &[Undo]) -> Vec<String> {
+    let mut left = Vec::new();
+    let act = |step: &Undo| {
+        tracing::debug!(%step, "undoing");
+        undo(connect, step)
+    };
+    each(steps, act, |step, end| match end {
+        Ok(StepResult::Left(problem) | StepResult::Shared(problem)) | Err(problem) => {
+            left.push(format!("{step} ({problem})"));
+        }
+        Ok(StepResult::Done | StepResult::Gone) => {}
+    });
+    left
+}
+
+/// The steps in the order in which they are taken back.
+pub(in crate::libvirt) fn in_order(steps: &[Undo]) -> Vec<&Undo> {
+    let mut steps: Vec<_> = steps.iter().rev().collect();
+    steps.sort_by_key(|step| step.place());
+    steps
+}
+
+/// Does all steps, whatever becomes of each: but where a domain stays, its volumes stay with it.
+fn each(
+    steps: &[Undo],
+    act: impl Fn(&Undo) -> Result<StepResult, String>,
+    mut told: impl FnMut(&Undo, Result<StepResult, String>),
+) {
+    let mut stays = false;
+    for step in in_order(steps) {
+        let end = if stays && step.is_of_volume() {
+            Ok(StepResult::Left("its domain stays".to_owned()))
+        } else {
+            act(step)
+        };
+        let is_left = matches!(end, Err(_) | Ok(StepResult::Left(_) | StepResult::Shared(_)));
+        stays |= is_left && matches!(step, Undo::Undefine { .. });
+        told(step, end);
+    }
+}
+
+/// Does one step of a run that is over: what has changed hands since stays.
+fn undo_later(connect: &Connect, owners: &Owners, step: &Undo) -> Result<StepResult, String> {
+    match step {
+        // A pool that was there before is of use to others as it is.
+        Undo::StopPool { .. } | Undo::RemoveFolder { .. } => Ok(StepResult::Gone),
+        _ => match owners.reason(connect, step)? {
+            Some(reason) => Ok(StepResult::Left(reason)),
+            None => undo(connect, step),
+        },
+    }
+}
+
+/// Whether a volume is empty or begins with what was being sent: then it is that.
+pub(in crate::libvirt) fn begins_as(
+    connect: &Connect,
+    volume: &StorageVol,
+    image: Option<&Path>,
+    begins: Option<Sha256Digest>,
+) -> bool {
+    let same = || -> Result<bool, Error> {
+        let info = volume
+            .info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL)
+            .map_err(Error::call("measuring a volume"))?;
+        let length = info.allocation.min(BEGINNING);
+        let found = download::beginning(connect, volume, length)?;
+        Ok(match (image, begins) {
+            (Some(image), _) => found == content::beginning(image, length)?,
+            (None, Some(begins)) => content::sum_of(&found) == begins,
+            (None, None) => false,
+        })
+    };
+    same().unwrap_or_else(|error| {
+        tracing::debug!(%error, "comparing a volume with its image");
+        false
+    })
+}
+
+pub(in crate::libvirt) fn undo(connect: &Connect, step: &Undo) -> Result<StepResult, String> {
+    match step {
+        Undo::Undefine { uuid, mark, .. } => {
+            match identity::find(connect, uuid, mark.as_deref()).map_err(said)? {
+                None => Ok(StepResult::Gone),
+                Some(domain) => {
+                    define::undefine_found(&domain).map(|()| StepResult::Done).map_err(said)
+                }
+            }
+        }
+        Undo::Defined { .. } => Ok(StepResult::Gone),
+        Undo::BringBack { name, aside, uuid, autostart } => {
+            let back = replace::restore_name(connect, uuid, (name, aside), *autostart);
+            back.map(|back| if back { StepResult::Done } else { StepResult::Gone }).map_err(said)
+        }
+        Undo::Stop { uuid, .. } => {
+            start::switch_off(connect, uuid).map(|()| StepResult::Gone).map_err(said)
+        }
+        Undo::DropSnapshot { name, uuid, external } => {
+            let forgotten = snapshot::forget(connect, uuid, name, *external).map_err(said)?;
+            Ok(if forgotten { StepResult::Done } else { StepResult::Gone })
+        }
+        Undo::DeleteVolume { name, pool, .. } => match find_volume(connect, pool, name)? {
+            Some(volume) => volume.delete(0).map(|()| StepResult::Done).map_err(said),
+            None => Ok(StepResult::Gone),
+        },
+        Undo::RemoveFile { path, pool, id } => remove_file(connect, path, pool, *id),
+        Undo::StopPool { name, held } => undo_pool::stop(connect, name, held),
+        Undo::RemoveFolder { pool } => undo_pool::remove_folder(connect, pool),
+        Undo::RemovePool { uuid, folder, held, .. } => {
+            undo_pool::remove(connect, uuid, held, *folder)
+        }
+    }
+}
+
+pub(in crate::libvirt) fn find_volume(
+    connect: &Connect,
+    pool: &str,
+    name: &str,
+) -> Result<Option<StorageVol>, String> {
+    let found = connect.lookup_storage_pool_by_name(pool).and_then(|handle| {
+        // A volume that appeared since the pool was read is not known without.
+        if let Err(error) = pool::refresh(&handle, pool) {
+            tracing::debug!(%error, "refresh");
+        }
+        handle.lookup_storage_vol_by_name(name)
+    });
+    match found {
+        Ok(volume) => Ok(Some(volume)),
+        Err(error)
+            if error
+                .code()
+                .is_any(vec![ErrorNumber::NoStorageVolume, ErrorNumber::NoStoragePool]) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(said(error)),
+    }
+}
+
+fn remove_file(
+    connect: &Connect,
+    path: &Path,
+    pool: &str,
+    id: FileId,
+) -> Result<StepResult, String> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(StepResult::Gone),
+        Err(error) => return Err(error.to_string()),
+        Ok(found) if FileId::from(&found) != id => {
+            return Ok(StepResult::Left("it is another file by now".to_owned()));
+        }
+        Ok(_) => fs::remove_file(path).map_err(|error| error.to_string())?,
+    }
+    match connect.lookup_storage_pool_by_name(pool) {
+        Ok(handle) => pool::refresh(&handle, pool).map_err(|error| error.to_string())?,
+        Err(error) => return gone(error, ErrorNumber::NoStoragePool).map(|_| StepResult::Done),
+    }
+    Ok(StepResult::Done)
+}
+
+pub(in crate::libvirt) fn said(error: virt::error::Error) -> String {
+    error.message().to_owned()
+}
+
+/// What is gone already needs not be taken back.
+pub(in crate::libvirt) fn gone(
+    error: virt::error::Error,
+    number: ErrorNumber,
+) -> Result<StepResult, String> {
+    if error.code().is(number) { Ok(StepResult::Gone) } else { Err(said(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps() -> Vec<Undo> {
+        let volume = |name: &str, image: Option<&str>| Undo::DeleteVolume {
+            name: name.to_owned(),
+            pool: "p".to_owned(),
+            image: image.map(Into::into),
+            begins: None,
+        };
+        let uuid = "u".to_owned();
+        vec![
+            Undo::RemovePool {
+                name: "p".to_owned(),
+                uuid: uuid.clone(),
+                folder: true,
+                held: Vec::new(),
+            },
+            volume("disk", Some("/image")),
+            Undo::BringBack {
+                name: "web".to_owned(),
+                aside: "old".to_owned(),
+                uuid: "v".to_owned(),
+                autostart: false,
+            },
+            Undo::Undefine { name: "web".to_owned(), uuid: uuid.clone(), mark: None },
+            Undo::DropSnapshot { name: "s".to_owned(), uuid, external: true },
+            volume("overlay", None),
+        ]
+    }
+
+    #[test]
+    fn no_volume_goes_before_its_domain() {
+        let steps = steps();
+        let order: Vec<_> = in_order(&steps).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            order,
+            [
+                "snapshot 's'",
+                "domain 'web'",
+                "domain 'old', which was 'web'",
+                "volume 'overlay' in pool 'p'",
+                "volume 'disk' in pool 'p'",
+                "storage pool 'p'",
+            ]
+        );
+    }
+
+    #[test]
+    fn volumes_stay_where_their_domain_stays() {
+        let mut left = Vec::new();
+        let act = |step: &Undo| match step {
+            Undo::Undefine { .. } => Err("libvirt says no".to_owned()),
+            Undo::DeleteVolume { .. } => panic!("{step} is removed"),
+            _ => Ok(StepResult::Done),
+        };
+        each(&steps(), act, |step, end| {
+            if let Ok(StepResult::Left(reason)) = end {
+                left.push(format!("{step}: {reason}"));
+            }
+        });
+        assert_eq!(
+            left,
+            [
+                "volume 'overlay' in pool 'p': its domain stays",
+                "volume 'disk' in pool 'p': its domain stays",
+            ]
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! What is in the way of undefining a domain. It is looked for before anything is removed: libvirt refuses
+//! the domain, but not its disks.
+
+use std::fmt;
+use std::ptr;
+
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::sys;
+
+use super::super::guest::{identity, replace};
+use super::super::hint_words::word;
+use super::super::{Connection, Error};
+use super::undo_step::Undo;
+
+/// What belongs to a domain that libvirt does not undefine with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InTheWay {
+    /// The memory of a guest that was running, as `libvirt-guests` saves it when a host shuts down.
+    ManagedSave,
+    /// A snapshot of that name.
+    Snapshot(String),
+    /// Checkpoints, as tools for backups make them.
+    Checkpoints,
+}
+
+impl fmt::Display for InTheWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ManagedSave => write!(f, "its memory is saved on disk"),
+            Self::Snapshot(name) => write!(f, "it has the snapshot '{name}'"),
+            Self::Checkpoints => write!(f, "it has checkpoints"),
+        }
+    }
+}
+
+impl InTheWay {
+    /// What to type.
+    pub(in crate::libvirt) fn command(&self, domain: &str) -> String {
+        let domain = word(domain);
+        match self {
+            Self::ManagedSave => format!("'virsh managedsave-remove {domain}'"),
+            Self::Snapshot(name) => format!("'virsh snapshot-delete {domain} {}'", word(name)),
+            Self::Checkpoints => format!(
+                "'virsh checkpoint-delete {domain} NAME' ('virsh checkpoint-list {domain}' has the names)"
+            ),
+        }
+    }
+}
+
+impl Connection {
+    /// The present name of the domain that the steps undefine, if a later run has set the domain aside for
+    /// its own: the way back of that run is the domain.
+    ///
+    /// # Errors
+    /// [`Error::Call`].
+    pub async fn set_aside(&self, steps: &[Undo]) -> Result<Option<String>, Error> {
+        let steps = steps.to_vec();
+        self.call(move |connect| {
+            for (then, domain) in domains(connect, &steps)? {
+                let now = domain.name().map_err(Error::call("reading the name of a domain"))?;
+                if replace::is_aside(&then, &now) {
+                    return Ok(Some(now));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+}
+
+/// Refuses when a domain of the steps cannot be undefined as it is.
+///
+/// # Errors
+/// [`Error::Running`], [`Error::NotUndefinable`]; [`Error::Call`].
+pub(in crate::libvirt) fn check(connect: &Connect, steps: &[Undo]) -> Result<(), Error> {
+    for (name, domain) in domains(connect, steps)? {
+        let name = domain.name().unwrap_or(name);
+        if domain.is_active().unwrap_or(false) {
+            return Err(Error::Running { name });
+        }
+        let found = found(&domain, steps).map_err(Error::call(format!("inspecting '{name}'")))?;
+        if !found.is_empty() {
+            return Err(Error::NotUndefinable { name, found });
+        }
+    }
+    Ok(())
+}
+
+/// All that is in the way, but for a snapshot that the steps take back.
+pub(in crate::libvirt) fn found(
+    domain: &Domain,
+    steps: &[Undo],
+) -> Result<Vec<InTheWay>, virt::error::Error> {
+    let mut found = Vec::new();
+    if domain.has_managed_save(0)? {
+        found.push(InTheWay::ManagedSave);
+    }
+    let is_ours = |wanted: &str| {
+        let is_it = |step: &Undo| matches!(step, Undo::DropSnapshot { name, .. } if name == wanted);
+        steps.iter().any(is_it)
+    };
+    for snapshot in domain.list_all_snapshots(0)? {
+        // One that vanishes while it is looked at is nobody's any more.
+        let Ok(name) = snapshot.name() else { continue };
+        if !is_ours(&name) {
+            found.push(InTheWay::Snapshot(name));
+        }
+    }
+    if has_checkpoints(domain) {
+        found.push(InTheWay::Checkpoints);
+    }
+    Ok(found)
+}
+
+/// The domains that the steps undefine and that are there, each with its recorded name.
+fn domains(connect: &Connect, steps: &[Undo]) -> Result<Vec<(String, Domain)>, Error> {
+    let mut found = Vec::new();
+    for step in steps {
+        let Undo::Undefine { name, uuid, mark } = step else { continue };
+        let call = Error::call(format!("looking up domain '{name}'"));
+        let domain = identity::find(connect, uuid, mark.as_deref()).map_err(call)?;
+        found.extend(domain.map(|domain| (name.clone(), domain)));
+    }
+    Ok(found)
+}
+
+/// The crate has no calls for checkpoints, hence this by FFI. A libvirt that knows none of them has none.
+fn has_checkpoints(domain: &Domain) -> bool {
+    // SAFETY: the domain is alive; without a place for a list libvirt only counts.
+    unsafe { sys::virDomainListAllCheckpoints(domain.as_ptr(), ptr::null_mut(), 0) > 0 }
+}

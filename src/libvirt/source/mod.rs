@@ -1,0 +1,432 @@
+//! A libvirt host as the place where VMs come from: domains are read, volumes are read, and nothing
+//! there changes.
+
+pub(super) mod source_after;
+pub(super) mod source_board;
+pub(super) mod source_power;
+
+use std::io;
+
+use tokio_util::sync::CancellationToken;
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::ErrorNumber;
+
+use super::storage::download::{self, Chunk};
+use super::xml::source_domain::{DomainDisk, Interface, SourceDomain};
+use super::xml::sources;
+use super::xml::storage::Volume;
+use super::{Connection, Error, xml};
+use crate::model::{
+    Assumed, Bus, ByteSize, Controller, DiskFormat, DiskId, Firmware, GuestOs, NicModel, Origin,
+    OsFamily, PowerState, SourceDisk, SourceNic, SourceVm, normal_arch, revision,
+};
+use crate::progress::{Progress, Unit};
+
+/// A domain that may be taken.
+#[derive(Debug, Clone)]
+pub struct FoundDomain {
+    /// What it is.
+    pub vm: SourceVm,
+    /// Its disks, in the same order as [`SourceVm::disks`].
+    pub volumes: Vec<FoundVolume>,
+    /// Path of the file of its UEFI variables on its host, if it is an EFI guest that names one.
+    pub nvram: Option<String>,
+}
+
+/// The volume of a disk.
+#[derive(Debug, Clone)]
+pub struct FoundVolume {
+    /// Which disk it is.
+    pub id: DiskId,
+    /// Format of its content.
+    pub format: DiskFormat,
+    /// Path on its host.
+    path: String,
+    /// Bytes that it takes there.
+    allocation: u64,
+    /// When it was written to last, in seconds since 1970, if its pool knows.
+    changed: Option<String>,
+}
+
+impl FoundVolume {
+    /// The volume at `path` of the host, which takes at most `size` bytes.
+    pub(super) fn at(id: DiskId, format: DiskFormat, path: &str, size: ByteSize) -> Self {
+        Self { id, format, path: path.to_owned(), allocation: size.0, changed: None }
+    }
+}
+
+impl FoundDomain {
+    /// Differs when a volume was written to; empty when that cannot be known. The hardware is compared
+    /// by itself.
+    pub fn revision(&self) -> String {
+        let changed: Option<Vec<&str>> =
+            self.volumes.iter().map(|volume| volume.changed.as_deref()).collect();
+        changed.map(|changed| revision::of_volumes(&changed)).unwrap_or_default()
+    }
+}
+
+/// Takes what a volume holds, in its order.
+pub type VolumeSink = Box<dyn FnMut(Chunk<'_>) -> io::Result<()> + Send>;
+
+impl Connection {
+    /// All domains of the host, running or not.
+    ///
+    /// # Errors
+    /// [`Error::Call`], [`Error::Xml`].
+    pub async fn domains(&self) -> Result<Vec<SourceVm>, Error> {
+        let host = self.uri().to_owned();
+        self.call(move |connect| {
+            let all = connect.list_all_domains(0).map_err(Error::call("listing the domains"))?;
+            all.iter().map(|domain| Ok(describe(connect, domain, &host)?.vm)).collect()
+        })
+        .await
+    }
+
+    /// The domain of that name or UUID, and the volumes of its disks.
+    ///
+    /// # Errors
+    /// [`Error::DiskInNoPool`], [`Error::NotTaken`], [`Error::Call`].
+    pub async fn domain(&self, name: &str) -> Result<FoundDomain, Error> {
+        let (host, name) = (self.uri().to_owned(), name.to_owned());
+        self.call(move |connect| {
+            let found = connect
+                .lookup_domain_by_name(&name)
+                .or_else(|error| connect.lookup_domain_by_uuid_string(&name).map_err(|_| error));
+            let domain = found.map_err(Error::call(format!("looking up domain '{name}'")))?;
+            let found = describe(connect, &domain, &host)?;
+            match found.missing {
+                Some(lack) => Err(lack.of(found.vm.name)),
+                None => {
+                    let DescribedDomain { vm, volumes, nvram, .. } = found;
+                    Ok(FoundDomain { vm, volumes, nvram })
+                }
+            }
+        })
+        .await
+    }
+
+    /// The content of the small file at `path` of the host, of at most `most` bytes; none when it
+    /// is in no active storage pool, or not there.
+    ///
+    /// # Errors
+    /// [`Error::Call`]; [`Error::NotTaken`] for one that is larger.
+    pub async fn read_small(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>, Error> {
+        let path = path.to_owned();
+        self.call(move |connect| {
+            let found = match connect.lookup_storage_vol_by_path(&path) {
+                Err(error) if error.code().is(ErrorNumber::NoStorageVolume) => return Ok(None),
+                found => found.map_err(Error::call(format!("looking up the volume {path}")))?,
+            };
+            let content = download::beginning(connect, &found, most + 1)?;
+            if content.len() as u64 > most {
+                let reason = format!("it is larger than {}", ByteSize(most));
+                return Err(Error::NotTaken { name: path, reason });
+            }
+            Ok(Some(content))
+        })
+        .await
+    }
+
+    /// Reads a volume whole.
+    ///
+    /// # Errors
+    /// [`Error::Call`], what the sink said as [`Error::File`], [`Error::Cancelled`].
+    pub async fn read_volume(
+        &self,
+        volume: &FoundVolume,
+        mut sink: VolumeSink,
+        (progress, cancel): (&Progress, &CancellationToken),
+    ) -> Result<(), Error> {
+        let task =
+            progress.task(format!("take {}", volume.id), Some(volume.allocation), Unit::Bytes);
+        let (path, cancel) = (volume.path.clone(), cancel.clone());
+        self.call(move |connect| {
+            let found = connect.lookup_storage_vol_by_path(&path);
+            let found = found.map_err(Error::call(format!("looking up the volume {path}")))?;
+            let mut position = 0;
+            download::each(connect, (&found, 0), &cancel, &mut |chunk| {
+                if let Chunk::Data(bytes) = chunk {
+                    position += bytes.len() as u64;
+                    task.at(position);
+                }
+                sink(chunk).map_err(Error::file("writing what was read of", &path))
+            })
+        })
+        .await
+    }
+}
+
+/// Why a domain cannot be exported.
+enum Lack {
+    /// libvirt has no volume for a disk, which is named with its path.
+    InNoPool(String),
+    /// Anything else, as a clause.
+    Other(String),
+}
+
+impl From<String> for Lack {
+    fn from(reason: String) -> Self {
+        Self::Other(reason)
+    }
+}
+
+impl Lack {
+    fn of(self, name: String) -> Error {
+        match self {
+            Self::InNoPool(disk) => Error::DiskInNoPool { name, disk },
+            Self::Other(reason) => Error::NotTaken { name, reason },
+        }
+    }
+}
+
+/// A domain with what is missing of it.
+struct DescribedDomain {
+    vm: SourceVm,
+    volumes: Vec<FoundVolume>,
+    nvram: Option<String>,
+    missing: Option<Lack>,
+}
+
+fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<DescribedDomain, Error> {
+    let call = || Error::call("reading a domain");
+    // What it is when it starts next, without what libvirt adds while it runs.
+    let text = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())?;
+    let read = xml::read("domain", &text);
+    let found: SourceDomain =
+        read.map_err(|source| Error::Xml { what: "the source's domain".to_owned(), source })?;
+    let power = if domain.is_active().map_err(call())? {
+        PowerState::On
+    } else if domain.has_managed_save(0).map_err(call())? {
+        PowerState::Suspended
+    } else {
+        PowerState::Off
+    };
+    let (mut disks, mut volumes, mut missing) = (Vec::new(), Vec::new(), None);
+    let is_disk = |disk: &&DomainDisk| matches!(disk.device.as_str(), "" | "disk");
+    let all: Vec<&DomainDisk> = found.devices.disk.iter().filter(is_disk).collect();
+    for (index, disk) in all.iter().enumerate() {
+        let id = DiskId::from_index(index);
+        let mut capacity = ByteSize(0);
+        match volume(connect, disk, &id) {
+            Ok((found, size)) => {
+                volumes.push(found);
+                capacity = size;
+            }
+            Err(reason) => missing = missing.or(Some(reason)),
+        }
+        disks.push(source_disk(disk, id, index, capacity));
+    }
+    if disks.is_empty() {
+        missing = Some("it has no disk".to_owned().into());
+    }
+    let names_boot_disk = SourceDisk::order_boot(&mut disks, &boot_disks(&all));
+    let mut vm = facts(&found, power, disks, host);
+    vm.assumed.boot_disk = !names_boot_disk;
+    let nvram = sources::nvram(&text).filter(|_| vm.firmware == Firmware::Efi);
+    Ok(DescribedDomain { vm, volumes, nvram, missing })
+}
+
+/// The disks that have a place in the boot order, the first of them first. `<boot dev='hd'/>` of
+/// `<os>` names none: QEMU then tries the first disk, and its firmware goes on with the others.
+fn boot_disks(disks: &[&DomainDisk]) -> Vec<usize> {
+    let placed = disks.iter().enumerate();
+    let mut placed: Vec<_> =
+        placed.filter_map(|(at, disk)| Some((disk.boot.as_ref()?.order, at))).collect();
+    placed.sort_unstable();
+    placed.into_iter().map(|(_, at)| at).collect()
+}
+
+/// The volume of a disk and its capacity, or why there is none.
+fn volume(
+    connect: &Connect,
+    disk: &DomainDisk,
+    id: &DiskId,
+) -> Result<(FoundVolume, ByteSize), Lack> {
+    let dev = &disk.target.dev;
+    let source = &disk.source;
+    let format = match disk.driver.kind.as_deref().unwrap_or("raw") {
+        "raw" => DiskFormat::Raw,
+        "qcow2" => DiskFormat::Qcow2,
+        "vmdk" => DiskFormat::Vmdk,
+        "vdi" => DiskFormat::Vdi,
+        "vpc" => DiskFormat::Vhd,
+        other => return Err(format!("its disk {dev} has the format {other}").into()),
+    };
+    let found = match (&source.pool, &source.volume, source.file.as_ref().or(source.dev.as_ref())) {
+        (Some(pool), Some(volume), _) => connect
+            .lookup_storage_pool_by_name(pool)
+            .and_then(|pool| pool.lookup_storage_vol_by_name(volume))
+            .map_err(|error| format!("its disk {dev} is not found: {}", error.message()))?,
+        (_, _, Some(path)) => connect
+            .lookup_storage_vol_by_path(path)
+            .map_err(|_| Lack::InNoPool(format!("{dev} ({path})")))?,
+        _ => {
+            return Err(
+                format!("its disk {dev} is neither a file nor a device nor a volume").into()
+            );
+        }
+    };
+    let told = |error: virt::error::Error| format!("its disk {dev}: {}", error.message());
+    let info = found.info().map_err(told)?;
+    let path = found.path().map_err(told)?;
+    let text = found.xml_desc(0).map_err(told)?;
+    let seen: Volume =
+        xml::read("volume", &text).map_err(|error| format!("its disk {dev}: {error}"))?;
+    let (id, allocation, changed) = (id.clone(), info.allocation, seen.changed());
+    Ok((FoundVolume { id, format, path, allocation, changed }, ByteSize(info.capacity)))
+}
+
+fn source_disk(disk: &DomainDisk, id: DiskId, index: usize, capacity: ByteSize) -> SourceDisk {
+    let bus = match disk.target.bus.as_str() {
+        "ide" => Bus::Ide,
+        "scsi" => Bus::Scsi,
+        "sata" => Bus::Sata,
+        _ => Bus::Other,
+    };
+    let disk = SourceDisk {
+        id,
+        key: 0,
+        label: disk.target.dev.clone(),
+        controller: Controller { bus, model: disk.target.bus.clone(), number: 0, slot: None },
+        unit: u32::try_from(index).unwrap_or(u32::MAX),
+        capacity,
+        boot_order: 0,
+        backing: disk.source.file.clone().or_else(|| disk.source.dev.clone()),
+        uuid: None,
+    };
+    disk.at(index)
+}
+
+fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: &str) -> SourceVm {
+    let is_efi = found.os.firmware == "efi" || found.os.loader.kind == "pflash";
+    let cdroms = found.devices.disk.iter().filter(|disk| disk.device == "cdrom").count();
+    SourceVm {
+        provider: "libvirt".to_owned(),
+        id: found.uuid.clone(),
+        name: found.name.clone(),
+        instance_uuid: Some(found.uuid.clone()),
+        inventory_path: None,
+        datacenter: None,
+        power,
+        arch: Some(normal_arch(&found.os.kind.arch)).filter(|arch| !arch.is_empty()),
+        cpu: source_board::topology(found),
+        memory_mib: mebibytes(found.memory.value, found.memory.unit.as_deref()),
+        firmware: if is_efi { Firmware::Efi } else { Firmware::Bios },
+        secure_boot: is_efi && found.os.loader.secure == "yes",
+        vtpm: !found.devices.tpm.is_empty(),
+        cdroms: u32::try_from(cdroms).unwrap_or(u32::MAX),
+        board: source_board::board(found),
+        origin: Origin { server: Some(host.to_owned()), exported_at: None },
+        assumed: Assumed::default(),
+        guest: GuestOs {
+            id: String::new(),
+            full_name: found.metadata.libosinfo.os.id.clone(),
+            family: family(&found.metadata.libosinfo.os.id),
+            network: None,
+        },
+        disks,
+        nics: found.devices.interface.iter().enumerate().map(nic).collect(),
+        facts: None,
+    }
+}
+
+/// The family by libosinfo's id, such as `http://debian.org/debian/12`.
+fn family(id: &str) -> OsFamily {
+    const OTHERS: [&str; 5] = ["bsd", "solaris", "apple", "haiku", "dos"];
+    match id {
+        "" => OsFamily::Unknown,
+        id if id.contains("microsoft.com/win") => OsFamily::Windows,
+        id if OTHERS.iter().any(|other| id.contains(other)) => OsFamily::Unknown,
+        _ => OsFamily::Linux,
+    }
+}
+
+/// libvirt's scaled integers; it always says KiB itself.
+fn mebibytes(value: u64, unit: Option<&str>) -> u64 {
+    match unit {
+        Some("b" | "bytes") => value >> 20,
+        Some("M" | "MiB") => value,
+        Some("G" | "GiB") => value.saturating_mul(1024),
+        _ => value >> 10,
+    }
+}
+
+fn nic((index, interface): (usize, &Interface)) -> SourceNic {
+    let source = &interface.source;
+    let network = source.network.as_ref().or(source.bridge.as_ref()).or(source.dev.as_ref());
+    SourceNic {
+        mac: interface.mac.address.parse().ok(),
+        model: match interface.model.kind.as_str() {
+            "e1000" => NicModel::E1000,
+            "e1000e" => NicModel::E1000e,
+            "pcnet" => NicModel::Pcnet,
+            "vmxnet3" => NicModel::Vmxnet,
+            "rtl8139" => NicModel::Rtl8139,
+            kind if kind.starts_with("virtio") => NicModel::Virtio,
+            _ => NicModel::Other,
+        },
+        network: network.cloned().unwrap_or_default(),
+        connected: interface.link.state != "down",
+        ..SourceNic::at(index)
+    }
+}
+
+/// Reads a domain, a volume and a pool as a host tells them.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(text: &str) {
+    xml::read::<Volume>("volume", text).ok();
+    sources::nvram(text);
+    let Ok(found) = xml::read::<SourceDomain>("domain", text) else { return };
+    let all: Vec<&DomainDisk> = found.devices.disk.iter().collect();
+    let disk = |(at, disk): (usize, &&DomainDisk)| {
+        source_disk(disk, DiskId::from_index(at), at, ByteSize(1))
+    };
+    let mut disks: Vec<_> = all.iter().enumerate().map(disk).collect();
+    SourceDisk::order_boot(&mut disks, &boot_disks(&all));
+    facts(&found, PowerState::Off, disks, "qemu:///system");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A domain with these disks, and this in `<os>`.
+    fn read(os: &str, disks: &[&str]) -> SourceDomain {
+        let disks: String = disks
+            .iter()
+            .map(|boot| {
+                format!("<disk device='disk'><target dev='vda' bus='virtio'/>{boot}</disk>")
+            })
+            .collect();
+        let text = format!(
+            "<domain><os>{os}</os><devices>{disks}<disk device='cdrom'/></devices></domain>"
+        );
+        xml::read("domain", &text).expect("reads")
+    }
+
+    #[test]
+    fn a_disk_with_a_place_in_the_boot_order_is_named() {
+        let named = |os: &str, disks: &[&str]| {
+            let found = read(os, disks);
+            boot_disks(&found.devices.disk.iter().take(disks.len()).collect::<Vec<_>>())
+        };
+        assert_eq!(named("", &["", "<boot order='1'/>"]), [1]);
+        assert_eq!(named("", &["<boot order='3'/>", "<boot order='2'/>"]), [1, 0]);
+        assert_eq!(named("<boot dev='network'/><boot dev='hd'/>", &["", ""]), [0; 0]);
+    }
+
+    #[test]
+    fn the_architecture_is_that_of_the_type() {
+        let arch = |os: &str| {
+            let found = read(os, &[""]);
+            facts(&found, PowerState::Off, Vec::new(), "qemu:///system").arch
+        };
+        assert_eq!(
+            arch("<type arch='aarch64' machine='virt'>hvm</type>").as_deref(),
+            Some("aarch64")
+        );
+        assert_eq!(arch("<type arch='i686'>hvm</type>").as_deref(), Some("i686"));
+        assert_eq!(arch("<type>hvm</type>"), None);
+    }
+}

@@ -1,0 +1,12 @@
+//! Storage pools and volumes: found, made, filled and read.
+
+pub(super) mod content;
+pub(super) mod copy;
+pub(super) mod default_pool;
+pub(super) mod download;
+pub(super) mod pool;
+pub(super) mod pool_kind;
+pub(super) mod pool_use;
+pub(super) mod space;
+pub(super) mod upload;
+pub(super) mod volume;

@@ -1,0 +1,445 @@
+//! Storage pools: found, started or made.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use virt::connect::Connect;
+use virt::error::ErrorNumber;
+use virt::storage_pool::StoragePool;
+
+use crate::domain::DiskKind;
+
+use super::super::guest::define;
+use super::super::import::request::PoolChoice;
+use super::super::rollback::undo::StepResult;
+use super::super::rollback::undo_pool;
+use super::super::rollback::undo_step::Undo;
+use super::super::rollback::unwind::Unwind;
+use super::super::xml::storage::{Permissions, Pool, PoolTarget};
+use super::super::{Cause, Error, xml};
+use super::pool_kind;
+use super::pool_use::PoolUse;
+
+/// While a volume is being made or filled in it, a pool cannot be refreshed.
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
+/// How often that is waited for: five minutes in all.
+const BUSY_TRIES: u32 = 1200;
+
+/// The type of a pool over a folder, which is there whether the pool is started or not.
+pub(in crate::libvirt) const OF_FOLDER: &str = "dir";
+
+/// A pool that disks can go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::libvirt) struct UsablePool {
+    /// Name of the pool.
+    pub pool: String,
+    /// Its type: `dir`, `netfs`, …
+    pub of: String,
+    /// What its volumes are.
+    pub kind: DiskKind,
+    /// Its folder on the daemon's machine: for devices that of their names.
+    pub dir: PathBuf,
+    /// Who may use its volumes.
+    pub access: Access,
+    /// Whether it is started.
+    pub active: bool,
+}
+
+/// Owner, group and mode of a pool's volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::libvirt) struct Access {
+    pub owner: u32,
+    pub group: u32,
+    pub mode: u32,
+}
+
+impl Default for Access {
+    /// What libvirt gives its volumes (`VIR_STORAGE_DEFAULT_VOL_PERM_MODE`).
+    fn default() -> Self {
+        Self { owner: 0, group: 0, mode: 0o600 }
+    }
+}
+
+impl Access {
+    /// As the pool's, but never for everybody: an image holds what its guest keeps to itself.
+    fn like(pool: &Permissions) -> Self {
+        let mode = pool.mode.as_ref().and_then(|mode| u32::from_str_radix(mode, 8).ok());
+        Self {
+            owner: pool.owner.unwrap_or(0),
+            group: pool.group.unwrap_or(0),
+            mode: mode.map_or(0o600, |mode| mode & 0o660 | 0o600),
+        }
+    }
+}
+
+impl UsablePool {
+    /// Whether `image`, a file of this machine, is a volume of this pool by where it lies.
+    pub fn holds(&self, image: &Path) -> bool {
+        self.kind == DiskKind::File && image.parent().is_some_and(|parent| self.is_at(parent))
+    }
+
+    /// Whether its folder on this machine does not exist.
+    pub fn lacks_folder(&self) -> bool {
+        self.kind == DiskKind::File && !self.dir.exists()
+    }
+
+    /// Refuses a pool that is not started and lacks its folder on this machine, unless the folder may be
+    /// made.
+    pub fn has_folder(&self, local: bool, may_build: bool) -> Result<(), Error> {
+        let refused = !self.active && local && !may_build && self.lacks_folder();
+        let (name, path) = (self.pool.clone(), self.dir.clone());
+        if refused { Err(Error::PoolFolder { name, path }) } else { Ok(()) }
+    }
+
+    fn is_at(&self, dir: &Path) -> bool {
+        real(dir) == real(&self.dir)
+    }
+}
+
+/// A folder by the path without links, where it is there.
+fn real(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+}
+
+/// Looks for the pool: `None` where it does not exist and may be made.
+pub(in crate::libvirt) fn find(
+    connect: &Connect,
+    choice: &PoolChoice,
+) -> Result<Option<UsablePool>, Error> {
+    if let Some(pool) = look_up(connect, &choice.name)? {
+        let place = describe(&pool, &choice.name)?;
+        return match &choice.path {
+            Some(path) if !place.is_at(path) => {
+                Err(Error::PoolElsewhere { name: place.pool, path: place.dir })
+            }
+            _ => Ok(Some(place)),
+        };
+    }
+    let pools = all(connect)?;
+    let Some(path) = &choice.path else {
+        let existing = pools.into_iter().map(|(name, _)| name).collect();
+        return Err(Error::NoPool { name: choice.name.clone(), existing });
+    };
+    let wanted = real(path);
+    match pools.into_iter().find(|(_, dir)| dir.as_deref().is_some_and(|dir| real(dir) == wanted)) {
+        Some((name, _)) => Err(Error::PathTaken { path: path.clone(), name }),
+        None => Ok(None),
+    }
+}
+
+/// Looks for the pool and starts or makes it where needed; `local` says whether the daemon runs on this
+/// machine. No other run stops the pool for as long as what is returned lives.
+pub(in crate::libvirt) fn ensure(
+    connect: &Connect,
+    choice: &PoolChoice,
+    local: bool,
+    unwind: &Unwind,
+) -> Result<(UsablePool, PoolUse), Error> {
+    let mut in_use = None;
+    let found = loop {
+        let found = find(connect, choice)?;
+        if found.is_none() || in_use.is_some() {
+            break found;
+        }
+        // What was found before may be stopped until the lock is there.
+        in_use = Some(PoolUse::begin(&open(connect, &choice.name)?));
+    };
+    match (found, &choice.path) {
+        (Some(place), _) if place.active => {}
+        (Some(place), path) => start(connect, (&place, path.is_some()), local, unwind)?,
+        (None, Some(path)) => make(connect, (&choice.name, path), local, unwind)?,
+        (None, None) => {
+            return Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() });
+        }
+    }
+    let pool = open(connect, &choice.name)?;
+    let in_use = in_use.unwrap_or_else(|| PoolUse::begin(&pool));
+    refresh(&pool, &choice.name)?;
+    Ok((describe(&pool, &choice.name)?, in_use))
+}
+
+/// Starts a pool that is there, and makes its folder where that is missing and may be made.
+fn start(
+    connect: &Connect,
+    (place, may_build): (&UsablePool, bool),
+    local: bool,
+    unwind: &Unwind,
+) -> Result<(), Error> {
+    let name = &place.pool;
+    let step = |verb: &str| Error::call(format!("{verb} storage pool '{name}'"));
+    let undo = |held| Undo::StopPool { name: name.clone(), held };
+    let pool = open(connect, name)?;
+    place.has_folder(local, may_build)?;
+    unwind.push(undo(Vec::new()))?;
+    let missing = local && place.lacks_folder();
+    let started = if missing { None } else { Some(pool.create(0)) };
+    match started {
+        Some(Ok(())) => {}
+        // Another run has started it meanwhile, and stops it as long as nobody uses it.
+        Some(Err(_)) if is_active(&pool) => {}
+        // What is there on another machine only its libvirt knows.
+        Some(Err(error)) if local || !may_build || place.kind != DiskKind::File => {
+            return Err(not_started(place)(error));
+        }
+        Some(Err(_)) | None => {
+            unwind.push(Undo::RemoveFolder { pool: name.clone() })?;
+            pool.build(0).map_err(step("building"))?;
+            unwind.push(undo(Vec::new()))?;
+            pool.create(0).map_err(not_started(place))?;
+        }
+    }
+    note_held(&pool, name, unwind, undo)
+}
+
+fn is_active(pool: &StoragePool) -> bool {
+    pool.is_active().unwrap_or(false)
+}
+
+fn not_started(place: &UsablePool) -> impl FnOnce(virt::error::Error) -> Error {
+    let (name, kind) = (place.pool.clone(), place.of.clone());
+    move |error| Error::PoolNotStarted { name, kind, source: Cause::from(error) }
+}
+
+/// Starts a pool that is not started, and stops it again: whether it can be started is known by that
+/// alone, and what it holds, at which `look` looks meanwhile. A pool that others have begun to use in
+/// between stays started.
+///
+/// # Errors
+/// [`Error::PoolNotStarted`], [`Error::Call`], and those of `look`.
+pub(in crate::libvirt) fn try_start(
+    connect: &Connect,
+    choice: &PoolChoice,
+    local: bool,
+    look: impl FnOnce(&UsablePool) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let Some(place) = find(connect, choice)?.filter(|place| !place.active) else { return Ok(()) };
+    let may_build = choice.path.is_some() && place.kind == DiskKind::File;
+    if may_build && (!local || place.lacks_folder()) {
+        // Its folder is made when it is started.
+        return Ok(());
+    }
+    let pool = open(connect, &place.pool)?;
+    if let Err(error) = pool.create(0) {
+        // Another run may have started it meanwhile.
+        return if is_active(&pool) { Ok(()) } else { Err(not_started(&place)(error)) };
+    }
+    let held = held(&pool, &place.pool)?;
+    let seen = look(&UsablePool { active: true, ..place.clone() });
+    match undo_pool::stop_idle(&pool, &held) {
+        Ok(StepResult::Shared(reason)) => tracing::debug!(reason, "the pool stays started"),
+        Err(problem) => tracing::warn!(problem, "storage pool '{}' stays started", place.pool),
+        Ok(_) => {}
+    }
+    seen
+}
+
+/// The names of the volumes that a pool holds.
+fn held(pool: &StoragePool, name: &str) -> Result<Vec<String>, Error> {
+    let call = Error::call(format!("listing the volumes of storage pool '{name}'"));
+    undo_pool::volumes(pool).map_err(call)
+}
+
+/// Notes in the last step which volumes a pool holds that was just started: those are not the run's.
+fn note_held(
+    pool: &StoragePool,
+    name: &str,
+    unwind: &Unwind,
+    step: impl FnOnce(Vec<String>) -> Undo,
+) -> Result<(), Error> {
+    let held = held(pool, name)?;
+    if held.is_empty() { Ok(()) } else { unwind.correct(step(held)) }
+}
+
+/// Makes and starts a pool of type `dir`, and its folder where that is not there, and lets the pool
+/// start with its host.
+fn make(
+    connect: &Connect,
+    (name, path): (&str, &Path),
+    local: bool,
+    unwind: &Unwind,
+) -> Result<(), Error> {
+    let uuid = define::fresh_uuid()?;
+    let definition = Pool {
+        kind: OF_FOLDER.to_owned(),
+        name: name.to_owned(),
+        uuid: Some(uuid.clone()),
+        target: Some(PoolTarget { path: path.to_string_lossy().into_owned(), permissions: None }),
+    };
+    let text = xml::write("pool", &definition)
+        .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })?;
+    let step = |verb: &str| Error::call(format!("{verb} storage pool '{name}'"));
+    let undo = |folder, held| {
+        let (name, uuid) = (name.to_owned(), uuid.clone());
+        Undo::RemovePool { name, uuid, folder, held }
+    };
+    let mut new_folder = local && !path.exists();
+    unwind.push(undo(new_folder, Vec::new()))?;
+    let pool = connect.define_storage_pool_xml(&text, 0).map_err(step("defining"))?;
+    // What is there on another machine only its libvirt knows: a pool over a folder that is not there
+    // does not start.
+    if new_folder || pool.create(0).is_err() {
+        if !new_folder {
+            new_folder = true;
+            unwind.correct(undo(true, Vec::new()))?;
+        }
+        pool.build(0).map_err(step("building"))?;
+        pool.create(0).map_err(step("starting"))?;
+    }
+    pool.set_autostart(true).map_err(step("setting autostart of"))?;
+    note_held(&pool, name, unwind, |held| undo(new_folder, held))
+}
+
+/// The pool of that name, which exists.
+pub(in crate::libvirt) fn open(connect: &Connect, name: &str) -> Result<StoragePool, Error> {
+    connect
+        .lookup_storage_pool_by_name(name)
+        .map_err(Error::call(format!("looking up storage pool '{name}'")))
+}
+
+/// The pool of that name, if it exists.
+fn look_up(connect: &Connect, name: &str) -> Result<Option<StoragePool>, Error> {
+    match connect.lookup_storage_pool_by_name(name) {
+        Ok(pool) => Ok(Some(pool)),
+        Err(error) if error.code().is(ErrorNumber::NoStoragePool) => Ok(None),
+        Err(error) => Err(Error::call(format!("looking up storage pool '{name}'"))(error)),
+    }
+}
+
+/// Has libvirt look at the folder again.
+pub(in crate::libvirt) fn refresh(pool: &StoragePool, name: &str) -> Result<(), Error> {
+    let mut tries = 0;
+    loop {
+        match pool.refresh(0) {
+            Err(error) if is_busy(&error) && tries < BUSY_TRIES => {
+                tries += 1;
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            end => return end.map_err(Error::call(format!("refreshing storage pool '{name}'"))),
+        }
+    }
+}
+
+/// libvirt has no code of its own for it (`storagePoolRefresh` in `storage_driver.c`).
+fn is_busy(error: &virt::error::Error) -> bool {
+    error.message().contains("asynchronous jobs running")
+}
+
+/// What and where a pool is.
+pub(in crate::libvirt) fn describe(pool: &StoragePool, name: &str) -> Result<UsablePool, Error> {
+    let active =
+        pool.is_active().map_err(Error::call(format!("inspecting storage pool '{name}'")))?;
+    let description = read(pool, name)?;
+    place(description, active)
+}
+
+fn place(description: Pool, active: bool) -> Result<UsablePool, Error> {
+    let Pool { kind: of, name, target, .. } = description;
+    let kind = match pool_kind::holds(&of) {
+        Ok(kind) => kind,
+        Err(pool_kind::Unfit { why, .. }) => return Err(Error::PoolKind { name, kind: of, why }),
+    };
+    let permissions = target.as_ref().and_then(|target| target.permissions.as_ref());
+    let access = permissions.map(Access::like).unwrap_or_default();
+    let dir = PathBuf::from(target.map(|target| target.path).unwrap_or_default());
+    Ok(UsablePool { pool: name, of, kind, dir, access, active })
+}
+
+fn read(pool: &StoragePool, name: &str) -> Result<Pool, Error> {
+    let text =
+        pool.xml_desc(0).map_err(Error::call(format!("describing storage pool '{name}'")))?;
+    xml::read("pool", &text)
+        .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })
+}
+
+/// Names of the pools that are started.
+pub(in crate::libvirt) fn active(connect: &Connect) -> Result<Vec<String>, Error> {
+    let started = virt::sys::VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE;
+    let pools =
+        connect.list_all_storage_pools(started).map_err(Error::call("listing storage pools"))?;
+    // One that vanished since has no name any more.
+    Ok(pools.iter().filter_map(|pool| pool.name().ok()).collect())
+}
+
+/// Names and folders of all pools.
+pub(in crate::libvirt) fn all(connect: &Connect) -> Result<Vec<(String, Option<PathBuf>)>, Error> {
+    let pools = connect.list_all_storage_pools(0).map_err(Error::call("listing storage pools"))?;
+    let mut found = Vec::new();
+    for pool in pools {
+        let name = pool.name().map_err(Error::call("reading the name of a storage pool"))?;
+        match read(&pool, &name) {
+            Ok(pool) => found.push((name, pool.target.map(|target| PathBuf::from(target.path)))),
+            // Somebody removed it since it was listed.
+            Err(error) => tracing::debug!(name, %error, "passed over"),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(kind: &str, dir: &str) -> Pool {
+        Pool {
+            kind: kind.to_owned(),
+            name: "p".to_owned(),
+            uuid: None,
+            target: Some(PoolTarget { path: dir.to_owned(), permissions: None }),
+        }
+    }
+
+    #[test]
+    fn only_pools_of_files_and_of_named_devices_are_used() {
+        let files = place(pool("netfs", "/srv"), true).expect("files");
+        assert_eq!((files.kind, files.dir.as_path()), (DiskKind::File, Path::new("/srv")));
+        let devices = place(pool("logical", "/dev/vg"), true).expect("devices");
+        assert_eq!(devices.kind, DiskKind::Block);
+        assert!(!devices.holds(Path::new("/dev/vg/image.qcow2")));
+        let error = place(pool("mpath", "/dev/mapper"), true).expect_err("neither");
+        let said = error.to_string();
+        assert!(
+            said.starts_with("storage pool 'p' of type mpath is not supported for disks: its"),
+            "{said}"
+        );
+        assert!(error.hint().expect("a hint").contains("dir, fs, netfs, logical or zfs"));
+    }
+
+    #[test]
+    fn a_hint_never_proposes_to_format_a_device_and_quotes_names() {
+        let hint = |kind: &str| {
+            let place = place(pool(kind, "/srv"), false).expect("takes disks");
+            let named = UsablePool { pool: "my pool".to_owned(), ..place };
+            let failed = Connect::open(Some("no-such-driver:///")).map_err(not_started(&named));
+            failed.err().and_then(|error| error.hint()).expect("a hint")
+        };
+        assert!(hint("dir").contains("virsh pool-build"), "{}", hint("dir"));
+        for (kind, part) in
+            [("logical", "vgs"), ("zfs", "zpool"), ("netfs", "server"), ("fs", "device")]
+        {
+            let said = hint(kind);
+            assert!(said.contains(part) && !said.contains("pool-build"), "{said}");
+            assert!(said.contains("'virsh pool-start \"my pool\"'"), "{said}");
+        }
+    }
+
+    #[test]
+    fn volumes_are_as_their_pool_but_never_for_everybody() {
+        for (mode, expected) in [("0711", 0o600), ("0770", 0o660), ("0755", 0o640), ("x", 0o600)] {
+            let owned = Permissions { mode: Some(mode.to_owned()), owner: Some(7), group: Some(8) };
+            assert_eq!(Access::like(&owned), Access { owner: 7, group: 8, mode: expected });
+        }
+    }
+
+    #[test]
+    fn an_image_belongs_to_the_pool_whose_folder_it_lies_in() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let real = dir.path().join("real");
+        std::fs::create_dir_all(real.join("sub")).expect("made");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).expect("linked");
+        let place = place(pool("dir", link.to_str().expect("UTF-8")), true).expect("files");
+        assert!(place.holds(&real.join("a.qcow2")) && place.holds(&link.join("a.qcow2")));
+        assert!(!place.holds(&real.join("sub/a.qcow2")), "libvirt does not look into folders");
+        assert!(!place.holds(&dir.path().join("a.qcow2")));
+    }
+}

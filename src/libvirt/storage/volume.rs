@@ -1,0 +1,258 @@
+//! Volumes: one for each image, either found where it lies or made and filled.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+use virt::connect::Connect;
+use virt::error::ErrorNumber;
+use virt::storage_vol::StorageVol;
+use virt::sys;
+
+use crate::budget::{Going, is_stop};
+use crate::domain::DiskKind;
+use crate::image::content::hash_image;
+use crate::model::Sha256Digest;
+use crate::panics::caught_here;
+use crate::progress::{Progress, Task, Unit};
+
+use super::super::connection::uri;
+use super::super::import::request::WantedVolume;
+use super::super::rollback::owners;
+use super::super::rollback::undo::find_volume;
+use super::super::rollback::undo_step::Undo;
+use super::super::rollback::unwind::Unwind;
+use super::super::xml::storage::Volume;
+use super::super::{Error, xml};
+use super::content::VolumeContent;
+use super::pool::{Access, UsablePool};
+use super::{copy, download, pool, upload};
+
+/// The tools and rules for filling a volume.
+#[derive(Clone)]
+pub(in crate::libvirt) struct Filling {
+    /// Whether the image may be copied into the pool's folder.
+    pub may_copy: bool,
+    /// What has to be taken back if something fails.
+    pub unwind: Unwind,
+    /// Who wants to know.
+    pub progress: Progress,
+    /// Ends it early.
+    pub cancel: CancellationToken,
+}
+
+/// Refuses when the pool has a volume of that name.
+pub(in crate::libvirt) fn check_free(
+    connect: &Connect,
+    place: &UsablePool,
+    name: &str,
+) -> Result<(), Error> {
+    match look_up(connect, place, name)? {
+        Some(volume) => Err(taken_by(connect, Some(&volume), name, &place.pool)),
+        None => Ok(()),
+    }
+}
+
+/// The error that a name is taken, with who uses the volume of that name.
+fn exists(connect: &Connect, name: &str, pool: &str) -> Error {
+    let volume = find_volume(connect, pool, name).ok().flatten();
+    taken_by(connect, volume.as_ref(), name, pool)
+}
+
+/// The same where the volume is in hand.
+fn taken_by(connect: &Connect, volume: Option<&StorageVol>, name: &str, pool: &str) -> Error {
+    let path = volume.and_then(|volume| volume.path().ok());
+    let local = connect.uri().is_ok_and(|uri| uri::is_local(&uri));
+    let user = path.and_then(|path| owners::user_of(connect, &path, local).ok().flatten());
+    let user = user.map(|user| user.clause());
+    Error::VolumeExists { name: name.to_owned(), pool: pool.to_owned(), user }
+}
+
+fn look_up(connect: &Connect, place: &UsablePool, name: &str) -> Result<Option<StorageVol>, Error> {
+    match pool::open(connect, &place.pool)?.lookup_storage_vol_by_name(name) {
+        Ok(volume) => Ok(Some(volume)),
+        Err(error) if error.code().is(ErrorNumber::NoStorageVolume) => Ok(None),
+        Err(error) => Err(Error::call(format!("looking up volume '{name}'"))(error)),
+    }
+}
+
+/// Makes a volume and fills it.
+pub(in crate::libvirt) fn fill(
+    connect: &Connect,
+    place: &UsablePool,
+    (wanted, content): (&WantedVolume, &VolumeContent),
+    filling: &Filling,
+) -> Result<(), Error> {
+    check_free(connect, place, &wanted.name)?;
+    let data = content.data()?;
+    let task = filling.progress.task(format!("import {}", wanted.id), Some(data), Unit::Bytes);
+    let may_copy = filling.may_copy && wanted.kind == DiskKind::File;
+    let target = if may_copy { copy::open(&place.dir)? } else { None };
+    match target {
+        Some(part) => {
+            let id = part.id()?;
+            let remove = |path| Undo::RemoveFile { path, pool: place.pool.clone(), id };
+            filling.unwind.announce(&remove(part.path()))?;
+            filling.unwind.announce(&remove(place.dir.join(&wanted.name)))?;
+            part.belongs(place.access)?;
+            let copied = part.fill(&wanted.image, &wanted.name, &task, &filling.cancel);
+            let path = copied.map_err(|error| taken(connect, error, wanted, place))?;
+            filling.unwind.made(remove(path));
+        }
+        None => send(connect, place, (wanted, content), &task, filling)?,
+    }
+    task.at(data);
+    Ok(())
+}
+
+/// A file that appeared meanwhile is a volume like any other.
+fn taken(connect: &Connect, error: Error, wanted: &WantedVolume, place: &UsablePool) -> Error {
+    match error {
+        Error::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+            exists(connect, &wanted.name, &place.pool)
+        }
+        other => other,
+    }
+}
+
+fn send(
+    connect: &Connect,
+    place: &UsablePool,
+    (wanted, content): (&WantedVolume, &VolumeContent),
+    task: &Task,
+    filling: &Filling,
+) -> Result<(), Error> {
+    let (name, pool) = (wanted.name.clone(), place.pool.clone());
+    let handle = pool::open(connect, &pool)?;
+    let Access { owner, group, mode } = place.access;
+    let new = match wanted.kind {
+        // Raw whatever the format: the bytes of the image are its content, and an empty file proves
+        // by its size afterwards that all of them arrived.
+        DiskKind::File => Volume::raw(&name, 0).owned(owner, group, mode),
+        DiskKind::Block => Volume::device(&name, wanted.capacity.0),
+    };
+    let text = xml::write("volume", &new)
+        .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
+    let (image, begins) = match wanted.kind {
+        DiskKind::File => (Some(wanted.image.clone()), None),
+        DiskKind::Block => (None, Some(content.begins()?)),
+    };
+    let delete = Undo::DeleteVolume { name: name.clone(), pool: pool.clone(), image, begins };
+    filling.unwind.announce(&delete)?;
+    let volume = match StorageVol::create_xml(&handle, &text, 0) {
+        Ok(volume) => volume,
+        Err(error) if error.code().is(ErrorNumber::StorageVolExist) => {
+            return Err(exists(connect, &name, &pool));
+        }
+        Err(error) => return Err(Error::call(format!("creating volume '{name}'"))(error)),
+    };
+    // Only now: a volume that exists already is not ours to delete.
+    filling.unwind.made(delete);
+    upload::send(connect, &volume, content, task, &filling.cancel)
+}
+
+/// The path of a volume on the daemon's machine, once libvirt sees in it what the image is.
+pub(in crate::libvirt) fn register(
+    connect: &Connect,
+    place: &UsablePool,
+    name: &str,
+    wanted: &WantedVolume,
+) -> Result<String, Error> {
+    let differs = |problem: String| Error::VolumeDiffers { name: name.to_owned(), problem };
+    let call = |verb: &str| Error::call(format!("{verb} volume '{name}'"));
+    let volume = look_up(connect, place, name)?
+        .ok_or_else(|| differs(format!("libvirt does not see it in {}", place.dir.display())))?;
+    let text = volume.xml_desc(0).map_err(call("describing"))?;
+    let seen: Volume = xml::read("volume", &text)
+        .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
+    let format = seen.format().unwrap_or("raw");
+    // libvirt's own word for the raw image of a CD.
+    let iso = wanted.medium && format == "iso";
+    if format != wanted.format.as_str() && !iso {
+        return Err(differs(format!("it is {format}, not {}", wanted.format)));
+    }
+    // Devices come in extents.
+    let whole = match wanted.kind {
+        DiskKind::File => seen.capacity.value == wanted.capacity.0,
+        DiskKind::Block => seen.capacity.value >= wanted.capacity.0,
+    };
+    if !whole {
+        let (is, should) = (seen.capacity.value, wanted.capacity.0);
+        return Err(differs(format!("the guest would see {is} bytes, not {should}")));
+    }
+    if let Some(backing) = seen.backing_store.filter(|backing| !backing.path.is_empty()) {
+        return Err(differs(format!("it depends on {}", backing.path)));
+    }
+    if wanted.kind == DiskKind::Block {
+        return volume.path().map_err(call("finding"));
+    }
+    let len = file_size(&wanted.image)?;
+    let info = volume.info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL).map_err(call("measuring"))?;
+    if info.allocation != len {
+        return Err(differs(format!("{} of {len} bytes arrived", info.allocation)));
+    }
+    volume.path().map_err(call("finding"))
+}
+
+/// Reads a volume back and compares it with what went into it: its bytes with those of the image, and
+/// what a guest sees of them with what the conversion left. Returns the sum of its bytes and the hash of
+/// its content, where the format is read here.
+///
+/// # Errors
+/// [`Error::VolumeDiffers`], or what libvirt says.
+pub(in crate::libvirt) fn verify(
+    connect: &Connect,
+    place: &UsablePool,
+    (name, wanted, content): (&str, &WantedVolume, &VolumeContent),
+    filling: &Filling,
+) -> Result<(Sha256Digest, Option<Sha256Digest>), Error> {
+    let differs = |problem: String| Error::VolumeDiffers { name: name.to_owned(), problem };
+    let handle = look_up(connect, place, name)?.ok_or_else(|| differs("it is gone".to_owned()))?;
+    let size = content.len()?;
+    // A device is larger than its disk, and a file is read to its end, wherever that is.
+    let length = if place.kind == DiskKind::Block { size } else { 0 };
+    let task = filling.progress.task(format!("verify {}", wanted.id), Some(size), Unit::Bytes);
+    let going = Going::from(&filling.cancel);
+    // What went in is read while the volume comes back.
+    let (found, sent) = std::thread::scope(|scope| {
+        let sent = scope.spawn(|| caught_here(|| sums(wanted, content, &going)));
+        let found = download::sum(connect, (&handle, length), &task, &filling.cancel);
+        let broken =
+            || Error::file("reading", &content.image)(io::Error::other("a thread broke off"));
+        (found, sent.join().unwrap_or_else(|_| Err(broken())))
+    });
+    let (found, (sum, hash)) = (found?, sent?);
+    if found != sum {
+        return Err(differs("its content is not that of the image".to_owned()));
+    }
+    // The bytes are the same, and so is what they mean.
+    match (wanted.content, hash) {
+        (Some(left), Some(hash)) if left != hash => {
+            Err(differs(format!("its content hash is {hash}, and the conversion left {left}")))
+        }
+        _ => Ok((found, hash)),
+    }
+}
+
+/// The sum of what goes into a volume, and the hash of what a guest sees of it.
+fn sums(
+    wanted: &WantedVolume,
+    content: &VolumeContent,
+    going: &Going,
+) -> Result<(Sha256Digest, Option<Sha256Digest>), Error> {
+    let failed = |error: io::Error| match is_stop(&error) {
+        true => Error::Cancelled,
+        false => Error::file("reading", &content.image)(error),
+    };
+    let sum = download::sum_of(content, going).map_err(failed)?;
+    let hash = match hash_image(&content.file, wanted.format, going, &mut |_, _| Ok(())) {
+        // An image of the user's own may have what is not read here.
+        Err(error) if error.kind() == ErrorKind::InvalidData && wanted.content.is_none() => None,
+        hash => hash.map_err(failed)?,
+    };
+    Ok((sum, hash))
+}
+
+fn file_size(image: &Path) -> Result<u64, Error> {
+    Ok(image.metadata().map_err(Error::file("opening", image))?.len())
+}

@@ -1,0 +1,458 @@
+//! The stages after the export: from the manifest to converted disks, from those to a domain.
+//!
+//! They need nothing but the files of the export, so that `convert` and `define` run them alone.
+
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::DOMAIN_XML;
+use super::job::{ImportSettings, absolute};
+use super::output::in_use::InUse;
+use super::output::output_lock::OutputDir;
+use super::output::report::{RunOutcome, RunReport, StageStatus};
+use super::output::{converted, inherit, ours, staged_files, stored};
+use super::stage::asked::Flags;
+use super::stage::kept_domain::KeptDomain;
+use super::stage::preflight::RunDetails;
+use super::stage::recovery::{self, Recovery};
+use super::stage::stage_runner::{StageError, StageRunner};
+use super::stage::{addresses, guest, import, snapshots, start, target};
+use crate::convert as converter;
+use crate::exporter::PackageFormat;
+use crate::libvirt::Undo;
+use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
+use crate::model::{ConvertedDisk, ConvertedDisks, Stage, Warning, WarningCode};
+use crate::progress::Progress;
+use crate::state;
+
+/// What the manifest says about the conversion to come.
+pub fn build_options(conversion: Option<&converter::Settings>, output: &Path) -> BuildOptions {
+    let stages = conversion.map(|settings| settings.stages);
+    let created_at = jiff::Timestamp::now();
+    let on = |pick: fn(&converter::Stages) -> bool| stages.as_ref().is_some_and(pick);
+    BuildOptions {
+        pipeline: PipelineFlags {
+            inspect: on(|s| s.inspect),
+            fix: on(|s| s.fix),
+            convert: on(|s| s.convert),
+            validate: on(|s| s.validate),
+            compress_level: conversion
+                .and_then(|settings| settings.compression.map(|kind| kind.level())),
+        },
+        output_dir: output.to_owned(),
+        job_id: format!("{}-{}", created_at.as_second(), std::process::id()),
+        created_at,
+        tags: BTreeMap::new(),
+    }
+}
+
+/// Converts, unless an earlier run did. None when it failed or when no disks are to come of it.
+pub async fn conversion(
+    ledger: &mut StageRunner<'_>,
+    manifest: &mut Manifest,
+    output: &Path,
+    settings: &converter::Settings,
+) -> Option<ConvertedDisks> {
+    let (progress, cancel) = (ledger.progress, ledger.cancel);
+    let work = async {
+        converter::convert(manifest, output, settings, progress, cancel)
+            .await
+            .map_err(|error| StageError::new(Stage::Pipeline, &error, error.hint()))
+    };
+    let mut converted = ledger.stage(Stage::Pipeline, work).await?;
+    if converted.disks.is_some() {
+        let text = serde_json::to_vec_pretty(&converted.report);
+        let saved = text.map_err(io::Error::from);
+        if let Err(error) = saved.and_then(|text| save(&output.join(converter::REPORT), &text)) {
+            let text = format!("writing {}: {error}", converter::REPORT);
+            ledger.warn(Warning::new(Stage::Pipeline, WarningCode::ReportNotSaved, text));
+        }
+    }
+    if let Some(error) = &converted.fix_failure {
+        // The disks are there, and the domain will have hardware that the guest knows already.
+        let failure = StageError::new(Stage::Pipeline, error, error.hint()).failure;
+        ledger.report.errors.push(failure);
+    }
+    ledger.report.guest_changes = converted.changes;
+    ledger.report.proof = converted.proof;
+    ledger.warn_all(converted.warnings);
+    if let Some(facts) = &converted.guest {
+        guest::know(ledger, manifest, facts, converted.disks.as_mut());
+    }
+    ledger.report.plan.extend(converted.plan.into_iter().flat_map(|plan| plan.steps));
+    ledger.report.converter = Some(converted.converter);
+    ledger.report.converted.clone_from(&converted.disks);
+    converted.disks
+}
+
+/// The domain of an earlier run, which is there as it was asked for.
+pub fn kept(ledger: &mut StageRunner<'_>, target: &ImportSettings, kept: &KeptDomain) -> bool {
+    ledger.without(Stage::Libvirt, StageStatus::Kept);
+    ledger.progress.note(format!("domain '{}' exists already", kept.domain.name));
+    ledger.report.domain = Some(kept.domain.clone());
+    ledger.report.target = Some(target.asked.clone());
+    ledger.report.run = Some(kept.run.clone());
+    true
+}
+
+/// `hyperexport convert`: the conversion alone.
+pub async fn convert(
+    manifest_path: &Path,
+    (settings, asked): (&converter::Settings, Flags),
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> RunReport {
+    let (mut ledger, opened) = open(manifest_path, progress, cancel);
+    let Some((mut manifest, output)) = opened else {
+        return ledger.report.finish(RunOutcome::Refused);
+    };
+    let needs = converter::Needs::from(&manifest);
+    if settings.stages.convert
+        && let Err(stopped) =
+            converted::refuse_converted((&manifest, manifest_path), &output, &needs)
+    {
+        ledger.report.errors.push(stopped.failure);
+        return ledger.report.finish(RunOutcome::Refused);
+    }
+    // Claimed before the check: a result that a killed run left half of is not in the way.
+    let mut claimed = None;
+    if !settings.dry_run {
+        let needed =
+            [&converter::LOGS[..], &[converter::REPORT, super::output::report::FILE_NAME]].concat();
+        if let Err(stopped) = ours::refuse_strangers(&output, &needed) {
+            ledger.report.errors.push(stopped.failure);
+            return ledger.report.finish(RunOutcome::Refused);
+        }
+        let mut makes = converter::result_paths(&needs, &output);
+        makes.extend(
+            settings.cloud_init.as_ref().map(|_| converter::seed_path(manifest.vm_name(), &output)),
+        );
+        let mut makes = names(&makes);
+        makes.extend(needed.iter().map(|name| (*name).to_owned()));
+        let earlier = stored::converted(&output, &manifest);
+        match claim(&mut ledger, (&output, &manifest), earlier.as_ref(), makes) {
+            Some(claim) => claimed = Some(claim),
+            None => return ledger.report.finish(RunOutcome::Refused),
+        }
+    }
+    let ready = async {
+        converter::preflight(&needs, &output, settings, cancel)
+            .await
+            .map_err(|error| StageError::new(Stage::Preflight, &error, hint_of(&error)))?;
+        if settings.dry_run {
+            return Ok(());
+        }
+        progress.note("verifying the checksums of the exported disks");
+        manifest::verify_sums(&manifest, progress, cancel)
+            .await
+            .map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))
+    };
+    if ledger.stage(Stage::Preflight, ready).await.is_none() {
+        let outcome = ledger.ended(RunOutcome::Refused);
+        return ledger.close(outcome, claimed, false);
+    }
+    // A failed FIX leaves disks all the same: the next run has to know them.
+    let disks = conversion(&mut ledger, &mut manifest, &output, settings).await;
+    converted::note(&mut ledger, &asked, settings);
+    end(ledger, claimed, disks.is_some())
+}
+
+/// What to type next where there is no `--output`: the results lie beside the manifest.
+fn hint_of(error: &converter::Error) -> Option<String> {
+    match error {
+        converter::Error::ResultExists { path } => Some(format!("move {} away", path.display())),
+        other => other.hint(),
+    }
+}
+
+/// `hyperexport define`: the domain alone.
+pub async fn define(
+    manifest_path: &Path,
+    target: &ImportSettings,
+    dry_run: bool,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> RunReport {
+    let (mut ledger, opened) = open(manifest_path, progress, cancel);
+    let Some((manifest, output)) = opened else {
+        return ledger.report.finish(RunOutcome::Refused);
+    };
+    let told = RunDetails::default();
+    let checked = async {
+        if !dry_run {
+            ours::refuse_strangers(&output, &[DOMAIN_XML, super::output::report::FILE_NAME])?;
+        }
+        let (manifest, made) = addresses::renewed(manifest, &output, target)?;
+        told.warn_all(made);
+        let checked = check(&manifest, &output, (target, dry_run, &told), cancel).await?;
+        Ok((manifest, checked))
+    };
+    let checked = ledger.stage(Stage::Preflight, checked).await;
+    ledger.warn_all(told.warnings());
+    let Some((manifest, Checked { disks, first, undone })) = checked else {
+        return ledger.report.finish(RunOutcome::Refused);
+    };
+    ledger.report.converted = Some(disks.clone());
+    ledger.report.guest = guest::reported(&output, &manifest);
+    if dry_run {
+        let vm = guest::planned(&manifest, ledger.report.guest.as_ref());
+        let disks = target::with_media(&disks, manifest.media());
+        let preview = target::preview(target, &vm, &disks, &undone).await.ok();
+        let shown = (preview.as_ref(), output.as_path());
+        ledger.report.plan = [first, super::dry_run::definition(&vm, target, shown)].concat();
+        return ledger.report.finish(RunOutcome::Done);
+    }
+    // One that an earlier run left is replaced, and is no leftover of this one.
+    let made = Some(DOMAIN_XML.to_owned()).filter(|name| !output.join(name).exists());
+    let makes = made.into_iter().collect();
+    let Some(claim) = claim(&mut ledger, (&output, &manifest), Some(&disks), makes) else {
+        return ledger.report.finish(RunOutcome::Refused);
+    };
+    if import::definition_of_known(&mut ledger, (&manifest, &output), &disks, target).await {
+        start::after_define(target, &manifest, &mut ledger).await;
+    }
+    end(ledger, Some(claim), false)
+}
+
+/// Reads the manifest and begins a report about it.
+pub(super) fn open<'a>(
+    path: &Path,
+    progress: &'a Progress,
+    cancel: &'a CancellationToken,
+) -> (StageRunner<'a>, Option<(Manifest, PathBuf)>) {
+    let read = absolute(path)
+        .map_err(|error| {
+            StageError::because(
+                Stage::Manifest,
+                format!("--manifest: {error}"),
+                "pass the path of a manifest",
+            )
+        })
+        .and_then(|path| {
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            OutputDir::settle(folder)
+                .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))?;
+            let stopped = |e: manifest::Error| StageError::new(Stage::Manifest, &e, e.hint());
+            Ok((manifest::read(&path).map_err(stopped)?, path))
+        });
+    let place = path.parent().unwrap_or(path);
+    let mut ledger = StageRunner::new(RunReport::begin("", place), progress, cancel);
+    match read {
+        Ok((manifest, path)) => {
+            let output = path.parent().unwrap_or(Path::new("/")).to_owned();
+            let report = &mut ledger.report;
+            report.vm = manifest.vm_name().to_owned();
+            report.vm_id = manifest.source.as_ref().and_then(|source| source.vm_id.clone());
+            report.output.clone_from(&output);
+            report.disks = stored::exported_disks(&manifest).unwrap_or_default();
+            report.manifest = Some(path);
+            inherit(report, &output);
+            (ledger, Some((manifest, output)))
+        }
+        Err(stopped) => {
+            ledger.report.errors.push(stopped.failure);
+            (ledger, None)
+        }
+    }
+}
+
+/// What earlier runs recorded of the export and its conversion stands in the result of this one, too.
+/// The disks are looked at anew.
+fn inherit(report: &mut RunReport, output: &Path) {
+    let earlier =
+        stored::read_result(&output.join(super::output::report::FILE_NAME)).ok().flatten();
+    let Some(earlier) = earlier.filter(|earlier| earlier.vm_id == report.vm_id) else { return };
+    report.export = earlier.export;
+    report.media = earlier.media;
+    report.nvram = earlier.nvram;
+    report.package = earlier.package;
+    report.source = earlier.source;
+    report.converter = earlier.converter;
+    report.conversion = earlier.conversion;
+    report.guest = earlier.guest;
+    report.guest_changes = earlier.guest_changes;
+    report.proof = earlier.proof;
+}
+
+/// What `define` goes on with.
+pub(super) struct Checked {
+    /// The converted disks.
+    pub disks: ConvertedDisks,
+    /// What is done before anything else, for a plan.
+    pub first: Vec<String>,
+    /// The steps of a killed run that are taken back first, in a dry run.
+    pub undone: Vec<Undo>,
+}
+
+/// What `define` needs: converted disks that are there, and a host that will take them. Warnings go to
+/// `told`.
+pub(super) async fn check(
+    manifest: &Manifest,
+    output: &Path,
+    (target, dry_run, told): (&ImportSettings, bool, &RunDetails),
+    cancel: &CancellationToken,
+) -> Result<Checked, StageError> {
+    let mut disks = converter::existing(manifest, output, &converter::Settings::default(), cancel)
+        .await
+        .map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
+    remember(&mut disks, stored::converted(output, manifest));
+    let facts = guest::reported(output, manifest);
+    let vm = guest::planned(manifest, facts.as_ref());
+    guest::order(&mut disks, &vm);
+    guest::check(&vm, target, Stage::Preflight)?;
+    start::check_export(target, manifest)?;
+    let recovery = recovery::first(output, target, (dry_run, told)).await?;
+    let Recovery { plan: first, undone, .. } = recovery;
+    let all = target::with_media(&disks, manifest.media());
+    told.warn_all(target::gone_media(manifest.media()));
+    let asked = target::TargetRequest { dry_run, going: &[], undone: &undone };
+    let checked = target::preflight(target, &vm, &all, asked).await;
+    told.warn_all(
+        checked.map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?,
+    );
+    told.warn_all(told_before(output, manifest));
+    Ok(Checked { disks, first, undone })
+}
+
+/// What the conversion of these disks warned of.
+fn told_before(output: &Path, manifest: &Manifest) -> Vec<Warning> {
+    let earlier =
+        stored::read_result(&output.join(super::output::report::FILE_NAME)).ok().flatten();
+    let id = manifest.source.as_ref().and_then(|source| source.vm_id.as_ref());
+    let earlier = earlier.filter(|earlier| earlier.vm_id.as_ref() == id);
+    earlier.as_ref().map(inherit::warnings).unwrap_or_default()
+}
+
+/// Images do not tell whether the guest on them was made fit for virtio, nor what the conversion left on
+/// them; the result of the run that converted them does, unless another image took the place of one since.
+fn remember(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
+    let earlier = earlier.map(|disks| disks.0).unwrap_or_default();
+    for disk in &mut disks.0 {
+        let same = |other: &&ConvertedDisk| other.id == disk.id && other.capacity == disk.capacity;
+        let same = earlier.iter().find(same);
+        disk.fixed = same.is_some_and(|other| other.fixed);
+        disk.content = same.and_then(|other| other.content);
+    }
+}
+
+/// Claims the output directory. Of what a killed run left there the export stays, and the whole
+/// conversion if there is one.
+fn claim(
+    ledger: &mut StageRunner<'_>,
+    (output, manifest): (&Path, &Manifest),
+    converted: Option<&ConvertedDisks>,
+    makes: Vec<String>,
+) -> Option<OutputDir> {
+    let exported = ledger.report.disks.iter().map(|disk| disk.path.clone());
+    let media = manifest.media().iter().map(|medium| medium.path.clone());
+    let nvram = manifest.nvram().map(|nvram| nvram.path.clone());
+    let converted = converted.iter().flat_map(|disks| &disks.0).map(|disk| disk.path.clone());
+    let whole: Vec<_> = exported
+        .chain(media)
+        .chain(nvram)
+        .chain(converted)
+        .chain(ledger.report.manifest.clone())
+        .collect();
+    // A package is complete before its manifest is written.
+    let packages = [PackageFormat::Ovf, PackageFormat::Ova];
+    let packages = packages.iter().flat_map(|format| format.makes(manifest.vm_name())).collect();
+    let used = match InUse::read(output) {
+        Ok(in_use) => in_use.names(output),
+        Err(stopped) => {
+            ledger.report.errors.push(stopped.failure);
+            return None;
+        }
+    };
+    let keep = [names(&whole), used, packages].concat();
+    let claimed = OutputDir::take(output).and_then(|mut claim| {
+        staged_files::remove_unfinished(output).map_err(|source| {
+            super::output::output_lock::Error::Io { path: output.to_owned(), source }
+        })?;
+        claim.remove_leftovers(&keep)?;
+        let is_new = |name: &String| !keep.contains(name) && !output.join(name).exists();
+        claim.will_make(makes.into_iter().filter(is_new).collect())?;
+        Ok(claim)
+    });
+    match claimed {
+        Ok(claim) => {
+            ledger.folder = Some(claim.folder().clone());
+            // Nobody logs in to its source here.
+            let vm = manifest.vm_name();
+            snapshots::warn_of_left(vm, &claim.snapshots(), None, ledger);
+            Some(claim)
+        }
+        Err(error) => {
+            let stopped = StageError::new(Stage::Preflight, &error, error.hint());
+            ledger.report.errors.push(stopped.failure);
+            None
+        }
+    }
+}
+
+/// Ends a run of later stages alone; `converted` says whether it has made disks, whatever failed.
+fn end(ledger: StageRunner<'_>, claim: Option<OutputDir>, converted: bool) -> RunReport {
+    // Also a domain whose start failed.
+    let made = converted || ledger.report.domain.is_some();
+    let outcome = match (ledger.report.errors.is_empty(), made) {
+        (true, _) => RunOutcome::Done,
+        (false, true) => ledger.ended(RunOutcome::Partial),
+        (false, false) => ledger.ended(RunOutcome::Failed),
+    };
+    let keep = claim.is_some() && (outcome == RunOutcome::Done || made);
+    ledger.close(outcome, claim, keep)
+}
+
+fn names(paths: &[PathBuf]) -> Vec<String> {
+    let names = paths.iter().filter_map(|path| path.file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+/// Writes a file whole or not at all; one of an earlier run is replaced. Nobody else may read it, since
+/// it tells much of the guest.
+pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".hyperexport-tmp-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(Permissions::from_mode(0o600))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    state::sync_folder(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ByteSize, DiskFormat, DiskId};
+
+    #[test]
+    fn whether_a_guest_was_fixed_is_remembered_of_the_very_disk() {
+        let disks = |capacity, fixed| {
+            let disk = |index| ConvertedDisk {
+                id: DiskId::from_index(index),
+                path: format!("/d{index}.qcow2").into(),
+                format: DiskFormat::Qcow2,
+                capacity: ByteSize(capacity),
+                allocated: ByteSize(0),
+                boot_order: 0,
+                fixed,
+                medium: false,
+                content: None,
+            };
+            ConvertedDisks(vec![disk(0), disk(1)])
+        };
+        let remembered = |earlier: Option<ConvertedDisks>| {
+            let mut found = disks(512, false);
+            remember(&mut found, earlier);
+            found.0.iter().map(|disk| disk.fixed).collect::<Vec<_>>()
+        };
+        assert_eq!(remembered(Some(disks(512, true))), [true, true]);
+        assert_eq!(remembered(Some(disks(512, false))), [false, false]);
+        assert_eq!(remembered(Some(disks(1024, true))), [false, false], "another disk");
+        assert_eq!(remembered(None), [false, false]);
+    }
+}

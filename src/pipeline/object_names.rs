@@ -1,0 +1,35 @@
+//! Names of libvirt's objects for a person who types a command line.
+
+use std::time::Duration;
+
+use crate::libvirt;
+pub use crate::libvirt::ObjectKind;
+
+/// A person waits at a prompt meanwhile.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// The names of the objects of `kind` at the libvirt of this machine that `uri` names. Empty where
+/// libvirt does not answer within two seconds, or rejects the connection.
+pub async fn object_names(uri: &str, kind: ObjectKind) -> Vec<String> {
+    let asked = tokio::time::timeout(LONGEST, libvirt::object_names(uri, kind)).await;
+    asked.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_other_machine_is_asked_and_no_error_is_printed() {
+        for uri in [
+            "qemu+ssh://192.0.2.1/system",
+            "qemu:///system?command=/bin/false",
+            "qemu+unix:///system?socket=/nonexistent/socket",
+            "nonsense",
+        ] {
+            let begun = std::time::Instant::now();
+            assert_eq!(object_names(uri, ObjectKind::Pool).await, Vec::<String>::new(), "{uri}");
+            assert!(begun.elapsed() < LONGEST * 2, "{uri}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Files that domains of an output directory use where they lie. Such a file changes while its guest
+//! runs, and no run may replace or remove it.
+
+use std::path::{Path, PathBuf};
+
+use super::super::job::real;
+use super::super::stage::recovery;
+use super::super::stage::stage_runner::StageError;
+use super::journal;
+use super::records::{self, Record};
+use crate::libvirt::{RegisteredVolume, Undo};
+use crate::model::Stage;
+
+/// The files without links, each with its domain: libvirt names them by the path of the pool, and the
+/// user may reach the same folder by another one.
+#[derive(Debug, Clone, Default)]
+pub struct InUse(Vec<(PathBuf, String)>);
+
+impl InUse {
+    /// Those of the recorded runs in `output` that were not undone, and of one that was killed.
+    ///
+    /// # Errors
+    /// [`StageError`] when the journal of that run cannot be read.
+    pub fn of(records: &[Record], output: &Path) -> Result<Self, StageError> {
+        let mut found = Vec::new();
+        let mut add = |name: &str, volume: &RegisteredVolume| {
+            if !volume.created {
+                found.push((real(volume.path.as_ref()), name.to_owned()));
+            }
+        };
+        for record in records.iter().filter(|record| record.may_use_disks()) {
+            let Some(domain) = &record.report.domain else { continue };
+            domain.volumes.iter().for_each(|volume| add(&domain.name, volume));
+        }
+        let pending = match journal::pending(output) {
+            // A run that is at work has claimed the folder.
+            Err(journal::Error::Busy(_)) => None,
+            read => read.map_err(recovery::stopped)?,
+        };
+        for step in pending.iter().flat_map(|pending| &pending.steps) {
+            if let Undo::Defined { name, disks, .. } = step {
+                disks.iter().for_each(|disk| add(name, &disk.volume));
+            }
+        }
+        Ok(Self(found))
+    }
+
+    /// As [`Self::of`], with the records as they are now.
+    ///
+    /// # Errors
+    /// [`StageError`] when one of them cannot be read.
+    pub fn read(output: &Path) -> Result<Self, StageError> {
+        Self::of(&records::all(output)?, output)
+    }
+
+    /// The domain that uses a file.
+    pub fn by(&self, path: &Path) -> Option<&str> {
+        let path = real(path);
+        self.0.iter().find(|(used, _)| *used == path).map(|(_, domain)| domain.as_str())
+    }
+
+    /// Names of the files that lie in `output`.
+    pub fn names(&self, output: &Path) -> Vec<String> {
+        let output = real(output);
+        let here = self.0.iter().filter(|(path, _)| path.parent() == Some(&output));
+        let names = here.filter_map(|(path, _)| path.file_name());
+        names.map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+
+    /// Refuses to replace a file that a domain uses.
+    ///
+    /// # Errors
+    /// [`StageError`] naming both.
+    pub fn refuse(&self, path: &Path, output: &Path) -> Result<(), StageError> {
+        let Some(domain) = self.by(path) else { return Ok(()) };
+        let text = format!("domain '{domain}' uses {} where it is", path.display());
+        let hint =
+            format!("run 'hyperexport undo {}' first, or use another --output", output.display());
+        Err(StageError::because(Stage::Preflight, text, hint).coded("export-in-use"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_in_use_whatever_path_leads_to_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (pool, link) = (dir.path().join("pool"), dir.path().join("link"));
+        std::fs::create_dir(&pool).expect("made");
+        std::fs::write(pool.join("a.qcow2"), "a").expect("written");
+        std::os::unix::fs::symlink(&pool, &link).expect("linked");
+        let used = InUse(vec![(real(&pool.join("a.qcow2")), "vm".to_owned())]);
+        assert_eq!(used.by(&link.join("a.qcow2")), Some("vm"));
+        assert_eq!(used.by(&link.join("b.qcow2")), None);
+        assert_eq!(used.names(&link), ["a.qcow2"]);
+        let stopped = used.refuse(&link.join("a.qcow2"), &link).expect_err("in use");
+        assert_eq!(stopped.failure.code, "export-in-use");
+    }
+}

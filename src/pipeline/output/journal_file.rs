@@ -1,0 +1,249 @@
+//! The file of a journal: how a working run writes it, and how a later one reads it.
+//!
+//! ```text
+//!   {"uri":…,"place":…,"report":…} TAB SEAL     the head
+//!   {"step":…}                     TAB SEAL     a step, before it is taken
+//! ```
+//!
+//! Each seal is over its line and all before it, by the key of this user on this machine.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+
+use super::super::job::real;
+use super::journal::{Error, Pending};
+use super::report::RunReport;
+use crate::libvirt::{self, FileId, Undo};
+use crate::state::{self, Chain, Folder, How, Key, Locked};
+
+/// Name of the journal in the output directory.
+pub(in crate::pipeline) const NAME: &str = ".hyperexport-undo";
+/// Largest journal read, in bytes: the report of a run with a thousand disks has some two million.
+const LARGEST: u64 = 64 << 20;
+/// What its seals are for.
+const SEALS: &str = "journal";
+/// What stands between a line and its seal; JSON has none.
+const BETWEEN: char = '\t';
+/// How often a run shows that it is alive.
+const PULSE: Duration = Duration::from_secs(2);
+/// The first line: whose steps follow.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    uri: String,
+    /// The output directory. An earlier version did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<FolderIdentity>,
+    /// What the run had done before. An earlier version did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    report: Option<Box<RunReport>>,
+}
+
+/// A folder: by its path without links, or by what stays when it is moved.
+#[derive(Serialize, Deserialize)]
+struct FolderIdentity {
+    path: PathBuf,
+    id: FileId,
+}
+
+impl FolderIdentity {
+    fn of(output: &Path) -> io::Result<Self> {
+        Ok(Self { path: real(output), id: FileId::from(&output.metadata()?) })
+    }
+
+    /// Whether the folder is this one: nobody has copied or moved its journal to another.
+    fn is(&self, output: &Path) -> bool {
+        Self::of(output).is_ok_and(|now| now.path == self.path || now.id == self.id)
+    }
+}
+
+/// The journal of a working run.
+#[derive(Debug)]
+pub struct JournalFile {
+    path: PathBuf,
+    folder: Folder,
+    pub(in crate::pipeline) lines: Arc<JournalLines>,
+}
+
+/// The side that writes lines.
+pub(in crate::pipeline) struct JournalLines {
+    pub(in crate::pipeline) file: File,
+    chain: Mutex<Chain>,
+}
+
+impl std::fmt::Debug for JournalLines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lines")
+    }
+}
+
+impl JournalLines {
+    /// Adds a line with its seal, in one write that outlasts the process.
+    pub(in crate::pipeline) fn append(&self, line: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        let seal = self.chain.lock().unwrap_or_else(PoisonError::into_inner).seal(&text);
+        text.extend(format!("{BETWEEN}{seal}\n").bytes());
+        (&self.file).write_all(&text)?;
+        self.file.sync_data()
+    }
+}
+
+impl JournalFile {
+    /// Begins one in `folder` for an import by way of `uri`, of a run that has done what `report` tells.
+    /// There must be none.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::State`].
+    pub fn begin(folder: &Folder, uri: &str, report: &RunReport) -> Result<Self, Error> {
+        let (output, path) = (folder.path(), folder.path().join(NAME));
+        let failed = |act, source| Error::File { act, path: path.clone(), source };
+        let chain = Mutex::new(Chain::new(&Key::get()?, SEALS));
+        // It gets its name when it is locked and has its first line, so that nobody finds it free or
+        // empty. The prefix is that by which the next run finds what a killed one left.
+        let unnamed = folder.create_temporary().map_err(|source| failed("creating", source))?;
+        let file = unnamed.file().try_clone().map_err(|source| failed("creating", source))?;
+        if let Err(error) = file.try_lock() {
+            // Where the file system knows no locks the claim on the directory has to do.
+            tracing::debug!(path = %path.display(), %error, "lock");
+        }
+        let lines = Arc::new(JournalLines { file, chain });
+        let place = FolderIdentity::of(output).map_err(|source| failed("creating", source))?;
+        let report = Some(Box::new(report.clone()));
+        let head = Head { uri: uri.to_owned(), place: Some(place), report };
+        lines.append(&head).map_err(|source| failed("writing", source))?;
+        unnamed.name(NAME).map_err(|source| failed("creating", source))?;
+        Ok(Self { path, folder: folder.clone(), lines })
+    }
+
+    /// The side that notes steps.
+    pub fn writer(&self) -> libvirt::Journal {
+        let lines = self.lines.clone();
+        libvirt::Journal::new(move |step| lines.append(step))
+    }
+
+    /// Shows by the time of the file that the run is alive, until the pulse is dropped.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the system has no more file descriptors.
+    pub fn pulse(&self) -> Result<Pulse, Error> {
+        self.pulse_every(PULSE)
+    }
+
+    pub(in crate::pipeline) fn pulse_every(&self, pause: Duration) -> Result<Pulse, Error> {
+        let failed = |source| Error::File { act: "writing", path: self.path.clone(), source };
+        let file = self.lines.file.try_clone().map_err(failed)?;
+        Ok(Pulse(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                // Where that fails the run seems to have died earlier: what was written since counts
+                // as somebody else's, and stays.
+                if let Err(error) = file.set_modified(SystemTime::now()) {
+                    tracing::debug!(%error, "showing that the run is alive");
+                }
+            }
+        })))
+    }
+
+    /// Ends it: there is nothing that a later run would have to take back.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn end(self) -> Result<(), Error> {
+        let failed = |source| Error::File { act: "removing", path: self.path.clone(), source };
+        self.folder.remove(NAME).map_err(failed)
+    }
+}
+
+/// The life sign of a run.
+#[derive(Debug)]
+pub struct Pulse(JoinHandle<()>);
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A journal that is there and that no run writes: it is locked.
+pub(in crate::pipeline) struct FoundJournal {
+    file: File,
+    folder: Folder,
+    path: PathBuf,
+    head: Option<Head>,
+    steps: Vec<Undo>,
+    is_sealed: bool,
+}
+
+impl FoundJournal {
+    /// The journal in `output`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::File`], [`Error::State`].
+    pub(in crate::pipeline) fn locked(output: &Path) -> Result<Option<Self>, Error> {
+        let path = output.join(NAME);
+        let folder = match Folder::open(output) {
+            Err(error) if error.is_absence() => return Ok(None),
+            folder => folder?,
+        };
+        let file = match folder.lock(NAME, How::Read)? {
+            Locked::Ours(file) | Locked::Unlocked(file) => file,
+            Locked::Busy => return Err(Error::Busy(output.to_owned())),
+            Locked::Gone => return Ok(None),
+        };
+        let text = state::read_from(&file, &path, LARGEST)?;
+        let key = Key::existing()?;
+        let (head, steps, is_sealed) = parse(&text, key.as_ref())
+            .map_err(|source| Error::File { act: "reading", path: path.clone(), source })?;
+        Ok(Some(Self { file, folder, path, head, steps, is_sealed }))
+    }
+
+    /// What it says; nothing where its run was killed before it had begun.
+    pub(in crate::pipeline) fn pending(&self, output: &Path) -> Option<Pending> {
+        let head = self.head.as_ref()?;
+        let modified = self.file.metadata().and_then(|found| found.modified());
+        Some(Pending {
+            uri: head.uri.clone(),
+            // In doubt whatever was written is not the run's.
+            alive_at: modified.unwrap_or(SystemTime::UNIX_EPOCH),
+            steps: self.steps.clone(),
+            report: head.report.as_deref().cloned(),
+            is_proved: self.is_sealed && head.place.as_ref().is_some_and(|place| place.is(output)),
+        })
+    }
+
+    /// Ends what there was to take back.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(in crate::pipeline) fn remove(self) -> Result<(), Error> {
+        let Self { folder, path, .. } = self;
+        folder.remove(NAME).map_err(|source| Error::File { act: "removing", path, source })
+    }
+}
+
+/// Head and steps of a journal, and whether every line has the seal of `key`.
+fn parse(text: &[u8], key: Option<&Key>) -> io::Result<(Option<Head>, Vec<Undo>, bool)> {
+    let text = String::from_utf8_lossy(text);
+    // What follows the last line break was cut off by the kill: what it was to announce was not begun.
+    let lines: Vec<_> =
+        text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).collect();
+    let mut chain = key.map(|key| Chain::new(key, SEALS));
+    let (mut head, mut steps, mut is_sealed) = (None, Vec::new(), true);
+    for (index, line) in lines.iter().enumerate() {
+        let (json, seal) = line.split_once(BETWEEN).unwrap_or((line, ""));
+        is_sealed &= chain.as_mut().is_some_and(|chain| chain.holds(json.as_bytes(), seal));
+        if index == 0 {
+            // Of an earlier version, cut off by a kill, which had made nothing.
+            let Ok(read) = serde_json::from_str(json) else { break };
+            head = Some(read);
+        } else {
+            steps.push(serde_json::from_str(json)?);
+        }
+    }
+    Ok((head, steps, is_sealed))
+}

@@ -1,0 +1,422 @@
+//! What an earlier run left in the output directory, and what of it serves the run that is asked for.
+//!
+//! | found there | what follows |
+//! |---|---|
+//! | nothing of ours | a new export |
+//! | the export of another VM | refused |
+//! | an export, and `--fresh` | a new one beside it, which takes its place when it is complete |
+//! | an export of the VM in another state | refused, with `--fresh` and another folder named |
+//! | an export of the VM as it is now | reused if every sum holds; what is missing is done |
+//! | an export that other flags described (`--nic`, `--firmware`, `--new-mac`) | refused likewise |
+//! | an export whose manifest has no sums, or whose files are gone | refused likewise |
+//! | an export of a snapshot | reused with a warning; refused for a start or a proof |
+//! | the marker of a killed run and a manifest | as any other export |
+//! | the marker of a killed run alone | its leftovers go, a new export |
+//! | copies that the domain of this folder can do without were deleted | the domain is kept |
+//! | a file of a name that we need, of nobody we know | refused |
+
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::DOMAIN_XML;
+use super::super::job::Job;
+use super::super::stage::stage_runner::StageError;
+use super::converted::{self, PreviousConversion};
+use super::fit::{self, Fit, fit};
+use super::in_use::InUse;
+use super::made::RecordedExport;
+use super::output_lock::OutputDir;
+use super::records::Record;
+use super::report::{self, PackageReport, RunReport};
+use super::stored::{Stored, read_manifest, read_result};
+use super::unfit::{refuse_asked_otherwise, refuse_unfit, unrecorded};
+use super::{file_sums, inherit, journal, ours};
+use crate::manifest::{self, Manifest};
+use crate::model::{
+    ExportedDisk, ExportedMedium, ExportedNvram, ExportedVm, SourceState, SourceVm, Stage, Warning,
+    WarningCode,
+};
+use crate::progress::Progress;
+
+/// What there is to build on.
+#[derive(Debug)]
+pub enum PreviousRun {
+    /// Nothing.
+    Nothing,
+    /// A complete export.
+    Export(Box<ReusableExport>),
+    /// A complete export that makes way for a new one: names of its files in the output directory.
+    Replaced(Vec<String>),
+}
+
+/// A complete export of an earlier run.
+#[derive(Debug)]
+pub struct ReusableExport {
+    /// What was exported, and in which state of its VM.
+    pub taken: RecordedExport,
+    /// Its disks.
+    pub disks: Vec<ExportedDisk>,
+    /// What lies in its CD-ROM drives.
+    pub media: Vec<ExportedMedium>,
+    /// The variables of its firmware.
+    pub nvram: Option<ExportedNvram>,
+    /// Its package.
+    pub package: Option<PackageReport>,
+    /// Its manifest, if one was written.
+    pub manifest: Option<Manifest>,
+    /// Where that is, or is to be.
+    pub manifest_path: PathBuf,
+    /// What it is to the VM as it is now.
+    pub fit: Fit,
+    /// The exported disks were removed since; the converted ones serve.
+    pub gone: bool,
+    /// Disks that a domain uses where they are: they change while its guest runs.
+    pub in_use: InUse,
+    /// What there is of a conversion.
+    pub converted: PreviousConversion,
+    /// The result of the run that left it.
+    pub result: Option<RunReport>,
+    /// What is less than well about it.
+    pub warnings: Vec<Warning>,
+    /// Names of all its files in the output directory.
+    names: Vec<String>,
+}
+
+/// What is asked of an output directory.
+pub struct ReuseRequest<'a> {
+    /// What the run is asked to do.
+    pub job: &'a Job,
+    /// The VM as it is now.
+    pub vm: &'a SourceVm,
+    /// In which state it is.
+    pub now: &'a SourceState,
+    /// The output directory.
+    pub output: &'a Path,
+    /// Names of the files that the run would make there.
+    pub makes: &'a [String],
+    /// Names of the files that an export of the VM makes: disks of files may be used where they are.
+    pub exports: &'a [String],
+    /// The runs of this folder that defined a domain.
+    pub records: &'a [Record],
+    /// The run of this folder that defined the domain which is asked for, if that is there.
+    pub domain: Option<&'a Record>,
+}
+
+impl PreviousRun {
+    /// Names of the files in the output directory that must stay.
+    pub fn kept_names(&self) -> Vec<String> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Export(kept) => [&kept.names[..], &[DOMAIN_XML.to_owned()]].concat(),
+            Self::Replaced(names) => [&names[..], &[DOMAIN_XML.to_owned()]].concat(),
+        }
+    }
+}
+
+impl ReusableExport {
+    /// Reads every disk and the firmware's variables again and compares their sums; disks that a domain
+    /// uses are its own. The converted disks are read beside the exported ones, unless the run keeps a
+    /// domain that was made of them.
+    ///
+    /// # Errors
+    /// [`StageError`] naming the file that is no longer what was exported, or converted.
+    pub async fn check_sums(
+        &self,
+        keeps_domain: bool,
+        (progress, cancel): (&Progress, &CancellationToken),
+    ) -> Result<(), StageError> {
+        // One that fails ends the other.
+        let stop = cancel.child_token();
+        let _guard = stop.clone().drop_guard();
+        let work = (progress, &stop);
+        let converted = async {
+            match &self.converted {
+                PreviousConversion::Kept(kept) if !keeps_domain => {
+                    converted::check_content(&kept.disks, Stage::Export, work).await
+                }
+                _ => Ok(()),
+            }
+        };
+        tokio::try_join!(self.check_exported(work), converted).map(|_| ())
+    }
+
+    async fn check_exported(
+        &self,
+        (progress, cancel): (&Progress, &CancellationToken),
+    ) -> Result<(), StageError> {
+        let stopped = |error: manifest::Error| file_sums::stopped(Stage::Export, &error);
+        if self.gone || self.disks.is_empty() {
+            return Ok(());
+        }
+        let mut described = self.described();
+        described.disks.retain(|disk| self.in_use.by(&disk.local_path).is_none());
+        manifest::check_files(&described).map_err(stopped)?;
+        manifest::verify_sums(&described, progress, cancel).await.map_err(stopped)?;
+        for medium in &self.media {
+            file_sums::check(&medium.path, medium.sha256, Stage::Export, (progress, cancel))
+                .await?;
+        }
+        let Some(nvram) = &self.nvram else { return Ok(()) };
+        file_sums::check(&nvram.path, nvram.sha256, Stage::Export, (progress, cancel)).await
+    }
+
+    /// Its manifest as it stands there, or as it would.
+    pub fn described(&self) -> Manifest {
+        let written = self.manifest.clone();
+        written.unwrap_or_else(|| {
+            let output = self.manifest_path.parent().unwrap_or(Path::new("/"));
+            manifest::build(
+                &self.exported(),
+                &super::super::from_manifest::build_options(None, output),
+            )
+        })
+    }
+
+    /// The export as the stage that made it handed it on.
+    pub fn exported(&self) -> ExportedVm {
+        ExportedVm {
+            vm: self.taken.vm.clone(),
+            method: self.taken.method,
+            exported_at: self.taken.exported_at,
+            disks: self.disks.clone(),
+            media: self.media.iter().filter(|medium| medium.path.is_file()).cloned().collect(),
+            nvram: self.nvram.clone().filter(|nvram| nvram.path.is_file()),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// The ways out where an export cannot be reused.
+pub(in crate::pipeline) const BOTH_WAYS: &str = "pass --fresh, which exports again and replaces the old export once the new one is complete; or use another --output";
+
+/// Looks at an output directory. Changes nothing.
+///
+/// # Errors
+/// [`StageError`] when something is in the way.
+pub fn look(ask: &ReuseRequest<'_>) -> Result<PreviousRun, StageError> {
+    let leftovers = OutputDir::leftovers(ask.output)
+        .map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
+    let mut result = read_result(&ask.output.join(report::FILE_NAME))?;
+    if result.is_none() && !leftovers.is_empty() {
+        // A run that was killed after it defined a domain has recorded what its result would tell, and
+        // one that was killed while it did has noted it.
+        let recorded = ask.records.first().map(|record| record.report.clone());
+        result = recorded.or_else(|| journal::report(ask.output));
+    }
+    OutputFiles { ask, result, leftovers, in_use: InUse::of(ask.records, ask.output)? }.judge()
+}
+
+/// What lies in an output directory.
+struct OutputFiles<'a> {
+    ask: &'a ReuseRequest<'a>,
+    /// The result of the last run; none when it was killed before its end.
+    result: Option<RunReport>,
+    /// What a killed run was about to make.
+    leftovers: Vec<String>,
+    in_use: InUse,
+}
+
+impl OutputFiles<'_> {
+    fn judge(self) -> Result<PreviousRun, StageError> {
+        let (ask, output, result) = (self.ask, self.ask.output, self.result.as_ref());
+        if let Some(result) = result {
+            self.same_vm(result.vm_id.as_deref(), &result.vm)?;
+        }
+        let manifest = self.manifest()?;
+        let Some(export) = Stored::of(ask, manifest, result) else { return self.without_export() };
+        let names = export.names(ask, result);
+        self.refuse_others(&names)?;
+        if ask.job.fresh {
+            return self.replaced(names);
+        }
+        if let Some(disk) = &export.lacking {
+            let text = format!(
+                "{} has no SHA-256 checksum or no size of {disk}",
+                output.join(manifest::FILE_NAME).display()
+            );
+            return Err(incomplete(text));
+        }
+        refuse_asked_otherwise(ask, &export.taken)?;
+        let fit = fit(&export.taken, ask.vm, ask.now);
+        refuse_unfit(ask, &export.taken, &fit)?;
+        let converted = match result {
+            Some(result) => converted::of(ask, &export.disks, result, &self.in_use)?,
+            None => PreviousConversion::None,
+        };
+        let missing: Vec<_> = export.missing().collect();
+        let gone = !missing.is_empty() && matches!(converted, PreviousConversion::Kept(_));
+        let converted_left = || {
+            let converted = result.and_then(|result| result.converted.as_ref());
+            converted.iter().flat_map(|disks| &disks.0).any(|disk| disk.path.exists())
+        };
+        if !gone && missing.len() == export.disks.len() && !missing.is_empty() && !converted_left()
+        {
+            return self.replaced(names);
+        }
+        let beside = export.media.iter().map(|medium| &medium.path);
+        let beside = beside.chain(export.nvram.iter().map(|nvram| &nvram.path));
+        let beside = beside.filter(|path| !path.is_file());
+        if let Some(path) = missing.into_iter().chain(beside).next().filter(|_| !gone) {
+            let at = fit::time(export.taken.exported_at);
+            return Err(incomplete(format!("{} is gone from the export of {at}", path.display())));
+        }
+        let package = export.package(ask, result)?;
+        if export.disks.is_empty() && package.is_none() {
+            return self.replaced(names);
+        }
+        let kept = ReusableExport::new(
+            export,
+            (fit, gone, self.in_use.clone()),
+            converted,
+            package,
+            names,
+        );
+        Ok(PreviousRun::Export(Box::new(
+            ReusableExport { result: self.result, ..kept }.warned(ask),
+        )))
+    }
+
+    /// The manifest, if a run of ours wrote it. `--fresh` needs none that can be read.
+    fn manifest(&self) -> Result<Option<Manifest>, StageError> {
+        if !self.has_manifest() {
+            return Ok(None);
+        }
+        let manifest = match read_manifest(self.ask.output) {
+            Err(_) if self.ask.job.fresh => None,
+            read => read?,
+        };
+        if let (Some(manifest), None) = (&manifest, &self.result) {
+            let id = manifest.source.as_ref().and_then(|source| source.vm_id.as_deref());
+            self.same_vm(id, manifest.vm_name())?;
+        }
+        Ok(manifest)
+    }
+
+    fn has_manifest(&self) -> bool {
+        let is_recorded = self.result.as_ref().is_some_and(|result| result.manifest.is_some());
+        is_recorded || self.leftovers.iter().any(|name| name == manifest::FILE_NAME)
+    }
+
+    fn same_vm(&self, id: Option<&str>, name: &str) -> Result<(), StageError> {
+        if id == Some(self.ask.vm.id.as_str()) {
+            return Ok(());
+        }
+        let text = format!("{} contains an export of {name}", self.ask.output.display());
+        let stopped = StageError::because(Stage::Preflight, text, "use another --output");
+        Err(stopped.coded("other-vm"))
+    }
+
+    /// A folder without an export that could serve: with nothing but a result, with what a killed run
+    /// left half made, or with a manifest that cannot be read.
+    fn without_export(self) -> Result<PreviousRun, StageError> {
+        let output = self.ask.output;
+        let mut names = ours::names(output, self.result.as_ref());
+        let unreadable = self.has_manifest() && ours::is_there(output, manifest::FILE_NAME);
+        if unreadable {
+            let left = self.leftovers.iter().filter(|name| ours::is_there(output, name));
+            names.extend(left.cloned().chain([manifest::FILE_NAME.to_owned()]));
+        }
+        self.refuse_others(&names)?;
+        if self.result.is_none() && !unreadable {
+            return Ok(PreviousRun::Nothing);
+        }
+        self.replaced(names)
+    }
+
+    /// Refuses a file of a name that the run needs, which nobody of us made.
+    fn refuse_others(&self, names: &[String]) -> Result<(), StageError> {
+        let output = self.ask.output;
+        let domain = ours::domain_xml(self.result.as_ref(), self.ask.records);
+        let ours: Vec<_> = names.iter().chain(&self.leftovers).chain(&domain).cloned().collect();
+        ours::refuse_others(output, self.ask.makes, &ours)
+    }
+
+    fn replaced(&self, names: Vec<String>) -> Result<PreviousRun, StageError> {
+        let output = self.ask.output;
+        names.iter().try_for_each(|name| self.in_use.refuse(&output.join(name), output))?;
+        Ok(PreviousRun::Replaced(names))
+    }
+}
+
+fn incomplete(text: String) -> StageError {
+    StageError::because(Stage::Preflight, text, BOTH_WAYS).coded("export-incomplete")
+}
+
+impl ReusableExport {
+    fn new(
+        stored: Stored,
+        (fit, gone, in_use): (Fit, bool, InUse),
+        converted: PreviousConversion,
+        package: Option<PackageReport>,
+        names: Vec<String>,
+    ) -> Self {
+        let Stored { taken, disks, media, nvram, manifest, manifest_path, .. } = stored;
+        Self {
+            taken,
+            disks,
+            media,
+            nvram,
+            package,
+            manifest,
+            manifest_path,
+            fit,
+            gone,
+            in_use,
+            converted,
+            result: None,
+            warnings: Vec::new(),
+            names,
+        }
+    }
+
+    /// With what a person should know before it is reused.
+    fn warned(mut self, ask: &ReuseRequest<'_>) -> Self {
+        let name = &ask.vm.name;
+        let mut warn = |code: WarningCode, text: String| {
+            self.warnings.push(Warning::new(Stage::Preflight, code, text));
+        };
+        match &self.fit {
+            Fit::Snapshot => {
+                let text = fit::of_snapshot(&self.taken, name, ask.now);
+                warn(WarningCode::SnapshotExportReused, format!("{text}; --fresh exports again"));
+            }
+            Fit::Unknown => {
+                let at = fit::time(self.taken.exported_at);
+                let text = format!(
+                    "it is unknown whether {name} ran or was changed since its export of {at}; \
+                     --fresh exports again"
+                );
+                warn(WarningCode::ExportStateUnknown, text);
+            }
+            Fit::Current | Fit::Changed(_) => {}
+        }
+        if let PreviousConversion::Kept(kept) = &self.converted
+            && let Some(cards) = &kept.cards
+        {
+            let text = format!(
+                "the guest may be fixed for other network cards ({cards}), and is not converted again: \
+                 check the names of its network cards"
+            );
+            warn(WarningCode::GuestNetworkCardsDiffer, text);
+        }
+        if let Some(flags) = unrecorded(ask, &self.taken) {
+            let text = format!(
+                "an earlier version of hyperexport made the export and did not record which flags \
+                 described the VM ({flags}): the export is reused; --fresh exports again"
+            );
+            warn(WarningCode::ExportFlagsUnknown, text);
+        }
+        if let PreviousConversion::Kept(kept) = &self.converted
+            && kept.record.is_none()
+        {
+            let text = "an earlier version of hyperexport converted the disks and did not record \
+                        with which flags; they are used as they are";
+            warn(WarningCode::ConversionUnrecorded, text.to_owned());
+        }
+        if let (PreviousConversion::Kept(_), Some(earlier)) = (&self.converted, &self.result) {
+            self.warnings.extend(inherit::warnings(earlier));
+        }
+        self
+    }
+}

@@ -1,0 +1,471 @@
+//! Every refusal that costs seconds, before anything changes anywhere.
+//!
+//! A vCenter that cannot be reached, a VM that cannot be exported, an output directory in use, a
+//! libvirt host that says no: all of these stop the run here. A converter that is missing does not, nor
+//! does a libvirt host that cannot be reached: the export is worth having without them, so they become
+//! warnings. Where a flag such as `--power-off` needs the domain, that host stops the run, too.
+
+use std::cell::{OnceCell, RefCell};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::DOMAIN_XML;
+use super::super::job::{Job, absolute};
+use super::super::output::converted::PreviousConversion;
+use super::super::output::fit::{self, Fit};
+use super::super::output::output_lock::{self, OutputDir};
+use super::super::output::previous_run::{
+    self, BOTH_WAYS, PreviousRun, ReusableExport, ReuseRequest,
+};
+use super::super::output::records::{self, Record};
+use super::super::output::{report, staged_files, stored};
+use super::kept_domain::KeptDomain;
+use super::stage_runner::StageError;
+use super::{addresses, guest, privileges, source_after, start, stream, target_check, windows};
+use crate::convert::Agent;
+use crate::exporter::source::{self, Source};
+use crate::exporter::{self, ExpectedMedium, Inspected, PackageFormat, Streaming};
+use crate::libvirt::Preview;
+use crate::model::{
+    ByteSize, DiskFormat, DiskId, ExportedDisk, OsFamily, PowerState, SourceDisk, SourceState,
+    SourceVm, Stage, Warning, WarningCode, chain,
+};
+use crate::{convert, manifest, panics};
+
+/// A run that may begin, but for its source.
+pub struct ReadyRun {
+    /// The VM as it is now.
+    pub vm: SourceVm,
+    /// In which state it is.
+    pub state: SourceState,
+    /// Absolute path of the output directory.
+    pub output: PathBuf,
+    /// Names of the files that the export will make there.
+    pub exports: Vec<String>,
+    /// Whether its disks are converted while they leave the source.
+    pub streaming: Vec<(DiskId, Streaming)>,
+    /// What lies in the VM's CD-ROM drives, where it is exported.
+    pub media: Vec<ExpectedMedium>,
+    /// Names of all files that the run will make there.
+    pub makes: Vec<String>,
+    /// Names of the snapshots of our kind that the VM has.
+    pub snapshots: Vec<String>,
+    /// What there is to build on.
+    pub earlier: PreviousRun,
+    /// The domain that is there already.
+    pub domain: Option<KeptDomain>,
+    /// What the target would make, where it could be asked and nothing is there.
+    pub preview: Option<Preview>,
+    /// Paths of volumes that a domain left which is gone: they are removed before the run begins.
+    pub going: Vec<String>,
+    /// The runs of the output directory that defined a domain, the newest first.
+    pub records: Vec<Record>,
+    /// What a run would do before anything else, for the plan of a dry run.
+    pub first: Vec<String>,
+    /// Whether VMware Tools run in the guest, where that is known.
+    pub tools: Option<bool>,
+    /// What is less than well.
+    pub warnings: Vec<Warning>,
+}
+
+/// What is known of a run although it may be refused.
+#[derive(Default)]
+pub struct RunDetails {
+    /// Name and id of the VM.
+    pub found: OnceCell<(String, String)>,
+    warnings: RefCell<Vec<Warning>>,
+}
+
+impl RunDetails {
+    /// Adds warnings.
+    pub fn warn_all(&self, warnings: Vec<Warning>) {
+        self.warnings.borrow_mut().extend(warnings);
+    }
+
+    /// The warnings, in their order.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.warnings.take()
+    }
+}
+
+/// Logs in.
+///
+/// # Errors
+/// [`StageError`] when the source cannot be reached or says no.
+pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<Source, StageError> {
+    tokio::select! {
+        source = job.source.open() => source.map_err(refused),
+        () = cancel.cancelled() => Err(interrupted()),
+    }
+}
+
+/// Checks all that can be checked without changing anything. What is known of a refused run goes to
+/// `told`.
+///
+/// # Errors
+/// [`StageError`] with the first reason to refuse.
+pub async fn check(
+    source: &Source,
+    job: &Job,
+    told: &RunDetails,
+    cancel: &CancellationToken,
+) -> Result<ReadyRun, StageError> {
+    let inspected = cancel.run_until_cancelled(source.inspect(&job.vm)).await;
+    let mut inspected = inspected.ok_or_else(interrupted)?.map_err(refused)?;
+    told.found.get_or_init(|| (inspected.vm.name.clone(), inspected.vm.id.clone()));
+    contradictions(job, &inspected.vm)?;
+    for_linux(job, &inspected.vm)?;
+    windows::check(job).await?;
+    panics::point("preflight");
+    let output = absolute(&job.output_for(&inspected.vm.name)).map_err(|error| {
+        StageError::because(Stage::Preflight, format!("--output: {error}"), "use another --output")
+    })?;
+    let shared = settled(job, &output)?;
+    let mut warnings = completed(job, &mut inspected, &output);
+    warnings.extend(shared);
+    let vm = &inspected.vm;
+    let makes = files(job, vm, &inspected.makes);
+    let (now, exports) = (inspected.state(), inspected.makes.clone());
+    let records = records::all(&output)?;
+    let ask = ReuseRequest {
+        job,
+        vm,
+        now: &now,
+        output: &output,
+        makes: &makes,
+        exports: &exports,
+        domain: target_check::domain(job, vm, &records).await,
+        records: &records,
+    };
+    let earlier = previous_run::look(&ask)?;
+    match &earlier {
+        PreviousRun::Export(kept) => {
+            if kept.package.is_none() {
+                kept_packable(job, kept, &output)?;
+            }
+            warnings.extend(kept.warnings.iter().cloned());
+        }
+        PreviousRun::Nothing | PreviousRun::Replaced(_) => {
+            exportable(source, job, &inspected)?;
+            stream::check(job, &inspected.streaming)?;
+            packable(job, vm, &exports)?;
+            let folder = export_folder(&earlier, &output);
+            warnings.extend(space(&folder, vm, &exports, inspected.least)?);
+        }
+    }
+    warnings.extend(allowed(source, job, (vm, &earlier)).await?);
+    if let Some(settings) = job.conversion.as_ref().filter(|_| !is_converted(&earlier)) {
+        warnings.extend(converter(vm, settings, cancel).await);
+    }
+    let mut ready = ReadyRun {
+        vm: vm.clone(),
+        state: now,
+        output,
+        exports,
+        streaming: inspected.streaming,
+        media: inspected.media,
+        makes,
+        snapshots: inspected.snapshots,
+        earlier,
+        domain: None,
+        preview: None,
+        going: Vec::new(),
+        records,
+        first: Vec::new(),
+        tools: inspected.tools,
+        warnings,
+    };
+    if let (Some(target), PreviousRun::Export(kept)) = (&job.target, &ready.earlier)
+        && is_converted(&ready.earlier)
+    {
+        let facts = kept.result.as_ref().and_then(|result| result.guest.as_ref());
+        guest::check(&guest::planned(&kept.described(), facts), target, Stage::Preflight)?;
+    }
+    if let Some(target) = &job.target {
+        target_check::check(job, target, (&mut ready, told), cancel).await?;
+        current(job, &ready)?;
+    }
+    if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }
+}
+
+/// Where the disks of a new export are written: beside an export that they will replace.
+fn export_folder(earlier: &PreviousRun, output: &Path) -> PathBuf {
+    match earlier {
+        PreviousRun::Replaced(_) => output.join(staged_files::FRESH),
+        _ => output.to_owned(),
+    }
+}
+
+/// Makes of the VM as it was found the one that the stages work with, and returns what is told of that. Its
+/// cards get the addresses that they lack, or that the user wants: those of its export in `output`, where
+/// that is there.
+fn completed(job: &Job, inspected: &mut Inspected, output: &Path) -> Vec<Warning> {
+    source_after::as_it_was(inspected, output);
+    let vm = &mut inspected.vm;
+    let domain = job.target.as_ref().map(|target| target.domain_name(&vm.name));
+    let new_mac = job.new_mac.then(|| domain.unwrap_or_default());
+    let exported = stored::exported_vm(job, vm, output);
+    let mut warnings = addresses::give_as(vm, output, new_mac.as_deref(), exported.as_ref());
+    warnings.extend(not_kept(vm));
+    warnings
+}
+
+/// Whether the login may do what is asked for, and the source can.
+async fn allowed(
+    source: &Source,
+    job: &Job,
+    (vm, earlier): (&SourceVm, &PreviousRun),
+) -> Result<Option<Warning>, StageError> {
+    let anew = !matches!(earlier, PreviousRun::Export(_));
+    let warning = privileges::check(source, job, vm, anew).await?;
+    source_after::check(source, job, vm).await?;
+    Ok(warning)
+}
+
+/// What of a VM no domain gets.
+fn not_kept(vm: &SourceVm) -> Vec<Warning> {
+    let told = vm.board.not_kept.iter();
+    told.map(|lost| Warning::new(Stage::Preflight, lost.code.clone(), lost.text.clone())).collect()
+}
+
+/// Whether the conversion that is asked for is there.
+pub fn is_converted(earlier: &PreviousRun) -> bool {
+    matches!(earlier, PreviousRun::Export(kept) if matches!(kept.converted, PreviousConversion::Kept(_)))
+}
+
+/// Refuses what cannot be meant of this VM, as far as its power state tells.
+fn contradictions(job: &Job, vm: &SourceVm) -> Result<(), StageError> {
+    let Some(target) = &job.target else { return Ok(()) };
+    let Some(flag) = target.starts_by().filter(|_| vm.power == PowerState::On) else {
+        return Ok(());
+    };
+    if job.snapshot.is_some() {
+        let when = if target.start.is_some() { "" } else { " when the host starts" };
+        let text = format!(
+            "--snapshot copies {} while it keeps running, and {flag} would start the copy beside \
+             it{when}",
+            vm.name
+        );
+        let hint = "use --power-off instead of --snapshot to move the VM, or \
+            --allow-running-source to start a copy beside it";
+        let stopped = StageError::because(Stage::Preflight, text, hint);
+        return Err(stopped.coded("snapshot-and-start"));
+    }
+    if job.power_off.is_some() { Ok(()) } else { start::check(target, vm.power) }
+}
+
+/// Refuses flags that do nothing in a guest which the source calls Windows.
+fn for_linux(job: &Job, vm: &SourceVm) -> Result<(), StageError> {
+    let agent = job.conversion.as_ref().map(|settings| &settings.agent);
+    if vm.guest.family != OsFamily::Windows || agent.is_none_or(|agent| *agent == Agent::default())
+    {
+        return Ok(());
+    }
+    let name = &vm.name;
+    let text = format!("--agent-package and --firstboot-agent are for Linux: {name} is Windows");
+    let hint =
+        "install qemu-ga of virtio-win in the guest before the export, and leave the flags out";
+    Err(StageError::because(Stage::Preflight, text, hint).coded("agent-for-linux"))
+}
+
+/// Refuses a folder that others can write to, or warns of it. Finishes what a killed run left half
+/// replaced; a dry run only says so.
+fn settled(job: &Job, output: &Path) -> Result<Option<Warning>, StageError> {
+    let refused =
+        |error: output_lock::Error| StageError::new(Stage::Preflight, &error, error.hint());
+    let shared = output_lock::check_folder(output).map_err(refused)?;
+    if job.dry_run && staged_files::is_unsettled(output) {
+        let text = format!(
+            "a killed run has left {} while a new export replaced the old one",
+            output.display()
+        );
+        let hint = "leave --dry-run out: the next run finishes that first";
+        return Err(StageError::because(Stage::Preflight, text, hint).coded("unsettled"));
+    }
+    OutputDir::settle(output).map_err(refused)?;
+    Ok(shared)
+}
+
+/// Whether the VM can be exported in the way that is asked for.
+fn exportable(source: &Source, job: &Job, inspected: &Inspected) -> Result<(), StageError> {
+    let running = job.power_off.is_some() || job.snapshot.is_some();
+    source.exportable(inspected, running).map_err(refused)?;
+    if inspected.vm.power != PowerState::On || inspected.tools != Some(false) {
+        return Ok(());
+    }
+    let vm = inspected.vm.name.clone();
+    if job.power_off.is_some_and(|how| !how.force) {
+        return Err(refused(exporter::Error::NoTools { vm }.into()));
+    }
+    if job.snapshot == Some(exporter::Quiesce::Yes) {
+        return Err(refused(exporter::Error::CannotRest { vm }.into()));
+    }
+    Ok(())
+}
+
+/// Refuses to start, or to prove, a domain of disks that are not those of the VM as it is now. What is
+/// done already is no matter.
+fn current(job: &Job, ready: &ReadyRun) -> Result<(), StageError> {
+    let (Some(target), PreviousRun::Export(kept)) = (&job.target, &ready.earlier) else {
+        return Ok(());
+    };
+    let running = ready.domain.as_ref().is_some_and(|domain| domain.active);
+    // Beside a source that runs, a copy is what is asked for.
+    let beside = ready.vm.power == PowerState::On;
+    let is_copy = target.allow_running_source && beside;
+    let starts = target.start.is_some() && !is_copy && !running;
+    let proves = target.after.boot_proof.is_some() && ready.domain.is_none();
+    let name = &ready.vm.name;
+    let text = match &kept.fit {
+        Fit::Snapshot => fit::of_snapshot(&kept.taken, name, &ready.state),
+        Fit::Unknown => format!(
+            "it is unknown whether {name} ran or was changed since its export of {}",
+            fit::time(kept.taken.exported_at)
+        ),
+        Fit::Current | Fit::Changed(_) => return Ok(()),
+    };
+    if !starts && !proves {
+        return Ok(());
+    }
+    let flag = if starts { "--libvirt-start" } else { "--boot-proof" };
+    let running = ready.vm.power == PowerState::On;
+    let how = if running { "--fresh --power-off" } else { "--fresh" };
+    let hint = format!("pass {how} to replace the old export; or use another --output");
+    let text = format!("{flag} needs the disks of {name} as they are now: {text}");
+    Err(StageError::because(Stage::Preflight, text, hint).coded("stale-export"))
+}
+
+fn refused(error: source::Error) -> StageError {
+    StageError::new(Stage::Preflight, &error, error.hint())
+}
+
+fn interrupted() -> StageError {
+    StageError::because(Stage::Preflight, "interrupted", "run the same command again")
+}
+
+/// Whether the export can become the package that is asked for: that takes VMDKs.
+fn packable(job: &Job, vm: &SourceVm, exports: &[String]) -> Result<(), StageError> {
+    let is_vmdk = |disk: &SourceDisk| exports.contains(&disk.id.file_name(DiskFormat::Vmdk));
+    match vm.disks.iter().find(|disk| !is_vmdk(disk)) {
+        Some(disk) if job.format != PackageFormat::Disks => Err(StageError::because(
+            Stage::Preflight,
+            format!(
+                "{} of {} cannot be part of a package: it is not a VMDK that the export makes",
+                disk.id, vm.name
+            ),
+            "leave --format out",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The same of the disks of an export that is there.
+fn kept_packable(job: &Job, kept: &ReusableExport, output: &Path) -> Result<(), StageError> {
+    let fits = |disk: &ExportedDisk| {
+        let is_here = disk.path.parent() == Some(output) && disk.path.is_file();
+        disk.format == DiskFormat::Vmdk && is_here
+    };
+    let other = kept.disks.iter().find(|disk| !fits(disk));
+    let Some(disk) = other.filter(|_| job.format != PackageFormat::Disks) else { return Ok(()) };
+    let text = format!(
+        "{} of the export of {} cannot be part of a package: it is not a VMDK in {}",
+        disk.path.display(),
+        fit::time(kept.taken.exported_at),
+        output.display()
+    );
+    let hint = format!("leave --format out; or {BOTH_WAYS}");
+    Err(StageError::because(Stage::Preflight, text, hint).coded("not-packable"))
+}
+
+/// Names of all files that a run makes in its output directory.
+fn files(job: &Job, vm: &SourceVm, exports: &[String]) -> Vec<String> {
+    let mut names = exports.to_vec();
+    names.extend(job.format.makes(&vm.name));
+    if job.writes_manifest() {
+        names.push(manifest::FILE_NAME.to_owned());
+    }
+    if job.conversion.is_some() {
+        let results = convert::result_paths(&vm.into(), Path::new(""));
+        let seed = seed(job, vm, Path::new(""));
+        names.extend(results.iter().chain(&seed).map(|path| path.to_string_lossy().into_owned()));
+        names.extend(convert::LOGS.map(str::to_owned));
+        names.push(convert::REPORT.to_owned());
+    }
+    if job.target.is_some() {
+        names.push(DOMAIN_XML.to_owned());
+    }
+    names.push(report::FILE_NAME.to_owned());
+    names
+}
+
+/// Where the seed of cloud-init goes, if there is to be one.
+pub fn seed(job: &Job, vm: &SourceVm, output: &Path) -> Option<PathBuf> {
+    job.conversion.as_ref()?.cloud_init.as_ref()?;
+    Some(convert::seed_path(&vm.name, output))
+}
+
+/// Whether the disks will fit: refused when they cannot. A thin disk may well be far smaller than what
+/// its guest sees, and only the transfer tells: so for the worst case this is a warning.
+fn space(
+    output: &Path,
+    vm: &SourceVm,
+    exports: &[String],
+    least: ByteSize,
+) -> Result<Option<Warning>, StageError> {
+    let Some(there) = output.ancestors().find(|path| path.exists()) else { return Ok(None) };
+    let Ok(free) = nix::sys::statvfs::statvfs(there) else { return Ok(None) };
+    // What a killed run left there is taken over or goes.
+    let of_dead_run: ByteSize = exports
+        .iter()
+        .flat_map(|name| [output.join(name), output.join(format!("{name}.part"))])
+        .filter_map(|path| path.metadata().ok())
+        .map(|found| ByteSize(found.blocks().saturating_mul(512)))
+        .sum();
+    let available = free.blocks_available().saturating_mul(free.fragment_size());
+    let free = ByteSize(available.saturating_add(of_dead_run.0));
+    if free < least {
+        let name = &vm.name;
+        return Err(StageError::because(
+            Stage::Preflight,
+            format!("{} has {free} free; the disks of {name} need {least}", there.display()),
+            "free some space, or use another --output",
+        ));
+    }
+    let is_made = |disk: &&SourceDisk| exports.iter().any(|name| is_of(name, &disk.id));
+    let most: ByteSize = vm.disks.iter().filter(is_made).map(|disk| disk.capacity).sum();
+    Ok((free < most).then(|| {
+        let text = format!(
+            "{} has {free} free; the disks of {} may need up to {most}",
+            there.display(),
+            vm.name
+        );
+        Warning::new(Stage::Preflight, WarningCode::SpaceMayRunOut, text)
+    }))
+}
+
+/// Whether a file of the export is that of the disk.
+pub fn is_of(name: &str, disk: &DiskId) -> bool {
+    name.split_once('.').is_some_and(|(stem, _)| stem == disk.as_str())
+}
+
+/// A missing converter leaves a good export, so it only warns.
+async fn converter(
+    vm: &SourceVm,
+    settings: &convert::Settings,
+    cancel: &CancellationToken,
+) -> Vec<Warning> {
+    match convert::usable(&windows::foretold(vm), settings, cancel).await {
+        Ok(warnings) => warnings,
+        Err(error) => {
+            let text = with_hint(&error, error.hint());
+            vec![Warning::new(Stage::Preflight, WarningCode::ConverterUnusable, text)]
+        }
+    }
+}
+
+pub fn with_hint(error: &dyn std::error::Error, hint: Option<String>) -> String {
+    let text = chain(error);
+    hint.map_or_else(|| text.clone(), |hint| format!("{text} ({hint})"))
+}

@@ -1,0 +1,158 @@
+//! What preflight does about a run that was killed: what the run left on its target is taken back first, or
+//! foreseen in a dry run.
+
+use std::path::Path;
+
+use super::super::job::ImportSettings;
+use super::super::output::journal::{self, JournalRecovery, Pending, SurvivingDomain};
+use super::super::output::output_lock::{self, OutputDir};
+use super::super::output::records::Record;
+use super::preflight::RunDetails;
+use super::stage_runner::StageError;
+use super::target;
+use crate::libvirt::{Undo, UndoReport};
+use crate::model::{Stage, Warning, WarningCode};
+use crate::state::{self, Key};
+
+/// The code of warnings about what was taken back.
+pub(in crate::pipeline) const TAKEN_BACK: WarningCode = WarningCode::TakenBack;
+
+/// What became of what a killed run left, or what would. What a person should know is told already.
+#[derive(Default)]
+pub(in crate::pipeline) struct Recovery {
+    /// Lines for the plan of a dry run.
+    pub plan: Vec<String>,
+    /// Steps that a run would take back first.
+    pub undone: Vec<Undo>,
+    /// The record of a domain that stays, since somebody may use it by now.
+    pub kept: Option<Record>,
+}
+
+/// Takes back what a killed run left, or foresees it in a dry run. What was done goes to `told`, also
+/// where the run is refused then.
+///
+/// # Errors
+/// [`StageError`]. That the target of this run cannot be reached now is none: it may be there later.
+pub(in crate::pipeline) async fn first(
+    output: &Path,
+    target: &ImportSettings,
+    (dry_run, told): (bool, &RunDetails),
+) -> Result<Recovery, StageError> {
+    if !dry_run {
+        // Without a key nothing could be noted when the export is there, hours later.
+        let no_key = |error: state::Error| StageError::new(Stage::Preflight, &error, error.hint());
+        Key::get().map_err(no_key)?;
+    }
+    let Some(pending) = pending(output)? else {
+        // An empty journal, of a run that had begun nothing, is left to the import.
+        return Ok(Recovery::default());
+    };
+    pending.check(output, &target.settings.uri).map_err(stopped)?;
+    if dry_run {
+        return foresee(output, target, (pending, told)).await;
+    }
+    // Nobody else takes the same journal back, and no run begins between.
+    let refused =
+        |error: output_lock::Error| StageError::new(Stage::Preflight, &error, error.hint());
+    let claim = OutputDir::take(output).map_err(refused)?;
+    let recovered = recover(output, target, told).await;
+    claim.give_back().map_err(refused)?;
+    recovered
+}
+
+async fn recover(
+    output: &Path,
+    target: &ImportSettings,
+    told: &RunDetails,
+) -> Result<Recovery, StageError> {
+    match journal::recover(output, target).await {
+        Ok(JournalRecovery { taken, kept }) => {
+            told.warn_all(of_taken(&taken));
+            told.warn_all(kept.iter().map(|kept| of_kept(kept, output)).collect());
+            let kept = kept.map(|kept| kept.record);
+            Ok(Recovery { kept, ..Recovery::default() })
+        }
+        Err(error) => {
+            if let journal::Error::Left { taken } = &error {
+                told.warn_all(of_done(taken));
+            }
+            unreachable(error)
+        }
+    }
+}
+
+/// What [`recover`] would do. Changes nothing.
+async fn foresee(
+    output: &Path,
+    target: &ImportSettings,
+    (pending, told): (Pending, &RunDetails),
+) -> Result<Recovery, StageError> {
+    let mut plan = vec![format!("undo what a killed run has left at {}", pending.uri)];
+    let JournalRecovery { taken, kept } = match pending.foreseen(output, target).await {
+        Ok(recovered) => recovered,
+        Err(error) => {
+            let unknown = unreachable(error)?;
+            return Ok(Recovery { plan, ..unknown });
+        }
+    };
+    if let Some(kept) = kept {
+        let name = &kept.name;
+        plan = vec![format!("leave the domain {name} of a killed run as it is: {}", kept.why)];
+        told.warn_all(vec![of_kept(&kept, output)]);
+        return Ok(Recovery { plan, kept: Some(kept.record), ..Recovery::default() });
+    }
+    plan.extend(taken.would_go.iter().map(|what| format!("remove {what}")));
+    plan.extend(taken.would_rename.iter().map(|what| format!("restore the name of {what}")));
+    let stays = |step: &Undo| {
+        let name = format!("{step} (");
+        taken.left.iter().any(|left| left.starts_with(&name))
+    };
+    let undone = pending.steps.into_iter().filter(|step| !stays(step)).collect();
+    Ok(Recovery { plan, undone, ..Recovery::default() })
+}
+
+/// What was taken back, and what stays since others use it, as warnings.
+pub(in crate::pipeline) fn of_taken(taken: &UndoReport) -> Vec<Warning> {
+    let left = taken.left.iter().map(|what| {
+        let text = format!("{what} of a killed run is not removed: others use it");
+        Warning::new(Stage::Preflight, WarningCode::LeftToOthers, text)
+    });
+    of_done(taken).into_iter().chain(left).collect()
+}
+
+fn of_done(taken: &UndoReport) -> Vec<Warning> {
+    let done = taken.done.iter().chain(&taken.renamed);
+    let warning = |what: &String| {
+        let text = format!("removed what a killed run left: {what}");
+        Warning::new(Stage::Preflight, TAKEN_BACK, text)
+    };
+    done.map(warning).collect()
+}
+
+fn pending(output: &Path) -> Result<Option<Pending>, StageError> {
+    journal::pending(output).map_err(stopped)
+}
+
+/// A journal that cannot be read, or whose steps cannot be taken back, in preflight.
+pub(in crate::pipeline) fn stopped(error: journal::Error) -> StageError {
+    StageError::new(Stage::Preflight, &error, error.hint())
+}
+
+pub(in crate::pipeline) fn of_kept(kept: &SurvivingDomain, output: &Path) -> Warning {
+    let text = format!(
+        "domain '{}' of a killed run is not removed, since somebody may use it: {}; hyperexport \
+         undo {} removes it",
+        kept.name,
+        kept.why,
+        output.display()
+    );
+    Warning::new(Stage::Preflight, WarningCode::DomainKept, text)
+}
+
+/// The host of this run's own target is asked again when the disks are there.
+fn unreachable(error: journal::Error) -> Result<Recovery, StageError> {
+    match &error {
+        journal::Error::Libvirt(cause) if target::is_unreachable(cause) => Ok(Recovery::default()),
+        _ => Err(stopped(error)),
+    }
+}

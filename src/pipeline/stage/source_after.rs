@@ -1,0 +1,173 @@
+//! `--source-after`: what is done to the source VM once its migration has succeeded. Each step is noted
+//! before it is done, and stands in the result, from which `hyperexport undo` undoes it.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use super::super::job::Job;
+use super::super::output::held::{LockedOutput, identity};
+use super::super::output::output_lock::{NotedStep, OutputDir};
+use super::super::output::report::{self, RunReport, StageStatus};
+use super::super::output::stored::read_result;
+use super::preflight::ReadyRun;
+use super::stage_runner::{StageError, StageRunner};
+use crate::exporter::Inspected;
+use crate::exporter::source::{Error, Source};
+use crate::model::{SourceState, SourceStep, SourceVm, Stage};
+
+/// Refuses what cannot be done to this VM, while nothing has changed.
+///
+/// # Errors
+/// [`StageError`] with the first step that cannot be done.
+pub(in crate::pipeline) async fn check(
+    source: &Source,
+    job: &Job,
+    vm: &SourceVm,
+) -> Result<(), StageError> {
+    for wanted in &job.source_after {
+        let planned = source.plan_step(vm, wanted, "").await;
+        planned.map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
+    }
+    Ok(())
+}
+
+/// The VM as it would be if the steps of earlier runs had not been done, as far as nobody else has changed
+/// it since: its export is not an old one for them, and its domain has its name.
+pub(in crate::pipeline) fn as_it_was(inspected: &mut Inspected, output: &Path) {
+    let Some(result) = result_of(output, &inspected.vm.id) else { return };
+    let Some(source) = &result.source else { return };
+    for step in source.after.iter().rev() {
+        match step {
+            SourceStep::Rename { from, to } if inspected.vm.name == *to => {
+                inspected.vm.name.clone_from(from);
+            }
+            _ => {}
+        }
+    }
+    if let Some(exported) = exported_at(&result, &inspected.revision) {
+        inspected.revision = exported;
+    }
+}
+
+/// The state of the VM as [`as_it_was`].
+pub(in crate::pipeline) fn state_as_it_was(
+    state: SourceState,
+    (output, vm): (&Path, &SourceVm),
+) -> SourceState {
+    let exported = result_of(output, &vm.id).and_then(|run| exported_at(&run, &state.revision));
+    match exported {
+        Some(revision) => SourceState { revision, ..state },
+        None => state,
+    }
+}
+
+/// The revision at which the VM was exported, if steps of ours alone have led from there to `now`.
+fn exported_at(result: &RunReport, now: &str) -> Option<String> {
+    let left_at = result.source.as_ref()?.left_at.as_deref();
+    let is_ours = left_at.is_some_and(|left_at| !now.is_empty() && left_at == now);
+    let taken = result.export.as_ref().filter(|_| is_ours)?;
+    taken.state.as_ref().map(|state| state.source.revision.clone())
+}
+
+/// Does what is asked for, and returns whether all of it was done. What earlier runs did to the VM stays in
+/// the report in any case.
+pub(in crate::pipeline) async fn follow(
+    job: &Job,
+    (ready, held): (&ReadyRun, &LockedOutput),
+    succeeded: bool,
+    ledger: &mut StageRunner<'_>,
+) -> bool {
+    let (mut steps, mut left_at) = earlier(ready, &held.claim);
+    let mut all_done = true;
+    if succeeded && !job.source_after.is_empty() && !job.is_dry() {
+        let note = note(&ledger.report);
+        let exported = ledger.report.export.as_ref().and_then(|taken| taken.state.as_ref());
+        let exported = exported.map(|state| state.source.revision.clone());
+        let known = [exported, left_at.clone()];
+        let done = RefCell::new(Vec::new());
+        let work = over_session(job, (ready, &held.claim), (&note, &done, &known));
+        let end = ledger.stage(Stage::Source, work).await;
+        all_done = end.is_some();
+        let done = done.into_inner();
+        if let Some(stage) = ledger.report.stages.last_mut().filter(|_| all_done && done.is_empty())
+        {
+            stage.status = StageStatus::Kept;
+        }
+        left_at = end.unwrap_or(left_at);
+        for step in done {
+            if !steps.contains(&step) {
+                steps.push(step);
+            }
+        }
+    }
+    if let Some(source) = &mut ledger.report.source {
+        source.after = steps;
+        source.left_at = left_at;
+    }
+    all_done
+}
+
+/// Over a session of its own: that of the export has ended by now. Returns at which revision the VM was
+/// left, if it was at one of the `known` ones before.
+async fn over_session(
+    job: &Job,
+    (ready, claim): (&ReadyRun, &OutputDir),
+    (note, done, known): (&str, &RefCell<Vec<SourceStep>>, &[Option<String>]),
+) -> Result<Option<String>, StageError> {
+    let stopped = |error: Error| StageError::new(Stage::Source, &error, error.hint());
+    let source = job.source.open().await.map_err(stopped)?;
+    let all = async {
+        let before = source.state(&ready.vm).await.map_err(stopped)?;
+        for wanted in &job.source_after {
+            let planned = source.plan_step(&ready.vm, wanted, note).await.map_err(stopped)?;
+            let Some(step) = planned else { continue };
+            let noted = NotedStep { vm: identity(&ready.vm), step: step.clone() };
+            let failed = |error: super::super::output::output_lock::Error| {
+                StageError::new(Stage::Source, &error, error.hint())
+            };
+            claim.follows(noted).map_err(failed)?;
+            source.do_step(&ready.vm, &step).await.map_err(stopped)?;
+            done.borrow_mut().push(step);
+        }
+        let after = source.state(&ready.vm).await.map_err(stopped)?;
+        let was_known = !before.revision.is_empty() && known.contains(&Some(before.revision));
+        Ok(Some(after.revision).filter(|_| was_known))
+    };
+    let all = all.await;
+    source.leave().await;
+    all
+}
+
+/// What earlier runs of the folder did to the VM and nobody has undone: that of the result, and that of a
+/// run which was killed; and at which revision that of the result left the VM.
+fn earlier(ready: &ReadyRun, claim: &OutputDir) -> (Vec<SourceStep>, Option<String>) {
+    let result = result_of(&ready.output, &ready.vm.id).and_then(|result| result.source);
+    let (mut all, left_at) =
+        result.map(|source| (source.after, source.left_at)).unwrap_or_default();
+    for step in claim.followed(&identity(&ready.vm)) {
+        if !all.contains(&step) {
+            all.push(step);
+        }
+    }
+    (all, left_at)
+}
+
+/// The result of the folder, if it is of this VM.
+fn result_of(output: &Path, vm: &str) -> Option<RunReport> {
+    let result = read_result(&output.join(report::FILE_NAME)).ok().flatten()?;
+    (result.vm_id.as_deref() == Some(vm)).then_some(result)
+}
+
+/// The line for the VM's notes.
+fn note(report: &RunReport) -> String {
+    let day = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    match &report.domain {
+        Some(domain) => {
+            format!(
+                "Migrated by hyperexport to domain '{}' at {} on {day}",
+                domain.name, domain.uri
+            )
+        }
+        None => format!("Exported by hyperexport on {day}"),
+    }
+}

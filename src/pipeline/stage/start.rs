@@ -1,0 +1,183 @@
+//! The end of a migration: the guest is up. Never beside its source: two machines of one address
+//! harm each other and everybody who talks to them. And never from disks that are older than the source.
+
+use super::super::job::{ImportSettings, Job};
+use super::super::output::fit::is_snapshot;
+use super::super::output::made::RecordedExport;
+use super::super::output::report::StageStatus;
+use super::super::output::stored::{self, LOCAL};
+use super::fence;
+use super::kept_domain::KeptDomain;
+use super::source_after;
+use super::stage_runner::{StageError, StageRunner};
+use crate::libvirt;
+use crate::manifest::Manifest;
+use crate::model::{PowerState, SourceState, SourceVm, Stage, Warning, WarningCode, revision};
+
+/// Code of a refusal since the source runs.
+const RUNNING: &str = "source-running";
+/// Code of a refusal since the source has run or was changed.
+const STALE: &str = "stale-export";
+/// Refusals of a start that leave nothing to start later: the disks are no longer those of the source.
+const FENCES: [&str; 2] = [RUNNING, STALE];
+
+/// Starts the domain of a run that was just defined, or was there. The source is asked again: hours may
+/// have passed since it was found powered off.
+pub async fn after_run(
+    job: &Job,
+    target: &ImportSettings,
+    kept: Option<&KeptDomain>,
+    ledger: &mut StageRunner<'_>,
+) {
+    if target.start.is_none() {
+        return;
+    }
+    // One that was seen to be up and still runs needs no second look.
+    if let Some(kept) = kept.filter(|kept| kept.active && kept.domain.started.is_some()) {
+        ledger.progress.note(format!("domain '{}' is running already", kept.domain.name));
+        ledger.without(Stage::Start, StageStatus::Kept);
+        return;
+    }
+    let (allowed, taken) = (target.allow_running_source, ledger.report.export.clone());
+    let output = ledger.report.output.clone();
+    let source = async {
+        match (allowed, taken) {
+            (true, _) | (_, None) => Ok(()),
+            (false, Some(taken)) => {
+                let state = source_state(job, &taken.vm).await?;
+                unchanged(&taken, &source_after::state_as_it_was(state, (&output, &taken.vm)))
+            }
+        }
+    };
+    begin(target, ledger, source).await;
+    let refused = ledger.report.errors.last().filter(|error| error.stage == Stage::Start);
+    let fenced = refused.is_some_and(|error| FENCES.contains(&error.code.as_str()));
+    if fenced && kept.is_none() {
+        fence::take_back(target, ledger).await;
+    }
+}
+
+/// Starts the domain of `define`, if its source was off when it was exported.
+pub async fn after_define(
+    target: &ImportSettings,
+    manifest: &Manifest,
+    ledger: &mut StageRunner<'_>,
+) {
+    let vm = manifest.source_vm();
+    if target.start.is_some() && !target.allow_running_source && vm.provider != LOCAL {
+        let text = format!(
+            "it is unknown whether {} is off now: no login of its source was passed; it was off \
+             when it was exported",
+            vm.name
+        );
+        ledger.warn(Warning::new(Stage::Start, WarningCode::SourceNotAsked, text));
+    }
+    begin(target, ledger, async { check_export(target, manifest) }).await;
+}
+
+/// Refuses a start beside a source that runs, now or when the host starts.
+///
+/// # Errors
+/// [`StageError`].
+pub fn check(target: &ImportSettings, power: PowerState) -> Result<(), StageError> {
+    match (target.starts_by(), power) {
+        // Where nothing tells, it is off by the time that the host starts again, for all that is known.
+        (Some(_), PowerState::Unknown) if target.start.is_none() => Ok(()),
+        (Some(_), power) => refuse_running(power, Stage::Preflight),
+        (None, _) => Ok(()),
+    }
+}
+
+/// Refuses a start beside a source that was running when it was exported, as far as the manifest tells, and
+/// the proof that such disks boot.
+///
+/// # Errors
+/// [`StageError`].
+pub fn check_export(target: &ImportSettings, manifest: &Manifest) -> Result<(), StageError> {
+    let vm = manifest.source_vm();
+    let starts = target.starts_by();
+    let proves = target.after.boot_proof.is_some();
+    if !(starts.is_some() || proves) || !is_snapshot(&stored::described(manifest, &vm)) {
+        return check(target, vm.power);
+    }
+    let flag = starts.unwrap_or("--boot-proof");
+    let at = manifest.source.as_ref().and_then(|source| source.export_timestamp.as_deref());
+    let text = format!(
+        "{flag}: the disks are those of a snapshot of {} of {}, while the VM ran: what it has \
+         written since is not on them",
+        vm.name,
+        at.unwrap_or("an unknown time")
+    );
+    let other = match starts.is_some() {
+        true => "start a copy beside the source with --allow-running-source",
+        false => "try the copy with --boot-test",
+    };
+    let hint = format!(
+        "export again with --fresh while the source is powered off; or leave {flag} out; or {other}"
+    );
+    Err(StageError::because(Stage::Preflight, text, hint).coded("stale-export").by_other_flags())
+}
+
+async fn begin(
+    target: &ImportSettings,
+    ledger: &mut StageRunner<'_>,
+    source: impl Future<Output = Result<(), StageError>>,
+) {
+    let (Some(start), Some(domain)) = (&target.start, ledger.report.domain.clone()) else { return };
+    let (progress, cancel) = (ledger.progress, ledger.cancel);
+    let work = async {
+        let stopped = |error: libvirt::Error| StageError::new(Stage::Start, &error, error.hint());
+        let connection = target.connections.open(&target.settings).await.map_err(stopped)?;
+        // Last of all: the less time lies between this and the start, the better.
+        source.await?;
+        progress.note(format!("starting {}: waiting until it {}", domain.name, start.wait.sign));
+        connection.start(&domain, &start.wait, cancel).await.map_err(stopped)
+    };
+    let seen = ledger.stage(Stage::Start, work).await;
+    if let Some(domain) = &mut ledger.report.domain {
+        domain.started = seen;
+    }
+}
+
+fn refuse_running(power: PowerState, stage: Stage) -> Result<(), StageError> {
+    if power == PowerState::Off {
+        return Ok(());
+    }
+    let message = match power {
+        PowerState::On => "the source VM is powered on",
+        _ => "the source VM may be powered on",
+    };
+    let stopped = StageError::because(
+        stage,
+        format!("{message}: both would have the same addresses"),
+        "power the source off, or start the domain beside it with --allow-running-source",
+    );
+    Err(stopped.coded(RUNNING).by_other_flags())
+}
+
+/// Refuses to start what is no longer the state of the source: it may have run between its export and
+/// now.
+fn unchanged(taken: &RecordedExport, now: &SourceState) -> Result<(), StageError> {
+    refuse_running(now.power, Stage::Start)?;
+    let exported = taken.state.as_ref().map_or("", |state| &state.source.revision);
+    let has_changed = revision::is_same(exported, &now.revision) == Some(false);
+    if is_snapshot(taken) || has_changed {
+        let text = format!(
+            "{} has changed since its disks were exported: what it has written since is not on them",
+            taken.vm.name
+        );
+        let hint = "run the same command with --fresh, which exports the VM again";
+        return Err(StageError::because(Stage::Start, text, hint).coded(STALE));
+    }
+    Ok(())
+}
+
+/// Over a session of its own: that of the export has ended by now.
+async fn source_state(job: &Job, vm: &SourceVm) -> Result<SourceState, StageError> {
+    let stopped =
+        |error: crate::exporter::source::Error| StageError::new(Stage::Start, &error, error.hint());
+    let source = job.source.open().await.map_err(stopped)?;
+    let state = source.state(vm).await;
+    source.leave().await;
+    state.map_err(stopped)
+}

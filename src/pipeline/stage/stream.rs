@@ -1,0 +1,164 @@
+//! Disks that are converted while they leave their source, the streams of a lease and the members of
+//! a package: export and conversion end together, and what takes space is the result alone.
+//!
+//! FIX then works on the very file that was exported. A manifest on the disk always tells the truth:
+//! so here it is written after the conversion, with the sums of what came of it. A run that is
+//! killed before that leaves no manifest, and the next one takes those disks over whose sums hold.
+
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::from_manifest;
+use super::super::job::Job;
+use super::super::output::stored;
+use super::stage_runner::{StageError, StageRunner};
+use crate::convert;
+use crate::exporter::source::SourceSettings;
+use crate::exporter::{PackageFormat, Rewrite, Streaming, Transport};
+use crate::manifest::{self, Disk, Manifest};
+use crate::model::{ConvertedDisks, DiskId, Stage};
+
+/// Has the source convert what arrives, where that can be done and is not unwanted.
+///
+/// # Errors
+/// [`StageError`] when it is wanted and cannot be done.
+pub fn prepare(job: &mut Job) -> Result<(), StageError> {
+    if job.stream_convert == Some(false) {
+        return Ok(());
+    }
+    match rewrite(job) {
+        Ok(rewrite) => {
+            match &mut job.source {
+                SourceSettings::VSphere(settings) => settings.rewrite = Some(rewrite),
+                SourceSettings::Files(settings) => settings.rewrite = Some(rewrite),
+                SourceSettings::Host(_) => {}
+            }
+            Ok(())
+        }
+        Err(_) if job.stream_convert.is_none() => Ok(()),
+        Err(why) => Err(refused(why)),
+    }
+}
+
+/// Refuses a disk that is kept as it is where all were to be converted while they leave the source.
+///
+/// # Errors
+/// [`StageError`] with the first one.
+pub fn check(job: &Job, streaming: &[(DiskId, Streaming)]) -> Result<(), StageError> {
+    let kept = streaming.iter().find_map(|(disk, streaming)| match streaming {
+        Streaming::No(why) => Some((disk, why)),
+        Streaming::Yes | Streaming::Open => None,
+    });
+    match kept {
+        Some((disk, why)) if job.stream_convert == Some(true) => {
+            Err(refused(&format!("{disk}: {why}")).coded("not-streamable"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refused(why: &str) -> StageError {
+    StageError::because(
+        Stage::Preflight,
+        format!("--stream-convert: {why}"),
+        "leave the flag out: disks are then converted after the export",
+    )
+}
+
+/// Whether any disk is converted while it leaves the source, as far as that is known beforehand.
+pub fn is_on(streaming: &[(DiskId, Streaming)]) -> bool {
+    streaming.iter().any(|(_, streaming)| streaming.may())
+}
+
+/// How disks are compressed while they leave the source, if they are converted then.
+pub fn compression(job: &Job, streaming: &[(DiskId, Streaming)]) -> Option<String> {
+    job.conversion.as_ref().filter(|_| is_on(streaming)).map(named)
+}
+
+/// How converted disks are compressed: `zstd 3`, `none`.
+pub fn named(settings: &convert::Settings) -> String {
+    settings
+        .compression
+        .map_or_else(|| "none".to_owned(), |kind| format!("{} {}", kind.kind(), kind.level()))
+}
+
+/// What is to be made of the streams, or why they stay what they are.
+fn rewrite(job: &Job) -> Result<Rewrite, &'static str> {
+    let conversion = job.conversion.as_ref().ok_or("nothing is converted without --pipeline")?;
+    if !conversion.stages.convert || conversion.dry_run {
+        return Err("nothing is to be converted");
+    }
+    if !convert::is_ours(conversion, None) {
+        return Err("hyper2kvm reads complete files only: use --converter native");
+    }
+    if job.format != PackageFormat::Disks {
+        return Err("a package is made of VMDKs, which would not exist");
+    }
+    let rewrite =
+        Rewrite { compression: conversion.compression, required: job.stream_convert == Some(true) };
+    match &job.source {
+        SourceSettings::VSphere(settings) if settings.transport == Transport::Datastore => {
+            Err("only the export lease of vSphere sends streams")
+        }
+        SourceSettings::VSphere(_) | SourceSettings::Files(_) => Ok(rewrite),
+        SourceSettings::Host(_) => Err("the volumes of a libvirt host are read as they are"),
+    }
+}
+
+/// FIX and VALIDATE of disks that are converted already, then the manifest of what came of them.
+pub async fn finish(
+    ledger: &mut StageRunner<'_>,
+    manifest: &mut Manifest,
+    output: &Path,
+    settings: &convert::Settings,
+) -> Option<ConvertedDisks> {
+    let settings = convert::Settings { consume: true, ..settings.clone() };
+    let converted = from_manifest::conversion(ledger, manifest, output, &settings).await;
+    let described = match &converted {
+        Some(disks) => describe(ledger, manifest, (disks, settings.stages.fix)).await,
+        // Also of a run that was interrupted: its export is worth the seconds that this takes.
+        None => manifest::verify_sums(manifest, ledger.progress, &CancellationToken::new()).await,
+    };
+    let path = output.join(manifest::FILE_NAME);
+    let written = async {
+        described
+            .and_then(|()| manifest::write(manifest, &path, manifest::Overwrite::No))
+            .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))
+    };
+    ledger.stage(Stage::Manifest, written).await?;
+    ledger.report.disks = stored::exported_disks(manifest).unwrap_or_default();
+    ledger.report.manifest = Some(path);
+    converted
+}
+
+/// Has the manifest name the results in the place of what they were made of, which FIX may have
+/// changed.
+async fn describe(
+    ledger: &StageRunner<'_>,
+    manifest: &mut Manifest,
+    (results, changed): (&ConvertedDisks, bool),
+) -> Result<(), manifest::Error> {
+    for result in &results.0 {
+        if manifest.received(&result.id).is_none() {
+            continue;
+        }
+        let Some(disk) = manifest.disks.iter_mut().find(|disk| disk.id == result.id) else {
+            continue;
+        };
+        let read = |source| manifest::Error::Read { path: result.path.clone(), source };
+        let bytes = std::fs::metadata(&result.path).map_err(read)?.len();
+        let now = Disk { local_path: result.path.clone(), bytes, ..disk.clone() };
+        let mut proofs = ledger.report.proof.iter().flat_map(|proof| &proof.disks);
+        let content = proofs.find(|proof| proof.id == result.id).map(|proof| proof.result);
+        let checksum = match changed {
+            true => Some(manifest::sum_of(&now, ledger.progress, ledger.cancel).await?),
+            // The same file under another name.
+            false => now.checksum,
+        };
+        *disk = Disk { checksum, ..now };
+        // The manifest tells of the files that it names, and FIX may have changed them.
+        manifest.set_content(&result.id, content);
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! What preflight asks of the target: whether it will take the VM, or has its domain already.
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::job::{ImportSettings, Job};
+use super::super::output::converted::PreviousConversion;
+use super::super::output::in_use::InUse;
+use super::super::output::previous_run::PreviousRun;
+use super::super::output::records::Record;
+use super::kept_domain::{self, Failed};
+use super::preflight::{ReadyRun, RunDetails, seed, with_hint};
+use super::stage_runner::StageError;
+use super::{recovery, target};
+use crate::convert;
+use crate::model::{ConvertedDisks, SourceVm, Stage, Warning, WarningCode, chain};
+
+/// The run that defined the domain which is asked for, if that is there. A host that cannot be asked now
+/// does not say so.
+///
+pub async fn domain<'a>(job: &Job, vm: &SourceVm, records: &'a [Record]) -> Option<&'a Record> {
+    let target = job.target.as_ref()?;
+    kept_domain::standing(target, records, &vm.name).await.unwrap_or_default()
+}
+
+/// Asks. A libvirt host that cannot be reached now may be there later, and only the warning says so, unless
+/// the run does something that is in vain, or harm, without a domain. One that answers and says no will
+/// say no later, too.
+///
+/// # Errors
+/// [`StageError`] with what the host refuses.
+pub async fn check(
+    job: &Job,
+    target: &ImportSettings,
+    (ready, told): (&mut ReadyRun, &RunDetails),
+    cancel: &CancellationToken,
+) -> Result<(), StageError> {
+    let asked = ask(job, target, (ready, told), cancel).await;
+    judged(asked, (job, target), ready)
+}
+
+/// Removes what is in the way and may go. Nothing refuses the run any more by then.
+///
+/// # Errors
+/// [`StageError`] when a volume cannot be compared or removed.
+pub async fn clear(
+    job: &Job,
+    ready: &ReadyRun,
+    cancel: &CancellationToken,
+) -> Result<Vec<Warning>, StageError> {
+    let Some(target) = &job.target else { return Ok(Vec::new()) };
+    if ready.going.is_empty() || job.is_dry() {
+        return Ok(Vec::new());
+    }
+    let name = &ready.vm.name;
+    let cleared = kept_domain::clear(target, &ready.records, name, (false, cancel)).await;
+    let cleared =
+        cleared.map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
+    if let Some(stays) = cleared.left.first() {
+        let hint = "remove it, or pass another --libvirt-name";
+        return Err(StageError::because(Stage::Preflight, format!("{stays} is in the way"), hint));
+    }
+    let removed = cleared.done.into_iter().map(|what| {
+        let text = format!("removed {what}, which its domain has left unchanged");
+        Warning::new(Stage::Preflight, recovery::TAKEN_BACK, text)
+    });
+    Ok(removed.collect())
+}
+
+fn judged(
+    asked: Result<(), Failed>,
+    (job, target): (&Job, &ImportSettings),
+    ready: &mut ReadyRun,
+) -> Result<(), StageError> {
+    match asked {
+        Ok(()) => Ok(()),
+        Err(Failed::Refused(stopped)) => Err(stopped),
+        Err(Failed::Libvirt(error)) if target::is_unreachable(&error) => {
+            if let Some(flag) = needs_domain(job, target) {
+                let text = format!("{flag} needs the libvirt of the domain: {}", chain(&error));
+                let hint = error.hint().map_or_else(String::new, |hint| format!("{hint}; "));
+                let hint = match flag {
+                    STRICT => format!("{hint}or export now, and define the domain later"),
+                    flag => format!("{hint}or leave {flag} out, and define the domain later"),
+                };
+                let stopped = StageError::because(Stage::Preflight, text, hint);
+                return Err(stopped.coded("libvirt-unreachable"));
+            }
+            let text = with_hint(&error, error.hint());
+            ready.warnings.push(Warning::new(
+                Stage::Preflight,
+                WarningCode::LibvirtUnreachable,
+                text,
+            ));
+            Ok(())
+        }
+        Err(Failed::Libvirt(error)) => Err(StageError::new(Stage::Preflight, &error, error.hint())),
+    }
+}
+
+/// What a run is called whose failed stages set the exit code: `--strict`, or the verb `migrate`.
+const STRICT: &str = "a strict run (migrate, --strict)";
+
+/// The flag that makes no sense without a domain at the end of the run.
+fn needs_domain(job: &Job, target: &ImportSettings) -> Option<&'static str> {
+    [
+        ("--power-off", job.power_off.is_some()),
+        ("--libvirt-start", target.start.is_some()),
+        ("--replace", target.replace.is_some()),
+        (STRICT, job.strict),
+    ]
+    .into_iter()
+    .find_map(|(flag, given)| given.then_some(flag))
+}
+
+async fn ask(
+    job: &Job,
+    target: &ImportSettings,
+    (ready, told): (&mut ReadyRun, &RunDetails),
+    cancel: &CancellationToken,
+) -> Result<(), Failed> {
+    let recovery = recovery::first(&ready.output, target, (job.dry_run, told)).await?;
+    ready.first = recovery.plan;
+    if let Some(record) = recovery.kept {
+        ready.records.insert(0, record);
+        still_free(ready)?;
+    }
+    let (output, name) = (&ready.output, &ready.vm.name);
+    if let PreviousRun::Export(kept) = &ready.earlier
+        && !matches!(kept.converted, PreviousConversion::Again(_))
+    {
+        let folder = (output.as_path(), ready.records.as_slice());
+        ready.domain = kept_domain::find(target, folder, name, kept).await?;
+        if ready.domain.is_some() {
+            return Ok(());
+        }
+    }
+    let in_the_way = kept_domain::clear(target, &ready.records, name, (true, cancel)).await?;
+    ready.going = in_the_way.would_go;
+    let disks = disks(job, ready);
+    let asked = target::TargetRequest {
+        dry_run: job.dry_run,
+        going: &ready.going,
+        undone: &recovery.undone,
+    };
+    ready.warnings.extend(target::preflight(target, &ready.vm, &disks, asked).await?);
+    if job.dry_run {
+        let undone = &recovery.undone;
+        ready.preview = Some(target::preview(target, &ready.vm, &disks, undone).await?);
+    }
+    Ok(())
+}
+
+/// Refuses to replace a file that the domain of a killed run turns out to use.
+fn still_free(ready: &ReadyRun) -> Result<(), StageError> {
+    let PreviousRun::Replaced(names) = &ready.earlier else { return Ok(()) };
+    let (output, in_use) = (&ready.output, InUse::of(&ready.records, &ready.output)?);
+    names.iter().try_for_each(|name| in_use.refuse(&output.join(name), output))
+}
+
+/// The disks as they are, or as a conversion will leave them.
+fn disks(job: &Job, ready: &ReadyRun) -> ConvertedDisks {
+    let kept = match &ready.earlier {
+        PreviousRun::Export(kept) => Some(kept),
+        PreviousRun::Nothing | PreviousRun::Replaced(_) => None,
+    };
+    if let Some(kept) = kept
+        && let PreviousConversion::Kept(conversion) = &kept.converted
+    {
+        return target::with_media(&conversion.disks, &kept.media);
+    }
+    let fixes = job.conversion.as_ref().is_some_and(|settings| settings.stages.fix);
+    let (vm, output) = (&ready.vm, &ready.output);
+    let paths = convert::result_paths(&vm.into(), output);
+    let disks = target::expected_disks(vm, (&paths, seed(job, vm, output)), fixes);
+    match kept {
+        Some(kept) => target::with_media(&disks, &kept.media),
+        None => target::with_expected_media(&disks, &ready.media, output),
+    }
+}

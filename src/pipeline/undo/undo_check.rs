@@ -1,0 +1,78 @@
+//! Whether a run may be undone: what would be lost by that is told, and without a word of the user's refused.
+
+use std::path::Path;
+
+use super::super::output::{journal, records};
+use super::{Error, UndoOptions};
+use crate::libvirt::{Connection, Evidence, Life, Undo};
+
+/// A run that is to be undone.
+pub(in crate::pipeline) struct UndoCandidate<'a> {
+    /// Name of its domain.
+    pub name: &'a str,
+    /// Its steps.
+    pub steps: &'a [Undo],
+    /// What shows that they are its own.
+    pub evidence: Evidence,
+    /// What is known of it beside its steps.
+    pub life: Life,
+    /// Its output directory.
+    pub output: &'a Path,
+}
+
+/// Tells of the disks that were used since the run.
+///
+/// # Errors
+/// [`Error::Used`] where that is certain and the user has not said that they go; [`Error::SetAside`];
+/// [`Error::Libvirt`]. `before` are the steps of runs that are undone before this one.
+pub(in crate::pipeline) async fn check(
+    target: &Connection,
+    run: &UndoCandidate<'_>,
+    before: &[Undo],
+    how: &UndoOptions,
+) -> Result<Vec<String>, Error> {
+    let UndoCandidate { steps, output, evidence, .. } = *run;
+    let name = run.name.to_owned();
+    let refused = |source| Error::Libvirt { name: name.clone(), source };
+    // A dry run has not given the name back that the run before would.
+    let is_back = how.dry_run && brings_back(before, steps);
+    if let Some(now) = target.set_aside(steps).await.map_err(refused)?.filter(|_| !is_back) {
+        let by = setter(output, steps);
+        return Err(Error::SetAside { name, now, by, folder: output.to_owned() });
+    }
+    let used = target.used_since((steps, evidence), run.life).await.map_err(refused)?;
+    let lines: Vec<_> = used.iter().map(ToString::to_string).collect();
+    if how.even_if_used || !used.iter().any(|disk| disk.is_certain()) {
+        return Ok(lines);
+    }
+    match how.dry_run {
+        true => Ok([lines, vec![format!("undoing that run requires {EVEN_IF_USED}")]].concat()),
+        false => Err(Error::Used { name, disks: lines }),
+    }
+}
+
+/// The flag by which the user says that used disks go.
+pub(in crate::pipeline) const EVEN_IF_USED: &str = "--even-if-used";
+
+/// Whether steps give a domain its name back that others undefine.
+fn brings_back(steps: &[Undo], undefined: &[Undo]) -> bool {
+    let has = |wanted: &String| {
+        let is_it = |step: &Undo| matches!(step, Undo::Undefine { uuid, .. } if uuid == wanted);
+        undefined.iter().any(is_it)
+    };
+    steps.iter().any(|step| matches!(step, Undo::BringBack { uuid, .. } if has(uuid)))
+}
+
+/// The run of the folder that has set the domain aside, if it is one of this folder.
+fn setter(output: &Path, steps: &[Undo]) -> Option<String> {
+    let pending = journal::pending(output).ok().flatten();
+    if pending.is_some_and(|pending| brings_back(&pending.steps, steps)) {
+        return Some(super::UNFINISHED.to_owned());
+    }
+    let records = records::all(output).unwrap_or_default();
+    let sets = |record: &records::Record| {
+        let domain = record.report.domain.as_ref();
+        !record.is_undone() && domain.is_some_and(|domain| brings_back(&domain.undo, steps))
+    };
+    records.into_iter().find(sets).map(|record| record.id)
+}

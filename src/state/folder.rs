@@ -1,0 +1,359 @@
+//! A folder with state, held by a descriptor: whoever renames the folder away while a run works, or puts
+//! another in its place, gets nothing of ours written, read or removed there.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::libc::{O_DIRECTORY, O_NONBLOCK};
+use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+use super::answer::in_time;
+use super::read::read_from;
+use super::trust::{distrust_folder, foreign, is_fatal, open_to_others};
+use super::{Error, Locked};
+
+/// Beginning of the names of files that are written before they get their names. The next run removes
+/// what a killed one left of them.
+pub const TEMPORARY_PREFIX: &str = ".hyperexport-tmp-";
+/// How often a file may vanish between its opening and its lock before that is an error.
+const TRIES: usize = 100;
+/// Where random bytes come from.
+const RANDOM: &str = "/dev/urandom";
+
+/// How a file of a folder is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// For reading; the file must be there.
+    Read,
+    /// For reading, and for writing at its end. The file is made if it is not there.
+    Append,
+}
+
+/// An open folder. A clone is the same descriptor.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    /// As it was named, for messages.
+    path: PathBuf,
+    fd: Arc<OwnedFd>,
+}
+
+impl Folder {
+    /// Opens a folder that is there. Links on the way to it are followed. Root believes no file in a
+    /// folder that others can write to.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::NoAnswer`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let wanted = path.to_owned();
+        in_time(path, move || Self::open_here(wanted))
+    }
+
+    fn open_here(path: PathBuf) -> Result<Self, Error> {
+        let shown = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
+        let opened =
+            OpenOptions::new().read(true).custom_flags(O_DIRECTORY | O_NONBLOCK).open(shown);
+        let fd: OwnedFd = opened.map_err(Error::read(shown))?.into();
+        Ok(Self { path: shown.to_owned(), fd: Arc::new(fd) })
+    }
+
+    /// Who else could have put a file there.
+    fn distrust(&self) -> Option<String> {
+        // The open folder first: what has its name by now may be another.
+        let found = self.fd.try_clone().and_then(|fd| File::from(fd).metadata());
+        let why = match found {
+            Ok(found) => open_to_others(&found).map(|why| format!("{} {why}", self.path.display())),
+            Err(error) => Some(format!("{}: {error}", self.path.display())),
+        };
+        why.or_else(|| distrust_folder(&self.path))
+    }
+
+    /// Its path, as it was named.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a file of our own state; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::NoFile`], [`Error::Distrusted`], [`Error::NoAnswer`].
+    pub fn open_own(&self, name: &str, how: How) -> Result<Option<File>, Error> {
+        let (folder, wanted) = (self.clone(), name.to_owned());
+        in_time(&self.path.join(name), move || folder.open_own_here(&wanted, how))
+    }
+
+    /// The bytes of a file of our own state, at most `limit`; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::open_own`]; [`Error::TooLarge`].
+    pub fn read_own(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        let (folder, wanted) = (self.clone(), name.to_owned());
+        let path = self.path.join(name);
+        in_time(&path.clone(), move || {
+            let file = folder.open_own_here(&wanted, How::Read)?;
+            file.map(|file| read_from(&file, &path, limit)).transpose()
+        })
+    }
+
+    /// Opens a file of our own state and locks it. Between the two another run may have removed the file
+    /// and made another: a lock of a file that has lost its name excludes nobody.
+    ///
+    /// # Errors
+    /// As [`Self::open_own`].
+    pub fn lock(&self, name: &str, how: How) -> Result<Locked, Error> {
+        let (folder, wanted) = (self.clone(), name.to_owned());
+        in_time(&self.path.join(name), move || folder.lock_here(&wanted, how))
+    }
+
+    fn lock_here(&self, name: &str, how: How) -> Result<Locked, Error> {
+        let path = self.path.join(name);
+        for _ in 0..TRIES {
+            let Some(file) = self.open_own_here(name, how)? else { return Ok(Locked::Gone) };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(Locked::Busy),
+                Err(TryLockError::Error(error)) => {
+                    tracing::debug!(path = %path.display(), %error, "lock");
+                    return Ok(Locked::Unlocked(file));
+                }
+            }
+            if self.has_name(&file, name).map_err(Error::read(&path))? {
+                return Ok(Locked::Ours(file));
+            }
+        }
+        Ok(Locked::Busy)
+    }
+
+    /// Opens a new file, for its owner alone, that gets a name of ours by [`Self::name`].
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn create_temporary(&self) -> io::Result<Temporary<'_>> {
+        let mut random = [0; 8];
+        File::open(RANDOM)?.read_exact(&mut random)?;
+        let mut name = TEMPORARY_PREFIX.to_owned();
+        random.iter().try_for_each(|byte| write!(name, "{byte:02x}")).map_err(io::Error::other)?;
+        let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_EXCL;
+        let file = self.openat(&name, flags)?.into();
+        Ok(Temporary { folder: self, name, file, is_named: false })
+    }
+
+    /// Writes a file as a whole or not at all; one of that name is replaced. Nobody else may read it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut temporary = self.create_temporary()?;
+        (&temporary.file).write_all(bytes)?;
+        temporary.file.sync_all()?;
+        renameat(&*self.fd, temporary.name.as_str(), &*self.fd, name)?;
+        temporary.is_named = true;
+        self.sync()
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(unlinkat(&*self.fd, name, UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    /// Makes the renames in the folder last.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(nix::unistd::fsync(&*self.fd)?)
+    }
+
+    fn has_name(&self, file: &File, name: &str) -> io::Result<bool> {
+        let open = file.metadata()?;
+        match fstatat(&*self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(named) => Ok((open.dev(), open.ino()) == (named.st_dev, named.st_ino)),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open_own_here(&self, name: &str, how: How) -> Result<Option<File>, Error> {
+        let path = self.path.join(name);
+        let flags = match how {
+            How::Read => OFlag::O_RDONLY,
+            How::Append => OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT,
+        };
+        let file: File = match self.openat(name, flags) {
+            Ok(file) => file.into(),
+            Err(Errno::ENOENT) => return Ok(None),
+            // Of a link (ELOOP), and of a socket or a pipe that is opened for writing (ENXIO).
+            Err(error) => {
+                let found = fstatat(&*self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+                let kind =
+                    found.map(|found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT);
+                return Err(match kind {
+                    Ok(kind) if kind != SFlag::S_IFREG => {
+                        Error::NoFile { path, link: kind == SFlag::S_IFLNK }
+                    }
+                    _ => Error::read(&path)(error.into()),
+                });
+            }
+        };
+        let found = file.metadata().map_err(Error::read(&path))?;
+        if !found.is_file() {
+            return Err(Error::NoFile { path, link: false });
+        }
+        let why = foreign(&found).map(|why| format!("it {why}"));
+        match why.or_else(|| is_fatal().then(|| self.distrust()).flatten()) {
+            Some(why) => Err(Error::Distrusted { path, why }),
+            None => Ok(Some(file)),
+        }
+    }
+
+    fn openat(&self, name: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+        // A name of ours, never a path.
+        if name.contains('/') {
+            return Err(Errno::EINVAL);
+        }
+        let always = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        openat(&*self.fd, name, flags | always, Mode::S_IRUSR | Mode::S_IWUSR)
+    }
+}
+
+/// A file that has no name of its own yet. It goes when it is dropped so.
+#[derive(Debug)]
+pub struct Temporary<'a> {
+    folder: &'a Folder,
+    name: String,
+    file: File,
+    is_named: bool,
+}
+
+impl Temporary<'_> {
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives it its name, which no other file may have.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`], and what else the file system says.
+    pub fn name(mut self, name: &str) -> io::Result<()> {
+        let (fd, own) = (&*self.folder.fd, self.name.as_str());
+        match renameat2(fd, own, fd, name, RenameFlags::RENAME_NOREPLACE) {
+            Ok(()) => self.is_named = true,
+            // A file system that cannot do that, such as NFS.
+            Err(Errno::EINVAL | Errno::ENOSYS) => linkat(fd, own, fd, name, AtFlags::empty())?,
+            Err(error) => return Err(error.into()),
+        }
+        self.folder.sync()
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if !self.is_named
+            && let Err(error) = self.folder.remove(&self.name)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::debug!(name = self.name, %error, "remove a temporary file");
+        }
+    }
+}
+
+/// The folder of a path, and the name in it.
+pub(super) fn parted(path: &Path) -> Option<(&Path, &str)> {
+    let name = path.file_name()?.to_str()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Some((folder.unwrap_or(Path::new(".")), name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_lock_is_of_the_file_that_has_the_name() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(dir.path()).expect("opened");
+        assert!(matches!(folder.lock("lock", How::Read), Ok(Locked::Gone)));
+        let Ok(Locked::Ours(first)) = folder.lock("lock", How::Append) else { panic!("free") };
+        assert!(matches!(folder.lock("lock", How::Append), Ok(Locked::Busy)));
+        // As its holder does at the end; who waits has opened the file before.
+        let waiting = File::open(dir.path().join("lock")).expect("there");
+        folder.remove("lock").expect("removed");
+        drop(first);
+        assert!(!folder.has_name(&waiting, "lock").expect("looked"));
+        let Ok(Locked::Ours(second)) = folder.lock("lock", How::Append) else { panic!("free") };
+        assert!(folder.has_name(&second, "lock").expect("looked"));
+        assert!(!folder.has_name(&waiting, "lock").expect("looked"), "another file of that name");
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_is_still_the_same() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (ours, theirs) = (dir.path().join("out"), dir.path().join("moved"));
+        fs::create_dir(&ours).expect("made");
+        let folder = Folder::open(&ours).expect("opened");
+        folder.save("result.json", b"first").expect("saved");
+        fs::rename(&ours, &theirs).expect("renamed");
+        fs::create_dir(&ours).expect("made");
+        symlink("/etc/passwd", ours.join("result.json")).expect("linked");
+        folder.save("result.json", b"second").expect("saved");
+        folder.create_temporary().expect("created").name("journal").expect("named");
+        let read = folder.read_own("result.json", 9).expect("read");
+        assert_eq!(read.as_deref(), Some(&b"second"[..]));
+        assert_eq!(fs::read_dir(&ours).expect("read").count(), 1, "the link alone");
+        let mut names: Vec<_> = fs::read_dir(&theirs)
+            .expect("read")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["journal", "result.json"]);
+        let mode = theirs.join("result.json").metadata().expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        folder.remove("result.json").expect("removed");
+        assert!(!theirs.join("result.json").exists());
+    }
+
+    #[test]
+    fn a_name_is_never_taken_from_another_file_and_is_no_path() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(dir.path()).expect("opened");
+        fs::write(dir.path().join("journal"), "mine").expect("written");
+        let error = folder.create_temporary().expect("created").name("journal").expect_err("taken");
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(
+            fs::read_dir(dir.path()).expect("read").count(),
+            1,
+            "the temporary file is left"
+        );
+        assert_eq!(fs::read_to_string(dir.path().join("journal")).expect("read"), "mine");
+        assert!(folder.open_own("../journal", How::Append).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_opened() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(dir.path()).expect("opened");
+        nix::unistd::mkfifo(&dir.path().join("pipe"), Mode::S_IRWXU).expect("made");
+        symlink("/dev/null", dir.path().join("link")).expect("linked");
+        fs::create_dir(dir.path().join("folder")).expect("made");
+        for name in ["pipe", "link", "folder"] {
+            for how in [How::Read, How::Append] {
+                let error = folder.open_own(name, how).expect_err("no file");
+                assert!(matches!(error, Error::NoFile { .. }), "{name} {how:?}: {error}");
+            }
+        }
+    }
+}
