@@ -48,7 +48,7 @@ start_network() {
 }
 
 start() {
-  # The tests' own start (tests/support/libvirtd.rs) takes the same lock.
+  # Tests start it from several processes at once (tests/support/libvirtd.rs).
   exec 9>"${TMPDIR:-/tmp}/hyperexport-test-libvirtd.lock"
   flock 9
   if ! answers; then

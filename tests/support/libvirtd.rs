@@ -41,19 +41,12 @@ pub fn skip(reason: &str) {
 
 fn provide() -> Result<(), String> {
     virt::error::clear_error_callback();
-    // One process at a time: test binaries start at once.
-    let lock = std::env::temp_dir().join("hyperexport-test-libvirtd.lock");
-    let lock = File::create(lock).map_err(|e| format!("make a lock file: {e}"))?;
-    lock.lock().map_err(|e| format!("lock: {e}"))?;
     if Connect::open(Some(URI)).is_err() {
-        for daemon in ["virtlogd", "libvirtd"] {
-            let status = Command::new(daemon)
-                .arg("-d")
-                .status()
-                .map_err(|e| format!("{URI} does not answer and {daemon} does not start: {e}"))?;
-            // It may run already, then this one refuses; whether libvirt answers is what counts.
-            println!("started {daemon}: {status}");
-        }
+        // It waits for others that start the daemons, and gives /dev/kvm to QEMU's user.
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libvirtd.sh");
+        let status = Command::new(script).arg("start").status();
+        let status = status.map_err(|e| format!("{URI} does not answer, {script}: {e}"))?;
+        println!("{script} start: {status}");
     }
     let end = Instant::now() + Duration::from_secs(30);
     let connect = loop {
