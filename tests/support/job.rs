@@ -210,7 +210,7 @@ impl From<Output> for Ended {
 impl Ended {
     /// Asserts the exit code.
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stderr, self.stdout);
         self
     }
 

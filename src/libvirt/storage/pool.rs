@@ -107,15 +107,13 @@ pub(in crate::libvirt) fn find(
     choice: &PoolChoice,
 ) -> Result<Option<UsablePool>, Error> {
     if let Some(pool) = look_up(connect, &choice.name)? {
-        let place = describe(&pool, &choice.name)?;
-        return match &choice.path {
-            Some(path) if !place.is_at(path) => {
-                Err(Error::PoolElsewhere { name: place.pool, path: place.dir })
-            }
-            _ => Ok(Some(place)),
-        };
+        return as_chosen(&pool, choice).map(Some);
     }
     let pools = all(connect)?;
+    if pools.iter().any(|(name, _)| *name == choice.name) {
+        // Another run has made it since it was looked up.
+        return as_chosen(&open(connect, &choice.name)?, choice).map(Some);
+    }
     let Some(path) = &choice.path else {
         let existing = pools.into_iter().map(|(name, _)| name).collect();
         return Err(Error::NoPool { name: choice.name.clone(), existing });
@@ -127,6 +125,17 @@ pub(in crate::libvirt) fn find(
     }
 }
 
+/// What and where a pool is, which must be where it was asked for.
+fn as_chosen(pool: &StoragePool, choice: &PoolChoice) -> Result<UsablePool, Error> {
+    let place = describe(pool, &choice.name)?;
+    match &choice.path {
+        Some(path) if !place.is_at(path) => {
+            Err(Error::PoolElsewhere { name: place.pool, path: place.dir })
+        }
+        _ => Ok(place),
+    }
+}
+
 /// Looks for the pool and starts or makes it where needed; `local` says whether the daemon runs on this
 /// machine. No other run stops the pool for as long as what is returned lives.
 pub(in crate::libvirt) fn ensure(
@@ -135,27 +144,35 @@ pub(in crate::libvirt) fn ensure(
     local: bool,
     unwind: &Unwind,
 ) -> Result<(UsablePool, PoolUse), Error> {
-    let mut in_use = None;
-    let found = loop {
-        let found = find(connect, choice)?;
-        if found.is_none() || in_use.is_some() {
-            break found;
-        }
-        // What was found before may be stopped until the lock is there.
-        in_use = Some(PoolUse::begin(&open(connect, &choice.name)?));
+    let made = match find(connect, choice)? {
+        Some(_) => None,
+        None => make(connect, choice, local, unwind)?,
     };
-    match (found, &choice.path) {
-        (Some(place), _) if place.active => {}
-        (Some(place), path) => start(connect, (&place, path.is_some()), local, unwind)?,
-        (None, Some(path)) => make(connect, (&choice.name, path), local, unwind)?,
-        (None, None) => {
-            return Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() });
-        }
-    }
+    let in_use = match made {
+        Some(in_use) => in_use,
+        None => use_existing(connect, choice, local, unwind)?,
+    };
     let pool = open(connect, &choice.name)?;
-    let in_use = in_use.unwrap_or_else(|| PoolUse::begin(&pool));
     refresh(&pool, &choice.name)?;
     Ok((describe(&pool, &choice.name)?, in_use))
+}
+
+/// Takes part in the use of a pool that is there, and starts it where needed.
+fn use_existing(
+    connect: &Connect,
+    choice: &PoolChoice,
+    local: bool,
+    unwind: &Unwind,
+) -> Result<PoolUse, Error> {
+    let in_use = PoolUse::begin(&open(connect, &choice.name)?);
+    // What was found before may have been stopped until the lock was there.
+    let Some(place) = find(connect, choice)? else {
+        return Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() });
+    };
+    if !place.active {
+        start(connect, (&place, choice.path.is_some()), local, unwind)?;
+    }
+    Ok(in_use)
 }
 
 /// Starts a pool that is there, and makes its folder where that is missing and may be made.
@@ -172,11 +189,9 @@ fn start(
     place.has_folder(local, may_build)?;
     unwind.push(undo(Vec::new()))?;
     let missing = local && place.lacks_folder();
-    let started = if missing { None } else { Some(pool.create(0)) };
+    let started = if missing { None } else { Some(start_or_started(&pool)) };
     match started {
         Some(Ok(())) => {}
-        // Another run has started it meanwhile, and stops it as long as nobody uses it.
-        Some(Err(_)) if is_active(&pool) => {}
         // What is there on another machine only its libvirt knows.
         Some(Err(error)) if local || !may_build || place.kind != DiskKind::File => {
             return Err(not_started(place)(error));
@@ -185,10 +200,19 @@ fn start(
             unwind.push(Undo::RemoveFolder { pool: name.clone() })?;
             pool.build(0).map_err(step("building"))?;
             unwind.push(undo(Vec::new()))?;
-            pool.create(0).map_err(not_started(place))?;
+            start_or_started(&pool).map_err(not_started(place))?;
         }
     }
     note_held(&pool, name, unwind, undo)
+}
+
+/// Starts a pool. One that another run has started meanwhile is as good: that run stops it only as long as
+/// nobody uses it.
+fn start_or_started(pool: &StoragePool) -> Result<(), virt::error::Error> {
+    match pool.create(0) {
+        Err(_) if is_active(pool) => Ok(()),
+        end => end,
+    }
 }
 
 fn is_active(pool: &StoragePool) -> bool {
@@ -220,7 +244,6 @@ pub(in crate::libvirt) fn try_start(
     }
     let pool = open(connect, &place.pool)?;
     if let Err(error) = pool.create(0) {
-        // Another run may have started it meanwhile.
         return if is_active(&pool) { Ok(()) } else { Err(not_started(&place)(error)) };
     }
     let held = held(&pool, &place.pool)?;
@@ -251,22 +274,18 @@ fn note_held(
 }
 
 /// Makes and starts a pool of type `dir`, and its folder where that is not there, and lets the pool
-/// start with its host.
+/// start with its host. None where another run has made it in the meantime.
 fn make(
     connect: &Connect,
-    (name, path): (&str, &Path),
+    choice: &PoolChoice,
     local: bool,
     unwind: &Unwind,
-) -> Result<(), Error> {
-    let uuid = define::fresh_uuid()?;
-    let definition = Pool {
-        kind: OF_FOLDER.to_owned(),
-        name: name.to_owned(),
-        uuid: Some(uuid.clone()),
-        target: Some(PoolTarget { path: path.to_string_lossy().into_owned(), permissions: None }),
+) -> Result<Option<PoolUse>, Error> {
+    let PoolChoice { name, path: Some(path) } = choice else {
+        return Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() });
     };
-    let text = xml::write("pool", &definition)
-        .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })?;
+    let uuid = define::fresh_uuid()?;
+    let text = definition(name, path, &uuid)?;
     let step = |verb: &str| Error::call(format!("{verb} storage pool '{name}'"));
     let undo = |folder, held| {
         let (name, uuid) = (name.to_owned(), uuid.clone());
@@ -274,19 +293,40 @@ fn make(
     };
     let mut new_folder = local && !path.exists();
     unwind.push(undo(new_folder, Vec::new()))?;
-    let pool = connect.define_storage_pool_xml(&text, 0).map_err(step("defining"))?;
+    let pool = match connect.define_storage_pool_xml(&text, 0) {
+        Err(error) => {
+            // Whoever undoes this run knows the pool of the other one by its UUID, and leaves it.
+            let other = look_up(connect, name)?;
+            return if other.is_some() { Ok(None) } else { Err(step("defining")(error)) };
+        }
+        Ok(pool) => pool,
+    };
+    let in_use = PoolUse::begin(&pool);
     // What is there on another machine only its libvirt knows: a pool over a folder that is not there
     // does not start.
-    if new_folder || pool.create(0).is_err() {
+    if new_folder || start_or_started(&pool).is_err() {
         if !new_folder {
             new_folder = true;
             unwind.correct(undo(true, Vec::new()))?;
         }
         pool.build(0).map_err(step("building"))?;
-        pool.create(0).map_err(step("starting"))?;
+        start_or_started(&pool).map_err(step("starting"))?;
     }
     pool.set_autostart(true).map_err(step("setting autostart of"))?;
-    note_held(&pool, name, unwind, |held| undo(new_folder, held))
+    note_held(&pool, name, unwind, |held| undo(new_folder, held))?;
+    Ok(Some(in_use))
+}
+
+/// The XML of a pool over a folder.
+fn definition(name: &str, path: &Path, uuid: &str) -> Result<String, Error> {
+    let definition = Pool {
+        kind: OF_FOLDER.to_owned(),
+        name: name.to_owned(),
+        uuid: Some(uuid.to_owned()),
+        target: Some(PoolTarget { path: path.to_string_lossy().into_owned(), permissions: None }),
+    };
+    xml::write("pool", &definition)
+        .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })
 }
 
 /// The pool of that name, which exists.
