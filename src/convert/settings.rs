@@ -38,21 +38,24 @@ pub struct Customize {
 /// The passphrase of an encrypted device of the guest.
 #[derive(Debug, Clone)]
 pub struct DiskKey {
-    /// The device as the guest or libguestfs calls it (`/dev/sda2`, `/dev/vg/lv`), its LUKS UUID, or
-    /// `all`.
+    /// The device as the guest or libguestfs calls it (`/dev/sda2`, `/dev/vg/lv`, `UUID=…`), its LUKS
+    /// UUID, or `all`.
     pub device: String,
     /// What opens it.
     pub passphrase: Secret,
 }
 
 impl DiskKey {
+    /// What stands for every encrypted device.
+    pub(super) const ALL: &'static str = "all";
+
     /// Whether the key is meant for this device, whose header has that UUID.
     pub(super) fn is_for(&self, device: &str, uuid: &str) -> bool {
         let own = ["/dev/vd", "/dev/hd", "/dev/xvd"];
         let as_sd = own.iter().find_map(|prefix| self.device.strip_prefix(prefix));
         let wanted = as_sd.map_or_else(|| self.device.clone(), |rest| format!("/dev/sd{rest}"));
         let is_uuid = !uuid.is_empty() && wanted.eq_ignore_ascii_case(uuid);
-        wanted == "all" || wanted == device || is_uuid
+        wanted == Self::ALL || wanted == device || is_uuid
     }
 }
 

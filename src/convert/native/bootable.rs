@@ -4,24 +4,48 @@ use crate::model::{DiskId, Firmware, GuestFacts, OsFamily, SourceVm, Stage, Warn
 
 use super::validate::Beginning;
 
-/// The facts of a guest with what the beginnings of its disks tell: the boot disk, which is the one
-/// that the source names, else the first that a firmware starts from; and those firmwares.
+/// The facts of a guest with what the beginnings of its disks tell: the boot disk, and the firmwares
+/// that find something to start on it.
 pub(super) fn judge(
     vm: &SourceVm,
     starts: &[(DiskId, Beginning)],
     facts: Option<GuestFacts>,
 ) -> GuestFacts {
     let facts = facts.unwrap_or_default();
-    let first = starts.first();
-    let certain = || starts.iter().find(|(_, start)| start.is_certain());
-    let likely = || starts.iter().find(|(_, start)| !start.firmware().is_empty());
-    let chosen = match vm.assumed.boot_disk {
-        true => certain().or_else(likely).or(first),
-        false => first,
-    };
-    let Some((id, start)) = chosen else { return facts };
+    let Some((id, start)) = boot_disk(vm, starts) else { return facts };
+    let is_named = !facts.product.is_empty() || !facts.distribution.is_empty();
+    let is_empty = facts.inspected && facts.family == OsFamily::Unknown && !is_named;
+    let start = if is_empty { start.without_system() } else { start.clone() };
     let (boot_disk, firmware) = (Some(id.clone()), start.firmware());
     GuestFacts { boot_disk, firmware, lacks: start.lacks(), ..facts }
+}
+
+/// The boot disk: the one that the source names, else the first of those that the VM's firmware, where
+/// that is told, most likely starts from.
+pub(super) fn boot_disk<'a>(
+    vm: &SourceVm,
+    starts: &'a [(DiskId, Beginning)],
+) -> Option<&'a (DiskId, Beginning)> {
+    if !vm.assumed.boot_disk {
+        return starts.first();
+    }
+    let told = (!vm.assumed.firmware).then_some(vm.firmware);
+    // Of several that are as likely the last one would be taken.
+    starts.iter().rev().max_by_key(|(_, start)| start.likelihood(told))
+}
+
+/// The VM with that disk as the one that it boots from; the others keep their order.
+pub(super) fn booting_from(mut vm: SourceVm, id: &DiskId) -> SourceVm {
+    let chosen = vm.disks.iter().find(|disk| disk.id == *id).map(|disk| disk.boot_order);
+    let Some(before) = chosen else { return vm };
+    for disk in &mut vm.disks {
+        disk.boot_order = match disk.boot_order {
+            order if order == before => 0,
+            order if order < before => order + 1,
+            order => order,
+        };
+    }
+    vm
 }
 
 /// Why the VM would not start as it will be planned, if it would not.
@@ -37,7 +61,7 @@ pub(super) fn fault(
         _ => vm.firmware,
     };
     if guest.firmware.contains(&firmware) {
-        return None;
+        return doubt(id, start, guest);
     }
     let why = start.fault(firmware);
     let system = match guest.family {
@@ -53,10 +77,18 @@ pub(super) fn fault(
     Some(Warning::new(Stage::Pipeline, WarningCode::BootDiskNotBootable, text))
 }
 
+/// What is not known of a disk that nobody has searched for a system.
+fn doubt(id: &DiskId, start: &Beginning, guest: &GuestFacts) -> Option<Warning> {
+    let is_open = start.is_doubtful() && !guest.inspected;
+    let why = start.fault(Firmware::Bios);
+    let text = format!("{id} may not boot: {why}; --pipeline-inspect searches it for a system");
+    is_open.then(|| Warning::new(Stage::Pipeline, WarningCode::BootDiskNotBootable, text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::native::validate::{data_disk, efi_disk, empty_disk, grub_disk};
+    use crate::convert::native::validate::{data_disk, efi_disk, empty_disk, esp_disk, grub_disk};
     use crate::model::{Assumed, Lack};
 
     fn vm(firmware: Firmware, assumed: bool) -> SourceVm {
@@ -98,6 +130,43 @@ mod tests {
         // A boot manager without a name starts as well, where nothing surer is there.
         let starts = [(id(0), empty_disk()), (id(1), data_disk())];
         assert_eq!(chosen(&starts, true), Some(id(1)));
+    }
+
+    #[test]
+    fn the_told_firmware_chooses_the_boot_disk() {
+        let starts = [(id(0), grub_disk()), (id(1), efi_disk())];
+        let assumed = Assumed { firmware: false, boot_disk: true };
+        let chosen = |firmware| {
+            let vm = SourceVm { firmware, assumed, ..crate::convert::fixture::vm() };
+            let guest = judge(&vm, &starts, None);
+            assert!(fault(&vm, &starts, &guest).is_none());
+            guest.boot_disk
+        };
+        assert_eq!(chosen(Firmware::Efi), Some(id(1)));
+        assert_eq!(chosen(Firmware::Bios), Some(id(0)));
+        // Before FIX the vendor's loader may be the only one.
+        let before = [(id(0), data_disk()), (id(1), esp_disk())];
+        let vm = SourceVm { assumed, firmware: Firmware::Efi, ..crate::convert::fixture::vm() };
+        assert_eq!(boot_disk(&vm, &before).map(|(disk, _)| disk.clone()), Some(id(1)));
+    }
+
+    #[test]
+    fn a_disk_that_tools_have_touched_does_not_boot() {
+        let vm = vm(Firmware::Bios, true);
+        let starts = [(id(0), data_disk())];
+        let searched = GuestFacts { inspected: true, ..GuestFacts::default() };
+        let guest = judge(&vm, &starts, Some(searched));
+        assert_eq!((guest.firmware.as_slice(), guest.lacks), (&[][..], Some(Lack::EfiPartition)));
+        let told = fault(&vm, &starts, &guest).expect("a warning").message;
+        assert!(told.contains("no partition is marked"), "{told}");
+        let told = fault(&vm, &starts, &judge(&vm, &starts, None)).expect("a warning").message;
+        assert!(told.contains("may not boot"), "{told}");
+        let system = GuestFacts {
+            inspected: true,
+            distribution: "freebsd".to_owned(),
+            ..GuestFacts::default()
+        };
+        assert_eq!(judge(&vm, &starts, Some(system)).firmware, [Firmware::Bios]);
     }
 
     #[test]

@@ -414,7 +414,7 @@ impl GuestFix<'_> {
     ) -> Result<(Guestfs, SystemChoice<'_>), Error> {
         let mut guestfs = self.appliance(overlays, warnings).await?;
         let settings = self.run.settings;
-        for why in luks::open(&mut guestfs, &settings.keys).await? {
+        for why in luks::open(&mut guestfs, &settings.keys, &self.vm).await? {
             warnings.push(Warning::new(Stage::Pipeline, WarningCode::GuestDiskNotOpened, why));
         }
         Ok((guestfs, SystemChoice { vm: &self.vm, root: settings.root.as_deref() }))

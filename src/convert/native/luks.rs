@@ -2,7 +2,9 @@
 
 use crate::convert::Error;
 use crate::convert::settings::DiskKey;
+use crate::model::SourceVm;
 
+use super::devices::GuestDevices;
 use super::guestfs::Guestfs;
 use super::systems;
 
@@ -11,17 +13,29 @@ const LAYERS: usize = 3;
 
 /// Opens every encrypted device that a key is given for, layer by layer; returns what could not be
 /// opened and why.
-pub(super) async fn open(guestfs: &mut Guestfs, keys: &[DiskKey]) -> Result<Vec<String>, Error> {
-    let mut failed = Vec::new();
+pub(super) async fn open(
+    guestfs: &mut Guestfs,
+    keys: &[DiskKey],
+    vm: &SourceVm,
+) -> Result<Vec<String>, Error> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (mut failed, mut unused): (Vec<_>, Vec<_>) = (Vec::new(), keys.iter().collect());
     for _ in 0..LAYERS {
         let mut opened = false;
+        // A volume inside what was opened has a name by now.
+        let devices = GuestDevices::find(guestfs, vm).await?;
         for device in systems::encrypted(guestfs).await? {
             if failed.iter().any(|(known, _)| *known == device) {
                 continue;
             }
             let uuid = guestfs.tags(&device).await?.remove("UUID").unwrap_or_default();
-            let fits = |key: &&DiskKey| key.is_for(&device, &uuid);
+            let fits = |key: &&DiskKey| {
+                key.is_for(&device, &uuid) || devices.all(&key.device).contains(&device)
+            };
             let Some(key) = keys.iter().find(fits) else { continue };
+            unused.retain(|other| other.device != key.device);
             let name = systems::opened_as(&uuid);
             let name = name.strip_prefix("/dev/mapper/").unwrap_or(&name);
             let doing = format!("opening the encrypted {device}");
@@ -36,5 +50,9 @@ pub(super) async fn open(guestfs: &mut Guestfs, keys: &[DiskKey]) -> Result<Vec<
         }
         guestfs.try_run("searching for logical volumes", &["lvm-scan", "true"]).await?;
     }
-    Ok(failed.into_iter().map(|(device, why)| format!("opening {device}: {why}")).collect())
+    let failed = failed.into_iter().map(|(device, why)| format!("opening {device}: {why}"));
+    let unused = unused.into_iter().filter(|key| key.device != DiskKey::ALL);
+    let unused =
+        unused.map(|key| format!("no encrypted device is '{}', which --key names", key.device));
+    Ok(failed.chain(unused).collect())
 }

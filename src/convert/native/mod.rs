@@ -50,11 +50,12 @@ use serde_json::json;
 
 use crate::budget::{Going, is_stop};
 use crate::manifest::Disk;
-use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Warning};
+use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, SourceVm, Warning};
 use crate::panics;
 
 use self::guest_fix::GuestFix;
 use self::report::StageLog;
+use self::validate::Beginning;
 use super::proof::{ConvertedImage, Proofs};
 use super::results::{FinishedImage, publish_all};
 use super::tools::libguestfs_cleanup::GuestfsFolders;
@@ -152,7 +153,7 @@ async fn inspect_and_fix(
     if !run.settings.stages.inspect && !run.settings.stages.fix {
         return Ok(Operated::default());
     }
-    let vm = run.manifest.source_vm();
+    let vm = with_boot_disk(run, disks).await?;
     let without_kvm = Cell::new(false);
     let surgery = GuestFix { run, vm, without_kvm, engine, disks, fixes, proofs };
     let before = GuestfsFolders::now();
@@ -160,6 +161,31 @@ async fn inspect_and_fix(
     // An appliance that was ended leaves its sockets.
     before.remove_newer();
     operated
+}
+
+/// The VM; of several disks, of which the source names none, it boots from the one that the disks
+/// themselves tell.
+async fn with_boot_disk(run: &ConversionRun<'_>, disks: &[Work<'_>]) -> Result<SourceVm, Error> {
+    let vm = run.manifest.source_vm();
+    if !vm.assumed.boot_disk || disks.len() < 2 {
+        return Ok(vm);
+    }
+    let mut starts = Vec::new();
+    for work in disks {
+        starts.push((work.disk.id.clone(), beginning(run, work).await?));
+    }
+    let chosen = bootable::boot_disk(&vm, &starts).map(|(id, _)| id.clone());
+    Ok(match chosen {
+        Some(id) => bootable::booting_from(vm, &id),
+        None => vm,
+    })
+}
+
+/// What a disk begins with.
+async fn beginning(run: &ConversionRun<'_>, work: &Work<'_>) -> Result<Beginning, Error> {
+    let scratch = run.work.tmp().join("beginning");
+    let image = Image { path: &work.image, format: DiskFormat::Qcow2 };
+    validate::beginning(run.tools, image, &scratch).await
 }
 
 /// VALIDATE, and what the disks begin with, which the plan goes by whatever is asked for.
@@ -175,9 +201,7 @@ async fn examine(
         if run.settings.stages.validate {
             validate::check(run.tools, &work.disk.id, &work.image, work.capacity).await?;
         }
-        let scratch = run.work.tmp().join("beginning");
-        let image = Image { path: &work.image, format: DiskFormat::Qcow2 };
-        starts.push((work.disk.id.clone(), validate::beginning(run.tools, image, &scratch).await?));
+        starts.push((work.disk.id.clone(), beginning(run, work).await?));
     }
     let guest = bootable::judge(&run.manifest.source_vm(), &starts, facts);
     if run.settings.stages.validate {

@@ -38,9 +38,38 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    /// Whether it is sure that a firmware starts something.
-    pub(super) fn is_certain(&self) -> bool {
-        self.efi_loader || self.boot_sector && !self.is_nameless
+    /// Whether the only thing that might start is a program that no boot loader's name is in, on a disk
+    /// without a partition to start.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.is_nameless && !self.efi_loader
+    }
+
+    /// The same disk, of which it is known that no operating system is on it: the program in its boot
+    /// sector is that of a partitioning tool.
+    pub(super) fn without_system(&self) -> Self {
+        Self { boot_sector: self.boot_sector && !self.is_nameless, ..self.clone() }
+    }
+
+    /// How likely a firmware starts this disk, before or after FIX: 0 means not at all. Where the VM's
+    /// firmware is `told`, what only another one starts comes last.
+    pub(super) fn likelihood(&self, told: Option<Firmware>) -> u8 {
+        let bios = match (self.boot_sector, self.is_nameless) {
+            (true, false) => 4,
+            (true, true) => 2,
+            (false, _) => 0,
+        };
+        let efi = match (self.efi_loader, self.efi_partition) {
+            (true, _) => 4,
+            // FIX may put the loader there.
+            (false, true) => 3,
+            (false, false) => 0,
+        };
+        let others = |other: u8| u8::from(other == 4);
+        match told {
+            None => bios.max(efi),
+            Some(Firmware::Bios) => bios.max(others(efi)),
+            Some(Firmware::Efi) => efi.max(others(bios)),
+        }
     }
 
     /// What the disk lacks where no firmware starts anything.
@@ -62,6 +91,9 @@ impl Beginning {
     /// Why a firmware does not boot from it.
     pub(super) fn fault(&self, firmware: Firmware) -> &'static str {
         match firmware {
+            Firmware::Bios if self.is_nameless => {
+                "no partition is marked to be started, and its boot sector is none of a boot loader"
+            }
             Firmware::Bios => "it has no boot sector",
             Firmware::Efi if self.partition_table.is_none() => "it has no partition table",
             Firmware::Efi if !self.efi_partition => "it has no EFI system partition",
@@ -193,6 +225,12 @@ pub(super) fn efi_disk() -> Beginning {
     }
 }
 
+/// A disk with an EFI system partition on which only the vendor's loader is.
+#[cfg(test)]
+pub(super) fn esp_disk() -> Beginning {
+    Beginning { efi_loader: false, ..efi_disk() }
+}
+
 /// A disk that only holds data, as a partitioning tool leaves its boot sector.
 #[cfg(test)]
 pub(super) fn data_disk() -> Beginning {
@@ -303,6 +341,6 @@ mod tests {
         let scratch = folder.path().join("scratch");
         let start = beginning(&tools, image, &scratch).await.expect("read");
         assert_eq!(start.firmware(), [Firmware::Bios, Firmware::Efi], "{start:?}");
-        assert!(start.is_certain() && start.lacks().is_none());
+        assert!(start.likelihood(None) == 4 && start.lacks().is_none());
     }
 }

@@ -11,6 +11,17 @@ pub(super) const BY_PATH: &str = "/dev/disk/by-path/";
 pub(super) const BY_ID: &str = "/dev/disk/by-id/";
 /// What the names of CD-ROM drives have and no hexadecimal number.
 const CDROM: [&str; 3] = ["cdrom", "_cd", "dvd"];
+/// What links to disks have by path that no hypervisor gives: USB and Fibre Channel (systemd,
+/// `udev-builtin-path_id.c`).
+const FOREIGN_PATHS: [&str; 4] = ["-usb-", "-usbv2-", "-usbv3-", "-fc-"];
+/// What links by path to disks of iSCSI begin with: they are the same wherever the guest runs.
+const ISCSI_PATH: &str = "ip-";
+/// What serial numbers begin with that no hypervisor gives: USB, and targets of Linux' own iSCSI
+/// (`target_core_spc.c`: NAA with the OUI 00:14:05).
+const FOREIGN_IDS: [&str; 5] =
+    ["usb-", "scsi-36001405", "wwn-0x6001405", "scsi-slio-org", "scsi-1lio"];
+/// What names of virtual disks have that a hypervisor has not numbered by the disk's own UUID.
+const VIRTUAL_IDS: [&str; 6] = ["vmware", "qemu", "vbox", "virtio-", "virtual", "xen"];
 
 /// The disks of a VM, in the order in which libguestfs has them.
 #[derive(Debug, Default)]
@@ -24,7 +35,8 @@ pub(super) struct DisksByPlace {
 pub(in crate::convert::native) fn is_unstable(name: &str) -> bool {
     let name = name.trim_matches(['"', '\'']);
     let by_id = name.strip_prefix(BY_ID).is_some_and(|id| !is_volume_id(id));
-    name.starts_with(BY_PATH) || by_id || ordered(name).is_some()
+    let by_path = name.strip_prefix(BY_PATH).is_some_and(|path| !path.starts_with(ISCSI_PATH));
+    by_path || by_id || ordered(name).is_some()
 }
 
 /// An LVM or RAID keeps its identity, wherever its disks hang.
@@ -103,6 +115,9 @@ impl DisksByPlace {
     /// By the place on the bus (systemd, `udev-builtin-path_id.c`): `pci-0000:03:00.0-scsi-0:0:1:0`.
     fn by_path(&self, path: &str) -> Option<(usize, String)> {
         let (place, partition) = without_partition(path);
+        if place.starts_with(ISCSI_PATH) || FOREIGN_PATHS.iter().any(|bus| place.contains(bus)) {
+            return None;
+        }
         let there = self.on_controller(place);
         let number = |text: &str| text.parse::<u32>().ok();
         let after = |word: &str| place.rsplit_once(word).map(|(_, rest)| rest);
@@ -121,15 +136,21 @@ impl DisksByPlace {
             return self.only_of(&there).map(|disk| (disk, partition));
         };
         let disk = self.only_at(bus, |disk| disk.unit == unit && there(disk));
-        disk.or_else(|| self.only_of(&there)).map(|disk| (disk, partition))
+        // Old kernels say `scsi` of ATA, and of an image the bus is not known.
+        let other = || self.only_of(&|disk: &SourceDisk| disk.controller.bus != bus && there(disk));
+        disk.or_else(other).map(|disk| (disk, partition))
     }
 
     /// Whether a disk may hang on the controller that a path begins with: the slot of its controller
     /// tells, where that is known.
     fn on_controller<'a>(&self, path: &'a str) -> impl Fn(&SourceDisk) -> bool + use<'a> {
-        let address = path.strip_prefix("pci-").and_then(|rest| rest.get(..12)).unwrap_or_default();
-        let is_told = self.disks.iter().any(|disk| address_of(disk).as_deref() == Some(address));
-        move |disk| !is_told || address_of(disk).as_deref() == Some(address)
+        let address = path.strip_prefix("pci-").and_then(|rest| rest.get(..12));
+        let is_told = self.disks.iter().any(|disk| address_of(disk).as_deref() == address);
+        move |disk| match (address, address_of(disk)) {
+            (Some(address), Some(own)) => own == address,
+            (Some(_), None) => !is_told,
+            (None, _) => true,
+        }
     }
 
     /// A port of SATA, or a channel and a place of parallel ATA.
@@ -156,7 +177,7 @@ impl DisksByPlace {
         if let Some(disk) = self.disks.iter().position(has) {
             return Some((disk, partition));
         }
-        if is_volume_id(&id) || CDROM.iter().any(|word| id.contains(word)) {
+        if is_volume_id(&id) || self.is_foreign(&id) {
             return None;
         }
         let by_serial = if let Some((_, serial)) = id.split_once("vmware_nvme_") {
@@ -173,6 +194,16 @@ impl DisksByPlace {
             None
         };
         by_serial.or_else(|| self.only_of(&|_| true)).map(|disk| (disk, partition))
+    }
+
+    /// Whether a serial number, which is that of no disk by its UUID, is of a device that is none of the
+    /// VM's disks. Where UUIDs are known, a number of another maker is a LUN of the network or a disk that
+    /// was passed through.
+    fn is_foreign(&self, id: &str) -> bool {
+        let has = |words: &[&str]| words.iter().any(|word| id.contains(word));
+        let is_known = self.disks.iter().all(|disk| disk.uuid.is_some());
+        let begins = FOREIGN_IDS.iter().any(|start| id.starts_with(start));
+        begins || has(&CDROM) || is_known && !has(&VIRTUAL_IDS)
     }
 
     /// The only disk of the VM for which `is` holds.
@@ -294,6 +325,43 @@ mod tests {
         for name in ["/dev/sda1", "/dev/hdb", "/dev/xvda2", "/dev/nvme0n1p2", "/dev/cciss/c0d0p1"] {
             assert!(is_unstable(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_disk_of_the_network_or_of_usb_is_none_of_the_vms() {
+        let image = disks(&[(Bus::Other, "", "")]);
+        let vmware = DisksByPlace { disks: vec![disk(0)], has_hd: false };
+        for name in [
+            "/dev/disk/by-path/ip-10.0.0.5:3260-iscsi-iqn.2003-01.org.x:sn.1-lun-0-part1",
+            "/dev/disk/by-path/pci-0000:02:01.0-usb-0:1:1.0-scsi-0:0:0:0-part1",
+            "/dev/disk/by-path/pci-0000:13:00.0-fc-0x500a098187f92d27-lun-0-part1",
+            "/dev/disk/by-id/usb-WD_Elements_1021_5758-0:0-part1",
+            "/dev/disk/by-id/scsi-36001405aa11bb22cc33dd44ee55ff66a-part1",
+            "/dev/disk/by-id/wwn-0x6001405aa11bb22cc33dd44ee55ff66a",
+        ] {
+            assert_eq!(found(&image, name), None, "{name}");
+            assert_eq!(found(&vmware, name), None, "{name}");
+        }
+        // A LUN of any maker is not the disk whose UUID is known; the image of a machine's disk may be.
+        let lun = "/dev/disk/by-id/scsi-360a98000375331796f3f4a2f6b4c7a31-part1";
+        assert_eq!((found(&vmware, lun), found(&image, lun)), (None, Some(0)));
+        let iscsi = "/dev/disk/by-path/ip-10.0.0.5:3260-iscsi-iqn.x-lun-0-part1";
+        assert!(!is_unstable(iscsi), "the same on KVM");
+    }
+
+    #[test]
+    fn a_controller_that_is_gone_has_no_disk() {
+        let mut disks = disks(&[(Bus::Scsi, "pvscsi", ""), (Bus::Scsi, "pvscsi", "")]);
+        disks.disks[1].unit = 1;
+        disks.disks.iter_mut().for_each(|disk| disk.controller.slot = Some(160));
+        let path =
+            |address: &str, unit: u32| format!("{BY_PATH}pci-{address}-scsi-0:0:{unit}:0-part1");
+        assert_eq!(found(&disks, &path("0000:03:00.0", 1)), Some(1));
+        assert_eq!(found(&disks, &path("0000:0b:00.0", 0)), None, "of another controller");
+        // A disk whose slot is not known may be there.
+        disks.disks[0].controller.slot = None;
+        assert_eq!(found(&disks, &path("0000:0b:00.0", 0)), Some(0));
+        assert_eq!(found(&disks, &path("0000:03:00.0", 0)), None, "unit 0 hangs elsewhere");
     }
 
     #[test]

@@ -2,10 +2,29 @@
 
 use crate::convert::native::devices::{GuestDevices, is_unstable};
 
-/// Parameters that name a block device (Linux, kernel-parameters.txt; dracut.cmdline(7)), and the
-/// variable that Photon's `grub.cfg` keeps the root in.
-const PARAMETERS: [&str; 5] =
-    ["root=", "rootpartition=", "resume=", "rd.luks.name=", "cryptdevice="];
+/// Parameters that name the root (Linux, kernel-parameters.txt; genkernel(8)), and the variable that
+/// Photon's `grub.cfg` keeps it in.
+const ROOTS: [&str; 3] = ["root=", "real_root=", "rootpartition="];
+/// Parameters that name another block device: of dracut.cmdline(7), mkinitcpio(8) (`cryptdevice=`),
+/// Alpine's mkinitfs (`cryptroot=`), genkernel(8), and Debian's cryptsetup before crypttab (`cryptopts=`).
+const PARAMETERS: [&str; 14] = [
+    "resume=",
+    "rd.luks.name=",
+    "cryptdevice=",
+    "cryptkey=",
+    "cryptroot=",
+    "cryptheader=",
+    "crypt_root=",
+    "crypt_roots=",
+    "crypt_swap=",
+    "crypt_swaps=",
+    "root_keydev=",
+    "swap_keydev=",
+    "real_resume=",
+    "cryptopts=",
+];
+/// Those with more behind the device, parted by a colon.
+const WITH_MORE: [&str; 2] = ["cryptdevice=", "cryptkey="];
 /// What tells GRUB's own scripts to write device names again.
 const DISABLED: [&str; 2] = ["GRUB_DISABLE_LINUX_UUID", "GRUB_DISABLE_UUID"];
 
@@ -89,7 +108,7 @@ pub(in crate::convert::native) fn command_lines(text: &str, devices: &GuestDevic
     for (start, parameter, value) in parameters(text) {
         fixed.push_str(&text[done..start]);
         let lasting = match parameter {
-            "root=" | "rootpartition=" => devices.lasting_root(value, initramfs),
+            root if ROOTS.contains(&root) => devices.lasting_root(value, initramfs),
             _ => devices.lasting(value),
         };
         fixed.push_str(&lasting.unwrap_or_else(|| value.to_owned()));
@@ -106,10 +125,13 @@ pub(in crate::convert::native) fn lasts(text: &str, devices: &GuestDevices) -> b
         let others = parameters(line).all(|(_, parameter, value)| match parameter {
             // Of several the last one counts.
             "root=" => true,
-            "rootpartition=" => !is_unstable(value),
+            root if ROOTS.contains(&root) => !is_unstable(value),
             _ => !devices.changes(value),
         });
-        others && root.is_none_or(|root| !is_unstable(root))
+        // An array that the kernel puts together from devices that it names (Linux, admin-guide/md.rst).
+        let members = value_of(line, "md=").unwrap_or_default();
+        let named = root.into_iter().chain(members.split(','));
+        others && !named.into_iter().any(is_unstable)
     })
 }
 
@@ -128,16 +150,23 @@ fn is_boundary(c: char) -> bool {
     " \t\n\"'=".contains(c)
 }
 
-/// The device that a parameter begins with: `cryptdevice=` has a name behind it, parted by a colon, of
-/// which paths by place have some themselves.
-fn device_of<'a>(parameter: &str, text: &'a str) -> &'a str {
+/// The device that a parameter names, which is behind its `=` or, in `cryptopts=`, behind `source=`; and
+/// where it begins. `cryptdevice=` has a name behind it, parted by a colon, of which paths by place have
+/// some themselves.
+fn device_of<'a>(parameter: &str, text: &'a str) -> (usize, &'a str) {
     let end = text.find(|c: char| c.is_whitespace() || "\"'".contains(c));
     let word = &text[..end.unwrap_or(text.len())];
-    if parameter != "cryptdevice=" {
-        return word;
+    if parameter == "cryptopts=" {
+        let Some(at) = word.find("source=") else { return (0, "") };
+        let start = at + "source=".len();
+        let end = word[start..].find(',').map_or(word.len(), |comma| start + comma);
+        return (start, &word[start..end]);
+    }
+    if !WITH_MORE.contains(&parameter) {
+        return (0, word);
     }
     let name = word.rfind("-part").filter(|_| word.starts_with("/dev/disk/by-path/")).unwrap_or(0);
-    word[name..].find(':').map_or(word, |colon| &word[..name + colon])
+    (0, word[name..].find(':').map_or(word, |colon| &word[..name + colon]))
 }
 
 /// Whether the kernels of a configuration start with an initramfs. A file that holds only a command
@@ -158,8 +187,8 @@ fn parameters(text: &str) -> impl Iterator<Item = (usize, &'static str, &str)> {
     let mut from = 0;
     std::iter::from_fn(move || {
         let (length, parameter) = next_parameter(&text[from..])?;
-        let start = from + length;
-        let value = device_of(parameter, &text[start..]);
+        let (offset, value) = device_of(parameter, &text[from + length..]);
+        let start = from + length + offset;
         from = start + value.len();
         Some((start, parameter, value))
     })
@@ -174,7 +203,8 @@ fn next_parameter(text: &str) -> Option<(usize, &'static str)> {
             let before = head.strip_suffix(**parameter);
             before.is_some_and(|before| before.chars().last().is_none_or(is_boundary))
         };
-        PARAMETERS.iter().find(ends).map(|parameter| (at + 1, *parameter))
+        let known = ROOTS.iter().chain(&PARAMETERS).find(ends);
+        known.map(|parameter| (at + 1, *parameter))
     })
 }
 
@@ -222,6 +252,28 @@ mod tests {
         let grub = "linux /vmlinuz root=/dev/sdb1 ro resume=/dev/sdb5\ninitrd /i\nroot=LABEL=x\n";
         let fixed = "linux /vmlinuz root=UUID=5eed ro resume=/dev/sdb5\ninitrd /i\nroot=LABEL=x\n";
         assert_eq!(command_lines(grub, &devices), fixed);
+    }
+
+    #[test]
+    fn every_tool_s_name_of_the_encrypted_root_lasts() {
+        let devices = devices(&[("/dev/sda1", "5eed"), ("/dev/sda3", "luks")]);
+        for (old, new) in [
+            ("root=/dev/mapper/root cryptroot=/dev/sda3 cryptdm=root", "cryptroot=UUID=luks"),
+            ("root=/dev/ram0 real_root=/dev/sda1 crypt_root=/dev/sda3", "crypt_root=UUID=luks"),
+            ("root=/dev/ram0 real_root=/dev/sda1 ro", "real_root=UUID=5eed"),
+            ("cryptopts=target=x,source=/dev/sda3,lvm=vg-root", "target=x,source=UUID=luks,lvm="),
+            ("cryptopts=source=/dev/sda3", "cryptopts=source=UUID=luks"),
+            ("cryptkey=/dev/sda1:ext4:/key", "cryptkey=UUID=5eed:ext4:/key"),
+            ("cryptdevice=/dev/sda3:root:allow-discards", "cryptdevice=UUID=luks:root:"),
+        ] {
+            let old = format!("linux /vmlinuz {old} quiet\ninitrd /i\n");
+            let fixed = command_lines(&old, &devices);
+            assert!(fixed.contains(new) && fixed.ends_with("quiet\ninitrd /i\n"), "{fixed}");
+            assert!(!lasts(&old, &devices) && lasts(&fixed, &devices), "{old}");
+        }
+        let cryptopts = "linux /v cryptopts=target=x,lvm=vg root=/dev/sda1\ninitrd /i\n";
+        assert!(command_lines(cryptopts, &devices).contains("lvm=vg root=UUID=5eed"));
+        assert!(!lasts("linux /v root=/dev/md0 md=0,/dev/sda1,/dev/sdb1\n", &devices));
     }
 
     #[test]

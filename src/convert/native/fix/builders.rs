@@ -21,15 +21,21 @@ pub(super) enum Tool {
     Mkinitrd,
 }
 
-/// The tools with a program of each and, where there is one, a file that it works by. Debian has
-/// `update-initramfs` as a mere name beside dracut, too.
-const TOOLS: [(Tool, &[&str], Option<&str>); 5] = [
+/// Programs of dracut.
+const DRACUT: &[&str] = &["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"];
+
+/// The tools with a program of each and, where there is one, a file that it works by. On Debian the one
+/// that new kernels call counts: initramfs-tools-core stays beside dracut, whose package brings
+/// `update-initramfs` as a mere name, too.
+const TOOLS: [(Tool, &[&str], Option<&str>); 7] = [
+    (Tool::Dracut, DRACUT, Some("/etc/kernel/postinst.d/dracut")),
+    (Tool::Dracut, DRACUT, Some("/usr/share/kernel/postinst.d/dracut")),
     (
         Tool::InitramfsTools,
         &["/usr/sbin/mkinitramfs", "/usr/bin/mkinitramfs"],
         Some("/etc/initramfs-tools/initramfs.conf"),
     ),
-    (Tool::Dracut, &["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"], None),
+    (Tool::Dracut, DRACUT, None),
     (Tool::Mkinitcpio, &["/usr/bin/mkinitcpio"], Some("/etc/mkinitcpio.conf")),
     (Tool::Mkinitfs, &["/sbin/mkinitfs", "/usr/sbin/mkinitfs"], None),
     (Tool::Mkinitrd, &["/sbin/mkinitrd"], None),

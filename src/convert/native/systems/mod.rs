@@ -56,8 +56,11 @@ pub(super) async fn choose(
     choice: &SystemChoice<'_>,
 ) -> Result<String, Error> {
     if let Some(wanted) = choice.root {
+        // libguestfs' own names, which the list of an error has, come before those of the guest.
+        let meant = devices.all(wanted);
         let named = |root: &&String| is_named(root, wanted);
-        return match roots.iter().find(named) {
+        let is_meant = |root: &&String| meant.iter().any(|device| device == split(root).0);
+        return match roots.iter().find(named).or_else(|| roots.iter().find(is_meant)) {
             Some(root) => Ok(root.clone()),
             None => Err(several(guestfs, &roots, Some(wanted)).await?),
         };

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::MacAddress;
 
-use super::claim::{ClaimRole, NameClaim, Says};
+use super::claim::{ClaimRole, NameClaim, Says, Spot};
 use super::place::{Card, Meant, meant_by_all};
 use super::selection::{Selected, Selection};
-use super::virtual_names::{base, is_valid, is_well_known};
+use super::virtual_names::{base, is_no_interface, is_valid, is_well_known};
 
 /// Most subjects; a guest has fewer cards by far.
 const MOST: usize = 1_000;
@@ -133,6 +133,12 @@ impl Survey {
         let names = self.names(claim, made, cards);
         // A claim about interfaces of software alone.
         let is_software = names.is_empty() && !claim.names.is_empty() && claim.patterns.is_empty();
+        if is_software {
+            // How `br0` gets its port may stand where nobody reads, but the guest has a network.
+            let is_interface = |name: &Spot<String>| !is_no_interface(&name.value);
+            self.is_configured |=
+                claim.role == ClaimRole::Configures && claim.names.iter().any(is_interface);
+        }
         if is_software || nameless != names.is_empty() {
             return;
         }

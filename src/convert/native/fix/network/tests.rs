@@ -117,6 +117,24 @@ fn bonds_vlans_and_bridges_of_ifupdown_need_no_guess() {
 }
 
 #[test]
+fn a_bond_made_by_commands_keeps_its_cards() {
+    let bond = "auto bond0\niface bond0 inet static\n  address 192.0.2.7/24\n  up ifenslave bond0 ens192 ens224\n";
+    let guest = guest(cards(&[192, 224]), SYSTEMD, &[(Form::Ifupdown, INTERFACES, bond)]);
+    assert_eq!(kept(&guest), [link(1, "ens192"), link(2, "ens224")]);
+}
+
+#[test]
+fn a_bridge_whose_port_nobody_tells_is_a_configuration() {
+    let bridge =
+        "auto br0\niface br0 inet static\n  address 192.0.2.7/24\n  up /usr/local/sbin/bridge-up\n";
+    let told = |text: &str| {
+        warnings(&guest(vec![card(1, None)], SYSTEMD, &[(Form::Ifupdown, INTERFACES, text)]))
+    };
+    assert_eq!(told(bridge), ["guest-network-card-without-name"]);
+    assert!(told("auto lo\niface lo inet loopback\n").is_empty());
+}
+
+#[test]
 fn an_address_that_is_set_does_not_identify() {
     let text = "auto ens192\niface ens192 inet static\n  address 192.0.2.7/24\n  hwaddress ether 02:00:00:00:00:77\n";
     let guest = guest(vec![card(1, None)], SYSTEMD, &[(Form::Ifupdown, INTERFACES, text)]);

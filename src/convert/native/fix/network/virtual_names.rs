@@ -92,6 +92,11 @@ pub(super) fn is_valid(name: &str) -> bool {
     name.len() <= LONGEST && begins && name.chars().all(is_word)
 }
 
+/// Whether a name is that of no interface to the world: the loopback, or a word that stands for others.
+pub(super) fn is_no_interface(name: &str) -> bool {
+    NAMES.contains(&name)
+}
+
 /// Whether software is known to make interfaces of that name.
 pub(super) fn is_well_known(name: &str) -> bool {
     let numbered = |prefix: &&str| {

@@ -220,7 +220,11 @@ impl Reader {
                 self.is_port_of_bond |= key == "bond-master";
                 self.says.makes.extend(values.map(|word| word.value));
             }
-            "pre-up" | "up" | "post-up" => commands::made_by(&line.words, &mut self.says),
+            "pre-up" | "up" | "post-up" => {
+                let own = claim.names.first().map_or("", |name| name.value.as_str());
+                let line: Vec<_> = line.words.iter().map(|word| with_own_name(word, own)).collect();
+                commands::made_by(&line, &mut self.says);
+            }
             _ => {}
         }
     }
@@ -258,6 +262,15 @@ impl Reader {
 
 pub(super) fn is_name(word: &str) -> bool {
     !NO_NAMES.contains(&word) && !is_pattern(word) && !word.contains('/')
+}
+
+/// A word of a command, with the stanza's interface for the variable that stands for it.
+fn with_own_name(word: &Spot<String>, own: &str) -> Spot<String> {
+    let bare = word.value.trim_end_matches(';');
+    match ["$IFACE", "${IFACE}"].contains(&bare) {
+        true => Spot::new(word.value.replace(bare, own), word.at.clone()),
+        false => word.clone(),
+    }
 }
 
 /// `CURRENT=NAME`.

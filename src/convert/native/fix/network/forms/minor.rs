@@ -7,6 +7,23 @@ use super::super::claim::{MacSpot, NOWHERE, NameClaim, Says, Spot, sort_names, w
 use super::shell::{Assignment, assignments};
 use super::yaml::{YamlNode, documents};
 
+/// Parts of an interface of nmstate's, with the key that names what the interface is on (nmstate,
+/// `rust/src/lib/ifaces`).
+const BELOW: [(&str, &str); 13] = [
+    ("vlan", "base-iface"),
+    ("mac-vlan", "base-iface"),
+    ("mac-vtap", "base-iface"),
+    ("ipvlan", "base-iface"),
+    ("vxlan", "base-iface"),
+    ("macsec", "base-iface"),
+    ("ipip", "base-iface"),
+    ("infiniband", "base-iface"),
+    ("link-aggregation", "port"),
+    ("link-aggregation", "slaves"),
+    ("vrf", "port"),
+    ("hsr", "port1"),
+    ("hsr", "port2"),
+];
 /// Most VLANs that are read: one card can have no more (IEEE 802.1Q).
 const MOST_VLANS: usize = 4_094;
 
@@ -159,13 +176,8 @@ pub(super) fn nmstate(text: &str) -> Says {
         } else {
             says.claims.push(NameClaim::named(name));
         }
-        let below = [
-            interface.get("vlan").and_then(|vlan| vlan.get("base-iface")),
-            interface.get("mac-vlan").and_then(|vlan| vlan.get("base-iface")),
-            interface.get("vxlan").and_then(|vlan| vlan.get("base-iface")),
-            interface.get("link-aggregation").and_then(|bond| bond.get("port")),
-        ];
-        let words = below.into_iter().flatten().flat_map(YamlNode::scalars);
+        let below = BELOW.iter().filter_map(|(part, key)| interface.get(part)?.get(key));
+        let words = below.flat_map(YamlNode::scalars);
         says.mention_all(words.filter_map(|word| word.spot(text)).collect());
         let ports = interface.get("bridge").and_then(|bridge| bridge.get("port"));
         let ports =
@@ -258,6 +270,22 @@ mod tests {
         assert_eq!(says.claims[0].addresses, ["192.0.2.7/24"]);
         assert_eq!(&text[says.claims[0].names[0].at.clone()], "eth0");
         assert_eq!(says.claims[1].addresses, ["dhcp"]);
+    }
+
+    #[test]
+    fn every_kind_of_nmstate_names_what_it_is_on() {
+        for kind in [
+            "type: mac-vtap\n  mac-vtap: {base-iface: ens192, mode: vepa}",
+            "type: ipvlan\n  ipvlan: {base-iface: ens192, mode: l2}",
+            "type: macsec\n  macsec: {base-iface: ens192, port: 0}",
+            "type: vrf\n  vrf: {port: [ens192], route-table-id: 100}",
+            "type: hsr\n  hsr: {port1: ens192, port2: ens192}",
+            "type: bond\n  link-aggregation: {mode: active-backup, slaves: [ens192]}",
+        ] {
+            let says = nmstate(&format!("interfaces:\n- name: up0\n  {kind}\n"));
+            assert!(names(&says).iter().all(|name| *name == "ens192"), "{kind}");
+            assert!(!names(&says).is_empty() && says.makes == ["up0"], "{kind}");
+        }
     }
 
     #[test]

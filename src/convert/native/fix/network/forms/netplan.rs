@@ -73,7 +73,27 @@ pub(super) fn network(network: &YamlNode, text: &str, ids: &Ids) -> Says {
             }
         }
     }
+    for (_, definition) in definitions(network, "nm-devices") {
+        passthrough(definition, text, &mut says);
+    }
     says
+}
+
+/// A profile of NetworkManager's for which netplan has no words of its own: its keys, each with its
+/// group (netplan, "NetworkManager YAML settings back end").
+fn passthrough(definition: &YamlNode, text: &str, says: &mut Says) {
+    let own = definition.get("networkmanager").and_then(|own| own.get("passthrough"));
+    let Some(own) = own else { return };
+    let is_card = ["ethernet", "802-3-ethernet"].contains(&own.get_text("connection.type"));
+    let parents = own.pairs().iter().filter(|(key, _)| key.text().ends_with(".parent"));
+    let parents: Vec<_> = parents.filter_map(|(_, name)| name.spot(text)).collect();
+    if let Some(name) = own.get("connection.interface-name").and_then(|name| name.spot(text)) {
+        match is_card {
+            true => says.claims.push(NameClaim::named(name)),
+            false => says.make(name, !parents.is_empty()),
+        }
+    }
+    says.mention_all(parents);
 }
 
 /// Ids that a definition refers to, without those that are labels or that netplan makes itself.
@@ -228,6 +248,24 @@ mod tests {
         assert_eq!(names(says), ["ens192", "ens224", "ens256"]);
         assert_eq!(says.makes, ["storage", "other"]);
         assert_eq!(&text[says.claims[0].names[0].at.clone()], "ens192");
+    }
+
+    #[test]
+    fn profiles_that_netplan_hands_through_name_cards() {
+        let profile = |keys: &str| {
+            format!(
+                "network:\n  nm-devices:\n    NM-1:\n      renderer: NetworkManager\n      networkmanager:\n        uuid: \"1\"\n        passthrough:\n{keys}"
+            )
+        };
+        let made = profile(
+            "          connection.type: macvlan\n          connection.interface-name: mv0\n          macvlan.parent: \"ens192\"\n",
+        );
+        let made = &says(&[&made])[0];
+        assert_eq!((names(made), made.makes.as_slice()), (vec!["ens192"], &["mv0".to_owned()][..]));
+        let card = profile(
+            "          connection.type: ethernet\n          connection.interface-name: ens224\n",
+        );
+        assert_eq!(names(&says(&[&card])[0]), ["ens224"]);
     }
 
     #[test]

@@ -93,6 +93,32 @@ fn commands_make_interfaces() {
 }
 
 #[test]
+fn commands_put_cards_below_interfaces() {
+    for (command, made, cards) in [
+        ("ifenslave bond0 ens192 ens224", "bond0", vec!["ens192", "ens224"]),
+        ("/sbin/ifenslave -f bond0 ens192", "bond0", vec!["ens192"]),
+        ("brctl addbr br0 && brctl addif br0 ens192", "br0", vec!["ens192"]),
+        ("brctl addif $IFACE ens192", "x", vec!["ens192"]),
+        ("ip link set ens192 master br0", "br0", vec!["ens192"]),
+        ("ip link set dev ens192 up master br0; true", "br0", vec!["ens192"]),
+        (
+            "ovs-vsctl --may-exist add-port br0 ens192 -- set port ens192 tag=5",
+            "br0",
+            vec!["ens192"],
+        ),
+        ("ovs-vsctl add-bond br0 bond0 ens192 ens224", "br0", vec!["bond0", "ens192", "ens224"]),
+        ("echo +ens192 > /sys/class/net/bond0/bonding/slaves", "bond0", vec!["ens192"]),
+        ("echo +ens192 >/sys/class/net/bond0/bonding/slaves", "bond0", vec!["ens192"]),
+        ("teamdctl team0 port add ens192", "", vec!["ens192"]),
+    ] {
+        let says = read(&format!("iface x inet static\n  up {command}\n"));
+        assert_eq!(says.makes.concat(), made, "{command}");
+        let found: Vec<_> = names(&says).into_iter().filter(|name| *name != "x").collect();
+        assert_eq!(found, cards, "{command}");
+    }
+}
+
+#[test]
 fn a_port_of_open_vswitch_is_a_card() {
     let stanza = |name: &str, kind: &str| {
         read(&format!(
