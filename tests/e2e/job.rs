@@ -463,7 +463,7 @@ fn nothing_secret_is_written_or_shown() {
     assert_eq!(read_json(&job.file("result.json"))["outcome"], "done");
 }
 
-/// Conversions that start the appliance of libguestfs: one at a time, as in `crate::heavy`.
+/// Conversions that start the appliance of libguestfs: two at a time, as in `crate::heavy`.
 mod heavy {
     use super::*;
 

@@ -1,6 +1,7 @@
 //! The main job without hyper2kvm: guests as VMware leaves them are converted and fixed by
 //! ourselves, boot on virtio, and find their network under the names that they know.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -83,6 +84,34 @@ fn changed(fix: &Value, what: &str) -> Vec<String> {
     of.map(|change| format!("{} → {}", change["before"], change["after"])).collect()
 }
 
+/// What agetty shows of the package in front of the login prompt.
+const AGENT_SAYS: &str = "the agent was installed by dpkg";
+
+/// A package as Debian's of the agent, which needs nothing from a network.
+fn agent_package(folder: &Path) -> std::path::PathBuf {
+    let root = folder.join("package");
+    let write = |path: &str, text: &str, mode: u32| {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(&path, text).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+    };
+    write(
+        "DEBIAN/control",
+        "Package: qemu-guest-agent\nVersion: 1:99\nArchitecture: all\n\
+         Maintainer: Tests <tests@example.com>\nDescription: stands for the agent\n",
+        0o644,
+    );
+    write("usr/sbin/qemu-ga", "#!/bin/sh\nexec sleep infinity\n", 0o755);
+    write("DEBIAN/postinst", &format!("#!/bin/sh\necho '{AGENT_SAYS}' >>/etc/issue\n"), 0o755);
+    let package = folder.join("qemu-guest-agent_99_all.deb");
+    let mut built = Command::new("dpkg-deb");
+    built.args(["--root-owner-group", "-b"]).arg(&root).arg(&package);
+    let built = built.output().expect("dpkg-deb runs");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    package
+}
+
 #[test]
 fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
     let files = tempfile::tempdir().expect("a folder");
@@ -94,7 +123,10 @@ fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
     let seed = file("user-data", "#cloud-config\nhostname: renamed\n");
     let script = file("first.sh", "#!/bin/sh\necho first-boot-ran >/dev/ttyS0\n");
     let key = file("key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPretended admin@example\n");
+    let package = agent_package(files.path());
+    let package = package.to_str().expect("UTF-8");
     let wishes = ["--hostname", "renamed", "--ssh-key", &key, "--firstboot", &script];
+    let wishes = [&wishes[..], &["--agent-package", package]].concat();
     let args = [&["--compress-type", "zlib", "--cloud-init", &seed], &wishes[..]].concat();
     let case = Case {
         image: "uuid",
@@ -105,7 +137,9 @@ fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
     };
     let Some((job, ended)) = migrate(&case) else { return };
     assert!(ended.console.contains("renamed login:"), "{}", ended.console);
+    assert!(ended.console.contains(AGENT_SAYS), "{}", ended.console);
     let fix = fix(&job);
+    assert_eq!(changed(&fix, "guest agent"), [r#""missing" → "installed""#], "{fix:#}");
     assert_eq!(changed(&fix, "fstab").len(), 0, "{fix:#}");
     assert_eq!(changed(&fix, "network").len(), 1, "{fix:#}");
     let files = ended.json["proof"]["files"].as_array().expect("a list of files");

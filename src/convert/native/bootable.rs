@@ -13,9 +13,6 @@ pub(super) fn judge(
 ) -> GuestFacts {
     let facts = facts.unwrap_or_default();
     let Some((id, start)) = boot_disk(vm, starts) else { return facts };
-    let is_named = !facts.product.is_empty() || !facts.distribution.is_empty();
-    let is_empty = facts.inspected && facts.family == OsFamily::Unknown && !is_named;
-    let start = if is_empty { start.without_system() } else { start.clone() };
     let (boot_disk, firmware) = (Some(id.clone()), start.firmware());
     GuestFacts { boot_disk, firmware, lacks: start.lacks(), ..facts }
 }
@@ -61,7 +58,7 @@ pub(super) fn fault(
         _ => vm.firmware,
     };
     if guest.firmware.contains(&firmware) {
-        return doubt(id, start, guest);
+        return None;
     }
     let why = start.fault(firmware);
     let system = match guest.family {
@@ -75,14 +72,6 @@ pub(super) fn fault(
     };
     let text = format!("{id} will not boot: {why}{system}{other}");
     Some(Warning::new(Stage::Pipeline, WarningCode::BootDiskNotBootable, text))
-}
-
-/// What is not known of a disk that nobody has searched for a system.
-fn doubt(id: &DiskId, start: &Beginning, guest: &GuestFacts) -> Option<Warning> {
-    let is_open = start.is_doubtful() && !guest.inspected;
-    let why = start.fault(Firmware::Bios);
-    let text = format!("{id} may not boot: {why}; --pipeline-inspect searches it for a system");
-    is_open.then(|| Warning::new(Stage::Pipeline, WarningCode::BootDiskNotBootable, text))
 }
 
 #[cfg(test)]
@@ -148,25 +137,6 @@ mod tests {
         let before = [(id(0), data_disk()), (id(1), esp_disk())];
         let vm = SourceVm { assumed, firmware: Firmware::Efi, ..crate::convert::fixture::vm() };
         assert_eq!(boot_disk(&vm, &before).map(|(disk, _)| disk.clone()), Some(id(1)));
-    }
-
-    #[test]
-    fn a_disk_that_tools_have_touched_does_not_boot() {
-        let vm = vm(Firmware::Bios, true);
-        let starts = [(id(0), data_disk())];
-        let searched = GuestFacts { inspected: true, ..GuestFacts::default() };
-        let guest = judge(&vm, &starts, Some(searched));
-        assert_eq!((guest.firmware.as_slice(), guest.lacks), (&[][..], Some(Lack::EfiPartition)));
-        let told = fault(&vm, &starts, &guest).expect("a warning").message;
-        assert!(told.contains("no partition is marked"), "{told}");
-        let told = fault(&vm, &starts, &judge(&vm, &starts, None)).expect("a warning").message;
-        assert!(told.contains("may not boot"), "{told}");
-        let system = GuestFacts {
-            inspected: true,
-            distribution: "freebsd".to_owned(),
-            ..GuestFacts::default()
-        };
-        assert_eq!(judge(&vm, &starts, Some(system)).firmware, [Firmware::Bios]);
     }
 
     #[test]

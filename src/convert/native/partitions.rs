@@ -27,6 +27,23 @@ const LEGACY_BOOT: u64 = 1 << 2;
 /// Names that boot loaders carry in their boot sector.
 const LOADERS: [&[u8]; 5] = [b"GRUB", b"SYSLINUX", b"EXTLINUX", b"LILO", b"isolinux"];
 
+/// What programs in boot sectors say or begin with that start the partition which is marked to be started,
+/// or nothing: those of FAT and NTFS without a system (mkfs.fat(8), mkfs.ntfs(8)), of Windows, of
+/// syslinux' `mbr.bin`, and of libparted (`libparted/labels/dos.c`), which has no text.
+const STUBS: [&[u8]; 6] = [
+    b"not a bootable disk",
+    b"issing operating system",
+    b"nvalid partition table",
+    b"o active partition",
+    b"rror loading operating system",
+    &[
+        0xfa, 0xb8, 0x00, 0x10, 0x8e, 0xd0, 0xbc, 0x00, 0xb0, 0xb8, 0x00, 0x00, 0x8e, 0xd8, 0x8e,
+        0xc0,
+    ],
+];
+/// The mark of exFAT, and where the code of its boot sector lies (exFAT specification, 3.1).
+const EXFAT: (&[u8], std::ops::Range<usize>) = (b"EXFAT   ", 120..510);
+
 /// The kind of a partition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -106,6 +123,9 @@ impl Partitions {
         let named =
             LOADERS.iter().any(|name| program.windows(name.len()).any(|part| part == *name));
         let for_bios = self.all.iter().any(|partition| partition.for_bios);
+        if !named && !for_bios && starts_nothing(sector) {
+            return BiosLoader::Missing;
+        }
         let for_efi_only = self.table == Some(PartitionTable::Gpt) || self.efi().next().is_some();
         match (named || for_bios, for_efi_only) {
             (true, _) => BiosLoader::Known,
@@ -113,6 +133,15 @@ impl Partitions {
             (false, true) => BiosLoader::Missing,
         }
     }
+}
+
+/// Whether the program of a boot sector starts nothing where no partition is marked.
+fn starts_nothing(sector: &[u8]) -> bool {
+    let has = |text: &[u8]| sector.windows(text.len()).any(|part| part == text);
+    let (mark, code) = EXFAT;
+    let is_exfat = sector.get(3..11) == Some(mark);
+    let has_code = sector.get(code).unwrap_or_default().iter().any(|byte| *byte != 0);
+    STUBS.iter().any(|stub| has(stub)) || is_exfat && !has_code
 }
 
 /// The entries of a GPT that lie in `bytes` (UEFI 2.10, 5.3.2 and 5.3.3).
@@ -209,5 +238,27 @@ pub(super) mod tests {
         for kind in [BIOS_BOOT, FREEBSD_BOOT] {
             assert_eq!(loader(&gpt_disk(&[kind, ESP], b"\xeb\x63")), Known);
         }
+    }
+
+    #[test]
+    fn what_tools_write_on_every_disk_starts_nothing() {
+        use BiosLoader::{Known, Missing, Nameless};
+        let loader = |bytes: &[u8]| Partitions::read(bytes).bios_loader(bytes);
+        for program in [
+            STUBS[5],
+            b"\x33\xc0\x8e\xd0 Invalid partition table\0Missing operating system\0",
+            b"\xeb\x3c\x90mkfs.fat This is not a bootable disk.  Please insert",
+        ] {
+            assert_eq!(loader(&mbr(0x83, program)), Missing, "{program:x?}");
+            let mut active = mbr(0x83, program);
+            active[TABLE] = 0x80;
+            assert_eq!(loader(&active), Known, "{program:x?}");
+        }
+        let mut exfat = vec![0; 4096];
+        exfat[..11].copy_from_slice(b"\xeb\x76\x90EXFAT   ");
+        exfat[510..512].copy_from_slice(&[0x55, 0xaa]);
+        assert_eq!(loader(&exfat), Missing);
+        exfat[200] = 0xf4;
+        assert_eq!(loader(&exfat), Nameless, "with code");
     }
 }

@@ -38,18 +38,6 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    /// Whether the only thing that might start is a program that no boot loader's name is in, on a disk
-    /// without a partition to start.
-    pub(super) fn is_doubtful(&self) -> bool {
-        self.is_nameless && !self.efi_loader
-    }
-
-    /// The same disk, of which it is known that no operating system is on it: the program in its boot
-    /// sector is that of a partitioning tool.
-    pub(super) fn without_system(&self) -> Self {
-        Self { boot_sector: self.boot_sector && !self.is_nameless, ..self.clone() }
-    }
-
     /// How likely a firmware starts this disk, before or after FIX: 0 means not at all. Where the VM's
     /// firmware is `told`, what only another one starts comes last.
     pub(super) fn likelihood(&self, told: Option<Firmware>) -> u8 {
@@ -91,9 +79,6 @@ impl Beginning {
     /// Why a firmware does not boot from it.
     pub(super) fn fault(&self, firmware: Firmware) -> &'static str {
         match firmware {
-            Firmware::Bios if self.is_nameless => {
-                "no partition is marked to be started, and its boot sector is none of a boot loader"
-            }
             Firmware::Bios => "it has no boot sector",
             Firmware::Efi if self.partition_table.is_none() => "it has no partition table",
             Firmware::Efi if !self.efi_partition => "it has no EFI system partition",

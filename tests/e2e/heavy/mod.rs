@@ -1,4 +1,4 @@
-//! Tests that start guests or the appliance of libguestfs: one at a time, since each takes all cores.
+//! Tests that start guests or the appliance of libguestfs, each of which takes a core.
 
 mod after;
 mod boots;

@@ -1,4 +1,4 @@
-//! Tests that start guests: one at a time, since each takes all cores.
+//! Tests that start guests, each of which takes a core.
 
 mod after;
 mod remote;
