@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::model::{Stage, Warning};
 
 /// Something that happened.
@@ -63,6 +65,15 @@ pub enum Unit {
     Bytes,
     /// Hundredths of a percent.
     BasisPoints,
+}
+
+/// What every longer piece of work has from its caller: where it reports, and what ends it.
+#[derive(Debug, Clone, Copy)]
+pub struct Control<'a> {
+    /// Where events go.
+    pub progress: &'a Progress,
+    /// Cancelled when the work is to end early.
+    pub cancel: &'a CancellationToken,
 }
 
 /// Where events go. Cheap to clone; sending never blocks and never fails.

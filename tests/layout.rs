@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("progress", &["model"]),
     ("child", &[]),
     ("kvm", &["child"]),
-    ("state", &[]),
+    ("state", &["model"]),
     ("manifest", &["model", "progress", "state"]),
     ("image", &["budget", "model", "panics"]),
     (
@@ -303,6 +303,72 @@ fn first_word(text: &str) -> &str {
     &text[..text.find(|c| !is_word(c)).unwrap_or(text.len())]
 }
 
+/// Where a function takes a tuple: what its parts are stands nowhere, at the call least of all.
+fn tuple_parameters(code: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    for place in places(code, "fn ") {
+        // Behind the name, and what it is generic over.
+        let after = &code[place + "fn ".len()..];
+        let name = after.find(|c| !is_word(c)).unwrap_or(after.len());
+        let generics = if after[name..].starts_with('<') { closing(&after[name..]) } else { 0 };
+        let list = &after[name + generics..];
+        if name > 0 && list.starts_with('(') {
+            let parameters = parts(&list[1..closing(list) - 1]);
+            found.extend(parameters.iter().any(|one| is_tuple_parameter(one)).then_some(place));
+        }
+    }
+    found
+}
+
+/// Length of the bracketed text that `text` begins with.
+fn closing(text: &str) -> usize {
+    let (mut depth, mut before) = (0_usize, ' ');
+    for (at, char) in text.char_indices() {
+        match char {
+            '(' | '[' | '{' | '<' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            '>' if before != '-' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return at + 1;
+        }
+        before = char;
+    }
+    text.len()
+}
+
+/// What commas part outside of brackets.
+fn parts(text: &str) -> Vec<&str> {
+    let (mut parts, mut begin, mut at) = (Vec::new(), 0, 0);
+    while let Some(char) = text[at..].chars().next() {
+        match char {
+            '(' | '[' | '{' | '<' => at += closing(&text[at..]),
+            ',' => {
+                parts.push(text[begin..at].trim());
+                at += 1;
+                begin = at;
+            }
+            _ => at += char.len_utf8(),
+        }
+    }
+    parts.extend(Some(text[begin..].trim()).filter(|rest| !rest.is_empty()));
+    parts
+}
+
+fn is_tuple_parameter(parameter: &str) -> bool {
+    let typed = match parameter.strip_prefix('(') {
+        Some(_) => return true,
+        None => parameter.split_once(':').map_or("", |(_, typed)| typed),
+    };
+    let mut typed = typed.trim_start_matches(['&', ' ']);
+    if let Some(rest) = typed.strip_prefix('\'') {
+        typed = rest.trim_start_matches(is_word).trim_start();
+    }
+    let typed = typed.strip_prefix("mut ").unwrap_or(typed);
+    typed.starts_with('(') && parts(&typed[1..closing(typed) - 1]).len() > 1
+}
+
 /// Every broken rule of a file, one line each.
 fn faults(source: &Source) -> Vec<String> {
     let Source { path, room, code, .. } = source;
@@ -320,6 +386,10 @@ fn faults(source: &Source) -> Vec<String> {
         for place in places(code, word).filter(|_| !rooms.contains(&room.as_str())) {
             faults.push(format!("{}: {word} stands here, but {reason}", at(place)));
         }
+    }
+    for place in tuple_parameters(code) {
+        let advice = "name its parts: parameters, a struct, or Control";
+        faults.push(format!("{}: a function takes a tuple, {advice}", at(place)));
     }
     if room == "lib" || room == "main" {
         return faults;
@@ -609,6 +679,12 @@ fn broken_rules_are_found() {
         ("pipeline/x.rs", "fn f() -> anyhow::Result<()> {}", "error types of their own"),
         ("pipeline/x.rs", "fn f() { fs::read(\"result.json\"); }", "read in one place"),
         ("settings/x.rs", "fn f() { File::open(\"key\"); }", "read in one place"),
+        ("image/x.rs", "fn f((a, b): (u8, bool)) {}", "image/x.rs:2: a function takes a tuple"),
+        (
+            "image/x.rs",
+            "impl A {\n fn f<'a, T: Fn(u8) -> B>(\n &self,\n x: &'a (A, B),\n) {}\n}",
+            "x.rs:3: a function takes",
+        ),
         ("attic/x.rs", "", "no room of the table"),
         ("model/x.rs", &"fn f() {}\n".repeat(500), "501 lines are too many"),
     ] {
@@ -624,6 +700,11 @@ fn kept_rules_are_no_faults() {
     for (path, code) in [
         ("libvirt/x.rs", "use crate::{domain, model};\nuse virt::connect::Connect;"),
         ("libvirt/xml/x.rs", "use super::super::Error;"),
+        (
+            "image/x.rs",
+            "fn f(E { a, b }: E, x: &(dyn A + 'a), y: fn((u8, u8)) -> B, z: ()) -> (A, B) {}",
+        ),
+        ("image/x.rs", "fn f(x: impl Fn((u8, u8)), y: Vec<(A, B)>) { g(|(a, b): (A, B)| a) }"),
         ("model/x.rs", "// crate::cli prints by println!\n/* virt:: */ fn f<'a>(x: &'a str) {}"),
         ("model/x.rs", "const A: &str = \"crate::cli \\\" println!\"; const B: char = '\"';"),
         ("model/x.rs", "const A: &str = r#\"use \"crate::cli\"\"#;"),

@@ -161,7 +161,8 @@ impl Confinement {
     pub(super) fn hook(
         self,
         door: Door,
-        (program, path): (&Path, &OsStr),
+        program: &Path,
+        path: &OsStr,
         dir: Option<&Path>,
     ) -> io::Result<impl FnMut() -> io::Result<()> + Send + Sync + 'static> {
         let kept = self.kept;

@@ -186,7 +186,7 @@ impl Program {
             Some((confinement, door)) => {
                 let path = self.env.iter().rfind(|(key, _)| key == "PATH");
                 let path = path.map_or(OsStr::new(""), |(_, path)| path);
-                Some(confinement.hook(door, (&self.path, path), self.dir.as_deref())?)
+                Some(confinement.hook(door, &self.path, path, self.dir.as_deref())?)
             }
             None => None,
         };

@@ -15,8 +15,9 @@ pub fn run(args: &ConvertArgs, given: &Given, environment: &Environment) -> anyh
     conversion.dry_run |= args.run.dry_run;
     block_on(&args.run.output, |renderer, cancel| async move {
         let progress = renderer.progress();
-        let asked = (&conversion, given.conversion());
-        let report = pipeline::convert(&args.manifest, asked, &progress, &cancel).await;
+        let asked = given.conversion();
+        let converted = pipeline::convert(&args.manifest, &conversion, asked, &progress, &cancel);
+        let report = converted.await;
         Ok(tell_report(&report, &args.run.output, true))
     })
 }

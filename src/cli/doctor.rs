@@ -16,9 +16,9 @@ pub fn run(args: &DoctorArgs, given: &Given, environment: &Environment) -> anyho
     warn_of_secrets(&args.examined.source);
     block_on(&args.output, |renderer, cancel| async move {
         renderer.progress().note("checking; libguestfs takes a while if KVM is missing");
-        let target = (&what.libvirt, &what.asked);
-        let source = what.source.as_ref();
-        let diagnosis = pipeline::examine(target, &what.conversion, source, &cancel).await;
+        let (source, conversion) = (what.source.as_ref(), &what.conversion);
+        let examined = pipeline::examine(&what.libvirt, &what.asked, conversion, source, &cancel);
+        let diagnosis = examined.await;
         if cancel.is_cancelled() {
             return Ok(Exit::Interrupted);
         }

@@ -8,7 +8,7 @@ use super::render::{cell, print_json, print_line, print_table};
 use super::source_query::ask;
 use super::{Exit, block_on, fail, warn_of_secrets};
 use crate::exporter::Inspected;
-use crate::model::{ByteSize, Firmware, SourceNic, SourceVm, Stage, chain};
+use crate::model::{ByteSize, Firmware, Hint, SourceNic, SourceVm, Stage, chain};
 use crate::pipeline::{
     Failure, Source, SourceError, SourceSettings, WindowsFound, windows_drivers,
 };
@@ -40,7 +40,7 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
             Ok(Some(known)) => print(&known, args.output.json).map(|()| Exit::Done),
             Ok(None) => Ok(Exit::Interrupted),
             Err(error) => {
-                let failure = Failure::new(Stage::Preflight, &error, error.hint());
+                let failure = Failure::of(Stage::Preflight, &error);
                 let asked = Some(vm.as_str()).filter(|vm| !vm.is_empty());
                 Ok(fail(args.output.json, asked, failure, Exit::Failed))
             }

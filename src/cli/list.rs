@@ -25,7 +25,7 @@ pub fn run(args: &ListArgs, environment: &Environment) -> anyhow::Result<Exit> {
             Ok(Some(vms)) => print(&vms, id_heading(&settings), args.output.json),
             Ok(None) => Ok(Exit::Interrupted),
             Err(error) => {
-                let failure = Failure::new(Stage::Preflight, &error, error.hint());
+                let failure = Failure::of(Stage::Preflight, &error);
                 Ok(fail(args.output.json, None, failure, Exit::Failed))
             }
         }

@@ -138,7 +138,7 @@ fn tell_error(error: &anyhow::Error, json: bool) -> Exit {
         let failure = Failure::new(Stage::Preflight, error.as_ref(), None);
         return fail(json, None, failure, Exit::Failed);
     };
-    let failure = Failure::new(Stage::Preflight, usage, usage.hint());
+    let failure = Failure::of(Stage::Preflight, usage);
     fail(json, None, failure, Exit::Usage)
 }
 
@@ -242,8 +242,8 @@ fn listen_to_tracing(output: &OutputArgs) {
 /// Shows the console of the run's domain, or says how to.
 fn open(report: &RunReport, asked: bool, environment: &Environment) {
     let Some(domain) = report.domain.as_ref().filter(|_| asked) else { return };
-    let session = (&*environment.path, &*environment.session);
-    if let Err(command) = pipeline::show(domain, session, environment.display) {
+    let Environment { path, session, display, .. } = environment;
+    if let Err(command) = pipeline::show(domain, path, session, *display) {
         eprint_line(&format!("to see its console: {command}"));
     }
 }

@@ -114,7 +114,7 @@ pub fn apply(args: &ApplyArgs, environment: &Environment) -> anyhow::Result<Exit
     pipeline::check_uri_of_plan(&target).map_err(Error::from)?;
     block_on(&args.output, |renderer, cancel| async move {
         let report =
-            pipeline::apply((&plan, args.dry_run), &target, &renderer.progress(), &cancel).await;
+            pipeline::apply(&plan, args.dry_run, &target, &renderer.progress(), &cancel).await;
         open(&report, asked.after.open, environment);
         Ok(tell_report(&report, &args.output, true))
     })

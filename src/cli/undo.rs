@@ -103,7 +103,7 @@ fn list(args: &UndoArgs, place: &UndoScope) -> anyhow::Result<Exit> {
 }
 
 fn refused(error: &UndoError, json: bool) -> Exit {
-    fail(json, None, Failure::new(Stage::Libvirt, error, error.hint()), Exit::Refused)
+    fail(json, None, Failure::of(Stage::Libvirt, error), Exit::Refused)
 }
 
 /// Its domain, for people.

@@ -171,8 +171,9 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`Error::Invalid`] where two words name a VM.
     pub fn of_export(args: &'a ExportVerbArgs, environment: &Environment) -> Result<Self, Error> {
-        let run = (args.run.dry_run, &args.run.output);
-        let plain = Self::of_words(&args.named, &args.origin, run, environment)?;
+        let run = &args.run;
+        let plain =
+            Self::of_words(&args.named, &args.origin, run.dry_run, &run.output, environment)?;
         Ok(Self { format: args.format, manifest: args.manifest, ..plain })
     }
 
@@ -181,8 +182,9 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`Error::Invalid`] where two words name a VM.
     pub fn of_migrate(args: &'a MigrateArgs, environment: &Environment) -> Result<Self, Error> {
-        let run = (args.run.dry_run, &args.run.output);
-        let plain = Self::of_words(&args.named, &args.origin, run, environment)?;
+        let run = &args.run;
+        let plain =
+            Self::of_words(&args.named, &args.origin, run.dry_run, &run.output, environment)?;
         Ok(plain.with_domain(&args.conversion, &args.target))
     }
 
@@ -191,7 +193,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`Error::Invalid`] where two words name a VM.
     pub fn of_plan(args: &'a PlanArgs, environment: &Environment) -> Result<Self, Error> {
-        let plain = Self::of_words(&args.named, &args.origin, (true, &args.output), environment)?;
+        let plain = Self::of_words(&args.named, &args.origin, true, &args.output, environment)?;
         Ok(plain.with_domain(&args.conversion, &args.target))
     }
 
@@ -207,7 +209,8 @@ impl<'a> Request<'a> {
     fn of_words(
         named: &'a NamedArgs,
         origin: &'a OriginArgs,
-        (dry_run, printed): (bool, &'a OutputArgs),
+        dry_run: bool,
+        printed: &'a OutputArgs,
         environment: &Environment,
     ) -> Result<Self, Error> {
         let (vm, source) = named.resolve(&origin.source, environment)?;

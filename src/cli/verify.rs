@@ -13,7 +13,7 @@ use crate::pipeline::{self, Failure, Verified, VerifyError};
 pub fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
     block_on(&args.output, |renderer, cancel| async move {
         let uri = args.libvirt_uri.as_deref();
-        match pipeline::verify((&args.result, uri), &renderer.progress(), &cancel).await {
+        match pipeline::verify(&args.result, uri, &renderer.progress(), &cancel).await {
             Ok(verified) => {
                 done(if args.output.json {
                     print_json(&verified)
@@ -23,7 +23,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
                 Ok(Exit::Done)
             }
             Err(error) => {
-                let failure = Failure::new(Stage::Libvirt, &error, error.hint());
+                let failure = Failure::of(Stage::Libvirt, &error);
                 let exit = match error {
                     VerifyError::Cancelled => Exit::Interrupted,
                     error if error.is_difference() => Exit::Failed,

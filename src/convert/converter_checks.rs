@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::child::{self, Door, Limits, Output, Program};
-use crate::model::{Check, chain};
+use crate::model::{Check, Hint, chain};
 
 use super::hyper2kvm::FORCE_TCG;
 use super::hyper2kvm::environment::APPLIANCE_CACHE;
@@ -87,11 +87,9 @@ async fn libguestfs(settings: &Settings, tools: &Tools) -> Check {
     let door = door(settings, tools).await;
     let (decided, without_kvm) = appliance::decided(settings, cancel).await;
     let given = decided.guestfs_backend_settings.as_deref();
-    let first = start(settings, given, (door, cancel)).await;
+    let first = start(settings, given, door, cancel).await;
     let (ended, how) = match (&first, given) {
-        (Err(_), None) => {
-            (start(settings, Some(FORCE_TCG), (door, cancel)).await, "starts emulated")
-        }
+        (Err(_), None) => (start(settings, Some(FORCE_TCG), door, cancel).await, "starts emulated"),
         _ if without_kvm.is_some() => (first, "starts emulated"),
         _ => (first, "starts"),
     };
@@ -111,7 +109,8 @@ async fn libguestfs(settings: &Settings, tools: &Tools) -> Check {
 async fn start(
     settings: &Settings,
     backend_settings: Option<&str>,
-    (door, cancel): (Door, &CancellationToken),
+    door: Door,
+    cancel: &CancellationToken,
 ) -> Result<String, String> {
     let program = Program::new("guestfish")
         .args(["add-drive-scratch", "1M", ":", "run", ":", "version"])

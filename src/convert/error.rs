@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::child;
 use crate::manifest;
-use crate::model::{ByteSize, DiskId, Sha256Digest, Warning};
+use crate::model::{ByteSize, DiskId, Hint, Sha256Digest, Warning};
 
 use super::hyper2kvm::find::INSTALL;
 use super::virtio_win::{DOWNLOAD, INSTALL_RHSRVANY, SHUT_DOWN, is_hibernated};
@@ -243,8 +243,15 @@ impl Error {
         matches!(self, Self::Hyper2kvm { .. } | Self::NotDone { .. })
     }
 
-    /// What to do next.
-    pub fn hint(&self) -> Option<String> {
+    /// Turns a file operation's failure into an error.
+    pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+}
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
         let read = |log: &Path| format!("read its output in {}", log.display());
         match self {
             Self::NotFound { passed_over, .. } if !passed_over.is_empty() => {
@@ -323,12 +330,6 @@ impl Error {
             Self::TimedOut { .. } => Some("allow more time: --pipeline-timeout 2h".to_owned()),
             Self::Io { .. } | Self::Child { .. } | Self::QemuImg { .. } | Self::Cancelled => None,
         }
-    }
-
-    /// Turns a file operation's failure into an error.
-    pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let doing = doing.into();
-        move |source| Self::Io { doing, source }
     }
 }
 

@@ -67,7 +67,7 @@ use crate::progress::Progress;
 use self::hyper2kvm::accept::Acceptance;
 use self::hyper2kvm::{Hyper2kvm, Hyper2kvmOutcome};
 use self::proof::{ConvertedImage, Proofs};
-use self::tools::qemu_img::{Image, Tools};
+use self::tools::qemu_img::{Image, NewQcow2, Tools};
 use self::tools::work::WorkDir;
 
 /// Name of the file in the output directory that keeps hyper2kvm's output.
@@ -338,7 +338,8 @@ impl ConversionRun<'_> {
             let image = self.work.image(&disk.id);
             let source = Image { path: &disk.local_path, format: disk.source_format };
             let task = format!("prepare {}", disk.id);
-            self.tools.work_image(source, (&image, None), capacity, (self.progress, &task)).await?;
+            let to = NewQcow2 { path: image.clone(), compression: None, capacity, task };
+            self.tools.work_image(source, &to, self.progress).await?;
             let read = Error::io(format!("inspecting {}", image.display()));
             bytes.push(fs::metadata(&image).map_err(read)?.len());
         }

@@ -225,7 +225,9 @@ impl Proofs {
                     without.push(id.clone());
                     continue;
                 };
-                let proof = compare((base.id, exported), &list, (image, base.touched), &tools);
+                let Base { id, touched, .. } = base;
+                let compared = Compared { id, exported, list: &list, image, touched };
+                let proof = compare(compared, &tools);
                 proofs.push(proof.map_err(|error| tools.hashing(image, error))?);
             }
             Ok(Proved { proofs, without })
@@ -309,14 +311,22 @@ fn unread(error: &io::Error) -> Option<Sha256Digest> {
     None
 }
 
-/// Compares an image with the list of its blocks before FIX. The set has the blocks that may have changed.
-type Compare =
-    fn((DiskId, Sha256Digest), &BlockList, (&Path, BTreeSet<u64>), &Tools) -> io::Result<DiskProof>;
+/// Compares an image with the list of its blocks before FIX.
+type Compare = fn(Compared<'_>, &Tools) -> io::Result<DiskProof>;
+
+/// An image, and what it was before FIX.
+struct Compared<'a> {
+    id: DiskId,
+    /// Hash of the content of the exported disk.
+    exported: Sha256Digest,
+    list: &'a BlockList,
+    image: &'a Path,
+    /// The blocks that may have changed.
+    touched: BTreeSet<u64>,
+}
 
 fn compare_touched(
-    (id, exported): (DiskId, Sha256Digest),
-    list: &BlockList,
-    (image, touched): (&Path, BTreeSet<u64>),
+    Compared { id, exported, list, image, touched }: Compared<'_>,
     tools: &Tools,
 ) -> io::Result<DiskProof> {
     let file = File::open(image)?;
@@ -332,9 +342,7 @@ fn compare_touched(
 }
 
 fn compare_all(
-    (id, exported): (DiskId, Sha256Digest),
-    list: &BlockList,
-    (image, _): (&Path, BTreeSet<u64>),
+    Compared { id, exported, list, image, .. }: Compared<'_>,
     tools: &Tools,
 ) -> io::Result<DiskProof> {
     let mut changed = Vec::new();

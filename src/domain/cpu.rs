@@ -76,6 +76,7 @@ mod tests {
     use super::*;
     use crate::domain::Chipset;
     use crate::domain::fixture::{host, platform};
+    use crate::model::Hint;
 
     #[test]
     fn the_model_is_one_that_the_host_lists() {

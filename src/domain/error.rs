@@ -1,6 +1,6 @@
 //! Why no domain can be planned: one variant for each broken rule.
 
-use crate::model::DiskFormat;
+use crate::model::{DiskFormat, Hint};
 
 use super::hardware::DiskBus;
 use super::hints;
@@ -271,43 +271,6 @@ impl Error {
         }
     }
 
-    /// What to do about it, where that is known.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::DomainType { domain_type: DomainType::Kvm, closed, .. } => {
-                let remedy = closed.as_ref().map_or(hints::KVM, |closed| &closed.remedy);
-                format!("{remedy}, or emulate with --libvirt-domain-type qemu")
-            }
-            Self::DomainType { .. } | Self::Machine { .. } => hints::QEMU.to_owned(),
-            Self::Architecture { .. } => "leave --libvirt out to export and convert the disks \
-                alone, and define the domain by hand on a host of that architecture"
-                .to_owned(),
-            Self::NoEfi { .. } | Self::NoSecureBoot { .. } => hints::EFI.to_owned(),
-            Self::Unbootable { .. } => {
-                "define the domain all the same with --allow-unbootable, or name the disk that boots first"
-                    .to_owned()
-            }
-            Self::NoTpm { .. } => {
-                format!("{}, or go without: --libvirt-tpm off", hints::TPM)
-            }
-            Self::CpuModel { existing, .. } => {
-                format!("use --libvirt-cpu-mode with one of: {}", existing.join(", "))
-            }
-            Self::NoBus { .. } | Self::IdeFull { .. } => {
-                "use --disk-bus sata, or leave it to the rules with --disk-bus auto".to_owned()
-            }
-            Self::NeedsIde { .. } => "pass --disk-bus sata, virtio or scsi if such a driver was \
-                added to the guest"
-                .to_owned(),
-            Self::NoIothreads { .. } => "leave --libvirt-iothreads out, or, if the guest has the \
-                driver, use --disk-bus virtio or scsi"
-                .to_owned(),
-            Self::Name { .. } => "pass another name with --libvirt-name".to_owned(),
-            _ => return self.hint_of_networks(),
-        };
-        Some(hint)
-    }
-
     /// The same of network cards.
     fn hint_of_networks(&self) -> Option<String> {
         let hint = match self {
@@ -364,6 +327,44 @@ impl Error {
                 it out: --network-map 'NETWORK=none'"
                 .to_owned(),
             _ => return None,
+        };
+        Some(hint)
+    }
+}
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::DomainType { domain_type: DomainType::Kvm, closed, .. } => {
+                let remedy = closed.as_ref().map_or(hints::KVM, |closed| &closed.remedy);
+                format!("{remedy}, or emulate with --libvirt-domain-type qemu")
+            }
+            Self::DomainType { .. } | Self::Machine { .. } => hints::QEMU.to_owned(),
+            Self::Architecture { .. } => "leave --libvirt out to export and convert the disks \
+                alone, and define the domain by hand on a host of that architecture"
+                .to_owned(),
+            Self::NoEfi { .. } | Self::NoSecureBoot { .. } => hints::EFI.to_owned(),
+            Self::Unbootable { .. } => {
+                "define the domain all the same with --allow-unbootable, or name the disk that boots first"
+                    .to_owned()
+            }
+            Self::NoTpm { .. } => {
+                format!("{}, or go without: --libvirt-tpm off", hints::TPM)
+            }
+            Self::CpuModel { existing, .. } => {
+                format!("use --libvirt-cpu-mode with one of: {}", existing.join(", "))
+            }
+            Self::NoBus { .. } | Self::IdeFull { .. } => {
+                "use --disk-bus sata, or leave it to the rules with --disk-bus auto".to_owned()
+            }
+            Self::NeedsIde { .. } => "pass --disk-bus sata, virtio or scsi if such a driver was \
+                added to the guest"
+                .to_owned(),
+            Self::NoIothreads { .. } => "leave --libvirt-iothreads out, or, if the guest has the \
+                driver, use --disk-bus virtio or scsi"
+                .to_owned(),
+            Self::Name { .. } => "pass another name with --libvirt-name".to_owned(),
+            _ => return self.hint_of_networks(),
         };
         Some(hint)
     }

@@ -29,6 +29,7 @@ mod tests {
     use super::*;
     use crate::domain::fixture::{host, platform};
     use crate::domain::{Chipset, DomainType};
+    use crate::model::Hint;
 
     #[test]
     fn only_what_the_host_offers_is_chosen() {

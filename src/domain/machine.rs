@@ -11,7 +11,8 @@ use super::host::{Chipset, DomainType, HostCapabilities, Platform};
 pub(super) fn choose(
     host: &HostCapabilities,
     wish: Option<DomainType>,
-    (firmware, express): (Firmware, bool),
+    firmware: Firmware,
+    express: bool,
 ) -> Result<&Platform, Error> {
     let domain_type = wish.unwrap_or(if host.kvm_runs && host.lists(DomainType::Kvm) {
         DomainType::Kvm
@@ -39,12 +40,13 @@ pub(super) fn choose(
 mod tests {
     use super::*;
     use crate::domain::fixture::host;
+    use crate::model::Hint;
 
     #[test]
     fn kvm_only_where_it_runs_unless_it_is_asked_for() {
         let mut host = host();
         let chosen = |host: &HostCapabilities, wish| {
-            choose(host, wish, (Firmware::Bios, false)).expect("offered").domain_type
+            choose(host, wish, Firmware::Bios, false).expect("offered").domain_type
         };
         assert_eq!(chosen(&host, None), DomainType::Kvm);
         assert_eq!(chosen(&host, Some(DomainType::Qemu)), DomainType::Qemu);
@@ -53,7 +55,7 @@ mod tests {
         assert_eq!(chosen(&host, Some(DomainType::Kvm)), DomainType::Kvm);
         host.platforms.retain(|p| p.domain_type == DomainType::Qemu);
         let error =
-            choose(&host, Some(DomainType::Kvm), (Firmware::Bios, false)).expect_err("not listed");
+            choose(&host, Some(DomainType::Kvm), Firmware::Bios, false).expect_err("not listed");
         assert!(error.hint().expect("a hint").contains("--libvirt-domain-type qemu"));
     }
 
@@ -61,12 +63,12 @@ mod tests {
     fn the_chipset_follows_the_firmware() {
         let mut host = host();
         let chipset = |host: &HostCapabilities, firmware| {
-            choose(host, None, (firmware, false)).map(|platform| platform.chipset)
+            choose(host, None, firmware, false).map(|platform| platform.chipset)
         };
         assert_eq!(chipset(&host, Firmware::Bios), Ok(Chipset::Pc));
         assert_eq!(chipset(&host, Firmware::Efi), Ok(Chipset::Q35));
         let on_express = |host: &HostCapabilities| {
-            choose(host, None, (Firmware::Bios, true)).map(|platform| platform.chipset)
+            choose(host, None, Firmware::Bios, true).map(|platform| platform.chipset)
         };
         assert_eq!(on_express(&host), Ok(Chipset::Q35));
         let all = host.platforms.clone();

@@ -16,7 +16,8 @@ use super::spec::{NicKind, NicSource, NicSpec};
 pub(super) fn plug(
     nics: &[SourceNic],
     options: &PlanOptions,
-    (host, platform): (&HostCapabilities, &Platform),
+    host: &HostCapabilities,
+    platform: &Platform,
     cards: Cards<'_>,
 ) -> Result<Vec<NicSpec>, Error> {
     let map = &options.network_map;
@@ -49,7 +50,8 @@ pub(super) fn plug(
 /// What network cards would be connected to by the map and the bridge, whatever the VM is, and whether
 /// the host has it.
 pub fn check_connections(
-    (map, bridge_name): (&NetworkMap, &str),
+    map: &NetworkMap,
+    bridge_name: &str,
     host: &HostCapabilities,
 ) -> Vec<(Attachment, Result<(), Error>)> {
     let last = Attachment::Bridge { name: bridge_name.to_owned(), vlan: None };
@@ -165,6 +167,7 @@ mod tests {
     use super::*;
     use crate::domain::fixture::{host, nic, options, platform, vm};
     use crate::domain::{Chipset, Closed, DomainType, Family, NetworkMap, OwnDaemon, UserNetwork};
+    use crate::model::Hint;
     use crate::model::{AskedNic, GuestCard};
 
     /// The interfaces of `nics` on the fixture's host, by default on `bridge`.
@@ -177,7 +180,7 @@ mod tests {
         let platform = platform(&on, DomainType::Kvm, Chipset::Pc);
         let cards =
             Cards { family: Family::Linux, guest: &guest, fixed: true, drivers: None, platform };
-        plug(nics, &options, (&on, platform), cards)
+        plug(nics, &options, &on, platform, cards)
     }
 
     /// One interface in each of these networks.

@@ -312,6 +312,7 @@ mod tests {
     use super::*;
     use crate::domain::fixture::nic;
     use crate::model::AskedNic;
+    use crate::model::Hint;
 
     fn read(entry: &str) -> Result<(String, String), String> {
         let read: Result<NetworkMapping, _> = entry.parse();

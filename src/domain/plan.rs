@@ -69,7 +69,7 @@ pub fn plan(
     let disks = disks.as_slice();
     let hardware = &options.hardware;
     let express = virtio::on_express(vm, hardware.disk_bus);
-    let platform = machine::choose(host, options.domain_type, (vm.firmware, express))?;
+    let platform = machine::choose(host, options.domain_type, vm.firmware, express)?;
     let topology = cpu::topology(vm.cpu, platform)?;
     bootable(vm, options)?;
     // By the guest, not by the profile, which the user may have put in its place.
@@ -87,9 +87,9 @@ pub fn plan(
         knows_sata: guest::knows_sata(&vm.guest),
         iothreads: hardware.iothreads,
     };
-    let storage = storage::arrange((disks, &mediums), vm.cdroms, wanted, platform)?;
+    let storage = storage::arrange(disks, &mediums, vm.cdroms, wanted, platform)?;
     let cards = Cards { family, guest: &vm.guest, fixed, drivers, platform };
-    let nics = network::plug(&vm.nics, options, (host, platform), cards)?;
+    let nics = network::plug(&vm.nics, options, host, platform, cards)?;
     Ok(DomainSpec::new(Decisions {
         name,
         identity: identity::choose(vm, hardware),
@@ -195,6 +195,7 @@ mod tests {
     use super::*;
     use crate::domain::fixture::{disk, host, linux_profile, options, vm};
     use crate::domain::{DiskBus, FirmwareSpec};
+    use crate::model::Hint;
     use crate::model::{DiskId, Firmware, GuestBus, GuestDrivers, GuestFacts};
 
     #[test]

@@ -53,7 +53,8 @@ pub(super) struct Storage {
 /// Puts the disks, boot disk first, and as many drives as the source had in their places. What lies
 /// in drives comes first, and has one of its own if there are none.
 pub(super) fn arrange(
-    (disks, mediums): (&[PlannedDisk], &[PlannedDisk]),
+    disks: &[PlannedDisk],
+    mediums: &[PlannedDisk],
     cdroms: u32,
     wanted: BusCriteria,
     platform: &Platform,
@@ -197,6 +198,7 @@ mod tests {
     use super::*;
     use crate::domain::DomainType;
     use crate::domain::fixture::{disk, host, platform};
+    use crate::model::Hint;
 
     const LINUX: BusCriteria = BusCriteria {
         bus: None,
@@ -217,7 +219,7 @@ mod tests {
         let host = host();
         let disks: Vec<_> = (0..count).map(disk).collect();
         let at = platform(&host, DomainType::Kvm, chipset);
-        let storage = arrange((&disks, &[]), cdroms, wanted, at)?;
+        let storage = arrange(&disks, &[], cdroms, wanted, at)?;
         let disks = storage.disks.iter().map(|disk| (disk.target.as_str(), disk.bus));
         let cdroms = storage.cdroms.iter().map(|drive| (drive.target.as_str(), drive.bus));
         let all = disks.chain(cdroms).map(|(name, bus)| format!("{name}:{bus}"));
@@ -253,7 +255,7 @@ mod tests {
         let host = host();
         let disks: Vec<_> = (0..30).map(disk).collect();
         let at = platform(&host, DomainType::Kvm, Chipset::Pc);
-        let storage = arrange((&disks, &[]), 1, LINUX, at).expect("arranged");
+        let storage = arrange(&disks, &[], 1, LINUX, at).expect("arranged");
         assert_eq!((storage.scsi_controllers, storage.disks[29].target.as_str()), (2, "sdad"));
     }
 
@@ -263,7 +265,7 @@ mod tests {
         let kept = BusCriteria { fixed: false, kept: Some(ScsiModel::VmPvscsi), ..LINUX };
         let arranged = |wanted, chipset| {
             let at = platform(&host, DomainType::Kvm, chipset);
-            arrange((&[disk(0), disk(1)], &[]), 1, wanted, at)
+            arrange(&[disk(0), disk(1)], &[], 1, wanted, at)
         };
         let storage = arranged(kept, Chipset::Q35).expect("arranged");
         let targets: Vec<_> = storage.disks.iter().map(|disk| disk.scsi_target).collect();
@@ -293,7 +295,7 @@ mod tests {
         };
         let media = [medium("seed"), medium("cdrom-0"), medium("cdrom-1")];
         let at = platform(&host, DomainType::Kvm, Chipset::Q35);
-        let storage = arrange((&disks, &media), 1, LINUX, at).expect("arranged");
+        let storage = arrange(&disks, &media, 1, LINUX, at).expect("arranged");
         let drives: Vec<_> = storage
             .cdroms
             .iter()
@@ -343,11 +345,11 @@ mod tests {
         let at = platform(&host, DomainType::Kvm, Chipset::Q35);
         let disks = [disk(0), disk(1), disk(2)];
         let two = BusCriteria { iothreads: 2, ..LINUX };
-        let storage = arrange((&disks, &[]), 0, two, at).expect("arranged");
+        let storage = arrange(&disks, &[], 0, two, at).expect("arranged");
         let threads: Vec<_> = storage.disks.iter().map(|disk| disk.iothread).collect();
         assert_eq!(threads, [Some(1), Some(2), Some(1)]);
         let sata = BusCriteria { fixed: false, ..two };
-        let error = arrange((&disks, &[]), 0, sata, at).expect_err("SATA");
+        let error = arrange(&disks, &[], 0, sata, at).expect_err("SATA");
         assert_eq!(error, Error::NoIothreads { bus: DiskBus::Sata });
     }
 
@@ -360,7 +362,7 @@ mod tests {
         disks[1].boot_order = 0;
         disks[2].boot_order = 3;
         disks[2].id = "a-name-of-more-than-twenty-bytes".parse().expect("valid");
-        let storage = arrange((&disks, &[]), 0, LINUX, at).expect("valid");
+        let storage = arrange(&disks, &[], 0, LINUX, at).expect("valid");
         let seen: Vec<_> = storage
             .disks
             .iter()

@@ -37,6 +37,7 @@ mod tests {
     use super::*;
     use crate::domain::DomainType;
     use crate::domain::fixture::{host, platform, vm};
+    use crate::model::Hint;
     use crate::model::OsFamily;
 
     #[test]

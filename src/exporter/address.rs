@@ -69,6 +69,7 @@ fn percent_decode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Hint;
 
     #[test]
     fn short_forms_become_the_sdk_address() {

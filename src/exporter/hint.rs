@@ -5,11 +5,10 @@ use std::io::ErrorKind;
 
 use super::{Error, Fault};
 use crate::image::{Flaw, Kind};
-use crate::model::DiskFormat;
+use crate::model::{DiskFormat, Hint};
 
-impl Error {
-    /// What to type or do next, where that is known.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Login { .. } => "check the user name, with its domain \
                  (administrator@vsphere.local), and the password"

@@ -41,12 +41,7 @@ fn swapped(mut bytes: [u8; 16]) -> [u8; 16] {
 
 /// The identity of a VM, by its BIOS UUID, the version of its virtual hardware, and the two numbers of its
 /// generation.
-pub(super) fn board(
-    uuid: &str,
-    family: OsFamily,
-    hardware: &str,
-    (low, high): (&str, &str),
-) -> Board {
+pub(super) fn board(uuid: &str, family: OsFamily, hardware: &str, low: &str, high: &str) -> Board {
     Board {
         uuid: guest_uuid(uuid, family, hardware),
         smbios: serial(uuid).into_iter().collect(),

@@ -15,7 +15,7 @@ use super::{Error, FinishedDisk};
 use crate::budget::{Going, is_stop};
 use crate::image::{self, content::ContentHasher};
 use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, Sha256Digest};
-use crate::progress::{Progress, Unit};
+use crate::progress::{Control, Unit};
 
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 20;
@@ -47,7 +47,7 @@ impl IncomingDisk {
         directory: &Path,
         whole: &FinishedDisk,
         format: DiskFormat,
-        (progress, cancel): (&Progress, &CancellationToken),
+        Control { progress, cancel }: Control<'_>,
     ) -> Result<Option<Self>, Error> {
         let id = whole.id.clone();
         let task = progress.task(format!("check {id}"), Some(whole.file_size.0), Unit::Bytes);

@@ -16,7 +16,7 @@ use crate::model::{
     SourceStep, SourceVm, chain,
 };
 use crate::panics::caught;
-use crate::progress::Progress;
+use crate::progress::{Control, Progress};
 
 /// Which domain of which host.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ impl LibvirtSource {
         cancel: &CancellationToken,
     ) -> Result<Option<PoweredOff>, Error> {
         let (limit, cut) = (how.timeout, how.force);
-        Ok(self.target.shut_down(&vm.id, (limit, cut), (progress, cancel)).await?)
+        Ok(self.target.shut_down(&vm.id, limit, cut, Control { progress, cancel }).await?)
     }
 
     /// Starts the domain, unless it runs.
@@ -106,17 +106,18 @@ impl LibvirtSource {
     ) -> Result<ExportedVm, Error> {
         let found = self.target.domain(&vm.id).await?;
         exportable(&found.vm, false)?;
+        let control = Control { progress, cancel };
         let mut landings = Vec::new();
         let end = async {
             let mut disks = Vec::new();
             for volume in &found.volumes {
-                let (landing, kept) = begin(volume, request, (progress, cancel)).await?;
+                let (landing, kept) = begin(volume, request, control).await?;
                 landings.push(Arc::clone(&landing));
                 let whole = match kept {
                     Some(whole) => whole,
                     None => {
-                        let work = (progress, cancel, &request.limit);
-                        self.land(volume, Arc::clone(&landing), work).await?
+                        let landing = Arc::clone(&landing);
+                        self.land(volume, landing, control, &request.limit).await?
                     }
                 };
                 whole.tell(request.note);
@@ -178,10 +179,11 @@ impl LibvirtSource {
         &self,
         volume: &FoundVolume,
         landing: Arc<IncomingDisk>,
-        (progress, cancel, limit): (&Progress, &CancellationToken, &BandwidthLimit),
+        control: Control<'_>,
+        limit: &BandwidthLimit,
     ) -> Result<FinishedDisk, Error> {
         let mut writer = landing.writer()?;
-        let (limit, stop) = (limit.clone(), cancel.clone());
+        let (limit, stop) = (limit.clone(), control.cancel.clone());
         let slowed = stop.clone();
         let sink = move |chunk: Chunk<'_>| match chunk {
             Chunk::Data(bytes) => {
@@ -190,7 +192,7 @@ impl LibvirtSource {
             }
             Chunk::Hole(length) => writer.hole(length),
         };
-        self.target.read_volume(volume, Box::new(sink), (progress, cancel)).await?;
+        self.target.read_volume(volume, Box::new(sink), control).await?;
         let checked = tokio::task::spawn_blocking(move || landing.check(&stop)).await;
         Ok(checked.map_err(libvirt::Error::Task)??)
     }
@@ -210,15 +212,19 @@ async fn with_uuids(vm: &SourceVm, disks: &[ExportedDisk]) -> Result<SourceVm, E
 async fn begin(
     volume: &FoundVolume,
     request: &ExportRequest<'_>,
-    (progress, cancel): (&Progress, &CancellationToken),
+    Control { progress, cancel }: Control<'_>,
 ) -> Result<(Arc<IncomingDisk>, Option<FinishedDisk>), Error> {
     let whole = request.whole.iter().rfind(|whole| whole.id == volume.id).cloned();
     let (directory, id, format) = (request.directory.clone(), volume.id.clone(), volume.format);
     let (progress, cancel) = (progress.clone(), cancel.clone());
     let work = move || {
         if let Some(whole) = whole
-            && let Some(landing) =
-                IncomingDisk::adopt(&directory, &whole, format, (&progress, &cancel))?
+            && let Some(landing) = IncomingDisk::adopt(
+                &directory,
+                &whole,
+                format,
+                Control { progress: &progress, cancel: &cancel },
+            )?
         {
             return Ok((landing, Some(whole)));
         }

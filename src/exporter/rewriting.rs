@@ -41,7 +41,8 @@ pub(super) struct Rewritten {
 impl Rewriting {
     /// A VMDK of a disk of `capacity` bytes into `file`, which is empty, as is `front`.
     pub(super) fn of_vmdk(
-        (file, front): (File, File),
+        file: File,
+        front: File,
         capacity: u64,
         compression: Option<Compression>,
     ) -> Self {

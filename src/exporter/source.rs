@@ -8,7 +8,7 @@ use crate::exporter::{
 };
 use crate::libvirt;
 use crate::model::{
-    ExportedVm, PoweredOff, SourceAfter, SourceState, SourceStep, SourceVm, chain, shown,
+    ExportedVm, Hint, PoweredOff, SourceAfter, SourceState, SourceStep, SourceVm, chain, shown,
 };
 use crate::panics::Panicked;
 use crate::progress::Progress;
@@ -45,9 +45,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What to type next.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Exporter(error) => error.hint(),
             Self::Libvirt(error) => error.hint(),

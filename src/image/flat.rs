@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::batches::Grains;
 use super::rewrite::{NewImage, OutputFormat, Wrote};
 use super::vmdk::{Piece, SECTOR};
-use super::workers::{WorkForm, WorkerStopped, Workers};
+use super::workers::{WorkForm, WorkKind, WorkerStopped, Workers};
 use super::{CLUSTER, Compression, Error};
 
 /// Turns the bytes of a raw disk into a qcow2 image.
@@ -32,8 +32,8 @@ impl FlatRewriter {
         let reached: Arc<AtomicU64> = Arc::default();
         let image =
             NewImage::new(file, most, OutputFormat::Qcow2(compression), Arc::clone(&reached))?;
-        let workers =
-            Some(Workers::start(image, most, (CLUSTER, WorkForm::Flat), (compression, true))?);
+        let kind = WorkKind { grain: CLUSTER, form: WorkForm::Flat, compression, hashes: true };
+        let workers = Some(Workers::start(image, most, kind)?);
         Ok(Self { workers, batch: Grains::default(), length: 0, reached })
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::batches::{Clusters, Grains};
 use super::vmdk::{self, Piece, StreamEnd};
-use super::workers::{WorkForm, WorkerStopped, Workers};
+use super::workers::{WorkForm, WorkKind, WorkerStopped, Workers};
 use super::{CLUSTER, Compression, Error, qcow2, raw};
 use crate::model::Sha256Digest;
 
@@ -149,9 +149,13 @@ impl Rewriter {
             return Ok(());
         };
         let image = NewImage::new(file, self.capacity, target, Arc::clone(&self.reached))?;
-        let (grains, makes) =
-            ((grain as usize, WorkForm::Deflated), (target.compression(), self.hashes));
-        let workers = Workers::start(image, self.capacity, grains, makes)?;
+        let kind = WorkKind {
+            grain: grain as usize,
+            form: WorkForm::Deflated,
+            compression: target.compression(),
+            hashes: self.hashes,
+        };
+        let workers = Workers::start(image, self.capacity, kind)?;
         self.state =
             RewriteState::Running { batch: Grains::default(), grain: grain as usize, workers };
         Ok(())

@@ -33,6 +33,17 @@ pub(super) enum WorkForm {
     Flat,
 }
 
+/// What the threads are given, and what they make of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WorkKind {
+    /// Bytes of a grain.
+    pub(super) grain: usize,
+    pub(super) form: WorkForm,
+    pub(super) compression: Option<Compression>,
+    /// Whether the content is hashed, too.
+    pub(super) hashes: bool,
+}
+
 /// The threads of one rewrite.
 #[derive(Debug)]
 pub(super) struct Workers {
@@ -46,13 +57,11 @@ pub(super) struct Workers {
 pub(super) struct WorkerStopped;
 
 impl Workers {
-    /// Starts them for a disk of `capacity` bytes in grains of `grain` bytes; `hashes` says whether
-    /// the content is hashed, too.
+    /// Starts them for a disk of `capacity` bytes.
     pub fn start(
         image: NewImage,
         capacity: u64,
-        (grain, form): (usize, WorkForm),
-        (compression, hashes): (Option<Compression>, bool),
+        WorkKind { grain, form, compression, hashes }: WorkKind,
     ) -> Result<Self, Error> {
         let count = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
         let (grains, todo) = bounded(count);
@@ -78,8 +87,9 @@ impl Workers {
     }
 
     /// Starts them for the hash of the content alone.
-    pub fn of_hash(capacity: u64, grains: (usize, WorkForm)) -> Result<Self, Error> {
-        Self::start(NewImage::none(), capacity, grains, (None, true))
+    pub fn of_hash(capacity: u64, grain: usize, form: WorkForm) -> Result<Self, Error> {
+        let kind = WorkKind { grain, form, compression: None, hashes: true };
+        Self::start(NewImage::none(), capacity, kind)
     }
 
     /// Hands a batch over; waits while the threads are behind.

@@ -6,10 +6,10 @@ use super::advice;
 use super::error::{Cause, Error};
 use super::hint_words::word;
 use super::storage::pool_kind;
+use crate::model::Hint;
 
-impl Error {
-    /// What to do about it, where that is known.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::UriOfFile { uri } => {
                 format!("pass it yourself if you trust it: --libvirt-uri {}", word(uri))
@@ -83,7 +83,9 @@ impl Error {
         };
         Some(hint)
     }
+}
 
+impl Error {
     /// What to do about a domain that is a source.
     fn hint_of_source(&self) -> Option<String> {
         Some(match self {

@@ -26,7 +26,7 @@ pub use types::{
 use std::io;
 use std::path::PathBuf;
 
-use crate::model::{DiskId, Sha256Digest};
+use crate::model::{DiskId, Hint, Sha256Digest};
 use crate::state;
 
 /// Name of the manifest's file in an output directory.
@@ -109,9 +109,8 @@ impl From<state::Error> for Error {
     }
 }
 
-impl Error {
-    /// What to do next.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(
                 "pass the path of a manifest with --manifest FILE; an export writes manifest.json"

@@ -11,6 +11,7 @@ mod disk_target;
 mod disk_uuid;
 mod exported;
 mod guest_facts;
+mod hint;
 mod names;
 mod pci;
 mod proof;
@@ -37,6 +38,7 @@ pub use exported::{
     ReceivedStream, SourceState,
 };
 pub use guest_facts::{GuestBus, GuestCard, GuestDrivers, GuestFacts, Lack};
+pub use hint::Hint;
 pub use names::file_name;
 pub(crate) use pci::{PciAddress, plug_order};
 pub use proof::{ChangedBlock, DiskProof, FileChange, FixedFile, Proof};

@@ -4,7 +4,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::exporter::source::SourceSettings;
-use crate::model::{Check, Health, chain};
+use crate::model::{Check, Health, Hint, chain};
 use crate::{convert, libvirt};
 
 /// What was found.
@@ -20,7 +20,8 @@ pub struct Diagnosis {
 
 /// Examines a libvirt, this machine, and the source if there is one. Changes nothing.
 pub async fn examine(
-    (target, asked): (&libvirt::Settings, &libvirt::Examined),
+    target: &libvirt::Settings,
+    asked: &libvirt::Examined,
     conversion: &convert::Settings,
     source: Option<&SourceSettings>,
     cancel: &CancellationToken,

@@ -67,7 +67,7 @@ pub fn whole(job: &Job, ready: &ReadyRun) -> Vec<String> {
         }
         None => {
             let preview = ready.preview.as_ref();
-            lines.extend(definition(&ready.vm, target, (preview, &ready.output)));
+            lines.extend(definition(&ready.vm, target, preview, &ready.output));
         }
     }
     lines.extend(follows);
@@ -79,7 +79,8 @@ pub fn whole(job: &Job, ready: &ReadyRun) -> Vec<String> {
 pub fn definition(
     vm: &SourceVm,
     target: &ImportSettings,
-    (preview, output): (Option<&Preview>, &Path),
+    preview: Option<&Preview>,
+    output: &Path,
 ) -> Vec<String> {
     let name = target.domain_name(&vm.name);
     let mut lines = vec![format!("connect to {}", target.settings.uri)];

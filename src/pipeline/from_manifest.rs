@@ -20,13 +20,14 @@ use super::stage::asked::Flags;
 use super::stage::kept_domain::KeptDomain;
 use super::stage::preflight::RunDetails;
 use super::stage::recovery::{self, Recovery};
-use super::stage::stage_runner::{StageError, StageRunner};
+use super::stage::stage_error::{At, StageError};
+use super::stage::stage_runner::StageRunner;
 use super::stage::{addresses, guest, import, snapshots, start, target};
 use crate::convert as converter;
 use crate::exporter::PackageFormat;
 use crate::libvirt::Undo;
 use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
-use crate::model::{ConvertedDisk, ConvertedDisks, Stage, Warning, WarningCode};
+use crate::model::{ConvertedDisk, ConvertedDisks, Hint, Stage, Warning, WarningCode};
 use crate::progress::Progress;
 use crate::state;
 
@@ -60,9 +61,7 @@ pub async fn conversion(
 ) -> Option<ConvertedDisks> {
     let (progress, cancel) = (ledger.progress, ledger.cancel);
     let work = async {
-        converter::convert(manifest, output, settings, progress, cancel)
-            .await
-            .map_err(|error| StageError::new(Stage::Pipeline, &error, error.hint()))
+        converter::convert(manifest, output, settings, progress, cancel).await.at(Stage::Pipeline)
     };
     let mut converted = ledger.stage(Stage::Pipeline, work).await?;
     if converted.disks.is_some() {
@@ -75,7 +74,7 @@ pub async fn conversion(
     }
     if let Some(error) = &converted.fix_failure {
         // The disks are there, and the domain will have hardware that the guest knows already.
-        let failure = StageError::new(Stage::Pipeline, error, error.hint()).failure;
+        let failure = StageError::of(Stage::Pipeline, error).failure;
         ledger.report.errors.push(failure);
     }
     ledger.report.guest_changes = converted.changes;
@@ -103,7 +102,8 @@ pub fn kept(ledger: &mut StageRunner<'_>, target: &ImportSettings, kept: &KeptDo
 /// `hyperexport convert`: the conversion alone.
 pub async fn convert(
     manifest_path: &Path,
-    (settings, asked): (&converter::Settings, Flags),
+    settings: &converter::Settings,
+    asked: Flags,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> RunReport {
@@ -113,8 +113,7 @@ pub async fn convert(
     };
     let needs = converter::Needs::from(&manifest);
     if settings.stages.convert
-        && let Err(stopped) =
-            converted::refuse_converted((&manifest, manifest_path), &output, &needs)
+        && let Err(stopped) = converted::refuse_converted(&manifest, manifest_path, &output, &needs)
     {
         ledger.report.errors.push(stopped.failure);
         return ledger.report.finish(RunOutcome::Refused);
@@ -135,7 +134,7 @@ pub async fn convert(
         let mut makes = names(&makes);
         makes.extend(needed.iter().map(|name| (*name).to_owned()));
         let earlier = stored::converted(&output, &manifest);
-        match claim(&mut ledger, (&output, &manifest), earlier.as_ref(), makes) {
+        match claim(&mut ledger, &output, &manifest, earlier.as_ref(), makes) {
             Some(claim) => claimed = Some(claim),
             None => return ledger.report.finish(RunOutcome::Refused),
         }
@@ -148,9 +147,7 @@ pub async fn convert(
             return Ok(());
         }
         progress.note("verifying the checksums of the exported disks");
-        manifest::verify_sums(&manifest, progress, cancel)
-            .await
-            .map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))
+        manifest::verify_sums(&manifest, progress, cancel).await.at(Stage::Preflight)
     };
     if ledger.stage(Stage::Preflight, ready).await.is_none() {
         let outcome = ledger.ended(RunOutcome::Refused);
@@ -189,7 +186,9 @@ pub async fn define(
         }
         let (manifest, made) = addresses::renewed(manifest, &output, target)?;
         told.warn_all(made);
-        let checked = check(&manifest, &output, (target, dry_run, &told), cancel).await?;
+        let checked =
+            check(&manifest, &output, DefineRequest { target, dry_run, told: &told }, cancel)
+                .await?;
         Ok((manifest, checked))
     };
     let checked = ledger.stage(Stage::Preflight, checked).await;
@@ -203,17 +202,17 @@ pub async fn define(
         let vm = guest::planned(&manifest, ledger.report.guest.as_ref());
         let disks = target::with_media(&disks, manifest.media());
         let preview = target::preview(target, &vm, &disks, &undone).await.ok();
-        let shown = (preview.as_ref(), output.as_path());
-        ledger.report.plan = [first, super::dry_run::definition(&vm, target, shown)].concat();
+        let defined = super::dry_run::definition(&vm, target, preview.as_ref(), &output);
+        ledger.report.plan = [first, defined].concat();
         return ledger.report.finish(RunOutcome::Done);
     }
     // One that an earlier run left is replaced, and is no leftover of this one.
     let made = Some(DOMAIN_XML.to_owned()).filter(|name| !output.join(name).exists());
     let makes = made.into_iter().collect();
-    let Some(claim) = claim(&mut ledger, (&output, &manifest), Some(&disks), makes) else {
+    let Some(claim) = claim(&mut ledger, &output, &manifest, Some(&disks), makes) else {
         return ledger.report.finish(RunOutcome::Refused);
     };
-    if import::definition_of_known(&mut ledger, (&manifest, &output), &disks, target).await {
+    if import::definition_of_known(&mut ledger, &manifest, &output, &disks, target).await {
         start::after_define(target, &manifest, &mut ledger).await;
     }
     end(ledger, Some(claim), false)
@@ -235,10 +234,8 @@ pub(super) fn open<'a>(
         })
         .and_then(|path| {
             let folder = path.parent().unwrap_or(Path::new("/"));
-            OutputDir::settle(folder)
-                .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))?;
-            let stopped = |e: manifest::Error| StageError::new(Stage::Manifest, &e, e.hint());
-            Ok((manifest::read(&path).map_err(stopped)?, path))
+            OutputDir::settle(folder).at(Stage::Manifest)?;
+            Ok((manifest::read(&path).at(Stage::Manifest)?, path))
         });
     let place = path.parent().unwrap_or(path);
     let mut ledger = StageRunner::new(RunReport::begin("", place), progress, cancel);
@@ -289,32 +286,37 @@ pub(super) struct Checked {
     pub undone: Vec<Undo>,
 }
 
-/// What `define` needs: converted disks that are there, and a host that will take them. Warnings go to
-/// `told`.
+/// What `define` is asked for.
+pub(super) struct DefineRequest<'a> {
+    pub target: &'a ImportSettings,
+    pub dry_run: bool,
+    /// Where warnings go.
+    pub told: &'a RunDetails,
+}
+
+/// What `define` needs: converted disks that are there, and a host that will take them.
 pub(super) async fn check(
     manifest: &Manifest,
     output: &Path,
-    (target, dry_run, told): (&ImportSettings, bool, &RunDetails),
+    DefineRequest { target, dry_run, told }: DefineRequest<'_>,
     cancel: &CancellationToken,
 ) -> Result<Checked, StageError> {
     let mut disks = converter::existing(manifest, output, &converter::Settings::default(), cancel)
         .await
-        .map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
+        .at(Stage::Preflight)?;
     remember(&mut disks, stored::converted(output, manifest));
     let facts = guest::reported(output, manifest);
     let vm = guest::planned(manifest, facts.as_ref());
     guest::order(&mut disks, &vm);
     guest::check(&vm, target, Stage::Preflight)?;
     start::check_export(target, manifest)?;
-    let recovery = recovery::first(output, target, (dry_run, told)).await?;
+    let recovery = recovery::first(output, target, dry_run, told).await?;
     let Recovery { plan: first, undone, .. } = recovery;
     let all = target::with_media(&disks, manifest.media());
     told.warn_all(target::gone_media(manifest.media()));
     let asked = target::TargetRequest { dry_run, going: &[], undone: &undone };
     let checked = target::preflight(target, &vm, &all, asked).await;
-    told.warn_all(
-        checked.map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?,
-    );
+    told.warn_all(checked.at(Stage::Preflight)?);
     told.warn_all(told_before(output, manifest));
     Ok(Checked { disks, first, undone })
 }
@@ -344,7 +346,8 @@ fn remember(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
 /// conversion if there is one.
 fn claim(
     ledger: &mut StageRunner<'_>,
-    (output, manifest): (&Path, &Manifest),
+    output: &Path,
+    manifest: &Manifest,
     converted: Option<&ConvertedDisks>,
     makes: Vec<String>,
 ) -> Option<OutputDir> {
@@ -387,7 +390,7 @@ fn claim(
             Some(claim)
         }
         Err(error) => {
-            let stopped = StageError::new(Stage::Preflight, &error, error.hint());
+            let stopped = StageError::of(Stage::Preflight, &error);
             ledger.report.errors.push(stopped.failure);
             None
         }

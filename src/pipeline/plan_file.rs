@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::dry_run;
-use super::from_manifest::{self, Checked};
+use super::from_manifest::{self, Checked, DefineRequest};
 use super::job::ImportSettings;
 use super::output::report::{Failure, RunOutcome, RunReport};
 use super::stage::addresses;
 use super::stage::guest;
 use super::stage::preflight::RunDetails;
-use super::stage::stage_runner::{StageError, StageRunner};
+use super::stage::stage_error::StageError;
+use super::stage::stage_runner::StageRunner;
 use super::stage::target;
 use crate::libvirt::{self, Draft};
 use crate::model::{Stage, Warning};
@@ -71,13 +72,14 @@ pub async fn draft(
         addresses::renewed(read, &output, target).map_err(|stopped| stopped.failure)?;
     let told = RunDetails::default();
     told.warn_all(made);
-    let checked = Box::pin(from_manifest::check(&read, &output, (target, true, &told), cancel));
+    let request = DefineRequest { target, dry_run: true, told: &told };
+    let checked = Box::pin(from_manifest::check(&read, &output, request, cancel));
     let Checked { disks, first, undone } = checked.await.map_err(|stopped| stopped.failure)?;
     let vm = guest::planned(&read, guest::reported(&output, &read).as_ref());
     let disks = target::with_media(&disks, read.media());
     let draft = target::draft(target, &vm, &disks, &undone).await.map_err(refused)?;
     let preview = target::preview(target, &vm, &disks, &undone).await.map_err(refused)?;
-    let definition = dry_run::definition(&vm, target, (Some(&preview), &output));
+    let definition = dry_run::definition(&vm, target, Some(&preview), &output);
     Ok(PlanFile {
         hyperexport_plan: VERSION,
         hyperexport_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -101,7 +103,8 @@ pub fn check_uri_of_plan(target: &ImportSettings) -> Result<(), libvirt::Error> 
 
 /// Does what a plan says, unless something would be made otherwise by now; a dry run only checks that.
 pub async fn apply(
-    (plan, dry_run): (&PlanFile, bool),
+    plan: &PlanFile,
+    dry_run: bool,
     target: &ImportSettings,
     progress: &Progress,
     cancel: &CancellationToken,
@@ -138,7 +141,7 @@ fn first(ledger: &mut StageRunner<'_>) -> Failure {
 }
 
 fn refused(error: crate::libvirt::Error) -> Failure {
-    Failure::new(Stage::Preflight, &error, error.hint())
+    Failure::of(Stage::Preflight, &error)
 }
 
 #[cfg(test)]

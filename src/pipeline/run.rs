@@ -17,7 +17,9 @@ use super::output::{fit, replace};
 use super::stage::again::{self, Redo};
 use super::stage::export::ExportStage;
 use super::stage::preflight::{self, ReadyRun, RunDetails};
-use super::stage::stage_runner::{StageError, StageRunner};
+use super::stage::source_power::RunEnd;
+use super::stage::stage_error::{At, StageError};
+use super::stage::stage_runner::StageRunner;
 use super::stage::{
     import, package, snapshots, source_after, source_power, start, stream, target_check,
 };
@@ -90,14 +92,14 @@ async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (RunOutcome, Option<O
         }
     };
     ledger.folder = Some(held.claim.folder().clone());
-    let worked = caught(async { Ok(stages(job, source, (&ready, &mut held), ledger).await) }).await;
+    let worked = caught(async { Ok(stages(job, source, &ready, &mut held, ledger).await) }).await;
     let outcome = worked.unwrap_or_else(|panic| {
         ledger.report.errors.push(StageError::by_panic(Stage::Preflight, &panic).failure);
         RunOutcome::Failed
     });
     let succeeded = outcome == RunOutcome::Done;
-    let followed = source_after::follow(job, (&ready, &held), succeeded, ledger).await;
-    source_power::settle(job, (&ready, &mut held), (outcome, followed), ledger).await;
+    let followed = source_after::follow(job, &ready, &held, succeeded, ledger).await;
+    source_power::settle(job, &ready, &mut held, RunEnd { outcome, followed }, ledger).await;
     let outcome = if followed { outcome } else { ledger.ended(RunOutcome::Partial) };
     discard(&mut held, ledger);
     let done = ledger.report.stages.iter().filter(|stage| stage.stage != Stage::Preflight);
@@ -115,7 +117,8 @@ async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (RunOutcome, Option<O
 async fn stages(
     job: &Job,
     source: Source,
-    (ready, held): (&ReadyRun, &mut LockedOutput),
+    ready: &ReadyRun,
+    held: &mut LockedOutput,
     ledger: &mut StageRunner<'_>,
 ) -> RunOutcome {
     snapshots::warn_of_strangers(ready, &held.claim, ledger);
@@ -127,11 +130,11 @@ async fn stages(
             return ledger.ended(RunOutcome::Failed);
         }
     }
-    let fetched = fetch(job, &source, (ready, held), ledger).await;
+    let fetched = fetch(job, &source, ready, held, ledger).await;
     close(source, ledger).await;
     match fetched {
         None => ledger.ended(RunOutcome::Failed),
-        Some(fetched) => finish(job, fetched, (ready, held), ledger).await,
+        Some(fetched) => finish(job, fetched, ready, held, ledger).await,
     }
 }
 
@@ -163,16 +166,22 @@ async fn open(
 /// What follows the export.
 async fn finish(
     job: &Job,
-    mut fetched: Fetched,
-    (ready, held): (&ReadyRun, &mut LockedOutput),
+    fetched: Fetched,
+    ready: &ReadyRun,
+    held: &mut LockedOutput,
     ledger: &mut StageRunner<'_>,
 ) -> RunOutcome {
-    let (Some(settings), Some(manifest)) = (&job.conversion, &mut fetched.manifest) else {
-        return RunOutcome::Done;
+    let (manifest, is_written) = match fetched {
+        Fetched::Disks => return RunOutcome::Done,
+        Fetched::Described(manifest) => (manifest, true),
+        Fetched::Undescribed(manifest) => (manifest, false),
     };
-    let settings = &converted::settings_for(job, settings, &manifest.source_vm().nics);
-    let work = (settings, &mut *manifest, fetched.unwritten);
-    let Some(converted) = conversion(job, work, (ready, held), ledger).await else {
+    let Some(settings) = &job.conversion else { return RunOutcome::Done };
+    let settings = converted::settings_for(job, settings, &manifest.source_vm().nics);
+    let mut work = ConversionWork { settings, manifest, is_written };
+    let converted = conversion(job, &mut work, ready, held, ledger).await;
+    let ConversionWork { settings, manifest, .. } = &work;
+    let Some(converted) = converted else {
         return ledger.ended(RunOutcome::Failed);
     };
     if let Some(target) = &job.target {
@@ -203,11 +212,20 @@ async fn finish(
     }
 }
 
+/// What the conversion works from.
+struct ConversionWork {
+    settings: convert::Settings,
+    manifest: Box<Manifest>,
+    /// Whether the manifest lies beside the disks already.
+    is_written: bool,
+}
+
 /// The conversion, or the one that is there. `None` when the export is lost with it.
 async fn conversion(
     job: &Job,
-    (settings, manifest, unwritten): (&convert::Settings, &mut Manifest, bool),
-    (ready, held): (&ReadyRun, &mut LockedOutput),
+    ConversionWork { settings, manifest, is_written }: &mut ConversionWork,
+    ready: &ReadyRun,
+    held: &mut LockedOutput,
     ledger: &mut StageRunner<'_>,
 ) -> Option<Option<ConvertedDisks>> {
     if let PreviousRun::Export(kept) = &ready.earlier {
@@ -244,7 +262,7 @@ async fn conversion(
         });
     }
     let work = held.work(&ready.output).to_owned();
-    if !unwritten {
+    if *is_written {
         let disks = from_manifest::conversion(ledger, manifest, &work, settings).await;
         converted::note(ledger, &job.asked, settings);
         return Some(disks);
@@ -268,21 +286,25 @@ async fn conversion(
 }
 
 /// What the later stages work from.
-struct Fetched {
-    manifest: Option<Manifest>,
-    /// Whether the manifest is yet to be written, after the conversion.
-    unwritten: bool,
+enum Fetched {
+    /// Disks alone: no manifest is asked for.
+    Disks,
+    /// Disks with their manifest beside them.
+    Described(Box<Manifest>),
+    /// Disks that were converted while they arrived: the manifest is written after the conversion.
+    Undescribed(Box<Manifest>),
 }
 
 /// Export and manifest, or what an earlier run left of them.
 async fn fetch(
     job: &Job,
     source: &Source,
-    (ready, held): (&ReadyRun, &mut LockedOutput),
+    ready: &ReadyRun,
+    held: &mut LockedOutput,
     ledger: &mut StageRunner<'_>,
 ) -> Option<Fetched> {
     if let PreviousRun::Export(kept) = &ready.earlier {
-        snapshots::remove(source, (&ready.vm, &held.claim), ledger).await;
+        snapshots::remove(source, &ready.vm, &held.claim, ledger).await;
         return keep(job, kept, ready, ledger).await;
     }
     let export = ExportStage::new(job, source, ready, held);
@@ -306,26 +328,26 @@ async fn fetch(
     ledger.report.export = Some(taken.clone());
     let work = held.work(&ready.output).to_owned();
     if !package::write(job, &exported, &work, ledger).await {
-        remove_files(job, (ready, &work), ledger);
+        remove_files(job, ready, &work, ledger);
         return None;
     }
     if !job.writes_manifest() {
         held.replace(ready, None, ledger)?;
-        return Some(Fetched { manifest: None, unwritten: false });
+        return Some(Fetched::Disks);
     }
     let mut manifest = describe(job, &exported, &taken, &ready.output);
     if exported.disks.iter().any(|disk| disk.received.is_some()) {
-        return Some(Fetched { manifest: Some(manifest), unwritten: true });
+        return Some(Fetched::Undescribed(Box::new(manifest)));
     }
     let path = work.join(manifest::FILE_NAME);
     let written = ledger.stage(Stage::Manifest, write_manifest(&manifest, &path)).await;
     if written.is_none() {
-        remove_files(job, (ready, &work), ledger);
+        remove_files(job, ready, &work, ledger);
         return None;
     }
     ledger.report.manifest = Some(path);
     held.replace(ready, Some(&mut manifest), ledger)?;
-    Some(Fetched { manifest: Some(manifest), unwritten: false })
+    Some(Fetched::Described(Box::new(manifest)))
 }
 
 /// An export that an earlier run made, if every file still has its sum; the manifest and the package
@@ -352,10 +374,10 @@ async fn keep(
     if let Some(same) = fit::current(kept, &ready.state) {
         ledger.progress.note(same);
     }
-    let check = kept.check_sums(ready.domain.is_some(), (ledger.progress, ledger.cancel));
+    let check = kept.check_sums(ready.domain.is_some(), ledger.control());
     ledger.stage_as(Stage::Export, StageStatus::Kept, check).await?;
     inherit(kept, ready, ledger);
-    let mut manifest = None;
+    let mut fetched = Fetched::Disks;
     if job.writes_manifest() {
         let wanted = from_manifest::build_options(job.conversion.as_ref(), &ready.output);
         let mut described = kept.described();
@@ -372,23 +394,21 @@ async fn keep(
             }
             let path = &kept.manifest_path;
             let work = async {
-                manifest::write(&described, path, manifest::Overwrite::Yes)
-                    .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))
+                manifest::write(&described, path, manifest::Overwrite::Yes).at(Stage::Manifest)
             };
             ledger.stage(Stage::Manifest, work).await?;
         } else {
             ledger.without(Stage::Manifest, StageStatus::Kept);
         }
         ledger.report.manifest = Some(kept.manifest_path.clone());
-        manifest = Some(described);
+        fetched = Fetched::Described(Box::new(described));
     }
     package::of_kept(job, kept, ready, ledger).await.then_some(())?;
-    Some(Fetched { manifest, unwritten: false })
+    Some(fetched)
 }
 
 async fn write_manifest(manifest: &Manifest, path: &Path) -> Result<(), StageError> {
-    manifest::write(manifest, path, manifest::Overwrite::No)
-        .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))
+    manifest::write(manifest, path, manifest::Overwrite::No).at(Stage::Manifest)
 }
 
 fn describe(job: &Job, exported: &ExportedVm, taken: &RecordedExport, output: &Path) -> Manifest {
@@ -401,7 +421,7 @@ fn describe(job: &Job, exported: &ExportedVm, taken: &RecordedExport, output: &P
 }
 
 /// A failed run leaves no file behind that looks like an export.
-fn remove_files(job: &Job, (ready, work): (&ReadyRun, &Path), ledger: &mut StageRunner<'_>) {
+fn remove_files(job: &Job, ready: &ReadyRun, work: &Path, ledger: &mut StageRunner<'_>) {
     let package = ledger.report.package.take().map(|_| job.format.makes(&ready.vm.name));
     let names = ready.exports.iter().cloned().chain(package.unwrap_or_default());
     remove(names.map(|name| work.join(name)), ledger);

@@ -14,7 +14,8 @@ const VIRT_MANAGER: &str = "virt-manager";
 /// environment it gets what belongs to the user's `session`.
 pub fn show(
     domain: &DefinedDomain,
-    (path, session): (&OsStr, &[(OsString, OsString)]),
+    path: &OsStr,
+    session: &[(OsString, OsString)],
     display: bool,
 ) -> Result<(), String> {
     let words = [VIRT_MANAGER, "--connect", &domain.uri, "--show-domain-console", &domain.name];

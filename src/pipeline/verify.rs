@@ -15,8 +15,8 @@ use super::output::stored::read_result;
 use super::undo;
 use crate::convert::{ImageDifference, compare, open_image};
 use crate::libvirt::{self, Chunk, DefinedDomain, UnusedDisk};
-use crate::model::{DiskFormat, DiskId, DiskProof, FixedFile, Proof, Sha256Digest};
-use crate::progress::{Progress, Unit};
+use crate::model::{DiskFormat, DiskId, DiskProof, FixedFile, Hint, Proof, Sha256Digest};
+use crate::progress::{Control, Progress, Unit};
 
 /// Why nothing is proved.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +56,8 @@ pub enum Error {
     Cancelled,
 }
 
-impl Error {
-    /// What to type next.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Result(_) => {
                 Some("pass the result.json of an output directory, or a file of its runs/".into())
@@ -78,7 +77,9 @@ impl Error {
             Self::Read { .. } | Self::Cancelled => None,
         }
     }
+}
 
+impl Error {
     /// Whether a disk was compared and is not what it should be.
     pub fn is_difference(&self) -> bool {
         matches!(self, Self::Differs { .. })
@@ -116,7 +117,8 @@ pub struct VerifiedDisk {
 /// # Errors
 /// [`Error`].
 pub async fn verify(
-    (path, uri): (&Path, Option<&str>),
+    path: &Path,
+    uri: Option<&str>,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Verified, Error> {
@@ -127,14 +129,14 @@ pub async fn verify(
     })?;
     let proof = result.proof.clone().filter(|proof| !proof.disks.is_empty());
     let proof = proof.ok_or(Error::NoProof(path))?;
-    let work = (progress, cancel);
+    let control = Control { progress, cancel };
     let undone = result.undone.as_ref().is_some_and(|undone| undone.left.is_empty());
     let disks = match result.domain.as_ref().filter(|_| !undone) {
         Some(domain) => {
             undo::check_uri(&domain.uri, uri)?;
-            of_domain(&result, domain, &proof, work).await?
+            of_domain(&result, domain, &proof, control).await?
         }
-        None => of_images(&result, &proof, work).await?,
+        None => of_images(&result, &proof, control).await?,
     };
     Ok(Verified { vm: result.vm, disks, files: proof.files })
 }
@@ -144,7 +146,7 @@ async fn of_domain(
     result: &RunReport,
     domain: &DefinedDomain,
     proof: &Proof,
-    (progress, cancel): (&Progress, &CancellationToken),
+    control: Control<'_>,
 ) -> Result<Vec<VerifiedDisk>, Error> {
     let target = libvirt::Connection::connect(&journal::settings(&domain.uri)).await?;
     let disks = target.unused_disks(domain).await?.map_err(Error::Used)?;
@@ -163,12 +165,11 @@ async fn of_domain(
             // On another machine, or not ours to read: libvirt reads it.
             None => {
                 let file = tempfile::tempfile_in(&result.output).map_err(failed)?;
-                download(&target, disk, &file, (progress, cancel)).await?;
+                download(&target, disk, &file, control).await?;
                 file
             }
         };
-        let disk = (disk.path.as_path(), disk.volume.format);
-        verified.push(one(file, disk, proof, (progress, cancel)).await?);
+        verified.push(one(file, &disk.path, disk.volume.format, proof, control).await?);
     }
     Ok(verified)
 }
@@ -178,7 +179,7 @@ async fn download(
     target: &libvirt::Connection,
     disk: &UnusedDisk,
     file: &File,
-    work: (&Progress, &CancellationToken),
+    control: Control<'_>,
 ) -> Result<(), Error> {
     let failed = |source| read_error(&disk.path, source);
     let (out, mut position) = (file.try_clone().map_err(failed)?, 0);
@@ -193,7 +194,7 @@ async fn download(
             out.set_len(position)
         }
     };
-    target.read_volume(&disk.volume, Box::new(sink), work).await?;
+    target.read_volume(&disk.volume, Box::new(sink), control).await?;
     if disk.volume.format == DiskFormat::Raw {
         // A device may be larger than the disk on it.
         file.set_len(disk.capacity.0).map_err(failed)?;
@@ -205,7 +206,7 @@ async fn download(
 async fn of_images(
     result: &RunReport,
     proof: &Proof,
-    work: (&Progress, &CancellationToken),
+    control: Control<'_>,
 ) -> Result<Vec<VerifiedDisk>, Error> {
     let stamps = result.conversion.iter().flat_map(|conversion| &conversion.images);
     let mut verified = Vec::new();
@@ -224,7 +225,7 @@ async fn of_images(
         let refused = || ErrorKind::PermissionDenied.into();
         let file = open_image(path).and_then(|file| file.ok_or_else(refused));
         let file = file.map_err(|source| read_error(path, source))?;
-        verified.push(one(file, (path, disk.format), proof, work).await?);
+        verified.push(one(file, path, disk.format, proof, control).await?);
     }
     Ok(verified)
 }
@@ -232,9 +233,10 @@ async fn of_images(
 /// One disk.
 async fn one(
     file: File,
-    (place, format): (&Path, DiskFormat),
+    place: &Path,
+    format: DiskFormat,
     proof: &DiskProof,
-    (progress, cancel): (&Progress, &CancellationToken),
+    Control { progress, cancel }: Control<'_>,
 ) -> Result<VerifiedDisk, Error> {
     let _task = progress.task(format!("verify {}", proof.id), None, Unit::Bytes);
     let (wanted, cancel) = (proof.clone(), cancel.clone());

@@ -40,6 +40,8 @@ pub use windows::WindowsArgs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::model::Hint;
+
 /// A usage error of the command line or the environment: exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -88,9 +90,10 @@ impl Error {
         hint: "name it: `hyperexport migrate NAME` or --vm NAME; `hyperexport list` prints the names; \
                or give a file by --source",
     };
+}
 
-    /// What to type next.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { hint, .. } => Some((*hint).to_owned()),
             Self::NoEffect { flag, needs } => Some(format!("add {needs}, or leave {flag} out")),

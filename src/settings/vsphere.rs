@@ -156,6 +156,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::model::Hint;
 
     fn args(url: &str) -> VsphereArgs {
         VsphereArgs { url: Some(url.to_owned()), ..VsphereArgs::default() }

@@ -52,6 +52,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::model::Hint;
 
     #[test]
     fn a_call_that_is_not_answered_ends_with_the_path() {

@@ -31,6 +31,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::model::Hint;
+
 /// Beginning of the names of work folders in an output directory. The next run there removes them.
 pub const WORK_PREFIX: &str = ".hyperexport-work-";
 
@@ -114,9 +116,8 @@ pub enum Error {
     NoHome,
 }
 
-impl Error {
-    /// What to type next.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoFile { .. } | Self::TooLarge { .. } => {
                 Some("move it away, or name another file or folder".to_owned())
@@ -136,7 +137,9 @@ impl Error {
             Self::Read { .. } => None,
         }
     }
+}
 
+impl Error {
     /// Whether there is no such file, nor the folder that it would lie in.
     pub fn is_absence(&self) -> bool {
         use io::ErrorKind::{NotADirectory, NotFound};

@@ -10,7 +10,7 @@ use hyperexport::manifest::{
 };
 use hyperexport::model::{
     Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod,
-    ExportedDisk, ExportedVm, Firmware, GuestOs, NicModel, Origin, OsFamily, PowerState,
+    ExportedDisk, ExportedVm, Firmware, GuestOs, Hint, NicModel, Origin, OsFamily, PowerState,
     SourceDisk, SourceNic, SourceVm, Stage, Warning,
 };
 use hyperexport::progress::Progress;

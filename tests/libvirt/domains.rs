@@ -7,7 +7,7 @@ use crate::support::import::{Setup, assert_same, chain};
 use crate::support::libvirtd;
 use hyperexport::domain::{Chipset, DomainType};
 use hyperexport::libvirt::{Connection, Error, Journal, Settings, Transfer};
-use hyperexport::model::{DiskFormat, Firmware, OsFamily};
+use hyperexport::model::{DiskFormat, Firmware, Hint, OsFamily};
 use hyperexport::progress::{Event, Progress};
 use tokio_util::sync::CancellationToken;
 

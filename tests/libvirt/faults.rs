@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::support::daemon::Daemon;
 use crate::support::import::{Setup, chain, small_file_system};
 use hyperexport::libvirt::{Connection, DefinedDomain, Error, Journal, Settings, Transfer};
-use hyperexport::model::{ByteSize, DiskFormat};
+use hyperexport::model::{ByteSize, DiskFormat, Hint};
 use hyperexport::progress::{Event, Progress};
 use tokio_util::sync::CancellationToken;
 

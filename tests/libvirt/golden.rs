@@ -8,6 +8,7 @@ use crate::support::guests::{Guest, guests, host, root};
 use crate::support::import::Setup;
 use crate::support::libvirtd;
 use hyperexport::domain::{CpuChoice, DomainType, Error, HostCapabilities};
+use hyperexport::model::Hint;
 use virt::sys;
 
 const UUID: &str = "11111111-2222-4333-8444-555555555555";

@@ -9,7 +9,7 @@ use hyperexport::domain::{Chipset, CpuChoice, DiskBus, DomainType, TpmChoice};
 use hyperexport::libvirt::{DefinedDomain, Error, Undo, user_profile};
 use hyperexport::model::{
     AskedNic, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware,
-    GuestCard, MacAddress, OsFamily, SmbiosText, SoundCard, SourceDisk, SourceNic,
+    GuestCard, Hint, MacAddress, OsFamily, SmbiosText, SoundCard, SourceDisk, SourceNic,
 };
 
 /// Starts the domain and stops it again.

@@ -4,7 +4,7 @@
 use crate::support::import::{Setup, chain};
 use crate::support::libvirtd;
 use hyperexport::domain::{NetworkMap, NetworkMapping, UserNetwork};
-use hyperexport::model::{MacAddress, Warning};
+use hyperexport::model::{Hint, MacAddress, Warning};
 use virt::network::Network;
 
 fn map(entries: &[&str]) -> NetworkMap {

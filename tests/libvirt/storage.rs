@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::import::{Setup, allocated, assert_same, chain, run};
 use crate::support::libvirtd;
 use hyperexport::libvirt::{Error, ImportRequest, Journal, PoolChoice, Transfer, Undo};
-use hyperexport::model::{ByteSize, DiskFormat};
+use hyperexport::model::{ByteSize, DiskFormat, Hint};
 use hyperexport::progress::{Event, Progress};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tokio_util::sync::CancellationToken;

@@ -6,6 +6,7 @@ use crate::support::daemon::{Daemon, free_port};
 use crate::support::import::{Setup, assert_same, chain, open_folder, run};
 use hyperexport::domain::NetworkMap;
 use hyperexport::libvirt::{Connection, Error, Settings, Transfer};
+use hyperexport::model::Hint;
 use tempfile::TempDir;
 
 /// The whole import by way of `uri`, and back.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::support::export::{Folders, assert_clean, export, folders, listener, one_disk};
 use crate::support::vcsim::Vcsim;
 use hyperexport::exporter::{Error, Settings, Transport};
-use hyperexport::model::{DiskFormat, ExportMethod, ExportedVm};
+use hyperexport::model::{DiskFormat, ExportMethod, ExportedVm, Hint};
 use hyperexport::progress::Event;
 use serde_json::json;
 use sha2::Digest;

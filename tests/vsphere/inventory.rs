@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::vcsim::Vcsim;
 use hyperexport::exporter::{Error, ExportBlocker, Filter, Shutdown, Trust, VSphere};
 use hyperexport::model::{
-    Assumed, Bus, ByteSize, Firmware, NicModel, OsFamily, PowerState, PoweredOff, Secret,
+    Assumed, Bus, ByteSize, Firmware, Hint, NicModel, OsFamily, PowerState, PoweredOff, Secret,
 };
 use hyperexport::progress::Progress;
 use serde_json::{Value, json};

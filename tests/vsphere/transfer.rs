@@ -9,7 +9,7 @@ use crate::support::export::{
 };
 use crate::support::vcsim::{Vcsim, raw_disk};
 use hyperexport::exporter::{Broken, Error, HostMap, NfcHosts, sdk_url};
-use hyperexport::model::{DiskFormat, ExportedVm};
+use hyperexport::model::{DiskFormat, ExportedVm, Hint};
 use hyperexport::progress::{Event, Progress};
 use serde_json::{Value, json};
 use sha2::Digest;

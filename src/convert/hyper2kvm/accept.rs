@@ -12,7 +12,7 @@ use crate::model::{
 use super::super::native::{self, FixList, Operated, Work};
 use super::super::proof::{ConvertedImage, Proofs};
 use super::super::results::{FinishedImage, publish_all};
-use super::super::tools::qemu_img::Image;
+use super::super::tools::qemu_img::{Image, NewQcow2};
 use super::super::{ConversionRun, Error, LOG};
 use super::Hyper2kvmOutcome;
 
@@ -198,9 +198,13 @@ impl Acceptance<'_> {
         let Some(compression) = self.run.settings.compression else { return Ok(image) };
         let to = self.run.work.path().join(format!("{}-compressed.qcow2", disk.id));
         let from = Image { path: &image, format: DiskFormat::Qcow2 };
-        let task = format!("compress {}", disk.id);
-        let (to_file, how) = ((to.as_path(), Some(compression)), (self.run.progress, &*task));
-        self.run.tools.to_qcow2(from, to_file, self.capacity(disk), how).await?;
+        let new = NewQcow2 {
+            path: to.clone(),
+            compression: Some(compression),
+            capacity: self.capacity(disk),
+            task: format!("compress {}", disk.id),
+        };
+        self.run.tools.to_qcow2(from, &new, self.run.progress).await?;
         self.examine(disk, &to).await?;
         tokio::fs::remove_file(&image)
             .await

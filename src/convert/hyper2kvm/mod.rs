@@ -86,7 +86,8 @@ impl Hyper2kvm<'_> {
             ));
             ended = self.once(Some(FORCE_TCG), isolated).await?;
         }
-        self.examine(ended, warnings)
+        let (status, findings) = ended;
+        self.examine(status, findings, warnings)
     }
 
     /// One run.
@@ -159,7 +160,8 @@ impl Hyper2kvm<'_> {
     /// Success by exit code, report and log, or the reason why not.
     fn examine(
         &self,
-        (status, findings): (ExitStatus, Findings),
+        status: ExitStatus,
+        findings: Findings,
         mut warnings: Vec<Warning>,
     ) -> Result<Hyper2kvmOutcome, Error> {
         let log = self.output.join(LOG);

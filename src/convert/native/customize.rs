@@ -19,7 +19,8 @@ pub(in crate::convert) const PROGRAM: &str = "virt-customize";
 /// [`Error::Guestfs`] with its last words.
 pub(super) async fn customize(
     run: &ConversionRun<'_>,
-    (overlays, first_boot): (&[PathBuf], &[PathBuf]),
+    overlays: &[PathBuf],
+    first_boot: &[PathBuf],
     backend_settings: Option<&str>,
 ) -> Result<bool, Error> {
     let mut wishes = words(&run.settings.customize);

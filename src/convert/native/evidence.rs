@@ -51,7 +51,7 @@ pub(super) async fn of_linux(
     let late: BTreeSet<_> = early.iter().copied().chain(late).collect();
     let drivers = drivers(&early, &late);
     let lasts = lasting::tables_last(guestfs, devices).await?
-        && lasting::start_lasts(guestfs, (kernel, &held), devices).await?;
+        && lasting::start_lasts(guestfs, kernel, &held, devices).await?;
     Ok(Some(if lasts { drivers } else { with_scsi_names(drivers) }))
 }
 
@@ -100,7 +100,7 @@ async fn of_kernel(
     let Some(held) = kernel.contents(guestfs).await? else { return Ok(None) };
     let early: BTreeSet<_> = held.modules.iter().map(String::as_str).collect();
     let drivers = drivers(&early, &early);
-    let lasts = lasting::start_lasts(guestfs, (kernel, &held), devices).await?;
+    let lasts = lasting::start_lasts(guestfs, kernel, &held, devices).await?;
     Ok(Some(if lasts { drivers } else { with_scsi_names(drivers) }))
 }
 

@@ -78,6 +78,13 @@ pub(super) struct Opened {
     pub(super) devices: GuestDevices,
 }
 
+/// What a way of fixing works on.
+struct WayInput<'a> {
+    guest: &'a Guest,
+    overlays: &'a [PathBuf],
+    windows: Option<&'a Treated>,
+}
+
 impl GuestFix<'_> {
     /// Inspects the guest, and fixes it if that is wanted.
     ///
@@ -102,9 +109,8 @@ impl GuestFix<'_> {
                 let mut operated = Operated { facts, ..Operated::failed(error) };
                 if self.fixes && has_no_system(&operated) {
                     let begin = Instant::now();
-                    let told = (stages, begin);
                     (operated.changes, operated.fixes) =
-                        self.loader_of(&operated, told, warnings).await?;
+                        self.loader_of(&operated, stages, begin, warnings).await?;
                 }
                 warnings.extend(self.network_as_it_was(&operated));
                 if !self.fixes && !run.settings.stages.fix {
@@ -157,7 +163,7 @@ impl GuestFix<'_> {
             "drivers": report.drivers,
             "network": report.interfaces,
         });
-        stages.note_done("fix", begin.elapsed(), (Some(done), operated.failure.as_ref()));
+        stages.note_done("fix", begin.elapsed(), Some(done), operated.failure.as_ref());
         if operated.facts.is_none() {
             operated.facts = Some(facts::of(&guest, None, None));
         }
@@ -199,7 +205,8 @@ impl GuestFix<'_> {
                 None => self.overlays().await?,
             };
             let mut report = FixReport::new(run.progress);
-            let tried = self.try_way(way, opened.take(), (&guest, &on, windows), &mut report).await;
+            let patient = WayInput { guest: &guest, overlays: &on, windows };
+            let tried = self.try_way(way, opened.take(), patient, &mut report).await;
             match tried {
                 Ok(operated) if windows.is_some_and(|windows| !windows.gained(&operated)) => {
                     warnings.append(&mut report.warnings);
@@ -234,14 +241,15 @@ impl GuestFix<'_> {
             warnings.append(&mut report.warnings);
             return Ok((fit(operated), report));
         }
-        self.unfixed(opened, (guest, failure), warnings).await
+        self.unfixed(opened, guest, failure, warnings).await
     }
 
     /// What the guest starts from as it is, where no way of fixing succeeded.
     async fn unfixed(
         &self,
         opened: Option<Opened>,
-        (guest, failure): (Guest, Option<Error>),
+        guest: Guest,
+        failure: Option<Error>,
         warnings: &mut Vec<Warning>,
     ) -> Result<(Operated, FixReport<'_>), Error> {
         // Where there was no way the first appliance still runs; all others have changed their
@@ -274,13 +282,14 @@ impl GuestFix<'_> {
     async fn loader_of(
         &self,
         operated: &Operated,
-        (stages, begin): (&mut StageLog, Instant),
+        stages: &mut StageLog,
+        begin: Instant,
         warnings: &mut Vec<Warning>,
     ) -> Result<(Vec<String>, FixList), Error> {
         let report = self.loader_alone(warnings).await?;
         if !report.changes.is_empty() {
             let done = json!({ "changes": report.changes });
-            stages.note_done("fix", begin.elapsed(), (Some(done), operated.failure.as_ref()));
+            stages.note_done("fix", begin.elapsed(), Some(done), operated.failure.as_ref());
         }
         Ok((changes(&report), report.fixes))
     }
@@ -321,12 +330,11 @@ impl GuestFix<'_> {
     async fn try_way<'r>(
         &'r self,
         way: Way,
-        opened: Option<Opened>,
-        (guest, overlays, windows): (&Guest, &[PathBuf], Option<&Treated>),
+        mut opened: Option<Opened>,
+        WayInput { guest, overlays, windows }: WayInput<'_>,
         report: &mut FixReport<'r>,
     ) -> Result<Operated, Error> {
         let run = self.run;
-        let mut opened = opened;
         if way == Way::VirtV2v {
             if let Some(opened) = opened.take() {
                 opened.guestfs.end().await?;
@@ -345,7 +353,7 @@ impl GuestFix<'_> {
         let agent = if guest.os == "linux" {
             let tidies = way != Way::OwnLeast;
             let wanted = FixRequest { manifest: run.manifest, settings: run.settings, tidies };
-            fix::linux(&mut guestfs, (guest, &mut devices), &wanted, report).await?;
+            fix::linux(&mut guestfs, guest, &mut devices, &wanted, report).await?;
             report.agent
         } else {
             let found = windows::drivers(&mut guestfs, guest).await?;
@@ -381,8 +389,7 @@ impl GuestFix<'_> {
             scripts.push(script);
         }
         let overlays = self.overlays().await?;
-        let on = (overlays.as_slice(), scripts.as_slice());
-        let is_another = customize(self.run, on, self.backend_settings()).await?;
+        let is_another = customize(self.run, &overlays, &scripts, self.backend_settings()).await?;
         if is_another {
             self.commit(&overlays).await?;
         }
@@ -434,11 +441,8 @@ impl GuestFix<'_> {
             Err(error @ (Error::Guestfs { .. } | Error::Appliance { .. })) if given.is_none() => {
                 let message = format!("{}; running it without KVM, which is slow", chain(&error));
                 run.progress.note(&message);
-                warnings.push(Warning::new(
-                    Stage::Pipeline,
-                    WarningCode::LibguestfsWithoutKvm,
-                    message,
-                ));
+                let code = WarningCode::LibguestfsWithoutKvm;
+                warnings.push(Warning::new(Stage::Pipeline, code, message));
                 self.without_kvm.set(true);
                 Appliance { backend_settings: Some(FORCE_TCG), ..appliance }.start(overlays).await
             }

@@ -114,13 +114,13 @@ pub(super) async fn inspect(
 ) -> Result<(Guest, GuestDevices), Error> {
     let roots = systems::roots(guestfs).await?;
     let mut devices = GuestDevices::find(guestfs, choice.vm).await?;
-    let root = systems::choose(guestfs, (roots, &devices), choice).await?;
+    let root = systems::choose(guestfs, roots, &devices, choice).await?;
     let mut guest = Guest::read(guestfs, &root).await?;
     let doing = format!("mounting {root} of the guest");
     guestfs.run(&doing, &["mount", &root, "/"]).await?;
     let device = systems::device_of(guestfs, &root, &devices).await?;
     let fstab = guestfs.read("/etc/fstab").await?.unwrap_or_default();
     devices.know_system(device, &fstab);
-    mounts::mount(guestfs, (&mut guest, &devices), &fstab).await?;
+    mounts::mount(guestfs, &mut guest, &devices, &fstab).await?;
     Ok((guest, devices))
 }

@@ -41,7 +41,8 @@ pub(super) async fn tables_last(
 /// its command line itself.
 pub(super) async fn start_lasts(
     guestfs: &mut Guestfs,
-    (kernel, held): (&Kernel, &Contents),
+    kernel: &Kernel,
+    held: &Contents,
     devices: &GuestDevices,
 ) -> Result<bool, Error> {
     Ok(initramfs_lasts(held, devices)

@@ -59,7 +59,7 @@ use self::validate::Beginning;
 use super::proof::{ConvertedImage, Proofs};
 use super::results::{FinishedImage, publish_all};
 use super::tools::libguestfs_cleanup::GuestfsFolders;
-use super::tools::qemu_img::Image;
+use super::tools::qemu_img::{Image, NewQcow2};
 use super::{Conversion, ConversionRun, Converter, Engine, Error, ReadyConversion};
 
 pub(super) use self::fix::TOOLS;
@@ -99,10 +99,10 @@ pub(super) async fn convert(
     stages.note("convert", begin.elapsed(), Ok(done));
     panics::point("pipeline");
     let proofs = Proofs::begin(run, disks.iter().map(Work::converted));
-    let told = (&mut stages, &mut warnings);
     let fixes_guest = run.settings.stages.fix;
-    let on = (disks.as_slice(), Some(&proofs));
-    let operated = match inspect_and_fix(run, &ready.engine, (on, fixes_guest), told).await {
+    let scope = FixScope { disks: &disks, proofs: Some(&proofs), fixes: fixes_guest };
+    let inspected = inspect_and_fix(run, &ready.engine, scope, &mut stages, &mut warnings).await;
+    let operated = match inspected {
         Ok(operated) => operated,
         Err(error) => {
             proofs.stop().await;
@@ -114,7 +114,7 @@ pub(super) async fn convert(
     let proved = proofs.finish(disks.iter().map(Work::converted)).await?;
     warnings.extend(fixes.warning());
     let proof = proved.with_files(Some(fixes.files), &mut warnings);
-    let guest = examine(run, &disks, facts, (&mut stages, &mut warnings)).await?;
+    let guest = examine(run, &disks, facts, &mut stages, &mut warnings).await?;
     let finished = disks.into_iter().map(|work| FinishedImage {
         id: work.disk.id.clone(),
         image: work.image,
@@ -143,12 +143,22 @@ pub(super) async fn convert(
     })
 }
 
-/// INSPECT and, if `fixes`, FIX, where they are wanted.
+/// What INSPECT and FIX work on.
+struct FixScope<'a> {
+    disks: &'a [Work<'a>],
+    /// Told of what FIX changes.
+    proofs: Option<&'a Proofs>,
+    /// Whether FIX may change the guest.
+    fixes: bool,
+}
+
+/// INSPECT and FIX, where they are wanted.
 async fn inspect_and_fix(
     run: &ConversionRun<'_>,
     engine: &Engine,
-    ((disks, proofs), fixes): ((&[Work<'_>], Option<&Proofs>), bool),
-    (stages, warnings): (&mut StageLog, &mut Vec<Warning>),
+    FixScope { disks, proofs, fixes }: FixScope<'_>,
+    stages: &mut StageLog,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Operated, Error> {
     if !run.settings.stages.inspect && !run.settings.stages.fix {
         return Ok(Operated::default());
@@ -193,7 +203,8 @@ async fn examine(
     run: &ConversionRun<'_>,
     disks: &[Work<'_>],
     facts: Option<GuestFacts>,
-    (stages, warnings): (&mut StageLog, &mut Vec<Warning>),
+    stages: &mut StageLog,
+    warnings: &mut Vec<Warning>,
 ) -> Result<GuestFacts, Error> {
     let begin = Instant::now();
     let mut starts = Vec::new();
@@ -228,8 +239,8 @@ pub(super) async fn after(
     let ours = run.settings.chosen() == Converter::Auto;
     let mut operated = match ours || wanted.fix {
         true => {
-            let told = (&mut stages, &mut *warnings);
-            inspect_and_fix(run, &Engine::Native, ((disks, None), ours && wanted.fix), told).await?
+            let scope = FixScope { disks, proofs: None, fixes: ours && wanted.fix };
+            inspect_and_fix(run, &Engine::Native, scope, &mut stages, warnings).await?
         }
         false => Operated::default(),
     };
@@ -238,7 +249,7 @@ pub(super) async fn after(
         operated = guest_fix::fit(operated);
     }
     let facts = operated.facts.take();
-    let guest = examine(run, disks, facts.clone(), (&mut stages, warnings)).await?;
+    let guest = examine(run, disks, facts.clone(), &mut stages, warnings).await?;
     operated.facts = facts;
     Ok((operated, guest))
 }
@@ -270,9 +281,13 @@ async fn images<'a>(run: &ConversionRun<'a>) -> Result<Vec<Work<'a>>, Error> {
             continue;
         }
         let source = Image { path: &disk.local_path, format: disk.source_format };
-        let (task, compression) = (format!("convert {}", disk.id), run.settings.compression);
-        let to = (run.progress, task.as_str());
-        run.tools.work_image(source, (&image, compression), capacity, to).await?;
+        let to = NewQcow2 {
+            path: image.clone(),
+            compression: run.settings.compression,
+            capacity,
+            task: format!("convert {}", disk.id),
+        };
+        run.tools.work_image(source, &to, run.progress).await?;
         done.push(Work { disk, capacity, image });
     }
     Ok(done)

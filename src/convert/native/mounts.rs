@@ -22,7 +22,8 @@ const BY_TYPE: [(&str, &[&str]); 2] = [
 /// Mounts what the guest needs; [`Guest::mounts`] then has all mount points.
 pub(super) async fn mount(
     guestfs: &mut Guestfs,
-    (guest, devices): (&mut Guest, &GuestDevices),
+    guest: &mut Guest,
+    devices: &GuestDevices,
     fstab: &str,
 ) -> Result<(), Error> {
     let mut mounts = guest.mounts.clone();
@@ -43,7 +44,7 @@ pub(super) async fn mount(
         guestfs.try_run(&format!("mounting {device} of the guest"), &["mount", device, at]).await?;
     }
     if guest.os == "linux" {
-        mounts.extend(by_type(guestfs, (&guest.root, devices), &mounts).await?);
+        mounts.extend(by_type(guestfs, &guest.root, devices, &mounts).await?);
     }
     mounts.push(("/".to_owned(), guest.root.clone()));
     mounts.sort_by_key(|(at, _)| at.len());
@@ -94,7 +95,8 @@ fn is_needed(mount_point: &str) -> bool {
 /// Mounts the partitions of the root's disk that systemd finds by their types; returns them.
 async fn by_type(
     guestfs: &mut Guestfs,
-    (root, devices): (&str, &GuestDevices),
+    root: &str,
+    devices: &GuestDevices,
     mounts: &[(String, String)],
 ) -> Result<Vec<(String, String)>, Error> {
     let mut found: Vec<(String, String)> = Vec::new();

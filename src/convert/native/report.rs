@@ -16,8 +16,8 @@ impl StageLog {
     /// Notes how a stage ended: what it found or did, or why it failed.
     pub(super) fn note(&mut self, name: &str, took: Duration, end: Result<Value, &Error>) {
         match end {
-            Ok(result) => self.note_done(name, took, (Some(result), None)),
-            Err(error) => self.note_done(name, took, (None, Some(error))),
+            Ok(result) => self.note_done(name, took, Some(result), None),
+            Err(error) => self.note_done(name, took, None, Some(error)),
         }
     }
 
@@ -26,7 +26,8 @@ impl StageLog {
         &mut self,
         name: &str,
         took: Duration,
-        (result, failure): (Option<Value>, Option<&Error>),
+        result: Option<Value>,
+        failure: Option<&Error>,
     ) {
         let mut stage = json!({ "success": failure.is_none(), "duration": took.as_secs_f64() });
         if let Some(result) = result {

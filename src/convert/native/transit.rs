@@ -100,7 +100,8 @@ impl Guestfs {
     pub(super) async fn part(
         &mut self,
         device: &str,
-        (offset, length): (u64, u64),
+        offset: u64,
+        length: u64,
     ) -> Result<Option<Vec<u8>>, Error> {
         let doing = format!("reading {device}");
         self.draw(&doing, length)?;

@@ -24,8 +24,9 @@ impl Treated {
     /// [`Error::NoDrivers`] or [`Error::VirtioWin`] where there is nothing that virt-v2v could install.
     pub(super) async fn begin(run: &ConversionRun<'_>, opened: &mut Opened) -> Result<Self, Error> {
         let Opened { guestfs, guest, .. } = opened;
-        let about = (guest.osinfo.as_str(), guest.arch.as_str(), guest.product.as_str());
-        let handed = hand_over(&run.settings.windows, about, &run.work.tmp()).await?;
+        let Guest { osinfo, arch, product, .. } = guest;
+        let (sources, tmp) = (&run.settings.windows, run.work.tmp());
+        let handed = hand_over(sources, osinfo, arch, product, &tmp).await?;
         let before = windows::drivers(guestfs, guest).await?;
         Ok(Self { before, handed })
     }

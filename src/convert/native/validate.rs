@@ -113,7 +113,7 @@ pub(super) async fn beginning(
         let (offset, size) = (esp.first.checked_mul(SECTOR as u64), esp.sectors * SECTOR as u64);
         let Some(offset) = offset.filter(|_| (1..=LARGEST_ESP).contains(&size)) else { continue };
         // A partition that goes beyond the end of its disk is none that firmware reads.
-        if tools.part(image, scratch, (offset, size)).await.is_ok() {
+        if tools.part(image, scratch, offset, size).await.is_ok() {
             start.efi_loader |= holds_loader(scratch).await;
         }
         remove(scratch)?;

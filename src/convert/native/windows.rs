@@ -49,12 +49,12 @@ pub(super) async fn drivers(
     for (bus, service) in BUSES {
         let Some(key) = service_key(guestfs, &services, service).await? else { continue };
         let starts = starts_with_kernel(guestfs, &key).await?;
-        if starts && has_file(guestfs, &folder, (&key, service)).await? && !found.boots_from(bus) {
+        if starts && has_file(guestfs, &folder, &key, service).await? && !found.boots_from(bus) {
             found.buses.push(bus);
         }
     }
     if let Some(key) = service_key(guestfs, &services, CARD).await?
-        && has_file(guestfs, &folder, (&key, CARD)).await?
+        && has_file(guestfs, &folder, &key, CARD).await?
     {
         found.cards.push(GuestCard::Virtio);
     }
@@ -216,7 +216,8 @@ async fn service_key(
 async fn has_file(
     guestfs: &mut Guestfs,
     folder: &str,
-    (key, service): (&str, &str),
+    key: &str,
+    service: &str,
 ) -> Result<bool, Error> {
     let image = text(guestfs, key, "ImagePath").await?;
     let image = image.unwrap_or_else(|| format!("System32/drivers/{service}.sys"));

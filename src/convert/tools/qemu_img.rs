@@ -240,7 +240,8 @@ impl Tools {
         &self,
         image: Image<'_>,
         to: &Path,
-        (offset, size): (u64, u64),
+        offset: u64,
+        size: u64,
     ) -> Result<(), Error> {
         // A comma ends a value unless it is doubled (qemu(1), "-drive").
         let path = image.path.to_string_lossy().replace(',', ",,");
@@ -289,22 +290,20 @@ impl Tools {
         }
     }
 
-    /// Copies an image of `capacity` bytes for the guest into a new qcow2 file and reports how far
-    /// it is as the task `name`.
+    /// Copies an image into a new qcow2 file, and reports how far it is.
     pub(in crate::convert) async fn to_qcow2(
         &self,
         from: Image<'_>,
-        (to, compression): (&Path, Option<Compression>),
-        capacity: ByteSize,
-        (progress, name): (&Progress, &str),
+        NewQcow2 { path: to, compression, capacity, task }: &NewQcow2,
+        progress: &Progress,
     ) -> Result<(), Error> {
         let doing = format!("converting {} to {}", from.path.display(), to.display());
         let mut words = vec!["convert", "-p", "-f", from.format.qemu_driver(), "-O", "qcow2"];
         if let Some(compression) = compression {
             // -W: clusters may be written out of order, so that both cores compress.
-            words.extend(["-c", "-W", "-m", "16", "-o", option(compression)]);
+            words.extend(["-c", "-W", "-m", "16", "-o", option(*compression)]);
         }
-        let task = progress.task(name, Some(10_000), Unit::BasisPoints);
+        let task = progress.task(task, Some(10_000), Unit::BasisPoints);
         let call = Call {
             doing: doing.clone(),
             args: args(words, [from.path, to]),
@@ -319,6 +318,17 @@ impl Tools {
             .await?;
         if code == 0 { Ok(()) } else { Err(Error::QemuImg { doing, message: last }) }
     }
+}
+
+/// A qcow2 file that is to be made.
+#[derive(Debug, Clone)]
+pub(in crate::convert) struct NewQcow2 {
+    pub(in crate::convert) path: PathBuf,
+    pub(in crate::convert) compression: Option<Compression>,
+    /// Size that the guest sees.
+    pub(in crate::convert) capacity: ByteSize,
+    /// The task as which its progress is reported.
+    pub(in crate::convert) task: String,
 }
 
 /// An image and its format.

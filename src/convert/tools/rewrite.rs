@@ -10,31 +10,30 @@ use std::time::Duration;
 
 use crate::budget::Going;
 use crate::image::vmdk::{Header, SECTOR};
-use crate::image::{self, Compression, OutputFormat, Rewriter, Split};
-use crate::model::{ByteSize, DiskFormat};
+use crate::image::{self, OutputFormat, Rewriter, Split};
+use crate::model::DiskFormat;
 use crate::progress::{Progress, Task, Unit};
 
 use super::super::Error;
-use super::qemu_img::{Image, Tools};
+use super::qemu_img::{Image, NewQcow2, Tools};
 
 /// Bytes read at once.
 const BLOCK: usize = 1 << 20;
 
 impl Tools {
-    /// Copies an image of `capacity` bytes into a new qcow2 file, and reports how far it is as the
-    /// task `name`: itself where it can, by `qemu-img` for all other formats.
+    /// Copies an image into a new qcow2 file, and reports how far it is: itself where it can, by
+    /// `qemu-img` for all other formats.
     pub(in crate::convert) async fn work_image(
         &self,
         from: Image<'_>,
-        (to, compression): (&Path, Option<Compression>),
-        capacity: ByteSize,
-        (progress, name): (&Progress, &str),
+        new: &NewQcow2,
+        progress: &Progress,
     ) -> Result<(), Error> {
+        let to = &new.path;
         if from.format == DiskFormat::Vmdk {
-            let task = progress.task(name, Some(capacity.0), Unit::Bytes);
-            let (tools, path, target) = (self.clone(), from.path.to_owned(), to.to_owned());
-            let kind = OutputFormat::Qcow2(compression);
-            let work = move || tools.rewrite(&path, (&target, kind), capacity, &task);
+            let task = progress.task(&new.task, Some(new.capacity.0), Unit::Bytes);
+            let (tools, path, new) = (self.clone(), from.path.to_owned(), new.clone());
+            let work = move || tools.rewrite(&path, &new, &task);
             let done = tokio::task::spawn_blocking(work).await;
             if done
                 .map_err(|join| Error::io(format!("writing {}", to.display()))(join.into()))??
@@ -43,14 +42,14 @@ impl Tools {
             }
         }
         let joined = to.with_extension("joined");
-        match (self.joined(from, &joined).await?, compression) {
-            (None, _) => self.to_qcow2(from, (to, compression), capacity, (progress, name)).await,
+        match (self.joined(from, &joined).await?, new.compression) {
+            (None, _) => self.to_qcow2(from, new, progress).await,
             (Some(_), None) => {
                 let renamed = std::fs::rename(&joined, to);
                 renamed.map_err(Error::io(format!("renaming {}", joined.display())))
             }
             (Some(whole), _) => {
-                self.to_qcow2(whole, (to, compression), capacity, (progress, name)).await?;
+                self.to_qcow2(whole, new, progress).await?;
                 let removed = std::fs::remove_file(&joined);
                 removed.map_err(Error::io(format!("removing {}", joined.display())))
             }
@@ -105,8 +104,7 @@ impl Tools {
     fn rewrite(
         &self,
         from: &Path,
-        (to, kind): (&Path, OutputFormat),
-        capacity: ByteSize,
+        NewQcow2 { path: to, compression, capacity, .. }: &NewQcow2,
         task: &Task,
     ) -> Result<bool, Error> {
         let read = |source| Error::io(format!("reading {}", from.display()))(source);
@@ -116,7 +114,8 @@ impl Tools {
         }
         let write = |source| Error::io(format!("writing {}", to.display()))(source);
         let file = File::options().read(true).write(true).create_new(true).open(to);
-        let mut rewriter = Rewriter::new(file.map_err(write)?, capacity.0, kind);
+        let mut rewriter =
+            Rewriter::new(file.map_err(write)?, capacity.0, OutputFormat::Qcow2(*compression));
         let mut buffer = vec![0; BLOCK];
         loop {
             self.may_go_on()?;

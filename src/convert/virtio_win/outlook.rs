@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::convert::Error;
 use crate::convert::native::v2v;
 use crate::convert::tools::qemu_img::Tools;
-use crate::model::{Check, OsFamily, Stage, Warning, WarningCode, chain};
+use crate::model::{Check, Hint, OsFamily, Stage, Warning, WarningCode, chain};
 
 use super::{DOWNLOAD, DriversOf, INSTALL_RHSRVANY, WindowsSources, look, name};
 

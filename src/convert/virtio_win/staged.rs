@@ -26,7 +26,9 @@ pub(in crate::convert) struct Handed {
 /// [`Error::NoDrivers`] when there is no place with drivers; the errors of copying.
 pub(in crate::convert) async fn hand_over(
     sources: &WindowsSources,
-    (osinfo, arch, product): (&str, &str, &str),
+    osinfo: &str,
+    arch: &str,
+    product: &str,
     work: &Path,
 ) -> Result<Handed, Error> {
     let none = |place: Option<PathBuf>| Error::NoDrivers { guest: product.to_owned(), place };
@@ -50,7 +52,7 @@ pub(in crate::convert) async fn hand_over(
             let copied = {
                 let to = to.clone();
                 tokio::task::spawn_blocking(move || {
-                    stage(&drivers, (release, looked_for, width), &to)
+                    stage(&drivers, release, looked_for, width, &to)
                 })
             };
             let doing = format!("copying drivers to {}", to.display());
@@ -78,7 +80,9 @@ fn real(osinfo: &str, product: &str) -> String {
 /// installer of the guest agent.
 fn stage(
     drivers: &Drivers,
-    (release, looked_for, width): (&'static Release, &'static Release, Width),
+    release: &'static Release,
+    looked_for: &'static Release,
+    width: Width,
     to: &Path,
 ) -> std::io::Result<()> {
     let folder = to.join(looked_for.folders[0]).join(width.to_string());

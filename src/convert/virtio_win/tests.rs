@@ -1,6 +1,7 @@
 //! Folders in all layouts.
 
 use super::*;
+use crate::model::Hint;
 
 /// A folder with these files, all empty.
 fn folder(files: &[&str]) -> tempfile::TempDir {
@@ -77,7 +78,7 @@ async fn a_release_that_virt_v2v_does_not_know_gets_its_drivers_under_another_na
     let (dir, _) = drivers(&["w10/amd64", "2k25/amd64"]);
     let work = tempfile::tempdir().expect("a folder");
     let handed = async |osinfo, arch, product| {
-        hand_over(&sources(dir.path()), (osinfo, arch, product), work.path()).await.expect("handed")
+        hand_over(&sources(dir.path()), osinfo, arch, product, work.path()).await.expect("handed")
     };
     let itself = Some(dir.path().to_owned());
     let ten = handed("win10", "x86_64", "Windows 10 Pro").await;
@@ -97,7 +98,8 @@ async fn a_release_that_virt_v2v_does_not_know_gets_its_drivers_under_another_na
 async fn without_a_place_there_are_no_drivers() {
     let empty = folder(&["readme.txt"]);
     let work = tempfile::tempdir().expect("a folder");
-    let guest = ("win10", "x86_64", "Windows 10 Pro");
-    let error = hand_over(&sources(empty.path()), guest, work.path()).await.expect_err("none");
+    let sources = sources(empty.path());
+    let handed = hand_over(&sources, "win10", "x86_64", "Windows 10 Pro", work.path()).await;
+    let error = handed.expect_err("none");
     assert!(matches!(error, Error::VirtioWin { .. }), "{error}");
 }

@@ -160,9 +160,9 @@ impl<'a> BoxMembers<'a> {
                 return Err(Error::OtherFormat { path, told: format, found });
             }
             let capacity = if format == DiskFormat::Raw { size } else { capacity(&file, format) };
-            disks.push(images::disk(plain_name(name).to_owned(), index, (capacity, None)));
+            disks.push(images::disk(plain_name(name).to_owned(), index, capacity, None));
             let content = DiskBytes::Packed { members: vec![name.clone()], gzip: false };
-            let disk = WantedDisk::disk(DiskId::from_index(index), (format, capacity), content);
+            let disk = WantedDisk::disk(DiskId::from_index(index), format, capacity, content);
             wanted.push(WantedDisk { least: size, ..disk });
         }
         let stem = self.store.path().file_stem().unwrap_or_default().to_string_lossy();

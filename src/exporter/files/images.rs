@@ -58,19 +58,15 @@ pub(super) fn describe(paths: &[PathBuf], choice: &FileChoice) -> Result<Describ
             .ok_or_else(|| unusable(&format!("it is not an image of a disk in {format}")))?;
         let id = DiskId::from_index(index);
         let label = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        disks.push(disk(label, index, (capacity, uuids::of_image(path, format))));
-        wanted.push(WantedDisk::disk(id, (format, capacity), content));
+        disks.push(disk(label, index, capacity, uuids::of_image(path, format)));
+        wanted.push(WantedDisk::disk(id, format, capacity, content));
     }
     let stem = paths.first().and_then(|path| path.file_stem()).unwrap_or_default();
     Ok(machine(stem.to_string_lossy().into_owned(), disks, wanted, choice))
 }
 
 /// A disk of a VM that nothing describes; of its size, and VMware's UUID of it.
-pub(super) fn disk(
-    label: String,
-    index: usize,
-    (capacity, uuid): (u64, Option<String>),
-) -> SourceDisk {
+pub(super) fn disk(label: String, index: usize, capacity: u64, uuid: Option<String>) -> SourceDisk {
     let disk = SourceDisk {
         id: DiskId::from_index(index),
         key: 0,

@@ -173,7 +173,7 @@ impl GrowingFile {
                 let front = tempfile::tempfile_in(&incoming.scratch)?;
                 let capacity = header.capacity.saturating_mul(SECTOR);
                 incoming.bound.note_header(capacity);
-                let rewriting = Rewriting::of_vmdk((file, front), capacity, rewrite.compression);
+                let rewriting = Rewriting::of_vmdk(file, front, capacity, rewrite.compression);
                 Ok(SinkOutput::Rewriting(Box::new(rewriting)))
             }
             Err(why) if rewrite.required => Err(invalid(NotStreamable(why.to_owned()))),

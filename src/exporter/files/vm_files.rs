@@ -79,18 +79,14 @@ pub(super) enum DiskBytes {
 
 impl WantedDisk {
     /// A disk of that format and capacity.
-    pub(super) fn disk(
-        id: DiskId,
-        (format, capacity): (DiskFormat, u64),
-        content: DiskBytes,
-    ) -> Self {
+    pub(super) fn disk(id: DiskId, format: DiskFormat, capacity: u64, content: DiskBytes) -> Self {
         let (stored, least, streaming) = (None, 0, Streaming::No(NOT_ASKED));
         Self { id, format, capacity, content, stored, medium: false, least, streaming }
     }
 
     /// What lies in a CD-ROM drive: it is never converted.
     pub(super) fn medium(id: DiskId, content: DiskBytes) -> Self {
-        Self { medium: true, ..Self::disk(id, (DiskFormat::Raw, 0), content) }
+        Self { medium: true, ..Self::disk(id, DiskFormat::Raw, 0, content) }
     }
 
     /// The format in which it is exported, `rewritten` or not.

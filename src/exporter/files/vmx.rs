@@ -112,7 +112,7 @@ pub(super) fn read(path: &Path, text: &[u8], folder: &dyn Folder) -> Result<Desc
         let id = DiskId::from_index(index);
         disks.push(SourceDisk { capacity: ByteSize(capacity), uuid, ..disk }.at(index));
         let format = DiskFormat::Vmdk;
-        wanted.push(WantedDisk { least, ..WantedDisk::disk(id, (format, capacity), content) });
+        wanted.push(WantedDisk { least, ..WantedDisk::disk(id, format, capacity, content) });
     }
     if disks.is_empty() {
         return Err(unusable(path, "it names no disk"));

@@ -82,7 +82,7 @@ pub fn write_package(
             package.file(first, &text).and_then(|ovf| Ok(vec![ovf, package.file(second, &mf)?]))
         }
         (PackageFormat::Ova, [ova]) => {
-            package.archive(ova, (&text, &mf), nvram.as_ref()).map(|sum| vec![sum])
+            package.archive(ova, &text, &mf, nvram.as_ref()).map(|sum| vec![sum])
         }
         _ => Ok(Vec::new()),
     };
@@ -165,7 +165,8 @@ impl NewPackage<'_> {
     fn archive(
         &self,
         part: &PartFile,
-        (text, sums): (&str, &str),
+        text: &str,
+        sums: &str,
         nvram: Option<&NvramFile>,
     ) -> Result<Sha256Digest, Error> {
         let name = file_name(&self.exported.vm.name);

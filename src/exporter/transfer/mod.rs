@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::{Error, Retry};
 use crate::image;
 use crate::image::vmdk::InvalidStream;
-use crate::model::ByteSize;
+use crate::model::{ByteSize, Hint};
 
 pub(super) use fetch::{StreamSource, fetch};
 pub(super) use part::{PartFile, sync_directory};
@@ -129,9 +129,10 @@ impl Broken {
             _ => 1,
         }
     }
+}
 
-    /// What to do next, where that is known.
-    pub(super) fn hint(&self) -> Option<String> {
+impl Hint for Broken {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Refused(error) => return error.hint(),
             Self::Connection { source, .. } if source.is_connect() => {

@@ -15,13 +15,14 @@ use crate::model::{ByteSize, DiskFormat, ReceivedStream, Sha256Digest};
 /// Rewrites what arrives into `file`, which is empty.
 pub(super) fn rewrite(
     file: File,
-    (wanted, compression): (ExpectedStream, Option<Compression>),
+    wanted: ExpectedStream,
+    compression: Option<Compression>,
     meter: &Meter,
     mut chunks: mpsc::Receiver<Bytes>,
 ) -> Result<WrittenStream, Broken> {
     let failed = |source| Broken::File { action: "creating", source };
     let front = tempfile::tempfile().map_err(failed)?;
-    let mut rewriting = Rewriting::of_vmdk((file, front), wanted.capacity, compression);
+    let mut rewriting = Rewriting::of_vmdk(file, front, wanted.capacity, compression);
     let (mut sha256, mut sha1) = (sha2::Sha256::new(), wanted.sha1.then(sha1::Sha1::new));
     let mut bytes = 0;
     while let Some(chunk) = chunks.blocking_recv() {

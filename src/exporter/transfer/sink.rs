@@ -73,10 +73,8 @@ impl Sink<WrittenStream> {
         going: Going,
     ) -> Self {
         Self::start(move |chunks| match wanted.rewrite {
-            Some(Rewrite { compression, .. }) => {
-                rewrite(file, (wanted, compression), &meter, chunks)
-            }
-            None => write(file, wanted, (&meter, &going), chunks),
+            Some(Rewrite { compression, .. }) => rewrite(file, wanted, compression, &meter, chunks),
+            None => write(file, wanted, &meter, &going, chunks),
         })
     }
 }
@@ -107,7 +105,8 @@ impl<T: Send + 'static> Sink<T> {
 fn write(
     file: File,
     ExpectedStream { capacity, sha1, .. }: ExpectedStream,
-    (meter, going): (&Meter, &Going),
+    meter: &Meter,
+    going: &Going,
     mut chunks: mpsc::Receiver<Bytes>,
 ) -> Result<WrittenStream, Broken> {
     let failed = |action| {

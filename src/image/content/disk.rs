@@ -202,9 +202,9 @@ impl ImageReader {
                             read_to_end(file, now, place.saturating_add(at - unit.begin))?;
                         }
                         UnitLocation::Packed(place, packed) => {
-                            let from = (&*file, (place, packed));
+                            let packed = PackedUnit { unit, place, length: packed };
                             let content =
-                                unpacked.read(from, &mut **units, unit, &mut self.data)?;
+                                unpacked.read(file, packed, &mut **units, &mut self.data)?;
                             let from = (at - unit.begin) as usize;
                             now.copy_from_slice(&content[from..from + length]);
                         }
@@ -218,12 +218,19 @@ impl ImageReader {
     }
 }
 
+/// A unit, and the packed bytes that it is made of.
+struct PackedUnit {
+    unit: DiskUnit,
+    place: u64,
+    length: usize,
+}
+
 impl UnpackedUnit {
     fn read(
         &mut self,
-        (file, (place, length)): (&File, (u64, usize)),
+        file: &File,
+        PackedUnit { unit, place, length }: PackedUnit,
         units: &mut dyn Units,
-        unit: DiskUnit,
         data: &mut TableBudget,
     ) -> io::Result<&[u8]> {
         if self.begin != Some(unit.begin) {

@@ -49,9 +49,8 @@ impl HashedStream {
             self.hashing = self.stream.header().and_then(|header| {
                 let grain = usize::try_from(header.grain * SECTOR).ok()?;
                 // A hash that cannot be made is no reason to lose the export.
-                let grains = (grain, WorkForm::Deflated);
-                let workers =
-                    header.has_usual_grains().then(|| Workers::of_hash(self.capacity, grains));
+                let begun = || Workers::of_hash(self.capacity, grain, WorkForm::Deflated);
+                let workers = header.has_usual_grains().then(begun);
                 Some(Hashing { batch: Grains::default(), grain, workers: workers?.ok()? })
             });
         }

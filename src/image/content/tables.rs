@@ -48,7 +48,7 @@ impl BlockTable {
         let block = big(&header[32..36]);
         let bitmap = (block / 512).div_ceil(8).next_multiple_of(512);
         let (place, count) = (big(&header[16..24]), big(&header[28..32]));
-        Self::new(TableKind::Vhd { bitmap }, (place, count), block).map(Some)
+        Self::new(TableKind::Vhd { bitmap }, place, count, block).map(Some)
     }
 
     /// `None` where a log is to be replayed, or its parent is needed.
@@ -57,7 +57,7 @@ impl BlockTable {
         let Some(vhdx) = vhdx else { return Ok(None) };
         let (place, bytes) = vhdx.table;
         let kind = TableKind::Vhdx { chunk: vhdx.chunk().max(1) };
-        Self::new(kind, (place, bytes / 8), vhdx.block).map(Some)
+        Self::new(kind, place, bytes / 8, vhdx.block).map(Some)
     }
 
     /// `None` for the difference to another image: bytes 76 to 79 have the kind.
@@ -68,10 +68,10 @@ impl BlockTable {
             return Ok(None);
         }
         let kind = TableKind::Vdi { blocks: word(0x158), before: word(0x17c) };
-        Self::new(kind, (word(0x154), word(0x180)), word(0x178)).map(Some)
+        Self::new(kind, word(0x154), word(0x180), word(0x178)).map(Some)
     }
 
-    fn new(kind: TableKind, (place, count): (u64, u64), block: u64) -> io::Result<Self> {
+    fn new(kind: TableKind, place: u64, count: u64, block: u64) -> io::Result<Self> {
         if !block.is_multiple_of(512) || !(512..=LARGEST).contains(&block) {
             return Err(invalid("its blocks have no size that makes sense"));
         }

@@ -118,6 +118,7 @@ pub(in crate::libvirt) fn is_session(uri: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Hint;
 
     #[test]
     fn whole_uris_pass() {

@@ -154,7 +154,8 @@ impl Predecessor {
 pub(in crate::libvirt) fn restore_name(
     connect: &Connect,
     uuid: &str,
-    (name, aside): (&str, &str),
+    name: &str,
+    aside: &str,
     autostart: bool,
 ) -> Result<bool, virt::error::Error> {
     let Some(domain) = identity::find(connect, uuid, None)? else { return Ok(false) };

@@ -52,7 +52,8 @@ pub(in crate::libvirt) struct PlannedSnapshot {
 impl PlannedSnapshot {
     pub fn new(
         request: &ImportRequest<'_>,
-        (name, uuid): (&str, &str),
+        name: &str,
+        uuid: &str,
         place: &UsablePool,
         volumes: &[RegisteredVolume],
     ) -> Self {
@@ -150,7 +151,7 @@ pub(in crate::libvirt) fn written(
     let Some(snapshot) = defined.snapshot.as_ref().filter(external) else {
         return volumes.clone();
     };
-    let wanted = PlannedSnapshot::new(request, (&snapshot.name, &defined.uuid), place, volumes);
+    let wanted = PlannedSnapshot::new(request, &snapshot.name, &defined.uuid, place, volumes);
     let overlay = |volume: &RegisteredVolume| {
         let (_, name) = wanted.disks.iter().find(|(path, _)| *path == volume.path)?;
         let path = place.dir.join(name).to_string_lossy().into_owned();

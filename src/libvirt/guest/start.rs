@@ -51,7 +51,8 @@ pub(in crate::libvirt) fn prove(
     connect: &Connect,
     uuid: &str,
     wait: &Wait,
-    (unwind, cancel): (&Unwind, &CancellationToken),
+    unwind: &Unwind,
+    cancel: &CancellationToken,
 ) -> Result<GuestSigns, Error> {
     let guest = StartingDomain::find(connect, uuid)?;
     unwind.push(Undo::Stop { name: guest.name.clone(), uuid: uuid.to_owned() })?;

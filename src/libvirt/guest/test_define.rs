@@ -49,7 +49,7 @@ impl Connection {
         self.call(move |connect| {
             remove_leftovers(connect, &owner)?;
             pool::try_start(connect, &choice, local, |place| {
-                preflight::room(connect, place, (&volumes, &leaves), local)
+                preflight::room(connect, place, &volumes, &leaves, local)
             })?;
             let defined = connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE);
             let undefined = define::undefine(connect, &uuid);
@@ -66,7 +66,8 @@ pub(in crate::libvirt) fn boot_test(
     connect: &Connect,
     spec: DomainSpec,
     wait: &Wait,
-    (unwind, cancel): (&Unwind, &CancellationToken),
+    unwind: &Unwind,
+    cancel: &CancellationToken,
 ) -> Result<GuestSigns, Error> {
     let uuid = define::fresh_uuid()?;
     let (name, own) = (spec.name.clone(), format!("{BOOT_TEST}{uuid}"));

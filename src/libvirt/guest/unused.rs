@@ -69,14 +69,15 @@ fn unused(
     let now: SourceDomain =
         read.map_err(|source| Error::Xml { what: format!("domain '{name}'"), source })?;
     let disks =
-        domain.volumes.iter().map(|volume| unused_disk(connect, domain, (volume, &now), local));
+        domain.volumes.iter().map(|volume| unused_disk(connect, domain, volume, &now, local));
     Ok(disks.collect())
 }
 
 fn unused_disk(
     connect: &Connect,
     domain: &DefinedDomain,
-    (volume, now): (&RegisteredVolume, &SourceDomain),
+    volume: &RegisteredVolume,
+    now: &SourceDomain,
     local: bool,
 ) -> Result<UnusedDisk, String> {
     let path = &volume.path;

@@ -8,7 +8,7 @@ use virt::storage_pool::StoragePool;
 use crate::domain::{
     self, Attachment, Closed, DiskKind, DomainType, HostCapabilities, NetworkMap, hints,
 };
-use crate::model::{ByteSize, Check, chain};
+use crate::model::{ByteSize, Check, Hint, chain};
 
 use super::super::hint_words::word;
 use super::super::import::request::{DefaultPool, PoolChoice};
@@ -54,9 +54,9 @@ impl Connection {
                 let pools = connect.list_all_storage_pools(0);
                 let pools = pools.map_err(Error::call("listing storage pools"))?;
                 let named = is_named.then_some(&*choice.name);
-                let examined = pools.iter().map(|pool| of_pool(connect, pool, (named, local)));
+                let examined = pools.iter().map(|pool| of_pool(connect, pool, named, local));
                 let mut checks = examined.collect::<Result<Vec<_>, _>>()?;
-                of_chosen(connect, (&choice, is_named), local, &mut checks);
+                of_chosen(connect, &choice, is_named, local, &mut checks);
                 Ok((versions(connect)?, checks))
             })
             .await?;
@@ -119,7 +119,8 @@ fn of_hardware(host: &HostCapabilities) -> Vec<Check> {
 /// Tells which pool gets the disks: that is the first of the checks.
 fn of_chosen(
     connect: &Connect,
-    (choice, is_named): (&PoolChoice, bool),
+    choice: &PoolChoice,
+    is_named: bool,
     local: bool,
     pools: &mut Vec<Check>,
 ) {
@@ -158,7 +159,8 @@ fn of_chosen(
 fn of_pool(
     connect: &Connect,
     handle: &StoragePool,
-    (named, local): (Option<&str>, bool),
+    named: Option<&str>,
+    local: bool,
 ) -> Result<Check, Error> {
     const NAME: &str = POOL;
     let name = handle.name().map_err(Error::call("reading the name of a storage pool"))?;
@@ -213,7 +215,7 @@ fn troubled(name: &'static str, error: &Error) -> Check {
 /// What the cards of a VM would be connected to.
 fn of_connections(asked: &Examined, host: &HostCapabilities) -> Vec<Check> {
     const NAME: &str = "connection";
-    let connections = domain::check_connections((&asked.network_map, &asked.bridge), host);
+    let connections = domain::check_connections(&asked.network_map, &asked.bridge, host);
     let check = |(to, checked): (Attachment, Result<(), domain::Error>)| {
         // The last resort, which another flag may replace.
         let is_default = matches!(&to, Attachment::Bridge { name, vlan: None } if *name == asked.bridge)

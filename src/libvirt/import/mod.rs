@@ -32,7 +32,7 @@ use super::rollback::unwind::{Journal, Unwind};
 use super::rollback::used;
 use super::storage::content::VolumeContent;
 use super::storage::pool::UsablePool;
-use super::storage::volume::{self, Filling};
+use super::storage::volume::{self, Filling, VolumeSource};
 use super::storage::{pool, space};
 use super::{Connection, Draft, Error};
 use request::{ImportRequest, WantedVolume};
@@ -222,7 +222,7 @@ impl Connection {
         let wait = Wait { sign: Sign::Up, timeout };
         let (spec, filling) = (spec.clone(), filling.clone());
         let test = move |connect: &virt::connect::Connect| {
-            test_define::boot_test(connect, spec, &wait, (&filling.unwind, &filling.cancel))
+            test_define::boot_test(connect, spec, &wait, &filling.unwind, &filling.cancel)
         };
         self.call(test).await
     }
@@ -236,8 +236,8 @@ impl Connection {
         filling: &Filling,
     ) -> Result<(), Error> {
         if let Some(name) = &request.after.snapshot {
-            let ids = (name.as_str(), defined.uuid.as_str());
-            let wanted = snapshot::PlannedSnapshot::new(request, ids, place, &defined.volumes);
+            let (uuid, volumes) = (&defined.uuid, &defined.volumes);
+            let wanted = snapshot::PlannedSnapshot::new(request, name, uuid, place, volumes);
             let (unwind, uuid) = (filling.unwind.clone(), defined.uuid.clone());
             let (snapshot, xml) = self
                 .call(move |connect| {
@@ -252,7 +252,7 @@ impl Connection {
             let wait = Wait { sign: Sign::Up, timeout };
             let (uuid, filling) = (defined.uuid.clone(), filling.clone());
             let proof = move |connect: &virt::connect::Connect| {
-                start::prove(connect, &uuid, &wait, (&filling.unwind, &filling.cancel))
+                start::prove(connect, &uuid, &wait, &filling.unwind, &filling.cancel)
             };
             defined.boot_proof = Some(self.call(proof).await?);
         }
@@ -283,8 +283,11 @@ impl Connection {
             }
             let (target, filling) = (place.clone(), filling.clone());
             let content = VolumeContent::of(&volume, &filling.cancel).await?;
-            self.call(move |connect| volume::fill(connect, &target, (&volume, &content), &filling))
-                .await?;
+            self.call(move |connect| {
+                let source = VolumeSource { wanted: &volume, content: &content };
+                volume::fill(connect, &target, source, &filling)
+            })
+            .await?;
         }
         let named: Vec<NamedVolume> =
             wanted.iter().map(|volume| NamedVolume::new(volume, in_place(volume))).collect();
@@ -301,7 +304,8 @@ impl Connection {
             let (target, wanted, filling) = (place.clone(), wanted.clone(), filling.clone());
             let name = volume.name.clone();
             let read = move |connect: &virt::connect::Connect| {
-                volume::verify(connect, &target, (&name, &wanted, &content), &filling)
+                let source = VolumeSource { wanted: &wanted, content: &content };
+                volume::verify(connect, &target, &name, source, &filling)
             };
             let (sha256, hash) = self.call(read).await?;
             (volume.sha256, volume.content) = (Some(sha256), hash);

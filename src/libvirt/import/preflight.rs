@@ -42,7 +42,7 @@ impl Connection {
         let starts = request.autostart;
         let (others, late) = self
             .call(move |connect| {
-                let place = storage(connect, &choice, (&volumes, &leaves), local)?;
+                let place = storage(connect, &choice, &volumes, &leaves, local)?;
                 let late = if starts { autostart(connect, place.as_ref())? } else { None };
                 // Each domain of the host is a question of its own.
                 let others = match has_cards {
@@ -107,7 +107,8 @@ impl Leaves {
 fn storage(
     connect: &Connect,
     choice: &PoolChoice,
-    (volumes, leaves): (&[WantedVolume], &Leaves),
+    volumes: &[WantedVolume],
+    leaves: &Leaves,
     local: bool,
 ) -> Result<Option<UsablePool>, Error> {
     let place = pool::find(connect, choice)?;
@@ -122,7 +123,7 @@ fn storage(
         access::check(connect, &choice.name, dir)?;
     }
     if let Some(place) = place.as_ref().filter(|place| place.active) {
-        room(connect, place, (volumes, leaves), local)?;
+        room(connect, place, volumes, leaves, local)?;
         return Ok(Some(place.clone()));
     }
     // Not started or not made yet: libvirt cannot tell, but this machine can about itself. What a file
@@ -130,7 +131,7 @@ fn storage(
     let unmounted = place.as_ref().is_some_and(|place| place.of != pool::OF_FOLDER);
     if let Some(available) = dir.filter(|_| !unmounted).and_then(|dir| space::of_folder(dir)) {
         let place = place.as_ref();
-        space::check(&choice.name, available, to_make(place, (volumes, leaves), local))?;
+        space::check(&choice.name, available, to_make(place, volumes, leaves, local))?;
     }
     Ok(place)
 }
@@ -139,10 +140,11 @@ fn storage(
 pub(in crate::libvirt) fn room(
     connect: &Connect,
     place: &UsablePool,
-    (volumes, leaves): (&[WantedVolume], &Leaves),
+    volumes: &[WantedVolume],
+    leaves: &Leaves,
     local: bool,
 ) -> Result<(), Error> {
-    let to_make = || to_make(Some(place), (volumes, leaves), local);
+    let to_make = || to_make(Some(place), volumes, leaves, local);
     space::check(&place.pool, space::of_pool(connect, place)?, to_make())?;
     for volume in to_make() {
         volume::check_free(connect, place, &volume.name)?;
@@ -153,7 +155,8 @@ pub(in crate::libvirt) fn room(
 /// The volumes that have to be made. What goes leaves its room to its successor.
 fn to_make<'a>(
     place: Option<&'a UsablePool>,
-    (volumes, leaves): (&'a [WantedVolume], &'a Leaves),
+    volumes: &'a [WantedVolume],
+    leaves: &'a Leaves,
     local: bool,
 ) -> impl Iterator<Item = &'a WantedVolume> {
     volumes.iter().filter(move |volume| {

@@ -69,10 +69,11 @@ impl Owners {
     /// As [`undo_way::check`]; [`Error::Call`].
     pub fn look(
         connect: &Connect,
-        (steps, evidence): (&[Undo], Evidence),
+        steps: &[Undo],
+        evidence: Evidence,
         local: bool,
     ) -> Result<Self, Error> {
-        let owners = Self::by(connect, (steps, evidence), local)?;
+        let owners = Self::by(connect, steps, evidence, local)?;
         // What is in the way of a domain that stays is in nobody's way.
         let ours = |step: &&Undo| match step {
             Undo::Undefine { uuid, .. } => !owners.strangers.contains_key(uuid),
@@ -88,12 +89,13 @@ impl Owners {
     /// # Errors
     /// [`Error::Call`].
     pub fn of(connect: &Connect, steps: &[Undo], local: bool) -> Result<Self, Error> {
-        Self::by(connect, (steps, Evidence::Seal), local)
+        Self::by(connect, steps, Evidence::Seal, local)
     }
 
     fn by(
         connect: &Connect,
-        (steps, evidence): (&[Undo], Evidence),
+        steps: &[Undo],
+        evidence: Evidence,
         local: bool,
     ) -> Result<Self, Error> {
         let mut owners = Self { evidence, ..Self::new(local) };

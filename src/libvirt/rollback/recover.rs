@@ -52,7 +52,7 @@ impl Connection {
             let kept = target.used(connect, &others, alive)?;
             let all = [others, trials.clone()].concat();
             let going = if kept.is_some() { &trials } else { &all };
-            let taken = take_back(connect, (going, Evidence::Seal), local)?;
+            let taken = take_back(connect, going, Evidence::Seal, local)?;
             Ok(RecoveryResult { taken, kept })
         })
         .await
@@ -73,7 +73,7 @@ impl Connection {
             let kept = target.used(connect, &steps, alive)?;
             let would = if kept.is_some() { &[][..] } else { &steps };
             Ok(RecoveryResult {
-                taken: would_take_back(connect, (would, Evidence::Seal), local)?,
+                taken: would_take_back(connect, would, Evidence::Seal, local)?,
                 kept,
             })
         })
@@ -92,7 +92,7 @@ impl Connection {
         let Some(domain) = identity::find(connect, uuid, mark).map_err(call())? else {
             return Ok(None);
         };
-        let Some(why) = Traces::new(connect, steps, (alive, self.is_local()))?.of(&domain)? else {
+        let Some(why) = Traces::new(connect, steps, alive, self.is_local())?.of(&domain)? else {
             return Ok(None);
         };
         let domain = self.describe_used(&domain, uuid, steps)?;

@@ -100,17 +100,18 @@ impl Connection {
         evidence: Evidence,
     ) -> Result<UndoReport, Error> {
         let (steps, local) = (steps.to_vec(), self.is_local());
-        self.call(move |connect| take_back(connect, (&steps, evidence), local)).await
+        self.call(move |connect| take_back(connect, &steps, evidence, local)).await
     }
 }
 
 /// As [`Connection::take_back`]. Blocks.
 pub(in crate::libvirt) fn take_back(
     connect: &Connect,
-    (steps, evidence): (&[Undo], Evidence),
+    steps: &[Undo],
+    evidence: Evidence,
     local: bool,
 ) -> Result<UndoReport, Error> {
-    let owners = Owners::look(connect, (steps, evidence), local)?;
+    let owners = Owners::look(connect, steps, evidence, local)?;
     let mut taken = UndoReport::default();
     let act = |step: &Undo| undo_later(connect, &owners, step);
     each(steps, act, |step, end| match (end, step) {
@@ -223,7 +224,7 @@ pub(in crate::libvirt) fn undo(connect: &Connect, step: &Undo) -> Result<StepRes
         }
         Undo::Defined { .. } => Ok(StepResult::Gone),
         Undo::BringBack { name, aside, uuid, autostart } => {
-            let back = replace::restore_name(connect, uuid, (name, aside), *autostart);
+            let back = replace::restore_name(connect, uuid, name, aside, *autostart);
             back.map(|back| if back { StepResult::Done } else { StepResult::Gone }).map_err(said)
         }
         Undo::Stop { uuid, .. } => {

@@ -40,7 +40,7 @@ impl Connection {
         evidence: Evidence,
     ) -> Result<UndoReport, Error> {
         let (steps, local) = (steps.to_vec(), self.is_local());
-        self.call(move |connect| would_take_back(connect, (&steps, evidence), local)).await
+        self.call(move |connect| would_take_back(connect, &steps, evidence, local)).await
     }
 
     /// Removes the volumes that were made for a domain which is gone, where each still is byte by byte
@@ -51,14 +51,15 @@ impl Connection {
     /// [`Error::Call`], [`Error::File`], [`Error::Cancelled`].
     pub async fn remove_unchanged_volumes(
         &self,
-        (domain, images): (&DefinedDomain, &[(DiskId, PathBuf)]),
+        domain: &DefinedDomain,
+        images: &[(DiskId, PathBuf)],
         dry_run: bool,
         cancel: &CancellationToken,
     ) -> Result<UndoReport, Error> {
         let (domain, images, cancel) = (domain.clone(), images.to_vec(), cancel.clone());
         let local = self.is_local();
         self.call(move |connect| {
-            let owners = Owners::look(connect, (&domain.undo, Evidence::Seal), local)?;
+            let owners = Owners::look(connect, &domain.undo, Evidence::Seal, local)?;
             let mut taken = UndoReport::default();
             for volume in domain.volumes.iter().filter(|volume| volume.created) {
                 let image = images.iter().find(|(id, _)| *id == volume.disk);
@@ -123,10 +124,11 @@ impl Connection {
 /// As [`Connection::would_take_back`]. Blocks.
 pub(in crate::libvirt) fn would_take_back(
     connect: &Connect,
-    (steps, evidence): (&[Undo], Evidence),
+    steps: &[Undo],
+    evidence: Evidence,
     local: bool,
 ) -> Result<UndoReport, Error> {
-    let owners = Owners::look(connect, (steps, evidence), local)?;
+    let owners = Owners::look(connect, steps, evidence, local)?;
     let mut would = UndoReport::default();
     let mut going = Vec::new();
     for step in in_order(steps) {
@@ -143,7 +145,7 @@ pub(in crate::libvirt) fn would_take_back(
         match (there, step) {
             (_, Undo::Defined { .. }) => {}
             (Ok(true), Undo::RemovePool { name, uuid, held, .. }) => {
-                match stays(connect, &going, (name, uuid, held)) {
+                match stays(connect, &going, name, uuid, held) {
                     0 => would.would_go.push(step.to_string()),
                     count => would.left.push(format!("{step} (it contains {count} volumes)")),
                 }
@@ -184,7 +186,7 @@ fn is_still(
         return Ok(false);
     }
     let task = Progress::none().task("compare", Some(length), Unit::Bytes);
-    let found = download::sum(connect, (volume, 0), &task, cancel)?;
+    let found = download::sum(connect, volume, 0, &task, cancel)?;
     let sent = download::sum_of(&content, &Going::from(cancel)).map_err(|error| {
         if is_stop(&error) { Error::Cancelled } else { Error::file("reading", image)(error) }
     })?;
@@ -192,7 +194,7 @@ fn is_still(
 }
 
 /// How many volumes a pool that was made would hold after all steps beside those that were there before.
-fn stays(connect: &Connect, going: &[&Undo], (name, uuid, held): (&str, &str, &[String])) -> usize {
+fn stays(connect: &Connect, going: &[&Undo], name: &str, uuid: &str, held: &[String]) -> usize {
     let is_of = |step: &&Undo| match step {
         Undo::DeleteVolume { pool, .. } | Undo::RemoveFile { pool, .. } => pool == name,
         _ => false,

@@ -70,12 +70,13 @@ impl Connection {
     /// As [`Self::take_back`].
     pub async fn used_since(
         &self,
-        (steps, evidence): (&[Undo], Evidence),
+        steps: &[Undo],
+        evidence: Evidence,
         life: Life,
     ) -> Result<Vec<UsedDisk>, Error> {
         let (steps, local) = (steps.to_vec(), self.is_local());
         self.call(move |connect| {
-            let owners = Owners::look(connect, (&steps, evidence), local)?;
+            let owners = Owners::look(connect, &steps, evidence, local)?;
             if !steps.iter().any(|step| matches!(step, Undo::Undefine { .. })) {
                 return Ok(Vec::new());
             }
@@ -85,7 +86,7 @@ impl Connection {
             let removed = steps.iter().filter(goes);
             let disks = removed.filter_map(|step| owners::path(connect, step));
             let used = |disk: String| {
-                let used = used(connect, &disk, (&steps, local), life)?;
+                let used = used(connect, &disk, &steps, local, life)?;
                 Some(UsedDisk { disk, used })
             };
             Ok(disks.filter_map(used).collect())
@@ -94,7 +95,7 @@ impl Connection {
     }
 }
 
-fn used(connect: &Connect, disk: &str, (steps, local): (&[Undo], bool), life: Life) -> Option<Use> {
+fn used(connect: &Connect, disk: &str, steps: &[Undo], local: bool, life: Life) -> Option<Use> {
     let now = match used::written_at(connect, disk, local) {
         LastWrite::Gone => return None,
         LastWrite::At(now) => Some(now),
@@ -102,11 +103,11 @@ fn used(connect: &Connect, disk: &str, (steps, local): (&[Undo], bool), life: Li
     };
     let disks = undo_step::defined(steps).map(|(_, disks)| disks).unwrap_or_default();
     let then = disks.iter().find(|then| then.volume.path == disk);
-    judged((then.and_then(|then| then.modified.as_deref()), now.as_deref()), life)
+    judged(then.and_then(|then| then.modified.as_deref()), now.as_deref(), life)
 }
 
 /// What the times of the last write tell: when the run had made the disk, and now.
-fn judged((then, now): (Option<&str>, Option<&str>), life: Life) -> Option<Use> {
+fn judged(then: Option<&str>, now: Option<&str>, life: Life) -> Option<Use> {
     let until = life.alive.map(|alive| alive + used::GRACE);
     let at = now.and_then(used::time);
     let is_of_run = at.zip(until).is_some_and(|(at, until)| at <= until);
@@ -144,7 +145,7 @@ mod tests {
             ((then, now), killed(1_764_183_290), None),
             ((then, now), killed(1_764_183_260), Some(written)),
         ] {
-            assert_eq!(judged(times, life), expected, "{times:?} {life:?}");
+            assert_eq!(judged(times.0, times.1, life), expected, "{times:?} {life:?}");
         }
     }
 

@@ -58,7 +58,8 @@ impl<'a> Traces<'a> {
     pub fn new(
         connect: &'a Connect,
         steps: &'a [Undo],
-        (alive, local): (SystemTime, bool),
+        alive: SystemTime,
+        local: bool,
     ) -> Result<Self, Error> {
         let owners = Owners::of(connect, steps, local)?;
         Ok(Self { connect, steps, until: alive + GRACE, local, owners })
@@ -149,7 +150,7 @@ impl<'a> Traces<'a> {
                 LastWrite::Unknown => None,
                 LastWrite::Gone => return None,
             };
-            self.judged((then, found.as_deref()), may_be_ours).map(|what| format!("{file} {what}"))
+            self.judged(then, found.as_deref(), may_be_ours).map(|what| format!("{file} {what}"))
         })
         .next()
     }
@@ -162,7 +163,8 @@ impl<'a> Traces<'a> {
 
     fn judged(
         &self,
-        (then, now): (Option<&str>, Option<&str>),
+        then: Option<&str>,
+        now: Option<&str>,
         may_be_ours: bool,
     ) -> Option<&'static str> {
         let Some(now) = now else { return Some("does not show whether it was written to since") };

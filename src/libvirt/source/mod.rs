@@ -7,7 +7,6 @@ pub(super) mod source_power;
 
 use std::io;
 
-use tokio_util::sync::CancellationToken;
 use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::error::ErrorNumber;
@@ -21,7 +20,7 @@ use crate::model::{
     Assumed, Bus, ByteSize, Controller, DiskFormat, DiskId, Firmware, GuestOs, NicModel, Origin,
     OsFamily, PowerState, SourceDisk, SourceNic, SourceVm, normal_arch, revision,
 };
-use crate::progress::{Progress, Unit};
+use crate::progress::{Control, Unit};
 
 /// A domain that may be taken.
 #[derive(Debug, Clone)]
@@ -136,7 +135,7 @@ impl Connection {
         &self,
         volume: &FoundVolume,
         mut sink: VolumeSink,
-        (progress, cancel): (&Progress, &CancellationToken),
+        Control { progress, cancel }: Control<'_>,
     ) -> Result<(), Error> {
         let task =
             progress.task(format!("take {}", volume.id), Some(volume.allocation), Unit::Bytes);
@@ -145,7 +144,7 @@ impl Connection {
             let found = connect.lookup_storage_vol_by_path(&path);
             let found = found.map_err(Error::call(format!("looking up the volume {path}")))?;
             let mut position = 0;
-            download::each(connect, (&found, 0), &cancel, &mut |chunk| {
+            download::each(connect, &found, 0, &cancel, &mut |chunk| {
                 if let Chunk::Data(bytes) = chunk {
                     position += bytes.len() as u64;
                     task.at(position);
@@ -326,7 +325,13 @@ fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: 
             network: None,
         },
         disks,
-        nics: found.devices.interface.iter().enumerate().map(nic).collect(),
+        nics: found
+            .devices
+            .interface
+            .iter()
+            .enumerate()
+            .map(|(at, found)| nic(at, found))
+            .collect(),
         facts: None,
     }
 }
@@ -352,7 +357,7 @@ fn mebibytes(value: u64, unit: Option<&str>) -> u64 {
     }
 }
 
-fn nic((index, interface): (usize, &Interface)) -> SourceNic {
+fn nic(index: usize, interface: &Interface) -> SourceNic {
     let source = &interface.source;
     let network = source.network.as_ref().or(source.bridge.as_ref()).or(source.dev.as_ref());
     SourceNic {

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
 use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::error::ErrorNumber;
@@ -12,7 +11,7 @@ use super::super::guest::identity;
 use super::super::rollback::undo_step::Undo;
 use super::super::{Connection, Error};
 use crate::model::PoweredOff;
-use crate::progress::Progress;
+use crate::progress::Control;
 
 /// Time between two looks at a guest that shuts down.
 const POLL: Duration = Duration::from_millis(250);
@@ -26,8 +25,9 @@ impl Connection {
     pub async fn shut_down(
         &self,
         uuid: &str,
-        (limit, cut): (Duration, bool),
-        (progress, cancel): (&Progress, &CancellationToken),
+        limit: Duration,
+        cut: bool,
+        Control { progress, cancel }: Control<'_>,
     ) -> Result<Option<PoweredOff>, Error> {
         let (uuid, progress, cancel) = (uuid.to_owned(), progress.clone(), cancel.clone());
         self.call(move |connect| {

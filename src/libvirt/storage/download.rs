@@ -53,12 +53,13 @@ const ROUNDING: u64 = 64 << 20;
 /// are.
 pub(in crate::libvirt) fn sum(
     connect: &Connect,
-    (volume, length): (&StorageVol, u64),
+    volume: &StorageVol,
+    length: u64,
     task: &Task,
     cancel: &CancellationToken,
 ) -> Result<Sha256Digest, Error> {
     let (mut sum, going) = (RunningSum::default(), Going::from(cancel));
-    each(connect, (volume, length), cancel, &mut |chunk| {
+    each(connect, volume, length, cancel, &mut |chunk| {
         match chunk {
             Chunk::Data(bytes) => sum.add(bytes),
             Chunk::Hole(length) => sum.zeros(length, &going).map_err(|_| Error::Cancelled)?,
@@ -81,7 +82,8 @@ pub enum Chunk<'a> {
 /// Reads the first `length` bytes of a volume, 0 for all, in their order.
 pub(in crate::libvirt) fn each(
     connect: &Connect,
-    (volume, length): (&StorageVol, u64),
+    volume: &StorageVol,
+    length: u64,
     cancel: &CancellationToken,
     visit: &mut dyn FnMut(Chunk<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {

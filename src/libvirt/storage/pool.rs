@@ -170,7 +170,7 @@ fn use_existing(
         return Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() });
     };
     if !place.active {
-        start(connect, (&place, choice.path.is_some()), local, unwind)?;
+        start(connect, &place, choice.path.is_some(), local, unwind)?;
     }
     Ok(in_use)
 }
@@ -178,7 +178,8 @@ fn use_existing(
 /// Starts a pool that is there, and makes its folder where that is missing and may be made.
 fn start(
     connect: &Connect,
-    (place, may_build): (&UsablePool, bool),
+    place: &UsablePool,
+    may_build: bool,
     local: bool,
     unwind: &Unwind,
 ) -> Result<(), Error> {
@@ -418,6 +419,7 @@ pub(in crate::libvirt) fn all(connect: &Connect) -> Result<Vec<(String, Option<P
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Hint;
 
     fn pool(kind: &str, dir: &str) -> Pool {
         Pool {

@@ -76,13 +76,21 @@ fn look_up(connect: &Connect, place: &UsablePool, name: &str) -> Result<Option<S
     }
 }
 
+/// What a volume is made of.
+#[derive(Clone, Copy)]
+pub(in crate::libvirt) struct VolumeSource<'a> {
+    pub(in crate::libvirt) wanted: &'a WantedVolume,
+    pub(in crate::libvirt) content: &'a VolumeContent,
+}
+
 /// Makes a volume and fills it.
 pub(in crate::libvirt) fn fill(
     connect: &Connect,
     place: &UsablePool,
-    (wanted, content): (&WantedVolume, &VolumeContent),
+    source: VolumeSource<'_>,
     filling: &Filling,
 ) -> Result<(), Error> {
+    let VolumeSource { wanted, content } = source;
     check_free(connect, place, &wanted.name)?;
     let data = content.data()?;
     let task = filling.progress.task(format!("import {}", wanted.id), Some(data), Unit::Bytes);
@@ -99,7 +107,7 @@ pub(in crate::libvirt) fn fill(
             let path = copied.map_err(|error| taken(connect, error, wanted, place))?;
             filling.unwind.made(remove(path));
         }
-        None => send(connect, place, (wanted, content), &task, filling)?,
+        None => send(connect, place, source, &task, filling)?,
     }
     task.at(data);
     Ok(())
@@ -118,7 +126,7 @@ fn taken(connect: &Connect, error: Error, wanted: &WantedVolume, place: &UsableP
 fn send(
     connect: &Connect,
     place: &UsablePool,
-    (wanted, content): (&WantedVolume, &VolumeContent),
+    VolumeSource { wanted, content }: VolumeSource<'_>,
     task: &Task,
     filling: &Filling,
 ) -> Result<(), Error> {
@@ -203,7 +211,8 @@ pub(in crate::libvirt) fn register(
 pub(in crate::libvirt) fn verify(
     connect: &Connect,
     place: &UsablePool,
-    (name, wanted, content): (&str, &WantedVolume, &VolumeContent),
+    name: &str,
+    VolumeSource { wanted, content }: VolumeSource<'_>,
     filling: &Filling,
 ) -> Result<(Sha256Digest, Option<Sha256Digest>), Error> {
     let differs = |problem: String| Error::VolumeDiffers { name: name.to_owned(), problem };
@@ -216,7 +225,7 @@ pub(in crate::libvirt) fn verify(
     // What went in is read while the volume comes back.
     let (found, sent) = std::thread::scope(|scope| {
         let sent = scope.spawn(|| caught_here(|| sums(wanted, content, &going)));
-        let found = download::sum(connect, (&handle, length), &task, &filling.cancel);
+        let found = download::sum(connect, &handle, length, &task, &filling.cancel);
         let broken =
             || Error::file("reading", &content.image)(io::Error::other("a thread broke off"));
         (found, sent.join().unwrap_or_else(|_| Err(broken())))

@@ -25,10 +25,10 @@ const TRANSITIONAL: &str = "virtio-transitional";
 /// The domain XML of a plan, with its UUID and what tells it from others of that UUID.
 pub fn domain_xml(spec: &DomainSpec, uuid: &str, mark: Option<&str>) -> Result<String, XmlError> {
     let profile = ProfileXml::of(&spec.profile)?;
-    super::write("domain", &domain(spec, (uuid, mark), profile))
+    super::write("domain", &domain(spec, uuid, mark, profile))
 }
 
-fn domain(spec: &DomainSpec, (uuid, mark): (&str, Option<&str>), profile: ProfileXml) -> Domain {
+fn domain(spec: &DomainSpec, uuid: &str, mark: Option<&str>, profile: ProfileXml) -> Domain {
     Domain {
         kind: spec.domain_type.as_str().to_owned(),
         name: spec.name.clone(),

@@ -35,6 +35,7 @@ pub fn user_profile(path: &Path) -> Result<Profile, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Hint;
 
     fn load(text: &str) -> Result<Profile, Error> {
         let dir = tempfile::tempdir().expect("a folder");

@@ -3,12 +3,11 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use tokio_util::sync::CancellationToken;
-
 use super::super::job::{Job, real};
 use super::super::stage::asked::Flags;
 use super::super::stage::kept_domain;
-use super::super::stage::stage_runner::{StageError, StageRunner};
+use super::super::stage::stage_error::StageError;
+use super::super::stage::stage_runner::StageRunner;
 use super::in_use::InUse;
 use super::made::{Conversion, Stamp};
 use super::previous_run::{BOTH_WAYS, ReuseRequest};
@@ -18,7 +17,7 @@ use crate::convert::{self, Converter};
 use crate::domain::{Attachment, NetworkMap};
 use crate::manifest::{self, Manifest};
 use crate::model::{ConvertedDisks, ExportedDisk, SourceNic, Stage, Warning, WarningCode, quoted};
-use crate::progress::{Progress, Unit};
+use crate::progress::{Control, Unit};
 
 /// Code of a converted disk that is no longer what the conversion left.
 const CHANGED: &str = "converted-changed";
@@ -97,7 +96,7 @@ pub(in crate::pipeline) fn of(
     let Some(disks) = &result.converted else { return Ok(PreviousConversion::None) };
     // A domain that is there needs its image no longer.
     let stays = ask.domain.zip(ask.job.target.as_ref()).is_some_and(|(domain, target)| {
-        kept_domain::needs_no_copy(domain, target, (exported, result))
+        kept_domain::needs_no_copy(domain, target, exported, result)
     });
     let missing = disks.0.iter().find(|disk| !disk.path.is_file()).filter(|_| !stays);
     let exported_there = exported.iter().all(|disk| disk.path.is_file());
@@ -155,7 +154,8 @@ pub(in crate::pipeline) fn of(
 /// # Errors
 /// [`StageError`] with the converted disks and the command that goes on from them.
 pub(in crate::pipeline) fn refuse_converted(
-    (manifest, path): (&Manifest, &Path),
+    manifest: &Manifest,
+    path: &Path,
     output: &Path,
     needs: &convert::Needs,
 ) -> Result<(), StageError> {
@@ -288,7 +288,7 @@ fn unchanged(record: &Conversion, in_use: &InUse) -> Result<(), StageError> {
 pub(in crate::pipeline) async fn check_content(
     disks: &ConvertedDisks,
     stage: Stage,
-    (progress, cancel): (&Progress, &CancellationToken),
+    Control { progress, cancel }: Control<'_>,
 ) -> Result<(), StageError> {
     for disk in disks.0.iter().filter(|disk| disk.content.is_some() && disk.path.exists()) {
         let task = progress.task(format!("check {}", disk.id), Some(disk.capacity.0), Unit::Bytes);
@@ -311,9 +311,9 @@ pub(in crate::pipeline) async fn check_content(
 /// The same for `define`, whose user may have changed a disk on purpose.
 pub(in crate::pipeline) async fn content_warning(
     disks: &ConvertedDisks,
-    work: (&Progress, &CancellationToken),
+    control: Control<'_>,
 ) -> Option<Warning> {
-    let failure = check_content(disks, Stage::Libvirt, work).await.err()?.failure;
+    let failure = check_content(disks, Stage::Libvirt, control).await.err()?.failure;
     let text = format!("{}; the domain has it as it is", failure.message);
     (failure.code == CHANGED)
         .then(|| Warning::new(Stage::Libvirt, WarningCode::ConvertedChanged, text))

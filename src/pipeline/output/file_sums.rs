@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
-use tokio_util::sync::CancellationToken;
-
-use super::super::stage::stage_runner::StageError;
+use super::super::stage::stage_error::StageError;
 use super::previous_run::BOTH_WAYS;
 use crate::manifest;
 use crate::model::{Sha256Digest, Stage};
-use crate::progress::Progress;
+use crate::progress::Control;
 
 /// Reads a file and compares its SHA-256 checksum with the one that was recorded.
 ///
@@ -18,7 +16,7 @@ pub(in crate::pipeline) async fn check(
     path: &Path,
     expected: Sha256Digest,
     stage: Stage,
-    (progress, cancel): (&Progress, &CancellationToken),
+    Control { progress, cancel }: Control<'_>,
 ) -> Result<(), StageError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let found = manifest::sum_of_file(path, &name, progress, cancel).await;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::super::job::Job;
 use super::super::stage::preflight::{ReadyRun, is_of};
-use super::super::stage::stage_runner::{StageError, StageRunner};
+use super::super::stage::stage_error::{At, StageError};
+use super::super::stage::stage_runner::StageRunner;
 use super::super::stage::stream;
 use super::in_use::InUse;
 use super::output_lock::OutputDir;
@@ -44,10 +45,7 @@ impl LockedOutput {
             // From here on files are made in the output directory itself.
             let there = |name: &&String| !ready.output.join(name).exists();
             let makes = ready.makes.iter().filter(there).cloned().collect();
-            let stopped = |error: super::output_lock::Error| {
-                StageError::new(Stage::Export, &error, error.hint())
-            };
-            self.claim.will_make(makes).map_err(stopped)
+            self.claim.will_make(makes).at(Stage::Export)
         });
         noted.map_err(|stopped| ledger.report.errors.push(stopped.failure)).ok()
     }
@@ -70,15 +68,13 @@ pub(in crate::pipeline) fn identity(vm: &SourceVm) -> String {
 /// Claims the output directory and removes what a dead run left there, but for whole disks of the
 /// VM as it still is. One that runs is not as it was.
 pub(in crate::pipeline) fn take(job: &Job, ready: &ReadyRun) -> Result<LockedOutput, StageError> {
-    let stopped =
-        |error: &super::output_lock::Error| StageError::new(Stage::Preflight, error, error.hint());
     let io = |source| {
         let path = ready.output.join(staged_files::FRESH);
-        stopped(&super::output_lock::Error::Io { path, source })
+        StageError::of(Stage::Preflight, &super::output_lock::Error::Io { path, source })
     };
-    let mut claim = OutputDir::take(&ready.output).map_err(|e| stopped(&e))?;
+    let mut claim = OutputDir::take(&ready.output).at(Stage::Preflight)?;
     if let Some(pool) = job.target.as_ref().and_then(|target| target.pool_path.as_ref()) {
-        claim.leads_to(pool).map_err(|e| stopped(&e))?;
+        claim.leads_to(pool).at(Stage::Preflight)?;
     }
     let after_kill = claim.is_of_dead_run();
     let known = ready.vm.power == PowerState::Off && !ready.state.revision.is_empty();
@@ -102,11 +98,11 @@ pub(in crate::pipeline) fn take(job: &Job, ready: &ReadyRun) -> Result<LockedOut
         }
     };
     let kept = if replaced { earlier.clone() } else { [earlier.clone(), whole_names].concat() };
-    claim.remove_leftovers(&kept).map_err(|e| stopped(&e))?;
+    claim.remove_leftovers(&kept).at(Stage::Preflight)?;
     // What is made beside an old export is not in its place yet.
     if !replaced {
         let makes = ready.makes.iter().filter(|name| !earlier.contains(name)).cloned().collect();
-        claim.will_make(makes).map_err(|e| stopped(&e))?;
+        claim.will_make(makes).at(Stage::Preflight)?;
     }
     Ok(LockedOutput { claim, whole, after_kill, beside })
 }

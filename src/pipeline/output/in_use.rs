@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::job::real;
-use super::super::stage::recovery;
-use super::super::stage::stage_runner::StageError;
+use super::super::stage::stage_error::{At, StageError};
 use super::journal;
 use super::records::{self, Record};
 use crate::libvirt::{RegisteredVolume, Undo};
@@ -35,7 +34,7 @@ impl InUse {
         let pending = match journal::pending(output) {
             // A run that is at work has claimed the folder.
             Err(journal::Error::Busy(_)) => None,
-            read => read.map_err(recovery::stopped)?,
+            read => read.at(Stage::Preflight)?,
         };
         for step in pending.iter().flat_map(|pending| &pending.steps) {
             if let Undo::Defined { name, disks, .. } = step {

@@ -24,6 +24,7 @@ use super::records::{self, Record};
 use super::report::{RunOutcome, RunReport};
 use super::stored::in_its_place;
 use crate::libvirt::{self, Connections, Undo, UndoReport, UsedDomain};
+use crate::model::Hint;
 use crate::state;
 
 /// Steps that an error names.
@@ -87,9 +88,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What to type next.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Busy(_) => Some("wait for that run, or use another --output".to_owned()),
             Self::State(error) => error.hint(),
@@ -153,7 +153,7 @@ pub async fn recover(output: &Path, target: &ImportSettings) -> Result<JournalRe
         }
         recovered.taken = back.taken;
         if let Some(used) = back.kept {
-            let mut kept = SurvivingDomain::of(used, (output, pending.report));
+            let mut kept = SurvivingDomain::of(used, output, pending.report);
             let failed =
                 |source| Error::File { act: "recording the run of", path: path.clone(), source };
             if let Some(domain) = &mut kept.record.report.domain {
@@ -170,7 +170,7 @@ pub async fn recover(output: &Path, target: &ImportSettings) -> Result<JournalRe
 }
 
 impl SurvivingDomain {
-    fn of(used: UsedDomain, (output, report): (&Path, Option<RunReport>)) -> Self {
+    fn of(used: UsedDomain, output: &Path, report: Option<RunReport>) -> Self {
         let UsedDomain { domain, why } = used;
         let name = domain.name.clone();
         let report = report.unwrap_or_else(|| RunReport::begin(&name, output));
@@ -283,7 +283,7 @@ impl Pending {
         self.check(output, &target.settings.uri)?;
         let target = target.connections.open(&target.settings).await?;
         let found = target.would_recover(&self.steps, self.alive_at).await?;
-        let kept = found.kept.map(|used| SurvivingDomain::of(used, (output, self.report.clone())));
+        let kept = found.kept.map(|used| SurvivingDomain::of(used, output, self.report.clone()));
         Ok(JournalRecovery { taken: found.taken, kept })
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::super::DOMAIN_XML;
-use super::super::stage::stage_runner::StageError;
+use super::super::stage::stage_error::{At, StageError};
 use super::output_lock::OutputDir;
 use super::records::{self, Record};
 use super::report::{self, RunReport};
@@ -69,8 +69,7 @@ pub(in crate::pipeline) fn refuse_strangers(
     needed: &[&str],
 ) -> Result<(), StageError> {
     let result = read_result(&output.join(report::FILE_NAME))?;
-    let left = OutputDir::leftovers(output)
-        .map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
+    let left = OutputDir::leftovers(output).at(Stage::Preflight)?;
     let domain = domain_xml(result.as_ref(), &records::all(output)?);
     let ours: Vec<_> =
         names(output, result.as_ref()).into_iter().chain(left).chain(domain).collect();

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::staged_files;
 use crate::convert::{self, make_private_folder};
 use crate::exporter::FinishedDisk;
-use crate::model::{PoweredOff, SourceStep, Stage, Warning, WarningCode};
+use crate::model::{Hint, PoweredOff, SourceStep, Stage, Warning, WarningCode};
 use crate::state::{self, Folder, How, Locked, TEMPORARY_PREFIX, WORK_PREFIX};
 
 /// Name of the file that marks a working run.
@@ -62,9 +62,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What to type next.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Busy(_) => Some("wait for that run, or use another --output".to_owned()),
             Self::SharedOutput { .. } => Some(

@@ -17,11 +17,9 @@
 
 use std::path::{Path, PathBuf};
 
-use tokio_util::sync::CancellationToken;
-
 use super::super::DOMAIN_XML;
 use super::super::job::Job;
-use super::super::stage::stage_runner::StageError;
+use super::super::stage::stage_error::{At, StageError};
 use super::converted::{self, PreviousConversion};
 use super::fit::{self, Fit, fit};
 use super::in_use::InUse;
@@ -37,7 +35,7 @@ use crate::model::{
     ExportedDisk, ExportedMedium, ExportedNvram, ExportedVm, SourceState, SourceVm, Stage, Warning,
     WarningCode,
 };
-use crate::progress::Progress;
+use crate::progress::Control;
 
 /// What there is to build on.
 #[derive(Debug)]
@@ -124,27 +122,24 @@ impl ReusableExport {
     pub async fn check_sums(
         &self,
         keeps_domain: bool,
-        (progress, cancel): (&Progress, &CancellationToken),
+        control: Control<'_>,
     ) -> Result<(), StageError> {
         // One that fails ends the other.
-        let stop = cancel.child_token();
+        let stop = control.cancel.child_token();
         let _guard = stop.clone().drop_guard();
-        let work = (progress, &stop);
+        let control = Control { cancel: &stop, ..control };
         let converted = async {
             match &self.converted {
                 PreviousConversion::Kept(kept) if !keeps_domain => {
-                    converted::check_content(&kept.disks, Stage::Export, work).await
+                    converted::check_content(&kept.disks, Stage::Export, control).await
                 }
                 _ => Ok(()),
             }
         };
-        tokio::try_join!(self.check_exported(work), converted).map(|_| ())
+        tokio::try_join!(self.check_exported(control), converted).map(|_| ())
     }
 
-    async fn check_exported(
-        &self,
-        (progress, cancel): (&Progress, &CancellationToken),
-    ) -> Result<(), StageError> {
+    async fn check_exported(&self, control: Control<'_>) -> Result<(), StageError> {
         let stopped = |error: manifest::Error| file_sums::stopped(Stage::Export, &error);
         if self.gone || self.disks.is_empty() {
             return Ok(());
@@ -152,13 +147,14 @@ impl ReusableExport {
         let mut described = self.described();
         described.disks.retain(|disk| self.in_use.by(&disk.local_path).is_none());
         manifest::check_files(&described).map_err(stopped)?;
-        manifest::verify_sums(&described, progress, cancel).await.map_err(stopped)?;
+        manifest::verify_sums(&described, control.progress, control.cancel)
+            .await
+            .map_err(stopped)?;
         for medium in &self.media {
-            file_sums::check(&medium.path, medium.sha256, Stage::Export, (progress, cancel))
-                .await?;
+            file_sums::check(&medium.path, medium.sha256, Stage::Export, control).await?;
         }
         let Some(nvram) = &self.nvram else { return Ok(()) };
-        file_sums::check(&nvram.path, nvram.sha256, Stage::Export, (progress, cancel)).await
+        file_sums::check(&nvram.path, nvram.sha256, Stage::Export, control).await
     }
 
     /// Its manifest as it stands there, or as it would.
@@ -195,8 +191,7 @@ pub(in crate::pipeline) const BOTH_WAYS: &str = "pass --fresh, which exports aga
 /// # Errors
 /// [`StageError`] when something is in the way.
 pub fn look(ask: &ReuseRequest<'_>) -> Result<PreviousRun, StageError> {
-    let leftovers = OutputDir::leftovers(ask.output)
-        .map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
+    let leftovers = OutputDir::leftovers(ask.output).at(Stage::Preflight)?;
     let mut result = read_result(&ask.output.join(report::FILE_NAME))?;
     if result.is_none() && !leftovers.is_empty() {
         // A run that was killed after it defined a domain has recorded what its result would tell, and
@@ -267,7 +262,7 @@ impl OutputFiles<'_> {
         }
         let kept = ReusableExport::new(
             export,
-            (fit, gone, self.in_use.clone()),
+            ReuseState { fit, gone, in_use: self.in_use.clone() },
             converted,
             package,
             names,
@@ -343,10 +338,18 @@ fn incomplete(text: String) -> StageError {
     StageError::because(Stage::Preflight, text, BOTH_WAYS).coded("export-incomplete")
 }
 
+/// How an export stands to the VM, and its files to the domains.
+struct ReuseState {
+    fit: Fit,
+    /// Whether the exported disks are gone, and the converted ones serve.
+    gone: bool,
+    in_use: InUse,
+}
+
 impl ReusableExport {
     fn new(
         stored: Stored,
-        (fit, gone, in_use): (Fit, bool, InUse),
+        ReuseState { fit, gone, in_use }: ReuseState,
         converted: PreviousConversion,
         package: Option<PackageReport>,
         names: Vec<String>,

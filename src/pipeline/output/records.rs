@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::from_manifest::save;
-use super::super::stage::stage_runner::StageError;
+use super::super::stage::stage_error::StageError;
 use super::report::{self, RunReport};
 use super::stored::{folder_of, read_result};
 use crate::libvirt::DefinedDomain;

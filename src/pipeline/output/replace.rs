@@ -2,7 +2,8 @@
 //! go with them.
 
 use super::super::from_manifest::save;
-use super::super::stage::stage_runner::{StageError, StageRunner};
+use super::super::stage::stage_error::{At, StageError};
+use super::super::stage::stage_runner::StageRunner;
 use super::records;
 use super::report::{self, RunOutcome, RunReport};
 use super::staged_files::StagedFiles;
@@ -30,8 +31,7 @@ pub(in crate::pipeline) fn commit(
     if let Some(manifest) = manifest {
         manifest.each_path(|path| beside.moved(path));
         let path = beside.path().join(manifest::FILE_NAME);
-        manifest::write(manifest, &path, manifest::Overwrite::Yes)
-            .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))?;
+        manifest::write(manifest, &path, manifest::Overwrite::Yes).at(Stage::Manifest)?;
     }
     move_report(&mut ledger.report, &beside);
     let so_far = ledger.report.clone().finish(RunOutcome::Interrupted);

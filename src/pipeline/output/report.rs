@@ -12,7 +12,7 @@ use super::made::{Conversion, RecordedExport, SourceNow, Undone};
 use crate::libvirt::{self, DefinedDomain};
 use crate::manifest;
 use crate::model::{
-    ByteSize, ConvertedDisks, ExportedDisk, ExportedMedium, ExportedNvram, GuestFacts, Proof,
+    ByteSize, ConvertedDisks, ExportedDisk, ExportedMedium, ExportedNvram, GuestFacts, Hint, Proof,
     Sha256Digest, Stage, Warning, chain,
 };
 
@@ -207,7 +207,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The whole chain of `error` in one line.
+    /// The whole chain of `error` in one line, with its own hint.
+    pub fn of(stage: Stage, error: &(impl Hint + 'static)) -> Self {
+        Self::new(stage, error, error.hint())
+    }
+
+    /// The whole chain of `error` in one line, with another hint than its own.
     pub fn new(
         stage: Stage,
         error: &(dyn std::error::Error + 'static),

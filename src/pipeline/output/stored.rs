@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::job::{Job, absolute, real};
 use super::super::stage::asked::Flags;
-use super::super::stage::stage_runner::StageError;
+use super::super::stage::stage_error::StageError;
 use super::made::RecordedExport;
 use super::previous_run::{BOTH_WAYS, ReuseRequest};
 use super::report::{self, PackageReport, RunReport};
@@ -14,8 +14,8 @@ use crate::convert;
 use crate::exporter::PackageFormat;
 use crate::manifest::{self, Manifest};
 use crate::model::{
-    ConvertedDisks, DiskId, ExportMethod, ExportedDisk, ExportedMedium, ExportedNvram, PowerState,
-    SourceVm, Stage,
+    ConvertedDisks, DiskId, ExportMethod, ExportedDisk, ExportedMedium, ExportedNvram, Hint,
+    PowerState, SourceVm, Stage,
 };
 use crate::state;
 

@@ -2,7 +2,7 @@
 //! otherwise by the flags of the run that exported it.
 
 use super::super::stage::asked::Flags;
-use super::super::stage::stage_runner::StageError;
+use super::super::stage::stage_error::StageError;
 use super::fit::{self, Fit};
 use super::made::RecordedExport;
 use super::previous_run::{BOTH_WAYS, ReuseRequest};

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::job::{ImportSettings, real};
 use super::super::output::stored;
-use super::stage_runner::StageError;
+use super::stage_error::StageError;
 use crate::manifest::Manifest;
 use crate::model::{MacAddress, SourceNic, SourceVm, Stage, Warning, WarningCode};
 

@@ -9,7 +9,8 @@ use super::super::output::converted::{self, Again};
 use super::super::output::made::RecordedExport;
 use super::super::output::staged_files::{self, StagedFiles};
 use super::super::output::{previous_run, replace, stored};
-use super::stage_runner::{StageError, StageRunner};
+use super::stage_error::StageError;
+use super::stage_runner::StageRunner;
 use super::stream;
 use crate::convert;
 use crate::manifest::{self, Manifest};
@@ -66,7 +67,7 @@ impl Redo<'_> {
         let mut updated = manifest.describe(&source.source_vm());
         if again.from_results {
             if let Err(error) = describe(ledger, manifest, &disks, &beside).await {
-                let stopped = StageError::new(Stage::Manifest, &error, error.hint());
+                let stopped = StageError::of(Stage::Manifest, &error);
                 ledger.report.errors.push(stopped.failure);
                 replace::discard(beside, ledger);
                 ledger.report.converted = None;

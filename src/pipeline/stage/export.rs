@@ -11,8 +11,8 @@ use super::super::output::made::SourceNow;
 use super::super::output::output_lock::SwitchedOff;
 use super::asked::Flags;
 use super::preflight::ReadyRun;
-use super::stage_runner::StageError;
-use crate::exporter::source::{Error, Source};
+use super::stage_error::{At, StageError};
+use crate::exporter::source::Source;
 use crate::exporter::{ExportRequest, SNAPSHOT_PREFIX, SnapshotRequest};
 use crate::model::{ExportState, ExportedVm, PowerState, PoweredOff, Stage, Warning, WarningCode};
 use crate::progress::Progress;
@@ -56,15 +56,15 @@ impl<'a> ExportStage<'a> {
         let powered_off = self.switch_off(progress, cancel).await?;
         if vm.power == PowerState::On && self.job.power_off.is_some() {
             vm.power = PowerState::Off;
-            state = self.source.state(&vm).await.map_err(stopped)?;
+            state = self.source.state(&vm).await.at(Stage::Export)?;
         }
         self.seen.borrow_mut().state.clone_from(&state);
-        self.source.remove_snapshots(&vm, &claim.snapshots(), progress).await.map_err(stopped)?;
-        let snapshot = self.snapshot().map_err(claimed)?;
+        self.source.remove_snapshots(&vm, &claim.snapshots(), progress).await.at(Stage::Export)?;
+        let snapshot = self.snapshot().at(Stage::Export)?;
         let whole = self.held.whole.clone();
         claim
             .exports(&key(self.job, self.ready, &state.revision), whole.clone())
-            .map_err(claimed)?;
+            .at(Stage::Export)?;
         let of_snapshot = snapshot.is_some();
         let request = ExportRequest {
             directory: self.held.work(&self.ready.output).to_owned(),
@@ -75,7 +75,7 @@ impl<'a> ExportStage<'a> {
             limit: self.job.limit.clone(),
         };
         let exported = self.source.export(&vm, &request, progress, cancel).await;
-        let exported = exported.map_err(stopped)?;
+        let exported = exported.at(Stage::Export)?;
         // Nothing could start the VM while its disks were read. What was noted of its switching off
         // may have changed its revision late.
         if let Ok(after) = self.source.state(&vm).await {
@@ -102,10 +102,10 @@ impl<'a> ExportStage<'a> {
         // Noted before: whatever becomes of this run, the VM is to come back.
         let noted =
             |how| SwitchedOff { vm: identity(vm), id: vm.id.clone(), name: vm.name.clone(), how };
-        self.held.claim.switches_off(noted(None)).map_err(claimed)?;
-        let off = self.source.power_off(vm, how, progress, cancel).await.map_err(stopped)?;
+        self.held.claim.switches_off(noted(None)).at(Stage::Export)?;
+        let off = self.source.power_off(vm, how, progress, cancel).await.at(Stage::Export)?;
         self.seen.borrow_mut().powered_off = off;
-        self.held.claim.switches_off(noted(off)).map_err(claimed)?;
+        self.held.claim.switches_off(noted(off)).at(Stage::Export)?;
         if off == Some(PoweredOff::Cut) {
             let text = format!(
                 "{} was powered off, since its guest could not be shut down: its disks are as \
@@ -131,12 +131,4 @@ impl<'a> ExportStage<'a> {
         self.held.claim.will_snapshot(&name)?;
         Ok(Some(SnapshotRequest { name, quiesce, tools: self.ready.tools }))
     }
-}
-
-fn claimed(error: super::super::output::output_lock::Error) -> StageError {
-    StageError::new(Stage::Export, &error, error.hint())
-}
-
-fn stopped(error: Error) -> StageError {
-    StageError::new(Stage::Export, &error, error.hint())
 }

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use super::super::job::ImportSettings;
-use super::stage_runner::{StageError, StageRunner};
+use super::stage_error::StageError;
+use super::stage_runner::StageRunner;
 use crate::domain;
 use crate::libvirt::Sign;
 use crate::manifest::{self, Manifest, Overwrite};

@@ -14,14 +14,15 @@ use super::super::output::journal::{self, JournalFile};
 use super::super::output::report::RunReport;
 use super::super::output::{converted, records};
 use super::preflight::RunDetails;
-use super::stage_runner::{StageError, StageRunner};
+use super::stage_error::{At, StageError};
+use super::stage_runner::StageRunner;
 use super::{guest, recovery, target};
 use crate::convert;
 use crate::libvirt::{self, DefinedDomain, RegisteredVolume};
 use crate::manifest::Manifest;
 use crate::model::{ConvertedDisks, GuestFacts, Stage, Warning, WarningCode};
-use crate::progress::Progress;
-use crate::state::{self, Folder};
+use crate::progress::{Control, Progress};
+use crate::state::Folder;
 
 /// Volumes and domain. What libvirt made of the domain is kept as `domain.xml`.
 pub async fn definition(
@@ -38,8 +39,7 @@ pub async fn definition(
     let (told, claimed) = (RunDetails::default(), ledger.folder.clone());
     let work = async {
         let known = (manifest, facts.as_ref());
-        let unknown = |error: state::Error| StageError::new(Stage::Libvirt, &error, error.hint());
-        let folder = claimed.map_or_else(|| Folder::open(output).map_err(unknown), Ok)?;
+        let folder = claimed.map_or_else(|| Folder::open(output).at(Stage::Libvirt), Ok)?;
         let (folder, told) = (&folder, &told);
         let import = Import { known, output, folder, disks, target, told, progress, cancel };
         let recorded = import.run(&mut so_far).await?;
@@ -64,11 +64,13 @@ pub async fn definition(
 /// The same of disks that an earlier run converted: each that has changed since is warned of.
 pub async fn definition_of_known(
     ledger: &mut StageRunner<'_>,
-    (manifest, output): (&Manifest, &Path),
+    manifest: &Manifest,
+    output: &Path,
     disks: &ConvertedDisks,
     target: &ImportSettings,
 ) -> bool {
-    let (progress, stop) = (ledger.progress, ledger.cancel.child_token());
+    let stop = ledger.cancel.child_token();
+    let control = Control { progress: ledger.progress, cancel: &stop };
     // The domain gets them changed or not.
     let mut given = disks.clone();
     given.0.iter_mut().for_each(|disk| disk.content = None);
@@ -76,7 +78,7 @@ pub async fn definition_of_known(
     // The guest of a boot proof writes to images that lie in the pool.
     let is_first = target.after.boot_proof.is_some();
     if is_first {
-        changed = converted::content_warning(disks, (progress, &stop)).await;
+        changed = converted::content_warning(disks, control).await;
     }
     let defining = async {
         let defined = definition(ledger, manifest, output, &given, target).await;
@@ -87,7 +89,7 @@ pub async fn definition_of_known(
     };
     let beside = async {
         if !is_first {
-            changed = converted::content_warning(disks, (progress, &stop)).await;
+            changed = converted::content_warning(disks, control).await;
         }
     };
     let (defined, ()) = tokio::join!(defining, beside);
@@ -128,9 +130,8 @@ impl Import<'_> {
             progress,
             cancel,
         } = self;
-        let stopped = |error: journal::Error| StageError::new(Stage::Libvirt, &error, error.hint());
         // Not found in preflight if the target could not be reached then.
-        let recovered = journal::recover(output, target).await.map_err(stopped)?;
+        let recovered = journal::recover(output, target).await.at(Stage::Libvirt)?;
         told.warn_all(recovery::of_taken(&recovered.taken));
         told.warn_all(recovered.kept.iter().map(|kept| recovery::of_kept(kept, output)).collect());
         let vm = guest::planned(manifest, *facts);
@@ -141,17 +142,19 @@ impl Import<'_> {
             StageError::because(Stage::Libvirt, text, "move away what is in its place")
         })?;
         let so_far = RunReport { target: Some(target.asked.clone()), ..report.clone() };
-        let journal = JournalFile::begin(folder, &target.settings.uri, &so_far).map_err(stopped)?;
-        let (writer, _pulse) = (journal.writer(), journal.pulse().map_err(stopped)?);
+        let journal =
+            JournalFile::begin(folder, &target.settings.uri, &so_far).at(Stage::Libvirt)?;
+        let (writer, _pulse) = (journal.writer(), journal.pulse().at(Stage::Libvirt)?);
         let disks = target::with_media(disks, manifest.media());
-        let imported = target::import(target, &vm, &disks, &writer, (progress, cancel)).await;
+        let imported =
+            target::import(target, &vm, &disks, &writer, Control { progress, cancel }).await;
         let mut domain = match imported {
             Ok(domain) => domain,
             Err(error) => {
                 if !matches!(error, libvirt::Error::NotUndone { .. }) {
-                    journal.end().map_err(stopped)?;
+                    journal.end().at(Stage::Libvirt)?;
                 }
-                return Err(StageError::new(Stage::Libvirt, &error, error.hint()));
+                return Err(StageError::of(Stage::Libvirt, &error));
             }
         };
         // Where there is no key by now, undo goes by the marks on what was made.
@@ -160,7 +163,7 @@ impl Import<'_> {
         (report.domain, report.target) = (Some(domain), Some(target.asked.clone()));
         // Before the journal ends: whenever the run is killed, one of the two tells how to undo it.
         let recorded = records::begin(report);
-        journal.end().map_err(stopped)?;
+        journal.end().at(Stage::Libvirt)?;
         let noted = report.domain.as_ref().map_or(Ok(()), |domain| note_content(folder, domain));
         Ok(recorded.and(saved).and(noted))
     }

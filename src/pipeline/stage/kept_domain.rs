@@ -11,7 +11,7 @@ use super::super::output::converted::PreviousConversion;
 use super::super::output::previous_run::ReusableExport;
 use super::super::output::records::{self, Record};
 use super::super::output::report::RunReport;
-use super::stage_runner::StageError;
+use super::stage_error::StageError;
 use crate::libvirt::{DefinedDomain, Error, UndoReport};
 use crate::model::{ExportedDisk, Stage};
 
@@ -66,7 +66,8 @@ impl From<StageError> for Failed {
 /// [`Failed`], among others when it was defined from another export or with other flags.
 pub async fn find(
     target: &ImportSettings,
-    (output, records): (&Path, &[Record]),
+    output: &Path,
+    records: &[Record],
     vm_name: &str,
     kept: &ReusableExport,
 ) -> Result<Option<KeptDomain>, Failed> {
@@ -81,7 +82,7 @@ pub async fn find(
             PreviousConversion::Kept(kept) => kept.record.as_ref().map(|record| record.made_at),
             _ => None,
         };
-        let differences = differences(record, target, (&kept.disks, made_at));
+        let differences = differences(record, target, &kept.disks, made_at);
         let gone = connection.missing_volumes(&domain).await?;
         if differences.is_empty() && gone.is_empty() {
             let active = now.active;
@@ -148,12 +149,13 @@ pub async fn standing<'a>(
 pub(in crate::pipeline) fn needs_no_copy(
     record: &Record,
     target: &ImportSettings,
-    (exported, result): (&[ExportedDisk], &RunReport),
+    exported: &[ExportedDisk],
+    result: &RunReport,
 ) -> bool {
     let domain = record.report.domain.as_ref();
     let replaced = target.replace.as_ref() == domain.map(|domain| &domain.name);
     let made_at = result.conversion.as_ref().map(|conversion| conversion.made_at);
-    !replaced || differences(record, target, (exported, made_at)).is_empty()
+    !replaced || differences(record, target, exported, made_at).is_empty()
 }
 
 /// Removes volumes that a domain of this folder left which is gone, where they are still what they were
@@ -165,7 +167,8 @@ pub async fn clear(
     target: &ImportSettings,
     records: &[Record],
     vm_name: &str,
-    (dry_run, cancel): (bool, &CancellationToken),
+    dry_run: bool,
+    cancel: &CancellationToken,
 ) -> Result<UndoReport, Error> {
     let name = target.domain_name(vm_name);
     let mut cleared = UndoReport::default();
@@ -182,8 +185,8 @@ pub async fn clear(
             .map(|disk| (disk.id.clone(), disk.path.clone()))
             .filter(|(_, path): &(_, PathBuf)| path.is_file())
             .collect();
-        let of_domain = (domain, images.as_slice());
-        cleared.add(connection.remove_unchanged_volumes(of_domain, dry_run, cancel).await?);
+        let removed = connection.remove_unchanged_volumes(domain, &images, dry_run, cancel);
+        cleared.add(removed.await?);
     }
     Ok(cleared)
 }
@@ -205,7 +208,8 @@ fn of_target<'a>(
 fn differences(
     record: &Record,
     target: &ImportSettings,
-    (exported, made_at): (&[ExportedDisk], Option<Timestamp>),
+    exported: &[ExportedDisk],
+    made_at: Option<Timestamp>,
 ) -> Vec<String> {
     let report = &record.report;
     let mut found = Vec::new();

@@ -15,6 +15,7 @@ pub(super) mod recovery;
 pub(super) mod snapshots;
 pub(super) mod source_after;
 pub(super) mod source_power;
+pub(super) mod stage_error;
 pub(super) mod stage_runner;
 pub(super) mod start;
 pub(super) mod stream;

@@ -2,18 +2,17 @@
 
 use std::path::Path;
 
-use tokio_util::sync::CancellationToken;
-
 use super::super::job::Job;
 use super::super::output::file_sums;
 use super::super::output::previous_run::{BOTH_WAYS, ReusableExport};
 use super::super::output::report::{PackageReport, StageStatus};
 use super::super::run::remove;
 use super::preflight::ReadyRun;
-use super::stage_runner::{StageError, StageRunner};
+use super::stage_error::{At, StageError};
+use super::stage_runner::StageRunner;
 use crate::exporter::{self, PackageFormat, write_package};
 use crate::model::{ExportedVm, Stage, Warning, WarningCode};
-use crate::progress::Progress;
+use crate::progress::Control;
 
 /// Writes it into `folder`; says whether all is well. An OVA takes the place of its files.
 pub async fn write(
@@ -29,11 +28,9 @@ pub async fn write(
     let (exported, directory) = (exported.clone(), folder.to_owned());
     let (progress, cancel) = (ledger.progress.clone(), ledger.cancel.clone());
     let work = async move {
-        let stopped =
-            |error: exporter::Error| StageError::new(Stage::Package, &error, error.hint());
         let work = move || write_package(&exported, format, &directory, &progress, &cancel);
         match tokio::task::spawn_blocking(work).await {
-            Ok(written) => written.map_err(stopped),
+            Ok(written) => written.at(Stage::Package),
             Err(error) => Err(StageError::new(Stage::Package, &error, None)),
         }
     };
@@ -68,7 +65,7 @@ pub async fn of_kept(
         return true;
     }
     if names.iter().all(|name| ready.output.join(name).is_file()) {
-        let check = unchanged(kept, &ready.output, (ledger.progress, ledger.cancel));
+        let check = unchanged(kept, &ready.output, ledger.control());
         return ledger.stage_as(Stage::Package, StageStatus::Kept, check).await.is_some();
     }
     if kept.package.is_some() {
@@ -82,7 +79,7 @@ pub async fn of_kept(
 async fn unchanged(
     kept: &ReusableExport,
     output: &Path,
-    work: (&Progress, &CancellationToken),
+    control: Control<'_>,
 ) -> Result<(), StageError> {
     let Some(package) = &kept.package else { return Ok(()) };
     let size = package.path.metadata().map(|found| found.len()).unwrap_or_default();
@@ -92,7 +89,7 @@ async fn unchanged(
         return Err(StageError::because(Stage::Package, text, BOTH_WAYS).coded("size-differs"));
     }
     for (name, sum) in &package.sums {
-        file_sums::check(&output.join(name), *sum, Stage::Package, work).await?;
+        file_sums::check(&output.join(name), *sum, Stage::Package, control).await?;
     }
     Ok(())
 }

@@ -22,15 +22,15 @@ use super::super::output::previous_run::{
 use super::super::output::records::{self, Record};
 use super::super::output::{report, staged_files, stored};
 use super::kept_domain::KeptDomain;
-use super::stage_runner::StageError;
+use super::stage_error::{At, StageError};
 use super::{addresses, guest, privileges, source_after, start, stream, target_check, windows};
 use crate::convert::Agent;
-use crate::exporter::source::{self, Source};
+use crate::exporter::source::{Error as SourceError, Source};
 use crate::exporter::{self, ExpectedMedium, Inspected, PackageFormat, Streaming};
 use crate::libvirt::Preview;
 use crate::model::{
-    ByteSize, DiskFormat, DiskId, ExportedDisk, OsFamily, PowerState, SourceDisk, SourceState,
-    SourceVm, Stage, Warning, WarningCode, chain,
+    ByteSize, DiskFormat, DiskId, ExportedDisk, Hint, OsFamily, PowerState, SourceDisk,
+    SourceState, SourceVm, Stage, Warning, WarningCode, chain,
 };
 use crate::{convert, manifest, panics};
 
@@ -96,7 +96,7 @@ impl RunDetails {
 /// [`StageError`] when the source cannot be reached or says no.
 pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<Source, StageError> {
     tokio::select! {
-        source = job.source.open() => source.map_err(refused),
+        source = job.source.open() => source.at(Stage::Preflight),
         () = cancel.cancelled() => Err(interrupted()),
     }
 }
@@ -113,7 +113,7 @@ pub async fn check(
     cancel: &CancellationToken,
 ) -> Result<ReadyRun, StageError> {
     let inspected = cancel.run_until_cancelled(source.inspect(&job.vm)).await;
-    let mut inspected = inspected.ok_or_else(interrupted)?.map_err(refused)?;
+    let mut inspected = inspected.ok_or_else(interrupted)?.at(Stage::Preflight)?;
     told.found.get_or_init(|| (inspected.vm.name.clone(), inspected.vm.id.clone()));
     contradictions(job, &inspected.vm)?;
     for_linux(job, &inspected.vm)?;
@@ -155,7 +155,7 @@ pub async fn check(
             warnings.extend(space(&folder, vm, &exports, inspected.least)?);
         }
     }
-    warnings.extend(allowed(source, job, (vm, &earlier)).await?);
+    warnings.extend(allowed(source, job, vm, &earlier).await?);
     if let Some(settings) = job.conversion.as_ref().filter(|_| !is_converted(&earlier)) {
         warnings.extend(converter(vm, settings, cancel).await);
     }
@@ -184,7 +184,7 @@ pub async fn check(
         guest::check(&guest::planned(&kept.described(), facts), target, Stage::Preflight)?;
     }
     if let Some(target) = &job.target {
-        target_check::check(job, target, (&mut ready, told), cancel).await?;
+        target_check::check(job, target, &mut ready, told, cancel).await?;
         current(job, &ready)?;
     }
     if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }
@@ -216,7 +216,8 @@ fn completed(job: &Job, inspected: &mut Inspected, output: &Path) -> Vec<Warning
 async fn allowed(
     source: &Source,
     job: &Job,
-    (vm, earlier): (&SourceVm, &PreviousRun),
+    vm: &SourceVm,
+    earlier: &PreviousRun,
 ) -> Result<Option<Warning>, StageError> {
     let anew = !matches!(earlier, PreviousRun::Export(_));
     let warning = privileges::check(source, job, vm, anew).await?;
@@ -273,9 +274,7 @@ fn for_linux(job: &Job, vm: &SourceVm) -> Result<(), StageError> {
 /// Refuses a folder that others can write to, or warns of it. Finishes what a killed run left half
 /// replaced; a dry run only says so.
 fn settled(job: &Job, output: &Path) -> Result<Option<Warning>, StageError> {
-    let refused =
-        |error: output_lock::Error| StageError::new(Stage::Preflight, &error, error.hint());
-    let shared = output_lock::check_folder(output).map_err(refused)?;
+    let shared = output_lock::check_folder(output).at(Stage::Preflight)?;
     if job.dry_run && staged_files::is_unsettled(output) {
         let text = format!(
             "a killed run has left {} while a new export replaced the old one",
@@ -284,23 +283,23 @@ fn settled(job: &Job, output: &Path) -> Result<Option<Warning>, StageError> {
         let hint = "leave --dry-run out: the next run finishes that first";
         return Err(StageError::because(Stage::Preflight, text, hint).coded("unsettled"));
     }
-    OutputDir::settle(output).map_err(refused)?;
+    OutputDir::settle(output).at(Stage::Preflight)?;
     Ok(shared)
 }
 
 /// Whether the VM can be exported in the way that is asked for.
 fn exportable(source: &Source, job: &Job, inspected: &Inspected) -> Result<(), StageError> {
     let running = job.power_off.is_some() || job.snapshot.is_some();
-    source.exportable(inspected, running).map_err(refused)?;
+    source.exportable(inspected, running).at(Stage::Preflight)?;
     if inspected.vm.power != PowerState::On || inspected.tools != Some(false) {
         return Ok(());
     }
     let vm = inspected.vm.name.clone();
     if job.power_off.is_some_and(|how| !how.force) {
-        return Err(refused(exporter::Error::NoTools { vm }.into()));
+        return Err(refused(exporter::Error::NoTools { vm }));
     }
     if job.snapshot == Some(exporter::Quiesce::Yes) {
-        return Err(refused(exporter::Error::CannotRest { vm }.into()));
+        return Err(refused(exporter::Error::CannotRest { vm }));
     }
     Ok(())
 }
@@ -337,8 +336,8 @@ fn current(job: &Job, ready: &ReadyRun) -> Result<(), StageError> {
     Err(StageError::because(Stage::Preflight, text, hint).coded("stale-export"))
 }
 
-fn refused(error: source::Error) -> StageError {
-    StageError::new(Stage::Preflight, &error, error.hint())
+fn refused(error: exporter::Error) -> StageError {
+    StageError::of(Stage::Preflight, &SourceError::from(error))
 }
 
 fn interrupted() -> StageError {

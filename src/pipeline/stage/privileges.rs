@@ -2,7 +2,7 @@
 //! allowed.
 
 use super::super::job::{ComesBack, Job};
-use super::stage_runner::StageError;
+use super::stage_error::{At, StageError};
 use crate::exporter::source::{Source, SourceSettings};
 use crate::exporter::{self, Granted, Need, Transport};
 use crate::model::{PowerState, SourceAfter, SourceVm, Stage, Warning, WarningCode};
@@ -25,12 +25,11 @@ pub(in crate::pipeline) async fn check(
     if needs.is_empty() {
         return Ok(None);
     }
-    let stopped = |error: exporter::Error| StageError::new(Stage::Preflight, &error, error.hint());
     let folder = job.source_after.iter().find_map(|after| match after {
         SourceAfter::Folder(path) => Some(path.as_str()),
         _ => None,
     });
-    let Some(granted) = server.granted(vm, folder).await.map_err(stopped)? else {
+    let Some(granted) = server.granted(vm, folder).await.at(Stage::Preflight)? else {
         let text = format!(
             "the privileges of {} are unknown: the server does not report them, and a lack shows \
              only later",
@@ -42,8 +41,9 @@ pub(in crate::pipeline) async fn check(
     if lacking.is_empty() {
         return Ok(None);
     }
-    let username = settings.username.clone();
-    Err(stopped(exporter::Error::LacksPrivileges { username, lacking, uses: uses(job, settings) }))
+    let (username, uses) = (settings.username.clone(), uses(job, settings));
+    let error = exporter::Error::LacksPrivileges { username, lacking, uses };
+    Err(StageError::of(Stage::Preflight, &error))
 }
 
 /// What a run needs: of each entry one of the ways that it lists.

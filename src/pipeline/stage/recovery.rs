@@ -5,14 +5,14 @@ use std::path::Path;
 
 use super::super::job::ImportSettings;
 use super::super::output::journal::{self, JournalRecovery, Pending, SurvivingDomain};
-use super::super::output::output_lock::{self, OutputDir};
+use super::super::output::output_lock::OutputDir;
 use super::super::output::records::Record;
 use super::preflight::RunDetails;
-use super::stage_runner::StageError;
+use super::stage_error::{At, StageError};
 use super::target;
 use crate::libvirt::{Undo, UndoReport};
 use crate::model::{Stage, Warning, WarningCode};
-use crate::state::{self, Key};
+use crate::state::Key;
 
 /// The code of warnings about what was taken back.
 pub(in crate::pipeline) const TAKEN_BACK: WarningCode = WarningCode::TakenBack;
@@ -36,27 +36,25 @@ pub(in crate::pipeline) struct Recovery {
 pub(in crate::pipeline) async fn first(
     output: &Path,
     target: &ImportSettings,
-    (dry_run, told): (bool, &RunDetails),
+    dry_run: bool,
+    told: &RunDetails,
 ) -> Result<Recovery, StageError> {
     if !dry_run {
         // Without a key nothing could be noted when the export is there, hours later.
-        let no_key = |error: state::Error| StageError::new(Stage::Preflight, &error, error.hint());
-        Key::get().map_err(no_key)?;
+        Key::get().at(Stage::Preflight)?;
     }
     let Some(pending) = pending(output)? else {
         // An empty journal, of a run that had begun nothing, is left to the import.
         return Ok(Recovery::default());
     };
-    pending.check(output, &target.settings.uri).map_err(stopped)?;
+    pending.check(output, &target.settings.uri).at(Stage::Preflight)?;
     if dry_run {
-        return foresee(output, target, (pending, told)).await;
+        return foresee(output, target, pending, told).await;
     }
     // Nobody else takes the same journal back, and no run begins between.
-    let refused =
-        |error: output_lock::Error| StageError::new(Stage::Preflight, &error, error.hint());
-    let claim = OutputDir::take(output).map_err(refused)?;
+    let claim = OutputDir::take(output).at(Stage::Preflight)?;
     let recovered = recover(output, target, told).await;
-    claim.give_back().map_err(refused)?;
+    claim.give_back().at(Stage::Preflight)?;
     recovered
 }
 
@@ -85,7 +83,8 @@ async fn recover(
 async fn foresee(
     output: &Path,
     target: &ImportSettings,
-    (pending, told): (Pending, &RunDetails),
+    pending: Pending,
+    told: &RunDetails,
 ) -> Result<Recovery, StageError> {
     let mut plan = vec![format!("undo what a killed run has left at {}", pending.uri)];
     let JournalRecovery { taken, kept } = match pending.foreseen(output, target).await {
@@ -130,12 +129,7 @@ fn of_done(taken: &UndoReport) -> Vec<Warning> {
 }
 
 fn pending(output: &Path) -> Result<Option<Pending>, StageError> {
-    journal::pending(output).map_err(stopped)
-}
-
-/// A journal that cannot be read, or whose steps cannot be taken back, in preflight.
-pub(in crate::pipeline) fn stopped(error: journal::Error) -> StageError {
-    StageError::new(Stage::Preflight, &error, error.hint())
+    journal::pending(output).at(Stage::Preflight)
 }
 
 pub(in crate::pipeline) fn of_kept(kept: &SurvivingDomain, output: &Path) -> Warning {
@@ -153,6 +147,6 @@ pub(in crate::pipeline) fn of_kept(kept: &SurvivingDomain, output: &Path) -> War
 fn unreachable(error: journal::Error) -> Result<Recovery, StageError> {
     match &error {
         journal::Error::Libvirt(cause) if target::is_unreachable(cause) => Ok(Recovery::default()),
-        _ => Err(stopped(error)),
+        _ => Err(StageError::of(Stage::Preflight, &error)),
     }
 }

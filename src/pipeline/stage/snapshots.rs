@@ -26,7 +26,8 @@ pub(in crate::pipeline) fn warn_of_strangers(
 /// Removes the snapshots of a killed run whose export is not made again, or warns of them.
 pub(in crate::pipeline) async fn remove(
     source: &Source,
-    (vm, claim): (&SourceVm, &OutputDir),
+    vm: &SourceVm,
+    claim: &OutputDir,
     ledger: &mut StageRunner<'_>,
 ) {
     let names = claim.snapshots();

@@ -10,9 +10,10 @@ use super::super::output::output_lock::{NotedStep, OutputDir};
 use super::super::output::report::{self, RunReport, StageStatus};
 use super::super::output::stored::read_result;
 use super::preflight::ReadyRun;
-use super::stage_runner::{StageError, StageRunner};
+use super::stage_error::{At, StageError};
+use super::stage_runner::StageRunner;
 use crate::exporter::Inspected;
-use crate::exporter::source::{Error, Source};
+use crate::exporter::source::Source;
 use crate::model::{SourceState, SourceStep, SourceVm, Stage};
 
 /// Refuses what cannot be done to this VM, while nothing has changed.
@@ -26,7 +27,7 @@ pub(in crate::pipeline) async fn check(
 ) -> Result<(), StageError> {
     for wanted in &job.source_after {
         let planned = source.plan_step(vm, wanted, "").await;
-        planned.map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
+        planned.at(Stage::Preflight)?;
     }
     Ok(())
 }
@@ -52,7 +53,8 @@ pub(in crate::pipeline) fn as_it_was(inspected: &mut Inspected, output: &Path) {
 /// The state of the VM as [`as_it_was`].
 pub(in crate::pipeline) fn state_as_it_was(
     state: SourceState,
-    (output, vm): (&Path, &SourceVm),
+    output: &Path,
+    vm: &SourceVm,
 ) -> SourceState {
     let exported = result_of(output, &vm.id).and_then(|run| exported_at(&run, &state.revision));
     match exported {
@@ -73,7 +75,8 @@ fn exported_at(result: &RunReport, now: &str) -> Option<String> {
 /// the report in any case.
 pub(in crate::pipeline) async fn follow(
     job: &Job,
-    (ready, held): (&ReadyRun, &LockedOutput),
+    ready: &ReadyRun,
+    held: &LockedOutput,
     succeeded: bool,
     ledger: &mut StageRunner<'_>,
 ) -> bool {
@@ -85,7 +88,8 @@ pub(in crate::pipeline) async fn follow(
         let exported = exported.map(|state| state.source.revision.clone());
         let known = [exported, left_at.clone()];
         let done = RefCell::new(Vec::new());
-        let work = over_session(job, (ready, &held.claim), (&note, &done, &known));
+        let steps_to_do = FollowUp { note: &note, done: &done, known: &known };
+        let work = over_session(job, ready, &held.claim, steps_to_do);
         let end = ledger.stage(Stage::Source, work).await;
         all_done = end.is_some();
         let done = done.into_inner();
@@ -107,29 +111,36 @@ pub(in crate::pipeline) async fn follow(
     all_done
 }
 
+/// What the steps after a migration go by.
+struct FollowUp<'a> {
+    /// The line for the VM's notes.
+    note: &'a str,
+    /// Gets the steps that were done.
+    done: &'a RefCell<Vec<SourceStep>>,
+    /// Revisions at which nobody but us has changed the VM.
+    known: &'a [Option<String>],
+}
+
 /// Over a session of its own: that of the export has ended by now. Returns at which revision the VM was
-/// left, if it was at one of the `known` ones before.
+/// left, if it was at one of the known ones before.
 async fn over_session(
     job: &Job,
-    (ready, claim): (&ReadyRun, &OutputDir),
-    (note, done, known): (&str, &RefCell<Vec<SourceStep>>, &[Option<String>]),
+    ready: &ReadyRun,
+    claim: &OutputDir,
+    FollowUp { note, done, known }: FollowUp<'_>,
 ) -> Result<Option<String>, StageError> {
-    let stopped = |error: Error| StageError::new(Stage::Source, &error, error.hint());
-    let source = job.source.open().await.map_err(stopped)?;
+    let source = job.source.open().await.at(Stage::Source)?;
     let all = async {
-        let before = source.state(&ready.vm).await.map_err(stopped)?;
+        let before = source.state(&ready.vm).await.at(Stage::Source)?;
         for wanted in &job.source_after {
-            let planned = source.plan_step(&ready.vm, wanted, note).await.map_err(stopped)?;
+            let planned = source.plan_step(&ready.vm, wanted, note).await.at(Stage::Source)?;
             let Some(step) = planned else { continue };
             let noted = NotedStep { vm: identity(&ready.vm), step: step.clone() };
-            let failed = |error: super::super::output::output_lock::Error| {
-                StageError::new(Stage::Source, &error, error.hint())
-            };
-            claim.follows(noted).map_err(failed)?;
-            source.do_step(&ready.vm, &step).await.map_err(stopped)?;
+            claim.follows(noted).at(Stage::Source)?;
+            source.do_step(&ready.vm, &step).await.at(Stage::Source)?;
             done.borrow_mut().push(step);
         }
-        let after = source.state(&ready.vm).await.map_err(stopped)?;
+        let after = source.state(&ready.vm).await.at(Stage::Source)?;
         let was_known = !before.revision.is_empty() && known.contains(&Some(before.revision));
         Ok(Some(after.revision).filter(|_| was_known))
     };

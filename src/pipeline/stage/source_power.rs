@@ -25,12 +25,20 @@ const SHUTTING_DOWN: Duration = Duration::from_secs(60);
 /// Time between two looks at it.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Powers the VM on that this run, or a killed one before, has switched off, if `outcome` and the flags say
-/// so. Whatever happens is told and stands in the report.
+/// How a run ended, as far as its source VM is concerned.
+pub(in crate::pipeline) struct RunEnd {
+    pub(in crate::pipeline) outcome: RunOutcome,
+    /// Whether all was done to the VM that `--source-after` asks for.
+    pub(in crate::pipeline) followed: bool,
+}
+
+/// Powers the VM on that this run, or a killed one before, has switched off, if the outcome and the flags
+/// say so. Whatever happens is told and stands in the report.
 pub(in crate::pipeline) async fn settle(
     job: &Job,
-    (ready, held): (&ReadyRun, &mut LockedOutput),
-    (outcome, followed): (RunOutcome, bool),
+    ready: &ReadyRun,
+    held: &mut LockedOutput,
+    RunEnd { outcome, followed }: RunEnd,
     ledger: &mut StageRunner<'_>,
 ) {
     let Some(owed) = held.claim.switched_off() else { return };

@@ -9,64 +9,13 @@ use tokio_util::sync::CancellationToken;
 use super::super::from_manifest;
 use super::super::output::output_lock::OutputDir;
 use super::super::output::records;
-use super::super::output::report::{self, Failure, RunOutcome, RunReport, StageStatus};
+use super::super::output::report::{self, RunOutcome, RunReport, StageStatus};
+use super::stage_error::StageError;
 use crate::manifest;
 use crate::model::{Stage, Warning, WarningCode, chain};
 use crate::panics::{self, Panicked, caught};
-use crate::progress::{Event, Progress};
+use crate::progress::{Control, Event, Progress};
 use crate::state::Folder;
-
-/// A failed stage, in words.
-#[derive(Debug)]
-pub struct StageError {
-    /// The error and its causes.
-    pub failure: Failure,
-}
-
-impl StageError {
-    /// What `error` says, with what to type next.
-    pub fn new(
-        stage: Stage,
-        error: &(dyn std::error::Error + 'static),
-        hint: Option<String>,
-    ) -> Self {
-        Self { failure: Failure::new(stage, error, hint) }
-    }
-
-    /// A mistake of this program.
-    pub(in crate::pipeline) fn by_panic(stage: Stage, panicked: &Panicked) -> Self {
-        let hint = "report this with the line above; the run was undone";
-        Self::new(stage, panicked, Some(hint.to_owned())).coded("panicked")
-    }
-
-    /// A refusal of our own.
-    pub fn because(stage: Stage, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let (code, hint) = ("refused".to_owned(), Some(hint.into()));
-        let message = message.into();
-        Self { failure: Failure { stage, code, message, hint, by_other_flags: false } }
-    }
-
-    /// The same where the way out are other flags of the target.
-    #[must_use]
-    pub fn by_other_flags(mut self) -> Self {
-        self.failure.by_other_flags = true;
-        self
-    }
-
-    /// The same with what to type next.
-    #[must_use]
-    pub fn hinted(mut self, hint: impl Into<String>) -> Self {
-        self.failure.hint = Some(hint.into());
-        self
-    }
-
-    /// The same with a code of its own, stable and in kebab case.
-    #[must_use]
-    pub fn coded(mut self, code: &str) -> Self {
-        code.clone_into(&mut self.failure.code);
-        self
-    }
-}
 
 /// What every stage of a run needs.
 pub struct StageRunner<'a> {
@@ -84,6 +33,11 @@ impl<'a> StageRunner<'a> {
     /// An empty ledger.
     pub fn new(report: RunReport, progress: &'a Progress, cancel: &'a CancellationToken) -> Self {
         Self { report, progress, cancel, folder: None }
+    }
+
+    /// What work of a stage needs.
+    pub fn control(&self) -> Control<'a> {
+        Control { progress: self.progress, cancel: self.cancel }
     }
 
     /// Runs `work` as `stage`, and notes how long it took and how it ended.

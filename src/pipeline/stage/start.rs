@@ -9,8 +9,8 @@ use super::super::output::stored::{self, LOCAL};
 use super::fence;
 use super::kept_domain::KeptDomain;
 use super::source_after;
-use super::stage_runner::{StageError, StageRunner};
-use crate::libvirt;
+use super::stage_error::{At, StageError};
+use super::stage_runner::StageRunner;
 use crate::manifest::Manifest;
 use crate::model::{PowerState, SourceState, SourceVm, Stage, Warning, WarningCode, revision};
 
@@ -45,7 +45,7 @@ pub async fn after_run(
             (true, _) | (_, None) => Ok(()),
             (false, Some(taken)) => {
                 let state = source_state(job, &taken.vm).await?;
-                unchanged(&taken, &source_after::state_as_it_was(state, (&output, &taken.vm)))
+                unchanged(&taken, &source_after::state_as_it_was(state, &output, &taken.vm))
             }
         }
     };
@@ -126,12 +126,11 @@ async fn begin(
     let (Some(start), Some(domain)) = (&target.start, ledger.report.domain.clone()) else { return };
     let (progress, cancel) = (ledger.progress, ledger.cancel);
     let work = async {
-        let stopped = |error: libvirt::Error| StageError::new(Stage::Start, &error, error.hint());
-        let connection = target.connections.open(&target.settings).await.map_err(stopped)?;
+        let connection = target.connections.open(&target.settings).await.at(Stage::Start)?;
         // Last of all: the less time lies between this and the start, the better.
         source.await?;
         progress.note(format!("starting {}: waiting until it {}", domain.name, start.wait.sign));
-        connection.start(&domain, &start.wait, cancel).await.map_err(stopped)
+        connection.start(&domain, &start.wait, cancel).await.at(Stage::Start)
     };
     let seen = ledger.stage(Stage::Start, work).await;
     if let Some(domain) = &mut ledger.report.domain {
@@ -174,10 +173,8 @@ fn unchanged(taken: &RecordedExport, now: &SourceState) -> Result<(), StageError
 
 /// Over a session of its own: that of the export has ended by now.
 async fn source_state(job: &Job, vm: &SourceVm) -> Result<SourceState, StageError> {
-    let stopped =
-        |error: crate::exporter::source::Error| StageError::new(Stage::Start, &error, error.hint());
-    let source = job.source.open().await.map_err(stopped)?;
+    let source = job.source.open().await.at(Stage::Start)?;
     let state = source.state(vm).await;
     source.leave().await;
-    state.map_err(stopped)
+    state.at(Stage::Start)
 }

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::super::from_manifest;
 use super::super::job::Job;
 use super::super::output::stored;
-use super::stage_runner::{StageError, StageRunner};
+use super::stage_error::{At, StageError};
+use super::stage_runner::StageRunner;
 use crate::convert;
 use crate::exporter::source::SourceSettings;
 use crate::exporter::{PackageFormat, Rewrite, Streaming, Transport};
@@ -116,7 +117,7 @@ pub async fn finish(
     let settings = convert::Settings { consume: true, ..settings.clone() };
     let converted = from_manifest::conversion(ledger, manifest, output, &settings).await;
     let described = match &converted {
-        Some(disks) => describe(ledger, manifest, (disks, settings.stages.fix)).await,
+        Some(disks) => describe(ledger, manifest, disks, settings.stages.fix).await,
         // Also of a run that was interrupted: its export is worth the seconds that this takes.
         None => manifest::verify_sums(manifest, ledger.progress, &CancellationToken::new()).await,
     };
@@ -124,7 +125,7 @@ pub async fn finish(
     let written = async {
         described
             .and_then(|()| manifest::write(manifest, &path, manifest::Overwrite::No))
-            .map_err(|error| StageError::new(Stage::Manifest, &error, error.hint()))
+            .at(Stage::Manifest)
     };
     ledger.stage(Stage::Manifest, written).await?;
     ledger.report.disks = stored::exported_disks(manifest).unwrap_or_default();
@@ -137,7 +138,8 @@ pub async fn finish(
 async fn describe(
     ledger: &StageRunner<'_>,
     manifest: &mut Manifest,
-    (results, changed): (&ConvertedDisks, bool),
+    results: &ConvertedDisks,
+    changed: bool,
 ) -> Result<(), manifest::Error> {
     for result in &results.0 {
         if manifest.received(&result.id).is_none() {

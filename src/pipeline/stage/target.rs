@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use tokio_util::sync::CancellationToken;
-
 use super::super::job::ImportSettings;
 use crate::convert;
 use crate::domain::{HostCapabilities, PlanOptions};
@@ -15,7 +13,7 @@ use crate::model::{
     ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, ExportedMedium, Sha256Digest, SourceVm,
     Stage, Warning, WarningCode,
 };
-use crate::progress::Progress;
+use crate::progress::Control;
 
 /// How a target is asked.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +99,7 @@ pub async fn import(
     vm: &SourceVm,
     disks: &ConvertedDisks,
     journal: &Journal,
-    (progress, cancel): (&Progress, &CancellationToken),
+    Control { progress, cancel }: Control<'_>,
 ) -> Result<DefinedDomain, Error> {
     let host = ConnectedTarget::connect(target).await?;
     let request = host.request(target, vm, disks);
@@ -119,7 +117,8 @@ pub fn is_unreachable(error: &Error) -> bool {
 /// will occupy is not known then.
 pub fn expected_disks(
     vm: &SourceVm,
-    (paths, seed): (&[PathBuf], Option<PathBuf>),
+    paths: &[PathBuf],
+    seed: Option<PathBuf>,
     fixed: bool,
 ) -> ConvertedDisks {
     let mut disks: Vec<_> = vm.disks.iter().collect();

@@ -9,10 +9,10 @@ use super::super::output::previous_run::PreviousRun;
 use super::super::output::records::Record;
 use super::kept_domain::{self, Failed};
 use super::preflight::{ReadyRun, RunDetails, seed, with_hint};
-use super::stage_runner::StageError;
+use super::stage_error::{At, StageError};
 use super::{recovery, target};
 use crate::convert;
-use crate::model::{ConvertedDisks, SourceVm, Stage, Warning, WarningCode, chain};
+use crate::model::{ConvertedDisks, Hint, SourceVm, Stage, Warning, WarningCode, chain};
 
 /// The run that defined the domain which is asked for, if that is there. A host that cannot be asked now
 /// does not say so.
@@ -31,11 +31,12 @@ pub async fn domain<'a>(job: &Job, vm: &SourceVm, records: &'a [Record]) -> Opti
 pub async fn check(
     job: &Job,
     target: &ImportSettings,
-    (ready, told): (&mut ReadyRun, &RunDetails),
+    ready: &mut ReadyRun,
+    told: &RunDetails,
     cancel: &CancellationToken,
 ) -> Result<(), StageError> {
-    let asked = ask(job, target, (ready, told), cancel).await;
-    judged(asked, (job, target), ready)
+    let asked = ask(job, target, ready, told, cancel).await;
+    judged(asked, job, target, ready)
 }
 
 /// Removes what is in the way and may go. Nothing refuses the run any more by then.
@@ -52,9 +53,8 @@ pub async fn clear(
         return Ok(Vec::new());
     }
     let name = &ready.vm.name;
-    let cleared = kept_domain::clear(target, &ready.records, name, (false, cancel)).await;
-    let cleared =
-        cleared.map_err(|error| StageError::new(Stage::Preflight, &error, error.hint()))?;
+    let cleared = kept_domain::clear(target, &ready.records, name, false, cancel).await;
+    let cleared = cleared.at(Stage::Preflight)?;
     if let Some(stays) = cleared.left.first() {
         let hint = "remove it, or pass another --libvirt-name";
         return Err(StageError::because(Stage::Preflight, format!("{stays} is in the way"), hint));
@@ -68,7 +68,8 @@ pub async fn clear(
 
 fn judged(
     asked: Result<(), Failed>,
-    (job, target): (&Job, &ImportSettings),
+    job: &Job,
+    target: &ImportSettings,
     ready: &mut ReadyRun,
 ) -> Result<(), StageError> {
     match asked {
@@ -93,7 +94,7 @@ fn judged(
             ));
             Ok(())
         }
-        Err(Failed::Libvirt(error)) => Err(StageError::new(Stage::Preflight, &error, error.hint())),
+        Err(Failed::Libvirt(error)) => Err(StageError::of(Stage::Preflight, &error)),
     }
 }
 
@@ -115,10 +116,11 @@ fn needs_domain(job: &Job, target: &ImportSettings) -> Option<&'static str> {
 async fn ask(
     job: &Job,
     target: &ImportSettings,
-    (ready, told): (&mut ReadyRun, &RunDetails),
+    ready: &mut ReadyRun,
+    told: &RunDetails,
     cancel: &CancellationToken,
 ) -> Result<(), Failed> {
-    let recovery = recovery::first(&ready.output, target, (job.dry_run, told)).await?;
+    let recovery = recovery::first(&ready.output, target, job.dry_run, told).await?;
     ready.first = recovery.plan;
     if let Some(record) = recovery.kept {
         ready.records.insert(0, record);
@@ -128,13 +130,12 @@ async fn ask(
     if let PreviousRun::Export(kept) = &ready.earlier
         && !matches!(kept.converted, PreviousConversion::Again(_))
     {
-        let folder = (output.as_path(), ready.records.as_slice());
-        ready.domain = kept_domain::find(target, folder, name, kept).await?;
+        ready.domain = kept_domain::find(target, output, &ready.records, name, kept).await?;
         if ready.domain.is_some() {
             return Ok(());
         }
     }
-    let in_the_way = kept_domain::clear(target, &ready.records, name, (true, cancel)).await?;
+    let in_the_way = kept_domain::clear(target, &ready.records, name, true, cancel).await?;
     ready.going = in_the_way.would_go;
     let disks = disks(job, ready);
     let asked = target::TargetRequest {
@@ -171,7 +172,7 @@ fn disks(job: &Job, ready: &ReadyRun) -> ConvertedDisks {
     let fixes = job.conversion.as_ref().is_some_and(|settings| settings.stages.fix);
     let (vm, output) = (&ready.vm, &ready.output);
     let paths = convert::result_paths(&vm.into(), output);
-    let disks = target::expected_disks(vm, (&paths, seed(job, vm, output)), fixes);
+    let disks = target::expected_disks(vm, &paths, seed(job, vm, output), fixes);
     match kept {
         Some(kept) => target::with_media(&disks, &kept.media),
         None => target::with_expected_media(&disks, &ready.media, output),

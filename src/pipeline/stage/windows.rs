@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::job::Job;
-use super::stage_runner::StageError;
+use super::stage_error::StageError;
 use crate::convert::{self, Foretold, WindowsDrivers, WindowsSources};
 use crate::domain;
 use crate::model::{OsFamily, SourceVm, Stage};
@@ -23,9 +23,9 @@ pub fn foretold(vm: &SourceVm) -> Foretold {
 /// [`StageError`].
 pub async fn check(job: &Job) -> Result<(), StageError> {
     let Some(settings) = &job.conversion else { return Ok(()) };
-    convert::check_sources(&settings.windows).await.map_err(|error| {
-        StageError::new(Stage::Preflight, &error, error.hint()).coded("virtio-win-unusable")
-    })
+    convert::check_sources(&settings.windows)
+        .await
+        .map_err(|error| StageError::of(Stage::Preflight, &error).coded("virtio-win-unusable"))
 }
 
 /// The drivers of virtio that there are for a Windows.

@@ -14,7 +14,7 @@ use super::output::records::{self, Record};
 use super::output::report;
 use super::output::stored::folder_of;
 use crate::libvirt::{self, Connections, Evidence, Life, Undo, UndoReport};
-use crate::model::{chain, quoted};
+use crate::model::{Hint, chain, quoted};
 use undo_check::{EVEN_IF_USED, UndoCandidate};
 use undo_source::AtSource;
 
@@ -71,9 +71,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What to type next.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Record(_) => {
                 Some("pass an output directory, or the result.json of one".to_owned())
@@ -418,7 +417,7 @@ fn recorded(folder: &Path) -> Result<Vec<Record>, Error> {
     Ok(records)
 }
 
-fn record(path: &Path, stopped: super::stage::stage_runner::StageError) -> Error {
+fn record(path: &Path, stopped: super::stage::stage_error::StageError) -> Error {
     let message = stopped.failure.message;
     let path = path.display().to_string();
     Error::Record(if message.contains(&path) { message } else { format!("{path}: {message}") })

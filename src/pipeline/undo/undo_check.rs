@@ -40,7 +40,7 @@ pub(in crate::pipeline) async fn check(
         let by = setter(output, steps);
         return Err(Error::SetAside { name, now, by, folder: output.to_owned() });
     }
-    let used = target.used_since((steps, evidence), run.life).await.map_err(refused)?;
+    let used = target.used_since(steps, evidence, run.life).await.map_err(refused)?;
     let lines: Vec<_> = used.iter().map(ToString::to_string).collect();
     if how.even_if_used || !used.iter().any(|disk| disk.is_certain()) {
         return Ok(lines);

@@ -14,7 +14,7 @@ use super::super::stage::source_power::{domain_may_run, of_folder};
 use super::{TakenBackRuns, UndoOptions};
 use crate::exporter::source::{Error as SourceError, Source, SourceSettings};
 use crate::libvirt::Connections;
-use crate::model::{PowerState, SourceVm, chain};
+use crate::model::{Hint, PowerState, SourceVm, chain};
 use crate::progress::Progress;
 
 /// What is asked of the source.
@@ -77,7 +77,7 @@ pub(in crate::pipeline) async fn at_source(
         }
         return;
     }
-    if let Err(error) = owed.undo((output, settings), asked.power_on, all).await {
+    if let Err(error) = owed.undo(output, settings, asked.power_on, all).await {
         all.taken.left.push(format!("source {name}: {}", chain(&error)));
         all.notes.extend(error.hint());
     }
@@ -125,7 +125,8 @@ impl Owed {
 
     async fn undo(
         &mut self,
-        (output, settings): (&Path, &SourceSettings),
+        output: &Path,
+        settings: &SourceSettings,
         power_on: bool,
         all: &mut TakenBackRuns,
     ) -> Result<(), SourceError> {
@@ -139,7 +140,7 @@ impl Owed {
             };
             self.undo_steps(&source, &vm, all).await?;
             if power_on && self.is_off() {
-                self.power_on((&source, output), &vm, all).await?;
+                self.power_on(&source, output, &vm, all).await?;
             }
             Ok(())
         };
@@ -207,7 +208,8 @@ impl Owed {
 
     async fn power_on(
         &mut self,
-        (source, output): (&Source, &Path),
+        source: &Source,
+        output: &Path,
         vm: &SourceVm,
         all: &mut TakenBackRuns,
     ) -> Result<(), SourceError> {

@@ -12,7 +12,7 @@ use crate::support::hyper2kvm::{
 use hyperexport::convert::{Error, Needs, Settings, convert, preflight};
 use hyperexport::image::Compression;
 use hyperexport::manifest::Manifest;
-use hyperexport::model::ConvertedDisks;
+use hyperexport::model::{ConvertedDisks, Hint};
 use hyperexport::progress::Progress;
 use tokio_util::sync::CancellationToken;
 

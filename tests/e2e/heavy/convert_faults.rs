@@ -16,7 +16,7 @@ use hyperexport::convert::{
 };
 use hyperexport::image::Compression;
 use hyperexport::manifest::Manifest;
-use hyperexport::model::OsFamily;
+use hyperexport::model::{Hint, OsFamily};
 use hyperexport::progress::Progress;
 use tokio_util::sync::CancellationToken;
 

@@ -10,7 +10,7 @@ use crate::support::{guest, libvirtd};
 use hyperexport::libvirt::{
     AfterDefine, DefinedDomain, Error, Evidence, FileId, Journal, Sign, SnapshotKind, Undo, Wait,
 };
-use hyperexport::model::{ByteSize, CpuTopology, DiskFormat, Firmware};
+use hyperexport::model::{ByteSize, CpuTopology, DiskFormat, Firmware, Hint};
 use hyperexport::progress::Progress;
 use tokio_util::sync::CancellationToken;
 

@@ -10,7 +10,7 @@ use crate::support::libvirtd;
 use crate::support::sshd::Sshd;
 use hyperexport::domain::UserNetwork;
 use hyperexport::libvirt::{Connection, Error, Journal, Settings, Transfer};
-use hyperexport::model::{DiskFormat, Sha256Digest};
+use hyperexport::model::{DiskFormat, Hint, Sha256Digest};
 use hyperexport::progress::{Event, Progress};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

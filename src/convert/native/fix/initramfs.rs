@@ -30,7 +30,8 @@ const LEAST: [&str; 2] = ["virtio_pci", "virtio_blk"];
 /// [`Error::Guestfs`] when the appliance itself fails.
 pub(super) async fn ensure_drivers(
     guestfs: &mut Guestfs,
-    (kernels, stale): (&[Kernel], &[&'static str]),
+    kernels: &[Kernel],
+    stale: &[&'static str],
     devices: &GuestDevices,
     report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
@@ -61,7 +62,8 @@ pub(super) async fn ensure_drivers(
             continue;
         }
         let fault = faults.join(", ");
-        let end = rebuild(guestfs, (kernel, devices), (&held, &fault), report).await?;
+        let stale = StaleInitramfs { kernel, held: &held, fault: &fault };
+        let end = rebuild(guestfs, stale, devices, report).await?;
         if let Err(why) = end {
             let text = format!(
                 "initramfs of kernel {} contains {fault} and was not rebuilt: {why}",
@@ -89,13 +91,21 @@ fn unstable(held: &Contents, devices: &GuestDevices) -> Option<String> {
     is_old.then(|| "a name that will not last in its crypttab".to_owned())
 }
 
+/// An initramfs that has to be built anew.
+struct StaleInitramfs<'a> {
+    kernel: &'a Kernel,
+    held: &'a Contents,
+    /// What is wrong with it, in words.
+    fault: &'a str,
+}
+
 /// Has the guest's own tool build it anew, and looks at the result: one that still lacks a driver,
 /// or lost a program that finds the root, gives way to the old one. That waits on this machine, since
 /// the guest may have no room for a second copy.
 async fn rebuild(
     guestfs: &mut Guestfs,
-    (kernel, devices): (&Kernel, &GuestDevices),
-    (held, fault): (&Contents, &str),
+    StaleInitramfs { kernel, held, fault }: StaleInitramfs<'_>,
+    devices: &GuestDevices,
     report: &mut FixReport<'_>,
 ) -> Result<Result<(), String>, Error> {
     let Some(tool) = builders::installed(guestfs).await? else {
@@ -119,7 +129,7 @@ async fn rebuild(
     guestfs.try_run("removing a file of ours", &["rm-f", builders::COMMAND_LINE]).await?;
     let problem = if well {
         let now = kernel.contents(guestfs).await?.unwrap_or_default();
-        still_wrong((held, &now), &modules, &command_line)
+        still_wrong(held, &now, &modules, &command_line)
             .map(|problem| format!("{problem} after {command}"))
     } else {
         Some(format!("{command}: {}", said.last().cloned().unwrap_or_default()))
@@ -135,7 +145,8 @@ async fn rebuild(
 
 /// What is wrong with a new initramfs that took the place of an old one.
 fn still_wrong(
-    (old, new): (&Contents, &Contents),
+    old: &Contents,
+    new: &Contents,
     modules: &Modules,
     command_line: &str,
 ) -> Option<String> {
@@ -172,7 +183,7 @@ mod tests {
         let modules = Modules::default();
         let held = |line: &str| Contents { command_line: line.to_owned(), ..Contents::default() };
         let old = held("root=/dev/sda2 rw");
-        let wrong = |new: &str| still_wrong((&old, &held(new)), &modules, "root=UUID=5eed rw");
+        let wrong = |new: &str| still_wrong(&old, &held(new), &modules, "root=UUID=5eed rw");
         assert_eq!(wrong("root=UUID=5eed  rw"), None);
         for other in ["", "root=UUID=0f-the-appliance", "root=UUID=5eed"] {
             assert!(wrong(other).is_some_and(|why| why.contains("command line")), "{other}");
@@ -186,7 +197,7 @@ mod tests {
             ..Contents::default()
         };
         let (old, new) = (tools(&["lvm"]), tools(&[]));
-        let why = still_wrong((&old, &new), &Modules::default(), "");
+        let why = still_wrong(&old, &new, &Modules::default(), "");
         assert_eq!(why.as_deref(), Some("lvm is missing"));
     }
 
@@ -215,9 +226,8 @@ mod tests {
         };
         let progress = Progress::none();
         let mut report = FixReport::new(&progress);
-        let kernels = (&[kernel][..], &[][..]);
-        let end =
-            ensure_drivers(&mut guestfs, kernels, &GuestDevices::default(), &mut report).await;
+        let devices = GuestDevices::default();
+        let end = ensure_drivers(&mut guestfs, &[kernel], &[], &devices, &mut report).await;
         end.expect("the appliance goes on");
         let messages = report.warnings.into_iter().map(|warning| warning.message);
         (messages.filter(|text| text.contains("initramfs")).collect(), guestfs)

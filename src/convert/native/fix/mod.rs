@@ -144,7 +144,8 @@ pub(super) struct FixRequest<'a> {
 /// is a warning.
 pub(super) async fn linux(
     guestfs: &mut Guestfs,
-    (guest, devices): (&Guest, &mut GuestDevices),
+    guest: &Guest,
+    devices: &mut GuestDevices,
     wanted: &FixRequest<'_>,
     report: &mut FixReport<'_>,
 ) -> Result<(), Error> {
@@ -161,7 +162,7 @@ pub(super) async fn linux(
     let end = cloud_init::keep_identity(guestfs, has_seed, report).await;
     report.accept(end)?;
     let kernels = kernels::find(guestfs).await?;
-    initramfs::ensure_drivers(guestfs, (&kernels, &stale), devices, report).await?;
+    initramfs::ensure_drivers(guestfs, &kernels, &stale, devices, report).await?;
     if wanted.tidies {
         let end = agent::install(guestfs, guest, &settings.agent.packages, report).await;
         report.accept(end)?;
@@ -200,7 +201,7 @@ async fn names(
     }
     for table in TABLES {
         let fix = |text: &str| tables::stabilize(text, table, devices);
-        for lost in change(guestfs, (table.what, table.path), report, fix).await? {
+        for lost in change(guestfs, table.what, table.path, report, fix).await? {
             let text = format!(
                 "{} of the guest names {lost}, {}: the guest starts without it",
                 table.path,
@@ -213,13 +214,13 @@ async fn names(
     for pattern in boot::CONFIGURATIONS {
         for path in guestfs.glob(pattern).await? {
             let fix = |text: &str| (boot::command_lines(text, devices), Vec::new());
-            change(guestfs, ("boot loader", &path), report, fix).await?;
+            change(guestfs, "boot loader", &path, report, fix).await?;
         }
     }
     for pattern in boot::ENVIRONMENT {
         for path in guestfs.glob(pattern).await? {
             let fix = |text: &str| (boot::environment(text, devices), boot::kept(text, devices));
-            for line in change(guestfs, ("boot loader", &path), report, fix).await? {
+            for line in change(guestfs, "boot loader", &path, report, fix).await? {
                 let text = format!(
                     "{path} of the guest has no room for a longer name in '{line}': change that line \
                      with grub2-editenv in the guest"
@@ -229,7 +230,7 @@ async fn names(
         }
     }
     let fix = |text: &str| (boot::defaults(text, devices), Vec::new());
-    change(guestfs, ("boot loader", boot::DEFAULTS), report, fix).await.map(drop)
+    change(guestfs, "boot loader", boot::DEFAULTS, report, fix).await.map(drop)
 }
 
 /// Names of devices in the administrator's own units.
@@ -240,7 +241,7 @@ async fn mounts(
 ) -> Result<(), Error> {
     for path in guestfs.glob(units::MOUNTS).await? {
         let fix = |text: &str| units::stabilize(text, devices);
-        for lost in change(guestfs, ("mount unit", &path), report, fix).await? {
+        for lost in change(guestfs, "mount unit", &path, report, fix).await? {
             let text = format!(
                 "{path} of the guest names {lost}, {}: what needs that mount does not start",
                 devices.why_lost(&lost)
@@ -274,7 +275,7 @@ async fn lists(
         let changes = report.changes.len();
         for path in guestfs.glob(list.path).await? {
             let mend = |text: &str| (list.mend)(text, devices);
-            for line in change(guestfs, (list.what, &path), report, mend).await? {
+            for line in change(guestfs, list.what, &path, report, mend).await? {
                 let text = format!(
                     "{path} of the guest names an array by its devices alone, which may have other \
                      names on KVM: in '{line}' put UUID= of mdadm --detail in the place of devices="
@@ -312,7 +313,8 @@ pub(super) async fn loader(
 /// Changes a text, if there is one and it has to change; returns what `fix` has to say besides.
 async fn change(
     guestfs: &mut Guestfs,
-    (what, path): (&'static str, &str),
+    what: &'static str,
+    path: &str,
     report: &mut FixReport<'_>,
     fix: impl FnOnce(&str) -> (String, Vec<String>),
 ) -> Result<Vec<String>, Error> {
@@ -321,15 +323,23 @@ async fn change(
     if fixed == text {
         return Ok(said);
     }
-    rewrite(guestfs, (what, path), (&text, &fixed), report).await?;
+    rewrite(guestfs, TextChange { what, path, before: &text, after: &fixed }, report).await?;
     Ok(said)
 }
 
-/// Writes a text that is another now, and notes the lines that differ; says whether the guest took it.
+/// A text that is another now.
+struct TextChange<'a> {
+    /// What it is, for the report.
+    what: &'static str,
+    path: &'a str,
+    before: &'a str,
+    after: &'a str,
+}
+
+/// Writes a changed text, and notes the lines that differ; says whether the guest took it.
 async fn rewrite(
     guestfs: &mut Guestfs,
-    (what, path): (&'static str, &str),
-    (before, after): (&str, &str),
+    TextChange { what, path, before, after }: TextChange<'_>,
     report: &mut FixReport<'_>,
 ) -> Result<bool, Error> {
     let end = guestfs.write(path, after).await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::convert::native::fix::archive;
 use crate::convert::native::played::Played;
-use crate::model::{GuestBus, GuestCard, SourceNic};
+use crate::model::{GuestBus, GuestCard, Hint, SourceNic};
 
 /// How INSPECT and FIX ended.
 struct Ended {

@@ -44,16 +44,15 @@ pub(super) enum LeadsTo {
 /// Where the GRUB of a disk leads to; nothing where there is none, or it cannot be told.
 pub(super) async fn of_disk(guestfs: &mut Guestfs, disk: &str) -> Result<Option<LeadsTo>, Error> {
     let size = SECTOR as u64;
-    let Some(first) = guestfs.part(disk, (0, size)).await?.as_deref().and_then(first_sector) else {
+    let Some(first) = guestfs.part(disk, 0, size).await?.as_deref().and_then(first_sector) else {
         return Ok(None);
     };
-    let Some(list) = guestfs.part(disk, (first.saturating_mul(size), size)).await? else {
+    let Some(list) = guestfs.part(disk, first.saturating_mul(size), size).await? else {
         return Ok(None);
     };
     let mut core = Vec::new();
     for (start, sectors) in blocks(&list) {
-        let place = (start.saturating_mul(size), sectors * size);
-        match guestfs.part(disk, place).await? {
+        match guestfs.part(disk, start.saturating_mul(size), sectors * size).await? {
             Some(bytes) => core.extend(bytes),
             None => return Ok(None),
         }

@@ -52,7 +52,8 @@ pub(super) async fn roots(guestfs: &mut Guestfs) -> Result<Vec<String>, Error> {
 /// [`Error::Systems`] when there are several and nothing tells which one is meant.
 pub(super) async fn choose(
     guestfs: &mut Guestfs,
-    (roots, devices): (Vec<String>, &GuestDevices),
+    roots: Vec<String>,
+    devices: &GuestDevices,
     choice: &SystemChoice<'_>,
 ) -> Result<String, Error> {
     if let Some(wanted) = choice.root {
@@ -68,12 +69,12 @@ pub(super) async fn choose(
     if let [root] = roots.as_slice() {
         return Ok(root.clone());
     }
-    let boots = boots(guestfs, (&roots, devices)).await?;
-    let roots = without_snapshots(guestfs, (roots, devices), &boots).await?;
+    let boots = boots(guestfs, &roots, devices).await?;
+    let roots = without_snapshots(guestfs, roots, devices, &boots).await?;
     if let [root] = roots.as_slice() {
         return Ok(root.clone());
     }
-    match booted(guestfs, (&roots, devices), (choice.vm, boots)).await?.as_slice() {
+    match booted(guestfs, &roots, devices, choice.vm, boots).await?.as_slice() {
         [root] => Ok(root.clone()),
         _ => Err(several(guestfs, &roots, None).await?),
     }
@@ -111,7 +112,8 @@ async fn several(
 /// What lies on file systems that are no roots: EFI system partitions and `/boot` of its own.
 async fn boots(
     guestfs: &mut Guestfs,
-    (roots, devices): (&[String], &GuestDevices),
+    roots: &[String],
+    devices: &GuestDevices,
 ) -> Result<Vec<Site>, Error> {
     let mut own = Vec::new();
     for root in roots {
@@ -128,17 +130,18 @@ async fn boots(
 /// The roots without those that are snapshots of another one.
 async fn without_snapshots(
     guestfs: &mut Guestfs,
-    (roots, devices): (Vec<String>, &GuestDevices),
+    roots: Vec<String>,
+    devices: &GuestDevices,
     boots: &[Site],
 ) -> Result<Vec<String>, Error> {
     let mut kept = Vec::new();
-    for (device, roots) in by_device(guestfs, (roots, devices)).await? {
+    for (device, roots) in by_device(guestfs, roots, devices).await? {
         if let [_] = roots.as_slice() {
             kept.extend(roots);
             continue;
         }
         let group = Group { device: &device, roots: &roots };
-        match subvolumes::booted(guestfs, &group, (boots, devices)).await? {
+        match subvolumes::booted(guestfs, &group, boots, devices).await? {
             Some(root) => kept.push(root),
             None => kept.extend(roots),
         }
@@ -149,7 +152,8 @@ async fn without_snapshots(
 /// Roots by their device, in the order of their first root.
 async fn by_device(
     guestfs: &mut Guestfs,
-    (roots, devices): (Vec<String>, &GuestDevices),
+    roots: Vec<String>,
+    devices: &GuestDevices,
 ) -> Result<Vec<(String, Vec<String>)>, Error> {
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
     for root in roots {
@@ -166,8 +170,10 @@ async fn by_device(
 /// partition. Of several on that disk it is the one that the boot loader starts first.
 async fn booted(
     guestfs: &mut Guestfs,
-    (roots, devices): (&[String], &GuestDevices),
-    (vm, boots): (&SourceVm, Vec<Site>),
+    roots: &[String],
+    devices: &GuestDevices,
+    vm: &SourceVm,
+    boots: Vec<Site>,
 ) -> Result<Vec<String>, Error> {
     let boot = vm.disks.iter().enumerate().find(|(_, disk)| disk.boot_order == 0);
     let boot = boot.map_or(0, |(index, _)| index);
@@ -178,7 +184,7 @@ async fn booted(
         }
     }
     if found.is_empty() {
-        found = with_loader_on(guestfs, (roots, devices), boot).await?;
+        found = with_loader_on(guestfs, roots, devices, boot).await?;
     }
     if let [_] = found.as_slice() {
         return Ok(found);
@@ -199,7 +205,7 @@ async fn booted(
         sites.extend(Site::of_root(guestfs, &name, &device).await?);
         roots.push(Root { name, device });
     }
-    started(guestfs, (sites, roots), devices).await
+    started(guestfs, sites, roots, devices).await
 }
 
 /// What the GRUB in the boot sector of a disk leads to.
@@ -222,7 +228,8 @@ async fn of_boot_sector(
 /// The systems that the boot loaders start first. Copies count only where no boot loader names one.
 async fn started(
     guestfs: &mut Guestfs,
-    (sites, roots): (Vec<Site>, Vec<Root>),
+    sites: Vec<Site>,
+    roots: Vec<Root>,
     devices: &GuestDevices,
 ) -> Result<Vec<String>, Error> {
     let first = loaders::started(&sites, &roots, devices);
@@ -249,7 +256,8 @@ async fn started(
 /// means the disks of the machine that it was written on, so this is asked second.
 async fn with_loader_on(
     guestfs: &mut Guestfs,
-    (roots, devices): (&[String], &GuestDevices),
+    roots: &[String],
+    devices: &GuestDevices,
     boot: usize,
 ) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();

@@ -43,7 +43,8 @@ struct Subvolumes {
 pub(super) async fn booted(
     guestfs: &mut Guestfs,
     group: &Group<'_>,
-    (sites, devices): (&[Site], &GuestDevices),
+    sites: &[Site],
+    devices: &GuestDevices,
 ) -> Result<Option<String>, Error> {
     let known = subvolumes(guestfs, group.device).await?;
     let root = |named: Option<SubvolumeName>| known.root(group.roots, &named?);

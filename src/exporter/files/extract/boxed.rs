@@ -134,7 +134,7 @@ mod tests {
         archive(&path);
         let members = ["disk.vmdk".to_owned()];
         let content = DiskBytes::PackedSplit { members: members.to_vec() };
-        let wanted = WantedDisk::disk(DiskId::from_index(0), (DiskFormat::Vmdk, 512), content);
+        let wanted = WantedDisk::disk(DiskId::from_index(0), DiskFormat::Vmdk, 512, content);
         let described = DescribedVm {
             store: Store::archive(&path).expect("readable"),
             ..machine("box".to_owned(), Vec::new(), vec![wanted.clone()], &FileChoice::default())

@@ -96,10 +96,10 @@ impl Extraction<'_> {
             self.limit.take_blocking(CLUSTER as u64, self.cancel);
             if self.cancel.is_cancelled() { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
         });
-        let written = written.map_err(|error| match error {
+        let (file, content) = written.map_err(|error| match error {
             image::Error::Write(error) => self.read_error(path, error),
             error => self.failed(wanted, io::Error::other(error)),
         })?;
-        self.written(wanted, written)
+        self.written(wanted, file, content)
     }
 }

@@ -267,14 +267,15 @@ impl Extraction<'_> {
         let writer = writer.map_err(|error| failed(io::Error::other(error)))?;
         let mut content = DiskContent::default();
         content.zeros(wanted.capacity);
-        self.written(wanted, (writer.finish().map_err(failed)?, content.finish()))
+        self.written(wanted, writer.finish().map_err(failed)?, content.finish())
     }
 
     /// Makes a file of ours last, and sums it; `content` is the hash of the disk in it.
     fn written(
         &self,
         wanted: &WantedDisk,
-        (mut file, content): (File, Option<Sha256Digest>),
+        mut file: File,
+        content: Option<Sha256Digest>,
     ) -> Result<FinishedDisk, Error> {
         let mut length = 0;
         let read = io::Seek::rewind(&mut file).and_then(|()| file.sync_all()).and_then(|()| {

@@ -12,13 +12,12 @@ const MOST_FLOPPIES: usize = 2;
 pub(super) fn board(hardware: &HardwareSection, family: OsFamily) -> Board {
     let line = |key| setting(&hardware.extra_config, key).unwrap_or_default();
     let version = hardware.system.virtual_system_type.as_deref().unwrap_or_default();
-    let genid = (line("vm.genid"), line("vm.genidX"));
     let is_floppy = |item: &&Item| item.kind.trim() == "14";
     let floppies = hardware.item.iter().filter(is_floppy).take(MOST_FLOPPIES);
     Board {
         sound: hardware.item.iter().find_map(sound),
         not_kept: floppies.map(|item| NotKept::floppy(&label(item))).collect(),
-        ..identity::board(line("uuid.bios"), family, version, genid)
+        ..identity::board(line("uuid.bios"), family, version, line("vm.genid"), line("vm.genidX"))
     }
 }
 

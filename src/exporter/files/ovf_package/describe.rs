@@ -76,7 +76,7 @@ impl OvfPackage {
             }
         };
         let content = self.content(names, file.gzip, format)?;
-        let wanted = WantedDisk::disk(id, (format, file.capacity), content);
+        let wanted = WantedDisk::disk(id, format, file.capacity, content);
         Ok(WantedDisk { stored: file.size, least: least(members, &wanted), ..wanted })
     }
 

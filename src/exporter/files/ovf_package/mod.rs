@@ -108,6 +108,14 @@ struct PackageFiles {
     sums: Vec<(String, Vec<u8>)>,
 }
 
+/// A descriptor as it was read.
+struct Descriptor<'a> {
+    name: &'a str,
+    text: &'a [u8],
+    /// The files of sums; in a stream only those before the descriptor.
+    sums: Vec<(String, Vec<u8>)>,
+}
+
 impl OvfPackage {
     /// Reads the descriptor of an archive. Blocks.
     ///
@@ -153,7 +161,8 @@ impl OvfPackage {
         let names: Vec<_> = found.ovfs.iter().map(|(name, _)| name.clone()).collect();
         match <[_; 1]>::try_from(found.ovfs) {
             Ok([(name, text)]) => {
-                Self::new(store, &name, &text, found.sums, (ExportMethod::Ova, ignore_checksums))
+                let descriptor = Descriptor { name: &name, text: &text, sums: found.sums };
+                Self::new(store, descriptor, ExportMethod::Ova, ignore_checksums)
             }
             Err(_) if names.is_empty() => Err(no_descriptor(&store, others.into_inner())),
             Err(_) => {
@@ -192,16 +201,15 @@ impl OvfPackage {
                 sums.push((called, text));
             }
         }
-        Self::new(store.clone(), &name, &text, sums, (ExportMethod::Ovf, ignore_checksums))
+        let descriptor = Descriptor { name: &name, text: &text, sums };
+        Self::new(store.clone(), descriptor, ExportMethod::Ovf, ignore_checksums)
     }
 
-    /// `found` are the files of sums; in a stream only those before the descriptor.
     fn new(
         store: Store,
-        name: &str,
-        text: &[u8],
-        mut found: Vec<(String, Vec<u8>)>,
-        (method, ignore_checksums): (ExportMethod, bool),
+        Descriptor { name, text, sums: mut found }: Descriptor<'_>,
+        method: ExportMethod,
+        ignore_checksums: bool,
     ) -> Result<Self, Error> {
         let prefix = name.rfind('/').map_or("", |at| &name[..=at]).to_owned();
         let mut digests = Digests::all();

@@ -18,7 +18,7 @@ impl Vmx {
             smbios: self.serial(uuid).into_iter().collect(),
             sound: self.sound(),
             not_kept: self.floppies().chain(self.media()).chain(self.passed_through()).collect(),
-            ..identity::board(uuid, family, hardware, (get("vm.genid"), get("vm.genidx")))
+            ..identity::board(uuid, family, hardware, get("vm.genid"), get("vm.genidx"))
         }
     }
 

@@ -94,6 +94,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Hint;
 
     fn candidates(vms: &[(&str, &str)]) -> Vec<VmCandidate> {
         vms.iter()

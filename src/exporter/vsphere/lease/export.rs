@@ -19,7 +19,7 @@ use crate::model::{
     DiskFormat, ExportMethod, ExportedDisk, ExportedVm, SourceVm, Stage, Warning, WarningCode,
 };
 use crate::panics::{self, caught};
-use crate::progress::{Event, Progress};
+use crate::progress::{Control, Event, Progress};
 
 /// How many read timeouts may pass without a byte before the lease's keeper gives up.
 const PATIENCE: u32 = 10;
@@ -103,8 +103,8 @@ struct ExportRun<'a> {
 impl ExportRun<'_> {
     /// Takes the snapshot, exports it and removes it, whatever happens.
     async fn over_snapshot(&mut self, request: &SnapshotRequest) -> Result<ExportedVm, Error> {
-        let taken =
-            self.vsphere.take_snapshot(self.vm, request, (self.progress, self.cancel)).await;
+        let control = Control { progress: self.progress, cancel: self.cancel };
+        let taken = self.vsphere.take_snapshot(self.vm, request, control).await;
         let end = match taken {
             Ok(taken) => {
                 self.snapshot = Some(taken.moref);

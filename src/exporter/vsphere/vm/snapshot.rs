@@ -11,7 +11,7 @@ use super::super::soap::node::Node;
 use super::super::soap::session::{VSphere, lacks};
 use crate::exporter::{Error, Fault, Quiesce, SNAPSHOT_PREFIX, SnapshotRequest};
 use crate::model::{SourceVm, Stage, Warning, WarningCode};
-use crate::progress::Progress;
+use crate::progress::{Control, Progress};
 
 /// Where the trees of a VM's snapshots begin.
 const ROOTS: &str = "rootSnapshotList";
@@ -32,8 +32,9 @@ impl VSphere {
         &self,
         vm: &SourceVm,
         request: &SnapshotRequest,
-        (progress, cancel): (&Progress, &CancellationToken),
+        control: Control<'_>,
     ) -> Result<TakenSnapshot, Error> {
+        let progress = control.progress;
         progress.note(format!("taking the snapshot {} of {}", request.name, vm.name));
         let not_quiesced = |why: &str| {
             let message = format!(
@@ -49,16 +50,16 @@ impl VSphere {
             Quiesce::Try | Quiesce::Yes => None,
         };
         if let Some(why) = goes_on {
-            let moref = self.snapshot(vm, (&request.name, false), (progress, cancel)).await?;
+            let moref = self.snapshot(vm, &request.name, false, control).await?;
             return Ok(TakenSnapshot { moref, warnings: not_quiesced(why) });
         }
-        match self.snapshot(vm, (&request.name, true), (progress, cancel)).await {
+        match self.snapshot(vm, &request.name, true, control).await {
             Ok(moref) => Ok(TakenSnapshot { moref, warnings: Vec::new() }),
             Err(Error::Task { source, .. } | Error::Refused { source, .. })
                 if request.quiesce == Quiesce::Try && is_of_quiescing(&source) =>
             {
                 progress.note(format!("the guest cannot be brought to rest: {source}"));
-                let moref = self.snapshot(vm, (&request.name, false), (progress, cancel)).await?;
+                let moref = self.snapshot(vm, &request.name, false, control).await?;
                 Ok(TakenSnapshot { moref, warnings: not_quiesced(&source.to_string()) })
             }
             Err(error) => Err(error),
@@ -112,8 +113,9 @@ impl VSphere {
     async fn snapshot(
         &self,
         vm: &SourceVm,
-        (name, quiesce): (&str, bool),
-        (progress, cancel): (&Progress, &CancellationToken),
+        name: &str,
+        quiesce: bool,
+        Control { progress, cancel }: Control<'_>,
     ) -> Result<Moref, Error> {
         let mut pauses = self.settings.retry.of_server().pauses();
         let mut lost = false;

@@ -15,7 +15,7 @@ pub(in crate::exporter::vsphere) fn board(object: &Object, family: OsFamily) -> 
     Board {
         sound: devices.sound,
         not_kept: devices.not_kept,
-        ..identity::board(uuid, family, hardware, (genid("vm.genid"), genid("vm.genidX")))
+        ..identity::board(uuid, family, hardware, genid("vm.genid"), genid("vm.genidX"))
     }
 }
 

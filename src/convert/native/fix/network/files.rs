@@ -85,7 +85,7 @@ pub(super) async fn read(guestfs: &mut Guestfs) -> Result<Vec<NetworkFile>, Erro
     let mut seen = BTreeSet::new();
     for (form, pattern) in FILES {
         let paths = guestfs.glob(pattern).await?;
-        add(guestfs, form, paths, (&mut seen, &mut found)).await?;
+        add(guestfs, form, paths, &mut seen, &mut found).await?;
     }
     for _ in 0..DEEPEST {
         let ifupdown = found.iter().filter(|found| found.text.form == Form::Ifupdown);
@@ -99,7 +99,7 @@ pub(super) async fn read(guestfs: &mut Guestfs) -> Result<Vec<NetworkFile>, Erro
         for source in sources.into_iter().take(MOST_SOURCES) {
             seen.insert(source.clone());
             let paths = guestfs.glob(&source).await?;
-            add(guestfs, Form::Ifupdown, paths, (&mut seen, &mut found)).await?;
+            add(guestfs, Form::Ifupdown, paths, &mut seen, &mut found).await?;
         }
     }
     Ok(found)
@@ -109,7 +109,8 @@ async fn add(
     guestfs: &mut Guestfs,
     form: Form,
     paths: Vec<String>,
-    (seen, found): (&mut BTreeSet<String>, &mut Vec<NetworkFile>),
+    seen: &mut BTreeSet<String>,
+    found: &mut Vec<NetworkFile>,
 ) -> Result<(), Error> {
     for path in in_effect(paths) {
         let bytes: usize = found.iter().map(|found| found.text.text.len()).sum();

@@ -61,12 +61,19 @@ pub(super) fn mend(file: &Text, says: &Says, known: &KnownGuest<'_>) -> Mended {
     mended
 }
 
+/// A name, and the index of the card that had it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NamedCard<'a> {
+    pub(super) name: &'a str,
+    pub(super) card: usize,
+}
+
 /// Whether a rule of the guest's gives `name` to `card` on KVM too, edits included.
 pub(super) fn holds(
     file: &Text,
     claim: &NameClaim,
     naming: Naming,
-    (name, card): (&str, usize),
+    NamedCard { name, card }: NamedCard<'_>,
     cards: &[Card],
 ) -> bool {
     let works = match file.form {

@@ -38,14 +38,14 @@ use self::assign::{Assigned, NameEvidence, assign};
 use self::claim::Says;
 use self::files::NetworkFile;
 use self::forms::{Form, Text};
-use self::mend::{KnownGuest, Mended, mend};
+use self::mend::{KnownGuest, Mended, NamedCard, mend};
 use self::naming::Naming;
 use self::pin::{Keep, Keeper, LinkSettings, Row};
 use self::place::Card;
 use self::selection::Selection;
 use self::survey::Survey;
 use super::edits::edited;
-use super::{Change, FixReport, rewrite};
+use super::{Change, FixReport, TextChange, rewrite};
 
 /// One network card of the guest, before and after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -105,9 +105,9 @@ pub(super) async fn preserve(
             WriteResult::Same => false,
         };
     }
-    let keeps = guest.without(&refused, (&rows, keeps));
+    let keeps = guest.without(&refused, &rows, keeps);
     for (index, (row, keep)) in rows.iter().zip(&keeps).enumerate() {
-        let kept_by = guest.pin(guestfs, (index, row, keep), report).await?;
+        let kept_by = guest.pin(guestfs, Pinned { index, row, keep }, report).await?;
         let ruled_by = guest.rule_of(index, row).filter(|path| written.contains(path));
         let kept_by = kept_by.or_else(|| ruled_by.map(str::to_owned));
         tell::outcome(row, keep, report);
@@ -130,6 +130,13 @@ fn interface(row: &Row, keep: &Keep, kept_by: Option<String>) -> FoundInterface 
         addresses: row.addresses.clone(),
         kept_by,
     }
+}
+
+/// The name of a card, and what keeps it.
+struct Pinned<'a> {
+    index: usize,
+    row: &'a Row,
+    keep: &'a Keep,
 }
 
 impl NetworkContext {
@@ -245,15 +252,15 @@ impl NetworkContext {
         let name = row.name.as_deref()?;
         let files = self.files.iter().zip(&self.says);
         let mut ruling = files.filter(|(found, says)| {
-            let holds =
-                |claim| mend::holds(&found.text, claim, self.naming, (name, index), &self.cards);
+            let named = NamedCard { name, card: index };
+            let holds = |claim| mend::holds(&found.text, claim, self.naming, named, &self.cards);
             found.is_editable && says.claims.iter().any(holds)
         });
         ruling.next().map(|(found, _)| found.text.path.as_str())
     }
 
     /// What keeps the names of cards where the file that was to keep one takes no change.
-    fn without(&self, refused: &BTreeSet<&str>, (rows, keeps): (&[Row], Vec<Keep>)) -> Vec<Keep> {
+    fn without(&self, refused: &BTreeSet<&str>, rows: &[Row], keeps: Vec<Keep>) -> Vec<Keep> {
         let is_lost = |(index, (row, keep)): (usize, (&Row, &Keep))| {
             let file = match keep {
                 Keep::Hwaddr => self.ifcfg_of(row.name.as_deref().unwrap_or_default()),
@@ -318,7 +325,7 @@ impl NetworkContext {
     async fn pin(
         &self,
         guestfs: &mut Guestfs,
-        (index, row, keep): (usize, &Row, &Keep),
+        Pinned { index, row, keep }: Pinned<'_>,
         report: &mut FixReport<'_>,
     ) -> Result<Option<String>, Error> {
         let (Some(mac), Some(name)) = (row.mac, row.name.as_deref()) else { return Ok(None) };
@@ -395,7 +402,8 @@ async fn write(
     let after = edited(text, &mended.edits);
     let mut written = WriteResult::Same;
     if found.is_editable && after != *text {
-        let accepted = rewrite(guestfs, ("network", path), (text, &after), report).await?;
+        let change = TextChange { what: "network", path, before: text, after: &after };
+        let accepted = rewrite(guestfs, change, report).await?;
         written = if accepted { WriteResult::Changed } else { WriteResult::Refused };
     }
     if let Some((from, to)) = &mended.moved {

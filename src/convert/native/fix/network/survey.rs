@@ -114,7 +114,7 @@ impl Survey {
         // Claims with a name first, so that those by MAC address alone find the name of their card.
         for nameless in [false, true] {
             for claim in says.iter().flat_map(|says| &says.claims) {
-                survey.add(claim, &made, (cards, nameless));
+                survey.add(claim, &made, cards, nameless);
             }
         }
         survey.subjects.iter_mut().for_each(Subject::tidy);
@@ -124,12 +124,7 @@ impl Survey {
         survey
     }
 
-    fn add(
-        &mut self,
-        claim: &NameClaim,
-        made: &BTreeSet<&str>,
-        (cards, nameless): (&[Card], bool),
-    ) {
+    fn add(&mut self, claim: &NameClaim, made: &BTreeSet<&str>, cards: &[Card], nameless: bool) {
         let names = self.names(claim, made, cards);
         // A claim about interfaces of software alone.
         let is_software = names.is_empty() && !claim.names.is_empty() && claim.patterns.is_empty();

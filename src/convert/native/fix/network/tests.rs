@@ -360,6 +360,11 @@ fn a_guest_that_means_harm_costs_no_time() {
     }
 }
 
+/// The first card, kept by a `.link` file.
+fn pinned(row: &Row) -> Pinned<'_> {
+    Pinned { index: 0, row, keep: &Keep::Link }
+}
+
 /// One file that cannot be renamed and a folder that cannot be made cost what needs them alone.
 #[tokio::test]
 async fn what_the_guest_refuses_costs_no_other_card() {
@@ -372,7 +377,7 @@ async fn what_the_guest_refuses_costs_no_other_card() {
     let files = [(Form::Ifupdown, INTERFACES, "auto ens192\niface ens192 inet dhcp\n")];
     let known = guest(cards(&[192]), SYSTEMD, &files);
     let rows = known.rows();
-    let kept = known.pin(&mut guestfs, (0, &rows[0], &Keep::Link), &mut report).await;
+    let kept = known.pin(&mut guestfs, pinned(&rows[0]), &mut report).await;
     assert_eq!(kept.expect("goes on"), None);
     let moved = Some(("/etc/ifcfg-old".to_owned(), "/etc/ifcfg-new".to_owned()));
     let mended = Mended { moved, ..Mended::default() };
@@ -401,7 +406,7 @@ async fn a_card_whose_file_takes_no_change_is_pinned_in_another() {
         let mut guestfs = Played::new(&[("etc/hostname", b"")], said).started().await;
         let progress = crate::progress::Progress::new(|_| {});
         let mut report = FixReport::new(&progress);
-        let kept = known.pin(&mut guestfs, (0, row, &Keep::Link), &mut report).await;
+        let kept = known.pin(&mut guestfs, pinned(row), &mut report).await;
         assert_eq!(kept.expect("goes on").as_deref(), Some(kept_by), "{refused:?}");
         let text = guestfs.read(kept_by).await.expect("read").expect("there");
         assert!(text.contains("00:50:56:aa:bb:01") && text.contains("ens192"), "{text}");
@@ -419,9 +424,8 @@ fn a_rule_that_takes_no_change_keeps_no_name() {
     let rows = known.rows();
     let keeps = pin::keep(&rows, known.naming, &known.survey.taken);
     assert!(rows[0].is_ruled && keeps == [Keep::Nothing], "{rows:?}");
-    let without = |refused: &[&str]| {
-        known.without(&refused.iter().copied().collect(), (&rows, keeps.clone()))
-    };
+    let without =
+        |refused: &[&str]| known.without(&refused.iter().copied().collect(), &rows, keeps.clone());
     assert_eq!(without(&[]), [Keep::Nothing]);
     assert_eq!(without(&[path]), [Keep::Link]);
 }

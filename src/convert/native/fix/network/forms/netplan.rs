@@ -121,7 +121,7 @@ fn ethernet(id: &YamlNode, definition: &YamlNode, text: &str, ids: &Ids) -> Vec<
         // `match: name:` is the name before, which tells the place.
         if let Some(matched) = matched.filter(|_| !claim.names.is_empty()) {
             let names = claim.names.iter().map(|name| name.value.clone()).collect();
-            claim.hardware.push(selection(By::PlaceName, "name", names, (matched, text)));
+            claim.hardware.push(selection(By::PlaceName, "name", names, matched, text));
         }
         // The name goes with the selection; addresses are of the same card.
         claims.push(NameClaim {
@@ -168,7 +168,7 @@ fn select(claim: &mut NameClaim, matched: &YamlNode, name: Option<&YamlNode>, te
     }
     if let Some(drivers) = matched.get("driver") {
         let drivers = drivers.scalars().iter().map(|driver| driver.text().to_owned()).collect();
-        claim.hardware.push(selection(By::Driver, "driver", drivers, (matched, text)));
+        claim.hardware.push(selection(By::Driver, "driver", drivers, matched, text));
     }
     // An empty match selects every card.
     claim.any |= matched.pairs().is_empty();
@@ -179,7 +179,8 @@ fn selection(
     by: By,
     key: &str,
     patterns: Vec<String>,
-    (matched, text): (&YamlNode, &str),
+    matched: &YamlNode,
+    text: &str,
 ) -> HardwareSelection {
     let pair = |with: Option<&str>| matched.replace_pair(key, with, text);
     HardwareSelection {
