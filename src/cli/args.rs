@@ -9,7 +9,7 @@ use super::man::ManArgs;
 use super::verbs::{ExportVerbArgs, MigrateArgs, NamedArgs, OriginArgs};
 use crate::settings::{
     ConversionArgs, DescribedArgs, ExaminedArgs, FilterArgs, LibvirtArgs, PackageArg, PipelineArgs,
-    RoleForArg, RunningArgs, SourceArgs, StageArgs, TransferArgs, WindowsArgs,
+    RoleForArg, RunningArgs, SourceArgs, StageArgs, Switch, TransferArgs, WindowsArgs, switches,
 };
 
 const EXAMPLE: &str = "\
@@ -87,13 +87,11 @@ pub struct ExportArgs {
     pub format: PackageArg,
     /// Export again although the output directory holds an export, which is
     /// replaced when the new one is complete
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true, help_heading = "Export")]
-    pub fresh: bool,
+    #[arg(long, value_name = "BOOL", default_value_t, help_heading = "Export")]
+    pub fresh: Switch,
     /// Write the Artifact Manifest v1.0, which --pipeline writes in any case
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true, help_heading = "Export")]
-    pub manifest: bool,
+    #[arg(long, value_name = "BOOL", default_value_t, help_heading = "Export")]
+    pub manifest: Switch,
     /// Flags about running VMs.
     #[command(flatten)]
     pub running: RunningArgs,
@@ -110,9 +108,8 @@ pub struct ExportArgs {
     #[command(flatten)]
     pub pipeline: PipelineArgs,
     /// Define the converted VM in libvirt
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true, help_heading = "Target (libvirt)")]
-    pub libvirt: bool,
+    #[arg(long, value_name = "BOOL", default_value_t, help_heading = "Target (libvirt)")]
+    pub libvirt: Switch,
     /// Target flags.
     #[command(flatten)]
     pub target: LibvirtArgs,
@@ -221,9 +218,8 @@ pub struct ApplyArgs {
     #[arg(value_name = "PLAN")]
     pub plan: PathBuf,
     /// Check the plan, print what would be done and change nothing
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub dry_run: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub dry_run: Switch,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -255,34 +251,29 @@ pub struct UndoArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "run"])]
     pub result: Option<PathBuf>,
     /// List the runs that made something in libvirt, and change nothing
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub list: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub list: Switch,
     /// Undo all runs, the last one first
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true, conflicts_with = "run")]
-    pub all: bool,
+    #[arg(long, value_name = "BOOL", default_value_t, conflicts_with = "run")]
+    pub all: Switch,
     /// Undo the run that --list shows by this name
     #[arg(long, value_name = "ID")]
     pub run: Option<String>,
     /// Delete disks that were written to since their run, too: the newest data
     /// of the machine may be on them
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub even_if_used: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub even_if_used: Switch,
     /// The URI that the run used, where it names a program (command, netcat):
     /// files are not believed there
     #[arg(long, value_name = "URI")]
     pub libvirt_uri: Option<String>,
     /// Print what would go and change nothing
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub dry_run: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub dry_run: Switch,
     /// Power the source VM on that the run has switched off; refused while the
     /// domain runs or may run. Needs the login of the source
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub power_on_source: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub power_on_source: Switch,
     /// Source flags.
     #[command(flatten)]
     pub source: SourceArgs,
@@ -323,14 +314,12 @@ pub struct VerifyArgs {
 #[command(next_help_heading = "Run")]
 pub struct RunArgs {
     /// Print the plan of the whole run and change nothing
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub dry_run: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub dry_run: Switch,
     /// Exit with 3, not 0, when a stage failed and the results of others exist;
     /// all verbs do
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub strict: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub strict: Switch,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -341,9 +330,8 @@ pub struct RunArgs {
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
     /// Print the result as JSON on standard output, errors too
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub json: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub json: Switch,
     /// Log more (-v what is done, -vv every call)
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
@@ -352,22 +340,8 @@ pub struct OutputArgs {
     pub quiet: bool,
 }
 
-/// The whole command line. One rule for every switch: `--flag`, `--flag=true` and `--flag=false`.
+/// The whole command line.
 pub fn command() -> clap::Command {
-    let switches = |command: clap::Command| {
-        command.mut_args(|arg| {
-            let names = arg.get_value_names().unwrap_or_default();
-            let is_switch = matches!(names, [name] if name.starts_with("BOOL"));
-            if is_switch {
-                arg.num_args(0..=1)
-                    .require_equals(true)
-                    .default_missing_value("true")
-                    .hide_possible_values(true)
-            } else {
-                arg
-            }
-        })
-    };
     let each = |command: clap::Command| short(switches(command));
     let command = each(Cli::command()).mut_subcommands(each);
     // The verbs stand before them.

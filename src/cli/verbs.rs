@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Args};
+use clap::Args;
 
 use super::args::{ExportArgs, OutputArgs, PlanArgs};
 use crate::settings::{
     ConversionArgs, DescribedArgs, Environment, Error, LibvirtArgs, PackageArg, RunningArgs,
-    SourceArgs, StageArgs, TransferArgs,
+    SourceArgs, StageArgs, Switch, TransferArgs,
 };
 
 /// How names of packages and disk images end.
@@ -36,9 +36,8 @@ pub struct NamedArgs {
     pub output: Option<PathBuf>,
     /// Export again although the output directory holds an export, which is
     /// replaced when the new one is complete
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true, help_heading = "Export")]
-    pub fresh: bool,
+    #[arg(long, value_name = "BOOL", default_value_t, help_heading = "Export")]
+    pub fresh: Switch,
 }
 
 /// Flags about where a VM comes from.
@@ -63,9 +62,8 @@ pub struct OriginArgs {
 #[command(next_help_heading = "Run")]
 pub struct StrictRunArgs {
     /// Print the plan of the whole run and change nothing
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub dry_run: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub dry_run: Switch,
     /// Output flags.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -103,9 +101,8 @@ pub struct ExportVerbArgs {
     #[arg(long, value_name = "FORMAT", default_value = "disks", help_heading = "Export")]
     pub format: PackageArg,
     /// Write the Artifact Manifest v1.0, which `convert` and `define` need
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true, help_heading = "Export")]
-    pub manifest: bool,
+    #[arg(long, value_name = "BOOL", default_value_t, help_heading = "Export")]
+    pub manifest: Switch,
     /// Where it comes from.
     #[command(flatten)]
     pub origin: OriginArgs,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 
 use super::pipeline::duration;
+use super::switch::Switch;
 use crate::libvirt::{AfterDefine, Sign, Wait};
 use crate::pipeline::Start;
 
@@ -25,14 +26,12 @@ pub struct AfterArgs {
     pub libvirt_snapshot: Option<String>,
     /// Start the guest once on overlays of its disks and without a network, before
     /// it is defined; it must reach its login prompt or its guest agent
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub boot_test: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub boot_test: Switch,
     /// Start the domain once with all its links down; it must reach its login
     /// prompt or its guest agent, or the domain is removed
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub boot_proof: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub boot_proof: Switch,
     /// Longest time for --boot-test or --boot-proof, such as 90s or 10m
     #[arg(long, value_name = "DURATION", default_value = "10m",
           value_parser = duration)]
@@ -40,9 +39,8 @@ pub struct AfterArgs {
     /// Start the domain
     ///
     /// Refused while the source VM is powered on
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub libvirt_start: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub libvirt_start: Switch,
     /// Wait until the guest is up: running, agent or console:REGEX
     #[arg(long, value_name = "SIGN", default_value = "running", value_parser = Sign::parse)]
     pub wait_for: Sign,
@@ -51,14 +49,12 @@ pub struct AfterArgs {
           value_parser = duration)]
     pub wait_timeout: Duration,
     /// Show the domain's console in virt-manager, or print the command for it
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub open: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub open: Switch,
     /// Start the domain, now or with its host, although the source VM may be
     /// running
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub allow_running_source: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub allow_running_source: Switch,
 }
 
 impl AfterArgs {

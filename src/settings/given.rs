@@ -298,24 +298,16 @@ fn content(path: &Path) -> Option<Sha256Digest> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{ArgAction, Args};
+    use clap::Args;
 
-    use super::super::{LibvirtArgs, StageArgs};
+    use super::super::{LibvirtArgs, StageArgs, switches};
     use super::*;
 
     /// What a command line asks of a conversion and of a domain.
     fn asked(words: &[&str]) -> [Flags; 2] {
         let command =
             LibvirtArgs::augment_args(StageArgs::augment_args(Command::new("hyperexport")));
-        // As `cli` has switches.
-        let command = command.mut_args(|arg| match arg.get_value_names() {
-            Some([name])
-                if name.starts_with("BOOL") && matches!(arg.get_action(), ArgAction::Set) =>
-            {
-                arg.num_args(0..=1).require_equals(true).default_missing_value("true")
-            }
-            _ => arg,
-        });
+        let command = switches(command);
         let words = ["hyperexport"].iter().chain(words);
         let matches = command.clone().try_get_matches_from(words).expect("understood");
         let given = Given::of(&command, &matches);

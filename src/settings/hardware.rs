@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 
 use super::Error;
+use super::switch::Switch;
 use crate::domain::{CpuChoice, DiskBus, Hardware, TpmChoice};
 use crate::libvirt;
 
@@ -29,8 +30,8 @@ pub struct HardwareArgs {
     pub libvirt_cpu_mode: CpuChoice,
     /// Give the domain a UUID of its own, and neither the serial number nor the
     /// generation ID of the VM: for a copy that runs beside it
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
-    pub new_uuid: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub new_uuid: Switch,
     /// Number of I/O threads for the virtio disks
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub libvirt_iothreads: Option<u32>,

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 
+use super::switch::Switch;
 use super::{AfterArgs, Error, HardwareArgs, absolute};
 use crate::domain::{DomainType, NetworkMap, NetworkMapping};
 use crate::libvirt;
@@ -24,8 +25,8 @@ pub struct LibvirtArgs {
     #[arg(long, value_name = "NAME")]
     pub libvirt_name: Option<String>,
     /// Start the domain whenever the host starts
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
-    pub libvirt_autostart: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub libvirt_autostart: Switch,
     /// Bridge of the network interfaces that --network-map does not name
     #[arg(long, value_name = "BRIDGE", default_value = "virbr0")]
     pub libvirt_bridge: String,
@@ -38,8 +39,8 @@ pub struct LibvirtArgs {
     #[arg(long, value_name = "SOURCE=TARGET", num_args = 1..)]
     pub network_map: Vec<NetworkMapping>,
     /// Give every network card a new MAC address, for a copy beside the VM
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
-    pub new_mac: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub new_mac: Switch,
     /// Storage pool for the disks
     ///
     /// The pool default is made where it is missing, unless it is named here
@@ -50,11 +51,11 @@ pub struct LibvirtArgs {
     pub libvirt_pool_path: Option<PathBuf>,
     /// Define the domain although its boot disk has no boot loader and no operating
     /// system
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
-    pub allow_unbootable: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub allow_unbootable: Switch,
     /// Read every volume back and compare its checksum with that of the image
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
-    pub verify_upload: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub verify_upload: Switch,
     /// Run the domain on KVM or on emulation (auto: what the host can do)
     #[arg(long, value_name = "TYPE", default_value = "auto")]
     pub libvirt_domain_type: DomainTypeArg,

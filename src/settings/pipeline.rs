@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 
 use super::hostname::hostname;
+use super::switch::Switch;
 use super::{Environment, Error, WindowsArgs};
 use crate::convert::{self, Agent, Converter, Customize, DiskKey};
 use crate::image::Compression;
@@ -33,26 +34,26 @@ pub struct StageArgs {
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
     pub pipeline_timeout: Duration,
     /// Show the output of hyper2kvm or virt-v2v while it runs
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub stream_pipeline: bool,
+    #[arg(long, value_name = "BOOL", default_value_t = true)]
+    pub stream_pipeline: Switch,
     /// Print what would run, and convert nothing
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
-    pub pipeline_dry_run: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub pipeline_dry_run: Switch,
     /// Detect the guest operating system
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub pipeline_inspect: bool,
+    #[arg(long, value_name = "BOOL", default_value_t = true)]
+    pub pipeline_inspect: Switch,
     /// Make the guest boot on virtio
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub pipeline_fix: bool,
+    #[arg(long, value_name = "BOOL", default_value_t = true)]
+    pub pipeline_fix: Switch,
     /// Write the disks as qcow2
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub pipeline_convert: bool,
+    #[arg(long, value_name = "BOOL", default_value_t = true)]
+    pub pipeline_convert: Switch,
     /// Verify the converted disks
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub pipeline_validate: bool,
+    #[arg(long, value_name = "BOOL", default_value_t = true)]
+    pub pipeline_validate: Switch,
     /// Compress the converted disks
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub pipeline_compress: bool,
+    #[arg(long, value_name = "BOOL", default_value_t = true)]
+    pub pipeline_compress: Switch,
     /// Compression (zstd is faster, every QEMU reads zlib)
     #[arg(long, value_name = "TYPE", default_value = "zstd", value_enum)]
     pub compress_type: CompressArg,
@@ -61,8 +62,8 @@ pub struct StageArgs {
     #[arg(long, value_name = "1-9", value_parser = clap::value_parser!(u8).range(1..=9))]
     pub compress_level: Option<u8>,
     /// Keep the names of the guest's network interfaces (native, virt-v2v)
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub preserve_network: bool,
+    #[arg(long, value_name = "BOOL", default_value_t = true)]
+    pub preserve_network: Switch,
     /// Root file system of the system to fix, if the disks contain several:
     /// /dev/sda2, /dev/VG/LV
     #[arg(long, value_name = "DEVICE")]
@@ -94,8 +95,8 @@ pub struct StageArgs {
     pub agent_package: Vec<PathBuf>,
     /// Have the guest install qemu-guest-agent from its own package sources at its
     /// first start (native, virt-v2v)
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
-    pub firstboot_agent: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub firstboot_agent: Switch,
 }
 
 /// `--converter`.
@@ -125,8 +126,8 @@ pub enum CompressArg {
 #[command(next_help_heading = HEADING)]
 pub struct PipelineArgs {
     /// Convert the exported disks for KVM
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set, hide_default_value = true)]
-    pub pipeline: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub pipeline: Switch,
     /// Flags of the conversion.
     #[command(flatten)]
     pub conversion: ConversionArgs,
@@ -139,8 +140,8 @@ pub struct ConversionArgs {
     /// Convert disks while they leave vSphere or a package, so that no VMDK is
     /// written; without the flag, where the converter is native and the disk
     /// can be read front to back
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
-    pub stream_convert: Option<bool>,
+    #[arg(long, value_name = "BOOL")]
+    pub stream_convert: Option<Switch>,
     /// Flags that `convert` has, too.
     #[command(flatten)]
     pub stages: StageArgs,

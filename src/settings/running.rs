@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 
 use super::Error;
 use super::pipeline::duration;
+use super::switch::Switch;
 use crate::exporter::{Quiesce, Shutdown};
 use crate::model::SourceAfter;
 
@@ -17,20 +18,17 @@ pub struct RunningArgs {
     ///
     /// With =force the power is cut where no VMware Tools run or the guest takes
     /// too long
-    #[arg(long, value_name = "BOOL|force", default_value = "false", action = ArgAction::Set,
-          hide_default_value = true, value_parser = power_off)]
+    #[arg(long, value_name = "BOOL|force", default_value = "false", value_parser = power_off)]
     pub power_off: PowerOffArg,
     /// Longest time for the guest's shutdown, such as 90s or 10m
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub shutdown_timeout: Duration,
     /// Leave a VM off that --power-off has shut down, even if the run fails
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub keep_source_off: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub keep_source_off: Switch,
     /// Power the VM on again after a successful run, too
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub power_on_after: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub power_on_after: Switch,
     /// What to do to the VM after a run that succeeds, repeated or with commas:
     /// leave, disconnect-nics, rename:SUFFIX, folder:PATH, tag:CATEGORY/NAME,
     /// note. `undo` undoes it. Without the flag the VM is left as it is
@@ -39,9 +37,8 @@ pub struct RunningArgs {
     /// Export a running VM from a snapshot
     ///
     /// The snapshot is removed at the end
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub snapshot: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub snapshot: Switch,
     /// Quiesce the guest for the snapshot: try, yes (or fail), no
     #[arg(long, value_name = "HOW", default_value = "try", value_parser = quiesce)]
     pub quiesce: Quiesce,

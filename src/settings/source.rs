@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 
+use super::switch::Switch;
 use super::{Environment, Error, NicArg, VsphereArgs, nic, size};
 use crate::exporter::{FileChoice, FileSettings};
 use crate::libvirt;
@@ -25,9 +26,8 @@ pub struct SourceArgs {
     #[arg(long, value_name = "FORMAT")]
     pub source_format: Option<FormatArg>,
     /// Export a package although its files differ from its own checksums
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set,
-          hide_default_value = true)]
-    pub ignore_checksums: bool,
+    #[arg(long, value_name = "BOOL", default_value_t)]
+    pub ignore_checksums: Switch,
     /// vSphere flags.
     #[command(flatten)]
     pub vsphere: VsphereArgs,

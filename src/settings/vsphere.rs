@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::switch::Switch;
 use super::{Environment, Error};
 use crate::exporter;
 use crate::model::{Secret, Stage, Warning, WarningCode, quoted};
@@ -36,7 +37,7 @@ pub struct VsphereArgs {
     pub password_file: Option<PathBuf>,
     /// Do not verify the server's certificate [env: GOVC_INSECURE]
     #[arg(long, value_name = "BOOL")]
-    pub insecure: Option<bool>,
+    pub insecure: Option<Switch>,
     /// Trust exactly the certificate with this SHA-256 or SHA-1 thumbprint
     #[arg(long, value_name = "HEX", conflicts_with_all = ["ca_file"])]
     pub thumbprint: Option<String>,
