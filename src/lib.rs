@@ -15,5 +15,7 @@ pub mod model;
 pub mod panics;
 pub mod pipeline;
 pub mod progress;
+#[cfg(test)]
+mod schemas;
 pub mod settings;
 pub mod state;

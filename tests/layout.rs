@@ -44,6 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["exporter", "model", "panics", "pipeline", "progress", "settings", "state"]),
+    ("schemas", &["cli", "convert", "exporter", "manifest", "pipeline"]),
 ];
 
 /// Words that stand in certain rooms only, with the reason.

@@ -1,7 +1,7 @@
 //! `hyperexport info VM`: all that an export would know of a VM, and what is in its way.
 
 use comfy_table::{Table, presets};
-use serde_json::json;
+use serde::Serialize;
 
 use super::args::InfoArgs;
 use super::render::{cell, print_json, print_line, print_table};
@@ -48,6 +48,38 @@ pub fn run(args: &InfoArgs, environment: &Environment) -> anyhow::Result<Exit> {
     })
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct VmInfo<'a> {
+    /// The VM as its source describes it.
+    vm: &'a SourceVm,
+    /// What prevents its export or its definition; empty where nothing does.
+    obstacles: Vec<Obstacle>,
+    /// How many files were compared with the checksums of their package; null where the package has none,
+    /// and where a file differs.
+    checksums_compared: Option<usize>,
+    /// The virtio drivers for a Windows guest; absent for other guests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    virtio_win: Option<&'a WindowsFound>,
+}
+
+/// The schema of what `--json` prints.
+#[cfg(test)]
+pub(crate) fn schema(generator: schemars::SchemaGenerator) -> schemars::Schema {
+    generator.into_root_schema_for::<VmInfo<'static>>()
+}
+
+/// Something that prevents the export or the definition of a VM.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Obstacle {
+    /// What it is, for a person.
+    obstacle: String,
+    /// What to do about it.
+    remedy: String,
+}
+
 /// What is known of a VM.
 struct VmDetails {
     inspected: Inspected,
@@ -77,16 +109,15 @@ impl VmDetails {
 fn print(known: &VmDetails, json: bool) -> anyhow::Result<()> {
     let (vm, obstacles) = (&known.inspected.vm, known.obstacles());
     if json {
-        let obstacles: Vec<_> = obstacles
-            .iter()
-            .map(|(_, obstacle, remedy)| json!({"obstacle": obstacle, "remedy": remedy}))
-            .collect();
-        let compared = known.sums.as_ref().ok().copied().flatten();
-        let mut whole = json!({"vm": vm, "obstacles": obstacles, "checksums_compared": compared});
-        if let Some(drivers) = &known.drivers {
-            whole["virtio_win"] = serde_json::to_value(drivers)?;
-        }
-        print_json(&whole)?;
+        let obstacles = obstacles.into_iter();
+        print_json(&VmInfo {
+            vm,
+            obstacles: obstacles
+                .map(|(_, obstacle, remedy)| Obstacle { obstacle, remedy })
+                .collect(),
+            checksums_compared: known.sums.as_ref().ok().copied().flatten(),
+            virtio_win: known.drivers.as_ref(),
+        })?;
         return Ok(());
     }
     let mut table = facts(vm);

@@ -25,6 +25,8 @@ mod verbs;
 mod verify;
 
 pub use args::command;
+#[cfg(test)]
+pub(crate) use info::schema as info_schema;
 
 use std::borrow::Cow;
 use std::future::Future;

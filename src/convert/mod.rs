@@ -35,6 +35,9 @@ pub use compare::{ImageDifference, changed, compare, open_image, result_of};
 pub use converter_checks::examine;
 pub use error::Error;
 pub use hyper2kvm::find::{FoundHyper2kvm, find};
+pub use native::ReportedVolume;
+#[cfg(test)]
+pub(crate) use native::schema as report_schema;
 pub use preflight::is_ours;
 pub use preflight::{ConversionPlan, Engine, Needs, ReadyConversion, preflight, usable};
 pub use results::{existing, fault, placed, result_paths};

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 /// Something that an export does, and that takes privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
     /// Disks by an export lease.
@@ -37,6 +38,7 @@ pub enum Need {
 
 /// The object that a privilege is needed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum On {
     /// The VM.
@@ -49,6 +51,7 @@ pub enum On {
 
 /// A line of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Privilege {
     /// What takes it.
     pub need: Need,
@@ -124,6 +127,7 @@ impl On {
 
 /// A kind of use that a role can be made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RoleFor {
     /// Exports of VMs that are off.
@@ -166,6 +170,7 @@ impl RoleFor {
 
 /// The least role for some kinds of use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Role {
     /// Name that the commands give it.
     pub name: &'static str,

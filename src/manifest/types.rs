@@ -15,6 +15,7 @@ use crate::model::{
 
 /// An Artifact Manifest v1.0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// Always `1.0`.
     pub manifest_version: String,
@@ -48,6 +49,7 @@ pub struct Manifest {
 
 /// `source`: where the VM came from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ManifestSource {
     /// `vsphere`, `aws`, `local`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +76,7 @@ pub struct ManifestSource {
 
 /// `vm`: what the VM is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Vm {
     /// Virtual CPUs, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,6 +103,7 @@ pub struct Vm {
 
 /// `vm.firmware` in the manifest's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ManifestFirmware {
     /// PC BIOS.
@@ -112,6 +116,7 @@ pub enum ManifestFirmware {
 
 /// `disks[]`: one disk image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Disk {
     /// Unique in the manifest.
     pub id: DiskId,
@@ -123,6 +128,7 @@ pub struct Disk {
     pub local_path: PathBuf,
     /// SHA-256 sum of the file.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "checksum")]
+    #[cfg_attr(test, schemars(with = "Option<String>", regex(pattern = "^sha256:[0-9a-f]{64}$")))]
     pub checksum: Option<Sha256Digest>,
     /// 0 is the boot disk; absent means 999.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,6 +153,7 @@ impl Disk {
 
 /// `disks[].disk_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DiskType {
     /// The guest boots from it.
@@ -159,6 +166,7 @@ pub enum DiskType {
 
 /// `nics[]`: one network interface.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Nic {
     /// `nic-0`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,6 +184,7 @@ pub struct Nic {
 
 /// `warnings[]`: what went less than well.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordedWarning {
     /// The stage it arose in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,6 +202,7 @@ pub struct RecordedWarning {
 
 /// `metadata`: who wrote the manifest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Metadata {
     /// Name and version of the exporter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,6 +226,7 @@ pub struct Metadata {
 
 /// `metadata.hyperexport`: the exact facts that the contract's fields round off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Exact {
     /// The VM as its source described it: memory in MiB, topology, controllers, NIC models.
     pub source_vm: SourceVm,
@@ -241,6 +252,7 @@ pub struct Exact {
 
 /// `pipeline`: the converter's stages. An absent stage is a disabled one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pipeline {
     /// Look at the disks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -261,6 +273,7 @@ pub struct Pipeline {
 
 /// `pipeline.inspect`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InspectStage {
     /// Whether it runs.
     #[serde(default)]
@@ -275,6 +288,7 @@ pub struct InspectStage {
 
 /// `pipeline.fix`. The defaults on reading are the consumer's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FixStage {
     /// Whether it runs.
     #[serde(default)]
@@ -304,6 +318,7 @@ pub struct FixStage {
 
 /// `pipeline.convert`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConvertStage {
     /// Whether it runs.
     #[serde(default)]
@@ -321,6 +336,7 @@ pub struct ConvertStage {
 
 /// `pipeline.validate`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ValidateStage {
     /// Whether it runs.
     #[serde(default)]
@@ -335,6 +351,7 @@ pub struct ValidateStage {
 
 /// `output`: where the converter writes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OutputTarget {
     /// The folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]

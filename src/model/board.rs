@@ -6,6 +6,7 @@ use super::WarningCode;
 
 /// The identity of a VM, as licences and inventories know it, and its lesser devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Board {
     /// UUID of the system in SMBIOS, written as the guest shows it (`dmidecode -s system-uuid`).
@@ -38,6 +39,7 @@ impl Board {
 
 /// A text of SMBIOS, by libvirt's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SmbiosText {
     /// `bios`, `system`, `baseBoard`, `chassis` or `oemStrings`.
     pub table: String,
@@ -50,6 +52,7 @@ pub struct SmbiosText {
 
 /// Kind of a sound card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SoundCard {
     /// Intel HD Audio.
@@ -66,6 +69,7 @@ pub enum SoundCard {
 
 /// Something of a VM that is not carried over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NotKept {
     /// Code of the warning.
     pub code: WarningCode,

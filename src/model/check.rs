@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// How a thing that was examined is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// As it should be.
@@ -18,6 +19,7 @@ pub enum Health {
 
 /// One thing that was examined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Check {
     /// What: stable and short, in kebab case; pools and networks have their names in `about`.
     pub name: &'static str,

@@ -8,10 +8,12 @@ use super::{ByteSize, DiskFormat, DiskId, Sha256Digest};
 
 /// The disks of one VM, ready for KVM: one for every disk of the manifest, boot disk first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConvertedDisks(pub Vec<ConvertedDisk>);
 
 /// One converted disk image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConvertedDisk {
     /// Which disk of the manifest.
     pub id: DiskId,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A disk image format. Always passed on explicitly: a format is never probed from the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DiskFormat {
     /// VMware's, in any of its subformats.

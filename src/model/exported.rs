@@ -11,6 +11,7 @@ use super::{
 
 /// A VM whose disks all lie in the output directory, complete and checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportedVm {
     /// The VM as it was when the export began.
     pub vm: SourceVm,
@@ -32,6 +33,7 @@ pub struct ExportedVm {
 
 /// How disks left their source (Artifact Manifest v1.0, `source.export_method`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ExportMethod {
     /// vSphere, an NFC lease on the VM itself.
@@ -64,6 +66,7 @@ impl ExportMethod {
 
 /// In which state a source VM is. Two states that differ mean that its disks may differ, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceState {
     /// Whether the VM runs.
     pub power: PowerState,
@@ -80,6 +83,7 @@ pub struct SourceState {
 
 /// In which state of its VM an export was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportState {
     /// The state of the VM. That of a VM that was off when its disks were read belongs to the disks.
     #[serde(flatten)]
@@ -98,6 +102,7 @@ pub struct ExportState {
 
 /// How a running VM was switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PoweredOff {
     /// Its guest shut down.
@@ -108,6 +113,7 @@ pub enum PoweredOff {
 
 /// The variables of a VM's EFI firmware, in the format of its source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportedNvram {
     /// Absolute path of the file.
     pub path: PathBuf,
@@ -119,6 +125,7 @@ pub struct ExportedNvram {
 
 /// The image of a CD-ROM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportedMedium {
     /// `cdrom-0`, …
     pub id: DiskId,
@@ -149,6 +156,7 @@ impl ExportedMedium {
 
 /// One exported disk image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportedDisk {
     /// Which disk of the VM.
     pub id: DiskId,
@@ -172,6 +180,7 @@ pub struct ExportedDisk {
 
 /// A stream that was made an image of another format as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReceivedStream {
     /// Its format.
     pub format: DiskFormat,

@@ -6,6 +6,7 @@ use super::{DiskId, Firmware, OsFamily};
 
 /// The operating system on the disks of a VM, and what it can start from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestFacts {
     /// Whether the disks were searched for an operating system at all.
     #[serde(default)]
@@ -46,6 +47,7 @@ pub struct GuestFacts {
 
 /// What a disk lacks from which nothing starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Lack {
     /// A boot sector, and a partition table, too.
@@ -56,6 +58,7 @@ pub enum Lack {
 
 /// Hardware that a guest has drivers for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestDrivers {
     /// Controllers that it finds its root file system on.
     pub buses: Vec<GuestBus>,
@@ -85,6 +88,7 @@ impl GuestDrivers {
 
 /// A disk controller as a guest's driver knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum GuestBus {
     /// virtio-blk.
@@ -105,6 +109,7 @@ pub enum GuestBus {
 
 /// A network card as a guest's driver knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum GuestCard {
     /// virtio-net.

@@ -6,6 +6,7 @@ use super::{DiskId, Sha256Digest};
 
 /// The proof of a conversion.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Proof {
     /// The disks whose content was compared.
     pub disks: Vec<DiskProof>,
@@ -16,6 +17,7 @@ pub struct Proof {
 
 /// The proof of one disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DiskProof {
     /// Which disk.
     pub id: DiskId,
@@ -30,6 +32,7 @@ pub struct DiskProof {
 
 /// A block of 4 MiB that FIX changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChangedBlock {
     /// Its number: it begins at that many times 4 MiB.
     pub block: u64,
@@ -41,6 +44,7 @@ pub struct ChangedBlock {
 
 /// A file of the guest that FIX changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FixedFile {
     /// Its path in the guest.
     pub path: String,
@@ -56,6 +60,7 @@ pub struct FixedFile {
 
 /// What FIX did to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FileChange {
     /// The file is new.

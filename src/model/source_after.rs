@@ -71,6 +71,7 @@ impl fmt::Display for SourceAfter {
 
 /// Something that was done to a source VM, or is about to be, with what undoing it takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum SourceStep {
     /// Network cards are not connected when the VM starts.

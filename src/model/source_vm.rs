@@ -6,6 +6,7 @@ use super::{Board, ByteSize, DiskId, GuestCard, GuestFacts, MacAddress};
 
 /// A virtual machine as its source describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceVm {
     /// `vsphere`, `local`, … (Artifact Manifest v1.0, `source.provider`).
     pub provider: String,
@@ -63,8 +64,9 @@ pub struct SourceVm {
 
 /// Facts of a VM that its source does not tell: whoever read it assumed them, and the disks decide.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Assumed {
-    /// [`SourceVm::firmware`] was assumed.
+    /// `firmware` of the VM was assumed.
     #[serde(default)]
     pub firmware: bool,
     /// Which disk boots was assumed from the order of the disks.
@@ -81,6 +83,7 @@ impl Assumed {
 
 /// Where and when a VM was taken, for whoever finds it later.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Origin {
     /// Host name or address of the vCenter or ESXi host, if it came from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,6 +95,7 @@ pub struct Origin {
 
 /// Whether a VM runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PowerState {
     /// Not running, nothing in memory.
@@ -118,6 +122,7 @@ impl PowerState {
 
 /// Virtual CPUs and how the guest sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CpuTopology {
     /// All virtual CPUs, at least 1.
     pub vcpus: u32,
@@ -156,8 +161,9 @@ impl CpuTopology {
     }
 }
 
-/// Firmware of a VM. The manifest writes `uefi` for [`Firmware::Efi`], libvirt `efi`.
+/// Firmware of a VM. The manifest writes `uefi` where this has `efi`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Firmware {
     /// PC BIOS.
@@ -168,6 +174,7 @@ pub enum Firmware {
 
 /// The guest operating system as the source knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestOs {
     /// The source's id: `ubuntu64Guest`; empty when unknown.
     pub id: String,
@@ -182,6 +189,7 @@ pub struct GuestOs {
 
 /// The network as a guest sees it: what a static configuration has to keep.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestNetwork {
     /// Its own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,6 +210,7 @@ pub struct GuestNetwork {
 
 /// An interface of a guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestInterface {
     /// Which network card.
     pub mac: MacAddress,
@@ -214,6 +223,7 @@ pub struct GuestInterface {
 
 /// Operating system family (Artifact Manifest v1.0, `vm.os_hint`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OsFamily {
     /// Any Linux.
@@ -227,6 +237,7 @@ pub enum OsFamily {
 
 /// A disk of a source VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceDisk {
     /// Our name for it, `disk-N` in controller order.
     pub id: DiskId,
@@ -282,6 +293,7 @@ impl SourceDisk {
 
 /// A disk controller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Controller {
     /// The kind of bus.
     pub bus: Bus,
@@ -296,6 +308,7 @@ pub struct Controller {
 
 /// The kind of bus that a disk hangs on. The order is that of a PC's firmware looking for a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Bus {
     /// Parallel ATA.
@@ -312,6 +325,7 @@ pub enum Bus {
 
 /// A network interface of a source VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceNic {
     /// Our name for it: `nic-0`, …
     pub id: String,
@@ -360,6 +374,7 @@ impl SourceNic {
 
 /// A network card that the user describes, because the source does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AskedNic {
     /// Model of the domain's card; the rules choose when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -368,6 +383,7 @@ pub struct AskedNic {
 
 /// Model of a network interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum NicModel {
     /// VMware's vmxnet3.

@@ -27,6 +27,7 @@ impl InvalidValue {
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct ByteSize(pub u64);
 
@@ -62,7 +63,10 @@ impl fmt::Display for ByteSize {
 
 /// A SHA-256 sum. Written as 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sha256Digest(pub [u8; 32]);
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Sha256Digest(
+    #[cfg_attr(test, schemars(with = "String", regex(pattern = "^[0-9a-f]{64}$")))] pub [u8; 32],
+);
 
 impl fmt::Display for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,7 +94,11 @@ impl FromStr for Sha256Digest {
 
 /// A 48-bit MAC address. Written in lower case with colons, as libvirt does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct MacAddress(pub [u8; 6]);
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MacAddress(
+    #[cfg_attr(test, schemars(with = "String", regex(pattern = "^([0-9a-f]{2}:){5}[0-9a-f]{2}$")))]
+    pub [u8; 6],
+);
 
 impl fmt::Display for MacAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,7 +142,8 @@ impl FromStr for MacAddress {
 /// Always matches `^[a-zA-Z0-9_-]{1,64}$` (Artifact Manifest v1.0, `disks[].id`), so it is safe as
 /// part of a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DiskId(String);
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DiskId(#[cfg_attr(test, schemars(regex(pattern = "^[a-zA-Z0-9_-]{1,64}$")))] String);
 
 impl DiskId {
     /// The id of the disk at `index`, counted from 0.

@@ -8,6 +8,7 @@ use super::WarningCode;
 
 /// The stages of a run, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// Everything that can be refused before anything changes.
@@ -52,6 +53,7 @@ impl fmt::Display for Stage {
 
 /// A warning with a code that scripts can match.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Warning {
     /// Where it arose.
     pub stage: Stage,

@@ -9,6 +9,7 @@ use crate::{convert, libvirt};
 
 /// What was found.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Diagnosis {
     /// Which libvirt was examined.
     pub uri: String,

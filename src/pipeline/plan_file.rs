@@ -23,26 +23,27 @@ use crate::progress::Progress;
 /// Version of the file's form.
 const VERSION: u32 = 1;
 
-/// A plan as a file.
+/// What `hyperexport apply` will create in libvirt, exactly.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlanFile {
-    /// Version of its form: 1.
+    /// Version of the format: 1. `apply` refuses any other.
     pub hyperexport_plan: u32,
-    /// Version of hyperexport that wrote it.
+    /// Version of hyperexport that wrote the plan.
     pub hyperexport_version: String,
-    /// When it was written.
+    /// When the plan was written (RFC 3339).
     pub written_at: jiff::Timestamp,
     /// Absolute path of the export's manifest.
     pub manifest: PathBuf,
-    /// The command line's words about the target, and the folder that they were given in.
+    /// The arguments of `hyperexport plan`, which describe the target. `apply` reads them again.
     pub arguments: Vec<String>,
-    /// That folder.
+    /// Absolute path of the folder that relative paths in `arguments` begin from.
     pub directory: PathBuf,
-    /// What will be done, line by line.
+    /// What `apply` will do, line by line, for a person.
     pub steps: Vec<String>,
-    /// What will be made.
+    /// The domain, its storage pool and its volumes.
     pub draft: Draft,
-    /// What is less than well.
+    /// The warnings of the plan.
     pub warnings: Vec<Warning>,
 }
 

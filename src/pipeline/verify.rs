@@ -88,6 +88,7 @@ impl Error {
 
 /// What was proved.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verified {
     /// Display name of the VM.
     pub vm: String,
@@ -100,6 +101,7 @@ pub struct Verified {
 
 /// A disk that was compared.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VerifiedDisk {
     /// Which disk.
     pub id: DiskId,

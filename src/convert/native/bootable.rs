@@ -2,7 +2,7 @@
 
 use crate::model::{DiskId, Firmware, GuestFacts, OsFamily, SourceVm, Stage, Warning, WarningCode};
 
-use super::validate::Beginning;
+use super::beginning::Beginning;
 
 /// The facts of a guest with what the beginnings of its disks tell: the boot disk, and the firmwares
 /// that find something to start on it.
@@ -77,7 +77,7 @@ pub(super) fn fault(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::native::validate::{data_disk, efi_disk, empty_disk, esp_disk, grub_disk};
+    use crate::convert::native::beginning::{data_disk, efi_disk, empty_disk, esp_disk, grub_disk};
     use crate::model::{Assumed, Lack};
 
     fn vm(firmware: Firmware, assumed: bool) -> SourceVm {

@@ -6,8 +6,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use serde_json::json;
-
 use crate::convert::hyper2kvm::FORCE_TCG;
 use crate::convert::preflight::Engine;
 use crate::convert::proof::Proofs;
@@ -26,7 +24,7 @@ use super::fixed_files::FixList;
 use super::guestfs::{Appliance, Guestfs};
 use super::inspect::{Guest, SystemFamily, inspect};
 use super::looking::Unread;
-use super::report::StageLog;
+use super::report::{ConverterStage, FixResult, StageLog};
 use super::systems::SystemChoice;
 use super::treated::{self, Treated};
 use super::{LOG, Work, luks, v2v, windows};
@@ -101,8 +99,9 @@ impl GuestFix<'_> {
         let task = run.progress.task("inspect the guest", None, Unit::BasisPoints);
         let opened = self.open_or_read(&overlays, warnings).await;
         drop(task);
-        let found = opened.as_ref().map(|opened| json!(opened.guest));
-        stages.note("inspect", begin.elapsed(), found.map_err(|unread| &unread.error));
+        let found = opened.as_ref().map(|opened| opened.guest.clone());
+        let found = found.map_err(|unread| &unread.error);
+        stages.inspect = ConverterStage::ended(begin.elapsed(), found);
         let mut opened = match opened {
             Ok(opened) => opened,
             Err(Unread { error, facts }) if is_of_guest(&error) => {
@@ -156,14 +155,15 @@ impl GuestFix<'_> {
             }
         }
         operated.changes = changes(&report);
-        let done = json!({
-            "boot_disk_id": self.disks.first().map(|work| &work.disk.id),
-            "changes": report.changes,
-            "bootable_kernels": if operated.is_fixed() { report.kernels } else { Vec::new() },
-            "drivers": report.drivers,
-            "network": report.interfaces,
-        });
-        stages.note_done("fix", begin.elapsed(), Some(done), operated.failure.as_ref());
+        let done = FixResult::Guest {
+            boot_disk_id: self.disks.first().map(|work| work.disk.id.clone()),
+            changes: report.changes,
+            bootable_kernels: if operated.is_fixed() { report.kernels } else { Vec::new() },
+            drivers: report.drivers,
+            network: report.interfaces,
+        };
+        let failure = operated.failure.as_ref();
+        stages.fix = ConverterStage::done(begin.elapsed(), Some(done), failure);
         if operated.facts.is_none() {
             operated.facts = Some(facts::of(&guest, None, None));
         }
@@ -288,8 +288,9 @@ impl GuestFix<'_> {
     ) -> Result<(Vec<String>, FixList), Error> {
         let report = self.loader_alone(warnings).await?;
         if !report.changes.is_empty() {
-            let done = json!({ "changes": report.changes });
-            stages.note_done("fix", begin.elapsed(), Some(done), operated.failure.as_ref());
+            let done = FixResult::Loader { changes: report.changes.clone() };
+            let failure = operated.failure.as_ref();
+            stages.fix = ConverterStage::done(begin.elapsed(), Some(done), failure);
         }
         Ok((changes(&report), report.fixes))
     }

@@ -11,6 +11,7 @@ use super::{mounts, systems};
 
 /// The system of a guest, in libguestfs' words (guestfs(3), "INSPECTION").
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Guest {
     /// Where its root file system is: `/dev/sda1`, `btrfsvol:/dev/sda2/@`.
     pub(super) root: String,

@@ -11,6 +11,7 @@
 //! disk is what it was, and the domain is planned for hardware that the guest knows already.
 
 mod attempt;
+mod beginning;
 mod bootable;
 mod changes;
 pub(super) mod customize;
@@ -46,16 +47,14 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::json;
-
 use crate::budget::{Going, is_stop};
 use crate::manifest::Disk;
 use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, SourceVm, Warning};
 use crate::panics;
 
+use self::beginning::Beginning;
 use self::guest_fix::GuestFix;
-use self::report::StageLog;
-use self::validate::Beginning;
+use self::report::{ConvertResult, ConverterStage, StageLog, ValidateResult};
 use super::proof::{ConvertedImage, Proofs};
 use super::results::{FinishedImage, publish_all};
 use super::tools::libguestfs_cleanup::GuestfsFolders;
@@ -65,6 +64,9 @@ use super::{Conversion, ConversionRun, Converter, Engine, Error, ReadyConversion
 pub(super) use self::fix::TOOLS;
 pub(super) use self::fixed_files::FixList;
 pub(super) use self::guest_fix::Operated;
+pub use self::report::ReportedVolume;
+#[cfg(test)]
+pub(crate) use self::report::schema;
 
 /// Name of the file in the output directory that keeps what libguestfs said.
 pub(super) const LOG: &str = "convert.log";
@@ -94,9 +96,8 @@ pub(super) async fn convert(
     let (mut stages, mut warnings) = (StageLog::default(), Vec::new());
     let begin = Instant::now();
     let disks = images(run).await?;
-    let made: Vec<_> = disks.iter().map(|disk| json!({"disk_id": disk.disk.id})).collect();
-    let done = json!({ "disks_converted": disks.len(), "output_format": "qcow2", "converted_disks": made });
-    stages.note("convert", begin.elapsed(), Ok(done));
+    let made = ConvertResult::of(disks.iter().map(|disk| disk.disk.id.clone()));
+    stages.convert = ConverterStage::ended(begin.elapsed(), Ok(made));
     panics::point("pipeline");
     let proofs = Proofs::begin(run, disks.iter().map(Work::converted));
     let fixes_guest = run.settings.stages.fix;
@@ -126,9 +127,9 @@ pub(super) async fn convert(
         false => None,
     };
     let durations = stages.durations();
-    let mut report = stages.report(&ready.converter, run.manifest, results.as_ref(), &warnings);
     let proof = results.is_some().then_some(proof);
-    report["proof"] = json!(proof);
+    let proved = results.as_ref().zip(proof.as_ref());
+    let report = stages.report(&ready.converter, run.manifest, proved, &warnings);
     Ok(Conversion {
         proof,
         disks: results,
@@ -217,12 +218,8 @@ async fn examine(
     let guest = bootable::judge(&run.manifest.source_vm(), &starts, facts);
     if run.settings.stages.validate {
         warnings.extend(bootable::fault(&run.manifest.source_vm(), &starts, &guest));
-        let seen: Vec<_> = starts
-            .iter()
-            .map(|(id, start)| json!({ "disk_id": id, "integrity_check": "passed", "beginning": start }))
-            .collect();
-        let done = json!({ "disks_validated": disks.len(), "all_passed": true, "validation_results": seen });
-        stages.note("validate", begin.elapsed(), Ok(done));
+        let passed = ValidateResult::passed(&starts);
+        stages.validate = ConverterStage::ended(begin.elapsed(), Ok(passed));
     }
     Ok(guest)
 }

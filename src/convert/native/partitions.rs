@@ -46,6 +46,7 @@ const EXFAT: (&[u8], std::ops::Range<usize>) = (b"EXFAT   ", 120..510);
 
 /// The kind of a partition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(super) enum PartitionTable {
     Gpt,

@@ -1,48 +1,300 @@
 //! `report.json` of a conversion of our own, in the shape of hyper2kvm's (its version 1.0).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::convert::Error;
 use crate::manifest::Manifest;
-use crate::model::{ConvertedDisks, Warning, chain};
+use crate::model::{
+    ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, GuestDrivers, Proof, Sha256Digest,
+    Warning, chain,
+};
 
-/// The stages that ran, as they are told of.
-#[derive(Debug, Default)]
-pub(super) struct StageLog(Map<String, Value>, Vec<(String, Duration)>);
+use super::beginning::Beginning;
+use super::fix::{Change, FoundInterface};
+use super::inspect::Guest;
 
-impl StageLog {
-    /// Notes how a stage ended: what it found or did, or why it failed.
-    pub(super) fn note(&mut self, name: &str, took: Duration, end: Result<Value, &Error>) {
+/// What a conversion by hyperexport itself did.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ConversionReport<'a> {
+    /// Version of the format of hyper2kvm's report: `1.0`.
+    version: &'static str,
+    /// When the report was written (RFC 3339).
+    timestamp: jiff::Timestamp,
+    /// Name and version of the converter.
+    converter: &'a str,
+    /// The stages of the conversion.
+    pipeline: ConverterPipeline,
+    /// The converted disks; empty where no disk was converted.
+    artifacts: Vec<Artifact>,
+    /// The warnings of the conversion.
+    warnings: &'a [Warning],
+    /// The stages that failed.
+    errors: Vec<StageFailure>,
+    /// What was converted.
+    input_manifest: InputManifest<'a>,
+    /// The proof that the converted disks hold what was exported, but for what FIX changed (docs/proof.md);
+    /// null where no disk was converted.
+    proof: Option<&'a Proof>,
+    /// The volumes of the domain that were read back. The definition of the domain adds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volumes: Option<Vec<ReportedVolume>>,
+}
+
+/// A volume of the domain that was read back.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReportedVolume {
+    /// Which disk of the VM.
+    pub disk_id: DiskId,
+    /// Name of the volume in its storage pool.
+    pub name: String,
+    /// Hash of the content as the guest sees it (docs/proof.md).
+    pub content: Sha256Digest,
+}
+
+/// The stages of a conversion.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ConverterPipeline {
+    /// Whether no stage failed.
+    success: bool,
+    /// Seconds of all stages.
+    duration_seconds: f64,
+    /// The stages that ran.
+    stages: StageLog,
+}
+
+/// A converted disk.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Artifact {
+    /// `converted_disk`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Absolute path of the image.
+    path: PathBuf,
+    /// Which disk of the manifest.
+    disk_id: DiskId,
+    /// Format of the image.
+    format: DiskFormat,
+    /// Bytes that the image occupies, without holes.
+    size_bytes: ByteSize,
+    /// 0 is the boot disk, the others follow.
+    boot_order_hint: u32,
+    /// Whether the guest on the disks was made fit for virtio.
+    fixed: bool,
+}
+
+impl Artifact {
+    fn of(disk: &ConvertedDisk) -> Self {
+        Self {
+            kind: "converted_disk",
+            path: disk.path.clone(),
+            disk_id: disk.id.clone(),
+            format: disk.format,
+            size_bytes: disk.allocated,
+            boot_order_hint: disk.boot_order,
+            fixed: disk.fixed,
+        }
+    }
+}
+
+/// A stage that failed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct StageFailure {
+    /// Name of the stage, as in `pipeline.stages`.
+    stage: &'static str,
+    /// The error and its causes, `: ` between them.
+    message: String,
+}
+
+/// The manifest that was converted.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct InputManifest<'a> {
+    /// Version of the manifest's format.
+    manifest_version: &'a str,
+    /// `vsphere`, `local`, …; null where the manifest names none.
+    source_provider: Option<&'a str>,
+    /// The source's id of the VM; null where the manifest names none.
+    source_vm_id: Option<&'a str>,
+    /// Display name of the VM.
+    source_vm_name: &'a str,
+}
+
+/// The stages that ran, in their order.
+// Boxed: the log is part of large futures.
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct StageLog {
+    /// The images became qcow2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) convert: Option<Box<ConverterStage<ConvertResult>>>,
+    /// The operating system on the disks was detected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) inspect: Option<Box<ConverterStage<Guest>>>,
+    /// The guest was made fit for virtio.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fix: Option<Box<ConverterStage<FixResult>>>,
+    /// The results were checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) validate: Option<Box<ConverterStage<ValidateResult>>>,
+}
+
+/// How a stage ended.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct ConverterStage<T> {
+    /// Whether the stage did all that it was to do.
+    success: bool,
+    /// Seconds.
+    duration: f64,
+    /// What the stage found or did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<T>,
+    /// Why the stage failed: the error and its causes, `: ` between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl<T> ConverterStage<T> {
+    /// A stage with what it found or did, or why it failed.
+    pub(super) fn ended(took: Duration, end: Result<T, &Error>) -> Option<Box<Self>> {
         match end {
-            Ok(result) => self.note_done(name, took, Some(result), None),
-            Err(error) => self.note_done(name, took, None, Some(error)),
+            Ok(result) => Self::done(took, Some(result), None),
+            Err(error) => Self::done(took, None, Some(error)),
         }
     }
 
     /// The same of a stage that failed and did something all the same.
-    pub(super) fn note_done(
-        &mut self,
-        name: &str,
+    pub(super) fn done(
         took: Duration,
-        result: Option<Value>,
+        result: Option<T>,
         failure: Option<&Error>,
-    ) {
-        let mut stage = json!({ "success": failure.is_none(), "duration": took.as_secs_f64() });
-        if let Some(result) = result {
-            stage["result"] = result;
-        }
-        if let Some(error) = failure {
-            stage["error"] = Value::from(chain(error));
-        }
-        self.0.insert(name.to_owned(), stage);
-        self.1.push((name.to_owned(), took));
+    ) -> Option<Box<Self>> {
+        let (success, duration) = (failure.is_none(), took.as_secs_f64());
+        let error = failure.map(|error| chain(error));
+        Some(Box::new(Self { success, duration, result, error }))
+    }
+
+    /// How long the stage took, in seconds, and why it failed.
+    fn end(&self) -> (f64, Option<&str>) {
+        (self.duration, self.error.as_deref())
+    }
+}
+
+/// What `convert` did.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct ConvertResult {
+    /// Number of disks.
+    disks_converted: usize,
+    /// `qcow2`.
+    output_format: &'static str,
+    /// One for each disk.
+    converted_disks: Vec<DiskReference>,
+}
+
+/// A disk.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct DiskReference {
+    /// Which disk of the manifest.
+    disk_id: DiskId,
+}
+
+impl ConvertResult {
+    /// These disks are qcow2 now.
+    pub(super) fn of(disks: impl Iterator<Item = DiskId>) -> Self {
+        let converted_disks: Vec<_> = disks.map(|disk_id| DiskReference { disk_id }).collect();
+        Self { disks_converted: converted_disks.len(), output_format: "qcow2", converted_disks }
+    }
+}
+
+/// What `fix` did.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub(super) enum FixResult {
+    /// The guest was changed.
+    Guest {
+        /// The disk that the guest boots from.
+        boot_disk_id: Option<DiskId>,
+        /// What was changed.
+        changes: Vec<Change>,
+        /// Names of the kernels that start from virtio, the default first.
+        bootable_kernels: Vec<String>,
+        /// The drivers of the guest; null where they could not be read.
+        drivers: Option<GuestDrivers>,
+        /// The network cards of the guest.
+        network: Vec<FoundInterface>,
+    },
+    /// The system could not be read, and its boot loader was completed.
+    Loader {
+        /// What was changed.
+        changes: Vec<Change>,
+    },
+}
+
+/// What `validate` found.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct ValidateResult {
+    /// Number of disks.
+    disks_validated: usize,
+    /// Always true: a disk that fails ends the conversion.
+    all_passed: bool,
+    /// One for each disk.
+    validation_results: Vec<ValidatedDisk>,
+}
+
+/// A disk that was checked.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ValidatedDisk {
+    /// Which disk of the manifest.
+    disk_id: DiskId,
+    /// `passed`.
+    integrity_check: &'static str,
+    /// What the disk begins with.
+    beginning: Beginning,
+}
+
+impl ValidateResult {
+    /// All disks passed, and this is what they begin with.
+    pub(super) fn passed(disks: &[(DiskId, Beginning)]) -> Self {
+        let validated = |(id, start): &(DiskId, Beginning)| ValidatedDisk {
+            disk_id: id.clone(),
+            integrity_check: "passed",
+            beginning: start.clone(),
+        };
+        let validation_results = disks.iter().map(validated).collect();
+        Self { disks_validated: disks.len(), all_passed: true, validation_results }
+    }
+}
+
+impl StageLog {
+    /// Name, seconds and failure of each stage that ran, in their order.
+    fn each(&self) -> impl Iterator<Item = (&'static str, f64, Option<&str>)> {
+        let ends = [
+            ("convert", self.convert.as_deref().map(ConverterStage::end)),
+            ("inspect", self.inspect.as_deref().map(ConverterStage::end)),
+            ("fix", self.fix.as_deref().map(ConverterStage::end)),
+            ("validate", self.validate.as_deref().map(ConverterStage::end)),
+        ];
+        ends.into_iter().filter_map(|(name, end)| end.map(|(took, error)| (name, took, error)))
     }
 
     /// How long each took.
     pub(super) fn durations(&self) -> Vec<(String, Duration)> {
-        self.1.clone()
+        let took = |(name, took, _): (&str, _, _)| (name.to_owned(), Duration::from_secs_f64(took));
+        self.each().map(took).collect()
     }
 
     /// The whole report.
@@ -50,45 +302,42 @@ impl StageLog {
         self,
         converter: &str,
         manifest: &Manifest,
-        disks: Option<&ConvertedDisks>,
+        results: Option<(&ConvertedDisks, &Proof)>,
         warnings: &[Warning],
     ) -> Value {
-        let failed = |stage: &&Value| stage["success"] == false;
-        let errors: Vec<_> = self.0.iter().filter(|(_, stage)| failed(stage)).collect();
-        let errors: Vec<_> = errors
-            .into_iter()
-            .map(|(name, stage)| json!({ "stage": name, "message": stage["error"] }))
-            .collect();
-        let artifacts = disks.iter().flat_map(|disks| &disks.0).map(|disk| {
-            json!({
-                "type": "converted_disk",
-                "path": disk.path,
-                "disk_id": disk.id,
-                "format": disk.format,
-                "size_bytes": disk.allocated,
-                "boot_order_hint": disk.boot_order,
-                "fixed": disk.fixed,
-            })
-        });
+        let failure = |(stage, _, error): (_, _, Option<&str>)| {
+            Some(StageFailure { stage, message: error?.to_owned() })
+        };
+        let errors: Vec<_> = self.each().filter_map(failure).collect();
+        let duration_seconds = self.each().map(|(_, took, _)| took).sum();
+        let disks = results.iter().flat_map(|(disks, _)| &disks.0);
         let source = manifest.source.as_ref();
-        json!({
-            "version": "1.0",
-            "timestamp": jiff::Timestamp::now().to_string(),
-            "converter": converter,
-            "pipeline": {
-                "success": errors.is_empty(),
-                "duration_seconds": self.1.iter().map(|(_, took)| took.as_secs_f64()).sum::<f64>(),
-                "stages": self.0,
+        json!(ConversionReport {
+            version: "1.0",
+            timestamp: jiff::Timestamp::now(),
+            converter,
+            pipeline: ConverterPipeline {
+                success: errors.is_empty(),
+                duration_seconds,
+                stages: self,
             },
-            "artifacts": artifacts.collect::<Vec<_>>(),
-            "warnings": warnings,
-            "errors": errors,
-            "input_manifest": {
-                "manifest_version": manifest.manifest_version,
-                "source_provider": source.and_then(|source| source.provider.clone()),
-                "source_vm_id": source.and_then(|source| source.vm_id.clone()),
-                "source_vm_name": manifest.vm_name(),
+            artifacts: disks.map(Artifact::of).collect(),
+            warnings,
+            errors,
+            input_manifest: InputManifest {
+                manifest_version: &manifest.manifest_version,
+                source_provider: source.and_then(|source| source.provider.as_deref()),
+                source_vm_id: source.and_then(|source| source.vm_id.as_deref()),
+                source_vm_name: manifest.vm_name(),
             },
+            proof: results.map(|(_, proof)| proof),
+            volumes: None,
         })
     }
+}
+
+/// The schema of the report.
+#[cfg(test)]
+pub(crate) fn schema(generator: schemars::SchemaGenerator) -> schemars::Schema {
+    generator.into_root_schema_for::<ConversionReport<'static>>()
 }

@@ -4,15 +4,14 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use serde::Serialize;
-
 use crate::convert::Error;
 use crate::convert::tools::qemu_img::{Image, Tools};
-use crate::model::{ByteSize, DiskFormat, Firmware, Lack};
+use crate::model::{ByteSize, DiskFormat};
 use crate::panics::contained;
 
+use super::beginning::Beginning;
 use super::fat;
-use super::partitions::{BiosLoader, PartitionTable, Partitions, SECTOR};
+use super::partitions::{BiosLoader, Partitions, SECTOR};
 
 /// Beginning of a disk that is looked at, in KiB: boot sector, GPT header and its table.
 const HEAD: u32 = 32;
@@ -20,75 +19,6 @@ const HEAD: u32 = 32;
 const LARGEST_ESP: u64 = 4 << 30;
 /// What firmware for x86-64 starts without boot variables (UEFI 2.10, 3.5.1.1).
 const FALLBACK: &str = "EFI/BOOT/BOOTX64.EFI";
-
-/// What a disk begins with.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Beginning {
-    /// `gpt`, `mbr`, or nothing.
-    partition_table: Option<PartitionTable>,
-    /// Whether there is a program in the boot sector that a BIOS could start.
-    boot_sector: bool,
-    /// Whether a partition is for EFI programs.
-    efi_partition: bool,
-    /// Whether one of these holds the program that firmware starts without boot variables.
-    efi_loader: bool,
-    /// Whether that program in the boot sector may be no boot loader.
-    #[serde(skip)]
-    is_nameless: bool,
-}
-
-impl Beginning {
-    /// How likely a firmware starts this disk, before or after FIX: 0 means not at all. Where the VM's
-    /// firmware is `told`, what only another one starts comes last.
-    pub(super) fn likelihood(&self, told: Option<Firmware>) -> u8 {
-        let bios = match (self.boot_sector, self.is_nameless) {
-            (true, false) => 4,
-            (true, true) => 2,
-            (false, _) => 0,
-        };
-        let efi = match (self.efi_loader, self.efi_partition) {
-            (true, _) => 4,
-            // FIX may put the loader there.
-            (false, true) => 3,
-            (false, false) => 0,
-        };
-        let others = |other: u8| u8::from(other == 4);
-        match told {
-            None => bios.max(efi),
-            Some(Firmware::Bios) => bios.max(others(efi)),
-            Some(Firmware::Efi) => efi.max(others(bios)),
-        }
-    }
-
-    /// What the disk lacks where no firmware starts anything.
-    pub(super) fn lacks(&self) -> Option<Lack> {
-        match (self.firmware().as_slice(), self.partition_table) {
-            ([], None) => Some(Lack::PartitionTable),
-            ([], Some(_)) if !self.efi_partition => Some(Lack::EfiPartition),
-            _ => None,
-        }
-    }
-
-    /// The firmware that finds something to start, the likelier first.
-    pub(super) fn firmware(&self) -> Vec<Firmware> {
-        let bios = self.boot_sector.then_some(Firmware::Bios);
-        let efi = self.efi_loader.then_some(Firmware::Efi);
-        bios.into_iter().chain(efi).collect()
-    }
-
-    /// Why a firmware does not boot from it.
-    pub(super) fn fault(&self, firmware: Firmware) -> &'static str {
-        match firmware {
-            Firmware::Bios => "it has no boot sector",
-            Firmware::Efi if self.partition_table.is_none() => "it has no partition table",
-            Firmware::Efi if !self.efi_partition => "it has no EFI system partition",
-            Firmware::Efi => {
-                "its EFI system partition has no \\EFI\\BOOT\\BOOTX64.EFI, and boot variables stay \
-                 behind"
-            }
-        }
-    }
-}
 
 /// Reads the beginning of an image, and looks into its EFI system partitions; `scratch` is a file of
 /// our own.
@@ -186,63 +116,11 @@ pub(super) async fn check(
 }
 
 #[cfg(test)]
-pub(super) fn empty_disk() -> Beginning {
-    Beginning::default()
-}
-
-#[cfg(test)]
-pub(super) fn grub_disk() -> Beginning {
-    Beginning {
-        partition_table: Some(PartitionTable::Mbr),
-        boot_sector: true,
-        ..Beginning::default()
-    }
-}
-
-#[cfg(test)]
-pub(super) fn efi_disk() -> Beginning {
-    Beginning {
-        partition_table: Some(PartitionTable::Gpt),
-        boot_sector: false,
-        efi_partition: true,
-        efi_loader: true,
-        is_nameless: false,
-    }
-}
-
-/// A disk with an EFI system partition on which only the vendor's loader is.
-#[cfg(test)]
-pub(super) fn esp_disk() -> Beginning {
-    Beginning { efi_loader: false, ..efi_disk() }
-}
-
-/// A disk that only holds data, as a partitioning tool leaves its boot sector.
-#[cfg(test)]
-pub(super) fn data_disk() -> Beginning {
-    Beginning { is_nameless: true, ..grub_disk() }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use crate::convert::native::partitions::tests::gpt_disk;
     use crate::convert::native::partitions::{BIOS_BOOT, ESP};
-
-    #[test]
-    fn each_firmware_is_told_what_it_misses() {
-        assert_eq!(empty_disk().firmware(), []);
-        assert_eq!(empty_disk().fault(Firmware::Efi), "it has no partition table");
-        assert_eq!(grub_disk().firmware(), [Firmware::Bios]);
-        assert_eq!(grub_disk().fault(Firmware::Efi), "it has no EFI system partition");
-        assert_eq!(efi_disk().firmware(), [Firmware::Efi]);
-        let vendor_only = Beginning { efi_loader: false, ..efi_disk() };
-        assert_eq!(vendor_only.lacks(), None);
-        assert_eq!(empty_disk().lacks(), Some(Lack::PartitionTable));
-        let no_loader = Beginning { boot_sector: false, ..grub_disk() };
-        assert_eq!(no_loader.lacks(), Some(Lack::EfiPartition));
-        assert_eq!((grub_disk().lacks(), efi_disk().lacks()), (None, None));
-        assert!(vendor_only.fault(Firmware::Efi).contains("BOOTX64.EFI"));
-    }
+    use crate::model::Firmware;
 
     /// A file of that size, formatted so, with a loader where firmware looks.
     fn esp(path: &Path, mib: u64, options: fatfs::FormatVolumeOptions) {

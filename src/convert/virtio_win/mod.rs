@@ -77,6 +77,7 @@ impl WindowsSources {
 
 /// What virtio-win has for one Windows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DriversOf {
     /// The short id of libosinfo's: `win10`.
     pub windows: &'static str,

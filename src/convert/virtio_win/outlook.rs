@@ -25,6 +25,7 @@ pub struct Foretold {
 
 /// The drivers of virtio that there are for a Windows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WindowsDrivers {
     /// The ISO or folder; null where there is none.
     pub place: Option<PathBuf>,

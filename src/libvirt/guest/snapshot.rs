@@ -22,6 +22,7 @@ use super::super::{DefinedDomain, Error, xml};
 
 /// A snapshot that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Snapshot {
     /// Its name.
     pub name: String,
@@ -31,6 +32,7 @@ pub struct Snapshot {
 
 /// Where a snapshot lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SnapshotKind {
     /// In the images themselves.

@@ -43,6 +43,7 @@ pub struct Wait {
 
 /// What a guest has shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestSigns {
     /// `running`, `agent`, or the line of the console.
     pub sign: String,

@@ -16,45 +16,48 @@ use super::super::storage::pool::{Access, UsablePool};
 use super::super::{Connection, Error};
 use super::request::{ImportRequest, WantedVolume};
 
-/// What an import would make.
+/// The domain that an import would define.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Draft {
-    /// Which libvirt.
+    /// libvirt connection URI.
     pub uri: String,
     /// Name of the domain.
     pub name: String,
-    /// Identity that it will have.
+    /// UUID that the domain will have.
     pub uuid: String,
-    /// What tells it from other domains of that UUID, where that is the source's.
+    /// Mark in the metadata of the domain, where the UUID is that of the source VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
-    /// Its XML.
+    /// XML of the domain.
     pub xml: String,
     /// The storage pool of its disks.
     pub pool: DraftPool,
-    /// Its disks.
+    /// The volumes of the domain.
     pub volumes: Vec<DraftVolume>,
 }
 
 /// The storage pool of a draft.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DraftPool {
-    /// Its name.
+    /// Name of the pool.
     pub name: String,
-    /// Its identity; none if it is still to be made.
+    /// UUID of the pool; null where `apply` creates the pool.
     pub uuid: Option<String>,
-    /// Its folder on the daemon's machine.
+    /// Folder of the pool on the target host.
     pub path: PathBuf,
 }
 
 /// A volume of a draft.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DraftVolume {
     /// Which disk of the VM.
     pub disk: DiskId,
-    /// Absolute path on the daemon's machine.
+    /// Absolute path on the target host.
     pub path: PathBuf,
-    /// Its format.
+    /// Format of the volume.
     pub format: DiskFormat,
     /// Size that the guest sees, in bytes.
     pub capacity: ByteSize,

@@ -39,6 +39,7 @@ use request::{ImportRequest, WantedVolume};
 
 /// A domain that libvirt now has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DefinedDomain {
     /// Which libvirt has it.
     #[serde(default)]
@@ -90,6 +91,7 @@ impl DefinedDomain {
 
 /// A disk of a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RegisteredVolume {
     /// Which disk of the VM.
     pub disk: DiskId,

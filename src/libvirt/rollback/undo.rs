@@ -28,6 +28,7 @@ use super::undo_step::{Evidence, FileId, Undo};
 
 /// What became of steps that were to be taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UndoReport {
     /// What is gone now.
     #[serde(rename = "undone")]

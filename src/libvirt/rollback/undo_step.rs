@@ -23,6 +23,7 @@ pub enum Evidence {
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum Undo {
     /// Take a domain out of libvirt, with the variables of its firmware.
@@ -179,6 +180,7 @@ pub(in crate::libvirt) fn defined(steps: &[Undo]) -> Option<(&str, &[DiskThen])>
 
 /// A disk of a domain just before the definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DiskThen {
     /// The disk.
     #[serde(flatten)]
@@ -191,6 +193,7 @@ pub struct DiskThen {
 
 /// What tells a file from any other, whatever their names: inodes are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileId {
     /// Its inode.
     inode: u64,

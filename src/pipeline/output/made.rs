@@ -11,6 +11,7 @@ use crate::model::{ExportMethod, ExportState, PoweredOff, SourceState, SourceSte
 
 /// An export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordedExport {
     /// When it was complete.
     pub exported_at: jiff::Timestamp,
@@ -28,6 +29,7 @@ pub struct RecordedExport {
 
 /// The source VM at the end of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceNow {
     /// Its state, as it was last seen.
     #[serde(flatten)]
@@ -61,6 +63,7 @@ impl SourceNow {
 
 /// What became of a VM that was switched off for its export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Returned {
     /// It is on again.
@@ -75,6 +78,7 @@ pub enum Returned {
 
 /// A conversion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Conversion {
     /// When it was complete.
     pub made_at: jiff::Timestamp,
@@ -95,6 +99,7 @@ pub struct Conversion {
 
 /// What tells that a file has been written to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stamp {
     /// Absolute path.
     pub path: PathBuf,
@@ -121,6 +126,7 @@ impl Stamp {
 
 /// What became of a run by `hyperexport undo`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Undone {
     /// When that was.
     pub at: jiff::Timestamp,

@@ -19,110 +19,113 @@ use crate::model::{
 /// File name of a run's report in its output directory.
 pub const FILE_NAME: &str = "result.json";
 
-/// The whole result of a run.
+/// The result of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport {
-    /// Version of hyperexport that wrote it.
+    /// Version of hyperexport that wrote the result.
     pub hyperexport_version: String,
-    /// How it ended.
+    /// How the run ended.
     pub outcome: RunOutcome,
-    /// Whether everything that was asked for was there already, so that nothing was done.
+    /// Whether an earlier run had done everything, so that this run changed nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub already_done: bool,
-    /// Display name of the VM, or what was asked for if it was not found.
+    /// Display name of the VM, or what the command line named where no VM was found.
     pub vm: String,
     /// The source's id of the VM (vSphere: its moref); `null` until the VM was found.
     #[serde(default)]
     pub vm_id: Option<String>,
     /// Absolute path of the output directory.
     pub output: PathBuf,
-    /// When it began.
+    /// When the run began (RFC 3339).
     pub started_at: jiff::Timestamp,
-    /// When it ended.
+    /// When the run ended (RFC 3339).
     pub finished_at: jiff::Timestamp,
     /// Name of the record in `runs/` of the run that defined the domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// The stages that ran or were to run, in their order.
+    /// The stages of the run, in their order.
     pub stages: Vec<StageReport>,
-    /// What was exported, and in which state of its source.
+    /// The export: when and how the disks were read, and the VM as its source described it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<RecordedExport>,
-    /// The source VM as this run left it.
+    /// The state in which the run left the source VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceNow>,
-    /// The exported disks.
+    /// The exported disks: path, size and checksum of each.
     #[serde(default)]
     pub disks: Vec<ExportedDisk>,
-    /// What lies in its CD-ROM drives, as far as it was exported.
+    /// The exported ISO images of the CD-ROM drives.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<ExportedMedium>,
-    /// The variables of the source's EFI firmware.
+    /// The exported UEFI variables of the VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvram: Option<ExportedNvram>,
-    /// The OVF or OVA, if one was written.
+    /// The OVF or OVA package that was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<PackageReport>,
-    /// The manifest, if it was written.
+    /// Absolute path of the manifest that was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<PathBuf>,
-    /// The converted disks, if there are any.
+    /// The converted disks, the boot disk first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converted: Option<ConvertedDisks>,
-    /// What the disks say of the guest, once they were looked into.
+    /// The operating system that was detected on the disks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest: Option<GuestFacts>,
-    /// Which converter made them.
+    /// Name and version of the converter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converter: Option<String>,
-    /// What was asked of the converter, and what came of it.
+    /// The flags of the conversion, and the converted images as the conversion left them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversion: Option<Conversion>,
-    /// What was changed in the guest, one line each.
+    /// What the conversion changed in the guest, a line for each change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guest_changes: Vec<String>,
-    /// What shows that the converted disks hold what was exported, but for what FIX changed.
+    /// The proof that the converted disks hold what was exported, but for what FIX changed (docs/proof.md).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
-    /// The domain, if it was defined.
+    /// The domain that was defined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<DefinedDomain>,
-    /// What was asked of it.
+    /// The flags of the domain, each with its values; flags with their defaults are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Flags>,
-    /// What `undo` has made of it since.
+    /// What `hyperexport undo` did to the domain since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undone: Option<Undone>,
-    /// What went less than well.
+    /// The warnings of the run.
     pub warnings: Vec<Warning>,
-    /// What failed; a failed later stage stands here although the run goes on.
+    /// The errors of the run; also that of a later stage whose failure does not end the run.
     pub errors: Vec<Failure>,
-    /// What a dry run would have done, line by line.
+    /// What a dry run would do, line by line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<String>,
 }
 
-/// An OVF package.
+/// An OVF or OVA package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PackageReport {
-    /// Absolute path of its descriptor or archive.
+    /// Absolute path of the descriptor (OVF) or the archive (OVA).
     pub path: PathBuf,
     /// Size of that file.
     pub size: ByteSize,
-    /// SHA-256 checksums of the files that it added to the disks, by their names in the folder.
+    /// SHA-256 checksums of the files that the package added to the output directory, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sums: BTreeMap<String, Sha256Digest>,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RunOutcome {
-    /// Everything asked for was done.
+    /// All stages are done.
     Done,
-    /// Everything asked for was there already, so that nothing was done.
+    /// An earlier run had done everything; nothing was changed.
     AlreadyDone,
-    /// A stage failed, and what others made stands: the export, converted disks, a domain.
+    /// A stage failed, and the results of other stages stand: the export, converted disks, a domain.
     Partial,
     /// The run failed; nothing that looks finished is left.
     Failed,
@@ -132,18 +135,19 @@ pub enum RunOutcome {
     Interrupted,
 }
 
-/// What `--json` prints of a command that failed and is no run, in the words of a run's report.
+/// The failure of a command that is no run, in the terms of the result of a run.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FailureReport {
     /// Version of hyperexport.
     pub hyperexport_version: &'static str,
     /// How the command ended.
     pub outcome: RunOutcome,
-    /// The VM that was asked for, if one was.
+    /// The VM that the command line named; null where it named none.
     pub vm: Option<String>,
-    /// The source's id of the VM; always `null`, since it was not found or not asked for.
+    /// Always null: the VM was not found.
     pub vm_id: Option<String>,
-    /// What went less than well.
+    /// Always empty.
     pub warnings: Vec<Warning>,
     /// What failed.
     pub errors: Vec<Failure>,
@@ -165,40 +169,43 @@ impl FailureReport {
 
 /// One stage of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StageReport {
-    /// Which.
+    /// Name of the stage.
     pub stage: Stage,
-    /// How it ended.
+    /// How the stage ended.
     pub status: StageStatus,
-    /// How long it took, in seconds.
+    /// Duration of the stage, in seconds.
     pub seconds: f64,
 }
 
 /// How a stage ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StageStatus {
-    /// Well.
+    /// The stage is done.
     Done,
-    /// Its result of an earlier run was found whole and kept.
+    /// The stage reuses the verified result of an earlier run.
     Kept,
-    /// Not well.
+    /// The stage failed: `errors` has the reason.
     Failed,
-    /// It was not reached, or its input was missing.
+    /// The stage was not reached, or its input is missing.
     Skipped,
 }
 
 /// A failure with its causes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Failure {
-    /// Where.
+    /// The stage that failed.
     pub stage: Stage,
-    /// What kind of failure it is: stable and short, in kebab case.
+    /// The kind of failure, in kebab case. Scripts can match it: codes are not renamed.
     #[serde(default)]
     pub code: String,
-    /// The error and its causes, `: ` between them.
+    /// The error and its causes, for a person, `: ` between them.
     pub message: String,
-    /// What to type next, if that is known.
+    /// What to type next, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// Whether the way out are other flags of the target, which `apply` does not have.

@@ -12,6 +12,7 @@ use crate::model::{Firmware, SourceNic};
 /// Flags whose values are not those that they have by default, each with its values. A flag that names
 /// a file has the sum of its content, too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Flags(pub BTreeMap<String, Vec<String>>);
 

@@ -17,8 +17,8 @@ use super::preflight::RunDetails;
 use super::stage_error::{At, StageError};
 use super::stage_runner::StageRunner;
 use super::{guest, recovery, target};
-use crate::convert;
-use crate::libvirt::{self, DefinedDomain, RegisteredVolume};
+use crate::convert::{self, ReportedVolume};
+use crate::libvirt::{self, DefinedDomain};
 use crate::manifest::Manifest;
 use crate::model::{ConvertedDisks, GuestFacts, Stage, Warning, WarningCode};
 use crate::progress::{Control, Progress};
@@ -173,8 +173,9 @@ impl Import<'_> {
 fn note_content(folder: &Folder, domain: &DefinedDomain) -> io::Result<()> {
     let read_back = domain.volumes.iter().filter_map(|volume| Some((volume, volume.content?)));
     let told: Vec<_> = read_back
-        .map(|(RegisteredVolume { disk, name, .. }, content)| {
-            json!({ "disk_id": disk, "name": name, "content": content })
+        .map(|(volume, content)| {
+            let (disk_id, name) = (volume.disk.clone(), volume.name.clone());
+            ReportedVolume { disk_id, name, content }
         })
         .collect();
     let text = folder.read_own(convert::REPORT, LARGEST_REPORT).ok().flatten();
@@ -184,7 +185,7 @@ fn note_content(folder: &Folder, domain: &DefinedDomain) -> io::Result<()> {
         return Ok(());
     };
     if !told.is_empty() {
-        report["volumes"] = told.into();
+        report["volumes"] = json!(told);
         folder.save(convert::REPORT, &serde_json::to_vec_pretty(&report)?)?;
     }
     Ok(())

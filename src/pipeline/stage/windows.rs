@@ -30,6 +30,7 @@ pub async fn check(job: &Job) -> Result<(), StageError> {
 
 /// The drivers of virtio that there are for a Windows.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WindowsFound {
     /// For people.
     #[serde(skip)]

@@ -173,6 +173,7 @@ impl UndoScope {
 
 /// A run that defined a domain.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordedRun {
     /// Its name.
     pub run: String,
@@ -196,6 +197,7 @@ fn run_of(id: &Option<String>, folder: &Path) -> String {
 
 /// What became of runs.
 #[derive(Debug, Clone, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TakenBackRuns {
     /// Which runs.
     pub runs: Vec<RecordedRun>,

@@ -53,6 +53,7 @@ pub(in crate::convert) use tools::PACKAGES as TOOLS;
 
 /// One thing that is another now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Change {
     /// What it is: `fstab`, `boot loader`, …
     what: &'static str,

@@ -33,6 +33,7 @@ const ANCESTORS: [(&str, &[&str]); 3] = [
 
 /// One line of `hyperexport list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VmSummary {
     /// Display name, decoded.
     pub name: String,

@@ -29,6 +29,7 @@ const MOST_ATTACHED: u64 = 500_000;
 
 /// A tag of a VM.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tag {
     /// Its category: `Environment`.
     pub category: String,

@@ -16,6 +16,7 @@ mod files;
 mod forms;
 #[cfg(fuzzing)]
 pub(super) mod fuzz_forms;
+mod interface;
 mod mend;
 mod naming;
 mod pin;
@@ -27,12 +28,11 @@ mod virtual_names;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 use crate::manifest::Manifest;
-use crate::model::MacAddress;
+
+pub(in crate::convert::native) use self::interface::FoundInterface;
 
 use self::assign::{Assigned, NameEvidence, assign};
 use self::claim::Says;
@@ -46,24 +46,6 @@ use self::selection::Selection;
 use self::survey::Survey;
 use super::edits::edited;
 use super::{Change, FixReport, TextChange, rewrite};
-
-/// One network card of the guest, before and after.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(in crate::convert::native) struct FoundInterface {
-    /// None where the VM has not been given one.
-    pub(in crate::convert::native) mac: Option<MacAddress>,
-    /// The name that the guest's configuration gives it; none where nothing names it.
-    #[serde(rename = "before")]
-    pub(in crate::convert::native) name: Option<String>,
-    /// The name that it will have on KVM, where that is known.
-    after: Option<String>,
-    /// What told that this name is of this address.
-    known_by: Option<&'static str>,
-    /// How it gets its addresses, as configured: `dhcp`, `192.0.2.7/24`, …
-    addresses: Vec<String>,
-    /// The file that keeps the name; none where the name needs no help.
-    kept_by: Option<String>,
-}
 
 /// What is known of the guest and its cards.
 struct NetworkContext {
