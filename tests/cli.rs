@@ -1,5 +1,8 @@
 //! The command line as a user meets it: help, docs, usage errors, exit codes.
 
+#[path = "support/schema.rs"]
+#[allow(dead_code, reason = "nothing here reads files of a run")]
+mod schema;
 #[path = "cli/shells.rs"]
 mod shells;
 
@@ -148,8 +151,10 @@ fn a_path_after_a_verb_is_a_source_and_migrate_is_strict() {
 
 fn json(output: &Output) -> serde_json::Value {
     let text = stdout(output);
-    serde_json::from_str(&text)
-        .unwrap_or_else(|error| panic!("{error}: '{text}' {}", stderr(output)))
+    let json = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: '{text}' {}", stderr(output)));
+    schema::assert_printed(&json);
+    json
 }
 
 #[test]
@@ -479,7 +484,7 @@ fn a_role_is_printed_as_commands_a_table_and_json() {
     assert!(text.starts_with(command), "{text}");
     assert!(text.contains("NEEDED FOR"), "{text}");
     let output = hyperexport(&["role", "--for", "datastore", "--json"]);
-    let role: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let role = json(&output);
     assert_eq!(role["privileges"][0]["id"], "Datastore.Browse");
     assert_eq!(hyperexport(&["role", "--for", "everything"]).status.code(), Some(2));
 }

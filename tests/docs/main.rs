@@ -1,6 +1,7 @@
 //! What the program says and what docs/ say of it: the language of errors, hints and help, and the
 //! pages that are made of the code. `UPDATE_GOLDEN=1 cargo test --test docs` makes those anew.
 
+mod formats;
 mod language;
 mod warnings;
 

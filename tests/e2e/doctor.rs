@@ -1,6 +1,7 @@
 //! `hyperexport doctor` on the real machine, and on one that has no libvirtd.
 
 use crate::support::import::run;
+use crate::support::job::Ended;
 use crate::support::libvirtd::{self, Names};
 use serde_json::Value;
 
@@ -14,8 +15,8 @@ fn doctor_with(uri: &str, flags: &[&str]) -> (Option<i32>, Value) {
         .args(flags)
         .output()
         .expect("it runs");
-    let json = serde_json::from_slice(&output.stdout).expect("one JSON object");
-    (output.status.code(), json)
+    let ended = Ended::from(output);
+    (ended.code, ended.json)
 }
 
 fn check<'a>(diagnosis: &'a Value, name: &str, about: Option<&str>) -> &'a Value {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::guest;
-use crate::support::job::{Ended, Job, assert_same_disk, assert_valid_domain, codes};
+use crate::support::job::{Ended, Job, assert_same_disk, assert_valid_domain, codes, read_json};
 use crate::support::libvirtd::{self, Names};
 use crate::support::vcsim::raw_disk;
 use serde_json::{Value, json};
@@ -72,8 +72,7 @@ fn migrate(case: &Case<'_>) -> Option<(Job, Migrated)> {
 
 /// The stage `fix` of the report.
 fn fix(job: &Job) -> Value {
-    let text = std::fs::read_to_string(job.file("report.json")).expect("a report");
-    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let report = read_json(&job.file("report.json"));
     assert_eq!(report["pipeline"]["success"], true, "{report:#}");
     report["pipeline"]["stages"]["fix"]["result"].clone()
 }
@@ -220,8 +219,7 @@ fn a_guest_that_cannot_be_fixed_gets_hardware_that_it_knows() {
     // The controller and the card that it had.
     assert!(!xml.contains("bus='virtio'") && xml.contains("model='vmpvscsi'"), "{xml}");
     assert!(xml.contains("<model type='vmxnet3'/>"), "{xml}");
-    let report = std::fs::read_to_string(job.file("report.json")).expect("a report");
-    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let report = read_json(&job.file("report.json"));
     assert_eq!(report["pipeline"]["success"], false);
     assert_eq!(report["errors"][0]["stage"], "inspect", "{report:#}");
     assert_eq!(report["artifacts"][0]["fixed"], false);

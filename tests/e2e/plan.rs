@@ -1,7 +1,7 @@
 //! `plan` writes down what `define` would make; `apply` makes that and nothing else.
 
 use crate::support::hyper2kvm;
-use crate::support::job::{Ended, Job};
+use crate::support::job::{Ended, Job, read_json};
 use crate::support::libvirtd::{self, Names};
 use serde_json::{Value, json};
 
@@ -41,8 +41,7 @@ impl Planned {
     }
 
     fn read(&self) -> Value {
-        let text = std::fs::read(self.job.dir.path().join("plan.json")).expect("there");
-        serde_json::from_slice(&text).expect("JSON")
+        read_json(&self.job.dir.path().join("plan.json"))
     }
 
     fn nothing_was_made(&self) {

@@ -699,7 +699,7 @@ fn the_pool_default_is_made_where_nobody_has_named_one() {
     assert!(!is_there() && job.leases() == 0);
 
     let doctor = job.bare(&["doctor", "--json", "--libvirt-uri", uri]).output().expect("it runs");
-    let doctor: Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
+    let doctor = Ended::from(doctor).json;
     let mut checks = doctor["checks"].as_array().expect("checks").iter();
     let pool = checks.find(|check| check["name"] == "storage-pool").expect("told");
     assert_eq!((&pool["about"], &pool["health"]), (&json!("default"), &json!("ok")), "{pool}");

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::schema;
 use super::vcsim::{Vcsim, raw_disk};
 
 /// A simulator, an output directory and a command line.
@@ -198,9 +199,11 @@ pub fn on_small_disk(inner: &Command, folder: &Path, kib: u32) -> Option<Ended> 
 impl From<Output> for Ended {
     fn from(output: Output) -> Self {
         let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+        let json = serde_json::from_str(&stdout).unwrap_or(Value::Null);
+        schema::assert_printed(&json);
         Self {
             code: output.status.code(),
-            json: serde_json::from_str(&stdout).unwrap_or(Value::Null),
+            json,
             stderr: String::from_utf8(output.stderr).expect("UTF-8"),
             stdout,
         }
@@ -232,9 +235,12 @@ impl Ended {
     }
 }
 
+/// A file of the program, which must have the form that docs/schemas describe.
 pub fn read_json(path: &Path) -> Value {
     let text = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    serde_json::from_slice(&text).expect("JSON")
+    let json = serde_json::from_slice(&text).expect("JSON");
+    schema::assert_file(path, &json);
+    json
 }
 
 /// Asserts that two images hold the same disk.
@@ -259,7 +265,10 @@ pub fn assert_valid_domain(path: &Path) {
 pub fn json_of(output: &Output, code: i32) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+    let json = serde_json::from_slice(&output.stdout);
+    let json = json.unwrap_or_else(|error| panic!("{error}: {said}"));
+    schema::assert_printed(&json);
+    json
 }
 
 /// The codes of all warnings of a result.

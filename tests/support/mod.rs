@@ -12,6 +12,7 @@ pub mod import;
 pub mod job;
 pub mod journal;
 pub mod libvirtd;
+pub mod schema;
 pub mod seed;
 pub mod sshd;
 pub mod vcsim;

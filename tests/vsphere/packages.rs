@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::files::Desk;
-use crate::support::job::{Job, read_json};
+use crate::support::job::{Job, json_of, read_json};
 use crate::support::vcsim::raw_disk;
 use serde_json::{Value, json};
 
@@ -141,8 +141,7 @@ fn an_ova_is_one_file_that_everybody_reads() {
     assert!(unpacked.expect("tar runs").success());
     assert_same(&folder.join("disk-0.vmdk"), &raw(&job, 0));
     let info = job.bare(&["info", "--source", package.to_str().expect("UTF-8"), "--json"]);
-    let info: Value =
-        serde_json::from_slice(&{ info }.output().expect("it runs").stdout).expect("JSON");
+    let info = json_of(&{ info }.output().expect("it runs"), 0);
     let mut vm = info["vm"].clone();
     vm["name"] = NAME.into();
     assert_read_back(&package, &vm, [&raw(&job, 0), &raw(&job, 1)]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::support::guest;
-use crate::support::job::{assert_valid_domain, codes, json_of};
+use crate::support::job::{assert_valid_domain, codes, json_of, read_json};
 use crate::support::libvirtd::{self, Names};
 use serde_json::Value;
 
@@ -53,8 +53,7 @@ impl Migration {
     }
 
     fn read(&self, file: &str) -> Value {
-        let text = fs::read_to_string(self.output().join(file)).expect(file);
-        serde_json::from_str(&text).expect("JSON")
+        read_json(&self.output().join(file))
     }
 
     fn xml(&self) -> String {

@@ -6,9 +6,9 @@
 use std::process::Command;
 
 use crate::support::guest;
-use crate::support::job::{Ended, Job, assert_same_disk};
+use crate::support::job::{Ended, Job, assert_same_disk, read_json};
 use crate::support::libvirtd;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The commands, and what each is for.
 const SEQUENCE: [&str; 6] = [
@@ -66,8 +66,7 @@ impl Drop for CleanUp {
 
 /// What FIX did in a guest that goes by the names of its devices.
 fn assert_fixed(report: &std::path::Path) {
-    let text = std::fs::read_to_string(report).expect("a report");
-    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let report = read_json(report);
     let fix = &report["pipeline"]["stages"]["fix"]["result"];
     let changed = |what: &str| -> Vec<String> {
         let changes = fix["changes"].as_array().expect("changes").iter();
