@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::completions::CompletionsArgs;
-use super::man::ManArgs;
 use super::verbs::{ExportVerbArgs, MigrateArgs, NamedArgs, OriginArgs};
 use crate::settings::{
     ConversionArgs, DescribedArgs, ExaminedArgs, FilterArgs, LibvirtArgs, PackageArg, PipelineArgs,
@@ -374,4 +372,32 @@ fn short(command: clap::Command) -> clap::Command {
         let is_short = arg.is_positional() || SHORT.contains(&arg.get_id().as_str());
         arg.hide_short_help(!is_short)
     })
+}
+
+/// `hyperexport man …`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Directory for the page of every command; no file is overwritten.
+    /// Without it the main page is printed
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// `hyperexport completions SHELL`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Shell that reads the script
+    #[arg(value_name = "SHELL")]
+    pub shell: ShellArg,
+}
+
+/// Shells with a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShellArg {
+    /// GNU Bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// fish.
+    Fish,
 }

@@ -5,12 +5,13 @@ use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::Arg;
 use clap::builder::ValueHint;
-use clap::{Arg, Args, ValueEnum};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{Bash, CompleteEnv, EnvCompleter, Fish, Shells, Zsh};
 
 use super::Exit;
+use super::args::{CompletionsArgs, ShellArg};
 use super::render::print_line;
 use crate::pipeline::{self, ObjectKind};
 use crate::settings::Environment;
@@ -30,25 +31,6 @@ const ZSH_AUTOLOAD: &str = "\
 if [ \"$funcstack[1]\" = _hyperexport ]; then
     _clap_dynamic_completer_hyperexport \"$@\"
 fi";
-
-/// `hyperexport completions SHELL`
-#[derive(Debug, Args)]
-pub struct CompletionsArgs {
-    /// Shell that reads the script
-    #[arg(value_name = "SHELL")]
-    pub shell: ShellArg,
-}
-
-/// Shells with a script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ShellArg {
-    /// GNU Bash.
-    Bash,
-    /// Z shell.
-    Zsh,
-    /// fish.
-    Fish,
-}
 
 /// Prints the script of a shell.
 ///

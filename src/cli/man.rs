@@ -2,29 +2,20 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
-use clap::Args;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
 use super::Exit;
+use super::args::ManArgs;
 use super::render::print_line;
 
 /// Header of every page.
 const SOURCE: &str = concat!("hyperexport ", env!("CARGO_PKG_VERSION"));
 /// The date of a page is that of its release: two builds of one release make the same page.
 const CHANGELOG: &str = include_str!("../../CHANGELOG.md");
-
-/// `hyperexport man …`
-#[derive(Debug, Args)]
-pub struct ManArgs {
-    /// Directory for the page of every command; no file is overwritten.
-    /// Without it the main page is printed
-    #[arg(long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
-}
 
 /// Prints the main page, or writes all of them.
 ///

@@ -1,18 +1,8 @@
 //! Disks as they are given to a plan: order, checks, names of volumes.
 
-use crate::model::{DiskFormat, DiskId};
-
 use super::Error;
-
-/// What a disk of a domain is on its host (libvirt's `<disk type='…'>`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DiskKind {
-    /// A file.
-    #[default]
-    File,
-    /// A block device, such as a logical volume.
-    Block,
-}
+use super::kinds::DiskKind;
+use crate::model::{DiskFormat, DiskId};
 
 /// A disk image that lies, or will lie, where the host can open it.
 #[derive(Debug, Clone, PartialEq, Eq)]

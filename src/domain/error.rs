@@ -1,11 +1,10 @@
 //! Why no domain can be planned: one variant for each broken rule.
 
-use crate::model::{DiskFormat, Hint};
-
 use super::hardware::DiskBus;
 use super::hints;
 use super::host::{Chipset, Closed, DomainType};
-use super::spec::NicKind;
+use super::kinds::NicKind;
+use crate::model::{DiskFormat, Hint};
 
 /// Why no domain can be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

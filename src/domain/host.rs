@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::NicKind;
+use super::kinds::NicKind;
 
 /// How a guest's CPU is run (libvirt's `<domain type='…'>`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

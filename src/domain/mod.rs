@@ -13,6 +13,7 @@ mod hardware;
 pub mod hints;
 mod host;
 mod identity;
+mod kinds;
 mod machine;
 mod name;
 mod network;
@@ -32,7 +33,7 @@ mod virtio;
 #[cfg(test)]
 mod fixture;
 
-pub use disks::{DiskKind, PlannedDisk, device_name, medium_name, volume_name};
+pub use disks::{PlannedDisk, device_name, medium_name, volume_name};
 pub use error::Error;
 pub use family::Family;
 pub use guest::windows_ids;
@@ -42,6 +43,7 @@ pub use host::{
     UnknownDomainType, UserNetwork,
 };
 pub use identity::{GenId, Identity};
+pub use kinds::{DiskKind, NicKind};
 pub use name::{check_name, domain_name};
 pub use network::check_connections;
 pub use network_map::{Attachment, BadMapping, MappedSource, NetworkMap, NetworkMapping};
@@ -49,6 +51,6 @@ pub use plan::{PlanOptions, plan};
 pub use profile::Profile;
 pub use resolve::resolve;
 pub use spec::{
-    CdromSpec, CpuMode, Decisions, DiskSpec, DomainSpec, FirmwareSpec, NicKind, NicSource, NicSpec,
+    CdromSpec, CpuMode, Decisions, DiskSpec, DomainSpec, FirmwareSpec, NicSource, NicSpec,
     Provenance, ScsiModel, SoundModel, TpmModel,
 };

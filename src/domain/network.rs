@@ -1,13 +1,13 @@
 //! Network interfaces.
 
-use crate::model::{SourceNic, plug_order};
-
 use super::Error;
 use super::host::{HostCapabilities, Platform};
+use super::kinds::NicKind;
 use super::network_map::{Attachment, NetworkMap};
 use super::nic_model::Cards;
 use super::plan::PlanOptions;
-use super::spec::{NicKind, NicSource, NicSpec};
+use super::spec::{NicSource, NicSpec};
+use crate::model::{SourceNic, plug_order};
 
 /// All interfaces that the domain will have, connected as the map says and else to the bridge, in the
 /// order in which the source's kernel found them.

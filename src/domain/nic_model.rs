@@ -1,12 +1,11 @@
 //! Models of network interfaces: a card that the guest has a driver for.
 
-use crate::model::{GuestCard, GuestDrivers, GuestOs, NicModel};
-
 use super::boot_bus::has_vmwares;
 use super::family::Family;
 use super::guest::{Windows, windows};
 use super::host::{Chipset, Platform};
-use super::spec::NicKind;
+use super::kinds::NicKind;
+use crate::model::{GuestCard, GuestDrivers, GuestOs, NicModel};
 
 /// What decides the model of all cards of a VM.
 #[derive(Debug, Clone, Copy)]

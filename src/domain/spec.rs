@@ -2,13 +2,12 @@
 
 use std::ops::Deref;
 
-use crate::model::{DiskFormat, DiskId, GuestCard, MacAddress};
-
-use super::disks::DiskKind;
 use super::hardware::DiskBus;
 use super::host::{DomainType, UserNetwork};
 use super::identity::Identity;
+use super::kinds::{DiskKind, NicKind};
 use super::profile::Profile;
+use crate::model::{DiskFormat, DiskId, MacAddress};
 
 /// A domain that keeps all rules. Only [`plan`](super::plan()) makes one, and nobody changes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -315,50 +314,6 @@ pub struct NicSpec {
     pub vlan: Option<u16>,
     /// Whether the cable is plugged in.
     pub link_up: bool,
-}
-
-/// Model of a network interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NicKind {
-    /// virtio-net.
-    Virtio,
-    /// Intel 82574L.
-    E1000e,
-    /// Intel 82540EM.
-    E1000,
-    /// Realtek 8139.
-    Rtl8139,
-    /// VMware's vmxnet3.
-    Vmxnet3,
-    /// AMD PCnet.
-    Pcnet,
-}
-
-impl NicKind {
-    /// libvirt's word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Virtio => "virtio",
-            Self::E1000e => "e1000e",
-            Self::E1000 => "e1000",
-            Self::Rtl8139 => "rtl8139",
-            Self::Vmxnet3 => "vmxnet3",
-            Self::Pcnet => "pcnet",
-        }
-    }
-}
-
-impl From<GuestCard> for NicKind {
-    fn from(card: GuestCard) -> Self {
-        match card {
-            GuestCard::Virtio => Self::Virtio,
-            GuestCard::Vmxnet3 => Self::Vmxnet3,
-            GuestCard::E1000e => Self::E1000e,
-            GuestCard::E1000 => Self::E1000,
-            GuestCard::Pcnet => Self::Pcnet,
-            GuestCard::Rtl8139 => Self::Rtl8139,
-        }
-    }
 }
 
 /// What a network interface is plugged into.

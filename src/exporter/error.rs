@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::ExportBlocker;
 use super::certificate::CertificateFault;
 use super::transfer::Broken;
-use super::vsphere::ExportBlocker;
 use crate::image::{Flaw, Kind};
 use crate::model::{DiskFormat, DiskId};
 use crate::panics::Panicked;

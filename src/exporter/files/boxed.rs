@@ -12,9 +12,10 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::file_names::{format_by_extension, has_extension, is_shadow};
+use super::file_settings::FileChoice;
 use super::store::{Store, plain};
 use super::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
-use super::{FileChoice, images, vmx};
+use super::{images, vmx};
 use crate::exporter::Error;
 use crate::image::{self, Kind, vmdk};
 use crate::model::{DiskFormat, DiskId};

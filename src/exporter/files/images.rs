@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::FileChoice;
 use super::expected_sums::Expected;
 use super::file_names::format_by_extension;
+use super::file_settings::FileChoice;
 use super::vm_files::{DescribedVm, DiskBytes, WantedDisk};
 use crate::exporter::{Error, uuids};
 use crate::image::{self, Kind};

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::file_names::{files_in, has_extension};
+use super::file_settings::FileSettings;
 use super::store::Store;
-use super::{FileSettings, below, images};
+use super::{below, images};
 use crate::exporter::Error;
 use crate::model::{Stage, Warning, WarningCode, revision};
 

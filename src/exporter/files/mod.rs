@@ -13,6 +13,7 @@ mod descriptor_text;
 mod expected_sums;
 mod extract;
 mod file_names;
+mod file_settings;
 mod images;
 mod locate;
 mod ovf;
@@ -26,57 +27,21 @@ mod vm_files;
 mod vmdk_check;
 mod vmx;
 
-use std::path::PathBuf;
+pub use file_settings::{FileChoice, FileSettings};
+
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::nvram;
-use super::{Error, ExportRequest, FinishedDisk, Inspected, Rewrite, VmSummary, fill_disk_uuids};
-use crate::model::{
-    ByteSize, DiskFormat, ExportedVm, Firmware, SourceNic, SourceVm, Stage, Warning, WarningCode,
-    chain,
-};
+use super::{Error, ExportRequest, FinishedDisk, Inspected, VmSummary, fill_disk_uuids, nvram};
+use crate::model::{ByteSize, ExportedVm, SourceVm, Stage, Warning, WarningCode, chain};
 use crate::progress::Progress;
-
 use check::Checking;
 use extract::{Extracted, Extraction};
 use locate::VmLocation;
 use ovf_package::OvfPackage;
 use vm_files::{DescribedVm, Nvram};
-
-/// Where a VM lies, and what its files do not say.
-#[derive(Debug, Clone)]
-pub struct FileSettings {
-    /// The OVA, OVF, VMX, folder or image; further ones are further images.
-    pub paths: Vec<PathBuf>,
-    /// Which part of it is meant, and what is known of it.
-    pub choice: FileChoice,
-    /// What packed disks become while they are read, if they can; none to keep them as they are.
-    pub rewrite: Option<Rewrite>,
-}
-
-/// What the user says about a VM in files.
-#[derive(Debug, Clone, Default)]
-pub struct FileChoice {
-    /// Name or id of the VM, where a package holds several.
-    pub vm: Option<String>,
-    /// Format of the images, where their names do not tell or tell wrong.
-    pub format: Option<DiskFormat>,
-    /// Whether the package's own sums are passed over.
-    pub ignore_checksums: bool,
-    /// The VM's name instead of its own.
-    pub name: Option<String>,
-    /// Its number of CPUs instead of its own.
-    pub cpu: Option<u32>,
-    /// Its memory in MiB instead of its own.
-    pub memory_mib: Option<u64>,
-    /// Its firmware instead of its own.
-    pub firmware: Option<Firmware>,
-    /// Its network cards, where the source describes none.
-    pub nics: Option<Vec<SourceNic>>,
-}
 
 /// A source that lies in files.
 #[derive(Debug, Clone)]
@@ -355,7 +320,6 @@ pub(super) mod fuzzing {
     use std::io::Read;
     use std::path::Path;
 
-    use super::FileChoice;
     use super::ovf_package::OvfPackage;
     use super::store::Store;
     use super::tar::Tar;

@@ -11,12 +11,8 @@ mod lease;
 mod soap;
 pub(super) mod vm;
 
-pub use inventory::VmSummary;
 pub use inventory::granted::Granted;
-pub use inventory::tags::Tag;
 pub use soap::session::VSphere;
-pub use vm::blocker::ExportBlocker;
-pub use vm::inspect::{ExpectedMedium, Inspected};
 
 /// A door for `make fuzz`: all that reads a reply.
 #[cfg(fuzzing)]

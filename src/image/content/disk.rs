@@ -8,6 +8,7 @@ use super::blocks::LARGEST;
 use super::qcow2::Qcow2;
 use super::stream::StreamGrains;
 use super::tables::BlockTable;
+use super::unit::{DiskUnit, UnitLocation, Units, invalid};
 use crate::budget::{Going, TableBudget};
 use crate::image::number::LAST_PLACE;
 use crate::image::split::Split;
@@ -36,37 +37,6 @@ enum ImageLayout {
     Raw(File, u64),
     Split(Split),
     Units(File, Box<dyn Units>, UnpackedUnit),
-}
-
-/// A format that keeps a disk in units, found by tables.
-pub(super) trait Units: Send {
-    /// The same for another thread. Tables that stay in memory are shared.
-    fn again(&self) -> io::Result<Box<dyn Units>>;
-
-    /// The unit around a place of the disk. One that is no data may be longer than a unit.
-    fn find(&mut self, file: &File, at: u64) -> io::Result<DiskUnit>;
-
-    /// Fills `unit` from its compressed form.
-    fn unpack(&mut self, packed: &[u8], unit: &mut [u8]) -> io::Result<()>;
-}
-
-/// A stretch of the disk, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct DiskUnit {
-    pub(super) begin: u64,
-    pub(super) end: u64,
-    pub(super) place: UnitLocation,
-}
-
-/// Where a unit is in the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UnitLocation {
-    /// Nowhere: it is zeros.
-    Zeros,
-    /// As it is, from here on.
-    Plain(u64),
-    /// Compressed: where it begins, and the most bytes that it takes.
-    Packed(u64, usize),
 }
 
 /// The compressed unit that was read last.
@@ -264,10 +234,6 @@ fn read_to_end(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
     }
     buffer[done..].fill(0);
     Ok(())
-}
-
-pub(super) fn invalid(reason: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, reason)
 }
 
 #[cfg(test)]

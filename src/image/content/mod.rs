@@ -16,6 +16,7 @@ mod list;
 mod qcow2;
 mod stream;
 mod tables;
+mod unit;
 
 pub use self::blocks::{BLOCK, Blocks, ContentHasher};
 pub use self::grains::HashedStream;

@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::disk::{DiskUnit, UnitLocation, Units, invalid};
+use super::unit::{DiskUnit, UnitLocation, Units, invalid};
 use crate::budget::{Going, TableBudget};
 use crate::image::codec::Inflater;
 use crate::image::number::{LAST_PLACE, at, big, entries};

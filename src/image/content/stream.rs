@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use super::disk::{DiskUnit, UnitLocation, Units, invalid};
+use super::unit::{DiskUnit, UnitLocation, Units, invalid};
 use crate::budget::TableBudget;
 use crate::image::codec::Inflater;
 use crate::image::number::{at, entries, little};

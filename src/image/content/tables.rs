@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 
-use super::disk::{DiskUnit, UnitLocation, Units, invalid};
+use super::unit::{DiskUnit, UnitLocation, Units, invalid};
 use crate::image::number::{at, big, entries, little};
 use crate::image::vhdx::Vhdx;
 

@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::exporter::BandwidthLimit;
-    use crate::exporter::files::FileChoice;
+    use crate::exporter::files::file_settings::FileChoice;
     use crate::exporter::files::images::machine;
     use crate::exporter::files::vm_files::DescribedVm;
     use crate::model::DiskId;

@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::cards;
 use super::disks::{FoundDisk, Resources};
 use super::index::Index;
 use super::properties::Properties;
 use super::schema::{BootOrder, HardwareSection, Item, VirtualSystem, setting};
-use super::units;
-use crate::exporter::files::ovf_package::{OvfDisk, OvfMedium};
+use super::{cards, units};
+use crate::exporter::files::ovf_package::packaged_vm::{OvfDisk, OvfMedium};
 use crate::model::{CpuTopology, SourceDisk, SourceNic, Stage, Warning, WarningCode};
 
 /// Most devices of a VM. vSphere has some 350 of all kinds ("Configuration Maximums").

@@ -6,7 +6,7 @@ use super::properties::Properties;
 use super::schema::{DescribedDisk, FileReference, Item};
 use super::units;
 use crate::exporter::files::file_names::{format_of, has_extension};
-use crate::exporter::files::ovf_package::{OvfDisk, OvfMedium};
+use crate::exporter::files::ovf_package::packaged_vm::{OvfDisk, OvfMedium};
 use crate::model::{Bus, ByteSize, Controller, DiskId, SourceDisk};
 
 /// Most chunks of one file: an archive holds no more.

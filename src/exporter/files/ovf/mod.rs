@@ -19,7 +19,7 @@ use std::collections::HashSet;
 
 use quick_xml::de::from_str;
 
-use super::ovf_package::PackagedVm;
+use crate::exporter::files::ovf_package::packaged_vm::PackagedVm;
 use crate::exporter::guest_os::{self, Detailed};
 use crate::exporter::nvram;
 use crate::model::{Assumed, CpuTopology, Firmware, GuestOs, Origin, PowerState, SourceVm};

@@ -1,7 +1,7 @@
 //! Descriptors as those write them who do not write as VMware does.
 
-use super::super::ovf_package::PackagedVm;
 use super::{Read, read};
+use crate::exporter::files::ovf_package::packaged_vm::PackagedVm;
 use crate::model::{Bus, ByteSize, Firmware, NicModel};
 
 const NAMES: &str = "xmlns='http://schemas.dmtf.org/ovf/envelope/1' \

@@ -1,8 +1,9 @@
 //! The VM of a package that is meant, and where its disks are.
 
+use super::OvfPackage;
 use super::members::Members;
-use super::{OvfDisk, OvfMedium, OvfPackage, PackagedVm};
-use crate::exporter::files::FileChoice;
+use super::packaged_vm::{OvfDisk, OvfMedium, PackagedVm};
+use crate::exporter::files::file_settings::FileChoice;
 use crate::exporter::files::store::Store;
 use crate::exporter::files::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
 use crate::exporter::{Error, nvram};

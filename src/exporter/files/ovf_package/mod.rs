@@ -2,6 +2,7 @@
 
 mod describe;
 mod members;
+pub(super) mod packaged_vm;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -9,15 +10,16 @@ use std::io::{Read, Take};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-pub(super) use describe::not_taken;
-
 use super::expected_sums::{Expected, is_of_another, is_sums, read_sums};
 use super::file_names::{files_in, format_by_extension, has_extension, is_shadow};
 use super::store::{Member, Store};
 use super::sums::Digests;
 use super::{descriptor_text, ovf};
 use crate::exporter::Error;
-use crate::model::{DiskFormat, ExportMethod, SourceVm, Warning};
+use crate::model::{ExportMethod, SourceVm};
+use packaged_vm::PackagedVm;
+
+pub(super) use describe::not_taken;
 
 /// Longest descriptor, in bytes. Those of large vApps have some 200 KiB.
 const LONGEST_OVF: u64 = 8 << 20;
@@ -25,64 +27,6 @@ const LONGEST_OVF: u64 = 8 << 20;
 const LONGEST_MF: u64 = 1 << 20;
 /// Most descriptors and files of sums of an archive, all of which are kept in memory.
 const MOST_SMALL: usize = 16;
-
-/// A VM of a package.
-#[derive(Debug, Clone)]
-pub(super) struct PackagedVm {
-    pub(super) vm: SourceVm,
-    /// In the order of the VM's disks.
-    pub(super) disks: Vec<OvfDisk>,
-    /// Whether the number of its CPUs makes no sense.
-    pub(super) odd_cpu: bool,
-    /// What lies in its CD-ROM drives.
-    pub(super) media: Vec<OvfMedium>,
-    /// The file of its UEFI variables beside the descriptor, if there is one.
-    pub(super) nvram: Option<String>,
-    /// What is worth telling of it.
-    pub(super) warnings: Vec<Warning>,
-}
-
-/// The image in a CD-ROM drive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OvfMedium {
-    /// What it is called beside the descriptor.
-    pub(super) href: String,
-    /// Whether it is gzip-compressed.
-    pub(super) gzip: bool,
-}
-
-/// The file of a disk.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct OvfDisk {
-    /// What it is called beside the descriptor; none when the disk is empty.
-    pub(super) href: Option<String>,
-    /// How many chunks it comes in; none when it is whole.
-    pub(super) chunks: Option<u64>,
-    /// Its length as it lies in the package, in bytes, if that is told.
-    pub(super) size: Option<u64>,
-    /// Whether it is gzip-compressed.
-    pub(super) gzip: bool,
-    /// Its format, if descriptor or name tell.
-    pub(super) format: Option<DiskFormat>,
-    /// Whether oVirt wrote it, which names the format of the volume in its storage.
-    pub(super) of_ovirt: bool,
-    /// Size that the guest sees, in bytes; 0 when the descriptor does not say.
-    pub(super) capacity: u64,
-}
-
-impl OvfDisk {
-    /// The files that it comes in (DSP0243 2.1.1, section 7.1): chunks are called
-    /// `HREF.000000000` and so on. Each name is made when it is asked for.
-    fn hrefs(&self) -> impl Iterator<Item = String> + '_ {
-        let count = self.chunks.unwrap_or(1);
-        self.href.iter().flat_map(move |href| {
-            (0..count).map(move |n| match self.chunks {
-                None => href.clone(),
-                Some(_) => format!("{href}.{n:09}"),
-            })
-        })
-    }
-}
 
 /// A package that was looked into.
 #[derive(Debug)]

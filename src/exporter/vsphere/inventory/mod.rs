@@ -8,18 +8,16 @@ pub(in crate::exporter) mod tags;
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Serialize;
-
 use super::soap::args::Moref;
 use super::soap::node::Node;
 use super::soap::properties::Object;
 use super::soap::session::VSphere;
 use super::vm::hardware;
 use crate::exporter::Error;
-use crate::model::{ByteSize, PowerState, SourceVm};
+use crate::exporter::inspected::VmSummary;
+use crate::model::ByteSize;
 use inventory_names::decode_name;
-use select::{VmCandidate, select};
-use tags::Tag;
+use select::{InventoryLocation, VmCandidate, select};
 
 /// Deepest inventory followed: a guard against folders that contain each other.
 const DEEPEST: usize = 100;
@@ -30,64 +28,6 @@ const ANCESTORS: [(&str, &[&str]); 3] = [
     ("Datacenter", &["name", "parent"]),
     ("VirtualApp", &["name", "parent", "parentFolder"]),
 ];
-
-/// One line of `hyperexport list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct VmSummary {
-    /// Display name, decoded.
-    pub name: String,
-    /// Inventory path such as `/DC0/vm/Prod/web01`; absent when a folder above may not be seen.
-    pub path: Option<String>,
-    /// `vm-42`.
-    pub moref: String,
-    /// Whether it runs.
-    pub power: PowerState,
-    /// Virtual CPUs; absent, as what follows, when the VM's configuration cannot be read.
-    pub cpu: Option<u32>,
-    /// Memory in MiB.
-    pub memory_mib: Option<u64>,
-    /// Guest operating system for people: `Ubuntu Linux (64-bit)`.
-    pub guest: Option<String>,
-    /// Number of disks.
-    pub disks: Option<usize>,
-    /// Sum of the disks' capacities in bytes, as the guest sees them.
-    pub size: Option<u64>,
-    /// The custom attributes that it has at its source.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub attributes: BTreeMap<String, String>,
-    /// The tags that it has there, where they were asked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<Tag>,
-}
-
-impl VmSummary {
-    /// That of a VM whose facts are all known.
-    pub fn of(vm: &SourceVm) -> Self {
-        Self {
-            name: vm.name.clone(),
-            path: vm.inventory_path.clone(),
-            moref: vm.id.clone(),
-            power: vm.power,
-            cpu: Some(vm.cpu.vcpus),
-            memory_mib: Some(vm.memory_mib),
-            guest: Some(vm.guest.full_name.clone()),
-            disks: Some(vm.disks.len()),
-            size: Some(vm.disks.iter().map(|disk| disk.capacity).sum::<ByteSize>().0),
-            attributes: BTreeMap::new(),
-            tags: Vec::new(),
-        }
-    }
-}
-
-/// Where a VM lies.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct InventoryLocation {
-    /// Inventory path with names as vSphere writes them, a `/` inside a name being `%2f`.
-    pub(super) path: Option<String>,
-    /// Name of the datacenter.
-    pub(super) datacenter: Option<String>,
-}
 
 /// A VM found by its selector.
 pub(super) struct FoundVm {

@@ -1,7 +1,6 @@
 //! Which VM a name, an inventory path or a moref means.
 
 use super::super::soap::args::Moref;
-use super::InventoryLocation;
 use super::inventory_names::decode_name;
 use crate::exporter::Error;
 
@@ -89,6 +88,15 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+/// Where a VM lies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::exporter::vsphere) struct InventoryLocation {
+    /// Inventory path with names as vSphere writes them, a `/` inside a name being `%2f`.
+    pub(in crate::exporter::vsphere) path: Option<String>,
+    /// Name of the datacenter.
+    pub(in crate::exporter::vsphere) datacenter: Option<String>,
 }
 
 #[cfg(test)]

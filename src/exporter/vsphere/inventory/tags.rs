@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::soap::session::VSphere;
 use super::super::soap::{CALL_TIMEOUT, answer, host_of, patiently};
-use super::VmSummary;
 use crate::budget::{Budget, Exhausted};
+use crate::exporter::inspected::{Tag, VmSummary};
 use crate::exporter::tls::Client;
 use crate::exporter::{Error, Settings};
 
@@ -26,26 +26,6 @@ const AT_A_TIME: usize = 1000;
 /// ("Configuration Maximums").
 const MOST_TAGS: u64 = 50_000;
 const MOST_ATTACHED: u64 = 500_000;
-
-/// A tag of a VM.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Tag {
-    /// Its category: `Environment`.
-    pub category: String,
-    /// Its name: `prod`.
-    pub name: String,
-}
-
-impl Tag {
-    /// Whether `text` means it: `prod`, or `Environment=prod`.
-    pub(in crate::exporter) fn is_meant_by(&self, text: &str) -> bool {
-        text == self.name
-            || text
-                .split_once('=')
-                .is_some_and(|(category, name)| category == self.category && name == self.name)
-    }
-}
 
 impl VSphere {
     /// Reads the tags of `vms`, in a session that ends with it; the server ends one whose future is

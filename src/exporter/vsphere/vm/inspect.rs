@@ -1,22 +1,18 @@
 //! All facts about one VM that the later stages go by.
 
-use std::path::PathBuf;
-
 use super::super::inventory::inventory_names::decode_name;
 use super::super::soap::args::Moref;
 use super::super::soap::node::Node;
 use super::super::soap::properties::Object;
 use super::super::soap::session::VSphere;
-use super::blocker::{self, ExportBlocker, obstacles};
-use super::guest_network;
+use super::blocker::{self, obstacles};
 use super::hardware::{self, ExtraConfig};
-use super::snapshot;
-use super::vm_board;
+use super::{guest_network, snapshot, vm_board};
 use crate::exporter::guest_os::{Detailed, arch, os_family};
+use crate::exporter::inspected::Inspected;
 use crate::exporter::{Error, NVRAM, Streaming, Transport};
 use crate::model::{
-    Assumed, ByteSize, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs, Origin, SourceState,
-    SourceVm,
+    Assumed, ByteSize, CpuTopology, DiskFormat, Firmware, GuestOs, Origin, SourceState, SourceVm,
 };
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
@@ -41,93 +37,6 @@ const PROPERTIES: [&str; 18] = [
     "runtime.bootTime",
     "snapshot",
 ];
-
-/// The image of a CD-ROM that an export takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpectedMedium {
-    /// `cdrom-0`, …
-    pub id: DiskId,
-    /// Where it lies and stays; `None` of one that is taken out of an archive.
-    pub in_place: Option<PathBuf>,
-    /// Its size, as far as that is known; else 0.
-    pub size: ByteSize,
-}
-
-/// A VM and what is in the way of its export.
-#[derive(Debug, Clone)]
-pub struct Inspected {
-    /// Its facts. Without a configuration that can be read, mostly empty.
-    pub vm: SourceVm,
-    /// Names of the files that an export writes into its folder.
-    pub makes: Vec<String>,
-    /// What lies in its CD-ROM drives and is exported; only packages have that.
-    pub media: Vec<ExpectedMedium>,
-    /// Whether its disks are converted while they leave the source; of disks that are missing here
-    /// nobody asked for that.
-    pub streaming: Vec<(DiskId, Streaming)>,
-    /// Bytes that an export writes at least, as far as that is known: a lease does not tell.
-    pub least: ByteSize,
-    /// Differs when the VM was reconfigured or started meanwhile; empty when that is unknown.
-    pub revision: String,
-    /// When the running VM was started, where the source says it.
-    pub boot_time: Option<String>,
-    /// Whether VMware Tools run in the guest, which can then be told to shut down; `None` where the
-    /// source does not say it.
-    pub tools: Option<bool>,
-    /// Names of the snapshots that runs of ours took and did not remove, or did not yet.
-    pub snapshots: Vec<String>,
-    /// What is in the way, the gravest first; nothing when it can be exported at once.
-    pub obstacles: Vec<ExportBlocker>,
-}
-
-impl Inspected {
-    /// A VM of which no more is known: of a source that has no snapshots of ours, and of which nothing
-    /// tells whether it runs.
-    pub fn new(vm: SourceVm, makes: Vec<String>, revision: String) -> Self {
-        Self {
-            vm,
-            makes,
-            media: Vec::new(),
-            streaming: Vec::new(),
-            least: ByteSize(0),
-            revision,
-            boot_time: None,
-            tools: None,
-            snapshots: Vec::new(),
-            obstacles: Vec::new(),
-        }
-    }
-
-    /// What is in the way of its export, and what keeps it from becoming a domain.
-    pub fn all_obstacles(&self) -> Vec<ExportBlocker> {
-        self.obstacles.iter().cloned().chain(ExportBlocker::of_domain(&self.vm)).collect()
-    }
-
-    /// In which state the VM was found.
-    pub fn state(&self) -> SourceState {
-        SourceState {
-            power: self.vm.power,
-            revision: self.revision.clone(),
-            boot_time: self.boot_time.clone(),
-        }
-    }
-
-    /// Whether the VM can be exported, or could be after [`VSphere::power_off`], or from a snapshot,
-    /// if `running` is no obstacle.
-    ///
-    /// # Errors
-    /// [`Error::Obstacle`] with the gravest; its hint is the remedy.
-    pub fn exportable(&self, running: bool) -> Result<(), Error> {
-        let counts =
-            |obstacle: &&ExportBlocker| !(running && **obstacle == ExportBlocker::PoweredOn);
-        match self.obstacles.iter().find(counts) {
-            None => Ok(()),
-            Some(obstacle) => {
-                Err(Error::Obstacle { vm: self.vm.name.clone(), obstacle: obstacle.clone() })
-            }
-        }
-    }
-}
 
 impl VSphere {
     /// Everything about the VM that `selector` names: by its name, inventory path or moref.
