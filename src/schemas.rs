@@ -46,7 +46,8 @@ fn folder() -> PathBuf {
 }
 
 /// The text of a schema. It describes what is written, not the older forms that are also read.
-fn text((_, title, generate): &Format) -> String {
+fn text(format: &Format) -> String {
+    let (_, title, generate) = format;
     let mut schema = generate(SchemaSettings::draft2020_12().for_serialize().into_generator());
     schema.insert("title".to_owned(), format!("hyperexport: {title}").into());
     RecursiveTransform(in_one_line).transform(&mut schema);

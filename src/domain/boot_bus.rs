@@ -13,13 +13,17 @@ use super::storage::{IDE_PLACES, MOST_VIRTIO, offers};
 const LSI_PLACES: usize = 8;
 /// Disks that a paravirtual one takes (`PVSCSI_MAX_DEVS`).
 const PV_PLACES: usize = 64;
+/// Disks that LSI's 53C895A takes in QEMU (`LSI_MAX_DEVS`).
+const OLD_LSI_PLACES: usize = 7;
+/// Disks that LSI's MegaRAID SAS 1078 takes in QEMU (`MFI_MAX_LD`).
+const MEGARAID_PLACES: usize = 64;
 
 /// What the disks hang on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BootBus {
     /// The bus.
     pub(super) bus: DiskBus,
-    /// A SCSI controller of VMware's; none for virtio-scsi and all other buses.
+    /// The SCSI controller; none for virtio-scsi and all other buses.
     pub(super) model: Option<ScsiModel>,
 }
 
@@ -34,16 +38,24 @@ pub(super) struct Load {
 
 /// The controller that the boot disk had at its source, if QEMU could have it.
 pub(super) fn at_source(vm: &SourceVm) -> Option<GuestBus> {
-    let boot = vm.disks.iter().min_by_key(|disk| disk.boot_order)?;
-    match (boot.controller.bus, boot.controller.model.as_str()) {
-        (Bus::Scsi, "ParaVirtualSCSIController") => Some(GuestBus::Pvscsi),
-        (Bus::Scsi, "VirtualLsiLogicSASController") => Some(GuestBus::LsiSas),
-        (Bus::Scsi, "virtio-scsi") => Some(GuestBus::VirtioScsi),
+    match controller_at_source(vm)? {
+        (Bus::Scsi, "ParaVirtualSCSIController" | "vmpvscsi") => Some(GuestBus::Pvscsi),
+        (Bus::Scsi, "VirtualLsiLogicSASController" | "lsisas1068") => Some(GuestBus::LsiSas),
+        (Bus::Scsi, "virtio-scsi" | "virtio-transitional" | "virtio-non-transitional") => {
+            Some(GuestBus::VirtioScsi)
+        }
+        (Bus::Other, "virtio" | "virtio-blk") => Some(GuestBus::VirtioBlk),
         (Bus::Sata, _) => Some(GuestBus::Sata),
         (Bus::Ide, _) => Some(GuestBus::Ide),
         (Bus::Nvme, _) => Some(GuestBus::Nvme),
         _ => None,
     }
+}
+
+/// The bus of the boot disk at the source, and the source's name for the controller.
+fn controller_at_source(vm: &SourceVm) -> Option<(Bus, &str)> {
+    let boot = vm.disks.iter().min_by_key(|disk| disk.boot_order)?;
+    Some((boot.controller.bus, boot.controller.model.as_str()))
 }
 
 /// The best controller that the guest starts from and the host has; none where there is none.
@@ -62,26 +74,33 @@ pub(super) fn choose(
     order.filter(|bus| drivers.boots_from(*bus)).find_map(|bus| planned(bus, vm, load, platform))
 }
 
-/// The SCSI controller to keep of a guest that nobody looked into and nobody changed: it surely
-/// starts from what it started from. QEMU has two of VMware's controllers; its BIOS boots from them,
-/// its EFI (OVMF of Debian 12) finds no system there.
-pub(super) fn unchanged(vm: &SourceVm, load: Load, platform: &Platform) -> Option<ScsiModel> {
-    let bus = at_source(vm)?;
-    matches!(bus, GuestBus::Pvscsi | GuestBus::LsiSas)
-        .then(|| planned(bus, vm, load, platform))?
-        .and_then(|planned| planned.model)
+/// The controller to keep of a guest that nobody looked into and nobody changed: it surely starts
+/// from what it started from. QEMU has two of VMware's controllers and two more of a libvirt source;
+/// its BIOS boots from them, its EFI (OVMF of Debian 12) finds no system there.
+pub(super) fn unchanged(vm: &SourceVm, load: Load, platform: &Platform) -> Option<BootBus> {
+    // VMware's LSI Logic is another chip than QEMU's.
+    let (model, places) = match controller_at_source(vm)? {
+        (Bus::Scsi, "lsilogic") => (ScsiModel::LsiLogic, OLD_LSI_PLACES),
+        (Bus::Scsi, "lsisas1078") => (ScsiModel::LsiSas1078, MEGARAID_PLACES),
+        _ => return planned(at_source(vm)?, vm, load, platform),
+    };
+    let fits = has_vmwares(platform) && vm.firmware == Firmware::Bios && load.disks <= places;
+    let kept = BootBus { bus: DiskBus::Scsi, model: Some(model) };
+    (fits && offers(platform, kept.bus)).then_some(kept)
 }
 
-/// Whether a guest that may know a bus starts from the disks as they are planned.
-pub(super) fn known_as(bus: DiskBus, model: ScsiModel) -> GuestBus {
-    match (bus, model) {
+/// The disks as they are planned, in the terms of a guest's drivers; none for a controller whose
+/// driver nobody looks for.
+pub(super) fn known_as(bus: DiskBus, model: ScsiModel) -> Option<GuestBus> {
+    Some(match (bus, model) {
         (DiskBus::Virtio, _) => GuestBus::VirtioBlk,
         (DiskBus::Scsi, ScsiModel::Virtio) => GuestBus::VirtioScsi,
         (DiskBus::Scsi, ScsiModel::VmPvscsi) => GuestBus::Pvscsi,
         (DiskBus::Scsi, ScsiModel::LsiSas1068) => GuestBus::LsiSas,
+        (DiskBus::Scsi, ScsiModel::LsiLogic | ScsiModel::LsiSas1078) => return None,
         (DiskBus::Sata, _) => GuestBus::Sata,
         (DiskBus::Ide, _) => GuestBus::Ide,
-    }
+    })
 }
 
 /// The bus as it is planned, if the host has it and there is place for all disks.
@@ -168,15 +187,50 @@ mod tests {
             |vm: &SourceVm, disks, at: &Platform| unchanged(vm, Load { disks, drives: 0 }, at);
         let pv = vm_on(Bus::Scsi, "ParaVirtualSCSIController", Firmware::Bios);
         let sas = vm_on(Bus::Scsi, "VirtualLsiLogicSASController", Firmware::Bios);
-        assert_eq!(kept(&pv, 1, &at), Some(ScsiModel::VmPvscsi));
-        assert_eq!(kept(&sas, 8, &at), Some(ScsiModel::LsiSas1068));
+        assert_eq!(kept(&pv, 1, &at), bus(DiskBus::Scsi, Some(ScsiModel::VmPvscsi)));
+        assert_eq!(kept(&sas, 8, &at), bus(DiskBus::Scsi, Some(ScsiModel::LsiSas1068)));
         assert_eq!(kept(&sas, 9, &at), None, "no more places");
         for other in ["VirtualLsiLogicController", "VirtualBusLogicController", ""] {
             assert_eq!(kept(&vm_on(Bus::Scsi, other, Firmware::Bios), 1, &at), None, "{other}");
         }
-        assert_eq!(kept(&vm_on(Bus::Sata, "VirtualAHCIController", Firmware::Bios), 1, &at), None);
         at.machine = "pc-q35-rhel9.6.0".to_owned();
         assert_eq!(kept(&pv, 1, &at), None);
+    }
+
+    #[test]
+    fn an_unchanged_guest_keeps_the_bus_of_a_libvirt_source() {
+        let host = host();
+        let mut at = platform(&host, DomainType::Kvm, Chipset::Pc).clone();
+        let kept = |source, model, firmware, disks, at: &Platform| {
+            unchanged(&vm_on(source, model, firmware), Load { disks, drives: 0 }, at)
+        };
+        let (bios, efi) = (Firmware::Bios, Firmware::Efi);
+        let scsi = |model| bus(DiskBus::Scsi, model);
+        for (source, model, expected) in [
+            (Bus::Other, "virtio", bus(DiskBus::Virtio, None)),
+            (Bus::Scsi, "virtio-scsi", scsi(None)),
+            (Bus::Scsi, "virtio-transitional", scsi(None)),
+            (Bus::Scsi, "lsilogic", scsi(Some(ScsiModel::LsiLogic))),
+            (Bus::Scsi, "lsisas1068", scsi(Some(ScsiModel::LsiSas1068))),
+            (Bus::Scsi, "lsisas1078", scsi(Some(ScsiModel::LsiSas1078))),
+            (Bus::Scsi, "vmpvscsi", scsi(Some(ScsiModel::VmPvscsi))),
+            (Bus::Sata, "sata", bus(DiskBus::Sata, None)),
+            (Bus::Ide, "ide", bus(DiskBus::Ide, None)),
+            (Bus::Scsi, "scsi", None),
+            (Bus::Other, "usb", None),
+        ] {
+            assert_eq!(kept(source, model, bios, 1, &at), expected, "{model}");
+        }
+        assert_eq!(kept(Bus::Other, "virtio", efi, 1, &at), bus(DiskBus::Virtio, None));
+        assert_eq!(kept(Bus::Scsi, "virtio-scsi", efi, 1, &at), scsi(None));
+        assert_eq!(kept(Bus::Scsi, "lsilogic", efi, 1, &at), None);
+        assert_eq!(kept(Bus::Scsi, "lsilogic", bios, 8, &at), None, "no more places");
+        assert_eq!(kept(Bus::Ide, "ide", bios, 5, &at), None, "no more places");
+        at.machine = "pc-i440fx-rhel7.6.0".to_owned();
+        assert_eq!(kept(Bus::Scsi, "lsilogic", bios, 1, &at), None);
+        assert_eq!(kept(Bus::Scsi, "virtio-scsi", bios, 1, &at), scsi(None));
+        at.disk_buses = vec!["ide".to_owned()];
+        assert_eq!(kept(Bus::Other, "virtio", bios, 1, &at), None, "the host has it not");
     }
 
     #[test]

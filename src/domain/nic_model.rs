@@ -24,7 +24,7 @@ pub(super) struct Cards<'a> {
 
 impl Cards<'_> {
     /// The model for a card of the source: virtio for a guest that has the driver, else the card that
-    /// it had at its source, else one that was in everything sold at its time.
+    /// it had at its source where the emulator has it, else one that was in everything sold at its time.
     pub(super) fn model(self, source: NicModel) -> NicKind {
         if let Some(known) = self.drivers.and_then(|drivers| self.known(drivers, source)) {
             return known;
@@ -33,6 +33,10 @@ impl Cards<'_> {
             (Family::Linux, _) if self.fixed && self.drivers.is_none() => NicKind::Virtio,
             (_, NicModel::Vmxnet) if self.keeps_vmxnet() => NicKind::Vmxnet3,
             (_, NicModel::E1000) => NicKind::E1000,
+            (_, NicModel::Rtl8139) => NicKind::Rtl8139,
+            (_, NicModel::Pcnet) if self.platform.has_card(NicKind::Pcnet) => NicKind::Pcnet,
+            (_, NicModel::Virtio) if self.drivers.is_none() => NicKind::Virtio,
+            (Family::LinuxLegacy, NicModel::E1000e) => NicKind::E1000e,
             (Family::LinuxLegacy, _) => NicKind::E1000,
             (Family::WindowsLegacy, _) => self.old_windows(),
             // Windows 7 and 2008 R2 came before e1000e's chip.
@@ -51,7 +55,7 @@ impl Cards<'_> {
         let order = [NicKind::Virtio].into_iter().chain(own).chain(intel).chain(others);
         order
             .filter(|kind| drivers.has_card(card(*kind)))
-            .find(|kind| *kind != NicKind::Vmxnet3 || has_vmwares(self.platform))
+            .find(|kind| self.platform.has_card(*kind))
     }
 
     /// Whether the guest keeps VMware's card: a system from before vmxnet3 had another of that name.
@@ -143,6 +147,15 @@ mod tests {
             (Windows, "Windows Server 2003", true, Pc, Vmxnet, NicKind::E1000),
             (Windows, "Windows XP", true, Pc, Vmxnet, NicKind::Rtl8139),
             (Unknown, "FreeBSD", true, Q35, Vmxnet, NicKind::Vmxnet3),
+            (Unknown, "FreeBSD", false, Q35, NicModel::Virtio, NicKind::Virtio),
+            (Unknown, "FreeBSD", false, Q35, NicModel::Pcnet, NicKind::Pcnet),
+            (Unknown, "FreeBSD", false, Pc, NicModel::Rtl8139, NicKind::Rtl8139),
+            (Unknown, "FreeBSD", false, Pc, E1000e, NicKind::E1000e),
+            (Linux, "Ubuntu", false, Pc, NicModel::Virtio, NicKind::Virtio),
+            (Linux, "CentOS 5", false, Pc, NicModel::Virtio, NicKind::Virtio),
+            (Linux, "CentOS 5", false, Pc, E1000e, NicKind::E1000e),
+            (Windows, "Windows XP", false, Pc, NicModel::Pcnet, NicKind::Pcnet),
+            (Windows, "Windows 10", false, Q35, NicModel::Virtio, NicKind::Virtio),
         ] {
             assert_eq!(
                 model(os, name, fixed, chipset, source),
@@ -154,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_card_is_one_that_the_guest_has_a_driver_for() {
-        use GuestCard::{E1000, Virtio, Vmxnet3};
+        use GuestCard::{E1000, Pcnet, Virtio, Vmxnet3};
         let guest = GuestOs {
             id: String::new(),
             full_name: "Debian".to_owned(),
@@ -173,7 +186,10 @@ mod tests {
         assert_eq!(model(&[Virtio, Vmxnet3], NicModel::Vmxnet, &at), NicKind::Virtio);
         assert_eq!(model(&[Vmxnet3, E1000], NicModel::Vmxnet, &at), NicKind::Vmxnet3);
         assert_eq!(model(&[E1000], NicModel::Vmxnet, &at), NicKind::E1000);
+        assert_eq!(model(&[Vmxnet3], NicModel::Virtio, &at), NicKind::Vmxnet3);
+        assert_eq!(model(&[], NicModel::Virtio, &at), NicKind::E1000, "read, and without it");
         at.machine = "pc-i440fx-rhel7.6.0".to_owned();
         assert_eq!(model(&[Vmxnet3, E1000], NicModel::Vmxnet, &at), NicKind::E1000);
+        assert_eq!(model(&[Pcnet], NicModel::Pcnet, &at), NicKind::E1000);
     }
 }

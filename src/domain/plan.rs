@@ -5,7 +5,7 @@ use crate::model::{Lack, OsFamily, SourceVm, emulates};
 use super::boot_bus::{self, Load};
 use super::disks::{self, PlannedDisk};
 use super::family::Family;
-use super::hardware::Hardware;
+use super::hardware::{DiskBus, Hardware};
 use super::host::{DomainType, HostCapabilities};
 use super::name::{check_name, domain_name};
 use super::network_map::NetworkMap;
@@ -78,13 +78,15 @@ pub fn plan(
     let changed = fixed && (family.is_windows() || family == Family::Linux);
     let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
     let load = Load { disks: disks.len(), drives: vm.cdroms as usize };
+    let knows_sata = guest::knows_sata(&vm.guest);
+    let kept = boot_bus::unchanged(vm, load, platform).filter(|_| !changed);
     let wanted = BusCriteria {
         bus: hardware.disk_bus,
         family,
         fixed,
         proven: drivers.and_then(|drivers| boot_bus::choose(drivers, vm, load, platform)),
-        kept: boot_bus::unchanged(vm, load, platform).filter(|_| !changed),
-        knows_sata: guest::knows_sata(&vm.guest),
+        kept: kept.filter(|kept| kept.bus != DiskBus::Sata || knows_sata),
+        knows_sata,
         iothreads: hardware.iothreads,
     };
     let storage = storage::arrange(disks, &mediums, vm.cdroms, wanted, platform)?;
@@ -133,9 +135,9 @@ pub fn plan(
 fn fixed_by(vm: &SourceVm, storage: &storage::Storage, fixed: bool) -> bool {
     let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
     match (drivers, storage.disks.first()) {
-        (Some(drivers), Some(boot)) => {
-            drivers.boots_from(boot_bus::known_as(boot.bus, storage.scsi_model))
-        }
+        (Some(drivers), Some(boot)) => boot_bus::known_as(boot.bus, storage.scsi_model)
+            // Nobody looks for the driver of the controller that the guest has kept.
+            .is_none_or(|bus| drivers.boots_from(bus)),
         _ => fixed,
     }
 }
@@ -193,8 +195,8 @@ fn description(vm: &SourceVm) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::FirmwareSpec;
     use crate::domain::fixture::{disk, host, linux_profile, options, vm};
-    use crate::domain::{DiskBus, FirmwareSpec};
     use crate::model::Hint;
     use crate::model::{DiskId, Firmware, GuestBus, GuestDrivers, GuestFacts};
 

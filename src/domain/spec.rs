@@ -186,6 +186,10 @@ pub enum ScsiModel {
     VmPvscsi,
     /// LSI's SAS 1068.
     LsiSas1068,
+    /// LSI's MegaRAID SAS 1078.
+    LsiSas1078,
+    /// LSI's 53C895A.
+    LsiLogic,
 }
 
 impl ScsiModel {
@@ -195,6 +199,8 @@ impl ScsiModel {
             Self::Virtio => "virtio-scsi",
             Self::VmPvscsi => "vmpvscsi",
             Self::LsiSas1068 => "lsisas1068",
+            Self::LsiSas1078 => "lsisas1078",
+            Self::LsiLogic => "lsilogic",
         }
     }
 }

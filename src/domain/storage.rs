@@ -33,12 +33,23 @@ pub(super) struct BusCriteria {
     pub fixed: bool,
     /// What it was read to start from, where that was read and the host has it.
     pub proven: Option<BootBus>,
-    /// The SCSI controller that it had and may keep.
-    pub kept: Option<ScsiModel>,
+    /// What it had at its source and may keep.
+    pub kept: Option<BootBus>,
     /// Whether it has a driver for SATA.
     pub knows_sata: bool,
     /// Number of I/O threads.
     pub iothreads: u32,
+}
+
+impl BusCriteria {
+    /// The SCSI controller of the disks that are on SCSI; none for virtio-scsi, which a wish of the
+    /// user is for. What was read from the guest goes before what is only likely.
+    fn scsi_model(self) -> Option<ScsiModel> {
+        match self.bus {
+            Some(_) => None,
+            None => self.proven.or(self.kept)?.model,
+        }
+    }
 }
 
 /// All disks and drives of a domain.
@@ -61,10 +72,6 @@ pub(super) fn arrange(
 ) -> Result<Storage, Error> {
     let ordered = ordered(disks)?;
     let drives = cdroms.min(MOST_CDROMS).max(u32::try_from(mediums.len()).unwrap_or(u32::MAX));
-    // What was read from the guest goes before what is only likely.
-    let kept = wanted.proven.map_or(wanted.kept, |proven| proven.model);
-    // A wish of the user is for virtio-scsi.
-    let wanted = BusCriteria { kept: kept.filter(|_| wanted.bus.is_none()), ..wanted };
     let buses = buses(ordered.len(), drives as usize, wanted, platform)?;
     let mut names = Names::default();
     let specs = (0..).zip(ordered.into_iter().zip(&buses));
@@ -86,11 +93,11 @@ pub(super) fn arrange(
     };
     let cdroms = (0..drives).map(drive).collect();
     let on_scsi = buses.iter().chain((0..drives).map(|_| &bus)).filter(|b| **b == DiskBus::Scsi);
-    let scsi_controllers = match wanted.kept {
+    let scsi_controllers = match wanted.scsi_model() {
         Some(_) => 1,
         None => on_scsi.count().div_ceil(SCSI_PLACES).try_into().unwrap_or(1),
     };
-    let scsi_model = wanted.kept.unwrap_or(ScsiModel::Virtio);
+    let scsi_model = wanted.scsi_model().unwrap_or(ScsiModel::Virtio);
     Ok(Storage { disks, cdroms, scsi_model, scsi_controllers })
 }
 
@@ -115,8 +122,11 @@ fn spec(
         boot: index + 1,
         // A longer one would be cut by QEMU, and two disks could end with the same.
         serial: (serial.len() <= LONGEST_SERIAL).then(|| serial.to_owned()),
-        // One unit a target is all that these controllers do.
-        scsi_target: wanted.kept.map(|_| index),
+        // One unit a target is all that these controllers do. The oldest has units alone.
+        scsi_target: wanted
+            .scsi_model()
+            .filter(|model| *model != ScsiModel::LsiLogic)
+            .map(|_| index),
         iothread: threaded.then(|| index % wanted.iothreads + 1),
     }
 }
@@ -134,7 +144,8 @@ impl Names {
 }
 
 /// The bus of each disk. A Linux that the converter has fixed boots from virtio and from
-/// virtio-scsi; any other guest from what every PC had at its time.
+/// virtio-scsi; a guest that nobody read and nobody changed from what it had; any other from what
+/// every PC had at its time.
 fn buses(
     disks: usize,
     drives: usize,
@@ -148,7 +159,7 @@ fn buses(
             let bus = if disks > MOST_VIRTIO { DiskBus::Scsi } else { DiskBus::Virtio };
             vec![bus; disks]
         }
-        None if wanted.kept.is_some() => vec![DiskBus::Scsi; disks],
+        None if let Some(kept) = wanted.kept => vec![kept.bus; disks],
         None if platform.chipset == Chipset::Pc => {
             let ide = IDE_PLACES - drives;
             (0..disks).map(|i| if i < ide { DiskBus::Ide } else { DiskBus::Sata }).collect()
@@ -169,8 +180,8 @@ fn buses(
     if ide > 0 && ide + drives > IDE_PLACES {
         return Err(Error::IdeFull { devices: ide + drives });
     }
-    let threaded =
-        |bus: &DiskBus| *bus == DiskBus::Virtio || *bus == DiskBus::Scsi && wanted.kept.is_none();
+    let by_virtio = wanted.scsi_model().is_none();
+    let threaded = |bus: &DiskBus| *bus == DiskBus::Virtio || *bus == DiskBus::Scsi && by_virtio;
     match buses.iter().find(|bus| !threaded(bus)) {
         Some(&bus) if wanted.iothreads > 0 => Err(Error::NoIothreads { bus }),
         _ => Ok(buses),
@@ -188,7 +199,9 @@ pub(super) fn offers(platform: &Platform, bus: DiskBus) -> bool {
 fn cdrom_bus(disks: &[DiskBus], wanted: BusCriteria, platform: &Platform) -> DiskBus {
     match platform.chipset {
         Chipset::Pc => DiskBus::Ide,
-        Chipset::Q35 if disks.contains(&DiskBus::Scsi) && wanted.kept.is_none() => DiskBus::Scsi,
+        Chipset::Q35 if disks.contains(&DiskBus::Scsi) && wanted.scsi_model().is_none() => {
+            DiskBus::Scsi
+        }
         Chipset::Q35 => DiskBus::Sata,
     }
 }
@@ -262,7 +275,8 @@ mod tests {
     #[test]
     fn a_kept_controller_takes_the_disks_one_a_target_and_no_drive() {
         let host = host();
-        let kept = BusCriteria { fixed: false, kept: Some(ScsiModel::VmPvscsi), ..LINUX };
+        let on = |model| Some(BootBus { bus: DiskBus::Scsi, model: Some(model) });
+        let kept = BusCriteria { fixed: false, kept: on(ScsiModel::VmPvscsi), ..LINUX };
         let arranged = |wanted, chipset| {
             let at = platform(&host, DomainType::Kvm, chipset);
             arrange(&[disk(0), disk(1)], &[], 1, wanted, at)
@@ -281,6 +295,31 @@ mod tests {
         let threaded = BusCriteria { iothreads: 1, ..kept };
         let error = arranged(threaded, Chipset::Pc).expect_err("of no use");
         assert_eq!(error, Error::NoIothreads { bus: DiskBus::Scsi });
+        let old = BusCriteria { kept: on(ScsiModel::LsiLogic), ..kept };
+        let storage = arranged(old, Chipset::Pc).expect("arranged");
+        let targets: Vec<_> = storage.disks.iter().map(|disk| disk.scsi_target).collect();
+        assert_eq!(targets, [None, None], "libvirt refuses any target but 0");
+        assert_eq!((storage.scsi_model, storage.scsi_controllers), (ScsiModel::LsiLogic, 1));
+    }
+
+    #[test]
+    fn a_guest_that_was_not_read_keeps_the_bus_of_its_source() {
+        let on = |bus| {
+            let kept = Some(BootBus { bus, model: None });
+            BusCriteria { family: Family::Generic, fixed: false, kept, ..LINUX }
+        };
+        for (bus, chipset, expected) in [
+            (DiskBus::Virtio, Chipset::Pc, "vda:virtio vdb:virtio hda:ide"),
+            (DiskBus::Virtio, Chipset::Q35, "vda:virtio vdb:virtio sda:sata"),
+            (DiskBus::Scsi, Chipset::Q35, "sda:scsi sdb:scsi sdc:scsi"),
+            (DiskBus::Sata, Chipset::Pc, "sda:sata sdb:sata hda:ide"),
+        ] {
+            assert_eq!(names(2, 1, on(bus), chipset).as_deref(), Ok(expected));
+        }
+        let wish = BusCriteria { bus: Some(DiskBus::Ide), ..on(DiskBus::Virtio) };
+        assert_eq!(names(1, 0, wish, Chipset::Pc).as_deref(), Ok("hda:ide"));
+        let threaded = BusCriteria { iothreads: 1, ..on(DiskBus::Virtio) };
+        assert!(names(1, 0, threaded, Chipset::Pc).is_ok());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::transfer::{PartFile, sync_directory};
 use super::{Error, FinishedDisk};
 use crate::budget::{Going, is_stop};
 use crate::image::{self, content::ContentHasher};
-use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, Sha256Digest};
+use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, ExportedMedium, Sha256Digest};
 use crate::progress::{Control, Unit};
 
 /// Bytes read at a time.
@@ -34,7 +34,7 @@ impl IncomingDisk {
     /// # Errors
     /// [`Error::Exists`], [`Error::Busy`], [`Error::File`].
     pub fn begin(directory: &Path, id: &DiskId, format: DiskFormat) -> Result<Self, Error> {
-        let part = PartFile::create(directory.join(id.file_name(format)))?;
+        let part = PartFile::create(directory.join(file_name(id, format)))?;
         Ok(Self { part, id: id.clone(), format })
     }
 
@@ -51,7 +51,7 @@ impl IncomingDisk {
     ) -> Result<Option<Self>, Error> {
         let id = whole.id.clone();
         let task = progress.task(format!("check {id}"), Some(whole.file_size.0), Unit::Bytes);
-        let part = PartFile::adopt(directory.join(id.file_name(format)), whole, &task, cancel)?;
+        let part = PartFile::adopt(directory.join(file_name(&id, format)), whole, &task, cancel)?;
         Ok(part.map(|part| Self { part, id, format }))
     }
 
@@ -119,6 +119,12 @@ impl IncomingDisk {
         whole.exported(self.part.target(), self.format)
     }
 
+    /// What lies in a CD-ROM drive as a part of its export.
+    pub fn medium(&self, whole: FinishedDisk) -> ExportedMedium {
+        let FinishedDisk { id, file_size, sha256, .. } = whole;
+        ExportedMedium { id, path: self.part.target().to_owned(), file_size, sha256 }
+    }
+
     /// Gives it its name, lastingly. Blocks.
     ///
     /// # Errors
@@ -141,6 +147,14 @@ impl IncomingDisk {
             return Error::Cancelled;
         }
         Error::File { action, path: self.part.path().to_owned(), source }
+    }
+}
+
+/// Name of the file of a disk, or of what lies in a CD-ROM drive.
+fn file_name(id: &DiskId, format: DiskFormat) -> String {
+    match id.is_of_medium() {
+        true => format!("{id}.iso"),
+        false => id.file_name(format),
     }
 }
 

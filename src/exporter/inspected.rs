@@ -96,7 +96,7 @@ pub struct Inspected {
     pub vm: SourceVm,
     /// Names of the files that an export writes into its folder.
     pub makes: Vec<String>,
-    /// What lies in its CD-ROM drives and is exported; only packages have that.
+    /// What lies in its CD-ROM drives and is exported; only packages and libvirt hosts have that.
     pub media: Vec<ExpectedMedium>,
     /// Whether its disks are converted while they leave the source; of disks that are missing here
     /// nobody asked for that.

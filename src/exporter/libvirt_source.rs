@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::Error;
 use crate::exporter::{
-    self, BandwidthLimit, ExportRequest, FinishedDisk, IncomingDisk, Inspected, LARGEST_NVRAM,
-    NVRAM, Shutdown, VmSummary, fill_disk_uuids, nvram_missed, write_nvram,
+    self, BandwidthLimit, ExpectedMedium, ExportRequest, FinishedDisk, IncomingDisk, Inspected,
+    LARGEST_NVRAM, NVRAM, Shutdown, VmSummary, fill_disk_uuids, nvram_missed, write_nvram,
 };
 use crate::libvirt::{self, Chunk, Connection, FoundDomain, FoundVolume, Settings};
 use crate::model::{
@@ -51,11 +51,14 @@ impl LibvirtSource {
         let found = self.target.domain(self.domain.as_deref().unwrap_or(name)).await?;
         let volumes = found.volumes.iter();
         let disks = volumes.map(|volume| volume.id.file_name(volume.format));
-        let makes = disks.chain(found.nvram.iter().map(|_| NVRAM.to_owned())).collect();
+        let media: Vec<_> = found.media.iter().map(expected_medium).collect();
+        let isos = media.iter().map(|medium| format!("{}.iso", medium.id));
+        let nvram = found.nvram.iter().map(|_| NVRAM.to_owned());
+        let makes = disks.chain(isos).chain(nvram).collect();
         let revision = found.revision();
         // How much an export writes at least nobody tells: a volume's allocation may be holes for the
         // most part.
-        Ok(Inspected::new(found.vm, makes, revision))
+        Ok(Inspected { media, ..Inspected::new(found.vm, makes, revision) })
     }
 
     /// Shuts the domain down; `None` when it was off.
@@ -95,8 +98,8 @@ impl LibvirtSource {
         Ok(self.target.undo_step(&vm.id, step).await?)
     }
 
-    /// Reads all volumes of the domain into the request's folder. It must not run: a volume that
-    /// is written to while it is read is no disk.
+    /// Reads all volumes of the domain, those in its CD-ROM drives too, into the request's folder. It must
+    /// not run: a volume that is written to while it is read is no disk.
     pub(crate) async fn export(
         &self,
         vm: &SourceVm,
@@ -123,6 +126,14 @@ impl LibvirtSource {
                 whole.tell(request.note);
                 disks.push(landing.exported(whole));
             }
+            let mut media = Vec::new();
+            for volume in &found.media {
+                let (landing, _) = begin(volume, request, control).await?;
+                landings.push(Arc::clone(&landing));
+                let own = Arc::clone(&landing);
+                let whole = self.land(volume, own, control, &request.limit).await?;
+                media.push(landing.medium(whole));
+            }
             // Started meanwhile, it may have written while it was read.
             let now = self.target.domain(&vm.id).await?;
             exportable(&now.vm, false)?;
@@ -130,15 +141,15 @@ impl LibvirtSource {
                 return Err(exporter::Error::Changed { vm: vm.name.clone() }.into());
             }
             landings.iter().try_for_each(|landing| landing.commit())?;
-            Ok::<_, Error>(disks)
+            Ok::<_, Error>((disks, media))
         };
         match caught(end).await {
-            Ok(disks) => {
+            Ok((disks, media)) => {
                 let nvram = self.variables(&found, &request.directory).await;
                 let mut warnings = Vec::new();
                 let nvram = nvram.inspect_err(|why| warnings.push(nvram_missed(why)));
                 Ok(ExportedVm {
-                    media: Vec::new(),
+                    media,
                     vm: with_uuids(vm, &disks).await?,
                     method: ExportMethod::Disk,
                     exported_at: jiff::Timestamp::now(),
@@ -196,6 +207,11 @@ impl LibvirtSource {
         let checked = tokio::task::spawn_blocking(move || landing.check(&stop)).await;
         Ok(checked.map_err(libvirt::Error::Task)??)
     }
+}
+
+/// What lies in a CD-ROM drive, before it is exported.
+fn expected_medium(volume: &FoundVolume) -> ExpectedMedium {
+    ExpectedMedium { id: volume.id.clone(), in_place: None, size: volume.capacity }
 }
 
 /// The VM with what its images alone tell.

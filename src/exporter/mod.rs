@@ -3,6 +3,7 @@
 //! whom to trust. Nothing here knows what happens to a VM afterwards.
 
 mod address;
+mod boot_order;
 mod certificate;
 mod content;
 mod error;

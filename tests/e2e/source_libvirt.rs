@@ -213,6 +213,44 @@ fn uefi_variables_are_taken_where_libvirt_can_read_them() {
     assert_eq!(manifest["nvram"]["file_size"], 9, "{manifest:#}");
 }
 
+#[test]
+fn images_in_cdrom_drives_are_exported_where_libvirt_can_read_them() {
+    let Some(origin) = Origin::new() else { return };
+    let iso = origin.desk.raw("seed.raw", 2);
+    std::fs::copy(&iso, origin.desk.path("pool/seed.iso")).expect("copied");
+    std::fs::copy(&iso, origin.desk.path("elsewhere.iso")).expect("copied");
+    virsh(&["pool-refresh", &origin.names.name("pool")]);
+    let drive = |dev: &str, path: &str| {
+        format!(
+            "<disk type='file' device='cdrom'><source file='{}'/><target dev='{dev}' bus='sata'/>\
+             <readonly/></disk><interface",
+            origin.desk.path(path).display()
+        )
+    };
+    let both = drive("sdb", "pool/seed.iso").replace("<interface", &drive("sdc", "elsewhere.iso"));
+    let xml = origin.xml().replace("<interface", &both);
+    origin.define(&xml.replace("<name>", &identity(&origin)));
+    let uri = format!("libvirt+qemu:///system?domain={}", origin.domain);
+    let ended = origin.export(&uri);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let expected = ["cdrom-0.iso", "disk-0.qcow2", "disk-1.raw", "manifest.json", "result.json"];
+    assert_eq!(origin.desk.files("out"), expected);
+    let read = |path: &str| std::fs::read(origin.desk.path(path)).expect("readable");
+    assert!(read("out/cdrom-0.iso") == read("pool/seed.iso"));
+    let media = &origin.desk.manifest()["metadata"]["hyperexport"]["media"];
+    assert_eq!((&media[0]["id"], &media[1]), (&"cdrom-0".into(), &serde_json::Value::Null));
+    let lost: Vec<_> = ended.json["warnings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|warning| warning["code"] == "cdrom-medium-not-kept")
+        .map(|warning| warning["message"].as_str().expect("a text"))
+        .collect();
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert!(lost[0].contains("elsewhere.iso"), "{lost:?}");
+    assert_eq!(origin.export(&uri).expect(0).json["already_done"], true);
+}
+
 /// Starts an export at a limited rate, and waits until the first disk is whole.
 fn started(origin: &Origin, uri: &str) -> Child {
     let args = ["--source", uri, "--output", "out", "--manifest", "--bandwidth-limit", "1M"];

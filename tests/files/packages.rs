@@ -329,7 +329,8 @@ fn slots_addresses_and_the_firmware_are_read_where_each_writer_puts_them() {
             "<vmw:Config ovf:required='false' vmw:key='wakeOnLanEnabled' vmw:value='true'/>\
               <vmw:Config ovf:required='false' vmw:key='slotInfo.pciSlotNumber' vmw:value='224'/>",
         ),
-        card("<rasd:MACAddress>56:6f:1a:2b:00:07</rasd:MACAddress>"),
+        card("<rasd:MACAddress>56:6f:1a:2b:00:07</rasd:MACAddress>")
+            .replace("of kind 10", "Network adapter 3"),
         card("<vmw:Config vmw:key='slotInfo.pciSlotNumber' vmw:value='-1'/>"),
         "<vmw:ExtraConfig ovf:required='false' vmw:key='ethernet2.pciSlotNumber' vmw:value='192'/>"
             .into(),

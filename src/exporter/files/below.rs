@@ -1,6 +1,7 @@
 //! VMs in the folders below a folder: a drive that they were carried on, or an archive that was unpacked
 //! into a folder of its own.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::file_names::{files_in, has_extension};
@@ -12,11 +13,12 @@ const DEEPEST: usize = 3;
 /// Most folders that are looked into: whoever names `/` does not wait for ever.
 const MOST_FOLDERS: usize = 10_000;
 
-/// The only VM in a folder that holds no OVF and no VMX itself. Blocks.
+/// The only VM in a folder that holds no OVF and no VMX itself, or the one whose file is called `vm`:
+/// storage domains of oVirt call each by its id. Blocks.
 ///
 /// # Errors
 /// [`Error::Unusable`] when there is none, or more than one.
-pub(super) fn find(folder: &Path) -> Result<PathBuf, Error> {
+pub(super) fn find(folder: &Path, vm: Option<&str>) -> Result<PathBuf, Error> {
     let mut found = packed(&files_in(folder)?);
     let mut level = folders(folder);
     let mut looked = 0;
@@ -31,6 +33,10 @@ pub(super) fn find(folder: &Path) -> Result<PathBuf, Error> {
         // One that may not be read, as `lost+found`, has no VM for us.
         found.extend(level.iter().filter_map(|below| Some(vms(&files_in(below).ok()?))).flatten());
         level = level.iter().flat_map(|below| folders(below)).collect();
+    }
+    let is_meant = |path: &&PathBuf| vm.is_some() && path.file_stem().and_then(OsStr::to_str) == vm;
+    if let [only] = found.iter().filter(is_meant).collect::<Vec<_>>().as_slice() {
+        return Ok((*only).clone());
     }
     match found.iter().collect::<Vec<_>>().as_slice() {
         [] => Err(unusable(folder, "there is neither an OVF nor a VMX in it")),
@@ -77,18 +83,20 @@ mod tests {
             std::fs::write(&path, "").expect("written");
             path
         };
-        let said = || find(root.path()).expect_err("refused").to_string();
+        let said = || find(root.path(), None).expect_err("refused").to_string();
         put(".Trash/old/vm.ovf");
         put("too/deep/for/us/vm.ovf");
         assert!(said().ends_with("neither an OVF nor a VMX in it"));
         let ovf = put("stick/web/web.ovf");
         put("stick/web/web.vmx");
         put("stick/web/._web.ovf");
-        assert_eq!(find(root.path()).expect("one"), ovf);
+        assert_eq!(find(root.path(), None).expect("one"), ovf);
         put("db.ova");
         put("stick/mail/mail.vmx");
         let said = said();
         assert!(said.contains("several VMs in it"), "{said}");
         assert!(said.ends_with("db.ova, stick/mail/mail.vmx, stick/web/web.ovf"), "{said}");
+        assert_eq!(find(root.path(), Some("web")).expect("the one of that name"), ovf);
+        assert!(find(root.path(), Some("none")).is_err());
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn locate(settings: &FileSettings) -> Result<(VmLocation, Option<Warn
     if let Some(place) = in_folder(path)? {
         return Ok((place, None));
     }
-    let found = below::find(path)?;
+    let found = below::find(path, settings.choice.vm.as_deref())?;
     let warning = Warning::new(
         Stage::Export,
         WarningCode::FoundBelow,

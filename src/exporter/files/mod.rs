@@ -29,6 +29,7 @@ mod vmx;
 
 pub use file_settings::{FileChoice, FileSettings};
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -96,7 +97,9 @@ impl Files {
                     package => FoundSource::Package(Box::new(package?)),
                 },
                 VmLocation::Ovf(path) => {
-                    FoundSource::Package(Box::new(OvfPackage::of_folder(path, ignore)?))
+                    let given = settings.paths.first().map(PathBuf::as_path);
+                    let given = given.filter(|given| given.is_dir());
+                    FoundSource::Package(Box::new(OvfPackage::of_folder(path, given, ignore)?))
                 }
                 VmLocation::Vmx(path) => FoundSource::Other(Box::new(vmx::describe(path)?)),
                 VmLocation::Images(paths) => {

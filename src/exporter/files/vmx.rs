@@ -11,7 +11,7 @@ use super::descriptor_text;
 use super::expected_sums::Expected;
 use super::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk};
 use crate::exporter::guest_os::{Detailed, arch, os_family};
-use crate::exporter::{Error, nvram, uuids};
+use crate::exporter::{Error, boot_order, nvram, uuids};
 use crate::image::{self, Flaw};
 use crate::model::{
     Assumed, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, ExportMethod, Firmware,
@@ -22,8 +22,6 @@ use devices::ControllerUnit;
 
 /// Longest file taken, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// Most devices of a boot order: more than a VM has disks.
-const MOST_TRIED: usize = 1000;
 /// Most network interfaces of a VM (vSphere 8, "Configuration Maximums").
 const MOST_NICS: usize = 10;
 
@@ -271,23 +269,10 @@ impl Vmx {
         disks.collect()
     }
 
-    /// The disks that the firmware is told to try, in its order, as indices of `disks`, whose labels
-    /// are the prefixes of their keys. `hdd` in the order of the kinds stands for all of
-    /// `bios.hddOrder`.
+    /// The disks that the firmware is told to try, in its order, as indices of `disks`.
     fn boot_disks(&self, disks: &[SourceDisk]) -> Vec<usize> {
-        let list = |key: &str| {
-            let text = self.get(key).unwrap_or_default().to_ascii_lowercase();
-            let words = text.split(|c: char| c == ',' || c == ';' || c.is_whitespace());
-            words.filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let hard_disks = list("bios.hddorder");
-        let kinds = list("bios.bootorder").into_iter().flat_map(|kind| match kind.as_str() {
-            "hdd" | "hd" | "disk" => hard_disks.clone(),
-            _ => vec![kind],
-        });
-        let tried: Vec<String> = kinds.chain(hard_disks.clone()).collect();
-        let place = |name: &String| disks.iter().position(|disk| disk.label == *name);
-        tried.iter().take(MOST_TRIED).filter_map(place).collect()
+        let line = |key: &str| self.get(&key.to_ascii_lowercase());
+        boot_order::boot_disks(line, &disks.iter().collect::<Vec<_>>())
     }
 
     /// The controller in vSphere's words, which the domain is planned by.

@@ -18,8 +18,9 @@ pub use soap::session::VSphere;
 #[cfg(fuzzing)]
 pub(super) fn fuzz(text: &str) {
     let Ok(node) = soap::node::Node::parse(text) else { return };
-    let (disks, _) = vm::hardware::disks(&node, Some(&node));
-    vm::hardware::nics(&node, vm::hardware::ExtraConfig(Some(&node)));
+    let extra = vm::hardware::ExtraConfig(Some(&node));
+    let (disks, _) = vm::hardware::disks(&node, Some(&node), extra);
+    vm::hardware::nics(&node, extra);
     vm::guest_network::told(Some(&node), Some(&node));
     lease::Offer::read(&node);
     if let Some(object) = soap::properties::Object::read(&node) {

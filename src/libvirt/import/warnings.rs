@@ -84,6 +84,7 @@ fn of_disks(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Vec<Warn
     let warn =
         |code: WarningCode, message: String| vec![Warning::new(Stage::Libvirt, code, message)];
     let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
+    let on_virtio = spec.starts_from_virtio();
     match options.hardware.disk_bus {
         None if drivers.is_some() && !spec.fixed => warn(
             WarningCode::GuestWillNotBoot,
@@ -93,11 +94,11 @@ fn of_disks(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Vec<Warn
                 boot.bus
             ),
         ),
-        None if drivers.is_some() && !spec.starts_from_virtio() => warn(
+        None if drivers.is_some() && !on_virtio => warn(
             WarningCode::GuestNotFixed,
             format!("the guest does not start from virtio: its disks are on {}", boot.bus),
         ),
-        None if drivers.is_none() && family == Family::Linux && !spec.fixed => warn(
+        None if drivers.is_none() && family == Family::Linux && !spec.fixed && !on_virtio => warn(
             WarningCode::GuestNotFixed,
             format!(
                 "nothing shows that this Linux starts from virtio: its disks are on {}; if it has \

@@ -3,6 +3,7 @@
 
 pub(super) mod source_after;
 pub(super) mod source_board;
+mod source_firmware;
 pub(super) mod source_power;
 
 use std::io;
@@ -12,7 +13,7 @@ use virt::domain::Domain;
 use virt::error::ErrorNumber;
 
 use super::storage::download::{self, Chunk};
-use super::xml::source_domain::{DomainDisk, Interface, SourceDomain};
+use super::xml::source_domain::{DiskController, DomainDisk, Interface, SourceDomain};
 use super::xml::sources;
 use super::xml::storage::Volume;
 use super::{Connection, Error, xml};
@@ -22,6 +23,9 @@ use crate::model::{
 };
 use crate::progress::{Control, Unit};
 
+/// Most images of CD-ROMs that are exported: a controller of AHCI has six places.
+const MOST_MEDIA: usize = 4;
+
 /// A domain that may be taken.
 #[derive(Debug, Clone)]
 pub struct FoundDomain {
@@ -29,6 +33,8 @@ pub struct FoundDomain {
     pub vm: SourceVm,
     /// Its disks, in the same order as [`SourceVm::disks`].
     pub volumes: Vec<FoundVolume>,
+    /// The images in its CD-ROM drives, as far as they are volumes.
+    pub media: Vec<FoundVolume>,
     /// Path of the file of its UEFI variables on its host, if it is an EFI guest that names one.
     pub nvram: Option<String>,
 }
@@ -40,6 +46,8 @@ pub struct FoundVolume {
     pub id: DiskId,
     /// Format of its content.
     pub format: DiskFormat,
+    /// Size that the guest sees, as the host says it.
+    pub capacity: ByteSize,
     /// Path on its host.
     path: String,
     /// Bytes that it takes there.
@@ -51,17 +59,22 @@ pub struct FoundVolume {
 impl FoundVolume {
     /// The volume at `path` of the host, which takes at most `size` bytes.
     pub(super) fn at(id: DiskId, format: DiskFormat, path: &str, size: ByteSize) -> Self {
-        Self { id, format, path: path.to_owned(), allocation: size.0, changed: None }
+        let (path, allocation) = (path.to_owned(), size.0);
+        Self { id, format, capacity: size, path, allocation, changed: None }
     }
 }
 
 impl FoundDomain {
-    /// Differs when a volume was written to; empty when that cannot be known. The hardware is compared
-    /// by itself.
+    /// Differs when a volume was written to, or another medium is in a drive; empty when that cannot be
+    /// known. The hardware is compared by itself.
     pub fn revision(&self) -> String {
-        let changed: Option<Vec<&str>> =
-            self.volumes.iter().map(|volume| volume.changed.as_deref()).collect();
-        changed.map(|changed| revision::of_volumes(&changed)).unwrap_or_default()
+        let disks = self.volumes.iter().map(|volume| volume.changed.clone());
+        let medium = |volume: &FoundVolume| {
+            Some(format!("{}@{}", volume.path, volume.changed.as_deref().unwrap_or_default()))
+        };
+        let changed: Option<Vec<String>> = disks.chain(self.media.iter().map(medium)).collect();
+        let Some(changed) = changed else { return String::new() };
+        revision::of_volumes(&changed.iter().map(String::as_str).collect::<Vec<_>>())
     }
 }
 
@@ -97,8 +110,8 @@ impl Connection {
             match found.missing {
                 Some(lack) => Err(lack.of(found.vm.name)),
                 None => {
-                    let DescribedDomain { vm, volumes, nvram, .. } = found;
-                    Ok(FoundDomain { vm, volumes, nvram })
+                    let DescribedDomain { vm, volumes, media, nvram, .. } = found;
+                    Ok(FoundDomain { vm, volumes, media, nvram })
                 }
             }
         })
@@ -183,6 +196,7 @@ impl Lack {
 struct DescribedDomain {
     vm: SourceVm,
     volumes: Vec<FoundVolume>,
+    media: Vec<FoundVolume>,
     nvram: Option<String>,
     missing: Option<Lack>,
 }
@@ -208,13 +222,14 @@ fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<DescribedD
         let id = DiskId::from_index(index);
         let mut capacity = ByteSize(0);
         match volume(connect, disk, &id) {
-            Ok((found, size)) => {
+            Ok(found) => {
+                capacity = found.capacity;
                 volumes.push(found);
-                capacity = size;
             }
             Err(reason) => missing = missing.or(Some(reason)),
         }
-        disks.push(source_disk(disk, id, index, capacity));
+        let model = controller_model(disk, &found.devices.controller);
+        disks.push(source_disk(disk, (id, model), index, capacity));
     }
     if disks.is_empty() {
         missing = Some("it has no disk".to_owned().into());
@@ -222,8 +237,10 @@ fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<DescribedD
     let names_boot_disk = SourceDisk::order_boot(&mut disks, &boot_disks(&all));
     let mut vm = facts(&found, power, disks, host);
     vm.assumed.boot_disk = !names_boot_disk;
+    let (drives, media) = media(connect, &found.devices.disk);
+    vm.board.not_kept = source_board::not_kept(&found, &drives);
     let nvram = sources::nvram(&text).filter(|_| vm.firmware == Firmware::Efi);
-    Ok(DescribedDomain { vm, volumes, nvram, missing })
+    Ok(DescribedDomain { vm, volumes, media, nvram, missing })
 }
 
 /// The disks that have a place in the boot order, the first of them first. `<boot dev='hd'/>` of
@@ -236,12 +253,25 @@ fn boot_disks(disks: &[&DomainDisk]) -> Vec<usize> {
     placed.into_iter().map(|(_, at)| at).collect()
 }
 
-/// The volume of a disk and its capacity, or why there is none.
-fn volume(
-    connect: &Connect,
-    disk: &DomainDisk,
-    id: &DiskId,
-) -> Result<(FoundVolume, ByteSize), Lack> {
+/// The images in CD-ROM drives that are volumes, and the drives that they are in. A domain starts
+/// without one that is none.
+fn media<'a>(connect: &Connect, disks: &'a [DomainDisk]) -> (Vec<&'a str>, Vec<FoundVolume>) {
+    let (mut drives, mut media): (Vec<&str>, Vec<FoundVolume>) = (Vec::new(), Vec::new());
+    for drive in disks.iter().filter(|disk| disk.device == "cdrom") {
+        let found = volume(connect, drive, &DiskId::of_medium(media.len()));
+        let Ok(found) = found else { continue };
+        // Two drives may show one image, of which one is enough.
+        let is_known = media.iter().any(|known| known.path == found.path);
+        if found.format == DiskFormat::Raw && (is_known || media.len() < MOST_MEDIA) {
+            drives.push(drive.target.dev.as_str());
+            media.extend((!is_known).then_some(found));
+        }
+    }
+    (drives, media)
+}
+
+/// The volume of a disk, or why there is none.
+fn volume(connect: &Connect, disk: &DomainDisk, id: &DiskId) -> Result<FoundVolume, Lack> {
     let dev = &disk.target.dev;
     let source = &disk.source;
     let format = match disk.driver.kind.as_deref().unwrap_or("raw") {
@@ -273,10 +303,26 @@ fn volume(
     let seen: Volume =
         xml::read("volume", &text).map_err(|error| format!("its disk {dev}: {error}"))?;
     let (id, allocation, changed) = (id.clone(), info.allocation, seen.changed());
-    Ok((FoundVolume { id, format, path, allocation, changed }, ByteSize(info.capacity)))
+    let capacity = ByteSize(info.capacity);
+    Ok(FoundVolume { id, format, capacity, path, allocation, changed })
 }
 
-fn source_disk(disk: &DomainDisk, id: DiskId, index: usize, capacity: ByteSize) -> SourceDisk {
+/// The model of a disk's controller: on SCSI by libvirt's name for it, else the bus alone.
+fn controller_model(disk: &DomainDisk, controllers: &[DiskController]) -> String {
+    let bus = &disk.target.bus;
+    let own = |controller: &&DiskController| {
+        bus == "scsi" && controller.kind == *bus && controller.index == disk.address.controller
+    };
+    let model = controllers.iter().find(own).map(|controller| &controller.model);
+    model.filter(|model| !model.is_empty()).unwrap_or(bus).clone()
+}
+
+fn source_disk(
+    disk: &DomainDisk,
+    (id, model): (DiskId, String),
+    index: usize,
+    capacity: ByteSize,
+) -> SourceDisk {
     let bus = match disk.target.bus.as_str() {
         "ide" => Bus::Ide,
         "scsi" => Bus::Scsi,
@@ -287,7 +333,7 @@ fn source_disk(disk: &DomainDisk, id: DiskId, index: usize, capacity: ByteSize) 
         id,
         key: 0,
         label: disk.target.dev.clone(),
-        controller: Controller { bus, model: disk.target.bus.clone(), number: 0, slot: None },
+        controller: Controller { bus, model, number: 0, slot: None },
         unit: u32::try_from(index).unwrap_or(u32::MAX),
         capacity,
         boot_order: 0,
@@ -298,7 +344,7 @@ fn source_disk(disk: &DomainDisk, id: DiskId, index: usize, capacity: ByteSize) 
 }
 
 fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: &str) -> SourceVm {
-    let is_efi = found.os.firmware == "efi" || found.os.loader.kind == "pflash";
+    let is_efi = source_firmware::is_efi(&found.os);
     let cdroms = found.devices.disk.iter().filter(|disk| disk.device == "cdrom").count();
     SourceVm {
         provider: "libvirt".to_owned(),
@@ -312,7 +358,7 @@ fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: 
         cpu: source_board::topology(found),
         memory_mib: mebibytes(found.memory.value, found.memory.unit.as_deref()),
         firmware: if is_efi { Firmware::Efi } else { Firmware::Bios },
-        secure_boot: is_efi && found.os.loader.secure == "yes",
+        secure_boot: is_efi && source_firmware::is_secure(&found.os),
         vtpm: !found.devices.tpm.is_empty(),
         cdroms: u32::try_from(cdroms).unwrap_or(u32::MAX),
         board: source_board::board(found),
@@ -385,7 +431,8 @@ pub(super) fn fuzz(text: &str) {
     let Ok(found) = xml::read::<SourceDomain>("domain", text) else { return };
     let all: Vec<&DomainDisk> = found.devices.disk.iter().collect();
     let disk = |(at, disk): (usize, &&DomainDisk)| {
-        source_disk(disk, DiskId::from_index(at), at, ByteSize(1))
+        let model = controller_model(disk, &found.devices.controller);
+        source_disk(disk, (DiskId::from_index(at), model), at, ByteSize(1))
     };
     let mut disks: Vec<_> = all.iter().enumerate().map(disk).collect();
     SourceDisk::order_boot(&mut disks, &boot_disks(&all));
@@ -419,6 +466,33 @@ mod tests {
         assert_eq!(named("", &["", "<boot order='1'/>"]), [1]);
         assert_eq!(named("", &["<boot order='3'/>", "<boot order='2'/>"]), [1, 0]);
         assert_eq!(named("<boot dev='network'/><boot dev='hd'/>", &["", ""]), [0; 0]);
+    }
+
+    #[test]
+    fn a_disk_on_scsi_has_the_model_of_its_controller() {
+        let model = |disk: &str| {
+            let text = format!(
+                "<domain><devices><disk>{disk}</disk>\
+                 <controller type='usb' index='1' model='qemu-xhci'/>\
+                 <controller type='scsi' index='0' model='virtio-scsi'/>\
+                 <controller type='scsi' index='1' model='lsilogic'/>\
+                 <controller type='scsi' index='2'/></devices></domain>"
+            );
+            let found: SourceDomain = xml::read("domain", &text).expect("reads");
+            controller_model(&found.devices.disk[0], &found.devices.controller)
+        };
+        let on = |number| {
+            model(&format!(
+                "<target dev='sda' bus='scsi'/>\
+                 <address type='drive' controller='{number}' bus='0' target='0' unit='0'/>"
+            ))
+        };
+        assert_eq!((on(0).as_str(), on(1).as_str()), ("virtio-scsi", "lsilogic"));
+        assert_eq!((on(2).as_str(), on(3).as_str()), ("scsi", "scsi"), "no model is known");
+        assert_eq!(model("<target dev='sda' bus='scsi'/>"), "virtio-scsi");
+        let virtio = "<target dev='vda' bus='virtio'/>\
+                      <address type='pci' domain='0x0000' bus='0x04' slot='0x00' function='0x0'/>";
+        assert_eq!(model(virtio), "virtio");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(in crate::libvirt) fn board(found: &SourceDomain) -> Board {
         genid: found.genid.clone().map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()),
         sound: found.devices.sound.first().and_then(|sound| sound_card(&sound.model)),
         cpu_model: cpu_model(found),
-        not_kept: not_kept(found),
+        not_kept: not_kept(found, &[]),
     }
 }
 
@@ -51,10 +51,12 @@ fn sound_card(model: &str) -> Option<SoundCard> {
     })
 }
 
-fn not_kept(found: &SourceDomain) -> Vec<NotKept> {
+/// What the domain loses. The media of the drives with these names are exported.
+pub(in crate::libvirt) fn not_kept(found: &SourceDomain, exported: &[&str]) -> Vec<NotKept> {
     let label = |disk: &DomainDisk| format!("{} ({})", disk.target.dev, disk.target.bus);
     let of_drives = found.devices.disk.iter().filter_map(|disk| match disk.device.as_str() {
         "floppy" => Some(NotKept::floppy(&label(disk))),
+        "cdrom" if exported.contains(&disk.target.dev.as_str()) => None,
         "cdrom" => Some(NotKept::medium(&format!("CD-ROM drive {}", label(disk)), &medium(disk)?)),
         _ => None,
     });
@@ -137,6 +139,10 @@ mod tests {
         assert_eq!(codes, expected);
         assert!(board.not_kept[1].text.contains("sda (sata) contains /x.iso"));
         assert!(board.not_kept[2].text.contains("/y.iso"));
+        let others = not_kept(&found, &["sda", "fda"]);
+        let codes: Vec<_> = others.iter().map(|lost| lost.code.as_str()).collect();
+        assert_eq!(codes, ["floppy-not-kept", medium, "host-device-not-kept", "fwcfg-not-kept"]);
+        assert!(others[1].text.contains("/y.iso"));
     }
 
     #[test]

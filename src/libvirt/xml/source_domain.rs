@@ -48,6 +48,8 @@ pub struct Os {
     pub firmware: String,
     #[serde(rename = "type")]
     pub kind: OsType,
+    #[serde(rename = "firmware")]
+    pub features: FirmwareFeatures,
     pub loader: Loader,
     pub smbios: Smbios,
 }
@@ -68,6 +70,28 @@ pub struct Loader {
     pub kind: String,
     #[serde(rename = "@secure")]
     pub secure: String,
+    /// The firmware's file.
+    #[serde(rename = "$text")]
+    pub path: String,
+}
+
+/// `<firmware>`: what libvirt was asked to select a firmware by.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct FirmwareFeatures {
+    pub feature: Vec<FirmwareFeature>,
+}
+
+/// `<feature>` of `<firmware>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct FirmwareFeature {
+    /// `secure-boot`, `enrolled-keys`.
+    #[serde(rename = "@name")]
+    pub name: String,
+    /// `yes`, `no`.
+    #[serde(rename = "@enabled")]
+    pub enabled: String,
 }
 
 /// `<cpu>`.
@@ -129,6 +153,7 @@ pub struct OsId {
 #[serde(default)]
 pub struct SourceDevices {
     pub disk: Vec<DomainDisk>,
+    pub controller: Vec<DiskController>,
     pub interface: Vec<Interface>,
     pub tpm: Vec<serde::de::IgnoredAny>,
     pub sound: Vec<Sound>,
@@ -151,6 +176,18 @@ pub struct HostDevice {
     pub kind: String,
 }
 
+/// `<controller>`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct DiskController {
+    #[serde(rename = "@type")]
+    pub kind: String,
+    #[serde(rename = "@index")]
+    pub index: u32,
+    #[serde(rename = "@model")]
+    pub model: String,
+}
+
 /// `<disk>`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -160,7 +197,17 @@ pub struct DomainDisk {
     pub driver: DomainDriver,
     pub source: DeviceSource,
     pub target: DeviceTarget,
+    pub address: DriveAddress,
     pub boot: Option<Boot>,
+}
+
+/// `<address>` of a disk.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct DriveAddress {
+    /// Index of the controller of the bus, in an address of the type `drive`.
+    #[serde(rename = "@controller")]
+    pub controller: u32,
 }
 
 /// `<driver>`.

@@ -1,6 +1,7 @@
 //! The network cards of an OVF.
 
-use super::schema::{Adapter, Item, Machine, setting};
+use super::disks::label;
+use super::schema::{Adapter, Item, Machine, Setting, setting};
 use crate::model::{NicModel, SourceNic};
 
 /// A card.
@@ -40,6 +41,39 @@ fn model(word: &str) -> NicModel {
 /// VMware's slot of a device.
 pub(super) fn slot(item: &Item) -> Option<u32> {
     setting(&item.config, "slotInfo.pciSlotNumber")?.trim().parse().ok()
+}
+
+/// Fills in the slots that stand in VMware's lines of the VMX. These count cards that the VM has no
+/// more, too: each card has the next of the lines if there are as many of both, else the line that
+/// its own name stands for.
+pub(super) fn slots(nics: &mut [SourceNic], items: &[&Item], lines: &[Setting]) {
+    let mut told: Vec<(u32, &str)> = lines.iter().filter_map(line_of_slot).collect();
+    told.sort_unstable();
+    told.dedup_by_key(|(number, _)| *number);
+    let is_told_of_all = told.len() == nics.len();
+    for (index, (nic, item)) in nics.iter_mut().zip(items).enumerate() {
+        let line = match is_told_of_all {
+            true => told.get(index),
+            false => number(item).and_then(|own| told.iter().find(|(number, _)| *number == own)),
+        };
+        nic.slot = nic.slot.or_else(|| line?.1.trim().parse().ok());
+    }
+}
+
+/// The number of the card whose slot a line of the VMX tells, and the slot.
+fn line_of_slot(line: &Setting) -> Option<(u32, &str)> {
+    let key = line.key.trim().to_ascii_lowercase();
+    let number = key.strip_prefix("ethernet")?.strip_suffix(".pcislotnumber")?;
+    Some((number.parse().ok()?, line.value.as_str()))
+}
+
+/// The number that a card has in the VMX: `Network adapter 1` and `Ethernet 1` are `ethernet0`.
+fn number(item: &Item) -> Option<u32> {
+    let name = label(item).to_ascii_lowercase();
+    match name.strip_prefix("network adapter ").or_else(|| name.strip_prefix("ethernet ")) {
+        Some(place) => place.trim().parse::<u32>().ok()?.checked_sub(1),
+        None => name.strip_prefix("ethernet")?.parse().ok(),
+    }
 }
 
 /// Fills in what VirtualBox writes into its own settings alone, addresses and chips: the adapters that

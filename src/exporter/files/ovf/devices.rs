@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use super::disks::{FoundDisk, Resources};
 use super::index::Index;
 use super::properties::Properties;
-use super::schema::{BootOrder, HardwareSection, Item, VirtualSystem, setting};
+use super::schema::{BootOrder, HardwareSection, Item, Setting, VirtualSystem, setting};
 use super::{cards, units};
+use crate::exporter::boot_order;
 use crate::exporter::files::ovf_package::packaged_vm::{OvfDisk, OvfMedium};
 use crate::model::{CpuTopology, SourceDisk, SourceNic, Stage, Warning, WarningCode};
 
@@ -49,7 +50,7 @@ impl OvfDevices {
             return Err(format!("it describes a VM of more than {MOST_DEVICES} devices"));
         }
         let properties = Properties::of(system, index)?;
-        let resources = Resources { items: &items, index, properties: &properties };
+        let resources = Resources::of(&items, index, &properties);
         let (mut disks, mut chunked) = (Vec::new(), HashSet::new());
         for item in &items {
             // `CIM_ResourceAllocationSettingData.ResourceType`.
@@ -74,7 +75,7 @@ impl OvfDevices {
         disks.sort_by_key(|FoundDisk { disk, .. }| {
             (disk.controller.bus, disk.controller.number, disk.unit)
         });
-        let named = boot_disks(&disks, &system.boot_order_section);
+        let named = boot_disks(&disks, &system.boot_order_section, &hardware.extra_config);
         for (index, FoundDisk { disk, file, made, .. }) in disks.into_iter().enumerate() {
             let disk = disk.at(index);
             devices.warnings.extend(made.then(|| empty(&disk)));
@@ -82,7 +83,8 @@ impl OvfDevices {
             devices.files.push(file);
         }
         devices.names_boot_disk = SourceDisk::order_boot(&mut devices.disks, &named);
-        slots(&mut devices.nics, hardware);
+        let cards: Vec<&Item> = items.iter().filter(|item| item.kind.trim() == "10").collect();
+        cards::slots(&mut devices.nics, &cards, &hardware.extra_config);
         if let Some(machine) = &system.machine {
             cards::of_virtual_box(&mut devices.nics, machine);
             let tpm = machine.hardware.trusted_platform_module.kind.trim();
@@ -95,9 +97,13 @@ impl OvfDevices {
         let number = |text: &Option<String>| {
             text.as_deref().and_then(|text| properties.value(text)?.trim().parse().ok())
         };
-        let vcpus = number(&item.quantity).filter(|count| (1..=4096).contains(count));
         let cores = number(&item.cores_per_socket).or_else(|| number(&item.cpu_per_socket));
-        self.cpu = vcpus.map(|vcpus| CpuTopology::new(vcpus, cores.unwrap_or(1)));
+        let threads: u32 = number(&item.threads).unwrap_or(1);
+        let of_socket = cores.unwrap_or(1).saturating_mul(threads);
+        let in_sockets = || number(&item.sockets).map(|count: u32| count.saturating_mul(of_socket));
+        let vcpus = number(&item.quantity).or_else(in_sockets);
+        let vcpus = vcpus.filter(|count| (1..=4096).contains(count));
+        self.cpu = vcpus.map(|vcpus| CpuTopology::new(vcpus, of_socket).with_threads(threads));
         self.odd_cpu = vcpus.is_none();
     }
 }
@@ -164,8 +170,8 @@ fn memory(item: &Item, properties: &Properties<'_>) -> Option<u64> {
 }
 
 /// The disks that the package says boot, the first of them first: by VMware's sections, else by
-/// oVirt's numbers, else by oVirt's mark.
-fn boot_disks(disks: &[FoundDisk], sections: &[BootOrder]) -> Vec<usize> {
+/// VMware's lines of the VMX, else by oVirt's numbers, else by oVirt's mark.
+fn boot_disks(disks: &[FoundDisk], sections: &[BootOrder], lines: &[Setting]) -> Vec<usize> {
     let of_disks = sections
         .iter()
         .take(MOST_DEVICES)
@@ -177,6 +183,11 @@ fn boot_disks(disks: &[FoundDisk], sections: &[BootOrder]) -> Vec<usize> {
     if !named.is_empty() {
         return named;
     }
+    let all: Vec<&SourceDisk> = disks.iter().map(|found| &found.disk).collect();
+    let by_vmx = boot_order::boot_disks(|key| setting(lines, key), &all);
+    if !by_vmx.is_empty() {
+        return by_vmx;
+    }
     let numbered = disks.iter().enumerate().filter_map(|(at, disk)| Some((disk.boot_order?, at)));
     let mut numbered: Vec<_> = numbered.collect();
     numbered.sort_unstable();
@@ -184,12 +195,4 @@ fn boot_disks(disks: &[FoundDisk], sections: &[BootOrder]) -> Vec<usize> {
         return numbered.into_iter().map(|(_, at)| at).collect();
     }
     (0..disks.len()).filter(|at| disks[*at].boots).collect()
-}
-
-/// Fills in the slots that stand in VMware's lines of the VMX, which name a card by its place.
-fn slots(nics: &mut [SourceNic], hardware: &HardwareSection) {
-    for (index, nic) in nics.iter_mut().enumerate() {
-        let line = format!("ethernet{index}.pciSlotNumber");
-        nic.slot = nic.slot.or_else(|| setting(&hardware.extra_config, &line)?.trim().parse().ok());
-    }
 }

@@ -1,5 +1,7 @@
 //! The disks of an OVF, and what lies in its CD-ROM drives.
 
+use std::collections::HashSet;
+
 use super::cards::slot;
 use super::index::Index;
 use super::properties::Properties;
@@ -39,9 +41,21 @@ pub(super) struct Resources<'a> {
     pub(super) items: &'a [Item],
     pub(super) index: &'a Index<'a>,
     pub(super) properties: &'a Properties<'a>,
+    /// The ids of the disks that an item refers to.
+    referred: HashSet<&'a str>,
 }
 
 impl<'a> Resources<'a> {
+    pub(super) fn of(
+        items: &'a [Item],
+        index: &'a Index<'a>,
+        properties: &'a Properties<'a>,
+    ) -> Self {
+        let told = items.iter().map(reference).filter(|told| !told.contains("/file/"));
+        let referred = told.map(last_part).collect();
+        Self { items, index, properties, referred }
+    }
+
     /// Whether an item is a drive for CD-ROMs, or an image of one that is written as a disk.
     pub(super) fn is_medium(&self, item: &Item) -> bool {
         matches!(item.kind.trim(), "15" | "16")
@@ -83,7 +97,7 @@ impl<'a> Resources<'a> {
         let label = label(item);
         let none = DescribedDisk::default();
         let (described, file) = match self.resource(item) {
-            Some(Resource::Disk(disk)) => (disk, self.file_of(disk)),
+            Some(Resource::Disk(disk)) => (disk, self.index.file_of(disk)),
             Some(Resource::File(file)) => (&none, Some(file)),
             None => match reference(item) {
                 "" => (&none, None),
@@ -137,15 +151,15 @@ impl<'a> Resources<'a> {
         }))
     }
 
-    /// What an item refers to: `ovf:/disk/ID`, `ovf:/file/ID`, `/disk/ID`, `ID`; without a reference
-    /// the disk that is called as the item is.
+    /// What an item refers to: `ovf:/disk/ID`, `ovf:/file/ID`, `/disk/ID`, `ID`; of a disk without a
+    /// reference the one that is called as the item is. Ids of disks may be numbers, as those of all
+    /// items are.
     fn resource(&self, item: &Item) -> Option<Resource<'a>> {
         let reference = reference(item);
-        let id = reference.rsplit_once('/').map_or(reference, |(_, id)| id);
+        let id = last_part(reference);
         let disk = |id: &str| self.index.disks.get(id).copied().map(Resource::Disk);
         match reference {
-            "" if item.instance.trim().is_empty() => None,
-            "" => disk(item.instance.trim()),
+            "" => disk(item.instance.trim()).filter(|_| self.is_called_as_its_disk(item)),
             _ if reference.contains("/file/") => {
                 self.index.files.get(id).copied().map(Resource::File)
             }
@@ -153,16 +167,20 @@ impl<'a> Resources<'a> {
         }
     }
 
+    /// Whether an item that refers to nothing may be the disk of its own id: by its kind, and if no other
+    /// item refers to that disk.
+    fn is_called_as_its_disk(&self, item: &Item) -> bool {
+        let id = item.instance.trim();
+        let is_disk = matches!(item.kind.trim(), "17" | "19" | "31" | "32");
+        !id.is_empty() && is_disk && !self.referred.contains(id)
+    }
+
     /// The file that an item refers to, if it refers to one, and the format that is told of it.
     fn file(&self, item: &Item) -> Option<(&'a FileReference, &'a str)> {
         match self.resource(item)? {
-            Resource::Disk(disk) => Some((self.file_of(disk)?, disk.format.as_str())),
+            Resource::Disk(disk) => Some((self.index.file_of(disk)?, disk.format.as_str())),
             Resource::File(file) => Some((file, "")),
         }
-    }
-
-    fn file_of(&self, disk: &DescribedDisk) -> Option<&'a FileReference> {
-        self.index.files.get(disk.file.as_deref()?).copied()
     }
 
     /// In bytes. Where there is an image, it tells what the descriptor leaves out or says in words that
@@ -203,7 +221,13 @@ fn reference(item: &Item) -> &str {
     named.find(|resource| !resource.is_empty()).unwrap_or_default()
 }
 
-fn label(item: &Item) -> String {
+/// The id in a reference.
+fn last_part(reference: &str) -> &str {
+    reference.rsplit_once('/').map_or(reference, |(_, id)| id)
+}
+
+/// What an item is called.
+pub(super) fn label(item: &Item) -> String {
     let told = [&item.name, &item.caption].into_iter().flatten().map(|text| text.trim());
     let mut told = told.filter(|text| !text.is_empty());
     told.next().unwrap_or(item.instance.trim()).to_owned()
@@ -260,7 +284,7 @@ fn of_file(
 fn by_interface(interface: &str) -> Controller {
     let (bus, model) = match interface.trim().to_ascii_lowercase().as_str() {
         "virtio_scsi" => (Bus::Scsi, "virtio-scsi"),
-        "virtio" => (Bus::Other, "virtio-blk"),
+        "virtio" => (Bus::Other, "virtio"),
         "sata" => (Bus::Sata, "VirtualAHCIController"),
         "ide" => (Bus::Ide, "VirtualIDEController"),
         _ => (Bus::Other, ""),

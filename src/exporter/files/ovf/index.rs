@@ -11,6 +11,8 @@ use crate::exporter::files::file_names::has_extension;
 pub(super) struct Index<'a> {
     pub(super) disks: HashMap<&'a str, &'a DescribedDisk>,
     pub(super) files: HashMap<&'a str, &'a FileReference>,
+    /// The same by what they are called, where that is a path: in oVirt's storage.
+    by_path: HashMap<&'a str, &'a FileReference>,
     /// The sections of properties of all collections.
     pub(super) products: Vec<&'a Product>,
     /// What the description may still cost.
@@ -21,12 +23,15 @@ pub(super) struct Index<'a> {
 
 impl<'a> Index<'a> {
     pub(super) fn of(envelope: &'a Envelope) -> Self {
-        let (mut disks, mut files) = (HashMap::new(), HashMap::new());
+        let (mut disks, mut files, mut by_path) = (HashMap::new(), HashMap::new(), HashMap::new());
         for disk in &envelope.disk_section.disk {
             disks.entry(disk.id.as_str()).or_insert(disk);
         }
         for file in &envelope.references.file {
             files.entry(file.id.as_str()).or_insert(file);
+            if file.href.contains('/') {
+                by_path.entry(file.href.as_str()).or_insert(file);
+            }
         }
         // DSP0243 2.1.1, section 9.8: the one that says so, or else the first.
         let options = &envelope.deployment_option_section.configuration;
@@ -34,7 +39,13 @@ impl<'a> Index<'a> {
         let configuration = default.or(options.first()).map(|option| option.id.as_str());
         let mut products = Vec::new();
         collect(&envelope.virtual_system_collection, &mut products);
-        Self { disks, files, products, cost: RefCell::default(), configuration }
+        Self { disks, files, by_path, products, cost: RefCell::default(), configuration }
+    }
+
+    /// The file that a disk refers to.
+    pub(super) fn file_of(&self, disk: &DescribedDisk) -> Option<&'a FileReference> {
+        let reference = disk.file.as_deref()?;
+        self.files.get(reference).or_else(|| self.by_path.get(reference)).copied()
     }
 
     /// Whether an item counts: it is there in any deployment, or in the default one, and not the end of
@@ -62,8 +73,9 @@ impl<'a> Index<'a> {
     /// The files of disks that are not among those which hardware refers to, by their names.
     pub(super) fn unused(&self, used: &HashSet<&str>) -> Vec<String> {
         // Many disks may name one file of a long name, which is then compared and written once.
-        let ids: HashSet<_> = self.disks.values().filter_map(|disk| disk.file.as_deref()).collect();
-        let files = ids.into_iter().filter_map(|id| self.files.get(id));
+        let mut known = HashSet::new();
+        let files = self.disks.values().filter_map(|disk| self.file_of(disk));
+        let files = files.filter(|file| known.insert(std::ptr::from_ref(*file)));
         let unused = files.map(|file| file.href.as_str()).filter(|href| !used.contains(href));
         let mut unused: Vec<_> = unused.collect();
         unused.sort_unstable();

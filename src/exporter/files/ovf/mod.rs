@@ -51,7 +51,7 @@ pub(super) fn read(text: &str) -> Result<Read, String> {
     let envelope: Envelope =
         from_str(&text).map_err(|error| format!("it is not an OVF: {error}"))?;
     if envelope.content.is_some() {
-        return Err("it is of OVF 0.9; export the VM again as OVF 1.0 or later".to_owned());
+        return Err("it is of OVF 0.9, and its content is not a VM; export the VM again as OVF 1.0 or later".to_owned());
     }
     let mut systems: Vec<&VirtualSystem> = envelope.virtual_system.iter().collect();
     collect(&envelope.virtual_system_collection, &mut systems);
@@ -96,7 +96,7 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<PackagedVm, Str
     let os = &system.operating_system_section;
     let vm = SourceVm {
         provider: "local".to_owned(),
-        id: system.id.clone(),
+        id: id(system),
         name: name(system, hardware),
         instance_uuid: None,
         inventory_path: None,
@@ -156,6 +156,14 @@ fn variables(hardware: &HardwareSection, index: &Index<'_>) -> Result<Option<Str
         }
         other => Err(format!("they are compressed by '{other}'")),
     }
+}
+
+/// The VM's id. oVirt has it at the guest's system in its storage, where every VM is `out`.
+fn id(system: &VirtualSystem) -> String {
+    let of_guest = system.operating_system_section.id.trim();
+    let is_uuid = of_guest.len() == 36 && of_guest.matches('-').count() == 4;
+    let id = if is_uuid { of_guest } else { system.id.as_str() };
+    id.to_owned()
 }
 
 /// The VM's name: its element, or what others use for it, or its id.

@@ -3,6 +3,9 @@
 //! Serde tells elements and attributes by their names alone, and refuses what comes twice. So names lose
 //! their prefixes first: `<File>` and `<ovf:File>` are one list then. Of two attributes of one local name
 //! (`ovf:id`, `ovirt:id`) the standard's stays, and of two elements that stand for one value the first.
+//!
+//! OVF 0.9, which the storage domains of oVirt and RHV still have, names its sections by a type:
+//! `<Section xsi:type="ovf:DiskSection_Type">`. These get the names that they have had since 1.0.
 
 use std::collections::HashSet;
 
@@ -24,6 +27,17 @@ const MOST_ELEMENTS: u64 = 200_000;
 /// `xml:lang`.
 const OF_XML: [&str; 2] =
     ["http://www.w3.org/2001/XMLSchema-instance", "http://www.w3.org/XML/1998/namespace"];
+/// Elements of OVF 0.9 that their `xsi:type` names, without its prefix and `_Type`.
+const TYPED: [&str; 8] = [
+    "DeploymentOptionSection",
+    "DiskSection",
+    "NetworkSection",
+    "OperatingSystemSection",
+    "ProductSection",
+    "VirtualHardwareSection",
+    "VirtualSystem",
+    "VirtualSystemCollection",
+];
 /// What the namespaces of the standard have in common.
 const STANDARD: &str = "//schemas.dmtf.org/";
 
@@ -39,16 +53,19 @@ pub(super) fn normal(text: &str) -> Result<String, String> {
         match reader.read_event().map_err(no_xml)? {
             Event::Start(tag) => {
                 budget.draw(1)?;
-                let kept = out.begins(tag.local_name().into_inner());
+                let renamed = renamed(&tag)?;
+                let name = renamed.unwrap_or(tag.local_name().into_inner());
+                let kept = out.begins(name);
                 if kept {
-                    out.tag(&tag, reader.resolver(), ">")?;
+                    out.tag((name, &tag), reader.resolver(), ">")?;
                 }
-                out.open(kept)?;
+                out.open(kept, renamed)?;
             }
             Event::Empty(tag) => {
                 budget.draw(1)?;
-                if out.begins(tag.local_name().into_inner()) {
-                    out.tag(&tag, reader.resolver(), "/>")?;
+                let name = renamed(&tag)?.unwrap_or(tag.local_name().into_inner());
+                if out.begins(name) {
+                    out.tag((name, &tag), reader.resolver(), "/>")?;
                 }
             }
             Event::End(tag) => out.close(tag.local_name().into_inner()),
@@ -66,8 +83,9 @@ pub(super) fn normal(text: &str) -> Result<String, String> {
 #[derive(Default)]
 struct GrowingText {
     text: String,
-    /// The children that each open element has had, but for those that may come several times.
-    open: Vec<HashSet<String>>,
+    /// The name of today that each open element has got, and the children that it has had, but for
+    /// those that may come several times.
+    open: Vec<(Option<&'static str>, HashSet<String>)>,
     /// Within how many elements that are left out the reader is.
     left_out: usize,
 }
@@ -78,15 +96,15 @@ impl GrowingText {
         if self.left_out > 0 {
             return false;
         }
-        let Some(had) = self.open.last_mut() else { return true };
+        let Some((_, had)) = self.open.last_mut() else { return true };
         SEVERAL.contains(&name) || had.insert(name.to_owned())
     }
 
-    fn open(&mut self, kept: bool) -> Result<(), String> {
+    fn open(&mut self, kept: bool, renamed: Option<&'static str>) -> Result<(), String> {
         if !kept {
             self.left_out += 1;
         } else {
-            self.open.push(HashSet::new());
+            self.open.push((renamed, HashSet::new()));
         }
         if self.open.len() + self.left_out > DEEPEST {
             return Err(format!("its elements are nested deeper than {DEEPEST} levels"));
@@ -98,8 +116,8 @@ impl GrowingText {
         if self.left_out > 0 {
             self.left_out -= 1;
         } else {
-            self.open.pop();
-            self.push(["</", name, ">"]);
+            let renamed = self.open.pop().and_then(|(renamed, _)| renamed);
+            self.push(["</", renamed.unwrap_or(name), ">"]);
         }
     }
 
@@ -111,11 +129,11 @@ impl GrowingText {
 
     fn tag(
         &mut self,
-        tag: &BytesStart<'_>,
+        (name, tag): (&str, &BytesStart<'_>),
         names: &NamespaceResolver,
         end: &str,
     ) -> Result<(), String> {
-        self.push(["<", tag.local_name().into_inner(), ""]);
+        self.push(["<", name, ""]);
         for attribute in attributes(tag, names)? {
             let quote = if attribute.value.contains('"') { "'" } else { "\"" };
             self.push([" ", attribute.key.local_name().into_inner(), "="]);
@@ -124,6 +142,26 @@ impl GrowingText {
         self.push(["", end, ""]);
         Ok(())
     }
+}
+
+/// The name since OVF 1.0 of an element that has another one in OVF 0.9.
+fn renamed(tag: &BytesStart<'_>) -> Result<Option<&'static str>, String> {
+    match tag.local_name().into_inner() {
+        "InstanceId" => return Ok(Some("InstanceID")),
+        "Section" | "Content" => {}
+        _ => return Ok(None),
+    }
+    for attribute in tag.attributes().with_checks(false) {
+        let attribute = attribute.map_err(no_xml)?;
+        let has_prefix = attribute.key.prefix().is_some();
+        if has_prefix && attribute.key.local_name().into_inner() == "type" {
+            let kind = attribute.value.trim();
+            let kind = kind.rsplit(':').next().unwrap_or(kind);
+            let known = |name: &&&str| kind.strip_suffix("_Type") == Some(**name);
+            return Ok(TYPED.iter().find(known).copied());
+        }
+    }
+    Ok(None)
 }
 
 /// The attributes that count: one of each local name.
@@ -211,6 +249,27 @@ mod tests {
         let text =
             "<Item><v:Parent>3</v:Parent><o:Parent><b>4</b></o:Parent></Item><!-- --><Item/>";
         assert_eq!(inside(text), "<Item><Parent>3</Parent></Item><Item/>");
+    }
+
+    #[test]
+    fn typed_elements_of_ovf_0_9_have_the_names_of_today() {
+        for (text, expected) in [
+            (
+                "<Section xsi:type='o:DiskSection_Type'><Disk/></Section>",
+                "<DiskSection><Disk/></DiskSection>",
+            ),
+            (
+                "<Content xsi:type='o:VirtualSystem_Type' o:id='1'><Section><a/></Section></Content>",
+                "<VirtualSystem id=\"1\"><Section><a/></Section></VirtualSystem>",
+            ),
+            ("<o:Content xsi:type='VirtualSystem_Type'/>", "<VirtualSystem/>"),
+            ("<Section xsi:type='v:SnapshotsSection_Type'/>", "<Section/>"),
+            ("<Section type='o:DiskSection_Type'/>", "<Section type=\"o:DiskSection_Type\"/>"),
+            ("<InstanceId>3</InstanceId>", "<InstanceID>3</InstanceID>"),
+            ("<InstanceID>2</InstanceID><InstanceId>3</InstanceId>", "<InstanceID>2</InstanceID>"),
+        ] {
+            assert_eq!(inside(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) struct Envelope {
     pub(super) deployment_option_section: DeploymentOptionSection,
     pub(super) virtual_system: Vec<VirtualSystem>,
     pub(super) virtual_system_collection: Vec<Collection>,
-    /// Of OVF 0.9, whose systems are `TextContent`.
+    /// Of OVF 0.9, whose systems are `Content`, where its type does not say that it is a system.
     pub(super) content: Option<serde::de::IgnoredAny>,
 }
 
@@ -76,6 +76,7 @@ pub(super) struct DiskSection {
 pub(super) struct DescribedDisk {
     #[serde(rename = "@diskId")]
     pub(super) id: String,
+    /// Id of a file; in oVirt's storage what the file is called.
     #[serde(rename = "@fileRef")]
     pub(super) file: Option<String>,
     #[serde(rename = "@capacity")]
@@ -310,6 +311,12 @@ pub(super) struct Item {
     /// oVirt: the same.
     #[serde(rename = "cpu_per_socket")]
     pub(super) cpu_per_socket: Option<String>,
+    /// oVirt, in its storage in the place of the number of CPUs.
+    #[serde(rename = "num_of_sockets")]
+    pub(super) sockets: Option<String>,
+    /// oVirt.
+    #[serde(rename = "threads_per_cpu")]
+    pub(super) threads: Option<String>,
     #[serde(rename = "AutomaticAllocation")]
     pub(super) connected: Option<String>,
     /// oVirt: the MAC address of a card.

@@ -343,3 +343,95 @@ fn images_of_drives_are_media_whatever_kind_of_item_names_them() {
     assert_eq!(media(&read), [("b.ISO".to_owned(), false)]);
     assert_eq!((read.systems[0].disks.len(), read.systems[0].vm.cdroms), (1, 1));
 }
+
+#[test]
+fn a_number_is_the_id_of_a_disk_for_disks_alone() {
+    let with = |id: u32, more: &[String]| {
+        let disks = format!("<Disk ovf:diskId='{id}' ovf:fileRef='f1' ovf:capacity='1024'/>");
+        let reference = format!(
+            "<rasd:InstanceID>9</rasd:InstanceID>\
+             <rasd:HostResource>ovf:/disk/{id}</rasd:HostResource>"
+        );
+        let items = of_kind(17, &reference) + &more.concat();
+        Parts { disks: disks.leak(), items, ..Parts::default() }.system()
+    };
+    let called_3 = |kind| of_kind(kind, "<rasd:InstanceID>3</rasd:InstanceID>");
+    for kind in [5, 6, 20, 1, 24, 15, 14] {
+        let system = with(3, &[called_3(kind)]);
+        assert_eq!(system.disks.len(), 1, "{kind}");
+        assert!(system.media.is_empty(), "{kind}");
+    }
+    // A disk of that id is another one where the first is referred to.
+    let sized =
+        "<rasd:InstanceID>3</rasd:InstanceID><rasd:VirtualQuantity>4096</rasd:VirtualQuantity>";
+    let hrefs: Vec<_> = with(3, &[of_kind(17, sized)]).disks.into_iter().map(|d| d.href).collect();
+    assert_eq!(hrefs, [Some("disk.vmdk".to_owned()), None]);
+    for kind in [17, 19, 31, 32] {
+        let disks = "<Disk ovf:diskId='3' ovf:fileRef='f1' ovf:capacity='1024'/>";
+        let alone = Parts { disks, items: called_3(kind), ..Parts::default() }.system();
+        assert_eq!(alone.disks[0].href.as_deref(), Some("disk.vmdk"), "{kind}");
+    }
+}
+
+#[test]
+fn slots_of_the_vmx_are_those_of_cards_by_their_number_there() {
+    let card = |name: &str| of_kind(10, &format!("<rasd:ElementName>{name}</rasd:ElementName>"));
+    let slots = |cards: &[String], lines: &[(&str, &str)]| {
+        let lines: String = lines
+            .iter()
+            .map(|(key, value)| format!("<vmw:ExtraConfig vmw:key='{key}' vmw:value='{value}'/>"))
+            .collect();
+        let parts = Parts { hardware: lines.leak(), ..Parts::with(cards) };
+        parts.system().vm.nics.iter().map(|nic| nic.slot).collect::<Vec<_>>()
+    };
+    let three = [
+        ("Ethernet10.pciSlotNumber", "256"),
+        ("ethernet2.PCISLOTNUMBER", "192"),
+        ("ethernet0.pciSlotNumber", "160"),
+    ];
+    let unnamed = [card(""), card("eth"), card("x")];
+    assert_eq!(slots(&unnamed, &three), [Some(160), Some(192), Some(256)]);
+    assert_eq!(slots(&unnamed[..2], &three), [None, None], "nothing tells which two");
+    let named = [card("Network adapter 3"), card("Ethernet 11")];
+    assert_eq!(slots(&named, &three), [Some(192), Some(256)]);
+    let own = [card("ethernet0"), card("Network adapter 0"), card("ethernet2"), card("ethernet")];
+    assert_eq!(slots(&own, &three), [Some(160), None, Some(192), None]);
+    let unplaced = [("ethernet0.pciSlotNumber", "160"), ("ethernet2.pciSlotNumber", "-1")];
+    assert_eq!(slots(&unnamed[..2], &unplaced), [Some(160), None]);
+}
+
+#[test]
+fn the_boot_order_of_the_vmx_names_the_boot_disk() {
+    let controller = |kind: u32, id: u32, address: u32| {
+        let inner = format!(
+            "<rasd:InstanceID>{id}</rasd:InstanceID><rasd:Address>{address}</rasd:Address>"
+        );
+        of_kind(kind, &inner)
+    };
+    let disk = |parent: u32, unit: u32| {
+        let inner = format!(
+            "<rasd:Parent>{parent}</rasd:Parent><rasd:AddressOnParent>{unit}</rasd:AddressOnParent>\
+             <rasd:HostResource>ovf:/disk/d1</rasd:HostResource>\
+             <rasd:InstanceID>2{parent}{unit}</rasd:InstanceID>"
+        );
+        of_kind(17, &inner)
+    };
+    let order = |section: &'static str, lines: &str| {
+        let items = [controller(6, 3, 0), controller(6, 5, 1), disk(3, 0), disk(3, 1), disk(5, 0)];
+        let hardware = lines.to_owned().leak();
+        let vm = Parts { items: items.concat(), hardware, system: section, ..Parts::default() }
+            .system()
+            .vm;
+        let order: Vec<_> = vm.disks.iter().map(|disk| disk.boot_order).collect();
+        (order, !vm.assumed.boot_disk)
+    };
+    let line =
+        |key: &str, value: &str| format!("<vmw:ExtraConfig vmw:key='{key}' vmw:value='{value}'/>");
+    let hdd = line("bios.hddOrder", "scsi1:0,scsi0:1");
+    assert_eq!(order("", &hdd), (vec![2, 1, 0], true));
+    assert_eq!(order("", &(line("bios.bootOrder", "scsi0:1,hdd") + &hdd)), (vec![2, 0, 1], true));
+    assert_eq!(order("", &line("bios.hddOrder", "sata0:0")), (vec![0, 1, 2], false));
+    let section =
+        "<vmw:BootOrderSection vmw:instanceId='231' vmw:type='disk'><Info/></vmw:BootOrderSection>";
+    assert_eq!(order(section, &hdd), (vec![1, 0, 2], true));
+}

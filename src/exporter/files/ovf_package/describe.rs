@@ -33,6 +33,9 @@ impl OvfPackage {
             };
             return Err(self.store.unusable(format!("its VM has no disk{unused}")));
         }
+        if let Some(missing) = &self.missing {
+            return Err(self.store.unusable(missing.clone()));
+        }
         let members = Members::of(&self.store, &self.prefix)?;
         let disks = system.vm.disks.iter().zip(&system.disks);
         let disks: Result<Vec<_>, Error> = disks

@@ -136,9 +136,7 @@ impl<'a> Members<'a> {
             });
         };
         for name in &spellings {
-            let is_plain =
-                Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-            if !is_plain || name.is_empty() || name.contains('\0') {
+            if !is_plain(name) {
                 return Err(outside());
             }
         }
@@ -148,6 +146,12 @@ impl<'a> Members<'a> {
         let root = folder.canonicalize().map_err(|source| self.store.failed(source))?;
         if real.starts_with(&root) && real.is_file() { Ok(Some(name)) } else { Err(outside()) }
     }
+}
+
+/// Whether a name leads to nowhere but below a folder, links apart.
+pub(super) fn is_plain(name: &str) -> bool {
+    let is_below = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    is_below && !name.is_empty() && !name.contains('\0')
 }
 
 /// The names that a reference may mean, the likeliest first: as it stands, and decoded. Writers on Windows

@@ -3,6 +3,7 @@
 mod describe;
 mod members;
 pub(super) mod packaged_vm;
+mod storage_domain;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -43,6 +44,8 @@ pub(super) struct OvfPackage {
     unused: Vec<String>,
     /// Images of CD-ROMs that no VM has.
     unused_media: Vec<String>,
+    /// Why the disks of oVirt's storage are not there.
+    missing: Option<String>,
 }
 
 /// The small files of a package.
@@ -115,11 +118,16 @@ impl OvfPackage {
         }
     }
 
-    /// Reads a descriptor that lies in a folder. Blocks.
+    /// Reads a descriptor that lies in a folder. `given` is the folder that the user named, if it is one
+    /// above: files below it may be used, too. Blocks.
     ///
     /// # Errors
     /// As those of [`OvfPackage::of_archive`].
-    pub(super) fn of_folder(path: &Path, ignore_checksums: bool) -> Result<Self, Error> {
+    pub(super) fn of_folder(
+        path: &Path,
+        given: Option<&Path>,
+        ignore_checksums: bool,
+    ) -> Result<Self, Error> {
         let store = Store::Folder(path.parent().unwrap_or(Path::new("/")).to_owned());
         let name_of =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -146,7 +154,8 @@ impl OvfPackage {
             }
         }
         let descriptor = Descriptor { name: &name, text: &text, sums };
-        Self::new(store.clone(), descriptor, ExportMethod::Ovf, ignore_checksums)
+        let package = Self::new(store.clone(), descriptor, ExportMethod::Ovf, ignore_checksums)?;
+        Ok(package.with_images_of_domain(given))
     }
 
     fn new(
@@ -180,6 +189,7 @@ impl OvfPackage {
             method,
             unused,
             unused_media,
+            missing: None,
         })
     }
 

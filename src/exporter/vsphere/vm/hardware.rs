@@ -4,6 +4,7 @@
 use super::super::inventory::inventory_names::decode_name;
 use super::super::soap::args::Moref;
 use super::super::soap::node::Node;
+use crate::exporter::boot_order::boot_disks;
 use crate::model::{
     Bus, ByteSize, Controller, CpuTopology, DiskId, NicModel, PowerState, SourceDisk, SourceNic,
     disk_uuid,
@@ -43,11 +44,12 @@ pub(in crate::exporter::vsphere) fn capacity(disk: &Node) -> u64 {
         .unwrap_or(0)
 }
 
-/// All disks in controller order, with boot order by `config.bootOptions`; and whether those name a
-/// disk.
+/// All disks in controller order, with boot order by `config.bootOptions`, else by the lines of the
+/// VMX in `config.extraConfig`; and whether those name a disk.
 pub(in crate::exporter::vsphere) fn disks(
     hardware: &Node,
     boot_options: Option<&Node>,
+    extra: ExtraConfig<'_>,
 ) -> (Vec<SourceDisk>, bool) {
     let mut disks: Vec<SourceDisk> = hardware
         .all("device")
@@ -58,12 +60,15 @@ pub(in crate::exporter::vsphere) fn disks(
     for (index, disk) in disks.iter_mut().enumerate() {
         disk.id = DiskId::from_index(index);
     }
-    let named: Vec<usize> = boot_options
+    let mut named: Vec<usize> = boot_options
         .into_iter()
         .flat_map(|options| options.all("bootOrder"))
         .filter_map(|entry| entry.number::<i32>("deviceKey"))
         .filter_map(|key| disks.iter().position(|disk| disk.key == key))
         .collect();
+    if named.is_empty() {
+        named = boot_disks(|key| extra.get(key), &disks.iter().collect::<Vec<_>>());
+    }
     let told = SourceDisk::order_boot(&mut disks, &named);
     (disks, told)
 }
@@ -232,7 +237,7 @@ mod tests {
 
     #[test]
     fn disks_are_numbered_in_controller_order() {
-        let (disks, told) = disks(&hardware(), None);
+        let (disks, told) = disks(&hardware(), None, ExtraConfig::default());
         assert!(!told);
         let keys: Vec<_> = disks.iter().map(|d| (d.id.as_str(), d.key, d.boot_order)).collect();
         assert_eq!(
@@ -251,10 +256,31 @@ mod tests {
              <deviceKey>2002</deviceKey></bootOrder>\
              <bootOrder><deviceKey>2002</deviceKey></bootOrder>",
         );
-        let (disks, told) = disks(&hardware(), Some(&boot));
+        let (disks, told) = disks(&hardware(), Some(&boot), ExtraConfig::default());
         assert!(told);
         let order: Vec<_> = disks.iter().map(|d| (d.key, d.boot_order)).collect();
         assert_eq!(order, [(2000, 1), (2001, 2), (2002, 0), (2003, 3)]);
+    }
+
+    #[test]
+    fn the_boot_order_of_the_vmx_decides_where_no_boot_option_names_a_disk() {
+        let line =
+            |key: &str, value: &str| format!("<o><key>{key}</key><value>{value}</value></o>");
+        let first = |boot: Option<&Node>, lines: &[String]| {
+            let extra = node(&lines.concat());
+            let (disks, told) = disks(&hardware(), boot, ExtraConfig(Some(&extra)));
+            let first = disks.iter().find(|disk| disk.boot_order == 0);
+            told.then(|| first.expect("one is the first").key)
+        };
+        let hdd = [line("BIOS.hddOrder", "scsi1:0,scsi0:2")];
+        assert_eq!(first(None, &hdd), Some(2002));
+        assert_eq!(first(None, &[line("bios.bootOrder", "cdrom,hdd"), hdd[0].clone()]), Some(2002));
+        assert_eq!(first(None, &[line("bios.hddOrder", "nvme0:0")]), Some(2003));
+        assert_eq!(first(None, &[line("bios.hddOrder", "scsi0:7")]), None);
+        let other = node("<bootOrder><deviceKey>2001</deviceKey></bootOrder>");
+        assert_eq!(first(Some(&other), &hdd), Some(2001), "vSphere's own order goes before");
+        let net = node("<bootOrder><deviceKey>4000</deviceKey></bootOrder>");
+        assert_eq!(first(Some(&net), &hdd), Some(2002));
     }
 
     #[test]
@@ -264,7 +290,7 @@ mod tests {
              <device xsi:type=\"VirtualFutureNet\"><macAddress>none yet</macAddress></device>\
              <device xsi:type=\"VirtualDisk\"/>",
         );
-        assert_eq!(disks(&odd, None).0.len(), 1);
+        assert_eq!(disks(&odd, None, ExtraConfig::default()).0.len(), 1);
         let nics = nics(&odd, ExtraConfig::default());
         assert_eq!(nics.len(), 1);
         assert_eq!((nics[0].nic.model, nics[0].nic.mac), (NicModel::Other, None));

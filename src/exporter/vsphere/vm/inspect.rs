@@ -160,8 +160,9 @@ fn makes(vm: &SourceVm, transport: Transport, of_lease: DiskFormat) -> Vec<Strin
 fn facts(object: &Object) -> SourceVm {
     let hardware = object.get("config.hardware");
     let boot_options = object.get("config.bootOptions");
-    let (disks, names_boot_disk) =
-        hardware.map(|hardware| hardware::disks(hardware, boot_options)).unwrap_or_default();
+    let extra = hardware::ExtraConfig(object.get("config.extraConfig"));
+    let disks = hardware.map(|hardware| hardware::disks(hardware, boot_options, extra));
+    let (disks, names_boot_disk) = disks.unwrap_or_default();
     let instance_uuid = Some(object.text("config.instanceUuid")).filter(|uuid| !uuid.is_empty());
     let guest = guest(object);
     SourceVm {
