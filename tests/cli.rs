@@ -490,6 +490,14 @@ fn a_role_is_printed_as_commands_a_table_and_json() {
 }
 
 #[test]
+#[should_panic(expected = "not as docs/schemas/role.json says")]
+fn a_field_that_no_schema_describes_is_found() {
+    let mut role = json(&hyperexport(&["role", "--for", "datastore", "--json"]));
+    role["undescribed"] = true.into();
+    schema::assert_printed(&role);
+}
+
+#[test]
 fn a_source_that_comes_back_and_one_that_stays_off_are_told_apart() {
     let both = ["--vm", "x", "--power-off", "--power-on-after", "--keep-source-off"];
     let output = hyperexport(&both);
