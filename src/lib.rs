@@ -5,6 +5,7 @@ pub mod budget;
 pub mod child;
 pub mod cli;
 pub mod convert;
+pub mod digest;
 pub mod domain;
 pub mod exporter;
 pub mod image;

@@ -17,7 +17,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("child", &[]),
     ("kvm", &["child"]),
     ("state", &["model"]),
-    ("manifest", &["model", "progress", "state"]),
+    ("digest", &["model"]),
+    ("manifest", &["digest", "model", "progress", "state"]),
     ("image", &["budget", "model", "panics"]),
     (
         "convert",
@@ -28,7 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "libvirt",
         &["budget", "child", "domain", "image", "kvm", "model", "panics", "progress", "state"],
     ),
-    ("exporter", &["budget", "image", "libvirt", "model", "panics", "progress", "state"]),
+    ("exporter", &["budget", "digest", "image", "libvirt", "model", "panics", "progress", "state"]),
     (
         "pipeline",
         &[

@@ -2,23 +2,20 @@
 //! looked at.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::content::content_of;
 use super::transfer::{PartFile, sync_directory};
 use super::{Error, FinishedDisk};
 use crate::budget::{Going, is_stop};
+use crate::digest;
 use crate::image::{self, content::ContentHasher};
-use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, ExportedMedium, Sha256Digest};
+use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, ExportedMedium};
 use crate::progress::{Control, Unit};
-
-/// Bytes read at a time.
-const BLOCK: usize = 1 << 20;
 
 /// A disk on its way.
 #[derive(Debug)]
@@ -77,27 +74,20 @@ impl IncomingDisk {
         let judged = image::inspect(path, self.format, &going).map_err(failed)?;
         let unusable = |reason| Error::Unusable { path: path.to_owned(), reason };
         judged.map_err(unusable)?;
-        let mut file = File::open(path).map_err(failed)?;
+        let file = File::open(path).map_err(failed)?;
         let capacity = image::capacity(&file, self.format).map_err(failed)?;
         let capacity = capacity
             .ok_or_else(|| unusable(format!("it is not a disk image in {}", self.format).into()))?;
         file.sync_all().map_err(failed)?;
-        let (mut sum, mut length, mut buffer) = (Sha256::new(), 0, vec![0; BLOCK]);
         let mut raw = (self.format == DiskFormat::Raw).then(ContentHasher::default);
-        loop {
-            // A hole that a remote host told may be longer than all that can be summed.
-            going.check().map_err(failed)?;
-            match file.read(&mut buffer).map_err(failed)? {
-                0 => break,
-                read => {
-                    sum.update(&buffer[..read]);
-                    if let Some(content) = &mut raw {
-                        content.data(&buffer[..read]);
-                    }
-                    length += read as u64;
-                }
+        let read = digest::read_all(&file, |block, _| {
+            if let Some(content) = &mut raw {
+                content.data(block);
             }
-        }
+            // A hole that a remote host told may be longer than all that can be summed.
+            going.check()
+        });
+        let read = read.map_err(failed)?;
         let content = match raw {
             Some(content) => content.finish(),
             None => content_of(&file, self.format, &going).map_err(failed)?,
@@ -105,8 +95,8 @@ impl IncomingDisk {
         Ok(FinishedDisk {
             id: self.id.clone(),
             capacity: ByteSize(capacity),
-            file_size: ByteSize(length),
-            sha256: Sha256Digest(sum.finalize().into()),
+            file_size: ByteSize(read.length),
+            sha256: read.sha256,
             content,
             received: None,
             uuid: None,

@@ -1,12 +1,12 @@
 //! The files that a manifest names: are they there, and are they the exported ones?
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use crate::digest;
 use crate::model::{Sha256Digest, Stage, Warning, WarningCode};
 use crate::progress::{Progress, Task, Unit};
 
@@ -98,21 +98,14 @@ pub async fn sum_of_file(
 
 /// The SHA-256 sum of a file.
 fn sum(path: &Path, task: &Task, cancel: &CancellationToken) -> Result<Sha256Digest, Error> {
-    let failed = |source| Error::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    let mut buffer = vec![0; 1 << 20];
-    let (mut hash, mut position) = (Sha256::new(), 0);
-    loop {
-        if cancel.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(Sha256Digest(hash.finalize().into())),
-            read => {
-                hash.update(&buffer[..read]);
-                position += read as u64;
-                task.at(position);
-            }
-        }
-    }
+    let read = File::open(path).and_then(|file| {
+        digest::read_all(file, |_, position| {
+            task.at(position);
+            if cancel.is_cancelled() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+        })
+    });
+    read.map(|read| read.sha256).map_err(|source| match cancel.is_cancelled() {
+        true => Error::Cancelled,
+        false => Error::Read { path: path.to_owned(), source },
+    })
 }

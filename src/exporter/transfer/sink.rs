@@ -1,7 +1,7 @@
 //! Writes, hashes and checks what arrives, on a thread of its own, in one pass.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use tokio_util::bytes::Bytes;
 use super::rewrite::rewrite;
 use super::{Broken, Meter};
 use crate::budget::{Going, is_stop};
+use crate::digest;
 use crate::exporter::Rewrite;
 use crate::exporter::content::content_of;
 use crate::image::DirectFile;
@@ -22,8 +23,6 @@ use crate::model::{DiskFormat, ReceivedStream, Sha256Digest};
 
 /// Chunks under way between the network and the thread. Each is at most some 400 KiB.
 const UNDER_WAY: usize = 2;
-/// Bytes read at a time.
-const BLOCK: usize = 256 << 10;
 
 /// A stream that was written whole, and made lasting.
 #[derive(Debug, Clone)]
@@ -155,15 +154,13 @@ fn write(
 }
 
 /// The SHA-1 sum of a file that was written, in lower-case hexadecimal. Blocks.
-pub(in crate::exporter) fn sha1_of(mut file: File) -> std::io::Result<String> {
+pub(in crate::exporter) fn sha1_of(file: File) -> io::Result<String> {
     let mut sum = sha1::Sha1::new();
-    let mut buffer = vec![0; BLOCK];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&sum.finalize())),
-            read => sum.update(&buffer[..read]),
-        }
-    }
+    digest::each_block(file, |block, _| {
+        sum.update(block);
+        Ok(())
+    })?;
+    Ok(hex(&sum.finalize()))
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -224,10 +224,10 @@ impl Download<'_> {
 }
 
 /// What broke, with the reason behind it on the same line.
-fn with_cause(broken: &Broken) -> String {
-    match std::error::Error::source(broken) {
-        Some(cause) => format!("{broken}: {cause}"),
-        None => broken.to_string(),
+pub(super) fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::soap::args::Moref;
 use super::super::soap::session::VSphere;
 use super::super::vm::nvram::is_nvram;
 use super::device_url::{Sources, entries};
-use super::download::{DiskDownload, Download, download_all, gauge};
+use super::download::{DiskDownload, Download, download_all, gauge, with_cause};
 use super::part_files::{begin, commit, discard};
 use super::{DeviceUrl, Lease};
 use crate::exporter::{Error, ExportRequest, Fault, SnapshotRequest, Transport};
@@ -377,12 +377,5 @@ fn no_lease(error: &Error) -> bool {
 fn tell_skipped(offered: &[DeviceUrl]) {
     for entry in offered.iter().filter(|entry| !entry.disk && !is_nvram(entry)) {
         tracing::info!(key = entry.key, "not a disk, left out");
-    }
-}
-
-fn with_cause(error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
     }
 }
