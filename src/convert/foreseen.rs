@@ -112,8 +112,8 @@ fn pinned(nics: &[SourceNic]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::fixture;
     use crate::convert::settings::{Agent, Customize, Stages};
+    use crate::model::fixture;
 
     #[test]
     fn what_fix_does_is_told_family_by_family() {

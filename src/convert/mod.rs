@@ -16,8 +16,6 @@
 mod compare;
 mod converter_checks;
 mod error;
-#[cfg(test)]
-mod fixture;
 mod foreseen;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -1,8 +1,8 @@
 //! A host and a VM for the tests of this room.
 
 use crate::model::{
-    Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware, GuestOs,
-    NicModel, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
+    Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, GuestOs, NicModel, OsFamily,
+    SourceDisk, SourceNic, SourceVm, fixture,
 };
 
 use super::{
@@ -76,29 +76,17 @@ pub(super) fn vm() -> SourceVm {
         provider: "vsphere".to_owned(),
         id: "vm-42".to_owned(),
         name: "Ubuntu-Server".to_owned(),
-        instance_uuid: None,
         inventory_path: Some("/DC0/vm/Ubuntu-Server".to_owned()),
-        datacenter: None,
-        power: PowerState::Off,
-        arch: None,
         cpu: CpuTopology::new(4, 2),
         memory_mib: 2049,
-        firmware: Firmware::Bios,
-        secure_boot: false,
-        vtpm: false,
-        cdroms: 0,
-        board: Board::default(),
-        origin: Origin::default(),
-        assumed: Assumed::default(),
         guest: GuestOs {
             id: "ubuntu64Guest".to_owned(),
             full_name: "Ubuntu Linux (64-bit)".to_owned(),
             family: OsFamily::Linux,
             network: None,
         },
-        disks: Vec::new(),
         nics: vec![nic(0), nic(1)],
-        facts: None,
+        ..fixture::vm()
     }
 }
 

@@ -10,6 +10,8 @@ mod disk_format;
 mod disk_target;
 mod disk_uuid;
 mod exported;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod guest_facts;
 mod hint;
 mod names;

@@ -82,7 +82,7 @@ mod tests {
 
     fn vm(firmware: Firmware, assumed: bool) -> SourceVm {
         let assumed = Assumed { firmware: assumed, boot_disk: assumed };
-        SourceVm { firmware, assumed, ..crate::convert::fixture::vm() }
+        SourceVm { firmware, assumed, ..crate::model::fixture::vm() }
     }
 
     fn id(index: usize) -> DiskId {

@@ -103,7 +103,7 @@ fn the_kernel_counts_by_bus_and_not_by_slot_number() {
 
 #[test]
 fn cards_are_counted_as_the_domain_gets_them() {
-    let mut vm = crate::convert::fixture::vm();
+    let mut vm = crate::model::fixture::vm();
     let nic = |index: usize, slot: u32| SourceNic { slot: Some(slot), ..SourceNic::at(index) };
     vm.nics = vec![nic(0, 224), nic(1, 192), nic(2, 256)];
     let positions = |left_out: &[&str]| {

@@ -1,11 +1,11 @@
-//! A VM for the tests of this room.
+//! A VM for the tests of all rooms.
 
-use crate::model::{
+use super::{
     Assumed, Board, CpuTopology, Firmware, GuestOs, Origin, OsFamily, PowerState, SourceVm,
 };
 
-/// A VM without devices.
-pub(super) fn vm() -> SourceVm {
+/// A VM without devices. Tests change what they are about.
+pub(crate) fn vm() -> SourceVm {
     SourceVm {
         provider: "local".to_owned(),
         id: String::new(),
