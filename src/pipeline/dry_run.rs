@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::DOMAIN_XML;
 use super::job::{ComesBack, ImportSettings, Job};
-use super::output::converted::PreviousConversion;
-use super::output::previous_run::{PreviousRun, ReusableExport};
-use super::output::{fit, records};
-use super::stage::preflight::{ReadyRun, is_of, seed};
+use super::output::fit;
+use super::output::result_file::RECORDS;
+use super::output::reuse::{PreviousConversion, PreviousRun, ReusableExport};
+use super::stage::ready::{ReadyRun, is_of, seed};
 use super::stage::stream;
 use crate::domain::Attachment;
 use crate::exporter::Streaming;
@@ -112,7 +112,7 @@ pub fn definition(
         lines.push(format!("start {name} once with its links down, and stop it again"));
     }
     lines.push(written(output, DOMAIN_XML));
-    lines.push(format!("record the run in {}", output.join(records::FOLDER).display()));
+    lines.push(format!("record the run in {}", output.join(RECORDS).display()));
     lines.extend(started(&name, target));
     lines.extend(shown(&name, target));
     lines

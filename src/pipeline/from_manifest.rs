@@ -2,10 +2,6 @@
 //!
 //! They need nothing but the files of the export, so that `convert` and `define` run them alone.
 
-use std::collections::BTreeMap;
-use std::fs::Permissions;
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
@@ -15,79 +11,21 @@ use super::job::{ImportSettings, absolute};
 use super::output::in_use::InUse;
 use super::output::output_lock::OutputDir;
 use super::output::report::{RunOutcome, RunReport, StageStatus};
+use super::output::result_file::read_result;
+use super::output::reuse::KeptDomain;
 use super::output::{converted, inherit, ours, staged_files, stored};
 use super::stage::asked::Flags;
-use super::stage::kept_domain::KeptDomain;
-use super::stage::preflight::RunDetails;
+use super::stage::ready::RunDetails;
 use super::stage::recovery::{self, Recovery};
 use super::stage::stage_error::{At, StageError};
 use super::stage::stage_runner::StageRunner;
-use super::stage::{addresses, guest, import, snapshots, start, target};
+use super::stage::{addresses, conversion, guest, import, snapshots, start, target};
 use crate::convert as converter;
 use crate::exporter::PackageFormat;
 use crate::libvirt::Undo;
-use crate::manifest::{self, BuildOptions, Manifest, PipelineFlags};
-use crate::model::{ConvertedDisk, ConvertedDisks, Hint, Stage, Warning, WarningCode};
+use crate::manifest::{self, Manifest};
+use crate::model::{ConvertedDisk, ConvertedDisks, Hint, Stage, Warning};
 use crate::progress::Progress;
-use crate::state;
-
-/// What the manifest says about the conversion to come.
-pub fn build_options(conversion: Option<&converter::Settings>, output: &Path) -> BuildOptions {
-    let stages = conversion.map(|settings| settings.stages);
-    let created_at = jiff::Timestamp::now();
-    let on = |pick: fn(&converter::Stages) -> bool| stages.as_ref().is_some_and(pick);
-    BuildOptions {
-        pipeline: PipelineFlags {
-            inspect: on(|s| s.inspect),
-            fix: on(|s| s.fix),
-            convert: on(|s| s.convert),
-            validate: on(|s| s.validate),
-            compress_level: conversion
-                .and_then(|settings| settings.compression.map(|kind| kind.level())),
-        },
-        output_dir: output.to_owned(),
-        job_id: format!("{}-{}", created_at.as_second(), std::process::id()),
-        created_at,
-        tags: BTreeMap::new(),
-    }
-}
-
-/// Converts, unless an earlier run did. None when it failed or when no disks are to come of it.
-pub async fn conversion(
-    ledger: &mut StageRunner<'_>,
-    manifest: &mut Manifest,
-    output: &Path,
-    settings: &converter::Settings,
-) -> Option<ConvertedDisks> {
-    let (progress, cancel) = (ledger.progress, ledger.cancel);
-    let work = async {
-        converter::convert(manifest, output, settings, progress, cancel).await.at(Stage::Pipeline)
-    };
-    let mut converted = ledger.stage(Stage::Pipeline, work).await?;
-    if converted.disks.is_some() {
-        let text = serde_json::to_vec_pretty(&converted.report);
-        let saved = text.map_err(io::Error::from);
-        if let Err(error) = saved.and_then(|text| save(&output.join(converter::REPORT), &text)) {
-            let text = format!("writing {}: {error}", converter::REPORT);
-            ledger.warn(Warning::new(Stage::Pipeline, WarningCode::ReportNotSaved, text));
-        }
-    }
-    if let Some(error) = &converted.fix_failure {
-        // The disks are there, and the domain will have hardware that the guest knows already.
-        let failure = StageError::of(Stage::Pipeline, error).failure;
-        ledger.report.errors.push(failure);
-    }
-    ledger.report.guest_changes = converted.changes;
-    ledger.report.proof = converted.proof;
-    ledger.warn_all(converted.warnings);
-    if let Some(facts) = &converted.guest {
-        guest::know(ledger, manifest, facts, converted.disks.as_mut());
-    }
-    ledger.report.plan.extend(converted.plan.into_iter().flat_map(|plan| plan.steps));
-    ledger.report.converter = Some(converted.converter);
-    ledger.report.converted.clone_from(&converted.disks);
-    converted.disks
-}
 
 /// The domain of an earlier run, which is there as it was asked for.
 pub fn kept(ledger: &mut StageRunner<'_>, target: &ImportSettings, kept: &KeptDomain) -> bool {
@@ -154,7 +92,7 @@ pub async fn convert(
         return ledger.close(outcome, claimed, false);
     }
     // A failed FIX leaves disks all the same: the next run has to know them.
-    let disks = conversion(&mut ledger, &mut manifest, &output, settings).await;
+    let disks = conversion::convert(&mut ledger, &mut manifest, &output, settings).await;
     converted::note(&mut ledger, &asked, settings);
     end(ledger, claimed, disks.is_some())
 }
@@ -261,8 +199,7 @@ pub(super) fn open<'a>(
 /// What earlier runs recorded of the export and its conversion stands in the result of this one, too.
 /// The disks are looked at anew.
 fn inherit(report: &mut RunReport, output: &Path) {
-    let earlier =
-        stored::read_result(&output.join(super::output::report::FILE_NAME)).ok().flatten();
+    let earlier = read_result(&output.join(super::output::report::FILE_NAME)).ok().flatten();
     let Some(earlier) = earlier.filter(|earlier| earlier.vm_id == report.vm_id) else { return };
     report.export = earlier.export;
     report.media = earlier.media;
@@ -323,8 +260,7 @@ pub(super) async fn check(
 
 /// What the conversion of these disks warned of.
 fn told_before(output: &Path, manifest: &Manifest) -> Vec<Warning> {
-    let earlier =
-        stored::read_result(&output.join(super::output::report::FILE_NAME)).ok().flatten();
+    let earlier = read_result(&output.join(super::output::report::FILE_NAME)).ok().flatten();
     let id = manifest.source.as_ref().and_then(|source| source.vm_id.as_ref());
     let earlier = earlier.filter(|earlier| earlier.vm_id.as_ref() == id);
     earlier.as_ref().map(inherit::warnings).unwrap_or_default()
@@ -413,18 +349,6 @@ fn end(ledger: StageRunner<'_>, claim: Option<OutputDir>, converted: bool) -> Ru
 fn names(paths: &[PathBuf]) -> Vec<String> {
     let names = paths.iter().filter_map(|path| path.file_name());
     names.map(|name| name.to_string_lossy().into_owned()).collect()
-}
-
-/// Writes a file whole or not at all; one of an earlier run is replaced. Nobody else may read it, since
-/// it tells much of the guest.
-pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".hyperexport-tmp-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().set_permissions(Permissions::from_mode(0o600))?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    state::sync_folder(folder)
 }
 
 #[cfg(test)]

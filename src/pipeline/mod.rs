@@ -11,6 +11,7 @@
 //! behind; a failed conversion leaves no result; a failed libvirt stage leaves no volume and no
 //! domain.
 
+mod build_options;
 mod doctor;
 mod dry_run;
 mod from_manifest;
@@ -39,10 +40,11 @@ pub use run::run;
 pub use show::show;
 pub use stage::asked::Flags;
 pub use stage::windows::{WindowsFound, drivers as windows_drivers};
-pub use undo::undo_source::AtSource;
-pub use undo::{
-    Error as UndoError, RecordedRun, TakenBackRuns, UndoOptions, UndoScope, WhichRuns, runs, undo,
+pub use undo::taken_back::{
+    Error as UndoError, RecordedRun, TakenBackRuns, UndoOptions, WhichRuns,
 };
+pub use undo::undo_source::AtSource;
+pub use undo::{UndoScope, runs, undo};
 pub use verify::{Error as VerifyError, Verified, VerifiedDisk, verify};
 
 /// File name of the manifest in the output directory.

@@ -5,23 +5,23 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
+use super::build_options::build_options;
 use super::job::Job;
-use super::output::converted::{self, PreviousConversion};
 use super::output::held::{LockedOutput, take};
 use super::output::inherit::{inherit, keep_conversion};
 use super::output::made::{RecordedExport, SourceNow};
 use super::output::output_lock::OutputDir;
-use super::output::previous_run::{PreviousRun, ReusableExport};
 use super::output::report::{self, RunOutcome, RunReport, StageStatus};
-use super::output::{fit, replace};
+use super::output::reuse::{PreviousConversion, PreviousRun, ReusableExport};
+use super::output::{converted, fit, replace};
 use super::stage::again::{self, Redo};
 use super::stage::export::ExportStage;
-use super::stage::preflight::{self, ReadyRun, RunDetails};
-use super::stage::source_power::RunEnd;
+use super::stage::ready::{ReadyRun, RunDetails};
+use super::stage::source_power::{self, RunEnd};
 use super::stage::stage_error::{At, StageError};
 use super::stage::stage_runner::StageRunner;
 use super::stage::{
-    import, package, snapshots, source_after, source_power, start, stream, target_check,
+    conversion, import, package, preflight, snapshots, source_after, start, stream, target_check,
 };
 use super::{dry_run, from_manifest};
 use crate::convert;
@@ -250,7 +250,7 @@ async fn conversion(
             PreviousConversion::None => {
                 again::forget_other_compression(&kept.taken, settings, manifest);
                 let (output, before) = (&ready.output, ledger.report.clone());
-                let disks = from_manifest::conversion(ledger, manifest, output, settings).await;
+                let disks = conversion::convert(ledger, manifest, output, settings).await;
                 converted::note(ledger, &job.asked, settings);
                 if !settings.stages.convert {
                     // What is there is not touched.
@@ -263,7 +263,7 @@ async fn conversion(
     }
     let work = held.work(&ready.output).to_owned();
     if *is_written {
-        let disks = from_manifest::conversion(ledger, manifest, &work, settings).await;
+        let disks = conversion::convert(ledger, manifest, &work, settings).await;
         converted::note(ledger, &job.asked, settings);
         return Some(disks);
     }
@@ -379,7 +379,7 @@ async fn keep(
     inherit(kept, ready, ledger);
     let mut fetched = Fetched::Disks;
     if job.writes_manifest() {
-        let wanted = from_manifest::build_options(job.conversion.as_ref(), &ready.output);
+        let wanted = build_options(job.conversion.as_ref(), &ready.output);
         let mut described = kept.described();
         let stages = manifest::stages(wanted.pipeline);
         let asked = job.conversion.is_some() && !preflight::is_converted(&ready.earlier);
@@ -412,7 +412,7 @@ async fn write_manifest(manifest: &Manifest, path: &Path) -> Result<(), StageErr
 }
 
 fn describe(job: &Job, exported: &ExportedVm, taken: &RecordedExport, output: &Path) -> Manifest {
-    let options = from_manifest::build_options(job.conversion.as_ref(), output);
+    let options = build_options(job.conversion.as_ref(), output);
     let mut manifest = manifest::build(exported, &options);
     if let Some(state) = taken.state.clone() {
         manifest.set_state(state);

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::output::journal;
 use super::output::report::{self, RunReport};
-use super::output::stored::read_result;
-use super::undo;
+use super::output::result_file::read_result;
+use super::undo::taken_back::check_uri;
 use crate::convert::{ImageDifference, compare, open_image};
 use crate::libvirt::{self, Chunk, DefinedDomain, UnusedDisk};
 use crate::model::{DiskFormat, DiskId, DiskProof, FixedFile, Hint, Proof, Sha256Digest};
@@ -135,7 +135,7 @@ pub async fn verify(
     let undone = result.undone.as_ref().is_some_and(|undone| undone.left.is_empty());
     let disks = match result.domain.as_ref().filter(|_| !undone) {
         Some(domain) => {
-            undo::check_uri(&domain.uri, uri)?;
+            check_uri(&domain.uri, uri)?;
             of_domain(&result, domain, &proof, control).await?
         }
         None => of_images(&result, &proof, control).await?,

@@ -10,9 +10,9 @@ use super::super::stage::stage_error::StageError;
 use super::super::stage::stage_runner::StageRunner;
 use super::in_use::InUse;
 use super::made::{Conversion, Stamp};
-use super::previous_run::{BOTH_WAYS, ReuseRequest};
 use super::report::RunReport;
-use super::{file_sums, stored};
+use super::reuse::{Again, KeptConversion, PreviousConversion, ReuseRequest};
+use super::{BOTH_WAYS, file_sums, stored};
 use crate::convert::{self, Converter};
 use crate::domain::{Attachment, NetworkMap};
 use crate::manifest::{self, Manifest};
@@ -24,39 +24,6 @@ const CHANGED: &str = "converted-changed";
 /// The ways out then.
 const AGAIN: &str = "move it away, which has it converted again; --fresh exports anew and replaces it once \
                      the new export is complete; or give another --output";
-
-/// What there is of a conversion.
-#[derive(Debug)]
-pub enum PreviousConversion {
-    /// Nothing, or nothing is asked for.
-    None,
-    /// The one that is asked for.
-    Kept(Box<KeptConversion>),
-    /// Another one, which makes way.
-    Again(Again),
-}
-
-/// A conversion that serves as it is.
-#[derive(Debug)]
-pub struct KeptConversion {
-    /// Its disks.
-    pub disks: ConvertedDisks,
-    /// What was asked of it; `None` where an earlier version made it.
-    pub record: Option<Conversion>,
-    /// Which network cards FIX counted otherwise than the domain gets them, or may have, for people.
-    pub cards: Option<String>,
-}
-
-/// A conversion that is done again.
-#[derive(Debug)]
-pub struct Again {
-    /// Names of the results in the output directory that make way.
-    pub replaces: Vec<String>,
-    /// Why the old one does not serve, for people.
-    pub why: Vec<String>,
-    /// The results are the export, which was converted while it arrived.
-    pub from_results: bool,
-}
 
 /// Records in the report what was asked of the conversion that it tells of, and the images as they are.
 pub(in crate::pipeline) fn note(

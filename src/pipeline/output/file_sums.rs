@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::stage::stage_error::StageError;
-use super::previous_run::BOTH_WAYS;
+use super::BOTH_WAYS;
 use crate::manifest;
 use crate::model::{Sha256Digest, Stage};
 use crate::progress::Control;

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::made::RecordedExport;
-use super::previous_run::ReusableExport;
-use super::stored::LOCAL;
+use super::result_file::LOCAL;
+use super::reuse::{Fit, ReusableExport};
 use crate::model::{
     ExportMethod, MacAddress, PowerState, SourceDisk, SourceNic, SourceState, SourceVm, revision,
 };
@@ -13,20 +13,6 @@ use crate::model::{
 const VSPHERE: &str = "vsphere";
 /// The provider whose revision tells of the disks alone.
 const LIBVIRT: &str = "libvirt";
-
-/// What an export is to its VM as it is now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::pipeline) enum Fit {
-    /// The disks are those of the VM: it was off when they were read, and nothing happened since.
-    Current,
-    /// Nothing speaks against it, and nothing shows it: the source tells no revision, or an earlier
-    /// version that recorded none took the export.
-    Unknown,
-    /// The disks are those of a snapshot: the VM ran on, whatever it does now.
-    Snapshot,
-    /// The VM has changed since; each difference for people.
-    Changed(Vec<String>),
-}
 
 /// Compares an export with its VM.
 pub(in crate::pipeline) fn fit(taken: &RecordedExport, vm: &SourceVm, now: &SourceState) -> Fit {
@@ -201,8 +187,8 @@ pub(in crate::pipeline) fn of_snapshot(
 mod tests {
     use super::*;
     use crate::model::{
-        Assumed, Board, Bus, ByteSize, Controller, CpuTopology, DiskId, ExportState, Firmware,
-        GuestOs, NicModel, Origin, OsFamily, SourceNic,
+        Bus, ByteSize, Controller, CpuTopology, DiskId, ExportState, Firmware, GuestOs, NicModel,
+        OsFamily, SourceNic, fixture,
     };
 
     fn vm() -> SourceVm {
@@ -211,25 +197,9 @@ mod tests {
             id: "vm-1".to_owned(),
             name: "web01".to_owned(),
             instance_uuid: Some("u".to_owned()),
-            inventory_path: None,
-            datacenter: None,
-            power: PowerState::Off,
-            arch: None,
             cpu: CpuTopology::new(2, 1),
             memory_mib: 512,
-            firmware: Firmware::Bios,
-            secure_boot: false,
-            vtpm: false,
-            cdroms: 0,
-            board: Board::default(),
-            origin: Origin::default(),
-            assumed: Assumed::default(),
-            guest: GuestOs {
-                id: String::new(),
-                full_name: String::new(),
-                family: OsFamily::Linux,
-                network: None,
-            },
+            guest: GuestOs { family: OsFamily::Linux, ..fixture::vm().guest },
             disks: vec![SourceDisk {
                 id: DiskId::from_index(0),
                 key: 2000,
@@ -252,7 +222,7 @@ mod tests {
                 network: "VM Network".to_owned(),
                 ..SourceNic::at(0)
             }],
-            facts: None,
+            ..fixture::vm()
         }
     }
 

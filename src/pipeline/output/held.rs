@@ -3,18 +3,18 @@
 use std::path::Path;
 
 use super::super::job::Job;
-use super::super::stage::preflight::{ReadyRun, is_of};
 use super::super::stage::stage_error::{At, StageError};
 use super::super::stage::stage_runner::StageRunner;
 use super::super::stage::stream;
 use super::in_use::InUse;
 use super::output_lock::OutputDir;
-use super::previous_run::PreviousRun;
+use super::reuse::PreviousRun;
 use super::staged_files::{self, StagedFiles};
 use super::{ours, replace};
 use crate::exporter::FinishedDisk;
 use crate::manifest::Manifest;
 use crate::model::{PowerState, SourceVm, Stage};
+use crate::pipeline::stage::ready::{ReadyRun, is_of};
 
 /// A claimed output directory, and what a dead run left whole there.
 pub(in crate::pipeline) struct LockedOutput {

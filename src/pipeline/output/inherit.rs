@@ -3,16 +3,14 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::stage::preflight::ReadyRun;
 use super::super::stage::stage_runner::StageRunner;
-use super::converted::PreviousConversion;
 use super::made::SourceNow;
 use super::ours;
-use super::previous_run::ReusableExport;
 use super::report::RunReport;
-use crate::convert;
+use super::reuse::{PreviousConversion, ReusableExport};
 use crate::model::{ConvertedDisks, Stage, Warning, WarningCode};
-use crate::state;
+use crate::pipeline::stage::ready::ReadyRun;
+use crate::{convert, state};
 
 /// Longest report of a conversion that is read, in bytes.
 pub(in crate::pipeline) const LARGEST_REPORT: u64 = 64 << 20;

@@ -18,14 +18,15 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::super::job::ImportSettings;
-pub use super::journal_file::JournalFile;
 use super::journal_file::{FoundJournal, NAME};
 use super::records::{self, Record};
 use super::report::{RunOutcome, RunReport};
-use super::stored::in_its_place;
+use super::result_file::in_its_place;
 use crate::libvirt::{self, Connections, Undo, UndoReport, UsedDomain};
 use crate::model::Hint;
 use crate::state;
+
+pub use super::journal_file::JournalFile;
 
 /// Steps that an error names.
 const NAMED: usize = 5;

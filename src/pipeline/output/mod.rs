@@ -16,7 +16,13 @@ pub(super) mod previous_run;
 pub(super) mod records;
 pub(super) mod replace;
 pub(super) mod report;
+pub(super) mod result_file;
+pub(super) mod reuse;
+pub(super) mod save;
 pub(super) mod staged_files;
 pub(super) mod stored;
 pub(super) mod summary;
 pub(super) mod unfit;
+
+/// The ways out where an export cannot be reused.
+pub(in crate::pipeline) const BOTH_WAYS: &str = "pass --fresh, which exports again and replaces the old export once the new one is complete; or use another --output";

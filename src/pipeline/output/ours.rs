@@ -8,7 +8,7 @@ use super::super::stage::stage_error::{At, StageError};
 use super::output_lock::OutputDir;
 use super::records::{self, Record};
 use super::report::{self, RunReport};
-use super::stored::read_result;
+use super::result_file::read_result;
 use crate::convert;
 use crate::model::Stage;
 

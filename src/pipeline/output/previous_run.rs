@@ -15,91 +15,22 @@
 //! | copies that the domain of this folder can do without were deleted | the domain is kept |
 //! | a file of a name that we need, of nobody we know | refused |
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::super::DOMAIN_XML;
-use super::super::job::Job;
 use super::super::stage::stage_error::{At, StageError};
-use super::converted::{self, PreviousConversion};
-use super::fit::{self, Fit, fit};
+use super::fit::{self, fit};
 use super::in_use::InUse;
-use super::made::RecordedExport;
 use super::output_lock::OutputDir;
-use super::records::Record;
 use super::report::{self, PackageReport, RunReport};
-use super::stored::{Stored, read_manifest, read_result};
+use super::result_file::{read_manifest, read_result};
+use super::reuse::{Fit, PreviousConversion, PreviousRun, ReusableExport, ReuseRequest};
+use super::stored::Stored;
 use super::unfit::{refuse_asked_otherwise, refuse_unfit, unrecorded};
-use super::{file_sums, inherit, journal, ours};
+use super::{BOTH_WAYS, converted, file_sums, inherit, journal, ours};
 use crate::manifest::{self, Manifest};
-use crate::model::{
-    ExportedDisk, ExportedMedium, ExportedNvram, ExportedVm, SourceState, SourceVm, Stage, Warning,
-    WarningCode,
-};
+use crate::model::{ExportedVm, Stage, Warning, WarningCode};
 use crate::progress::Control;
-
-/// What there is to build on.
-#[derive(Debug)]
-pub enum PreviousRun {
-    /// Nothing.
-    Nothing,
-    /// A complete export.
-    Export(Box<ReusableExport>),
-    /// A complete export that makes way for a new one: names of its files in the output directory.
-    Replaced(Vec<String>),
-}
-
-/// A complete export of an earlier run.
-#[derive(Debug)]
-pub struct ReusableExport {
-    /// What was exported, and in which state of its VM.
-    pub taken: RecordedExport,
-    /// Its disks.
-    pub disks: Vec<ExportedDisk>,
-    /// What lies in its CD-ROM drives.
-    pub media: Vec<ExportedMedium>,
-    /// The variables of its firmware.
-    pub nvram: Option<ExportedNvram>,
-    /// Its package.
-    pub package: Option<PackageReport>,
-    /// Its manifest, if one was written.
-    pub manifest: Option<Manifest>,
-    /// Where that is, or is to be.
-    pub manifest_path: PathBuf,
-    /// What it is to the VM as it is now.
-    pub fit: Fit,
-    /// The exported disks were removed since; the converted ones serve.
-    pub gone: bool,
-    /// Disks that a domain uses where they are: they change while its guest runs.
-    pub in_use: InUse,
-    /// What there is of a conversion.
-    pub converted: PreviousConversion,
-    /// The result of the run that left it.
-    pub result: Option<RunReport>,
-    /// What is less than well about it.
-    pub warnings: Vec<Warning>,
-    /// Names of all its files in the output directory.
-    names: Vec<String>,
-}
-
-/// What is asked of an output directory.
-pub struct ReuseRequest<'a> {
-    /// What the run is asked to do.
-    pub job: &'a Job,
-    /// The VM as it is now.
-    pub vm: &'a SourceVm,
-    /// In which state it is.
-    pub now: &'a SourceState,
-    /// The output directory.
-    pub output: &'a Path,
-    /// Names of the files that the run would make there.
-    pub makes: &'a [String],
-    /// Names of the files that an export of the VM makes: disks of files may be used where they are.
-    pub exports: &'a [String],
-    /// The runs of this folder that defined a domain.
-    pub records: &'a [Record],
-    /// The run of this folder that defined the domain which is asked for, if that is there.
-    pub domain: Option<&'a Record>,
-}
 
 impl PreviousRun {
     /// Names of the files in the output directory that must stay.
@@ -164,7 +95,7 @@ impl ReusableExport {
             let output = self.manifest_path.parent().unwrap_or(Path::new("/"));
             manifest::build(
                 &self.exported(),
-                &super::super::from_manifest::build_options(None, output),
+                &crate::pipeline::build_options::build_options(None, output),
             )
         })
     }
@@ -182,9 +113,6 @@ impl ReusableExport {
         }
     }
 }
-
-/// The ways out where an export cannot be reused.
-pub(in crate::pipeline) const BOTH_WAYS: &str = "pass --fresh, which exports again and replaces the old export once the new one is complete; or use another --output";
 
 /// Looks at an output directory. Changes nothing.
 ///

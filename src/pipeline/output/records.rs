@@ -8,19 +8,15 @@
 //! ```
 
 use std::cmp::Reverse;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use super::super::from_manifest::save;
 use super::super::stage::stage_error::StageError;
 use super::report::{self, RunReport};
-use super::stored::{folder_of, read_result};
+use super::result_file::{RECORDS, folder_of, read_result};
+use super::save::save;
 use crate::libvirt::DefinedDomain;
 use crate::state::{self, Key, is_folder};
-
-/// Name of the folder in the output directory.
-pub(in crate::pipeline) const FOLDER: &str = "runs";
 
 /// What the seals of records are for.
 const SEALS: &str = "record";
@@ -98,7 +94,7 @@ impl Record {
 /// [`StageError`] when a record cannot be read.
 pub(in crate::pipeline) fn all(output: &Path) -> Result<Vec<Record>, StageError> {
     let mut records = Vec::new();
-    for path in files(&output.join(FOLDER)) {
+    for path in files(&output.join(RECORDS)) {
         let id = stem(&path);
         if let Some(report) = read_result(&path)?.filter(|report| report.domain.is_some()) {
             records.push(Record { id, path, report });
@@ -138,7 +134,7 @@ pub(in crate::pipeline) fn begin(report: &mut RunReport) -> io::Result<()> {
 /// # Errors
 /// What the file system says.
 pub(in crate::pipeline) fn prepare(output: &Path) -> io::Result<()> {
-    let folder = output.join(FOLDER);
+    let folder = output.join(RECORDS);
     state::make_folder(&folder)
 }
 
@@ -227,7 +223,7 @@ pub(in crate::pipeline) fn of_file(path: &Path) -> Result<Option<(PathBuf, Recor
 }
 
 fn file(output: &Path, id: &str) -> PathBuf {
-    output.join(FOLDER).join(format!("{id}.json"))
+    output.join(RECORDS).join(format!("{id}.json"))
 }
 
 /// `20261126T062538Z`.
@@ -291,7 +287,7 @@ mod tests {
         let mut found = names(dir.path());
         found.sort();
         assert_eq!(found, ["a", "b"]);
-        let xml = dir.path().join(FOLDER).join(format!("{}.xml", first.run.expect("named")));
+        let xml = dir.path().join(RECORDS).join(format!("{}.xml", first.run.expect("named")));
         assert_eq!(fs::read_to_string(xml).expect("there"), "<domain>a</domain>");
     }
 

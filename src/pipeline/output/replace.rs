@@ -1,11 +1,11 @@
 //! New files take the place of old ones: the report and the manifest name them where they will be, and
 //! go with them.
 
-use super::super::from_manifest::save;
 use super::super::stage::stage_error::{At, StageError};
 use super::super::stage::stage_runner::StageRunner;
 use super::records;
 use super::report::{self, RunOutcome, RunReport};
+use super::save::save;
 use super::staged_files::StagedFiles;
 use crate::convert;
 use crate::manifest::{self, Manifest};

@@ -14,14 +14,13 @@
 //! Manifest and result go first and come last, so that neither ever stands beside files that it does
 //! not describe.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::from_manifest::save;
 use super::report;
+use super::save::save;
 use crate::manifest;
 use crate::state::{self, is_folder};
 

@@ -3,27 +3,20 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::job::{Job, absolute, real};
+use super::super::job::{Job, real};
 use super::super::stage::asked::Flags;
 use super::super::stage::stage_error::StageError;
 use super::made::RecordedExport;
-use super::previous_run::{BOTH_WAYS, ReuseRequest};
 use super::report::{self, PackageReport, RunReport};
-use super::{ours, records};
-use crate::convert;
+use super::result_file::{LOCAL, read_result};
+use super::reuse::ReuseRequest;
+use super::{BOTH_WAYS, ours};
 use crate::exporter::PackageFormat;
 use crate::manifest::{self, Manifest};
 use crate::model::{
-    ConvertedDisks, DiskId, ExportMethod, ExportedDisk, ExportedMedium, ExportedNvram, Hint,
-    PowerState, SourceVm, Stage,
+    ConvertedDisks, DiskId, ExportMethod, ExportedDisk, ExportedMedium, ExportedNvram, PowerState,
+    SourceVm, Stage,
 };
-use crate::state;
-
-/// Largest result read, in bytes.
-const LARGEST_RESULT: u64 = 64 << 20;
-
-/// The provider of VMs in files, which do not run.
-pub(in crate::pipeline) const LOCAL: &str = "local";
 
 /// An export.
 pub(in crate::pipeline) struct Stored {
@@ -199,15 +192,6 @@ fn method_of(vm: &SourceVm) -> ExportMethod {
     if vm.provider == "vsphere" { ExportMethod::NfcLease } else { ExportMethod::Disk }
 }
 
-/// The manifest in an output directory, if there is one.
-pub(in crate::pipeline) fn read_manifest(output: &Path) -> Result<Option<Manifest>, StageError> {
-    let path = output.join(manifest::FILE_NAME);
-    match manifest::read_own(&path) {
-        Ok(manifest) => Ok(manifest),
-        Err(error) => Err(StageError::new(Stage::Preflight, &error, Some(BOTH_WAYS.to_owned()))),
-    }
-}
-
 /// The whole conversion that an earlier run reported of the VM of `manifest`, if its files are
 /// there.
 pub fn converted(output: &Path, manifest: &Manifest) -> Option<ConvertedDisks> {
@@ -250,57 +234,6 @@ fn exported_disk(manifest: &Manifest, disk: &manifest::Disk) -> Option<ExportedD
     })
 }
 
-/// The output directory of a result, or of a record in its folder.
-pub(in crate::pipeline) fn folder_of(path: &Path) -> &Path {
-    fn parent(path: &Path) -> &Path {
-        match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => Path::new("/"),
-        }
-    }
-    let folder = parent(path);
-    let is_result = path.file_name().is_some_and(|name| name == report::FILE_NAME);
-    match folder.file_name() {
-        Some(name) if name == records::FOLDER && !is_result => parent(folder),
-        _ => folder,
-    }
-}
-
-/// A report whose results lie where runs into `output` put them. It tells facts; which files they are of
-/// is known.
-pub(in crate::pipeline) fn in_its_place(report: RunReport, output: &Path) -> RunReport {
-    let converted = report.converted.as_ref();
-    let mut converted = converted.map(|disks| convert::placed(disks, &report.vm, output));
-    // An earlier version recorded what a disk holds in its proof alone.
-    let proof = report.proof.as_ref();
-    for disk in converted.iter_mut().flat_map(|disks| &mut disks.0) {
-        let proved = || proof.and_then(|proof| convert::result_of(proof, disk));
-        disk.content = disk.content.or_else(proved);
-    }
-    RunReport { converted, ..report }
-}
-
-/// The report of an earlier run; none when there is no such file.
-pub fn read_result(path: &Path) -> Result<Option<RunReport>, StageError> {
-    let read = state::read_own(path, LARGEST_RESULT).map_err(|error| {
-        let hint = error.hint().unwrap_or_else(|| "use another --output".to_owned());
-        StageError::new(Stage::Preflight, &error, Some(hint))
-    });
-    let Some(text) = read? else { return Ok(None) };
-    let read: Result<RunReport, _> = serde_json::from_slice(&text);
-    let folder = absolute(folder_of(path)).unwrap_or_else(|_| folder_of(path).to_owned());
-    let found = |report: RunReport| Some(in_its_place(report.moved_to(&folder), &folder));
-    read.map(found).map_err(|error| {
-        StageError::because(
-            Stage::Preflight,
-            format!("{} is not a result of hyperexport: {error}", path.display()),
-            "move it away, or use another --output",
-        )
-        .coded("result-unreadable")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -312,9 +245,9 @@ mod tests {
     fn results_and_records_name_files_where_their_folder_is() {
         let dir = tempfile::tempdir().expect("a folder");
         // Also one that is called as the folder of the records is.
-        for name in ["moved", records::FOLDER] {
+        for name in ["moved", RECORDS] {
             let output = dir.path().join(name);
-            fs::create_dir_all(output.join(records::FOLDER)).expect("made");
+            fs::create_dir_all(output.join(RECORDS)).expect("made");
             let mut report = RunReport::begin("web01", Path::new("/no/such/export"));
             let disk = |path: &str| ExportedDisk {
                 id: DiskId::from_index(0),

@@ -7,7 +7,7 @@ use super::super::stage::recovery;
 use super::fit;
 use super::made::Returned;
 use super::report::{RunOutcome, RunReport, StageStatus};
-use super::stored::LOCAL;
+use super::result_file::LOCAL;
 use crate::libvirt::{DefinedDomain, GuestSigns, Undo};
 use crate::model::{
     ByteSize, ConvertedDisk, ExportedDisk, ExportedMedium, PowerState, PoweredOff, Stage,

@@ -3,9 +3,9 @@
 
 use super::super::stage::asked::Flags;
 use super::super::stage::stage_error::StageError;
-use super::fit::{self, Fit};
 use super::made::RecordedExport;
-use super::previous_run::{BOTH_WAYS, ReuseRequest};
+use super::reuse::{Fit, ReuseRequest};
+use super::{BOTH_WAYS, fit};
 use crate::manifest;
 use crate::model::{PowerState, Stage};
 

@@ -173,39 +173,16 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::model::{
-        Assumed, Board, CpuTopology, Firmware, GuestInterface, GuestNetwork, GuestOs, Origin,
-        OsFamily, PowerState,
-    };
+    use crate::model::{GuestInterface, GuestNetwork, fixture};
 
     fn vm(cards: usize) -> SourceVm {
         SourceVm {
             provider: "local".to_owned(),
             id: "/srv/web01.ova".to_owned(),
             name: "web01".to_owned(),
-            instance_uuid: None,
-            inventory_path: None,
-            datacenter: None,
-            power: PowerState::Off,
-            arch: None,
-            cpu: CpuTopology::new(1, 1),
             memory_mib: 512,
-            firmware: Firmware::Bios,
-            secure_boot: false,
-            vtpm: false,
-            cdroms: 0,
-            board: Board::default(),
-            origin: Origin::default(),
-            assumed: Assumed::default(),
-            guest: GuestOs {
-                id: String::new(),
-                full_name: String::new(),
-                family: OsFamily::Unknown,
-                network: None,
-            },
-            disks: Vec::new(),
             nics: (0..cards).map(SourceNic::at).collect(),
-            facts: None,
+            ..fixture::vm()
         }
     }
 

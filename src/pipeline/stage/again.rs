@@ -3,18 +3,18 @@
 
 use std::path::Path;
 
-use super::super::from_manifest;
 use super::super::job::Job;
-use super::super::output::converted::{self, Again};
 use super::super::output::made::RecordedExport;
 use super::super::output::staged_files::{self, StagedFiles};
-use super::super::output::{previous_run, replace, stored};
+use super::super::output::{converted, replace, stored};
 use super::stage_error::StageError;
 use super::stage_runner::StageRunner;
-use super::stream;
+use super::{conversion, stream};
 use crate::convert;
 use crate::manifest::{self, Manifest};
 use crate::model::{ConvertedDisks, Stage};
+use crate::pipeline::output::BOTH_WAYS;
+use crate::pipeline::output::reuse::Again;
 
 /// The work.
 pub(in crate::pipeline) struct Redo<'a> {
@@ -40,7 +40,7 @@ impl Redo<'_> {
         if settings.dry_run {
             // Results are in the way only where they would be made.
             let folder = output.join(staged_files::FRESH);
-            from_manifest::conversion(ledger, &mut source, &folder, settings).await;
+            conversion::convert(ledger, &mut source, &folder, settings).await;
             for step in &mut ledger.report.plan {
                 *step = step.replace(&*folder.to_string_lossy(), &output.to_string_lossy());
             }
@@ -50,14 +50,14 @@ impl Redo<'_> {
             Ok(beside) => beside,
             Err(error) => {
                 let text = format!("making a folder in {}: {error}", output.display());
-                let stopped = StageError::because(Stage::Pipeline, text, previous_run::BOTH_WAYS);
+                let stopped = StageError::because(Stage::Pipeline, text, BOTH_WAYS);
                 ledger.report.errors.push(stopped.failure);
                 return None;
             }
         };
         // The manifest gets its new words together with the new results.
         let path = ledger.report.manifest.take();
-        let disks = from_manifest::conversion(ledger, &mut source, beside.path(), settings).await;
+        let disks = conversion::convert(ledger, &mut source, beside.path(), settings).await;
         ledger.report.manifest = path;
         converted::note(ledger, &job.asked, settings);
         let Some(disks) = disks else {

@@ -10,7 +10,7 @@ use super::super::output::held::{LockedOutput, identity, key};
 use super::super::output::made::SourceNow;
 use super::super::output::output_lock::SwitchedOff;
 use super::asked::Flags;
-use super::preflight::ReadyRun;
+use super::ready::ReadyRun;
 use super::stage_error::{At, StageError};
 use crate::exporter::source::Source;
 use crate::exporter::{ExportRequest, SNAPSHOT_PREFIX, SnapshotRequest};

@@ -91,7 +91,7 @@ pub fn check(vm: &SourceVm, target: &ImportSettings, stage: Stage) -> Result<(),
 
 /// The facts that an earlier run reported of the VM of `manifest`.
 pub fn reported(output: &Path, manifest: &Manifest) -> Option<GuestFacts> {
-    let result = super::super::output::stored::read_result(
+    let result = crate::pipeline::output::result_file::read_result(
         &output.join(super::super::output::report::FILE_NAME),
     )
     .ok()

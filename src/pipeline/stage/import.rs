@@ -13,7 +13,7 @@ use super::super::output::inherit::LARGEST_REPORT;
 use super::super::output::journal::{self, JournalFile};
 use super::super::output::report::RunReport;
 use super::super::output::{converted, records};
-use super::preflight::RunDetails;
+use super::ready::RunDetails;
 use super::stage_error::{At, StageError};
 use super::stage_runner::StageRunner;
 use super::{guest, recovery, target};
@@ -21,6 +21,7 @@ use crate::convert::{self, ReportedVolume};
 use crate::libvirt::{self, DefinedDomain};
 use crate::manifest::Manifest;
 use crate::model::{ConvertedDisks, GuestFacts, Stage, Warning, WarningCode};
+use crate::pipeline::output::result_file::RECORDS;
 use crate::progress::{Control, Progress};
 use crate::state::Folder;
 
@@ -137,8 +138,7 @@ impl Import<'_> {
         let vm = guest::planned(manifest, *facts);
         guest::check(&vm, target, Stage::Libvirt)?;
         records::prepare(output).map_err(|error| {
-            let text =
-                format!("recording the run in {}: {error}", output.join(records::FOLDER).display());
+            let text = format!("recording the run in {}: {error}", output.join(RECORDS).display());
             StageError::because(Stage::Libvirt, text, "move away what is in its place")
         })?;
         let so_far = RunReport { target: Some(target.asked.clone()), ..report.clone() };

@@ -7,13 +7,12 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::super::job::ImportSettings;
-use super::super::output::converted::PreviousConversion;
-use super::super::output::previous_run::ReusableExport;
 use super::super::output::records::{self, Record};
 use super::super::output::report::RunReport;
 use super::stage_error::StageError;
-use crate::libvirt::{DefinedDomain, Error, UndoReport};
+use crate::libvirt::{Error, UndoReport};
 use crate::model::{ExportedDisk, Stage};
+use crate::pipeline::output::reuse::{KeptDomain, PreviousConversion, ReusableExport};
 
 /// Flags that ask for something to be done once. A later run need not ask for it again.
 const ONCE: [&str; 6] = [
@@ -27,17 +26,6 @@ const ONCE: [&str; 6] = [
 
 /// The flag that names the domain.
 const NAME: &str = "--libvirt-name";
-
-/// A domain that is there.
-#[derive(Debug)]
-pub struct KeptDomain {
-    /// The name of the run that defined it.
-    pub run: String,
-    /// The domain as it was defined.
-    pub domain: DefinedDomain,
-    /// Whether it runs now.
-    pub active: bool,
-}
 
 /// Why the domain is not known.
 #[derive(Debug)]

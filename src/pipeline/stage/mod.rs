@@ -3,6 +3,7 @@
 pub(super) mod addresses;
 pub(super) mod again;
 pub(super) mod asked;
+pub(super) mod conversion;
 pub(super) mod export;
 pub(super) mod fence;
 pub(super) mod guest;
@@ -11,6 +12,7 @@ pub(super) mod kept_domain;
 pub(super) mod package;
 pub(super) mod preflight;
 pub(super) mod privileges;
+pub(super) mod ready;
 pub(super) mod recovery;
 pub(super) mod snapshots;
 pub(super) mod source_after;

@@ -4,14 +4,15 @@ use std::path::Path;
 
 use super::super::job::Job;
 use super::super::output::file_sums;
-use super::super::output::previous_run::{BOTH_WAYS, ReusableExport};
 use super::super::output::report::{PackageReport, StageStatus};
 use super::super::run::remove;
-use super::preflight::ReadyRun;
+use super::ready::ReadyRun;
 use super::stage_error::{At, StageError};
 use super::stage_runner::StageRunner;
 use crate::exporter::{self, PackageFormat, write_package};
 use crate::model::{ExportedVm, Stage, Warning, WarningCode};
+use crate::pipeline::output::BOTH_WAYS;
+use crate::pipeline::output::reuse::ReusableExport;
 use crate::progress::Control;
 
 /// Writes it into `folder`; says whether all is well. An OVA takes the place of its files.

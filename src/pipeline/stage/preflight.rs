@@ -5,7 +5,6 @@
 //! does a libvirt host that cannot be reached: the export is worth having without them, so they become
 //! warnings. Where a flag such as `--power-off` needs the domain, that host stops the run, too.
 
-use std::cell::{OnceCell, RefCell};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -13,82 +12,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::DOMAIN_XML;
 use super::super::job::{Job, absolute};
-use super::super::output::converted::PreviousConversion;
-use super::super::output::fit::{self, Fit};
 use super::super::output::output_lock::{self, OutputDir};
-use super::super::output::previous_run::{
-    self, BOTH_WAYS, PreviousRun, ReusableExport, ReuseRequest,
-};
-use super::super::output::records::{self, Record};
-use super::super::output::{report, staged_files, stored};
-use super::kept_domain::KeptDomain;
+use super::super::output::{fit, previous_run, records, report, staged_files, stored};
+use super::ready::{ReadyRun, RunDetails, is_of, seed, with_hint};
 use super::stage_error::{At, StageError};
 use super::{addresses, guest, privileges, source_after, start, stream, target_check, windows};
-use crate::convert::Agent;
+use crate::convert::{self, Agent};
 use crate::exporter::source::{Error as SourceError, Source};
-use crate::exporter::{self, ExpectedMedium, Inspected, PackageFormat, Streaming};
-use crate::libvirt::Preview;
+use crate::exporter::{self, Inspected, PackageFormat};
 use crate::model::{
-    ByteSize, DiskFormat, DiskId, ExportedDisk, Hint, OsFamily, PowerState, SourceDisk,
-    SourceState, SourceVm, Stage, Warning, WarningCode, chain,
+    ByteSize, DiskFormat, ExportedDisk, Hint, OsFamily, PowerState, SourceDisk, SourceVm, Stage,
+    Warning, WarningCode,
 };
-use crate::{convert, manifest, panics};
-
-/// A run that may begin, but for its source.
-pub struct ReadyRun {
-    /// The VM as it is now.
-    pub vm: SourceVm,
-    /// In which state it is.
-    pub state: SourceState,
-    /// Absolute path of the output directory.
-    pub output: PathBuf,
-    /// Names of the files that the export will make there.
-    pub exports: Vec<String>,
-    /// Whether its disks are converted while they leave the source.
-    pub streaming: Vec<(DiskId, Streaming)>,
-    /// What lies in the VM's CD-ROM drives, where it is exported.
-    pub media: Vec<ExpectedMedium>,
-    /// Names of all files that the run will make there.
-    pub makes: Vec<String>,
-    /// Names of the snapshots of our kind that the VM has.
-    pub snapshots: Vec<String>,
-    /// What there is to build on.
-    pub earlier: PreviousRun,
-    /// The domain that is there already.
-    pub domain: Option<KeptDomain>,
-    /// What the target would make, where it could be asked and nothing is there.
-    pub preview: Option<Preview>,
-    /// Paths of volumes that a domain left which is gone: they are removed before the run begins.
-    pub going: Vec<String>,
-    /// The runs of the output directory that defined a domain, the newest first.
-    pub records: Vec<Record>,
-    /// What a run would do before anything else, for the plan of a dry run.
-    pub first: Vec<String>,
-    /// Whether VMware Tools run in the guest, where that is known.
-    pub tools: Option<bool>,
-    /// What is less than well.
-    pub warnings: Vec<Warning>,
-}
-
-/// What is known of a run although it may be refused.
-#[derive(Default)]
-pub struct RunDetails {
-    /// Name and id of the VM.
-    pub found: OnceCell<(String, String)>,
-    warnings: RefCell<Vec<Warning>>,
-}
-
-impl RunDetails {
-    /// Adds warnings.
-    pub fn warn_all(&self, warnings: Vec<Warning>) {
-        self.warnings.borrow_mut().extend(warnings);
-    }
-
-    /// The warnings, in their order.
-    pub fn warnings(&self) -> Vec<Warning> {
-        self.warnings.take()
-    }
-}
+use crate::pipeline::output::BOTH_WAYS;
+use crate::pipeline::output::reuse::{
+    Fit, PreviousConversion, PreviousRun, ReusableExport, ReuseRequest,
+};
+use crate::{manifest, panics};
 
 /// Logs in.
 ///
@@ -399,12 +339,6 @@ fn files(job: &Job, vm: &SourceVm, exports: &[String]) -> Vec<String> {
     names
 }
 
-/// Where the seed of cloud-init goes, if there is to be one.
-pub fn seed(job: &Job, vm: &SourceVm, output: &Path) -> Option<PathBuf> {
-    job.conversion.as_ref()?.cloud_init.as_ref()?;
-    Some(convert::seed_path(&vm.name, output))
-}
-
 /// Whether the disks will fit: refused when they cannot. A thin disk may well be far smaller than what
 /// its guest sees, and only the transfer tells: so for the worst case this is a warning.
 fn space(
@@ -444,11 +378,6 @@ fn space(
     }))
 }
 
-/// Whether a file of the export is that of the disk.
-pub fn is_of(name: &str, disk: &DiskId) -> bool {
-    name.split_once('.').is_some_and(|(stem, _)| stem == disk.as_str())
-}
-
 /// A missing converter leaves a good export, so it only warns.
 async fn converter(
     vm: &SourceVm,
@@ -462,9 +391,4 @@ async fn converter(
             vec![Warning::new(Stage::Preflight, WarningCode::ConverterUnusable, text)]
         }
     }
-}
-
-pub fn with_hint(error: &dyn std::error::Error, hint: Option<String>) -> String {
-    let text = chain(error);
-    hint.map_or_else(|| text.clone(), |hint| format!("{text} ({hint})"))
 }

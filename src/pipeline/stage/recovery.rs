@@ -7,7 +7,7 @@ use super::super::job::ImportSettings;
 use super::super::output::journal::{self, JournalRecovery, Pending, SurvivingDomain};
 use super::super::output::output_lock::OutputDir;
 use super::super::output::records::Record;
-use super::preflight::RunDetails;
+use super::ready::RunDetails;
 use super::stage_error::{At, StageError};
 use super::target;
 use crate::libvirt::{Undo, UndoReport};

@@ -1,7 +1,7 @@
 //! Snapshots of runs that were killed: a VM that keeps one grows for as long as it runs.
 
 use super::super::output::output_lock::OutputDir;
-use super::preflight::ReadyRun;
+use super::ready::ReadyRun;
 use super::stage_runner::StageRunner;
 use crate::exporter::source::Source;
 use crate::model::{SourceVm, Stage, Warning, WarningCode, chain};

@@ -8,13 +8,13 @@ use super::super::job::Job;
 use super::super::output::held::{LockedOutput, identity};
 use super::super::output::output_lock::{NotedStep, OutputDir};
 use super::super::output::report::{self, RunReport, StageStatus};
-use super::super::output::stored::read_result;
-use super::preflight::ReadyRun;
+use super::ready::ReadyRun;
 use super::stage_error::{At, StageError};
 use super::stage_runner::StageRunner;
 use crate::exporter::Inspected;
 use crate::exporter::source::Source;
 use crate::model::{SourceState, SourceStep, SourceVm, Stage};
+use crate::pipeline::output::result_file::read_result;
 
 /// Refuses what cannot be done to this VM, while nothing has changed.
 ///

@@ -11,7 +11,7 @@ use super::super::output::made::Returned;
 use super::super::output::output_lock::SwitchedOff;
 use super::super::output::records::Record;
 use super::super::output::report::{RunOutcome, RunReport};
-use super::preflight::ReadyRun;
+use super::ready::ReadyRun;
 use super::stage_runner::StageRunner;
 use crate::exporter::source::{Error, Source};
 use crate::libvirt::{Connections, Undo};

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::from_manifest;
 use super::super::output::output_lock::OutputDir;
 use super::super::output::records;
 use super::super::output::report::{self, RunOutcome, RunReport, StageStatus};
@@ -14,6 +13,7 @@ use super::stage_error::StageError;
 use crate::manifest;
 use crate::model::{Stage, Warning, WarningCode, chain};
 use crate::panics::{self, Panicked, caught};
+use crate::pipeline::output::save::save;
 use crate::progress::{Control, Event, Progress};
 use crate::state::Folder;
 
@@ -170,6 +170,6 @@ fn save_result(report: &RunReport, folder: Option<&Folder>) -> std::io::Result<(
     // One of the two tells how to undo the run.
     recorded.and(match folder {
         Some(folder) => folder.save(report::FILE_NAME, &text),
-        None => from_manifest::save(&report.output.join(report::FILE_NAME), &text),
+        None => save(&report.output.join(report::FILE_NAME), &text),
     })
 }

@@ -5,14 +5,14 @@ use super::super::job::{ImportSettings, Job};
 use super::super::output::fit::is_snapshot;
 use super::super::output::made::RecordedExport;
 use super::super::output::report::StageStatus;
-use super::super::output::stored::{self, LOCAL};
-use super::fence;
-use super::kept_domain::KeptDomain;
-use super::source_after;
+use super::super::output::stored;
 use super::stage_error::{At, StageError};
 use super::stage_runner::StageRunner;
+use super::{fence, source_after};
 use crate::manifest::Manifest;
 use crate::model::{PowerState, SourceState, SourceVm, Stage, Warning, WarningCode, revision};
+use crate::pipeline::output::result_file::LOCAL;
+use crate::pipeline::output::reuse::KeptDomain;
 
 /// Code of a refusal since the source runs.
 const RUNNING: &str = "source-running";

@@ -9,9 +9,9 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::from_manifest;
 use super::super::job::Job;
 use super::super::output::stored;
+use super::conversion;
 use super::stage_error::{At, StageError};
 use super::stage_runner::StageRunner;
 use crate::convert;
@@ -115,7 +115,7 @@ pub async fn finish(
     settings: &convert::Settings,
 ) -> Option<ConvertedDisks> {
     let settings = convert::Settings { consume: true, ..settings.clone() };
-    let converted = from_manifest::conversion(ledger, manifest, output, &settings).await;
+    let converted = conversion::convert(ledger, manifest, output, &settings).await;
     let described = match &converted {
         Some(disks) => describe(ledger, manifest, disks, settings.stages.fix).await,
         // Also of a run that was interrupted: its export is worth the seconds that this takes.

@@ -3,16 +3,15 @@
 use tokio_util::sync::CancellationToken;
 
 use super::super::job::{ImportSettings, Job};
-use super::super::output::converted::PreviousConversion;
 use super::super::output::in_use::InUse;
-use super::super::output::previous_run::PreviousRun;
 use super::super::output::records::Record;
 use super::kept_domain::{self, Failed};
-use super::preflight::{ReadyRun, RunDetails, seed, with_hint};
+use super::ready::{ReadyRun, RunDetails, seed, with_hint};
 use super::stage_error::{At, StageError};
 use super::{recovery, target};
 use crate::convert;
 use crate::model::{ConvertedDisks, Hint, SourceVm, Stage, Warning, WarningCode, chain};
+use crate::pipeline::output::reuse::{PreviousConversion, PreviousRun};
 
 /// The run that defined the domain which is asked for, if that is there. A host that cannot be asked now
 /// does not say so.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::output::{journal, records};
-use super::{Error, UndoOptions};
+use super::taken_back::{EVEN_IF_USED, Error, UNFINISHED, UndoOptions};
 use crate::libvirt::{Connection, Evidence, Life, Undo};
 
 /// A run that is to be undone.
@@ -51,9 +51,6 @@ pub(in crate::pipeline) async fn check(
     }
 }
 
-/// The flag by which the user says that used disks go.
-pub(in crate::pipeline) const EVEN_IF_USED: &str = "--even-if-used";
-
 /// Whether steps give a domain its name back that others undefine.
 fn brings_back(steps: &[Undo], undefined: &[Undo]) -> bool {
     let has = |wanted: &String| {
@@ -67,7 +64,7 @@ fn brings_back(steps: &[Undo], undefined: &[Undo]) -> bool {
 fn setter(output: &Path, steps: &[Undo]) -> Option<String> {
     let pending = journal::pending(output).ok().flatten();
     if pending.is_some_and(|pending| brings_back(&pending.steps, steps)) {
-        return Some(super::UNFINISHED.to_owned());
+        return Some(UNFINISHED.to_owned());
     }
     let records = records::all(output).unwrap_or_default();
     let sets = |record: &records::Record| {

@@ -3,18 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::from_manifest::save;
 use super::super::output::held::identity;
 use super::super::output::made::{Returned, SourceNow};
 use super::super::output::output_lock::{OutputDir, SwitchedOff};
 use super::super::output::records::{self, Record};
 use super::super::output::report::{self, RunReport};
-use super::super::output::stored::read_result;
 use super::super::stage::source_power::{domain_may_run, of_folder};
-use super::{TakenBackRuns, UndoOptions};
+use super::taken_back::{TakenBackRuns, UndoOptions};
 use crate::exporter::source::{Error as SourceError, Source, SourceSettings};
 use crate::libvirt::Connections;
 use crate::model::{Hint, PowerState, SourceVm, chain};
+use crate::pipeline::output::result_file::read_result;
+use crate::pipeline::output::save::save;
 use crate::progress::Progress;
 
 /// What is asked of the source.
