@@ -126,7 +126,7 @@ mod tests {
         let starts = [(id(0), grub_disk()), (id(1), efi_disk())];
         let assumed = Assumed { firmware: false, boot_disk: true };
         let chosen = |firmware| {
-            let vm = SourceVm { firmware, assumed, ..crate::convert::fixture::vm() };
+            let vm = SourceVm { firmware, assumed, ..crate::model::fixture::vm() };
             let guest = judge(&vm, &starts, None);
             assert!(fault(&vm, &starts, &guest).is_none());
             guest.boot_disk
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(chosen(Firmware::Bios), Some(id(0)));
         // Before FIX the vendor's loader may be the only one.
         let before = [(id(0), data_disk()), (id(1), esp_disk())];
-        let vm = SourceVm { assumed, firmware: Firmware::Efi, ..crate::convert::fixture::vm() };
+        let vm = SourceVm { assumed, firmware: Firmware::Efi, ..crate::model::fixture::vm() };
         assert_eq!(boot_disk(&vm, &before).map(|(disk, _)| disk.clone()), Some(id(1)));
     }
 

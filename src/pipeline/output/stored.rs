@@ -238,6 +238,7 @@ fn exported_disk(manifest: &Manifest, disk: &manifest::Disk) -> Option<ExportedD
 mod tests {
     use std::fs;
 
+    use super::super::result_file::RECORDS;
     use super::*;
     use crate::model::{ByteSize, DiskFormat, Sha256Digest};
 
