@@ -1,6 +1,5 @@
 //! The network cards of an OVF.
 
-use super::disks::label;
 use super::schema::{Adapter, Item, Machine, Setting, setting};
 use crate::model::{NicModel, SourceNic};
 
@@ -69,7 +68,7 @@ fn line_of_slot(line: &Setting) -> Option<(u32, &str)> {
 
 /// The number that a card has in the VMX: `Network adapter 1` and `Ethernet 1` are `ethernet0`.
 fn number(item: &Item) -> Option<u32> {
-    let name = label(item).to_ascii_lowercase();
+    let name = item.label().to_ascii_lowercase();
     match name.strip_prefix("network adapter ").or_else(|| name.strip_prefix("ethernet ")) {
         Some(place) => place.trim().parse::<u32>().ok()?.checked_sub(1),
         None => name.strip_prefix("ethernet")?.parse().ok(),

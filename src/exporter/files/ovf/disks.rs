@@ -94,7 +94,7 @@ impl<'a> Resources<'a> {
     /// # Errors
     /// What is wrong with it, as a clause.
     pub(super) fn disk(&self, item: &Item) -> Result<Result<FoundDisk, String>, String> {
-        let label = label(item);
+        let label = item.label().to_owned();
         let none = DescribedDisk::default();
         let (described, file) = match self.resource(item) {
             Some(Resource::Disk(disk)) => (disk, self.index.file_of(disk)),
@@ -224,13 +224,6 @@ fn reference(item: &Item) -> &str {
 /// The id in a reference.
 fn last_part(reference: &str) -> &str {
     reference.rsplit_once('/').map_or(reference, |(_, id)| id)
-}
-
-/// What an item is called.
-pub(super) fn label(item: &Item) -> String {
-    let told = [&item.name, &item.caption].into_iter().flatten().map(|text| text.trim());
-    let mut told = told.filter(|text| !text.is_empty());
-    told.next().unwrap_or(item.instance.trim()).to_owned()
 }
 
 fn is_compressed(file: &FileReference) -> bool {

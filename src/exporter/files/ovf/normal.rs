@@ -57,7 +57,7 @@ pub(super) fn normal(text: &str) -> Result<String, String> {
                 let name = renamed.unwrap_or(tag.local_name().into_inner());
                 let kept = out.begins(name);
                 if kept {
-                    out.tag((name, &tag), reader.resolver(), ">")?;
+                    out.tag(name, &tag, reader.resolver(), ">")?;
                 }
                 out.open(kept, renamed)?;
             }
@@ -65,7 +65,7 @@ pub(super) fn normal(text: &str) -> Result<String, String> {
                 budget.draw(1)?;
                 let name = renamed(&tag)?.unwrap_or(tag.local_name().into_inner());
                 if out.begins(name) {
-                    out.tag((name, &tag), reader.resolver(), "/>")?;
+                    out.tag(name, &tag, reader.resolver(), "/>")?;
                 }
             }
             Event::End(tag) => out.close(tag.local_name().into_inner()),
@@ -129,7 +129,8 @@ impl GrowingText {
 
     fn tag(
         &mut self,
-        (name, tag): (&str, &BytesStart<'_>),
+        name: &str,
+        tag: &BytesStart<'_>,
         names: &NamespaceResolver,
         end: &str,
     ) -> Result<(), String> {

@@ -334,6 +334,13 @@ pub(super) struct Item {
 }
 
 impl Item {
+    /// What it is called.
+    pub(super) fn label(&self) -> &str {
+        let told = [&self.name, &self.caption].into_iter().flatten().map(|text| text.trim());
+        let mut told = told.filter(|text| !text.is_empty());
+        told.next().unwrap_or(self.instance.trim())
+    }
+
     /// Takes over what a later description of the same device names.
     pub(super) fn replace(&mut self, later: &Self) {
         let later = later.clone();
