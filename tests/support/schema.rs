@@ -44,7 +44,9 @@ fn is_of_hyper2kvm(report: &Value) -> bool {
 
 /// The name of the schema, by a field that no other format has.
 fn format_of(json: &Value) -> Option<&'static str> {
-    const MARKS: [(&str, &str); 8] = [
+    const MARKS: [(&str, &str); 9] = [
+        // What `cat` shows.
+        ("manifest_version", "manifest"),
         ("hyperexport_plan", "plan"),
         ("stages", "result"),
         ("errors", "failure"),
