@@ -124,7 +124,7 @@ const COMMON_NAMES: &[&str] = &["error.rs", "mod.rs", "tests.rs"];
 /// Largest group of files in one room that import each other in a circle.
 const LARGEST_CYCLE: usize = 2;
 /// Rooms with larger groups, and the sizes of those groups. A group may shrink, never grow.
-const CYCLES: &[(&str, &[usize])] = &[("convert", &[53]), ("libvirt", &[38])];
+const CYCLES: &[(&str, &[usize])] = &[("convert", &[53]), ("libvirt", &[23, 4])];
 
 /// A file of `src/`.
 struct Source {

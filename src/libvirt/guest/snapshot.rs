@@ -12,10 +12,11 @@ use virt::sys;
 use crate::model::{DiskFormat, Firmware, file_name};
 
 use super::super::import::RegisteredVolume;
-use super::super::import::request::{ImportRequest, WantedVolume};
+use super::super::import::request::ImportRequest;
 use super::super::rollback::undo_step::Undo;
 use super::super::rollback::unwind::Unwind;
 use super::super::storage::pool::UsablePool;
+use super::super::storage::wanted::WantedVolume;
 use super::super::storage::{pool, volume};
 use super::super::xml::snapshot::{DomainSnapshot, SnapshotDisk, SnapshotDriver, SnapshotSource};
 use super::super::{DefinedDomain, Error, xml};

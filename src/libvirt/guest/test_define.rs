@@ -9,10 +9,11 @@ use crate::domain::DomainSpec;
 
 use super::super::import::preflight;
 use super::super::import::preflight::Leaves;
-use super::super::import::request::{ImportRequest, WantedVolume};
+use super::super::import::request::ImportRequest;
 use super::super::rollback::undo_step::Undo;
 use super::super::rollback::unwind::Unwind;
-use super::super::storage::pool;
+use super::super::storage::pool_ready;
+use super::super::storage::wanted::WantedVolume;
 use super::super::{Cause, Connection, Error, domain_xml};
 use super::identity::Chosen;
 use super::run_owner::RunOwner;
@@ -48,7 +49,7 @@ impl Connection {
         let leaves = Leaves::of(request);
         self.call(move |connect| {
             remove_leftovers(connect, &owner)?;
-            pool::try_start(connect, &choice, local, |place| {
+            pool_ready::try_start(connect, &choice, local, |place| {
                 preflight::room(connect, place, &volumes, &leaves, local)
             })?;
             let defined = connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE);

@@ -11,8 +11,8 @@ use crate::domain::{
 use crate::model::{ByteSize, Check, Hint, chain};
 
 use super::super::hint_words::word;
-use super::super::import::request::{DefaultPool, PoolChoice};
 use super::super::storage::pool;
+use super::super::storage::wanted::{DefaultPool, PoolChoice};
 use super::super::{Connection, Error};
 use super::access;
 

@@ -13,8 +13,9 @@ use crate::model::{ByteSize, DiskFormat, DiskId};
 use super::super::guest::identity::Chosen;
 use super::super::storage::pool;
 use super::super::storage::pool::{Access, UsablePool};
+use super::super::storage::wanted::WantedVolume;
 use super::super::{Connection, Error};
-use super::request::{ImportRequest, WantedVolume};
+use super::request::ImportRequest;
 
 /// The domain that an import would define.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,9 +33,10 @@ use super::rollback::used;
 use super::storage::content::VolumeContent;
 use super::storage::pool::UsablePool;
 use super::storage::volume::{self, Filling, VolumeSource};
-use super::storage::{pool, space};
+use super::storage::wanted::WantedVolume;
+use super::storage::{pool, pool_ready, space};
 use super::{Connection, Draft, Error};
-use request::{ImportRequest, WantedVolume};
+use request::ImportRequest;
 
 /// A domain that libvirt now has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,7 +69,7 @@ pub struct DefinedDomain {
     /// What its guest showed when it was started for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<GuestSigns>,
-    /// How all of it is taken back.
+    /// The steps that undo the import.
     #[serde(default)]
     pub undo: Vec<Undo>,
     /// What proves that a run of this user has written the way back, where its caller has sealed it.
@@ -146,7 +147,7 @@ impl Connection {
         let (choice, unwind) = (request.pool.clone(), filling.unwind.clone());
         let local = self.is_local();
         let (place, _in_use) =
-            self.call(move |connect| pool::ensure(connect, &choice, local, &unwind)).await?;
+            self.call(move |connect| pool_ready::ensure(connect, &choice, local, &unwind)).await?;
         if filling.unwind.steps().iter().any(|step| matches!(step, Undo::RemovePool { .. })) {
             let dir = place.dir.display();
             filling.progress.note(format!("made the storage pool '{}' over {dir}", place.pool));

@@ -11,9 +11,10 @@ use super::super::hint_words::word;
 use super::super::host::access;
 use super::super::rollback::undo_step::Undo;
 use super::super::storage::pool::UsablePool;
+use super::super::storage::wanted::{PoolChoice, WantedVolume};
 use super::super::storage::{pool, space, volume};
 use super::super::{Connection, Error};
-use super::request::{ImportRequest, PoolChoice, WantedVolume};
+use super::request::ImportRequest;
 use super::{addresses, warnings};
 
 impl Connection {

@@ -1,5 +1,6 @@
 //! Undoing: the steps that are journalled before each act, and their execution, at once or later.
 
+pub(super) mod in_the_way;
 pub(super) mod owners;
 pub(super) mod recover;
 pub(super) mod undo;

@@ -37,9 +37,8 @@ pub enum Undo {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mark: Option<String>,
     },
-    /// Nothing to undo: a domain as it was just before its definition, and in the record of a finished run
-    /// as that run has left it. Whoever comes later compares, and so sees whether somebody has used the
-    /// domain since.
+    /// Nothing to undo: the domain just before its definition, and in the record of a finished run as the
+    /// run left it. A later `undo` compares, and so knows whether somebody has used the domain since.
     Defined {
         /// For messages.
         name: String,

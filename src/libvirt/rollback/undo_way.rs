@@ -1,7 +1,6 @@
 //! What is in the way of undefining a domain. It is looked for before anything is removed: libvirt refuses
 //! the domain, but not its disks.
 
-use std::fmt;
 use std::ptr;
 
 use virt::connect::Connect;
@@ -9,44 +8,9 @@ use virt::domain::Domain;
 use virt::sys;
 
 use super::super::guest::{identity, replace};
-use super::super::hint_words::word;
 use super::super::{Connection, Error};
+use super::in_the_way::InTheWay;
 use super::undo_step::Undo;
-
-/// What belongs to a domain that libvirt does not undefine with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InTheWay {
-    /// The memory of a guest that was running, as `libvirt-guests` saves it when a host shuts down.
-    ManagedSave,
-    /// A snapshot of that name.
-    Snapshot(String),
-    /// Checkpoints, as tools for backups make them.
-    Checkpoints,
-}
-
-impl fmt::Display for InTheWay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ManagedSave => write!(f, "its memory is saved on disk"),
-            Self::Snapshot(name) => write!(f, "it has the snapshot '{name}'"),
-            Self::Checkpoints => write!(f, "it has checkpoints"),
-        }
-    }
-}
-
-impl InTheWay {
-    /// What to type.
-    pub(in crate::libvirt) fn command(&self, domain: &str) -> String {
-        let domain = word(domain);
-        match self {
-            Self::ManagedSave => format!("'virsh managedsave-remove {domain}'"),
-            Self::Snapshot(name) => format!("'virsh snapshot-delete {domain} {}'", word(name)),
-            Self::Checkpoints => format!(
-                "'virsh checkpoint-delete {domain} NAME' ('virsh checkpoint-list {domain}' has the names)"
-            ),
-        }
-    }
-}
 
 impl Connection {
     /// The present name of the domain that the steps undefine, if a later run has set the domain aside for

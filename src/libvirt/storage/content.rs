@@ -15,7 +15,7 @@ use crate::image::extents;
 use crate::model::{DiskFormat, Sha256Digest};
 
 use super::super::Error;
-use super::super::import::request::WantedVolume;
+use super::wanted::WantedVolume;
 
 /// Bytes at the beginning of a volume by which it is known again.
 pub(in crate::libvirt) const BEGINNING: u64 = 1 << 20;

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use super::super::connection::uri;
-use super::super::import::request::{DefaultPool, PoolChoice};
 use super::super::{Connection, Error};
 use super::pool;
+use super::wanted::{DefaultPool, PoolChoice};
 
 /// The name that every tool of libvirt gives to the first storage pool.
 const NAME: &str = "default";

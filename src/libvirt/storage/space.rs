@@ -8,9 +8,9 @@ use virt::connect::Connect;
 use crate::model::ByteSize;
 
 use super::super::Error;
-use super::super::import::request::WantedVolume;
 use super::pool;
 use super::pool::UsablePool;
+use super::wanted::WantedVolume;
 
 /// Kept free beside the images, for the file system's own needs: 1 % and this much.
 const MARGIN: u64 = 16 * 1024 * 1024;

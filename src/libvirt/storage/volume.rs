@@ -17,7 +17,6 @@ use crate::panics::caught_here;
 use crate::progress::{Progress, Task, Unit};
 
 use super::super::connection::uri;
-use super::super::import::request::WantedVolume;
 use super::super::rollback::owners;
 use super::super::rollback::undo::find_volume;
 use super::super::rollback::undo_step::Undo;
@@ -26,6 +25,7 @@ use super::super::xml::storage::Volume;
 use super::super::{Error, xml};
 use super::content::VolumeContent;
 use super::pool::{Access, UsablePool};
+use super::wanted::WantedVolume;
 use super::{copy, download, pool, upload};
 
 /// The tools and rules for filling a volume.
