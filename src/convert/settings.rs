@@ -48,15 +48,6 @@ pub struct DiskKey {
 impl DiskKey {
     /// What stands for every encrypted device.
     pub(super) const ALL: &'static str = "all";
-
-    /// Whether the key is meant for this device, whose header has that UUID.
-    pub(super) fn is_for(&self, device: &str, uuid: &str) -> bool {
-        let own = ["/dev/vd", "/dev/hd", "/dev/xvd"];
-        let as_sd = own.iter().find_map(|prefix| self.device.strip_prefix(prefix));
-        let wanted = as_sd.map_or_else(|| self.device.clone(), |rest| format!("/dev/sd{rest}"));
-        let is_uuid = !uuid.is_empty() && wanted.eq_ignore_ascii_case(uuid);
-        wanted == Self::ALL || wanted == device || is_uuid
-    }
 }
 
 /// QEMU's guest agent for a guest that has none.

@@ -3,7 +3,7 @@
 //! is followed and the difference is a warning.
 
 use crate::model::{
-    Firmware, GuestFacts, GuestOs, OsFamily, SourceVm, Stage, Warning, WarningCode,
+    Firmware, GuestFacts, GuestOs, OsFamily, SourceDisk, SourceVm, Stage, Warning, WarningCode,
 };
 
 use super::guest::{is_open, linux, may_be, windows};
@@ -169,17 +169,8 @@ fn architecture(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warnin
 /// The disk with the boot loader comes first, where the source names no boot disk.
 fn boot_disk(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
     let Some(id) = facts.boot_disk.as_ref().filter(|_| vm.assumed.boot_disk) else { return };
-    let Some(found) = vm.disks.iter().find(|disk| disk.id == *id) else { return };
-    let place = found.boot_order;
-    if place == 0 {
+    if !SourceDisk::boot_from(&mut vm.disks, id) {
         return;
-    }
-    for disk in &mut vm.disks {
-        if disk.id == *id {
-            disk.boot_order = 0;
-        } else if disk.boot_order < place {
-            disk.boot_order = disk.boot_order.saturating_add(1);
-        }
     }
     warn(
         warnings,

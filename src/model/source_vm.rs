@@ -62,7 +62,7 @@ pub struct SourceVm {
     pub facts: Option<GuestFacts>,
 }
 
-/// Facts of a VM that its source does not tell: whoever read it assumed them, and the disks decide.
+/// Facts of a VM that its source does not state: they are assumed, and the disks decide.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Assumed {
@@ -81,7 +81,7 @@ impl Assumed {
     }
 }
 
-/// Where and when a VM was taken, for whoever finds it later.
+/// Where and when a VM was exported, for a person who finds it later.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Origin {
@@ -279,6 +279,23 @@ impl SourceDisk {
         named.iter().any(|index| *index < disks.len())
     }
 
+    /// Makes the disk of that id the one that boots; the others keep their order. Returns whether that
+    /// changed anything.
+    pub fn boot_from(disks: &mut [Self], id: &DiskId) -> bool {
+        let chosen = disks.iter().find(|disk| disk.id == *id);
+        let Some(before) = chosen.map(|disk| disk.boot_order).filter(|order| *order != 0) else {
+            return false;
+        };
+        for disk in disks {
+            if disk.id == *id {
+                disk.boot_order = 0;
+            } else if disk.boot_order < before {
+                disk.boot_order = disk.boot_order.saturating_add(1);
+            }
+        }
+        true
+    }
+
     /// The disk at a place in the order of its VM's, the first of which boots.
     #[must_use]
     pub fn at(self, index: usize) -> Self {
@@ -453,6 +470,22 @@ mod tests {
             let found: Vec<_> = disks.iter().map(|disk| disk.boot_order).collect();
             assert_eq!(found, order, "{named:?}");
             assert_eq!(disks[2].id.as_str(), "disk-2");
+        }
+    }
+
+    #[test]
+    fn the_disk_that_boots_goes_before_the_others() {
+        for (chosen, changed, order) in [
+            (0, false, [0, 1, 2]),
+            (1, true, [1, 0, 2]),
+            (2, true, [1, 2, 0]),
+            (9, false, [0, 1, 2]),
+        ] {
+            let mut disks = disks(3);
+            let id = DiskId::from_index(chosen);
+            assert_eq!(SourceDisk::boot_from(&mut disks, &id), changed, "{chosen}");
+            let found: Vec<_> = disks.iter().map(|disk| disk.boot_order).collect();
+            assert_eq!(found, order, "{chosen}");
         }
     }
 }

@@ -17,8 +17,8 @@ pub(super) fn judge(
     GuestFacts { boot_disk, firmware, lacks: start.lacks(), ..facts }
 }
 
-/// The boot disk: the one that the source names, else the first of those that the VM's firmware, where
-/// that is told, most likely starts from.
+/// The boot disk: the one that the source names, else the first of those that the VM's firmware most
+/// likely starts from. Where the source names no firmware, either one counts.
 pub(super) fn boot_disk<'a>(
     vm: &SourceVm,
     starts: &'a [(DiskId, Beginning)],
@@ -29,20 +29,6 @@ pub(super) fn boot_disk<'a>(
     let told = (!vm.assumed.firmware).then_some(vm.firmware);
     // Of several that are as likely the last one would be taken.
     starts.iter().rev().max_by_key(|(_, start)| start.likelihood(told))
-}
-
-/// The VM with that disk as the one that it boots from; the others keep their order.
-pub(super) fn booting_from(mut vm: SourceVm, id: &DiskId) -> SourceVm {
-    let chosen = vm.disks.iter().find(|disk| disk.id == *id).map(|disk| disk.boot_order);
-    let Some(before) = chosen else { return vm };
-    for disk in &mut vm.disks {
-        disk.boot_order = match disk.boot_order {
-            order if order == before => 0,
-            order if order < before => order + 1,
-            order => order,
-        };
-    }
-    vm
 }
 
 /// Why the VM would not start as it will be planned, if it would not.

@@ -24,19 +24,19 @@ pub(super) async fn open(
     let (mut failed, mut unused): (Vec<_>, Vec<_>) = (Vec::new(), keys.iter().collect());
     for _ in 0..LAYERS {
         let mut opened = false;
+        let mut locked = systems::encrypted(guestfs).await?;
+        locked.retain(|device| failed.iter().all(|(known, _)| known != device));
+        if locked.is_empty() {
+            break;
+        }
         // A volume inside what was opened has a name by now.
         let devices = GuestDevices::find(guestfs, vm).await?;
-        for device in systems::encrypted(guestfs).await? {
-            if failed.iter().any(|(known, _)| *known == device) {
-                continue;
-            }
-            let uuid = guestfs.tags(&device).await?.remove("UUID").unwrap_or_default();
-            let fits = |key: &&DiskKey| {
-                key.is_for(&device, &uuid) || devices.all(&key.device).contains(&device)
-            };
+        for device in locked {
+            let uuid = devices.tag(&device, "UUID").unwrap_or_default();
+            let fits = |key: &&DiskKey| is_for(key, &device, &devices);
             let Some(key) = keys.iter().find(fits) else { continue };
             unused.retain(|other| other.device != key.device);
-            let name = systems::opened_as(&uuid);
+            let name = systems::opened_as(uuid);
             let name = name.strip_prefix("/dev/mapper/").unwrap_or(&name);
             let doing = format!("opening the encrypted {device}");
             let words = ["cryptsetup-open", &device, name];
@@ -55,4 +55,37 @@ pub(super) async fn open(
     let unused =
         unused.map(|key| format!("no encrypted device is '{}', which --key names", key.device));
     Ok(failed.chain(unused).collect())
+}
+
+/// Whether a key is meant for this device, by a name of libguestfs' or of the guest's, or by its LUKS UUID.
+fn is_for(key: &DiskKey, device: &str, devices: &GuestDevices) -> bool {
+    let wanted = key.device.as_str();
+    let own = devices.tag(device, "UUID").filter(|uuid| !uuid.is_empty());
+    let is_uuid = own.is_some_and(|uuid| wanted.eq_ignore_ascii_case(uuid));
+    let is_named = || systems::in_appliance(wanted) == device;
+    let is_meant = || devices.all(wanted).iter().any(|meant| meant == device);
+    wanted == DiskKey::ALL || is_uuid || is_named() || is_meant()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::devices::devices;
+    use super::*;
+    use crate::model::Secret;
+
+    #[test]
+    fn a_key_is_for_a_device_by_any_of_its_names() {
+        let devices = devices(&[("/dev/sda2", "5eed"), ("/dev/vg/root", "da7a")]);
+        let fits = |named: &str, device: &str| {
+            let key = DiskKey { device: named.to_owned(), passphrase: Secret::new("x".to_owned()) };
+            is_for(&key, device, &devices)
+        };
+        for named in ["/dev/sda2", "/dev/vda2", "5EED", "UUID=5eed", "PARTUUID=part-5eed", "all"] {
+            assert!(fits(named, "/dev/sda2"), "{named}");
+        }
+        for named in ["/dev/sda1", "da7a", "UUID=da7a", "", "/dev/vg/root"] {
+            assert!(!fits(named, "/dev/sda2"), "{named}");
+        }
+        assert!(fits("/dev/mapper/vg-root", "/dev/vg/root"));
+    }
 }

@@ -49,7 +49,9 @@ use std::time::Instant;
 
 use crate::budget::{Going, is_stop};
 use crate::manifest::Disk;
-use crate::model::{ByteSize, ConvertedDisks, DiskFormat, GuestFacts, SourceVm, Warning};
+use crate::model::{
+    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, SourceDisk, SourceVm, Warning,
+};
 use crate::panics;
 
 use self::beginning::Beginning;
@@ -177,7 +179,7 @@ async fn inspect_and_fix(
 /// The VM; of several disks, of which the source names none, it boots from the one that the disks
 /// themselves tell.
 async fn with_boot_disk(run: &ConversionRun<'_>, disks: &[Work<'_>]) -> Result<SourceVm, Error> {
-    let vm = run.manifest.source_vm();
+    let mut vm = run.manifest.source_vm();
     if !vm.assumed.boot_disk || disks.len() < 2 {
         return Ok(vm);
     }
@@ -185,11 +187,10 @@ async fn with_boot_disk(run: &ConversionRun<'_>, disks: &[Work<'_>]) -> Result<S
     for work in disks {
         starts.push((work.disk.id.clone(), beginning(run, work).await?));
     }
-    let chosen = bootable::boot_disk(&vm, &starts).map(|(id, _)| id.clone());
-    Ok(match chosen {
-        Some(id) => bootable::booting_from(vm, &id),
-        None => vm,
-    })
+    if let Some((id, _)) = bootable::boot_disk(&vm, &starts) {
+        SourceDisk::boot_from(&mut vm.disks, id);
+    }
+    Ok(vm)
 }
 
 /// What a disk begins with.

@@ -10,7 +10,7 @@ use crate::model::{DiskFormat, Firmware, SourceNic};
 pub struct FileSettings {
     /// The OVA, OVF, VMX, folder or image; further ones are further images.
     pub paths: Vec<PathBuf>,
-    /// Which part of it is meant, and what is known of it.
+    /// Which VM of a package to export, and the facts that the files leave open.
     pub choice: FileChoice,
     /// What packed disks become while they are read, if they can; none to keep them as they are.
     pub rewrite: Option<Rewrite>,

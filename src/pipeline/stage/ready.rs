@@ -1,4 +1,4 @@
-//! A run that may begin, and what is told on the way there.
+//! A run that passed preflight, and what preflight reported.
 
 use std::cell::{OnceCell, RefCell};
 use std::path::{Path, PathBuf};

@@ -33,7 +33,7 @@ pub(in crate::pipeline) struct RunEnd {
 }
 
 /// Powers the VM on that this run, or a killed one before, has switched off, if the outcome and the flags
-/// say so. Whatever happens is told and stands in the report.
+/// say so. The outcome is printed and recorded in the report.
 pub(in crate::pipeline) async fn settle(
     job: &Job,
     ready: &ReadyRun,

@@ -221,6 +221,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_tool_that_new_kernels_call_builds_the_initramfs() {
+        let core: [(&str, &[u8]); 2] =
+            [("usr/sbin/mkinitramfs", b"x"), ("etc/initramfs-tools/initramfs.conf", b"x")];
+        let dracut: (&str, &[u8]) = ("usr/bin/dracut", b"x");
+        let hook: (&str, &[u8]) = ("etc/kernel/postinst.d/dracut", b"x");
+        let vendors: (&str, &[u8]) = ("usr/share/kernel/postinst.d/dracut", b"x");
+        for (more, expected) in [
+            (&[][..], Tool::InitramfsTools),
+            (&[dracut][..], Tool::InitramfsTools),
+            (&[dracut, hook][..], Tool::Dracut),
+            (&[dracut, vendors][..], Tool::Dracut),
+            // A package that was removed leaves its hook behind.
+            (&[hook][..], Tool::InitramfsTools),
+        ] {
+            let files: Vec<_> = core.iter().chain(more).copied().collect();
+            let played = Played::new(&files, json!({}));
+            let mut guestfs = played.started().await;
+            let found = installed(&mut guestfs).await.expect("asked");
+            assert_eq!(found, Some(expected), "{more:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn no_drop_in_of_the_guest_s_sets_the_list_anew() {
         let own = ("etc/dracut.conf.d/vmware.conf", b"add_drivers=\"vmw_pvscsi\"".as_slice());
         let (command, mut guestfs) = command(Tool::Dracut, &[own], false).await;

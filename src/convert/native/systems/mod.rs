@@ -57,11 +57,7 @@ pub(super) async fn choose(
     choice: &SystemChoice<'_>,
 ) -> Result<String, Error> {
     if let Some(wanted) = choice.root {
-        // libguestfs' own names, which the list of an error has, come before those of the guest.
-        let meant = devices.all(wanted);
-        let named = |root: &&String| is_named(root, wanted);
-        let is_meant = |root: &&String| meant.iter().any(|device| device == split(root).0);
-        return match roots.iter().find(named).or_else(|| roots.iter().find(is_meant)) {
+        return match named(&roots, wanted, devices) {
             Some(root) => Ok(root.clone()),
             None => Err(several(guestfs, &roots, Some(wanted)).await?),
         };
@@ -80,13 +76,26 @@ pub(super) async fn choose(
     }
 }
 
+/// The root that the user means. libguestfs' own names, which the list of an error has, come before those
+/// of the guest.
+fn named<'a>(roots: &'a [String], wanted: &str, devices: &GuestDevices) -> Option<&'a String> {
+    let meant = devices.all(wanted);
+    let is_meant = |root: &&String| meant.iter().any(|device| device == split(root).0);
+    roots.iter().find(|root| is_named(root, wanted)).or_else(|| roots.iter().find(is_meant))
+}
+
 /// Whether the user means this root: `/dev/vda1` is the guest's own word for `/dev/sda1`.
 fn is_named(root: &str, wanted: &str) -> bool {
     let (device, _) = split(root);
-    let own = ["/dev/vd", "/dev/hd", "/dev/xvd"];
-    let as_sd = own.iter().find_map(|prefix| wanted.strip_prefix(prefix));
-    let wanted = as_sd.map_or_else(|| wanted.to_owned(), |rest| format!("/dev/sd{rest}"));
+    let wanted = in_appliance(wanted);
     root == wanted || device == wanted
+}
+
+/// libguestfs' name of a disk or partition that the guest's kernel calls by its driver.
+pub(super) fn in_appliance(name: &str) -> String {
+    let own = ["/dev/vd", "/dev/hd", "/dev/xvd"];
+    let as_sd = own.iter().find_map(|prefix| name.strip_prefix(prefix));
+    as_sd.map_or_else(|| name.to_owned(), |rest| format!("/dev/sd{rest}"))
 }
 
 /// Why no system was found: an encrypted disk and an empty one are two different things.
@@ -278,7 +287,31 @@ async fn with_loader_on(
 
 #[cfg(test)]
 mod tests {
+    use super::super::devices::tagged;
     use super::*;
+
+    #[test]
+    fn a_root_has_all_names_of_its_device() {
+        let devices = tagged(&[
+            ("/dev/sda1", vec![("UUID", "5eed"), ("LABEL", "old")]),
+            ("/dev/sdb1", vec![("UUID", "da7a")]),
+            ("/dev/vg/root", vec![("UUID", "1a4a")]),
+        ]);
+        let roots = ["/dev/sda1", "/dev/sdb1", "/dev/vg/root"].map(str::to_owned);
+        for (wanted, found) in [
+            ("/dev/sdb1", Some(1)),
+            ("/dev/vdb1", Some(1)),
+            ("UUID=da7a", Some(1)),
+            ("/dev/disk/by-uuid/5eed", Some(0)),
+            ("LABEL=old", Some(0)),
+            ("/dev/mapper/vg-root", Some(2)),
+            ("/dev/sdc1", None),
+            ("UUID=beef", None),
+        ] {
+            let expected = found.map(|index: usize| &roots[index]);
+            assert_eq!(named(&roots, wanted, &devices), expected, "{wanted}");
+        }
+    }
 
     #[test]
     fn the_user_may_name_a_root_as_the_guest_does() {

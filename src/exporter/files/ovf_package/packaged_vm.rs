@@ -34,7 +34,7 @@ pub(in crate::exporter::files) struct OvfDisk {
     pub(in crate::exporter::files) href: Option<String>,
     /// How many chunks it comes in; none when it is whole.
     pub(in crate::exporter::files) chunks: Option<u64>,
-    /// Its length as it lies in the package, in bytes, if that is told.
+    /// Its length in the package, in bytes, if the descriptor states it.
     pub(in crate::exporter::files) size: Option<u64>,
     /// Whether it is gzip-compressed.
     pub(in crate::exporter::files) gzip: bool,

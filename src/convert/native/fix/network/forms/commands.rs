@@ -28,10 +28,7 @@ pub(super) fn made_by(line: &[Spot<String>], says: &mut Says) {
 
 fn made_by_one(line: &[Spot<String>], says: &mut Says) {
     let has = |names: &[&str]| line.iter().any(|word| names.contains(&program(word)));
-    let after = |name: &str| {
-        let at = line.iter().position(|word| word.value == name);
-        at.and_then(|at| line.get(at + 1)).cloned()
-    };
+    let after = |name: &str| arguments(line, name).first().cloned();
     if has(&["tunctl"]) {
         says.makes.extend(after("-t").map(|word| word.value));
     } else if has(&["openvpn"]) {
