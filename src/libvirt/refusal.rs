@@ -146,8 +146,9 @@ fn by_words(uri: &str, message: &str) -> Refusal {
         Refusal::NotRunning
     } else if !of_socket && relays(uri).iter().any(|relay| has_word(message, relay)) {
         Refusal::Relay
-    } else if says(&["socket is closed"]) && lacks_program(uri) {
-        // libvirt may have written to it before it read why there is nobody.
+    } else if lacks_program(uri) {
+        // libvirt may write to the connection before it reads why nobody answers: "Broken pipe", or
+        // "socket is closed".
         Refusal::Program
     } else {
         Refusal::Other
@@ -272,11 +273,13 @@ mod tests {
         }
         let chatter = "packet 1416128879 bytes received from server too large, want 33554432";
         assert_eq!(by_words(SSH, chatter), Refusal::Chatter);
-        let closed = "internal error: client socket is closed";
         let by = |program| format!("qemu+ssh://h/system?command={program}");
-        assert_eq!(by_words(&by("/no/ssh"), closed), Refusal::Program);
-        assert_eq!(by_words(&by("/bin/sh"), closed), Refusal::Other);
-        assert_eq!(by_words(SSH, closed), Refusal::Other);
+        for closed in ["internal error: client socket is closed", "Cannot write data: Broken pipe"]
+        {
+            assert_eq!(by_words(&by("/no/ssh"), closed), Refusal::Program);
+            assert_eq!(by_words(&by("/bin/sh"), closed), Refusal::Other);
+            assert_eq!(by_words(SSH, closed), Refusal::Other);
+        }
     }
 
     const LIBRARY: &str = "qemu+libssh://me@kvm2/system";

@@ -3,13 +3,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::import::{Setup, chain};
-use crate::support::{guest, libvirtd};
+use crate::support::import::{Setup, chain, source_disk};
+use crate::support::libvirtd;
 use hyperexport::domain::{Chipset, CpuChoice, DiskBus, DomainType, TpmChoice};
 use hyperexport::libvirt::{DefinedDomain, Error, Undo, user_profile};
 use hyperexport::model::{
-    AskedNic, Board, Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, Firmware,
-    GuestCard, Hint, MacAddress, OsFamily, SmbiosText, SoundCard, SourceDisk, SourceNic,
+    AskedNic, Board, CpuTopology, DiskFormat, Firmware, GuestCard, Hint, MacAddress, OsFamily,
+    SmbiosText, SoundCard, SourceNic,
 };
 
 /// Starts the domain and stops it again.
@@ -261,53 +261,6 @@ async fn a_bus_that_nothing_speaks_for_is_told() {
     assert_eq!(codes(&setup).await, ["disk-bus-unproven"]);
     setup.options.hardware.disk_bus = Some(DiskBus::Sata);
     assert_eq!(codes(&setup).await, [""; 0]);
-}
-
-fn source_disk(model: &str) -> SourceDisk {
-    SourceDisk {
-        id: DiskId::from_index(0),
-        key: 2000,
-        label: "Hard disk 1".to_owned(),
-        controller: Controller { bus: Bus::Scsi, model: model.to_owned(), number: 0, slot: None },
-        unit: 0,
-        capacity: ByteSize(1 << 31),
-        boot_order: 0,
-        backing: None,
-        uuid: None,
-    }
-}
-
-/// The guest of `tests/guest`, which boots on IDE and not on virtio, as the exporter leaves it.
-async fn boots_unfixed(firmware: &str, controller: Option<&str>, bus: &str) {
-    let Some(mut setup) = Setup::new().await else { return };
-    let firmware_name = firmware.to_owned();
-    let built = tokio::task::spawn_blocking(move || guest::guest(&firmware_name)).await;
-    let Some(guest) = built.expect("no panic") else { return };
-    setup.vm.firmware = if firmware == "uefi" { Firmware::Efi } else { Firmware::Bios };
-    setup.vm.memory_mib = 1024;
-    setup.vm.cpu = CpuTopology::new(1, 1);
-    let disk = &mut setup.disks.0[0];
-    disk.path = guest.raw;
-    disk.format = DiskFormat::Raw;
-    disk.capacity = ByteSize(disk.path.metadata().expect("there").len());
-    disk.fixed = false;
-    setup.vm.disks = controller.map(source_disk).into_iter().collect();
-    let open = std::fs::Permissions::from_mode(0o711);
-    std::fs::set_permissions(setup.dir.path(), open).expect("set");
-    let defined = setup.import().await.expect("imports");
-    assert!(defined.xml.contains(&format!("bus='{bus}'")), "{}", defined.xml);
-    let name = defined.name;
-    tokio::task::spawn_blocking(move || guest::assert_boots(&name)).await.expect("it boots");
-}
-
-#[tokio::test]
-async fn a_bios_guest_that_nobody_has_fixed_reaches_its_login_prompt() {
-    boots_unfixed("bios", None, "ide").await;
-}
-
-#[tokio::test]
-async fn a_guest_that_nobody_has_fixed_boots_from_the_controller_that_it_had() {
-    boots_unfixed("bios", Some("ParaVirtualSCSIController"), "scsi").await;
 }
 
 #[tokio::test]

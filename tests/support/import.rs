@@ -10,9 +10,9 @@ use hyperexport::libvirt::{
     Transfer,
 };
 use hyperexport::model::{
-    Assumed, Board, ByteSize, ConvertedDisk, ConvertedDisks, CpuTopology, DiskFormat, DiskId,
-    Firmware, GuestOs, MacAddress, NicModel, Origin, OsFamily, PowerState, Sha256Digest, SourceNic,
-    SourceVm,
+    Assumed, Board, Bus, ByteSize, Controller, ConvertedDisk, ConvertedDisks, CpuTopology,
+    DiskFormat, DiskId, Firmware, GuestOs, MacAddress, NicModel, Origin, OsFamily, PowerState,
+    Sha256Digest, SourceDisk, SourceNic, SourceVm,
 };
 use hyperexport::progress::Progress;
 use sha2::{Digest, Sha256};
@@ -267,5 +267,20 @@ impl Drop for Mount {
     fn drop(&mut self) {
         let ended = Command::new("umount").arg("-l").arg(&self.0).status();
         assert!(ended.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+/// A disk of 2 GiB on a SCSI controller of that model, as vSphere names it.
+pub fn source_disk(model: &str) -> SourceDisk {
+    SourceDisk {
+        id: DiskId::from_index(0),
+        key: 2000,
+        label: "Hard disk 1".to_owned(),
+        controller: Controller { bus: Bus::Scsi, model: model.to_owned(), number: 0, slot: None },
+        unit: 0,
+        capacity: ByteSize(1 << 31),
+        boot_order: 0,
+        backing: None,
+        uuid: None,
     }
 }

@@ -6,4 +6,6 @@ mod convert;
 mod convert_faults;
 mod guest;
 mod hyper2kvm;
+mod native;
 mod sequence;
+mod systems;

@@ -2,3 +2,4 @@
 
 mod after;
 mod remote;
+mod unfixed;
