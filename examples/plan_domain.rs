@@ -4,7 +4,8 @@
 //! cargo run --example plan_domain -- export-web01/manifest.json qemu:///system
 //! ```
 //!
-//! The plan is a pure function of the manifest's VM, the disks, the abilities of the host and your options.
+//! The plan is a pure function of the manifest's VM, the disks, the abilities of the host and your
+//! options.
 #![allow(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::path::PathBuf;
@@ -27,7 +28,8 @@ async fn main() -> anyhow::Result<()> {
     let settings = libvirt::Settings { uri, ..libvirt::Settings::default() };
     let host = libvirt::Connections::default().open(&settings).await?.capabilities().await?;
 
-    // Where the host would open the images; `libvirt` uploads them to a pool and plans with its paths.
+    // Where the host would open the images; `libvirt` uploads them to a pool and plans with its
+    // paths.
     let disks: Vec<_> = (0..)
         .zip(manifest.disks_in_boot_order())
         .map(|(boot_order, disk)| PlannedDisk {

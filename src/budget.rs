@@ -1,8 +1,8 @@
 //! Limits that all readers of foreign bytes share.
 //!
-//! A reader that bounds each thing alone bounds nothing: ten thousand chunks of two thousand disks are
-//! eighty gigabytes of names. So what an input may cost as a whole is one [`Budget`], and every loop
-//! draws from it while the input is read. A loop that follows tables of an image draws from a
+//! A reader that bounds each thing alone bounds nothing: ten thousand chunks of two thousand disks
+//! are eighty gigabytes of names. So what an input may cost as a whole is one [`Budget`], and every
+//! loop draws from it while the input is read. A loop that follows tables of an image draws from a
 //! [`TableBudget`]. [`Going`] lets a loop that blocks end when the user interrupts the run.
 
 use std::error::Error;
@@ -64,9 +64,9 @@ impl From<Exhausted> for String {
     }
 }
 
-/// The bytes of a file that tables, or blocks of data, may lie in. Each byte belongs to one of them, so
-/// all together cannot be longer than the file; where they are, they lie over each other, and a small
-/// file would keep the program busy for hours. A clone draws from the same budget.
+/// The bytes of a file that tables, or blocks of data, may lie in. Each byte belongs to one of
+/// them, so all together cannot be longer than the file; where they are, they lie over each other,
+/// and a small file would keep the program busy for hours. A clone draws from the same budget.
 #[derive(Debug, Clone)]
 pub struct TableBudget {
     left: Arc<AtomicU64>,
@@ -109,8 +109,8 @@ impl Going {
     /// Says whether the work may go on.
     ///
     /// # Errors
-    /// [`ErrorKind::ConnectionAborted`] once the run is cancelled. It is not `Interrupted`, which the
-    /// readers of the standard library take for a reason to try again.
+    /// [`ErrorKind::ConnectionAborted`] once the run is cancelled. It is not `Interrupted`, which
+    /// the readers of the standard library take for a reason to try again.
     pub fn check(&self) -> io::Result<()> {
         match &self.0 {
             Some(cancel) if cancel.is_cancelled() => {
@@ -122,7 +122,8 @@ impl Going {
 }
 
 impl Going {
-    /// The same in a loop over entries, now and then: each time would cost more than the entry itself.
+    /// The same in a loop over entries, now and then: each time would cost more than the entry
+    /// itself.
     ///
     /// # Errors
     /// As [`Self::check`].

@@ -1,10 +1,10 @@
 //! Whether KVM really runs guests on this machine.
 //!
 //! There are hosts whose `/dev/kvm` opens and whose libvirt lists KVM, and yet every guest hangs or
-//! QEMU aborts: where KVM is nested or paravirtual. Some of them run firmware and boot loaders well,
-//! since they *emulate* them, a thousand times slower than a processor, and stumble over the first
-//! kernel. So the proof is a guest of our own, a boot sector that does what a kernel does first: it
-//! turns to 64 bits, and then looks by the processor's own clock how fast it is.
+//! QEMU aborts: where KVM is nested or paravirtual. Some of them run firmware and boot loaders
+//! well, since they *emulate* them, a thousand times slower than a processor, and stumble over the
+//! first kernel. So the proof is a guest of our own, a boot sector that does what a kernel does
+//! first: it turns to 64 bits, and then looks by the processor's own clock how fast it is.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -107,8 +107,8 @@ pub fn boot_sector() -> [u8; 512] {
     sector
 }
 
-/// The guest, which the BIOS loads to 0x7c00 and starts in real mode (Intel 64 and IA-32 Architectures
-/// Software Developer's Manual, volume 3, 11.8.5 "Initializing IA-32e Mode").
+/// The guest, which the BIOS loads to 0x7c00 and starts in real mode (Intel 64 and IA-32
+/// Architectures Software Developer's Manual, volume 3, 11.8.5 "Initializing IA-32e Mode").
 #[rustfmt::skip]
 const CODE: [u8; 166] = [
     0xfa,                                     //       cli

@@ -1,7 +1,7 @@
 //! A mistake in this program ends a run, and does not keep the run from cleaning up: a panic that
-//! unwinds past a lease, a snapshot or a domain would leave them behind. So work that has something to
-//! take back runs in [`caught`], which turns a panic into an error; and [`cancel_on_panic`] ends all else
-//! that the run does, on whatever thread the panic was.
+//! unwinds past a lease, a snapshot or a domain would leave them behind. So work that has something
+//! to take back runs in [`caught`], which turns a panic into an error; and [`cancel_on_panic`] ends
+//! all else that the run does, on whatever thread the panic was.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -56,8 +56,8 @@ pub fn caught_here<T, E: From<Panicked>>(work: impl FnOnce() -> Result<T, E>) ->
     end.unwrap_or_else(|payload| Err(Panicked::new(&*payload).into()))
 }
 
-/// The same of a library that reads foreign bytes: what breaks it is damaged, and no mistake of ours. The
-/// run goes on.
+/// The same of a library that reads foreign bytes: what breaks it is damaged, and no mistake of
+/// ours. The run goes on.
 ///
 /// # Errors
 /// Those of `work`, and [`io::ErrorKind::InvalidData`] for a panic.
@@ -103,8 +103,8 @@ pub fn want(place: &str) {
     tracing::debug!(place, "a panic is not to be had");
 }
 
-/// A place of a run, named by its stage, where a test can have a mistake of ours, to see that all that was
-/// begun is undone. Nothing in builds for users.
+/// A place of a run, named by its stage, where a test can have a mistake of ours, to see that all
+/// that was begun is undone. Nothing in builds for users.
 pub fn point(place: &str) {
     #[cfg(debug_assertions)]
     assert!(WANTED.get().is_none_or(|wanted| wanted != place), "a panic was wanted at {place}");

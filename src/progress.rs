@@ -32,8 +32,8 @@ pub enum Event {
         /// Position, in the task's unit.
         position: u64,
     },
-    /// How much was received for a task so far, in bytes: a disk may be smaller on the wire than what
-    /// its guest sees, which the position counts.
+    /// How much was received for a task so far, in bytes: a disk may be smaller on the wire than
+    /// what its guest sees, which the position counts.
     TaskReceived {
         /// Its name.
         task: String,

@@ -1,8 +1,10 @@
-//! The JSON Schemas in docs/schemas, which docs/formats.md explains: generated from the types that the
-//! program writes, for tests alone. `UPDATE_GOLDEN=1 cargo test --lib schemas` generates them again.
+//! The JSON Schemas in docs/schemas, which docs/formats.md explains: generated from the types that
+//! the program writes, for tests alone. `UPDATE_GOLDEN=1 cargo test --lib schemas` generates them
+//! again.
 //!
-//! Here and not among the tests of the program's outside: types that no other program names stay private,
-//! and the derives are `cfg(test)`, so that neither the program nor its build has anything of them.
+//! Here and not among the tests of the program's outside: types that no other program names stay
+//! private, and the derives are `cfg(test)`, so that neither the program nor its build has anything
+//! of them.
 
 use std::path::{Path, PathBuf};
 
@@ -55,8 +57,8 @@ fn text(format: &Format) -> String {
     format!("{text}\n")
 }
 
-/// Descriptions are the comments of the code: their lines are broken for an editor, and their links are of
-/// rustdoc.
+/// Descriptions are the comments of the code: their lines are broken for an editor, and their links
+/// are of rustdoc.
 fn in_one_line(schema: &mut Schema) {
     if let Some(description) = schema.get_mut("description")
         && let Some(text) = description.as_str()

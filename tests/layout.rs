@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Longest file without its test module, in lines.
 const LONGEST_FILE: usize = 500;
+/// Longest line of a comment, in columns: rustfmt's `max_width`.
+const LONGEST_COMMENT: usize = 100;
 
 /// Every room with the rooms that it may name. `main.rs` and `lib.rs` are doors, not rooms.
 const ROOMS: &[(&str, &[&str])] = &[
@@ -123,8 +125,6 @@ const COMMON_NAMES: &[&str] = &["error.rs", "mod.rs", "tests.rs"];
 
 /// Largest group of files in one room that import each other in a circle.
 const LARGEST_CYCLE: usize = 2;
-/// Rooms with larger groups, and the sizes of those groups. A group may shrink, never grow.
-const CYCLES: &[(&str, &[usize])] = &[("convert", &[53]), ("libvirt", &[23, 4])];
 
 /// A file of `src/`.
 struct Source {
@@ -376,6 +376,7 @@ fn faults(source: &Source) -> Vec<String> {
         faults.push(format!("src/{path}: {lines} lines are too many, split it at {LONGEST_FILE}"));
     }
     let at = |place: usize| format!("src/{path}:{}", code[..place].matches('\n').count() + 1);
+    faults.extend(long_comments(&format!("src/{path}"), &source.text));
     for (word, rooms, reason) in BOUND {
         for place in places(code, word).filter(|_| !rooms.contains(&room.as_str())) {
             faults.push(format!("{}: {word} stands here, but {reason}", at(place)));
@@ -403,6 +404,28 @@ fn faults(source: &Source) -> Vec<String> {
         faults.push(format!("{}: leaves {room} by {out}, say crate::", at(place)));
     }
     faults
+}
+
+/// Comments that rustfmt leaves longer than the code.
+fn long_comments(path: &str, text: &str) -> Vec<String> {
+    let is_long =
+        |line: &str| line.trim_start().starts_with("//") && line.chars().count() > LONGEST_COMMENT;
+    let lines = text.lines().enumerate().filter(|(_, line)| is_long(line));
+    lines
+        .map(|(number, _)| format!("{path}:{}: wrap it at {LONGEST_COMMENT} columns", number + 1))
+        .collect()
+}
+
+#[test]
+fn comments_of_the_tests_are_wrapped() {
+    let mut files = Vec::new();
+    for folder in ["tests", "benches", "examples"] {
+        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut files);
+    }
+    let read = |path: &PathBuf| fs::read_to_string(path).expect("readable");
+    let faults =
+        files.iter().flat_map(|path| long_comments(&path.display().to_string(), &read(path)));
+    assert_eq!(faults.collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]
@@ -595,22 +618,11 @@ fn cycles(sources: &[Source]) -> Vec<Vec<&str>> {
 }
 
 #[test]
-fn no_file_cycle_grows() {
+fn no_files_import_each_other_in_a_circle() {
     let sources = sources();
     let cycles = cycles(&sources);
-    let mut faults = Vec::new();
-    for (room, _) in ROOMS {
-        let allowed = CYCLES.iter().find(|(name, _)| name == room).map_or(&[][..], |(_, all)| all);
-        let found = cycles.iter().filter(|files| files[0].split(['/', '.']).next() == Some(room));
-        for (nth, files) in found.enumerate() {
-            let limit = *allowed.get(nth).unwrap_or(&LARGEST_CYCLE);
-            if files.len() > limit {
-                let (size, list) = (files.len(), files.join(" "));
-                faults.push(format!("{room}: a cycle of {size} files, {limit} may be: {list}"));
-            }
-        }
-    }
-    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+    let lists: Vec<_> = cycles.iter().map(|files| files.join(" ")).collect();
+    assert!(lists.is_empty(), "\n{}\n", lists.join("\n"));
 }
 
 #[test]
@@ -681,6 +693,7 @@ fn broken_rules_are_found() {
         ),
         ("attic/x.rs", "", "no room of the table"),
         ("model/x.rs", &"fn f() {}\n".repeat(500), "501 lines are too many"),
+        ("model/x.rs", &format!("/// {}", "word ".repeat(20)), "x.rs:2: wrap it at 100 columns"),
     ] {
         let found = wrong(path, code);
         assert!(found.contains(fault), "{path}: {code}\nfound: {found}");

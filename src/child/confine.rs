@@ -243,8 +243,8 @@ impl Confinement {
     }
 }
 
-/// The folders that a program lies in, where the system's are not enough: that of the name in `PATH`
-/// and that of what it links to.
+/// The folders that a program lies in, where the system's are not enough: that of the name in
+/// `PATH` and that of what it links to.
 fn own_folders(program: &Path, path: &OsStr) -> Vec<PathBuf> {
     let found = if program.is_absolute() {
         Some(program.to_owned())
@@ -375,8 +375,8 @@ impl Steps {
     }
 }
 
-/// Where a path is while the new root is put together. One that would climb above the root, where it
-/// stays in the end, leads out of it until then.
+/// Where a path is while the new root is put together. One that would climb above the root, where
+/// it stays in the end, leads out of it until then.
 fn staged(path: &Path) -> io::Result<CString> {
     let depth = path.components().try_fold(0_usize, |depth, part| match part {
         Component::ParentDir => depth.checked_sub(1),

@@ -1,9 +1,9 @@
 //! The only place that starts processes.
 //!
 //! A child gets a session and process group of its own (`setsid`), no standard input unless it is
-//! talked with ([`Dialogue`]), and both outputs read line by line. It is never left behind: when its time is up or the run is cancelled
-//! the whole group gets TERM, and KILL after a grace period; when hyperexport itself is killed the
-//! kernel ends it (`PR_SET_PDEATHSIG`).
+//! talked with ([`Dialogue`]), and both outputs read line by line. It is never left behind: when
+//! its time is up or the run is cancelled the whole group gets TERM, and KILL after a grace period;
+//! when hyperexport itself is killed the kernel ends it (`PR_SET_PDEATHSIG`).
 //!
 //! Its environment holds what the caller sets and nothing else: a variable of the user's shell may
 //! be a password, or change what the program does. What opens the files of strangers is confined
@@ -303,8 +303,8 @@ fn start(program: Program, stdin: Stdio) -> Result<StartedChild, Error> {
     Ok(StartedChild { name, child, group, received })
 }
 
-/// Whether this is a thread that tokio ends when it has nothing to do: the kernel would take its end
-/// for ours (`PR_SET_PDEATHSIG` follows the thread) and kill its children.
+/// Whether this is a thread that tokio ends when it has nothing to do: the kernel would take its
+/// end for ours (`PR_SET_PDEATHSIG` follows the thread) and kill its children.
 fn may_end_early() -> bool {
     std::thread::current().name() == Some("tokio-rt-worker")
 }

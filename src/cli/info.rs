@@ -56,8 +56,8 @@ struct VmInfo<'a> {
     vm: &'a SourceVm,
     /// What prevents its export or its definition; empty where nothing does.
     obstacles: Vec<Obstacle>,
-    /// How many files were compared with the checksums of their package; null where the package has none,
-    /// and where a file differs.
+    /// How many files were compared with the checksums of their package; null where the package has
+    /// none, and where a file differs.
     checksums_compared: Option<usize>,
     /// The virtio drivers for a Windows guest; absent for other guests.
     #[serde(skip_serializing_if = "Option::is_none")]

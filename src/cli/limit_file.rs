@@ -1,5 +1,5 @@
-//! `--bandwidth-limit-file` while a run works: the file is read again when a signal asks for it, and when
-//! it has changed.
+//! `--bandwidth-limit-file` while a run works: the file is read again when a signal asks for it,
+//! and when it has changed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,8 @@ use crate::settings::read_rate;
 /// How often is looked whether the file has changed.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Watches the file on a thread of its own, since its file system may hang. `wanted` are the signals.
+/// Watches the file on a thread of its own, since its file system may hang. `wanted` are the
+/// signals.
 pub(super) fn watch(
     path: PathBuf,
     limit: BandwidthLimit,
@@ -53,8 +54,8 @@ fn reread(path: &Path, limit: &BandwidthLimit, progress: &Progress) {
     });
 }
 
-/// What tells one state of a file from another: its file system and number, the time of the last change
-/// of anything about it, and its length. None where there is no file.
+/// What tells one state of a file from another: its file system and number, the time of the last
+/// change of anything about it, and its length. None where there is no file.
 type FileState = Option<(u64, u64, (i64, i64), u64)>;
 
 fn state(path: &Path) -> FileState {
@@ -77,8 +78,8 @@ impl SeenStates {
         Self { read: state, last: state }
     }
 
-    /// Whether the file is another one, and no longer being written: an editor empties a file before it
-    /// fills it. A file that is gone is about to come back.
+    /// Whether the file is another one, and no longer being written: an editor empties a file
+    /// before it fills it. A file that is gone is about to come back.
     fn has_settled(&mut self, now: FileState) -> bool {
         let settled = now.is_some() && now == self.last && now != self.read;
         self.last = now;

@@ -144,8 +144,8 @@ fn tell_error(error: &anyhow::Error, json: bool) -> Exit {
     fail(json, None, failure, Exit::Usage)
 }
 
-/// Reports the failure of a command that is no run: the error and its hint, and with `json` the same as
-/// a report.
+/// Reports the failure of a command that is no run: the error and its hint, and with `json` the
+/// same as a report.
 fn fail(json: bool, vm: Option<&str>, failure: Failure, exit: Exit) -> Exit {
     tell(&failure.message, failure.hint.as_deref());
     if json {
@@ -179,8 +179,8 @@ fn tell(message: &str, hint: Option<&str>) {
     }
 }
 
-/// Runs `work` on a runtime, with a renderer for its progress and a token that the first signal that
-/// ends a program cancels. The second one exits at once.
+/// Runs `work` on a runtime, with a renderer for its progress and a token that the first signal
+/// that ends a program cancels. The second one exits at once.
 fn block_on<F>(
     output: &OutputArgs,
     work: impl FnOnce(Arc<Renderer>, CancellationToken) -> F,

@@ -132,8 +132,8 @@ impl Renderer {
         }
     }
 
-    /// The same below the heading of its stage, which is printed with the first line: a stage that has
-    /// nothing to print has one line, at its end.
+    /// The same below the heading of its stage, which is printed with the first line: a stage that
+    /// has nothing to print has one line, at its end.
     fn say_in_stage(&self, text: &str) {
         let heading = self.lock().heading();
         heading.iter().for_each(|heading| self.say(heading));

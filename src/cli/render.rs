@@ -66,7 +66,8 @@ fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// The log of `-v` on standard error: an event is a message, and one that cannot be written is lost.
+/// The log of `-v` on standard error: an event is a message, and one that cannot be written is
+/// lost.
 pub struct Log;
 
 impl Write for Log {

@@ -1,5 +1,5 @@
-//! The terminal that bars are drawn on, which may be gone at any moment: a broken connection must not
-//! end a run by what could not be drawn.
+//! The terminal that bars are drawn on, which may be gone at any moment: a broken connection must
+//! not end a run by what could not be drawn.
 
 use std::fmt;
 use std::io;

@@ -1,6 +1,6 @@
 //! Signals, on a thread of their own: whatever blocks the runtime, they are heard. Those that end a
-//! program undo what the run has begun: Ctrl-C, TERM, QUIT, and HUP, which a terminal sends when its
-//! connection breaks.
+//! program undo what the run has begun: Ctrl-C, TERM, QUIT, and HUP, which a terminal sends when
+//! its connection breaks.
 
 use std::ffi::c_int;
 use std::fs::{self, File};
@@ -20,8 +20,9 @@ use super::render::eprint_line;
 /// How long the program waits for its last words: standard error may take none.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Cancels `cancel` at the first signal that ends a program, and leaves the program at the second one.
-/// With `rereads`, USR1 asks for a file to be read again, and so does HUP while the terminal stands.
+/// Cancels `cancel` at the first signal that ends a program, and leaves the program at the second
+/// one. With `rereads`, USR1 asks for a file to be read again, and so does HUP while the terminal
+/// stands.
 pub(super) fn listen(cancel: CancellationToken, rereads: Option<Sender<()>>) {
     let mut kinds = vec![SIGINT, SIGTERM, SIGQUIT];
     kinds.extend((!ignores_hangups()).then_some(SIGHUP));
@@ -64,7 +65,8 @@ impl Listener {
             let said = say("interrupted twice: exiting immediately; the next run cleans up");
             // Whether or not standard error took it.
             let _ = said.recv_timeout(LAST_WORDS);
-            // SAFETY: it only ends the process. What `exit` runs before may wait for what is blocked.
+            // SAFETY: it only ends the process. What `exit` runs before may wait for what is
+            // blocked.
             unsafe { libc::_exit(c_int::from(Exit::Interrupted as u8)) }
         }
         self.cancel.cancel();
@@ -76,7 +78,8 @@ impl Listener {
     }
 }
 
-/// Prints on another thread, since standard error may be what is blocked. The receiver hears the end.
+/// Prints on another thread, since standard error may be what is blocked. The receiver hears the
+/// end.
 fn say(text: &'static str) -> Receiver<()> {
     let (done, heard) = mpsc::channel();
     let print = move || {
@@ -95,8 +98,8 @@ fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// Whether HUP is ignored from the beginning, as nohup(1) has it: HUP, the first signal, is in the mask
-/// of those that are ignored (proc(5), `SigIgn`).
+/// Whether HUP is ignored from the beginning, as nohup(1) has it: HUP, the first signal, is in the
+/// mask of those that are ignored (proc(5), `SigIgn`).
 fn ignores_hangups() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,5 +1,5 @@
-//! `migrate`, `export` and `plan` of a VM: the verbs with their own groups of flags, and what the word
-//! after a verb names.
+//! `migrate`, `export` and `plan` of a VM: the verbs with their own groups of flags, and what the
+//! word after a verb names.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,9 @@ const LIBVIRT: &str = "libvirt+";
 pub struct NamedArgs {
     /// Name, inventory path or moref of a VM; or a file
     ///
-    /// Files are those that --source accepts. A word is a file if --url and --source are missing and it is the path of a file or folder,
-    /// or has a / and the ending of a package or disk image.
+    /// Files are those that --source accepts. A word is a file if --url and --source are missing
+    /// and it is the path of a file or folder, or has a / and the ending of a package or disk
+    /// image.
     #[arg(value_name = "VM|PATH")]
     pub what: Vec<String>,
     /// VM of a package or host that holds several

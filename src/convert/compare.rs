@@ -41,8 +41,9 @@ pub fn open_image(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Records what the results hold, so that a later run knows whether they are still what they were: by the
-/// proof, else by reading them. A hash that cannot be made is no reason to lose the conversion.
+/// Records what the results hold, so that a later run knows whether they are still what they were:
+/// by the proof, else by reading them. A hash that cannot be made is no reason to lose the
+/// conversion.
 pub(super) async fn record(conversion: &mut Conversion, tools: &Tools) {
     let proof = conversion.proof.as_ref();
     for disk in conversion.disks.iter_mut().flat_map(|disks| &mut disks.0) {
@@ -69,8 +70,8 @@ pub fn result_of(proof: &Proof, disk: &ConvertedDisk) -> Option<Sha256Digest> {
     proof.disks.iter().find(of_disk).map(|proof| proof.result)
 }
 
-/// How a result differs from what the conversion recorded of it, as a clause; `None` where it does not,
-/// or where nothing was recorded. Blocks.
+/// How a result differs from what the conversion recorded of it, as a clause; `None` where it does
+/// not, or where nothing was recorded. Blocks.
 ///
 /// # Errors
 /// When the result cannot be read, or the run is cancelled ([`ErrorKind::Interrupted`]).

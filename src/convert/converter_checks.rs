@@ -7,10 +7,9 @@ use tokio_util::sync::CancellationToken;
 use crate::child::{self, Door, Limits, Output, Program};
 use crate::model::{Check, Hint, chain};
 
-use super::hyper2kvm::FORCE_TCG;
-use super::hyper2kvm::environment::APPLIANCE_CACHE;
 use super::hyper2kvm::{find, probe};
 use super::tools::appliance;
+use super::tools::libguestfs::{APPLIANCE_CACHE, FORCE_TCG};
 use super::tools::libguestfs::{confined, described, door};
 use super::tools::qemu_img::Tools;
 use super::{Converter, Settings, virtio_win};
@@ -25,8 +24,8 @@ const UNCONFINED_REMEDY: &str = "run it as root, or allow user namespaces (sysct
 const LIBGUESTFS_REMEDY: &str = "install libguestfs-tools and python3-guestfs (Fedora: guestfs-tools \
      and python3-libguestfs) and a kernel that its user can read; libguestfs-test-tool says more";
 
-/// Examines this machine: qemu-img, hyper2kvm, libguestfs by starting its appliance, and what Windows
-/// guests need. Changes nothing.
+/// Examines this machine: qemu-img, hyper2kvm, libguestfs by starting its appliance, and what
+/// Windows guests need. Changes nothing.
 pub async fn examine(settings: &Settings, cancel: &CancellationToken) -> Vec<Check> {
     let tools = Tools::new(settings.path.clone(), PATIENCE, cancel.clone());
     let mut checks = vec![

@@ -1,5 +1,5 @@
-//! What FIX will change in a guest, as far as that is known before its disks are read: what it does to a
-//! guest of that family, each change under its condition.
+//! What FIX will change in a guest, as far as that is known before its disks are read: what it does
+//! to a guest of that family, each change under its condition.
 
 use crate::model::{Firmware, OsFamily, SourceNic, SourceVm};
 

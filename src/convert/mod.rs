@@ -14,30 +14,42 @@
 //! `hyper2kvm.log` stays.
 
 mod compare;
+mod conversion;
 mod converter_checks;
+mod engine;
 mod error;
+mod error_hints;
 mod foreseen;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hyper2kvm;
+mod image_check;
 mod native;
+mod needs;
+mod output_files;
+mod plan;
 mod preflight;
 mod proof;
 mod results;
+mod run;
 mod seed;
 mod settings;
 mod tools;
 mod virtio_win;
 
 pub use compare::{ImageDifference, changed, compare, open_image, result_of};
+pub use conversion::Conversion;
 pub use converter_checks::examine;
+pub use engine::{Engine, ReadyConversion};
 pub use error::Error;
 pub use hyper2kvm::find::{FoundHyper2kvm, find};
 pub use native::ReportedVolume;
 #[cfg(test)]
 pub(crate) use native::schema as report_schema;
-pub use preflight::is_ours;
-pub use preflight::{ConversionPlan, Engine, Needs, ReadyConversion, preflight, usable};
+pub use needs::Needs;
+pub use output_files::{LOGS, REPORT};
+pub use plan::ConversionPlan;
+pub use preflight::{is_ours, preflight, usable};
 pub use results::{existing, fault, placed, result_paths};
 pub use seed::{seed_disk, seed_path};
 pub use settings::{Agent, Converter, Customize, DiskKey, Settings, Stages};
@@ -51,59 +63,22 @@ pub use virtio_win::{
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::budget::{Going, is_stop};
-use crate::image;
 use crate::manifest::{Disk, Manifest, Overwrite, check, check_files, write};
-use crate::model::{
-    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, OsFamily, Proof, Stage, Warning, WarningCode,
-    chain,
-};
+use crate::model::{ByteSize, DiskFormat, OsFamily, Stage, Warning, WarningCode, chain};
 use crate::progress::Progress;
 
 use self::hyper2kvm::accept::Acceptance;
 use self::hyper2kvm::{Hyper2kvm, Hyper2kvmOutcome};
+use self::image_check::look;
 use self::proof::{ConvertedImage, Proofs};
+use self::run::ConversionRun;
 use self::tools::qemu_img::{Image, NewQcow2, Tools};
 use self::tools::work::WorkDir;
-
-/// Name of the file in the output directory that keeps hyper2kvm's output.
-const LOG: &str = "hyper2kvm.log";
-/// Names of the files in the output directory that keep what was said, whoever converts.
-pub const LOGS: [&str; 2] = [LOG, native::LOG];
-
-/// Name of the file in the output directory that tells what a conversion did, in the shape of
-/// hyper2kvm's `report.json` 1.0.
-pub const REPORT: &str = "report.json";
-
-/// What a conversion gave.
-#[derive(Debug)]
-pub struct Conversion {
-    /// The converted disks; none in a dry run, or when [`Stages::convert`] is off.
-    pub disks: Option<ConvertedDisks>,
-    /// What would have been done, in a dry run.
-    pub plan: Option<ConversionPlan>,
-    /// What went less than well.
-    pub warnings: Vec<Warning>,
-    /// Name and version of the converter.
-    pub converter: String,
-    /// What the disks say of the guest; none in a dry run.
-    pub guest: Option<GuestFacts>,
-    /// What is another in the guest, a line for each change.
-    pub changes: Vec<String>,
-    /// What shows that the results hold what was exported; none in a dry run.
-    pub proof: Option<Proof>,
-    /// What was done, in the shape of hyper2kvm's report; null in a dry run.
-    pub report: Value,
-    /// Why the guest was not fixed, where the disks were converted all the same.
-    pub fix_failure: Option<Error>,
-    /// How long each step took, in order: `prepare`, hyper2kvm's stages, `finish`.
-    pub durations: Vec<(String, Duration)>,
-}
 
 /// Converts the disks of a manifest into `output_dir`, which is made if it is not there.
 ///
@@ -170,7 +145,7 @@ fn dry_run(
     mut warnings: Vec<Warning>,
     progress: &Progress,
 ) -> Conversion {
-    let plan = preflight::plan(manifest, &ready, settings);
+    let plan = plan::plan(manifest, &ready, settings);
     plan.steps.iter().for_each(|step| progress.note(format!("would do: {step}")));
     warnings.extend(ready.warnings);
     warnings.extend(settings.warnings());
@@ -198,16 +173,6 @@ async fn make_work(output: PathBuf) -> Result<WorkDir, Error> {
 /// Removes the work folder, whose images may be large.
 async fn remove(work: WorkDir) -> std::io::Result<()> {
     tokio::task::spawn_blocking(move || work.remove()).await?
-}
-
-/// One conversion in its work folder.
-struct ConversionRun<'a> {
-    manifest: &'a Manifest,
-    settings: &'a Settings,
-    progress: &'a Progress,
-    tools: &'a Tools,
-    work: &'a WorkDir,
-    output: &'a Path,
 }
 
 impl ConversionRun<'_> {
@@ -350,7 +315,7 @@ impl ConversionRun<'_> {
     }
 
     /// The size that the guest sees of an exported image, which must be that of the manifest. The
-    /// image has been looked at by [`image::inspect`] before qemu-img opens it.
+    /// image has been looked at by [`crate::image::inspect`] before qemu-img opens it.
     async fn capacity(&self, disk: &Disk) -> Result<ByteSize, Error> {
         let format = disk.source_format;
         let judged = look(&disk.local_path, format, &self.tools.cancel).await?;
@@ -370,27 +335,4 @@ impl ConversionRun<'_> {
             _ => Ok(found),
         }
     }
-}
-
-/// [`image::inspect`], which blocks, until the run is cancelled; and the capacity of a VMDK of several files,
-/// which qemu-img is not asked for.
-async fn look(
-    path: &Path,
-    format: DiskFormat,
-    cancel: &CancellationToken,
-) -> Result<Result<Option<ByteSize>, String>, Error> {
-    let (image, going) = (path.to_owned(), Going::from(cancel));
-    let look = move || {
-        if let Err(why) = image::inspect(&image, format, &going)? {
-            return Ok(Err(why.to_string()));
-        }
-        let is_split = format == DiskFormat::Vmdk && !image::is_single_vmdk(&image)?;
-        let joined = is_split.then(|| image::Split::open(&image)).transpose()?;
-        Ok(Ok(joined.map(|split| ByteSize(split.capacity()))))
-    };
-    let looked = tokio::task::spawn_blocking(look).await;
-    let read = format!("reading {}", path.display());
-    looked
-        .map_err(|join| Error::io(&read)(join.into()))?
-        .map_err(|error| if is_stop(&error) { Error::Cancelled } else { Error::io(&read)(error) })
 }

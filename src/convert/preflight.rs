@@ -1,94 +1,21 @@
-//! What can be refused before a byte is converted, and the plan that a dry run prints.
+//! What can be refused before a byte is converted.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 use tokio_util::sync::CancellationToken;
 
-use crate::image::Compression;
-use crate::manifest::{Disk, Manifest};
-use crate::model::{
-    ByteSize, DiskFormat, DiskId, OsFamily, SourceVm, Stage, Warning, WarningCode, chain,
-};
+use crate::model::{ByteSize, OsFamily, Stage, Warning, WarningCode, chain};
 
+use super::engine::{Engine, ReadyConversion};
 use super::hyper2kvm::find::find;
 use super::hyper2kvm::probe;
 use super::native::{guestfs, v2v};
+use super::needs::Needs;
 use super::results::free_paths;
-use super::tools::qemu_img::{Tools, option};
+use super::tools::qemu_img::Tools;
 use super::virtio_win::{self, Foretold};
 use super::{Converter, Error, Settings, seed};
-
-/// What a conversion is going to be about, known before there is a manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Needs {
-    /// Display name of the VM.
-    pub vm_name: String,
-    /// Its disks, the boot disk first.
-    pub disks: Vec<DiskId>,
-    /// Bytes of the images to convert, as far as they are known.
-    pub data: ByteSize,
-    /// The same without images that were converted while they arrived.
-    pub unconverted: ByteSize,
-    /// The family of the guest, as far as the source tells.
-    pub family: OsFamily,
-}
-
-impl From<&Manifest> for Needs {
-    fn from(manifest: &Manifest) -> Self {
-        let order = manifest.disks_in_boot_order();
-        let bytes = |counts: &dyn Fn(&&Disk) -> bool| {
-            manifest.disks.iter().filter(counts).map(|disk| ByteSize(disk.bytes)).sum()
-        };
-        Self {
-            vm_name: manifest.vm_name().to_owned(),
-            disks: order.iter().map(|disk| disk.id.clone()).collect(),
-            data: bytes(&|_| true),
-            unconverted: bytes(&|disk| manifest.received(&disk.id).is_none()),
-            family: manifest.source_vm().guest.family,
-        }
-    }
-}
-
-impl From<&SourceVm> for Needs {
-    fn from(vm: &SourceVm) -> Self {
-        let mut disks: Vec<_> = vm.disks.iter().collect();
-        disks.sort_by_key(|disk| disk.boot_order);
-        Self {
-            vm_name: vm.name.clone(),
-            disks: disks.iter().map(|disk| disk.id.clone()).collect(),
-            // How much of its capacity a disk uses is not known before it is exported.
-            data: ByteSize(0),
-            unconverted: ByteSize(0),
-            family: vm.guest.family,
-        }
-    }
-}
-
-/// Who converts, once that is decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Engine {
-    /// The hyper2kvm of that path.
-    Hyper2kvm(PathBuf),
-    /// Ourselves.
-    Native,
-    /// Ourselves, with virt-v2v-in-place.
-    VirtV2v,
-}
-
-/// A conversion that may begin.
-#[derive(Debug, Clone)]
-pub struct ReadyConversion {
-    /// Who converts.
-    pub engine: Engine,
-    /// Its name and version; only the name in a dry run, which does not run it.
-    pub converter: String,
-    /// Where the results go, boot disk first; none when CONVERT is off.
-    pub results: Vec<PathBuf>,
-    /// What is less than well.
-    pub warnings: Vec<Warning>,
-}
 
 /// Checks that qemu-img and hyper2kvm are there and work, that no result exists and that there is
 /// space. Writes nothing.
@@ -105,8 +32,8 @@ pub async fn preflight(
     prepare(needs, dir, settings, &tools).await
 }
 
-/// Whether we convert by ourselves, as far as that is known before anything is looked at closely; of any
-/// guest where its family is not told.
+/// Whether we convert by ourselves, as far as that is known before anything is looked at closely;
+/// of any guest where its family is not told.
 pub fn is_ours(settings: &Settings, family: Option<OsFamily>) -> bool {
     match settings.chosen() {
         Converter::Native | Converter::VirtV2v => true,
@@ -249,85 +176,6 @@ fn space(dir: &Path, data: ByteSize) -> Result<(), Error> {
         });
     }
     Ok(())
-}
-
-/// What a conversion would do, for a dry run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConversionPlan {
-    /// What would be run, one step a line.
-    pub steps: Vec<String>,
-    /// What would be there afterwards.
-    pub results: Vec<PathBuf>,
-}
-
-impl fmt::Display for ConversionPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
-    }
-}
-
-/// The plan of a conversion.
-pub(super) fn plan(
-    manifest: &Manifest,
-    ready: &ReadyConversion,
-    settings: &Settings,
-) -> ConversionPlan {
-    let mut steps = match &ready.engine {
-        Engine::Hyper2kvm(program) => by_hyper2kvm(manifest, ready, settings, program),
-        _ => by_ourselves(manifest, ready, settings),
-    };
-    steps.extend(settings.foreseen(&manifest.source_vm()));
-    if let (Some(_), Some(folder)) =
-        (&settings.cloud_init, ready.results.first().and_then(|p| p.parent()))
-    {
-        let path = seed::seed_path(manifest.vm_name(), folder);
-        steps.push(format!("write {}", path.display()));
-    }
-    ConversionPlan { steps, results: ready.results.clone() }
-}
-
-fn by_ourselves(manifest: &Manifest, ready: &ReadyConversion, settings: &Settings) -> Vec<String> {
-    let packed = settings.compression.map_or("as they are", Compression::kind);
-    let mut steps = Vec::new();
-    for (disk, to) in manifest.disks_in_boot_order().iter().zip(&ready.results) {
-        let (path, to) = (disk.local_path.display(), to.display());
-        steps.push(format!("convert {path} to {to}, its clusters {packed}"));
-    }
-    if settings.stages.fix {
-        let by = if ready.engine == Engine::VirtV2v { v2v::PROGRAM } else { "libguestfs" };
-        steps.push(format!("fix the guest on an overlay, by {by}"));
-    }
-    if settings.stages.validate {
-        steps.push("check the images".to_owned());
-    }
-    steps
-}
-
-fn by_hyper2kvm(
-    manifest: &Manifest,
-    ready: &ReadyConversion,
-    settings: &Settings,
-    program: &Path,
-) -> Vec<String> {
-    let mut steps = Vec::new();
-    for disk in manifest.disks_in_boot_order() {
-        let (format, id) = (disk.source_format.qemu_driver(), &disk.id);
-        let path = disk.local_path.display();
-        steps.push(format!("qemu-img convert -f {format} -O qcow2 {path} WORK/images/{id}.qcow2"));
-    }
-    let (program, stages) = (program.display(), settings.stages.names());
-    steps.push(format!("{program} -v --manifest WORK/job.json ({stages})"));
-    for path in &ready.results {
-        let path = path.display();
-        steps.push(match settings.compression {
-            Some(compression) => {
-                let (driver, option) = (DiskFormat::Qcow2.qemu_driver(), option(compression));
-                format!("qemu-img convert -f {driver} -O {driver} -c -o {option} to {path}")
-            }
-            None => format!("move to {path}"),
-        });
-    }
-    steps
 }
 
 #[cfg(test)]

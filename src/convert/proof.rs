@@ -2,8 +2,8 @@
 //!
 //! The images are hashed on a thread beside INSPECT and FIX, which work on overlays: nothing is
 //! written into an image before its hash is known to be that of the export ([`Proofs::settled`]).
-//! The hash of each block goes into a file of the work folder, so that the blocks of a changed image
-//! can be compared with them.
+//! The hash of each block goes into a file of the work folder, so that the blocks of a changed
+//! image can be compared with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

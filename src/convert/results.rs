@@ -14,9 +14,11 @@ use crate::image;
 use crate::manifest::Manifest;
 use crate::model::{ByteSize, ConvertedDisk, ConvertedDisks, DiskFormat, DiskId, file_name};
 
+use super::image_check::look;
+use super::needs::Needs;
 use super::seed::{seed_disk, seed_path};
 use super::tools::qemu_img::Tools;
-use super::{Error, Needs, Settings, look};
+use super::{Error, Settings};
 
 /// Bytes of a block as stat(2) counts them, whatever the file system's are.
 const BLOCK: u64 = 512;
@@ -93,8 +95,8 @@ pub async fn existing(
     Ok(disks)
 }
 
-/// The results that a record tells of, each where a run of ours puts it: in `dir`, under a name of its VM
-/// and disk. A path of another kind would be the word of whoever wrote the record.
+/// The results that a record tells of, each where a run of ours puts it: in `dir`, under a name of
+/// its VM and disk. A path of another kind would be the word of whoever wrote the record.
 pub fn placed(disks: &ConvertedDisks, vm_name: &str, dir: &Path) -> ConvertedDisks {
     let name = file_name(vm_name);
     let here = dir.canonicalize().ok();
@@ -133,8 +135,8 @@ pub fn placed(disks: &ConvertedDisks, vm_name: &str, dir: &Path) -> ConvertedDis
     ConvertedDisks(disks.0.iter().map(placed).collect())
 }
 
-/// What is wrong with a result that is there, if it is not the disk that a record tells of: it names other
-/// files, or its guest would see another size. Blocks for a short read.
+/// What is wrong with a result that is there, if it is not the disk that a record tells of: it
+/// names other files, or its guest would see another size. Blocks for a short read.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -216,8 +218,8 @@ fn named(disk: &FinishedImage, path: &Path, boot_order: u32) -> Result<Converted
     })
 }
 
-/// Syncs one file and renames it; returns its length and what it occupies. It holds a whole machine's
-/// files, password hashes and keys included, so nobody but its owner may read it.
+/// Syncs one file and renames it; returns its length and what it occupies. It holds a whole
+/// machine's files, password hashes and keys included, so nobody but its owner may read it.
 pub(super) fn move_in(image: &Path, path: &Path) -> Result<(ByteSize, ByteSize), Error> {
     let failed = || Error::io(format!("writing {}", path.display()));
     let file = File::open(image).map_err(failed())?;

@@ -38,8 +38,8 @@ pub struct Customize {
 /// The passphrase of an encrypted device of the guest.
 #[derive(Debug, Clone)]
 pub struct DiskKey {
-    /// The device as the guest or libguestfs calls it (`/dev/sda2`, `/dev/vg/lv`, `UUID=…`), its LUKS
-    /// UUID, or `all`.
+    /// The device as the guest or libguestfs calls it (`/dev/sda2`, `/dev/vg/lv`, `UUID=…`), its
+    /// LUKS UUID, or `all`.
     pub device: String,
     /// What opens it.
     pub passphrase: Secret,
@@ -98,8 +98,8 @@ pub struct Settings {
     pub windows: WindowsSources,
     /// What the seed of cloud-init is made of: a file of user data, or a folder.
     pub cloud_init: Option<PathBuf>,
-    /// Whether images that were made while they arrived may become the results themselves. Else they
-    /// stay, and are copied.
+    /// Whether images that were made while they arrived may become the results themselves. Else
+    /// they stay, and are copied.
     pub consume: bool,
     /// `PATH` for programs found by name.
     pub path: OsString,

@@ -1,6 +1,6 @@
 //! The controller of the disks by what the guest was read to start from: virtio where it has the
-//! drivers, else the controller that it had at its source, else any other that it knows and the host
-//! has. A guest that starts is never put where it does not.
+//! drivers, else the controller that it had at its source, else any other that it knows and the
+//! host has. A guest that starts is never put where it does not.
 
 use crate::model::{Bus, Firmware, GuestBus, GuestDrivers, SourceVm};
 
@@ -75,8 +75,8 @@ pub(super) fn choose(
 }
 
 /// The controller to keep of a guest that nobody looked into and nobody changed: it surely starts
-/// from what it started from. QEMU has two of VMware's controllers and two more of a libvirt source;
-/// its BIOS boots from them, its EFI (OVMF of Debian 12) finds no system there.
+/// from what it started from. QEMU has two of VMware's controllers and two more of a libvirt
+/// source; its BIOS boots from them, its EFI (OVMF of Debian 12) finds no system there.
 pub(super) fn unchanged(vm: &SourceVm, load: Load, platform: &Platform) -> Option<BootBus> {
     // VMware's LSI Logic is another chip than QEMU's.
     let (model, places) = match controller_at_source(vm)? {

@@ -7,10 +7,10 @@ use super::hardware::CpuChoice;
 use super::host::{DomainType, Platform};
 use super::spec::CpuMode;
 
-/// The CPU model that was asked for, if the host has it. Without a wish the model that was chosen for the
-/// VM at its `source`, where the host can run it; else the host's own under KVM, and all that the
-/// emulator can do without; where the host does not offer that, its default: never a model that the
-/// host does not list.
+/// The CPU model that was asked for, if the host has it. Without a wish the model that was chosen
+/// for the VM at its `source`, where the host can run it; else the host's own under KVM, and all
+/// that the emulator can do without; where the host does not offer that, its default: never a model
+/// that the host does not list.
 pub(super) fn mode(
     choice: &CpuChoice,
     source: Option<&str>,
@@ -46,8 +46,8 @@ pub(super) fn mode(
     Err(Error::CpuModel { model: wanted.to_owned(), domain_type: platform.domain_type, existing })
 }
 
-/// The model of the source, as far as the host has it. What stands for the host's own is no model for an
-/// emulated guest.
+/// The model of the source, as far as the host has it. What stands for the host's own is no model
+/// for an emulated guest.
 fn kept(model: &str, platform: &Platform) -> Option<CpuMode> {
     let offers_own = platform.domain_type == DomainType::Kvm
         && platform.cpu_modes.iter().any(|offered| offered == CpuMode::HostModel.as_str());

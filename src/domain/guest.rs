@@ -50,8 +50,8 @@ const WINDOWS_NAMES: [(&str, Windows); 22] = [
     ("windows 11", Windows::Win11),
 ];
 
-/// Beginnings of ids in lower case, the more special first: those of vSphere, and of VirtualBox, whose
-/// `Windows2008_64` may be the second release, too.
+/// Beginnings of ids in lower case, the more special first: those of vSphere, and of VirtualBox,
+/// whose `Windows2008_64` may be the second release, too.
 const WINDOWS_IDS: [(&str, Windows); 42] = [
     ("windows2025", Windows::Server2025),
     ("windows2022srvnext", Windows::Server2025),
@@ -117,8 +117,8 @@ pub(super) fn is_open(guest: &GuestOs) -> bool {
     is_or_later || windows(guest).is_none()
 }
 
-/// The short ids in libosinfo's database of the releases that a Windows may be: several where its source
-/// has one name for several, none where it may be any.
+/// The short ids in libosinfo's database of the releases that a Windows may be: several where its
+/// source has one name for several, none where it may be any.
 pub fn windows_ids(guest: &GuestOs) -> Vec<String> {
     if is_open(guest) {
         return Vec::new();
@@ -130,8 +130,8 @@ pub fn windows_ids(guest: &GuestOs) -> Vec<String> {
     [short].into_iter().chain(later).map(|short| format!("win{short}")).collect()
 }
 
-/// Whether a disk that names the release `found` may be of a guest that is called `said`: Windows 11
-/// still calls itself 10 in its registry, and one id of VirtualBox's is of two releases.
+/// Whether a disk that names the release `found` may be of a guest that is called `said`: Windows
+/// 11 still calls itself 10 in its registry, and one id of VirtualBox's is of two releases.
 pub(super) fn may_be(said: Windows, found: Windows) -> bool {
     let alike = [(Windows::Win11, Windows::Win10), (Windows::Server2008, Windows::Server2008R2)];
     said == found || alike.contains(&(said, found))
@@ -199,8 +199,8 @@ pub(super) fn linux(guest: &GuestOs) -> Option<Linux> {
     Some(found.unwrap_or(Linux { distribution: None, major: None }))
 }
 
-/// The one version in the rest of a full name. `4/5 or later` and `4/5/6/7` tell none, and the width
-/// of a word is no version.
+/// The one version in the rest of a full name. `4/5 or later` and `4/5/6/7` tell none, and the
+/// width of a word is no version.
 fn version_in_name(rest: &str) -> Option<u32> {
     let plain = rest.split('(').next().unwrap_or_default();
     if plain.contains("or later") {

@@ -28,8 +28,8 @@ pub enum GenId {
     New,
 }
 
-/// That of the source, so that the guest takes itself for the machine that it was; or a new one for a
-/// copy that runs beside it.
+/// That of the source, so that the guest takes itself for the machine that it was; or a new one for
+/// a copy that runs beside it.
 pub(super) fn choose(vm: &SourceVm, hardware: &Hardware) -> Identity {
     let board = &vm.board;
     if hardware.new_uuid {

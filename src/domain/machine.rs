@@ -5,9 +5,9 @@ use crate::model::Firmware;
 use super::Error;
 use super::host::{Chipset, DomainType, HostCapabilities, Platform};
 
-/// The platform for a guest of that firmware; `express`: whether the guest does better on PCI Express
-/// (`virtio::on_express`). Without a wish the domain type is kvm where it runs
-/// guests, else qemu; a wish is followed where libvirt lists it.
+/// The platform for a guest of that firmware; `express`: whether the guest does better on PCI
+/// Express (`virtio::on_express`). Without a wish the domain type is kvm where it runs guests, else
+/// qemu; a wish is followed where libvirt lists it.
 pub(super) fn choose(
     host: &HostCapabilities,
     wish: Option<DomainType>,
@@ -23,9 +23,9 @@ pub(super) fn choose(
         let closed = host.own.as_ref().and_then(|own| own.kvm.clone());
         return Err(Error::DomainType { domain_type, arch: host.arch.clone(), closed });
     }
-    // A BIOS guest gets the mainboard that VMware shows it too, unless its controllers are new to it
-    // anyway, or the host's QEMU has dropped that mainboard, as RHEL's does; EFI with secure boot needs
-    // Q35.
+    // A BIOS guest gets the mainboard that VMware shows it too, unless its controllers are new to
+    // it anyway, or the host's QEMU has dropped that mainboard, as RHEL's does; EFI with secure
+    // boot needs Q35.
     let (chipset, other) = match firmware {
         Firmware::Bios if express => (Chipset::Q35, Chipset::Pc),
         Firmware::Bios => (Chipset::Pc, Chipset::Q35),

@@ -9,10 +9,10 @@ use super::plan::PlanOptions;
 use super::spec::{NicSource, NicSpec};
 use crate::model::{SourceNic, plug_order};
 
-/// All interfaces that the domain will have, connected as the map says and else to the bridge, in the
-/// order in which the source's kernel found them.
-/// Where the map leaves anything to the bridge it must exist even for a VM without interfaces: a
-/// wrong name is a mistake that is better said now.
+/// All interfaces that the domain will have, connected as the map says and else to the bridge, in
+/// the order in which the source's kernel found them. Where the map leaves anything to the bridge
+/// it must exist even for a VM without interfaces: a wrong name is a mistake that is better said
+/// now.
 pub(super) fn plug(
     nics: &[SourceNic],
     options: &PlanOptions,
@@ -47,8 +47,8 @@ pub(super) fn plug(
     Ok(plugged.into_iter().map(|(_, spec)| spec).collect())
 }
 
-/// What network cards would be connected to by the map and the bridge, whatever the VM is, and whether
-/// the host has it.
+/// What network cards would be connected to by the map and the bridge, whatever the VM is, and
+/// whether the host has it.
 pub fn check_connections(
     map: &NetworkMap,
     bridge_name: &str,

@@ -23,8 +23,9 @@ pub(super) struct Cards<'a> {
 }
 
 impl Cards<'_> {
-    /// The model for a card of the source: virtio for a guest that has the driver, else the card that
-    /// it had at its source where the emulator has it, else one that was in everything sold at its time.
+    /// The model for a card of the source: virtio for a guest that has the driver, else the card
+    /// that it had at its source where the emulator has it, else one that was in everything sold at
+    /// its time.
     pub(super) fn model(self, source: NicModel) -> NicKind {
         if let Some(known) = self.drivers.and_then(|drivers| self.known(drivers, source)) {
             return known;
@@ -58,7 +59,8 @@ impl Cards<'_> {
             .find(|kind| self.platform.has_card(*kind))
     }
 
-    /// Whether the guest keeps VMware's card: a system from before vmxnet3 had another of that name.
+    /// Whether the guest keeps VMware's card: a system from before vmxnet3 had another of that
+    /// name.
     fn keeps_vmxnet(self) -> bool {
         let old = matches!(self.family, Family::LinuxLegacy | Family::WindowsLegacy);
         !old && has_vmwares(self.platform)

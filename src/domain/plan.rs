@@ -130,8 +130,8 @@ pub fn plan(
     }))
 }
 
-/// Whether the guest is known to start from its disks as they are planned: by what was read from it,
-/// else by the converter's word.
+/// Whether the guest is known to start from its disks as they are planned: by what was read from
+/// it, else by the converter's word.
 fn fixed_by(vm: &SourceVm, storage: &storage::Storage, fixed: bool) -> bool {
     let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
     match (drivers, storage.disks.first()) {
@@ -142,8 +142,8 @@ fn fixed_by(vm: &SourceVm, storage: &storage::Storage, fixed: bool) -> bool {
     }
 }
 
-/// Refuses a VM on whose boot disk nothing was found that could be started. The disk alone tells where
-/// nobody looked for a system.
+/// Refuses a VM on whose boot disk nothing was found that could be started. The disk alone tells
+/// where nobody looked for a system.
 fn bootable(vm: &SourceVm, options: &PlanOptions) -> Result<(), Error> {
     let facts = vm.facts.as_ref().filter(|_| !options.allow_unbootable);
     let Some((facts, disk)) = facts.and_then(|facts| Some((facts, facts.boot_disk.as_ref()?)))

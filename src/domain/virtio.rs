@@ -20,8 +20,8 @@ const LAST_WITHOUT_1_0: [(&str, u32); 8] = [
     ("fedora", 21),
 ];
 
-/// Whether the virtio devices must speak the old version too: of a Linux by its release, of a Windows
-/// by what was read from it.
+/// Whether the virtio devices must speak the old version too: of a Linux by its release, of a
+/// Windows by what was read from it.
 pub(super) fn transitional(vm: &SourceVm, platform: &Platform) -> bool {
     let is_old = match Family::of(&vm.guest) {
         Family::Linux => is_old_linux(vm),
@@ -45,8 +45,8 @@ fn starts(vm: &SourceVm) -> Option<&GuestDrivers> {
     drivers.filter(|drivers| drivers.starts_from_virtio())
 }
 
-/// Whether a guest goes on PCI Express although its firmware does not ask for that: a Windows that starts
-/// from virtio 1.0. A bus that the user wants may not be there.
+/// Whether a guest goes on PCI Express although its firmware does not ask for that: a Windows that
+/// starts from virtio 1.0. A bus that the user wants may not be there.
 pub(super) fn on_express(vm: &SourceVm, wish: Option<DiskBus>) -> bool {
     Family::of(&vm.guest) == Family::Windows
         && matches!(wish, None | Some(DiskBus::Virtio | DiskBus::Scsi))

@@ -6,8 +6,8 @@ use crate::model::{Bus, SourceDisk};
 /// Most devices of a boot order: more than a VM has disks.
 const MOST_TRIED: usize = 1000;
 
-/// The disks that the firmware is told to try, in its order, as indices of `disks`. `setting` has the
-/// lines. `hdd` in `bios.bootOrder` stands for all of `bios.hddOrder`.
+/// The disks that the firmware is told to try, in its order, as indices of `disks`. `setting` has
+/// the lines. `hdd` in `bios.bootOrder` stands for all of `bios.hddOrder`.
 pub(super) fn boot_disks<'a>(
     setting: impl Fn(&str) -> Option<&'a str>,
     disks: &[&SourceDisk],

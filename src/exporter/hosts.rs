@@ -1,5 +1,5 @@
-//! Where ESXi hosts are reached. Leases name them as vCenter knows them, which behind a NAT or without
-//! its DNS does not lead there.
+//! Where ESXi hosts are reached. Leases name them as vCenter knows them, which behind a NAT or
+//! without its DNS does not lead there.
 
 use std::str::FromStr;
 

@@ -1,18 +1,18 @@
 //! How VMware writes down the identity of a VM, and what its guest reads of it.
 //!
 //! A UUID is sixteen bytes. SMBIOS 2.6 and newer says that the first three groups of its text are
-//! read with the least byte first; VMware's own text (`uuid.bios`, `config.uuid`) is in the order of
-//! the bytes. So guests of hardware version 13 and newer, whose SMBIOS is 2.7, show another text than
-//! vCenter does (VMware KB 53609). Windows swaps in any case, Linux looks at the version of SMBIOS.
-//! QEMU writes SMBIOS 2.8 and newer, and swaps when it writes.
+//! read with the least byte first; VMware's own text (`uuid.bios`, `config.uuid`) is in the order
+//! of the bytes. So guests of hardware version 13 and newer, whose SMBIOS is 2.7, show another text
+//! than vCenter does (VMware KB 53609). Windows swaps in any case, Linux looks at the version of
+//! SMBIOS. QEMU writes SMBIOS 2.8 and newer, and swaps when it writes.
 
 use crate::model::{Board, OsFamily, SmbiosText};
 
 /// First hardware version whose SMBIOS is newer than 2.6.
 const SWAPPED_FROM: u32 = 13;
 
-/// The bytes of a UUID, in the order of its hexadecimal digits; nothing for a text that is none, or that
-/// stands for none (all digits alike).
+/// The bytes of a UUID, in the order of its hexadecimal digits; nothing for a text that is none, or
+/// that stands for none (all digits alike).
 fn bytes(text: &str) -> Option<[u8; 16]> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let rest = text.bytes().filter(|byte| !byte.is_ascii_hexdigit());
@@ -39,8 +39,8 @@ fn swapped(mut bytes: [u8; 16]) -> [u8; 16] {
     bytes
 }
 
-/// The identity of a VM, by its BIOS UUID, the version of its virtual hardware, and the two numbers of its
-/// generation.
+/// The identity of a VM, by its BIOS UUID, the version of its virtual hardware, and the two numbers
+/// of its generation.
 pub(super) fn board(uuid: &str, family: OsFamily, hardware: &str, low: &str, high: &str) -> Board {
     Board {
         uuid: guest_uuid(uuid, family, hardware),
@@ -50,8 +50,8 @@ pub(super) fn board(uuid: &str, family: OsFamily, hardware: &str, low: &str, hig
     }
 }
 
-/// What the guest of a VM with the BIOS UUID `own` shows as its UUID. `hardware` is the version of the
-/// virtual hardware: `19`, `vmx-19`.
+/// What the guest of a VM with the BIOS UUID `own` shows as its UUID. `hardware` is the version of
+/// the virtual hardware: `19`, `vmx-19`.
 fn guest_uuid(own: &str, family: OsFamily, hardware: &str) -> Option<String> {
     let bytes = bytes(own)?;
     let version = hardware.trim_start_matches("vmx-").trim().parse::<u32>();
@@ -67,8 +67,8 @@ pub(super) fn serial(own: &str) -> Option<SmbiosText> {
     Some(SmbiosText { table: "system".to_owned(), name: "serial".to_owned(), value })
 }
 
-/// The VM Generation ID of `vm.genid` and `vm.genidX`: two signed numbers of 64 bits, whose bytes, the
-/// least first, are those that the guest reads. As a GUID the first three groups are swapped.
+/// The VM Generation ID of `vm.genid` and `vm.genidX`: two signed numbers of 64 bits, whose bytes,
+/// the least first, are those that the guest reads. As a GUID the first three groups are swapped.
 fn genid(low: &str, high: &str) -> Option<String> {
     let number = |text: &str| text.trim().parse::<i64>().ok().map(i64::to_le_bytes);
     let (low, high) = (number(low)?, number(high)?);

@@ -1,5 +1,5 @@
-//! A disk that comes from elsewhere, chunk by chunk: its file gets its name when it is whole and was
-//! looked at.
+//! A disk that comes from elsewhere, chunk by chunk: its file gets its name when it is whole and
+//! was looked at.
 
 use std::fs::File;
 use std::io;
@@ -64,7 +64,8 @@ impl IncomingDisk {
     /// Looks at what has arrived, which is whole, sums it and hashes its content. Blocks.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when it does not stand for itself, [`Error::File`], [`Error::Cancelled`].
+    /// [`Error::Unusable`] when it does not stand for itself, [`Error::File`],
+    /// [`Error::Cancelled`].
     pub fn check(&self, cancel: &CancellationToken) -> Result<FinishedDisk, Error> {
         let (path, going) = (self.part.path(), Going::from(cancel));
         let failed = |source| match is_stop(&source) {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::export_blocker::ExportBlocker;
 use crate::exporter::{Error, Streaming};
-use crate::model::{ByteSize, DiskId, PowerState, SourceState, SourceVm};
+use crate::model::{ByteSize, DiskId, ExportFile, PowerState, SourceState, SourceVm};
 
 /// One line of `hyperexport list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -94,8 +94,8 @@ pub struct ExpectedMedium {
 pub struct Inspected {
     /// Its facts. Without a configuration that can be read, mostly empty.
     pub vm: SourceVm,
-    /// Names of the files that an export writes into its folder.
-    pub makes: Vec<String>,
+    /// The files that an export writes into its folder.
+    pub makes: Vec<ExportFile>,
     /// What lies in its CD-ROM drives and is exported; only packages and libvirt hosts have that.
     pub media: Vec<ExpectedMedium>,
     /// Whether its disks are converted while they leave the source; of disks that are missing here
@@ -117,9 +117,9 @@ pub struct Inspected {
 }
 
 impl Inspected {
-    /// A VM of which no more is known: of a source that has no snapshots of ours, and of which nothing
-    /// tells whether it runs.
-    pub fn new(vm: SourceVm, makes: Vec<String>, revision: String) -> Self {
+    /// A VM of which no more is known: of a source that has no snapshots of ours, and of which
+    /// nothing tells whether it runs.
+    pub fn new(vm: SourceVm, makes: Vec<ExportFile>, revision: String) -> Self {
         Self {
             vm,
             makes,
@@ -148,8 +148,8 @@ impl Inspected {
         }
     }
 
-    /// Whether the VM can be exported, or could be after [`VSphere::power_off`], or from a snapshot,
-    /// if `running` is no obstacle.
+    /// Whether the VM can be exported, or could be after [`VSphere::power_off`], or from a
+    /// snapshot, if `running` is no obstacle.
     ///
     /// # Errors
     /// [`Error::Obstacle`] with the gravest; its hint is the remedy.

@@ -12,8 +12,8 @@ use crate::exporter::{
 };
 use crate::libvirt::{self, Chunk, Connection, FoundDomain, FoundVolume, Settings};
 use crate::model::{
-    ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, PoweredOff, SourceAfter,
-    SourceStep, SourceVm, chain,
+    ExportFile, ExportMethod, ExportedDisk, ExportedNvram, ExportedVm, PowerState, PoweredOff,
+    SourceAfter, SourceStep, SourceVm, chain,
 };
 use crate::panics::caught;
 use crate::progress::{Control, Progress};
@@ -50,14 +50,14 @@ impl LibvirtSource {
     pub(crate) async fn inspect(&self, name: &str) -> Result<Inspected, Error> {
         let found = self.target.domain(self.domain.as_deref().unwrap_or(name)).await?;
         let volumes = found.volumes.iter();
-        let disks = volumes.map(|volume| volume.id.file_name(volume.format));
+        let disks = volumes.map(|volume| ExportFile::of_disk(&volume.id, volume.format));
         let media: Vec<_> = found.media.iter().map(expected_medium).collect();
-        let isos = media.iter().map(|medium| format!("{}.iso", medium.id));
-        let nvram = found.nvram.iter().map(|_| NVRAM.to_owned());
+        let isos = media.iter().map(|medium| ExportFile::other(format!("{}.iso", medium.id)));
+        let nvram = found.nvram.iter().map(|_| ExportFile::other(NVRAM));
         let makes = disks.chain(isos).chain(nvram).collect();
         let revision = found.revision();
-        // How much an export writes at least nobody tells: a volume's allocation may be holes for the
-        // most part.
+        // How much an export writes at least nobody tells: a volume's allocation may be holes for
+        // the most part.
         Ok(Inspected { media, ..Inspected::new(found.vm, makes, revision) })
     }
 
@@ -98,8 +98,8 @@ impl LibvirtSource {
         Ok(self.target.undo_step(&vm.id, step).await?)
     }
 
-    /// Reads all volumes of the domain, those in its CD-ROM drives too, into the request's folder. It must
-    /// not run: a volume that is written to while it is read is no disk.
+    /// Reads all volumes of the domain, those in its CD-ROM drives too, into the request's folder.
+    /// It must not run: a volume that is written to while it is read is no disk.
     pub(crate) async fn export(
         &self,
         vm: &SourceVm,
@@ -224,7 +224,8 @@ async fn with_uuids(vm: &SourceVm, disks: &[ExportedDisk]) -> Result<SourceVm, E
     Ok(tokio::task::spawn_blocking(fill).await.map_err(libvirt::Error::Task)?)
 }
 
-/// Begins the file of a volume, or takes over what a killed run left whole of it, if it is still that.
+/// Begins the file of a volume, or takes over what a killed run left whole of it, if it is still
+/// that.
 async fn begin(
     volume: &FoundVolume,
     request: &ExportRequest<'_>,

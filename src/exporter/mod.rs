@@ -1,8 +1,10 @@
 //! Where VMs come from. `vsphere` speaks SOAP to a vCenter or an ESXi host and knows inventory and
-//! export leases; `files` reads OVA, OVF, VMX and disk images; `transfer` brings a disk from an HTTPS address into a checked file; `tls` decides
-//! whom to trust. Nothing here knows what happens to a VM afterwards.
+//! export leases; `files` reads OVA, OVF, VMX and disk images; `transfer` brings a disk from an
+//! HTTPS address into a checked file; `tls` decides whom to trust. Nothing here knows what happens
+//! to a VM afterwards.
 
 mod address;
+mod blocking;
 mod boot_order;
 mod certificate;
 mod content;
@@ -161,8 +163,8 @@ pub struct SnapshotRequest {
     pub name: String,
     /// Whether the guest is brought to rest.
     pub quiesce: Quiesce,
-    /// Whether VMware Tools run in the guest, where that is known. Without them vSphere takes a snapshot
-    /// and says nothing of the guest, which went on (`CreateSnapshot_Task`, `quiesce`).
+    /// Whether VMware Tools run in the guest, where that is known. Without them vSphere takes a
+    /// snapshot and says nothing of the guest, which went on (`CreateSnapshot_Task`, `quiesce`).
     pub tools: Option<bool>,
 }
 

@@ -23,8 +23,8 @@ pub fn missed(why: impl Display) -> Warning {
     Warning::new(Stage::Export, WarningCode::NvramNotExported, message)
 }
 
-/// What the keys that a person enrolled for shim are stored as (shim, `MokVars.txt`), in UCS-2 with its
-/// end.
+/// What the keys that a person enrolled for shim are stored as (shim, `MokVars.txt`), in UCS-2 with
+/// its end.
 const OWNER_KEYS: &[u8] = b"M\0o\0k\0L\0i\0s\0t\0\0\0";
 
 /// What the variables hold that the domain's firmware will not have and the guest may need.

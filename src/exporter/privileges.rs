@@ -1,5 +1,5 @@
-//! What a login at vSphere has to be allowed: one table, which preflight compares with what the login may
-//! do, from which `hyperexport role` makes a role, and which docs/sources.md shows.
+//! What a login at vSphere has to be allowed: one table, which preflight compares with what the
+//! login may do, from which `hyperexport role` makes a role, and which docs/sources.md shows.
 
 use std::collections::BTreeSet;
 
@@ -65,8 +65,9 @@ const fn line(need: Need, id: &'static str, on: On) -> Privilege {
     Privilege { need, id, on }
 }
 
-/// The table. `System.Anonymous`, `System.View` and `System.Read` belong to every role of vSphere and are
-/// not in it; on hosts nothing is needed, since a lease names the addresses of its disks itself.
+/// The table. `System.Anonymous`, `System.View` and `System.Read` belong to every role of vSphere
+/// and are not in it; on hosts nothing is needed, since a lease names the addresses of its disks
+/// itself.
 pub const PRIVILEGES: [Privilege; 19] = [
     line(Need::Export, "VApp.Export", On::Vm),
     line(Need::Nvram, "Datastore.Browse", On::Datastore),

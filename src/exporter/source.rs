@@ -122,8 +122,8 @@ impl Source {
         }
     }
 
-    /// Everything about the VM that `selector` names; files know themselves which one is meant. Its name
-    /// has one line.
+    /// Everything about the VM that `selector` names; files know themselves which one is meant. Its
+    /// name has one line.
     ///
     /// # Errors
     /// [`Error`].
@@ -168,8 +168,8 @@ impl Source {
         }
     }
 
-    /// Shuts a running VM down; `None` when there was none to shut down. What lies in files does not
-    /// run.
+    /// Shuts a running VM down; `None` when there was none to shut down. What lies in files does
+    /// not run.
     pub(crate) async fn power_off(
         &self,
         vm: &SourceVm,
@@ -193,8 +193,8 @@ impl Source {
         }
     }
 
-    /// What `wanted` comes down to for the VM as it is now; `None` where nothing is to be done. Changes
-    /// nothing.
+    /// What `wanted` comes down to for the VM as it is now; `None` where nothing is to be done.
+    /// Changes nothing.
     pub(crate) async fn plan_step(
         &self,
         vm: &SourceVm,

@@ -2,7 +2,8 @@
 
 use crate::image::Compression;
 
-/// Disks become qcow2 while they leave their source: nothing is ever written in the source's format.
+/// Disks become qcow2 while they leave their source: nothing is ever written in the source's
+/// format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rewrite {
     /// How their clusters are compressed, if they are.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 /// QEMU refuses longer names.
 const LONGEST_NAME: usize = 1023;
 
-/// Path of the backing file that a qcow2 image names; `None` where the image is no qcow2, or where its
-/// backing image is no file.
+/// Path of the backing file that a qcow2 image names; `None` where the image is no qcow2, or where
+/// its backing image is no file.
 ///
 /// # Errors
 /// When the image cannot be read.

@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The name without what stands for the folder itself (`./disk.vmdk`, `.\disk.vmdk`); nothing when it
-/// may lead to another folder.
+/// The name without what stands for the folder itself (`./disk.vmdk`, `.\disk.vmdk`); nothing when
+/// it may lead to another folder.
 pub fn plain_name(name: &str) -> Option<&str> {
     let mut name = name;
     while let Some(rest) = name.strip_prefix("./").or_else(|| name.strip_prefix(".\\")) {

@@ -28,8 +28,8 @@ pub fn capacity(file: &File, format: DiskFormat) -> io::Result<Option<u64>> {
     }
 }
 
-/// As [`capacity`], of an image of which only the beginning is there: what a header says that stands in
-/// front. A raw disk and a VHD of fixed size have none.
+/// As [`capacity`], of an image of which only the beginning is there: what a header says that
+/// stands in front. A raw disk and a VHD of fixed size have none.
 ///
 /// # Errors
 /// When the file cannot be read.

@@ -58,8 +58,8 @@ impl Compressor {
         })
     }
 
-    /// Appends `cluster` in compressed form to `out`, or nothing where that saves nothing. `scratch`
-    /// has a cluster's length and no content that counts.
+    /// Appends `cluster` in compressed form to `out`, or nothing where that saves nothing.
+    /// `scratch` has a cluster's length and no content that counts.
     pub fn append(
         &mut self,
         cluster: &[u8],

@@ -1,5 +1,5 @@
-//! A raw disk in, qcow2 out, while it arrives, and the hash of its content. The length of the disk is
-//! known at its end.
+//! A raw disk in, qcow2 out, while it arrives, and the hash of its content. The length of the disk
+//! is known at its end.
 
 use std::fs::File;
 use std::io;

@@ -78,8 +78,8 @@ pub fn inspect_sparse(file: &File) -> io::Result<Result<(), Flaw>> {
     sparse_vmdk(file)
 }
 
-/// A hosted sparse extent. With a capacity of 0 QEMU would take its embedded descriptor for the image,
-/// extents and all; with a `parentFileNameHint` there it would open that parent.
+/// A hosted sparse extent. With a capacity of 0 QEMU would take its embedded descriptor for the
+/// image, extents and all; with a `parentFileNameHint` there it would open that parent.
 fn sparse_vmdk(file: &File) -> io::Result<Result<(), Flaw>> {
     let capacity = bytes_at(file, 12, 8)?;
     if capacity.iter().all(|byte| *byte == 0) {
@@ -183,9 +183,9 @@ fn qcow2(file: &File) -> io::Result<Result<(), Flaw>> {
     })
 }
 
-/// "Virtual Hard Disk Image Format Specification" (Microsoft 2006): a footer, of which one that grows
-/// has a copy in front; 4 in bytes 60 to 63 is the difference to a parent, which QEMU takes for a
-/// whole disk.
+/// "Virtual Hard Disk Image Format Specification" (Microsoft 2006): a footer, of which one that
+/// grows has a copy in front; 4 in bytes 60 to 63 is the difference to a parent, which QEMU takes
+/// for a whole disk.
 fn vhd(file: &File) -> io::Result<Result<(), Flaw>> {
     let end = file.metadata()?.len().saturating_sub(512);
     for place in [0, end] {

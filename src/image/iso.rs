@@ -59,8 +59,8 @@ impl IsoFile {
 mod tests {
     use super::*;
 
-    /// An image with one file, as small as ISO 9660 allows: descriptors in the sectors 16 and 17, the
-    /// root in 18, a folder in 19, and the file in 20.
+    /// An image with one file, as small as ISO 9660 allows: descriptors in the sectors 16 and 17,
+    /// the root in 18, a folder in 19, and the file in 20.
     fn image() -> Vec<u8> {
         const SECTOR: usize = 2048;
         let both = |number: u32| [number.to_le_bytes(), number.to_be_bytes()].concat();

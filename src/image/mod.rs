@@ -2,9 +2,9 @@
 //! what can be told of all others from their headers.
 //!
 //! [`vmdk::Stream`] follows a stream as it arrives; [`Rewriter`] turns it into another format on
-//! all cores while it does, at flat memory, and [`FlatRewriter`] does so with a raw disk. [`Split`] puts a VMDK of several files
-//! together, and [`inspect`] is the look at a foreign image before any tool opens it. Nothing here
-//! knows where bytes come from or names a tool.
+//! all cores while it does, at flat memory, and [`FlatRewriter`] does so with a raw disk. [`Split`]
+//! puts a VMDK of several files together, and [`inspect`] is the look at a foreign image before any
+//! tool opens it. Nothing here knows where bytes come from or names a tool.
 
 mod backing;
 mod batches;

@@ -21,8 +21,8 @@ pub struct DiskPart {
     pub descriptor: Option<PathBuf>,
 }
 
-/// Whether the VMDK at `path` is only a part of a disk: an extent without a descriptor of its own, or
-/// a file that a descriptor beside it names. Blocks.
+/// Whether the VMDK at `path` is only a part of a disk: an extent without a descriptor of its own,
+/// or a file that a descriptor beside it names. Blocks.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -81,7 +81,8 @@ fn descriptor_of(path: &Path, named: &str) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Whether the file is a descriptor that names another one: as an extent, or as the record of changes.
+/// Whether the file is a descriptor that names another one: as an extent, or as the record of
+/// changes.
 fn names(descriptor: &Path, named: &str) -> io::Result<bool> {
     let mut text = Vec::new();
     File::open(descriptor)?.take(LONGEST_DESCRIPTOR as u64 + 1).read_to_end(&mut text)?;

@@ -82,8 +82,8 @@ impl Rewriter {
         self.reached.load(Ordering::Relaxed)
     }
 
-    /// Where the part in front of the grains ends that [`Rewriter::finish`] may read again, in bytes
-    /// of the stream; none as long as the header has not arrived.
+    /// Where the part in front of the grains ends that [`Rewriter::finish`] may read again, in
+    /// bytes of the stream; none as long as the header has not arrived.
     pub fn front_end(&self) -> Option<u64> {
         self.stream.header().map(vmdk::Header::front_end)
     }

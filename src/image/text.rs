@@ -20,8 +20,8 @@ const CODE_PAGES: [(&str, &Encoding); 7] = [
 ];
 
 /// The text in the encoding whose name stands behind `key` and `=` near its beginning, in whatever
-/// case; UTF-8 without one, or where nobody knows the name. A byte order mark counts more. What makes
-/// no sense in the encoding is replaced.
+/// case; UTF-8 without one, or where nobody knows the name. A byte order mark counts more. What
+/// makes no sense in the encoding is replaced.
 pub fn decoded<'a>(bytes: &'a [u8], key: &str) -> Cow<'a, str> {
     label(bytes, key).unwrap_or(UTF_8).decode(bytes).0
 }

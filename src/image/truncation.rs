@@ -56,8 +56,8 @@ fn vmdk(file: &File, going: &Going) -> io::Result<u64> {
 }
 
 /// QEMU, docs/interop/qcow2.rst: cluster size as a power of two in bytes 20 to 23, size 24 to 31,
-/// entries of the first table 36 to 39, its place 40 to 47, incompatible features 72 to 79, of which
-/// bit 4 makes entries of the second tables twice as long.
+/// entries of the first table 36 to 39, its place 40 to 47, incompatible features 72 to 79, of
+/// which bit 4 makes entries of the second tables twice as long.
 fn qcow2(file: &File, length: u64, going: &Going) -> io::Result<u64> {
     let header: [u8; 48] = at(file, 0)?;
     let bits = big(&header[20..24]);

@@ -105,9 +105,9 @@ impl Vhdx {
     }
 }
 
-/// Whether the log holds entries of the session that its header names: who closes an image names none
-/// there (2.2.2: number in bytes 8 to 15, `LogGuid` 48 to 63, length of the log 68 to 71, place 72 to
-/// 79; 2.3.1.1: `LogGuid` of an entry in bytes 32 to 47).
+/// Whether the log holds entries of the session that its header names: who closes an image names
+/// none there (2.2.2: number in bytes 8 to 15, `LogGuid` 48 to 63, length of the log 68 to 71,
+/// place 72 to 79; 2.3.1.1: `LogGuid` of an entry in bytes 32 to 47).
 fn has_log(file: &File) -> io::Result<bool> {
     let mut current: Option<[u8; 80]> = None;
     for place in HEADERS {

@@ -113,8 +113,8 @@ impl Workers {
 pub(super) struct Hashed(Option<ContentHasher>);
 
 impl Hashed {
-    /// The hash of a disk of `size` bytes; `None` where nobody asked for the hash, or the stream did
-    /// not go forward.
+    /// The hash of a disk of `size` bytes; `None` where nobody asked for the hash, or the stream
+    /// did not go forward.
     pub fn finish(self, size: u64) -> Option<Sha256Digest> {
         let mut content = self.0?;
         content.zeros(size.checked_sub(content.position())?);

@@ -1,5 +1,5 @@
-//! A file whose data goes to the disk while it is written, so that little is left for the `fsync` at
-//! its end: a download then waits for the network alone.
+//! A file whose data goes to the disk while it is written, so that little is left for the `fsync`
+//! at its end: a download then waits for the network alone.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -39,8 +39,8 @@ impl Write for WritebackFile {
     }
 }
 
-/// Has the kernel write what it was given, so that little is left for the `fsync` at the end. Only a
-/// hint: a file system that cannot is waited for then.
+/// Has the kernel write what it was given, so that little is left for the `fsync` at the end. Only
+/// a hint: a file system that cannot is waited for then.
 pub fn begin_to_write(to: &File, at: u64, len: usize) {
     // SAFETY: the call takes a file descriptor and numbers by value; the file is open.
     unsafe {

@@ -1,5 +1,5 @@
-//! Words of commands that hints propose. Hints put a command between single quotes, so a word inside
-//! is quoted by double ones.
+//! Words of commands that hints propose. Hints put a command between single quotes, so a word
+//! inside is quoted by double ones.
 
 /// `word` as a shell reads it as one word.
 pub(super) fn word(word: &str) -> String {

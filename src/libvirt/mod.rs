@@ -1,11 +1,12 @@
 //! The target: libvirt, through the `virt` crate, which no other room names.
 //!
-//! [`Connection`] is one connection. [`Connection::preflight`] refuses what cannot work before a byte
-//! moves; [`Connection::import`] makes volumes of the converted disks and a domain of the plan, or
-//! nothing at all. Every call of libvirt blocks, so all of them run off the runtime.
+//! [`Connection`] is one connection. [`Connection::preflight`] refuses what cannot work before a
+//! byte moves; [`Connection::import`] makes volumes of the converted disks and a domain of the
+//! plan, or nothing at all. Every call of libvirt blocks, so all of them run off the runtime.
 
 mod advice;
 mod connection;
+mod defined_domain;
 mod error;
 mod guest;
 mod hint;
@@ -13,18 +14,20 @@ mod hint_words;
 mod host;
 mod import;
 mod object_names;
+mod own_names;
 mod refusal;
+mod results;
 mod rollback;
 mod source;
 mod storage;
 mod xml;
 
 pub use connection::shared::Connections;
-pub use connection::uri::check_from_file as check_uri_from_file;
+pub use connection::uri_check::check_from_file as check_uri_from_file;
 pub use connection::{Connection, Settings, Transfer};
+pub use defined_domain::DefinedDomain;
 pub use error::{Cause, Error};
 pub use guest::define::DomainNow;
-pub use guest::snapshot::{Snapshot, SnapshotKind};
 pub use guest::unused::UnusedDisk;
 pub use guest::watch::{GuestSigns, Sign, Wait};
 pub use host::capabilities::platform;
@@ -32,9 +35,9 @@ pub use host::host_checks::Examined;
 pub use import::draft::{Draft, DraftPool, DraftVolume};
 pub use import::preview::{Preview, PreviewedPool};
 pub use import::request::{AfterDefine, ImportRequest};
-pub use import::{DefinedDomain, RegisteredVolume};
 pub use object_names::{ObjectKind, object_names};
 pub use refusal::Refusal;
+pub use results::{RegisteredVolume, Snapshot, SnapshotKind};
 pub use rollback::in_the_way::InTheWay;
 pub use rollback::recover::{RecoveryResult, UsedDomain};
 pub use rollback::undo::UndoReport;

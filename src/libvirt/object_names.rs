@@ -1,8 +1,9 @@
-//! Names of the objects that a libvirt host of this machine has, for completions of the command line.
+//! Names of the objects that a libvirt host of this machine has, for completions of the command
+//! line.
 
 use virt::connect::Connect;
 
-use super::connection::uri;
+use super::connection::{uri, uri_check};
 use super::{Connection, Error, Settings};
 
 /// Kinds of objects of libvirt that have names.
@@ -16,13 +17,13 @@ pub enum ObjectKind {
     Network,
 }
 
-/// The names of all objects of `kind` at `uri`, sorted; none where `uri` leads to another machine or
-/// names a program. A completion opens no connection to a host and starts no ssh.
+/// The names of all objects of `kind` at `uri`, sorted; none where `uri` leads to another machine
+/// or names a program. A completion opens no connection to a host and starts no ssh.
 ///
 /// # Errors
 /// As [`Connection::connect`], and what the daemon says.
 pub async fn object_names(uri: &str, kind: ObjectKind) -> Result<Vec<String>, Error> {
-    uri::check_from_file(uri)?;
+    uri_check::check_from_file(uri)?;
     if !uri::is_local(uri) {
         return Ok(Vec::new());
     }

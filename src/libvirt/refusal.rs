@@ -1,13 +1,13 @@
-//! Why a connection to libvirt was not opened: the one place that reads libvirt's codes and the words of
-//! ssh.
+//! Why a connection to libvirt was not opened: the one place that reads libvirt's codes and the
+//! words of ssh.
 //!
-//! A daemon that cannot be reached may be there later. One that answers and says no will say no later,
-//! too, and so does what nobody here knows. So a connection counts as unreachable only by words that say
-//! so.
+//! A daemon that cannot be reached may be there later. One that answers and says no will say no
+//! later, too, and so does what nobody here knows. So a connection counts as unreachable only by
+//! words that say so.
 //!
-//! libvirt's own messages are in English, since this program never calls `setlocale`, and so are those
-//! of `ssh`, which libvirt starts with `LC_ALL=C`. The shell on the other machine may speak another
-//! language: of its messages only the names of programs count.
+//! libvirt's own messages are in English, since this program never calls `setlocale`, and so are
+//! those of `ssh`, which libvirt starts with `LC_ALL=C`. The shell on the other machine may speak
+//! another language: of its messages only the names of programs count.
 
 use std::path::PathBuf;
 
@@ -96,8 +96,8 @@ fn by_denial(uri: &str) -> Refusal {
 
 fn by_words(uri: &str, message: &str) -> Refusal {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    // Of the socket of the daemon: libvirt's words, those of netcat, and those of libvirt's helper, which
-    // may speak the language of the other machine and names the socket.
+    // Of the socket of the daemon: libvirt's words, those of netcat, and those of libvirt's helper,
+    // which may speak the language of the other machine and names the socket.
     let of_socket =
         says(&["connect socket to", "cannot connect to '", "unix connect failed", "-sock'"]);
     if says(&["IDENTIFICATION HAS CHANGED", "differs from stored identity"]) {
@@ -161,7 +161,8 @@ fn lacks_program(uri: &str) -> bool {
     program.is_some_and(|program| program.is_absolute() && !program.exists())
 }
 
-/// Whether a login by ssh was refused: by `ssh` itself, or by one of the libraries that libvirt uses.
+/// Whether a login by ssh was refused: by `ssh` itself, or by one of the libraries that libvirt
+/// uses.
 fn is_login(uri: &str, message: &str) -> bool {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     match uri::transport(uri).as_str() {

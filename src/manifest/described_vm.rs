@@ -47,8 +47,8 @@ impl Manifest {
         self.metadata.as_ref()?.hyperexport.as_ref()?.content.get(disk).copied()
     }
 
-    /// Records the hash of the content of a disk, or that it is not known. A manifest of another program
-    /// has no place for it.
+    /// Records the hash of the content of a disk, or that it is not known. A manifest of another
+    /// program has no place for it.
     pub fn set_content(&mut self, disk: &DiskId, content: Option<Sha256Digest>) {
         if let Some(exact) = self.metadata.as_mut().and_then(|m| m.hyperexport.as_mut()) {
             exact.content.remove(disk);

@@ -2,7 +2,8 @@
 //!
 //! `build` makes one from an export, `check` holds one to the contract's rules, `read` and `write`
 //! move it from and to its file. Fields of others survive a read and a write. The contract is that
-//! of HyperSDK (which writes it) and hyper2kvm (which reads it); every rule is a line of `rules.rs`.
+//! of HyperSDK (which writes it) and hyper2kvm (which reads it); every rule is a line of
+//! `rules.rs`.
 
 mod build;
 mod described_vm;

@@ -1,10 +1,10 @@
-//! The folder of an export that was moved, renamed or copied since: its files are recorded by absolute
-//! paths, and are found where the folder is now.
+//! The folder of an export that was moved, renamed or copied since: its files are recorded by
+//! absolute paths, and are found where the folder is now.
 //!
 //! The order for a disk of a manifest, the first that is a file:
 //!
-//! 1. The same place below the manifest's own folder, where the recorded folder is another one. A copy
-//!    goes before the original: what lies at the old path may be of another export by now.
+//! 1. The same place below the manifest's own folder, where the recorded folder is another one. A
+//!    copy goes before the original: what lies at the old path may be of another export by now.
 //! 2. The recorded path.
 //! 3. The file of that name beside the manifest.
 
@@ -40,7 +40,8 @@ impl Moved {
         below.map_or_else(|| path.to_owned(), |below| self.to.join(below))
     }
 
-    /// The file that a recorded path means, by the order above; the path itself where none is there.
+    /// The file that a recorded path means, by the order above; the path itself where none is
+    /// there.
     pub fn find(&self, path: &Path) -> PathBuf {
         let beside = path.file_name().map(|name| self.to.join(name));
         let places = [Some(self.now(path)), Some(path.to_owned()), beside];

@@ -12,8 +12,8 @@ pub struct Board {
     /// UUID of the system in SMBIOS, written as the guest shows it (`dmidecode -s system-uuid`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
-    /// Texts of SMBIOS that identify the system: its serial number, and whatever else a libvirt source
-    /// has set.
+    /// Texts of SMBIOS that identify the system: its serial number, and whatever else a libvirt
+    /// source has set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub smbios: Vec<SmbiosText>,
     /// VM Generation ID, written as libvirt does. Domain controllers of Windows go by it.

@@ -34,8 +34,8 @@ pub struct ConvertedDisk {
     /// Whether it is no disk but what lies in a CD-ROM drive: the seed of cloud-init.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub medium: bool,
-    /// Hash of its content as the conversion left it (`docs/proof.md`). None where nobody hashed it, or
-    /// where it may have changed since.
+    /// Hash of its content as the conversion left it (`docs/proof.md`). None where nobody hashed
+    /// it, or where it may have changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Sha256Digest>,
 }

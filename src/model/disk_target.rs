@@ -1,7 +1,7 @@
 //! Names of disks by their order.
 
-/// The name of the disk at `index`, from 0, of those whose names begin with `prefix`, counted as Linux
-/// counts: `vda` … `vdz`, `vdaa` …
+/// The name of the disk at `index`, from 0, of those whose names begin with `prefix`, counted as
+/// Linux counts: `vda` … `vdz`, `vdaa` …
 pub fn disk_target(prefix: &str, mut index: usize) -> String {
     let mut letters = Vec::new();
     loop {

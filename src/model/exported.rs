@@ -71,8 +71,8 @@ pub struct SourceState {
     /// Whether the VM runs.
     pub power: PowerState,
     /// Changes with each reconfiguration and each start of the VM (vSphere: `config.changeVersion`;
-    /// files: their lengths and times; libvirt: the times of the volumes). Empty when the source has
-    /// nothing of that kind.
+    /// files: their lengths and times; libvirt: the times of the volumes). Empty when the source
+    /// has nothing of that kind.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,
     /// When the running VM was started, as the source writes it (vSphere: `runtime.bootTime`, which
@@ -85,7 +85,8 @@ pub struct SourceState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportState {
-    /// The state of the VM. That of a VM that was off when its disks were read belongs to the disks.
+    /// The state of the VM. That of a VM that was off when its disks were read belongs to the
+    /// disks.
     #[serde(flatten)]
     pub source: SourceState,
     /// Whether the disks are those of a snapshot of the running VM.

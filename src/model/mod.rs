@@ -9,6 +9,7 @@ mod converted;
 mod disk_format;
 mod disk_target;
 mod disk_uuid;
+mod export_file;
 mod exported;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -35,6 +36,7 @@ pub use converted::{ConvertedDisk, ConvertedDisks};
 pub use disk_format::DiskFormat;
 pub use disk_target::disk_target;
 pub use disk_uuid::disk_uuid;
+pub use export_file::ExportFile;
 pub use exported::{
     ExportMethod, ExportState, ExportedDisk, ExportedMedium, ExportedNvram, ExportedVm, PoweredOff,
     ReceivedStream, SourceState,

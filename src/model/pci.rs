@@ -2,9 +2,9 @@
 //!
 //! `pciSlotNumber` packs three numbers: bits 0 to 4 are the device, bits 5 to 9 the number of the
 //! bridge plus one (0 is the root bus), bits 10 to 12 the function of the bridge. VMware's boards
-//! have one PCI bridge at 00:11.0 (bus 02) and four PCI Express bridges at 00:15 to 00:18 with eight
-//! functions each (buses 03 to 22). So slot 33 is 02:01.0, slot 160 is 03:00.0, slot 192 is 0b:00.0,
-//! slot 1184 is 04:00.0.
+//! have one PCI bridge at 00:11.0 (bus 02) and four PCI Express bridges at 00:15 to 00:18 with
+//! eight functions each (buses 03 to 22). So slot 33 is 02:01.0, slot 160 is 03:00.0, slot 192 is
+//! 0b:00.0, slot 1184 is 04:00.0.
 
 use super::SourceNic;
 
@@ -53,8 +53,8 @@ fn unpack(slot: u32) -> (u32, u32, u32) {
 
 /// The order in which a domain gets the network cards, as indexes: that in which the kernel of the
 /// source found them, which is the order of their places on the bus. `eth0`, FreeBSD's `vmx0` and
-/// their like then stay with their cards. Where the place of any card is not known, the order of the
-/// source's list.
+/// their like then stay with their cards. Where the place of any card is not known, the order of
+/// the source's list.
 pub(crate) fn plug_order(nics: &[SourceNic]) -> Vec<usize> {
     let mut order: Vec<_> = (0..nics.len()).collect();
     let places: Option<Vec<_>> =

@@ -1,9 +1,11 @@
-//! What differs when a source has changed, as one text, and whether two such texts are of one state. An
-//! earlier version wrote less into them: what it did not write is not known, and is not compared.
+//! What differs when a source has changed, as one text, and whether two such texts are of one
+//! state. An earlier version wrote less into them: what it did not write is not known, and is not
+//! compared.
 
 /// How the text of files begins; an earlier version wrote nothing before the first file.
 const FILES: &str = "files ";
-/// How the text of a libvirt domain begins; an earlier version wrote what it knew of the disks first.
+/// How the text of a libvirt domain begins; an earlier version wrote what it knew of the disks
+/// first.
 const VOLUMES: &str = "volumes ";
 
 /// The text of files, of the state of each: the descriptor first, then the other files.

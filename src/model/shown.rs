@@ -1,5 +1,5 @@
-//! Text of others as it may be shown. A name, an error of a server or a line of a guest's file may hold
-//! characters that steer a terminal or that make a line look like one of ours.
+//! Text of others as it may be shown. A name, an error of a server or a line of a guest's file may
+//! hold characters that steer a terminal or that make a line look like one of ours.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -7,8 +7,8 @@ use std::fmt::Write;
 /// What begins each further line of a message. No line of ours begins so.
 const CONTINUED: &str = "  | ";
 
-/// Whether a character steers a terminal: C0, DEL and C1, the separators of lines and paragraphs, and
-/// what turns the direction of writing (Unicode Standard Annex #9, 2.1 to 2.6).
+/// Whether a character steers a terminal: C0, DEL and C1, the separators of lines and paragraphs,
+/// and what turns the direction of writing (Unicode Standard Annex #9, 2.1 to 2.6).
 pub fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
@@ -25,8 +25,8 @@ pub fn value(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
-/// A message that may quote others. Its first line stays as it is; those after it are marked, so that
-/// none of them is taken for a message of its own.
+/// A message that may quote others. Its first line stays as it is; those after it are marked, so
+/// that none of them is taken for a message of its own.
 pub fn message(message: &str) -> Cow<'_, str> {
     let message = message.trim_end_matches(['\r', '\n']);
     if !message.contains(steers) {
@@ -37,7 +37,8 @@ pub fn message(message: &str) -> Cow<'_, str> {
     Cow::Owned(lines.join(&format!("\n{CONTINUED}")))
 }
 
-/// A name in one line: what breaks lines is a space. All else stays, for files and hosts of that name.
+/// A name in one line: what breaks lines is a space. All else stays, for files and hosts of that
+/// name.
 pub fn name(name: &str) -> String {
     let breaks = |c| matches!(c, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
     name.chars().map(|c| if breaks(c) { ' ' } else { c }).collect()

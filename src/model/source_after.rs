@@ -1,5 +1,5 @@
-//! What may be done to a source VM once its migration has succeeded, and what was done, so that it can be
-//! undone.
+//! What may be done to a source VM once its migration has succeeded, and what was done, so that it
+//! can be undone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -112,8 +112,8 @@ pub enum SourceStep {
 }
 
 impl SourceStep {
-    /// One line more in notes that read `before`; `None` where they say so, perhaps of another day, which
-    /// stands behind the last ` on `.
+    /// One line more in notes that read `before`; `None` where they say so, perhaps of another day,
+    /// which stands behind the last ` on `.
     pub fn note(before: &str, line: &str) -> Option<Self> {
         let known = line.rsplit_once(" on ").map_or(line, |(text, _)| text);
         let after = match before.trim_end() {

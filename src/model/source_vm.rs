@@ -265,8 +265,8 @@ pub struct SourceDisk {
 
 impl SourceDisk {
     /// Numbers `boot_order`: the disks at the indices `named` first, in that order, then all others
-    /// in theirs. An index that names no disk, or one twice, is passed over. Returns whether any disk
-    /// was named.
+    /// in theirs. An index that names no disk, or one twice, is passed over. Returns whether any
+    /// disk was named.
     pub fn order_boot(disks: &mut [Self], named: &[usize]) -> bool {
         let (mut placed, mut next) = (vec![false; disks.len()], 0);
         for index in named.iter().copied().chain(0..disks.len()) {
@@ -279,8 +279,8 @@ impl SourceDisk {
         named.iter().any(|index| *index < disks.len())
     }
 
-    /// Makes the disk of that id the one that boots; the others keep their order. Returns whether that
-    /// changed anything.
+    /// Makes the disk of that id the one that boots; the others keep their order. Returns whether
+    /// that changed anything.
     pub fn boot_from(disks: &mut [Self], id: &DiskId) -> bool {
         let chosen = disks.iter().find(|disk| disk.id == *id);
         let Some(before) = chosen.map(|disk| disk.boot_order).filter(|order| *order != 0) else {
@@ -372,8 +372,8 @@ pub struct SourceNic {
 }
 
 impl SourceNic {
-    /// The card at `index`, counted from 0, of which nothing is known: connected, without an address
-    /// or a network.
+    /// The card at `index`, counted from 0, of which nothing is known: connected, without an
+    /// address or a network.
     pub fn at(index: usize) -> Self {
         Self {
             id: format!("nic-{index}"),

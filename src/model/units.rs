@@ -38,7 +38,8 @@ impl ByteSize {
     }
 }
 
-/// Sizes are what others say: a sum beyond all numbers is the largest number, and never a small one.
+/// Sizes are what others say: a sum beyond all numbers is the largest number, and never a small
+/// one.
 impl std::iter::Sum for ByteSize {
     fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
         Self(sizes.fold(0, |sum, size| sum.saturating_add(size.0)))

@@ -7,7 +7,7 @@ use super::job::{ComesBack, ImportSettings, Job};
 use super::output::fit;
 use super::output::result_file::RECORDS;
 use super::output::reuse::{PreviousConversion, PreviousRun, ReusableExport};
-use super::stage::ready::{ReadyRun, is_of, seed};
+use super::stage::ready::{ReadyRun, seed};
 use super::stage::stream;
 use crate::domain::Attachment;
 use crate::exporter::Streaming;
@@ -74,8 +74,8 @@ pub fn whole(job: &Job, ready: &ReadyRun) -> Vec<String> {
     lines
 }
 
-/// The plan of the libvirt stage; without a preview where the host cannot be reached now. What is told of
-/// the domain goes to `output`.
+/// The plan of the libvirt stage; without a preview where the host cannot be reached now. What is
+/// told of the domain goes to `output`.
 pub fn definition(
     vm: &SourceVm,
     target: &ImportSettings,
@@ -314,8 +314,8 @@ fn export(job: &Job, ready: &ReadyRun) -> Vec<String> {
 
 /// A disk that is exported as it is.
 fn kept(disk: &SourceDisk, ready: &ReadyRun) -> String {
-    let made = ready.exports.iter().find(|name| is_of(name, &disk.id));
-    match made.map(|name| ready.output.join(name)) {
+    let made = ready.exports.iter().find(|file| file.is_of(&disk.id));
+    match made.map(|file| ready.output.join(&file.name)) {
         Some(path) => format!("export {} (up to {}) to {}", disk.id, disk.capacity, path.display()),
         None => format!("use {} ({}) where it is", disk.id, disk.capacity),
     }
@@ -358,8 +358,8 @@ fn streamed(job: &Job, ready: &ReadyRun, kind: &str) -> Vec<String> {
         match streaming(disk, ready) {
             Some(Streaming::Yes) => format!("{to}, {how}"),
             Some(Streaming::Open) => {
-                let name = ready.exports.iter().rfind(|name| is_of(name, &disk.id));
-                let other = ready.output.join(name.map_or("", String::as_str));
+                let file = ready.exports.iter().rfind(|file| file.is_of(&disk.id));
+                let other = ready.output.join(file.map_or("", |file| &file.name));
                 let other = other.display();
                 format!(
                     "{to}, {how} if it is a streamOptimized VMDK; any other VMDK to {other} first"

@@ -196,8 +196,8 @@ pub(super) fn open<'a>(
     }
 }
 
-/// What earlier runs recorded of the export and its conversion stands in the result of this one, too.
-/// The disks are looked at anew.
+/// What earlier runs recorded of the export and its conversion stands in the result of this one,
+/// too. The disks are looked at anew.
 fn inherit(report: &mut RunReport, output: &Path) {
     let earlier = read_result(&output.join(super::output::report::FILE_NAME)).ok().flatten();
     let Some(earlier) = earlier.filter(|earlier| earlier.vm_id == report.vm_id) else { return };
@@ -266,8 +266,9 @@ fn told_before(output: &Path, manifest: &Manifest) -> Vec<Warning> {
     earlier.as_ref().map(inherit::warnings).unwrap_or_default()
 }
 
-/// Images do not tell whether the guest on them was made fit for virtio, nor what the conversion left on
-/// them; the result of the run that converted them does, unless another image took the place of one since.
+/// Images do not tell whether the guest on them was made fit for virtio, nor what the conversion
+/// left on them; the result of the run that converted them does, unless another image took the
+/// place of one since.
 fn remember(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
     let earlier = earlier.map(|disks| disks.0).unwrap_or_default();
     for disk in &mut disks.0 {

@@ -122,7 +122,8 @@ pub struct ImportSettings {
     pub exactly: Option<libvirt::Draft>,
     /// Whether the domain is started, and how.
     pub start: Option<Start>,
-    /// Whether the source VM may run beside the domain: two machines of one address and one set of services.
+    /// Whether the source VM may run beside the domain: two machines of one address and one set of
+    /// services.
     pub allow_running_source: bool,
 }
 
@@ -134,7 +135,8 @@ pub struct Start {
 }
 
 impl ImportSettings {
-    /// The flag by which the domain starts, now or with its host, where its source must not run then.
+    /// The flag by which the domain starts, now or with its host, where its source must not run
+    /// then.
     pub fn starts_by(&self) -> Option<&'static str> {
         match (&self.start, self.autostart) {
             _ if self.allow_running_source => None,
@@ -155,8 +157,8 @@ pub fn absolute(path: &Path) -> std::io::Result<PathBuf> {
     std::path::absolute(path)
 }
 
-/// `path` without links, as far as it exists: a file has several names otherwise. What does not exist
-/// yet keeps its name.
+/// `path` without links, as far as it exists: a file has several names otherwise. What does not
+/// exist yet keeps its name.
 pub fn real(path: &Path) -> PathBuf {
     let resolved = |there: &Path| {
         let rest = path.strip_prefix(there).ok()?;

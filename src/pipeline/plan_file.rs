@@ -100,7 +100,8 @@ pub fn check_uri_of_plan(target: &ImportSettings) -> Result<(), libvirt::Error> 
     libvirt::check_uri_from_file(&target.settings.uri)
 }
 
-/// Does what a plan says, unless something would be made otherwise by now; a dry run only checks that.
+/// Does what a plan says, unless something would be made otherwise by now; a dry run only checks
+/// that.
 pub async fn apply(
     plan: &PlanFile,
     dry_run: bool,

@@ -49,8 +49,8 @@ pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) 
     ledger.close(outcome, claim, keep)
 }
 
-/// Whether the run did anything that its result is to tell of: one that found everything there leaves
-/// the result as it is, and so does one that only tells what a conversion would do.
+/// Whether the run did anything that its result is to tell of: one that found everything there
+/// leaves the result as it is, and so does one that only tells what a conversion would do.
 fn has_done(job: &Job, report: &RunReport) -> bool {
     let dry = job.conversion.as_ref().is_some_and(|settings| settings.dry_run);
     report.stages.iter().any(|stage| {
@@ -274,7 +274,7 @@ async fn conversion(
         let results = ledger.report.converted.take();
         let results = results.iter().flat_map(|disks| &disks.0).map(|disk| disk.path.clone());
         // Images that stay where they are belong to the user.
-        let exports = ready.exports.iter().map(|name| work.join(name));
+        let exports = ready.exports.iter().map(|file| work.join(&file.name));
         remove(exports.chain(results).collect::<Vec<_>>().into_iter(), ledger);
         ledger.report.disks.clear();
         ledger.report.media.clear();
@@ -350,8 +350,8 @@ async fn fetch(
     Some(Fetched::Described(Box::new(manifest)))
 }
 
-/// An export that an earlier run made, if every file still has its sum; the manifest and the package
-/// are made where they are asked for and missing.
+/// An export that an earlier run made, if every file still has its sum; the manifest and the
+/// package are made where they are asked for and missing.
 async fn keep(
     job: &Job,
     kept: &ReusableExport,
@@ -423,7 +423,8 @@ fn describe(job: &Job, exported: &ExportedVm, taken: &RecordedExport, output: &P
 /// A failed run leaves no file behind that looks like an export.
 fn remove_files(job: &Job, ready: &ReadyRun, work: &Path, ledger: &mut StageRunner<'_>) {
     let package = ledger.report.package.take().map(|_| job.format.makes(&ready.vm.name));
-    let names = ready.exports.iter().cloned().chain(package.unwrap_or_default());
+    let exports = ready.exports.iter().map(|file| file.name.clone());
+    let names = exports.chain(package.unwrap_or_default());
     remove(names.map(|name| work.join(name)), ledger);
     ledger.report.disks.clear();
     ledger.report.media.clear();

@@ -1,5 +1,5 @@
-//! `hyperexport verify`: proves later that the disks of a run hold what was exported, but for what FIX
-//! changed. Nothing is changed.
+//! `hyperexport verify`: proves later that the disks of a run hold what was exported, but for what
+//! FIX changed. Nothing is changed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};

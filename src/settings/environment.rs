@@ -1,5 +1,5 @@
-//! The environment variables that mean something to hyperexport, read once. Those that may be secrets
-//! are then removed: libvirt's own children inherit this process' environment.
+//! The environment variables that mean something to hyperexport, read once. Those that may be
+//! secrets are then removed: libvirt's own children inherit this process' environment.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -30,8 +30,8 @@ pub struct Environment {
     pub display: bool,
     /// `HOME`.
     pub home: Option<PathBuf>,
-    /// Folder for the user's data: `XDG_DATA_HOME`, else `.local/share` in the home folder (XDG Base
-    /// Directory Specification).
+    /// Folder for the user's data: `XDG_DATA_HOME`, else `.local/share` in the home folder (XDG
+    /// Base Directory Specification).
     pub data_home: Option<PathBuf>,
     /// Where state of programs is kept, and who called sudo (`XDG_STATE_HOME`, `HOME`, `SUDO_UID`).
     pub surroundings: Surroundings,
@@ -39,8 +39,8 @@ pub struct Environment {
     pub libguestfs_backend: Option<String>,
     /// `LIBGUESTFS_BACKEND_SETTINGS`: handed to the converter's appliance.
     pub libguestfs_backend_settings: Option<String>,
-    /// `VIRTIO_WIN`, or its old name `VIRTIO_WIN_DIR`: drivers of virtio for Windows, as virt-v2v looks
-    /// for them. Absolute.
+    /// `VIRTIO_WIN`, or its old name `VIRTIO_WIN_DIR`: drivers of virtio for Windows, as virt-v2v
+    /// looks for them. Absolute.
     pub virtio_win: Option<PathBuf>,
     /// `HYPEREXPORT_PANIC_AT`: the stage in which a test of a debug build has the program break.
     pub panic_at: Option<String>,

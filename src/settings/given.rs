@@ -132,7 +132,8 @@ impl Given {
         }
     }
 
-    /// Refuses flags about the source of a VM, its export and its conversion where an export is there.
+    /// Refuses flags about the source of a VM, its export and its conversion where an export is
+    /// there.
     ///
     /// # Errors
     /// [`Error::NoEffect`] naming the first.

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 const LONGEST: usize = 253;
 const LONGEST_PART: usize = 63;
 
-/// Reads the name that a guest shall have: parts of letters, digits and dashes between dots, none of which
-/// begins or ends with a dash (RFC 1123, 2.1).
+/// Reads the name that a guest shall have: parts of letters, digits and dashes between dots, none
+/// of which begins or ends with a dash (RFC 1123, 2.1).
 ///
 /// # Errors
 /// What is wrong with it.

@@ -110,8 +110,8 @@ impl Hint for Error {
     }
 }
 
-/// The path from the root. Libraries and other programs may work in other folders, and a relative path
-/// can only be meant from here.
+/// The path from the root. Libraries and other programs may work in other folders, and a relative
+/// path can only be meant from here.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -172,8 +172,8 @@ impl SourceArgs {
 /// What a source's URI begins with when the rest of it is libvirt's.
 const LIBVIRT: &str = "libvirt+";
 
-/// The host and domain of `libvirt+qemu+ssh://host/system?domain=NAME`: what is not ours in the query
-/// is libvirt's.
+/// The host and domain of `libvirt+qemu+ssh://host/system?domain=NAME`: what is not ours in the
+/// query is libvirt's.
 fn host(uri: &str, vm: Option<&str>) -> Result<LibvirtSourceSettings, Error> {
     let wrong = || Error::Invalid(format!("--source {uri}: not a libvirt URI"));
     let mut url = url::Url::parse(uri.trim_start_matches(LIBVIRT)).map_err(|_| wrong())?;
@@ -199,7 +199,8 @@ fn path_of(text: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// Smallest amount of memory that may be given as a bare number, in MiB. Whoever gives less means GiB.
+/// Smallest amount of memory that may be given as a bare number, in MiB. Whoever gives less means
+/// GiB.
 const LEAST_BARE: u64 = 16;
 
 /// An amount of memory in MiB; a part of one counts as one.

@@ -1,5 +1,5 @@
-//! A file system that does not answer, as NFS whose server is gone: a call that only looks waits so long,
-//! and then the run says so.
+//! A file system that does not answer, as NFS whose server is gone: a call that only looks waits so
+//! long, and then the run says so.
 
 use std::io;
 use std::path::Path;
@@ -12,8 +12,8 @@ use super::Error;
 /// How long a file system may take for state, which is small.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Does `work`, which reads state at `path`, on a thread of its own, and waits 30 s for it. The thread of
-/// a call that is never answered stays until the process ends.
+/// Does `work`, which reads state at `path`, on a thread of its own, and waits 30 s for it. The
+/// thread of a call that is never answered stays until the process ends.
 ///
 /// # Errors
 /// Those of `work`, and [`Error::NoAnswer`].

@@ -1,5 +1,5 @@
-//! A folder with state, held by a descriptor: whoever renames the folder away while a run works, or puts
-//! another in its place, gets nothing of ours written, read or removed there.
+//! A folder with state, held by a descriptor: whoever renames the folder away while a run works, or
+//! puts another in its place, gets nothing of ours written, read or removed there.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -20,8 +20,8 @@ use super::read::read_from;
 use super::trust::{distrust_folder, foreign, is_fatal, open_to_others};
 use super::{Error, Locked};
 
-/// Beginning of the names of files that are written before they get their names. The next run removes
-/// what a killed one left of them.
+/// Beginning of the names of files that are written before they get their names. The next run
+/// removes what a killed one left of them.
 pub const TEMPORARY_PREFIX: &str = ".hyperexport-tmp-";
 /// How often a file may vanish between its opening and its lock before that is an error.
 const TRIES: usize = 100;
@@ -46,8 +46,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder that is there. Links on the way to it are followed. Root believes no file in a
-    /// folder that others can write to.
+    /// Opens a folder that is there. Links on the way to it are followed. Root believes no file in
+    /// a folder that others can write to.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::NoAnswer`].
@@ -102,8 +102,8 @@ impl Folder {
         })
     }
 
-    /// Opens a file of our own state and locks it. Between the two another run may have removed the file
-    /// and made another: a lock of a file that has lost its name excludes nobody.
+    /// Opens a file of our own state and locks it. Between the two another run may have removed the
+    /// file and made another: a lock of a file that has lost its name excludes nobody.
     ///
     /// # Errors
     /// As [`Self::open_own`].
@@ -145,7 +145,8 @@ impl Folder {
         Ok(Temporary { folder: self, name, file, is_named: false })
     }
 
-    /// Writes a file as a whole or not at all; one of that name is replaced. Nobody else may read it.
+    /// Writes a file as a whole or not at all; one of that name is replaced. Nobody else may read
+    /// it.
     ///
     /// # Errors
     /// What the file system says.

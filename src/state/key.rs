@@ -1,5 +1,5 @@
-//! The key of this user on this machine, and the seals that it makes. A journal or a record with our seal
-//! was written by a run of this user here, whoever has put it where it lies.
+//! The key of this user on this machine, and the seals that it makes. A journal or a record with
+//! our seal was written by a run of this user here, whoever has put it where it lies.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -79,7 +79,8 @@ impl Key {
         Self::existing()?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
     }
 
-    /// The seal of some bytes, in hexadecimal. `use_of` keeps seals of one use from serving another.
+    /// The seal of some bytes, in hexadecimal. `use_of` keeps seals of one use from serving
+    /// another.
     pub fn seal(&self, use_of: &str, bytes: &[u8]) -> String {
         Chain::new(self, use_of).seal(bytes)
     }

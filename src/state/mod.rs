@@ -1,5 +1,5 @@
-//! Whose state a file is. What steers a run from a folder of the user's (journals, records, markers, plans)
-//! is read here and nowhere else:
+//! Whose state a file is. What steers a run from a folder of the user's (journals, records,
+//! markers, plans) is read here and nowhere else:
 //!
 //! ```text
 //!   read_small   a file that the user names: a regular file, up to a limit
@@ -9,8 +9,8 @@
 //!   Key          what journals and records are sealed with; it stays below the state directory
 //! ```
 //!
-//! Ownership alone does not prove anything: what root unpacks belongs to root. So whatever leads to acts
-//! carries a seal, too.
+//! Ownership alone does not prove anything: what root unpacks belongs to root. So whatever leads to
+//! acts carries a seal, too.
 
 mod answer;
 mod folder;

@@ -11,7 +11,8 @@ use super::answer::in_time;
 use super::folder::parted;
 use super::{Error, Folder, How};
 
-/// The bytes of a file that the user names: a regular file of at most `limit` bytes, also by a link.
+/// The bytes of a file that the user names: a regular file of at most `limit` bytes, also by a
+/// link.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::NoFile`], [`Error::TooLarge`], [`Error::NoAnswer`].

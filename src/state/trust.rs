@@ -12,7 +12,8 @@ use super::surroundings;
 /// How many links lead to a path at most, as Linux has it.
 const MOST_LINKS: u32 = 40;
 
-/// Whether there is a folder at `path`. A link to one is none: what lies there is nobody's to take for ours.
+/// Whether there is a folder at `path`. A link to one is none: what lies there is nobody's to take
+/// for ours.
 pub fn is_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
@@ -34,9 +35,9 @@ pub fn distrust(path: &Path) -> Option<String> {
     first_distrusted(path, &[geteuid().as_raw(), 0])
 }
 
-/// Who else could change what lies in `folder`, a folder that is there. In a sticky folder above it, such
-/// as /tmp, nobody can replace it; but the folder itself must not be open to others. Who called sudo
-/// counts as this user: sudo lets that user name the programs that run.
+/// Who else could change what lies in `folder`, a folder that is there. In a sticky folder above
+/// it, such as /tmp, nobody can replace it; but the folder itself must not be open to others. Who
+/// called sudo counts as this user: sudo lets that user name the programs that run.
 pub fn distrust_folder(folder: &Path) -> Option<String> {
     let us: Vec<_> = [geteuid().as_raw(), 0].into_iter().chain(surroundings().invoker).collect();
     match fs::metadata(folder) {
@@ -46,8 +47,8 @@ pub fn distrust_folder(folder: &Path) -> Option<String> {
     .or_else(|| first_distrusted(folder, &us))
 }
 
-/// Whether a folder that others can write to ends what this user does. Root would overwrite files of
-/// anybody's; another user at most their own, and is told.
+/// Whether a folder that others can write to ends what this user does. Root would overwrite files
+/// of anybody's; another user at most their own, and is told.
 pub fn is_fatal() -> bool {
     geteuid().is_root()
 }
@@ -63,8 +64,8 @@ fn first_distrusted(path: &Path, us: &[u32]) -> Option<String> {
     walked.iter().find_map(judged)
 }
 
-/// Whatever is passed on the way to a path, from the root on: each folder, and each link with the folder
-/// that it lies in. Whoever can write to one of them can lead the path elsewhere.
+/// Whatever is passed on the way to a path, from the root on: each folder, and each link with the
+/// folder that it lies in. Whoever can write to one of them can lead the path elsewhere.
 fn walk(path: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
     let path = std::path::absolute(path)?;
     let names = |path: &Path| -> Vec<PathBuf> {
@@ -112,7 +113,8 @@ fn others_could_write(found: &Metadata, us: &[u32]) -> Option<String> {
     open_to_others(found)
 }
 
-/// Judges a file of our own state: it belongs to this user or to root, and nobody else can write it.
+/// Judges a file of our own state: it belongs to this user or to root, and nobody else can write
+/// it.
 pub(super) fn foreign(found: &Metadata) -> Option<String> {
     owned_by_others(found, &[geteuid().as_raw(), 0]).or_else(|| open_to_others(found))
 }

@@ -1,14 +1,15 @@
-//! The language of what users read, as far as a machine can tell: errors are statements, contexts are
-//! gerunds, hints begin with a verb, and each thing has the field's word for it. What is read are the
-//! tokens of the sources, so neither a comment nor the way that a literal is wrapped counts.
+//! The language of what users read, as far as a machine can tell: errors are statements, contexts
+//! are gerunds, hints begin with a verb, and each thing has the field's word for it. What is read
+//! are the tokens of the sources, so neither a comment nor the way that a literal is wrapped
+//! counts.
 
 use std::fs;
 use std::path::Path;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// Verbs that read as an order where an error begins with them. Words that are nouns as well, such as
-/// `export`, stand in [`NOUNS_TOO`].
+/// Verbs that read as an order where an error begins with them. Words that are nouns as well, such
+/// as `export`, stand in [`NOUNS_TOO`].
 const ORDERS: &[&str] = &[
     "abort",
     "add",
@@ -263,8 +264,8 @@ fn fault(kind: Kind, text: &str) -> Option<String> {
     not.map(|(not, say)| format!("'{not}': say '{say}'"))
 }
 
-/// The words of a text alone, with a blank between each two. Names of files, options and commands are
-/// left out, and what is put in.
+/// The words of a text alone, with a blank between each two. Names of files, options and commands
+/// are left out, and what is put in.
 fn plain(text: &str) -> String {
     let words = text.split_whitespace();
     let of_speech =

@@ -1,5 +1,5 @@
-//! The next command into the same folder: what is there and still true is reused, what is missing is
-//! done, and disks that are older than their VM are never taken for it.
+//! The next command into the same folder: what is there and still true is reused, what is missing
+//! is done, and disks that are older than their VM are never taken for it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

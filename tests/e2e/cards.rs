@@ -1,5 +1,5 @@
-//! Network cards and their MAC addresses, from the source to the domain: made, described by the user,
-//! replaced, and in use by another domain.
+//! Network cards and their MAC addresses, from the source to the domain: made, described by the
+//! user, replaced, and in use by another domain.
 
 use crate::support::files::{Desk, Form, Ovf, item, pack, packed};
 use crate::support::job::{Ended, read_json};

@@ -1,5 +1,5 @@
-//! A source that was switched off for its export: on again where the run fails, is interrupted or dies, and
-//! never beside its domain.
+//! A source that was switched off for its export: on again where the run fails, is interrupted or
+//! dies, and never beside its domain.
 
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};

@@ -1,22 +1,28 @@
 //! `hyperexport doctor` on the real machine, and on one that has no libvirtd.
 
+use std::process::Command;
+
+use crate::support::hyper2kvm::qemu_img_alone;
 use crate::support::import::run;
 use crate::support::job::Ended;
 use crate::support::libvirtd::{self, Names};
 use serde_json::Value;
 
-fn doctor(uri: &str) -> (Option<i32>, Value) {
-    doctor_with(uri, &[])
+fn doctor(uri: &str, flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hyperexport"));
+    command.args(["doctor", "--json", "--quiet", "--libvirt-uri", uri]).args(flags);
+    command
 }
 
-fn doctor_with(uri: &str, flags: &[&str]) -> (Option<i32>, Value) {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_hyperexport"))
-        .args(["doctor", "--json", "--quiet", "--libvirt-uri", uri])
-        .args(flags)
-        .output()
-        .expect("it runs");
-    let ended = Ended::from(output);
+fn diagnose(command: &mut Command) -> (Option<i32>, Value) {
+    let ended = Ended::from(command.output().expect("it runs"));
     (ended.code, ended.json)
+}
+
+/// Of a machine without libguestfs, whose appliance would take its time.
+fn diagnose_without_libguestfs(mut command: Command) -> (Option<i32>, Value) {
+    let dir = tempfile::tempdir().expect("a folder");
+    diagnose(command.env("PATH", qemu_img_alone(dir.path())))
 }
 
 fn check<'a>(diagnosis: &'a Value, name: &str, about: Option<&str>) -> &'a Value {
@@ -40,7 +46,7 @@ fn a_host_that_can_take_vms_is_well() {
     }
     run("chmod", &["755", dir.path().to_str().expect("UTF-8")]);
 
-    let (code, diagnosis) = doctor(libvirtd::URI);
+    let (code, diagnosis) = diagnose(&mut doctor(libvirtd::URI, &[]));
     assert_eq!((code, &diagnosis["ok"]), (Some(0), &Value::Bool(true)), "{diagnosis:#}");
     for name in ["libvirt", "qemu", "efi", "tpm", "qemu-img", "libguestfs"] {
         assert_eq!(check(&diagnosis, name, None)["health"], "ok", "{diagnosis:#}");
@@ -55,13 +61,13 @@ fn a_host_that_can_take_vms_is_well() {
     assert!(pool["remedy"].as_str().expect("text").contains("setfacl"), "{pool}");
 
     // What flags name comes first, and fails where it is missing.
-    let (code, diagnosis) = doctor_with(libvirtd::URI, &["--libvirt-pool", &good]);
+    let (code, diagnosis) = diagnose(&mut doctor(libvirtd::URI, &["--libvirt-pool", &good]));
     assert_eq!(code, Some(0), "{diagnosis:#}");
     let pools = diagnosis["checks"].as_array().expect("checks").iter();
     let first = pools.clone().find(|check| check["name"] == "storage-pool").expect("a pool");
     assert_eq!(first["about"], good, "{diagnosis:#}");
     let missing = ["--libvirt-pool", "no-such-pool", "--libvirt-bridge", "no-such-bridge"];
-    let (code, diagnosis) = doctor_with(libvirtd::URI, &missing);
+    let (code, diagnosis) = diagnose_without_libguestfs(doctor(libvirtd::URI, &missing));
     assert_eq!(code, Some(1), "{diagnosis:#}");
     let pool = check(&diagnosis, "storage-pool", Some("no-such-pool"));
     assert_eq!(pool["health"], "failed", "{pool}");
@@ -74,7 +80,8 @@ fn a_host_that_can_take_vms_is_well() {
 
 #[test]
 fn a_daemon_that_is_not_there_is_a_failure_with_the_remedy() {
-    let (code, diagnosis) = doctor("qemu+unix:///system?socket=/no/such/socket");
+    let absent = doctor("qemu+unix:///system?socket=/no/such/socket", &[]);
+    let (code, diagnosis) = diagnose_without_libguestfs(absent);
     assert_eq!((code, &diagnosis["ok"]), (Some(1), &Value::Bool(false)));
     let libvirt = check(&diagnosis, "libvirt", None);
     assert_eq!(libvirt["health"], "failed");

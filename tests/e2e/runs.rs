@@ -1,5 +1,5 @@
-//! Several runs that define a domain from one folder: each has a record of its own and can be undone,
-//! whatever the others did. And the pool that is made where nobody has named one.
+//! Several runs that define a domain from one folder: each has a record of its own and can be
+//! undone, whatever the others did. And the pool that is made where nobody has named one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! What is done to a source once its migration has succeeded, and its undoing; and a login that lacks a
-//! privilege.
+//! What is done to a source once its migration has succeeded, and its undoing; and a login that
+//! lacks a privilege.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! Disks that are converted while they arrive: no VMDK is ever written, the bytes are right, and the
-//! sums of both are known, whatever happens on the way.
+//! Disks that are converted while they arrive: no VMDK is ever written, the bytes are right, and
+//! the sums of both are known, whatever happens on the way.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

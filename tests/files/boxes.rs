@@ -1,5 +1,5 @@
-//! Archives that hold a VM and no OVF: boxes of Vagrant for VMware, libvirt and VirtualBox, and single
-//! images.
+//! Archives that hold a VM and no OVF: boxes of Vagrant for VMware, libvirt and VirtualBox, and
+//! single images.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! An export whose folder was moved, renamed or copied, and one that was converted while it was read: what
-//! is there, and which command goes on from it.
+//! An export whose folder was moved, renamed or copied, and one that was converted while it was
+//! read: what is there, and which command goes on from it.
 
 use std::fs;
 use std::path::PathBuf;

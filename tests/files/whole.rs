@@ -67,8 +67,8 @@ fn a_compressed_qcow2_is_taken_or_refused_as_it_deserves() {
     ended.said("it is cut off");
 }
 
-/// The tables of a qcow2 that was made larger, shrunk and given snapshots are those of an image that
-/// is whole.
+/// The tables of a qcow2 that was made larger, shrunk and given snapshots are those of an image
+/// that is whole.
 #[test]
 fn an_image_with_a_past_is_whole() {
     let desk = Desk::new();

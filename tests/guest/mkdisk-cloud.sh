@@ -35,7 +35,7 @@ chroot "$tree" sh -ec '
   rm -f /usr/sbin/policy-rc.d
   ssh-keygen -A
   kernel=$(ls /lib/modules)
-  dracut --force --no-hostonly --add-drivers "vmw_pvscsi virtio_pci virtio_blk virtio_scsi sd_mod" \
+  dracut --force --no-hostonly --compress "gzip -n -1" --add-drivers "vmw_pvscsi virtio_pci virtio_blk virtio_scsi sd_mod" \
     "/boot/initrd.img-$kernel" "$kernel"'
 leave_tree
 sed -i '/^GRUB_DISABLE_LINUX_UUID/d' "$tree/etc/default/grub"

@@ -130,8 +130,8 @@ fn pax_size(desk: &Desk) -> PathBuf {
     with_note(desk, "size", "18446744073709551615")
 }
 
-/// An archive whose member `at` has 2^64-1 bytes, which GNU tar writes in binary: with its padding that is
-/// none at all.
+/// An archive whose member `at` has 2^64-1 bytes, which GNU tar writes in binary: with its padding
+/// that is none at all.
 fn wraps(desk: &Desk, at: usize) -> PathBuf {
     let (path, file) = create(desk);
     let mut tar = Builder::new(file);

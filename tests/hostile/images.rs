@@ -174,7 +174,8 @@ fn vhdx(desk: &Desk) -> PathBuf {
     image(desk, "disk.vhdx", &bytes)
 }
 
-/// A header of a sparse VMDK of grains of 64 KiB and tables of 512 of them, whose directory is at sector 1.
+/// A header of a sparse VMDK of grains of 64 KiB and tables of 512 of them, whose directory is at
+/// sector 1.
 fn vmdk_header(tables: u64, flags: u32, overhead: u64) -> Vec<u8> {
     let mut header = vec![0; 512];
     let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
@@ -205,7 +206,8 @@ fn stream_of_one_table(desk: &Desk) -> PathBuf {
     image(desk, "disk.vmdk", &[vmdk_header(1 << 20, 0x30001, overhead), tables].concat())
 }
 
-/// A descriptor with one sparse extent of so many tables, all of which are one, and grains that are one.
+/// A descriptor with one sparse extent of so many tables, all of which are one, and grains that are
+/// one.
 fn extent(desk: &Desk, tables: u64, grain: u32) -> PathBuf {
     let mut bytes = [vmdk_header(tables, 1, 1), directory_of_one_table(tables, grain)].concat();
     bytes.extend([7; 128 * 512]);

@@ -1,5 +1,5 @@
-//! What the program prints: names and lines of others steer no terminal and look like no line of ours, and
-//! no terminal that is closed, gone or stuck changes how a run ends.
+//! What the program prints: names and lines of others steer no terminal and look like no line of
+//! ours, and no terminal that is closed, gone or stuck changes how a run ends.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;

@@ -1,6 +1,6 @@
-//! Disks in pools of type `logical` and `zfs`. LVM is played by tests/lvm/lvm and ZFS by tests/zfs/zfs on
-//! loop devices, since there may be no device-mapper and no ZFS; libvirt, its storage driver, the devices
-//! and QEMU are real.
+//! Disks in pools of type `logical` and `zfs`. LVM is played by tests/lvm/lvm and ZFS by
+//! tests/zfs/zfs on loop devices, since there may be no device-mapper and no ZFS; libvirt, its
+//! storage driver, the devices and QEMU are real.
 
 use std::fs;
 use std::path::{Path, PathBuf};

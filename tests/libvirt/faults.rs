@@ -41,9 +41,9 @@ async fn a_daemon_that_dies_between_two_steps_leaves_nothing_half_made() {
             assert!(matches!(error, Error::ConnectionLost { .. }), "{steps:?}: {said}");
             assert!(said.contains(&daemon.uri()) && error.hint().is_some(), "{said}");
         } else {
-            // Pool, two copies with a step before and after they have their names, the disks as they
-            // are before the definition, domain, the two files of the snapshot and itself: it died at
-            // each, and now at none.
+            // Pool, two copies with a step before and after they have their names, the disks as
+            // they are before the definition, domain, the two files of the snapshot and itself: it
+            // died at each, and now at none.
             assert_eq!(crash_at, 10, "{steps:?}");
             take_back(&settings, &end.expect("nothing disturbs it")).await;
         }

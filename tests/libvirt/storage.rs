@@ -188,7 +188,8 @@ async fn a_pool_that_another_run_is_about_to_fill_is_not_stopped() {
     for platform in &mut first.host.platforms {
         platform.machine = "pc-no-such-machine".to_owned();
     }
-    // Each waits where it is about to make its volume: the first for the second, and that for its end.
+    // Each waits where it is about to make its volume: the first for the second, and that for its
+    // end.
     let (enter, entered) = tokio::sync::oneshot::channel::<()>();
     let (begin, begun) = std::sync::mpsc::channel();
     let (end, ended) = std::sync::mpsc::channel();

@@ -1,5 +1,5 @@
-//! A libvirtd of the test's own: its state, configuration and sockets are no other's, so that it may
-//! be killed, listen on ports, and find other programs than the machine's.
+//! A libvirtd of the test's own: its state, configuration and sockets are no other's, so that it
+//! may be killed, listen on ports, and find other programs than the machine's.
 
 use std::fs;
 use std::net::TcpListener;

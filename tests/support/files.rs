@@ -293,8 +293,8 @@ impl Ovf {
     }
 }
 
-/// Writes VMware's line with the UUID of the disk into the descriptor of a sparse VMDK, which stands
-/// in its second sector.
+/// Writes VMware's line with the UUID of the disk into the descriptor of a sparse VMDK, which
+/// stands in its second sector.
 pub fn write_uuid(vmdk: &mut [u8], uuid: &str) {
     let line = format!("ddb.uuid = \"{uuid}\"\n");
     let end = vmdk[512..].iter().position(|byte| *byte == 0).expect("a descriptor") + 512;

@@ -40,8 +40,8 @@ impl Job {
         Some(Self { sim, dir })
     }
 
-    /// A job whose simulator has one VM, `web01`, with one disk; what the VM is besides in the words of the
-    /// inventory.
+    /// A job whose simulator has one VM, `web01`, with one disk; what the VM is besides in the
+    /// words of the inventory.
     pub fn of_one(more: Value) -> Option<Self> {
         let dir = tempfile::tempdir().expect("a folder");
         let disk = dir.path().join("0.raw");

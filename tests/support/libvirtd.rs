@@ -78,8 +78,8 @@ pub fn connect() -> Connect {
     Connect::open(Some(URI)).expect("the daemon answers")
 }
 
-/// The right to a host without a pool `default`, and without one over its folder; no other test has it
-/// meanwhile, whichever process it is in.
+/// The right to a host without a pool `default`, and without one over its folder; no other test has
+/// it meanwhile, whichever process it is in.
 pub fn no_default_pool() -> Option<File> {
     let path = std::env::temp_dir().join("hyperexport-test-default-pool.lock");
     let lock = File::create(path).expect("a lock file");

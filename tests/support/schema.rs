@@ -1,7 +1,7 @@
 //! Whether what the program writes for scripts has the form that docs/schemas describe.
 //!
-//! The schemas are open for their users, since later versions add fields. Here they are closed: a field
-//! without a description is found.
+//! The schemas are open for their users, since later versions add fields. Here they are closed: a
+//! field without a description is found.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

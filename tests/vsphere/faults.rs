@@ -1,5 +1,6 @@
 //! What networks and vCenters do to an export, and that it ends with the right bytes all the same:
-//! a broken disk is taken again alone, a lost lease or session is had again, nothing is left behind.
+//! a broken disk is taken again alone, a lost lease or session is had again, nothing is left
+//! behind.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -9,11 +9,12 @@ use crate::model::{
     ByteSize, ConvertedDisks, DiskFormat, GuestFacts, Proof, Stage, Warning, WarningCode, chain,
 };
 
-use super::super::native::{self, FixList, Operated, Work};
+use super::super::native::{self, FixList, Operated, WorkImage};
+use super::super::output_files::HYPER2KVM_LOG;
 use super::super::proof::{ConvertedImage, Proofs};
 use super::super::results::{FinishedImage, publish_all};
 use super::super::tools::qemu_img::{Image, NewQcow2};
-use super::super::{ConversionRun, Error, LOG};
+use super::super::{ConversionRun, Error};
 use super::Hyper2kvmOutcome;
 
 /// The order in which hyper2kvm runs its stages.
@@ -85,7 +86,7 @@ impl Acceptance<'_> {
         self.remove_work_images().await?;
         let disks = order.iter().zip(images);
         let disks: Vec<_> = disks
-            .map(|(disk, image)| Work { disk, capacity: self.capacity(disk), image })
+            .map(|(disk, image)| WorkImage { disk, capacity: self.capacity(disk), image })
             .collect();
         let mut done = Accepted::default();
         let (mut operated, guest) = native::after(self.run, &disks, &mut done.warnings).await?;
@@ -93,7 +94,7 @@ impl Acceptance<'_> {
         (done.guest, done.changes, done.failure) =
             (Some(guest), operated.changes, operated.failure);
         let mut finished = Vec::new();
-        for Work { disk, capacity, image } in disks {
+        for WorkImage { disk, capacity, image } in disks {
             let image = self.compressed(disk, image).await?;
             finished.push(FinishedImage { id: disk.id.clone(), image, capacity, fixed });
         }
@@ -119,8 +120,8 @@ impl Acceptance<'_> {
         self.run.fixed(self.outcome)
     }
 
-    /// Compares the results with the work images as they were before hyper2kvm, whose changes of files
-    /// nobody lists.
+    /// Compares the results with the work images as they were before hyper2kvm, whose changes of
+    /// files nobody lists.
     async fn prove(
         &self,
         proofs: Proofs,
@@ -146,7 +147,7 @@ impl Acceptance<'_> {
     }
 
     fn not_done(&self, problem: String) -> Error {
-        Error::NotDone { problem, log: self.run.output.join(LOG) }
+        Error::NotDone { problem, log: self.run.output.join(HYPER2KVM_LOG) }
     }
 
     fn capacity(&self, disk: &Disk) -> ByteSize {

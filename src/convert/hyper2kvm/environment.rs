@@ -5,12 +5,8 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::super::Settings;
-use super::super::tools::libguestfs::backend;
+use super::super::tools::libguestfs::{APPLIANCE_CACHE, backend};
 use super::super::tools::work::WorkDir;
-
-/// Where the libguestfs appliance is kept between runs; libguestfs checks whose it is. Inside the
-/// work directory it would be built anew each time.
-pub(in crate::convert) const APPLIANCE_CACHE: &str = "/var/tmp";
 
 /// What any Python gets: `PATH`, UTF-8 on every output, and the user's own packages although HOME
 /// is another.

@@ -89,8 +89,9 @@ fn first_trusted(
     Err(Error::NotFound { searched, passed_over: warnings })
 }
 
-/// Every place to look at, in the order that the project's owner gave. What is found relative to the
-/// working folder came there by whoever filled that folder, such as by an archive, and is doubted.
+/// Every place to look at, in the order that the project's owner gave. What is found relative to
+/// the working folder came there by whoever filled that folder, such as by an archive, and is
+/// doubted.
 fn candidates(settings: &Settings, here: &Path) -> Vec<InstallCandidate> {
     let sure = |path: PathBuf| InstallCandidate { path, doubt: None };
     let beside = |path: PathBuf| {
@@ -118,8 +119,8 @@ fn candidates(settings: &Settings, here: &Path) -> Vec<InstallCandidate> {
     places
 }
 
-/// The homes of whoever runs this, links resolved as well: the one of the environment and the one of
-/// the user database.
+/// The homes of whoever runs this, links resolved as well: the one of the environment and the one
+/// of the user database.
 fn homes(settings: &Settings) -> Vec<PathBuf> {
     let us = User::from_uid(geteuid()).ok().flatten().map(|user| user.dir);
     let homes = settings.home.iter().cloned().chain(us).filter(|home| home.is_absolute());

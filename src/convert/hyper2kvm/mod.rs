@@ -23,19 +23,18 @@ use crate::child::{self, Program};
 use crate::model::{Stage, Warning, WarningCode, shown};
 use crate::progress::{Event, Progress};
 
+use super::output_files::HYPER2KVM_LOG;
 use super::tools::isolate;
 use super::tools::keep_log::open_log;
+use super::tools::libguestfs::FORCE_TCG;
 use super::tools::libguestfs_cleanup::{self, GuestfsFolders};
 use super::tools::qemu_img::Tools;
 use super::tools::work::WorkDir;
-use super::{Error, LOG, Settings};
+use super::{Error, Settings};
 use environment::hyper2kvm_environment;
 use log::{Findings, LogReader, is_trace};
 use output_progress::OutputProgress;
 use report::Hyper2kvmReport;
-
-/// libguestfs' setting for a host whose KVM cannot run guests.
-pub(super) const FORCE_TCG: &str = "force_tcg";
 
 /// What a run that ended well by its own account left.
 #[derive(Debug)]
@@ -123,7 +122,7 @@ impl Hyper2kvm<'_> {
 
     /// Runs `program` and keeps, shows and reads its output.
     async fn follow(&self, program: Program) -> Result<(ExitStatus, Findings), Error> {
-        let path = self.output.join(LOG);
+        let path = self.output.join(HYPER2KVM_LOG);
         let doing = format!("writing {}", path.display());
         let mut log = open_log(&path).map_err(Error::io(&doing))?;
         let converting = OutputProgress::new(self.progress, self.work);
@@ -164,7 +163,7 @@ impl Hyper2kvm<'_> {
         findings: Findings,
         mut warnings: Vec<Warning>,
     ) -> Result<Hyper2kvmOutcome, Error> {
-        let log = self.output.join(LOG);
+        let log = self.output.join(HYPER2KVM_LOG);
         let read = Hyper2kvmReport::read(&self.report_places());
         if !status.success() {
             let said = read.ok().and_then(|(report, _)| report.first_error());

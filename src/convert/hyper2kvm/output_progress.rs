@@ -1,6 +1,6 @@
-//! How far hyper2kvm is with an image. Its own percentages are guesses (it divides by the size of the
-//! disk, so that a sparse one jumps from 20 to 100), so the file that it writes is looked at instead:
-//! `<out>/<disk>.qcow2.part` grows to about what its work image occupies.
+//! How far hyper2kvm is with an image. Its own percentages are guesses (it divides by the size of
+//! the disk, so that a sparse one jumps from 20 to 100), so the file that it writes is looked at
+//! instead: `<out>/<disk>.qcow2.part` grows to about what its work image occupies.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -56,7 +56,8 @@ pub(in crate::convert) struct Remark {
     pub(in crate::convert) message: String,
 }
 
-/// hyper2kvm's report with the results in the place of the images in its work folder, which is gone.
+/// hyper2kvm's report with the results in the place of the images in its work folder, which is
+/// gone.
 pub(in crate::convert) fn told_of_results(
     mut report: Value,
     converter: &str,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::convert::preflight::Engine;
+use crate::convert::Engine;
 
 use super::inspect::SystemFamily;
 use super::v2v;

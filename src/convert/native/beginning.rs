@@ -24,8 +24,8 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    /// How likely a firmware starts this disk, before or after FIX: 0 means not at all. Where the VM's
-    /// firmware is `told`, what only another one starts comes last.
+    /// How likely a firmware starts this disk, before or after FIX: 0 means not at all. Where the
+    /// VM's firmware is `told`, what only another one starts comes last.
     pub(super) fn likelihood(&self, told: Option<Firmware>) -> u8 {
         let bios = match (self.boot_sector, self.is_nameless) {
             (true, false) => 4,

@@ -4,8 +4,8 @@ use crate::model::{DiskId, Firmware, GuestFacts, OsFamily, SourceVm, Stage, Warn
 
 use super::beginning::Beginning;
 
-/// The facts of a guest with what the beginnings of its disks tell: the boot disk, and the firmwares
-/// that find something to start on it.
+/// The facts of a guest with what the beginnings of its disks tell: the boot disk, and the
+/// firmwares that find something to start on it.
 pub(super) fn judge(
     vm: &SourceVm,
     starts: &[(DiskId, Beginning)],
@@ -17,8 +17,8 @@ pub(super) fn judge(
     GuestFacts { boot_disk, firmware, lacks: start.lacks(), ..facts }
 }
 
-/// The boot disk: the one that the source names, else the first of those that the VM's firmware most
-/// likely starts from. Where the source names no firmware, either one counts.
+/// The boot disk: the one that the source names, else the first of those that the VM's firmware
+/// most likely starts from. Where the source names no firmware, either one counts.
 pub(super) fn boot_disk<'a>(
     vm: &SourceVm,
     starts: &'a [(DiskId, Beginning)],

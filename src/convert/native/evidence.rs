@@ -1,5 +1,6 @@
 //! What a guest can start from, read from the guest itself: the kernel that starts by default with
-//! its initramfs, and the names by which the guest looks for its disks. Nobody's report is believed.
+//! its initramfs, and the names by which the guest looks for its disks. Nobody's report is
+//! believed.
 
 use std::collections::BTreeSet;
 
@@ -62,8 +63,8 @@ fn with_scsi_names(mut drivers: GuestDrivers) -> GuestDrivers {
     drivers
 }
 
-/// The same of what can be read where the root itself cannot: the initramfs in a clear `/boot`. What
-/// is built into the kernel is not known then, and so not counted.
+/// The same of what can be read where the root itself cannot: the initramfs in a clear `/boot`.
+/// What is built into the kernel is not known then, and so not counted.
 pub(super) async fn of_clear_boot(
     guestfs: &mut Guestfs,
     vm: &SourceVm,

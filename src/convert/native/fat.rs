@@ -1,6 +1,6 @@
-//! FAT32 with few clusters. By Microsoft's specification the number of clusters decides the type, and
-//! fatfs goes by that. `mkfs.fat -F 32` makes a FAT32 of any size, and firmware goes by the fields of
-//! FAT32 in the boot sector (EDK II, `FatPkg/EnhancedFatDxe/Init.c`).
+//! FAT32 with few clusters. By Microsoft's specification the number of clusters decides the type,
+//! and fatfs goes by that. `mkfs.fat -F 32` makes a FAT32 of any size, and firmware goes by the
+//! fields of FAT32 in the boot sector (EDK II, `FatPkg/EnhancedFatDxe/Init.c`).
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -1,79 +1,14 @@
-//! The list of the guest's files that FIX changed, with the SHA-256 of each before and after.
+//! Notes the guest's files that FIX changes, with the SHA-256 of each before and after.
 //!
 //! Every command of guestfish that writes passes by [`Guestfs::note_written`]. What programs of the
 //! guest write is not seen here: [`FixList::unlisted`] names those programs.
 
-use std::collections::BTreeMap;
-
 use crate::convert::Error;
-use crate::model::{FileChange, FixedFile, Sha256Digest, Stage, Warning, WarningCode};
+use crate::model::{FixedFile, Sha256Digest};
 
+use super::fix_list::{FixList, change};
 use super::guestfs::Guestfs;
 use super::transit::LONGEST_INITRAMFS;
-
-/// What FIX changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::convert) struct FixList {
-    pub(in crate::convert) files: Vec<FixedFile>,
-    /// What changed files besides: programs, and copies of whole folders.
-    pub(in crate::convert) unlisted: Vec<String>,
-}
-
-impl FixList {
-    /// A list of nothing but who changed files.
-    pub(in crate::convert) fn by(program: &str) -> Self {
-        Self { files: Vec::new(), unlisted: vec![program.to_owned()] }
-    }
-
-    /// Adds the changes of a later step.
-    pub(super) fn add(&mut self, later: Self) {
-        for file in later.files {
-            match self.files.iter_mut().find(|known| known.path == file.path) {
-                Some(known) => known.after = file.after,
-                None => self.files.push(file),
-            }
-        }
-        self.files.retain(|file| file.before != file.after);
-        for file in &mut self.files {
-            file.change = change(file.before, file.after);
-        }
-        self.unlisted.extend(later.unlisted);
-    }
-
-    /// A warning where the list does not name all files.
-    pub(in crate::convert) fn warning(&self) -> Option<Warning> {
-        let by = self.unlisted.join(", ");
-        (!by.is_empty()).then(|| {
-            let text = format!(
-                "the list of files that FIX changed is not complete: {by} changed files, too; the \
-                 changed blocks are all listed"
-            );
-            Warning::new(Stage::Pipeline, WarningCode::FixListNotKnown, text)
-        })
-    }
-}
-
-/// What was written since the last look.
-#[derive(Debug, Default)]
-pub(super) struct WrittenFiles {
-    /// Files, and what they were.
-    before: BTreeMap<String, Option<Sha256Digest>>,
-    list: FixList,
-    /// Device of the file system at `/` where that is not the guest's root.
-    device: Option<String>,
-}
-
-impl WrittenFiles {
-    /// Notes that something changed files that nobody lists.
-    pub(super) fn unlisted(&mut self, by: &str) {
-        self.list.unlisted.push(by.to_owned());
-    }
-
-    /// Names the device whose file system is at `/`, for the paths to come.
-    pub(super) fn within(&mut self, device: &str) {
-        self.device = Some(device.to_owned());
-    }
-}
 
 impl Guestfs {
     /// Notes what a command is about to change; settles the list before file systems go.
@@ -118,8 +53,8 @@ impl Guestfs {
         Ok(())
     }
 
-    /// SHA-256 of a file; none where there is no ordinary file, and of one that is longer than any that
-    /// FIX writes.
+    /// SHA-256 of a file; none where there is no ordinary file, and of one that is longer than any
+    /// that FIX writes.
     async fn checksum(&mut self, path: &str) -> Result<Option<Sha256Digest>, Error> {
         // A pipe would be waited for without end, and a device read.
         let is_file = self.first_line(path, &["is-file", path, "followsymlinks:true"]).await?;
@@ -136,19 +71,11 @@ impl Guestfs {
         Ok(sum.and_then(|sum| sum.parse().ok()))
     }
 
-    /// The first line of an answer about a file. Not by [`Guestfs::run`], which asks this of what it is
-    /// about to write.
+    /// The first line of an answer about a file. Not by [`Guestfs::run`], which asks this of what
+    /// it is about to write.
     async fn first_line(&mut self, path: &str, words: &[&str]) -> Result<Option<String>, Error> {
         let answer = self.ask_failing(&format!("hashing the guest's {path}"), words).await?;
         Ok(answer.ok().and_then(|lines| lines.into_iter().next()))
-    }
-}
-
-fn change(before: Option<Sha256Digest>, after: Option<Sha256Digest>) -> FileChange {
-    match (before, after) {
-        (None, _) => FileChange::Added,
-        (_, None) => FileChange::Removed,
-        _ => FileChange::Changed,
     }
 }
 
@@ -159,6 +86,7 @@ mod tests {
 
     use super::*;
     use crate::convert::native::played::Played;
+    use crate::model::FileChange;
 
     fn sum(text: &str) -> Option<Sha256Digest> {
         Some(Sha256Digest(Sha256::digest(text).into()))

@@ -6,28 +6,26 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::convert::hyper2kvm::FORCE_TCG;
-use crate::convert::preflight::Engine;
+use crate::convert::output_files::NATIVE_LOG;
 use crate::convert::proof::Proofs;
-use crate::convert::{Agent, ConversionRun, Error};
-use crate::model::{
-    Firmware, GuestDrivers, GuestFacts, OsFamily, SourceVm, Stage, Warning, WarningCode, chain,
-};
+use crate::convert::tools::libguestfs::FORCE_TCG;
+use crate::convert::{Agent, ConversionRun, Engine, Error};
+use crate::model::{Firmware, GuestFacts, OsFamily, SourceVm, Stage, Warning, WarningCode, chain};
 use crate::progress::Unit;
 
 use super::attempt::{self, Way};
 use super::customize::{self, customize};
-use super::devices::GuestDevices;
 use super::facts;
 use super::fix::{self, FixReport, FixRequest};
-use super::fixed_files::FixList;
+use super::fix_list::FixList;
 use super::guestfs::{Appliance, Guestfs};
 use super::inspect::{Guest, SystemFamily, inspect};
-use super::looking::Unread;
+use super::operated::{Opened, Operated, Unread, fit, is_of_guest};
 use super::report::{ConverterStage, FixResult, StageLog};
 use super::systems::SystemChoice;
 use super::treated::{self, Treated};
-use super::{LOG, Work, luks, v2v, windows};
+use super::work_image::WorkImage;
+use super::{luks, v2v, windows};
 
 /// INSPECT and FIX.
 pub(super) struct GuestFix<'a> {
@@ -37,43 +35,11 @@ pub(super) struct GuestFix<'a> {
     /// Whether the appliance has turned out not to run on KVM here.
     pub(super) without_kvm: Cell<bool>,
     pub(super) engine: &'a Engine,
-    pub(super) disks: &'a [Work<'a>],
+    pub(super) disks: &'a [WorkImage<'a>],
     /// Whether the guest is changed; else it is only read.
     pub(super) fixes: bool,
     /// What is to be known of an image before it changes.
     pub(super) proofs: Option<&'a Proofs>,
-}
-
-/// What INSPECT and FIX found and did.
-#[derive(Debug, Default)]
-pub(in crate::convert) struct Operated {
-    /// What the guest is.
-    pub(in crate::convert) facts: Option<GuestFacts>,
-    /// What is another in the guest, a line for each change.
-    pub(in crate::convert) changes: Vec<String>,
-    /// Why the guest is not as it was to be.
-    pub(in crate::convert) failure: Option<Error>,
-    /// The files that were changed.
-    pub(in crate::convert) fixes: FixList,
-}
-
-impl Operated {
-    /// Whether the guest starts from virtio.
-    pub(in crate::convert) fn is_fixed(&self) -> bool {
-        let drivers = self.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
-        drivers.is_some_and(GuestDrivers::starts_from_virtio)
-    }
-
-    fn failed(error: Error) -> Self {
-        Self { failure: Some(error), ..Self::default() }
-    }
-}
-
-/// A guest whose file systems are mounted.
-pub(super) struct Opened {
-    pub(super) guestfs: Guestfs,
-    pub(super) guest: Guest,
-    pub(super) devices: GuestDevices,
 }
 
 /// What a way of fixing works on.
@@ -278,7 +244,8 @@ impl GuestFix<'_> {
         Ok((Operated { failure, ..looked }, report))
     }
 
-    /// Completes the boot loader of a guest without a system that can be read, and notes what was done.
+    /// Completes the boot loader of a guest without a system that can be read, and notes what was
+    /// done.
     async fn loader_of(
         &self,
         operated: &Operated,
@@ -295,8 +262,8 @@ impl GuestFix<'_> {
         Ok((changes(&report), report.fixes))
     }
 
-    /// What firmware starts, of a UEFI guest whose system cannot be changed: its EFI system partition
-    /// can. On overlays of its own, and without it the guest is as it was.
+    /// What firmware starts, of a UEFI guest whose system cannot be changed: its EFI system
+    /// partition can. On overlays of its own, and without it the guest is as it was.
     async fn loader_alone(&self, warnings: &mut Vec<Warning>) -> Result<FixReport<'_>, Error> {
         let mut report = FixReport::new(self.run.progress);
         if self.vm.firmware != Firmware::Efi && !self.vm.assumed.firmware {
@@ -435,7 +402,7 @@ impl GuestFix<'_> {
         warnings: &mut Vec<Warning>,
     ) -> Result<Guestfs, Error> {
         let run = self.run;
-        let log = run.output.join(LOG);
+        let log = run.output.join(NATIVE_LOG);
         let given = self.backend_settings();
         let appliance = Appliance { run, log: &log, backend_settings: given };
         match appliance.start(overlays).await {
@@ -460,41 +427,6 @@ fn has_no_system(operated: &Operated) -> bool {
 /// What was done, a line for each change.
 fn changes(report: &FixReport<'_>) -> Vec<String> {
     report.changes.iter().map(ToString::to_string).collect()
-}
-
-/// The facts of disks that were searched and hold no system that can be read.
-pub(super) fn nothing() -> GuestFacts {
-    GuestFacts { inspected: true, ..GuestFacts::default() }
-}
-
-/// Says in so many words what a guest lacks that does not start from virtio.
-pub(super) fn fit(mut operated: Operated) -> Operated {
-    if !operated.is_fixed() {
-        let drivers = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
-        let why = match drivers {
-            Some(_) => "it has no driver of virtio that it could start from",
-            None => "its drivers cannot be read",
-        };
-        operated.failure = Some(Error::NotFixed { why: why.to_owned() });
-    }
-    operated
-}
-
-/// Whether an error is of this guest and its tools, and leaves the images as they were.
-pub(in crate::convert) fn is_of_guest(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Guestfs { .. }
-            | Error::Appliance { .. }
-            | Error::Refused { .. }
-            | Error::Child { .. }
-            | Error::NoSystem { .. }
-            | Error::Systems { .. }
-            | Error::NotFixed { .. }
-            | Error::NoV2v
-            | Error::NoDrivers { .. }
-            | Error::VirtioWin { .. }
-    )
 }
 
 #[cfg(test)]

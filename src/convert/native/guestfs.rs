@@ -2,7 +2,8 @@
 //!
 //! Not by the C library: a file system that breaks its parser, a hang or a crash must not take this
 //! process along, and the program has to start where no libguestfs is installed. Files go through
-//! the work folder (`transit`), so that nothing of the guest's is ever a word of the protocol. The end of an answer is a line that nobody else knows.
+//! the work folder (`transit`), so that nothing of the guest's is ever a word of the protocol. The
+//! end of an answer is a line that nobody else knows.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,7 +18,7 @@ use crate::convert::tools::{isolate, libguestfs};
 use crate::convert::{ConversionRun, Error};
 use crate::model::{Secret, shown};
 
-use super::fixed_files::WrittenFiles;
+use super::fix_list::WrittenFiles;
 use super::guestfs_environment::GuestfsEnvironment;
 use super::transit::Gate;
 
@@ -72,8 +73,8 @@ impl Appliance<'_> {
     /// Starts it with `disks`, qcow2 images, as `/dev/sda` and so on.
     ///
     /// # Errors
-    /// [`Error::Appliance`] and [`Error::Guestfs`] with its last words; [`Error::Child`] when there is
-    /// no guestfish.
+    /// [`Error::Appliance`] and [`Error::Guestfs`] with its last words; [`Error::Child`] when there
+    /// is no guestfish.
     pub(super) async fn start(&self, disks: &[PathBuf]) -> Result<Guestfs, Error> {
         let ConversionRun { work, tools, settings, .. } = self.run;
         let door = libguestfs::door(settings, tools).await;
@@ -187,7 +188,8 @@ impl Guestfs {
         }
     }
 
-    /// Runs a command that may fail, and returns libguestfs' reason when it does: guestfish goes on.
+    /// Runs a command that may fail, and returns libguestfs' reason when it does: guestfish goes
+    /// on.
     ///
     /// # Errors
     /// [`Error`] when guestfish itself ended.
@@ -316,8 +318,8 @@ impl Guestfs {
     }
 }
 
-/// A value as blkid(8) writes it for shells: a backslash before a character of theirs, `\xNN` for a byte
-/// that cannot be printed.
+/// A value as blkid(8) writes it for shells: a backslash before a character of theirs, `\xNN` for a
+/// byte that cannot be printed.
 fn without_escapes(value: &str) -> String {
     let (mut bytes, mut rest) = (Vec::new(), value);
     while let Some((before, after)) = rest.split_once('\\') {

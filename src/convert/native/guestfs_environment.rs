@@ -2,14 +2,13 @@
 
 use crate::child::{Door, Program};
 use crate::convert::ConversionRun;
-use crate::convert::hyper2kvm::environment::APPLIANCE_CACHE;
-use crate::convert::tools::libguestfs;
+use crate::convert::tools::libguestfs::{self, APPLIANCE_CACHE};
 
 /// What every program of libguestfs gets to see.
 pub(super) trait GuestfsEnvironment {
     /// Nothing of the user's shell, and only folders of the run's own; behind `door`. virt-v2v and
-    /// virt-customize are bounded and not confined: they want gigabytes in `/var/tmp`, and start what
-    /// they like.
+    /// virt-customize are bounded and not confined: they want gigabytes in `/var/tmp`, and start
+    /// what they like.
     fn environment(
         self,
         run: &ConversionRun<'_>,

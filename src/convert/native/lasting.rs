@@ -1,5 +1,5 @@
-//! Whether a guest finds its disks by names that do not change with the bus: on virtio-blk `/dev/sda`
-//! is `/dev/vda`, and the kernel's numbers of devices are others as well.
+//! Whether a guest finds its disks by names that do not change with the bus: on virtio-blk
+//! `/dev/sda` is `/dev/vda`, and the kernel's numbers of devices are others as well.
 
 use crate::convert::Error;
 
@@ -10,8 +10,8 @@ use super::fix::kernels::Kernel;
 use super::fix::{tables, units};
 use super::guestfs::Guestfs;
 
-/// LILO's configuration, and the map of numbers that it makes of the configuration: the number of the
-/// root's device is among them (lilo.conf(5)).
+/// LILO's configuration, and the map of numbers that it makes of the configuration: the number of
+/// the root's device is among them (lilo.conf(5)).
 const LILO: [&str; 2] = ["/etc/lilo.conf", "/boot/map"];
 
 /// Where NixOS keeps the programs that its kernels start.
@@ -37,8 +37,8 @@ pub(super) async fn tables_last(
     Ok(true)
 }
 
-/// The same of what starts a kernel: its initramfs and the boot loaders. A unified kernel image brings
-/// its command line itself.
+/// The same of what starts a kernel: its initramfs and the boot loaders. A unified kernel image
+/// brings its command line itself.
 pub(super) async fn start_lasts(
     guestfs: &mut Guestfs,
     kernel: &Kernel,
@@ -81,9 +81,9 @@ fn commands<'a>(path: &str, text: &'a str) -> impl Iterator<Item = &'a str> + us
     text.lines().filter(move |line| boots && !line.trim_start().starts_with(['#', ';']))
 }
 
-/// Whether a configuration says how the root is found. An entry of the Boot Loader Specification without
-/// `root=` leaves that to the type of the partition (systemd-gpt-auto-generator(8)), and NixOS to a
-/// table of its own in the initramfs.
+/// Whether a configuration says how the root is found. An entry of the Boot Loader Specification
+/// without `root=` leaves that to the type of the partition (systemd-gpt-auto-generator(8)), and
+/// NixOS to a table of its own in the initramfs.
 fn starts_root(path: &str, text: &str) -> bool {
     let is_entry = |line: &str| line.split_whitespace().next() != Some("set");
     let is_nix = |line: &str| value_of(line, "init=").is_some_and(|own| own.starts_with(NIX));

@@ -5,24 +5,11 @@ use std::path::PathBuf;
 use crate::convert::Error;
 use crate::model::{GuestFacts, OsFamily, Stage, Warning, WarningCode};
 
-use super::guest_fix::{GuestFix, Opened, Operated, is_of_guest, nothing};
+use super::guest_fix::GuestFix;
 use super::guestfs::Guestfs;
 use super::inspect::inspect;
+use super::operated::{Opened, Operated, Unread, is_of_guest, nothing};
 use super::{evidence, facts, fix, windows};
-
-/// A guest that could not be opened.
-pub(super) struct Unread {
-    /// Why.
-    pub(super) error: Error,
-    /// What is known of it all the same.
-    pub(super) facts: Option<GuestFacts>,
-}
-
-impl From<Error> for Unread {
-    fn from(error: Error) -> Self {
-        Self { error, facts: None }
-    }
-}
 
 impl GuestFix<'_> {
     /// INSPECT alone: what the guest can start from as it is.

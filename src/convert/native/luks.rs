@@ -57,7 +57,8 @@ pub(super) async fn open(
     Ok(failed.chain(unused).collect())
 }
 
-/// Whether a key is meant for this device, by a name of libguestfs' or of the guest's, or by its LUKS UUID.
+/// Whether a key is meant for this device, by a name of libguestfs' or of the guest's, or by its
+/// LUKS UUID.
 fn is_for(key: &DiskKey, device: &str, devices: &GuestDevices) -> bool {
     let wanted = key.device.as_str();
     let own = devices.tag(device, "UUID").filter(|uuid| !uuid.is_empty());

@@ -20,6 +20,7 @@ mod evidence;
 mod facts;
 mod fat;
 pub(super) mod fix;
+mod fix_list;
 mod fixed_files;
 mod guest_fix;
 pub(super) mod guestfs;
@@ -29,6 +30,7 @@ mod lasting;
 mod looking;
 mod luks;
 mod mounts;
+mod operated;
 mod overlays;
 mod partitions;
 #[cfg(test)]
@@ -40,55 +42,38 @@ mod treated;
 pub(super) mod v2v;
 mod validate;
 mod windows;
+mod work_image;
 
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use crate::budget::{Going, is_stop};
 use crate::manifest::Disk;
-use crate::model::{
-    ByteSize, ConvertedDisks, DiskFormat, GuestFacts, SourceDisk, SourceVm, Warning,
-};
+use crate::model::{ConvertedDisks, DiskFormat, GuestFacts, SourceDisk, SourceVm, Warning};
 use crate::panics;
 
 use self::beginning::Beginning;
 use self::guest_fix::GuestFix;
 use self::report::{ConvertResult, ConverterStage, StageLog, ValidateResult};
-use super::proof::{ConvertedImage, Proofs};
+use super::proof::Proofs;
 use super::results::{FinishedImage, publish_all};
 use super::tools::libguestfs_cleanup::GuestfsFolders;
 use super::tools::qemu_img::{Image, NewQcow2};
 use super::{Conversion, ConversionRun, Converter, Engine, Error, ReadyConversion};
 
 pub(super) use self::fix::TOOLS;
-pub(super) use self::fixed_files::FixList;
-pub(super) use self::guest_fix::Operated;
+pub(super) use self::fix_list::FixList;
+pub(super) use self::operated::Operated;
 pub use self::report::ReportedVolume;
 #[cfg(test)]
 pub(crate) use self::report::schema;
-
-/// Name of the file in the output directory that keeps what libguestfs said.
-pub(super) const LOG: &str = "convert.log";
+pub(super) use self::work_image::WorkImage;
 
 /// Bytes of an image that are copied between two looks at whether that may go on.
 const PIECE: u64 = 16 << 20;
-
-/// A disk under way.
-pub(super) struct Work<'a> {
-    pub(super) disk: &'a Disk,
-    pub(super) capacity: ByteSize,
-    pub(super) image: PathBuf,
-}
-
-impl Work<'_> {
-    /// The image, for its proof.
-    pub(super) fn converted(&self) -> ConvertedImage<'_> {
-        ConvertedImage { id: &self.disk.id, image: &self.image, capacity: self.capacity }
-    }
-}
 
 /// Converts the disks of the run's manifest.
 pub(super) async fn convert(
@@ -101,7 +86,7 @@ pub(super) async fn convert(
     let made = ConvertResult::of(disks.iter().map(|disk| disk.disk.id.clone()));
     stages.convert = ConverterStage::ended(begin.elapsed(), Ok(made));
     panics::point("pipeline");
-    let proofs = Proofs::begin(run, disks.iter().map(Work::converted));
+    let proofs = Proofs::begin(run, disks.iter().map(WorkImage::converted));
     let fixes_guest = run.settings.stages.fix;
     let scope = FixScope { disks: &disks, proofs: Some(&proofs), fixes: fixes_guest };
     let inspected = inspect_and_fix(run, &ready.engine, scope, &mut stages, &mut warnings).await;
@@ -114,7 +99,7 @@ pub(super) async fn convert(
     };
     let fixed = fixes_guest && operated.is_fixed();
     let Operated { facts, changes, failure, fixes } = operated;
-    let proved = proofs.finish(disks.iter().map(Work::converted)).await?;
+    let proved = proofs.finish(disks.iter().map(WorkImage::converted)).await?;
     warnings.extend(fixes.warning());
     let proof = proved.with_files(Some(fixes.files), &mut warnings);
     let guest = examine(run, &disks, facts, &mut stages, &mut warnings).await?;
@@ -148,7 +133,7 @@ pub(super) async fn convert(
 
 /// What INSPECT and FIX work on.
 struct FixScope<'a> {
-    disks: &'a [Work<'a>],
+    disks: &'a [WorkImage<'a>],
     /// Told of what FIX changes.
     proofs: Option<&'a Proofs>,
     /// Whether FIX may change the guest.
@@ -178,7 +163,10 @@ async fn inspect_and_fix(
 
 /// The VM; of several disks, of which the source names none, it boots from the one that the disks
 /// themselves tell.
-async fn with_boot_disk(run: &ConversionRun<'_>, disks: &[Work<'_>]) -> Result<SourceVm, Error> {
+async fn with_boot_disk(
+    run: &ConversionRun<'_>,
+    disks: &[WorkImage<'_>],
+) -> Result<SourceVm, Error> {
     let mut vm = run.manifest.source_vm();
     if !vm.assumed.boot_disk || disks.len() < 2 {
         return Ok(vm);
@@ -194,7 +182,7 @@ async fn with_boot_disk(run: &ConversionRun<'_>, disks: &[Work<'_>]) -> Result<S
 }
 
 /// What a disk begins with.
-async fn beginning(run: &ConversionRun<'_>, work: &Work<'_>) -> Result<Beginning, Error> {
+async fn beginning(run: &ConversionRun<'_>, work: &WorkImage<'_>) -> Result<Beginning, Error> {
     let scratch = run.work.tmp().join("beginning");
     let image = Image { path: &work.image, format: DiskFormat::Qcow2 };
     validate::beginning(run.tools, image, &scratch).await
@@ -203,7 +191,7 @@ async fn beginning(run: &ConversionRun<'_>, work: &Work<'_>) -> Result<Beginning
 /// VALIDATE, and what the disks begin with, which the plan goes by whatever is asked for.
 async fn examine(
     run: &ConversionRun<'_>,
-    disks: &[Work<'_>],
+    disks: &[WorkImage<'_>],
     facts: Option<GuestFacts>,
     stages: &mut StageLog,
     warnings: &mut Vec<Warning>,
@@ -230,7 +218,7 @@ async fn examine(
 /// loader and drivers. Where it was the user's, the guest is read and stays as hyper2kvm left it.
 pub(super) async fn after(
     run: &ConversionRun<'_>,
-    disks: &[Work<'_>],
+    disks: &[WorkImage<'_>],
     warnings: &mut Vec<Warning>,
 ) -> Result<(Operated, GuestFacts), Error> {
     let (mut stages, wanted) = (StageLog::default(), run.settings.stages);
@@ -244,7 +232,7 @@ pub(super) async fn after(
     };
     let is_read = operated.facts.as_ref().is_some_and(|facts| facts.drivers.is_some());
     if wanted.fix && is_read && operated.failure.is_none() {
-        operated = guest_fix::fit(operated);
+        operated = operated::fit(operated);
     }
     let facts = operated.facts.take();
     let guest = examine(run, disks, facts.clone(), &mut stages, warnings).await?;
@@ -268,14 +256,14 @@ async fn publish(
 }
 
 /// CONVERT, the boot disk first.
-async fn images<'a>(run: &ConversionRun<'a>) -> Result<Vec<Work<'a>>, Error> {
+async fn images<'a>(run: &ConversionRun<'a>) -> Result<Vec<WorkImage<'a>>, Error> {
     let mut done = Vec::new();
     for disk in run.manifest.disks_in_boot_order() {
         let capacity = run.capacity(disk).await?;
         let image = run.work.image(&disk.id);
         if run.manifest.received(&disk.id).is_some() {
             take(run, disk, &image).await?;
-            done.push(Work { disk, capacity, image });
+            done.push(WorkImage { disk, capacity, image });
             continue;
         }
         let source = Image { path: &disk.local_path, format: disk.source_format };
@@ -286,12 +274,13 @@ async fn images<'a>(run: &ConversionRun<'a>) -> Result<Vec<Work<'a>>, Error> {
             task: format!("convert {}", disk.id),
         };
         run.tools.work_image(source, &to, run.progress).await?;
-        done.push(Work { disk, capacity, image });
+        done.push(WorkImage { disk, capacity, image });
     }
     Ok(done)
 }
 
-/// An image that was converted while it arrived: it becomes the result itself, or a copy of it does.
+/// An image that was converted while it arrived: it becomes the result itself, or a copy of it
+/// does.
 async fn take(run: &ConversionRun<'_>, disk: &Disk, image: &Path) -> Result<(), Error> {
     let doing = format!("taking {}", disk.local_path.display());
     let (from, to, consume) = (disk.local_path.clone(), image.to_owned(), run.settings.consume);
@@ -305,8 +294,8 @@ async fn take(run: &ConversionRun<'_>, disk: &Disk, image: &Path) -> Result<(), 
     taken.map_err(|error| if is_stop(&error) { Error::Cancelled } else { Error::io(doing)(error) })
 }
 
-/// Copies a file as long as that may go on. The kernel copies each piece, and shares its blocks where it
-/// can (`copy_file_range(2)`).
+/// Copies a file as long as that may go on. The kernel copies each piece, and shares its blocks
+/// where it can (`copy_file_range(2)`).
 fn copy(from: &Path, to: &Path, going: &Going) -> io::Result<()> {
     let (from, mut to) = (File::open(from)?, File::create_new(to)?);
     loop {

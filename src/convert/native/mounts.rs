@@ -1,5 +1,5 @@
-//! The file systems of a guest besides its root, mounted where the guest has them: by libguestfs, by
-//! the names in fstab and in mount units that only we resolve, and as systemd finds them itself.
+//! The file systems of a guest besides its root, mounted where the guest has them: by libguestfs,
+//! by the names in fstab and in mount units that only we resolve, and as systemd finds them itself.
 
 use crate::convert::Error;
 
@@ -12,8 +12,8 @@ use super::systems::{self, SUBVOLUME};
 /// What a fix needs mounted besides `/`: the boot loader's files and those of the packages. Data
 /// stays unmounted, since a mount alone writes to a file system that was not unmounted.
 const NEEDED: [&str; 6] = ["/boot", "/efi", "/etc", "/opt", "/usr", "/var"];
-/// Types of the partitions that systemd mounts without a line in fstab, with their mount points: the
-/// first that is there and empty (systemd-gpt-auto-generator(8)).
+/// Types of the partitions that systemd mounts without a line in fstab, with their mount points:
+/// the first that is there and empty (systemd-gpt-auto-generator(8)).
 const BY_TYPE: [(&str, &[&str]); 2] = [
     ("bc13c2ff-59e6-4262-a352-b275fd6f7172", &["/boot"]),
     ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", &["/efi", "/boot"]),
@@ -61,7 +61,8 @@ fn add(mounts: &mut Vec<(String, String)>, more: impl IntoIterator<Item = (Strin
     }
 }
 
-/// Whether libguestfs has resolved the name: what it does not know it hands on as it stands in fstab.
+/// Whether libguestfs has resolved the name: what it does not know it hands on as it stands in
+/// fstab.
 fn is_known(device: &str, devices: &GuestDevices) -> bool {
     devices.has(systems::split(device).0)
 }

@@ -27,9 +27,9 @@ const LEGACY_BOOT: u64 = 1 << 2;
 /// Names that boot loaders carry in their boot sector.
 const LOADERS: [&[u8]; 5] = [b"GRUB", b"SYSLINUX", b"EXTLINUX", b"LILO", b"isolinux"];
 
-/// What programs in boot sectors say or begin with that start the partition which is marked to be started,
-/// or nothing: those of FAT and NTFS without a system (mkfs.fat(8), mkfs.ntfs(8)), of Windows, of
-/// syslinux' `mbr.bin`, and of libparted (`libparted/labels/dos.c`), which has no text.
+/// What programs in boot sectors say or begin with that start the partition which is marked to be
+/// started, or nothing: those of FAT and NTFS without a system (mkfs.fat(8), mkfs.ntfs(8)), of
+/// Windows, of syslinux' `mbr.bin`, and of libparted (`libparted/labels/dos.c`), which has no text.
 const STUBS: [&[u8]; 6] = [
     b"not a bootable disk",
     b"issing operating system",
@@ -59,8 +59,8 @@ pub(super) enum BiosLoader {
     /// No program.
     #[default]
     Missing,
-    /// A program that no boot loader's name is in, on a disk without a partition to start: partitioning
-    /// tools write one on every disk, and some boot managers have no name.
+    /// A program that no boot loader's name is in, on a disk without a partition to start:
+    /// partitioning tools write one on every disk, and some boot managers have no name.
     Nameless,
     /// A boot loader, or a program with a partition that a BIOS may start.
     Known,

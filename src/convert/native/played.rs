@@ -17,8 +17,9 @@ use crate::manifest::Manifest;
 use crate::model::{ByteSize, DiskId};
 use crate::progress::Progress;
 
-use super::Work;
+use super::WorkImage;
 use super::guestfs::{Appliance, Guestfs};
+use crate::convert::output_files::NATIVE_LOG;
 
 const PROGRAM: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/guestfish.py"));
@@ -105,10 +106,10 @@ impl Played {
     }
 
     /// The disk of the run.
-    pub(super) fn disks<'a>(&self, run: &ConversionRun<'a>) -> Vec<Work<'a>> {
+    pub(super) fn disks<'a>(&self, run: &ConversionRun<'a>) -> Vec<WorkImage<'a>> {
         let disk = &run.manifest.disks[0];
         let image = run.work.image(&disk.id);
-        vec![Work { disk, capacity: ByteSize(512), image }]
+        vec![WorkImage { disk, capacity: ByteSize(512), image }]
     }
 
     /// An appliance with an overlay of the disk.
@@ -133,7 +134,7 @@ impl Played {
 
     /// How many appliances were started.
     pub(super) fn starts(&self) -> usize {
-        let log = fs::read_to_string(self.dir.path().join(super::LOG)).unwrap_or_default();
+        let log = fs::read_to_string(self.dir.path().join(NATIVE_LOG)).unwrap_or_default();
         log.lines().filter(|line| line.starts_with("--- ")).count()
     }
 

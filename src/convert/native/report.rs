@@ -37,8 +37,8 @@ struct ConversionReport<'a> {
     errors: Vec<StageFailure>,
     /// What was converted.
     input_manifest: InputManifest<'a>,
-    /// The proof that the converted disks hold what was exported, but for what FIX changed (docs/proof.md);
-    /// null where no disk was converted.
+    /// The proof that the converted disks hold what was exported, but for what FIX changed
+    /// (docs/proof.md); null where no disk was converted.
     proof: Option<&'a Proof>,
     /// The volumes of the domain that were read back. The definition of the domain adds them.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
-//! The gate that everything passes which leaves a guest: an ordinary file, no longer than it may be, and
-//! all of them together no more than one conversion may cost. A guest's `initrd.img` may be a device
-//! without end, or a file of a terabyte that is one hole.
+//! The gate that everything passes which leaves a guest: an ordinary file, no longer than it may
+//! be, and all of them together no more than one conversion may cost. A guest's `initrd.img` may be
+//! a device without end, or a file of a terabyte that is one hole.
 
 use std::fs;
 use std::io;
@@ -37,8 +37,8 @@ impl Gate {
 }
 
 impl Guestfs {
-    /// The files that match a pattern, up to a thousand of them. Names with a line break are left out: no
-    /// system that starts needs one, and here they would be taken for two.
+    /// The files that match a pattern, up to a thousand of them. Names with a line break are left
+    /// out: no system that starts needs one, and here they would be taken for two.
     pub(super) async fn glob(&mut self, pattern: &str) -> Result<Vec<String>, Error> {
         let words = ["glob-expand", pattern, "directoryslash:false"];
         let lines = self.run("listing the guest's files", &words).await?;
@@ -65,8 +65,8 @@ impl Guestfs {
         Ok(String::from_utf8(read).ok())
     }
 
-    /// A copy of a file in the work folder, which goes with the value; none of what is no ordinary file
-    /// or longer than `most` bytes.
+    /// A copy of a file in the work folder, which goes with the value; none of what is no ordinary
+    /// file or longer than `most` bytes.
     ///
     /// # Errors
     /// [`Error::Guestfs`], also when the guest has cost too much.
@@ -81,8 +81,8 @@ impl Guestfs {
         Ok(Some(local))
     }
 
-    /// The first `length` bytes of a file in the guest, fewer where it is shorter, and none of what is no
-    /// ordinary file.
+    /// The first `length` bytes of a file in the guest, fewer where it is shorter, and none of what
+    /// is no ordinary file.
     pub(super) async fn head(&mut self, path: &str, length: u64) -> Result<Vec<u8>, Error> {
         let found = self.length(path).await?.unwrap_or(0).min(length);
         if found == 0 {
@@ -122,8 +122,8 @@ impl Guestfs {
         })
     }
 
-    /// A name in the work folder for a file that goes to the guest or comes from it. The file goes with
-    /// the value.
+    /// A name in the work folder for a file that goes to the guest or comes from it. The file goes
+    /// with the value.
     pub(super) fn next_file(&mut self) -> Result<TempPath, Error> {
         self.gate.files += 1;
         let path = self.gate.folder.join(format!("file-{}", self.gate.files));
@@ -137,8 +137,8 @@ impl Guestfs {
     }
 }
 
-/// The names among the lines of an answer: what does not begin as the pattern does is the rest of the
-/// name before it.
+/// The names among the lines of an answer: what does not begin as the pattern does is the rest of
+/// the name before it.
 fn whole_names(lines: Vec<String>, pattern: &str) -> Vec<String> {
     let literal = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
     let mut names: Vec<Option<String>> = Vec::new();

@@ -6,8 +6,8 @@ use crate::convert::virtio_win::{Handed, hand_over};
 use crate::convert::{ConversionRun, Error};
 use crate::model::{GuestCard, GuestDrivers};
 
-use super::guest_fix::{Opened, Operated};
 use super::inspect::Guest;
+use super::operated::{Opened, Operated};
 use super::windows;
 
 /// What is known of a Windows before it is changed.
@@ -21,7 +21,8 @@ impl Treated {
     /// Reads the guest as it is, and finds drivers for it.
     ///
     /// # Errors
-    /// [`Error::NoDrivers`] or [`Error::VirtioWin`] where there is nothing that virt-v2v could install.
+    /// [`Error::NoDrivers`] or [`Error::VirtioWin`] where there is nothing that virt-v2v could
+    /// install.
     pub(super) async fn begin(run: &ConversionRun<'_>, opened: &mut Opened) -> Result<Self, Error> {
         let Opened { guestfs, guest, .. } = opened;
         let Guest { osinfo, arch, product, .. } = guest;
@@ -36,9 +37,9 @@ impl Treated {
         self.handed.virtio_win.as_deref()
     }
 
-    /// Whether the guest is the better for it. virt-v2v ends well without drivers, too, and has VMware
-    /// Tools removed all the same: the drivers of the controller and the card that the guest is to keep
-    /// then.
+    /// Whether the guest is the better for it. virt-v2v ends well without drivers, too, and has
+    /// VMware Tools removed all the same: the drivers of the controller and the card that the guest
+    /// is to keep then.
     pub(super) fn gained(&self, operated: &Operated) -> bool {
         let after = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
         operated.is_fixed() && (self.handed.fits || after != self.before.as_ref())
@@ -55,9 +56,9 @@ impl Treated {
     }
 }
 
-/// The drivers of a Windows that virt-v2v-in-place has changed: VMware Tools go at its next start, and
-/// the driver of vmxnet3 with them. Where virtio's card has no driver either, a card of Intel's has one
-/// that comes with Windows.
+/// The drivers of a Windows that virt-v2v-in-place has changed: VMware Tools go at its next start,
+/// and the driver of vmxnet3 with them. Where virtio's card has no driver either, a card of Intel's
+/// has one that comes with Windows.
 pub(super) fn without_tools(mut found: GuestDrivers, guest: &Guest) -> GuestDrivers {
     if found.starts_from_virtio() && !found.has_card(GuestCard::Virtio) {
         // Windows 8 and later know the chip of e1000e.

@@ -20,8 +20,8 @@ const LARGEST_ESP: u64 = 4 << 30;
 /// What firmware for x86-64 starts without boot variables (UEFI 2.10, 3.5.1.1).
 const FALLBACK: &str = "EFI/BOOT/BOOTX64.EFI";
 
-/// Reads the beginning of an image, and looks into its EFI system partitions; `scratch` is a file of
-/// our own.
+/// Reads the beginning of an image, and looks into its EFI system partitions; `scratch` is a file
+/// of our own.
 pub(super) async fn beginning(
     tools: &Tools,
     image: Image<'_>,

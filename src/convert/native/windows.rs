@@ -24,8 +24,8 @@ const BUSES: [(GuestBus, &str); 11] = [
 ];
 /// virtio's network card.
 const CARD: &str = "netkvm";
-/// The class of a controller of virtio 1.0 below `CriticalDeviceDatabase`, of Windows 7 and older: where
-/// it is missing, the disk of such a controller is found too late to start from.
+/// The class of a controller of virtio 1.0 below `CriticalDeviceDatabase`, of Windows 7 and older:
+/// where it is missing, the disk of such a controller is found too late to start from.
 const CRITICAL: [&str; 2] =
     ["PCI#VEN_1AF4&DEV_1042&SUBSYS_11001AF4&REV_01", "PCI#VEN_1AF4&DEV_1042"];
 /// Windows 8 finds drivers of all devices that they know, whether or not it has seen the device.
@@ -68,8 +68,8 @@ pub(super) async fn drivers(
     Ok(Some(found))
 }
 
-/// Whether Windows would find the driver of virtio's network card when it first sees one: in the Driver
-/// Store, or in a folder where it looks for drivers.
+/// Whether Windows would find the driver of virtio's network card when it first sees one: in the
+/// Driver Store, or in a folder where it looks for drivers.
 async fn is_at_hand(guestfs: &mut Guestfs, folder: &str) -> Result<bool, Error> {
     let store = format!("{folder}/System32/DriverStore/FileRepository");
     let words = ["case-sensitive-path", &store];
@@ -127,15 +127,15 @@ pub(super) async fn not_shut_down(
     Ok(warnings)
 }
 
-/// Whether there is an image of the memory to wake up from; Windows clears its head when it is used up
-/// (ntfs-3g(8), "Windows hibernation and fast restarting").
+/// Whether there is an image of the memory to wake up from; Windows clears its head when it is used
+/// up (ntfs-3g(8), "Windows hibernation and fast restarting").
 async fn is_hibernated(guestfs: &mut Guestfs) -> Result<bool, Error> {
     let Some(image) = path(guestfs, "/hiberfil.sys").await? else { return Ok(false) };
     Ok(guestfs.head(&image, 4).await?.eq_ignore_ascii_case(b"hibr"))
 }
 
-/// A hive whose changes are in its log alone, as those of a Windows that was not shut down are: its two
-/// sequence numbers differ. What changes the hive drops them.
+/// A hive whose changes are in its log alone, as those of a Windows that was not shut down are: its
+/// two sequence numbers differ. What changes the hive drops them.
 async fn unsaved(guestfs: &mut Guestfs, root: &str) -> Result<Option<&'static str>, Error> {
     let folder = system_root(guestfs, root).await?;
     for name in ["SYSTEM", "SOFTWARE"] {
@@ -211,8 +211,8 @@ async fn service_key(
     }
 }
 
-/// Whether the file of a driver is there: the one that `ImagePath` names, which may lie in the Driver
-/// Store, else the one in `System32\drivers`.
+/// Whether the file of a driver is there: the one that `ImagePath` names, which may lie in the
+/// Driver Store, else the one in `System32\drivers`.
 async fn has_file(
     guestfs: &mut Guestfs,
     folder: &str,
@@ -224,8 +224,8 @@ async fn has_file(
     Ok(path(guestfs, &image_path(&image, folder)).await?.is_some())
 }
 
-/// The path of a driver in the guest, as the kernel of Windows reads `ImagePath`: below the folder of
-/// Windows, where the path does not begin with a drive.
+/// The path of a driver in the guest, as the kernel of Windows reads `ImagePath`: below the folder
+/// of Windows, where the path does not begin with a drive.
 fn image_path(image: &str, folder: &str) -> String {
     let image = image.trim_matches(['"', ' ', '\0']).replace('\\', "/");
     let image = image.strip_prefix("/??/").unwrap_or(&image);

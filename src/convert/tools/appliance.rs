@@ -1,5 +1,5 @@
-//! How the appliance of libguestfs is run: libguestfs takes KVM wherever `/dev/kvm` opens, and waits
-//! for ever where no guest runs on it.
+//! How the appliance of libguestfs is run: libguestfs takes KVM wherever `/dev/kvm` opens, and
+//! waits for ever where no guest runs on it.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use super::super::Settings;
-use super::super::hyper2kvm::FORCE_TCG;
+use super::libguestfs::FORCE_TCG;
 use crate::kvm::{Accelerator, KvmProof, prove};
 use crate::model::{Stage, Warning, WarningCode};
 

@@ -1,5 +1,5 @@
-//! The logs that stay in the output directory. Each run begins with a line of its own, by which a log
-//! of ours is known from a file of the user.
+//! The logs that stay in the output directory. Each run begins with a line of its own, by which a
+//! log of ours is known from a file of the user.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};

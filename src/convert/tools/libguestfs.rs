@@ -1,9 +1,9 @@
 //! How programs of libguestfs are run: which backend, and what they see of this machine.
 //!
-//! `direct` is the backend: libguestfs starts QEMU by itself, within the confinement. With `libvirt`
-//! the daemon starts QEMU, outside of it, as a user who cannot reach the work folder; it confines only
-//! where sVirt is on. So libvirt is taken where the user says so, and the programs are not confined
-//! then, since they talk to the daemon.
+//! `direct` is the backend: libguestfs starts QEMU by itself, within the confinement. With
+//! `libvirt` the daemon starts QEMU, outside of it, as a user who cannot reach the work folder; it
+//! confines only where sVirt is on. So libvirt is taken where the user says so, and the programs
+//! are not confined then, since they talk to the daemon.
 
 use std::fs::{self, DirBuilder};
 use std::num::NonZero;
@@ -14,20 +14,24 @@ use std::thread::available_parallelism;
 use crate::child::{Bounds, Confinement, Door, Program};
 
 use super::super::Settings;
-use super::super::hyper2kvm::environment::APPLIANCE_CACHE;
 use super::qemu_img::Tools;
 
+/// libguestfs' setting for a host whose KVM cannot run guests.
+pub(in crate::convert) const FORCE_TCG: &str = "force_tcg";
+/// Where the libguestfs appliance is kept between runs; libguestfs checks whose it is. Inside the
+/// work directory it would be built anew each time.
+pub(in crate::convert) const APPLIANCE_CACHE: &str = "/var/tmp";
 /// The backend that is taken where the user says nothing.
 const DIRECT: &str = "direct";
 /// What supermin makes the appliance of, beside programs and libraries: configuration, kernels, and
 /// the list of packages.
 const PARTS: [&str; 6] =
     ["/etc", "/boot", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/pacman", "/var/lib/apk"];
-/// Folders whose folders supermin looks for, since packages list them: an appliance without `/sys` and
-/// `/run` does not start.
+/// Folders whose folders supermin looks for, since packages list them: an appliance without `/sys`
+/// and `/run` does not start.
 const OUTLINE: [&str; 6] = ["/", "/run", "/var", "/var/cache", "/var/lib", "/var/log"];
-/// What supermin looks at to see whether the appliance is to be built anew: lists of packages, kernels,
-/// and libguestfs' own description.
+/// What supermin looks at to see whether the appliance is to be built anew: lists of packages,
+/// kernels, and libguestfs' own description.
 const INPUTS: [&str; 11] = [
     "/var/lib/dpkg/status",
     "/var/lib/rpm/Packages",
@@ -67,8 +71,9 @@ const SECRETS: [&str; 20] = [
 /// Longest file that FIX makes, an overlay or a file on its way: configuration, kernels, drivers.
 const LONGEST_FILE: u64 = 16 << 30;
 
-/// How a program of libguestfs is confined; [`Door::None`] where the user's backend needs a daemon, and
-/// where the appliance is not built yet, for which supermin needs the machine's files and their owners.
+/// How a program of libguestfs is confined; [`Door::None`] where the user's backend needs a daemon,
+/// and where the appliance is not built yet, for which supermin needs the machine's files and their
+/// owners.
 pub(in crate::convert) async fn door(settings: &Settings, tools: &Tools) -> Door {
     if backend(settings) == DIRECT && is_built() { tools.door().await } else { Door::None }
 }
@@ -125,8 +130,8 @@ fn users_files(settings: &Settings) -> impl Iterator<Item = &PathBuf> {
     windows.into_iter().flatten().chain(keys).chain(&customize.firstboot).chain(packages)
 }
 
-/// Where libguestfs keeps its appliance, made as it makes it. One that somebody else put there is none:
-/// libguestfs would refuse it.
+/// Where libguestfs keeps its appliance, made as it makes it. One that somebody else put there is
+/// none: libguestfs would refuse it.
 fn appliance_folder() -> Option<PathBuf> {
     let us = nix::unistd::geteuid();
     let folder = Path::new(APPLIANCE_CACHE).join(format!(".guestfs-{us}"));

@@ -58,9 +58,9 @@ impl GuestfsFolders {
         Self(guestfs_folders())
     }
 
-    /// Removes those that came since, are ours, and whose appliance is dead: other runs start theirs
-    /// meanwhile. Where all processes of the machine can be seen, older ones go, too, which a killed run
-    /// has left.
+    /// Removes those that came since, are ours, and whose appliance is dead: other runs start
+    /// theirs meanwhile. Where all processes of the machine can be seen, older ones go, too, which
+    /// a killed run has left.
     pub(in crate::convert) fn remove_newer(&self) {
         let (us, all) = (geteuid().as_raw(), sees_all_processes());
         let mut folders = guestfs_folders();
@@ -93,8 +93,8 @@ fn is_in_use(folder: &Path, sockets: &str) -> bool {
     sockets.contains(&format!("{}/", folder.display()))
 }
 
-/// The sockets of all namespaces of networks that a process is in (proc(5), `/proc/net/unix`): each has a
-/// list of its own.
+/// The sockets of all namespaces of networks that a process is in (proc(5), `/proc/net/unix`): each
+/// has a list of its own.
 fn unix_sockets() -> String {
     let (mut seen, mut sockets) = (HashSet::new(), String::new());
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {

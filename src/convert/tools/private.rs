@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// Makes a folder that its owner alone may enter, and those above it that are missing as the umask has
-/// it. One that is there stays as it is.
+/// Makes a folder that its owner alone may enter, and those above it that are missing as the umask
+/// has it. One that is there stays as it is.
 ///
 /// # Errors
 /// What the file system says.

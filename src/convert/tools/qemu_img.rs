@@ -350,8 +350,8 @@ pub(in crate::convert) struct ImageInfo {
     pub(in crate::convert) backing_filename: Option<String>,
 }
 
-/// The value of `-o` that asks for a kind of compression. qemu-img takes no level: its zlib is always
-/// at 6 and its zstd at 3.
+/// The value of `-o` that asks for a kind of compression. qemu-img takes no level: its zlib is
+/// always at 6 and its zstd at 3.
 pub(in crate::convert) fn option(compression: Compression) -> &'static str {
     match compression {
         Compression::Zlib(_) => "compression_type=zlib",

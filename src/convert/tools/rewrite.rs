@@ -1,6 +1,7 @@
-//! The work image of a VMDK: a streamOptimized one, which is what an export leaves, is read front to
-//! back and inflated on all cores, in less than half of the time that `qemu-img` takes. One whose
-//! descriptor names other files is put together here, too: `qemu-img` would open whatever those name.
+//! The work image of a VMDK: a streamOptimized one, which is what an export leaves, is read front
+//! to back and inflated on all cores, in less than half of the time that `qemu-img` takes. One
+//! whose descriptor names other files is put together here, too: `qemu-img` would open whatever
+//! those name.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};

@@ -145,8 +145,9 @@ fn remove_stale(output: &Path) {
     }
 }
 
-/// Removes a work folder, unless the run that made it lives; says whether it is gone. Who calls this has
-/// claimed the folder around it: a work folder without a lock is of a run that was killed meanwhile.
+/// Removes a work folder, unless the run that made it lives; says whether it is gone. Who calls
+/// this has claimed the folder around it: a work folder without a lock is of a run that was killed
+/// meanwhile.
 ///
 /// # Errors
 /// What the file system says.

@@ -1,8 +1,9 @@
-//! What the paths of virtio-win say of the files: which driver, for which Windows, for which processor.
+//! What the paths of virtio-win say of the files: which driver, for which Windows, for which
+//! processor.
 //!
-//! The ISO has `viostor/w10/amd64/viostor.sys`, packages have `drivers/by-os/amd64/w10/viostor.sys` or
-//! `drivers/amd64/Win10/viostor.sys`. virt-v2v goes by the folders in a path, in any order and any
-//! case (`convert/windows_virtio.ml`), and so does this.
+//! The ISO has `viostor/w10/amd64/viostor.sys`, packages have `drivers/by-os/amd64/w10/viostor.sys`
+//! or `drivers/amd64/Win10/viostor.sys`. virt-v2v goes by the folders in a path, in any order and
+//! any case (`convert/windows_virtio.ml`), and so does this.
 
 use std::fmt;
 

@@ -68,8 +68,8 @@ impl WindowsSources {
         self.virt_tools.clone().unwrap_or_else(|| USUAL_TOOLS.into())
     }
 
-    /// Whether virt-v2v can have something run at the first start, as it must for a guest with VMware
-    /// Tools.
+    /// Whether virt-v2v can have something run at the first start, as it must for a guest with
+    /// VMware Tools.
     pub(super) fn has_starter(&self) -> bool {
         STARTERS.iter().any(|name| self.tools().join(name).is_file())
     }
@@ -217,8 +217,8 @@ impl Drivers {
     }
 }
 
-/// The releases whose drivers serve a Windows, its own first: Microsoft signs the drivers of the newest
-/// for the one before, too, and older discs have no folder for them.
+/// The releases whose drivers serve a Windows, its own first: Microsoft signs the drivers of the
+/// newest for the one before, too, and older discs have no folder for them.
 fn stand_ins(osinfo: &str) -> Vec<&str> {
     match osinfo {
         "win11" => vec!["win11", "win10"],

@@ -16,8 +16,8 @@ use super::{DOWNLOAD, DriversOf, INSTALL_RHSRVANY, WindowsSources, look, name};
 pub struct Foretold {
     /// Its family.
     pub family: OsFamily,
-    /// Of Windows: the short ids (libosinfo's database) of the releases that it may be; none where it
-    /// may be any.
+    /// Of Windows: the short ids (libosinfo's database) of the releases that it may be; none where
+    /// it may be any.
     pub windows: Vec<String>,
     /// Its architecture in libvirt's words, if it is told.
     pub arch: Option<String>,

@@ -1,5 +1,5 @@
-//! What virt-v2v-in-place is given: the place itself, or a folder with the drivers of one Windows under
-//! the name that virt-v2v looks for.
+//! What virt-v2v-in-place is given: the place itself, or a folder with the drivers of one Windows
+//! under the name that virt-v2v looks for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ pub(in crate::convert) struct Handed {
     pub(in crate::convert) fits: bool,
 }
 
-/// Decides what virt-v2v-in-place is given for a Windows; `osinfo` and `arch` are libguestfs' words,
-/// by which virt-v2v goes, `product` is the registry's name of it. A folder that must be made is made
-/// in `work`.
+/// Decides what virt-v2v-in-place is given for a Windows; `osinfo` and `arch` are libguestfs'
+/// words, by which virt-v2v goes, `product` is the registry's name of it. A folder that must be
+/// made is made in `work`.
 ///
 /// # Errors
 /// [`Error::NoDrivers`] when there is no place with drivers; the errors of copying.
@@ -67,8 +67,8 @@ pub(in crate::convert) async fn hand_over(
     }
 }
 
-/// The release by the registry's name: a libguestfs that is older than a server takes it for an older
-/// one.
+/// The release by the registry's name: a libguestfs that is older than a server takes it for an
+/// older one.
 fn real(osinfo: &str, product: &str) -> String {
     let years =
         [("2016", "win2k16"), ("2019", "win2k19"), ("2022", "win2k22"), ("2025", "win2k25")];

@@ -1,5 +1,5 @@
-//! VMs in the folders below a folder: a drive that they were carried on, or an archive that was unpacked
-//! into a folder of its own.
+//! VMs in the folders below a folder: a drive that they were carried on, or an archive that was
+//! unpacked into a folder of its own.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ const DEEPEST: usize = 3;
 /// Most folders that are looked into: whoever names `/` does not wait for ever.
 const MOST_FOLDERS: usize = 10_000;
 
-/// The only VM in a folder that holds no OVF and no VMX itself, or the one whose file is called `vm`:
-/// storage domains of oVirt call each by its id. Blocks.
+/// The only VM in a folder that holds no OVF and no VMX itself, or the one whose file is called
+/// `vm`: storage domains of oVirt call each by its id. Blocks.
 ///
 /// # Errors
 /// [`Error::Unusable`] when there is none, or more than one.
@@ -45,8 +45,8 @@ pub(super) fn find(folder: &Path, vm: Option<&str>) -> Result<PathBuf, Error> {
     }
 }
 
-/// The VMs among the files of a folder. Fusion and others leave a VMX beside an OVF, which is the same
-/// VM.
+/// The VMs among the files of a folder. Fusion and others leave a VMX beside an OVF, which is the
+/// same VM.
 fn vms(files: &[PathBuf]) -> Vec<PathBuf> {
     let of = |kind| files.iter().filter(move |path| has_extension(path, kind));
     let kind = if of("ovf").next().is_some() { "ovf" } else { "vmx" };

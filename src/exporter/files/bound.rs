@@ -9,7 +9,8 @@ use crate::model::DiskFormat;
 
 /// What an image may be longer than its disk: headers of grains, tables, descriptor.
 const OVERHEAD: u64 = 64 << 20;
-/// Largest disk that a package may hold without telling its size, in bytes: that of the largest VMDK.
+/// Largest disk that a package may hold without telling its size, in bytes: that of the largest
+/// VMDK.
 const LARGEST: u64 = 62 << 40;
 
 /// The bound of one disk while it is written. The capacity that its package tells bounds it first;
@@ -48,8 +49,8 @@ pub(super) struct TooLong {
 }
 
 impl Bound {
-    /// For a disk of `capacity` bytes, 0 if nobody tells. `inflated` says whether it is compressed where
-    /// it lies: what is not can be no bomb.
+    /// For a disk of `capacity` bytes, 0 if nobody tells. `inflated` says whether it is compressed
+    /// where it lies: what is not can be no bomb.
     pub(super) fn new(path: PathBuf, format: DiskFormat, capacity: u64, inflated: bool) -> Self {
         let by = if inflated { SizeSource::Package } else { SizeSource::Source };
         let capacity = if capacity == 0 { LARGEST } else { capacity };
@@ -61,8 +62,8 @@ impl Bound {
         self.header = Some(capacity);
     }
 
-    /// Longest that a raw disk may become, of which `length` bytes lie at the source, or 0 if nobody
-    /// knows: what is not compressed is as long as it is, whatever its package tells.
+    /// Longest that a raw disk may become, of which `length` bytes lie at the source, or 0 if
+    /// nobody knows: what is not compressed is as long as it is, whatever its package tells.
     pub(super) fn longest_raw(&self, length: u64) -> u64 {
         match (self.by, length) {
             (SizeSource::Source, 0) => LARGEST,
@@ -94,8 +95,8 @@ impl Bound {
         self.capacity.saturating_add(tables).saturating_add(OVERHEAD)
     }
 
-    /// What the header of the image says, which is noted or written by now: it stands within the first
-    /// MiBs.
+    /// What the header of the image says, which is noted or written by now: it stands within the
+    /// first MiBs.
     fn own_capacity(&self) -> io::Result<Option<u64>> {
         let found = match self.header {
             None => image::header_capacity(&File::open(&self.path)?, self.format)?,

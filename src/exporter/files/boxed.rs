@@ -1,6 +1,6 @@
-//! A VM in an archive that holds no OVF: a VMX with its disks, or images alone, as the boxes of Vagrant
-//! have them (Vagrant, "Box File Format"; vagrant-libvirt, "Box Format": `metadata.json` names the
-//! images and their format, or the only image is `box.img`).
+//! A VM in an archive that holds no OVF: a VMX with its disks, or images alone, as the boxes of
+//! Vagrant have them (Vagrant, "Box File Format"; vagrant-libvirt, "Box Format": `metadata.json`
+//! names the images and their format, or the only image is `box.img`).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,10 +20,11 @@ use crate::exporter::Error;
 use crate::image::{self, Kind, vmdk};
 use crate::model::{DiskFormat, DiskId};
 
-/// Bytes of each file that are read to know what it is: more than a VMX or the descriptor of a VMDK has,
-/// and what stands in front of the tables of an image.
+/// Bytes of each file that are read to know what it is: more than a VMX or the descriptor of a VMDK
+/// has, and what stands in front of the tables of an image.
 const HEAD: u64 = 256 << 10;
-/// Most images that are looked at, and as many files that describe them. Parts of a VMDK do not count.
+/// Most images that are looked at, and as many files that describe them. Parts of a VMDK do not
+/// count.
 const MOST_HEADS: usize = 64;
 /// The file that tells what a box is.
 const METADATA: &str = "metadata.json";
@@ -33,7 +34,8 @@ const BOX_IMAGE: &str = "box.img";
 /// The VM of an archive that holds `named` and no OVF. Blocks.
 ///
 /// # Errors
-/// [`Error::Packed`] where it cannot be told which VM is meant; [`Error::Unusable`], [`Error::File`].
+/// [`Error::Packed`] where it cannot be told which VM is meant; [`Error::Unusable`],
+/// [`Error::File`].
 pub(super) fn describe(
     store: &Store,
     named: String,
@@ -122,8 +124,8 @@ impl<'a> BoxMembers<'a> {
         }
     }
 
-    /// The images of a VM that nothing describes, the boot disk first, each with its format: those that
-    /// the box names, or the only one.
+    /// The images of a VM that nothing describes, the boot disk first, each with its format: those
+    /// that the box names, or the only one.
     fn images(&self) -> Option<Vec<(String, Option<DiskFormat>)>> {
         let told = self.heads.keys().find(|name| plain_name(name) == METADATA);
         let metadata: BoxMetadata = told

@@ -16,6 +16,13 @@ pub struct FileSettings {
     pub rewrite: Option<Rewrite>,
 }
 
+impl FileSettings {
+    /// The first path, which names the VM's files in messages.
+    pub(super) fn path(&self) -> PathBuf {
+        self.paths.first().cloned().unwrap_or_default()
+    }
+}
+
 /// What the user says about a VM in files.
 #[derive(Debug, Clone, Default)]
 pub struct FileChoice {

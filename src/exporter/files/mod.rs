@@ -29,14 +29,18 @@ mod vmx;
 
 pub use file_settings::{FileChoice, FileSettings};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::blocking::blocking;
 use super::{Error, ExportRequest, FinishedDisk, Inspected, VmSummary, fill_disk_uuids, nvram};
-use crate::model::{ByteSize, ExportedVm, SourceVm, Stage, Warning, WarningCode, chain};
+use crate::model::{
+    ByteSize, ExportedDisk, ExportedNvram, ExportedVm, SourceDisk, SourceVm, Stage, Warning,
+    WarningCode, chain,
+};
 use crate::progress::Progress;
 use check::Checking;
 use extract::{Extracted, Extraction};
@@ -68,7 +72,7 @@ impl FoundSource {
             Self::Package(package) => package.describe(&settings.choice),
             Self::Other(described) => match &settings.choice.vm {
                 Some(name) if *name != described.vm.name => Err(Error::WhichVm {
-                    path: settings.paths.first().cloned().unwrap_or_default(),
+                    path: settings.path(),
                     names: vec![format!("'{}'", described.vm.name)],
                 }),
                 _ => Ok((**described).clone()),
@@ -85,7 +89,7 @@ impl Files {
     /// [`Error::File`].
     pub async fn open(settings: FileSettings) -> Result<Self, Error> {
         let settings = Arc::new(locate::absolute(settings)?);
-        blocking(&settings.clone(), move || {
+        blocking(&settings.path(), move || {
             let (place, told) = locate::locate(&settings)?;
             let ignore = settings.choice.ignore_checksums;
             let found = match &place {
@@ -132,7 +136,8 @@ impl Files {
     /// Everything about the VM.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when it cannot be told which one is meant, or a disk of it cannot be had.
+    /// [`Error::Unusable`] when it cannot be told which one is meant, or a disk of it cannot be
+    /// had.
     pub async fn inspect(&self) -> Result<Inspected, Error> {
         let described = self.described().await?;
         let own = described.vm.nics.len();
@@ -141,7 +146,7 @@ impl Files {
         }
         let vm = self.vm(&described);
         if vm.memory_mib == 0 {
-            let path = self.settings.paths.first().cloned().unwrap_or_default();
+            let path = self.settings.path();
             let reason = "it has no memory size: pass --memory".into();
             return Err(Error::Unusable { path, reason });
         }
@@ -153,8 +158,8 @@ impl Files {
         })
     }
 
-    /// Reads all files that the package has sums of, and compares both. Returns how many there were;
-    /// nothing where there are no sums, or they are passed over.
+    /// Reads all files that the package has sums of, and compares both. Returns how many there
+    /// were; nothing where there are no sums, or they are passed over.
     ///
     /// # Errors
     /// [`Error::WrongSum`] for the first one that differs; [`Error::Unusable`], [`Error::File`],
@@ -166,7 +171,7 @@ impl Files {
     ) -> Result<Option<usize>, Error> {
         let described = self.described_until(cancel).await?;
         let (progress, cancel) = (progress.clone(), cancel.clone());
-        blocking(&self.settings, move || {
+        blocking(&self.settings.path(), move || {
             Checking { described: &described, progress: &progress, cancel: &cancel }.check()
         })
         .await
@@ -191,9 +196,10 @@ impl Files {
         let (limit, whole) = (request.limit.clone(), request.whole.clone());
         let (tell, mut tellings) = mpsc::unbounded_channel();
         let rewrite = self.settings.rewrite;
-        let mut vm = vm.clone();
-        let told = Vec::from_iter(self.told.clone());
-        let work = blocking(&self.settings, move || {
+        let vm = vm.clone();
+        let told = self.told.clone();
+        let path = self.settings.path();
+        let work = blocking(&path, move || {
             let failed =
                 |source| Error::File { action: "opening", path: directory.clone(), source };
             let directory = std::path::absolute(&directory).map_err(failed)?;
@@ -207,52 +213,7 @@ impl Files {
                 whole: &whole,
                 tell: &tell,
             };
-            let Extracted { disks, uuids, media, nvram: variables, warnings } = taking.take()?;
-            let mut warnings = [told, described.warnings.clone(), warnings].concat();
-            for (disk, told) in disks.iter().zip(&vm.disks) {
-                if told.capacity.0 != 0 && told.capacity != disk.capacity {
-                    let text = format!(
-                        "{} has {} bytes by its image and {} by its description: the size of the \
-                         image is used",
-                        disk.id, disk.capacity.0, told.capacity.0
-                    );
-                    warnings.push(Warning::new(Stage::Export, WarningCode::CapacityDiffers, text));
-                }
-            }
-            for (id, uuid) in uuids {
-                let disk = vm.disks.iter_mut().find(|disk| disk.id == id && disk.uuid.is_none());
-                disk.into_iter().for_each(|disk| disk.uuid = Some(uuid.clone()));
-            }
-            fill_disk_uuids(&mut vm, &disks);
-            let variables = match (&described.nvram, variables) {
-                (_, Some(content)) => Some(Ok(content)),
-                (Some(Nvram::Beside(path)), None) => Some(nvram::read(path)),
-                (_, None) => None,
-            };
-            let written = variables.map(|content| {
-                let content = content?;
-                Ok((nvram::write(&directory, &content)?, nvram::lost(&content)))
-            });
-            let nvram = match written.transpose() {
-                Ok(written) => written.map(|(nvram, lost)| {
-                    warnings.extend(lost);
-                    nvram
-                }),
-                Err(error) => {
-                    let error: Error = error;
-                    warnings.push(nvram::missed(chain(&error)));
-                    None
-                }
-            };
-            Ok(ExportedVm {
-                vm,
-                method: described.method,
-                exported_at: jiff::Timestamp::now(),
-                disks,
-                media,
-                nvram,
-                warnings,
-            })
+            extracted(&taking, vm, told)
         });
         // The note belongs to the caller, and the work to a thread that it may not go to.
         let noting = async {
@@ -269,7 +230,7 @@ impl Files {
 
     async fn described(&self) -> Result<DescribedVm, Error> {
         let (found, settings) = (Arc::clone(&self.found), Arc::clone(&self.settings));
-        blocking(&self.settings, move || {
+        blocking(&self.settings.path(), move || {
             let mut described = found.describe(&settings)?;
             described.decide_streaming(settings.rewrite)?;
             Ok(described)
@@ -300,21 +261,78 @@ impl Files {
 
     /// With an id that tells it from every other: where it lies.
     fn identified(&self, mut vm: SourceVm) -> SourceVm {
-        let path = self.settings.paths.first().cloned().unwrap_or_default();
+        let path = self.settings.path();
         let within = if vm.id.is_empty() { String::new() } else { format!("#{}", vm.id) };
         vm.id = format!("{}{within}", path.display());
         vm
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    settings: &FileSettings,
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        let path = settings.paths.first().cloned().unwrap_or_default();
-        Err(Error::File { action: "working on", path, source: std::io::Error::other(error) })
+/// Takes the disks of `vm` out, and returns the VM as its images show it. Blocks.
+fn extracted(
+    extraction: &Extraction<'_>,
+    mut vm: SourceVm,
+    told: Option<Warning>,
+) -> Result<ExportedVm, Error> {
+    let described = extraction.described;
+    let Extracted { disks, uuids, media, nvram: variables, warnings } = extraction.take()?;
+    let mut warnings = [Vec::from_iter(told), described.warnings.clone(), warnings].concat();
+    warnings.extend(capacities(&vm, &disks));
+    for (id, uuid) in uuids {
+        let disk = vm.disks.iter_mut().find(|disk| disk.id == id && disk.uuid.is_none());
+        disk.into_iter().for_each(|disk| disk.uuid = Some(uuid.clone()));
+    }
+    fill_disk_uuids(&mut vm, &disks);
+    let nvram = match written_nvram(described, variables, extraction.directory) {
+        Ok(written) => written.map(|(nvram, lost)| {
+            warnings.extend(lost);
+            nvram
+        }),
+        Err(error) => {
+            warnings.push(nvram::missed(chain(&error)));
+            None
+        }
+    };
+    Ok(ExportedVm {
+        vm,
+        method: described.method,
+        exported_at: jiff::Timestamp::now(),
+        disks,
+        media,
+        nvram,
+        warnings,
     })
+}
+
+/// Disks whose images have another size than their description says.
+fn capacities(vm: &SourceVm, disks: &[ExportedDisk]) -> Vec<Warning> {
+    let differs = |(disk, described): (&ExportedDisk, &SourceDisk)| {
+        let differs = described.capacity.0 != 0 && described.capacity != disk.capacity;
+        differs.then(|| {
+            let text = format!(
+                "{} has {} bytes by its image and {} by its description: the size of the image is \
+                 used",
+                disk.id, disk.capacity.0, described.capacity.0
+            );
+            Warning::new(Stage::Export, WarningCode::CapacityDiffers, text)
+        })
+    };
+    disks.iter().zip(&vm.disks).filter_map(differs).collect()
+}
+
+/// Writes the firmware's variables to `directory`, from the package or from the file beside it;
+/// what they hold that no domain gets is a warning.
+fn written_nvram(
+    described: &DescribedVm,
+    packed: Option<Vec<u8>>,
+    directory: &Path,
+) -> Result<Option<(ExportedNvram, Option<Warning>)>, Error> {
+    let content = match (&described.nvram, packed) {
+        (_, Some(content)) => content,
+        (Some(Nvram::Beside(path)), None) => nvram::read(path)?,
+        (_, None) => return Ok(None),
+    };
+    Ok(Some((nvram::write(directory, &content)?, nvram::lost(&content))))
 }
 
 /// Doors for `make fuzz`.

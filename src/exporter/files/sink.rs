@@ -83,7 +83,8 @@ pub(super) struct KeptFile {
     pub(super) bytes: u64,
     /// Its sum, if that was made here.
     pub(super) sum: Option<Sha256Digest>,
-    /// Hash of the content of the disk, where its format shows it to one who reads from front to back.
+    /// Hash of the content of the disk, where its format shows it to one who reads from front to
+    /// back.
     pub(super) content: Option<Sha256Digest>,
 }
 

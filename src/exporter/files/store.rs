@@ -276,8 +276,8 @@ impl Skip for Seekable {
     }
 }
 
-/// Whether a file ends as xz files do (The .xz File Format 1.2.1, 2.1.2.4 and 2.2): with the magic bytes
-/// of a stream's footer, and perhaps zeros. The file is at its start afterwards.
+/// Whether a file ends as xz files do (The .xz File Format 1.2.1, 2.1.2.4 and 2.2): with the magic
+/// bytes of a stream's footer, and perhaps zeros. The file is at its start afterwards.
 fn has_xz_end(file: &mut File) -> io::Result<bool> {
     const MAGIC: &[u8] = b"YZ";
     let length = file.metadata()?.len();

@@ -1,5 +1,5 @@
-//! Which packed disks are converted while they are read. A streamOptimized VMDK and a raw disk can be,
-//! since both are read from front to back.
+//! Which packed disks are converted while they are read. A streamOptimized VMDK and a raw disk can
+//! be, since both are read from front to back.
 
 use std::collections::HashMap;
 use std::fs::File;

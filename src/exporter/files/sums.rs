@@ -48,8 +48,8 @@ impl Algorithm {
 /// A sum, in lower-case hexadecimal, and how it is made.
 pub(super) type FileSum = (Algorithm, String);
 
-/// The sums that a package gives of its files. A file has several where it is named several times, and
-/// all of them count.
+/// The sums that a package gives of its files. A file has several where it is named several times,
+/// and all of them count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     /// By the names as they stand there.
@@ -198,8 +198,8 @@ const BLOCK: usize = 2 << 20;
 /// A block, and how much of it was read.
 type SumBlock = (Arc<AlignedBuffer>, usize);
 
-/// Reads `from` to its end. Two threads beside it take every block: one makes the sums, which takes as
-/// long as all the rest, the other does `each`.
+/// Reads `from` to its end. Two threads beside it take every block: one makes the sums, which takes
+/// as long as all the rest, the other does `each`.
 ///
 /// # Errors
 /// What `from` or `each` says.

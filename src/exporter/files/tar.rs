@@ -12,7 +12,8 @@ use crate::budget::{Budget, Watched};
 pub(super) const BLOCK: u64 = 512;
 /// Longest name or other note about a member, in bytes.
 const LONGEST_NOTE: u64 = 64 * 1024;
-/// Most members and notes about them. Each member may have a long name, a long link and a note of pax.
+/// Most members and notes about them. Each member may have a long name, a long link and a note of
+/// pax.
 const MOST_HEADERS: u64 = 40_000;
 
 /// A reader that can pass over what nobody wants.
@@ -20,8 +21,8 @@ pub(super) trait Skip: Read {
     fn skip(&mut self, bytes: u64) -> io::Result<()>;
 }
 
-/// A stream passes over bytes by reading them, as long as it may go on: some megabytes of it are a terabyte
-/// of zeros.
+/// A stream passes over bytes by reading them, as long as it may go on: some megabytes of it are a
+/// terabyte of zeros.
 impl<R: Read> Skip for Watched<R> {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         let passed = io::copy(&mut self.by_ref().take(bytes), &mut io::sink())?;
@@ -163,8 +164,8 @@ impl Notes {
     }
 }
 
-/// Bytes from the end of a member to that of its last block. GNU tar writes sizes of 64 bits, and the
-/// largest of them would be a member of no length.
+/// Bytes from the end of a member to that of its last block. GNU tar writes sizes of 64 bits, and
+/// the largest of them would be a member of no length.
 fn padding(size: u64) -> io::Result<u64> {
     let end = size.checked_next_multiple_of(BLOCK).filter(|end| i64::try_from(*end).is_ok());
     let wrong = || io::Error::new(ErrorKind::InvalidData, "a size makes no sense");

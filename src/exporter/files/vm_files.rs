@@ -10,7 +10,7 @@ use super::streaming::NOT_ASKED;
 use crate::budget::Going;
 use crate::exporter::{Error, ExpectedMedium, NVRAM, Streaming, uuids};
 use crate::image::{self, Flaw, Split};
-use crate::model::{ByteSize, DiskFormat, DiskId, ExportMethod, SourceVm, Warning};
+use crate::model::{ByteSize, DiskFormat, DiskId, ExportFile, ExportMethod, SourceVm, Warning};
 
 /// A VM and what an export needs to take it.
 #[derive(Debug, Clone)]
@@ -108,9 +108,9 @@ impl WantedDisk {
         }
     }
 
-    /// Names of the file that an export makes of it: none when it stays where it is, and two where
-    /// its first bytes decide what becomes of it.
-    pub(super) fn file_names(&self) -> Vec<String> {
+    /// The file that an export makes of it: none when it stays where it is, and two where its first
+    /// bytes decide what becomes of it.
+    pub(super) fn exported_files(&self) -> Vec<ExportFile> {
         if matches!(self.content, DiskBytes::InPlace(_)) {
             return Vec::new();
         }
@@ -119,7 +119,11 @@ impl WantedDisk {
             Streaming::Open => &[true, false],
             Streaming::No(_) => &[false],
         };
-        rewritten.iter().map(|rewritten| self.file_name(*rewritten)).collect()
+        let file = |rewritten: &bool| ExportFile {
+            disk: (!self.medium).then(|| self.id.clone()),
+            name: self.file_name(*rewritten),
+        };
+        rewritten.iter().map(file).collect()
     }
 
     /// Whether it is compressed where it lies.
@@ -209,10 +213,10 @@ impl DescribedVm {
         files
     }
 
-    /// Names of the files that an export makes.
-    pub(super) fn makes(&self) -> Vec<String> {
-        let disks = self.images().flat_map(WantedDisk::file_names);
-        disks.chain(self.nvram.iter().map(|_| NVRAM.to_owned())).collect()
+    /// The files that an export makes.
+    pub(super) fn makes(&self) -> Vec<ExportFile> {
+        let disks = self.images().flat_map(WantedDisk::exported_files);
+        disks.chain(self.nvram.iter().map(|_| ExportFile::other(NVRAM))).collect()
     }
 
     /// What lies in its drives, before it is exported. Blocks for a look at each file.

@@ -1,5 +1,5 @@
-//! Whether the bytes of a disk that pass by are those of a whole one: a VMDK that is a stream has no
-//! tables that would tell afterwards.
+//! Whether the bytes of a disk that pass by are those of a whole one: a VMDK that is a stream has
+//! no tables that would tell afterwards.
 
 use std::io::{self, ErrorKind};
 
@@ -60,8 +60,8 @@ impl StreamCheck {
         Ok(())
     }
 
-    /// That was all of it; `read_at` reads from its bytes once more. Returns the hash of the content,
-    /// where the format shows it to one who reads from front to back.
+    /// That was all of it; `read_at` reads from its bytes once more. Returns the hash of the
+    /// content, where the format shows it to one who reads from front to back.
     ///
     /// # Errors
     /// As [`StreamCheck::push`], when it is not whole.

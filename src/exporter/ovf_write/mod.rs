@@ -161,7 +161,8 @@ impl NewPackage<'_> {
         Ok(Sha256Digest(Sha256::digest(text).into()))
     }
 
-    /// The descriptor first, as section 5.3 of the standard demands, then all in its order. Its sum.
+    /// The descriptor first, as section 5.3 of the standard demands, then all in its order. Its
+    /// sum.
     fn archive(
         &self,
         part: &PartFile,

@@ -1,8 +1,8 @@
 //! One disk from an HTTPS address into a checked file.
 //!
 //! `fetch` reads the answer under a limit of silence, `sink` writes, hashes and checks on a thread
-//! of its own, `image::vmdk` knows what a whole stream looks like, `part` keeps the file unusable until it
-//! is proven. Memory stays flat: a few chunks are under way at a time.
+//! of its own, `image::vmdk` knows what a whole stream looks like, `part` keeps the file unusable
+//! until it is proven. Memory stays flat: a few chunks are under way at a time.
 
 mod adopt;
 mod fetch;
@@ -10,6 +10,7 @@ mod part;
 mod raw;
 mod rewrite;
 mod sink;
+mod stream_sums;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};

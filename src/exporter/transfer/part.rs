@@ -64,8 +64,8 @@ impl PartFile {
     /// it is still what `disk` says; `None` when it is not, and then it is gone. Blocks.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another run writes it; [`Error::Exists`] when what has its name already is
-    /// another file: the user may have put it there; [`Error::Cancelled`]; [`Error::File`].
+    /// [`Error::Busy`] when another run writes it; [`Error::Exists`] when what has its name already
+    /// is another file: the user may have put it there; [`Error::Cancelled`]; [`Error::File`].
     pub(in crate::exporter) fn adopt(
         target: PathBuf,
         disk: &FinishedDisk,

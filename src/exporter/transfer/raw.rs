@@ -1,4 +1,5 @@
-//! Writes, sums and hashes a raw disk as it arrives, on a thread of its own; blocks of zeros become holes.
+//! Writes, sums and hashes a raw disk as it arrives, on a thread of its own; blocks of zeros become
+//! holes.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -2,15 +2,15 @@
 
 use std::fs::File;
 
-use sha1::Digest;
 use tokio::sync::mpsc;
 use tokio_util::bytes::Bytes;
 
-use super::sink::{ExpectedStream, WrittenStream, hex};
+use super::sink::{ExpectedStream, WrittenStream};
+use super::stream_sums::StreamSums;
 use super::{Broken, Meter};
 use crate::exporter::rewriting::Rewriting;
 use crate::image::{self, Compression};
-use crate::model::{ByteSize, DiskFormat, ReceivedStream, Sha256Digest};
+use crate::model::{ByteSize, DiskFormat, ReceivedStream};
 
 /// Rewrites what arrives into `file`, which is empty.
 pub(super) fn rewrite(
@@ -23,31 +23,24 @@ pub(super) fn rewrite(
     let failed = |source| Broken::File { action: "creating", source };
     let front = tempfile::tempfile().map_err(failed)?;
     let mut rewriting = Rewriting::of_vmdk(file, front, wanted.capacity, compression);
-    let (mut sha256, mut sha1) = (sha2::Sha256::new(), wanted.sha1.then(sha1::Sha1::new));
+    let mut sums = StreamSums::new(wanted.sha1);
     let mut bytes = 0;
     while let Some(chunk) = chunks.blocking_recv() {
         bytes += chunk.len() as u64;
         rewriting.push(&chunk).map_err(|error| broken(error, bytes))?;
-        sha256.update(&chunk);
-        if let Some(sha1) = &mut sha1 {
-            sha1.update(&chunk);
-        }
+        sums.update(&chunk);
         meter.advance(chunk.len() as u64, rewriting.reached());
     }
     let written = rewriting.finish().map_err(|error| broken(error, bytes))?;
-    let stream = Sha256Digest(sha256.finalize().into());
+    let (sha256, sha1) = sums.finish();
     Ok(WrittenStream {
         bytes,
-        sha256: stream,
-        sha1: sha1.map(|sum| hex(&sum.finalize())),
+        sha256,
+        sha1,
         file_size: written.bytes,
         file_sha256: written.sha256,
         content: written.content,
-        received: Some(ReceivedStream {
-            format: DiskFormat::Vmdk,
-            bytes: ByteSize(bytes),
-            sha256: stream,
-        }),
+        received: Some(ReceivedStream { format: DiskFormat::Vmdk, bytes: ByteSize(bytes), sha256 }),
     })
 }
 

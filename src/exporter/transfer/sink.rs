@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::bytes::Bytes;
 
 use super::rewrite::rewrite;
+use super::stream_sums::{StreamSums, hex};
 use super::{Broken, Meter};
 use crate::budget::{Going, is_stop};
 use crate::digest;
@@ -115,15 +116,12 @@ fn write(
         }
     };
     let mut check = HashedStream::new(capacity);
-    let (mut sha256, mut sha1) = (sha2::Sha256::new(), sha1.then(sha1::Sha1::new));
+    let mut sums = StreamSums::new(sha1);
     let mut out = DirectFile::new(file);
     let mut bytes = 0;
     while let Some(chunk) = chunks.blocking_recv() {
         check.push(&chunk).map_err(Broken::Stream)?;
-        sha256.update(&chunk);
-        if let Some(sha1) = &mut sha1 {
-            sha1.update(&chunk);
-        }
+        sums.update(&chunk);
         out.write_all(&chunk).map_err(failed("writing"))?;
         bytes += chunk.len() as u64;
         meter.advance(chunk.len() as u64, check.reached());
@@ -147,8 +145,7 @@ fn write(
         None => content_of(&file, DiskFormat::Vmdk, going).map_err(failed("reading"))?,
         content => content,
     };
-    let sha1 = sha1.map(|sum| hex(&sum.finalize()));
-    let sha256 = Sha256Digest(sha256.finalize().into());
+    let (sha256, sha1) = sums.finish();
     let (file_size, file_sha256) = (bytes, sha256);
     Ok(WrittenStream { bytes, sha256, sha1, file_size, file_sha256, content, received: None })
 }
@@ -161,8 +158,4 @@ pub(in crate::exporter) fn sha1_of(file: File) -> io::Result<String> {
         Ok(())
     })?;
     Ok(hex(&sum.finalize()))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

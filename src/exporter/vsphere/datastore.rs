@@ -15,6 +15,7 @@ use url::Url;
 use super::inventory::folder::{folder_url, read_small};
 use super::lease::part_files::{begin, commit, discard};
 use super::soap::session::VSphere;
+use crate::exporter::blocking::blocking_io;
 use crate::exporter::transfer::{Broken, PartFile, RawSums, Sink};
 use crate::exporter::{Error, ExportRequest, FinishedDisk};
 use crate::image::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
@@ -160,9 +161,7 @@ impl DatastoreRun<'_> {
         let failed = |source| Error::Download { disk: flat.id.clone(), source };
         let name = format!("read {}", flat.id);
         let task = self.progress.task(&name, Some(flat.capacity.0), Unit::Bytes);
-        let restart = move || part.restart();
-        let file = tokio::task::spawn_blocking(restart).await;
-        let file = file.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let file = blocking_io(move || part.restart()).await;
         let broken = |source| failed(Broken::File { action: "truncating", source });
         let sink = Sink::of_raw(file.map_err(broken)?, flat.capacity.0, task);
         let retry = self.vsphere.settings.retry;

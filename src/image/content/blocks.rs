@@ -8,8 +8,8 @@ use crate::model::Sha256Digest;
 
 /// Bytes of a block.
 pub const BLOCK: u64 = 4 << 20;
-/// Largest disk that is hashed, in bytes; four times what vSphere has. A header may claim any size, and
-/// each block of zeros takes a moment, too.
+/// Largest disk that is hashed, in bytes; four times what vSphere has. A header may claim any size,
+/// and each block of zeros takes a moment, too.
 pub(super) const LARGEST: u64 = 1 << 48;
 /// SHA-256 of a whole block of zeros.
 pub(super) const ZERO_BLOCK: Sha256Digest = Sha256Digest([
@@ -120,8 +120,8 @@ impl ContentHasher {
         }
     }
 
-    /// The hash; `None` for a disk that is too large to be one. A disk has whole sectors: zeros fill the
-    /// last one, as QEMU does.
+    /// The hash; `None` for a disk that is too large to be one. A disk has whole sectors: zeros
+    /// fill the last one, as QEMU does.
     pub fn finish(mut self) -> Option<Sha256Digest> {
         if self.position > LARGEST {
             return None;

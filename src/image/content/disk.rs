@@ -19,7 +19,8 @@ use crate::model::DiskFormat;
 /// No unit is shorter than this once it is compressed, in bytes.
 const LEAST_PACKED: u64 = 8;
 
-/// An image that is read. Each thread has one of its own: second tables are kept in memory, one at a time.
+/// An image that is read. Each thread has one of its own: second tables are kept in memory, one at
+/// a time.
 pub(super) struct ImageReader {
     /// Size that the guest sees, in whole sectors.
     pub(super) size: u64,

@@ -66,7 +66,8 @@ impl HashedStream {
         Ok(())
     }
 
-    /// How the stream ended, and the hash of its content: `None` where its grains are odd or damaged.
+    /// How the stream ended, and the hash of its content: `None` where its grains are odd or
+    /// damaged.
     ///
     /// # Errors
     /// [`InvalidStream`].

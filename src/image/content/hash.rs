@@ -1,7 +1,7 @@
 //! The hash of a finished image, on all cores.
 //!
-//! Each thread takes every n-th stretch of the disk and hands on the hashes of its blocks by a short
-//! queue of its own, so that no thread runs far ahead of the others.
+//! Each thread takes every n-th stretch of the disk and hands on the hashes of its blocks by a
+//! short queue of its own, so that no thread runs far ahead of the others.
 
 use std::fs::File;
 use std::io;
@@ -44,8 +44,8 @@ pub fn hash_image(
     disk.map(|disk| hash_disk(disk, each)).transpose()
 }
 
-/// The same of the image at a path. A VMDK of several files is read with all of them; [`inspect`] must
-/// have found nothing wrong with it.
+/// The same of the image at a path. A VMDK of several files is read with all of them; [`inspect`]
+/// must have found nothing wrong with it.
 ///
 /// # Errors
 /// As those of [`hash_image`].

@@ -1,4 +1,5 @@
-//! The hashes of all blocks of a disk, kept in a file: memory stays flat whatever the size of the disk.
+//! The hashes of all blocks of a disk, kept in a file: memory stays flat whatever the size of the
+//! disk.
 
 use std::collections::BTreeMap;
 use std::fs::File;

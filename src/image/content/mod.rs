@@ -4,9 +4,9 @@
 //! SHA-256( SHA-256(block 0) SHA-256(block 1) … ), blocks of 4 MiB, the last one shorter
 //! ```
 //!
-//! [`ContentHasher`] takes the bytes of a disk in their order, [`hash_image`] reads a finished image on
-//! several threads with the readers of this folder. A block of zeros costs nothing. Only the hash
-//! of the list of blocks is kept, so memory does not grow with the disk.
+//! [`ContentHasher`] takes the bytes of a disk in their order, [`hash_image`] reads a finished
+//! image on several threads with the readers of this folder. A block of zeros costs nothing. Only
+//! the hash of the list of blocks is kept, so memory does not grow with the disk.
 
 mod blocks;
 mod disk;

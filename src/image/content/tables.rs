@@ -36,8 +36,8 @@ enum TableKind {
 }
 
 impl BlockTable {
-    /// A VHD that grows; `None` for a fixed one. The footer names a header in bytes 16 to 23: place of
-    /// the table 16 to 23, entries 28 to 31, size of a block 32 to 35.
+    /// A VHD that grows; `None` for a fixed one. The footer names a header in bytes 16 to 23: place
+    /// of the table 16 to 23, entries 28 to 31, size of a block 32 to 35.
     pub(super) fn vhd(file: &File) -> io::Result<Option<Self>> {
         let end = file.metadata()?.len().checked_sub(512);
         let footer: [u8; 64] = at(file, end.ok_or_else(|| invalid("it is not a VHD"))?)?;

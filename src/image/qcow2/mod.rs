@@ -104,8 +104,8 @@ impl Qcow2Writer {
         Ok(())
     }
 
-    /// Has the disk end at `capacity` bytes, which is no more than [`Qcow2Writer::new`] was told. The table
-    /// of tables keeps its length: QEMU takes one that is longer than its disk needs.
+    /// Has the disk end at `capacity` bytes, which is no more than [`Qcow2Writer::new`] was told.
+    /// The table of tables keeps its length: QEMU takes one that is longer than its disk needs.
     pub(super) fn end_at(&mut self, capacity: u64) {
         self.capacity = capacity;
     }

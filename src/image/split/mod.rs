@@ -109,9 +109,9 @@ impl Split {
         self.capacity
     }
 
-    /// Writes the disk as qcow2 into `file`, which is empty, and hashes its content; `at` is told how
-    /// far it is, in bytes of the disk, and stops the work by an error. Where nothing is found for
-    /// long, `going` does.
+    /// Writes the disk as qcow2 into `file`, which is empty, and hashes its content; `at` is told
+    /// how far it is, in bytes of the disk, and stops the work by an error. Where nothing is found
+    /// for long, `going` does.
     ///
     /// # Errors
     /// [`Error::Write`], also for what could not be read; [`Error::TooLarge`].

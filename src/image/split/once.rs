@@ -8,9 +8,9 @@ use std::path::Path;
 use crate::image::beside;
 use crate::image::vmdk::Extent;
 
-/// Refuses a descriptor that names the same bytes twice: 60 KiB of text would make a disk of gigabytes
-/// out of one small file. Parts of one flat file may be several extents. The files lie in `folder`.
-/// The inner result says what is wrong.
+/// Refuses a descriptor that names the same bytes twice: 60 KiB of text would make a disk of
+/// gigabytes out of one small file. Parts of one flat file may be several extents. The files lie in
+/// `folder`. The inner result says what is wrong.
 pub(in crate::image) fn each_once(
     extents: &[Extent],
     folder: &Path,

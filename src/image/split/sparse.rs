@@ -2,7 +2,7 @@
 //!
 //! | extent | written by | layout |
 //! |---|---|---|
-//! | `SPARSE` | Workstation, Fusion | "Virtual Disk Format 5.0" (VMware 2011), "Hosted Sparse Extents" |
+//! | `SPARSE` | Workstation, Fusion | "Virtual Disk Format 5.0" (VMware), "Hosted Sparse Extents" |
 //! | `VMFSSPARSE` | ESX | there, "ESX Server Sparse Extents" |
 //! | `SESPARSE` | ESXi 5.1 and newer | not published; QEMU, block/vmdk.c, `vmdk_open_se_sparse` |
 
@@ -20,7 +20,8 @@ use crate::image::vmdk::SECTOR;
 const LARGEST_GRAIN: u64 = 1 << 11;
 /// Most entries of a grain table.
 const MOST_ENTRIES: u64 = 1 << 16;
-/// Most tables of an extent: 64 TiB in grains of 64 KiB with 512 of them to a table, or of 4 KiB with 4096.
+/// Most tables of an extent: 64 TiB in grains of 64 KiB with 512 of them to a table, or of 4 KiB
+/// with 4096.
 const MOST_TABLES: u64 = 1 << 22;
 /// Entries of a table of ESX.
 const ESX_ENTRIES: u64 = 4096;
@@ -43,8 +44,8 @@ pub(in crate::image) struct Sparse {
     tables: Arc<[u64]>,
     /// The table that was used last.
     table: Option<(usize, Vec<u64>)>,
-    /// What may still be read of the grains: two entries that name one grain would make a disk out of
-    /// nothing.
+    /// What may still be read of the grains: two entries that name one grain would make a disk out
+    /// of nothing.
     grains: TableBudget,
 }
 

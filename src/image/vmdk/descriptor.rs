@@ -21,8 +21,8 @@ pub struct Extent {
     pub offset: u64,
 }
 
-/// A descriptor as text: `encoding="GBK"` in it says how it was written. File names in it may have any
-/// character of that encoding.
+/// A descriptor as text: `encoding="GBK"` in it says how it was written. File names in it may have
+/// any character of that encoding.
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     decoded(bytes, "encoding")
 }

@@ -1,7 +1,7 @@
 //! Whether a stream is a whole streamOptimized VMDK ("Virtual Disk Format 5.0", VMware 2011).
 //!
 //! ```text
-//! ESXi:      header  descriptor … | grain grain … GT marker+table … GD marker+directory  footer  EOS
+//! ESXi:      header  descriptor … | grain grain … GT marker+table … GD marker+directory footer EOS
 //! qemu-img:  header  descriptor, directory, tables … | grain grain …            (no end marker)
 //! ```
 //!

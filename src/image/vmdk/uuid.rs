@@ -7,8 +7,8 @@ use super::{LONGEST_DESCRIPTOR, SECTOR};
 use crate::image::number::{at, little};
 use crate::model::disk_uuid;
 
-/// VMware's UUID of the disk in a VMDK, as 32 hexadecimal digits in lower case: of a descriptor that
-/// is a file of its own, or that a sparse header points to. `None` where there is none.
+/// VMware's UUID of the disk in a VMDK, as 32 hexadecimal digits in lower case: of a descriptor
+/// that is a file of its own, or that a sparse header points to. `None` where there is none.
 ///
 /// # Errors
 /// When the file cannot be read.

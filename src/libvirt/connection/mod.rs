@@ -4,6 +4,7 @@ pub(super) mod events;
 pub(super) mod shared;
 pub(super) mod ssh;
 pub(super) mod uri;
+pub(super) mod uri_check;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +63,7 @@ impl Connection {
     /// [`Error::Uri`], [`Error::Unreachable`], [`Error::Silent`], [`Error::PermissionDenied`] or
     /// [`Error::Rejected`], each with a hint.
     pub async fn connect(settings: &Settings) -> Result<Self, Error> {
-        uri::check(&settings.uri)?;
+        uri_check::check(&settings.uri)?;
         // Else libvirt prints every error to standard error by itself.
         virt::error::clear_error_callback();
         events::start();

@@ -26,8 +26,9 @@ pub(in crate::libvirt) fn in_batch_mode(uri: &str) -> Cow<'_, str> {
     }
 }
 
-/// A command that logs in the same way as libvirt does, as far as the URI says how: `ssh -p 2222 me@kvm2`.
-/// What the user's configuration of ssh adds, such as an alias or a jump host, holds for it, too.
+/// A command that logs in the same way as libvirt does, as far as the URI says how: `ssh -p 2222
+/// me@kvm2`. What the user's configuration of ssh adds, such as an alias or a jump host, holds for
+/// it, too.
 pub(in crate::libvirt) fn login(uri: &str) -> String {
     let own = value(uri, "command").map_or_else(|| "ssh".to_owned(), |command| word(&command));
     format!("{own} {}", arguments(uri))
@@ -56,7 +57,8 @@ pub(in crate::libvirt) fn value(uri: &str, name: &str) -> Option<String> {
     url.query_pairs().find(|(found, _)| found == name).map(|(_, value)| value.into_owned())
 }
 
-/// The name by which the user's `known_hosts` has the host: for an alias ssh alone knows it, and says it.
+/// The name by which the user's `known_hosts` has the host: for an alias ssh alone knows it, and
+/// says it.
 pub(in crate::libvirt) fn known_as(uri: &str, message: &str) -> String {
     let said = message.split_once("Host key for ").and_then(|(_, rest)| rest.split_once(" has"));
     if let Some((name, _)) = said {

@@ -1,7 +1,5 @@
 //! Domains: defined, read back, and refused where the name is taken.
 
-use std::fs;
-
 use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::error::ErrorNumber;
@@ -9,15 +7,12 @@ use virt::sys;
 
 use crate::domain::DomainSpec;
 
-use super::super::import::RegisteredVolume;
+use super::super::results::RegisteredVolume;
 use super::super::rollback::undo_step::Undo;
 use super::super::rollback::unwind::Unwind;
 use super::super::rollback::used;
 use super::super::{Connection, DefinedDomain, Error};
 use super::identity::{self, Chosen};
-
-/// The kernel's source of random UUIDs (`random(4)`).
-const UUIDS: &str = "/proc/sys/kernel/random/uuid";
 
 /// A domain to be defined.
 pub(in crate::libvirt) struct Definition {
@@ -31,12 +26,6 @@ pub(in crate::libvirt) struct Definition {
     pub pool: String,
     /// Its disks.
     pub disks: Vec<RegisteredVolume>,
-}
-
-/// A UUID that nothing else has.
-pub(in crate::libvirt) fn fresh_uuid() -> Result<String, Error> {
-    let text = fs::read_to_string(UUIDS).map_err(Error::file("reading", UUIDS))?;
-    Ok(text.trim().to_owned())
 }
 
 /// Refuses when a domain of that name exists.
@@ -68,8 +57,9 @@ pub(in crate::libvirt) fn define(
     }
 }
 
-/// Where the UUID is fresh, libvirt itself refuses a name that somebody took in between; with the UUID
-/// of the other domain it would redefine it. So one that is kept from the source is looked up first.
+/// Where the UUID is fresh, libvirt itself refuses a name that somebody took in between; with the
+/// UUID of the other domain it would redefine it. So one that is kept from the source is looked up
+/// first.
 fn define_as(
     connect: &Connect,
     Definition { spec, autostart, pool, disks, .. }: &Definition,
@@ -149,8 +139,8 @@ pub(in crate::libvirt) fn undefine(
     identity::find(connect, uuid, None)?.map_or(Ok(()), |domain| undefine_found(&domain))
 }
 
-/// Takes this very domain out of libvirt again. Without the flag libvirt refuses one that has variables of
-/// its firmware stored.
+/// Takes this very domain out of libvirt again. Without the flag libvirt refuses one that has
+/// variables of its firmware stored.
 pub(in crate::libvirt) fn undefine_found(domain: &Domain) -> Result<(), virt::error::Error> {
     match domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_NVRAM) {
         Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(()),

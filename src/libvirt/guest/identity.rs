@@ -1,6 +1,6 @@
-//! The UUID of a domain that keeps that of its source. libvirt wants the UUID in SMBIOS to be that of
-//! the domain, and no two domains of a host may have one; so where another domain has it, the new one
-//! gets its own.
+//! The UUID of a domain that keeps that of its source. libvirt wants the UUID in SMBIOS to be that
+//! of the domain, and no two domains of a host may have one; so where another domain has it, the
+//! new one gets its own.
 
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -10,23 +10,23 @@ use virt::sys;
 use crate::domain::DomainSpec;
 use crate::model::{Stage, Warning, WarningCode};
 
+use super::super::own_names::fresh_uuid;
 use super::super::xml::metadata::HYPEREXPORT;
 use super::super::{Connection, Error, xml};
-use super::define;
 
 /// UUID of a domain to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::libvirt) struct Chosen {
     pub uuid: String,
-    /// What tells the domain from any other, which stands in its metadata and in the record of its run
-    /// alone. None of what goes with its own run.
+    /// What tells the domain from any other, which stands in its metadata and in the record of its
+    /// run alone. None of what goes with its own run.
     pub mark: Option<String>,
 }
 
 impl Chosen {
     /// One that nothing else has.
     pub fn fresh() -> Result<Self, Error> {
-        Ok(Self { uuid: define::fresh_uuid()?, mark: Some(define::fresh_uuid()?) })
+        Ok(Self { uuid: fresh_uuid()?, mark: Some(fresh_uuid()?) })
     }
 
     /// The XML of the domain.
@@ -75,7 +75,7 @@ impl Connection {
 pub(in crate::libvirt) fn choose(connect: &Connect, spec: &DomainSpec) -> Result<Chosen, Error> {
     match spec.identity.uuid.clone() {
         Some(uuid) if owner(connect, &uuid)?.is_none() => {
-            Ok(Chosen { uuid, mark: Some(define::fresh_uuid()?) })
+            Ok(Chosen { uuid, mark: Some(fresh_uuid()?) })
         }
         _ => Chosen::fresh(),
     }
@@ -130,8 +130,8 @@ fn is_mark(word: &str) -> bool {
     word.len() == 36 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-/// Whether the metadata of a domain proves that the run which the steps are of has made it. A run of an
-/// earlier version has left no mark in it: there has to be none then.
+/// Whether the metadata of a domain proves that the run which the steps are of has made it. A run
+/// of an earlier version has left no mark in it: there has to be none then.
 pub(in crate::libvirt) fn is_proved(metadata: Option<&str>, mark: Option<&str>) -> bool {
     match (metadata, mark) {
         (None, _) => false,

@@ -94,8 +94,8 @@ fn is_ours(domain: &Domain) -> Result<bool, virt::error::Error> {
 }
 
 impl Connection {
-    /// Refuses a `--replace` that replaces nothing: the domain that it names must be there, and have the
-    /// name of the new one.
+    /// Refuses a `--replace` that replaces nothing: the domain that it names must be there, and
+    /// have the name of the new one.
     ///
     /// # Errors
     /// [`Error::ReplacesOther`], [`Error::NothingToReplace`], [`Error::Call`].

@@ -1,6 +1,6 @@
-//! Whose run a thing is that lives for a moment: a domain or a volume of a trial. Runs beside each other
-//! see the things of one another, and only those of dead runs may be cleaned up. The mark of a run stands
-//! in the metadata of a domain, and in the name of a volume, which has no metadata.
+//! Whose run a thing is that lives for a moment: a domain or a volume of a trial. Runs beside each
+//! other see the things of one another, and only those of dead runs may be cleaned up. The mark of
+//! a run stands in the metadata of a domain, and in the name of a volume, which has no metadata.
 
 use std::fmt;
 use std::fs;
@@ -100,8 +100,8 @@ fn lives(pid: i32, began_at: u64) -> bool {
     }
 }
 
-/// When a process began, in ticks since the machine did; none of a process that has ended and that its
-/// parent has not asked for yet (proc(5), `/proc/pid/stat`, fields 3 and 22).
+/// When a process began, in ticks since the machine did; none of a process that has ended and that
+/// its parent has not asked for yet (proc(5), `/proc/pid/stat`, fields 3 and 22).
 fn began(pid: i32) -> io::Result<Option<u64>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let odd = || io::Error::from(io::ErrorKind::InvalidData);

@@ -4,15 +4,14 @@
 //! images, and before 10.10 none of one with EFI: those get an external one, where the images stay
 //! as they are and the domain goes on in new files above them.
 
-use serde::{Deserialize, Serialize};
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
 use virt::sys;
 
 use crate::model::{DiskFormat, Firmware, file_name};
 
-use super::super::import::RegisteredVolume;
 use super::super::import::request::ImportRequest;
+use super::super::results::{RegisteredVolume, Snapshot, SnapshotKind};
 use super::super::rollback::undo_step::Undo;
 use super::super::rollback::unwind::Unwind;
 use super::super::storage::pool::UsablePool;
@@ -20,27 +19,6 @@ use super::super::storage::wanted::WantedVolume;
 use super::super::storage::{pool, volume};
 use super::super::xml::snapshot::{DomainSnapshot, SnapshotDisk, SnapshotDriver, SnapshotSource};
 use super::super::{DefinedDomain, Error, xml};
-
-/// A snapshot that was taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Snapshot {
-    /// Its name.
-    pub name: String,
-    /// Where it lies.
-    pub kind: SnapshotKind,
-}
-
-/// Where a snapshot lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum SnapshotKind {
-    /// In the images themselves.
-    Internal,
-    /// In the images as they were; the domain goes on in new files.
-    External,
-}
 
 /// A snapshot to be taken of a domain that does not run.
 pub(in crate::libvirt) struct PlannedSnapshot {
@@ -142,8 +120,8 @@ pub(in crate::libvirt) fn take(
     Ok(Snapshot { name: name.clone(), kind: *kind })
 }
 
-/// The files that a domain writes to or has written to: its disks, and those of an external snapshot of
-/// ours above them.
+/// The files that a domain writes to or has written to: its disks, and those of an external
+/// snapshot of ours above them.
 pub(in crate::libvirt) fn written(
     request: &ImportRequest<'_>,
     place: &UsablePool,

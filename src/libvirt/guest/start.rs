@@ -16,8 +16,8 @@ use super::watch::{GuestSigns, Wait, watch};
 const SHUTDOWN: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl Connection {
-    /// Starts a domain, unless it runs already, and waits until its guest shows what `wait` asks for.
-    /// The domain runs on, whatever it shows.
+    /// Starts a domain, unless it runs already, and waits until its guest shows what `wait` asks
+    /// for. The domain runs on, whatever it shows.
     ///
     /// # Errors
     /// [`Error::NotSeen`] and [`Error::GuestStopped`] with the last lines of its console;
@@ -64,7 +64,8 @@ pub(in crate::libvirt) fn prove(
     Ok(seen)
 }
 
-/// Starts a domain, waits for its sign, and switches it off at once: nothing of what it wrote counts.
+/// Starts a domain, waits for its sign, and switches it off at once: nothing of what it wrote
+/// counts.
 pub(in crate::libvirt) fn run_once(
     connect: &Connect,
     uuid: &str,

@@ -10,6 +10,7 @@ use crate::domain::DomainSpec;
 use super::super::import::preflight;
 use super::super::import::preflight::Leaves;
 use super::super::import::request::ImportRequest;
+use super::super::own_names::{TRIAL_PREFIX, fresh_uuid};
 use super::super::rollback::undo_step::Undo;
 use super::super::rollback::unwind::Unwind;
 use super::super::storage::pool_ready;
@@ -20,16 +21,13 @@ use super::run_owner::RunOwner;
 use super::watch::{GuestSigns, Wait};
 use super::{define, identity, start};
 
-/// Names of such domains begin so and end with their own UUID: by that alone they are known.
-pub(in crate::libvirt) const PREFIX: &str = "hyperexport-trial-";
-
 /// How names of domains for a boot test begin.
 const BOOT_TEST: &str = "hyperexport-boot-test-";
 
 impl Connection {
-    /// Has libvirt accept the domain that [`Self::import`] would define, and forget it; starts a pool
-    /// that is stopped, and stops it again. Takes away what a run left that was killed in between, and
-    /// nothing of a run that lives.
+    /// Has libvirt accept the domain that [`Self::import`] would define, and forget it; starts a
+    /// pool that is stopped, and stops it again. Takes away what a run left that was killed in
+    /// between, and nothing of a run that lives.
     ///
     /// # Errors
     /// [`Error::Refused`] and [`Error::PoolNotStarted`] with libvirt's words; [`Error::Plan`],
@@ -39,8 +37,8 @@ impl Connection {
         let kind = self.kind_of(request.pool).await?;
         let volumes = request.volumes(kind);
         let planned: Vec<_> = volumes.iter().map(expected).collect();
-        let uuid = define::fresh_uuid()?;
-        let spec = request.plan(&planned)?.renamed(format!("{PREFIX}{uuid}"));
+        let uuid = fresh_uuid()?;
+        let spec = request.plan(&planned)?.renamed(format!("{TRIAL_PREFIX}{uuid}"));
         let owner = RunOwner::here()?;
         // The mark of the run, by which others know that it lives.
         let chosen = Chosen { uuid: uuid.clone(), mark: Some(owner.to_string()) };
@@ -55,14 +53,14 @@ impl Connection {
             let defined = connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE);
             let undefined = define::undefine(connect, &uuid);
             defined.map_err(|error| Error::Refused { name, source: Cause::from(error) })?;
-            undefined.map_err(Error::call(format!("undefining domain '{PREFIX}{uuid}'")))
+            undefined.map_err(Error::call(format!("undefining domain '{TRIAL_PREFIX}{uuid}'")))
         })
         .await
     }
 }
 
-/// Starts a domain like `spec` once, without a network and on overlays of its disks, and waits for a
-/// sign of its guest: what there is to see of a conversion before anything is defined. Blocks.
+/// Starts a domain like `spec` once, without a network and on overlays of its disks, and waits for
+/// a sign of its guest: what there is to see of a conversion before anything is defined. Blocks.
 pub(in crate::libvirt) fn boot_test(
     connect: &Connect,
     spec: DomainSpec,
@@ -70,7 +68,7 @@ pub(in crate::libvirt) fn boot_test(
     unwind: &Unwind,
     cancel: &CancellationToken,
 ) -> Result<GuestSigns, Error> {
-    let uuid = define::fresh_uuid()?;
+    let uuid = fresh_uuid()?;
     let (name, own) = (spec.name.clone(), format!("{BOOT_TEST}{uuid}"));
     let xml = domain_xml(&spec.for_boot_test(own.clone()), &uuid)?;
     // For whoever comes after a kill: nobody else may touch it while it runs.
@@ -96,7 +94,7 @@ fn remove_leftovers(connect: &Connect, here: &RunOwner) -> Result<(), Error> {
     for domain in domains {
         // One that vanished since was another run's, and is no concern of this one.
         let (Ok(name), Ok(uuid)) = (domain.name(), domain.uuid_string()) else { continue };
-        if name.strip_prefix(PREFIX) != Some(&uuid) {
+        if name.strip_prefix(TRIAL_PREFIX) != Some(&uuid) {
             continue;
         }
         let Ok(metadata) = identity::metadata(&domain) else { continue };

@@ -1,4 +1,5 @@
-//! The disks of a domain that has not run since its definition, to be compared with what was exported.
+//! The disks of a domain that has not run since its definition, to be compared with what was
+//! exported.
 
 use std::path::PathBuf;
 
@@ -6,7 +7,7 @@ use virt::connect::Connect;
 use virt::error::ErrorNumber;
 use virt::sys;
 
-use super::super::import::RegisteredVolume;
+use super::super::results::RegisteredVolume;
 use super::super::rollback::undo_step;
 use super::super::rollback::used::{self, LastWrite};
 use super::super::source::FoundVolume;
@@ -28,8 +29,8 @@ pub struct UnusedDisk {
 }
 
 impl Connection {
-    /// The disks of a domain that a run has defined; the inner result says why they are no longer what
-    /// the run has left.
+    /// The disks of a domain that a run has defined; the inner result says why they are no longer
+    /// what the run has left.
     ///
     /// # Errors
     /// [`Error::Call`], [`Error::Xml`].

@@ -19,8 +19,8 @@ const PASST: [&str; 3] = ["/usr/bin/passt", "/usr/local/bin/passt", "/usr/sbin/p
 
 impl Connection {
     /// Asks libvirt what the host can do, and has it prove KVM, which libvirt lists when `/dev/kvm`
-    /// opens, even where it runs no guest: by its emulator on this machine, by a transient domain on
-    /// another.
+    /// opens, even where it runs no guest: by its emulator on this machine, by a transient domain
+    /// on another.
     ///
     /// # Errors
     /// [`Error::Call`] or [`Error::Xml`] when libvirt does not answer properly.
@@ -94,8 +94,8 @@ fn platforms(connect: &Connect, local: bool) -> Result<Vec<Platform>, Error> {
     Ok(platforms)
 }
 
-/// libvirt lists passt where QEMU can speak to it, whether the program is there or not. Where it is,
-/// it is the better one.
+/// libvirt lists passt where QEMU can speak to it, whether the program is there or not. Where it
+/// is, it is the better one.
 fn prefer_passt(networks: &mut Vec<UserNetwork>) {
     let is_there = PASST.iter().any(|path| Path::new(path).exists());
     let listed = networks.contains(&UserNetwork::Passt);
@@ -155,7 +155,8 @@ fn cpu_models(modes: &[CpuModeCapability]) -> Vec<String> {
     parts.collect()
 }
 
-/// What carries a user network, QEMU itself first. libvirt before 9.2 does not list it: QEMU had SLIRP.
+/// What carries a user network, QEMU itself first. libvirt before 9.2 does not list it: QEMU had
+/// SLIRP.
 fn user(interface: &Supported) -> Vec<UserNetwork> {
     let listed = interface.values("backendType");
     let of = |name: &str| listed.iter().any(|known| known == name);

@@ -38,7 +38,8 @@ pub struct Examined {
 
 impl Connection {
     /// Examines the host: the daemon, the emulator, KVM by running a guest on it, firmware, TPM,
-    /// the storage pool and the networks that the user's flags lead to, and all others. Changes nothing.
+    /// the storage pool and the networks that the user's flags lead to, and all others. Changes
+    /// nothing.
     ///
     /// # Errors
     /// What libvirt does not answer at all.

@@ -1,8 +1,8 @@
 //! Whether KVM really runs guests where libvirt is: by the guest of [`crate::kvm`].
 //!
-//! On this machine its emulator is asked. On another one libvirt runs the guest for us, as a transient
-//! domain whose disk is a small volume for that time. Where there is no pool for one, its firmware has
-//! to do: it finds no disk, and reboots. That it runs is less of a proof.
+//! On this machine its emulator is asked. On another one libvirt runs the guest for us, as a
+//! transient domain whose disk is a small volume for that time. Where there is no pool for one, its
+//! firmware has to do: it finds no disk, and reboots. That it runs is less of a proof.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::domain::{DiskKind, DomainType, Platform};
 use crate::kvm::{Accelerator, DISK, KvmProof, PATIENCE, boot_sector, prove};
 
 use super::super::guest::run_owner::RunOwner;
-use super::super::guest::{define, test_define};
+use super::super::own_names::{TRIAL_PREFIX, fresh_uuid};
 use super::super::storage::{pool, upload};
 use super::super::xml::probe;
 use super::super::xml::storage::Volume;
@@ -29,8 +29,8 @@ const MOST_POOLS: usize = 3;
 /// How often a domain far away is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Whether a guest runs on `platform` of this machine. Nothing where this user may not try: libvirt's
-/// own user may.
+/// Whether a guest runs on `platform` of this machine. Nothing where this user may not try:
+/// libvirt's own user may.
 pub(in crate::libvirt) async fn runs(platform: &Platform) -> Option<bool> {
     let accelerator = match platform.domain_type {
         DomainType::Kvm => Accelerator::Kvm,
@@ -44,8 +44,8 @@ pub(in crate::libvirt) async fn runs(platform: &Platform) -> Option<bool> {
     }
 }
 
-/// The same on the daemon's machine, with a disk for that time in `pool`, or else in another one that is
-/// started. Blocks.
+/// The same on the daemon's machine, with a disk for that time in `pool`, or else in another one
+/// that is started. Blocks.
 pub(in crate::libvirt) fn runs_there(
     connect: &Connect,
     arch: &str,
@@ -67,15 +67,16 @@ pub(in crate::libvirt) fn runs_there(
     })
 }
 
-/// Whether the guest on the volume at `disk` asked for a reset, or its firmware where there is none.
+/// Whether the guest on the volume at `disk` asked for a reset, or its firmware where there is
+/// none.
 fn boot(
     connect: &Connect,
     arch: &str,
     platform: &Platform,
     disk: Option<&str>,
 ) -> Result<bool, Error> {
-    let uuid = define::fresh_uuid()?;
-    let name = format!("{}{uuid}", test_define::PREFIX);
+    let uuid = fresh_uuid()?;
+    let name = format!("{}{uuid}", TRIAL_PREFIX);
     let text = xml::write("domain", &probe::Domain::new(&name, &uuid, arch, platform, disk))
         .map_err(|source| Error::Xml { what: format!("domain '{name}'"), source })?;
     // Ends with this connection, so that a run that is killed leaves none.
@@ -109,7 +110,7 @@ fn with_disk<T>(
     }
     let owner = RunOwner::here()?;
     remove_leftovers(&handle, &owner)?;
-    let name = format!("{}{owner}-{}.img", test_define::PREFIX, define::fresh_uuid()?);
+    let name = format!("{}{owner}-{}.img", TRIAL_PREFIX, fresh_uuid()?);
     let pool::Access { owner, group, mode } = place.access;
     let text = xml::write("volume", &Volume::raw(&name, 0).owned(owner, group, mode))
         .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
@@ -129,7 +130,7 @@ fn with_disk<T>(
 fn remove_leftovers(pool: &StoragePool, here: &RunOwner) -> Result<(), Error> {
     for volume in pool.list_all_volumes(0).map_err(Error::call("listing volumes"))? {
         let Ok(name) = volume.name() else { continue };
-        let owner = name.strip_prefix(test_define::PREFIX).and_then(RunOwner::in_text);
+        let owner = name.strip_prefix(TRIAL_PREFIX).and_then(RunOwner::in_text);
         if owner.is_some_and(|owner| owner.is_dead(here))
             && let Err(error) = volume.delete(0)
         {
@@ -178,7 +179,7 @@ mod tests {
         let work = move |connect: &Connect| {
             pool(connect, &name, &path);
             let leave = |owner: &str| {
-                let file = path.join(format!("{}{owner}-0a.img", test_define::PREFIX));
+                let file = path.join(format!("{}{owner}-0a.img", TRIAL_PREFIX));
                 std::fs::write(&file, "").expect("written");
                 file
             };

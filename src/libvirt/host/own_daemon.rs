@@ -14,8 +14,8 @@ use super::bridge_helper::BridgeHelper;
 /// What KVM is asked by.
 const KVM: &str = "/dev/kvm";
 
-/// What the daemon at `uri` may not do of what its host can; none where it is not a user's own. root's own
-/// daemon has all rights.
+/// What the daemon at `uri` may not do of what its host can; none where it is not a user's own.
+/// root's own daemon has all rights.
 pub(in crate::libvirt) fn of(uri: &str) -> Option<OwnDaemon> {
     if !uri::is_session(uri) {
         return None;

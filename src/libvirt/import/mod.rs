@@ -15,18 +15,17 @@ pub(super) mod warnings;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{DomainSpec, PlannedDisk};
-use crate::model::{ByteSize, DiskId, Sha256Digest, Warning};
 use crate::panics::{self, caught};
 use crate::progress::Progress;
 
 use super::guest::define::Definition;
-use super::guest::snapshot::{self, Snapshot};
+use super::guest::snapshot;
 use super::guest::watch::{GuestSigns, Sign, Wait};
 use super::guest::{define, start, test_define};
+use super::results::RegisteredVolume;
 use super::rollback::undo_step::Undo;
 use super::rollback::unwind::{Journal, Unwind};
 use super::rollback::used;
@@ -35,82 +34,8 @@ use super::storage::pool::UsablePool;
 use super::storage::volume::{self, Filling, VolumeSource};
 use super::storage::wanted::WantedVolume;
 use super::storage::{pool, pool_ready, space};
-use super::{Connection, Draft, Error};
+use super::{Connection, DefinedDomain, Draft, Error};
 use request::ImportRequest;
-
-/// A domain that libvirt now has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct DefinedDomain {
-    /// Which libvirt has it.
-    #[serde(default)]
-    pub uri: String,
-    /// Its name.
-    pub name: String,
-    /// Its identity.
-    pub uuid: String,
-    /// Its XML, as libvirt returned it.
-    pub xml: String,
-    /// Whether it starts with its host.
-    pub autostart: bool,
-    /// The storage pool of its disks.
-    pub pool: String,
-    /// Its disks, in the order of the request.
-    pub volumes: Vec<RegisteredVolume>,
-    /// The snapshot that was taken of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<Snapshot>,
-    /// What its guest showed when it was started on overlays of its disks, before the definition.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boot_test: Option<GuestSigns>,
-    /// What its guest showed when it was started once with its links down.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boot_proof: Option<GuestSigns>,
-    /// What its guest showed when it was started for good.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started: Option<GuestSigns>,
-    /// The steps that undo the import.
-    #[serde(default)]
-    pub undo: Vec<Undo>,
-    /// What proves that a run of this user has written the way back, where its caller has sealed it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seal: Option<String>,
-    /// What works less well than it might, by the disks as they are. The report of the run has it.
-    #[serde(skip)]
-    pub warnings: Vec<Warning>,
-}
-
-impl DefinedDomain {
-    /// What its metadata has, where its UUID is that of its source: another domain may have that by now.
-    pub(super) fn mark(&self) -> Option<&str> {
-        self.undo.iter().find_map(|step| match step {
-            Undo::Undefine { uuid, mark, .. } if *uuid == self.uuid => mark.as_deref(),
-            _ => None,
-        })
-    }
-}
-
-/// A disk of a domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct RegisteredVolume {
-    /// Which disk of the VM.
-    pub disk: DiskId,
-    /// Name of the volume in its pool.
-    pub name: String,
-    /// Absolute path on the daemon's machine.
-    pub path: String,
-    /// Size that the guest sees.
-    pub capacity: ByteSize,
-    /// Whether it was made for this; else the image lay in the pool already.
-    pub created: bool,
-    /// Sum of its content, where it was read back and found to be that of the image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<Sha256Digest>,
-    /// Hash of what the guest sees of it (`docs/proof.md`), where it was read back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content: Option<Sha256Digest>,
-}
 
 impl Connection {
     /// Makes volumes of the disks and a domain of the VM. On any failure, and when `cancel` is

@@ -127,8 +127,8 @@ fn storage(
         room(connect, place, volumes, leaves, local)?;
         return Ok(Some(place.clone()));
     }
-    // Not started or not made yet: libvirt cannot tell, but this machine can about itself. What a file
-    // system holds is known only when it is mounted.
+    // Not started or not made yet: libvirt cannot tell, but this machine can about itself. What a
+    // file system holds is known only when it is mounted.
     let unmounted = place.as_ref().is_some_and(|place| place.of != pool::OF_FOLDER);
     if let Some(available) = dir.filter(|_| !unmounted).and_then(|dir| space::of_folder(dir)) {
         let place = place.as_ref();
@@ -137,7 +137,8 @@ fn storage(
     Ok(place)
 }
 
-/// Refuses a pool, which is started, that has not the room for the volumes, or has others of their names.
+/// Refuses a pool, which is started, that has not the room for the volumes, or has others of their
+/// names.
 pub(in crate::libvirt) fn room(
     connect: &Connect,
     place: &UsablePool,
@@ -167,8 +168,8 @@ fn to_make<'a>(
     })
 }
 
-/// A domain that starts with its host finds no disks when their pool does not. Files in a folder are there
-/// without their pool.
+/// A domain that starts with its host finds no disks when their pool does not. Files in a folder
+/// are there without their pool.
 fn autostart(connect: &Connect, place: Option<&UsablePool>) -> Result<Option<Warning>, Error> {
     let Some(place) = place.filter(|place| place.of != pool::OF_FOLDER) else { return Ok(None) };
     let name = &place.pool;

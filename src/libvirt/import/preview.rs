@@ -15,8 +15,8 @@ use super::request::ImportRequest;
 pub struct Preview {
     /// The storage pool.
     pub pool: PreviewedPool,
-    /// Where the volume of each disk will be on the machine of the daemon, and whether it is made; an
-    /// image that lies in the pool is used where it is.
+    /// Where the volume of each disk will be on the machine of the daemon, and whether it is made;
+    /// an image that lies in the pool is used where it is.
     pub volumes: Vec<(DiskId, PathBuf, bool)>,
     /// The network interfaces: the address, and what each is connected to, for people.
     pub interfaces: Vec<(Option<MacAddress>, String)>,

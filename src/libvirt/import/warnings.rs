@@ -19,7 +19,8 @@ pub(in crate::libvirt) fn of_plan(
     warnings
 }
 
-/// What an EFI guest does not find again. Its entries and keys are those of another firmware's file.
+/// What an EFI guest does not find again. Its entries and keys are those of another firmware's
+/// file.
 fn of_firmware(spec: &DomainSpec, vm: &SourceVm) -> Option<Warning> {
     let FirmwareSpec::Efi { secure_boot } = spec.firmware else { return None };
     let mut message =

@@ -3,6 +3,7 @@
 pub(super) mod in_the_way;
 pub(super) mod owners;
 pub(super) mod recover;
+pub(super) mod step_result;
 pub(super) mod undo;
 pub(super) mod undo_later;
 pub(super) mod undo_pool;

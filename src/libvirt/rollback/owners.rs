@@ -1,5 +1,5 @@
-//! Who uses a file: domains by the disks that they name, and overlays by the file below them, whoever made
-//! them and in whatever storage pool they lie.
+//! Who uses a file: domains by the disks that they name, and overlays by the file below them,
+//! whoever made them and in whatever storage pool they lie.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -16,9 +16,10 @@ use crate::image;
 use super::super::Error;
 use super::super::guest::{identity, replace};
 use super::super::hint_words::word;
+use super::super::storage::found_volume::{begins_as, find_volume};
 use super::super::storage::pool;
 use super::super::xml::sources;
-use super::undo::{begins_as, find_volume, said};
+use super::step_result::said;
 use super::undo_step::{Evidence, Undo};
 use super::{undo_way, used};
 
@@ -147,8 +148,8 @@ impl Owners {
         }
     }
 
-    /// Adds what lies below overlays: whoever needs the overlay needs that too. One that nobody has, and
-    /// that is not among what goes, may be somebody's.
+    /// Adds what lies below overlays: whoever needs the overlay needs that too. One that nobody
+    /// has, and that is not among what goes, may be somebody's.
     fn follow(&mut self, overlays: &[(String, String)], going: &HashSet<String>) {
         loop {
             let before = (self.ours.len(), self.others.len());

@@ -1,5 +1,5 @@
-//! What a killed run left is taken back by a later run: but for a domain that somebody may use by now.
-//! That one stays with all that belongs to it, until a person undoes it.
+//! What a killed run left is taken back by a later run: but for a domain that somebody may use by
+//! now. That one stays with all that belongs to it, until a person undoes it.
 
 use std::time::SystemTime;
 
@@ -33,8 +33,8 @@ pub struct UsedDomain {
 }
 
 impl Connection {
-    /// Takes back what a killed run made that was seen alive at `alive` for the last time. A domain that
-    /// somebody may have used since stays, and so does all that belongs to it.
+    /// Takes back what a killed run made that was seen alive at `alive` for the last time. A domain
+    /// that somebody may have used since stays, and so does all that belongs to it.
     ///
     /// # Errors
     /// [`Error::Call`]. Nothing was changed then, but for the domain of a boot test.

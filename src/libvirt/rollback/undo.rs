@@ -13,18 +13,16 @@ use std::path::Path;
 use serde::Serialize;
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
-use virt::storage_vol::StorageVol;
-use virt::sys;
-
-use crate::model::Sha256Digest;
 
 use super::super::guest::{define, identity, replace, snapshot, start};
-use super::super::storage::content::{self, BEGINNING};
-use super::super::storage::{download, pool};
+use super::super::storage::found_volume::find_volume;
+use super::super::storage::pool;
 use super::super::{Connection, Error};
 use super::owners::Owners;
+use super::step_result::{StepResult, gone, said};
 use super::undo_pool;
 use super::undo_step::{Evidence, FileId, Undo};
+use super::unwind::Unwind;
 
 /// What became of steps that were to be taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -71,22 +69,13 @@ impl UndoReport {
     }
 }
 
-/// How one step ended.
-pub(in crate::libvirt) enum StepResult {
-    Done,
-    Gone,
-    Left(String),
-    /// As [`Self::Left`], of something that others use by now, which is no failure.
-    Shared(String),
-}
-
 impl Connection {
     /// Takes back what an earlier run made, in reverse, whatever becomes of each step. What has
     /// changed hands since stays.
     ///
     /// # Errors
-    /// [`Error::Running`] when a domain of it runs, [`Error::NotUndefinable`] when libvirt would keep it;
-    /// [`Error::Call`]. Nothing was changed then.
+    /// [`Error::Running`] when a domain of it runs, [`Error::NotUndefinable`] when libvirt would
+    /// keep it; [`Error::Call`]. Nothing was changed then.
     pub async fn take_back(&self, steps: &[Undo]) -> Result<UndoReport, Error> {
         self.take_back_by(steps, Evidence::Seal).await
     }
@@ -150,6 +139,16 @@ pub(in crate::libvirt) fn undo_all(connect: &Connect, steps: &[Undo]) -> Vec<Str
     left
 }
 
+impl Connection {
+    /// Takes everything back and returns `error`, with what could not be taken back.
+    pub(in crate::libvirt) async fn unwind(&self, unwind: Unwind, error: Error) -> Error {
+        let target = self.revived(matches!(error, Error::ConnectionLost { .. })).await;
+        let undone = target.call(move |connect| Ok(undo_all(connect, &unwind.steps()))).await;
+        let left = undone.unwrap_or_else(|error| vec![error.to_string()]);
+        if left.is_empty() { error } else { Error::NotUndone { left, source: Box::new(error) } }
+    }
+}
+
 /// The steps in the order in which they are taken back.
 pub(in crate::libvirt) fn in_order(steps: &[Undo]) -> Vec<&Undo> {
     let mut steps: Vec<_> = steps.iter().rev().collect();
@@ -188,31 +187,6 @@ fn undo_later(connect: &Connect, owners: &Owners, step: &Undo) -> Result<StepRes
     }
 }
 
-/// Whether a volume is empty or begins with what was being sent: then it is that.
-pub(in crate::libvirt) fn begins_as(
-    connect: &Connect,
-    volume: &StorageVol,
-    image: Option<&Path>,
-    begins: Option<Sha256Digest>,
-) -> bool {
-    let same = || -> Result<bool, Error> {
-        let info = volume
-            .info_flags(sys::VIR_STORAGE_VOL_GET_PHYSICAL)
-            .map_err(Error::call("measuring a volume"))?;
-        let length = info.allocation.min(BEGINNING);
-        let found = download::beginning(connect, volume, length)?;
-        Ok(match (image, begins) {
-            (Some(image), _) => found == content::beginning(image, length)?,
-            (None, Some(begins)) => content::sum_of(&found) == begins,
-            (None, None) => false,
-        })
-    };
-    same().unwrap_or_else(|error| {
-        tracing::debug!(%error, "comparing a volume with its image");
-        false
-    })
-}
-
 pub(in crate::libvirt) fn undo(connect: &Connect, step: &Undo) -> Result<StepResult, String> {
     match step {
         Undo::Undefine { uuid, mark, .. } => {
@@ -248,31 +222,6 @@ pub(in crate::libvirt) fn undo(connect: &Connect, step: &Undo) -> Result<StepRes
     }
 }
 
-pub(in crate::libvirt) fn find_volume(
-    connect: &Connect,
-    pool: &str,
-    name: &str,
-) -> Result<Option<StorageVol>, String> {
-    let found = connect.lookup_storage_pool_by_name(pool).and_then(|handle| {
-        // A volume that appeared since the pool was read is not known without.
-        if let Err(error) = pool::refresh(&handle, pool) {
-            tracing::debug!(%error, "refresh");
-        }
-        handle.lookup_storage_vol_by_name(name)
-    });
-    match found {
-        Ok(volume) => Ok(Some(volume)),
-        Err(error)
-            if error
-                .code()
-                .is_any(vec![ErrorNumber::NoStorageVolume, ErrorNumber::NoStoragePool]) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(said(error)),
-    }
-}
-
 fn remove_file(
     connect: &Connect,
     path: &Path,
@@ -292,18 +241,6 @@ fn remove_file(
         Err(error) => return gone(error, ErrorNumber::NoStoragePool).map(|_| StepResult::Done),
     }
     Ok(StepResult::Done)
-}
-
-pub(in crate::libvirt) fn said(error: virt::error::Error) -> String {
-    error.message().to_owned()
-}
-
-/// What is gone already needs not be taken back.
-pub(in crate::libvirt) fn gone(
-    error: virt::error::Error,
-    number: ErrorNumber,
-) -> Result<StepResult, String> {
-    if error.code().is(number) { Ok(StepResult::Gone) } else { Err(said(error)) }
 }
 
 #[cfg(test)]

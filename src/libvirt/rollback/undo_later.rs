@@ -14,10 +14,12 @@ use crate::progress::{Progress, Unit};
 use super::super::guest::{define, identity, snapshot};
 use super::super::storage::content::VolumeContent;
 use super::super::storage::download;
+use super::super::storage::found_volume::find_volume;
 use super::super::xml::sources;
 use super::super::{Connection, DefinedDomain, Error, RegisteredVolume};
 use super::owners::Owners;
-use super::undo::{UndoReport, find_volume, in_order, said, undo};
+use super::step_result::said;
+use super::undo::{UndoReport, in_order, undo};
 use super::undo_pool;
 use super::undo_step::{Evidence, FileId, Undo};
 
@@ -43,9 +45,10 @@ impl Connection {
         self.call(move |connect| would_take_back(connect, &steps, evidence, local)).await
     }
 
-    /// Removes the volumes that were made for a domain which is gone, where each still is byte by byte
-    /// what its image is: they are about to be made again. A volume that differs may hold data of its
-    /// guest, and stays. In a dry run all stay, and the paths of those that would go are returned.
+    /// Removes the volumes that were made for a domain which is gone, where each still is byte by
+    /// byte what its image is: they are about to be made again. A volume that differs may hold data
+    /// of its guest, and stays. In a dry run all stay, and the paths of those that would go are
+    /// returned.
     ///
     /// # Errors
     /// [`Error::Call`], [`Error::File`], [`Error::Cancelled`].
@@ -90,8 +93,8 @@ impl Connection {
 }
 
 impl Connection {
-    /// Paths of the volumes of a domain that are gone. One that the domain no longer uses is not looked
-    /// for, and neither is one in a pool that cannot be asked now.
+    /// Paths of the volumes of a domain that are gone. One that the domain no longer uses is not
+    /// looked for, and neither is one in a pool that cannot be asked now.
     ///
     /// # Errors
     /// [`Error::Call`].
@@ -193,7 +196,8 @@ fn is_still(
     Ok(found == sent)
 }
 
-/// How many volumes a pool that was made would hold after all steps beside those that were there before.
+/// How many volumes a pool that was made would hold after all steps beside those that were there
+/// before.
 fn stays(connect: &Connect, going: &[&Undo], name: &str, uuid: &str, held: &[String]) -> usize {
     let is_of = |step: &&Undo| match step {
         Undo::DeleteVolume { pool, .. } | Undo::RemoveFile { pool, .. } => pool == name,

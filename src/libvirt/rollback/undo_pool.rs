@@ -1,5 +1,5 @@
-//! Rolls back storage pools: only where nobody else has put anything into them since, and no guest runs
-//! from them. Other runs and other programs may use a pool as soon as it is there.
+//! Rolls back storage pools: only where nobody else has put anything into them since, and no guest
+//! runs from them. Other runs and other programs may use a pool as soon as it is there.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use virt::sys;
 use super::super::storage::pool;
 use super::super::storage::pool_use::PoolUse;
 use super::super::xml::sources;
-use super::undo::{StepResult, gone, said};
+use super::step_result::{StepResult, gone, said};
 
 /// Stops a pool that the run has started, unless others use it by now.
 pub(in crate::libvirt) fn stop(
@@ -34,8 +34,8 @@ pub(in crate::libvirt) fn stop(
     }
 }
 
-/// Stops a pool that holds no volume but those that it held before, and that no other run is about to
-/// fill.
+/// Stops a pool that holds no volume but those that it held before, and that no other run is about
+/// to fill.
 pub(in crate::libvirt) fn stop_idle(
     pool: &StoragePool,
     held: &[String],
@@ -86,8 +86,8 @@ pub(in crate::libvirt) fn remove(
     pool.undefine().map(|()| StepResult::Done).map_err(said)
 }
 
-/// Removes the folder that was made for a pool which was there without one, if the pool is stopped and
-/// the folder is empty.
+/// Removes the folder that was made for a pool which was there without one, if the pool is stopped
+/// and the folder is empty.
 pub(in crate::libvirt) fn remove_folder(
     connect: &Connect,
     name: &str,
@@ -108,8 +108,8 @@ pub(in crate::libvirt) fn remove_folder(
     }
 }
 
-/// How many volumes a pool holds that it did not hold when the run began; none if it does not exist or is
-/// not started.
+/// How many volumes a pool holds that it did not hold when the run began; none if it does not exist
+/// or is not started.
 pub(in crate::libvirt) fn strangers(
     connect: &Connect,
     uuid: &str,
@@ -130,7 +130,8 @@ pub(in crate::libvirt) fn volumes(pool: &StoragePool) -> Result<Vec<String>, vir
 }
 
 fn new_volumes(pool: &StoragePool, held: &[String]) -> Result<usize, String> {
-    // A volume that is being made or filled is known without, too: then the pool cannot be refreshed.
+    // A volume that is being made or filled is known without, too: then the pool cannot be
+    // refreshed.
     if let Err(error) = pool.refresh(0) {
         tracing::debug!(%error, "refresh");
     }

@@ -1,5 +1,5 @@
-//! Whether disks were written to since the run that made them: then the newest data of the machine may be
-//! in them, and whoever undoes the run must know.
+//! Whether disks were written to since the run that made them: then the newest data of the machine
+//! may be in them, and whoever undoes the run must know.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -57,7 +57,8 @@ impl fmt::Display for UsedDisk {
 /// What is known of a run beside its steps.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Life {
-    /// When a run that was killed was alive for the last time: what was written up to then may be its own.
+    /// When a run that was killed was alive for the last time: what was written up to then may be
+    /// its own.
     pub alive: Option<SystemTime>,
     /// Whether the run has started the guest for good.
     pub started: bool,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Sha256Digest;
 
-use super::super::import::RegisteredVolume;
+use super::super::results::RegisteredVolume;
 
 /// What shows that steps name what a run of ours has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +37,9 @@ pub enum Undo {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mark: Option<String>,
     },
-    /// Nothing to undo: the domain just before its definition, and in the record of a finished run as the
-    /// run left it. A later `undo` compares, and so knows whether somebody has used the domain since.
+    /// Nothing to undo: the domain just before its definition, and in the record of a finished run
+    /// as the run left it. A later `undo` compares, and so knows whether somebody has used the
+    /// domain since.
     Defined {
         /// For messages.
         name: String,
@@ -145,8 +146,8 @@ impl fmt::Display for Undo {
 }
 
 impl Undo {
-    /// In which order steps are taken back, those of one place in reverse: no volume goes before its domain,
-    /// and no domain gets its name back before its successor has left it.
+    /// In which order steps are taken back, those of one place in reverse: no volume goes before
+    /// its domain, and no domain gets its name back before its successor has left it.
     pub(in crate::libvirt) fn place(&self) -> u8 {
         match self {
             Self::Stop { .. } | Self::DropSnapshot { .. } => 0,
@@ -162,14 +163,15 @@ impl Undo {
         matches!(self, Self::DeleteVolume { .. } | Self::RemoveFile { .. })
     }
 
-    /// Whether a run that came to its end has nothing to undo by the step: others may use the pool by then.
+    /// Whether a run that came to its end has nothing to undo by the step: others may use the pool
+    /// by then.
     pub(in crate::libvirt) fn is_over(&self) -> bool {
         matches!(self, Self::Stop { .. } | Self::StopPool { .. } | Self::RemoveFolder { .. })
     }
 }
 
-/// The storage pool and the disks of the domain that the steps define, as they were then; none of a run
-/// of an earlier version.
+/// The storage pool and the disks of the domain that the steps define, as they were then; none of a
+/// run of an earlier version.
 pub(in crate::libvirt) fn defined(steps: &[Undo]) -> Option<(&str, &[DiskThen])> {
     steps.iter().rev().find_map(|step| match step {
         Undo::Defined { pool, disks, .. } => Some((pool.as_str(), disks.as_slice())),
@@ -184,8 +186,8 @@ pub struct DiskThen {
     /// The disk.
     #[serde(flatten)]
     pub volume: RegisteredVolume,
-    /// When its volume was written to last by the clock of its host, in seconds since 1970; none where
-    /// the pool does not know.
+    /// When its volume was written to last by the clock of its host, in seconds since 1970; none
+    /// where the pool does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
 }

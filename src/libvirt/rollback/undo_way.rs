@@ -1,5 +1,5 @@
-//! What is in the way of undefining a domain. It is looked for before anything is removed: libvirt refuses
-//! the domain, but not its disks.
+//! What is in the way of undefining a domain. It is looked for before anything is removed: libvirt
+//! refuses the domain, but not its disks.
 
 use std::ptr;
 
@@ -13,8 +13,8 @@ use super::in_the_way::InTheWay;
 use super::undo_step::Undo;
 
 impl Connection {
-    /// The present name of the domain that the steps undefine, if a later run has set the domain aside for
-    /// its own: the way back of that run is the domain.
+    /// The present name of the domain that the steps undefine, if a later run has set the domain
+    /// aside for its own: the way back of that run is the domain.
     ///
     /// # Errors
     /// [`Error::Call`].
@@ -89,7 +89,8 @@ fn domains(connect: &Connect, steps: &[Undo]) -> Result<Vec<(String, Domain)>, E
     Ok(found)
 }
 
-/// The crate has no calls for checkpoints, hence this by FFI. A libvirt that knows none of them has none.
+/// The crate has no calls for checkpoints, hence this by FFI. A libvirt that knows none of them has
+/// none.
 fn has_checkpoints(domain: &Domain) -> bool {
     // SAFETY: the domain is alive; without a place for a list libvirt only counts.
     unsafe { sys::virDomainListAllCheckpoints(domain.as_ptr(), ptr::null_mut(), 0) > 0 }

@@ -5,8 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::{Connection, Error};
-use super::undo::undo_all;
+use super::super::Error;
 use super::undo_step::Undo;
 
 type Note = dyn Fn(&Undo) -> io::Result<()> + Send + Sync;
@@ -79,15 +78,5 @@ impl Unwind {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Undo>> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Connection {
-    /// Takes everything back and returns `error`, with what could not be taken back.
-    pub(in crate::libvirt) async fn unwind(&self, unwind: Unwind, error: Error) -> Error {
-        let target = self.revived(matches!(error, Error::ConnectionLost { .. })).await;
-        let undone = target.call(move |connect| Ok(undo_all(connect, &unwind.steps()))).await;
-        let left = undone.unwrap_or_else(|error| vec![error.to_string()]);
-        if left.is_empty() { error } else { Error::NotUndone { left, source: Box::new(error) } }
     }
 }

@@ -1,5 +1,5 @@
-//! Whether somebody has used a domain since the run that defined it was killed: by what libvirt and the
-//! volumes tell. Where they do not tell, somebody may have.
+//! Whether somebody has used a domain since the run that defined it was killed: by what libvirt and
+//! the volumes tell. Where they do not tell, somebody may have.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use virt::enumutil::Enum;
 use virt::storage_vol::StorageVol;
 use virt::sys;
 
-use super::super::import::RegisteredVolume;
+use super::super::results::RegisteredVolume;
 use super::super::xml::sources;
 use super::super::xml::storage::Volume;
 use super::super::{Error, xml};
@@ -20,8 +20,8 @@ use super::owners::{Owners, OwningUser};
 use super::undo_step::{self, DiskThen, Undo};
 use super::{owners, undo_way};
 
-/// How long after the death of its client libvirt may take to stop a domain that was started for it: ten
-/// seconds for QEMU to end by itself, and the rest for a machine that is busy.
+/// How long after the death of its client libvirt may take to stop a domain that was started for
+/// it: ten seconds for QEMU to end by itself, and the rest for a machine that is busy.
 pub(in crate::libvirt) const GRACE: Duration = Duration::from_secs(30);
 /// How often is looked whether it has stopped.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -40,8 +40,8 @@ pub struct FoundDomain {
 }
 
 impl FoundDomain {
-    /// Differs when a volume was written to, or another medium is in a drive; empty when that cannot be
-    /// known. The hardware is compared by itself.
+    /// Differs when a volume was written to, or another medium is in a drive; empty when that
+    /// cannot be known. The hardware is compared by itself.
     pub fn revision(&self) -> String {
         let disks = self.volumes.iter().map(|volume| volume.changed.clone());
         let medium = |volume: &FoundVolume| {

@@ -1,5 +1,5 @@
-//! What is done to a domain that was migrated, on its own host: planned, done, and undone only while it is
-//! still as it was left. Everything is changed in its definition alone.
+//! What is done to a domain that was migrated, on its own host: planned, done, and undone only
+//! while it is still as it was left. Everything is changed in its definition alone.
 
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -12,8 +12,8 @@ use super::super::{Connection, Error};
 use crate::model::{SourceAfter, SourceStep};
 
 impl Connection {
-    /// What `wanted` comes down to for the domain as it is now; `None` where nothing is to be done. `note`
-    /// is the line for its description. Changes nothing.
+    /// What `wanted` comes down to for the domain as it is now; `None` where nothing is to be done.
+    /// `note` is the line for its description. Changes nothing.
     ///
     /// # Errors
     /// [`Error::CannotFollow`] for what libvirt does not know; [`Error::Call`].
@@ -45,8 +45,8 @@ impl Connection {
         .await
     }
 
-    /// Undoes a step as far as the domain is still as the step has left it; false where nothing was to be
-    /// undone.
+    /// Undoes a step as far as the domain is still as the step has left it; false where nothing was
+    /// to be undone.
     ///
     /// # Errors
     /// [`Error::Call`].

@@ -1,11 +1,14 @@
-//! The firmware of a domain, which its XML names in three ways: by a kind, by a loader, by features.
+//! The firmware of a domain, which its XML names in three ways: by a kind, by a loader, by
+//! features.
 
 use super::super::xml::source_domain::Os;
 
-/// What paths of UEFI firmware contain, in lower case: those of Debian, Ubuntu, Fedora, SUSE and QEMU.
+/// What paths of UEFI firmware contain, in lower case: those of Debian, Ubuntu, Fedora, SUSE and
+/// QEMU.
 const EFI: [&str; 4] = ["ovmf", "aavmf", "edk2", "qemu_efi"];
 
-/// Whether the domain has UEFI. A loader in ROM, which is what one without a type is, may be either.
+/// Whether the domain has UEFI. A loader in ROM, which is what one without a type is, may be
+/// either.
 pub(super) fn is_efi(os: &Os) -> bool {
     let path = os.loader.path.to_ascii_lowercase();
     match (os.firmware.as_str(), os.loader.kind.as_str()) {

@@ -1,5 +1,5 @@
-//! The power of domains that others use: a source that is shut down for its export and started again, and
-//! whether a domain that was defined runs, or may run without anybody asking.
+//! The power of domains that others use: a source that is shut down for its export and started
+//! again, and whether a domain that was defined runs, or may run without anybody asking.
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,8 @@ use crate::progress::Control;
 const POLL: Duration = Duration::from_millis(250);
 
 impl Connection {
-    /// Shuts the guest of a domain down and waits until the domain is off; where that takes longer than
-    /// `limit` the domain is switched off, if `cut`. `None` when the domain was off.
+    /// Shuts the guest of a domain down and waits until the domain is off; where that takes longer
+    /// than `limit` the domain is switched off, if `cut`. `None` when the domain was off.
     ///
     /// # Errors
     /// [`Error::Transient`], [`Error::StillOn`], [`Error::Cancelled`], [`Error::Call`].

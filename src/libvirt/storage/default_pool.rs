@@ -1,5 +1,5 @@
-//! The storage pool `default`, which virt-install and virt-manager make where there is none. So does
-//! this program, unless the user has named a pool.
+//! The storage pool `default`, which virt-install and virt-manager make where there is none. So
+//! does this program, unless the user has named a pool.
 
 use std::path::{Path, PathBuf};
 
@@ -16,9 +16,10 @@ const SYSTEM: &str = "/var/lib/libvirt/images";
 const SESSION: &str = "libvirt/images";
 
 impl Connection {
-    /// The pool that gets the disks where the user has named none: `default` as it is; another pool over the
-    /// same folder, since libvirt allows only one; or `default`, still to be made over that folder.
-    /// The home folder of a user on another machine is not known: there `default` must exist.
+    /// The pool that gets the disks where the user has named none: `default` as it is; another pool
+    /// over the same folder, since libvirt allows only one; or `default`, still to be made over
+    /// that folder. The home folder of a user on another machine is not known: there `default` must
+    /// exist.
     ///
     /// # Errors
     /// [`Error::Call`].

@@ -114,8 +114,8 @@ pub(in crate::libvirt) fn each(
     stream.finish().map_err(call())
 }
 
-/// Bytes that a volume can give at most: its size for the guest, or its length as an image where that is
-/// more. A hole costs its sender nothing, and we write and sum its zeros.
+/// Bytes that a volume can give at most: its size for the guest, or its length as an image where
+/// that is more. A hole costs its sender nothing, and we write and sum its zeros.
 fn longest(volume: &StorageVol) -> u64 {
     let known = volume.info().map(|info| info.capacity.max(info.allocation));
     let mut info = sys::virStorageVolInfo { type_: 0, capacity: 0, allocation: 0 };

@@ -4,6 +4,7 @@ pub(super) mod content;
 pub(super) mod copy;
 pub(super) mod default_pool;
 pub(super) mod download;
+pub(super) mod found_volume;
 pub(super) mod pool;
 pub(super) mod pool_kind;
 pub(super) mod pool_ready;

@@ -77,8 +77,8 @@ impl UsablePool {
         self.kind == DiskKind::File && !self.dir.exists()
     }
 
-    /// Refuses a pool that is not started and lacks its folder on this machine, unless the folder may be
-    /// made.
+    /// Refuses a pool that is not started and lacks its folder on this machine, unless the folder
+    /// may be made.
     pub fn has_folder(&self, local: bool, may_build: bool) -> Result<(), Error> {
         let refused = !self.active && local && !may_build && self.lacks_folder();
         let (name, path) = (self.pool.clone(), self.dir.clone());

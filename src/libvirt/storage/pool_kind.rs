@@ -1,11 +1,12 @@
-//! Which types of storage pools take disks, and what stands in the way of the others: what their backend
-//! in libvirt can do (`src/storage/storage_backend_*.c`), and what is known to work.
+//! Which types of storage pools take disks, and what stands in the way of the others: what their
+//! backend in libvirt can do (`src/storage/storage_backend_*.c`), and what is known to work.
 
 use crate::domain::DiskKind;
 
 /// Types of pools whose volumes are files in a folder.
 const OF_FILES: [&str; 3] = ["dir", "fs", "netfs"];
-/// Types of pools whose volumes are block devices that can be named and made as wanted: LVM and ZFS.
+/// Types of pools whose volumes are block devices that can be named and made as wanted: LVM and
+/// ZFS.
 const OF_DEVICES: [&str; 2] = ["logical", "zfs"];
 
 /// Why a pool takes no disks.

@@ -1,5 +1,5 @@
-//! Storage pools that are made ready for use: started or made, and stopped again where only a look was
-//! wanted.
+//! Storage pools that are made ready for use: started or made, and stopped again where only a look
+//! was wanted.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use virt::storage_pool::StoragePool;
 
 use crate::domain::DiskKind;
 
-use super::super::guest::define;
-use super::super::rollback::undo::StepResult;
+use super::super::own_names::fresh_uuid;
+use super::super::rollback::step_result::StepResult;
 use super::super::rollback::undo_pool;
 use super::super::rollback::undo_step::Undo;
 use super::super::rollback::unwind::Unwind;
@@ -19,8 +19,8 @@ use super::pool::{OF_FOLDER, UsablePool, describe, find, look_up, open, refresh}
 use super::pool_use::PoolUse;
 use super::wanted::PoolChoice;
 
-/// Looks for the pool and starts or makes it where needed; `local` says whether the daemon runs on this
-/// machine. No other run stops the pool for as long as what is returned lives.
+/// Looks for the pool and starts or makes it where needed; `local` says whether the daemon runs on
+/// this machine. No other run stops the pool for as long as what is returned lives.
 pub(in crate::libvirt) fn ensure(
     connect: &Connect,
     choice: &PoolChoice,
@@ -90,8 +90,8 @@ fn start(
     note_held(&pool, name, unwind, undo)
 }
 
-/// Starts a pool. One that another run has started meanwhile is as good: that run stops it only as long as
-/// nobody uses it.
+/// Starts a pool. One that another run has started meanwhile is as good: that run stops it only as
+/// long as nobody uses it.
 fn start_or_started(pool: &StoragePool) -> Result<(), virt::error::Error> {
     match pool.create(0) {
         Err(_) if is_active(pool) => Ok(()),
@@ -108,9 +108,9 @@ fn not_started(place: &UsablePool) -> impl FnOnce(virt::error::Error) -> Error {
     move |error| Error::PoolNotStarted { name, kind, source: Cause::from(error) }
 }
 
-/// Starts a pool that is not started, and stops it again: whether it can be started is known by that
-/// alone, and what it holds, at which `look` looks meanwhile. A pool that others have begun to use in
-/// between stays started.
+/// Starts a pool that is not started, and stops it again: whether it can be started is known by
+/// that alone, and what it holds, at which `look` looks meanwhile. A pool that others have begun to
+/// use in between stays started.
 ///
 /// # Errors
 /// [`Error::PoolNotStarted`], [`Error::Call`], and those of `look`.
@@ -146,7 +146,8 @@ fn held(pool: &StoragePool, name: &str) -> Result<Vec<String>, Error> {
     undo_pool::volumes(pool).map_err(call)
 }
 
-/// Notes in the last step which volumes a pool holds that was just started: those are not the run's.
+/// Notes in the last step which volumes a pool holds that was just started: those are not the
+/// run's.
 fn note_held(
     pool: &StoragePool,
     name: &str,
@@ -168,7 +169,7 @@ fn make(
     let PoolChoice { name, path: Some(path) } = choice else {
         return Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() });
     };
-    let uuid = define::fresh_uuid()?;
+    let uuid = fresh_uuid()?;
     let text = definition(name, path, &uuid)?;
     let step = |verb: &str| Error::call(format!("{verb} storage pool '{name}'"));
     let undo = |folder, held| {
@@ -186,8 +187,8 @@ fn make(
         Ok(pool) => pool,
     };
     let in_use = PoolUse::begin(&pool);
-    // What is there on another machine only its libvirt knows: a pool over a folder that is not there
-    // does not start.
+    // What is there on another machine only its libvirt knows: a pool over a folder that is not
+    // there does not start.
     if new_folder || start_or_started(&pool).is_err() {
         if !new_folder {
             new_folder = true;

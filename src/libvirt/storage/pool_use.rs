@@ -1,5 +1,6 @@
-//! Which runs of this machine need a storage pool started. A run that has started a pool stops the pool
-//! again at a failure, and another run may be about to use the pool that has not made a volume yet.
+//! Which runs of this machine need a storage pool started. A run that has started a pool stops the
+//! pool again at a failure, and another run may be about to use the pool that has not made a volume
+//! yet.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -9,8 +10,8 @@ use std::path::Path;
 use nix::libc;
 use virt::storage_pool::StoragePool;
 
-/// Where the locks are: the same for all users and services, and empty after a start of the machine. A
-/// service of systemd may have a `/tmp` of its own.
+/// Where the locks are: the same for all users and services, and empty after a start of the
+/// machine. A service of systemd may have a `/tmp` of its own.
 const FOLDER: &str = "/dev/shm";
 
 /// A lock that a run holds on a pool, where there can be one. Dropping it gives the pool free.
@@ -50,8 +51,8 @@ fn lock_file(pool: &StoragePool) -> Option<File> {
     told(open(Path::new(FOLDER), &uuid))
 }
 
-/// Another user's file in a folder for everybody may be opened, but not by a call that might create it
-/// (`fs.protected_regular`).
+/// Another user's file in a folder for everybody may be opened, but not by a call that might create
+/// it (`fs.protected_regular`).
 fn open(folder: &Path, uuid: &str) -> io::Result<File> {
     let path = folder.join(format!("hyperexport-pool-{uuid}.lock"));
     let mut options = OpenOptions::new();

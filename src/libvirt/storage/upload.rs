@@ -23,8 +23,8 @@ use super::content::VolumeContent;
 /// (`src/rpc/virnetprotocol.x`: length and header). Larger ones are half as fast.
 const CHUNK: usize = 212_992 - 28;
 
-/// How often a device is waited for: five seconds in all. udev makes its name, and ZFS does not wait for
-/// that.
+/// How often a device is waited for: five seconds in all. udev makes its name, and ZFS does not
+/// wait for that.
 const DEVICE_TRIES: u32 = 50;
 const DEVICE_PAUSE: Duration = Duration::from_millis(100);
 

@@ -18,12 +18,12 @@ use crate::progress::{Progress, Task, Unit};
 
 use super::super::connection::uri;
 use super::super::rollback::owners;
-use super::super::rollback::undo::find_volume;
 use super::super::rollback::undo_step::Undo;
 use super::super::rollback::unwind::Unwind;
 use super::super::xml::storage::Volume;
 use super::super::{Error, xml};
 use super::content::VolumeContent;
+use super::found_volume::find_volume;
 use super::pool::{Access, UsablePool};
 use super::wanted::WantedVolume;
 use super::{copy, download, pool, upload};
@@ -202,9 +202,9 @@ pub(in crate::libvirt) fn register(
     volume.path().map_err(call("finding"))
 }
 
-/// Reads a volume back and compares it with what went into it: its bytes with those of the image, and
-/// what a guest sees of them with what the conversion left. Returns the sum of its bytes and the hash of
-/// its content, where the format is read here.
+/// Reads a volume back and compares it with what went into it: its bytes with those of the image,
+/// and what a guest sees of them with what the conversion left. Returns the sum of its bytes and
+/// the hash of its content, where the format is read here.
 ///
 /// # Errors
 /// [`Error::VolumeDiffers`], or what libvirt says.

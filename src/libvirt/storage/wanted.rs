@@ -14,8 +14,8 @@ use super::super::Error;
 pub struct PoolChoice {
     /// Its name.
     pub name: String,
-    /// Where it is made, as a pool of type `dir`, if it does not exist. The folder of one that exists is
-    /// made if that is missing.
+    /// Where it is made, as a pool of type `dir`, if it does not exist. The folder of one that
+    /// exists is made if that is missing.
     pub path: Option<PathBuf>,
 }
 

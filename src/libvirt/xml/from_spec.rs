@@ -222,8 +222,8 @@ fn cdrom(spec: &CdromSpec) -> Disk {
 
 fn disk(spec: &DiskSpec, transitional: bool) -> Disk {
     let path = || Some(spec.path.clone());
-    // A file goes through the host's page cache, flushed when the guest says so: right on every file
-    // system, and native I/O would need one that opens files past the cache. Every device can.
+    // A file goes through the host's page cache, flushed when the guest says so: right on every
+    // file system, and native I/O would need one that opens files past the cache. Every device can.
     let (kind, cache, io, source) = match spec.kind {
         DiskKind::File => ("file", "writeback", "threads", DiskSource { file: path(), dev: None }),
         DiskKind::Block => ("block", "none", "native", DiskSource { file: None, dev: path() }),

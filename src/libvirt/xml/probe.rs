@@ -109,8 +109,8 @@ struct Panic {
 }
 
 impl<'a> Domain<'a> {
-    /// A domain that boots from the raw image `disk` of its host, or reboots as soon as it has found
-    /// nothing to boot from.
+    /// A domain that boots from the raw image `disk` of its host, or reboots as soon as it has
+    /// found nothing to boot from.
     pub fn new(
         name: &'a str,
         uuid: &'a str,

@@ -1,5 +1,5 @@
-//! `<domain>` as it is read where a VM comes from (<https://libvirt.org/formatdomain.html>). What is
-//! not known is passed over.
+//! `<domain>` as it is read where a VM comes from (<https://libvirt.org/formatdomain.html>). What
+//! is not known is passed over.
 
 use serde::Deserialize;
 

@@ -90,8 +90,8 @@ impl Volume {
         self
     }
 
-    /// A new block device of at least `size` bytes, all of them its own. ZFS makes only whole blocks of a
-    /// few KiB, and does not round up by itself.
+    /// A new block device of at least `size` bytes, all of them its own. ZFS makes only whole
+    /// blocks of a few KiB, and does not round up by itself.
     pub fn device(name: &str, size: u64) -> Self {
         let size = size.next_multiple_of(DEVICE_BLOCK);
         let size = Bytes { unit: "bytes".to_owned(), value: size };

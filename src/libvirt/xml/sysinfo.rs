@@ -88,7 +88,8 @@ impl Sysinfo {
         (found != Self { kind: found.kind.clone(), ..Self::default() }).then_some(found)
     }
 
-    /// Its texts, but for the UUID of the system, which is that of the domain. Of several boards the first.
+    /// Its texts, but for the UUID of the system, which is that of the domain. Of several boards
+    /// the first.
     pub fn texts(&self) -> Vec<SmbiosText> {
         let board = self.base_board.first().cloned().unwrap_or_default();
         let tables = [&self.bios, &self.system, &board, &self.chassis, &self.oem];

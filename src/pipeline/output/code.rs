@@ -8,8 +8,8 @@ const WRAPPERS: [&str; 5] = ["Exporter", "Libvirt", "Plan", "State", "Vsphere"];
 /// The variant whose last field tells more than its name, and how that field begins.
 const OBSTACLE: (&str, &str) = ("Obstacle", "obstacle: ");
 
-/// The code of an error. Every error of ours is an enum that derives `Debug`, whose text begins with
-/// the name of the variant.
+/// The code of an error. Every error of ours is an enum that derives `Debug`, whose text begins
+/// with the name of the variant.
 pub(in crate::pipeline) fn code_of(error: &dyn Error) -> String {
     kebab(variant(&format!("{error:?}")))
 }

@@ -25,7 +25,8 @@ const CHANGED: &str = "converted-changed";
 const AGAIN: &str = "move it away, which has it converted again; --fresh exports anew and replaces it once \
                      the new export is complete; or give another --output";
 
-/// Records in the report what was asked of the conversion that it tells of, and the images as they are.
+/// Records in the report what was asked of the conversion that it tells of, and the images as they
+/// are.
 pub(in crate::pipeline) fn note(
     ledger: &mut StageRunner<'_>,
     asked: &Flags,
@@ -48,8 +49,8 @@ pub(in crate::pipeline) fn note(
 /// Compares what a run left with what is asked for.
 ///
 /// # Errors
-/// [`StageError`] when another conversion is asked for and the export is no longer there; when a result
-/// was written to since; when a domain uses a result that would make way.
+/// [`StageError`] when another conversion is asked for and the export is no longer there; when a
+/// result was written to since; when a domain uses a result that would make way.
 pub(in crate::pipeline) fn of(
     ask: &ReuseRequest<'_>,
     exported: &[ExportedDisk],
@@ -202,7 +203,8 @@ fn differences(
     why
 }
 
-/// Whether FIX counted other network cards than the domain is to get. Without a domain any count serves.
+/// Whether FIX counted other network cards than the domain is to get. Without a domain any count
+/// serves.
 fn cards_counted(
     ask: &ReuseRequest<'_>,
     settings: &convert::Settings,
@@ -217,7 +219,8 @@ fn cards_counted(
     })
 }
 
-/// The network cards that the domain is not to get, where nothing shows whether FIX counted without them.
+/// The network cards that the domain is not to get, where nothing shows whether FIX counted without
+/// them.
 fn cards_unknown(
     ask: &ReuseRequest<'_>,
     settings: &convert::Settings,
@@ -234,8 +237,8 @@ fn said(ids: &[String]) -> String {
     if ids.is_empty() { "none".to_owned() } else { ids.join(", ") }
 }
 
-/// Refuses results that somebody has written to, but for a domain that uses them. One that is gone was
-/// judged before.
+/// Refuses results that somebody has written to, but for a domain that uses them. One that is gone
+/// was judged before.
 fn unchanged(record: &Conversion, in_use: &InUse) -> Result<(), StageError> {
     let there = record.images.iter().filter(|stamp| stamp.path.is_file());
     let changed = there.clone().find(|stamp| !stamp.holds() && in_use.by(&stamp.path).is_none());
@@ -286,8 +289,8 @@ pub(in crate::pipeline) async fn content_warning(
         .then(|| Warning::new(Stage::Libvirt, WarningCode::ConvertedChanged, text))
 }
 
-/// Refuses results that are not what the record tells of, but for a domain that uses them: a record proves
-/// nothing about the bytes of a file.
+/// Refuses results that are not what the record tells of, but for a domain that uses them: a record
+/// proves nothing about the bytes of a file.
 fn fitting(disks: &ConvertedDisks, in_use: &InUse) -> Result<(), StageError> {
     let there = disks.0.iter().filter(|disk| disk.path.symlink_metadata().is_ok());
     for disk in there.filter(|disk| in_use.by(&disk.path).is_none()) {

@@ -13,8 +13,8 @@ use super::staged_files::{self, StagedFiles};
 use super::{ours, replace};
 use crate::exporter::FinishedDisk;
 use crate::manifest::Manifest;
-use crate::model::{PowerState, SourceVm, Stage};
-use crate::pipeline::stage::ready::{ReadyRun, is_of};
+use crate::model::{ExportFile, PowerState, SourceVm, Stage};
+use crate::pipeline::stage::ready::ReadyRun;
 
 /// A claimed output directory, and what a dead run left whole there.
 pub(in crate::pipeline) struct LockedOutput {
@@ -84,8 +84,9 @@ pub(in crate::pipeline) fn take(job: &Job, ready: &ReadyRun) -> Result<LockedOut
         }
         _ => Vec::new(),
     };
-    let of_whole = |name: &&String| whole.iter().any(|disk| is_of(name, &disk.id));
-    let whole_names: Vec<_> = ready.exports.iter().filter(of_whole).cloned().collect();
+    let of_whole = |file: &&ExportFile| whole.iter().any(|disk| file.is_of(&disk.id));
+    let whole_names: Vec<_> =
+        ready.exports.iter().filter(of_whole).map(|file| file.name.clone()).collect();
     let in_use = InUse::read(&ready.output)?.names(&ready.output);
     let mut earlier = [ready.earlier.kept_names(), in_use].concat();
     earlier.retain(|name| ours::is_there(&ready.output, name));

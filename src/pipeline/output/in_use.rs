@@ -1,5 +1,5 @@
-//! Files that domains of an output directory use where they lie. Such a file changes while its guest
-//! runs, and no run may replace or remove it.
+//! Files that domains of an output directory use where they lie. Such a file changes while its
+//! guest runs, and no run may replace or remove it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,8 @@ use super::records::{self, Record};
 use crate::libvirt::{RegisteredVolume, Undo};
 use crate::model::Stage;
 
-/// The files without links, each with its domain: libvirt names them by the path of the pool, and the
-/// user may reach the same folder by another one.
+/// The files without links, each with its domain: libvirt names them by the path of the pool, and
+/// the user may reach the same folder by another one.
 #[derive(Debug, Clone, Default)]
 pub struct InUse(Vec<(PathBuf, String)>);
 

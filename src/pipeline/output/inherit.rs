@@ -48,8 +48,9 @@ pub(in crate::pipeline) fn inherit(
     }
 }
 
-/// The warnings of the conversion that `earlier` tells of, as far as they hold while its disks are used:
-/// those of the result, and those of the conversion's own report, which outlives many results.
+/// The warnings of the conversion that `earlier` tells of, as far as they hold while its disks are
+/// used: those of the result, and those of the conversion's own report, which outlives many
+/// results.
 pub(in crate::pipeline) fn warnings(earlier: &RunReport) -> Vec<Warning> {
     let path = earlier.output.join(convert::REPORT);
     let text = state::read_own(&path, LARGEST_REPORT).ok().flatten();
@@ -69,8 +70,8 @@ pub(in crate::pipeline) fn warnings(earlier: &RunReport) -> Vec<Warning> {
     found
 }
 
-/// The conversion that an earlier run made stands in the report, if it is there or serves without its
-/// disks.
+/// The conversion that an earlier run made stands in the report, if it is there or serves without
+/// its disks.
 pub(in crate::pipeline) fn keep_conversion(kept: &ReusableExport, ledger: &mut StageRunner<'_>) {
     let (Some(earlier), report) = (&kept.result, &mut ledger.report) else { return };
     let there = |disks: &ConvertedDisks| disks.0.iter().all(|disk| disk.path.is_file());

@@ -6,12 +6,14 @@
 //!                          └── killed: the file stays, unlocked; the next run takes it back
 //! ```
 //!
-//! Each line ends with a seal (`state::Key`), and the first one names the folder: only what a run of this
-//! user has written here, for this folder, is executed. Other journals protect the files that they name,
-//! and no more. A journal is taken back by way of the URI that the command line names alone.
+//! Each line ends with a seal (`state::Key`), and the first one names the folder: only what a run
+//! of this user has written here, for this folder, is executed. Other journals protect the files
+//! that they name, and no more. A journal is taken back by way of the URI that the command line
+//! names alone.
 //!
-//! The time of the file shows when its run was alive for the last time. A domain that somebody may have
-//! used since is not taken back: it gets a record of its own, by which `hyperexport undo` removes it.
+//! The time of the file shows when its run was alive for the last time. A domain that somebody may
+//! have used since is not taken back: it gets a record of its own, by which `hyperexport undo`
+//! removes it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -134,9 +136,9 @@ pub struct SurvivingDomain {
     pub why: String,
 }
 
-/// Takes back what a killed run in `output` left on the target, and returns that. A domain that somebody
-/// may use by now stays, and is recorded as one that its run defined. Whoever calls this has claimed the
-/// directory; the journal is locked until it is gone.
+/// Takes back what a killed run in `output` left on the target, and returns that. A domain that
+/// somebody may use by now stays, and is recorded as one that its run defined. Whoever calls this
+/// has claimed the directory; the journal is locked until it is gone.
 ///
 /// # Errors
 /// [`Error`]; the journal stays, so that the next run tries again.
@@ -183,8 +185,8 @@ impl SurvivingDomain {
     }
 }
 
-/// Takes back everything, as a person asks for it: also a domain that was used since, as long as it does
-/// not run. What cannot be taken back is no error. The journal stays then.
+/// Takes back everything, as a person asks for it: also a domain that was used since, as long as it
+/// does not run. What cannot be taken back is no error. The journal stays then.
 ///
 /// # Errors
 /// [`Error`].

@@ -94,8 +94,8 @@ impl JournalLines {
 }
 
 impl JournalFile {
-    /// Begins one in `folder` for an import by way of `uri`, of a run that has done what `report` tells.
-    /// There must be none.
+    /// Begins one in `folder` for an import by way of `uri`, of a run that has done what `report`
+    /// tells. There must be none.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::State`].
@@ -103,8 +103,8 @@ impl JournalFile {
         let (output, path) = (folder.path(), folder.path().join(NAME));
         let failed = |act, source| Error::File { act, path: path.clone(), source };
         let chain = Mutex::new(Chain::new(&Key::get()?, SEALS));
-        // It gets its name when it is locked and has its first line, so that nobody finds it free or
-        // empty. The prefix is that by which the next run finds what a killed one left.
+        // It gets its name when it is locked and has its first line, so that nobody finds it free
+        // or empty. The prefix is that by which the next run finds what a killed one left.
         let unnamed = folder.create_temporary().map_err(|source| failed("creating", source))?;
         let file = unnamed.file().try_clone().map_err(|source| failed("creating", source))?;
         if let Err(error) = file.try_lock() {
@@ -140,8 +140,8 @@ impl JournalFile {
         Ok(Pulse(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pause).await;
-                // Where that fails the run seems to have died earlier: what was written since counts
-                // as somebody else's, and stays.
+                // Where that fails the run seems to have died earlier: what was written since
+                // counts as somebody else's, and stays.
                 if let Err(error) = file.set_modified(SystemTime::now()) {
                     tracing::debug!(%error, "showing that the run is alive");
                 }
@@ -229,7 +229,8 @@ impl FoundJournal {
 /// Head and steps of a journal, and whether every line has the seal of `key`.
 fn parse(text: &[u8], key: Option<&Key>) -> io::Result<(Option<Head>, Vec<Undo>, bool)> {
     let text = String::from_utf8_lossy(text);
-    // What follows the last line break was cut off by the kill: what it was to announce was not begun.
+    // What follows the last line break was cut off by the kill: what it was to announce was not
+    // begun.
     let lines: Vec<_> =
         text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).collect();
     let mut chain = key.map(|key| Chain::new(key, SEALS));

@@ -1,5 +1,6 @@
-//! What a run has made, recorded so that a later run knows whether it still serves: the export and the
-//! state of its source, the conversion and what was asked of it, the domain and whether it was undone.
+//! What a run has made, recorded so that a later run knows whether it still serves: the export and
+//! the state of its source, the conversion and what was asked of it, the domain and whether it was
+//! undone.
 
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -17,7 +18,8 @@ pub struct RecordedExport {
     pub exported_at: jiff::Timestamp,
     /// How the disks left the source.
     pub method: ExportMethod,
-    /// How the disks were compressed while they arrived, if they were converted then: `zstd 3`, `none`.
+    /// How the disks were compressed while they arrived, if they were converted then: `zstd 3`,
+    /// `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
     /// In which state of the VM they were read; `None` where an earlier version took it.
@@ -43,8 +45,8 @@ pub struct SourceNow {
     /// What was done to the VM by `--source-after` and nobody has undone, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<SourceStep>,
-    /// The revision that these steps left the VM at, if it was until then as it was exported: that they
-    /// changed it does not make the export an old one.
+    /// The revision that these steps left the VM at, if it was until then as it was exported: that
+    /// they changed it does not make the export an old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_at: Option<String>,
 }
@@ -89,8 +91,8 @@ pub struct Conversion {
     /// Why FIX failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix_failure: Option<String>,
-    /// Ids of the network cards that the domain was not to get, which FIX counted without; `None` where
-    /// an earlier version did not record them.
+    /// Ids of the network cards that the domain was not to get, which FIX counted without; `None`
+    /// where an earlier version did not record them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<Vec<String>>,
     /// The converted images, as they were left.

@@ -1,5 +1,5 @@
-//! Which files of an output directory are ours, beside its disks. A name proves nothing: the user may
-//! keep a `report.json` or a `domain.xml` of their own there.
+//! Which files of an output directory are ours, beside its disks. A name proves nothing: the user
+//! may keep a `report.json` or a `domain.xml` of their own there.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use super::result_file::read_result;
 use crate::convert;
 use crate::model::Stage;
 
-/// Names of the files in `output` that a conversion or the end of a run made. The XML of a domain is no
-/// part of that.
+/// Names of the files in `output` that a conversion or the end of a run made. The XML of a domain
+/// is no part of that.
 pub(in crate::pipeline) fn names(output: &Path, result: Option<&RunReport>) -> Vec<String> {
     let converted = result.is_some_and(has_converted);
     let is_log = |name: &&str| converted || convert::is_log(&output.join(name));
@@ -60,7 +60,8 @@ pub(in crate::pipeline) fn refuse_others(
     Err(StageError::because(Stage::Preflight, text, hint).coded("file-in-the-way"))
 }
 
-/// Refuses the first file of a name in `needed` that no run into `output` has made, dead ones included.
+/// Refuses the first file of a name in `needed` that no run into `output` has made, dead ones
+/// included.
 ///
 /// # Errors
 /// [`StageError`] naming it.

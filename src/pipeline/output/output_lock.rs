@@ -3,11 +3,12 @@
 //! The file `.hyperexport-run` stands in the directory while a run works there: locked, so that a
 //! second run is refused, and naming the files that the run is about to make, so that the next run
 //! can remove what a killed one left, and the disks that are whole, so that it need not fetch them
-//! again. It also names the VM that the run switches off, which the next run powers on where a killed one
-//! has left it off, and what is about to be done to the source after a success. It goes when the run ends,
-//! well or not, unless that VM could not be powered on. It only ever grows, line by line: a run that is
-//! killed while it writes leaves a torn last line, which is passed over. What is to replace files of an
-//! earlier run is made beside them (`beside`); whoever claims the directory finishes that first.
+//! again. It also names the VM that the run switches off, which the next run powers on where a
+//! killed one has left it off, and what is about to be done to the source after a success. It goes
+//! when the run ends, well or not, unless that VM could not be powered on. It only ever grows, line
+//! by line: a run that is killed while it writes leaves a torn last line, which is passed over.
+//! What is to replace files of an earlier run is made beside them (`beside`); whoever claims the
+//! directory finishes that first.
 //!
 //! ```text
 //!   preflight (nothing on disk)  ->  claim  ->  export, manifest, …  ->  release
@@ -77,9 +78,9 @@ impl Hint for Error {
     }
 }
 
-/// Whether nobody but root and this user can write to `directory`, or to where it is made. Root refuses
-/// another one: whoever can replace a file there could have root overwrite any file. Another user is
-/// told.
+/// Whether nobody but root and this user can write to `directory`, or to where it is made. Root
+/// refuses another one: whoever can replace a file there could have root overwrite any file.
+/// Another user is told.
 ///
 /// # Errors
 /// [`Error::SharedOutput`]; [`Error::State`] when its file system does not answer.
@@ -220,8 +221,8 @@ impl OutputDir {
         if staged_files::is_unsettled(directory) { Self::take(directory).map(drop) } else { Ok(()) }
     }
 
-    /// Lets QEMU's user pass through to `folder`, that of a storage pool, where the directory is one that
-    /// this run made and `folder` lies in it.
+    /// Lets QEMU's user pass through to `folder`, that of a storage pool, where the directory is
+    /// one that this run made and `folder` lies in it.
     ///
     /// # Errors
     /// [`Error::Io`] when the file system refuses.
@@ -393,7 +394,8 @@ impl OutputDir {
         self.file.sync_all()
     }
 
-    /// Ends a claim that was taken only to clean up: the marker of a dead run stays for the next one.
+    /// Ends a claim that was taken only to clean up: the marker of a dead run stays for the next
+    /// one.
     ///
     /// # Errors
     /// [`Error::Io`] when an empty marker cannot be removed.

@@ -1,4 +1,5 @@
-//! What an earlier run left in the output directory, and what of it serves the run that is asked for.
+//! What an earlier run left in the output directory, and what of it serves the run that is asked
+//! for.
 //!
 //! | found there | what follows |
 //! |---|---|
@@ -44,9 +45,9 @@ impl PreviousRun {
 }
 
 impl ReusableExport {
-    /// Reads every disk and the firmware's variables again and compares their sums; disks that a domain
-    /// uses are its own. The converted disks are read beside the exported ones, unless the run keeps a
-    /// domain that was made of them.
+    /// Reads every disk and the firmware's variables again and compares their sums; disks that a
+    /// domain uses are its own. The converted disks are read beside the exported ones, unless the
+    /// run keeps a domain that was made of them.
     ///
     /// # Errors
     /// [`StageError`] naming the file that is no longer what was exported, or converted.
@@ -122,8 +123,8 @@ pub fn look(ask: &ReuseRequest<'_>) -> Result<PreviousRun, StageError> {
     let leftovers = OutputDir::leftovers(ask.output).at(Stage::Preflight)?;
     let mut result = read_result(&ask.output.join(report::FILE_NAME))?;
     if result.is_none() && !leftovers.is_empty() {
-        // A run that was killed after it defined a domain has recorded what its result would tell, and
-        // one that was killed while it did has noted it.
+        // A run that was killed after it defined a domain has recorded what its result would tell,
+        // and one that was killed while it did has noted it.
         let recorded = ask.records.first().map(|record| record.report.clone());
         result = recorded.or_else(|| journal::report(ask.output));
     }
@@ -230,8 +231,8 @@ impl OutputFiles<'_> {
         Err(stopped.coded("other-vm"))
     }
 
-    /// A folder without an export that could serve: with nothing but a result, with what a killed run
-    /// left half made, or with a manifest that cannot be read.
+    /// A folder without an export that could serve: with nothing but a result, with what a killed
+    /// run left half made, or with a manifest that cannot be read.
     fn without_export(self) -> Result<PreviousRun, StageError> {
         let output = self.ask.output;
         let mut names = ours::names(output, self.result.as_ref());

@@ -1,5 +1,5 @@
-//! The records of the runs that defined a domain: one each, never overwritten by a later run, so that
-//! each can be undone.
+//! The records of the runs that defined a domain: one each, never overwritten by a later run, so
+//! that each can be undone.
 //!
 //! ```text
 //!   result.json            the newest run, whatever it did
@@ -21,8 +21,8 @@ use crate::state::{self, Key, is_folder};
 /// What the seals of records are for.
 const SEALS: &str = "record";
 
-/// The seal of the way back of a domain that this very run has defined: what `undo` finds with it was
-/// written by a run of this user on this machine.
+/// The seal of the way back of a domain that this very run has defined: what `undo` finds with it
+/// was written by a run of this user on this machine.
 ///
 /// # Errors
 /// [`state::Error`] where there is no key.
@@ -189,8 +189,8 @@ pub(in crate::pipeline) fn of_source(report: &RunReport) -> io::Result<()> {
     save(&path, &serde_json::to_vec_pretty(&recorded)?)
 }
 
-/// Moves what an earlier version recorded in `result.json` alone to a record of its own, before that
-/// file is replaced.
+/// Moves what an earlier version recorded in `result.json` alone to a record of its own, before
+/// that file is replaced.
 ///
 /// # Errors
 /// What the file system says.

@@ -1,5 +1,5 @@
-//! New files take the place of old ones: the report and the manifest name them where they will be, and
-//! go with them.
+//! New files take the place of old ones: the report and the manifest name them where they will be,
+//! and go with them.
 
 use super::super::stage::stage_error::{At, StageError};
 use super::super::stage::stage_runner::StageRunner;

@@ -82,7 +82,8 @@ pub struct RunReport {
     /// What the conversion changed in the guest, a line for each change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guest_changes: Vec<String>,
-    /// The proof that the converted disks hold what was exported, but for what FIX changed (docs/proof.md).
+    /// The proof that the converted disks hold what was exported, but for what FIX changed
+    /// (docs/proof.md).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
     /// The domain that was defined.
@@ -111,7 +112,8 @@ pub struct PackageReport {
     pub path: PathBuf,
     /// Size of that file.
     pub size: ByteSize,
-    /// SHA-256 checksums of the files that the package added to the output directory, by their names.
+    /// SHA-256 checksums of the files that the package added to the output directory, by their
+    /// names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sums: BTreeMap<String, Sha256Digest>,
 }
@@ -125,7 +127,8 @@ pub enum RunOutcome {
     Done,
     /// An earlier run had done everything; nothing was changed.
     AlreadyDone,
-    /// A stage failed, and the results of other stages stand: the export, converted disks, a domain.
+    /// A stage failed, and the results of other stages stand: the export, converted disks, a
+    /// domain.
     Partial,
     /// The run failed; nothing that looks finished is left.
     Failed,
@@ -296,8 +299,8 @@ impl RunReport {
         }
     }
 
-    /// The report of a run whose output directory is `folder` now: it may have been moved since. What
-    /// libvirt was told of files stays as it is.
+    /// The report of a run whose output directory is `folder` now: it may have been moved since.
+    /// What libvirt was told of files stays as it is.
     #[must_use]
     pub fn moved_to(mut self, folder: &Path) -> Self {
         let moved = manifest::Moved::new(Some(&self.output), folder);

@@ -42,8 +42,8 @@ pub(in crate::pipeline) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// A report whose results lie where runs into `output` put them. It tells facts; which files they are of
-/// is known.
+/// A report whose results lie where runs into `output` put them. It tells facts; which files they
+/// are of is known.
 pub(in crate::pipeline) fn in_its_place(report: RunReport, output: &Path) -> RunReport {
     let converted = report.converted.as_ref();
     let mut converted = converted.map(|disks| convert::placed(disks, &report.vm, output));

@@ -9,7 +9,8 @@ use super::report::{PackageReport, RunReport};
 use crate::libvirt::DefinedDomain;
 use crate::manifest::Manifest;
 use crate::model::{
-    ConvertedDisks, ExportedDisk, ExportedMedium, ExportedNvram, SourceState, SourceVm, Warning,
+    ConvertedDisks, ExportFile, ExportedDisk, ExportedMedium, ExportedNvram, SourceState, SourceVm,
+    Warning,
 };
 use crate::pipeline::job::Job;
 
@@ -69,8 +70,8 @@ pub struct ReuseRequest<'a> {
     pub output: &'a Path,
     /// Names of the files that the run would make there.
     pub makes: &'a [String],
-    /// Names of the files that an export of the VM makes: disks of files may be used where they are.
-    pub exports: &'a [String],
+    /// The files that an export of the VM makes: disks of files may be used where they are.
+    pub exports: &'a [ExportFile],
     /// The runs of this folder that defined a domain.
     pub records: &'a [Record],
     /// The run of this folder that defined the domain which is asked for, if that is there.
@@ -95,7 +96,8 @@ pub struct KeptConversion {
     pub disks: ConvertedDisks,
     /// What was asked of it; `None` where an earlier version made it.
     pub record: Option<Conversion>,
-    /// Which network cards FIX counted otherwise than the domain gets them, or may have, for people.
+    /// Which network cards FIX counted otherwise than the domain gets them, or may have, for
+    /// people.
     pub cards: Option<String>,
 }
 

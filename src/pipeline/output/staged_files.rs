@@ -1,8 +1,9 @@
-//! Files that take the place of others only once all of them are complete: they are made in a folder of
-//! their own in the output directory, which is then renamed, and emptied into the output directory.
+//! Files that take the place of others only once all of them are complete: they are made in a
+//! folder of their own in the output directory, which is then renamed, and emptied into the output
+//! directory.
 //!
 //! ```text
-//!   .hyperexport-fresh/  in the making     killed here: the next run removes it, the old files stand
+//!   .hyperexport-fresh/  in the making     killed here: the next run removes it, old files stand
 //!        │ rename: from here on the new files count
 //!        ▼
 //!   .hyperexport-ready/  complete          killed here: the next run of any command goes on
@@ -11,8 +12,8 @@
 //!   the output directory
 //! ```
 //!
-//! Manifest and result go first and come last, so that neither ever stands beside files that it does
-//! not describe.
+//! Manifest and result go first and come last, so that neither ever stands beside files that it
+//! does not describe.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -137,8 +138,8 @@ pub(in crate::pipeline) fn remove_unfinished(output: &Path) -> io::Result<()> {
     }
 }
 
-/// Has complete files take their places, whoever made them; nothing when there are none. Each step may
-/// be the last one of a killed run, and may be done again.
+/// Has complete files take their places, whoever made them; nothing when there are none. Each step
+/// may be the last one of a killed run, and may be done again.
 ///
 /// # Errors
 /// What the file system says.

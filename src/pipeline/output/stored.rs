@@ -1,5 +1,5 @@
-//! An export as the files of an output directory tell of it: its manifest, and the result of the run that
-//! left it.
+//! An export as the files of an output directory tell of it: its manifest, and the result of the
+//! run that left it.
 
 use std::path::{Path, PathBuf};
 
@@ -93,8 +93,8 @@ impl Stored {
         self.disks.iter().map(|disk| &disk.path).filter(|path| !path.is_file())
     }
 
-    /// Names of all files of ours in the output directory, whichever stage made them. The record of a
-    /// domain is no part of an export.
+    /// Names of all files of ours in the output directory, whichever stage made them. The record of
+    /// a domain is no part of an export.
     pub fn names(&self, ask: &ReuseRequest<'_>, result: Option<&RunReport>) -> Vec<String> {
         let output = real(ask.output);
         // One that a run wrote is ours also where nobody can read it any more.
@@ -155,9 +155,9 @@ impl Stored {
     }
 }
 
-/// The files of disks that the export made; of each disk its file, and whether that was converted while
-/// it arrived. A disk that lies in files may be used where it is: then it is the user's own, wherever
-/// that is.
+/// The files of disks that the export made; of each disk its file, and whether that was converted
+/// while it arrived. A disk that lies in files may be used where it is: then it is the user's own,
+/// wherever that is.
 fn made<'a>(
     disks: impl Iterator<Item = (&'a PathBuf, bool)>,
     ask: &ReuseRequest<'_>,
@@ -165,7 +165,7 @@ fn made<'a>(
     let is_made = |(path, received): &(&PathBuf, bool)| {
         // Other flags may make a file of another format of the same disk.
         let is_listed =
-            ask.exports.iter().any(|made| path.file_stem() == Path::new(made).file_stem());
+            ask.exports.iter().any(|made| path.file_stem() == Path::new(&made.name).file_stem());
         ask.vm.provider != LOCAL || *received || is_listed
     };
     disks.filter(is_made).map(|(path, _)| path.clone()).collect()
@@ -201,8 +201,8 @@ pub fn converted(output: &Path, manifest: &Manifest) -> Option<ConvertedDisks> {
     converted.0.iter().all(|disk| disk.path.is_file()).then_some(converted)
 }
 
-/// The VM as it was exported into `output`, if its network cards are to have the addresses that they got
-/// then.
+/// The VM as it was exported into `output`, if its network cards are to have the addresses that
+/// they got then.
 pub(in crate::pipeline) fn exported_vm(
     job: &Job,
     vm: &SourceVm,

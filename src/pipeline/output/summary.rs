@@ -17,8 +17,8 @@ use crate::model::{
 const CHANGES: usize = 5;
 
 impl RunReport {
-    /// What a person wants to know at the end, line by line; `strict` says whether a failed stage sets
-    /// the exit code.
+    /// What a person wants to know at the end, line by line; `strict` says whether a failed stage
+    /// sets the exit code.
     pub fn summary(&self, strict: bool) -> Vec<String> {
         if !self.plan.is_empty() {
             return self.plan.clone();

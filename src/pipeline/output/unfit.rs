@@ -32,12 +32,14 @@ pub(in crate::pipeline) fn refuse_asked_otherwise(
     Err(StageError::because(Stage::Preflight, text, BOTH_WAYS).coded("export-differs"))
 }
 
-/// The flags that described the VM of an export; `None` where an earlier version did not record them.
+/// The flags that described the VM of an export; `None` where an earlier version did not record
+/// them.
 fn recorded(taken: &RecordedExport) -> Option<Flags> {
     taken.state.as_ref()?.asked.clone().map(Flags)
 }
 
-/// The flags that describe the VM now, where nothing shows whether its export was described likewise.
+/// The flags that describe the VM now, where nothing shows whether its export was described
+/// likewise.
 pub(in crate::pipeline) fn unrecorded(
     ask: &ReuseRequest<'_>,
     taken: &RecordedExport,
@@ -57,8 +59,8 @@ fn differences(ask: &ReuseRequest<'_>, then: &Flags) -> Vec<String> {
     now.without(Flags::NEW_MAC).differences(&then.without(Flags::NEW_MAC))
 }
 
-/// Refuses an export that is not of the VM as it is, or a snapshot where the VM is to be shut down for
-/// its export.
+/// Refuses an export that is not of the VM as it is, or a snapshot where the VM is to be shut down
+/// for its export.
 ///
 /// # Errors
 /// [`StageError`] with what differs, and both ways out.

@@ -1,5 +1,5 @@
-//! MAC addresses that hyperexport makes: for cards of which the source tells none, and for all cards
-//! with `--new-mac`.
+//! MAC addresses that hyperexport makes: for cards of which the source tells none, and for all
+//! cards with `--new-mac`.
 //!
 //! An address follows from the VM and from where it goes, so that the same command gives the same
 //! address, and copies of one VM in different folders get different ones.
@@ -23,8 +23,8 @@ pub fn give(vm: &mut SourceVm, output: &Path, new: Option<&str>) -> Vec<Warning>
     give_as(vm, output, new, None)
 }
 
-/// The same for a VM whose export lies in `output`: what its cards were given stays theirs, also where
-/// the folder was moved since.
+/// The same for a VM whose export lies in `output`: what its cards were given stays theirs, also
+/// where the folder was moved since.
 pub fn give_as(
     vm: &mut SourceVm,
     output: &Path,

@@ -1,5 +1,5 @@
-//! A conversion that is done again, since another one is asked for or its FIX failed: its results are
-//! made beside the old ones and take their place when they are complete.
+//! A conversion that is done again, since another one is asked for or its FIX failed: its results
+//! are made beside the old ones and take their place when they are complete.
 
 use std::path::Path;
 

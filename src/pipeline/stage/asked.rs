@@ -1,5 +1,5 @@
-//! What was asked of a stage, as the command line says it: a later run compares it with what is asked
-//! of it, and so knows whether the stage is done.
+//! What was asked of a stage, as the command line says it: a later run compares it with what is
+//! asked of it, and so knows whether the stage is done.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use super::super::job::Job;
 use crate::exporter::source::SourceSettings;
 use crate::model::{Firmware, SourceNic};
 
-/// Flags whose values are not those that they have by default, each with its values. A flag that names
-/// a file has the sum of its content, too.
+/// Flags whose values are not those that they have by default, each with its values. A flag that
+/// names a file has the sum of its content, too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -20,7 +20,8 @@ impl Flags {
     /// The flag that gives every network card another address.
     pub(in crate::pipeline) const NEW_MAC: &'static str = "--new-mac";
 
-    /// What describes the VM of this name in the place of its source, with values as they are meant.
+    /// What describes the VM of this name in the place of its source, with values as they are
+    /// meant.
     pub(in crate::pipeline) fn of_export(job: &Job, vm_name: &str) -> Self {
         let mut flags = BTreeMap::new();
         if let SourceSettings::Files(files) = &job.source {

@@ -1,5 +1,5 @@
-//! The export stage: a running VM is switched off or a snapshot of it taken, where that is asked for,
-//! and its disks leave the source.
+//! The export stage: a running VM is switched off or a snapshot of it taken, where that is asked
+//! for, and its disks leave the source.
 
 use std::cell::RefCell;
 

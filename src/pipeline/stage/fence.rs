@@ -1,5 +1,5 @@
-//! A domain that must not be started, since its source was powered on in between, is taken back: nobody is
-//! to start it by hand from disks that are no longer those of the source.
+//! A domain that must not be started, since its source was powered on in between, is taken back:
+//! nobody is to start it by hand from disks that are no longer those of the source.
 
 use super::super::job::ImportSettings;
 use super::super::output::made::Undone;

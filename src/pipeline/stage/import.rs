@@ -1,5 +1,5 @@
-//! The import of a VM with its journal: its steps are noted in the output directory for as long as another
-//! run may have to take them back.
+//! The import of a VM with its journal: its steps are noted in the output directory for as long as
+//! another run may have to take them back.
 
 use std::io;
 use std::path::Path;
@@ -114,9 +114,9 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    /// Imports. Its steps are noted in the output directory for as long as they may have to be taken
-    /// back by another run, and then recorded in the report and its record: whether that could be
-    /// written is returned.
+    /// Imports. Its steps are noted in the output directory for as long as they may have to be
+    /// taken back by another run, and then recorded in the report and its record: whether that
+    /// could be written is returned.
     ///
     /// # Errors
     /// [`StageError`]; everything that was made is taken back.

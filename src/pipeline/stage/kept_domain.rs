@@ -1,5 +1,5 @@
-//! The domain that an earlier run defined from the same export: it is kept as it is, and when it is gone
-//! what it left is cleared away.
+//! The domain that an earlier run defined from the same export: it is kept as it is, and when it is
+//! gone what it left is cleared away.
 
 use std::path::{Path, PathBuf};
 
@@ -107,8 +107,8 @@ fn without_volume(name: &str, path: &str, output: &Path) -> StageError {
     StageError::because(Stage::Preflight, text, hint).coded("volume-gone")
 }
 
-/// The run that defined the domain of the name that is asked for, if that is still there, however it was
-/// defined. One that would be replaced must have its volumes.
+/// The run that defined the domain of the name that is asked for, if that is still there, however
+/// it was defined. One that would be replaced must have its volumes.
 ///
 /// # Errors
 /// What libvirt says.
@@ -132,8 +132,8 @@ pub async fn standing<'a>(
     Ok(None)
 }
 
-/// Whether nothing is defined in the place of a domain that is there: it is not to be replaced, or is the
-/// very one that is asked for.
+/// Whether nothing is defined in the place of a domain that is there: it is not to be replaced, or
+/// is the very one that is asked for.
 pub(in crate::pipeline) fn needs_no_copy(
     record: &Record,
     target: &ImportSettings,
@@ -146,8 +146,8 @@ pub(in crate::pipeline) fn needs_no_copy(
     !replaced || differences(record, target, exported, made_at).is_empty()
 }
 
-/// Removes volumes that a domain of this folder left which is gone, where they are still what they were
-/// made of. In a dry run it only says what would go.
+/// Removes volumes that a domain of this folder left which is gone, where they are still what they
+/// were made of. In a dry run it only says what would go.
 ///
 /// # Errors
 /// What libvirt says.

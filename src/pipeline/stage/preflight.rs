@@ -1,9 +1,10 @@
 //! Every refusal that costs seconds, before anything changes anywhere.
 //!
 //! A vCenter that cannot be reached, a VM that cannot be exported, an output directory in use, a
-//! libvirt host that says no: all of these stop the run here. A converter that is missing does not, nor
-//! does a libvirt host that cannot be reached: the export is worth having without them, so they become
-//! warnings. Where a flag such as `--power-off` needs the domain, that host stops the run, too.
+//! libvirt host that says no: all of these stop the run here. A converter that is missing does not,
+//! nor does a libvirt host that cannot be reached: the export is worth having without them, so they
+//! become warnings. Where a flag such as `--power-off` needs the domain, that host stops the run,
+//! too.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,18 +12,18 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::super::DOMAIN_XML;
-use super::super::job::{Job, absolute};
+use super::super::job::{ImportSettings, Job, absolute};
 use super::super::output::output_lock::{self, OutputDir};
 use super::super::output::{fit, previous_run, records, report, staged_files, stored};
-use super::ready::{ReadyRun, RunDetails, is_of, seed, with_hint};
+use super::ready::{ReadyRun, RunDetails, seed, with_hint};
 use super::stage_error::{At, StageError};
 use super::{addresses, guest, privileges, source_after, start, stream, target_check, windows};
 use crate::convert::{self, Agent};
 use crate::exporter::source::{Error as SourceError, Source};
 use crate::exporter::{self, Inspected, PackageFormat};
 use crate::model::{
-    ByteSize, DiskFormat, ExportedDisk, Hint, OsFamily, PowerState, SourceDisk, SourceVm, Stage,
-    Warning, WarningCode,
+    ByteSize, DiskFormat, ExportFile, ExportedDisk, Hint, OsFamily, PowerState, SourceDisk,
+    SourceVm, Stage, Warning, WarningCode,
 };
 use crate::pipeline::output::BOTH_WAYS;
 use crate::pipeline::output::reuse::{
@@ -117,17 +118,22 @@ pub async fn check(
         tools: inspected.tools,
         warnings,
     };
-    if let (Some(target), PreviousRun::Export(kept)) = (&job.target, &ready.earlier)
-        && is_converted(&ready.earlier)
-    {
-        let facts = kept.result.as_ref().and_then(|result| result.guest.as_ref());
-        guest::check(&guest::planned(&kept.described(), facts), target, Stage::Preflight)?;
-    }
     if let Some(target) = &job.target {
+        converted_guest(target, &ready.earlier)?;
         target_check::check(job, target, &mut ready, told, cancel).await?;
         current(job, &ready)?;
     }
     if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }
+}
+
+/// Checks the guest of a conversion that is reused: what that found in the disks is known already.
+fn converted_guest(target: &ImportSettings, earlier: &PreviousRun) -> Result<(), StageError> {
+    let PreviousRun::Export(kept) = earlier else { return Ok(()) };
+    if !is_converted(earlier) {
+        return Ok(());
+    }
+    let facts = kept.result.as_ref().and_then(|result| result.guest.as_ref());
+    guest::check(&guest::planned(&kept.described(), facts), target, Stage::Preflight)
 }
 
 /// Where the disks of a new export are written: beside an export that they will replace.
@@ -138,9 +144,9 @@ fn export_folder(earlier: &PreviousRun, output: &Path) -> PathBuf {
     }
 }
 
-/// Makes of the VM as it was found the one that the stages work with, and returns what is told of that. Its
-/// cards get the addresses that they lack, or that the user wants: those of its export in `output`, where
-/// that is there.
+/// Makes of the VM as it was found the one that the stages work with, and returns what is told of
+/// that. Its cards get the addresses that they lack, or that the user wants: those of its export in
+/// `output`, where that is there.
 fn completed(job: &Job, inspected: &mut Inspected, output: &Path) -> Vec<Warning> {
     source_after::as_it_was(inspected, output);
     let vm = &mut inspected.vm;
@@ -244,8 +250,8 @@ fn exportable(source: &Source, job: &Job, inspected: &Inspected) -> Result<(), S
     Ok(())
 }
 
-/// Refuses to start, or to prove, a domain of disks that are not those of the VM as it is now. What is
-/// done already is no matter.
+/// Refuses to start, or to prove, a domain of disks that are not those of the VM as it is now. What
+/// is done already is no matter.
 fn current(job: &Job, ready: &ReadyRun) -> Result<(), StageError> {
     let (Some(target), PreviousRun::Export(kept)) = (&job.target, &ready.earlier) else {
         return Ok(());
@@ -285,8 +291,9 @@ fn interrupted() -> StageError {
 }
 
 /// Whether the export can become the package that is asked for: that takes VMDKs.
-fn packable(job: &Job, vm: &SourceVm, exports: &[String]) -> Result<(), StageError> {
-    let is_vmdk = |disk: &SourceDisk| exports.contains(&disk.id.file_name(DiskFormat::Vmdk));
+fn packable(job: &Job, vm: &SourceVm, exports: &[ExportFile]) -> Result<(), StageError> {
+    let is_vmdk =
+        |disk: &SourceDisk| exports.contains(&ExportFile::of_disk(&disk.id, DiskFormat::Vmdk));
     match vm.disks.iter().find(|disk| !is_vmdk(disk)) {
         Some(disk) if job.format != PackageFormat::Disks => Err(StageError::because(
             Stage::Preflight,
@@ -319,8 +326,8 @@ fn kept_packable(job: &Job, kept: &ReusableExport, output: &Path) -> Result<(), 
 }
 
 /// Names of all files that a run makes in its output directory.
-fn files(job: &Job, vm: &SourceVm, exports: &[String]) -> Vec<String> {
-    let mut names = exports.to_vec();
+fn files(job: &Job, vm: &SourceVm, exports: &[ExportFile]) -> Vec<String> {
+    let mut names: Vec<_> = exports.iter().map(|file| file.name.clone()).collect();
     names.extend(job.format.makes(&vm.name));
     if job.writes_manifest() {
         names.push(manifest::FILE_NAME.to_owned());
@@ -339,12 +346,12 @@ fn files(job: &Job, vm: &SourceVm, exports: &[String]) -> Vec<String> {
     names
 }
 
-/// Whether the disks will fit: refused when they cannot. A thin disk may well be far smaller than what
-/// its guest sees, and only the transfer tells: so for the worst case this is a warning.
+/// Whether the disks will fit: refused when they cannot. A thin disk may well be far smaller than
+/// what its guest sees, and only the transfer tells: so for the worst case this is a warning.
 fn space(
     output: &Path,
     vm: &SourceVm,
-    exports: &[String],
+    exports: &[ExportFile],
     least: ByteSize,
 ) -> Result<Option<Warning>, StageError> {
     let Some(there) = output.ancestors().find(|path| path.exists()) else { return Ok(None) };
@@ -352,7 +359,9 @@ fn space(
     // What a killed run left there is taken over or goes.
     let of_dead_run: ByteSize = exports
         .iter()
-        .flat_map(|name| [output.join(name), output.join(format!("{name}.part"))])
+        .flat_map(|ExportFile { name, .. }| {
+            [output.join(name), output.join(format!("{name}.part"))]
+        })
         .filter_map(|path| path.metadata().ok())
         .map(|found| ByteSize(found.blocks().saturating_mul(512)))
         .sum();
@@ -366,7 +375,7 @@ fn space(
             "free some space, or use another --output",
         ));
     }
-    let is_made = |disk: &&SourceDisk| exports.iter().any(|name| is_of(name, &disk.id));
+    let is_made = |disk: &&SourceDisk| exports.iter().any(|file| file.is_of(&disk.id));
     let most: ByteSize = vm.disks.iter().filter(is_made).map(|disk| disk.capacity).sum();
     Ok((free < most).then(|| {
         let text = format!(

@@ -1,5 +1,5 @@
-//! What the login must be allowed for the flags of a run, compared before anything begins with what it is
-//! allowed.
+//! What the login must be allowed for the flags of a run, compared before anything begins with what
+//! it is allowed.
 
 use super::super::job::{ComesBack, Job};
 use super::stage_error::{At, StageError};
@@ -7,8 +7,8 @@ use crate::exporter::source::{Source, SourceSettings};
 use crate::exporter::{self, Granted, Need, Transport};
 use crate::model::{PowerState, SourceAfter, SourceVm, Stage, Warning, WarningCode};
 
-/// Refuses a run whose login lacks a privilege; `exports` says whether disks leave the source. Warns where
-/// the server does not tell.
+/// Refuses a run whose login lacks a privilege; `exports` says whether disks leave the source.
+/// Warns where the server does not tell.
 ///
 /// # Errors
 /// [`StageError`] with every privilege that is lacking.

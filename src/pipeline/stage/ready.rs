@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::convert;
 use crate::exporter::{ExpectedMedium, Streaming};
 use crate::libvirt::Preview;
-use crate::model::{DiskId, SourceState, SourceVm, Warning, chain};
+use crate::model::{DiskId, ExportFile, SourceState, SourceVm, Warning, chain};
 use crate::pipeline::job::Job;
 use crate::pipeline::output::records::Record;
 use crate::pipeline::output::reuse::{KeptDomain, PreviousRun};
@@ -19,8 +19,8 @@ pub struct ReadyRun {
     pub state: SourceState,
     /// Absolute path of the output directory.
     pub output: PathBuf,
-    /// Names of the files that the export will make there.
-    pub exports: Vec<String>,
+    /// The files that the export will make there.
+    pub exports: Vec<ExportFile>,
     /// Whether its disks are converted while they leave the source.
     pub streaming: Vec<(DiskId, Streaming)>,
     /// What lies in the VM's CD-ROM drives, where it is exported.
@@ -71,11 +71,6 @@ impl RunDetails {
 pub fn seed(job: &Job, vm: &SourceVm, output: &Path) -> Option<PathBuf> {
     job.conversion.as_ref()?.cloud_init.as_ref()?;
     Some(convert::seed_path(&vm.name, output))
-}
-
-/// Whether a file of the export is that of the disk.
-pub fn is_of(name: &str, disk: &DiskId) -> bool {
-    name.split_once('.').is_some_and(|(stem, _)| stem == disk.as_str())
 }
 
 pub fn with_hint(error: &dyn std::error::Error, hint: Option<String>) -> String {

@@ -1,5 +1,5 @@
-//! What preflight does about a run that was killed: what the run left on its target is taken back first, or
-//! foreseen in a dry run.
+//! What preflight does about a run that was killed: what the run left on its target is taken back
+//! first, or foreseen in a dry run.
 
 use std::path::Path;
 
@@ -28,11 +28,12 @@ pub(in crate::pipeline) struct Recovery {
     pub kept: Option<Record>,
 }
 
-/// Takes back what a killed run left, or foresees it in a dry run. What was done goes to `told`, also
-/// where the run is refused then.
+/// Takes back what a killed run left, or foresees it in a dry run. What was done goes to `told`,
+/// also where the run is refused then.
 ///
 /// # Errors
-/// [`StageError`]. That the target of this run cannot be reached now is none: it may be there later.
+/// [`StageError`]. That the target of this run cannot be reached now is none: it may be there
+/// later.
 pub(in crate::pipeline) async fn first(
     output: &Path,
     target: &ImportSettings,

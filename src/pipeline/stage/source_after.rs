@@ -1,5 +1,5 @@
-//! `--source-after`: what is done to the source VM once its migration has succeeded. Each step is noted
-//! before it is done, and stands in the result, from which `hyperexport undo` undoes it.
+//! `--source-after`: what is done to the source VM once its migration has succeeded. Each step is
+//! noted before it is done, and stands in the result, from which `hyperexport undo` undoes it.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -32,8 +32,8 @@ pub(in crate::pipeline) async fn check(
     Ok(())
 }
 
-/// The VM as it would be if the steps of earlier runs had not been done, as far as nobody else has changed
-/// it since: its export is not an old one for them, and its domain has its name.
+/// The VM as it would be if the steps of earlier runs had not been done, as far as nobody else has
+/// changed it since: its export is not an old one for them, and its domain has its name.
 pub(in crate::pipeline) fn as_it_was(inspected: &mut Inspected, output: &Path) {
     let Some(result) = result_of(output, &inspected.vm.id) else { return };
     let Some(source) = &result.source else { return };
@@ -71,8 +71,8 @@ fn exported_at(result: &RunReport, now: &str) -> Option<String> {
     taken.state.as_ref().map(|state| state.source.revision.clone())
 }
 
-/// Does what is asked for, and returns whether all of it was done. What earlier runs did to the VM stays in
-/// the report in any case.
+/// Does what is asked for, and returns whether all of it was done. What earlier runs did to the VM
+/// stays in the report in any case.
 pub(in crate::pipeline) async fn follow(
     job: &Job,
     ready: &ReadyRun,
@@ -121,8 +121,8 @@ struct FollowUp<'a> {
     known: &'a [Option<String>],
 }
 
-/// Over a session of its own: that of the export has ended by now. Returns at which revision the VM was
-/// left, if it was at one of the known ones before.
+/// Over a session of its own: that of the export has ended by now. Returns at which revision the VM
+/// was left, if it was at one of the known ones before.
 async fn over_session(
     job: &Job,
     ready: &ReadyRun,
@@ -149,8 +149,8 @@ async fn over_session(
     all
 }
 
-/// What earlier runs of the folder did to the VM and nobody has undone: that of the result, and that of a
-/// run which was killed; and at which revision that of the result left the VM.
+/// What earlier runs of the folder did to the VM and nobody has undone: that of the result, and
+/// that of a run which was killed; and at which revision that of the result left the VM.
 fn earlier(ready: &ReadyRun, claim: &OutputDir) -> (Vec<SourceStep>, Option<String>) {
     let result = result_of(&ready.output, &ready.vm.id).and_then(|result| result.source);
     let (mut all, left_at) =

@@ -1,6 +1,6 @@
-//! The source comes back: a VM that was switched off for its export is powered on again where the run does
-//! not come to its good end. Never while its domain runs or may run: two machines of one address harm each
-//! other and everybody who talks to them.
+//! The source comes back: a VM that was switched off for its export is powered on again where the
+//! run does not come to its good end. Never while its domain runs or may run: two machines of one
+//! address harm each other and everybody who talks to them.
 
 use std::time::{Duration, Instant};
 
@@ -32,8 +32,8 @@ pub(in crate::pipeline) struct RunEnd {
     pub(in crate::pipeline) followed: bool,
 }
 
-/// Powers the VM on that this run, or a killed one before, has switched off, if the outcome and the flags
-/// say so. The outcome is printed and recorded in the report.
+/// Powers the VM on that this run, or a killed one before, has switched off, if the outcome and the
+/// flags say so. The outcome is printed and recorded in the report.
 pub(in crate::pipeline) async fn settle(
     job: &Job,
     ready: &ReadyRun,
@@ -49,7 +49,8 @@ pub(in crate::pipeline) async fn settle(
     if let Some(source) = &mut ledger.report.source {
         source.powered_off = source.powered_off.or(owed.how);
     }
-    // What was to be done to the VM before it runs again was not done: its network cards may be connected.
+    // What was to be done to the VM before it runs again was not done: its network cards may be
+    // connected.
     let returned = match stays_off(job, outcome) || !followed {
         true => Returned::StaysOff,
         false => match may_run(job, ready, &ledger.report).await {
@@ -72,7 +73,8 @@ pub(in crate::pipeline) async fn settle(
     }
 }
 
-/// Warns of a VM that a killed run has left off, where this run is refused and so does nothing about it.
+/// Warns of a VM that a killed run has left off, where this run is refused and so does nothing
+/// about it.
 pub(in crate::pipeline) fn left_off(owed: &SwitchedOff) -> Warning {
     let name = &owed.name;
     let text = format!(
@@ -82,8 +84,8 @@ pub(in crate::pipeline) fn left_off(owed: &SwitchedOff) -> Warning {
     Warning::new(Stage::Preflight, WarningCode::SourceLeftOff, text)
 }
 
-/// Whether a run of this outcome leaves the VM off. One that never asked for the VM to be off gives back
-/// what a killed run took.
+/// Whether a run of this outcome leaves the VM off. One that never asked for the VM to be off gives
+/// back what a killed run took.
 fn stays_off(job: &Job, outcome: RunOutcome) -> bool {
     match job.comes_back {
         ComesBack::Never => true,
@@ -129,8 +131,8 @@ async fn bring_back(
     Returned::Failed
 }
 
-/// Over a session of its own: that of the export has ended, perhaps because it failed. Returns the state of
-/// the VM; `None` where its guest has not gone down yet.
+/// Over a session of its own: that of the export has ended, perhaps because it failed. Returns the
+/// state of the VM; `None` where its guest has not gone down yet.
 async fn power_on(
     job: &Job,
     vm: &SourceVm,
@@ -168,8 +170,9 @@ async fn has_gone_down(source: &Source, vm: &SourceVm, progress: &Progress) -> R
     Ok(true)
 }
 
-/// The domain that runs or may run in the place of the VM, as a clause: that of this run, of earlier ones
-/// of the folder, and of one that did not come to its end. One that cannot be asked may run.
+/// The domain that runs or may run in the place of the VM, as a clause: that of this run, of
+/// earlier ones of the folder, and of one that did not come to its end. One that cannot be asked
+/// may run.
 async fn may_run(job: &Job, ready: &ReadyRun, report: &RunReport) -> Option<String> {
     let kept = ready.domain.iter().map(|kept| &kept.domain);
     let own = report.domain.iter().chain(kept);

@@ -1,5 +1,6 @@
 //! The end of a migration: the guest is up. Never beside its source: two machines of one address
-//! harm each other and everybody who talks to them. And never from disks that are older than the source.
+//! harm each other and everybody who talks to them. And never from disks that are older than the
+//! source.
 
 use super::super::job::{ImportSettings, Job};
 use super::super::output::fit::is_snapshot;
@@ -18,11 +19,12 @@ use crate::pipeline::output::reuse::KeptDomain;
 const RUNNING: &str = "source-running";
 /// Code of a refusal since the source has run or was changed.
 const STALE: &str = "stale-export";
-/// Refusals of a start that leave nothing to start later: the disks are no longer those of the source.
+/// Refusals of a start that leave nothing to start later: the disks are no longer those of the
+/// source.
 const FENCES: [&str; 2] = [RUNNING, STALE];
 
-/// Starts the domain of a run that was just defined, or was there. The source is asked again: hours may
-/// have passed since it was found powered off.
+/// Starts the domain of a run that was just defined, or was there. The source is asked again: hours
+/// may have passed since it was found powered off.
 pub async fn after_run(
     job: &Job,
     target: &ImportSettings,
@@ -81,15 +83,16 @@ pub async fn after_define(
 /// [`StageError`].
 pub fn check(target: &ImportSettings, power: PowerState) -> Result<(), StageError> {
     match (target.starts_by(), power) {
-        // Where nothing tells, it is off by the time that the host starts again, for all that is known.
+        // Where nothing tells, it is off by the time that the host starts again, for all that is
+        // known.
         (Some(_), PowerState::Unknown) if target.start.is_none() => Ok(()),
         (Some(_), power) => refuse_running(power, Stage::Preflight),
         (None, _) => Ok(()),
     }
 }
 
-/// Refuses a start beside a source that was running when it was exported, as far as the manifest tells, and
-/// the proof that such disks boot.
+/// Refuses a start beside a source that was running when it was exported, as far as the manifest
+/// tells, and the proof that such disks boot.
 ///
 /// # Errors
 /// [`StageError`].
@@ -154,8 +157,8 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), StageError> {
     Err(stopped.coded(RUNNING).by_other_flags())
 }
 
-/// Refuses to start what is no longer the state of the source: it may have run between its export and
-/// now.
+/// Refuses to start what is no longer the state of the source: it may have run between its export
+/// and now.
 fn unchanged(taken: &RecordedExport, now: &SourceState) -> Result<(), StageError> {
     refuse_running(now.power, Stage::Start)?;
     let exported = taken.state.as_ref().map_or("", |state| &state.source.revision);

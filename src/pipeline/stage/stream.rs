@@ -1,9 +1,10 @@
-//! Disks that are converted while they leave their source, the streams of a lease and the members of
-//! a package: export and conversion end together, and what takes space is the result alone.
+//! Disks that are converted while they leave their source, the streams of a lease and the members
+//! of a package: export and conversion end together, and what takes space is the result alone.
 //!
-//! FIX then works on the very file that was exported. A manifest on the disk always tells the truth:
-//! so here it is written after the conversion, with the sums of what came of it. A run that is
-//! killed before that leaves no manifest, and the next one takes those disks over whose sums hold.
+//! FIX then works on the very file that was exported. A manifest on the disk always tells the
+//! truth: so here it is written after the conversion, with the sums of what came of it. A run that
+//! is killed before that leaves no manifest, and the next one takes those disks over whose sums
+//! hold.
 
 use std::path::Path;
 
@@ -108,14 +109,16 @@ fn rewrite(job: &Job) -> Result<Rewrite, &'static str> {
 }
 
 /// FIX and VALIDATE of disks that are converted already, then the manifest of what came of them.
+/// What the manifest does not tell, the result tells: it is written first, so that a kill in
+/// between leaves no export that looks as if nobody had converted it.
 pub async fn finish(
     ledger: &mut StageRunner<'_>,
     manifest: &mut Manifest,
     output: &Path,
     settings: &convert::Settings,
 ) -> Option<ConvertedDisks> {
-    let settings = convert::Settings { consume: true, ..settings.clone() };
-    let converted = conversion::convert(ledger, manifest, output, &settings).await;
+    let consuming = convert::Settings { consume: true, ..settings.clone() };
+    let converted = conversion::convert(ledger, manifest, output, &consuming).await;
     let described = match &converted {
         Some(disks) => describe(ledger, manifest, disks, settings.stages.fix).await,
         // Also of a run that was interrupted: its export is worth the seconds that this takes.

@@ -106,8 +106,8 @@ pub async fn import(
     host.connection.import(&request, journal, progress, cancel).await
 }
 
-/// Whether the daemon, or its machine, cannot be reached now and may be there later. One that answers and
-/// says no is there already.
+/// Whether the daemon, or its machine, cannot be reached now and may be there later. One that
+/// answers and says no is there already.
 pub fn is_unreachable(error: &Error) -> bool {
     matches!(error, Error::Unreachable { .. } | Error::Silent { .. })
 }

@@ -13,17 +13,17 @@ use crate::convert;
 use crate::model::{ConvertedDisks, Hint, SourceVm, Stage, Warning, WarningCode, chain};
 use crate::pipeline::output::reuse::{PreviousConversion, PreviousRun};
 
-/// The run that defined the domain which is asked for, if that is there. A host that cannot be asked now
-/// does not say so.
+/// The run that defined the domain which is asked for, if that is there. A host that cannot be
+/// asked now does not say so.
 ///
 pub async fn domain<'a>(job: &Job, vm: &SourceVm, records: &'a [Record]) -> Option<&'a Record> {
     let target = job.target.as_ref()?;
     kept_domain::standing(target, records, &vm.name).await.unwrap_or_default()
 }
 
-/// Asks. A libvirt host that cannot be reached now may be there later, and only the warning says so, unless
-/// the run does something that is in vain, or harm, without a domain. One that answers and says no will
-/// say no later, too.
+/// Asks. A libvirt host that cannot be reached now may be there later, and only the warning says
+/// so, unless the run does something that is in vain, or harm, without a domain. One that answers
+/// and says no will say no later, too.
 ///
 /// # Errors
 /// [`StageError`] with what the host refuses.

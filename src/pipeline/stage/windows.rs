@@ -17,7 +17,8 @@ pub fn foretold(vm: &SourceVm) -> Foretold {
     }
 }
 
-/// Refuses a `--virtio-win` that holds no drivers, whatever the guest is: the next one may be a Windows.
+/// Refuses a `--virtio-win` that holds no drivers, whatever the guest is: the next one may be a
+/// Windows.
 ///
 /// # Errors
 /// [`StageError`].

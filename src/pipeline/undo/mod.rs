@@ -88,12 +88,12 @@ pub async fn undo(
 }
 
 /// Takes back what runs made, and nothing else: domain, variables of its firmware, snapshot, the
-/// volumes that were made for it, and a pool that was made and is empty. In a dry run it only says what
-/// that would be.
+/// volumes that were made for it, and a pool that was made and is empty. In a dry run it only says
+/// what that would be.
 ///
 /// # Errors
-/// [`Error`]; nothing was changed then. Where one of several runs cannot be undone, the runs before it
-/// are, and it stands in what is left, with the reason.
+/// [`Error`]; nothing was changed then. Where one of several runs cannot be undone, the runs before
+/// it are, and it stands in what is left, with the reason.
 async fn undo_domains(
     place: &UndoScope,
     how: &UndoOptions,
@@ -165,7 +165,8 @@ async fn undo_domains(
     Ok(all)
 }
 
-/// What became of the source that a run has switched off; with a login the source itself is asked later.
+/// What became of the source that a run has switched off; with a login the source itself is asked
+/// later.
 fn of_source(record: &Record, has_login: bool) -> Option<String> {
     let source = record.report.source.as_ref().filter(|source| source.powered_off.is_some())?;
     let vm = &record.report.vm;
@@ -179,7 +180,8 @@ fn of_source(record: &Record, has_login: bool) -> Option<String> {
     }
 }
 
-/// Takes back what a run has left that did not come to its end; returns also what is told of its disks.
+/// Takes back what a run has left that did not come to its end; returns also what is told of its
+/// disks.
 async fn of_unfinished(
     output: &Path,
     pending: &Pending,

@@ -117,7 +117,8 @@ pub struct UndoOptions {
 }
 
 impl UndoOptions {
-    /// Refuses a URI of a file that could name a program to run, and one that the user has not named.
+    /// Refuses a URI of a file that could name a program to run, and one that the user has not
+    /// named.
     pub(super) fn check_uri(&self, uri: &str) -> Result<(), libvirt::Error> {
         check_uri(uri, self.uri.as_deref())
     }

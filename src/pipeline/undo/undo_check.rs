@@ -1,4 +1,5 @@
-//! Whether a run may be undone: what would be lost by that is told, and without a word of the user's refused.
+//! Whether a run may be undone: what would be lost by that is told, and without a word of the
+//! user's refused.
 
 use std::path::Path;
 
@@ -23,8 +24,9 @@ pub(in crate::pipeline) struct UndoCandidate<'a> {
 /// Tells of the disks that were used since the run.
 ///
 /// # Errors
-/// [`Error::Used`] where that is certain and the user has not said that they go; [`Error::SetAside`];
-/// [`Error::Libvirt`]. `before` are the steps of runs that are undone before this one.
+/// [`Error::Used`] where that is certain and the user has not said that they go;
+/// [`Error::SetAside`]; [`Error::Libvirt`]. `before` are the steps of runs that are undone before
+/// this one.
 pub(in crate::pipeline) async fn check(
     target: &Connection,
     run: &UndoCandidate<'_>,

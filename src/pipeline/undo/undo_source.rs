@@ -1,5 +1,5 @@
-//! What `hyperexport undo` does at the source: the steps of `--source-after` are undone, and a VM that was
-//! switched off is powered on again. That takes a login, which a result does not have.
+//! What `hyperexport undo` does at the source: the steps of `--source-after` are undone, and a VM
+//! that was switched off is powered on again. That takes a login, which a result does not have.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,8 @@ pub(in crate::pipeline) fn is_owed(output: &Path, asked: &AtSource) -> bool {
     owed.steps() > 0 || asked.power_on && owed.is_off()
 }
 
-/// Does what is to be done at the source of `output` for the runs that were undone, and tells it in `all`.
+/// Does what is to be done at the source of `output` for the runs that were undone, and tells it in
+/// `all`.
 pub(in crate::pipeline) async fn at_source(
     output: &Path,
     asked: &AtSource,
@@ -84,7 +85,8 @@ pub(in crate::pipeline) async fn at_source(
 }
 
 impl Owed {
-    /// That of the newest of these runs, or of the result of the folder where it tells of something.
+    /// That of the newest of these runs, or of the result of the folder where it tells of
+    /// something.
     fn of(output: &Path, runs: &[String]) -> Self {
         let killed = OutputDir::left_off(output).ok().flatten();
         let records = records::all(output).unwrap_or_default();

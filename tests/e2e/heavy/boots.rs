@@ -1,5 +1,6 @@
 //! Guests that did not come up, or came up without their network, each of a kind: what the source
-//! leaves open, disks named by their places, cloud-init, encryption. Those that boot do so for real.
+//! leaves open, disks named by their places, cloud-init, encryption. Those that boot do so for
+//! real.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,8 @@ use crate::support::job::{assert_valid_domain, codes, json_of, read_json};
 use crate::support::libvirtd::{self, Names};
 use serde_json::Value;
 
-/// VMware's UUID of the second disk, as its descriptor has it; tests/guest/mkdisk-places.sh has it in
-/// fstab.
+/// VMware's UUID of the second disk, as its descriptor has it; tests/guest/mkdisk-places.sh has it
+/// in fstab.
 const SECOND: &str = "60 00 C2 9d 7a 1e 0f 3c-5b 6a 79 88 12 34 56 78";
 
 /// A migration with the program itself, into a pool of its own.
@@ -97,7 +98,8 @@ fn vmx(folder: &Path, disks: &[(&Path, &str)], cards: &[(&str, u32)]) -> PathBuf
     path
 }
 
-/// A copy of a disk of Debian's as an old system disk that was kept: its root has a UUID of its own.
+/// A copy of a disk of Debian's as an old system disk that was kept: its root has a UUID of its
+/// own.
 fn old_system(disk: &Path, copy: &Path) {
     let copied = Command::new("cp").arg("--sparse=always").arg(disk).arg(copy).status();
     assert!(copied.expect("cp runs").success());
@@ -110,8 +112,8 @@ fn old_system(disk: &Path, copy: &Path) {
     assert!(renamed.expect("tune2fs runs").success());
 }
 
-/// The image says nothing of firmware, system or network card; its loader lies in its vendor's folder,
-/// and its initramfs knows no ATA.
+/// The image says nothing of firmware, system or network card; its loader lies in its vendor's
+/// folder, and its initramfs knows no ATA.
 #[test]
 fn a_disk_image_boots_by_what_is_on_it() {
     let Some(image) = guest::guest("vendor") else { return };
@@ -187,8 +189,8 @@ fn a_guest_of_cloud_init_stays_the_instance_that_it_was() {
     }
 }
 
-/// Without the passphrase the partition is named and the domain keeps to what the clear /boot tells;
-/// with it the guest is fixed. Nothing says the passphrase.
+/// Without the passphrase the partition is named and the domain keeps to what the clear /boot
+/// tells; with it the guest is fixed. Nothing says the passphrase.
 #[test]
 fn an_encrypted_root_is_named_and_opened_with_its_key() {
     let Some(image) = guest::guest("luks") else { return };

@@ -7,5 +7,7 @@ mod convert_faults;
 mod guest;
 mod hyper2kvm;
 mod native;
+mod network_names;
 mod sequence;
 mod systems;
+mod windows;

@@ -1,5 +1,5 @@
-//! The sequence that a newcomer types, as it is printed, all of it into one folder: export, look, dry
-//! run, conversion, domain, start. On a host without a storage pool.
+//! The sequence that a newcomer types, as it is printed, all of it into one folder: export, look,
+//! dry run, conversion, domain, start. On a host without a storage pool.
 
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 

@@ -1,5 +1,5 @@
-//! Which system on a VM's disks is the VM's: snapshots of a btrfs are none, and neither is what an old
-//! disk holds.
+//! Which system on a VM's disks is the VM's: snapshots of a btrfs are none, and neither is what an
+//! old disk holds.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -62,8 +62,8 @@ fn disks(dir: &Path) -> [String; 2] {
 }
 
 /// A disk as SLES lays it out, the root in a snapshot that is the default subvolume, with a second
-/// snapshot; and one with a `/boot` of its own whose first entry names a subvolume, beside a snapshot
-/// of that and an older system.
+/// snapshot; and one with a `/boot` of its own whose first entry names a subvolume, beside a
+/// snapshot of that and an older system.
 fn layouts(dir: &Path) -> [String; 2] {
     let disks = empty(dir);
     let sles = root("sles", "LABEL=system / btrfs defaults 0 0");
@@ -158,8 +158,8 @@ fn the_default_subvolume_or_the_boot_loader_names_the_root() {
 /// UUID of the file system that the GRUB of the tests' guest goes on from (`mkdisk-bios.sh`).
 const LED_TO: &str = "5eed0000-0000-4000-8000-00000000b105";
 
-/// Two systems with a GRUB each, and in front of them the boot sector and the core image of a guest that
-/// starts with a BIOS.
+/// Two systems with a GRUB each, and in front of them the boot sector and the core image of a guest
+/// that starts with a BIOS.
 fn two_loaders(dir: &Path, guest: &Path) -> String {
     let [disk, other] = empty(dir);
     let commands = ["debian", "fedora"].into_iter().zip([("1", "own"), ("2", LED_TO)]);

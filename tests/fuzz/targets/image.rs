@@ -1,5 +1,5 @@
-//! Images of every format: whatever their headers and tables say, the look at them ends, and so does the
-//! hash of their content.
+//! Images of every format: whatever their headers and tables say, the look at them ends, and so
+//! does the hash of their content.
 #![no_main]
 
 use std::fs::{self, File};

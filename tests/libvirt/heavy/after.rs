@@ -292,8 +292,8 @@ async fn a_domain_of_a_killed_run_stays_if_anything_shows_that_it_is_used() {
     take_back(&setup, &kept.undo).await;
 }
 
-/// What a record says that anybody may have written: nothing of others goes by it, and what is told has
-/// the names that libvirt has.
+/// What a record says that anybody may have written: nothing of others goes by it, and what is told
+/// has the names that libvirt has.
 #[tokio::test]
 async fn without_a_seal_only_what_carries_our_mark_is_undone() {
     let Some(setup) = Setup::new().await else { return };

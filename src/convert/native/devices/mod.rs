@@ -1,5 +1,5 @@
-//! Block devices of a guest by names that last: on KVM `/dev/sda1` becomes `/dev/vda1`, and paths by
-//! place on the bus or by VMware's serial numbers are gone; UUIDs stay.
+//! Block devices of a guest by names that last: on KVM `/dev/sda1` becomes `/dev/vda1`, and paths
+//! by place on the bus or by VMware's serial numbers are gone; UUIDs stay.
 
 mod order;
 mod places;
@@ -11,7 +11,7 @@ use crate::convert::Error;
 use crate::model::{SourceVm, disk_target};
 
 use super::guestfs::Guestfs;
-use super::systems;
+use super::systems::{block_devices, encrypted, split};
 
 use self::places::DisksByPlace;
 pub(super) use self::places::is_unstable;
@@ -52,10 +52,10 @@ impl GuestDevices {
         let disks = DisksByPlace { disks: vm.disks.clone(), has_hd: false };
         let mut devices = Self { disks, ..Self::default() };
         // `list-filesystems` leaves out what is encrypted, wherever it lies.
-        let mut names = systems::block_devices(guestfs).await?;
+        let mut names = block_devices(guestfs).await?;
         for line in guestfs.run("listing the guest's file systems", &["list-filesystems"]).await? {
             let Some((device, _)) = line.rsplit_once(": ") else { continue };
-            let (device, subvolume) = systems::split(device);
+            let (device, subvolume) = split(device);
             // That of a partition is in the list already, by the name that libguestfs gives it.
             let disk = device.strip_prefix("/dev/").and_then(disk_letter);
             if !subvolume.is_empty() && disk.is_some_and(|(_, partition)| !partition.is_empty()) {
@@ -72,7 +72,7 @@ impl GuestDevices {
             }
             devices.tags.insert(name, tags);
         }
-        devices.locked = !systems::encrypted(guestfs).await?.is_empty();
+        devices.locked = !encrypted(guestfs).await?.is_empty();
         Ok(devices)
     }
 
@@ -140,9 +140,10 @@ impl GuestDevices {
     }
 
     /// The same of what is to be mounted as root. A name that is no partition of the guest's means
-    /// the root that was found: it was written by somebody who saw the disks in another order. So does
-    /// a member of an array, which nobody mounts: md's root was on it, or the system came from elsewhere.
-    /// Without an initramfs the kernel itself looks for the root, and knows `PARTUUID=` only.
+    /// the root that was found: it was written by somebody who saw the disks in another order. So
+    /// does a member of an array, which nobody mounts: md's root was on it, or the system came from
+    /// elsewhere. Without an initramfs the kernel itself looks for the root, and knows `PARTUUID=`
+    /// only.
     pub(super) fn lasting_root(&self, name: &str, initramfs: bool) -> Option<String> {
         if !is_unstable(name) {
             return None;
@@ -157,13 +158,14 @@ impl GuestDevices {
         self.lasting_tag(&self.root, true)
     }
 
-    /// `PARTUUID=…` for a name that will not last: that of one disk, where several hold one file system.
+    /// `PARTUUID=…` for a name that will not last: that of one disk, where several hold one file
+    /// system.
     pub(super) fn lasting_part(&self, name: &str) -> Option<String> {
         self.last(name, false)
     }
 
-    /// A name that lasts and means that device alone; `initramfs` says whether file systems are looked
-    /// for by somebody who knows them.
+    /// A name that lasts and means that device alone; `initramfs` says whether file systems are
+    /// looked for by somebody who knows them.
     fn lasting_tag(&self, device: &str, initramfs: bool) -> Option<String> {
         let own = |key: &str, name: &str| {
             let value = self.tag(device, key)?;
@@ -190,8 +192,8 @@ impl GuestDevices {
         is_volume && !self.locked && !self.volumes.iter().any(|known| known == bare)
     }
 
-    /// Why a name is lost. Without serial numbers and buses from the source, a name by them may well be
-    /// of a disk that is there.
+    /// Why a name is lost. Without serial numbers and buses from the source, a name by them may
+    /// well be of a disk that is there.
     pub(super) fn why_lost(&self, name: &str) -> &'static str {
         match self.disks.can_tell(name) {
             true => "which none of its disks is",
@@ -232,7 +234,8 @@ fn unescaped(value: &str, byte: impl Fn(&str) -> Option<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The names that a logical volume goes by: `/dev/vg/lv` and, its dashes doubled, `/dev/mapper/vg-lv`.
+/// The names that a logical volume goes by: `/dev/vg/lv` and, its dashes doubled,
+/// `/dev/mapper/vg-lv`.
 fn volume_names(device: &str) -> Vec<String> {
     let mut names = vec![device.to_owned()];
     if let Some((group, volume)) =

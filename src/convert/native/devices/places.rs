@@ -1,5 +1,5 @@
-//! The disk and the partition that a name means which goes by the order of the disks, by their place on
-//! a bus, or by their serial numbers.
+//! The disk and the partition that a name means which goes by the order of the disks, by their
+//! place on a bus, or by their serial numbers.
 
 use crate::model::{Bus, PciAddress, SourceDisk};
 
@@ -27,7 +27,8 @@ const VIRTUAL_IDS: [&str; 6] = ["vmware", "qemu", "vbox", "virtio-", "virtual", 
 #[derive(Debug, Default)]
 pub(super) struct DisksByPlace {
     pub(super) disks: Vec<SourceDisk>,
-    /// Whether the guest's kernel calls disks of parallel ATA `hda`, and so does not count them as `sda`.
+    /// Whether the guest's kernel calls disks of parallel ATA `hda`, and so does not count them as
+    /// `sda`.
     pub(super) has_hd: bool,
 }
 
@@ -112,7 +113,8 @@ impl DisksByPlace {
         self.only_at(Bus::Ide, |disk| disk.label == label)
     }
 
-    /// By the place on the bus (systemd, `udev-builtin-path_id.c`): `pci-0000:03:00.0-scsi-0:0:1:0`.
+    /// By the place on the bus (systemd, `udev-builtin-path_id.c`):
+    /// `pci-0000:03:00.0-scsi-0:0:1:0`.
     fn by_path(&self, path: &str) -> Option<(usize, String)> {
         let (place, partition) = without_partition(path);
         if place.starts_with(ISCSI_PATH) || FOREIGN_PATHS.iter().any(|bus| place.contains(bus)) {
@@ -141,8 +143,8 @@ impl DisksByPlace {
         disk.or_else(other).map(|disk| (disk, partition))
     }
 
-    /// Whether a disk may hang on the controller that a path begins with: the slot of its controller
-    /// tells, where that is known.
+    /// Whether a disk may hang on the controller that a path begins with: the slot of its
+    /// controller tells, where that is known.
     fn on_controller<'a>(&self, path: &'a str) -> impl Fn(&SourceDisk) -> bool + use<'a> {
         let address = path.strip_prefix("pci-").and_then(|rest| rest.get(..12));
         let is_told = self.disks.iter().any(|disk| address_of(disk).as_deref() == address);
@@ -167,7 +169,8 @@ impl DisksByPlace {
     }
 
     /// By VMware's serial numbers: `scsi-3<uuid>`, `wwn-0x<uuid>`,
-    /// `nvme-VMware_Virtual_NVMe_Disk_VMware_NVME_0000_1`, `ata-VMware_Virtual_SATA_Hard_Drive_01…`.
+    /// `nvme-VMware_Virtual_NVMe_Disk_VMware_NVME_0000_1`,
+    /// `ata-VMware_Virtual_SATA_Hard_Drive_01…`.
     fn by_id(&self, id: &str) -> Option<(usize, String)> {
         let (id, partition) = without_partition(id);
         let id = id.to_ascii_lowercase();
@@ -196,9 +199,9 @@ impl DisksByPlace {
         by_serial.or_else(|| self.only_of(&|_| true)).map(|disk| (disk, partition))
     }
 
-    /// Whether a serial number, which is that of no disk by its UUID, is of a device that is none of the
-    /// VM's disks. Where UUIDs are known, a number of another maker is a LUN of the network or a disk that
-    /// was passed through.
+    /// Whether a serial number, which is that of no disk by its UUID, is of a device that is none
+    /// of the VM's disks. Where UUIDs are known, a number of another maker is a LUN of the network
+    /// or a disk that was passed through.
     fn is_foreign(&self, id: &str) -> bool {
         let has = |words: &[&str]| words.iter().any(|word| id.contains(word));
         let is_known = self.disks.iter().all(|disk| disk.uuid.is_some());
@@ -342,7 +345,8 @@ mod tests {
             assert_eq!(found(&image, name), None, "{name}");
             assert_eq!(found(&vmware, name), None, "{name}");
         }
-        // A LUN of any maker is not the disk whose UUID is known; the image of a machine's disk may be.
+        // A LUN of any maker is not the disk whose UUID is known; the image of a machine's disk may
+        // be.
         let lun = "/dev/disk/by-id/scsi-360a98000375331796f3f4a2f6b4c7a31-part1";
         assert_eq!((found(&vmware, lun), found(&image, lun)), (None, Some(0)));
         let iscsi = "/dev/disk/by-path/ip-10.0.0.5:3260-iscsi-iqn.x-lun-0-part1";

@@ -27,10 +27,12 @@ const MOST: u64 = 2 << 30;
 /// Most entries of it, and bytes of the names of modules that are kept.
 const MOST_ENTRIES: u64 = 1_000_000;
 const MOST_NAMES: u64 = 4 << 20;
-/// Memory that a decoder of xz or LZMA may ask for, in bytes: `xz -9` makes streams that need 65 MiB.
+/// Memory that a decoder of xz or LZMA may ask for, in bytes: `xz -9` makes streams that need 65
+/// MiB.
 const XZ_MEMORY: u64 = 128 << 20;
 
-/// Programs without which an initramfs does not find a root that lies on something else than a disk.
+/// Programs without which an initramfs does not find a root that lies on something else than a
+/// disk.
 const TOOLS: [&str; 9] = [
     "btrfs",
     "cryptsetup",

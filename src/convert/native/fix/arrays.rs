@@ -121,8 +121,8 @@ fn is_identity(word: &str) -> bool {
         && !word.eq_ignore_ascii_case("super-minor=any")
 }
 
-/// The bytes to remove with a word: the white space before it, or the whole line of a word that stands
-/// alone.
+/// The bytes to remove with a word: the white space before it, or the whole line of a word that
+/// stands alone.
 fn without(text: &str, word: &Word) -> Range<usize> {
     let start = text[..word.start].rfind('\n').map_or(0, |end| end + 1);
     let end = text[word.end..].find('\n').map_or(text.len(), |end| word.end + end + 1);
@@ -137,8 +137,8 @@ fn without(text: &str, word: &Word) -> Range<usize> {
     }
 }
 
-/// The UUID of the array that the listed devices are members of, as mdadm writes it; none where they
-/// are no members, or members of several arrays.
+/// The UUID of the array that the listed devices are members of, as mdadm writes it; none where
+/// they are no members, or members of several arrays.
 fn uuid_of(list: &str, devices: &GuestDevices) -> Option<String> {
     let found: Vec<_> = list.split(',').filter_map(|name| devices.resolve(name)).collect();
     let mut uuids = found.iter().map(|device| {

@@ -2,11 +2,12 @@
 
 use crate::convert::native::devices::{GuestDevices, is_unstable};
 
-/// Parameters that name the root (Linux, kernel-parameters.txt; genkernel(8)), and the variable that
-/// Photon's `grub.cfg` keeps it in.
+/// Parameters that name the root (Linux, kernel-parameters.txt; genkernel(8)), and the variable
+/// that Photon's `grub.cfg` keeps it in.
 const ROOTS: [&str; 3] = ["root=", "real_root=", "rootpartition="];
 /// Parameters that name another block device: of dracut.cmdline(7), mkinitcpio(8) (`cryptdevice=`),
-/// Alpine's mkinitfs (`cryptroot=`), genkernel(8), and Debian's cryptsetup before crypttab (`cryptopts=`).
+/// Alpine's mkinitfs (`cryptroot=`), genkernel(8), and Debian's cryptsetup before crypttab
+/// (`cryptopts=`).
 const PARAMETERS: [&str; 14] = [
     "resume=",
     "rd.luks.name=",
@@ -128,15 +129,16 @@ pub(in crate::convert::native) fn lasts(text: &str, devices: &GuestDevices) -> b
             root if ROOTS.contains(&root) => !is_unstable(value),
             _ => !devices.changes(value),
         });
-        // An array that the kernel puts together from devices that it names (Linux, admin-guide/md.rst).
+        // An array that the kernel puts together from devices that it names (Linux,
+        // admin-guide/md.rst).
         let members = value_of(line, "md=").unwrap_or_default();
         let named = root.into_iter().chain(members.split(','));
         others && !named.into_iter().any(is_unstable)
     })
 }
 
-/// The value of a parameter, `name` with its `=`, on a kernel's command line: of several the last one
-/// counts (Linux, `init/do_mounts.c`).
+/// The value of a parameter, `name` with its `=`, on a kernel's command line: of several the last
+/// one counts (Linux, `init/do_mounts.c`).
 pub(in crate::convert::native) fn value_of<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let starts = |at: usize| line[..at].chars().last().is_none_or(is_boundary);
     let at = line.rmatch_indices(name).map(|(at, _)| at).find(|at| starts(*at))?;
@@ -150,9 +152,9 @@ fn is_boundary(c: char) -> bool {
     " \t\n\"'=".contains(c)
 }
 
-/// The device that a parameter names, which is behind its `=` or, in `cryptopts=`, behind `source=`; and
-/// where it begins. `cryptdevice=` has a name behind it, parted by a colon, of which paths by place have
-/// some themselves.
+/// The device that a parameter names, which is behind its `=` or, in `cryptopts=`, behind
+/// `source=`; and where it begins. `cryptdevice=` has a name behind it, parted by a colon, of which
+/// paths by place have some themselves.
 fn device_of<'a>(parameter: &str, text: &'a str) -> (usize, &'a str) {
     let end = text.find(|c: char| c.is_whitespace() || "\"'".contains(c));
     let word = &text[..end.unwrap_or(text.len())];

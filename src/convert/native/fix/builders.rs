@@ -24,8 +24,8 @@ pub(super) enum Tool {
 /// Programs of dracut.
 const DRACUT: &[&str] = &["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"];
 
-/// The tools with a program of each and, where there is one, a file that it works by. On Debian the one
-/// that new kernels call counts: initramfs-tools-core stays beside dracut, whose package brings
+/// The tools with a program of each and, where there is one, a file that it works by. On Debian the
+/// one that new kernels call counts: initramfs-tools-core stays beside dracut, whose package brings
 /// `update-initramfs` as a mere name, too.
 const TOOLS: [(Tool, &[&str], Option<&str>); 7] = [
     (Tool::Dracut, DRACUT, Some("/etc/kernel/postinst.d/dracut")),
@@ -75,8 +75,8 @@ pub(super) async fn installed(guestfs: &mut Guestfs) -> Result<Option<Tool>, Err
 
 /// Tells the tool what to build; returns the command.
 ///
-/// Drivers stand on the command line where a tool takes them there: files of the guest's that are read
-/// after ours may set the list anew. For later updates they stand in a file that sorts last.
+/// Drivers stand on the command line where a tool takes them there: files of the guest's that are
+/// read after ours may set the list anew. For later updates they stand in a file that sorts last.
 pub(super) async fn prepare(
     guestfs: &mut Guestfs,
     tool: Tool,
@@ -143,8 +143,8 @@ fn word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Options of dracut for a unified kernel image. Without them the command line would be made of what
-/// dracut sees in the appliance.
+/// Options of dracut for a unified kernel image. Without them the command line would be made of
+/// what dracut sees in the appliance.
 fn with_command_line(line: &str) -> String {
     let line = match line {
         "" => String::new(),

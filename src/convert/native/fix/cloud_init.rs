@@ -1,6 +1,6 @@
 //! A guest that cloud-init set up keeps its identity. Its data source was VMware's and is gone on
-//! KVM; cloud-init would take the machine for a new one: other SSH host keys, another host name, and
-//! DHCP in the place of a static address. It is told to trust the instance that it knows.
+//! KVM; cloud-init would take the machine for a new one: other SSH host keys, another host name,
+//! and DHCP in the place of a static address. It is told to trust the instance that it knows.
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;

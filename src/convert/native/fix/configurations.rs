@@ -1,5 +1,5 @@
-//! The files of boot loaders, no more of them than a boot loader has: a guest may have folders without
-//! number, and all texts are kept at once.
+//! The files of boot loaders, no more of them than a boot loader has: a guest may have folders
+//! without number, and all texts are kept at once.
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;

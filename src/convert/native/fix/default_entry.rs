@@ -25,8 +25,8 @@ pub(super) struct MenuConfiguration {
     pub(super) text: String,
 }
 
-/// The place of the default entry among `candidates`; none where nothing names one of them, and then
-/// the first one starts. `saved` is GRUB's `saved_entry`.
+/// The place of the default entry among `candidates`; none where nothing names one of them, and
+/// then the first one starts. `saved` is GRUB's `saved_entry`.
 pub(super) fn find(
     candidates: &[EntryCandidate],
     configurations: &[MenuConfiguration],
@@ -86,7 +86,8 @@ fn named(
     wanted: &str,
 ) -> Option<usize> {
     let is_loader = LOADERS.contains(&configuration.file.as_str());
-    // The matcher calls itself once for each `*`: a long pattern of a guest would exhaust the stack.
+    // The matcher calls itself once for each `*`: a long pattern of a guest would exhaust the
+    // stack.
     let pattern = Some(wanted).filter(|wanted| is_loader && wanted.len() <= LONGEST_NAME);
     let by_pattern = pattern.and_then(|wanted| glob::Pattern::new(&wanted.to_lowercase()).ok());
     let is_called = |candidate: &EntryCandidate| {

@@ -3,8 +3,8 @@
 /// Largest product of the lines of both texts that are compared one by one.
 const MOST: usize = 4_000_000;
 
-/// The lines that differ, before and after. Lines that follow each other and are more or fewer now are
-/// one difference.
+/// The lines that differ, before and after. Lines that follow each other and are more or fewer now
+/// are one difference.
 pub(super) fn differences(before: &str, after: &str) -> Vec<(String, String)> {
     let (old, new): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
     if old.len() == new.len() {

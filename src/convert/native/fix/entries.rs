@@ -5,8 +5,8 @@
 
 use std::cmp::Ordering;
 
-/// Most entries that are read, and the deepest menu that one is looked for in: a guest may have menus
-/// without end, and each entry knows the menus around it.
+/// Most entries that are read, and the deepest menu that one is looked for in: a guest may have
+/// menus without end, and each entry knows the menus around it.
 pub(super) const MOST: usize = 1_000;
 const DEEPEST: usize = 16;
 /// Longest name of an entry, in bytes: of a file it can be no longer.
@@ -79,8 +79,8 @@ impl Menus {
     }
 }
 
-/// Title and id in the line of a menu of GRUB: `'Debian' --class debian $menuentry_id_option 'x' {`.
-/// The whole line, where it has no quotes: GRUB Legacy and syslinux.
+/// Title and id in the line of a menu of GRUB: `'Debian' --class debian $menuentry_id_option 'x'
+/// {`. The whole line, where it has no quotes: GRUB Legacy and syslinux.
 fn names(rest: &str) -> Vec<String> {
     let rest = rest.trim();
     if !rest.starts_with(['"', '\'']) {

@@ -1,6 +1,6 @@
 //! The drivers that a guest needs to find its root on virtio, in the kernel or in its initramfs.
-//! Only an initramfs that lacks one is built anew: that takes a minute, and one that need not change
-//! should not. Which tool builds it, the guest tells: it is the one that is installed.
+//! Only an initramfs that lacks one is built anew: that takes a minute, and one that need not
+//! change should not. Which tool builds it, the guest tells: it is the one that is installed.
 
 use crate::convert::Error;
 use crate::convert::native::devices::GuestDevices;
@@ -100,8 +100,8 @@ struct StaleInitramfs<'a> {
 }
 
 /// Has the guest's own tool build it anew, and looks at the result: one that still lacks a driver,
-/// or lost a program that finds the root, gives way to the old one. That waits on this machine, since
-/// the guest may have no room for a second copy.
+/// or lost a program that finds the root, gives way to the old one. That waits on this machine,
+/// since the guest may have no room for a second copy.
 async fn rebuild(
     guestfs: &mut Guestfs,
     StaleInitramfs { kernel, held, fault }: StaleInitramfs<'_>,

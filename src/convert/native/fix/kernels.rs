@@ -76,7 +76,8 @@ const OPTIONS: [(&str, &str); 19] = [
 pub(in crate::convert::native) struct Kernel {
     /// Its version, which names its folder of modules.
     pub(super) version: String,
-    /// Its initramfs files, the last of them the one that a tool builds; none where it starts without.
+    /// Its initramfs files, the last of them the one that a tool builds; none where it starts
+    /// without.
     pub(super) initramfs: Vec<String>,
     /// Whether the one file in `initramfs` is a unified kernel image.
     pub(super) unified: bool,

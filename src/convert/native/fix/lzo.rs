@@ -16,7 +16,8 @@ const FILTER: u32 = 0x800;
 /// The first version whose header says which version extracts it.
 const WITH_LEVEL: u16 = 0x0940;
 
-/// Unpacks a stream of lzop, block by block. Sums are not compared: the archive inside shows damage.
+/// Unpacks a stream of lzop, block by block. Sums are not compared: the archive inside shows
+/// damage.
 pub(super) struct Lzop<R> {
     reader: R,
     flags: u32,

@@ -1,5 +1,5 @@
-//! Disks that the guest names where nothing here changes the name: units of systemd, scripts, rules of
-//! udev, multipath. Somebody has to look at them, and is told where.
+//! Disks that the guest names where nothing here changes the name: units of systemd, scripts, rules
+//! of udev, multipath. Somebody has to look at them, and is told where.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -30,8 +30,8 @@ const SELECTING: [&str; 4] = [
     "/etc/multipath/conf.d/*.conf",
     "/etc/multipath/multipath.conf",
 ];
-/// A serial number that VMware makes: it begins with the number that VMware has of IEEE, with or without
-/// the `3` that says so (SPC-4, "NAA").
+/// A serial number that VMware makes: it begins with the number that VMware has of IEEE, with or
+/// without the `3` that says so (SPC-4, "NAA").
 static SERIAL: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?i)[a-z0-9_.-]*6000c29[a-z0-9_-]*").expect("a pattern"));
 /// A condition of udev's that VMware's disks alone fulfil, or disks of SCSI by their order.

@@ -42,7 +42,7 @@ use crate::progress::Progress;
 use self::tables::TABLES;
 use super::devices::GuestDevices;
 use super::evidence;
-use super::fixed_files::FixList;
+use super::fix_list::FixList;
 use super::guestfs::Guestfs;
 use super::inspect::Guest;
 
@@ -116,8 +116,8 @@ impl<'a> FixReport<'a> {
         self.warnings.push(Warning::new(Stage::Pipeline, code, message));
     }
 
-    /// What came of a change; none, and a warning, where the guest refused it. The other changes are
-    /// made all the same.
+    /// What came of a change; none, and a warning, where the guest refused it. The other changes
+    /// are made all the same.
     fn accept<T>(&mut self, end: Result<T, Error>) -> Result<Option<T>, Error> {
         match end {
             Err(error @ Error::Refused { .. }) => {
@@ -137,12 +137,12 @@ pub(super) struct FixRequest<'a> {
     pub(super) tidies: bool,
 }
 
-/// Makes a Linux fit for virtio, as far as that can be done: [`FixReport::drivers`] tells what came of
-/// it. What was mounted is unmounted afterwards.
+/// Makes a Linux fit for virtio, as far as that can be done: [`FixReport::drivers`] tells what came
+/// of it. What was mounted is unmounted afterwards.
 ///
 /// # Errors
-/// [`Error::Guestfs`] when the appliance failed: the guest may be half changed. What the guest refuses
-/// is a warning.
+/// [`Error::Guestfs`] when the appliance failed: the guest may be half changed. What the guest
+/// refuses is a warning.
 pub(super) async fn linux(
     guestfs: &mut Guestfs,
     guest: &Guest,
@@ -264,8 +264,8 @@ async fn mounts(
     Ok(())
 }
 
-/// The lists of devices that LVM, md and the initramfs go by; returns those that changed, of which the
-/// initramfs has old copies.
+/// The lists of devices that LVM, md and the initramfs go by; returns those that changed, of which
+/// the initramfs has old copies.
 async fn lists(
     guestfs: &mut Guestfs,
     devices: &GuestDevices,

@@ -7,7 +7,8 @@ use crate::convert::native::devices::GuestDevices;
 
 use super::units;
 
-/// The option of btrfs that names one disk of several, all of which have the UUID of the file system.
+/// The option of btrfs that names one disk of several, all of which have the UUID of the file
+/// system.
 const MEMBER: &str = "device";
 /// What stands before a device behind the path of a file on the device (crypttab(5) of systemd).
 const BEHIND: [&str; 5] = [":/dev/", ":UUID=", ":LABEL=", ":PARTUUID=", ":PARTLABEL="];

@@ -73,8 +73,8 @@ pub(in crate::convert::native) fn stabilize(
     (fixed, lost)
 }
 
-/// A line with the devices of its key and its options by names that last, and those that could not be
-/// helped.
+/// A line with the devices of its key and its options by names that last, and those that could not
+/// be helped.
 fn besides(
     line: &str,
     fields: &[&str],
@@ -93,7 +93,8 @@ fn besides(
     (fixed, lost)
 }
 
-/// Whether a table names a device by a name that will not last, and the guest does not start without it.
+/// Whether a table names a device by a name that will not last, and the guest does not start
+/// without it.
 pub(in crate::convert::native) fn needs_unstable(
     text: &str,
     table: FsTable,
@@ -110,8 +111,8 @@ pub(in crate::convert::native) fn needs_unstable(
     })
 }
 
-/// The same of the copies of crypttab(5) in an initramfs, where each line is needed. Debian before 10
-/// wrote them as `source=/dev/sda5,…`.
+/// The same of the copies of crypttab(5) in an initramfs, where each line is needed. Debian before
+/// 10 wrote them as `source=/dev/sda5,…`.
 pub(in crate::convert::native) fn copy_is_unstable(text: &str, devices: &GuestDevices) -> bool {
     text.split_whitespace().any(|word| options::change(word, devices))
 }

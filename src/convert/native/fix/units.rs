@@ -8,7 +8,8 @@ pub(in crate::convert::native) const MOUNTS: &str = "/etc/systemd/system/*.mount
 /// Those that swap. Such a unit is called after its device, so that its text alone cannot change.
 pub(super) const SWAPS: &str = "/etc/systemd/system/*.swap";
 
-/// A unit that mounts with its device by a name that lasts, and the device if it could not be helped.
+/// A unit that mounts with its device by a name that lasts, and the device if it could not be
+/// helped.
 pub(super) fn stabilize(text: &str, devices: &GuestDevices) -> (String, Vec<String>) {
     let mut lost = Vec::new();
     let line = |line: &str| {

@@ -120,8 +120,8 @@ fn resume(text: &str, devices: &GuestDevices) -> (String, Vec<String>) {
     (text.split_inclusive('\n').map(line).collect(), Vec::new())
 }
 
-/// Whether LVM knows disks by what VMware calls them alone. It then looks for them by the marks that
-/// they carry.
+/// Whether LVM knows disks by what VMware calls them alone. It then looks for them by the marks
+/// that they carry.
 pub(super) fn names_vmwares(devices: &str) -> bool {
     devices.lines().any(|line| {
         let line = line.trim();

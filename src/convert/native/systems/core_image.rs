@@ -1,5 +1,5 @@
-//! Where the GRUB in the boot sector of a disk leads to: its core image, which the boot sector loads,
-//! names the file system with the rest of it (GRUB 2.12, `grub-core/boot/i386/pc` and
+//! Where the GRUB in the boot sector of a disk leads to: its core image, which the boot sector
+//! loads, names the file system with the rest of it (GRUB 2.12, `grub-core/boot/i386/pc` and
 //! `include/grub/offsets.h`).
 //!
 //! ```text
@@ -68,8 +68,8 @@ fn first_sector(boot: &[u8]) -> Option<u64> {
     (is_grub && boot[drive] == own && sector > 0).then_some(sector)
 }
 
-/// The sectors behind the first one, from the end of the list to its front; nothing where they are more
-/// than there can be.
+/// The sectors behind the first one, from the end of the list to its front; nothing where they are
+/// more than there can be.
 fn blocks(first: &[u8]) -> Vec<(u64, u64)> {
     let entry = |at: usize| {
         let start = u64::from_le_bytes(first.get(at..at + 8)?.try_into().ok()?);
@@ -82,8 +82,9 @@ fn blocks(first: &[u8]) -> Vec<(u64, u64)> {
     if sum > MOST_SECTORS { Vec::new() } else { blocks }
 }
 
-/// What a core image tells, unpacked: kernel, modules, configuration and prefix. Where the decompressor ends depends on how it was
-/// compiled, so each place is tried where the packed bytes may begin: with a zero.
+/// What a core image tells, unpacked: kernel, modules, configuration and prefix. Where the
+/// decompressor ends depends on how it was compiled, so each place is tried where the packed bytes
+/// may begin: with a zero.
 fn told(core: &[u8]) -> Option<LeadsTo> {
     let number = |at: usize| {
         let bytes = core.get(at..at + 4)?.try_into().ok()?;

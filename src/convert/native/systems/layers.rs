@@ -100,8 +100,8 @@ pub(in crate::convert::native) async fn disks_of(
     Ok(told.iter().filter_map(|line| number(line.trim())).copied().collect())
 }
 
-/// The device of a root, by libguestfs' name of it. Of a subvolume libguestfs 1.48 tells the appliance's
-/// own name, which may be another: the file system is the one with the same UUID.
+/// The device of a root, by libguestfs' name of it. Of a subvolume libguestfs 1.48 tells the
+/// appliance's own name, which may be another: the file system is the one with the same UUID.
 pub(in crate::convert::native) async fn device_of(
     guestfs: &mut Guestfs,
     root: &str,
@@ -118,8 +118,8 @@ pub(in crate::convert::native) async fn device_of(
     Ok(found.map_or(own, String::as_str).to_owned())
 }
 
-/// The numbers of the disks by the appliance's own names, which follow the order in which its kernel
-/// found them: libguestfs attaches disk N as target N of its SCSI bus.
+/// The numbers of the disks by the appliance's own names, which follow the order in which its
+/// kernel found them: libguestfs attaches disk N as target N of its SCSI bus.
 fn numbers(by_path: &[String]) -> BTreeMap<String, usize> {
     let number = |line: &String| {
         let (path, name) = line.rsplit_once(" -> ")?;

@@ -1,4 +1,5 @@
-//! Which of several systems on the boot disk is started: the boot loader's first entry names a root.
+//! Which of several systems on the boot disk is started: the boot loader's first entry names a
+//! root.
 
 use crate::convert::Error;
 use crate::convert::native::devices::GuestDevices;
@@ -122,8 +123,8 @@ pub(super) async fn candidates(
     Ok(pairs.filter(is_candidate).map(|(device, _)| device.to_owned()).collect())
 }
 
-/// The roots that the boot loaders' first entries name: of a boot loader that another one leads to, or
-/// else of all.
+/// The roots that the boot loaders' first entries name: of a boot loader that another one leads to,
+/// or else of all.
 pub(super) fn started(sites: &[Site], roots: &[Root], devices: &GuestDevices) -> Vec<String> {
     let votes = |sites: &[&Site]| {
         let mut found: Vec<String> = Vec::new();
@@ -168,8 +169,8 @@ pub(super) struct Root {
     pub(super) device: String,
 }
 
-/// The roots whose own boot loader names all the others: an installer that found other systems wrote
-/// it.
+/// The roots whose own boot loader names all the others: an installer that found other systems
+/// wrote it.
 fn naming_all(sites: &[Site], roots: &[Root], devices: &GuestDevices) -> Vec<String> {
     let own = |root: &Root| sites.iter().find(|site| site.root.as_ref() == Some(&root.name));
     let names_all = |root: &&Root| {

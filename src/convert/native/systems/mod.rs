@@ -76,8 +76,8 @@ pub(super) async fn choose(
     }
 }
 
-/// The root that the user means. libguestfs' own names, which the list of an error has, come before those
-/// of the guest.
+/// The root that the user means. libguestfs' own names, which the list of an error has, come before
+/// those of the guest.
 fn named<'a>(roots: &'a [String], wanted: &str, devices: &GuestDevices) -> Option<&'a String> {
     let meant = devices.all(wanted);
     let is_meant = |root: &&String| meant.iter().any(|device| device == split(root).0);
@@ -175,8 +175,8 @@ async fn by_device(
     Ok(groups)
 }
 
-/// The systems that the boot disk leads to: their root lies there, or else their `/boot` or EFI system
-/// partition. Of several on that disk it is the one that the boot loader starts first.
+/// The systems that the boot disk leads to: their root lies there, or else their `/boot` or EFI
+/// system partition. Of several on that disk it is the one that the boot loader starts first.
 async fn booted(
     guestfs: &mut Guestfs,
     roots: &[String],
@@ -261,8 +261,8 @@ async fn started(
     Ok(if first.len() == 1 { first } else { own })
 }
 
-/// Those whose fstab has the boot loader's files on the disk. An fstab that names disks by their order
-/// means the disks of the machine that it was written on, so this is asked second.
+/// Those whose fstab has the boot loader's files on the disk. An fstab that names disks by their
+/// order means the disks of the machine that it was written on, so this is asked second.
 async fn with_loader_on(
     guestfs: &mut Guestfs,
     roots: &[String],

@@ -1,7 +1,7 @@
 //! The root of a btrfs among its snapshots.
 //!
-//! libguestfs 1.48 lists each subvolume as `btrfsvol:DEVICE/PATH`, but the default one by the device
-//! alone (`daemon/listfs.ml`), since that is what a mount without options shows.
+//! libguestfs 1.48 lists each subvolume as `btrfsvol:DEVICE/PATH`, but the default one by the
+//! device alone (`daemon/listfs.ml`), since that is what a mount without options shows.
 
 use crate::convert::Error;
 use crate::convert::native::devices::GuestDevices;
@@ -39,7 +39,8 @@ struct Subvolumes {
     default: String,
 }
 
-/// The root that is booted: the subvolume that the boot loader or fstab names, else the default one.
+/// The root that is booted: the subvolume that the boot loader or fstab names, else the default
+/// one.
 pub(super) async fn booted(
     guestfs: &mut Guestfs,
     group: &Group<'_>,

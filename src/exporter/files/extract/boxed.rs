@@ -1,4 +1,5 @@
-//! A VMDK of several files in an archive: they are taken out of the archive first, and then put together.
+//! A VMDK of several files in an archive: they are taken out of the archive first, and then put
+//! together.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -21,7 +22,8 @@ use crate::state::WORK_PREFIX;
 const MOST_TABLES: u64 = 64 << 20;
 
 impl Extraction<'_> {
-    /// Takes the members out of the archive, the descriptor first among them, and puts them together.
+    /// Takes the members out of the archive, the descriptor first among them, and puts them
+    /// together.
     pub(super) fn join_packed(
         &self,
         wanted: &WantedDisk,

@@ -128,7 +128,7 @@ impl Extraction<'_> {
                 });
                 continue;
             }
-            let name = wanted.file_names().into_iter().next();
+            let name = wanted.exported_files().into_iter().next().map(|file| file.name);
             let part = name.map(|name| PartFile::create(self.directory.join(name))).transpose()?;
             let mut slot =
                 ExtractionSlot { wanted, part, packed: None, stored: Some(0), done: None };
@@ -145,7 +145,7 @@ impl Extraction<'_> {
         };
         let Some(whole) = self.whole.iter().rfind(same) else { return Ok(None) };
         let name = wanted.file_name(whole.received.is_some());
-        if !wanted.file_names().contains(&name) {
+        if !wanted.exported_files().iter().any(|file| file.name == name) {
             return Ok(None);
         }
         let length = Some(whole.file_size.0);
@@ -164,7 +164,8 @@ impl Extraction<'_> {
         }
     }
 
-    /// Reads all disks; returns the UEFI variables, the sums that are known by then, and what was missed.
+    /// Reads all disks; returns the UEFI variables, the sums that are known by then, and what was
+    /// missed.
     fn fill(&self, slots: &mut Vec<ExtractionSlot<'_>>) -> Result<Filled, Error> {
         for slot in slots.iter_mut().filter(|slot| slot.done.is_none()) {
             if let (DiskBytes::PackedSplit { members }, Some(part)) =
@@ -353,7 +354,7 @@ impl Extraction<'_> {
     }
 
     fn failed(&self, wanted: &WantedDisk, error: io::Error) -> Error {
-        let name = wanted.file_names().into_iter().next();
+        let name = wanted.exported_files().into_iter().next().map(|file| file.name);
         let path: PathBuf = self.directory.join(name.unwrap_or_default());
         match error.kind() {
             ErrorKind::Interrupted => Error::Cancelled,

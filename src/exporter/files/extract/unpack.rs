@@ -25,8 +25,8 @@ impl Extraction<'_> {
     }
 
     /// All packed disks and the UEFI variables, in one pass over their store, to its end: a name
-    /// that comes twice shows itself there. Without the variables and what lies in drives a VM starts: what
-    /// of them is not there is missed.
+    /// that comes twice shows itself there. Without the variables and what lies in drives a VM
+    /// starts: what of them is not there is missed.
     pub(super) fn unpack(
         &self,
         store: &Store,
@@ -101,8 +101,8 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    /// Tells that a disk is whole, so that a later run need not take it again. What lies in a folder may
-    /// change without a trace in the folder itself.
+    /// Tells that a disk is whole, so that a later run need not take it again. What lies in a
+    /// folder may change without a trace in the folder itself.
     fn note_taken(&self, store: &Store, slot: &ExtractionSlot<'_>) {
         let is_new = slot.stored.is_some() && !matches!(store, Store::Folder(_));
         if let Some(done) = slot.done.as_ref().filter(|_| is_new) {

@@ -7,8 +7,8 @@ use crate::model::{Board, NotKept, OsFamily, SoundCard};
 /// Most floppy drives that are told: a controller has two.
 const MOST_FLOPPIES: usize = 2;
 
-/// The facts of a hardware section. A package is a template by intent: only VMware's lines of the VMX,
-/// if it was asked to write them, tell who the VM was.
+/// The facts of a hardware section. A package is a template by intent: only VMware's lines of the
+/// VMX, if it was asked to write them, tell who the VM was.
 pub(super) fn board(hardware: &HardwareSection, family: OsFamily) -> Board {
     let line = |key| setting(&hardware.extra_config, key).unwrap_or_default();
     let version = hardware.system.virtual_system_type.as_deref().unwrap_or_default();

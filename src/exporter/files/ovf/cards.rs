@@ -18,7 +18,8 @@ pub(super) fn nic(item: &Item, index: usize) -> SourceNic {
     }
 }
 
-/// The model by any writer's word: a name, VirtualBox's chip, or oVirt's number (`VmInterfaceType`).
+/// The model by any writer's word: a name, VirtualBox's chip, or oVirt's number
+/// (`VmInterfaceType`).
 fn model(word: &str) -> NicModel {
     let word = word.trim().to_ascii_lowercase();
     match word.as_str() {
@@ -75,8 +76,8 @@ fn number(item: &Item) -> Option<u32> {
     }
 }
 
-/// Fills in what VirtualBox writes into its own settings alone, addresses and chips: the adapters that
-/// are in use, in the order of their slots, are the cards.
+/// Fills in what VirtualBox writes into its own settings alone, addresses and chips: the adapters
+/// that are in use, in the order of their slots, are the cards.
 pub(super) fn of_virtual_box(nics: &mut [SourceNic], machine: &Machine) {
     let is_used = |adapter: &&Adapter| matches!(adapter.enabled.trim(), "true" | "1");
     let mut used: Vec<_> = machine.hardware.network.adapter.iter().filter(is_used).collect();

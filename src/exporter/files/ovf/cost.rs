@@ -1,10 +1,11 @@
-//! What a descriptor may cost as a whole. Each number in it is bounded alone, and their product is not:
-//! two thousand disks of ten thousand chunks with names of four thousand bytes are 80 GB.
+//! What a descriptor may cost as a whole. Each number in it is bounded alone, and their product is
+//! not: two thousand disks of ten thousand chunks with names of four thousand bytes are 80 GB.
 
 use crate::budget::{Budget, Exhausted};
 use crate::exporter::files::ovf_package::packaged_vm::OvfDisk;
 
-/// Most files of all disks together, and bytes of their names. A disk of 2 TiB in chunks of 1 GiB has 2000.
+/// Most files of all disks together, and bytes of their names. A disk of 2 TiB in chunks of 1 GiB
+/// has 2000.
 const MOST_MEMBERS: u64 = 64 << 10;
 const MOST_NAMES: u64 = 16 << 20;
 /// Most VMs of a package.

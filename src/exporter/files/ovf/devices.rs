@@ -131,7 +131,8 @@ fn items(hardware: &HardwareSection, index: &Index<'_>) -> Vec<Item> {
     items
 }
 
-/// Refuses disks that are the same chunks: nobody writes that, and each disk would have all the names.
+/// Refuses disks that are the same chunks: nobody writes that, and each disk would have all the
+/// names.
 fn chunks_once(chunked: &mut HashSet<String>, found: &FoundDisk) -> Result<(), String> {
     match (&found.file.href, found.file.chunks) {
         (Some(href), Some(_)) if !chunked.insert(href.clone()) => {

@@ -64,8 +64,8 @@ impl<'a> Resources<'a> {
             })
     }
 
-    /// Whether an item is a disk: by its kind, or by what it refers to. Citrix writes disks as storage
-    /// extents (19), others as storage volumes (32).
+    /// Whether an item is a disk: by its kind, or by what it refers to. Citrix writes disks as
+    /// storage extents (19), others as storage volumes (32).
     pub(super) fn is_disk(&self, item: &Item) -> bool {
         match item.kind.trim() {
             "17" | "31" => true,
@@ -151,9 +151,9 @@ impl<'a> Resources<'a> {
         }))
     }
 
-    /// What an item refers to: `ovf:/disk/ID`, `ovf:/file/ID`, `/disk/ID`, `ID`; of a disk without a
-    /// reference the one that is called as the item is. Ids of disks may be numbers, as those of all
-    /// items are.
+    /// What an item refers to: `ovf:/disk/ID`, `ovf:/file/ID`, `/disk/ID`, `ID`; of a disk without
+    /// a reference the one that is called as the item is. Ids of disks may be numbers, as those of
+    /// all items are.
     fn resource(&self, item: &Item) -> Option<Resource<'a>> {
         let reference = reference(item);
         let id = last_part(reference);
@@ -167,8 +167,8 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// Whether an item that refers to nothing may be the disk of its own id: by its kind, and if no other
-    /// item refers to that disk.
+    /// Whether an item that refers to nothing may be the disk of its own id: by its kind, and if no
+    /// other item refers to that disk.
     fn is_called_as_its_disk(&self, item: &Item) -> bool {
         let id = item.instance.trim();
         let is_disk = matches!(item.kind.trim(), "17" | "19" | "31" | "32");
@@ -183,8 +183,8 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// In bytes. Where there is an image, it tells what the descriptor leaves out or says in words that
-    /// nobody knows; a number beyond all is refused in any case.
+    /// In bytes. Where there is an image, it tells what the descriptor leaves out or says in words
+    /// that nobody knows; a number beyond all is refused in any case.
     fn capacity(&self, disk: &DescribedDisk, has_image: bool, label: &str) -> Result<u64, String> {
         let text = disk.capacity.trim();
         let value = self.properties.value(text).unwrap_or_default().trim();

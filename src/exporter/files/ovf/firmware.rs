@@ -3,8 +3,8 @@
 use super::schema::{HardwareSection, VirtualSystem};
 use crate::model::Firmware;
 
-/// The firmware; `None` when the package tells none. `setting` is VMware's. VirtualBox leaves BIOS out
-/// of its description, oVirt has a number, and Citrix a parameter of the boot.
+/// The firmware; `None` when the package tells none. `setting` is VMware's. VirtualBox leaves BIOS
+/// out of its description, oVirt has a number, and Citrix a parameter of the boot.
 pub(super) fn firmware(
     setting: Option<&str>,
     system: &VirtualSystem,

@@ -41,8 +41,8 @@ pub(super) fn family(os: &OperatingSystem) -> OsFamily {
     }
 }
 
-/// The architecture, by the id of VMware or VirtualBox and by the words. The numbers of the standard
-/// tell the width of a word and not whose it is.
+/// The architecture, by the id of VMware or VirtualBox and by the words. The numbers of the
+/// standard tell the width of a word and not whose it is.
 pub(super) fn architecture(os: &OperatingSystem) -> Option<String> {
     arch(&words(os))
 }

@@ -48,8 +48,8 @@ impl<'a> Index<'a> {
         self.files.get(reference).or_else(|| self.by_path.get(reference)).copied()
     }
 
-    /// Whether an item counts: it is there in any deployment, or in the default one, and not the end of
-    /// a range.
+    /// Whether an item counts: it is there in any deployment, or in the default one, and not the
+    /// end of a range.
     pub(super) fn has(&self, item: &Item) -> bool {
         let of_all = item.configuration.trim().is_empty();
         let is_device = matches!(item.bound.trim(), "" | "normal");

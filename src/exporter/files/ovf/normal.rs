@@ -1,8 +1,9 @@
 //! The XML of a descriptor in one spelling, whatever its writer's is.
 //!
-//! Serde tells elements and attributes by their names alone, and refuses what comes twice. So names lose
-//! their prefixes first: `<File>` and `<ovf:File>` are one list then. Of two attributes of one local name
-//! (`ovf:id`, `ovirt:id`) the standard's stays, and of two elements that stand for one value the first.
+//! Serde tells elements and attributes by their names alone, and refuses what comes twice. So names
+//! lose their prefixes first: `<File>` and `<ovf:File>` are one list then. Of two attributes of one
+//! local name (`ovf:id`, `ovirt:id`) the standard's stays, and of two elements that stand for one
+//! value the first.
 //!
 //! OVF 0.9, which the storage domains of oVirt and RHV still have, names its sections by a type:
 //! `<Section xsi:type="ovf:DiskSection_Type">`. These get the names that they have had since 1.0.
@@ -17,11 +18,11 @@ use quick_xml::name::{Namespace, NamespaceResolver, ResolveResult};
 use super::schema::SEVERAL;
 use crate::budget::Budget;
 
-/// Deepest nesting of elements. Descriptors stay below 12. The parser of a type that contains itself
-/// goes down as deep as the text does.
+/// Deepest nesting of elements. Descriptors stay below 12. The parser of a type that contains
+/// itself goes down as deep as the text does.
 const DEEPEST: usize = 64;
-/// Most elements. The largest descriptors have some thousands; an item of seven bytes takes a hundred times
-/// as many once it is read.
+/// Most elements. The largest descriptors have some thousands; an item of seven bytes takes a
+/// hundred times as many once it is read.
 const MOST_ELEMENTS: u64 = 200_000;
 /// Namespaces of attributes that say something of the text and nothing of the VM: `xsi:type`,
 /// `xml:lang`.
@@ -73,7 +74,8 @@ pub(super) fn normal(text: &str) -> Result<String, String> {
             Event::CData(text) => out.push(["<![CDATA[", &text.into_inner(), "]]>"]),
             Event::GeneralRef(name) => out.push(["&", &name, ";"]),
             Event::Eof => return Ok(out.text),
-            // Entities that a document type declares are not resolved: their references are refused.
+            // Entities that a document type declares are not resolved: their references are
+            // refused.
             Event::DocType(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
         }
     }

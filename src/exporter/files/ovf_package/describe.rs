@@ -118,8 +118,8 @@ impl OvfPackage {
         found.inspect_err(|error| warnings.push(nvram::missed(chain(error)))).ok()
     }
 
-    /// What lies in the VM's CD-ROM drives, as far as the package has it. A VM starts without it, unless
-    /// its system comes from there.
+    /// What lies in the VM's CD-ROM drives, as far as the package has it. A VM starts without it,
+    /// unless its system comes from there.
     fn media(
         &self,
         members: &Members<'_>,

@@ -19,7 +19,8 @@ pub(super) struct Members<'a> {
     store: &'a Store,
     /// Path of the folder of the descriptor inside an archive, with a `/` behind it unless empty.
     prefix: &'a str,
-    /// Names and lengths of an archive's; none of a folder, and of a stream, which would have to be read.
+    /// Names and lengths of an archive's; none of a folder, and of a stream, which would have to be
+    /// read.
     listed: Option<HashMap<String, u64>>,
 }
 
@@ -47,8 +48,8 @@ impl<'a> Members<'a> {
         self.listed.as_ref()?.get(name).copied()
     }
 
-    /// The file that a reference means: by its name, by the name that it encodes, or in another case. What
-    /// a stream has shows itself when it is read.
+    /// The file that a reference means: by its name, by the name that it encodes, or in another
+    /// case. What a stream has shows itself when it is read.
     ///
     /// # Errors
     /// [`Error::Unusable`] when there is none, or when it leads out of the package.
@@ -63,9 +64,9 @@ impl<'a> Members<'a> {
         })
     }
 
-    /// The files of a disk: what the reference means, or else the chunks of that name, which are there
-    /// although the descriptor does not count them. Where each of them is an image of its own, they are
-    /// the states of a VM with snapshots, and the last one counts. Blocks.
+    /// The files of a disk: what the reference means, or else the chunks of that name, which are
+    /// there although the descriptor does not count them. Where each of them is an image of its
+    /// own, they are the states of a VM with snapshots, and the last one counts. Blocks.
     ///
     /// # Errors
     /// As those of [`Members::find`]; [`Error::File`].
@@ -154,8 +155,8 @@ pub(super) fn is_plain(name: &str) -> bool {
     is_below && !name.is_empty() && !name.contains('\0')
 }
 
-/// The names that a reference may mean, the likeliest first: as it stands, and decoded. Writers on Windows
-/// put `\` between folders.
+/// The names that a reference may mean, the likeliest first: as it stands, and decoded. Writers on
+/// Windows put `\` between folders.
 fn spellings(href: &str) -> Vec<String> {
     let decoded = percent_decode_str(href).decode_utf8_lossy();
     let mut spellings: Vec<String> = Vec::new();
@@ -178,8 +179,8 @@ fn in_list(listed: &HashMap<String, u64>, names: Vec<String>) -> Option<String> 
     alike.next().filter(|_| alike.next().is_none()).cloned()
 }
 
-/// As [`in_list`], of the files below a folder; in another case only the last part of the name is looked
-/// for.
+/// As [`in_list`], of the files below a folder; in another case only the last part of the name is
+/// looked for.
 fn in_folder(folder: &Path, names: &[String]) -> Result<Option<String>, Error> {
     if let Some(name) = names.iter().find(|name| folder.join(name).exists()) {
         return Ok(Some(name.clone()));

@@ -118,8 +118,8 @@ impl OvfPackage {
         }
     }
 
-    /// Reads a descriptor that lies in a folder. `given` is the folder that the user named, if it is one
-    /// above: files below it may be used, too. Blocks.
+    /// Reads a descriptor that lies in a folder. `given` is the folder that the user named, if it
+    /// is one above: files below it may be used, too. Blocks.
     ///
     /// # Errors
     /// As those of [`OvfPackage::of_archive`].
@@ -199,8 +199,8 @@ impl OvfPackage {
     }
 }
 
-/// Whether a member is what a VM is taken from where it lies in a folder: VMware's boxes of Vagrant hold
-/// a VMX, those of libvirt an image.
+/// Whether a member is what a VM is taken from where it lies in a folder: VMware's boxes of Vagrant
+/// hold a VMX, those of libvirt an image.
 fn is_packed_vm(name: &str) -> bool {
     let extension = Path::new(name).extension().unwrap_or_default().to_string_lossy();
     extension.eq_ignore_ascii_case("vmx") || format_by_extension(&extension).is_some()

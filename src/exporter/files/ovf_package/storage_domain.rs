@@ -12,8 +12,9 @@ const IMAGES: &str = "images";
 const MOST_ABOVE: usize = 5;
 
 impl OvfPackage {
-    /// The package with its disks where they are: in its own folder, in `images` beside the descriptor,
-    /// or in those of the folder that the user gave. Nothing outside of these folders is used. Blocks.
+    /// The package with its disks where they are: in its own folder, in `images` beside the
+    /// descriptor, or in those of the folder that the user gave. Nothing outside of these folders
+    /// is used. Blocks.
     pub(super) fn with_images_of_domain(mut self, given: Option<&Path>) -> Self {
         let Store::Folder(own) = &self.store else { return self };
         let Some(href) = self.first_volume() else { return self };

@@ -22,8 +22,8 @@ impl Vmx {
         }
     }
 
-    /// Its own number, as VMs of macOS have one, else that which VMware makes of the UUID. One that is
-    /// the host's (`serialNumber.reflectHost`) stands nowhere.
+    /// Its own number, as VMs of macOS have one, else that which VMware makes of the UUID. One that
+    /// is the host's (`serialNumber.reflectHost`) stands nowhere.
     fn serial(&self, uuid: &str) -> Option<SmbiosText> {
         if self.is("serialnumber.reflecthost") {
             return None;

@@ -1,4 +1,5 @@
-//! What the units of a VMX's controllers are: disks, CD-ROM drives, or devices of the source's host.
+//! What the units of a VMX's controllers are: disks, CD-ROM drives, or devices of the source's
+//! host.
 
 use super::Vmx;
 use crate::model::NotKept;
@@ -13,16 +14,16 @@ pub(super) enum ControllerUnit {
     Host,
 }
 
-/// Beginnings of what a drive of the host is called where no `deviceType` says that it is one, in lower
-/// case.
+/// Beginnings of what a drive of the host is called where no `deviceType` says that it is one, in
+/// lower case.
 const DRIVES: [&str; 5] = ["/vmfs/devices/cdrom/", "/dev/cdrom", "/dev/sr", "/dev/scd", "/dev/dvd"];
 /// Most devices of a host's PCI bus that a VM has (vSphere 8, "Configuration Maximums").
 const MOST_PCI: usize = 32;
 
 impl Vmx {
     /// What the unit of that key prefix is. VMware writes `disk`, `scsi-hardDisk`, `ata-hardDisk`,
-    /// `rawDisk` and `plainDisk` for disks, or nothing; `cdrom-image`, `cdrom-raw` and `atapi-cdrom`
-    /// for drives; `scsi-passthru` for whatever is on a bus of the host.
+    /// `rawDisk` and `plainDisk` for disks, or nothing; `cdrom-image`, `cdrom-raw` and
+    /// `atapi-cdrom` for drives; `scsi-passthru` for whatever is on a bus of the host.
     pub(super) fn unit(&self, prefix: &str) -> ControllerUnit {
         let get = |key| self.get(&format!("{prefix}.{key}")).unwrap_or_default();
         let kind = get("devicetype").to_ascii_lowercase();

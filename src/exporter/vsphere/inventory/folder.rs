@@ -1,5 +1,5 @@
-//! Small files of a datastore, and the addresses of all (vSphere Web Services Programming Guide, "HTTP
-//! access to datastores").
+//! Small files of a datastore, and the addresses of all (vSphere Web Services Programming Guide,
+//! "HTTP access to datastores").
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What the login may do on a VM and its datastores, as the server's `AuthorizationManager` tells it.
+//! What the login may do on a VM and its datastores, as the server's `AuthorizationManager` tells
+//! it.
 
 use std::collections::HashSet;
 
@@ -38,8 +39,8 @@ impl Granted {
 }
 
 impl VSphere {
-    /// What the login may do on `vm`, its datastores, and the folder that it is to be moved to. `None`
-    /// where the server does not tell: an old ESXi host, or a login that may not ask.
+    /// What the login may do on `vm`, its datastores, and the folder that it is to be moved to.
+    /// `None` where the server does not tell: an old ESXi host, or a login that may not ask.
     ///
     /// # Errors
     /// What happened on the way to the server.

@@ -22,8 +22,8 @@ const TAG: &str = "com/vmware/cis/tagging/tag";
 const ASSOCIATION: &str = "com/vmware/cis/tagging/tag-association";
 /// Objects that are asked about at a time; the API takes at most 2000.
 const AT_A_TIME: usize = 1000;
-/// Most tags, each of which is asked for alone: a vCenter has 18 000 at most, and ties 100 000 to objects
-/// ("Configuration Maximums").
+/// Most tags, each of which is asked for alone: a vCenter has 18 000 at most, and ties 100 000 to
+/// objects ("Configuration Maximums").
 const MOST_TAGS: u64 = 50_000;
 const MOST_ATTACHED: u64 = 500_000;
 

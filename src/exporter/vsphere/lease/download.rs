@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Lease;
 use super::lease_renewal::TransferProgress;
 use super::server_sums::{Verdict, verify};
+use crate::exporter::blocking::blocking_io;
 use crate::exporter::transfer::{
     Broken, ExpectedStream, Meter, PartFile, StreamSource, WrittenStream, fetch,
 };
@@ -209,9 +210,8 @@ impl Download<'_> {
 
     async fn fetch(&self, stop: &CancellationToken) -> Result<WrittenStream, Broken> {
         let part = self.slot.part.clone();
-        let file = tokio::task::spawn_blocking(move || part.restart())
+        let file = blocking_io(move || part.restart())
             .await
-            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(|source| Broken::File { action: "truncating", source })?;
         let wanted =
             ExpectedStream { capacity: self.capacity.0, sha1: self.sha1, rewrite: self.rewrite };

@@ -27,7 +27,8 @@ use super::soap::session::{VSphere, lacks};
 use super::soap::{Soap, localized_fault};
 use crate::exporter::{Error, Fault};
 
-/// Time until the second look at a lease that is not ready yet; each one after it waits twice as long …
+/// Time until the second look at a lease that is not ready yet; each one after it waits twice as
+/// long …
 const FIRST_POLL: Duration = Duration::from_millis(20);
 /// … up to this.
 const POLL: Duration = Duration::from_millis(500);
@@ -86,8 +87,8 @@ pub(super) struct SentFile {
 }
 
 impl VSphere {
-    /// Takes a lease on all disks of `of`, a VM or a snapshot. It must be ended by [`Lease::complete`] or
-    /// [`Lease::abort`].
+    /// Takes a lease on all disks of `of`, a VM or a snapshot. It must be ended by
+    /// [`Lease::complete`] or [`Lease::abort`].
     pub(super) async fn lease(&self, of: &Moref) -> Result<Lease, Error> {
         let method =
             if of.kind == "VirtualMachineSnapshot" { "ExportSnapshot" } else { "ExportVm" };

@@ -1,10 +1,11 @@
 //! The files of an export, all together: begun, named, or removed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::exporter::blocking::blocking;
 use crate::exporter::transfer::{PartFile, sync_directory};
 use crate::exporter::{Error, ExportRequest, FinishedDisk};
 use crate::model::{DiskFormat, SourceDisk, Stage, Warning, WarningCode};
@@ -94,14 +95,4 @@ pub(in crate::exporter::vsphere) async fn discard(parts: Vec<Arc<PartFile>>, pro
             )));
         }
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    path: &Path,
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        let source = std::io::Error::other(error);
-        Err(Error::File { action: "working on", path: path.to_owned(), source })
-    })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Lease, SentFile, ServerAlgorithm};
 use crate::exporter::Error;
+use crate::exporter::blocking::blocking_io;
 use crate::exporter::transfer::{Broken, PartFile, WrittenStream, sha1_of};
 
 /// How long a host may take to enter a file that it has just sent in its manifest.
@@ -76,8 +77,7 @@ pub(in crate::exporter::vsphere) async fn verify(
 async fn sha1(part: &PartFile) -> Result<String, Error> {
     let path = part.path().to_owned();
     let work = move || File::open(path).and_then(sha1_of);
-    let sum = tokio::task::spawn_blocking(work).await;
-    sum.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|source| Error::File {
+    blocking_io(work).await.map_err(|source| Error::File {
         action: "reading",
         path: part.path().to_owned(),
         source,

@@ -15,8 +15,8 @@ use crate::budget::Budget;
 const XSI: Namespace<'static> = Namespace("http://www.w3.org/2001/XMLSchema-instance");
 /// Deepest nesting accepted. Replies of vSphere stay below 30.
 const DEEPEST: usize = 100;
-/// Most elements of a reply. An element of four bytes takes a hundred here. A page of a hundred VMs has
-/// some thirty thousand.
+/// Most elements of a reply. An element of four bytes takes a hundred here. A page of a hundred VMs
+/// has some thirty thousand.
 const MOST_NODES: u64 = 1_000_000;
 
 /// An element.

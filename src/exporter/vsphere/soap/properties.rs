@@ -14,8 +14,8 @@ use crate::exporter::{Error, Fault};
 
 const RETRIEVE: &str = "RetrievePropertiesEx";
 const CONTINUE: &str = "ContinueRetrievePropertiesEx";
-/// Most objects of an inventory. A vCenter has 45 000 VMs at most ("Configuration Maximums"), and as many
-/// folders, hosts and datastores again.
+/// Most objects of an inventory. A vCenter has 45 000 VMs at most ("Configuration Maximums"), and
+/// as many folders, hosts and datastores again.
 const MOST_OBJECTS: u64 = 200_000;
 /// Most elements of all that is kept of them.
 const MOST_NODES: u64 = 4_000_000;

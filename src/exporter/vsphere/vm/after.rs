@@ -1,5 +1,5 @@
-//! What is done to a VM once its migration has succeeded: each step is planned, which changes nothing, then
-//! done, and undone only while it is still as it was left.
+//! What is done to a VM once its migration has succeeded: each step is planned, which changes
+//! nothing, then done, and undone only while it is still as it was left.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ const PROPERTIES: [&str; 5] =
     ["name", "parent", "config.annotation", "config.hardware", "runtime.powerState"];
 
 impl VSphere {
-    /// What `wanted` comes down to for the VM as it is now; `None` where nothing is to be done. `note` is
-    /// the line for its annotation. Changes nothing.
+    /// What `wanted` comes down to for the VM as it is now; `None` where nothing is to be done.
+    /// `note` is the line for its annotation. Changes nothing.
     ///
     /// # Errors
     /// [`Error::CannotFollow`] when it cannot be done.
@@ -92,8 +92,8 @@ impl VSphere {
         .await
     }
 
-    /// Undoes a step as far as the VM is still as the step has left it; false where nothing was to be
-    /// undone.
+    /// Undoes a step as far as the VM is still as the step has left it; false where nothing was to
+    /// be undone.
     ///
     /// # Errors
     /// [`Error::Task`] when the server refuses or fails to.
@@ -126,8 +126,8 @@ impl VSphere {
         self.properties(&Moref::new("VirtualMachine", &vm.id), &PROPERTIES).await
     }
 
-    /// Has cards be connected when the VM starts, or not. A device is sent back whole, as it was read: what
-    /// a client leaves out of one the server may take for unset.
+    /// Has cards be connected when the VM starts, or not. A device is sent back whole, as it was
+    /// read: what a client leaves out of one the server may take for unset.
     async fn connect_cards(&self, vm: &SourceVm, keys: &[String], on: bool) -> Result<(), Error> {
         let now = self.of_steps(vm).await?;
         let runs = super::hardware::power_state(now.text("runtime.powerState")) == PowerState::On;

@@ -156,8 +156,8 @@ fn nic(index: usize, model: NicModel, device: &Node, extra: ExtraConfig<'_>) -> 
 /// Key of the first network card; the others follow (vSphere's numbering of devices).
 const FIRST_CARD: i32 = 4000;
 
-/// The PCI slot of a card: its `slotInfo` (vim25, `VirtualDevicePciBusSlotInfo`), else the line of the
-/// VMX, which counts the cards by their keys. -1 stands for none yet.
+/// The PCI slot of a card: its `slotInfo` (vim25, `VirtualDevicePciBusSlotInfo`), else the line of
+/// the VMX, which counts the cards by their keys. -1 stands for none yet.
 fn slot(device: &Node, extra: ExtraConfig<'_>) -> Option<u32> {
     own_slot(device).or_else(|| {
         let number = device.number::<i32>("key")?.checked_sub(FIRST_CARD)?;

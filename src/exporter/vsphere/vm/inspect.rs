@@ -12,7 +12,8 @@ use crate::exporter::guest_os::{Detailed, arch, os_family};
 use crate::exporter::inspected::Inspected;
 use crate::exporter::{Error, NVRAM, Streaming, Transport};
 use crate::model::{
-    Assumed, ByteSize, CpuTopology, DiskFormat, Firmware, GuestOs, Origin, SourceState, SourceVm,
+    Assumed, ByteSize, CpuTopology, DiskFormat, ExportFile, Firmware, GuestOs, Origin, SourceState,
+    SourceVm,
 };
 
 /// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
@@ -144,15 +145,15 @@ fn tools(object: &Object) -> Option<bool> {
 }
 
 /// What an export of `vm` may write.
-fn makes(vm: &SourceVm, transport: Transport, of_lease: DiskFormat) -> Vec<String> {
+fn makes(vm: &SourceVm, transport: Transport, of_lease: DiskFormat) -> Vec<ExportFile> {
     let formats: &[DiskFormat] = match transport {
         Transport::Nfc => &[of_lease],
         Transport::Datastore => &[DiskFormat::Raw],
         Transport::Auto => &[of_lease, DiskFormat::Raw],
     };
-    let nvram = (vm.firmware == Firmware::Efi).then(|| NVRAM.to_owned());
+    let nvram = (vm.firmware == Firmware::Efi).then(|| ExportFile::other(NVRAM));
     let of = |format: &DiskFormat| {
-        vm.disks.iter().map(|disk| disk.id.file_name(*format)).collect::<Vec<_>>()
+        vm.disks.iter().map(|disk| ExportFile::of_disk(&disk.id, *format)).collect::<Vec<_>>()
     };
     formats.iter().flat_map(of).chain(nvram).collect()
 }

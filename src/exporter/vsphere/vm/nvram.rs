@@ -10,7 +10,7 @@ use super::super::lease::DeviceUrl;
 use super::super::lease::device_url::{Sources, last};
 use super::super::soap::args::Moref;
 use super::super::soap::session::VSphere;
-use crate::exporter::Error;
+use crate::exporter::blocking::blocking;
 use crate::exporter::nvram::{LARGEST, lost, missed, write};
 use crate::model::{ExportedNvram, Firmware, SourceVm, Warning};
 
@@ -39,8 +39,8 @@ impl VSphere {
     }
 
     /// Writes the variables of `vm` into `directory`. They come by the lease where the server puts
-    /// them there, and from the datastore elsewhere, which is the rule for a vCenter. With them comes what the
-    /// domain will miss.
+    /// them there, and from the datastore elsewhere, which is the rule for a vCenter. With them
+    /// comes what the domain will miss.
     async fn export_nvram(
         &self,
         vm: &SourceVm,
@@ -54,11 +54,8 @@ impl VSphere {
         let content = read(&client, url, &self.settings, LARGEST).await?;
         let lost = lost(&content);
         let directory = directory.to_owned();
-        let path = directory.clone();
-        let written = tokio::task::spawn_blocking(move || write(&directory, &content)).await;
-        let broken =
-            |error| Error::File { action: "writing", path, source: std::io::Error::other(error) };
-        Ok((written.map_err(broken)??, lost))
+        let written = blocking(&directory.clone(), move || write(&directory, &content)).await?;
+        Ok((written, lost))
     }
 
     /// Its address on the datastore that the VM's layout names.

@@ -15,14 +15,14 @@ use crate::progress::Progress;
 
 /// Longest time that powering off may take; it needs no guest.
 const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(120);
-/// Longest time that powering on may take; the guest may boot for longer. A question of the host about the
-/// VM makes it wait without an end.
+/// Longest time that powering on may take; the guest may boot for longer. A question of the host
+/// about the VM makes it wait without an end.
 const POWER_ON_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl VSphere {
-    /// Shuts the guest of `vm` down and waits until the VM is off. Where no VMware Tools run, or the
-    /// guest takes longer than [`Shutdown::timeout`], the power is cut if [`Shutdown::force`] says
-    /// so. `None` when the VM was off already.
+    /// Shuts the guest of `vm` down and waits until the VM is off. Where no VMware Tools run, or
+    /// the guest takes longer than [`Shutdown::timeout`], the power is cut if [`Shutdown::force`]
+    /// says so. `None` when the VM was off already.
     ///
     /// # Errors
     /// [`Error::NoTools`] and [`Error::StillOn`], which leave the VM on; [`Error::Task`] when the
@@ -72,8 +72,8 @@ impl VSphere {
         Ok(Some(PoweredOff::Cut))
     }
 
-    /// Powers `vm` on, unless the VM is on. Waits for a server that restarts, and for the end of a lease or
-    /// a task of the VM, as long as a transfer would.
+    /// Powers `vm` on, unless the VM is on. Waits for a server that restarts, and for the end of a
+    /// lease or a task of the VM, as long as a transfer would.
     ///
     /// # Errors
     /// [`Error::Task`] when the server refuses or fails to, [`Error::TimedOut`].

@@ -174,8 +174,8 @@ impl VSphere {
         self.end_of_task(&task, action, TASK_TIMEOUT, &CancellationToken::new()).await
     }
 
-    /// Waits until no snapshot of `vm` is being taken or removed any more: what a run asked for that
-    /// was killed, or whose answer was lost, may still be under way, and in no list yet.
+    /// Waits until no snapshot of `vm` is being taken or removed any more: what a run asked for
+    /// that was killed, or whose answer was lost, may still be under way, and in no list yet.
     async fn settle(&self, vm: &SourceVm, progress: &Progress) -> Result<(), Error> {
         const RECENT: &str = "recentTask";
         let object = self.properties(&Moref::new("VirtualMachine", &vm.id), &[RECENT]).await?;

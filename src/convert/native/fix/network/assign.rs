@@ -156,8 +156,8 @@ impl Assigning<'_> {
     }
 
     /// One card, and one rule that gives a name to a MAC address which no card has: the rule was of
-    /// this card. Where a configuration selects the card by another name, such as `en*`, the rule was
-    /// of the card of a template: under the rule's name nothing would configure the card.
+    /// this card. Where a configuration selects the card by another name, such as `en*`, the rule
+    /// was of the card of a template: under the rule's name nothing would configure the card.
     fn by_only_rule(&mut self) {
         let subjects = self.survey.subjects.iter().enumerate();
         let ruled = subjects.filter(|(_, own)| {
@@ -174,7 +174,8 @@ impl Assigning<'_> {
         }
     }
 
-    /// Whether a configuration that selects the card by a pattern would miss it under the subject's name.
+    /// Whether a configuration that selects the card by a pattern would miss it under the subject's
+    /// name.
     fn is_lost_to(&self, subject: usize, card: usize) -> bool {
         let name = self.survey.subjects[subject].name.as_deref().unwrap_or_default();
         self.survey.selections.iter().any(|own| own.is_of(card) && !own.fits(name))
@@ -258,8 +259,8 @@ impl Assigning<'_> {
         self.done.ties.iter().filter(|tie| self.survey.subjects[tie.subject].name.is_some())
     }
 
-    /// Configured subjects without a card; where there are more of them than cards, those that come up at
-    /// the start of the guest: the others are of cards that are gone.
+    /// Configured subjects without a card; where there are more of them than cards, those that come
+    /// up at the start of the guest: the others are of cards that are gone.
     fn open(&self) -> Vec<usize> {
         let subjects = self.survey.subjects.iter().enumerate();
         let open = subjects

@@ -125,8 +125,8 @@ async fn add(
     Ok(())
 }
 
-/// The paths of files that are in effect, in the order in which systems read them: by the names of the
-/// files, whatever folder they lie in.
+/// The paths of files that are in effect, in the order in which systems read them: by the names of
+/// the files, whatever folder they lie in.
 fn in_effect(paths: Vec<String>) -> Vec<String> {
     let mut chosen: BTreeMap<(String, String), (usize, String)> = BTreeMap::new();
     for path in paths {

@@ -7,8 +7,8 @@
 //!                                                            └──mend──▶ edits of the files
 //! ```
 //!
-//! Only [`preserve`] talks to the guest; all between is functions of texts. It needs no other part of
-//! FIX: the names can be kept in a guest whose boot cannot be fixed.
+//! Only [`preserve`] talks to the guest; all between is functions of texts. It needs no other part
+//! of FIX: the names can be kept in a guest whose boot cannot be fixed.
 
 mod assign;
 mod claim;
@@ -57,8 +57,8 @@ struct NetworkContext {
     assigned: Assigned,
 }
 
-/// Sees to it that network cards keep their names and their configuration. The domain does not get the
-/// cards of `left_out`.
+/// Sees to it that network cards keep their names and their configuration. The domain does not get
+/// the cards of `left_out`.
 ///
 /// # Errors
 /// [`Error::Guestfs`] when the guest's files cannot be read or written.
@@ -176,8 +176,8 @@ impl NetworkContext {
         pairs.flat_map(|(file, says)| says.claims.iter().map(move |claim| (file, claim)))
     }
 
-    /// The name of a card that only a pattern such as `ens*` selects, where the pattern would select
-    /// otherwise under the names of KVM.
+    /// The name of a card that only a pattern such as `ens*` selects, where the pattern would
+    /// select otherwise under the names of KVM.
     fn name_for_a_pattern(&self, index: usize, row: &Row) -> Option<(String, NameEvidence)> {
         if self.naming.kernel {
             return None;

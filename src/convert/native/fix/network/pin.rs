@@ -1,11 +1,11 @@
 //! How a card keeps its name on KVM.
 //!
 //! A name outside the kernel's `eth*` is kept by a `.link` file, or by a rule of udev. Names of the
-//! kernel's are another matter: the kernel gives `eth0`, `eth1`, … to the cards as it finds them, and
-//! udev cannot give a card a name that another card has at that moment (EEXIST; udev before systemd
-//! 197 and Red Hat's initscripts go over a third name). So `ethN` stays with card N, where the kernel
-//! puts it. On any other card `ethN` is only safe when N is beyond the kernel's count; else the card
-//! gets a name outside `eth*`, and the configuration is rewritten to that name.
+//! kernel's are another matter: the kernel gives `eth0`, `eth1`, … to the cards as it finds them,
+//! and udev cannot give a card a name that another card has at that moment (EEXIST; udev before
+//! systemd 197 and Red Hat's initscripts go over a third name). So `ethN` stays with card N, where
+//! the kernel puts it. On any other card `ethN` is only safe when N is beyond the kernel's count;
+//! else the card gets a name outside `eth*`, and the configuration is rewritten to that name.
 
 use std::collections::BTreeSet;
 
@@ -65,8 +65,8 @@ const RULES: &str = "/etc/udev/rules.d/70-persistent-net.rules";
 /// A file of our own for them, where that one takes no change.
 const OWN_RULES: &str = "/etc/udev/rules.d/70-hyperexport-net.rules";
 
-/// The files that can keep a name, the best first: each where those before take no change. A rule that
-/// gives a name goes before every `.link` file (systemd's `80-net-setup-link.rules`).
+/// The files that can keep a name, the best first: each where those before take no change. A rule
+/// that gives a name goes before every `.link` file (systemd's `80-net-setup-link.rules`).
 pub(super) fn keepers(keep: &Keep, naming: Naming) -> Vec<Keeper> {
     let by_link = naming.links && naming.renames_again && *keep != Keep::Rule;
     let by_rules = naming.rules || !by_link;

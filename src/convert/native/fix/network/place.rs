@@ -16,8 +16,8 @@ pub(super) struct Card {
     /// The address at the source, where the card has another one now.
     pub(super) source_mac: Option<MacAddress>,
     pub(super) slot: Option<u32>,
-    /// Where the kernel finds the card on KVM, counted from 0; `None` for a card that the domain does
-    /// not get.
+    /// Where the kernel finds the card on KVM, counted from 0; `None` for a card that the domain
+    /// does not get.
     pub(super) position: Option<usize>,
     /// The driver of its model on VMware.
     driver: Option<&'static str>,
@@ -26,8 +26,8 @@ pub(super) struct Card {
 }
 
 impl Card {
-    /// The cards of a VM, in the order of its source. Those of `left_out`, by their ids, are known to
-    /// the guest, and the domain does not get them.
+    /// The cards of a VM, in the order of its source. Those of `left_out`, by their ids, are known
+    /// to the guest, and the domain does not get them.
     pub(super) fn all(vm: &SourceVm, left_out: &[String]) -> Vec<Self> {
         let seen = vm.guest.network.iter().flat_map(|network| &network.interfaces);
         let mut plugged = plug_order(&vm.nics);

@@ -1,5 +1,5 @@
-//! Configurations that select cards without naming one: by patterns, by hardware, by MAC address. All
-//! of one configuration must match, and of several configurations any one may.
+//! Configurations that select cards without naming one: by patterns, by hardware, by MAC address.
+//! All of one configuration must match, and of several configurations any one may.
 
 use super::claim::NameClaim;
 use super::place::{Card, Meant, accepts, meant_by_all};

@@ -199,8 +199,8 @@ impl Survey {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// The name of the card that an interface is on: `ens192` of `ens192.5`, and the whole name where
-    /// it tells no card.
+    /// The name of the card that an interface is on: `ens192` of `ens192.5`, and the whole name
+    /// where it tells no card.
     pub(super) fn card_of<'a>(&self, name: &'a str) -> &'a str {
         if self.placed.contains(name) { name } else { base(name) }
     }

@@ -92,7 +92,8 @@ pub(super) fn is_valid(name: &str) -> bool {
     name.len() <= LONGEST && begins && name.chars().all(is_word)
 }
 
-/// Whether a name is that of no interface to the world: the loopback, or a word that stands for others.
+/// Whether a name is that of no interface to the world: the loopback, or a word that stands for
+/// others.
 pub(super) fn is_no_interface(name: &str) -> bool {
     NAMES.contains(&name)
 }

@@ -1,6 +1,6 @@
-//! Commands in ifupdown's stanzas that make interfaces or put cards below them: ip-link(8), ip-tuntap(8),
-//! brctl(8), ifenslave(8), vconfig(8), ovs-vsctl(8), teamdctl(8), tunctl(8), openvpn(8), and writing to
-//! `/sys/class/net/BOND/bonding/slaves` (Linux, networking/bonding.rst).
+//! Commands in ifupdown's stanzas that make interfaces or put cards below them: ip-link(8),
+//! ip-tuntap(8), brctl(8), ifenslave(8), vconfig(8), ovs-vsctl(8), teamdctl(8), tunctl(8),
+//! openvpn(8), and writing to `/sys/class/net/BOND/bonding/slaves` (Linux, networking/bonding.rst).
 
 use super::super::claim::{Says, Spot};
 use super::ifupdown::is_name;
@@ -123,7 +123,8 @@ fn is_link_add(words: &[Spot<String>]) -> bool {
     ["link", "l", "tuntap"].contains(&object.value.as_str()) && verb.value == "add"
 }
 
-/// What follows `add`: `ip link add link ens192 name storage type vlan id 5`, `ip tuntap add dev vpn mode tap`.
+/// What follows `add`: `ip link add link ens192 name storage type vlan id 5`, `ip tuntap add dev
+/// vpn mode tap`.
 fn link_add(line: &[Spot<String>], says: &mut Says) {
     let mut words = line.iter();
     let mut made = None;

@@ -96,7 +96,8 @@ fn is_made(all: &[Assignment<'_>]) -> bool {
     })
 }
 
-/// `ifcfg-eth0`, and SUSE's old `ifcfg-eth-id-00:50:56:aa:bb:01` and `ifcfg-eth-bus-pci-0000:02:00.0`.
+/// `ifcfg-eth0`, and SUSE's old `ifcfg-eth-id-00:50:56:aa:bb:01` and
+/// `ifcfg-eth-bus-pci-0000:02:00.0`.
 fn by_file_name(file: &str, is_suse: bool, claim: &mut NameClaim) {
     if let Some(mac) = file.split_once("-id-").and_then(|(_, id)| mac(id)) {
         // The name of the file is no place in its text: nothing can be edited there.

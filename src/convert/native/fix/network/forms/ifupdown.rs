@@ -105,8 +105,8 @@ struct Reader {
     /// The stanza that is being read, and whether the system makes its interface.
     current: Option<NameClaim>,
     is_made: bool,
-    /// Whether the stanza has options of such interfaces. cloud-init and curtin write those of a bond
-    /// into the stanzas of its ports too.
+    /// Whether the stanza has options of such interfaces. cloud-init and curtin write those of a
+    /// bond into the stanzas of its ports too.
     looks_made: bool,
     is_port_of_bond: bool,
     /// Whether the stanza names the card below its interface.
@@ -243,8 +243,8 @@ impl Reader {
         (self.is_port_of_bond, self.has_parent) = (false, false);
     }
 
-    /// What the file says, where these interfaces are started: a stanza that nothing starts is of an
-    /// interface that stays down.
+    /// What the file says, where these interfaces are started: a stanza that nothing starts is of
+    /// an interface that stays down.
     fn finish(mut self, started: &BTreeSet<String>) -> Says {
         for index in self.stanzas {
             let claim = &mut self.says.claims[index];

@@ -1,6 +1,6 @@
 //! Files of sections and keys: systemd.syntax(7) and NetworkManager's keyfiles
-//! (nm-settings-keyfile(5)). Own code, since sections and keys repeat, order counts, and every value
-//! keeps its place in the file; INI libraries make maps of them.
+//! (nm-settings-keyfile(5)). Own code, since sections and keys repeat, order counts, and every
+//! value keeps its place in the file; INI libraries make maps of them.
 
 use std::ops::Range;
 

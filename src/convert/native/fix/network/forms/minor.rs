@@ -111,8 +111,8 @@ pub(super) fn netifrc(text: &str) -> Says {
     says
 }
 
-/// The VLANs of `vlans_ens192="100 200"`, with their card. `config_ens192_100` is of the first, since a
-/// variable has no dot in its name.
+/// The VLANs of `vlans_ens192="100 200"`, with their card. `config_ens192_100` is of the first,
+/// since a variable has no dot in its name.
 fn netifrc_vlans<'a>(own: &Assignment<'a>) -> Vec<(&'a str, String)> {
     let card = own.key.strip_prefix("vlans_");
     let numbers = own.words().into_iter().map(|word| word.value);

@@ -8,8 +8,8 @@ use super::super::place::{By, HardwareSelection};
 use super::super::virtual_names::{base, is_valid};
 use super::keyfile::{KeyfileEntry, entries};
 
-/// Values of `type` whose interface is a card: the kernel's, InfiniBand's and the old words. That of
-/// PPPoE is one where no parent is named.
+/// Values of `type` whose interface is a card: the kernel's, InfiniBand's and the old words. That
+/// of PPPoE is one where no parent is named.
 const CARDS: [&str; 4] = ["ethernet", "802-3-ethernet", "infiniband", PPPOE];
 const PPPOE: &str = "pppoe";
 /// Values of `type` whose parent may be told by a MAC address.

@@ -110,8 +110,8 @@ pub(super) fn link(text: &str, drop_ins: &[&str]) -> Says {
     says
 }
 
-/// The settings of `[Link]` that a `.link` file and its drop-ins give a card without naming it; `None`
-/// where the file is not of that card.
+/// The settings of `[Link]` that a `.link` file and its drop-ins give a card without naming it;
+/// `None` where the file is not of that card.
 pub(in super::super) fn settings(
     text: &str,
     drop_ins: &[&str],

@@ -57,8 +57,8 @@ pub(in super::super) fn settings(
     })
 }
 
-/// The files of a form of systemd's in the order of their names, with the texts of their drop-ins. A
-/// drop-in without its file is not read.
+/// The files of a form of systemd's in the order of their names, with the texts of their drop-ins.
+/// A drop-in without its file is not read.
 fn units<'a>(form: Form, files: &[&'a Text]) -> Vec<(usize, Vec<&'a str>)> {
     let mut units: BTreeMap<&str, (Option<usize>, Vec<usize>)> = BTreeMap::new();
     for index in of_form(form, files) {

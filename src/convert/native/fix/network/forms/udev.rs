@@ -125,8 +125,8 @@ fn claim(rule: &[Token<'_>]) -> Option<NameClaim> {
         // SYSFS is the old word for ATTRS.
         if token.is(&["ATTR", "ATTRS", "SYSFS"], "address") {
             let Some(spot) = MacSpot::read(&token.value) else { continue };
-            // The kernel writes an address in one way, and udev compares letter by letter: a rule with
-            // another spelling has never named a card.
+            // The kernel writes an address in one way, and udev compares letter by letter: a rule
+            // with another spelling has never named a card.
             if !token.ignores_case && value != spot.mac.to_string() {
                 return None;
             }

@@ -1,5 +1,5 @@
-//! Cards, names and rules that do not fit each other: cards that the domain does not get, addresses that
-//! no card has, names of software.
+//! Cards, names and rules that do not fit each other: cards that the domain does not get, addresses
+//! that no card has, names of software.
 
 use super::super::place::tests::{card, cards, without};
 use super::super::*;

@@ -135,8 +135,8 @@ fn every_card_keeps_its_name_in_every_form() {
             "{network:#}"
         );
     }
-    // The domain has the card of slot 33 first, and the kernel gives eth0 to that one, so that no other
-    // card can have the name.
+    // The domain has the card of slot 33 first, and the kernel gives eth0 to that one, so that no
+    // other card can have the name.
     assert_eq!(row(network, 8), (json!("eth0"), json!("net0"), json!("its DHCP lease")));
     assert_eq!(row(network, 7), (Value::Null, Value::Null, Value::Null));
     let kept_by = |index: usize| network[index]["kept_by"].clone();

@@ -1,5 +1,5 @@
-//! Windows: what virt-v2v is given, what it did by the registry, and what the domain is made of. The
-//! guests are those of tests/guest/mkdisk-windows.py, which no test boots.
+//! Windows: what virt-v2v is given, what it did by the registry, and what the domain is made of.
+//! The guests are those of tests/guest/mkdisk-windows.py, which no test boots.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -124,8 +124,8 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).expect("written");
 }
 
-/// Server 2025 with a BIOS, VMware Tools and the second of three control sets: virt-v2v 2.2 does not know
-/// the release, and takes the folder of drivers that we make for it.
+/// Server 2025 with a BIOS, VMware Tools and the second of three control sets: virt-v2v 2.2 does
+/// not know the release, and takes the folder of drivers that we make for it.
 #[test]
 fn a_windows_with_drivers_gets_virtio() {
     let virt_v2v = Command::new("virt-v2v-in-place").arg("--version").output();
@@ -160,7 +160,8 @@ fn a_windows_with_drivers_gets_virtio() {
     assert!(services.contains("\"Start\"=dword:00000000"), "{services}");
 }
 
-/// Windows 11 with EFI, hibernated, and no drivers: told before and after, and planned for what it has.
+/// Windows 11 with EFI, hibernated, and no drivers: told before and after, and planned for what it
+/// has.
 #[test]
 fn a_windows_without_drivers_keeps_hardware_that_it_knows() {
     if !libvirtd::available() {

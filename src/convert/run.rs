@@ -1,0 +1,20 @@
+//! A conversion under way.
+
+use std::path::Path;
+
+use crate::manifest::Manifest;
+use crate::progress::Progress;
+
+use super::Settings;
+use super::tools::qemu_img::Tools;
+use super::tools::work::WorkDir;
+
+/// One conversion in its work folder.
+pub(super) struct ConversionRun<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) settings: &'a Settings,
+    pub(super) progress: &'a Progress,
+    pub(super) tools: &'a Tools,
+    pub(super) work: &'a WorkDir,
+    pub(super) output: &'a Path,
+}
