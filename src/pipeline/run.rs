@@ -267,8 +267,7 @@ async fn conversion(
         converted::note(ledger, &job.asked, settings);
         return Some(disks);
     }
-    let disks = stream::finish(ledger, manifest, &work, settings).await;
-    converted::note(ledger, &job.asked, settings);
+    let disks = stream::finish(job, ledger, manifest, &work, settings).await;
     if ledger.report.manifest.is_none() {
         // Its disks are no longer what was exported, and there is nothing that tells what they are.
         let results = ledger.report.converted.take();

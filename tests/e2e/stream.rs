@@ -55,6 +55,31 @@ fn assert_converted(job: &Job) {
     job.assert_source_is_free();
 }
 
+/// Waits until the manifest is there, or the run is over; and kills it.
+fn kill_at_manifest(job: &Job) {
+    let mut child = job.start("web01", &CONVERT);
+    let path = job.file("manifest.json");
+    while !path.exists() && child.try_wait().expect("a child").is_none() {
+        std::hint::spin_loop();
+    }
+    child.kill().expect("killed, or over");
+    child.wait().expect("it is over");
+}
+
+#[test]
+fn a_run_that_is_killed_between_its_manifest_and_its_end_is_continued() {
+    let Some(job) = job(&[]) else { return };
+    for _ in 0..5 {
+        kill_at_manifest(&job);
+        job.expire();
+        let ended = job.run("web01", &CONVERT).expect(0);
+        let outcome = ended.json["outcome"].as_str().unwrap_or_default();
+        assert!(["done", "already-done"].contains(&outcome), "{}", ended.stdout);
+        assert_converted(&job);
+        std::fs::remove_dir_all(job.output()).expect("removed");
+    }
+}
+
 #[test]
 fn no_vmdk_is_ever_written() {
     let Some(job) = job(&[]) else { return };

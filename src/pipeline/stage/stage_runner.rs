@@ -1,6 +1,7 @@
 //! Bookkeeping around a stage: its events, its time, its end in the report.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Instant;
 
@@ -141,6 +142,19 @@ impl<'a> StageRunner<'a> {
             self.warn(Warning::new(Stage::Export, WarningCode::MarkerStays, chain(&error)));
         }
         self.report
+    }
+
+    /// Writes what is known so far to `output` for the run after a kill. Files that are made beside
+    /// an old export get their result when they take its place.
+    pub fn save_so_far(&mut self, output: &Path) {
+        if output != self.report.output {
+            return;
+        }
+        let so_far = self.report.clone().finish(RunOutcome::Interrupted);
+        if let Err(error) = save_result(&so_far, self.folder.as_ref()) {
+            let text = format!("writing {}: {error}", report::FILE_NAME);
+            self.warn(Warning::new(Stage::Export, WarningCode::ResultNotSaved, text));
+        }
     }
 
     /// Whether the marker of a killed run alone tells that the export in the directory is ours.

@@ -11,7 +11,7 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::super::job::Job;
-use super::super::output::stored;
+use super::super::output::{converted, stored};
 use super::conversion;
 use super::stage_error::{At, StageError};
 use super::stage_runner::StageRunner;
@@ -112,6 +112,7 @@ fn rewrite(job: &Job) -> Result<Rewrite, &'static str> {
 /// What the manifest does not tell, the result tells: it is written first, so that a kill in
 /// between leaves no export that looks as if nobody had converted it.
 pub async fn finish(
+    job: &Job,
     ledger: &mut StageRunner<'_>,
     manifest: &mut Manifest,
     output: &Path,
@@ -119,11 +120,16 @@ pub async fn finish(
 ) -> Option<ConvertedDisks> {
     let consuming = convert::Settings { consume: true, ..settings.clone() };
     let converted = conversion::convert(ledger, manifest, output, &consuming).await;
+    converted::note(ledger, &job.asked, settings);
     let described = match &converted {
         Some(disks) => describe(ledger, manifest, disks, settings.stages.fix).await,
         // Also of a run that was interrupted: its export is worth the seconds that this takes.
         None => manifest::verify_sums(manifest, ledger.progress, &CancellationToken::new()).await,
     };
+    if described.is_ok() && converted.is_some() {
+        ledger.report.disks = stored::exported_disks(manifest).unwrap_or_default();
+        ledger.save_so_far(output);
+    }
     let path = output.join(manifest::FILE_NAME);
     let written = async {
         described
