@@ -79,7 +79,7 @@ fn written(host: &HostCapabilities, name: &str) -> anyhow::Result<String> {
     Ok(domain_xml(&spec, uuid.trim())?)
 }
 
-/// The whole import of one disk; what it made is taken back afterwards.
+/// The whole import of one disk; what it made is undone afterwards.
 async fn import(uri: &str, how: &str, image: &str, pool: &str) -> anyhow::Result<()> {
     let transfer = if how == "copy" { Transfer::Auto } else { Transfer::Stream };
     let target = Connection::connect(&settings(uri, transfer)).await?;

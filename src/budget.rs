@@ -101,7 +101,7 @@ impl TableBudget {
     }
 }
 
-/// Whether work that blocks may go on. The default goes on for ever.
+/// Whether work that blocks may go on. The default goes on without end.
 #[derive(Debug, Clone, Default)]
 pub struct Going(Option<CancellationToken>);
 

@@ -1,6 +1,6 @@
 //! A mistake in this program ends a run, and does not keep the run from cleaning up: a panic that
 //! unwinds past a lease, a snapshot or a domain would leave them behind. So work that has something
-//! to take back runs in [`caught`], which turns a panic into an error; and [`cancel_on_panic`] ends
+//! to undo runs in [`caught`], which turns a panic into an error; and [`cancel_on_panic`] ends
 //! all else that the run does, on whatever thread the panic was.
 
 use std::any::Any;

@@ -217,7 +217,8 @@ pub fn search_path() -> &'static OsStr {
     SEARCH_PATH.get().map_or(OsStr::new(USUAL_PATH), OsString::as_os_str)
 }
 
-/// Sets what [`search_path`] returns, once for the whole process: the `PATH` of whoever runs it.
+/// Sets what [`search_path`] returns, once for the whole process: the `PATH` of the user who runs
+/// it.
 pub fn find_programs_in(path: &OsStr) {
     if SEARCH_PATH.set(absolute_entries(path)).is_err() {
         tracing::debug!("the search path is set already");
@@ -272,7 +273,7 @@ pub async fn run(
         end_group(group, &mut child, end.is_ok()).await;
     }
     guard.0 = None;
-    // Its last words; a process that moved to another group may hold the other end for ever.
+    // Its last words; a process that moved to another group may hold the other end without end.
     while let Ok(Some((output, line))) = tokio::time::timeout(LAST_WORDS, received.recv()).await {
         on_line(output, &line);
     }

@@ -1,4 +1,4 @@
-//! `hyperexport undo DIR`: takes back what runs made in libvirt.
+//! `hyperexport undo DIR`: undoes what runs made in libvirt.
 
 use super::args::UndoArgs;
 use super::render::{print_json, print_line};

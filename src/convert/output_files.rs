@@ -4,7 +4,7 @@
 pub(super) const HYPER2KVM_LOG: &str = "hyper2kvm.log";
 /// What libguestfs said.
 pub(super) const NATIVE_LOG: &str = "convert.log";
-/// Names of the files in the output directory that keep what was said, whoever converts.
+/// Names of the files in the output directory that keep what was said, whichever program converts.
 pub const LOGS: [&str; 2] = [HYPER2KVM_LOG, NATIVE_LOG];
 
 /// Name of the file in the output directory that tells what a conversion did, in the shape of

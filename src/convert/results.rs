@@ -96,7 +96,7 @@ pub async fn existing(
 }
 
 /// The results that a record tells of, each where a run of ours puts it: in `dir`, under a name of
-/// its VM and disk. A path of another kind would be the word of whoever wrote the record.
+/// its VM and disk. A path of another kind would be the word of the record's author.
 pub fn placed(disks: &ConvertedDisks, vm_name: &str, dir: &Path) -> ConvertedDisks {
     let name = file_name(vm_name);
     let here = dir.canonicalize().ok();

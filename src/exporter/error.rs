@@ -209,7 +209,7 @@ pub enum Error {
         /// How long that was waited for.
         after: Duration,
     },
-    /// The export lease was not granted, or taken back.
+    /// The export lease was not granted, or was revoked.
     #[error("export lease was lost")]
     Lease(#[source] Fault),
     /// The lease's keeper stopped because nothing moved any more.

@@ -1,5 +1,5 @@
 //! A disk that becomes a qcow2 image while it arrives, so that no file of its own format is ever
-//! written. Whoever feeds the disk in sums what arrives.
+//! written. The caller sums what arrives.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -7,8 +7,8 @@ use crate::image::vmdk;
 use crate::model::{DiskFormat, ExportedDisk, SourceVm};
 
 /// VMware's UUID of the disk in an image, if the image is a VMDK that tells one. A file that cannot
-/// be read tells none: the UUID is no reason to fail, and whoever reads the disk reports the error.
-/// Blocks.
+/// be read tells none: the UUID is no reason to fail, and anyone who reads the disk reports the
+/// error. Blocks.
 pub(super) fn of_image(path: &Path, format: DiskFormat) -> Option<String> {
     if format != DiskFormat::Vmdk {
         return None;

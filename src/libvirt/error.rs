@@ -330,13 +330,13 @@ pub enum Error {
     /// What is to be made could not be noted beforehand.
     #[error("writing the journal")]
     Journal(#[source] io::Error),
-    /// A domain that is to be taken back runs.
+    /// A domain that is to be undone runs.
     #[error("domain '{name}' is running")]
     Running {
         /// The domain.
         name: String,
     },
-    /// A domain that is to be taken back has what libvirt does not undefine with it.
+    /// A domain that is to be undone has what libvirt does not undefine with it.
     #[error("domain '{name}' cannot be undefined: {}", listed(found))]
     NotUndefinable {
         /// The domain.
@@ -374,7 +374,7 @@ pub enum Error {
     /// The run was cancelled.
     #[error("the import was interrupted")]
     Cancelled,
-    /// Something failed, and what had been made could not all be taken back.
+    /// Something failed, and what had been made could not all be undone.
     #[error("not removed: {}", .left.join(", "))]
     NotUndone {
         /// What is left, each with the reason.

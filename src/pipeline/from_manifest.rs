@@ -219,7 +219,7 @@ pub(super) struct Checked {
     pub disks: ConvertedDisks,
     /// What is done before anything else, for a plan.
     pub first: Vec<String>,
-    /// The steps of a killed run that are taken back first, in a dry run.
+    /// The steps of a killed run that are undone first, in a dry run.
     pub undone: Vec<Undo>,
 }
 

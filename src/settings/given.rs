@@ -106,7 +106,7 @@ impl Given {
     /// # Errors
     /// [`Error::NoEffect`] naming the first.
     pub fn check(&self) -> Result<(), Error> {
-        // Whoever switches it off in so many words knows that its flags count for nothing.
+        // A user who switches it off explicitly knows that its flags count for nothing.
         let off = |id: &str| self.find(id).is_some_and(|flag| !flag.typed && !is_on(flag));
         let counts = |flag: &&Flag| flag.typed && !flag.default;
         let mut asked = self.0.iter().filter(counts);

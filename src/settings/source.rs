@@ -199,8 +199,8 @@ fn path_of(text: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// Smallest amount of memory that may be given as a bare number, in MiB. Whoever gives less means
-/// GiB.
+/// Smallest amount of memory that may be given as a bare number, in MiB. A user who gives less
+/// means GiB.
 const LEAST_BARE: u64 = 16;
 
 /// An amount of memory in MiB; a part of one counts as one.

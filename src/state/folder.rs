@@ -1,5 +1,5 @@
-//! A folder with state, held by a descriptor: whoever renames the folder away while a run works, or
-//! puts another in its place, gets nothing of ours written, read or removed there.
+//! A folder with state, held by a descriptor: anyone who renames the folder away while a run works,
+//! or puts another in its place, gets nothing of ours written, read or removed there.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};

@@ -1,5 +1,5 @@
 //! The key of this user on this machine, and the seals that it makes. A journal or a record with
-//! our seal was written by a run of this user here, whoever has put it where it lies.
+//! our seal was written by a run of this user here, wherever the file came from.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! Locks of files that may be removed by whoever held them before.
+//! Locks of files that may be removed by an earlier owner.
 
 use std::fs::File;
 use std::io;

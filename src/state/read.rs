@@ -20,7 +20,7 @@ pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let wanted = path.to_owned();
     in_time(path, move || {
         let path = wanted.as_path();
-        // A pipe without a writer blocks whoever opens it otherwise.
+        // A pipe without a writer blocks anyone who opens it otherwise.
         let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
         let file = opened.map_err(Error::read(path))?;
         if !file.metadata().map_err(Error::read(path))?.is_file() {

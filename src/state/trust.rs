@@ -65,7 +65,7 @@ fn first_distrusted(path: &Path, us: &[u32]) -> Option<String> {
 }
 
 /// Whatever is passed on the way to a path, from the root on: each folder, and each link with the
-/// folder that it lies in. Whoever can write to one of them can lead the path elsewhere.
+/// folder that it lies in. A user who can write to one of them can lead the path elsewhere.
 fn walk(path: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
     let path = std::path::absolute(path)?;
     let names = |path: &Path| -> Vec<PathBuf> {

@@ -1,5 +1,5 @@
 //! Many runs beside each other, against one vCenter and one libvirt: none takes what is another's
-//! for a leftover, and whoever comes after a kill finds all that the dead have left.
+//! for a leftover, and anyone who comes after a kill finds all that the dead have left.
 #![allow(clippy::print_stdout, reason = "at which moments runs were killed")]
 
 use std::path::{Path, PathBuf};

@@ -178,7 +178,7 @@ fn a_source_is_on_again_after_a_partial_run_unless_its_domain_runs() {
     let domain = libvirtd::connect().lookup_domain_by_name(&names.name("vm")).expect("there");
     domain.destroy().expect("it ran");
 
-    // Here nothing runs: the proof fails, and the domain is taken back.
+    // Here nothing runs: the proof fails, and the domain is undone.
     job.power("web01", true);
     let other = Names::new();
     let proof = ["--fresh", "--power-off", "--boot-proof", "--boot-proof-timeout", "1s"];

@@ -75,7 +75,7 @@ fn ovf() -> String {
     Ovf::one("disk1.vmdk", 4).text()
 }
 
-/// The beginning of an image that goes on for ever: a sparse VMDK that is not of a stream.
+/// The beginning of an image that goes on without end: a sparse VMDK that is not of a stream.
 fn beginning() -> Vec<u8> {
     let mut header = vec![0; 512];
     header[..4].copy_from_slice(b"KDMV");

@@ -81,7 +81,7 @@ fn verify_reads_no_image_that_is_none() {
     }
 }
 
-/// Whoever may rename the output directory of a run gets nothing of the run's state there.
+/// A user who may rename the output directory of a run gets nothing of the run's state there.
 #[test]
 fn an_output_directory_that_is_replaced_gets_no_state_of_the_run() {
     let desk = Desk::new();

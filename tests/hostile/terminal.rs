@@ -187,7 +187,7 @@ fn wait(child: &mut Child, within: Duration) -> Option<i32> {
     None
 }
 
-/// A pipe that is full, so that whoever writes to it waits.
+/// A pipe that is full, so that anyone who writes to it waits.
 fn full_pipe() -> (std::io::PipeReader, OwnedFd) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let writer = OwnedFd::from(writer);

@@ -94,7 +94,7 @@ async fn a_pool_that_fills_up_in_an_upload_is_told_and_nothing_stays() {
     assert!(theirs.exists(), "it failed before: {}", chain(&error));
     assert!(error.hint().is_some(), "{}", chain(&error));
 
-    // Its libvirtd may have died of it: the next run takes back what is left.
+    // Its libvirtd may have died of it: the next run undoes what is left.
     daemon.crash();
     setup.target = Connection::connect(&settings).await.expect("answers");
     let steps = steps.lock().expect("whole").clone();

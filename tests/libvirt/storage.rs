@@ -152,7 +152,7 @@ async fn a_pool_that_others_have_begun_to_use_outlives_a_failed_import() {
     assert!(said.contains("storage pool") && said.contains("it contains 1 volumes"), "{said}");
     let pool = libvirtd::connect().lookup_storage_pool_by_name(&setup.pool.name).expect("stays");
     assert!(pool.is_active().expect("known"), "it was stopped under others");
-    // For whoever comes later that is no failure, and without the others it goes.
+    // For anyone who comes later that is no failure, and without the others it goes.
     let taken = setup.target.take_back(&steps).await.expect("looked");
     assert!(taken.is_complete() && !taken.left.is_empty(), "{taken:?}");
     fs::remove_file(setup.pool_dir().join("theirs")).expect("removed");

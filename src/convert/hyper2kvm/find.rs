@@ -90,7 +90,7 @@ fn first_trusted(
 }
 
 /// Every place to look at, in the order that the project's owner gave. What is found relative to
-/// the working folder came there by whoever filled that folder, such as by an archive, and is
+/// the working folder came there with the folder's contents, such as by an archive, and is
 /// doubted.
 fn candidates(settings: &Settings, here: &Path) -> Vec<InstallCandidate> {
     let sure = |path: PathBuf| InstallCandidate { path, doubt: None };
@@ -119,8 +119,8 @@ fn candidates(settings: &Settings, here: &Path) -> Vec<InstallCandidate> {
     places
 }
 
-/// The homes of whoever runs this, links resolved as well: the one of the environment and the one
-/// of the user database.
+/// The homes of the user who runs this, links resolved as well: the one of the environment and the
+/// one of the user database.
 fn homes(settings: &Settings) -> Vec<PathBuf> {
     let us = User::from_uid(geteuid()).ok().flatten().map(|user| user.dir);
     let homes = settings.home.iter().cloned().chain(us).filter(|home| home.is_absolute());
@@ -134,7 +134,8 @@ fn any_of_another_home(path: &Path, homes: &[PathBuf], search: &OsStr) -> Option
     programs.into_iter().find_map(|program| of_another_home(program, homes))
 }
 
-/// Why a program in somebody's home is not run, whoever owns the file, unless it is one of `homes`.
+/// Why a program in somebody's home is not run, whatever the file's owner is, unless it is one of
+/// `homes`.
 fn of_another_home(path: &Path, homes: &[PathBuf]) -> Option<String> {
     let real = fs::canonicalize(path).ok();
     let another = std::iter::once(path).chain(real.as_deref()).find(|path| {

@@ -85,11 +85,11 @@ fn work_disk(disk: &Disk, image: &Path, bytes: u64) -> Disk {
 }
 
 fn pipeline(manifest: &Manifest, stages: Stages) -> Pipeline {
-    // The manifest's finer wishes for FIX are kept, whoever wrote them.
+    // The manifest's finer wishes for FIX are kept, whichever program wrote them.
     let wished = manifest.pipeline.as_ref().and_then(|p| p.fix.clone());
     let fix = FixStage {
         enabled: stages.fix,
-        // 0.2.1 deadlocks for ever.
+        // 0.2.1 deadlocks without end.
         remove_vmware_tools: false,
         extra: Map::new(),
         ..wished.unwrap_or(FixStage {

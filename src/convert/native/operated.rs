@@ -76,7 +76,7 @@ pub(in crate::convert) fn is_of_guest(error: &Error) -> bool {
     )
 }
 
-/// Says in so many words what a guest lacks that does not start from virtio.
+/// Says what a guest lacks that does not start from virtio.
 pub(super) fn fit(mut operated: Operated) -> Operated {
     if !operated.is_fixed() {
         let drivers = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());

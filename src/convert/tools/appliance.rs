@@ -1,5 +1,5 @@
 //! How the appliance of libguestfs is run: libguestfs takes KVM wherever `/dev/kvm` opens, and
-//! waits for ever where no guest runs on it.
+//! waits without end where no guest runs on it.
 
 use std::borrow::Cow;
 use std::path::PathBuf;

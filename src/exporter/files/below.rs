@@ -10,7 +10,7 @@ use crate::exporter::Error;
 
 /// How deep below a folder VMs are looked for.
 const DEEPEST: usize = 3;
-/// Most folders that are looked into: whoever names `/` does not wait for ever.
+/// Most folders that are looked into: a user who names `/` does not wait without end.
 const MOST_FOLDERS: usize = 10_000;
 
 /// The only VM in a folder that holds no OVF and no VMX itself, or the one whose file is called

@@ -104,8 +104,8 @@ pub(super) fn is_sums(ovf: &str, name: &str) -> bool {
 }
 
 /// The sums of the package with that descriptor, in the files that [`is_sums`]. All of them count,
-/// since whoever renames an OVF seldom thinks of its sums. Of what the one tells that is called as
-/// the descriptor is, in whatever case (DSP0243 2.1.1, section 6.4), it alone counts.
+/// since anyone who renames an OVF seldom thinks of its sums. Of what the one tells that is called
+/// as the descriptor is, in whatever case (DSP0243 2.1.1, section 6.4), it alone counts.
 ///
 /// # Errors
 /// [`Error::Sums`] for one that makes no sense.

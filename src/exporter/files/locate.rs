@@ -107,7 +107,7 @@ fn of_file(path: &PathBuf, settings: &FileSettings) -> Result<VmLocation, Error>
     }
 }
 
-/// Whether something is a file or a folder. Reading from others may wait for ever, or never end.
+/// Whether something is a file or a folder. Reading from others may wait without end, or never end.
 fn check_kind(path: &Path) -> Result<(), Error> {
     let failed = |source| Error::File { action: "opening", path: path.to_owned(), source };
     let kind = std::fs::metadata(path).map_err(failed)?.file_type();

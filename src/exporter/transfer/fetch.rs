@@ -15,7 +15,7 @@ use crate::budget::Going;
 use crate::exporter::BandwidthLimit;
 use crate::exporter::tls::Client;
 
-/// Where a disk's stream is to be had.
+/// Where a disk's stream is.
 #[derive(Debug, Clone)]
 pub(in crate::exporter) struct StreamSource {
     /// A client that trusts this host.

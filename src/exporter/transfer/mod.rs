@@ -155,7 +155,7 @@ impl Hint for Broken {
     }
 }
 
-/// How far one disk is. Written by its sink, read by whoever reports.
+/// How far one disk is. Written by its sink, read by the reporter.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     moved: AtomicU64,

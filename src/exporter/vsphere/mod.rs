@@ -1,6 +1,6 @@
 //! A vCenter or an ESXi host: one session, its inventory, and exports by lease.
 //!
-//! Needs vSphere 6.5 or newer. One [`VSphere`] is one login; whoever made it calls
+//! Needs vSphere 6.5 or newer. One [`VSphere`] is one login; its owner calls
 //! [`VSphere::close`] on every path, since sessions are limited and live for half an hour. Calls
 //! that take a cancellation token give everything back before they return; all others change
 //! nothing on the server, so their futures may simply be dropped.

@@ -11,7 +11,7 @@
 //! end-of-stream marker after a footer, or else as many grains as the tables in front name.
 //!
 //! [`Stream`] follows such a stream as it arrives, in whatever pieces, and hands the grains to
-//! whoever wants them; it keeps none of it.
+//! anyone who wants them; it keeps none of it.
 
 mod descriptor;
 mod header;

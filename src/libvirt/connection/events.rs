@@ -13,7 +13,7 @@ const INTERVAL: i32 = 5;
 const UNANSWERED: u32 = 4;
 
 /// Has the loop run, on a thread that lives as long as the process. It must run before a
-/// connection is opened. Also for this machine: libvirtd 11.3 may turn in a circle for ever when
+/// connection is opened. Also for this machine: libvirtd 11.3 may loop without end when
 /// the file system fills up under an upload, and lets go of nobody then.
 pub(in crate::libvirt) fn start() {
     static STARTED: OnceLock<()> = OnceLock::new();

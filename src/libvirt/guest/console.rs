@@ -26,7 +26,7 @@ pub(in crate::libvirt) struct Console {
 }
 
 impl Console {
-    /// Opens the first console of a domain, taking it from whoever has it open.
+    /// Opens the first console of a domain, taking it from any other client.
     pub fn open(connect: &Connect, domain: &Domain, name: &str) -> Result<Self, Error> {
         let call = || Error::call(format!("opening the console of domain '{name}'"));
         let stream = Stream::new(connect, sys::VIR_STREAM_NONBLOCK).map_err(call())?;

@@ -32,7 +32,7 @@ pub(in crate::libvirt) struct Predecessor {
 
 /// The domain that has the name, if it may be replaced: only by its name typed out, only one that
 /// this program has made, and only one that is shut off and has no snapshots, which libvirt does
-/// not rename. What the steps in `undone` take back first is passed over.
+/// not rename. What the steps in `undone` undo first is passed over.
 fn look(
     connect: &Connect,
     name: &str,
@@ -63,7 +63,7 @@ fn look(
     }))
 }
 
-/// The domain that has the name once the steps in `undone` are taken back.
+/// The domain that has the name once the steps in `undone` are undone.
 fn named(
     connect: &Connect,
     name: &str,

@@ -71,7 +71,7 @@ pub(in crate::libvirt) fn boot_test(
     let uuid = fresh_uuid()?;
     let (name, own) = (spec.name.clone(), format!("{BOOT_TEST}{uuid}"));
     let xml = domain_xml(&spec.for_boot_test(own.clone()), &uuid)?;
-    // For whoever comes after a kill: nobody else may touch it while it runs.
+    // For anyone who comes after a kill: nobody else may touch it while it runs.
     unwind.announce(&Undo::Undefine { name: own.clone(), uuid: uuid.clone(), mark: None })?;
     let refused = |error| Error::Refused { name, source: Cause::from(error) };
     connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE).map_err(refused)?;

@@ -104,8 +104,8 @@ fn fault(helper: &Path) -> Option<Closed> {
     Some(Closed { why, remedy: format!("'sudo chmod u+s {quoted}'") })
 }
 
-/// Whether a file gives `CAP_NET_ADMIN` to whoever runs it (`struct vfs_cap_data`: a word of flags,
-/// then the lower half of what is permitted).
+/// Whether a file gives `CAP_NET_ADMIN` to every user who runs it (`struct vfs_cap_data`: a word of
+/// flags, then the lower half of what is permitted).
 fn has_net_admin(file: &Path, meta: &Metadata) -> bool {
     let Ok(path) = std::ffi::CString::new(file.as_os_str().as_bytes()) else { return false };
     let mut data = [0_u8; 24];

@@ -39,10 +39,10 @@ use request::ImportRequest;
 
 impl Connection {
     /// Makes volumes of the disks and a domain of the VM. On any failure, and when `cancel` is
-    /// cancelled, everything that was made is taken back.
+    /// cancelled, everything that was made is undone.
     ///
     /// # Errors
-    /// What failed first; [`Error::NotUndone`] around it when not all could be taken back.
+    /// What failed first; [`Error::NotUndone`] around it when not all could be undone.
     pub async fn import(
         &self,
         request: &ImportRequest<'_>,

@@ -76,7 +76,7 @@ impl Connection {
 pub(in crate::libvirt) struct Leaves {
     /// Paths of volumes.
     going: Vec<String>,
-    /// Steps of a killed run that are taken back first.
+    /// Steps of a killed run that are undone first.
     undone: Vec<Undo>,
 }
 

@@ -34,14 +34,14 @@ pub struct ImportRequest<'a> {
     pub replace: Option<&'a str>,
     /// Paths of volumes that are there and are removed before the import: they are in nobody's way.
     pub going: &'a [String],
-    /// Steps of a killed run that are taken back before the import: what they name is in nobody's
+    /// Steps of a killed run that are undone before the import: what they name is in nobody's
     /// way.
     pub undone: &'a [Undo],
     /// What is to be made, to the last character; anything else is refused.
     pub exactly: Option<&'a Draft>,
 }
 
-/// What belongs to an import beyond the definition; when it fails, all is taken back.
+/// What belongs to an import beyond the definition; when it fails, all is undone.
 #[derive(Debug, Clone, Default)]
 pub struct AfterDefine {
     /// Name of a snapshot to take.

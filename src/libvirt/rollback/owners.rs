@@ -1,5 +1,5 @@
 //! Who uses a file: domains by the disks that they name, and overlays by the file below them,
-//! whoever made them and in whatever storage pool they lie.
+//! whichever run made them and whatever their storage pool is.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -148,7 +148,7 @@ impl Owners {
         }
     }
 
-    /// Adds what lies below overlays: whoever needs the overlay needs that too. One that nobody
+    /// Adds what lies below overlays: anyone who needs the overlay needs that too. One that nobody
     /// has, and that is not among what goes, may be somebody's.
     fn follow(&mut self, overlays: &[(String, String)], going: &HashSet<String>) {
         loop {
@@ -178,7 +178,7 @@ impl Owners {
         self.others.get(path).or_else(|| self.others.get(&real()?))
     }
 
-    /// What a step takes back, by the present name of its domain.
+    /// What a step undoes, by the present name of its domain.
     pub fn label(&self, step: &Undo) -> String {
         match step {
             Undo::Undefine { name, uuid, .. } => {

@@ -1,4 +1,4 @@
-//! What a killed run left is taken back by a later run: but for a domain that somebody may use by
+//! What a killed run left is undone by a later run: but for a domain that somebody may use by
 //! now. That one stays with all that belongs to it, until a person undoes it.
 
 use std::time::SystemTime;
@@ -17,7 +17,7 @@ use super::used::Traces;
 /// What became of what a killed run left.
 #[derive(Debug, Default)]
 pub struct RecoveryResult {
-    /// What was taken back.
+    /// What was undone.
     pub taken: UndoReport,
     /// The domain that stays.
     pub kept: Option<UsedDomain>,
@@ -33,7 +33,7 @@ pub struct UsedDomain {
 }
 
 impl Connection {
-    /// Takes back what a killed run made that was seen alive at `alive` for the last time. A domain
+    /// Undoes what a killed run made that was seen alive at `alive` for the last time. A domain
     /// that somebody may have used since stays, and so does all that belongs to it.
     ///
     /// # Errors

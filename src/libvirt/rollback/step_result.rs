@@ -16,7 +16,7 @@ pub(in crate::libvirt) fn said(error: virt::error::Error) -> String {
     error.message().to_owned()
 }
 
-/// What is gone already needs not be taken back.
+/// What is gone already needs not be undone.
 pub(in crate::libvirt) fn gone(
     error: virt::error::Error,
     number: ErrorNumber,

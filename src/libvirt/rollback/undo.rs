@@ -1,9 +1,9 @@
-//! What was made, as something that can be taken back: at once when an import fails, by the next
+//! What was made, as something that can be undone: at once when an import fails, by the next
 //! run when a run was killed, by `hyperexport undo` when a person asks for it.
 //!
 //! A step names what was made by something that is ours alone: a UUID made for it, the identity of
 //! a file that was created and not overwritten. Volumes have no such mark, so that one that libvirt
-//! made is taken back later only if it is a disk of our domain, or still a beginning of the image
+//! made is undone later only if it is a disk of our domain, or still a beginning of the image
 //! that was being sent. Whatever is in doubt stays and is named.
 
 use std::fs;
@@ -24,7 +24,7 @@ use super::undo_pool;
 use super::undo_step::{Evidence, FileId, Undo};
 use super::unwind::Unwind;
 
-/// What became of steps that were to be taken back.
+/// What became of steps that were to be undone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UndoReport {
@@ -70,7 +70,7 @@ impl UndoReport {
 }
 
 impl Connection {
-    /// Takes back what an earlier run made, in reverse, whatever becomes of each step. What has
+    /// Undoes what an earlier run made, in reverse, whatever becomes of each step. What has
     /// changed hands since stays.
     ///
     /// # Errors
@@ -140,7 +140,7 @@ pub(in crate::libvirt) fn undo_all(connect: &Connect, steps: &[Undo]) -> Vec<Str
 }
 
 impl Connection {
-    /// Takes everything back and returns `error`, with what could not be taken back.
+    /// Undoes everything and returns `error`, with what could not be undone.
     pub(in crate::libvirt) async fn unwind(&self, unwind: Unwind, error: Error) -> Error {
         let target = self.revived(matches!(error, Error::ConnectionLost { .. })).await;
         let undone = target.call(move |connect| Ok(undo_all(connect, &unwind.steps()))).await;
@@ -149,7 +149,7 @@ impl Connection {
     }
 }
 
-/// The steps in the order in which they are taken back.
+/// The steps in the order in which they are undone.
 pub(in crate::libvirt) fn in_order(steps: &[Undo]) -> Vec<&Undo> {
     let mut steps: Vec<_> = steps.iter().rev().collect();
     steps.sort_by_key(|step| step.place());

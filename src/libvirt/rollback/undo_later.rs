@@ -1,4 +1,4 @@
-//! What is left of a finished run: what `undo` would take back, and volumes whose domain is gone.
+//! What is left of a finished run: what `undo` would undo, and volumes whose domain is gone.
 
 use std::path::{Path, PathBuf};
 
@@ -164,7 +164,7 @@ pub(in crate::libvirt) fn would_take_back(
     Ok(would)
 }
 
-/// Whether the step takes back this very volume.
+/// Whether the step undoes this very volume.
 fn makes(step: &Undo, volume: &RegisteredVolume) -> bool {
     match step {
         // Devices hold the disk itself, and not the bytes of an image.
@@ -207,7 +207,7 @@ fn stays(connect: &Connect, going: &[&Undo], name: &str, uuid: &str, held: &[Str
     there.saturating_sub(going.iter().copied().filter(is_of).count())
 }
 
-/// Whether there is anything that the step would take back.
+/// Whether there is anything that the step would undo.
 fn is_there(connect: &Connect, step: &Undo) -> Result<bool, String> {
     Ok(match step {
         Undo::Undefine { uuid, mark, .. } => {

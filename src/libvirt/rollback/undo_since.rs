@@ -1,5 +1,5 @@
 //! Whether disks were written to since the run that made them: then the newest data of the machine
-//! may be in them, and whoever undoes the run must know.
+//! may be in them, and anyone who undoes the run must know.
 
 use std::fmt;
 use std::time::SystemTime;

@@ -146,7 +146,7 @@ impl fmt::Display for Undo {
 }
 
 impl Undo {
-    /// In which order steps are taken back, those of one place in reverse: no volume goes before
+    /// In which order steps are undone, those of one place in reverse: no volume goes before
     /// its domain, and no domain gets its name back before its successor has left it.
     pub(in crate::libvirt) fn place(&self) -> u8 {
         match self {

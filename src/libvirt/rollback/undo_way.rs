@@ -51,7 +51,7 @@ pub(in crate::libvirt) fn check(connect: &Connect, steps: &[Undo]) -> Result<(),
     Ok(())
 }
 
-/// All that is in the way, but for a snapshot that the steps take back.
+/// All that is in the way, but for a snapshot that the steps undo.
 pub(in crate::libvirt) fn found(
     domain: &Domain,
     steps: &[Undo],

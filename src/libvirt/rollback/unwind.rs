@@ -1,4 +1,4 @@
-//! The stack of what an import has made so far: noted before each act, taken back in reverse when
+//! The stack of what an import has made so far: noted before each act, undone in reverse when
 //! one fails. A journal outside gets every step first, for the case that the process dies.
 
 use std::fmt;
@@ -45,7 +45,7 @@ impl Unwind {
         Self { steps: Arc::default(), journal: journal.clone() }
     }
 
-    /// Adds a step, before what it takes back is done: it names something by a mark of ours.
+    /// Adds a step, before what it undoes is done: it names something by a mark of ours.
     pub fn push(&self, step: Undo) -> Result<(), Error> {
         self.announce(&step)?;
         self.made(step);

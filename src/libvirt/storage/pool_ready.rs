@@ -180,7 +180,8 @@ fn make(
     unwind.push(undo(new_folder, Vec::new()))?;
     let pool = match connect.define_storage_pool_xml(&text, 0) {
         Err(error) => {
-            // Whoever undoes this run knows the pool of the other one by its UUID, and leaves it.
+            // A user who undoes this run knows the pool of the other one by its UUID, and leaves
+            // it.
             let other = look_up(connect, name)?;
             return if other.is_some() { Ok(None) } else { Err(step("defining")(error)) };
         }

@@ -33,7 +33,7 @@ use super::{copy, download, pool, upload};
 pub(in crate::libvirt) struct Filling {
     /// Whether the image may be copied into the pool's folder.
     pub may_copy: bool,
-    /// What has to be taken back if something fails.
+    /// What has to be undone if something fails.
     pub unwind: Unwind,
     /// Who wants to know.
     pub progress: Progress,

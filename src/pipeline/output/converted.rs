@@ -186,7 +186,7 @@ fn differences(
     };
     let mut why = compared(&ask.job.asked).differences(&compared(&record.flags));
     let word = match settings.converter {
-        // Whoever converted was chosen by the same rules, or by the user himself.
+        // The converter was chosen by the same rules, or by the user.
         Converter::Auto => None,
         Converter::Hyper2kvm => Some("hyper2kvm"),
         Converter::Native => Some("native"),

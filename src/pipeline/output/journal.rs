@@ -1,18 +1,18 @@
 //! What a run makes on its target, noted in the output directory before each act, so that the next
-//! run can take back what a killed one left there.
+//! run can undo what a killed one left there.
 //!
 //! ```text
-//!   begin (locked) ─▶ step, step, … ─▶ end: the import is whole, or was taken back
+//!   begin (locked) ─▶ step, step, … ─▶ end: the import is whole, or was undone
 //!                          └── killed: the file stays, unlocked; the next run takes it back
 //! ```
 //!
 //! Each line ends with a seal (`state::Key`), and the first one names the folder: only what a run
 //! of this user has written here, for this folder, is executed. Other journals protect the files
-//! that they name, and no more. A journal is taken back by way of the URI that the command line
+//! that they name, and no more. A journal is undone by way of the URI that the command line
 //! names alone.
 //!
 //! The time of the file shows when its run was alive for the last time. A domain that somebody may
-//! have used since is not taken back: it gets a record of its own, by which `hyperexport undo`
+//! have used since is not undone: it gets a record of its own, by which `hyperexport undo`
 //! removes it.
 
 use std::io;
@@ -33,7 +33,7 @@ pub use super::journal_file::JournalFile;
 /// Steps that an error names.
 const NAMED: usize = 5;
 
-/// Why a journal cannot be kept, or what it says cannot be taken back.
+/// Why a journal cannot be kept, or what it says cannot be undone.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The run that writes it is not dead.
@@ -83,7 +83,7 @@ pub enum Error {
     /// libvirt refused.
     #[error("undoing what a killed run left")]
     Libvirt(#[from] libvirt::Error),
-    /// Not all could be taken back.
+    /// Not all could be undone.
     #[error("undoing what a killed run left: not removed: {}", taken.left.join(", "))]
     Left {
         /// What could, and what could not.
@@ -119,7 +119,7 @@ impl Hint for Error {
 /// What became of what a killed run left.
 #[derive(Debug, Default)]
 pub struct JournalRecovery {
-    /// What was taken back.
+    /// What was undone.
     pub taken: UndoReport,
     /// The domain that stays, since somebody may use it by now.
     pub kept: Option<SurvivingDomain>,
@@ -136,9 +136,9 @@ pub struct SurvivingDomain {
     pub why: String,
 }
 
-/// Takes back what a killed run in `output` left on the target, and returns that. A domain that
-/// somebody may use by now stays, and is recorded as one that its run defined. Whoever calls this
-/// has claimed the directory; the journal is locked until it is gone.
+/// Undoes what a killed run in `output` left on the target, and returns that. A domain that
+/// somebody may use by now stays, and is recorded as one that its run defined. The caller has
+/// claimed the directory; the journal is locked until it is gone.
 ///
 /// # Errors
 /// [`Error`]; the journal stays, so that the next run tries again.
@@ -185,8 +185,8 @@ impl SurvivingDomain {
     }
 }
 
-/// Takes back everything, as a person asks for it: also a domain that was used since, as long as it
-/// does not run. What cannot be taken back is no error. The journal stays then.
+/// Undoes everything, as a person asks for it: also a domain that was used since, as long as it
+/// does not run. What cannot be undone is no error. The journal stays then.
 ///
 /// # Errors
 /// [`Error`].
@@ -274,7 +274,7 @@ impl Pending {
         })
     }
 
-    /// What would be taken back now, or kept. Changes nothing.
+    /// What would be undone now, or kept. Changes nothing.
     ///
     /// # Errors
     /// As [`Self::check`]; [`Error::Libvirt`].

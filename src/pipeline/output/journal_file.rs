@@ -149,7 +149,7 @@ impl JournalFile {
         })))
     }
 
-    /// Ends it: there is nothing that a later run would have to take back.
+    /// Ends it: there is nothing that a later run would have to undo.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -216,7 +216,7 @@ impl FoundJournal {
         })
     }
 
-    /// Ends what there was to take back.
+    /// Ends what there was to undo.
     ///
     /// # Errors
     /// [`Error::File`].

@@ -7,7 +7,7 @@
 //! killed one has left it off, and what is about to be done to the source after a success. It goes
 //! when the run ends, well or not, unless that VM could not be powered on. It only ever grows, line
 //! by line: a run that is killed while it writes leaves a torn last line, which is passed over.
-//! What is to replace files of an earlier run is made beside them (`beside`); whoever claims the
+//! What is to replace files of an earlier run is made beside them (`beside`); anyone who claims the
 //! directory finishes that first.
 //!
 //! ```text
@@ -79,7 +79,7 @@ impl Hint for Error {
 }
 
 /// Whether nobody but root and this user can write to `directory`, or to where it is made. Root
-/// refuses another one: whoever can replace a file there could have root overwrite any file.
+/// refuses another one: anyone who can replace a file there could have root overwrite any file.
 /// Another user is told.
 ///
 /// # Errors

@@ -138,8 +138,8 @@ pub(in crate::pipeline) fn remove_unfinished(output: &Path) -> io::Result<()> {
     }
 }
 
-/// Has complete files take their places, whoever made them; nothing when there are none. Each step
-/// may be the last one of a killed run, and may be done again.
+/// Has complete files take their places, whichever run made them; nothing when there are none. Each
+/// step may be the last one of a killed run, and may be done again.
 ///
 /// # Errors
 /// What the file system says.

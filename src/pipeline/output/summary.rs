@@ -82,7 +82,7 @@ impl RunReport {
         disk.path.starts_with(&self.output) && (!is_local || is_named)
     }
 
-    /// Whether preflight has taken back what a killed run left.
+    /// Whether preflight has undone what a killed run left.
     fn has_taken_back(&self) -> bool {
         self.warnings.iter().any(|warning| warning.code == recovery::TAKEN_BACK)
     }

@@ -107,7 +107,7 @@ struct Import<'a> {
     folder: &'a Folder,
     disks: &'a ConvertedDisks,
     target: &'a ImportSettings,
-    /// Gets what was taken back first.
+    /// Gets what was undone first.
     told: &'a RunDetails,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
@@ -115,11 +115,11 @@ struct Import<'a> {
 
 impl Import<'_> {
     /// Imports. Its steps are noted in the output directory for as long as they may have to be
-    /// taken back by another run, and then recorded in the report and its record: whether that
+    /// undone by another run, and then recorded in the report and its record: whether that
     /// could be written is returned.
     ///
     /// # Errors
-    /// [`StageError`]; everything that was made is taken back.
+    /// [`StageError`]; everything that was made is undone.
     async fn run(&self, report: &mut RunReport) -> Result<io::Result<()>, StageError> {
         let Self {
             known: (manifest, facts),

@@ -1,4 +1,4 @@
-//! What preflight does about a run that was killed: what the run left on its target is taken back
+//! What preflight does about a run that was killed: what the run left on its target is undone
 //! first, or foreseen in a dry run.
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::libvirt::{Undo, UndoReport};
 use crate::model::{Stage, Warning, WarningCode};
 use crate::state::Key;
 
-/// The code of warnings about what was taken back.
+/// The code of warnings about what was undone.
 pub(in crate::pipeline) const TAKEN_BACK: WarningCode = WarningCode::TakenBack;
 
 /// What became of what a killed run left, or what would. What a person should know is told already.
@@ -22,13 +22,13 @@ pub(in crate::pipeline) const TAKEN_BACK: WarningCode = WarningCode::TakenBack;
 pub(in crate::pipeline) struct Recovery {
     /// Lines for the plan of a dry run.
     pub plan: Vec<String>,
-    /// Steps that a run would take back first.
+    /// Steps that a run would undo first.
     pub undone: Vec<Undo>,
     /// The record of a domain that stays, since somebody may use it by now.
     pub kept: Option<Record>,
 }
 
-/// Takes back what a killed run left, or foresees it in a dry run. What was done goes to `told`,
+/// Undoes what a killed run left, or foresees it in a dry run. What was done goes to `told`,
 /// also where the run is refused then.
 ///
 /// # Errors
@@ -111,7 +111,7 @@ async fn foresee(
     Ok(Recovery { plan, undone, ..Recovery::default() })
 }
 
-/// What was taken back, and what stays since others use it, as warnings.
+/// What was undone, and what stays since others use it, as warnings.
 pub(in crate::pipeline) fn of_taken(taken: &UndoReport) -> Vec<Warning> {
     let left = taken.left.iter().map(|what| {
         let text = format!("{what} of a killed run is not removed: others use it");

@@ -22,7 +22,7 @@ pub struct TargetRequest<'a> {
     pub dry_run: bool,
     /// Paths of volumes that are gone by the time of the import.
     pub going: &'a [String],
-    /// Steps of a killed run that are taken back by then.
+    /// Steps of a killed run that are undone by then.
     pub undone: &'a [Undo],
 }
 
@@ -93,7 +93,7 @@ pub async fn draft(
 /// Gives the VM to the target.
 ///
 /// # Errors
-/// What failed; everything that was made there is taken back.
+/// What failed; everything that was made there is undone.
 pub async fn import(
     target: &ImportSettings,
     vm: &SourceVm,

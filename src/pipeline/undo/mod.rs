@@ -53,7 +53,7 @@ impl UndoScope {
 pub fn runs(place: &UndoScope) -> Result<Vec<RecordedRun>, Error> {
     let folder = place.output();
     let pending = match journal::pending(&folder) {
-        // A run that is at work takes back what it makes, or records it.
+        // A run that is at work undoes what it makes, or records it.
         Err(journal::Error::Busy(_)) => None,
         pending => pending?,
     };
@@ -65,7 +65,7 @@ pub fn runs(place: &UndoScope) -> Result<Vec<RecordedRun>, Error> {
     Ok(pending.iter().map(RecordedRun::unfinished).chain(recorded).collect())
 }
 
-/// Takes back what runs made, in libvirt and, with a login, at their source.
+/// Undoes what runs made, in libvirt and, with a login, at their source.
 ///
 /// # Errors
 /// As [`undo_domains`].
@@ -87,7 +87,7 @@ pub async fn undo(
     Ok(all)
 }
 
-/// Takes back what runs made, and nothing else: domain, variables of its firmware, snapshot, the
+/// Undoes what runs made, and nothing else: domain, variables of its firmware, snapshot, the
 /// volumes that were made for it, and a pool that was made and is empty. In a dry run it only says
 /// what that would be.
 ///
@@ -180,7 +180,7 @@ fn of_source(record: &Record, has_login: bool) -> Option<String> {
     }
 }
 
-/// Takes back what a run has left that did not come to its end; returns also what is told of its
+/// Undoes what a run has left that did not come to its end; returns also what is told of its
 /// disks.
 async fn of_unfinished(
     output: &Path,

@@ -9,7 +9,7 @@ use crate::model::{Hint, quoted};
 use crate::pipeline::output::journal::{self, Pending};
 use crate::pipeline::output::records::Record;
 
-/// Why nothing was taken back.
+/// Why nothing was undone.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A result or a record cannot be read.
@@ -29,7 +29,7 @@ pub enum Error {
     /// Another run works in the folder.
     #[error(transparent)]
     Busy(#[from] crate::pipeline::output::output_lock::Error),
-    /// What a run has noted that did not come to its end cannot be read or taken back.
+    /// What a run has noted that did not come to its end cannot be read or undone.
     #[error(transparent)]
     Journal(#[from] journal::Error),
     /// The newest data of the machine may be in the disks that would go.
@@ -151,7 +151,7 @@ pub struct RecordedRun {
     pub undone_at: Option<jiff::Timestamp>,
 }
 
-/// The name of a run that was killed, or could not take back what it had made: it has no record.
+/// The name of a run that was killed, or could not undo what it had made: it has no record.
 pub(super) const UNFINISHED: &str = "unfinished";
 
 /// Which run that is, for the end of a sentence.

@@ -1,4 +1,4 @@
-//! The program itself after the definition: killed in the middle, started, taken back.
+//! The program itself after the definition: killed in the middle, started, undone.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

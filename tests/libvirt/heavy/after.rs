@@ -1,4 +1,4 @@
-//! What follows a definition, with real guests: snapshot, proof, start; and how all is taken back.
+//! What follows a definition, with real guests: snapshot, proof, start; and how all is undone.
 
 use std::io;
 use std::path::Path;
@@ -203,7 +203,7 @@ async fn whichever_step_fails_nothing_is_left() {
     }
 }
 
-/// What a killed run has noted is enough to take back what it made, at whatever step it died.
+/// What a killed run has noted is enough to undo what it made, at whatever step it died.
 #[tokio::test]
 async fn the_steps_of_a_dead_run_take_back_what_it_made() {
     let Some(mut setup) = Setup::new().await else { return };

@@ -85,7 +85,7 @@ mod tests {
         }
     }
 
-    /// Nothing can be mounted by such a UUID: the guest would wait for its root for ever.
+    /// Nothing can be mounted by such a UUID: the guest would wait for its root without end.
     #[test]
     fn a_member_of_an_array_is_not_named_by_the_uuid_of_the_array() {
         for kind in ["linux_raid_member", "LVM2_member", "ddf_raid_member"] {

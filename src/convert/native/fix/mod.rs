@@ -2,7 +2,7 @@
 //!
 //! Texts are changed here, by functions of nothing but the text, and only where something in them
 //! will be wrong on KVM; the guest's own tools run only where nothing else does. Everything is done
-//! on an overlay: whoever calls throws it away when this fails.
+//! on an overlay: the caller throws it away when this fails.
 
 pub(super) mod agent;
 pub(super) mod archive;

@@ -1,4 +1,4 @@
-//! Values that a descriptor leaves to whoever deploys it (DSP0243 2.1.1, sections 9.1 and 9.5):
+//! Values that a descriptor leaves to anyone who deploys it (DSP0243 2.1.1, sections 9.1 and 9.5):
 //! what stands there as `${KEY}` is the default of the property of that name.
 
 use std::collections::HashMap;

@@ -61,7 +61,7 @@ impl<'a> Sources<'a> {
         Self { vsphere, clients: HashMap::new() }
     }
 
-    /// Where `disk` is to be had according to `entry`, as fast as `limit` allows.
+    /// Where `disk` is according to `entry`, as fast as `limit` allows.
     pub(in crate::exporter::vsphere) fn source(
         &mut self,
         disk: &DiskId,

@@ -221,7 +221,7 @@ impl ExportRun<'_> {
     }
 
     /// Takes the lease. One that nobody can end any more, of a killed run or a lost session, blocks
-    /// it until it times out: whoever is `patient` waits for that.
+    /// it until it times out: a `patient` run waits for that.
     async fn lease(&self, patient: bool) -> Result<Lease, Error> {
         let vm = || Moref::new("VirtualMachine", &self.vm.id);
         let exported = self.snapshot.clone().unwrap_or_else(vm);

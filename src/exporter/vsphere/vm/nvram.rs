@@ -1,5 +1,5 @@
 //! The firmware's variables of an EFI guest: its boot entries, and keys enrolled by hand. VMware's
-//! format is not OVMF's, so nothing reads the file here; it is kept for whoever needs it.
+//! format is not OVMF's, so nothing reads the file here; it is kept for the user.
 
 use std::path::Path;
 

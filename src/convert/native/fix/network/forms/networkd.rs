@@ -136,7 +136,7 @@ pub(in super::super) fn settings(
     (is_of_it && !names).then(|| settings.collect())
 }
 
-/// The sections `[Match]`. An empty value takes back what stood before it.
+/// The sections `[Match]`. An empty value cancels what stood before it.
 fn matched(lines: &[NetworkdLine<'_>]) -> NameClaim {
     let mut claim = NameClaim::default();
     for NetworkdLine { entry, is_own } in lines.iter().filter(|line| line.entry.section == "Match")
