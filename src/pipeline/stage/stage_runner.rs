@@ -127,12 +127,7 @@ impl<'a> StageRunner<'a> {
     /// given free. In this order: a kill in between leaves a marker and a result, never neither.
     pub fn close(mut self, outcome: RunOutcome, claim: Option<OutputDir>, keep: bool) -> RunReport {
         self.report = self.report.finish(outcome);
-        let saved = if keep { save_result(&self.report, self.folder.as_ref()) } else { Ok(()) };
-        let unsaved = saved.is_err();
-        if let Err(error) = saved {
-            let text = format!("writing {}: {error}", report::FILE_NAME);
-            self.warn(Warning::new(Stage::Export, WarningCode::ResultNotSaved, text));
-        }
+        let unsaved = keep && !self.save(&self.report.clone());
         let stays = |claim: &OutputDir| {
             unsaved || claim.stays || !keep && claim.is_of_dead_run() && self.is_unknown()
         };
@@ -150,11 +145,18 @@ impl<'a> StageRunner<'a> {
         if output != self.report.output {
             return;
         }
-        let so_far = self.report.clone().finish(RunOutcome::Interrupted);
-        if let Err(error) = save_result(&so_far, self.folder.as_ref()) {
+        self.save(&self.report.clone().finish(RunOutcome::Interrupted));
+    }
+
+    /// Writes `report` as the result of the run; warns where that fails. Returns whether it is
+    /// written.
+    fn save(&mut self, report: &RunReport) -> bool {
+        let saved = save_result(report, self.folder.as_ref());
+        if let Err(error) = &saved {
             let text = format!("writing {}: {error}", report::FILE_NAME);
             self.warn(Warning::new(Stage::Export, WarningCode::ResultNotSaved, text));
         }
+        saved.is_ok()
     }
 
     /// Whether the marker of a killed run alone tells that the export in the directory is ours.

@@ -126,8 +126,10 @@ pub async fn finish(
         // Also of a run that was interrupted: its export is worth the seconds that this takes.
         None => manifest::verify_sums(manifest, ledger.progress, &CancellationToken::new()).await,
     };
-    if described.is_ok() && converted.is_some() {
+    if described.is_ok() {
         ledger.report.disks = stored::exported_disks(manifest).unwrap_or_default();
+    }
+    if described.is_ok() && converted.is_some() {
         ledger.save_so_far(output);
     }
     let path = output.join(manifest::FILE_NAME);
@@ -137,7 +139,6 @@ pub async fn finish(
             .at(Stage::Manifest)
     };
     ledger.stage(Stage::Manifest, written).await?;
-    ledger.report.disks = stored::exported_disks(manifest).unwrap_or_default();
     ledger.report.manifest = Some(path);
     converted
 }
