@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,15 +48,19 @@ impl FinishedDisk {
         }
     }
 
-    /// Tells of it; an export goes on where nobody could note it.
-    pub fn tell(&self, note: Option<OnFinished<'_>>) {
+    /// Reports it; an export goes on where nobody could note it.
+    pub async fn report(&self, note: Option<OnFinished<'_>>) {
         if let Some(note) = note
-            && let Err(error) = note(self)
+            && let Err(error) = note(self).await
         {
             tracing::warn!(disk = %self.id, %error, "a killed run would lose it");
         }
     }
 }
 
-/// Told of every disk as it becomes whole, on the thread that fetches it.
-pub type OnFinished<'a> = &'a (dyn Fn(&FinishedDisk) -> io::Result<()> + Sync);
+/// Called for every disk as it becomes complete, on the runtime's only thread: what waits for the
+/// storage is in the [`Note`].
+pub type OnFinished<'a> = &'a (dyn Fn(&FinishedDisk) -> Note + Sync);
+
+/// Ends once a disk is durably noted.
+pub type Note = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;

@@ -123,7 +123,7 @@ impl LibvirtSource {
                         self.land(volume, landing, control, &request.limit).await?
                     }
                 };
-                whole.tell(request.note);
+                whole.report(request.note).await;
                 disks.push(landing.exported(whole));
             }
             let mut media = Vec::new();

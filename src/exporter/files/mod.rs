@@ -218,7 +218,7 @@ impl Files {
         // The note belongs to the caller, and the work to a thread that it may not go to.
         let noting = async {
             while let Some(disk) = tellings.recv().await {
-                FinishedDisk::tell(&disk, request.note);
+                FinishedDisk::report(&disk, request.note).await;
             }
         };
         tokio::join!(work, noting).0

@@ -201,7 +201,7 @@ impl DatastoreRun<'_> {
             uuid: None,
             unverified: None,
         };
-        whole.tell(self.request.note);
+        whole.report(self.request.note).await;
         Ok(whole)
     }
 

@@ -21,13 +21,13 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::staged_files;
 use crate::convert::{self, make_private_folder};
-use crate::exporter::FinishedDisk;
+use crate::exporter::{FinishedDisk, Note};
 use crate::model::{Hint, PoweredOff, SourceStep, Stage, Warning, WarningCode};
 use crate::state::{self, Folder, How, Locked, TEMPORARY_PREFIX, WORK_PREFIX};
 
@@ -172,7 +172,7 @@ pub struct OutputDir {
     directory: PathBuf,
     /// The directory itself, whatever has its name by now.
     folder: Folder,
-    file: File,
+    file: Arc<File>,
     made_directory: bool,
     /// What a dead run was about to make and had made, found and not yet dealt with.
     dead: Marker,
@@ -210,6 +210,7 @@ impl OutputDir {
         let switched_off = Mutex::new(dead.switched_off.clone());
         let directory = directory.to_owned();
         let stays = false;
+        let file = Arc::new(file);
         Ok(Self { directory, folder, file, made_directory, dead, after_kill, switched_off, stays })
     }
 
@@ -373,25 +374,20 @@ impl OutputDir {
         self.note(&MarkerLine { switched_on: true, ..MarkerLine::default() })
     }
 
-    /// Notes, durably, that one more disk is whole.
-    ///
-    /// # Errors
-    /// When the marker cannot be written.
-    pub fn has(&self, disk: &FinishedDisk) -> io::Result<()> {
-        self.append(&MarkerLine { whole: vec![disk.clone()], ..MarkerLine::default() })
+    /// Notes, durably, that one more disk is complete: on a thread of its own, since other disks
+    /// arrive meanwhile. An error is that of writing the marker.
+    pub fn has(&self, disk: &FinishedDisk) -> Note {
+        let line = MarkerLine { whole: vec![disk.clone()], ..MarkerLine::default() };
+        let file = Arc::clone(&self.file);
+        Box::pin(async move {
+            let noted = tokio::task::spawn_blocking(move || append(&file, &line)).await;
+            noted.unwrap_or_else(|join| Err(join.into()))
+        })
     }
 
     fn note(&self, line: &MarkerLine) -> Result<(), Error> {
         let path = || self.directory.join(MARKER);
-        self.append(line).map_err(|source| Error::Io { path: path(), source })
-    }
-
-    /// Adds a line in one write. It begins on a line of its own whatever a dead run left.
-    fn append(&self, line: &MarkerLine) -> io::Result<()> {
-        let mut text = b"\n".to_vec();
-        serde_json::to_writer(&mut text, line)?;
-        (&self.file).write_all(&text)?;
-        self.file.sync_all()
+        append(&self.file, line).map_err(|source| Error::Io { path: path(), source })
     }
 
     /// Ends a claim that was taken only to clean up: the marker of a dead run stays for the next
@@ -418,6 +414,14 @@ impl OutputDir {
         }
         Ok(())
     }
+}
+
+/// Adds a line in one write. It begins on a line of its own whatever a dead run left.
+fn append(mut file: &File, line: &MarkerLine) -> io::Result<()> {
+    let mut text = b"\n".to_vec();
+    serde_json::to_writer(&mut text, line)?;
+    file.write_all(&text)?;
+    file.sync_all()
 }
 
 /// An empty marker is that of a run that died before it made anything. A broken line is one that
@@ -495,8 +499,8 @@ mod tests {
         assert_eq!(left, ["notes.txt"]);
     }
 
-    #[test]
-    fn whole_disks_of_the_same_state_are_known_to_the_next_run() {
+    #[tokio::test]
+    async fn whole_disks_of_the_same_state_are_known_to_the_next_run() {
         let directory = tempfile::tempdir().expect("temp dir");
         let disk = |index| FinishedDisk {
             id: crate::model::DiskId::from_index(index),
@@ -511,7 +515,7 @@ mod tests {
         let dead = OutputDir::take(directory.path()).expect("free");
         dead.will_make(vec!["disk-0.vmdk".into()]).expect("noted");
         dead.exports("vm-1 a", vec![disk(0)]).expect("noted");
-        dead.has(&disk(1)).expect("noted");
+        dead.has(&disk(1)).await.expect("noted");
         drop(dead);
         let marker = directory.path().join(MARKER);
         let torn = [fs::read(&marker).expect("there"), b"\n{\"whole\":[{".to_vec()].concat();

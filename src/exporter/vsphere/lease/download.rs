@@ -141,7 +141,7 @@ impl Download<'_> {
         let work = self.attempts(&name, progress, stop);
         match reporting(&task, &self.slot.meter, work).await {
             Ok(whole) => {
-                whole.tell(self.note);
+                whole.report(self.note).await;
                 self.slot.set(Some(whole));
                 Ok(())
             }
