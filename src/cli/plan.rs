@@ -103,12 +103,13 @@ fn print(plan: &PlanFile, args: &PlanArgs) -> std::io::Result<()> {
 pub fn apply(args: &ApplyArgs, environment: &Environment) -> anyhow::Result<Exit> {
     let path = args.plan.display();
     let text = state::read_small(&args.plan, LARGEST_PLAN)
-        .map_err(|error| Error::Invalid(format!("read the plan: {}", chain(&error))))?;
+        .map_err(|error| Error::Invalid(format!("reading the plan: {}", chain(&error))))?;
     let plan: PlanFile = serde_json::from_slice(&text)
         .map_err(|error| Error::Invalid(format!("{path} is no plan: {error}")))?;
     // Relative paths among the words were meant from there.
-    std::env::set_current_dir(&plan.directory)
-        .map_err(|error| Error::Invalid(format!("enter {}: {error}", plan.directory.display())))?;
+    std::env::set_current_dir(&plan.directory).map_err(|error| {
+        Error::Invalid(format!("entering {}: {error}", plan.directory.display()))
+    })?;
     let (asked, given) = target(&plan.arguments)?;
     let target = given.complete(asked.resolve()?, environment);
     pipeline::check_uri_of_plan(&target).map_err(Error::from)?;

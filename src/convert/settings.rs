@@ -86,6 +86,9 @@ pub struct Settings {
     pub guestfs_backend: Option<String>,
     /// `LIBGUESTFS_BACKEND_SETTINGS`, such as `force_tcg`, for libguestfs.
     pub guestfs_backend_settings: Option<String>,
+    /// `LIBGUESTFS_PATH` where the user gave one: the folders in which libguestfs looks for an
+    /// appliance.
+    pub guestfs_path: Vec<PathBuf>,
     /// What is changed in the guest besides.
     pub customize: Customize,
     /// The guest agent, where the guest has none.
@@ -121,6 +124,7 @@ impl Default for Settings {
             left_out: Vec::new(),
             guestfs_backend: None,
             guestfs_backend_settings: None,
+            guestfs_path: Vec::new(),
             customize: Customize::default(),
             agent: Agent::default(),
             root: None,

@@ -102,6 +102,7 @@ impl ExaminedArgs {
             windows: self.windows.resolve(environment),
             guestfs_backend: environment.libguestfs_backend.clone(),
             guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),
+            guestfs_path: environment.libguestfs_path.clone(),
             path: environment.path.clone(),
             home: environment.home.clone(),
             ..convert::Settings::default()

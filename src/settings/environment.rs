@@ -39,6 +39,8 @@ pub struct Environment {
     pub libguestfs_backend: Option<String>,
     /// `LIBGUESTFS_BACKEND_SETTINGS`: handed to the converter's appliance.
     pub libguestfs_backend_settings: Option<String>,
+    /// `LIBGUESTFS_PATH`: where libguestfs looks for its appliance. Absolute.
+    pub libguestfs_path: Vec<PathBuf>,
     /// `VIRTIO_WIN`, or its old name `VIRTIO_WIN_DIR`: drivers of virtio for Windows, as virt-v2v
     /// looks for them. Absolute.
     pub virtio_win: Option<PathBuf>,
@@ -120,6 +122,10 @@ impl Environment {
             surroundings,
             libguestfs_backend: text("LIBGUESTFS_BACKEND"),
             libguestfs_backend_settings: text("LIBGUESTFS_BACKEND_SETTINGS"),
+            libguestfs_path: env::var_os("LIBGUESTFS_PATH")
+                .filter(|value| !value.is_empty())
+                .map(|paths| env::split_paths(&paths).map(|path| absolute(&path)).collect())
+                .unwrap_or_default(),
             virtio_win: place("VIRTIO_WIN").or_else(|| place("VIRTIO_WIN_DIR")),
             virt_tools: place("VIRT_TOOLS_DATA_DIR"),
         }

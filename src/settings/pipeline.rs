@@ -173,6 +173,7 @@ impl StageArgs {
             left_out: Vec::new(),
             guestfs_backend: environment.libguestfs_backend.clone(),
             guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),
+            guestfs_path: environment.libguestfs_path.clone(),
             customize: self.customize()?,
             agent: self.agent()?,
             root: self.root.clone(),
@@ -268,7 +269,7 @@ pub(super) fn converter(arg: ConverterArg, has_path: bool) -> Converter {
 /// An absolute path of a file that is there.
 fn absolute(path: PathBuf) -> Result<PathBuf, Error> {
     std::fs::canonicalize(&path)
-        .map_err(|error| Error::Invalid(format!("read {}: {error}", path.display())))
+        .map_err(|error| Error::Invalid(format!("reading {}: {error}", path.display())))
 }
 
 /// A user and a file; root when there is only a file.

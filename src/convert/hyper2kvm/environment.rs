@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::super::Settings;
-use super::super::tools::libguestfs::{APPLIANCE_CACHE, backend};
+use super::super::tools::libguestfs::{APPLIANCE_CACHE, choices};
 use super::super::tools::work::WorkDir;
 
 /// What any Python gets: `PATH`, UTF-8 on every output, and the user's own packages although HOME
@@ -42,10 +42,10 @@ pub(in crate::convert) fn hyper2kvm_environment(
         ("LIBGUESTFS_TMPDIR", tmp),
         ("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE.into()),
         ("HYPER2KVM_GUESTFS_BACKEND", "libguestfs".into()),
-        ("LIBGUESTFS_BACKEND", backend(settings).into()),
         // Read by log.rs, which learns from it what hyper2kvm does not say.
         ("LIBGUESTFS_TRACE", "1".into()),
     ]);
+    environment.extend(choices(settings));
     if let Some(given) = backend_settings {
         environment.push(("LIBGUESTFS_BACKEND_SETTINGS", given.into()));
     }

@@ -5,6 +5,7 @@
 //! confines only where sVirt is on. So libvirt is taken where the user says so, and the programs
 //! are not confined then, since they talk to the daemon.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::num::NonZero;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -75,12 +76,33 @@ const LONGEST_FILE: u64 = 16 << 30;
 /// and where the appliance is not built yet, for which supermin needs the machine's files and their
 /// owners.
 pub(in crate::convert) async fn door(settings: &Settings, tools: &Tools) -> Door {
-    if backend(settings) == DIRECT && is_built() { tools.door().await } else { Door::None }
+    if backend(settings) == DIRECT && (has_fixed_appliance(settings) || is_built()) {
+        tools.door().await
+    } else {
+        Door::None
+    }
 }
 
 /// How libguestfs runs its appliance: as the user wants it, else directly.
 pub(in crate::convert) fn backend(settings: &Settings) -> &str {
     settings.guestfs_backend.as_deref().unwrap_or(DIRECT)
+}
+
+/// Whether the user has an appliance that nobody builds; libguestfs-make-fixed-appliance(1) leaves
+/// this file, by which libguestfs knows it.
+fn has_fixed_appliance(settings: &Settings) -> bool {
+    settings.guestfs_path.iter().any(|folder| folder.join("README.fixed").is_file())
+}
+
+/// What libguestfs is told of its backend and its appliance.
+pub(in crate::convert) fn choices(settings: &Settings) -> Vec<(&'static str, OsString)> {
+    let mut choices = vec![("LIBGUESTFS_BACKEND", backend(settings).into())];
+    if let Ok(path) = std::env::join_paths(&settings.guestfs_path)
+        && !path.is_empty()
+    {
+        choices.push(("LIBGUESTFS_PATH", path));
+    }
+    choices
 }
 
 /// Whether the appliance is newer than what it is made of, so that supermin leaves it as it is.
@@ -112,12 +134,13 @@ pub(in crate::convert) fn confined(
         .hide(SECRETS)
         .skeleton(&OUTLINE)
         .read(users_files(settings))
+        .read(&settings.guestfs_path)
         .devices(&["kvm"])
         // Sockets, and what supermin has in hand beside the appliance's folder.
         .scratch(&["/tmp", "/var/tmp"])
         .write(appliance_folder())
         .write(work);
-    program.env("LIBGUESTFS_BACKEND", backend(settings)).bounds(bounds).confined(confinement, door)
+    program.envs(choices(settings)).bounds(bounds).confined(confinement, door)
 }
 
 /// The files that go into the guest because the user says so.
@@ -149,4 +172,29 @@ pub(in crate::convert) fn described(settings: &Settings, door: Door) -> String {
         Door::Privilege | Door::UserNamespace => "confined",
     };
     format!("backend {}, {how}", backend(settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_appliance_of_the_user_is_named_and_not_built() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (fixed, empty) = (dir.path().join("fixed"), dir.path().join("empty"));
+        for folder in [&fixed, &empty] {
+            fs::create_dir(folder).expect("made");
+        }
+        fs::write(fixed.join("README.fixed"), "").expect("written");
+        let with = |folders: &[&PathBuf]| Settings {
+            guestfs_path: folders.iter().map(|folder| folder.to_path_buf()).collect(),
+            ..Settings::default()
+        };
+        assert!(!choices(&with(&[])).iter().any(|(name, _)| *name == "LIBGUESTFS_PATH"));
+        assert!(!has_fixed_appliance(&with(&[&empty])));
+        let both = with(&[&empty, &fixed]);
+        assert!(has_fixed_appliance(&both));
+        let paths = std::env::join_paths([empty, fixed]).expect("no colon");
+        assert!(choices(&both).contains(&("LIBGUESTFS_PATH", paths)));
+    }
 }
