@@ -1,11 +1,12 @@
 //! The next command into the same folder: what is there and still true is reused, what is missing
 //! is done, and disks that are older than their VM are never taken for it.
 
-use std::os::unix::fs::MetadataExt;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::hyper2kvm::qemu_img;
+use crate::support::hyper2kvm::{qemu_img, qemu_img_alone};
 use crate::support::job::{Ended, Job, assert_same_disk};
 use crate::support::libvirtd::{self, Names};
 use crate::support::vcsim::raw_disk;
@@ -684,8 +685,14 @@ fn a_manifest_of_the_user_stays() {
 fn a_conversion_whose_fix_failed_is_known_to_the_next_run() {
     let Some(job) = job() else { return };
     run(&job, &[&["--manifest"]]).expect(0);
+    // Of a libguestfs that does not work.
+    let dir = tempfile::tempdir().expect("a folder");
+    let tools = qemu_img_alone(dir.path());
+    let guestfish = tools.join("guestfish");
+    std::fs::write(&guestfish, "#!/bin/sh\n[ \"$1\" = --version ]\n").expect("written");
+    std::fs::set_permissions(&guestfish, Permissions::from_mode(0o755)).expect("set");
     let mut command = job.bare(&["convert", "--json", "--converter", "native", "--manifest"]);
-    command.env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg");
+    command.env("PATH", tools).env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg");
     let ended = Ended::from(command.arg(job.file("manifest.json")).output().expect("it runs"));
     assert_eq!(ended.json["outcome"], "partial", "{}{}", ended.stdout, ended.stderr);
     assert_eq!(ended.code, Some(3));

@@ -11,6 +11,8 @@ use serde_json::Value;
 fn doctor(uri: &str, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hyperexport"));
     command.args(["doctor", "--json", "--quiet", "--libvirt-uri", uri]).args(flags);
+    // The appliance of the system, as users have it.
+    command.env_remove("LIBGUESTFS_PATH");
     command
 }
 
@@ -61,7 +63,8 @@ fn a_host_that_can_take_vms_is_well() {
     assert!(pool["remedy"].as_str().expect("text").contains("setfacl"), "{pool}");
 
     // What flags name comes first, and fails where it is missing.
-    let (code, diagnosis) = diagnose(&mut doctor(libvirtd::URI, &["--libvirt-pool", &good]));
+    let named = ["--libvirt-pool", &good];
+    let (code, diagnosis) = diagnose_without_libguestfs(doctor(libvirtd::URI, &named));
     assert_eq!(code, Some(0), "{diagnosis:#}");
     let pools = diagnosis["checks"].as_array().expect("checks").iter();
     let first = pools.clone().find(|check| check["name"] == "storage-pool").expect("a pool");

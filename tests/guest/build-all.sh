@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds all test guests that are not there yet: tests/guest/build-all.sh [OUT_DIR]
+# Builds all test guests that are not there yet, and the appliance of the tests:
+# tests/guest/build-all.sh [OUT_DIR]
 #
 # Two at a time: the one half takes as long as the other. Who is not root builds none.
 set -euo pipefail
@@ -12,6 +13,10 @@ build() {
   for guest in "$@"; do "$here/build.sh" "$guest" "${out[@]}"; done
 }
 out=("$@")
+cache=${1:-$here/../../.cache/guest}
+"$here/build-appliance.sh" "$cache/appliance"
+LIBGUESTFS_PATH=$(cd "$cache/appliance" && pwd)
+export LIBGUESTFS_PATH
 build uefi vendor places cloud luks &
 second=$!
 trap 'kill "$second" 2>/dev/null || true' EXIT

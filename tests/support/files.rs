@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::Digest;
 use tempfile::TempDir;
 
+use super::guest;
 use super::job::{Ended, read_json};
 use super::vcsim::raw_disk;
 
@@ -57,7 +58,7 @@ impl Desk {
         command.args(args).env_clear().current_dir(self.dir.path());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.dir.path()).stdin(Stdio::null());
-        command.env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg");
+        command.env("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg").envs(guest::appliance_variable());
         command
     }
 

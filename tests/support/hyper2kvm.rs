@@ -12,6 +12,7 @@ use hyperexport::manifest::Manifest;
 use hyperexport::progress::{Event, Progress};
 use serde_json::json;
 
+use super::guest;
 use super::job::Job;
 use super::libvirtd;
 use super::vcsim::raw_disk;
@@ -70,6 +71,10 @@ pub fn settings(program: &Path) -> Settings {
         hyper2kvm_path: Some(program.to_owned()),
         compression: None,
         guestfs_backend_settings: Some("force_tcg".to_owned()),
+        guestfs_path: guest::appliance_variable()
+            .map(|(_, path)| path.into())
+            .into_iter()
+            .collect(),
         path: std::env::var_os("PATH").expect("a PATH"),
         ..Settings::default()
     }

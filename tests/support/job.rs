@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::schema;
 use super::vcsim::{Vcsim, raw_disk};
+use super::{guest, schema};
 
 /// A simulator, an output directory and a command line.
 pub struct Job {
@@ -86,7 +86,7 @@ impl Job {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hyperexport"));
         command.args(args).env_clear().current_dir(self.dir.path());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", self.dir.path());
+        command.env("HOME", self.dir.path()).envs(guest::appliance_variable());
         command.stdin(Stdio::null());
         command
     }

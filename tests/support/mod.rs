@@ -4,6 +4,7 @@
 
 pub mod daemon;
 pub mod export;
+pub mod ext4;
 pub mod files;
 pub mod guest;
 pub mod guests;

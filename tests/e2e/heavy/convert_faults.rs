@@ -38,6 +38,12 @@ impl Case {
         settings(&fake(self.dir.path(), script))
     }
 
+    /// The same where no libguestfs is found, so that nobody looks at the guest.
+    fn fake_alone(&self, script: &str) -> Settings {
+        let tools = qemu_img_alone(self.dir.path());
+        Settings { path: tools.into(), ..self.fake(&with_path(script)) }
+    }
+
     async fn run(&self, settings: &Settings) -> Result<Conversion, Error> {
         let (quiet, go_on) = (Progress::none(), CancellationToken::new());
         convert(&self.manifest, &self.out, settings, &quiet, &go_on).await
@@ -56,6 +62,11 @@ impl Case {
 }
 
 const GOOD: &str = "fix; convert; report true";
+
+/// A script that finds its programs whatever `PATH` it is given.
+fn with_path(script: &str) -> String {
+    format!("PATH={}; {script}", std::env::var("PATH").expect("a PATH"))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_program_that_does_the_work_is_taken_with_a_warning() {
@@ -88,10 +99,7 @@ async fn a_conversion_that_changes_a_byte_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn its_word_counts_with_a_warning_where_nobody_can_look() {
     let case = Case::new();
-    let script = format!("PATH={}; {GOOD}", std::env::var("PATH").expect("a PATH"));
-    let tools = qemu_img_alone(case.dir.path());
-    let done = case.run(&Settings { path: tools.into(), ..case.fake(&script) }).await;
-    let done = done.expect("converted");
+    let done = case.run(&case.fake_alone(GOOD)).await.expect("converted");
     let told = done.warnings.iter().find(|warning| warning.code == "guest-not-verified");
     let told = &told.expect("a warning").message;
     assert!(told.contains("guestfish"), "{told}");
@@ -195,7 +203,7 @@ async fn without_a_working_kvm_it_is_run_once_more_without() {
         "if [ -z \"$LIBGUESTFS_BACKEND_SETTINGS\" ]; then
            echo guestfs_launch failed. >&2; report false 'guestfs_launch failed.'; exit 1; fi; {GOOD}"
     );
-    let given = case.fake(&script);
+    let given = case.fake_alone(&script);
     let settings = Settings { guestfs_backend_settings: None, ..given.clone() };
     let done = case.run(&settings).await.expect("the second run works");
     assert!(done.warnings.iter().any(|w| w.code == "libguestfs-without-kvm"), "{done:?}");
@@ -238,7 +246,7 @@ async fn a_cancelled_run_leaves_nothing_and_a_rerun_works() {
     assert!(matches!(error, Error::Cancelled), "{error}");
     assert_eq!(processes(&marker), Vec::<String>::new());
     assert_eq!(names(&case.out), ["hyper2kvm.log"]);
-    case.run(&case.fake(GOOD)).await.expect("the rerun works");
+    case.run(&case.fake_alone(GOOD)).await.expect("the rerun works");
     assert_eq!(case.log().matches("\n--- ").count(), 1, "the first run's log is kept");
 }
 
@@ -328,7 +336,7 @@ async fn a_missing_qemu_img_comes_with_the_remedy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_others_can_write_is_not_run() {
     let case = Case::new();
-    let unsafe_one = case.fake("touch $0.was-run; exit 1");
+    let unsafe_one = case.fake_alone("touch $0.was-run; exit 1");
     let program = unsafe_one.hyper2kvm_path.clone().expect("given");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o777)).expect("mode");
     let error = case.run(&unsafe_one).await.expect_err("unsafe");
@@ -336,7 +344,7 @@ async fn one_that_others_can_write_is_not_run() {
 
     // In PATH it is passed over, and the next one is taken.
     let safe = tempfile::tempdir().expect("a folder");
-    fake(safe.path(), GOOD);
+    fake(safe.path(), &with_path(GOOD));
     let mut path = case.dir.path().as_os_str().to_owned();
     path.push(":");
     path.push(safe.path());

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::ext4::Ext4;
 use crate::support::guest;
 use crate::support::job::{Ended, Job, assert_same_disk, assert_valid_domain, codes, read_json};
 use crate::support::libvirtd::{self, Names};
@@ -147,8 +148,9 @@ fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
     assert!(listed["after"].as_str().is_some_and(|sum| sum.len() == 64), "{listed:#}");
     // virt-customize changes files that nobody lists.
     assert!(codes(&ended.json).contains(&"fix-list-not-known"), "{}", ended.json["warnings"]);
-    let look = "cat /root/.ssh/authorized_keys\nls /usr/lib/virt-sysprep/scripts";
-    let seen = guest::guestfish(["--ro", "--format=qcow2"], &job.file("Debian.qcow2"), look);
+    let result = Ext4::of_qcow2(&job.file("Debian.qcow2"));
+    let look = ["cat /root/.ssh/authorized_keys", "ls -p /usr/lib/virt-sysprep/scripts"];
+    let seen = look.map(|command| result.ask(command)).concat();
     assert!(seen.contains("admin@example") && seen.contains("first-sh"), "{seen}");
     let iso = job.file("Debian-seed.iso");
     let blkid = Command::new("blkid").args(["-o", "value", "-s", "LABEL"]).arg(&iso).output();

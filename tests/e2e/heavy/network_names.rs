@@ -1,10 +1,12 @@
 //! The names of network cards, in one guest with one card for each form that people use: what is
 //! written into the guest, what the report says, what is warned of.
 
-use std::fs::File;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::ext4::{self, Ext4};
 use crate::support::guest;
 use crate::support::job::{Ended, read_json};
 use serde_json::{Value, json};
@@ -60,22 +62,14 @@ fn prepared(dir: &Path, base: &Path) {
     let disk = dir.join("disk-0.raw");
     let copied = Command::new("cp").arg("--sparse=always").args([base, &disk]).status();
     assert!(copied.expect("cp runs").success());
-    let mut commands = String::new();
-    for (index, (path, text)) in FILES.iter().enumerate() {
-        let local = dir.join(format!("file-{index}"));
-        std::fs::write(&local, text).expect("written");
-        let folder = Path::new(path).parent().expect("a folder").display();
-        commands +=
-            &format!("mkdir-p {folder}\nupload {} {path}\nchmod 0600 {path}\n", local.display());
-    }
-    guest::guestfish(["--rw", "--format=raw"], &disk, &commands);
+    Ext4::of_guest(&disk).write(&FILES);
     let nics = SLOTS.iter().enumerate().map(|(index, slot)| {
         json!({
             "id": format!("nic-{index}"), "mac": mac(index), "slot": slot, "model": "vmxnet",
             "network": "VM Network", "connected": true,
         })
     });
-    let size = std::fs::metadata(&disk).expect("there").len();
+    let size = fs::metadata(&disk).expect("there").len();
     let manifest = json!({
         "manifest_version": "1.0",
         "source": {"provider": "vmware", "vm_id": "vm-1", "vm_name": "names"},
@@ -95,7 +89,7 @@ fn prepared(dir: &Path, base: &Path) {
             "nics": nics.collect::<Vec<_>>(),
         }, "capacities": {"disk-0": size}}},
     });
-    std::fs::write(dir.join("manifest.json"), manifest.to_string()).expect("written");
+    fs::write(dir.join("manifest.json"), manifest.to_string()).expect("written");
 }
 
 /// The row of a card in the report.
@@ -159,24 +153,23 @@ fn every_card_keeps_its_name_in_every_form() {
     let changes = fix["changes"].to_string();
     assert!(changes.contains("mac-address=00:50:56:AA:BB:06"), "{changes}");
 
-    let read: String = [
+    let result = Ext4::of_qcow2(&dir.path().join("names.qcow2"));
+    let web = "/etc/NetworkManager/system-connections/web.nmconnection";
+    let read = [
         "/etc/systemd/network/10-hyperexport-ens192.link",
         "/etc/udev/rules.d/70-dmz.rules",
         "/etc/network/interfaces",
-        "/etc/NetworkManager/system-connections/web.nmconnection",
-    ]
-    .map(|path| format!("cat {path}\n"))
-    .concat();
-    let stat =
-        "stat /etc/NetworkManager/system-connections/web.nmconnection\nls /etc/systemd/network";
-    let image = dir.path().join("names.qcow2");
-    let seen = guest::guestfish(["--ro", "--format=qcow2"], &image, &format!("{read}{stat}"));
+        web,
+    ];
+    let look = [format!("stat {web}"), "ls -p /etc/systemd/network".to_owned()];
+    let seen = read.map(|path| result.read(path)).concat();
+    let seen = seen + &look.map(|command| result.ask(&command)).concat();
     for text in [
         "[Match]\nMACAddress=00:50:56:aa:bb:02\nPath=*pci-*\n\n[Link]\nName=ens192\nWakeOnLan=magic\n",
         "ATTR{address}==\"00:50:56:aa:bb:05\", DRIVERS==\"?*\",NAME=\"dmz0\"\n",
         "hwaddress ether 02:00:00:00:00:77\nauto net0\niface net0 inet dhcp\n",
         "mac-address=00:50:56:AA:BB:06\n",
-        "mode: 33152",
+        "Mode:  0600",
         "10-hyperexport-net0.link",
     ] {
         assert!(seen.contains(text), "no {text:?} in {seen}\n{}", ended.stderr);
@@ -186,31 +179,29 @@ fn every_card_keeps_its_name_in_every_form() {
 
 /// A disk with what FIX looks at in a Debian 12 whose initramfs nobody can read.
 fn unfixable(disk: &Path) {
-    File::create(disk).and_then(|file| file.set_len(64 << 20)).expect("a disk");
     let modules =
         ["virtio", "virtio_ring", "virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net"];
-    let modules = modules.map(|name| format!("kernel/drivers/{name}.ko:\\n")).concat();
+    let modules = modules.map(|name| format!("kernel/drivers/{name}.ko:\n")).concat();
     let files = [
-        ("/etc/os-release", "ID=debian\\nVERSION_ID=12\\nPRETTY_NAME=Debian\\n".to_owned()),
-        ("/etc/fstab", "/dev/sda1 / ext4 rw 0 0\\n".to_owned()),
-        ("/etc/network/interfaces", "auto ens192\\niface ens192 inet dhcp\\n".to_owned()),
-        ("/boot/vmlinuz-6.1.0-9-amd64", "no kernel".to_owned()),
-        ("/boot/initrd.img-6.1.0-9-amd64", "no archive".to_owned()),
-        ("/usr/lib/modules/6.1.0-9-amd64/modules.dep", modules),
-        ("/usr/lib/udev/rules.d/80-net-setup-link.rules", "#".to_owned()),
-        ("/usr/lib/systemd/libsystemd-shared-252.so", "x".to_owned()),
-        ("/usr/bin/udevadm", "x".to_owned()),
+        ("/etc/os-release", "ID=debian\nVERSION_ID=12\nPRETTY_NAME=Debian\n"),
+        ("/etc/fstab", "/dev/sda1 / ext4 rw 0 0\n"),
+        ("/etc/network/interfaces", "auto ens192\niface ens192 inet dhcp\n"),
+        ("/boot/vmlinuz-6.1.0-9-amd64", "no kernel"),
+        ("/boot/initrd.img-6.1.0-9-amd64", "no archive"),
+        ("/usr/lib/modules/6.1.0-9-amd64/modules.dep", &modules),
+        ("/usr/lib/udev/rules.d/80-net-setup-link.rules", "#"),
+        ("/usr/lib/systemd/libsystemd-shared-252.so", "x"),
+        ("/usr/bin/udevadm", "x"),
     ];
-    let folders = ["/bin", "/etc/systemd/network"].map(|path| format!("mkdir-p {path}\n")).concat();
-    let files = files.map(|(path, text)| {
-        let folder = Path::new(path).parent().expect("a folder").display();
-        format!("mkdir-p {folder}\nwrite {path} \"{text}\"\n")
-    });
-    let commands = format!(
-        "part-disk /dev/sda mbr\nmkfs ext4 /dev/sda1\nmount /dev/sda1 /\n{folders}{}ln-s usr/lib /lib\n",
-        files.concat()
-    );
-    guest::appliance(&["--format=raw", "-a", disk.to_str().expect("UTF-8")], &commands);
+    let root = disk.with_extension("tree");
+    ext4::tree(&root, &files);
+    for folder in ["bin", "etc/systemd/network"] {
+        fs::create_dir_all(root.join(folder)).expect("made");
+    }
+    symlink("usr/lib", root.join("lib")).expect("linked");
+    let (first, last) = (2048, 131_071);
+    ext4::partitioned(disk, 64 << 20, &[(first, last)]);
+    Ext4::make(disk, (first, last), "5eed0000-0000-4000-8000-0000000f1bed", &root);
 }
 
 /// A disk image has no card, so that its MAC address is made when the image is read.
@@ -237,7 +228,7 @@ fn a_guest_that_cannot_be_fixed_keeps_its_name_on_a_made_address() {
     let manifest = read_json(&output.join("manifest.json"));
     let mac = manifest["nics"][0]["mac"].as_str().expect("made");
     assert!(ended.stdout.contains("nic-mac-made"), "{}", ended.stdout);
-    let read = "cat /etc/systemd/network/10-hyperexport-ens192.link\n";
-    let seen = guest::guestfish(["--ro", "--format=qcow2"], &output.join("names.qcow2"), read);
+    let result = Ext4::of_qcow2(&output.join("names.qcow2"));
+    let seen = result.read("/etc/systemd/network/10-hyperexport-ens192.link");
     assert!(seen.contains(&format!("MACAddress={mac}\n")), "{seen}");
 }

@@ -3,9 +3,10 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::ext4::{self, Ext4};
 use crate::support::job::{Ended, read_json};
 use crate::support::{guest, libvirtd};
 use serde_json::{Value, json};
@@ -14,85 +15,106 @@ use serde_json::{Value, json};
 const SIZE: u64 = 384 << 20;
 
 /// What makes a file system look like the root of a distribution.
-fn root(distribution: &str, fstab: &str) -> String {
-    let files = [
-        (
-            "os-release",
-            format!("ID={distribution}\\nVERSION_ID=12\\nPRETTY_NAME={distribution}\\n"),
-        ),
-        ("fstab", format!("{fstab}\\n")),
-        ("hostname", format!("{distribution}\\n")),
-    ];
-    let files = files.map(|(name, text)| format!("write /etc/{name} \"{text}\"\n")).concat();
-    format!("mkdir /etc\nmkdir /bin\nmkdir /usr\n{files}")
+fn root<'a>(distribution: &'a str, fstab: &'a str) -> [(&'a str, String); 5] {
+    let release = format!("ID={distribution}\nVERSION_ID=12\nPRETTY_NAME={distribution}\n");
+    [
+        ("/etc/os-release", release),
+        ("/etc/fstab", format!("{fstab}\n")),
+        ("/etc/hostname", format!("{distribution}\n")),
+        ("/bin/sh", String::new()),
+        ("/usr/bin/env", String::new()),
+    ]
 }
 
-/// Two empty disks.
-fn empty(dir: &Path) -> [String; 2] {
-    ["disk-0.raw", "disk-1.raw"].map(|name| {
-        let path = dir.join(name);
-        let made = File::create(&path).and_then(|file| file.set_len(SIZE));
-        made.expect("a disk");
-        path.to_str().expect("UTF-8").to_owned()
-    })
+/// The same by commands of guestfish.
+fn commands(distribution: &str, fstab: &str) -> String {
+    let write = |(path, text): (&str, String)| {
+        let (folder, _) = path.rsplit_once('/').expect("an absolute path");
+        format!("mkdir-p {folder}\nwrite {path} \"{}\"\n", text.replace('\n', "\\n"))
+    };
+    root(distribution, fstab).map(write).concat()
 }
 
-/// Fills two disks by commands of guestfish.
-fn fill(disks: &[String; 2], commands: &str) {
-    let [first, second] = disks;
-    guest::appliance(&["--format=raw", "-a", first, "--format=raw", "-a", second], commands);
+/// A sparse disk.
+fn empty(dir: &Path, name: &str) -> String {
+    let path = dir.join(name);
+    File::create(&path).and_then(|file| file.set_len(SIZE)).expect("a disk");
+    path.to_str().expect("UTF-8").to_owned()
 }
 
-/// A disk whose btrfs has a root in a subvolume, with a snapshot of it, and an old disk.
-fn disks(dir: &Path) -> [String; 2] {
-    let disks = empty(dir);
-    let (own, old) = (
-        root("debian", "/dev/sda1 / btrfs subvol=@ 0 0"),
-        root("fedora", "/dev/sda1 / ext4 rw 0 0"),
-    );
-    let commands = format!(
+/// Disks that one appliance has filled, as its start takes most of the time.
+struct Disks {
+    /// A btrfs with the root in a subvolume, and a snapshot of it.
+    snapshots: String,
+    /// An old disk.
+    old: String,
+    /// As SLES lays it out: the root in a snapshot that is the default subvolume, with a second
+    /// snapshot.
+    sles: String,
+    /// A `/boot` of its own whose first entry names a subvolume, beside a snapshot of that and an
+    /// older system.
+    entries: String,
+}
+
+impl Disks {
+    fn filled(dir: &Path) -> Self {
+        let names = ["snapshots.raw", "old.raw", "sles.raw", "entries.raw"];
+        let disks @ [snapshots, old, sles, entries] = &names.map(|name| empty(dir, name));
+        let args: Vec<_> = disks.iter().flat_map(|disk| ["--format=raw", "-a", disk]).collect();
+        let commands = [snapshots_commands(), sles_commands(), entries_commands()].concat();
+        guest::appliance(&args, &commands);
+        Self {
+            snapshots: snapshots.clone(),
+            old: old.clone(),
+            sles: sles.clone(),
+            entries: entries.clone(),
+        }
+    }
+}
+
+fn snapshots_commands() -> String {
+    let own = commands("debian", "/dev/sda1 / btrfs subvol=@ 0 0");
+    let old = commands("fedora", "/dev/sda1 / ext4 rw 0 0");
+    format!(
         "part-disk /dev/sda mbr\npart-disk /dev/sdb mbr\nmkfs btrfs /dev/sda1\nmkfs ext4 /dev/sdb1\n\
          mount /dev/sda1 /\nbtrfs-subvolume-create /@\numount /\n\
          mount btrfsvol:/dev/sda1/@ /\n{own}umount /\n\
          mount /dev/sda1 /\nmkdir /snapshots\nbtrfs-subvolume-snapshot /@ /snapshots/1\numount /\n\
-         mount /dev/sdb1 /\n{old}umount /"
-    );
-    fill(&disks, &commands);
-    disks
+         mount /dev/sdb1 /\n{old}umount /\n"
+    )
 }
 
-/// A disk as SLES lays it out, the root in a snapshot that is the default subvolume, with a second
-/// snapshot; and one with a `/boot` of its own whose first entry names a subvolume, beside a
-/// snapshot of that and an older system.
-fn layouts(dir: &Path) -> [String; 2] {
-    let disks = empty(dir);
-    let sles = root("sles", "LABEL=system / btrfs defaults 0 0");
-    let own = root("debian", "LABEL=home /home btrfs subvol=@home 0 0");
-    let old = root("fedora", "LABEL=old / ext4 rw 0 0");
+fn sles_commands() -> String {
+    let sles = commands("sles", "LABEL=system / btrfs defaults 0 0");
+    format!(
+        "part-disk /dev/sdc mbr\nmkfs btrfs /dev/sdc1 label:system\nmount /dev/sdc1 /\n\
+         btrfs-subvolume-create /@\nbtrfs-subvolume-create /@/.snapshots\nmkdir /@/.snapshots/1\n\
+         btrfs-subvolume-create /@/.snapshots/1/snapshot\nbtrfs-subvolume-set-default 258 /\n\
+         umount /\nmount /dev/sdc1 /\n{sles}umount /\n\
+         mount btrfsvol:/dev/sdc1/@ /\nmkdir /.snapshots/2\n\
+         btrfs-subvolume-snapshot /.snapshots/1/snapshot /.snapshots/2/snapshot\numount /\n"
+    )
+}
+
+fn entries_commands() -> String {
+    let own = commands("debian", "LABEL=home /home btrfs subvol=@home 0 0");
+    let old = commands("fedora", "LABEL=old / ext4 rw 0 0");
     let entry = |label: &str, flags: &str| {
         format!("linux /vmlinuz\\noptions root=LABEL={label} ro {flags}\\n")
     };
-    let commands = format!(
-        "part-disk /dev/sda mbr\nmkfs btrfs /dev/sda1 label:system\nmount /dev/sda1 /\n\
-         btrfs-subvolume-create /@\nbtrfs-subvolume-create /@/.snapshots\nmkdir /@/.snapshots/1\n\
-         btrfs-subvolume-create /@/.snapshots/1/snapshot\nbtrfs-subvolume-set-default 258 /\n\
-         umount /\nmount /dev/sda1 /\n{sles}umount /\n\
-         mount btrfsvol:/dev/sda1/@ /\nmkdir /.snapshots/2\n\
-         btrfs-subvolume-snapshot /.snapshots/1/snapshot /.snapshots/2/snapshot\numount /\n\
-         part-init /dev/sdb gpt\npart-add /dev/sdb p 2048 67583\n\
-         part-add /dev/sdb p 67584 329727\npart-add /dev/sdb p 329728 -2048\n\
-         mkfs ext4 /dev/sdb1\nmkfs btrfs /dev/sdb2 label:own\nmkfs ext4 /dev/sdb3 label:old\n\
-         mount /dev/sdb2 /\nbtrfs-subvolume-create /@\numount /\n\
-         mount btrfsvol:/dev/sdb2/@ /\n{own}umount /\n\
-         mount /dev/sdb2 /\nbtrfs-subvolume-snapshot /@ /1\numount /\n\
-         mount /dev/sdb3 /\n{old}umount /\n\
-         mount /dev/sdb1 /\nmkdir-p /loader/entries\n\
-         write /loader/entries/a-6.9.conf \"{}\"\nwrite /loader/entries/a-6.1.conf \"{}\"\numount /",
+    format!(
+        "part-init /dev/sdd gpt\npart-add /dev/sdd p 2048 67583\n\
+         part-add /dev/sdd p 67584 329727\npart-add /dev/sdd p 329728 -2048\n\
+         mkfs ext4 /dev/sdd1\nmkfs btrfs /dev/sdd2 label:own\nmkfs ext4 /dev/sdd3 label:old\n\
+         mount /dev/sdd2 /\nbtrfs-subvolume-create /@\numount /\n\
+         mount btrfsvol:/dev/sdd2/@ /\n{own}umount /\n\
+         mount /dev/sdd2 /\nbtrfs-subvolume-snapshot /@ /1\numount /\n\
+         mount /dev/sdd3 /\n{old}umount /\n\
+         mount /dev/sdd1 /\nmkdir-p /loader/entries\n\
+         write /loader/entries/a-6.9.conf \"{}\"\nwrite /loader/entries/a-6.1.conf \"{}\"\numount /\n",
         entry("own", "rootflags=subvol=@"),
         entry("old", ""),
-    );
-    fill(&disks, &commands);
-    disks
+    )
 }
 
 fn manifest(disks: &[String]) -> Value {
@@ -121,7 +143,7 @@ fn inspected(manifest: &Value) -> Value {
     command.args(["convert", "--json", "--converter", "native", "--pipeline-fix=false"]);
     command.arg("--manifest").arg(path);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("HOME", dir.path()).current_dir(dir.path());
+    command.env("HOME", dir.path()).current_dir(dir.path()).envs(guest::appliance_variable());
     let ended = Ended::from(command.output().expect("hyperexport runs")).expect(0);
     let report = read_json(&dir.path().join("report.json"));
     let inspect = report["pipeline"]["stages"]["inspect"]["result"].clone();
@@ -130,29 +152,21 @@ fn inspected(manifest: &Value) -> Value {
 }
 
 #[test]
-fn snapshots_and_old_disks_are_no_systems_of_the_vm() {
+fn snapshots_subvolumes_and_old_disks_leave_one_system_of_the_vm() {
     if guest::guest("bios").is_none() {
         return libvirtd::skip("no libguestfs");
     }
     let dir = tempfile::tempdir().expect("a folder");
-    let manifest = manifest(&disks(dir.path()));
-    let own = inspected(&manifest);
-    assert_eq!(own["root"], "btrfsvol:/dev/sda1/@", "{own:#}");
-    assert_eq!(own["distribution"], "debian", "{own:#}");
-}
-
-#[test]
-fn the_default_subvolume_or_the_boot_loader_names_the_root() {
-    if guest::guest("bios").is_none() {
-        return libvirtd::skip("no libguestfs");
-    }
-    let dir = tempfile::tempdir().expect("a folder");
-    let [sles, several] = layouts(dir.path());
-    let found = inspected(&manifest(&[sles]));
-    assert_eq!((&found["root"], &found["distribution"]), (&json!("/dev/sda1"), &json!("sles")));
-    let found = inspected(&manifest(&[several]));
-    assert_eq!(found["root"], "btrfsvol:/dev/sda2/@", "{found:#}");
-    assert_eq!(found["distribution"], "debian", "{found:#}");
+    let disks = Disks::filled(dir.path());
+    let system = |disks: &[String]| {
+        let found = inspected(&manifest(disks));
+        (found["root"].clone(), found["distribution"].clone())
+    };
+    let own = system(&[disks.snapshots, disks.old]);
+    assert_eq!(own, (json!("btrfsvol:/dev/sda1/@"), json!("debian")));
+    assert_eq!(system(&[disks.sles]), (json!("/dev/sda1"), json!("sles")));
+    let entries = system(&[disks.entries]);
+    assert_eq!(entries, (json!("btrfsvol:/dev/sda2/@"), json!("debian")));
 }
 
 /// UUID of the file system that the GRUB of the tests' guest goes on from (`mkdisk-bios.sh`).
@@ -160,24 +174,19 @@ const LED_TO: &str = "5eed0000-0000-4000-8000-00000000b105";
 
 /// Two systems with a GRUB each, and in front of them the boot sector and the core image of a guest
 /// that starts with a BIOS.
-fn two_loaders(dir: &Path, guest: &Path) -> String {
-    let [disk, other] = empty(dir);
-    let commands = ["debian", "fedora"].into_iter().zip([("1", "own"), ("2", LED_TO)]);
-    let commands = commands.map(|(distribution, (number, uuid))| {
-        let root = root(distribution, "LABEL=here / ext4 rw 0 0");
-        let entry = format!("linux /boot/vmlinuz root=/dev/sda{number} ro\\n");
-        let uuid = match uuid {
-            LED_TO => format!("set-uuid /dev/sda{number} {LED_TO}\n"),
-            _ => String::new(),
-        };
-        format!(
-            "mkfs ext4 /dev/sda{number}\n{uuid}mount /dev/sda{number} /\n{root}mkdir-p /boot/grub\n\
-             write /boot/grub/grub.cfg \"{entry}\"\numount /\n"
-        )
-    });
-    let layout = "part-init /dev/sda mbr\npart-add /dev/sda p 2048 329727\n\
-                  part-add /dev/sda p 329728 -2048\n";
-    fill(&[disk.clone(), other], &format!("{layout}{}", commands.collect::<String>()));
+fn two_loaders(dir: &Path, guest: &Path) -> PathBuf {
+    let disk = dir.join("loaders.raw");
+    let partitions = [(2048, 329_727), (329_728, SIZE / 512 - 1)];
+    ext4::partitioned(&disk, SIZE, &partitions);
+    let systems = [("debian", "5eed0000-0000-4000-8000-00000000face"), ("fedora", LED_TO)];
+    for (number, (sectors, (distribution, uuid))) in partitions.into_iter().zip(systems).enumerate()
+    {
+        let tree = dir.join(distribution);
+        let entry = format!("linux /boot/vmlinuz root=/dev/sda{} ro\n", number + 1);
+        ext4::tree(&tree, &root(distribution, "LABEL=here / ext4 rw 0 0"));
+        ext4::tree(&tree, &[("/boot/grub/grub.cfg", entry)]);
+        Ext4::make(&disk, sectors, uuid, &tree);
+    }
     // The table of partitions stays.
     let guest = File::open(guest).expect("a guest");
     let file = File::options().write(true).open(&disk).expect("a disk");
@@ -195,6 +204,7 @@ fn the_boot_sector_leads_to_one_of_two_boot_loaders() {
     };
     let dir = tempfile::tempdir().expect("a folder");
     let disk = two_loaders(dir.path(), &guest.raw);
+    let disk = disk.to_str().expect("UTF-8").to_owned();
     let found = inspected(&manifest(&[disk]));
     assert_eq!(found["root"], "/dev/sda2", "{found:#}");
     assert_eq!(found["distribution"], "fedora", "{found:#}");

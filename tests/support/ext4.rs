@@ -1,0 +1,127 @@
+//! File systems of ext4 on raw disks, made, read and written by e2fsprogs: that needs neither root nor
+//! an appliance, which takes half a minute to start where it is emulated.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Bytes of a sector.
+const SECTOR: u64 = 512;
+
+/// An ext4 on a raw disk.
+#[derive(Debug, Clone)]
+pub struct Ext4 {
+    disk: PathBuf,
+    /// Its first byte on the disk.
+    offset: u64,
+}
+
+impl Ext4 {
+    /// The first partition of the test guests, which begins at sector 2048
+    /// (`tests/guest/mkdisk-bios.sh`).
+    pub fn of_guest(disk: &Path) -> Self {
+        Self { disk: disk.to_owned(), offset: 2048 * SECTOR }
+    }
+
+    /// The same of a qcow2 image, of which a raw copy is made beside it.
+    pub fn of_qcow2(image: &Path) -> Self {
+        let raw = image.with_extension("seen.raw");
+        let converted = Command::new("qemu-img")
+            .args(["convert", "-f", "qcow2", "-O", "raw"])
+            .args([image, &raw])
+            .status();
+        assert!(converted.expect("qemu-img runs").success());
+        Self::of_guest(&raw)
+    }
+
+    /// Makes one between two sectors of `disk`, which is there and has its table of partitions, with
+    /// the files of `tree` in it.
+    pub fn make(disk: &Path, sectors: (u64, u64), uuid: &str, tree: &Path) -> Self {
+        let (first, last) = sectors;
+        let offset = first * SECTOR;
+        let size = (last + 1 - first) * SECTOR / 1024;
+        let made = Command::new("mke2fs")
+            .args(["-q", "-F", "-t", "ext4", "-U", uuid, "-d"])
+            .arg(tree)
+            .args(["-E", &format!("offset={offset},root_owner=0:0")])
+            .arg(disk)
+            .arg(format!("{size}k"))
+            .status();
+        assert!(made.expect("mke2fs runs").success());
+        Self { disk: disk.to_owned(), offset }
+    }
+
+    /// Its name for e2fsprogs.
+    pub fn name(&self) -> String {
+        format!("{}?offset={}", self.disk.display(), self.offset)
+    }
+
+    /// What a command of debugfs(8) prints.
+    pub fn ask(&self, command: &str) -> String {
+        let output = self.debugfs(&["-R", command]);
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// The text of a file.
+    pub fn read(&self, path: &str) -> String {
+        self.ask(&format!("cat {path}"))
+    }
+
+    /// Writes files of mode 0600, and the folders that lack.
+    pub fn write(&self, files: &[(&str, &str)]) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut commands = String::new();
+        for (index, (path, text)) in files.iter().enumerate() {
+            let local = dir.path().join(index.to_string());
+            fs::write(&local, text).expect("written");
+            let (folder, name) = path.rsplit_once('/').expect("an absolute path");
+            // debugfs tells of a folder that is there, and goes on.
+            for (end, _) in folder.match_indices('/').skip(1).chain([(folder.len(), "")]) {
+                commands += &format!("mkdir {}\n", &folder[..end]);
+            }
+            commands += &format!(
+                "rm {path}\ncd {folder}\nwrite {} {name}\nsif {path} mode 0100600\n",
+                local.display()
+            );
+        }
+        let script = dir.path().join("commands");
+        fs::write(&script, commands).expect("written");
+        self.debugfs(&["-w", "-f", script.to_str().expect("UTF-8")]);
+        for (path, text) in files {
+            assert_eq!(self.read(path), *text, "{path} was not written");
+        }
+    }
+
+    fn debugfs(&self, args: &[&str]) -> Output {
+        let output = Command::new("debugfs").args(args).arg(self.name()).output();
+        let output = output.expect("debugfs runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+}
+
+/// Writes files below `root`, and the folders that lack.
+pub fn tree<T: AsRef<[u8]>>(root: &Path, files: &[(&str, T)]) {
+    for (path, text) in files {
+        let path = root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+}
+
+/// A sparse disk of this size with an MBR; each partition begins and ends with these sectors.
+pub fn partitioned(disk: &Path, size: u64, partitions: &[(u64, u64)]) {
+    fs::File::create(disk).and_then(|file| file.set_len(size)).expect("a disk");
+    let mut table = "label: dos\n".to_owned();
+    for (first, last) in partitions {
+        table += &format!("start={first}, size={}, type=83\n", last + 1 - first);
+    }
+    let script = disk.with_extension("sfdisk");
+    fs::write(&script, table).expect("written");
+    let made = Command::new("sfdisk")
+        .arg("--quiet")
+        .arg(disk)
+        .stdin(fs::File::open(script).expect("opened"))
+        .status();
+    assert!(made.expect("sfdisk runs").success());
+}
